@@ -1,0 +1,3 @@
+//! treevisor.
+pub mod ids;
+pub mod time;

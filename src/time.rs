@@ -1,0 +1,267 @@
+//! The two units in which the supervision core reckons: a point in time and a length of it.
+//!
+//! Both are nanoseconds in a `u64`. A [`Time`] counts from an origin that its owner chooses (a node takes the
+//! moment at which it began; a test takes zero). It can therefore be written down, read back and made up, which
+//! `std::time::Instant` cannot. Nothing here reads a clock: that is `os::clock`'s business.
+
+use std::fmt;
+use std::ops::{Add, AddAssign, Sub};
+
+/// A point in time: nanoseconds since the origin that its owner chose.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(u64);
+
+/// A length of time in nanoseconds, up to some 584 years.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "supervisor", derive(serde::Serialize, serde::Deserialize))]
+pub struct Span(u64);
+
+impl Time {
+    /// The origin.
+    pub const ZERO: Time = Time(0);
+
+    /// The point that lies `nanos` nanoseconds after the origin.
+    pub const fn from_nanos(nanos: u64) -> Time {
+        Time(nanos)
+    }
+
+    /// Nanoseconds since the origin.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long before `self` the point `earlier` lies; zero when it lies after it.
+    pub const fn since(self, earlier: Time) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Span {
+    /// No time at all.
+    pub const ZERO: Span = Span(0);
+    /// The longest span there is; longer sums stay here.
+    pub const MAX: Span = Span(u64::MAX);
+
+    /// A span of `nanos` nanoseconds.
+    pub const fn from_nanos(nanos: u64) -> Span {
+        Span(nanos)
+    }
+
+    /// A span of `micros` microseconds.
+    pub const fn from_micros(micros: u64) -> Span {
+        Span(micros.saturating_mul(1_000))
+    }
+
+    /// A span of `millis` milliseconds.
+    pub const fn from_millis(millis: u64) -> Span {
+        Span(millis.saturating_mul(1_000_000))
+    }
+
+    /// A span of `secs` seconds.
+    pub const fn from_secs(secs: u64) -> Span {
+        Span(secs.saturating_mul(1_000_000_000))
+    }
+
+    /// The span in nanoseconds.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The span in whole milliseconds, rounded down.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
+    /// The span in seconds, with its fraction.
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+
+    /// Whether this is no time at all.
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// This span `factor` times over, at most [`Span::MAX`].
+    pub const fn times(self, factor: u64) -> Span {
+        Span(self.0.saturating_mul(factor))
+    }
+
+    /// This span multiplied by a fraction; a negative or undefined product is zero.
+    pub fn scaled(self, factor: f64) -> Span {
+        // `as` saturates, and turns NaN into zero.
+        Span((self.0 as f64 * factor) as u64)
+    }
+
+    /// The same length as std's type, for calls that want one.
+    pub const fn as_duration(self) -> std::time::Duration {
+        std::time::Duration::from_nanos(self.0)
+    }
+
+    /// Reads a duration as it is written in TOML and on the command line: one or more numbers with a unit each,
+    /// the larger unit first, such as `250ms`, `5s`, `1.5s`, `1m30s`, `2h`. Units: `ns us ms s m min h d`.
+    ///
+    /// # Errors
+    /// Says what is wrong in words that can follow "cannot read the duration …: ".
+    pub fn parse(text: &str) -> Result<Span, SpanError> {
+        let mut rest = text.trim();
+        if rest.is_empty() {
+            return Err(SpanError("it is empty; write a number and a unit, such as \"5s\"".into()));
+        }
+        let mut total: u64 = 0;
+        let mut last_unit = u64::MAX;
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+            let (number, tail) = rest.split_at(digits);
+            if number.is_empty() {
+                return Err(SpanError(format!("a number is expected at \"{rest}\"")));
+            }
+            let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+            let (unit, tail) = tail.split_at(letters);
+            let nanos: u64 = match unit {
+                "ns" => 1,
+                "us" => 1_000,
+                "ms" => 1_000_000,
+                "s" | "sec" => 1_000_000_000,
+                "m" | "min" => 60_000_000_000,
+                "h" => 3_600_000_000_000,
+                "d" => 86_400_000_000_000,
+                "" => return Err(SpanError(format!("a unit is missing after {number}; write \"{number}s\" or \"{number}ms\""))),
+                _ => return Err(SpanError(format!("\"{unit}\" is no unit; the units are ns, us, ms, s, m, h, d"))),
+            };
+            if nanos >= last_unit {
+                return Err(SpanError("the larger unit comes first, and each only once, as in \"1m30s\"".into()));
+            }
+            last_unit = nanos;
+            let part = match number.split_once('.') {
+                None => number.parse::<u64>().ok().and_then(|n| n.checked_mul(nanos)),
+                // Through f64: a fraction needs no more than its 15 digits.
+                Some(_) => number.parse::<f64>().ok().map(|n| (n * nanos as f64).round() as u64),
+            };
+            total = part
+                .and_then(|part| total.checked_add(part))
+                .ok_or_else(|| SpanError(format!("\"{number}\" is not a number that fits")))?;
+            rest = tail.trim_start();
+        }
+        Ok(Span(total))
+    }
+}
+
+/// Why a duration could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpanError(String);
+
+impl fmt::Display for SpanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SpanError {}
+
+impl Add<Span> for Time {
+    type Output = Time;
+    fn add(self, span: Span) -> Time {
+        Time(self.0.saturating_add(span.0))
+    }
+}
+
+impl AddAssign<Span> for Time {
+    fn add_assign(&mut self, span: Span) {
+        *self = *self + span;
+    }
+}
+
+impl Sub<Span> for Time {
+    type Output = Time;
+    fn sub(self, span: Span) -> Time {
+        Time(self.0.saturating_sub(span.0))
+    }
+}
+
+impl Add for Span {
+    type Output = Span;
+    fn add(self, other: Span) -> Span {
+        Span(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for Span {
+    fn add_assign(&mut self, other: Span) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Span {
+    type Output = Span;
+    fn sub(self, other: Span) -> Span {
+        Span(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t+{:?}", self.since(Time::ZERO))
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The shortest exact form that [`Span::parse`] reads back: `0s`, `250ms`, `1m30s`.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        if rest == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, nanos) in [
+            ("d", 86_400_000_000_000),
+            ("h", 3_600_000_000_000),
+            ("m", 60_000_000_000),
+            ("s", 1_000_000_000),
+            ("ms", 1_000_000),
+            ("us", 1_000),
+            ("ns", 1),
+        ] {
+            let count = rest / nanos;
+            rest %= nanos;
+            if count > 0 {
+                write!(f, "{count}{unit}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        for (text, millis) in
+            [("5s", 5_000), ("250ms", 250), ("1m30s", 90_000), ("1.5s", 1_500), ("2h", 7_200_000), ("0s", 0), ("1m 30s", 90_000)]
+        {
+            assert_eq!(Span::parse(text), Ok(Span::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_ambiguous() {
+        for text in ["", "5", "s", "5x", "30s1m", "1s1s", "-1s", "99999999999999d", "1.2.3s"] {
+            assert!(Span::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn prints_what_it_reads() {
+        for nanos in [0, 1, 999, 1_000, 1_500_000, 90_000_000_000, 86_400_000_000_001] {
+            let span = Span::from_nanos(nanos);
+            assert_eq!(Span::parse(&span.to_string()), Ok(span));
+        }
+    }
+}
