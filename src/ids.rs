@@ -54,7 +54,11 @@ impl Name {
             return Err(IdError("a name has at least one character".into()));
         }
         if text.len() > Name::MAX_LEN {
-            return Err(IdError(format!("a name has at most {} characters, this one has {}", Name::MAX_LEN, text.len())));
+            return Err(IdError(format!(
+                "a name has at most {} characters, this one has {}",
+                Name::MAX_LEN,
+                text.len()
+            )));
         }
         if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))) {
             return Err(IdError(format!("a name is made of A-Z a-z 0-9 _ . -, not of {bad:?}")));

@@ -93,6 +93,21 @@ impl Span {
         Span((self.0 as f64 * factor) as u64)
     }
 
+    /// The length as people say it: two units at most, and a fraction below ten seconds.
+    pub fn coarse(self) -> String {
+        let millis = self.as_millis();
+        let seconds = millis / 1000;
+        match seconds {
+            0 if millis < 100 => format!("{millis}ms"),
+            // Tenths, cut and not rounded: an age that is below its limit must not be shown as the limit.
+            0..10 if millis % 1000 >= 100 => format!("{seconds}.{}s", millis % 1000 / 100),
+            0..60 => format!("{seconds}s"),
+            60..3_600 => two(seconds / 60, "m", seconds % 60, "s"),
+            3_600..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
+            _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+        }
+    }
+
     /// The same length as std's type, for calls that want one.
     pub const fn as_duration(self) -> std::time::Duration {
         std::time::Duration::from_nanos(self.0)
@@ -126,7 +141,11 @@ impl Span {
                 "m" | "min" => 60_000_000_000,
                 "h" => 3_600_000_000_000,
                 "d" => 86_400_000_000_000,
-                "" => return Err(SpanError(format!("a unit is missing after {number}; write \"{number}s\" or \"{number}ms\""))),
+                "" => {
+                    return Err(SpanError(format!(
+                        "a unit is missing after {number}; write \"{number}s\" or \"{number}ms\""
+                    )));
+                }
                 _ => return Err(SpanError(format!("\"{unit}\" is no unit; the units are ns, us, ms, s, m, h, d"))),
             };
             if nanos >= last_unit {
@@ -158,6 +177,10 @@ impl fmt::Display for SpanError {
 }
 
 impl std::error::Error for SpanError {}
+
+fn two(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
+    if small == 0 { format!("{large}{large_unit}") } else { format!("{large}{large_unit}{small:02}{small_unit}") }
+}
 
 impl Add<Span> for Time {
     type Output = Time;
@@ -243,9 +266,15 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        for (text, millis) in
-            [("5s", 5_000), ("250ms", 250), ("1m30s", 90_000), ("1.5s", 1_500), ("2h", 7_200_000), ("0s", 0), ("1m 30s", 90_000)]
-        {
+        for (text, millis) in [
+            ("5s", 5_000),
+            ("250ms", 250),
+            ("1m30s", 90_000),
+            ("1.5s", 1_500),
+            ("2h", 7_200_000),
+            ("0s", 0),
+            ("1m 30s", 90_000),
+        ] {
             assert_eq!(Span::parse(text), Ok(Span::from_millis(millis)), "{text}");
         }
     }
@@ -262,6 +291,26 @@ mod tests {
         for nanos in [0, 1, 999, 1_000, 1_500_000, 90_000_000_000, 86_400_000_000_001] {
             let span = Span::from_nanos(nanos);
             assert_eq!(Span::parse(&span.to_string()), Ok(span));
+        }
+    }
+
+    #[test]
+    fn times_are_told_in_two_units() {
+        for (millis, text) in [
+            (0, "0ms"),
+            (99, "99ms"),
+            (100, "0.1s"),
+            (999, "0.9s"),
+            (1_000, "1s"),
+            (2_990, "2.9s"),
+            (10_500, "10s"),
+            (60_000, "1m"),
+            (61_000, "1m01s"),
+            (3_600_000, "1h"),
+            (7_500_000, "2h05m"),
+            (90_000_000, "1d01h"),
+        ] {
+            assert_eq!(Span::from_millis(millis).coarse(), text);
         }
     }
 }

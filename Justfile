@@ -1,0 +1,14 @@
+# `just lint` is what CI runs before the tests.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+test:
+    cargo test --workspace
+
+# Many seeds of the simulation; a failing one says how to replay it.
+soak seeds="100000":
+    SIM_SEEDS={{seeds}} cargo test --release --test sim -- --nocapture
+
+bench:
+    benches/run
