@@ -2,4 +2,6 @@
 
 pub mod error;
 pub mod ids;
+#[cfg(feature = "supervisor")]
+pub mod spec;
 pub mod time;

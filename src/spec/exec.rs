@@ -1,0 +1,107 @@
+//! The half of a child spec that `os` and `logs` read: what to execute, as whom, with what, and where its output goes.
+
+use super::probe::Probe;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Everything that is needed to execute a worker's program.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Program and arguments; never empty. A program without a slash is looked up in the child's `PATH`.
+    pub command: Vec<String>,
+    /// Working directory; `None` is the one that the tree was started in. A relative `command[0]` is looked up here.
+    pub cwd: Option<PathBuf>,
+    /// Variables added to the environment.
+    pub env: BTreeMap<String, String>,
+    /// Whether the environment begins empty instead of being inherited.
+    pub clear_env: bool,
+    /// User to run as, by name or number.
+    pub user: Option<String>,
+    /// Group to run as, by name or number; by default the user's own.
+    pub group: Option<String>,
+    /// File mode creation mask.
+    pub umask: Option<u32>,
+    /// Resource limits by name, as in getrlimit(2), lower case without `RLIMIT_`: `nofile`, `core`, `as` …
+    pub limits: BTreeMap<String, Limit>,
+    /// Nice value, -20 to 19, as in setpriority(2).
+    pub nice: Option<i32>,
+    /// Number of the signal that asks the program to stop; SIGTERM by default.
+    pub stop_signal: i32,
+    /// Where its output goes.
+    pub log: LogSpec,
+    /// Where its beats come from; never empty, `zmq` by default.
+    pub sources: Vec<BeatSource>,
+    /// Most memory in bytes, by cgroup.
+    pub memory_max: Option<u64>,
+    /// Most CPU in thousandths of one core, by cgroup.
+    pub cpu_max: Option<u32>,
+    /// Most processes, by cgroup.
+    pub pids_max: Option<u64>,
+}
+
+impl ExecSpec {
+    /// A spec that executes `command` and leaves everything else at its default.
+    pub fn new(command: Vec<String>) -> ExecSpec {
+        ExecSpec {
+            command,
+            cwd: None,
+            env: BTreeMap::new(),
+            clear_env: false,
+            user: None,
+            group: None,
+            umask: None,
+            limits: BTreeMap::new(),
+            nice: None,
+            stop_signal: 15,
+            log: LogSpec::Capture,
+            sources: vec![BeatSource::Zmq],
+            memory_max: None,
+            cpu_max: None,
+            pids_max: None,
+        }
+    }
+}
+
+/// One resource limit; `None` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The limit in force.
+    pub soft: Option<u64>,
+    /// What the soft limit may be raised to.
+    pub hard: Option<u64>,
+}
+
+/// Where a worker's stdout and stderr go.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogSpec {
+    /// `log = true`: captured, the last lines kept, shown with the child's path in the foreground.
+    #[default]
+    Capture,
+    /// `log = false`: to /dev/null.
+    Discard,
+    /// Captured, and written to a file that is rotated.
+    File {
+        /// The file; its rotated forerunners are `FILE.1`, `FILE.2` ….
+        file: PathBuf,
+        /// Rotated before it would grow beyond this many bytes.
+        max_size: u64,
+        /// How many rotated files are kept.
+        keep: u32,
+    },
+}
+
+/// Where beats come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BeatSource {
+    /// The node's ROUTER endpoint: client libraries, `treevisor beat`, any DEALER socket.
+    Zmq,
+    /// systemd's sd_notify protocol.
+    Notify,
+    /// A question that the node asks; a good answer is a beat.
+    Probe(Probe),
+    /// A PULL socket that the node binds at this ZeroMQ endpoint (`ipc://…`); any message is a beat.
+    Push(String),
+}

@@ -1,0 +1,229 @@
+//! What is allowed and yet seldom meant, seen across levels, where trees go wrong. All of it is warnings.
+
+use super::exec::BeatSource;
+use super::policy::{Backoff, ChildPolicy, Intensity, Restart, Shutdown, StopOrder, Strategy};
+use super::source::{Finding, Findings, Place};
+use super::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
+use crate::ids::Path;
+use crate::time::Span;
+
+/// Looks for it in a tree without errors.
+pub(super) fn lint(tree: &TreeSpec, findings: &mut Findings) {
+    let root = Path::root();
+    if tree.root.policy.intensity.max == Some(0)
+        && let Some(place) = findings.sources.place(&root, "intensity")
+    {
+        findings.add(
+            Finding::warning(
+                "intensity-zero",
+                place,
+                "with `intensity = 0` at the top level the first restart ends the tree",
+            )
+            .label("no restart is allowed")
+            .hint("allow some: intensity = 3, period = \"30s\""),
+        );
+    }
+    Lint { findings }.supervisor(&root, &tree.root);
+}
+
+struct Lint<'a> {
+    findings: &'a mut Findings,
+}
+
+impl Lint<'_> {
+    fn supervisor(&mut self, at: &Path, supervisor: &SupervisorSpec) {
+        for (index, child) in supervisor.children.iter().enumerate() {
+            let path = at.child(&child.name);
+            self.one_miss(&path, &child.policy);
+            self.slow_probe(&path, child);
+            self.disarmed_window(&path, &child.policy, &supervisor.policy.intensity);
+            let after = &supervisor.children[index + 1..];
+            self.temporary_in_chain(&path, child, after, supervisor.policy.strategy);
+            if let ChildKind::Supervisor(below) = &child.kind {
+                self.stop_times(&path, &child.policy, below);
+                self.start_times(&path, &child.policy, below);
+                self.supervisor(&path, below);
+            }
+        }
+    }
+
+    fn warn(&mut self, path: &Path, key: &str, finding: impl FnOnce(Place) -> Finding) {
+        // A tree read back from print has a place for everything too; one that was built otherwise has no file to show.
+        if let Some(place) = self.findings.sources.place_above(path, key) {
+            self.findings.add(finding(place));
+        }
+    }
+
+    /// A deadline below two intervals takes the jitter of one beat for a hang.
+    fn one_miss(&mut self, path: &Path, policy: &ChildPolicy) {
+        if policy.heartbeat.is_some_and(|beat| beat.misses == 1) {
+            self.warn(path, "heartbeat.misses", |place| {
+                Finding::warning("tight-heartbeat", place, "with `misses = 1` one late beat is taken for a hang")
+                    .label("the deadline is one interval")
+                    .hint("write misses = 2 or more; a shorter interval notices a hang as fast")
+            });
+        }
+    }
+
+    /// A probe that is waited for as long as the worker has leaves no time for another one.
+    fn slow_probe(&mut self, path: &Path, child: &ChildSpec) {
+        let (ChildKind::Worker(exec), Some(beat)) = (&child.kind, &child.policy.heartbeat) else { return };
+        let limit = beat.limit();
+        let patience = |source: &BeatSource| match source {
+            BeatSource::Probe(probe) => probe.timeout,
+            _ => None,
+        };
+        if let Some(timeout) = exec.sources.iter().filter_map(patience).find(|timeout| *timeout >= limit) {
+            self.warn(path, "heartbeat.source", |place| {
+                Finding::warning(
+                    "slow-probe",
+                    place,
+                    format!("a probe may take {timeout}, its worker is hung after {limit}"),
+                )
+                .label("one slow answer is taken for a hang")
+                .hint("lower `timeout`, or raise `interval` or `misses`")
+            });
+        }
+    }
+
+    /// Where the delays between restarts alone are longer than the window, it never holds enough restarts to give up.
+    fn disarmed_window(&mut self, path: &Path, policy: &ChildPolicy, intensity: &Intensity) {
+        let (Some(backoff), Some(max)) = (&policy.backoff, intensity.max) else { return };
+        if policy.restart == Restart::Temporary || max == 0 {
+            return;
+        }
+        let delays = sum_of_delays(backoff, max, intensity.period);
+        if delays > intensity.period {
+            self.warn(path, "backoff", |place| {
+                Finding::warning(
+                    "window-disarmed",
+                    place,
+                    format!(
+                        "this back-off keeps the supervisor from ever giving up: {max} delays last longer than its period of {}",
+                        intensity.period
+                    ),
+                )
+                .label("restarted for ever, and nobody above hears of it")
+                .hint("raise the supervisor's `period`, lower its `intensity`, or lower `max` of the back-off")
+            });
+        }
+    }
+
+    /// A temporary child never comes back, whatever stands on it.
+    fn temporary_in_chain(&mut self, path: &Path, child: &ChildSpec, after: &[ChildSpec], strategy: Strategy) {
+        let dependants = after.iter().find(|child| child.policy.restart != Restart::Temporary);
+        let (Strategy::RestForOne, Restart::Temporary, Some(next)) = (strategy, child.policy.restart, dependants)
+        else {
+            return;
+        };
+        self.warn(path, "restart", |place| {
+            Finding::warning("temporary-in-chain", place, "a temporary child in the middle of a rest-for-one chain")
+                .label("never started again (R15, R27)")
+                .hint(format!(
+                    "`{}` and what stands after it go on without it; move it to the end, or make it transient",
+                    next.name
+                ))
+        });
+    }
+
+    /// Children that may take longer to stop than their supervisor is given are killed half-way.
+    fn stop_times(&mut self, path: &Path, policy: &ChildPolicy, below: &SupervisorSpec) {
+        let Shutdown::After(given) = policy.shutdown else { return };
+        let needed = stop_time(below);
+        if needed.is_some_and(|needed| needed <= given) {
+            return;
+        }
+        let needed = needed.map_or_else(|| "for ever".to_owned(), |needed| format!("up to {needed}"));
+        self.warn(path, "shutdown", |place| {
+            Finding::warning(
+                "stop-times",
+                place,
+                format!("the children below may take {needed} to stop, their supervisor has {given}"),
+            )
+            .label("those that are left then are killed")
+            .hint("write shutdown = \"infinity\" for the supervisor (its default), or give its children less time")
+        });
+    }
+
+    /// Children that may take longer to start than their supervisor is given.
+    fn start_times(&mut self, path: &Path, policy: &ChildPolicy, below: &SupervisorSpec) {
+        let Some(given) = policy.start_timeout else { return };
+        let needed = start_time(below);
+        if needed > given {
+            self.warn(path, "start-timeout", |place| {
+                Finding::warning(
+                    "start-times",
+                    place,
+                    format!("the children below may take up to {needed} to start, one after the other; their supervisor has {given}"),
+                )
+                .label("its start fails although none of theirs has")
+                .hint("raise it above the sum of the children's, or remove it")
+            });
+        }
+    }
+}
+
+/// How long the first `count` delays last together; anything longer than `enough` need not be exact.
+fn sum_of_delays(backoff: &Backoff, count: u32, enough: Span) -> Span {
+    let mut delay = backoff.initial;
+    let mut sum = Span::ZERO;
+    for done in 0..count {
+        sum += delay;
+        if sum > enough {
+            break;
+        }
+        let next = delay.scaled(backoff.factor).min(backoff.max);
+        if next == delay {
+            // From here on they are all the same.
+            return sum + delay.times(u64::from(count - done - 1));
+        }
+        delay = next;
+    }
+    sum
+}
+
+/// The longest that an orderly stop of all children takes; `None` is without bound.
+fn stop_time(supervisor: &SupervisorSpec) -> Option<Span> {
+    let mut sum = Span::ZERO;
+    let mut longest = Span::ZERO;
+    let mut group: Option<(u32, Span)> = None;
+    for child in &supervisor.children {
+        let time = match (&child.policy.shutdown, &child.kind) {
+            (Shutdown::BrutalKill, _) => Span::ZERO,
+            (Shutdown::After(time), _) => *time,
+            (Shutdown::Infinity, ChildKind::Worker(_)) => return None,
+            (Shutdown::Infinity, ChildKind::Supervisor(below)) => stop_time(below)?,
+        };
+        longest = longest.max(time);
+        // Those of one count are asked together.
+        group = match (group, child.policy.group) {
+            (Some((open, time_of_group)), Some(number)) if open == number => Some((open, time_of_group.max(time))),
+            (before, number) => {
+                sum += before.map_or(Span::ZERO, |(_, time)| time);
+                match number {
+                    Some(number) => Some((number, time)),
+                    None => {
+                        sum += time;
+                        None
+                    }
+                }
+            }
+        };
+    }
+    sum += group.map_or(Span::ZERO, |(_, time)| time);
+    Some(match supervisor.policy.stop_order {
+        StopOrder::Reverse => sum,
+        StopOrder::Together => longest,
+    })
+}
+
+/// The longest that the starts of all children take which have a bound.
+fn start_time(supervisor: &SupervisorSpec) -> Span {
+    supervisor.children.iter().fold(Span::ZERO, |sum, child| {
+        let own = child.policy.start_timeout;
+        sum + match &child.kind {
+            ChildKind::Worker(_) => own.unwrap_or(Span::ZERO),
+            ChildKind::Supervisor(below) => own.unwrap_or_else(|| start_time(below)),
+        }
+    })
+}

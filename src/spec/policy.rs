@@ -1,0 +1,192 @@
+//! The half of a child spec that supervision reads: when to restart, how to stop, how to tell life from death.
+//!
+//! The words and the defaults are OTP's (otp.md, R2 and R3) but for intensity and period, whose defaults here allow
+//! for programs that take seconds to fail.
+
+use crate::time::Span;
+use serde::{Deserialize, Serialize};
+
+/// Who is restarted along with a child that has to be restarted (R18, R19, R20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// That child alone.
+    #[default]
+    OneForOne,
+    /// All children of the supervisor.
+    OneForAll,
+    /// That child and all that stand after it in the start order.
+    RestForOne,
+}
+
+/// Whether a child that has exited is started again (R13, R14, R15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Always, after a normal exit too.
+    #[default]
+    Permanent,
+    /// After an abnormal exit only.
+    Transient,
+    /// Never.
+    Temporary,
+}
+
+/// How a child is stopped (R54, R55, R56).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shutdown {
+    /// Killed without being asked.
+    BrutalKill,
+    /// Asked, waited for this long, then killed.
+    After(Span),
+    /// Asked, and waited for without bound.
+    Infinity,
+}
+
+/// Whether a supervisor shuts itself down when significant children have ended (R46 to R52).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AutoShutdown {
+    /// Never.
+    #[default]
+    Never,
+    /// When one significant child has ended by itself.
+    AnySignificant,
+    /// When the last significant child has ended by itself.
+    AllSignificant,
+}
+
+/// In which order a supervisor stops its children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopOrder {
+    /// In reverse start order, each gone before the next is asked (R53).
+    #[default]
+    Reverse,
+    /// All at once. Goes beyond OTP, which does so for instances of `simple_one_for_one` only (R78).
+    Together,
+}
+
+/// How many restarts a supervisor carries out within a window before it gives up (R40).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intensity {
+    /// Restarts allowed within `period`; the next one gives up. `None` is "unlimited".
+    pub max: Option<u32>,
+    /// Length of the window; above zero.
+    pub period: Span,
+}
+
+impl Default for Intensity {
+    fn default() -> Intensity {
+        Intensity { max: Some(3), period: Span::from_secs(30) }
+    }
+}
+
+/// What a child that beats has promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// A beat is due this often; above zero.
+    pub interval: Span,
+    /// A child is hung when no beat came for `interval` times `misses`; at least 1.
+    pub misses: u32,
+    /// Added once, to the first deadline after a start.
+    pub grace: Span,
+    /// Whether beats whose progress counter stands still count as silence.
+    pub progress: bool,
+}
+
+impl Heartbeat {
+    /// The longest silence that is no hang.
+    pub fn limit(&self) -> Span {
+        self.interval.times(u64::from(self.misses))
+    }
+}
+
+/// What every supervisor child promises to its parent unless its spec says otherwise.
+impl Default for Heartbeat {
+    fn default() -> Heartbeat {
+        Heartbeat { interval: Span::from_secs(1), misses: 3, grace: Span::ZERO, progress: false }
+    }
+}
+
+/// When the start of a child is over, so that the next sibling may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ready {
+    /// When the program has been executed (R7).
+    #[default]
+    Exec,
+    /// When its first beat has come.
+    Heartbeat,
+    /// When it has said so by sd_notify.
+    Notify,
+}
+
+/// Delays between restarts. Off by default: OTP restarts at once (R34).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// The first delay.
+    pub initial: Span,
+    /// The longest delay.
+    pub max: Span,
+    /// Each delay is the one before times this; at least 1.
+    pub factor: f64,
+    /// Each delay is stretched or shrunk at random by up to this part of it; 0 to 1.
+    pub jitter: f64,
+    /// A run of at least this long makes the next delay the first one again.
+    pub reset: Span,
+}
+
+/// What supervision needs to know of one child.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChildPolicy {
+    /// Whether it is restarted.
+    pub restart: Restart,
+    /// Whether its end counts for the supervisor's auto-shutdown; never together with `permanent` (R4).
+    pub significant: bool,
+    /// How it is stopped.
+    pub shutdown: Shutdown,
+    /// Its beats; `None` watches its exit alone.
+    pub heartbeat: Option<Heartbeat>,
+    /// When its start is over. For a supervisor child always when its whole subtree is up (R6), whatever stands here.
+    pub ready: Ready,
+    /// A start that is not over after this long has failed; `None` waits without bound.
+    pub start_timeout: Option<Span>,
+    /// Delays between restarts.
+    pub backoff: Option<Backoff>,
+    /// Exit codes that are a normal exit. For a supervisor child this is `[0]`.
+    pub success_codes: Vec<i32>,
+    /// Children created by one `count` share a number; they are stopped together where they stand side by side.
+    pub group: Option<u32>,
+}
+
+/// OTP's defaults for a worker (R3).
+impl Default for ChildPolicy {
+    fn default() -> ChildPolicy {
+        ChildPolicy {
+            restart: Restart::Permanent,
+            significant: false,
+            shutdown: Shutdown::After(Span::from_secs(5)),
+            heartbeat: None,
+            ready: Ready::Exec,
+            start_timeout: None,
+            backoff: None,
+            success_codes: vec![0],
+            group: None,
+        }
+    }
+}
+
+/// What supervision needs to know of the supervisor itself.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct SupervisorPolicy {
+    /// Who is restarted with whom.
+    pub strategy: Strategy,
+    /// How many restarts are too many.
+    pub intensity: Intensity,
+    /// Whether the end of significant children ends the supervisor.
+    pub auto_shutdown: AutoShutdown,
+    /// In which order children are stopped when all are.
+    pub stop_order: StopOrder,
+}

@@ -1,0 +1,216 @@
+//! Probes: what a node asks about a worker that does not beat by itself.
+//!
+//! A server is an address, never a name that would have to be looked up: a name server that hangs would hang the
+//! supervisor with it, and what a probe is about runs on this machine or at an address that its user knows.
+
+use crate::time::Span;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// One probe of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// What is asked.
+    pub ask: Ask,
+    /// No answer after this long is a failure; `None` is the heartbeat's interval.
+    pub timeout: Option<Span>,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// Whether this command ends with exit code 0.
+    Exec(Vec<String>),
+    /// Whether a TCP connection is accepted.
+    Tcp(Server),
+    /// Whether a GET of this path (with its query) is answered with 2xx.
+    Http(Server, String),
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its machine.
+    pub host: Host,
+    /// Its port; not zero.
+    pub port: u16,
+}
+
+/// A machine that can be reached without asking anybody for its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Host {
+    /// `localhost`: 127.0.0.1, or else ::1.
+    Local,
+    /// This one.
+    Address(IpAddr),
+}
+
+/// Why a text names no server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoServer {
+    /// It is not of the form `host:port`.
+    Form,
+    /// This name would have to be looked up.
+    Lookup(String),
+}
+
+/// Why a text is no URL for a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoUrl {
+    /// It is of another scheme, or malformed.
+    Form,
+    /// It begins with `https://`.
+    Tls,
+    /// This name would have to be looked up.
+    Lookup(String),
+}
+
+impl Probe {
+    /// After how long without an answer it has failed, for a worker that promises to beat this often.
+    pub fn patience(&self, interval: Span) -> Span {
+        self.timeout.unwrap_or(interval)
+    }
+}
+
+impl Server {
+    /// Reads `host:port`, with an IPv6 address in brackets; the port may be left out where there is one to fall back on.
+    pub(super) fn parse(text: &str, default_port: Option<u16>) -> Result<Server, NoServer> {
+        // The colons of an IPv6 address end with its bracket.
+        let split = match text.rfind(']') {
+            Some(end) => text.split_at(end + 1),
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        let (host, port) = match (split, default_port) {
+            ((host, ""), Some(port)) => (host, port),
+            ((host, port), _) => {
+                let digits = port.strip_prefix(':').filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+                (host, digits.and_then(|port| port.parse().ok()).ok_or(NoServer::Form)?)
+            }
+        };
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match bracketed {
+            Some(inner) => Host::Address(inner.parse::<Ipv6Addr>().map_err(|_| NoServer::Form)?.into()),
+            None if host.eq_ignore_ascii_case("localhost") => Host::Local,
+            None => match host.parse::<Ipv4Addr>() {
+                Ok(address) => Host::Address(address.into()),
+                Err(_) if is_name(host) => return Err(NoServer::Lookup(host.to_string())),
+                Err(_) => return Err(NoServer::Form),
+            },
+        };
+        if port == 0 {
+            return Err(NoServer::Form);
+        }
+        Ok(Server { host, port })
+    }
+
+    /// The addresses to try, one after the other.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        match self.host {
+            Host::Local => vec![
+                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.port),
+                SocketAddr::new(Ipv6Addr::LOCALHOST.into(), self.port),
+            ],
+            Host::Address(address) => vec![SocketAddr::new(address, self.port)],
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host {
+            Host::Local => write!(f, "localhost:{}", self.port),
+            Host::Address(address) => SocketAddr::new(address, self.port).fmt(f),
+        }
+    }
+}
+
+/// What is asked, for people.
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ask::Exec(command) => f.write_str(command.first().map_or("", String::as_str)),
+            Ask::Tcp(server) => write!(f, "tcp {server}"),
+            Ask::Http(server, path) => write!(f, "http://{server}{path}"),
+        }
+    }
+}
+
+/// Reads a URL such as `http://127.0.0.1:8080/health?full`. A fragment is no business of the server's, and left out.
+pub(super) fn parse_url(text: &str) -> Result<Ask, NoUrl> {
+    if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
+        return Err(NoUrl::Tls);
+    }
+    let scheme = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
+    let rest = &text[scheme.ok_or(NoUrl::Form)?.len()..];
+    let rest = rest.split('#').next().unwrap_or(rest);
+    // What stands here stands in the request as it is, where a blank or a line break would begin something else.
+    if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(NoUrl::Form);
+    }
+    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let server = Server::parse(host, Some(80)).map_err(|error| match error {
+        NoServer::Form => NoUrl::Form,
+        NoServer::Lookup(name) => NoUrl::Lookup(name),
+    })?;
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Ok(Ask::Http(server, format!("{slash}{path}")))
+}
+
+/// Whether this could be the name of a machine. What begins like a number is rather a mistyped address.
+fn is_name(host: &str) -> bool {
+    !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        && !host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers() {
+        let shown = |text: &str, port| Server::parse(text, port).map(|server| server.to_string());
+        assert_eq!(shown("localhost:80", None).as_deref(), Ok("localhost:80"));
+        assert_eq!(shown("127.0.0.1:8080", None).as_deref(), Ok("127.0.0.1:8080"));
+        assert_eq!(shown("[::1]:1", None).as_deref(), Ok("[::1]:1"));
+        assert_eq!(shown("[::1]", Some(80)).as_deref(), Ok("[::1]:80"));
+        assert_eq!(shown("db.example:5432", None), Err(NoServer::Lookup("db.example".into())));
+        for text in
+            ["localhost", "localhost:0", "localhost:x", "localhost:+1", "::1:80", "1.2.3:80", "[::1", "a b:1", ":1", ""]
+        {
+            assert_eq!(shown(text, None), Err(NoServer::Form), "{text}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_both_addresses_and_no_lookup() {
+        let server = Server::parse("localhost:7", None).unwrap();
+        assert_eq!(server.addresses(), ["127.0.0.1:7".parse().unwrap(), "[::1]:7".parse().unwrap()]);
+    }
+
+    #[test]
+    fn urls() {
+        let shown = |text: &str| parse_url(text).map(|ask| ask.to_string());
+        assert_eq!(shown("http://127.0.0.1").as_deref(), Ok("http://127.0.0.1:80/"));
+        assert_eq!(shown("http://localhost:8080/a/b?c=d#e").as_deref(), Ok("http://localhost:8080/a/b?c=d"));
+        assert_eq!(shown("HTTP://[::1]?q").as_deref(), Ok("http://[::1]:80/?q"));
+        assert_eq!(shown("https://localhost/"), Err(NoUrl::Tls));
+        assert_eq!(shown("http://api.example/health"), Err(NoUrl::Lookup("api.example".into())));
+        for text in [
+            "http://",
+            "localhost/",
+            "http://u@localhost/",
+            "http://localhost/a b",
+            "http://localhost/\r\nX: y",
+            "httpé://",
+        ] {
+            assert_eq!(shown(text), Err(NoUrl::Form), "{text}");
+        }
+        // What is shown reads back as the same.
+        let ask = parse_url("http://localhost/x").unwrap();
+        assert_eq!(parse_url(&ask.to_string()), Ok(ask));
+    }
+}

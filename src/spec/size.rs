@@ -1,0 +1,66 @@
+//! Sizes in bytes, as `10MB` or `64 KiB`.
+
+/// Units and what they multiply by. `k`, `M`, `G` alone are missing on purpose: half of the world reads them as powers of
+/// 1000, the other half as powers of 1024.
+const UNITS: &[(&str, u64)] = &[
+    ("b", 1),
+    ("kb", 1_000),
+    ("kib", 1 << 10),
+    ("mb", 1_000_000),
+    ("mib", 1 << 20),
+    ("gb", 1_000_000_000),
+    ("gib", 1 << 30),
+    ("tb", 1_000_000_000_000),
+    ("tib", 1 << 40),
+];
+
+/// The largest size: what a TOML integer can hold.
+pub(super) const MAX: u64 = i64::MAX as u64;
+
+/// Reads a size.
+///
+/// # Errors
+/// Says what is wrong, in words that can follow "cannot read the size …: ".
+pub(super) fn parse(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() {
+        return Err("it begins with a number, as in \"10MB\"".into());
+    }
+    let unit = unit.trim();
+    if unit.is_empty() {
+        return Err(format!("a unit is missing; write \"{number}MB\", \"{number}KiB\" or \"{number}B\""));
+    }
+    if let "k" | "m" | "g" | "t" = unit.to_ascii_lowercase().as_str() {
+        let big = unit.to_ascii_uppercase();
+        return Err(format!(
+            "\"{unit}\" is ambiguous; write \"{number}{big}B\" (powers of 1000) or \"{number}{big}iB\" (of 1024)"
+        ));
+    }
+    let Some((_, factor)) = UNITS.iter().find(|(known, _)| unit.eq_ignore_ascii_case(known)) else {
+        return Err("the units are B, kB, KiB, MB, MiB, GB, GiB, TB, TiB".into());
+    };
+    let bytes = match number.split_once('.') {
+        None => number.parse::<u64>().ok().and_then(|n| n.checked_mul(*factor)),
+        Some(_) => number.parse::<f64>().ok().map(|n| (n * *factor as f64).round() as u64),
+    };
+    bytes.filter(|bytes| *bytes <= MAX).ok_or_else(|| format!("\"{number}\" is not a number that fits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("10MB", 10_000_000), ("10 MiB", 10 << 20), ("1.5kB", 1_500), ("0b", 0), ("2TiB", 2 << 40), ("7KIB", 7168)]
+        {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MB", "10", "10K", "10 m", "1..2MB", "9999999999TB", "10 parsecs", "-1MB"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

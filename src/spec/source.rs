@@ -1,0 +1,247 @@
+//! The files that were read, and where in them each thing stands.
+
+use super::diagnostic::{Diagnostic, Severity};
+use crate::ids;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A stretch of one of the files that were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    /// Index into [`Sources::files`].
+    pub(super) file: usize,
+    /// First byte, or [`Place::WHOLE`].
+    start: usize,
+    /// The byte after the last one.
+    end: usize,
+}
+
+impl Place {
+    /// Start of a place that is the file as such: one that cannot be read has no lines.
+    const WHOLE: usize = usize::MAX;
+
+    /// A stretch of bytes of the file with this index.
+    pub(super) fn new(file: usize, span: Range<usize>) -> Place {
+        Place { file, start: span.start, end: span.end }
+    }
+
+    /// The file as such.
+    pub(super) fn whole(file: usize) -> Place {
+        Place { file, start: Place::WHOLE, end: Place::WHOLE }
+    }
+
+    /// Its first byte.
+    pub(super) fn start(self) -> usize {
+        self.start
+    }
+
+    /// Where it begins, for sorting; the file as such comes first.
+    fn order(self) -> (usize, usize, usize) {
+        (self.file, self.start.wrapping_add(1), self.end)
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+/// The keys of one table, dotted below it (`heartbeat.source`), and where each stands. The name `""` is the table.
+pub(super) type Places = BTreeMap<String, Place>;
+
+/// One file that was read.
+#[derive(Debug, Clone)]
+struct File {
+    path: PathBuf,
+    text: Arc<str>,
+    /// Byte offset of the first character of each line.
+    lines: Vec<usize>,
+}
+
+/// The files that a tree was read from, and where each key of each child stands in them.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    files: Vec<File>,
+    places: BTreeMap<ids::Path, Arc<Places>>,
+}
+
+/// A line and a column of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location<'a> {
+    /// The file, as it was named by the user or by an `include`.
+    pub file: &'a Path,
+    /// Its line, counted from 1.
+    pub line: u32,
+    /// The column in characters, counted from 1.
+    pub column: u32,
+}
+
+impl Sources {
+    /// The files in the order in which they were read: the one that was asked for, then what it includes.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
+    }
+
+    /// Where `key` (`restart`, or dotted as `heartbeat.source`) of the child at `path` was written, be it in the child
+    /// itself or in a `[defaults]` above it. An empty key finds the child as such. `None` for what was written nowhere.
+    pub fn locate(&self, path: &ids::Path, key: &str) -> Option<Location<'_>> {
+        let place = self.place(path, key)?;
+        let (line, column, _) = self.position(place);
+        Some(Location { file: &self.files[place.file].path, line, column })
+    }
+
+    pub(super) fn add(&mut self, path: PathBuf, text: Arc<str>) -> usize {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        self.files.push(File { path, text, lines });
+        self.files.len() - 1
+    }
+
+    pub(super) fn path(&self, file: usize) -> &Path {
+        &self.files[file].path
+    }
+
+    /// The text at `place`; empty for the file as such.
+    pub(super) fn text(&self, place: Place) -> &str {
+        self.files[place.file].text.get(place.start..place.end).unwrap_or("")
+    }
+
+    pub(super) fn remember(&mut self, path: ids::Path, places: Arc<Places>) {
+        self.places.insert(path, places);
+    }
+
+    pub(super) fn place(&self, path: &ids::Path, key: &str) -> Option<Place> {
+        self.places.get(path)?.get(key).copied()
+    }
+
+    /// Where `key` of the child at `path` stands, or the table that it stands in, or the child.
+    pub(super) fn place_above(&self, path: &ids::Path, key: &str) -> Option<Place> {
+        let mut key = key;
+        loop {
+            if let Some(place) = self.place(path, key) {
+                return Some(place);
+            }
+            key = match key.rsplit_once('.') {
+                Some((table, _)) => table,
+                None if key.is_empty() => return None,
+                None => "",
+            };
+        }
+    }
+
+    /// The line that `place` begins in.
+    pub(super) fn line(&self, place: Place) -> u32 {
+        self.position(place).0
+    }
+
+    /// Line, column (both from 1; 0 for the file as such) and the span in bytes, put onto character borders.
+    fn position(&self, place: Place) -> (u32, u32, Range<usize>) {
+        let File { text, lines, .. } = &self.files[place.file];
+        if place.start == Place::WHOLE {
+            return (0, 0, 0..0);
+        }
+        let border = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let start = border(place.start);
+        let end = border(place.end).max(start);
+        let line = lines.partition_point(|first| *first <= start);
+        let column = text[lines[line - 1]..start].chars().count() + 1;
+        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX), start..end)
+    }
+}
+
+/// Something to say about a place, on its way to become a [`Diagnostic`].
+#[derive(Debug)]
+pub(super) struct Finding {
+    severity: Severity,
+    code: &'static str,
+    place: Place,
+    message: String,
+    label: String,
+    hint: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn error(code: &'static str, place: Place, message: impl Into<String>) -> Finding {
+        Finding { severity: Severity::Error, code, place, message: message.into(), label: String::new(), hint: None }
+    }
+
+    pub(super) fn warning(code: &'static str, place: Place, message: impl Into<String>) -> Finding {
+        Finding { severity: Severity::Warning, ..Finding::error(code, place, message) }
+    }
+
+    /// What stands beside the caret.
+    pub(super) fn label(self, label: impl Into<String>) -> Finding {
+        Finding { label: label.into(), ..self }
+    }
+
+    /// What would be right.
+    pub(super) fn hint(self, hint: impl Into<String>) -> Finding {
+        Finding { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// Everything that was found so far, with the files that it was found in.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) sources: Sources,
+    found: Vec<(Place, Diagnostic)>,
+    /// The same thing at the same place is said once: one table may stand for 10,000 children, one file may be included
+    /// twice.
+    said: HashSet<(&'static str, Place, String)>,
+}
+
+impl Findings {
+    pub(super) fn add(&mut self, finding: Finding) {
+        let Finding { severity, code, place, message, label, hint } = finding;
+        if !self.said.insert((code, place, message.clone())) {
+            return;
+        }
+        let (line, column, span) = self.sources.position(place);
+        let File { path, text, .. } = &self.sources.files[place.file];
+        let diagnostic = Diagnostic {
+            severity,
+            code,
+            file: path.clone(),
+            line,
+            column,
+            span,
+            message,
+            label,
+            hint,
+            text: text.clone(),
+        };
+        self.found.push((place, diagnostic));
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.found.iter().any(|(_, found)| found.severity == Severity::Error)
+    }
+
+    /// Forgets what was found after the first `kept` findings unless `keep` says otherwise.
+    pub(super) fn retain_since(&mut self, kept: usize, keep: impl Fn(&Diagnostic) -> bool) {
+        let mut index = 0;
+        self.found.retain(|(_, found)| {
+            index += 1;
+            index <= kept || keep(found)
+        });
+    }
+
+    /// How many findings there are.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// The lines of findings from the `since`-th on.
+    pub(super) fn lines_since(&self, since: usize) -> HashSet<u32> {
+        self.found[since..].iter().map(|(_, found)| found.line).collect()
+    }
+
+    /// All of them, in the order of the files and of the places in them.
+    pub(super) fn finish(mut self) -> (Vec<Diagnostic>, Sources) {
+        self.found.sort_by_key(|(place, found)| (place.order(), found.severity == Severity::Warning));
+        (self.found.into_iter().map(|(_, found)| found).collect(), self.sources)
+    }
+}

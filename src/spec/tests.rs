@@ -1,0 +1,617 @@
+//! Tests of the whole room: golden diagnostics, defaults and rules, the way out to TOML and back, and hostile input.
+
+use super::exec::{BeatSource, ExecSpec, Limit, LogSpec};
+use super::policy::{
+    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy as Plan,
+    SupervisorPolicy,
+};
+use super::probe::{Ask, Host, Probe, Server};
+use super::tree::{ChildKind, ChildSpec, Containment, Hooks, SupervisorSpec, TreeSpec};
+use super::*;
+use crate::ids::{self, Name};
+use crate::time::Span;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn no_env(_: &str) -> Option<String> {
+    None
+}
+
+fn parse(text: &str) -> Read {
+    read_text("shop.toml", text, &no_env)
+}
+
+/// The tree, and no warnings either.
+#[track_caller]
+fn tree(text: &str) -> TreeSpec {
+    let read = parse(text);
+    let said: Vec<_> = read.diagnostics.iter().map(ToString::to_string).collect();
+    assert!(said.is_empty(), "{said:#?}");
+    read.tree.expect("a tree without diagnostics")
+}
+
+#[track_caller]
+fn codes(text: &str) -> Vec<&'static str> {
+    parse(text).diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
+}
+
+fn exec(child: &ChildSpec) -> &ExecSpec {
+    match &child.kind {
+        ChildKind::Worker(exec) => exec,
+        ChildKind::Supervisor(_) => panic!("{} is a supervisor", child.name),
+    }
+}
+
+fn below(child: &ChildSpec) -> &SupervisorSpec {
+    match &child.kind {
+        ChildKind::Supervisor(below) => below,
+        ChildKind::Worker(_) => panic!("{} is a worker", child.name),
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+/// A worker with these lines.
+fn worker(lines: &str) -> String {
+    format!("[[child]]\nname = \"a\"\ncommand = \"a\"\n{lines}\n")
+}
+
+/// Each file in `tests/data/bad` beside what is said about it.
+#[test]
+fn golden_diagnostics() {
+    let reference = std::fs::read_to_string("docs/spec.md").unwrap();
+    let folder = Path::new("tests/data/bad");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 30);
+    for file in files {
+        let read = read(&file, &no_env);
+        assert!(!read.diagnostics.is_empty(), "{}", file.display());
+        assert_eq!(read.tree.is_none(), read.errors().next().is_some(), "{}", file.display());
+        for found in &read.diagnostics {
+            assert!(reference.contains(&format!("`{}`", found.code)), "docs/spec.md does not know {}", found.code);
+        }
+        let shown: String = read.diagnostics.iter().map(|found| render(found, false, 100)).collect();
+        let shown: String = shown.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        insta::assert_snapshot!(file.file_stem().unwrap().to_str().unwrap(), shown);
+    }
+}
+
+/// Every key has its line in the reference.
+#[test]
+fn the_reference_knows_every_key() {
+    let reference = std::fs::read_to_string("docs/spec.md").unwrap();
+    for kind in [keys::Kind::Top, keys::Kind::Supervisor, keys::Kind::Worker, keys::Kind::Defaults] {
+        for key in kind.keys().filter(|key| *key != keys::COUNT_GROUP) {
+            assert!(reference.contains(&format!("`{key}`")), "docs/spec.md does not know {key}");
+        }
+    }
+}
+
+#[test]
+fn unreadable_files_are_diagnostics() {
+    for (path, cause) in [("tests/data/bad/nowhere.toml", "No such file"), ("tests/data/bad", "directory")] {
+        let read = read(Path::new(path), &no_env);
+        assert!(read.tree.is_none());
+        let [found] = read.diagnostics.as_slice() else { panic!("{:?}", read.diagnostics) };
+        assert_eq!((found.code, found.line, found.column), ("unreadable", 0, 0));
+        assert!(found.message.contains(path) && found.message.contains(cause), "{}", found.message);
+        assert!(render(found, false, 80).contains(path));
+    }
+}
+
+#[test]
+fn every_diagnostic_has_its_json() {
+    let read = parse("stategy = 1\n[[child]]\nname = \"a\"\ncommand = \"a\"\n");
+    assert_eq!(
+        serde_json::to_value(&read.diagnostics[0]).unwrap(),
+        serde_json::json!({
+            "severity": "error",
+            "code": "unknown-key",
+            "file": "shop.toml",
+            "line": 1,
+            "column": 1,
+            "message": "unknown key `stategy` at the top level",
+            "hint": "write `strategy`, or remove the line",
+        })
+    );
+    assert_eq!(read.diagnostics[0].to_string(), "shop.toml:1:1: error: unknown key `stategy` at the top level");
+}
+
+#[test]
+fn columns_are_characters() {
+    let read = parse("[[child]]\nname = \"a\"\ncommand = \"a\"\nenv = { \"ä\" = \"ö\", B = true }\n");
+    let [found] = read.diagnostics.as_slice() else { panic!("{:?}", read.diagnostics) };
+    assert_eq!((found.line, found.column), (4, 24));
+    assert_eq!(&found.text[found.span.clone()], "true");
+}
+
+#[test]
+fn nothing_of_the_file_is_obeyed_by_a_terminal() {
+    let read = parse("\"\\u001b[31m\" = 1\n[[child]]\nname = \"\\u001b[2J\"\ncommand = \"a\" \u{1b}]0;x\n");
+    assert!(read.diagnostics.len() >= 2);
+    for found in &read.diagnostics {
+        assert!(!render(found, false, 80).contains('\u{1b}'), "{found}");
+        assert!(!found.message.contains('\u{1b}') && !found.label.contains('\u{1b}'));
+    }
+}
+
+#[test]
+fn what_is_not_written_has_otps_defaults() {
+    let tree = tree(
+        "[[child]]\nname = \"a\"\ncommand = \"a\"\n[[child]]\nname = \"s\"\n[[child.child]]\nname = \"b\"\ncommand = \"b\"\n",
+    );
+    assert_eq!(tree.name, name("shop"));
+    assert_eq!(tree.containment, Containment::Auto);
+    assert_eq!(tree.root.policy, SupervisorPolicy::default());
+    assert_eq!(tree.root.policy.intensity, Intensity { max: Some(3), period: Span::from_secs(30) });
+    let [a, s] = tree.root.children.as_slice() else { panic!() };
+    assert_eq!(a.policy, ChildPolicy::default());
+    assert_eq!(exec(a), &ExecSpec::new(vec!["a".into()]));
+    assert_eq!(
+        s.policy,
+        ChildPolicy { shutdown: Shutdown::Infinity, heartbeat: Some(Heartbeat::default()), ..ChildPolicy::default() }
+    );
+}
+
+#[test]
+fn the_whole_reference_is_understood() {
+    let read = read(Path::new("tests/data/good/shop.toml"), &no_env);
+    let said: Vec<_> = read.diagnostics.iter().map(ToString::to_string).collect();
+    assert!(said.is_empty(), "{said:#?}");
+    assert_eq!(read.sources.files().count(), 2);
+    let tree = read.tree.unwrap();
+    insta::assert_snapshot!("good-shop", print::to_toml(&tree));
+    assert_eq!(parse(&print::to_toml(&tree)).tree.as_ref(), Some(&tree));
+
+    let web = below(tree.root.child("web").unwrap());
+    let jobs: Vec<_> = web.children.iter().filter(|child| child.policy.group == Some(1)).collect();
+    assert_eq!(jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>(), ["jobs-1", "jobs-2", "jobs-3", "jobs-4"]);
+    assert!(
+        matches!(&exec(jobs[3]).log, LogSpec::File { file, keep: LOG_KEEP, max_size: LOG_MAX_SIZE } if file == Path::new("jobs-4.log"))
+    );
+    let more = below(web.child("more").unwrap());
+    // Written beside the include; from the file; from the file's defaults over those above it.
+    assert_eq!(more.policy.intensity, Intensity { max: Some(7), period: Span::from_secs(120) });
+    assert_eq!(more.children[0].policy.shutdown, Shutdown::BrutalKill);
+    assert_eq!(exec(&more.children[0]).env["RUST_LOG"], "debug");
+    assert_eq!(tree.containment, Containment::Auto);
+
+    let at = |path: &str, key: &str| {
+        let found = read.sources.locate(&ids::Path::parse(path).unwrap(), key).unwrap();
+        (found.file.file_name().unwrap().to_str().unwrap().to_owned(), found.line)
+    };
+    assert_eq!(at("/db", "nice"), ("shop.toml".into(), 22));
+    assert_eq!(at("/web/jobs-3", "count"), ("shop.toml".into(), 57));
+    assert_eq!(at("/web/api", "backoff.max"), ("shop.toml".into(), 13));
+    assert_eq!(at("/web/more/b", ""), ("more.toml".into(), 11));
+}
+
+#[test]
+fn defaults_reach_every_worker_and_no_supervisor() {
+    let tree = tree(
+        "[defaults]\nshutdown = \"9s\"\nrestart = \"transient\"\nheartbeat = { interval = \"2s\", misses = 5 }\nenv = { A = \"1\", B = \"1\" }\n\
+         limits = { nofile = 5, core = 0 }\nbackoff = { initial = \"1s\" }\n\
+         [[child]]\nname = \"a\"\ncommand = \"a\"\nheartbeat = { misses = 7 }\nenv = { B = \"2\" }\nlimits = { core = 1 }\nbackoff = { factor = 3 }\n\
+         [[child]]\nname = \"b\"\ncommand = \"b\"\nheartbeat = false\nbackoff = false\nshutdown = \"1s\"\n\
+         [[child]]\nname = \"s\"\n[child.defaults]\nheartbeat = false\nenv = { A = \"3\" }\n\
+         [[child.child]]\nname = \"c\"\ncommand = \"c\"\n[[child.child]]\nname = \"d\"\ncommand = \"d\"\nheartbeat = true\n",
+    );
+    let [a, b, s] = tree.root.children.as_slice() else { panic!() };
+    assert_eq!(a.policy.heartbeat.unwrap().interval, Span::from_secs(2));
+    assert_eq!(a.policy.heartbeat.unwrap().misses, 7);
+    assert_eq!(exec(a).env, BTreeMap::from([("A".into(), "1".into()), ("B".into(), "2".into())]));
+    assert_eq!(exec(a).limits["core"], Limit { soft: Some(1), hard: Some(1) });
+    assert_eq!(exec(a).limits["nofile"], Limit { soft: Some(5), hard: Some(5) });
+    assert_eq!(a.policy.backoff.unwrap().initial, Span::from_secs(1));
+    assert_eq!(a.policy.backoff.unwrap().factor, 3.0);
+    assert_eq!(a.policy.restart, Restart::Transient);
+    assert_eq!((b.policy.heartbeat, b.policy.backoff), (None, None));
+    assert_eq!(b.policy.shutdown, Shutdown::After(Span::from_secs(1)));
+    assert_eq!((s.policy.restart, s.policy.shutdown, s.policy.backoff), (Restart::Permanent, Shutdown::Infinity, None));
+    let [c, d] = below(s).children.as_slice() else { panic!() };
+    assert_eq!(c.policy.heartbeat, None);
+    assert_eq!(c.policy.shutdown, Shutdown::After(Span::from_secs(9)));
+    assert_eq!(exec(c).env, BTreeMap::from([("A".into(), "3".into()), ("B".into(), "1".into())]));
+    // On again: what the inner defaults switched off has nothing left of the outer ones.
+    assert_eq!(d.policy.heartbeat, Some(Heartbeat::default()));
+}
+
+#[test]
+fn counts_make_numbered_groups() {
+    let tree = tree(
+        "[[child]]\nname = \"a\"\ncommand = \"a\"\ncount = 1\n[[child]]\nname = \"b\"\ncommand = \"b\"\n\
+         [[child]]\nname = \"c\"\ncommand = \"c\"\ncount = 2\n",
+    );
+    let found: Vec<_> = tree.root.children.iter().map(|child| (child.name.as_str(), child.policy.group)).collect();
+    assert_eq!(found, [("a-1", Some(1)), ("b", None), ("c-1", Some(2)), ("c-2", Some(2))]);
+    assert_eq!(codes("[[child]]\nname = \"a\"\ncommand = \"a\"\ncount = 2\nlog = { file = \"x.log\" }\n"), [""; 0]);
+    let long = "x".repeat(63);
+    assert_eq!(codes(&format!("[[child]]\nname = \"{long}\"\ncommand = \"a\"\ncount = 2\n")), ["bad-name"]);
+}
+
+#[test]
+fn variables_are_put_in_after_a_command_is_cut() {
+    let env = |name: &str| (name == "X").then(|| "two words' \"$Y".to_owned());
+    let read = read_text("shop.toml", "[[child]]\nname = \"a\"\ncommand = 'run ${X} \"${Z:-d e}\" $$5'\n", &env);
+    assert_eq!(exec(&read.tree.unwrap().root.children[0]).command, ["run", "two words' \"$Y", "d e", "$5"]);
+}
+
+#[test]
+fn values_in_all_their_spellings() {
+    let one = |lines: &str| exec(&tree(&worker(lines)).root.children[0]).clone();
+    assert_eq!(one("umask = 0o022").umask, Some(0o022));
+    assert_eq!(one("umask = \"77\"").umask, Some(0o077));
+    assert_eq!(one("stop-signal = 34").stop_signal, 34);
+    assert_eq!(one("stop-signal = \"int\"").stop_signal, 2);
+    assert_eq!(one("user = 0").user.as_deref(), Some("0"));
+    assert_eq!(
+        one("limits = { stack = \"8MiB\" }").limits["stack"],
+        Limit { soft: Some(8 << 20), hard: Some(8 << 20) }
+    );
+    assert_eq!(one("log = false").log, LogSpec::Discard);
+    let policy = |lines: &str| tree(&worker(lines)).root.children[0].policy.clone();
+    assert_eq!(policy("shutdown = \"0s\"").shutdown, Shutdown::After(Span::ZERO));
+    assert_eq!(policy("shutdown = \"${NO:-infinity}\"").shutdown, Shutdown::Infinity);
+    assert_eq!(policy("backoff = true").backoff, Some(BACKOFF));
+    assert_eq!(policy("heartbeat = true").heartbeat, Some(Heartbeat::default()));
+    assert_eq!(policy("start-timeout = \"infinity\"").start_timeout, None);
+    let later = |lines: &str| exec(&parse(&worker(lines)).tree.unwrap().root.children[0]).clone();
+    assert_eq!(later("cpu-max = \"150%\"").cpu_max, Some(1500));
+    assert_eq!(later("cpu-max = 0.5").cpu_max, Some(500));
+    assert_eq!(later("memory-max = \"1GB\"").memory_max, Some(1_000_000_000));
+    assert_eq!(
+        later("heartbeat = { source = { exec = \"probe me\" } }").sources,
+        [BeatSource::Probe(Probe { ask: Ask::Exec(vec!["probe".into(), "me".into()]), timeout: None })]
+    );
+}
+
+#[test]
+fn keys_for_later_are_warned_of_and_listed() {
+    let read = parse(
+        "[[child]]\nname = \"a\"\ncommand = \"a\"\nready = \"notify\"\nmemory-max = 1\ncpu-max = 1\npids-max = 1\n\
+         heartbeat = { source = [\"zmq\", \"notify\", { tcp = \"[::1]:1\" }, { http = \"http://localhost/\" }, { exec = \"x\" }] }\n",
+    );
+    assert!(read.diagnostics.iter().all(|found| found.code == "not-supported" && found.severity == Severity::Warning));
+    let tree = read.tree.unwrap();
+    let keys: Vec<_> = unsupported(&tree).iter().map(|found| format!("{} {}", found.path, found.what())).collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert_eq!(read.diagnostics.len(), 3);
+    for found in unsupported(&tree) {
+        assert!(read.sources.locate(&found.path, &found.key).is_some(), "{found:?}");
+    }
+    let fine = "[[child]]\nname = \"a\"\ncommand = \"a\"\nready = \"heartbeat\"\nbackoff = true\n\
+                heartbeat = { progress = true, source = [\"zmq\", \"notify\", { push = \"ipc://x\" }] }\nstart-timeout = \"3s\"\n\
+                [[child]]\nname = \"b\"\ncommand = \"b\"\nready = \"notify\"\n";
+    assert_eq!(unsupported(&parse(fine).tree.unwrap()), []);
+}
+
+#[test]
+fn lints_see_across_levels() {
+    let nested = |above: &str, below: &str| {
+        let workers: String = ["b", "c"]
+            .iter()
+            .map(|name| format!("[[child.child]]\nname = \"{name}\"\ncommand = \"x\"\n{below}\n"))
+            .collect();
+        codes(&format!("[[child]]\nname = \"s\"\n{above}\n{workers}"))
+    };
+    assert_eq!(nested("shutdown = \"10s\"", ""), [""; 0]);
+    assert_eq!(nested("shutdown = \"9s\"", ""), ["stop-times"]);
+    assert_eq!(nested("shutdown = \"9s\"\nstop-order = \"together\"", ""), [""; 0]);
+    assert_eq!(nested("shutdown = \"9s\"", "shutdown = \"infinity\""), ["stop-times"]);
+    assert_eq!(nested("shutdown = \"5s\"", "shutdown = \"1s\"\ncount = 5"), [""; 0]);
+    assert_eq!(nested("shutdown = \"1s\"", "shutdown = \"1s\"\ncount = 5"), ["stop-times"]);
+    let ready = "heartbeat = true\nready = \"heartbeat\"\nstart-timeout = \"5s\"";
+    assert_eq!(nested("start-timeout = \"10s\"", ready), [""; 0]);
+    assert_eq!(nested("start-timeout = \"9s\"", ready), ["start-times"]);
+
+    let window =
+        |intensity: &str, backoff: &str| codes(&format!("{intensity}\n{}", worker(&format!("backoff = {backoff}"))));
+    assert_eq!(window("intensity = 3\nperiod = \"30s\"", "{ initial = \"10s\", max = \"10s\" }"), [""; 0]);
+    assert_eq!(window("intensity = 3\nperiod = \"29s\"", "{ initial = \"10s\", max = \"10s\" }"), ["window-disarmed"]);
+    assert_eq!(window("intensity = \"unlimited\"", "{ max = \"1h\" }"), [""; 0]);
+    assert_eq!(window("intensity = 4000000000\nperiod = \"1d\"", "{ initial = \"1ns\", max = \"1ns\" }"), [""; 0]);
+    // 1 + 2 + 4 s.
+    assert_eq!(window("period = \"7s\"", "{ initial = \"1s\", max = \"1m\" }"), [""; 0]);
+    assert_eq!(window("period = \"6s\"", "{ initial = \"1s\", max = \"1m\" }"), ["window-disarmed"]);
+    assert_eq!(codes(&worker("heartbeat = { misses = 1 }")), ["tight-heartbeat"]);
+}
+
+#[test]
+fn includes_are_bounded() {
+    // A file that includes another one ten times, which does the same, and so on: 10^12 files.
+    let files = |path: &Path| {
+        let level: usize = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let text: String =
+            (0..10).map(|n| format!("[[child]]\nname = \"c{n}\"\ninclude = \"{}.toml\"\n", level + 1)).collect();
+        Ok((path.to_owned(), text.into_bytes()))
+    };
+    let read = read_with(Path::new("0.toml"), &no_env, &files);
+    assert!(read.tree.is_none());
+    assert!(read.diagnostics.iter().any(|found| found.code == "too-many" || found.code == "too-deep"));
+}
+
+#[test]
+fn depth_is_bounded() {
+    let deep = |levels: usize| {
+        let mut text = String::new();
+        for level in 1..=levels {
+            text += &format!("[[{}child]]\nname = \"c\"\n", "child.".repeat(level - 1));
+        }
+        text + "command = \"x\"\n"
+    };
+    let read = parse(&deep(DEPTH_MAX));
+    assert!(read.tree.is_some(), "{:?}", read.diagnostics);
+    assert_eq!(parse(&print::to_toml(read.tree.as_ref().unwrap())).tree, read.tree);
+    assert!(parse(&deep(DEPTH_MAX + 1)).diagnostics.iter().any(|found| found.code == "too-deep"));
+    for text in [
+        format!("[{}a]\n", "a.".repeat(100_000)),
+        format!("{}a = 1\n", "a.".repeat(100_000)),
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("child = {}", "[{child=".repeat(100_000)),
+    ] {
+        assert!(parse(&text).tree.is_none());
+    }
+}
+
+#[test]
+fn ten_thousand_errors_are_shown_one_by_one() {
+    let read = parse(&"[[child]]\nname = \"a b\"\ncommand = \"a\"\n".repeat(10_000));
+    assert_eq!(read.diagnostics.len(), 10_000);
+    let last = render(&read.diagnostics[9_999], false, 80);
+    assert!(last.contains("[shop.toml:29999:8]") && last.contains("29999 | name = \"a b\""), "{last}");
+    let all: usize = read.diagnostics.iter().map(|found| render(found, false, 80).len()).sum();
+    assert!(all > 1_000_000);
+}
+
+#[test]
+fn trees_are_bounded() {
+    let text: String =
+        (0..11).map(|n| format!("[[child]]\nname = \"c{n}\"\ncommand = \"x\"\ncount = 10000\n")).collect();
+    assert_eq!(codes(&text), ["too-many"]);
+}
+
+// The way out and back.
+
+fn any_name() -> impl Strategy<Value = Name> {
+    "[A-Za-z0-9_.-]{1,12}".prop_filter_map("no name", |text| Name::parse(&text).ok())
+}
+
+/// Text as hostile as TOML allows, but for NUL.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof!["[ -~]{0,12}", "(\\$|\\{|\\}|\"|\\\\|'|\n|\t|\u{1}|\u{7f}|ä|:-|A){0,8}"]
+}
+
+fn any_word() -> impl Strategy<Value = String> {
+    any_text().prop_filter("empty", |text| !text.is_empty())
+}
+
+fn any_command() -> impl Strategy<Value = Vec<String>> {
+    (any_word(), vec(any_text(), 0..3)).prop_map(|(program, args)| std::iter::once(program).chain(args).collect())
+}
+
+fn any_span() -> impl Strategy<Value = Span> {
+    prop_oneof![
+        (1u64..100_000).prop_map(Span::from_millis),
+        any::<u64>().prop_map(|nanos| Span::from_nanos(nanos.max(1)))
+    ]
+}
+
+fn any_backoff() -> impl Strategy<Value = Backoff> {
+    (any_span(), any_span(), 1.0f64..1000.0, 0.0f64..1.0, any_span())
+        .prop_map(|(a, b, factor, jitter, reset)| Backoff { initial: a.min(b), max: a.max(b), factor, jitter, reset })
+}
+
+fn any_limit() -> impl Strategy<Value = Limit> {
+    (option::of(0..=i64::MAX as u64), option::of(0..=i64::MAX as u64)).prop_map(|(a, b)| {
+        let (low, high) =
+            (a.unwrap_or(u64::MAX).min(b.unwrap_or(u64::MAX)), a.unwrap_or(u64::MAX).max(b.unwrap_or(u64::MAX)));
+        let limit = |n| (n != u64::MAX).then_some(n);
+        Limit { soft: limit(low), hard: limit(high) }
+    })
+}
+
+fn any_exec() -> BoxedStrategy<ExecSpec> {
+    let ids = (option::of(any_word()), option::of(any_word()), option::of(0u32..=0o777), option::of(-20..=19));
+    let signal = (1..=64).prop_filter("not asked with", |n| *n != 9 && *n != 19);
+    let limits = btree_map(prop_oneof![Just("nofile".to_owned()), Just("core".to_owned())], any_limit(), 0..3);
+    let env = btree_map("[A-Z\"ä. ]{1,5}", any_text(), 0..3);
+    let max = (option::of(1..=i64::MAX as u64), option::of(1..100_000_000u32), option::of(1..=i64::MAX as u64));
+    let log = prop_oneof![Just(false), Just(true)];
+    (any_command(), option::of(any_word()), env, any::<bool>(), ids, (signal, limits), log, max)
+        .prop_map(|(command, cwd, env, clear_env, (user, group, umask, nice), (stop_signal, limits), log, max)| {
+            ExecSpec {
+                cwd: cwd.map(Into::into),
+                env,
+                clear_env,
+                user,
+                group,
+                umask,
+                limits,
+                nice,
+                stop_signal,
+                log: if log { LogSpec::Capture } else { LogSpec::Discard },
+                memory_max: max.0,
+                cpu_max: max.1,
+                pids_max: max.2,
+                ..ExecSpec::new(command)
+            }
+        })
+        .boxed()
+}
+
+fn any_policy() -> BoxedStrategy<ChildPolicy> {
+    let restart = prop_oneof![Just(Restart::Permanent), Just(Restart::Transient), Just(Restart::Temporary)];
+    let shutdown =
+        prop_oneof![Just(Shutdown::BrutalKill), any_span().prop_map(Shutdown::After), Just(Shutdown::Infinity)];
+    let heartbeat = (any_span(), 1u32.., any_span(), any::<bool>())
+        .prop_map(|(interval, misses, grace, progress)| Heartbeat { interval, misses, grace, progress });
+    (restart, any::<bool>(), shutdown, option::of(heartbeat), option::of(any_span()), option::of(any_backoff()))
+        .prop_map(|(restart, significant, shutdown, heartbeat, start_timeout, backoff)| ChildPolicy {
+            restart,
+            significant: significant && restart != Restart::Permanent,
+            shutdown,
+            heartbeat,
+            start_timeout,
+            backoff,
+            ..ChildPolicy::default()
+        })
+        .boxed()
+}
+
+fn any_ask() -> BoxedStrategy<Ask> {
+    let server = (prop_oneof![Just(None), any::<std::net::IpAddr>().prop_map(Some)], 1u16..)
+        .prop_map(|(address, port)| Server { host: address.map_or(Host::Local, Host::Address), port });
+    prop_oneof![
+        any_command().prop_map(Ask::Exec),
+        server.clone().prop_map(Ask::Tcp),
+        (server, "/[!-\"$-~]{0,8}").prop_map(|(server, path)| Ask::Http(server, path)),
+    ]
+    .boxed()
+}
+
+/// One written child: a worker, several by a count, or a supervisor.
+fn any_children(depth: u32) -> BoxedStrategy<Vec<ChildSpec>> {
+    let sources = vec(
+        prop_oneof![
+            Just(BeatSource::Notify),
+            (any_ask(), option::of(any_span())).prop_map(|(ask, timeout)| BeatSource::Probe(Probe { ask, timeout })),
+        ],
+        0..2,
+    );
+    let codes = prop_oneof![Just(vec![0]), Just(vec![]), Just(vec![3, 0, 255])];
+    let ready = prop_oneof![Just(Ready::Exec), Just(Ready::Heartbeat), Just(Ready::Notify)];
+    let worker = (any_name(), any_policy(), any_exec(), sources, codes, ready, 0usize..4, any::<bool>())
+        .prop_map(|(name, policy, mut exec, sources, success_codes, ready, count, log)| {
+            let mut policy = ChildPolicy { success_codes, ready, ..policy };
+            if policy.heartbeat.is_some() {
+                exec.sources.extend(sources);
+            } else if ready == Ready::Heartbeat {
+                policy.ready = Ready::Exec;
+            }
+            // Group 0 stands for "the next one" until the supervisor is put together.
+            policy.group = (count > 0).then_some(0);
+            let child = |number: Option<usize>| {
+                let mut exec = exec.clone();
+                let name = match number {
+                    Some(number) => Name::parse(&format!("{name}-{number}")).unwrap(),
+                    None => name.clone(),
+                };
+                if log {
+                    exec.log = LogSpec::File { file: format!("/{name}.log").into(), max_size: 7, keep: 1 };
+                }
+                ChildSpec { name, policy: policy.clone(), kind: ChildKind::Worker(Box::new(exec)) }
+            };
+            if count == 0 { vec![child(None)] } else { (1..=count).map(|number| child(Some(number))).collect() }
+        })
+        .boxed();
+    if depth == 0 {
+        return worker.boxed();
+    }
+    let supervisor = (any_name(), any_policy(), any_supervisor(depth - 1)).prop_map(|(name, policy, below)| {
+        let heartbeat = policy.heartbeat.map(|beat| Heartbeat { progress: false, ..beat });
+        let policy = ChildPolicy { heartbeat, ..policy };
+        vec![ChildSpec { name, policy, kind: ChildKind::Supervisor(Box::new(below)) }]
+    });
+    prop_oneof![2 => worker, 1 => supervisor].boxed()
+}
+
+fn any_supervisor(depth: u32) -> BoxedStrategy<SupervisorSpec> {
+    let strategy = prop_oneof![Just(Plan::OneForOne), Just(Plan::OneForAll), Just(Plan::RestForOne)];
+    let auto =
+        prop_oneof![Just(AutoShutdown::Never), Just(AutoShutdown::AnySignificant), Just(AutoShutdown::AllSignificant)];
+    let order = prop_oneof![Just(StopOrder::Reverse), Just(StopOrder::Together)];
+    let intensity = (option::of(any::<u32>()), any_span()).prop_map(|(max, period)| Intensity { max, period });
+    // A member is sometimes left out, as a later `scale` or `remove` would do, so that a row is no whole count.
+    let children = vec((any_children(depth), any::<u8>()), 1..4);
+    (strategy, intensity, auto, order, vec(option::of(any_command()), 3), children)
+        .prop_map(|(strategy, intensity, auto_shutdown, stop_order, mut hooks, written)| {
+            let mut children: Vec<ChildSpec> = Vec::new();
+            for (group, (mut members, left_out)) in (1..).zip(written) {
+                if members.len() > 1 && left_out < 40 {
+                    members.remove(usize::from(left_out) % members.len());
+                }
+                for mut child in members {
+                    child.policy.group = child.policy.group.map(|_| group);
+                    child.policy.significant &= auto_shutdown != AutoShutdown::Never;
+                    if children.iter().all(|other| other.name != child.name) {
+                        children.push(child);
+                    }
+                }
+            }
+            let policy = SupervisorPolicy { strategy, intensity, auto_shutdown, stop_order };
+            let hooks = Hooks {
+                on_panic: hooks.pop().flatten(),
+                on_escalate: hooks.pop().flatten(),
+                on_restart: hooks.pop().flatten(),
+            };
+            SupervisorSpec { policy, hooks, children }
+        })
+        .boxed()
+}
+
+fn any_tree() -> impl Strategy<Value = TreeSpec> {
+    let containment = prop_oneof![Just(Containment::Auto), Just(Containment::Cgroup), Just(Containment::Group)];
+    (any_name(), containment, any_supervisor(2)).prop_map(|(name, containment, mut root)| {
+        // No two workers of a tree share a log file.
+        fn own_logs(at: &ids::Path, supervisor: &mut SupervisorSpec) {
+            for child in &mut supervisor.children {
+                let path = at.child(&child.name);
+                match &mut child.kind {
+                    ChildKind::Supervisor(below) => own_logs(&path, below),
+                    ChildKind::Worker(exec) => {
+                        if let LogSpec::File { file, .. } = &mut exec.log {
+                            *file = format!("/logs{at}{}", file.display()).into();
+                        }
+                    }
+                }
+            }
+        }
+        own_logs(&ids::Path::root(), &mut root);
+        TreeSpec { name, containment, root }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_printed_reads_back(tree in any_tree()) {
+        let text = print::to_toml(&tree);
+        let read = parse(&text);
+        let errors: Vec<_> = read.errors().map(ToString::to_string).collect();
+        prop_assert!(errors.is_empty(), "{errors:#?}\n{text}");
+        let again = read.tree.expect("no errors, so a tree");
+        prop_assert_eq!(&again, &tree, "{}", text);
+        prop_assert_eq!(print::to_toml(&again), text);
+    }
+
+    #[test]
+    fn no_text_is_too_bad(text in "(\\PC|\n|[\u{0}-\u{20}]|=|\\[|\\]|\"|child|name|command){0,60}") {
+        let read = parse(&text);
+        for found in &read.diagnostics {
+            render(found, found.line % 2 == 0, 80);
+        }
+        prop_assert!(read.tree.is_some() || read.errors().next().is_some());
+    }
+
+    #[test]
+    fn no_slip_in_a_good_file_is_too_bad(at in 0usize..2200, cut in 0usize..30, put in "(\\PC|\n|\"|=|\\[|\\]|\\{|\\}|\\$|[0-9]){0,4}") {
+        let good = include_str!("../../tests/data/good/shop.toml").replace("include = \"more.toml\"", "command = \"m\"");
+        let border = |at: usize| (0..=at.min(good.len())).rev().find(|at| good.is_char_boundary(*at)).unwrap();
+        let (from, to) = (border(at), border(at + cut));
+        let text = format!("{}{put}{}", &good[..from], &good[to..]);
+        let read = parse(&text);
+        for found in &read.diagnostics {
+            let shown = render(found, false, 80);
+            prop_assert!(!shown.contains("Failed to read contents"), "{shown}");
+            prop_assert!(found.line == 0 || found.column > 0);
+        }
+        prop_assert!(read.tree.is_some() || read.errors().next().is_some());
+    }
+}

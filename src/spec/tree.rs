@@ -1,0 +1,118 @@
+//! The checked tree: what a file means once nothing is wrong with it. Bad states cannot be built by `spec::check`, so
+//! the other rooms do not look for them.
+
+use super::exec::ExecSpec;
+use super::policy::{ChildPolicy, SupervisorPolicy};
+use crate::ids::{Name, Path};
+use serde::{Deserialize, Serialize};
+
+/// A whole tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TreeSpec {
+    /// Name of the instance.
+    pub name: Name,
+    /// By what means processes are kept together.
+    pub containment: Containment,
+    /// The root supervisor.
+    pub root: SupervisorSpec,
+}
+
+/// A supervisor and all that stands below it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SupervisorSpec {
+    /// How it supervises.
+    pub policy: SupervisorPolicy,
+    /// Commands to run when something happens here.
+    pub hooks: Hooks,
+    /// Its children in start order (R1).
+    pub children: Vec<ChildSpec>,
+}
+
+/// Commands that are run in the background when something has happened; none of them is waited for by supervision.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hooks {
+    /// Once after this subtree has been panicked.
+    pub on_panic: Option<Vec<String>>,
+    /// When this supervisor has given up.
+    pub on_escalate: Option<Vec<String>>,
+    /// When this supervisor restarts a child.
+    pub on_restart: Option<Vec<String>>,
+}
+
+impl Hooks {
+    /// Each hook with its key.
+    pub fn by_key(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        [("on-panic", &self.on_panic), ("on-escalate", &self.on_escalate), ("on-restart", &self.on_restart)]
+            .into_iter()
+            .filter_map(|(key, command)| Some((key, command.as_deref()?)))
+    }
+}
+
+/// One child of a supervisor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChildSpec {
+    /// Unique among its siblings.
+    pub name: Name,
+    /// How it is supervised.
+    pub policy: ChildPolicy,
+    /// What it is.
+    pub kind: ChildKind,
+}
+
+/// What a child is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChildKind {
+    /// A leaf: a user's program.
+    Worker(Box<ExecSpec>),
+    /// A node with children of its own.
+    Supervisor(Box<SupervisorSpec>),
+}
+
+/// By what means the processes of a tree are kept together and killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Containment {
+    /// cgroup v2 where the tree may write one, else process groups and descendants.
+    #[default]
+    Auto,
+    /// cgroup v2, or the tree does not start.
+    Cgroup,
+    /// Process groups and descendants.
+    Group,
+}
+
+impl ChildSpec {
+    /// Whether this child is a supervisor.
+    pub fn is_supervisor(&self) -> bool {
+        matches!(self.kind, ChildKind::Supervisor(_))
+    }
+}
+
+impl SupervisorSpec {
+    /// The child called `name`.
+    pub fn child(&self, name: &str) -> Option<&ChildSpec> {
+        self.children.iter().find(|child| child.name.as_str() == name)
+    }
+
+    /// The child at `path`, which is relative to this supervisor; `None` for the supervisor itself and for no such path.
+    pub fn find(&self, path: &Path) -> Option<&ChildSpec> {
+        let mut parts = path.parts();
+        let mut found = self.child(parts.next()?)?;
+        for part in parts {
+            let ChildKind::Supervisor(below) = &found.kind else { return None };
+            found = below.child(part)?;
+        }
+        Some(found)
+    }
+
+    /// Calls `visit` with the path of each supervisor of this subtree, this one (at `at`) first.
+    pub fn for_each_supervisor(&self, at: &Path, visit: &mut impl FnMut(&Path, &SupervisorSpec)) {
+        visit(at, self);
+        for child in &self.children {
+            if let ChildKind::Supervisor(below) = &child.kind {
+                below.for_each_supervisor(&at.child(&child.name), visit);
+            }
+        }
+    }
+}
