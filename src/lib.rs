@@ -4,4 +4,6 @@ pub mod error;
 pub mod ids;
 #[cfg(feature = "supervisor")]
 pub mod spec;
+#[cfg(feature = "supervisor")]
+pub mod supervision;
 pub mod time;

@@ -1,0 +1,99 @@
+//! What goes out of the core: orders to the shell, which carries out all of them before it hands in the next event.
+
+use super::event::{ChildId, RequestId, Run};
+use super::report::Report;
+use super::rollup::Rollup;
+use crate::ids::ReportId;
+
+/// An order to the shell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Start a process for this run; answer with `Event::Spawned` or `Event::SpawnFailed`.
+    Spawn(Run),
+    /// Ask it to end: its stop signal to a worker, SIGTERM to a node.
+    AskToStop(Run),
+    /// Kill it with everything that it left or that stands below it; `Event::Exited` follows when nothing is left.
+    /// May be given more than once for a run.
+    Kill(Run),
+    /// Look at a child that is overdue; answer with `Event::Inspected`.
+    Inspect(Run),
+    /// Tell our own parent something; the root has none and drops it.
+    TellParent(Up),
+    /// Answer an operator's request.
+    Answer(RequestId, Answer),
+    /// A child is gone for good: the shell forgets its handle. (A new one shows with its first `Spawn`.)
+    Forget(ChildId),
+    /// Something happened that people want to know.
+    Report(Box<Report>),
+    /// Nothing is left below: end this process. The last action there ever is.
+    Halt(End),
+}
+
+/// What a node tells its parent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Up {
+    /// All below is up (R6).
+    Ready,
+    /// We are alive, and this is how it stands below us.
+    Beat(Box<Rollup>),
+    /// We have given up; the exit follows.
+    Escalating {
+        /// The report that says so.
+        cause: Option<ReportId>,
+        /// The same in words, for people.
+        explanation: String,
+    },
+}
+
+/// How an operator's request ended; OTP's answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Done: stopped and gone, started and ready, killed and gone.
+    Ok,
+    /// Refused: it runs.
+    Running,
+    /// Refused: it is between two attempts to start it.
+    Restarting,
+    /// There is no such child.
+    NotFound,
+    /// A child of that name exists and is down.
+    AlreadyPresent,
+    /// A child of that name exists and runs.
+    AlreadyStarted,
+    /// The start that was asked for has failed, and why.
+    StartFailed(String),
+    /// Something stronger came between: the supervisor is ending, or a later request undid this one.
+    Overtaken(String),
+}
+
+/// How this supervisor's own life ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// It was asked to: exit status 0.
+    Stopped,
+    /// Its significant children are done (R47, R48): exit status 0.
+    AutoShutdown,
+    /// Too many restarts (R43): exit status 10.
+    GaveUp,
+    /// A child could not be started at boot (R9): exit status 11.
+    StartFailed,
+    /// It was panicked as a whole: exit status 1.
+    Panicked,
+    /// A stranger's SIGTERM (D7): dies by that signal, so that the parent reads a crash.
+    Terminated,
+    /// The parent is gone: exit status 1.
+    Orphaned,
+}
+
+impl End {
+    /// The exit status of the node, also of `treevisor start`; [`End::Terminated`] dies by SIGTERM instead.
+    pub fn code(self) -> i32 {
+        match self {
+            End::Stopped | End::AutoShutdown => 0,
+            End::Panicked | End::Orphaned => 1,
+            End::GaveUp => 10,
+            End::StartFailed => 11,
+            End::Terminated => 143,
+        }
+    }
+}

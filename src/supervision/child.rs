@@ -1,0 +1,445 @@
+//! One child: the fine states of its life, and what each thing that happens to it means in each of them.
+//!
+//! The tables here are total: every function that moves a child names every phase, so that a new phase is a compiler
+//! error in each of them. They decide nothing about other children and write no reports; [`super::Supervisor`] does.
+
+use super::backoff::Delays;
+use super::event::{Beat, ChildId, Exit, Kind, Member, Notice, Run, Word};
+use super::liveness::Watch;
+use super::phase::{Ended, Fate, Phase, Process, Rest, Spawned, StopBegun, Target, Then, Wait, Waiter};
+use super::state::{BeatStatus, ChildStatus, State};
+use crate::ids::{Incarnation, ReportId};
+use crate::spec::policy::{Ready, Restart, Shutdown};
+use crate::time::{Span, Time};
+use std::mem;
+
+/// A child: its spec and what has become of it.
+#[derive(Debug, Clone)]
+pub(super) struct Child {
+    pub(super) id: ChildId,
+    pub(super) member: Member,
+    pub(super) target: Target,
+    pub(super) phase: Phase,
+    /// Of the present or last process; 0 before the first.
+    pub(super) incarnation: Incarnation,
+    /// When that one began.
+    pub(super) began: Option<Time>,
+    /// Starts by the strategy.
+    pub(super) restarts: u64,
+    pub(super) last_exit: Option<(Exit, Time)>,
+    pub(super) delays: Delays,
+    /// The report that explains what happens to it next, if something does.
+    pub(super) cause: Option<ReportId>,
+    /// How it last came to grief, in words that can follow its name.
+    pub(super) trouble: String,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+impl Child {
+    pub(super) fn new(id: ChildId, member: Member) -> Child {
+        Child {
+            id,
+            member,
+            target: Target::Up,
+            phase: Phase::Down(Rest::Idle),
+            incarnation: Incarnation::default(),
+            began: None,
+            restarts: 0,
+            last_exit: None,
+            delays: Delays::default(),
+            cause: None,
+            trouble: String::new(),
+            waiters: Vec::new(),
+        }
+    }
+
+    /// Its present or last run.
+    pub(super) fn run(&self) -> Run {
+        Run { child: self.id, incarnation: self.incarnation }
+    }
+
+    pub(super) fn process(&self) -> Option<&Process> {
+        match &self.phase {
+            Phase::Starting { process, .. }
+            | Phase::Running(process)
+            | Phase::Stopping { process, .. }
+            | Phase::Killing { process, .. } => Some(process),
+            Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => None,
+        }
+    }
+
+    pub(super) fn process_mut(&mut self) -> Option<&mut Process> {
+        match &mut self.phase {
+            Phase::Starting { process, .. }
+            | Phase::Running(process)
+            | Phase::Stopping { process, .. }
+            | Phase::Killing { process, .. } => Some(process),
+            Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => None,
+        }
+    }
+
+    /// Its watch, while a missed beat means anything: for a worker until it is asked to stop, for a node until it is
+    /// gone. A worker that winds up its work may well have left the loop that beats; a node beats to its last moment,
+    /// and its stop, which has no limit, must not wait for one that hangs.
+    pub(super) fn watch(&self) -> Option<&Watch> {
+        match &self.phase {
+            Phase::Starting { process, .. } | Phase::Running(process) => process.watch.as_deref(),
+            Phase::Stopping { process, .. } => match self.member.kind {
+                Kind::Supervisor => process.watch.as_deref(),
+                Kind::Worker => None,
+            },
+            Phase::Killing { .. } | Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn watch_mut(&mut self) -> Option<&mut Watch> {
+        self.watch()?;
+        self.process_mut().and_then(|process| process.watch.as_deref_mut())
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.process().and_then(|process| process.pid)
+    }
+
+    /// Whether OTP would count it as active: a process is there, or will be again, or its exit is not yet handled.
+    pub(super) fn is_active(&self) -> bool {
+        match &self.phase {
+            Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => true,
+            Phase::Waiting { .. } | Phase::Down(Rest::Undecided { .. }) => true,
+            Phase::Down(Rest::Queued | Rest::Idle) | Phase::Held | Phase::Ended => false,
+        }
+    }
+
+    /// Whether a restart of its group starts it (R26, R27, D2, D15).
+    pub(super) fn comes_with_group(&self) -> bool {
+        self.target == Target::Up && self.member.policy.restart != Restart::Temporary
+    }
+
+    /// Whether its start is over as soon as its program has been executed.
+    pub(super) fn is_up_at_exec(&self) -> bool {
+        self.member.kind == Kind::Worker && self.member.policy.ready == Ready::Exec
+    }
+
+    /// Whether its start is over with its first beat.
+    pub(super) fn is_up_at_beat(&self) -> bool {
+        self.member.kind == Kind::Worker && self.member.policy.ready == Ready::Heartbeat
+    }
+
+    /// Whether its start is over when it says so; a node's always is (R6).
+    pub(super) fn is_up_at_word(&self) -> bool {
+        self.member.kind == Kind::Supervisor || self.member.policy.ready == Ready::Notify
+    }
+
+    /// Begins its next run. There is no process before; the caller has seen to that.
+    pub(super) fn start(&mut self, now: Time) -> Run {
+        debug_assert!(self.process().is_none(), "two incarnations of a child never live together");
+        self.incarnation = self.incarnation.next();
+        self.began = Some(now);
+        let process =
+            Process { pid: None, watch: None, status: None, said: None, rollup: None, farewell: None, doom: None };
+        let deadline = self.member.policy.start_timeout.map(|limit| now + limit);
+        self.phase = Phase::Starting { process: Box::new(process), since: now, deadline };
+        self.run()
+    }
+
+    /// Its process exists.
+    pub(super) fn spawned(&mut self, now: Time, pid: u32) -> Spawned {
+        let promise = self.member.policy.heartbeat;
+        // As in systemd, the watchdog runs from READY=1 on. Before it the start has a limit of its own; where it has
+        // none, silence is all there is to go by.
+        let gated =
+            self.is_up_at_word() && self.member.kind == Kind::Worker && self.member.policy.start_timeout.is_some();
+        let Some(process) = self.process_mut().filter(|process| process.pid.is_none()) else { return Spawned::Stray };
+        process.pid = Some(pid);
+        process.watch = promise.map(|promise| Box::new(Watch::new(promise, now)));
+        if let (true, Some(watch)) = (gated, process.watch.as_deref_mut()) {
+            watch.wait_for_begin();
+        }
+        match &self.phase {
+            Phase::Starting { .. } => Spawned::Starting,
+            Phase::Stopping { then, .. } => {
+                let then = *then;
+                Spawned::Stop(self.ask(now, then))
+            }
+            Phase::Killing { .. } => Spawned::Stop(StopBegun::Kill),
+            Phase::Running(_) | Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => Spawned::Stray,
+        }
+    }
+
+    /// Its start is over. False if it was not starting.
+    #[must_use]
+    pub(super) fn up(&mut self, now: Time) -> bool {
+        let at_word = self.is_up_at_word() && self.member.kind == Kind::Worker;
+        match mem::replace(&mut self.phase, Phase::Held) {
+            Phase::Starting { mut process, .. } if process.pid.is_some() => {
+                if let (true, Some(watch)) = (at_word, process.watch.as_deref_mut()) {
+                    watch.begin(now);
+                }
+                self.phase = Phase::Running(process);
+                self.target = Target::Up;
+                self.delays.started();
+                true
+            }
+            other @ (Phase::Starting { .. }
+            | Phase::Running(_)
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. }
+            | Phase::Down(_)
+            | Phase::Waiting { .. }
+            | Phase::Held
+            | Phase::Ended) => {
+                self.phase = other;
+                false
+            }
+        }
+    }
+
+    /// Takes in a beat: what it says of itself, and whether it is a sign of life.
+    #[must_use]
+    pub(super) fn beat(&mut self, now: Time, beat: Beat) -> bool {
+        let Some(process) = self.process_mut().filter(|process| process.pid.is_some()) else { return false };
+        if process.watch.as_mut().is_some_and(|watch| !watch.beat(now, &beat)) {
+            return false;
+        }
+        if beat.status.is_some() {
+            process.status = beat.status;
+        }
+        if let Some(rollup) = beat.rollup {
+            process.rollup = Some(Box::new((rollup, now)));
+        }
+        true
+    }
+
+    /// Takes in what it says of itself. False without a process.
+    #[must_use]
+    pub(super) fn notice(&mut self, now: Time, notice: Notice) -> bool {
+        let shutdown = self.member.policy.shutdown;
+        let Some(process) = self.process_mut().filter(|process| process.pid.is_some()) else { return false };
+        let Notice { word, status, main_pid, trouble, limit, extend, hung: _ } = notice;
+        if let Some(text) = status {
+            process.status = Some(text).filter(|text| !text.is_empty());
+        }
+        if word.is_some() || main_pid.is_some() || trouble.is_some() {
+            let said = process.said.get_or_insert_default();
+            said.word = word.or(said.word);
+            said.main_pid = main_pid.or(said.main_pid);
+            said.trouble = trouble.or(said.trouble.take());
+        }
+        if let Some(watch) = process.watch.as_deref_mut() {
+            if let Some(limit) = limit {
+                watch.set_limit(limit);
+            }
+            // Whoever winds up has left the loop that beats. It has the time that a stop has.
+            if word == Some(Word::Stopping) {
+                match shutdown {
+                    Shutdown::BrutalKill => {}
+                    Shutdown::After(time) => watch.spare(now + time),
+                    Shutdown::Infinity => watch.spare(now + Span::MAX),
+                }
+            }
+            if let Some(time) = extend {
+                watch.spare(now + time);
+            }
+        }
+        if let (Some(time), Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. }) =
+            (extend, &mut self.phase)
+        {
+            *deadline = deadline.map(|deadline| deadline.max(now + time));
+        }
+        true
+    }
+
+    /// Begins to stop it by its own shutdown value (R54 to R56), or lets a stop that is under way lead to `then`.
+    pub(super) fn stop(&mut self, now: Time, then: Then) -> StopBegun {
+        match &mut self.phase {
+            Phase::Starting { .. } | Phase::Running(_) => self.ask(now, then),
+            Phase::Stopping { then: before, .. } => {
+                *before = then;
+                StopBegun::Underway
+            }
+            Phase::Killing { fate, .. } => {
+                match (&fate, then) {
+                    // What an operator holds stays held, whoever stops it besides; only a later request brings it back.
+                    (Fate::Held, Then::Rest | Then::Done) => {}
+                    (Fate::Held, Then::Again)
+                    | (Fate::Stopped(_) | Fate::Crash | Fate::StartFailed(_), Then::Again | Then::Rest | Then::Done) => {
+                        *fate = Fate::Stopped(then);
+                    }
+                }
+                StopBegun::Underway
+            }
+            Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => StopBegun::NoProcess,
+        }
+    }
+
+    /// Asks, or kills where asking is not wanted. Without a process to ask, it is noted and done at `spawned`.
+    fn ask(&mut self, now: Time, then: Then) -> StopBegun {
+        let Some(process) = self.take_process() else { return StopBegun::NoProcess };
+        let there = process.pid.is_some();
+        let (phase, begun) = match self.member.policy.shutdown {
+            Shutdown::BrutalKill => (Phase::Killing { process, fate: Fate::Stopped(then) }, StopBegun::Kill),
+            Shutdown::After(Span::ZERO) => {
+                (Phase::Killing { process, fate: Fate::Stopped(then) }, StopBegun::AskAndKill)
+            }
+            Shutdown::After(limit) => {
+                let deadline = there.then(|| now + limit);
+                (Phase::Stopping { process, asked: now, deadline, then }, StopBegun::Ask)
+            }
+            Shutdown::Infinity => (Phase::Stopping { process, asked: now, deadline: None, then }, StopBegun::Ask),
+        };
+        self.phase = phase;
+        if there { begun } else { StopBegun::Underway }
+    }
+
+    /// Begins to kill it. False if there is no process.
+    #[must_use]
+    pub(super) fn kill(&mut self, fate: Fate) -> bool {
+        match self.take_process() {
+            Some(process) => {
+                self.phase = Phase::Killing { process, fate };
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes the process out of the phase that has one. The caller sets the next phase at once.
+    fn take_process(&mut self) -> Option<Box<Process>> {
+        match mem::replace(&mut self.phase, Phase::Down(Rest::Idle)) {
+            Phase::Starting { process, .. }
+            | Phase::Running(process)
+            | Phase::Stopping { process, .. }
+            | Phase::Killing { process, .. } => Some(process),
+            other @ (Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended) => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
+    /// Its process is gone. The phase is [`Rest::Idle`] then, until the caller has settled what follows.
+    pub(super) fn ended(&mut self) -> Ended {
+        match mem::replace(&mut self.phase, Phase::Down(Rest::Idle)) {
+            Phase::Starting { .. } => Ended::Unready(None),
+            Phase::Running(_) => Ended::Alone { forced: false },
+            Phase::Stopping { then, .. } => Ended::Stopped(then),
+            Phase::Killing { fate, .. } => match fate {
+                Fate::Stopped(then) => Ended::Stopped(then),
+                Fate::Crash => Ended::Alone { forced: true },
+                Fate::StartFailed(failure) => Ended::Unready(Some(failure)),
+                Fate::Held => Ended::Held,
+            },
+            other @ (Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended) => {
+                self.phase = other;
+                Ended::Stray
+            }
+        }
+    }
+
+    /// The phase that a stopped child goes into.
+    pub(super) fn rest(&mut self, then: Then) {
+        self.phase = match then {
+            Then::Again => Phase::Down(Rest::Queued),
+            Then::Rest => Phase::Down(Rest::Idle),
+            Then::Done => Phase::Ended,
+        };
+    }
+
+    /// When it must be looked at next.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let own = match &self.phase {
+            Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. } => *deadline,
+            Phase::Waiting { wait: Wait::Until(until), .. } => Some(*until),
+            Phase::Waiting { wait: Wait::Charge | Wait::Due, .. }
+            | Phase::Running(_)
+            | Phase::Killing { .. }
+            | Phase::Down(_)
+            | Phase::Held
+            | Phase::Ended => None,
+        };
+        let beats = self.watch().and_then(Watch::deadline);
+        match (own, beats) {
+            (Some(own), Some(beats)) => Some(own.min(beats)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Credits time in which this process did not run to every deadline that the child has to meet. The end of a
+    /// back-off is nothing that it has to meet.
+    pub(super) fn credit(&mut self, now: Time, lost: Span) {
+        match &mut self.phase {
+            Phase::Starting { since: begun, deadline, .. } | Phase::Stopping { asked: begun, deadline, .. } => {
+                let seen = lost.min(now.since(*begun));
+                *begun += seen;
+                if let Some(deadline) = deadline {
+                    *deadline += seen;
+                }
+            }
+            Phase::Running(_)
+            | Phase::Killing { .. }
+            | Phase::Waiting { .. }
+            | Phase::Down(_)
+            | Phase::Held
+            | Phase::Ended => {}
+        }
+        if let Some(watch) = self.process_mut().and_then(|process| process.watch.as_deref_mut()) {
+            watch.credit(now, lost);
+        }
+    }
+
+    /// The state that people see: the one place where fine states become coarse ones.
+    pub(super) fn shown(&self) -> State {
+        match &self.phase {
+            Phase::Starting { .. } | Phase::Down(Rest::Queued) => State::Starting,
+            Phase::Running(_) => State::Running,
+            Phase::Stopping { .. } | Phase::Killing { .. } => State::Stopping,
+            Phase::Waiting { .. } => State::Waiting,
+            Phase::Down(Rest::Idle) => State::Stopped,
+            Phase::Down(Rest::Undecided { normal, .. }) => match (self.member.policy.restart, normal) {
+                (Restart::Permanent, _) | (Restart::Transient, false) => State::Waiting,
+                (Restart::Transient, true) | (Restart::Temporary, _) => State::Exited,
+            },
+            Phase::Held => State::Held,
+            Phase::Ended => State::Exited,
+        }
+    }
+
+    /// The row of `status`.
+    pub(super) fn status(&self, now: Time) -> ChildStatus {
+        let process = self.process();
+        let beats = self.member.policy.heartbeat.map(|promise| {
+            let seen = process.and_then(|process| process.watch.as_ref()).map(|watch| watch.status(now));
+            seen.unwrap_or(BeatStatus { promise, age: None, beats: 0, missed: 0 })
+        });
+        ChildStatus {
+            id: self.id,
+            name: self.member.name.clone(),
+            kind: self.member.kind,
+            state: self.shown(),
+            pid: self.pid(),
+            incarnation: self.incarnation,
+            started: self.began,
+            restarts: self.restarts,
+            restart: self.member.policy.restart,
+            beats,
+            last_exit: self.last_exit,
+            waits_until: match &self.phase {
+                Phase::Waiting { wait: Wait::Until(until), .. } => Some(*until),
+                Phase::Waiting { wait: Wait::Charge | Wait::Due, .. }
+                | Phase::Starting { .. }
+                | Phase::Running(_)
+                | Phase::Stopping { .. }
+                | Phase::Killing { .. }
+                | Phase::Down(_)
+                | Phase::Held
+                | Phase::Ended => None,
+            },
+            status: process.and_then(|process| process.status.clone()),
+            word: process.and_then(|process| process.said.as_ref()).and_then(|said| said.word),
+            main_pid: process.and_then(|process| process.said.as_ref()).and_then(|said| said.main_pid),
+            sources: process.and_then(|process| process.watch.as_ref()).map_or(Vec::new(), |watch| watch.sources(now)),
+            rollup: process.and_then(|process| process.rollup.as_ref()).map(|known| known.0.clone()),
+        }
+    }
+}

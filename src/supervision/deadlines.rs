@@ -1,0 +1,196 @@
+//! What is due: late and missing beats, starts and stops that take too long, back-offs that are over, our own beat.
+
+use super::action::Action;
+use super::child::Child;
+use super::event::{ChildId, Inspected, Run, StartFailure};
+use super::liveness::{Judgement, Overdue, is_suspicious};
+use super::phase::{Fate, Phase, Wait};
+use super::report::{Fact, StopCause};
+use super::supervisor::{Course, Item, Supervisor, Turn};
+use crate::ids::ReportId;
+use crate::time::Span;
+
+impl Supervisor {
+    /// Looks at the deadlines, after everything else of this turn has been handed in. First the credit for time in
+    /// which this process did not run, then the verdicts: a supervisor that slept must not blame its children.
+    pub(super) fn tick(&mut self, turn: &mut Turn<'_>, lost: Span) {
+        match self.course {
+            Course::New | Course::Halted => return,
+            Course::Booting | Course::Running | Course::Ending => {}
+        }
+        if !lost.is_zero() {
+            for id in self.table.order().to_vec() {
+                if let Some(mut child) = self.table.edit(id) {
+                    child.credit(turn.now, lost);
+                }
+            }
+        }
+        let mut overdue = Vec::new();
+        for id in self.table.due(turn.now) {
+            self.look_at_deadline(turn, id);
+            let Some(watch) = self.table.get(id).and_then(Child::watch) else { continue };
+            match watch.judge(turn.now) {
+                Judgement::Fine => {}
+                Judgement::Late(figures) => self.tell_late(turn, id, figures, None),
+                Judgement::Overdue(figures) => overdue.push((id, figures)),
+            }
+        }
+        if !overdue.is_empty() {
+            self.judge(turn, overdue);
+        }
+        self.beat_upward(turn);
+    }
+
+    /// The deadlines that belong to a phase.
+    fn look_at_deadline(&mut self, turn: &mut Turn<'_>, id: ChildId) {
+        let Some(mut child) = self.table.edit(id) else { return };
+        match &child.phase {
+            Phase::Starting { since, deadline: Some(deadline), .. } if *deadline <= turn.now => {
+                // As the spec has it, unless the child has asked for more.
+                let limit = deadline.since(*since);
+                drop(child);
+                self.start_timed_out(turn, id, limit);
+            }
+            Phase::Stopping { deadline: Some(deadline), then, .. } if *deadline <= turn.now => {
+                let then = *then;
+                if child.kill(Fate::Stopped(then)) {
+                    turn.out.push(Action::Kill(child.run()));
+                }
+            }
+            Phase::Waiting { wait: Wait::Until(until), cause } if *until <= turn.now => {
+                let cause = *cause;
+                child.phase = Phase::Waiting { wait: Wait::Due, cause };
+                let run = child.run();
+                drop(child);
+                self.queue.push_back(Item::Look(run));
+            }
+            Phase::Starting { .. }
+            | Phase::Stopping { .. }
+            | Phase::Waiting { .. }
+            | Phase::Running(_)
+            | Phase::Killing { .. }
+            | Phase::Down(_)
+            | Phase::Held
+            | Phase::Ended => {}
+        }
+    }
+
+    /// A start has taken too long: it is killed, and its exit is a failed start.
+    fn start_timed_out(&mut self, turn: &mut Turn<'_>, id: ChildId, limit: Span) {
+        let report = self.report(turn, Some(id), None, Fact::Stopping { why: StopCause::StartTimeout });
+        let Some(mut child) = self.table.edit(id) else { return };
+        child.cause = Some(report);
+        let message = format!("it was not ready within {limit}");
+        if let Some(process) = child.process_mut() {
+            process.doom = Some(format!("was not ready within {limit}"));
+        }
+        let there = child.pid().is_some();
+        if child.kill(Fate::StartFailed(StartFailure { stage: "start-timeout".into(), errno: 0, message })) && there {
+            turn.out.push(Action::Kill(child.run()));
+        }
+    }
+
+    fn tell_late(&mut self, turn: &mut Turn<'_>, id: ChildId, figures: Overdue, spared: Option<String>) {
+        let fact = Fact::BeatLate { age: figures.age, limit: figures.limit, spared };
+        let report = self.report(turn, Some(id), None, fact);
+        if let Some(watch) = self.table.edit(id).as_mut().and_then(|child| child.watch_mut()) {
+            watch.told_late(report);
+        }
+    }
+
+    /// Some children have reached their limit. If most have at once, the likelier culprit is this process, or the
+    /// machine: the verdict waits, once. Else somebody looks, and the answer decides.
+    fn judge(&mut self, turn: &mut Turn<'_>, overdue: Vec<(ChildId, Overdue)>) {
+        let beating = self.table.iter().filter(|child| child.watch().is_some()).count();
+        let count = overdue.len();
+        let suspicious = is_suspicious(count, beating);
+        for (id, figures) in overdue {
+            let Some(mut child) = self.table.edit(id) else { continue };
+            let run = child.run();
+            let Some(watch) = child.watch_mut() else { continue };
+            if suspicious && !watch.was_suspected() {
+                watch.suspect(turn.now);
+                drop(child);
+                let spared = format!(
+                    "{count} of {beating} children that beat are overdue at once; the fault may be this supervisor's"
+                );
+                self.tell_late(turn, id, figures, Some(spared));
+            } else {
+                watch.look();
+                turn.out.push(Action::Inspect(run));
+            }
+        }
+    }
+
+    /// Somebody has looked at a child that is overdue.
+    pub(super) fn inspected(&mut self, turn: &mut Turn<'_>, run: Run, what: Inspected) {
+        let id = run.child;
+        let Some(mut child) = self.table.edit_run(run) else {
+            self.stale += 1;
+            return;
+        };
+        // Without an overdue watch the look was asked for by a phase, or a silence, that is past.
+        let Some(watch) = child.watch_mut() else { return };
+        let Some(figures) = watch.looked(turn.now) else { return };
+        match what {
+            Inspected::Hung => {
+                let cause = watch.late();
+                drop(child);
+                self.hung(turn, id, figures, cause);
+            }
+            Inspected::Held(reason) => {
+                let first = watch.hold(turn.now);
+                drop(child);
+                if first {
+                    self.tell_late(turn, id, figures, Some(reason));
+                }
+            }
+        }
+    }
+
+    /// A worker says that it hangs. There is nothing to doubt, and nobody needs to look.
+    pub(super) fn hung_by_its_word(&mut self, turn: &mut Turn<'_>, id: ChildId) {
+        let Some(child) = self.table.get(id) else { return };
+        let (age, limit) = match child.watch() {
+            Some(watch) => (watch.age(turn.now), watch.limit()),
+            None => (child.began.map_or(Span::ZERO, |began| turn.now.since(began)), Span::ZERO),
+        };
+        self.hung(turn, id, Overdue { age, limit, no_progress: false, by_its_word: true }, None);
+    }
+
+    /// D11: all of it is killed, and its exit is one abnormal exit, whatever its status.
+    fn hung(&mut self, turn: &mut Turn<'_>, id: ChildId, figures: Overdue, cause: Option<ReportId>) {
+        if self.table.get(id).is_none_or(|child| matches!(child.phase, Phase::Killing { .. })) {
+            return;
+        }
+        let Overdue { age, limit, no_progress, by_its_word } = figures;
+        let report = self.report(turn, Some(id), cause, Fact::Hung { age, limit, no_progress, by_its_word });
+        let Some(mut child) = self.table.edit(id) else { return };
+        let what = if no_progress { "progress" } else { "beat" };
+        let fate = match &child.phase {
+            Phase::Starting { .. } => Fate::StartFailed(StartFailure {
+                stage: "beat".into(),
+                errno: 0,
+                message: if by_its_word {
+                    "it said that it hangs before it was ready".into()
+                } else {
+                    format!("it made no {what} for {age} before it was ready")
+                },
+            }),
+            Phase::Running(_) => Fate::Crash,
+            Phase::Stopping { then, .. } => Fate::Stopped(*then),
+            Phase::Killing { .. } | Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => return,
+        };
+        child.cause = Some(report);
+        if let Some(process) = child.process_mut() {
+            process.doom = Some(if by_its_word {
+                "was hung (by its own word) and killed".into()
+            } else {
+                format!("was hung (no {what} for {}) and killed", age.coarse())
+            });
+        }
+        if child.kill(fate) {
+            turn.out.push(Action::Kill(child.run()));
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! What follows from what becomes of a child's process: a start that is over or has failed, an exit, a restart with its
+//! group, one restart too many, the end of significant children.
+
+use super::action::{Action, Answer, End, Up};
+use super::child::Child;
+use super::event::{ChildId, Exit, Kind, Run, StartFailure};
+use super::intensity::Charge;
+use super::phase::{Ended, Phase, Rest, Spawned, StopBegun, Then, Wait, Wants};
+use super::report::{Fact, StopCause};
+use super::sequence::{Before, Operation, Purpose, Sequence};
+use super::strategy::{group, stop_steps};
+use super::supervisor::{Item, Supervisor, Turn};
+use crate::ids::ReportId;
+use crate::spec::policy::{AutoShutdown, Restart};
+use crate::time::{Span, Time};
+use std::collections::VecDeque;
+
+impl Supervisor {
+    /// A process exists.
+    pub(super) fn spawned(&mut self, turn: &mut Turn<'_>, run: Run, pid: u32) {
+        let Some(mut child) = self.table.edit_run(run) else {
+            self.stale += 1;
+            return;
+        };
+        let spawned = child.spawned(turn.now, pid);
+        let (cause, up_at_exec) = (child.cause, child.is_up_at_exec());
+        drop(child);
+        match spawned {
+            Spawned::Stray => self.stale += 1,
+            Spawned::Starting => {
+                let report = self.report(turn, Some(run.child), cause, Fact::Started);
+                self.set_cause(run.child, Some(report));
+                if up_at_exec {
+                    self.up(turn, run.child);
+                }
+            }
+            Spawned::Stop(begun) => match begun {
+                StopBegun::NoProcess | StopBegun::Underway => {}
+                StopBegun::Ask => turn.out.push(Action::AskToStop(run)),
+                StopBegun::AskAndKill => turn.out.extend([Action::AskToStop(run), Action::Kill(run)]),
+                StopBegun::Kill => turn.out.push(Action::Kill(run)),
+            },
+        }
+    }
+
+    /// A child, or the whole subtree of a node, says that it is up.
+    pub(super) fn said_ready(&mut self, turn: &mut Turn<'_>, run: Run) {
+        match self.table.get_run(run) {
+            Some(child) if child.process().is_none() => self.stale += 1,
+            Some(child) if child.is_up_at_word() => self.up(turn, run.child),
+            // Its start does not depend on its word.
+            Some(_) => {}
+            None => self.stale += 1,
+        }
+    }
+
+    /// The start of a child is over, if it was starting.
+    pub(super) fn up(&mut self, turn: &mut Turn<'_>, id: ChildId) {
+        let Some(mut child) = self.table.edit(id) else { return };
+        if !child.up(turn.now) {
+            return;
+        }
+        let gated = !child.is_up_at_exec();
+        // What happens to it from now on is not the consequence of its start.
+        let cause = child.cause.take();
+        drop(child);
+        if gated {
+            self.report(turn, Some(id), cause, Fact::Ready);
+        }
+        if let Some(job) = &mut self.job {
+            job.started(id);
+        }
+        self.answer(turn, id, Wants::Up, &Answer::Ok);
+    }
+
+    /// A node has said why it is about to give up. Its exit decides what follows; this explains it (R45).
+    pub(super) fn escalating(&mut self, turn: &mut Turn<'_>, run: Run, cause: Option<ReportId>, explanation: String) {
+        let told = self.table.get_run(run).and_then(Child::process).map(|process| process.farewell.is_some());
+        if told != Some(false) {
+            // It has no process, or has said so before: such a word is sent again until it is acknowledged.
+            self.stale += 1;
+            return;
+        }
+        let fact = Fact::Escalated { explanation: explanation.clone() };
+        let report = self.report(turn, Some(run.child), cause, fact);
+        if let Some(mut child) = self.table.edit(run.child) {
+            child.cause = Some(report);
+            if let Some(process) = child.process_mut() {
+                process.farewell = Some(explanation);
+            }
+        }
+    }
+
+    /// There is no process: its program could not be executed.
+    pub(super) fn spawn_failed(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure) {
+        let child = self.table.edit_run(run);
+        let Some(mut child) = child.filter(|child| child.process().is_some_and(|process| process.pid.is_none())) else {
+            self.stale += 1;
+            return;
+        };
+        let cause = child.cause.take();
+        let ended = child.ended();
+        drop(child);
+        match ended {
+            Ended::Stray => {}
+            Ended::Alone { .. } | Ended::Unready(_) => self.unready(turn, run, failure, cause),
+            Ended::Stopped(then) => self.stopped(turn, run.child, None, then, cause),
+            Ended::Held => self.held(turn, run.child, None, cause),
+        }
+        self.answer(turn, run.child, Wants::Gone, &Answer::Ok);
+    }
+
+    /// A process has ended and nothing of it is left.
+    pub(super) fn exited(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit) {
+        let id = run.child;
+        let Some(mut child) = self.table.edit_run(run) else {
+            self.stale += 1;
+            return;
+        };
+        let pid = child.pid();
+        let (doom, farewell, said) = match child.process_mut() {
+            Some(process) => {
+                let said = process.said.take().and_then(|said| said.trouble);
+                (process.doom.take(), process.farewell.take(), said)
+            }
+            None => (None, None, None),
+        };
+        let ended = child.ended();
+        let (expected, forced) = match &ended {
+            Ended::Stray => {
+                drop(child);
+                self.stale += 1;
+                return;
+            }
+            Ended::Alone { forced } => (*forced, *forced),
+            Ended::Unready(failure) => (failure.is_some(), failure.is_some()),
+            Ended::Stopped(_) | Ended::Held => (true, false),
+        };
+        let normal = !forced && exit.is_normal(&child.member.policy.success_codes);
+        let ran = child.began.map_or(Span::ZERO, |began| turn.now.since(began));
+        let words = match &farewell {
+            Some(explanation) => format!("gave up ({explanation})"),
+            None => match (doom, &said) {
+                (Some(doom), _) => doom,
+                (None, Some(said)) => format!("{} ({said})", in_words(exit)),
+                (None, None) => in_words(exit),
+            },
+        };
+        let unready = match &ended {
+            Ended::Unready(Some(failure)) => failure.clone(),
+            Ended::Unready(None) => not_ready(child.member.kind, exit),
+            Ended::Stray | Ended::Alone { .. } | Ended::Stopped(_) | Ended::Held => {
+                StartFailure { stage: String::new(), errno: 0, message: String::new() }
+            }
+        };
+        child.trouble = words;
+        child.last_exit = Some((exit, turn.now));
+        let cause = child.cause.take();
+        drop(child);
+
+        let fact = Fact::Exited { exit, normal, expected, explanation: farewell.or(said) };
+        let report = self.report_of(turn, Some(id), pid, cause, fact);
+        match ended {
+            Ended::Stray => {}
+            Ended::Alone { .. } => {
+                if !self.absorb(id) {
+                    if let Some(mut child) = self.table.edit(id) {
+                        child.phase = Phase::Down(Rest::Undecided { normal, cause: report, ran });
+                    }
+                    self.queue.push_back(Item::Look(run));
+                }
+            }
+            Ended::Unready(_) => self.unready(turn, run, unready, Some(report)),
+            Ended::Stopped(then) => self.stopped(turn, id, pid, then, Some(report)),
+            Ended::Held => self.held(turn, id, pid, Some(report)),
+        }
+        self.answer(turn, id, Wants::Gone, &Answer::Ok);
+    }
+
+    /// A member of the group that is being stopped has ended before its turn: that is all there is to it (R29).
+    fn absorb(&mut self, id: ChildId) -> bool {
+        if !self.job.as_ref().is_some_and(|job| job.is_ahead(id)) {
+            return false;
+        }
+        let then = self.what_then(id);
+        if let Some(mut child) = self.table.edit(id) {
+            child.rest(then);
+        }
+        if let Some(job) = &mut self.job {
+            job.gone(id);
+        }
+        true
+    }
+
+    /// A child that was being stopped is gone.
+    fn stopped(&mut self, turn: &mut Turn<'_>, id: ChildId, pid: Option<u32>, then: Then, cause: Option<ReportId>) {
+        let report = self.report_of(turn, Some(id), pid, cause, Fact::Stopped);
+        if let Some(mut child) = self.table.edit(id) {
+            child.rest(then);
+        }
+        if let Some(job) = &mut self.job {
+            job.gone(id);
+            if matches!(job.purpose, Purpose::Operator { .. }) {
+                job.cause = Some(report);
+            }
+        }
+    }
+
+    /// A child that was panicked with hold is gone.
+    fn held(&mut self, turn: &mut Turn<'_>, id: ChildId, pid: Option<u32>, cause: Option<ReportId>) {
+        self.report_of(turn, Some(id), pid, cause, Fact::Held);
+        if let Some(mut child) = self.table.edit(id) {
+            child.phase = Phase::Held;
+        }
+        if let Some(job) = &mut self.job {
+            job.gone(id);
+        }
+    }
+
+    /// A start has failed. What that means depends on who started it.
+    fn unready(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure, cause: Option<ReportId>) {
+        let id = run.child;
+        if self.absorb(id) {
+            return;
+        }
+        let purpose = self.job.as_ref().map(|job| job.purpose);
+        let retry = matches!(purpose, Some(Purpose::Restart { .. }));
+        let report = self.report(turn, Some(id), cause, Fact::StartFailed { failure: failure.clone(), retry });
+        if let Some(mut child) = self.table.edit(id) {
+            child.trouble = format!("could not be started: {}", failure.message);
+        }
+        self.answer(turn, id, Wants::Up, &Answer::StartFailed(failure.message.clone()));
+        match purpose {
+            // R9: whatever its restart type, the supervisor has not started.
+            Some(Purpose::Boot) => {
+                self.rest(id, Then::Rest);
+                self.end(turn, End::StartFailed, false, Some(report));
+            }
+            // R33: the child that could not be started is the one to retry, at the end of the queue.
+            Some(Purpose::Restart { .. }) => {
+                // Those after it stay down until its retry, which may never come (R37): nobody waits for them.
+                let why = format!("\"{}\" could not be started: {}", self.name(id), failure.message);
+                for other in self.job.take().iter().flat_map(Sequence::starts) {
+                    if self.table.get(other).is_some_and(|child| matches!(child.phase, Phase::Down(Rest::Queued))) {
+                        self.rest(other, Then::Rest);
+                        self.answer(turn, other, Wants::Up, &Answer::StartFailed(why.clone()));
+                    }
+                }
+                if let Some(mut child) = self.table.edit(id) {
+                    child.phase = Phase::Waiting { wait: Wait::Charge, cause: report };
+                }
+                self.queue.push_back(Item::Look(run));
+            }
+            // R62: nothing is kept.
+            Some(Purpose::Operator { what: Operation::Add, .. }) => {
+                self.answer(turn, id, Wants::Gone, &Answer::Ok);
+                self.table.remove(id);
+                turn.out.push(Action::Forget(id));
+            }
+            // R66: the child stays as it was, and nothing is retried.
+            Some(Purpose::Operator { what: Operation::Start(before), .. }) => {
+                if let Some(mut child) = self.table.edit(id) {
+                    child.phase = match before {
+                        Before::Down => Phase::Down(Rest::Idle),
+                        Before::Held => Phase::Held,
+                        Before::Ended => Phase::Ended,
+                    };
+                }
+            }
+            // Only what a sequence starts is starting; what it stops meanwhile was absorbed above.
+            Some(Purpose::Operator { what: Operation::Stop, .. } | Purpose::End { .. }) | None => {
+                self.rest(id, Then::Rest);
+            }
+        }
+        if let Some(job) = &mut self.job {
+            job.gone(id);
+        }
+    }
+
+    /// Lets a child that has no process rest.
+    pub(super) fn rest(&mut self, id: ChildId, then: Then) {
+        if let Some(mut child) = self.table.edit(id) {
+            child.rest(then);
+        }
+    }
+
+    /// A child's turn in the queue has come.
+    pub(super) fn look(&mut self, turn: &mut Turn<'_>, run: Run) {
+        let Some(child) = self.table.get_run(run) else { return };
+        match &child.phase {
+            Phase::Down(Rest::Undecided { normal, cause, ran }) => {
+                let (normal, cause, ran) = (*normal, *cause, *ran);
+                self.decide(turn, run.child, normal, cause, ran);
+            }
+            Phase::Waiting { wait: Wait::Charge, cause } => {
+                let cause = *cause;
+                self.restart(turn, run.child, cause, None);
+            }
+            Phase::Waiting { wait: Wait::Due, cause } => {
+                let cause = *cause;
+                self.restart_group(run.child, turn.now, cause);
+            }
+            // Absorbed (R29), stopped, or started with another group (R36): void, and free.
+            Phase::Waiting { wait: Wait::Until(_), .. }
+            | Phase::Down(Rest::Queued | Rest::Idle)
+            | Phase::Starting { .. }
+            | Phase::Running(_)
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. }
+            | Phase::Held
+            | Phase::Ended => {}
+        }
+    }
+
+    /// A child has exited by itself: is it restarted? (R13, R14, R15)
+    fn decide(&mut self, turn: &mut Turn<'_>, id: ChildId, normal: bool, cause: ReportId, ran: Span) {
+        let Some(child) = self.table.get(id) else { return };
+        match (child.member.policy.restart, normal) {
+            (Restart::Permanent, _) | (Restart::Transient, false) => self.restart(turn, id, cause, Some(ran)),
+            (Restart::Transient, true) | (Restart::Temporary, _) => {
+                self.rest(id, Then::Done);
+                self.significant(turn, id, cause);
+            }
+        }
+    }
+
+    /// A child has ended for good. Is that the end of this supervisor? (R46 to R52)
+    fn significant(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
+        let Some(child) = self.table.get(id) else { return };
+        if !child.member.policy.significant {
+            return;
+        }
+        let ends = match self.policy.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => {
+                !self.table.iter().any(|child| child.member.policy.significant && child.is_active())
+            }
+        };
+        if ends {
+            let fact = Fact::AutoShutdown { child: self.name(id) };
+            let report = self.report(turn, None, Some(cause), fact);
+            self.end(turn, End::AutoShutdown, false, Some(report));
+        }
+    }
+
+    /// A restart is due: first the charge (R17), then the delay if there is one, then the strategy. `ran` is how long
+    /// the child was up; `None` after a failed start.
+    fn restart(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId, ran: Option<Span>) {
+        let used = match self.window.charge(turn.now) {
+            Charge::Allowed { used } => used,
+            Charge::Refused { used, max } => return self.give_up(turn, id, cause, used, max),
+        };
+        let unlimited = self.window.max().is_none();
+        let Some(mut child) = self.table.edit(id) else { return };
+        let Child { delays, member, .. } = &mut *child;
+        let delay = delays.next(member.policy.backoff.as_ref(), ran, unlimited, &mut self.jitter);
+        drop(child);
+        self.restarts += 1;
+        let fact = Fact::Restarting { strategy: self.policy.strategy, used, max: self.window.max(), delay };
+        let report = self.report(turn, Some(id), Some(cause), fact);
+        self.restart_group(id, turn.now + delay, report);
+    }
+
+    /// Plans the stops and starts of a group: what runs is stopped in reverse, what belongs to it comes up in start
+    /// order, the child itself at its place (R23, R24). What an operator stopped, and what is temporary, does not come.
+    fn restart_group(&mut self, id: ChildId, until: Time, cause: ReportId) {
+        let members = group(self.policy.strategy, self.table.order(), &id).to_vec();
+        let mut stops = Vec::new();
+        let mut starts = VecDeque::new();
+        for member in members {
+            let Some(mut child) = self.table.edit(member) else { continue };
+            let comes = member == id || child.comes_with_group();
+            if comes {
+                starts.push_back(member);
+            }
+            match &child.phase {
+                Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                    stops.push((member, child.member.policy.group));
+                }
+                Phase::Down(_) | Phase::Waiting { .. } | Phase::Ended if comes => child.rest(Then::Again),
+                // A temporary child whose end waited to be handled: absorbed like any other (R29).
+                Phase::Down(Rest::Undecided { .. }) => child.rest(Then::Done),
+                Phase::Down(Rest::Queued | Rest::Idle) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => {}
+            }
+        }
+        let steps = stop_steps(&stops, self.policy.stop_order);
+        let purpose = Purpose::Restart { child: id, until };
+        self.job = Some(Sequence::new(purpose, StopCause::Group, Some(cause), steps, starts));
+    }
+
+    /// One restart too many (R43): the reason goes up at once, the exit follows when all children are gone.
+    fn give_up(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId, used: u32, max: u32) {
+        self.rest(id, Then::Rest);
+        let Some(child) = self.table.get(id) else { return };
+        let period = self.window.period();
+        let name = child.member.name.as_str();
+        let allowed = match max {
+            0 => "no restart is allowed".to_string(),
+            1 => format!("1 restart is allowed within {period}"),
+            _ => format!("{max} restarts are allowed within {period}"),
+        };
+        let explanation = format!("\"{name}\" {}; {allowed} and this would be number {used}", child.trouble);
+        let fact = Fact::GaveUp { child: self.name(id), used, max, period };
+        let report = self.report(turn, None, Some(cause), fact);
+        turn.out.push(Action::TellParent(Up::Escalating { cause: Some(report), explanation }));
+        self.end(turn, End::GaveUp, false, Some(report));
+    }
+}
+
+/// How a process ended, in words that can follow its name.
+fn in_words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with status {code}"),
+        Exit::Signal(signal) => format!("was killed by signal {signal}"),
+    }
+}
+
+/// The failure of a start whose process ended before it was over.
+fn not_ready(kind: Kind, exit: Exit) -> StartFailure {
+    let message = match (kind, exit) {
+        (Kind::Supervisor, Exit::Code(code)) if code == End::StartFailed.code() => {
+            "it could not start its children".to_string()
+        }
+        (Kind::Supervisor | Kind::Worker, _) => format!("it {} before it was ready", in_words(exit)),
+    };
+    StartFailure { stage: "ready".into(), errno: 0, message }
+}

@@ -1,0 +1,422 @@
+//! Is a child alive? Its beats against its promise, as one record a process.
+//!
+//! Two clocks run for a child that beats. The first is set back by every beat; when it reaches the limit (`misses`
+//! times `interval`), the child is overdue. The second runs only with `progress = true` and is set back when the
+//! progress counter moves, or when the child says that nothing is pending: it finds the livelock whose beats come from
+//! a thread that does no work. Both begin one `grace` after the start, and both stand still during a lease
+//! (`busy_for`), which holds until the next beat says otherwise.
+//!
+//! Overdue is not yet hung. Three things come between, all so that a supervisor never kills a healthy child:
+//! time in which this process did not run is credited ([`Watch::credit`]); when most children are overdue at once, the
+//! supervisor suspects itself first ([`is_suspicious`]); and somebody looks before the kill
+//! ([`Action::Inspect`](super::Action::Inspect)).
+
+use super::event::{Beat, Source};
+use super::state::BeatStatus;
+use crate::ids::ReportId;
+use crate::spec::policy::Heartbeat;
+use crate::time::{Span, Time};
+
+/// The beats of one process.
+#[derive(Debug, Clone)]
+pub(super) struct Watch {
+    promise: Heartbeat,
+    /// The last beat, or the start.
+    last: Time,
+    /// From here silence is counted: `last`, after grace or lease.
+    quiet_from: Time,
+    /// Progress was last made here, or this is the start.
+    moved: Time,
+    /// From here a counter that stands still is counted.
+    still_from: Time,
+    counter: Option<u64>,
+    /// Highest sequence number so far; 0 before the first.
+    seq: u64,
+    beats: u64,
+    missed: u64,
+    /// This silence has been reported as late, by this report.
+    late: Option<ReportId>,
+    /// No verdict before this moment: the child was spared.
+    not_before: Time,
+    /// This silence was spared once because most children were overdue at once.
+    suspected: bool,
+    /// It was told that somebody holds the child.
+    held: bool,
+    /// An inspection is under way; its answer decides.
+    looking: bool,
+    /// The last beat of each way by which some have come.
+    sources: Vec<(Source, Time)>,
+}
+
+/// Where a watched child stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Judgement {
+    /// Nothing is due.
+    Fine,
+    /// Later than one interval and a half, and not yet reported.
+    Late(Overdue),
+    /// The limit is reached.
+    Overdue(Overdue),
+}
+
+/// The figures of a silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Overdue {
+    /// Time since the last beat (or the start), or since progress was last made.
+    pub(super) age: Span,
+    /// The age at which the child is overdue; with grace or lease where they apply.
+    pub(super) limit: Span,
+    /// Beats came, but their counter stood still.
+    pub(super) no_progress: bool,
+    /// It is hung by its own word, whatever its age.
+    pub(super) by_its_word: bool,
+}
+
+impl Watch {
+    /// Begins to watch a process that has just been started.
+    pub(super) fn new(promise: Heartbeat, now: Time) -> Watch {
+        let from = now + promise.grace;
+        Watch {
+            promise,
+            last: now,
+            quiet_from: from,
+            moved: now,
+            still_from: from,
+            counter: None,
+            seq: 0,
+            beats: 0,
+            missed: 0,
+            late: None,
+            not_before: Time::ZERO,
+            suspected: false,
+            held: false,
+            looking: false,
+            sources: Vec::new(),
+        }
+    }
+
+    /// Somebody else watches over the start: silence counts from the first beat, or from [`Watch::begin`].
+    pub(super) fn wait_for_begin(&mut self) {
+        self.spare(Time::ZERO + Span::MAX);
+    }
+
+    /// The start is over. A child that has not beaten yet has its first deadline from here.
+    pub(super) fn begin(&mut self, now: Time) {
+        if self.beats == 0 {
+            let from = now + self.promise.grace;
+            (self.last, self.quiet_from, self.moved, self.still_from) = (now, from, now, from);
+            self.not_before = Time::ZERO;
+        }
+    }
+
+    /// Another silence is a hang from now on, by the child's own word; it beats as many times within it as before.
+    pub(super) fn set_limit(&mut self, limit: Span) {
+        let misses = u64::from(self.promise.misses.max(1));
+        self.promise.interval = Span::from_nanos((limit.as_nanos() / misses).max(1));
+    }
+
+    /// The child may be silent up to this moment, or until its next beat.
+    pub(super) fn spare(&mut self, until: Time) {
+        self.not_before = self.not_before.max(until);
+    }
+
+    /// The limit in force.
+    pub(super) fn limit(&self) -> Span {
+        self.promise.limit()
+    }
+
+    /// By which ways beats have come, and how long ago the last one of each.
+    pub(super) fn sources(&self, now: Time) -> Vec<(Source, Span)> {
+        self.sources.iter().map(|(source, last)| (*source, now.since(*last))).collect()
+    }
+
+    /// Takes in a beat. False means that it is an old one, and no sign of life.
+    #[must_use]
+    pub(super) fn beat(&mut self, now: Time, beat: &Beat) -> bool {
+        if beat.seq != 0 {
+            if beat.seq <= self.seq {
+                return false;
+            }
+            self.seq = beat.seq;
+        }
+        self.missed += self.missing(now);
+        self.beats += 1;
+        match self.sources.iter_mut().find(|(source, _)| *source == beat.source) {
+            Some((_, last)) => *last = now,
+            None => {
+                self.sources.push((beat.source, now));
+                // Always in the same order, whoever was first.
+                self.sources.sort_unstable_by_key(|(source, _)| *source);
+            }
+        }
+        self.last = now;
+        let lease_ends = now + beat.busy_for.unwrap_or(Span::ZERO);
+        self.quiet_from = lease_ends;
+        let counts = beat.progress.is_some() && beat.progress != self.counter;
+        if counts || beat.pending == Some(0) {
+            self.moved = now;
+            self.still_from = lease_ends;
+        } else if beat.busy_for.is_some() {
+            self.still_from = self.still_from.max(lease_ends);
+        }
+        if beat.progress.is_some() {
+            self.counter = beat.progress;
+        }
+        self.late = None;
+        // A beat without progress ends the silence but not the standstill. What was granted for the standstill must
+        // survive it, or a livelock whose beats go on would be spared again and again.
+        if self.overdue(now).is_none() {
+            self.not_before = Time::ZERO;
+            self.suspected = false;
+            self.held = false;
+            self.looking = false;
+        }
+        true
+    }
+
+    /// When this watch must be looked at next; `None` while an inspection is under way.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        if self.looking {
+            return None;
+        }
+        let verdict = self.verdict_at();
+        Some(if self.late.is_none() { verdict.min(self.late_at().max(self.not_before)) } else { verdict })
+    }
+
+    /// How it stands at `now`.
+    pub(super) fn judge(&self, now: Time) -> Judgement {
+        if self.looking || now < self.not_before {
+            return Judgement::Fine;
+        }
+        if let Some(overdue) = self.overdue(now) {
+            return Judgement::Overdue(overdue);
+        }
+        if self.late.is_none() && now >= self.late_at() {
+            return Judgement::Late(self.silence(now));
+        }
+        Judgement::Fine
+    }
+
+    /// The figures, if the limit is reached at `now`, whatever was granted.
+    pub(super) fn overdue(&self, now: Time) -> Option<Overdue> {
+        let limit = self.promise.limit();
+        if now >= self.quiet_from + limit {
+            Some(self.silence(now))
+        } else if self.promise.progress && now >= self.still_from + limit {
+            let limit = (self.still_from + limit).since(self.moved);
+            Some(Overdue { age: now.since(self.moved), limit, no_progress: true, by_its_word: false })
+        } else {
+            None
+        }
+    }
+
+    /// The lateness of this silence was reported, by `report`.
+    pub(super) fn told_late(&mut self, report: ReportId) {
+        self.late = Some(report);
+    }
+
+    /// The report that this silence is late, if there was one.
+    pub(super) fn late(&self) -> Option<ReportId> {
+        self.late
+    }
+
+    /// Whether this silence was spared before by a supervisor that suspected itself.
+    pub(super) fn was_suspected(&self) -> bool {
+        self.suspected
+    }
+
+    /// Too many are overdue at once: the verdict waits one interval, once in a silence.
+    pub(super) fn suspect(&mut self, now: Time) {
+        self.suspected = true;
+        self.not_before = now + self.promise.interval;
+    }
+
+    /// An inspection begins.
+    pub(super) fn look(&mut self) {
+        self.looking = true;
+    }
+
+    /// Takes in that an inspection is over. `None` if none was under way, or if the child has shown life since: then
+    /// its answer means nothing any more.
+    #[must_use]
+    pub(super) fn looked(&mut self, now: Time) -> Option<Overdue> {
+        if !std::mem::take(&mut self.looking) {
+            return None;
+        }
+        self.overdue(now)
+    }
+
+    /// Somebody holds the child: look again after one interval. True when that has not been told yet.
+    #[must_use]
+    pub(super) fn hold(&mut self, now: Time) -> bool {
+        self.not_before = now + self.promise.interval;
+        !std::mem::replace(&mut self.held, true)
+    }
+
+    /// Credits `lost`, a time up to `now` in which this process did not run. A clock that was set within it is moved
+    /// only by the part that it has seen.
+    pub(super) fn credit(&mut self, now: Time, lost: Span) {
+        let quiet = lost.min(now.since(self.last));
+        self.last += quiet;
+        self.quiet_from += quiet;
+        let still = lost.min(now.since(self.moved));
+        self.moved += still;
+        self.still_from += still;
+        if self.not_before > Time::ZERO {
+            self.not_before += lost;
+        }
+        for (_, last) in &mut self.sources {
+            *last += lost.min(now.since(*last));
+        }
+    }
+
+    /// What people see of it.
+    pub(super) fn status(&self, now: Time) -> BeatStatus {
+        BeatStatus {
+            promise: self.promise,
+            age: (self.beats > 0).then(|| now.since(self.last)),
+            beats: self.beats,
+            missed: self.missed + self.missing(now),
+        }
+    }
+
+    /// Time since the last beat, or since the start.
+    pub(super) fn age(&self, now: Time) -> Span {
+        now.since(self.last)
+    }
+
+    fn silence(&self, now: Time) -> Overdue {
+        let limit = (self.quiet_from + self.promise.limit()).since(self.last);
+        Overdue { age: now.since(self.last), limit, no_progress: false, by_its_word: false }
+    }
+
+    /// One interval and a half: a beat that was due is missing for certain, and not merely delayed a little.
+    fn late_at(&self) -> Time {
+        self.quiet_from + self.promise.interval.scaled(1.5)
+    }
+
+    fn verdict_at(&self) -> Time {
+        let limit = self.promise.limit();
+        let mut at = self.quiet_from + limit;
+        if self.promise.progress {
+            at = at.min(self.still_from + limit);
+        }
+        at.max(self.not_before)
+    }
+
+    /// Beats that should have come since the last one. Half an interval is allowed for, as for lateness.
+    fn missing(&self, now: Time) -> u64 {
+        let interval = self.promise.interval.as_nanos().max(1);
+        let quiet = now.since(self.quiet_from).as_nanos();
+        quiet.saturating_sub(interval / 2) / interval
+    }
+}
+
+/// Whether a supervisor should doubt itself rather than its children: more than half of four or more that beat are
+/// overdue at once. With fewer than four a coincidence is too likely, and waiting would only delay the cure.
+pub(super) fn is_suspicious(overdue: usize, beating: usize) -> bool {
+    beating >= 4 && overdue * 2 > beating
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promise(progress: bool) -> Heartbeat {
+        Heartbeat { interval: Span::from_secs(1), misses: 3, grace: Span::from_secs(2), progress }
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Span::from_millis(millis)
+    }
+
+    fn is_overdue(watch: &Watch, millis: u64) -> bool {
+        matches!(watch.judge(at(millis)), Judgement::Overdue(_))
+    }
+
+    #[test]
+    fn the_first_deadline_has_grace_and_the_next_has_none() {
+        let mut watch = Watch::new(promise(false), at(0));
+        assert!(!is_overdue(&watch, 4_999) && is_overdue(&watch, 5_000));
+        assert!(watch.beat(at(4_000), &Beat::default()));
+        assert!(!is_overdue(&watch, 6_999) && is_overdue(&watch, 7_000));
+    }
+
+    #[test]
+    fn an_old_beat_is_no_sign_of_life() {
+        let mut watch = Watch::new(promise(false), at(0));
+        let beat = |seq| Beat { seq, ..Beat::default() };
+        assert!(watch.beat(at(1), &beat(5)));
+        assert!(!watch.beat(at(2), &beat(5)));
+        assert!(!watch.beat(at(3), &beat(4)));
+        assert!(watch.beat(at(4), &beat(6)));
+        assert!(watch.beat(at(5), &beat(0)), "a sender that does not count is always heard");
+    }
+
+    #[test]
+    fn late_comes_at_one_and_a_half_intervals() {
+        let mut watch = Watch::new(promise(false), at(0));
+        assert!(watch.beat(at(0), &Beat::default()));
+        assert_eq!(watch.deadline(), Some(at(1_500)));
+        assert_eq!(watch.judge(at(1_499)), Judgement::Fine);
+        assert!(matches!(watch.judge(at(1_500)), Judgement::Late(_)));
+        watch.told_late(ReportId { node: 0, seq: 1 });
+        assert_eq!(watch.judge(at(1_600)), Judgement::Fine);
+        assert_eq!(watch.deadline(), Some(at(3_000)));
+    }
+
+    #[test]
+    fn beats_without_progress_are_silence() {
+        let mut watch = Watch::new(promise(true), at(0));
+        let beat = |progress, pending| Beat { progress, pending, ..Beat::default() };
+        assert!(watch.beat(at(0), &beat(Some(1), None)));
+        for second in 1..3 {
+            assert!(watch.beat(at(second * 1_000), &beat(Some(1), Some(9))));
+        }
+        assert!(is_overdue(&watch, 3_000));
+        assert!(watch.overdue(at(3_000)).is_some_and(|o| o.no_progress));
+        assert!(watch.beat(at(3_000), &beat(Some(1), Some(0))), "nothing is pending");
+        assert!(!is_overdue(&watch, 5_900));
+        assert!(watch.beat(at(5_000), &beat(Some(2), Some(4))));
+        assert!(!is_overdue(&watch, 7_900));
+    }
+
+    #[test]
+    fn a_lease_stops_both_clocks() {
+        let mut watch = Watch::new(promise(true), at(0));
+        let lease = Beat { progress: Some(1), busy_for: Some(Span::from_secs(60)), ..Beat::default() };
+        assert!(watch.beat(at(0), &lease));
+        assert!(!is_overdue(&watch, 62_999) && is_overdue(&watch, 63_000));
+        assert!(watch.beat(at(10_000), &Beat { progress: Some(2), ..Beat::default() }), "the lease is over early");
+        assert!(is_overdue(&watch, 13_000));
+    }
+
+    #[test]
+    fn lost_time_is_credited_once_and_never_beyond_now() {
+        let mut watch = Watch::new(promise(false), at(0));
+        assert!(watch.beat(at(1_000), &Beat::default()));
+        watch.credit(at(11_500), Span::from_secs(10));
+        assert!(!is_overdue(&watch, 13_999) && is_overdue(&watch, 14_000));
+        let mut fresh = Watch::new(promise(false), at(0));
+        assert!(fresh.beat(at(11_500), &Beat::default()));
+        fresh.credit(at(11_500), Span::from_secs(10));
+        assert!(is_overdue(&fresh, 14_500), "it beat after the loss: there is nothing to credit");
+    }
+
+    #[test]
+    fn missed_intervals_are_counted() {
+        let mut watch = Watch::new(Heartbeat::default(), at(0));
+        assert!(watch.beat(at(1_020), &Beat::default()));
+        assert_eq!(watch.status(at(1_020)).missed, 0);
+        assert_eq!(watch.status(at(2_520)).missed, 1);
+        assert!(watch.beat(at(3_600), &Beat::default()));
+        assert_eq!((watch.status(at(3_600)).missed, watch.status(at(3_600)).beats), (2, 2));
+    }
+
+    #[test]
+    fn a_supervisor_suspects_itself_when_most_are_late() {
+        assert!(is_suspicious(3, 4) && is_suspicious(4, 4));
+        assert!(!is_suspicious(2, 4) && !is_suspicious(3, 3));
+    }
+}

@@ -1,0 +1,110 @@
+//! The pure core: one [`Supervisor`] per node, OTP's supervisor as a state machine. Events in, actions out, time
+//! passed in. No clock, process, socket, thread or log.
+//!
+//! # The contract
+//!
+//! - **One in, all out.** The shell hands in one [`Event`], carries out every [`Action`] that came back, in order,
+//!   and only then hands in the next. An action that fails comes back as an event ([`Event::SpawnFailed`]).
+//! - **Signs of life before verdicts.** In one turn of the shell's loop: beats, then exits (several of one turn in
+//!   start order), then signals and commands, and [`Event::Tick`] last, with the time in which the shell itself did
+//!   not run.
+//! - **One deadline.** [`Supervisor::next_deadline`] is the earliest of many. A `Tick` before it changes nothing.
+//! - **Every [`Action::Spawn`] is answered** by `Spawned` or `SpawnFailed`, every [`Action::Inspect`] by `Inspected`,
+//!   every process that existed by one `Exited` when nothing of it is left. Before `Spawned` no run is asked to stop,
+//!   killed or inspected.
+//! - **Every [`Command`] is answered exactly once.** [`Action::Halt`] is the last action there ever is.
+//! - **Nothing is trusted.** An event of an earlier run, of an unknown child, or one that makes no sense now is
+//!   counted ([`Supervisor::stale`]) and dropped.
+//!
+//! ```
+//! use treevisor::ids::Name;
+//! use treevisor::supervision::*;
+//! use treevisor::time::Time;
+//!
+//! let member = Member { name: Name::parse("api").unwrap(), kind: Kind::Worker, policy: Default::default() };
+//! let config = Config { policy: Default::default(), members: vec![member], uplink: None, node: 1, seed: 1 };
+//! let mut supervisor = Supervisor::new(config);
+//! let mut actions = Vec::new();
+//! supervisor.handle(Time::ZERO, Event::Begin, &mut actions);
+//! let Some(Action::Spawn(run)) = actions.pop() else { panic!("the first child is to be started") };
+//! supervisor.handle(Time::ZERO, Event::Spawned { run, pid: 42 }, &mut actions);
+//! supervisor.handle(Time::ZERO, Event::Exited { run, exit: Exit::Signal(11) }, &mut actions);
+//! assert!(matches!(actions.pop(), Some(Action::Spawn(again)) if again.incarnation == run.incarnation.next()));
+//! ```
+//!
+//! # A child's life
+//!
+//! ```text
+//!                       Spawn                    exec, beat or word: ready
+//!   Down(Queued) ─────────────────▶ Starting ────────────────────────▶ Running
+//!    ▲  ▲  ▲ ▲                        │ │ │                             │ │ │
+//!    │  │  │ │  retry, back-off over  │ │ │ failed start                │ │ │ exit
+//!    │  │  │ └─────────── Waiting ◀───┼─┼─┘ (in a restart)             │ │ ▼
+//!    │  │  │                 ▲        │ │                               │ │ Down(Undecided) ──▶ Ended
+//!    │  │  │                 └────────┼─┼───────────────────────────────┼─┼─────┘  │    normal, or temporary
+//!    │  │  └──────────────────────────┼─┼───────────────────────────────┼─┼────────┘
+//!    │  │                             │ │          to be stopped        │ │   its turn in the queue: restart
+//!    │  │  gone, to come again        ▼ ▼                               ▼ ▼
+//!    │  └────────────────────────  Stopping ───── too long, hurried ──▶ Killing ◀── hung, panicked, start-timeout
+//!    │                                │                                 │ │
+//!    │ group restart, request         ▼ gone                            │ └── panicked with hold ──▶ Held
+//!    └──────────────────────────── Down(Idle) ◀───── gone, was stopped ─┘
+//!                                                    (hung, panicked: as an exit of Running or Starting)
+//! ```
+//!
+//! What is wanted of a child is a field of its own: with its *target* down, an operator has stopped it and no restart
+//! of a group starts it. `Killing` carries what the end will mean. All of it stands in `child.rs`, as total tables.
+//!
+//! # The supervisor
+//!
+//! One *sequence* of stops and starts runs at a time: the boot, the restart of a group, an operator's request about one
+//! child, or the end. OTP's supervisor is deaf meanwhile; this one goes on taking events, and what would have waited in
+//! OTP's mailbox waits in a queue (R30, D5 of `docs/otp.md`). An exit is reported at once but decided in its turn, so
+//! a group restart that comes first absorbs it (R29).
+//!
+//! What does not wait, because what it would wait for may never end:
+//!
+//! - [`Event::Stop`], [`Event::StopNow`], [`Event::ParentLost`]: the sequence is cut. A stop that is in progress is
+//!   finished first, a start that is in progress is not, and all that is queued is dropped.
+//! - [`Command::Panic`] kills its child now. What the end of that child means stays as it was: a child that was being
+//!   stopped is stopped, one that was being started could not be started, one whose turn to be stopped was still to
+//!   come is absorbed, any other has crashed. With hold it stays down, and the sequence goes on without it.
+//! - [`Command::Terminate`] of the child that is just being stopped or started, and [`Command::Cycle`] of the one that is
+//!   just being started. Neither is a failed start: the boot or the restart goes on with the next child, or with this
+//!   one anew. Requests about other children wait; to free a start that hangs, stop the child that `status` shows as
+//!   starting, or give it a `start-timeout`.
+//!
+//! # Who stands where
+//!
+//! `supervisor` is the door; `starts_and_stops`, `exits`, `requests` and `deadlines` are its work by theme; `table` holds
+//! the children and their deadlines; `child` with `phase`, `sequence`, `intensity`, `strategy`, `liveness`, `backoff` and `rollup` know
+//! nothing of the others' business and are tested alone. A reload will be one more kind of sequence.
+
+pub mod action;
+mod backoff;
+mod child;
+mod deadlines;
+pub mod event;
+mod exits;
+mod intensity;
+mod liveness;
+mod phase;
+pub mod report;
+mod requests;
+pub mod rollup;
+mod sequence;
+mod starts_and_stops;
+pub mod state;
+mod strategy;
+mod supervisor;
+mod table;
+
+pub use action::{Action, Answer, End, Up};
+pub use event::{
+    Beat, ChildId, Command, Event, Exit, Inspected, Kind, Member, Notice, RequestId, Run, Source, StartFailure,
+    StopReason, Word,
+};
+pub use report::{Fact, Report, StopCause};
+pub use rollup::Rollup;
+pub use state::{BeatStatus, ChildStatus, State};
+pub use supervisor::{Config, Supervisor};

@@ -1,0 +1,177 @@
+//! The phases of a child's life and what can lead from one to the next, as plain types. The tables that use them are
+//! in `child.rs`.
+
+use super::event::{RequestId, StartFailure, Word};
+use super::liveness::Watch;
+use super::rollup::Rollup;
+use crate::ids::ReportId;
+use crate::time::{Span, Time};
+
+/// What its supervisor, or an operator, wants of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// It is started with its group.
+    Up,
+    /// An operator wants it down: no restart of a group brings it back (D2).
+    Down,
+}
+
+/// A process that is there, or is about to be.
+#[derive(Debug, Clone)]
+pub(super) struct Process {
+    /// `None` until the shell has said that it exists.
+    pub(super) pid: Option<u32>,
+    /// Its beats, if it promised any; from the moment it exists.
+    pub(super) watch: Option<Box<Watch>>,
+    /// What it last said of itself.
+    pub(super) status: Option<String>,
+    /// What else it said of itself, if anything.
+    pub(super) said: Option<Box<Said>>,
+    /// From a node: its subtree, and when it said so.
+    pub(super) rollup: Option<Box<(Rollup, Time)>>,
+    /// What a node said before it gave up.
+    pub(super) farewell: Option<String>,
+    /// Why it is being killed, in words that can follow its name.
+    pub(super) doom: Option<String>,
+}
+
+/// What a worker said of itself besides its beats and its text.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
+    pub(super) word: Option<Word>,
+    pub(super) main_pid: Option<u32>,
+    /// Why it fails.
+    pub(super) trouble: Option<String>,
+}
+
+/// Down, without a decision by an operator or an end of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Its turn to be started will come in the sequence that runs.
+    Queued,
+    /// It stays so until its group is restarted or somebody starts it.
+    Idle,
+    /// It has exited by itself; what follows waits for its turn in the queue (D5).
+    Undecided {
+        /// OTP's `normal`.
+        normal: bool,
+        /// The report of the exit.
+        cause: ReportId,
+        /// How long it was up.
+        ran: Span,
+    },
+}
+
+/// OTP's `restarting`: between two attempts to start it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The retry has its place in the queue; its charge falls when its turn comes (R33, R34).
+    Charge,
+    /// Charged; the back-off is over then.
+    Until(Time),
+    /// Charged, the back-off is over, and the attempt has its place in the queue.
+    Due,
+}
+
+/// What a stopped child becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It is started again later in the same sequence.
+    Again,
+    /// It stays down.
+    Rest,
+    /// It has no further part in anything: a temporary child that was stopped with its group (R27).
+    Done,
+}
+
+/// What the end of a killed child will mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It was being stopped; how it ends matters to nobody (R57).
+    Stopped(Then),
+    /// An abnormal exit, whatever its status: it was hung, or panicked (D10, D11).
+    Crash,
+    /// A failed start.
+    StartFailed(StartFailure),
+    /// It stays down until an operator starts it.
+    Held,
+}
+
+/// The phases of a child's life. What exists in one phase only stands in that variant.
+#[derive(Debug, Clone)]
+pub(super) enum Phase {
+    /// No process.
+    Down(Rest),
+    /// Between two attempts to start it.
+    Waiting { wait: Wait, cause: ReportId },
+    /// A process is there or about to be, and its start is not over.
+    Starting { process: Box<Process>, since: Time, deadline: Option<Time> },
+    /// Up.
+    Running(Box<Process>),
+    /// Asked to stop. `deadline` is `None` with shutdown infinity, and before the process exists.
+    Stopping { process: Box<Process>, asked: Time, deadline: Option<Time>, then: Then },
+    /// Killed, or to be killed as soon as the process exists.
+    Killing { process: Box<Process>, fate: Fate },
+    /// Down by a panic with hold.
+    Held,
+    /// Ended by itself and not restarted: transient after a normal exit (R14), temporary (R15, D15).
+    Ended,
+}
+
+/// A request that is answered when something has become of the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiter {
+    pub(super) request: RequestId,
+    pub(super) wants: Wants,
+}
+
+/// What a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// Its present process is gone.
+    Gone,
+    /// It is up.
+    Up,
+}
+
+/// What a stop has led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum StopBegun {
+    /// There is no process: nothing to wait for.
+    NoProcess,
+    /// It is on its way down already, or will be as soon as its process exists.
+    Underway,
+    /// Ask it.
+    Ask,
+    /// Ask it, and kill it at once (a shutdown of 0, R55).
+    AskAndKill,
+    /// Kill it.
+    Kill,
+}
+
+/// What the end of a process means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// There was no process: a stray event.
+    Stray,
+    /// It ended while it ran. `forced`: because we killed it for being hung or by a panic.
+    Alone { forced: bool },
+    /// Its start has failed; with the failure where we made it fail.
+    Unready(Option<StartFailure>),
+    /// It was being stopped.
+    Stopped(Then),
+    /// It was panicked with hold.
+    Held,
+}
+
+/// What the news that a process exists means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spawned {
+    /// It was not awaited, or is known already.
+    Stray,
+    /// Its start goes on.
+    Starting,
+    /// It was to be stopped meanwhile: now it can be.
+    Stop(StopBegun),
+}

@@ -1,0 +1,158 @@
+//! What the command line calls an event: one fact of the tree's life, with the fact that led to it.
+
+use super::event::{ChildId, Exit, StartFailure};
+use crate::ids::{Incarnation, ReportId};
+use crate::spec::policy::Strategy;
+use crate::time::Span;
+
+/// One entry of the tree's history. The shell adds path, wall-clock time and the last lines of output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Its own id.
+    pub id: ReportId,
+    /// The report that led to this one.
+    pub cause: Option<ReportId>,
+    /// Whom it is about; `None` is this supervisor itself.
+    pub child: Option<ChildId>,
+    /// Process id of the child at that moment, where there is one.
+    pub pid: Option<u32>,
+    /// Incarnation of the child, 0 where it never started.
+    pub incarnation: Incarnation,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// Why a child is being stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopCause {
+    /// A member of the group that is restarted (R23).
+    Group,
+    /// The supervisor gives up, shuts itself down, or was asked to end (R53).
+    SupervisorEnds,
+    /// An operator asked; who.
+    Operator(String),
+    /// Its start took too long.
+    StartTimeout,
+}
+
+/// What happened. The kinds of `events --json` are these in snake_case.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// A process is about to be made.
+    Starting,
+    /// The process is there (R7).
+    Started,
+    /// The start is over: the child, or the whole subtree, is up. There is none for a worker that is up as soon as its
+    /// program is executed.
+    Ready,
+    /// A beat is late: later than one interval and a half, though not yet a hang; or the late child is spared, with
+    /// the reason.
+    BeatLate {
+        /// Time since the last beat, or since the start.
+        age: Span,
+        /// After which it is hung.
+        limit: Span,
+        /// Why it is spared for now: somebody holds it, or too many are late at once.
+        spared: Option<String>,
+    },
+    /// No beat within the limit, or no progress: it is killed (D11).
+    Hung {
+        /// Time since the last beat, or since progress was last made.
+        age: Span,
+        /// The limit that was exceeded.
+        limit: Span,
+        /// Beats came, but their counter stood still.
+        no_progress: bool,
+        /// It said so itself; then age and limit decided nothing.
+        by_its_word: bool,
+    },
+    /// Its process has ended and nothing is left of it.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// One of the success codes.
+        normal: bool,
+        /// It was being stopped or killed by us.
+        expected: bool,
+        /// What a node said before it gave up, or a worker of why it fails.
+        explanation: Option<String>,
+    },
+    /// A restart was charged and is allowed (R17, R40).
+    Restarting {
+        /// Who is restarted with it.
+        strategy: Strategy,
+        /// Charges in the window now.
+        used: u32,
+        /// Charges allowed; `None` is unlimited.
+        max: Option<u32>,
+        /// How long it waits first; zero without back-off.
+        delay: Span,
+    },
+    /// It is asked to stop, or killed by a brutal_kill.
+    Stopping {
+        /// Why.
+        why: StopCause,
+    },
+    /// It was stopped and is gone.
+    Stopped,
+    /// A child node gave up; the exit that follows is handled like a crash (R45, D1).
+    Escalated {
+        /// Its explanation.
+        explanation: String,
+    },
+    /// This supervisor gives up: the restart that was due would be one too many (R43).
+    GaveUp {
+        /// The child that was to be restarted, by name.
+        child: String,
+        /// Restarts in the window, the refused one included.
+        used: u32,
+        /// Restarts allowed.
+        max: u32,
+        /// Length of the window.
+        period: Span,
+    },
+    /// This supervisor ends because its significant children are done (R47, R48).
+    AutoShutdown {
+        /// The child whose end decided it, by name.
+        child: String,
+    },
+    /// It is killed by order.
+    Panic {
+        /// Who gave it.
+        by: String,
+        /// It is to stay down.
+        hold: bool,
+    },
+    /// It was killed and stays down until an operator starts it.
+    Held,
+    /// It could not be started.
+    StartFailed {
+        /// Why.
+        failure: StartFailure,
+        /// Whether it is to be tried again, as long as the intensity allows.
+        retry: bool,
+    },
+}
+
+impl Fact {
+    /// The stable name of the kind in `events --json`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fact::Starting => "starting",
+            Fact::Started => "started",
+            Fact::Ready => "ready",
+            Fact::BeatLate { .. } => "beat_late",
+            Fact::Hung { .. } => "hung",
+            Fact::Exited { .. } => "exited",
+            Fact::Restarting { .. } => "restarting",
+            Fact::Stopping { .. } => "stopping",
+            Fact::Stopped => "stopped",
+            Fact::Escalated { .. } => "escalated",
+            Fact::GaveUp { .. } => "gave_up",
+            Fact::AutoShutdown { .. } => "auto_shutdown",
+            Fact::Panic { .. } => "panic",
+            Fact::Held => "held",
+            Fact::StartFailed { .. } => "start_failed",
+        }
+    }
+}

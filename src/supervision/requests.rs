@@ -1,0 +1,334 @@
+//! What operators ask, served in one queue with exits and retries (R61). None of it charges the window.
+//!
+//! Three things do not wait for their turn, because what they would wait for may never end (D5): a panic; an order to
+//! stop a child that is just being stopped or started; an order to start anew the one that is just being started.
+
+use super::action::{Action, Answer};
+use super::event::{ChildId, Command, Member, RequestId, StartFailure};
+use super::phase::{Fate, Phase, Rest, Target, Then, Wait, Waiter, Wants};
+use super::report::{Fact, StopCause};
+use super::sequence::{Before, Operation, Purpose, Sequence};
+use super::supervisor::{Course, Item, Supervisor, Turn};
+use crate::spec::policy::{AutoShutdown, Restart};
+use std::collections::VecDeque;
+
+impl Supervisor {
+    /// A request has come: it is carried out now or queued.
+    pub(super) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, command: Command, by: String) {
+        let about = subject(&command);
+        if about.is_some_and(|id| self.table.get(id).is_none()) {
+            turn.out.push(Action::Answer(request, Answer::NotFound));
+            return;
+        }
+        if let Command::Panic { child, hold } = command {
+            return self.panic(turn, request, child, hold, by);
+        }
+        if self.course == Course::Ending {
+            let answer = Answer::Overtaken("the supervisor is ending".into());
+            turn.out.push(Action::Answer(request, answer));
+            return;
+        }
+        let (awaited, starting) = match (&self.job, about) {
+            (Some(job), Some(id)) => (job.is_awaited(id), job.is_starting(id)),
+            (Some(_) | None, _) => (false, false),
+        };
+        match command {
+            Command::Terminate(id) if awaited || starting => self.interrupt(turn, request, id, Then::Rest, by),
+            Command::Cycle(id) if starting => self.interrupt(turn, request, id, Then::Again, by),
+            Command::Terminate(_)
+            | Command::Cycle(_)
+            | Command::Restart(_)
+            | Command::Delete(_)
+            | Command::Start(_)
+            | Command::Panic { .. } => self.queue.push_back(Item::Asked { request, command, by }),
+        }
+    }
+
+    /// A request's turn has come; no sequence is running.
+    pub(super) fn serve(&mut self, turn: &mut Turn<'_>, request: RequestId, command: Command, by: String) {
+        let about = subject(&command);
+        if about.is_some_and(|id| self.table.get(id).is_none()) {
+            turn.out.push(Action::Answer(request, Answer::NotFound));
+            return;
+        }
+        match command {
+            Command::Terminate(id) => self.terminate(turn, request, id, by),
+            Command::Restart(id) => self.restart_child(turn, request, id, by),
+            Command::Cycle(id) => self.cycle(turn, request, id, by),
+            Command::Delete(id) => self.delete(turn, request, id),
+            Command::Start(member) => self.add(turn, request, *member, by),
+            Command::Panic { child, hold } => self.panic(turn, request, child, hold, by),
+        }
+    }
+
+    /// Stops the child that the sequence is just starting or stopping. A start goes on with the next one, or with this
+    /// one again; it is no failed start.
+    fn interrupt(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, then: Then, by: String) {
+        let again = then == Then::Again;
+        if !again {
+            self.overtake(turn, id, &format!("it was stopped by {by}"));
+        }
+        if let Some(mut child) = self.table.edit(id) {
+            if !again {
+                child.target = Target::Down;
+            }
+            child.waiters.push(Waiter { request, wants: if again { Wants::Up } else { Wants::Gone } });
+        }
+        self.begin_stop(turn, id, then, false, StopCause::Operator(by), None);
+        if let Some(job) = &mut self.job {
+            job.stop_instead(id, again);
+        }
+    }
+
+    /// R64: stops one child and no other (R65).
+    fn terminate(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
+        self.overtake(turn, id, &format!("it was stopped by {by}"));
+        let Some(mut child) = self.table.edit(id) else { return };
+        match &child.phase {
+            Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                child.target = Target::Down;
+                child.waiters.push(Waiter { request, wants: Wants::Gone });
+                drop(child);
+                self.operate(id, Operation::Stop, true, StopCause::Operator(by));
+                return;
+            }
+            Phase::Waiting { cause, .. } => {
+                // The retry is void with this (R36).
+                let cause = *cause;
+                child.target = Target::Down;
+                child.rest(Then::Rest);
+                drop(child);
+                self.report(turn, Some(id), Some(cause), Fact::Stopped);
+            }
+            Phase::Down(_) => {
+                child.target = Target::Down;
+                child.rest(Then::Rest);
+            }
+            // A transient child that has ended would come back with its group; now it does not (D2). A temporary one
+            // comes back with nothing anyway.
+            Phase::Ended if child.member.policy.restart != Restart::Temporary => {
+                child.target = Target::Down;
+                child.rest(Then::Rest);
+            }
+            Phase::Held | Phase::Ended => {}
+        }
+        turn.out.push(Action::Answer(request, Answer::Ok));
+    }
+
+    /// R66: starts one child that is down, alone.
+    fn restart_child(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
+        let Some(child) = self.table.get(id) else { return };
+        let refused = match &child.phase {
+            Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                Answer::Running
+            }
+            // It has exited after this request came: at the request's place in the queue it runs.
+            Phase::Down(Rest::Undecided { .. }) => Answer::Running,
+            Phase::Waiting { .. } => Answer::Restarting,
+            Phase::Down(Rest::Queued | Rest::Idle) => return self.start_alone(request, id, Before::Down, by),
+            Phase::Held => return self.start_alone(request, id, Before::Held, by),
+            Phase::Ended => return self.start_alone(request, id, Before::Ended, by),
+        };
+        turn.out.push(Action::Answer(request, refused));
+    }
+
+    /// D9: stops one child if it runs, then starts it. What waits for its next attempt has that attempt now, with the
+    /// group that was taken down for it.
+    fn cycle(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
+        let Some(mut child) = self.table.edit(id) else { return };
+        match &child.phase {
+            Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                child.waiters.push(Waiter { request, wants: Wants::Up });
+                drop(child);
+                self.operate(id, Operation::Start(Before::Down), true, StopCause::Operator(by));
+            }
+            Phase::Waiting { wait, cause } => {
+                let (wait, cause) = (*wait, *cause);
+                child.waiters.push(Waiter { request, wants: Wants::Up });
+                match wait {
+                    Wait::Until(_) => {
+                        child.phase = Phase::Waiting { wait: Wait::Due, cause };
+                        let run = child.run();
+                        drop(child);
+                        self.look(turn, run);
+                    }
+                    // Its turn is in the queue already.
+                    Wait::Charge | Wait::Due => {}
+                }
+            }
+            // Where its exit came after this request, the request is served first, and a process that is gone counts
+            // as stopped (R57).
+            Phase::Down(Rest::Queued | Rest::Idle | Rest::Undecided { .. }) => {
+                drop(child);
+                self.start_alone(request, id, Before::Down, by);
+            }
+            Phase::Held => {
+                drop(child);
+                self.start_alone(request, id, Before::Held, by);
+            }
+            Phase::Ended => {
+                drop(child);
+                self.start_alone(request, id, Before::Ended, by);
+            }
+        }
+    }
+
+    /// R67: forgets a child that is down.
+    fn delete(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId) {
+        let Some(child) = self.table.get(id) else { return };
+        let answer = match &child.phase {
+            Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                Answer::Running
+            }
+            // It has exited after this request came: at the request's place in the queue it runs.
+            Phase::Down(Rest::Undecided { .. }) => Answer::Running,
+            Phase::Waiting { .. } => Answer::Restarting,
+            Phase::Down(Rest::Queued | Rest::Idle) | Phase::Held | Phase::Ended => {
+                self.overtake(turn, id, "it was removed");
+                self.table.remove(id);
+                turn.out.push(Action::Forget(id));
+                Answer::Ok
+            }
+        };
+        turn.out.push(Action::Answer(request, answer));
+    }
+
+    /// R62, R63: adds a child at the end and starts it.
+    fn add(&mut self, turn: &mut Turn<'_>, request: RequestId, member: Member, by: String) {
+        let there = self.table.find(member.name.as_str()).and_then(|id| self.table.get(id));
+        let refused = match there {
+            Some(child) if child.process().is_some() => Some(Answer::AlreadyStarted),
+            Some(_) => Some(Answer::AlreadyPresent),
+            None => self.unfit(&member).map(|why| Answer::StartFailed(why.into())),
+        };
+        if let Some(answer) = refused {
+            turn.out.push(Action::Answer(request, answer));
+            return;
+        }
+        let id = self.table.add(member);
+        if let Some(mut child) = self.table.edit(id) {
+            child.waiters.push(Waiter { request, wants: Wants::Up });
+            child.rest(Then::Again);
+        }
+        self.operate(id, Operation::Add, false, StopCause::Operator(by));
+    }
+
+    /// What R4 refuses here. The rest of it cannot be expressed by the types.
+    fn unfit(&self, member: &Member) -> Option<&'static str> {
+        if !member.policy.significant {
+            return None;
+        }
+        if member.policy.restart == Restart::Permanent {
+            return Some("a permanent child cannot be significant: it never ends by itself");
+        }
+        (self.policy.auto_shutdown == AutoShutdown::Never)
+            .then_some("a child cannot be significant where auto-shutdown is never")
+    }
+
+    fn start_alone(&mut self, request: RequestId, id: ChildId, before: Before, by: String) {
+        if let Some(mut child) = self.table.edit(id) {
+            child.waiters.push(Waiter { request, wants: Wants::Up });
+            child.rest(Then::Again);
+        }
+        self.operate(id, Operation::Start(before), false, StopCause::Operator(by));
+    }
+
+    /// Begins the sequence of a request about one child.
+    fn operate(&mut self, child: ChildId, what: Operation, stop: bool, why: StopCause) {
+        let stops = if stop { VecDeque::from([vec![child]]) } else { VecDeque::new() };
+        let starts = match what {
+            Operation::Stop => VecDeque::new(),
+            Operation::Start(_) | Operation::Add => VecDeque::from([child]),
+        };
+        self.job = Some(Sequence::new(Purpose::Operator { child, what }, why, None, stops, starts));
+    }
+
+    /// D10: kills a child now, whatever else is going on, and answers when it is gone.
+    ///
+    /// What its end means is what it would have meant anyway: a running child has crashed (charged, and its strategy
+    /// acts), one that was starting could not be started, one that was being stopped is stopped. With `hold` it means
+    /// none of these: the child stays down, nothing is charged, no sibling is touched.
+    fn panic(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, hold: bool, by: String) {
+        if hold {
+            self.overtake(turn, id, &format!("it was panicked with hold by {by}"));
+        }
+        let Some(child) = self.table.get(id) else {
+            turn.out.push(Action::Answer(request, Answer::NotFound));
+            return;
+        };
+        let words = format!("was panicked by {by}");
+        let fate = match &child.phase {
+            Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => {
+                let is_held = matches!(child.phase, Phase::Held);
+                if hold && !is_held {
+                    self.hold_idle(turn, id, by);
+                }
+                turn.out.push(Action::Answer(request, Answer::Ok));
+                return;
+            }
+            Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } if hold => {
+                Fate::Held
+            }
+            Phase::Starting { .. } => Fate::StartFailed(StartFailure {
+                stage: "panic".into(),
+                errno: 0,
+                message: format!("it {words} before it was ready"),
+            }),
+            Phase::Running(_) => Fate::Crash,
+            Phase::Stopping { then, .. } => Fate::Stopped(*then),
+            Phase::Killing { fate, .. } => fate.clone(),
+        };
+        let report = self.report(turn, Some(id), None, Fact::Panic { by, hold });
+        if let Some(mut child) = self.table.edit(id) {
+            child.cause = Some(report);
+            if hold {
+                child.target = Target::Down;
+            }
+            if let Some(process) = child.process_mut() {
+                process.doom = Some(words);
+            }
+            let there = child.pid().is_some();
+            if child.kill(fate) && there {
+                turn.out.push(Action::Kill(child.run()));
+            }
+            child.waiters.push(Waiter { request, wants: Wants::Gone });
+        }
+        if hold && let Some(job) = &mut self.job {
+            // A start that waited for it goes on without it.
+            job.stop_instead(id, false);
+        }
+    }
+
+    /// A hold of a child without a process: there is nothing to kill, and it stays down.
+    fn hold_idle(&mut self, turn: &mut Turn<'_>, id: ChildId, by: String) {
+        let report = self.report(turn, Some(id), None, Fact::Panic { by, hold: true });
+        if let Some(mut child) = self.table.edit(id) {
+            child.target = Target::Down;
+            child.phase = Phase::Held;
+        }
+        self.report(turn, Some(id), Some(report), Fact::Held);
+    }
+
+    /// A later request undoes the earlier ones about the same child: those that wait for it to come up, and those that
+    /// wait in the queue.
+    fn overtake(&mut self, turn: &mut Turn<'_>, id: ChildId, why: &str) {
+        let answer = Answer::Overtaken(why.into());
+        self.answer(turn, id, Wants::Up, &answer);
+        self.queue.retain(|item| match item {
+            Item::Asked { request, command, .. } if subject(command) == Some(id) => {
+                turn.out.push(Action::Answer(*request, answer.clone()));
+                false
+            }
+            Item::Asked { .. } | Item::Look(_) => true,
+        });
+    }
+}
+
+/// The child that a request is about; `None` for a new one.
+fn subject(command: &Command) -> Option<ChildId> {
+    match command {
+        Command::Terminate(id) | Command::Restart(id) | Command::Cycle(id) | Command::Delete(id) => Some(*id),
+        Command::Panic { child, .. } => Some(*child),
+        Command::Start(_) => None,
+    }
+}

@@ -1,0 +1,232 @@
+//! An ordered run of stops and starts in progress: OTP's supervisor stands still while it does this; ours writes down
+//! what is left to do and goes on with each exit and each start that is over (D5).
+//!
+//! First the stops, step by step, each step's children gone before the next is begun (R23); then the starts, one after
+//! another, each over before the next is begun (R6, R24). There is one sequence at a time.
+
+use super::action::End;
+use super::event::ChildId;
+use super::report::StopCause;
+use crate::ids::ReportId;
+use crate::time::Time;
+use std::collections::{BTreeSet, VecDeque};
+
+/// What a sequence is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The supervisor's own start (R6).
+    Boot,
+    /// A restart of `child` with its group; not before `until`, when its back-off is over.
+    Restart { child: ChildId, until: Time },
+    /// An operator's request about one child.
+    Operator { child: ChildId, what: Operation },
+    /// The end of the supervisor; `kill` without asking.
+    End { end: End, kill: bool },
+}
+
+/// What an operator's sequence does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// Stops it (R64).
+    Stop,
+    /// Starts it (R66), after a stop if it ran (D9). If that fails it is again what it was.
+    Start(Before),
+    /// Starts one that was added just now. If that fails it is forgotten (R62).
+    Add,
+}
+
+/// What a child was before an operator had it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Down, or up before it was stopped for this.
+    Down,
+    Held,
+    Ended,
+}
+
+/// The stops and starts that are left to do.
+#[derive(Debug, Clone)]
+pub(super) struct Sequence {
+    pub(super) purpose: Purpose,
+    /// What the reports of its stops say.
+    pub(super) why: StopCause,
+    /// The report that led to it.
+    pub(super) cause: Option<ReportId>,
+    stops: VecDeque<Vec<ChildId>>,
+    /// All of `stops`, to be found fast: those whose turn to be stopped has not come.
+    ahead: BTreeSet<ChildId>,
+    /// Those of the step that is being carried out which are not gone yet.
+    awaited: BTreeSet<ChildId>,
+    starts: VecDeque<ChildId>,
+    /// The one whose start is not over yet.
+    starting: Option<ChildId>,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing before something happens.
+    Wait,
+    /// Stop these, all at once; say of each that has a process that it is [awaited](Sequence::await_end).
+    Stop(Vec<ChildId>),
+    /// The stops are over, and the starts must not begin before then.
+    Pause(Time),
+    /// Start this one; say that it is [being started](Sequence::await_start) if it is.
+    Start(ChildId),
+    /// Nothing is left.
+    Done,
+}
+
+impl Sequence {
+    pub(super) fn new(
+        purpose: Purpose,
+        why: StopCause,
+        cause: Option<ReportId>,
+        stops: VecDeque<Vec<ChildId>>,
+        starts: VecDeque<ChildId>,
+    ) -> Sequence {
+        let ahead = stops.iter().flatten().copied().collect();
+        Sequence { purpose, why, cause, stops, ahead, awaited: BTreeSet::new(), starts, starting: None }
+    }
+
+    /// What to do now; call it again until it says [`Step::Wait`] or [`Step::Done`].
+    pub(super) fn next(&mut self, now: Time) -> Step {
+        if !self.awaited.is_empty() || self.starting.is_some() {
+            return Step::Wait;
+        }
+        if let Some(step) = self.stops.pop_front() {
+            for id in &step {
+                self.ahead.remove(id);
+            }
+            return Step::Stop(step);
+        }
+        if let Purpose::Restart { until, .. } = self.purpose
+            && until > now
+            && !self.starts.is_empty()
+        {
+            return Step::Pause(until);
+        }
+        match self.starts.pop_front() {
+            Some(id) => Step::Start(id),
+            None => Step::Done,
+        }
+    }
+
+    /// The end of `id` belongs to the present step.
+    pub(super) fn await_end(&mut self, id: ChildId) {
+        self.awaited.insert(id);
+    }
+
+    /// The start of `id` is the present step.
+    pub(super) fn await_start(&mut self, id: ChildId) {
+        self.starting = Some(id);
+    }
+
+    /// `id` is gone, or needs not be waited for any more.
+    pub(super) fn gone(&mut self, id: ChildId) {
+        self.awaited.remove(&id);
+        self.ahead.remove(&id);
+        if self.starting == Some(id) {
+            self.starting = None;
+        }
+    }
+
+    /// The start of `id` is over.
+    pub(super) fn started(&mut self, id: ChildId) {
+        if self.starting == Some(id) {
+            self.starting = None;
+        }
+    }
+
+    /// What was being started is being stopped instead; with `again`, it is then started anew.
+    pub(super) fn stop_instead(&mut self, id: ChildId, again: bool) {
+        if self.starting == Some(id) {
+            self.starting = None;
+            self.awaited.insert(id);
+            if again {
+                self.starts.push_front(id);
+            }
+        }
+    }
+
+    /// Whether its turn to be stopped is still to come.
+    pub(super) fn is_ahead(&self, id: ChildId) -> bool {
+        self.ahead.contains(&id)
+    }
+
+    /// Whether its end is waited for now.
+    pub(super) fn is_awaited(&self, id: ChildId) -> bool {
+        self.awaited.contains(&id)
+    }
+
+    /// Whether its start is waited for now.
+    pub(super) fn is_starting(&self, id: ChildId) -> bool {
+        self.starting == Some(id)
+    }
+
+    /// The same, with nothing to wait for between stops and starts.
+    pub(super) fn without_pause(mut self) -> Sequence {
+        if let Purpose::Restart { until, .. } = &mut self.purpose {
+            *until = Time::ZERO;
+        }
+        self
+    }
+
+    /// The starts that are left.
+    pub(super) fn starts(&self) -> impl Iterator<Item = ChildId> {
+        self.starts.iter().copied()
+    }
+
+    /// Those whose end is waited for. A sequence that cuts this one short lets them finish first.
+    pub(super) fn into_awaited(self) -> BTreeSet<ChildId> {
+        self.awaited
+    }
+
+    /// Takes over what the sequence before was waiting for.
+    pub(super) fn inherit(&mut self, awaited: BTreeSet<ChildId>) {
+        self.awaited = awaited;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Span;
+
+    const A: ChildId = ChildId(0);
+    const B: ChildId = ChildId(1);
+
+    #[test]
+    fn stops_come_first_and_each_is_waited_for() {
+        let stops = [vec![B], vec![A]].into();
+        let mut sequence = Sequence::new(Purpose::Boot, StopCause::Group, None, stops, [A, B].into());
+        assert!(sequence.is_ahead(A) && sequence.is_ahead(B));
+        assert_eq!(sequence.next(Time::ZERO), Step::Stop(vec![B]));
+        sequence.await_end(B);
+        assert_eq!(sequence.next(Time::ZERO), Step::Wait);
+        assert!(sequence.is_ahead(A) && !sequence.is_ahead(B));
+        sequence.gone(B);
+        assert_eq!(sequence.next(Time::ZERO), Step::Stop(vec![A]));
+        assert_eq!(sequence.next(Time::ZERO), Step::Start(A));
+        sequence.await_start(A);
+        assert_eq!(sequence.next(Time::ZERO), Step::Wait);
+        sequence.started(A);
+        assert_eq!(sequence.next(Time::ZERO), Step::Start(B));
+        assert_eq!(sequence.next(Time::ZERO), Step::Done);
+    }
+
+    #[test]
+    fn a_back_off_stands_between_stops_and_starts() {
+        let until = Time::ZERO + Span::from_secs(1);
+        let mut sequence = Sequence::new(
+            Purpose::Restart { child: A, until },
+            StopCause::Group,
+            None,
+            [vec![B]].into(),
+            [A, B].into(),
+        );
+        assert_eq!(sequence.next(Time::ZERO), Step::Stop(vec![B]));
+        assert_eq!(sequence.next(Time::ZERO), Step::Pause(until));
+        assert_eq!(sequence.next(until), Step::Start(A));
+    }
+}

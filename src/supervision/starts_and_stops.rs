@@ -1,0 +1,282 @@
+//! Carrying a sequence out, and the supervisor's own beginning and end.
+
+use super::action::{Action, Answer, End, Up};
+use super::event::{ChildId, StopReason};
+use super::phase::{Fate, Phase, Rest, StopBegun, Target, Then, Wait, Wants};
+use super::report::{Fact, StopCause};
+use super::sequence::{Operation, Purpose, Sequence, Step};
+use super::strategy::stop_steps;
+use super::supervisor::{Course, Item, Supervisor, Turn};
+use crate::ids::ReportId;
+use crate::spec::policy::{Restart, StopOrder};
+use crate::time::Time;
+use std::collections::VecDeque;
+
+impl Supervisor {
+    /// The children are started one after another (R6). An empty supervisor is up at once (R5).
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>) {
+        if self.course != Course::New {
+            self.stale += 1;
+            return;
+        }
+        self.course = Course::Booting;
+        let order = self.table.order().to_vec();
+        let mut starts = VecDeque::with_capacity(order.len());
+        for id in order {
+            if let Some(mut child) = self.table.edit(id)
+                && matches!(child.phase, Phase::Down(_))
+            {
+                child.phase = Phase::Down(Rest::Queued);
+                starts.push_back(id);
+            }
+        }
+        // A boot stops nothing, so it does not matter why it would.
+        self.job = Some(Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, None, VecDeque::new(), starts));
+        if self.uplink.is_some() {
+            self.own_beat = Some(turn.now);
+            self.beat_upward(turn);
+        }
+    }
+
+    /// Does what the sequence has next, until it must wait or is over.
+    pub(super) fn advance(&mut self, turn: &mut Turn<'_>) {
+        while let Some(job) = &mut self.job {
+            match job.next(turn.now) {
+                Step::Wait => return,
+                Step::Stop(step) => step.into_iter().for_each(|id| self.stop_member(turn, id)),
+                Step::Pause(until) => self.pause(turn, until),
+                Step::Start(id) => self.start_member(turn, id),
+                Step::Done => self.finish(turn),
+            }
+        }
+    }
+
+    /// One child's turn to be stopped has come.
+    fn stop_member(&mut self, turn: &mut Turn<'_>, id: ChildId) {
+        let Some(job) = &self.job else { return };
+        let (why, cause) = (job.why.clone(), job.cause);
+        let kill = matches!(job.purpose, Purpose::End { kill: true, .. });
+        let then = self.what_then(id);
+        if self.begin_stop(turn, id, then, kill, why, cause)
+            && let Some(job) = &mut self.job
+        {
+            job.await_end(id);
+        }
+    }
+
+    /// What becomes of a child that the present sequence stops.
+    pub(super) fn what_then(&self, id: ChildId) -> Then {
+        let Some(child) = self.table.get(id) else { return Then::Rest };
+        match self.job.as_ref().map(|job| job.purpose) {
+            Some(Purpose::Restart { .. }) if child.comes_with_group() => Then::Again,
+            Some(Purpose::Restart { .. }) if child.member.policy.restart == Restart::Temporary => Then::Done,
+            Some(Purpose::Operator { what: Operation::Start(_) | Operation::Add, .. }) => Then::Again,
+            Some(
+                Purpose::Restart { .. }
+                | Purpose::Operator { what: Operation::Stop, .. }
+                | Purpose::Boot
+                | Purpose::End { .. },
+            )
+            | None => Then::Rest,
+        }
+    }
+
+    /// Begins to stop a child, or lets a stop under way lead to `then`. False if it has no process.
+    pub(super) fn begin_stop(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: ChildId,
+        then: Then,
+        kill: bool,
+        why: StopCause,
+        cause: Option<ReportId>,
+    ) -> bool {
+        let Some(mut child) = self.table.edit(id) else { return false };
+        let fresh = matches!(child.phase, Phase::Starting { .. } | Phase::Running(_));
+        let begun = if kill && !matches!(child.phase, Phase::Killing { .. }) {
+            let there = child.pid().is_some();
+            match child.kill(Fate::Stopped(then)) {
+                true if there => StopBegun::Kill,
+                true => StopBegun::Underway,
+                false => StopBegun::NoProcess,
+            }
+        } else {
+            child.stop(turn.now, then)
+        };
+        let run = child.run();
+        drop(child);
+        if fresh {
+            let report = self.report(turn, Some(id), cause, Fact::Stopping { why });
+            self.set_cause(id, Some(report));
+        }
+        match begun {
+            StopBegun::NoProcess => return false,
+            StopBegun::Underway => {}
+            StopBegun::Ask => turn.out.push(Action::AskToStop(run)),
+            StopBegun::AskAndKill => turn.out.extend([Action::AskToStop(run), Action::Kill(run)]),
+            StopBegun::Kill => turn.out.push(Action::Kill(run)),
+        }
+        true
+    }
+
+    /// One child's turn to be started has come. It is passed over if an operator decided otherwise meanwhile.
+    fn start_member(&mut self, turn: &mut Turn<'_>, id: ChildId) {
+        let Some(job) = &self.job else { return };
+        let (purpose, cause) = (job.purpose, job.cause);
+        let by_operator = matches!(purpose, Purpose::Operator { .. });
+        let Some(mut child) = self.table.edit(id) else { return };
+        if !matches!(child.phase, Phase::Down(Rest::Queued)) || !(by_operator || child.target == Target::Up) {
+            return;
+        }
+        if matches!(purpose, Purpose::Restart { .. }) {
+            child.restarts += 1;
+        }
+        let run = child.start(turn.now);
+        drop(child);
+        let report = self.report(turn, Some(id), cause, Fact::Starting);
+        self.set_cause(id, Some(report));
+        if let Some(job) = &mut self.job {
+            job.await_start(id);
+        }
+        turn.out.push(Action::Spawn(run));
+    }
+
+    /// The stops of a restart are over and its back-off is not: the child waits, the others of its group are down
+    /// until then, and the queue is served meanwhile (R37, D4).
+    fn pause(&mut self, turn: &mut Turn<'_>, until: Time) {
+        let Some(job) = self.job.take() else { return };
+        let waits = match job.purpose {
+            Purpose::Restart { child, .. } => child,
+            Purpose::Boot | Purpose::Operator { .. } | Purpose::End { .. } => return,
+        };
+        let queued = |supervisor: &Supervisor, id| {
+            supervisor.table.get(id).is_some_and(|child| matches!(child.phase, Phase::Down(Rest::Queued)))
+        };
+        let Some(cause) = job.cause.filter(|_| queued(self, waits)) else {
+            // An operator has held it while its siblings were being stopped. Nothing is left to wait for, and the
+            // others come back now.
+            self.job = Some(job.without_pause());
+            return;
+        };
+        let why = format!("it is down until \"{}\" is started again", self.name(waits));
+        for id in job.starts().filter(|&id| id != waits && queued(self, id)).collect::<Vec<_>>() {
+            self.rest(id, Then::Rest);
+            self.answer(turn, id, Wants::Up, &Answer::Overtaken(why.clone()));
+        }
+        if let Some(mut child) = self.table.edit(waits) {
+            child.phase = Phase::Waiting { wait: Wait::Until(until), cause };
+        }
+    }
+
+    /// Nothing is left to do in the sequence.
+    fn finish(&mut self, turn: &mut Turn<'_>) {
+        let Some(job) = self.job.take() else { return };
+        match job.purpose {
+            Purpose::Boot => {
+                self.course = Course::Running;
+                turn.out.push(Action::TellParent(Up::Ready));
+            }
+            Purpose::Restart { .. } | Purpose::Operator { .. } => {}
+            Purpose::End { end, .. } => self.halt(turn, end),
+        }
+    }
+
+    /// Nothing is left below.
+    fn halt(&mut self, turn: &mut Turn<'_>, end: End) {
+        // Whoever still waits hears it before the process is gone.
+        for id in self.table.order().to_vec() {
+            self.answer(turn, id, Wants::Gone, &Answer::Ok);
+            self.answer(turn, id, Wants::Up, &Answer::Overtaken("the supervisor has ended".into()));
+        }
+        self.course = Course::Halted;
+        self.own_beat = None;
+        turn.out.push(Action::Halt(end));
+    }
+
+    /// Ends the supervisor: all children are stopped in order (R53), or killed at once. What was queued is dropped
+    /// (R29). A stop that is in progress is waited for first; a start that is in progress is not.
+    pub(super) fn end(&mut self, turn: &mut Turn<'_>, end: End, kill: bool, cause: Option<ReportId>) {
+        self.course = Course::Ending;
+        let overtaken = Answer::Overtaken("the supervisor is ending".into());
+        for item in std::mem::take(&mut self.queue) {
+            match item {
+                Item::Look(_) => {}
+                Item::Asked { request, .. } => turn.out.push(Action::Answer(request, overtaken.clone())),
+            }
+        }
+        let mut awaited = self.job.take().map(Sequence::into_awaited).unwrap_or_default();
+        if kill {
+            awaited.clear();
+        }
+        let mut members = Vec::new();
+        for id in self.table.order().to_vec() {
+            self.answer(turn, id, Wants::Up, &overtaken);
+            let Some(mut child) = self.table.edit(id) else { continue };
+            if awaited.contains(&id) {
+                // It is on its way down; only what it was stopped for has changed.
+                let _ = child.stop(turn.now, Then::Rest);
+            } else if child.process().is_some() {
+                members.push((id, child.member.policy.group));
+            } else if matches!(child.phase, Phase::Down(_) | Phase::Waiting { .. }) {
+                child.rest(Then::Rest);
+            }
+        }
+        let order = if kill { StopOrder::Together } else { self.policy.stop_order };
+        let steps = stop_steps(&members, order);
+        let purpose = Purpose::End { end, kill };
+        let mut job = Sequence::new(purpose, StopCause::SupervisorEnds, cause, steps, VecDeque::new());
+        job.inherit(awaited);
+        self.job = Some(job);
+    }
+
+    /// How this supervisor is going to end, if it is.
+    fn ending(&self) -> Option<End> {
+        match self.job.as_ref().map(|job| job.purpose) {
+            Some(Purpose::End { end, .. }) => Some(end),
+            Some(Purpose::Boot | Purpose::Restart { .. } | Purpose::Operator { .. }) | None => None,
+        }
+    }
+
+    /// An order to end. The first reason to end stays the reason.
+    pub(super) fn stop(&mut self, turn: &mut Turn<'_>, reason: StopReason) {
+        let end = match reason {
+            StopReason::Asked => End::Stopped,
+            StopReason::Stranger => End::Terminated,
+        };
+        if self.ending().is_none() {
+            self.end(turn, end, false, None);
+        }
+    }
+
+    /// An order to end at once: it hurries an end that is under way, and is a panic of all else.
+    pub(super) fn stop_now(&mut self, turn: &mut Turn<'_>) {
+        let end = self.ending().unwrap_or(End::Panicked);
+        self.end(turn, end, true, None);
+    }
+
+    /// Nobody is left to answer to: everything below dies with us (R60).
+    pub(super) fn parent_lost(&mut self, turn: &mut Turn<'_>) {
+        self.end(turn, End::Orphaned, true, None);
+    }
+
+    /// Answers those of a child's requests that wait for this.
+    pub(super) fn answer(&mut self, turn: &mut Turn<'_>, id: ChildId, wants: Wants, answer: &Answer) {
+        if self.table.get(id).is_none_or(|child| child.waiters.is_empty()) {
+            return;
+        }
+        let Some(mut child) = self.table.edit(id) else { return };
+        child.waiters.retain(|waiter| {
+            if waiter.wants == wants {
+                turn.out.push(Action::Answer(waiter.request, answer.clone()));
+            }
+            waiter.wants != wants
+        });
+    }
+
+    /// Notes the report that explains what happens to a child next.
+    pub(super) fn set_cause(&mut self, id: ChildId, cause: Option<ReportId>) {
+        if let Some(mut child) = self.table.edit(id) {
+            child.cause = cause;
+        }
+    }
+}

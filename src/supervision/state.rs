@@ -1,0 +1,93 @@
+//! What people see of a supervisor's children: the coarse states, and the table of `status`.
+
+use super::event::{ChildId, Exit, Kind, Source, Word};
+use super::rollup::Rollup;
+use crate::ids::{Incarnation, Name};
+use crate::spec::policy::{Heartbeat, Restart};
+use crate::time::{Span, Time};
+
+/// The state of a child as people see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// A process is there, or about to be, and its start is not over; or it waits for its turn to be started.
+    Starting,
+    /// Up.
+    Running,
+    /// Asked to stop, or being killed.
+    Stopping,
+    /// Down because an operator or its supervisor stopped it.
+    Stopped,
+    /// Down until a back-off is over, or until its next attempt to start comes.
+    Waiting,
+    /// Down because an operator panicked it with hold.
+    Held,
+    /// Ended by itself and not to be restarted (R14, D15).
+    Exited,
+}
+
+impl State {
+    /// The stable word of `status --json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Running => "running",
+            State::Stopping => "stopping",
+            State::Stopped => "stopped",
+            State::Waiting => "waiting",
+            State::Held => "held",
+            State::Exited => "exited",
+        }
+    }
+}
+
+/// One child, as `status` shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChildStatus {
+    /// The child.
+    pub id: ChildId,
+    /// Its name.
+    pub name: Name,
+    /// Leaf or node.
+    pub kind: Kind,
+    /// Its state.
+    pub state: State,
+    /// Its process, while there is one.
+    pub pid: Option<u32>,
+    /// Its present or last incarnation; 0 before the first start.
+    pub incarnation: Incarnation,
+    /// When that incarnation began.
+    pub started: Option<Time>,
+    /// How often it was started again by the strategy since this supervisor began.
+    pub restarts: u64,
+    /// Its restart type.
+    pub restart: Restart,
+    /// Its beats, if it was to give any.
+    pub beats: Option<BeatStatus>,
+    /// How its last process ended, and when.
+    pub last_exit: Option<(Exit, Time)>,
+    /// When a back-off is over.
+    pub waits_until: Option<Time>,
+    /// What the child last said of itself.
+    pub status: Option<String>,
+    /// Where it stands by its own word.
+    pub word: Option<Word>,
+    /// Which of its processes is the main one, by its own word.
+    pub main_pid: Option<u32>,
+    /// By which ways beats have come, and how long ago the last one of each.
+    pub sources: Vec<(Source, Span)>,
+    /// From a node: its subtree as of its last beat.
+    pub rollup: Option<Rollup>,
+}
+
+/// The beats of one child in its present incarnation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BeatStatus {
+    /// What it promised.
+    pub promise: Heartbeat,
+    /// Time since the last beat; `None` before the first.
+    pub age: Option<Span>,
+    /// Beats so far.
+    pub beats: u64,
+    /// Intervals that went by without a beat, so far.
+    pub missed: u64,
+}

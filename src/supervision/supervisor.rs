@@ -1,0 +1,308 @@
+//! The supervisor: its door, and what can be asked of it. What it does stands in the files beside this one:
+//! `starts_and_stops` carries sequences out, `exits` decides what follows from an exit, `requests` serves operators,
+//! `deadlines` looks at the time.
+
+use super::action::{Action, Up};
+use super::backoff::Jitter;
+use super::child::Child;
+use super::event::{Beat, ChildId, Command, Event, Member, Notice, RequestId, Run};
+use super::intensity::Window;
+use super::report::{Fact, Report};
+use super::rollup::{self, Rollup};
+use super::sequence::Sequence;
+use super::state::{ChildStatus, State};
+use super::table::Table;
+use crate::ids::ReportId;
+use crate::spec::policy::{Heartbeat, SupervisorPolicy};
+use crate::time::Time;
+use std::collections::VecDeque;
+
+/// What a supervisor is made from.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How it supervises.
+    pub policy: SupervisorPolicy,
+    /// Its children in start order. They get the ids 0, 1, 2 … in this order. Names are unique; a second child of a
+    /// name is left out.
+    pub members: Vec<Member>,
+    /// What it promised to its own parent: one beat in every interval, from [`Event::Begin`] to
+    /// [`Action::Halt`]. `None` for the root, and where the parent does not watch.
+    pub uplink: Option<Heartbeat>,
+    /// The half of its reports' ids that tells them from those of other node processes.
+    pub node: u32,
+    /// Where the jitter of back-offs comes from.
+    pub seed: u64,
+}
+
+/// One supervisor: OTP's state machine without a process, a clock or a socket. See the [module](super) for the contract.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    pub(super) policy: SupervisorPolicy,
+    pub(super) table: Table,
+    pub(super) window: Window,
+    pub(super) jitter: Jitter,
+    pub(super) course: Course,
+    /// The sequence of stops and starts in progress.
+    pub(super) job: Option<Sequence>,
+    /// What waits until there is none (D5).
+    pub(super) queue: VecDeque<Item>,
+    pub(super) uplink: Option<Heartbeat>,
+    /// When our own next beat is due.
+    pub(super) own_beat: Option<Time>,
+    pub(super) restarts: u64,
+    pub(super) stale: u64,
+    node: u32,
+    reports: u32,
+}
+
+/// The supervisor's own life. It only ever goes forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// Before [`Event::Begin`].
+    New,
+    /// Its children are being started.
+    Booting,
+    Running,
+    /// All children are being stopped; then it halts.
+    Ending,
+    /// It is over. Nothing that comes now has an effect.
+    Halted,
+}
+
+/// What waits in the queue.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    /// Something is due for this child: the decision on an exit, a retry, the end of a back-off. Its phase says which,
+    /// and when neither fits any more it is void (R29, R36).
+    Look(Run),
+    /// An operator's request.
+    Asked { request: RequestId, command: Command, by: String },
+}
+
+/// The moment of an event, and where the actions go.
+pub(super) struct Turn<'a> {
+    pub(super) now: Time,
+    pub(super) out: &'a mut Vec<Action>,
+}
+
+impl Supervisor {
+    /// Makes a supervisor whose life begins with [`Event::Begin`].
+    pub fn new(config: Config) -> Supervisor {
+        let mut table = Table::default();
+        for member in config.members {
+            if table.find(member.name.as_str()).is_none() {
+                table.add(member);
+            }
+        }
+        Supervisor {
+            policy: config.policy,
+            table,
+            window: Window::new(config.policy.intensity),
+            jitter: Jitter::new(config.seed),
+            course: Course::New,
+            job: None,
+            queue: VecDeque::new(),
+            uplink: config.uplink,
+            own_beat: None,
+            restarts: 0,
+            stale: 0,
+            node: config.node,
+            reports: 0,
+        }
+    }
+
+    /// Takes in one event and appends what is to be done to `actions`. The shell carries all of it out, in order,
+    /// before it hands in the next event; what fails comes back as an event. `now` never goes backward.
+    pub fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
+        let turn = &mut Turn { now, out: actions };
+        match self.course {
+            // The last action was the last there ever is.
+            Course::Halted => {
+                self.stale += 1;
+                return;
+            }
+            Course::New | Course::Booting | Course::Running | Course::Ending => {}
+        }
+        match event {
+            Event::Begin => self.begin(turn),
+            Event::Spawned { run, pid } => self.spawned(turn, run, pid),
+            Event::SpawnFailed { run, failure } => self.spawn_failed(turn, run, failure),
+            Event::Ready(run) => self.said_ready(turn, run),
+            Event::Beat(run, beat) => self.beat(turn, run, *beat),
+            Event::Notice(run, notice) => self.notice(turn, run, *notice),
+            Event::Escalating { run, cause, explanation } => self.escalating(turn, run, cause, explanation),
+            Event::Exited { run, exit } => self.exited(turn, run, exit),
+            Event::Inspected(run, what) => self.inspected(turn, run, what),
+            Event::Asked { request, command, by } => self.asked(turn, request, command, by),
+            Event::Stop(reason) => self.stop(turn, reason),
+            Event::StopNow => self.stop_now(turn),
+            Event::ParentLost => self.parent_lost(turn),
+            Event::Tick { lost } => self.tick(turn, lost),
+        }
+        self.pump(turn);
+    }
+
+    /// When to hand in the next [`Event::Tick`] at the latest; `None` while nothing is timed. Cheap.
+    pub fn next_deadline(&self) -> Option<Time> {
+        match self.course {
+            Course::New | Course::Halted => None,
+            Course::Booting | Course::Running | Course::Ending => match (self.table.next_deadline(), self.own_beat) {
+                (Some(child), Some(own)) => Some(child.min(own)),
+                (one, other) => one.or(other),
+            },
+        }
+    }
+
+    /// All children in start order, as people see them.
+    pub fn children(&self, now: Time) -> Vec<ChildStatus> {
+        self.table.iter().map(|child| child.status(now)).collect()
+    }
+
+    /// One child, as people see it.
+    pub fn child(&self, now: Time, id: ChildId) -> Option<ChildStatus> {
+        self.table.get(id).map(|child| child.status(now))
+    }
+
+    /// The child of this name. After [`Command::Start`] it tells the id that the new child got.
+    pub fn find(&self, name: &str) -> Option<ChildId> {
+        self.table.find(name)
+    }
+
+    /// The spec of a child.
+    pub fn member(&self, id: ChildId) -> Option<&Member> {
+        self.table.get(id).map(|child| &child.member)
+    }
+
+    /// The present run of a child, while its process exists.
+    pub fn run_of(&self, id: ChildId) -> Option<Run> {
+        self.table.get(id).filter(|child| child.pid().is_some()).map(Child::run)
+    }
+
+    /// The state of the supervisor itself: starting, running, stopping or stopped.
+    pub fn state(&self) -> State {
+        match self.course {
+            Course::New | Course::Booting => State::Starting,
+            Course::Running => State::Running,
+            Course::Ending => State::Stopping,
+            Course::Halted => State::Stopped,
+        }
+    }
+
+    /// Restarts that count toward the intensity at `now`. With an unlimited intensity it stops counting at 1,000.
+    pub fn window_used(&self, now: Time) -> u32 {
+        self.window.used(now)
+    }
+
+    /// The subtree folded into a few numbers: what our own beat carries.
+    pub fn rollup(&self, now: Time) -> Rollup {
+        rollup::fold(self.table.iter(), self.restarts, now)
+    }
+
+    /// Restarts that were charged and allowed since this supervisor began; a group counts once (R22).
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Events that were dropped because they came too late or twice: of earlier runs, of unknown children, old beats.
+    pub fn stale(&self) -> u64 {
+        self.stale
+    }
+
+    /// Goes on with the sequence, and with the queue whenever there is none.
+    pub(super) fn pump(&mut self, turn: &mut Turn<'_>) {
+        match self.course {
+            Course::New | Course::Halted => return,
+            Course::Booting | Course::Running | Course::Ending => {}
+        }
+        loop {
+            self.advance(turn);
+            if self.job.is_some() || self.course == Course::Halted {
+                return;
+            }
+            match self.queue.pop_front() {
+                Some(Item::Look(run)) => self.look(turn, run),
+                Some(Item::Asked { request, command, by }) => self.serve(turn, request, command, by),
+                None => return,
+            }
+        }
+    }
+
+    fn beat(&mut self, turn: &mut Turn<'_>, run: Run, beat: Beat) {
+        let Some(mut child) = self.table.edit_run(run) else {
+            self.stale += 1;
+            return;
+        };
+        if !child.beat(turn.now, beat) {
+            drop(child);
+            self.stale += 1;
+            return;
+        }
+        if child.is_up_at_beat() {
+            drop(child);
+            self.up(turn, run.child);
+        }
+    }
+
+    /// A worker has said something of itself.
+    fn notice(&mut self, turn: &mut Turn<'_>, run: Run, notice: Notice) {
+        let Some(mut child) = self.table.edit_run(run) else {
+            self.stale += 1;
+            return;
+        };
+        let hung = notice.hung;
+        if !child.notice(turn.now, notice) {
+            drop(child);
+            self.stale += 1;
+            return;
+        }
+        drop(child);
+        if hung {
+            self.hung_by_its_word(turn, run.child);
+        }
+    }
+
+    /// Our own beat, when it is due: one frame for the whole subtree.
+    pub(super) fn beat_upward(&mut self, turn: &mut Turn<'_>) {
+        let (Some(promise), Some(due)) = (self.uplink, self.own_beat) else { return };
+        if due > turn.now {
+            return;
+        }
+        turn.out.push(Action::TellParent(Up::Beat(Box::new(self.rollup(turn.now)))));
+        // In step with the last one where that is possible; after a long delay one beat is enough.
+        let next = due + promise.interval;
+        self.own_beat = Some(if next > turn.now { next } else { turn.now + promise.interval });
+    }
+
+    /// The name of a child, for reports and answers.
+    pub(super) fn name(&self, id: ChildId) -> String {
+        self.table.get(id).map(|child| child.member.name.to_string()).unwrap_or_default()
+    }
+
+    /// Writes a report about a child, or with `None` about this supervisor.
+    pub(super) fn report(
+        &mut self,
+        turn: &mut Turn<'_>,
+        child: Option<ChildId>,
+        cause: Option<ReportId>,
+        fact: Fact,
+    ) -> ReportId {
+        let pid = child.and_then(|id| self.table.get(id)).and_then(Child::pid);
+        self.report_of(turn, child, pid, cause, fact)
+    }
+
+    /// The same about a process that is no more.
+    pub(super) fn report_of(
+        &mut self,
+        turn: &mut Turn<'_>,
+        child: Option<ChildId>,
+        pid: Option<u32>,
+        cause: Option<ReportId>,
+        fact: Fact,
+    ) -> ReportId {
+        self.reports = self.reports.wrapping_add(1);
+        let id = ReportId { node: self.node, seq: self.reports };
+        let incarnation = child.and_then(|id| self.table.get(id)).map(|child| child.incarnation).unwrap_or_default();
+        turn.out.push(Action::Report(Box::new(Report { id, cause, child, pid, incarnation, fact })));
+        id
+    }
+}

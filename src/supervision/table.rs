@@ -1,0 +1,125 @@
+//! All children of a supervisor, their start order, and the one list of all their deadlines.
+//!
+//! A child is changed only through [`Edit`], which puts its deadline right when it is dropped. So nobody can forget
+//! to, a beat costs two operations on a tree, and the next deadline is the first entry.
+
+use super::child::Child;
+use super::event::{ChildId, Member, Run};
+use crate::time::Time;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::{Deref, DerefMut};
+
+/// The children by id, by name and by deadline.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    /// By id. Ids are never given again, so a deleted child leaves a gap.
+    slots: Vec<Option<Box<Child>>>,
+    /// The start order (R1).
+    order: Vec<ChildId>,
+    names: HashMap<Box<str>, ChildId>,
+    alarms: BTreeSet<(Time, ChildId)>,
+}
+
+/// A child to be changed.
+pub(super) struct Edit<'a> {
+    child: &'a mut Child,
+    alarms: &'a mut BTreeSet<(Time, ChildId)>,
+    /// Its deadline as it stands in `alarms`.
+    before: Option<Time>,
+}
+
+impl Table {
+    /// Appends a child at the end of the start order. Its name is new; the caller has looked.
+    pub(super) fn add(&mut self, member: Member) -> ChildId {
+        let id = ChildId(self.slots.len() as u32);
+        self.names.insert(member.name.as_str().into(), id);
+        self.slots.push(Some(Box::new(Child::new(id, member))));
+        self.order.push(id);
+        id
+    }
+
+    /// Forgets a child that has no process.
+    pub(super) fn remove(&mut self, id: ChildId) {
+        let Some(child) = self.slots.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        debug_assert!(child.process().is_none(), "a child with a process is never forgotten");
+        if let Some(at) = child.deadline() {
+            self.alarms.remove(&(at, id));
+        }
+        self.names.remove(child.member.name.as_str());
+        self.order.retain(|&other| other != id);
+    }
+
+    pub(super) fn get(&self, id: ChildId) -> Option<&Child> {
+        self.slots.get(id.0 as usize)?.as_deref()
+    }
+
+    /// The child, if `run` is its present or last one.
+    pub(super) fn get_run(&self, run: Run) -> Option<&Child> {
+        self.get(run.child).filter(|child| child.incarnation == run.incarnation)
+    }
+
+    pub(super) fn edit(&mut self, id: ChildId) -> Option<Edit<'_>> {
+        let child = self.slots.get_mut(id.0 as usize)?.as_deref_mut()?;
+        let before = child.deadline();
+        Some(Edit { child, alarms: &mut self.alarms, before })
+    }
+
+    /// The child to be changed, if `run` is its present or last one.
+    pub(super) fn edit_run(&mut self, run: Run) -> Option<Edit<'_>> {
+        self.get_run(run)?;
+        self.edit(run.child)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<ChildId> {
+        self.names.get(name).copied()
+    }
+
+    /// The ids in start order.
+    pub(super) fn order(&self) -> &[ChildId] {
+        &self.order
+    }
+
+    /// The children in start order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Child> {
+        self.order.iter().filter_map(|&id| self.get(id))
+    }
+
+    /// The earliest deadline of all.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.alarms.first().map(|&(at, _)| at)
+    }
+
+    /// The children whose deadline has come, in order of their ids.
+    pub(super) fn due(&self, now: Time) -> Vec<ChildId> {
+        let mut due: Vec<ChildId> = self.alarms.iter().take_while(|&&(at, _)| at <= now).map(|&(_, id)| id).collect();
+        due.sort_unstable();
+        due
+    }
+}
+
+impl Deref for Edit<'_> {
+    type Target = Child;
+    fn deref(&self) -> &Child {
+        self.child
+    }
+}
+
+impl DerefMut for Edit<'_> {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.child
+    }
+}
+
+impl Drop for Edit<'_> {
+    fn drop(&mut self) {
+        let after = self.child.deadline();
+        if after != self.before {
+            if let Some(at) = self.before {
+                self.alarms.remove(&(at, self.child.id));
+            }
+            if let Some(at) = after {
+                self.alarms.insert((at, self.child.id));
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Reports and the chain of causes behind them: all that `treevisor why` has to go by.
+
+use super::script::World;
+use treevisor::ids::ReportId;
+use treevisor::supervision::*;
+
+/// Plays lines and keeps every report.
+fn told(spec: &str, lines: &[&str]) -> (World, Vec<Report>) {
+    let mut world = World::new(spec);
+    world.boot();
+    let mut all = Vec::new();
+    for line in lines {
+        world.play(line);
+        all.extend(world.reports.iter().cloned());
+    }
+    (world, all)
+}
+
+/// The kinds from the last report of `kind` back to the first cause.
+fn chain(reports: &[Report], kind: &str) -> String {
+    let mut kinds = Vec::new();
+    let mut next = reports.iter().rev().find(|report| report.fact.kind() == kind).map(|report| report.id);
+    while let Some(id) = next {
+        let report = reports.iter().find(|report| report.id == id).expect("a cause is a report that came before");
+        kinds.push(report.fact.kind());
+        next = report.cause;
+    }
+    kinds.join(" < ")
+}
+
+#[test]
+fn a_restart_goes_back_to_the_exit() {
+    let (_, reports) = told("one-for-all 9/5s: a b", &["exit a 1", "exit b 0", "spawned a", "spawned b"]);
+    assert_eq!(chain(&reports, "started"), "started < starting < restarting < exited");
+    assert_eq!(chain(&reports, "stopped"), "stopped < exited < stopping < restarting < exited");
+}
+
+#[test]
+fn giving_up_goes_back_through_the_failed_start() {
+    let (_, reports) = told("one-for-one 1/5s: a b", &["exit a 1", "failed a", "exit b 0"]);
+    assert_eq!(
+        chain(&reports, "stopped"),
+        "stopped < exited < stopping < gave_up < start_failed < starting < restarting < exited"
+    );
+}
+
+#[test]
+fn a_hang_goes_back_to_the_late_beat() {
+    let (_, reports) = told("one-for-one 9/5s: a(beats)", &["wait 1500ms", "wait 1500ms", "hung a", "exit a sig9"]);
+    assert_eq!(chain(&reports, "restarting"), "restarting < exited < hung < beat_late");
+    let exited = reports.iter().find(|report| report.fact.kind() == "exited").expect("it exited");
+    assert!(matches!(exited.fact, Fact::Exited { normal: false, expected: true, .. }), "{exited:?}");
+    assert!(exited.pid.is_some() && exited.incarnation.0 == 1);
+}
+
+#[test]
+fn a_panic_and_a_stop_name_who_ordered_them() {
+    let (_, reports) = told("one-for-one 9/5s: a b", &["hold a", "exit a sig9", "stop b", "exit b 0"]);
+    assert_eq!(chain(&reports, "held"), "held < exited < panic");
+    assert!(reports.iter().any(|r| matches!(&r.fact, Fact::Panic { by, hold: true } if by == "uid 1")));
+    assert!(
+        reports.iter().any(|r| matches!(&r.fact, Fact::Stopping { why: StopCause::Operator(by) } if by == "uid 1"))
+    );
+}
+
+#[test]
+fn an_escalation_explains_itself_one_level_up() {
+    let mut node = World::new("one-for-one 1/5s: api");
+    node.boot();
+    node.play("exit api sig11");
+    node.play("spawned api");
+    let mut actions = Vec::new();
+    let run = node.core.run_of(ChildId(0)).expect("it runs");
+    node.core.handle(node.now, Event::Exited { run, exit: Exit::Signal(11) }, &mut actions);
+    let told = actions.iter().find_map(|action| match action {
+        Action::TellParent(Up::Escalating { cause, explanation }) => Some((*cause, explanation.clone())),
+        _ => None,
+    });
+    let (cause, explanation) = told.expect("it escalates");
+    assert_eq!(
+        explanation,
+        "\"api\" was killed by signal 11; 1 restart is allowed within 5s and this would be number 2"
+    );
+    assert_eq!(actions.last(), Some(&Action::Halt(End::GaveUp)));
+
+    let mut parent = World::new("one-for-one 0/5s: web(node)");
+    parent.boot();
+    let run = parent.core.run_of(ChildId(0)).expect("it runs");
+    parent.hand_in(Event::Escalating { run, cause, explanation: explanation.clone() });
+    assert_eq!(parent.reports[0].cause, cause, "the node's own report is the cause");
+    let escalated: ReportId = parent.reports[0].id;
+    parent.hand_in(Event::Exited { run, exit: Exit::Code(10) });
+    assert_eq!(parent.reports[0].cause, Some(escalated));
+    assert!(matches!(&parent.reports[0].fact,
+        Fact::Exited { normal: false, expected: false, explanation: Some(text), .. } if *text == explanation));
+}
+
+#[test]
+fn a_rollup_counts_what_stands_below() {
+    let mut world = World::new("one-for-one 9/5s: n(node) a(beats) b(transient) c(backoff=1s)");
+    world.boot();
+    world.play("exit b 0");
+    world.play("exit c 1");
+    let run = world.core.run_of(ChildId(0)).expect("it runs");
+    let below = Rollup { running: 5, down: 1, supervisors: 2, restarts: 3, ..Rollup::default() };
+    world.hand_in(Event::Beat(run, Box::new(Beat { rollup: Some(below), ..Beat::default() })));
+    world.play("beat a");
+    world.play("later 200ms");
+    let sum = world.core.rollup(world.now);
+    assert_eq!((sum.running, sum.starting, sum.stopping, sum.down), (6, 1, 0, 2));
+    assert_eq!((sum.supervisors, sum.restarts), (3, 4));
+    assert_eq!(sum.oldest_beat.map(|age| age.as_millis()), Some(200));
+}
+
+#[test]
+fn what_a_worker_says_of_itself_is_shown_and_told_with_its_end() {
+    let mut world = World::new("one-for-one 0/60s: a(beats)");
+    world.boot();
+    let run = world.core.run_of(ChildId(0)).expect("it runs");
+    world.hand_in(Event::Beat(run, Box::new(Beat { source: Source::Notify, ..Beat::default() })));
+    world.play("later 700ms");
+    world.hand_in(Event::Beat(run, Box::default()));
+    world.play("later 100ms");
+    world.play("says a reloading status=again trouble=errno_13");
+    let row = world.status("a");
+    assert_eq!((row.word, row.status.as_deref()), (Some(Word::Reloading), Some("again")));
+    let sources: Vec<_> = row.sources.iter().map(|(source, age)| (source.as_str(), age.as_millis())).collect();
+    assert_eq!(sources, [("zmq", 100), ("notify", 800)]);
+    world.play("says a ready status=");
+    let row = world.status("a");
+    assert_eq!((row.word, row.status), (Some(Word::Ready), None));
+    world.play("exit a 3");
+    let told: Vec<String> = world.reports.iter().map(|report| format!("{:?}", report.fact)).collect();
+    assert!(told[0].contains("errno_13"), "{told:?}");
+    assert_eq!(world.status("a").word, None);
+}
+
+#[test]
+fn status_shows_what_people_need() {
+    let mut world = World::new("one-for-one 9/60s: a(beats) b(backoff=2s)");
+    world.boot();
+    let run = world.core.run_of(ChildId(0)).expect("it runs");
+    let beat = Beat { status: Some("indexing".into()), ..Beat::default() };
+    world.hand_in(Event::Beat(run, Box::new(beat)));
+    world.play("exit b 3");
+    world.play("later 1700ms");
+    let rows = world.core.children(world.now);
+    assert_eq!(rows[0].status.as_deref(), Some("indexing"));
+    let beats = rows[0].beats.expect("it promised beats");
+    assert_eq!((beats.beats, beats.missed, beats.age.map(|age| age.as_millis())), (1, 1, Some(1_700)));
+    assert_eq!((rows[1].state, rows[1].pid, rows[1].restarts), (State::Waiting, None, 0));
+    assert_eq!(rows[1].last_exit.map(|(exit, _)| exit), Some(Exit::Code(3)));
+    assert_eq!(rows[1].waits_until.map(|at| at.since(world.now).as_millis()), Some(300));
+    assert_eq!(world.core.run_of(ChildId(1)), None);
+}

@@ -1,0 +1,13 @@
+//! The rules of OTP's supervisor, R1 to R79, and where this project decides otherwise, D1 to D17, as tests of the
+//! supervision core. `docs/otp.md` says what the decisions are.
+//!
+//! `table` has a row or more for every rule, told in the little language of `script`; `chains` follows causes; `worlds`
+//! enumerates all small supervisors against an oracle; `random` feeds streams of events, sense and nonsense; `large`
+//! has ten thousand children.
+
+mod chains;
+mod large;
+mod random;
+mod script;
+mod table;
+mod worlds;

@@ -1,0 +1,503 @@
+//! Streams of random events. First with a kernel that keeps its word (processes exist, are asked, killed, and end) and
+//! an operator, a parent and a clock that do as they please, nonsense mixed in: invariants are checked at every step.
+//! Then with no sense at all, where nothing may panic and every request is still answered once.
+
+use super::script::parse_child;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_oneof, proptest};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use treevisor::ids::{Incarnation, Name};
+use treevisor::spec::policy::{
+    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Restart, StopOrder, Strategy as Restarting, SupervisorPolicy,
+};
+use treevisor::supervision::*;
+use treevisor::time::{Span, Time};
+
+/// One thing that happens; the numbers choose among what is possible at that moment.
+#[derive(Debug, Clone)]
+enum Op {
+    /// The oldest thing that the kernel owes: a process exists, or has ended after it was asked or killed.
+    Settle,
+    /// A start fails instead.
+    FailSpawn,
+    /// A process ends by itself.
+    Exit(usize, i32),
+    Beat(usize, u64),
+    Ready(usize),
+    /// A worker says something of itself.
+    Says(usize, u8),
+    /// Time passes; with true up to the next deadline.
+    Pass(u64, bool),
+    /// Time passes unseen.
+    Lose(u64),
+    Inspect(bool),
+    Ask(usize, u8),
+    Stop(u8),
+    Nonsense(usize, u8, u64),
+}
+
+fn ops(ends: bool) -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        12 => Just(Op::Settle),
+        1 => Just(Op::FailSpawn),
+        4 => (0usize..8, prop_oneof![Just(0), Just(1), Just(-9)]).prop_map(|(n, exit)| Op::Exit(n, exit)),
+        3 => (0usize..8, 0u64..3).prop_map(|(n, seq)| Op::Beat(n, seq)),
+        4 => (0usize..8).prop_map(Op::Ready),
+        2 => (0usize..8, 0u8..8).prop_map(|(n, what)| Op::Says(n, what)),
+        4 => (0u64..4_000, any::<bool>()).prop_map(|(millis, next)| Op::Pass(millis, next)),
+        1 => (0u64..60_000).prop_map(Op::Lose),
+        2 => any::<bool>().prop_map(Op::Inspect),
+        4 => (0usize..8, 0u8..8).prop_map(|(n, what)| Op::Ask(n, what)),
+        1 => (if ends { 0u8 } else { 4 }..40).prop_map(Op::Stop),
+        2 => (0usize..8, 0u8..9, 0u64..6).prop_map(|(n, what, run)| Op::Nonsense(n, what, run)),
+    ];
+    prop::collection::vec(op, 1..160)
+}
+
+fn members() -> impl Strategy<Value = Vec<Member>> {
+    let restart = prop_oneof![Just("permanent"), Just("transient"), Just("temporary")];
+    let shutdown = prop_oneof![Just("shutdown=5s"), Just("brutal"), Just("infinity"), Just("shutdown=0s")];
+    let ready = prop_oneof![3 => Just("shutdown=5s"), 1 => Just("at-beat"), 1 => Just("at-word"), 1 => Just("node")];
+    let extra = prop_oneof![
+        3 => Just("shutdown=5s"),
+        1 => Just("backoff=1s"),
+        1 => Just("timeout=3s"),
+        1 => Just("count=1"),
+        1 => Just("beats"),
+        1 => Just("progress")
+    ];
+    let child = (restart, shutdown, ready, extra, any::<bool>());
+    prop::collection::vec(child, 0..6).prop_map(|children| {
+        let spec = |(n, (restart, shutdown, ready, extra, significant)): (usize, (&str, &str, &str, &str, bool))| {
+            let mut member = parse_child(&format!("c{n}({extra},{ready},{restart},{shutdown})"));
+            Arc::make_mut(&mut member.policy).significant = significant && restart != "permanent";
+            member
+        };
+        children.into_iter().enumerate().map(spec).collect()
+    })
+}
+
+fn policies() -> impl Strategy<Value = SupervisorPolicy> {
+    let strategy = prop_oneof![Just(Restarting::OneForOne), Just(Restarting::OneForAll), Just(Restarting::RestForOne)];
+    let max =
+        prop_oneof![1 => Just(Some(0)), 1 => Just(Some(1)), 4 => Just(Some(4)), 1 => Just(Some(100)), 1 => Just(None)];
+    let auto =
+        prop_oneof![Just(AutoShutdown::Never), Just(AutoShutdown::AnySignificant), Just(AutoShutdown::AllSignificant)];
+    let order = prop_oneof![3 => Just(StopOrder::Reverse), 1 => Just(StopOrder::Together)];
+    (strategy, max, auto, order).prop_map(|(strategy, max, auto_shutdown, stop_order)| SupervisorPolicy {
+        strategy,
+        intensity: Intensity { max, period: Span::from_secs(10) },
+        auto_shutdown,
+        stop_order,
+    })
+}
+
+/// A process of the test's kernel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Process {
+    /// Ordered, not yet made.
+    Ordered,
+    There,
+    /// Asked or killed; it will end when the kernel settles.
+    Doomed,
+}
+
+/// The world around one supervisor, and what is known of its past.
+struct Shell {
+    core: Supervisor,
+    policy: SupervisorPolicy,
+    now: Time,
+    processes: BTreeMap<Run, Process>,
+    latest: BTreeMap<ChildId, Incarnation>,
+    kinds: BTreeMap<ChildId, Restart>,
+    groups: BTreeMap<ChildId, Option<u32>>,
+    /// Children that an operator has ordered to be started.
+    ordered: BTreeSet<ChildId>,
+    looks: Vec<Run>,
+    asked: u64,
+    open: BTreeSet<RequestId>,
+    restarts: Vec<Time>,
+    hurried: bool,
+    halted: bool,
+    pid: u32,
+}
+
+impl Shell {
+    fn new(policy: SupervisorPolicy, members: Vec<Member>) -> Shell {
+        let ids = || members.iter().enumerate().map(|(n, member)| (ChildId(n as u32), member));
+        let kinds = ids().map(|(id, member)| (id, member.policy.restart)).collect();
+        let groups = ids().map(|(id, member)| (id, member.policy.group)).collect();
+        let uplink = Some(Heartbeat::default());
+        Shell {
+            core: Supervisor::new(Config { policy, members, uplink, node: 1, seed: 1 }),
+            policy,
+            now: Time::ZERO,
+            processes: BTreeMap::new(),
+            latest: BTreeMap::new(),
+            kinds,
+            groups,
+            ordered: BTreeSet::new(),
+            looks: Vec::new(),
+            asked: 0,
+            open: BTreeSet::new(),
+            restarts: Vec::new(),
+            hurried: false,
+            halted: false,
+            pid: 1,
+        }
+    }
+
+    /// Hands in one event and checks all that comes back.
+    fn hand_in(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        self.core.handle(self.now, event, &mut actions);
+        for action in actions {
+            assert!(!self.halted, "an action after Halt: {action:?}");
+            self.carry_out(action);
+        }
+        if self.halted {
+            assert_eq!(self.core.next_deadline(), None, "a deadline is left");
+            assert_eq!(self.core.state(), State::Stopped);
+            assert!(self.open.is_empty(), "requests without an answer: {:?}", self.open);
+            assert!(self.processes.is_empty(), "processes outlive their supervisor: {:?}", self.processes);
+        }
+        for (run, process) in &self.processes {
+            let present = self.core.run_of(run.child);
+            assert_eq!(present, (*process != Process::Ordered).then_some(*run), "the core lost {run:?}");
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Spawn(run) => {
+                assert!(
+                    self.processes.keys().all(|other| other.child != run.child),
+                    "two incarnations of {:?} live together",
+                    run.child
+                );
+                let last = self.latest.insert(run.child, run.incarnation).unwrap_or_default();
+                assert!(run.incarnation > last, "an incarnation is used twice");
+                let restart = self.core.member(run.child).expect("it is a child").policy.restart;
+                if self.kinds.insert(run.child, restart) == Some(Restart::Temporary) && last.0 > 0 {
+                    assert!(self.ordered.contains(&run.child), "a temporary child returned by itself");
+                }
+                self.processes.insert(run, Process::Ordered);
+            }
+            Action::AskToStop(run) | Action::Kill(run) => {
+                let process = self.processes.get_mut(&run).expect("only what lives is stopped");
+                assert_ne!(*process, Process::Ordered, "stopped before it exists");
+                *process = Process::Doomed;
+            }
+            Action::Inspect(run) => {
+                assert!(self.processes.get(&run).is_some_and(|p| *p != Process::Ordered), "a look at nobody");
+                self.looks.push(run);
+            }
+            Action::Answer(request, answer) => {
+                assert!(self.open.remove(&request), "{request:?} was answered twice, now {answer:?}");
+            }
+            Action::Forget(child) => assert!(self.processes.keys().all(|run| run.child != child)),
+            Action::TellParent(_) => {}
+            Action::Report(report) => self.read(&report),
+            Action::Halt(_) => self.halted = true,
+        }
+    }
+
+    fn read(&mut self, report: &Report) {
+        match &report.fact {
+            Fact::Restarting { .. } => {
+                self.restarts.push(self.now);
+                let Intensity { max, period } = self.policy.intensity;
+                let within = self.restarts.iter().filter(|&&at| self.now.since(at) <= period).count();
+                assert!(max.is_none_or(|max| within <= max as usize), "{within} restarts in a window");
+            }
+            Fact::Stopping { why: StopCause::SupervisorEnds | StopCause::Group }
+                if self.policy.stop_order == StopOrder::Reverse && !self.hurried =>
+            {
+                let child = report.child.expect("about a child");
+                if self.policy.strategy == Restarting::OneForOne
+                    && report.fact == (Fact::Stopping { why: StopCause::Group })
+                {
+                    return;
+                }
+                let group = self.groups.get(&child).copied().flatten();
+                for run in self.processes.keys().filter(|run| run.child > child) {
+                    let together = group.is_some() && self.groups.get(&run.child).copied().flatten() == group;
+                    assert!(together, "{child:?} is stopped before {:?} is gone", run.child);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn pick(&self, n: usize) -> Option<(Run, Process)> {
+        let there: Vec<_> = self.processes.iter().filter(|(_, p)| **p != Process::Ordered).collect();
+        let (run, process) = there.get(n % there.len().max(1))?;
+        Some((**run, **process))
+    }
+
+    fn settle(&mut self) -> bool {
+        let Some((run, process)) = self.processes.iter().find(|(_, p)| **p != Process::There).map(|(r, p)| (*r, *p))
+        else {
+            return false;
+        };
+        match process {
+            Process::Ordered => {
+                self.processes.insert(run, Process::There);
+                self.pid += 1;
+                self.hand_in(Event::Spawned { run, pid: self.pid });
+            }
+            Process::There | Process::Doomed => {
+                self.processes.remove(&run);
+                self.hand_in(Event::Exited { run, exit: Exit::Signal(15) });
+            }
+        }
+        true
+    }
+
+    fn ask(&mut self, n: usize, what: u8) {
+        let ids: Vec<ChildId> = self.core.children(self.now).iter().map(|child| child.id).collect();
+        let child = ids.get(n % ids.len().max(1)).copied().unwrap_or(ChildId(77));
+        let command = match what {
+            0 | 1 => Command::Terminate(child),
+            2 => Command::Restart(child),
+            3 => Command::Cycle(child),
+            4 => Command::Delete(child),
+            5 => Command::Panic { child, hold: false },
+            6 => Command::Panic { child, hold: true },
+            _ => Command::Start(Box::new(parse_child(&format!("x{}(temporary)", n % 3)))),
+        };
+        if what == 2 || what == 3 {
+            self.ordered.insert(child);
+        }
+        self.asked += 1;
+        let request = RequestId(self.asked);
+        self.open.insert(request);
+        self.hand_in(Event::Asked { request, command, by: "uid 1".into() });
+    }
+
+    fn play(&mut self, op: &Op) {
+        match *op {
+            Op::Settle => {
+                self.settle();
+            }
+            Op::FailSpawn => {
+                let ordered = self.processes.iter().find(|(_, p)| **p == Process::Ordered).map(|(run, _)| *run);
+                if let Some(run) = ordered {
+                    self.processes.remove(&run);
+                    let failure = StartFailure { stage: "exec".into(), errno: 2, message: "no such file".into() };
+                    self.hand_in(Event::SpawnFailed { run, failure });
+                }
+            }
+            Op::Exit(n, code) => {
+                if let Some((run, _)) = self.pick(n) {
+                    self.processes.remove(&run);
+                    let exit = if code < 0 { Exit::Signal(-code) } else { Exit::Code(code) };
+                    self.hand_in(Event::Exited { run, exit });
+                }
+            }
+            Op::Beat(n, seq) => {
+                if let Some((run, _)) = self.pick(n) {
+                    let beat = Beat { seq, progress: Some(seq), ..Beat::default() };
+                    self.hand_in(Event::Beat(run, Box::new(beat)));
+                }
+            }
+            Op::Ready(n) => {
+                if let Some((run, _)) = self.pick(n) {
+                    self.hand_in(Event::Ready(run));
+                }
+            }
+            Op::Says(n, what) => {
+                if let Some((run, _)) = self.pick(n) {
+                    self.hand_in(Event::Notice(run, Box::new(saying(what))));
+                }
+            }
+            Op::Pass(millis, next) => {
+                self.now += Span::from_millis(millis);
+                if next && let Some(at) = self.core.next_deadline() {
+                    self.now = self.now.max(at);
+                }
+                self.hand_in(Event::Tick { lost: Span::ZERO });
+                assert!(
+                    self.halted || self.core.next_deadline().is_none_or(|at| at > self.now),
+                    "a deadline that has passed is left: the shell would spin"
+                );
+            }
+            Op::Lose(millis) => {
+                self.now += Span::from_millis(millis);
+                self.hand_in(Event::Tick { lost: Span::from_millis(millis) });
+            }
+            Op::Inspect(hung) => {
+                for run in std::mem::take(&mut self.looks) {
+                    let what = if hung { Inspected::Hung } else { Inspected::Held("a debugger holds it".into()) };
+                    self.hand_in(Event::Inspected(run, what));
+                }
+            }
+            Op::Ask(n, what) => self.ask(n, what),
+            Op::Stop(what) => {
+                self.hurried |= (1..3).contains(&what);
+                match what {
+                    0 => self.hand_in(Event::Stop(StopReason::Asked)),
+                    1 => self.hand_in(Event::StopNow),
+                    2 => self.hand_in(Event::ParentLost),
+                    3 => self.hand_in(Event::Stop(StopReason::Stranger)),
+                    _ => {}
+                }
+            }
+            Op::Nonsense(n, what, incarnation) => {
+                let run = Run { child: ChildId(n as u32), incarnation: Incarnation(incarnation) };
+                if !self.processes.contains_key(&run) {
+                    self.hand_in(nonsense(run, what));
+                }
+            }
+        }
+    }
+}
+
+/// What a worker may say of itself.
+fn saying(what: u8) -> Notice {
+    let nothing = Notice::default();
+    match what {
+        0 => Notice { hung: true, ..nothing },
+        1 => Notice { word: Some(Word::Stopping), ..nothing },
+        2 => Notice { word: Some(Word::Reloading), status: Some("again".into()), ..nothing },
+        3 => Notice { extend: Some(Span::from_secs(2)), ..nothing },
+        4 => Notice { extend: Some(Span::MAX), ..nothing },
+        5 => Notice { limit: Some(Span::from_millis(100)), ..nothing },
+        6 => Notice { limit: Some(Span::MAX), trouble: Some("errno 2".into()), ..nothing },
+        _ => Notice { word: Some(Word::Ready), status: Some(String::new()), main_pid: Some(7), ..nothing },
+    }
+}
+
+/// An event about a run, whatever that is.
+fn nonsense(run: Run, what: u8) -> Event {
+    match what {
+        0 => Event::Exited { run, exit: Exit::Code(0) },
+        1 => Event::Spawned { run, pid: 1 },
+        2 => {
+            Event::SpawnFailed { run, failure: StartFailure { stage: String::new(), errno: 0, message: String::new() } }
+        }
+        3 => Event::Ready(run),
+        4 => Event::Beat(run, Box::new(Beat { busy_for: Some(Span::MAX), ..Beat::default() })),
+        5 => Event::Inspected(run, Inspected::Hung),
+        6 => Event::Escalating { run, cause: None, explanation: "nonsense".into() },
+        7 => Event::Notice(run, Box::new(Notice { hung: true, extend: Some(Span::MAX), ..Notice::default() })),
+        _ => Event::Begin,
+    }
+}
+
+/// 2,000 lives a test, or as many as `PROPTEST_CASES` says. What fails is printed in full and becomes a row of the rule
+/// table; a saved seed would mean something else after the next change of a generator.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn invariants_hold_in_any_life(policy in policies(), members in members(), ops in ops(true)) {
+        let mut shell = Shell::new(policy, members);
+        shell.hand_in(Event::Begin);
+        for op in &ops {
+            if shell.halted {
+                break;
+            }
+            shell.play(op);
+        }
+        // Then all faults cease: asked to end, a supervisor whose children obey ends.
+        if !shell.halted {
+            shell.hand_in(Event::Stop(StopReason::Asked));
+            while !shell.halted && shell.settle() {}
+        }
+        prop_assert!(shell.halted, "it did not end; left are {:?}", shell.processes);
+    }
+
+    #[test]
+    fn without_faults_it_settles(policy in policies(), members in members(), ops in ops(false)) {
+        let mut shell = Shell::new(policy, members);
+        shell.hand_in(Event::Begin);
+        for op in &ops {
+            if shell.halted {
+                break;
+            }
+            shell.play(op);
+        }
+        // All that is ordered happens, all that starts is ready and beats: soon nothing is in motion any more.
+        let mut rounds = 0;
+        while !shell.halted {
+            while !shell.halted && shell.settle() {}
+            for n in 0..shell.processes.len() {
+                shell.play(&Op::Ready(n));
+                shell.play(&Op::Beat(n, 0));
+            }
+            shell.play(&Op::Inspect(false));
+            let moving = shell.core.children(shell.now).iter().any(|child| {
+                matches!(child.state, State::Starting | State::Stopping | State::Waiting)
+            });
+            let owing = shell.processes.values().any(|process| *process != Process::There);
+            if shell.halted || !(moving || owing || shell.core.state() == State::Starting) {
+                break;
+            }
+            shell.play(&Op::Pass(500, false));
+            rounds += 1;
+            prop_assert!(rounds < 500, "it does not settle: {:?}", shell.core.children(shell.now));
+        }
+        prop_assert!(shell.halted || shell.open.is_empty(), "requests without an answer: {:?}", shell.open);
+    }
+
+    #[test]
+    fn nonsense_never_panics(
+        policy in policies(),
+        members in members(),
+        stream in prop::collection::vec((0usize..7, 0u8..20, 0u64..4, 0u64..3_000), 0..200),
+    ) {
+        let mut core = Supervisor::new(Config { policy, members, uplink: None, node: 1, seed: 1 });
+        let mut now = Time::ZERO;
+        let mut open = BTreeSet::new();
+        let mut actions = Vec::new();
+        let mut halted = false;
+        for (n, (child, what, incarnation, millis)) in stream.into_iter().enumerate() {
+            now += Span::from_millis(millis);
+            let run = Run { child: ChildId(child as u32), incarnation: Incarnation(incarnation) };
+            let id = run.child;
+            let mut ask = |command| {
+                open.insert(RequestId(n as u64));
+                Event::Asked { request: RequestId(n as u64), command, by: String::new() }
+            };
+            let event = match what {
+                0..=7 => nonsense(run, what),
+                8 => ask(Command::Terminate(id)),
+                9 => ask(Command::Restart(id)),
+                10 => ask(Command::Cycle(id)),
+                11 => ask(Command::Delete(id)),
+                12 => ask(Command::Panic { child: id, hold: incarnation == 0 }),
+                13 => ask(Command::Start(Box::new(Member {
+                    name: Name::parse("new").expect("a name"),
+                    kind: Kind::Supervisor,
+                    policy: ChildPolicy::default().into(),
+                }))),
+                14 if millis < 100 => Event::StopNow,
+                15 if millis < 100 => Event::Stop(StopReason::Stranger),
+                16 if millis < 50 => Event::ParentLost,
+                _ => Event::Tick { lost: Span::from_millis(millis / 2) },
+            };
+            core.handle(now, event, &mut actions);
+            for action in actions.drain(..) {
+                prop_assert!(!halted, "an action after Halt: {action:?}");
+                match action {
+                    Action::Answer(request, _) => prop_assert!(open.remove(&request), "answered twice"),
+                    Action::Halt(_) => {
+                        halted = true;
+                        prop_assert!(open.is_empty(), "left without an answer: {open:?}");
+                    }
+                    _ => {}
+                }
+            }
+            if halted {
+                break;
+            }
+            let _ = (core.children(now), core.rollup(now), core.next_deadline(), core.window_used(now));
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The little language of the rule table: a spec in one line, then one event a line with the actions it must lead to.
+//!
+//! ```text
+//! rest-for-one 3/30s: a b(transient) c        the supervisor and its children in start order
+//! boot                                         begin, and answer every start until all is quiet
+//! exit b 1 : ask c                             an event, and all actions but reports, in order
+//! exit c 0 : spawn b#2
+//! is a=running b=starting c=starting           states as people see them
+//! ```
+//!
+//! Everything that touches the core's door is in this file.
+
+use std::collections::BTreeMap;
+use treevisor::ids::{Incarnation, Name};
+use treevisor::spec::policy::*;
+use treevisor::supervision::*;
+use treevisor::time::{Span, Time};
+
+/// A supervisor under test, with what a row needs to know of it.
+pub(crate) struct World {
+    pub(crate) core: Supervisor,
+    pub(crate) now: Time,
+    pub(crate) reports: Vec<Report>,
+    names: BTreeMap<ChildId, String>,
+    requests: u64,
+    pid: u32,
+}
+
+/// Runs one row. An error names the line and the difference.
+pub(crate) fn check(spec: &str, script: &str) -> Result<(), String> {
+    let mut world = World::new(spec);
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (words, expected) = match line.split_once(" : ") {
+            Some((words, expected)) => (words.trim(), expected.trim()),
+            None => (line, ""),
+        };
+        if let Some(claims) = words.strip_prefix("is ") {
+            for claim in claims.split_whitespace() {
+                let (name, state) = claim.split_once('=').expect("name=state");
+                let found = world.status(name).state.as_str();
+                same(line, found, state)?;
+            }
+            continue;
+        }
+        if let Some(facts) = words.strip_prefix("told").map(str::trim) {
+            same(line, &world.told().join(" "), facts)?;
+            continue;
+        }
+        let Some(done) = world.play(words) else { continue };
+        same(line, &done.join("; "), expected)?;
+    }
+    Ok(())
+}
+
+fn same(line: &str, found: &str, expected: &str) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("at \"{line}\"\n  expected: {expected}\n  found:    {found}")) }
+}
+
+impl World {
+    pub(crate) fn new(spec: &str) -> World {
+        let (policy, members, uplink) = parse_spec(spec);
+        let names = members.iter().enumerate().map(|(n, m)| (ChildId(n as u32), m.name.to_string())).collect();
+        let core = Supervisor::new(Config { policy, members, uplink, node: 7, seed: 7 });
+        World { core, now: Time::ZERO, reports: Vec::new(), names, requests: 0, pid: 100 }
+    }
+
+    pub(crate) fn status(&self, name: &str) -> ChildStatus {
+        let id = self.core.find(name).unwrap_or_else(|| panic!("no child {name}"));
+        self.core.child(self.now, id).expect("found just now")
+    }
+
+    /// The kinds of the reports of the last event, as `kind(child)`.
+    fn told(&self) -> Vec<String> {
+        let about = |r: &Report| r.child.map(|id| self.name(id)).unwrap_or_default();
+        self.reports.iter().map(|report| format!("{}({})", report.fact.kind(), about(report))).collect()
+    }
+
+    fn name(&self, id: ChildId) -> String {
+        self.names.get(&id).cloned().unwrap_or_else(|| format!("?{}", id.0))
+    }
+
+    fn run(&self, word: &str) -> Run {
+        let (name, incarnation) = match word.split_once('#') {
+            Some((name, n)) => (name, Some(Incarnation(n.parse().expect("an incarnation")))),
+            None => (word, None),
+        };
+        let child = self.core.find(name).unwrap_or(ChildId(999));
+        let present = self.core.child(self.now, child).map(|c| c.incarnation).unwrap_or_default();
+        Run { child, incarnation: incarnation.unwrap_or(present) }
+    }
+
+    fn request(&mut self, command: Command) -> Event {
+        self.requests += 1;
+        Event::Asked { request: RequestId(self.requests), command, by: "uid 1".into() }
+    }
+
+    /// Hands in one event; what comes back is in words, reports apart.
+    pub(crate) fn hand_in(&mut self, event: Event) -> Vec<String> {
+        let mut actions = Vec::new();
+        self.core.handle(self.now, event, &mut actions);
+        self.reports.clear();
+        let mut words = Vec::new();
+        for action in actions {
+            words.push(match action {
+                Action::Spawn(run) => {
+                    let name = self.core.member(run.child).map(|m| m.name.to_string()).unwrap_or_default();
+                    self.names.insert(run.child, name);
+                    format!("spawn {}{:?}", self.name(run.child), run.incarnation)
+                }
+                Action::AskToStop(run) => format!("ask {}", self.name(run.child)),
+                Action::Kill(run) => format!("kill {}", self.name(run.child)),
+                Action::Inspect(run) => format!("look {}", self.name(run.child)),
+                Action::TellParent(Up::Ready) => "ready".into(),
+                Action::TellParent(Up::Beat(_)) => "beat".into(),
+                Action::TellParent(Up::Escalating { .. }) => "escalate".into(),
+                Action::Answer(request, answer) => format!("{}:{}", answer_word(&answer), request.0),
+                Action::Forget(child) => format!("forget {}", self.name(child)),
+                Action::Halt(end) => format!("halt {end:?}"),
+                Action::Report(report) => {
+                    self.reports.push(*report);
+                    continue;
+                }
+            });
+        }
+        words
+    }
+
+    /// Plays one line; `None` when its actions are not to be compared.
+    pub(crate) fn play(&mut self, line: &str) -> Option<Vec<String>> {
+        let mut words = line.split_whitespace();
+        let verb = words.next().expect("a verb");
+        let rest: Vec<&str> = words.collect();
+        let span = |n: usize| Span::parse(rest[n]).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let child = |world: &World| world.run(rest[0]).child;
+        let event = match verb {
+            "boot" => {
+                self.boot();
+                return None;
+            }
+            "begin" => Event::Begin,
+            "spawned" => {
+                self.pid += 1;
+                Event::Spawned { run: self.run(rest[0]), pid: self.pid }
+            }
+            "failed" => Event::SpawnFailed { run: self.run(rest[0]), failure: failure() },
+            "ready" => Event::Ready(self.run(rest[0])),
+            "beat" => Event::Beat(self.run(rest[0]), Box::new(beat(&rest[1..]))),
+            "says" => Event::Notice(self.run(rest[0]), Box::new(notice(&rest[1..]))),
+            "escalating" => {
+                Event::Escalating { run: self.run(rest[0]), cause: None, explanation: "it had enough".into() }
+            }
+            "exit" => Event::Exited { run: self.run(rest[0]), exit: exit(rest[1]) },
+            "hung" => Event::Inspected(self.run(rest[0]), Inspected::Hung),
+            "debugged" => Event::Inspected(self.run(rest[0]), Inspected::Held("a debugger holds it".into())),
+            "stop" => {
+                let command = Command::Terminate(child(self));
+                self.request(command)
+            }
+            "restart" => {
+                let command = Command::Restart(child(self));
+                self.request(command)
+            }
+            "cycle" => {
+                let command = Command::Cycle(child(self));
+                self.request(command)
+            }
+            "delete" => {
+                let command = Command::Delete(child(self));
+                self.request(command)
+            }
+            "panic" | "hold" => {
+                let command = Command::Panic { child: child(self), hold: verb == "hold" };
+                self.request(command)
+            }
+            "add" => {
+                let member = parse_child(rest[0]);
+                self.request(Command::Start(Box::new(member)))
+            }
+            "STOP" => Event::Stop(StopReason::Asked),
+            "STRANGER" => Event::Stop(StopReason::Stranger),
+            "NOW" => Event::StopNow,
+            "ORPHAN" => Event::ParentLost,
+            // Time passes, and the deadlines are looked at.
+            "wait" => {
+                self.now += span(0);
+                Event::Tick { lost: Span::ZERO }
+            }
+            // Time passes in which the supervisor did not run.
+            "lose" => {
+                self.now += span(0);
+                Event::Tick { lost: span(0) }
+            }
+            // Time passes without a look.
+            "later" => {
+                self.now += span(0);
+                return None;
+            }
+            "window" => {
+                let used = self.core.window_used(self.now).to_string();
+                assert_eq!(used, rest[0], "{line}");
+                return None;
+            }
+            "deadline" => {
+                let next = self.core.next_deadline().map(|at| at.since(self.now));
+                assert_eq!(next, (rest[0] != "none").then(|| span(0)), "{line}");
+                return None;
+            }
+            "stale" => {
+                assert_eq!(self.core.stale().to_string(), rest[0], "{line}");
+                return None;
+            }
+            _ => panic!("no such line: {line}"),
+        };
+        Some(self.hand_in(event))
+    }
+
+    /// Begins, and answers every start as a healthy child would, until nothing is starting.
+    pub(crate) fn boot(&mut self) {
+        let mut todo = self.hand_in(Event::Begin);
+        while let Some(word) = todo.iter().find_map(|word| word.strip_prefix("spawn ")).map(str::to_string) {
+            todo = self.come_up(&word);
+        }
+    }
+
+    /// Answers one start, up to the moment at which it is over.
+    pub(crate) fn come_up(&mut self, word: &str) -> Vec<String> {
+        let run = self.run(word);
+        self.pid += 1;
+        let mut done = self.hand_in(Event::Spawned { run, pid: self.pid });
+        let member = self.core.member(run.child).expect("it was spawned").clone();
+        match (member.kind, member.policy.ready) {
+            (Kind::Supervisor, _) | (Kind::Worker, Ready::Notify) => done.extend(self.hand_in(Event::Ready(run))),
+            (Kind::Worker, Ready::Heartbeat) => {
+                done.extend(self.hand_in(Event::Beat(run, Box::default())));
+            }
+            (Kind::Worker, Ready::Exec) => {}
+        }
+        done
+    }
+}
+
+fn answer_word(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Ok => "ok",
+        Answer::Running => "running",
+        Answer::Restarting => "restarting",
+        Answer::NotFound => "not_found",
+        Answer::AlreadyPresent => "already_present",
+        Answer::AlreadyStarted => "already_started",
+        Answer::StartFailed(_) => "start_failed",
+        Answer::Overtaken(_) => "overtaken",
+    }
+}
+
+fn failure() -> StartFailure {
+    StartFailure { stage: "exec".into(), errno: 2, message: "executing ./x: No such file or directory".into() }
+}
+
+/// `3` is an exit code, `sig9` a signal.
+pub(crate) fn exit(word: &str) -> Exit {
+    match word.strip_prefix("sig") {
+        Some(signal) => Exit::Signal(signal.parse().expect("a signal")),
+        None => Exit::Code(word.parse().expect("a code")),
+    }
+}
+
+fn beat(words: &[&str]) -> Beat {
+    let mut beat = Beat::default();
+    for word in words {
+        let (key, value) = word.split_once('=').expect("key=value");
+        match key {
+            "seq" => beat.seq = value.parse().expect("a number"),
+            "progress" => beat.progress = Some(value.parse().expect("a number")),
+            "pending" => beat.pending = Some(value.parse().expect("a number")),
+            "busy" => beat.busy_for = Some(Span::parse(value).expect("a span")),
+            _ => panic!("no such key: {word}"),
+        }
+    }
+    beat
+}
+
+fn notice(words: &[&str]) -> Notice {
+    let mut notice = Notice::default();
+    for word in words {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let span = || Some(Span::parse(value).expect("a span"));
+        match key {
+            "hung" => notice.hung = true,
+            "ready" => notice.word = Some(Word::Ready),
+            "reloading" => notice.word = Some(Word::Reloading),
+            "stopping" => notice.word = Some(Word::Stopping),
+            "limit" => notice.limit = span(),
+            "extend" => notice.extend = span(),
+            "trouble" => notice.trouble = Some(value.into()),
+            "status" => notice.status = Some(value.into()),
+            _ => panic!("no such key: {word}"),
+        }
+    }
+    notice
+}
+
+/// `STRATEGY MAX/PERIOD [auto=any|all] [together] [uplink]: CHILD CHILD …`
+fn parse_spec(text: &str) -> (SupervisorPolicy, Vec<Member>, Option<Heartbeat>) {
+    let (head, children) = text.split_once(':').expect("a colon after the supervisor");
+    let mut policy = SupervisorPolicy::default();
+    let mut uplink = None;
+    for word in head.split_whitespace() {
+        match word {
+            "one-for-one" => policy.strategy = Strategy::OneForOne,
+            "one-for-all" => policy.strategy = Strategy::OneForAll,
+            "rest-for-one" => policy.strategy = Strategy::RestForOne,
+            "auto=any" => policy.auto_shutdown = AutoShutdown::AnySignificant,
+            "auto=all" => policy.auto_shutdown = AutoShutdown::AllSignificant,
+            "together" => policy.stop_order = StopOrder::Together,
+            "uplink" => uplink = Some(Heartbeat::default()),
+            _ => {
+                let (max, period) = word.split_once('/').expect("max/period");
+                policy.intensity.max = (max != "unlimited").then(|| max.parse().expect("a number"));
+                policy.intensity.period = Span::parse(period).expect("a span");
+            }
+        }
+    }
+    (policy, children.split_whitespace().map(parse_child).collect(), uplink)
+}
+
+/// `NAME` or `NAME(word,word=value,…)`.
+pub(crate) fn parse_child(text: &str) -> Member {
+    let (name, words) = match text.strip_suffix(')').and_then(|text| text.split_once('(')) {
+        Some((name, words)) => (name, words),
+        None => (text, ""),
+    };
+    let mut policy = ChildPolicy::default();
+    let mut kind = Kind::Worker;
+    for word in words.split(',').filter(|word| !word.is_empty()) {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let span = || Span::parse(value).expect("a span");
+        match key {
+            "permanent" => policy.restart = Restart::Permanent,
+            "transient" => policy.restart = Restart::Transient,
+            "temporary" => policy.restart = Restart::Temporary,
+            "significant" => policy.significant = true,
+            "brutal" => policy.shutdown = Shutdown::BrutalKill,
+            "infinity" => policy.shutdown = Shutdown::Infinity,
+            "shutdown" => policy.shutdown = Shutdown::After(span()),
+            // Supervisors as spec::check makes them: infinity, and a heartbeat unless it is switched off.
+            "node" => {
+                kind = Kind::Supervisor;
+                policy.shutdown = Shutdown::Infinity;
+            }
+            "beats" => policy.heartbeat = Some(Heartbeat::default()),
+            "progress" => policy.heartbeat = Some(Heartbeat { progress: true, ..Heartbeat::default() }),
+            "grace" => policy.heartbeat = Some(Heartbeat { grace: span(), ..Heartbeat::default() }),
+            "at-beat" => policy.ready = Ready::Heartbeat,
+            "at-word" => policy.ready = Ready::Notify,
+            "timeout" => policy.start_timeout = Some(span()),
+            "backoff" => {
+                policy.backoff = Some(Backoff {
+                    initial: span(),
+                    max: span().times(8),
+                    factor: 2.0,
+                    jitter: 0.0,
+                    reset: Span::from_secs(3600),
+                });
+            }
+            "codes" => policy.success_codes = value.split('+').map(|code| code.parse().expect("a code")).collect(),
+            "count" => policy.group = Some(value.parse().expect("a number")),
+            _ => panic!("no such word: {word}"),
+        }
+    }
+    Member { name: Name::parse(name).expect("a name"), kind, policy: policy.into() }
+}
