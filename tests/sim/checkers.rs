@@ -1,0 +1,739 @@
+//! What must hold after every step, whatever happens.
+//!
+//! A [`Witness`] stands beside each supervisor. It sees every event that goes in and every action that comes out, knows
+//! the spec from the scenario rather than from the supervisor, and keeps a small model of its own. The core's inner state
+//! is asked only where the model would have to repeat it. Checks that need the whole world stand in `world.rs`.
+
+use crate::scenarios::{SpecId, Tree};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use treevisor::ids::{Incarnation, ReportId};
+use treevisor::spec::policy::{Restart, Shutdown, StopOrder, Strategy};
+use treevisor::supervision::{
+    Action, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, Run, State, StopCause, StopReason,
+    Supervisor, Up,
+};
+use treevisor::time::{Span, Time};
+
+/// The rules that are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Rule {
+    /// Never two live incarnations of one path, and no start while anything of the last one is left (D6, D13).
+    TwoIncarnations,
+    /// Nothing lives below a place whose end has been handed up, below a supervisor that halts, or after the tree.
+    Orphan,
+    /// No process is asked for, stopped, killed or inspected that is not there, or a second time.
+    NoSuchProcess,
+    /// Stops go in reverse start order, each gone before the next is asked (R23, R53), but for groups and `together`.
+    StopOrder,
+    /// Starts go in start order, each over before the next (R6, R24).
+    StartOrder,
+    /// Only members of the group are stopped with it (R18 to R20).
+    Group,
+    /// What ends before its turn to be stopped with its group is absorbed: no charge, no second restart (R29).
+    Absorbed,
+    /// An order to hurry reaches every child at once.
+    Hurry,
+    /// A temporary child never returns by itself (R15, R27), nor a transient one after a normal exit but with its group.
+    RestartType,
+    /// What an operator stopped or held stays down until somebody starts it (D2).
+    StaysDown,
+    /// Restarts within a window never exceed the intensity, and nobody gives up earlier (R40 to R43).
+    Intensity,
+    /// Requests are answered exactly once.
+    Answers,
+    /// A child is not killed before its time to stop is over (R54 to R56).
+    StopTime,
+    /// Ids of reports count up, causes name earlier reports.
+    Causes,
+    /// No deadline when all is down; a tick leaves no deadline that is due; one before its time changes nothing.
+    Deadlines,
+    /// A healthy child that beats is never taken for hung.
+    HealthyKilled,
+    /// A silent one is, in time.
+    HangMissed,
+    /// Halt is the last action, for a reason that was given.
+    Halt,
+    /// `Up::Ready` once, when all below is up (R6).
+    Readiness,
+    /// When faults cease, the tree settles.
+    Settles,
+    /// An order to stop is carried out.
+    Stops,
+    /// The core panicked.
+    Panicked,
+}
+
+/// A rule was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) rule: Rule,
+    pub(crate) text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.rule, self.text)
+    }
+}
+
+/// The outcome of a check.
+pub(crate) type Verdict = Result<(), Violation>;
+
+macro_rules! ensure {
+    ($holds:expr, $rule:expr, $($text:tt)+) => {
+        if !$holds {
+            return Err($crate::checkers::Violation { rule: $rule, text: format!($($text)+) });
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// How a child was last seen to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastEnd {
+    None,
+    Normal,
+    Abnormal,
+    StartFailed,
+}
+
+/// One child, as its witness knows it.
+#[derive(Debug, Clone)]
+struct Watched {
+    spec: SpecId,
+    incarnation: Incarnation,
+    /// From the order to start it until its end.
+    run: Option<Run>,
+    /// Its process exists.
+    there: bool,
+    asked: Option<Time>,
+    /// There was a reason to kill it: hung, panicked, start-timeout.
+    hurried: bool,
+    /// It was told to stop, by its supervisor or for an operator.
+    stopping: bool,
+    killed: bool,
+    /// The latest request that stopped or held it.
+    stays_down: Option<RequestId>,
+    last: LastEnd,
+    /// Its last end was absorbed by the restart of a group.
+    absorbed: bool,
+    forgotten: bool,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    Terminate(ChildId),
+    /// Restart or cycle.
+    Start(ChildId),
+    Delete(ChildId),
+    Add,
+    Panic(ChildId),
+    Hold(ChildId),
+}
+
+/// What a report said, as far as later reports may refer to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Restarting(ChildId),
+    Other,
+}
+
+/// What stands beside one supervisor.
+pub(crate) struct Witness {
+    at: SpecId,
+    node: u32,
+    told: Vec<Told>,
+    charges: VecDeque<Time>,
+    children: Vec<Watched>,
+    order: Vec<ChildId>,
+    requests: BTreeMap<RequestId, Request>,
+    ends: Ends,
+    halted: bool,
+    ready: bool,
+    last_spawn: Option<(Option<ReportId>, usize)>,
+    /// Those whose turn to be stopped with the group that is being restarted is still to come.
+    ahead: BTreeSet<ChildId>,
+    /// An operator, or a start that failed for one, may have left children down that would else run (R37, R66).
+    pub(crate) touched: bool,
+}
+
+/// Reasons to end that were given or reported.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ends {
+    asked: bool,
+    stranger: bool,
+    now: bool,
+    orphaned: bool,
+    gave_up: bool,
+    auto: bool,
+    start_failed: bool,
+}
+
+impl Ends {
+    fn any(self) -> bool {
+        let Ends { asked, stranger, now, orphaned, gave_up, auto, start_failed: _ } = self;
+        asked || stranger || now || orphaned || gave_up || auto
+    }
+}
+
+impl Witness {
+    pub(crate) fn new(tree: &Tree, at: SpecId, node: u32) -> Witness {
+        let mut witness = Witness {
+            at,
+            node,
+            told: Vec::new(),
+            charges: VecDeque::new(),
+            children: Vec::new(),
+            order: Vec::new(),
+            requests: BTreeMap::new(),
+            ends: Ends::default(),
+            halted: false,
+            ready: false,
+            last_spawn: None,
+            ahead: BTreeSet::new(),
+            touched: false,
+        };
+        for &spec in &tree.specs[at.0].children {
+            witness.add(spec);
+        }
+        witness
+    }
+
+    fn add(&mut self, spec: SpecId) -> ChildId {
+        let id = ChildId(self.children.len() as u32);
+        self.children.push(Watched {
+            spec,
+            incarnation: Incarnation::default(),
+            run: None,
+            there: false,
+            asked: None,
+            hurried: false,
+            stopping: false,
+            killed: false,
+            stays_down: None,
+            last: LastEnd::None,
+            absorbed: false,
+            forgotten: false,
+        });
+        self.order.push(id);
+        id
+    }
+
+    /// Which place of the tree a child stands for.
+    pub(crate) fn spec_of(&self, id: ChildId) -> Option<SpecId> {
+        self.children.get(id.0 as usize).filter(|child| !child.forgotten).map(|child| child.spec)
+    }
+
+    /// The children in start order.
+    pub(crate) fn order(&self) -> &[ChildId] {
+        &self.order
+    }
+
+    /// Whether a request waits for its answer.
+    pub(crate) fn waits_for_answers(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    pub(crate) fn stays_down(&self, id: ChildId) -> bool {
+        self.children.get(id.0 as usize).is_some_and(|child| child.stays_down.is_some())
+    }
+
+    /// Whether it ended by itself with success.
+    pub(crate) fn ended_well(&self, id: ChildId) -> bool {
+        self.children.get(id.0 as usize).is_some_and(|child| child.last == LastEnd::Normal)
+    }
+
+    fn child(&mut self, id: ChildId) -> Option<&mut Watched> {
+        self.children.get_mut(id.0 as usize).filter(|child| !child.forgotten)
+    }
+
+    /// The child whose present run this is.
+    fn running(&mut self, run: Run) -> Option<&mut Watched> {
+        self.child(run.child).filter(|child| child.run == Some(run))
+    }
+
+    /// Notes what goes in.
+    pub(crate) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Spawned { run, .. } => {
+                if let Some(child) = self.running(*run) {
+                    child.there = true;
+                }
+            }
+            Event::SpawnFailed { run, .. } => {
+                if let Some(child) = self.running(*run).filter(|child| !child.there) {
+                    child.run = None;
+                }
+            }
+            Event::Exited { run, .. } => {
+                let ahead = self.ahead.contains(&run.child);
+                if let Some(child) = self.running(*run) {
+                    child.run = None;
+                    child.there = false;
+                    child.absorbed = ahead;
+                    self.ahead.remove(&run.child);
+                }
+            }
+            Event::Asked { request, command, .. } => {
+                let request_kind = match command {
+                    Command::Terminate(id) => Request::Terminate(*id),
+                    Command::Restart(id) | Command::Cycle(id) => Request::Start(*id),
+                    Command::Delete(id) => Request::Delete(*id),
+                    Command::Start(_) => Request::Add,
+                    Command::Panic { child, hold: false } => Request::Panic(*child),
+                    Command::Panic { child, hold: true } => Request::Hold(*child),
+                };
+                if !self.halted {
+                    self.requests.insert(*request, request_kind);
+                }
+            }
+            Event::Stop(StopReason::Asked) => self.ends.asked = true,
+            Event::Stop(StopReason::Stranger) => self.ends.stranger = true,
+            Event::StopNow => self.ends.now = true,
+            Event::ParentLost => self.ends.orphaned = true,
+            Event::Begin
+            | Event::Ready(_)
+            | Event::Beat(..)
+            | Event::Notice(..)
+            | Event::Escalating { .. }
+            | Event::Inspected(..)
+            | Event::Tick { .. } => {}
+        }
+    }
+
+    /// Checks one action, before it is carried out.
+    pub(crate) fn action(
+        &mut self,
+        tree: &Tree,
+        now: Time,
+        action: &Action,
+        core: &Supervisor,
+        known: &dyn Fn(ReportId) -> bool,
+    ) -> Verdict {
+        ensure!(!self.halted, Rule::Halt, "{action:?} comes after the halt of {}", self.path(tree));
+        match action {
+            Action::Spawn(run) => self.spawn(tree, now, *run, core),
+            Action::AskToStop(run) => {
+                let path = self.name(tree, run.child);
+                let Some(child) = self.running(*run).filter(|child| child.there) else {
+                    return self.stray(tree, action);
+                };
+                ensure!(child.asked.is_none(), Rule::NoSuchProcess, "{path} is asked to stop twice");
+                child.asked = Some(now);
+                let shutdown = tree.specs[child.spec.0].policy.shutdown;
+                ensure!(shutdown != Shutdown::BrutalKill, Rule::StopTime, "{path} is asked although brutal-kill");
+                Ok(())
+            }
+            Action::Kill(run) => self.kill(tree, now, action, *run),
+            Action::Inspect(run) => match self.running(*run).is_some_and(|child| child.there) {
+                true => Ok(()),
+                false => self.stray(tree, action),
+            },
+            Action::TellParent(Up::Ready) => {
+                ensure!(!self.ready, Rule::Readiness, "{} says twice that it is up", self.path(tree));
+                self.ready = true;
+                for &id in &self.order {
+                    let starting = self.children[id.0 as usize].run.is_some()
+                        && core.child(now, id).is_some_and(|child| child.state == State::Starting);
+                    ensure!(
+                        !starting,
+                        Rule::Readiness,
+                        "{} says that it is up while {} is starting",
+                        self.path(tree),
+                        self.name(tree, id)
+                    );
+                }
+                Ok(())
+            }
+            Action::TellParent(Up::Beat(_) | Up::Escalating { .. }) => Ok(()),
+            Action::Answer(request, answer) => self.answer(tree, *request, answer),
+            Action::Forget(id) => {
+                let name = self.name(tree, *id);
+                let Some(child) = self.child(*id) else { return self.stray(tree, action) };
+                ensure!(child.run.is_none(), Rule::Orphan, "{name} is forgotten while its process is there");
+                child.forgotten = true;
+                self.order.retain(|other| other != id);
+                Ok(())
+            }
+            Action::Report(report) => self.report(tree, now, report, known),
+            Action::Halt(end) => self.halt(tree, *end),
+        }
+    }
+
+    /// Checks what must hold between two events.
+    pub(crate) fn between(&self, tree: &Tree, now: Time, core: &Supervisor, beats_upward: bool) -> Verdict {
+        if self.ends.now || self.ends.orphaned {
+            let spared = self.order.iter().find(|id| {
+                let child = &self.children[id.0 as usize];
+                child.there && !child.killed
+            });
+            if let Some(&id) = spared {
+                ensure!(false, Rule::Hurry, "{} is not killed at once", self.name(tree, id));
+            }
+        }
+        let deadline = core.next_deadline();
+        if deadline.is_none() || (beats_upward && !self.halted) {
+            return Ok(());
+        }
+        let down = self.order.iter().all(|id| self.children[id.0 as usize].run.is_none());
+        let quiet = self.halted || (down && core.children(now).iter().all(|child| child.waits_until.is_none()));
+        ensure!(!quiet, Rule::Deadlines, "{} has a deadline although all is down: {deadline:?}", self.path(tree));
+        Ok(())
+    }
+
+    fn spawn(&mut self, tree: &Tree, now: Time, run: Run, core: &Supervisor) -> Verdict {
+        if self.child(run.child).is_none() {
+            // A child that an operator added: the core has just given it its number.
+            let name = core.member(run.child).map(|member| member.name.clone());
+            let spec = &tree.specs[self.at.0];
+            let found =
+                spec.children.iter().chain(&spec.addable).find(|id| Some(&tree.specs[id.0].name) == name.as_ref());
+            ensure!(
+                found.is_some() && run.child.0 as usize == self.children.len(),
+                Rule::NoSuchProcess,
+                "{} starts an unknown child {run:?}",
+                self.path(tree)
+            );
+            found.into_iter().for_each(|&spec| {
+                self.add(spec);
+            });
+        }
+        let name = self.name(tree, run.child);
+        let ending = self.ends.any() || (self.ends.start_failed && !self.ready);
+        ensure!(!ending, Rule::Halt, "{name} is started although its supervisor is ending");
+        let starting = self.order.iter().copied().find(|&id| {
+            id != run.child
+                && self.children[id.0 as usize].run.is_some()
+                && core.child(now, id).is_some_and(|child| child.state == State::Starting)
+        });
+        if let Some(other) = starting {
+            let other = self.name(tree, other);
+            ensure!(false, Rule::StartOrder, "{name} is started while the start of {other} is not over");
+        }
+        let place = self.order.iter().position(|&id| id == run.child).unwrap_or(usize::MAX);
+        if !self.ready {
+            let earlier = self.order[..place.min(self.order.len())].iter().find(|id| {
+                self.children[id.0 as usize].incarnation.0 == 0 && self.children[id.0 as usize].stays_down.is_none()
+            });
+            ensure!(earlier.is_none(), Rule::StartOrder, "{name} is started before {earlier:?}");
+        }
+        // A later request undoes an earlier one, so one to start it from before the stop does not count.
+        let stays_down = self.children[run.child.0 as usize].stays_down;
+        let by_operator =
+            self.requests.iter().any(|(&id, &request)| request == Request::Start(run.child) && Some(id) > stays_down);
+        let is_new = self.requests.values().any(|&request| request == Request::Add);
+        let child = &mut self.children[run.child.0 as usize];
+        ensure!(child.run.is_none(), Rule::TwoIncarnations, "{name} is started while {:?} is there", child.run);
+        ensure!(
+            run.incarnation == child.incarnation.next(),
+            Rule::TwoIncarnations,
+            "{name} gets {:?} after {:?}",
+            run.incarnation,
+            child.incarnation
+        );
+        ensure!(
+            stays_down.is_none() || by_operator,
+            Rule::StaysDown,
+            "{name} is started although an operator has stopped it"
+        );
+        let temporary = tree.specs[child.spec.0].policy.restart == Restart::Temporary;
+        ensure!(
+            !temporary || child.incarnation.0 == 0 || by_operator || is_new,
+            Rule::RestartType,
+            "{name} is temporary and comes again"
+        );
+        child.incarnation = run.incarnation;
+        child.run = Some(run);
+        child.there = false;
+        child.asked = None;
+        child.hurried = false;
+        child.stopping = false;
+        child.killed = false;
+        child.absorbed = false;
+        Ok(())
+    }
+
+    fn kill(&mut self, tree: &Tree, now: Time, action: &Action, run: Run) -> Verdict {
+        let name = self.name(tree, run.child);
+        let hurry = self.ends.now || self.ends.orphaned;
+        let Some(child) = self.running(run).filter(|child| child.there) else { return self.stray(tree, action) };
+        child.killed = true;
+        let early = match (tree.specs[child.spec.0].policy.shutdown, child.asked) {
+            (Shutdown::BrutalKill | Shutdown::After(Span::ZERO), _) => false,
+            (Shutdown::After(limit), Some(asked)) => now < asked + limit,
+            (Shutdown::After(_) | Shutdown::Infinity, None) | (Shutdown::Infinity, Some(_)) => true,
+        };
+        ensure!(
+            !early || hurry || child.hurried,
+            Rule::StopTime,
+            "{name} is killed too early: asked {:?}, now {}",
+            child.asked.map(Time::as_nanos),
+            now.as_nanos()
+        );
+        Ok(())
+    }
+
+    fn answer(&mut self, tree: &Tree, request: RequestId, answer: &Answer) -> Verdict {
+        let Some(kind) = self.requests.remove(&request) else {
+            ensure!(false, Rule::Answers, "{} answers {request:?} twice, or without being asked", self.path(tree));
+            return Ok(());
+        };
+        match (kind, answer) {
+            (Request::Terminate(id) | Request::Hold(id), Answer::Ok) => {
+                self.touched = true;
+                let name = self.name(tree, id);
+                if let Some(child) = self.child(id) {
+                    ensure!(child.run.is_none(), Rule::Answers, "{name} is said to be stopped and is there");
+                    child.stays_down = child.stays_down.max(Some(request));
+                }
+            }
+            (Request::Panic(_), Answer::Ok) => {}
+            (Request::Start(id), Answer::Ok) => {
+                let name = self.name(tree, id);
+                if let Some(child) = self.child(id) {
+                    ensure!(child.there, Rule::Answers, "{name} is said to be up and is not there");
+                    child.stays_down = None;
+                }
+            }
+            (Request::Delete(_), Answer::Ok) => self.touched = true,
+            (_, Answer::StartFailed(_) | Answer::Overtaken(_)) => self.touched = true,
+            (
+                Request::Terminate(_)
+                | Request::Start(_)
+                | Request::Delete(_)
+                | Request::Add
+                | Request::Panic(_)
+                | Request::Hold(_),
+                _,
+            ) => {}
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, tree: &Tree, now: Time, report: &Report, known: &dyn Fn(ReportId) -> bool) -> Verdict {
+        let expected = ReportId { node: self.node, seq: self.told.len() as u32 + 1 };
+        ensure!(report.id == expected, Rule::Causes, "report {} comes where {expected} was due", report.id);
+        if let Some(cause) = report.cause {
+            let earlier = if cause.node == self.node { cause.seq < report.id.seq } else { known(cause) };
+            ensure!(earlier, Rule::Causes, "{report:?} is caused by a report that nobody has made yet");
+        }
+        let policy = tree.specs[self.at.0].sup;
+        let told = match (&report.fact, report.child) {
+            (Fact::Restarting { .. }, Some(id)) => Told::Restarting(id),
+            _ => Told::Other,
+        };
+        self.told.push(told);
+        let name = report.child.map(|id| self.name(tree, id)).unwrap_or_else(|| self.path(tree).to_string());
+        match (&report.fact, report.child) {
+            (Fact::Starting, Some(id)) => self.starting(tree, id, report.cause)?,
+            (Fact::Stopping { why }, Some(id)) => self.stopping(tree, id, why, report.cause)?,
+            (Fact::Exited { exit, normal, .. }, Some(id)) => {
+                if let Some(child) = self.child(id) {
+                    let codes = &tree.specs[child.spec.0].policy.success_codes;
+                    let by_itself = matches!(exit, Exit::Code(code) if codes.contains(code));
+                    ensure!(by_itself || !normal, Rule::RestartType, "{exit:?} of {name} is taken for a normal exit");
+                    child.last = if *normal { LastEnd::Normal } else { LastEnd::Abnormal };
+                }
+            }
+            (Fact::StartFailed { retry, .. }, Some(id)) => {
+                if !retry {
+                    self.ends.start_failed = true;
+                }
+                if let Some(child) = self.child(id) {
+                    child.last = LastEnd::StartFailed;
+                }
+            }
+            (Fact::Hung { .. } | Fact::Panic { .. }, Some(id)) => {
+                if let Some(child) = self.child(id) {
+                    child.hurried = true;
+                }
+            }
+            (Fact::Restarting { .. }, Some(id)) => {
+                if let Some(child) = self.child(id) {
+                    let fits = match tree.specs[child.spec.0].policy.restart {
+                        Restart::Permanent => true,
+                        Restart::Transient => child.last != LastEnd::Normal,
+                        Restart::Temporary => false,
+                    };
+                    ensure!(fits, Rule::RestartType, "{name} is restarted after {:?}", child.last);
+                    ensure!(!child.absorbed, Rule::Absorbed, "{name} is restarted for an end that was absorbed");
+                }
+                self.ahead = self.group_of(id, policy.strategy);
+                let used = self.charges_at(now, policy.intensity.period) as u32 + 1;
+                self.charges.push_back(now);
+                ensure!(
+                    policy.intensity.max.is_none_or(|max| used <= max),
+                    Rule::Intensity,
+                    "{name}: restart {used} within the window of {:?}",
+                    policy.intensity
+                );
+            }
+            (Fact::GaveUp { .. }, _) => {
+                self.ends.gave_up = true;
+                let used = self.charges_at(now, policy.intensity.period) as u32;
+                ensure!(
+                    policy.intensity.max == Some(used),
+                    Rule::Intensity,
+                    "{name} gives up after {used} restarts in its window of {:?}",
+                    policy.intensity
+                );
+            }
+            (Fact::AutoShutdown { .. }, _) => self.ends.auto = true,
+            (
+                Fact::Starting
+                | Fact::Stopping { .. }
+                | Fact::Exited { .. }
+                | Fact::StartFailed { .. }
+                | Fact::Hung { .. }
+                | Fact::Panic { .. }
+                | Fact::Restarting { .. }
+                | Fact::Started
+                | Fact::Ready
+                | Fact::BeatLate { .. }
+                | Fact::Stopped
+                | Fact::Held
+                | Fact::Escalated { .. },
+                _,
+            ) => {}
+        }
+        Ok(())
+    }
+
+    /// The members of a group that are there.
+    fn group_of(&self, origin: ChildId, strategy: Strategy) -> BTreeSet<ChildId> {
+        let from = match strategy {
+            Strategy::OneForOne => return BTreeSet::new(),
+            Strategy::OneForAll => 0,
+            Strategy::RestForOne => self.order.iter().position(|&id| id == origin).unwrap_or(0),
+        };
+        self.order[from..].iter().copied().filter(|id| self.children[id.0 as usize].run.is_some()).collect()
+    }
+
+    /// The starts of one sequence go in start order. Those of one restart name the same cause.
+    fn starting(&mut self, tree: &Tree, id: ChildId, cause: Option<ReportId>) -> Verdict {
+        self.ahead.clear();
+        let Some(place) = self.order.iter().position(|&other| other == id) else { return Ok(()) };
+        if let Some((before, last)) = self.last_spawn
+            && before.is_some()
+            && before == cause
+        {
+            let name = self.name(tree, id);
+            ensure!(place >= last, Rule::StartOrder, "{name} is started after one that stands behind it");
+        }
+        self.last_spawn = Some((cause, place));
+        Ok(())
+    }
+
+    fn stopping(&mut self, tree: &Tree, id: ChildId, why: &StopCause, cause: Option<ReportId>) -> Verdict {
+        let policy = tree.specs[self.at.0].sup;
+        let name = self.name(tree, id);
+        self.ahead.remove(&id);
+        if let Some(child) = self.child(id) {
+            child.stopping = *why != StopCause::StartTimeout;
+        }
+        match why {
+            StopCause::Operator(_) => return Ok(()),
+            StopCause::StartTimeout => {
+                if let Some(child) = self.child(id) {
+                    child.hurried = true;
+                }
+                return Ok(());
+            }
+            StopCause::Group => {
+                let told = cause.and_then(|cause| self.told.get(cause.seq as usize - 1)).copied();
+                let Some(Told::Restarting(origin)) = told else {
+                    ensure!(false, Rule::Causes, "{name} is stopped with a group for {cause:?}, which is no restart");
+                    return Ok(());
+                };
+                let place = |id| self.order.iter().position(|&other| other == id);
+                let member = match policy.strategy {
+                    Strategy::OneForOne => id == origin,
+                    Strategy::OneForAll => true,
+                    Strategy::RestForOne => place(id) >= place(origin),
+                };
+                ensure!(member, Rule::Group, "{name} is stopped with {origin:?} under {:?}", policy.strategy);
+            }
+            StopCause::SupervisorEnds => {
+                ensure!(
+                    self.ends.any() || self.ends.start_failed,
+                    Rule::Halt,
+                    "{name} is stopped because its supervisor ends, which had no reason to"
+                );
+                if self.ends.now || self.ends.orphaned {
+                    return Ok(());
+                }
+            }
+        }
+        if policy.stop_order == StopOrder::Together {
+            return Ok(());
+        }
+        let Some(place) = self.order.iter().position(|&other| other == id) else { return Ok(()) };
+        let group = self.child(id).map(|child| child.spec).and_then(|spec| tree.specs[spec.0].policy.group);
+        for (at, &other) in self.order.iter().enumerate() {
+            let later = &self.children[other.0 as usize];
+            if at == place || (at < place && !later.stopping) {
+                continue;
+            }
+            let alike = group.is_some() && tree.specs[later.spec.0].policy.group == group;
+            ensure!(
+                later.run.is_none() || alike,
+                Rule::StopOrder,
+                "{name} is stopped while {}, whose turn is before, is there",
+                self.name(tree, other)
+            );
+        }
+        Ok(())
+    }
+
+    fn halt(&mut self, tree: &Tree, end: End) -> Verdict {
+        self.halted = true;
+        let path = self.path(tree);
+        let Ends { asked, stranger, now, orphaned, gave_up, auto, start_failed } = self.ends;
+        let given = match end {
+            End::Stopped => asked,
+            End::AutoShutdown => auto,
+            End::GaveUp => gave_up,
+            End::StartFailed => start_failed && !self.ready,
+            End::Panicked => now,
+            End::Terminated => stranger,
+            End::Orphaned => orphaned,
+        };
+        ensure!(given, Rule::Halt, "{path} halts with {end:?}, which nothing has led to: {:?}", self.ends);
+        for &id in &self.order {
+            let there = self.children[id.0 as usize].run;
+            ensure!(there.is_none(), Rule::Orphan, "{path} halts while {} is there", self.name(tree, id));
+        }
+        ensure!(
+            self.requests.is_empty(),
+            Rule::Answers,
+            "{path} halts and leaves requests without an answer: {:?}",
+            self.requests
+        );
+        Ok(())
+    }
+
+    fn charges_at(&mut self, now: Time, period: Span) -> usize {
+        while self.charges.front().is_some_and(|&at| now.since(at) > period) {
+            self.charges.pop_front();
+        }
+        self.charges.len()
+    }
+
+    fn stray(&self, tree: &Tree, action: &Action) -> Verdict {
+        ensure!(false, Rule::NoSuchProcess, "{} orders {action:?} and there is no such process", self.path(tree));
+        Ok(())
+    }
+
+    fn path<'a>(&self, tree: &'a Tree) -> &'a str {
+        &tree.specs[self.at.0].path
+    }
+
+    fn name(&self, tree: &Tree, id: ChildId) -> String {
+        match self.children.get(id.0 as usize) {
+            Some(child) => tree.specs[child.spec.0].path.clone(),
+            None => format!("{} {id:?}", self.path(tree)),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What befalls a tree.
+
+use crate::checkers::{Rule, Verdict, ensure};
+use crate::kernel::{Life, Pid, Role};
+use crate::network::Weather;
+use crate::node::Node;
+use crate::world::{Happening, World, log};
+use treevisor::ids::{Incarnation, Name};
+use treevisor::supervision::{Beat, ChildId, Command, Event, Exit, Inspected, Member, Run, StartFailure, StopReason};
+use treevisor::time::{Span, Time};
+
+impl World {
+    /// One fault, and the next one is planned.
+    pub(crate) fn fault(&mut self) -> Verdict {
+        if !self.is_stormy() {
+            return Ok(());
+        }
+        let pace = self.scenario.hazards.pace;
+        let delay = pace.scaled(self.faults.between(100, 1_900) as f64 / 1_000.0);
+        self.after(delay, Happening::Fault);
+        let h = &self.scenario.hazards;
+        let weights = [
+            h.kill_worker,
+            h.kill_node,
+            h.freeze_worker,
+            h.freeze_node,
+            h.suspend,
+            h.stranger,
+            h.command,
+            h.weather,
+            h.spawn_failures,
+            h.debugger,
+            h.massacre,
+            h.stray,
+            h.spurious_tick,
+        ];
+        match self.faults.weighted(&weights) {
+            0 => self.kill_one(Role::Worker),
+            1 => self.kill_one(Role::Node),
+            2 => self.freeze_one(Role::Worker),
+            3 => self.freeze_one(Role::Node),
+            4 => self.suspend(),
+            5 => self.stranger(),
+            6 => {
+                // Often several at once, and about the same few children: that is where they get into each other's way.
+                for _ in 0..self.faults.between(1, 3) {
+                    self.random_command(20);
+                }
+            }
+            7 => {
+                let any = |world: &mut World, most: u64| world.faults.below(most) as u32;
+                let weather = Weather { lost: any(self, 500), late: any(self, 200), doubled: any(self, 300) };
+                log!(self, "{weather:?}");
+                self.saw("bad weather");
+                self.network.weather = weather;
+                let delay = self.faults.millis(500, 6_000);
+                self.after(delay, Happening::ClearSky);
+            }
+            8 => {
+                let place = match self.faults.chance(700) {
+                    true => Some(crate::scenarios::SpecId(self.faults.below(self.tree.specs.len() as u64) as usize)),
+                    false => None,
+                };
+                self.spawn_trouble = Some((place, *self.faults.pick(&[300, 700, 1_000])));
+                log!(self, "starts fail: {:?}", self.spawn_trouble);
+                let delay = self.faults.millis(50, 3_000);
+                self.after(delay, Happening::SpawnsWork);
+            }
+            9 => {
+                if let Some(pid) = self.some_process(Role::Worker) {
+                    log!(self, "a debugger holds {}", self.who(pid));
+                    self.saw("a debugger");
+                    self.kernel.get_mut(pid).held = true;
+                    let delay = self.faults.millis(1_000, 10_000);
+                    self.freeze(pid, true);
+                    self.after(delay, Happening::Release(pid));
+                    self.after(delay, Happening::Thaw(pid));
+                }
+            }
+            10 => {
+                for _ in 0..self.faults.between(2, 5) {
+                    let role = if self.faults.chance(200) { Role::Node } else { Role::Worker };
+                    self.kill_one(role);
+                }
+            }
+            11 => return self.stray(),
+            _ => return self.spurious_tick(),
+        }
+        Ok(())
+    }
+
+    fn some_process(&mut self, role: Role) -> Option<Pid> {
+        let alive: Vec<Pid> = self
+            .kernel
+            .living()
+            .iter()
+            .copied()
+            .filter(|&pid| self.kernel.get(pid).role == role && self.kernel.get(pid).life == Life::Alive)
+            .collect();
+        (!alive.is_empty()).then(|| *self.faults.pick(&alive))
+    }
+
+    fn kill_one(&mut self, role: Role) {
+        let Some(pid) = self.some_process(role).filter(|&pid| pid != self.root) else { return };
+        log!(self, "kill -9 {}", self.who(pid));
+        self.saw(if role == Role::Node { "a node is killed" } else { "a worker is killed" });
+        self.doom(pid);
+    }
+
+    fn freeze_one(&mut self, role: Role) {
+        // Two pauses without a beat between them are a longer one; each alone is what is promised to be survived.
+        if self.now.since(self.last_thaw) < Span::from_millis(200) && self.last_thaw > Time::ZERO {
+            return;
+        }
+        let Some(pid) = self.some_process(role) else { return };
+        let duration =
+            if self.faults.chance(500) { self.faults.millis(50, 1_500) } else { self.faults.millis(1_000, 12_000) };
+        log!(self, "SIGSTOP {} for {duration}", self.who(pid));
+        self.saw(if role == Role::Node { "a node is stopped" } else { "a worker is stopped" });
+        self.freeze(pid, true);
+        self.after(duration, Happening::Thaw(pid));
+    }
+
+    /// Everything stands still: a suspended machine, a frozen cgroup, a starved host. Nobody is to blame.
+    fn suspend(&mut self) {
+        if self.now.since(self.last_thaw) < Span::from_millis(200) && self.last_thaw > Time::ZERO {
+            return;
+        }
+        let duration = self.faults.millis(100, 20_000);
+        let all: Vec<Pid> =
+            self.kernel.living().iter().copied().filter(|&pid| self.kernel.get(pid).life == Life::Alive).collect();
+        log!(self, "the machine stands still for {duration}");
+        self.saw("the machine stands still");
+        all.iter().for_each(|&pid| self.freeze(pid, false));
+        self.after(duration, Happening::ThawAll(all));
+    }
+
+    fn stranger(&mut self) {
+        let role = if self.faults.chance(400) { Role::Node } else { Role::Worker };
+        if let Some(pid) = self.some_process(role).filter(|&pid| pid != self.root) {
+            log!(self, "a stranger's SIGTERM to {}", self.who(pid));
+            self.saw("a stranger's SIGTERM");
+            if role == Role::Node && self.faults.chance(200) {
+                self.order(pid, Event::StopNow);
+            } else {
+                self.terminate(pid, StopReason::Stranger);
+            }
+        }
+    }
+
+    /// An operator asks a node for something.
+    pub(crate) fn random_command(&mut self, delay_ms: u64) {
+        let Some(pid) = self.some_process(Role::Node) else { return };
+        let Some(node) = self.nodes[pid].as_deref() else { return };
+        let order = node.witness.order().to_vec();
+        let spec = node.spec;
+        let child = if order.is_empty() || self.faults.chance(20) { ChildId(77) } else { *self.faults.pick(&order) };
+        let command = match self.faults.weighted(&[4, 4, 4, 2, 3, 3, 2]) {
+            0 => Command::Terminate(child),
+            1 => Command::Restart(child),
+            2 => Command::Cycle(child),
+            3 => Command::Delete(child),
+            4 => {
+                let spec = &self.tree.specs[spec.0];
+                let all: Vec<_> = spec.children.iter().chain(&spec.addable).chain(&spec.addable).copied().collect();
+                let Some(&added) = all.get(self.faults.below(all.len().max(1) as u64) as usize) else { return };
+                let mut member = self.member(added);
+                if self.faults.chance(30) {
+                    member = Member { name: Name::parse("unfit").expect("a name"), ..member };
+                    let policy = std::sync::Arc::make_mut(&mut member.policy);
+                    policy.restart = treevisor::spec::policy::Restart::Permanent;
+                    policy.significant = true;
+                }
+                Command::Start(Box::new(member))
+            }
+            5 => Command::Panic { child, hold: false },
+            _ => Command::Panic { child, hold: true },
+        };
+        let delay = self.faults.millis(0, delay_ms);
+        self.after(delay, Happening::Ask(pid, Box::new(command)));
+    }
+
+    fn working_node(&mut self) -> Option<Pid> {
+        let pid = self.some_process(Role::Node)?;
+        let works = self.nodes[pid].as_deref().is_some_and(Node::is_working) && self.kernel.get(pid).is_active();
+        works.then_some(pid)
+    }
+
+    /// Events that make no sense now are dropped: nothing follows from them.
+    fn stray(&mut self) -> Verdict {
+        let Some(pid) = self.working_node() else { return Ok(()) };
+        let Some(mut node) = self.nodes[pid].take() else { return Ok(()) };
+        let at = self.faults.next();
+        let unknown = Run { child: ChildId(99), incarnation: Incarnation(1) };
+        let present = node.some_run(at);
+        let earlier = present.map_or(unknown, |run| Run { incarnation: Incarnation(run.incarnation.0 - 1), ..run });
+        let later = present.map_or(unknown, |run| Run { incarnation: run.incarnation.next(), ..run });
+        let run = *self.faults.pick(&[unknown, earlier, later]);
+        let there = present.filter(|_| self.scenario.late_spawns == 0 && self.scenario.late_looks == 0);
+        let failure = || StartFailure { stage: "exec".into(), errno: 2, message: "stray".into() };
+        let event = match self.faults.below(9) {
+            0 => Event::Exited { run, exit: Exit::Signal(9) },
+            1 => Event::Spawned { run: there.unwrap_or(run), pid: 1 },
+            2 => Event::SpawnFailed { run: there.unwrap_or(run), failure: failure() },
+            3 => Event::Ready(run),
+            4 => Event::Beat(run, Box::<Beat>::default()),
+            5 => Event::Inspected(there.unwrap_or(run), Inspected::Hung),
+            6 => Event::Inspected(run, Inspected::Held("nobody".into())),
+            7 => Event::Escalating { run, cause: None, explanation: "stray".into() },
+            _ => Event::Begin,
+        };
+        log!(self, "stray at {}: {event:?}", self.who(pid));
+        let mut actions = Vec::new();
+        node.core.handle(self.now, event.clone(), &mut actions);
+        self.nodes[pid] = Some(node);
+        ensure!(actions.is_empty(), Rule::NoSuchProcess, "{event:?} is stray and led to {actions:?}");
+        Ok(())
+    }
+
+    /// A tick before the deadline changes nothing.
+    fn spurious_tick(&mut self) -> Verdict {
+        let Some(pid) = self.working_node() else { return Ok(()) };
+        let Some(mut node) = self.nodes[pid].take() else { return Ok(()) };
+        let before = node.core.next_deadline();
+        let mut actions = Vec::new();
+        if before.is_none_or(|at| at > self.now) {
+            node.core.handle(self.now, Event::Tick { lost: Span::ZERO }, &mut actions);
+        }
+        let after = node.core.next_deadline();
+        self.nodes[pid] = Some(node);
+        ensure!(
+            actions.is_empty() && before == after,
+            Rule::Deadlines,
+            "a tick before its time led to {actions:?}, and the deadline from {before:?} to {after:?}"
+        );
+        Ok(())
+    }
+}

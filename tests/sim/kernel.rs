@@ -1,0 +1,202 @@
+//! A fake kernel: processes, who stems from whom, signals, stops, the parent-death signal.
+//!
+//! It holds the truth that the checkers compare the tree with. Which process does what next stands in the world's
+//! queue; here is only what is.
+
+use crate::scenarios::{SpecId, Tree};
+use treevisor::supervision::{Exit, Run};
+use treevisor::time::Time;
+
+/// Processes are numbered from 0 and no number is used twice; a program that relies on that would be wrong, and none of
+/// treevisor's keys is a pid.
+pub(crate) type Pid = usize;
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Node,
+    Worker,
+    /// Double-forked, in a session of its own: no signal to its worker's group reaches it, no parent-death signal
+    /// either.
+    Daemon,
+}
+
+/// Whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Alive,
+    /// A SIGKILL is on its way: it does nothing any more, and is gone in a moment.
+    Doomed,
+    Dead,
+}
+
+/// What a process is about to do by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// A node's supervisor begins.
+    Begin,
+    /// One beat, and the next one is planned.
+    Beat,
+    /// Says that it is ready.
+    Ready,
+    /// Ends.
+    Exit(Exit),
+    /// From here on it is silent.
+    Hang,
+    /// From here on its counter stands still.
+    Livelock,
+    /// Forks a daemon.
+    Daemon,
+    /// Forgets this moment about beating, with an announcement.
+    Lease,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) spec: SpecId,
+    pub(crate) role: Role,
+    /// `None` for the root and for daemons.
+    pub(crate) run: Option<Run>,
+    pub(crate) parent: Option<Pid>,
+    pub(crate) children: Vec<Pid>,
+    pub(crate) life: Life,
+    /// How many hold it stopped; it runs at 0.
+    pub(crate) freezes: u32,
+    /// What came due while it was stopped.
+    pub(crate) deferred: Vec<Task>,
+    /// Why it may be taken for hung although it is there; `None` for one that is healthy and has always been heard.
+    pub(crate) excuse: Option<&'static str>,
+    /// Since when it has been silent for good.
+    pub(crate) silent_since: Option<Time>,
+    /// A debugger holds it.
+    pub(crate) held: bool,
+    pub(crate) hung: bool,
+    pub(crate) livelocked: bool,
+    pub(crate) deaf: bool,
+    /// It has ignored a SIGTERM.
+    pub(crate) ignored_term: bool,
+    /// It is winding up.
+    pub(crate) ending: bool,
+    pub(crate) said_ready: bool,
+    /// A beat is planned.
+    pub(crate) beating: bool,
+    pub(crate) beats: u64,
+    pub(crate) progress: u64,
+    /// It has announced that it will not beat until then.
+    pub(crate) quiet_until: Time,
+}
+
+impl Process {
+    pub(crate) fn is_active(&self) -> bool {
+        self.life == Life::Alive && self.freezes == 0
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Kernel {
+    pub(crate) processes: Vec<Process>,
+    /// Those that are not dead, in order of their birth.
+    living: Vec<Pid>,
+    /// How many live at or below each place of the tree, daemons included.
+    below: Vec<u32>,
+}
+
+impl Kernel {
+    pub(crate) fn new(tree: &Tree) -> Kernel {
+        Kernel { below: vec![0; tree.specs.len()], ..Kernel::default() }
+    }
+
+    pub(crate) fn get(&self, pid: Pid) -> &Process {
+        &self.processes[pid]
+    }
+
+    pub(crate) fn get_mut(&mut self, pid: Pid) -> &mut Process {
+        &mut self.processes[pid]
+    }
+
+    pub(crate) fn living(&self) -> &[Pid] {
+        &self.living
+    }
+
+    /// How many processes live at or below this place.
+    pub(crate) fn alive_at(&self, spec: SpecId) -> u32 {
+        self.below[spec.0]
+    }
+
+    pub(crate) fn fork(&mut self, tree: &Tree, spec: SpecId, role: Role, parent: Option<Pid>, run: Option<Run>) -> Pid {
+        let pid = self.processes.len();
+        self.processes.push(Process {
+            spec,
+            role,
+            run,
+            parent,
+            children: Vec::new(),
+            life: Life::Alive,
+            freezes: 0,
+            deferred: Vec::new(),
+            excuse: None,
+            silent_since: None,
+            held: false,
+            hung: false,
+            livelocked: false,
+            deaf: false,
+            ignored_term: false,
+            ending: false,
+            said_ready: false,
+            beating: false,
+            beats: 0,
+            progress: 0,
+            quiet_until: Time::ZERO,
+        });
+        if let Some(parent) = parent {
+            self.processes[parent].children.push(pid);
+        }
+        self.living.push(pid);
+        self.count(tree, spec, 1);
+        pid
+    }
+
+    /// It is gone. Returns the children to whom the kernel sends the parent-death signal.
+    pub(crate) fn bury(&mut self, tree: &Tree, pid: Pid) -> Vec<Pid> {
+        let process = &mut self.processes[pid];
+        process.life = Life::Dead;
+        process.deferred.clear();
+        let spec = process.spec;
+        self.living.retain(|&other| other != pid);
+        self.count(tree, spec, -1);
+        let orphans = &self.processes[pid].children;
+        orphans
+            .iter()
+            .copied()
+            .filter(|&child| self.processes[child].role != Role::Daemon && self.processes[child].life == Life::Alive)
+            .collect()
+    }
+
+    /// All that stems from `pid` and is not dead, itself included. This is what a cgroup knows, or a walk over
+    /// descendants with a subreaper above.
+    pub(crate) fn family(&self, pid: Pid) -> Vec<Pid> {
+        let mut found = Vec::new();
+        let mut open = vec![pid];
+        while let Some(next) = open.pop() {
+            let process = &self.processes[next];
+            if process.life != Life::Dead {
+                found.push(next);
+            }
+            open.extend(&process.children);
+        }
+        found
+    }
+
+    /// Forgets a child of which nothing is left.
+    pub(crate) fn reap(&mut self, parent: Pid, child: Pid) {
+        self.processes[parent].children.retain(|&other| other != child);
+    }
+
+    fn count(&mut self, tree: &Tree, spec: SpecId, by: i32) {
+        let mut at = Some(spec);
+        while let Some(place) = at {
+            self.below[place.0] = self.below[place.0].checked_add_signed(by).expect("what dies has lived");
+            at = tree.specs[place.0].parent;
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A deterministic simulation of whole trees.
+//!
+//! Many supervision cores, a fake kernel and a fake network, all driven from one seed in virtual time: `world` is the
+//! queue, `node` the shell around each core, `kernel` and `network` what stands below, `scenarios` what a seed means,
+//! `faults` what befalls a tree, `checkers` what must hold, `mutations` how we know that the checkers see.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `SIM_SEEDS` | how many seeds `seeds` runs, 1,000 unless said otherwise |
+//! | `SIM_FROM` | the first of them |
+//! | `SIM_SEED` | the one that `replay` runs, with its whole log on stdout under `--nocapture` |
+//!
+//! A seed that fails is replayed with `SIM_SEED=… cargo test --test sim -- replay --nocapture`.
+
+mod checkers;
+mod faults;
+mod kernel;
+mod mutations;
+mod network;
+mod node;
+mod rng;
+mod scenarios;
+mod seeds;
+mod world;
+
+use checkers::{Rule, Violation};
+use mutations::{MUTATIONS, Mutation};
+use scenarios::Scenario;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use world::{Outcome, World};
+
+/// Lines of the log that a failure prints; the whole of it is in a file.
+const LAST_LINES: usize = 80;
+
+/// What a thousand scenarios show between them. Without it a change in `scenarios` could make them blind unnoticed.
+const WANTED: &[&str] = &[
+    "a daemon is left",
+    "a debugger",
+    "a frame of an earlier run",
+    "a lease",
+    "a node is killed",
+    "a node is stopped",
+    "a stranger's SIGTERM",
+    "a supervisor that did not run",
+    "a worker hangs",
+    "answer: already present",
+    "answer: already started",
+    "answer: not found",
+    "answer: ok",
+    "answer: overtaken",
+    "answer: restarting",
+    "answer: running",
+    "answer: start failed",
+    "auto_shutdown",
+    "bad weather",
+    "beat_late",
+    "end: auto-shutdown",
+    "end: gave up",
+    "end: orphaned",
+    "end: panicked",
+    "end: start failed",
+    "end: stopped",
+    "end: terminated",
+    "escalated",
+    "gave_up",
+    "held",
+    "hung",
+    "panic",
+    "ready",
+    "restarting",
+    "settled",
+    "start_failed",
+    "the machine stands still",
+];
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+}
+
+/// A panic of the core is a violation like any other.
+fn run(seed: u64, mutation: Option<Mutation>, keep_log: bool) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| World::run(seed, mutation, keep_log))).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap_or_else(|| "a panic without words".into());
+        Outcome { violation: Some(Violation { rule: Rule::Panicked, text }), ..Outcome::default() }
+    })
+}
+
+/// Tells all that is needed to understand and to replay a failure.
+fn explain(seed: u64, violation: &Violation) -> String {
+    let again = run(seed, None, true);
+    let mut whole = Scenario::new(seed).describe();
+    for line in &again.log {
+        let _ = writeln!(whole, "{line}");
+    }
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("sim-{seed}.log"));
+    let written = std::fs::write(&file, &whole).map_or_else(|error| error.to_string(), |()| file.display().to_string());
+    let last = again.log.len().saturating_sub(LAST_LINES);
+    format!(
+        "seed {seed}: {violation}\n\n{}\n  … {last} lines …\n{}\n\nwhole log: {written}\nreplay with: \
+         SIM_SEED={seed} cargo test --test sim -- replay --nocapture\n",
+        Scenario::new(seed).describe(),
+        again.log[last..].join("\n"),
+    )
+}
+
+/// Runs seeds on all processors until one fails. Returns what was seen.
+fn run_all(seeds: impl Fn(u64) -> Option<u64> + Sync) -> BTreeMap<&'static str, u64> {
+    let next = AtomicU64::new(0);
+    let failed = Mutex::new(BTreeMap::<u64, Violation>::new());
+    let seen = Mutex::new(BTreeMap::<&'static str, u64>::new());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(seed) = seeds(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = run(seed, None, false);
+                    let mut sums = seen.lock().expect("no thread panics with it");
+                    *sums.entry("steps").or_default() += outcome.steps;
+                    for (what, count) in outcome.seen {
+                        *sums.entry(what).or_default() += count;
+                    }
+                    drop(sums);
+                    if let Some(violation) = outcome.violation {
+                        let mut failed = failed.lock().expect("no thread panics with it");
+                        failed.insert(seed, violation);
+                        if failed.len() >= 10 {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().expect("no thread panics with it");
+    if let Some((seed, violation)) = failed.iter().next() {
+        let others: Vec<String> = failed.iter().map(|(seed, violation)| format!("{seed}: {violation}")).collect();
+        panic!("{}\nall that failed:\n{}", explain(*seed, violation), others.join("\n"));
+    }
+    seen.into_inner().expect("no thread panics with it")
+}
+
+/// A thousand trees, and everything that can befall one has befallen some of them.
+#[test]
+fn seeds() {
+    let from = number("SIM_FROM").unwrap_or(0);
+    let count = number("SIM_SEEDS").unwrap_or(1_000);
+    let seen = run_all(|at| (at < count).then_some(from + at));
+    println!("{seen:#?}");
+    if count >= 1_000 {
+        let missing: Vec<_> = WANTED.iter().filter(|what| !seen.contains_key(*what)).collect();
+        assert!(missing.is_empty(), "no scenario has shown {missing:?}");
+    }
+}
+
+/// Seeds that once showed something show nothing any more.
+#[test]
+fn regressions() {
+    run_all(|at| seeds::REGRESSIONS.get(at as usize).map(|(seed, _)| *seed));
+}
+
+/// One seed with its log.
+#[test]
+fn replay() {
+    let Some(seed) = number("SIM_SEED") else { return };
+    let outcome = run(seed, None, true);
+    println!("{}", Scenario::new(seed).describe());
+    for line in &outcome.log {
+        println!("{line}");
+    }
+    println!("{} steps, {:#?}", outcome.steps, outcome.seen);
+    if let Some(violation) = outcome.violation {
+        panic!("seed {seed}: {violation}");
+    }
+}
+
+/// The same seed makes the same history, to the letter.
+#[test]
+fn a_seed_replays_the_same() {
+    for seed in 0..20 {
+        let (one, other) = (run(seed, None, true), run(seed, None, true));
+        let differ = one.log.iter().zip(&other.log).find(|(one, other)| one != other);
+        assert!(differ.is_none() && one.log.len() == other.log.len(), "seed {seed}: {differ:?}");
+        assert!(one.log.len() > 10, "seed {seed} has no history");
+        let unlogged = run(seed, None, false);
+        assert_eq!((unlogged.steps, unlogged.seen), (one.steps, one.seen), "seed {seed}: the log changes the history");
+    }
+}
+
+/// The checkers see what is wrong: each breach is found by one of the first seeds, by a rule that fits.
+#[test]
+fn mutations_are_caught() {
+    for (mutation, rules) in MUTATIONS {
+        let found = (0..3_000).find_map(|seed| run(seed, Some(*mutation), false).violation.map(|found| (seed, found)));
+        match found {
+            Some((seed, violation)) => {
+                println!("{mutation:?}: seed {seed}: {violation}");
+                assert!(
+                    rules.contains(&violation.rule),
+                    "{mutation:?} breaks another rule at seed {seed}: {violation}"
+                );
+            }
+            None => panic!("nobody sees {mutation:?}"),
+        }
+    }
+}

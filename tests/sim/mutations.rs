@@ -1,0 +1,106 @@
+//! Deliberate breaches, to see that the checkers see.
+//!
+//! Half of them make the world break its side of the contract, half tell the core another policy than the one that the
+//! checkers hold it to: a core with a bug, made from one without.
+
+use crate::checkers::Rule;
+use treevisor::spec::policy::{ChildPolicy, Intensity, Restart, Shutdown, StopOrder, Strategy, SupervisorPolicy};
+
+/// What is wrong on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// The shell hands an exit in although some of what the child left is alive.
+    ExitBeforeCleared,
+    /// The kernel's word that a process has ended gets lost.
+    ExitForgotten,
+    /// Each order to start is carried out twice.
+    SpawnedTwice,
+    /// Orders to kill are not carried out.
+    KillIgnored,
+    /// Answers to requests come twice.
+    AnsweredTwice,
+    /// Answers to requests get lost.
+    AnswerLost,
+    /// No time is credited to children when their supervisor did not run.
+    NoCredit,
+    /// Verdicts come before signs of life.
+    VerdictFirst,
+    /// What must arrive is said only once.
+    SaidOnce,
+    /// A beat that is due is never looked at.
+    TickForgotten,
+    /// Temporary children are restarted.
+    TemporaryReturns,
+    /// Transient ones are restarted after a normal exit.
+    TransientAlways,
+    /// A group that is too large.
+    WiderGroup,
+    /// All children are stopped at once.
+    StoppedTogether,
+    /// One restart too many.
+    OneRestartMore,
+    /// One restart too few.
+    OneRestartLess,
+    /// Killed without being asked.
+    Impatient,
+    /// An operator's stop is carried out as a crash.
+    StopAsPanic,
+    /// Halts at the first order to stop, with children alive.
+    HaltsEarly,
+}
+
+/// All of them, with the rules that one of the first seeds must then find broken.
+pub(crate) const MUTATIONS: &[(Mutation, &[Rule])] = &[
+    (Mutation::ExitBeforeCleared, &[Rule::Orphan, Rule::TwoIncarnations]),
+    (Mutation::ExitForgotten, &[Rule::Settles, Rule::Stops, Rule::HealthyKilled]),
+    (Mutation::SpawnedTwice, &[Rule::TwoIncarnations]),
+    (Mutation::KillIgnored, &[Rule::Settles, Rule::Stops]),
+    (Mutation::AnsweredTwice, &[Rule::Answers]),
+    (Mutation::AnswerLost, &[Rule::Settles, Rule::Answers]),
+    (Mutation::NoCredit, &[Rule::HealthyKilled]),
+    (Mutation::VerdictFirst, &[Rule::HealthyKilled]),
+    (Mutation::SaidOnce, &[Rule::Settles]),
+    (Mutation::TickForgotten, &[Rule::HangMissed, Rule::HealthyKilled, Rule::Settles, Rule::Stops]),
+    (Mutation::TemporaryReturns, &[Rule::RestartType]),
+    (Mutation::TransientAlways, &[Rule::RestartType]),
+    (Mutation::WiderGroup, &[Rule::Group]),
+    (Mutation::StoppedTogether, &[Rule::StopOrder]),
+    (Mutation::OneRestartMore, &[Rule::Intensity]),
+    (Mutation::OneRestartLess, &[Rule::Intensity]),
+    (Mutation::Impatient, &[Rule::StopTime]),
+    (Mutation::StopAsPanic, &[Rule::Answers, Rule::StaysDown]),
+    (Mutation::HaltsEarly, &[Rule::Orphan, Rule::Halt]),
+];
+
+impl Mutation {
+    /// What the core is told of a supervisor instead of the truth.
+    pub(crate) fn lie_about_supervisor(self, policy: &mut SupervisorPolicy) {
+        match self {
+            Mutation::WiderGroup => policy.strategy = Strategy::OneForAll,
+            Mutation::StoppedTogether => policy.stop_order = StopOrder::Together,
+            Mutation::OneRestartMore => policy.intensity = shifted(policy.intensity, 1),
+            Mutation::OneRestartLess => policy.intensity = shifted(policy.intensity, -1),
+            _ => {}
+        }
+    }
+
+    /// What the core is told of a child instead of the truth.
+    pub(crate) fn lie_about_child(self, policy: &mut ChildPolicy) {
+        match self {
+            Mutation::TemporaryReturns if policy.restart == Restart::Temporary => {
+                policy.restart = Restart::Permanent;
+                policy.significant = false;
+            }
+            Mutation::TransientAlways if policy.restart == Restart::Transient => {
+                policy.restart = Restart::Permanent;
+                policy.significant = false;
+            }
+            Mutation::Impatient => policy.shutdown = Shutdown::BrutalKill,
+            _ => {}
+        }
+    }
+}
+
+fn shifted(intensity: Intensity, by: i32) -> Intensity {
+    Intensity { max: intensity.max.map(|max| max.saturating_add_signed(by)), period: intensity.period }
+}

@@ -1,0 +1,544 @@
+//! A node of the simulated tree: the core, and around it the shell that the real node's loop is.
+//!
+//! One turn is as the contract of the core asks: frames, then exits in start order, then signals and commands, and the
+//! tick last, with the time in which the loop did not run. What must arrive at the parent is said again until it is
+//! acknowledged; the exit of a child is handed in when nothing of it is left.
+
+use crate::checkers::{Rule, Verdict, Witness, ensure};
+use crate::kernel::{Life, Pid, Role, Task};
+use crate::mutations::Mutation;
+use crate::network::{Envelope, Frame};
+use crate::scenarios::SpecId;
+use crate::world::{Happening, World, log};
+use std::collections::VecDeque;
+use treevisor::ids::ReportId;
+use treevisor::supervision::{
+    Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Member, Run, StartFailure, StopCause,
+    StopReason, Supervisor, Up,
+};
+use treevisor::time::{Span, Time};
+
+/// A wake-up later than planned by more than this means that the loop did not run.
+const LATENESS: Span = Span::from_millis(50);
+/// What is not acknowledged is said again after this.
+const RESEND: Span = Span::from_millis(200);
+/// How long a node that has given up waits for its parent to hear why.
+const LINGER: Span = Span::from_millis(500);
+/// How often it is looked whether all remains of a child are gone.
+const CLEARING: Span = Span::from_millis(2);
+
+/// A supervisor process.
+pub(crate) struct Node {
+    pub(crate) pid: Pid,
+    pub(crate) spec: SpecId,
+    pub(crate) core: Supervisor,
+    pub(crate) witness: Witness,
+    id: u32,
+    /// By child id: the present run and its process.
+    slots: Vec<Option<(Run, Pid)>>,
+    pub(crate) frames: VecDeque<Envelope>,
+    pub(crate) exits: Vec<(Run, Pid, Exit)>,
+    /// Signals and requests.
+    pub(crate) orders: VecDeque<Event>,
+    inbox: VecDeque<Event>,
+    clearing: Vec<(Run, Pid, Exit)>,
+    begun: bool,
+    slept_at: Time,
+    planned: Option<Time>,
+    scheduled: Option<Time>,
+    /// The wake-up that counts.
+    pub(crate) token: u64,
+    halted: Option<End>,
+    leaving: bool,
+    uplink: Option<Uplink>,
+    /// When it was last stopped and continued.
+    pub(crate) disturbed: Time,
+}
+
+struct Uplink {
+    parent: Pid,
+    run: Run,
+    beats: u64,
+    up_unheard: bool,
+    escalation: Option<(Option<ReportId>, String)>,
+    resend_at: Option<Time>,
+    leave_by: Option<Time>,
+}
+
+impl Node {
+    /// The process of a child's present run.
+    pub(crate) fn process_of(&self, id: ChildId) -> Option<Pid> {
+        self.slots.get(id.0 as usize).copied().flatten().map(|(_, pid)| pid)
+    }
+
+    fn process(&self, run: Run) -> Option<Pid> {
+        let slot = self.slots.get(run.child.0 as usize).copied().flatten();
+        slot.filter(|(present, _)| *present == run).map(|(_, pid)| pid)
+    }
+
+    fn occupy(&mut self, run: Run, pid: Pid) {
+        let at = run.child.0 as usize;
+        if self.slots.len() <= at {
+            self.slots.resize(at + 1, None);
+        }
+        self.slots[at] = Some((run, pid));
+    }
+
+    fn vacate(&mut self, run: Run) {
+        if self.process(run).is_some() {
+            self.slots[run.child.0 as usize] = None;
+        }
+    }
+
+    /// A child that is there, for faults that need one.
+    pub(crate) fn some_run(&self, at: u64) -> Option<Run> {
+        let there: Vec<Run> = self.slots.iter().flatten().map(|(run, _)| *run).collect();
+        (!there.is_empty()).then(|| there[(at % there.len() as u64) as usize])
+    }
+
+    /// Whether its supervisor has begun and not halted, and nothing waits to be handed in.
+    pub(crate) fn is_working(&self) -> bool {
+        self.begun && self.halted.is_none() && self.inbox.is_empty()
+    }
+}
+
+impl World {
+    pub(crate) fn add_node(&mut self, pid: Pid, spec: SpecId, above: Option<(Pid, Run)>) {
+        self.node_count += 1;
+        let id = self.node_count;
+        let tree = self.tree.clone();
+        let here = &tree.specs[spec.0];
+        let mut policy = here.sup;
+        if let Some(mutation) = self.mutation {
+            mutation.lie_about_supervisor(&mut policy);
+        }
+        let members = here.children.iter().map(|&child| self.member(child)).collect();
+        let uplink = above.and(here.policy.heartbeat);
+        let config = Config { policy, members, uplink, node: id, seed: self.rng.next() };
+        let node = Node {
+            pid,
+            spec,
+            core: Supervisor::new(config),
+            witness: Witness::new(&tree, spec, id),
+            id,
+            slots: Vec::new(),
+            frames: VecDeque::new(),
+            exits: Vec::new(),
+            orders: VecDeque::new(),
+            inbox: VecDeque::new(),
+            clearing: Vec::new(),
+            begun: false,
+            slept_at: self.now,
+            planned: None,
+            scheduled: None,
+            token: 0,
+            halted: None,
+            leaving: false,
+            uplink: above.map(|(parent, run)| Uplink {
+                parent,
+                run,
+                beats: 0,
+                up_unheard: false,
+                escalation: None,
+                resend_at: None,
+                leave_by: None,
+            }),
+            disturbed: self.now,
+        };
+        self.nodes[pid] = Some(Box::new(node));
+    }
+
+    /// What the core is told of a child.
+    pub(crate) fn member(&self, spec: SpecId) -> Member {
+        let spec = &self.tree.specs[spec.0];
+        let mut policy = spec.policy.clone();
+        if let Some(mutation) = self.mutation {
+            mutation.lie_about_child(&mut policy);
+        }
+        Member { name: spec.name.clone(), kind: spec.kind, policy: policy.into() }
+    }
+
+    /// The node's program has got as far as its supervisor.
+    pub(crate) fn begin(&mut self, pid: Pid) {
+        if let Some(mut node) = self.nodes[pid].take() {
+            node.begun = true;
+            node.inbox.push_back(Event::Begin);
+            node.slept_at = self.now;
+            self.wake(&mut node);
+            self.nodes[pid] = Some(node);
+        }
+    }
+
+    /// Something waits for this node: its loop turns soon.
+    pub(crate) fn wake(&mut self, node: &mut Node) {
+        let slow = self.rng.chance(20);
+        let delay = if slow { self.rng.millis(1, 30) } else { Span::from_nanos(self.rng.between(10_000, 400_000)) };
+        self.plan(node, self.now + delay);
+    }
+
+    fn plan(&mut self, node: &mut Node, at: Time) {
+        if !node.begun || node.scheduled.is_some_and(|set| set <= at && set > self.now) {
+            return;
+        }
+        node.token += 1;
+        node.scheduled = Some(at);
+        self.after(at.since(self.now), Happening::Turn(node.pid, node.token));
+    }
+
+    /// One turn of a node's loop.
+    pub(crate) fn turn(&mut self, node: &mut Node) -> Verdict {
+        node.scheduled = None;
+        let lost = match node.planned {
+            Some(planned) if self.now.since(planned.max(node.slept_at)) > LATENESS => self.now.since(node.slept_at),
+            Some(_) | None => Span::ZERO,
+        };
+        if self.mutation == Some(Mutation::VerdictFirst) {
+            self.tick(node, Span::ZERO)?;
+        }
+        self.settle(node)?;
+        self.gather_frames(node);
+        self.settle(node)?;
+        self.gather_exits(node)?;
+        self.settle(node)?;
+        node.inbox.append(&mut node.orders);
+        self.settle(node)?;
+        self.tick(node, lost)?;
+        self.settle(node)?;
+        self.say_again(node);
+        self.leave(node);
+        node.slept_at = self.now;
+        node.planned = self.next_wake(node);
+        if let Some(at) = node.planned {
+            // Rounded up, as a real timer is, and a little late.
+            let late = Span::from_nanos(self.rng.between(1_000, 300_000));
+            self.plan(node, at.max(self.now) + late);
+        }
+        Ok(())
+    }
+
+    fn next_wake(&self, node: &Node) -> Option<Time> {
+        let beating = node.slots.iter().flatten().filter_map(|(_, pid)| {
+            self.tree.specs[self.kernel.get(*pid).spec.0].policy.heartbeat.map(|heartbeat| heartbeat.interval)
+        });
+        // With children that beat, no sleep is longer than half the shortest interval: a time in which the loop did
+        // not run is then seen before it can be mistaken for a child's silence.
+        let nap = beating.min().map(|interval| self.now + interval.scaled(0.5));
+        let clearing = (!node.clearing.is_empty()).then(|| self.now + CLEARING);
+        let resend = node.uplink.as_ref().and_then(|uplink| uplink.resend_at);
+        let leave = node.uplink.as_ref().and_then(|uplink| uplink.leave_by).filter(|_| !node.leaving);
+        [node.core.next_deadline(), nap, clearing, resend, leave].into_iter().flatten().min()
+    }
+
+    fn gather_frames(&mut self, node: &mut Node) {
+        for Envelope { from, frame, .. } in std::mem::take(&mut node.frames) {
+            let known = |node: &Node, run: Run| node.process(run) == Some(from) || self.scenario.trusting_shell;
+            match frame {
+                Frame::Beat(run, beat) if known(node, run) => node.inbox.push_back(Event::Beat(run, beat)),
+                Frame::Notify(run) if known(node, run) => node.inbox.push_back(Event::Ready(run)),
+                Frame::Up(run) if known(node, run) => {
+                    node.inbox.push_back(Event::Ready(run));
+                    self.send(node.pid, from, Frame::UpSeen);
+                }
+                Frame::Escalating(run, cause, explanation) if known(node, run) => {
+                    node.inbox.push_back(Event::Escalating { run, cause, explanation });
+                    self.send(node.pid, from, Frame::EscalatingSeen);
+                }
+                Frame::UpSeen => {
+                    if let Some(uplink) = &mut node.uplink {
+                        uplink.up_unheard = false;
+                    }
+                }
+                Frame::EscalatingSeen => {
+                    if let Some(uplink) = &mut node.uplink {
+                        uplink.escalation = None;
+                    }
+                }
+                Frame::Beat(..) | Frame::Notify(_) | Frame::Up(_) | Frame::Escalating(..) => {
+                    self.saw("a frame of an earlier run");
+                }
+            }
+        }
+    }
+
+    /// Exits in start order (D17), each when nothing is left of the child (D13).
+    fn gather_exits(&mut self, node: &mut Node) -> Verdict {
+        let mut ended = std::mem::take(&mut node.clearing);
+        ended.append(&mut node.exits);
+        let order = node.witness.order();
+        ended.sort_by_key(|(run, _, _)| order.iter().position(|id| *id == run.child));
+        for (run, pid, exit) in ended {
+            let remains = self.kernel.family(pid);
+            if !remains.is_empty() && self.mutation != Some(Mutation::ExitBeforeCleared) {
+                remains.into_iter().for_each(|left| self.doom(left));
+                node.clearing.push((run, pid, exit));
+                continue;
+            }
+            let spec = self.kernel.get(pid).spec;
+            let left = self.kernel.alive_at(spec);
+            ensure!(left == 0, Rule::Orphan, "{left} processes live below {} which has ended", self.who(pid));
+            self.kernel.reap(node.pid, pid);
+            node.inbox.push_back(Event::Exited { run, exit });
+            if self.rng.chance(self.scenario.doubled_exits) {
+                node.inbox.push_back(Event::Exited { run, exit });
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, node: &mut Node, lost: Span) -> Verdict {
+        if node.halted.is_some() || self.mutation == Some(Mutation::TickForgotten) {
+            return Ok(());
+        }
+        let lost = if self.mutation == Some(Mutation::NoCredit) { Span::ZERO } else { lost };
+        if lost.is_zero() && node.core.next_deadline().is_none_or(|at| at > self.now) {
+            return Ok(());
+        }
+        if !lost.is_zero() {
+            self.saw("a supervisor that did not run");
+        }
+        node.inbox.push_back(Event::Tick { lost });
+        self.settle(node)?;
+        let due = node.core.next_deadline().filter(|&at| at <= self.now);
+        ensure!(due.is_none(), Rule::Deadlines, "{} has a deadline that a tick does not move", self.who(node.pid));
+        Ok(())
+    }
+
+    /// One in, all out, until nothing waits.
+    fn settle(&mut self, node: &mut Node) -> Verdict {
+        while let Some(event) = node.inbox.pop_front() {
+            self.hand_in(node, event)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn hand_in(&mut self, node: &mut Node, event: Event) -> Verdict {
+        log!(self, "{} <- {event:?}", self.who(node.pid));
+        node.witness.event(&event);
+        if let Event::Exited { run, .. } | Event::SpawnFailed { run, .. } = &event {
+            node.vacate(*run);
+        }
+        let mut actions = Vec::new();
+        match (self.mutation, event) {
+            (Some(Mutation::HaltsEarly), Event::Stop(StopReason::Asked)) => actions.push(Action::Halt(End::Stopped)),
+            (Some(Mutation::StopAsPanic), Event::Asked { request, command: Command::Terminate(child), by }) => {
+                let command = Command::Panic { child, hold: false };
+                node.core.handle(self.now, Event::Asked { request, command, by }, &mut actions);
+            }
+            (_, event) => node.core.handle(self.now, event, &mut actions),
+        }
+        let tree = self.tree.clone();
+        for action in actions {
+            log!(self, "{} -> {action:?}", self.who(node.pid));
+            let reports = &self.reports;
+            let known = |id: ReportId| reports.get(&id.node).is_some_and(|&last| id.seq <= last);
+            let lost = self.mutation == Some(Mutation::AnswerLost) && matches!(action, Action::Answer(..));
+            if !lost {
+                node.witness.action(&tree, self.now, &action, &node.core, &known)?;
+                if self.mutation == Some(Mutation::AnsweredTwice) && matches!(action, Action::Answer(..)) {
+                    node.witness.action(&tree, self.now, &action, &node.core, &known)?;
+                }
+            }
+            self.carry_out(node, action)?;
+        }
+        let beats = node.uplink.is_some() && tree.specs[node.spec.0].policy.heartbeat.is_some();
+        node.witness.between(&tree, self.now, &node.core, beats)
+    }
+
+    fn carry_out(&mut self, node: &mut Node, action: Action) -> Verdict {
+        match action {
+            Action::Spawn(run) => {
+                if self.rng.chance(self.scenario.late_spawns) {
+                    let delay = self.rng.millis(0, 200);
+                    self.after(delay, Happening::SpawnDone(node.pid, run));
+                    return Ok(());
+                }
+                self.start_process(node, run)?;
+                if self.mutation == Some(Mutation::SpawnedTwice) {
+                    self.start_process(node, run)?;
+                }
+            }
+            Action::AskToStop(run) => {
+                if let Some(pid) = node.process(run) {
+                    self.terminate(pid, StopReason::Asked);
+                }
+            }
+            Action::Kill(run) => {
+                if let Some(pid) = node.process(run)
+                    && self.mutation != Some(Mutation::KillIgnored)
+                {
+                    for member in self.kernel.family(pid) {
+                        self.doom(member);
+                    }
+                }
+            }
+            Action::Inspect(run) => {
+                if self.rng.chance(self.scenario.late_looks) {
+                    let delay = self.rng.millis(0, 1_500);
+                    self.after(delay, Happening::LookDone(node.pid, run));
+                } else {
+                    self.look_at(node, run);
+                }
+            }
+            Action::TellParent(up) => self.tell_parent(node, up),
+            Action::Answer(_, answer) => self.saw(match answer {
+                treevisor::supervision::Answer::Ok => "answer: ok",
+                treevisor::supervision::Answer::Running => "answer: running",
+                treevisor::supervision::Answer::Restarting => "answer: restarting",
+                treevisor::supervision::Answer::NotFound => "answer: not found",
+                treevisor::supervision::Answer::AlreadyPresent => "answer: already present",
+                treevisor::supervision::Answer::AlreadyStarted => "answer: already started",
+                treevisor::supervision::Answer::StartFailed(_) => "answer: start failed",
+                treevisor::supervision::Answer::Overtaken(_) => "answer: overtaken",
+            }),
+            Action::Forget(_) => {}
+            Action::Report(report) => {
+                self.reports.insert(node.id, report.id.seq);
+                self.saw(report.fact.kind());
+                let timeout = matches!(report.fact, Fact::Stopping { why: StopCause::StartTimeout });
+                if (timeout || matches!(report.fact, Fact::Hung { .. }))
+                    && let Some(pid) = report.child.and_then(|id| node.process_of(id))
+                {
+                    // How long a node's start takes is its subtree's affair.
+                    let process = self.kernel.get(pid);
+                    let healthy = process.excuse.is_none() && !(timeout && process.role == Role::Node);
+                    ensure!(
+                        !healthy,
+                        Rule::HealthyKilled,
+                        "{} is healthy and is to be killed for its silence",
+                        self.who(pid)
+                    );
+                }
+            }
+            Action::Halt(end) => {
+                let spec = node.spec;
+                let left = self.kernel.alive_at(spec);
+                ensure!(left == 1, Rule::Orphan, "{} halts and {left} live there", self.who(node.pid));
+                self.saw(match end {
+                    End::Stopped => "end: stopped",
+                    End::AutoShutdown => "end: auto-shutdown",
+                    End::GaveUp => "end: gave up",
+                    End::StartFailed => "end: start failed",
+                    End::Panicked => "end: panicked",
+                    End::Terminated => "end: terminated",
+                    End::Orphaned => "end: orphaned",
+                });
+                node.halted = Some(end);
+                if let Some(uplink) = &mut node.uplink {
+                    uplink.leave_by = Some(self.now + LINGER);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a process, or fails to, and tells the core.
+    pub(crate) fn start_process(&mut self, node: &mut Node, run: Run) -> Verdict {
+        let Some(spec) = node.witness.spec_of(run.child) else { return Ok(()) };
+        let fails = match self.spawn_trouble.filter(|_| self.is_wicked()) {
+            Some((place, permille)) if place.is_none_or(|place| place == spec) => self.rng.chance(permille),
+            Some(_) | None => false,
+        };
+        if fails {
+            let (stage, errno) =
+                *self.rng.pick(&[("fork", 11), ("cgroup", 28), ("chdir", 2), ("exec", 2), ("exec", 13)]);
+            let failure = StartFailure { stage: stage.into(), errno, message: format!("{stage}: error {errno}") };
+            node.inbox.push_back(Event::SpawnFailed { run, failure });
+            return Ok(());
+        }
+        let left = self.kernel.alive_at(spec);
+        let path = &self.tree.specs[spec.0].path;
+        ensure!(left == 0, Rule::TwoIncarnations, "{path} is started while {left} processes of it live");
+        let kind = self.tree.specs[spec.0].kind;
+        let role = match kind {
+            Kind::Worker => Role::Worker,
+            Kind::Supervisor => Role::Node,
+        };
+        let pid = self.fork(spec, role, Some(node.pid), Some(run));
+        if kind == Kind::Supervisor {
+            self.add_node(pid, spec, Some((node.pid, run)));
+        }
+        node.occupy(run, pid);
+        self.embody(pid);
+        node.inbox.push_back(Event::Spawned { run, pid: pid as u32 });
+        Ok(())
+    }
+
+    pub(crate) fn look_at(&mut self, node: &mut Node, run: Run) {
+        let process = node.process(run).map(|pid| self.kernel.get(pid));
+        let seen = match process {
+            // Its exit is handed in when its remains are gone. Until then it is silent and not hung.
+            Some(process) if process.life == Life::Dead => Inspected::Held("it has ended and is being cleared".into()),
+            Some(process) if process.held => Inspected::Held("held by a debugger".into()),
+            Some(_) | None => Inspected::Hung,
+        };
+        node.inbox.push_back(Event::Inspected(run, seen));
+    }
+
+    fn tell_parent(&mut self, node: &mut Node, up: Up) {
+        let pid = node.pid;
+        let Some(uplink) = &mut node.uplink else { return };
+        let (parent, run) = (uplink.parent, uplink.run);
+        match up {
+            Up::Beat(rollup) => {
+                uplink.beats += 1;
+                let beat = treevisor::supervision::Beat {
+                    seq: uplink.beats,
+                    rollup: Some(*rollup),
+                    ..treevisor::supervision::Beat::default()
+                };
+                self.send(pid, parent, Frame::Beat(run, Box::new(beat)));
+            }
+            Up::Ready => {
+                uplink.up_unheard = true;
+                uplink.resend_at = Some(self.now + RESEND);
+                self.send(pid, parent, Frame::Up(run));
+            }
+            Up::Escalating { cause, explanation } => {
+                uplink.escalation = Some((cause, explanation.clone()));
+                uplink.resend_at = Some(self.now + RESEND);
+                self.send(pid, parent, Frame::Escalating(run, cause, explanation));
+            }
+        }
+    }
+
+    /// What must arrive is said again until it is acknowledged.
+    fn say_again(&mut self, node: &mut Node) {
+        let Some(uplink) = &mut node.uplink else { return };
+        if uplink.resend_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        uplink.resend_at = None;
+        let (parent, run) = (uplink.parent, uplink.run);
+        let (up, escalation) = (uplink.up_unheard, uplink.escalation.clone());
+        if self.mutation == Some(Mutation::SaidOnce) || (!up && escalation.is_none()) {
+            return;
+        }
+        uplink.resend_at = Some(self.now + RESEND);
+        if up {
+            self.send(node.pid, parent, Frame::Up(run));
+        }
+        if let Some((cause, explanation)) = escalation {
+            self.send(node.pid, parent, Frame::Escalating(run, cause, explanation));
+        }
+    }
+
+    /// A node that has halted leaves when its parent has heard why, or after a while.
+    fn leave(&mut self, node: &mut Node) {
+        let Some(end) = node.halted.filter(|_| !node.leaving) else { return };
+        let waits = node
+            .uplink
+            .as_ref()
+            .is_some_and(|uplink| uplink.escalation.is_some() && uplink.leave_by.is_some_and(|by| by > self.now));
+        if waits {
+            return;
+        }
+        node.leaving = true;
+        let exit = match end {
+            End::Terminated => Exit::Signal(15),
+            other => Exit::Code(other.code()),
+        };
+        self.kernel.get_mut(node.pid).ending = true;
+        let delay = self.rng.millis(0, 3);
+        self.after(delay, Happening::Task(node.pid, Task::Exit(exit)));
+    }
+}
