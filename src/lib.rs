@@ -3,6 +3,8 @@
 pub mod error;
 pub mod ids;
 #[cfg(feature = "supervisor")]
+pub mod os;
+#[cfg(feature = "supervisor")]
 pub mod spec;
 #[cfg(feature = "supervisor")]
 pub mod supervision;

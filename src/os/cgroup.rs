@@ -1,0 +1,274 @@
+//! cgroup v2, cgroups(7): a directory a child, killed by one write to `cgroup.kill`, empty when `cgroup.events` says so.
+//! Found through /proc, so hybrid layouts work too, in which the v2 hierarchy has no controllers: killing needs none.
+use super::descendants::Mark;
+use crate::time::Span;
+use std::cell::Cell;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+#[cfg(test)]
+mod tests;
+
+/// Why there are no cgroups to be had.
+#[derive(Debug)]
+pub struct Unavailable {
+    reason: String,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// The cgroup of one running tree.
+#[derive(Debug)]
+pub struct Tree {
+    root: Group,
+}
+
+/// One cgroup.
+#[derive(Debug, Clone)]
+pub struct Group {
+    path: PathBuf,
+    /// The directory, for clone3(2); opened once.
+    dir: Rc<OwnedFd>,
+    /// Whether a process may be made right in it, or has to enter it by itself, which takes a little longer.
+    ///
+    /// From Linux 6.14 on, the kernel counts the kills of a cgroup in order to catch processes that are being forked
+    /// meanwhile, and compares the count of the cgroup that a process is made in with that of the cgroup of the *maker*.
+    /// Where they differ the new process is killed at once. So CLONE_INTO_CGROUP is good only as long as neither of the
+    /// two has ever been killed.
+    entered_by_itself: Rc<Cell<bool>>,
+}
+
+impl Tree {
+    /// Makes the cgroup of a tree below our own, and tries whether killing works there.
+    ///
+    /// # Errors
+    /// Says why no cgroup can be used.
+    pub fn create(instance: &str, mark: &Mark) -> Result<Tree, Unavailable> {
+        let own = own_directory()?;
+        let short: String = mark.as_str().chars().take(8).collect();
+        let path = own.join(format!("treevisor-{instance}-{short}"));
+        let wrong =
+            |what: &str, error: io::Error| Unavailable { reason: format!("{what} {}: {error}", path.display()) };
+        fs::create_dir(&path).map_err(|error| wrong("cannot make", error))?;
+        let root = Group::open(&path).map_err(|error| {
+            let _ = fs::remove_dir(&path);
+            wrong("cannot open", error)
+        })?;
+        let tree = Tree { root };
+        let tried = tree.try_out();
+        if let Err(error) = tried {
+            tree.remove();
+            return Err(wrong("cannot use", error));
+        }
+        Ok(tree)
+    }
+
+    /// A trial in a group of its own: a tree that finds out later that it cannot start or kill there is worse than one
+    /// without cgroups.
+    fn try_out(&self) -> io::Result<()> {
+        let trial = self.root.child("trial")?;
+        // Our own cgroup may have been killed once, and we not in it.
+        if !super::spawn::try_in_group(&trial)? {
+            self.root.entered_by_itself.set(true);
+            let trial = self.root.child("trial")?;
+            if !super::spawn::try_in_group(&trial)? {
+                return Err(io::Error::other("a process that is started there does not live"));
+            }
+        }
+        trial.kill().map_err(|error| {
+            io::Error::new(error.kind(), format!("cgroup.kill, which Linux has since 5.14, does not work: {error}"))
+        })?;
+        trial.remove_all();
+        Ok(())
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.root.path
+    }
+
+    /// The cgroup itself.
+    pub fn root(&self) -> &Group {
+        &self.root
+    }
+
+    /// Removes it with all that is below, as far as it is empty.
+    pub fn remove(self) {
+        self.root.remove_all();
+    }
+}
+
+impl Group {
+    /// Opens a cgroup that exists.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: &Path) -> io::Result<Group> {
+        use nix::fcntl::{OFlag, open};
+        use nix::sys::stat::Mode;
+        let dir = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        Ok(Group { path: path.to_path_buf(), dir: Rc::new(dir), entered_by_itself: Rc::default() })
+    }
+
+    /// Opens a cgroup of which is known whether it has to be entered by each process itself.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open_entered_by_itself(path: &Path, by_itself: bool) -> io::Result<Group> {
+        let group = Group::open(path)?;
+        group.entered_by_itself.set(by_itself);
+        Ok(group)
+    }
+
+    /// The cgroup `name` below this one, made if it is not there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn child(&self, name: &str) -> io::Result<Group> {
+        let path = self.path.join(name);
+        match fs::create_dir(&path) {
+            Ok(()) => {}
+            // It may be one of an earlier incarnation of this node, which was killed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let group = Group::open(&path)?;
+                group.entered_by_itself.set(true);
+                return Ok(group);
+            }
+            Err(error) => return Err(error),
+        }
+        let group = Group::open(&path)?;
+        group.entered_by_itself.set(self.entered_by_itself.get());
+        Ok(group)
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Kills every process in it and below it, stopped and frozen ones too, at once.
+    ///
+    /// # Errors
+    /// The system's: most often that the group is gone, or the kernel older than 5.14.
+    pub fn kill(&self) -> io::Result<()> {
+        self.entered_by_itself.set(true);
+        fs::write(self.path.join("cgroup.kill"), "1")
+    }
+
+    /// Whether a process has to enter it by itself.
+    pub fn is_entered_by_itself(&self) -> bool {
+        self.entered_by_itself.get()
+    }
+
+    /// Whether this process is in it, as far as its own list tells; groups below have lists of their own.
+    pub fn holds(&self, pid: u32) -> bool {
+        let number = pid.to_string();
+        let listed = fs::read_to_string(self.path().join("cgroup.procs"));
+        listed.is_ok_and(|listed| listed.lines().any(|line| line == number))
+    }
+
+    /// Whether a living process is in it or below it. A group that is gone has none; one that cannot be looked at, for
+    /// want of descriptors say, may have some.
+    pub fn populated(&self) -> bool {
+        has_members(&self.path)
+    }
+
+    /// Whether its processes are frozen.
+    pub fn frozen(&self) -> bool {
+        fs::read_to_string(self.path.join("cgroup.events")).is_ok_and(|text| text.contains("frozen 1"))
+    }
+
+    /// Removes it with all below it, the deepest first, as far as they are empty.
+    pub fn remove_all(&self) {
+        remove_below(&self.path);
+    }
+}
+
+impl AsFd for Group {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+fn remove_below(path: &Path) {
+    // Most have nothing below them.
+    if fs::remove_dir(path).is_ok() {
+        return;
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_below(&entry.path());
+        }
+    }
+    // A process that was killed leaves its group a moment after it has gone: rmdir says EBUSY until then.
+    for _ in 0..50 {
+        match fs::remove_dir(path) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && !has_members(path) => {
+                super::clock::pause(Span::from_micros(200));
+            }
+            _ => return,
+        }
+    }
+}
+
+fn has_members(path: &Path) -> bool {
+    match fs::read_to_string(path.join("cgroup.events")) {
+        Ok(text) => text.contains("populated 1"),
+        // ENODEV is what a group says that was removed between the opening and the reading.
+        Err(error) => error.kind() != io::ErrorKind::NotFound && error.raw_os_error() != Some(libc::ENODEV),
+    }
+}
+
+/// The directory of the v2 cgroup in which this process is.
+fn own_directory() -> Result<PathBuf, Unavailable> {
+    let read = |path: &str| {
+        // Somebody's mount may have a name that is no UTF-8.
+        let bytes = fs::read(path).map_err(|_| Unavailable { reason: format!("{path} cannot be read") })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    directory_of(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
+}
+
+/// The same from the two texts of /proc. Of several mounts it is the first one under which the group can be seen.
+fn directory_of(mounts: &str, groups: &str) -> Result<PathBuf, Unavailable> {
+    let none = |reason: &str| Unavailable { reason: reason.to_string() };
+    // "36 35 98:0 /root /mount/point options … - fstype source options", proc_pid_mountinfo(5).
+    let mut mounts = mounts
+        .lines()
+        .filter_map(|line| {
+            let (fields, rest) = line.split_once(" - ")?;
+            let mut fields = fields.split(' ').skip(3);
+            (rest.split(' ').next() == Some("cgroup2")).then_some((fields.next()?, fields.next()?))
+        })
+        .peekable();
+    if mounts.peek().is_none() {
+        return Err(none("no cgroup v2 hierarchy is mounted"));
+    }
+    let own = groups
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .ok_or_else(|| none("this process is in no cgroup of the v2 hierarchy"))?;
+    mounts
+        .find_map(|(root, mount)| {
+            let below = Path::new(own).strip_prefix(unescape(root)).ok()?;
+            // A group outside of our cgroup namespace is written "/../…".
+            let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
+            inside.then(|| PathBuf::from(unescape(mount)).join(below))
+        })
+        .ok_or_else(|| none("our cgroup lies outside of the mount"))
+}
+
+/// mountinfo writes blanks as octal numbers.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}

@@ -1,0 +1,305 @@
+use super::super::testing::{
+    PATIENCE, end_of, fork, in_fork, is_root, open_descriptors, read_line, script, start, start_piped,
+};
+use super::*;
+use crate::os::clock::Clock;
+use crate::os::epoll::{Interest, Poller};
+use crate::os::fd;
+use crate::os::pidfd::PidFd;
+use crate::os::spawn::PlanSpec;
+use crate::time::Time;
+use std::os::fd::AsRawFd;
+
+/// A tree of groups to try things in, if such a thing is to be had here. It is removed with all that is in it.
+struct Trial(Option<Tree>);
+
+impl Trial {
+    fn make() -> Option<Trial> {
+        match Tree::create("test", &Mark::random().unwrap()) {
+            Ok(tree) => Some(Trial(Some(tree))),
+            Err(reason) => {
+                eprintln!("skipped: no cgroups here: {reason}");
+                None
+            }
+        }
+    }
+
+    fn root(&self) -> &Group {
+        self.0.as_ref().unwrap().root()
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        let tree = self.0.take().unwrap();
+        let path = tree.path().to_path_buf();
+        let _ = tree.root().kill();
+        if !std::thread::panicking() {
+            until(|| !tree.root().populated());
+        }
+        tree.remove();
+        assert!(std::thread::panicking() || !path.exists(), "{} is left", path.display());
+    }
+}
+
+/// Waits for something that no descriptor tells.
+#[track_caller]
+fn until(what: impl Fn() -> bool) {
+    let clock = Clock::start();
+    while !what() {
+        assert!(clock.now() < Time::ZERO + PATIENCE, "it does not come about");
+        super::super::clock::pause(Span::from_micros(100));
+    }
+}
+
+/// The group of a process, as far as the tree's own directory.
+fn group_of(pid: u32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+    line.rsplit_once("/treevisor-test-").unwrap().1.split_once('/').unwrap_or_default().1.to_string()
+}
+
+/// Starts a script that says "up" and stays.
+fn start_in(group: &Group) -> (PidFd, u32) {
+    let spec = PlanSpec { cgroup: Some(group), ..script("echo up; exec sleep 1000") };
+    let (spawned, reader) = start_piped(spec).unwrap();
+    assert_eq!(read_line(&reader), "up");
+    (spawned.pidfd, spawned.pid)
+}
+
+#[test]
+fn our_group_is_found_in_what_proc_says() {
+    let found = |mounts: &str, groups: &str| {
+        directory_of(mounts, groups).map_err(|none| none.to_string()).map(|path| path.to_str().unwrap().to_string())
+    };
+    let v1 = "30 29 0:26 / /sys/fs/cgroup/cpu rw,relatime shared:4 - cgroup cgroup rw,cpu";
+    let v2 = "42 29 0:37 / /sys/fs/cgroup/unified rw,relatime shared:5 master:1 - cgroup2 cgroup2 rw";
+    let pure = "42 29 0:37 / /sys/fs/cgroup rw,nosuid shared:5 - cgroup2 cgroup2 rw,nsdelegate";
+    let hybrid = format!("{v1}\n{v2}\n");
+    assert_eq!(found(&hybrid, "8:cpu:/a\n0::/\n").unwrap(), "/sys/fs/cgroup/unified/");
+    assert_eq!(found(pure, "0::/user.slice/a b\n").unwrap(), "/sys/fs/cgroup/user.slice/a b");
+    assert_eq!(found(v1, "0::/\n").unwrap_err(), "no cgroup v2 hierarchy is mounted");
+    assert_eq!(found(pure, "8:cpu:/a\n").unwrap_err(), "this process is in no cgroup of the v2 hierarchy");
+    // A part of the hierarchy is mounted, under a name with blanks.
+    let part = "42 29 0:37 /docker/1 /mnt/with\\040blank\\134 rw - cgroup2 cgroup2 rw";
+    assert_eq!(found(part, "0::/docker/1/x").unwrap(), "/mnt/with blank\\/x");
+    assert_eq!(found(part, "0::/docker/11/x").unwrap_err(), "our cgroup lies outside of the mount");
+    // Where the first mount does not show our group, another one may.
+    assert_eq!(found(&format!("{part}\n{pure}\n"), "0::/user").unwrap(), "/sys/fs/cgroup/user");
+    assert_eq!(found(pure, "0::/../other").unwrap_err(), "our cgroup lies outside of the mount");
+}
+
+alone! {
+    fn a_process_begins_in_its_group_and_dies_with_it() {
+        let Some(trial) = Trial::make() else { return };
+        let group = trial.root().child("a").unwrap();
+        assert!(!group.populated());
+        let (process, pid) = start_in(&group);
+        assert_eq!(group_of(pid), "a");
+        assert!(group.populated() && trial.root().populated());
+        assert!(group.holds(pid) && !group.holds(std::process::id()) && !trial.root().holds(pid));
+        // What it starts is in there too, in whatever session.
+        group.kill().unwrap();
+        assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
+        until(|| !group.populated());
+    }
+
+    fn a_group_that_was_killed_can_be_entered_again() {
+        let Some(trial) = Trial::make() else { return };
+        let group = trial.root().child("a").unwrap();
+        for _ in 0..5 {
+            let (process, pid) = start_in(&group);
+            assert_eq!(group_of(pid), "a");
+            group.kill().unwrap();
+            assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
+        }
+        // Found again by a later owner, who cannot know whether it was killed.
+        let again = trial.root().child("a").unwrap();
+        let (process, _) = start_in(&again);
+        // Killed by somebody else, and told so.
+        fs::write(group.path().join("cgroup.kill"), "1").unwrap();
+        assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
+        let other = trial.root().child("b").unwrap();
+        fs::write(other.path().join("cgroup.kill"), "1").unwrap();
+        other.entered_by_itself.set(true);
+        start_in(&other);
+    }
+
+    fn a_tree_can_be_made_where_we_are_in_a_group_that_was_killed() {
+        if !is_root() {
+            return;
+        }
+        let Some(trial) = Trial::make() else { return };
+        let group = trial.root().child("ours").unwrap();
+        group.kill().unwrap();
+        let status = in_fork(|| {
+            fs::write(group.path().join("cgroup.procs"), "0").unwrap();
+            let before = open_descriptors();
+            let tree = Tree::create("inner", &Mark::random().unwrap()).unwrap();
+            assert_eq!(open_descriptors(), before + 1, "one for the directory of the tree, none from trying it out");
+            let child = tree.root().child("child").unwrap();
+            let spec = PlanSpec { cgroup: Some(&child), ..script("exit 3") };
+            assert_eq!(end_of(&start(spec).unwrap().pidfd).code, Some(3));
+            let path = tree.path().to_path_buf();
+            drop(child);
+            tree.remove();
+            assert!(!path.exists());
+        });
+        assert_eq!(status.code, Some(0));
+    }
+
+    /// As in a container whose list of allowed system calls is older than clone3(2).
+    #[cfg(target_arch = "x86_64")]
+    fn processes_are_made_without_clone3_too() {
+        for errno in [libc::ENOSYS, libc::EPERM] {
+            let status = in_fork(|| {
+                forbid_clone3(errno);
+                let spec = script("exit 3");
+                assert_eq!(end_of(&start(spec).unwrap().pidfd).code, Some(3));
+                let failure = start(super::super::testing::program(&["/no/such/program"])).unwrap_err();
+                assert_eq!(failure.errno, libc::ENOENT);
+
+                let Some(trial) = Trial::make() else { return };
+                let group = trial.root().child("a").unwrap();
+                assert!(group.is_entered_by_itself());
+                let (process, pid) = start_in(&group);
+                assert_eq!(group_of(pid), "a");
+                group.kill().unwrap();
+                assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
+            });
+            assert_eq!(status.code, Some(0));
+        }
+    }
+
+    fn nested_groups_are_killed_and_removed_together() {
+        let Some(trial) = Trial::make() else { return };
+        let outer = trial.root().child("outer").unwrap();
+        let inner = outer.child("inner").unwrap().child("leaf").unwrap();
+        let (process, pid) = start_in(&inner);
+        assert_eq!(group_of(pid), "outer/inner/leaf");
+        assert!(outer.populated());
+        // As long as somebody is in there, nothing is removed but what is empty.
+        outer.child("empty").unwrap();
+        outer.remove_all();
+        assert!(inner.path().exists() && !outer.path().join("empty").exists());
+        outer.kill().unwrap();
+        assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
+        outer.remove_all();
+        assert!(!outer.path().exists());
+        assert!(!outer.populated() && !outer.frozen(), "what is gone has nobody");
+        outer.remove_all();
+        assert!(outer.kill().is_err());
+    }
+
+    fn daemons_and_stopped_and_frozen_processes_are_killed_too() {
+        let Some(trial) = Trial::make() else { return };
+        let group = trial.root().child("a").unwrap();
+        let text = "(setsid sh -c 'echo $$; exec sleep 1000' &) ; exec sleep 1000";
+        let (spawned, reader) = start_piped(PlanSpec { cgroup: Some(&group), ..script(text) }).unwrap();
+        let daemon = PidFd::open(read_line(&reader).parse().unwrap()).unwrap();
+        spawned.pidfd.signal(libc::SIGSTOP).unwrap();
+        assert!(!group.frozen());
+        fs::write(group.path().join("cgroup.freeze"), "1").unwrap();
+        until(|| group.frozen());
+        group.kill().unwrap();
+        assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
+        assert!(daemon.wait_exit(PATIENCE));
+        until(|| !group.populated());
+    }
+
+    fn the_last_end_in_a_group_can_be_waited_for() {
+        let Some(trial) = Trial::make() else { return };
+        let group = trial.root().child("a").unwrap();
+        let (process, _) = start_in(&group);
+        let events = fs::File::open(group.path().join("cgroup.events")).unwrap();
+        let (mut poller, mut ready) = (Poller::new().unwrap(), Vec::new());
+        let tag = poller.next_tag();
+        poller.add(events.as_raw_fd(), tag, Interest::PRIORITY).unwrap();
+        process.signal(libc::SIGKILL).unwrap();
+        while group.populated() {
+            poller.wait(Some(PATIENCE), &mut ready).unwrap();
+            assert!(ready.iter().any(|ready| ready.tag == tag), "no word of the group's end");
+        }
+        end_of(&process);
+    }
+
+    fn a_start_that_fails_leaves_the_group_empty() {
+        let Some(trial) = Trial::make() else { return };
+        let group = trial.root().child("a").unwrap();
+        for _ in 0..2 {
+            let spec = PlanSpec { cgroup: Some(&group), ..super::super::testing::program(&["/no/such/program"]) };
+            start(spec).unwrap_err();
+            until(|| !group.populated());
+            // And once more in the way that a killed group is entered.
+            group.entered_by_itself.set(true);
+        }
+        group.remove_all();
+        for itself in [false, true] {
+            group.entered_by_itself.set(itself);
+            let error = start(PlanSpec { cgroup: Some(&group), ..script("true") }).map(drop).unwrap_err();
+            let expected = if itself && cfg!(target_arch = "x86_64") { "entering the cgroup of" } else { "making a process for" };
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
+    }
+
+    fn a_group_that_cannot_be_looked_at_counts_as_populated() {
+        use nix::sys::resource::{Resource, setrlimit};
+        let Some(trial) = Trial::make() else { return };
+        let group = trial.root().child("a").unwrap();
+        let (process, _) = start_in(&group);
+        let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        // As if all descriptors were in use.
+        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        let populated = group.populated();
+        setrlimit(Resource::RLIMIT_NOFILE, 1_024.min(hard), hard).unwrap();
+        assert!(populated);
+        process.signal(libc::SIGKILL).unwrap();
+        end_of(&process);
+        until(|| !group.populated());
+    }
+
+    fn a_node_that_forks_while_it_is_killed_leaves_nobody() {
+        let Some(trial) = Trial::make() else { return };
+        let group = trial.root().child("a").unwrap();
+        let (ready, say_ready) = fd::pipe().unwrap();
+        crate::os::descendants::become_subreaper().unwrap();
+        let forker = fork(|| {
+            fs::write(group.path().join("cgroup.procs"), "0").unwrap();
+            nix::unistd::write(&say_ready, b"up\n").unwrap();
+            loop {
+                // Each generation ends as soon as there is a next one.
+                // SAFETY: one thread, which makes system calls only.
+                unsafe {
+                    if libc::fork() != 0 {
+                        libc::_exit(0);
+                    }
+                }
+            }
+        });
+        assert_eq!(read_line(&ready), "up");
+        group.kill().unwrap();
+        end_of(&forker);
+        until(|| {
+            crate::os::descendants::reap_orphans(|_| false);
+            !group.populated()
+        });
+    }
+}
+
+/// Makes clone3 fail in this process and all that it starts, seccomp(2).
+#[cfg(target_arch = "x86_64")]
+fn forbid_clone3(errno: i32) {
+    let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, std::mem::offset_of!(libc::seccomp_data, nr) as u32),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_clone3 as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs()),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the filter and its head live across the calls.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1u64, 0u64, 0u64, 0u64), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, u64::from(libc::SECCOMP_MODE_FILTER), &raw const program), 0);
+    }
+}

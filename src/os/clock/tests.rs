@@ -1,0 +1,69 @@
+use super::*;
+
+#[track_caller]
+fn check(seconds: i64, nanos: u32, expected: &str) {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let whole = if seconds < 0 { UNIX_EPOCH - whole } else { UNIX_EPOCH + whole };
+    assert_eq!(rfc3339_nanos(whole + Duration::from_nanos(nanos.into())), expected);
+}
+
+#[test]
+fn times_are_written_as_rfc_3339() {
+    check(0, 0, "1970-01-01T00:00:00.000000000Z");
+    check(0, 1, "1970-01-01T00:00:00.000000001Z");
+    check(86_399, 999_999_999, "1970-01-01T23:59:59.999999999Z");
+    check(951_782_399, 0, "2000-02-28T23:59:59.000000000Z");
+    // 2000 has a leap day, 1900 and 2100 have none, 2024 has one.
+    check(951_782_400, 0, "2000-02-29T00:00:00.000000000Z");
+    check(951_868_800, 0, "2000-03-01T00:00:00.000000000Z");
+    check(1_709_164_800, 0, "2024-02-29T00:00:00.000000000Z");
+    check(1_735_689_599, 0, "2024-12-31T23:59:59.000000000Z");
+    check(4_107_542_399, 0, "2100-02-28T23:59:59.000000000Z");
+    check(4_107_542_400, 0, "2100-03-01T00:00:00.000000000Z");
+    // Where 32 bits end, and where four digits do.
+    check(2_147_483_648, 0, "2038-01-19T03:14:08.000000000Z");
+    check(253_402_300_799, 0, "9999-12-31T23:59:59.000000000Z");
+}
+
+#[test]
+fn times_before_1970_count_backwards() {
+    check(-1, 0, "1969-12-31T23:59:59.000000000Z");
+    check(-1, 999_999_999, "1969-12-31T23:59:59.999999999Z");
+    check(-2_203_891_200, 0, "1900-03-01T00:00:00.000000000Z");
+    check(-2_203_891_201, 0, "1900-02-28T23:59:59.000000000Z");
+}
+
+#[test]
+fn every_day_of_four_hundred_years_follows_the_one_before() {
+    let length = |year: i64, month: i64| match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let mut expected = (1970, 1, 1);
+    for days in 0..146_097 {
+        assert_eq!(civil(days), expected);
+        let (year, month, day) = expected;
+        expected = match (day == length(year, month), month == 12) {
+            (false, _) => (year, month, day + 1),
+            (true, false) => (year, month + 1, 1),
+            (true, true) => (year + 1, 1, 1),
+        };
+    }
+    assert_eq!(expected, (2370, 1, 1));
+}
+
+#[test]
+fn a_clock_begins_at_zero_and_does_not_go_back() {
+    let clock = Clock::start();
+    let (first, second) = (clock.now(), clock.now());
+    assert!(Time::ZERO <= first && first <= second);
+    // Two moments stand as far apart on the wall as here, but for what the wall clock is set meanwhile.
+    let later = second + Span::from_secs(3_600);
+    assert!(clock.wall_of(later) > clock.wall_of(second));
+    // What no wall clock can show does no harm.
+    let _ = clock.wall_of(Time::from_nanos(u64::MAX));
+    let before = machine_millis();
+    assert!(machine_millis() >= before);
+}

@@ -1,0 +1,150 @@
+//! Datagrams on a UNIX socket, with the kernel's word on who has sent each of them; unix(7), SCM_CREDENTIALS.
+//!
+//! Descriptors that come along are not wanted: there is no room for them in what recvmsg(2) is given, so the kernel
+//! closes them and none ever gets a number here. Where it should hand one over all the same, it is closed at once.
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, setsockopt, socket, sockopt};
+use std::fs;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+#[cfg(test)]
+mod tests;
+
+/// A socket that datagrams come to. Its file is removed with it.
+#[derive(Debug)]
+pub struct DatagramSocket {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// Who has sent a datagram, as the kernel saw it at that moment. By now it may be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// Its number; 0 for a process that has none here, as it is of another container.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+}
+
+/// One datagram that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Datagram {
+    /// So many bytes of the buffer.
+    pub bytes: usize,
+    /// It was longer than the buffer; the rest is lost.
+    pub cut: bool,
+    /// Who has sent it; without an answer of the kernel, nobody.
+    pub sender: Option<Sender>,
+    /// Descriptors came along, and were closed.
+    pub had_descriptors: bool,
+}
+
+impl DatagramSocket {
+    /// Makes the socket, in the place of what lies at `path`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn bind(path: &Path) -> io::Result<DatagramSocket> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+        // Before there is an address to send to, so that no datagram comes without its sender.
+        setsockopt(&fd, sockopt::PassCred, &true)?;
+        bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        Ok(DatagramSocket { fd, path: path.to_owned() })
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes one datagram; `None` when none waits. Never blocks.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
+        let mut control = Control([0; CONTROL]);
+        let mut parts = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: an all-zero header is a valid one that points to nothing.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_iov = &raw mut parts;
+        header.msg_iovlen = 1;
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL as _;
+        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+        // SAFETY: the header points to the buffer and to the control bytes, both alive and of the lengths it says.
+        let bytes = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut header, flags) };
+        let Ok(bytes) = usize::try_from(bytes) else {
+            let error = io::Error::last_os_error();
+            return match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
+                _ => Err(error),
+            };
+        };
+        let (sender, handed_over) = read_control(&header);
+        Ok(Some(Datagram {
+            bytes,
+            cut: header.msg_flags & libc::MSG_TRUNC != 0,
+            sender,
+            // Room is missing for descriptors only.
+            had_descriptors: handed_over || header.msg_flags & libc::MSG_CTRUNC != 0,
+        }))
+    }
+}
+
+impl AsRawFd for DatagramSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl Drop for DatagramSocket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Room for the credentials, and for nothing else.
+// SAFETY: it only calculates.
+const CONTROL: usize = unsafe { libc::CMSG_SPACE(mem::size_of::<libc::ucred>() as u32) } as usize;
+
+/// Control messages begin where a `cmsghdr` may begin.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL]);
+
+/// The sender, and whether a descriptor was handed over in spite of all; such a one is closed.
+fn read_control(header: &libc::msghdr) -> (Option<Sender>, bool) {
+    let (mut sender, mut handed_over) = (None, false);
+    // SAFETY: the kernel has just filled header and control bytes in; CMSG_FIRSTHDR and CMSG_NXTHDR stay within them, and
+    // each message's data lies behind its head, unaligned at worst. A descriptor in it is ours and nobody else's.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(header);
+        while let Some(message) = at.as_ref() {
+            let data = libc::CMSG_DATA(at);
+            #[allow(clippy::unnecessary_cast, reason = "it is a usize with glibc and a u32 with musl")]
+            let length = (message.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            match (message.cmsg_level, message.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= mem::size_of::<libc::ucred>() => {
+                    let credentials = data.cast::<libc::ucred>().read_unaligned();
+                    let pid = u32::try_from(credentials.pid).unwrap_or(0);
+                    sender = Some(Sender { pid, uid: credentials.uid });
+                }
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    for index in 0..length / mem::size_of::<RawFd>() {
+                        drop(OwnedFd::from_raw_fd(data.cast::<RawFd>().add(index).read_unaligned()));
+                        handed_over = true;
+                    }
+                }
+                _ => {}
+            }
+            at = libc::CMSG_NXTHDR(header, at);
+        }
+    }
+    (sender, handed_over)
+}

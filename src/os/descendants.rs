@@ -1,0 +1,478 @@
+//! What a child left behind, found without cgroups: by its session's group, by descent, and by the mark that every
+//! process of a tree carries in its environment.
+//!
+//! The mark is what finds a daemon that has left its session and its parents. A process that runs without the
+//! environment it was given escapes it; then it is found by descent as long as anything above it lives.
+use super::cgroup::Group;
+use super::clock::Clock;
+use super::pidfd::PidFd;
+use super::process;
+use crate::ids::Path;
+use crate::time::{Span, Time};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+
+#[cfg(test)]
+mod tests;
+
+/// What tells one running tree's processes from all others: random, 32 hexadecimal digits, in `TREEVISOR_MARK`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(String);
+
+/// What was to be a mark is none.
+#[derive(Debug)]
+pub struct NoMark;
+
+impl fmt::Display for NoMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mark is 32 hexadecimal digits")
+    }
+}
+
+impl std::error::Error for NoMark {}
+
+impl Mark {
+    /// Draws a mark.
+    ///
+    /// # Errors
+    /// When the kernel has no random numbers.
+    pub fn random() -> io::Result<Mark> {
+        let mut bytes = [0; 16];
+        super::random::fill(&mut bytes)?;
+        Ok(Mark(crate::ids::Token(bytes).to_string()))
+    }
+
+    /// Reads a mark.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(text: &str) -> Result<Mark, NoMark> {
+        if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(Mark(text.to_string()))
+        } else {
+            Err(NoMark)
+        }
+    }
+
+    /// The mark as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Makes this process the one to which orphans below it are handed, prctl(2) PR_SET_CHILD_SUBREAPER.
+///
+/// # Errors
+/// The kernel's.
+pub fn become_subreaper() -> io::Result<()> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    Ok(())
+}
+
+/// Whether a process group has a member, as far as signals can tell: a zombie is one until it is reaped.
+pub fn live_group(pgid: u32) -> bool {
+    let Ok(pgid) = i32::try_from(pgid) else { return false };
+    // One that runs as somebody else is there too, although it takes no signal from us.
+    let there = [Ok(()), Err(nix::errno::Errno::EPERM)];
+    pgid > 1 && there.contains(&nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pgid), None))
+}
+
+/// Our living children of which `known` says no: orphans that were handed to us.
+pub fn unknown_children(known: impl Fn(u32) -> bool) -> Vec<u32> {
+    children().into_iter().filter(|pid| !known(*pid) && process::is_alive(*pid)).collect()
+}
+
+/// Whether a child of which `known` says no is about to end: what it had started itself is not ours yet, and cannot be
+/// found by descent any more.
+pub fn has_dying_children(known: impl Fn(u32) -> bool) -> bool {
+    children().into_iter().any(|pid| !known(pid) && process::stat(pid).is_some_and(|stat| stat.is_dying()))
+}
+
+/// Our children, living ones and zombies. Only those of the main thread are listed, which are all of them: it alone
+/// spawns, and orphans are handed to it.
+fn children() -> Vec<u32> {
+    // The kernel walks along the list for every read, so there should be few.
+    let mut text = Vec::with_capacity(16 * 1024);
+    match fs::File::open("/proc/thread-self/children").and_then(|mut file| file.read_to_end(&mut text)) {
+        Ok(_) => {
+            let numbers = text.split(u8::is_ascii_whitespace);
+            numbers.filter_map(|pid| std::str::from_utf8(pid).ok()?.parse().ok()).collect()
+        }
+        // A kernel without CONFIG_PROC_CHILDREN: the long way.
+        Err(_) => {
+            let own = std::process::id();
+            let ours = |pid: &u32| process::stat(*pid).is_some_and(|stat| stat.parent == own);
+            all().unwrap_or_default().into_iter().filter(ours).collect()
+        }
+    }
+}
+
+/// What the reaping of orphans has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reaped {
+    /// So many have been reaped.
+    pub orphans: usize,
+    /// There may be more, behind a child whose exit status belongs to somebody else and has not been read yet: the kernel
+    /// shows that one first, again and again.
+    pub blocked: bool,
+}
+
+/// Reaps every adopted orphan that has ended. Children of whom `known` says yes are left to whoever waits for them by
+/// their pidfds.
+pub fn reap_orphans(known: impl Fn(u32) -> bool) -> Reaped {
+    let mut reaped = Reaped::default();
+    // Peeked at first, so that nobody's exit status is taken away from him.
+    while let Some(pid) = ended(libc::P_ALL, 0, libc::WNOWAIT) {
+        if known(pid) {
+            reaped.blocked = true;
+            break;
+        }
+        if ended(libc::P_PID, pid, 0).is_none() {
+            break;
+        }
+        reaped.orphans += 1;
+    }
+    reaped
+}
+
+/// A child that has ended, waitid(2). It is reaped by this unless `flags` has WNOWAIT. (nix takes no child that has died
+/// of a real-time signal, and so would never get past it.)
+fn ended(kind: libc::idtype_t, id: u32, flags: i32) -> Option<u32> {
+    // SAFETY: all-zero is a valid value, and the pointer is to a live one. With WNOHANG and nobody there the number stays
+    // zero.
+    let (result, pid) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let result = libc::waitid(kind, id, &raw mut info, libc::WEXITED | libc::WNOHANG | flags);
+        (result, info.si_pid())
+    };
+    u32::try_from(pid).ok().filter(|pid| result == 0 && *pid != 0)
+}
+
+/// Which processes are meant.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// This process and all below it.
+    pub root_pid: Option<u32>,
+    /// And all that carry this mark …
+    pub mark: &'a Mark,
+    /// … with a path at or below this one.
+    pub within: &'a Path,
+    /// Never these.
+    pub spare: &'a [u32],
+}
+
+/// Kills what is in scope. Returns how many there were: to be repeated until there are none, since they need a moment to
+/// die, and there may be something that could not be held.
+///
+/// A process may fork while it is being looked for, and one that was forked without the mark is known by its parent only
+/// as long as that lives. So everything is stopped first, and looked for again until nothing new shows: what is stopped
+/// forks no more, and does not die before its children are known. Only then is it killed, all of it.
+pub fn kill_pass(scope: &Scope<'_>) -> usize {
+    let mut search = Search {
+        scope,
+        own: std::process::id(),
+        known: HashMap::new(),
+        found: HashSet::new(),
+        unclear: HashMap::new(),
+        newest: None,
+    };
+    let mut held: Vec<PidFd> = Vec::new();
+    let mut on_their_way: Vec<u32> = Vec::new();
+    let (mut out_of_reach, mut escaped) = (0, false);
+    let mut clock = None;
+    loop {
+        // A process that has been sent the signal may still be on its way out of a fork, and that look was too early.
+        on_their_way.retain(|pid| process::stat(*pid).is_some_and(|stat| !stat.is_at_rest()));
+        let mut again = !on_their_way.is_empty();
+        let Some(new) = search.look(&mut again) else {
+            // No word of who there is, for want of descriptors say, is not the word that nobody is.
+            out_of_reach += 1;
+            break;
+        };
+        for pid in new {
+            again = true;
+            match search.hold(pid) {
+                Hold::Stopped(process) => {
+                    held.push(process);
+                    on_their_way.push(pid);
+                }
+                Hold::Gone => escaped = true,
+                Hold::OutOfReach => out_of_reach += 1,
+            }
+        }
+        // The first look takes as long as it takes.
+        if !again || clock.get_or_insert_with(Clock::start).now() > Time::ZERO + LOOKING {
+            break;
+        }
+    }
+    for process in &held {
+        // One that is gone already is what is wanted.
+        let _ = process.signal(libc::SIGKILL);
+    }
+    (held.len() + out_of_reach).max(usize::from(escaped))
+}
+
+/// How long one pass goes on looking at most. Each look after the first is at what is new only, which is cheap, and the
+/// first one that finds everything at rest is the last. Only who forks and ends in a row is seldom met alive.
+const LOOKING: Span = Span::from_millis(100);
+
+/// Numbers looked at in one look after the first. When there are more, the youngest are new again before all are through;
+/// the others have to wait.
+const AT_ONCE: usize = 16;
+
+/// After so many looks a number is nobody's.
+const ABSENCES: u32 = 8;
+
+/// What a pass has seen so far.
+struct Search<'a> {
+    scope: &'a Scope<'a>,
+    own: u32,
+    /// Everything alive that was looked at: its parent then, and when it began.
+    known: HashMap<u32, (u32, u64)>,
+    found: HashSet<u32>,
+    /// What could not be told at the last look, and how often it was not even there.
+    unclear: HashMap<u32, u32>,
+    /// The number that was given last when the last look began; all before it have been looked at.
+    newest: Option<u32>,
+}
+
+/// What has become of a process that was to be stopped.
+enum Hold {
+    Stopped(PidFd),
+    Gone,
+    /// There, but we have no descriptor for it, or no right to signal it.
+    OutOfReach,
+}
+
+impl Search<'_> {
+    /// Looks at what was not there before. Gives back what is found to be in scope now, and says by `again` whether
+    /// another look may find more. `None` when there is no looking.
+    fn look(&mut self, again: &mut bool) -> Option<Vec<u32>> {
+        let before = std::mem::replace(&mut self.newest, newest());
+        let mut numbers = match (before, self.newest) {
+            // Numbers are given in order, so only these are new.
+            (Some(before), Some(newest)) if before <= newest => {
+                self.unclear.keys().copied().chain(before.saturating_add(1)..=newest).collect()
+            }
+            // The first look; or they have begun anew from below, and may be somebody else's by now.
+            _ => {
+                self.known.retain(|pid, _| self.found.contains(pid));
+                all()?
+            }
+        };
+        numbers.retain(|pid| !self.known.contains_key(pid));
+        // The youngest first: of one that forks and ends all the time it is the one that lives, and not for long.
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        let mut fresh = Vec::new();
+        let unclear = std::mem::take(&mut self.unclear);
+        for (index, pid) in numbers.into_iter().enumerate() {
+            let absences = unclear.get(&pid).copied().unwrap_or(0);
+            if before.is_some() && index >= AT_ONCE {
+                *again = true;
+                self.unclear.insert(pid, absences);
+                continue;
+            }
+            // What has gone since its number was given may have left a child with a later one; or it is not there yet,
+            // since a process has its number some time before it can be seen.
+            let Some(stat) = process::stat(pid) else {
+                *again = true;
+                if absences < ABSENCES {
+                    self.unclear.insert(pid, absences + 1);
+                }
+                continue;
+            };
+            if stat.has_ended() {
+                *again = true;
+            } else {
+                match carries(pid, self.scope) {
+                    Carries::Yes => fresh.push(pid),
+                    Carries::No => {}
+                    Carries::Unclear => {
+                        *again = true;
+                        self.unclear.insert(pid, absences);
+                        continue;
+                    }
+                }
+            }
+            self.known.insert(pid, (stat.parent, stat.began));
+        }
+        fresh.extend(self.scope.root_pid.filter(|pid| self.known.contains_key(pid)));
+        Some(self.with_descendants(fresh))
+    }
+
+    /// Takes these into what is found, with all that descends from anything found; gives back what is new.
+    fn with_descendants(&mut self, fresh: Vec<u32>) -> Vec<u32> {
+        if fresh.is_empty() && self.found.is_empty() {
+            return Vec::new();
+        }
+        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (pid, (parent, _)) in &self.known {
+            children.entry(*parent).or_default().push(*pid);
+        }
+        let below = |pid: &u32| children.get(pid).into_iter().flatten().copied();
+        let mut waiting: Vec<u32> = self.found.iter().flat_map(below).chain(fresh).collect();
+        let mut new = Vec::new();
+        while let Some(pid) = waiting.pop() {
+            if pid != self.own && !self.scope.spare.contains(&pid) && self.found.insert(pid) {
+                waiting.extend(below(&pid));
+                new.push(pid);
+            }
+        }
+        new
+    }
+
+    /// Stops a process that was found.
+    fn hold(&self, pid: u32) -> Hold {
+        let process = match PidFd::open(pid) {
+            Ok(process) => process,
+            // Or the number is that of a thread: its process has one of its own.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL | libc::ENOENT)) => {
+                return Hold::Gone;
+            }
+            Err(_) => return Hold::OutOfReach,
+        };
+        // The number may have changed hands between the look and the opening: it is looked at once more through what is
+        // now a fixed process.
+        let same = |stat: &process::Stat| self.known.get(&pid).is_some_and(|(_, began)| *began == stat.began);
+        if !process::stat(pid).is_some_and(|stat| same(&stat) && !stat.has_ended()) {
+            return Hold::Gone;
+        }
+        match process.signal(libc::SIGSTOP) {
+            Ok(()) => Hold::Stopped(process),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Hold::Gone,
+            Err(_) => Hold::OutOfReach,
+        }
+    }
+}
+
+/// Whether a process carries the scope's mark and a path within it.
+enum Carries {
+    Yes,
+    No,
+    /// It cannot be said now: the process is just executing a program, or ending.
+    Unclear,
+}
+
+fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
+    let environment = || match fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environment) => Ok(environment),
+        // Somebody else's, whose mark we may not read.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Carries::No),
+        Err(_) => Err(Carries::Unclear),
+    };
+    let mut text = match environment() {
+        Ok(text) => text,
+        Err(answer) => return answer,
+    };
+    if text.is_empty() {
+        // Most likely it has none. But in the middle of execve(2) there is none to be seen either, and for a moment it
+        // would not be known as ours. Kernel threads, the second process and its children, never have one.
+        match process::stat(pid) {
+            Some(stat) if stat.has_environment => {}
+            Some(stat) if stat.parent == 2 || pid == 2 => return Carries::No,
+            _ => return Carries::Unclear,
+        }
+        text = match environment() {
+            Ok(text) => text,
+            Err(answer) => return answer,
+        };
+    }
+    let (mut marked, mut within) = (false, false);
+    for entry in text.split(|byte| *byte == 0) {
+        if let Some(mark) = entry.strip_prefix(b"TREEVISOR_MARK=") {
+            marked = mark == scope.mark.0.as_bytes();
+        } else if let Some(path) = entry.strip_prefix(b"TREEVISOR_PATH=") {
+            within = std::str::from_utf8(path)
+                .is_ok_and(|path| Path::parse(path).is_ok_and(|path| path.is_within(scope.within)));
+        }
+    }
+    if marked && within { Carries::Yes } else { Carries::No }
+}
+
+/// A child with everything that belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Family<'a> {
+    /// The child's own process, which leads a session.
+    pub leader: u32,
+    /// Where it is kept, if in a cgroup.
+    pub group: Option<&'a Group>,
+    /// The mark of the tree.
+    pub mark: &'a Mark,
+    /// The child's path.
+    pub path: &'a Path,
+}
+
+/// What a process is to a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinship {
+    /// It is the child, or belongs to it.
+    Own,
+    /// It belongs to somebody else.
+    Stranger,
+    /// It has ended, and nothing is left to tell whose it was.
+    Gone,
+}
+
+/// Whether a process is of the child's session: the common case, for one system call at most. `None` when it is not,
+/// and a closer look has to tell.
+pub fn is_of_session(pid: u32, leader: u32) -> Option<Kinship> {
+    if pid == leader {
+        return Some(Kinship::Own);
+    }
+    let number = i32::try_from(pid).ok().filter(|number| *number > 0);
+    match number.map(|number| nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(number)))) {
+        Some(Ok(session)) if session.as_raw().unsigned_abs() == leader => Some(Kinship::Own),
+        // EPERM is a security module's: it is there.
+        Some(Ok(_) | Err(nix::errno::Errno::EPERM)) => None,
+        Some(Err(_)) => Some(Kinship::Gone),
+        None => Some(Kinship::Stranger),
+    }
+}
+
+/// What a process is to a child: of its session, in its cgroup, below it, or with its mark and path in the environment.
+pub fn kinship(pid: u32, family: &Family<'_>) -> Kinship {
+    if let Some(kinship) = is_of_session(pid, family.leader) {
+        return kinship;
+    }
+    if family.group.is_some_and(|group| group.holds(pid)) {
+        return Kinship::Own;
+    }
+    // Deeper than that nobody starts processes in earnest; and numbers that are given anew could make a ring.
+    let mut at = pid;
+    for _ in 0..GENERATIONS {
+        match process::stat(at) {
+            Some(stat) if stat.parent == family.leader => return Kinship::Own,
+            Some(stat) if stat.parent > 1 => at = stat.parent,
+            _ => break,
+        }
+    }
+    let scope = Scope { root_pid: None, mark: family.mark, within: family.path, spare: &[] };
+    match carries(pid, &scope) {
+        Carries::Yes => Kinship::Own,
+        Carries::No => Kinship::Stranger,
+        Carries::Unclear if process::stat(pid).is_none_or(|stat| stat.has_ended()) => Kinship::Gone,
+        Carries::Unclear => Kinship::Stranger,
+    }
+}
+
+/// How far up the descent of a process is followed.
+const GENERATIONS: usize = 32;
+
+/// The number that was given last to a process or a thread, proc_loadavg(5).
+fn newest() -> Option<u32> {
+    fs::read_to_string("/proc/loadavg").ok()?.split_ascii_whitespace().nth(4)?.parse().ok()
+}
+
+/// The numbers of all processes; `None` when they cannot be read.
+fn all() -> Option<Vec<u32>> {
+    let listed = fs::read_dir("/proc").ok()?;
+    Some(listed.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect())
+}

@@ -1,0 +1,306 @@
+use super::super::testing::{
+    PATIENCE, become_nobody, end_of, has_children, is_root, program, read_all, read_line, script, start, start_piped,
+};
+use super::*;
+use crate::os::clock::Clock;
+use crate::os::fd;
+use crate::os::spawn::PlanSpec;
+use crate::time::{Span, Time};
+use std::os::fd::{AsFd, OwnedFd};
+
+fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+/// A script that carries a mark and a path, as a worker does.
+fn marked(text: &str, mark: &str, path: &str) -> PlanSpec<'static> {
+    let mut spec = script(text);
+    spec.env.push(("TREEVISOR_MARK".into(), mark.into()));
+    spec.env.push(("TREEVISOR_PATH".into(), path.into()));
+    spec
+}
+
+/// A daemon as such programs make themselves: forked twice, in a session of its own. It holds the pipe as long as it
+/// lives.
+fn start_daemon(mark: &str, path: &str) -> (PidFd, OwnedFd) {
+    let text = "(setsid sh -c 'echo $$; exec sleep 1000' &)";
+    let (spawned, reader) = start_piped(marked(text, mark, path)).unwrap();
+    let daemon = PidFd::open(read_line(&reader).parse().unwrap()).unwrap();
+    assert_eq!(end_of(&spawned.pidfd).code, Some(0));
+    (daemon, reader)
+}
+
+/// Passes until one finds nothing.
+fn clear(scope: &Scope<'_>) {
+    let clock = Clock::start();
+    while kill_pass(scope) > 0 {
+        assert!(clock.now() < Time::ZERO + PATIENCE, "it does not come to an end");
+        reap_orphans(|_| false);
+    }
+}
+
+fn lives(process: &PidFd) -> bool {
+    !process.wait_exit(Span::ZERO)
+}
+
+#[test]
+fn the_newest_number_is_known() {
+    let before = newest().unwrap();
+    let spawned = start(program(&["/bin/true"])).unwrap();
+    let after = newest().unwrap();
+    // Numbers begin anew some time.
+    assert!(before < spawned.pid && spawned.pid <= after || after < before, "{before} {} {after}", spawned.pid);
+    end_of(&spawned.pidfd);
+}
+
+#[test]
+fn a_mark_is_32_digits() {
+    let mark = Mark::random().unwrap();
+    assert_eq!(Mark::parse(mark.as_str()).unwrap(), mark);
+    assert_ne!(Mark::random().unwrap(), mark);
+    for wrong in ["", "abc", "0123456789abcdef0123456789abcdeg", "0123456789abcdef0123456789abcdef0"] {
+        assert!(Mark::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_daemon_in_its_own_session_is_found_by_its_mark() {
+    let mark = Mark::random().unwrap();
+    let (daemon, reader) = start_daemon(mark.as_str(), "/web/api");
+    let root = Path::root();
+    let other_mark = Mark::random().unwrap();
+    let own = [std::process::id()];
+    // Not with another mark, not at another path, not when it is to be spared.
+    for (mark, within) in [(&other_mark, root.clone()), (&mark, path("/we")), (&mark, path("/web/api/x"))] {
+        assert_eq!(kill_pass(&Scope { root_pid: None, mark, within: &within, spare: &own }), 0, "{mark} {within}");
+    }
+    assert!(lives(&daemon));
+    let within = path("/web");
+    assert_eq!(kill_pass(&Scope { root_pid: None, mark: &mark, within: &within, spare: &own }), 1);
+    assert!(daemon.wait_exit(PATIENCE));
+    assert_eq!(read_all(reader), "");
+}
+
+#[test]
+fn a_mark_that_begins_like_another_is_another() {
+    let mark = Mark::random().unwrap();
+    let longer = format!("{mark}0");
+    let daemons =
+        [start_daemon(&longer, "/a"), start_daemon(&mark.as_str()[..31], "/a"), start_daemon(mark.as_str(), "a b")];
+    let root = Path::root();
+    assert_eq!(kill_pass(&Scope { root_pid: None, mark: &mark, within: &root, spare: &[] }), 0);
+    for (daemon, _) in &daemons {
+        assert!(lives(daemon));
+        daemon.signal(libc::SIGKILL).unwrap();
+    }
+}
+
+#[test]
+fn what_descends_from_a_marked_process_goes_with_it() {
+    let root = Path::root();
+    for _ in 0..10 {
+        let mark = Mark::random().unwrap();
+        let text = "env -i /bin/sh -c 'sleep 1000 & echo $$ $!; wait' & exec sleep 1000";
+        let (spawned, reader) = start_piped(marked(text, mark.as_str(), "/a")).unwrap();
+        let line = read_line(&reader);
+        let below: Vec<PidFd> = line.split(' ').map(|pid| PidFd::open(pid.parse().unwrap()).unwrap()).collect();
+        let spare = [std::process::id()];
+        assert_eq!(kill_pass(&Scope { root_pid: None, mark: &mark, within: &root, spare: &spare }), 3);
+        assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
+        for process in &below {
+            assert!(process.wait_exit(PATIENCE));
+        }
+        assert_eq!(read_all(reader), "");
+    }
+}
+
+#[test]
+fn a_process_is_cleared_with_all_below_it_by_its_number() {
+    let (spawned, reader) = start_piped(script("sleep 1000 & setsid sleep 1000 & echo up; wait")).unwrap();
+    assert_eq!(read_line(&reader), "up");
+    let (mark, root) = (Mark::random().unwrap(), Path::root());
+    let scope = Scope { root_pid: Some(spawned.pid), mark: &mark, within: &root, spare: &[] };
+    assert_eq!(kill_pass(&scope), 3);
+    assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
+    assert_eq!(read_all(reader), "");
+    assert_eq!(kill_pass(&scope), 0);
+}
+
+#[test]
+fn kinship_is_by_session_descent_or_mark() {
+    let (ours, others) = (Mark::random().unwrap(), Mark::random().unwrap());
+    let here = path("/a/b");
+    // Of the session; out of it, but below; out of both, with the mark; and a stranger of another tree.
+    let text = "echo $$; sh -c 'echo $$; exec sleep 1000' & setsid env -i sh -c 'echo $$; exec sleep 1000' & \
+                exec sleep 1000";
+    let (leader, reader) = start_piped(marked(text, ours.as_str(), "/a/b")).unwrap();
+    let numbers: Vec<u32> = (0..3).map(|_| read_line(&reader).parse().unwrap()).collect();
+    let (daemon, _reader) = start_daemon(ours.as_str(), "/a/b/c");
+    let (stranger, _reader) = start_daemon(others.as_str(), "/a/b");
+    let (elsewhere, _reader) = start_daemon(ours.as_str(), "/a/x");
+    let family = Family { leader: leader.pid, group: None, mark: &ours, path: &here };
+    for pid in numbers.iter().chain([&leader.pid]) {
+        assert_eq!(kinship(*pid, &family), Kinship::Own, "{pid} of {numbers:?}");
+    }
+    let number = |process: &PidFd| pid_of(process);
+    assert_eq!(kinship(number(&daemon), &family), Kinship::Own);
+    assert_eq!(kinship(number(&stranger), &family), Kinship::Stranger);
+    assert_eq!(kinship(number(&elsewhere), &family), Kinship::Stranger);
+    assert_eq!(kinship(std::process::id(), &family), Kinship::Stranger);
+    assert_eq!(kinship(0, &family), Kinship::Stranger);
+    assert_eq!(kinship(u32::MAX, &family), Kinship::Stranger);
+    let ended = start(script("exit 0")).unwrap();
+    end_of(&ended.pidfd);
+    assert_eq!(kinship(ended.pid, &family), Kinship::Gone);
+    for process in [&daemon, &stranger, &elsewhere] {
+        process.signal(libc::SIGKILL).unwrap();
+    }
+    for pid in numbers {
+        PidFd::open(pid).unwrap().signal(libc::SIGKILL).unwrap();
+    }
+    end_of(&leader.pidfd);
+}
+
+/// The number of a process, as its descriptor tells it.
+fn pid_of(process: &PidFd) -> u32 {
+    use std::os::fd::AsRawFd;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).unwrap();
+    info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse().unwrap()
+}
+
+alone! {
+    fn a_process_that_forks_itself_all_the_time_is_cleared() {
+        become_subreaper().unwrap();
+        // Each generation ends when there is a next one, or the file is gone: so a failing test leaves nothing.
+        let dir = tempfile::tempdir().unwrap();
+        let go_on = dir.path().join("go-on");
+        fs::write(&go_on, "").unwrap();
+        let forks = "[ \"$1\" ] || echo up; f() { n=$((n+1)); [ $n -gt 500 ] && exec /bin/sh -c \"$TEXT\" sh again; \
+                     [ -e \"$GO_ON\" ] && f & exit 0; }; f";
+        let executes = "[ \"$1\" ] || echo up; [ -e \"$GO_ON\" ] && /bin/sh -c \"$TEXT\" sh again & exit 0";
+        // Always the same process, always another program.
+        let replaces = "[ \"$1\" ] || echo up; [ -e \"$GO_ON\" ] && exec /bin/sh -c \"$TEXT\" sh again";
+        let root = Path::root();
+        for round in 0..12 {
+            let text = [forks, executes, replaces][round % 3];
+            let mark = Mark::random().unwrap();
+            let mut spec = marked(text, mark.as_str(), "/a");
+            spec.env.push(("GO_ON".into(), go_on.clone().into()));
+            spec.env.push(("TEXT".into(), text.into()));
+            let (_spawned, reader) = start_piped(spec).unwrap();
+            assert_eq!(read_line(&reader), "up");
+            clear(&Scope { root_pid: None, mark: &mark, within: &root, spare: &[std::process::id()] });
+            // All of them have had the pipe, so it ends with the last one.
+            let clock = Clock::start();
+            while !fd::wait_readable_any(&[reader.as_fd()], Some(Span::from_millis(10))).unwrap() {
+                assert!(clock.now() < Time::ZERO + PATIENCE, "somebody is left: {text}");
+                // One that goes on must not fill the machine with its dead.
+                reap_orphans(|_| false);
+            }
+            assert_eq!(read_all(reader), "", "{text}");
+        }
+    }
+
+    fn without_descriptors_nothing_is_taken_for_cleared() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let (mark, root) = (Mark::random().unwrap(), Path::root());
+        let scope = Scope { root_pid: None, mark: &mark, within: &root, spare: &[] };
+        assert_eq!(kill_pass(&scope), 0);
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        assert_eq!(kill_pass(&scope), 1);
+    }
+
+    fn orphans_are_reaped_and_nobodys_status_is_stolen() {
+        become_subreaper().unwrap();
+        let first = start(script("exit 7")).unwrap();
+        // Two orphans, one of which dies of a signal that has no name.
+        let text = "(sh -c 'echo $$; exec sleep 1000' &); (sh -c 'echo $$; exec sleep 1000' &); sleep 1000";
+        let (second, reader) = start_piped(script(text)).unwrap();
+        let orphans: Vec<PidFd> =
+            (0..2).map(|_| PidFd::open(read_line(&reader).parse().unwrap()).unwrap()).collect();
+        let last = start(script("kill -s KILL $$")).unwrap();
+        let known = |pid: u32| [first.pid, second.pid, last.pid].contains(&pid);
+
+        // They have said who they are, but those between us and them may not have gone yet.
+        let clock = Clock::start();
+        while unknown_children(known).len() < 2 {
+            assert!(clock.now() < Time::ZERO + PATIENCE, "they are not handed on");
+        }
+        assert_eq!(unknown_children(known).len(), 2);
+        assert_eq!(unknown_children(|_| true), [] as [u32; 0]);
+        assert_eq!(reap_orphans(known).orphans, 0, "they live");
+        for (orphan, signal) in orphans.iter().zip([40, libc::SIGTERM]) {
+            orphan.signal(signal).unwrap();
+            assert!(orphan.wait_exit(PATIENCE));
+        }
+        assert!(first.pidfd.wait_exit(PATIENCE) && last.pidfd.wait_exit(PATIENCE));
+        assert_eq!(unknown_children(known), [] as [u32; 0], "a zombie is no living child");
+        assert_eq!(reap_orphans(known), Reaped { orphans: 0, blocked: true }, "the first of all is another one's");
+        assert_eq!(end_of(&first.pidfd).code, Some(7));
+        assert_eq!(end_of(&last.pidfd).signal, Some(libc::SIGKILL));
+        assert_eq!(reap_orphans(known), Reaped { orphans: 2, blocked: false });
+        assert_eq!(reap_orphans(known), Reaped::default());
+        second.pidfd.signal(libc::SIGKILL).unwrap();
+        assert_eq!(end_of(&second.pidfd).signal, Some(libc::SIGKILL));
+        // Its `sleep` has become ours.
+        for pid in unknown_children(known) {
+            PidFd::open(pid).unwrap().signal(libc::SIGKILL).unwrap();
+        }
+        let clock = Clock::start();
+        while has_children() {
+            assert!(clock.now() < Time::ZERO + PATIENCE);
+            reap_orphans(known);
+        }
+    }
+
+    fn an_orphan_that_died_of_a_nameless_signal_is_not_in_the_way_of_others() {
+        become_subreaper().unwrap();
+        let text = "(sh -c 'echo $$; exec sleep 1000' &); (sh -c 'echo $$; exec sleep 1000' &)";
+        let (spawned, reader) = start_piped(script(text)).unwrap();
+        let orphans: Vec<PidFd> =
+            (0..2).map(|_| PidFd::open(read_line(&reader).parse().unwrap()).unwrap()).collect();
+        assert_eq!(end_of(&spawned.pidfd).code, Some(0));
+        for orphan in &orphans {
+            orphan.signal(40).unwrap();
+            assert!(orphan.wait_exit(PATIENCE));
+        }
+        assert_eq!(reap_orphans(|_| false).orphans, 2);
+        assert!(!has_children());
+    }
+
+    fn a_group_lives_as_long_as_a_member_does() {
+        let (spawned, reader) = start_piped(script("sleep 1000 & echo $!")).unwrap();
+        let member = PidFd::open(read_line(&reader).parse().unwrap()).unwrap();
+        assert_eq!(end_of(&spawned.pidfd).code, Some(0));
+        assert!(live_group(spawned.pid));
+        become_subreaper().unwrap();
+        member.signal(libc::SIGKILL).unwrap();
+        assert_eq!(read_all(reader), "");
+        assert!(member.wait_exit(PATIENCE));
+        // It was handed to somebody above us, who reaps it in his own time.
+        let clock = Clock::start();
+        while live_group(spawned.pid) {
+            assert!(clock.now() < Time::ZERO + PATIENCE);
+            std::thread::yield_now();
+        }
+        for nobody in [0, 1, u32::MAX] {
+            assert!(!live_group(nobody));
+        }
+    }
+
+    fn a_group_of_somebody_else_lives_too() {
+        if !is_root() {
+            return;
+        }
+        let spawned = start(program(&["/bin/sleep", "1000"])).unwrap();
+        let status = super::super::testing::in_fork(|| {
+            become_nobody();
+            assert!(live_group(spawned.pid), "that we may not signal it does not mean that it is gone");
+        });
+        assert_eq!(status.code, Some(0));
+        spawned.pidfd.signal(libc::SIGKILL).unwrap();
+        end_of(&spawned.pidfd);
+        assert!(!live_group(spawned.pid));
+    }
+}

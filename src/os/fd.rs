@@ -1,0 +1,155 @@
+//! Descriptors: pipes, memory files, inheritance, limits.
+use super::clock::Clock;
+use crate::time::{Span, Time};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::fs;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+#[cfg(test)]
+mod tests;
+
+/// A pipe for a worker's output: the reading end does not block, the writing end does, as programs expect.
+///
+/// # Errors
+/// The kernel's.
+pub fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = pipe()?;
+    set_nonblocking(reader.as_fd(), true)?;
+    Ok((reader, writer))
+}
+
+/// A pipe, reading end first; both ends are closed by exec.
+///
+/// # Errors
+/// The kernel's.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
+}
+
+/// A file in memory with this content, to be read from its beginning.
+///
+/// # Errors
+/// The kernel's.
+pub fn memfd_with(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// Takes over a descriptor that the parent process has placed at a number, and sees to it that it goes no further.
+///
+/// # Errors
+/// When there is none.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: borrowed for the one call below, which says EBADF when nothing is there.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: the descriptor exists, and by the convention between our processes nobody else in this one knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Makes reads and writes return at once, or not.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    let mut flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    flags.set(OFlag::O_NONBLOCK, on);
+    fcntl(fd, FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}
+
+/// Writes a line to stderr. Nobody may be there to read it, or the disk may be full: that ends nothing, as `eprintln!`
+/// would.
+pub fn complain(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Waits until one of some descriptors can be read, or has ended; `None` waits without bound.
+///
+/// # Errors
+/// The kernel's.
+pub fn wait_readable_any(fds: &[BorrowedFd<'_>], limit: Option<Span>) -> io::Result<bool> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    // Signals wake us up in between, and must not begin the time anew.
+    let clock = Clock::start();
+    loop {
+        let timeout = match limit {
+            None => PollTimeout::NONE,
+            Some(span) => rounded_up((Time::ZERO + span).since(clock.now())),
+        };
+        match nix::poll::poll(&mut polled, timeout) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A time for poll(2), never shorter than it is.
+fn rounded_up(span: Span) -> PollTimeout {
+    let millis = i32::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+}
+
+/// What raising the limit of open files has done.
+#[derive(Debug, Clone, Copy)]
+pub struct Nofile {
+    /// The soft limit before.
+    pub soft_before: u64,
+    /// The hard limit, which the soft one is now.
+    pub hard: u64,
+}
+
+/// Raises the limit of open files to what is allowed: a supervisor needs several descriptors for each child.
+///
+/// # Errors
+/// The kernel's.
+pub fn raise_nofile() -> io::Result<Nofile> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // A hard limit above the machine's own, which was lowered meanwhile, cannot even be set to what it is, not here and
+    // not by a child to whom it is passed on.
+    let most = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    let hard = hard.min(most.unwrap_or(u64::MAX));
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(Nofile { soft_before: soft.min(hard), hard })
+}
+
+/// Makes room for so many descriptors in one go. As long as this process has one thread only, that is cheap; later the
+/// kernel waits for a moment in which no other thread can be looking, each time that the table has to grow, and that takes
+/// longer than starting a child.
+pub fn make_room(count: usize) {
+    let last = nofile_limit().min(count as u64).saturating_sub(1);
+    let Ok(last) = RawFd::try_from(last) else { return };
+    // SAFETY: plain numbers.
+    let fd = unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, last) };
+    if fd >= 0 {
+        // SAFETY: the kernel has just made it for us.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+}
+
+/// The limit of open files in force.
+pub fn nofile_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
+}
+
+/// The lowest descriptor number that is free: all below it are in use. Two cheap calls, where counting what is open would
+/// read a directory.
+pub fn lowest_free() -> u64 {
+    // SAFETY: plain numbers; standard error may be any descriptor or none.
+    let fd = unsafe { libc::fcntl(2, libc::F_DUPFD_CLOEXEC, 0) };
+    match u64::try_from(fd) {
+        Ok(number) => {
+            // SAFETY: the kernel has just made it for us.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            number
+        }
+        Err(_) => nofile_limit(),
+    }
+}

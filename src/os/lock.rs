@@ -1,0 +1,131 @@
+//! A file that is locked as long as its holder lives: an open file description lock, fcntl(2). The kernel releases it
+//! whatever happens to the holder, so there is no stale one. Other than with flock(2) one can see whether it is held
+//! without taking it, so nobody who merely looks keeps a root from starting.
+use nix::fcntl::{FcntlArg, fcntl};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+#[cfg(test)]
+mod tests;
+
+/// A lock that is held.
+#[derive(Debug)]
+pub struct LockFile {
+    file: File,
+}
+
+/// Why a lock was not got.
+#[derive(Debug)]
+pub enum LockError {
+    /// Somebody else holds it.
+    Held {
+        /// The process that wrote its number into it.
+        pid: Option<u32>,
+    },
+    /// The file cannot be used.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LockError::Held { pid: Some(pid) } => write!(f, "process {pid} holds the lock"),
+            LockError::Held { pid: None } => f.write_str("somebody holds the lock"),
+            LockError::File { path, .. } => write!(f, "cannot lock {}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for LockError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LockError::Held { .. } => None,
+            LockError::File { cause, .. } => Some(cause),
+        }
+    }
+}
+
+impl LockFile {
+    /// Takes the lock and writes our process number into the file. Does not wait.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when somebody else has it.
+    pub fn acquire(path: &Path) -> Result<LockFile, LockError> {
+        let failed = |cause| LockError::File { path: path.to_owned(), cause };
+        loop {
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
+                .open(path)
+                .map_err(failed)?;
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
+                Ok(_) => {
+                    // The holder before us may have removed the file between our opening and our locking it: then we
+                    // have locked what nobody will ever look at.
+                    let same = |held: fs::Metadata, there: fs::Metadata| {
+                        (held.dev(), held.ino()) == (there.dev(), there.ino())
+                    };
+                    let held = file.metadata().map_err(failed)?;
+                    if !fs::metadata(path).is_ok_and(|there| same(held, there)) {
+                        continue;
+                    }
+                    let write = |file: &mut File| {
+                        file.set_len(0)?;
+                        file.rewind()?;
+                        write!(file, "{}", std::process::id())
+                    };
+                    write(&mut file).map_err(failed)?;
+                    return Ok(LockFile { file });
+                }
+                Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {
+                    let mut text = String::new();
+                    // What cannot be read names nobody.
+                    let _ = file.read_to_string(&mut text);
+                    return Err(LockError::Held { pid: text.trim().parse().ok() });
+                }
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+    }
+
+    /// Gives the lock back. Dropping does the same; this says that it is meant.
+    pub fn release(self) {
+        drop(self);
+    }
+}
+
+impl Drop for LockFile {
+    /// Closing alone would not do: a child that has not executed its program yet has a copy of the descriptor.
+    fn drop(&mut self) {
+        // There is nothing to be done about a failure; the file is closed in any case.
+        let _ = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)));
+    }
+}
+
+/// Whether somebody holds the lock.
+pub fn is_held(path: &Path) -> bool {
+    let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open(path) else { return false };
+    let mut lock = whole_file(libc::F_WRLCK);
+    // Says what is in the way of such a lock, and takes none.
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && lock.l_type != libc::F_UNLCK as libc::c_short
+}
+
+fn whole_file(kind: libc::c_int) -> libc::flock {
+    // SAFETY: all-zero is a valid value of this plain struct: from the beginning to the end, whatever that will be.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock
+}

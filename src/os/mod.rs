@@ -1,0 +1,41 @@
+//! What Linux is asked for. Every `unsafe` block of the crate lives here; supervision is unknown here.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`spawn`] | making a process from a prepared plan |
+//! | [`pidfd`] | a process by a descriptor: signal, wait |
+//! | [`datagram`] | datagrams with their senders, for sd_notify |
+//! | [`descendants`] | what a child left behind, found without cgroups; reaping orphans |
+//! | [`cgroup`] | cgroup v2: make, enter, kill, "populated", remove |
+//! | [`signals`] | signals as a descriptor |
+//! | [`epoll`] | waiting for many descriptors |
+//! | [`fd`] | pipes, memory files, inheritance, limits |
+//! | [`process`] | what /proc says of a process |
+//! | [`users`] | users and groups, looked up beforehand |
+//! | [`lock`] | a file that is locked as long as its holder lives |
+//! | [`net`] | TCP connections that are opened without waiting |
+//! | [`clock`] | the only file that reads a clock |
+//! | [`random`] | random bytes |
+#![allow(unsafe_code)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("treevisor needs Linux 5.4 or newer: it supervises by pidfds, parent-death signals and subreapers");
+
+#[cfg(test)]
+#[macro_use]
+mod testing;
+
+pub mod cgroup;
+pub mod clock;
+pub mod datagram;
+pub mod descendants;
+pub mod epoll;
+pub mod fd;
+pub mod lock;
+pub mod net;
+pub mod pidfd;
+pub mod process;
+pub mod random;
+pub mod signals;
+pub mod spawn;
+pub mod users;

@@ -1,0 +1,113 @@
+//! TCP connections that are opened without waiting for them.
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, connect, getsockopt, socket, sockopt,
+};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+#[cfg(test)]
+mod tests;
+
+/// A connection that is being opened, or is open. Closed when dropped; nothing of it blocks.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    open: bool,
+}
+
+impl Connection {
+    /// Begins to connect. When the descriptor becomes writable, [`Connection::check`] tells what has come of it.
+    ///
+    /// # Errors
+    /// The kernel's; most often that nobody listens there.
+    pub fn open(to: SocketAddr) -> io::Result<Connection> {
+        let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let socket = socket(family, SockType::Stream, flags, None)?;
+        let begun = match to {
+            SocketAddr::V4(to) => connect(socket.as_raw_fd(), &SockaddrIn::from(to)),
+            SocketAddr::V6(to) => connect(socket.as_raw_fd(), &SockaddrIn6::from(to)),
+        };
+        let mut connection = match begun {
+            Ok(()) => Connection { stream: socket.into(), open: true },
+            // An interrupted attempt goes on by itself.
+            Err(Errno::EINPROGRESS | Errno::EINTR) => Connection { stream: socket.into(), open: false },
+            Err(error) => return Err(error.into()),
+        };
+        if connection.open {
+            connection.check()?;
+        }
+        Ok(connection)
+    }
+
+    /// Whether the connection is open by now.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub fn check(&mut self) -> io::Result<bool> {
+        match getsockopt(&self.stream, sockopt::SocketError)? {
+            0 => {}
+            errno => return Err(io::Error::from_raw_os_error(errno)),
+        }
+        let peer = match self.stream.peer_addr() {
+            Ok(peer) => peer,
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        // Who connects to a port from which connections are made, and on which nobody listens, may meet himself.
+        if self.stream.local_addr()? == peer {
+            return Err(io::Error::from_raw_os_error(Errno::ECONNREFUSED as i32));
+        }
+        self.open = true;
+        Ok(true)
+    }
+
+    /// Whether it is known to be open.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl AsRawFd for Connection {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
+/// Whether an error is want of our own, of descriptors, processes, memory or ports, and says nothing of whoever was meant.
+pub fn is_our_own(errno: i32) -> bool {
+    const OURS: [Errno; 7] = [
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::ENOMEM,
+        Errno::ENOBUFS,
+        Errno::EAGAIN,
+        Errno::EADDRNOTAVAIL,
+        Errno::ENOSPC,
+    ];
+    OURS.contains(&Errno::from_raw(errno))
+}

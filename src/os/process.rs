@@ -1,0 +1,151 @@
+//! What /proc says of a process, and a few things a process does to itself.
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+#[cfg(test)]
+mod tests;
+
+/// Our own executable, for starting it again: by its name, which is what people want to see, as long as that leads to
+/// it. Once the file was replaced or removed it is the kernel's link, so that no other version is started half-way.
+pub fn self_exe() -> PathBuf {
+    const LINK: &str = "/proc/self/exe";
+    let file = |path: &std::path::Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let name = self_exe_name();
+    if file(&name).is_some_and(|named| Some(named) == file(LINK.as_ref())) { name } else { LINK.into() }
+}
+
+/// The name under which we were started, for others to use. By now it may lead to another version, or nowhere.
+pub fn self_exe_name() -> PathBuf {
+    static EXE: OnceLock<PathBuf> = OnceLock::new();
+    EXE.get_or_init(|| std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into())).clone()
+}
+
+/// The user whose rights this process has.
+pub fn own_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// What proc_pid_stat(5) says of a process, as far as it is wanted here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// `R`, `S`, `D`, `T` …, `Z` for a zombie.
+    pub state: char,
+    pub parent: u32,
+    /// How many threads it has; 1 once it has ended.
+    pub threads: u32,
+    /// When it began, in ticks since the machine did: with the number it tells a process from all others.
+    pub began: u64,
+    /// Whether it has a program with an environment: no kernel thread has, nor a process in the middle of execve(2).
+    /// Only told to whom its environment would be told.
+    pub has_environment: bool,
+}
+
+impl Stat {
+    /// Whether it has ended, and at most waits to be reaped.
+    pub fn has_ended(&self) -> bool {
+        self.is_zombie() && self.threads <= 1
+    }
+
+    /// Whether its main thread has ended and others have not: it still has its children, who are handed on with the end
+    /// of its last thread.
+    pub fn is_dying(&self) -> bool {
+        self.is_zombie() && self.threads > 1
+    }
+
+    fn is_zombie(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+
+    /// Whether it runs no more for the time being: stopped, also by a tracer, or ended.
+    pub fn is_at_rest(&self) -> bool {
+        self.has_ended() || matches!(self.state, 'T' | 't')
+    }
+}
+
+pub(super) fn stat(pid: u32) -> Option<Stat> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    // The name may hold anything, closing brackets too; the last one ends it.
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;
+    // Fields are counted from 1, and the third one is the first here.
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let threads = fields.nth(20 - 5)?.parse().ok()?;
+    let began = fields.nth(22 - 21)?.parse().ok()?;
+    let has_environment = fields.nth(51 - 23).is_some_and(|end| end != "0");
+    Some(Stat { state, parent, threads, began, has_environment })
+}
+
+/// Whether there is such a process that is no zombie.
+pub fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| !stat.has_ended())
+}
+
+/// Who traces a process, if anybody does.
+pub fn tracer(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    line.trim().parse().ok().filter(|tracer| *tracer != 0)
+}
+
+/// Sends a signal to a process group, if it exists.
+pub fn signal_group(pgid: u32, signal: i32) {
+    let Ok(pgid) = i32::try_from(pgid) else { return };
+    // Nothing that is no group: zero would be our own, and one everybody.
+    if pgid > 1 {
+        // A group that is gone needs no signal. Real-time signals have no names, so nix cannot send them.
+        // SAFETY: plain numbers.
+        unsafe { libc::killpg(pgid, signal) };
+    }
+}
+
+/// Gives this process a name that `ps` shows, prctl(2) PR_SET_NAME; 15 bytes at most.
+pub fn set_name(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        // It is for people only.
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}
+
+/// Gives memory back that was needed for a while only; where libc is not glibc, which keeps it, nothing.
+pub fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer and may be called at any time, malloc_trim(3).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Whether this process has a terminal that is still there.
+pub fn has_terminal() -> bool {
+    fs::File::open("/dev/tty").is_ok()
+}
+
+/// Leaves the terminal's session, setsid(2).
+///
+/// # Errors
+/// The kernel's, for a process that leads a group already.
+pub fn new_session() -> io::Result<()> {
+    nix::unistd::setsid()?;
+    Ok(())
+}
+
+/// Ends this process by a signal, so that its parent sees that and not an exit status.
+pub fn die_by(number: i32) {
+    use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
+    let Ok(number) = Signal::try_from(number) else { return };
+    // SAFETY: the default disposition runs no handler.
+    let reset = unsafe { signal(number, SigHandler::SigDfl) };
+    let mut set = SigSet::empty();
+    set.add(number);
+    if reset.is_ok() && set.thread_unblock().is_ok() {
+        let _ = raise(number);
+    }
+}

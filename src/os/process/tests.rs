@@ -1,0 +1,139 @@
+use super::super::testing::{PATIENCE, end_of, fork, output_of, program, read_line, script, start, start_piped};
+use super::*;
+use crate::os::clock::Clock;
+use crate::os::{descendants, fd};
+use crate::time::{Span, Time};
+
+#[test]
+fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
+    // Fields 5 to 19, 20, 21, 22, 23 to 50, 51, 52.
+    let rest = format!("{} 3 6 4711 {} 140000 0\n", ["5"; 15].join(" "), ["9"; 28].join(" "));
+    let read =
+        |name: &[u8], state: &str| parse_stat(&[b"12 (", name, b") ", state.as_bytes(), rest.as_bytes()].concat());
+    let found = |state, parent| Some(Stat { state, parent, threads: 3, began: 4711, has_environment: true });
+    assert_eq!(read(b"sh", "S 7 "), found('S', 7));
+    assert_eq!(read(b"a) R 1 (b", "Z 99 "), found('Z', 99));
+    assert_eq!(read(b"\xff\n)) ", "T 3 "), found('T', 3));
+    let thread = format!("2 (kthreadd) S 0 {}", rest.replace("140000", "0"));
+    assert_eq!(parse_stat(thread.as_bytes()).map(|stat| stat.has_environment), Some(false));
+    for broken in [b"".as_slice(), b"12 (sh", b"12 (sh)", b"12 (sh) ", b"12 (sh) S", b"12 (sh) S x", b")"] {
+        assert_eq!(parse_stat(broken), None, "{}", String::from_utf8_lossy(broken));
+    }
+}
+
+#[test]
+fn a_process_knows_when_it_began_and_that_it_has_an_environment() {
+    let ours = stat(std::process::id()).unwrap();
+    assert!(ours.has_environment && !ours.has_ended());
+    assert_eq!(ours.parent, std::os::unix::process::parent_id());
+    let child = start(script("exec sleep 1000")).unwrap();
+    assert!(stat(child.pid).unwrap().began >= ours.began);
+    child.pidfd.signal(libc::SIGKILL).unwrap();
+    end_of(&child.pidfd);
+}
+
+alone! {
+    fn a_process_with_an_evil_name_is_read_as_it_is() {
+        let (never, kept) = fd::pipe().unwrap();
+        let (ready, say_ready) = fd::pipe().unwrap();
+        let evil = fork(|| {
+            set_name("a) R 1 (b) Z 2");
+            nix::unistd::write(&say_ready, format!("{}\n", std::process::id()).as_bytes()).unwrap();
+            nix::unistd::read(&never, &mut [0]).unwrap();
+        });
+        let pid: u32 = read_line(&ready).parse().unwrap();
+        assert!(fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains("(a) R 1 (b) Z 2) "));
+        assert_eq!(stat(pid).unwrap().parent, std::process::id());
+        assert!(is_alive(pid));
+        evil.signal(libc::SIGKILL).unwrap();
+        assert!(evil.wait_exit(PATIENCE));
+        assert!(stat(pid).unwrap().has_ended());
+        assert!(!is_alive(pid), "a zombie does not live");
+        end_of(&evil);
+        assert!(!is_alive(pid));
+        drop(kept);
+    }
+
+    fn a_process_can_end_by_a_signal() {
+        use nix::sys::signal::{SigSet, Signal};
+        let child = fork(|| {
+            // Blocked and ignored, as a parent may have left it.
+            crate::os::signals::ignore_all_stopping().unwrap();
+            SigSet::from(Signal::SIGTERM).thread_block().unwrap();
+            die_by(libc::SIGTERM);
+        });
+        assert_eq!(end_of(&child).signal, Some(libc::SIGTERM));
+    }
+
+    fn our_executable_is_found_after_it_was_removed() {
+        assert_eq!(self_exe(), std::env::current_exe().unwrap());
+        // A copy that is removed while it runs: the test program itself, which tells what it finds.
+        let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
+        let copy = dir.path().join("copy");
+        fs::hard_link(std::env::current_exe().unwrap(), &copy).unwrap();
+        let mut spec = program(&[
+            copy.to_str().unwrap(), "os::process::tests::tells_its_executable", "--exact", "--nocapture", "--ignored",
+        ]);
+        spec.env.push(("OS_TEST_REMOVE".into(), copy.clone().into()));
+        let printed = output_of(spec);
+        assert!(printed.contains(&format!("before: {}\n", copy.display())), "{printed}");
+        assert!(printed.contains("after: /proc/self/exe\n"), "{printed}");
+    }
+}
+
+/// The other half of the test above.
+#[test]
+#[ignore = "only for the test that removes the program of this one"]
+fn tells_its_executable() {
+    let Some(copy) = std::env::var_os("OS_TEST_REMOVE") else { return };
+    println!("\nbefore: {}", self_exe().display());
+    fs::remove_file(copy).unwrap();
+    println!("after: {}", self_exe().display());
+}
+
+#[test]
+fn a_group_is_signalled_as_a_whole() {
+    for signal in [libc::SIGKILL, 40] {
+        let (spawned, reader) = start_piped(script("sleep 1000 & echo $!; exec sleep 1000")).unwrap();
+        let second = crate::os::pidfd::PidFd::open(read_line(&reader).parse().unwrap()).unwrap();
+        signal_group(spawned.pid, signal);
+        assert_eq!(end_of(&spawned.pidfd).signal, Some(signal));
+        assert!(second.wait_exit(PATIENCE));
+        // Gone, and no group at all: nothing happens.
+        signal_group(spawned.pid, signal);
+        for nobody in [0, 1, u32::MAX] {
+            signal_group(nobody, libc::SIGKILL);
+        }
+    }
+}
+
+#[test]
+fn nobody_traces_an_ordinary_process() {
+    let spawned = start(script("exec sleep 1000")).unwrap();
+    assert_eq!(tracer(spawned.pid), None);
+    spawned.pidfd.signal(libc::SIGKILL).unwrap();
+    end_of(&spawned.pidfd);
+    assert_eq!(tracer(spawned.pid), None);
+}
+
+alone! {
+    fn a_process_whose_main_thread_has_ended_is_dying_and_has_not_ended() {
+        let process = fork(|| {
+            std::thread::spawn(|| loop { std::thread::park(); });
+            // SAFETY: ends this thread alone, the main one; nothing of it is used by the other.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        });
+        let pid = descendants::unknown_children(|_| false)[0];
+        let clock = Clock::start();
+        while !stat(pid).is_some_and(|stat| stat.is_dying()) {
+            assert!(clock.now() < Time::ZERO + PATIENCE, "its main thread does not end");
+        }
+        assert!(is_alive(pid) && !process.wait_exit(Span::ZERO));
+        assert_eq!(descendants::unknown_children(|_| false), [pid]);
+        assert!(descendants::has_dying_children(|_| false));
+        process.signal(libc::SIGKILL).unwrap();
+        assert!(process.wait_exit(PATIENCE));
+        assert!(!is_alive(pid) && !descendants::has_dying_children(|_| false));
+        end_of(&process);
+    }
+}

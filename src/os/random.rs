@@ -1,0 +1,37 @@
+//! Random bytes from the kernel, getrandom(2).
+use std::io;
+
+/// Fills `bytes`.
+///
+/// # Errors
+/// The kernel's, which happens on kernels without the call only.
+pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let rest = &mut bytes[done..];
+        // SAFETY: the pointer and the length are those of one live slice.
+        let got = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(got) {
+            Ok(got) => done += got,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bytes_are_filled_whatever_their_number() {
+        super::fill(&mut []).unwrap();
+        // More than one call gives.
+        let mut bytes = vec![0; 40 << 20];
+        super::fill(&mut bytes).unwrap();
+        assert!(bytes.chunks(64).all(|chunk| chunk.iter().any(|byte| *byte != 0)));
+    }
+}

@@ -1,0 +1,87 @@
+use super::super::testing::{PATIENCE, end_of, fork, script, start};
+use super::*;
+use crate::os::fd;
+use crate::time::Span;
+use std::os::fd::BorrowedFd;
+
+/// What has come by now, at least one.
+fn caught(signals: &mut Signals) -> Vec<Caught> {
+    // SAFETY: it is open as long as the handlers are.
+    let fd = unsafe { BorrowedFd::borrow_raw(signals.fd()) };
+    assert!(fd::wait_readable_any(&[fd], Some(PATIENCE)).unwrap(), "no signal has come");
+    signals.drain()
+}
+
+#[test]
+fn signals_have_names() {
+    assert_eq!(signal_name(9), "SIGKILL");
+    assert_eq!(signal_name(15), "SIGTERM");
+    assert_eq!(signal_name(42), "signal 42");
+    assert_eq!(signal_name(0), "signal 0");
+    assert_eq!(signal_name(-1), "signal -1");
+}
+
+alone! {
+    fn signals_come_by_the_descriptor() {
+        use nix::sys::signal::{Signal, raise};
+        let mut signals = Signals::install().unwrap();
+        assert_eq!(signals.drain(), []);
+        let pairs = [
+            (Signal::SIGINT, Caught::Interrupt),
+            (Signal::SIGQUIT, Caught::Quit),
+            (Signal::SIGHUP, Caught::Hangup),
+            (Signal::SIGUSR1, Caught::User1),
+        ];
+        for (signal, expected) in pairs {
+            raise(signal).unwrap();
+            assert_eq!(caught(&mut signals), [expected]);
+        }
+        // Read empty: the loop would spin otherwise.
+        // SAFETY: it is open as long as the handlers are.
+        let fd = unsafe { BorrowedFd::borrow_raw(signals.fd()) };
+        assert!(!fd::wait_readable_any(&[fd], Some(Span::ZERO)).unwrap());
+    }
+
+    fn the_end_of_a_child_comes_by_the_descriptor() {
+        let mut signals = Signals::install().unwrap();
+        let spawned = start(script("exit 3")).unwrap();
+        assert_eq!(caught(&mut signals), [Caught::ChildExited]);
+        assert_eq!(end_of(&spawned.pidfd).code, Some(3));
+    }
+
+    fn the_parents_order_is_told_from_a_strangers() {
+        let mut signals = Signals::install().unwrap();
+        let own = std::process::id();
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert_eq!(caught(&mut signals), [Caught::Terminate { from_parent: false, sender: Some(own) }]);
+
+        let (ready, say_ready) = fd::pipe().unwrap();
+        let child = fork(|| {
+            // Handlers are inherited, and the pipe with them; it gets its own.
+            let mut signals = Signals::install().unwrap();
+            nix::unistd::write(&say_ready, b"x").unwrap();
+            let parent = std::os::unix::process::parent_id();
+            assert_eq!(caught(&mut signals), [Caught::Terminate { from_parent: true, sender: Some(parent) }]);
+        });
+        fd::wait_readable_any(&[std::os::fd::AsFd::as_fd(&ready)], Some(PATIENCE)).unwrap();
+        child.signal(libc::SIGTERM).unwrap();
+        assert_eq!(end_of(&child).code, Some(0));
+    }
+
+    fn the_keeper_cannot_be_stopped_by_what_stops_programs() {
+        let (never, _kept) = fd::pipe().unwrap();
+        let (ready, say_ready) = fd::pipe().unwrap();
+        let keeper = fork(|| {
+            ignore_all_stopping().unwrap();
+            nix::unistd::write(&say_ready, b"x").unwrap();
+            fd::wait_readable_any(&[std::os::fd::AsFd::as_fd(&never)], Some(PATIENCE)).unwrap();
+        });
+        fd::wait_readable_any(&[std::os::fd::AsFd::as_fd(&ready)], Some(PATIENCE)).unwrap();
+        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, libc::SIGUSR2, libc::SIGPIPE] {
+            keeper.signal(signal).unwrap();
+        }
+        // They are in order: an ignored signal is gone at once, and this one is the first to count.
+        keeper.signal(libc::SIGKILL).unwrap();
+        assert_eq!(end_of(&keeper).signal, Some(libc::SIGKILL));
+    }
+}

@@ -1,0 +1,96 @@
+//! Users and groups, looked up before a process is made: what a child may not do after clone.
+use nix::unistd::{Group, User, getgrouplist};
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::fmt;
+
+#[cfg(test)]
+mod tests;
+
+/// As whom to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+impl Credentials {
+    /// Whether this process runs as just that: then there is nothing to change. A plain user may not set its groups,
+    /// even to what they are.
+    pub(super) fn are_ours(&self) -> bool {
+        let (Ok(user), Ok(group)) = (nix::unistd::getresuid(), nix::unistd::getresgid()) else { return false };
+        let Ok(groups) = nix::unistd::getgroups() else { return false };
+        let users = [user.real, user.effective, user.saved].map(nix::unistd::Uid::as_raw);
+        let own = [group.real, group.effective, group.saved].map(nix::unistd::Gid::as_raw);
+        // Whether the group itself is listed once more among the supplementary ones makes no difference.
+        let with_own = |groups: &[u32]| groups.iter().copied().chain([self.gid]).collect::<BTreeSet<_>>();
+        let groups: Vec<u32> = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+        users == [self.uid; 3] && own == [self.gid; 3] && with_own(&groups) == with_own(&self.groups)
+    }
+}
+
+/// To setresuid(2) and its kin the highest number means "as it is", so it names nobody. Taken for a user, it would leave
+/// a child with all of our rights.
+const NOBODY_AT_ALL: u32 = u32::MAX;
+
+/// Why somebody could not be found.
+#[derive(Debug)]
+pub struct UserError {
+    what: &'static str,
+    name: String,
+    cause: Option<nix::errno::Errno>,
+}
+
+impl fmt::Display for UserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cause {
+            None => write!(f, "there is no {} \"{}\"", self.what, self.name),
+            Some(cause) => write!(f, "cannot look up the {} \"{}\": {}", self.what, self.name, cause.desc()),
+        }
+    }
+}
+
+impl std::error::Error for UserError {}
+
+/// Finds a user and a group, by name or number. The group is the user's own unless another one is named.
+///
+/// # Errors
+/// When there is no such user or group.
+pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Credentials>, UserError> {
+    let named_group = group.map(find_group).transpose()?;
+    let Some(user) = user else {
+        return Ok(named_group.map(|gid| Credentials { uid: nix::unistd::geteuid().as_raw(), gid, groups: vec![gid] }));
+    };
+    let wrong = |cause| UserError { what: "user", name: user.to_string(), cause };
+    let number = user.parse::<u32>().ok();
+    let entry = match number {
+        Some(uid) => User::from_uid(uid.into()),
+        None => User::from_name(user),
+    }
+    .map_err(|cause| wrong(Some(cause)))?;
+    let (uid, own, name) = match (entry, number) {
+        (Some(entry), _) => (entry.uid.as_raw(), entry.gid.as_raw(), Some(entry.name)),
+        // A number needs no entry; it then has its own number as group.
+        (None, Some(uid)) if uid != NOBODY_AT_ALL => (uid, uid, None),
+        (None, _) => return Err(wrong(None)),
+    };
+    let gid = named_group.unwrap_or(own);
+    let groups = match name.and_then(|name| CString::new(name).ok()) {
+        Some(name) => getgrouplist(&name, gid.into()).map_err(|cause| wrong(Some(cause)))?,
+        None => vec![gid.into()],
+    };
+    Ok(Some(Credentials { uid, gid, groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect() }))
+}
+
+fn find_group(group: &str) -> Result<u32, UserError> {
+    let wrong = |cause| UserError { what: "group", name: group.to_string(), cause };
+    if let Ok(gid) = group.parse::<u32>() {
+        return if gid == NOBODY_AT_ALL { Err(wrong(None)) } else { Ok(gid) };
+    }
+    let entry = Group::from_name(group).map_err(|cause| wrong(Some(cause)))?.ok_or_else(|| wrong(None))?;
+    Ok(entry.gid.as_raw())
+}
