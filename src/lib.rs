@@ -3,9 +3,12 @@
 pub mod error;
 pub mod ids;
 #[cfg(feature = "supervisor")]
+pub mod link;
+#[cfg(feature = "supervisor")]
 pub mod os;
 #[cfg(feature = "supervisor")]
 pub mod spec;
 #[cfg(feature = "supervisor")]
 pub mod supervision;
 pub mod time;
+pub mod wire;

@@ -1,0 +1,121 @@
+//! The socket with one peer.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
+use std::time::Duration;
+
+use super::drain::{self, Waited};
+use super::{Context, LinkError, RouterLimits};
+use crate::time::Span;
+
+/// How many messages wait while the peer does not read or is not there.
+///
+/// Enough for the reports of a bad moment, which must arrive. Small enough that what a peer finds after a pause is
+/// soon read: old beats carry old numbers, so that they do not pass for life.
+const SEND_QUEUE: i32 = 64;
+
+/// How long libzmq waits before it connects again, in milliseconds; it adds up to as much again, at random. It never
+/// waits longer: a parent that is back after a crash must hear its children before it declares them dead.
+const RECONNECT_MS: i32 = 20;
+
+/// A DEALER socket: one peer, in both directions. It connects again by itself, for as long as it lives.
+pub struct Dealer {
+    socket: zmq::Socket,
+    fd: RawFd,
+    frames_max: usize,
+}
+
+impl Dealer {
+    /// Connects to the socket at the path `socket`, under the name `identity`; an empty one leaves the name to libzmq.
+    ///
+    /// The peer need not be there yet. Until it is, messages wait in the queue: so the first message of a short-lived
+    /// tool is not lost, and nobody has to wait for a connection.
+    ///
+    /// # Errors
+    /// The path or the identity is unusable, or libzmq cannot open a socket.
+    pub fn connect(
+        context: &Context,
+        socket: &Path,
+        identity: &[u8],
+        limits: RouterLimits,
+    ) -> Result<Dealer, LinkError> {
+        let endpoint = super::endpoint(socket)?;
+        let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: super::io_error(cause) };
+        let socket = context.socket(zmq::DEALER, &endpoint, limits.frame_bytes_max)?;
+        if !identity.is_empty() {
+            if identity.len() > 255 || identity[0] == 0 {
+                return Err(LinkError::Identity { bytes: identity.len() });
+            }
+            socket.set_identity(identity).map_err(failed)?;
+        }
+        socket.set_sndhwm(SEND_QUEUE).map_err(failed)?;
+        socket.set_reconnect_ivl(RECONNECT_MS).map_err(failed)?;
+        // Zero is "no back-off": the interval stays as it is.
+        socket.set_reconnect_ivl_max(0).map_err(failed)?;
+        let fd = socket.get_fd().map_err(failed)?;
+        socket.connect(&endpoint).map_err(|cause| LinkError::Connect { endpoint, cause: super::io_error(cause) })?;
+        Ok(Dealer { socket, fd, frames_max: limits.frames_max })
+    }
+
+    /// The descriptor to watch for readability. It is libzmq's: never read it, and see [`Dealer::has_input`].
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Whether a message waits. Call it as the last thing before sleeping on [`Dealer::fd`], and do not sleep when it
+    /// says yes: the descriptor tells of changes only, and any use of the socket may swallow one.
+    pub fn has_input(&self) -> bool {
+        drain::has_input(&self.socket)
+    }
+
+    /// Takes the next message, if one waits. One with too many frames is skipped: the peer is a supervisor, and what
+    /// it says that we cannot understand is no answer.
+    pub fn receive(&mut self) -> Option<Vec<Vec<u8>>> {
+        loop {
+            let mut frames = Vec::new();
+            let count = drain::receive(&self.socket, |place, frame| {
+                if place < self.frames_max {
+                    frames.push(frame.to_vec());
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+            if count <= self.frames_max {
+                return Some(frames);
+            }
+        }
+    }
+
+    /// Sends a message. `false` says that the queue is full, and that nothing was sent.
+    pub fn send(&mut self, frames: &[&[u8]]) -> bool {
+        drain::send(&self.socket, frames.iter().copied()).is_ok()
+    }
+
+    /// Waits until a message is there, at most `limit`, and says whether one is.
+    ///
+    /// This is for tools of the command line, which have nothing else to do. A node never calls it.
+    pub fn wait_input(&mut self, limit: Duration) -> bool {
+        drain::wait_input(&self.socket, None, limit) == Waited::Input
+    }
+
+    /// As [`Dealer::wait_input`], and ends also when nobody reads `output` any more, a pipe of ours whose other end may
+    /// be closed while we have nothing to write to it.
+    pub fn wait_input_or_closed(&mut self, output: BorrowedFd<'_>, limit: Duration) -> Waited {
+        drain::wait_input(&self.socket, Some(output.as_raw_fd()), limit)
+    }
+
+    /// Closes the socket, and gives libzmq up to `linger` to deliver what was sent. Returns at once; the time is spent
+    /// when the [`Context`] is dropped, and only as much of it as delivery takes.
+    pub fn close(self, linger: Span) {
+        super::close(self.socket, linger);
+    }
+}
+
+impl fmt::Debug for Dealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dealer").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! What stands where a socket is to be bound.
+//!
+//! libzmq removes whatever is there before it binds: the leftover of a process that was killed, which is right; a
+//! regular file, which is a loss; and the socket of a process that lives, which from then on hears nothing and is not
+//! told. So the place is looked at first.
+
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use super::LinkError;
+
+/// Whether a socket can be bound at `path` without harm to anybody.
+///
+/// # Errors
+/// [`LinkError::NotASocket`], [`LinkError::InUse`], [`LinkError::Look`].
+pub(super) fn check(path: &Path) -> Result<(), LinkError> {
+    let look = |cause| LinkError::Look { path: path.to_owned(), cause };
+    // Not followed: binding removes a link, not what it points to.
+    let kind = match path.symlink_metadata() {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(look(error)),
+    };
+    if !kind.is_socket() {
+        return Err(LinkError::NotASocket { path: path.to_owned() });
+    }
+    // A datagram socket is connected in place of a stream, because that never waits, not even when the owner is
+    // stopped and its queue of connections is full. If somebody is bound there the kernel says that the types do
+    // not agree; if nobody is, it refuses. The owner notices nothing.
+    match UnixDatagram::unbound().map_err(look)?.connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        // It went away meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => Err(LinkError::InUse { path: path.to_owned() }),
+        Err(error) => Err(look(error)),
+        Ok(()) => Err(LinkError::InUse { path: path.to_owned() }),
+    }
+}

@@ -1,0 +1,67 @@
+//! The plain protocol: a program connects a PUSH socket, and any message, empty or not, is a beat or a press of a button.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::os::fd::RawFd;
+
+use super::{Context, LinkError, drain, place};
+use crate::time::Span;
+
+/// The most bytes of a frame. What a message says is not looked at, so there is no need for long ones.
+const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// How many messages one call of [`Pull::drain`] takes, so that a program which does nothing but beat does not hold up
+/// the loop.
+const DRAIN_MAX: usize = 512;
+
+/// A PULL socket at an endpoint of the user's choice.
+pub struct Pull {
+    socket: zmq::Socket,
+    fd: RawFd,
+}
+
+impl Pull {
+    /// Binds a socket at `endpoint`, which is `ipc://` and a path; a relative path counts from the working directory.
+    ///
+    /// The file's mode follows the umask: whoever may write to it can beat, or press the button.
+    ///
+    /// # Errors
+    /// The endpoint is unusable, something else stands there, or libzmq cannot bind.
+    pub fn bind(context: &Context, endpoint: &str) -> Result<Pull, LinkError> {
+        place::check(&super::socket_of(endpoint)?)?;
+        let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: super::io_error(cause) };
+        let socket = context.socket(zmq::PULL, endpoint, FRAME_BYTES_MAX)?;
+        let fd = socket.get_fd().map_err(failed)?;
+        let bound = socket.bind(endpoint);
+        bound.map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: super::io_error(cause) })?;
+        Ok(Pull { socket, fd })
+    }
+
+    /// The descriptor to watch for readability. It is libzmq's: never read it, and see [`Pull::has_input`].
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Whether a message waits. Call it as the last thing before sleeping on [`Pull::fd`], and do not sleep when it
+    /// says yes: the descriptor tells of changes only, and any use of the socket may swallow one.
+    pub fn has_input(&self) -> bool {
+        drain::has_input(&self.socket)
+    }
+
+    /// Takes what waits, up to some hundred messages, and says how many it was.
+    pub fn drain(&mut self) -> usize {
+        let ignore = |_: usize, _: &mut zmq::Message| ControlFlow::Break(());
+        (0..DRAIN_MAX).take_while(|_| drain::receive(&self.socket, ignore).is_some()).count()
+    }
+
+    /// Closes the socket. Nothing was sent by it, so there is nothing to wait for.
+    pub fn close(self) {
+        super::close(self.socket, Span::ZERO);
+    }
+}
+
+impl fmt::Debug for Pull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pull").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}

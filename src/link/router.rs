@@ -1,0 +1,238 @@
+//! The socket with many peers.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use super::{Context, LinkError, drain, place};
+use crate::time::Span;
+
+/// A peer as libzmq knows it: the name that it gave itself, or one that libzmq made up for it.
+///
+/// It is an address to answer to, and no proof of who the peer is: any peer can take any name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity(Box<[u8]>);
+
+impl Identity {
+    /// The identity with these bytes.
+    pub fn new(bytes: &[u8]) -> Identity {
+        Identity(bytes.into())
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+/// Who a peer is, as the kernel noted it when the peer connected.
+///
+/// The ids are those of the process that connected. One that connects and then starts another program, or hands its
+/// socket to another process, still speaks under them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PeerCred {
+    /// The process.
+    pub pid: u32,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+}
+
+impl PeerCred {
+    /// Reads the address that libzmq gives each message: `localhost:UID:GID:PID`.
+    ///
+    /// A build of libzmq without credentials says `localhost` alone, and tcp has only an address: both are `None`.
+    fn parse(address: &str) -> Option<PeerCred> {
+        let mut fields = address.strip_prefix("localhost:")?.split(':').map(|field| field.parse().ok());
+        let (uid, gid, pid) = (fields.next()??, fields.next()??, fields.next()??);
+        fields.next().is_none().then_some(PeerCred { pid, uid, gid })
+    }
+}
+
+/// A message from a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// The address to answer to.
+    pub from: Identity,
+    /// Who the peer is; `None` where libzmq was built without credentials.
+    pub peer: Option<PeerCred>,
+    /// The frames, without the one that holds the identity. There is at least one.
+    pub frames: Vec<Vec<u8>>,
+}
+
+/// What became of a message to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum SendOutcome {
+    /// It is on its way. It may still be lost if the peer goes away.
+    Sent,
+    /// No peer of that identity is connected.
+    NoSuchPeer,
+    /// The peer does not read, and its queue is full.
+    Full,
+}
+
+/// What a peer may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouterLimits {
+    /// The most bytes of one frame. The connection of a peer that announces more is closed before any of them is read.
+    pub frame_bytes_max: usize,
+    /// The most frames of one message; one with more is dropped and counted.
+    pub frames_max: usize,
+}
+
+/// How many messages were dropped, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// They had more than [`RouterLimits::frames_max`] frames.
+    pub too_many_frames: u64,
+}
+
+impl Dropped {
+    /// Whether nothing was dropped.
+    pub fn is_empty(&self) -> bool {
+        *self == Dropped::default()
+    }
+}
+
+/// How many messages in a row one call of `receive` drops before it says that there is none: somebody who sends
+/// nothing else must not hold up the loop.
+const DROPS_PER_CALL: usize = 64;
+
+/// A ROUTER socket: many peers, each of which can be answered by its identity.
+pub struct Router {
+    socket: zmq::Socket,
+    fd: RawFd,
+    frames_max: usize,
+    dropped: Dropped,
+}
+
+impl Router {
+    /// Binds a socket at the path `socket`. A file that an earlier process left there is replaced.
+    ///
+    /// The file's mode follows the umask, which the caller sees to; the directory must be one that only trusted users
+    /// can write to, and that one process at a time holds.
+    ///
+    /// # Errors
+    /// The path is unusable, somebody else is bound there, or libzmq cannot bind.
+    pub fn bind(context: &Context, socket: &Path, limits: RouterLimits) -> Result<Router, LinkError> {
+        let endpoint = super::endpoint(socket)?;
+        place::check(socket)?;
+        let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: super::io_error(cause) };
+        let socket = context.socket(zmq::ROUTER, &endpoint, limits.frame_bytes_max)?;
+        // A message to nobody, or to somebody who does not read, is an error and not a silence.
+        socket.set_router_mandatory(true).map_err(failed)?;
+        // A child that reconnects under its name is heard at once. Otherwise it would be ignored, without a word,
+        // until libzmq has noticed the end of its old connection.
+        socket.set_router_handover(true).map_err(failed)?;
+        let fd = socket.get_fd().map_err(failed)?;
+        socket.bind(&endpoint).map_err(|cause| LinkError::Bind { endpoint, cause: super::io_error(cause) })?;
+        Ok(Router { socket, fd, frames_max: limits.frames_max, dropped: Dropped::default() })
+    }
+
+    /// The descriptor to watch for readability. It is libzmq's: never read it, and see [`Router::has_input`].
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Whether a message waits. Call it as the last thing before sleeping on [`Router::fd`], and do not sleep when it
+    /// says yes: the descriptor tells of changes only, and any use of the socket may swallow one.
+    pub fn has_input(&self) -> bool {
+        drain::has_input(&self.socket)
+    }
+
+    /// Takes the next message, if one waits.
+    ///
+    /// `None` may also mean that this call has dropped a good many messages; [`Router::has_input`] knows.
+    pub fn receive(&mut self) -> Option<Inbound> {
+        for _ in 0..DROPS_PER_CALL {
+            let mut from = None;
+            let mut peer = None;
+            let mut frames = Vec::new();
+            // One more, for the identity.
+            let limit = self.frames_max.saturating_add(1);
+            let count = drain::receive(&self.socket, |place, frame| {
+                if place == 0 {
+                    peer = frame.gets("Peer-Address").and_then(PeerCred::parse);
+                    from = Some(Identity::new(frame));
+                } else if place < limit {
+                    frames.push(frame.to_vec());
+                } else {
+                    // What was kept is of no use any more; it need not wait for the rest of the message.
+                    frames.clear();
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
+            if count > limit {
+                self.dropped.too_many_frames += 1;
+                continue;
+            }
+            return from.map(|from| Inbound { from, peer, frames });
+        }
+        None
+    }
+
+    /// What was dropped since the last call.
+    pub fn take_dropped(&mut self) -> Dropped {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Sends a message to a peer, or says why not. Nothing is queued for a peer that is not connected.
+    ///
+    /// A message without frames cannot be told from none: nothing is sent.
+    pub fn send(&mut self, to: &Identity, frames: &[&[u8]]) -> SendOutcome {
+        if frames.is_empty() {
+            return SendOutcome::Sent;
+        }
+        let address = std::iter::once(to.as_bytes());
+        match drain::send(&self.socket, address.chain(frames.iter().copied())) {
+            Ok(()) => SendOutcome::Sent,
+            Err(zmq::Error::EAGAIN) => SendOutcome::Full,
+            // EHOSTUNREACH; whatever else libzmq might find, the peer cannot be reached.
+            Err(_) => SendOutcome::NoSuchPeer,
+        }
+    }
+
+    /// Closes the socket, and gives libzmq up to `linger` to deliver what was sent. Returns at once; the time is spent
+    /// when the [`Context`] is dropped. The file stays.
+    pub fn close(self, linger: Span) {
+        super::close(self.socket, linger);
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").field("fd", &self.fd).field("dropped", &self.dropped).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_credentials_is_read_and_any_other_is_none() {
+        let cred = PeerCred { pid: 4711, uid: 1000, gid: 100 };
+        assert_eq!(PeerCred::parse("localhost:1000:100:4711"), Some(cred));
+        for address in
+            ["localhost", "", "127.0.0.1", "localhost:1:2", "localhost:1:2:x", "localhost:1:2:3:4", "a:1:2:3"]
+        {
+            assert_eq!(PeerCred::parse(address), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn identities_are_printed_so_that_people_can_read_them() {
+        assert_eq!(format!("{:?}", Identity::new(b"/web/api#3")), "\"/web/api#3\"");
+        assert_eq!(format!("{:?}", Identity::new(&[0, 7, b'"'])), r#""\x00\x07\"""#);
+    }
+}

@@ -1,0 +1,443 @@
+//! Where a running instance can be found: the directory with its lock, its sockets and what the root wrote down.
+//!
+//! One rule for the nodes that live there and the tools that look for them:
+//!
+//! | first of these that applies | the base directory |
+//! | --- | --- |
+//! | `TREEVISOR_RUNTIME_DIR` is set | that |
+//! | `XDG_RUNTIME_DIR` is set | `$XDG_RUNTIME_DIR/treevisor` |
+//! | the user is root | `/run/treevisor` |
+//! | otherwise | `/tmp/treevisor-UID` |
+//!
+//! Below it each instance has a directory of its own name, which only its user may enter. The lock file in it is what
+//! says that the instance runs: the kernel releases a lock whatever happens to its holder, so there is no stale one.
+//!
+//! This file does no ZeroMQ; it stands here because both ends of every socket need it.
+
+use super::SOCKET_PATH_MAX;
+use crate::ids::{Name, Path as TreePathName};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The environment variable that names the base directory.
+pub const BASE_VARIABLE: &str = "TREEVISOR_RUNTIME_DIR";
+
+/// The base directory, given the environment and the user; see the table in the module's head.
+///
+/// Values that are empty or no absolute path are passed over, as the XDG rules ask for.
+pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> PathBuf {
+    let directory = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(path) = directory(BASE_VARIABLE) {
+        path
+    } else if let Some(path) = directory("XDG_RUNTIME_DIR") {
+        path.join("treevisor")
+    } else if uid == 0 {
+        PathBuf::from("/run/treevisor")
+    } else {
+        PathBuf::from(format!("/tmp/treevisor-{uid}"))
+    }
+}
+
+/// The base directory for this process.
+pub fn own_base() -> PathBuf {
+    base(|name| std::env::var_os(name), own_uid())
+}
+
+/// The user whose rights this process has. Every process may read who owns its own entry in `/proc`.
+fn own_uid() -> u32 {
+    fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid())
+}
+
+/// The directory of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeDir {
+    path: PathBuf,
+}
+
+impl RuntimeDir {
+    /// The directory of the instance `name` below `base`. Nothing is created.
+    ///
+    /// # Errors
+    /// [`RuntimeError::TooLong`] when a socket in it would have a path that the kernel does not take.
+    pub fn of(base: &Path, name: &Name) -> Result<RuntimeDir, RuntimeError> {
+        let dir = RuntimeDir { path: base.join(name.as_str()) };
+        let longest = dir.node_socket(&TreePathName::root());
+        let bytes = longest.as_os_str().as_bytes().len();
+        if bytes > SOCKET_PATH_MAX {
+            return Err(RuntimeError::TooLong { path: longest, bytes });
+        }
+        Ok(dir)
+    }
+
+    /// The directory at `path`, which came from [`RuntimeDir::path`] in another process.
+    pub fn at(path: impl Into<PathBuf>) -> RuntimeDir {
+        RuntimeDir { path: path.into() }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The socket on which the root answers operators.
+    pub fn control_socket(&self) -> PathBuf {
+        self.path.join("control")
+    }
+
+    /// The socket on which the node at `path` hears its children.
+    ///
+    /// The name is a hash of the path: a path may be far longer than a socket's name. 64 bits are enough for the few
+    /// thousand nodes of a tree; two nodes that met in one name would be told so when the second one binds.
+    pub fn node_socket(&self, path: &TreePathName) -> PathBuf {
+        self.path.join(format!("n-{:016x}", fnv1a(path.as_str().as_bytes())))
+    }
+
+    /// The socket on which the worker at `path` speaks by sd_notify. Where a worker is there is no node, so it has the name
+    /// that a node would have there.
+    pub fn notify_socket(&self, path: &TreePathName) -> PathBuf {
+        self.node_socket(path)
+    }
+
+    /// The file that the root holds a lock on as long as the instance lives.
+    pub fn lock_file(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    /// The file in which the root describes the instance.
+    pub fn instance_file(&self) -> PathBuf {
+        self.path.join("instance.json")
+    }
+
+    /// Where a tree that runs in the background writes its log and its workers' output, unless it was told otherwise.
+    /// It is the one file that stays when the instance ends: it says why.
+    pub fn output_file(&self) -> PathBuf {
+        self.path.join("output.log")
+    }
+
+    /// Makes the directory, and the ones above it where they are missing.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] when somebody else could change what is in it.
+    pub fn create(&self) -> Result<(), RuntimeError> {
+        let failed = |path: &Path, cause| RuntimeError::Create { path: path.to_owned(), cause };
+        if let Some(base) = self.path.parent() {
+            // Of a system-wide base everybody may see the names; what is below is closed.
+            let mode = if base.starts_with("/run/treevisor") { 0o755 } else { 0o700 };
+            DirBuilder::new().recursive(true).mode(mode).create(base).map_err(|cause| failed(base, cause))?;
+            check_owner(base, true)?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(&self.path, false),
+            Err(error) => Err(failed(&self.path, error)),
+        }
+    }
+
+    /// Writes down what the instance is. Readers see the old content or the new one, never a part.
+    ///
+    /// # Errors
+    /// The system's, when the file cannot be written.
+    pub fn write_instance(&self, instance: &InstanceFile) -> io::Result<()> {
+        let path = self.instance_file();
+        let new = path.with_extension("json.new");
+        let mut text = serde_json::to_vec_pretty(instance).map_err(io::Error::other)?;
+        text.push(b'\n');
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&text)?;
+        fs::rename(&new, &path)
+    }
+
+    /// Reads what the instance is, or was.
+    ///
+    /// # Errors
+    /// The system's, and `InvalidData` when the file is not one that this version wrote.
+    pub fn read_instance(&self) -> io::Result<InstanceFile> {
+        let text = fs::read(self.instance_file())?;
+        serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Lets the workers of other users connect to `socket`, and to nothing else: they may pass through the directories
+    /// without seeing what is in them, and all other sockets stay closed to them.
+    ///
+    /// # Errors
+    /// The system's, when the permissions cannot be changed.
+    pub fn open_to_others(&self, socket: &Path) -> io::Result<()> {
+        for directory in [self.path.parent(), Some(&*self.path)].into_iter().flatten() {
+            let metadata = fs::metadata(directory)?;
+            let mode = metadata.mode() & 0o7777;
+            if mode & 0o011 != 0o011 && metadata.uid() == own_uid() {
+                fs::set_permissions(directory, Permissions::from_mode(mode | 0o011))?;
+            }
+        }
+        fs::set_permissions(socket, Permissions::from_mode(0o666))
+    }
+
+    /// Removes all sockets. What is gone already is no error.
+    pub fn remove_sockets(&self) {
+        // Nothing can be done about a file that cannot be removed; whoever binds there next says so.
+        let _ = fs::remove_file(self.control_socket());
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            if entry.file_name().as_bytes().starts_with(b"n-") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Removes everything that a running instance put here, the lock file included, and the directory when nothing else
+    /// is in it. Only for whoever holds the lock.
+    pub fn remove(&self) {
+        self.remove_sockets();
+        for file in [self.instance_file().with_extension("json.new"), self.instance_file(), self.lock_file()] {
+            let _ = fs::remove_file(file);
+        }
+        // Fails when the output of a tree in the background is kept here, as it should.
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// Whether nobody but us (or, above, root) could put something of his own in the place of what is in `directory`.
+fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeError> {
+    let metadata =
+        directory.symlink_metadata().map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?;
+    let not_ours = |reason: String| Err(RuntimeError::NotOurs { path: directory.to_owned(), reason });
+    // A link above us was made by somebody who may write there; what it points to is what counts.
+    let metadata = if above && metadata.is_symlink() {
+        fs::metadata(directory).map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?
+    } else {
+        metadata
+    };
+    if !metadata.is_dir() {
+        return not_ours("it is no directory".into());
+    }
+    let uid = own_uid();
+    if metadata.uid() != uid && !(above && metadata.uid() == 0) {
+        return not_ours(format!("it belongs to uid {}, not to uid {uid}", metadata.uid()));
+    }
+    // In a sticky directory, such as /tmp, nobody can rename or remove what is another's.
+    if metadata.mode() & 0o022 != 0 && !(above && metadata.mode() & 0o1000 != 0) {
+        return not_ours(format!("others may write to it (its mode is {:04o})", metadata.mode() & 0o7777));
+    }
+    Ok(())
+}
+
+/// FNV-1a with 64 bits: short, the same in every version and on every machine, which std's hashers do not promise.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// What the root writes down of a running instance, for tools that cannot ask it because it hangs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceFile {
+    /// Its name.
+    pub name: Name,
+    /// The root's process.
+    pub pid: u32,
+    /// When it began, in RFC 3339.
+    pub started_at: String,
+    /// The version of treevisor that runs it.
+    pub version: String,
+    /// What every process of the tree carries in its environment as `TREEVISOR_MARK`.
+    pub mark: String,
+    /// "cgroup" or "group".
+    pub containment: String,
+    /// The tree's own cgroup; the child `X` of the root has `c.X` in it, and so on down.
+    pub cgroup: Option<PathBuf>,
+    /// The process that cleans up should the root be killed.
+    pub keeper_pid: Option<u32>,
+    /// The file that the tree came from.
+    pub config: PathBuf,
+    /// All paths of the tree.
+    pub tree_paths: Vec<TreePath>,
+}
+
+/// One path of a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreePath {
+    /// The path.
+    pub path: TreePathName,
+    /// Whether a supervisor stands there; otherwise a worker.
+    pub supervisor: bool,
+}
+
+/// Why a runtime directory cannot be used.
+#[derive(Debug)]
+pub enum RuntimeError {
+    /// The sockets in it would have paths that are too long for the kernel.
+    TooLong {
+        /// The longest of them.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+    /// It cannot be made.
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Somebody else could change what is in it.
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// In what way.
+        reason: String,
+    },
+}
+
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RuntimeError::TooLong { path, bytes } => write!(
+                f,
+                "socket path too long: {} has {bytes} bytes, at most {SOCKET_PATH_MAX} are possible; give the instance \
+                 a shorter name, or set {BASE_VARIABLE} to a shorter directory",
+                path.display()
+            ),
+            RuntimeError::Create { path, .. } => write!(f, "cannot make the directory {}", path.display()),
+            RuntimeError::NotOurs { path, reason } => write!(
+                f,
+                "cannot trust the directory {}: {reason}; remove it, or set {BASE_VARIABLE} to a directory of your own",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RuntimeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RuntimeError::Create { cause, .. } => Some(cause),
+            RuntimeError::TooLong { .. } | RuntimeError::NotOurs { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base_with(variables: &[(&str, &str)], uid: u32) -> String {
+        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        base(find, uid).display().to_string()
+    }
+
+    #[test]
+    fn the_base_follows_the_rule() {
+        let xdg = ("XDG_RUNTIME_DIR", "/run/user/7");
+        assert_eq!(base_with(&[(BASE_VARIABLE, "/r"), xdg], 7), "/r");
+        assert_eq!(base_with(&[xdg], 7), "/run/user/7/treevisor");
+        assert_eq!(base_with(&[], 0), "/run/treevisor");
+        assert_eq!(base_with(&[], 7), "/tmp/treevisor-7");
+        assert_eq!(base_with(&[(BASE_VARIABLE, ""), ("XDG_RUNTIME_DIR", "relative")], 7), "/tmp/treevisor-7");
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_names_length_limit_and_remedy() {
+        let name = Name::parse(&"n".repeat(64)).unwrap();
+        let base = PathBuf::from("/run/user/1000/treevisor");
+        let error = RuntimeDir::of(&base, &name).unwrap_err().to_string();
+        assert!(error.starts_with("socket path too long: "), "{error}");
+        for part in ["has 108 bytes", "at most 99", BASE_VARIABLE] {
+            assert!(error.contains(part), "{error}");
+        }
+        // One byte less than too much is enough.
+        let fits = Name::parse(&"n".repeat(64 - 9)).unwrap();
+        let socket = RuntimeDir::of(&base, &fits).unwrap().node_socket(&TreePathName::root());
+        assert_eq!(socket.as_os_str().len(), SOCKET_PATH_MAX);
+    }
+
+    #[test]
+    fn sockets_of_nodes_have_names_of_one_length() {
+        let dir = RuntimeDir::at("/r/x");
+        // The reference values of FNV-1a.
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x85944171f73967e8);
+        assert_eq!(dir.node_socket(&TreePathName::root()), PathBuf::from("/r/x/n-af63a24c860189fe"));
+        let deep = TreePathName::parse(&"a/".repeat(100)).unwrap();
+        assert_eq!(dir.node_socket(&deep).file_name().unwrap().len(), 18);
+    }
+
+    fn instance() -> InstanceFile {
+        InstanceFile {
+            name: Name::parse("shop").unwrap(),
+            pid: 7,
+            started_at: "2026-01-02T03:04:05Z".into(),
+            version: "0.1.0".into(),
+            mark: "00".into(),
+            containment: "group".into(),
+            cgroup: None,
+            keeper_pid: Some(8),
+            config: "supervisors.toml".into(),
+            tree_paths: vec![TreePath { path: TreePathName::root(), supervisor: true }],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        dir.create().unwrap();
+        dir.create().unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o7777, 0o700);
+        dir.write_instance(&instance()).unwrap();
+        assert_eq!(dir.read_instance().unwrap(), instance());
+        for file in [dir.control_socket(), dir.node_socket(&TreePathName::root()), dir.lock_file()] {
+            fs::write(file, "").unwrap();
+        }
+        dir.remove();
+        assert!(!dir.path().exists());
+    }
+
+    #[test]
+    fn the_output_of_a_tree_in_the_background_is_kept() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        dir.create().unwrap();
+        fs::write(dir.output_file(), "it gave up").unwrap();
+        dir.remove();
+        assert!(dir.output_file().exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        dir.create().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(dir.create(), Err(RuntimeError::NotOurs { .. })));
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(base.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(dir.create(), Err(RuntimeError::NotOurs { .. })));
+        // As /tmp is.
+        fs::set_permissions(base.path(), Permissions::from_mode(0o1777)).unwrap();
+        dir.create().unwrap();
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_directory_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path()).unwrap();
+        assert!(matches!(dir.create(), Err(RuntimeError::NotOurs { .. })));
+    }
+
+    #[test]
+    fn a_worker_of_another_user_reaches_its_node_only() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        dir.create().unwrap();
+        let socket = dir.node_socket(&TreePathName::root());
+        fs::write(&socket, "").unwrap();
+        dir.open_to_others(&socket).unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o711);
+        assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o666);
+    }
+}

@@ -1,0 +1,593 @@
+//! Real sockets in a temporary directory. Every wait has a limit that is long enough to mean "broken".
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::fd::RawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, setrlimit};
+
+use super::*;
+
+const LIMITS: RouterLimits = RouterLimits { frame_bytes_max: 64 * 1024, frames_max: 8 };
+/// Longer than anything takes on a busy machine.
+const BROKEN: Duration = Duration::from_secs(20);
+
+/// A directory, a context, and a router bound in it.
+struct Room {
+    directory: tempfile::TempDir,
+    context: Context,
+    router: Router,
+}
+
+impl Room {
+    fn new() -> Room {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let context = Context::new().expect("a context");
+        let router = Router::bind(&context, &directory.path().join("r.sock"), LIMITS).expect("a router");
+        Room { directory, context, router }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("r.sock")
+    }
+
+    fn dealer(&self, identity: &[u8]) -> Dealer {
+        Dealer::connect(&self.context, &self.socket(), identity, LIMITS).expect("a dealer")
+    }
+}
+
+/// Sleeps until the descriptor is readable, as a loop would: it is a plain poll(2), without libzmq's look at the socket.
+fn sleep_on(fd: RawFd) {
+    assert!(sleeps_well(fd), "nothing came");
+}
+
+/// Whether sleeping on the descriptor ended before the limit.
+fn sleeps_well(fd: RawFd) -> bool {
+    let mut items = [zmq::PollItem::from_fd(fd, zmq::POLLIN)];
+    zmq::poll(&mut items, BROKEN.as_millis() as i64).expect("no signal is expected") > 0
+}
+
+fn hear(router: &mut Router) -> Inbound {
+    loop {
+        match router.receive() {
+            Some(message) => return message,
+            None if router.has_input() => {}
+            None => sleep_on(router.fd()),
+        }
+    }
+}
+
+fn answer(dealer: &mut Dealer) -> Vec<Vec<u8>> {
+    assert!(dealer.wait_input(BROKEN), "no answer");
+    dealer.receive().expect("it was said to be there")
+}
+
+#[test]
+fn a_message_goes_both_ways_with_all_its_frames() {
+    let mut room = Room::new();
+    let mut dealer = room.dealer(b"/web/api#1");
+    assert!(dealer.send(&[b"one", b"", b"three"]));
+    let heard = hear(&mut room.router);
+    assert_eq!(heard.from, Identity::new(b"/web/api#1"));
+    assert_eq!(heard.frames, [b"one".to_vec(), vec![], b"three".to_vec()]);
+    assert_eq!(room.router.send(&heard.from, &[b"", b"back"]), SendOutcome::Sent);
+    assert_eq!(answer(&mut dealer), [vec![], b"back".to_vec()]);
+    assert!(room.router.take_dropped().is_empty());
+}
+
+#[test]
+fn a_dealer_without_a_name_can_be_answered() {
+    let mut room = Room::new();
+    let (mut one, mut two) = (room.dealer(b""), room.dealer(b""));
+    assert!(one.send(&[b"1"]) && two.send(&[b"2"]));
+    for _ in 0..2 {
+        let heard = hear(&mut room.router);
+        assert_eq!(room.router.send(&heard.from, &[&heard.frames[0]]), SendOutcome::Sent);
+    }
+    assert_eq!(answer(&mut one), [b"1"]);
+    assert_eq!(answer(&mut two), [b"2"]);
+}
+
+#[test]
+fn the_kernel_says_who_a_peer_is_and_the_peer_cannot() {
+    let mut room = Room::new();
+    let own = PeerCred {
+        pid: std::process::id(),
+        uid: nix::unistd::geteuid().as_raw(),
+        gid: nix::unistd::getegid().as_raw(),
+    };
+    let mut dealer = room.dealer(b"honest");
+    assert!(dealer.send(&[b"x"]));
+    assert_eq!(hear(&mut room.router).peer, Some(own));
+    let mut liar = Raw::connect(&room.socket(), &[("Identity", b"liar"), ("Peer-Address", b"localhost:0:0:1")]);
+    liar.write(&frame(0, b"x"));
+    let heard = hear(&mut room.router);
+    assert_eq!((heard.from, heard.peer), (Identity::new(b"liar"), Some(own)));
+}
+
+#[test]
+fn a_message_to_nobody_is_an_error() {
+    let mut room = Room::new();
+    let nobody = Identity::new(b"nobody");
+    assert_eq!(room.router.send(&nobody, &[b"x"]), SendOutcome::NoSuchPeer);
+    assert_eq!(room.router.send(&nobody, &[b"x", b"y"]), SendOutcome::NoSuchPeer);
+    // A failed send must leave nothing behind that a later message would be glued to.
+    let mut dealer = room.dealer(b"somebody");
+    assert!(dealer.send(&[b"hello"]));
+    let heard = hear(&mut room.router);
+    assert_eq!(room.router.send(&heard.from, &[b"a", b"b"]), SendOutcome::Sent);
+    assert_eq!(answer(&mut dealer), [b"a", b"b"]);
+}
+
+#[test]
+fn a_peer_that_does_not_read_fills_its_queue_only() {
+    let mut room = Room::new();
+    let mut deaf = Raw::connect(&room.socket(), &[("Identity", b"deaf")]);
+    deaf.write(&frame(0, b"hello"));
+    let deaf_name = hear(&mut room.router).from;
+    let frame = vec![0; 32 * 1024];
+    let full = (0..10_000).any(|_| room.router.send(&deaf_name, &[&frame]) == SendOutcome::Full);
+    assert!(full, "the queue has no end");
+    let mut dealer = room.dealer(b"keen");
+    assert!(dealer.send(&[b"hello"]));
+    let heard = hear(&mut room.router);
+    assert_eq!(room.router.send(&heard.from, &[b"still here"]), SendOutcome::Sent);
+    assert_eq!(answer(&mut dealer), [b"still here"]);
+}
+
+#[test]
+fn a_dealer_whose_peer_is_not_there_fills_its_queue_and_delivers_it_later() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let context = Context::new().expect("a context");
+    let socket = directory.path().join("later.sock");
+    let mut dealer = Dealer::connect(&context, &socket, b"early", LIMITS).expect("a dealer");
+    let sent = (0..1000u32).take_while(|number| dealer.send(&[&number.to_be_bytes()])).count();
+    assert!((1..=64).contains(&sent), "{sent}");
+    let mut router = Router::bind(&context, &socket, LIMITS).expect("a router");
+    for number in 0..sent as u32 {
+        assert_eq!(hear(&mut router).frames, [number.to_be_bytes()]);
+    }
+}
+
+#[test]
+fn a_message_with_too_many_frames_is_dropped_and_counted() {
+    let mut room = Room::new();
+    let mut dealer = room.dealer(b"wordy");
+    let frames = [b"x".as_slice(); 9];
+    assert!(dealer.send(&frames));
+    assert!(dealer.send(&frames[..8]));
+    assert_eq!(hear(&mut room.router).frames.len(), 8);
+    assert_eq!(room.router.take_dropped(), Dropped { too_many_frames: 1 });
+    assert!(room.router.take_dropped().is_empty());
+    // The same the other way round.
+    assert_eq!(room.router.send(&Identity::new(b"wordy"), &frames), SendOutcome::Sent);
+    assert_eq!(room.router.send(&Identity::new(b"wordy"), &[b"short"]), SendOutcome::Sent);
+    assert!(dealer.wait_input(BROKEN));
+    while dealer.has_input() || dealer.wait_input(BROKEN) {
+        if let Some(frames) = dealer.receive() {
+            assert_eq!(frames, [b"short"]);
+            break;
+        }
+    }
+}
+
+#[test]
+fn an_oversized_frame_costs_its_sender_the_connection_and_nobody_else_anything() {
+    let mut room = Room::new();
+    let mut giant = Raw::connect(&room.socket(), &[("Identity", b"giant")]);
+    let mut dealer = room.dealer(b"small");
+    assert!(dealer.send(&[b"before"]));
+    assert_eq!(hear(&mut room.router).frames, [b"before"]);
+    // The head of a long frame of 100 MB, and then as much of it as is taken.
+    let mut head = vec![0x02];
+    head.extend((100_000_000u64).to_be_bytes());
+    giant.write(&head);
+    let taken = giant.write_until_closed(&[0; 8192], 100_000_000);
+    // What the kernel's buffer holds, no more.
+    assert!(taken < 4_000_000, "{taken} bytes were taken");
+    assert!(dealer.send(&[b"after"]));
+    assert_eq!(hear(&mut room.router).frames, [b"after"]);
+    assert_eq!(room.router.send(&Identity::new(b"giant"), &[b"x"]), SendOutcome::NoSuchPeer);
+}
+
+#[test]
+fn a_message_that_never_ends_costs_its_sender_the_connection() {
+    let mut room = Room::new();
+    let mut endless = Raw::connect(&room.socket(), &[("Identity", b"endless")]);
+    let part = frame(0x01, &[7; 200]);
+    let taken = endless.write_until_closed(&part, 100_000_000);
+    assert!(taken < 4_000_000, "{taken} bytes were taken");
+    let mut dealer = room.dealer(b"brief");
+    assert!(dealer.send(&[b"x"]));
+    assert_eq!(hear(&mut room.router).from, Identity::new(b"brief"));
+}
+
+#[test]
+fn whoever_takes_a_name_last_has_it() {
+    let mut room = Room::new();
+    let mut old = room.dealer(b"/a#1");
+    assert!(old.send(&[b"old"]));
+    assert_eq!(hear(&mut room.router).frames, [b"old"]);
+    let mut new = room.dealer(b"/a#1");
+    assert!(new.send(&[b"new"]));
+    assert_eq!(hear(&mut room.router).frames, [b"new"]);
+    assert_eq!(room.router.send(&Identity::new(b"/a#1"), &[b"to the new one"]), SendOutcome::Sent);
+    assert_eq!(answer(&mut new), [b"to the new one"]);
+}
+
+#[test]
+fn a_dealer_finds_a_router_that_was_replaced() {
+    let Room { directory, context, router } = Room::new();
+    let socket = directory.path().join("r.sock");
+    let mut dealer = Dealer::connect(&context, &socket, b"loyal", LIMITS).expect("a dealer");
+    let mut router = router;
+    assert!(dealer.send(&[b"1"]));
+    assert_eq!(hear(&mut router).frames, [b"1"]);
+    router.close(Span::ZERO);
+    // Closing is the reaper thread's work, so for a moment the place may be taken still.
+    let mut router = until(|| Router::bind(&context, &socket, LIMITS).ok());
+    assert!(dealer.send(&[b"2"]));
+    // What was on its way to the old one may be lost; the dealer says it again.
+    let heard = until(|| {
+        let heard = router.receive();
+        if heard.is_none() {
+            dealer.send(&[b"2"]);
+        }
+        heard
+    });
+    assert_eq!(heard.frames, [b"2"]);
+}
+
+#[test]
+fn what_was_sent_before_closing_arrives_when_there_is_a_linger() {
+    let mut room = Room::new();
+    for number in 0..20u8 {
+        let context = Context::new().expect("a context");
+        let mut dealer = Dealer::connect(&context, &room.socket(), b"brief", LIMITS).expect("a dealer");
+        assert!(dealer.send(&[&[number]]));
+        dealer.close(Span::from_secs(10));
+        drop(context);
+        assert_eq!(hear(&mut room.router).frames, [[number]]);
+    }
+}
+
+#[test]
+fn dropping_everything_with_unsent_messages_does_not_hang() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let context = Context::new().expect("a context");
+    let mut dealer = Dealer::connect(&context, &directory.path().join("nobody.sock"), b"", LIMITS).expect("a dealer");
+    assert!(dealer.send(&[b"x"]));
+    let dropped = thread::spawn(move || drop((dealer, context)));
+    until(|| dropped.is_finished().then_some(()));
+}
+
+#[test]
+fn waiting_ends_with_the_limit() {
+    let room = Room::new();
+    let mut dealer = room.dealer(b"patient");
+    assert!(!dealer.wait_input(Duration::ZERO));
+    assert!(!dealer.wait_input(Duration::from_millis(20)));
+}
+
+#[test]
+fn any_message_to_a_pull_socket_counts() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let context = Context::new().expect("a context");
+    let endpoint = format!("ipc://{}/heartbeat", directory.path().display());
+    let mut pull = Pull::bind(&context, &endpoint).expect("a pull socket");
+    assert_eq!(pull.drain(), 0);
+    let push = context.context.socket(zmq::PUSH).expect("a push socket");
+    push.connect(&endpoint).expect("connected");
+    push.send("", 0).expect("sent");
+    push.send("beat", 0).expect("sent");
+    push.send_multipart(["a", "b", "c"], 0).expect("sent");
+    let mut count = 0;
+    while count < 3 {
+        if !pull.has_input() {
+            sleep_on(pull.fd());
+        }
+        count += pull.drain();
+    }
+    assert_eq!((count, pull.drain()), (3, 0));
+}
+
+#[test]
+fn nothing_is_bound_over_a_file_or_a_living_socket() {
+    let room = Room::new();
+    let again = Router::bind(&room.context, &room.socket(), LIMITS);
+    assert!(matches!(again, Err(LinkError::InUse { .. })), "{again:?}");
+    let file = room.directory.path().join("file");
+    std::fs::write(&file, "precious").expect("written");
+    for path in [file.as_path(), room.directory.path()] {
+        let over = Pull::bind(&room.context, &format!("ipc://{}", path.display()));
+        assert!(matches!(over, Err(LinkError::NotASocket { .. })), "{over:?}");
+    }
+    assert_eq!(std::fs::read(&file).expect("it is there"), b"precious");
+    // A leftover is no hindrance.
+    let stale = room.directory.path().join("stale.sock");
+    drop(std::os::unix::net::UnixListener::bind(&stale).expect("bound"));
+    assert!(stale.exists());
+    Router::bind(&room.context, &stale, LIMITS).expect("a leftover is replaced");
+    // Nor does the look disturb who is bound there.
+    let mut router = room.router;
+    let mut dealer =
+        Dealer::connect(&room.context, &room.directory.path().join("r.sock"), b"", LIMITS).expect("a dealer");
+    assert!(dealer.send(&[b"x"]));
+    assert_eq!(hear(&mut router).frames, [b"x"]);
+}
+
+#[test]
+fn unusable_places_are_refused_with_their_reason() {
+    let context = Context::new().expect("a context");
+    let long = PathBuf::from(format!("/{}", "x".repeat(99)));
+    let error = Router::bind(&context, &long, LIMITS).expect_err("100 bytes are too many");
+    assert!(error.to_string().contains("it has 100 bytes, at most 99 are possible"), "{error}");
+    for path in ["", "@abstract", "*", "a\0b"] {
+        let error = Dealer::connect(&context, Path::new(path), b"", LIMITS).expect_err("unusable");
+        assert!(matches!(error, LinkError::PathUnusable { .. }), "{error}");
+    }
+    let error = Pull::bind(&context, "tcp://127.0.0.1:1").expect_err("not ipc");
+    assert_eq!(error.to_string(), "cannot use the endpoint tcp://127.0.0.1:1: ipc://PATH is expected");
+    let error = Router::bind(&context, Path::new("/nonexistent/r.sock"), LIMITS).expect_err("no such directory");
+    assert_eq!(error.to_string(), "cannot bind ipc:///nonexistent/r.sock");
+    assert!(std::error::Error::source(&error).expect("a cause").to_string().starts_with("No such file"));
+    for identity in [&[b'x'; 256][..], &[0, 1]] {
+        let error = Dealer::connect(&context, Path::new("/x.sock"), identity, LIMITS).expect_err("unusable");
+        assert!(matches!(error, LinkError::Identity { .. }), "{error}");
+    }
+}
+
+/// Several senders, answers in between (which is what swallows the descriptor's changes), and the rule: the loop must never sleep while a message waits. A loop without the rule stops within this many messages.
+#[test]
+fn the_rule_loses_no_wake_up() {
+    const SENDERS: u32 = 2;
+    const EACH: u32 = 100_000;
+    let mut room = Room::new();
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let mut dealer = room.dealer(&[b'a' + sender as u8]);
+            thread::spawn(move || {
+                let mut answers = 0;
+                for number in 0..EACH {
+                    while !dealer.send(&[&number.to_be_bytes()]) {
+                        thread::yield_now();
+                    }
+                    while dealer.receive().is_some() {
+                        answers += 1;
+                    }
+                }
+                while answers < EACH / 100 && dealer.wait_input(BROKEN) {
+                    while dealer.receive().is_some() {
+                        answers += 1;
+                    }
+                }
+                answers
+            })
+        })
+        .collect();
+    let mut heard = 0;
+    while heard < SENDERS * EACH {
+        if !room.router.has_input() {
+            let woken = sleeps_well(room.router.fd());
+            assert!(woken, "it slept after {heard} messages; does one wait? {}", room.router.has_input());
+        }
+        for _ in 0..512 {
+            let Some(message) = room.router.receive() else { break };
+            heard += 1;
+            let number = u32::from_be_bytes(message.frames[0][..].try_into().expect("four bytes"));
+            if number % 100 == 0 {
+                assert_eq!(room.router.send(&message.from, &[b"yes"]), SendOutcome::Sent);
+            }
+        }
+    }
+    for sender in senders {
+        assert_eq!(sender.join().expect("no panic"), EACH / 100);
+    }
+}
+
+/// Runs one test of this file in a process of its own, where `CHILD` is set: limits and the table of descriptors
+/// belong to a process, and other tests run beside this one.
+fn in_own_process(name: &str, place: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a test knows its path"));
+    command.args(["--exact", &format!("link::tests::{name}"), "--nocapture"]).env(CHILD, place);
+    command
+}
+
+const CHILD: &str = "TREEVISOR_TEST_LINK_CHILD";
+
+#[test]
+fn no_descriptor_of_a_socket_reaches_a_child() {
+    let Some(directory) = std::env::var_os(CHILD) else {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let output =
+            in_own_process("no_descriptor_of_a_socket_reaches_a_child", directory.path()).output().expect("started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    };
+    let before = descriptors();
+    let context = Context::new().expect("a context");
+    let socket = Path::new(&directory).join("r.sock");
+    let mut router = Router::bind(&context, &socket, LIMITS).expect("a router");
+    let pull = Pull::bind(&context, &format!("ipc://{}/p", Path::new(&directory).display())).expect("a pull socket");
+    let mut dealer = Dealer::connect(&context, &socket, b"", LIMITS).expect("a dealer");
+    assert!(dealer.send(&[b"x"]));
+    hear(&mut router);
+    let opened: Vec<RawFd> = descriptors().difference(&before).copied().collect();
+    assert!(opened.len() >= 8, "{opened:?}");
+    for fd in opened {
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("it has flags").trim().to_owned();
+        let flags = i32::from_str_radix(&flags, 8).expect("they are octal");
+        let target = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+        assert_ne!(flags & libc::O_CLOEXEC, 0, "{fd} is {target:?}");
+    }
+    drop((router, pull, dealer));
+}
+
+/// The open descriptors of this process, but for the one that reading them needs.
+fn descriptors() -> BTreeSet<RawFd> {
+    let names: Vec<String> = std::fs::read_dir("/proc/self/fd")
+        .expect("proc is mounted")
+        .map(|entry| entry.expect("it can be read").file_name().into_string().expect("a number"))
+        .collect();
+    let open = |fd: &RawFd| Path::new(&format!("/proc/self/fd/{fd}")).symlink_metadata().is_ok();
+    names.iter().map(|name| name.parse().expect("a number")).filter(open).collect()
+}
+
+#[test]
+fn running_out_of_descriptors_kills_nobody() {
+    if let Some(directory) = std::env::var_os(CHILD) {
+        return serve_with_few_descriptors(Path::new(&directory));
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let socket = directory.path().join("r.sock");
+    let mut child = Reaped(
+        in_own_process("running_out_of_descriptors_kills_nobody", directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("started"),
+    );
+    let context = Context::new().expect("a context");
+    let mut friend = Dealer::connect(&context, &socket, b"friend", LIMITS).expect("a dealer");
+    assert!(friend.send(&[b"room?"]));
+    assert_eq!(answer(&mut friend), [b"yes"]);
+    let crowd: Vec<UnixStream> = (0..60).map(|_| UnixStream::connect(&socket).expect("connected")).collect();
+    // The last descriptors are not given to connections, so there is room for what the process itself has to do.
+    for _ in 0..50 {
+        assert!(friend.send(&[b"room?"]));
+        assert_eq!(answer(&mut friend), [b"yes"], "there is a reserve");
+    }
+    // With the reserve used up too, accept() fails in the child again and again.
+    assert!(friend.send(&[b"fill"]));
+    assert_eq!(answer(&mut friend), [b"no"]);
+    let more: Vec<UnixStream> = (0..20).map(|_| UnixStream::connect(&socket).expect("connected")).collect();
+    for _ in 0..50 {
+        assert!(friend.send(&[b"room?"]));
+        assert_eq!(answer(&mut friend), [b"no"], "it serves whom it has");
+    }
+    assert!(child.0.try_wait().expect("it is ours").is_none());
+    assert!(friend.send(&[b"empty"]));
+    assert_eq!(answer(&mut friend), [b"yes"]);
+    drop((crowd, more));
+    let mut late = Dealer::connect(&context, &socket, b"late", LIMITS).expect("a dealer");
+    assert!(late.send(&[b"room?"]));
+    assert_eq!(answer(&mut late), [b"yes"], "it serves new peers again");
+    assert!(late.send(&[b"end"]));
+    assert!(child.0.wait().expect("it is ours").success());
+}
+
+/// Answers whether there is a descriptor left, until it is told to end.
+fn serve_with_few_descriptors(directory: &Path) {
+    let context = Context::new().expect("a context");
+    let mut router = Router::bind(&context, &directory.join("r.sock"), LIMITS).expect("a router");
+    setrlimit(Resource::RLIMIT_NOFILE, 32, 32).expect("a limit can always be lowered");
+    let mut filling = Vec::new();
+    loop {
+        let message = hear(&mut router);
+        if message.frames == [b"end"] {
+            return;
+        }
+        if message.frames == [b"empty"] {
+            filling.clear();
+        }
+        let room = loop {
+            match nix::unistd::dup(std::io::stdin()) {
+                Ok(copy) if message.frames == [b"fill"] => filling.push(copy),
+                // It is closed again at once.
+                Ok(_) => break true,
+                Err(error) => {
+                    assert_eq!(error, nix::Error::EMFILE);
+                    break false;
+                }
+            }
+        };
+        let _ = router.send(&message.from, &[if room { b"yes" } else { b"no" }]);
+    }
+}
+
+/// A child process that does not outlive a failed test.
+struct Reaped(std::process::Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks again until there is an answer. What is asked for comes about in threads of libzmq that report to nobody.
+fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let steps = BROKEN.as_millis() / 2;
+    for _ in 0..steps {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        // A poll of nothing is a pause.
+        zmq::poll(&mut [], 2).expect("no signal is expected");
+    }
+    panic!("it never came about");
+}
+
+/// A peer that speaks ZMTP 3.0 by hand, so that it can break its rules.
+struct Raw(UnixStream);
+
+impl Raw {
+    /// Connects as a DEALER with these properties and shakes hands.
+    fn connect(socket: &Path, properties: &[(&str, &[u8])]) -> Raw {
+        let mut stream = UnixStream::connect(socket).expect("connected");
+        stream.set_read_timeout(Some(BROKEN)).expect("set");
+        let mut greeting = [0; 64];
+        greeting[0] = 0xff;
+        greeting[9] = 0x7f;
+        greeting[10] = 3;
+        greeting[12..16].copy_from_slice(b"NULL");
+        stream.write_all(&greeting).expect("greeted");
+        stream.read_exact(&mut greeting).expect("greeted back");
+        let mut ready = b"\x05READY".to_vec();
+        for (name, value) in [("Socket-Type", &b"DEALER"[..])].iter().chain(properties) {
+            ready.push(name.len() as u8);
+            ready.extend(name.as_bytes());
+            ready.extend((value.len() as u32).to_be_bytes());
+            ready.extend(*value);
+        }
+        stream.write_all(&frame(0x04, &ready)).expect("said");
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).expect("heard");
+        assert_eq!(head[0], 0x04);
+        stream.read_exact(&mut vec![0; head[1].into()]).expect("heard");
+        Raw(stream)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).expect("written");
+    }
+
+    /// Writes `piece` again and again until the connection is closed, at most `limit` bytes; says how many were taken.
+    fn write_until_closed(&mut self, piece: &[u8], limit: usize) -> usize {
+        self.0.set_write_timeout(Some(BROKEN)).expect("set");
+        let mut taken = 0;
+        while taken < limit {
+            match self.0.write(piece) {
+                Ok(bytes) => taken += bytes,
+                Err(error) => {
+                    let closed = [std::io::ErrorKind::BrokenPipe, std::io::ErrorKind::ConnectionReset];
+                    assert!(closed.contains(&error.kind()), "{error}");
+                    break;
+                }
+            }
+        }
+        taken
+    }
+}
+
+/// A short ZMTP frame.
+fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![flags, u8::try_from(body.len()).expect("a short frame")];
+    frame.extend(body);
+    frame
+}

@@ -1,0 +1,458 @@
+//! Messages to frames, and frames to messages.
+//!
+//! Every message is a list of frames (a ZeroMQ multipart message, without the routing id that a ROUTER puts in
+//! front). The first is [`VERSION`], the second names the kind:
+//!
+//! ```text
+//! child -> node       TV1 BEAT token [seq [progress [pending [busy-ms [status]]]]]
+//!                     TV1 READY token
+//!                     TV1 STOPPING token
+//! child node -> node  TV1 NODE token json...
+//! node -> child node  TV1 NODE json...
+//! operator -> root    TV1 ASK json...
+//! root -> operator    TV1 TOLD json...
+//! ```
+//!
+//! Decoding judges shape before content: the number of frames, then their lengths, then what is in them. It never
+//! panics, and what it keeps of a bad message, a [`Malformed`], is small whatever the sender sent, so that it can be
+//! counted and logged without giving a flooder a lever.
+
+use super::message::{BeatFrame, ChildBody, FromChild, VERSION};
+#[cfg(feature = "supervisor")]
+use super::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
+use super::{WORKER_FRAME_MAX, WORKER_FRAMES_MAX};
+use crate::ids::Token;
+use crate::time::Span;
+use std::borrow::Cow;
+use std::fmt;
+
+#[cfg(feature = "supervisor")]
+use super::message::{Ask, FromNode, ToNode, Told};
+
+#[cfg(test)]
+mod tests;
+
+/// The second frames.
+mod kind {
+    pub(super) const BEAT: &[u8] = b"BEAT";
+    pub(super) const READY: &[u8] = b"READY";
+    pub(super) const STOPPING: &[u8] = b"STOPPING";
+    #[cfg(feature = "supervisor")]
+    pub(super) const NODE: &[u8] = b"NODE";
+    #[cfg(feature = "supervisor")]
+    pub(super) const ASK: &[u8] = b"ASK";
+    #[cfg(feature = "supervisor")]
+    pub(super) const TOLD: &[u8] = b"TOLD";
+}
+
+/// What a beat may say after its token, in this order; what is not said is an empty frame, or left out at the end.
+const BEAT_FIELDS: [&str; 5] = ["seq", "progress", "pending", "busy-ms", "status"];
+
+/// Which kind of message a child has sent; known before its content is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChildKind {
+    /// A heartbeat.
+    Beat,
+    /// The child is ready.
+    Ready,
+    /// The child is on its way out.
+    Stopping,
+    /// What only a node says.
+    #[cfg(feature = "supervisor")]
+    Node,
+}
+
+impl ChildKind {
+    fn of(frame: &[u8]) -> Result<ChildKind, Malformed> {
+        match frame {
+            kind::BEAT => Ok(ChildKind::Beat),
+            kind::READY => Ok(ChildKind::Ready),
+            kind::STOPPING => Ok(ChildKind::Stopping),
+            #[cfg(feature = "supervisor")]
+            kind::NODE => Ok(ChildKind::Node),
+            _ => Err(Malformed::UnknownKind { got: Excerpt::of(frame) }),
+        }
+    }
+
+    /// Most frames in such a message, and most bytes in one frame.
+    fn limits(self) -> (usize, usize) {
+        match self {
+            ChildKind::Beat => (WORKER_FRAMES_MAX, WORKER_FRAME_MAX),
+            ChildKind::Ready | ChildKind::Stopping => (3, WORKER_FRAME_MAX),
+            #[cfg(feature = "supervisor")]
+            ChildKind::Node => (NODE_FRAMES_MAX, NODE_FRAME_MAX),
+        }
+    }
+}
+
+/// Why frames are no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// There are none at all.
+    NoFrames,
+    /// The first frame is not [`VERSION`]: another version of the protocol, or no treevisor at all.
+    Version {
+        /// How that frame begins.
+        got: Excerpt,
+    },
+    /// The second frame names no kind that may come from this side, or is missing.
+    UnknownKind {
+        /// How that frame begins.
+        got: Excerpt,
+    },
+    /// The third frame of a child's message is missing or is not 32 hexadecimal digits.
+    Token,
+    /// A message that carries JSON has no frame for it.
+    NoBody,
+    /// More frames than such a message may have.
+    TooManyFrames {
+        /// So many there are.
+        frames: usize,
+        /// So many there may be.
+        max: usize,
+    },
+    /// A frame that is longer than it may be.
+    FrameTooLong {
+        /// Which one, counting from 0 at the version.
+        frame: usize,
+        /// Its length in bytes.
+        bytes: usize,
+        /// So long it may be.
+        max: usize,
+    },
+    /// A number that is not written in decimal digits, or does not fit 64 bits.
+    Number {
+        /// The name of the field, as in `docs/protocol.md`.
+        field: &'static str,
+    },
+    /// The status text is not UTF-8.
+    Utf8,
+    /// The JSON cannot be read, or is not what it should be.
+    Json {
+        /// What the parser says, cut to a line's length.
+        message: Excerpt,
+    },
+}
+
+impl Malformed {
+    /// The kind of breach as one word, for counters and log keys.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Malformed::NoFrames => "no_frames",
+            Malformed::Version { .. } => "version",
+            Malformed::UnknownKind { .. } => "kind",
+            Malformed::Token => "token",
+            Malformed::NoBody => "no_body",
+            Malformed::TooManyFrames { .. } => "too_many_frames",
+            Malformed::FrameTooLong { .. } => "frame_too_long",
+            Malformed::Number { .. } => "number",
+            Malformed::Utf8 => "utf8",
+            Malformed::Json { .. } => "json",
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Malformed::NoFrames => f.write_str("a message without frames"),
+            Malformed::Version { got } => write!(f, "expected version \"TV1\", got \"{got}\""),
+            Malformed::UnknownKind { got } => write!(f, "\"{got}\" is no kind of message that is expected here"),
+            Malformed::Token => f.write_str("the token is not 32 hexadecimal digits"),
+            Malformed::NoBody => f.write_str("the JSON is missing"),
+            Malformed::TooManyFrames { frames, max } => write!(f, "{frames} frames where {max} are allowed"),
+            Malformed::FrameTooLong { frame, bytes, max } => {
+                write!(f, "frame {frame} has {bytes} bytes where {max} are allowed")
+            }
+            Malformed::Number { field } => write!(f, "{field} is no decimal number of at most 64 bits"),
+            Malformed::Utf8 => f.write_str("the status text is not UTF-8"),
+            Malformed::Json { message } => write!(f, "cannot read the JSON: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// How something began that a peer sent, escaped to plain ASCII and at most [`Excerpt::MAX`] bytes long, so that it can be
+/// printed anywhere and costs nothing to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt(Box<str>);
+
+impl Excerpt {
+    /// The most bytes that are kept; a text that was cut ends in `...`, which come on top.
+    pub const MAX: usize = 120;
+
+    /// The beginning of `bytes`.
+    fn of(bytes: &[u8]) -> Excerpt {
+        // Each byte becomes at least one, so there is no use in escaping more than this.
+        let mut out = Limited::default();
+        let cut = bytes.len() > Excerpt::MAX;
+        let _ =
+            fmt::Write::write_fmt(&mut out, format_args!("{}", bytes[..bytes.len().min(Excerpt::MAX)].escape_ascii()));
+        out.cut |= cut;
+        out.finish()
+    }
+
+    /// The beginning of what `value` prints.
+    #[cfg(feature = "supervisor")]
+    fn printed(value: &dyn fmt::Display) -> Excerpt {
+        let mut out = Limited::default();
+        // Fails when the limit is reached, which is what it is for: the rest is not even formatted.
+        let _ = fmt::Write::write_fmt(&mut out, format_args!("{value}"));
+        out.finish()
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Takes printable ASCII up to a limit, and refuses more.
+#[derive(Default)]
+struct Limited {
+    text: String,
+    cut: bool,
+}
+
+impl Limited {
+    fn finish(mut self) -> Excerpt {
+        if self.cut {
+            self.text.push_str("...");
+        }
+        Excerpt(self.text.into_boxed_str())
+    }
+}
+
+impl fmt::Write for Limited {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if self.text.len() >= Excerpt::MAX {
+                self.cut = true;
+                return Err(fmt::Error);
+            }
+            self.text.push(if c == ' ' || c.is_ascii_graphic() { c } else { '?' });
+        }
+        Ok(())
+    }
+}
+
+/// The frames of a child's message.
+///
+/// A status text is cut to [`BeatFrame::STATUS_MAX`] bytes between two characters, and its control characters become
+/// spaces; an empty one is the same as none. A lease is rounded up to whole milliseconds. Frames at the end that
+/// would say nothing are left out.
+pub fn encode_from_child(message: &FromChild) -> Vec<Vec<u8>> {
+    let mut frames = Vec::with_capacity(WORKER_FRAMES_MAX);
+    let mut begin =
+        |kind: &[u8]| frames.extend([VERSION.to_vec(), kind.to_vec(), message.token.to_string().into_bytes()]);
+    match &message.body {
+        ChildBody::Beat(beat) => {
+            begin(kind::BEAT);
+            encode_beat(beat, &mut frames);
+        }
+        ChildBody::Ready => begin(kind::READY),
+        ChildBody::Stopping => begin(kind::STOPPING),
+        #[cfg(feature = "supervisor")]
+        ChildBody::Node(said) => {
+            begin(kind::NODE);
+            encode_json(said, &mut frames);
+        }
+    }
+    frames
+}
+
+fn encode_beat(beat: &BeatFrame, frames: &mut Vec<Vec<u8>>) {
+    let number = |n: Option<u64>| n.map(|n| n.to_string().into_bytes()).unwrap_or_default();
+    let busy_ms = beat.busy_for.map(|span| span.as_nanos().div_ceil(1_000_000));
+    let status = clean_status(beat.status.as_deref().unwrap_or_default());
+    let fields = [
+        number(Some(beat.seq).filter(|seq| *seq != 0)),
+        number(beat.progress),
+        number(beat.pending),
+        number(busy_ms),
+        cut(&status, BeatFrame::STATUS_MAX).as_bytes().to_vec(),
+    ];
+    let said = fields.iter().rposition(|field| !field.is_empty()).map_or(0, |last| last + 1);
+    frames.extend(fields.into_iter().take(said));
+}
+
+/// The longest beginning of `text` that has at most `max` bytes and ends between two characters.
+fn cut(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
+    // 0 is a boundary, so this ends.
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Control characters become spaces on both sides, so that a status text is one line and cannot steer a terminal.
+fn clean_status(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) { text.replace(char::is_control, " ").into() } else { text.into() }
+}
+
+/// What kind of message a child has sent, and with which token, without reading the rest. It lets a node drop what a
+/// stranger sent before it spends anything on a long body.
+///
+/// # Errors
+/// All that [`decode_from_child`] has to say about the number of frames, their lengths and the first three.
+pub fn peek_from_child(frames: &[impl AsRef<[u8]>]) -> Result<(ChildKind, Token), Malformed> {
+    let kind = ChildKind::of(second_frame(frames)?)?;
+    let (frames_max, frame_max) = kind.limits();
+    check_shape(frames, frames_max, frame_max)?;
+    let token = frames.get(2).and_then(|frame| Token::parse(frame.as_ref())).ok_or(Malformed::Token)?;
+    Ok((kind, token))
+}
+
+/// Reads the frames of a child's message.
+///
+/// # Errors
+/// Says what is wrong with them. Such a message is counted and dropped; nothing of it is used.
+pub fn decode_from_child(frames: &[impl AsRef<[u8]>]) -> Result<FromChild, Malformed> {
+    let (kind, token) = peek_from_child(frames)?;
+    let rest = frames.get(3..).unwrap_or_default();
+    let body = match kind {
+        ChildKind::Beat => ChildBody::Beat(decode_beat(rest)?),
+        ChildKind::Ready => ChildBody::Ready,
+        ChildKind::Stopping => ChildBody::Stopping,
+        #[cfg(feature = "supervisor")]
+        ChildKind::Node => ChildBody::Node(Box::new(decode_json::<FromNode>(rest)?)),
+    };
+    Ok(FromChild { token, body })
+}
+
+fn decode_beat(fields: &[impl AsRef<[u8]>]) -> Result<BeatFrame, Malformed> {
+    let field = |at: usize| fields.get(at).map(AsRef::as_ref).unwrap_or_default();
+    let number = |at: usize| match field(at) {
+        b"" => Ok(None),
+        digits => decimal(digits).map(Some).ok_or(Malformed::Number { field: BEAT_FIELDS[at] }),
+    };
+    let status = std::str::from_utf8(field(4)).map_err(|_| Malformed::Utf8)?;
+    Ok(BeatFrame {
+        seq: number(0)?.unwrap_or(0),
+        progress: number(1)?,
+        pending: number(2)?,
+        busy_for: number(3)?.map(Span::from_millis),
+        status: Some(status).filter(|text| !text.is_empty()).map(|text| clean_status(text).into_owned()),
+    })
+}
+
+/// Digits and nothing else: `u64::from_str` would let a plus sign pass.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0u64, |sum, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Checks the version and gives the second frame, empty where there is none.
+fn second_frame(frames: &[impl AsRef<[u8]>]) -> Result<&[u8], Malformed> {
+    let version = frames.first().ok_or(Malformed::NoFrames)?.as_ref();
+    if version != VERSION {
+        return Err(Malformed::Version { got: Excerpt::of(version) });
+    }
+    Ok(frames.get(1).map(AsRef::as_ref).unwrap_or_default())
+}
+
+fn check_shape(frames: &[impl AsRef<[u8]>], frames_max: usize, frame_max: usize) -> Result<(), Malformed> {
+    if frames.len() > frames_max {
+        return Err(Malformed::TooManyFrames { frames: frames.len(), max: frames_max });
+    }
+    match frames.iter().map(|frame| frame.as_ref().len()).enumerate().find(|(_, bytes)| *bytes > frame_max) {
+        Some((frame, bytes)) => Err(Malformed::FrameTooLong { frame, bytes, max: frame_max }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(feature = "supervisor")]
+pub use for_nodes::*;
+
+/// The messages that carry JSON.
+#[cfg(feature = "supervisor")]
+mod for_nodes {
+    use super::*;
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    /// The frames of what a node tells a child node.
+    pub fn encode_to_node(message: &ToNode) -> Vec<Vec<u8>> {
+        headed(kind::NODE, message)
+    }
+
+    /// Reads the frames of what a node tells its child node.
+    ///
+    /// # Errors
+    /// Says what is wrong with them.
+    pub fn decode_to_node(frames: &[impl AsRef<[u8]>]) -> Result<ToNode, Malformed> {
+        decode_headed(kind::NODE, frames)
+    }
+
+    /// The frames of an operator's request.
+    pub fn encode_ask(message: &Ask) -> Vec<Vec<u8>> {
+        headed(kind::ASK, message)
+    }
+
+    /// Reads the frames of an operator's request.
+    ///
+    /// # Errors
+    /// Says what is wrong with them.
+    pub fn decode_ask(frames: &[impl AsRef<[u8]>]) -> Result<Ask, Malformed> {
+        decode_headed(kind::ASK, frames)
+    }
+
+    /// The frames of a reply to an operator.
+    pub fn encode_told(message: &Told) -> Vec<Vec<u8>> {
+        headed(kind::TOLD, message)
+    }
+
+    /// Reads the frames of a reply to an operator.
+    ///
+    /// # Errors
+    /// Says what is wrong with them.
+    pub fn decode_told(frames: &[impl AsRef<[u8]>]) -> Result<Told, Malformed> {
+        decode_headed(kind::TOLD, frames)
+    }
+
+    fn headed(kind: &[u8], message: &impl Serialize) -> Vec<Vec<u8>> {
+        let mut frames = vec![VERSION.to_vec(), kind.to_vec()];
+        encode_json(message, &mut frames);
+        frames
+    }
+
+    fn decode_headed<T: DeserializeOwned>(kind: &[u8], frames: &[impl AsRef<[u8]>]) -> Result<T, Malformed> {
+        let got = second_frame(frames)?;
+        if got != kind {
+            return Err(Malformed::UnknownKind { got: Excerpt::of(got) });
+        }
+        check_shape(frames, NODE_FRAMES_MAX, NODE_FRAME_MAX)?;
+        decode_json(frames.get(2..).unwrap_or_default())
+    }
+
+    /// Appends the JSON of `message`, split so that no frame is longer than [`NODE_FRAME_MAX`].
+    ///
+    /// JSON that does not fit [`NODE_FRAMES_MAX`] frames, some 60 MB, would be refused by the other side; the state
+    /// of ten thousand workers takes a tenth of that.
+    pub(super) fn encode_json(message: &impl Serialize, frames: &mut Vec<Vec<u8>>) {
+        // Serialising fails only for maps whose keys are no strings and for writers that fail; here is neither.
+        let json = serde_json::to_vec(message).expect("messages are made of structs, strings and numbers");
+        if json.len() <= NODE_FRAME_MAX {
+            frames.push(json);
+        } else {
+            frames.extend(json.chunks(NODE_FRAME_MAX).map(<[u8]>::to_vec));
+        }
+    }
+
+    pub(super) fn decode_json<T: DeserializeOwned>(frames: &[impl AsRef<[u8]>]) -> Result<T, Malformed> {
+        let json: Cow<'_, [u8]> = match frames {
+            [] => return Err(Malformed::NoBody),
+            [one] => one.as_ref().into(),
+            many => many.iter().flat_map(AsRef::as_ref).copied().collect::<Vec<u8>>().into(),
+        };
+        serde_json::from_slice(&json).map_err(|error| Malformed::Json { message: Excerpt::printed(&error) })
+    }
+}
+#[cfg(feature = "supervisor")]
+use for_nodes::{decode_json, encode_json};

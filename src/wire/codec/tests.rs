@@ -1,0 +1,513 @@
+//! Round trips, arbitrary bytes, limits, and the frames of version 1 as they were first written down.
+
+use super::*;
+use proptest::prelude::*;
+
+const TOKEN: Token = Token([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+
+fn from_child(body: ChildBody) -> FromChild {
+    FromChild { token: TOKEN, body }
+}
+
+#[test]
+fn a_plain_beat_has_three_frames() {
+    let frames = encode_from_child(&from_child(ChildBody::Beat(BeatFrame::default())));
+    assert_eq!(frames, [&b"TV1"[..], b"BEAT", b"000102030405060708090a0b0c0d0e0f"]);
+    assert_eq!(decode_from_child(&frames), Ok(from_child(ChildBody::Beat(BeatFrame::default()))));
+}
+
+#[test]
+fn what_is_not_said_is_empty_or_left_out() {
+    let beat = BeatFrame { pending: Some(0), ..BeatFrame::default() };
+    let frames = encode_from_child(&from_child(ChildBody::Beat(beat.clone())));
+    assert_eq!(frames[3..], [&b""[..], b"", b"0"]);
+    assert_eq!(decode_from_child(&frames), Ok(from_child(ChildBody::Beat(beat))));
+}
+
+#[test]
+fn a_long_status_is_cut_between_characters_and_controls_become_spaces() {
+    let text = format!("\u{1b}[2J\n{}", "ü".repeat(200));
+    let beat = BeatFrame { status: Some(text), ..BeatFrame::default() };
+    let frames = encode_from_child(&from_child(ChildBody::Beat(beat)));
+    let status = std::str::from_utf8(&frames[7]).unwrap();
+    assert!(status.starts_with(" [2J ü") && status.ends_with('ü'));
+    assert_eq!(status.len(), 255, "the 256th byte would be half a character");
+    // A sender that does not follow the rule is not believed either.
+    let hostile =
+        [&b"TV1"[..], b"BEAT", TOKEN.to_string().as_bytes(), b"", b"", b"", b"", b"\x1b[2Jhello"].map(<[u8]>::to_vec);
+    let ChildBody::Beat(beat) = decode_from_child(&hostile).unwrap().body else { panic!("no beat") };
+    assert_eq!(beat.status.as_deref(), Some(" [2Jhello"));
+}
+
+#[test]
+fn a_lease_is_rounded_up() {
+    let beat = BeatFrame { busy_for: Some(Span::from_micros(1_001)), ..BeatFrame::default() };
+    assert_eq!(encode_from_child(&from_child(ChildBody::Beat(beat)))[6], b"2");
+}
+
+#[test]
+fn each_breach_has_its_name() {
+    let token: &[u8] = b"000102030405060708090a0b0c0d0e0f";
+    let long = vec![b'1'; WORKER_FRAME_MAX + 1];
+    let cases: &[(&[&[u8]], &str)] = &[
+        (&[], "no_frames"),
+        (&[b""], "version"),
+        (&[b"TV2", b"BEAT", token], "version"),
+        (&[b"", b"TV1", b"BEAT", token], "version"),
+        (&[b"TV1"], "kind"),
+        (&[b"TV1", b"beat", token], "kind"),
+        (&[b"TV1", b"ASK", b"{}"], "kind"),
+        (&[b"TV1", b"BEAT"], "token"),
+        (&[b"TV1", b"BEAT", b""], "token"),
+        (&[b"TV1", b"BEAT", b"g00102030405060708090a0b0c0d0e0f"], "token"),
+        (&[b"TV1", b"BEAT", token, b"+1"], "number"),
+        (&[b"TV1", b"BEAT", token, b"1", b" 1"], "number"),
+        (&[b"TV1", b"BEAT", token, b"1", b"1", b"18446744073709551616"], "number"),
+        (&[b"TV1", b"BEAT", token, b"1", b"1", b"1", b"1.5"], "number"),
+        (&[b"TV1", b"BEAT", token, b"", b"", b"", b"", b"\xff"], "utf8"),
+        (&[b"TV1", b"BEAT", token, b"", b"", b"", b"", b"", b""], "too_many_frames"),
+        (&[b"TV1", b"READY", token, b""], "too_many_frames"),
+        (&[b"TV1", b"BEAT", token, &long], "frame_too_long"),
+    ];
+    for (frames, word) in cases {
+        let error = decode_from_child(frames).unwrap_err();
+        assert_eq!(error.word(), *word, "{error}");
+        assert!(!error.to_string().is_empty());
+    }
+    let largest = decode_from_child(&[&b"TV1"[..], b"BEAT", token, b"18446744073709551615"]).unwrap();
+    assert_eq!(largest.body, ChildBody::Beat(BeatFrame { seq: u64::MAX, ..BeatFrame::default() }));
+}
+
+#[test]
+fn what_is_kept_of_a_bad_message_is_small() {
+    let huge = vec![0xff; 10_000_000];
+    for frames in [vec![huge.clone()], vec![VERSION.to_vec(), huge]] {
+        let text = decode_from_child(&frames).unwrap_err().to_string();
+        assert!(text.is_ascii() && text.len() < 2 * Excerpt::MAX, "{text}");
+    }
+}
+
+#[cfg(feature = "supervisor")]
+const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
+
+/// The cells of the table below a mark in the document, without its head.
+#[cfg(feature = "supervisor")]
+fn table(mark: &str) -> Vec<Vec<&'static str>> {
+    let (_, rest) = PROTOCOL.split_once(&format!("<!-- {mark}: held by a test -->")).expect("the mark is there");
+    let rows = rest.trim_start().lines().take_while(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()).collect()
+}
+
+#[cfg(feature = "supervisor")]
+#[test]
+fn the_document_has_the_same_frames() {
+    let child = ["version", "kind", "token"];
+    let beat: Vec<&str> = child.iter().chain(&BEAT_FIELDS).copied().collect();
+    let frames = |frames: &[&str], json: &[&str]| [frames, json].concat().join(", ");
+    let expected = [
+        (kind::BEAT, "child", "node", frames(&beat, &[])),
+        (kind::READY, "child", "node", frames(&child, &[])),
+        (kind::STOPPING, "child", "node", frames(&child, &[])),
+        (kind::NODE, "child node", "node", frames(&child, &["json..."])),
+        (kind::NODE, "node", "child node", frames(&child[..2], &["json..."])),
+        (kind::ASK, "operator", "root", frames(&child[..2], &["json..."])),
+        (kind::TOLD, "root", "operator", frames(&child[..2], &["json..."])),
+    ];
+    let expected: Vec<Vec<String>> = expected
+        .into_iter()
+        .map(|(kind, from, to, frames)| vec![kind.escape_ascii().to_string(), from.into(), to.into(), frames])
+        .collect();
+    assert_eq!(table("frames"), expected);
+    assert_eq!(beat.len(), WORKER_FRAMES_MAX);
+}
+
+#[cfg(feature = "supervisor")]
+#[test]
+fn the_document_has_the_same_limits() {
+    let rows = table("limits");
+    let limits: Vec<(&str, &str)> = rows.iter().map(|row| (row[0], row[1])).collect();
+    macro_rules! limits {
+        ($($name:ident),*) => { [$((stringify!($name), crate::wire::$name.to_string())),*] };
+    }
+    let expected = limits!(WORKER_FRAMES_MAX, WORKER_FRAME_MAX, NODE_FRAMES_MAX, NODE_FRAME_MAX, BEATS_PER_SECOND_MAX);
+    assert_eq!(limits, expected.each_ref().map(|(name, value)| (*name, value.as_str())));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_frames_never_panic(frames in hostile_frames()) {
+        let _ = decode_from_child(&frames);
+        let _ = peek_from_child(&frames);
+        #[cfg(feature = "supervisor")]
+        {
+            let _ = decode_to_node(&frames);
+            let _ = decode_ask(&frames);
+            let _ = decode_told(&frames);
+        }
+    }
+
+    #[test]
+    fn a_beat_is_read_as_it_was_written(token: [u8; 16], beat in any_beat()) {
+        let message = FromChild { token: Token(token), body: ChildBody::Beat(beat) };
+        let frames = encode_from_child(&message);
+        prop_assert!(frames.len() <= WORKER_FRAMES_MAX && frames.iter().all(|frame| frame.len() <= WORKER_FRAME_MAX));
+        prop_assert_eq!(peek_from_child(&frames), Ok((ChildKind::Beat, message.token)));
+        prop_assert_eq!(decode_from_child(&frames), Ok(message));
+    }
+
+    #[test]
+    fn any_status_can_be_sent(status in any::<String>()) {
+        let beat = BeatFrame { status: Some(status), ..BeatFrame::default() };
+        prop_assert!(decode_from_child(&encode_from_child(&from_child(ChildBody::Beat(beat)))).is_ok());
+    }
+}
+
+/// Frames that look right at the beginning often enough to reach what stands behind it.
+fn hostile_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let kinds = prop_oneof![
+        Just(b"BEAT".to_vec()),
+        Just(b"READY".to_vec()),
+        Just(b"NODE".to_vec()),
+        Just(b"ASK".to_vec()),
+        Just(b"TOLD".to_vec()),
+        any::<Vec<u8>>(),
+    ];
+    let rest = prop_oneof![
+        any::<Vec<u8>>(),
+        "[0-9]{0,25}".prop_map(String::into_bytes),
+        Just(b"000102030405060708090a0b0c0d0e0f".to_vec()),
+        Just(br#"{"is":"up"}"#.to_vec()),
+        Just(br#"{"is":"reply","request":1,"reply":{"is":"#.to_vec()),
+        (0usize..300).prop_map(|deep| b"[".repeat(deep)),
+    ];
+    let version = prop_oneof![9 => Just(VERSION.to_vec()), 1 => any::<Vec<u8>>()];
+    (version, kinds, prop::collection::vec(rest, 0..12)).prop_map(|(version, kind, rest)| {
+        let mut frames = vec![version, kind];
+        frames.extend(rest);
+        frames
+    })
+}
+
+/// Beats in the form in which they cross: whole milliseconds, a status of one line that fits, or none.
+fn any_beat() -> impl Strategy<Value = BeatFrame> {
+    let busy = prop::option::of((0..=u64::MAX / 1_000_000).prop_map(Span::from_millis));
+    let status = prop::option::of("[^\\p{Cc}]{1,64}");
+    (any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>(), busy, status)
+        .prop_map(|(seq, progress, pending, busy_for, status)| BeatFrame { seq, progress, pending, busy_for, status })
+}
+
+#[cfg(feature = "supervisor")]
+mod for_nodes {
+    use super::*;
+    use crate::ids::{Path, ReportId};
+    use crate::wire::message::{Outcome, Refusal, Reply, Verb};
+    use crate::wire::view::{
+        ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, StatusView, SupervisorKind,
+        SupervisorView, WorkerKind, WorkerView,
+    };
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn full_beat() -> BeatFrame {
+        BeatFrame {
+            seq: 17,
+            progress: Some(4_096),
+            pending: Some(3),
+            busy_for: Some(Span::from_secs(90)),
+            status: Some("compacting 3 of 9".into()),
+        }
+    }
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    fn event(seq: u32, exit_code: i32) -> EventView {
+        EventView {
+            id: ReportId { node: 0xbeef, seq },
+            at: "2026-03-01T03:12:00.000000001Z".into(),
+            path: path("/web/api"),
+            kind: "exited".into(),
+            pid: Some(4_711),
+            incarnation: Some(2),
+            cause: (seq > 1).then_some(ReportId { node: 0xbeef, seq: seq - 1 }),
+            detail: [("code".to_owned(), exit_code.into())].into_iter().collect(),
+        }
+    }
+
+    fn worker(name: &str) -> ChildView {
+        ChildView::Worker(Box::new(WorkerView {
+            path: path("/web").child(&crate::ids::Name::parse(name).unwrap()),
+            name: name.into(),
+            kind: WorkerKind::Worker,
+            state: "running".into(),
+            pid: Some(99),
+            incarnation: 3,
+            restarts: 2,
+            restart: "permanent".into(),
+            heartbeat: Some(HeartbeatView { interval_ms: 1_000, misses: 3, age_ms: Some(250), beats: 12, missed: 0 }),
+            last_exit: Some(ExitView { code: None, signal: Some(11), at: "2026-03-01T03:12:00Z".into() }),
+            uptime_ms: Some(12_000),
+            waits_ms: None,
+            status_text: Some("idle".into()),
+            word: None,
+            main_pid: None,
+            sources: Vec::new(),
+        }))
+    }
+
+    fn supervisor(children: Vec<ChildView>) -> ChildView {
+        ChildView::Supervisor(Box::new(SupervisorView {
+            path: path("/web"),
+            name: "web".into(),
+            kind: SupervisorKind::Supervisor,
+            state: "running".into(),
+            pid: Some(98),
+            incarnation: 1,
+            restarts: 0,
+            strategy: "one-for-all".into(),
+            intensity: IntensityView { max: Some(3), period_ms: 30_000, used: 1 },
+            children,
+            last_exit: None,
+            uptime_ms: Some(60_000),
+            waits_ms: None,
+        }))
+    }
+
+    fn status(children: Vec<ChildView>) -> Reply {
+        Reply::Status {
+            status: Box::new(StatusView {
+                instance: "shop".into(),
+                version: "0.1.0".into(),
+                pid: 97,
+                uptime_ms: 61_000,
+                containment: "group".into(),
+                root: supervisor(children),
+            }),
+        }
+    }
+
+    fn node(said: FromNode) -> FromChild {
+        from_child(ChildBody::Node(Box::new(said)))
+    }
+
+    fn to_frames(golden: &Golden) -> Vec<Vec<u8>> {
+        match golden {
+            Golden::FromChild(message) => encode_from_child(message),
+            Golden::ToNode(message) => encode_to_node(message),
+            Golden::Ask(message) => encode_ask(message),
+            Golden::Told(message) => encode_told(message),
+        }
+    }
+
+    fn read_back(golden: &Golden, frames: &[Vec<u8>]) -> Result<Golden, Malformed> {
+        Ok(match golden {
+            Golden::FromChild(_) => Golden::FromChild(decode_from_child(frames)?),
+            Golden::ToNode(_) => Golden::ToNode(decode_to_node(frames)?),
+            Golden::Ask(_) => Golden::Ask(decode_ask(frames)?),
+            Golden::Told(_) => Golden::Told(decode_told(frames)?),
+        })
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Golden {
+        FromChild(FromChild),
+        ToNode(ToNode),
+        Ask(Ask),
+        Told(Told),
+    }
+
+    /// One message of each sort, by the name of the file that keeps its frames.
+    fn golden() -> BTreeMap<&'static str, Golden> {
+        let beat = |beat| Golden::FromChild(from_child(ChildBody::Beat(beat)));
+        let said = |said| Golden::FromChild(node(said));
+        let ask = |verb| Golden::Ask(Ask { request: 7, within_ms: 5_000, verb });
+        let told = |reply| Golden::Told(Told { request: 7, reply });
+        let at = || path("/web/api");
+        BTreeMap::from([
+            ("v1-beat-plain", beat(BeatFrame::default())),
+            ("v1-beat-seq", beat(BeatFrame { seq: 1, ..BeatFrame::default() })),
+            ("v1-beat-pending", beat(BeatFrame { pending: Some(0), ..BeatFrame::default() })),
+            ("v1-beat-full", beat(full_beat())),
+            ("v1-ready", Golden::FromChild(from_child(ChildBody::Ready))),
+            ("v1-stopping", Golden::FromChild(from_child(ChildBody::Stopping))),
+            ("v1-node-hello", said(FromNode::Hello { pid: 98 })),
+            ("v1-node-up", said(FromNode::Up)),
+            (
+                "v1-node-rollup",
+                said(FromNode::Rollup {
+                    seq: 5,
+                    rollup: RollupView { running: 9, restarts: 2, oldest_beat_ms: Some(40), ..RollupView::default() },
+                }),
+            ),
+            ("v1-node-events", said(FromNode::Events { first: 41, events: vec![event(1, 0), event(2, 3)] })),
+            (
+                "v1-node-escalating",
+                said(FromNode::Escalating {
+                    cause: Some(ReportId { node: 0xbeef, seq: 2 }),
+                    explanation: "3 restarts in 30s are the limit".into(),
+                }),
+            ),
+            (
+                "v1-node-reply-subtree",
+                said(FromNode::Reply {
+                    request: 3,
+                    reply: Reply::Subtree { subtree: Box::new(supervisor(vec![worker("api")])) },
+                }),
+            ),
+            ("v1-to-node-up-seen", Golden::ToNode(ToNode::UpSeen)),
+            ("v1-to-node-events-seen", Golden::ToNode(ToNode::EventsSeen { through: 42 })),
+            ("v1-to-node-escalating-seen", Golden::ToNode(ToNode::EscalatingSeen)),
+            (
+                "v1-to-node-request",
+                Golden::ToNode(ToNode::Request {
+                    request: 3,
+                    within_ms: 900,
+                    void_after_ms: 86_400_900,
+                    by: "uid 1000".into(),
+                    verb: Verb::Panic { path: at(), hold: true },
+                }),
+            ),
+            ("v1-ask-ping", ask(Verb::Ping)),
+            ("v1-ask-status", ask(Verb::Status { path: Path::root() })),
+            ("v1-ask-stop", ask(Verb::Stop { path: at() })),
+            ("v1-ask-restart", ask(Verb::Restart { path: at() })),
+            ("v1-ask-panic", ask(Verb::Panic { path: at(), hold: false })),
+            ("v1-ask-restart-child", ask(Verb::RestartChild { path: at() })),
+            ("v1-ask-delete-child", ask(Verb::DeleteChild { path: at() })),
+            ("v1-ask-events", ask(Verb::Events { path: at(), follow: true })),
+            ("v1-ask-unfollow", ask(Verb::Unfollow { request: 6 })),
+            ("v1-ask-still-following", ask(Verb::StillFollowing { request: 6 })),
+            ("v1-told-accepted", told(Reply::Accepted { waiting_for: "/web/api is stopping".into() })),
+            ("v1-told-status", told(status(vec![worker("api")]))),
+            ("v1-told-done", told(Reply::Done { outcome: Outcome::AlreadyStarted, detail: String::new() })),
+            (
+                "v1-told-refused",
+                told(Reply::Refused { why: Refusal::NoSuchPath, message: "there is no /web/apu".into() }),
+            ),
+            ("v1-told-events", told(Reply::Events { events: vec![event(2, 3)], lost: 1, end: true })),
+        ])
+    }
+
+    /// Frames as they are kept: a line for each, escaped as Rust escapes byte strings; `#` begins a comment.
+    fn print_frames(frames: &[Vec<u8>]) -> String {
+        frames.iter().map(|frame| format!("\"{}\"\n", frame.escape_ascii())).collect()
+    }
+
+    fn data_dir() -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/frames")
+    }
+
+    /// The frames that version 1 was released with stay readable and stay what is sent. A new kind of message adds a
+    /// file (set `TREEVISOR_BLESS=1` to have missing files written); a file that is there is never rewritten.
+    #[test]
+    fn frames_of_version_1_are_what_they_were() {
+        let golden = golden();
+        for (name, message) in &golden {
+            let frames = to_frames(message);
+            let file = data_dir().join(format!("{name}.txt"));
+            if !file.exists() && std::env::var_os("TREEVISOR_BLESS").is_some() {
+                std::fs::write(&file, print_frames(&frames)).unwrap();
+            }
+            let kept = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            assert_eq!(kept, print_frames(&frames), "{name}");
+            assert_eq!(read_back(message, &frames).as_ref(), Ok(message), "{name}");
+        }
+        let kept: BTreeSet<String> = std::fs::read_dir(data_dir())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let known: BTreeSet<String> = golden.keys().map(|name| format!("{name}.txt")).collect();
+        assert_eq!(kept, known, "each file has its message");
+    }
+
+    /// Whatever names a message in JSON is explained in the document.
+    #[test]
+    fn the_document_knows_every_word() {
+        fn words(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+            match value {
+                serde_json::Value::Object(members) => {
+                    for (name, member) in members {
+                        found.insert(name.clone());
+                        match (name.as_str(), member) {
+                            ("is" | "verb" | "outcome" | "why", serde_json::Value::String(word)) => {
+                                found.insert(word.clone());
+                            }
+                            _ => words(member, found),
+                        }
+                    }
+                }
+                serde_json::Value::Array(items) => items.iter().for_each(|item| words(item, found)),
+                _ => {}
+            }
+        }
+        let mut found = BTreeSet::new();
+        for message in golden().values() {
+            let frames = to_frames(message);
+            if let Ok(json) = serde_json::from_slice(frames.last().unwrap()) {
+                words(&json, &mut found);
+            }
+        }
+        let unknown: Vec<_> = found.iter().filter(|word| !PROTOCOL.contains(&format!("`{word}`"))).collect();
+        assert!(found.len() > 50 && unknown.is_empty(), "docs/protocol.md does not tell of {unknown:?}");
+    }
+
+    /// Fields that a later version adds do not make its messages unreadable.
+    #[test]
+    fn unknown_fields_are_passed_over() {
+        let frames =
+            [&b"TV1"[..], b"ASK", br#"{"request":1,"within_ms":2,"verb":{"verb":"ping","loud":true},"since":"now"}"#];
+        assert_eq!(decode_ask(&frames), Ok(Ask { request: 1, within_ms: 2, verb: Verb::Ping }));
+    }
+
+    #[test]
+    fn a_long_body_is_split_and_joined() {
+        let children = (0..2_000).map(|n| worker(&format!("api-{n}"))).collect();
+        let message = Told { request: 1, reply: status(children) };
+        let frames = encode_told(&message);
+        assert!(frames.len() > 3 && frames.len() <= NODE_FRAMES_MAX);
+        assert!(frames.iter().all(|frame| frame.len() <= NODE_FRAME_MAX));
+        assert_eq!(decode_told(&frames), Ok(message));
+    }
+
+    #[test]
+    fn breaches_of_messages_with_json_have_their_names() {
+        let long = vec![b' '; NODE_FRAME_MAX + 1];
+        let word = |frames: &[&[u8]]| decode_ask(frames).unwrap_err().word();
+        assert_eq!(word(&[b"TV1", b"TOLD", b"{}"]), "kind");
+        assert_eq!(word(&[b"TV1", b"ASK"]), "no_body");
+        assert_eq!(word(&[b"TV1", b"ASK", b""]), "json");
+        assert_eq!(word(&[b"TV1", b"ASK", &long]), "frame_too_long");
+        assert_eq!(word(&vec![&b"TV1"[..]; NODE_FRAMES_MAX + 1]), "kind");
+        let mut many = vec![&b"TV1"[..], b"ASK"];
+        many.resize(NODE_FRAMES_MAX + 1, b"");
+        assert_eq!(word(&many), "too_many_frames");
+        let named = format!(r#"{{"request":1,"within_ms":1,"verb":{{"verb":"{}"}}}}"#, "x".repeat(200_000));
+        let error = decode_ask(&[&b"TV1"[..], b"ASK", named.as_bytes()]).unwrap_err();
+        assert!(error.to_string().len() < 2 * Excerpt::MAX, "{error}");
+        let deep = b"[".repeat(NODE_FRAME_MAX);
+        assert_eq!(word(&[b"TV1", b"ASK", &deep]), "json", "depth is bounded by the parser");
+        let token: &[u8] = b"000102030405060708090a0b0c0d0e0f";
+        assert_eq!(decode_from_child(&[&b"TV1"[..], b"NODE", token]), Err(Malformed::NoBody));
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_is_read_as_it_was_written(request: u64, within_ms: u64, at in "(/[a-z0-9_-]{1,64}){0,5}", hold: bool) {
+            let path = Path::parse(&at).unwrap();
+            let ask = Ask { request, within_ms, verb: Verb::Panic { path: path.clone(), hold } };
+            prop_assert_eq!(decode_ask(&encode_ask(&ask)), Ok(ask));
+            let down = ToNode::Request { request, within_ms, void_after_ms: within_ms, by: at, verb: Verb::Events { path, follow: hold } };
+            prop_assert_eq!(decode_to_node(&encode_to_node(&down)), Ok(down));
+        }
+
+        #[test]
+        fn words_of_people_pass_unharmed(explanation: String, seq: u32, first: u64) {
+            let message = node(FromNode::Escalating { cause: Some(ReportId { node: seq, seq }), explanation: explanation.clone() });
+            prop_assert_eq!(decode_from_child(&encode_from_child(&message)), Ok(message));
+            let mut seen = event(seq, 1);
+            seen.detail.insert("explanation".into(), explanation.into());
+            let message = node(FromNode::Events { first, events: vec![seen] });
+            prop_assert_eq!(decode_from_child(&encode_from_child(&message)), Ok(message));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! As much HTTP/1.1 as a probe needs: one GET, and of the answer its status. Pure.
+//!
+//! The answer is read to its end where that is near, so that no server is cut off in the middle of a word, and no further
+//! than [`READ_MAX`]: only the status counts, and a reason for people when it is bad.
+
+use std::fmt;
+
+/// Most bytes of an answer that are read.
+pub const READ_MAX: usize = 64 * 1024;
+
+/// Longest head, as most servers have it too.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// Bytes of a body that are kept, to say what the matter is.
+const SAID_MAX: usize = 200;
+
+/// A GET that asks for one answer and the end of the connection.
+pub fn get(host: &str, path: &str) -> Vec<u8> {
+    // Of `host:80` the port is left out, as everybody does.
+    let host = host.strip_suffix(":80").unwrap_or(host);
+    let agent = concat!("treevisor/", env!("CARGO_PKG_VERSION"));
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nAccept: */*\r\nConnection: close\r\n\r\n")
+        .into_bytes()
+}
+
+/// An answer as it comes in.
+#[derive(Debug, Default)]
+pub struct Answer {
+    head: Vec<u8>,
+    /// No blank line is in so much of the head.
+    searched: usize,
+    status: Option<Status>,
+    /// Bytes of the body still to come; `None` is up to the end of the connection.
+    left: Option<u64>,
+    said: Vec<u8>,
+    taken: usize,
+}
+
+/// The first line of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Status {
+    code: u16,
+    reason: String,
+    /// The body is plain and not cut into chunks, so its first line can be shown.
+    legible: bool,
+}
+
+/// What came is not the answer of an HTTP server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The first line is not a status line.
+    NotHttp,
+    /// The head is longer than any honest one.
+    HeadTooLong,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoAnswer::NotHttp => "it does not speak HTTP",
+            NoAnswer::HeadTooLong => "the head of its answer is too long",
+        })
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+impl Answer {
+    /// Takes in some bytes. True when no more of them are wanted.
+    ///
+    /// # Errors
+    /// When this is no answer.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, NoAnswer> {
+        self.taken = self.taken.saturating_add(bytes.len());
+        while self.status.is_none() {
+            // The blank line may have begun in what came before.
+            let from = self.searched.saturating_sub(3);
+            self.head.extend_from_slice(bytes);
+            self.searched = self.head.len();
+            bytes = &[];
+            let beginning = b"HTTP/1.";
+            let length = self.head.len().min(beginning.len());
+            if self.head[..length] != beginning[..length] {
+                return Err(NoAnswer::NotHttp);
+            }
+            let Some(end) = end_of_head(&self.head, from) else {
+                return if self.head.len() > HEAD_MAX { Err(NoAnswer::HeadTooLong) } else { Ok(false) };
+            };
+            let rest = self.head.split_off(end);
+            let head = std::mem::take(&mut self.head);
+            let (status, left) = read_head(&head)?;
+            if (100..200).contains(&status.code) {
+                // An interim answer; the real one follows.
+                self.head = rest;
+                self.searched = 0;
+                if self.head.is_empty() {
+                    return Ok(false);
+                }
+                continue;
+            }
+            self.left = left;
+            self.status = Some(status);
+            return Ok(self.body(&rest));
+        }
+        Ok(self.body(bytes))
+    }
+
+    fn body(&mut self, bytes: &[u8]) -> bool {
+        let room = SAID_MAX.saturating_sub(self.said.len()).min(bytes.len());
+        self.said.extend_from_slice(&bytes[..room]);
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(bytes.len() as u64);
+        }
+        self.left == Some(0) || self.taken >= READ_MAX
+    }
+
+    /// What the answer says, as far as it has come: good, or why not. `None` while its head is not complete.
+    pub fn verdict(&self) -> Option<Result<(), String>> {
+        let Status { code, reason, legible } = self.status.as_ref()?;
+        if (200..300).contains(code) {
+            return Some(Ok(()));
+        }
+        let mut why = format!("it answered {code}");
+        if !reason.is_empty() {
+            why.push(' ');
+            why.push_str(reason);
+        }
+        let said = String::from_utf8_lossy(&self.said);
+        let said = said.lines().next().unwrap_or("").trim();
+        // A page for a browser says nothing in its first line.
+        if *legible && !said.is_empty() && !said.starts_with('<') {
+            why.push_str(": ");
+            why.push_str(said);
+        }
+        Some(Err(why))
+    }
+}
+
+/// Where the head ends: behind the first blank line. Lines end with LF, and mostly with CR before it.
+fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
+    (from..bytes.len()).find_map(|at| match &bytes[at..] {
+        [b'\n', b'\n', ..] => Some(at + 2),
+        [b'\n', b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
+/// The status, and how long the body is, where that is said.
+fn read_head(head: &[u8]) -> Result<(Status, Option<u64>), NoAnswer> {
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head.lines();
+    let mut words = lines.next().unwrap_or("").trim_end().splitn(3, ' ');
+    let version = words.next().unwrap_or("");
+    let code = words.next().filter(|code| code.len() == 3).and_then(|code| code.parse::<u16>().ok());
+    let code = code.filter(|code| version.len() == "HTTP/1.1".len() && *code >= 100).ok_or(NoAnswer::NotHttp)?;
+    let reason = words.next().unwrap_or("").trim().chars().take(80).collect();
+    let mut left = None;
+    let mut legible = true;
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("content-length") {
+            left = value.parse().ok();
+        } else if name.eq_ignore_ascii_case("transfer-encoding") || name.eq_ignore_ascii_case("content-encoding") {
+            legible = false;
+        }
+    }
+    if matches!(code, 204 | 304) {
+        left = Some(0);
+    }
+    Ok((Status { code, reason, legible }, left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fed(text: &str) -> (Result<bool, NoAnswer>, Option<Result<(), String>>) {
+        let mut answer = Answer::default();
+        let done = answer.feed(text.as_bytes());
+        (done, answer.verdict())
+    }
+
+    #[test]
+    fn the_request_names_host_and_path_and_ends_the_connection() {
+        let text = String::from_utf8(get("localhost:8080", "/health?full")).unwrap();
+        assert!(text.starts_with("GET /health?full HTTP/1.1\r\nHost: localhost:8080\r\n"), "{text}");
+        assert!(text.contains("\r\nConnection: close\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        assert!(String::from_utf8(get("[::1]:80", "/")).unwrap().contains("\r\nHost: [::1]\r\n"));
+    }
+
+    #[test]
+    fn good_is_2xx_and_nothing_else() {
+        assert_eq!(fed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), (Ok(true), Some(Ok(()))));
+        assert_eq!(fed("HTTP/1.0 204 No Content\r\n\r\n"), (Ok(true), Some(Ok(()))));
+        assert_eq!(fed("HTTP/1.1 299\n\n"), (Ok(false), Some(Ok(()))), "the body goes on to the end of the connection");
+        let bad = |text: &str| fed(text).1.unwrap().unwrap_err();
+        assert_eq!(bad("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), "it answered 302 Found");
+        assert_eq!(
+            bad("HTTP/1.1 503 Busy\r\n\r\nthe database is down\r\nat line 7"),
+            "it answered 503 Busy: the database is down"
+        );
+        assert_eq!(bad("HTTP/1.1 500 Oh\r\n\r\n<!DOCTYPE html>"), "it answered 500 Oh");
+        assert_eq!(bad("HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nno!!"), "it answered 500 Oh");
+    }
+
+    #[test]
+    fn no_verdict_before_the_head_is_complete() {
+        assert_eq!(fed(""), (Ok(false), None));
+        assert_eq!(fed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"), (Ok(false), None));
+        assert_eq!(fed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"), (Ok(false), Some(Ok(()))));
+    }
+
+    #[test]
+    fn interim_answers_are_passed_over() {
+        let early = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
+        assert_eq!(fed(early), (Ok(false), None));
+        assert_eq!(fed(&format!("{early}HTTP/1.1 204 Done\r\n\r\n")), (Ok(true), Some(Ok(()))));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused_at_once() {
+        assert_eq!(fed("SSH-2.0-x").0, Err(NoAnswer::NotHttp));
+        assert_eq!(fed("HTTP/2 200\r\n\r\n").0, Err(NoAnswer::NotHttp));
+        assert_eq!(fed("HTTP/1.1 20 OK\r\n\r\n").0, Err(NoAnswer::NotHttp));
+        assert_eq!(fed("HTTP/1.1 +20 OK\r\n\r\n").0, Err(NoAnswer::NotHttp));
+        assert_eq!(fed(&format!("HTTP/1.1 200 OK\r\n{}", "x".repeat(HEAD_MAX))).0, Err(NoAnswer::HeadTooLong));
+    }
+
+    #[test]
+    fn an_endless_body_is_left_after_a_while() {
+        let mut answer = Answer::default();
+        assert_eq!(answer.feed(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(false));
+        let chunk = [b'x'; 4096];
+        let reads = (1..).find(|_| answer.feed(&chunk) == Ok(true)).unwrap();
+        assert!(reads <= READ_MAX / 4096);
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_how_an_answer_is_cut(cuts in proptest::collection::vec(1usize..9, 0..40)) {
+            let text = b"HTTP/1.1 103 Hint\r\n\r\nHTTP/1.1 503 Busy\nContent-Length: 5\r\n\r\nlater";
+            let mut answer = Answer::default();
+            let (mut rest, mut done) = (&text[..], false);
+            for cut in cuts {
+                let (piece, more) = rest.split_at(cut.min(rest.len()));
+                done = answer.feed(piece).unwrap();
+                rest = more;
+            }
+            if !rest.is_empty() {
+                done = answer.feed(rest).unwrap();
+            }
+            prop_assert!(done);
+            prop_assert_eq!(answer.verdict(), Some(Err("it answered 503 Busy: later".to_string())));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut answer = Answer::default();
+            let _ = answer.feed(&bytes);
+            let mut answer = Answer::default();
+            let _ = answer.feed(b"HTTP/1.1 ");
+            let _ = answer.feed(&bytes);
+            let _ = answer.verdict();
+        }
+    }
+}

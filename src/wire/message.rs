@@ -1,0 +1,294 @@
+//! Every message that crosses a process border, as types. `codec` turns them into frames and back;
+//! `docs/protocol.md` specifies the frames.
+
+use crate::ids::Token;
+use crate::time::Span;
+
+/// First frame of every message. A peer that sends another one is not understood, counted and dropped.
+pub const VERSION: &[u8] = b"TV1";
+
+/// What a child sends to its node. Every such message carries the token of the child's incarnation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FromChild {
+    /// Proves which incarnation of which child speaks.
+    pub token: Token,
+    /// What it says.
+    pub body: ChildBody,
+}
+
+/// The kinds of [`FromChild`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChildBody {
+    /// A heartbeat; any child may send it.
+    Beat(BeatFrame),
+    /// The child is ready.
+    Ready,
+    /// The child is on its way out.
+    Stopping,
+    /// What only a node says.
+    #[cfg(feature = "supervisor")]
+    Node(Box<FromNode>),
+}
+
+/// The content of a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BeatFrame {
+    /// Counts up from 1 within an incarnation; 0 when the sender does not count.
+    pub seq: u64,
+    /// Work done so far.
+    pub progress: Option<u64>,
+    /// Work that waits.
+    pub pending: Option<u64>,
+    /// Announced silence (a lease); whole milliseconds on the wire.
+    pub busy_for: Option<Span>,
+    /// A short text, at most [`BeatFrame::STATUS_MAX`] bytes on the wire; longer ones are cut by the sender.
+    pub status: Option<String>,
+}
+
+impl BeatFrame {
+    /// The longest status text in bytes.
+    pub const STATUS_MAX: usize = 256;
+}
+
+#[cfg(feature = "supervisor")]
+pub use for_nodes::*;
+
+#[cfg(feature = "supervisor")]
+mod for_nodes {
+    use crate::ids::{Path, ReportId};
+    use crate::wire::view::{ChildView, EventView, RollupView, StatusView};
+    use serde::{Deserialize, Serialize};
+
+    /// What a child node tells its parent, beside its beats.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "is", rename_all = "kebab-case")]
+    pub enum FromNode {
+        /// It is there; first message after each connection. All below it may not be up yet.
+        Hello {
+            /// Its process.
+            pid: u32,
+        },
+        /// All below it is up (R6). Sent again with every beat until the parent has acknowledged it.
+        Up,
+        /// Its subtree, folded; sent with each of its beats.
+        Rollup {
+            /// Counts up, the same numbers as those of the node's beats.
+            seq: u64,
+            /// The numbers.
+            rollup: RollupView,
+        },
+        /// Events of its subtree. Sent again until acknowledged.
+        Events {
+            /// Number of the first of them in the node's own stream, counting from 1.
+            first: u64,
+            /// The events, one number each.
+            events: Vec<EventView>,
+        },
+        /// It has given up; its exit follows. Sent again until acknowledged or gone.
+        Escalating {
+            /// The event that says so.
+            cause: Option<ReportId>,
+            /// In words.
+            explanation: String,
+        },
+        /// A reply to a request that the parent passed down.
+        Reply {
+            /// Number of the request.
+            request: u64,
+            /// The reply.
+            reply: Reply,
+        },
+    }
+
+    /// What a node tells a child node.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "is", rename_all = "kebab-case")]
+    pub enum ToNode {
+        /// `Up` has arrived.
+        UpSeen,
+        /// All events up to this number have arrived.
+        EventsSeen {
+            /// The last one.
+            through: u64,
+        },
+        /// `Escalating` has arrived.
+        EscalatingSeen,
+        /// An operator's request for a path at or below the child node.
+        Request {
+            /// Chosen by the sender.
+            request: u64,
+            /// Milliseconds that are left for the first reply.
+            within_ms: u64,
+            /// When nobody waits for it any more: milliseconds of CLOCK_MONOTONIC, which all processes of a machine
+            /// share. A node that was stopped and finds the request later drops it, since somebody else has acted in
+            /// its place by then.
+            void_after_ms: u64,
+            /// Who asks.
+            by: String,
+            /// What.
+            verb: Verb,
+        },
+    }
+
+    /// What an operator's tool sends to the root's control endpoint.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Ask {
+        /// Chosen by the sender; every reply carries it.
+        pub request: u64,
+        /// Milliseconds that the sender will wait for the first reply.
+        pub within_ms: u64,
+        /// What is asked.
+        pub verb: Verb,
+    }
+
+    /// What the root sends back.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Told {
+        /// The number of the request.
+        pub request: u64,
+        /// One reply to it.
+        pub reply: Reply,
+    }
+
+    /// What can be asked.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "verb", rename_all = "kebab-case")]
+    pub enum Verb {
+        /// Is the root there? Answered `Done(ok)`.
+        Ping,
+        /// The state of the subtree at a path: one `Status`.
+        Status {
+            /// Where.
+            path: Path,
+        },
+        /// Orderly stop, OTP's terminate_child; `/` stops the whole tree.
+        Stop {
+            /// Where.
+            path: Path,
+        },
+        /// Stop and start; starts what was stopped, held or has ended.
+        Restart {
+            /// Where.
+            path: Path,
+        },
+        /// Kill the subtree now.
+        Panic {
+            /// Where.
+            path: Path,
+            /// Leave it down.
+            hold: bool,
+        },
+        /// OTP's restart_child: starts one idle child.
+        RestartChild {
+            /// Which.
+            path: Path,
+        },
+        /// OTP's delete_child: forgets one idle child.
+        DeleteChild {
+            /// Which.
+            path: Path,
+        },
+        /// The events that the root remembers, at or below a path: `Events` with `end` on the last of them, or, when
+        /// following, without end until the asker is gone or sends `Unfollow`.
+        Events {
+            /// Where.
+            path: Path,
+            /// Go on with what happens from now on.
+            follow: bool,
+        },
+        /// Ends a following `Events` request.
+        Unfollow {
+            /// Its number.
+            request: u64,
+        },
+        /// A follower is still there; one that does not say so for ten seconds is forgotten.
+        StillFollowing {
+            /// The number of the `Events` request.
+            request: u64,
+        },
+    }
+
+    /// One reply. `Accepted` is followed by another one, `Events` by more until `end`, all others are the last.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "is", rename_all = "kebab-case")]
+    pub enum Reply {
+        /// It is being carried out, which may take long; sent again every second meanwhile.
+        Accepted {
+            /// What is being waited for, in words, such as "/web/api is stopping".
+            waiting_for: String,
+        },
+        /// The state.
+        Status {
+            /// The answer to an operator.
+            status: Box<StatusView>,
+        },
+        /// From a node to its parent: the state of a subtree.
+        Subtree {
+            /// The subtree.
+            subtree: Box<ChildView>,
+        },
+        /// OTP's answer to a change.
+        Done {
+            /// How it ended.
+            outcome: Outcome,
+            /// More in words; may be empty.
+            detail: String,
+        },
+        /// It could not be asked.
+        Refused {
+            /// Why, for a program.
+            why: Refusal,
+            /// Why, for people.
+            message: String,
+        },
+        /// Events, oldest first.
+        Events {
+            /// The events.
+            events: Vec<EventView>,
+            /// Events that were lost before these because the reader was too slow or the memory too short.
+            lost: u64,
+            /// No more follow.
+            end: bool,
+        },
+    }
+
+    /// OTP's answers to requests.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Outcome {
+        /// Done.
+        Ok,
+        /// It runs.
+        Running,
+        /// It is between two attempts to start it.
+        Restarting,
+        /// There is no such child.
+        NotFound,
+        /// A child of that name is there and down.
+        AlreadyPresent,
+        /// A child of that name is there and runs.
+        AlreadyStarted,
+        /// The start has failed.
+        StartFailed,
+        /// Something stronger came between.
+        Overtaken,
+    }
+
+    /// Why a request was not even tried.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Refusal {
+        /// No such path in the tree (exit code 4).
+        NoSuchPath,
+        /// A node on the way does not answer (exit code 5).
+        NoAnswer,
+        /// A supervisor on the way is down, so there is nothing below it to ask (exit code 1).
+        Down,
+        /// The asker may not (exit code 1).
+        NotAllowed,
+        /// The message was not understood (exit code 2).
+        NotUnderstood,
+        /// Too many requests are waiting (exit code 1).
+        Busy,
+    }
+}

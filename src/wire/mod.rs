@@ -1,0 +1,36 @@
+//! What crosses a process border: messages, their frames, their limits, and the stable JSON. No I/O.
+//!
+//! [`message`] has every message as a type, [`codec`] turns them into frames and back, [`view`] is the JSON in which
+//! status and events travel, [`http`] the little HTTP that probes speak. `docs/protocol.md` specifies the frames for those who write a client in another
+//! language; a test reads its tables and compares them with the constants below and with what [`codec`] does.
+
+pub mod codec;
+#[cfg(feature = "supervisor")]
+pub mod http;
+pub mod message;
+#[cfg(feature = "supervisor")]
+pub mod notify;
+#[cfg(feature = "supervisor")]
+pub mod sentence;
+#[cfg(feature = "supervisor")]
+pub mod view;
+
+use message::BeatFrame;
+
+/// Most frames in a message of a worker (`BEAT`, `READY`, `STOPPING`): the eight that a full beat has.
+pub const WORKER_FRAMES_MAX: usize = 8;
+
+/// Most bytes in one frame of a worker's message: the longest status text, which is longer than all else there is.
+pub const WORKER_FRAME_MAX: usize = BeatFrame::STATUS_MAX;
+
+/// Most frames in a message that carries JSON (`NODE`, `ASK`, `TOLD`), those before the JSON counted.
+pub const NODE_FRAMES_MAX: usize = 256;
+
+/// Most bytes in one frame of a message that carries JSON. It is also what a socket is told to accept at all
+/// (`ZMQ_MAXMSGSIZE`, which libzmq applies frame by frame), so that nobody can make a node hold more than this for a
+/// single frame. Longer JSON is split.
+pub const NODE_FRAME_MAX: usize = 256 * 1024;
+
+/// Messages that a node takes from one worker in a second; what goes beyond is counted and dropped. It is far below what
+/// one sender can send, and above what an honest one can have waiting after the node itself did not run for a while.
+pub const BEATS_PER_SECOND_MAX: u32 = 1_000;

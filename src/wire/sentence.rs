@@ -1,0 +1,336 @@
+//! Events in words: the same sentence in the log, in `events`, and in the last words of a tree that gave up.
+
+use super::view::{EventView, ExitView};
+use crate::time::Span;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// The whole sentence, beginning with the path that it is about.
+pub fn of(event: &EventView) -> String {
+    format!("{} {}", event.path, words(event))
+}
+
+/// The sentence without its subject.
+///
+/// An event of a kind that this version does not know is told by its kind and what it carries, so that an older tool can
+/// show what a newer root says.
+pub fn words(event: &EventView) -> String {
+    let text = |key: &str| event.detail.get(key).and_then(Value::as_str);
+    let number = |key: &str| event.detail.get(key).and_then(Value::as_u64);
+    let flag = |key: &str| event.detail.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let millis = |key: &str| Span::from_millis(number(key).unwrap_or(0)).coarse();
+    match event.kind.as_str() {
+        "starting" => match event.incarnation {
+            Some(number) if number > 1 => format!("is being started, incarnation {number}"),
+            _ => "is being started".into(),
+        },
+        "started" => match event.pid {
+            Some(pid) => format!("was started as process {pid}"),
+            None => "was started".into(),
+        },
+        "ready" => "is up".into(),
+        "beat_late" => {
+            let mut line = format!("is late: no beat for {}, hung after {}", millis("age_ms"), millis("limit_ms"));
+            if let Some(why) = text("spared") {
+                let _ = write!(line, "; spared for now: {}", clean(why));
+            }
+            line + &probe(text("probe"))
+        }
+        "hung" if flag("by_its_word") => "hangs, by its own word (WATCHDOG=trigger)".into(),
+        "hung" if flag("no_progress") => {
+            format!("hangs: it beats, but made no progress for {} (limit {})", millis("age_ms"), millis("limit_ms"))
+        }
+        "hung" => {
+            format!("hangs: no beat for {} (limit {})", millis("age_ms"), millis("limit_ms")) + &probe(text("probe"))
+        }
+        "exited" => exited(event, text("explanation"), flag("expected")),
+        "restarting" => restarting(text("strategy"), number("used"), number("max"), number("delay_ms")),
+        "stopping" => match text("why") {
+            Some("group") => "is being stopped, to be restarted with a sibling".into(),
+            Some("supervisor_ends") => "is being stopped, as its supervisor ends".into(),
+            Some("operator") => format!("is being stopped by {}", clean(text("by").unwrap_or("an operator"))),
+            Some("start_timeout") => "is being stopped: its start took too long".into(),
+            _ => "is being stopped".into(),
+        },
+        "stopped" => "is down".into(),
+        "escalated" => {
+            format!("has given up, which escalates: {}", clean(text("explanation").unwrap_or("no reason came")))
+        }
+        "gave_up" => format!(
+            "gives up: starting {} again would be restart {} within {}, {} allowed",
+            clean(text("child").unwrap_or("a child")),
+            number("used").unwrap_or(0),
+            millis("period_ms"),
+            match number("max") {
+                Some(1) => "1 is".into(),
+                other => format!("{} are", other.unwrap_or(0)),
+            }
+        ),
+        "auto_shutdown" => {
+            format!("ends by itself, as its significant child {} has ended", clean(text("child").unwrap_or("?")))
+        }
+        "panic" => {
+            let by = clean(text("by").unwrap_or("an operator"));
+            format!("is panicked by {by}{}", if flag("hold") { ", to be held down" } else { "" })
+        }
+        "held" => "is down and held".into(),
+        "reloaded" => "has taken over the changed tree".into(),
+        "start_failed" => {
+            let retry = if flag("retry") { "; trying again" } else { "" };
+            format!("could not be started: {}{retry}", clean(text("message").unwrap_or("no reason came")))
+        }
+        other => {
+            let mut line = clean(other).into_owned();
+            if !event.detail.is_empty() {
+                let _ = write!(line, " {}", Value::Object(event.detail.clone()));
+            }
+            line
+        }
+    }
+}
+
+/// What the last probe has come to, where the beats are those of probes.
+fn probe(why: Option<&str>) -> String {
+    why.map(|why| format!("; {}", clean(why))).unwrap_or_default()
+}
+
+fn exited(event: &EventView, explanation: Option<&str>, expected: bool) -> String {
+    let number = |key: &str| event.detail.get(key).and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
+    let mut line = match (number("code"), number("signal")) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(9)) if expected => "was killed by its supervisor".into(),
+        (None, Some(signal)) => format!("was ended by {}", signal_name(signal)),
+        (None, None) => "exited".into(),
+    };
+    if expected && number("signal") != Some(9) {
+        line.push_str(", as it was told to");
+    }
+    if let Some(explanation) = explanation {
+        let _ = write!(line, "; it said: {}", clean(explanation));
+    }
+    let last = event.detail.get("output").and_then(Value::as_array).and_then(|lines| lines.last());
+    if let Some(last) = last.and_then(Value::as_str).map(str::trim).filter(|last| !last.is_empty()) {
+        let last = clean(last);
+        let cut: String = last.chars().take(OUTPUT_MAX).collect();
+        let more = if cut.len() < last.len() { "..." } else { "" };
+        let _ = write!(line, "; its last words: {cut}{more}");
+    }
+    line
+}
+
+/// Characters of a worker's last line that a sentence holds; the whole is in the JSON.
+const OUTPUT_MAX: usize = 160;
+
+fn restarting(strategy: Option<&str>, used: Option<u64>, max: Option<u64>, delay_ms: Option<u64>) -> String {
+    let mut line = String::from("is to be restarted");
+    if let Some(strategy) = strategy {
+        let _ = write!(line, " by {strategy}");
+    }
+    if let Some(delay) = delay_ms.filter(|delay| *delay > 0) {
+        let _ = write!(line, " after {}", Span::from_millis(delay).coarse());
+    }
+    match (used, max) {
+        (Some(used), Some(max)) => {
+            let _ = write!(line, ", restart {used} of {max} in the window");
+        }
+        (Some(used), None) => {
+            let _ = write!(line, ", restart {used} in the window");
+        }
+        (None, _) => {}
+    }
+    line
+}
+
+/// How a process ended, in the fewest words: `exit 1`, `SIGKILL`.
+pub fn exit_words(exit: &ExitView) -> String {
+    match (exit.code, exit.signal) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(signal)) => signal_name(signal).into_owned(),
+        (None, None) => "?".into(),
+    }
+}
+
+/// The name of a signal, as kill(1) writes it with `SIG` in front; `signal 40` where there is none.
+pub fn signal_name(signal: i32) -> Cow<'static, str> {
+    const NAMES: [&str; 31] = [
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGILL",
+        "SIGTRAP",
+        "SIGABRT",
+        "SIGBUS",
+        "SIGFPE",
+        "SIGKILL",
+        "SIGUSR1",
+        "SIGSEGV",
+        "SIGUSR2",
+        "SIGPIPE",
+        "SIGALRM",
+        "SIGTERM",
+        "SIGSTKFLT",
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGTTIN",
+        "SIGTTOU",
+        "SIGURG",
+        "SIGXCPU",
+        "SIGXFSZ",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGWINCH",
+        "SIGIO",
+        "SIGPWR",
+        "SIGSYS",
+    ];
+    match usize::try_from(signal).ok().and_then(|number| NAMES.get(number.checked_sub(1)?)) {
+        Some(name) => Cow::Borrowed(name),
+        None => Cow::Owned(format!("signal {signal}")),
+    }
+}
+
+/// Text that came from a program, made harmless: nothing in it moves the cursor, changes a colour or begins a line.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    // Besides the control characters, those that turn the direction of what follows are hidden too.
+    let harmful = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if text.contains(harmful) {
+        Cow::Owned(text.chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Path, ReportId};
+    use serde_json::json;
+
+    fn event(kind: &str, detail: Value) -> EventView {
+        let Value::Object(detail) = detail else { panic!("an object is expected") };
+        EventView {
+            id: ReportId { node: 1, seq: 1 },
+            at: "2026-01-02T03:04:05.000000000Z".into(),
+            path: Path::parse("/web/api").unwrap(),
+            kind: kind.into(),
+            pid: Some(71),
+            incarnation: Some(2),
+            cause: None,
+            detail,
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_words() {
+        for (kind, detail, words) in [
+            ("starting", json!({}), "/web/api is being started, incarnation 2"),
+            ("started", json!({}), "/web/api was started as process 71"),
+            ("ready", json!({}), "/web/api is up"),
+            (
+                "beat_late",
+                json!({"age_ms": 1600, "limit_ms": 3000, "spared": "held by the debugger with pid 17"}),
+                "/web/api is late: no beat for 1.6s, hung after 3s; spared for now: held by the debugger with pid 17",
+            ),
+            (
+                "beat_late",
+                json!({"age_ms": 1600, "limit_ms": 3000, "spared": null}),
+                "/web/api is late: no beat for 1.6s, hung after 3s",
+            ),
+            (
+                "hung",
+                json!({"age_ms": 3001, "limit_ms": 3000, "no_progress": false}),
+                "/web/api hangs: no beat for 3s (limit 3s)",
+            ),
+            (
+                "hung",
+                json!({"age_ms": 3001, "limit_ms": 3000, "no_progress": true}),
+                "/web/api hangs: it beats, but made no progress for 3s (limit 3s)",
+            ),
+            (
+                "hung",
+                json!({"age_ms": 7, "limit_ms": 3000, "no_progress": false, "by_its_word": true}),
+                "/web/api hangs, by its own word (WATCHDOG=trigger)",
+            ),
+            ("exited", json!({"code": 1, "normal": false, "expected": false}), "/web/api exited with code 1"),
+            ("exited", json!({"signal": 9, "expected": true}), "/web/api was killed by its supervisor"),
+            (
+                "exited",
+                json!({"code": 10, "explanation": "too many restarts", "output": ["a", "b\u{1b}[31m"]}),
+                "/web/api exited with code 10; it said: too many restarts; its last words: b\u{fffd}[31m",
+            ),
+            (
+                "restarting",
+                json!({"strategy": "one-for-all", "used": 2, "max": 3, "delay_ms": 0}),
+                "/web/api is to be restarted by one-for-all, restart 2 of 3 in the window",
+            ),
+            (
+                "restarting",
+                json!({"strategy": "one-for-one", "used": 2, "max": null, "delay_ms": 200}),
+                "/web/api is to be restarted by one-for-one after 0.2s, restart 2 in the window",
+            ),
+            ("stopping", json!({"why": "group"}), "/web/api is being stopped, to be restarted with a sibling"),
+            ("stopping", json!({"why": "supervisor_ends"}), "/web/api is being stopped, as its supervisor ends"),
+            ("stopping", json!({"why": "operator", "by": "uid 0"}), "/web/api is being stopped by uid 0"),
+            ("stopping", json!({"why": "start_timeout"}), "/web/api is being stopped: its start took too long"),
+            ("stopped", json!({}), "/web/api is down"),
+            ("escalated", json!({"explanation": "x"}), "/web/api has given up, which escalates: x"),
+            (
+                "gave_up",
+                json!({"child": "jobs", "used": 4, "max": 3, "period_ms": 30000}),
+                "/web/api gives up: starting jobs again would be restart 4 within 30s, 3 are allowed",
+            ),
+            (
+                "gave_up",
+                json!({"child": "jobs", "used": 2, "max": 1, "period_ms": 5000}),
+                "/web/api gives up: starting jobs again would be restart 2 within 5s, 1 is allowed",
+            ),
+            (
+                "auto_shutdown",
+                json!({"child": "jobs"}),
+                "/web/api ends by itself, as its significant child jobs has ended",
+            ),
+            ("panic", json!({"by": "uid 0", "hold": true}), "/web/api is panicked by uid 0, to be held down"),
+            ("held", json!({}), "/web/api is down and held"),
+            ("reloaded", json!({}), "/web/api has taken over the changed tree"),
+            (
+                "start_failed",
+                json!({"message": "executing ./api: No such file or directory", "retry": true}),
+                "/web/api could not be started: executing ./api: No such file or directory; trying again",
+            ),
+            ("of_tomorrow", json!({"x": 1}), "/web/api of_tomorrow {\"x\":1}"),
+        ] {
+            assert_eq!(of(&event(kind, detail)), words, "{kind}");
+        }
+    }
+
+    #[test]
+    fn details_that_are_missing_do_no_harm() {
+        for kind in [
+            "beat_late",
+            "hung",
+            "exited",
+            "restarting",
+            "stopping",
+            "escalated",
+            "gave_up",
+            "auto_shutdown",
+            "panic",
+            "start_failed",
+        ] {
+            assert!(!of(&event(kind, json!({}))).is_empty());
+        }
+    }
+
+    #[test]
+    fn signals_have_their_names() {
+        assert_eq!(signal_name(1), "SIGHUP");
+        assert_eq!(signal_name(9), "SIGKILL");
+        assert_eq!(signal_name(31), "SIGSYS");
+        assert_eq!(signal_name(0), "signal 0");
+        assert_eq!(signal_name(40), "signal 40");
+        assert_eq!(signal_name(-1), "signal -1");
+    }
+}

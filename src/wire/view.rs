@@ -1,0 +1,235 @@
+//! The stable JSON of `status --json` and `events --json`, which is also how status and events travel.
+//!
+//! These are promises to other tools: fields are added, never renamed or removed. They mirror supervision's types
+//! instead of being them, so that those stay free to change.
+
+use crate::ids::{Path, ReportId};
+use serde::{Deserialize, Serialize};
+
+/// A whole instance, or a part of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Name of the instance.
+    pub instance: String,
+    /// Version of treevisor that runs it.
+    pub version: String,
+    /// Process id of the root.
+    pub pid: u32,
+    /// Milliseconds since the root began.
+    pub uptime_ms: u64,
+    /// What keeps the processes together: "cgroup" or "group".
+    pub containment: String,
+    /// The root, or the child that was asked for.
+    pub root: ChildView,
+}
+
+/// A supervisor or a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ChildView {
+    /// A supervisor. Stands first: it has the fields that a worker lacks.
+    Supervisor(Box<SupervisorView>),
+    /// A worker.
+    Worker(Box<WorkerView>),
+}
+
+/// A supervisor with its children.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SupervisorView {
+    /// Its path.
+    pub path: Path,
+    /// Its name; of the root, that of the instance.
+    pub name: String,
+    /// Always "supervisor".
+    pub kind: SupervisorKind,
+    /// `starting running stopping stopped waiting held exited unreachable`.
+    pub state: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// How often its parent has restarted it.
+    pub restarts: u64,
+    /// `one-for-one one-for-all rest-for-one`.
+    pub strategy: String,
+    /// Its window.
+    pub intensity: IntensityView,
+    /// Its children in start order.
+    pub children: Vec<ChildView>,
+    /// How its last process ended; absent where none has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<ExitView>,
+    /// Milliseconds since its present process began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_ms: Option<u64>,
+    /// Milliseconds until its back-off is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_ms: Option<u64>,
+}
+
+/// The word "supervisor".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SupervisorKind {
+    /// The only one.
+    Supervisor,
+}
+
+/// The word "worker".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkerKind {
+    /// The only one.
+    Worker,
+}
+
+/// How many restarts are allowed, and how many stand in the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntensityView {
+    /// Restarts allowed; null is unlimited.
+    pub max: Option<u32>,
+    /// Length of the window in milliseconds.
+    pub period_ms: u64,
+    /// Restarts in the window now.
+    pub used: u32,
+}
+
+/// A worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its path.
+    pub path: Path,
+    /// Its name.
+    pub name: String,
+    /// Always "worker".
+    pub kind: WorkerKind,
+    /// `starting running stopping stopped waiting held exited unreachable`.
+    pub state: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its incarnation; 0 before its first start.
+    pub incarnation: u64,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// `permanent transient temporary`.
+    pub restart: String,
+    /// Its beats; null where it gives none.
+    pub heartbeat: Option<HeartbeatView>,
+    /// How its last process ended; null where none has.
+    pub last_exit: Option<ExitView>,
+    /// Milliseconds since its present process began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_ms: Option<u64>,
+    /// Milliseconds until its back-off is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_ms: Option<u64>,
+    /// What it last said of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_text: Option<String>,
+    /// Where it stands by its own word: `ready reloading stopping`; absent where it never said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
+    /// Which of its processes is the main one, by its own word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_pid: Option<u32>,
+    /// By which ways beats have come in its present incarnation; absent before the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceView>,
+}
+
+/// One way by which a worker's beats have come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// The word of the spec: `zmq notify push …`.
+    pub source: String,
+    /// Milliseconds since the last beat that came by it.
+    pub age_ms: u64,
+}
+
+/// The beats of a worker's present incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatView {
+    /// A beat is due this often.
+    pub interval_ms: u64,
+    /// So many intervals without one are a hang.
+    pub misses: u32,
+    /// Milliseconds since the last beat; null before the first.
+    pub age_ms: Option<u64>,
+    /// Beats so far.
+    pub beats: u64,
+    /// Intervals that went by without one.
+    pub missed: u64,
+}
+
+/// How a process ended: exactly one of `code` and `signal` is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitView {
+    /// Exit status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// Number of the signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// When, in RFC 3339.
+    pub at: String,
+}
+
+/// One event of the tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Its id.
+    pub id: ReportId,
+    /// When, in RFC 3339 with nanoseconds, UTC.
+    pub at: String,
+    /// Whom it is about.
+    pub path: Path,
+    /// `starting started ready beat_late hung exited restarting stopping stopped escalated gave_up auto_shutdown panic
+    /// held reloaded start_failed`.
+    pub kind: String,
+    /// The process it is about.
+    pub pid: Option<u32>,
+    /// The incarnation it is about; null where it is about none.
+    pub incarnation: Option<u64>,
+    /// The event that led to it.
+    pub cause: Option<ReportId>,
+    /// What else there is to say, by kind: `exited` has `code` or `signal`.
+    #[serde(flatten)]
+    pub detail: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A subtree folded into a few numbers: the mirror of supervision's roll-up.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RollupView {
+    /// Workers that run.
+    pub running: u32,
+    /// Workers that start or wait.
+    pub starting: u32,
+    /// Workers that are being stopped.
+    pub stopping: u32,
+    /// Workers that are down.
+    pub down: u32,
+    /// Supervisors below.
+    pub supervisors: u32,
+    /// Restarts so far.
+    pub restarts: u64,
+    /// Age of the oldest last beat, in milliseconds.
+    pub oldest_beat_ms: Option<u64>,
+}
+
+impl ChildView {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        match self {
+            ChildView::Supervisor(view) => &view.path,
+            ChildView::Worker(view) => &view.path,
+        }
+    }
+
+    /// The state as people see it.
+    pub fn state(&self) -> &str {
+        match self {
+            ChildView::Supervisor(view) => &view.state,
+            ChildView::Worker(view) => &view.state,
+        }
+    }
+}
