@@ -1,5 +1,6 @@
 //! Erlang/OTP supervision trees for ordinary OS processes.
 
+pub mod client;
 pub mod error;
 pub mod ids;
 #[cfg(feature = "supervisor")]

@@ -1,0 +1,45 @@
+//! What a worker links to tell its supervisor that it lives.
+//!
+//! ```no_run
+//! # fn work() {}
+//! let mut heart = treevisor::client::Heart::from_env();
+//! loop {
+//!     work();
+//!     heart.beat();
+//! }
+//! ```
+//!
+//! That is all. The same program runs unchanged without a supervisor, where `beat` does nothing.
+//!
+//! Beat from the loop that does the work, not from a thread beside it: a thread goes on beating while the work is
+//! stuck. Where the loop cannot beat often enough, [`Heart::busy_for`] announces a long piece of work. Where a side
+//! thread must beat, let it send the work's own counter ([`Heart::progress`]) and set `progress = true` for the worker.
+//!
+//! This module is the whole of the library without its default features:
+//!
+//! ```toml
+//! treevisor = { version = "0.1", default-features = false }
+//! ```
+//!
+//! It then has no dependencies. A heart is one descriptor and no thread; it speaks ZMTP, the protocol of ZeroMQ's
+//! sockets, by itself. What it promises:
+//!
+//! - **No method waits**, but for [`Heart::deliver`], which takes a limit. A supervisor that is dead, stopped or slow costs
+//!   the worker nothing but its beats: they are dropped, not queued.
+//! - **A connection that is gone is made anew** with a later beat, at most every 50 ms.
+//! - **No signal** is raised by writing to a supervisor that is gone.
+//! - **A forked child does not speak for its parent**: the heart that it inherits is silent in it. One that it makes for
+//!   itself speaks, and leaves the sequence number to the parent.
+//!
+//! What goes over the wire is specified in `docs/protocol.md`; this is one client of it among others.
+
+mod connection;
+mod heart;
+mod notify;
+mod socket;
+mod supervised;
+mod zmtp;
+
+pub use heart::{DeliverError, Delivered, Heart};
+pub use notify::{NOTIFY_SOCKET, NotifyError, notify};
+pub use supervised::{ENDPOINT, EnvError, HEARTBEAT_MS, INCARNATION, PATH, TOKEN};
