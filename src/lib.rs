@@ -6,6 +6,10 @@ pub mod ids;
 #[cfg(feature = "supervisor")]
 pub mod link;
 #[cfg(feature = "supervisor")]
+pub mod logging;
+#[cfg(feature = "supervisor")]
+pub mod logs;
+#[cfg(feature = "supervisor")]
 pub mod os;
 #[cfg(feature = "supervisor")]
 pub mod spec;

@@ -1,0 +1,267 @@
+//! The log of a node: what treevisor itself has to say, on standard error.
+//!
+//! One line a record: time (UTC), level, message, keys. Records go into a bounded buffer which the loop empties as far
+//! as the reader takes it; what does not fit is dropped and counted, so that a log never holds up supervision. An error
+//! is written at once, since the process may not live to the end of the turn.
+//!
+//! Nothing that is written into a message or a value can break the line or reach the terminal as a command.
+
+use crate::logs::Lost;
+use crate::logs::outlet::Outlet;
+use crate::logs::text;
+use slog::{Drain, Level, LevelFilter, Logger, OwnedKVList, Record, o};
+use slog_term::{Decorator, FullFormat, RecordDecorator};
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// So much is kept for a reader that is slow.
+pub const CAPACITY: usize = 64 * 1024;
+
+/// The names of the levels, the gravest first.
+const LEVELS: [(&str, Level); 6] = [
+    ("critical", Level::Critical),
+    ("error", Level::Error),
+    ("warn", Level::Warning),
+    ("info", Level::Info),
+    ("debug", Level::Debug),
+    ("trace", Level::Trace),
+];
+
+/// A text that names no level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LevelError(String);
+
+impl fmt::Display for LevelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" is no log level; the levels are error, warn, info, debug, trace", self.0)
+    }
+}
+
+impl std::error::Error for LevelError {}
+
+/// Reads a level as it is written after `--log-level`.
+///
+/// # Errors
+/// Names the levels there are.
+pub fn parse_level(text: &str) -> Result<Level, LevelError> {
+    let lower = text.to_ascii_lowercase();
+    let lower = if lower == "warning" { "warn" } else { &lower };
+    LEVELS.iter().find(|(name, _)| *name == lower).map(|(_, level)| *level).ok_or_else(|| LevelError(text.to_string()))
+}
+
+/// The logger of a node on standard error, and the handle by which its loop empties the buffer. Records graver than or
+/// as grave as `level` are written.
+pub fn root(level: Level, colour: bool) -> (Logger, LogHandle) {
+    root_on(std::io::stderr().as_fd(), level, colour)
+}
+
+/// The same on any descriptor; into the void if that cannot be used.
+pub fn root_on(fd: BorrowedFd<'_>, level: Level, colour: bool) -> (Logger, LogHandle) {
+    let outlet = Outlet::open(fd, CAPACITY, "the log").unwrap_or_else(|_| Outlet::nowhere());
+    let handle = LogHandle { outlet: Arc::new(Mutex::new(outlet)) };
+    let lines = OneLine { outlet: Arc::clone(&handle.outlet), colour };
+    let format = FullFormat::new(lines).use_original_order().use_custom_timestamp(timestamp).build();
+    let drain = LevelFilter::new(Mutex::new(format), level).ignore_res();
+    (Logger::root(drain, o!()), handle)
+}
+
+fn timestamp(to: &mut dyn Write) -> io::Result<()> {
+    slog_term::timestamp_utc(to)?;
+    to.write_all(b"Z")
+}
+
+/// The loop's end of the log.
+#[derive(Debug, Clone)]
+pub struct LogHandle {
+    outlet: Arc<Mutex<Outlet>>,
+}
+
+impl LogHandle {
+    /// Writes what can be written without waiting. Returns whether something is left for later.
+    pub fn flush(&self) -> bool {
+        lock(&self.outlet).flush()
+    }
+
+    /// Whether lines wait to be written.
+    pub fn wants_write(&self) -> bool {
+        lock(&self.outlet).wants_write()
+    }
+
+    /// What to watch for becoming writable; `None` where waiting is of no use.
+    pub fn fd(&self) -> Option<RawFd> {
+        lock(&self.outlet).fd()
+    }
+
+    /// Lines that were lost because nobody read fast enough.
+    pub fn lost(&self) -> Lost {
+        lock(&self.outlet).lost()
+    }
+}
+
+/// A node is one thread, so the lock is never contended; it is there because slog asks for it. Half a record is no
+/// reason to write no more of them, so a poisoned lock is as good as any.
+fn lock(outlet: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
+    outlet.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lays out one record as one line.
+#[derive(Debug)]
+struct OneLine {
+    outlet: Arc<Mutex<Outlet>>,
+    colour: bool,
+}
+
+impl Decorator for OneLine {
+    fn with_record<F>(&self, record: &Record<'_>, _: &OwnedKVList, write: F) -> io::Result<()>
+    where
+        F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
+    {
+        let mut line = Layout { text: String::with_capacity(160), level: record.level(), colour: self.colour };
+        write(&mut line)?;
+        line.text.truncate(line.text.trim_end().len());
+        line.style("\x1b[0m");
+        line.text.push('\n');
+        let mut outlet = lock(&self.outlet);
+        outlet.push(line.text.as_bytes());
+        if record.level().is_at_least(Level::Error) {
+            outlet.flush();
+        }
+        Ok(())
+    }
+}
+
+struct Layout {
+    text: String,
+    level: Level,
+    colour: bool,
+}
+
+impl Layout {
+    fn style(&mut self, sequence: &str) {
+        if self.colour {
+            self.text.push_str(sequence);
+        }
+    }
+}
+
+impl Write for Layout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // The newline at the end of a record comes alone; it is set by `with_record`.
+        if bytes != b"\n" {
+            text::write_printable(bytes, &mut self.text);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl RecordDecorator for Layout {
+    fn reset(&mut self) -> io::Result<()> {
+        self.style("\x1b[0m");
+        Ok(())
+    }
+
+    fn start_timestamp(&mut self) -> io::Result<()> {
+        self.style("\x1b[2m");
+        Ok(())
+    }
+
+    fn start_whitespace(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn start_level(&mut self) -> io::Result<()> {
+        self.style(match self.level {
+            Level::Critical | Level::Error => "\x1b[0;1;31m",
+            Level::Warning => "\x1b[0;33m",
+            Level::Info => "\x1b[0;32m",
+            Level::Debug | Level::Trace => "\x1b[0;36m",
+        });
+        Ok(())
+    }
+
+    fn start_comma(&mut self) -> io::Result<()> {
+        self.style("\x1b[0;2m");
+        Ok(())
+    }
+
+    fn start_key(&mut self) -> io::Result<()> {
+        self.style("\x1b[0;2m");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slog::{debug, error, info};
+    use std::io::Read;
+
+    fn logged(colour: bool, write: impl FnOnce(&Logger)) -> String {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (plain, handle) = root_on(writer.as_fd(), Level::Info, colour);
+        let logger = plain.new(o!("node" => "/web"));
+        write(&logger);
+        assert!(!handle.flush());
+        drop((logger, plain, handle, writer));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_record_is_one_line_with_its_keys_in_order() {
+        let text = logged(false, |logger| {
+            info!(logger, "child exited"; "path" => "/web/api", "code" => 3);
+            debug!(logger, "not asked for");
+        });
+        let (time, rest) = text.split_once("Z ").unwrap();
+        assert_eq!(rest, "INFO child exited, node: /web, path: /web/api, code: 3\n", "{time}");
+    }
+
+    #[test]
+    fn nothing_breaks_the_line_or_paints_the_terminal() {
+        let text = logged(false, |logger| {
+            info!(logger, "{}", "a\nb\x1b[2J"; "error" => "x\r\ny\x07", "bidi" => "\u{202e}");
+        });
+        assert_eq!(text.lines().count(), 1);
+        assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
+        assert!(text.contains("a\\nb\\x1b[2J"), "{text:?}");
+    }
+
+    #[test]
+    fn colours_end_where_the_line_ends() {
+        let text = logged(true, |logger| error!(logger, "gave up"; "path" => "/"));
+        assert!(text.contains("\x1b[0;1;31mERRO"), "{text:?}");
+        assert!(text.ends_with("\x1b[0m\n"), "{text:?}");
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_costs_lines_and_no_time() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (logger, handle) = root_on(writer.as_fd(), Level::Info, false);
+        for n in 0..5_000 {
+            info!(logger, "a line of some length that nobody reads"; "n" => n);
+            handle.flush();
+        }
+        assert!(handle.wants_write() && handle.fd().is_some());
+        assert!(handle.lost().lines > 1_000, "{:?}", handle.lost());
+        drop(reader);
+        assert!(!handle.flush(), "after EPIPE it is silent");
+        info!(logger, "to nobody");
+        assert!(!handle.wants_write());
+    }
+
+    #[test]
+    fn levels_are_read_as_they_are_written() {
+        assert_eq!(parse_level("warn"), Ok(Level::Warning));
+        assert_eq!(parse_level("WARNING"), Ok(Level::Warning));
+        assert_eq!(parse_level("trace"), Ok(Level::Trace));
+        assert!(parse_level("loud").unwrap_err().to_string().contains("error, warn, info, debug, trace"));
+    }
+}

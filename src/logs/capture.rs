@@ -1,0 +1,167 @@
+//! The read end of a worker's pipe: a fair share in each turn, whole lines out.
+//!
+//! The pipe is always emptied, however much comes: a worker that floods its output is neither blocked nor lets its node
+//! grow. What comes faster than anybody reads is kept and written to the file as ever, but not shown; a notice says how
+//! much that was.
+
+use super::Lost;
+use super::lines::{Audience, Line, Lines, Stream};
+use crate::time::{Span, Time};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// One read takes at most this much; a pipe holds four times as much by default.
+const CHUNK: usize = 16 * 1024;
+
+/// Lines that are shown per second and child; also how many may come at once.
+pub const SHOWN_LINES_PER_SECOND: u32 = 10_000;
+/// Bytes that are shown per second and child; also how many may come at once.
+pub const SHOWN_BYTES_PER_SECOND: u32 = 1024 * 1024;
+
+/// What [`Capture::read_some`] has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// The budget is used up and more may be waiting: come back in the next turn.
+    MoreWaiting,
+    /// The pipe is empty for now.
+    Drained,
+    /// All writers have closed their end, or the pipe cannot be read any more. The last line has been handed on.
+    Closed,
+}
+
+/// One pipe that carries a worker's output.
+#[derive(Debug)]
+pub struct Capture {
+    pipe: File,
+    stream: Stream,
+    lines: Lines,
+    gate: Gate,
+}
+
+impl Capture {
+    /// Takes over the read end of a pipe that both streams share. It must not block (`O_NONBLOCK`).
+    pub fn new(pipe: OwnedFd) -> Capture {
+        Capture::of(pipe, Stream::Both)
+    }
+
+    /// Takes over the read end of a pipe that carries one stream. It must not block (`O_NONBLOCK`).
+    pub fn of(pipe: OwnedFd, stream: Stream) -> Capture {
+        Capture { pipe: pipe.into(), stream, lines: Lines::new(), gate: Gate::new() }
+    }
+
+    /// Reads at most about `budget` bytes, and hands each line that is complete to `sink`. `now` tells how fast the
+    /// lines come; see [`Audience`] for whom each of them is.
+    pub fn read_some(&mut self, now: Time, budget: usize, sink: &mut impl FnMut(Line<'_>)) -> Progress {
+        self.gate.refill(now);
+        let mut buffer = [0; CHUNK];
+        let mut left = budget;
+        while left > 0 {
+            let room = left.min(CHUNK);
+            match self.pipe.read(&mut buffer[..room]) {
+                Ok(0) => {
+                    self.finish(sink);
+                    return Progress::Closed;
+                }
+                Ok(length) => {
+                    left -= length;
+                    let (gate, stream) = (&mut self.gate, self.stream);
+                    self.lines.feed(&buffer[..length], &mut |line| gate.pass(line.by(stream), sink));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Drained,
+                // A pipe that gives errors will not give output again.
+                Err(_) => {
+                    self.finish(sink);
+                    return Progress::Closed;
+                }
+            }
+        }
+        Progress::MoreWaiting
+    }
+
+    /// Hands on what stands there without a newline, and how much was not shown. For a pipe that is given up although
+    /// somebody still holds its other end; [`Progress::Closed`] implies it.
+    pub fn finish(&mut self, sink: &mut impl FnMut(Line<'_>)) {
+        let (gate, stream) = (&mut self.gate, self.stream);
+        self.lines.finish(&mut |line| gate.pass(line.by(stream), sink));
+        self.gate.tell(stream, sink);
+    }
+}
+
+impl AsRawFd for Capture {
+    fn as_raw_fd(&self) -> RawFd {
+        self.pipe.as_raw_fd()
+    }
+}
+
+impl AsFd for Capture {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+/// Lets lines through to the display as fast as the two rates above allow: a bucket for each, which time refills.
+#[derive(Debug)]
+struct Gate {
+    lines: u32,
+    bytes: u32,
+    refilled: Time,
+    hidden: Lost,
+}
+
+impl Gate {
+    fn new() -> Gate {
+        Gate {
+            lines: SHOWN_LINES_PER_SECOND,
+            bytes: SHOWN_BYTES_PER_SECOND,
+            refilled: Time::ZERO,
+            hidden: Lost::default(),
+        }
+    }
+
+    fn refill(&mut self, now: Time) {
+        let gone = now.since(self.refilled);
+        // In small steps the rounding would eat everything, so that a flood were never heard of again.
+        if gone < Span::from_millis(10) {
+            return;
+        }
+        let share = gone.as_secs_f64().min(1.0);
+        let more = |level: u32, rate: u32| level.saturating_add((f64::from(rate) * share) as u32).min(rate);
+        self.lines = more(self.lines, SHOWN_LINES_PER_SECOND);
+        self.bytes = more(self.bytes, SHOWN_BYTES_PER_SECOND);
+        self.refilled = now;
+    }
+
+    fn pass(&mut self, line: Line<'_>, sink: &mut impl FnMut(Line<'_>)) {
+        // The newline counts too: empty lines take room on a terminal.
+        let cost = line.bytes().len() as u32 + 1;
+        // Once closed, it opens again for good, not for a line now and then: a tenth of a second's worth must be free.
+        let (lines_needed, bytes_needed) = if self.hidden.is_none() {
+            (1, cost)
+        } else {
+            (SHOWN_LINES_PER_SECOND / 10, cost.max(SHOWN_BYTES_PER_SECOND / 10))
+        };
+        if self.lines < lines_needed || self.bytes < bytes_needed {
+            if self.hidden.is_none() {
+                let notice = "… output comes too fast to be shown";
+                sink(Line::new(notice.as_bytes()).by(line.stream).only_for(Audience::Display));
+            }
+            self.hidden.add(line.bytes().len());
+            sink(line.only_for(Audience::Record));
+            return;
+        }
+        self.tell(line.stream, sink);
+        self.lines -= 1;
+        self.bytes -= cost;
+        sink(line);
+    }
+
+    fn tell(&mut self, stream: Stream, sink: &mut impl FnMut(Line<'_>)) {
+        if !self.hidden.is_none() {
+            let notice = format!("… {} dropped", self.hidden.take());
+            sink(Line::new(notice.as_bytes()).by(stream).only_for(Audience::Display));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Bytes to lines. Pure.
+
+/// The longest line, in bytes. A longer one is cut into pieces of at most this length: a worker that never writes a
+/// newline must not make its supervisor hold all that it ever wrote.
+pub const LINE_MAX: usize = 8 * 1024;
+
+/// Which of a worker's two streams a line came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Stream {
+    /// Both share one pipe, which keeps their order and costs one descriptor instead of two.
+    #[default]
+    Both,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// For whom a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Audience {
+    /// It is kept, written to the file and shown.
+    #[default]
+    Everyone,
+    /// It is kept and written to the file, but not shown: it came too fast for anybody to read.
+    Record,
+    /// It is shown only: not the worker's own words but ours about them.
+    Display,
+}
+
+/// One line of output, or a piece of one that is longer than [`LINE_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    bytes: &'a [u8],
+    /// More of the same line follows.
+    pub cut: bool,
+    /// This goes on where the piece before it was cut.
+    pub continued: bool,
+    /// Where it came from.
+    pub stream: Stream,
+    /// For whom it is.
+    pub audience: Audience,
+}
+
+impl<'a> Line<'a> {
+    /// A whole line, without its newline.
+    pub fn new(bytes: &'a [u8]) -> Line<'a> {
+        Line { bytes, cut: false, continued: false, stream: Stream::default(), audience: Audience::default() }
+    }
+
+    /// The same line, by this stream.
+    #[must_use]
+    pub fn by(self, stream: Stream) -> Line<'a> {
+        Line { stream, ..self }
+    }
+
+    /// The same line, for some only.
+    #[must_use]
+    pub fn only_for(self, audience: Audience) -> Line<'a> {
+        Line { audience, ..self }
+    }
+
+    /// What the worker wrote, without the newline, as it wrote it.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Whether it is to be shown to the operator.
+    pub fn is_shown(&self) -> bool {
+        self.audience != Audience::Record
+    }
+
+    /// Whether it is to be kept and written to a file.
+    pub fn is_recorded(&self) -> bool {
+        self.audience != Audience::Display
+    }
+}
+
+/// Cuts a stream of bytes into lines. Holds the beginning of the line that is not finished yet, and nothing while there
+/// is none.
+#[derive(Debug, Default)]
+pub struct Lines {
+    partial: Vec<u8>,
+    continued: bool,
+}
+
+impl Lines {
+    /// A stream that has not begun.
+    pub const fn new() -> Lines {
+        Lines { partial: Vec::new(), continued: false }
+    }
+
+    /// Takes the next bytes and hands on each line that they complete.
+    pub fn feed(&mut self, mut rest: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        while !rest.is_empty() {
+            let room = LINE_MAX - self.partial.len();
+            // One byte more than there is room for: a newline right behind the longest line does not make it longer.
+            let window = &rest[..rest.len().min(room + 1)];
+            if let Some(end) = window.iter().position(|byte| *byte == b'\n') {
+                self.complete(&rest[..end], each);
+                rest = &rest[end + 1..];
+            } else if rest.len() > room {
+                self.partial.extend_from_slice(&rest[..room]);
+                rest = &rest[room..];
+                self.cut(each);
+            } else {
+                self.partial.extend_from_slice(rest);
+                return;
+            }
+        }
+    }
+
+    /// The stream has ended: what stands there without a newline is a line as well.
+    pub fn finish(&mut self, each: &mut impl FnMut(Line<'_>)) {
+        if !self.partial.is_empty() || self.continued {
+            self.complete(b"", each);
+        }
+    }
+
+    fn complete(&mut self, tail: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        let continued = std::mem::take(&mut self.continued);
+        if self.partial.is_empty() {
+            each(Line { continued, ..Line::new(tail) });
+        } else {
+            // Given back, not kept for the next line: most workers are silent most of the time.
+            let mut whole = std::mem::take(&mut self.partial);
+            whole.extend_from_slice(tail);
+            each(Line { continued, ..Line::new(&whole) });
+        }
+    }
+
+    fn cut(&mut self, each: &mut impl FnMut(Line<'_>)) {
+        let end = character_boundary(&self.partial);
+        each(Line { cut: true, continued: self.continued, ..Line::new(&self.partial[..end]) });
+        self.partial.drain(..end);
+        self.continued = true;
+    }
+}
+
+/// Where to cut so that a UTF-8 character that the end has split goes to the next piece as a whole.
+fn character_boundary(bytes: &[u8]) -> usize {
+    let len = bytes.len();
+    for back in 1..=len.min(3) {
+        let byte = bytes[len - back];
+        let width = match byte {
+            0xC2..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xF4 => 4,
+            // A continuation: its lead byte stands further in front.
+            0x80..=0xBF => continue,
+            _ => return len,
+        };
+        return if width > back { len - back } else { len };
+    }
+    len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Seen {
+        bytes: Vec<u8>,
+        cut: bool,
+        continued: bool,
+    }
+
+    fn seen(chunks: &[&[u8]], finish: bool) -> Vec<Seen> {
+        let mut lines = Lines::new();
+        let mut out = Vec::new();
+        let mut each =
+            |line: Line<'_>| out.push(Seen { bytes: line.bytes().to_vec(), cut: line.cut, continued: line.continued });
+        chunks.iter().for_each(|chunk| lines.feed(chunk, &mut each));
+        if finish {
+            lines.finish(&mut each);
+        }
+        out
+    }
+
+    fn texts(chunks: &[&[u8]], finish: bool) -> Vec<String> {
+        seen(chunks, finish).into_iter().map(|seen| String::from_utf8(seen.bytes).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_are_put_together_from_chunks() {
+        assert_eq!(texts(&[b"one\ntw", b"", b"o\n\nthree"], false), ["one", "two", ""]);
+        assert_eq!(texts(&[b"one\ntw", b"o\n\nthree"], true), ["one", "two", "", "three"]);
+        assert_eq!(texts(&[b"one\n"], true), ["one"]);
+    }
+
+    #[test]
+    fn the_longest_line_is_whole_and_a_longer_one_is_cut() {
+        let longest = vec![b'x'; LINE_MAX];
+        let whole = seen(&[&longest, b"\n"], true);
+        assert_eq!(whole.len(), 1);
+        assert!(!whole[0].cut && !whole[0].continued);
+
+        let longer = vec![b'x'; 2 * LINE_MAX + 5];
+        let pieces = seen(&[&longer, b"\nnext\n"], false);
+        let shape: Vec<_> = pieces.iter().map(|p| (p.bytes.len(), p.cut, p.continued)).collect();
+        assert_eq!(shape, [(LINE_MAX, true, false), (LINE_MAX, true, true), (5, false, true), (4, false, false)]);
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_and_given_back() {
+        let mut lines = Lines::new();
+        for _ in 0..100 {
+            lines.feed(&[b'x'; 1000], &mut |_| ());
+        }
+        assert!(lines.partial.len() <= LINE_MAX);
+        assert!(lines.partial.capacity() <= 2 * LINE_MAX);
+        lines.feed(b"\n", &mut |_| ());
+        assert_eq!(lines.partial.capacity(), 0);
+    }
+
+    proptest! {
+        /// However the bytes arrive, the same lines come out, none too long, and nothing is lost or made up.
+        #[test]
+        fn nothing_is_lost(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..200),
+                    (0..3 * LINE_MAX).prop_map(|n| vec![b'x'; n]),
+                    (0..LINE_MAX).prop_map(|n| "ü€𝄞".repeat(n / 3).into_bytes()),
+                    Just(vec![b'\n']),
+                ],
+                0..12,
+            ),
+            chunk in 1..20_000usize,
+        ) {
+            let input = parts.concat();
+            let chunks: Vec<&[u8]> = input.chunks(chunk).collect();
+            let out = seen(&chunks, true);
+            prop_assert_eq!(&out, &seen(&[&input], true));
+            let mut back = Vec::new();
+            for line in &out {
+                prop_assert!(line.bytes.len() <= LINE_MAX);
+                prop_assert!(!line.bytes.contains(&b'\n'));
+                back.extend_from_slice(&line.bytes);
+                if !line.cut {
+                    back.push(b'\n');
+                }
+            }
+            let mut expected = input.clone();
+            if input.last().is_some_and(|last| *last != b'\n') {
+                expected.push(b'\n');
+            }
+            prop_assert_eq!(back, expected);
+        }
+
+        /// A cut never splits a character.
+        #[test]
+        fn characters_stay_whole(text in "[a-zü€𝄞]{2000,9000}") {
+            for line in seen(&[text.as_bytes()], true) {
+                prop_assert!(std::str::from_utf8(&line.bytes).is_ok());
+            }
+        }
+    }
+}

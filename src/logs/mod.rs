@@ -1,0 +1,82 @@
+//! What children print: captured, cut into lines, kept, shown, written to files. Supervision never hears of it.
+//!
+//! The way of a byte: a worker writes into a pipe; [`capture`] takes a fair share of it in each turn of the node's loop and
+//! hands on whole lines ([`lines`]); each goes to the child's [`ring`] (its last words), to its file where it has one
+//! ([`rotate`]) and to the operator ([`console`]).
+//!
+//! What this room promises:
+//! - a pipe is always emptied, so a worker is never blocked by its supervisor;
+//! - nothing grows with what workers print: every buffer has a bound, and what does not fit is dropped, counted and
+//!   spoken of once there is room again;
+//! - no write waits for a reader. The files of `log = { file = … }` are the one place where a slow disk is felt, for
+//!   the length of one write;
+//! - what a worker prints cannot paint the operator's terminal ([`text`]).
+//!
+//! [`lines`], [`ring`] and [`text`] are pure. This room may import `spec::exec` and `os`.
+
+pub mod capture;
+pub mod console;
+pub mod lines;
+pub mod outlet;
+pub mod ring;
+pub mod rotate;
+pub mod text;
+
+pub use capture::{Capture, Progress};
+pub use console::Console;
+pub use lines::{Audience, Line, Stream};
+pub use ring::Ring;
+pub use rotate::RotatingFile;
+
+use std::fmt;
+
+/// Lines that were lost, and how much text they held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// How many lines.
+    pub lines: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+impl Lost {
+    /// Counts one more line.
+    pub fn add(&mut self, bytes: usize) {
+        self.lines += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Whether nothing was lost.
+    pub fn is_none(&self) -> bool {
+        self.lines == 0
+    }
+
+    /// The count so far; it begins again at zero.
+    pub fn take(&mut self) -> Lost {
+        std::mem::take(self)
+    }
+}
+
+impl std::ops::AddAssign for Lost {
+    fn add_assign(&mut self, other: Lost) {
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+    }
+}
+
+/// "12345 lines (3.2 MB)".
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = if self.lines == 1 { "line" } else { "lines" };
+        let bytes = self.bytes as f64;
+        match self.bytes {
+            0..1_000 => write!(f, "{} {noun} ({} B)", self.lines, self.bytes),
+            1_000..1_000_000 => write!(f, "{} {noun} ({:.1} kB)", self.lines, bytes / 1e3),
+            1_000_000..1_000_000_000 => write!(f, "{} {noun} ({:.1} MB)", self.lines, bytes / 1e6),
+            _ => write!(f, "{} {noun} ({:.1} GB)", self.lines, bytes / 1e9),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,536 @@
+//! This room with real pipes, terminals, files and a full disk. No test waits for anything: whatever could make the
+//! code under test wait would hang the test, and that is what it is for.
+
+use super::capture::{SHOWN_BYTES_PER_SECOND, SHOWN_LINES_PER_SECOND};
+use super::lines::LINE_MAX;
+use super::outlet::Outlet;
+use super::*;
+use crate::time::{Span, Time};
+use std::fs::{self, File, OpenOptions};
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// A pipe whose reading end does not block, as `os::fd::output_pipe` makes them.
+fn output_pipe() -> (OwnedFd, PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    (nonblocking(reader).into(), writer)
+}
+
+fn nonblocking(reader: PipeReader) -> File {
+    let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap()
+}
+
+/// All that is in a pipe now.
+fn drain(reader: &mut impl Read) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut buffer = [0; 8192];
+    while let Ok(length @ 1..) = reader.read(&mut buffer) {
+        all.extend_from_slice(&buffer[..length]);
+    }
+    all
+}
+
+#[derive(Default)]
+struct Seen {
+    shown: Vec<String>,
+    recorded: usize,
+    recorded_bytes: usize,
+}
+
+impl Seen {
+    fn take(&mut self, line: Line<'_>) {
+        if line.is_shown() {
+            self.shown.push(text::printable(line.bytes()));
+        }
+        if line.is_recorded() {
+            self.recorded += 1;
+            self.recorded_bytes += line.bytes().len();
+        }
+    }
+}
+
+fn seconds(n: u64) -> Time {
+    Time::ZERO + Span::from_secs(n)
+}
+
+#[test]
+fn a_pipe_is_read_to_its_end_line_by_line() {
+    let (reader, mut writer) = output_pipe();
+    let mut capture = Capture::of(reader, Stream::Stderr);
+    let mut seen = Seen::default();
+    writer.write_all(b"one\ntwo\nthr").unwrap();
+    let progress = capture.read_some(seconds(1), 4096, &mut |line| {
+        assert_eq!(line.stream, Stream::Stderr);
+        seen.take(line);
+    });
+    assert_eq!((progress, &seen.shown[..]), (Progress::Drained, &["one".to_string(), "two".into()][..]));
+    writer.write_all(b"ee\nno newline").unwrap();
+    drop(writer);
+    assert_eq!(capture.read_some(seconds(1), 4096, &mut |line| seen.take(line)), Progress::Closed);
+    assert_eq!(seen.shown, ["one", "two", "three", "no newline"]);
+}
+
+#[test]
+fn a_turn_takes_its_share_and_no_more() {
+    let (reader, mut writer) = output_pipe();
+    let mut capture = Capture::new(reader);
+    let mut seen = Seen::default();
+    writer.write_all(&b"0123456\n".repeat(5_000)).unwrap();
+    assert_eq!(capture.read_some(seconds(1), 8_000, &mut |line| seen.take(line)), Progress::MoreWaiting);
+    assert_eq!(seen.recorded, 1_000);
+    assert_eq!(capture.read_some(seconds(1), 64_000, &mut |line| seen.take(line)), Progress::Drained);
+    assert_eq!(seen.recorded, 5_000);
+}
+
+#[test]
+fn a_pipe_that_is_given_up_loses_nothing() {
+    let (reader, mut writer) = output_pipe();
+    let mut capture = Capture::new(reader);
+    let mut seen = Seen::default();
+    writer.write_all(b"last words").unwrap();
+    assert_eq!(capture.read_some(seconds(1), 4096, &mut |line| seen.take(line)), Progress::Drained);
+    // Somebody still holds the other end, and yet we close ours.
+    capture.finish(&mut |line| seen.take(line));
+    assert_eq!(seen.shown, ["last words"]);
+}
+
+#[test]
+fn a_flood_is_kept_but_not_shown_and_then_told_of() {
+    let (reader, mut writer) = output_pipe();
+    let mut capture = Capture::new(reader);
+    let mut seen = Seen::default();
+    let line = format!("{}\n", "x".repeat(59));
+    let block = line.repeat(1_000);
+    // 12 MB within one second.
+    for _ in 0..200 {
+        writer.write_all(block.as_bytes()).unwrap();
+        let _ = capture.read_some(seconds(1), 1 << 20, &mut |line| seen.take(line));
+    }
+    assert_eq!(seen.recorded, 200_000, "the record is complete");
+    assert!(seen.shown.len() <= SHOWN_LINES_PER_SECOND as usize + 1);
+    assert_eq!(seen.shown.last().unwrap(), "… output comes too fast to be shown");
+    let shown = seen.shown.len() - 1;
+
+    seen.shown.clear();
+    writer.write_all(b"calm again\n").unwrap();
+    let _ = capture.read_some(seconds(3), 4096, &mut |line| seen.take(line));
+    let hidden = Lost { lines: (200_000 - shown) as u64, bytes: (200_000 - shown) as u64 * 59 };
+    assert_eq!(seen.shown, [format!("… {hidden} dropped"), "calm again".into()]);
+}
+
+#[test]
+fn bytes_are_limited_as_lines_are() {
+    let (reader, mut writer) = output_pipe();
+    let mut capture = Capture::new(reader);
+    let mut bytes = 0;
+    for _ in 0..100 {
+        writer.write_all(&[b'x'; 60_000]).unwrap();
+        let _ = capture.read_some(seconds(1), 1 << 20, &mut |line| {
+            if line.is_shown() {
+                bytes += line.bytes().len();
+            }
+        });
+    }
+    assert!(bytes <= SHOWN_BYTES_PER_SECOND as usize, "{bytes}");
+    assert!(bytes >= SHOWN_BYTES_PER_SECOND as usize - 2 * LINE_MAX, "{bytes}");
+}
+
+#[test]
+fn a_flood_goes_on_and_is_told_of_in_passing() {
+    let (reader, mut writer) = output_pipe();
+    let mut capture = Capture::new(reader);
+    let mut seen = Seen::default();
+    let block = b"y\n".repeat(2_000);
+    // 200,000 lines a second for 10 seconds, in turns of 10 ms.
+    for turn in 0..1_000 {
+        writer.write_all(&block).unwrap();
+        let now = Time::ZERO + Span::from_millis(10 * turn);
+        let _ = capture.read_some(now, 1 << 20, &mut |line| seen.take(line));
+    }
+    drop(writer);
+    let _ = capture.read_some(seconds(10), 1 << 20, &mut |line| seen.take(line));
+    assert_eq!(seen.recorded, 2_000_000);
+    let notices = seen.shown.iter().filter(|line| line.ends_with(" dropped")).count();
+    let lines = seen.shown.iter().filter(|line| *line == "y").count();
+    assert!((10..=120).contains(&notices), "{notices}");
+    assert!((90_000..=111_000).contains(&lines), "{lines}");
+    let told: u64 = seen
+        .shown
+        .iter()
+        .filter(|line| line.ends_with(" dropped"))
+        .map(|line| line.split(' ').nth(1).unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(told + lines as u64, 2_000_000);
+}
+
+#[test]
+fn lines_are_shown_behind_their_path() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut reader = nonblocking(reader);
+    let mut plain = Console::open(writer.as_fd(), false);
+    plain.push("/web/api", &Line::new(b"\x1b[1mhello\x1b[m \xff\x07"));
+    plain.push("/web/api", &Line::new(b"bad").by(Stream::Stderr));
+    plain.push("/web/api", &Line::new(b"not shown").only_for(Audience::Record));
+    let (mut long, mut longer) = (Line::new(b"long"), Line::new(b"er"));
+    (long.cut, longer.continued) = (true, true);
+    plain.push("/db", &long);
+    plain.push("/db", &longer);
+    assert!(!plain.flush());
+    let text = String::from_utf8(drain(&mut reader)).unwrap();
+    assert_eq!(text, "/web/api │ hello \\xff\\x07\n/web/api ┃ bad\n/db │ long…\n/db │ …er\n");
+
+    let mut coloured = Console::open(writer.as_fd(), true);
+    coloured.set_width(10);
+    coloured.push("/db", &Line::new(b"x"));
+    assert!(!coloured.flush());
+    let text = String::from_utf8(drain(&mut reader)).unwrap();
+    assert!(text.contains("m/db       \x1b[0m \x1b[2m│\x1b[0m x\n"), "{text:?}");
+}
+
+#[test]
+fn a_slow_reader_costs_lines_which_are_told_of_and_never_split() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut reader = nonblocking(reader);
+    let mut console = Console::open(writer.as_fd(), false);
+    let text = "x".repeat(100);
+    for _ in 0..10_000 {
+        console.push("/chatty", &Line::new(text.as_bytes()));
+        console.flush();
+    }
+    assert!(console.wants_write() && console.fd().is_some());
+    assert!(console.lost().lines > 5_000);
+    let mut all = Vec::new();
+    loop {
+        let waits = console.flush();
+        all.extend(drain(&mut reader));
+        if !waits {
+            break;
+        }
+    }
+    let all = String::from_utf8(all).unwrap();
+    let whole = format!("/chatty │ {text}");
+    let (lines, notices): (Vec<_>, Vec<_>) = all.lines().partition(|line| *line == whole);
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].starts_with(&format!("treevisor: … {} lines (", console.lost().lines)), "{notices:?}");
+    assert_eq!(lines.len() as u64 + console.lost().lines, 10_000);
+    assert!(all.ends_with("was full\n"), "the notice comes where the lines are missing");
+}
+
+#[test]
+fn two_nodes_share_a_pipe_line_by_line() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut reader = nonblocking(reader);
+    let mut consoles = [Console::open(writer.as_fd(), false), Console::open(writer.as_fd(), false)];
+    let mut all = Vec::new();
+    for n in 0..2_000 {
+        for (number, console) in consoles.iter_mut().enumerate() {
+            console.push("/a", &Line::new(format!("{number} {}", "z".repeat(n % 300)).as_bytes()));
+            if n % 7 == 0 {
+                console.flush();
+            }
+        }
+        if n % 50 == 0 {
+            all.extend(drain(&mut reader));
+        }
+    }
+    while consoles.iter_mut().any(Console::flush) {
+        all.extend(drain(&mut reader));
+    }
+    all.extend(drain(&mut reader));
+    for line in String::from_utf8(all).unwrap().lines() {
+        let rest = line.strip_prefix("/a │ ").unwrap();
+        assert!(rest[2..].bytes().all(|byte| byte == b'z') && !rest[2..].contains('/'), "{line}");
+    }
+}
+
+#[test]
+fn a_terminal_that_is_held_up_does_not_hold_us_up() {
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let mut console = Console::open(pty.slave.as_fd(), true);
+    for _ in 0..3_000 {
+        console.push("/loud", &Line::new(&[b'x'; 200]));
+        console.flush();
+    }
+    assert!(console.wants_write() && console.lost().lines > 0);
+    // Ours does not block, theirs still does.
+    let flags = |fd: i32| {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+        let line = info.lines().find(|line| line.starts_with("flags:")).unwrap();
+        i32::from_str_radix(line.split_whitespace().nth(1).unwrap(), 8).unwrap()
+    };
+    assert_eq!(flags(pty.slave.as_raw_fd()) & libc::O_NONBLOCK, 0);
+    assert_ne!(flags(console.fd().unwrap()) & libc::O_NONBLOCK, 0);
+    assert_ne!(flags(console.fd().unwrap()) & libc::O_CLOEXEC, 0);
+    // The terminal is closed: nobody is written to any more.
+    drop(pty);
+    assert!(!console.flush() && !console.wants_write());
+}
+
+#[test]
+fn a_socket_that_is_held_up_does_not_hold_us_up() {
+    let (mut far, near) = UnixStream::pair().unwrap();
+    let mut console = Console::open(near.as_fd(), false);
+    for _ in 0..20_000 {
+        console.push("/a", &Line::new(&[b'x'; 100]));
+        console.flush();
+    }
+    assert!(console.wants_write() && console.lost().lines > 0);
+    far.set_nonblocking(true).unwrap();
+    while console.flush() {
+        assert!(!drain(&mut far).is_empty());
+    }
+    drop(far);
+    console.push("/a", &Line::new(b"to nobody"));
+    assert!(!console.flush());
+}
+
+#[test]
+fn without_a_reader_there_is_silence() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut console = Console::open(writer.as_fd(), false);
+    drop(reader);
+    for _ in 0..3 {
+        console.push("/a", &Line::new(b"x"));
+        assert!(!console.flush());
+    }
+    assert!(!console.wants_write() && console.fd().is_none());
+
+    // As when started with `>&-`, or with something that is not open for writing.
+    let mut deaf = Console::open(File::open("/dev/null").unwrap().as_fd(), false);
+    deaf.push("/a", &Line::new(b"x"));
+    assert!(!deaf.flush() && !deaf.wants_write());
+}
+
+#[test]
+fn a_regular_file_is_continued_where_the_others_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out");
+    let mut file = File::create(&path).unwrap();
+    writeln!(file, "before").unwrap();
+    let mut console = Console::open(file.as_fd(), false);
+    console.push("/a", &Line::new(b"x"));
+    assert!(!console.flush());
+    writeln!(file, "after").unwrap();
+    assert_eq!(fs::read_to_string(path).unwrap(), "before\n/a │ x\nafter\n");
+}
+
+#[test]
+fn a_full_disk_behind_the_console_costs_lines_only() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut outlet = Outlet::open(full.as_fd(), 1000, "output").unwrap();
+    for _ in 0..10 {
+        outlet.push(b"some line\n");
+        assert!(!outlet.flush());
+        // Again with nothing new: the notice fails too and must not count as a line.
+        assert!(!outlet.flush());
+    }
+    assert_eq!(outlet.lost(), Lost { lines: 10, bytes: 100 });
+    assert!(!outlet.wants_write() && !outlet.is_gone());
+}
+
+fn write_lines(file: &mut RotatingFile, lines: &[&str]) {
+    let mut batch = file.batch();
+    for line in lines {
+        batch.write_line(&Line::new(line.as_bytes()));
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_file_is_rotated_by_size_and_the_oldest_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("api.log");
+    let mut file = RotatingFile::new(&path, 5_000, 2);
+    let line = "x".repeat(99);
+    // 20,000 bytes in turns of 100 and of 10,000.
+    for _ in 0..100 {
+        write_lines(&mut file, &[&line]);
+    }
+    write_lines(&mut file, &vec![line.as_str(); 100]);
+    let names = || {
+        let mut names: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["api.log", "api.log.1", "api.log.2"]);
+    for name in names() {
+        let text = read(&dir.path().join(&name));
+        assert_eq!(text.len(), 5_000, "{name}");
+        assert!(text.lines().all(|l| l == line), "{name}");
+    }
+    assert!(file.lost().is_none());
+
+    // A new process finds the file as it is, and one line may be longer than the file.
+    let mut file = RotatingFile::new(&path, 5_000, 2);
+    let long = "y".repeat(6_000);
+    write_lines(&mut file, &["first", &long, "last"]);
+    assert_eq!(read(&path), "last\n");
+    assert_eq!(read(&dir.path().join("api.log.1")), format!("{long}\n"));
+    assert_eq!(read(&dir.path().join("api.log.2")), "first\n");
+}
+
+#[test]
+fn with_nothing_to_keep_a_file_begins_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut file = RotatingFile::new(&path, 0, 0);
+    let line = "x".repeat(1_023);
+    for _ in 0..6 {
+        write_lines(&mut file, &[&line]);
+    }
+    assert_eq!(read(&path).len(), 2 * 1_024);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_long_line_is_whole_again_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut file = RotatingFile::new(&path, 1 << 20, 1);
+    let (reader, mut writer) = output_pipe();
+    let mut capture = Capture::new(reader);
+    let long = "ü".repeat(10_000);
+    write!(writer, "{long}\nshort\n").unwrap();
+    // In turns that cut it anywhere.
+    while capture.read_some(seconds(1), 5_000, &mut |line| file.batch().write_line(&line)) == Progress::MoreWaiting {}
+    assert_eq!(read(&path), format!("{long}\nshort\n"));
+}
+
+#[test]
+fn our_own_words_do_not_go_into_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut file = RotatingFile::new(&path, 1 << 20, 1);
+    let mut batch = file.batch();
+    batch.write_line(&Line::new(b"notice").only_for(Audience::Display));
+    batch.write_line(&Line::new(b"hidden").only_for(Audience::Record));
+    drop(batch);
+    assert_eq!(read(&path), "hidden\n");
+}
+
+#[test]
+fn a_missing_directory_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("logs/of/api.log");
+    write_lines(&mut RotatingFile::new(&path, 1 << 20, 1), &["one"]);
+    assert_eq!(read(&path), "one\n");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_costs_lines_until_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("later/log");
+    fs::write(dir.path().join("later"), "a file in its place").unwrap();
+    let mut file = RotatingFile::new(&path, 1 << 20, 1);
+    write_lines(&mut file, &["one", "two"]);
+    let trouble = file.take_trouble().unwrap();
+    assert!(trouble.contains("later/log") && trouble.contains("Not a directory"), "{trouble}");
+    write_lines(&mut file, &["three"]);
+    assert_eq!(file.take_trouble(), None, "the same trouble is told once");
+    assert_eq!(file.lost().lines, 3);
+
+    fs::remove_file(dir.path().join("later")).unwrap();
+    write_lines(&mut file, &["four"]);
+    assert_eq!(read(&path), "treevisor: … 3 lines (14 B) could not be written here\nfour\n");
+
+    // A new trouble is told again.
+    fs::remove_dir_all(dir.path().join("later")).unwrap();
+    fs::write(dir.path().join("later"), "again").unwrap();
+    file.reopen();
+    write_lines(&mut file, &["five"]);
+    assert!(file.take_trouble().is_some());
+}
+
+#[test]
+fn what_is_no_directory_is_survived_too() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("plain"), "").unwrap();
+    let mut file = RotatingFile::new(&dir.path().join("plain/log"), 1 << 20, 1);
+    write_lines(&mut file, &["x"]);
+    assert!(file.take_trouble().unwrap().contains("Not a directory"));
+}
+
+#[test]
+fn a_full_disk_is_survived() {
+    let mut file = RotatingFile::new(Path::new("/dev/full"), 1 << 20, 1);
+    for _ in 0..3 {
+        write_lines(&mut file, &["x", "y"]);
+    }
+    assert_eq!(file.lost(), Lost { lines: 6, bytes: 12 });
+    assert!(file.take_trouble().unwrap().contains("No space left"));
+}
+
+#[test]
+fn a_rotation_that_is_impossible_costs_lines_and_leaves_the_file_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    // A directory that is not empty stands where the forerunner should go.
+    fs::create_dir_all(dir.path().join("log.1/x")).unwrap();
+    let mut file = RotatingFile::new(&path, 4_096, 1);
+    let line = "x".repeat(3_000);
+    write_lines(&mut file, &[&line, &line]);
+    assert_eq!(file.lost().lines, 1);
+    assert_eq!(read(&path).len(), 3_001);
+    fs::remove_dir_all(dir.path().join("log.1")).unwrap();
+    write_lines(&mut file, &[&line]);
+    assert!(read(&path).starts_with("treevisor: … 1 line ("));
+    assert_eq!(read(&dir.path().join("log.1")).len(), 3_001);
+}
+
+#[test]
+fn a_fifo_is_never_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut file = RotatingFile::new(&path, 4_096, 1);
+    // Nobody reads.
+    write_lines(&mut file, &["lost"]);
+    assert_eq!(file.lost().lines, 1);
+    // Somebody reads, slowly: what the pipe holds comes through, the rest is lost; it is not rotated.
+    let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+    let line = "x".repeat(999);
+    for _ in 0..20 {
+        write_lines(&mut file, &[line.as_str(); 10]);
+    }
+    assert!(file.lost().lines > 50);
+    let first = String::from_utf8(drain(&mut reader)).unwrap();
+    write_lines(&mut file, &["again"]);
+    let second = String::from_utf8(drain(&mut reader)).unwrap();
+    assert!(first.starts_with("treevisor: … 1 line (5 B) could not be written here\nxxx"));
+    assert!(second.trim_start().starts_with("treevisor: … ") && second.ends_with("\nagain\n"), "{second:?}");
+    assert_eq!(first.ends_with('\n'), !second.starts_with('\n'), "a torn line is ended");
+    // The reader has gone.
+    drop(reader);
+    write_lines(&mut file, &["x"]);
+    assert!(fs::metadata(dir.path().join("fifo.1")).is_err());
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_opened_anew_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut file = RotatingFile::new(&path, 1 << 20, 1);
+    write_lines(&mut file, &["old"]);
+    fs::rename(&path, dir.path().join("moved")).unwrap();
+    write_lines(&mut file, &["still old"]);
+    file.reopen();
+    write_lines(&mut file, &["new"]);
+    assert_eq!(read(&dir.path().join("moved")), "old\nstill old\n");
+    assert_eq!(read(&path), "new\n");
+}
+
+#[test]
+fn losses_read_well() {
+    let text = |lines, bytes| Lost { lines, bytes }.to_string();
+    assert_eq!(text(1, 5), "1 line (5 B)");
+    assert_eq!(text(12_345, 3_200_000), "12345 lines (3.2 MB)");
+    assert_eq!(text(2, 1_500), "2 lines (1.5 kB)");
+}
