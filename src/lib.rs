@@ -10,6 +10,8 @@ pub mod logging;
 #[cfg(feature = "supervisor")]
 pub mod logs;
 #[cfg(feature = "supervisor")]
+pub mod node;
+#[cfg(feature = "supervisor")]
 pub mod os;
 #[cfg(feature = "supervisor")]
 pub mod spec;

@@ -1,0 +1,130 @@
+//! A command that runs aside: a probe or a hook. It is no child that is supervised, but it is ours: watched and reaped by
+//! its pidfd, ended with its process group, its output read so that it never blocks, and of that the last line kept.
+
+use super::turn::{Node, Source};
+use crate::logs::capture::{Capture, Progress};
+use crate::logs::text::printable;
+use crate::os::epoll::Tag;
+use crate::os::pidfd::{ExitStatus, PidFd};
+use crate::os::process;
+use crate::os::spawn::Spawned;
+use crate::time::Time;
+use crate::wire::sentence;
+use slog::warn;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Bytes of output that are taken in one turn at most.
+const OUTPUT_PER_TURN: usize = 16 * 1024;
+
+/// Characters of the last line that are told.
+const LAST_LINE_MAX: usize = 200;
+
+/// Such a command while it runs.
+pub(super) struct Aside {
+    pid: u32,
+    process: PidFd,
+    tag: Tag,
+    output: Option<(Capture, Tag)>,
+    last_line: String,
+    /// It was killed, for this reason.
+    killed: Option<String>,
+}
+
+impl Aside {
+    /// Kills it with its group, for a reason. Its end is still to come.
+    pub fn kill(&mut self, why: String) {
+        self.killed.get_or_insert(why);
+        // It has not been reaped, so its number, which is that of its group too, is nobody else's.
+        let _ = self.process.signal(9);
+        process::signal_group(self.pid, 9);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub fn process(&self) -> &PidFd {
+        &self.process
+    }
+
+    /// Reads some of its output. Gives the pipe back when it is closed.
+    fn read(&mut self, now: Time) -> Option<(Capture, Tag)> {
+        let (capture, _) = self.output.as_mut()?;
+        let last_line = &mut self.last_line;
+        match capture.read_some(now, OUTPUT_PER_TURN, &mut |line| remember(last_line, line.bytes())) {
+            Progress::Closed => self.output.take(),
+            Progress::MoreWaiting | Progress::Drained => None,
+        }
+    }
+
+    fn verdict(&mut self, status: ExitStatus) -> Result<(), String> {
+        let why = match (self.killed.take(), status) {
+            (Some(why), _) => why,
+            (None, ExitStatus { code: Some(0), .. }) => return Ok(()),
+            (None, ExitStatus { code: Some(code), .. }) => format!("it exited with code {code}"),
+            (None, ExitStatus { signal, .. }) => {
+                format!("it was ended by {}", sentence::signal_name(signal.unwrap_or(9)))
+            }
+        };
+        Err(if self.last_line.is_empty() { why } else { format!("{why}: {}", self.last_line) })
+    }
+}
+
+impl Node {
+    /// Takes over a command that has just been started; what is ready of it comes by `source`.
+    pub(super) fn watch_aside(&mut self, spawned: Spawned, output: OwnedFd, source: Source) -> Result<Aside, String> {
+        let tag = match self.watch(spawned.pidfd.as_raw_fd(), source) {
+            Ok(tag) => tag,
+            Err(error) => {
+                // Its end would never be seen; it is killed, and reaped as an orphan.
+                let _ = spawned.pidfd.signal(9);
+                process::signal_group(spawned.pid, 9);
+                return Err(crate::error::Chain(&error).to_string());
+            }
+        };
+        self.pids.insert(spawned.pid);
+        // Without its output it can still succeed, as long as it says little.
+        let output = self.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
+        Ok(Aside { pid: spawned.pid, process: spawned.pidfd, tag, output, last_line: String::new(), killed: None })
+    }
+
+    /// Something of it is ready. Says how it has ended once it is gone: well, or why not.
+    pub(super) fn hear_aside(&mut self, aside: &mut Aside) -> Option<Result<(), String>> {
+        let now = self.now();
+        if let Some((capture, tag)) = aside.read(now) {
+            self.unwatch(capture.as_raw_fd(), tag);
+        }
+        // What it has started in the background goes with it, as long as nobody else can have its number.
+        if aside.process.has_ended() {
+            process::signal_group(aside.pid, 9);
+        }
+        let status = match aside.process.wait() {
+            Ok(Some(status)) => status,
+            Ok(None) => return None,
+            Err(error) => {
+                warn!(self.logger, "cannot read how a command ended"; "error" => %error);
+                ExitStatus::default()
+            }
+        };
+        self.pids.remove(&aside.pid);
+        self.unwatch(aside.process.as_raw_fd(), aside.tag);
+        // Its last words. Somebody who has left its group may hold the pipe for ever, so its end is not waited for.
+        if let Some((capture, tag)) = aside.read(now) {
+            self.unwatch(capture.as_raw_fd(), tag);
+        }
+        if let Some((mut capture, tag)) = aside.output.take() {
+            self.unwatch(capture.as_raw_fd(), tag);
+            let last_line = &mut aside.last_line;
+            capture.finish(&mut |line| remember(last_line, line.bytes()));
+        }
+        Some(aside.verdict(status))
+    }
+}
+
+/// Keeps the last line that says something.
+fn remember(last_line: &mut String, line: &[u8]) {
+    let line = &line[..line.len().min(LAST_LINE_MAX * 4)];
+    if !line.trim_ascii().is_empty() {
+        *last_line = printable(line.trim_ascii()).chars().take(LAST_LINE_MAX).collect();
+    }
+}

@@ -1,0 +1,579 @@
+//! How a node comes to be: the root from a checked tree, every other node from what its parent hands down.
+
+use super::handle::Handle;
+use super::history::History;
+use super::hooks::Hooks;
+use super::keeper::Keeper;
+use super::probes::Probes;
+use super::requests::Requests;
+use super::turn::{Drops, Node, Place, Source, Timers};
+use super::uplink::Uplink;
+use crate::error::Chain;
+use crate::ids::{Incarnation, Name, Path, Token};
+use crate::link::runtime::{InstanceFile, RuntimeDir, TreePath};
+use crate::link::{Context, Pull, Router, RouterLimits};
+use crate::logging::{self, LogHandle};
+use crate::logs::console::Console;
+use crate::os::cgroup::{self, Group};
+use crate::os::clock::{self, Clock};
+use crate::os::descendants::{self, Mark};
+use crate::os::epoll::{Interest, Poller};
+use crate::os::lock::LockFile;
+use crate::os::signals::Signals;
+use crate::os::{fd, process, random};
+use crate::spec::exec::{BeatSource, Limit};
+use crate::spec::policy::Heartbeat;
+use crate::spec::tree::{ChildKind, Containment, SupervisorSpec, TreeSpec};
+use crate::supervision::{Kind, Member, Supervisor};
+use crate::time::{Span, Time};
+use crate::wire;
+use serde::{Deserialize, Serialize};
+use slog::{Logger, info, o, warn};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{Read, Write};
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
+
+/// What `treevisor start` and `treevisor run` decide before the tree begins.
+pub struct RootOptions {
+    /// The checked tree.
+    pub tree: TreeSpec,
+    /// The file that it came from, for people.
+    pub config: PathBuf,
+    /// Where sockets and the lock lie.
+    pub runtime: RuntimeDir,
+    /// What is logged.
+    pub log_level: slog::Level,
+    /// Whether the log, on stderr, is coloured.
+    pub colour: bool,
+    /// Whether the workers' output, on stdout, is coloured.
+    pub colour_output: bool,
+    /// Whether workers' output is shown.
+    pub show_output: bool,
+    /// Where to say that the tree is up: one line, "up" or "failed TEXT"; for `--detach`.
+    pub ready: Option<OwnedFd>,
+    /// A ZeroMQ endpoint on which any message panics the first child: the origin's button.
+    pub panic_button: Option<String>,
+}
+
+/// What a node hands down to a child node, over an inherited descriptor: nothing is read from disk again, and nothing
+/// secret stands on a command line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct NodeBoot {
+    pub instance: Name,
+    pub path: Path,
+    pub incarnation: Incarnation,
+    pub token: Token,
+    /// The parent's endpoint.
+    pub parent: PathBuf,
+    pub runtime: PathBuf,
+    pub mark: String,
+    /// The directory of this subtree, which this process must leave to its children; it sits in a leaf of its own.
+    pub cgroup: Option<PathBuf>,
+    /// Whether processes have to enter cgroups by themselves here.
+    pub cgroup_by_itself: bool,
+    /// What the parent expects of us.
+    pub heartbeat: Option<Heartbeat>,
+    pub spec: SupervisorSpec,
+    pub log_level: usize,
+    pub colour: bool,
+    pub colour_output: bool,
+    pub show_output: bool,
+    /// The limit of open files that the tree was started with: workers get it back.
+    pub nofile: Limit,
+}
+
+/// Where a child node finds its boot record.
+pub(super) const BOOT_FD: RawFd = 3;
+
+/// Why a node could not begin.
+#[derive(Debug)]
+pub(super) enum BootError {
+    AlreadyRunning { instance: Name, pid: Option<u32> },
+    Runtime { path: PathBuf, cause: Box<dyn std::error::Error> },
+    Containment { reason: String },
+    Link(crate::link::LinkError),
+    Prepare { what: &'static str, cause: Box<dyn std::error::Error> },
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootError::AlreadyRunning { instance, pid } => {
+                write!(f, "the instance \"{instance}\" runs already")?;
+                if let Some(pid) = pid {
+                    write!(f, ", as process {pid}")?;
+                }
+                write!(f, "; stop it with `treevisor stop -i {instance}`, or give this tree another name")
+            }
+            BootError::Runtime { path, .. } => write!(f, "cannot prepare the runtime directory {}", path.display()),
+            BootError::Containment { reason } => write!(
+                f,
+                "containment = \"cgroup\" is asked for, but no cgroup v2 can be used here: {reason}; \
+                 give the tree a writable cgroup, or choose \"auto\""
+            ),
+            BootError::Link(_) => f.write_str("cannot open the tree's sockets"),
+            BootError::Prepare { what, .. } => write!(f, "cannot {what}"),
+        }
+    }
+}
+
+impl std::error::Error for BootError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BootError::AlreadyRunning { .. } | BootError::Containment { .. } => None,
+            BootError::Link(cause) => Some(cause),
+            BootError::Runtime { cause, .. } | BootError::Prepare { cause, .. } => Some(cause.as_ref()),
+        }
+    }
+}
+
+/// Turns any error into a [`BootError::Prepare`] that says what was being done.
+pub(super) fn while_trying<E: Into<Box<dyn std::error::Error>>>(what: &'static str) -> impl FnOnce(E) -> BootError {
+    move |cause| BootError::Prepare { what, cause: cause.into() }
+}
+
+/// Runs a whole tree in this process, as its root, until it ends. Returns the exit status of `treevisor start`.
+pub fn run_root(options: RootOptions) -> i32 {
+    let mut ready = options.ready.as_ref().and_then(|fd| fd.try_clone().ok()).map(std::fs::File::from);
+    match Root::prepare(options) {
+        Ok(root) => root.run(),
+        Err(error) => {
+            let text = Chain(&error).to_string();
+            fd::complain(format_args!("treevisor: {text}"));
+            if let Some(ready) = &mut ready {
+                // Nobody reads it: then nobody waits for it either.
+                let _ = writeln!(ready, "failed {text}");
+            }
+            1
+        }
+    }
+}
+
+/// Runs a node that another node has started, until it ends. Returns its exit status.
+pub fn run_node() -> i32 {
+    match prepare_node() {
+        Ok(mut node) => {
+            let end = node.run();
+            node.leave(end)
+        }
+        Err(error) => {
+            fd::complain(format_args!("treevisor: a node could not begin: {}", Chain(&error)));
+            1
+        }
+    }
+}
+
+/// The root and what only the root has.
+struct Root {
+    node: Node,
+    runtime: RuntimeDir,
+    tree: Option<cgroup::Tree>,
+    /// Held as long as the tree lives; released by the kernel whatever happens to us.
+    lock: LockFile,
+}
+
+impl Root {
+    fn prepare(options: RootOptions) -> Result<Root, BootError> {
+        let RootOptions { tree, config, runtime, log_level, colour, colour_output, show_output, ready, panic_button } =
+            options;
+        let clock = Clock::start();
+        let instance = tree.name.clone();
+        let path = Path::root();
+
+        let lock = take_instance(&instance, &runtime)?;
+        let (event_logger, log_handle) = logging::root(log_level, colour);
+        let logger = node_logger(&event_logger, &path);
+        sweep_stale(&runtime, &logger);
+
+        let nofile = fd::raise_nofile().map_err(while_trying("raise the limit of open files"))?;
+        descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
+        let mark = Mark::random().map_err(while_trying("draw the tree's mark"))?;
+        let cgroups = match tree.containment {
+            Containment::Group => None,
+            wanted => match cgroup::Tree::create(instance.as_str(), &mark) {
+                Ok(cgroups) => Some(cgroups),
+                Err(reason) if wanted == Containment::Cgroup => {
+                    return Err(BootError::Containment { reason: reason.to_string() });
+                }
+                Err(reason) => {
+                    info!(logger, "cgroup v2 cannot be used, containment is by process group and descendants";
+                        "reason" => %reason);
+                    None
+                }
+            },
+        };
+
+        let mut paths = Vec::new();
+        tree_paths(&path, &tree.root, &mut paths);
+        let mut file = InstanceFile {
+            name: instance.clone(),
+            pid: std::process::id(),
+            started_at: clock::rfc3339_nanos(clock.wall_of(Time::ZERO)),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            mark: mark.to_string(),
+            containment: if cgroups.is_some() { "cgroup" } else { "group" }.to_string(),
+            cgroup: cgroups.as_ref().map(|tree| tree.path().to_path_buf()),
+            keeper_pid: None,
+            config,
+            tree_paths: paths,
+        };
+        let keeper = Keeper::start(&runtime, &mark, cgroups.as_ref().map(cgroup::Tree::path))
+            .map_err(while_trying("start the keeper"))?;
+        file.keeper_pid = Some(keeper.pid());
+        runtime
+            .write_instance(&file)
+            .map_err(|cause| BootError::Runtime { path: runtime.path().to_path_buf(), cause: cause.into() })?;
+
+        let place = Place {
+            instance,
+            path,
+            incarnation: Incarnation::FIRST,
+            runtime: runtime.clone(),
+            mark,
+            base_group: cgroups.as_ref().map(|tree| tree.root().clone()),
+            log_level,
+            colour,
+            colour_output,
+            show_output,
+            nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
+        };
+        fd::make_room(descriptors(&tree.root));
+        let context = Context::new().map_err(BootError::Link)?;
+        let control_limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
+        let control = Router::bind(&context, &runtime.control_socket(), control_limits).map_err(BootError::Link)?;
+        let mut node = make_node(Parts {
+            clock,
+            place,
+            spec: tree.root,
+            uplink: None,
+            context,
+            heartbeat: None,
+            event_logger,
+            log_handle,
+        })?;
+        node.watch(control.fd(), Source::Control).map_err(while_trying("watch the control socket"))?;
+        node.control = Some(control);
+        node.keeper = Some(keeper);
+        node.watch_keeper().map_err(while_trying("watch the keeper"))?;
+        node.history = Some(History::new());
+        node.ready_fd = ready.map(std::fs::File::from);
+        if let Some(endpoint) = panic_button {
+            let button = Pull::bind(&node.context, &endpoint).map_err(BootError::Link)?;
+            node.watch(button.fd(), Source::Button).map_err(while_trying("watch the panic button"))?;
+            node.button = Some(button);
+        }
+        Ok(Root { node, runtime, tree: cgroups, lock })
+    }
+
+    fn run(mut self) -> i32 {
+        let end = self.node.run();
+        let code = self.node.leave(end);
+        if let Some(tree) = self.tree.take() {
+            tree.remove();
+        }
+        self.runtime.remove();
+        // Last: while it is held, nobody else may lay out the directory.
+        self.lock.release();
+        code
+    }
+}
+
+/// What a node says of itself carries its path. What it says of its children begins with theirs.
+fn node_logger(plain: &Logger, path: &Path) -> Logger {
+    plain.new(o!("node" => path.to_string()))
+}
+
+/// How many descriptors a supervisor will use, roughly: of each child its process, its output, its cgroup, a connection
+/// and a socket for notifications, and its own.
+fn descriptors(spec: &SupervisorSpec) -> usize {
+    128 + 5 * spec.children.len()
+}
+
+/// All paths of a tree with their kinds, for those who must check a path without asking anybody.
+fn tree_paths(at: &Path, spec: &SupervisorSpec, into: &mut Vec<TreePath>) {
+    into.push(TreePath { path: at.clone(), supervisor: true });
+    for child in &spec.children {
+        let path = at.child(&child.name);
+        match &child.kind {
+            ChildKind::Worker(_) => into.push(TreePath { path, supervisor: false }),
+            ChildKind::Supervisor(below) => tree_paths(&path, below, into),
+        }
+    }
+}
+
+/// Makes the runtime directory and takes the instance's lock. A lock whose holder is dead is the keeper's, which is
+/// cleaning up and soon done.
+fn take_instance(instance: &Name, runtime: &RuntimeDir) -> Result<LockFile, BootError> {
+    let wrong = |cause: Box<dyn std::error::Error>| BootError::Runtime { path: runtime.path().to_path_buf(), cause };
+    let patience = Clock::start();
+    loop {
+        runtime.create().map_err(|e| wrong(e.into()))?;
+        match LockFile::acquire(&runtime.lock_file()) {
+            Ok(lock) => return Ok(lock),
+            Err(crate::os::lock::LockError::Held { pid }) => {
+                let cleaning = pid.is_none_or(|pid| !process::is_alive(pid));
+                if !cleaning || patience.now() > Time::ZERO + Span::from_secs(3) {
+                    return Err(BootError::AlreadyRunning { instance: instance.clone(), pid });
+                }
+                clock::pause(Span::from_millis(10));
+            }
+            Err(error) => return Err(wrong(error.into())),
+        }
+    }
+}
+
+/// Clears what an earlier run of this instance left behind when root and keeper were killed together.
+fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
+    let Ok(stale) = runtime.read_instance() else { return };
+    warn!(logger, "an earlier run of this instance was killed, clearing what it left";
+        "pid" => stale.pid, "started_at" => &stale.started_at);
+    super::keeper::clear_tree(stale.cgroup.as_deref(), &stale.mark);
+    runtime.remove_sockets();
+}
+
+fn prepare_node() -> Result<Node, BootError> {
+    let clock = Clock::start();
+    let mut text = String::new();
+    fd::inherited(BOOT_FD)
+        .map(std::fs::File::from)
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .map_err(while_trying("read what the parent node handed down"))?;
+    let boot: NodeBoot =
+        serde_json::from_str(&text).map_err(while_trying("understand what the parent node handed down"))?;
+    drop(text);
+    let log_level = slog::Level::from_usize(boot.log_level).unwrap_or(slog::Level::Info);
+    let (event_logger, log_handle) = logging::root(log_level, boot.colour);
+    descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
+    let base_group = match &boot.cgroup {
+        Some(path) => {
+            let group = Group::open_entered_by_itself(path, boot.cgroup_by_itself);
+            Some(group.map_err(while_trying("open the subtree's cgroup"))?)
+        }
+        None => None,
+    };
+    fd::make_room(descriptors(&boot.spec));
+    let context = Context::new().map_err(BootError::Link)?;
+    let uplink = Uplink::connect(&context, &boot).map_err(BootError::Link)?;
+    let place = Place {
+        instance: boot.instance,
+        path: boot.path,
+        incarnation: boot.incarnation,
+        runtime: RuntimeDir::at(boot.runtime),
+        mark: Mark::parse(&boot.mark).map_err(while_trying("read the tree's mark"))?,
+        base_group,
+        log_level,
+        colour: boot.colour,
+        colour_output: boot.colour_output,
+        show_output: boot.show_output,
+        nofile: boot.nofile,
+    };
+    make_node(Parts {
+        clock,
+        place,
+        spec: boot.spec,
+        uplink: Some(uplink),
+        context,
+        heartbeat: boot.heartbeat,
+        event_logger,
+        log_handle,
+    })
+}
+
+/// What differs between the root and other nodes.
+struct Parts {
+    clock: Clock,
+    place: Place,
+    spec: SupervisorSpec,
+    uplink: Option<Uplink>,
+    context: Context,
+    heartbeat: Option<Heartbeat>,
+    event_logger: Logger,
+    log_handle: LogHandle,
+}
+
+fn make_node(parts: Parts) -> Result<Node, BootError> {
+    let Parts { clock, place, spec, uplink, context, heartbeat, event_logger, log_handle } = parts;
+    let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
+    let mut poller = Poller::new().map_err(while_trying("open an epoll"))?;
+
+    let socket = place.runtime.node_socket(&place.path);
+    let limits = RouterLimits {
+        frame_bytes_max: wire::NODE_FRAME_MAX,
+        frames_max: if spec.children.iter().any(|c| c.is_supervisor()) {
+            wire::NODE_FRAMES_MAX
+        } else {
+            wire::WORKER_FRAMES_MAX
+        },
+    };
+    let router = Router::bind(&context, &socket, limits).map_err(BootError::Link)?;
+    // A worker under another user must reach its node, though never the control endpoint.
+    let foreign_beats = spec.children.iter().any(|child| {
+        matches!(&child.kind, ChildKind::Worker(exec) if exec.user.is_some() && child.policy.heartbeat.is_some())
+    });
+    if foreign_beats {
+        place.runtime.open_to_others(&socket).map_err(while_trying("let workers of other users reach their node"))?;
+    }
+
+    let mut numbers = [0u8; 12];
+    random::fill(&mut numbers).map_err(while_trying("draw random numbers"))?;
+    let (node_number, seed) = numbers.split_at(4);
+    let mut sources = HashMap::new();
+    let mut watch = |poller: &mut Poller, fd: RawFd, source: Source| {
+        let tag = poller.next_tag();
+        sources.insert(tag, source);
+        poller.add(fd, tag, Interest::READ).map_err(while_trying("watch a descriptor"))
+    };
+    watch(&mut poller, router.fd(), Source::Router)?;
+    watch(&mut poller, signals.fd(), Source::Signals)?;
+    if let Some(uplink) = &uplink {
+        watch(&mut poller, uplink.fd(), Source::Uplink)?;
+    }
+
+    let mut pulls = Vec::new();
+    for (index, child) in spec.children.iter().enumerate() {
+        if let ChildKind::Worker(exec) = &child.kind {
+            for source in &exec.sources {
+                if let BeatSource::Push(endpoint) = source {
+                    let pull = Pull::bind(&context, endpoint).map_err(BootError::Link)?;
+                    watch(&mut poller, pull.fd(), Source::Push(pulls.len()))?;
+                    pulls.push((pull, index));
+                }
+            }
+        }
+    }
+    let mut handles: Vec<Handle> = Vec::with_capacity(spec.children.len());
+    for child in spec.children {
+        let handle = Handle::new(child, &place, handles.last());
+        handles.push(handle);
+    }
+    let shortest_interval = handles.iter().filter_map(Handle::beat_interval).min();
+    let core = Supervisor::new(crate::supervision::Config {
+        policy: spec.policy,
+        members: handles
+            .iter()
+            .map(|handle| Member {
+                name: handle.name.clone(),
+                kind: if handle.is_node() { Kind::Supervisor } else { Kind::Worker },
+                policy: handle.policy.clone(),
+            })
+            .collect(),
+        uplink: heartbeat,
+        node: u32::from_ne_bytes(node_number.try_into().expect("four bytes were split off")),
+        seed: u64::from_ne_bytes(seed.try_into().expect("eight bytes are left")),
+    });
+
+    let console = Console::stdout(place.colour_output);
+    let base_environment = inherited_environment();
+    let logger = node_logger(&event_logger, &place.path);
+    Ok(Node {
+        clock,
+        pid: std::process::id(),
+        place,
+        core,
+        policy: spec.policy,
+        handles: handles.into_iter().map(Some).collect(),
+        tokens: HashMap::new(),
+        pids: HashSet::new(),
+        orphans_wait: false,
+        beating: 0,
+        shortest_interval,
+        poller,
+        sources,
+        signals,
+        router,
+        router_socket: socket,
+        control: None,
+        uplink,
+        pulls,
+        button: None,
+        notices: None,
+        probes: Probes::default(),
+        hooks: Hooks::new(spec.hooks),
+        keeper: None,
+        history: None,
+        requests: Requests::new(),
+        inbox: VecDeque::new(),
+        actions: Vec::new(),
+        untold: Vec::new(),
+        clearing: Vec::new(),
+        chatty: Vec::new(),
+        console,
+        logger,
+        event_logger,
+        log_handle,
+        drops: Drops::default(),
+        timers: Timers::default(),
+        ended: None,
+        accounted: Time::ZERO,
+        ready_fd: None,
+        base_environment,
+        stopping_signals: 0,
+        had_terminal: process::has_terminal(),
+        fd_looked: None,
+        fd_warned: false,
+        context,
+    })
+}
+
+/// Our own environment without what is meant for us alone: a worker must not believe that it was started by the
+/// service manager that started the tree, nor by the node above.
+fn inherited_environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os()
+        .filter(|(key, _)| {
+            let key = key.to_string_lossy();
+            !(key.starts_with("TREEVISOR_")
+                || key.starts_with("WATCHDOG_")
+                || key.starts_with("LISTEN_")
+                || key == "NOTIFY_SOCKET"
+                || key == "INVOCATION_ID")
+        })
+        .collect()
+}
+
+impl Node {
+    /// Ends this node after its core has: tells who must know, closes and removes everything, and gives the exit
+    /// status.
+    fn leave(mut self, end: crate::supervision::End) -> i32 {
+        use crate::supervision::End;
+        self.finish_requests();
+        if let Some(uplink) = &mut self.uplink {
+            uplink.flush_before_leaving(&self.clock, Span::from_millis(200));
+        }
+        if let Some(mut file) = self.ready_fd.take() {
+            let _ = writeln!(file, "failed the tree ended before it was up");
+        }
+        if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
+            history.feed_followers(self.clock.now(), control);
+        }
+        self.last_words(end);
+        self.finish_hooks(end);
+        self.console.flush();
+        self.log_handle.flush();
+        if let Some(keeper) = self.keeper.take() {
+            keeper.dismiss(Span::from_millis(500));
+        }
+        let linger = Span::from_millis(200);
+        if let Some(control) = self.control.take() {
+            control.close(linger);
+        }
+        self.router.close(Span::ZERO);
+        if let Some(uplink) = self.uplink.take() {
+            uplink.close(linger);
+        }
+        drop(self.pulls);
+        drop(self.button);
+        // The socket's file outlives the socket.
+        let _ = std::fs::remove_file(&self.router_socket);
+        for handle in self.handles.into_iter().flatten() {
+            handle.remove_group();
+        }
+        drop(self.context);
+        if end == End::Terminated {
+            process::die_by(15);
+        }
+        end.code()
+    }
+}

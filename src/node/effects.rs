@@ -1,0 +1,233 @@
+//! Actions to the world; what fails comes back as an event.
+
+use super::handle::{Allowance, NodeLink, Process};
+use super::history::EventBatch;
+use super::translate;
+use super::turn::{Node, Source};
+use crate::logs::capture::Capture;
+use crate::os::{fd, process};
+use crate::supervision::{Action, ChildId, End, Event, Fact, Report, Run, Up};
+use crate::time::Time;
+use crate::wire::view::EventView;
+use slog::{error, info, warn};
+use std::os::fd::AsRawFd;
+
+/// Lines of output that go with the report of an unexpected exit.
+const LAST_LINES: usize = 5;
+
+impl Node {
+    /// Carries out one order of the core.
+    pub(super) fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Spawn(run) => self.spawn(run),
+            Action::AskToStop(run) => {
+                self.stop_probes(run);
+                if let Some(handle) = self.handle(run.child) {
+                    handle.ask_to_stop(run);
+                }
+            }
+            Action::Kill(run) => self.kill(run),
+            Action::Inspect(run) => {
+                let Some(verdict) = self.handle(run.child).map(|handle| handle.inspect(run)) else { return };
+                self.inbox.push_back(Event::Inspected(run, verdict));
+            }
+            Action::TellParent(up) => self.tell_parent(up),
+            Action::Answer(request, answer) => self.answered(request, answer),
+            Action::Forget(child) => self.forget(child),
+            Action::Report(report) => self.untold.push(*report),
+            Action::Halt(end) => self.ended = Some(end),
+        }
+    }
+
+    fn spawn(&mut self, run: Run) {
+        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
+        let started = handle.start(run.incarnation, &self.place, &self.router_socket, &self.base_environment);
+        let started = match started {
+            Ok(started) => started,
+            Err(failure) => {
+                // EMFILE and ENFILE: say what the matter is, not only that this start failed.
+                if matches!(failure.errno, 23 | 24) {
+                    self.fd_looked = None;
+                    self.watch_descriptors();
+                }
+                self.inbox.push_back(Event::SpawnFailed { run, failure });
+                return;
+            }
+        };
+        let now = self.clock.now();
+        let exit_tag = self.poller.next_tag();
+        let watched = self.poller.add(started.pidfd.as_raw_fd(), exit_tag, crate::os::epoll::Interest::READ);
+        if let Err(error) = watched {
+            // Without its pidfd in epoll the end of this child would never be seen. It is killed here and now, and the
+            // start has failed.
+            error!(self.logger, "cannot watch a child"; "path" => %handle.path, "error" => %error);
+            let _ = started.pidfd.signal(9);
+            let failure = crate::supervision::StartFailure {
+                stage: "watch".into(),
+                errno: 0,
+                message: format!("watching the new process: {error}"),
+            };
+            self.inbox.push_back(Event::SpawnFailed { run, failure });
+            return;
+        }
+        self.sources.insert(exit_tag, Source::Exit(run));
+        let mut output = None;
+        if let Some(reader) = started.output {
+            let tag = self.poller.next_tag();
+            match self.poller.add(reader.as_raw_fd(), tag, crate::os::epoll::Interest::READ) {
+                Ok(()) => {
+                    self.sources.insert(tag, Source::Output(run));
+                    output = Some((Capture::new(reader), tag));
+                }
+                Err(error) => {
+                    warn!(self.logger, "cannot watch a child's output"; "path" => %handle.path, "error" => %error);
+                }
+            }
+        }
+        self.tokens.insert(started.token, run);
+        self.pids.insert(started.pid);
+        self.beating += usize::from(handle.policy.heartbeat.is_some());
+        handle.process = Some(Process {
+            run,
+            pid: started.pid,
+            pidfd: started.pidfd,
+            exit_tag,
+            output,
+            token: started.token,
+            status: None,
+            beats: Allowance::new(now),
+            line: started.line,
+            link: NodeLink::default(),
+        });
+        self.listen_to(run);
+        self.begin_probes(run);
+        self.inbox.push_back(Event::Spawned { run, pid: started.pid });
+    }
+
+    fn kill(&mut self, run: Run) {
+        self.stop_probes(run);
+        if let Some(handle) = self.handle(run.child) {
+            handle.kill(run);
+        }
+    }
+
+    fn forget(&mut self, child: ChildId) {
+        let Some(slot) = self.handles.get_mut(child.0 as usize) else { return };
+        if let Some(handle) = slot.take_if(|handle| handle.process.is_none()) {
+            handle.remove_group();
+        }
+    }
+
+    fn tell_parent(&mut self, up: Up) {
+        match (&mut self.uplink, up) {
+            (Some(uplink), Up::Ready) => {
+                uplink.up(self.clock.now());
+                process::release_memory();
+            }
+            (Some(uplink), Up::Beat(rollup)) => uplink.beat(translate::rollup_view(&rollup)),
+            (Some(uplink), Up::Escalating { cause, explanation }) => {
+                uplink.escalating(self.clock.now(), cause, explanation);
+            }
+            (None, Up::Ready) => self.tree_is_up(),
+            (None, Up::Beat(_) | Up::Escalating { .. }) => {}
+        }
+    }
+
+    fn tree_is_up(&mut self) {
+        use std::io::Write;
+        info!(self.logger, "the tree is up"; "instance" => %self.place.instance);
+        if let Some(mut file) = self.ready_fd.take() {
+            // Whoever started us may be gone; that is no reason to stop.
+            let _ = writeln!(file, "up");
+        }
+        // Reading the file and starting everybody took more than running does.
+        process::release_memory();
+    }
+
+    /// Tells what has been reported since the last call. `now` is when the event came that it is about.
+    pub(super) fn tell(&mut self, now: Time) {
+        if self.untold.is_empty() {
+            return;
+        }
+        let mut untold = std::mem::take(&mut self.untold);
+        untold.drain(..).for_each(|report| self.report(now, report));
+        self.untold = untold;
+    }
+
+    /// Writes a report into the log, and passes it on to whoever keeps the history.
+    fn report(&mut self, now: Time, report: Report) {
+        let wall = crate::os::clock::rfc3339_nanos(self.clock.wall_of(now));
+        let handle = report.child.and_then(|child| self.handles.get(child.0 as usize)).and_then(Option::as_ref);
+        let path = handle.map_or_else(|| self.place.path.clone(), |handle| handle.path.clone());
+        let mut view = translate::event(&report, path, wall);
+        if view.pid.is_none() && report.child.is_none() {
+            view.pid = Some(self.pid);
+        }
+        let unexpected = matches!(report.fact, Fact::Exited { normal: false, expected: false, .. });
+        if let (true, Some(handle)) = (unexpected, handle) {
+            let lines = handle.ring.last(LAST_LINES);
+            if !lines.is_empty() {
+                view.detail.insert("output".into(), lines.into());
+            }
+        }
+        if matches!(report.fact, Fact::BeatLate { .. } | Fact::Hung { .. })
+            && let Some(why) = handle.and_then(|handle| self.why_no_answer(handle))
+        {
+            view.detail.insert("probe".into(), why.into());
+        }
+        self.log_report(&report, &view);
+        self.call_hooks(&report.fact, report.child, &view);
+        self.pass_on_events(EventBatch { events: vec![view] });
+    }
+
+    /// Events go to the root: it keeps them; every other node passes them up.
+    pub(super) fn pass_on_events(&mut self, batch: EventBatch) {
+        if let Some(history) = &mut self.history {
+            history.push(batch);
+        } else if let Some(uplink) = &mut self.uplink {
+            uplink.events(batch);
+        }
+    }
+
+    fn log_report(&self, report: &Report, view: &EventView) {
+        let sentence = translate::sentence(view);
+        let quiet = matches!(report.fact, Fact::Starting | Fact::Ready | Fact::Stopping { .. });
+        match &report.fact {
+            Fact::Exited { normal: false, expected: false, .. }
+            | Fact::Hung { .. }
+            | Fact::BeatLate { .. }
+            | Fact::Restarting { .. }
+            | Fact::Panic { .. }
+            | Fact::StartFailed { .. }
+            | Fact::Escalated { .. } => warn!(self.event_logger, "{}", sentence),
+            Fact::GaveUp { .. } => error!(self.event_logger, "{}", sentence),
+            _ if quiet => slog::debug!(self.event_logger, "{}", sentence),
+            _ => info!(self.event_logger, "{}", sentence),
+        }
+    }
+
+    /// What the root says on stderr when the tree has ended by itself.
+    pub(super) fn last_words(&mut self, end: End) {
+        let Some(history) = &self.history else { return };
+        let text = match end {
+            End::GaveUp => "the root gave up",
+            End::StartFailed => "the tree could not be started",
+            End::Panicked => "the whole tree was killed by order",
+            End::AutoShutdown => {
+                info!(self.logger, "the tree has ended by itself: its significant children are done");
+                return;
+            }
+            End::Stopped => {
+                info!(self.logger, "the tree was stopped");
+                return;
+            }
+            End::Terminated | End::Orphaned => return,
+        };
+        error!(self.logger, "{}", text);
+        self.log_handle.flush();
+        fd::complain(format_args!("treevisor: {text} (exit code {})", end.code()));
+        for line in history.failures() {
+            fd::complain(format_args!("  {line}"));
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! A child as the node holds it: what is needed to start it, and its process while there is one.
+//!
+//! The core decides; a handle can be started, asked, killed and looked at. It is local today. Nothing outside this file
+//! and `clearing` knows that a child is a process with a pid.
+
+use super::boot::{BOOT_FD, NodeBoot};
+use super::notices::Line;
+use super::turn::Place;
+use crate::ids::{Incarnation, Name, Path, Token};
+use crate::link::Identity;
+use crate::logs::capture::Capture;
+use crate::logs::ring::Ring;
+use crate::logs::rotate::RotatingFile;
+use crate::os::cgroup::Group;
+use crate::os::datagram::DatagramSocket;
+use crate::os::epoll::Tag;
+use crate::os::pidfd::{ExitStatus, PidFd};
+use crate::os::spawn::{self, Plan, PlanSpec, SpawnError};
+use crate::os::{fd, process, random, users};
+use crate::spec::exec::{BeatSource, ExecSpec, LogSpec};
+use crate::spec::policy::{ChildPolicy, Ready};
+use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
+use crate::supervision::{Inspected, Run, StartFailure};
+use crate::time::{Span, Time};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// SIGKILL is what a child gets when the thread that started it is gone.
+const PARENT_DEATH_SIGNAL: i32 = 9;
+
+/// Whom systemd's watchdog means: the process that was started.
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
+
+/// Beats of one child that are taken per second at most; what is above is dropped and counted, so that a flood costs
+/// its siblings nothing.
+const BEATS_PER_SECOND: u32 = 1_000;
+
+/// One child.
+pub(super) struct Handle {
+    pub name: Name,
+    pub path: Path,
+    pub what: What,
+    pub policy: Arc<ChildPolicy>,
+    /// Where its processes are kept together.
+    pub group: Option<Group>,
+    /// The leaf in which a child node itself sits, beside its children's groups.
+    own_leaf: Option<Group>,
+    pub process: Option<Process>,
+    /// Its last lines of output.
+    pub ring: Ring,
+    pub file: Option<Box<RotatingFile>>,
+}
+
+/// What a child is.
+pub(super) enum What {
+    /// Shared by all that `count` made: they differ in name only.
+    Worker(Arc<ExecSpec>),
+    Node(Box<SupervisorSpec>),
+}
+
+/// The process of a child's present incarnation.
+pub(super) struct Process {
+    pub run: Run,
+    pub pid: u32,
+    pub pidfd: PidFd,
+    pub exit_tag: Tag,
+    pub output: Option<(Capture, Tag)>,
+    pub token: Token,
+    /// Set once the process itself has ended; what it left is being cleared.
+    pub status: Option<ExitStatus>,
+    pub beats: Allowance,
+    /// Where it speaks by sd_notify.
+    pub line: Option<Box<Line>>,
+    /// For a child node: where its frames come from, and how far we have heard its events.
+    pub link: NodeLink,
+}
+
+/// What a node knows of the connection to one of its child nodes.
+#[derive(Default)]
+pub(super) struct NodeLink {
+    pub identity: Option<Identity>,
+    pub events_through: u64,
+}
+
+/// A bucket of beats that refills with time.
+pub(super) struct Allowance {
+    per_second: u32,
+    left: u32,
+    refilled: Time,
+}
+
+impl Allowance {
+    pub fn new(now: Time) -> Allowance {
+        Allowance::of(BEATS_PER_SECOND, now)
+    }
+
+    pub fn of(per_second: u32, now: Time) -> Allowance {
+        Allowance { per_second, left: per_second, refilled: now }
+    }
+
+    /// Takes one; false when there is none left in this second.
+    pub fn take(&mut self, now: Time) -> bool {
+        if now.since(self.refilled) >= Span::from_secs(1) {
+            self.left = self.per_second;
+            self.refilled = now;
+        }
+        self.left.checked_sub(1).map(|left| self.left = left).is_some()
+    }
+}
+
+/// A process that has just been made.
+pub(super) struct Started {
+    pub pid: u32,
+    pub pidfd: PidFd,
+    pub output: Option<OwnedFd>,
+    pub token: Token,
+    pub line: Option<Box<Line>>,
+}
+
+impl Handle {
+    /// A child without a process. What it has in common with `like`, the sibling before it, is kept once.
+    pub fn new(child: ChildSpec, place: &Place, like: Option<&Handle>) -> Handle {
+        let ChildSpec { name, policy, kind } = child;
+        let policy = match like {
+            Some(like) if *like.policy == policy => like.policy.clone(),
+            _ => Arc::new(policy),
+        };
+        let what = match (kind, like.map(|like| &like.what)) {
+            (ChildKind::Worker(exec), Some(What::Worker(like))) if **like == *exec => What::Worker(like.clone()),
+            (ChildKind::Worker(exec), _) => What::Worker(Arc::from(exec)),
+            (ChildKind::Supervisor(below), _) => What::Node(below),
+        };
+        let file = match &what {
+            What::Worker(exec) => match &exec.log {
+                LogSpec::File { file, max_size, keep } => Some(Box::new(RotatingFile::new(file, *max_size, *keep))),
+                LogSpec::Capture | LogSpec::Discard => None,
+            },
+            What::Node(_) => None,
+        };
+        Handle {
+            path: place.path.child(&name),
+            name,
+            what,
+            policy,
+            group: None,
+            own_leaf: None,
+            process: None,
+            ring: Ring::new(),
+            file,
+        }
+    }
+
+    /// The process of this run, if it is still the present one.
+    pub fn process_of(&mut self, run: Run) -> Option<&mut Process> {
+        self.process.as_mut().filter(|process| process.run == run)
+    }
+
+    /// How often it has promised to beat.
+    pub fn beat_interval(&self) -> Option<Span> {
+        self.policy.heartbeat.map(|heartbeat| heartbeat.interval)
+    }
+
+    pub fn is_node(&self) -> bool {
+        matches!(self.what, What::Node(_))
+    }
+
+    /// Starts a process for an incarnation.
+    pub fn start(
+        &mut self,
+        incarnation: Incarnation,
+        place: &Place,
+        endpoint: &std::path::Path,
+        base: &[(OsString, OsString)],
+    ) -> Result<Started, StartFailure> {
+        self.prepare_groups(place)?;
+        let mut numbers = [0u8; 32];
+        random::fill(&mut numbers).map_err(|e| failure("drawing a token", &e))?;
+        let (token, invocation) = numbers.split_at(16);
+        let token = Token(token.try_into().expect("half of 32 bytes"));
+        let mut environment = identity_environment(place, &self.path);
+        match &self.what {
+            What::Worker(exec) => {
+                let mut invocation_id = String::with_capacity(32);
+                invocation.iter().for_each(|byte| {
+                    use std::fmt::Write;
+                    let _ = write!(invocation_id, "{byte:02x}");
+                });
+                environment.push(("INVOCATION_ID".into(), invocation_id.into()));
+                environment.extend(self.beat_environment(incarnation, token, endpoint));
+                self.start_worker(exec, place, base, environment, token)
+            }
+            What::Node(below) => {
+                let boot = NodeBoot {
+                    instance: place.instance.clone(),
+                    path: self.path.clone(),
+                    incarnation,
+                    token,
+                    parent: endpoint.to_path_buf(),
+                    runtime: place.runtime.path().to_path_buf(),
+                    mark: place.mark.to_string(),
+                    cgroup: self.group.as_ref().map(|group| group.path().to_path_buf()),
+                    cgroup_by_itself: self.group.as_ref().is_some_and(Group::is_entered_by_itself),
+                    heartbeat: self.policy.heartbeat,
+                    spec: (**below).clone(),
+                    log_level: place.log_level.as_usize(),
+                    colour: place.colour,
+                    colour_output: place.colour_output,
+                    show_output: place.show_output,
+                    nofile: place.nofile,
+                };
+                self.start_node(&boot, place, base, environment)
+            }
+        }
+    }
+
+    fn start_worker(
+        &self,
+        exec: &ExecSpec,
+        place: &Place,
+        base: &[(OsString, OsString)],
+        mut identity: Vec<(OsString, OsString)>,
+        token: Token,
+    ) -> Result<Started, StartFailure> {
+        let credentials = credentials(exec)?;
+        let mut line = None;
+        let mut own_pid = None;
+        if speaks_by_notify(exec, &self.policy) {
+            let opened = self.open_line(exec, place, credentials.as_ref().map(|credentials| credentials.uid));
+            let (opened, path) = opened.map_err(|e| failure("making the socket for notifications", &e))?;
+            line = Some(Box::new(opened));
+            identity.push(("NOTIFY_SOCKET".into(), path.into()));
+            if let Some(heartbeat) = &self.policy.heartbeat {
+                let micros = (heartbeat.limit().as_nanos() / 1_000).max(1);
+                identity.push(("WATCHDOG_USEC".into(), micros.to_string().into()));
+                own_pid = Some(WATCHDOG_PID);
+            }
+        }
+        let (reader, writer) = match &exec.log {
+            LogSpec::Discard => (None, None),
+            LogSpec::Capture | LogSpec::File { .. } => {
+                let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
+                (Some(reader), Some(writer))
+            }
+        };
+        let output = writer.as_ref().map(AsFd::as_fd);
+        let plan = self.plan_beside(exec, &exec.command, place, base, identity, own_pid, credentials, output)?;
+        let spawned = run_plan(&plan)?;
+        Ok(Started { pid: spawned.pid, pidfd: spawned.pidfd, output: reader, token, line })
+    }
+
+    /// Prepares the start of a command as the worker's own is: as the same user, in the same place, with the same
+    /// environment and limits, and in the same cgroup.
+    #[expect(clippy::too_many_arguments, reason = "what the two callers have in common, and what they have not")]
+    fn plan_beside(
+        &self,
+        exec: &ExecSpec,
+        command: &[String],
+        place: &Place,
+        base: &[(OsString, OsString)],
+        identity: Vec<(OsString, OsString)>,
+        own_pid: Option<&'static str>,
+        credentials: Option<users::Credentials>,
+        output: Option<BorrowedFd<'_>>,
+    ) -> Result<Plan, StartFailure> {
+        let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
+        if !exec.clear_env {
+            environment.extend(base.iter().cloned());
+        }
+        environment.extend(exec.env.iter().map(|(key, value)| (key.into(), value.into())));
+        // Ours last: a spec cannot make a child lie about who it is.
+        environment.extend(identity);
+        if let Some(variable) = own_pid {
+            // Of two variables of one name the first one counts, and this one comes last.
+            environment.remove(std::ffi::OsStr::new(variable));
+        }
+        let mut limits = exec.limits.clone();
+        limits.entry("nofile".to_string()).or_insert(place.nofile);
+        spawn::prepare(PlanSpec {
+            argv: command.iter().map(OsString::from).collect(),
+            env: environment.into_iter().collect(),
+            pid_variable: own_pid,
+            cwd: exec.cwd.clone(),
+            credentials,
+            umask: exec.umask,
+            limits,
+            nice: exec.nice,
+            stdout: output,
+            stderr: output,
+            extra: Vec::new(),
+            parent_death_signal: Some(PARENT_DEATH_SIGNAL),
+            new_session: true,
+            cgroup: self.group.as_ref(),
+        })
+        .map_err(spawn_failure)
+    }
+
+    /// The socket on which this incarnation speaks by sd_notify, and where it lies.
+    fn open_line(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<(Line, PathBuf)> {
+        let path = place.runtime.notify_socket(&self.path);
+        let socket = DatagramSocket::bind(&path)?;
+        if exec.user.is_some() {
+            place.runtime.open_to_others(&path)?;
+        }
+        Ok((Line::new(socket, uid), path))
+    }
+
+    /// Starts a command beside the worker that runs, which is asked about it. Gives the read end of its output too.
+    pub fn start_beside(
+        &self,
+        command: &[String],
+        place: &Place,
+        endpoint: &std::path::Path,
+        base: &[(OsString, OsString)],
+        credentials: Option<users::Credentials>,
+    ) -> Result<(spawn::Spawned, OwnedFd), StartFailure> {
+        let (What::Worker(exec), Some(process)) = (&self.what, &self.process) else {
+            return Err(failure("looking for the worker", &std::io::Error::from(std::io::ErrorKind::NotFound)));
+        };
+        let mut identity = identity_environment(place, &self.path);
+        identity.extend(self.beat_environment(process.run.incarnation, process.token, endpoint));
+        identity.push(("TREEVISOR_PID".into(), process.pid.to_string().into()));
+        let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
+        let plan = self.plan_beside(exec, command, place, base, identity, None, credentials, Some(writer.as_fd()))?;
+        Ok((run_plan(&plan)?, reader))
+    }
+
+    /// What a worker needs to know for its beats.
+    fn beat_environment(
+        &self,
+        incarnation: Incarnation,
+        token: Token,
+        endpoint: &std::path::Path,
+    ) -> Vec<(OsString, OsString)> {
+        let mut environment: Vec<(OsString, OsString)> = vec![
+            ("TREEVISOR_ENDPOINT".into(), format!("ipc://{}", endpoint.display()).into()),
+            ("TREEVISOR_INCARNATION".into(), incarnation.to_string().into()),
+            ("TREEVISOR_TOKEN".into(), token.to_string().into()),
+        ];
+        if let Some(heartbeat) = &self.policy.heartbeat {
+            let millis = heartbeat.interval.as_millis().max(1);
+            environment.push(("TREEVISOR_HEARTBEAT_MS".into(), millis.to_string().into()));
+        }
+        environment
+    }
+
+    fn start_node(
+        &self,
+        boot: &NodeBoot,
+        place: &Place,
+        base: &[(OsString, OsString)],
+        identity: Vec<(OsString, OsString)>,
+    ) -> Result<Started, StartFailure> {
+        let text = serde_json::to_vec(boot).map_err(|e| failure("writing the node's boot record", &e))?;
+        let memory = fd::memfd_with("treevisor-node", &text).map_err(|e| failure("passing on the spec", &e))?;
+        let mut environment: BTreeMap<OsString, OsString> = base.iter().cloned().collect();
+        environment.extend(identity);
+        let stdout = std::io::stdout();
+        let stderr = std::io::stderr();
+        let plan = spawn::prepare(PlanSpec {
+            argv: vec![process::self_exe().into(), "node".into(), self.path.as_str().into()],
+            env: environment.into_iter().collect(),
+            pid_variable: None,
+            cwd: None,
+            credentials: None,
+            umask: None,
+            // A node needs many descriptors, as its parent does; it hands the old limit back to its workers.
+            limits: BTreeMap::new(),
+            nice: None,
+            stdout: Some(stdout.as_fd()),
+            stderr: Some(stderr.as_fd()),
+            extra: vec![(memory.as_fd(), BOOT_FD)],
+            parent_death_signal: Some(PARENT_DEATH_SIGNAL),
+            new_session: true,
+            cgroup: self.own_leaf.as_ref(),
+        })
+        .map_err(spawn_failure)?;
+        let _ = place;
+        let spawned = run_plan(&plan)?;
+        Ok(Started { pid: spawned.pid, pidfd: spawned.pidfd, output: None, token: boot.token, line: None })
+    }
+
+    /// Makes the child's cgroup at its first start. It is used again by later incarnations: making and removing one
+    /// costs more than the rest of a spawn.
+    fn prepare_groups(&mut self, place: &Place) -> Result<(), StartFailure> {
+        let Some(base) = &place.base_group else { return Ok(()) };
+        if self.group.is_none() {
+            let made = base.child(&group_name(&self.name)).map_err(|e| failure("making its cgroup", &e))?;
+            if self.is_node() {
+                self.own_leaf = Some(made.child("node").map_err(|e| failure("making its cgroup", &e))?);
+            }
+            self.group = Some(made);
+        }
+        Ok(())
+    }
+
+    /// Removes the child's cgroup, with what a child node had made below it.
+    pub fn remove_group(self) {
+        if let Some(group) = self.group {
+            group.remove_all();
+        }
+    }
+
+    /// After the child's end. The groups below a node are removed, its next incarnation makes its own. A worker's is
+    /// used again, unless it was killed, perhaps by somebody else: to start somebody in a group that was killed takes
+    /// far longer than to make a new one.
+    pub fn reset_groups(&mut self, status: &ExitStatus) {
+        if self.is_node() {
+            self.own_leaf = None;
+            if let Some(group) = self.group.take() {
+                group.remove_all();
+            }
+        } else if let Some(group) = self.group.take_if(|group| status.signal == Some(9) || group.is_entered_by_itself())
+        {
+            group.remove_all();
+        }
+    }
+
+    /// Sends the signal that asks the child to end.
+    pub fn ask_to_stop(&self, run: Run) {
+        let Some(process) = self.process.as_ref().filter(|p| p.run == run && p.status.is_none()) else { return };
+        let signal = match &self.what {
+            What::Worker(exec) => exec.stop_signal,
+            What::Node(_) => 15,
+        };
+        // A process that is gone already counts as stopped (R57): its exit is on the way.
+        let _ = process.pidfd.signal(signal);
+        // A stopped process cannot act on the request before it is continued.
+        let _ = process.pidfd.signal(18);
+    }
+
+    /// Kills all of the child: at once where there is a cgroup, else the process and its group, and `clearing` sees to
+    /// the rest when the exit has come.
+    pub fn kill(&self, run: Run) {
+        // Of one that has ended, `clearing` takes care, and its number may be somebody else's by now.
+        let Some(process) = self.process.as_ref().filter(|p| p.run == run && p.status.is_none()) else { return };
+        if let Some(group) = &self.group
+            && group.kill().is_ok()
+        {
+            return;
+        }
+        // SIGKILL works on stopped processes too, and a killed node starts nothing more.
+        let _ = process.pidfd.signal(9);
+        process::signal_group(process.pid, 9);
+    }
+
+    /// Looks for somebody who holds the child on purpose.
+    pub fn inspect(&self, run: Run) -> Inspected {
+        let Some(process) = self.process.as_ref().filter(|p| p.run == run) else { return Inspected::Hung };
+        if process.status.is_some() {
+            return Inspected::Held("it has ended, and what it left is being cleared".into());
+        }
+        if let Some(tracer) = process::tracer(process.pid) {
+            return Inspected::Held(format!("the debugger with pid {tracer} holds it"));
+        }
+        if self.group.as_ref().is_some_and(Group::frozen) {
+            return Inspected::Held("its cgroup is frozen".into());
+        }
+        Inspected::Hung
+    }
+}
+
+/// Whether a worker is given a socket to speak by sd_notify.
+pub(super) fn speaks_by_notify(exec: &ExecSpec, policy: &ChildPolicy) -> bool {
+    policy.ready == Ready::Notify || policy.heartbeat.is_some() && exec.sources.contains(&BeatSource::Notify)
+}
+
+/// The name of a child's cgroup directory: set apart from the kernel's own files and from a node's leaf.
+pub(super) fn group_name(name: &Name) -> String {
+    format!("c.{name}")
+}
+
+/// Where the cgroup of a path below `place` lies.
+pub(super) fn group_path(place: &Place, path: &Path) -> Option<PathBuf> {
+    let mut at = place.base_group.as_ref()?.path().to_path_buf();
+    for part in path.parts().skip(place.path.parts().count()) {
+        at.push(format!("c.{part}"));
+    }
+    Some(at)
+}
+
+/// What every process of the tree carries: who it is, and whose it is. The mark is how a process is found again that
+/// has left its session and its parents behind.
+pub(super) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString, OsString)> {
+    vec![
+        ("TREEVISOR_PATH".into(), path.as_str().into()),
+        ("TREEVISOR_INSTANCE".into(), place.instance.as_str().into()),
+        ("TREEVISOR_MARK".into(), place.mark.to_string().into()),
+        ("TREEVISOR_EXE".into(), process::self_exe_name().into()),
+    ]
+}
+
+/// As whom a worker runs.
+pub(super) fn credentials(exec: &ExecSpec) -> Result<Option<users::Credentials>, StartFailure> {
+    users::resolve(exec.user.as_deref(), exec.group.as_deref()).map_err(|e| failure("looking up user and group", &e))
+}
+
+fn run_plan(plan: &Plan) -> Result<spawn::Spawned, StartFailure> {
+    plan.spawn().map_err(spawn_failure)
+}
+
+fn spawn_failure(error: SpawnError) -> StartFailure {
+    StartFailure { stage: error.stage.to_string(), errno: error.errno, message: error.to_string() }
+}
+
+fn failure(stage: &str, error: &(dyn std::error::Error + 'static)) -> StartFailure {
+    StartFailure { stage: stage.to_string(), errno: 0, message: format!("{stage}: {}", crate::error::Chain(error)) }
+}

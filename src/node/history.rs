@@ -1,0 +1,181 @@
+//! The root's memory of the tree's events, and those who follow them.
+//!
+//! Bounded on both sides: the oldest events are forgotten, and a follower that reads too slowly is told how many it
+//! has lost. It is never waited for.
+
+use crate::ids::Path;
+use crate::link::{Identity, Router, SendOutcome};
+use crate::time::{Span, Time};
+use crate::wire::codec;
+use crate::wire::message::{Reply, Told};
+use crate::wire::view::EventView;
+use std::collections::VecDeque;
+
+/// Events that are remembered.
+const REMEMBERED: usize = 10_000;
+
+/// Events in one message to a follower at most.
+const BATCH: usize = 256;
+
+/// A follower that has not said for so long that it is still there is forgotten.
+const FOLLOWER_PATIENCE: Span = Span::from_secs(10);
+
+/// Followers at one time; each costs a cursor and a socket.
+const FOLLOWERS_MAX: usize = 64;
+
+/// Failures that are kept for the last words.
+const FAILURES: usize = 5;
+
+/// Events on their way to the root.
+pub(super) struct EventBatch {
+    pub events: Vec<EventView>,
+}
+
+struct Follower {
+    to: Identity,
+    request: u64,
+    path: Path,
+    /// Number of the next event to look at.
+    next: u64,
+    heard: Time,
+    follow: bool,
+    /// Its queue was full at the last attempt.
+    full: bool,
+}
+
+/// An event as it is kept: its JSON takes a fraction of the room.
+struct Kept {
+    path: Path,
+    json: Box<[u8]>,
+}
+
+impl Kept {
+    fn of(event: EventView) -> Option<Kept> {
+        // What is made of strings and numbers can always be written.
+        let json = serde_json::to_vec(&event).ok()?;
+        Some(Kept { path: event.path, json: json.into_boxed_slice() })
+    }
+
+    fn view(&self) -> Option<EventView> {
+        serde_json::from_slice(&self.json).ok()
+    }
+}
+
+/// Events and followers.
+pub(super) struct History {
+    events: VecDeque<Kept>,
+    /// Number of the first remembered event; the numbers go on for ever.
+    first: u64,
+    followers: Vec<Follower>,
+    failures: VecDeque<String>,
+    retry: Option<Time>,
+}
+
+impl History {
+    pub fn new() -> History {
+        History { events: VecDeque::new(), first: 0, followers: Vec::new(), failures: VecDeque::new(), retry: None }
+    }
+
+    pub fn push(&mut self, batch: EventBatch) {
+        for event in batch.events {
+            if matches!(event.kind.as_str(), "gave_up" | "start_failed") {
+                self.remember_failure(crate::wire::sentence::of(&event));
+            }
+            self.events.extend(Kept::of(event));
+        }
+        while self.events.len() > REMEMBERED {
+            self.events.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Keeps a sentence for the last words of the root.
+    fn remember_failure(&mut self, sentence: String) {
+        self.failures.push_back(sentence);
+        if self.failures.len() > FAILURES {
+            self.failures.pop_front();
+        }
+    }
+
+    pub fn failures(&self) -> impl Iterator<Item = &String> {
+        self.failures.iter()
+    }
+
+    /// Begins to feed somebody: with what is remembered, and if asked for with all that comes. False when there are
+    /// too many already.
+    pub fn add_follower(&mut self, now: Time, to: Identity, request: u64, path: Path, follow: bool) -> bool {
+        if self.followers.len() >= FOLLOWERS_MAX {
+            return false;
+        }
+        self.followers.push(Follower { to, request, path, next: self.first, heard: now, follow, full: false });
+        true
+    }
+
+    pub fn still_following(&mut self, now: Time, to: &Identity, request: u64) {
+        for follower in self.followers.iter_mut().filter(|f| f.to == *to && f.request == request) {
+            follower.heard = now;
+        }
+    }
+
+    pub fn unfollow(&mut self, to: &Identity, request: u64) {
+        self.followers.retain(|f| !(f.to == *to && f.request == request));
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        let patience = self.followers.iter().map(|f| f.heard + FOLLOWER_PATIENCE).min();
+        self.retry.into_iter().chain(patience).min()
+    }
+
+    /// Sends every follower what it has not seen, as far as its queue takes it.
+    pub fn feed_followers(&mut self, now: Time, control: &mut Router) {
+        self.retry = None;
+        let end = self.first + self.events.len() as u64;
+        let (events, first) = (&self.events, self.first);
+        let mut any_full = false;
+        self.followers.retain_mut(|follower| {
+            if now.since(follower.heard) >= FOLLOWER_PATIENCE {
+                return false;
+            }
+            loop {
+                let lost = first.saturating_sub(follower.next);
+                let from = follower.next.max(first);
+                let mut at = from;
+                let mut batch = Vec::new();
+                while at < end && batch.len() < BATCH {
+                    let event = &events[(at - first) as usize];
+                    if event.path.is_within(&follower.path) {
+                        batch.extend(event.view());
+                    }
+                    at += 1;
+                }
+                let last = at == end && !follower.follow;
+                if batch.is_empty() && lost == 0 && !last {
+                    follower.next = at;
+                    return true;
+                }
+                // What was lost before the first look was forgotten, not missed; only a gap later on is a loss.
+                let told = Told { request: follower.request, reply: Reply::Events { events: batch, lost, end: last } };
+                let frames = codec::encode_told(&told);
+                let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+                match control.send(&follower.to, &frames) {
+                    SendOutcome::Sent => {
+                        follower.next = at;
+                        follower.full = false;
+                        if last {
+                            return false;
+                        }
+                    }
+                    SendOutcome::Full => {
+                        follower.full = true;
+                        any_full = true;
+                        return true;
+                    }
+                    SendOutcome::NoSuchPeer => return false,
+                }
+            }
+        });
+        if any_full {
+            self.retry = Some(now + Span::from_millis(50));
+        }
+    }
+}

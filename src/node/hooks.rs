@@ -1,0 +1,352 @@
+//! Hooks: commands that users want to be run when a subtree was panicked, a supervisor has given up, or a child is
+//! restarted. They run in the background and nobody waits for them: what supervision does, it does without them.
+//!
+//! A hook runs where somebody is left to run it. The node that restarts a child runs its own `on-restart`; `on-panic` and
+//! `on-escalate` of a supervisor are run by the one above it, which outlives it, and those of the root by the root
+//! itself, which stays for them when all its children are gone.
+//!
+//! None is left behind: each has a time limit, after which it is killed with its process group; it dies with its node, and
+//! is found by the tree's mark like every process of the tree.
+
+use super::aside::Aside;
+use super::handle::{self, What};
+use super::turn::{Node, Source};
+use crate::ids::Path;
+use crate::os::fd;
+use crate::os::net;
+use crate::os::signals::Caught;
+use crate::os::spawn::{self, PlanSpec, SpawnError};
+use crate::spec::tree;
+use crate::supervision::{ChildId, End, Fact};
+use crate::time::{Span, Time};
+use crate::wire::view::EventView;
+use slog::{debug, warn};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+
+/// How long a hook may take.
+const LIMIT: Span = Span::from_secs(30);
+
+/// How long a node that ends waits for hooks, unless it is the root: nobody's beats come from it meanwhile.
+const FAREWELL: Span = Span::from_secs(1);
+
+/// Hooks that run at once: of restarts, and altogether. What tells of disaster does not queue up behind routine.
+const RESTARTS_AT_ONCE: usize = 4;
+const AT_ONCE: usize = 16;
+
+/// Hooks that wait for their turn at most.
+const WAITING_MAX: usize = 64;
+
+/// The hooks of a node.
+pub(super) struct Hooks {
+    own: tree::Hooks,
+    running: Vec<Running>,
+    waiting: VecDeque<Order>,
+    /// Children that have been panicked and whose end has not come yet, with what is to be told of it.
+    panicked: HashMap<ChildId, Facts>,
+    number: u64,
+    /// It was said that no more can wait.
+    full: bool,
+}
+
+struct Running {
+    number: u64,
+    key: Key,
+    about: Path,
+    aside: Aside,
+    until: Time,
+    killed: bool,
+}
+
+/// A hook that is to be run.
+struct Order {
+    key: Key,
+    command: Vec<String>,
+    about: Path,
+    facts: Facts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Panic,
+    Escalate,
+    Restart,
+}
+
+impl Key {
+    fn as_str(self) -> &'static str {
+        match self {
+            Key::Panic => "on-panic",
+            Key::Escalate => "on-escalate",
+            Key::Restart => "on-restart",
+        }
+    }
+}
+
+/// What a hook is told.
+#[derive(Clone)]
+struct Facts {
+    message: String,
+    event: Option<EventView>,
+}
+
+impl Facts {
+    fn of(view: &EventView) -> Facts {
+        Facts { message: super::translate::sentence(view), event: Some(view.clone()) }
+    }
+
+    fn without_event(message: String) -> Facts {
+        Facts { message, event: None }
+    }
+}
+
+impl Hooks {
+    pub fn new(own: tree::Hooks) -> Hooks {
+        Hooks { own, running: Vec::new(), waiting: VecDeque::new(), panicked: HashMap::new(), number: 0, full: false }
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.running.iter().filter(|running| !running.killed).map(|running| running.until).min()
+    }
+
+    /// Whether one more of this kind may run now.
+    fn has_room(&self, key: Key) -> bool {
+        let restarts = self.running.iter().filter(|running| running.key == Key::Restart).count();
+        self.running.len() < AT_ONCE && (key != Key::Restart || restarts < RESTARTS_AT_ONCE)
+    }
+}
+
+impl Node {
+    /// Something has happened: calls the hooks that are for it.
+    pub(super) fn call_hooks(&mut self, fact: &Fact, child: Option<ChildId>, view: &EventView) {
+        match (fact, child) {
+            (Fact::Restarting { .. }, _) => {
+                if let Some(command) = self.hooks.own.on_restart.clone() {
+                    let order = Order { key: Key::Restart, command, about: view.path.clone(), facts: Facts::of(view) };
+                    self.call_hook(order);
+                }
+            }
+            (Fact::Escalated { .. }, Some(child)) => {
+                let handle = self.handles.get(child.0 as usize).and_then(Option::as_ref);
+                let Some(What::Node(below)) = handle.map(|handle| &handle.what) else { return };
+                if let Some(command) = below.hooks.on_escalate.clone() {
+                    let order = Order { key: Key::Escalate, command, about: view.path.clone(), facts: Facts::of(view) };
+                    self.call_hook(order);
+                }
+            }
+            (Fact::GaveUp { .. }, _) if self.uplink.is_none() => {
+                if let Some(command) = self.hooks.own.on_escalate.clone() {
+                    let order = Order { key: Key::Escalate, command, about: view.path.clone(), facts: Facts::of(view) };
+                    self.call_hook(order);
+                }
+            }
+            (Fact::Panic { .. }, Some(child)) => {
+                let facts = Facts::of(view);
+                let runs = self.handle(child).is_some_and(|handle| handle.process.is_some());
+                match runs {
+                    true => drop(self.hooks.panicked.insert(child, facts)),
+                    false => self.subtree_panicked(child, &view.path.clone(), facts),
+                }
+            }
+            (Fact::Exited { .. }, Some(child)) => {
+                if let Some(facts) = self.hooks.panicked.remove(&child) {
+                    self.subtree_panicked(child, &view.path.clone(), facts);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing is left of a subtree that an operator has killed past the nodes above it.
+    pub(super) fn killed_past_its_node(&mut self, path: &Path) {
+        let child =
+            self.handles.iter().position(|handle| handle.as_ref().is_some_and(|handle| path.is_within(&handle.path)));
+        if let Some(child) = child {
+            let facts = Facts::without_event(format!("{path} was killed past its supervisor"));
+            self.subtree_panicked(ChildId(child as u32), path, facts);
+        }
+    }
+
+    /// The subtree at `within`, which is at or below this child, was panicked: every supervisor in it has its hook run,
+    /// the deepest and youngest first, as they would have been stopped.
+    fn subtree_panicked(&mut self, child: ChildId, within: &Path, facts: Facts) {
+        let Some(handle) = self.handles.get(child.0 as usize).and_then(Option::as_ref) else { return };
+        let What::Node(below) = &handle.what else { return };
+        let mut orders = Vec::new();
+        below.for_each_supervisor(&handle.path, &mut |path, supervisor| {
+            if let (true, Some(command)) = (path.is_within(within), &supervisor.hooks.on_panic) {
+                let (command, about, facts) = (command.clone(), path.clone(), facts.clone());
+                orders.push(Order { key: Key::Panic, command, about, facts });
+            }
+        });
+        orders.into_iter().rev().for_each(|order| self.call_hook(order));
+    }
+
+    fn call_hook(&mut self, order: Order) {
+        if self.hooks.has_room(order.key) {
+            self.start_hook(order);
+        } else if self.hooks.waiting.len() < WAITING_MAX || order.key != Key::Restart {
+            match order.key {
+                Key::Restart => self.hooks.waiting.push_back(order),
+                Key::Panic | Key::Escalate => {
+                    let at = self.hooks.waiting.iter().position(|other| other.key == Key::Restart);
+                    self.hooks.waiting.insert(at.unwrap_or(self.hooks.waiting.len()), order);
+                }
+            }
+        } else if !std::mem::replace(&mut self.hooks.full, true) {
+            // Said once, until one of them had its turn.
+            warn!(self.logger, "too many hooks wait already, further ones are not run"; "hook" => order.key.as_str(),
+                "path" => %order.about);
+        }
+    }
+
+    fn start_hook(&mut self, order: Order) {
+        let Order { key, command, about, facts } = order;
+        match self.spawn_hook(key, &command, &about, &facts) {
+            Ok(running) => {
+                debug!(self.logger, "a hook is run"; "hook" => key.as_str(), "path" => %about,
+                    "pid" => running.aside.pid());
+                self.hooks.running.push(running);
+            }
+            Err(why) => {
+                warn!(self.logger, "a hook cannot be run"; "hook" => key.as_str(), "path" => %about, "why" => why);
+            }
+        }
+    }
+
+    fn spawn_hook(&mut self, key: Key, command: &[String], about: &Path, facts: &Facts) -> Result<Running, String> {
+        // It is a process of this node's, wherever it is about: so it is not taken for something that the panicked
+        // subtree has left.
+        let mut environment: BTreeMap<OsString, OsString> = self.base_environment.iter().cloned().collect();
+        environment.extend(handle::identity_environment(&self.place, &self.place.path));
+        environment.insert("TREEVISOR_HOOK".into(), key.as_str().into());
+        environment.insert("TREEVISOR_SUBJECT".into(), about.as_str().into());
+        environment.insert("TREEVISOR_MESSAGE".into(), facts.message.replace('\0', " ").into());
+        if let Some(event) = &facts.event {
+            environment.insert("TREEVISOR_EVENT_ID".into(), event.id.to_string().into());
+            environment.insert("TREEVISOR_EVENT_AT".into(), event.at.clone().into());
+            if let Ok(json) = serde_json::to_string(event) {
+                environment.insert("TREEVISOR_EVENT".into(), json.into());
+            }
+        }
+        let (reader, writer) = fd::output_pipe().map_err(|error| error.to_string())?;
+        let words = |error: SpawnError| {
+            let ours = if net::is_our_own(error.errno) { " (this supervisor lacks it)" } else { "" };
+            format!("{error}{ours}")
+        };
+        let plan = spawn::prepare(PlanSpec {
+            argv: command.iter().map(OsString::from).collect(),
+            env: environment.into_iter().collect(),
+            pid_variable: None,
+            cwd: None,
+            credentials: None,
+            umask: None,
+            limits: std::iter::once(("nofile".to_string(), self.place.nofile)).collect(),
+            nice: None,
+            stdout: Some(writer.as_fd()),
+            stderr: Some(writer.as_fd()),
+            extra: Vec::new(),
+            parent_death_signal: Some(9),
+            new_session: true,
+            cgroup: None,
+        })
+        .map_err(words)?;
+        let spawned = plan.spawn().map_err(words)?;
+        self.hooks.number += 1;
+        let number = self.hooks.number;
+        let aside = self.watch_aside(spawned, reader, Source::Hook(number))?;
+        Ok(Running { number, key, about: about.clone(), aside, until: self.now() + LIMIT, killed: false })
+    }
+
+    /// Something of a hook is ready.
+    pub(super) fn hear_hook(&mut self, number: u64) {
+        let Some(at) = self.hooks.running.iter().position(|running| running.number == number) else { return };
+        let mut running = self.hooks.running.swap_remove(at);
+        let Some(verdict) = self.hear_aside(&mut running.aside) else {
+            self.hooks.running.push(running);
+            return;
+        };
+        if let Err(why) = verdict {
+            warn!(self.logger, "a hook has failed"; "hook" => running.key.as_str(), "path" => %running.about,
+                "why" => why);
+        }
+        while let Some(order) = self.hooks.waiting.pop_front() {
+            if !self.hooks.has_room(order.key) {
+                self.hooks.waiting.push_front(order);
+                break;
+            }
+            self.hooks.full = false;
+            self.start_hook(order);
+        }
+    }
+
+    /// Ends hooks that have taken too long.
+    pub(super) fn hooks_due(&mut self, now: Time, lost: Span) {
+        for running in &mut self.hooks.running {
+            running.until += lost;
+            if running.until <= now && !running.killed {
+                running.killed = true;
+                running.aside.kill(format!("it took longer than {LIMIT}"));
+            }
+        }
+    }
+
+    /// This node ends, and all its children have. What tells of disaster is given its time, and everything else is ended.
+    pub(super) fn finish_hooks(&mut self, end: End) {
+        let is_root = self.uplink.is_none();
+        if is_root && end == End::Panicked {
+            for child in (0..self.handles.len()).rev() {
+                let Some(path) = self.handles[child].as_ref().map(|handle| handle.path.clone()) else { continue };
+                let facts = Facts::without_event("the whole tree was panicked".into());
+                self.subtree_panicked(ChildId(child as u32), &path, facts);
+            }
+            if let Some(command) = self.hooks.own.on_panic.clone() {
+                let facts = Facts::without_event("the whole tree was panicked".into());
+                self.call_hook(Order { key: Key::Panic, command, about: self.place.path.clone(), facts });
+            }
+        }
+        self.hooks.waiting.retain(|order| order.key != Key::Restart);
+        let last = self.now() + FAREWELL;
+        for running in &mut self.hooks.running {
+            if running.key == Key::Restart {
+                running.killed = true;
+                running.aside.kill("its supervisor has ended".into());
+            } else if !is_root {
+                running.until = running.until.min(last);
+            }
+        }
+        if !is_root {
+            self.hooks.waiting.clear();
+        }
+        let mut patience = None;
+        while !self.hooks.running.is_empty() {
+            let now = self.now();
+            self.hooks_due(now, Span::ZERO);
+            self.log_handle.flush();
+            if self.hooks.next_deadline().is_none() && now >= *patience.get_or_insert(now + FAREWELL) {
+                // All of them were killed; one that is stuck in the kernel is not waited for.
+                return;
+            }
+            // Nobody else is listened to any more, so this is not the loop's own wait. In small steps, for the sake of
+            // output and signals.
+            let processes: Vec<_> = self.hooks.running.iter().map(|running| running.aside.process().as_fd()).collect();
+            let _ = fd::wait_readable_any(&processes, Some(Span::from_millis(20)));
+            let numbers: Vec<u64> = self.hooks.running.iter().map(|running| running.number).collect();
+            numbers.into_iter().for_each(|number| self.hear_hook(number));
+            self.hurry_hooks();
+        }
+    }
+
+    /// A signal while the last hooks run: whoever stops us once more does not want to wait for them.
+    fn hurry_hooks(&mut self) {
+        let hurry = |caught: &Caught| matches!(caught, Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit);
+        if self.signals.drain().iter().any(hurry) {
+            self.hooks.waiting.clear();
+            for running in &mut self.hooks.running {
+                running.killed = true;
+                running.aside.kill("it was not waited for".into());
+            }
+        }
+    }
+}

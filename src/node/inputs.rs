@@ -1,0 +1,435 @@
+//! Whatever is ready, to events.
+
+use super::handle::What;
+use super::history::EventBatch;
+use super::requests::Asker;
+use super::translate;
+use super::turn::{Node, Source};
+use crate::link::{Inbound, PeerCred, SendOutcome};
+use crate::logs::capture::Progress;
+use crate::logs::rotate::RotatingFile;
+use crate::os::epoll::Ready;
+use crate::os::pidfd::ExitStatus;
+use crate::os::signals::Caught;
+use crate::os::{clock, fd, process};
+use crate::supervision::{Beat, Command, Event, RequestId, Run, Source as BeatSource, StopReason};
+use crate::time::Span;
+use crate::wire::codec;
+use crate::wire::message::{ChildBody, FromNode, ToNode};
+use slog::{debug, info, warn};
+use std::os::fd::AsRawFd;
+
+/// Frames that are taken from children in one turn at most, so that a chatty child cannot starve a dying one.
+const FRAMES_PER_TURN: usize = 512;
+
+/// Requests of operators, and frames of the parent, that are taken in one turn at most.
+const REQUESTS_PER_TURN: usize = 64;
+
+/// The most that a pipe can hold unless root has made it larger, pipe(7).
+const PIPE_MAX: usize = 1024 * 1024;
+
+/// Bytes of one worker's output that are taken in one turn at most: as much as a pipe holds.
+const OUTPUT_PER_TURN: usize = 64 * 1024;
+
+impl Node {
+    /// Turns everything that is pending into events: signs of life first, requests last.
+    pub(super) fn gather(&mut self, ready: &[Ready]) {
+        let mut exits = Vec::new();
+        let mut signals = false;
+        let mut keeper = false;
+        let mut probes = Vec::new();
+        let mut hooks = Vec::new();
+        let mut output = std::mem::take(&mut self.chatty);
+        for event in ready {
+            // A tag that is not known belongs to a descriptor that was closed meanwhile.
+            match self.sources.get(&event.tag) {
+                Some(Source::Exit(run)) => exits.push(*run),
+                Some(Source::Output(run)) => output.push(*run),
+                Some(Source::Signals) => signals = true,
+                Some(Source::Keeper) => keeper = true,
+                Some(Source::Probe(run)) => probes.push(*run),
+                Some(Source::Hook(number)) => hooks.push(*number),
+                // Sockets are drained every turn, whatever woke us.
+                Some(
+                    Source::Router
+                    | Source::Control
+                    | Source::Uplink
+                    | Source::Push(_)
+                    | Source::Button
+                    | Source::Notices,
+                )
+                | None => {}
+            }
+        }
+
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(inbound) = self.router.receive() else { break };
+            self.hear_child(inbound);
+        }
+        self.hear_parent();
+        self.hear_pulls();
+        // Before the exits: what a worker says last is said of the end that follows.
+        self.hear_notices();
+        for run in probes {
+            self.hear_probe(run);
+        }
+
+        exits.sort();
+        for run in exits {
+            self.reap(run);
+        }
+        self.clear_remains(self.now());
+        if signals {
+            self.hear_signals();
+        }
+        if keeper {
+            self.keeper_ended();
+        }
+        self.hear_operators();
+        for number in hooks {
+            self.hear_hook(number);
+        }
+
+        for run in output {
+            if self.read_output(run, OUTPUT_PER_TURN) {
+                self.chatty.push(run);
+            }
+        }
+    }
+
+    fn hear_child(&mut self, inbound: Inbound) {
+        let message = match codec::decode_from_child(&inbound.frames) {
+            Ok(message) => message,
+            Err(malformed) => {
+                debug!(self.logger, "a frame was not understood"; "why" => %malformed,
+                    "pid" => inbound.peer.map(|peer| peer.pid));
+                self.drops.malformed += 1;
+                return;
+            }
+        };
+        let now = self.now();
+        // A token of an earlier incarnation is no longer here, and one of another tree never was.
+        let Some(&run) = self.tokens.get(&message.token) else {
+            self.drops.foreign += 1;
+            return;
+        };
+        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
+        if !may_speak(inbound.peer, &handle.what) {
+            self.drops.foreign += 1;
+            return;
+        }
+        let is_node = handle.is_node();
+        let Some(process) = handle.process_of(run) else {
+            self.drops.foreign += 1;
+            return;
+        };
+        if process.status.is_some() {
+            // It has ended meanwhile; what it said last changes nothing, but a node's last events still count.
+            if let ChildBody::Node(from) = message.body {
+                self.hear_node(run, inbound.from, *from);
+            }
+            return;
+        }
+        match message.body {
+            ChildBody::Beat(frame) => {
+                if process.beats.take(now) {
+                    self.inbox.push_back(Event::Beat(run, Box::new(translate::beat(frame))));
+                } else {
+                    self.drops.flooded += 1;
+                }
+            }
+            ChildBody::Ready => self.inbox.push_back(Event::Ready(run)),
+            // The exit will say it; nothing to do until then.
+            ChildBody::Stopping => {}
+            ChildBody::Node(from) if is_node => self.hear_node(run, inbound.from, *from),
+            ChildBody::Node(_) => self.drops.malformed += 1,
+        }
+    }
+
+    fn hear_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
+        let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
+        process.link.identity = Some(from.clone());
+        match message {
+            FromNode::Hello { pid } => debug!(self.logger, "a child node is connected"; "pid" => pid),
+            FromNode::Up => {
+                self.inbox.push_back(Event::Ready(run));
+                self.tell_node(&from, &ToNode::UpSeen);
+            }
+            FromNode::Rollup { seq, rollup } => {
+                let beat = Beat { seq, rollup: Some(translate::rollup(&rollup)), ..Beat::default() };
+                self.inbox.push_back(Event::Beat(run, Box::new(beat)));
+            }
+            FromNode::Events { first, events } => {
+                let count = events.len() as u64;
+                let through = first + count.saturating_sub(1);
+                let seen = process.link.events_through;
+                // What we have heard already is not told twice; a gap means that the node had to forget some.
+                let skip = (seen + 1).saturating_sub(first).min(count);
+                process.link.events_through = seen.max(through);
+                let through = process.link.events_through;
+                self.pass_on_events(EventBatch { events: events.into_iter().skip(skip as usize).collect() });
+                self.tell_node(&from, &ToNode::EventsSeen { through });
+            }
+            FromNode::Escalating { cause, explanation } => {
+                self.inbox.push_back(Event::Escalating { run, cause, explanation });
+                self.tell_node(&from, &ToNode::EscalatingSeen);
+            }
+            FromNode::Reply { request, reply } => self.reply_from_below(run, request, reply),
+        }
+    }
+
+    /// Sends a frame to a child node; false when it cannot be reached.
+    pub(super) fn tell_node(&mut self, to: &crate::link::Identity, message: &ToNode) -> bool {
+        let frames = codec::encode_to_node(message);
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        self.router.send(to, &frames) == SendOutcome::Sent
+    }
+
+    fn hear_parent(&mut self) {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Some(message) = self.uplink.as_mut().and_then(|uplink| uplink.receive()) else { break };
+            match message {
+                Ok(ToNode::Request { void_after_ms, .. }) if clock::machine_millis() > void_after_ms => {
+                    debug!(self.logger, "a request has come too late and is dropped");
+                }
+                Ok(ToNode::Request { request, within_ms, by, verb, .. }) => {
+                    self.request(Asker::Parent { request }, within_ms, by, verb);
+                }
+                Ok(ToNode::UpSeen) => self.uplink.iter_mut().for_each(|uplink| uplink.up_seen()),
+                Ok(ToNode::EventsSeen { through }) => {
+                    self.uplink.iter_mut().for_each(|uplink| uplink.events_seen(through));
+                }
+                Ok(ToNode::EscalatingSeen) => self.uplink.iter_mut().for_each(|uplink| uplink.escalating_seen()),
+                Err(_) => self.drops.malformed += 1,
+            }
+        }
+    }
+
+    fn hear_pulls(&mut self) {
+        for index in 0..self.pulls.len() {
+            let (pull, child) = &mut self.pulls[index];
+            let child = *child;
+            if pull.drain() > 0 {
+                // Any message is a beat, and many at once are no more alive than one.
+                let run = self
+                    .handles
+                    .get(child)
+                    .and_then(Option::as_ref)
+                    .and_then(|handle| handle.process.as_ref())
+                    .filter(|process| process.status.is_none())
+                    .map(|process| process.run);
+                if let Some(run) = run {
+                    let beat = Beat { source: BeatSource::Push, ..Beat::default() };
+                    self.inbox.push_back(Event::Beat(run, Box::new(beat)));
+                }
+            }
+        }
+        if self.button.as_mut().is_some_and(|button| button.drain() > 0) {
+            info!(self.logger, "the panic button was pressed");
+            let first = self.handles.iter().position(Option::is_some).unwrap_or(0);
+            let request = self.requests.without_asker();
+            self.inbox.push_back(Event::Asked {
+                request: RequestId(request),
+                command: Command::Panic { child: crate::supervision::ChildId(first as u32), hold: false },
+                by: "the panic button".into(),
+            });
+        }
+    }
+
+    fn reap(&mut self, run: Run) {
+        let Some(handle) = self.handle(run.child) else { return };
+        let contained = handle.group.is_some();
+        let Some(process) = handle.process_of(run).filter(|process| process.status.is_none()) else { return };
+        let (fd, tag) = (process.pidfd.as_raw_fd(), process.exit_tag);
+        // As long as its status has not been taken, its number, which is that of its group too, is nobody else's.
+        if !contained && process.pidfd.has_ended() {
+            process::signal_group(process.pid, 9);
+        }
+        let status = match process.pidfd.wait() {
+            Ok(Some(status)) => status,
+            Ok(None) => return,
+            Err(error) => {
+                warn!(self.logger, "cannot read how a child ended"; "error" => %error);
+                ExitStatus::default()
+            }
+        };
+        self.unwatch(fd, tag);
+        self.process_ended(run, status);
+    }
+
+    fn hear_signals(&mut self) {
+        let is_root = self.uplink.is_none();
+        for caught in self.signals.drain() {
+            match caught {
+                Caught::ChildExited => self.orphans_wait = true,
+                Caught::Terminate { from_parent, sender } if !is_root => {
+                    self.stopping_signals += 1;
+                    if from_parent {
+                        self.inbox.push_back(Event::Stop(StopReason::Asked));
+                    } else if self.stopping_signals == 1 {
+                        warn!(self.logger, "a SIGTERM that is not the parent's: stopping in order"; "sender" => sender);
+                        self.inbox.push_back(Event::Stop(StopReason::Stranger));
+                    } else {
+                        self.inbox.push_back(Event::StopNow);
+                    }
+                }
+                Caught::Terminate { .. } | Caught::Interrupt if is_root => {
+                    self.stopping_signals += 1;
+                    if self.stopping_signals == 1 {
+                        info!(self.logger, "stopping in order; a second signal stops at once");
+                        self.inbox.push_back(Event::Stop(StopReason::Asked));
+                    } else {
+                        warn!(self.logger, "second signal: stopping at once");
+                        self.inbox.push_back(Event::StopNow);
+                    }
+                }
+                Caught::Quit if is_root => {
+                    warn!(self.logger, "SIGQUIT: the whole tree is panicked");
+                    self.inbox.push_back(Event::StopNow);
+                }
+                Caught::User1 => {
+                    for handle in self.handles.iter_mut().flatten() {
+                        if let Some(file) = &mut handle.file {
+                            file.reopen();
+                        }
+                    }
+                    if is_root {
+                        info!(self.logger, "log files are opened anew");
+                    }
+                    self.signal_nodes(10);
+                }
+                Caught::Hangup if is_root && self.had_terminal && !process::has_terminal() => {
+                    warn!(self.logger, "the terminal is gone: stopping in order");
+                    self.stopping_signals += 1;
+                    self.inbox.push_back(Event::Stop(StopReason::Asked));
+                }
+                Caught::Hangup if is_root => {
+                    warn!(self.logger, "SIGHUP: reloading is not supported yet, nothing is changed");
+                }
+                // Only the root listens to the terminal.
+                Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}
+            }
+        }
+    }
+
+    /// Passes a signal on to every child node.
+    fn signal_nodes(&self, signal: i32) {
+        for handle in self.handles.iter().flatten().filter(|handle| handle.is_node()) {
+            if let Some(process) = &handle.process {
+                let _ = process.pidfd.signal(signal);
+            }
+        }
+    }
+
+    fn hear_operators(&mut self) {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Some(inbound) = self.control.as_mut().and_then(|control| control.receive()) else { break };
+            match codec::decode_ask(&inbound.frames) {
+                Ok(ask) => {
+                    let by = match inbound.peer {
+                        Some(peer) => format!("uid {} (pid {})", peer.uid, peer.pid),
+                        None => "an operator".to_string(),
+                    };
+                    let asker = Asker::Operator { to: inbound.from, request: ask.request };
+                    if inbound.peer.is_some_and(|peer| peer.uid != 0 && peer.uid != process::own_uid()) {
+                        self.refuse_stranger(asker);
+                        continue;
+                    }
+                    self.request(asker, ask.within_ms, by, ask.verb);
+                }
+                Err(malformed) => {
+                    debug!(self.logger, "an operator's request was not understood"; "why" => %malformed);
+                    self.drops.malformed += 1;
+                }
+            }
+        }
+    }
+
+    /// Takes some of a worker's output. Returns whether there is more.
+    pub(super) fn read_output(&mut self, run: Run, budget: usize) -> bool {
+        let now = self.clock.now();
+        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return false };
+        let Some(process) = handle.process.as_mut().filter(|process| process.run == run) else { return false };
+        let Some((capture, tag)) = &mut process.output else { return false };
+        let (fd, tag) = (capture.as_raw_fd(), *tag);
+        let (ring, path) = (&mut handle.ring, handle.path.as_str());
+        let mut batch = handle.file.as_deref_mut().map(RotatingFile::batch);
+        let (show, console) = (self.place.show_output, &mut self.console);
+        let progress = capture.read_some(now, budget, &mut |line| {
+            if let Some(batch) = &mut batch {
+                batch.write_line(&line);
+            }
+            if show {
+                console.push(path, &line);
+            }
+            ring.push(line);
+        });
+        // What was gathered for the file is written here.
+        drop(batch);
+        if let Some(trouble) = handle.file.as_deref_mut().and_then(RotatingFile::take_trouble) {
+            warn!(self.logger, "output of a worker is lost"; "path" => path, "why" => trouble);
+        }
+        match progress {
+            Progress::MoreWaiting => true,
+            Progress::Drained => false,
+            Progress::Closed => {
+                let closed = process.output.take();
+                self.unwatch(fd, tag);
+                drop(closed);
+                false
+            }
+        }
+    }
+
+    /// Takes what a dead child's pipe still holds, which is bounded by what a pipe can hold, and closes it. A process
+    /// that has escaped may hold the other end for ever, so its end is not waited for.
+    pub(super) fn drain_output(&mut self, run: Run) {
+        self.read_output(run, PIPE_MAX);
+        self.chatty.retain(|other| *other != run);
+        let show = self.place.show_output;
+        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(process) = handle.process.as_mut().filter(|process| process.run == run) else { return };
+        let Some((mut capture, tag)) = process.output.take() else { return };
+        let mut batch = handle.file.as_deref_mut().map(RotatingFile::batch);
+        let (ring, path, console) = (&mut handle.ring, handle.path.as_str(), &mut self.console);
+        capture.finish(&mut |line| {
+            if let Some(batch) = &mut batch {
+                batch.write_line(&line);
+            }
+            if show {
+                console.push(path, &line);
+            }
+            ring.push(line);
+        });
+        drop(batch);
+        self.unwatch(capture.as_raw_fd(), tag);
+    }
+
+    /// Says when descriptors run short: at three quarters of the limit, where connections are no longer taken, and once
+    /// until that is over. Looked at once a second, and only in turns that take place anyhow.
+    pub(super) fn watch_descriptors(&mut self) {
+        let now = self.now();
+        if self.fd_looked.is_some_and(|looked| now.since(looked) < Span::from_secs(1)) {
+            return;
+        }
+        self.fd_looked = Some(now);
+        let (open, limit) = (fd::lowest_free(), fd::nofile_limit());
+        let short = open.saturating_add(limit / 4).saturating_add(2) >= limit
+            || open.saturating_add(64).saturating_add(2) >= limit;
+        if short && !self.fd_warned {
+            warn!(self.logger, "descriptors run short: new connections are turned away, starts may fail; raise the \
+                limit of open files (ulimit -n)"; "open" => open, "limit" => limit);
+        }
+        self.fd_warned = short;
+    }
+}
+
+/// Whether the kernel's word on who is speaking fits the child: root, ourselves, or the user that the worker runs as.
+fn may_speak(peer: Option<PeerCred>, what: &What) -> bool {
+    let Some(peer) = peer else { return true };
+    if peer.uid == 0 || peer.uid == process::own_uid() {
+        return true;
+    }
+    // A worker under another user proves itself by its token; a node never runs under another user.
+    matches!(what, What::Worker(exec) if exec.user.is_some())
+}

@@ -1,0 +1,266 @@
+//! What workers say by sd_notify(3): datagrams, to events.
+//!
+//! Each worker whose spec says `notify` has a socket of its own, made for each incarnation and gone with it. So it is
+//! known whose a datagram is even when its sender has ended before anybody could look, as `systemd-notify` does. What
+//! is known of the sender by the kernel's word is checked besides: a process that lives must belong to the worker, and
+//! one that is gone must have run as root, as us, or as the worker's own user.
+
+use super::handle::{Allowance, Handle};
+use super::translate;
+use super::turn::{Node, Source};
+use crate::os::datagram::{Datagram, DatagramSocket, Sender};
+use crate::os::descendants::{self, Family, Kinship, Mark};
+use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
+use crate::os::process;
+use crate::supervision::{Beat, Event, Run, Source as BeatSource};
+use crate::time::{Span, Time};
+use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
+use slog::{debug, info, warn};
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, RawFd};
+
+/// Datagrams of one worker that are taken in one look, so that one who floods does not keep the others waiting.
+const DATAGRAMS_PER_LOOK: usize = 16;
+
+/// Senders that have to be looked up in /proc, per second and worker. It costs a hundred times what an honest one does.
+const LOOKUPS_PER_SECOND: u32 = 200;
+
+/// All sockets of a node's workers, in an epoll instance of their own: with thousands of them ready at once, the node's
+/// main one would show only a part of them in a turn, and the others would seem to be silent.
+pub(super) struct Notices {
+    poller: Poller,
+    runs: HashMap<Tag, Run>,
+    ready: Vec<Ready>,
+    buffer: Box<[u8; DATAGRAM_MAX]>,
+}
+
+/// The socket of one process.
+pub(super) struct Line {
+    socket: DatagramSocket,
+    tag: Option<Tag>,
+    /// As whom the worker runs, where that is not as us.
+    uid: Option<u32>,
+    lookups: Allowance,
+    /// It was told that descriptors are not kept.
+    refused_descriptors: bool,
+}
+
+impl Notices {
+    pub fn new() -> Result<Notices, PollError> {
+        Ok(Notices {
+            poller: Poller::new()?,
+            runs: HashMap::new(),
+            ready: Vec::new(),
+            buffer: Box::new([0; DATAGRAM_MAX]),
+        })
+    }
+
+    /// Ready whenever one of the sockets is.
+    pub fn fd(&self) -> RawFd {
+        self.poller.fd()
+    }
+
+    /// Begins to listen to a process.
+    pub fn listen(&mut self, run: Run, line: &mut Line) -> Result<(), PollError> {
+        let tag = self.poller.next_tag();
+        self.poller.add(line.socket.as_raw_fd(), tag, Interest::READ)?;
+        self.runs.insert(tag, run);
+        line.tag = Some(tag);
+        Ok(())
+    }
+
+    /// Listens to it no longer; before its socket is closed.
+    pub fn leave(&mut self, line: &mut Line) {
+        if let Some(tag) = line.leave(&mut self.poller) {
+            self.runs.remove(&tag);
+        }
+    }
+}
+
+impl Line {
+    pub fn new(socket: DatagramSocket, uid: Option<u32>) -> Line {
+        // Full from the first second on.
+        let lookups = Allowance::of(LOOKUPS_PER_SECOND, Time::ZERO);
+        Line { socket, tag: None, uid, lookups, refused_descriptors: false }
+    }
+
+    /// Is heard no longer; the tag under which it was, if it was.
+    fn leave(&mut self, poller: &mut Poller) -> Option<Tag> {
+        let tag = self.tag.take()?;
+        let _ = poller.remove(self.socket.as_raw_fd());
+        Some(tag)
+    }
+}
+
+/// What becomes of a datagram.
+enum Verdict {
+    Own,
+    Stranger,
+    /// It may be one of ours, but too many had to be looked up already.
+    TooMany,
+}
+
+impl Node {
+    /// Takes in what workers have said.
+    pub(super) fn hear_notices(&mut self) {
+        let Some(mut notices) = self.notices.take() else { return };
+        // The kernel gives those that did not fit next time; so many looks show every one of them.
+        for _ in 0..=notices.runs.len() / 64 {
+            let Notices { poller, runs, ready, buffer } = &mut notices;
+            if let Err(error) = poller.wait(Some(Span::ZERO), ready) {
+                warn!(self.logger, "cannot look for notifications"; "error" => %error);
+                break;
+            }
+            for event in &*ready {
+                let Some(run) = runs.get(&event.tag).copied() else { continue };
+                if let Err(error) = self.hear_notices_of(run, buffer) {
+                    // It would be ready for ever.
+                    warn!(self.logger, "cannot read a worker's notifications any more"; "error" => %error);
+                    let line = self.handle(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref_mut());
+                    if let Some(tag) = line.and_then(|line| line.leave(poller)) {
+                        runs.remove(&tag);
+                    }
+                }
+            }
+            if !poller.was_full(ready) {
+                break;
+            }
+        }
+        self.notices = Some(notices);
+    }
+
+    fn hear_notices_of(&mut self, run: Run, buffer: &mut [u8; DATAGRAM_MAX]) -> std::io::Result<()> {
+        for _ in 0..DATAGRAMS_PER_LOOK {
+            let Some(line) = self.handle(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref()) else {
+                return Ok(());
+            };
+            match line.socket.receive(buffer)? {
+                Some(datagram) => self.take_datagram(run, datagram, &buffer[..datagram.bytes]),
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_datagram(&mut self, run: Run, datagram: Datagram, bytes: &[u8]) {
+        let now = self.now();
+        let mark = self.place.mark.clone();
+        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
+        match verdict(handle, run, datagram.sender, &mark, now) {
+            Verdict::Own => {}
+            Verdict::Stranger => {
+                debug!(self.logger, "a notification is not the worker's"; "path" => %handle.path,
+                    "pid" => datagram.sender.map(|sender| sender.pid), "uid" => datagram.sender.map(|sender| sender.uid));
+                self.drops.strangers += 1;
+                return;
+            }
+            Verdict::TooMany => {
+                self.drops.flooded += 1;
+                return;
+            }
+        }
+        let Some(process) = handle.process_of(run) else { return };
+        if process.status.is_some() {
+            // It has ended meanwhile: what it leaves behind says nothing for it.
+            return;
+        }
+        if !process.beats.take(now) {
+            self.drops.flooded += 1;
+            return;
+        }
+        if datagram.cut {
+            self.drops.too_long += 1;
+            return;
+        }
+        let mut notification = Notification::parse(bytes);
+        if notification.flawed {
+            debug!(self.logger, "a notification was not understood in all"; "path" => %handle.path);
+            self.drops.malformed += 1;
+        }
+        let Some(line) = handle.process_of(run).and_then(|process| process.line.as_deref_mut()) else { return };
+        let kept = notification.fd_store || datagram.had_descriptors && !notification.barrier;
+        if kept && !std::mem::replace(&mut line.refused_descriptors, true) {
+            info!(self.logger, "a worker wants descriptors to be kept for it (FDSTORE), which is not supported; \
+                they were closed"; "path" => %handle.path);
+        }
+        if let Some(pid) = notification.main_pid {
+            let own =
+                family(handle, run, &mark).is_some_and(|family| descendants::kinship(pid, &family) == Kinship::Own);
+            if !own {
+                info!(self.logger, "a worker names a main process that is none of its own, which is passed over";
+                    "path" => %handle.path, "pid" => pid);
+                notification.main_pid = None;
+            }
+        }
+        if let (Some(limit), Some(heartbeat)) = (notification.watchdog_limit, handle.policy.heartbeat) {
+            // Our naps must stay shorter than what a child may be silent for; see `next_wake`.
+            let interval = Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1)));
+            self.shortest_interval = self.shortest_interval.map(|shortest| shortest.min(interval.max(SHORTEST)));
+        }
+        if notification.watchdog == Some(Watchdog::Alive) {
+            let beat = Beat { source: BeatSource::Notify, ..Beat::default() };
+            self.inbox.push_back(Event::Beat(run, Box::new(beat)));
+        }
+        if notification.ready {
+            self.inbox.push_back(Event::Ready(run));
+        }
+        if let Some(notice) = translate::notice(&notification) {
+            self.inbox.push_back(Event::Notice(run, Box::new(notice)));
+        }
+    }
+
+    /// Begins to listen to a process that has just been started, if it has a line.
+    pub(super) fn listen_to(&mut self, run: Run) {
+        let handle = self.handles.get(run.child.0 as usize).and_then(Option::as_ref);
+        if handle.and_then(|handle| handle.process.as_ref()).is_none_or(|process| process.line.is_none()) {
+            return;
+        }
+        let mut listen = || -> Result<(), PollError> {
+            if self.notices.is_none() {
+                let notices = Notices::new()?;
+                self.watch(notices.fd(), Source::Notices)?;
+                self.notices = Some(notices);
+            }
+            let handle = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut);
+            let line = handle.and_then(|handle| handle.process_of(run)?.line.as_deref_mut());
+            match (&mut self.notices, line) {
+                (Some(notices), Some(line)) => notices.listen(run, line),
+                _ => Ok(()),
+            }
+        };
+        if let Err(error) = listen() {
+            warn!(self.logger, "cannot watch a worker's notifications"; "error" => %error);
+        }
+    }
+}
+
+/// No nap is cut shorter than this by what a worker says.
+const SHORTEST: Span = Span::from_millis(10);
+
+fn family<'a>(handle: &'a Handle, run: Run, mark: &'a Mark) -> Option<Family<'a>> {
+    let process = handle.process.as_ref().filter(|process| process.run == run)?;
+    Some(Family { leader: process.pid, group: handle.group.as_ref(), mark, path: &handle.path })
+}
+
+/// Whether a datagram on the worker's socket is the worker's.
+fn verdict(handle: &mut Handle, run: Run, sender: Option<Sender>, mark: &Mark, now: Time) -> Verdict {
+    let Some(sender) = sender.filter(|sender| sender.pid != 0) else { return Verdict::Stranger };
+    let Some(process) = handle.process_of(run) else { return Verdict::Stranger };
+    let leader = process.pid;
+    let Some(line) = process.line.as_deref_mut() else { return Verdict::Stranger };
+    let uid = line.uid;
+    let kinship = match descendants::is_of_session(sender.pid, leader) {
+        Some(kinship) => kinship,
+        None if !line.lookups.take(now) => return Verdict::TooMany,
+        None => match family(handle, run, mark) {
+            Some(family) => descendants::kinship(sender.pid, &family),
+            None => Kinship::Stranger,
+        },
+    };
+    match kinship {
+        Kinship::Own => Verdict::Own,
+        Kinship::Stranger => Verdict::Stranger,
+        Kinship::Gone if [Some(0), Some(process::own_uid()), uid].contains(&Some(sender.uid)) => Verdict::Own,
+        Kinship::Gone => Verdict::Stranger,
+    }
+}

@@ -1,0 +1,217 @@
+//! When the next probe of a worker is due, and when one has taken too long. Pure.
+//!
+//! A worker's probes take turns, one at a time. A round begins every interval with the probe that was answered last, and
+//! is over with the first good answer, or when all have been tried: so a source that works is asked on time, however
+//! many others hang. As long as nothing has been answered at all, rounds come sooner, so that a worker is seen to be up
+//! soon after it is.
+
+use crate::time::{Span, Time};
+
+/// The first pause after a round without an answer, while the worker starts. Each further one is twice as long, up to the
+/// interval.
+const FIRST_PAUSE: Span = Span::from_millis(100);
+
+/// The probes of one process.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    interval: Span,
+    /// How long each probe may take.
+    patience: Vec<Span>,
+    /// The probe with which a round begins.
+    first: usize,
+    /// Probes of this round that are over.
+    tried: usize,
+    /// When this round began; of a round to come, when it will.
+    round: Time,
+    /// The probe that runs.
+    running: Option<Running>,
+    /// The pause after the next round without an answer; `None` once there was one.
+    pause: Option<Span>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    probe: usize,
+    since: Time,
+    /// When it has taken too long; `None` once that was said.
+    until: Option<Time>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// Start this probe. [`Schedule::ended`] must follow.
+    Start(usize),
+    /// The one that runs has taken so long that it is to be ended. [`Schedule::ended`] must follow.
+    TooLong,
+}
+
+impl Schedule {
+    /// For a worker that has just been started.
+    pub fn new(now: Time, interval: Span, patience: Vec<Span>) -> Schedule {
+        let pause = Some(FIRST_PAUSE.min(interval));
+        Schedule { interval, patience, first: 0, tried: 0, round: now, running: None, pause }
+    }
+
+    /// When to ask for what is due; `None` while one that has taken too long is being ended.
+    pub fn deadline(&self) -> Option<Time> {
+        match &self.running {
+            Some(running) => running.until,
+            None => Some(self.round),
+        }
+    }
+
+    /// What is due at `now`. Said once.
+    pub fn due(&mut self, now: Time) -> Due {
+        match &mut self.running {
+            Some(running) => match running.until.take_if(|until| *until <= now) {
+                Some(_) => Due::TooLong,
+                None => Due::Nothing,
+            },
+            None if self.round <= now => {
+                if self.tried == 0 {
+                    self.round = now;
+                }
+                let probe = (self.first + self.tried) % self.patience.len();
+                self.running = Some(Running { probe, since: now, until: Some(now + self.patience[probe]) });
+                Due::Start(probe)
+            }
+            None => Due::Nothing,
+        }
+    }
+
+    /// The probe that runs is over.
+    pub fn ended(&mut self, now: Time, answered: bool) {
+        let Some(running) = self.running.take() else { return };
+        if answered {
+            self.first = running.probe;
+            self.pause = None;
+            self.next_round(now, self.interval);
+            return;
+        }
+        self.tried += 1;
+        if self.tried < self.patience.len() {
+            return;
+        }
+        match self.pause {
+            Some(pause) => {
+                self.pause = Some(pause.times(2).min(self.interval));
+                self.round = now;
+                self.next_round(now, pause);
+            }
+            None => self.next_round(now, self.interval),
+        }
+    }
+
+    /// Rounds that could not take place are not made up for.
+    fn next_round(&mut self, now: Time, after: Span) {
+        self.tried = 0;
+        self.round = (self.round + after).max(now);
+    }
+
+    /// The probe that runs, and since when.
+    pub fn running(&self) -> Option<(usize, Time)> {
+        self.running.map(|running| (running.probe, running.since))
+    }
+
+    /// Credits time up to `now` in which we did not run: nobody's answer could be heard in it.
+    pub fn credit(&mut self, now: Time, lost: Span) {
+        if let Some(Running { since, until: Some(until), .. }) = &mut self.running {
+            let lost = lost.min(now.since(*since));
+            *until += lost;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Span::from_millis(millis)
+    }
+
+    fn schedule(patience: &[u64]) -> Schedule {
+        let patience = patience.iter().map(|millis| Span::from_millis(*millis)).collect();
+        Schedule::new(at(0), Span::from_secs(1), patience)
+    }
+
+    #[test]
+    fn the_first_is_due_at_once_and_the_next_one_interval_after_it() {
+        let mut probes = schedule(&[1_000]);
+        assert_eq!(probes.due(at(0)), Due::Start(0));
+        assert_eq!(probes.due(at(1)), Due::Nothing);
+        probes.ended(at(40), true);
+        assert_eq!(probes.deadline(), Some(at(1_000)), "counted from the beginning of the round");
+        assert_eq!(probes.due(at(999)), Due::Nothing);
+        assert_eq!(probes.due(at(1_000)), Due::Start(0));
+    }
+
+    #[test]
+    fn never_two_at_once_and_one_that_takes_too_long_is_ended_once() {
+        let mut probes = schedule(&[2_500]);
+        probes.due(at(0));
+        assert_eq!(probes.due(at(2_499)), Due::Nothing, "the interval is over, but this one still runs");
+        assert_eq!(probes.due(at(2_500)), Due::TooLong);
+        assert_eq!(probes.deadline(), None);
+        assert_eq!(probes.due(at(9_000)), Due::Nothing, "it is not gone yet");
+        probes.ended(at(9_000), true);
+        assert_eq!(probes.due(at(9_000)), Due::Start(0), "nothing is made up for, but the next one is late already");
+        probes.ended(at(9_001), true);
+        assert_eq!(probes.deadline(), Some(at(10_000)));
+    }
+
+    #[test]
+    fn until_the_first_answer_rounds_come_sooner() {
+        let mut probes = schedule(&[1_000]);
+        let mut starts = Vec::new();
+        let mut now = at(0);
+        while starts.len() < 7 {
+            assert_eq!(probes.due(now), Due::Start(0));
+            starts.push(now.as_nanos() / 1_000_000);
+            probes.ended(now, false);
+            now = probes.deadline().unwrap();
+        }
+        assert_eq!(starts, [0, 100, 300, 700, 1_500, 2_500, 3_500]);
+        probes.due(now);
+        probes.ended(now, true);
+        let next = probes.deadline().unwrap();
+        assert_eq!(next.since(now), Span::from_secs(1));
+        probes.due(next);
+        probes.ended(next, false);
+        assert_eq!(probes.deadline().unwrap().since(next), Span::from_secs(1), "the start is over for good");
+    }
+
+    #[test]
+    fn probes_take_turns_and_the_one_that_was_answered_is_the_first_of_the_next_round() {
+        let mut probes = schedule(&[500, 500, 500]);
+        assert_eq!(probes.due(at(0)), Due::Start(0));
+        assert_eq!(probes.due(at(500)), Due::TooLong);
+        probes.ended(at(501), false);
+        assert_eq!(probes.due(at(501)), Due::Start(1));
+        probes.ended(at(510), true);
+        assert_eq!(probes.deadline(), Some(at(1_000)));
+        assert_eq!(probes.due(at(1_000)), Due::Start(1));
+        probes.ended(at(1_001), false);
+        assert_eq!(probes.due(at(1_001)), Due::Start(2));
+        probes.ended(at(1_002), false);
+        assert_eq!(probes.due(at(1_002)), Due::Start(0));
+        probes.ended(at(1_003), false);
+        assert_eq!(probes.deadline(), Some(at(2_000)), "all were tried");
+        assert_eq!(probes.due(at(2_000)), Due::Start(1));
+    }
+
+    #[test]
+    fn a_pause_of_our_own_is_not_the_probes_fault() {
+        let mut probes = schedule(&[1_000]);
+        probes.due(at(0));
+        probes.credit(at(5_200), Span::from_millis(5_000));
+        assert_eq!(probes.deadline(), Some(at(6_000)));
+        let mut fresh = schedule(&[1_000]);
+        fresh.due(at(0));
+        fresh.credit(at(300), Span::from_millis(5_000));
+        assert_eq!(fresh.deadline(), Some(at(1_300)), "never more than it has been running");
+    }
+}

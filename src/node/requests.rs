@@ -1,0 +1,696 @@
+//! What operators ask: answered here, given to the core, or passed down to the node that can.
+//!
+//! Every request has a limit. A change that takes long is `Accepted` at once and again every second; a node below that
+//! does not answer is shown as such, or passed over, and never waited for without bound.
+
+use super::handle::{What, group_path};
+use super::translate;
+use super::turn::Node;
+use crate::ids::Path;
+use crate::link::Identity;
+use crate::os::cgroup::Group;
+use crate::os::clock;
+use crate::os::descendants::{self, Scope};
+use crate::spec::tree::{ChildKind, SupervisorSpec};
+use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, State, StopReason};
+use crate::time::{Span, Time};
+use crate::wire::codec;
+use crate::wire::message::{Outcome, Refusal, Reply, ToNode, Told, Verb};
+use crate::wire::view::{ChildView, StatusView, SupervisorView};
+use slog::warn;
+use std::collections::BTreeMap;
+
+/// A node below has this long for its first reply to a change; then the nearest one that answers acts in its place.
+const CHANGE_BELOW: Span = Span::from_millis(300);
+
+/// A node below has this long to tell its status at most.
+const STATUS_BELOW: Span = Span::from_millis(700);
+
+/// A request that is being carried out says so this often.
+const PROGRESS_EVERY: Span = Span::from_secs(1);
+
+/// A node below that has accepted a request and then says nothing for so long is gone.
+const SILENCE_BELOW: Span = Span::from_secs(4);
+
+/// Requests that may wait at one time.
+const PENDING_MAX: usize = 1_024;
+
+/// Who waits for the reply.
+#[derive(Debug, Clone)]
+pub(super) enum Asker {
+    /// An operator's tool at the control endpoint.
+    Operator { to: Identity, request: u64 },
+    /// Our parent, for somebody above.
+    Parent { request: u64 },
+    /// Nobody.
+    Nobody,
+}
+
+enum Waits {
+    /// For the core's answer.
+    Core { what: String },
+    /// For a node below, which was asked to change something.
+    Below { run: Run, verb: Verb, path: Path, accepted: bool },
+    /// For the parts of a status; the view is complete but for them.
+    Gather { view: Box<ChildView>, missing: Vec<(Run, u64)> },
+    /// For a part of another request's status.
+    Part { of: u64 },
+    /// For a subtree to be empty that was killed past a node that does not answer.
+    Emptying { path: Path, hold: bool, since: Time },
+    /// For our own end.
+    OwnEnd,
+}
+
+struct Pending {
+    asker: Asker,
+    waits: Waits,
+    /// When to do something about it.
+    due: Time,
+}
+
+/// The requests that wait.
+pub(super) struct Requests {
+    next: u64,
+    pending: BTreeMap<u64, Pending>,
+}
+
+impl Requests {
+    pub fn new() -> Requests {
+        Requests { next: 1, pending: BTreeMap::new() }
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.pending.values().map(|pending| pending.due).min()
+    }
+
+    /// A number for a request that nobody waits for.
+    pub fn without_asker(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn add(&mut self, asker: Asker, waits: Waits, due: Time) -> u64 {
+        let number = self.without_asker();
+        self.pending.insert(number, Pending { asker, waits, due });
+        number
+    }
+}
+
+/// What a path means to a node.
+enum Target {
+    /// The node itself.
+    Own,
+    /// A child of its own.
+    Child(ChildId),
+    /// Something below one of its child nodes.
+    Below(ChildId),
+    Nowhere,
+}
+
+impl Node {
+    /// Takes a request.
+    pub(super) fn request(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb) {
+        if self.requests.pending.len() >= PENDING_MAX {
+            self.reply(&asker, refused(Refusal::Busy, "too many requests are waiting; try again".into()));
+            return;
+        }
+        let path = match &verb {
+            Verb::Ping => {
+                self.reply(&asker, done(Outcome::Ok, String::new()));
+                return;
+            }
+            Verb::Events { path, follow } => {
+                let (path, follow) = (path.clone(), *follow);
+                self.begin_events(asker, path, follow);
+                return;
+            }
+            Verb::Unfollow { request } | Verb::StillFollowing { request } => {
+                let (now, request) = (self.now(), *request);
+                if let (Asker::Operator { to, .. }, Some(history)) = (&asker, &mut self.history) {
+                    match verb {
+                        Verb::Unfollow { .. } => history.unfollow(to, request),
+                        _ => history.still_following(now, to, request),
+                    }
+                }
+                return;
+            }
+            Verb::Status { path }
+            | Verb::Stop { path }
+            | Verb::Restart { path }
+            | Verb::Panic { path, .. }
+            | Verb::RestartChild { path }
+            | Verb::DeleteChild { path } => path.clone(),
+        };
+        match self.target(&path) {
+            Target::Nowhere => self.reply(&asker, no_such_path(&path)),
+            Target::Own => self.request_own(asker, within_ms, &verb),
+            Target::Child(child) => self.request_child(asker, within_ms, by, verb, child),
+            Target::Below(child) => self.request_below(asker, within_ms, by, verb, path, child),
+        }
+    }
+
+    pub(super) fn refuse_stranger(&mut self, asker: Asker) {
+        let message = "only root and the user that started the tree may do this".to_string();
+        self.reply(&asker, refused(Refusal::NotAllowed, message));
+    }
+
+    fn target(&self, path: &Path) -> Target {
+        if *path == self.place.path {
+            return Target::Own;
+        }
+        let Some(step) = path.step_below(&self.place.path) else { return Target::Nowhere };
+        let Some(child) = self.core.find(step) else { return Target::Nowhere };
+        let Some(handle) = self.handles.get(child.0 as usize).and_then(Option::as_ref) else { return Target::Nowhere };
+        if handle.path == *path {
+            return Target::Child(child);
+        }
+        match &handle.what {
+            What::Node(below) if find_below(below, &handle.path, path) => Target::Below(child),
+            What::Node(_) | What::Worker(_) => Target::Nowhere,
+        }
+    }
+
+    fn request_own(&mut self, asker: Asker, within_ms: u64, verb: &Verb) {
+        let now = self.now();
+        match verb {
+            Verb::Status { .. } => {
+                let view = ChildView::Supervisor(Box::new(self.own_view(now)));
+                self.gather_status(asker, within_ms, view, None);
+            }
+            Verb::Stop { .. } => {
+                self.inbox.push_back(Event::Stop(StopReason::Asked));
+                self.begin_own_end(asker, now);
+            }
+            Verb::Panic { .. } => {
+                warn!(self.logger, "the whole tree is panicked by an operator");
+                self.inbox.push_back(Event::StopNow);
+                self.begin_own_end(asker, now);
+            }
+            Verb::Restart { .. } | Verb::RestartChild { .. } | Verb::DeleteChild { .. } => {
+                let message = "nothing stands above the root that could start it again; restart its children, or stop \
+                               the tree and start it"
+                    .to_string();
+                self.reply(&asker, refused(Refusal::NotAllowed, message));
+            }
+            Verb::Ping | Verb::Events { .. } | Verb::Unfollow { .. } | Verb::StillFollowing { .. } => {}
+        }
+    }
+
+    fn begin_own_end(&mut self, asker: Asker, now: Time) {
+        self.reply(&asker, accepted(format!("{} is ending", self.place.path)));
+        self.requests.add(asker, Waits::OwnEnd, now + PROGRESS_EVERY);
+    }
+
+    fn request_child(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb, child: ChildId) {
+        let now = self.now();
+        let Some(handle) = self.handles.get(child.0 as usize).and_then(Option::as_ref) else { return };
+        let path = handle.path.clone();
+        let (command, what) = match verb {
+            Verb::Status { .. } => {
+                let Some(view) = self.child_view(now, child) else { return };
+                self.gather_status(asker, within_ms, view, Some(child));
+                return;
+            }
+            Verb::Stop { .. } => (Command::Terminate(child), format!("{path} is stopping")),
+            Verb::Restart { .. } => (Command::Cycle(child), format!("{path} is restarting")),
+            Verb::RestartChild { .. } => (Command::Restart(child), format!("{path} is starting")),
+            Verb::DeleteChild { .. } => (Command::Delete(child), format!("{path} is being removed")),
+            Verb::Panic { hold, .. } => (Command::Panic { child, hold }, format!("{path} is being killed")),
+            Verb::Ping | Verb::Events { .. } | Verb::Unfollow { .. } | Verb::StillFollowing { .. } => return,
+        };
+        self.reply(&asker, accepted(what.clone()));
+        let number = self.requests.add(asker, Waits::Core { what }, now + PROGRESS_EVERY);
+        self.inbox.push_back(Event::Asked { request: RequestId(number), command, by });
+    }
+
+    fn request_below(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb, path: Path, child: ChildId) {
+        let now = self.now();
+        let Some(handle) = self.handles.get(child.0 as usize).and_then(Option::as_ref) else { return };
+        let node_path = handle.path.clone();
+        let running = handle.process.as_ref().filter(|process| process.status.is_none());
+        let Some((run, identity)) = running.map(|process| (process.run, process.link.identity.clone())) else {
+            if let Verb::Status { .. } = verb {
+                // Nothing runs below a supervisor that is down, and that is the answer.
+                let state = self.core.child(now, child).map_or(State::Stopped, |status| status.state);
+                if let Some(view) = self.spec_view(&path, down_state(state)) {
+                    self.reply_status(&asker, view);
+                }
+                return;
+            }
+            let message =
+                format!("{node_path} is down, so there is nothing below it to ask; restart {node_path} first");
+            self.reply(&asker, refused(Refusal::Down, message));
+            return;
+        };
+        let status = matches!(verb, Verb::Status { .. });
+        let limit = if status { status_limit(within_ms) } else { CHANGE_BELOW.min(Span::from_millis(within_ms)) };
+        let below_ms = limit.as_millis().saturating_sub(50).max(20);
+        let waits = Waits::Below { run, verb: verb.clone(), path, accepted: false };
+        let number = self.requests.add(asker, waits, now + limit);
+        let sent = identity.is_some_and(|to| self.tell_node(&to, &ask_below(number, below_ms, by, verb)));
+        if !sent && let Some(pending) = self.requests.pending.get_mut(&number) {
+            // It has not introduced itself, or its queue is full: treated like one that does not answer.
+            pending.due = now;
+        }
+    }
+
+    // Status.
+
+    /// This supervisor with its children, as far as this node knows them.
+    fn own_view(&self, now: Time) -> SupervisorView {
+        let children = self.core.children(now).iter().filter_map(|status| self.child_view(now, status.id)).collect();
+        let window = translate::window(&self.policy, self.core.window_used(now));
+        SupervisorView {
+            path: self.place.path.clone(),
+            name: self.place.path.name().unwrap_or(self.place.instance.as_str()).to_string(),
+            kind: crate::wire::view::SupervisorKind::Supervisor,
+            state: self.core.state().as_str().to_string(),
+            pid: Some(self.pid),
+            incarnation: self.place.incarnation.0,
+            restarts: 0,
+            strategy: translate::strategy(self.policy.strategy).to_string(),
+            intensity: window,
+            children,
+            last_exit: None,
+            uptime_ms: Some(now.since(Time::ZERO).as_millis()),
+            waits_ms: None,
+        }
+    }
+
+    /// A child as its parent sees it; of a node's own children only that the spec names them.
+    fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
+        let status = self.core.child(now, child)?;
+        let handle = self.handles.get(child.0 as usize)?.as_ref()?;
+        Some(match &handle.what {
+            What::Worker(_) => ChildView::Worker(Box::new(translate::worker(&status, &handle.path, now, &self.clock))),
+            What::Node(below) => {
+                let state = if status.state == State::Running || status.state == State::Starting {
+                    "unreachable"
+                } else {
+                    down_state(status.state)
+                };
+                let mut view = translate::supervisor_from_spec(below, &handle.path, state);
+                translate::fill_supervisor(&mut view, &status, now, &self.clock);
+                ChildView::Supervisor(Box::new(view))
+            }
+        })
+    }
+
+    /// A path of the spec below a node that cannot tell.
+    fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
+        let step = path.step_below(&self.place.path)?;
+        let top = self.handles.iter().flatten().find(|handle| handle.name.as_str() == step)?;
+        let What::Node(below) = &top.what else { return None };
+        let (mut at, mut here) = (&**below, top.path.clone());
+        loop {
+            let child = at.child(path.step_below(&here)?)?;
+            here = here.child(&child.name);
+            if here == *path {
+                return Some(translate::child_from_spec(child, &here, state));
+            }
+            let ChildKind::Supervisor(below) = &child.kind else { return None };
+            at = below;
+        }
+    }
+
+    /// Asks the child nodes of a view for their parts; replies at once when there are none.
+    fn gather_status(&mut self, asker: Asker, within_ms: u64, view: ChildView, only: Option<ChildId>) {
+        let now = self.now();
+        let limit = status_limit(within_ms);
+        let nodes: Vec<(Run, Option<Identity>, Path)> = self
+            .handles
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| only.is_none_or(|child| child.0 as usize == *index))
+            .filter_map(|(_, handle)| handle.as_ref())
+            .filter(|handle| handle.is_node())
+            .filter_map(|handle| handle.process.as_ref().map(|process| (process, handle.path.clone())))
+            .filter(|(process, _)| process.status.is_none())
+            .map(|(process, path)| (process.run, process.link.identity.clone(), path))
+            .collect();
+        if nodes.is_empty() {
+            self.reply_view(&asker, view);
+            return;
+        }
+        let number = self.requests.add(asker, Waits::Gather { view: Box::new(view), missing: Vec::new() }, now + limit);
+        let below_ms = limit.as_millis().saturating_sub(50).max(20);
+        let mut missing = Vec::new();
+        for (run, identity, path) in nodes {
+            let Some(to) = identity else { continue };
+            let part = self.requests.add(Asker::Nobody, Waits::Part { of: number }, now + limit);
+            let verb = Verb::Status { path };
+            let request = ask_below(part, below_ms, String::new(), verb);
+            if self.tell_node(&to, &request) {
+                missing.push((run, part));
+            } else {
+                self.requests.pending.remove(&part);
+            }
+        }
+        let complete = missing.is_empty();
+        if let Some(Pending { waits: Waits::Gather { missing: list, .. }, .. }) = self.requests.pending.get_mut(&number)
+        {
+            *list = missing;
+        }
+        if complete {
+            self.finish_gather(number);
+        }
+    }
+
+    /// Replies with what has come together; what is missing stands there as unreachable.
+    fn finish_gather(&mut self, number: u64) {
+        let Some(pending) = self.requests.pending.remove(&number) else { return };
+        let Waits::Gather { view, missing } = pending.waits else { return };
+        for (_, part) in missing {
+            self.requests.pending.remove(&part);
+        }
+        self.reply_view(&pending.asker, *view);
+    }
+
+    fn part_arrived(&mut self, of: u64, part: u64, run: Run, subtree: ChildView) {
+        let now = self.now();
+        let status = self.core.child(now, run.child);
+        let Some(Pending { waits: Waits::Gather { view, missing }, .. }) = self.requests.pending.get_mut(&of) else {
+            return;
+        };
+        missing.retain(|(_, number)| *number != part);
+        let complete = missing.is_empty();
+        if let ChildView::Supervisor(mut subtree) = subtree {
+            let slot = match view.as_mut() {
+                ChildView::Supervisor(own) if own.path == subtree.path => Some(own),
+                ChildView::Supervisor(own) => own.children.iter_mut().find_map(|child| match child {
+                    ChildView::Supervisor(child) if child.path == subtree.path => Some(child),
+                    _ => None,
+                }),
+                ChildView::Worker(_) => None,
+            };
+            if let Some(slot) = slot {
+                // The node knows its own state and children best; its parent knows how often it was restarted.
+                if let Some(status) = &status {
+                    let state = std::mem::take(&mut subtree.state);
+                    translate::fill_supervisor(&mut subtree, status, now, &self.clock);
+                    if status.state == State::Running {
+                        subtree.state = state;
+                    }
+                }
+                *slot = subtree;
+            }
+        }
+        if complete {
+            self.finish_gather(of);
+        }
+    }
+
+    fn reply_view(&mut self, asker: &Asker, view: ChildView) {
+        match asker {
+            Asker::Parent { .. } => self.reply(asker, Reply::Subtree { subtree: Box::new(view) }),
+            Asker::Operator { .. } => self.reply_status(asker, view),
+            Asker::Nobody => {}
+        }
+    }
+
+    fn reply_status(&mut self, asker: &Asker, view: ChildView) {
+        if let Asker::Parent { .. } = asker {
+            self.reply(asker, Reply::Subtree { subtree: Box::new(view) });
+            return;
+        }
+        let status = StatusView {
+            instance: self.place.instance.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            pid: self.pid,
+            uptime_ms: self.now().since(Time::ZERO).as_millis(),
+            containment: if self.place.base_group.is_some() { "cgroup" } else { "group" }.to_string(),
+            root: view,
+        };
+        self.reply(asker, Reply::Status { status: Box::new(status) });
+    }
+
+    // Events.
+
+    fn begin_events(&mut self, asker: Asker, path: Path, follow: bool) {
+        let now = self.now();
+        let known = self.path_is_known(&path);
+        let (Asker::Operator { to, request }, Some(history)) = (&asker, &mut self.history) else { return };
+        if !known {
+            self.reply(&asker, no_such_path(&path));
+            return;
+        }
+        if !history.add_follower(now, to.clone(), *request, path, follow) {
+            self.reply(&asker, refused(Refusal::Busy, "too many tools follow the events already".into()));
+        }
+    }
+
+    fn path_is_known(&self, path: &Path) -> bool {
+        !matches!(self.target(path), Target::Nowhere)
+    }
+
+    // Replies.
+
+    pub(super) fn answered(&mut self, request: RequestId, answer: Answer) {
+        let Some(pending) = self.requests.pending.remove(&request.0) else { return };
+        let (outcome, detail) = translate::answer(answer);
+        self.reply(&pending.asker, done(outcome, detail));
+    }
+
+    pub(super) fn reply_from_below(&mut self, run: Run, request: u64, reply: Reply) {
+        let now = self.now();
+        let Some(pending) = self.requests.pending.get_mut(&request) else { return };
+        match (&mut pending.waits, reply) {
+            (Waits::Part { of }, Reply::Subtree { subtree }) => {
+                let of = *of;
+                self.requests.pending.remove(&request);
+                self.part_arrived(of, request, run, *subtree);
+            }
+            (Waits::Below { accepted, .. }, Reply::Accepted { waiting_for }) => {
+                *accepted = true;
+                pending.due = now + SILENCE_BELOW;
+                let asker = pending.asker.clone();
+                self.reply(&asker, Reply::Accepted { waiting_for });
+            }
+            (Waits::Below { .. }, Reply::Subtree { subtree }) => {
+                let asker = pending.asker.clone();
+                self.requests.pending.remove(&request);
+                self.reply_view(&asker, *subtree);
+            }
+            (Waits::Below { .. }, reply) => {
+                let asker = pending.asker.clone();
+                self.requests.pending.remove(&request);
+                self.reply(&asker, reply);
+            }
+            _ => {}
+        }
+    }
+
+    /// A child node's process is gone: whoever waits for its reply waits no longer.
+    pub(super) fn requests_lost_node(&mut self, gone: Run) {
+        let lost: Vec<u64> = self
+            .requests
+            .pending
+            .iter()
+            .filter(|(_, pending)| matches!(&pending.waits, Waits::Below { run, .. } if *run == gone))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in lost {
+            let Some(pending) = self.requests.pending.remove(&number) else { continue };
+            let Waits::Below { path, verb, .. } = pending.waits else { continue };
+            let reply = match verb {
+                // What was to be stopped or killed is gone with its supervisor.
+                Verb::Stop { .. } | Verb::Panic { hold: false, .. } => {
+                    done(Outcome::Ok, format!("{path} is gone with the supervisor above it"))
+                }
+                _ => refused(Refusal::Down, format!("the supervisor above {path} went down meanwhile")),
+            };
+            self.reply(&pending.asker, reply);
+        }
+        let gathers: Vec<u64> = self
+            .requests
+            .pending
+            .iter_mut()
+            .filter_map(|(number, pending)| match &mut pending.waits {
+                Waits::Gather { missing, .. } => {
+                    let before = missing.len();
+                    missing.retain(|(run, _)| *run != gone);
+                    (before > 0 && missing.is_empty()).then_some(*number)
+                }
+                _ => None,
+            })
+            .collect();
+        for number in gathers {
+            self.finish_gather(number);
+        }
+    }
+
+    /// Looks after the requests whose time has come.
+    pub(super) fn requests_due(&mut self, now: Time) {
+        if self.requests.next_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        let due: Vec<u64> =
+            self.requests.pending.iter().filter(|(_, p)| p.due <= now).map(|(number, _)| *number).collect();
+        for number in due {
+            let Some(pending) = self.requests.pending.get_mut(&number) else { continue };
+            match &mut pending.waits {
+                Waits::Core { what } => {
+                    let (asker, what) = (pending.asker.clone(), what.clone());
+                    pending.due = now + PROGRESS_EVERY;
+                    self.reply(&asker, accepted(what));
+                }
+                Waits::OwnEnd => {
+                    let asker = pending.asker.clone();
+                    pending.due = now + PROGRESS_EVERY;
+                    self.reply(&asker, accepted(format!("{} is ending", self.place.path)));
+                }
+                Waits::Gather { .. } => self.finish_gather(number),
+                Waits::Part { .. } => {
+                    self.requests.pending.remove(&number);
+                }
+                Waits::Below { .. } => self.below_is_silent(number, now),
+                Waits::Emptying { .. } => self.go_on_emptying(number, now),
+            }
+        }
+    }
+
+    /// A node below did not answer in time.
+    fn below_is_silent(&mut self, number: u64, now: Time) {
+        let Some(pending) = self.requests.pending.remove(&number) else { return };
+        let Waits::Below { verb, path, accepted: was_accepted, .. } = pending.waits else { return };
+        match verb {
+            Verb::Status { .. } => {
+                if let Some(view) = self.spec_view(&path, "unreachable") {
+                    self.reply_view(&pending.asker, view);
+                }
+            }
+            Verb::Panic { hold, .. } => {
+                warn!(self.logger, "the supervisor above does not answer, the subtree is killed past it";
+                    "path" => %path);
+                self.reply(&pending.asker, accepted(format!("{path} is being killed past its supervisor")));
+                let waits = Waits::Emptying { path, hold, since: now };
+                let number = self.requests.add(pending.asker, waits, now);
+                self.go_on_emptying(number, now);
+            }
+            _ => {
+                let word = if was_accepted { "no longer answers" } else { "does not answer" };
+                let message = format!(
+                    "the supervisor above {path} {word}; it is replaced when its beats are missed, or at once by \
+                     `treevisor panic {}`",
+                    path.parent().unwrap_or_else(Path::root)
+                );
+                self.reply(&pending.asker, refused(Refusal::NoAnswer, message));
+            }
+        }
+    }
+
+    /// Kills a subtree past the nodes above it, until nothing of it is left.
+    fn go_on_emptying(&mut self, number: u64, now: Time) {
+        let Some(pending) = self.requests.pending.get_mut(&number) else { return };
+        let Waits::Emptying { path, hold, since } = &pending.waits else { return };
+        let (path, hold, since) = (path.clone(), *hold, *since);
+        let left = match group_path(&self.place, &path).map(|at| Group::open(&at)) {
+            Some(Ok(group)) => {
+                let populated = group.populated();
+                if populated {
+                    let _ = group.kill();
+                }
+                usize::from(populated)
+            }
+            // No such group: the child has never been started.
+            Some(Err(_)) => 0,
+            None => {
+                descendants::kill_pass(&Scope { root_pid: None, mark: &self.place.mark, within: &path, spare: &[] })
+            }
+        };
+        if left > 0 && now.since(since) < SILENCE_BELOW {
+            pending.due = now + Span::from_millis(2);
+            return;
+        }
+        let Some(pending) = self.requests.pending.remove(&number) else { return };
+        let reply = if left > 0 {
+            refused(Refusal::NoAnswer, format!("processes of {path} are stuck in the kernel and cannot be killed"))
+        } else if hold {
+            let message = format!(
+                "{path} was killed past its supervisor, which does not answer and so cannot be told to leave it down; \
+                 hold the supervisor instead"
+            );
+            refused(Refusal::NoAnswer, message)
+        } else {
+            self.killed_past_its_node(&path);
+            done(Outcome::Ok, format!("the supervisor above {path} does not answer; it was killed past it"))
+        };
+        self.reply(&pending.asker, reply);
+    }
+
+    /// Our own end has come: whoever waits is told.
+    pub(super) fn finish_requests(&mut self) {
+        let numbers: Vec<u64> = self.requests.pending.keys().copied().collect();
+        for number in numbers {
+            let Some(pending) = self.requests.pending.remove(&number) else { continue };
+            let reply = match pending.waits {
+                Waits::OwnEnd => done(Outcome::Ok, String::new()),
+                Waits::Part { .. } => continue,
+                _ => done(Outcome::Overtaken, format!("{} has ended", self.place.path)),
+            };
+            self.reply(&pending.asker, reply);
+        }
+    }
+
+    fn reply(&mut self, asker: &Asker, reply: Reply) {
+        match asker {
+            Asker::Operator { to, request } => {
+                let Some(control) = &mut self.control else { return };
+                let frames = codec::encode_told(&Told { request: *request, reply });
+                let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+                // An asker that is gone or does not read has lost its reply.
+                let _ = control.send(to, &frames);
+            }
+            Asker::Parent { request } => {
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.reply(*request, reply);
+                }
+            }
+            Asker::Nobody => {}
+        }
+    }
+}
+
+fn find_below(spec: &SupervisorSpec, at: &Path, path: &Path) -> bool {
+    let Some(step) = path.step_below(at) else { return false };
+    let Some(child) = spec.child(step) else { return false };
+    let here = at.child(&child.name);
+    here == *path || matches!(&child.kind, ChildKind::Supervisor(below) if find_below(below, &here, path))
+}
+
+/// A request for a node below, void as soon as we no longer wait for it.
+fn ask_below(request: u64, within_ms: u64, by: String, verb: Verb) -> ToNode {
+    ToNode::Request { request, within_ms, void_after_ms: clock::machine_millis() + within_ms, by, verb }
+}
+
+/// How long the parts of a status are waited for: less than the asker waits.
+fn status_limit(within_ms: u64) -> Span {
+    Span::from_millis(within_ms.saturating_sub(within_ms / 8).max(30)).min(STATUS_BELOW)
+}
+
+/// The state of what stands below a supervisor that is in this state.
+fn down_state(state: State) -> &'static str {
+    match state {
+        State::Held => "held",
+        State::Stopping => "stopping",
+        State::Waiting => "waiting",
+        State::Exited => "exited",
+        State::Stopped | State::Starting | State::Running => "stopped",
+    }
+}
+
+fn accepted(waiting_for: String) -> Reply {
+    Reply::Accepted { waiting_for }
+}
+
+fn done(outcome: Outcome, detail: String) -> Reply {
+    Reply::Done { outcome, detail }
+}
+
+fn refused(why: Refusal, message: String) -> Reply {
+    Reply::Refused { why, message }
+}
+
+fn no_such_path(path: &Path) -> Reply {
+    refused(Refusal::NoSuchPath, format!("there is no {path} in this tree; `treevisor status` shows what there is"))
+}

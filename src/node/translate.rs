@@ -1,0 +1,289 @@
+//! Supervision's words to the wire's words and back. No decisions are made here.
+
+use crate::ids::Path;
+use crate::os::clock::{self, Clock};
+use crate::os::signals::signal_name;
+use crate::spec::policy::{Restart, Strategy, SupervisorPolicy};
+use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
+use crate::supervision::{
+    Answer, Beat, ChildStatus, Exit, Fact, Notice, Report, Rollup, Source, State, StopCause, Word,
+};
+use crate::time::{Span, Time};
+use crate::wire::message::{BeatFrame, Outcome};
+use crate::wire::notify::{Notification, Watchdog};
+use crate::wire::view::{
+    ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorKind,
+    SupervisorView, WorkerKind, WorkerView,
+};
+use serde_json::{Map, Value, json};
+
+pub(super) fn beat(frame: BeatFrame) -> Beat {
+    Beat {
+        seq: frame.seq,
+        progress: frame.progress,
+        pending: frame.pending,
+        busy_for: frame.busy_for,
+        status: frame.status,
+        rollup: None,
+        source: Source::Zmq,
+    }
+}
+
+/// What a notification says besides that its worker lives or is ready; `None` when that is all.
+pub(super) fn notice(notification: &Notification) -> Option<Notice> {
+    let words = [
+        (notification.stopping, Word::Stopping),
+        (notification.reloading, Word::Reloading),
+        (notification.ready, Word::Ready),
+    ];
+    let notice = Notice {
+        word: words.into_iter().find(|(said, _)| *said).map(|(_, word)| word),
+        status: notification.status.clone(),
+        main_pid: notification.main_pid,
+        trouble: notification.trouble(error_words),
+        limit: notification.watchdog_limit,
+        extend: notification.extend,
+        hung: notification.watchdog == Some(Watchdog::Trigger),
+    };
+    (notice != Notice::default()).then_some(notice)
+}
+
+/// The words of an error number.
+fn error_words(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
+pub(super) fn rollup_view(rollup: &Rollup) -> RollupView {
+    RollupView {
+        running: rollup.running,
+        starting: rollup.starting,
+        stopping: rollup.stopping,
+        down: rollup.down,
+        supervisors: rollup.supervisors,
+        restarts: rollup.restarts,
+        oldest_beat_ms: rollup.oldest_beat.map(Span::as_millis),
+    }
+}
+
+pub(super) fn rollup(view: &RollupView) -> Rollup {
+    Rollup {
+        running: view.running,
+        starting: view.starting,
+        stopping: view.stopping,
+        down: view.down,
+        supervisors: view.supervisors,
+        restarts: view.restarts,
+        oldest_beat: view.oldest_beat_ms.map(Span::from_millis),
+    }
+}
+
+pub(super) fn strategy(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::OneForOne => "one-for-one",
+        Strategy::OneForAll => "one-for-all",
+        Strategy::RestForOne => "rest-for-one",
+    }
+}
+
+fn restart(restart: Restart) -> &'static str {
+    match restart {
+        Restart::Permanent => "permanent",
+        Restart::Transient => "transient",
+        Restart::Temporary => "temporary",
+    }
+}
+
+pub(super) fn window(policy: &SupervisorPolicy, used: u32) -> IntensityView {
+    IntensityView { max: policy.intensity.max, period_ms: policy.intensity.period.as_millis(), used }
+}
+
+pub(super) fn answer(answer: Answer) -> (Outcome, String) {
+    match answer {
+        Answer::Ok => (Outcome::Ok, String::new()),
+        Answer::Running => (Outcome::Running, String::new()),
+        Answer::Restarting => (Outcome::Restarting, String::new()),
+        Answer::NotFound => (Outcome::NotFound, String::new()),
+        Answer::AlreadyPresent => (Outcome::AlreadyPresent, String::new()),
+        Answer::AlreadyStarted => (Outcome::AlreadyStarted, String::new()),
+        Answer::StartFailed(why) => (Outcome::StartFailed, why),
+        Answer::Overtaken(why) => (Outcome::Overtaken, why),
+    }
+}
+
+// Status.
+
+fn exit_view(exit: Exit, at: Time, clock: &Clock) -> ExitView {
+    let (code, signal) = match exit {
+        Exit::Code(code) => (Some(code), None),
+        Exit::Signal(signal) => (None, Some(signal)),
+    };
+    ExitView { code, signal, at: clock::rfc3339_nanos(clock.wall_of(at)) }
+}
+
+pub(super) fn worker(status: &ChildStatus, path: &Path, now: Time, clock: &Clock) -> WorkerView {
+    WorkerView {
+        path: path.clone(),
+        name: status.name.to_string(),
+        kind: WorkerKind::Worker,
+        state: status.state.as_str().to_string(),
+        pid: status.pid,
+        incarnation: status.incarnation.0,
+        restarts: status.restarts,
+        restart: restart(status.restart).to_string(),
+        heartbeat: status.beats.map(|beats| HeartbeatView {
+            interval_ms: beats.promise.interval.as_millis(),
+            misses: beats.promise.misses,
+            age_ms: beats.age.map(Span::as_millis),
+            beats: beats.beats,
+            missed: beats.missed,
+        }),
+        last_exit: status.last_exit.map(|(exit, at)| exit_view(exit, at, clock)),
+        uptime_ms: status.pid.and(status.started).map(|started| now.since(started).as_millis()),
+        waits_ms: status.waits_until.map(|until| until.since(now).as_millis()),
+        status_text: status.status.clone(),
+        word: status.word.map(|word| word.as_str().to_string()),
+        main_pid: status.main_pid,
+        sources: status
+            .sources
+            .iter()
+            .map(|(source, age)| SourceView { source: source.as_str().to_string(), age_ms: age.as_millis() })
+            .collect(),
+    }
+}
+
+/// What a parent knows of a child node, written into the view of it. The state is left to whoever knows it.
+pub(super) fn fill_supervisor(view: &mut SupervisorView, status: &ChildStatus, now: Time, clock: &Clock) {
+    let up = matches!(status.state, State::Running | State::Starting);
+    if !up || view.state.is_empty() {
+        view.state = status.state.as_str().to_string();
+    }
+    view.pid = status.pid;
+    view.incarnation = status.incarnation.0;
+    view.restarts = status.restarts;
+    view.last_exit = status.last_exit.map(|(exit, at)| exit_view(exit, at, clock));
+    view.uptime_ms = status.pid.and(status.started).map(|started| now.since(started).as_millis());
+    view.waits_ms = status.waits_until.map(|until| until.since(now).as_millis());
+}
+
+/// A supervisor of which nothing is known but its spec.
+pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &str) -> SupervisorView {
+    SupervisorView {
+        path: path.clone(),
+        name: path.name().unwrap_or_default().to_string(),
+        kind: SupervisorKind::Supervisor,
+        state: state.to_string(),
+        pid: None,
+        incarnation: 0,
+        restarts: 0,
+        strategy: strategy(spec.policy.strategy).to_string(),
+        intensity: window(&spec.policy, 0),
+        children: spec.children.iter().map(|child| child_from_spec(child, &path.child(&child.name), state)).collect(),
+        last_exit: None,
+        uptime_ms: None,
+        waits_ms: None,
+    }
+}
+
+/// A child of which nothing is known but its spec.
+pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> ChildView {
+    match &child.kind {
+        ChildKind::Supervisor(below) => ChildView::Supervisor(Box::new(supervisor_from_spec(below, path, state))),
+        ChildKind::Worker(_) => ChildView::Worker(Box::new(WorkerView {
+            path: path.clone(),
+            name: child.name.to_string(),
+            kind: WorkerKind::Worker,
+            state: state.to_string(),
+            pid: None,
+            incarnation: 0,
+            restarts: 0,
+            restart: restart(child.policy.restart).to_string(),
+            heartbeat: child.policy.heartbeat.map(|promise| HeartbeatView {
+                interval_ms: promise.interval.as_millis(),
+                misses: promise.misses,
+                age_ms: None,
+                beats: 0,
+                missed: 0,
+            }),
+            last_exit: None,
+            uptime_ms: None,
+            waits_ms: None,
+            status_text: None,
+            word: None,
+            main_pid: None,
+            sources: Vec::new(),
+        })),
+    }
+}
+
+// Events.
+
+/// A report as others see it.
+pub(super) fn event(report: &Report, path: Path, at: String) -> EventView {
+    EventView {
+        id: report.id,
+        at,
+        path,
+        kind: report.fact.kind().to_string(),
+        pid: report.pid,
+        incarnation: (report.incarnation.0 > 0).then_some(report.incarnation.0),
+        cause: report.cause,
+        detail: detail(&report.fact),
+    }
+}
+
+fn detail(fact: &Fact) -> Map<String, Value> {
+    let value = match fact {
+        Fact::Starting | Fact::Started | Fact::Ready | Fact::Stopped | Fact::Held => json!({}),
+        Fact::BeatLate { age, limit, spared } => {
+            json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "spared": spared })
+        }
+        Fact::Hung { age, limit, no_progress, by_its_word } => {
+            let mut value =
+                json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "no_progress": no_progress });
+            if *by_its_word {
+                value["by_its_word"] = json!(true);
+            }
+            value
+        }
+        Fact::Exited { exit, normal, expected, explanation } => {
+            let mut value = match exit {
+                Exit::Code(code) => json!({ "code": code }),
+                Exit::Signal(signal) => json!({ "signal": signal, "signal_name": signal_name(*signal) }),
+            };
+            value["normal"] = json!(normal);
+            value["expected"] = json!(expected);
+            if let Some(explanation) = explanation {
+                value["explanation"] = json!(explanation);
+            }
+            value
+        }
+        Fact::Restarting { strategy: with, used, max, delay } => {
+            json!({ "strategy": strategy(*with), "used": used, "max": max, "delay_ms": delay.as_millis() })
+        }
+        Fact::Stopping { why } => match why {
+            StopCause::Group => json!({ "why": "group" }),
+            StopCause::SupervisorEnds => json!({ "why": "supervisor_ends" }),
+            StopCause::Operator(by) => json!({ "why": "operator", "by": by }),
+            StopCause::StartTimeout => json!({ "why": "start_timeout" }),
+        },
+        Fact::Escalated { explanation } => json!({ "explanation": explanation }),
+        Fact::GaveUp { child, used, max, period } => {
+            json!({ "child": child, "used": used, "max": max, "period_ms": period.as_millis() })
+        }
+        Fact::AutoShutdown { child } => json!({ "child": child }),
+        Fact::Panic { by, hold } => json!({ "by": by, "hold": hold }),
+        Fact::StartFailed { failure, retry } => json!({
+            "stage": failure.stage, "errno": failure.errno, "message": failure.message, "retry": retry,
+        }),
+    };
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// One event in a sentence for people.
+pub(super) fn sentence(view: &EventView) -> String {
+    crate::wire::sentence::of(view)
+}

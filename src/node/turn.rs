@@ -1,0 +1,363 @@
+//! The loop: wait, gather, hand in one by one, carry out, deadlines last.
+
+use super::clearing::Clearing;
+use super::handle::Handle;
+use super::history::History;
+use super::hooks::Hooks;
+use super::keeper::Keeper;
+use super::notices::Notices;
+use super::probes::Probes;
+use super::requests::Requests;
+use super::uplink::Uplink;
+use crate::ids::{Incarnation, Name, Path, Token};
+use crate::link::runtime::RuntimeDir;
+use crate::link::{Context, Pull, Router};
+use crate::logging::LogHandle;
+use crate::logs::console::Console;
+use crate::os::cgroup::Group;
+use crate::os::clock::Clock;
+use crate::os::descendants::Mark;
+use crate::os::epoll::{Interest, Poller, Ready, Tag};
+use crate::os::signals::Signals;
+use crate::spec::exec::Limit;
+use crate::spec::policy::SupervisorPolicy;
+use crate::supervision::{Action, ChildId, End, Event, Report, Run, Supervisor};
+use crate::time::{Span, Time};
+use slog::{Logger, debug, warn};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A wake-up later than planned by more than this was not the scheduler's ordinary doing: we did not run.
+const LATENESS: Span = Span::from_millis(50);
+
+/// Where a node stands, and what it passes on to its children.
+pub(super) struct Place {
+    pub instance: Name,
+    pub path: Path,
+    pub incarnation: Incarnation,
+    pub runtime: RuntimeDir,
+    pub mark: Mark,
+    /// The cgroup directory that belongs to this subtree.
+    pub base_group: Option<Group>,
+    pub log_level: slog::Level,
+    pub colour: bool,
+    pub colour_output: bool,
+    pub show_output: bool,
+    /// The limit of open files that workers get.
+    pub nofile: Limit,
+}
+
+/// What a descriptor in epoll stands for. Tags are never used again, so an event of a closed descriptor finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Router,
+    Control,
+    Uplink,
+    Signals,
+    Keeper,
+    Exit(Run),
+    Output(Run),
+    /// Index of a PULL socket.
+    Push(usize),
+    Button,
+    /// Some worker has said something by sd_notify.
+    Notices,
+    /// What a probe of this process waits for.
+    Probe(Run),
+    /// A hook, by its number.
+    Hook(u64),
+}
+
+/// What was dropped, for the log: counted at once, told at most once a second.
+#[derive(Default)]
+pub(super) struct Drops {
+    pub malformed: u64,
+    pub foreign: u64,
+    pub flooded: u64,
+    pub too_long: u64,
+    /// Notifications by processes that are not the worker's.
+    pub strangers: u64,
+    told: Option<Time>,
+}
+
+/// The shell's own deadlines; the core has its own.
+#[derive(Default)]
+pub(super) struct Timers {
+    /// When the keeper may be started again.
+    pub keeper: Option<Time>,
+    /// When the console is tried again.
+    pub console: Option<Time>,
+}
+
+/// One supervisor process.
+pub(super) struct Node {
+    pub clock: Clock,
+    pub pid: u32,
+    pub place: Place,
+    pub core: Supervisor,
+    /// How this supervisor supervises.
+    pub policy: SupervisorPolicy,
+    /// By child id.
+    pub handles: Vec<Option<Handle>>,
+    pub tokens: HashMap<Token, Run>,
+    /// Processes of children that have not ended.
+    pub pids: HashSet<u32>,
+    /// Adopted children may have ended that are not reaped yet.
+    pub orphans_wait: bool,
+    /// Running children that have promised beats, and the shortest interval of any child.
+    pub beating: usize,
+    pub shortest_interval: Option<Span>,
+    pub poller: Poller,
+    pub sources: HashMap<Tag, Source>,
+    pub signals: Signals,
+    pub router: Router,
+    pub router_socket: PathBuf,
+    /// The operator's endpoint; the root's only.
+    pub control: Option<Router>,
+    pub uplink: Option<Uplink>,
+    /// PULL sockets whose messages are beats, with the child's number.
+    pub pulls: Vec<(Pull, usize)>,
+    pub button: Option<Pull>,
+    /// Where workers speak by sd_notify; only where some do.
+    pub notices: Option<Notices>,
+    pub probes: Probes,
+    pub hooks: Hooks,
+    pub keeper: Option<Keeper>,
+    pub history: Option<History>,
+    pub requests: Requests,
+    pub inbox: VecDeque<Event>,
+    pub actions: Vec<Action>,
+    /// Reports of the event that is being handled.
+    pub untold: Vec<Report>,
+    /// Children whose process has ended and whose remains are being cleared.
+    pub clearing: Vec<Clearing>,
+    /// Children that had more output than one turn allows.
+    pub chatty: Vec<Run>,
+    pub console: Console,
+    pub logger: Logger,
+    /// For events, whose sentences begin with the path that they are about.
+    pub event_logger: Logger,
+    pub log_handle: LogHandle,
+    pub drops: Drops,
+    pub timers: Timers,
+    pub ended: Option<End>,
+    /// Until when it is known what this process has spent its time on.
+    pub accounted: Time,
+    pub ready_fd: Option<std::fs::File>,
+    pub base_environment: Vec<(OsString, OsString)>,
+    pub stopping_signals: u32,
+    /// There was a terminal when the tree began, so a SIGHUP may mean that it is gone.
+    pub had_terminal: bool,
+    /// When the descriptors were last counted, and whether it was said that they run short.
+    pub fd_looked: Option<Time>,
+    pub fd_warned: bool,
+    /// Last, so that it is dropped after every socket.
+    pub context: Context,
+}
+
+impl Node {
+    /// Runs until the core halts.
+    pub fn run(&mut self) -> End {
+        self.accounted = self.now();
+        self.inbox.push_back(Event::Begin);
+        self.settle();
+        let mut ready = Vec::new();
+        while self.ended.is_none() {
+            let late = self.wait(&mut ready);
+            self.gather(&ready);
+            self.settle();
+            self.deadlines(late);
+            self.settle();
+            if self.orphans_wait {
+                // Late, as nobody waits for it. Behind a child of ours that has ended they cannot be seen; its own exit
+                // is read in the next turn, which comes at once, as its pidfd is ready.
+                self.orphans_wait = self.reap_orphans();
+            }
+            self.tell_drops();
+            self.watch_descriptors();
+        }
+        self.ended.unwrap_or(End::Stopped)
+    }
+
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub fn handle(&mut self, child: ChildId) -> Option<&mut Handle> {
+        self.handles.get_mut(child.0 as usize)?.as_mut()
+    }
+
+    /// Sleeps until something happens. Returns the time during which nobody was looked after although somebody should
+    /// have been.
+    fn wait(&mut self, ready: &mut Vec<Ready>) -> Span {
+        self.flush_outward();
+        let before = self.now();
+        let busy_for = self.unaccounted(before);
+        let planned = self.next_wake(before);
+        // Last of all, and after every use of the sockets: their descriptors can swallow a wake-up.
+        let busy = !self.inbox.is_empty()
+            || !self.chatty.is_empty()
+            || self.router.has_input()
+            || self.control.as_ref().is_some_and(Router::has_input)
+            || self.uplink.as_ref().is_some_and(Uplink::has_input)
+            || self.pulls.iter().any(|(pull, _)| pull.has_input())
+            || self.button.as_ref().is_some_and(Pull::has_input);
+        let timeout = if busy { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
+        if let Err(error) = self.poller.wait(timeout, ready) {
+            // Nothing else is left to wait on; a turn without events does no harm, and the log tells.
+            warn!(self.logger, "cannot wait for events"; "error" => %error);
+        }
+        let now = self.now();
+        let latest = planned.unwrap_or(now).max(before);
+        // All of the sleep, not only its late part: a pause may have begun long before the planned wake-up.
+        let late = if now.since(latest) > LATENESS && planned.is_some() { now.since(before) } else { Span::ZERO };
+        self.accounted = now;
+        busy_for + late
+    }
+
+    /// The time since the last account, if it is more than a turn takes: this process was stopped in the middle of its
+    /// work, or had so much of it (many children to start, say) that beats have been lying unread.
+    fn unaccounted(&mut self, now: Time) -> Span {
+        let gap = now.since(self.accounted);
+        self.accounted = now;
+        if gap > LATENESS { gap } else { Span::ZERO }
+    }
+
+    /// The next moment at which there is something to do by ourselves.
+    fn next_wake(&self, now: Time) -> Option<Time> {
+        let nap = self.shortest_interval.filter(|_| self.beating > 0).map(|interval| now + interval.scaled(0.5));
+        [
+            self.core.next_deadline(),
+            self.clearing.iter().map(|c| c.due).min(),
+            self.requests.next_deadline(),
+            self.uplink.as_ref().and_then(Uplink::next_deadline),
+            self.history.as_ref().and_then(History::next_deadline),
+            self.timers.keeper,
+            self.timers.console,
+            self.probes.next_deadline(),
+            self.hooks.next_deadline(),
+            // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
+            // process did not run is seen as such before it can be mistaken for a child's silence.
+            nap,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Hands in every pending event and carries out all that follows from it: one in, all out.
+    pub fn settle(&mut self) {
+        while let Some(event) = self.inbox.pop_front() {
+            if self.ended.is_some() {
+                return;
+            }
+            let now = self.now();
+            self.hand_in(now, event);
+        }
+    }
+
+    /// Hands in one event and carries out what it leads to.
+    fn hand_in(&mut self, now: Time, event: Event) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.handle(now, event, &mut actions);
+        for action in actions.drain(..) {
+            match action {
+                // To tell it takes as long as to do half of it, so what is to be done comes first: a restart does
+                // not wait for its own story.
+                Action::Report(report) => self.untold.push(*report),
+                Action::Spawn(_) => self.carry_out(action),
+                // Those who hear of it are to know what led to it, and who is ended by it can still be asked.
+                Action::AskToStop(_)
+                | Action::Kill(_)
+                | Action::Inspect(_)
+                | Action::TellParent(_)
+                | Action::Answer(..)
+                | Action::Forget(_)
+                | Action::Halt(_) => {
+                    self.tell(now);
+                    self.carry_out(action);
+                }
+            }
+        }
+        self.tell(now);
+        self.actions = actions;
+    }
+
+    fn deadlines(&mut self, late: Span) {
+        self.clear_remains(self.now());
+        self.settle();
+        // From here to the tick nothing may look at the clock again: a pause in between would be charged to the children.
+        let now = self.now();
+        let busy_for = self.unaccounted(now);
+        let lost = late + busy_for;
+        if late.is_zero() && !busy_for.is_zero() && busy_for < Span::from_secs(1) {
+            debug!(self.logger, "busy for a while; the children are not blamed for it"; "lost_ms" => lost.as_millis());
+        } else if !lost.is_zero() {
+            warn!(self.logger, "this supervisor did not run for a while; its children are not blamed for it";
+                "lost_ms" => lost.as_millis());
+        }
+        if !lost.is_zero() || self.core.next_deadline().is_some_and(|at| at <= now) {
+            self.hand_in(now, Event::Tick { lost });
+        }
+        self.probes_due(now, lost);
+        self.hooks_due(now, lost);
+        self.requests_due(now);
+        if let Some(uplink) = &mut self.uplink {
+            uplink.due(now);
+        }
+        if self.timers.keeper.is_some_and(|at| at <= now) {
+            self.timers.keeper = None;
+            self.restart_keeper();
+        }
+    }
+
+    /// Passes on what is waiting to go out: events to the parent or to followers, output, log lines.
+    fn flush_outward(&mut self) {
+        let now = self.now();
+        if let Some(uplink) = &mut self.uplink {
+            uplink.flush(now);
+        }
+        if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
+            history.feed_followers(now, control);
+        }
+        let console_waits = self.console.flush();
+        let log_waits = self.log_handle.flush();
+        // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped
+        // and counted, never waited for.
+        self.timers.console = (console_waits || log_waits).then(|| now + Span::from_millis(20));
+    }
+
+    fn tell_drops(&mut self) {
+        self.drops.too_long += self.router.take_dropped().too_many_frames;
+        if let Some(control) = &mut self.control {
+            self.drops.too_long += control.take_dropped().too_many_frames;
+        }
+        let drops = &mut self.drops;
+        let total = drops.malformed + drops.foreign + drops.flooded + drops.too_long + drops.strangers;
+        if total == 0 {
+            return;
+        }
+        let now = self.clock.now();
+        if drops.told.is_some_and(|told| now.since(told) < Span::from_secs(1)) {
+            return;
+        }
+        warn!(self.logger, "messages were dropped"; "malformed" => drops.malformed, "unknown_token" => drops.foreign,
+            "too_many" => drops.flooded, "too_long" => drops.too_long, "by_strangers" => drops.strangers);
+        *drops = Drops { told: Some(now), ..Drops::default() };
+    }
+
+    pub fn watch(&mut self, fd: std::os::fd::RawFd, source: Source) -> Result<Tag, crate::os::epoll::PollError> {
+        let tag = self.poller.next_tag();
+        self.poller.add(fd, tag, Interest::READ)?;
+        self.sources.insert(tag, source);
+        Ok(tag)
+    }
+
+    /// Takes a descriptor out of epoll; always before it is closed, since a copy in a child that has not executed yet
+    /// would keep it there.
+    pub fn unwatch(&mut self, fd: std::os::fd::RawFd, tag: Tag) {
+        self.sources.remove(&tag);
+        let _ = self.poller.remove(fd);
+    }
+}
