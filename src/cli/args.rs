@@ -1,0 +1,635 @@
+//! Verbs, options and the help that teaches them. The golden texts of the tests, and `docs/cli.md`, are made from this.
+
+use crate::ids::Path;
+use crate::time::Span;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Help is wrapped here at the latest: longer lines are hard to read, and golden texts need one width.
+const HELP_WIDTH: usize = 100;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   the operation failed
+  2   wrong usage, or a file with errors
+  3   no such instance runs
+  4   no such path in the tree
+  5   no answer in time
+  10  of start and run: the root gave up, too many restarts came too fast
+  11  of start and run: a child could not be started at boot
+
+Environment:
+  TREEVISOR_INSTANCE     the instance to talk to, where several run; like --instance
+  TREEVISOR_RUNTIME_DIR  where instances are found; by default $XDG_RUNTIME_DIR/treevisor, or
+                         /run/treevisor for root, or /tmp/treevisor-UID
+  NO_COLOR               no colours
+";
+
+const EXAMPLES: &str = "\
+Examples:
+  treevisor check supervisors.toml            what does this file mean, and is it right?
+  treevisor start supervisors.toml            run the tree, here, until it is stopped
+  treevisor status                            in another terminal: the tree at work
+  treevisor events -f                         what happens to it, one line an event
+  treevisor restart /web/api                  stop one child in order, and start it
+  treevisor panic /web                        kill a subtree now; its supervisor heals it
+  treevisor stop                              stop everything, in order
+  treevisor run --heartbeat 1s -- ./worker    supervise one program without a file
+";
+
+/// Supervision trees, as in Erlang/OTP, for ordinary processes.
+///
+/// A tree is declared in a TOML file. Its supervisors are processes of their own; they start the workers, restart them
+/// by OTP's rules when they die or stop beating, and give up to the supervisor above when that does not help.
+#[derive(Debug, Parser)]
+#[command(
+    name = "treevisor",
+    version,
+    max_term_width = HELP_WIDTH,
+    after_help = "See `treevisor VERB --help` for more, with examples.",
+    after_long_help = format!("{EXAMPLES}\n{EXIT_CODES}"),
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// When to use colours: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        display_order = 900
+    )]
+    pub color: When,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum When {
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb".
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The verbs. Each is documented at its own type, where its help is.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a doc comment here would take the place of the verb's help")]
+pub enum Verb {
+    Start(Start),
+    Run(Run),
+    Check(Check),
+    Status(Status),
+    Events(Events),
+    Stop(Stop),
+    Restart(Restart),
+    Panic(Panic),
+    Beat(Beat),
+    Notify(Notify),
+}
+
+/// Which instance is meant.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// The instance; needed only where several run
+    #[arg(short, long, value_name = "NAME", env = "TREEVISOR_INSTANCE", hide_env_values = true)]
+    pub instance: Option<String>,
+}
+
+/// Runs a tree from its file
+///
+/// Runs the tree of FILE in the foreground, until it is stopped or gives up. The output of the workers is shown with
+/// their paths in front.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Signals:
+  TERM, INT  stop the tree in order; a second one kills what is left at once
+  QUIT       panic: kill the whole tree at once
+
+Examples:
+  treevisor start supervisors.toml
+  treevisor start --detach supervisors.toml && treevisor status
+
+Exit codes:
+  0   the tree was stopped, or ended by itself through auto-shutdown
+  1   it could not begin: the instance runs already, no sockets, no cgroup
+  2   the file has errors; nothing was started
+  5   with --detach: the tree is not up yet, and goes on
+  10  the root gave up: too many restarts came too fast
+  11  a child could not be started at boot
+")]
+pub struct Start {
+    /// The tree's file
+    pub file: PathBuf,
+    /// Run in the background, and return when the tree is up or has failed
+    #[arg(short, long)]
+    pub detach: bool,
+    /// With --detach: append log and output to this file, instead of output.log in the instance's runtime directory
+    #[arg(long, value_name = "FILE", requires = "detach")]
+    pub output: Option<PathBuf>,
+    /// With --detach: wait this long for the tree to be up
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "60s", requires = "detach")]
+    pub timeout: Span,
+    /// What is shown.
+    #[command(flatten)]
+    pub show: Show,
+    /// Where to say that the tree is up
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "detach")]
+    pub ready_at: Option<PathBuf>,
+}
+
+/// What is shown while a tree runs.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Show {
+    /// How much of its own doings treevisor logs: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true)]
+    pub log_level: LogLevel,
+    /// Do not show the output of the workers
+    #[arg(long)]
+    pub no_output: bool,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum LogLevel {
+    /// An operator must act.
+    Error,
+    /// Supervision acted.
+    Warn,
+    /// Life events.
+    Info,
+    /// Each event and action.
+    Debug,
+    /// Frames; not in release builds.
+    Trace,
+}
+
+impl From<LogLevel> for slog::Level {
+    fn from(level: LogLevel) -> slog::Level {
+        match level {
+            LogLevel::Error => slog::Level::Error,
+            LogLevel::Warn => slog::Level::Warning,
+            LogLevel::Info => slog::Level::Info,
+            LogLevel::Debug => slog::Level::Debug,
+            LogLevel::Trace => slog::Level::Trace,
+        }
+    }
+}
+
+/// Supervises one program, without a file
+///
+/// Starts CMD, and starts it again when it fails, hangs or is panicked. When it ends with success, so does this, with
+/// exit code 0.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+With --heartbeat the program must beat: by a client library, by `treevisor beat`, or, with --push,
+by any message from a ZeroMQ PUSH socket. It is killed and started again after that many intervals
+without a beat. With --command, any message from a ZeroMQ PUSH socket is a big red button: the
+program is killed and started again.
+
+Examples:
+  treevisor run -- ./server --port 8080
+  treevisor run --heartbeat 1s --misses 3 --grace 10s -- ./worker
+  treevisor run --push ipc://heartbeat --command ipc://command -- ./random_app
+  treevisor run --intensity 5 --period 1m -- ./server     no more than five restarts a minute
+")]
+pub struct Run {
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+    /// The name of the instance and of the worker; by default the program's
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// A beat is due this often; with --push or --misses it is 1s by default, else none is asked for
+    #[arg(long, value_name = "TIME", value_parser = positive_span)]
+    pub heartbeat: Option<Span>,
+    /// So many intervals without a beat are a hang [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub misses: Option<u32>,
+    /// The first beat after a start may come this much later
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "0s")]
+    pub grace: Span,
+    /// Take any message at this ZeroMQ endpoint, such as ipc://heartbeat, for a beat
+    #[arg(long, value_name = "ENDPOINT", value_parser = ipc)]
+    pub push: Option<String>,
+    /// Panic the program at any message at this ZeroMQ endpoint, such as ipc://command
+    #[arg(long = "command", id = "button", value_name = "ENDPOINT", value_parser = ipc)]
+    pub command_at: Option<String>,
+    /// When it is started again: after a failure (transient), after any end (permanent), never (temporary)
+    #[arg(long, value_name = "TYPE", default_value = "transient", hide_possible_values = true)]
+    pub restart: RestartType,
+    /// Restarts allowed within the period: a number, or "unlimited"
+    #[arg(long, value_name = "N", value_parser = intensity, default_value = "unlimited")]
+    pub intensity: Intensity,
+    /// The period
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "30s")]
+    pub period: Span,
+    /// How long the program has to stop when it is asked to, before it is killed
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "5s")]
+    pub shutdown: Span,
+    /// What is shown.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// OTP's restart types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum RestartType {
+    /// After any end.
+    Permanent,
+    /// After a failure.
+    Transient,
+    /// Never.
+    Temporary,
+}
+
+/// Restarts allowed; `None` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intensity(pub Option<u32>);
+
+/// Checks a file, and shows the tree that it means
+///
+/// Reads FILE as `start` would, starts nothing, and draws the tree with its rules. All errors of the file are shown at
+/// once, on stderr; so are warnings about rules that work against each other.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor check supervisors.toml
+  treevisor check --json supervisors.toml | jq '.diagnostics[].message'
+
+Exit codes:
+  0  the file is right; there may be warnings
+  2  it has errors, or cannot be read
+")]
+pub struct Check {
+    /// The tree's file
+    pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Shows the tree at work
+///
+/// Draws the running tree, or the part of it at PATH: the state of each child, its process, incarnation (#), uptime,
+/// restarts, the age of its last beat against its limit, its last exit, and of supervisors the restarts in the window.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+States:
+  starting     its start is not over       stopped      an operator or its supervisor stopped it
+  running      it is up                    held         panicked with --hold; stays down
+  stopping     it is being stopped         exited       ended by itself, and is not to come back
+  waiting      a back-off is not over      unreachable  its supervisor does not answer
+
+Examples:
+  treevisor status
+  treevisor status /web
+  treevisor status --json | jq '.. | select(.kind? == \"worker\" and .state != \"running\") | .path'
+")]
+pub struct Status {
+    /// Where in the tree
+    #[arg(value_parser = path, default_value = "/")]
+    pub path: Path,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Wait this long for the answer
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "5s")]
+    pub timeout: Span,
+}
+
+/// Tells what happened, one event a line
+///
+/// Prints what the root remembers of the tree, or of the part of it at PATH, oldest first; times are UTC.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Kinds:
+  starting started ready beat_late hung exited restarting stopping stopped escalated gave_up
+  auto_shutdown panic held reloaded start_failed
+
+Examples:
+  treevisor events
+  treevisor events -f /web
+  treevisor events -f --json | jq 'select(.kind == \"exited\") | {path, code, signal}'
+")]
+pub struct Events {
+    /// Where in the tree
+    #[arg(value_parser = path, default_value = "/")]
+    pub path: Path,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Go on with what happens from now on, until the instance ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print each event as one JSON object on a line of its own
+    #[arg(long)]
+    pub json: bool,
+    /// Wait this long for the first answer
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "5s")]
+    pub timeout: Span,
+}
+
+/// Stops a part of the tree, or all of it, in order
+///
+/// Asks the child at PATH to stop, as OTP's terminate_child does: a supervisor stops its children one by one, the last
+/// started first; who does not go within its shutdown time is killed. It stays down until `restart`. Without PATH the
+/// whole instance ends.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor stop /web/jobs-3
+  treevisor stop
+")]
+pub struct Stop {
+    /// What to stop; the whole tree without it
+    #[arg(value_parser = path, default_value = "/", hide_default_value = true)]
+    pub path: Path,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long until it is down; it goes on afterwards
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
+    pub timeout: Span,
+}
+
+/// Stops one child in order, and starts it
+///
+/// The child alone is restarted, whatever the strategy of its supervisor, and no restart is counted. What was stopped,
+/// held or has ended is started.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor restart /web/api
+  treevisor restart /web          a supervisor, with all that is below it
+")]
+pub struct Restart {
+    /// What to restart
+    #[arg(value_parser = path)]
+    pub path: Path,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long until it is up; it goes on afterwards
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
+    pub timeout: Span,
+}
+
+/// Kills a part of the tree now
+///
+/// The big red button. All processes at and below PATH are killed, without being asked, also when the supervisors in
+/// between hang or are stopped. The supervisor above then restarts what was killed by its own strategy, as after any
+/// crash. The panic of / ends the instance.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor panic /web/api             kill it, and let its supervisor start it again
+  treevisor panic --hold /web          kill it, and leave it down until `treevisor restart /web`
+  treevisor panic --force /            kill everything, even with the root itself hung
+")]
+pub struct Panic {
+    /// What to kill
+    #[arg(value_parser = path)]
+    pub path: Path,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Leave it down, until it is restarted
+    #[arg(long)]
+    pub hold: bool,
+    /// Ask nobody: find the processes from outside and kill them. For when the root hangs. What is killed this way comes
+    /// back by its supervisor's strategy as soon as that runs again
+    #[arg(long, conflicts_with = "hold")]
+    pub force: bool,
+    /// Wait this long until all of it is gone
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "10s")]
+    pub timeout: Span,
+}
+
+/// Sends a heartbeat, from a shell script
+///
+/// Called by a worker (or something that a worker has started), tells the worker's supervisor that it lives. Where
+/// nothing is supervised it does nothing, and ends with 0: a script runs the same without treevisor.
+///
+/// With CMD, beats for a program that cannot: whenever it makes output, which is passed on, as are signals and its exit
+/// status. With --while-pid, beats as long as a process is there, which says that it has not ended and no more.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Environment, set by the supervisor:
+  TREEVISOR_ENDPOINT      where to send it
+  TREEVISOR_TOKEN         which child, in which incarnation, it is for
+  TREEVISOR_HEARTBEAT_MS  how often one is due
+  TREEVISOR_EXE           this program, for scripts that do not find it in their PATH
+
+Examples:
+  while work; do treevisor beat; done
+  treevisor beat --ready                       the start is over (ready = \"heartbeat\")
+  treevisor beat --progress $n --pending $left --status \"file $n\"
+  treevisor beat --busy-for 5m && pg_dump shop > shop.sql
+  treevisor beat -- rsync -a --info=progress2 /srv backup:    alive is what still talks
+  ./server & exec treevisor beat --every 1s --while-pid $!
+
+Exit codes:
+  0    sent; or, without --strict, there was nobody to send it to
+  1    with --strict: nothing is supervised
+  5    with --strict: the supervisor did not take it in time
+  126  of CMD: it cannot be executed
+  127  of CMD: it was not found
+  n    of CMD: its own; 128 + n when signal n has ended it
+")]
+pub struct Beat {
+    /// Work done so far; with `progress = true` a counter that stands still is as bad as silence
+    #[arg(long, value_name = "N")]
+    pub progress: Option<u64>,
+    /// Work that waits; with 0 the counter may stand still
+    #[arg(long, value_name = "N")]
+    pub pending: Option<u64>,
+    /// Announce a silence: the next beat may take this long
+    #[arg(long, value_name = "TIME", value_parser = positive_span)]
+    pub busy_for: Option<Span>,
+    /// A short text for `status`
+    #[arg(long, value_name = "TEXT")]
+    pub status: Option<String>,
+    /// Say that the start is over
+    #[arg(long)]
+    pub ready: bool,
+    /// Fail where nothing is supervised, or nobody takes the beat
+    #[arg(long)]
+    pub strict: bool,
+    /// Beat again and again until this process has ended, which need not be a child
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    #[arg(conflicts_with_all = ["progress", "pending", "busy_for", "ready", "strict"])]
+    pub while_pid: Option<u32>,
+    /// With --while-pid: this often [default: twice in an interval]
+    #[arg(long, value_name = "TIME", value_parser = positive_span, requires = "while_pid")]
+    pub every: Option<Span>,
+    /// Run this program, and beat when it makes output
+    #[arg(last = true, value_name = "CMD")]
+    #[arg(conflicts_with_all = ["while_pid", "progress", "pending", "busy_for", "ready", "strict"])]
+    pub command: Vec<OsString>,
+}
+
+/// Says something by sd_notify, from a shell script
+///
+/// What systemd-notify does, for machines without systemd: sends assignments as in sd_notify(3) to the socket that the
+/// environment names. Under treevisor that is a worker with `ready = "notify"` or `source = "notify"`. Where nobody
+/// wants notifications it does nothing, and ends with 0: a script runs the same without a supervisor.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+What treevisor understands:
+  READY=1                the start (with ready = \"notify\"), or a reloading, is over
+  WATCHDOG=1             a beat
+  WATCHDOG=trigger       it hangs: kill it, as if its beats had stopped
+  WATCHDOG_USEC=N        from now on a silence of N microseconds is a hang
+  EXTEND_TIMEOUT_USEC=N  what it does now, start, stop or work, may take so long from now
+  STATUS=TEXT            shown by `treevisor status`; so are RELOADING=1, STOPPING=1, MAINPID=N
+  ERRNO=N                why it fails, told with its exit; so are BUSERROR=NAME, EXIT_STATUS=N
+
+Environment, set by the supervisor:
+  NOTIFY_SOCKET          where to send it
+  WATCHDOG_USEC          a silence that long is a hang, in microseconds; beat twice as often at least
+  WATCHDOG_PID           the process that is to beat
+
+Examples:
+  treevisor notify --ready --status \"serving on port 8080\"
+  while work; do treevisor notify WATCHDOG=1; done
+  treevisor notify EXTEND_TIMEOUT_USEC=60000000 && pg_dump shop > shop.sql
+
+Exit codes:
+  0  sent; or, without --strict, there was nobody to send it to
+  1  with --strict: nobody wants notifications
+  2  nothing to say
+  5  with --strict: nobody took it in time
+")]
+pub struct Notify {
+    /// What to say, as in sd_notify(3)
+    #[arg(value_name = "KEY=VALUE", value_parser = assignment)]
+    pub assignments: Vec<String>,
+    /// Say that the start is over: READY=1
+    #[arg(long)]
+    pub ready: bool,
+    /// Say that it winds itself up: STOPPING=1
+    #[arg(long)]
+    pub stopping: bool,
+    /// A short text for `status`: STATUS=TEXT
+    #[arg(long, value_name = "TEXT")]
+    pub status: Option<String>,
+    /// Fail where nobody wants notifications, or nobody takes this one
+    #[arg(long)]
+    pub strict: bool,
+}
+
+fn assignment(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.is_empty() && !text.contains(['\n', '\r']) => Ok(text.to_owned()),
+        _ => Err("an assignment in one line is expected, such as READY=1".into()),
+    }
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    Span::parse(text).map_err(|error| error.to_string())
+}
+
+fn positive_span(text: &str) -> Result<Span, String> {
+    match span(text)? {
+        Span::ZERO => Err("it must be longer than 0s".into()),
+        span => Ok(span),
+    }
+}
+
+fn path(text: &str) -> Result<Path, String> {
+    Path::parse(text).map_err(|error| error.to_string())
+}
+
+fn ipc(text: &str) -> Result<String, String> {
+    match text.strip_prefix("ipc://") {
+        Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
+        _ => Err("an endpoint on this machine is expected, such as ipc://heartbeat".into()),
+    }
+}
+
+fn intensity(text: &str) -> Result<Intensity, String> {
+    match text {
+        "unlimited" => Ok(Intensity(None)),
+        number => match number.parse() {
+            Ok(number) => Ok(Intensity(Some(number))),
+            Err(_) => Err("a number from 0 on is expected, or \"unlimited\"".into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Verb, String> {
+        Arguments::try_parse_from(std::iter::once("treevisor").chain(line.split(' ')))
+            .map(|arguments| arguments.verb)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn run_takes_all_that_follows_as_the_program() {
+        let Ok(Verb::Run(run)) = parse("run --heartbeat 2s ./app --misses 3 -x") else { panic!() };
+        assert_eq!(run.command, ["./app", "--misses", "3", "-x"]);
+        assert_eq!(run.heartbeat, Some(Span::from_secs(2)));
+        assert_eq!(run.misses, None);
+        let Ok(Verb::Run(run)) = parse("run --command ipc://c --push ipc://h -- app") else { panic!() };
+        assert_eq!((run.command_at.as_deref(), run.push.as_deref()), (Some("ipc://c"), Some("ipc://h")));
+    }
+
+    #[test]
+    fn paths_are_taken_with_and_without_the_slash() {
+        for line in ["stop web/api", "stop /web/api", "stop /web/api/"] {
+            let Ok(Verb::Stop(stop)) = parse(line) else { panic!("{line}") };
+            assert_eq!(stop.path.as_str(), "/web/api");
+        }
+        let Ok(Verb::Stop(stop)) = parse("stop") else { panic!() };
+        assert!(stop.path.is_root());
+        assert!(parse("panic").is_err());
+        assert!(parse("restart").is_err());
+        assert!(parse("panic --force --hold /web").is_err());
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (line, says) in [
+            ("stop --timeout 5 /web", "a unit is missing"),
+            ("stop --timeout 0s", "longer than 0s"),
+            ("stop a//b", "at least one character"),
+            ("run --push tcp://x:1 -- a", "an endpoint on this machine"),
+            ("run --intensity -1 -- a", "unlimited"),
+            ("run --misses 0 -- a", "1.."),
+            ("start --output x f.toml", "--detach"),
+            ("beat --every 1s", "--while-pid"),
+            ("beat --while-pid 0", "1.."),
+            ("beat --while-pid 1 -- ls", "cannot be used with"),
+            ("beat --progress 1 -- ls", "cannot be used with"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(says), "{line}: {error}");
+        }
+    }
+}

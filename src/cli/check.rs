@@ -1,0 +1,368 @@
+//! `treevisor check`: what a file means, or what is wrong with it.
+
+use super::args::{Check, When};
+use super::out::{self, Out};
+use super::render::{self, Branches, Look};
+use super::{ExitCode, Failure, file};
+use crate::ids::Path;
+use crate::spec::exec::ExecSpec;
+use crate::spec::policy::{
+    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, SupervisorPolicy,
+};
+use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, SupervisorSpec, TreeSpec};
+use crate::time::Span;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+pub(super) fn run(args: Check, when: When) -> Result<ExitCode, Failure> {
+    let read = file::read(&args.file);
+    let (errors, warnings) = read.counts();
+    let ok = read.tree().is_some();
+    let code = if ok { ExitCode::Done } else { ExitCode::Usage };
+    if args.json {
+        let tree = read.tree().map(tree_json);
+        Out::open().write_json(&json!({ "ok": ok, "diagnostics": read.diagnostics(), "tree": tree }))?;
+        return Ok(code);
+    }
+    if let Some(tree) = read.tree() {
+        Out::open().write(&draw(tree, Look::of_stdout(when)))?;
+    }
+    read.show(when);
+    let name = args.file.display();
+    match (ok, warnings) {
+        (true, 0) => {}
+        (true, _) => out::say(when, &format!("{name} is right, with {}", file::count(warnings, "warning"))),
+        (false, _) => {
+            let also = if warnings > 0 { format!(" and {}", file::count(warnings, "warning")) } else { String::new() };
+            return Err(Failure::new(code, format!("{name} has {}{also}", file::count(errors, "error"))));
+        }
+    }
+    Ok(code)
+}
+
+// The drawing.
+
+fn draw(tree: &TreeSpec, look: Look) -> String {
+    let mut rows = vec![[tree.name.to_string(), supervisor_rules(&tree.root.policy, &tree.root.hooks), String::new()]];
+    child_rows(&tree.root, &Branches::default(), look, &mut rows);
+    let mut workers = 0;
+    let mut supervisors = 0;
+    tree.root.for_each_supervisor(&Path::root(), &mut |_, supervisor| {
+        supervisors += 1;
+        workers += supervisor.children.iter().filter(|child| !child.is_supervisor()).count();
+    });
+    let containment = match tree.containment {
+        Containment::Auto => "by cgroup where possible",
+        Containment::Cgroup => "by cgroup",
+        Containment::Group => "by process group",
+    };
+    format!(
+        "{}: {}, {}, containment {containment}\n\n{}",
+        tree.name,
+        file::count(supervisors, "supervisor"),
+        file::count(workers, "worker"),
+        render::plain_tree(rows, look)
+    )
+}
+
+fn child_rows(supervisor: &SupervisorSpec, above: &Branches, look: Look, rows: &mut Vec<[String; 3]>) {
+    let runs = runs(&supervisor.children);
+    for (at, run) in runs.iter().enumerate() {
+        let [first, .., last] = run else {
+            let [only] = run else { continue };
+            let branches = above.below(at + 1 == runs.len());
+            rows.push(row(only, only.name.to_string(), &branches, look));
+            if let ChildKind::Supervisor(below) = &only.kind {
+                child_rows(below, &branches, look, rows);
+            }
+            continue;
+        };
+        // Children made by `count` differ in their number only.
+        let name = format!("{} .. {}", first.name, last.name);
+        rows.push(row(first, name, &above.below(at + 1 == runs.len()), look));
+    }
+}
+
+/// The children, with those together that one `count` has made and that stand side by side.
+fn runs(children: &[ChildSpec]) -> Vec<&[ChildSpec]> {
+    children.chunk_by(|a, b| a.policy.group.is_some() && a.policy.group == b.policy.group).collect()
+}
+
+fn row(child: &ChildSpec, name: String, branches: &Branches, look: Look) -> [String; 3] {
+    let (rules, command) = match &child.kind {
+        ChildKind::Worker(exec) => (worker_rules(&child.policy, exec), command_line(exec)),
+        ChildKind::Supervisor(below) => {
+            let mut rules = supervisor_rules(&below.policy, &below.hooks);
+            // As a child of the one above it has rules too; what is usual is not told.
+            for rule in child_rules(&child.policy, true) {
+                rules = format!("{rules}, {rule}");
+            }
+            (rules, String::new())
+        }
+    };
+    [format!("{}{name}", branches.draw(look)), rules, command]
+}
+
+fn supervisor_rules(policy: &SupervisorPolicy, hooks: &Hooks) -> String {
+    let mut rules = vec![word(policy.strategy)];
+    rules.push(match policy.intensity.max {
+        None => "restarts unlimited".into(),
+        Some(max) => format!("{} in {}", file::count(max as usize, "restart"), policy.intensity.period),
+    });
+    if policy.auto_shutdown != AutoShutdown::Never {
+        rules.push(format!("auto-shutdown {}", word(policy.auto_shutdown)));
+    }
+    if policy.stop_order == StopOrder::Together {
+        rules.push("stopped together".into());
+    }
+    rules.extend(hooks.by_key().map(|(key, _)| key.to_owned()));
+    rules.join(", ")
+}
+
+fn worker_rules(policy: &ChildPolicy, exec: &ExecSpec) -> String {
+    let mut rules = child_rules(policy, false);
+    if let Some(user) = &exec.user {
+        rules.push(format!("as {user}"));
+    }
+    rules.join(", ")
+}
+
+fn child_rules(policy: &ChildPolicy, supervisor: bool) -> Vec<String> {
+    let mut rules = Vec::new();
+    // Of a supervisor, only what differs from OTP's defaults for one.
+    if !supervisor || policy.restart != Restart::Permanent {
+        rules.push(word(policy.restart));
+    }
+    if policy.significant {
+        rules.push("significant".into());
+    }
+    match policy.shutdown {
+        Shutdown::Infinity if supervisor => {}
+        Shutdown::Infinity => rules.push("stop unbounded".into()),
+        Shutdown::BrutalKill => rules.push("stop by kill".into()),
+        Shutdown::After(span) => rules.push(format!("stop {span}")),
+    }
+    match policy.heartbeat {
+        None if supervisor => rules.push("no heartbeat".into()),
+        None => {}
+        Some(heartbeat) if supervisor && heartbeat == Heartbeat::default() => {}
+        Some(heartbeat) => rules.push(heartbeat_rule(&heartbeat)),
+    }
+    match policy.ready {
+        Ready::Exec => {}
+        ready if !supervisor => rules.push(format!("ready by {}", word(ready))),
+        _ => {}
+    }
+    if let Some(limit) = policy.start_timeout {
+        rules.push(format!("start within {limit}"));
+    }
+    if let Some(backoff) = policy.backoff {
+        rules.push(format!("back-off {} to {}", backoff.initial, backoff.max));
+    }
+    rules
+}
+
+fn heartbeat_rule(heartbeat: &Heartbeat) -> String {
+    let mut rule = format!("beat {} x {}", heartbeat.interval, heartbeat.misses);
+    if !heartbeat.grace.is_zero() {
+        rule.push_str(&format!(" + {}", heartbeat.grace));
+    }
+    if heartbeat.progress {
+        rule.push_str(" with progress");
+    }
+    rule
+}
+
+/// The command as a shell would take it.
+fn command_line(exec: &ExecSpec) -> String {
+    let words = exec.command.iter().map(|word| crate::wire::sentence::clean(word).into_owned());
+    let words: Vec<String> = words.collect();
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
+/// The word by which the TOML calls a value.
+fn word(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+// The JSON. Written out by hand, since it is a promise: the types of `spec` are free to change.
+
+fn tree_json(tree: &TreeSpec) -> Value {
+    json!({
+        "name": tree.name,
+        "containment": word(tree.containment),
+        "root": supervisor_json(&tree.root, &Path::root(), tree.name.as_str(), None),
+    })
+}
+
+fn supervisor_json(supervisor: &SupervisorSpec, at: &Path, name: &str, policy: Option<&ChildPolicy>) -> Value {
+    let children: Vec<Value> =
+        supervisor.children.iter().map(|child| child_json(child, &at.child(&child.name))).collect();
+    let mut value = json!({
+        "path": at,
+        "name": name,
+        "kind": "supervisor",
+        "strategy": word(supervisor.policy.strategy),
+        "intensity": intensity_json(supervisor.policy.intensity),
+        "auto_shutdown": word(supervisor.policy.auto_shutdown),
+        "stop_order": word(supervisor.policy.stop_order),
+        "on_panic": supervisor.hooks.on_panic,
+        "on_escalate": supervisor.hooks.on_escalate,
+        "on_restart": supervisor.hooks.on_restart,
+        "children": children,
+    });
+    if let Some(policy) = policy {
+        add_policy(&mut value, policy);
+    }
+    value
+}
+
+fn child_json(child: &ChildSpec, at: &Path) -> Value {
+    match &child.kind {
+        ChildKind::Supervisor(below) => supervisor_json(below, at, child.name.as_str(), Some(&child.policy)),
+        ChildKind::Worker(exec) => {
+            let mut value = json!({
+                "path": at,
+                "name": child.name,
+                "kind": "worker",
+                "command": exec.command,
+                "cwd": exec.cwd,
+                "user": exec.user,
+                "ready": word(child.policy.ready),
+                "success_codes": child.policy.success_codes,
+                "backoff": child.policy.backoff.map(backoff_json),
+            });
+            add_policy(&mut value, &child.policy);
+            value
+        }
+    }
+}
+
+/// What every child has.
+fn add_policy(value: &mut Value, policy: &ChildPolicy) {
+    value["restart"] = json!(word(policy.restart));
+    value["significant"] = json!(policy.significant);
+    value["shutdown"] = match policy.shutdown {
+        Shutdown::BrutalKill => json!("brutal-kill"),
+        Shutdown::Infinity => json!("infinity"),
+        Shutdown::After(span) => json!({ "after_ms": span.as_millis() }),
+    };
+    value["heartbeat"] = json!(policy.heartbeat.map(|heartbeat| json!({
+        "interval_ms": heartbeat.interval.as_millis(),
+        "misses": heartbeat.misses,
+        "grace_ms": heartbeat.grace.as_millis(),
+        "progress": heartbeat.progress,
+    })));
+    value["start_timeout_ms"] = json!(policy.start_timeout.map(Span::as_millis));
+}
+
+fn intensity_json(intensity: Intensity) -> Value {
+    json!({ "max": intensity.max, "period_ms": intensity.period.as_millis() })
+}
+
+fn backoff_json(backoff: Backoff) -> Value {
+    json!({
+        "initial_ms": backoff.initial.as_millis(),
+        "max_ms": backoff.max.as_millis(),
+        "factor": backoff.factor,
+        "jitter": backoff.jitter,
+        "reset_ms": backoff.reset.as_millis(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Name;
+    use crate::spec::policy::Strategy;
+
+    fn worker(name: &str, command: &[&str], group: Option<u32>) -> ChildSpec {
+        ChildSpec {
+            name: Name::parse(name).unwrap(),
+            policy: ChildPolicy { group, ..ChildPolicy::default() },
+            kind: ChildKind::Worker(Box::new(ExecSpec::new(command.iter().map(|word| (*word).into()).collect()))),
+        }
+    }
+
+    fn shop() -> TreeSpec {
+        let mut api = worker("api", &["./api", "--port", "8080", "two words"], None);
+        api.policy.restart = Restart::Transient;
+        api.policy.heartbeat = Some(Heartbeat { grace: Span::from_secs(10), ..Heartbeat::default() });
+        api.policy.ready = Ready::Heartbeat;
+        let jobs = (1..=4).map(|n| worker(&format!("jobs-{n}"), &["./jobs"], Some(1)));
+        let web = ChildSpec {
+            name: Name::parse("web").unwrap(),
+            policy: ChildPolicy {
+                shutdown: Shutdown::Infinity,
+                heartbeat: Some(Heartbeat::default()),
+                ..ChildPolicy::default()
+            },
+            kind: ChildKind::Supervisor(Box::new(SupervisorSpec {
+                policy: SupervisorPolicy {
+                    strategy: Strategy::RestForOne,
+                    intensity: Intensity { max: Some(5), period: Span::from_secs(60) },
+                    ..SupervisorPolicy::default()
+                },
+                hooks: Hooks::default(),
+                children: std::iter::once(api).chain(jobs).collect(),
+            })),
+        };
+        TreeSpec {
+            name: Name::parse("shop").unwrap(),
+            containment: Containment::Auto,
+            root: SupervisorSpec {
+                policy: SupervisorPolicy { strategy: Strategy::OneForAll, ..SupervisorPolicy::default() },
+                hooks: Hooks::default(),
+                children: vec![worker("db", &["postgres", "-D", "data"], None), web],
+            },
+        }
+    }
+
+    #[test]
+    fn the_tree_is_drawn_with_its_rules() {
+        assert_eq!(
+            draw(&shop(), Look { unicode: true, ..Look::PLAIN }),
+            "\
+shop: 2 supervisors, 6 workers, containment by cgroup where possible
+
+TREE                    RULES                                                      COMMAND
+shop                    one-for-all, 3 restarts in 30s
+├─ db                   permanent, stop 5s                                         postgres -D data
+└─ web                  rest-for-one, 5 restarts in 1m
+   ├─ api               transient, stop 5s, beat 1s x 3 + 10s, ready by heartbeat  ./api --port 8080 'two words'
+   └─ jobs-1 .. jobs-4  permanent, stop 5s                                         ./jobs
+"
+        );
+    }
+
+    #[test]
+    fn the_json_keeps_its_keys() {
+        let value = tree_json(&shop());
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!(keys(&value), "containment name root");
+        let root = &value["root"];
+        assert_eq!(
+            keys(root),
+            "auto_shutdown children intensity kind name on_escalate on_panic on_restart path stop_order strategy"
+        );
+        let web = &root["children"][1];
+        assert_eq!(
+            keys(web),
+            "auto_shutdown children heartbeat intensity kind name on_escalate on_panic on_restart path restart shutdown significant \
+             start_timeout_ms stop_order strategy"
+        );
+        let api = &web["children"][0];
+        assert_eq!(
+            keys(api),
+            "backoff command cwd heartbeat kind name path ready restart shutdown significant start_timeout_ms \
+             success_codes user"
+        );
+        assert_eq!(api["path"], "/web/api");
+        assert_eq!(api["shutdown"], json!({ "after_ms": 5000 }));
+        assert_eq!(keys(&api["heartbeat"]), "grace_ms interval_ms misses progress");
+        assert_eq!(web["children"].as_array().unwrap().len(), 5);
+    }
+}

@@ -1,0 +1,84 @@
+//! The tree's file, as `start` and `check` read it.
+
+use super::args::When;
+use super::out;
+use super::render::colour_for;
+use super::{ExitCode, Failure};
+use crate::spec::tree::TreeSpec;
+use crate::spec::{self, Diagnostic};
+use std::path::Path;
+
+/// A file that was read.
+pub(super) struct Read(spec::Read);
+
+/// Reads `file`, and the ones that it includes.
+pub(super) fn read(file: &Path) -> Read {
+    // A value that is not UTF-8 cannot stand in a TOML string, and counts as unset.
+    Read(spec::read(file, &|name| std::env::var(name).ok()))
+}
+
+impl Read {
+    /// What is to be said about it.
+    pub(super) fn diagnostics(&self) -> &[Diagnostic] {
+        &self.0.diagnostics
+    }
+
+    /// The tree; `None` when the file has errors.
+    pub(super) fn tree(&self) -> Option<&TreeSpec> {
+        self.0.tree.as_ref()
+    }
+
+    /// So many errors and warnings.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let errors = self.0.errors().count();
+        (errors, self.0.diagnostics.len() - errors)
+    }
+
+    /// Shows all diagnostics on stderr.
+    pub(super) fn show(&self, when: When) {
+        let colour = colour_for(&std::io::stderr(), when);
+        let width = stderr_width();
+        for diagnostic in &self.0.diagnostics {
+            out::raw_error(&spec::render(diagnostic, colour, width));
+            out::raw_error("\n");
+        }
+    }
+
+    /// The tree to start. Everything that is wrong with it has to have been shown.
+    ///
+    /// # Errors
+    /// The file has errors, or keys that this version cannot serve: to ignore those would be worse.
+    pub(super) fn into_tree(self, file: &Path) -> Result<TreeSpec, Failure> {
+        let (errors, _) = self.counts();
+        let file = file.display();
+        let Some(tree) = self.0.tree else {
+            let message = format!("cannot start {file}: it has {}; nothing was started", count(errors, "error"));
+            return Err(Failure::new(ExitCode::Usage, message));
+        };
+        let unsupported = spec::unsupported(&tree);
+        let Some(first) = unsupported.first() else { return Ok(tree) };
+        let place = match self.0.sources.locate(&first.path, &first.key) {
+            Some(at) => format!("{}:{}:{}", at.file.display(), at.line, at.column),
+            None => file.to_string(),
+        };
+        let mut message = format!("cannot start {file}: {} of {} ({place})", first.what(), first.path);
+        match unsupported.len() - 1 {
+            0 => message.push_str(" is not supported yet"),
+            1 => message.push_str(" and 1 more are not supported yet"),
+            more => message.push_str(&format!(" and {more} more are not supported yet")),
+        }
+        message.push_str("; nothing was started");
+        Err(Failure::new(ExitCode::Usage, message).hint("remove what is marked above, or wait for a later version"))
+    }
+}
+
+/// `1 error`, `2 errors`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Columns for messages: those of the terminal, or as many as are pleasant to read.
+fn stderr_width() -> usize {
+    const PLEASANT: usize = 100;
+    terminal_size::terminal_size_of(std::io::stderr()).map_or(PLEASANT, |(width, _)| usize::from(width.0))
+}

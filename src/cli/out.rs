@@ -1,0 +1,73 @@
+//! Where the tool's words go. Nothing here panics: a reader that has left is an ending like any other.
+
+use super::render::colour_for;
+use super::{ExitCode, Failure, args::When};
+use anstyle::{AnsiColor, Style};
+use std::io::{self, Write};
+
+/// stdout, for the answers.
+pub struct Out {
+    stream: io::BufWriter<io::StdoutLock<'static>>,
+}
+
+impl Out {
+    /// Opens it, and holds it as long as it lives.
+    pub fn open() -> Out {
+        Out { stream: io::BufWriter::new(io::stdout().lock()) }
+    }
+
+    /// Writes `text` and makes sure that it has arrived.
+    ///
+    /// # Errors
+    /// [`Failure::reader_left`] when nobody reads any more, and a failure that says so when the disk is full.
+    pub fn write(&mut self, text: &str) -> Result<(), Failure> {
+        let written = self.stream.write_all(text.as_bytes()).and_then(|()| self.stream.flush());
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::reader_left(),
+            _ => Failure::new(ExitCode::Failed, format!("cannot write to stdout: {error}")),
+        })
+    }
+
+    /// Writes `value` as one line of JSON.
+    ///
+    /// # Errors
+    /// As [`Out::write`].
+    pub fn write_json(&mut self, value: &impl serde::Serialize) -> Result<(), Failure> {
+        let mut line = serde_json::to_string(value)
+            .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write JSON: {error}")))?;
+        line.push('\n');
+        self.write(&line)
+    }
+}
+
+/// Says something on stderr, in a line of its own, with the program's name in front. When that cannot be written there
+/// is nobody to tell.
+pub fn say(when: When, text: &str) {
+    labelled(when, "treevisor:", Style::new().bold(), text);
+}
+
+/// Says what went wrong, and what to do about it.
+pub fn complain(when: When, failure: &Failure) {
+    if failure.message.is_empty() {
+        return;
+    }
+    labelled(when, "treevisor:", AnsiColor::Red.on_default().bold(), &failure.message);
+    if let Some(hint) = &failure.hint {
+        labelled(when, "hint:", AnsiColor::Cyan.on_default(), hint);
+    }
+}
+
+fn labelled(when: When, label: &str, style: Style, text: &str) {
+    let mut stderr = io::stderr().lock();
+    let line = if colour_for(&io::stderr(), when) {
+        format!("{style}{label}{style:#} {text}\n")
+    } else {
+        format!("{label} {text}\n")
+    };
+    let _ = stderr.write_all(line.as_bytes());
+}
+
+/// Writes text to stderr as it is.
+pub fn raw_error(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,160 @@
+//! `treevisor run`: one supervised program without a file.
+
+use super::args::{RestartType, Run, When};
+use super::render::colour_for;
+use super::start::runtime_of;
+use super::{ExitCode, Failure};
+use crate::ids::Name;
+use crate::node::boot::{self, RootOptions};
+use crate::spec::exec::{BeatSource, ExecSpec};
+use crate::spec::policy::{
+    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Restart, Shutdown, StopOrder, Strategy, SupervisorPolicy,
+};
+use crate::spec::tree::{ChildKind, ChildSpec, Containment, SupervisorSpec, TreeSpec};
+use crate::time::Span;
+use std::path::PathBuf;
+
+/// A beat is due this often where beats are asked for without saying how often.
+const INTERVAL: Span = Span::from_secs(1);
+
+/// So many intervals without a beat are a hang, as in a file.
+const MISSES: u32 = 3;
+
+pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
+    let tree = tree(&args)?;
+    let runtime = runtime_of(&tree)?;
+    Ok(boot::run_root(RootOptions {
+        tree,
+        config: PathBuf::new(),
+        runtime,
+        log_level: args.show.log_level.into(),
+        colour: colour_for(&std::io::stderr(), when),
+        colour_output: colour_for(&std::io::stdout(), when),
+        show_output: !args.show.no_output,
+        ready: None,
+        panic_button: args.command_at,
+    }))
+}
+
+/// The tree that stands for the options: a root with one worker.
+fn tree(args: &Run) -> Result<TreeSpec, Failure> {
+    let mut command = Vec::new();
+    for word in &args.command {
+        let word = word.to_str().ok_or_else(|| {
+            Failure::new(ExitCode::Usage, format!("cannot run {}: it is not UTF-8", word.to_string_lossy()))
+        })?;
+        command.push(word.to_owned());
+    }
+    let name = match &args.name {
+        Some(name) => Name::parse(name)
+            .map_err(|error| Failure::new(ExitCode::Usage, format!("cannot use the name \"{name}\": {error}")))?,
+        None => name_of(&command[0]),
+    };
+    let mut exec = ExecSpec::new(command);
+    if let Some(endpoint) = &args.push {
+        exec.sources = vec![BeatSource::Push(endpoint.clone())];
+    }
+    let beats = args.heartbeat.is_some() || args.push.is_some() || args.misses.is_some();
+    let restart = match args.restart {
+        RestartType::Permanent => Restart::Permanent,
+        RestartType::Transient => Restart::Transient,
+        RestartType::Temporary => Restart::Temporary,
+    };
+    let policy = ChildPolicy {
+        restart,
+        // Its end, when it is not to be started again, is ours. A permanent one never ends (R4).
+        significant: restart != Restart::Permanent,
+        shutdown: Shutdown::After(args.shutdown),
+        heartbeat: beats.then(|| Heartbeat {
+            interval: args.heartbeat.unwrap_or(INTERVAL),
+            misses: args.misses.unwrap_or(MISSES),
+            grace: args.grace,
+            progress: false,
+        }),
+        ..ChildPolicy::default()
+    };
+    Ok(TreeSpec {
+        name: name.clone(),
+        containment: Containment::Auto,
+        root: SupervisorSpec {
+            policy: SupervisorPolicy {
+                strategy: Strategy::OneForOne,
+                intensity: Intensity { max: args.intensity.0, period: args.period },
+                auto_shutdown: if restart == Restart::Permanent {
+                    AutoShutdown::Never
+                } else {
+                    AutoShutdown::AnySignificant
+                },
+                stop_order: StopOrder::Reverse,
+            },
+            hooks: crate::spec::tree::Hooks::default(),
+            children: vec![ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)) }],
+        },
+    })
+}
+
+/// A name made of the program's: its last part, with what a name may not hold left out.
+fn name_of(program: &str) -> Name {
+    let last = program.rsplit('/').next().unwrap_or(program);
+    let kept: String = last
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+        .take(Name::MAX_LEN)
+        .collect();
+    Name::parse(&kept).unwrap_or_else(|_| Name::parse("run").expect("it is a name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Arguments, Verb};
+    use clap::Parser;
+
+    fn tree_of(line: &str) -> TreeSpec {
+        let words = ["treevisor", "run"].into_iter().chain(line.split(' '));
+        let Ok(Arguments { verb: Verb::Run(args), .. }) = Arguments::try_parse_from(words) else { panic!("{line}") };
+        tree(&args).unwrap()
+    }
+
+    #[test]
+    fn by_default_it_is_the_wrapper_that_it_came_from() {
+        let tree = tree_of("-- /opt/my+app/worker.py --fast");
+        assert_eq!(tree.name.as_str(), "worker.py");
+        assert_eq!(tree.root.policy.intensity.max, None);
+        assert_eq!(tree.root.policy.auto_shutdown, AutoShutdown::AnySignificant);
+        let child = &tree.root.children[0];
+        assert_eq!((child.policy.restart, child.policy.significant), (Restart::Transient, true));
+        assert_eq!(child.policy.heartbeat, None);
+        let ChildKind::Worker(exec) = &child.kind else { panic!() };
+        assert_eq!(exec.command, ["/opt/my+app/worker.py", "--fast"]);
+        assert_eq!(exec.sources, [BeatSource::Zmq]);
+    }
+
+    #[test]
+    fn beats_are_asked_for_by_any_of_their_options() {
+        let heartbeat = |line| tree_of(line).root.children[0].policy.heartbeat;
+        let default = Heartbeat { interval: INTERVAL, misses: MISSES, grace: Span::ZERO, progress: false };
+        assert_eq!(heartbeat("--push ipc://heartbeat ./app"), Some(default));
+        assert_eq!(heartbeat("--misses 2 ./app"), Some(Heartbeat { misses: 2, ..default }));
+        assert_eq!(
+            heartbeat("--heartbeat 200ms --grace 5s ./app"),
+            Some(Heartbeat { interval: Span::from_millis(200), grace: Span::from_secs(5), ..default })
+        );
+    }
+
+    #[test]
+    fn a_permanent_program_has_no_end() {
+        let tree = tree_of("--restart permanent --intensity 5 --period 1m ./app");
+        assert!(!tree.root.children[0].policy.significant);
+        assert_eq!(tree.root.policy.auto_shutdown, AutoShutdown::Never);
+        assert_eq!(tree.root.policy.intensity, Intensity { max: Some(5), period: Span::from_secs(60) });
+    }
+
+    #[test]
+    fn every_program_makes_a_name() {
+        for (program, name) in [("./app", "app"), ("a b", "ab"), ("/", "run"), ("..", "run"), ("é", "run")] {
+            assert_eq!(name_of(program).as_str(), name, "{program}");
+        }
+        assert_eq!(name_of(&"x".repeat(100)).as_str().len(), 64);
+    }
+}

@@ -1,0 +1,95 @@
+//! `treevisor start`: a tree from its file, here or in the background.
+
+use super::args::{Start, When};
+use super::out::{self, Out};
+use super::render::colour_for;
+use super::{ExitCode, Failure, file};
+use crate::control::detach::{self, Outcome};
+use crate::control::{RuntimeDir, is_running, own_base};
+use crate::error::Chain;
+use crate::node::boot::{self, RootOptions};
+use crate::spec::tree::TreeSpec;
+use std::ffi::OsString;
+
+pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
+    let read = file::read(&args.file);
+    read.show(when);
+    let tree = read.into_tree(&args.file)?;
+    let runtime = runtime_of(&tree)?;
+    if args.detach {
+        return run_detached(&args, &tree, &runtime).map(ExitCode::number);
+    }
+    let ready = match &args.ready_at {
+        None => None,
+        Some(path) => Some(
+            detach::settle(path)
+                .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot go into the background: {error}")))?,
+        ),
+    };
+    Ok(boot::run_root(RootOptions {
+        tree,
+        config: std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()),
+        runtime,
+        log_level: args.show.log_level.into(),
+        colour: colour_for(&std::io::stderr(), when),
+        colour_output: colour_for(&std::io::stdout(), when),
+        show_output: !args.show.no_output,
+        ready,
+        panic_button: None,
+    }))
+}
+
+/// The directory in which the tree will live.
+pub(super) fn runtime_of(tree: &TreeSpec) -> Result<RuntimeDir, Failure> {
+    RuntimeDir::of(&own_base(), &tree.name)
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot start \"{}\": {}", tree.name, Chain(&error))))
+}
+
+fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<ExitCode, Failure> {
+    let name = &tree.name;
+    let failed = |error: &dyn std::error::Error| {
+        Failure::new(ExitCode::Failed, format!("cannot start \"{name}\": {}", Chain(error)))
+    };
+    if is_running(runtime) {
+        let message = format!("cannot start \"{name}\": the instance runs already");
+        return Err(Failure::new(ExitCode::Failed, message)
+            .hint(format!("stop it with `treevisor stop -i {name}`, or give this tree another name")));
+    }
+    runtime.create().map_err(|error| failed(&error))?;
+    let output = args.output.clone().unwrap_or_else(|| runtime.output_file());
+    let mut arguments: Vec<OsString> = vec!["start".into(), args.file.clone().into()];
+    let level = format!("{:?}", args.show.log_level).to_lowercase();
+    arguments.extend(["--color".into(), "never".into(), "--log-level".into(), level.into()]);
+    if args.show.no_output {
+        arguments.push("--no-output".into());
+    }
+    // The path of the pipe is appended.
+    arguments.push("--ready-at".into());
+    match detach::start(arguments, &output, args.timeout).map_err(|error| failed(&error))? {
+        Outcome::Up { pid } => {
+            let text = format!("{name} is up as process {pid}; its output is in {}\n", output.display());
+            Out::open().write(&text)?;
+            Ok(ExitCode::Done)
+        }
+        Outcome::NotYet { pid } => Err(Failure::new(
+            ExitCode::NoAnswer,
+            format!("\"{name}\" is not up after {}; it goes on as process {pid}", args.timeout),
+        )
+        .hint(format!("look at `treevisor status -i {name}` and at {}", output.display()))),
+        Outcome::Ended { code, reason, output: lines } => {
+            for line in &lines {
+                out::raw_error(&format!("  {}\n", crate::wire::sentence::clean(line)));
+            }
+            let reason = if reason.is_empty() { "the tree ended before it was up".into() } else { reason };
+            let ended = match code {
+                Some(code) => format!("it ended with exit code {code}"),
+                None => "it was killed".into(),
+            };
+            let mut failure = Failure::new(ExitCode::Failed, format!("cannot start \"{name}\": {reason}; {ended}"))
+                .hint(format!("all of its output is in {}", output.display()));
+            // The reasons of a root are ours. One that ended well was stopped while it started.
+            failure.code = code.filter(|code| *code != 0).unwrap_or(failure.code);
+            Err(failure)
+        }
+    }
+}

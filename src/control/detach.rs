@@ -1,0 +1,181 @@
+//! Starting a root in the background, and hearing from it whether its tree is up.
+//!
+//! The tool opens a pipe and starts itself again with the pipe's path below its own `/proc` entry; the root opens that,
+//! and writes one line when its tree is up or has failed. So no descriptor has to be passed on through an exec.
+
+use crate::os::clock::{self, Clock};
+use crate::os::process;
+use crate::time::{Span, Time};
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+/// How often the waiting tool looks whether the root is still there.
+const LOOK_EVERY: Span = Span::from_millis(20);
+
+/// Lines of the output that are shown of a root that ended before its tree was up.
+const LAST_LINES: usize = 20;
+
+/// Bytes of the output's end that are searched for them.
+const TAIL_BYTES: u64 = 16 * 1024;
+
+/// How a start in the background came out.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The tree is up.
+    Up {
+        /// The root's process.
+        pid: u32,
+    },
+    /// The root has ended before its tree was up.
+    Ended {
+        /// Its exit status; `None` when a signal ended it.
+        code: Option<i32>,
+        /// What it said of it; may be empty.
+        reason: String,
+        /// The last lines of its output.
+        output: Vec<String>,
+    },
+    /// The tree is neither up nor down after the limit. It goes on.
+    NotYet {
+        /// The root's process.
+        pid: u32,
+    },
+}
+
+/// Starts this program again in the background with `arguments`, its output going to `output`, and waits up to `limit`
+/// until its tree is up. `arguments` gets the path of the pipe appended.
+///
+/// # Errors
+/// [`DetachError`], when there is no root to wait for.
+pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result<Outcome, DetachError> {
+    let failed = |what| move |cause| DetachError { what, path: output.to_owned(), cause };
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(output)
+        .map_err(failed("open the file for its output,"))?;
+    let begun_at = file.metadata().map_err(failed("look at the file for its output,"))?.len();
+    let errors = file.try_clone().map_err(failed("open the file for its output,"))?;
+    let (reader, writer) = io::pipe().map_err(failed("open a pipe; its output would go to"))?;
+    arguments.push(format!("/proc/{}/fd/{}", std::process::id(), writer.as_raw_fd()).into());
+    let mut root = Command::new("/proc/self/exe")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(errors)
+        .spawn()
+        .map_err(failed("start it; its output would go to"))?;
+    let (tell, told) = mpsc::channel();
+    // A thread, since a pipe cannot be read with a limit. It ends with this program at the latest.
+    thread::spawn(move || {
+        let mut line = String::new();
+        if BufReader::new(reader).read_line(&mut line).is_ok() {
+            let _ = tell.send(line);
+        }
+    });
+    let clock = Clock::start();
+    let end = Time::ZERO + limit;
+    let mut failed: Option<String> = None;
+    loop {
+        match told.recv_timeout(LOOK_EVERY.as_duration()) {
+            Ok(line) => match line.trim_end().strip_prefix("failed") {
+                None => return Ok(Outcome::Up { pid: root.id() }),
+                Some(why) => failed = Some(why.trim().to_owned()),
+            },
+            Err(RecvTimeoutError::Timeout) => {}
+            // It has said all that it will say, and is on its way out.
+            Err(RecvTimeoutError::Disconnected) => clock::pause(LOOK_EVERY),
+        }
+        if let Ok(Some(status)) = root.try_wait() {
+            // Its last line may have come in after the look above.
+            if let (None, Ok(line)) = (&failed, told.recv_timeout(LOOK_EVERY.as_duration())) {
+                failed = line.trim_end().strip_prefix("failed").map(|why| why.trim().to_owned());
+            }
+            // Held open until here, so that the path which was passed on stays good.
+            drop(writer);
+            let (code, reason) = (status.code(), failed.unwrap_or_default());
+            return Ok(Outcome::Ended { code, reason, output: tail(output, begun_at) });
+        }
+        if clock.now() >= end {
+            return Ok(Outcome::NotYet { pid: root.id() });
+        }
+    }
+}
+
+/// The last lines that were written after `begun_at`.
+fn tail(output: &Path, begun_at: u64) -> Vec<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    let read = || -> io::Result<String> {
+        let mut file = File::open(output)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(begun_at.max(length.saturating_sub(TAIL_BYTES))))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// In the root that was started in the background: leaves the terminal's session, and opens the pipe at `path`.
+///
+/// # Errors
+/// The system's.
+pub fn settle(path: &Path) -> io::Result<OwnedFd> {
+    // So that a terminal that closes takes nothing along.
+    process::new_session()?;
+    Ok(fs::OpenOptions::new().write(true).open(path)?.into())
+}
+
+/// Why no root was started.
+#[derive(Debug)]
+pub struct DetachError {
+    what: &'static str,
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl fmt::Display for DetachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot start in the background: cannot {} {}", self.what, self.path.display())
+    }
+}
+
+impl std::error::Error for DetachError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_tail_holds_the_last_lines_of_this_run_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("output.log");
+        let mut file = File::create(&path).unwrap();
+        writeln!(file, "of an earlier run").unwrap();
+        let begun_at = file.metadata().unwrap().len();
+        assert!(tail(&path, begun_at).is_empty());
+        for n in 0..100 {
+            writeln!(file, "line {n}").unwrap();
+        }
+        let lines = tail(&path, begun_at);
+        assert_eq!(lines.len(), LAST_LINES);
+        assert_eq!(lines.last().unwrap(), "line 99");
+        assert!(tail(&dir.path().join("missing"), 0).is_empty());
+    }
+}

@@ -1,0 +1,234 @@
+//! Killing a subtree without asking anybody: for when the root, or a node on the way, hangs or is stopped.
+//!
+//! What belongs to a path is known from outside in two ways: the path's cgroup, where the tree has cgroups, and the mark
+//! and the path that every process of the tree carries in its environment. What is killed here is noticed by the nodes
+//! above as soon as they run again, as any crash is.
+
+use super::{InstanceFile, RuntimeDir};
+use crate::ids::Path;
+use crate::os::cgroup::Group;
+use crate::os::clock::{self, Clock};
+use crate::os::descendants::{self, Mark, Scope};
+use crate::os::pidfd::PidFd;
+use crate::time::{Span, Time};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// What has not died of SIGKILL after this long will not die by our hand: it is stuck in the kernel.
+const PATIENCE: Span = Span::from_secs(5);
+
+const SIGKILL: i32 = 9;
+
+/// Kills all that belongs to `path`, and returns when nothing of it is left. For the root's path that is the whole
+/// instance, root and keeper included, and its sockets, cgroups and files go too.
+///
+/// # Errors
+/// Every [`ForceError`].
+pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
+    let instance =
+        runtime.read_instance().map_err(|cause| ForceError::Instance { path: runtime.instance_file(), cause })?;
+    if !instance.tree_paths.iter().any(|known| known.path == *path) {
+        return Err(ForceError::NoSuchPath(path.clone()));
+    }
+    let clock = Clock::start();
+    let end = Time::ZERO + PATIENCE;
+    if path.is_root() {
+        // First of all, so that neither starts anything again: the root its children and its keeper, the keeper nothing,
+        // but it would remove the files under our hands.
+        for pid in [Some(instance.pid), instance.keeper_pid].into_iter().flatten() {
+            kill_if_ours(runtime, pid, &clock, end)?;
+        }
+    }
+    let group = group_of(&instance, path).and_then(|path| Group::open(&path).ok());
+    if let Some(group) = &group {
+        while group.populated() {
+            group.kill().map_err(|cause| ForceError::Kill { path: path.clone(), cause: cause.into() })?;
+            if clock.now() >= end {
+                return Err(ForceError::Stuck(path.clone()));
+            }
+            clock::pause(Span::from_millis(1));
+        }
+    }
+    // With cgroups too: a process that may do so can have moved itself out.
+    let mark =
+        Mark::parse(&instance.mark).map_err(|cause| ForceError::Kill { path: path.clone(), cause: cause.into() })?;
+    let scope = Scope { root_pid: None, mark: &mark, within: path, spare: &[std::process::id()] };
+    while descendants::kill_pass(&scope) > 0 {
+        if clock.now() >= end {
+            return Err(ForceError::Stuck(path.clone()));
+        }
+        clock::pause(Span::from_millis(2));
+    }
+    if path.is_root() {
+        if let Some(group) = group {
+            group.remove_all();
+        }
+        runtime.remove();
+    }
+    Ok(())
+}
+
+/// The directory of the path's cgroup, where the tree has cgroups.
+fn group_of(instance: &InstanceFile, path: &Path) -> Option<PathBuf> {
+    let mut at = instance.cgroup.clone()?;
+    at.extend(path.parts().map(|part| format!("c.{part}")));
+    Some(at)
+}
+
+/// Kills the process `pid` if it is the instance's root or keeper. The number alone would not do, as by now it may be
+/// that of somebody else.
+fn kill_if_ours(runtime: &RuntimeDir, pid: u32, clock: &Clock, end: Time) -> Result<(), ForceError> {
+    let failed = |cause| ForceError::Kill { path: Path::root(), cause };
+    // Opened before it is looked at: from here on, the descriptor means one process only.
+    let Ok(process) = PidFd::open(pid) else { return Ok(()) };
+    if !holds_lock(runtime, pid) && !is_keeper(runtime, pid) {
+        return Ok(());
+    }
+    process.signal(SIGKILL).map_err(|cause| failed(cause.into()))?;
+    if process.wait_exit(end.since(clock.now())) { Ok(()) } else { Err(ForceError::Stuck(Path::root())) }
+}
+
+/// Whether the process has the instance's lock open, as its root has.
+fn holds_lock(runtime: &RuntimeDir, pid: u32) -> bool {
+    let Ok(lock) = fs::metadata(runtime.lock_file()) else { return false };
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|entry| fs::metadata(entry.path()).ok())
+        .any(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino()))
+}
+
+/// Whether the process was started as the keeper of this instance: `treevisor keeper DIRECTORY`.
+fn is_keeper(runtime: &RuntimeDir, pid: u32) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let mut words = line.split(|byte| *byte == 0).skip(1);
+    words.next() == Some(b"keeper") && words.next() == Some(runtime.path().as_os_str().as_bytes())
+}
+
+/// Why a subtree could not be killed from outside.
+#[derive(Debug)]
+pub enum ForceError {
+    /// What the root wrote down cannot be read.
+    Instance {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The tree has no such path.
+    NoSuchPath(Path),
+    /// The kernel did not let us.
+    Kill {
+        /// Which subtree was to be killed.
+        path: Path,
+        /// What the system said.
+        cause: Box<dyn std::error::Error>,
+    },
+    /// Something does not die of SIGKILL.
+    Stuck(Path),
+}
+
+impl fmt::Display for ForceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ForceError::Instance { path, .. } => {
+                write!(f, "cannot read what the root wrote down in {}", path.display())
+            }
+            ForceError::NoSuchPath(path) => write!(f, "there is no {path} in the tree"),
+            ForceError::Kill { path, .. } => write!(f, "cannot kill {path} from outside"),
+            ForceError::Stuck(path) => {
+                write!(f, "processes of {path} are stuck in the kernel: SIGKILL has not ended them within {PATIENCE}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ForceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ForceError::Instance { cause, .. } => Some(cause),
+            ForceError::Kill { cause, .. } => Some(cause.as_ref()),
+            ForceError::NoSuchPath(_) | ForceError::Stuck(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Name;
+    use crate::link::runtime::TreePath;
+    use std::io::Read;
+
+    fn instance(cgroup: Option<&str>) -> InstanceFile {
+        InstanceFile {
+            name: Name::parse("shop").unwrap(),
+            pid: 1,
+            started_at: String::new(),
+            version: String::new(),
+            mark: String::new(),
+            containment: String::new(),
+            cgroup: cgroup.map(PathBuf::from),
+            keeper_pid: None,
+            config: PathBuf::new(),
+            tree_paths: vec![TreePath { path: Path::root(), supervisor: true }],
+        }
+    }
+
+    #[test]
+    fn each_path_has_its_cgroup() {
+        let path = Path::parse("/web/api").unwrap();
+        assert_eq!(group_of(&instance(Some("/cg/t")), &path), Some(PathBuf::from("/cg/t/c.web/c.api")));
+        assert_eq!(group_of(&instance(Some("/cg/t")), &Path::root()), Some(PathBuf::from("/cg/t")));
+        assert_eq!(group_of(&instance(None), &path), None);
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_said_so() {
+        let base = tempfile::tempdir().unwrap();
+        let runtime = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        runtime.create().unwrap();
+        let path = Path::parse("/web").unwrap();
+        assert!(matches!(panic(&runtime, &path), Err(ForceError::Instance { .. })));
+        runtime.write_instance(&instance(None)).unwrap();
+        assert!(matches!(panic(&runtime, &path), Err(ForceError::NoSuchPath(_))));
+    }
+
+    #[test]
+    fn the_keeper_is_known_by_its_command_line() {
+        let base = tempfile::tempdir().unwrap();
+        let runtime = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        let other = RuntimeDir::of(base.path(), &Name::parse("mill").unwrap()).unwrap();
+        assert!(!is_keeper(&runtime, std::process::id()));
+        // `sh keeper DIR` has the very words that a keeper has. It waits on its stdin, and so ends with this test.
+        std::fs::write(base.path().join("keeper"), "echo up; read -r line").unwrap();
+        let mut keeper = std::process::Command::new("/bin/sh")
+            .arg("keeper")
+            .arg(runtime.path())
+            .current_dir(base.path())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The words can be read a moment after the exec only.
+        keeper.stdout.take().unwrap().read_exact(&mut [0; 2]).unwrap();
+        assert!(is_keeper(&runtime, keeper.id()));
+        assert!(!is_keeper(&other, keeper.id()));
+        drop(keeper.stdin.take());
+        keeper.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_is_ours_only_if_it_has_the_lock_open() {
+        let base = tempfile::tempdir().unwrap();
+        let runtime = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        runtime.create().unwrap();
+        assert!(!holds_lock(&runtime, std::process::id()));
+        let file = fs::File::create(runtime.lock_file()).unwrap();
+        assert!(holds_lock(&runtime, std::process::id()));
+        drop(file);
+        assert!(!holds_lock(&runtime, std::process::id()));
+    }
+}

@@ -1,0 +1,543 @@
+//! A conversation with the root of an instance: one question, its replies, each within a limit.
+
+use super::{RuntimeDir, is_running};
+use crate::ids::Path;
+use crate::link::{Context, Dealer, LinkError, RouterLimits, Waited};
+use crate::os::clock::{self, Clock};
+use crate::os::lock;
+use crate::time::{Span, Time};
+use crate::wire::codec;
+use crate::wire::message::{Ask, Outcome, Refusal, Reply, Verb};
+use crate::wire::view::EventView;
+use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
+use std::fmt;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// How often a wait is interrupted to see whether the instance is still there. A tool that waits may turn a few times
+/// a second; a node may not.
+const LOOK_EVERY: Span = Span::from_millis(200);
+
+/// A follower says that it is there this often; the root forgets it after ten seconds.
+const STILL_THERE_EVERY: Span = Span::from_secs(3);
+
+/// How long the last words of a root that has ended may take from the kernel to us.
+const LAST_WORDS: Span = Span::from_millis(100);
+
+/// How long something may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Until the first reply, and between one and the next: a root tells every second that it is still at work.
+    pub first: Span,
+    /// Until the last one.
+    pub overall: Span,
+}
+
+/// A conversation.
+#[derive(Debug)]
+pub struct Session {
+    runtime: RuntimeDir,
+    /// Stands before the context: libzmq waits for its sockets when the context is dropped.
+    dealer: Dealer,
+    _context: Context,
+    clock: Clock,
+    last_request: u64,
+    /// Where the answers are written to, when they are not worth waiting for without a reader.
+    output: Option<OwnedFd>,
+}
+
+impl Session {
+    /// Connects to the root of the instance in `runtime`. Whether it answers is seen with the first question.
+    ///
+    /// # Errors
+    /// [`AskError::Link`].
+    pub fn connect(runtime: &RuntimeDir) -> Result<Session, AskError> {
+        let context = Context::new().map_err(AskError::Link)?;
+        let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+        let dealer = Dealer::connect(&context, &runtime.control_socket(), b"", limits).map_err(AskError::Link)?;
+        Ok(Session {
+            runtime: runtime.clone(),
+            dealer,
+            _context: context,
+            clock: Clock::start(),
+            last_request: 0,
+            output: None,
+        })
+    }
+
+    /// Ends every wait from now on when nobody reads `output` any more: a tool that follows something quiet would
+    /// otherwise outlive its reader until it has the next thing to write.
+    pub fn ends_with_reader_of(&mut self, output: OwnedFd) {
+        self.output = Some(output);
+    }
+
+    /// Asks for one thing and waits for its last reply. `progress` hears what is being waited for, and for how long
+    /// already, whenever the root says so.
+    ///
+    /// # Errors
+    /// Every [`AskError`] but those of the tool itself.
+    pub fn ask(&mut self, verb: Verb, limits: Limits, progress: &mut dyn FnMut(&str, Span)) -> Result<Reply, AskError> {
+        let begun = self.clock.now();
+        let request = self.send(verb, limits.first)?;
+        let overall = begun + limits.overall;
+        let mut silent_at = overall.min(begun + limits.first);
+        let mut waiting_for: Option<String> = None;
+        loop {
+            match self.next_reply(request, silent_at)? {
+                Some(Reply::Accepted { waiting_for: what }) => {
+                    silent_at = overall.min(self.clock.now() + limits.first);
+                    progress(&what, self.clock.now().since(begun));
+                    waiting_for = Some(what);
+                }
+                Some(Reply::Refused { why, message }) => return Err(AskError::Refused { why, message }),
+                Some(reply) => return Ok(reply),
+                None => {
+                    return Err(match waiting_for {
+                        None => AskError::NoAnswer { limit: self.clock.now().since(begun) },
+                        Some(what) if self.clock.now() >= overall => {
+                            AskError::NotDone { waiting_for: what, limit: limits.overall }
+                        }
+                        Some(what) => AskError::FellSilent { waiting_for: what },
+                    });
+                }
+            }
+        }
+    }
+
+    /// Reads the events at or below `path`, and goes on with those to come when `follow` is set. `each` gets them
+    /// oldest first, with the number of those that were lost before them, and may end it.
+    ///
+    /// A follower returns when the instance has ended.
+    ///
+    /// # Errors
+    /// Every [`AskError`] but those of the tool itself.
+    pub fn events(
+        &mut self,
+        path: &Path,
+        follow: bool,
+        first: Span,
+        each: &mut dyn FnMut(Vec<EventView>, u64) -> ControlFlow<()>,
+    ) -> Result<(), AskError> {
+        // A tree in which nothing happens sends a follower nothing, so somebody else must tell that the root answers.
+        if follow {
+            self.ask(Verb::Ping, Limits { first, overall: first }, &mut |_, _| {})?;
+        }
+        let request = self.send(Verb::Events { path: path.clone(), follow }, first)?;
+        let begun = self.clock.now();
+        let mut silent_at = begun + first;
+        let mut told = begun;
+        loop {
+            let now = self.clock.now();
+            if follow && now.since(told) >= STILL_THERE_EVERY {
+                // A full queue means a root that does not read now; the next turn tries again.
+                let _ = self.send(Verb::StillFollowing { request }, first);
+                told = now;
+            }
+            let until = if follow { now + STILL_THERE_EVERY } else { silent_at };
+            match self.next_reply(request, until) {
+                Ok(Some(Reply::Events { events, lost, end })) => {
+                    silent_at = self.clock.now() + first;
+                    if each(events, lost).is_break() {
+                        if follow {
+                            let _ = self.send(Verb::Unfollow { request }, first);
+                        }
+                        return Ok(());
+                    }
+                    if end {
+                        return Ok(());
+                    }
+                }
+                Ok(Some(Reply::Refused { why, message })) => return Err(AskError::Refused { why, message }),
+                Ok(Some(_)) => return Err(AskError::NotUnderstood("an answer to something else".into())),
+                Ok(None) if follow => {}
+                Ok(None) => return Err(AskError::NoAnswer { limit: self.clock.now().since(begun) }),
+                Err(AskError::Gone) if follow => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until nobody holds the instance's lock any more, at most `limit`, and says whether that came.
+    ///
+    /// A root answers before it has put everything away; who starts the instance again right after must not meet it.
+    pub fn wait_gone(&self, limit: Span) -> bool {
+        let end = self.clock.now() + limit;
+        while lock::is_held(&self.runtime.lock_file()) {
+            if self.clock.now() >= end {
+                return false;
+            }
+            clock::pause(Span::from_millis(2));
+        }
+        true
+    }
+
+    fn send(&mut self, verb: Verb, within: Span) -> Result<u64, AskError> {
+        self.last_request += 1;
+        let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb };
+        let frames = codec::encode_ask(&ask);
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        if self.dealer.send(&frames) { Ok(ask.request) } else { Err(AskError::NoAnswer { limit: Span::ZERO }) }
+    }
+
+    /// The next reply to `request`; `None` when none has come by `until`.
+    fn next_reply(&mut self, request: u64, until: Time) -> Result<Option<Reply>, AskError> {
+        loop {
+            // Looked at before the queue is, so that what a root said as its last word is not missed.
+            let there = is_running(&self.runtime);
+            while let Some(frames) = self.dealer.receive() {
+                let told = codec::decode_told(&frames).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
+                if told.request == request {
+                    return Ok(Some(told.reply));
+                }
+            }
+            if !there {
+                // It closes its sockets before it lets go of the lock, so its last words are here, if not yet through
+                // libzmq's thread.
+                if self.dealer.wait_input(LAST_WORDS.as_duration()) {
+                    continue;
+                }
+                return Err(AskError::Gone);
+            }
+            let now = self.clock.now();
+            if now >= until {
+                return Ok(None);
+            }
+            let limit = until.since(now).min(LOOK_EVERY).as_duration();
+            let waited = match &self.output {
+                Some(output) => self.dealer.wait_input_or_closed(output.as_fd(), limit),
+                None => {
+                    self.dealer.wait_input(limit);
+                    continue;
+                }
+            };
+            if waited == Waited::OutputClosed {
+                return Err(AskError::ReaderLeft);
+            }
+        }
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Debug)]
+pub enum AskError {
+    /// There is no way to the root.
+    Link(LinkError),
+    /// The instance has ended.
+    Gone,
+    /// The root has said nothing.
+    NoAnswer {
+        /// For so long.
+        limit: Span,
+    },
+    /// The root began to do it, and then said nothing more.
+    FellSilent {
+        /// What it was doing.
+        waiting_for: String,
+    },
+    /// It takes longer than the tool was told to wait. It goes on all the same.
+    NotDone {
+        /// What is being done.
+        waiting_for: String,
+        /// How long was waited.
+        limit: Span,
+    },
+    /// The root will not or cannot.
+    Refused {
+        /// Why, for programs.
+        why: Refusal,
+        /// Why, for people.
+        message: String,
+    },
+    /// It was done with another end than asked for.
+    Failed {
+        /// Which.
+        outcome: Outcome,
+        /// More in words; may be empty.
+        detail: String,
+    },
+    /// Nobody reads the output any more.
+    ReaderLeft,
+    /// The root speaks another version.
+    NotUnderstood(String),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskError::Link(_) => f.write_str("cannot reach the root"),
+            AskError::Gone => f.write_str("the instance has ended"),
+            AskError::NoAnswer { limit } => write!(f, "the root does not answer, after {}", limit.coarse()),
+            AskError::FellSilent { waiting_for } => {
+                write!(f, "the root has stopped answering; its last word was: {waiting_for}")
+            }
+            AskError::NotDone { waiting_for, limit } => write!(f, "not done after {}: {waiting_for}", limit.coarse()),
+            AskError::Refused { message, .. } => f.write_str(message),
+            AskError::Failed { outcome, detail } => {
+                let word = match outcome {
+                    Outcome::Ok => "it is done",
+                    Outcome::Running => "it runs already",
+                    Outcome::Restarting => "it is being restarted",
+                    Outcome::NotFound => "there is no such child",
+                    Outcome::AlreadyPresent => "a child of that name is there already",
+                    Outcome::AlreadyStarted => "a child of that name runs already",
+                    Outcome::StartFailed => "it could not be started",
+                    Outcome::Overtaken => "something stronger came between",
+                };
+                if detail.is_empty() { f.write_str(word) } else { write!(f, "{word}: {detail}") }
+            }
+            AskError::ReaderLeft => f.write_str("nobody reads the output any more"),
+            AskError::NotUnderstood(what) => write!(f, "the root's answer was not understood: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AskError::Link(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Name, ReportId};
+    use crate::link::{Identity, Inbound, Router, SendOutcome};
+    use crate::os::lock::LockFile;
+    use crate::wire::message::Told;
+    use std::thread;
+
+    /// Long enough to mean "broken".
+    const LONG: Span = Span::from_secs(30);
+    const LIMITS: Limits = Limits { first: LONG, overall: LONG };
+
+    /// The root's part of a conversation.
+    struct Root {
+        router: Router,
+        _context: Context,
+        lock: LockFile,
+        directory: tempfile::TempDir,
+    }
+
+    impl Root {
+        fn new() -> (Root, RuntimeDir) {
+            let directory = tempfile::tempdir().unwrap();
+            let runtime = RuntimeDir::of(directory.path(), &Name::parse("shop").unwrap()).unwrap();
+            runtime.create().unwrap();
+            let lock = LockFile::acquire(&runtime.lock_file()).unwrap();
+            let context = Context::new().unwrap();
+            let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+            let router = Router::bind(&context, &runtime.control_socket(), limits).unwrap();
+            (Root { router, _context: context, lock, directory }, runtime)
+        }
+
+        fn next(&mut self) -> (Identity, Ask) {
+            let clock = Clock::start();
+            loop {
+                if let Some(Inbound { from, frames, .. }) = self.router.receive() {
+                    return (from, codec::decode_ask(&frames).unwrap());
+                }
+                assert!(clock.now().since(Time::ZERO) < LONG, "no request came");
+                clock::pause(Span::from_millis(1));
+            }
+        }
+
+        /// Ends as a root does: the sockets first, and the lock last.
+        fn end(self) -> tempfile::TempDir {
+            let Root { router, _context: context, lock, directory } = self;
+            router.close(Span::from_millis(200));
+            drop(context);
+            lock.release();
+            directory
+        }
+
+        fn tell(&mut self, to: &Identity, request: u64, reply: Reply) {
+            let frames = codec::encode_told(&Told { request, reply });
+            let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+            assert_eq!(self.router.send(to, &frames), SendOutcome::Sent);
+        }
+    }
+
+    fn done() -> Reply {
+        Reply::Done { outcome: Outcome::Ok, detail: String::new() }
+    }
+
+    fn accepted(text: &str) -> Reply {
+        Reply::Accepted { waiting_for: text.into() }
+    }
+
+    fn ask(session: &mut Session, limits: Limits) -> Result<Reply, AskError> {
+        session.ask(Verb::Ping, limits, &mut |_, _| {})
+    }
+
+    #[test]
+    fn progress_is_heard_and_answers_to_others_are_not() {
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, ask) = root.next();
+            assert_eq!(ask.within_ms, LONG.as_millis());
+            root.tell(&to, ask.request + 1, Reply::Done { outcome: Outcome::NotFound, detail: String::new() });
+            root.tell(&to, ask.request, accepted("/web is stopping"));
+            root.tell(&to, ask.request, done());
+            root
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        let mut heard = Vec::new();
+        let reply = session.ask(Verb::Stop { path: Path::root() }, LIMITS, &mut |text, _| heard.push(text.to_owned()));
+        assert_eq!(reply.unwrap(), done());
+        assert_eq!(heard, ["/web is stopping"]);
+        drop(played.join().unwrap());
+    }
+
+    #[test]
+    fn a_root_that_says_nothing_is_not_waited_for() {
+        let (root, runtime) = Root::new();
+        let mut session = Session::connect(&runtime).unwrap();
+        let limits = Limits { first: Span::from_millis(50), overall: LONG };
+        assert!(matches!(ask(&mut session, limits), Err(AskError::NoAnswer { .. })));
+        drop(root);
+    }
+
+    #[test]
+    fn a_root_that_falls_silent_is_not_waited_for_either() {
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, ask) = root.next();
+            root.tell(&to, ask.request, accepted("it begins"));
+            root
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        let limits = Limits { first: Span::from_millis(500), overall: LONG };
+        let error = ask(&mut session, limits).unwrap_err();
+        assert!(matches!(&error, AskError::FellSilent { waiting_for } if waiting_for == "it begins"), "{error}");
+        drop(played.join().unwrap());
+    }
+
+    #[test]
+    fn work_that_takes_too_long_is_told_apart_from_silence() {
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, ask) = root.next();
+            root.tell(&to, ask.request, accepted("it goes on"));
+            root
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        let limits = Limits { first: LONG, overall: Span::from_millis(500) };
+        assert!(matches!(ask(&mut session, limits), Err(AskError::NotDone { .. })));
+        drop(played.join().unwrap());
+    }
+
+    #[test]
+    fn an_instance_that_ends_is_noticed_and_its_last_word_is_heard() {
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, ask) = root.next();
+            root.tell(&to, ask.request, done());
+            let _ = root.next();
+            root.end()
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        assert_eq!(ask(&mut session, LIMITS).unwrap(), done());
+        assert!(matches!(ask(&mut session, LIMITS), Err(AskError::Gone)));
+        assert!(session.wait_gone(LONG));
+        drop(played.join().unwrap());
+    }
+
+    #[test]
+    fn a_follower_of_something_quiet_goes_with_its_reader() {
+        let (mut root, runtime) = Root::new();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let played = thread::spawn(move || {
+            let (to, ping) = root.next();
+            root.tell(&to, ping.request, done());
+            let _ = root.next();
+            drop(reader);
+            root
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        session.ends_with_reader_of(writer.into());
+        let ended = session.events(&Path::root(), true, LONG, &mut |_, _| ControlFlow::Continue(()));
+        assert!(matches!(ended, Err(AskError::ReaderLeft)));
+        drop(played.join().unwrap());
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_reason() {
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, ask) = root.next();
+            root.tell(&to, ask.request, Reply::Refused { why: Refusal::NoSuchPath, message: "no /x".into() });
+            root
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        let error = ask(&mut session, LIMITS).unwrap_err();
+        assert!(matches!(&error, AskError::Refused { why: Refusal::NoSuchPath, .. }), "{error}");
+        drop(played.join().unwrap());
+    }
+
+    fn event(seq: u32) -> EventView {
+        EventView {
+            id: ReportId { node: 1, seq },
+            at: String::new(),
+            path: Path::root(),
+            kind: "ready".into(),
+            pid: None,
+            incarnation: None,
+            cause: None,
+            detail: serde_json::Map::new(),
+        }
+    }
+
+    #[test]
+    fn events_are_read_to_their_end() {
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, ask) = root.next();
+            let request = ask.request;
+            root.tell(&to, request, Reply::Events { events: vec![event(1), event(2)], lost: 0, end: false });
+            root.tell(&to, request, Reply::Events { events: vec![event(5)], lost: 2, end: true });
+            root
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        let mut heard = Vec::new();
+        let read = session.events(&Path::root(), false, LONG, &mut |events, lost| {
+            heard.push((events.iter().map(|event| event.id.seq).collect::<Vec<_>>(), lost));
+            ControlFlow::Continue(())
+        });
+        read.unwrap();
+        assert_eq!(heard, [(vec![1, 2], 0), (vec![5], 2)]);
+        drop(played.join().unwrap());
+    }
+
+    #[test]
+    fn a_follower_says_goodbye_and_one_whose_instance_ends_returns() {
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            for _ in 0..2 {
+                let (to, ping) = root.next();
+                assert_eq!(ping.verb, Verb::Ping);
+                root.tell(&to, ping.request, done());
+                let (to, ask) = root.next();
+                assert!(matches!(ask.verb, Verb::Events { follow: true, .. }));
+                root.tell(&to, ask.request, Reply::Events { events: vec![event(1)], lost: 0, end: false });
+                if ask.request == 2 {
+                    let (_, bye) = root.next();
+                    assert_eq!(bye.verb, Verb::Unfollow { request: 2 });
+                }
+            }
+            root.end()
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        session.events(&Path::root(), true, LONG, &mut |_, _| ControlFlow::Break(())).unwrap();
+        let mut heard = 0;
+        let read = session.events(&Path::root(), true, LONG, &mut |events, _| {
+            heard += events.len();
+            ControlFlow::Continue(())
+        });
+        read.unwrap();
+        assert_eq!(heard, 1);
+        drop(played.join().unwrap());
+    }
+}

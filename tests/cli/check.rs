@@ -1,0 +1,134 @@
+//! `treevisor check`: the tree that a file means, and the errors of one that means none.
+
+use crate::{call, golden};
+use serde_json::Value;
+use std::fs;
+use tempfile::tempdir;
+
+const SHOP: &str = r#"
+name = "shop"
+strategy = "one-for-all"
+
+[defaults]
+heartbeat = { interval = "1s", misses = 3 }
+
+[[child]]
+name = "db"
+command = ["postgres", "-D", "data"]
+heartbeat = false
+
+[[child]]
+name = "web"
+strategy = "rest-for-one"
+intensity = 5
+period = "1m"
+
+  [[child.child]]
+  name = "api"
+  command = "./api --port 8080"
+  ready = "heartbeat"
+
+  [[child.child]]
+  name = "jobs"
+  command = "./jobs"
+  restart = "transient"
+  count = 4
+"#;
+
+const BAD: &str = r#"
+name = "shop"
+stratgy = "one-for-all"
+intensity = -1
+
+[[child]]
+name = "db"
+command = []
+
+[[child]]
+name = "db"
+command = "./db"
+restart = "sometimes"
+"#;
+
+fn check(file: &str, arguments: &[&str]) -> (String, String, i32) {
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("shop.toml"), file).unwrap();
+    let arguments: Vec<&str> = ["check", "shop.toml"].into_iter().chain(arguments.iter().copied()).collect();
+    let (out, error, code) = call(directory.path(), &arguments);
+    let place = |text: String| text.replace(directory.path().to_str().unwrap(), "DIR");
+    (place(out), place(error), code)
+}
+
+#[test]
+fn a_right_file_is_drawn() {
+    let (out, error, code) = check(SHOP, &[]);
+    assert_eq!((error.as_str(), code), ("", 0));
+    golden::compare("check-right.txt", &out);
+}
+
+#[test]
+fn all_errors_of_a_file_are_shown_at_once() {
+    let (out, error, code) = check(BAD, &[]);
+    assert_eq!((out.as_str(), code), ("", 2));
+    golden::compare("check-wrong.txt", &error);
+}
+
+#[test]
+fn start_shows_the_same_errors_and_starts_nothing() {
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("shop.toml"), BAD).unwrap();
+    let (_, checked, _) = call(directory.path(), &["check", "shop.toml"]);
+    for arguments in [&["start", "shop.toml"][..], &["start", "--detach", "shop.toml"]] {
+        let (out, error, code) = call(directory.path(), arguments);
+        assert_eq!((out.as_str(), code), ("", 2));
+        let diagnostics = |text: &str| text.rsplit_once("treevisor:").unwrap().0.to_owned();
+        assert_eq!(diagnostics(&error), diagnostics(&checked));
+        assert!(error.contains("nothing was started"), "{error}");
+    }
+    assert!(!directory.path().join("run").exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_of_its_own() {
+    let directory = tempdir().unwrap();
+    for verb in ["check", "start"] {
+        let (out, error, code) = call(directory.path(), &[verb, "missing.toml"]);
+        assert_eq!((out.as_str(), code), ("", 2));
+        assert!(error.contains("missing.toml") && error.contains("No such file"), "{error}");
+    }
+    let (_, error, code) = call(directory.path(), &["check", "."]);
+    assert_eq!(code, 2, "{error}");
+}
+
+#[test]
+fn what_is_not_supported_yet_is_checked_and_not_started() {
+    let file = "[[child]]\nname = \"db\"\ncommand = \"./db\"\nready = \"notify\"\npids-max = 7\n";
+    let (out, error, code) = check(file, &[]);
+    assert_eq!(code, 0, "{error}");
+    assert!(out.contains("ready by notify"), "{out}");
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("shop.toml"), file).unwrap();
+    let (out, error, code) = call(directory.path(), &["start", "shop.toml"]);
+    assert_eq!((out.as_str(), code), ("", 2));
+    golden::compare("not-supported.txt", &error);
+}
+
+#[test]
+fn the_json_says_the_same() {
+    let (out, error, code) = check(SHOP, &["--json"]);
+    assert_eq!((error.as_str(), code), ("", 0));
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value["ok"], true);
+    assert_eq!(value["tree"]["root"]["children"][1]["children"][4]["path"], "/web/jobs-4");
+    let pretty = serde_json::to_string_pretty(&value).unwrap();
+    golden::compare("check-right.json", &format!("{pretty}\n"));
+
+    let (out, error, code) = check(BAD, &["--json"]);
+    assert_eq!((error.as_str(), code), ("", 2));
+    let value: Value = serde_json::from_str(&out).unwrap();
+    let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["diagnostics", "ok", "tree"]);
+    assert_eq!((&value["ok"], &value["tree"]), (&Value::Bool(false), &Value::Null));
+    let pretty = serde_json::to_string_pretty(&value).unwrap();
+    golden::compare("check-wrong.json", &format!("{pretty}\n"));
+}

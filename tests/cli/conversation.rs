@@ -1,0 +1,338 @@
+//! What the tool makes of each of a root's answers. The root is played here, so that it can also be slow, hung, or of
+//! another mind; how real ones answer is in the tests with real processes.
+
+use crate::{call, golden, treevisor};
+use serde_json::{Map, json};
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use tempfile::TempDir;
+use treevisor::ids::{Name, Path, ReportId};
+use treevisor::link::runtime::{InstanceFile, RuntimeDir, TreePath};
+use treevisor::link::{Context, Router, RouterLimits};
+use treevisor::os::clock;
+use treevisor::os::lock::LockFile;
+use treevisor::time::Span;
+use treevisor::wire::codec;
+use treevisor::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
+use treevisor::wire::view::{ChildView, EventView, IntensityView, StatusView, SupervisorKind, SupervisorView};
+use treevisor::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
+
+/// An instance called "shop" whose root says what the test wants.
+struct Played {
+    directory: TempDir,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the root does with a request.
+enum Act {
+    Say(Vec<Reply>),
+    /// Says it, and ends.
+    SayAndEnd(Vec<Reply>),
+    End,
+}
+
+impl Played {
+    fn new(mut act: impl FnMut(&Ask) -> Act + Send + 'static) -> Played {
+        let directory = tempfile::tempdir().unwrap();
+        let name = Name::parse("shop").unwrap();
+        let runtime = RuntimeDir::of(&directory.path().join("run"), &name).unwrap();
+        runtime.create().unwrap();
+        let lock = LockFile::acquire(&runtime.lock_file()).unwrap();
+        let path = |text| Path::parse(text).unwrap();
+        let supervisor = |text| TreePath { path: path(text), supervisor: true };
+        let worker = |text| TreePath { path: path(text), supervisor: false };
+        let instance = InstanceFile {
+            name,
+            pid: std::process::id(),
+            started_at: String::new(),
+            version: "0.1.0".into(),
+            mark: String::new(),
+            containment: "group".into(),
+            cgroup: None,
+            keeper_pid: None,
+            config: PathBuf::from("shop.toml"),
+            tree_paths: vec![supervisor("/"), worker("/db"), supervisor("/web"), worker("/web/api")],
+        };
+        runtime.write_instance(&instance).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let told_over = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            let context = Context::new().unwrap();
+            let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+            let mut router = Router::bind(&context, &runtime.control_socket(), limits).unwrap();
+            while !told_over.load(Ordering::Relaxed) {
+                let Some(inbound) = router.receive() else {
+                    clock::pause(Span::from_millis(1));
+                    continue;
+                };
+                let ask = codec::decode_ask(&inbound.frames).unwrap();
+                let (replies, ends) = match act(&ask) {
+                    Act::Say(replies) => (replies, false),
+                    Act::SayAndEnd(replies) => (replies, true),
+                    Act::End => (Vec::new(), true),
+                };
+                for reply in replies {
+                    let frames = codec::encode_told(&Told { request: ask.request, reply });
+                    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+                    let _ = router.send(&inbound.from, &frames);
+                }
+                if ends {
+                    break;
+                }
+            }
+            router.close(Span::from_millis(200));
+            drop(context);
+            lock.release();
+        });
+        Played { directory, over, thread: Some(thread) }
+    }
+
+    /// A root that answers every request alike.
+    fn saying(replies: Vec<Reply>) -> Played {
+        Played::new(move |_| Act::Say(replies.clone()))
+    }
+
+    fn call(&self, arguments: &[&str]) -> (String, String, i32) {
+        call(self.directory.path(), arguments)
+    }
+}
+
+impl Drop for Played {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn done(outcome: Outcome, detail: &str) -> Reply {
+    Reply::Done { outcome, detail: detail.into() }
+}
+
+fn accepted(text: &str) -> Reply {
+    Reply::Accepted { waiting_for: text.into() }
+}
+
+fn refused(why: Refusal, message: &str) -> Reply {
+    Reply::Refused { why, message: message.into() }
+}
+
+fn event(seq: u32, path: &str) -> EventView {
+    EventView {
+        id: ReportId { node: 0xabc, seq },
+        at: "2026-01-02T03:04:05.678901234Z".into(),
+        path: Path::parse(path).unwrap(),
+        kind: "exited".into(),
+        pid: Some(7),
+        incarnation: Some(1),
+        cause: None,
+        detail: json!({ "code": 1 }).as_object().cloned().unwrap_or_else(Map::new),
+    }
+}
+
+#[test]
+fn what_is_done_is_told_in_a_line() {
+    let root = Played::new(|ask| {
+        let detail = match &ask.verb {
+            Verb::Panic { hold: true, .. } => "the supervisor above does not answer",
+            _ => "",
+        };
+        Act::Say(vec![accepted("soon"), done(Outcome::Ok, detail)])
+    });
+    for (arguments, says) in [
+        (&["stop", "web/api"][..], "/web/api stopped\n"),
+        (&["restart", "/web"], "/web restarted\n"),
+        (&["panic", "/db"], "/db killed\n"),
+        (&["panic", "--hold", "/db"], "/db killed and held: the supervisor above does not answer\n"),
+    ] {
+        assert_eq!(root.call(arguments), (says.into(), String::new(), 0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn each_answer_has_its_words_and_its_exit_code() {
+    let mut text = String::new();
+    for (reply, code) in [
+        (refused(Refusal::NoSuchPath, "there is no /web/apo in the tree"), 4),
+        (refused(Refusal::NoAnswer, "the supervisor above /web/apo does not answer"), 5),
+        (refused(Refusal::Down, "/web is down, so there is nothing below it to ask; restart /web first"), 1),
+        (refused(Refusal::NotAllowed, "only root and the user that started the tree may do this"), 1),
+        (refused(Refusal::NotUnderstood, "the request was not understood"), 2),
+        (refused(Refusal::Busy, "too many requests are waiting; try again"), 1),
+        (done(Outcome::NotFound, ""), 4),
+        (done(Outcome::StartFailed, "executing ./api: No such file or directory"), 1),
+        (done(Outcome::Overtaken, "/web is shutting down"), 1),
+        (done(Outcome::Running, ""), 1),
+        (done(Outcome::Restarting, ""), 1),
+        (Reply::Events { events: vec![], lost: 0, end: true }, 1),
+    ] {
+        let root = Played::saying(vec![reply]);
+        let (out, error, got) = root.call(&["restart", "/web/apo"]);
+        assert_eq!((out.as_str(), got), ("", code), "{error}");
+        text.push_str(&error);
+        text.push('\n');
+    }
+    golden::compare("answers.txt", &text);
+}
+
+#[test]
+fn a_root_that_does_not_answer_is_waited_for_as_long_as_said() {
+    let root = Played::saying(Vec::new());
+    let mut text = String::new();
+    for arguments in [
+        &["status", "--timeout", "200ms"][..],
+        &["events", "--timeout", "200ms"],
+        &["events", "-f", "--timeout", "200ms"],
+        &["stop", "--timeout", "200ms", "/web"],
+    ] {
+        let (out, error, code) = root.call(arguments);
+        assert_eq!((out.as_str(), code), ("", 5), "{arguments:?}: {error}");
+        // How long exactly is the machine's affair.
+        let (before, after) = error.split_once(", after ").unwrap();
+        text.push_str(&format!("{before}, after TIME\n{}", after.split_once('\n').unwrap().1));
+    }
+    golden::compare("no-answer.txt", &text);
+}
+
+#[test]
+fn a_change_that_takes_longer_goes_on_without_the_tool() {
+    let root = Played::saying(vec![accepted("/web is stopping")]);
+    let (out, error, code) = root.call(&["stop", "--timeout", "300ms", "/web"]);
+    assert_eq!((out.as_str(), code), ("", 5));
+    golden::compare("not-done.txt", &error);
+}
+
+#[test]
+fn the_end_of_the_instance_is_the_answer_to_its_stop() {
+    for act in [|| Act::SayAndEnd(vec![accepted("/ is ending"), done(Outcome::Ok, "")]), || Act::End] {
+        let root = Played::new(move |_| act());
+        assert_eq!(root.call(&["stop"]), ("shop stopped\n".into(), String::new(), 0));
+    }
+    // And to nothing else.
+    let root = Played::new(|_| Act::End);
+    let (_, error, code) = root.call(&["restart", "/web"]);
+    assert_eq!((error.as_str(), code), ("treevisor: cannot restart /web of \"shop\": the instance has ended\n", 3));
+}
+
+fn status() -> StatusView {
+    let root = SupervisorView {
+        path: Path::root(),
+        name: "shop".into(),
+        kind: SupervisorKind::Supervisor,
+        state: "running".into(),
+        pid: Some(6),
+        incarnation: 1,
+        restarts: 0,
+        strategy: "one-for-one".into(),
+        intensity: IntensityView { max: Some(3), period_ms: 30_000, used: 1 },
+        children: Vec::new(),
+        last_exit: None,
+        uptime_ms: Some(61_000),
+        waits_ms: None,
+    };
+    StatusView {
+        instance: "shop".into(),
+        version: "0.1.0".into(),
+        pid: 6,
+        uptime_ms: 61_000,
+        containment: "group".into(),
+        root: ChildView::Supervisor(Box::new(root)),
+    }
+}
+
+#[test]
+fn status_is_drawn_or_passed_on() {
+    let root = Played::saying(vec![Reply::Status { status: Box::new(status()) }]);
+    let (out, error, code) = root.call(&["status"]);
+    assert_eq!((error.as_str(), code), ("", 0));
+    golden::compare("status.txt", &out);
+    let (out, _, _) = root.call(&["status", "--json"]);
+    assert_eq!(out.lines().count(), 1);
+    assert_eq!(serde_json::from_str::<StatusView>(&out).unwrap(), status());
+}
+
+#[test]
+fn events_are_told_one_a_line() {
+    let root = Played::saying(vec![
+        Reply::Events { events: vec![event(1, "/db"), event(2, "/web/api")], lost: 0, end: false },
+        Reply::Events { events: vec![event(9, "/db")], lost: 6, end: true },
+    ]);
+    let (out, error, code) = root.call(&["events"]);
+    assert_eq!(code, 0);
+    golden::compare("events.txt", &format!("{out}---\n{error}"));
+    let (out, _, _) = root.call(&["events", "--json"]);
+    let read: Vec<EventView> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read, [event(1, "/db"), event(2, "/web/api"), event(9, "/db")]);
+}
+
+/// Follows until the first event has come, and then reads no more: the follower has to end by itself, in silence.
+fn read_one_event(root: &Played) {
+    let mut follower = treevisor(root.directory.path(), &["events", "-f", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut reader = BufReader::new(follower.stdout.take().unwrap());
+    reader.read_line(&mut first).unwrap();
+    assert_eq!(serde_json::from_str::<EventView>(&first).unwrap(), event(0, "/db"));
+    drop(reader);
+    let mut error = String::new();
+    follower.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!((error.as_str(), follower.wait().unwrap().code()), ("", Some(0)));
+}
+
+/// A root that has `batches` times 200 events to tell, and then no more.
+fn root_with_events(batches: u32) -> Played {
+    Played::new(move |ask| match ask.verb {
+        Verb::Ping => Act::Say(vec![done(Outcome::Ok, "")]),
+        Verb::Events { .. } => {
+            let many = |at: u32| Reply::Events {
+                events: (0..200).map(|n| event(at * 200 + n, "/db")).collect(),
+                lost: 0,
+                end: false,
+            };
+            Act::Say((0..batches).map(many).collect())
+        }
+        _ => Act::Say(Vec::new()),
+    })
+}
+
+#[test]
+fn a_follower_whose_reader_leaves_goes_in_silence() {
+    // So many that they fill the pipe: the follower notices as it writes.
+    read_one_event(&root_with_events(20));
+    // So few that it has nothing more to write: it notices as it waits.
+    read_one_event(&root_with_events(1));
+}
+
+#[test]
+fn a_follower_returns_when_the_instance_ends() {
+    let root = Played::new(|ask| match ask.verb {
+        Verb::Ping => Act::Say(vec![done(Outcome::Ok, "")]),
+        _ => Act::SayAndEnd(vec![Reply::Events { events: vec![event(1, "/db")], lost: 0, end: false }]),
+    });
+    let (out, error, code) = root.call(&["events", "-f"]);
+    assert_eq!((out.lines().count(), code), (1, 0));
+    assert_eq!(error, "treevisor: the instance \"shop\" has ended\n");
+}
+
+#[test]
+fn one_of_several_has_to_be_named() {
+    let root = Played::saying(vec![Reply::Status { status: Box::new(status()) }]);
+    let mill = RuntimeDir::of(&root.directory.path().join("run"), &Name::parse("mill").unwrap()).unwrap();
+    mill.create().unwrap();
+    let lock = LockFile::acquire(&mill.lock_file()).unwrap();
+    let (_, error, code) = root.call(&["status"]);
+    assert_eq!(code, 2);
+    golden::compare("several.txt", &error);
+    assert_eq!(root.call(&["status", "-i", "shop"]).2, 0);
+    lock.release();
+    assert_eq!(root.call(&["status"]).2, 0);
+}

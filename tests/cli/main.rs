@@ -1,0 +1,36 @@
+//! The command line as its users and their scripts meet it: help, errors, exit codes, JSON. What needs a running tree is
+//! in the tests with real processes.
+//!
+//! Texts are compared with files. `TREEVISOR_BLESS=1 cargo test --test cli` writes those anew; look at the difference
+//! before it is committed.
+
+mod check;
+mod contracts;
+mod conversation;
+mod errors;
+mod golden;
+mod reference;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A call of the program that nothing of the tester's own environment reaches.
+fn treevisor(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_treevisor"));
+    command.args(arguments).current_dir(directory).env_clear();
+    command.env("PATH", "/usr/bin:/bin").env("TREEVISOR_RUNTIME_DIR", directory.join("run"));
+    command
+}
+
+/// What the call says, and how it ends.
+fn call(directory: &Path, arguments: &[&str]) -> (String, String, i32) {
+    ended(&treevisor(directory, arguments).output().unwrap())
+}
+
+fn ended(output: &Output) -> (String, String, i32) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr), output.status.code().expect("it ended by itself"))
+}
+
+/// The verbs that users know.
+const VERBS: [&str; 10] = ["start", "run", "check", "status", "events", "stop", "restart", "panic", "beat", "notify"];
