@@ -1,0 +1,103 @@
+/** What a beat says besides that the program lives. All but `busyFor` are said again until they change. */
+export interface Fields {
+  /** How much is done. With `progress = true` for this worker, a number that does not move is a hang. */
+  progress?: number | bigint;
+  /** How much waits to be done. With 0 the progress may stand still. */
+  pending?: number | bigint;
+  /** With this beat only: no other may come for so many milliseconds. */
+  busyFor?: number;
+  /** A line for people; at most 256 bytes of it are sent. */
+  status?: string;
+}
+
+export interface HeartOptions {
+  /** The environment that says who supervises; by default the process's own. */
+  env?: Record<string, string | undefined>;
+  /**
+   * Whether beats are numbered. `false` is for one process or thread of several that beat for the same worker; the default
+   * knows the children of `cluster` and of `child_process.fork`, and worker threads.
+   */
+  counts?: boolean;
+}
+
+/**
+ * The heart of this process, as its environment says; silent when nobody supervises it. No method waits, and none throws
+ * for anything that the supervisor does or does not do: beats that it does not take are dropped.
+ */
+export class Heart {
+  /** @throws where there is a supervisor and the `zeromq` package is not installed. */
+  constructor(options?: HeartOptions);
+
+  /** Whether anybody listens. */
+  readonly supervised: boolean;
+  /** How often the supervisor expects a beat, in milliseconds; undefined when it expects none. */
+  readonly interval: number | undefined;
+  /** How many beats were not sent, because the supervisor was gone or had left no room. */
+  readonly dropped: number;
+
+  /**
+   * Beats, if it is time: a call that comes less than a quarter of the interval after the last beat sends nothing, so it
+   * can stand in the innermost loop. What it held back goes with the next one that is sent.
+   */
+  beat(fields?: Fields): void;
+
+  /**
+   * Beats from a timer, by default twice in an interval, for a program that has no loop but the event loop: it shows that
+   * this turns. `fields` is called for each beat; give a `progress` with it, and say `progress = true` in the tree, where a
+   * loop that turns is not enough. The timer does not keep the program alive. Returns a function that ends it.
+   */
+  every(milliseconds?: number, fields?: () => Fields | undefined): () => void;
+
+  /** Says that the start is over; the first beat says so as well. */
+  ready(): void;
+  /** Says that the end is near. */
+  stopping(): void;
+
+  /** Closes the connection. The heart is silent from then on. `linger` is how long the last message may take, in ms. */
+  close(options?: { linger?: number }): void;
+}
+
+/** Something was asked of a tree, and did not happen. */
+export class TreevisorError extends Error {
+  /** One word: "no_instance", "no_answer", or what the root says, such as "no_such_path" or "overtaken". */
+  readonly code: string;
+}
+
+export interface AskOptions {
+  /** The instance; needed only where several run. */
+  instance?: string;
+  /** The path of its control socket, in place of looking for it. */
+  socket?: string;
+  /** How long the first answer may take, in milliseconds; 5000 by default. */
+  timeout?: number;
+}
+
+/** A supervisor or a worker, as `treevisor status --json` prints it. */
+export interface Node {
+  path: string;
+  name: string;
+  kind: 'supervisor' | 'worker';
+  state: string;
+  pid: number | null;
+  incarnation: number;
+  restarts: number;
+  children?: Node[];
+  [member: string]: unknown;
+}
+
+export interface Status {
+  instance: string;
+  version: string;
+  pid: number;
+  root: Node;
+  [member: string]: unknown;
+}
+
+/** The state of a running tree, or of the part of it at `path`. */
+export function status(path?: string, options?: AskOptions): Promise<Status>;
+
+/**
+ * The big red button: kills all that is at or below `path`, now; it is then healed, or with `hold` stays down. Resolves
+ * when it is gone, with a word on it for people.
+ */
+export function panic(path: string, options?: AskOptions & { hold?: boolean }): Promise<string>;

@@ -1,0 +1,295 @@
+'use strict';
+// Tells treevisor that this program lives and does its work. See README.md, and index.d.ts for what each thing does;
+// what goes over the wire is in docs/protocol.md.
+
+const fs = require('node:fs');
+const net = require('node:net');
+const path = require('node:path');
+const { performance } = require('node:perf_hooks');
+const { isMainThread } = require('node:worker_threads');
+
+/** The interval in milliseconds that is reckoned with where the node expects no beats. */
+const INTERVAL_ASSUMED = 1000;
+/** Beats are never closer than this. */
+const BEAT_GAP_MIN = 10;
+/** After a beat that was dropped, the next call may try again so soon. */
+const RETRY_GAP = 50;
+/** The end of a lease is told sooner than other news: a lease that is no longer needed hides a hang. */
+const LEASE_END_GAP = 20;
+const LEASE_MAX = 365 * 86400 * 1000;
+const STATUS_MAX = 256;
+const PATH_MAX = 107;
+/** A root that is at work says so every second; one that says nothing for so long is gone. */
+const SILENCE_MAX = 5000;
+const NUMBER_MAX = 2n ** 64n - 1n;
+
+/** A number as a frame has it; empty for none. */
+function number(value) {
+  if (value === undefined || value === null || Number.isNaN(value)) return '';
+  const whole = typeof value === 'bigint' ? value : BigInt(Math.trunc(Math.min(Math.max(Number(value), 0), 2 ** 64)));
+  if (whole < 0n) return '0';
+  return String(whole > NUMBER_MAX ? NUMBER_MAX : whole);
+}
+
+/** One line of at most STATUS_MAX bytes, cut between two characters. */
+function statusLine(text) {
+  // eslint-disable-next-line no-control-regex
+  const bytes = Buffer.from(String(text).replace(/[\u0000-\u001f\u007f-\u009f]/g, ' '), 'utf8');
+  if (bytes.length <= STATUS_MAX) return bytes;
+  let end = STATUS_MAX;
+  while ((bytes[end] & 0xc0) === 0x80) end--;
+  return bytes.subarray(0, end);
+}
+
+/** Whether this is not the process, or not the thread, that the supervisor has started. */
+function isOneOfSeveral(env) {
+  // cluster and child_process.fork give their children a channel; a program under treevisor that has one is such a child.
+  return !isMainThread || env.NODE_UNIQUE_ID !== undefined || process.connected !== undefined;
+}
+
+class Heart {
+  #socket = null;
+  #token = '';
+  #counts;
+  #seq = 0;
+  #progress;
+  #pending;
+  #status = '';
+  #lease;
+  #leasedUntil;
+  #lastBeat;
+  #retry = false;
+  #heldBack = false;
+  #due = new Set();
+  #dropped = 0;
+  #interval;
+
+  constructor({ env = process.env, counts = !isOneOfSeveral(env) } = {}) {
+    this.#counts = counts;
+    const endpoint = env.TREEVISOR_ENDPOINT ?? '';
+    const token = env.TREEVISOR_TOKEN ?? '';
+    const at = endpoint.slice('ipc://'.length);
+    const length = Buffer.byteLength(at);
+    // A name in the abstract namespace (@) is refused: anybody could sit there.
+    if (!endpoint.startsWith('ipc://') || length === 0 || length > PATH_MAX || at.startsWith('@')) return;
+    if (!/^[0-9a-fA-F]{32}$/.test(token)) return;
+    const millis = Number(env.TREEVISOR_HEARTBEAT_MS);
+    this.#interval = Number.isSafeInteger(millis) && millis > 0 ? millis : undefined;
+    this.#token = token;
+    try {
+      // Only where there is a supervisor: a program without one need not load it.
+      const zmq = require('zeromq');
+      this.#socket = new zmq.Dealer({
+        // Two beats at most wait for a node: a queue of old ones would be of no use to it.
+        sendHighWaterMark: 2,
+        receiveHighWaterMark: 2,
+        sendTimeout: 0,
+        linger: 0,
+        reconnectInterval: 20,
+        // A context of its own: what the program does with the global one is its own matter.
+        context: new zmq.Context(),
+      });
+      this.#socket.connect(endpoint);
+    } catch (error) {
+      if (error && error.code === 'MODULE_NOT_FOUND') throw error;
+      this.#socket = null; // Out of descriptors, say: the program runs on, unwatched.
+    }
+  }
+
+  get supervised() {
+    return this.#socket !== null;
+  }
+
+  get interval() {
+    return this.#interval;
+  }
+
+  get dropped() {
+    return this.#dropped;
+  }
+
+  beat({ progress, pending, busyFor, status } = {}) {
+    if (this.#socket === null) return;
+    if (progress !== undefined) this.#progress = progress;
+    if (pending !== undefined) this.#pending = pending;
+    if (status !== undefined) this.#status = statusLine(status);
+    this.#lease = busyFor > 0 ? Math.max(1, Math.round(Math.min(busyFor, LEASE_MAX))) : undefined;
+    this.#heldBack = true;
+    const now = performance.now();
+    if (!this.#isTime(now)) return;
+    this.#lastBeat = now;
+    this.#flush(now);
+  }
+
+  ready() {
+    this.#say('READY');
+  }
+
+  stopping() {
+    this.#say('STOPPING');
+  }
+
+  every(milliseconds = (this.#interval ?? INTERVAL_ASSUMED) / 2, fields = undefined) {
+    if (this.#socket === null) return () => {};
+    const beat = () => this.beat(fields ? fields() : undefined);
+    beat();
+    const timer = setInterval(beat, milliseconds);
+    timer.unref(); // A heart does not keep a program alive that has nothing left to do.
+    return () => clearInterval(timer);
+  }
+
+  close({ linger = 0 } = {}) {
+    if (this.#socket === null) return;
+    this.#socket.linger = linger;
+    this.#socket.close();
+    this.#socket = null;
+  }
+
+  #isTime(now) {
+    if (this.#lastBeat === undefined) return true;
+    const since = now - this.#lastBeat;
+    let gap = Math.max((this.#interval ?? INTERVAL_ASSUMED) / 4, BEAT_GAP_MIN);
+    if (this.#retry) gap = Math.min(gap, RETRY_GAP);
+    if (this.#lease !== undefined) {
+      // Told at once, unless the lease that stands does nearly as well.
+      const stands = this.#leasedUntil !== undefined && this.#leasedUntil + gap >= now + this.#lease;
+      return since >= gap || !stands;
+    }
+    if (this.#leasedUntil !== undefined) gap = Math.min(gap, LEASE_END_GAP);
+    return since >= gap;
+  }
+
+  #say(kind) {
+    if (this.#socket === null) return;
+    this.#due.delete(kind);
+    this.#due.add(kind);
+    this.#flush(performance.now());
+  }
+
+  /**
+   * Hands what is due to libzmq, without waiting. What there is room for is taken before `send` returns, whether or not the
+   * event loop turns again, so a program that only loops may beat too; the promise has nothing to add.
+   */
+  #flush(now) {
+    for (const kind of this.#due) {
+      if (!this.#send(['TV1', kind, this.#token])) return;
+      this.#due.delete(kind);
+    }
+    if (!this.#heldBack) return;
+    this.#retry = !this.#send(this.#frames());
+    if (this.#retry) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#heldBack = false;
+    this.#seq += 1;
+    this.#leasedUntil = this.#lease === undefined ? undefined : now + this.#lease;
+  }
+
+  #send(frames) {
+    try {
+      // No room: the node is gone or does not read. The next beat says it better.
+      if (!this.#socket.writable) return false;
+      this.#socket.send(frames).catch(() => {});
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #frames() {
+    const seq = this.#counts ? String(this.#seq + 1) : '';
+    const fields = [seq, number(this.#progress), number(this.#pending), number(this.#lease), this.#status];
+    return ['TV1', 'BEAT', this.#token, ...fields];
+  }
+}
+
+class TreevisorError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.name = 'TreevisorError';
+    this.code = code;
+  }
+}
+
+/** The directory in which the instances of this user have theirs. */
+function base(env) {
+  for (const [name, below] of [['TREEVISOR_RUNTIME_DIR', ''], ['XDG_RUNTIME_DIR', 'treevisor']]) {
+    const value = env[name] ?? '';
+    if (path.isAbsolute(value)) return path.join(value, below);
+  }
+  const uid = process.geteuid();
+  return uid === 0 ? '/run/treevisor' : `/tmp/treevisor-${uid}`;
+}
+
+/** Whether some process listens at this socket. A root takes a connection without a word for nothing. */
+function isBound(socket) {
+  return new Promise((resolve) => {
+    const probe = net.connect(socket);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    // Its backlog is full: somebody is there, who is stopped or swamped.
+    probe.once('error', (error) => resolve(error.code === 'EAGAIN'));
+  });
+}
+
+/** The control socket of an instance: the named one, that of TREEVISOR_INSTANCE, or the only one that runs. */
+async function find(instance, env = process.env) {
+  const directory = base(env);
+  const wanted = instance ?? (env.TREEVISOR_INSTANCE || undefined);
+  const entries = fs.existsSync(directory) ? fs.readdirSync(directory) : [];
+  const bound = await Promise.all(entries.map((name) => isBound(path.join(directory, name, 'control'))));
+  const running = entries.filter((_, at) => bound[at]);
+  if (wanted !== undefined) {
+    if (!running.includes(wanted)) throw new TreevisorError('no_instance', `no instance "${wanted}" runs in ${directory}`);
+    return path.join(directory, wanted, 'control');
+  }
+  if (running.length === 0) throw new TreevisorError('no_instance', `no instance runs in ${directory}`);
+  if (running.length > 1) {
+    throw new TreevisorError('no_instance', `several instances run; name one of them: ${running.join(', ')}`);
+  }
+  return path.join(directory, running[0], 'control');
+}
+
+/** Asks the root for one thing and gives the last reply. */
+async function ask(verb, { instance, socket, timeout = 5000 } = {}) {
+  const zmq = require('zeromq');
+  const dealer = new zmq.Dealer({ linger: 0, sendTimeout: timeout, maxMessageSize: 262144 });
+  try {
+    dealer.connect(`ipc://${socket ?? (await find(instance))}`);
+    const question = { request: 1, within_ms: Math.round(timeout), verb };
+    const until = (milliseconds) => {
+      dealer.receiveTimeout = milliseconds;
+    };
+    until(timeout);
+    await dealer.send(['TV1', 'ASK', JSON.stringify(question)]);
+    for (;;) {
+      const [version, kind, ...body] = await dealer.receive();
+      if (String(version) !== 'TV1' || String(kind) !== 'TOLD') continue;
+      const { request, reply } = JSON.parse(Buffer.concat(body).toString('utf8'));
+      if (request !== question.request) continue;
+      if (reply.is === 'refused') throw new TreevisorError(reply.why, reply.message);
+      if (reply.is !== 'accepted') return reply;
+      until(Math.max(timeout, SILENCE_MAX));
+    }
+  } catch (error) {
+    if (error && error.code === 'EAGAIN') throw new TreevisorError('no_answer', `no answer to ${verb.verb} in time`);
+    throw error;
+  } finally {
+    dealer.close();
+  }
+}
+
+async function status(at = '/', options = {}) {
+  return (await ask({ verb: 'status', path: at }, options)).status;
+}
+
+async function panic(at, { hold = false, ...options } = {}) {
+  const { outcome, detail } = await ask({ verb: 'panic', path: at, hold }, options);
+  if (outcome !== 'ok') throw new TreevisorError(outcome, detail || outcome);
+  return detail ?? '';
+}
+
+module.exports = { Heart, TreevisorError, status, panic };

@@ -1,0 +1,26 @@
+"""Tells treevisor that this program lives and does its work.
+
+    import treevisor
+    heart = treevisor.Heart()
+    for job in jobs:
+        work(job)
+        heart.beat()
+
+Where nobody supervises, all of it does nothing. `status` and `panic` talk to a running tree.
+"""
+
+from ._control import Control, NoAnswer, NoInstance, NotDone, Refused, TreevisorError, panic, status
+from ._heart import Heart
+
+__all__ = [
+    "Control",
+    "Heart",
+    "NoAnswer",
+    "NoInstance",
+    "NotDone",
+    "Refused",
+    "TreevisorError",
+    "panic",
+    "status",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,242 @@
+"""The parts of the package that need no tree: what a beat holds, when it is sent, and the helpers. What goes over the wire is
+the matter of the kit in tests/clients; real trees are in tests/it."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+import treevisor  # noqa: E402
+from treevisor import _control, _heart, _zmtp  # noqa: E402
+
+TOKEN = "00112233445566778899aabbccddeeff"
+
+
+class Taken:
+    """A transport that keeps what it is given."""
+
+    def __init__(self, path):
+        self.path, self.messages, self.room = path, [], True
+        self.sent = threading.Event()
+
+    def send(self, frames):
+        if self.room:
+            self.messages.append(frames)
+            self.sent.set()
+        return self.room
+
+    def deliver(self, timeout):
+        return True
+
+    def close(self):
+        pass
+
+
+def heart(**environ):
+    environ = {"TREEVISOR_ENDPOINT": "ipc:///run/node", "TREEVISOR_TOKEN": TOKEN, **environ}
+    with mock.patch.object(_heart, "choose", lambda wanted: Taken):
+        return treevisor.Heart(environ=environ)
+
+
+class Clock:
+    """Takes the place of the module `time` in the heart."""
+
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+class HeartTest(unittest.TestCase):
+    def setUp(self):
+        self.clock = Clock()
+        patch = mock.patch.object(_heart, "time", self.clock)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_beats_are_held_back_for_a_quarter_of_the_interval(self):
+        h = heart(TREEVISOR_HEARTBEAT_MS="400")
+        self.assertEqual(h.interval, 0.4)
+        for step in range(10):  # At 0, 30, 60, ... ms.
+            h.beat(progress=step)
+            self.clock.now += 0.03
+        self.assertEqual([m[4] for m in h._transport.messages], [b"0", b"4", b"8"])
+        self.assertEqual([m[3] for m in h._transport.messages], [b"1", b"2", b"3"])
+
+    def test_a_lease_is_not_held_back_and_its_end_is_told_soon(self):
+        h = heart(TREEVISOR_HEARTBEAT_MS="1000")
+        h.beat()
+        h.beat(busy_for=90)
+        self.clock.now += 0.01
+        h.beat(busy_for=90)  # The lease that stands does as well.
+        self.clock.now += 0.015
+        h.beat()
+        self.assertEqual([m[6] for m in h._transport.messages], [b"", b"90000", b""])
+
+    def test_what_finds_no_room_is_dropped_and_said_again(self):
+        h = heart()
+        h._transport.room = False
+        h.ready()
+        h.beat(progress=1)
+        self.assertEqual((h.dropped, h._transport.messages), (1, []))
+        h._transport.room = True
+        self.clock.now += 0.06
+        h.beat(progress=2)
+        self.assertEqual([m[1] for m in h._transport.messages], [b"READY", b"BEAT"])
+        self.assertEqual(h._transport.messages[1][3:5], [b"1", b"2"])
+
+    def test_numbers_and_texts_are_made_to_fit(self):
+        self.assertEqual([_heart._number(n) for n in (None, 0, -5, 2**70)], [b"", b"0", b"0", b"%d" % (2**64 - 1)])
+        self.assertEqual(_heart._status("a\n\x85b\x7f" + "ü" * 200), ("a  b " + "ü" * 125).encode())
+        self.assertEqual(_heart._status("\udcff"), b"?")
+
+    def test_helpers_count(self):
+        h = heart()
+        jobs = []
+        for job in h.over(["a", "b"]):
+            jobs.append(job)
+            self.clock.now += 1
+        self.assertEqual(jobs, ["a", "b"])
+        self.assertEqual([m[4:6] for m in h._transport.messages], [[b"1", b"1"], [b"2", b"0"]])
+
+        @h.after_each
+        def double(number):
+            self.clock.now += 1
+            return 2 * number
+
+        self.assertEqual((double(4), double.__name__), (8, "double"))
+        self.assertEqual(h._transport.messages[-1][4], b"3")
+
+    def test_children_do_not_count(self):
+        with mock.patch.object(_heart, "_FIRST_PROCESS", os.getpid() + 1):
+            h = heart()
+        h.beat()
+        self.assertEqual(h._transport.messages[0][3], b"")
+        h = heart()
+        h._owner += 1
+        h.beat()
+        self.assertEqual((h.supervised, h._transport.messages), (False, []))
+
+    def test_silent_when_not_supervised(self):
+        for environ in ({}, {"TREEVISOR_ENDPOINT": "ipc:///x"}, {"TREEVISOR_ENDPOINT": "x", "TREEVISOR_TOKEN": TOKEN}):
+            with treevisor.Heart(environ=environ) as h:
+                self.assertFalse(h.supervised)
+                h.beat(progress=1, busy_for=1)
+                h.ready()
+                self.assertEqual(list(h.over([1, 2])), [1, 2])
+                self.assertTrue(h.deliver())
+        with self.assertRaises(ValueError):
+            treevisor.Heart(environ={"TREEVISOR_ENDPOINT": "ipc:///x"}, transport="pigeon")
+
+
+class SideTest(unittest.TestCase):
+    def test_the_event_loop_beats_as_long_as_it_turns(self):
+        h = heart(TREEVISOR_HEARTBEAT_MS="20")
+
+        async def work():
+            async with h.beating(progress=lambda: 7) as same:
+                self.assertIs(same, h)
+                while len(h._transport.messages) < 3:
+                    await asyncio.sleep(0)
+                raise KeyError("an error of the program goes through")
+
+        with self.assertRaises(KeyError):
+            asyncio.run(work())
+        self.assertEqual(h._transport.messages[0][4], b"7")
+
+    def test_the_side_thread_sends_a_counter_and_ends(self):
+        h = heart()
+        with h.side_thread(progress=lambda: 42):
+            self.assertTrue(h._transport.sent.wait(20))
+        self.assertEqual(h._transport.messages[0][4], b"42")
+        self.assertFalse([t for t in threading.enumerate() if t.name == "treevisor side thread"])
+
+
+class FramesTest(unittest.TestCase):
+    def test_the_bytes_of_the_document(self):
+        document = (Path(__file__).resolve().parents[3] / "docs/protocol.md").read_text()
+
+        def block(mark):
+            text = document.split(f"<!-- {mark}: held by a test -->")[1].split("```")[1]
+            lines = text.removeprefix("text\n") if hasattr(text, "removeprefix") else text[len("text\n") :]
+            return bytes.fromhex("".join(line.split("  ")[0] for line in lines.splitlines()))
+
+        self.assertEqual(_zmtp.GREETING + _zmtp.READY, block("greeting"))
+        beat = _zmtp.message([b"TV1", b"BEAT", b"000102030405060708090a0b0c0d0e0f"])
+        self.assertEqual(beat, block("beat"))
+        self.assertEqual(_zmtp.frame(0, b"x" * 256)[:9], b"\x02\0\0\0\0\0\0\x01\0")
+
+
+class ControlTest(unittest.TestCase):
+    def test_instances_are_found_where_the_protocol_says(self):
+        self.assertEqual(str(_control.base({"TREEVISOR_RUNTIME_DIR": "/a", "XDG_RUNTIME_DIR": "/b"})), "/a")
+        self.assertEqual(str(_control.base({"TREEVISOR_RUNTIME_DIR": "a", "XDG_RUNTIME_DIR": "/b"})), "/b/treevisor")
+        with tempfile.TemporaryDirectory() as directory, mock.patch.dict(
+            os.environ, {"TREEVISOR_RUNTIME_DIR": directory, "TREEVISOR_INSTANCE": ""}
+        ):
+            with self.assertRaisesRegex(treevisor.NoInstance, "no instance runs"):
+                _control.find()
+            listeners = []
+            for name in ("a", "b"):
+                os.mkdir(f"{directory}/{name}")
+                listener = socket.socket(socket.AF_UNIX)
+                listener.bind(f"{directory}/{name}/control")
+                listener.listen()
+                listeners.append(listener)
+            with self.assertRaisesRegex(treevisor.NoInstance, "a, b"):
+                _control.find()
+            self.assertEqual(str(_control.find("a")), f"{directory}/a/control")
+            listeners.pop().close()  # Its file stays behind, as after a kill.
+            self.assertEqual(str(_control.find()), f"{directory}/a/control")
+            listeners.pop().close()
+            with self.assertRaisesRegex(treevisor.NoInstance, '"a"'):
+                _control.find("a")
+
+    def conversation(self, *replies):
+        sent = []
+
+        class Conversation:
+            def send(self, frames, timeout):
+                sent.append(json.loads(frames[2]))
+                return True
+
+            def receive(self, timeout):
+                return waiting.pop(0) if waiting else None
+
+            def close(self):
+                pass
+
+        waiting = [[b"TV1", b"TOLD", json.dumps({"request": 1, "reply": r}).encode()] for r in replies]
+        with mock.patch.object(_control, "converse", lambda path: Conversation()):
+            return treevisor.Control(socket="/x"), sent
+
+    def test_the_last_reply_counts(self):
+        done = {"is": "done", "outcome": "ok", "detail": "2 processes"}
+        control, sent = self.conversation({"is": "accepted", "waiting_for": "/a"}, done)
+        self.assertEqual(control.panic("/a", hold=True), "2 processes")
+        self.assertEqual(sent[0]["verb"], {"verb": "panic", "path": "/a", "hold": True})
+        control, _ = self.conversation({"is": "refused", "why": "no_such_path", "message": "there is no /b"})
+        with self.assertRaises(treevisor.Refused) as refused:
+            control.status("/b")
+        self.assertEqual(refused.exception.why, "no_such_path")
+        control, _ = self.conversation({"is": "done", "outcome": "overtaken"})
+        with self.assertRaises(treevisor.NotDone):
+            control.restart("/b")
+        control, _ = self.conversation({"is": "accepted", "waiting_for": "/a"})
+        with self.assertRaises(treevisor.NoAnswer):
+            control.stop("/")
+        events = {"is": "events", "events": [{"id": 1}], "lost": 0}
+        control, _ = self.conversation({**events, "end": False}, {**events, "end": True})
+        self.assertEqual(len(control.events()), 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,119 @@
+//! The clients in other languages: what each needs to run here, and how its programs are started.
+//!
+//! A client whose interpreter or library is missing is skipped, and the reason printed; `.ci/run` installs what is missing.
+
+#![allow(dead_code, reason = "two test binaries use this, each a part of it")]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// A client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    C,
+    /// Python on pyzmq.
+    Python,
+    /// Python without it.
+    PythonStream,
+    Node,
+}
+
+/// A program and its arguments.
+pub type Words = Vec<OsString>;
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+impl Client {
+    /// The program that speaks for this client in the conformance tests; `Err` says why it cannot run here.
+    pub fn conformance(self) -> Result<Words, String> {
+        let clients = repository().join("clients");
+        match self {
+            Client::C => Ok(vec![compiled("clients/c/conformance.c")?.into()]),
+            Client::Python => {
+                let program = clients.join("python/tests/conformance.py");
+                Ok(vec![python_with_zmq()?.into(), program.into(), "zmq".into()])
+            }
+            Client::PythonStream => {
+                let program = clients.join("python/tests/conformance.py");
+                Ok(vec![python()?.into(), program.into(), "stream".into()])
+            }
+            Client::Node => Ok(vec![node()?.into(), clients.join("node/test/conformance.js").into()]),
+        }
+    }
+
+    /// The example of this client, an arrhythmic worker.
+    pub fn arrhythmic(self) -> Result<Words, String> {
+        let example = |name: &str| OsString::from(repository().join("examples").join(name));
+        match self {
+            Client::C => Ok(vec![compiled("examples/arrhythmic.c")?.into()]),
+            Client::Python => Ok(vec![python_with_zmq()?.into(), example("arrhythmic.py")]),
+            Client::PythonStream => Ok(vec![python()?.into(), example("arrhythmic.py")]),
+            Client::Node => Ok(vec![node()?.into(), example("arrhythmic.js")]),
+        }
+    }
+}
+
+/// Where a Python program finds the package without its being installed.
+pub fn python_path() -> PathBuf {
+    repository().join("clients/python/src")
+}
+
+/// The Python in which the package's own environment is, or that of the system.
+pub fn python() -> Result<PathBuf, String> {
+    let own = repository().join("clients/python/.venv/bin/python");
+    let python = if own.exists() { own } else { PathBuf::from("python3") };
+    let new_enough = "import sys; sys.exit(sys.version_info < (3, 9))";
+    runs(Command::new(&python).args(["-c", new_enough])).map_err(|why| format!("there is no Python 3.9: {why}"))?;
+    Ok(python)
+}
+
+pub fn python_with_zmq() -> Result<PathBuf, String> {
+    let python = python()?;
+    runs(Command::new(&python).args(["-c", "import zmq"])).map_err(|_| "pyzmq is not installed".to_string())?;
+    Ok(python)
+}
+
+pub fn node() -> Result<PathBuf, String> {
+    runs(Command::new("node").arg("--version")).map_err(|why| format!("there is no node: {why}"))?;
+    runs(Command::new("node").args(["-e", "require('zeromq')"]).current_dir(repository().join("clients/node")))
+        .map_err(|_| "the zeromq package is not installed in clients/node".to_string())?;
+    Ok("node".into())
+}
+
+/// Compiles a program of one C file, strictly, and gives the program.
+fn compiled(source: &str) -> Result<PathBuf, String> {
+    // Once for each: several tests use it at the same time.
+    static DIRECTORY: OnceLock<Result<tempfile::TempDir, String>> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        runs(Command::new("cc").arg("--version")).map_err(|why| format!("there is no C compiler: {why}"))?;
+        for source in ["clients/c/conformance.c", "examples/arrhythmic.c"] {
+            let program = directory.path().join(Path::new(source).file_stem().unwrap());
+            let built = Command::new("cc")
+                .args(["-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Iclients/c", "-o"])
+                .arg(program)
+                .arg(source)
+                .current_dir(repository())
+                .output()
+                .unwrap();
+            // A compiler that is there and does not like the source is no reason to skip.
+            assert!(built.status.success(), "{source}: {}", String::from_utf8_lossy(&built.stderr));
+        }
+        Ok(directory)
+    });
+    let directory = directory.as_ref().map_err(Clone::clone)?;
+    Ok(directory.path().join(Path::new(source).file_stem().unwrap()))
+}
+
+fn runs(command: &mut Command) -> Result<(), String> {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(status.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
