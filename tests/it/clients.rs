@@ -1,0 +1,202 @@
+//! The clients in other languages, and `treevisor beat` for programs that cannot beat, in real trees.
+
+use crate::harness::*;
+use crate::languages::{self, Client, Words};
+use serde_json::Value;
+use std::process::Command;
+
+/// Words of a command as a TOML array; a JSON string is one of TOML too.
+fn toml(words: &Words) -> String {
+    let words: Vec<String> = words.iter().map(|word| word.to_str().unwrap().to_string()).collect();
+    serde_json::to_string(&words).unwrap()
+}
+
+/// The arrhythmic worker of a language: it beats, dies or is taken for hung, and comes back, again and again.
+fn arrhythmic(client: Client, environment: &[(&str, String)]) {
+    let words = match client.arrhythmic() {
+        Ok(words) => words,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let environment: Vec<String> = environment.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
+    let mut tree = Tree::start(&format!(
+        "intensity = \"unlimited\"\n\
+         [[child]]\n\
+         name = \"heart\"\n\
+         command = {}\n\
+         env = {{ {} }}\n\
+         heartbeat = {{ interval = \"200ms\", misses = 2, grace = \"10s\" }}\n",
+        toml(&words),
+        environment.join(", "),
+    ));
+    // Its beats are those of this client, with what they say.
+    until("a beat with its status", || {
+        let heart = tree.status("/heart");
+        heart["heartbeat"]["beats"].as_u64() > Some(0)
+            && heart["status_text"].as_str().is_some_and(|text| text.starts_with("turn "))
+    });
+    // However its life goes on, it ends, and another begins. The first beat has ended the grace.
+    let ended = tree.event("/heart ends", |event| event["path"] == "/heart" && event["kind"] == "exited");
+    assert!(ended["signal"] == 9 || ended["signal"] == 11, "killed as hung, or a crash: {ended}");
+    tree.incarnation("/heart", 2);
+    tree.stop();
+}
+
+#[test]
+fn the_arrhythmic_worker_in_c() {
+    arrhythmic(Client::C, &[]);
+}
+
+#[test]
+fn the_arrhythmic_worker_in_python_on_pyzmq() {
+    arrhythmic(Client::Python, &[("PYTHONPATH", languages::python_path().display().to_string())]);
+}
+
+#[test]
+fn the_arrhythmic_worker_in_python_without_pyzmq() {
+    let Ok(words) = Client::PythonStream.arrhythmic() else { return eprintln!("skipped: there is no Python") };
+    assert!(!words.is_empty());
+    // A module of that name which cannot be loaded hides the real one.
+    let hidden = tempfile::tempdir().unwrap();
+    std::fs::write(hidden.path().join("zmq.py"), "raise ImportError('hidden')\n").unwrap();
+    let path = format!("{}:{}", hidden.path().display(), languages::python_path().display());
+    arrhythmic(Client::PythonStream, &[("PYTHONPATH", path)]);
+}
+
+#[test]
+fn the_arrhythmic_worker_in_node() {
+    // The example says `require('treevisor')`, as a program does that has it installed.
+    let modules = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(languages::repository().join("clients/node"), modules.path().join("treevisor")).unwrap();
+    arrhythmic(Client::Node, &[("NODE_PATH", modules.path().display().to_string())]);
+}
+
+const VICTIM: &str = r#"
+name = "lab"
+intensity = 10
+[[child]]
+name = "victim"
+command = ["sleep", "1000"]
+"#;
+
+/// A program that asks a tree, in its directory.
+fn operator(tree: &Tree, program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).env("TREEVISOR_RUNTIME_DIR", tree.dir().join("run")).env_remove("TREEVISOR_INSTANCE");
+    command
+}
+
+#[test]
+fn the_panic_button_in_python() {
+    let python = match languages::python() {
+        Ok(python) => python.display().to_string(),
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let button = languages::repository().join("examples/panic_button.py").display().to_string();
+    let mut tree = Tree::start(VICTIM);
+    let press = |tree: &Tree, path: &str| -> Ran {
+        let mut command = operator(tree, &python, &[&button, path]);
+        command.env("PYTHONPATH", languages::python_path()).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.output().unwrap().into()
+    };
+    let ran = press(&tree, "/victim").expect(0);
+    assert!(ran.stdout.starts_with("/victim: killed"), "{}", ran.stdout);
+    assert_eq!(tree.kind("/victim", "exited")["signal"], 9);
+    tree.incarnation("/victim", 2);
+    let ran = press(&tree, "/nobody").expect(1);
+    assert!(ran.stderr.contains("cannot panic /nobody"), "{}", ran.stderr);
+    tree.stop();
+}
+
+#[test]
+fn status_and_panic_in_node() {
+    if let Err(why) = languages::node() {
+        return eprintln!("skipped: {why}");
+    }
+    let program = "const { status, panic } = require(process.argv[1]);
+        (async () => {
+            const before = await status('/victim');
+            await panic('/victim', { hold: true });
+            const after = await status('/victim');
+            const refused = await panic('/nobody').catch((error) => error.code);
+            console.log(JSON.stringify([before.root.state, after.root.state, refused]));
+        })();";
+    let client = languages::repository().join("clients/node").display().to_string();
+    let tree = Tree::start(VICTIM);
+    let ran: Ran = operator(&tree, "node", &["-e", program, &client]).output().unwrap().into();
+    assert_eq!(ran.expect(0).json(), serde_json::json!(["running", "held", "no_such_path"]));
+    tree.stop();
+}
+
+fn beats(tree: &Tree, path: &str) -> u64 {
+    tree.status(path)["heartbeat"]["beats"].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn output_is_a_beat_and_its_end_is_a_hang() {
+    let mut tree = Tree::start(
+        r#"
+        intensity = 10
+        [[child]]
+        name = "talks"
+        heartbeat = { interval = "200ms", misses = 3, grace = "10s" }
+        command = ["sh", "-c", '''
+            exec "$TREEVISOR_EXE" beat --status "on its behalf" -- sh -c '
+                for n in 1 2 3 4 5 6 7 8 9 10; do echo out $n; echo err $n >&2; sleep 0.1; done
+                exec sleep 1000
+            '
+        ''']
+        "#,
+    );
+    tree.line("out 1");
+    tree.line("err 10");
+    assert!(beats(&tree, "/talks") > 1);
+    assert_eq!(tree.status("/talks")["status_text"], "on its behalf");
+    tree.kind("/talks", "hung");
+    tree.incarnation("/talks", 2);
+    tree.line("out 1");
+    tree.stop();
+}
+
+#[test]
+fn a_program_that_is_beaten_for_gets_signals_and_gives_its_status() {
+    let mut tree = Tree::start(
+        r#"
+        intensity = 10
+        [[child]]
+        name = "code"
+        restart = "temporary"
+        heartbeat = { interval = "1s", misses = 3, grace = "10s" }
+        command = ["sh", "-c", "exec \"$TREEVISOR_EXE\" beat -- sh -c 'echo last words; exit 23'"]
+        [[child]]
+        name = "asked"
+        heartbeat = { interval = "10s", misses = 3 }
+        command = ["sh", "-c", "exec \"$TREEVISOR_EXE\" beat -- sh -c 'trap \"echo farewell; exit 0\" TERM; echo trapped; while :; do sleep 0.05; done'"]
+        "#,
+    );
+    assert_eq!(tree.kind("/code", "exited")["code"], 23);
+    tree.line("last words");
+    tree.line("trapped");
+    tree.run(&["stop", "/asked"]).expect(0);
+    tree.line("farewell");
+    let stopped = |event: &Value| event["path"] == "/asked" && event["kind"] == "exited";
+    assert_eq!(tree.event("/asked exits by itself", stopped)["code"], 0);
+    tree.stop();
+}
+
+#[test]
+fn beats_for_a_process_end_with_it() {
+    let mut tree = Tree::start(
+        r#"
+        intensity = 10
+        [[child]]
+        name = "beaten-for"
+        heartbeat = { interval = "100ms", misses = 5, grace = "10s" }
+        command = ["sh", "-c", "sleep 1000 & echo sleeper $!; exec \"$TREEVISOR_EXE\" beat --every 50ms --while-pid $!"]
+        "#,
+    );
+    let line = tree.line("sleeper");
+    until("ten beats", || beats(&tree, "/beaten-for") >= 10);
+    signal(line.split_whitespace().last().unwrap().parse().unwrap(), 9);
+    assert_eq!(tree.kind("/beaten-for", "exited")["code"], 0);
+    tree.stop();
+}

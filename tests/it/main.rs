@@ -1,0 +1,35 @@
+//! Real processes: the program as its users run it, killed, stopped and starved, and what is left of it afterwards.
+//!
+//! One binary, one file a theme. Every tree lives in a directory of its own, so the tests can run side by side.
+
+#![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
+
+mod bad_input;
+mod clients;
+mod commands;
+mod harness;
+mod hooks;
+#[path = "../clients/languages.rs"]
+mod languages;
+mod lifecycle;
+mod nodes;
+mod notify;
+mod output;
+mod panics;
+mod pauses;
+mod probes;
+mod restarts;
+mod root_death;
+mod wire;
+mod workers;
+
+/// A file that is not named above would never run.
+#[test]
+fn every_file_here_is_part_of_the_binary() {
+    let main = include_str!("main.rs");
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.trim_end_matches(".rs");
+        assert!(module == "main" || main.contains(&format!("mod {module};")), "tests/it/{name} is not run");
+    }
+}

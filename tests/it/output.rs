@@ -1,0 +1,132 @@
+//! What workers print: captured, prefixed, rotated, and never in the way.
+
+use crate::harness::*;
+
+#[test]
+fn lines_are_shown_with_the_path_of_their_worker() {
+    let mut tree = Tree::start(
+        r#"
+[[child]]
+name = "web"
+  [[child.child]]
+  name = "api"
+  command = ["sh", "-c", "echo to stdout; echo to stderr >&2; printf 'no newline'; exec sleep 1000"]
+"#,
+    );
+    let line = tree.line("to stdout");
+    assert!(line.contains("/web/api"), "{line}");
+    let line = tree.line("to stderr");
+    assert!(line.contains("/web/api"), "{line}");
+    tree.stop();
+}
+
+#[test]
+fn the_last_words_of_a_dead_worker_are_kept() {
+    let mut tree = Tree::start(
+        r#"
+intensity = 10
+[[child]]
+name = "a"
+command = ["sh", "-c", "[ -e once ] && exec sleep 1000; touch once; echo the port is taken >&2; exit 1"]
+"#,
+    );
+    let exit = tree.kind("/a", "exited");
+    assert_eq!(exit["output"][0], "the port is taken", "{exit}");
+    tree.stop();
+}
+
+#[test]
+fn a_worker_cannot_paint_the_operators_terminal() {
+    let mut tree = Tree::start(
+        r#"
+[[child]]
+name = "painter"
+command = ["sh", "-c", "printf '\\033[2Jwiped \\377 bytes\\n'; exec sleep 1000"]
+"#,
+    );
+    let line = tree.line("wiped");
+    assert!(!line.contains('\u{1b}'), "{line:?}");
+    tree.stop();
+}
+
+#[test]
+fn output_goes_to_a_file_that_is_rotated() {
+    let mut tree = Tree::start(
+        r#"
+[[child]]
+name = "a"
+log = { file = "logs/a.log", max-size = "4KiB", keep = 2 }
+command = ["sh", "-c", "i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo line number $i of five hundred; done; echo all done; exec sleep 1000"]
+"#,
+    );
+    tree.line("all done");
+    let logs = tree.dir().join("logs");
+    let mut names: Vec<String> =
+        files_below(&logs).iter().map(|file| file.file_name().unwrap().to_str().unwrap().to_string()).collect();
+    names.sort();
+    assert_eq!(names, ["a.log", "a.log.1", "a.log.2"]);
+    for name in names {
+        assert!(std::fs::metadata(logs.join(&name)).unwrap().len() <= 4_096, "{name} is too long");
+    }
+    tree.stop();
+}
+
+#[test]
+fn a_flood_neither_blocks_the_worker_nor_grows_the_node() {
+    let mut tree = Tree::start(
+        r#"
+[[child]]
+name = "chatty"
+command = ["sh", "-c", "head -c 200000000 /dev/zero | tr '\\0' 'x' | fold -w 200; echo flood over > over; exec sleep 1000"]
+[[child]]
+name = "beats"
+heartbeat = { interval = "1s", misses = 4, grace = "10s" }
+command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.2; done"]
+"#,
+    );
+    while !tree.dir().join("over").exists() {
+        tree.run(&["status"]).expect(0);
+    }
+    assert!(!tree.seen().iter().any(|event| event["kind"] == "beat_late" || event["kind"] == "hung"));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", tree.root_pid())).unwrap();
+    let peak: u64 = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(peak < 60_000, "the root has grown to {peak} kB");
+    tree.run(&["stop"]).expect(0);
+    assert_eq!(tree.wait(), 0);
+}
+
+#[test]
+fn a_reader_that_does_not_read_blocks_nobody() {
+    // The tree's stdout is a pipe that nobody empties.
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("tree.toml"),
+        "[[child]]\nname = \"chatty\"\ncommand = [\"sh\", \"-c\", \"yes | head -c 3000000; touch over; exec sleep 1000\"]\n",
+    )
+    .unwrap();
+    let mut root = command_in(dir.path())
+        .args(["start", "tree.toml"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let unread = root.stdout.take();
+    let end = std::time::Instant::now() + LIMIT;
+    while !dir.path().join("over").exists() {
+        assert!(std::time::Instant::now() < end, "the worker is blocked");
+        std::thread::yield_now();
+    }
+    let ran: Ran = command_in(dir.path()).arg("stop").output().unwrap().into();
+    ran.expect(0);
+    assert!(root.wait().unwrap().success());
+    drop(unread);
+}

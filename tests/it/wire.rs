@@ -1,0 +1,157 @@
+//! Strangers and vandals at a node's endpoint: dropped, counted, and no sibling notices.
+
+use crate::harness::*;
+use std::path::PathBuf;
+use treevisor::link::{Context, Dealer, RouterLimits};
+use treevisor::time::Span;
+
+const TREE: &str = r#"
+intensity = 10
+[[child]]
+name = "beats"
+heartbeat = { interval = "1s", misses = 4, grace = "10s" }
+command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.2; done"]
+[[child]]
+name = "shows"
+command = ["sh", "-c", "echo endpoint $TREEVISOR_ENDPOINT token $TREEVISOR_TOKEN; exec sleep 1000"]
+"#;
+
+/// Endpoint and token as the worker that shows them has got them.
+fn shown(tree: &mut Tree) -> (PathBuf, String) {
+    let line = tree.line("endpoint ");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let at = words.iter().position(|word| *word == "endpoint").unwrap();
+    (PathBuf::from(words[at + 1].strip_prefix("ipc://").unwrap()), words[at + 3].to_string())
+}
+
+/// Waits until a worker has beaten some more.
+fn still_beats(tree: &Tree) {
+    let beats = || tree.status("/beats")["heartbeat"]["beats"].as_u64().unwrap();
+    let before = beats();
+    while beats() < before + 5 {}
+    assert_eq!(tree.status("/beats")["incarnation"], 1);
+}
+
+fn connect(context: &Context, endpoint: &std::path::Path) -> Dealer {
+    let limits = RouterLimits { frame_bytes_max: 1 << 20, frames_max: 64 };
+    Dealer::connect(context, endpoint, b"", limits).unwrap()
+}
+
+/// Sends although the connection may still be coming up.
+fn send(dealer: &mut Dealer, frames: &[&[u8]]) {
+    while !dealer.send(frames) {
+        dealer.wait_input(std::time::Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn garbage_wrong_tokens_and_old_tokens_are_dropped_and_counted() {
+    let mut tree = Tree::start(TREE);
+    let (endpoint, token) = shown(&mut tree);
+    let context = Context::new().unwrap();
+    let mut dealer = connect(&context, &endpoint);
+    send(&mut dealer, &[b"garbage"]);
+    send(&mut dealer, &[b"TV1", b"BEAT", &[b'0'; 32]]);
+    send(&mut dealer, &[b"TV9", b"BEAT", token.as_bytes()]);
+    send(&mut dealer, &[b"TV1", b"BEAT", token.as_bytes(), b"not a number"]);
+    send(&mut dealer, &[b"TV1", b"NODE", token.as_bytes(), b"{\"is\":\"up\"}"]);
+    let many: Vec<&[u8]> = vec![b"x"; 60];
+    send(&mut dealer, &many);
+    tree.line("messages were dropped");
+    still_beats(&tree);
+    // The token of an incarnation that is over is as good as none.
+    let pid = tree.pid("/shows");
+    signal(pid, 9);
+    tree.incarnation("/shows", 2);
+    send(&mut dealer, &[b"TV1", b"BEAT", token.as_bytes()]);
+    tree.line("unknown_token");
+    dealer.close(Span::ZERO);
+    tree.stop();
+}
+
+#[test]
+fn a_frame_of_100_mb_costs_its_sender_the_connection_and_nobody_else_anything() {
+    let mut tree = Tree::start(TREE);
+    let (endpoint, _) = shown(&mut tree);
+    let context = Context::new().unwrap();
+    let mut dealer = connect(&context, &endpoint);
+    let huge = vec![0u8; 100 << 20];
+    send(&mut dealer, &[&huge]);
+    still_beats(&tree);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", tree.root_pid())).unwrap();
+    let peak: u64 = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(peak < 80_000, "the root has grown to {peak} kB");
+    dealer.close(Span::ZERO);
+    tree.stop();
+}
+
+#[test]
+fn a_flood_of_beats_and_connections_makes_no_sibling_late() {
+    let mut tree = Tree::start(TREE);
+    let (endpoint, token) = shown(&mut tree);
+    let context = Context::new().unwrap();
+    let mut dealers: Vec<Dealer> = (0..200).map(|_| connect(&context, &endpoint)).collect();
+    for _ in 0..300 {
+        for dealer in &mut dealers {
+            dealer.send(&[b"TV1", b"BEAT", token.as_bytes()]);
+        }
+    }
+    tree.line("messages were dropped");
+    still_beats(&tree);
+    assert!(!tree.seen().iter().any(|event| event["kind"] == "beat_late"), "{:?}", tree.seen());
+    dealers.into_iter().for_each(|dealer| dealer.close(Span::ZERO));
+    tree.stop();
+}
+
+#[test]
+fn a_node_at_its_descriptor_limit_survives_and_says_so() {
+    // 64 descriptors, and more connections than that.
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    // Its own workers' connections are turned away too while that lasts, so they are given time.
+    std::fs::write(dir.path().join("tree.toml"), TREE.replace("misses = 4", "misses = 40")).unwrap();
+    let ran = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" start tree.toml", TREEVISOR])
+        .current_dir(dir.path())
+        .env("TREEVISOR_RUNTIME_DIR", dir.path().join("run"))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut tree = Tree::adopt(dir, ran);
+    let (endpoint, _) = shown(&mut tree);
+    let context = Context::new().unwrap();
+    let mut dealers: Vec<Dealer> = (0..80).map(|_| connect(&context, &endpoint)).collect();
+    for dealer in &mut dealers {
+        dealer.send(&[b"garbage"]);
+    }
+    tree.line("descriptors run short");
+    assert!(lives(tree.root_pid()));
+    dealers.into_iter().for_each(|dealer| dealer.close(Span::ZERO));
+    drop(context);
+    // With the connections gone it serves as before.
+    still_beats(&tree);
+    tree.stop();
+}
+
+#[test]
+fn the_control_endpoint_drops_what_it_does_not_understand() {
+    let tree = Tree::start(TREE);
+    let control = files_below(&tree.dir().join("run")).into_iter().find(|file| file.ends_with("control")).unwrap();
+    let context = Context::new().unwrap();
+    let mut dealer = connect(&context, &control);
+    send(&mut dealer, &[b"TV1", b"ASK", b"{"]);
+    send(&mut dealer, &[b"TV1", b"ASK", b"[1,2,3]"]);
+    send(&mut dealer, &[b"", b"", b""]);
+    tree.run(&["status"]).expect(0);
+    dealer.close(Span::ZERO);
+    tree.stop();
+}
