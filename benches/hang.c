@@ -1,0 +1,81 @@
+/* A worker that beats twenty times, 20 ms apart, and then goes silent.
+ *
+ * It speaks the protocol by hand (docs/protocol.md, section 11), so that the time of its last beat is the time of one write.
+ * Records as in leaf.c: kind 0 at its first instruction, kind 1 for the last beat. */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+struct record {
+    uint64_t nanoseconds;
+    uint32_t pid;
+    uint32_t kind;
+};
+
+static uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void tell(uint64_t nanoseconds, uint32_t kind)
+{
+    struct record record = {nanoseconds, (uint32_t)getpid(), kind};
+    const char *name = getenv("BENCH_FIFO");
+    int fifo = name ? open(name, O_WRONLY | O_CLOEXEC) : -1;
+    if (fifo < 0 || write(fifo, &record, sizeof record) != sizeof record)
+        _exit(3);
+    close(fifo);
+}
+
+static void read_all(int from, uint8_t *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t got = read(from, bytes, size);
+        if (got <= 0)
+            _exit(4);
+        bytes += got;
+        size -= (size_t)got;
+    }
+}
+
+int main(void)
+{
+    tell(now(), 0);
+    const char *endpoint = getenv("TREEVISOR_ENDPOINT"), *token = getenv("TREEVISOR_TOKEN");
+    if (!endpoint || !token || strlen(token) != 32 || strncmp(endpoint, "ipc://", 6))
+        return 5;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strncpy(address.sun_path, endpoint + 6, sizeof address.sun_path - 1);
+    int node = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (node < 0 || connect(node, (struct sockaddr *)&address, sizeof address))
+        return 6;
+
+    uint8_t greeting[64] = {0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0, 'N', 'U', 'L', 'L'};
+    static const char ready[] = "\x04\x29\x05READY\x0bSocket-Type\0\0\0\x06" "DEALER\x08Identity\0\0\0";
+    if (write(node, greeting, 64) != 64 || write(node, ready, sizeof ready) != sizeof ready)
+        return 7;
+    uint8_t answer[64 + 256];
+    read_all(node, answer, 64 + 2);
+    read_all(node, answer, answer[65]);
+
+    uint8_t beat[] = "\x01\x03TV1\x01\x04" "BEAT\0\x20................................";
+    memcpy(beat + 13, token, 32);
+    uint64_t last = 0;
+    for (int i = 0; i < 20; i++) {
+        struct timespec pause = {0, 20000000};
+        nanosleep(&pause, NULL);
+        last = now();
+        if (write(node, beat, 45) != 45)
+            return 8;
+    }
+    tell(last, 1);
+    for (;;)
+        pause();
+}
