@@ -40,18 +40,12 @@ pub(super) fn notice(notification: &Notification) -> Option<Notice> {
         word: words.into_iter().find(|(said, _)| *said).map(|(_, word)| word),
         status: notification.status.clone(),
         main_pid: notification.main_pid,
-        trouble: notification.trouble(error_words),
+        trouble: notification.trouble(crate::error::errno_words),
         limit: notification.watchdog_limit,
         extend: notification.extend,
         hung: notification.watchdog == Some(Watchdog::Trigger),
     };
     (notice != Notice::default()).then_some(notice)
-}
-
-/// The words of an error number.
-fn error_words(errno: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(errno).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_string()
 }
 
 pub(super) fn rollup_view(rollup: &Rollup) -> RollupView {

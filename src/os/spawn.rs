@@ -10,6 +10,7 @@
 use super::cgroup::Group;
 use super::pidfd::PidFd;
 use super::users::Credentials;
+use crate::error::{errno_words, plain};
 use crate::spec::exec::Limit;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -304,16 +305,6 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
 /// Whether a process can be made right in its cgroup here: that takes clone3(2), for which libc has no wrapper.
 const CLONES_INTO_CGROUP: bool = cfg!(target_arch = "x86_64");
 
-/// An error without the "(os error 2)".
-fn plain(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), describe)
-}
-
-fn describe(errno: i32) -> String {
-    let text = io::Error::from_raw_os_error(errno).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_string()
-}
-
 /// The file of a program: itself with a slash in it, else the first executable one in PATH, whose relative directories
 /// begin where the program will. An error has an errno and says why.
 fn look_up(program: &[u8], env: &[(OsString, OsString)], cwd: Option<&Path>) -> Result<CString, (i32, String)> {
@@ -424,7 +415,7 @@ impl Plan {
 
     fn error(&self, stage: Stage, errno: i32) -> SpawnError {
         let mut subject = self.subject.clone();
-        let mut reason = describe(errno);
+        let mut reason = errno_words(errno);
         match stage {
             Stage::WorkingDirectory => {
                 subject = self.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()).unwrap_or_default();

@@ -14,6 +14,7 @@ mod schedule;
 use super::aside::Aside;
 use super::handle::{self, Handle, What};
 use super::turn::{Node, Source};
+use crate::error::plain;
 use crate::os::epoll::{Interest, Tag};
 use crate::os::net::{self, Connection};
 use crate::os::users::Credentials;
@@ -521,10 +522,4 @@ fn outcome_of(verdict: Result<(), String>) -> Outcome {
 fn not_connected(error: &io::Error) -> Outcome {
     let why = format!("cannot connect: {}", plain(error));
     if error.raw_os_error().is_some_and(net::is_our_own) { Outcome::Unable(why) } else { Outcome::Failed(why) }
-}
-
-/// An error without the "(os error 2)".
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_string()
 }
