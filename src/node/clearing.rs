@@ -89,7 +89,7 @@ impl Node {
 
     /// Kills what is left of a child; how many there were.
     fn remains(&mut self, run: Run, strangers: &mut Strangers) -> usize {
-        let Some(handle) = self.handles.get(run.child.0 as usize).and_then(Option::as_ref) else { return 0 };
+        let Some(handle) = self.look_at(run.child) else { return 0 };
         let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return 0 };
         if let Some(group) = &handle.group {
             return match group.populated() {

@@ -157,7 +157,7 @@ impl Node {
     /// Writes a report into the log, and passes it on to whoever keeps the history.
     fn report(&mut self, now: Time, report: Report) {
         let wall = crate::os::clock::rfc3339_nanos(self.clock.wall_of(now));
-        let handle = report.child.and_then(|child| self.handles.get(child.0 as usize)).and_then(Option::as_ref);
+        let handle = report.child.and_then(|child| self.look_at(child));
         let path = handle.map_or_else(|| self.place.path.clone(), |handle| handle.path.clone());
         let mut view = translate::event(&report, path, wall);
         if view.pid.is_none() && report.child.is_none() {

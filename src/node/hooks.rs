@@ -128,7 +128,7 @@ impl Node {
                 }
             }
             (Fact::Escalated { .. }, Some(child)) => {
-                let handle = self.handles.get(child.0 as usize).and_then(Option::as_ref);
+                let handle = self.look_at(child);
                 let Some(What::Node(below)) = handle.map(|handle| &handle.what) else { return };
                 if let Some(command) = below.hooks.on_escalate.clone() {
                     let order = Order { key: Key::Escalate, command, about: view.path.clone(), facts: Facts::of(view) };
@@ -171,7 +171,7 @@ impl Node {
     /// The subtree at `within`, which is at or below this child, was panicked: every supervisor in it has its hook run,
     /// the deepest and youngest first, as they would have been stopped.
     fn subtree_panicked(&mut self, child: ChildId, within: &Path, facts: Facts) {
-        let Some(handle) = self.handles.get(child.0 as usize).and_then(Option::as_ref) else { return };
+        let Some(handle) = self.look_at(child) else { return };
         let What::Node(below) = &handle.what else { return };
         let mut orders = Vec::new();
         below.for_each_supervisor(&handle.path, &mut |path, supervisor| {

@@ -211,7 +211,7 @@ impl Node {
 
     /// Begins to listen to a process that has just been started, if it has a line.
     pub(super) fn listen_to(&mut self, run: Run) {
-        let handle = self.handles.get(run.child.0 as usize).and_then(Option::as_ref);
+        let handle = self.look_at(run.child);
         if handle.and_then(|handle| handle.process.as_ref()).is_none_or(|process| process.line.is_none()) {
             return;
         }

@@ -184,6 +184,11 @@ impl Node {
         self.clock.now()
     }
 
+    /// A child, only to be looked at.
+    pub fn look_at(&self, child: ChildId) -> Option<&Handle> {
+        self.handles.get(child.0 as usize)?.as_ref()
+    }
+
     pub fn handle(&mut self, child: ChildId) -> Option<&mut Handle> {
         self.handles.get_mut(child.0 as usize)?.as_mut()
     }

@@ -95,15 +95,17 @@ impl SupervisorSpec {
         self.children.iter().find(|child| child.name.as_str() == name)
     }
 
-    /// The child at `path`, which is relative to this supervisor; `None` for the supervisor itself and for no such path.
-    pub fn find(&self, path: &Path) -> Option<&ChildSpec> {
-        let mut parts = path.parts();
-        let mut found = self.child(parts.next()?)?;
-        for part in parts {
-            let ChildKind::Supervisor(below) = &found.kind else { return None };
-            found = below.child(part)?;
+    /// The child at `path`; `at` is the path of this supervisor. `None` for itself and where there is none.
+    pub fn find(&self, at: &Path, path: &Path) -> Option<&ChildSpec> {
+        let child = self.child(path.step_below(at)?)?;
+        let here = at.child(&child.name);
+        if here == *path {
+            return Some(child);
         }
-        Some(found)
+        match &child.kind {
+            ChildKind::Supervisor(below) => below.find(&here, path),
+            ChildKind::Worker(_) => None,
+        }
     }
 
     /// Calls `visit` with the path of each supervisor of this subtree, this one (at `at`) first.

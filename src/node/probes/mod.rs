@@ -145,7 +145,7 @@ impl Node {
     /// A worker's process has been started: its first probe is due.
     pub(super) fn begin_probes(&mut self, run: Run) {
         let now = self.now();
-        let Some(handle) = self.handles.get(run.child.0 as usize).and_then(Option::as_ref) else { return };
+        let Some(handle) = self.look_at(run.child) else { return };
         let (What::Worker(exec), Some(interval)) = (&handle.what, handle.beat_interval()) else { return };
         let patience: Vec<Span> = probes_of(exec).map(|probe| probe.patience(interval)).collect();
         if patience.is_empty() {
@@ -326,7 +326,7 @@ impl Node {
     // Commands.
 
     fn start_command(&mut self, run: Run, probing: &mut Probing, command: &[String]) -> Step {
-        let Some(handle) = self.handles.get(run.child.0 as usize).and_then(Option::as_ref) else {
+        let Some(handle) = self.look_at(run.child) else {
             return Step::Waiting;
         };
         let credentials = match &probing.credentials {

@@ -3,6 +3,9 @@
 //! Every request has a limit. A change that takes long is `Accepted` at once and again every second; a node below that
 //! does not answer is shown as such, or passed over, and never waited for without bound.
 
+mod status;
+
+use self::status::{down_state, status_limit};
 use super::handle::{What, group_path};
 use super::translate;
 use super::turn::Node;
@@ -11,20 +14,16 @@ use crate::link::Identity;
 use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::descendants::{self, Scope};
-use crate::spec::tree::{ChildKind, SupervisorSpec};
 use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, State, StopReason};
 use crate::time::{Span, Time};
 use crate::wire::codec;
 use crate::wire::message::{Outcome, Refusal, Reply, ToNode, Told, Verb};
-use crate::wire::view::{ChildView, StatusView, SupervisorView};
+use crate::wire::view::ChildView;
 use slog::warn;
 use std::collections::BTreeMap;
 
 /// A node below has this long for its first reply to a change; then the nearest one that answers acts in its place.
 const CHANGE_BELOW: Span = Span::from_millis(300);
-
-/// A node below has this long to tell its status at most.
-const STATUS_BELOW: Span = Span::from_millis(700);
 
 /// A request that is being carried out says so this often.
 const PROGRESS_EVERY: Span = Span::from_secs(1);
@@ -160,12 +159,12 @@ impl Node {
         }
         let Some(step) = path.step_below(&self.place.path) else { return Target::Nowhere };
         let Some(child) = self.core.find(step) else { return Target::Nowhere };
-        let Some(handle) = self.handles.get(child.0 as usize).and_then(Option::as_ref) else { return Target::Nowhere };
+        let Some(handle) = self.look_at(child) else { return Target::Nowhere };
         if handle.path == *path {
             return Target::Child(child);
         }
         match &handle.what {
-            What::Node(below) if find_below(below, &handle.path, path) => Target::Below(child),
+            What::Node(below) if below.find(&handle.path, path).is_some() => Target::Below(child),
             What::Node(_) | What::Worker(_) => Target::Nowhere,
         }
     }
@@ -203,7 +202,7 @@ impl Node {
 
     fn request_child(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb, child: ChildId) {
         let now = self.now();
-        let Some(handle) = self.handles.get(child.0 as usize).and_then(Option::as_ref) else { return };
+        let Some(handle) = self.look_at(child) else { return };
         let path = handle.path.clone();
         let (command, what) = match verb {
             Verb::Status { .. } => {
@@ -225,7 +224,7 @@ impl Node {
 
     fn request_below(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb, path: Path, child: ChildId) {
         let now = self.now();
-        let Some(handle) = self.handles.get(child.0 as usize).and_then(Option::as_ref) else { return };
+        let Some(handle) = self.look_at(child) else { return };
         let node_path = handle.path.clone();
         let running = handle.process.as_ref().filter(|process| process.status.is_none());
         let Some((run, identity)) = running.map(|process| (process.run, process.link.identity.clone())) else {
@@ -233,7 +232,7 @@ impl Node {
                 // Nothing runs below a supervisor that is down, and that is the answer.
                 let state = self.core.child(now, child).map_or(State::Stopped, |status| status.state);
                 if let Some(view) = self.spec_view(&path, down_state(state)) {
-                    self.reply_status(&asker, view);
+                    self.reply_view(&asker, view);
                 }
                 return;
             }
@@ -244,7 +243,7 @@ impl Node {
         };
         let status = matches!(verb, Verb::Status { .. });
         let limit = if status { status_limit(within_ms) } else { CHANGE_BELOW.min(Span::from_millis(within_ms)) };
-        let below_ms = limit.as_millis().saturating_sub(50).max(20);
+        let below_ms = below(limit);
         let waits = Waits::Below { run, verb: verb.clone(), path, accepted: false };
         let number = self.requests.add(asker, waits, now + limit);
         let sent = identity.is_some_and(|to| self.tell_node(&to, &ask_below(number, below_ms, by, verb)));
@@ -252,176 +251,6 @@ impl Node {
             // It has not introduced itself, or its queue is full: treated like one that does not answer.
             pending.due = now;
         }
-    }
-
-    // Status.
-
-    /// This supervisor with its children, as far as this node knows them.
-    fn own_view(&self, now: Time) -> SupervisorView {
-        let children = self.core.children(now).iter().filter_map(|status| self.child_view(now, status.id)).collect();
-        let window = translate::window(&self.policy, self.core.window_used(now));
-        SupervisorView {
-            path: self.place.path.clone(),
-            name: self.place.path.name().unwrap_or(self.place.instance.as_str()).to_string(),
-            kind: crate::wire::view::SupervisorKind::Supervisor,
-            state: self.core.state().as_str().to_string(),
-            pid: Some(self.pid),
-            incarnation: self.place.incarnation.0,
-            restarts: 0,
-            strategy: translate::strategy(self.policy.strategy).to_string(),
-            intensity: window,
-            children,
-            last_exit: None,
-            uptime_ms: Some(now.since(Time::ZERO).as_millis()),
-            waits_ms: None,
-        }
-    }
-
-    /// A child as its parent sees it; of a node's own children only that the spec names them.
-    fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
-        let status = self.core.child(now, child)?;
-        let handle = self.handles.get(child.0 as usize)?.as_ref()?;
-        Some(match &handle.what {
-            What::Worker(_) => ChildView::Worker(Box::new(translate::worker(&status, &handle.path, now, &self.clock))),
-            What::Node(below) => {
-                let state = if status.state == State::Running || status.state == State::Starting {
-                    "unreachable"
-                } else {
-                    down_state(status.state)
-                };
-                let mut view = translate::supervisor_from_spec(below, &handle.path, state);
-                translate::fill_supervisor(&mut view, &status, now, &self.clock);
-                ChildView::Supervisor(Box::new(view))
-            }
-        })
-    }
-
-    /// A path of the spec below a node that cannot tell.
-    fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
-        let step = path.step_below(&self.place.path)?;
-        let top = self.handles.iter().flatten().find(|handle| handle.name.as_str() == step)?;
-        let What::Node(below) = &top.what else { return None };
-        let (mut at, mut here) = (&**below, top.path.clone());
-        loop {
-            let child = at.child(path.step_below(&here)?)?;
-            here = here.child(&child.name);
-            if here == *path {
-                return Some(translate::child_from_spec(child, &here, state));
-            }
-            let ChildKind::Supervisor(below) = &child.kind else { return None };
-            at = below;
-        }
-    }
-
-    /// Asks the child nodes of a view for their parts; replies at once when there are none.
-    fn gather_status(&mut self, asker: Asker, within_ms: u64, view: ChildView, only: Option<ChildId>) {
-        let now = self.now();
-        let limit = status_limit(within_ms);
-        let nodes: Vec<(Run, Option<Identity>, Path)> = self
-            .handles
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| only.is_none_or(|child| child.0 as usize == *index))
-            .filter_map(|(_, handle)| handle.as_ref())
-            .filter(|handle| handle.is_node())
-            .filter_map(|handle| handle.process.as_ref().map(|process| (process, handle.path.clone())))
-            .filter(|(process, _)| process.status.is_none())
-            .map(|(process, path)| (process.run, process.link.identity.clone(), path))
-            .collect();
-        if nodes.is_empty() {
-            self.reply_view(&asker, view);
-            return;
-        }
-        let number = self.requests.add(asker, Waits::Gather { view: Box::new(view), missing: Vec::new() }, now + limit);
-        let below_ms = limit.as_millis().saturating_sub(50).max(20);
-        let mut missing = Vec::new();
-        for (run, identity, path) in nodes {
-            let Some(to) = identity else { continue };
-            let part = self.requests.add(Asker::Nobody, Waits::Part { of: number }, now + limit);
-            let verb = Verb::Status { path };
-            let request = ask_below(part, below_ms, String::new(), verb);
-            if self.tell_node(&to, &request) {
-                missing.push((run, part));
-            } else {
-                self.requests.pending.remove(&part);
-            }
-        }
-        let complete = missing.is_empty();
-        if let Some(Pending { waits: Waits::Gather { missing: list, .. }, .. }) = self.requests.pending.get_mut(&number)
-        {
-            *list = missing;
-        }
-        if complete {
-            self.finish_gather(number);
-        }
-    }
-
-    /// Replies with what has come together; what is missing stands there as unreachable.
-    fn finish_gather(&mut self, number: u64) {
-        let Some(pending) = self.requests.pending.remove(&number) else { return };
-        let Waits::Gather { view, missing } = pending.waits else { return };
-        for (_, part) in missing {
-            self.requests.pending.remove(&part);
-        }
-        self.reply_view(&pending.asker, *view);
-    }
-
-    fn part_arrived(&mut self, of: u64, part: u64, run: Run, subtree: ChildView) {
-        let now = self.now();
-        let status = self.core.child(now, run.child);
-        let Some(Pending { waits: Waits::Gather { view, missing }, .. }) = self.requests.pending.get_mut(&of) else {
-            return;
-        };
-        missing.retain(|(_, number)| *number != part);
-        let complete = missing.is_empty();
-        if let ChildView::Supervisor(mut subtree) = subtree {
-            let slot = match view.as_mut() {
-                ChildView::Supervisor(own) if own.path == subtree.path => Some(own),
-                ChildView::Supervisor(own) => own.children.iter_mut().find_map(|child| match child {
-                    ChildView::Supervisor(child) if child.path == subtree.path => Some(child),
-                    _ => None,
-                }),
-                ChildView::Worker(_) => None,
-            };
-            if let Some(slot) = slot {
-                // The node knows its own state and children best; its parent knows how often it was restarted.
-                if let Some(status) = &status {
-                    let state = std::mem::take(&mut subtree.state);
-                    translate::fill_supervisor(&mut subtree, status, now, &self.clock);
-                    if status.state == State::Running {
-                        subtree.state = state;
-                    }
-                }
-                *slot = subtree;
-            }
-        }
-        if complete {
-            self.finish_gather(of);
-        }
-    }
-
-    fn reply_view(&mut self, asker: &Asker, view: ChildView) {
-        match asker {
-            Asker::Parent { .. } => self.reply(asker, Reply::Subtree { subtree: Box::new(view) }),
-            Asker::Operator { .. } => self.reply_status(asker, view),
-            Asker::Nobody => {}
-        }
-    }
-
-    fn reply_status(&mut self, asker: &Asker, view: ChildView) {
-        if let Asker::Parent { .. } = asker {
-            self.reply(asker, Reply::Subtree { subtree: Box::new(view) });
-            return;
-        }
-        let status = StatusView {
-            instance: self.place.instance.to_string(),
-            version: env!("CARGO_PKG_VERSION").to_string(),
-            pid: self.pid,
-            uptime_ms: self.now().since(Time::ZERO).as_millis(),
-            containment: if self.place.base_group.is_some() { "cgroup" } else { "group" }.to_string(),
-            root: view,
-        };
-        self.reply(asker, Reply::Status { status: Box::new(status) });
     }
 
     // Events.
@@ -651,32 +480,14 @@ impl Node {
     }
 }
 
-fn find_below(spec: &SupervisorSpec, at: &Path, path: &Path) -> bool {
-    let Some(step) = path.step_below(at) else { return false };
-    let Some(child) = spec.child(step) else { return false };
-    let here = at.child(&child.name);
-    here == *path || matches!(&child.kind, ChildKind::Supervisor(below) if find_below(below, &here, path))
+/// What a node below may take of a limit, in milliseconds: its reply has a way to go.
+fn below(limit: Span) -> u64 {
+    limit.as_millis().saturating_sub(50).max(20)
 }
 
 /// A request for a node below, void as soon as we no longer wait for it.
 fn ask_below(request: u64, within_ms: u64, by: String, verb: Verb) -> ToNode {
     ToNode::Request { request, within_ms, void_after_ms: clock::machine_millis() + within_ms, by, verb }
-}
-
-/// How long the parts of a status are waited for: less than the asker waits.
-fn status_limit(within_ms: u64) -> Span {
-    Span::from_millis(within_ms.saturating_sub(within_ms / 8).max(30)).min(STATUS_BELOW)
-}
-
-/// The state of what stands below a supervisor that is in this state.
-fn down_state(state: State) -> &'static str {
-    match state {
-        State::Held => "held",
-        State::Stopping => "stopping",
-        State::Waiting => "waiting",
-        State::Exited => "exited",
-        State::Stopped | State::Starting | State::Running => "stopped",
-    }
 }
 
 fn accepted(waiting_for: String) -> Reply {

@@ -1,0 +1,188 @@
+//! The state of the tree: what this node knows itself, and what its child nodes tell of their parts.
+//!
+//! A part that does not come in time stands there as unreachable, filled from the spec: the answer has a limit, not the
+//! question.
+
+use super::super::handle::What;
+use super::super::translate;
+use super::super::turn::Node;
+use super::{Asker, Pending, Waits, ask_below, below};
+use crate::ids::Path;
+use crate::link::Identity;
+use crate::supervision::{ChildId, Run, State};
+use crate::time::{Span, Time};
+use crate::wire::message::{Reply, Verb};
+use crate::wire::view::{ChildView, StatusView, SupervisorKind, SupervisorView};
+
+/// A node below has this long to tell its status at most.
+const STATUS_BELOW: Span = Span::from_millis(700);
+
+impl Node {
+    /// This supervisor with its children, as far as this node knows them.
+    pub(super) fn own_view(&self, now: Time) -> SupervisorView {
+        let children = self.core.children(now).iter().filter_map(|status| self.child_view(now, status.id)).collect();
+        let window = translate::window(&self.policy, self.core.window_used(now));
+        SupervisorView {
+            path: self.place.path.clone(),
+            name: self.place.path.name().unwrap_or(self.place.instance.as_str()).to_string(),
+            kind: SupervisorKind::Supervisor,
+            state: self.core.state().as_str().to_string(),
+            pid: Some(self.pid),
+            incarnation: self.place.incarnation.0,
+            restarts: 0,
+            strategy: translate::strategy(self.policy.strategy).to_string(),
+            intensity: window,
+            children,
+            last_exit: None,
+            uptime_ms: Some(now.since(Time::ZERO).as_millis()),
+            waits_ms: None,
+        }
+    }
+
+    /// A child as its parent sees it; of a node's own children only that the spec names them.
+    pub(super) fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
+        let status = self.core.child(now, child)?;
+        let handle = self.look_at(child)?;
+        Some(match &handle.what {
+            What::Worker(_) => ChildView::Worker(Box::new(translate::worker(&status, &handle.path, now, &self.clock))),
+            What::Node(below) => {
+                let state = if status.state == State::Running || status.state == State::Starting {
+                    "unreachable"
+                } else {
+                    down_state(status.state)
+                };
+                let mut view = translate::supervisor_from_spec(below, &handle.path, state);
+                translate::fill_supervisor(&mut view, &status, now, &self.clock);
+                ChildView::Supervisor(Box::new(view))
+            }
+        })
+    }
+
+    /// A path of the spec below a node that cannot tell.
+    pub(super) fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
+        let step = path.step_below(&self.place.path)?;
+        let top = self.handles.iter().flatten().find(|handle| handle.name.as_str() == step)?;
+        let What::Node(below) = &top.what else { return None };
+        Some(translate::child_from_spec(below.find(&top.path, path)?, path, state))
+    }
+
+    /// Asks the child nodes of a view for their parts; replies at once when there are none.
+    pub(super) fn gather_status(&mut self, asker: Asker, within_ms: u64, view: ChildView, only: Option<ChildId>) {
+        let now = self.now();
+        let limit = status_limit(within_ms);
+        let nodes: Vec<(Run, Option<Identity>, Path)> = self
+            .handles
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| only.is_none_or(|child| child.0 as usize == *index))
+            .filter_map(|(_, handle)| handle.as_ref())
+            .filter(|handle| handle.is_node())
+            .filter_map(|handle| handle.process.as_ref().map(|process| (process, handle.path.clone())))
+            .filter(|(process, _)| process.status.is_none())
+            .map(|(process, path)| (process.run, process.link.identity.clone(), path))
+            .collect();
+        if nodes.is_empty() {
+            self.reply_view(&asker, view);
+            return;
+        }
+        let number = self.requests.add(asker, Waits::Gather { view: Box::new(view), missing: Vec::new() }, now + limit);
+        let below_ms = below(limit);
+        let mut missing = Vec::new();
+        for (run, identity, path) in nodes {
+            let Some(to) = identity else { continue };
+            let part = self.requests.add(Asker::Nobody, Waits::Part { of: number }, now + limit);
+            let verb = Verb::Status { path };
+            let request = ask_below(part, below_ms, String::new(), verb);
+            if self.tell_node(&to, &request) {
+                missing.push((run, part));
+            } else {
+                self.requests.pending.remove(&part);
+            }
+        }
+        let complete = missing.is_empty();
+        if let Some(Pending { waits: Waits::Gather { missing: list, .. }, .. }) = self.requests.pending.get_mut(&number)
+        {
+            *list = missing;
+        }
+        if complete {
+            self.finish_gather(number);
+        }
+    }
+
+    /// Replies with what has come together; what is missing stands there as unreachable.
+    pub(super) fn finish_gather(&mut self, number: u64) {
+        let Some(pending) = self.requests.pending.remove(&number) else { return };
+        let Waits::Gather { view, missing } = pending.waits else { return };
+        for (_, part) in missing {
+            self.requests.pending.remove(&part);
+        }
+        self.reply_view(&pending.asker, *view);
+    }
+
+    pub(super) fn part_arrived(&mut self, of: u64, part: u64, run: Run, subtree: ChildView) {
+        let now = self.now();
+        let status = self.core.child(now, run.child);
+        let Some(Pending { waits: Waits::Gather { view, missing }, .. }) = self.requests.pending.get_mut(&of) else {
+            return;
+        };
+        missing.retain(|(_, number)| *number != part);
+        let complete = missing.is_empty();
+        if let ChildView::Supervisor(mut subtree) = subtree {
+            let slot = match view.as_mut() {
+                ChildView::Supervisor(own) if own.path == subtree.path => Some(own),
+                ChildView::Supervisor(own) => own.children.iter_mut().find_map(|child| match child {
+                    ChildView::Supervisor(child) if child.path == subtree.path => Some(child),
+                    _ => None,
+                }),
+                ChildView::Worker(_) => None,
+            };
+            if let Some(slot) = slot {
+                // The node knows its own state and children best; its parent knows how often it was restarted.
+                if let Some(status) = &status {
+                    let state = std::mem::take(&mut subtree.state);
+                    translate::fill_supervisor(&mut subtree, status, now, &self.clock);
+                    if status.state == State::Running {
+                        subtree.state = state;
+                    }
+                }
+                *slot = subtree;
+            }
+        }
+        if complete {
+            self.finish_gather(of);
+        }
+    }
+
+    /// Replies with a view: a node to its parent with the bare subtree, the root with all that an operator gets.
+    pub(super) fn reply_view(&mut self, asker: &Asker, view: ChildView) {
+        if let Asker::Parent { .. } = asker {
+            self.reply(asker, Reply::Subtree { subtree: Box::new(view) });
+            return;
+        }
+        let status = StatusView {
+            instance: self.place.instance.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            pid: self.pid,
+            uptime_ms: self.now().since(Time::ZERO).as_millis(),
+            containment: if self.place.base_group.is_some() { "cgroup" } else { "group" }.to_string(),
+            root: view,
+        };
+        self.reply(asker, Reply::Status { status: Box::new(status) });
+    }
+}
+
+/// How long the parts of a status are waited for: less than the asker waits.
+pub(super) fn status_limit(within_ms: u64) -> Span {
+    Span::from_millis(within_ms.saturating_sub(within_ms / 8).max(30)).min(STATUS_BELOW)
+}
+
+/// The state of what stands below a supervisor that is in this state.
+pub(super) fn down_state(state: State) -> &'static str {
+    match state {
+        State::Held => "held",
+        State::Stopping => "stopping",
+        State::Waiting => "waiting",
+        State::Exited => "exited",
+        State::Stopped | State::Starting | State::Running => "stopped",
+    }
+}
