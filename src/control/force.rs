@@ -6,7 +6,7 @@
 
 use super::{InstanceFile, RuntimeDir};
 use crate::ids::Path;
-use crate::os::cgroup::Group;
+use crate::os::cgroup::{self, Group};
 use crate::os::clock::{self, Clock};
 use crate::os::descendants::{self, Mark, Scope};
 use crate::os::pidfd::PidFd;
@@ -74,9 +74,7 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
 
 /// The directory of the path's cgroup, where the tree has cgroups.
 fn group_of(instance: &InstanceFile, path: &Path) -> Option<PathBuf> {
-    let mut at = instance.cgroup.clone()?;
-    at.extend(path.parts().map(|part| format!("c.{part}")));
-    Some(at)
+    Some(cgroup::path_below(instance.cgroup.as_deref()?, path.parts()))
 }
 
 /// Kills the process `pid` if it is the instance's root or keeper. The number alone would not do, as by now it may be

@@ -11,7 +11,7 @@ use crate::link::Identity;
 use crate::logs::capture::Capture;
 use crate::logs::ring::Ring;
 use crate::logs::rotate::RotatingFile;
-use crate::os::cgroup::Group;
+use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd};
@@ -178,17 +178,11 @@ impl Handle {
         self.prepare_groups(place)?;
         let mut numbers = [0u8; 32];
         random::fill(&mut numbers).map_err(|e| failure("drawing a token", &e))?;
-        let (token, invocation) = numbers.split_at(16);
-        let token = Token(token.try_into().expect("half of 32 bytes"));
+        let [token, invocation] = [0, 16].map(|at| Token(numbers[at..at + 16].try_into().expect("half of 32 bytes")));
         let mut environment = identity_environment(place, &self.path);
         match &self.what {
             What::Worker(exec) => {
-                let mut invocation_id = String::with_capacity(32);
-                invocation.iter().for_each(|byte| {
-                    use std::fmt::Write;
-                    let _ = write!(invocation_id, "{byte:02x}");
-                });
-                environment.push(("INVOCATION_ID".into(), invocation_id.into()));
+                environment.push(("INVOCATION_ID".into(), invocation.to_string().into()));
                 environment.extend(self.beat_environment(incarnation, token, endpoint));
                 self.start_worker(exec, place, base, environment, token)
             }
@@ -211,7 +205,7 @@ impl Handle {
                     show_output: place.show_output,
                     nofile: place.nofile,
                 };
-                self.start_node(&boot, place, base, environment)
+                self.start_node(&boot, base, environment)
             }
         }
     }
@@ -349,7 +343,6 @@ impl Handle {
     fn start_node(
         &self,
         boot: &NodeBoot,
-        place: &Place,
         base: &[(OsString, OsString)],
         identity: Vec<(OsString, OsString)>,
     ) -> Result<Started, StartFailure> {
@@ -377,7 +370,6 @@ impl Handle {
             cgroup: self.own_leaf.as_ref(),
         })
         .map_err(spawn_failure)?;
-        let _ = place;
         let spawned = run_plan(&plan)?;
         Ok(Started { pid: spawned.pid, pidfd: spawned.pidfd, output: None, token: boot.token, line: None })
     }
@@ -387,7 +379,8 @@ impl Handle {
     fn prepare_groups(&mut self, place: &Place) -> Result<(), StartFailure> {
         let Some(base) = &place.base_group else { return Ok(()) };
         if self.group.is_none() {
-            let made = base.child(&group_name(&self.name)).map_err(|e| failure("making its cgroup", &e))?;
+            let made =
+                base.child(&cgroup::name_of(self.name.as_str())).map_err(|e| failure("making its cgroup", &e))?;
             if self.is_node() {
                 self.own_leaf = Some(made.child("node").map_err(|e| failure("making its cgroup", &e))?);
             }
@@ -467,18 +460,10 @@ pub(super) fn speaks_by_notify(exec: &ExecSpec, policy: &ChildPolicy) -> bool {
     policy.ready == Ready::Notify || policy.heartbeat.is_some() && exec.sources.contains(&BeatSource::Notify)
 }
 
-/// The name of a child's cgroup directory: set apart from the kernel's own files and from a node's leaf.
-pub(super) fn group_name(name: &Name) -> String {
-    format!("c.{name}")
-}
-
 /// Where the cgroup of a path below `place` lies.
 pub(super) fn group_path(place: &Place, path: &Path) -> Option<PathBuf> {
-    let mut at = place.base_group.as_ref()?.path().to_path_buf();
-    for part in path.parts().skip(place.path.parts().count()) {
-        at.push(format!("c.{part}"));
-    }
-    Some(at)
+    let parts = path.parts().skip(place.path.parts().count());
+    Some(cgroup::path_below(place.base_group.as_ref()?.path(), parts))
 }
 
 /// What every process of the tree carries: who it is, and whose it is. The mark is how a process is found again that

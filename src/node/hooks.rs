@@ -121,25 +121,13 @@ impl Node {
     /// Something has happened: calls the hooks that are for it.
     pub(super) fn call_hooks(&mut self, fact: &Fact, child: Option<ChildId>, view: &EventView) {
         match (fact, child) {
-            (Fact::Restarting { .. }, _) => {
-                if let Some(command) = self.hooks.own.on_restart.clone() {
-                    let order = Order { key: Key::Restart, command, about: view.path.clone(), facts: Facts::of(view) };
-                    self.call_hook(order);
-                }
-            }
+            (Fact::Restarting { .. }, _) => self.call_hook_for(Key::Restart, self.hooks.own.on_restart.clone(), view),
             (Fact::Escalated { .. }, Some(child)) => {
-                let handle = self.look_at(child);
-                let Some(What::Node(below)) = handle.map(|handle| &handle.what) else { return };
-                if let Some(command) = below.hooks.on_escalate.clone() {
-                    let order = Order { key: Key::Escalate, command, about: view.path.clone(), facts: Facts::of(view) };
-                    self.call_hook(order);
-                }
+                let Some(What::Node(below)) = self.look_at(child).map(|handle| &handle.what) else { return };
+                self.call_hook_for(Key::Escalate, below.hooks.on_escalate.clone(), view);
             }
             (Fact::GaveUp { .. }, _) if self.uplink.is_none() => {
-                if let Some(command) = self.hooks.own.on_escalate.clone() {
-                    let order = Order { key: Key::Escalate, command, about: view.path.clone(), facts: Facts::of(view) };
-                    self.call_hook(order);
-                }
+                self.call_hook_for(Key::Escalate, self.hooks.own.on_escalate.clone(), view);
             }
             (Fact::Panic { .. }, Some(child)) => {
                 let facts = Facts::of(view);
@@ -156,6 +144,12 @@ impl Node {
             }
             _ => {}
         }
+    }
+
+    /// Calls a hook, if there is one, for the event that `view` tells.
+    fn call_hook_for(&mut self, key: Key, command: Option<Vec<String>>, view: &EventView) {
+        let Some(command) = command else { return };
+        self.call_hook(Order { key, command, about: view.path.clone(), facts: Facts::of(view) });
     }
 
     /// Nothing is left of a subtree that an operator has killed past the nodes above it.

@@ -2,7 +2,6 @@
 
 use crate::ids::Path;
 use crate::os::clock::{self, Clock};
-use crate::os::signals::signal_name;
 use crate::spec::policy::{Restart, Strategy, SupervisorPolicy};
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
@@ -11,6 +10,7 @@ use crate::supervision::{
 use crate::time::{Span, Time};
 use crate::wire::message::{BeatFrame, Outcome};
 use crate::wire::notify::{Notification, Watchdog};
+use crate::wire::sentence::signal_name;
 use crate::wire::view::{
     ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorKind,
     SupervisorView, WorkerKind, WorkerView,

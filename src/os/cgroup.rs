@@ -13,6 +13,18 @@ use std::rc::Rc;
 #[cfg(test)]
 mod tests;
 
+/// The name of a child's cgroup directory: set apart from the kernel's own files and from a node's leaf.
+pub fn name_of(child: &str) -> String {
+    format!("c.{child}")
+}
+
+/// The directory of what stands `names` below the supervisor whose cgroup is `base`.
+pub fn path_below<'a>(base: &Path, names: impl Iterator<Item = &'a str>) -> PathBuf {
+    let mut at = base.to_path_buf();
+    at.extend(names.map(name_of));
+    at
+}
+
 /// Why there are no cgroups to be had.
 #[derive(Debug)]
 pub struct Unavailable {

@@ -92,9 +92,3 @@ pub fn ignore_all_stopping() -> io::Result<()> {
     }
     Ok(())
 }
-
-/// The name of a signal, such as "SIGKILL"; "signal 42" for one without.
-pub fn signal_name(number: i32) -> String {
-    nix::sys::signal::Signal::try_from(number)
-        .map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_string())
-}

@@ -328,6 +328,7 @@ mod tests {
     fn signals_have_their_names() {
         assert_eq!(signal_name(1), "SIGHUP");
         assert_eq!(signal_name(9), "SIGKILL");
+        assert_eq!(signal_name(15), "SIGTERM");
         assert_eq!(signal_name(31), "SIGSYS");
         assert_eq!(signal_name(0), "signal 0");
         assert_eq!(signal_name(40), "signal 40");
