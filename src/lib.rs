@@ -51,7 +51,6 @@ pub mod logging;
 pub mod logs;
 #[cfg(feature = "supervisor")]
 pub mod node;
-#[cfg(feature = "supervisor")]
 pub mod os;
 #[cfg(feature = "supervisor")]
 pub mod spec;

@@ -36,7 +36,6 @@
 mod connection;
 mod heart;
 mod notify;
-mod socket;
 mod supervised;
 mod zmtp;
 

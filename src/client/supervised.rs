@@ -1,7 +1,7 @@
 //! What a node tells a worker through the environment.
 
-use super::socket::SOCKET_PATH_MAX;
 use crate::ids::{Incarnation, Path, Token};
+use crate::os::stream::SOCKET_PATH_MAX;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

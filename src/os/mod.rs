@@ -14,6 +14,7 @@
 //! | [`users`] | users and groups, looked up beforehand |
 //! | [`lock`] | a file that is locked as long as its holder lives |
 //! | [`net`] | TCP connections that are opened without waiting |
+//! | `stream` | a UNIX stream that neither waits nor raises SIGPIPE; all that a worker's library is built with |
 //! | [`clock`] | the only file that reads a clock |
 //! | [`random`] | random bytes |
 #![allow(unsafe_code)]
@@ -21,21 +22,36 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("treevisor needs Linux 5.4 or newer: it supervises by pidfds, parent-death signals and subreapers");
 
-#[cfg(test)]
+#[cfg(all(test, feature = "supervisor"))]
 #[macro_use]
 mod testing;
 
+#[cfg(feature = "supervisor")]
 pub mod cgroup;
+#[cfg(feature = "supervisor")]
 pub mod clock;
+#[cfg(feature = "supervisor")]
 pub mod datagram;
+#[cfg(feature = "supervisor")]
 pub mod descendants;
+#[cfg(feature = "supervisor")]
 pub mod epoll;
+#[cfg(feature = "supervisor")]
 pub mod fd;
+#[cfg(feature = "supervisor")]
 pub mod lock;
+#[cfg(feature = "supervisor")]
 pub mod net;
+#[cfg(feature = "supervisor")]
 pub mod pidfd;
+#[cfg(feature = "supervisor")]
 pub mod process;
+#[cfg(feature = "supervisor")]
 pub mod random;
+#[cfg(feature = "supervisor")]
 pub mod signals;
+#[cfg(feature = "supervisor")]
 pub mod spawn;
+pub(crate) mod stream;
+#[cfg(feature = "supervisor")]
 pub mod users;

@@ -211,7 +211,7 @@ fn a_node_whose_backlog_is_full_costs_nothing() {
     let place = Place::new();
     let _nobody_accepts = UnixListener::bind(place.socket()).unwrap();
     let mut others = Vec::new();
-    while let Ok(stream) = crate::client::socket::connect_now(&place.socket()) {
+    while let Ok(stream) = crate::os::stream::connect_now(&place.socket()) {
         others.push(stream);
     }
     let (mut live, start) = (live(place.socket()), now());

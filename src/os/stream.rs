@@ -1,12 +1,11 @@
-//! The three system calls that `std` has no safe door to: a UNIX socket that never blocks from its birth, its connect,
-//! and a send that raises no SIGPIPE.
+//! A UNIX stream that never blocks from its birth, its connect, and a send that raises no SIGPIPE: the three system calls
+//! that `std` has no safe door to. The worker's library stands on this file alone.
 //!
 //! `UnixStream::connect` waits while the listener's backlog is full, and the backlog of a supervisor that is stopped or
 //! swamped is full for as long as that lasts: a worker would hang with its supervisor. And `UnixStream` need not send with
 //! `MSG_NOSIGNAL`: in a C program that links this library a beat to a supervisor that is gone would then be the end of
 //! the worker. A dependency for three calls would be the worker's only one, so they are declared here; `std` links
 //! the C library that has them.
-#![allow(unsafe_code, reason = "three system calls, see above; nothing else in this crate's client is unsafe")]
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -33,7 +32,7 @@ const MSG_DONTWAIT: c_int = 0x40;
 const MSG_NOSIGNAL: c_int = 0x4000;
 
 /// The longest path of a socket in bytes; the 108th is the zero at its end.
-pub(super) const SOCKET_PATH_MAX: usize = 107;
+pub(crate) const SOCKET_PATH_MAX: usize = 107;
 
 /// `struct sockaddr_un` of Linux.
 #[repr(C)]
@@ -53,7 +52,7 @@ unsafe extern "C" {
 /// # Errors
 /// `WouldBlock` when the listener's backlog is full, `NotFound` or `ConnectionRefused` when nobody listens,
 /// `InvalidInput` when the path is too long or has a zero byte.
-pub(super) fn connect_now(path: &Path) -> io::Result<UnixStream> {
+pub(crate) fn connect_now(path: &Path) -> io::Result<UnixStream> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() || bytes.len() > SOCKET_PATH_MAX || bytes.contains(&0) {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -80,7 +79,7 @@ pub(super) fn connect_now(path: &Path) -> io::Result<UnixStream> {
 ///
 /// # Errors
 /// `WouldBlock` when it takes nothing; `BrokenPipe` when the other side is gone.
-pub(super) fn send_now(stream: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn send_now(stream: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: pointer and length are those of `bytes`, which the call only reads.
     let sent = unsafe { send(stream.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), MSG_DONTWAIT | MSG_NOSIGNAL) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())

@@ -1,0 +1,191 @@
+//! The system call itself: clone3(2) where there is one, with the cgroup; else clone(2).
+
+use crate::os::cgroup::Group;
+use crate::os::pidfd::PidFd;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+
+/// Whether a process can be made right in its cgroup here: that takes clone3(2), for which libc has no wrapper.
+pub(super) const CLONES_INTO_CGROUP: bool = cfg!(target_arch = "x86_64");
+
+/// A stack for the child half. One is enough: we are stopped while it is in use.
+const STACK: usize = 64 * 1024;
+
+#[repr(C, align(16))]
+struct Stack([u8; STACK]);
+
+pub(super) type ChildHalf = extern "C" fn(*mut libc::c_void) -> !;
+
+/// Makes a process that runs `half(argument)` on our memory, while this thread stands still.
+pub(super) fn clone_vfork(
+    group: Option<&Group>,
+    half: ChildHalf,
+    argument: *mut libc::c_void,
+) -> Result<(u32, PidFd), i32> {
+    use std::cell::RefCell;
+    thread_local!(static CHILD_STACK: RefCell<Box<Stack>> = RefCell::new(Box::new(Stack([0; STACK]))));
+
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::CLONE_PIDFD;
+    // No signal may find the child with our handlers.
+    // SAFETY: both sets are live; an all-ones set is valid.
+    let before = unsafe {
+        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        before
+    };
+    let made = CHILD_STACK.with_borrow_mut(|stack| {
+        // SAFETY: the stack is used by nobody else; `half` and `argument` fit each other; the child half keeps to what
+        // the module's head says.
+        unsafe { clone_into(flags as u64, group, stack, half, argument) }
+    });
+    // SAFETY: the set that was in force.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    let (pid, pidfd) = made?;
+    // SAFETY: the kernel has just made it for us.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok((pid.unsigned_abs(), PidFd::from_owned(pidfd)))
+}
+
+/// The arguments of clone3(2), up to and with the cgroup.
+#[cfg(target_arch = "x86_64")]
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone_into(
+    flags: u64,
+    group: Option<&Group>,
+    stack: &mut Stack,
+    half: ChildHalf,
+    argument: *mut libc::c_void,
+) -> Result<(libc::pid_t, RawFd), i32> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut pidfd: RawFd = -1;
+    let arguments = CloneArguments {
+        flags: flags | if group.is_some() { CLONE_INTO_CGROUP } else { 0 },
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: stack.0.as_mut_ptr() as u64,
+        stack_size: STACK as u64,
+        cgroup: group.map_or(0, |group| group.as_fd().as_raw_fd() as u64),
+        ..CloneArguments::default()
+    };
+    let result: i64;
+    // libc has no wrapper for clone3. The child comes back from the system call on the new stack with all registers as
+    // they were but rax, rcx and r11, and must never come out of this block: it calls its half, which does not return.
+    // SAFETY: the arguments are laid out as the kernel wants them and live across the call; the stack is 16-aligned at
+    // both ends, as the call needs it; the parent goes on as after any system call.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r8",
+            "call r9",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") &raw const arguments,
+            in("rsi") size_of::<CloneArguments>(),
+            in("r8") argument,
+            in("r9") half,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    match i32::try_from(-result) {
+        // Containers with an older list of allowed system calls have no clone3, and say one or the other.
+        Ok(libc::ENOSYS | libc::EPERM) if group.is_none() => {
+            // SAFETY: as for this function.
+            unsafe { clone_by_libc(flags, stack, half, argument) }
+        }
+        Ok(errno) if errno > 0 => Err(errno),
+        _ => Ok((result as libc::pid_t, pidfd)),
+    }
+}
+
+/// Elsewhere than on x86-64 the child enters its cgroup by itself.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn clone_into(
+    flags: u64,
+    _: Option<&Group>,
+    stack: &mut Stack,
+    half: ChildHalf,
+    argument: *mut libc::c_void,
+) -> Result<(libc::pid_t, RawFd), i32> {
+    // SAFETY: as for this function.
+    unsafe { clone_by_libc(flags, stack, half, argument) }
+}
+
+/// clone(2) by libc's wrapper, which knows no cgroup.
+unsafe fn clone_by_libc(
+    flags: u64,
+    stack: &mut Stack,
+    half: ChildHalf,
+    argument: *mut libc::c_void,
+) -> Result<(libc::pid_t, RawFd), i32> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: the two types differ in the return type only, and the half never returns.
+    let half: extern "C" fn(*mut libc::c_void) -> libc::c_int = unsafe { std::mem::transmute(half) };
+    // SAFETY: the top of the stack is 16-aligned; with CLONE_PIDFD the third pointer is where the descriptor goes.
+    let pid = unsafe {
+        let top = stack.0.as_mut_ptr().add(STACK).cast();
+        libc::clone(half, top, flags as i32 | libc::SIGCHLD, argument, &raw mut pidfd)
+    };
+    if pid < 0 { Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok((pid, pidfd)) }
+}
+
+/// Whether a process that is started in a cgroup lives there, tried with one that ends at once.
+pub fn try_in_group(group: &Group) -> io::Result<bool> {
+    extern "C" fn end_at_once(procs: *mut libc::c_void) -> ! {
+        let mut code = 0;
+        if !procs.is_null() {
+            // SAFETY: the maker passes a path that outlives us.
+            unsafe {
+                let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+                let file = libc::syscall(libc::SYS_openat, libc::AT_FDCWD, procs, flags, 0);
+                if file < 0 || libc::syscall(libc::SYS_write, file, c"0".as_ptr(), 1) < 0 {
+                    code = 1;
+                }
+                // Our table of descriptors is the parent's, who would keep it.
+                libc::syscall(libc::SYS_close, file);
+            }
+        }
+        loop {
+            // SAFETY: ends this process.
+            unsafe { libc::syscall(libc::SYS_exit_group, code) };
+        }
+    }
+    let by_itself = !CLONES_INTO_CGROUP || group.is_entered_by_itself();
+    let procs = CString::new(group.path().join("cgroup.procs").into_os_string().into_vec())?;
+    let argument = if by_itself { procs.as_ptr().cast_mut().cast() } else { std::ptr::null_mut() };
+    let made = clone_vfork(if by_itself { None } else { Some(group) }, end_at_once, argument);
+    let (_, process) = match made {
+        // There is no clone3 here, or it may not be used: then only those who go in by themselves live there.
+        Err(libc::ENOSYS | libc::EPERM) if !by_itself => return Ok(false),
+        made => made.map_err(io::Error::from_raw_os_error)?,
+    };
+    loop {
+        if let Some(status) = process.wait()? {
+            return Ok(status.code == Some(0));
+        }
+        process.wait_exit(crate::time::Span::from_secs(1));
+    }
+}

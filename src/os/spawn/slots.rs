@@ -1,0 +1,70 @@
+//! Where the streams of a new process stand before they get their numbers.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Low descriptor numbers that are kept free for passing streams on. There is one set of them, so one thread spawns at a
+/// time: whoever has it holds the lock until the child has its streams.
+pub(super) struct Slots {
+    _kept: MutexGuard<'static, Vec<OwnedFd>>,
+    pub numbers: Vec<RawFd>,
+    pub above: RawFd,
+    null: RawFd,
+    used: usize,
+}
+
+/// Streams that a plan may have.
+pub(super) const SLOTS: usize = 6;
+
+/// Slots begin above every target number.
+const FIRST_SLOT: RawFd = 16;
+
+/// /dev/null, and the slots, which hold it while they are not in use. Taken at the first spawn, when few descriptors are
+/// open, and kept: so they stay low.
+static KEPT: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+
+impl Slots {
+    /// Places copies of the streams into the slots.
+    pub fn take(streams: &[OwnedFd]) -> Result<Slots, i32> {
+        let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EMFILE);
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_empty() {
+            // All of them or none: when descriptors have run out, the next spawn tries again.
+            let null =
+                std::fs::File::open("/dev/null").map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))?;
+            *kept = (0..=SLOTS)
+                .map(|_| {
+                    // SAFETY: plain descriptor numbers; the result is checked and then ours alone.
+                    let fd = unsafe { libc::fcntl(null.as_raw_fd(), libc::F_DUPFD_CLOEXEC, FIRST_SLOT) };
+                    // SAFETY: the kernel has just made it.
+                    if fd < 0 { Err(errno()) } else { Ok(unsafe { OwnedFd::from_raw_fd(fd) }) }
+                })
+                .collect::<Result<_, _>>()?;
+        }
+        let numbers: Vec<RawFd> = kept[1..].iter().map(AsRawFd::as_raw_fd).collect();
+        let above = numbers.iter().max().copied().unwrap_or(FIRST_SLOT) + 1;
+        if streams.len() > numbers.len() {
+            return Err(libc::EMFILE);
+        }
+        let mut slots = Slots { numbers, above, null: kept[0].as_raw_fd(), used: 0, _kept: kept };
+        for (stream, slot) in streams.iter().zip(slots.numbers.clone()) {
+            // SAFETY: both are descriptors of ours; the slot is kept for this.
+            if unsafe { libc::dup3(stream.as_raw_fd(), slot, libc::O_CLOEXEC) } < 0 {
+                return Err(errno());
+            }
+            slots.used += 1;
+        }
+        Ok(slots)
+    }
+}
+
+impl Drop for Slots {
+    /// Puts /dev/null back, so that no pipe is held open here.
+    fn drop(&mut self) {
+        for slot in &self.numbers[..self.used] {
+            // SAFETY: both are descriptors of ours; the slot is kept for this.
+            unsafe { libc::dup3(self.null, *slot, libc::O_CLOEXEC) };
+        }
+    }
+}
