@@ -23,6 +23,32 @@ impl Place {
     }
 }
 
+/// A client that is connected and has told to beat once.
+fn first_beat(words: &Words) -> (Place, Node, Program, Connection) {
+    let place = Place::new();
+    let node = Node::bind(&place.socket);
+    let mut program = Program::supervised(words, &place.socket);
+    program.tell("beat");
+    let connection = node.meet();
+    (place, node, program, connection)
+}
+
+/// The client's next connection; it connects when it has something to say.
+fn meet_again(node: &Node, program: &mut Program) -> Connection {
+    let end = Instant::now() + LIMIT;
+    let mut next = loop {
+        program.tell("beat");
+        if let Some(connection) = node.accept_until(Instant::now() + Duration::from_millis(20)) {
+            break connection;
+        }
+        assert!(Instant::now() < end, "the client does not connect again");
+    };
+    next.greet();
+    next.expect_ready();
+    next.say_ready();
+    next
+}
+
 /// Beats until one with this progress arrives. A client may hold back what comes too soon after the last beat.
 #[track_caller]
 fn beat_through(program: &mut Program, connection: &mut Connection, fields: &str) -> Beat {
@@ -59,11 +85,7 @@ pub fn the_handshake_comes_before_any_message(words: &Words) {
 
 /// Section 5: the frames of a beat; `seq` counts up from 1.
 pub fn a_beat_has_its_frames_and_the_sequence_rises(words: &Words) {
-    let place = Place::new();
-    let node = Node::bind(&place.socket);
-    let mut program = Program::supervised(words, &place.socket);
-    program.tell("beat");
-    let mut connection = node.meet();
+    let (_place, _node, mut program, mut connection) = first_beat(words);
     let mut last = 0;
     for _ in 0..5 {
         let beat = beat_through(&mut program, &mut connection, "");
@@ -105,11 +127,7 @@ pub fn fields_arrive_as_they_were_said(words: &Words) {
 /// Section 5: a status is UTF-8 of at most 256 bytes, cut between two characters, without control characters. A client
 /// that gets something else from its program sends the beat all the same.
 pub fn a_status_is_one_line_of_utf8_that_fits(words: &Words) {
-    let place = Place::new();
-    let node = Node::bind(&place.socket);
-    let mut program = Program::supervised(words, &place.socket);
-    program.tell("beat");
-    let mut connection = node.meet();
+    let (_place, _node, mut program, mut connection) = first_beat(words);
     let mut said = |what: &[u8], wanted: &dyn Fn(&str) -> bool| {
         let end = Instant::now() + LIMIT;
         loop {
@@ -165,11 +183,7 @@ pub fn ready_and_stopping_are_said(words: &Words) {
 
 /// Section 2: a client connects again.
 pub fn a_node_that_was_gone_is_found_again(words: &Words) {
-    let place = Place::new();
-    let mut node = Node::bind(&place.socket);
-    let mut program = Program::supervised(words, &place.socket);
-    program.tell("beat");
-    let mut connection = node.meet();
+    let (_place, mut node, mut program, mut connection) = first_beat(words);
     let mut last = beat_through(&mut program, &mut connection, "").seq.unwrap();
     for _ in 0..2 {
         node.close();
@@ -179,17 +193,7 @@ pub fn a_node_that_was_gone_is_found_again(words: &Words) {
             program.pause();
         }
         node.reopen();
-        let end = Instant::now() + LIMIT;
-        let mut next = loop {
-            program.tell("beat");
-            if let Some(connection) = node.accept_until(Instant::now() + Duration::from_millis(20)) {
-                break connection;
-            }
-            assert!(Instant::now() < end, "the client does not connect again");
-        };
-        next.greet();
-        next.expect_ready();
-        next.say_ready();
+        let next = meet_again(&node, &mut program);
         connection = next;
         let seq = beat_through(&mut program, &mut connection, "").seq.unwrap();
         assert!(seq > last, "the sequence goes on over a new connection: {seq} after {last}");
@@ -201,11 +205,7 @@ pub fn a_node_that_was_gone_is_found_again(words: &Words) {
 /// Section 2: MUST NOT block whatever state the node is in, and what does not fit is dropped. Section 11: a message
 /// that was written in part is finished before anything else.
 pub fn a_node_that_does_not_read_stops_nobody(words: &Words) {
-    let place = Place::new();
-    let node = Node::bind(&place.socket);
-    let mut program = Program::supervised(words, &place.socket);
-    program.tell("beat");
-    let mut connection = node.meet();
+    let (_place, _node, mut program, mut connection) = first_beat(words);
     beat_through(&mut program, &mut connection, "");
     program.tell(format!("beat status={}", "x".repeat(256)));
     program.tell(format!("flood {FLOOD}"));
@@ -242,11 +242,7 @@ pub fn a_node_that_does_not_read_stops_nobody(words: &Words) {
 /// Section 11: no SIGPIPE. A node that shuts the reading side of its end leaves nothing to read that would tell of it. A
 /// client may find that out by writing, or wait until the node closes.
 pub fn a_node_that_shuts_its_ears_kills_nobody(words: &Words) {
-    let place = Place::new();
-    let node = Node::bind(&place.socket);
-    let mut program = Program::supervised(words, &place.socket);
-    program.tell("beat");
-    let mut connection = node.meet();
+    let (_place, node, mut program, mut connection) = first_beat(words);
     beat_through(&mut program, &mut connection, "");
     connection.shut_ears();
     for _ in 0..10 {
@@ -254,17 +250,7 @@ pub fn a_node_that_shuts_its_ears_kills_nobody(words: &Words) {
         program.pause();
     }
     drop(connection);
-    let end = Instant::now() + LIMIT;
-    let mut next = loop {
-        program.tell("beat");
-        if let Some(connection) = node.accept_until(Instant::now() + Duration::from_millis(20)) {
-            break connection;
-        }
-        assert!(Instant::now() < end, "the client does not connect again");
-    };
-    next.greet();
-    next.expect_ready();
-    next.say_ready();
+    let mut next = meet_again(&node, &mut program);
     beat_through(&mut program, &mut next, "");
     program.end();
 }
@@ -316,11 +302,7 @@ pub fn a_node_that_is_dead_stops_nobody(words: &Words) {
 
 /// Section 11: a worker is ready to pass over anything.
 pub fn what_a_node_says_is_passed_over(words: &Words) {
-    let place = Place::new();
-    let node = Node::bind(&place.socket);
-    let mut program = Program::supervised(words, &place.socket);
-    program.tell("beat");
-    let mut connection = node.meet();
+    let (_place, _node, mut program, mut connection) = first_beat(words);
     connection.say(1, b"TV9");
     connection.say(1, &[7; 5000]);
     connection.say(0, b"");

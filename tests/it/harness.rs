@@ -398,6 +398,29 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// The most memory that the process has ever used, in kB.
+pub fn peak_memory_kb(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+/// A tree whose workers may run as other users: its directory and a copy of the program can be reached by them. `toml`
+/// gets the path of that copy. `None`, with a notice, for whoever may not change the user.
+pub fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> String) -> Option<Tree> {
+    use std::os::unix::fs::PermissionsExt;
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: changing the user needs root");
+        return None;
+    }
+    let dir = tempfile::Builder::new().prefix("tv").tempdir_in("/tmp").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("treevisor");
+    fs::copy(TREEVISOR, &program).unwrap();
+    fs::write(dir.path().join("tree.toml"), toml(program.display())).unwrap();
+    Some(Tree::begin_in(dir, &[]))
+}
+
 /// Whether there is such a process that is no zombie.
 pub fn lives(pid: u32) -> bool {
     state(pid).is_some_and(|state| state != 'Z' && state != 'X')

@@ -315,17 +315,7 @@ name = "node"
 
 #[test]
 fn a_worker_of_another_user_reaches_its_own_socket() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: changing the user needs root");
-        return;
-    }
-    use std::os::unix::fs::PermissionsExt;
-    let dir = tempfile::Builder::new().prefix("tv").tempdir_in("/tmp").unwrap();
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let program = dir.path().join("treevisor");
-    std::fs::copy(TREEVISOR, &program).unwrap();
-    std::fs::write(
-        dir.path().join("tree.toml"),
+    let tree = tree_for_other_users(|program| {
         format!(
             r#"
 [[child]]
@@ -333,13 +323,11 @@ name = "a"
 user = "nobody"
 ready = "notify"
 start-timeout = "20s"
-command = ["sh", "-c", "{} notify --strict READY=1 STATUS=$(id -un); exec sleep 1000"]
-"#,
-            program.display()
-        ),
-    )
-    .unwrap();
-    let mut tree = Tree::begin_in(dir, &[]);
+command = ["sh", "-c", "{program} notify --strict READY=1 STATUS=$(id -un); exec sleep 1000"]
+"#
+        )
+    });
+    let Some(mut tree) = tree else { return };
     tree.line("the tree is up");
     assert_eq!(tree.status("/a")["status_text"], "nobody");
     tree.stop();

@@ -88,16 +88,7 @@ command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.2; done"]
         tree.run(&["status"]).expect(0);
     }
     assert!(!tree.seen().iter().any(|event| event["kind"] == "beat_late" || event["kind"] == "hung"));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", tree.root_pid())).unwrap();
-    let peak: u64 = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap()
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
+    let peak = peak_memory_kb(tree.root_pid());
     assert!(peak < 60_000, "the root has grown to {peak} kB");
     tree.run(&["stop"]).expect(0);
     assert_eq!(tree.wait(), 0);

@@ -78,16 +78,7 @@ fn a_frame_of_100_mb_costs_its_sender_the_connection_and_nobody_else_anything() 
     let huge = vec![0u8; 100 << 20];
     send(&mut dealer, &[&huge]);
     still_beats(&tree);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", tree.root_pid())).unwrap();
-    let peak: u64 = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap()
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
+    let peak = peak_memory_kb(tree.root_pid());
     assert!(peak < 80_000, "the root has grown to {peak} kB");
     dealer.close(Span::ZERO);
     tree.stop();

@@ -45,18 +45,7 @@ command = ["sh", "-c", "trap 'echo usr1 came; exit 0' USR1; echo ready now; whil
 
 #[test]
 fn a_worker_runs_as_another_user_and_may_beat_but_not_command() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: changing the user needs root");
-        return;
-    }
-    let dir = tempfile::Builder::new().prefix("tv").tempdir_in("/tmp").unwrap();
-    use std::os::unix::fs::PermissionsExt;
-    // The program itself lies where only we may look.
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let program = dir.path().join("treevisor");
-    std::fs::copy(TREEVISOR, &program).unwrap();
-    std::fs::write(
-        dir.path().join("tree.toml"),
+    let tree = tree_for_other_users(|program| {
         format!(
             r#"
 intensity = 10
@@ -64,13 +53,11 @@ intensity = 10
 name = "a"
 user = "nobody"
 heartbeat = {{ interval = "1s", misses = 5, grace = "10s" }}
-command = ["sh", "-c", "echo I am $(id -un); {0} stop /a 2>&1 | head -1; while :; do {0} beat; sleep 0.2; done"]
-"#,
-            program.display()
-        ),
-    )
-    .unwrap();
-    let mut tree = Tree::begin_in(dir, &[]);
+command = ["sh", "-c", "echo I am $(id -un); {program} stop /a 2>&1 | head -1; while :; do {program} beat; sleep 0.2; done"]
+"#
+        )
+    });
+    let Some(mut tree) = tree else { return };
     tree.line("I am nobody");
     tree.line("the tree is up");
     tree.follow();
