@@ -5,7 +5,9 @@
 use crate::cli::args::When;
 use crate::time::Span;
 use crate::wire::sentence::{clean, exit_words};
-use crate::wire::view::{ChildView, EventView, ExitView, HeartbeatView, IntensityView, StatusView, WorkerView};
+use crate::wire::view::{
+    ChildView, EventView, ExitView, HeartbeatView, IntensityView, SourceView, StatusView, WorkerView,
+};
 use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -252,6 +254,7 @@ pub fn status(status: &StatusView, look: Look) -> String {
             right("BEAT", 2),
             left("LAST EXIT", 2),
             left("WINDOW", 7),
+            Column { head: "SOURCES", right: false, rank: 9, cut_to: Some(12) },
             Column { head: "NOTE", right: false, rank: 8, cut_to: Some(10) },
         ],
         rows,
@@ -298,16 +301,17 @@ fn count<'a>(view: &'a ChildView, states: &mut Vec<(&'a str, u32)>) {
 
 fn child_rows(view: &ChildView, branches: &Branches, look: Look, rows: &mut Vec<Vec<Cell>>) {
     let common = Common::of(view);
-    let (beat, window, note, children) = match view {
+    let (beat, sources, window, note, children) = match view {
         ChildView::Worker(worker) => {
             let note = Cell::new(note(worker), style::PLAIN);
             let up = matches!(worker.state.as_str(), "starting" | "running");
             let beat = worker.heartbeat.filter(|_| up).map(beat).unwrap_or_default();
-            (beat, Cell::default(), note, &[][..])
+            let sources = if up { sources(&worker.sources) } else { String::new() };
+            (beat, Cell::new(sources, style::QUIET), Cell::default(), note, &[][..])
         }
         ChildView::Supervisor(supervisor) => {
             let note = Cell::new(clean(&supervisor.strategy), style::QUIET);
-            (Cell::default(), window(supervisor.intensity), note, &supervisor.children[..])
+            (Cell::default(), Cell::default(), window(supervisor.intensity), note, &supervisor.children[..])
         }
     };
     let state = match common.waits_ms {
@@ -329,6 +333,7 @@ fn child_rows(view: &ChildView, branches: &Branches, look: Look, rows: &mut Vec<
         beat,
         common.last_exit.map(last_exit).unwrap_or_default(),
         window,
+        sources,
         note,
     ]);
     for (at, child) in children.iter().enumerate() {
@@ -402,6 +407,26 @@ fn beat(beats: HeartbeatView) -> Cell {
             Cell::new(format!("{}/{limit_text}", Span::from_millis(age).coarse()), style)
         }
     }
+}
+
+/// The last beat by each way, where there is more than one; a single one has said it all with the beat.
+fn sources(sources: &[SourceView]) -> String {
+    if sources.len() < 2 {
+        return String::new();
+    }
+    let mut text = String::new();
+    for source in sources {
+        // Of two of a kind one wants to know which.
+        let twins = sources.iter().filter(|other| other.source == source.source).count() > 1;
+        let target = source.target.as_deref().filter(|_| twins);
+        let age = source.age_ms.map_or("-".into(), |age| Span::from_millis(age).coarse());
+        let gap = if text.is_empty() { "" } else { ", " };
+        let _ = match target {
+            Some(target) => write!(text, "{gap}{} {} {age}", clean(&source.source), clean(target)),
+            None => write!(text, "{gap}{} {age}", clean(&source.source)),
+        };
+    }
+    text
 }
 
 fn last_exit(exit: &ExitView) -> Cell {
@@ -603,6 +628,30 @@ shop        running       4711  1   3m12s         0                      0/3 in 
         assert!(text.contains("\u{1b}[33mwaiting 1.5s\u{1b}[0m"), "{text:?}");
         let without: String = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(without, status(&shop(), UNICODE));
+    }
+
+    #[test]
+    fn with_several_sources_the_last_beat_of_each_is_shown() {
+        let source = |source: &str, target: Option<&str>, age_ms| SourceView {
+            source: source.into(),
+            target: target.map(str::to_owned),
+            age_ms,
+        };
+        let zmq = source("zmq", None, Some(400));
+        assert_eq!(sources(std::slice::from_ref(&zmq)), "", "the beat says it");
+        let web = source("http", Some("http://127.0.0.1:80/"), None);
+        assert_eq!(sources(&[zmq, web.clone()]), "zmq 0.4s, http -");
+        let other = source("http", Some("http://127.0.0.1:81/"), Some(12_000));
+        assert_eq!(sources(&[web, other]), "http http://127.0.0.1:80/ -, http http://127.0.0.1:81/ 12s");
+
+        let mut shop = shop();
+        let ChildView::Supervisor(root) = &mut shop.root else { panic!() };
+        let ChildView::Worker(db) = &mut root.children[0] else { panic!() };
+        db.sources = vec![source("notify", None, Some(100)), source("exec", Some("pg_isready"), Some(2_000))];
+        let text = status(&shop, Look::PLAIN);
+        assert!(text.contains("SOURCES") && text.contains("notify 0.1s, exec 2s"), "{text}");
+        let text = status(&shop, Look { width: Some(80), ..Look::PLAIN });
+        assert!(text.contains("BEAT") && !text.contains("SOURCES"), "{text}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::hooks::Hooks;
 use super::keeper::Keeper;
 use super::probes::Probes;
 use super::requests::Requests;
-use super::turn::{Drops, Node, Place, Source, Timers};
+use super::turn::{Drops, Node, Place, PushLine, Source, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
 use crate::ids::{Incarnation, Name, Path, Token};
@@ -435,12 +435,14 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     let mut pulls = Vec::new();
     for (index, child) in spec.children.iter().enumerate() {
         if let ChildKind::Worker(exec) = &child.kind {
-            for source in &exec.sources {
-                if let BeatSource::Push(endpoint) = source {
-                    let pull = Pull::bind(&context, endpoint).map_err(BootError::Link)?;
-                    watch(&mut poller, pull.fd(), Source::Push(pulls.len()))?;
-                    pulls.push((pull, index));
-                }
+            let endpoints = exec.sources.iter().filter_map(|source| match source {
+                BeatSource::Push(endpoint) => Some(endpoint),
+                BeatSource::Zmq | BeatSource::Notify | BeatSource::Probe(_) => None,
+            });
+            for (nth, endpoint) in (0..).zip(endpoints) {
+                let pull = Pull::bind(&context, endpoint).map_err(BootError::Link)?;
+                watch(&mut poller, pull.fd(), Source::Push(pulls.len()))?;
+                pulls.push(PushLine { pull, child: index, nth });
             }
         }
     }

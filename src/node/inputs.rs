@@ -4,7 +4,7 @@ use super::handle::What;
 use super::history::EventBatch;
 use super::requests::Asker;
 use super::translate;
-use super::turn::{Node, Source};
+use super::turn::{Node, PushLine, Source};
 use crate::link::{Inbound, PeerCred, SendOutcome};
 use crate::logs::capture::Progress;
 use crate::logs::rotate::RotatingFile;
@@ -207,8 +207,8 @@ impl Node {
 
     fn hear_pulls(&mut self) {
         for index in 0..self.pulls.len() {
-            let (pull, child) = &mut self.pulls[index];
-            let child = *child;
+            let PushLine { pull, child, nth } = &mut self.pulls[index];
+            let (child, nth) = (*child, *nth);
             if pull.drain() > 0 {
                 // Any message is a beat, and many at once are no more alive than one.
                 let run = self
@@ -219,7 +219,7 @@ impl Node {
                     .filter(|process| process.status.is_none())
                     .map(|process| process.run);
                 if let Some(run) = run {
-                    let beat = Beat { source: BeatSource::Push, ..Beat::default() };
+                    let beat = Beat { source: BeatSource::Push(nth), ..Beat::default() };
                     self.inbox.push_back(Event::Beat(run, Box::new(beat)));
                 }
             }

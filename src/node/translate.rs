@@ -2,7 +2,9 @@
 
 use crate::ids::Path;
 use crate::os::clock::{self, Clock};
+use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::policy::{Restart, Strategy, SupervisorPolicy};
+use crate::spec::probe::Ask;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
     Answer, Beat, ChildStatus, Exit, Fact, Notice, Report, Rollup, Source, State, StopCause, Word,
@@ -115,7 +117,7 @@ fn exit_view(exit: Exit, at: Time, clock: &Clock) -> ExitView {
     ExitView { code, signal, at: clock::rfc3339_nanos(clock.wall_of(at)) }
 }
 
-pub(super) fn worker(status: &ChildStatus, path: &Path, now: Time, clock: &Clock) -> WorkerView {
+pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Time, clock: &Clock) -> WorkerView {
     WorkerView {
         path: path.clone(),
         name: status.name.to_string(),
@@ -138,12 +140,51 @@ pub(super) fn worker(status: &ChildStatus, path: &Path, now: Time, clock: &Clock
         status_text: status.status.clone(),
         word: status.word.map(|word| word.as_str().to_string()),
         main_pid: status.main_pid,
-        sources: status
-            .sources
-            .iter()
-            .map(|(source, age)| SourceView { source: source.as_str().to_string(), age_ms: age.as_millis() })
-            .collect(),
+        sources: if status.pid.is_some() && status.beats.is_some() { sources(status, exec) } else { Vec::new() },
     }
+}
+
+/// The ways of the spec, each with its last beat, and the ways by which beats come that it does not name: a worker that
+/// is probed may beat all the same.
+fn sources(status: &ChildStatus, exec: &ExecSpec) -> Vec<SourceView> {
+    let (mut pushes, mut probes) = (0.., 0..);
+    let named: Vec<(Source, &str, Option<String>)> = exec
+        .sources
+        .iter()
+        .map(|source| match source {
+            BeatSource::Zmq => (Source::Zmq, "zmq", None),
+            BeatSource::Notify => (Source::Notify, "notify", None),
+            BeatSource::Push(endpoint) => {
+                (Source::Push(pushes.next().unwrap_or(u16::MAX)), "push", Some(endpoint.clone()))
+            }
+            BeatSource::Probe(probe) => {
+                let (word, target) = match &probe.ask {
+                    Ask::Exec(command) => ("exec", command.first().cloned()),
+                    Ask::Tcp(server) => ("tcp", Some(server.to_string())),
+                    ask @ Ask::Http(..) => ("http", Some(ask.to_string())),
+                };
+                (Source::Probe(probes.next().unwrap_or(u16::MAX)), word, target)
+            }
+        })
+        .collect();
+    let others = status.sources.iter().map(|(source, _)| *source);
+    let others = others.filter(|source| named.iter().all(|(named, ..)| named != source)).map(|source| {
+        let word = match source {
+            Source::Zmq => "zmq",
+            Source::Notify => "notify",
+            // Only what the spec names is listened to, or asked.
+            Source::Push(_) => "push",
+            Source::Probe(_) => "probe",
+        };
+        (source, word, None)
+    });
+    let others: Vec<_> = others.collect();
+    let age = |source| status.sources.iter().find(|(came_by, _)| *came_by == source).map(|(_, age)| age.as_millis());
+    named
+        .into_iter()
+        .chain(others)
+        .map(|(source, word, target)| SourceView { source: word.into(), target, age_ms: age(source) })
+        .collect()
 }
 
 /// What a parent knows of a child node, written into the view of it. The state is left to whoever knows it.
@@ -280,4 +321,67 @@ fn detail(fact: &Fact) -> Map<String, Value> {
 /// One event in a sentence for people.
 pub(super) fn sentence(view: &EventView) -> String {
     crate::wire::sentence::of(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Incarnation, Name};
+    use crate::spec::policy::Heartbeat;
+    use crate::spec::probe::{Host, Probe, Server};
+    use crate::supervision::{BeatStatus, ChildId, Kind};
+
+    fn status(came_by: &[Source]) -> ChildStatus {
+        ChildStatus {
+            id: ChildId(0),
+            name: Name::parse("a").unwrap(),
+            kind: Kind::Worker,
+            state: State::Running,
+            pid: Some(7),
+            incarnation: Incarnation(1),
+            started: Some(Time::ZERO),
+            restarts: 0,
+            restart: Restart::Permanent,
+            beats: Some(BeatStatus { promise: Heartbeat::default(), age: None, beats: 0, missed: 0 }),
+            last_exit: None,
+            waits_until: None,
+            status: None,
+            word: None,
+            main_pid: None,
+            sources: came_by.iter().map(|source| (*source, Span::from_millis(5))).collect(),
+            rollup: None,
+        }
+    }
+
+    #[test]
+    fn every_source_of_the_spec_is_shown_and_what_else_was_heard() {
+        let probe = |ask| BeatSource::Probe(Probe { ask, timeout: None });
+        let server = || Server { host: Host::Local, port: 80 };
+        let mut exec = ExecSpec::new(vec!["a".into()]);
+        exec.sources = vec![
+            BeatSource::Push("ipc://one".into()),
+            probe(Ask::Exec(vec!["look".into(), "there".into()])),
+            BeatSource::Notify,
+            probe(Ask::Tcp(server())),
+            BeatSource::Push("ipc://two".into()),
+            probe(Ask::Http(server(), "/x".into())),
+        ];
+        let came_by = [Source::Zmq, Source::Push(1), Source::Probe(1)];
+        let shown: Vec<_> = sources(&status(&came_by), &exec)
+            .into_iter()
+            .map(|view| format!("{} {} {:?}", view.source, view.target.unwrap_or_default(), view.age_ms))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "push ipc://one None",
+                "exec look None",
+                "notify  None",
+                "tcp localhost:80 Some(5)",
+                "push ipc://two Some(5)",
+                "http http://localhost:80/x None",
+                "zmq  Some(5)",
+            ]
+        );
+    }
 }

@@ -69,6 +69,15 @@ pub(super) enum Source {
     Hook(u64),
 }
 
+/// A PULL socket any message of which is a beat of one child.
+pub(super) struct PushLine {
+    pub pull: Pull,
+    /// The child's number.
+    pub child: usize,
+    /// Which of the child's it is, counted as its spec names them.
+    pub nth: u16,
+}
+
 /// What was dropped, for the log: counted at once, told at most once a second.
 #[derive(Default)]
 pub(super) struct Drops {
@@ -116,8 +125,8 @@ pub(super) struct Node {
     /// The operator's endpoint; the root's only.
     pub control: Option<Router>,
     pub uplink: Option<Uplink>,
-    /// PULL sockets whose messages are beats, with the child's number.
-    pub pulls: Vec<(Pull, usize)>,
+    /// PULL sockets whose messages are beats.
+    pub pulls: Vec<PushLine>,
     pub button: Option<Pull>,
     /// Where workers speak by sd_notify; only where some do.
     pub notices: Option<Notices>,
@@ -206,7 +215,7 @@ impl Node {
             || self.router.has_input()
             || self.control.as_ref().is_some_and(Router::has_input)
             || self.uplink.as_ref().is_some_and(Uplink::has_input)
-            || self.pulls.iter().any(|(pull, _)| pull.has_input())
+            || self.pulls.iter().any(|line| line.pull.has_input())
             || self.button.as_ref().is_some_and(Pull::has_input);
         let timeout = if busy { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
         if let Err(error) = self.poller.wait(timeout, ready) {

@@ -81,19 +81,10 @@ pub enum Source {
     Zmq,
     /// By sd_notify.
     Notify,
-    /// By a socket of its own, the origin's way.
-    Push,
-}
-
-impl Source {
-    /// The stable word of `status --json`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Source::Zmq => "zmq",
-            Source::Notify => "notify",
-            Source::Push => "push",
-        }
-    }
+    /// By the nth of the sockets that are for this child alone, the origin's way.
+    Push(u16),
+    /// As a good answer to the nth of the probes of this child. What was asked is the shell's business.
+    Probe(u16),
 }
 
 /// What a worker says of itself besides that it lives or is ready: sd_notify(3).

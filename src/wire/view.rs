@@ -132,18 +132,23 @@ pub struct WorkerView {
     /// Which of its processes is the main one, by its own word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main_pid: Option<u32>,
-    /// By which ways beats have come in its present incarnation; absent before the first.
+    /// The ways by which its beats come: those that its spec names, in that order, then others by which some have come
+    /// in its present incarnation. Absent where no beats are expected, and while it is down.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceView>,
 }
 
-/// One way by which a worker's beats have come.
+/// One way by which a worker's beats come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceView {
-    /// The word of the spec: `zmq notify push …`.
+    /// The word of the spec: `zmq notify exec tcp http push`.
     pub source: String,
-    /// Milliseconds since the last beat that came by it.
-    pub age_ms: u64,
+    /// What is asked, or listened to: the command's first word, `host:port`, the URL, the endpoint. Absent of the others,
+    /// of which there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Milliseconds since the last beat that came by it; null before the first.
+    pub age_ms: Option<u64>,
 }
 
 /// The beats of a worker's present incarnation.

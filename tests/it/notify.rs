@@ -88,7 +88,8 @@ command = ["sh", "-c", "echo plain has [$NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PI
     assert_eq!(status["incarnation"], 1);
     let sources: Vec<&str> =
         status["sources"].as_array().unwrap().iter().map(|source| source["source"].as_str().unwrap()).collect();
-    assert_eq!(sources, ["zmq", "notify"], "{status}");
+    assert_eq!(sources, ["notify", "zmq"], "as the spec names them: {status}");
+    assert!(status["sources"].as_array().unwrap().iter().all(|source| source["age_ms"].is_u64()), "{status}");
     tree.stop();
 }
 

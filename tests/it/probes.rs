@@ -351,8 +351,21 @@ command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.1; done"]
         server.port
     ));
     until("they beat", || beats(&tree, "/a") >= 20 && beats(&tree, "/b") >= 5);
-    assert_eq!(tree.status("/a")["incarnation"], 1);
-    assert_eq!(tree.status("/b")["incarnation"], 1);
+    let (a, b) = (tree.status("/a"), tree.status("/b"));
+    assert_eq!((&a["incarnation"], &b["incarnation"]), (&1.into(), &1.into()), "{a} {b}");
+    // Each is shown, also the one that never was heard.
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    assert_eq!(
+        (&a["sources"][0]["source"], &a["sources"][0]["target"], &a["sources"][0]["age_ms"]),
+        (&"http".into(), &url.into(), &Value::Null),
+        "{a}"
+    );
+    assert_eq!((&a["sources"][1]["source"], &a["sources"][1]["target"]), (&"exec".into(), &"true".into()), "{a}");
+    assert!(a["sources"][1]["age_ms"].is_u64(), "{a}");
+    assert!(b["sources"][0]["source"] == "zmq" && b["sources"][0]["age_ms"].is_u64(), "{b}");
+    assert!(b["sources"][1]["source"] == "exec" && b["sources"][1]["age_ms"].is_null(), "{b}");
+    let text = tree.run(&["status"]).expect(0).stdout;
+    assert!(text.contains("SOURCES") && text.contains("http -, exec "), "{text}");
     tree.stop();
 }
 

@@ -124,8 +124,8 @@ fn what_a_worker_says_of_itself_is_shown_and_told_with_its_end() {
     world.play("says a reloading status=again trouble=errno_13");
     let row = world.status("a");
     assert_eq!((row.word, row.status.as_deref()), (Some(Word::Reloading), Some("again")));
-    let sources: Vec<_> = row.sources.iter().map(|(source, age)| (source.as_str(), age.as_millis())).collect();
-    assert_eq!(sources, [("zmq", 100), ("notify", 800)]);
+    let sources: Vec<_> = row.sources.iter().map(|(source, age)| (*source, age.as_millis())).collect();
+    assert_eq!(sources, [(Source::Zmq, 100), (Source::Notify, 800)]);
     world.play("says a ready status=");
     let row = world.status("a");
     assert_eq!((row.word, row.status), (Some(Word::Ready), None));

@@ -20,7 +20,7 @@ use crate::os::net::{self, Connection};
 use crate::os::users::Credentials;
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::probe::{Ask, Probe, Server};
-use crate::supervision::{Event, Run};
+use crate::supervision::{Beat, Event, Run, Source as CameBy};
 use crate::time::{Span, Time};
 use crate::wire::http::{self, Answer};
 use schedule::{Due, Schedule};
@@ -284,7 +284,8 @@ impl Node {
     /// The probe that ran is over, and nothing of it is left.
     fn probe_ended(&mut self, run: Run, probing: &mut Probing, outcome: Outcome) {
         let now = self.now();
-        let what = probing.schedule.running().and_then(|(index, _)| probing.probe(index));
+        let running = probing.schedule.running().map(|(index, _)| index);
+        let what = running.and_then(|index| probing.probe(index));
         let what = what.map(|probe| probe.ask.to_string()).unwrap_or_default();
         let good = match &outcome {
             Outcome::Answered => true,
@@ -319,7 +320,9 @@ impl Node {
             }
         }
         if good {
-            self.inbox.push_back(Event::Beat(run, Box::default()));
+            let nth = running.and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX);
+            let beat = Beat { source: CameBy::Probe(nth), ..Beat::default() };
+            self.inbox.push_back(Event::Beat(run, Box::new(beat)));
         }
     }
 

@@ -44,7 +44,9 @@ impl Node {
         let status = self.core.child(now, child)?;
         let handle = self.look_at(child)?;
         Some(match &handle.what {
-            What::Worker(_) => ChildView::Worker(Box::new(translate::worker(&status, &handle.path, now, &self.clock))),
+            What::Worker(exec) => {
+                ChildView::Worker(Box::new(translate::worker(&status, exec, &handle.path, now, &self.clock)))
+            }
             What::Node(below) => {
                 let state = if status.state == State::Running || status.state == State::Starting {
                     "unreachable"
