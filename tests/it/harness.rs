@@ -421,6 +421,19 @@ pub fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> String)
     Some(Tree::begin_in(dir, &[]))
 }
 
+/// A port of this machine that is free: below those that the kernel gives to whoever asks for any, so that no connection of
+/// another test takes it meanwhile.
+pub fn free_port() -> u16 {
+    let mut bytes = [0; 2];
+    loop {
+        treevisor::os::random::fill(&mut bytes).unwrap();
+        let port = 10_000 + u16::from_ne_bytes(bytes) % 20_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Whether there is such a process that is no zombie.
 pub fn lives(pid: u32) -> bool {
     state(pid).is_some_and(|state| state != 'Z' && state != 'X')

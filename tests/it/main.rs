@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 
+mod actors;
 mod bad_input;
 mod clients;
 mod commands;
