@@ -21,6 +21,7 @@ mod pauses;
 mod probes;
 mod restarts;
 mod root_death;
+mod servers;
 mod wire;
 mod workers;
 
