@@ -8,8 +8,9 @@ use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::policy::{
-    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Restart, Shutdown, StopOrder, Strategy, SupervisorPolicy,
+    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy, SupervisorPolicy,
 };
+use crate::spec::probe::Probe;
 use crate::spec::tree::{ChildKind, ChildSpec, Containment, SupervisorSpec, TreeSpec};
 use crate::time::Span;
 use std::path::PathBuf;
@@ -51,10 +52,12 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
         None => name_of(&command[0]),
     };
     let mut exec = ExecSpec::new(command);
-    if let Some(endpoint) = &args.push {
-        exec.sources = vec![BeatSource::Push(endpoint.clone())];
+    let sources = sources(args);
+    let asks = sources.iter().any(|source| matches!(source, BeatSource::Push(_) | BeatSource::Probe(_)));
+    let beats = asks || args.heartbeat.is_some() || args.misses.is_some();
+    if beats && !sources.is_empty() {
+        exec.sources = sources;
     }
-    let beats = args.heartbeat.is_some() || args.push.is_some() || args.misses.is_some();
     let restart = match args.restart {
         RestartType::Permanent => Restart::Permanent,
         RestartType::Transient => Restart::Transient,
@@ -71,6 +74,8 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
             grace: args.grace,
             progress: false,
         }),
+        ready: if args.notify { Ready::Notify } else { Ready::Exec },
+        start_timeout: args.start_timeout,
         ..ChildPolicy::default()
     };
     Ok(TreeSpec {
@@ -93,6 +98,15 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
     })
 }
 
+/// Where its beats come from, by the options that say so; without any it is for the spec's default.
+fn sources(args: &Run) -> Vec<BeatSource> {
+    let notify = args.notify.then_some(BeatSource::Notify);
+    let push = args.push.clone().map(BeatSource::Push);
+    let asks = args.probe_http.iter().chain(&args.probe_tcp).chain(&args.probe_exec);
+    let probes = asks.map(|ask| BeatSource::Probe(Probe { ask: ask.clone(), timeout: args.probe_timeout }));
+    notify.into_iter().chain(push).chain(probes).collect()
+}
+
 /// A name made of the program's: its last part, with what a name may not hold left out.
 fn name_of(program: &str) -> Name {
     let last = program.rsplit('/').next().unwrap_or(program);
@@ -108,6 +122,7 @@ fn name_of(program: &str) -> Name {
 mod tests {
     use super::*;
     use crate::cli::args::{Arguments, Verb};
+    use crate::spec::probe::Ask;
     use clap::Parser;
 
     fn tree_of(line: &str) -> TreeSpec {
@@ -139,6 +154,42 @@ mod tests {
         assert_eq!(
             heartbeat("--heartbeat 200ms --grace 5s ./app"),
             Some(Heartbeat { interval: Span::from_millis(200), grace: Span::from_secs(5), ..default })
+        );
+    }
+
+    #[test]
+    fn what_speaks_sd_notify_is_ready_by_its_word_and_beats_where_beats_are_asked_for() {
+        let child = |line| {
+            let child = tree_of(line).root.children.remove(0);
+            let ChildKind::Worker(exec) = child.kind else { panic!("{line}") };
+            (child.policy, exec.sources)
+        };
+        let (policy, sources) = child("--notify --start-timeout 9s ./app");
+        assert_eq!((policy.ready, policy.start_timeout), (Ready::Notify, Some(Span::from_secs(9))));
+        assert_eq!((policy.heartbeat, sources), (None, vec![BeatSource::Zmq]));
+        let (policy, sources) = child("--notify --heartbeat 5s --misses 2 ./app");
+        assert_eq!(policy.heartbeat.map(|promise| promise.limit()), Some(Span::from_secs(10)));
+        assert_eq!(sources, [BeatSource::Notify]);
+    }
+
+    #[test]
+    fn of_several_sources_each_is_taken() {
+        let tree = tree_of(
+            "--probe-exec pg_isready --probe-tcp localhost:1 --probe-http http://localhost/ --push ipc://p --probe-timeout 2s a",
+        );
+        let child = &tree.root.children[0];
+        assert_eq!(child.policy.heartbeat.map(|promise| promise.interval), Some(INTERVAL));
+        assert_eq!(child.policy.ready, Ready::Exec);
+        let ChildKind::Worker(exec) = &child.kind else { panic!() };
+        let probe = |ask| BeatSource::Probe(Probe { ask, timeout: Some(Span::from_secs(2)) });
+        assert_eq!(
+            exec.sources,
+            [
+                BeatSource::Push("ipc://p".into()),
+                probe(Ask::http("http://localhost/").unwrap()),
+                probe(Ask::tcp("localhost:1").unwrap()),
+                probe(Ask::Exec(vec!["pg_isready".into()])),
+            ]
         );
     }
 

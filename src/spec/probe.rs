@@ -3,6 +3,7 @@
 //! A server is an address, never a name that would have to be looked up: a name server that hangs would hang the
 //! supervisor with it, and what a probe is about runs on this machine or at an address that its user knows.
 
+use super::words;
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -127,6 +128,59 @@ impl fmt::Display for Server {
     }
 }
 
+/// Why a text is nothing that can be asked, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAsked(String);
+
+impl fmt::Display for NotAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotAsked {}
+
+impl Ask {
+    /// To run a command, which is split into words as a shell splits them.
+    ///
+    /// # Errors
+    /// It has no words, or a quote is not closed.
+    pub fn exec(line: &str) -> Result<Ask, NotAsked> {
+        match words::split(line) {
+            Some(words) if !words.is_empty() => Ok(Ask::Exec(words)),
+            Some(_) => Err(NotAsked("a command is expected, such as \"pg_isready -q\"".into())),
+            None => Err(NotAsked("a quote is not closed, or the line ends in a backslash".into())),
+        }
+    }
+
+    /// To connect to `host:port`.
+    ///
+    /// # Errors
+    /// It has another form, or names a machine that would have to be looked up.
+    pub fn tcp(text: &str) -> Result<Ask, NotAsked> {
+        Server::parse(text, None).map(Ask::Tcp).map_err(|error| match error {
+            NoServer::Form => NotAsked("\"host:port\" is expected, such as 127.0.0.1:8080 or [::1]:8080".into()),
+            NoServer::Lookup(name) => looked_up(&name),
+        })
+    }
+
+    /// To get a URL.
+    ///
+    /// # Errors
+    /// It has another form, is to be encrypted, or names a machine that would have to be looked up.
+    pub fn http(text: &str) -> Result<Ask, NotAsked> {
+        parse_url(text).map_err(|error| match error {
+            NoUrl::Form => NotAsked("a URL is expected, such as http://127.0.0.1:8080/health".into()),
+            NoUrl::Tls => NotAsked("probes speak plain HTTP; for TLS, probe with a command such as curl -fsS".into()),
+            NoUrl::Lookup(name) => looked_up(&name),
+        })
+    }
+}
+
+fn looked_up(name: &str) -> NotAsked {
+    NotAsked(format!("\"{name}\" would have to be looked up, and a probe does not: write its address, or localhost"))
+}
+
 /// What is asked, for people.
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,6 +236,24 @@ mod tests {
             ["localhost", "localhost:0", "localhost:x", "localhost:+1", "::1:80", "1.2.3:80", "[::1", "a b:1", ":1", ""]
         {
             assert_eq!(shown(text, None), Err(NoServer::Form), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_can_be_written_on_a_command_line() {
+        assert_eq!(Ask::exec("look 'over there'"), Ok(Ask::Exec(vec!["look".into(), "over there".into()])));
+        assert_eq!(Ask::tcp("localhost:80").unwrap().to_string(), "tcp localhost:80");
+        assert_eq!(Ask::http("http://localhost/x").unwrap().to_string(), "http://localhost:80/x");
+        for (error, says) in [
+            (Ask::exec(" ").unwrap_err(), "a command is expected"),
+            (Ask::exec("'").unwrap_err(), "not closed"),
+            (Ask::tcp("localhost").unwrap_err(), "host:port"),
+            (Ask::tcp("db.example:1").unwrap_err(), "\"db.example\" would have to be looked up"),
+            (Ask::http("x").unwrap_err(), "a URL is expected"),
+            (Ask::http("https://localhost/").unwrap_err(), "plain HTTP"),
+            (Ask::http("http://db.example/").unwrap_err(), "looked up"),
+        ] {
+            assert!(error.to_string().contains(says), "{error}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Verbs, options and the help that teaches them. The golden texts of the tests, and `docs/cli.md`, are made from this.
 
 use crate::ids::Path;
+use crate::spec::probe::Ask;
 use crate::time::Span;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -194,14 +195,20 @@ impl From<LogLevel> for slog::Level {
 /// exit code 0.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-With --heartbeat the program must beat: by a client library, by `treevisor beat`, or, with --push,
-by any message from a ZeroMQ PUSH socket. It is killed and started again after that many intervals
-without a beat. With --command, any message from a ZeroMQ PUSH socket is a big red button: the
-program is killed and started again.
+With --heartbeat the program must beat: by a client library or by `treevisor beat`, unless one of
+--notify, --push or --probe-... says how it does. Of several of these any beat counts. It is killed
+and started again after that many intervals without a beat. With --command, any message from a
+ZeroMQ PUSH socket is a big red button: the program is killed and started again.
+
+--notify is for programs that run under systemd with Type=notify: the start is over with READY=1,
+and, with --heartbeat or --misses, WATCHDOG=1 is a beat. A watchdog of 10 seconds (WatchdogSec=10)
+is --heartbeat 5s --misses 2.
 
 Examples:
   treevisor run -- ./server --port 8080
   treevisor run --heartbeat 1s --misses 3 --grace 10s -- ./worker
+  treevisor run --notify --start-timeout 30s -- redis-server --supervised systemd
+  treevisor run --probe-http http://127.0.0.1:8080/health --grace 10s -- ./server --port 8080
   treevisor run --push ipc://heartbeat --command ipc://command -- ./random_app
   treevisor run --intensity 5 --period 1m -- ./server     no more than five restarts a minute
 ")]
@@ -212,7 +219,8 @@ pub struct Run {
     /// The name of the instance and of the worker; by default the program's
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// A beat is due this often; with --push or --misses it is 1s by default, else none is asked for
+    /// A beat is due this often; with --push, --probe-... or --misses it is 1s by default, else none is
+    /// asked for
     #[arg(long, value_name = "TIME", value_parser = positive_span)]
     pub heartbeat: Option<Span>,
     /// So many intervals without a beat are a hang [default: 3]
@@ -224,6 +232,24 @@ pub struct Run {
     /// Take any message at this ZeroMQ endpoint, such as ipc://heartbeat, for a beat
     #[arg(long, value_name = "ENDPOINT", value_parser = ipc)]
     pub push: Option<String>,
+    /// The program speaks sd_notify: READY=1 ends its start, and beats that are asked for are WATCHDOG=1
+    #[arg(long)]
+    pub notify: bool,
+    /// Ask this URL once an interval; an answer of 2xx is a beat. As all probes, it may be given again
+    #[arg(long, value_name = "URL", value_parser = probe_http)]
+    pub probe_http: Vec<Ask>,
+    /// Connect to this server once an interval; a connection that is accepted is a beat
+    #[arg(long, value_name = "HOST:PORT", value_parser = probe_tcp)]
+    pub probe_tcp: Vec<Ask>,
+    /// Run this command once an interval; success is a beat. Split into words as a shell does, but no shell is run
+    #[arg(long, value_name = "COMMAND", value_parser = probe_exec)]
+    pub probe_exec: Vec<Ask>,
+    /// How long a probe may take; by default as long as the interval
+    #[arg(long, value_name = "TIME", value_parser = positive_span)]
+    pub probe_timeout: Option<Span>,
+    /// Kill the program when its start, until READY=1, takes longer than this; needs --notify
+    #[arg(long, value_name = "TIME", value_parser = positive_span, requires = "notify")]
+    pub start_timeout: Option<Span>,
     /// Panic the program at any message at this ZeroMQ endpoint, such as ipc://command
     #[arg(long = "command", id = "button", value_name = "ENDPOINT", value_parser = ipc)]
     pub command_at: Option<String>,
@@ -564,6 +590,18 @@ fn ipc(text: &str) -> Result<String, String> {
     }
 }
 
+fn probe_http(text: &str) -> Result<Ask, String> {
+    Ask::http(text).map_err(|error| error.to_string())
+}
+
+fn probe_tcp(text: &str) -> Result<Ask, String> {
+    Ask::tcp(text).map_err(|error| error.to_string())
+}
+
+fn probe_exec(text: &str) -> Result<Ask, String> {
+    Ask::exec(text).map_err(|error| error.to_string())
+}
+
 fn intensity(text: &str) -> Result<Intensity, String> {
     match text {
         "unlimited" => Ok(Intensity(None)),
@@ -622,6 +660,11 @@ mod tests {
             ("run --push tcp://x:1 -- a", "an endpoint on this machine"),
             ("run --intensity -1 -- a", "unlimited"),
             ("run --misses 0 -- a", "1.."),
+            ("run --probe-http https://x -- a", "plain HTTP"),
+            ("run --probe-http http://x.example/ -- a", "looked up"),
+            ("run --probe-tcp localhost -- a", "host:port"),
+            ("run --probe-exec ' -- a", "not closed"),
+            ("run --start-timeout 5s -- a", "--notify"),
             ("start --output x f.toml", "--detach"),
             ("beat --every 1s", "--while-pid"),
             ("beat --while-pid 0", "1.."),
