@@ -101,3 +101,39 @@ export function status(path?: string, options?: AskOptions): Promise<Status>;
  * when it is gone, with a word on it for people.
  */
 export function panic(path: string, options?: AskOptions & { hold?: boolean }): Promise<string>;
+
+/** One event, as `treevisor events --json` prints it; what else there is depends on its kind. */
+export interface Event {
+  id: string;
+  /** RFC 3339, UTC, with nanoseconds. */
+  at: string;
+  path: string;
+  kind: string;
+  pid: number | null;
+  incarnation: number | null;
+  /** The `id` of the event that led to this one. */
+  cause: string | null;
+  [member: string]: unknown;
+}
+
+/**
+ * What happened, as far as the root remembers, then what happens. Ends with the instance. Errors are those of the first step.
+ * A reader that is slow slows down nobody. Leaving a `for await` closes it.
+ */
+export class Events implements AsyncIterableIterator<Event> {
+  private constructor();
+  /** How many events are missing between those that were told, because this reader was too slow. */
+  readonly lost: number;
+  next(): Promise<IteratorResult<Event, undefined>>;
+  return(value?: undefined): Promise<IteratorResult<Event, undefined>>;
+  /** Follows no longer; whoever waits for an event is told that there are no more. */
+  close(): void;
+  [Symbol.asyncIterator](): this;
+}
+
+/**
+ * Follows what happens at or below `path`:
+ *
+ *     for await (const event of follow('/web')) console.log(event.path, event.kind);
+ */
+export function follow(path?: string, options?: AskOptions): Events;

@@ -292,4 +292,123 @@ async function panic(at, { hold = false, ...options } = {}) {
   return detail ?? '';
 }
 
-module.exports = { Heart, TreevisorError, status, panic };
+/** The root hears this often that a follower is there; it forgets one that is silent for ten seconds. */
+const STILL_THERE_EVERY = 3000;
+/** How often a follower to whom nothing is told looks whether the instance is still there. */
+const LOOK = 1000;
+/** How long the last words of a root that has ended may be on their way. */
+const LAST_WORDS = 100;
+
+class Events {
+  #dealer = null;
+  #open;
+  #timer;
+  #waiting = [];
+  #lost = 0;
+  #closed = false;
+  /** The last step that was begun: they are taken one after the other, however they are asked for. */
+  #step = Promise.resolve();
+
+  constructor(at, { instance, socket, timeout = 5000 } = {}) {
+    this.#open = async () => {
+      const zmq = require('zeromq');
+      const path = socket ?? (await find(instance));
+      // Few are taken before they are asked for: the root drops what a slow reader cannot take, and tells how many.
+      const dealer = new zmq.Dealer({ linger: 0, sendTimeout: timeout, receiveHighWaterMark: 16, maxMessageSize: 262144 });
+      this.#dealer = dealer;
+      dealer.connect(`ipc://${path}`);
+      const ask = (request, verb) =>
+        dealer.send(['TV1', 'ASK', JSON.stringify({ request, within_ms: Math.round(timeout), verb })]);
+      // A tree in which nothing happens tells nothing, so another answer must show that the root is at work.
+      await ask(1, { verb: 'ping' });
+      await ask(2, { verb: 'events', path: at, follow: true });
+      this.#timer = setInterval(() => {
+        if (dealer.closed || !dealer.writable) return;
+        ask(3, { verb: 'still-following', request: 2 }).catch(() => {});
+      }, STILL_THERE_EVERY);
+      this.#timer.unref(); // Whoever waits for an event keeps the program alive; nobody else does.
+      return { path, silentAt: performance.now() + timeout, answered: false };
+    };
+  }
+
+  get lost() {
+    return this.#lost;
+  }
+
+  next() {
+    const step = this.#step.then(() => this.#next());
+    this.#step = step.catch(() => {});
+    return step;
+  }
+
+  async return(value) {
+    this.close();
+    return { done: true, value };
+  }
+
+  close() {
+    this.#closed = true;
+    this.#waiting = [];
+    clearInterval(this.#timer);
+    if (this.#dealer !== null && !this.#dealer.closed) this.#dealer.close();
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  async #next() {
+    try {
+      if (!this.#closed && typeof this.#open === 'function') this.#open = await this.#open();
+      while (!this.#closed && this.#waiting.length === 0) {
+        if (!(await this.#hear(this.#open))) this.close();
+      }
+    } catch (error) {
+      const wanted = this.#closed;
+      this.close();
+      if (!wanted) throw error;
+    }
+    return this.#waiting.length > 0 ? { done: false, value: this.#waiting.shift() } : { done: true, value: undefined };
+  }
+
+  /** Takes one message, or looks whether the instance is there; false when it has ended. */
+  async #hear(state) {
+    const receive = async (milliseconds) => {
+      this.#dealer.receiveTimeout = milliseconds;
+      try {
+        return await this.#dealer.receive();
+      } catch (error) {
+        if (error && error.code === 'EAGAIN') return undefined;
+        throw error;
+      }
+    };
+    let message = await receive(LOOK);
+    if (message === undefined) {
+      if (this.#closed) return false;
+      if (await isBound(state.path)) {
+        if (state.answered || performance.now() < state.silentAt) return true;
+        throw new TreevisorError('no_answer', 'no answer to events in time');
+      }
+      if (this.#closed) return false;
+      message = await receive(LAST_WORDS);
+      if (message === undefined) return false;
+    }
+    const [version, kind, ...body] = message;
+    if (String(version) !== 'TV1' || String(kind) !== 'TOLD') return true;
+    const { request, reply } = JSON.parse(Buffer.concat(body).toString('utf8'));
+    if (request !== 1 && request !== 2) return true;
+    if (reply.is === 'refused') throw new TreevisorError(reply.why, reply.message);
+    state.answered = true;
+    if (reply.is === 'events' && !this.#closed) {
+      this.#lost += reply.lost ?? 0;
+      this.#waiting.push(...reply.events);
+    }
+    return true;
+  }
+}
+
+function follow(at = '/', options = {}) {
+  return new Events(at, options);
+}
+
+module.exports = { Events, Heart, TreevisorError, status, panic, follow };

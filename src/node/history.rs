@@ -117,6 +117,13 @@ impl History {
         }
     }
 
+    /// Credits `lost`, a time in which this process did not run: nobody could be heard in it.
+    pub fn credit(&mut self, now: Time, lost: Span) {
+        for follower in &mut self.followers {
+            follower.heard += lost.min(now.since(follower.heard));
+        }
+    }
+
     pub fn unfollow(&mut self, to: &Identity, request: u64) {
         self.followers.retain(|f| !(f.to == *to && f.request == request));
     }

@@ -314,6 +314,9 @@ impl Node {
         if !lost.is_zero() || self.core.next_deadline().is_some_and(|at| at <= now) {
             self.hand_in(now, Event::Tick { lost });
         }
+        if let (Some(history), false) = (&mut self.history, lost.is_zero()) {
+            history.credit(now, lost);
+        }
         self.probes_due(now, lost);
         self.hooks_due(now, lost);
         self.requests_due(now);

@@ -57,6 +57,53 @@ impl Client {
     }
 }
 
+/// A language in which there are examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    C,
+    Node,
+    Python,
+    Rust,
+    Shell,
+}
+
+impl Language {
+    /// The example of this name in this language; `Err` says why it cannot run here.
+    pub fn example(self, name: &str) -> Result<Words, String> {
+        let example = |ending: &str| OsString::from(repository().join(format!("examples/{name}.{ending}")));
+        match self {
+            Language::C => Ok(vec![compiled(&format!("examples/{name}.c"))?.into()]),
+            Language::Node => Ok(vec![node()?.into(), example("js")]),
+            Language::Python => Ok(vec![python()?.into(), example("py")]),
+            Language::Rust => {
+                // Built by `cargo test`, but not by `cargo test --test it`.
+                let binary = std::env::current_exe().unwrap();
+                let program = binary.parent().unwrap().with_file_name("examples").join(name);
+                if !program.exists() {
+                    return Err(format!("{} is not built; cargo build --examples does it", program.display()));
+                }
+                Ok(vec![program.into()])
+            }
+            Language::Shell => Ok(vec![example("sh")]),
+        }
+    }
+
+    /// What its programs have in their environment to find the clients, as if those were installed. `dir` is the test's.
+    pub fn environment(self, dir: &Path) -> Vec<(&'static str, OsString)> {
+        match self {
+            Language::Python => vec![("PYTHONPATH", python_path().into()), ("PYTHONDONTWRITEBYTECODE", "1".into())],
+            Language::Node => {
+                let modules = dir.join("node_modules");
+                if std::fs::create_dir(&modules).is_ok() {
+                    std::os::unix::fs::symlink(repository().join("clients/node"), modules.join("treevisor")).unwrap();
+                }
+                vec![("NODE_PATH", modules.into())]
+            }
+            Language::C | Language::Rust | Language::Shell => Vec::new(),
+        }
+    }
+}
+
 /// Where a Python program finds the package without its being installed.
 pub fn python_path() -> PathBuf {
     repository().join("clients/python/src")
@@ -91,7 +138,9 @@ fn compiled(source: &str) -> Result<PathBuf, String> {
     let directory = DIRECTORY.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
         runs(Command::new("cc").arg("--version")).map_err(|why| format!("there is no C compiler: {why}"))?;
-        for source in ["clients/c/conformance.c", "examples/arrhythmic.c"] {
+        for source in
+            ["clients/c/conformance.c", "examples/arrhythmic.c", "examples/panic_button.c", "examples/web_server.c"]
+        {
             let program = directory.path().join(Path::new(source).file_stem().unwrap());
             let built = Command::new("cc")
                 .args(["-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Iclients/c", "-o"])

@@ -3,7 +3,6 @@
 use crate::harness::*;
 use crate::languages::{self, Client, Words};
 use serde_json::Value;
-use std::process::Command;
 
 /// Words of a command as a TOML array; a JSON string is one of TOML too.
 fn toml(words: &Words) -> String {
@@ -68,63 +67,6 @@ fn the_arrhythmic_worker_in_node() {
     let modules = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(languages::repository().join("clients/node"), modules.path().join("treevisor")).unwrap();
     arrhythmic(Client::Node, &[("NODE_PATH", modules.path().display().to_string())]);
-}
-
-const VICTIM: &str = r#"
-name = "lab"
-intensity = 10
-[[child]]
-name = "victim"
-command = ["sleep", "1000"]
-"#;
-
-/// A program that asks a tree, in its directory.
-fn operator(tree: &Tree, program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments).env("TREEVISOR_RUNTIME_DIR", tree.dir().join("run")).env_remove("TREEVISOR_INSTANCE");
-    command
-}
-
-#[test]
-fn the_panic_button_in_python() {
-    let python = match languages::python() {
-        Ok(python) => python.display().to_string(),
-        Err(why) => return eprintln!("skipped: {why}"),
-    };
-    let button = languages::repository().join("examples/panic_button.py").display().to_string();
-    let mut tree = Tree::start(VICTIM);
-    let press = |tree: &Tree, path: &str| -> Ran {
-        let mut command = operator(tree, &python, &[&button, path]);
-        command.env("PYTHONPATH", languages::python_path()).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.output().unwrap().into()
-    };
-    let ran = press(&tree, "/victim").expect(0);
-    assert!(ran.stdout.starts_with("/victim: killed"), "{}", ran.stdout);
-    assert_eq!(tree.kind("/victim", "exited")["signal"], 9);
-    tree.incarnation("/victim", 2);
-    let ran = press(&tree, "/nobody").expect(1);
-    assert!(ran.stderr.contains("cannot panic /nobody"), "{}", ran.stderr);
-    tree.stop();
-}
-
-#[test]
-fn status_and_panic_in_node() {
-    if let Err(why) = languages::node() {
-        return eprintln!("skipped: {why}");
-    }
-    let program = "const { status, panic } = require(process.argv[1]);
-        (async () => {
-            const before = await status('/victim');
-            await panic('/victim', { hold: true });
-            const after = await status('/victim');
-            const refused = await panic('/nobody').catch((error) => error.code);
-            console.log(JSON.stringify([before.root.state, after.root.state, refused]));
-        })();";
-    let client = languages::repository().join("clients/node").display().to_string();
-    let tree = Tree::start(VICTIM);
-    let ran: Ran = operator(&tree, "node", &["-e", program, &client]).output().unwrap().into();
-    assert_eq!(ran.expect(0).json(), serde_json::json!(["running", "held", "no_such_path"]));
-    tree.stop();
 }
 
 fn beats(tree: &Tree, path: &str) -> u64 {

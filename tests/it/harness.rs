@@ -302,6 +302,13 @@ impl Tree {
         self.nothing_is_left(&mark);
     }
 
+    /// Waits for the end of a tree that was told to stop, and checks that nothing is left of it.
+    #[track_caller]
+    pub fn ended_well(mut self) {
+        assert_eq!(self.wait(), 0, "printed:\n{}", self.printed());
+        assert!(files_below(&self.dir.path().join("run")).is_empty(), "printed:\n{}", self.printed());
+    }
+
     /// Checks that no process, socket, file or cgroup of this tree is left.
     #[track_caller]
     pub fn nothing_is_left(&self, mark: &str) {

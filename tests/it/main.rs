@@ -8,6 +8,8 @@ mod actors;
 mod bad_input;
 mod clients;
 mod commands;
+mod examples;
+mod following;
 mod harness;
 mod hooks;
 #[path = "../clients/languages.rs"]

@@ -6,20 +6,23 @@
         work(job)
         heart.beat()
 
-Where nobody supervises, all of it does nothing. `status` and `panic` talk to a running tree.
+Where nobody supervises, all of it does nothing. `status`, `panic` and `follow` talk to a running tree.
 """
 
 from ._control import Control, NoAnswer, NoInstance, NotDone, Refused, TreevisorError, panic, status
+from ._events import Events, follow
 from ._heart import Heart
 
 __all__ = [
     "Control",
+    "Events",
     "Heart",
     "NoAnswer",
     "NoInstance",
     "NotDone",
     "Refused",
     "TreevisorError",
+    "follow",
     "panic",
     "status",
 ]

@@ -1,0 +1,44 @@
+//! Watches over a program that `treevisor run` supervises, in Rust: one line for each thing that happens to it.
+//!
+//! ```sh
+//! cargo build --examples
+//! treevisor run --name app --heartbeat 1s --misses 2 -- target/debug/examples/arrhythmic
+//! cargo run --example monitor app
+//! ```
+
+use std::error::Error;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use treevisor::control::{self, Session};
+use treevisor::error::Chain;
+use treevisor::ids::Path;
+use treevisor::time::Span;
+use treevisor::wire::sentence;
+
+fn main() -> ExitCode {
+    match watch(std::env::args().nth(1).as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot follow: {}", Chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn watch(instance: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let instance = control::find(&control::own_base(), instance)?;
+    let mut session = Session::connect(&instance.runtime)?;
+    session.events(&Path::root(), true, Span::from_secs(5), &mut |events, lost| {
+        let mut out = std::io::stdout().lock();
+        if lost > 0 {
+            eprintln!("{lost} events were lost here");
+        }
+        // Whoever closes our output has read enough.
+        let written = events.iter().try_for_each(|event| {
+            writeln!(out, "{} {} {} {}", event.at, event.path, event.kind, sentence::words(event))
+        });
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(())
+}
