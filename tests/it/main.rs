@@ -6,6 +6,7 @@
 
 mod actors;
 mod bad_input;
+mod beats;
 mod clients;
 mod commands;
 mod examples;
