@@ -194,6 +194,7 @@ fn tree_json(tree: &TreeSpec) -> Value {
     json!({
         "name": tree.name,
         "containment": word(tree.containment),
+        "journal": tree.journal.map(|journal| json!({ "max_size": journal.max_size, "keep": journal.keep })),
         "root": supervisor_json(&tree.root, &Path::root(), tree.name.as_str(), None),
     })
 }
@@ -313,6 +314,7 @@ mod tests {
         TreeSpec {
             name: Name::parse("shop").unwrap(),
             containment: Containment::Auto,
+            journal: None,
             root: SupervisorSpec {
                 policy: SupervisorPolicy { strategy: Strategy::OneForAll, ..SupervisorPolicy::default() },
                 hooks: Hooks::default(),
@@ -342,7 +344,7 @@ shop                    one-for-all, 3 restarts in 30s
     fn the_json_keeps_its_keys() {
         let value = tree_json(&shop());
         let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-        assert_eq!(keys(&value), "containment name root");
+        assert_eq!(keys(&value), "containment journal name root");
         let root = &value["root"];
         assert_eq!(
             keys(root),

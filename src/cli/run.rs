@@ -11,7 +11,7 @@ use crate::spec::policy::{
     AutoShutdown, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy, SupervisorPolicy,
 };
 use crate::spec::probe::Probe;
-use crate::spec::tree::{ChildKind, ChildSpec, Containment, SupervisorSpec, TreeSpec};
+use crate::spec::tree::{ChildKind, ChildSpec, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::time::Span;
 use std::path::PathBuf;
 
@@ -81,6 +81,7 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
     Ok(TreeSpec {
         name: name.clone(),
         containment: Containment::Auto,
+        journal: Some(JournalSpec::default()),
         root: SupervisorSpec {
             policy: SupervisorPolicy {
                 strategy: Strategy::OneForOne,

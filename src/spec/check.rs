@@ -24,9 +24,9 @@
 //! Supervisors take nothing from `defaults`.
 //!
 //! `include` stands for the body of a supervisor (everything but what its parent says of it: name, restart, shutdown,
-//! significant, start-timeout, backoff). Keys beside it win over those of the file; `defaults` merge. `name` and
-//! `containment` of an included file are checked but mean nothing there, so that a file can be included here and be
-//! started by itself there.
+//! significant, start-timeout, backoff). Keys beside it win over those of the file; `defaults` merge. `name`,
+//! `containment` and `journal` of an included file are checked but mean nothing there, so that a file can be included here
+//! and be started by itself there.
 //!
 //! # What must hold across keys
 //!
@@ -42,7 +42,7 @@ use super::policy::{
 };
 use super::raw::{ChildKeys, RawBackoff, RawBeat, RawBody, RawChild, RawKind, RawLog, RawTop, Switch, WorkerKeys};
 use super::source::{At, Finding, Findings, Place, Places};
-use super::tree::{ChildKind, ChildSpec, Hooks, SupervisorSpec, TreeSpec};
+use super::tree::{ChildKind, ChildSpec, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::ids::{Name, Path};
 use crate::time::Span;
 use std::collections::HashMap;
@@ -89,7 +89,12 @@ pub(super) fn check(top: RawTop, findings: &mut Findings) -> TreeSpec {
     findings.sources.remember(Path::root(), Arc::new(places));
     let mut check = Check { findings, files: HashMap::new(), endpoints: HashMap::new(), children: 0 };
     let root = check.supervisor(top.body, top.place, &Path::root(), &WorkerKeys::default());
-    TreeSpec { name, containment: top.containment.map_or_else(Default::default, |at| at.value), root }
+    let journal = match top.journal {
+        None => Some(JournalSpec::default()),
+        Some(At { value: Switch::On(journal), .. }) => Some(journal),
+        Some(At { value: Switch::Off, .. }) => None,
+    };
+    TreeSpec { name, containment: top.containment.map_or_else(Default::default, |at| at.value), journal, root }
 }
 
 /// The file's stem, where the file does not name the instance.

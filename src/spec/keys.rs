@@ -20,7 +20,7 @@ pub(super) enum Kind {
 }
 
 /// Keys of the top level alone.
-const TOP: &[&str] = &["name", "containment"];
+const TOP: &[&str] = &["name", "containment", "journal"];
 /// Keys of a supervisor, the top level included.
 const BODY: &[&str] = &[
     "strategy",
@@ -167,7 +167,9 @@ fn elsewhere(key: &str, kind: Kind) -> Option<&'static str> {
         }
         Kind::Defaults if is(OWN) || key == "name" => Some("each worker says this for itself"),
         Kind::Defaults if is(BODY) => Some("`[defaults]` is for workers; each supervisor says this for itself"),
-        Kind::Supervisor | Kind::Defaults | Kind::Unclear | Kind::Worker | Kind::Top if key == "containment" => {
+        Kind::Supervisor | Kind::Defaults | Kind::Unclear | Kind::Worker | Kind::Top
+            if key == "containment" || key == "journal" =>
+        {
             Some("it holds for a whole tree, so it stands at the top level of the file that is started")
         }
         Kind::Supervisor | Kind::Defaults | Kind::Unclear | Kind::Worker | Kind::Top => None,
@@ -255,6 +257,7 @@ mod tests {
             ("max_restarts", Kind::Supervisor, "intensity"),
             ("intervall", Kind::Small("heartbeat", &["interval", "misses"]), "interval"),
             ("containment", Kind::Supervisor, "top level"),
+            ("journal", Kind::Worker, "top level"),
         ] {
             let advice = unknown(key, kind);
             assert!(

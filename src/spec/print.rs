@@ -14,7 +14,7 @@ use super::policy::{
 use super::probe::{Ask, Probe};
 use super::raw::COUNT_MAX;
 use super::signal;
-use super::tree::{ChildKind, ChildSpec, Containment, SupervisorSpec, TreeSpec};
+use super::tree::{ChildKind, ChildSpec, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Name;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,13 @@ pub fn to_toml(tree: &TreeSpec) -> String {
         Containment::Auto => {}
         Containment::Cgroup => out.line("containment", "\"cgroup\""),
         Containment::Group => out.line("containment", "\"group\""),
+    }
+    match tree.journal {
+        Some(journal) if journal == JournalSpec::default() => {}
+        Some(JournalSpec { max_size, keep }) => {
+            out.line("journal", &format!("{{ max-size = {max_size}, keep = {keep} }}"));
+        }
+        None => out.line("journal", "false"),
     }
     out.body(&tree.root, "child");
     out.text

@@ -8,7 +8,7 @@ use super::keys::{COUNT_GROUP, Kind};
 use super::policy::{AutoShutdown, Ready, Restart, Shutdown, StopOrder, Strategy};
 use super::probe::{self, Ask, NoServer, NoUrl, Probe, Server};
 use super::source::{At, Finding, Place, Places};
-use super::tree::Containment;
+use super::tree::{Containment, JournalSpec};
 use super::value::{Fields, Scope, Value};
 use super::{diagnostic, signal, size};
 use crate::ids::Name;
@@ -59,6 +59,7 @@ pub(super) struct RawTop {
     /// Whether `name` was written, well or badly.
     pub(super) named: bool,
     pub(super) containment: Option<At<Containment>>,
+    pub(super) journal: Option<At<Switch<JournalSpec>>>,
     pub(super) body: RawBody,
 }
 
@@ -299,6 +300,7 @@ impl Scope<'_> {
                     [("auto", Containment::Auto), ("cgroup", Containment::Cgroup), ("group", Containment::Group)];
                 scope.choice(value, &words, &[])
             }),
+            journal: fields.take(self, "journal", Scope::journal),
             body: self.body(fields, 0),
         }
     }
@@ -941,6 +943,32 @@ impl Scope<'_> {
             max_size: fields.take(self, "max-size", Scope::size).map(|at| at.value),
             keep: fields.take(self, "keep", |scope, value| scope.small(value, 0..=1000)).map(|at| at.value),
         })
+    }
+
+    fn journal(&mut self, value: Value<'_>) -> Option<Switch<JournalSpec>> {
+        match value.value {
+            DeValue::Boolean(true) => return Some(Switch::On(JournalSpec::default())),
+            DeValue::Boolean(false) => return Some(Switch::Off),
+            _ => {}
+        }
+        let kind = Kind::Small("journal", &["max-size", "keep"]);
+        let right = "journal = { max-size = \"2MiB\", keep = 7 }, or true, or false";
+        let mut fields = self.table(value, kind, "a table, true or false", right)?;
+        let default = JournalSpec::default();
+        let max_size = fields.take(self, "max-size", |scope, value| {
+            let size = scope.size(value)?;
+            if size < JournalSpec::MAX_SIZE_LEAST {
+                let what = format!("{size} bytes are too few for a file of the journal");
+                scope.bad_value(value, what, "write \"64KiB\" or more, or journal = false to keep none");
+                return None;
+            }
+            Some(size)
+        });
+        let keep = fields.take(self, "keep", |scope, value| scope.small(value, 0..=1000));
+        Some(Switch::On(JournalSpec {
+            max_size: max_size.map_or(default.max_size, |at| at.value),
+            keep: keep.map_or(default.keep, |at| at.value),
+        }))
     }
 
     /// CPU in thousandths of a core, from `"150%"` or a number of cores.

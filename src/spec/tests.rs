@@ -6,7 +6,7 @@ use super::policy::{
     SupervisorPolicy,
 };
 use super::probe::{Ask, Host, Probe, Server};
-use super::tree::{ChildKind, ChildSpec, Containment, Hooks, SupervisorSpec, TreeSpec};
+use super::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
 use super::*;
 use crate::ids::{self, Name};
 use crate::time::Span;
@@ -147,6 +147,7 @@ fn what_is_not_written_has_otps_defaults() {
     );
     assert_eq!(tree.name, name("shop"));
     assert_eq!(tree.containment, Containment::Auto);
+    assert_eq!(tree.journal, Some(JournalSpec { max_size: 2 << 20, keep: 7 }));
     assert_eq!(tree.root.policy, SupervisorPolicy::default());
     assert_eq!(tree.root.policy.intensity, Intensity { max: Some(3), period: Span::from_secs(30) });
     let [a, s] = tree.root.children.as_slice() else { panic!() };
@@ -254,6 +255,11 @@ fn values_in_all_their_spellings() {
         Limit { soft: Some(8 << 20), hard: Some(8 << 20) }
     );
     assert_eq!(one("log = false").log, LogSpec::Discard);
+    let journal = |line: &str| tree(&format!("{line}\n{}", worker(""))).journal;
+    assert_eq!(journal("journal = false"), None);
+    assert_eq!(journal("journal = true"), Some(JournalSpec::default()));
+    assert_eq!(journal("journal = { max-size = \"64KiB\" }"), Some(JournalSpec { max_size: 64 << 10, keep: 7 }));
+    assert_eq!(journal("journal = { keep = 0 }"), Some(JournalSpec { max_size: 2 << 20, keep: 0 }));
     let policy = |lines: &str| tree(&worker(lines)).root.children[0].policy.clone();
     assert_eq!(policy("shutdown = \"0s\"").shutdown, Shutdown::After(Span::ZERO));
     assert_eq!(policy("shutdown = \"${NO:-infinity}\"").shutdown, Shutdown::Infinity);
@@ -557,7 +563,13 @@ fn any_supervisor(depth: u32) -> BoxedStrategy<SupervisorSpec> {
 
 fn any_tree() -> impl Strategy<Value = TreeSpec> {
     let containment = prop_oneof![Just(Containment::Auto), Just(Containment::Cgroup), Just(Containment::Group)];
-    (any_name(), containment, any_supervisor(2)).prop_map(|(name, containment, mut root)| {
+    let journal = prop_oneof![
+        Just(None),
+        Just(Some(JournalSpec::default())),
+        (JournalSpec::MAX_SIZE_LEAST..1 << 40, 0u32..1000)
+            .prop_map(|(max_size, keep)| Some(JournalSpec { max_size, keep })),
+    ];
+    (any_name(), containment, journal, any_supervisor(2)).prop_map(|(name, containment, journal, mut root)| {
         // No two workers of a tree share a log file.
         fn own_logs(at: &ids::Path, supervisor: &mut SupervisorSpec) {
             for child in &mut supervisor.children {
@@ -573,7 +585,7 @@ fn any_tree() -> impl Strategy<Value = TreeSpec> {
             }
         }
         own_logs(&ids::Path::root(), &mut root);
-        TreeSpec { name, containment, root }
+        TreeSpec { name, containment, journal, root }
     })
 }
 

@@ -13,6 +13,8 @@ pub struct TreeSpec {
     pub name: Name,
     /// By what means processes are kept together.
     pub containment: Containment,
+    /// What is kept on disk of what happens; `None` for nothing.
+    pub journal: Option<JournalSpec>,
     /// The root supervisor.
     pub root: SupervisorSpec,
 }
@@ -67,6 +69,27 @@ pub enum ChildKind {
     Worker(Box<ExecSpec>),
     /// A node with children of its own.
     Supervisor(Box<SupervisorSpec>),
+}
+
+/// How much of what happens is kept on disk, in files that follow one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalSpec {
+    /// Bytes in one file; the next one begins before it would grow beyond this.
+    pub max_size: u64,
+    /// So many full files are kept beside the one that is written to.
+    pub keep: u32,
+}
+
+impl JournalSpec {
+    /// The smallest size of a file that can be asked for: what is written in one go fits it.
+    pub const MAX_SIZE_LEAST: u64 = 64 << 10;
+}
+
+/// 16 MiB in all, which hold some fifty thousand events.
+impl Default for JournalSpec {
+    fn default() -> JournalSpec {
+        JournalSpec { max_size: 2 << 20, keep: 7 }
+    }
 }
 
 /// By what means the processes of a tree are kept together and killed.
