@@ -26,6 +26,7 @@ mod place;
 mod push;
 mod router;
 pub mod runtime;
+pub mod state;
 #[cfg(test)]
 mod tests;
 

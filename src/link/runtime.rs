@@ -50,7 +50,7 @@ pub fn own_base() -> PathBuf {
 }
 
 /// The user whose rights this process has. Every process may read who owns its own entry in `/proc`.
-fn own_uid() -> u32 {
+pub(super) fn own_uid() -> u32 {
     fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid())
 }
 
@@ -202,7 +202,7 @@ impl RuntimeDir {
 }
 
 /// Whether nobody but us (or, above, root) could put something of his own in the place of what is in `directory`.
-fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeError> {
+pub(super) fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeError> {
     let metadata =
         directory.symlink_metadata().map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?;
     let not_ours = |reason: String| Err(RuntimeError::NotOurs { path: directory.to_owned(), reason });
@@ -254,6 +254,13 @@ pub struct InstanceFile {
     pub config: PathBuf,
     /// All paths of the tree.
     pub tree_paths: Vec<TreePath>,
+}
+
+impl InstanceFile {
+    /// What tells this run of the instance from all others, in the journal and in the names of its cgroups.
+    pub fn run(&self) -> &str {
+        self.mark.get(..8).unwrap_or(&self.mark)
+    }
 }
 
 /// One path of a tree.

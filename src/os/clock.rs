@@ -37,6 +37,12 @@ impl Clock {
     }
 }
 
+/// The time of the wall clock.
+#[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Milliseconds of CLOCK_MONOTONIC, which counts from a moment that all processes of this machine share.
 pub fn machine_millis() -> u64 {
     // The clock always exists.

@@ -30,6 +30,18 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
 }
 
+/// A pipe whose writing end does not block and which holds `bytes`, or as much as the kernel allows.
+///
+/// # Errors
+/// The kernel's.
+pub fn wide_pipe(bytes: i32) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = pipe()?;
+    set_nonblocking(writer.as_fd(), true)?;
+    // What an ordinary user may have is limited; the usual 64 KiB do as well.
+    let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(bytes));
+    Ok((reader, writer))
+}
+
 /// A file in memory with this content, to be read from its beginning.
 ///
 /// # Errors

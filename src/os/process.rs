@@ -23,6 +23,11 @@ pub fn self_exe_name() -> PathBuf {
     EXE.get_or_init(|| std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into())).clone()
 }
 
+/// The kernel's id of the machine's present boot, random(4); empty where `/proc` does not tell it.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |text| text.trim().to_owned())
+}
+
 /// The user whose rights this process has.
 pub fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()

@@ -86,6 +86,8 @@ pub fn ignore_all_stopping() -> io::Result<()> {
         Signal::SIGUSR1,
         Signal::SIGUSR2,
         Signal::SIGPIPE,
+        // A file that may not grow any more is an error to be told, not an end.
+        Signal::SIGXFSZ,
     ] {
         // SAFETY: to ignore a signal runs no handler.
         unsafe { signal(number, SigHandler::SigIgn) }?;

@@ -6,6 +6,26 @@
 use crate::ids::{Path, ReportId};
 use serde::{Deserialize, Serialize};
 
+/// The kinds of events, in the order in which a life meets them. `docs/cli.md` says what each means.
+pub const KINDS: &[&str] = &[
+    "starting",
+    "started",
+    "ready",
+    "beat_late",
+    "hung",
+    "exited",
+    "restarting",
+    "stopping",
+    "stopped",
+    "escalated",
+    "gave_up",
+    "auto_shutdown",
+    "panic",
+    "held",
+    "reloaded",
+    "start_failed",
+];
+
 /// A whole instance, or a part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusView {
@@ -188,8 +208,7 @@ pub struct EventView {
     pub at: String,
     /// Whom it is about.
     pub path: Path,
-    /// `starting started ready beat_late hung exited restarting stopping stopped escalated gave_up auto_shutdown panic
-    /// held reloaded start_failed`.
+    /// One of [`KINDS`].
     pub kind: String,
     /// The process it is about.
     pub pid: Option<u32>,

@@ -1,0 +1,173 @@
+//! Where an instance keeps what outlives it: the directory with its journal.
+//!
+//! | first of these that applies | the base directory |
+//! | --- | --- |
+//! | `TREEVISOR_STATE_DIR` is set | that |
+//! | the user is root | `/var/lib/treevisor` |
+//! | `XDG_STATE_HOME` is set | `$XDG_STATE_HOME/treevisor` |
+//! | `HOME` is set | `$HOME/.local/state/treevisor` |
+//! | otherwise | there is none, and nothing is kept |
+//!
+//! Below it each instance has a directory of its own name. The journal in it is a row of files with rising numbers, of
+//! which the last one is written to. They are never renamed: who reads one file after the other while they are written
+//! misses none and sees none twice.
+//!
+//! This file does no ZeroMQ; it stands beside `runtime`, its sibling, because writers and readers need it.
+
+use super::runtime::{RuntimeError, check_owner, own_uid};
+use crate::ids::Name;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// The environment variable that names the base directory.
+pub const STATE_VARIABLE: &str = "TREEVISOR_STATE_DIR";
+
+/// The base directory, given the environment and the user; see the table in the module's head.
+///
+/// Values that are empty or no absolute path are passed over, as the XDG rules ask for.
+pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> Option<PathBuf> {
+    let directory = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(path) = directory(STATE_VARIABLE) {
+        return Some(path);
+    }
+    if uid == 0 {
+        return Some("/var/lib/treevisor".into());
+    }
+    let home = || directory("HOME").map(|home| home.join(".local/state"));
+    Some(directory("XDG_STATE_HOME").or_else(home)?.join("treevisor"))
+}
+
+/// The base directory for this process; `None` where it has none.
+pub fn own_base() -> Option<PathBuf> {
+    base(|name| std::env::var_os(name), own_uid())
+}
+
+/// The directory of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// One file of a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number; a later file has a higher one.
+    pub number: u64,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+impl StateDir {
+    /// The directory of the instance `name` below `base`. Nothing is created.
+    pub fn of(base: &Path, name: &Name) -> StateDir {
+        StateDir { path: base.join(name.as_str()) }
+    }
+
+    /// The directory at `path`, which came from [`StateDir::path`] in another process.
+    pub fn at(path: impl Into<PathBuf>) -> StateDir {
+        StateDir { path: path.into() }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the directory, and the ones above it where they are missing. Only its user may enter it: what workers print
+    /// when they die is in it.
+    ///
+    /// # Errors
+    /// The system's, and `PermissionDenied` when somebody else could change what is in it.
+    pub fn create(&self) -> io::Result<()> {
+        if let Some(base) = self.path.parent() {
+            // Of a system-wide base everybody may see the names; what is below is closed.
+            let mode = if base.starts_with("/var/lib/treevisor") { 0o755 } else { 0o700 };
+            DirBuilder::new().recursive(true).mode(mode).create(base)?;
+            check_owner(base, true).map_err(denied)?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => check_owner(&self.path, false).map_err(denied),
+        }
+    }
+
+    /// The file of the journal with this number.
+    pub fn segment(&self, number: u64) -> Segment {
+        Segment { number, path: self.path.join(format!("journal-{number:08}.jsonl")) }
+    }
+
+    /// The files of the journal, the oldest first; none where there is no directory.
+    ///
+    /// # Errors
+    /// The system's, when the directory cannot be read.
+    pub fn segments(&self) -> io::Result<Vec<Segment>> {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let digits = name.to_str().and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".jsonl"));
+            if let Some(number) = digits.and_then(|digits| digits.parse().ok()) {
+                found.push(Segment { number, path: self.path.join(name) });
+            }
+        }
+        found.sort_by_key(|segment| segment.number);
+        Ok(found)
+    }
+}
+
+fn denied(error: RuntimeError) -> io::Error {
+    match error {
+        RuntimeError::NotOurs { reason, .. } => io::Error::new(io::ErrorKind::PermissionDenied, reason),
+        RuntimeError::Create { cause, .. } => cause,
+        RuntimeError::TooLong { .. } => io::ErrorKind::InvalidFilename.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn base_with(variables: &[(&str, &str)], uid: u32) -> Option<String> {
+        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        base(find, uid).map(|path| path.display().to_string())
+    }
+
+    #[test]
+    fn the_base_follows_the_rule() {
+        let (xdg, home) = (("XDG_STATE_HOME", "/x"), ("HOME", "/h"));
+        assert_eq!(base_with(&[(STATE_VARIABLE, "/s"), xdg], 0).as_deref(), Some("/s"));
+        assert_eq!(base_with(&[xdg, home], 0).as_deref(), Some("/var/lib/treevisor"));
+        assert_eq!(base_with(&[xdg, home], 7).as_deref(), Some("/x/treevisor"));
+        assert_eq!(
+            base_with(&[home, ("XDG_STATE_HOME", "x"), (STATE_VARIABLE, "")], 7).as_deref(),
+            Some("/h/.local/state/treevisor")
+        );
+        assert_eq!(base_with(&[], 7), None);
+    }
+
+    #[test]
+    fn files_come_in_the_order_of_their_numbers() {
+        let base = tempfile::tempdir().unwrap();
+        let state = StateDir::of(base.path(), &Name::parse("shop").unwrap());
+        assert_eq!(state.segments().unwrap(), []);
+        state.create().unwrap();
+        for number in [100_000_000, 2, 99_999_999] {
+            fs::write(state.segment(number).path, "").unwrap();
+        }
+        for other in ["journal-.jsonl", "journal-x.jsonl", "notes.txt"] {
+            fs::write(state.path().join(other), "").unwrap();
+        }
+        let numbers: Vec<u64> = state.segments().unwrap().iter().map(|segment| segment.number).collect();
+        assert_eq!(numbers, [2, 99_999_999, 100_000_000]);
+        state.create().unwrap();
+        fs::set_permissions(state.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(state.create().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+}
