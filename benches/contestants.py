@@ -72,7 +72,7 @@ class Treevisor(Contestant):
         with open(path, "w") as file:
             file.write("\n".join(text) + "\n")
         runtime = os.path.join(folder, "r")
-        return [self.program, "start", path], clean_environment(TREEVISOR_RUNTIME_DIR=runtime)
+        return [self.program, "start", path], clean_environment(TREEVISOR_RUNTIME_DIR=runtime, TREEVISOR_STATE_DIR=runtime + "-state")
 
 
 def service_folders(folder, shape, worker):
@@ -111,7 +111,7 @@ def cgroups_can_be_written(program, folder):
     with open(path, "w") as file:
         file.write('name = "try"\ncontainment = "cgroup"\nauto-shutdown = "any-significant"\n'
                    '[[child]]\nname = "t"\ncommand = ["true"]\nrestart = "transient"\nsignificant = true\n')
-    ended = subprocess.run([program, "start", path], env=clean_environment(TREEVISOR_RUNTIME_DIR=os.path.join(folder, "r")),
+    ended = subprocess.run([program, "start", path], env=clean_environment(TREEVISOR_RUNTIME_DIR=os.path.join(folder, "r"), TREEVISOR_STATE_DIR=os.path.join(folder, "s")),
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20)
     return ended.returncode == 0
 

@@ -1,11 +1,20 @@
 //! `treevisor events`: what happened, one event a line.
+//!
+//! Three hands keep it: the root remembers the last ten thousand events of a run, the journal on disk holds those before
+//! and those of earlier runs, and what happens now comes from the root as it happens. They are put together here: the
+//! root is asked first, then the journal is read, and what both know is told once.
 
 use super::args::{Events, When};
 use super::out::{self, Out};
 use super::render::{self, Look};
-use super::{ExitCode, Failure, ask_failed, find};
-use crate::control::Session;
+use super::{ExitCode, Failure, ask_failed, not_found};
+use crate::control::journal::{self, Entry, Filter, Runs, Summary};
+use crate::control::session::EventsWanted;
+use crate::control::{self, FindError, Instance, Session, StateDir};
+use crate::error::Chain;
+use crate::ids::{Name, ReportId};
 use crate::wire::view::EventView;
+use std::collections::{HashSet, VecDeque};
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -14,39 +23,257 @@ use std::os::fd::AsFd;
 const PATH_WIDTH_MAX: usize = 32;
 
 pub(super) fn run(args: Events, when: When) -> Result<ExitCode, Failure> {
-    let instance = find(&args.target, "see the events of", &args.path)?;
-    let failed = |error| ask_failed("see the events of", &args.path, &instance, error);
+    let wanted = args.target.instance.as_deref();
+    match control::find(&control::own_base(), wanted) {
+        Ok(instance) => of_running(&args, &instance, when),
+        Err(error @ (FindError::NoneRuns { .. } | FindError::NotRunning { .. })) => {
+            let Some((name, state)) = kept(wanted) else {
+                return Err(not_found("see the events of", &args.path, &error));
+            };
+            if args.follow {
+                return Err(not_found("follow the events of", &args.path, &error)
+                    .hint(format!("without -f, `treevisor events -i {name}` tells what its journal holds")));
+            }
+            of_journal(&args, &name, &state, when)
+        }
+        Err(error) => Err(not_found("see the events of", &args.path, &error)),
+    }
+}
+
+/// The journal of the instance that is meant: the one that was written to last, unless it is named.
+fn kept(wanted: Option<&str>) -> Option<(Name, StateDir)> {
+    let mut known = journal::instances(&control::own_state_base()?).into_iter();
+    match wanted {
+        Some(wanted) => known.find(|(name, _)| name.as_str() == wanted),
+        None => known.next(),
+    }
+}
+
+fn of_running(args: &Events, instance: &Instance, when: When) -> Result<ExitCode, Failure> {
+    let failed = |error| ask_failed("see the events of", &args.path, instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
     // Without a descriptor to spare the follower still goes, with the next event.
     if let Ok(output) = std::io::stdout().as_fd().try_clone_to_owned() {
         session.ends_with_reader_of(output);
     }
-    let mut out = Out::open();
-    let look = Look::of_stdout(when);
-    let mut path_width = 0;
-    let mut failure = None;
-    let ended = session.events(&args.path, args.follow, args.timeout, &mut |events, lost| {
-        if lost > 0 {
-            // On stderr, since a line in between would be no event.
-            out::say(when, &format!("{lost} events were lost here: this reader was too slow, or they are too old"));
-        }
-        let text = if args.json { json_lines(&events) } else { lines(&events, &mut path_width, look) };
-        match text.and_then(|text| out.write(&text)) {
+    let mut teller = Teller::new(args, when);
+    let mut begun = false;
+    let wanted = EventsWanted { path: args.path.clone(), kinds: args.kind.clone(), follow: args.follow };
+    let ended = session.events(&wanted, args.timeout, &mut |read| {
+        let first = !std::mem::replace(&mut begun, true);
+        let told = (|| {
+            if first {
+                teller.older(args, instance, read.forgotten)?;
+            }
+            if read.lost > 0 {
+                teller.lost(read.lost);
+            }
+            teller.events(read.events)?;
+            if read.caught_up { teller.history_is_told() } else { Ok(()) }
+        })();
+        match told {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
-                failure = Some(error);
+                teller.failure = Some(error);
                 ControlFlow::Break(())
             }
         }
     });
-    if let Some(failure) = failure {
+    if let Some(failure) = teller.failure.take() {
         return Err(failure);
     }
     ended.map_err(failed)?;
+    teller.history_is_told()?;
     if args.follow {
         out::say(when, &format!("the instance \"{}\" has ended", instance.name));
     }
     Ok(ExitCode::Done)
+}
+
+fn of_journal(args: &Events, name: &Name, state: &StateDir, when: When) -> Result<ExitCode, Failure> {
+    out::say(when, &format!("\"{name}\" does not run; this is its journal, in {}", state.path().display()));
+    let mut teller = Teller::new(args, when);
+    let runs = if args.looks_back() { Runs::All } else { Runs::Last };
+    let summary = teller.journal(state, runs).map_err(|error| {
+        let message = format!("cannot see the events of {} of \"{name}\": {}", args.path, Chain(&error));
+        Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may read it")
+    })?;
+    teller.history_is_told()?;
+    if let Some(failure) = teller.failure {
+        return Err(failure);
+    }
+    if !summary.path_known && !args.path.is_root() {
+        let message = format!("cannot see the events of {} of \"{name}\": its journal knows no such path", args.path);
+        return Err(Failure::new(ExitCode::NoPath, message));
+    }
+    Ok(ExitCode::Done)
+}
+
+impl Events {
+    /// Whether earlier runs are of interest too.
+    fn looks_back(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || self.last.is_some()
+    }
+}
+
+/// The last so many events of all that come, and what stands between them.
+struct Held {
+    last: usize,
+    events: usize,
+    entries: VecDeque<Entry>,
+}
+
+impl Held {
+    fn push(&mut self, entry: Entry) {
+        let counts = |entry: &Entry| usize::from(matches!(entry, Entry::Event(_)));
+        self.events += counts(&entry);
+        self.entries.push_back(entry);
+        while self.events > self.last {
+            self.events -= self.entries.pop_front().map_or(0, |entry| counts(&entry));
+        }
+    }
+}
+
+/// Tells events and what stands between them, each event once.
+struct Teller {
+    out: Out,
+    when: When,
+    json: bool,
+    look: Look,
+    path_width: usize,
+    filter: Filter,
+    /// Where only the last so many are wanted: those that may be among them.
+    held: Option<Held>,
+    /// Only one run is told of.
+    one_run: bool,
+    /// What the journal has told, and the root may tell again.
+    told: HashSet<(ReportId, String)>,
+    failure: Option<Failure>,
+}
+
+impl Teller {
+    fn new(args: &Events, when: When) -> Teller {
+        let moment = |moment: &Option<super::moment::Moment>| moment.as_ref().map(|moment| moment.0.clone());
+        Teller {
+            out: Out::open(),
+            when,
+            json: args.json,
+            look: Look::of_stdout(when),
+            path_width: 0,
+            filter: Filter {
+                path: Some(args.path.clone()),
+                kinds: args.kind.clone(),
+                since: moment(&args.since),
+                until: moment(&args.until),
+                runs: Runs::All,
+            },
+            held: args.last.map(|last| Held { last, events: 0, entries: VecDeque::new() }),
+            one_run: false,
+            told: HashSet::new(),
+            failure: None,
+        }
+    }
+
+    /// Tells what the root of a running instance does not remember, as far as it is wanted.
+    fn older(&mut self, args: &Events, instance: &Instance, forgotten: u64) -> Result<(), Failure> {
+        if !args.looks_back() && forgotten == 0 {
+            return Ok(());
+        }
+        let Some(base) = control::own_state_base() else { return Ok(()) };
+        let state = StateDir::of(&base, &instance.name);
+        let runs = match instance.runtime.read_instance() {
+            Ok(file) if !args.looks_back() => Runs::Only(file.run().to_owned()),
+            _ => Runs::All,
+        };
+        match self.journal(&state, runs) {
+            Ok(_) if forgotten > 0 && self.told.is_empty() && !state.path().exists() => {
+                let text = format!("the root has forgotten {forgotten} older events, and no journal is kept");
+                out::say(self.when, &text);
+            }
+            Ok(_) => {}
+            Err(error) => out::say(self.when, &format!("older events cannot be told: {}", Chain(&error))),
+        }
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    fn journal(&mut self, state: &StateDir, runs: Runs) -> Result<Summary, journal::JournalError> {
+        self.one_run = matches!(runs, Runs::Only(_));
+        let filter = Filter { runs, ..self.filter.clone() };
+        let summary = journal::read_each(state, &filter, &mut |entry| {
+            if let Entry::Event(event) = &entry {
+                self.told.insert((event.id, event.at.clone()));
+            }
+            match self.entry(entry) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    self.failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if summary.skipped > 0 {
+            let text = format!("{} lines of the journal could not be read, and were passed over", summary.skipped);
+            out::say(self.when, &text);
+        }
+        Ok(summary)
+    }
+
+    /// Tells what the root says, but for what the journal has told already.
+    fn events(&mut self, events: Vec<EventView>) -> Result<(), Failure> {
+        let mut new = Vec::with_capacity(events.len());
+        for event in events {
+            let known = !self.told.is_empty() && self.told.contains(&(event.id, event.at.clone()));
+            if !known && self.filter.takes(&event) {
+                new.push(event);
+            }
+        }
+        if self.held.is_some() {
+            return new.into_iter().try_for_each(|event| self.entry(Entry::Event(event)));
+        }
+        self.print(&new)
+    }
+
+    fn entry(&mut self, entry: Entry) -> Result<(), Failure> {
+        let Some(held) = &mut self.held else { return self.tell(entry) };
+        held.push(entry);
+        Ok(())
+    }
+
+    /// All that happened before we came has been heard of.
+    fn history_is_told(&mut self) -> Result<(), Failure> {
+        let held = self.held.take().map(|held| held.entries).unwrap_or_default();
+        held.into_iter().try_for_each(|entry| self.tell(entry))
+    }
+
+    fn tell(&mut self, entry: Entry) -> Result<(), Failure> {
+        // What is no event goes to stderr, since a line in between would be one.
+        match entry {
+            Entry::Event(event) => return self.print(&[event]),
+            // With one run alone there is nothing to tell apart.
+            Entry::Run(_) if self.one_run => {}
+            Entry::Run(run) => {
+                let text = format!("a run of \"{}\" began at {}, as process {}", run.instance, run.at, run.pid);
+                out::say(self.when, &text);
+            }
+            Entry::Lost { events, why } => {
+                out::say(self.when, &format!("{events} events are missing here in the journal: {why}"));
+            }
+            Entry::End(end) => out::say(self.when, &format!("the run ended at {}: {}", end.at, end.text)),
+        }
+        Ok(())
+    }
+
+    fn lost(&self, lost: u64) {
+        out::say(self.when, &format!("{lost} events were lost here: this reader was too slow, or they are too old"));
+    }
+
+    fn print(&mut self, events: &[EventView]) -> Result<(), Failure> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let text = if self.json { json_lines(events)? } else { lines(events, &mut self.path_width, self.look)? };
+        self.out.write(&text)
+    }
 }
 
 fn lines(events: &[EventView], path_width: &mut usize, look: Look) -> Result<String, Failure> {
@@ -72,7 +299,7 @@ fn json_lines(events: &[EventView]) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Path, ReportId};
+    use crate::ids::Path;
     use serde_json::{Map, Value};
 
     fn event(path: &str) -> EventView {

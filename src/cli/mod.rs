@@ -12,6 +12,7 @@ mod beat_for;
 mod check;
 mod events;
 mod file;
+mod moment;
 mod notify;
 mod panic;
 mod restart;
@@ -223,7 +224,9 @@ fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: AskError) -> 
             Refusal::NoAnswer => Failure::new(ExitCode::NoAnswer, message),
             Refusal::NotUnderstood => Failure::new(ExitCode::Usage, message)
                 .hint("the root is of another version than this tool; `treevisor --version` tells this one's"),
-            Refusal::Down | Refusal::NotAllowed | Refusal::Busy => Failure::new(ExitCode::Failed, message),
+            Refusal::Down | Refusal::NotAllowed | Refusal::Busy | Refusal::Forgotten => {
+                Failure::new(ExitCode::Failed, message)
+            }
         },
         AskError::Failed { outcome: Outcome::NotFound, .. } => Failure::new(ExitCode::NoPath, message),
         AskError::Failed { .. } => Failure::new(ExitCode::Failed, message),

@@ -2,7 +2,7 @@
 
 use super::args::{RestartType, Run, When};
 use super::render::colour_for;
-use super::start::runtime_of;
+use super::start::{runtime_of, state_of};
 use super::{ExitCode, Failure};
 use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
@@ -25,8 +25,9 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
     let tree = tree(&args)?;
     let runtime = runtime_of(&tree)?;
     Ok(boot::run_root(RootOptions {
-        tree,
         config: PathBuf::new(),
+        state: state_of(&tree),
+        tree,
         runtime,
         log_level: args.show.log_level.into(),
         colour: colour_for(&std::io::stderr(), when),

@@ -5,7 +5,7 @@ use super::out::{self, Out};
 use super::render::colour_for;
 use super::{ExitCode, Failure, file};
 use crate::control::detach::{self, Outcome};
-use crate::control::{RuntimeDir, is_running, own_base};
+use crate::control::{RuntimeDir, StateDir, is_running, own_base, own_state_base};
 use crate::error::Chain;
 use crate::node::boot::{self, RootOptions};
 use crate::spec::tree::TreeSpec;
@@ -27,8 +27,9 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
         ),
     };
     Ok(boot::run_root(RootOptions {
-        tree,
         config: std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()),
+        state: state_of(&tree),
+        tree,
         runtime,
         log_level: args.show.log_level.into(),
         colour: colour_for(&std::io::stderr(), when),
@@ -43,6 +44,11 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
 pub(super) fn runtime_of(tree: &TreeSpec) -> Result<RuntimeDir, Failure> {
     RuntimeDir::of(&own_base(), &tree.name)
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot start \"{}\": {}", tree.name, Chain(&error))))
+}
+
+/// The directory in which it keeps what outlives it.
+pub(super) fn state_of(tree: &TreeSpec) -> Option<StateDir> {
+    Some(StateDir::of(&own_state_base()?, &tree.name))
 }
 
 fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<ExitCode, Failure> {

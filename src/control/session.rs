@@ -33,6 +33,30 @@ pub struct Limits {
     pub overall: Span,
 }
 
+/// Which events somebody wants to read.
+#[derive(Debug, Clone)]
+pub struct EventsWanted {
+    /// Where: at this path or below it.
+    pub path: Path,
+    /// Of these kinds; of all when it is empty.
+    pub kinds: Vec<String>,
+    /// Go on with those to come, until the instance ends.
+    pub follow: bool,
+}
+
+/// Some events, oldest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventsRead {
+    /// The events.
+    pub events: Vec<EventView>,
+    /// So many were lost before these: the reader was too slow.
+    pub lost: u64,
+    /// So many of this run the root had forgotten by now; the journal may know them.
+    pub forgotten: u64,
+    /// What follows happens after the question was asked.
+    pub caught_up: bool,
+}
+
 /// A conversation.
 #[derive(Debug)]
 pub struct Session {
@@ -104,25 +128,27 @@ impl Session {
         }
     }
 
-    /// Reads the events at or below `path`, and goes on with those to come when `follow` is set. `each` gets them
-    /// oldest first, with the number of those that were lost before them, and may end it.
+    /// Reads the events that are wanted. `each` gets them oldest first, and may end it.
     ///
-    /// A follower returns when the instance has ended.
+    /// A follower returns when the instance has ended. One that was stopped for so long that the root has forgotten it
+    /// goes on where it was, and is told how many events it has lost.
     ///
     /// # Errors
     /// Every [`AskError`] but those of the tool itself.
     pub fn events(
         &mut self,
-        path: &Path,
-        follow: bool,
+        wanted: &EventsWanted,
         first: Span,
-        each: &mut dyn FnMut(Vec<EventView>, u64) -> ControlFlow<()>,
+        each: &mut dyn FnMut(EventsRead) -> ControlFlow<()>,
     ) -> Result<(), AskError> {
+        let follow = wanted.follow;
         // A tree in which nothing happens sends a follower nothing, so somebody else must tell that the root answers.
         if follow {
             self.ask(Verb::Ping, Limits { first, overall: first }, &mut |_, _| {})?;
         }
-        let request = self.send(Verb::Events { path: path.clone(), follow }, first)?;
+        let ask = |from| Verb::Events { path: wanted.path.clone(), kinds: wanted.kinds.clone(), from, follow };
+        let mut request = self.send(ask(None), first)?;
+        let mut next_number = None;
         let begun = self.clock.now();
         let mut silent_at = begun + first;
         let mut told = begun;
@@ -135,9 +161,10 @@ impl Session {
             }
             let until = if follow { now + STILL_THERE_EVERY } else { silent_at };
             match self.next_reply(request, until) {
-                Ok(Some(Reply::Events { events, lost, end })) => {
+                Ok(Some(Reply::Events { events, lost, end, forgotten, caught_up, next })) => {
                     silent_at = self.clock.now() + first;
-                    if each(events, lost).is_break() {
+                    next_number = Some(next);
+                    if each(EventsRead { events, lost, forgotten, caught_up }).is_break() {
                         if follow {
                             let _ = self.send(Verb::Unfollow { request }, first);
                         }
@@ -146,6 +173,9 @@ impl Session {
                     if end {
                         return Ok(());
                     }
+                }
+                Ok(Some(Reply::Refused { why: Refusal::Forgotten, .. })) if follow => {
+                    request = self.send(ask(next_number), first)?;
                 }
                 Ok(Some(Reply::Refused { why, message })) => return Err(AskError::Refused { why, message }),
                 Ok(Some(_)) => return Err(AskError::NotUnderstood("an answer to something else".into())),
@@ -458,7 +488,7 @@ mod tests {
         });
         let mut session = Session::connect(&runtime).unwrap();
         session.ends_with_reader_of(writer.into());
-        let ended = session.events(&Path::root(), true, LONG, &mut |_, _| ControlFlow::Continue(()));
+        let ended = session.events(&wanted(true), LONG, &mut |_| ControlFlow::Continue(()));
         assert!(matches!(ended, Err(AskError::ReaderLeft)));
         drop(played.join().unwrap());
     }
@@ -490,20 +520,55 @@ mod tests {
         }
     }
 
+    fn told(numbers: &[u32], lost: u64, end: bool) -> Reply {
+        let events: Vec<EventView> = numbers.iter().map(|seq| event(*seq)).collect();
+        let next = u64::from(*numbers.last().unwrap());
+        Reply::Events { events, lost, end, forgotten: 0, caught_up: end, next }
+    }
+
+    fn wanted(follow: bool) -> EventsWanted {
+        EventsWanted { path: Path::root(), kinds: Vec::new(), follow }
+    }
+
+    #[test]
+    fn a_follower_that_was_forgotten_goes_on_where_it_was() {
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, ping) = root.next();
+            root.tell(&to, ping.request, done());
+            let (to, ask) = root.next();
+            root.tell(&to, ask.request, told(&[7], 0, false));
+            root.tell(&to, ask.request, Reply::Refused { why: Refusal::Forgotten, message: String::new() });
+            let (to, again) = root.next();
+            assert!(matches!(again.verb, Verb::Events { from: Some(7), follow: true, .. }), "{again:?}");
+            root.tell(&to, again.request, told(&[9], 1, false));
+            root.end()
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        let mut heard = Vec::new();
+        let read = session.events(&wanted(true), LONG, &mut |read| {
+            heard.push((read.events[0].id.seq, read.lost));
+            ControlFlow::Continue(())
+        });
+        read.unwrap();
+        assert_eq!(heard, [(7, 0), (9, 1)]);
+        drop(played.join().unwrap());
+    }
+
     #[test]
     fn events_are_read_to_their_end() {
         let (mut root, runtime) = Root::new();
         let played = thread::spawn(move || {
             let (to, ask) = root.next();
             let request = ask.request;
-            root.tell(&to, request, Reply::Events { events: vec![event(1), event(2)], lost: 0, end: false });
-            root.tell(&to, request, Reply::Events { events: vec![event(5)], lost: 2, end: true });
+            root.tell(&to, request, told(&[1, 2], 0, false));
+            root.tell(&to, request, told(&[5], 2, true));
             root
         });
         let mut session = Session::connect(&runtime).unwrap();
         let mut heard = Vec::new();
-        let read = session.events(&Path::root(), false, LONG, &mut |events, lost| {
-            heard.push((events.iter().map(|event| event.id.seq).collect::<Vec<_>>(), lost));
+        let read = session.events(&wanted(false), LONG, &mut |read| {
+            heard.push((read.events.iter().map(|event| event.id.seq).collect::<Vec<_>>(), read.lost));
             ControlFlow::Continue(())
         });
         read.unwrap();
@@ -521,7 +586,7 @@ mod tests {
                 root.tell(&to, ping.request, done());
                 let (to, ask) = root.next();
                 assert!(matches!(ask.verb, Verb::Events { follow: true, .. }));
-                root.tell(&to, ask.request, Reply::Events { events: vec![event(1)], lost: 0, end: false });
+                root.tell(&to, ask.request, told(&[1], 0, false));
                 if ask.request == 2 {
                     let (_, bye) = root.next();
                     assert_eq!(bye.verb, Verb::Unfollow { request: 2 });
@@ -530,10 +595,10 @@ mod tests {
             root.end()
         });
         let mut session = Session::connect(&runtime).unwrap();
-        session.events(&Path::root(), true, LONG, &mut |_, _| ControlFlow::Break(())).unwrap();
+        session.events(&wanted(true), LONG, &mut |_| ControlFlow::Break(())).unwrap();
         let mut heard = 0;
-        let read = session.events(&Path::root(), true, LONG, &mut |events, _| {
-            heard += events.len();
+        let read = session.events(&wanted(true), LONG, &mut |read| {
+            heard += read.events.len();
             ControlFlow::Continue(())
         });
         read.unwrap();

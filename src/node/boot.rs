@@ -3,14 +3,17 @@
 use super::handle::Handle;
 use super::history::History;
 use super::hooks::Hooks;
+use super::journal::Journal;
 use super::keeper::Keeper;
 use super::probes::Probes;
 use super::requests::Requests;
+use super::segments::JournalRecord;
 use super::turn::{Drops, Node, Place, PushLine, Source, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
 use crate::ids::{Incarnation, Name, Path, Token};
 use crate::link::runtime::{InstanceFile, RuntimeDir, TreePath};
+use crate::link::state::{STATE_VARIABLE, StateDir};
 use crate::link::{Context, Pull, Router, RouterLimits};
 use crate::logging::{self, LogHandle};
 use crate::logs::console::Console;
@@ -23,10 +26,11 @@ use crate::os::signals::Signals;
 use crate::os::{fd, process, random};
 use crate::spec::exec::{BeatSource, Limit};
 use crate::spec::policy::Heartbeat;
-use crate::spec::tree::{ChildKind, Containment, SupervisorSpec, TreeSpec};
-use crate::supervision::{Kind, Member, Supervisor};
+use crate::spec::tree::{ChildKind, Containment, JournalSpec, SupervisorSpec, TreeSpec};
+use crate::supervision::{End, Kind, Member, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire;
+use crate::wire::journal::{EndNote, Note, RunNote};
 use serde::{Deserialize, Serialize};
 use slog::{Logger, info, o, warn};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -44,6 +48,8 @@ pub struct RootOptions {
     pub config: PathBuf,
     /// Where sockets and the lock lie.
     pub runtime: RuntimeDir,
+    /// Where the journal is kept; `None` where the user has no place for such things.
+    pub state: Option<StateDir>,
     /// What is logged.
     pub log_level: slog::Level,
     /// Whether the log, on stderr, is coloured.
@@ -177,8 +183,18 @@ struct Root {
 
 impl Root {
     fn prepare(options: RootOptions) -> Result<Root, BootError> {
-        let RootOptions { tree, config, runtime, log_level, colour, colour_output, show_output, ready, panic_button } =
-            options;
+        let RootOptions {
+            tree,
+            config,
+            runtime,
+            state,
+            log_level,
+            colour,
+            colour_output,
+            show_output,
+            ready,
+            panic_button,
+        } = options;
         let clock = Clock::start();
         let instance = tree.name.clone();
         let path = Path::root();
@@ -220,7 +236,14 @@ impl Root {
             config,
             tree_paths: paths,
         };
-        let keeper = Keeper::start(&runtime, &mark, cgroups.as_ref().map(cgroup::Tree::path))
+        let run = run_note(&file);
+        let record = tree.journal.and_then(|spec| journal_record(state, spec, &run, &logger));
+        let journal = match &record {
+            Some(_) => Some(Journal::open(run.run).map_err(while_trying("make a pipe"))?),
+            None => None,
+        };
+        let lines = record.zip(journal.as_ref().map(Journal::reader));
+        let keeper = Keeper::start(&runtime, &mark, cgroups.as_ref().map(cgroup::Tree::path), lines)
             .map_err(while_trying("start the keeper"))?;
         file.keeper_pid = Some(keeper.pid());
         runtime
@@ -259,6 +282,7 @@ impl Root {
         node.keeper = Some(keeper);
         node.watch_keeper().map_err(while_trying("watch the keeper"))?;
         node.history = Some(History::new());
+        node.journal = journal;
         node.ready_fd = ready.map(std::fs::File::from);
         if let Some(endpoint) = panic_button {
             let button = Pull::bind(&node.context, &endpoint).map_err(BootError::Link)?;
@@ -285,6 +309,51 @@ impl Root {
 fn node_logger(plain: &Logger, path: &Path) -> Logger {
     plain.new(o!("node" => path.to_string()))
 }
+
+/// What the journal says of the run that begins.
+fn run_note(file: &InstanceFile) -> RunNote {
+    RunNote {
+        at: file.started_at.clone(),
+        run: file.run().to_owned(),
+        instance: file.name.to_string(),
+        version: file.version.clone(),
+        pid: file.pid,
+        boot: process::boot_id(),
+        config: file.config.to_string_lossy().into_owned(),
+    }
+}
+
+/// Lays out the journal's place. A tree that has none runs all the same: to supervise is more than to remember.
+fn journal_record(state: Option<StateDir>, spec: JournalSpec, run: &RunNote, logger: &Logger) -> Option<JournalRecord> {
+    let Some(state) = state else {
+        warn!(logger, "events are not kept on disk, as there is no place for them";
+            "set" => STATE_VARIABLE, "or" => "HOME");
+        return None;
+    };
+    if let Err(error) = state.create() {
+        // The keeper tries again with every event: what is missing may be mounted later.
+        warn!(logger, "cannot make the directory in which events are kept";
+            "directory" => %state.path().display(), "error" => %error, "set" => STATE_VARIABLE);
+    }
+    let JournalSpec { max_size, keep } = spec;
+    Some(JournalRecord { directory: state.path().to_owned(), max_size, keep, run: Note::Run(run.clone()) })
+}
+
+/// How a run ended, for the journal.
+fn end_text(end: End) -> &'static str {
+    match end {
+        End::Stopped => "the tree was stopped",
+        End::AutoShutdown => "the tree ended by itself: its significant children were done",
+        End::GaveUp => "the root gave up: too many restarts came too fast",
+        End::StartFailed => "a child could not be started at boot",
+        End::Panicked => "the whole tree was killed by order",
+        End::Terminated => "the root was ended by a stranger's SIGTERM",
+        End::Orphaned => "whoever started the tree was gone",
+    }
+}
+
+/// A keeper that is dismissed has only to write down what it was told. A disk takes that at once, or is in trouble.
+const GOODBYE: Span = Span::from_secs(2);
 
 /// How many descriptors a supervisor will use, roughly: of each child its process, its output, its cgroup, a connection
 /// and a socket for notifications, and its own.
@@ -496,6 +565,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         hooks: Hooks::new(spec.hooks),
         keeper: None,
         history: None,
+        journal: None,
         requests: Requests::new(),
         inbox: VecDeque::new(),
         actions: Vec::new(),
@@ -538,8 +608,7 @@ fn inherited_environment() -> Vec<(OsString, OsString)> {
 impl Node {
     /// Ends this node after its core has: tells who must know, closes and removes everything, and gives the exit
     /// status.
-    fn leave(mut self, end: crate::supervision::End) -> i32 {
-        use crate::supervision::End;
+    fn leave(mut self, end: End) -> i32 {
         self.finish_requests();
         if let Some(uplink) = &mut self.uplink {
             uplink.flush_before_leaving(&self.clock, Span::from_millis(200));
@@ -554,8 +623,15 @@ impl Node {
         self.finish_hooks(end);
         self.console.flush();
         self.log_handle.flush();
+        if let (Some(history), Some(journal)) = (&self.history, self.journal.take()) {
+            let code = Some(end.code()).filter(|_| end != End::Terminated);
+            let text = end_text(end).into();
+            let (at, run) = (clock::rfc3339_nanos(clock::wall()), journal.run().to_owned());
+            let last = EndNote { at, run, killed: false, code, signal: None, text };
+            journal.finish(history, &Note::End(last), Span::from_millis(200));
+        }
         if let Some(keeper) = self.keeper.take() {
-            keeper.dismiss(Span::from_millis(500));
+            keeper.dismiss(GOODBYE);
         }
         let linger = Span::from_millis(200);
         if let Some(control) = self.control.take() {

@@ -6,9 +6,8 @@
 use crate::ids::Path;
 use crate::link::{Identity, Router, SendOutcome};
 use crate::time::{Span, Time};
-use crate::wire::codec;
-use crate::wire::message::{Reply, Told};
-use crate::wire::view::EventView;
+use crate::wire::codec::{self, Place};
+use crate::wire::view::{EventView, KINDS};
 use std::collections::VecDeque;
 
 /// Events that are remembered.
@@ -34,18 +33,49 @@ pub(super) struct EventBatch {
 struct Follower {
     to: Identity,
     request: u64,
-    path: Path,
+    wanted: Wanted,
     /// Number of the next event to look at.
     next: u64,
     heard: Time,
     follow: bool,
-    /// Its queue was full at the last attempt.
-    full: bool,
+    /// It has been told all that was remembered when it came.
+    caught_up: bool,
 }
 
-/// An event as it is kept: its JSON takes a fraction of the room.
+/// Which events somebody is interested in.
+pub(super) struct Wanted {
+    pub path: Path,
+    kinds: Kinds,
+}
+
+/// Some of the kinds of events: a bit for each of [`KINDS`], and one for all that are none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kinds(u32);
+
+const _: () = assert!(KINDS.len() < 32);
+
+impl Kinds {
+    fn of(kind: &str) -> Kinds {
+        Kinds(1 << KINDS.iter().position(|known| *known == kind).unwrap_or(31))
+    }
+}
+
+impl Wanted {
+    /// Of all kinds when `kinds` is empty.
+    pub fn new(path: Path, kinds: &[String]) -> Wanted {
+        let bits = kinds.iter().fold(0, |bits, kind| bits | Kinds::of(kind).0);
+        Wanted { path, kinds: Kinds(if kinds.is_empty() { u32::MAX } else { bits }) }
+    }
+
+    fn takes(&self, event: &Kept) -> bool {
+        self.kinds.0 & event.kind.0 != 0 && event.path.is_within(&self.path)
+    }
+}
+
+/// An event as it is kept: its JSON takes a fraction of the room, and is what followers and the journal get.
 struct Kept {
     path: Path,
+    kind: Kinds,
     json: Box<[u8]>,
 }
 
@@ -53,11 +83,7 @@ impl Kept {
     fn of(event: EventView) -> Option<Kept> {
         // What is made of strings and numbers can always be written.
         let json = serde_json::to_vec(&event).ok()?;
-        Some(Kept { path: event.path, json: json.into_boxed_slice() })
-    }
-
-    fn view(&self) -> Option<EventView> {
-        serde_json::from_slice(&self.json).ok()
+        Some(Kept { kind: Kinds::of(&event.kind), path: event.path, json: json.into_boxed_slice() })
     }
 }
 
@@ -101,20 +127,43 @@ impl History {
         self.failures.iter()
     }
 
-    /// Begins to feed somebody: with what is remembered, and if asked for with all that comes. False when there are
-    /// too many already.
-    pub fn add_follower(&mut self, now: Time, to: Identity, request: u64, path: Path, follow: bool) -> bool {
+    /// Number of the first event that is remembered.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The JSON of an event; `None` when it is forgotten or has not happened yet.
+    pub fn json(&self, number: u64) -> Option<&[u8]> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.events.get(at).map(|event| &*event.json)
+    }
+
+    /// Begins to feed somebody: with what is remembered from the number `from` on, and if asked for with all that comes.
+    /// False when there are too many already.
+    pub fn add_follower(
+        &mut self,
+        now: Time,
+        (to, request): (Identity, u64),
+        wanted: Wanted,
+        from: Option<u64>,
+        follow: bool,
+    ) -> bool {
         if self.followers.len() >= FOLLOWERS_MAX {
             return false;
         }
-        self.followers.push(Follower { to, request, path, next: self.first, heard: now, follow, full: false });
+        let next = from.unwrap_or(self.first);
+        self.followers.push(Follower { to, request, wanted, next, heard: now, follow, caught_up: false });
         true
     }
 
-    pub fn still_following(&mut self, now: Time, to: &Identity, request: u64) {
+    /// Somebody says that he still listens. False when he was forgotten.
+    pub fn still_following(&mut self, now: Time, to: &Identity, request: u64) -> bool {
+        let mut known = false;
         for follower in self.followers.iter_mut().filter(|f| f.to == *to && f.request == request) {
             follower.heard = now;
+            known = true;
         }
+        known
     }
 
     /// Credits `lost`, a time in which this process did not run: nobody could be heard in it.
@@ -147,33 +196,33 @@ impl History {
                 let lost = first.saturating_sub(follower.next);
                 let from = follower.next.max(first);
                 let mut at = from;
-                let mut batch = Vec::new();
+                let mut batch: Vec<&[u8]> = Vec::new();
                 while at < end && batch.len() < BATCH {
                     let event = &events[(at - first) as usize];
-                    if event.path.is_within(&follower.path) {
-                        batch.extend(event.view());
+                    if follower.wanted.takes(event) {
+                        batch.push(&event.json);
                     }
                     at += 1;
                 }
+                let caught_up = at == end && !follower.caught_up;
                 let last = at == end && !follower.follow;
-                if batch.is_empty() && lost == 0 && !last {
+                if batch.is_empty() && lost == 0 && !caught_up && !last {
                     follower.next = at;
                     return true;
                 }
                 // What was lost before the first look was forgotten, not missed; only a gap later on is a loss.
-                let told = Told { request: follower.request, reply: Reply::Events { events: batch, lost, end: last } };
-                let frames = codec::encode_told(&told);
+                let place = Place { lost, end: last, forgotten: first, caught_up, next: at };
+                let frames = codec::encode_events(follower.request, batch, place);
                 let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
                 match control.send(&follower.to, &frames) {
                     SendOutcome::Sent => {
                         follower.next = at;
-                        follower.full = false;
+                        follower.caught_up |= caught_up;
                         if last {
                             return false;
                         }
                     }
                     SendOutcome::Full => {
-                        follower.full = true;
                         any_full = true;
                         return true;
                     }

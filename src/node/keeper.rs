@@ -5,7 +5,13 @@
 //! thing, the root's end. When the root had said goodbye before, it goes quietly; otherwise it kills what is left of the
 //! tree, by cgroup where there is one, else by the mark that every process of the tree carries in its environment, and
 //! removes the tree's files. The root watches the keeper in turn and starts another one when it is gone.
+//!
+//! As it outlives the root, and may wait for a disk, it also writes the journal. That has a thread of its own: a disk that
+//! hangs must not keep anybody from cleaning up. The keeper starts no process but itself, so that no parent-death signal
+//! hangs on a thread.
 
+use super::journal::Journal;
+use super::segments::{JournalRecord, Said, Segments};
 use super::turn::{Node, Source};
 use crate::ids::Path;
 use crate::link::runtime::RuntimeDir;
@@ -17,27 +23,42 @@ use crate::os::pidfd::PidFd;
 use crate::os::spawn::{self, PlanSpec};
 use crate::os::{fd, process};
 use crate::time::{Span, Time};
+use crate::wire::journal::{EndNote, Note, looks_whole};
+use crate::wire::sentence::signal_name;
 use serde::{Deserialize, Serialize};
 use slog::{error, warn};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
 
-/// Where the keeper finds its record, and the pipe from the root.
+/// Where the keeper finds its record, and the pipes from the root: for its goodbye, and for the journal.
 const RECORD_FD: RawFd = 3;
 const GOODBYE_FD: RawFd = 4;
+const JOURNAL_FD: RawFd = 5;
+
+/// What is written to the journal in one go.
+const CHUNK: usize = 16 * 1024;
+
+/// After each write the journal rests for so long, or until the root ends: many events come close together, and a write
+/// for each would cost a core. Nothing is at stake, as the pipe is the root's.
+const REST: Span = Span::from_millis(20);
 
 /// What has not died of SIGKILL after this long will not die by our hand.
 const PATIENCE: Span = Span::from_secs(5);
 
 /// What the keeper must know.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Record {
     root: u32,
     runtime: PathBuf,
     mark: String,
     cgroup: Option<PathBuf>,
+    journal: Option<JournalRecord>,
+    /// It takes the place of one that was killed.
+    again: bool,
 }
 
 /// The keeper as the root holds it.
@@ -54,17 +75,21 @@ impl Keeper {
         runtime: &RuntimeDir,
         mark: &Mark,
         cgroup: Option<&std::path::Path>,
+        journal: Option<(JournalRecord, BorrowedFd<'_>)>,
     ) -> Result<Keeper, Box<dyn std::error::Error>> {
+        let (journal, lines) = journal.unzip();
         let record = Record {
             root: std::process::id(),
             runtime: runtime.path().to_path_buf(),
             mark: mark.to_string(),
             cgroup: cgroup.map(std::path::Path::to_path_buf),
+            journal,
+            again: false,
         };
-        Keeper::spawn(record)
+        Keeper::spawn(record, lines)
     }
 
-    fn spawn(record: Record) -> Result<Keeper, Box<dyn std::error::Error>> {
+    fn spawn(record: Record, lines: Option<BorrowedFd<'_>>) -> Result<Keeper, Box<dyn std::error::Error>> {
         let memory = fd::memfd_with("treevisor-keeper", &serde_json::to_vec(&record)?)?;
         let (reader, writer) = fd::pipe()?;
         let stderr = io::stderr();
@@ -79,7 +104,14 @@ impl Keeper {
             nice: None,
             stdout: None,
             stderr: Some(stderr.as_fd()),
-            extra: vec![(memory.as_fd(), RECORD_FD), (reader.as_fd(), GOODBYE_FD)],
+            extra: [
+                Some((memory.as_fd(), RECORD_FD)),
+                Some((reader.as_fd(), GOODBYE_FD)),
+                lines.map(|fd| (fd, JOURNAL_FD)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             // It is there for the case in which we are gone.
             parent_death_signal: None,
             new_session: true,
@@ -133,14 +165,11 @@ impl Node {
 
     pub(super) fn restart_keeper(&mut self) {
         let Some(old) = self.keeper.take() else { return };
-        let Keeper { record, pid, pidfd, goodbye, .. } = old;
-        let again = Record {
-            root: record.root,
-            runtime: record.runtime.clone(),
-            mark: record.mark.clone(),
-            cgroup: record.cgroup.clone(),
-        };
-        match Keeper::spawn(record) {
+        let Keeper { mut record, pid, pidfd, goodbye, .. } = old;
+        record.again = true;
+        let again = record.clone();
+        let lines = self.journal.as_ref().map(Journal::reader);
+        match Keeper::spawn(record, lines) {
             Ok(keeper) => {
                 let runtime = &self.place.runtime;
                 let noted = runtime.read_instance().and_then(|mut file| {
@@ -186,6 +215,10 @@ fn watch_root() -> io::Result<()> {
     process::set_name("tv-keeper");
     // Opened while the pipe is open at the other end, so it is the root and not a later process with its number.
     let root = PidFd::open(record.root);
+    let writer = match &record.journal {
+        Some(journal) => Some(Writer::start(journal, record.again, goodbye.try_clone()?)?),
+        None => None,
+    };
 
     let mut said_goodbye = false;
     match &root {
@@ -203,10 +236,19 @@ fn watch_root() -> io::Result<()> {
         Err(_) => said_goodbye |= read_goodbye(&goodbye),
     }
     if said_goodbye {
+        if let Some(writer) = writer {
+            writer.end(None);
+            writer.wait(PATIENCE);
+        }
         return Ok(());
     }
 
     clear_tree(record.cgroup.as_deref(), &record.mark);
+    if let (Some(writer), Some(journal)) = (&writer, &record.journal) {
+        writer.end(Some(root_was_killed(journal, root.as_ref().ok())));
+        // Whoever starts the instance anew writes behind us; but he does not wait for a disk that hangs.
+        writer.wait(Span::from_millis(500));
+    }
     let runtime = RuntimeDir::at(record.runtime);
     // Whoever has started the instance anew meanwhile has cleared the files himself.
     if let Ok(lock) = LockFile::acquire(&runtime.lock_file()) {
@@ -216,7 +258,107 @@ fn watch_root() -> io::Result<()> {
         }
         lock.release();
     }
+    if let Some(writer) = writer {
+        writer.wait(PATIENCE);
+    }
     Ok(())
+}
+
+/// The last line of a run whose root had no time for one.
+fn root_was_killed(journal: &JournalRecord, root: Option<&PidFd>) -> Note {
+    let run = match &journal.run {
+        Note::Run(run) => run.run.clone(),
+        Note::Lost { .. } | Note::End(_) => String::new(),
+    };
+    let exit = root.and_then(PidFd::told_exit);
+    let (code, signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
+    let text = match (code, signal) {
+        (_, Some(signal)) => format!("the root was killed by {}", signal_name(signal)),
+        (Some(code), None) => format!("the root ended with exit code {code} in the middle of its work"),
+        (None, None) => "the root was killed, or has crashed".into(),
+    };
+    Note::End(EndNote { at: clock::rfc3339_nanos(clock::wall()), run, killed: true, code, signal, text })
+}
+
+/// The thread that writes the journal: where it gets its last line, and where it says that it is done.
+struct Writer {
+    last: mpsc::Sender<Option<Note>>,
+    done: mpsc::Receiver<()>,
+}
+
+impl Writer {
+    fn start(journal: &JournalRecord, again: bool, goodbye: OwnedFd) -> io::Result<Writer> {
+        let lines = fd::inherited(JOURNAL_FD)?;
+        let mut segments = Segments::new(journal);
+        let ((last, get_last), (say_done, done)) = (mpsc::channel(), mpsc::channel());
+        thread::Builder::new().name("tv-journal".into()).stack_size(128 << 10).spawn(move || {
+            write_journal(&lines, &goodbye, &mut segments, again);
+            if let Ok(Some(note)) = get_last.recv() {
+                let note: Note = note;
+                tell(segments.write(&note.to_line()));
+            }
+            let _ = say_done.send(());
+        })?;
+        Ok(Writer { last, done })
+    }
+
+    /// Lets it end when all that the root had told is written, with a last line of ours.
+    fn end(&self, last: Option<Note>) {
+        let _ = self.last.send(last);
+    }
+
+    /// Waits until it has ended, as far as the disk lets it.
+    fn wait(&self, limit: Span) {
+        let _ = self.done.recv_timeout(limit.as_duration());
+    }
+}
+
+/// Writes what comes until nobody is left to send more: the other end is the root's alone.
+fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, again: bool) {
+    let Ok(mut source) = lines.try_clone().map(std::fs::File::from) else { return };
+    let mut buffer = Vec::with_capacity(2 * CHUNK);
+    let mut whole_lines_only = again;
+    loop {
+        let begun = buffer.len();
+        buffer.resize(begun + CHUNK, 0);
+        let read = source.read(&mut buffer[begun..]);
+        buffer.truncate(begun + read.as_ref().copied().unwrap_or(0));
+        match read {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        }
+        let Some(end) = buffer.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1) else { continue };
+        let mut begin = 0;
+        if std::mem::take(&mut whole_lines_only) {
+            // Our predecessor has read the beginning of this line, and was killed before it had the rest.
+            let first = buffer.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+            if !looks_whole(&buffer[..first]) {
+                segments.lose(1);
+                begin = first + 1;
+            }
+        }
+        if begin < end {
+            tell(segments.write(&buffer[begin..end]));
+        }
+        buffer.drain(..end);
+        // It ends with the root, too.
+        let _ = fd::wait_readable_any(&[goodbye.as_fd()], Some(REST));
+    }
+}
+
+/// Says on stderr what the journal's writer has met. Whoever reads the tree's log is to know that it has gaps.
+fn tell(said: Option<Said>) {
+    match said {
+        None => {}
+        Some(Said::Stopped(why)) => {
+            fd::complain(format_args!("treevisor: events cannot be kept on disk; the tree goes on: {why}"));
+        }
+        Some(Said::WorksAgain(lost)) => {
+            fd::complain(format_args!("treevisor: events are kept on disk again; {lost} are missing there"));
+        }
+    }
 }
 
 /// Whether the root has said that it ends in order.

@@ -24,8 +24,9 @@
 //! dead child is left; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
 //! `hooks` runs what users want to be run when something happens, and `aside` holds the commands of both; `requests` serves
 //! operators; `uplink` speaks with the parent; `history` is the root's memory of
-//! events and those who follow them; `translate` goes between supervision's words and the wire's; `keeper` is the small
-//! process beside the root that cleans up when the root is killed.
+//! events and those who follow them; `journal` hands them on to be kept on disk; `translate` goes between supervision's
+//! words and the wire's; `keeper` is the small process beside the root that cleans up when the root is killed, and writes
+//! the journal's files (`segments`).
 
 mod aside;
 pub mod boot;
@@ -35,10 +36,12 @@ mod handle;
 mod history;
 mod hooks;
 mod inputs;
+mod journal;
 pub mod keeper;
 mod notices;
 mod probes;
 mod requests;
+mod segments;
 mod translate;
 mod turn;
 mod uplink;

@@ -4,6 +4,7 @@ use super::clearing::Clearing;
 use super::handle::Handle;
 use super::history::History;
 use super::hooks::Hooks;
+use super::journal::Journal;
 use super::keeper::Keeper;
 use super::notices::Notices;
 use super::probes::Probes;
@@ -134,6 +135,8 @@ pub(super) struct Node {
     pub hooks: Hooks,
     pub keeper: Option<Keeper>,
     pub history: Option<History>,
+    /// The way of events to the disk; the root's only, where a journal is kept.
+    pub journal: Option<Journal>,
     pub requests: Requests,
     pub inbox: VecDeque<Event>,
     pub actions: Vec<Action>,
@@ -247,6 +250,7 @@ impl Node {
             self.requests.next_deadline(),
             self.uplink.as_ref().and_then(Uplink::next_deadline),
             self.history.as_ref().and_then(History::next_deadline),
+            self.journal.as_ref().and_then(Journal::next_deadline),
             self.timers.keeper,
             self.timers.console,
             self.probes.next_deadline(),
@@ -337,6 +341,9 @@ impl Node {
         }
         if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
             history.feed_followers(now, control);
+        }
+        if let (Some(history), Some(journal)) = (&self.history, &mut self.journal) {
+            journal.feed(now, history);
         }
         let console_waits = self.console.flush();
         let log_waits = self.log_handle.flush();

@@ -374,6 +374,7 @@ pub use for_nodes::*;
 #[cfg(feature = "supervisor")]
 mod for_nodes {
     use super::*;
+    use crate::wire::message::Reply;
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
@@ -416,6 +417,39 @@ mod for_nodes {
         decode_headed(kind::TOLD, frames)
     }
 
+    /// The frames of a reply with events that are JSON already: the same as those of [`encode_told`] with
+    /// [`Reply::Events`], for who keeps events in the form in which they travel. `events` is not looked at.
+    pub fn encode_events<'a>(request: u64, events: impl IntoIterator<Item = &'a [u8]>, place: Place) -> Vec<Vec<u8>> {
+        let Place { lost, end, forgotten, caught_up, next } = place;
+        // All that stands around the events, from the type itself, so that it cannot come to differ.
+        let around = Reply::Events { events: Vec::new(), lost, end, forgotten, caught_up, next };
+        let json = serde_json::to_vec(&Told { request, reply: around }).expect("there are only numbers in it");
+        const EMPTY: &[u8] = b"\"events\":[";
+        let at = json.windows(EMPTY.len()).position(|part| part == EMPTY).map_or(0, |at| at + EMPTY.len());
+        let mut body = json[..at].to_vec();
+        for (number, event) in events.into_iter().enumerate() {
+            if number > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(event);
+        }
+        body.extend_from_slice(&json[at..]);
+        let mut frames = vec![VERSION.to_vec(), kind::TOLD.to_vec()];
+        split(body, &mut frames);
+        frames
+    }
+
+    /// Where a reply with events stands in the row of all events; see [`Reply::Events`].
+    #[derive(Debug, Clone, Copy, Default)]
+    #[expect(missing_docs, reason = "they are those of the reply")]
+    pub struct Place {
+        pub lost: u64,
+        pub end: bool,
+        pub forgotten: u64,
+        pub caught_up: bool,
+        pub next: u64,
+    }
+
     fn headed(kind: &[u8], message: &impl Serialize) -> Vec<Vec<u8>> {
         let mut frames = vec![VERSION.to_vec(), kind.to_vec()];
         encode_json(message, &mut frames);
@@ -437,7 +471,10 @@ mod for_nodes {
     /// of ten thousand workers takes a tenth of that.
     pub(super) fn encode_json(message: &impl Serialize, frames: &mut Vec<Vec<u8>>) {
         // Serialising fails only for maps whose keys are no strings and for writers that fail; here is neither.
-        let json = serde_json::to_vec(message).expect("messages are made of structs, strings and numbers");
+        split(serde_json::to_vec(message).expect("messages are made of structs, strings and numbers"), frames);
+    }
+
+    fn split(json: Vec<u8>, frames: &mut Vec<Vec<u8>>) {
         if json.len() <= NODE_FRAME_MAX {
             frames.push(json);
         } else {

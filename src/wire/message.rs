@@ -193,6 +193,12 @@ mod for_nodes {
         Events {
             /// Where.
             path: Path,
+            /// Only events of these kinds; of all kinds when it is empty.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            kinds: Vec<String>,
+            /// Not those before this number, which is the `next` of an earlier reply: who was forgotten goes on there.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            from: Option<u64>,
             /// Go on with what happens from now on.
             follow: bool,
         },
@@ -201,7 +207,8 @@ mod for_nodes {
             /// Its number.
             request: u64,
         },
-        /// A follower is still there; one that does not say so for ten seconds is forgotten.
+        /// A follower is still there; one that does not say so for ten seconds is forgotten. Who is forgotten already
+        /// is told so: `Refused(forgotten)` to the `Events` request.
         StillFollowing {
             /// The number of the `Events` request.
             request: u64,
@@ -249,7 +256,21 @@ mod for_nodes {
             lost: u64,
             /// No more follow.
             end: bool,
+            /// Events of this run that the root no longer remembers, whatever their path and kind.
+            #[serde(default, skip_serializing_if = "is_zero")]
+            forgotten: u64,
+            /// What follows happens after the request came: all that was remembered has been told.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            caught_up: bool,
+            /// Number of the event after the last one that was looked at for this reply, counted from the beginning of
+            /// the run.
+            #[serde(default, skip_serializing_if = "is_zero")]
+            next: u64,
         },
+    }
+
+    fn is_zero(number: &u64) -> bool {
+        *number == 0
     }
 
     /// OTP's answers to requests.
@@ -290,5 +311,7 @@ mod for_nodes {
         NotUnderstood,
         /// Too many requests are waiting (exit code 1).
         Busy,
+        /// The follower was silent for too long and is no longer told anything (it asks again).
+        Forgotten,
     }
 }

@@ -170,7 +170,7 @@ fn each_answer_has_its_words_and_its_exit_code() {
         (done(Outcome::Overtaken, "/web is shutting down"), 1),
         (done(Outcome::Running, ""), 1),
         (done(Outcome::Restarting, ""), 1),
-        (Reply::Events { events: vec![], lost: 0, end: true }, 1),
+        (events(vec![], 0, true), 1),
     ] {
         let root = Played::saying(vec![reply]);
         let (out, error, got) = root.call(&["restart", "/web/apo"]);
@@ -257,11 +257,15 @@ fn status_is_drawn_or_passed_on() {
     assert_eq!(serde_json::from_str::<StatusView>(&out).unwrap(), status());
 }
 
+fn events(events: Vec<EventView>, lost: u64, end: bool) -> Reply {
+    Reply::Events { events, lost, end, forgotten: 0, caught_up: end, next: 0 }
+}
+
 #[test]
 fn events_are_told_one_a_line() {
     let root = Played::saying(vec![
-        Reply::Events { events: vec![event(1, "/db"), event(2, "/web/api")], lost: 0, end: false },
-        Reply::Events { events: vec![event(9, "/db")], lost: 6, end: true },
+        events(vec![event(1, "/db"), event(2, "/web/api")], 0, false),
+        events(vec![event(9, "/db")], 6, true),
     ]);
     let (out, error, code) = root.call(&["events"]);
     assert_eq!(code, 0);
@@ -293,11 +297,7 @@ fn root_with_events(batches: u32) -> Played {
     Played::new(move |ask| match ask.verb {
         Verb::Ping => Act::Say(vec![done(Outcome::Ok, "")]),
         Verb::Events { .. } => {
-            let many = |at: u32| Reply::Events {
-                events: (0..200).map(|n| event(at * 200 + n, "/db")).collect(),
-                lost: 0,
-                end: false,
-            };
+            let many = |at: u32| events((0..200).map(|n| event(at * 200 + n, "/db")).collect(), 0, false);
             Act::Say((0..batches).map(many).collect())
         }
         _ => Act::Say(Vec::new()),
@@ -316,7 +316,7 @@ fn a_follower_whose_reader_leaves_goes_in_silence() {
 fn a_follower_returns_when_the_instance_ends() {
     let root = Played::new(|ask| match ask.verb {
         Verb::Ping => Act::Say(vec![done(Outcome::Ok, "")]),
-        _ => Act::SayAndEnd(vec![Reply::Events { events: vec![event(1, "/db")], lost: 0, end: false }]),
+        _ => Act::SayAndEnd(vec![events(vec![event(1, "/db")], 0, false)]),
     });
     let (out, error, code) = root.call(&["events", "-f"]);
     assert_eq!((out.lines().count(), code), (1, 0));

@@ -361,12 +361,13 @@ impl Drop for Tree {
     }
 }
 
-/// A treevisor command in a directory, with a runtime directory of its own.
+/// A treevisor command in a directory, with a runtime and a state directory of its own.
 pub fn command_in(dir: &Path) -> Command {
     let mut command = Command::new(TREEVISOR);
-    command.current_dir(dir).env("TREEVISOR_RUNTIME_DIR", dir.join("run")).env_remove("NOTIFY_SOCKET");
+    command.current_dir(dir).env_remove("NOTIFY_SOCKET");
+    command.env("TREEVISOR_RUNTIME_DIR", dir.join("run")).env("TREEVISOR_STATE_DIR", dir.join("state"));
     for (key, _) in std::env::vars() {
-        if key.starts_with("TREEVISOR_") && key != "TREEVISOR_RUNTIME_DIR" {
+        if key.starts_with("TREEVISOR_") && !matches!(&*key, "TREEVISOR_RUNTIME_DIR" | "TREEVISOR_STATE_DIR") {
             command.env_remove(key);
         }
     }

@@ -13,6 +13,7 @@ mod examples;
 mod following;
 mod harness;
 mod hooks;
+mod journal;
 #[path = "../clients/languages.rs"]
 mod languages;
 mod lifecycle;

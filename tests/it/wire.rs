@@ -112,6 +112,7 @@ fn a_node_at_its_descriptor_limit_survives_and_says_so() {
         .args(["-c", "ulimit -n 64; exec \"$0\" start tree.toml", TREEVISOR])
         .current_dir(dir.path())
         .env("TREEVISOR_RUNTIME_DIR", dir.path().join("run"))
+        .env("TREEVISOR_STATE_DIR", dir.path().join("state"))
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())

@@ -1,8 +1,10 @@
 //! Verbs, options and the help that teaches them. The golden texts of the tests, and `docs/cli.md`, are made from this.
 
+use super::moment::Moment;
 use crate::ids::Path;
 use crate::spec::probe::Ask;
 use crate::time::Span;
+use crate::wire::view::KINDS;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,6 +27,8 @@ Environment:
   TREEVISOR_INSTANCE     the instance to talk to, where several run; like --instance
   TREEVISOR_RUNTIME_DIR  where instances are found; by default $XDG_RUNTIME_DIR/treevisor, or
                          /run/treevisor for root, or /tmp/treevisor-UID
+  TREEVISOR_STATE_DIR    where the journals are kept; by default /var/lib/treevisor for root, or
+                         $XDG_STATE_HOME/treevisor, or ~/.local/state/treevisor
   NO_COLOR               no colours
 ";
 
@@ -342,16 +346,24 @@ pub struct Status {
 
 /// Tells what happened, one event a line
 ///
-/// Prints what the root remembers of the tree, or of the part of it at PATH, oldest first; times are UTC.
+/// Prints what happened in the tree, or in the part of it at PATH, oldest first; times are UTC. It is kept on disk: without
+/// a running instance its last run is told, and with --since, --until or -n those before it as well.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Kinds:
   starting started ready beat_late hung exited restarting stopping stopped escalated gave_up
   auto_shutdown panic held reloaded start_failed
 
+Times are UTC, as all that is printed:
+  10m, 1h30m              so long ago
+  03:00, 03:00:30         the last time it was so late
+  2026-11-24, 2026-11-24T03:00, 2026-11-24T03:00:30+01:00
+
 Examples:
   treevisor events
   treevisor events -f /web
+  treevisor events --since 03:10 --until 03:15 --kind exited,hung
+  treevisor events -n 20 -i shop          the end of the story, also when nothing runs
   treevisor events -f --json | jq 'select(.kind == \"exited\") | {path, code, signal}'
 ")]
 pub struct Events {
@@ -364,6 +376,18 @@ pub struct Events {
     /// Go on with what happens from now on, until the instance ends
     #[arg(short, long)]
     pub follow: bool,
+    /// Only events of these kinds
+    #[arg(short, long, value_name = "KIND", value_delimiter = ',', value_parser = event_kind)]
+    pub kind: Vec<String>,
+    /// Not what happened before
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// Not what happened after
+    #[arg(long, value_name = "WHEN", value_parser = moment, conflicts_with = "follow")]
+    pub until: Option<Moment>,
+    /// Only the last N of them; with --follow, of those that are there already
+    #[arg(short = 'n', long = "lines", value_name = "N")]
+    pub last: Option<usize>,
     /// Print each event as one JSON object on a line of its own
     #[arg(long)]
     pub json: bool,
@@ -581,6 +605,22 @@ fn positive_span(text: &str) -> Result<Span, String> {
 
 fn path(text: &str) -> Result<Path, String> {
     Path::parse(text).map_err(|error| error.to_string())
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    Moment::parse(text, crate::os::clock::wall())
+}
+
+fn event_kind(text: &str) -> Result<String, String> {
+    if KINDS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let wanted = text.to_lowercase().replace('-', "_");
+    let near = KINDS.iter().map(|kind| (strsim::jaro_winkler(kind, &wanted), kind)).max_by(|a, b| a.0.total_cmp(&b.0));
+    Err(match near {
+        Some((likeness, kind)) if likeness >= 0.75 => format!("there is no such kind of event; did you mean {kind}?"),
+        _ => format!("there is no such kind of event; there are {}", KINDS.join(", ")),
+    })
 }
 
 fn ipc(text: &str) -> Result<String, String> {

@@ -7,6 +7,7 @@ mod status;
 
 use self::status::{down_state, status_limit};
 use super::handle::{What, group_path};
+use super::history::Wanted;
 use super::translate;
 use super::turn::Node;
 use crate::ids::Path;
@@ -118,18 +119,21 @@ impl Node {
                 self.reply(&asker, done(Outcome::Ok, String::new()));
                 return;
             }
-            Verb::Events { path, follow } => {
-                let (path, follow) = (path.clone(), *follow);
-                self.begin_events(asker, path, follow);
+            Verb::Events { path, kinds, from, follow } => {
+                let (wanted, from, follow) = (Wanted::new(path.clone(), kinds), *from, *follow);
+                self.begin_events(asker, wanted, from, follow);
                 return;
             }
             Verb::Unfollow { request } | Verb::StillFollowing { request } => {
                 let (now, request) = (self.now(), *request);
-                if let (Asker::Operator { to, .. }, Some(history)) = (&asker, &mut self.history) {
-                    match verb {
-                        Verb::Unfollow { .. } => history.unfollow(to, request),
-                        _ => history.still_following(now, to, request),
-                    }
+                let (Asker::Operator { to, .. }, Some(history)) = (&asker, &mut self.history) else { return };
+                if let Verb::Unfollow { .. } = verb {
+                    history.unfollow(to, request);
+                } else if !history.still_following(now, to, request) {
+                    // It was stopped, or its machine slept. Without a word it would wait for events for ever.
+                    let follower = Asker::Operator { to: to.clone(), request };
+                    let message = "nothing was heard of this follower for ten seconds, so it was told nothing more";
+                    self.reply(&follower, refused(Refusal::Forgotten, message.into()));
                 }
                 return;
             }
@@ -255,15 +259,15 @@ impl Node {
 
     // Events.
 
-    fn begin_events(&mut self, asker: Asker, path: Path, follow: bool) {
+    fn begin_events(&mut self, asker: Asker, wanted: Wanted, from: Option<u64>, follow: bool) {
         let now = self.now();
-        let known = self.path_is_known(&path);
+        let known = self.path_is_known(&wanted.path);
         let (Asker::Operator { to, request }, Some(history)) = (&asker, &mut self.history) else { return };
         if !known {
-            self.reply(&asker, no_such_path(&path));
+            self.reply(&asker, no_such_path(&wanted.path));
             return;
         }
-        if !history.add_follower(now, to.clone(), *request, path, follow) {
+        if !history.add_follower(now, (to.clone(), *request), wanted, from, follow) {
             self.reply(&asker, refused(Refusal::Busy, "too many tools follow the events already".into()));
         }
     }

@@ -221,6 +221,24 @@ mod for_nodes {
         Path::parse(text).unwrap()
     }
 
+    /// As roots of the first version said it: what came later is left out where it says nothing.
+    fn events(events: Vec<EventView>, lost: u64, end: bool) -> Reply {
+        Reply::Events { events, lost, end, forgotten: 0, caught_up: false, next: 0 }
+    }
+
+    #[test]
+    fn events_that_are_json_already_make_the_same_frames() {
+        let place = Place { lost: 3, end: false, forgotten: 7, caught_up: true, next: 12 };
+        for number in [0, 1, 2, 2_000] {
+            let views: Vec<EventView> = (1..=number).map(|seq| event(seq, 1)).collect();
+            let json: Vec<Vec<u8>> = views.iter().map(|view| serde_json::to_vec(view).unwrap()).collect();
+            let reply = Reply::Events { events: views, lost: 3, end: false, forgotten: 7, caught_up: true, next: 12 };
+            let whole = encode_told(&Told { request: 9, reply });
+            assert_eq!(encode_events(9, json.iter().map(Vec::as_slice), place), whole);
+            assert!(whole.iter().all(|frame| frame.len() <= NODE_FRAME_MAX));
+        }
+    }
+
     fn event(seq: u32, exit_code: i32) -> EventView {
         EventView {
             id: ReportId { node: 0xbeef, seq },
@@ -374,7 +392,7 @@ mod for_nodes {
             ("v1-ask-panic", ask(Verb::Panic { path: at(), hold: false })),
             ("v1-ask-restart-child", ask(Verb::RestartChild { path: at() })),
             ("v1-ask-delete-child", ask(Verb::DeleteChild { path: at() })),
-            ("v1-ask-events", ask(Verb::Events { path: at(), follow: true })),
+            ("v1-ask-events", ask(Verb::Events { path: at(), kinds: Vec::new(), from: None, follow: true })),
             ("v1-ask-unfollow", ask(Verb::Unfollow { request: 6 })),
             ("v1-ask-still-following", ask(Verb::StillFollowing { request: 6 })),
             ("v1-told-accepted", told(Reply::Accepted { waiting_for: "/web/api is stopping".into() })),
@@ -384,7 +402,7 @@ mod for_nodes {
                 "v1-told-refused",
                 told(Reply::Refused { why: Refusal::NoSuchPath, message: "there is no /web/apu".into() }),
             ),
-            ("v1-told-events", told(Reply::Events { events: vec![event(2, 3)], lost: 1, end: true })),
+            ("v1-told-events", told(events(vec![event(2, 3)], 1, true))),
         ])
     }
 
@@ -496,7 +514,7 @@ mod for_nodes {
             let path = Path::parse(&at).unwrap();
             let ask = Ask { request, within_ms, verb: Verb::Panic { path: path.clone(), hold } };
             prop_assert_eq!(decode_ask(&encode_ask(&ask)), Ok(ask));
-            let down = ToNode::Request { request, within_ms, void_after_ms: within_ms, by: at, verb: Verb::Events { path, follow: hold } };
+            let down = ToNode::Request { request, within_ms, void_after_ms: within_ms, by: at, verb: Verb::Events { path, kinds: vec!["hung".into()], from: Some(within_ms), follow: hold } };
             prop_assert_eq!(decode_to_node(&encode_to_node(&down)), Ok(down));
         }
 

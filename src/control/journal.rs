@@ -1,0 +1,449 @@
+//! The journal of an instance, read from its files: also when nothing runs, and whatever state they were left in.
+//!
+//! The files are read in order, line by line, so a journal of any size takes little memory. What cannot be read (a line
+//! that was torn when its writer was killed, a file that is removed while we read) is passed over and counted.
+
+use crate::ids::{Name, Path};
+use crate::link::state::{Segment, StateDir};
+use crate::wire::journal::{EndNote, Line, Note, RunNote, parse};
+use crate::wire::view::EventView;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Which entries somebody wants to read.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Events at this path or below it; `None` for all.
+    pub path: Option<Path>,
+    /// Events of these kinds; of all when it is empty.
+    pub kinds: Vec<String>,
+    /// Nothing before this moment, in RFC 3339 with nanoseconds, UTC.
+    pub since: Option<String>,
+    /// Nothing after this moment, in the same form.
+    pub until: Option<String>,
+    /// Of which runs.
+    pub runs: Runs,
+}
+
+/// Runs of an instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Runs {
+    /// All that the journal knows.
+    #[default]
+    All,
+    /// The one that began last.
+    Last,
+    /// The one with this id: that of [`RunNote::run`] and
+    /// [`InstanceFile::run`](crate::link::runtime::InstanceFile::run).
+    Only(String),
+}
+
+/// One entry, in the order in which it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// A run begins. It is also the first entry where the beginning is no longer there.
+    Run(RunNote),
+    /// Something happened in the tree.
+    Event(EventView),
+    /// So many events are missing here.
+    Lost {
+        /// How many.
+        events: u64,
+        /// Why.
+        why: String,
+    },
+    /// The run is over.
+    End(EndNote),
+}
+
+/// What reading has met besides the entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Lines that could not be read.
+    pub skipped: u64,
+    /// Whether the path was met at all, whatever the other wishes.
+    pub path_known: bool,
+}
+
+/// Why a journal cannot be read.
+#[derive(Debug)]
+pub struct JournalError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot read the journal in {}", self.path.display())
+    }
+}
+
+impl std::error::Error for JournalError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+impl Filter {
+    fn takes_time(&self, at: &str) -> bool {
+        // In one form and one zone, text has the order of time.
+        self.since.as_deref().is_none_or(|since| at >= since) && self.until.as_deref().is_none_or(|until| at <= until)
+    }
+
+    /// Whether an event is wanted, whatever its run.
+    pub fn takes(&self, event: &EventView) -> bool {
+        self.path.as_ref().is_none_or(|path| event.path.is_within(path))
+            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && self.takes_time(&event.at)
+    }
+}
+
+/// Reads what is wanted, oldest first; `each` may end it.
+///
+/// # Errors
+/// When the directory, or a file in it, cannot be read. A journal that is not there has no entries.
+pub fn read_each(
+    state: &StateDir,
+    filter: &Filter,
+    each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+) -> Result<Summary, JournalError> {
+    let wanted_run = match &filter.runs {
+        Runs::All => None,
+        Runs::Only(run) => Some(run.clone()),
+        Runs::Last => match last_run(state)? {
+            Some(run) => Some(run.run),
+            None => return Ok(Summary::default()),
+        },
+    };
+    let mut reader = Reader { filter, wanted_run, run: None, told: None, summary: Summary::default(), each };
+    let segments = state.segments().map_err(|cause| JournalError { path: state.path().to_owned(), cause })?;
+    let count = segments.len();
+    for (number, segment) in segments.into_iter().enumerate() {
+        let flow = each_line(&segment, |line, whole| match parse(line) {
+            Some(line) => reader.line(line),
+            // It is being written at this moment.
+            None if !whole && number + 1 == count => ControlFlow::Continue(()),
+            None => {
+                reader.summary.skipped += 1;
+                ControlFlow::Continue(())
+            }
+        })?;
+        if flow.is_break() {
+            break;
+        }
+    }
+    Ok(reader.summary)
+}
+
+/// Reads the events that are wanted, oldest first.
+///
+/// # Errors
+/// As [`read_each`].
+pub fn read(state: &StateDir, filter: &Filter) -> Result<Vec<EventView>, JournalError> {
+    let mut events = Vec::new();
+    read_each(state, filter, &mut |entry| {
+        if let Entry::Event(event) = entry {
+            events.push(event);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(events)
+}
+
+/// One run, as far as the journal knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// How it began.
+    pub began: RunNote,
+    /// How it ended; `None` while it runs, and when nobody was left to say it.
+    pub ended: Option<EndNote>,
+}
+
+/// The runs that the journal knows, the earliest first.
+///
+/// # Errors
+/// As [`read_each`].
+pub fn runs(state: &StateDir) -> Result<Vec<Run>, JournalError> {
+    let mut runs: Vec<Run> = Vec::new();
+    for_each_note(state, |note| match note {
+        Note::Run(began) if !runs.iter().any(|run| run.began.run == began.run) => {
+            runs.push(Run { began, ended: None });
+        }
+        Note::End(end) => {
+            if let Some(run) = runs.iter_mut().find(|run| run.began.run == end.run) {
+                run.ended = Some(end);
+            }
+        }
+        Note::Run(_) | Note::Lost { .. } => {}
+    })?;
+    Ok(runs)
+}
+
+/// The run that began last; it may still be going on.
+///
+/// # Errors
+/// As [`read_each`].
+pub fn last_run(state: &StateDir) -> Result<Option<RunNote>, JournalError> {
+    let segments = state.segments().map_err(|cause| JournalError { path: state.path().to_owned(), cause })?;
+    // Every file begins with the run that it was written in.
+    for segment in segments.iter().rev() {
+        let mut last = None;
+        each_note(segment, &mut |note| {
+            if let Note::Run(run) = note {
+                last = Some(run);
+            }
+        })?;
+        if last.is_some() {
+            return Ok(last);
+        }
+    }
+    Ok(None)
+}
+
+/// The instances that have a journal below `base`, the one that was written to last first. A base that cannot be looked
+/// at holds none.
+pub fn instances(base: &std::path::Path) -> Vec<(Name, StateDir)> {
+    let mut found: Vec<(SystemTime, Name, StateDir)> = fs::read_dir(base)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = Name::parse(entry.file_name().to_str()?).ok()?;
+            let state = StateDir::of(base, &name);
+            let newest = state.segments().ok()?.pop()?;
+            Some((fs::metadata(newest.path).and_then(|file| file.modified()).ok()?, name, state))
+        })
+        .collect();
+    found.sort_by_key(|(modified, ..)| std::cmp::Reverse(*modified));
+    found.into_iter().map(|(_, name, state)| (name, state)).collect()
+}
+
+struct Reader<'a> {
+    filter: &'a Filter,
+    wanted_run: Option<String>,
+    /// The run that the lines belong to by where they stand.
+    run: Option<RunNote>,
+    /// Id of the last run that was told of.
+    told: Option<String>,
+    summary: Summary,
+    each: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, line: Line) -> ControlFlow<()> {
+        match line {
+            Line::Note(Note::Run(run)) => {
+                self.run = Some(run);
+                ControlFlow::Continue(())
+            }
+            // Without its run: the keeper of an earlier one may have been slower than the next root.
+            Line::Note(Note::End(end)) if self.wants_run(Some(&end.run)) && self.filter.takes_time(&end.at) => {
+                (self.each)(Entry::End(end))
+            }
+            Line::Note(Note::Lost { at, events, why }) if self.wants_own_run() && self.filter.takes_time(&at) => {
+                self.tell_run()?;
+                (self.each)(Entry::Lost { events, why })
+            }
+            Line::Event(event) if self.wants_own_run() => {
+                self.summary.path_known |= self.filter.path.as_ref().is_none_or(|path| event.path.is_within(path));
+                if !self.filter.takes(&event) {
+                    return ControlFlow::Continue(());
+                }
+                self.tell_run()?;
+                (self.each)(Entry::Event(event))
+            }
+            Line::Note(Note::End(_) | Note::Lost { .. }) | Line::Event(_) => ControlFlow::Continue(()),
+        }
+    }
+
+    fn wants_run(&self, run: Option<&String>) -> bool {
+        self.wanted_run.is_none() || self.wanted_run.as_ref() == run
+    }
+
+    fn wants_own_run(&self) -> bool {
+        self.wants_run(self.run.as_ref().map(|run| &run.run))
+    }
+
+    /// Tells of the run before its first entry.
+    fn tell_run(&mut self) -> ControlFlow<()> {
+        match &self.run {
+            Some(run) if self.told.as_ref() != Some(&run.run) => {
+                self.told = Some(run.run.clone());
+                (self.each)(Entry::Run(run.clone()))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn for_each_note(state: &StateDir, mut each: impl FnMut(Note)) -> Result<(), JournalError> {
+    let segments = state.segments().map_err(|cause| JournalError { path: state.path().to_owned(), cause })?;
+    segments.iter().try_for_each(|segment| each_note(segment, &mut each))
+}
+
+fn each_note(segment: &Segment, each: &mut impl FnMut(Note)) -> Result<(), JournalError> {
+    let _all = each_line(segment, |line, _| {
+        // Nearly all lines are events, and need not be understood for this.
+        if line.starts_with(b"{\"journal\":")
+            && let Some(Line::Note(note)) = parse(line)
+        {
+            each(note);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(())
+}
+
+/// Calls `each` with every line of a file that is not empty, without its newline, and whether it had one.
+fn each_line(
+    segment: &Segment,
+    mut each: impl FnMut(&[u8], bool) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, JournalError> {
+    let failed = |cause| JournalError { path: segment.path.clone(), cause };
+    let file = match File::open(&segment.path) {
+        // It was the oldest, and its room was needed.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ControlFlow::Continue(())),
+        file => file.map_err(failed)?,
+    };
+    let mut reader = BufReader::with_capacity(64 << 10, file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let whole = line.pop_if(|last| *last == b'\n').is_some();
+        if !line.is_empty() && each(&line, whole).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ReportId;
+    use std::io::Write;
+
+    fn state() -> (tempfile::TempDir, StateDir) {
+        let base = tempfile::tempdir().unwrap();
+        let state = StateDir::of(base.path(), &Name::parse("shop").unwrap());
+        state.create().unwrap();
+        (base, state)
+    }
+
+    fn append(state: &StateDir, number: u64, lines: &[Vec<u8>]) {
+        let path = state.segment(number).path;
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(&lines.concat()).unwrap();
+    }
+
+    fn at(minute: u32) -> String {
+        format!("2026-01-02T03:{minute:02}:00.000000000Z")
+    }
+
+    fn run(id: &str, minute: u32) -> Vec<u8> {
+        let text = || String::new();
+        let (at, instance, run) = (at(minute), "shop".into(), id.into());
+        Note::Run(RunNote { at, run, instance, version: text(), pid: 1, boot: text(), config: text() }).to_line()
+    }
+
+    fn end(id: &str, minute: u32, killed: bool) -> Vec<u8> {
+        Note::End(EndNote { at: at(minute), run: id.into(), killed, code: None, signal: None, text: String::new() })
+            .to_line()
+    }
+
+    fn event(seq: u32, path: &str, kind: &str) -> Vec<u8> {
+        let event = EventView {
+            id: ReportId { node: 1, seq },
+            at: at(seq),
+            path: Path::parse(path).unwrap(),
+            kind: kind.into(),
+            pid: None,
+            incarnation: None,
+            cause: None,
+            detail: serde_json::Map::new(),
+        };
+        let mut line = serde_json::to_vec(&event).unwrap();
+        line.push(b'\n');
+        line
+    }
+
+    /// What is told, in short, and how many lines were passed over.
+    fn told(state: &StateDir, filter: &Filter) -> (String, u64) {
+        let mut words = Vec::new();
+        let summary = read_each(state, filter, &mut |entry| {
+            words.push(match entry {
+                Entry::Run(run) => format!("run-{}", run.run),
+                Entry::Event(event) => event.id.seq.to_string(),
+                Entry::Lost { events, .. } => format!("lost-{events}"),
+                Entry::End(end) => format!("end-{}", end.run),
+            });
+            ControlFlow::Continue(())
+        });
+        (words.join(" "), summary.unwrap().skipped)
+    }
+
+    fn two_runs() -> (tempfile::TempDir, StateDir) {
+        let (base, state) = state();
+        append(&state, 1, &[run("a", 0), event(1, "/web/api", "started"), event(2, "/web/api", "exited")]);
+        append(&state, 2, &[run("a", 0), event(3, "/db", "started"), end("a", 4, true)]);
+        append(&state, 2, &[run("b", 5), event(6, "/web", "started"), event(7, "/web/api", "started")]);
+        (base, state)
+    }
+
+    #[test]
+    fn all_files_are_read_in_order_and_filtered() {
+        let (_base, state) = two_runs();
+        let all = Filter::default();
+        assert_eq!(told(&state, &all), ("run-a 1 2 3 end-a run-b 6 7".into(), 0));
+        let web =
+            Filter { path: Some(Path::parse("/web").unwrap()), kinds: vec!["started".into()], ..Filter::default() };
+        assert_eq!(told(&state, &web).0, "run-a 1 end-a run-b 6 7");
+        let between = Filter { since: Some(at(2)), until: Some(at(6)), ..Filter::default() };
+        assert_eq!(told(&state, &between).0, "run-a 2 3 end-a run-b 6");
+        assert_eq!(told(&state, &Filter { runs: Runs::Last, ..Filter::default() }).0, "run-b 6 7");
+        assert_eq!(told(&state, &Filter { runs: Runs::Only("a".into()), ..Filter::default() }).0, "run-a 1 2 3 end-a");
+        assert_eq!(read(&state, &all).unwrap().len(), 5);
+    }
+
+    #[test]
+    fn what_is_broken_is_passed_over_and_counted() {
+        let (_base, state) = two_runs();
+        append(
+            &state,
+            2,
+            &[b"{\"id\":\"00000001-8\",\"at\":\"20\n\0\0\0\n".to_vec(), event(9, "/", "ready"), b"{\"id".to_vec()],
+        );
+        assert_eq!(told(&state, &Filter::default()), ("run-a 1 2 3 end-a run-b 6 7 9".into(), 2));
+        // No longer the last file: then what was not finished never will be.
+        append(&state, 3, &[run("c", 10), Note::Lost { at: at(11), events: 5, why: String::new() }.to_line()]);
+        assert_eq!(told(&state, &Filter { runs: Runs::Last, ..Filter::default() }), ("run-c lost-5".into(), 3));
+    }
+
+    #[test]
+    fn runs_are_known_by_how_they_began_and_ended() {
+        let (_base, state) = two_runs();
+        let known: Vec<_> = runs(&state).unwrap().into_iter().map(|run| (run.began.run, run.ended)).collect();
+        assert!(matches!(&known[..], [(a, Some(EndNote { killed: true, .. })), (b, None)] if a == "a" && b == "b"));
+        // The keeper of a run that was killed may be the last one to write.
+        append(&state, 2, &[end("b", 8, false), run("c", 9), end("b", 10, true)]);
+        assert_eq!(last_run(&state).unwrap().unwrap().run, "c");
+        assert!(runs(&state).unwrap()[1].ended.as_ref().is_some_and(|end| end.killed));
+    }
+
+    #[test]
+    fn a_journal_that_is_not_there_is_empty() {
+        let base = tempfile::tempdir().unwrap();
+        let state = StateDir::of(base.path(), &Name::parse("shop").unwrap());
+        assert_eq!(told(&state, &Filter { runs: Runs::Last, ..Filter::default() }), (String::new(), 0));
+        assert!(instances(base.path()).is_empty() && instances(&base.path().join("x")).is_empty());
+        state.create().unwrap();
+        append(&state, 1, &[run("a", 0)]);
+        assert_eq!(instances(base.path())[0].0.as_str(), "shop");
+    }
+}

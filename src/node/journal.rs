@@ -1,0 +1,214 @@
+//! The root's half of the journal: events go down a pipe to the keeper, which writes them to disk.
+//!
+//! The root waits for no disk, so it writes no file. It keeps a cursor into its memory of events, as for a follower, and
+//! hands on what the pipe takes; what does not fit waits in that memory, which is bounded, and what falls out of it is
+//! counted and told in a line of its own. The root holds both ends of the pipe: what is in it outlives a keeper that is
+//! killed, and the next one reads on. A root that is killed leaves it to the keeper, who reads it to its end.
+
+use super::history::History;
+use crate::os::clock::{self, Clock};
+use crate::os::fd;
+use crate::time::{Span, Time};
+use crate::wire::journal::Note;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What the pipe holds, if the kernel allows it: some thousand events.
+const PIPE_BYTES: i32 = 256 << 10;
+
+/// So much is taken out of the memory at a time.
+const CHUNK: usize = 64 << 10;
+
+/// A full pipe is tried again after this.
+const RETRY: Span = Span::from_millis(50);
+
+/// The way to the keeper.
+pub(super) struct Journal {
+    /// Id of this run.
+    run: String,
+    writer: File,
+    reader: OwnedFd,
+    /// Number of the next event to take from the memory.
+    next: u64,
+    /// Lines that were taken, and how much of them is in the pipe.
+    taken: Vec<u8>,
+    sent: usize,
+    retry: Option<Time>,
+}
+
+impl Journal {
+    pub fn open(run: String) -> io::Result<Journal> {
+        let (reader, writer) = fd::wide_pipe(PIPE_BYTES)?;
+        Ok(Journal { run, writer: writer.into(), reader, next: 0, taken: Vec::new(), sent: 0, retry: None })
+    }
+
+    /// The id of the run that is written down.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// The keeper's end.
+    pub fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.retry
+    }
+
+    /// Hands on what the pipe takes of the events that it has not got yet. Never blocks.
+    pub fn feed(&mut self, now: Time, history: &History) {
+        self.retry = None;
+        loop {
+            if self.sent == self.taken.len() {
+                self.take(history);
+                if self.taken.is_empty() {
+                    return;
+                }
+            }
+            match self.writer.write(&self.taken[self.sent..]) {
+                Ok(written) => self.sent += written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Its other end is ours, so it is full and nothing else.
+                Err(_) => {
+                    self.retry = Some(now + RETRY);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Hands on the rest and a last line, for no longer than `limit`.
+    pub fn finish(mut self, history: &History, last: &Note, limit: Span) {
+        let clock = Clock::start();
+        let mut ended = false;
+        loop {
+            self.feed(Time::ZERO, history);
+            if self.retry.is_none() {
+                if ended {
+                    return;
+                }
+                ended = true;
+                self.sent = 0;
+                self.taken = last.to_line();
+                continue;
+            }
+            if clock.now() >= Time::ZERO + limit {
+                return;
+            }
+            clock::pause(Span::from_millis(1));
+        }
+    }
+
+    fn take(&mut self, history: &History) {
+        self.taken.clear();
+        self.sent = 0;
+        let first = history.first();
+        if self.next < first {
+            let note = Note::Lost {
+                at: clock::rfc3339_nanos(clock::wall()),
+                events: first - self.next,
+                why: "they came faster than they could be written to disk".into(),
+            };
+            self.taken.extend(note.to_line());
+            self.next = first;
+        }
+        while self.taken.len() < CHUNK
+            && let Some(json) = history.json(self.next)
+        {
+            self.taken.extend_from_slice(json);
+            self.taken.push(b'\n');
+            self.next += 1;
+        }
+        // A burst must not be paid for ever after.
+        if self.taken.is_empty() {
+            self.taken = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Path, ReportId};
+    use crate::node::history::EventBatch;
+    use crate::wire::journal::{Line, parse};
+    use crate::wire::view::EventView;
+    use std::io::Read;
+
+    fn happen(history: &mut History, numbers: std::ops::RangeInclusive<u32>) {
+        for seq in numbers {
+            let event = EventView {
+                id: ReportId { node: 1, seq },
+                at: String::new(),
+                path: Path::root(),
+                kind: "ready".into(),
+                pid: None,
+                incarnation: None,
+                cause: None,
+                detail: serde_json::Map::new(),
+            };
+            history.push(EventBatch { events: vec![event] });
+        }
+    }
+
+    fn read(journal: &Journal) -> Vec<u8> {
+        fd::set_nonblocking(journal.reader(), true).unwrap();
+        let mut bytes = Vec::new();
+        let mut reader = File::from(journal.reader.try_clone().unwrap());
+        let _ = reader.read_to_end(&mut bytes);
+        bytes
+    }
+
+    /// The numbers of the events; those of a gap are counted instead.
+    fn told(bytes: &[u8]) -> Vec<String> {
+        bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| match parse(line) {
+                Some(Line::Event(event)) => event.id.seq.to_string(),
+                Some(Line::Note(Note::Lost { events, .. })) => format!("lost {events}"),
+                _ => String::from_utf8_lossy(line).into_owned(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn events_go_down_the_pipe_once() {
+        let (mut journal, mut history) = (Journal::open("1".into()).unwrap(), History::new());
+        happen(&mut history, 1..=3);
+        journal.feed(Time::ZERO, &history);
+        happen(&mut history, 4..=4);
+        journal.feed(Time::ZERO, &history);
+        journal.feed(Time::ZERO, &history);
+        assert_eq!(told(&read(&journal)), ["1", "2", "3", "4"]);
+        assert_eq!(journal.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_keeper_that_does_not_read_is_not_waited_for_and_the_gap_is_told() {
+        let (mut journal, mut history) = (Journal::open("1".into()).unwrap(), History::new());
+        for round in 0..30 {
+            happen(&mut history, round * 1_000 + 1..=(round + 1) * 1_000);
+            journal.feed(Time::ZERO, &history);
+        }
+        assert!(journal.next_deadline().is_some());
+        let mut bytes = Vec::new();
+        loop {
+            let part = read(&journal);
+            if part.is_empty() {
+                break;
+            }
+            bytes.extend(part);
+            journal.feed(Time::ZERO, &history);
+        }
+        let told = told(&bytes);
+        let gap = told.iter().position(|word| word.starts_with("lost")).unwrap();
+        let lost: usize = told[gap]["lost ".len()..].parse().unwrap();
+        assert_eq!(told.len() - 1 + lost, 30_000);
+        assert_eq!(told[gap - 1], gap.to_string(), "no line is torn");
+        assert_eq!(told[gap + 1], (gap + lost + 1).to_string());
+        assert_eq!(told.last().unwrap(), "30000");
+    }
+}

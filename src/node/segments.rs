@@ -1,0 +1,329 @@
+//! The files of the journal, as the keeper writes them: bounded, one after the other, through a full disk and back.
+//!
+//! Nothing here is synced to the disk: what was written outlives every process that is killed, though not a machine
+//! that loses its power. A line is written whole or, should the disk be full in the middle of it, cut off again. What
+//! could not be written is counted, and a line says so as soon as there is room.
+
+use crate::link::state::{Segment, StateDir};
+use crate::os::clock;
+use crate::wire::journal::Note;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+/// Old files are given up for room on a full disk as long as more than this many are there.
+const SPARED: usize = 2;
+
+/// What the keeper must know of the journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct JournalRecord {
+    /// The directory of the instance.
+    pub directory: PathBuf,
+    /// Bytes in one file.
+    pub max_size: u64,
+    /// Full files that are kept.
+    pub keep: u32,
+    /// The run that is written down: the first line of every file.
+    pub run: Note,
+}
+
+/// The journal, open for writing.
+pub(super) struct Segments {
+    state: StateDir,
+    max_size: u64,
+    keep: u32,
+    /// The line that says whose events these are.
+    head: Vec<u8>,
+    open: Option<Open>,
+    /// Lines that could not be written and that no line has told of yet.
+    lost: u64,
+    /// Why not; told once, until it works again.
+    trouble: Option<String>,
+}
+
+struct Open {
+    file: File,
+    segment: Segment,
+    /// Where the next line begins.
+    size: u64,
+}
+
+/// What there is to say on stderr, once for each change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It cannot be written, and why.
+    Stopped(String),
+    /// It can be written again; so many events are missing.
+    WorksAgain(u64),
+}
+
+impl Segments {
+    pub fn new(record: &JournalRecord) -> Segments {
+        Segments {
+            state: StateDir::at(&record.directory),
+            max_size: record.max_size,
+            keep: record.keep,
+            head: record.run.to_line(),
+            open: None,
+            lost: 0,
+            trouble: None,
+        }
+    }
+
+    /// Appends whole lines, and says what has changed. What cannot be written is counted as lost.
+    pub fn write(&mut self, lines: &[u8]) -> Option<Said> {
+        loop {
+            let Err(error) = self.try_write(lines) else {
+                let lost = std::mem::take(&mut self.lost);
+                return self.trouble.take().map(|_| Said::WorksAgain(lost));
+            };
+            // Opened anew the next time: the directory may be gone, or another file system be mounted there.
+            self.open = None;
+            let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+            if is_full && self.give_up_oldest() {
+                continue;
+            }
+            self.lost += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let trouble = format!("{}: {error}", self.state.path().display());
+            if self.trouble.as_ref() == Some(&trouble) {
+                return None;
+            }
+            self.trouble = Some(trouble.clone());
+            return Some(Said::Stopped(trouble));
+        }
+    }
+
+    /// Counts events that never came here.
+    pub fn lose(&mut self, events: u64) {
+        self.lost += events;
+    }
+
+    fn try_write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let told = match self.lost {
+            0 => Vec::new(),
+            events => {
+                let why = match &self.trouble {
+                    Some(trouble) => format!("cannot write {trouble}"),
+                    None => "the process that wrote them down was killed".into(),
+                };
+                Note::Lost { at: clock::rfc3339_nanos(clock::wall()), events, why }.to_line()
+            }
+        };
+        self.open_for((told.len() + lines.len()) as u64)?;
+        let open = self.open.as_mut().expect("it was just opened");
+        let written = open.file.write_all(&told).and_then(|()| open.file.write_all(lines));
+        if let Err(error) = written {
+            // What was written of it is taken back, so that no line is torn and none stands there twice.
+            let _ = open.file.set_len(open.size);
+            return Err(error);
+        }
+        open.size += (told.len() + lines.len()) as u64;
+        Ok(())
+    }
+
+    /// Sees to it that a file is open which has room for so many bytes.
+    fn open_for(&mut self, bytes: u64) -> io::Result<()> {
+        // A file that somebody has removed would take all that comes, and nobody would ever see it.
+        self.open.take_if(|open| open.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0));
+        if self.open.is_none() {
+            self.open = Some(self.open_last()?);
+        }
+        let fits = |open: &Open| open.size == self.head.len() as u64 || open.size + bytes <= self.max_size;
+        if self.open.as_ref().is_none_or(|open| !fits(open)) {
+            let last = self.open.take().map_or(0, |open| open.segment.number);
+            self.open = Some(self.begin(last + 1)?);
+            self.remove_old();
+        }
+        Ok(())
+    }
+
+    /// Goes on where an earlier run, or an earlier keeper, has left off.
+    fn open_last(&self) -> io::Result<Open> {
+        let Some(segment) = self.state.segments()?.pop() else {
+            self.state.create()?;
+            return self.begin(1);
+        };
+        let mut file = OpenOptions::new().read(true).append(true).open(&segment.path)?;
+        let size = file.metadata()?.len();
+        if size + self.head.len() as u64 > self.max_size {
+            return self.begin(segment.number + 1);
+        }
+        let mut head = Vec::new();
+        if size > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            let mut last = [0];
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                // Who wrote this line was killed in the middle of it.
+                head.push(b'\n');
+            }
+        }
+        head.extend_from_slice(&self.head);
+        Open { file, segment, size }.headed(&head)
+    }
+
+    /// Begins a new file, with this number or, if another keeper was faster, a higher one.
+    fn begin(&self, mut number: u64) -> io::Result<Open> {
+        loop {
+            let segment = self.state.segment(number);
+            match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&segment.path) {
+                Ok(file) => {
+                    let path = segment.path.clone();
+                    let begun = Open { file, segment, size: 0 }.headed(&self.head);
+                    if begun.is_err() {
+                        // An empty file is of no use to anybody, and would be found as the last one.
+                        let _ = fs::remove_file(path);
+                    }
+                    return begun;
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn remove_old(&self) {
+        // What cannot be listed or removed now is so at the next file.
+        let Ok(segments) = self.state.segments() else { return };
+        let kept = self.keep as usize + 1;
+        for segment in &segments[..segments.len().saturating_sub(kept)] {
+            let _ = fs::remove_file(&segment.path);
+        }
+    }
+
+    /// Makes room on a full disk by what is known the longest. The newer half of the story is spared: whoever filled the
+    /// disk would take its room as well.
+    fn give_up_oldest(&self) -> bool {
+        let Ok(segments) = self.state.segments() else { return false };
+        segments.len() > SPARED && fs::remove_file(&segments[0].path).is_ok()
+    }
+}
+
+impl Open {
+    fn headed(mut self, head: &[u8]) -> io::Result<Open> {
+        if let Err(error) = self.file.write_all(head) {
+            let _ = self.file.set_len(self.size);
+            return Err(error);
+        }
+        self.size += head.len() as u64;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::journal::{Line, RunNote, parse};
+
+    fn run(id: &str) -> Note {
+        Note::Run(RunNote {
+            at: String::new(),
+            run: id.into(),
+            instance: "shop".into(),
+            version: String::new(),
+            pid: 1,
+            boot: String::new(),
+            config: String::new(),
+        })
+    }
+
+    fn record(directory: &std::path::Path, max_size: u64, keep: u32) -> JournalRecord {
+        JournalRecord { directory: directory.to_owned(), max_size, keep, run: run("1") }
+    }
+
+    fn line(number: u32) -> Vec<u8> {
+        format!("{{\"id\":\"00000001-{number}\",\"at\":\"\",\"path\":\"/\",\"kind\":\"ready\",\"pid\":null,\"incarnation\":null,\"cause\":null}}\n")
+            .into_bytes()
+    }
+
+    /// All lines of all files: numbers of events, words for notes, `?` for what cannot be read.
+    fn told(directory: &std::path::Path) -> String {
+        let mut words = Vec::new();
+        for segment in StateDir::at(directory).segments().unwrap() {
+            for line in fs::read(segment.path).unwrap().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                words.push(match parse(line) {
+                    Some(Line::Event(event)) => event.id.seq.to_string(),
+                    Some(Line::Note(Note::Run(run))) => format!("run-{}", run.run),
+                    Some(Line::Note(Note::Lost { events, .. })) => format!("lost-{events}"),
+                    Some(Line::Note(Note::End(_))) => "end".into(),
+                    None => "?".into(),
+                });
+            }
+        }
+        words.join(" ")
+    }
+
+    #[test]
+    fn files_follow_one_another_and_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = (run("1").to_line().len() + 2 * line(10).len()) as u64;
+        let mut segments = Segments::new(&record(dir.path(), size, 2));
+        for number in 10..20 {
+            assert_eq!(segments.write(&line(number)), None);
+        }
+        assert_eq!(told(dir.path()), "run-1 14 15 run-1 16 17 run-1 18 19");
+        for segment in StateDir::at(dir.path()).segments().unwrap() {
+            assert!(fs::metadata(segment.path).unwrap().len() <= size);
+        }
+        // One that alone is longer than a file is kept all the same: it is the news.
+        let long = [line(20), line(21), line(22)].concat();
+        assert_eq!(segments.write(&long), None);
+        assert_eq!(told(dir.path()), "run-1 16 17 run-1 18 19 run-1 20 21 22");
+    }
+
+    #[test]
+    fn another_writer_goes_on_behind_a_torn_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = record(dir.path(), 1 << 20, 2);
+        Segments::new(&record).write(&line(1));
+        let [first] = StateDir::at(dir.path()).segments().unwrap().try_into().unwrap();
+        OpenOptions::new().append(true).open(&first.path).unwrap().write_all(b"{\"id\":\"0000").unwrap();
+        let mut next = Segments::new(&JournalRecord { run: run("2"), ..record });
+        next.lose(1);
+        assert_eq!(next.write(&line(2)), None);
+        assert_eq!(told(dir.path()), "run-1 1 ? run-2 lost-1 2");
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_the_gap_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
+        segments.write(&line(1));
+        // What every write to it answers is ENOSPC.
+        std::os::unix::fs::symlink("/dev/full", state.segment(2).path).unwrap();
+        segments.open = None;
+        assert!(matches!(segments.write(&line(2)), Some(Said::Stopped(why)) if why.contains("No space left")));
+        assert_eq!(segments.write(&[line(3), line(4)].concat()), None, "it is told once");
+        fs::remove_file(state.segment(2).path).unwrap();
+        assert_eq!(segments.write(&line(5)), Some(Said::WorksAgain(3)));
+        assert_eq!(told(dir.path()), "run-1 1 run-1 lost-3 5");
+    }
+
+    #[test]
+    fn room_is_made_by_what_is_oldest_though_not_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
+        for number in 1..5 {
+            fs::write(state.segment(number).path, line(number as u32)).unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/full", state.segment(5).path).unwrap();
+        assert!(matches!(segments.write(&line(9)), Some(Said::Stopped(_))));
+        let left: Vec<u64> = state.segments().unwrap().iter().map(|segment| segment.number).collect();
+        assert_eq!(left, [4, 5]);
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_meanwhile_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("shop");
+        let mut segments = Segments::new(&record(&at, 1 << 20, 5));
+        segments.write(&line(1));
+        fs::remove_dir_all(&at).unwrap();
+        segments.write(&line(2));
+        assert_eq!(told(&at), "run-1 2");
+    }
+}
