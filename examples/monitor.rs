@@ -10,6 +10,7 @@ use std::error::Error;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
+use treevisor::control::session::{EventsRead, EventsWanted};
 use treevisor::control::{self, Session};
 use treevisor::error::Chain;
 use treevisor::ids::Path;
@@ -29,13 +30,14 @@ fn main() -> ExitCode {
 fn watch(instance: Option<&str>) -> Result<(), Box<dyn Error>> {
     let instance = control::find(&control::own_base(), instance)?;
     let mut session = Session::connect(&instance.runtime)?;
-    session.events(&Path::root(), true, Span::from_secs(5), &mut |events, lost| {
+    let wanted = EventsWanted { path: Path::root(), kinds: Vec::new(), follow: true };
+    session.events(&wanted, Span::from_secs(5), &mut |read: EventsRead| {
         let mut out = std::io::stdout().lock();
-        if lost > 0 {
-            eprintln!("{lost} events were lost here");
+        if read.lost > 0 {
+            eprintln!("{} events were lost here", read.lost);
         }
         // Whoever closes our output has read enough.
-        let written = events.iter().try_for_each(|event| {
+        let written = read.events.iter().try_for_each(|event| {
             writeln!(out, "{} {} {} {}", event.at, event.path, event.kind, sentence::words(event))
         });
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
