@@ -617,7 +617,7 @@ impl Node {
             let _ = writeln!(file, "failed the tree ended before it was up");
         }
         if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
-            history.feed_followers(self.clock.now(), control);
+            history.feed_followers_at_last(self.clock.now(), control);
         }
         self.last_words(end);
         self.finish_hooks(end);

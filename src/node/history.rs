@@ -19,6 +19,9 @@ const BATCH: usize = 256;
 /// A follower that has not said for so long that it is still there is forgotten.
 const FOLLOWER_PATIENCE: Span = Span::from_secs(10);
 
+/// A follower whose queue is full is tried again after this.
+const RETRY: Span = Span::from_millis(50);
+
 /// Followers at one time; each costs a cursor and a socket.
 const FOLLOWERS_MAX: usize = 64;
 
@@ -40,6 +43,9 @@ struct Follower {
     follow: bool,
     /// It has been told all that was remembered when it came.
     caught_up: bool,
+    /// Its queue is full, and is not looked at before then: a follower that does not read must not cost a try with every
+    /// event.
+    full_until: Option<Time>,
 }
 
 /// Which events somebody is interested in.
@@ -94,12 +100,11 @@ pub(super) struct History {
     first: u64,
     followers: Vec<Follower>,
     failures: VecDeque<String>,
-    retry: Option<Time>,
 }
 
 impl History {
     pub fn new() -> History {
-        History { events: VecDeque::new(), first: 0, followers: Vec::new(), failures: VecDeque::new(), retry: None }
+        History { events: VecDeque::new(), first: 0, followers: Vec::new(), failures: VecDeque::new() }
     }
 
     pub fn push(&mut self, batch: EventBatch) {
@@ -152,7 +157,16 @@ impl History {
             return false;
         }
         let next = from.unwrap_or(self.first);
-        self.followers.push(Follower { to, request, wanted, next, heard: now, follow, caught_up: false });
+        self.followers.push(Follower {
+            to,
+            request,
+            wanted,
+            next,
+            heard: now,
+            follow,
+            caught_up: false,
+            full_until: None,
+        });
         true
     }
 
@@ -179,19 +193,28 @@ impl History {
 
     pub fn next_deadline(&self) -> Option<Time> {
         let patience = self.followers.iter().map(|f| f.heard + FOLLOWER_PATIENCE).min();
-        self.retry.into_iter().chain(patience).min()
+        let retry = self.followers.iter().filter_map(|f| f.full_until).min();
+        retry.into_iter().chain(patience).min()
+    }
+
+    /// As [`History::feed_followers`], for the last time: also to those whose queue was full a moment ago.
+    pub fn feed_followers_at_last(&mut self, now: Time, control: &mut Router) {
+        self.followers.iter_mut().for_each(|follower| follower.full_until = None);
+        self.feed_followers(now, control);
     }
 
     /// Sends every follower what it has not seen, as far as its queue takes it.
     pub fn feed_followers(&mut self, now: Time, control: &mut Router) {
-        self.retry = None;
         let end = self.first + self.events.len() as u64;
         let (events, first) = (&self.events, self.first);
-        let mut any_full = false;
         self.followers.retain_mut(|follower| {
             if now.since(follower.heard) >= FOLLOWER_PATIENCE {
                 return false;
             }
+            if follower.full_until.is_some_and(|until| now < until) {
+                return true;
+            }
+            follower.full_until = None;
             loop {
                 let lost = first.saturating_sub(follower.next);
                 let from = follower.next.max(first);
@@ -223,15 +246,12 @@ impl History {
                         }
                     }
                     SendOutcome::Full => {
-                        any_full = true;
+                        follower.full_until = Some(now + RETRY);
                         return true;
                     }
                     SendOutcome::NoSuchPeer => return false,
                 }
             }
         });
-        if any_full {
-            self.retry = Some(now + Span::from_millis(50));
-        }
     }
 }
