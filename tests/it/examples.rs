@@ -18,7 +18,8 @@ fn example(language: Language, name: &str) -> Option<Words> {
 fn program(language: Language, dir: &Path, words: &Words, arguments: &[&str]) -> Command {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).args(arguments).current_dir(dir).stdin(Stdio::null());
-    command.env("TREEVISOR_RUNTIME_DIR", dir.join("run")).env("TREEVISOR_EXE", TREEVISOR);
+    command.env("TREEVISOR_RUNTIME_DIR", dir.join("run")).env("TREEVISOR_STATE_DIR", dir.join("state"));
+    command.env("TREEVISOR_EXE", TREEVISOR);
     command.env_remove("TREEVISOR_INSTANCE").envs(language.environment(dir));
     command
 }

@@ -19,7 +19,8 @@ command = ["sleep", "1000"]
 fn program(language: Language, tree: &Tree, interpreter: &Words, code: &str) -> Command {
     let mut command = Command::new(&interpreter[0]);
     command.args([if language == Language::Node { "-e" } else { "-c" }, code]).current_dir(tree.dir());
-    command.env("TREEVISOR_RUNTIME_DIR", tree.dir().join("run")).env("TREEVISOR_EXE", TREEVISOR).stdin(Stdio::null());
+    command.env("TREEVISOR_RUNTIME_DIR", tree.dir().join("run")).env("TREEVISOR_STATE_DIR", tree.dir().join("state"));
+    command.env("TREEVISOR_EXE", TREEVISOR).stdin(Stdio::null());
     command.env_remove("TREEVISOR_INSTANCE").envs(language.environment(tree.dir()));
     command
 }

@@ -68,7 +68,9 @@ class _Follower:
         except TreevisorError as failed:
             error = failed
         except OSError as failed:
-            error = NoAnswer(f"the root has closed the conversation: {failed}")
+            # A root that ends closes the conversation first, and has a little to put away before it is gone.
+            if not self._has_ended(socket):
+                error = NoAnswer(f"the root has closed the conversation: {failed}")
         except Exception as failed:  # Whatever it is, the reader must hear that there will be no more.
             error = TreevisorError(f"cannot follow the events: {failed!r}")
         with self.changed:
@@ -110,6 +112,13 @@ class _Follower:
             ask(4, {"verb": "unfollow", "request": 2}, 0)
             return
         raise NoAnswer("no answer to events within its time")
+
+    def _has_ended(self, socket: bytes) -> bool:
+        end = time.monotonic() + self._timeout
+        while _is_bound(Path(os.fsdecode(socket))):
+            if time.monotonic() >= end or self._closed.wait(0.01):
+                return False
+        return True
 
     def _has_room(self) -> bool:
         with self.changed:
