@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
 
 const ALL: [Language; 5] = [Language::C, Language::Node, Language::Python, Language::Rust, Language::Shell];
 
@@ -104,24 +106,30 @@ fn the_panic_button_of_every_language_kills_and_says_so() {
 /// A follower of events at work, and what it prints.
 struct Follower {
     child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    lines: Receiver<String>,
 }
 
 impl Follower {
     fn start(mut command: Command) -> Follower {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = mpsc::channel();
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
         Follower { child, lines }
     }
 
-    /// Reads to a line with all of these words. One that does not come is seen by the end of the program or of the test.
-    fn line(&mut self, words: &[&str]) -> String {
-        let found = self.lines.by_ref().map_while(Result::ok).find(|line| words.iter().all(|word| line.contains(word)));
-        found.unwrap_or_else(|| {
-            let mut complaint = String::new();
-            let _ = std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut complaint);
-            panic!("no line with {words:?}: {complaint}")
-        })
+    /// Reads to a line that contains `text`.
+    #[track_caller]
+    fn line(&mut self, text: &str) {
+        let end = Instant::now() + LIMIT;
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(text) => return,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("no line with \"{text}\" ({error}); it printed:\n{}", seen.join("\n")),
+            }
+        }
     }
 
     /// Its exit code, once it has ended by itself.
@@ -143,11 +151,16 @@ fn the_monitor_of_every_language_tells_what_happens_until_the_instance_ends() {
     for language in [Language::Node, Language::Python, Language::Rust] {
         let Some(words) = example(language, "monitor") else { continue };
         let tree = Tree::start(VICTIM);
+        // The library has sentences for people; the others print the fields.
+        let (started, killed) = match language {
+            Language::Rust => ("/victim was started", "/victim was killed"),
+            _ => ("/victim started", "/victim exited SIGKILL"),
+        };
         let mut follower = Follower::start(program(language, tree.dir(), &words, &["lab"]));
-        follower.line(&["/victim started"]);
+        follower.line(started);
         tree.run(&["panic", "/victim"]).expect(0);
-        follower.line(&["/victim exited", "SIGKILL"]);
-        follower.line(&["/victim started"]);
+        follower.line(killed);
+        follower.line(started);
         tree.run(&["stop"]).expect(0);
         assert_eq!(follower.end(), Some(0), "{language:?}");
         tree.ended_well();
