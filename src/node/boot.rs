@@ -11,7 +11,7 @@ use super::segments::JournalRecord;
 use super::turn::{Drops, Node, Place, PushLine, Source, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
-use crate::ids::{Incarnation, Name, Path, Token};
+use crate::ids::{Incarnation, Name, Path, ReportId, Token};
 use crate::link::runtime::{InstanceFile, RuntimeDir, TreePath};
 use crate::link::state::{STATE_VARIABLE, StateDir};
 use crate::link::{Context, Pull, Router, RouterLimits};
@@ -71,6 +71,9 @@ pub(super) struct NodeBoot {
     pub instance: Name,
     pub path: Path,
     pub incarnation: Incarnation,
+    /// The parent's report of this start, which is the cause of what is started below.
+    #[serde(default)]
+    pub cause: Option<ReportId>,
     pub token: Token,
     /// The parent's endpoint.
     pub parent: PathBuf,
@@ -274,6 +277,7 @@ impl Root {
             uplink: None,
             context,
             heartbeat: None,
+            cause: None,
             event_logger,
             log_handle,
         })?;
@@ -446,6 +450,7 @@ fn prepare_node() -> Result<Node, BootError> {
         uplink: Some(uplink),
         context,
         heartbeat: boot.heartbeat,
+        cause: boot.cause,
         event_logger,
         log_handle,
     })
@@ -459,12 +464,14 @@ struct Parts {
     uplink: Option<Uplink>,
     context: Context,
     heartbeat: Option<Heartbeat>,
+    /// The parent's report of our start.
+    cause: Option<ReportId>,
     event_logger: Logger,
     log_handle: LogHandle,
 }
 
 fn make_node(parts: Parts) -> Result<Node, BootError> {
-    let Parts { clock, place, spec, uplink, context, heartbeat, event_logger, log_handle } = parts;
+    let Parts { clock, place, spec, uplink, context, heartbeat, cause, event_logger, log_handle } = parts;
     let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
     let mut poller = Poller::new().map_err(while_trying("open an epoll"))?;
 
@@ -534,7 +541,8 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         uplink: heartbeat,
         node: u32::from_ne_bytes(node_number.try_into().expect("four bytes were split off")),
         seed: u64::from_ne_bytes(seed.try_into().expect("eight bytes are left")),
-    });
+    })
+    .started_by(cause);
 
     let console = Console::stdout(place.colour_output);
     let base_environment = inherited_environment();
@@ -584,6 +592,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         base_environment,
         stopping_signals: 0,
         had_terminal: process::has_terminal(),
+        machine_oom_kills: process::machine_oom_kills().unwrap_or(0),
         fd_looked: None,
         fd_warned: false,
         context,

@@ -5,6 +5,7 @@
 //! something comes back a little later.
 
 use super::handle::{What, speaks_by_notify};
+use super::postmortem::Postmortem;
 use super::turn::Node;
 use crate::os::descendants::{self, Scope};
 use crate::os::pidfd::ExitStatus;
@@ -140,9 +141,11 @@ impl Node {
     fn hand_in_exit(&mut self, run: Run) {
         self.drain_output(run);
         let runtime = self.place.runtime.clone();
+        let mut machine_oom_kills = self.machine_oom_kills;
         let Some(handle) = self.handle(run.child) else { return };
         let Some(mut process) = handle.process.take_if(|process| process.run == run) else { return };
         let status = process.status.unwrap_or_default();
+        handle.postmortem = Some(Box::new(Postmortem::of(handle, run, status, &mut machine_oom_kills)));
         let promised = usize::from(handle.policy.heartbeat.is_some());
         handle.reset_groups(&status);
         let node_sockets = match &handle.what {
@@ -169,6 +172,7 @@ impl Node {
         if let (Some(notices), Some(line)) = (&mut self.notices, &mut process.line) {
             notices.leave(line);
         }
+        self.machine_oom_kills = machine_oom_kills;
         self.tokens.remove(&process.token);
         self.beating -= promised;
         self.requests_lost_node(run);

@@ -41,7 +41,8 @@ impl Node {
 
     fn spawn(&mut self, run: Run) {
         let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
-        let started = handle.start(run.incarnation, &self.place, &self.router_socket, &self.base_environment);
+        let cause = self.core.cause_of(run.child);
+        let started = handle.start(run.incarnation, &self.place, &self.router_socket, &self.base_environment, cause);
         let started = match started {
             Ok(started) => started,
             Err(failure) => {
@@ -164,6 +165,13 @@ impl Node {
             view.pid = Some(self.pid);
         }
         let unexpected = matches!(report.fact, Fact::Exited { normal: false, expected: false, .. });
+        if let (Fact::Exited { .. }, Some(handle)) = (&report.fact, handle)
+            && let Some(post) = handle.postmortem.as_deref()
+            && report.child == Some(post.run.child)
+            && report.incarnation == post.run.incarnation
+        {
+            post.tell(&handle.what, unexpected, &mut view.detail);
+        }
         if let (true, Some(handle)) = (unexpected, handle) {
             let lines = handle.ring.last(LAST_LINES);
             if !lines.is_empty() {

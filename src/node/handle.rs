@@ -5,8 +5,9 @@
 
 use super::boot::{BOOT_FD, NodeBoot};
 use super::notices::Line;
+use super::postmortem::{MemoryMarks, Postmortem};
 use super::turn::Place;
-use crate::ids::{Incarnation, Name, Path, Token};
+use crate::ids::{Incarnation, Name, Path, ReportId, Token};
 use crate::link::Identity;
 use crate::logs::capture::Capture;
 use crate::logs::ring::Ring;
@@ -52,6 +53,9 @@ pub(super) struct Handle {
     /// Its last lines of output.
     pub ring: Ring,
     pub file: Option<Box<RotatingFile>>,
+    pub memory_marks: MemoryMarks,
+    /// What is known of its last process, until that is told.
+    pub postmortem: Option<Box<Postmortem>>,
 }
 
 /// What a child is.
@@ -150,6 +154,8 @@ impl Handle {
             process: None,
             ring: Ring::new(),
             file,
+            memory_marks: MemoryMarks::default(),
+            postmortem: None,
         }
     }
 
@@ -167,13 +173,14 @@ impl Handle {
         matches!(self.what, What::Node(_))
     }
 
-    /// Starts a process for an incarnation.
+    /// Starts a process for an incarnation. `cause` is the report that leads to it.
     pub fn start(
         &mut self,
         incarnation: Incarnation,
         place: &Place,
         endpoint: &std::path::Path,
         base: &[(OsString, OsString)],
+        cause: Option<ReportId>,
     ) -> Result<Started, StartFailure> {
         self.prepare_groups(place)?;
         let mut numbers = [0u8; 32];
@@ -191,6 +198,7 @@ impl Handle {
                     instance: place.instance.clone(),
                     path: self.path.clone(),
                     incarnation,
+                    cause,
                     token,
                     parent: endpoint.to_path_buf(),
                     runtime: place.runtime.path().to_path_buf(),
@@ -401,14 +409,21 @@ impl Handle {
     /// far longer than to make a new one.
     pub fn reset_groups(&mut self, status: &ExitStatus) {
         if self.is_node() {
+            self.memory_marks = MemoryMarks::default();
             self.own_leaf = None;
             if let Some(group) = self.group.take() {
                 group.remove_all();
             }
         } else if let Some(group) = self.group.take_if(|group| status.signal == Some(9) || group.is_entered_by_itself())
         {
+            self.memory_marks = MemoryMarks::default();
             group.remove_all();
         }
+    }
+
+    /// The cgroup of its own process: without a child node's children.
+    pub fn own_group(&self) -> Option<&Group> {
+        self.own_leaf.as_ref().or(self.group.as_ref())
     }
 
     /// Sends the signal that asks the child to end.

@@ -12,7 +12,7 @@ use crate::os::epoll::Ready;
 use crate::os::pidfd::ExitStatus;
 use crate::os::signals::Caught;
 use crate::os::{clock, fd, process};
-use crate::supervision::{Beat, Command, Event, RequestId, Run, Source as BeatSource, StopReason};
+use crate::supervision::{Beat, Command, Event, RequestId, Run, Source as BeatSource, StopCause, StopReason};
 use crate::time::Span;
 use crate::wire::codec;
 use crate::wire::message::{ChildBody, FromNode, ToNode};
@@ -268,6 +268,7 @@ impl Node {
                         self.inbox.push_back(Event::Stop(StopReason::Asked));
                     } else if self.stopping_signals == 1 {
                         warn!(self.logger, "a SIGTERM that is not the parent's: stopping in order"; "sender" => sender);
+                        self.ordered(StopCause::Signal(sent("SIGTERM", sender)), false);
                         self.inbox.push_back(Event::Stop(StopReason::Stranger));
                     } else {
                         self.inbox.push_back(Event::StopNow);
@@ -275,6 +276,11 @@ impl Node {
                 }
                 Caught::Terminate { .. } | Caught::Interrupt if is_root => {
                     self.stopping_signals += 1;
+                    let words = match caught {
+                        Caught::Terminate { sender, .. } => sent("SIGTERM", sender),
+                        _ => sent("SIGINT", None),
+                    };
+                    self.ordered(StopCause::Signal(words), self.stopping_signals > 1);
                     if self.stopping_signals == 1 {
                         info!(self.logger, "stopping in order; a second signal stops at once");
                         self.inbox.push_back(Event::Stop(StopReason::Asked));
@@ -285,6 +291,7 @@ impl Node {
                 }
                 Caught::Quit if is_root => {
                     warn!(self.logger, "SIGQUIT: the whole tree is panicked");
+                    self.ordered(StopCause::Signal(sent("SIGQUIT", None)), true);
                     self.inbox.push_back(Event::StopNow);
                 }
                 Caught::User1 => {
@@ -301,6 +308,7 @@ impl Node {
                 Caught::Hangup if is_root && self.had_terminal && !process::has_terminal() => {
                     warn!(self.logger, "the terminal is gone: stopping in order");
                     self.stopping_signals += 1;
+                    self.ordered(StopCause::Signal("the end of its terminal (SIGHUP)".into()), false);
                     self.inbox.push_back(Event::Stop(StopReason::Asked));
                 }
                 Caught::Hangup if is_root => {
@@ -310,6 +318,11 @@ impl Node {
                 Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}
             }
         }
+    }
+
+    /// Hands in who wants this node to end, other than its parent.
+    pub(super) fn ordered(&mut self, why: StopCause, kill: bool) {
+        self.inbox.push_back(Event::Ordered { why, kill });
     }
 
     /// Passes a signal on to every child node.
@@ -421,6 +434,17 @@ impl Node {
                 limit of open files (ulimit -n)"; "open" => open, "limit" => limit);
         }
         self.fd_warned = short;
+    }
+}
+
+/// A signal and who has sent it, in words that can follow "by".
+fn sent(signal: &str, sender: Option<u32>) -> String {
+    match sender.filter(|pid| *pid != 0) {
+        Some(pid) => match process::command_name(pid) {
+            Some(name) => format!("{signal} from process {pid} ({name})"),
+            None => format!("{signal} from process {pid}"),
+        },
+        None => format!("{signal} from outside"),
     }
 }
 

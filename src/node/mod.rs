@@ -39,6 +39,7 @@ mod inputs;
 mod journal;
 pub mod keeper;
 mod notices;
+mod postmortem;
 mod probes;
 mod requests;
 mod segments;

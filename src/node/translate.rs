@@ -7,7 +7,7 @@ use crate::spec::policy::{Restart, Strategy, SupervisorPolicy};
 use crate::spec::probe::Ask;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
-    Answer, Beat, ChildStatus, Exit, Fact, Notice, Report, Rollup, Source, State, StopCause, Word,
+    Answer, Beat, ChildStatus, Exit, Fact, LastBeats, Notice, Past, Report, Rollup, Source, State, StopCause, Word,
 };
 use crate::time::{Span, Time};
 use crate::wire::message::{BeatFrame, Outcome};
@@ -273,15 +273,18 @@ fn detail(fact: &Fact) -> Map<String, Value> {
         Fact::BeatLate { age, limit, spared } => {
             json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "spared": spared })
         }
-        Fact::Hung { age, limit, no_progress, by_its_word } => {
+        Fact::Hung { age, limit, no_progress, by_its_word, beats } => {
             let mut value =
                 json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "no_progress": no_progress });
+            if let Some(beats) = beats {
+                value["beats"] = last_beats(beats);
+            }
             if *by_its_word {
                 value["by_its_word"] = json!(true);
             }
             value
         }
-        Fact::Exited { exit, normal, expected, explanation } => {
+        Fact::Exited { exit, normal, expected, explanation, past } => {
             let mut value = match exit {
                 Exit::Code(code) => json!({ "code": code }),
                 Exit::Signal(signal) => json!({ "signal": signal, "signal_name": signal_name(*signal) }),
@@ -291,16 +294,29 @@ fn detail(fact: &Fact) -> Map<String, Value> {
             if let Some(explanation) = explanation {
                 value["explanation"] = json!(explanation);
             }
+            let Past { ran, killed, beats, status } = &**past;
+            value["uptime_ms"] = json!(ran.as_millis());
+            if let Some(killed) = killed {
+                value["killed"] = json!(killed.as_str());
+            }
+            if let Some(beats) = beats {
+                value["beats"] = last_beats(beats);
+            }
+            if let Some(status) = status {
+                value["status_text"] = json!(status);
+            }
             value
         }
-        Fact::Restarting { strategy: with, used, max, delay } => {
-            json!({ "strategy": strategy(*with), "used": used, "max": max, "delay_ms": delay.as_millis() })
-        }
+        Fact::Restarting { strategy: with, used, max, period, delay } => json!({
+            "strategy": strategy(*with), "used": used, "max": max, "period_ms": period.as_millis(),
+            "delay_ms": delay.as_millis(),
+        }),
         Fact::Stopping { why } => match why {
             StopCause::Group => json!({ "why": "group" }),
             StopCause::SupervisorEnds => json!({ "why": "supervisor_ends" }),
             StopCause::Operator(by) => json!({ "why": "operator", "by": by }),
             StopCause::StartTimeout => json!({ "why": "start_timeout" }),
+            StopCause::Signal(by) => json!({ "why": "signal", "by": by }),
         },
         Fact::Escalated { explanation } => json!({ "explanation": explanation }),
         Fact::GaveUp { child, used, max, period } => {
@@ -316,6 +332,17 @@ fn detail(fact: &Fact) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+fn last_beats(beats: &LastBeats) -> Value {
+    let mut value = json!({ "count": beats.count, "age_ms": beats.age.map(Span::as_millis), "missed": beats.missed });
+    if let Some(progress) = beats.progress {
+        value["progress"] = json!(progress);
+    }
+    if let Some(pending) = beats.pending {
+        value["pending"] = json!(pending);
+    }
+    value
 }
 
 /// One event in a sentence for people.

@@ -161,6 +161,8 @@ pub(super) struct Node {
     pub stopping_signals: u32,
     /// There was a terminal when the tree began, so a SIGHUP may mean that it is gone.
     pub had_terminal: bool,
+    /// Processes of the machine that were killed because memory ran out, when that was last looked at.
+    pub machine_oom_kills: u64,
     /// When the descriptors were last counted, and whether it was said that they run short.
     pub fd_looked: Option<Time>,
     pub fd_warned: bool,

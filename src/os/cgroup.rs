@@ -200,6 +200,18 @@ impl Group {
         fs::read_to_string(self.path.join("cgroup.events")).is_ok_and(|text| text.contains("frozen 1"))
     }
 
+    /// The most memory that it had at one time since it was made, in bytes; `None` without the memory controller.
+    pub fn memory_peak(&self) -> Option<u64> {
+        fs::read_to_string(self.path.join("memory.peak")).ok()?.trim().parse().ok()
+    }
+
+    /// How many processes in it and below it the kernel has killed because memory ran out; `None` without the memory
+    /// controller.
+    pub fn oom_kills(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.path.join("memory.events")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+    }
+
     /// Removes it with all below it, the deepest first, as far as they are empty.
     pub fn remove_all(&self) {
         remove_below(&self.path);

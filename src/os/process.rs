@@ -93,11 +93,24 @@ pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| !stat.has_ended())
 }
 
+/// The name of the program that a process runs, as in proc_pid_comm(5); at most 15 bytes. `None` when it is gone.
+pub fn command_name(pid: u32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+}
+
 /// Who traces a process, if anybody does.
 pub fn tracer(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     line.trim().parse().ok().filter(|tracer| *tracer != 0)
+}
+
+/// How many processes the kernel has killed on this machine because memory ran out, for want of a cgroup that says whose;
+/// `None` where it does not count them.
+pub fn machine_oom_kills() -> Option<u64> {
+    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
 /// Sends a signal to a process group, if it exists.

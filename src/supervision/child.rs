@@ -7,6 +7,7 @@ use super::backoff::Delays;
 use super::event::{Beat, ChildId, Exit, Kind, Member, Notice, Run, Word};
 use super::liveness::Watch;
 use super::phase::{Ended, Fate, Phase, Process, Rest, Spawned, StopBegun, Target, Then, Wait, Waiter};
+use super::report::{Killed, LastBeats, Past};
 use super::state::{BeatStatus, ChildStatus, State};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Ready, Restart, Shutdown};
@@ -136,8 +137,16 @@ impl Child {
         debug_assert!(self.process().is_none(), "two incarnations of a child never live together");
         self.incarnation = self.incarnation.next();
         self.began = Some(now);
-        let process =
-            Process { pid: None, watch: None, status: None, said: None, rollup: None, farewell: None, doom: None };
+        let process = Process {
+            pid: None,
+            watch: None,
+            status: None,
+            said: None,
+            rollup: None,
+            farewell: None,
+            doom: None,
+            killed: None,
+        };
         let deadline = self.member.policy.start_timeout.map(|limit| now + limit);
         self.phase = Phase::Starting { process: Box::new(process), since: now, deadline };
         self.run()
@@ -275,8 +284,11 @@ impl Child {
 
     /// Asks, or kills where asking is not wanted. Without a process to ask, it is noted and done at `spawned`.
     fn ask(&mut self, now: Time, then: Then) -> StopBegun {
-        let Some(process) = self.take_process() else { return StopBegun::NoProcess };
+        let Some(mut process) = self.take_process() else { return StopBegun::NoProcess };
         let there = process.pid.is_some();
+        if matches!(self.member.policy.shutdown, Shutdown::BrutalKill | Shutdown::After(Span::ZERO)) {
+            process.killed = Some(Killed::Brutal);
+        }
         let (phase, begun) = match self.member.policy.shutdown {
             Shutdown::BrutalKill => (Phase::Killing { process, fate: Fate::Stopped(then) }, StopBegun::Kill),
             Shutdown::After(Span::ZERO) => {
@@ -292,11 +304,12 @@ impl Child {
         if there { begun } else { StopBegun::Underway }
     }
 
-    /// Begins to kill it. False if there is no process.
+    /// Begins to kill it. False if there is no process. The first reason why it is killed stays the reason.
     #[must_use]
-    pub(super) fn kill(&mut self, fate: Fate) -> bool {
+    pub(super) fn kill(&mut self, fate: Fate, why: Killed) -> bool {
         match self.take_process() {
-            Some(process) => {
+            Some(mut process) => {
+                process.killed.get_or_insert(why);
                 self.phase = Phase::Killing { process, fate };
                 true
             }
@@ -335,6 +348,22 @@ impl Child {
                 Ended::Stray
             }
         }
+    }
+
+    /// How the life of its process looks at `now`; asked when it is over.
+    pub(super) fn past(&self, now: Time) -> Past {
+        let process = self.process();
+        Past {
+            ran: self.began.map_or(Span::ZERO, |began| now.since(began)),
+            killed: process.and_then(|process| process.killed),
+            beats: self.last_beats(now),
+            status: process.and_then(|process| process.status.clone()),
+        }
+    }
+
+    /// Its beats so far, if it has promised some.
+    pub(super) fn last_beats(&self, now: Time) -> Option<LastBeats> {
+        self.process().and_then(|process| process.watch.as_deref()).map(|watch| watch.last_beats(now))
     }
 
     /// The phase that a stopped child goes into.

@@ -5,7 +5,7 @@ use super::child::Child;
 use super::event::{ChildId, Inspected, Run, StartFailure};
 use super::liveness::{Judgement, Overdue, is_suspicious};
 use super::phase::{Fate, Phase, Wait};
-use super::report::{Fact, StopCause};
+use super::report::{Fact, Killed, StopCause};
 use super::supervisor::{Course, Item, Supervisor, Turn};
 use crate::ids::ReportId;
 use crate::time::Span;
@@ -53,7 +53,7 @@ impl Supervisor {
             }
             Phase::Stopping { deadline: Some(deadline), then, .. } if *deadline <= turn.now => {
                 let then = *then;
-                if child.kill(Fate::Stopped(then)) {
+                if child.kill(Fate::Stopped(then), Killed::ShutdownOver) {
                     turn.out.push(Action::Kill(child.run()));
                 }
             }
@@ -85,7 +85,8 @@ impl Supervisor {
             process.doom = Some(format!("was not ready within {limit}"));
         }
         let there = child.pid().is_some();
-        if child.kill(Fate::StartFailed(StartFailure { stage: "start-timeout".into(), errno: 0, message })) && there {
+        let failure = StartFailure { stage: "start-timeout".into(), errno: 0, message };
+        if child.kill(Fate::StartFailed(failure), Killed::StartTimeout) && there {
             turn.out.push(Action::Kill(child.run()));
         }
     }
@@ -164,7 +165,8 @@ impl Supervisor {
             return;
         }
         let Overdue { age, limit, no_progress, by_its_word } = figures;
-        let report = self.report(turn, Some(id), cause, Fact::Hung { age, limit, no_progress, by_its_word });
+        let beats = self.table.get(id).and_then(|child| child.last_beats(turn.now)).map(Box::new);
+        let report = self.report(turn, Some(id), cause, Fact::Hung { age, limit, no_progress, by_its_word, beats });
         let Some(mut child) = self.table.edit(id) else { return };
         let what = if no_progress { "progress" } else { "beat" };
         let fate = match &child.phase {
@@ -189,7 +191,7 @@ impl Supervisor {
                 format!("was hung (no {what} for {}) and killed", age.coarse())
             });
         }
-        if child.kill(fate) {
+        if child.kill(fate, Killed::Hung) {
             turn.out.push(Action::Kill(child.run()));
         }
     }

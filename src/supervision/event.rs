@@ -1,5 +1,6 @@
 //! What comes into the core: facts about children, and what people and the parent want.
 
+use super::report::StopCause;
 use super::rollup::Rollup;
 use crate::ids::{Incarnation, Name, ReportId};
 use crate::spec::policy::ChildPolicy;
@@ -233,6 +234,14 @@ pub enum Event {
         command: Command,
         /// Who asks, for reports, such as "uid 1000".
         by: String,
+    },
+    /// Somebody other than the parent wants this supervisor to end: told, and named as the cause of what the
+    /// [`Event::Stop`] or [`Event::StopNow`] that follows leads to. By itself it changes nothing.
+    Ordered {
+        /// Who, and how.
+        why: StopCause,
+        /// At once, without asking anybody.
+        kill: bool,
     },
     /// End in order (R53). Cuts a running sequence at its next step (D5).
     Stop(StopReason),

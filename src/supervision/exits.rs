@@ -118,6 +118,7 @@ impl Supervisor {
             return;
         };
         let pid = child.pid();
+        let past = Box::new(child.past(turn.now));
         let (doom, farewell, said) = match child.process_mut() {
             Some(process) => {
                 let said = process.said.take().and_then(|said| said.trouble);
@@ -137,7 +138,7 @@ impl Supervisor {
             Ended::Stopped(_) | Ended::Held => (true, false),
         };
         let normal = !forced && exit.is_normal(&child.member.policy.success_codes);
-        let ran = child.began.map_or(Span::ZERO, |began| turn.now.since(began));
+        let ran = past.ran;
         let words = match &farewell {
             Some(explanation) => format!("gave up ({explanation})"),
             None => match (doom, &said) {
@@ -158,7 +159,7 @@ impl Supervisor {
         let cause = child.cause.take();
         drop(child);
 
-        let fact = Fact::Exited { exit, normal, expected, explanation: farewell.or(said) };
+        let fact = Fact::Exited { exit, normal, expected, explanation: farewell.or(said), past };
         let report = self.report_of(turn, Some(id), pid, cause, fact);
         match ended {
             Ended::Stray => {}
@@ -357,7 +358,8 @@ impl Supervisor {
         let delay = delays.next(member.policy.backoff.as_ref(), ran, unlimited, &mut self.jitter);
         drop(child);
         self.restarts += 1;
-        let fact = Fact::Restarting { strategy: self.policy.strategy, used, max: self.window.max(), delay };
+        let (strategy, max, period) = (self.policy.strategy, self.window.max(), self.window.period());
+        let fact = Fact::Restarting { strategy, used, max, period, delay };
         let report = self.report(turn, Some(id), Some(cause), fact);
         self.restart_group(id, turn.now + delay, report);
     }

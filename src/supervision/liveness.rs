@@ -12,6 +12,7 @@
 //! ([`Action::Inspect`](super::Action::Inspect)).
 
 use super::event::{Beat, Source};
+use super::report::LastBeats;
 use super::state::BeatStatus;
 use crate::ids::ReportId;
 use crate::spec::policy::Heartbeat;
@@ -30,6 +31,8 @@ pub(super) struct Watch {
     /// From here a counter that stands still is counted.
     still_from: Time,
     counter: Option<u64>,
+    /// What waited to be done, by the last beat that said so.
+    pending: Option<u64>,
     /// Highest sequence number so far; 0 before the first.
     seq: u64,
     beats: u64,
@@ -84,6 +87,7 @@ impl Watch {
             moved: now,
             still_from: from,
             counter: None,
+            pending: None,
             seq: 0,
             beats: 0,
             missed: 0,
@@ -163,6 +167,7 @@ impl Watch {
         if beat.progress.is_some() {
             self.counter = beat.progress;
         }
+        self.pending = beat.pending.or(self.pending);
         self.late = None;
         // A beat without progress ends the silence but not the standstill. What was granted for the standstill must
         // survive it, or a livelock whose beats go on would be spared again and again.
@@ -279,6 +284,12 @@ impl Watch {
             beats: self.beats,
             missed: self.missed + self.missing(now),
         }
+    }
+
+    /// What a report tells of it.
+    pub(super) fn last_beats(&self, now: Time) -> LastBeats {
+        let BeatStatus { age, beats, missed, promise: _ } = self.status(now);
+        LastBeats { count: beats, age, missed, progress: self.counter, pending: self.pending }
     }
 
     /// Time since the last beat, or since the start.

@@ -104,7 +104,7 @@ pub use event::{
     Beat, ChildId, Command, Event, Exit, Inspected, Kind, Member, Notice, RequestId, Run, Source, StartFailure,
     StopReason, Word,
 };
-pub use report::{Fact, Report, StopCause};
+pub use report::{Fact, Killed, LastBeats, Past, Report, StopCause};
 pub use rollup::Rollup;
 pub use state::{BeatStatus, ChildStatus, State};
 pub use supervisor::{Config, Supervisor};

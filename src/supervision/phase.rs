@@ -3,6 +3,7 @@
 
 use super::event::{RequestId, StartFailure, Word};
 use super::liveness::Watch;
+use super::report::Killed;
 use super::rollup::Rollup;
 use crate::ids::ReportId;
 use crate::time::{Span, Time};
@@ -33,6 +34,8 @@ pub(super) struct Process {
     pub(super) farewell: Option<String>,
     /// Why it is being killed, in words that can follow its name.
     pub(super) doom: Option<String>,
+    /// Why it was killed by us, if it was.
+    pub(super) killed: Option<Killed>,
 }
 
 /// What a worker said of itself besides its beats and its text.

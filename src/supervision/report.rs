@@ -33,6 +33,64 @@ pub enum StopCause {
     Operator(String),
     /// Its start took too long.
     StartTimeout,
+    /// The supervisor itself got a signal that its parent has not sent; who sent it.
+    Signal(String),
+}
+
+/// Why we killed a process. Without it the process ended by itself, or by somebody outside of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Killed {
+    /// No beat, no progress, or its own word that it hangs (D11).
+    Hung,
+    /// An order (D10).
+    Panic,
+    /// Its start took too long.
+    StartTimeout,
+    /// It was asked to stop and was still there when its shutdown time was over (R55).
+    ShutdownOver,
+    /// It was to be stopped without being asked: brutal_kill (R56), or the end of the whole supervisor at once.
+    Brutal,
+}
+
+impl Killed {
+    /// The stable word of `events --json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Killed::Hung => "hung",
+            Killed::Panic => "panic",
+            Killed::StartTimeout => "start_timeout",
+            Killed::ShutdownOver => "shutdown_over",
+            Killed::Brutal => "brutal_kill",
+        }
+    }
+}
+
+/// How the life of a process looked when it was over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Past {
+    /// From its start to its end.
+    pub ran: Span,
+    /// Whether and why it was killed by us.
+    pub killed: Option<Killed>,
+    /// Its beats, if it had promised some.
+    pub beats: Option<LastBeats>,
+    /// What it last said of itself.
+    pub status: Option<String>,
+}
+
+/// The beats of a process up to a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LastBeats {
+    /// How many there were.
+    pub count: u64,
+    /// Time since the last one; `None` before the first.
+    pub age: Option<Span>,
+    /// Intervals that went by without one.
+    pub missed: u64,
+    /// The progress counter of the last one that had one.
+    pub progress: Option<u64>,
+    /// What was waiting to be done, by the last one that said so.
+    pub pending: Option<u64>,
 }
 
 /// What happened. The kinds of `events --json` are these in snake_case.
@@ -65,6 +123,8 @@ pub enum Fact {
         no_progress: bool,
         /// It said so itself; then age and limit decided nothing.
         by_its_word: bool,
+        /// Its beats until then, if it had promised some.
+        beats: Option<Box<LastBeats>>,
     },
     /// Its process has ended and nothing is left of it.
     Exited {
@@ -76,6 +136,8 @@ pub enum Fact {
         expected: bool,
         /// What a node said before it gave up, or a worker of why it fails.
         explanation: Option<String>,
+        /// How its life looked.
+        past: Box<Past>,
     },
     /// A restart was charged and is allowed (R17, R40).
     Restarting {
@@ -85,10 +147,13 @@ pub enum Fact {
         used: u32,
         /// Charges allowed; `None` is unlimited.
         max: Option<u32>,
+        /// Length of the window.
+        period: Span,
         /// How long it waits first; zero without back-off.
         delay: Span,
     },
-    /// It is asked to stop, or killed by a brutal_kill.
+    /// It is asked to stop, or killed by a brutal_kill. About the supervisor itself: somebody other than its parent
+    /// has asked it to end.
     Stopping {
         /// Why.
         why: StopCause,

@@ -6,7 +6,7 @@
 use super::action::{Action, Answer};
 use super::event::{ChildId, Command, Member, RequestId, StartFailure};
 use super::phase::{Fate, Phase, Rest, Target, Then, Wait, Waiter, Wants};
-use super::report::{Fact, StopCause};
+use super::report::{Fact, Killed, StopCause};
 use super::sequence::{Before, Operation, Purpose, Sequence};
 use super::supervisor::{Course, Item, Supervisor, Turn};
 use crate::spec::policy::{AutoShutdown, Restart};
@@ -288,7 +288,7 @@ impl Supervisor {
                 process.doom = Some(words);
             }
             let there = child.pid().is_some();
-            if child.kill(fate) && there {
+            if child.kill(fate, Killed::Panic) && there {
                 turn.out.push(Action::Kill(child.run()));
             }
             child.waiters.push(Waiter { request, wants: Wants::Gone });

@@ -3,7 +3,7 @@
 use super::action::{Action, Answer, End, Up};
 use super::event::{ChildId, StopReason};
 use super::phase::{Fate, Phase, Rest, StopBegun, Target, Then, Wait, Wants};
-use super::report::{Fact, StopCause};
+use super::report::{Fact, Killed, StopCause};
 use super::sequence::{Operation, Purpose, Sequence, Step};
 use super::strategy::stop_steps;
 use super::supervisor::{Course, Item, Supervisor, Turn};
@@ -31,7 +31,8 @@ impl Supervisor {
             }
         }
         // A boot stops nothing, so it does not matter why it would.
-        self.job = Some(Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, None, VecDeque::new(), starts));
+        let cause = self.started_by;
+        self.job = Some(Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, cause, VecDeque::new(), starts));
         if self.uplink.is_some() {
             self.own_beat = Some(turn.now);
             self.beat_upward(turn);
@@ -95,7 +96,7 @@ impl Supervisor {
         let fresh = matches!(child.phase, Phase::Starting { .. } | Phase::Running(_));
         let begun = if kill && !matches!(child.phase, Phase::Killing { .. }) {
             let there = child.pid().is_some();
-            match child.kill(Fate::Stopped(then)) {
+            match child.kill(Fate::Stopped(then), Killed::Brutal) {
                 true if there => StopBegun::Kill,
                 true => StopBegun::Underway,
                 false => StopBegun::NoProcess,
@@ -237,6 +238,15 @@ impl Supervisor {
         }
     }
 
+    /// Tells who wants this supervisor to end.
+    pub(super) fn ordered(&mut self, turn: &mut Turn<'_>, why: StopCause, kill: bool) {
+        let fact = match why {
+            StopCause::Operator(by) | StopCause::Signal(by) if kill => Fact::Panic { by, hold: false },
+            why => Fact::Stopping { why },
+        };
+        self.ordered = Some(self.report(turn, None, None, fact));
+    }
+
     /// An order to end. The first reason to end stays the reason.
     pub(super) fn stop(&mut self, turn: &mut Turn<'_>, reason: StopReason) {
         let end = match reason {
@@ -244,14 +254,16 @@ impl Supervisor {
             StopReason::Stranger => End::Terminated,
         };
         if self.ending().is_none() {
-            self.end(turn, end, false, None);
+            let cause = self.ordered.take();
+            self.end(turn, end, false, cause);
         }
     }
 
     /// An order to end at once: it hurries an end that is under way, and is a panic of all else.
     pub(super) fn stop_now(&mut self, turn: &mut Turn<'_>) {
         let end = self.ending().unwrap_or(End::Panicked);
-        self.end(turn, end, true, None);
+        let cause = self.ordered.take();
+        self.end(turn, end, true, cause);
     }
 
     /// Nobody is left to answer to: everything below dies with us (R60).

@@ -46,6 +46,10 @@ pub struct Supervisor {
     pub(super) job: Option<Sequence>,
     /// What waits until there is none (D5).
     pub(super) queue: VecDeque<Item>,
+    /// The report of who wants this supervisor to end, until it begins to.
+    pub(super) ordered: Option<ReportId>,
+    /// The parent's report of our start.
+    pub(super) started_by: Option<ReportId>,
     pub(super) uplink: Option<Heartbeat>,
     /// When our own next beat is due.
     pub(super) own_beat: Option<Time>,
@@ -102,6 +106,8 @@ impl Supervisor {
             course: Course::New,
             job: None,
             queue: VecDeque::new(),
+            ordered: None,
+            started_by: None,
             uplink: config.uplink,
             own_beat: None,
             restarts: 0,
@@ -134,6 +140,7 @@ impl Supervisor {
             Event::Exited { run, exit } => self.exited(turn, run, exit),
             Event::Inspected(run, what) => self.inspected(turn, run, what),
             Event::Asked { request, command, by } => self.asked(turn, request, command, by),
+            Event::Ordered { why, kill } => self.ordered(turn, why, kill),
             Event::Stop(reason) => self.stop(turn, reason),
             Event::StopNow => self.stop_now(turn),
             Event::ParentLost => self.parent_lost(turn),
@@ -171,6 +178,19 @@ impl Supervisor {
     /// The spec of a child.
     pub fn member(&self, id: ChildId) -> Option<&Member> {
         self.table.get(id).map(|child| &child.member)
+    }
+
+    /// Says which report of the parent led to this supervisor's own start: it is named as the cause of its children's.
+    /// Before [`Event::Begin`].
+    #[must_use]
+    pub fn started_by(mut self, report: Option<ReportId>) -> Supervisor {
+        self.started_by = report;
+        self
+    }
+
+    /// The report that explains what is being done to a child just now, if one does.
+    pub fn cause_of(&self, id: ChildId) -> Option<ReportId> {
+        self.table.get(id).and_then(|child| child.cause)
     }
 
     /// The present run of a child, while its process exists.

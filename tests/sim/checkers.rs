@@ -291,6 +291,8 @@ impl Witness {
             }
             Event::Stop(StopReason::Asked) => self.ends.asked = true,
             Event::Stop(StopReason::Stranger) => self.ends.stranger = true,
+            // It only tells who is behind what follows.
+            Event::Ordered { .. } => {}
             Event::StopNow => self.ends.now = true,
             Event::ParentLost => self.ends.orphaned = true,
             Event::Begin
@@ -634,7 +636,7 @@ impl Witness {
             child.stopping = *why != StopCause::StartTimeout;
         }
         match why {
-            StopCause::Operator(_) => return Ok(()),
+            StopCause::Operator(_) | StopCause::Signal(_) => return Ok(()),
             StopCause::StartTimeout => {
                 if let Some(child) = self.child(id) {
                     child.hurried = true;

@@ -15,7 +15,7 @@ use crate::link::Identity;
 use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::descendants::{self, Scope};
-use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, State, StopReason};
+use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, State, StopCause, StopReason};
 use crate::time::{Span, Time};
 use crate::wire::codec;
 use crate::wire::message::{Outcome, Refusal, Reply, ToNode, Told, Verb};
@@ -146,7 +146,7 @@ impl Node {
         };
         match self.target(&path) {
             Target::Nowhere => self.reply(&asker, no_such_path(&path)),
-            Target::Own => self.request_own(asker, within_ms, &verb),
+            Target::Own => self.request_own(asker, within_ms, by, &verb),
             Target::Child(child) => self.request_child(asker, within_ms, by, verb, child),
             Target::Below(child) => self.request_below(asker, within_ms, by, verb, path, child),
         }
@@ -173,7 +173,7 @@ impl Node {
         }
     }
 
-    fn request_own(&mut self, asker: Asker, within_ms: u64, verb: &Verb) {
+    fn request_own(&mut self, asker: Asker, within_ms: u64, by: String, verb: &Verb) {
         let now = self.now();
         match verb {
             Verb::Status { .. } => {
@@ -181,11 +181,13 @@ impl Node {
                 self.gather_status(asker, within_ms, view, None);
             }
             Verb::Stop { .. } => {
+                self.ordered(StopCause::Operator(by), false);
                 self.inbox.push_back(Event::Stop(StopReason::Asked));
                 self.begin_own_end(asker, now);
             }
             Verb::Panic { .. } => {
                 warn!(self.logger, "the whole tree is panicked by an operator");
+                self.ordered(StopCause::Operator(by), true);
                 self.inbox.push_back(Event::StopNow);
                 self.begin_own_end(asker, now);
             }

@@ -1,0 +1,144 @@
+//! What the system tells of a process that has ended: how, what it had used, and whether memory ran out.
+//!
+//! It is read once, when the exit is handed in, and goes into the report of that exit. All of it are facts; what they
+//! mean is told by [`explain`](crate::wire::explain).
+
+use super::handle::{Handle, What};
+use crate::os::cgroup::Group;
+use crate::os::pidfd::ExitStatus;
+use crate::os::process;
+use crate::spec::exec::Limit;
+use crate::supervision::Run;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// SIGKILL, SIGXCPU and SIGXFSZ.
+const KILL: i32 = 9;
+const CPU_TIME: i32 = 24;
+const FILE_SIZE: i32 = 25;
+
+/// What the counters of a child's cgroup said when they were last read. The cgroup outlives an incarnation, and so do
+/// they: only what is above belongs to the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct MemoryMarks {
+    peak_bytes: u64,
+    oom_kills: u64,
+}
+
+/// What is known of a process that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Postmortem {
+    pub run: Run,
+    status: ExitStatus,
+    /// The most memory that its cgroup had at one time; without one, its own largest resident set.
+    peak_memory_bytes: u64,
+    /// Processes of its cgroup that were killed because memory ran out.
+    oom_kills: u64,
+    /// Processes of the machine that were, since this was last looked at; only where that may explain its end.
+    machine_oom_kills: u64,
+}
+
+impl Postmortem {
+    /// Reads what is to be read, before the cgroup is used again. `machine` is what the machine's count was when it was
+    /// last looked at.
+    pub fn of(handle: &mut Handle, run: Run, status: ExitStatus, machine: &mut u64) -> Postmortem {
+        let before = handle.memory_marks;
+        let group = handle.own_group();
+        let peak_bytes = group.and_then(Group::memory_peak);
+        let oom_kills = group.and_then(Group::oom_kills);
+        let own = status.usage.max_rss_kib.saturating_mul(1024);
+        // A peak that was reached by an earlier incarnation says nothing of this one.
+        let peak_memory_bytes = peak_bytes.filter(|peak| *peak > before.peak_bytes).unwrap_or(own);
+        let mut machine_oom_kills = 0;
+        if status.signal == Some(KILL)
+            && let Some(count) = process::machine_oom_kills()
+        {
+            machine_oom_kills = count.saturating_sub(*machine);
+            *machine = count;
+        }
+        handle.memory_marks = MemoryMarks {
+            peak_bytes: peak_bytes.unwrap_or(0).max(before.peak_bytes),
+            oom_kills: oom_kills.unwrap_or(before.oom_kills),
+        };
+        let oom_kills = oom_kills.unwrap_or(0).saturating_sub(before.oom_kills);
+        Postmortem { run, status, peak_memory_bytes, oom_kills, machine_oom_kills }
+    }
+
+    /// The same for the report of the exit.
+    pub fn tell(&self, what: &What, unexpected: bool, detail: &mut Map<String, Value>) {
+        let Postmortem { run: _, status, peak_memory_bytes, oom_kills, machine_oom_kills } = self;
+        if status.core_dumped {
+            detail.insert("core_dumped".into(), json!(true));
+        }
+        let cpu = status.usage.user + status.usage.system;
+        detail.insert("usage".into(), json!({ "cpu_ms": cpu.as_millis(), "peak_memory_bytes": peak_memory_bytes }));
+        if *oom_kills > 0 {
+            detail.insert("oom_killed".into(), json!(true));
+        }
+        if unexpected && *machine_oom_kills > 0 {
+            detail.insert("machine_oom_kills".into(), json!(machine_oom_kills));
+        }
+        // The two limits whose end is a signal of its own, getrlimit(2).
+        match status.signal {
+            Some(CPU_TIME) => detail.insert("limit".into(), json!("cpu")),
+            Some(FILE_SIZE) => detail.insert("limit".into(), json!("fsize")),
+            _ => None,
+        };
+        if let (true, What::Worker(exec)) = (unexpected, what)
+            && let Some(limits) = limits(&exec.limits)
+        {
+            detail.insert("limits".into(), limits);
+        }
+    }
+}
+
+/// The limits in force that a spec sets; `None` when it sets none.
+fn limits(limits: &BTreeMap<String, Limit>) -> Option<Value> {
+    let set = limits.iter().filter_map(|(name, limit)| Some((name.clone(), json!(limit.soft?))));
+    let set: Map<String, Value> = set.collect();
+    (!set.is_empty()).then_some(Value::Object(set))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::os::pidfd::Usage;
+    use crate::spec::exec::ExecSpec;
+    use crate::supervision::ChildId;
+    use crate::time::Span;
+    use std::sync::Arc;
+
+    fn told(post: Postmortem, exec: ExecSpec, unexpected: bool) -> Value {
+        let mut detail = Map::new();
+        post.tell(&What::Worker(Arc::new(exec)), unexpected, &mut detail);
+        Value::Object(detail)
+    }
+
+    fn killed_by(signal: i32) -> Postmortem {
+        let usage = Usage { user: Span::from_millis(30), system: Span::from_millis(12), max_rss_kib: 2 };
+        let status = ExitStatus { code: None, signal: Some(signal), core_dumped: false, usage };
+        let run = Run { child: ChildId(0), incarnation: Incarnation(1) };
+        Postmortem { run, status, peak_memory_bytes: 2048, oom_kills: 0, machine_oom_kills: 0 }
+    }
+
+    #[test]
+    fn what_was_used_is_always_told_and_the_rest_where_it_is_so() {
+        let used = json!({ "cpu_ms": 42, "peak_memory_bytes": 2048 });
+        assert_eq!(told(killed_by(15), ExecSpec::new(vec!["a".into()]), false), json!({ "usage": used }));
+        let mut post = killed_by(9);
+        (post.oom_kills, post.machine_oom_kills, post.status.core_dumped) = (1, 3, true);
+        let all = json!({ "usage": used, "oom_killed": true, "machine_oom_kills": 3, "core_dumped": true });
+        assert_eq!(told(post, ExecSpec::new(vec!["a".into()]), true), all);
+    }
+
+    #[test]
+    fn limits_are_told_where_they_may_matter() {
+        let mut exec = ExecSpec::new(vec!["a".into()]);
+        exec.limits.insert("as".into(), Limit { soft: Some(1 << 20), hard: None });
+        exec.limits.insert("core".into(), Limit { soft: None, hard: None });
+        let value = told(killed_by(CPU_TIME), exec.clone(), true);
+        assert_eq!((&value["limit"], &value["limits"]), (&json!("cpu"), &json!({ "as": 1 << 20 })));
+        assert_eq!(told(killed_by(FILE_SIZE), exec, false)["limits"], Value::Null);
+    }
+}
