@@ -41,7 +41,7 @@ pub(super) fn run(args: Events, when: When) -> Result<ExitCode, Failure> {
 }
 
 /// The journal of the instance that is meant: the one that was written to last, unless it is named.
-fn kept(wanted: Option<&str>) -> Option<(Name, StateDir)> {
+pub(super) fn kept(wanted: Option<&str>) -> Option<(Name, StateDir)> {
     let mut known = journal::instances(&control::own_state_base()?).into_iter();
     match wanted {
         Some(wanted) => known.find(|(name, _)| name.as_str() == wanted),

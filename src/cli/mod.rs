@@ -20,6 +20,7 @@ mod run;
 mod start;
 mod status;
 mod stop;
+mod why;
 
 use crate::control::session::AskError;
 use crate::control::{self, FindError, Instance, Limits, Session};
@@ -119,6 +120,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Check(args) => check::run(args, when).map(ExitCode::number),
         Verb::Status(args) => status::run(args, when).map(ExitCode::number),
         Verb::Events(args) => events::run(args, when).map(ExitCode::number),
+        Verb::Why(args) => why::run(args, when).map(ExitCode::number),
         Verb::Stop(args) => stop::run(args, when).map(ExitCode::number),
         Verb::Restart(args) => restart::run(args, when).map(ExitCode::number),
         Verb::Panic(args) => panic::run(args, when).map(ExitCode::number),

@@ -145,7 +145,7 @@ impl Node {
         let Some(handle) = self.handle(run.child) else { return };
         let Some(mut process) = handle.process.take_if(|process| process.run == run) else { return };
         let status = process.status.unwrap_or_default();
-        handle.postmortem = Some(Box::new(Postmortem::of(handle, run, status, &mut machine_oom_kills)));
+        handle.postmortem = Some(Box::new(Postmortem::of(handle, &process, status, &mut machine_oom_kills)));
         let promised = usize::from(handle.policy.heartbeat.is_some());
         handle.reset_groups(&status);
         let node_sockets = match &handle.what {

@@ -6,14 +6,15 @@ use super::translate;
 use super::turn::{Node, Source};
 use crate::logs::capture::Capture;
 use crate::os::{fd, process};
-use crate::supervision::{Action, ChildId, End, Event, Fact, Report, Run, Up};
+use crate::supervision::{Action, ChildId, End, Event, Fact, Killed, Report, Run, Up};
 use crate::time::Time;
+use crate::wire::explain::{Present, explain, tell_short};
 use crate::wire::view::EventView;
 use slog::{error, info, warn};
 use std::os::fd::AsRawFd;
 
-/// Lines of output that go with the report of an unexpected exit.
-const LAST_LINES: usize = 5;
+/// Lines of the story that a root tells when it ends by itself.
+const LAST_WORDS_LINES: usize = 10;
 
 impl Node {
     /// Carries out one order of the core.
@@ -94,6 +95,7 @@ impl Node {
             pidfd: started.pidfd,
             exit_tag,
             output,
+            output_from: handle.ring.end(),
             token: started.token,
             status: None,
             beats: Allowance::new(now),
@@ -164,19 +166,14 @@ impl Node {
         if view.pid.is_none() && report.child.is_none() {
             view.pid = Some(self.pid);
         }
-        let unexpected = matches!(report.fact, Fact::Exited { normal: false, expected: false, .. });
-        if let (Fact::Exited { .. }, Some(handle)) = (&report.fact, handle)
+        if let (Fact::Exited { normal, expected, past, .. }, Some(handle)) = (&report.fact, handle)
             && let Some(post) = handle.postmortem.as_deref()
             && report.child == Some(post.run.child)
             && report.incarnation == post.run.incarnation
         {
-            post.tell(&handle.what, unexpected, &mut view.detail);
-        }
-        if let (true, Some(handle)) = (unexpected, handle) {
-            let lines = handle.ring.last(LAST_LINES);
-            if !lines.is_empty() {
-                view.detail.insert("output".into(), lines.into());
-            }
+            // One that we have killed may well have said why it came to that.
+            let failed = !normal && !expected || matches!(past.killed, Some(Killed::Hung | Killed::StartTimeout));
+            post.tell(&handle.what, failed, &mut view.detail);
         }
         if matches!(report.fact, Fact::BeatLate { .. } | Fact::Hung { .. })
             && let Some(why) = handle.and_then(|handle| self.why_no_answer(handle))
@@ -234,7 +231,9 @@ impl Node {
         error!(self.logger, "{}", text);
         self.log_handle.flush();
         fd::complain(format_args!("treevisor: {text} (exit code {})", end.code()));
-        for line in history.failures() {
+        // What led to it, from the first cause on: whoever reads this may have nothing else.
+        let explanation = explain(&history.views(), &self.place.path, &Present::Over(None));
+        for line in tell_short(&explanation, LAST_WORDS_LINES) {
             fd::complain(format_args!("  {line}"));
         }
     }

@@ -72,6 +72,8 @@ pub(super) struct Process {
     pub pidfd: PidFd,
     pub exit_tag: Tag,
     pub output: Option<(Capture, Tag)>,
+    /// Where its lines begin in the ring; those before are of earlier incarnations.
+    pub output_from: u64,
     pub token: Token,
     /// Set once the process itself has ended; what it left is being cleared.
     pub status: Option<ExitStatus>,

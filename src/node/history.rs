@@ -25,9 +25,6 @@ const RETRY: Span = Span::from_millis(50);
 /// Followers at one time; each costs a cursor and a socket.
 const FOLLOWERS_MAX: usize = 64;
 
-/// Failures that are kept for the last words.
-const FAILURES: usize = 5;
-
 /// Events on their way to the root.
 pub(super) struct EventBatch {
     pub events: Vec<EventView>,
@@ -99,19 +96,15 @@ pub(super) struct History {
     /// Number of the first remembered event; the numbers go on for ever.
     first: u64,
     followers: Vec<Follower>,
-    failures: VecDeque<String>,
 }
 
 impl History {
     pub fn new() -> History {
-        History { events: VecDeque::new(), first: 0, followers: Vec::new(), failures: VecDeque::new() }
+        History { events: VecDeque::new(), first: 0, followers: Vec::new() }
     }
 
     pub fn push(&mut self, batch: EventBatch) {
         for event in batch.events {
-            if matches!(event.kind.as_str(), "gave_up" | "start_failed") {
-                self.remember_failure(crate::wire::sentence::of(&event));
-            }
             self.events.extend(Kept::of(event));
         }
         while self.events.len() > REMEMBERED {
@@ -120,16 +113,9 @@ impl History {
         }
     }
 
-    /// Keeps a sentence for the last words of the root.
-    fn remember_failure(&mut self, sentence: String) {
-        self.failures.push_back(sentence);
-        if self.failures.len() > FAILURES {
-            self.failures.pop_front();
-        }
-    }
-
-    pub fn failures(&self) -> impl Iterator<Item = &String> {
-        self.failures.iter()
+    /// All events that are remembered, oldest first.
+    pub fn views(&self) -> Vec<EventView> {
+        self.events.iter().filter_map(|event| serde_json::from_slice(&event.json).ok()).collect()
     }
 
     /// Number of the first event that is remembered.

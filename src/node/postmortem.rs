@@ -3,14 +3,21 @@
 //! It is read once, when the exit is handed in, and goes into the report of that exit. All of it are facts; what they
 //! mean is told by [`explain`](crate::wire::explain).
 
-use super::handle::{Handle, What};
+use super::handle::{Handle, Process, What};
 use crate::os::cgroup::Group;
 use crate::os::pidfd::ExitStatus;
 use crate::os::process;
 use crate::spec::exec::Limit;
 use crate::supervision::Run;
+use crate::time::Span;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+
+/// By how much the kernel's own count of CPU time may be ahead of what it tells.
+const TICKS: Span = Span::from_millis(500);
+
+/// Lines of output that go with the report of a failure.
+const LAST_LINES: u64 = 5;
 
 /// SIGKILL, SIGXCPU and SIGXFSZ.
 const KILL: i32 = 9;
@@ -26,29 +33,32 @@ pub(super) struct MemoryMarks {
 }
 
 /// What is known of a process that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Postmortem {
     pub run: Run,
     status: ExitStatus,
-    /// The most memory that its cgroup had at one time; without one, its own largest resident set.
-    peak_memory_bytes: u64,
+    /// The most memory that its cgroup had at one time; without one, its own largest resident set. `None` where that is
+    /// not known: up to the moment of execve(2) a new process has ours, and the kernel counts that as its own.
+    peak_memory_bytes: Option<u64>,
     /// Processes of its cgroup that were killed because memory ran out.
     oom_kills: u64,
     /// Processes of the machine that were, since this was last looked at; only where that may explain its end.
     machine_oom_kills: u64,
+    /// Its own last lines, and none of an incarnation before it.
+    output: Vec<String>,
 }
 
 impl Postmortem {
     /// Reads what is to be read, before the cgroup is used again. `machine` is what the machine's count was when it was
     /// last looked at.
-    pub fn of(handle: &mut Handle, run: Run, status: ExitStatus, machine: &mut u64) -> Postmortem {
+    pub fn of(handle: &mut Handle, process: &Process, status: ExitStatus, machine: &mut u64) -> Postmortem {
         let before = handle.memory_marks;
         let group = handle.own_group();
         let peak_bytes = group.and_then(Group::memory_peak);
         let oom_kills = group.and_then(Group::oom_kills);
-        let own = status.usage.max_rss_kib.saturating_mul(1024);
+        let own = Some(status.usage.max_rss_kib).filter(|own| *own > process::own_peak_kib());
         // A peak that was reached by an earlier incarnation says nothing of this one.
-        let peak_memory_bytes = peak_bytes.filter(|peak| *peak > before.peak_bytes).unwrap_or(own);
+        let peak_memory_bytes = peak_bytes.filter(|peak| *peak > before.peak_bytes).or(own.map(|kib| kib * 1024));
         let mut machine_oom_kills = 0;
         if status.signal == Some(KILL)
             && let Some(count) = process::machine_oom_kills()
@@ -61,12 +71,13 @@ impl Postmortem {
             oom_kills: oom_kills.unwrap_or(before.oom_kills),
         };
         let oom_kills = oom_kills.unwrap_or(0).saturating_sub(before.oom_kills);
-        Postmortem { run, status, peak_memory_bytes, oom_kills, machine_oom_kills }
+        let lines = handle.ring.since(process.output_from.max(handle.ring.end().saturating_sub(LAST_LINES)));
+        Postmortem { run: process.run, status, peak_memory_bytes, oom_kills, machine_oom_kills, output: lines.lines }
     }
 
-    /// The same for the report of the exit.
-    pub fn tell(&self, what: &What, unexpected: bool, detail: &mut Map<String, Value>) {
-        let Postmortem { run: _, status, peak_memory_bytes, oom_kills, machine_oom_kills } = self;
+    /// The same for the report of the exit; output and limits only if it `failed`.
+    pub fn tell(&self, what: &What, failed: bool, detail: &mut Map<String, Value>) {
+        let Postmortem { run: _, status, peak_memory_bytes, oom_kills, machine_oom_kills, output } = self;
         if status.core_dumped {
             detail.insert("core_dumped".into(), json!(true));
         }
@@ -75,16 +86,29 @@ impl Postmortem {
         if *oom_kills > 0 {
             detail.insert("oom_killed".into(), json!(true));
         }
-        if unexpected && *machine_oom_kills > 0 {
+        if failed && *machine_oom_kills > 0 {
             detail.insert("machine_oom_kills".into(), json!(machine_oom_kills));
         }
-        // The two limits whose end is a signal of its own, getrlimit(2).
-        match status.signal {
-            Some(CPU_TIME) => detail.insert("limit".into(), json!("cpu")),
-            Some(FILE_SIZE) => detail.insert("limit".into(), json!("fsize")),
+        let exec = match what {
+            What::Worker(exec) => Some(exec),
+            What::Node(_) => None,
+        };
+        let cpu_max = exec.and_then(|exec| exec.limits.get("cpu")?.hard);
+        // The limits whose end is a signal of their own, getrlimit(2); and that of CPU time, where soft and hard are the
+        // same, has SIGKILL. The kernel counts that one by its ticks, so it may be a little early.
+        let limit = match status.signal {
+            Some(CPU_TIME) => Some("cpu"),
+            Some(FILE_SIZE) => Some("fsize"),
+            Some(KILL) if cpu_max.is_some_and(|max| cpu + TICKS >= Span::from_secs(max)) => Some("cpu"),
             _ => None,
         };
-        if let (true, What::Worker(exec)) = (unexpected, what)
+        if let (true, Some(limit)) = (failed, limit) {
+            detail.insert("limit".into(), json!(limit));
+        }
+        if failed && !output.is_empty() {
+            detail.insert("output".into(), json!(output));
+        }
+        if let (true, Some(exec)) = (failed, exec)
             && let Some(limits) = limits(&exec.limits)
         {
             detail.insert("limits".into(), limits);
@@ -106,12 +130,11 @@ mod tests {
     use crate::os::pidfd::Usage;
     use crate::spec::exec::ExecSpec;
     use crate::supervision::ChildId;
-    use crate::time::Span;
     use std::sync::Arc;
 
-    fn told(post: Postmortem, exec: ExecSpec, unexpected: bool) -> Value {
+    fn told(post: Postmortem, exec: ExecSpec, failed: bool) -> Value {
         let mut detail = Map::new();
-        post.tell(&What::Worker(Arc::new(exec)), unexpected, &mut detail);
+        post.tell(&What::Worker(Arc::new(exec)), failed, &mut detail);
         Value::Object(detail)
     }
 
@@ -119,7 +142,14 @@ mod tests {
         let usage = Usage { user: Span::from_millis(30), system: Span::from_millis(12), max_rss_kib: 2 };
         let status = ExitStatus { code: None, signal: Some(signal), core_dumped: false, usage };
         let run = Run { child: ChildId(0), incarnation: Incarnation(1) };
-        Postmortem { run, status, peak_memory_bytes: 2048, oom_kills: 0, machine_oom_kills: 0 }
+        Postmortem {
+            run,
+            status,
+            peak_memory_bytes: Some(2048),
+            oom_kills: 0,
+            machine_oom_kills: 0,
+            output: vec!["a".into()],
+        }
     }
 
     #[test]
@@ -128,7 +158,8 @@ mod tests {
         assert_eq!(told(killed_by(15), ExecSpec::new(vec!["a".into()]), false), json!({ "usage": used }));
         let mut post = killed_by(9);
         (post.oom_kills, post.machine_oom_kills, post.status.core_dumped) = (1, 3, true);
-        let all = json!({ "usage": used, "oom_killed": true, "machine_oom_kills": 3, "core_dumped": true });
+        let all =
+            json!({ "output": ["a"], "usage": used, "oom_killed": true, "machine_oom_kills": 3, "core_dumped": true });
         assert_eq!(told(post, ExecSpec::new(vec!["a".into()]), true), all);
     }
 
@@ -139,6 +170,12 @@ mod tests {
         exec.limits.insert("core".into(), Limit { soft: None, hard: None });
         let value = told(killed_by(CPU_TIME), exec.clone(), true);
         assert_eq!((&value["limit"], &value["limits"]), (&json!("cpu"), &json!({ "as": 1 << 20 })));
-        assert_eq!(told(killed_by(FILE_SIZE), exec, false)["limits"], Value::Null);
+        assert_eq!(told(killed_by(FILE_SIZE), exec.clone(), false)["limits"], Value::Null);
+        // A hard limit of CPU time ends a process by SIGKILL, if it was used up.
+        exec.limits.insert("cpu".into(), Limit { soft: Some(2), hard: Some(2) });
+        let mut post = killed_by(KILL);
+        assert_eq!(told(post.clone(), exec.clone(), true)["limit"], Value::Null);
+        post.status.usage.user = Span::from_millis(1_900);
+        assert_eq!(told(post, exec, true)["limit"], "cpu");
     }
 }

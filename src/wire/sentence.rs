@@ -51,6 +51,7 @@ pub fn words(event: &EventView) -> String {
             Some("supervisor_ends") => "is being stopped, as its supervisor ends".into(),
             Some("operator") => format!("is being stopped by {}", clean(text("by").unwrap_or("an operator"))),
             Some("start_timeout") => "is being stopped: its start took too long".into(),
+            Some("signal") => format!("is told to end by {}", clean(text("by").unwrap_or("a signal"))),
             _ => "is being stopped".into(),
         },
         "stopped" => "is down".into(),
@@ -103,6 +104,13 @@ fn exited(event: &EventView, explanation: Option<&str>, expected: bool) -> Strin
         (None, Some(signal)) => format!("was ended by {}", signal_name(signal)),
         (None, None) => "exited".into(),
     };
+    let flag = |key: &str| event.detail.get(key).and_then(Value::as_bool).unwrap_or(false);
+    if flag("core_dumped") {
+        line.push_str(" and left a core file");
+    }
+    if flag("oom_killed") {
+        line.push_str(", as the memory of its cgroup had run out");
+    }
     if expected && number("signal") != Some(9) {
         line.push_str(", as it was told to");
     }
@@ -258,6 +266,16 @@ mod tests {
             ("exited", json!({"signal": 9, "expected": true}), "/web/api was killed by its supervisor"),
             (
                 "exited",
+                json!({"signal": 11, "core_dumped": true}),
+                "/web/api was ended by SIGSEGV and left a core file",
+            ),
+            (
+                "exited",
+                json!({"signal": 9, "oom_killed": true}),
+                "/web/api was ended by SIGKILL, as the memory of its cgroup had run out",
+            ),
+            (
+                "exited",
                 json!({"code": 10, "explanation": "too many restarts", "output": ["a", "b\u{1b}[31m"]}),
                 "/web/api exited with code 10; it said: too many restarts; its last words: b\u{fffd}[31m",
             ),
@@ -274,6 +292,11 @@ mod tests {
             ("stopping", json!({"why": "group"}), "/web/api is being stopped, to be restarted with a sibling"),
             ("stopping", json!({"why": "supervisor_ends"}), "/web/api is being stopped, as its supervisor ends"),
             ("stopping", json!({"why": "operator", "by": "uid 0"}), "/web/api is being stopped by uid 0"),
+            (
+                "stopping",
+                json!({"why": "signal", "by": "SIGTERM from process 7 (sh)"}),
+                "/web/api is told to end by SIGTERM from process 7 (sh)",
+            ),
             ("stopping", json!({"why": "start_timeout"}), "/web/api is being stopped: its start took too long"),
             ("stopped", json!({}), "/web/api is down"),
             ("escalated", json!({"explanation": "x"}), "/web/api has given up, which escalates: x"),

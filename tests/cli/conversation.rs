@@ -17,6 +17,7 @@ use treevisor::os::clock;
 use treevisor::os::lock::LockFile;
 use treevisor::time::Span;
 use treevisor::wire::codec;
+use treevisor::wire::explain::{Category, Explanation};
 use treevisor::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
 use treevisor::wire::view::{ChildView, EventView, IntensityView, StatusView, SupervisorKind, SupervisorView};
 use treevisor::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
@@ -273,6 +274,56 @@ fn events_are_told_one_a_line() {
     let (out, _, _) = root.call(&["events", "--json"]);
     let read: Vec<EventView> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(read, [event(1, "/db"), event(2, "/web/api"), event(9, "/db")]);
+}
+
+#[test]
+fn why_tells_the_chain_behind_a_state() {
+    let chained = |seq: u32, path: &str, kind: &str, cause: Option<u32>, detail: serde_json::Value| EventView {
+        kind: kind.into(),
+        cause: cause.map(|seq| ReportId { node: 0xabc, seq }),
+        detail: detail.as_object().cloned().unwrap_or_default(),
+        ..event(seq, path)
+    };
+    let told = vec![
+        chained(
+            1,
+            "/web/api",
+            "exited",
+            None,
+            json!({ "signal": 11, "signal_name": "SIGSEGV", "normal": false, "expected": false, "core_dumped": true,
+                "uptime_ms": 12_300, "output": ["loading the index", "page 7"],
+                "usage": { "cpu_ms": 5_300, "peak_memory_bytes": 734_003_200 },
+                "beats": { "count": 11, "age_ms": 800, "missed": 0, "progress": 7 }, "status_text": "page 7" }),
+        ),
+        chained(2, "/web", "gave_up", Some(1), json!({ "child": "api", "used": 4, "max": 3, "period_ms": 30_000 })),
+        chained(3, "/web", "escalated", Some(2), json!({ "explanation": "x" })),
+        chained(4, "/web", "exited", Some(3), json!({ "code": 10, "expected": false, "explanation": "x" })),
+        chained(
+            5,
+            "/web",
+            "restarting",
+            Some(4),
+            json!({ "strategy": "rest-for-one", "used": 1, "max": 3, "period_ms": 30_000, "delay_ms": 0 }),
+        ),
+        chained(6, "/mail", "starting", Some(5), json!({})),
+        chained(7, "/web", "starting", Some(5), json!({})),
+    ];
+    let first = told[0].clone();
+    let root = Played::new(move |ask| match ask.verb {
+        Verb::Status { .. } => Act::Say(vec![Reply::Status { status: Box::new(status()) }]),
+        _ => Act::Say(vec![events(told.clone(), 0, true)]),
+    });
+    let (out, error, code) = root.call(&["why", "/mail"]);
+    assert_eq!((error.as_str(), code), ("", 0));
+    golden::compare("why.txt", &out);
+    let (out, _, _) = root.call(&["why", "--json", "/mail"]);
+    let read: Explanation = serde_json::from_str(&out).unwrap();
+    assert_eq!((read.verdict.as_str(), read.complete), ("/web/api was ended by SIGSEGV (a crash)", true));
+    assert_eq!(read.first_cause.map(|step| (step.event, step.category)), Some((first, Category::Crash)));
+    assert_eq!(read.chain.len(), 6);
+    // A path that nothing has ever happened to is no failure.
+    let (out, _, code) = root.call(&["why"]);
+    assert_eq!((out.as_str(), code), ("/ is running (incarnation 1, for 1m01s); it has never failed\n", 0));
 }
 
 /// Follows until the first event has come, and then reads no more: the follower has to end by itself, in silence.

@@ -34,4 +34,5 @@ fn ended(output: &Output) -> (String, String, i32) {
 }
 
 /// The verbs that users know.
-const VERBS: [&str; 10] = ["start", "run", "check", "status", "events", "stop", "restart", "panic", "beat", "notify"];
+const VERBS: [&str; 11] =
+    ["start", "run", "check", "status", "events", "why", "stop", "restart", "panic", "beat", "notify"];

@@ -26,6 +26,7 @@ mod probes;
 mod restarts;
 mod root_death;
 mod servers;
+mod why;
 mod wire;
 mod workers;
 

@@ -96,6 +96,56 @@ fn an_escalation_explains_itself_one_level_up() {
 }
 
 #[test]
+fn an_order_to_end_is_told_and_is_the_cause_of_the_stops() {
+    for (kill, next, kind) in [
+        (false, Event::Stop(StopReason::Asked), "stopping"),
+        (false, Event::Stop(StopReason::Stranger), "stopping"),
+        (true, Event::StopNow, "panic"),
+    ] {
+        let mut world = World::new("one-for-one 9/5s: a b");
+        world.boot();
+        world.hand_in(Event::Ordered { why: StopCause::Signal("SIGTERM from process 7".into()), kill });
+        let order = world.reports[0].clone();
+        assert_eq!((order.fact.kind(), order.child, order.cause), (kind, None, None));
+        assert_eq!(world.core.state(), State::Running, "by itself it changes nothing");
+        world.hand_in(next);
+        assert_eq!(world.reports[0].cause, Some(order.id), "{:?}", world.reports);
+    }
+}
+
+#[test]
+fn what_a_node_starts_goes_back_to_its_own_start() {
+    let above = ReportId { node: 3, seq: 9 };
+    let mut world = World::new("one-for-one 9/5s: a b");
+    world.core = world.core.started_by(Some(above));
+    world.hand_in(Event::Begin);
+    assert_eq!((world.reports[0].fact.kind(), world.reports[0].cause), ("starting", Some(above)));
+    assert_eq!(world.core.cause_of(ChildId(0)), Some(world.reports[0].id), "which the shell hands down to a node");
+}
+
+#[test]
+fn an_exit_tells_how_the_life_was_that_is_over() {
+    let past = |lines: &[&str]| {
+        let (_, reports) = told("one-for-one 9/5s: a(beats)", lines);
+        let exit = reports.iter().find_map(|report| match &report.fact {
+            Fact::Exited { past, .. } => Some((**past).clone()),
+            _ => None,
+        });
+        exit.expect("it exited")
+    };
+    let by_itself = past(&["beat a", "wait 700ms", "exit a 1"]);
+    assert_eq!((by_itself.ran.as_millis(), by_itself.killed), (700, None));
+    let beats = by_itself.beats.expect("it had promised some");
+    assert_eq!((beats.count, beats.age.map(|age| age.as_millis()), beats.missed), (1, Some(700), 0));
+    let hung = past(&["beat a", "wait 1500ms", "wait 1500ms", "hung a", "exit a sig9"]);
+    assert_eq!((hung.killed, hung.beats.map(|beats| beats.missed)), (Some(Killed::Hung), Some(2)));
+    assert_eq!(past(&["hold a", "exit a sig9"]).killed, Some(Killed::Panic));
+    assert_eq!(past(&["stop a", "exit a sig15"]).killed, None, "it went when it was asked");
+    assert_eq!(past(&["stop a", "wait 10s", "exit a sig9"]).killed, Some(Killed::ShutdownOver));
+    assert_eq!(past(&["NOW", "exit a sig9"]).killed, Some(Killed::Brutal));
+}
+
+#[test]
 fn a_rollup_counts_what_stands_below() {
     let mut world = World::new("one-for-one 9/5s: n(node) a(beats) b(transient) c(backoff=1s)");
     world.boot();

@@ -1,5 +1,9 @@
 //! Verbs, options and the help that teaches them. The golden texts of the tests, and `docs/cli.md`, are made from this.
 
+mod why;
+
+pub use why::Why;
+
 use super::moment::Moment;
 use crate::ids::Path;
 use crate::spec::probe::Ask;
@@ -38,6 +42,7 @@ Examples:
   treevisor start supervisors.toml            run the tree, here, until it is stopped
   treevisor status                            in another terminal: the tree at work
   treevisor events -f                         what happens to it, one line an event
+  treevisor why /web/api                      what led to its state, from the first cause on
   treevisor restart /web/api                  stop one child in order, and start it
   treevisor panic /web                        kill a subtree now; its supervisor heals it
   treevisor stop                              stop everything, in order
@@ -97,6 +102,7 @@ pub enum Verb {
     Check(Check),
     Status(Status),
     Events(Events),
+    Why(Why),
     Stop(Stop),
     Restart(Restart),
     Panic(Panic),

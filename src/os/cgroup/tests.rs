@@ -303,3 +303,13 @@ fn forbid_clone3(errno: i32) {
         assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, u64::from(libc::SECCOMP_MODE_FILTER), &raw const program), 0);
     }
 }
+
+#[test]
+fn what_the_memory_controller_tells_is_read_where_there_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let group = Group::open(dir.path()).unwrap();
+    assert_eq!((group.memory_peak(), group.oom_kills()), (None, None));
+    fs::write(dir.path().join("memory.peak"), "13000000\n").unwrap();
+    fs::write(dir.path().join("memory.events"), "low 0\nhigh 1\nmax 7\noom 2\noom_kill 3\noom_group_kill 0\n").unwrap();
+    assert_eq!((group.memory_peak(), group.oom_kills()), (Some(13_000_000), Some(3)));
+}

@@ -1,0 +1,238 @@
+//! Following the causes: from what happened last to where it began.
+//!
+//! Most links are written down: an event names its cause. A few cannot be, since what passes from one process to another
+//! is a signal or an exit status, which carries no id; those are read off the order of events at the two paths.
+
+use super::Step;
+use super::fields::{Fields, integer};
+use super::meaning;
+use crate::ids::{Path, ReportId};
+use crate::wire::sentence;
+use crate::wire::view::EventView;
+use std::collections::{HashMap, HashSet};
+
+/// The exit statuses of a supervisor that gave up, and of one that could not start its children.
+const GAVE_UP: i32 = 10;
+const NOT_STARTED: i32 = 11;
+
+/// The events of a tree, to be looked up.
+pub(super) struct Story<'a> {
+    events: &'a [EventView],
+    by_id: HashMap<ReportId, usize>,
+}
+
+/// A chain of events by their place, oldest first.
+#[derive(Default)]
+pub(super) struct Found {
+    pub steps: Vec<usize>,
+    pub complete: bool,
+}
+
+impl<'a> Story<'a> {
+    pub fn of(events: &'a [EventView]) -> Story<'a> {
+        let by_id = events.iter().enumerate().map(|(at, event)| (event.id, at)).collect();
+        Story { events, by_id }
+    }
+
+    /// The last event about a path. That a beat was late and came after all is no event of its life.
+    pub fn last_about(&self, path: &Path) -> Option<usize> {
+        self.events.iter().rposition(|event| event.path == *path && event.kind != "beat_late")
+    }
+
+    /// The chain behind the state of a path; `runs` says whether the tree does.
+    pub fn behind(&self, path: &Path, runs: bool) -> Found {
+        let Some(anchor) = self.anchor(path, runs) else { return Found { steps: Vec::new(), complete: true } };
+        let mut steps = vec![anchor];
+        let mut seen = HashSet::from([anchor]);
+        let mut complete = true;
+        let mut at = anchor;
+        loop {
+            match self.cause(at) {
+                Cause::None => break,
+                Cause::Forgotten => {
+                    complete = false;
+                    break;
+                }
+                // Events that name each other in a circle come from no treevisor, but maybe from a damaged file.
+                Cause::Is(cause) if !seen.insert(cause) => break,
+                Cause::Is(cause) => {
+                    steps.push(cause);
+                    at = cause;
+                }
+            }
+        }
+        steps.reverse();
+        // Being late is how a hang begins, and is told with it.
+        if let [first, second, ..] = steps[..]
+            && self.events[first].kind == "beat_late"
+            && self.events[second].kind == "hung"
+        {
+            steps.remove(0);
+        }
+        Found { steps, complete }
+    }
+
+    /// The event that the present state comes from: the last about the path, unless the life of a supervisor above it
+    /// has ended since. What is killed with its supervisor has no event of its own.
+    fn anchor(&self, path: &Path, runs: bool) -> Option<usize> {
+        let own = self.last_about(path);
+        let mut above = path.parent();
+        let mut ended = None;
+        while let Some(supervisor) = above {
+            let end = self.events.iter().rposition(|event| {
+                event.path == supervisor
+                    && match event.kind.as_str() {
+                        "exited" => true,
+                        // Nobody is above the root to tell of its exit.
+                        "gave_up" | "auto_shutdown" | "stopping" | "panic" => supervisor.is_root() && !runs,
+                        _ => false,
+                    }
+            });
+            if end > own && end > ended {
+                ended = end;
+            }
+            above = supervisor.parent();
+        }
+        match ended {
+            Some(end) => self.last_about(&self.events[end].path),
+            // Nothing is known of it: it is down because its supervisor has not come so far, or has ended.
+            None => own.or_else(|| match path.parent() {
+                Some(above) => self.last_about(&above),
+                // A root that cannot start a child ends without a word of its own.
+                None if !runs => self.events.iter().rposition(|event| {
+                    event.kind == "start_failed" && event.path.parent().is_some_and(|above| above.is_root())
+                }),
+                None => None,
+            }),
+        }
+    }
+
+    fn cause(&self, at: usize) -> Cause {
+        let event = &self.events[at];
+        let named = event.cause.map(|id| self.by_id.get(&id).copied());
+        let from_start = match named {
+            Some(Some(cause)) => is_start(&self.events[cause].kind),
+            Some(None) | None => false,
+        };
+        if event.kind == "exited"
+            && (named.is_none() || from_start)
+            && let Some(cause) = self.end_of_a_supervisor(at)
+        {
+            return Cause::Is(cause);
+        }
+        match named {
+            // That it was started is not why it failed.
+            Some(Some(_)) if from_start && is_failure(event) => Cause::None,
+            Some(Some(cause)) => Cause::Is(cause),
+            // What is forgotten here can only have been its start.
+            Some(None) if is_failure(event) && !follows_an_end(event) => Cause::None,
+            Some(None) => Cause::Forgotten,
+            None => match self.order_from_above(at) {
+                Some(cause) => Cause::Is(cause),
+                None => Cause::None,
+            },
+        }
+    }
+
+    /// What led to the exit of a supervisor, where its exit status alone tells the parent.
+    fn end_of_a_supervisor(&self, at: usize) -> Option<usize> {
+        let exit = &self.events[at];
+        let began = self.last_before(at, |event| event.path == exit.path && event.kind == "starting")?;
+        let since = |wanted: &dyn Fn(&EventView) -> bool| self.last_before(at, wanted).filter(|cause| *cause > began);
+        match (integer(exit, "code"), integer(exit, "signal")) {
+            (Some(GAVE_UP), _) => since(&|event| event.path == exit.path && event.kind == "gave_up"),
+            (Some(NOT_STARTED), _) => {
+                since(&|event| event.path.parent().as_ref() == Some(&exit.path) && event.kind == "start_failed")
+            }
+            (Some(0), _) => since(&|event| event.path == exit.path && event.kind == "auto_shutdown"),
+            (None, Some(_)) => since(&|event| event.path == exit.path && event.text("why") == Some("signal")),
+            _ => None,
+        }
+    }
+
+    /// What led to a stop by the parent's order, which is a signal.
+    fn order_from_above(&self, at: usize) -> Option<usize> {
+        let event = &self.events[at];
+        if event.kind != "stopping" || event.text("why") != Some("supervisor_ends") {
+            return None;
+        }
+        let above = event.path.parent()?;
+        self.last_before(at, |other| other.path == above && matches!(other.kind.as_str(), "stopping" | "panic"))
+    }
+
+    fn last_before(&self, at: usize, wanted: impl Fn(&EventView) -> bool) -> Option<usize> {
+        self.events[..at].iter().rposition(wanted)
+    }
+
+    /// An event of a chain as a step of it.
+    pub fn step(&self, at: usize, chain: &[usize]) -> Step {
+        let event = &self.events[at];
+        Step {
+            category: meaning::category(event),
+            text: sentence::of(event),
+            meaning: meaning::of(event),
+            times: if is_failure(event) { self.times(at, chain) } else { 1 },
+            with: if event.kind == "restarting" { self.restarted_with(event) } else { Vec::new() },
+            event: event.clone(),
+        }
+    }
+
+    /// How many failures of the same child there were up to this one, as far as they count in the window that the next
+    /// decision of the chain tells of.
+    fn times(&self, at: usize, chain: &[usize]) -> u64 {
+        let decision = chain.iter().filter(|step| **step > at).map(|step| &self.events[*step]);
+        let mut decision = decision.filter(|event| matches!(event.kind.as_str(), "restarting" | "gave_up"));
+        let used = decision.next().and_then(|event| event.number("used")).unwrap_or(1);
+        let failed = &self.events[at];
+        let mut runs = HashSet::new();
+        for event in self.events[..=at].iter().rev() {
+            if event.path == failed.path && event.id.node == failed.id.node && is_failure(event) {
+                runs.insert(event.incarnation);
+            }
+            if runs.len() as u64 >= used {
+                break;
+            }
+        }
+        runs.len() as u64
+    }
+
+    fn restarted_with(&self, restart: &EventView) -> Vec<Path> {
+        let of_group = |event: &&EventView| {
+            event.cause == Some(restart.id)
+                && event.path != restart.path
+                && matches!(event.kind.as_str(), "starting" | "stopping")
+        };
+        let mut with: Vec<Path> = Vec::new();
+        for event in self.events.iter().filter(of_group) {
+            if !with.contains(&event.path) {
+                with.push(event.path.clone());
+            }
+        }
+        with
+    }
+}
+
+enum Cause {
+    None,
+    /// One is named that is not there any more.
+    Forgotten,
+    Is(usize),
+}
+
+fn is_start(kind: &str) -> bool {
+    matches!(kind, "starting" | "started" | "ready")
+}
+
+/// Whether something went wrong here, as against what follows from it.
+pub(super) fn is_failure(event: &EventView) -> bool {
+    match event.kind.as_str() {
+        "hung" | "start_failed" | "panic" => true,
+        "exited" => !event.flag("expected"),
+        _ => false,
+    }
+}
+
+/// Whether a failed start is what was made of an exit, which is its cause then, and not the start itself.
+fn follows_an_end(event: &EventView) -> bool {
+    event.kind == "start_failed" && matches!(event.text("stage"), Some("ready" | "start-timeout" | "beat" | "panic"))
+}

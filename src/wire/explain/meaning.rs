@@ -1,0 +1,196 @@
+//! What exit codes, signals and error numbers mean, and what kind of thing an event is.
+
+use super::Category;
+use super::fields::{Fields, integer, output};
+use crate::wire::sentence::signal_name;
+use crate::wire::view::EventView;
+
+/// What kind of thing an event is.
+pub(super) fn category(event: &EventView) -> Category {
+    match event.kind.as_str() {
+        "exited" => of_exit(event),
+        "hung" if event.flag("no_progress") => Category::Livelock,
+        "hung" => Category::Hang,
+        "panic" => Category::Panic,
+        "start_failed" => Category::StartFailed,
+        "stopping" => match event.text("why") {
+            Some("operator") => Category::Operator,
+            Some("signal") => Category::Signal,
+            Some("start_timeout") => Category::StartTimeout,
+            _ => Category::Decision,
+        },
+        "restarting" => Category::Decision,
+        "escalated" | "gave_up" => Category::Escalation,
+        "auto_shutdown" => Category::AutoShutdown,
+        "reloaded" => Category::Operator,
+        _ => Category::Life,
+    }
+}
+
+fn of_exit(event: &EventView) -> Category {
+    if event.flag("expected") {
+        return Category::Life;
+    }
+    if event.flag("oom_killed") && integer(event, "signal") == Some(9) {
+        return Category::OutOfMemory;
+    }
+    match integer(event, "signal") {
+        Some(9) if event.text("limit").is_some() => Category::ResourceLimit,
+        Some(9) if event.number("machine_oom_kills").is_some() => Category::OutOfMemory,
+        // SIGXCPU and SIGXFSZ.
+        Some(24 | 25) => Category::ResourceLimit,
+        // SIGABRT is also how a program ends whose allocation has failed.
+        Some(6) if wants_memory(event) => Category::OutOfMemory,
+        // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS; and SIGPIPE, which a program gets for its own write.
+        Some(4 | 5 | 6 | 7 | 8 | 11 | 13 | 31) => Category::Crash,
+        Some(_) => Category::KilledFromOutside,
+        None if wants_memory(event) => Category::OutOfMemory,
+        None => Category::Exit,
+    }
+}
+
+/// Whether the last output speaks of an allocation that has failed.
+fn wants_memory(event: &EventView) -> bool {
+    const WORDS: [&str; 7] = [
+        "memory exhausted",
+        "Cannot allocate memory",
+        "MemoryError",
+        "std::bad_alloc",
+        "memory allocation of",
+        "out of memory",
+        "Out of memory",
+    ];
+    says(event, &WORDS)
+}
+
+fn says(event: &EventView, words: &[&str]) -> bool {
+    output(event).iter().any(|line| words.iter().any(|word| line.contains(word)))
+}
+
+/// What an event means, in sentences for people: first of its code or signal, then of what comes along.
+pub(super) fn of(event: &EventView) -> Vec<String> {
+    let mut meaning = Vec::new();
+    match event.kind.as_str() {
+        "exited" if !event.flag("expected") => {
+            if let Some(signal) = integer(event, "signal") {
+                meaning.push(of_signal(event, signal));
+            } else if let Some(code) = integer(event, "code") {
+                meaning.extend(of_code(code));
+            }
+            of_surroundings(event, &mut meaning);
+        }
+        "start_failed" => meaning.extend(integer(event, "errno").and_then(of_errno).map(str::to_owned)),
+        _ => {}
+    }
+    meaning
+}
+
+fn of_surroundings(event: &EventView, meaning: &mut Vec<String>) {
+    let signal = integer(event, "signal");
+    if event.flag("core_dumped") {
+        meaning.push("a core file was written".into());
+    }
+    if event.flag("oom_killed") && signal != Some(9) {
+        meaning.push("one of its processes was killed by the kernel because the memory of its cgroup ran out".into());
+    }
+    if signal != Some(9) && wants_memory(event) {
+        let limited = event.field("limits").is_some_and(|limits| limits.get("as").or(limits.get("data")).is_some());
+        let limit = if limited { ", and the spec limits its memory (`limits`)" } else { "" };
+        meaning.push(format!("its output speaks of an allocation that failed{limit}"));
+    }
+    if says(event, &["ddress already in use", "EADDRINUSE"]) {
+        meaning.push("its output says that the address (the port) is taken: `ss -ltnp` shows by whom".into());
+    }
+    if says(event, &["Traceback (most recent call last)"]) {
+        meaning.push("its output is that of a Python exception that nobody caught".into());
+    }
+}
+
+/// What an exit code usually means. Programs may use the numbers as they like; these are those that are agreed upon.
+fn of_code(code: i32) -> Option<String> {
+    // sysexits(3).
+    let known = match code {
+        0 => {
+            "success; it is restarted because it is permanent (`restart = \"transient\"` restarts after failures only)"
+        }
+        1 => "the general code for failure",
+        2 => "often wrong usage, or a shell's own error",
+        10 => "of a supervisor: it gave up, too many restarts came too fast",
+        11 => "of a supervisor: a child could not be started at boot",
+        64 => "EX_USAGE: the command was used wrongly",
+        65 => "EX_DATAERR: the input data was wrong",
+        66 => "EX_NOINPUT: an input file is missing or cannot be read",
+        67 => "EX_NOUSER: a user does not exist",
+        68 => "EX_NOHOST: a host does not exist",
+        69 => "EX_UNAVAILABLE: a service is not available",
+        70 => "EX_SOFTWARE: an internal error of the program",
+        71 => "EX_OSERR: an error of the operating system",
+        72 => "EX_OSFILE: a system file is missing or wrong",
+        73 => "EX_CANTCREAT: an output file cannot be made",
+        74 => "EX_IOERR: an error of input or output",
+        75 => "EX_TEMPFAIL: a failure that may pass",
+        76 => "EX_PROTOCOL: a remote party broke the protocol",
+        77 => "EX_NOPERM: a right is missing",
+        78 => "EX_CONFIG: something is not configured, or wrongly",
+        101 => "what a Rust program ends with after a panic",
+        126 => "a shell found the command, but could not execute it",
+        127 => "a shell did not find the command",
+        129..=159 => {
+            let name = signal_name(code - 128);
+            return Some(format!("128 + {}: a shell says so of a program that {name} has ended", code - 128));
+        }
+        _ => return None,
+    };
+    Some(known.to_owned())
+}
+
+fn of_signal(event: &EventView, signal: i32) -> String {
+    let known = match signal {
+        4 => "an instruction that the processor does not know",
+        5 => "a trap: a failed assertion of some languages, or a breakpoint without a debugger",
+        6 => "it aborted itself: a failed assertion, or an error that the program or its runtime could not go on with",
+        7 => "an access to memory that is not there: a mapped file that was cut short, or bad alignment",
+        8 => "an arithmetic error: most often a division by zero",
+        9 if event.flag("oom_killed") => {
+            "the kernel's out-of-memory killer ended it: the memory of its cgroup had run out"
+        }
+        9 if event.text("limit") == Some("cpu") => {
+            "the kernel sent it: the hard limit of CPU time (cpu) was reached, or very nearly so"
+        }
+        9 => {
+            return match event.number("machine_oom_kills") {
+                Some(count) => format!(
+                    "treevisor did not send it; the kernel's out-of-memory killer has ended {count} process{} of this \
+                     machine since the last look, most likely this one",
+                    if count == 1 { "" } else { "es" }
+                ),
+                None => "treevisor did not send it, and no memory ran out: somebody outside killed it".into(),
+            };
+        }
+        11 => "an access to memory that is not its own, such as through a null pointer",
+        13 => "it wrote to a pipe or socket that nobody reads",
+        24 => "the limit of CPU time (cpu) was reached",
+        25 => "the limit of the size of files (fsize) was reached",
+        31 => "a system call that is forbidden to it, by a seccomp filter say",
+        _ => "treevisor did not send it: somebody outside did, or the program itself",
+    };
+    known.to_owned()
+}
+
+fn of_errno(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        2 => {
+            "the program, or the interpreter in its first line, is not there: a command without a slash is looked up in \
+             PATH, another one from `cwd`, or else from where the tree was started"
+        }
+        7 => "arguments and environment together are too long",
+        8 => "the file is no program: a script needs a first line such as #!/bin/sh",
+        11 => "no more processes may be made: a limit (`ulimit -u`, `pids.max`) is reached",
+        12 => "the machine had no memory left for it",
+        13 => "the file may not be executed by this user, or one of the directories above it may not be entered",
+        20 => "a part of the path is no directory",
+        23 | 24 => "no more files may be open: raise the limit (`ulimit -n`)",
+        26 => "the program is just being written to",
+        _ => return None,
+    })
+}

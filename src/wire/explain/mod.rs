@@ -1,0 +1,180 @@
+//! Why something is as it is: from the events of a tree to the chain of causes behind its present or last state.
+//!
+//! Pure: events and, where the tree runs, a row of its status come in, an [`Explanation`] goes out. It stands beside
+//! [`sentence`](super::sentence) because both ends use it: a root that gives up prints the short form with its last
+//! words, and `treevisor why` prints the whole, long after the root is gone.
+//!
+//! [`chain`] follows the causes, [`meaning`] knows what exits and signals mean, [`tell`] puts it into words.
+
+mod chain;
+mod fields;
+mod meaning;
+mod tell;
+
+#[cfg(test)]
+mod tests;
+
+pub use tell::{Paragraph, Told, tell, tell_short};
+
+use super::journal::EndNote;
+use super::view::{ChildView, EventView};
+use crate::ids::Path;
+use chain::{Found, Story};
+use fields::Fields;
+use serde::{Deserialize, Serialize};
+
+/// The chain of causes behind the present or last state of something: what `why --json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// What it is about.
+    pub path: Path,
+    /// Whether the tree runs.
+    pub runs: bool,
+    /// Its state by `status`; null where the tree does not run, or where nobody could be asked.
+    pub state: Option<String>,
+    /// Its incarnation, where it is known.
+    pub incarnation: Option<u64>,
+    /// How often it was restarted in the running tree, where it is known.
+    pub restarts: Option<u64>,
+    /// Milliseconds since its present process began.
+    pub uptime_ms: Option<u64>,
+    /// Milliseconds until its back-off is over.
+    pub waits_ms: Option<u64>,
+    /// How the run ended that is told of; null where it goes on, and where nobody was left to note it.
+    pub ended: Option<EndNote>,
+    /// The first cause in one line.
+    pub verdict: String,
+    /// Where the chain begins; null where nothing has gone wrong and nobody has ordered anything.
+    pub first_cause: Option<Step>,
+    /// The last event about it.
+    pub last: Option<EventView>,
+    /// All steps from the first cause to the last, oldest first. Each is named as a cause by the one after it.
+    pub chain: Vec<Step>,
+    /// Whether the chain goes back to its beginning. False where an event that is named as a cause was forgotten or lost.
+    pub complete: bool,
+    /// What to press next.
+    pub hints: Vec<String>,
+}
+
+/// How it stands now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Present {
+    /// The tree runs, with the row of its status; `None` where nobody could tell it.
+    Runs(Option<ChildView>),
+    /// It does not, with how it ended where that is known.
+    Over(Option<EndNote>),
+}
+
+/// One event of a chain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The event itself.
+    pub event: EventView,
+    /// What kind of thing it is, finer than the event's kind: see [`Category`].
+    pub category: Category,
+    /// It in a sentence.
+    pub text: String,
+    /// What its exit code, signal or error number means, where that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meaning: Vec<String>,
+    /// Of a failure: how many of the same child it was the last of, within the window; 1 for a single one.
+    pub times: u64,
+    /// Of a restart: those who were restarted together with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<Path>,
+}
+
+/// What kind of thing a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    /// It ended by itself, with an exit code.
+    Exit,
+    /// It ended of a signal that a program gets for its own fault: SIGSEGV, SIGABRT ….
+    Crash,
+    /// Memory ran out.
+    OutOfMemory,
+    /// A resource limit was reached.
+    ResourceLimit,
+    /// A signal from outside, which treevisor has not sent.
+    KilledFromOutside,
+    /// No beat.
+    Hang,
+    /// Beats without progress.
+    Livelock,
+    /// It was killed by order.
+    Panic,
+    /// It could not be started.
+    StartFailed,
+    /// Its start took too long.
+    StartTimeout,
+    /// It was stopped, or stopped and started, by an operator.
+    Operator,
+    /// Its supervisor was told to end by a signal.
+    Signal,
+    /// A supervisor's decision: a restart, a stop with siblings.
+    Decision,
+    /// A supervisor gave up, or its parent heard of that.
+    Escalation,
+    /// A supervisor ended since its significant children had.
+    AutoShutdown,
+    /// Its life goes on: it is started, up, down.
+    Life,
+}
+
+impl Step {
+    /// Whether it is worth a line; what is left out follows from what is told.
+    pub fn is_notable(&self) -> bool {
+        match self.event.kind.as_str() {
+            "starting" | "started" | "ready" | "beat_late" | "stopped" | "held" | "escalated" => false,
+            "exited" => !self.event.flag("expected") || self.event.text("killed") == Some("shutdown_over"),
+            _ => true,
+        }
+    }
+}
+
+/// Explains `path` by the events of one run of its tree, oldest first, and by how it stands now.
+pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanation {
+    let (runs, now, ended) = match present {
+        Present::Runs(now) => (true, now.as_ref(), None),
+        Present::Over(ended) => (false, None, ended.clone()),
+    };
+    let story = Story::of(events);
+    // A root that is killed takes all with it, and has no time to say so.
+    let killed = ended.as_ref().is_some_and(|end| end.killed);
+    let found = if killed { Found::default() } else { story.behind(path, runs) };
+    let chain: Vec<Step> = found.steps.iter().map(|at| story.step(*at, &found.steps)).collect();
+    let first_cause = chain.first().filter(|step| step.category != Category::Life).cloned();
+    let (mut incarnation, mut restarts, mut uptime_ms, mut waits_ms) = (None, None, None, None);
+    match now {
+        Some(ChildView::Supervisor(view)) => {
+            (incarnation, restarts) = (Some(view.incarnation), Some(view.restarts));
+            (uptime_ms, waits_ms) = (view.uptime_ms, view.waits_ms);
+        }
+        Some(ChildView::Worker(view)) => {
+            (incarnation, restarts) = (Some(view.incarnation), Some(view.restarts));
+            (uptime_ms, waits_ms) = (view.uptime_ms, view.waits_ms);
+        }
+        None => {}
+    }
+    let last = story.last_about(path).map(|at| events[at].clone());
+    let mut explanation = Explanation {
+        path: path.clone(),
+        runs,
+        state: now.map(|view| view.state().to_owned()),
+        incarnation: incarnation.or_else(|| last.as_ref().and_then(|event| event.incarnation)),
+        restarts,
+        uptime_ms,
+        waits_ms,
+        ended,
+        verdict: String::new(),
+        first_cause,
+        last,
+        chain,
+        complete: found.complete || killed,
+        hints: Vec::new(),
+    };
+    explanation.verdict = tell::verdict(&explanation);
+    explanation.hints = tell::hints(&explanation);
+    explanation
+}

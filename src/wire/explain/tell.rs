@@ -1,0 +1,423 @@
+//! An explanation in words: what the state is, where it began, what followed, what to press next.
+
+use super::fields::{Fields, integer, output};
+use super::{Category, Explanation, Step};
+use crate::ids::Path;
+use crate::time::Span;
+use crate::wire::sentence::{clean, signal_name, words};
+use crate::wire::view::EventView;
+use std::fmt::Write;
+
+/// An explanation, ready to be laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The state in a sentence.
+    pub headline: String,
+    /// What led to it, oldest first, and what to do.
+    pub paragraphs: Vec<Paragraph>,
+}
+
+/// A part of the story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paragraph {
+    /// What it is, such as "First cause".
+    pub label: &'static str,
+    /// It, in a sentence.
+    pub text: String,
+    /// More about it, each in a line.
+    pub notes: Vec<String>,
+    /// Lines of a worker's output, made harmless.
+    pub quotes: Vec<String>,
+}
+
+/// What a failure carries besides what happened: it is told where the chain begins.
+const QUOTE_MAX: usize = 200;
+
+/// The whole of it.
+pub fn tell(explanation: &Explanation) -> Told {
+    let mut paragraphs = story(explanation);
+    for hint in &explanation.hints {
+        paragraphs.push(paragraph("Next", hint.clone()));
+    }
+    Told { headline: headline(explanation), paragraphs }
+}
+
+/// The story alone, in a few plain lines: what a root prints that gives up.
+pub fn tell_short(explanation: &Explanation, lines_max: usize) -> Vec<String> {
+    /// Lines of output in the short form.
+    const QUOTES: usize = 2;
+    let mut lines = Vec::new();
+    for mut paragraph in story(explanation) {
+        lines.push(format!("{}: {}", paragraph.label.to_lowercase(), paragraph.text));
+        lines.extend(paragraph.notes.drain(..).take(1).map(|note| format!("  {note}")));
+        let skip = paragraph.quotes.len().saturating_sub(QUOTES);
+        lines.extend(paragraph.quotes.drain(..).skip(skip).map(|quote| format!("  | {quote}")));
+    }
+    if lines.len() > lines_max {
+        // The beginning and the end matter most.
+        let cut = lines.len() - lines_max + 1;
+        let from = lines_max / 2;
+        lines.splice(from..from + cut, [format!("... {cut} more lines, by `treevisor why`")]);
+    }
+    lines
+}
+
+fn paragraph(label: &'static str, text: String) -> Paragraph {
+    Paragraph { label, text, notes: Vec::new(), quotes: Vec::new() }
+}
+
+fn story(explanation: &Explanation) -> Vec<Paragraph> {
+    let mut paragraphs = Vec::new();
+    if !explanation.complete {
+        let text = "what led to the first step below is not remembered any more, or was lost on its way".to_string();
+        paragraphs.push(paragraph("Before", text));
+    }
+    let Some(first) = &explanation.first_cause else { return paragraphs };
+    // The exit that follows a hang, a panic or a failed start tells what the process had used.
+    let exit = explanation.chain.iter().find(|step| step.event.kind == "exited" && step.event.path == first.event.path);
+    let label = if explanation.complete { "First cause" } else { "First known" };
+    let mut cause = paragraph(label, cause_text(first, exit.map(|step| &step.event)));
+    cause.notes.extend(first.meaning.iter().map(|note| clean(note).into_owned()));
+    if let Some(exit) = exit {
+        if exit.event.id != first.event.id {
+            cause.notes.extend(exit.meaning.iter().map(|note| clean(note).into_owned()));
+        }
+        cause.notes.extend(life(&exit.event));
+        cause.quotes = output(&exit.event).into_iter().map(quote).collect();
+        if !cause.quotes.is_empty() {
+            cause.notes.push("its last output:".into());
+        }
+    }
+    paragraphs.push(cause);
+    for step in explanation.chain.iter().skip(1).filter(|step| step.is_notable()) {
+        // A start that failed because the process ended has been told as that end.
+        let told =
+            step.event.kind == "start_failed" && exit.is_some_and(|exit| step.event.cause == Some(exit.event.id));
+        let own_exit = step.event.kind == "exited"
+            && (integer(&step.event, "code") == Some(10) && step.event.text("explanation").is_some());
+        if !told && !own_exit {
+            paragraphs.push(paragraph("Then", then_text(step)));
+        }
+    }
+    paragraphs
+}
+
+fn quote(line: &str) -> String {
+    let line = clean(line);
+    let mut text: String = line.chars().take(QUOTE_MAX).collect();
+    if text.len() < line.len() {
+        text.push_str("...");
+    }
+    text
+}
+
+/// The state in a sentence.
+fn headline(explanation: &Explanation) -> String {
+    let path = &explanation.path;
+    let Some(state) = &explanation.state else {
+        if let Some(end) = explanation.ended.as_ref().filter(|end| end.killed) {
+            return format!("{path} is down: the tree ended at {}: {}", time(&end.at), clean(&end.text));
+        }
+        if explanation.runs {
+            return format!("{path}: nobody can tell its state, as its supervisor is down or does not answer");
+        }
+        return match &explanation.last {
+            Some(last) if last.kind == "gave_up" && path.is_root() => {
+                format!("/ gave up at {}, and with it the tree has ended", time(&last.at))
+            }
+            Some(last) => {
+                format!("{path} is down: nothing runs; the last about it, at {}: it {}", time(&last.at), words(last))
+            }
+            None => format!("{path} is down: nothing runs, and nothing is known of it"),
+        };
+    };
+    let mut line = format!("{path} is {}", clean(state));
+    let mut brackets = Vec::new();
+    if let Some(incarnation) = explanation.incarnation.filter(|number| *number > 0) {
+        brackets.push(format!("incarnation {incarnation}"));
+    }
+    if let Some(uptime) = explanation.uptime_ms {
+        brackets.push(format!("for {}", coarse(uptime)));
+    }
+    if let Some(waits) = explanation.waits_ms {
+        brackets.push(format!("its back-off is over in {}", coarse(waits)));
+    }
+    if !brackets.is_empty() {
+        let _ = write!(line, " ({})", brackets.join(", "));
+    }
+    match explanation.restarts {
+        Some(0) if explanation.first_cause.is_none() => line.push_str("; it has never failed"),
+        Some(0) | None => {}
+        Some(times) => {
+            let _ = write!(line, "; it was restarted {}", often(times));
+        }
+    }
+    line
+}
+
+/// The first cause in one line.
+pub(super) fn verdict(explanation: &Explanation) -> String {
+    if let Some(end) = explanation.ended.as_ref().filter(|end| end.killed) {
+        return format!("the root was killed, and all with it: {}", clean(&end.text));
+    }
+    match (&explanation.first_cause, &explanation.last) {
+        (Some(first), _) => {
+            let mut line = format!("{} {}", first.event.path, happened(&first.event));
+            if let Some(name) = in_words(first.category) {
+                let _ = write!(line, " ({name})");
+            }
+            line
+        }
+        (None, Some(last)) if last.kind == "starting" && last.incarnation.unwrap_or(1) > 1 => {
+            format!("{} was started by an operator", explanation.path)
+        }
+        (None, Some(_)) => format!("{} has never failed, as far as is remembered", explanation.path),
+        (None, None) => format!("nothing is known of {}", explanation.path),
+    }
+}
+
+/// A category where its words say more than the event does.
+fn in_words(category: Category) -> Option<&'static str> {
+    Some(match category {
+        Category::Crash => "a crash",
+        Category::OutOfMemory => "out of memory",
+        Category::ResourceLimit => "a resource limit",
+        Category::KilledFromOutside => "from outside, not by treevisor",
+        Category::Livelock => "a livelock",
+        _ => return None,
+    })
+}
+
+/// What happened, without its subject and without what is told in notes.
+fn happened(event: &EventView) -> String {
+    match event.kind.as_str() {
+        "exited" => match (integer(event, "code"), integer(event, "signal")) {
+            (Some(code), _) => format!("exited with code {code}"),
+            (None, Some(signal)) => format!("was ended by {}", signal_name(signal)),
+            (None, None) => "ended".into(),
+        },
+        "hung" if event.flag("by_its_word") => "hung, by its own word, and was killed".into(),
+        "hung" if event.flag("no_progress") => format!(
+            "made no progress for {}{}, though it beat, and was killed",
+            event.span("age_ms").unwrap_or_default(),
+            limit(event)
+        ),
+        "hung" => {
+            format!("gave no beat for {}{}, and was killed", event.span("age_ms").unwrap_or_default(), limit(event))
+        }
+        "panic" => {
+            let hold = if event.flag("hold") { ", to be held down" } else { "" };
+            format!("was panicked by {}{hold}", clean(event.text("by").unwrap_or("an operator")))
+        }
+        "start_failed" => {
+            format!("could not be started: {}", clean(event.text("message").unwrap_or("no reason came")))
+        }
+        "stopping" => match event.text("why") {
+            Some("operator") => format!("was stopped by {}", clean(event.text("by").unwrap_or("an operator"))),
+            Some("signal") => format!("was told to end by {}", clean(event.text("by").unwrap_or("a signal"))),
+            Some("start_timeout") => "took too long to start, and was killed".into(),
+            Some("group") => "was stopped, to be restarted with a sibling".into(),
+            Some("supervisor_ends") => "was stopped, as its supervisor ended".into(),
+            _ => "was stopped".into(),
+        },
+        "auto_shutdown" => {
+            format!("ended by itself, as its significant child {} had ended", clean(event.text("child").unwrap_or("?")))
+        }
+        _ => words(event),
+    }
+}
+
+fn limit(event: &EventView) -> String {
+    event.span("limit_ms").map(|limit| format!(" (limit {limit})")).unwrap_or_default()
+}
+
+fn cause_text(step: &Step, exit: Option<&EventView>) -> String {
+    let event = &step.event;
+    let mut text = format!("{} {} at {}", event.path, happened(event), date_and_time(&event.at));
+    if let Some(ran) = exit.and_then(|exit| exit.span("uptime_ms")) {
+        let _ = write!(text, ", after {ran}");
+    }
+    if step.times > 1 {
+        let _ = write!(text, "; the last of {} failures of it in a row", step.times);
+    }
+    text
+}
+
+/// What a process had used, and how its beats stood.
+fn life(exit: &EventView) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(usage) = exit.field("usage") {
+        let cpu = usage.span("cpu_ms").unwrap_or_default();
+        parts.push(match usage.number("peak_memory_bytes") {
+            Some(memory) => format!("it had used {cpu} of CPU and at most {} of memory", bytes(memory)),
+            None => format!("it had used {cpu} of CPU"),
+        });
+    }
+    if let Some(beats) = exit.field("beats") {
+        let mut text = match (beats.number("count").unwrap_or(0), beats.span("age_ms")) {
+            (0, _) | (_, None) => "it had never beaten".to_string(),
+            (1, Some(age)) => format!("it had beaten once, {age} before"),
+            (count, Some(age)) => format!("it had beaten {count} times, last {age} before"),
+        };
+        if let Some(progress) = beats.number("progress") {
+            let _ = write!(text, " with its progress at {progress}");
+        }
+        if let Some(pending) = beats.number("pending") {
+            let _ = write!(text, " and {pending} pending");
+        }
+        parts.push(text);
+    }
+    if let Some(status) = exit.text("status_text") {
+        parts.push(format!("it said of itself: {}", clean(status)));
+    }
+    if let Some(explanation) = exit.text("explanation") {
+        parts.push(format!("it gave as its reason: {}", clean(explanation)));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn then_text(step: &Step) -> String {
+    let event = &step.event;
+    match event.kind.as_str() {
+        "restarting" => restarted(step),
+        "gave_up" => {
+            let end = if event.path.is_root() {
+                "; as it is the root, the tree ended with exit code 10"
+            } else {
+                "; that escalated to the supervisor above"
+            };
+            let allowed = match event.number("max") {
+                Some(1) => "1 is allowed".to_string(),
+                max => format!("{} are allowed", max.unwrap_or(0)),
+            };
+            format!(
+                "{} gave up at {}: to start {} again would have been restart {} within {}, {allowed} (intensity){end}",
+                event.path,
+                time(&event.at),
+                clean(event.text("child").unwrap_or("a child")),
+                event.number("used").unwrap_or(0),
+                event.span("period_ms").unwrap_or_default(),
+            )
+        }
+        "exited" => {
+            let mut text = format!("{} {} at {}", event.path, happened(event), time(&event.at));
+            if event.text("killed") == Some("shutdown_over") {
+                text.push_str(": it was still there when its shutdown time was over");
+            }
+            text
+        }
+        _ => format!("{} {} at {}", event.path, happened(event), time(&event.at)),
+    }
+}
+
+/// A restart by a supervisor's strategy: who came back with whom, and how full the window was.
+fn restarted(step: &Step) -> String {
+    let event = &step.event;
+    let above = event.path.parent().unwrap_or_else(Path::root);
+    let mut names = vec![event.path.name().unwrap_or("/").to_string()];
+    names.extend(step.with.iter().map(|path| path.name().unwrap_or("/").to_string()));
+    let who = match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    };
+    let mut text = format!("{above} restarted {who} ({})", clean(event.text("strategy").unwrap_or("one-for-one")));
+    if let Some(delay) = event.number("delay_ms").filter(|delay| *delay > 0) {
+        let _ = write!(text, " after a back-off of {}", coarse(delay));
+    }
+    let used = event.number("used").unwrap_or(1);
+    let _ = match (event.number("max"), event.span("period_ms")) {
+        (Some(max), Some(period)) => write!(text, ": restart {used} of {max} allowed within {period}"),
+        (Some(max), None) => write!(text, ": restart {used} of {max} allowed"),
+        (None, _) => write!(text, ": restart {used}, of any number"),
+    };
+    text
+}
+
+/// What to press next, by state and cause.
+pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
+    let path = &explanation.path;
+    let mut hints = Vec::new();
+    match explanation.state.as_deref() {
+        Some("held" | "stopped" | "exited") if !path.is_root() => {
+            // What was taken down with a supervisor comes back with it.
+            let down = explanation.first_cause.as_ref().map(|first| &first.event.path);
+            let what = down.filter(|down| !down.is_root() && path.is_within(down)).unwrap_or(path);
+            hints.push(format!("`treevisor restart {what}` starts it again"));
+        }
+        Some("waiting") => hints.push(format!("`treevisor restart {path}` tries it now")),
+        Some("unreachable") => {
+            hints.push(format!(
+                "`treevisor panic {path}` replaces it now; its supervisor will when its beats are overdue"
+            ));
+        }
+        None if explanation.runs => {}
+        None => hints.push("mend the first cause, and start the tree again with `treevisor start FILE`".into()),
+        Some(_) => {}
+    }
+    let Some(first) = &explanation.first_cause else { return hints };
+    let culprit = &first.event.path;
+    match first.category {
+        Category::Hang => hints.push(
+            "if it was healthy: is its `heartbeat` too strict, or does it need `grace` or `beat --busy-for`?".into(),
+        ),
+        Category::Livelock => {
+            hints.push(
+                "if it was busy: it has to count what it does (`beat --progress`), or say that nothing is pending"
+                    .into(),
+            );
+        }
+        Category::ResourceLimit => hints.push("raise the limit in `limits`, if what it does is right".into()),
+        Category::OutOfMemory => {
+            hints.push(
+                "give it more memory (the cgroup's limit, `limits`, the machine), or find out what it keeps".into(),
+            );
+        }
+        Category::StartFailed => {
+            hints.push("look at `command` and `cwd` in the file; `treevisor check FILE` shows what they mean".into());
+        }
+        _ => {}
+    }
+    if explanation.runs {
+        hints.push(format!("`treevisor events {culprit}` tells all that happened to it"));
+    }
+    hints
+}
+
+fn often(times: u64) -> String {
+    match times {
+        1 => "once".into(),
+        2 => "twice".into(),
+        _ => format!("{times} times"),
+    }
+}
+
+fn coarse(millis: u64) -> String {
+    Span::from_millis(millis).coarse()
+}
+
+fn bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
+        // A tenth is enough to tell growth from noise.
+        Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+/// `2026-01-02T03:04:05.678901234Z` as `03:04:05.678 UTC`.
+fn time(at: &str) -> String {
+    match date_and_time(at).split_once(' ') {
+        Some((_, time)) => time.to_owned(),
+        None => clean(at).into_owned(),
+    }
+}
+
+/// The same with its date in front; anything else as it is.
+fn date_and_time(at: &str) -> String {
+    let at = clean(at);
+    match (at.split_once('T'), at.ends_with('Z')) {
+        (Some((date, time)), true) if time.is_ascii() && time.len() >= 13 => format!("{date} {} UTC", &time[..12]),
+        _ => at.into_owned(),
+    }
+}

@@ -1,0 +1,311 @@
+//! Stories of small trees, event by event, and what is told of them.
+
+use super::*;
+use crate::ids::ReportId;
+use crate::wire::view::{WorkerKind, WorkerView};
+use serde_json::{Value, json};
+
+/// Collects events as two or three node processes write them.
+#[derive(Default)]
+struct Tree {
+    events: Vec<EventView>,
+}
+
+impl Tree {
+    fn add(&mut self, node: u32, path: &str, kind: &str, cause: Option<ReportId>, detail: Value) -> ReportId {
+        let Value::Object(mut detail) = detail else { panic!("an object is expected") };
+        let incarnation = detail.remove("incarnation").and_then(|value| value.as_u64()).or(Some(1));
+        let id = ReportId { node, seq: self.events.len() as u32 + 1 };
+        self.events.push(EventView {
+            id,
+            at: format!("2026-01-02T03:04:{:02}.500000000Z", self.events.len()),
+            path: Path::parse(path).unwrap(),
+            kind: kind.into(),
+            pid: Some(7),
+            incarnation,
+            cause,
+            detail,
+        });
+        id
+    }
+
+    fn explain(&self, path: &str, state: Option<&str>) -> Explanation {
+        let path = Path::parse(path).unwrap();
+        let row = state.map(|state| {
+            ChildView::Worker(Box::new(WorkerView {
+                path: path.clone(),
+                name: path.name().unwrap_or("shop").into(),
+                kind: WorkerKind::Worker,
+                state: state.into(),
+                pid: None,
+                incarnation: 2,
+                restarts: u64::from(self.events.len() > 3),
+                restart: "permanent".into(),
+                heartbeat: None,
+                last_exit: None,
+                uptime_ms: Some(15_000),
+                waits_ms: None,
+                status_text: None,
+                word: None,
+                main_pid: None,
+                sources: Vec::new(),
+            }))
+        });
+        let present = if row.is_some() { Present::Runs(row) } else { Present::Over(None) };
+        explain(&self.events, &path, &present)
+    }
+
+    fn boot(&mut self, node: u32, path: &str, cause: Option<ReportId>) -> ReportId {
+        let starting = self.add(node, path, "starting", cause, json!({}));
+        self.add(node, path, "started", Some(starting), json!({}));
+        starting
+    }
+}
+
+fn text(told: &Told) -> String {
+    let mut text = format!("{}\n", told.headline);
+    for Paragraph { label, text: line, notes, quotes } in &told.paragraphs {
+        text.push_str(&format!("[{label}] {line}\n"));
+        notes.iter().for_each(|note| text.push_str(&format!("  {note}\n")));
+        quotes.iter().for_each(|quote| text.push_str(&format!("  | {quote}\n")));
+    }
+    text
+}
+
+fn crashed(tree: &mut Tree) -> ReportId {
+    let detail = json!({
+        "code": 74, "normal": false, "expected": false, "uptime_ms": 12_000, "output": ["loading", "I/O \u{1b}[31merror"],
+        "usage": { "cpu_ms": 1500, "peak_memory_bytes": 13_000_000 },
+        "beats": { "count": 11, "age_ms": 400, "missed": 0, "progress": 7 }, "status_text": "file 7",
+    });
+    tree.add(1, "/db", "exited", None, detail)
+}
+
+#[test]
+fn a_crash_and_the_group_that_came_back_with_it() {
+    let mut tree = Tree::default();
+    tree.boot(1, "/db", None);
+    tree.boot(1, "/cart", None);
+    let exited = crashed(&mut tree);
+    let detail = json!({ "strategy": "rest-for-one", "used": 1, "max": 10, "period_ms": 60_000, "delay_ms": 0 });
+    let restarting = tree.add(1, "/db", "restarting", Some(exited), detail);
+    let stopping = tree.add(1, "/cart", "stopping", Some(restarting), json!({ "why": "group" }));
+    let gone = tree.add(1, "/cart", "exited", Some(stopping), json!({ "signal": 15, "expected": true }));
+    tree.add(1, "/cart", "stopped", Some(gone), json!({}));
+    tree.boot(1, "/db", Some(restarting));
+    tree.boot(1, "/cart", Some(restarting));
+    for path in ["/db", "/cart"] {
+        let explained = tree.explain(path, Some("running"));
+        assert_eq!(explained.verdict, "/db exited with code 74", "{path}");
+        assert_eq!(explained.first_cause.as_ref().map(|step| step.category), Some(Category::Exit));
+        assert!(explained.complete);
+    }
+    assert_eq!(
+        text(&tell(&tree.explain("/db", Some("running")))),
+        "\
+/db is running (incarnation 2, for 15s); it was restarted once
+[First cause] /db exited with code 74 at 2026-01-02 03:04:04.500 UTC, after 12s
+  EX_IOERR: an error of input or output
+  it had used 1.5s of CPU and at most 12.3 MiB of memory; it had beaten 11 times, last 0.4s before with its progress at \
+7; it said of itself: file 7
+  its last output:
+  | loading
+  | I/O \u{fffd}[31merror
+[Then] / restarted db and cart (rest-for-one): restart 1 of 10 allowed within 1m
+[Next] `treevisor events /db` tells all that happened to it
+"
+    );
+}
+
+#[test]
+fn what_never_failed_is_said_to_have_never_failed() {
+    let mut tree = Tree::default();
+    tree.boot(1, "/db", None);
+    let explained = tree.explain("/db", Some("running"));
+    assert_eq!(explained.first_cause, None);
+    assert_eq!(text(&tell(&explained)), "/db is running (incarnation 2, for 15s); it has never failed\n");
+    assert!(tree.explain("/other", Some("running")).verdict.contains("nothing is known"));
+}
+
+/// Two levels down something fails for good; everything above gives up.
+fn escalated() -> Tree {
+    let mut tree = Tree::default();
+    let web = tree.boot(1, "/web", None);
+    tree.boot(2, "/web/api", Some(web));
+    let failed = json!({ "code": 1, "normal": false, "expected": false });
+    tree.add(2, "/web/api", "exited", None, failed.clone());
+    let exited = tree.add(2, "/web/api", "exited", None, {
+        let mut failed = failed;
+        failed["incarnation"] = json!(2);
+        failed
+    });
+    let window = |child: &str| json!({ "child": child, "used": 2, "max": 1, "period_ms": 30_000 });
+    let gave_up = tree.add(2, "/web", "gave_up", Some(exited), window("api"));
+    let escalated = tree.add(1, "/web", "escalated", Some(gave_up), json!({ "explanation": "x" }));
+    let gone = tree.add(
+        1,
+        "/web",
+        "exited",
+        Some(escalated),
+        json!({ "code": 10, "normal": false, "expected": false, "explanation": "x" }),
+    );
+    tree.add(1, "/", "gave_up", Some(gone), window("web"));
+    tree
+}
+
+#[test]
+fn an_escalation_is_followed_down_to_where_it_began() {
+    let tree = escalated();
+    let explained = tree.explain("/", None);
+    assert_eq!(explained.verdict, "/web/api exited with code 1");
+    assert_eq!(explained.first_cause.as_ref().map(|step| step.times), Some(2));
+    let kinds: Vec<&str> = explained.chain.iter().map(|step| step.event.kind.as_str()).collect();
+    assert_eq!(kinds, ["exited", "gave_up", "escalated", "exited", "gave_up"]);
+    let short = tell_short(&explained, 10);
+    assert_eq!(short.len(), 4, "{short:?}");
+    assert!(short[0].contains("the last of 2 failures"), "{short:?}");
+    assert!(short[2].starts_with("then: /web gave up at"), "{short:?}");
+    assert!(short[3].contains("exit code 10"), "{short:?}");
+    // What stood below has no event of its own end.
+    assert_eq!(tree.explain("/web/api", None).verdict, explained.verdict);
+    let cut = tell_short(&explained, 3);
+    assert_eq!((cut.len(), cut[1].as_str()), (3, "... 2 more lines, by `treevisor why`"));
+}
+
+#[test]
+fn a_root_that_was_killed_is_the_first_cause_of_all_below() {
+    let tree = escalated();
+    let end = EndNote {
+        at: "2026-01-02T03:05:00.000000000Z".into(),
+        run: "1".into(),
+        killed: true,
+        code: None,
+        signal: Some(9),
+        text: "the root was ended by SIGKILL".into(),
+    };
+    for path in ["/", "/web/api"] {
+        let explained = explain(&tree.events, &Path::parse(path).unwrap(), &Present::Over(Some(end.clone())));
+        assert_eq!(explained.verdict, "the root was killed, and all with it: the root was ended by SIGKILL");
+        assert!(text(&tell(&explained)).contains("is down: the tree ended at 03:05:00.000 UTC"), "{explained:?}");
+    }
+    // One that runs, and whose supervisor does not answer, is no tree that has ended.
+    let explained = explain(&tree.events, &Path::parse("/web/api").unwrap(), &Present::Runs(None));
+    assert!(tell(&explained).headline.contains("nobody can tell its state"));
+}
+
+#[test]
+fn a_chain_whose_beginning_was_forgotten_says_so() {
+    let mut tree = escalated();
+    tree.events.drain(..6);
+    let explained = tree.explain("/", None);
+    assert!(!explained.complete);
+    assert_eq!(explained.first_cause.as_ref().map(|step| step.event.kind.as_str()), Some("gave_up"));
+    assert!(text(&tell(&explained)).contains("[Before] what led to the first step below is not remembered"));
+}
+
+#[test]
+fn an_exit_status_alone_is_followed_where_no_word_came_before_it() {
+    let mut tree = Tree::default();
+    let web = tree.boot(1, "/web", None);
+    let starting = tree.add(2, "/web/api", "starting", Some(web), json!({}));
+    let detail = json!({ "stage": "exec", "errno": 2, "message": "exec ./api: No such file", "retry": false });
+    tree.add(2, "/web/api", "start_failed", Some(starting), detail);
+    let exited = tree.add(1, "/web", "exited", Some(web), json!({ "code": 11, "expected": false }));
+    let detail = json!({ "stage": "ready", "errno": 0, "message": "it could not start its children", "retry": false });
+    tree.add(1, "/web", "start_failed", Some(exited), detail);
+    let explained = tree.explain("/", None);
+    assert_eq!(explained.verdict, "/web/api could not be started: exec ./api: No such file");
+    assert!(explained.first_cause.is_some_and(|step| step.meaning[0].contains("PATH")));
+}
+
+#[test]
+fn a_stop_is_followed_up_to_who_gave_the_order() {
+    let mut tree = Tree::default();
+    let web = tree.boot(1, "/web", None);
+    tree.boot(2, "/web/api", Some(web));
+    tree.add(1, "/web", "stopping", None, json!({ "why": "operator", "by": "uid 7" }));
+    let stopping = tree.add(2, "/web/api", "stopping", None, json!({ "why": "supervisor_ends" }));
+    tree.add(2, "/web/api", "exited", Some(stopping), json!({ "signal": 15, "expected": true }));
+    let explained = tree.explain("/web/api", Some("stopped"));
+    assert_eq!(explained.verdict, "/web was stopped by uid 7");
+    assert_eq!(explained.hints[0], "`treevisor restart /web` starts it again");
+
+    let mut tree = Tree::default();
+    tree.boot(1, "/web", None);
+    tree.add(2, "/web", "stopping", None, json!({ "why": "signal", "by": "SIGTERM from process 3 (sh)" }));
+    tree.add(1, "/web", "exited", None, json!({ "signal": 15, "expected": false }));
+    assert_eq!(tree.explain("/web", None).verdict, "/web was told to end by SIGTERM from process 3 (sh)");
+}
+
+#[test]
+fn a_hang_begins_with_its_own_verdict_and_has_the_facts_of_the_exit() {
+    for (no_progress, category, says) in [
+        (false, Category::Hang, "gave no beat for 3s (limit 3s)"),
+        (true, Category::Livelock, "made no progress for 3s"),
+    ] {
+        let mut tree = Tree::default();
+        tree.boot(1, "/db", None);
+        let late = tree.add(1, "/db", "beat_late", None, json!({ "age_ms": 1500, "limit_ms": 3000 }));
+        let detail = json!({ "age_ms": 3000, "limit_ms": 3000, "no_progress": no_progress });
+        let hung = tree.add(1, "/db", "hung", Some(late), detail);
+        let beats = json!({ "count": 4, "age_ms": 3001, "missed": 2 });
+        let detail = json!({ "signal": 9, "expected": true, "killed": "hung", "uptime_ms": 7000, "beats": beats });
+        let exited = tree.add(1, "/db", "exited", Some(hung), detail);
+        tree.add(1, "/db", "restarting", Some(exited), json!({ "strategy": "one-for-one", "used": 1, "max": null }));
+        let explained = tree.explain("/db", Some("waiting"));
+        assert_eq!(explained.first_cause.as_ref().map(|step| step.category), Some(category));
+        let text = text(&tell(&explained));
+        assert!(text.contains(says) && text.contains("after 7s"), "{text}");
+        assert!(text.contains("beaten 4 times, last 3s before"), "{text}");
+        assert!(text.contains("restart 1, of any number"), "{text}");
+    }
+}
+
+#[test]
+fn exits_are_told_apart() {
+    for (detail, category, says) in [
+        (json!({ "signal": 11, "core_dumped": true }), Category::Crash, "a null pointer"),
+        (json!({ "signal": 9 }), Category::KilledFromOutside, "somebody outside killed it"),
+        (json!({ "signal": 9, "oom_killed": true }), Category::OutOfMemory, "the memory of its cgroup"),
+        (json!({ "signal": 9, "machine_oom_kills": 1 }), Category::OutOfMemory, "1 process of this"),
+        (json!({ "signal": 15 }), Category::KilledFromOutside, "treevisor did not send it"),
+        (json!({ "signal": 9, "limit": "cpu" }), Category::ResourceLimit, "the hard limit of CPU time"),
+        (json!({ "signal": 24, "limit": "cpu" }), Category::ResourceLimit, "CPU time"),
+        (
+            json!({ "code": 1, "output": ["MemoryError"], "limits": { "as": 1 } }),
+            Category::OutOfMemory,
+            "the spec limits its memory",
+        ),
+        (json!({ "signal": 6, "output": ["memory allocation of 8 bytes failed"] }), Category::OutOfMemory, "aborted"),
+        (json!({ "code": 1, "output": ["OSError: [Errno 98] Address already in use"] }), Category::Exit, "ss -ltnp"),
+        (json!({ "code": 139 }), Category::Exit, "SIGSEGV"),
+        (json!({ "code": 127 }), Category::Exit, "did not find the command"),
+        (json!({ "code": 101 }), Category::Exit, "Rust"),
+        (json!({ "code": 0 }), Category::Exit, "transient"),
+    ] {
+        let mut tree = Tree::default();
+        tree.boot(1, "/db", None);
+        tree.add(1, "/db", "exited", None, detail.clone());
+        let first = tree.explain("/db", Some("waiting")).first_cause.unwrap();
+        assert_eq!(first.category, category, "{detail}");
+        assert!(first.meaning.iter().any(|meaning| meaning.contains(says)), "{:?}", first.meaning);
+    }
+}
+
+#[test]
+fn what_a_damaged_journal_may_hold_does_no_harm() {
+    let mut tree = Tree::default();
+    let one = tree.add(1, "/db", "exited", Some(ReportId { node: 1, seq: 2 }), json!({}));
+    tree.add(1, "/db", "restarting", Some(one), json!({ "with": 3 }));
+    for kind in ["hung", "gave_up", "panic", "start_failed", "auto_shutdown", "stopping", "of_tomorrow"] {
+        tree.add(1, "/db", kind, None, json!({}));
+    }
+    for at in 0..tree.events.len() {
+        let part = Tree { events: tree.events[at..].to_vec() };
+        assert!(!text(&tell(&part.explain("/db", None))).is_empty());
+        assert!(!tell_short(&part.explain("/", None), 1).iter().any(String::is_empty));
+    }
+    let explained = tree.explain("/db", None);
+    let json = serde_json::to_string(&explained).unwrap();
+    assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explained);
+}
