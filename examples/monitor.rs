@@ -37,8 +37,10 @@ fn watch(instance: Option<&str>) -> Result<(), Box<dyn Error>> {
             eprintln!("{} events were lost here", read.lost);
         }
         // Whoever closes our output has read enough.
-        let written =
-            read.events.iter().try_for_each(|event| writeln!(out, "{} {} {}", event.at, event.path, sentence::words(event)));
+        let written = read
+            .events
+            .iter()
+            .try_for_each(|event| writeln!(out, "{} {} {}", event.at, event.path, sentence::words(event)));
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(())
