@@ -285,6 +285,7 @@ mod tests {
             name: Name::parse(name).unwrap(),
             policy: ChildPolicy { group, ..ChildPolicy::default() },
             kind: ChildKind::Worker(Box::new(ExecSpec::new(command.iter().map(|word| (*word).into()).collect()))),
+            added: false,
         }
     }
 
@@ -310,6 +311,7 @@ mod tests {
                 hooks: Hooks::default(),
                 children: std::iter::once(api).chain(jobs).collect(),
             })),
+            added: false,
         };
         TreeSpec {
             name: Name::parse("shop").unwrap(),

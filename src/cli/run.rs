@@ -95,7 +95,7 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
                 stop_order: StopOrder::Reverse,
             },
             hooks: crate::spec::tree::Hooks::default(),
-            children: vec![ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)) }],
+            children: vec![ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)), added: false }],
         },
     })
 }

@@ -138,6 +138,11 @@ impl Router {
         Ok(Router { socket, fd, frames_max: limits.frames_max, dropped: Dropped::default() })
     }
 
+    /// Takes messages of so many frames from now on, or of as many as before, whichever is more.
+    pub fn allow_frames(&mut self, frames_max: usize) {
+        self.frames_max = self.frames_max.max(frames_max);
+    }
+
     /// The descriptor to watch for readability. It is libzmq's: never read it, and see [`Router::has_input`].
     pub fn fd(&self) -> RawFd {
         self.fd

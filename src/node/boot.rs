@@ -6,13 +6,14 @@ use super::hooks::Hooks;
 use super::journal::Journal;
 use super::keeper::Keeper;
 use super::probes::Probes;
+use super::reload::{BeatPull, RootFile, tree_paths};
 use super::requests::Requests;
 use super::segments::JournalRecord;
-use super::turn::{Drops, Node, Place, PushLine, Source, Timers};
+use super::turn::{Drops, Node, Place, Source, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
-use crate::link::runtime::{InstanceFile, RuntimeDir, TreePath};
+use crate::link::runtime::{InstanceFile, RuntimeDir};
 use crate::link::state::{STATE_VARIABLE, StateDir};
 use crate::link::{Context, Pull, Router, RouterLimits};
 use crate::logging::{self, LogHandle};
@@ -27,7 +28,7 @@ use crate::os::{fd, process, random};
 use crate::spec::exec::{BeatSource, Limit};
 use crate::spec::policy::Heartbeat;
 use crate::spec::tree::{ChildKind, Containment, JournalSpec, SupervisorSpec, TreeSpec};
-use crate::supervision::{End, Kind, Member, Supervisor};
+use crate::supervision::{ChildId, End, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire;
 use crate::wire::journal::{EndNote, Note, RunNote};
@@ -227,6 +228,7 @@ impl Root {
 
         let mut paths = Vec::new();
         tree_paths(&path, &tree.root, &mut paths);
+        let (containment, kept) = (tree.containment, tree.journal);
         let mut file = InstanceFile {
             name: instance.clone(),
             pid: std::process::id(),
@@ -266,7 +268,7 @@ impl Root {
             show_output,
             nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
         };
-        fd::make_room(descriptors(&tree.root));
+        fd::make_room(descriptors(tree.root.children.len()));
         let context = Context::new().map_err(BootError::Link)?;
         let control_limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
         let control = Router::bind(&context, &runtime.control_socket(), control_limits).map_err(BootError::Link)?;
@@ -287,6 +289,7 @@ impl Root {
         node.watch_keeper().map_err(while_trying("watch the keeper"))?;
         node.history = Some(History::new());
         node.journal = journal;
+        node.root = Some(RootFile { file, containment, journal: kept, generation: 0 });
         node.ready_fd = ready.map(std::fs::File::from);
         if let Some(endpoint) = panic_button {
             let button = Pull::bind(&node.context, &endpoint).map_err(BootError::Link)?;
@@ -361,20 +364,8 @@ const GOODBYE: Span = Span::from_secs(2);
 
 /// How many descriptors a supervisor will use, roughly: of each child its process, its output, its cgroup, a connection
 /// and a socket for notifications, and its own.
-fn descriptors(spec: &SupervisorSpec) -> usize {
-    128 + 5 * spec.children.len()
-}
-
-/// All paths of a tree with their kinds, for those who must check a path without asking anybody.
-fn tree_paths(at: &Path, spec: &SupervisorSpec, into: &mut Vec<TreePath>) {
-    into.push(TreePath { path: at.clone(), supervisor: true });
-    for child in &spec.children {
-        let path = at.child(&child.name);
-        match &child.kind {
-            ChildKind::Worker(_) => into.push(TreePath { path, supervisor: false }),
-            ChildKind::Supervisor(below) => tree_paths(&path, below, into),
-        }
-    }
+pub(super) fn descriptors(children: usize) -> usize {
+    128 + 5 * children
 }
 
 /// Makes the runtime directory and takes the instance's lock. A lock whose holder is dead is the keeper's, which is
@@ -427,7 +418,7 @@ fn prepare_node() -> Result<Node, BootError> {
         }
         None => None,
     };
-    fd::make_room(descriptors(&boot.spec));
+    fd::make_room(descriptors(boot.spec.children.len()));
     let context = Context::new().map_err(BootError::Link)?;
     let uplink = Uplink::connect(&context, &boot).map_err(BootError::Link)?;
     let place = Place {
@@ -500,7 +491,8 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     let mut watch = |poller: &mut Poller, fd: RawFd, source: Source| {
         let tag = poller.next_tag();
         sources.insert(tag, source);
-        poller.add(fd, tag, Interest::READ).map_err(while_trying("watch a descriptor"))
+        poller.add(fd, tag, Interest::READ).map_err(while_trying("watch a descriptor"))?;
+        Ok::<_, BootError>(tag)
     };
     watch(&mut poller, router.fd(), Source::Router)?;
     watch(&mut poller, signals.fd(), Source::Signals)?;
@@ -517,8 +509,9 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
             });
             for (nth, endpoint) in (0..).zip(endpoints) {
                 let pull = Pull::bind(&context, endpoint).map_err(BootError::Link)?;
-                watch(&mut poller, pull.fd(), Source::Push(pulls.len()))?;
-                pulls.push(PushLine { pull, child: index, nth });
+                let tag = watch(&mut poller, pull.fd(), Source::Push)?;
+                let child = ChildId(index as u32);
+                pulls.push(BeatPull { pull, endpoint: endpoint.clone(), child, nth, tag });
             }
         }
     }
@@ -530,14 +523,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     let shortest_interval = handles.iter().filter_map(Handle::beat_interval).min();
     let core = Supervisor::new(crate::supervision::Config {
         policy: spec.policy,
-        members: handles
-            .iter()
-            .map(|handle| Member {
-                name: handle.name.clone(),
-                kind: if handle.is_node() { Kind::Supervisor } else { Kind::Worker },
-                policy: handle.policy.clone(),
-            })
-            .collect(),
+        members: handles.iter().map(Handle::member).collect(),
         uplink: heartbeat,
         node: u32::from_ne_bytes(node_number.try_into().expect("four bytes were split off")),
         seed: u64::from_ne_bytes(seed.try_into().expect("eight bytes are left")),
@@ -553,7 +539,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         place,
         core,
         policy: spec.policy,
-        handles: handles.into_iter().map(Some).collect(),
+        handles: handles.into_iter().map(|handle| Some(Box::new(handle))).collect(),
         tokens: HashMap::new(),
         pids: HashSet::new(),
         orphans_wait: false,
@@ -575,6 +561,10 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         history: None,
         journal: None,
         requests: Requests::new(),
+        incoming: HashMap::new(),
+        reload_heard: None,
+        children_changed: false,
+        root: None,
         inbox: VecDeque::new(),
         actions: Vec::new(),
         untold: Vec::new(),
@@ -655,7 +645,7 @@ impl Node {
         // The socket's file outlives the socket.
         let _ = std::fs::remove_file(&self.router_socket);
         for handle in self.handles.into_iter().flatten() {
-            handle.remove_group();
+            (*handle).remove_group();
         }
         drop(self.context);
         if end == End::Terminated {

@@ -4,7 +4,7 @@
 //! descends from the child or carries its mark, until a pass finds nothing. Nothing here waits: a pass that found
 //! something comes back a little later.
 
-use super::handle::{What, speaks_by_notify};
+use super::handle::What;
 use super::postmortem::Postmortem;
 use super::turn::Node;
 use crate::os::descendants::{self, Scope};
@@ -146,21 +146,28 @@ impl Node {
         let Some(mut process) = handle.process.take_if(|process| process.run == run) else { return };
         let status = process.status.unwrap_or_default();
         handle.postmortem = Some(Box::new(Postmortem::of(handle, &process, status, &mut machine_oom_kills)));
-        let promised = usize::from(handle.policy.heartbeat.is_some());
+        let promised = usize::from(process.promised);
         handle.reset_groups(&status);
-        let node_sockets = match &handle.what {
+        let mut children_changed = false;
+        let node_sockets = match &mut handle.what {
             What::Node(below) => {
                 let mut paths = Vec::new();
-                below.for_each_supervisor(&handle.path, &mut |path, spec| {
-                    paths.push(runtime.node_socket(path));
-                    for child in &spec.children {
-                        if let ChildKind::Worker(exec) = &child.kind
-                            && speaks_by_notify(exec, &child.policy)
-                        {
-                            paths.push(runtime.notify_socket(&path.child(&child.name)));
+                let path = &handle.path;
+                // Those that it was started with too: what was removed there may have been killed in the midst of it.
+                let actual = below.actual.take();
+                children_changed = actual.is_some();
+                for subtree in actual.iter().chain([&below.spec]) {
+                    subtree.for_each_supervisor(path, &mut |path, spec| {
+                        paths.push(runtime.node_socket(path));
+                        for child in &spec.children {
+                            if let ChildKind::Worker(exec) = &child.kind
+                                && exec.speaks_by_notify(&child.policy)
+                            {
+                                paths.push(runtime.notify_socket(&path.child(&child.name)));
+                            }
                         }
-                    }
-                });
+                    });
+                }
                 paths
             }
             What::Worker(_) => Vec::new(),
@@ -173,6 +180,7 @@ impl Node {
             notices.leave(line);
         }
         self.machine_oom_kills = machine_oom_kills;
+        self.children_changed |= children_changed;
         self.tokens.remove(&process.token);
         self.beating -= promised;
         self.requests_lost_node(run);

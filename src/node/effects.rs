@@ -6,7 +6,7 @@ use super::translate;
 use super::turn::{Node, Source};
 use crate::logs::capture::Capture;
 use crate::os::{fd, process};
-use crate::supervision::{Action, ChildId, End, Event, Fact, Killed, Report, Run, Up};
+use crate::supervision::{Action, End, Event, Fact, Killed, Report, Run, Up};
 use crate::time::Time;
 use crate::wire::explain::{Present, explain, tell_short};
 use crate::wire::view::EventView;
@@ -34,6 +34,7 @@ impl Node {
             }
             Action::TellParent(up) => self.tell_parent(up),
             Action::Answer(request, answer) => self.answered(request, answer),
+            Action::Renew(request) => self.renew(request),
             Action::Forget(child) => self.forget(child),
             Action::Report(report) => self.untold.push(*report),
             Action::Halt(end) => self.ended = Some(end),
@@ -41,6 +42,13 @@ impl Node {
     }
 
     fn spawn(&mut self, run: Run) {
+        if let Some(handle) = self.handle(run.child) {
+            handle.renew();
+        }
+        if let Err(failure) = self.bind_pulls(run.child) {
+            self.inbox.push_back(Event::SpawnFailed { run, failure });
+            return;
+        }
         let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
         let cause = self.core.cause_of(run.child);
         let started = handle.start(run.incarnation, &self.place, &self.router_socket, &self.base_environment, cause);
@@ -88,7 +96,8 @@ impl Node {
         }
         self.tokens.insert(started.token, run);
         self.pids.insert(started.pid);
-        self.beating += usize::from(handle.policy.heartbeat.is_some());
+        let promised = handle.policy.heartbeat.is_some();
+        self.beating += usize::from(promised);
         handle.process = Some(Process {
             run,
             pid: started.pid,
@@ -98,6 +107,7 @@ impl Node {
             output_from: handle.ring.end(),
             token: started.token,
             status: None,
+            promised,
             beats: Allowance::new(now),
             line: started.line,
             link: NodeLink::default(),
@@ -111,13 +121,6 @@ impl Node {
         self.stop_probes(run);
         if let Some(handle) = self.handle(run.child) {
             handle.kill(run);
-        }
-    }
-
-    fn forget(&mut self, child: ChildId) {
-        let Some(slot) = self.handles.get_mut(child.0 as usize) else { return };
-        if let Some(handle) = slot.take_if(|handle| handle.process.is_none()) {
-            handle.remove_group();
         }
     }
 

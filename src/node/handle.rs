@@ -18,10 +18,11 @@ use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd};
 use crate::os::spawn::{self, Plan, PlanSpec, SpawnError};
 use crate::os::{fd, process, random, users};
-use crate::spec::exec::{BeatSource, ExecSpec, LogSpec};
-use crate::spec::policy::{ChildPolicy, Ready};
+use crate::spec::diff;
+use crate::spec::exec::{ExecSpec, LogSpec};
+use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
-use crate::supervision::{Inspected, Run, StartFailure};
+use crate::supervision::{Inspected, Kind, Member, Run, StartFailure};
 use crate::time::{Span, Time};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -56,13 +57,31 @@ pub(super) struct Handle {
     pub memory_marks: MemoryMarks,
     /// What is known of its last process, until that is told.
     pub postmortem: Option<Box<Postmortem>>,
+    /// What it will be when its present process is gone.
+    next: Option<Box<ChildSpec>>,
 }
 
 /// What a child is.
 pub(super) enum What {
     /// Shared by all that `count` made: they differ in name only.
     Worker(Arc<ExecSpec>),
-    Node(Box<SupervisorSpec>),
+    Node(Subtree),
+}
+
+/// What stands below a child node.
+pub(super) struct Subtree {
+    /// What it is started with.
+    pub spec: Box<SupervisorSpec>,
+    /// What stands there, where its node has said that it is something else: children were added or removed there. It is
+    /// lost with the node's process, as those children are (R70).
+    pub actual: Option<Box<SupervisorSpec>>,
+}
+
+impl Subtree {
+    /// What stands there now, as far as we know.
+    pub fn now(&self) -> &SupervisorSpec {
+        self.actual.as_deref().unwrap_or(&self.spec)
+    }
 }
 
 /// The process of a child's present incarnation.
@@ -77,6 +96,8 @@ pub(super) struct Process {
     pub token: Token,
     /// Set once the process itself has ended; what it left is being cleared.
     pub status: Option<ExitStatus>,
+    /// It counts among those that have promised beats.
+    pub promised: bool,
     pub beats: Allowance,
     /// Where it speaks by sd_notify.
     pub line: Option<Box<Line>>,
@@ -129,7 +150,7 @@ pub(super) struct Started {
 impl Handle {
     /// A child without a process. What it has in common with `like`, the sibling before it, is kept once.
     pub fn new(child: ChildSpec, place: &Place, like: Option<&Handle>) -> Handle {
-        let ChildSpec { name, policy, kind } = child;
+        let ChildSpec { name, policy, kind, added: _ } = child;
         let policy = match like {
             Some(like) if *like.policy == policy => like.policy.clone(),
             _ => Arc::new(policy),
@@ -137,15 +158,9 @@ impl Handle {
         let what = match (kind, like.map(|like| &like.what)) {
             (ChildKind::Worker(exec), Some(What::Worker(like))) if **like == *exec => What::Worker(like.clone()),
             (ChildKind::Worker(exec), _) => What::Worker(Arc::from(exec)),
-            (ChildKind::Supervisor(below), _) => What::Node(below),
+            (ChildKind::Supervisor(below), _) => What::Node(Subtree { spec: below, actual: None }),
         };
-        let file = match &what {
-            What::Worker(exec) => match &exec.log {
-                LogSpec::File { file, max_size, keep } => Some(Box::new(RotatingFile::new(file, *max_size, *keep))),
-                LogSpec::Capture | LogSpec::Discard => None,
-            },
-            What::Node(_) => None,
-        };
+        let file = log_file(&what);
         Handle {
             path: place.path.child(&name),
             name,
@@ -158,12 +173,87 @@ impl Handle {
             file,
             memory_marks: MemoryMarks::default(),
             postmortem: None,
+            next: None,
+        }
+    }
+
+    /// What the core is told of it.
+    pub fn member(&self) -> Member {
+        let (kind, exec) = match &self.what {
+            What::Worker(exec) => (Kind::Worker, Some(&**exec)),
+            What::Node(_) => (Kind::Supervisor, None),
+        };
+        let revision = diff::revision(&self.policy, exec);
+        Member { name: self.name.clone(), kind, revision, policy: self.policy.clone() }
+    }
+
+    /// Its spec, or the one that it will have when its present process is gone.
+    pub fn spec(&self, added: bool) -> ChildSpec {
+        if let Some(next) = &self.next {
+            return ChildSpec { added, ..(**next).clone() };
+        }
+        let kind = match &self.what {
+            What::Worker(exec) => ChildKind::Worker(Box::new((**exec).clone())),
+            What::Node(below) => ChildKind::Supervisor(Box::new(below.now().clone())),
+        };
+        ChildSpec { name: self.name.clone(), policy: (*self.policy).clone(), kind, added }
+    }
+
+    /// Gives it a new spec: now, or, when its process could not live with it, before it is started the next time.
+    pub fn take_over(&mut self, child: ChildSpec) {
+        self.next = None;
+        if self.process.is_some() && member(&child).is_another(&self.member()) {
+            self.next = Some(Box::new(child));
+        } else {
+            self.become_now(child);
+        }
+    }
+
+    fn become_now(&mut self, child: ChildSpec) {
+        let ChildSpec { name: _, policy, kind, added: _ } = child;
+        self.policy = Arc::new(policy);
+        match (&mut self.what, kind) {
+            (What::Node(below), ChildKind::Supervisor(spec)) => below.spec = spec,
+            (What::Worker(exec), ChildKind::Worker(new)) => {
+                let same_log = exec.log == new.log;
+                *exec = Arc::from(new);
+                if !same_log {
+                    self.file = log_file(&self.what);
+                }
+            }
+            (_, kind) => {
+                // A worker's cgroup and a node's are not made alike.
+                self.own_leaf = None;
+                if let Some(group) = self.group.take() {
+                    group.remove_all();
+                }
+                self.what = match kind {
+                    ChildKind::Worker(exec) => What::Worker(Arc::from(exec)),
+                    ChildKind::Supervisor(spec) => What::Node(Subtree { spec, actual: None }),
+                };
+                self.ring = Ring::new();
+                self.file = log_file(&self.what);
+            }
+        }
+    }
+
+    /// Its process is gone: it is what it was to be then.
+    pub fn renew(&mut self) {
+        if self.process.is_none()
+            && let Some(next) = self.next.take()
+        {
+            self.become_now(*next);
         }
     }
 
     /// The process of this run, if it is still the present one.
     pub fn process_of(&mut self, run: Run) -> Option<&mut Process> {
         self.process.as_mut().filter(|process| process.run == run)
+    }
+
+    /// Whether this run is the present one.
+    pub fn is_of(&self, run: Run) -> bool {
+        self.process.as_ref().is_some_and(|process| process.run == run)
     }
 
     /// How often it has promised to beat.
@@ -208,7 +298,7 @@ impl Handle {
                     cgroup: self.group.as_ref().map(|group| group.path().to_path_buf()),
                     cgroup_by_itself: self.group.as_ref().is_some_and(Group::is_entered_by_itself),
                     heartbeat: self.policy.heartbeat,
-                    spec: (**below).clone(),
+                    spec: (*below.spec).clone(),
                     log_level: place.log_level.as_usize(),
                     colour: place.colour,
                     colour_output: place.colour_output,
@@ -231,7 +321,7 @@ impl Handle {
         let credentials = credentials(exec)?;
         let mut line = None;
         let mut own_pid = None;
-        if speaks_by_notify(exec, &self.policy) {
+        if exec.speaks_by_notify(&self.policy) {
             let opened = self.open_line(exec, place, credentials.as_ref().map(|credentials| credentials.uid));
             let (opened, path) = opened.map_err(|e| failure("making the socket for notifications", &e))?;
             line = Some(Box::new(opened));
@@ -472,9 +562,25 @@ impl Handle {
     }
 }
 
-/// Whether a worker is given a socket to speak by sd_notify.
-pub(super) fn speaks_by_notify(exec: &ExecSpec, policy: &ChildPolicy) -> bool {
-    policy.ready == Ready::Notify || policy.heartbeat.is_some() && exec.sources.contains(&BeatSource::Notify)
+/// What the core is told of a child.
+pub(super) fn member(child: &ChildSpec) -> Member {
+    let (kind, exec) = match &child.kind {
+        ChildKind::Worker(exec) => (Kind::Worker, Some(&**exec)),
+        ChildKind::Supervisor(_) => (Kind::Supervisor, None),
+    };
+    let revision = diff::revision(&child.policy, exec);
+    Member { name: child.name.clone(), kind, revision, policy: Arc::new(child.policy.clone()) }
+}
+
+/// The file that a child's output is written to, if any.
+fn log_file(what: &What) -> Option<Box<RotatingFile>> {
+    match what {
+        What::Worker(exec) => match &exec.log {
+            LogSpec::File { file, max_size, keep } => Some(Box::new(RotatingFile::new(file, *max_size, *keep))),
+            LogSpec::Capture | LogSpec::Discard => None,
+        },
+        What::Node(_) => None,
+    }
 }
 
 /// Where the cgroup of a path below `place` lies.

@@ -106,6 +106,21 @@ impl Hooks {
         Hooks { own, running: Vec::new(), waiting: VecDeque::new(), panicked: HashMap::new(), number: 0, full: false }
     }
 
+    /// What this supervisor runs itself.
+    pub fn own(&self) -> &tree::Hooks {
+        &self.own
+    }
+
+    /// Other hooks from now on.
+    pub fn set_own(&mut self, own: tree::Hooks) {
+        self.own = own;
+    }
+
+    /// A child is no more.
+    pub fn forget(&mut self, child: ChildId) {
+        self.panicked.remove(&child);
+    }
+
     pub fn next_deadline(&self) -> Option<Time> {
         self.running.iter().filter(|running| !running.killed).map(|running| running.until).min()
     }
@@ -124,7 +139,7 @@ impl Node {
             (Fact::Restarting { .. }, _) => self.call_hook_for(Key::Restart, self.hooks.own.on_restart.clone(), view),
             (Fact::Escalated { .. }, Some(child)) => {
                 let Some(What::Node(below)) = self.look_at(child).map(|handle| &handle.what) else { return };
-                self.call_hook_for(Key::Escalate, below.hooks.on_escalate.clone(), view);
+                self.call_hook_for(Key::Escalate, below.now().hooks.on_escalate.clone(), view);
             }
             (Fact::GaveUp { .. }, _) if self.uplink.is_none() => {
                 self.call_hook_for(Key::Escalate, self.hooks.own.on_escalate.clone(), view);
@@ -168,7 +183,7 @@ impl Node {
         let Some(handle) = self.look_at(child) else { return };
         let What::Node(below) = &handle.what else { return };
         let mut orders = Vec::new();
-        below.for_each_supervisor(&handle.path, &mut |path, supervisor| {
+        below.now().for_each_supervisor(&handle.path, &mut |path, supervisor| {
             if let (true, Some(command)) = (path.is_within(within), &supervisor.hooks.on_panic) {
                 let (command, about, facts) = (command.clone(), path.clone(), facts.clone());
                 orders.push(Order { key: Key::Panic, command, about, facts });

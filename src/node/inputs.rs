@@ -2,9 +2,10 @@
 
 use super::handle::What;
 use super::history::EventBatch;
+use super::reload::BeatPull;
 use super::requests::Asker;
 use super::translate;
-use super::turn::{Node, PushLine, Source};
+use super::turn::{Node, Source};
 use crate::link::{Inbound, PeerCred, SendOutcome};
 use crate::logs::capture::Progress;
 use crate::logs::rotate::RotatingFile;
@@ -51,12 +52,7 @@ impl Node {
                 Some(Source::Hook(number)) => hooks.push(*number),
                 // Sockets are drained every turn, whatever woke us.
                 Some(
-                    Source::Router
-                    | Source::Control
-                    | Source::Uplink
-                    | Source::Push(_)
-                    | Source::Button
-                    | Source::Notices,
+                    Source::Router | Source::Control | Source::Uplink | Source::Push | Source::Button | Source::Notices,
                 )
                 | None => {}
             }
@@ -174,6 +170,10 @@ impl Node {
                 self.inbox.push_back(Event::Escalating { run, cause, explanation });
                 self.tell_node(&from, &ToNode::EscalatingSeen);
             }
+            FromNode::Children { seq, spec } => {
+                self.hear_children(run, spec);
+                self.tell_node(&from, &ToNode::ChildrenSeen { seq });
+            }
             FromNode::Reply { request, reply } => self.reply_from_below(run, request, reply),
         }
     }
@@ -199,6 +199,7 @@ impl Node {
                 Ok(ToNode::EventsSeen { through }) => {
                     self.uplink.iter_mut().for_each(|uplink| uplink.events_seen(through));
                 }
+                Ok(ToNode::ChildrenSeen { seq }) => self.uplink.iter_mut().for_each(|uplink| uplink.children_seen(seq)),
                 Ok(ToNode::EscalatingSeen) => self.uplink.iter_mut().for_each(|uplink| uplink.escalating_seen()),
                 Err(_) => self.drops.malformed += 1,
             }
@@ -207,8 +208,8 @@ impl Node {
 
     fn hear_pulls(&mut self) {
         for index in 0..self.pulls.len() {
-            let PushLine { pull, child, nth } = &mut self.pulls[index];
-            let (child, nth) = (*child, *nth);
+            let BeatPull { pull, child, nth, .. } = &mut self.pulls[index];
+            let (child, nth) = (child.0 as usize, *nth);
             if pull.drain() > 0 {
                 // Any message is a beat, and many at once are no more alive than one.
                 let run = self
@@ -312,7 +313,7 @@ impl Node {
                     self.inbox.push_back(Event::Stop(StopReason::Asked));
                 }
                 Caught::Hangup if is_root => {
-                    warn!(self.logger, "SIGHUP: reloading is not supported yet, nothing is changed");
+                    self.reload_from_file();
                 }
                 // Only the root listens to the terminal.
                 Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}

@@ -23,10 +23,10 @@
 //! `effects` carries out actions; `handle` is a child as the node holds it; `clearing` sees to it that nothing of a
 //! dead child is left; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
 //! `hooks` runs what users want to be run when something happens, and `aside` holds the commands of both; `requests` serves
-//! operators; `uplink` speaks with the parent; `history` is the root's memory of
-//! events and those who follow them; `journal` hands them on to be kept on disk; `translate` goes between supervision's
-//! words and the wire's; `keeper` is the small process beside the root that cleans up when the root is killed, and writes
-//! the journal's files (`segments`).
+//! operators; `reload` brings other children while the node runs; `uplink` speaks with the parent; `history` is the root's
+//! memory of events and those who follow them; `journal` hands them on to be kept on disk; `translate` goes between
+//! supervision's words and the wire's; `keeper` is the small process beside the root that cleans up when the root is killed,
+//! and writes the journal's files (`segments`).
 
 mod aside;
 pub mod boot;
@@ -41,6 +41,7 @@ pub mod keeper;
 mod notices;
 mod postmortem;
 mod probes;
+mod reload;
 mod requests;
 mod segments;
 mod translate;

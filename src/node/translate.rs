@@ -315,6 +315,7 @@ fn detail(fact: &Fact) -> Map<String, Value> {
             StopCause::Group => json!({ "why": "group" }),
             StopCause::SupervisorEnds => json!({ "why": "supervisor_ends" }),
             StopCause::Operator(by) => json!({ "why": "operator", "by": by }),
+            StopCause::Reload(by) => json!({ "why": "reload", "by": by }),
             StopCause::StartTimeout => json!({ "why": "start_timeout" }),
             StopCause::Signal(by) => json!({ "why": "signal", "by": by }),
         },
@@ -323,6 +324,10 @@ fn detail(fact: &Fact) -> Map<String, Value> {
             json!({ "child": child, "used": used, "max": max, "period_ms": period.as_millis() })
         }
         Fact::AutoShutdown { child } => json!({ "child": child }),
+        Fact::Reloaded { by, generation, added, removed, restarted, updated, kept } => json!({
+            "by": by, "generation": generation, "added": added, "removed": removed, "restarted": restarted,
+            "updated": updated, "kept": kept,
+        }),
         Fact::Panic { by, hold } => json!({ "by": by, "hold": hold }),
         Fact::StartFailed { failure, retry } => json!({
             "stage": failure.stage, "errno": failure.errno, "message": failure.message, "retry": retry,

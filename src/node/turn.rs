@@ -8,7 +8,8 @@ use super::journal::Journal;
 use super::keeper::Keeper;
 use super::notices::Notices;
 use super::probes::Probes;
-use super::requests::Requests;
+use super::reload::{BeatPull, Incoming, RootFile};
+use super::requests::{Heard, Requests};
 use super::uplink::Uplink;
 use crate::ids::{Incarnation, Name, Path, Token};
 use crate::link::runtime::RuntimeDir;
@@ -22,7 +23,7 @@ use crate::os::epoll::{Interest, Poller, Ready, Tag};
 use crate::os::signals::Signals;
 use crate::spec::exec::Limit;
 use crate::spec::policy::SupervisorPolicy;
-use crate::supervision::{Action, ChildId, End, Event, Report, Run, Supervisor};
+use crate::supervision::{Action, ChildId, End, Event, Report, RequestId, Run, Supervisor};
 use crate::time::{Span, Time};
 use slog::{Logger, debug, warn};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -59,8 +60,8 @@ pub(super) enum Source {
     Keeper,
     Exit(Run),
     Output(Run),
-    /// Index of a PULL socket.
-    Push(usize),
+    /// A PULL socket whose messages are beats.
+    Push,
     Button,
     /// Some worker has said something by sd_notify.
     Notices,
@@ -68,15 +69,6 @@ pub(super) enum Source {
     Probe(Run),
     /// A hook, by its number.
     Hook(u64),
-}
-
-/// A PULL socket any message of which is a beat of one child.
-pub(super) struct PushLine {
-    pub pull: Pull,
-    /// The child's number.
-    pub child: usize,
-    /// Which of the child's it is, counted as its spec names them.
-    pub nth: u16,
 }
 
 /// What was dropped, for the log: counted at once, told at most once a second.
@@ -109,7 +101,7 @@ pub(super) struct Node {
     /// How this supervisor supervises.
     pub policy: SupervisorPolicy,
     /// By child id.
-    pub handles: Vec<Option<Handle>>,
+    pub handles: Vec<Option<Box<Handle>>>,
     pub tokens: HashMap<Token, Run>,
     /// Processes of children that have not ended.
     pub pids: HashSet<u32>,
@@ -127,7 +119,7 @@ pub(super) struct Node {
     pub control: Option<Router>,
     pub uplink: Option<Uplink>,
     /// PULL sockets whose messages are beats.
-    pub pulls: Vec<PushLine>,
+    pub pulls: Vec<BeatPull>,
     pub button: Option<Pull>,
     /// Where workers speak by sd_notify; only where some do.
     pub notices: Option<Notices>,
@@ -138,6 +130,14 @@ pub(super) struct Node {
     /// The way of events to the disk; the root's only, where a journal is kept.
     pub journal: Option<Journal>,
     pub requests: Requests,
+    /// Specs that are not in force yet.
+    pub incoming: HashMap<RequestId, Incoming>,
+    /// The last reload that our parent has told us.
+    pub reload_heard: Option<Heard>,
+    /// Those above do not know yet what children there are.
+    pub children_changed: bool,
+    /// The root's only.
+    pub root: Option<RootFile>,
     pub inbox: VecDeque<Event>,
     pub actions: Vec<Action>,
     /// Reports of the event that is being handled.
@@ -200,11 +200,11 @@ impl Node {
 
     /// A child, only to be looked at.
     pub fn look_at(&self, child: ChildId) -> Option<&Handle> {
-        self.handles.get(child.0 as usize)?.as_ref()
+        self.handles.get(child.0 as usize)?.as_deref()
     }
 
     pub fn handle(&mut self, child: ChildId) -> Option<&mut Handle> {
-        self.handles.get_mut(child.0 as usize)?.as_mut()
+        self.handles.get_mut(child.0 as usize)?.as_deref_mut()
     }
 
     /// Sleeps until something happens. Returns the time during which nobody was looked after although somebody should
@@ -220,7 +220,7 @@ impl Node {
             || self.router.has_input()
             || self.control.as_ref().is_some_and(Router::has_input)
             || self.uplink.as_ref().is_some_and(Uplink::has_input)
-            || self.pulls.iter().any(|line| line.pull.has_input())
+            || self.pulls.iter().any(|pull| pull.pull.has_input())
             || self.button.as_ref().is_some_and(Pull::has_input);
         let timeout = if busy { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
         if let Err(error) = self.poller.wait(timeout, ready) {
@@ -293,6 +293,7 @@ impl Node {
                 | Action::Inspect(_)
                 | Action::TellParent(_)
                 | Action::Answer(..)
+                | Action::Renew(_)
                 | Action::Forget(_)
                 | Action::Halt(_) => {
                     self.tell(now);
@@ -338,6 +339,7 @@ impl Node {
     /// Passes on what is waiting to go out: events to the parent or to followers, output, log lines.
     fn flush_outward(&mut self) {
         let now = self.now();
+        self.tell_children();
         if let Some(uplink) = &mut self.uplink {
             uplink.flush(now);
         }

@@ -11,6 +11,7 @@ use crate::wire;
 use crate::wire::codec::{self, Malformed};
 use crate::wire::message::{ChildBody, FromChild, FromNode, Reply, ToNode};
 use crate::wire::view::{EventView, RollupView};
+use serde_json::Value;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
@@ -31,6 +32,9 @@ pub(super) struct Uplink {
     /// `Up` was said and not acknowledged.
     up_unheard: bool,
     escalation: Option<(Option<ReportId>, String)>,
+    /// What stands below us, said and not acknowledged, and its number.
+    children: Option<(u64, Value)>,
+    children_told: u64,
     outbox: VecDeque<EventView>,
     /// Number of the first event in the outbox.
     first: u64,
@@ -53,6 +57,8 @@ impl Uplink {
             beats: 0,
             up_unheard: false,
             escalation: None,
+            children: None,
+            children_told: 0,
             outbox: VecDeque::new(),
             first: 1,
             sent_through: 0,
@@ -94,6 +100,19 @@ impl Uplink {
         self.flush(now);
         self.say(FromNode::Escalating { cause, explanation });
         self.resend_by(now + RESEND);
+    }
+
+    /// What stands below us is not what we were started with. The last word counts.
+    pub fn children(&mut self, now: Time, spec: Value) {
+        self.children_told += 1;
+        let seq = self.children_told;
+        self.children = Some((seq, spec.clone()));
+        self.say(FromNode::Children { seq, spec });
+        self.resend_by(now + RESEND);
+    }
+
+    pub fn children_seen(&mut self, seq: u64) {
+        self.children = self.children.take().filter(|(told, _)| *told != seq);
     }
 
     pub fn reply(&mut self, request: u64, reply: Reply) {
@@ -161,8 +180,12 @@ impl Uplink {
             return;
         }
         self.resend_at = None;
-        if !self.up_unheard && self.escalation.is_none() && self.outbox.is_empty() && self.replies.is_empty() {
+        let heard = !self.up_unheard && self.escalation.is_none() && self.children.is_none();
+        if heard && self.outbox.is_empty() && self.replies.is_empty() {
             return;
+        }
+        if let Some((seq, spec)) = self.children.clone() {
+            self.say(FromNode::Children { seq, spec });
         }
         if self.up_unheard {
             self.say(FromNode::Up);
@@ -188,7 +211,7 @@ impl Uplink {
                     Ok(ToNode::EventsSeen { through }) => self.events_seen(through),
                     Ok(ToNode::EscalatingSeen) => self.escalating_seen(),
                     Ok(ToNode::UpSeen) => self.up_seen(),
-                    Ok(ToNode::Request { .. }) | Err(_) => {}
+                    Ok(ToNode::Request { .. } | ToNode::ChildrenSeen { .. }) | Err(_) => {}
                 }
             }
             self.due(clock.now());

@@ -229,7 +229,7 @@ impl Check<'_> {
                 };
                 self.remember(path.clone(), &body.places);
                 let below = self.supervisor(*body, place, &path, defaults);
-                children.push(ChildSpec { name, policy, kind: ChildKind::Supervisor(Box::new(below)) });
+                children.push(ChildSpec { name, policy, kind: ChildKind::Supervisor(Box::new(below)), added: false });
             }
             RawKind::Worker { command, count, group } => {
                 let keys = keys.over(defaults);
@@ -290,7 +290,8 @@ impl Check<'_> {
             let path = at.child(&called);
             self.claim_outside(&exec, &path, &places, place);
             self.findings.sources.remember(path, places.clone());
-            children.push(ChildSpec { name: called, policy: policy.clone(), kind: ChildKind::Worker(Box::new(exec)) });
+            let kind = ChildKind::Worker(Box::new(exec));
+            children.push(ChildSpec { name: called, policy: policy.clone(), kind, added: false });
         }
     }
 

@@ -1,5 +1,6 @@
 //! The half of a child spec that `os` and `logs` read: what to execute, as whom, with what, and where its output goes.
 
+use super::policy::{ChildPolicy, Ready};
 use super::probe::Probe;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,11 @@ pub struct ExecSpec {
 }
 
 impl ExecSpec {
+    /// Whether a worker with this policy is given a socket to speak by sd_notify.
+    pub fn speaks_by_notify(&self, policy: &ChildPolicy) -> bool {
+        policy.ready == Ready::Notify || policy.heartbeat.is_some() && self.sources.contains(&BeatSource::Notify)
+    }
+
     /// A spec that executes `command` and leaves everything else at its default.
     pub fn new(command: Vec<String>) -> ExecSpec {
         ExecSpec {
@@ -64,7 +70,7 @@ impl ExecSpec {
 }
 
 /// One resource limit; `None` is unlimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limit {
     /// The limit in force.
     pub soft: Option<u64>,
@@ -93,7 +99,7 @@ pub enum LogSpec {
 }
 
 /// Where beats come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BeatSource {
     /// The node's ROUTER endpoint: client libraries, `treevisor beat`, any DEALER socket.

@@ -12,6 +12,7 @@
 
 mod check;
 mod diagnostic;
+pub mod diff;
 pub mod exec;
 mod expand;
 mod keys;
@@ -32,6 +33,7 @@ mod words;
 
 pub use check::{BACKOFF, CHILDREN_MAX, DEPTH_MAX, LOG_KEEP, LOG_MAX_SIZE};
 pub use diagnostic::{Diagnostic, Severity, render};
+pub use raw::COUNT_MAX;
 pub use source::{Location, Sources};
 pub use unsupported::{Unsupported, unsupported};
 
@@ -66,6 +68,11 @@ impl Read {
     pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error())
     }
+}
+
+/// The log file of the worker with the number `to`, given that of the worker with the number `from` of the same `count`.
+pub fn renumbered(file: &Path, from: u32, to: u32) -> PathBuf {
+    print::unnumbered(file, from).map_or_else(|| file.to_owned(), |base| check::numbered(&base, to))
 }
 
 /// Reads `file` and everything that it includes. `env` gives the values of `${VAR}`. A file that cannot be read is a

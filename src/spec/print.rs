@@ -28,15 +28,36 @@ pub fn to_toml(tree: &TreeSpec) -> String {
         Containment::Cgroup => out.line("containment", "\"cgroup\""),
         Containment::Group => out.line("containment", "\"group\""),
     }
-    match tree.journal {
-        Some(journal) if journal == JournalSpec::default() => {}
-        Some(JournalSpec { max_size, keep }) => {
-            out.line("journal", &format!("{{ max-size = {max_size}, keep = {keep} }}"));
-        }
-        None => out.line("journal", "false"),
+    if tree.journal != Some(JournalSpec::default()) {
+        out.line("journal", &journal(tree.journal));
     }
     out.body(&tree.root, "child");
     out.text
+}
+
+/// The value of `journal`.
+pub(super) fn journal(journal: Option<JournalSpec>) -> String {
+    match journal {
+        Some(JournalSpec { max_size, keep }) => format!("{{ max-size = {max_size}, keep = {keep} }}"),
+        None => "false".into(),
+    }
+}
+
+/// The keys of a supervisor's own body with their values, as [`to_toml`] writes them.
+pub(super) fn own_keys(supervisor: &SupervisorSpec) -> Vec<(String, String)> {
+    let mut out = Printer { text: String::new(), indent: 0 };
+    out.own(supervisor);
+    out.pairs()
+}
+
+/// The keys of a child with their values, as [`to_toml`] writes them; of a supervisor, those that it has as a child.
+pub(super) fn child_keys(child: &ChildSpec) -> Vec<(String, String)> {
+    let mut out = Printer { text: String::new(), indent: 0 };
+    match &child.kind {
+        ChildKind::Worker(exec) => out.worker(child, exec, None),
+        ChildKind::Supervisor(_) => out.supervisor(child),
+    }
+    out.pairs()
 }
 
 struct Printer {
@@ -57,8 +78,14 @@ impl Printer {
         let _ = writeln!(self.text, "{:indent$}{key} = {value}", "");
     }
 
-    /// The keys and children of a supervisor; `header` is the name of its children's tables.
-    fn body(&mut self, supervisor: &SupervisorSpec, header: &str) {
+    /// What was written so far. No value has a line break of its own.
+    fn pairs(self) -> Vec<(String, String)> {
+        let pairs = self.text.lines().filter_map(|line| line.trim_start().split_once(" = "));
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The keys of a supervisor's own body.
+    fn own(&mut self, supervisor: &SupervisorSpec) {
         let SupervisorPolicy { strategy, intensity, auto_shutdown, stop_order } = &supervisor.policy;
         self.line("strategy", &string(strategy_word(*strategy)));
         match intensity.max {
@@ -77,6 +104,11 @@ impl Printer {
         for (key, command) in supervisor.hooks.by_key() {
             self.line(key, &strings(command));
         }
+    }
+
+    /// The keys and children of a supervisor; `header` is the name of its children's tables.
+    fn body(&mut self, supervisor: &SupervisorSpec, header: &str) {
+        self.own(supervisor);
         let mut last_group = 0;
         let mut rest = supervisor.children.as_slice();
         while let Some(first) = rest.first() {
@@ -98,15 +130,20 @@ impl Printer {
         match &child.kind {
             ChildKind::Worker(exec) => self.worker(child, exec, counted),
             ChildKind::Supervisor(below) => {
-                self.line("name", &string(child.name.as_str()));
-                self.policy(&child.policy);
-                match child.policy.heartbeat {
-                    None => self.line("heartbeat", "false"),
-                    Some(beat) if beat == Heartbeat::default() => {}
-                    Some(beat) => self.line("heartbeat", &heartbeat(&beat, &[])),
-                }
+                self.supervisor(child);
                 self.body(below, &format!("{header}.child"));
             }
+        }
+    }
+
+    /// What a supervisor has as a child.
+    fn supervisor(&mut self, child: &ChildSpec) {
+        self.line("name", &string(child.name.as_str()));
+        self.policy(&child.policy);
+        match child.policy.heartbeat {
+            None => self.line("heartbeat", "false"),
+            Some(beat) if beat == Heartbeat::default() => {}
+            Some(beat) => self.line("heartbeat", &heartbeat(&beat, &[])),
         }
     }
 
@@ -224,7 +261,7 @@ fn counted(children: &[ChildSpec], last: u32) -> Option<Counted> {
     let name = first.name.as_str().strip_suffix("-1")?;
     Name::parse(name).ok()?;
     let log = match &exec.log {
-        LogSpec::File { file, .. } => Some(unnumbered(file)?),
+        LogSpec::File { file, .. } => Some(unnumbered(file, 1)?),
         _ => None,
     };
     let alike = |(index, child): (usize, &ChildSpec)| {
@@ -246,14 +283,14 @@ fn counted(children: &[ChildSpec], last: u32) -> Option<Counted> {
     Some(Counted { name: name.to_owned(), members, log })
 }
 
-/// What [`numbered`] made `file` of with the number 1.
-fn unnumbered(file: &Path) -> Option<PathBuf> {
-    let stem = file.file_stem()?.to_str()?.strip_suffix("-1")?;
+/// What [`numbered`] made `file` of with this number.
+pub(super) fn unnumbered(file: &Path, number: u32) -> Option<PathBuf> {
+    let stem = file.file_stem()?.to_str()?.strip_suffix(&format!("-{number}"))?;
     let base = match file.extension() {
         Some(extension) => file.with_file_name(format!("{stem}.{}", extension.to_str()?)),
         None => file.with_file_name(stem),
     };
-    (numbered(&base, 1) == file).then_some(base)
+    (numbered(&base, number) == file).then_some(base)
 }
 
 fn strategy_word(strategy: Strategy) -> &'static str {

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
 /// The most children that one `count` makes.
-pub(super) const COUNT_MAX: u32 = 10_000;
+pub const COUNT_MAX: u32 = 10_000;
 
 /// Resource limits of getrlimit(2), and whether they count bytes, so that a size may be written.
 const LIMITS: &[(&str, bool)] = &[

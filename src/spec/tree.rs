@@ -59,6 +59,9 @@ pub struct ChildSpec {
     pub policy: ChildPolicy,
     /// What it is.
     pub kind: ChildKind,
+    /// It was added while the tree ran; never so in a file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
 }
 
 /// What a child is.
@@ -103,6 +106,17 @@ pub enum Containment {
     Cgroup,
     /// Process groups and descendants.
     Group,
+}
+
+impl Containment {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Containment::Auto => "auto",
+            Containment::Cgroup => "cgroup",
+            Containment::Group => "group",
+        }
+    }
 }
 
 impl ChildSpec {

@@ -21,6 +21,10 @@ pub enum Action {
     TellParent(Up),
     /// Answer an operator's request.
     Answer(RequestId, Answer),
+    /// The specs that came with this request, a [`Command::Start`](super::Command::Start) or a
+    /// [`Reload`](super::Reload), are in force from here on: the shell takes them over. By now
+    /// [`Supervisor::find`](super::Supervisor::find) knows the new children.
+    Renew(RequestId),
     /// A child is gone for good: the shell forgets its handle. (A new one shows with its first `Spawn`.)
     Forget(ChildId),
     /// Something happened that people want to know.

@@ -34,6 +34,12 @@ pub(super) struct Child {
     /// How it last came to grief, in words that can follow its name.
     pub(super) trouble: String,
     pub(super) waiters: Vec<Waiter>,
+    /// What it will be when its present process is gone.
+    pub(super) next: Option<Box<Member>>,
+    /// It was added while the supervisor ran.
+    pub(super) added: bool,
+    /// It is forgotten when its process is gone.
+    pub(super) leaving: bool,
 }
 
 impl Child {
@@ -51,6 +57,9 @@ impl Child {
             cause: None,
             trouble: String::new(),
             waiters: Vec::new(),
+            next: None,
+            added: false,
+            leaving: false,
         }
     }
 
@@ -130,6 +139,43 @@ impl Child {
     /// Whether its start is over when it says so; a node's always is (R6).
     pub(super) fn is_up_at_word(&self) -> bool {
         self.member.kind == Kind::Supervisor || self.member.policy.ready == Ready::Notify
+    }
+
+    /// Gets a new spec: now, or, when its process could not live with it, when that is gone. Returns whether the process
+    /// of the old spec and that of the new one are not the same.
+    #[must_use]
+    pub(super) fn take_over(&mut self, now: Time, member: Member) -> bool {
+        self.next = None;
+        let other = member.is_another(&self.member);
+        if other && self.process().is_some() {
+            self.next = Some(Box::new(member));
+            return true;
+        }
+        let promise = member.policy.heartbeat;
+        let renewed = promise != self.member.policy.heartbeat;
+        self.member = member;
+        if other {
+            // How often the old one failed says nothing of the new one.
+            self.delays = Delays::default();
+        }
+        if let Some(process) = self.process_mut().filter(|process| renewed && process.pid.is_some()) {
+            match (process.watch.as_deref_mut(), promise) {
+                (Some(watch), Some(promise)) => watch.renew(now, promise),
+                (None, Some(promise)) => process.watch = Some(Box::new(Watch::new(promise, now))),
+                (_, None) => process.watch = None,
+            }
+        }
+        other
+    }
+
+    /// Its process is gone: it is what it was to be then.
+    pub(super) fn renew(&mut self) {
+        if self.process().is_none()
+            && let Some(next) = self.next.take()
+        {
+            self.member = *next;
+            self.delays = Delays::default();
+        }
     }
 
     /// Begins its next run. There is no process before; the caller has seen to that.

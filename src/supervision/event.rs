@@ -3,7 +3,7 @@
 use super::report::StopCause;
 use super::rollup::Rollup;
 use crate::ids::{Incarnation, Name, ReportId};
-use crate::spec::policy::ChildPolicy;
+use crate::spec::policy::{ChildPolicy, Heartbeat, SupervisorPolicy};
 use crate::time::Span;
 use std::fmt;
 use std::sync::Arc;
@@ -41,8 +41,24 @@ pub struct Member {
     pub name: Name,
     /// Leaf or node.
     pub kind: Kind,
+    /// Stands for all of its spec that its process cannot be told while it runs: of two specs with the same revision the
+    /// second one is taken over in place, with another one the process must be replaced. The shell makes it.
+    pub revision: u64,
     /// When to restart it, how to stop it, how to tell life from death. Children that differ in name only share one.
     pub policy: Arc<ChildPolicy>,
+}
+
+impl Member {
+    /// Whether a process of `other` cannot be one of this: the child must be restarted to become it.
+    pub fn is_another(&self, other: &Member) -> bool {
+        (self.revision, self.kind) != (other.revision, other.kind)
+    }
+
+    /// Whether nothing differs but the number of the `count`, which changes with those written before it.
+    pub fn is_same(&self, other: &Member) -> bool {
+        let alike = || ChildPolicy { group: other.policy.group, ..(*self.policy).clone() } == *other.policy;
+        self == other || (!self.is_another(other) && self.name == other.name && alike())
+    }
 }
 
 /// How a process ended.
@@ -174,6 +190,47 @@ pub enum Command {
     },
 }
 
+/// A new set of children. It waits for its turn like a request, and is answered like one: `Ok` when all stops and starts
+/// are over, `StartFailed` with the names of those that could not be started, which stay down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reload {
+    /// For the answer, and for [`Action::Renew`](super::Action::Renew).
+    pub request: RequestId,
+    /// Who asks, for reports.
+    pub by: String,
+    /// The number of the reload in the life of the tree, for reports.
+    pub generation: u64,
+    /// The supervisor's own new policy; `None` leaves it.
+    pub own: Option<Own>,
+    /// The children that are to be, in start order. Names are unique.
+    pub members: Vec<Member>,
+    /// Who is to go for not being among them.
+    pub scope: Scope,
+}
+
+/// A supervisor's own part of a [`Reload`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Own {
+    /// How it supervises from now on.
+    pub policy: SupervisorPolicy,
+    /// What it promises to its own parent from now on.
+    pub uplink: Option<Heartbeat>,
+}
+
+/// Whom a [`Reload`] is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All children: who is not listed goes, but for those that were added while the tree ran, unless `prune` is set.
+    All {
+        /// Those that were added go as well.
+        prune: bool,
+    },
+    /// The workers of one `count`: those that are listed and there stay as they are.
+    Count(u32),
+    /// This child; it goes when nobody is listed.
+    Child(ChildId),
+}
+
 /// Who wants this supervisor to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StopReason {
@@ -243,6 +300,8 @@ pub enum Event {
         /// At once, without asking anybody.
         kill: bool,
     },
+    /// There is a new set of children (R72 to R76, D8).
+    Reloaded(Box<Reload>),
     /// End in order (R53). Cuts a running sequence at its next step (D5).
     Stop(StopReason),
     /// End now: kill all children at once. After [`Event::Stop`] it hurries the stop on; alone it is a panic of the

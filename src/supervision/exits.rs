@@ -107,7 +107,16 @@ impl Supervisor {
             Ended::Stopped(then) => self.stopped(turn, run.child, None, then, cause),
             Ended::Held => self.held(turn, run.child, None, cause),
         }
-        self.answer(turn, run.child, Wants::Gone, &Answer::Ok);
+        self.over(turn, run.child);
+    }
+
+    /// A child's process is no more, and it is settled what becomes of the child.
+    fn over(&mut self, turn: &mut Turn<'_>, id: ChildId) {
+        self.answer(turn, id, Wants::Gone, &Answer::Ok);
+        if let Some(mut child) = self.table.edit(id) {
+            child.renew();
+        }
+        self.forget_if_gone(turn, id);
     }
 
     /// A process has ended and nothing of it is left.
@@ -175,7 +184,7 @@ impl Supervisor {
             Ended::Stopped(then) => self.stopped(turn, id, pid, then, Some(report)),
             Ended::Held => self.held(turn, id, pid, Some(report)),
         }
-        self.answer(turn, id, Wants::Gone, &Answer::Ok);
+        self.over(turn, id);
     }
 
     /// A member of the group that is being stopped has ended before its turn: that is all there is to it (R29).
@@ -269,6 +278,14 @@ impl Supervisor {
                 }
             }
             // Only what a sequence starts is starting; what it stops meanwhile was absorbed above.
+            // It stays down, and the others go on: what is wrong in a new file is told, not retried.
+            Some(Purpose::Reload) => {
+                let name = self.name(id);
+                self.rest(id, Then::Rest);
+                if let Some(reloading) = &mut self.reloading {
+                    reloading.failed.push(format!("\"{name}\" could not be started: {}", failure.message));
+                }
+            }
             Some(Purpose::Operator { what: Operation::Stop, .. } | Purpose::End { .. }) | None => {
                 self.rest(id, Then::Rest);
             }

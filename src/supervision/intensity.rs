@@ -38,6 +38,11 @@ impl Window {
         Window { intensity, charges: VecDeque::new() }
     }
 
+    /// Other limits from now on (R72): the charges stay, and the next one is judged by these.
+    pub(super) fn set(&mut self, intensity: Intensity) {
+        self.intensity = intensity;
+    }
+
     /// Charges one restart at `now`: forgets what is older than the period, adds this one, and judges (R40).
     pub(super) fn charge(&mut self, now: Time) -> Charge {
         while self.charges.front().is_some_and(|&at| self.is_past(at, now)) {

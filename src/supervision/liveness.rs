@@ -120,6 +120,14 @@ impl Watch {
         self.promise.interval = Span::from_nanos((limit.as_nanos() / misses).max(1));
     }
 
+    /// Another promise from now on. Whoever has to keep it is still to hear of it, so the next silence may be as long as
+    /// the longer of both allows.
+    pub(super) fn renew(&mut self, now: Time, promise: Heartbeat) {
+        let limit = self.promise.limit().max(promise.limit());
+        self.promise = promise;
+        self.spare(now + limit);
+    }
+
     /// The child may be silent up to this moment, or until its next beat.
     pub(super) fn spare(&mut self, until: Time) {
         self.not_before = self.not_before.max(until);

@@ -21,7 +21,7 @@
 //! use treevisor::supervision::*;
 //! use treevisor::time::Time;
 //!
-//! let member = Member { name: Name::parse("api").unwrap(), kind: Kind::Worker, policy: Default::default() };
+//! let member = Member { name: Name::parse("api").unwrap(), kind: Kind::Worker, revision: 0, policy: Default::default() };
 //! let config = Config { policy: Default::default(), members: vec![member], uplink: None, node: 1, seed: 1 };
 //! let mut supervisor = Supervisor::new(config);
 //! let mut actions = Vec::new();
@@ -76,9 +76,9 @@
 //!
 //! # Who stands where
 //!
-//! `supervisor` is the door; `starts_and_stops`, `exits`, `requests` and `deadlines` are its work by theme; `table` holds
+//! `supervisor` is the door; `starts_and_stops`, `exits`, `requests`, `reload` and `deadlines` are its work by theme; `table` holds
 //! the children and their deadlines; `child` with `phase`, `sequence`, `intensity`, `strategy`, `liveness`, `backoff` and `rollup` know
-//! nothing of the others' business and are tested alone. A reload will be one more kind of sequence.
+//! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
 pub mod action;
 mod backoff;
@@ -89,6 +89,7 @@ mod exits;
 mod intensity;
 mod liveness;
 mod phase;
+mod reload;
 pub mod report;
 mod requests;
 pub mod rollup;
@@ -101,8 +102,8 @@ mod table;
 
 pub use action::{Action, Answer, End, Up};
 pub use event::{
-    Beat, ChildId, Command, Event, Exit, Inspected, Kind, Member, Notice, RequestId, Run, Source, StartFailure,
-    StopReason, Word,
+    Beat, ChildId, Command, Event, Exit, Inspected, Kind, Member, Notice, Own, Reload, RequestId, Run, Scope, Source,
+    StartFailure, StopReason, Word,
 };
 pub use report::{Fact, Killed, LastBeats, Past, Report, StopCause};
 pub use rollup::Rollup;

@@ -31,6 +31,8 @@ pub enum StopCause {
     SupervisorEnds,
     /// An operator asked; who.
     Operator(String),
+    /// A new set of children does not have it, or has it otherwise; who brought that.
+    Reload(String),
     /// Its start took too long.
     StartTimeout,
     /// The supervisor itself got a signal that its parent has not sent; who sent it.
@@ -190,6 +192,23 @@ pub enum Fact {
     },
     /// It was killed and stays down until an operator starts it.
     Held,
+    /// This supervisor has a new set of children, and what became of the old one.
+    Reloaded {
+        /// Who brought it.
+        by: String,
+        /// The number of the reload in the life of the tree.
+        generation: u64,
+        /// Children that are new.
+        added: usize,
+        /// Children that are to go.
+        removed: usize,
+        /// Children that are stopped and started with their new spec.
+        restarted: usize,
+        /// Children whose new spec was taken over without a restart.
+        updated: usize,
+        /// Children that nothing was changed of.
+        kept: usize,
+    },
     /// It could not be started.
     StartFailed {
         /// Why.
@@ -217,6 +236,7 @@ impl Fact {
             Fact::AutoShutdown { .. } => "auto_shutdown",
             Fact::Panic { .. } => "panic",
             Fact::Held => "held",
+            Fact::Reloaded { .. } => "reloaded",
             Fact::StartFailed { .. } => "start_failed",
         }
     }

@@ -206,7 +206,9 @@ impl Supervisor {
             return;
         }
         let id = self.table.add(member);
+        turn.out.push(Action::Renew(request));
         if let Some(mut child) = self.table.edit(id) {
+            child.added = true;
             child.waiters.push(Waiter { request, wants: Wants::Up });
             child.rest(Then::Again);
         }
@@ -311,7 +313,7 @@ impl Supervisor {
 
     /// A later request undoes the earlier ones about the same child: those that wait for it to come up, and those that
     /// wait in the queue.
-    fn overtake(&mut self, turn: &mut Turn<'_>, id: ChildId, why: &str) {
+    pub(super) fn overtake(&mut self, turn: &mut Turn<'_>, id: ChildId, why: &str) {
         let answer = Answer::Overtaken(why.into());
         self.answer(turn, id, Wants::Up, &answer);
         self.queue.retain(|item| match item {
@@ -319,7 +321,7 @@ impl Supervisor {
                 turn.out.push(Action::Answer(*request, answer.clone()));
                 false
             }
-            Item::Asked { .. } | Item::Look(_) => true,
+            Item::Asked { .. } | Item::Look(_) | Item::Reload(_) => true,
         });
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Purpose {
     Restart { child: ChildId, until: Time },
     /// An operator's request about one child.
     Operator { child: ChildId, what: Operation },
+    /// A new set of children.
+    Reload,
     /// The end of the supervisor; `kill` without asking.
     End { end: End, kill: bool },
 }

@@ -3,6 +3,7 @@
 use super::action::{Action, Answer, End, Up};
 use super::event::{ChildId, StopReason};
 use super::phase::{Fate, Phase, Rest, StopBegun, Target, Then, Wait, Wants};
+use super::reload::Reloading;
 use super::report::{Fact, Killed, StopCause};
 use super::sequence::{Operation, Purpose, Sequence, Step};
 use super::strategy::stop_steps;
@@ -69,11 +70,14 @@ impl Supervisor {
     pub(super) fn what_then(&self, id: ChildId) -> Then {
         let Some(child) = self.table.get(id) else { return Then::Rest };
         match self.job.as_ref().map(|job| job.purpose) {
+            // Unless an operator has held or stopped it meanwhile.
+            Some(Purpose::Reload) if !child.leaving && child.target == Target::Up => Then::Again,
             Some(Purpose::Restart { .. }) if child.comes_with_group() => Then::Again,
             Some(Purpose::Restart { .. }) if child.member.policy.restart == Restart::Temporary => Then::Done,
             Some(Purpose::Operator { what: Operation::Start(_) | Operation::Add, .. }) => Then::Again,
             Some(
                 Purpose::Restart { .. }
+                | Purpose::Reload
                 | Purpose::Operator { what: Operation::Stop, .. }
                 | Purpose::Boot
                 | Purpose::End { .. },
@@ -148,7 +152,7 @@ impl Supervisor {
         let Some(job) = self.job.take() else { return };
         let waits = match job.purpose {
             Purpose::Restart { child, .. } => child,
-            Purpose::Boot | Purpose::Operator { .. } | Purpose::End { .. } => return,
+            Purpose::Boot | Purpose::Operator { .. } | Purpose::Reload | Purpose::End { .. } => return,
         };
         let queued = |supervisor: &Supervisor, id| {
             supervisor.table.get(id).is_some_and(|child| matches!(child.phase, Phase::Down(Rest::Queued)))
@@ -178,6 +182,7 @@ impl Supervisor {
                 turn.out.push(Action::TellParent(Up::Ready));
             }
             Purpose::Restart { .. } | Purpose::Operator { .. } => {}
+            Purpose::Reload => self.reloaded(turn),
             Purpose::End { end, .. } => self.halt(turn, end),
         }
     }
@@ -203,7 +208,11 @@ impl Supervisor {
             match item {
                 Item::Look(_) => {}
                 Item::Asked { request, .. } => turn.out.push(Action::Answer(request, overtaken.clone())),
+                Item::Reload(reload) => turn.out.push(Action::Answer(reload.request, overtaken.clone())),
             }
+        }
+        if let Some(Reloading { request, .. }) = self.reloading.take() {
+            turn.out.push(Action::Answer(request, overtaken.clone()));
         }
         let mut awaited = self.job.take().map(Sequence::into_awaited).unwrap_or_default();
         if kill {
@@ -234,7 +243,7 @@ impl Supervisor {
     fn ending(&self) -> Option<End> {
         match self.job.as_ref().map(|job| job.purpose) {
             Some(Purpose::End { end, .. }) => Some(end),
-            Some(Purpose::Boot | Purpose::Restart { .. } | Purpose::Operator { .. }) | None => None,
+            Some(Purpose::Boot | Purpose::Restart { .. } | Purpose::Operator { .. } | Purpose::Reload) | None => None,
         }
     }
 

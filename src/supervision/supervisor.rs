@@ -5,8 +5,9 @@
 use super::action::{Action, Up};
 use super::backoff::Jitter;
 use super::child::Child;
-use super::event::{Beat, ChildId, Command, Event, Member, Notice, RequestId, Run};
+use super::event::{Beat, ChildId, Command, Event, Member, Notice, Reload, RequestId, Run};
 use super::intensity::Window;
+use super::reload::Reloading;
 use super::report::{Fact, Report};
 use super::rollup::{self, Rollup};
 use super::sequence::Sequence;
@@ -44,6 +45,8 @@ pub struct Supervisor {
     pub(super) course: Course,
     /// The sequence of stops and starts in progress.
     pub(super) job: Option<Sequence>,
+    /// What belongs to it when it is a reload.
+    pub(super) reloading: Option<Reloading>,
     /// What waits until there is none (D5).
     pub(super) queue: VecDeque<Item>,
     /// The report of who wants this supervisor to end, until it begins to.
@@ -81,6 +84,8 @@ pub(super) enum Item {
     Look(Run),
     /// An operator's request.
     Asked { request: RequestId, command: Command, by: String },
+    /// A new set of children.
+    Reload(Box<Reload>),
 }
 
 /// The moment of an event, and where the actions go.
@@ -105,6 +110,7 @@ impl Supervisor {
             jitter: Jitter::new(config.seed),
             course: Course::New,
             job: None,
+            reloading: None,
             queue: VecDeque::new(),
             ordered: None,
             started_by: None,
@@ -141,6 +147,7 @@ impl Supervisor {
             Event::Inspected(run, what) => self.inspected(turn, run, what),
             Event::Asked { request, command, by } => self.asked(turn, request, command, by),
             Event::Ordered { why, kill } => self.ordered(turn, why, kill),
+            Event::Reloaded(reload) => self.reload_asked(turn, reload),
             Event::Stop(reason) => self.stop(turn, reason),
             Event::StopNow => self.stop_now(turn),
             Event::ParentLost => self.parent_lost(turn),
@@ -198,6 +205,21 @@ impl Supervisor {
         self.table.get(id).filter(|child| child.pid().is_some()).map(Child::run)
     }
 
+    /// How it supervises.
+    pub fn policy(&self) -> &SupervisorPolicy {
+        &self.policy
+    }
+
+    /// The children in start order, without those that go as soon as their process is gone.
+    pub fn ids(&self) -> impl Iterator<Item = ChildId> {
+        self.table.iter().filter(|child| !child.leaving).map(|child| child.id)
+    }
+
+    /// Whether a child was added while the supervisor ran, and has not been part of a reload since.
+    pub fn was_added(&self, id: ChildId) -> bool {
+        self.table.get(id).is_some_and(|child| child.added)
+    }
+
     /// The state of the supervisor itself: starting, running, stopping or stopped.
     pub fn state(&self) -> State {
         match self.course {
@@ -242,6 +264,7 @@ impl Supervisor {
             match self.queue.pop_front() {
                 Some(Item::Look(run)) => self.look(turn, run),
                 Some(Item::Asked { request, command, by }) => self.serve(turn, request, command, by),
+                Some(Item::Reload(reload)) => self.reload(turn, *reload),
                 None => return,
             }
         }

@@ -74,6 +74,12 @@ impl Table {
         self.names.get(name).copied()
     }
 
+    /// Puts the children into another start order; the same children, each once.
+    pub(super) fn set_order(&mut self, order: Vec<ChildId>) {
+        debug_assert_eq!(order.len(), self.slots.iter().flatten().count(), "everybody has a place in the order");
+        self.order = order;
+    }
+
     /// The ids in start order.
     pub(super) fn order(&self) -> &[ChildId] {
         &self.order

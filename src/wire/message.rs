@@ -58,6 +58,8 @@ mod for_nodes {
     use crate::ids::{Path, ReportId};
     use crate::wire::view::{ChildView, EventView, RollupView, StatusView};
     use serde::{Deserialize, Serialize};
+    use serde_json::Value;
+    use std::path::PathBuf;
 
     /// What a child node tells its parent, beside its beats.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +93,14 @@ mod for_nodes {
             /// In words.
             explanation: String,
         },
+        /// What stands below it, where that is not what it was started with: the JSON of its checked subtree. Sent again
+        /// until acknowledged; the last one counts.
+        Children {
+            /// Counts up.
+            seq: u64,
+            /// The supervisor with all below it.
+            spec: Value,
+        },
         /// A reply to a request that the parent passed down.
         Reply {
             /// Number of the request.
@@ -113,6 +123,11 @@ mod for_nodes {
         },
         /// `Escalating` has arrived.
         EscalatingSeen,
+        /// `Children` has arrived.
+        ChildrenSeen {
+            /// Its number.
+            seq: u64,
+        },
         /// An operator's request for a path at or below the child node.
         Request {
             /// Chosen by the sender.
@@ -188,6 +203,49 @@ mod for_nodes {
             /// Which.
             path: Path,
         },
+        /// OTP's start_child: adds a child to the supervisor at a path, and starts it.
+        StartChild {
+            /// The supervisor.
+            path: Path,
+            /// The child, as JSON of the checked types.
+            child: Value,
+        },
+        /// Stops a child and forgets it: terminate_child and delete_child in one.
+        RemoveChild {
+            /// Which.
+            path: Path,
+        },
+        /// Makes the workers of one `count` so many.
+        Scale {
+            /// The supervisor's path and the name that the `count` numbers.
+            path: Path,
+            /// How many, at least one.
+            count: u32,
+        },
+        /// The whole tree as it is now: one `Spec`.
+        Spec,
+        /// The tree is to become this one. Of the root only.
+        Reload {
+            /// The tree, as JSON of the checked types.
+            tree: Value,
+            /// Children that were added by hand go as well.
+            prune: bool,
+            /// The file that it came from, to be read again at the next SIGHUP.
+            config: Option<PathBuf>,
+        },
+        /// From a node to its child node: its part of a reload. Sent again until it is answered.
+        ReloadBelow {
+            /// The child node.
+            path: Path,
+            /// It and all below it, as JSON of the checked types.
+            spec: Value,
+            /// What it promises to its parent from now on, as JSON; `null` is nothing.
+            heartbeat: Value,
+            /// The number of the reload in the life of the tree.
+            generation: u64,
+            /// Children that were added by hand go as well.
+            prune: bool,
+        },
         /// The events that the root remembers, at or below a path: `Events` with `end` on the last of them, or, when
         /// following, without end until the asker is gone or sends `Unfollow`.
         Events {
@@ -233,6 +291,13 @@ mod for_nodes {
         Subtree {
             /// The subtree.
             subtree: Box<ChildView>,
+        },
+        /// The tree as it is now.
+        Spec {
+            /// The tree, as JSON of the checked types.
+            tree: Value,
+            /// The file that it came from; empty without one.
+            config: PathBuf,
         },
         /// OTP's answer to a change.
         Done {

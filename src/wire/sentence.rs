@@ -50,6 +50,9 @@ pub fn words(event: &EventView) -> String {
             Some("group") => "is being stopped, to be restarted with a sibling".into(),
             Some("supervisor_ends") => "is being stopped, as its supervisor ends".into(),
             Some("operator") => format!("is being stopped by {}", clean(text("by").unwrap_or("an operator"))),
+            Some("reload") => {
+                format!("is being stopped for a reload by {}", clean(text("by").unwrap_or("an operator")))
+            }
             Some("start_timeout") => "is being stopped: its start took too long".into(),
             Some("signal") => format!("is told to end by {}", clean(text("by").unwrap_or("a signal"))),
             _ => "is being stopped".into(),
@@ -76,7 +79,15 @@ pub fn words(event: &EventView) -> String {
             format!("is panicked by {by}{}", if flag("hold") { ", to be held down" } else { "" })
         }
         "held" => "is down and held".into(),
-        "reloaded" => "has taken over the changed tree".into(),
+        "reloaded" => {
+            let counts: Vec<String> = ["added", "removed", "restarted", "updated"]
+                .into_iter()
+                .filter_map(|key| number(key).filter(|count| *count > 0).map(|count| format!("{count} {key}")))
+                .collect();
+            let by = text("by").map(|by| format!(" by {}", clean(by))).unwrap_or_default();
+            let what = if counts.is_empty() { "no child is touched".into() } else { counts.join(", ") };
+            format!("is reloaded{by}: {what}")
+        }
         "start_failed" => {
             let retry = if flag("retry") { "; trying again" } else { "" };
             format!("could not be started: {}{retry}", clean(text("message").unwrap_or("no reason came")))
@@ -317,7 +328,17 @@ mod tests {
             ),
             ("panic", json!({"by": "uid 0", "hold": true}), "/web/api is panicked by uid 0, to be held down"),
             ("held", json!({}), "/web/api is down and held"),
-            ("reloaded", json!({}), "/web/api has taken over the changed tree"),
+            ("reloaded", json!({}), "/web/api is reloaded: no child is touched"),
+            (
+                "reloaded",
+                json!({ "by": "SIGHUP", "added": 1, "removed": 0, "restarted": 2, "updated": 0 }),
+                "/web/api is reloaded by SIGHUP: 1 added, 2 restarted",
+            ),
+            (
+                "stopping",
+                json!({ "why": "reload", "by": "SIGHUP" }),
+                "/web/api is being stopped for a reload by SIGHUP",
+            ),
             (
                 "start_failed",
                 json!({"message": "executing ./api: No such file or directory", "retry": true}),

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use treevisor::ids::{Incarnation, Name};
 use treevisor::spec::policy::{
-    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Restart, StopOrder, Strategy as Restarting, SupervisorPolicy,
+    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Restart, Shutdown, StopOrder, Strategy as Restarting,
+    SupervisorPolicy,
 };
 use treevisor::supervision::*;
 use treevisor::time::{Span, Time};
@@ -32,6 +33,8 @@ enum Op {
     Lose(u64),
     Inspect(bool),
     Ask(usize, u8),
+    /// Another set of children.
+    Reload(u64, bool),
     Stop(u8),
     Nonsense(usize, u8, u64),
 }
@@ -48,6 +51,7 @@ fn ops(ends: bool) -> impl Strategy<Value = Vec<Op>> {
         1 => (0u64..60_000).prop_map(Op::Lose),
         2 => any::<bool>().prop_map(Op::Inspect),
         4 => (0usize..8, 0u8..8).prop_map(|(n, what)| Op::Ask(n, what)),
+        2 => (any::<u64>(), any::<bool>()).prop_map(|(pick, prune)| Op::Reload(pick, prune)),
         1 => (if ends { 0u8 } else { 4 }..40).prop_map(Op::Stop),
         2 => (0usize..8, 0u8..9, 0u64..6).prop_map(|(n, what, run)| Op::Nonsense(n, what, run)),
     ];
@@ -110,7 +114,6 @@ struct Shell {
     processes: BTreeMap<Run, Process>,
     latest: BTreeMap<ChildId, Incarnation>,
     kinds: BTreeMap<ChildId, Restart>,
-    groups: BTreeMap<ChildId, Option<u32>>,
     /// Children that an operator has ordered to be started.
     ordered: BTreeSet<ChildId>,
     looks: Vec<Run>,
@@ -126,7 +129,6 @@ impl Shell {
     fn new(policy: SupervisorPolicy, members: Vec<Member>) -> Shell {
         let ids = || members.iter().enumerate().map(|(n, member)| (ChildId(n as u32), member));
         let kinds = ids().map(|(id, member)| (id, member.policy.restart)).collect();
-        let groups = ids().map(|(id, member)| (id, member.policy.group)).collect();
         let uplink = Some(Heartbeat::default());
         Shell {
             core: Supervisor::new(Config { policy, members, uplink, node: 1, seed: 1 }),
@@ -135,7 +137,6 @@ impl Shell {
             processes: BTreeMap::new(),
             latest: BTreeMap::new(),
             kinds,
-            groups,
             ordered: BTreeSet::new(),
             looks: Vec::new(),
             asked: 0,
@@ -196,7 +197,7 @@ impl Shell {
                 assert!(self.open.remove(&request), "{request:?} was answered twice, now {answer:?}");
             }
             Action::Forget(child) => assert!(self.processes.keys().all(|run| run.child != child)),
-            Action::TellParent(_) => {}
+            Action::TellParent(_) | Action::Renew(_) => {}
             Action::Report(report) => self.read(&report),
             Action::Halt(_) => self.halted = true,
         }
@@ -219,9 +220,12 @@ impl Shell {
                 {
                     return;
                 }
-                let group = self.groups.get(&child).copied().flatten();
-                for run in self.processes.keys().filter(|run| run.child > child) {
-                    let together = group.is_some() && self.groups.get(&run.child).copied().flatten() == group;
+                let order: Vec<ChildId> = self.core.children(self.now).iter().map(|child| child.id).collect();
+                let place = |id: ChildId| order.iter().position(|other| *other == id);
+                let count = |id: ChildId| self.core.member(id).and_then(|member| member.policy.group);
+                let group = count(child);
+                for run in self.processes.keys().filter(|run| place(run.child) > place(child)) {
+                    let together = group.is_some() && count(run.child) == group;
                     assert!(together, "{child:?} is stopped before {:?} is gone", run.child);
                 }
             }
@@ -275,8 +279,48 @@ impl Shell {
         self.hand_in(Event::Asked { request, command, by: "uid 1".into() });
     }
 
+    /// The bits of `pick` say of each child whether it stays, and as what, and who is new.
+    fn reload(&mut self, pick: u64, prune: bool) {
+        let mut members = Vec::new();
+        for (n, child) in self.core.children(self.now).iter().enumerate() {
+            let mut member = self.core.member(child.id).expect("it is a child").clone();
+            match (pick >> (n * 2)) & 3 {
+                0 => continue,
+                1 => member.revision += 1,
+                2 => Arc::make_mut(&mut member.policy).shutdown = Shutdown::BrutalKill,
+                _ => {}
+            }
+            members.push(member);
+            self.ordered.insert(child.id);
+        }
+        if pick & (1 << 40) != 0 {
+            members.reverse();
+        }
+        if pick & (1 << 41) != 0 {
+            let place = (pick >> 42) as usize % (members.len() + 1);
+            let name = format!("n{}", (pick >> 45) & 3);
+            if members.iter().all(|member| member.name.as_str() != name) {
+                members.insert(place, parse_child(&format!("{name}(v={})", pick >> 60)));
+            }
+        }
+        let scope = match pick >> 62 {
+            0 => Scope::Count(1),
+            1 => {
+                members.clear();
+                Scope::Child(ChildId((pick & 7) as u32))
+            }
+            _ => Scope::All { prune },
+        };
+        self.asked += 1;
+        let request = RequestId(self.asked);
+        self.open.insert(request);
+        let reload = Reload { request, by: "uid 1".into(), generation: 1, own: None, members, scope };
+        self.hand_in(Event::Reloaded(Box::new(reload)));
+    }
+
     fn play(&mut self, op: &Op) {
         match *op {
+            Op::Reload(pick, prune) => self.reload(pick, prune),
             Op::Settle => {
                 self.settle();
             }
@@ -475,6 +519,7 @@ proptest! {
                 13 => ask(Command::Start(Box::new(Member {
                     name: Name::parse("new").expect("a name"),
                     kind: Kind::Supervisor,
+                    revision: 0,
                     policy: ChildPolicy::default().into(),
                 }))),
                 14 if millis < 100 => Event::StopNow,

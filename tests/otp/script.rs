@@ -94,6 +94,38 @@ impl World {
         Event::Asked { request: RequestId(self.requests), command, by: "uid 1".into() }
     }
 
+    fn reload(&mut self, words: &[&str], scope: Option<Scope>) -> Event {
+        let mut policy = *self.core.policy();
+        let mut prune = false;
+        let mut members = Vec::new();
+        for word in words {
+            match *word {
+                ":prune" => prune = true,
+                "one-for-one" => policy.strategy = Strategy::OneForOne,
+                "one-for-all" => policy.strategy = Strategy::OneForAll,
+                "rest-for-one" => policy.strategy = Strategy::RestForOne,
+                "auto=any" => policy.auto_shutdown = AutoShutdown::AnySignificant,
+                _ => match word.split_once('/') {
+                    Some((max, period)) => {
+                        policy.intensity.max = Some(max.parse().expect("a number"));
+                        policy.intensity.period = Span::parse(period).expect("a span");
+                    }
+                    None => members.push(parse_child(word)),
+                },
+            }
+        }
+        self.requests += 1;
+        let own = scope.is_none().then_some(Own { policy, uplink: None });
+        Event::Reloaded(Box::new(Reload {
+            request: RequestId(self.requests),
+            by: "uid 1".into(),
+            generation: 1,
+            own,
+            members,
+            scope: scope.unwrap_or(Scope::All { prune }),
+        }))
+    }
+
     /// Hands in one event; what comes back is in words, reports apart.
     pub(crate) fn hand_in(&mut self, event: Event) -> Vec<String> {
         let mut actions = Vec::new();
@@ -116,6 +148,8 @@ impl World {
                 Action::Answer(request, answer) => format!("{}:{}", answer_word(&answer), request.0),
                 Action::Forget(child) => format!("forget {}", self.name(child)),
                 Action::Halt(end) => format!("halt {end:?}"),
+                // The shell's affair.
+                Action::Renew(_) => continue,
                 Action::Report(report) => {
                     self.reports.push(*report);
                     continue;
@@ -175,6 +209,13 @@ impl World {
             "add" => {
                 let member = parse_child(rest[0]);
                 self.request(Command::Start(Box::new(member)))
+            }
+            // `reload CHILD …`, with `:prune` or `strategy=WORD` among them; `count N CHILD …`; `remove CHILD`.
+            "reload" => self.reload(&rest, None),
+            "count" => self.reload(&rest[1..], Some(Scope::Count(rest[0].parse().expect("a number")))),
+            "remove" => {
+                let child = child(self);
+                self.reload(&[], Some(Scope::Child(child)))
             }
             "STOP" => Event::Stop(StopReason::Asked),
             "STRANGER" => Event::Stop(StopReason::Stranger),
@@ -331,6 +372,7 @@ pub(crate) fn parse_child(text: &str) -> Member {
     };
     let mut policy = ChildPolicy::default();
     let mut kind = Kind::Worker;
+    let mut revision = 0;
     for word in words.split(',').filter(|word| !word.is_empty()) {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         let span = || Span::parse(value).expect("a span");
@@ -363,9 +405,10 @@ pub(crate) fn parse_child(text: &str) -> Member {
                 });
             }
             "codes" => policy.success_codes = value.split('+').map(|code| code.parse().expect("a code")).collect(),
+            "v" => revision = value.parse().expect("a number"),
             "count" => policy.group = Some(value.parse().expect("a number")),
             _ => panic!("no such word: {word}"),
         }
     }
-    Member { name: Name::parse(name).expect("a name"), kind, policy: policy.into() }
+    Member { name: Name::parse(name).expect("a name"), kind, revision, policy: policy.into() }
 }

@@ -60,6 +60,8 @@ pub(crate) enum Rule {
     Settles,
     /// An order to stop is carried out.
     Stops,
+    /// After a reload the tree is what it says, when it has settled.
+    Reloaded,
     /// The core panicked.
     Panicked,
 }
@@ -131,6 +133,8 @@ enum Request {
     Add,
     Panic(ChildId),
     Hold(ChildId),
+    /// Another set of children.
+    Reload,
 }
 
 /// What a report said, as far as later reports may refer to it.
@@ -179,7 +183,7 @@ impl Ends {
 }
 
 impl Witness {
-    pub(crate) fn new(tree: &Tree, at: SpecId, node: u32) -> Witness {
+    pub(crate) fn new(children: impl Iterator<Item = SpecId>, at: SpecId, node: u32) -> Witness {
         let mut witness = Witness {
             at,
             node,
@@ -195,7 +199,7 @@ impl Witness {
             ahead: BTreeSet::new(),
             touched: false,
         };
-        for &spec in &tree.specs[at.0].children {
+        for spec in children {
             witness.add(spec);
         }
         witness
@@ -289,6 +293,11 @@ impl Witness {
                     self.requests.insert(*request, request_kind);
                 }
             }
+            Event::Reloaded(reload) => {
+                if !self.halted {
+                    self.requests.insert(reload.request, Request::Reload);
+                }
+            }
             Event::Stop(StopReason::Asked) => self.ends.asked = true,
             Event::Stop(StopReason::Stranger) => self.ends.stranger = true,
             // It only tells who is behind what follows.
@@ -359,9 +368,34 @@ impl Witness {
                 self.order.retain(|other| other != id);
                 Ok(())
             }
+            Action::Renew(_) => {
+                self.renew(tree, now, core);
+                Ok(())
+            }
             Action::Report(report) => self.report(tree, now, report, known),
             Action::Halt(end) => self.halt(tree, *end),
         }
+    }
+
+    /// There may be new children, and another order. Whoever is not there any more is forgotten in a moment.
+    fn renew(&mut self, tree: &Tree, now: Time, core: &Supervisor) {
+        let there = core.children(now);
+        let place = |name: &str| {
+            let spec = &tree.specs[self.at.0];
+            spec.children.iter().chain(&spec.addable).copied().find(|id| tree.specs[id.0].name.as_str() == name)
+        };
+        let mut new: Vec<(ChildId, SpecId)> = there
+            .iter()
+            .filter(|child| child.id.0 as usize >= self.children.len())
+            .filter_map(|child| Some((child.id, place(child.name.as_str())?)))
+            .collect();
+        new.sort();
+        for (_, spec) in new {
+            self.add(spec);
+        }
+        let order: Vec<ChildId> = there.iter().map(|child| child.id).collect();
+        let leaving = self.order.iter().copied().filter(|id| !order.contains(id));
+        self.order = order.iter().copied().chain(leaving).collect();
     }
 
     /// Checks what must hold between two events.
@@ -425,6 +459,7 @@ impl Witness {
         let stays_down = self.children[run.child.0 as usize].stays_down;
         let by_operator =
             self.requests.iter().any(|(&id, &request)| request == Request::Start(run.child) && Some(id) > stays_down);
+        let by_reload = self.requests.values().any(|&request| request == Request::Reload);
         let is_new = self.requests.values().any(|&request| request == Request::Add);
         let child = &mut self.children[run.child.0 as usize];
         ensure!(child.run.is_none(), Rule::TwoIncarnations, "{name} is started while {:?} is there", child.run);
@@ -442,7 +477,7 @@ impl Witness {
         );
         let temporary = tree.specs[child.spec.0].policy.restart == Restart::Temporary;
         ensure!(
-            !temporary || child.incarnation.0 == 0 || by_operator || is_new,
+            !temporary || child.incarnation.0 == 0 || by_operator || is_new || by_reload,
             Rule::RestartType,
             "{name} is temporary and comes again"
         );
@@ -507,6 +542,7 @@ impl Witness {
                 | Request::Delete(_)
                 | Request::Add
                 | Request::Panic(_)
+                | Request::Reload
                 | Request::Hold(_),
                 _,
             ) => {}
@@ -596,6 +632,7 @@ impl Witness {
                 | Fact::BeatLate { .. }
                 | Fact::Stopped
                 | Fact::Held
+                | Fact::Reloaded { .. }
                 | Fact::Escalated { .. },
                 _,
             ) => {}
@@ -636,7 +673,7 @@ impl Witness {
             child.stopping = *why != StopCause::StartTimeout;
         }
         match why {
-            StopCause::Operator(_) | StopCause::Signal(_) => return Ok(()),
+            StopCause::Operator(_) | StopCause::Signal(_) | StopCause::Reload(_) => return Ok(()),
             StopCause::StartTimeout => {
                 if let Some(child) = self.child(id) {
                     child.hurried = true;

@@ -164,7 +164,7 @@ impl World {
                 let spec = &self.tree.specs[spec.0];
                 let all: Vec<_> = spec.children.iter().chain(&spec.addable).chain(&spec.addable).copied().collect();
                 let Some(&added) = all.get(self.faults.below(all.len().max(1) as u64) as usize) else { return };
-                let mut member = self.member(added);
+                let mut member = self.member(added, 0);
                 if self.faults.chance(30) {
                     member = Member { name: Name::parse("unfit").expect("a name"), ..member };
                     let policy = std::sync::Arc::make_mut(&mut member.policy);

@@ -84,6 +84,8 @@ pub(crate) struct Process {
     pub(crate) progress: u64,
     /// It has announced that it will not beat until then.
     pub(crate) quiet_until: Time,
+    /// Which version of its spec it was started with.
+    pub(crate) revision: u64,
 }
 
 impl Process {
@@ -147,6 +149,7 @@ impl Kernel {
             beats: 0,
             progress: 0,
             quiet_until: Time::ZERO,
+            revision: 0,
         });
         if let Some(parent) = parent {
             self.processes[parent].children.push(pid);

@@ -2,7 +2,7 @@
 //!
 //! Many supervision cores, a fake kernel and a fake network, all driven from one seed in virtual time: `world` is the
 //! queue, `node` the shell around each core, `kernel` and `network` what stands below, `scenarios` what a seed means,
-//! `faults` what befalls a tree, `checkers` what must hold, `mutations` how we know that the checkers see.
+//! `faults` what befalls a tree, `reloads` other sets of children while it runs, `checkers` what must hold, `mutations` how we know that the checkers see.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -18,6 +18,7 @@ mod kernel;
 mod mutations;
 mod network;
 mod node;
+mod reloads;
 mod rng;
 mod scenarios;
 mod seeds;
@@ -45,6 +46,7 @@ const WANTED: &[&str] = &[
     "a lease",
     "a node is killed",
     "a node is stopped",
+    "a reload",
     "a stranger's SIGTERM",
     "a supervisor that did not run",
     "a worker hangs",
@@ -72,6 +74,7 @@ const WANTED: &[&str] = &[
     "hung",
     "panic",
     "ready",
+    "reloaded",
     "restarting",
     "settled",
     "start_failed",

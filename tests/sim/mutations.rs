@@ -45,6 +45,8 @@ pub(crate) enum Mutation {
     Impatient,
     /// An operator's stop is carried out as a crash.
     StopAsPanic,
+    /// A reload does not reach the child nodes that run.
+    ReloadNotPassedOn,
     /// Halts at the first order to stop, with children alive.
     HaltsEarly,
 }
@@ -69,6 +71,7 @@ pub(crate) const MUTATIONS: &[(Mutation, &[Rule])] = &[
     (Mutation::OneRestartLess, &[Rule::Intensity]),
     (Mutation::Impatient, &[Rule::StopTime]),
     (Mutation::StopAsPanic, &[Rule::Answers, Rule::StaysDown]),
+    (Mutation::ReloadNotPassedOn, &[Rule::Reloaded]),
     (Mutation::HaltsEarly, &[Rule::Orphan, Rule::Halt]),
 ];
 

@@ -1,7 +1,9 @@
 //! A fake network: frames take time, and in bad weather they are lost, late, doubled, and so overtake one another.
 
 use crate::kernel::Pid;
+use crate::reloads::Plan;
 use crate::rng::Rng;
+use std::sync::Arc;
 use treevisor::ids::ReportId;
 use treevisor::supervision::{Beat, Run};
 use treevisor::time::Span;
@@ -17,6 +19,10 @@ pub(crate) enum Frame {
     Up(Run),
     /// A node says why it gives up; sent again until it is acknowledged.
     Escalating(Run, Option<ReportId>, String),
+    /// A node is told what it is to be; sent again until it is acknowledged.
+    Reload(Arc<Plan>),
+    /// A node has heard of the plan with this number.
+    ReloadSeen(u64),
     /// The parent has heard `Up`.
     UpSeen,
     /// The parent has heard `Escalating`.

@@ -8,12 +8,14 @@ use crate::checkers::{Rule, Verdict, Witness, ensure};
 use crate::kernel::{Life, Pid, Role, Task};
 use crate::mutations::Mutation;
 use crate::network::{Envelope, Frame};
+use crate::reloads::{Plan, Untold};
 use crate::scenarios::SpecId;
 use crate::world::{Happening, World, log};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use treevisor::ids::ReportId;
 use treevisor::supervision::{
-    Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Member, Run, StartFailure, StopCause,
+    Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, RequestId, Run, StartFailure, StopCause,
     StopReason, Supervisor, Up,
 };
 use treevisor::time::{Span, Time};
@@ -48,6 +50,13 @@ pub(crate) struct Node {
     scheduled: Option<Time>,
     /// The wake-up that counts.
     pub(crate) token: u64,
+    /// What child nodes are started with.
+    pub(crate) plan: Arc<Plan>,
+    /// The number of the last plan that it has heard of.
+    pub(crate) plan_heard: u64,
+    /// Plans that the core has not come to yet.
+    pub(crate) incoming: BTreeMap<RequestId, Arc<Plan>>,
+    pub(crate) untold: Vec<Untold>,
     halted: Option<End>,
     leaving: bool,
     uplink: Option<Uplink>,
@@ -66,6 +75,16 @@ struct Uplink {
 }
 
 impl Node {
+    /// Whether somebody stands above it.
+    pub(crate) fn has_parent(&self) -> bool {
+        self.uplink.is_some()
+    }
+
+    /// The present runs and their processes.
+    pub(crate) fn present(&self) -> Vec<(Run, Pid)> {
+        self.slots.iter().flatten().copied().collect()
+    }
+
     /// The process of a child's present run.
     pub(crate) fn process_of(&self, id: ChildId) -> Option<Pid> {
         self.slots.get(id.0 as usize).copied().flatten().map(|(_, pid)| pid)
@@ -103,23 +122,21 @@ impl Node {
 }
 
 impl World {
-    pub(crate) fn add_node(&mut self, pid: Pid, spec: SpecId, above: Option<(Pid, Run)>) {
+    pub(crate) fn add_node(&mut self, pid: Pid, spec: SpecId, plan: Arc<Plan>, above: Option<(Pid, Run)>) {
         self.node_count += 1;
         let id = self.node_count;
         let tree = self.tree.clone();
         let here = &tree.specs[spec.0];
-        let mut policy = here.sup;
-        if let Some(mutation) = self.mutation {
-            mutation.lie_about_supervisor(&mut policy);
-        }
-        let members = here.children.iter().map(|&child| self.member(child)).collect();
+        let policy = self.told_of(here.sup);
+        let children = plan.children(spec).to_vec();
+        let members = children.iter().map(|&(child, revision)| self.member(child, revision)).collect();
         let uplink = above.and(here.policy.heartbeat);
         let config = Config { policy, members, uplink, node: id, seed: self.rng.next() };
         let node = Node {
             pid,
             spec,
             core: Supervisor::new(config),
-            witness: Witness::new(&tree, spec, id),
+            witness: Witness::new(children.iter().map(|(child, _)| *child), spec, id),
             id,
             slots: Vec::new(),
             frames: VecDeque::new(),
@@ -132,6 +149,10 @@ impl World {
             planned: None,
             scheduled: None,
             token: 0,
+            plan_heard: plan.generation,
+            plan,
+            incoming: BTreeMap::new(),
+            untold: Vec::new(),
             halted: None,
             leaving: false,
             uplink: above.map(|(parent, run)| Uplink {
@@ -146,16 +167,6 @@ impl World {
             disturbed: self.now,
         };
         self.nodes[pid] = Some(Box::new(node));
-    }
-
-    /// What the core is told of a child.
-    pub(crate) fn member(&self, spec: SpecId) -> Member {
-        let spec = &self.tree.specs[spec.0];
-        let mut policy = spec.policy.clone();
-        if let Some(mutation) = self.mutation {
-            mutation.lie_about_child(&mut policy);
-        }
-        Member { name: spec.name.clone(), kind: spec.kind, policy: policy.into() }
     }
 
     /// The node's program has got as far as its supervisor.
@@ -205,6 +216,7 @@ impl World {
         self.tick(node, lost)?;
         self.settle(node)?;
         self.say_again(node);
+        self.tell_plans(node);
         self.leave(node);
         node.slept_at = self.now;
         node.planned = self.next_wake(node);
@@ -226,7 +238,8 @@ impl World {
         let clearing = (!node.clearing.is_empty()).then(|| self.now + CLEARING);
         let resend = node.uplink.as_ref().and_then(|uplink| uplink.resend_at);
         let leave = node.uplink.as_ref().and_then(|uplink| uplink.leave_by).filter(|_| !node.leaving);
-        [node.core.next_deadline(), nap, clearing, resend, leave].into_iter().flatten().min()
+        let untold = node.untold.iter().map(Untold::at).min();
+        [node.core.next_deadline(), nap, clearing, resend, leave, untold].into_iter().flatten().min()
     }
 
     fn gather_frames(&mut self, node: &mut Node) {
@@ -243,6 +256,11 @@ impl World {
                     node.inbox.push_back(Event::Escalating { run, cause, explanation });
                     self.send(node.pid, from, Frame::EscalatingSeen);
                 }
+                Frame::Reload(plan) => {
+                    self.send(node.pid, from, Frame::ReloadSeen(plan.generation));
+                    self.hear_plan(node, plan);
+                }
+                Frame::ReloadSeen(generation) => node.untold.retain(|untold| !untold.is(from, generation)),
                 Frame::UpSeen => {
                     if let Some(uplink) = &mut node.uplink {
                         uplink.up_unheard = false;
@@ -391,6 +409,7 @@ impl World {
                 treevisor::supervision::Answer::Overtaken(_) => "answer: overtaken",
             }),
             Action::Forget(_) => {}
+            Action::Renew(request) => self.renew(node, request),
             Action::Report(report) => {
                 self.reports.insert(node.id, report.id.seq);
                 self.saw(report.fact.kind());
@@ -455,8 +474,10 @@ impl World {
         };
         let pid = self.fork(spec, role, Some(node.pid), Some(run));
         if kind == Kind::Supervisor {
-            self.add_node(pid, spec, Some((node.pid, run)));
+            self.add_node(pid, spec, node.plan.clone(), Some((node.pid, run)));
         }
+        let revision = node.core.member(run.child).map_or(0, |member| member.revision);
+        self.kernel.get_mut(pid).revision = revision;
         node.occupy(run, pid);
         self.embody(pid);
         node.inbox.push_back(Event::Spawned { run, pid: pid as u32 });

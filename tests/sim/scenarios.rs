@@ -1,6 +1,7 @@
 //! What a seed stands for: a tree, the vices of its workers, and what befalls it for how long.
 
 use crate::rng::Rng;
+use crate::seeds::REGRESSIONS;
 use std::fmt::Write;
 use treevisor::ids::Name;
 use treevisor::spec::policy::{
@@ -124,6 +125,8 @@ pub(crate) struct Scenario {
     pub(crate) trusting_shell: bool,
     /// Operators go on asking while the tree ends.
     pub(crate) late_commands: bool,
+    /// There are reloads in the storm, and one after it.
+    pub(crate) reloads: bool,
 }
 
 impl Scenario {
@@ -155,6 +158,8 @@ impl Scenario {
             doubled_exits: *rng.pick(&[0, 0, 100]),
             trusting_shell: rng.chance(300),
             late_commands: rng.chance(300),
+            // A draw of its own, and none for the seeds that once showed something else.
+            reloads: Rng::new(seed, 6).chance(400) && REGRESSIONS.iter().all(|(known, _)| *known != seed),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::kernel::{Kernel, Life, Pid, Role, Task};
 use crate::mutations::Mutation;
 use crate::network::{Envelope, Frame, Network, Weather};
 use crate::node::Node;
+use crate::reloads::Plan;
 use crate::rng::Rng;
 use crate::scenarios::{Ending, Scenario, SpecId, Tree};
 use std::cmp::Ordering;
@@ -66,6 +67,12 @@ pub(crate) enum Happening {
     /// The keeper beside the root does its work.
     Keeper,
     HurryRoot,
+    /// The tree is to become another one.
+    Reload {
+        last: bool,
+    },
+    /// The same, when all faults have ceased.
+    LastReload,
 }
 
 struct Entry {
@@ -126,6 +133,13 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Option<Box<Node>>>,
     pub(crate) rng: Rng,
     pub(crate) faults: Rng,
+    pub(crate) reload_rng: Rng,
+    /// What the last reload wants.
+    pub(crate) wanted: Arc<Plan>,
+    /// Reloads so far.
+    pub(crate) generation: u64,
+    /// The number of the one after the storm.
+    pub(crate) last_plan: Option<u64>,
     pub(crate) phase: Phase,
     /// Since when no more faults happen.
     calm_since: Option<Time>,
@@ -159,6 +173,10 @@ impl World {
             nodes: Vec::new(),
             rng: Rng::new(seed, 4),
             faults: Rng::new(seed, 5),
+            reload_rng: Rng::new(seed, 7),
+            wanted: Arc::new(Plan::first(&tree)),
+            generation: 0,
+            last_plan: None,
             phase: Phase::Life,
             calm_since: None,
             root: 0,
@@ -184,7 +202,8 @@ impl World {
 
     fn play(&mut self, steps: &mut u64) -> Verdict {
         self.root = self.fork(SpecId::ROOT, Role::Node, None, None);
-        self.add_node(self.root, SpecId::ROOT, None);
+        let plan = self.wanted.clone();
+        self.add_node(self.root, SpecId::ROOT, plan, None);
         self.after(Span::ZERO, Happening::Task(self.root, Task::Begin));
         self.after(self.scenario.storm, Happening::Calm);
         if let Some(cut) = self.scenario.cut {
@@ -192,6 +211,9 @@ impl World {
         }
         self.after(self.scenario.hazards.pace, Happening::Fault);
         self.after(Span::from_millis(500), Happening::Look);
+        if self.scenario.reloads {
+            self.reload_some_time();
+        }
         while let Some(entry) = self.queue.pop() {
             self.now = entry.at;
             *steps += 1;
@@ -331,6 +353,16 @@ impl World {
             Happening::Keeper => {
                 for pid in self.kernel.living().to_vec() {
                     self.doom(pid);
+                }
+                Ok(())
+            }
+            Happening::Reload { last } => {
+                self.reload(last);
+                Ok(())
+            }
+            Happening::LastReload => {
+                if self.phase != Phase::Ending {
+                    self.reload_at_last();
                 }
                 Ok(())
             }
@@ -701,6 +733,10 @@ impl World {
         }
         self.network.weather = Weather::default();
         self.spawn_trouble = None;
+        if self.scenario.reloads {
+            // By then the words of operators that were on their way have come.
+            self.after(Span::from_millis(100), Happening::LastReload);
+        }
         for pid in self.kernel.living().to_vec() {
             let process = self.kernel.get_mut(pid);
             if process.life != Life::Alive {
@@ -765,6 +801,7 @@ impl World {
                     ensure!(!late, Rule::Settles, "{why}");
                 } else if self.now.since(stable) >= STABLE {
                     self.saw("settled");
+                    self.check_plan()?;
                     self.end();
                     self.calm_since = Some(self.now);
                 }

@@ -3,10 +3,13 @@
 //! Every request has a limit. A change that takes long is `Accepted` at once and again every second; a node below that
 //! does not answer is shown as such, or passed over, and never waited for without bound.
 
+mod gather;
 mod status;
 
+use self::gather::Gathered;
+pub(super) use self::gather::Heard;
 use self::status::{down_state, status_limit};
-use super::handle::{What, group_path};
+use super::handle::{Handle, What, group_path};
 use super::history::Wanted;
 use super::translate;
 use super::turn::Node;
@@ -15,6 +18,8 @@ use crate::link::Identity;
 use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::descendants::{self, Scope};
+use crate::spec::policy::Heartbeat;
+use crate::spec::tree::{ChildSpec, SupervisorSpec, TreeSpec};
 use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, State, StopCause, StopReason};
 use crate::time::{Span, Time};
 use crate::wire::codec;
@@ -57,6 +62,10 @@ enum Waits {
     Part { of: u64 },
     /// For a subtree to be empty that was killed past a node that does not answer.
     Emptying { path: Path, hold: bool, since: Time },
+    /// For the core and for child nodes, which all have a part in a change.
+    Gathered(Box<Gathered>),
+    /// For a child node to do its part of such a change.
+    PartOfReload { of: u64, run: Run, by: String, verb: Box<Verb> },
     /// For our own end.
     OwnEnd,
 }
@@ -137,7 +146,26 @@ impl Node {
                 }
                 return;
             }
-            Verb::Status { path }
+            Verb::Spec => {
+                self.tell_spec(&asker);
+                return;
+            }
+            Verb::Reload { .. } => {
+                self.request_reload(asker, by, verb);
+                return;
+            }
+            Verb::ReloadBelow { .. } => {
+                self.request_reload_below(asker, by, verb);
+                return;
+            }
+            Verb::Scale { path, count } => {
+                let (path, count) = (path.clone(), *count);
+                self.request_scale(asker, within_ms, by, path, count);
+                return;
+            }
+            Verb::StartChild { path, .. }
+            | Verb::RemoveChild { path }
+            | Verb::Status { path }
             | Verb::Stop { path }
             | Verb::Restart { path }
             | Verb::Panic { path, .. }
@@ -146,7 +174,7 @@ impl Node {
         };
         match self.target(&path) {
             Target::Nowhere => self.reply(&asker, no_such_path(&path)),
-            Target::Own => self.request_own(asker, within_ms, by, &verb),
+            Target::Own => self.request_own(asker, within_ms, by, verb),
             Target::Child(child) => self.request_child(asker, within_ms, by, verb, child),
             Target::Below(child) => self.request_below(asker, within_ms, by, verb, path, child),
         }
@@ -168,12 +196,12 @@ impl Node {
             return Target::Child(child);
         }
         match &handle.what {
-            What::Node(below) if below.find(&handle.path, path).is_some() => Target::Below(child),
+            What::Node(below) if below.now().find(&handle.path, path).is_some() => Target::Below(child),
             What::Node(_) | What::Worker(_) => Target::Nowhere,
         }
     }
 
-    fn request_own(&mut self, asker: Asker, within_ms: u64, by: String, verb: &Verb) {
+    fn request_own(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb) {
         let now = self.now();
         match verb {
             Verb::Status { .. } => {
@@ -191,13 +219,24 @@ impl Node {
                 self.inbox.push_back(Event::StopNow);
                 self.begin_own_end(asker, now);
             }
-            Verb::Restart { .. } | Verb::RestartChild { .. } | Verb::DeleteChild { .. } => {
+            Verb::StartChild { child, .. } => match serde_json::from_value::<ChildSpec>(child) {
+                Ok(child) => self.add_child(asker, by, child),
+                Err(error) => self.reply(&asker, refused(Refusal::NotUnderstood, format!("no child: {error}"))),
+            },
+            Verb::RemoveChild { .. } | Verb::Restart { .. } | Verb::RestartChild { .. } | Verb::DeleteChild { .. } => {
                 let message = "nothing stands above the root that could start it again; restart its children, or stop \
                                the tree and start it"
                     .to_string();
                 self.reply(&asker, refused(Refusal::NotAllowed, message));
             }
-            Verb::Ping | Verb::Events { .. } | Verb::Unfollow { .. } | Verb::StillFollowing { .. } => {}
+            Verb::Ping
+            | Verb::Events { .. }
+            | Verb::Unfollow { .. }
+            | Verb::StillFollowing { .. }
+            | Verb::Spec
+            | Verb::Scale { .. }
+            | Verb::Reload { .. }
+            | Verb::ReloadBelow { .. } => {}
         }
     }
 
@@ -221,11 +260,26 @@ impl Node {
             Verb::RestartChild { .. } => (Command::Restart(child), format!("{path} is starting")),
             Verb::DeleteChild { .. } => (Command::Delete(child), format!("{path} is being removed")),
             Verb::Panic { hold, .. } => (Command::Panic { child, hold }, format!("{path} is being killed")),
-            Verb::Ping | Verb::Events { .. } | Verb::Unfollow { .. } | Verb::StillFollowing { .. } => return,
+            Verb::RemoveChild { .. } => return self.remove_child(asker, by, child),
+            // Of a child node only the node itself can have another child.
+            Verb::StartChild { .. } if handle.is_node() => {
+                return self.request_below(asker, within_ms, by, verb, path, child);
+            }
+            Verb::StartChild { .. } => {
+                let message = format!("{path} is a worker; children are added to a supervisor");
+                return self.reply(&asker, refused(Refusal::NotAllowed, message));
+            }
+            Verb::Ping
+            | Verb::Events { .. }
+            | Verb::Unfollow { .. }
+            | Verb::StillFollowing { .. }
+            | Verb::Spec
+            | Verb::Scale { .. }
+            | Verb::Reload { .. }
+            | Verb::ReloadBelow { .. } => return,
         };
-        self.reply(&asker, accepted(what.clone()));
-        let number = self.requests.add(asker, Waits::Core { what }, now + PROGRESS_EVERY);
-        self.inbox.push_back(Event::Asked { request: RequestId(number), command, by });
+        let request = self.begin_change(asker, what);
+        self.inbox.push_back(Event::Asked { request, command, by });
     }
 
     fn request_below(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb, path: Path, child: ChildId) {
@@ -259,6 +313,71 @@ impl Node {
         }
     }
 
+    // Another set of children.
+
+    fn tell_spec(&mut self, asker: &Asker) {
+        let reply = match self.own_tree().map(|(tree, config)| (serde_json::to_value(tree), config)) {
+            Some((Ok(tree), config)) => Reply::Spec { tree, config },
+            Some((Err(error), _)) => refused(Refusal::NotUnderstood, format!("the tree cannot be told: {error}")),
+            None => refused(Refusal::NotAllowed, "only the root knows the whole tree".into()),
+        };
+        self.reply(asker, reply);
+    }
+
+    fn request_reload(&mut self, asker: Asker, by: String, verb: Verb) {
+        let Verb::Reload { tree, prune, config } = verb else { return };
+        if self.root.is_none() {
+            self.reply(&asker, refused(Refusal::NotAllowed, "only the root reloads the tree".into()));
+            return;
+        }
+        let asked = match serde_json::from_value::<TreeSpec>(tree) {
+            Ok(tree) => self
+                .reload_root(asker.clone(), by, tree, prune, config)
+                .map_err(|e| (Refusal::NotAllowed, e.to_string())),
+            Err(error) => Err((Refusal::NotUnderstood, format!("the new tree was not understood: {error}"))),
+        };
+        if let Err((why, message)) = asked {
+            self.reply(&asker, refused(why, message));
+        }
+    }
+
+    fn request_reload_below(&mut self, asker: Asker, by: String, verb: Verb) {
+        let Verb::ReloadBelow { spec, heartbeat, generation, prune, .. } = verb else { return };
+        if !matches!(asker, Asker::Parent { .. }) {
+            self.reply(&asker, refused(Refusal::NotAllowed, "only a supervisor tells this to its child".into()));
+            return;
+        }
+        if self.was_heard(&asker) {
+            return;
+        }
+        let parts = serde_json::from_value::<SupervisorSpec>(spec)
+            .and_then(|spec| Ok((spec, serde_json::from_value::<Option<Heartbeat>>(heartbeat)?)));
+        match parts {
+            Ok((spec, uplink)) => self.begin_reload(asker, by, generation, spec, uplink, prune),
+            Err(error) => {
+                let message = format!("the new subtree was not understood: {error}");
+                self.reply(&asker, refused(Refusal::NotUnderstood, message));
+            }
+        }
+    }
+
+    /// The path names workers by what they have in common, which is no child: the way goes to the supervisor above.
+    fn request_scale(&mut self, asker: Asker, within_ms: u64, by: String, path: Path, count: u32) {
+        let above = path.parent().unwrap_or_else(Path::root);
+        match self.target(&above) {
+            Target::Own if path.is_root() => self.reply(&asker, no_such_path(&path)),
+            Target::Own => {
+                if let Err((why, message)) = self.scale(asker.clone(), by, &path, count) {
+                    self.reply(&asker, refused(why, message));
+                }
+            }
+            Target::Child(child) | Target::Below(child) if self.look_at(child).is_some_and(Handle::is_node) => {
+                self.request_below(asker, within_ms, by, Verb::Scale { path: path.clone(), count }, path, child);
+            }
+            Target::Child(_) | Target::Below(_) | Target::Nowhere => self.reply(&asker, no_such_path(&path)),
+        }
+    }
+
     // Events.
 
     fn begin_events(&mut self, asker: Asker, wanted: Wanted, from: Option<u64>, follow: bool) {
@@ -281,8 +400,12 @@ impl Node {
     // Replies.
 
     pub(super) fn answered(&mut self, request: RequestId, answer: Answer) {
-        let Some(pending) = self.requests.pending.remove(&request.0) else { return };
+        self.incoming.remove(&request);
         let (outcome, detail) = translate::answer(answer);
+        if self.core_has_done_its_part(request, outcome, detail.clone()) {
+            return;
+        }
+        let Some(pending) = self.requests.pending.remove(&request.0) else { return };
         self.reply(&pending.asker, done(outcome, detail));
     }
 
@@ -301,6 +424,7 @@ impl Node {
                 let asker = pending.asker.clone();
                 self.reply(&asker, Reply::Accepted { waiting_for });
             }
+            (Waits::PartOfReload { .. }, reply) => self.part_answered(request, reply),
             (Waits::Below { .. }, Reply::Subtree { subtree }) => {
                 let asker = pending.asker.clone();
                 self.requests.pending.remove(&request);
@@ -317,6 +441,7 @@ impl Node {
 
     /// A child node's process is gone: whoever waits for its reply waits no longer.
     pub(super) fn requests_lost_node(&mut self, gone: Run) {
+        self.parts_lost_node(gone);
         let lost: Vec<u64> = self
             .requests
             .pending
@@ -374,6 +499,12 @@ impl Node {
                     pending.due = now + PROGRESS_EVERY;
                     self.reply(&asker, accepted(format!("{} is ending", self.place.path)));
                 }
+                Waits::Gathered(gathered) => {
+                    let (asker, what) = (pending.asker.clone(), gathered.waiting_for());
+                    pending.due = now + PROGRESS_EVERY;
+                    self.reply(&asker, accepted(what));
+                }
+                Waits::PartOfReload { .. } => self.tell_part(number, now),
                 Waits::Gather { .. } => self.finish_gather(number),
                 Waits::Part { .. } => {
                     self.requests.pending.remove(&number);
@@ -460,14 +591,16 @@ impl Node {
             let Some(pending) = self.requests.pending.remove(&number) else { continue };
             let reply = match pending.waits {
                 Waits::OwnEnd => done(Outcome::Ok, String::new()),
-                Waits::Part { .. } => continue,
+                Waits::Part { .. } | Waits::PartOfReload { .. } => continue,
                 _ => done(Outcome::Overtaken, format!("{} has ended", self.place.path)),
             };
             self.reply(&pending.asker, reply);
         }
     }
 
-    fn reply(&mut self, asker: &Asker, reply: Reply) {
+    pub(super) fn reply(&mut self, asker: &Asker, reply: Reply) {
+        // Whoever hears that it is done is to find it so.
+        self.tell_children();
         match asker {
             Asker::Operator { to, request } => {
                 let Some(control) = &mut self.control else { return };

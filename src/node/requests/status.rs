@@ -53,7 +53,7 @@ impl Node {
                 } else {
                     down_state(status.state)
                 };
-                let mut view = translate::supervisor_from_spec(below, &handle.path, state);
+                let mut view = translate::supervisor_from_spec(below.now(), &handle.path, state);
                 translate::fill_supervisor(&mut view, &status, now, &self.clock);
                 ChildView::Supervisor(Box::new(view))
             }
@@ -65,7 +65,7 @@ impl Node {
         let step = path.step_below(&self.place.path)?;
         let top = self.handles.iter().flatten().find(|handle| handle.name.as_str() == step)?;
         let What::Node(below) = &top.what else { return None };
-        Some(translate::child_from_spec(below.find(&top.path, path)?, path, state))
+        Some(translate::child_from_spec(below.now().find(&top.path, path)?, path, state))
     }
 
     /// Asks the child nodes of a view for their parts; replies at once when there are none.

@@ -1,0 +1,407 @@
+//! Another set of children while the node runs: a reload of everything, a changed `count`, children that are added and
+//! removed by hand.
+//!
+//! The core decides who is stopped and started, when its turn has come; with [`Action::Renew`](crate::supervision::Action)
+//! it says that from here on the new specs are meant, and this file puts them in force: handles get their new spec, new
+//! children their handle, and the child nodes that stay get their new part of the tree. Such a node is told until it has
+//! answered or is gone, and one that is started again is started with what it was to become. So whatever dies in
+//! between, all nodes end at the same tree.
+//!
+//! Upwards, a node whose children are others than it was started with says so, and every node above knows what stands
+//! below it: for `status`, for the way of a request, and for the instance file of the root.
+
+use super::handle::{self, Handle, What};
+use super::requests::Asker;
+use super::turn::{Node, Source};
+use crate::error::Chain;
+use crate::ids::{Name, Path};
+use crate::link::Pull;
+use crate::link::runtime::{InstanceFile, TreePath};
+use crate::os::epoll::Tag;
+use crate::os::fd;
+use crate::spec::exec::{BeatSource, LogSpec};
+use crate::spec::policy::{Heartbeat, SupervisorPolicy};
+use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
+use crate::spec::{self, diff};
+use crate::supervision::{ChildId, Command, Event, Member, Own, Reload, RequestId, Run, Scope, StartFailure};
+use crate::wire::message::{Refusal, Verb};
+use serde_json::Value;
+use slog::{error, info, warn};
+use std::path::PathBuf;
+
+/// Specs that have come and are not in force yet, for the request that they came with.
+pub(super) struct Incoming {
+    children: Vec<ChildSpec>,
+    /// What is new of the supervisor itself, and for its child nodes; only of a whole reload.
+    whole: Option<Whole>,
+}
+
+struct Whole {
+    policy: SupervisorPolicy,
+    hooks: Hooks,
+    generation: u64,
+    prune: bool,
+    by: String,
+}
+
+/// What only the root has to know of its tree.
+pub(super) struct RootFile {
+    pub file: InstanceFile,
+    pub containment: Containment,
+    pub journal: Option<JournalSpec>,
+    /// The number of the last reload.
+    pub generation: u64,
+}
+
+/// A PULL socket whose messages are beats of one child.
+pub(super) struct BeatPull {
+    pub pull: Pull,
+    pub endpoint: String,
+    pub child: ChildId,
+    /// Which of the child's it is, counted as its spec names them.
+    pub nth: u16,
+    pub tag: Tag,
+}
+
+impl Node {
+    /// A whole reload of this node: `spec` is what it is to become.
+    pub(super) fn begin_reload(
+        &mut self,
+        asker: Asker,
+        by: String,
+        generation: u64,
+        spec: SupervisorSpec,
+        uplink: Option<Heartbeat>,
+        prune: bool,
+    ) {
+        let SupervisorSpec { policy, hooks, children } = spec;
+        let members = children.iter().map(handle::member).collect();
+        let whole = Some(Whole { policy, hooks, generation, prune, by: by.clone() });
+        let own = Some(Own { policy, uplink });
+        self.bring(asker, Incoming { children, whole }, by, generation, own, members, Scope::All { prune });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an event of the core, and who asks for it")]
+    fn bring(
+        &mut self,
+        asker: Asker,
+        incoming: Incoming,
+        by: String,
+        generation: u64,
+        own: Option<Own>,
+        members: Vec<Member>,
+        scope: Scope,
+    ) {
+        let request = self.begin_gathered_change(asker, format!("{} is reloading", self.place.path));
+        self.incoming.insert(request, incoming);
+        let reload = Reload { request, by, generation, own, members, scope };
+        self.inbox.push_back(Event::Reloaded(Box::new(reload)));
+    }
+
+    /// The root is to have another tree. Says why not, if it cannot be.
+    pub(super) fn reload_root(
+        &mut self,
+        asker: Asker,
+        by: String,
+        tree: TreeSpec,
+        prune: bool,
+        config: Option<PathBuf>,
+    ) -> Result<(), diff::Refused> {
+        let Some(root) = &mut self.root else { return Ok(()) };
+        // Compared without their children: only the top level can refuse.
+        let empty = |name: &Name, containment, journal| TreeSpec {
+            name: name.clone(),
+            containment,
+            journal,
+            root: SupervisorSpec { policy: SupervisorPolicy::default(), hooks: Hooks::default(), children: Vec::new() },
+        };
+        let now = empty(&root.file.name, root.containment, root.journal);
+        diff::diff(&now, &empty(&tree.name, tree.containment, tree.journal), prune)?;
+        root.generation += 1;
+        if let Some(config) = config {
+            root.file.config = config;
+        }
+        let generation = root.generation;
+        info!(self.logger, "reloading"; "by" => &by, "generation" => generation);
+        self.begin_reload(asker, by, generation, tree.root, None, prune);
+        Ok(())
+    }
+
+    /// SIGHUP: the root reads its file again, by itself, with the environment that it was started with.
+    pub(super) fn reload_from_file(&mut self) {
+        let Some(root) = &self.root else { return };
+        let config = root.file.config.clone();
+        if config.as_os_str().is_empty() {
+            warn!(self.logger, "SIGHUP: this tree was started without a file, so there is nothing to reload");
+            return;
+        }
+        let read = spec::read(&config, &|name| std::env::var(name).ok());
+        let file = config.display().to_string();
+        for wrong in read.errors() {
+            error!(self.logger, "{}", wrong);
+        }
+        let Some(tree) = read.tree else {
+            error!(self.logger, "SIGHUP: the file has errors, nothing is changed"; "file" => file);
+            return;
+        };
+        if let Some(first) = spec::unsupported(&tree).first() {
+            error!(self.logger, "SIGHUP: a key is not supported yet, nothing is changed"; "file" => file,
+                "path" => %first.path, "key" => first.what());
+            return;
+        }
+        if let Err(refused) = self.reload_root(Asker::Nobody, "SIGHUP".into(), tree, false, None) {
+            error!(self.logger, "SIGHUP: {}; nothing is changed", refused; "file" => file);
+        }
+    }
+
+    /// OTP's start_child: adds a child below this supervisor.
+    pub(super) fn add_child(&mut self, asker: Asker, by: String, child: ChildSpec) {
+        let what = format!("{} is starting", self.place.path.child(&child.name));
+        let command = Command::Start(Box::new(handle::member(&child)));
+        let request = self.begin_change(asker, what);
+        self.incoming.insert(request, Incoming { children: vec![child], whole: None });
+        self.inbox.push_back(Event::Asked { request, command, by });
+    }
+
+    /// Stops a child and forgets it.
+    pub(super) fn remove_child(&mut self, asker: Asker, by: String, child: ChildId) {
+        let incoming = Incoming { children: Vec::new(), whole: None };
+        self.bring(asker, incoming, by, 0, None, Vec::new(), Scope::Child(child));
+    }
+
+    /// Makes the workers of one `count` so many. Says why not, if it cannot be.
+    pub(super) fn scale(&mut self, asker: Asker, by: String, path: &Path, count: u32) -> Result<(), (Refusal, String)> {
+        if self.incoming.values().any(|incoming| incoming.whole.is_some()) {
+            return Err((Refusal::Busy, "a reload is under way; try again when it is done".into()));
+        }
+        let name = path.name().unwrap_or_default();
+        let Some((group, pattern)) = self.counted(name) else {
+            let message = format!("there are no workers {path}-1, {path}-2 … that a `count` has made");
+            return Err((Refusal::NoSuchPath, message));
+        };
+        let mut children = Vec::new();
+        for number in 1..=count {
+            let called = format!("{name}-{number}");
+            let handle = self.core.find(&called).and_then(|id| self.look_at(id));
+            children.push(match handle {
+                Some(handle) => handle.spec(false),
+                None => numbered(&pattern, &called, number)
+                    .ok_or_else(|| (Refusal::NotUnderstood, format!("\"{called}\" is no name for a worker")))?,
+            });
+        }
+        let members = children.iter().map(handle::member).collect();
+        let incoming = Incoming { children, whole: None };
+        self.bring(asker, incoming, by, 0, None, members, Scope::Count(group));
+        Ok(())
+    }
+
+    /// The number of a `count` by the name that it numbers, and one of its workers with that one's own number.
+    fn counted(&self, name: &str) -> Option<(u32, (u32, ChildSpec))> {
+        let number = |handle: &Handle| {
+            let number = handle.name.as_str().strip_prefix(name)?.strip_prefix('-')?.parse::<u32>().ok()?;
+            Some((handle.policy.group?, number))
+        };
+        let (group, number, handle) = self
+            .handles
+            .iter()
+            .flatten()
+            .filter_map(|handle| number(handle).map(|(group, number)| (group, number, handle)))
+            .min_by_key(|(_, number, _)| *number)?;
+        Some((group, (number, handle.spec(false))))
+    }
+
+    /// The core has begun what these specs came with: they are in force from here on.
+    pub(super) fn renew(&mut self, request: RequestId) {
+        let Some(Incoming { children, whole }) = self.incoming.remove(&request) else { return };
+        let mut told = Vec::new();
+        for child in children {
+            let Some(id) = self.core.find(child.name.as_str()) else { continue };
+            let at = id.0 as usize;
+            if self.handles.len() <= at {
+                self.handles.resize_with(at + 1, || None);
+            }
+            match &mut self.handles[at] {
+                None => self.handles[at] = Some(Box::new(Handle::new(child, &self.place, None))),
+                Some(handle) => {
+                    if let Some(whole) = &whole
+                        && let Some(verb) = news_for(handle, &child, whole)
+                        && let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none())
+                    {
+                        told.push((process.run, verb));
+                    }
+                    handle.take_over(child);
+                }
+            }
+        }
+        if let Some(Whole { policy, hooks, by, .. }) = whole {
+            self.policy = policy;
+            self.hooks.set_own(hooks);
+            for (run, verb) in told {
+                self.tell_node_below(request, run, by.clone(), verb);
+            }
+        }
+        self.make_room_for_children();
+        self.children_changed = true;
+    }
+
+    /// The node itself must be ready for whatever children it has, as at its boot.
+    fn make_room_for_children(&mut self) {
+        fd::make_room(super::boot::descriptors(self.handles.iter().flatten().count()));
+        self.shortest_interval = self.handles.iter().flatten().filter_map(|handle| handle.beat_interval()).min();
+        if self.handles.iter().flatten().any(|handle| handle.is_node()) {
+            self.router.allow_frames(crate::wire::NODE_FRAMES_MAX);
+        }
+        let foreign = self.handles.iter().flatten().any(|handle| {
+            matches!(&handle.what, What::Worker(exec) if exec.user.is_some() && handle.policy.heartbeat.is_some())
+        });
+        if foreign && let Err(error) = self.place.runtime.open_to_others(&self.router_socket) {
+            warn!(self.logger, "workers of other users cannot reach their node"; "error" => %error);
+        }
+    }
+
+    /// Binds the sockets on which a child's beats come, and closes those that it no longer has.
+    pub(super) fn bind_pulls(&mut self, child: ChildId) -> Result<(), StartFailure> {
+        let wanted: Vec<String> = match self.look_at(child).map(|handle| &handle.what) {
+            Some(What::Worker(exec)) => exec
+                .sources
+                .iter()
+                .filter_map(|source| match source {
+                    BeatSource::Push(endpoint) => Some(endpoint.clone()),
+                    BeatSource::Zmq | BeatSource::Notify | BeatSource::Probe(_) => None,
+                })
+                .collect(),
+            Some(What::Node(_)) | None => Vec::new(),
+        };
+        let mine = |pull: &BeatPull| pull.child == child;
+        if wanted.is_empty() && !self.pulls.iter().any(mine) {
+            return Ok(());
+        }
+        self.close_pulls(|pull| mine(pull) && !wanted.contains(&pull.endpoint));
+        for (nth, endpoint) in (0..).zip(wanted) {
+            if let Some(pull) = self.pulls.iter_mut().find(|pull| mine(pull) && pull.endpoint == endpoint) {
+                pull.nth = nth;
+                continue;
+            }
+            let failed = |cause: &(dyn std::error::Error + 'static)| StartFailure {
+                stage: "push".into(),
+                errno: 0,
+                message: format!("listening for its beats: {}", Chain(cause)),
+            };
+            let pull = Pull::bind(&self.context, &endpoint).map_err(|error| failed(&error))?;
+            let tag = self.watch(pull.fd(), Source::Push).map_err(|error| failed(&error))?;
+            self.pulls.push(BeatPull { pull, endpoint, child, nth, tag });
+        }
+        Ok(())
+    }
+
+    fn close_pulls(&mut self, which: impl Fn(&BeatPull) -> bool) {
+        for at in (0..self.pulls.len()).rev() {
+            if which(&self.pulls[at]) {
+                let BeatPull { pull, tag, .. } = self.pulls.remove(at);
+                self.unwatch(pull.fd(), tag);
+                pull.close();
+            }
+        }
+    }
+
+    /// The core has forgotten a child: nothing stays of it.
+    pub(super) fn forget(&mut self, child: ChildId) {
+        let Some(slot) = self.handles.get_mut(child.0 as usize) else { return };
+        let Some(handle) = slot.take_if(|handle| handle.process.is_none()) else { return };
+        self.close_pulls(|pull| pull.child == child);
+        self.hooks.forget(child);
+        (*handle).remove_group();
+        self.make_room_for_children();
+        self.children_changed = true;
+    }
+
+    // What stands below, for those above.
+
+    /// This supervisor as it is now.
+    pub(super) fn own_spec(&self) -> SupervisorSpec {
+        let children = self.core.ids().filter_map(|id| Some(self.look_at(id)?.spec(self.core.was_added(id)))).collect();
+        SupervisorSpec { policy: self.policy, hooks: self.hooks.own().clone(), children }
+    }
+
+    /// The whole tree as it is now, as far as the root knows, and the file that it came from.
+    pub(super) fn own_tree(&self) -> Option<(TreeSpec, PathBuf)> {
+        let RootFile { file, containment, journal, .. } = self.root.as_ref()?;
+        let (name, root) = (file.name.clone(), self.own_spec());
+        let tree = TreeSpec { name, containment: *containment, journal: *journal, root };
+        Some((tree, file.config.clone()))
+    }
+
+    /// A child node says what stands below it.
+    pub(super) fn hear_children(&mut self, run: Run, spec: Value) {
+        let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else {
+            self.drops.malformed += 1;
+            return;
+        };
+        let Some(handle) = self.handle(run.child).filter(|handle| handle.is_of(run)) else { return };
+        if let What::Node(below) = &mut handle.what {
+            below.actual = Some(Box::new(spec));
+            self.children_changed = true;
+        }
+    }
+
+    /// Says upward, or writes down, what stands here, if that has changed.
+    pub(super) fn tell_children(&mut self) {
+        if !std::mem::take(&mut self.children_changed) {
+            return;
+        }
+        let spec = self.own_spec();
+        if let Some(uplink) = &mut self.uplink {
+            match serde_json::to_value(&spec) {
+                Ok(value) => uplink.children(self.clock.now(), value),
+                Err(error) => error!(self.logger, "cannot tell what children there are"; "error" => %error),
+            }
+        } else if let Some(root) = &mut self.root {
+            root.file.tree_paths.clear();
+            tree_paths(&Path::root(), &spec, &mut root.file.tree_paths);
+            if let Err(error) = self.place.runtime.write_instance(&root.file) {
+                warn!(self.logger, "cannot write down the paths of the tree"; "error" => %error);
+            }
+        }
+    }
+}
+
+/// What a child node that stays is to be told of its new spec, if anything.
+fn news_for(handle: &Handle, child: &ChildSpec, whole: &Whole) -> Option<Verb> {
+    let (What::Node(below), ChildKind::Supervisor(new)) = (&handle.what, &child.kind) else { return None };
+    // What it was told last, and may not have done yet, counts as well as what it says that it is.
+    let told = below.spec != *new || handle.policy.heartbeat != child.policy.heartbeat;
+    if !told && !diff::differs(below.now(), new, whole.prune) {
+        return None;
+    }
+    Some(Verb::ReloadBelow {
+        path: handle.path.clone(),
+        spec: serde_json::to_value(new).ok()?,
+        heartbeat: serde_json::to_value(child.policy.heartbeat).ok()?,
+        generation: whole.generation,
+        prune: whole.prune,
+    })
+}
+
+/// A worker of a `count` like `pattern`, with another number.
+fn numbered(pattern: &(u32, ChildSpec), name: &str, number: u32) -> Option<ChildSpec> {
+    let (pattern_number, child) = pattern;
+    let mut child = ChildSpec { name: Name::parse(name).ok()?, ..child.clone() };
+    if let ChildKind::Worker(exec) = &mut child.kind
+        && let LogSpec::File { file, .. } = &mut exec.log
+    {
+        *file = spec::renumbered(file, *pattern_number, number);
+    }
+    Some(child)
+}
+
+/// All paths of a tree with their kinds, for those who must check a path without asking anybody.
+pub(super) fn tree_paths(at: &Path, spec: &SupervisorSpec, into: &mut Vec<TreePath>) {
+    into.push(TreePath { path: at.clone(), supervisor: true });
+    for child in &spec.children {
+        let path = at.child(&child.name);
+        match &child.kind {
+            ChildKind::Worker(_) => into.push(TreePath { path, supervisor: false }),
+            ChildKind::Supervisor(below) => tree_paths(&path, below, into),
+        }
+    }
+}

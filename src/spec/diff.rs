@@ -1,0 +1,504 @@
+//! Two checked trees: what has to be done so that the first one becomes the second one, and why.
+//!
+//! Children are the same when they have the same path; a renamed child is another child. What a changed key asks for is
+//! a table, [`asks_for`], with a reason for each key that takes a restart. The running tree does not carry the plan out:
+//! each node compares for itself, by [`revision`], when its turn has come. A test holds the two together.
+
+use super::exec::{ExecSpec, LogSpec};
+use super::policy::{ChildPolicy, Heartbeat};
+use super::print;
+use super::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
+use crate::ids::Path;
+use serde::Serialize;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// What is to be done, in the order of the new tree; what goes stands after its former siblings.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diff {
+    /// One entry for each child that something is done about, and for the root if its own keys change. Of a subtree that
+    /// comes or goes as a whole, its top.
+    pub steps: Vec<Step>,
+    /// So many children stay as they are.
+    pub stay: usize,
+}
+
+/// What is done about one child.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// Where.
+    pub path: Path,
+    /// What.
+    pub action: Action,
+    /// Why, as far as no key says it; may be empty.
+    pub why: String,
+    /// The keys that differ; none for a child that is only in one of the trees.
+    pub changes: Vec<Change>,
+    /// So many children stand below one that comes or goes.
+    pub below: usize,
+}
+
+/// What can be done about a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It is new, and is started at its place.
+    Start,
+    /// It is gone, and is stopped and forgotten.
+    Stop,
+    /// It is stopped and started with its new spec.
+    Restart,
+    /// Its new spec is taken over while it runs.
+    Update,
+    /// Only its place among its siblings is another one.
+    Move,
+    /// It was added by hand, the file does not have it, and it is left alone.
+    Keep,
+}
+
+/// One key that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The key, as in the file; one variable of `env` as `env.NAME`.
+    pub key: String,
+    /// The old value as TOML; `None` where it was not set, or is not to be shown.
+    pub old: Option<String>,
+    /// The new one.
+    pub new: Option<String>,
+    /// Why it takes a restart; `None` where it is taken over in place.
+    pub restart: Option<&'static str>,
+}
+
+/// A change that a tree cannot make while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The key of the top level.
+    pub key: &'static str,
+    /// What it is in the tree that runs.
+    pub old: String,
+    /// What it would be.
+    pub new: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Refused { key, old, new } = self;
+        write!(f, "`{key}` would change from {old} to {new}, which a tree cannot do while it runs")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Compares the tree that runs with the one that it is to become. With `prune`, children that were added by hand go when
+/// the new tree does not have them; else they stay.
+///
+/// # Errors
+/// [`Refused`], when the top level changes in a way that takes another tree.
+pub fn diff(old: &TreeSpec, new: &TreeSpec, prune: bool) -> Result<Diff, Refused> {
+    let quoted = |text: &str| format!("\"{text}\"");
+    if old.name != new.name {
+        return Err(Refused { key: "name", old: quoted(old.name.as_str()), new: quoted(new.name.as_str()) });
+    }
+    if old.containment != new.containment {
+        let (old, new) = (old.containment.as_str(), new.containment.as_str());
+        return Err(Refused { key: "containment", old: quoted(old), new: quoted(new) });
+    }
+    if old.journal != new.journal {
+        // The keeper writes it, and was told once how.
+        return Err(Refused { key: "journal", old: print::journal(old.journal), new: print::journal(new.journal) });
+    }
+    let mut diff = Diff { steps: Vec::new(), stay: 0 };
+    let changes = compare(&print::own_keys(&old.root), &print::own_keys(&new.root), &|_| None);
+    if !changes.is_empty() {
+        diff.steps.push(Step::of(Path::root(), Action::Update, changes));
+    }
+    diff.children(&Path::root(), &old.root, &new.root, prune);
+    Ok(diff)
+}
+
+impl Diff {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.iter().all(|step| step.action == Action::Keep)
+    }
+
+    /// How many steps do this.
+    pub fn count(&self, action: Action) -> usize {
+        self.steps.iter().filter(|step| step.action == action).count()
+    }
+
+    fn children(&mut self, at: &Path, old: &SupervisorSpec, new: &SupervisorSpec, prune: bool) {
+        let before: HashMap<&str, (usize, &ChildSpec)> =
+            old.children.iter().enumerate().map(|(at, child)| (child.name.as_str(), (at, child))).collect();
+        let places: Vec<Option<usize>> =
+            new.children.iter().map(|child| before.get(child.name.as_str()).map(|(at, _)| *at)).collect();
+        let in_order = longest_rise(&places);
+        for (index, child) in new.children.iter().enumerate() {
+            let path = at.child(&child.name);
+            match before.get(child.name.as_str()) {
+                None => {
+                    let below = size(child) - 1;
+                    let why = "it is new".to_string();
+                    self.steps.push(Step { below, why, ..Step::of(path, Action::Start, Vec::new()) });
+                }
+                Some((_, was)) => self.child(path, was, child, in_order.contains(&index), prune),
+            }
+        }
+        let names: HashSet<&str> = new.children.iter().map(|child| child.name.as_str()).collect();
+        for child in old.children.iter().filter(|child| !names.contains(child.name.as_str())) {
+            let path = at.child(&child.name);
+            let below = size(child) - 1;
+            let (action, why) = match (child.added, prune) {
+                (true, false) => (Action::Keep, "it was added while the tree ran, and is not in the file"),
+                (true, true) => (Action::Stop, "it was added while the tree ran, and is not in the file"),
+                (false, _) => (Action::Stop, "it is not in the file"),
+            };
+            self.steps.push(Step { below, why: why.into(), ..Step::of(path, action, Vec::new()) });
+        }
+    }
+
+    fn child(&mut self, path: Path, old: &ChildSpec, new: &ChildSpec, in_order: bool, prune: bool) {
+        if let (ChildKind::Supervisor(below_old), ChildKind::Supervisor(below_new)) = (&old.kind, &new.kind) {
+            let keys = |child: &ChildSpec, below: &SupervisorSpec| {
+                let mut keys = print::child_keys(child);
+                keys.extend(print::own_keys(below));
+                keys
+            };
+            let changes = compare(&keys(old, below_old), &keys(new, below_new), &|_| None);
+            self.note(path.clone(), changes, in_order);
+            self.children(&path, below_old, below_new, prune);
+            return;
+        }
+        let mut changes = match (&old.kind, &new.kind) {
+            (ChildKind::Worker(was), ChildKind::Worker(is)) => worker_changes((old, was), (new, is)),
+            _ => {
+                let kind = |child: &ChildSpec| Some(if child.is_supervisor() { "supervisor" } else { "worker" }.into());
+                vec![Change {
+                    key: "kind".into(),
+                    old: kind(old),
+                    new: kind(new),
+                    restart: Some("it is another program"),
+                }]
+            }
+        };
+        changes.sort_by_key(|change| change.restart.is_none());
+        self.note(path, changes, in_order);
+    }
+
+    fn note(&mut self, path: Path, changes: Vec<Change>, in_order: bool) {
+        let action = if changes.iter().any(|change| change.restart.is_some()) {
+            Action::Restart
+        } else if !changes.is_empty() {
+            Action::Update
+        } else if !in_order {
+            let why = "it stands elsewhere among its siblings".to_string();
+            self.steps.push(Step { why, ..Step::of(path, Action::Move, Vec::new()) });
+            return;
+        } else {
+            self.stay += 1;
+            return;
+        };
+        self.steps.push(Step::of(path, action, changes));
+    }
+}
+
+impl Step {
+    fn of(path: Path, action: Action, changes: Vec<Change>) -> Step {
+        Step { path, action, why: String::new(), changes, below: 0 }
+    }
+}
+
+/// A child and all that is below it.
+fn size(child: &ChildSpec) -> usize {
+    match &child.kind {
+        ChildKind::Worker(_) => 1,
+        ChildKind::Supervisor(below) => 1 + below.children.iter().map(size).sum::<usize>(),
+    }
+}
+
+/// Keys with their values, where the two differ.
+fn compare(
+    old: &[(String, String)],
+    new: &[(String, String)],
+    asks_for: &dyn Fn(&str) -> Option<&'static str>,
+) -> Vec<Change> {
+    let find = |list: &[(String, String)], key: &str| {
+        list.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone())
+    };
+    let mut seen = BTreeSet::new();
+    let mut changes = Vec::new();
+    for (key, _) in old.iter().chain(new) {
+        // What `count` makes is told by the children themselves.
+        if key == super::keys::COUNT_GROUP || !seen.insert(key.as_str()) {
+            continue;
+        }
+        let (old, new) = (find(old, key), find(new, key));
+        if old != new {
+            changes.push(Change { key: key.clone(), old, new, restart: asks_for(key) });
+        }
+    }
+    changes
+}
+
+fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) -> Vec<Change> {
+    let ((was, exec_was), (is, exec_is)) = (old, new);
+    let asks = |key: &str| asks_for(key, (&was.policy, exec_was), (&is.policy, exec_is));
+    // Of the environment, one variable at a time, and without its value, which may be a secret.
+    let keys = |child: &ChildSpec| {
+        let mut keys = print::child_keys(child);
+        keys.retain(|(key, _)| key != "env");
+        keys
+    };
+    let mut changes = compare(&keys(was), &keys(is), &asks);
+    let names: BTreeSet<&String> = exec_was.env.keys().chain(exec_is.env.keys()).collect();
+    for name in names {
+        let (old, new) = (exec_was.env.get(name), exec_is.env.get(name));
+        if old != new {
+            let shown = |value: Option<&String>| value.map(|_| "…".to_string());
+            let key = format!("env.{name}");
+            let restart = asks(&key);
+            changes.push(Change { key, old: shown(old), new: shown(new), restart });
+        }
+    }
+    changes
+}
+
+/// Why a changed key of a worker takes a restart; `None` if it is taken over in place.
+///
+/// In place are all keys that are rules for its supervisor and nothing that its process knows or is made of: `restart`,
+/// `shutdown`, `significant`, `start-timeout`, `backoff`, `success-codes`, `stop-signal`; a log file, which is ours; and
+/// of the heartbeat `misses`, `grace` and `progress`. All keys of a supervisor are: its node is told.
+fn asks_for(key: &str, old: (&ChildPolicy, &ExecSpec), new: (&ChildPolicy, &ExecSpec)) -> Option<&'static str> {
+    let ((policy_was, was), (policy_is, is)) = (old, new);
+    match key {
+        "command" => Some("it is another program"),
+        "env" | "clear-env" => Some("a process gets its environment when it is executed"),
+        "cwd" | "user" | "group" | "umask" | "limits" | "nice" => Some("it is set before the program is executed"),
+        "memory-max" | "cpu-max" | "pids-max" => Some("it is set before the program is executed"),
+        "log" if discards(was) != discards(is) => Some("where it writes to is given to it when it is executed"),
+        "heartbeat" if told_of_beats(policy_was, was) != told_of_beats(policy_is, is) => {
+            Some("it was told of its beats in its environment")
+        }
+        "ready" if was.speaks_by_notify(policy_was) != is.speaks_by_notify(policy_is) => {
+            Some("it gets the socket for its word when it is executed")
+        }
+        _ if key.starts_with("env.") => Some("a process gets its environment when it is executed"),
+        _ => None,
+    }
+}
+
+fn discards(exec: &ExecSpec) -> bool {
+    exec.log == LogSpec::Discard
+}
+
+/// What a process knows of its beats: their interval, and by sd_notify their limit; and where they come from, which is made
+/// ready before it is started.
+fn told_of_beats<'a>(policy: &ChildPolicy, exec: &'a ExecSpec) -> impl PartialEq + Hash + 'a {
+    let misses = |beat: &Heartbeat| exec.speaks_by_notify(policy).then_some(beat.misses);
+    policy.heartbeat.as_ref().map(|beat| (beat.interval, misses(beat), &exec.sources))
+}
+
+/// Stands for all of a child's spec that takes a restart when it changes; `exec` is that of a worker. It is compared
+/// within one process only.
+pub fn revision(policy: &ChildPolicy, exec: Option<&ExecSpec>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // Of a supervisor all is taken over in place.
+    let Some(exec) = exec else { return hasher.finish() };
+    (&exec.command, &exec.cwd, &exec.env, exec.clear_env).hash(&mut hasher);
+    (&exec.user, &exec.group, exec.umask, &exec.limits, exec.nice).hash(&mut hasher);
+    (exec.memory_max, exec.cpu_max, exec.pids_max).hash(&mut hasher);
+    (discards(exec), exec.speaks_by_notify(policy)).hash(&mut hasher);
+    told_of_beats(policy, exec).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether a running supervisor has anything to do to become `new`.
+pub fn differs(old: &SupervisorSpec, new: &SupervisorSpec, prune: bool) -> bool {
+    let mut diff = Diff { steps: Vec::new(), stay: 0 };
+    diff.children(&Path::root(), old, new, prune);
+    !diff.is_empty() || print::own_keys(old) != print::own_keys(new)
+}
+
+/// The indices of a longest part of `places` that rises: those children need not be called moved. What has no place is
+/// new, and does not count.
+fn longest_rise(places: &[Option<usize>]) -> HashSet<usize> {
+    // For each length, the index at which a rise of that length ends lowest; and for each index the one before it.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before: Vec<Option<usize>> = vec![None; places.len()];
+    for (index, place) in places.iter().enumerate() {
+        let Some(place) = place else { continue };
+        let length = ends.partition_point(|&end| places[end] < Some(*place));
+        before[index] = length.checked_sub(1).map(|shorter| ends[shorter]);
+        match ends.get_mut(length) {
+            Some(end) => *end = index,
+            None => ends.push(index),
+        }
+    }
+    let mut at = ends.last().copied();
+    let mut rise = HashSet::new();
+    while let Some(index) = at {
+        rise.insert(index);
+        at = before[index];
+    }
+    rise
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(text: &str) -> TreeSpec {
+        let read = super::super::read_text("shop.toml", text, &|_| None);
+        read.tree.unwrap_or_else(|| panic!("{:?}", read.diagnostics))
+    }
+
+    /// `ACTION PATH KEY…` of each step, `!` behind the keys that take a restart.
+    fn words(old: &str, new: &str, prune: bool) -> Vec<String> {
+        let diff = diff(&tree(old), &tree(new), prune).unwrap();
+        let mut words: Vec<String> = diff
+            .steps
+            .iter()
+            .map(|step| {
+                let keys: String = step
+                    .changes
+                    .iter()
+                    .map(|change| format!(" {}{}", change.key, if change.restart.is_some() { "!" } else { "" }))
+                    .collect();
+                format!("{:?} {}{keys}", step.action, step.path)
+            })
+            .collect();
+        words.push(format!("stay {}", diff.stay));
+        words
+    }
+
+    fn worker(name: &str, more: &str) -> String {
+        format!("[[child]]\nname = \"{name}\"\ncommand = \"./{name}\"\n{more}\n")
+    }
+
+    #[test]
+    fn equal_trees_differ_in_nothing() {
+        let text = worker("a", "count = 3") + &worker("b", "env = { X = \"1\" }");
+        assert_eq!(words(&text, &text, false), ["stay 4"]);
+    }
+
+    #[test]
+    fn what_comes_goes_and_moves() {
+        let old = worker("a", "") + &worker("b", "") + &worker("c", "");
+        let new = worker("c", "") + &worker("a", "") + &worker("d", "");
+        assert_eq!(words(&old, &new, false), ["Move /c", "Start /d", "Stop /b", "stay 1"]);
+    }
+
+    #[test]
+    fn a_changed_count_is_children_that_come_or_go() {
+        let (two, three) = (worker("a", "count = 2") + &worker("b", ""), worker("a", "count = 3") + &worker("b", ""));
+        assert_eq!(words(&two, &three, false), ["Start /a-3", "stay 3"]);
+        assert_eq!(words(&three, &two, false), ["Stop /a-3", "stay 3"]);
+        // A count before it gives the next one another number, and that is nobody's affair.
+        assert_eq!(words(&two, &(worker("z", "count = 2") + &two), false), ["Start /z-1", "Start /z-2", "stay 3"]);
+    }
+
+    #[test]
+    fn subtrees_are_told_by_their_top_and_compared_below() {
+        let web = |inner: &str| {
+            let inner = inner.replace("[[child]]", "[[child.child]]");
+            format!("[[child]]\nname = \"web\"\nstrategy = \"one-for-all\"\n{inner}")
+        };
+        let (one, two) = (worker("x", ""), web(&(worker("a", "") + &worker("b", "nice = 1"))));
+        let old = format!("{one}{two}");
+        let diff_of = |new: &str| diff(&tree(&old), &tree(new), false).unwrap();
+        let gone = diff_of(&one);
+        assert_eq!((gone.steps[0].action, gone.steps[0].below), (Action::Stop, 2));
+        let changed = format!("{one}{}", web(&(worker("a", "") + &worker("b", "nice = 2"))).replace("all", "one"));
+        assert_eq!(words(&old, &changed, false), ["Update /web strategy", "Restart /web/b nice!", "stay 2"]);
+        let leaf = format!("{one}{}", worker("web", ""));
+        assert_eq!(words(&old, &leaf, false), ["Restart /web kind!", "stay 1"]);
+    }
+
+    #[test]
+    fn the_roots_own_keys_are_taken_over_and_its_name_is_not() {
+        let text = worker("a", "");
+        let other = format!("strategy = \"one-for-all\"\nintensity = 7\n{text}");
+        assert_eq!(words(&text, &other, false), ["Update / strategy intensity", "stay 1"]);
+        for (key, line) in
+            [("name", "name = \"other\""), ("containment", "containment = \"group\""), ("journal", "journal = false")]
+        {
+            let refused = diff(&tree(&text), &tree(&format!("{line}\n{text}")), false).unwrap_err();
+            assert_eq!(refused.key, key);
+            assert!(refused.to_string().contains("while it runs"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_was_added_by_hand_stays_unless_pruned() {
+        let text = worker("a", "");
+        let mut old = tree(&text);
+        let mut added = old.root.children[0].clone();
+        (added.name, added.added) = (crate::ids::Name::parse("b").unwrap(), true);
+        old.root.children.push(added);
+        let action = |prune| diff(&old, &tree(&text), prune).unwrap().steps[0].action;
+        assert_eq!((action(false), action(true)), (Action::Keep, Action::Stop));
+        // Once the file has it, it is a child like any other.
+        let both = format!("{text}{}", worker("b", "").replace("./b", "./a"));
+        assert!(diff(&old, &tree(&both), true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_values_of_the_environment_are_not_shown() {
+        let changed = diff(
+            &tree(&worker("a", "env = { KEY = \"old-secret\", GONE = \"x\" }")),
+            &tree(&worker("a", "env = { KEY = \"new-secret\" }")),
+            false,
+        );
+        let text = format!("{:?}", changed.unwrap());
+        assert!(text.contains("env.KEY") && text.contains("env.GONE") && !text.contains("secret"), "{text}");
+    }
+
+    /// The plan and the tree agree: a key takes a restart exactly when the revision is another one.
+    #[test]
+    fn a_restart_is_planned_exactly_where_the_revision_changes() {
+        let beat = "heartbeat = { interval = \"1s\", misses = 3 }";
+        let notify = "heartbeat = { interval = \"1s\", misses = 3, source = \"notify\" }";
+        let cases: &[(&str, &str, bool)] = &[
+            ("", "restart = \"transient\"", false),
+            ("", "shutdown = \"9s\"", false),
+            ("", "start-timeout = \"9s\"", false),
+            ("", "backoff = true", false),
+            ("", "success-codes = [0, 3]", false),
+            ("", "stop-signal = \"INT\"", false),
+            ("", "log = { file = \"x.log\" }", false),
+            ("log = { file = \"x.log\" }", "log = { file = \"y.log\", keep = 2 }", false),
+            ("", "log = false", true),
+            ("", "cwd = \"/\"", true),
+            ("", "env = { A = \"1\" }", true),
+            ("env = { A = \"1\" }", "env = { A = \"2\" }", true),
+            ("", "clear-env = true", true),
+            ("", "user = \"nobody\"", true),
+            ("", "group = \"nogroup\"", true),
+            ("", "umask = \"027\"", true),
+            ("", "limits = { nofile = 99 }", true),
+            ("", "nice = 3", true),
+            ("", "ready = \"notify\"", true),
+            (beat, "heartbeat = { interval = \"1s\", misses = 3 }\nready = \"heartbeat\"", false),
+            ("", beat, true),
+            (beat, "heartbeat = { interval = \"1s\", misses = 9 }", false),
+            (beat, "heartbeat = { interval = \"1s\", misses = 3, grace = \"9s\" }", false),
+            (beat, "heartbeat = { interval = \"1s\", misses = 3, progress = true }", false),
+            (beat, "heartbeat = { interval = \"2s\", misses = 3 }", true),
+            (beat, notify, true),
+            (notify, "heartbeat = { interval = \"1s\", misses = 4, source = \"notify\" }", true),
+        ];
+        for (old, new, restart) in cases {
+            let (old_tree, new_tree) = (tree(&worker("a", old)), tree(&worker("a", new)));
+            let [step] = &*diff(&old_tree, &new_tree, false).unwrap().steps else { panic!("{old} to {new}") };
+            assert_eq!(step.action, if *restart { Action::Restart } else { Action::Update }, "{old} to {new}");
+            let revision = |tree: &TreeSpec| {
+                let child = &tree.root.children[0];
+                let ChildKind::Worker(exec) = &child.kind else { panic!("a worker") };
+                revision(&child.policy, Some(exec))
+            };
+            let differs = revision(&old_tree) != revision(&new_tree);
+            assert_eq!(differs, *restart, "{old} to {new}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! A new set of children while the supervisor runs: a reload of all of them, a changed `count`, a child that is removed.
+//!
+//! OTP's code change takes new specs over, starts nothing and stops nothing (R72 to R76). Here what is gone is stopped
+//! and forgotten, what has another program is stopped and started, and what is new is started (D8); all else is taken
+//! over in place. Nothing is charged, no sibling is touched.
+//!
+//! A reload waits in the queue like a request, and is compared with the children that are there when its turn has come:
+//! so it is right whatever was done before it. There is no sequence then, so no child is being started, and none is
+//! being stopped. What else can be of a child:
+//!
+//! | its phase | unchanged | changed, in place | changed, with another revision | gone |
+//! | --- | --- | --- | --- | --- |
+//! | running; hung or panicked and being killed | - | taken over | stopped, started | stopped, forgotten |
+//! | being killed by a hold | - | taken over | at its next start; it stays held | forgotten when it is dead |
+//! | exited, not yet decided | - | taken over, then decided | the same | forgotten |
+//! | waiting for its next attempt | - | taken over | tried now, with the group that waits for it | forgotten |
+//! | down, though nobody stopped it | started, unless it waits for a sibling | the same | the same | forgotten |
+//! | stopped, held or ended | - | taken over | taken over | forgotten |
+//!
+//! A start that fails here is no failed restart: the child stays down, the others go on, and the answer names it. A wrong
+//! command in a new file must not be what makes a supervisor give up.
+
+use super::action::{Action, Answer};
+use super::event::{ChildId, Member, Own, Reload, RequestId, Scope};
+use super::phase::{Fate, Phase, Rest, Then, Wait};
+use super::report::{Fact, StopCause};
+use super::sequence::{Purpose, Sequence};
+use super::strategy::{group, stop_steps};
+use super::supervisor::{Course, Item, Supervisor, Turn};
+use std::collections::{BTreeSet, VecDeque};
+
+/// The reload that is being carried out.
+#[derive(Debug, Clone)]
+pub(super) struct Reloading {
+    pub(super) request: RequestId,
+    /// What could not be started, in words.
+    pub(super) failed: Vec<String>,
+}
+
+/// What a reload makes of a child that was there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Same,
+    InPlace,
+    /// The processes of its old spec and of its new one are not the same.
+    Restart,
+}
+
+/// Who is meant by a reload, and what becomes of them.
+#[derive(Default)]
+struct Roll {
+    /// In the order of the reload.
+    listed: Vec<ChildId>,
+    new: BTreeSet<ChildId>,
+    gone: BTreeSet<ChildId>,
+    /// To be stopped, if they have a process, and started.
+    restarted: BTreeSet<ChildId>,
+    updated: BTreeSet<ChildId>,
+}
+
+impl Supervisor {
+    /// A reload has come. Of those that reload everything only the last one counts that still waits.
+    pub(super) fn reload_asked(&mut self, turn: &mut Turn<'_>, reload: Box<Reload>) {
+        if self.course == Course::Ending {
+            let answer = Answer::Overtaken("the supervisor is ending".into());
+            turn.out.push(Action::Answer(reload.request, answer));
+            return;
+        }
+        if matches!(reload.scope, Scope::All { .. }) {
+            self.queue.retain(|item| match item {
+                Item::Reload(earlier) if matches!(earlier.scope, Scope::All { .. }) => {
+                    let answer = Answer::Overtaken("a later reload came before it was begun".into());
+                    turn.out.push(Action::Answer(earlier.request, answer));
+                    false
+                }
+                Item::Reload(_) | Item::Asked { .. } | Item::Look(_) => true,
+            });
+        }
+        self.queue.push_back(Item::Reload(reload));
+    }
+
+    /// Its turn has come; no sequence is running.
+    pub(super) fn reload(&mut self, turn: &mut Turn<'_>, reload: Reload) {
+        let Reload { request, by, generation, own, members, scope } = reload;
+        if let Scope::Child(id) = scope
+            && self.table.get(id).is_none()
+        {
+            turn.out.push(Action::Answer(request, Answer::NotFound));
+            return;
+        }
+        if let Some(own) = own {
+            self.take_over_own(turn, own);
+        }
+        let before = self.table.order().to_vec();
+        let mut roll = self.call_roll(turn, members, &scope, &before);
+        self.put_in_order(&roll, &scope, &before);
+        self.call_the_idle(&scope, &mut roll);
+        // From here on the shell has the new specs: the starts below are meant with them.
+        turn.out.push(Action::Renew(request));
+        let cause = matches!(scope, Scope::All { .. }).then(|| {
+            let kept =
+                self.table.order().len() - roll.new.len() - roll.gone.len() - roll.restarted.len() - roll.updated.len();
+            let fact = Fact::Reloaded {
+                by: by.clone(),
+                generation,
+                added: roll.new.len(),
+                removed: roll.gone.len(),
+                restarted: roll.restarted.len(),
+                updated: roll.updated.len(),
+                kept,
+            };
+            self.report(turn, None, None, fact)
+        });
+
+        let mut stops = Vec::new();
+        for &id in &before {
+            let Some(child) = self.table.get(id) else { continue };
+            if child.process().is_some() && (roll.gone.contains(&id) || roll.restarted.contains(&id)) {
+                stops.push((id, child.member.policy.group));
+            }
+        }
+        let steps = stop_steps(&stops, self.policy.stop_order);
+        for &id in &roll.gone {
+            self.let_go(turn, id, &by);
+        }
+        let mut starts = VecDeque::new();
+        for id in self.table.order().to_vec() {
+            if !(roll.new.contains(&id) || roll.restarted.contains(&id)) {
+                continue;
+            }
+            starts.push_back(id);
+            if self.table.get(id).is_some_and(|child| child.process().is_none()) {
+                self.rest(id, Then::Again);
+            }
+        }
+        let why = match scope {
+            Scope::All { .. } => StopCause::Reload(by),
+            Scope::Count(_) | Scope::Child(_) => StopCause::Operator(by),
+        };
+        self.reloading = Some(Reloading { request, failed: Vec::new() });
+        self.job = Some(Sequence::new(Purpose::Reload, why, cause, steps, starts));
+    }
+
+    /// R72: they hold at once, recorded charges stay and are judged by the new limits at the next charge. R76: nothing
+    /// is triggered.
+    fn take_over_own(&mut self, turn: &mut Turn<'_>, own: Own) {
+        self.policy = own.policy;
+        self.window.set(own.policy.intensity);
+        if self.uplink != own.uplink {
+            self.uplink = own.uplink;
+            self.own_beat = self.uplink.map(|_| turn.now);
+            self.beat_upward(turn);
+        }
+    }
+
+    /// Finds out who is new, gone or changed, and takes over what can be.
+    fn call_roll(&mut self, turn: &mut Turn<'_>, members: Vec<Member>, scope: &Scope, before: &[ChildId]) -> Roll {
+        let mut roll = Roll::default();
+        let mut listed = BTreeSet::new();
+        for member in members {
+            let Some(id) = self.table.find(member.name.as_str()) else {
+                let id = self.table.add(member);
+                listed.insert(id);
+                roll.listed.push(id);
+                roll.new.insert(id);
+                continue;
+            };
+            if !listed.insert(id) {
+                continue;
+            }
+            roll.listed.push(id);
+            if let Scope::Count(_) = scope {
+                // What is there of a count stays as it is.
+                continue;
+            }
+            match self.take_over(turn, id, member, scope) {
+                Change::Same => {}
+                Change::InPlace => {
+                    roll.updated.insert(id);
+                }
+                Change::Restart => {
+                    roll.restarted.insert(id);
+                }
+            }
+        }
+        for &id in before {
+            let Some(child) = self.table.get(id).filter(|_| !listed.contains(&id)) else { continue };
+            let goes = match scope {
+                Scope::All { prune } => *prune || !child.added,
+                Scope::Count(group) => child.member.policy.group == Some(*group),
+                Scope::Child(only) => *only == id,
+            };
+            if goes {
+                roll.gone.insert(id);
+            }
+        }
+        roll
+    }
+
+    /// Some are down though nobody has stopped them: their start has failed, or they went down with a group and were to
+    /// come up with the next attempt of a sibling. Unless there still is such a sibling, they are started.
+    fn call_the_idle(&self, scope: &Scope, roll: &mut Roll) {
+        let waits = |id: &ChildId| matches!(self.table.get(*id).map(|child| &child.phase), Some(Phase::Waiting { .. }));
+        let concerned = match scope {
+            Scope::All { .. } => true,
+            Scope::Count(_) | Scope::Child(_) => roll.gone.iter().any(waits),
+        };
+        if !concerned {
+            return;
+        }
+        let order = self.table.order();
+        let waiting: Vec<ChildId> = order.iter().copied().filter(|id| waits(id) && !roll.gone.contains(id)).collect();
+        // By the strategy and the order that hold from now on: who stands elsewhere waits for nobody any more.
+        let called: BTreeSet<ChildId> =
+            waiting.iter().flat_map(|id| group(self.policy.strategy, order, id)).copied().collect();
+        for child in self.table.iter() {
+            let idle = matches!(child.phase, Phase::Down(Rest::Idle)) && child.comes_with_group();
+            let new_or_gone = roll.gone.contains(&child.id) || roll.new.contains(&child.id);
+            if idle && !new_or_gone && !called.contains(&child.id) {
+                roll.updated.remove(&child.id);
+                roll.restarted.insert(child.id);
+            }
+        }
+    }
+
+    /// A child that was there before gets its new spec, now or when it is down.
+    fn take_over(&mut self, turn: &mut Turn<'_>, id: ChildId, member: Member, scope: &Scope) -> Change {
+        let Some(mut child) = self.table.edit(id) else { return Change::Same };
+        if matches!(scope, Scope::All { .. }) {
+            // It stands in the file now, whoever brought it.
+            child.added = false;
+        }
+        let same = child.member.is_same(&member) && child.next.is_none();
+        if !child.take_over(turn.now, member) {
+            return if same { Change::Same } else { Change::InPlace };
+        }
+        match &child.phase {
+            // Where nothing is to be started, the new spec simply is there at the next start.
+            Phase::Killing { fate: Fate::Held, .. } | Phase::Held | Phase::Ended | Phase::Down(_) => Change::InPlace,
+            Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                Change::Restart
+            }
+            // What it waits for was the old one's trouble. The attempt was charged, or is to be, as it was; it has it
+            // after this, with the group that was taken down for it.
+            Phase::Waiting { wait, cause } => {
+                if let Wait::Until(_) = wait {
+                    let cause = *cause;
+                    child.phase = Phase::Waiting { wait: Wait::Due, cause };
+                    self.queue.push_front(Item::Look(child.run()));
+                }
+                Change::InPlace
+            }
+        }
+    }
+
+    /// Puts the children into their new order. Those that go stand last, so that whatever comes between stops them first.
+    fn put_in_order(&mut self, roll: &Roll, scope: &Scope, before: &[ChildId]) {
+        let mut order = match scope {
+            Scope::All { .. } => {
+                let listed: BTreeSet<ChildId> = roll.listed.iter().copied().collect();
+                let others = before.iter().copied().filter(|id| !listed.contains(id) && !roll.gone.contains(id));
+                roll.listed.iter().copied().chain(others).collect::<Vec<_>>()
+            }
+            // Everybody stays, and a new one stands after the one that it is listed after.
+            Scope::Count(_) | Scope::Child(_) => {
+                let mut order: Vec<ChildId> = before.iter().copied().filter(|id| !roll.gone.contains(id)).collect();
+                let mut last = None;
+                for &id in &roll.listed {
+                    if roll.new.contains(&id) {
+                        let at = last.and_then(|last| order.iter().position(|other| *other == last));
+                        order.insert(at.map_or(order.len(), |at| at + 1), id);
+                    }
+                    last = Some(id);
+                }
+                order
+            }
+        };
+        order.extend(before.iter().copied().filter(|id| roll.gone.contains(id)));
+        self.table.set_order(order);
+    }
+
+    /// A child is to go: at once when it has no process, else when that is gone.
+    fn let_go(&mut self, turn: &mut Turn<'_>, id: ChildId, by: &str) {
+        self.overtake(turn, id, &format!("it was removed by {by}"));
+        if let Some(mut child) = self.table.edit(id) {
+            child.leaving = true;
+        }
+        self.forget_if_gone(turn, id);
+    }
+
+    /// Forgets a child that was to go, once nothing is left of it.
+    pub(super) fn forget_if_gone(&mut self, turn: &mut Turn<'_>, id: ChildId) {
+        if self.table.get(id).is_some_and(|child| child.leaving && child.process().is_none()) {
+            self.table.remove(id);
+            turn.out.push(Action::Forget(id));
+        }
+    }
+
+    /// All stops and starts are over.
+    pub(super) fn reloaded(&mut self, turn: &mut Turn<'_>) {
+        let Some(Reloading { request, failed }) = self.reloading.take() else { return };
+        let answer = if failed.is_empty() { Answer::Ok } else { Answer::StartFailed(failed.join("; ")) };
+        turn.out.push(Action::Answer(request, answer));
+    }
+}

@@ -1,0 +1,254 @@
+//! Reloads: which children each supervisor is to have, and how a whole tree comes to hear of it.
+//!
+//! As in the real shell, a node's plan changes when its core says so; from then on child nodes are started with it, and
+//! those that run are told until they have heard. After the storm comes one last reload, and the tree must settle as it
+//! says: no child too few, none too many, in its order, each process of the revision that it says.
+
+use crate::checkers::{Rule, Verdict, ensure};
+use crate::kernel::Pid;
+use crate::mutations::Mutation;
+use crate::network::Frame;
+use crate::node::Node;
+use crate::rng::Rng;
+use crate::scenarios::{SpecId, Tree};
+use crate::world::{Happening, World, log};
+use std::sync::Arc;
+use treevisor::spec::policy::SupervisorPolicy;
+use treevisor::supervision::{Event, Kind, Member, Own, Reload, RequestId, Run, Scope};
+use treevisor::time::{Span, Time};
+
+/// What a tree is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) generation: u64,
+    prune: bool,
+    /// For each supervisor its children in start order, with the revision of each.
+    places: Vec<Vec<(SpecId, u64)>>,
+}
+
+/// A child node that is still to hear of a plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Untold {
+    to: Pid,
+    run: Run,
+    plan: Arc<Plan>,
+    at: Time,
+}
+
+/// What is not acknowledged is said again after this.
+const RESEND: Span = Span::from_millis(200);
+
+impl Plan {
+    /// The tree as the scenario has it.
+    pub(crate) fn first(tree: &Tree) -> Plan {
+        let places = tree.specs.iter().map(|spec| spec.children.iter().map(|&child| (child, 0)).collect()).collect();
+        Plan { generation: 0, prune: true, places }
+    }
+
+    pub(crate) fn children(&self, of: SpecId) -> &[(SpecId, u64)] {
+        &self.places[of.0]
+    }
+
+    /// Another one, not too far from this one.
+    fn next(&self, tree: &Tree, rng: &mut Rng, generation: u64) -> Plan {
+        let mut places = Vec::with_capacity(tree.specs.len());
+        for (at, spec) in tree.specs.iter().enumerate() {
+            let mut children = self.places[at].clone();
+            children.retain(|_| !rng.chance(150));
+            for (child, revision) in &mut children {
+                // A supervisor's own program never changes.
+                if tree.specs[child.0].kind == Kind::Worker && rng.chance(200) {
+                    *revision += 1;
+                }
+            }
+            for &child in spec.children.iter().chain(&spec.addable) {
+                if children.iter().all(|(other, _)| *other != child) && rng.chance(300) {
+                    let place = rng.below(children.len() as u64 + 1) as usize;
+                    children.insert(place, (child, rng.below(2)));
+                }
+            }
+            if rng.chance(100) {
+                children.reverse();
+            }
+            places.push(children);
+        }
+        Plan { generation, prune: rng.chance(500), places }
+    }
+
+    /// Whether anything at or below a supervisor is otherwise in `other`.
+    fn differs(&self, tree: &Tree, at: SpecId, other: &Plan) -> bool {
+        let below = |spec: usize| {
+            let mut above = Some(SpecId(spec));
+            while let Some(place) = above {
+                if place == at {
+                    return true;
+                }
+                above = tree.specs[place.0].parent;
+            }
+            false
+        };
+        (0..tree.specs.len()).any(|spec| self.places[spec] != other.places[spec] && below(spec))
+    }
+}
+
+impl World {
+    /// A reload of the whole tree comes, now and then two right after each other.
+    pub(crate) fn reload_some_time(&mut self) {
+        let delay = self.reload_rng.millis(300, 9_000);
+        self.after(delay, Happening::Reload { last: false });
+        if self.reload_rng.chance(300) {
+            let soon = delay + self.reload_rng.millis(0, 30);
+            self.after(soon, Happening::Reload { last: true });
+        }
+    }
+
+    /// One reload; after `last` no other one is planned.
+    pub(crate) fn reload(&mut self, last: bool) {
+        if !self.is_stormy() {
+            return;
+        }
+        let tree = self.tree.clone();
+        self.generation += 1;
+        let generation = self.generation;
+        let plan = self.wanted.next(&tree, &mut self.reload_rng, generation);
+        self.bring(plan);
+        if !last {
+            self.reload_some_time();
+        }
+    }
+
+    /// The last reload, when all faults have ceased.
+    pub(crate) fn reload_at_last(&mut self) {
+        let tree = self.tree.clone();
+        self.generation += 1;
+        let generation = self.generation;
+        let mut plan = self.wanted.next(&tree, &mut self.reload_rng, generation);
+        plan.prune = true;
+        self.last_plan = Some(generation);
+        self.bring(plan);
+    }
+
+    fn bring(&mut self, plan: Plan) {
+        log!(self, "reload {}: {:?}", plan.generation, plan.places);
+        self.saw("a reload");
+        let plan = Arc::new(plan);
+        self.wanted = plan.clone();
+        let root = self.root;
+        if let Some(mut node) = self.nodes[root].take() {
+            self.hear_plan(&mut node, plan);
+            self.wake(&mut node);
+            self.nodes[root] = Some(node);
+        }
+    }
+
+    /// A node has heard of a plan, once or again.
+    pub(crate) fn hear_plan(&mut self, node: &mut Node, plan: Arc<Plan>) {
+        if plan.generation <= node.plan_heard {
+            return;
+        }
+        node.plan_heard = plan.generation;
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let spec = &self.tree.specs[node.spec.0];
+        let policy = self.told_of(spec.sup);
+        let uplink = node.has_parent().then_some(spec.policy.heartbeat).flatten();
+        let members = plan.children(node.spec).iter().map(|&(child, revision)| self.member(child, revision)).collect();
+        let reload = Reload {
+            request,
+            by: "a reload".into(),
+            generation: plan.generation,
+            own: Some(Own { policy, uplink }),
+            members,
+            scope: Scope::All { prune: plan.prune },
+        };
+        node.incoming.insert(request, plan);
+        node.orders.push_back(Event::Reloaded(Box::new(reload)));
+    }
+
+    /// What the core is told of a supervisor's policy.
+    pub(crate) fn told_of(&self, mut policy: SupervisorPolicy) -> SupervisorPolicy {
+        if let Some(mutation) = self.mutation {
+            mutation.lie_about_supervisor(&mut policy);
+        }
+        policy
+    }
+
+    /// What the core is told of a child.
+    pub(crate) fn member(&self, spec: SpecId, revision: u64) -> Member {
+        let spec = &self.tree.specs[spec.0];
+        let mut policy = spec.policy.clone();
+        if let Some(mutation) = self.mutation {
+            mutation.lie_about_child(&mut policy);
+        }
+        Member { name: spec.name.clone(), kind: spec.kind, revision, policy: policy.into() }
+    }
+
+    /// The plan of this request is in force.
+    pub(crate) fn renew(&mut self, node: &mut Node, request: RequestId) {
+        let Some(plan) = node.incoming.remove(&request) else { return };
+        let before = std::mem::replace(&mut node.plan, plan.clone());
+        if self.mutation == Some(Mutation::ReloadNotPassedOn) {
+            return;
+        }
+        let tree = self.tree.clone();
+        for (run, pid) in node.present() {
+            let spec = self.kernel.get(pid).spec;
+            let there = plan.children(node.spec).iter().any(|(child, _)| *child == spec);
+            let concerned = plan.prune || plan.differs(&tree, spec, &before);
+            if tree.specs[spec.0].kind == Kind::Supervisor && there && concerned {
+                node.untold.retain(|untold| untold.run != run);
+                node.untold.push(Untold { to: pid, run, plan: plan.clone(), at: self.now });
+            }
+        }
+    }
+
+    /// Tells child nodes what they are to be, until they have heard it or are gone.
+    pub(crate) fn tell_plans(&mut self, node: &mut Node) {
+        let mut untold = std::mem::take(&mut node.untold);
+        untold.retain(|untold| node.present().contains(&(untold.run, untold.to)));
+        for untold in &mut untold {
+            if untold.at <= self.now {
+                untold.at = self.now + RESEND;
+                self.send(node.pid, untold.to, Frame::Reload(untold.plan.clone()));
+            }
+        }
+        node.untold = untold;
+    }
+
+    /// Whether the tree is what the last reload says, once it has settled.
+    pub(crate) fn check_plan(&self) -> Verdict {
+        let Some(last) = self.last_plan else { return Ok(()) };
+        let mut open = vec![self.root];
+        while let Some(pid) = open.pop() {
+            let Some(node) = self.nodes[pid].as_deref() else { continue };
+            let who = self.who(pid);
+            let wanted = self.wanted.children(node.spec);
+            ensure!(self.wanted.generation == last, Rule::Reloaded, "another reload came after the last one");
+            let names: Vec<&str> = wanted.iter().map(|(child, _)| self.tree.specs[child.0].name.as_str()).collect();
+            let there: Vec<String> = node.core.children(self.now).iter().map(|child| child.name.to_string()).collect();
+            ensure!(there == names, Rule::Reloaded, "{who} has {there:?} and should have {names:?}");
+            for (status, (spec, revision)) in node.core.children(self.now).iter().zip(wanted) {
+                let Some(process) = node.process_of(status.id) else { continue };
+                let is = self.kernel.get(process).revision;
+                let name = &self.tree.specs[spec.0].path;
+                ensure!(is == *revision, Rule::Reloaded, "{name} runs as revision {is} and should as {revision}");
+                if status.kind == Kind::Supervisor {
+                    open.push(process);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Untold {
+    /// Whether this is what was acknowledged.
+    pub(crate) fn is(&self, from: Pid, generation: u64) -> bool {
+        self.to == from && self.plan.generation <= generation
+    }
+
+    /// When it is said again.
+    pub(crate) fn at(&self) -> Time {
+        self.at
+    }
+}
