@@ -44,15 +44,16 @@ impl Read {
         }
     }
 
-    /// The tree to start. Everything that is wrong with it has to have been shown.
+    /// The tree to `verb`, as in "start". Everything that is wrong with it has to have been shown.
     ///
     /// # Errors
     /// The file has errors, or keys that this version cannot serve: to ignore those would be worse.
-    pub(super) fn into_tree(self, file: &Path) -> Result<TreeSpec, Failure> {
+    pub(super) fn into_tree(self, verb: &str, file: &Path) -> Result<TreeSpec, Failure> {
         let (errors, _) = self.counts();
         let file = file.display();
+        let nothing = if verb == "reload" { "nothing was changed" } else { "nothing was started" };
         let Some(tree) = self.0.tree else {
-            let message = format!("cannot start {file}: it has {}; nothing was started", count(errors, "error"));
+            let message = format!("cannot {verb} {file}: it has {}; {nothing}", count(errors, "error"));
             return Err(Failure::new(ExitCode::Usage, message));
         };
         let unsupported = spec::unsupported(&tree);
@@ -61,13 +62,13 @@ impl Read {
             Some(at) => format!("{}:{}:{}", at.file.display(), at.line, at.column),
             None => file.to_string(),
         };
-        let mut message = format!("cannot start {file}: {} of {} ({place})", first.what(), first.path);
+        let mut message = format!("cannot {verb} {file}: {} of {} ({place})", first.what(), first.path);
         match unsupported.len() - 1 {
             0 => message.push_str(" is not supported yet"),
             1 => message.push_str(" and 1 more are not supported yet"),
             more => message.push_str(&format!(" and {more} more are not supported yet")),
         }
-        message.push_str("; nothing was started");
+        message.push_str(&format!("; {nothing}"));
         Err(Failure::new(ExitCode::Usage, message).hint("remove what is marked above, or wait for a later version"))
     }
 }

@@ -7,6 +7,7 @@ pub mod args;
 pub mod out;
 pub mod render;
 
+mod add;
 mod beat;
 mod beat_for;
 mod check;
@@ -15,8 +16,12 @@ mod file;
 mod moment;
 mod notify;
 mod panic;
+mod plan;
+mod reload;
+mod remove;
 mod restart;
 mod run;
+mod scale;
 mod start;
 mod status;
 mod stop;
@@ -124,6 +129,10 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Stop(args) => stop::run(args, when).map(ExitCode::number),
         Verb::Restart(args) => restart::run(args, when).map(ExitCode::number),
         Verb::Panic(args) => panic::run(args, when).map(ExitCode::number),
+        Verb::Reload(args) => reload::run(args, when).map(ExitCode::number),
+        Verb::Add(args) => add::run(args, when).map(ExitCode::number),
+        Verb::Remove(args) => remove::run(args, when).map(ExitCode::number),
+        Verb::Scale(args) => scale::run(args, when).map(ExitCode::number),
         Verb::Beat(args) => beat::run(args),
         Verb::Notify(args) => notify::run(args).map(ExitCode::number),
     };
@@ -230,6 +239,14 @@ fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: AskError) -> 
                 Failure::new(ExitCode::Failed, message)
             }
         },
+        AskError::Failed { outcome: Outcome::StartFailed, detail } if verb == "reload" => {
+            Failure::new(ExitCode::Failed, format!("\"{name}\" is reloaded, but for this: {detail}")).hint(
+                "it is down, and all else is done; correct the file and reload again, or `treevisor restart PATH`",
+            )
+        }
+        AskError::Failed { outcome: Outcome::Overtaken, .. } if verb == "reload" => {
+            Failure::new(ExitCode::Failed, message).hint("`treevisor reload --plan` shows what is still to be done")
+        }
         AskError::Failed { outcome: Outcome::NotFound, .. } => Failure::new(ExitCode::NoPath, message),
         AskError::Failed { .. } => Failure::new(ExitCode::Failed, message),
     }

@@ -14,7 +14,7 @@ use std::ffi::OsString;
 pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
     let read = file::read(&args.file);
     read.show(when);
-    let tree = read.into_tree(&args.file)?;
+    let tree = read.into_tree("start", &args.file)?;
     let runtime = runtime_of(&tree)?;
     if args.detach {
         return run_detached(&args, &tree, &runtime).map(ExitCode::number);

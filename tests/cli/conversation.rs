@@ -23,14 +23,14 @@ use treevisor::wire::view::{ChildView, EventView, IntensityView, StatusView, Sup
 use treevisor::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 
 /// An instance called "shop" whose root says what the test wants.
-struct Played {
-    directory: TempDir,
+pub(crate) struct Played {
+    pub(crate) directory: TempDir,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What the root does with a request.
-enum Act {
+pub(crate) enum Act {
     Say(Vec<Reply>),
     /// Says it, and ends.
     SayAndEnd(Vec<Reply>),
@@ -38,7 +38,7 @@ enum Act {
 }
 
 impl Played {
-    fn new(mut act: impl FnMut(&Ask) -> Act + Send + 'static) -> Played {
+    pub(crate) fn new(mut act: impl FnMut(&Ask) -> Act + Send + 'static) -> Played {
         let directory = tempfile::tempdir().unwrap();
         let name = Name::parse("shop").unwrap();
         let runtime = RuntimeDir::of(&directory.path().join("run"), &name).unwrap();
@@ -98,7 +98,7 @@ impl Played {
         Played::new(move |_| Act::Say(replies.clone()))
     }
 
-    fn call(&self, arguments: &[&str]) -> (String, String, i32) {
+    pub(crate) fn call(&self, arguments: &[&str]) -> (String, String, i32) {
         call(self.directory.path(), arguments)
     }
 }
@@ -112,7 +112,7 @@ impl Drop for Played {
     }
 }
 
-fn done(outcome: Outcome, detail: &str) -> Reply {
+pub(crate) fn done(outcome: Outcome, detail: &str) -> Reply {
     Reply::Done { outcome, detail: detail.into() }
 }
 
@@ -120,7 +120,7 @@ fn accepted(text: &str) -> Reply {
     Reply::Accepted { waiting_for: text.into() }
 }
 
-fn refused(why: Refusal, message: &str) -> Reply {
+pub(crate) fn refused(why: Refusal, message: &str) -> Reply {
     Reply::Refused { why, message: message.into() }
 }
 
@@ -221,7 +221,7 @@ fn the_end_of_the_instance_is_the_answer_to_its_stop() {
     assert_eq!((error.as_str(), code), ("treevisor: cannot restart /web of \"shop\": the instance has ended\n", 3));
 }
 
-fn status() -> StatusView {
+pub(crate) fn status() -> StatusView {
     let root = SupervisorView {
         path: Path::root(),
         name: "shop".into(),

@@ -24,6 +24,9 @@ fn every_verb_says_that_no_instance_runs() {
         &["restart", "/web"],
         &["panic", "/web"],
         &["panic", "--force", "/"],
+        &["reload", "--plan"],
+        &["remove", "/web"],
+        &["scale", "/web/jobs", "3"],
         &["status", "-i", "shop"],
         &["panic", "--force", "-i", "shop", "/"],
     ] {

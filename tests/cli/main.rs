@@ -10,6 +10,7 @@ mod conversation;
 mod errors;
 mod golden;
 mod reference;
+mod reload;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -34,5 +35,7 @@ fn ended(output: &Output) -> (String, String, i32) {
 }
 
 /// The verbs that users know.
-const VERBS: [&str; 11] =
-    ["start", "run", "check", "status", "events", "why", "stop", "restart", "panic", "beat", "notify"];
+const VERBS: [&str; 15] = [
+    "start", "run", "check", "status", "events", "why", "stop", "restart", "panic", "reload", "add", "remove", "scale",
+    "beat", "notify",
+];

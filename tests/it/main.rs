@@ -23,6 +23,7 @@ mod output;
 mod panics;
 mod pauses;
 mod probes;
+mod reload;
 mod restarts;
 mod root_death;
 mod servers;

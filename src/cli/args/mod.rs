@@ -1,7 +1,15 @@
 //! Verbs, options and the help that teaches them. The golden texts of the tests, and `docs/cli.md`, are made from this.
 
+mod add;
+mod reload;
+mod remove;
+mod scale;
 mod why;
 
+pub use add::Add;
+pub use reload::Reload;
+pub use remove::Remove;
+pub use scale::Scale;
 pub use why::Why;
 
 use super::moment::Moment;
@@ -45,6 +53,7 @@ Examples:
   treevisor why /web/api                      what led to its state, from the first cause on
   treevisor restart /web/api                  stop one child in order, and start it
   treevisor panic /web                        kill a subtree now; its supervisor heals it
+  treevisor reload --plan                     the file has changed: what would that do?
   treevisor stop                              stop everything, in order
   treevisor run --heartbeat 1s -- ./worker    supervise one program without a file
 ";
@@ -106,6 +115,10 @@ pub enum Verb {
     Stop(Stop),
     Restart(Restart),
     Panic(Panic),
+    Reload(Reload),
+    Add(Add),
+    Remove(Remove),
+    Scale(Scale),
     Beat(Beat),
     Notify(Notify),
 }
@@ -127,6 +140,7 @@ pub struct Target {
 Signals:
   TERM, INT  stop the tree in order; a second one kills what is left at once
   QUIT       panic: kill the whole tree at once
+  HUP        read the file again, as `treevisor reload` does; errors are logged, and change nothing
 
 Examples:
   treevisor start supervisors.toml

@@ -1,0 +1,130 @@
+//! What the tool says of another tree: the plan of a reload, its end, and what is added, removed and scaled. The root is
+//! played; it runs the tree of [`OLD`].
+
+use crate::conversation::{Act, Played, done, refused, status};
+use crate::golden;
+use serde_json::{Value, json};
+use std::fs;
+use treevisor::spec;
+use treevisor::wire::message::{Outcome, Refusal, Reply, Verb};
+
+const OLD: &str = r#"
+name = "shop"
+[[child]]
+name = "db"
+command = "./db --port 1"
+env = { PASSWORD = "old", GONE = "x" }
+nice = 1
+[[child]]
+name = "old"
+  [[child.child]]
+  name = "one"
+  command = "./one"
+  [[child.child]]
+  name = "two"
+  command = "./two"
+[[child]]
+name = "jobs"
+command = "./jobs"
+count = 2
+[[child]]
+name = "last"
+command = "./last"
+"#;
+
+const NEW: &str = r#"
+name = "shop"
+strategy = "one-for-all"
+[[child]]
+name = "last"
+command = "./last"
+[[child]]
+name = "db"
+command = "./db --port 2"
+env = { PASSWORD = "new", MORE = "y" }
+shutdown = "9s"
+[[child]]
+name = "jobs"
+command = "./jobs"
+count = 3
+restart = "transient"
+"#;
+
+/// A root that runs the old tree, with one child that was added by hand, and has this to say to a change.
+fn root(file: &str, answer: Reply) -> Played {
+    let read = spec::read_text("shop.toml", OLD, &|_| None);
+    let mut tree = serde_json::to_value(read.tree.unwrap()).unwrap();
+    let mut added = tree["root"]["children"][0].clone();
+    added["name"] = json!("extra");
+    added["added"] = json!(true);
+    tree["root"]["children"].as_array_mut().unwrap().push(added);
+    let config = std::env::temp_dir().join("no-such-file.toml");
+    let root = Played::new(move |ask| match &ask.verb {
+        Verb::Spec => Act::Say(vec![Reply::Spec { tree: tree.clone(), config: config.clone() }]),
+        Verb::Status { .. } => Act::Say(vec![Reply::Status { status: Box::new(status()) }]),
+        _ => Act::Say(vec![answer.clone()]),
+    });
+    fs::write(root.directory.path().join("new.toml"), file).unwrap();
+    root
+}
+
+#[test]
+fn the_plan_says_what_and_why() {
+    let root = root(NEW, done(Outcome::Ok, ""));
+    let (out, error, code) = root.call(&["reload", "--plan", "new.toml"]);
+    assert_eq!((error.as_str(), code), ("", 0));
+    assert!(!out.contains("old\"") && !out.contains("\"new"), "values of the environment are not shown: {out}");
+    golden::compare("reload-plan.txt", &out);
+    let (pruned, _, _) = root.call(&["reload", "--plan", "--prune", "new.toml"]);
+    assert!(pruned.contains("stop     /extra"), "{pruned}");
+    let (json, _, _) = root.call(&["reload", "--plan", "--json", "new.toml"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["instance"], &json["done"]), (&json!("shop"), &json!(false)));
+    assert_eq!(json["plan"]["steps"][2]["changes"][0]["key"], "command");
+    let (same, _, _) = root.call(&["reload", "new.toml"]);
+    assert!(same.starts_with(&out) && same.ends_with("shop reloaded\n"), "{same}");
+}
+
+#[test]
+fn each_end_of_a_reload_has_its_words_and_its_exit_code() {
+    let mut text = String::new();
+    let failed =
+        done(Outcome::StartFailed, "/: \"late\" could not be started: executing ./late: No such file or directory");
+    for (arguments, file, answer, wanted) in [
+        (&["reload", "new.toml"][..], NEW, failed, 1),
+        (&["reload", "new.toml"], NEW, done(Outcome::Overtaken, "/: a later reload came before it was begun"), 1),
+        (&["reload", "new.toml"], NEW, refused(Refusal::NotAllowed, "only the root reloads the tree"), 1),
+        (
+            &["reload", "new.toml"],
+            "name = \"mill\"\n[[child]]\nname = \"a\"\ncommand = \"a\"",
+            done(Outcome::Ok, ""),
+            1,
+        ),
+        (&["reload", "new.toml"], "name = \"shop\"\n[[child]]\nnaem = \"a\"\n", done(Outcome::Ok, ""), 2),
+        (&["add", "/", "new.toml"], NEW, done(Outcome::AlreadyPresent, ""), 1),
+        (&["add", "/", "new.toml"], "[[child]]\n", done(Outcome::Ok, ""), 2),
+        (&["add", "/nowhere", "new.toml"], NEW, refused(Refusal::NoSuchPath, "there is no /nowhere in this tree"), 4),
+        (&["remove", "/"], NEW, done(Outcome::Ok, ""), 2),
+        (&["scale", "/nowhere", "3"], NEW, refused(Refusal::NoSuchPath, "there are no workers /nowhere-1"), 4),
+        (&["scale", "/jobs", "3"], NEW, refused(Refusal::Busy, "a reload is under way; try again when it is done"), 1),
+    ] {
+        let root = root(file, answer);
+        let (_, error, code) = root.call(arguments);
+        assert_eq!(code, wanted, "{arguments:?}: {error}");
+        let error = error.replace(&root.directory.path().display().to_string(), "DIR");
+        text.push_str(&format!("$ treevisor {}\n{error}\n", arguments.join(" ")));
+    }
+    golden::compare("reload-ends.txt", &text);
+}
+
+#[test]
+fn what_is_added_removed_and_scaled_is_told_in_a_line() {
+    let root = root("[[child]]\nname = \"a\"\ncommand = \"a\"\ncount = 2\n", done(Outcome::Ok, ""));
+    for (arguments, says) in [
+        (&["add", "/", "new.toml"][..], "/a-1 added\n/a-2 added\n"),
+        (&["remove", "/db"], "/db removed\n"),
+        (&["scale", "/jobs", "7"], "/jobs scaled to 7\n"),
+    ] {
+        assert_eq!(root.call(arguments), (says.into(), String::new(), 0), "{arguments:?}");
+    }
+}
