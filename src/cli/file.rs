@@ -6,6 +6,8 @@ use super::render::colour_for;
 use super::{ExitCode, Failure};
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, Diagnostic};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// A file that was read.
@@ -71,6 +73,26 @@ impl Read {
         message.push_str(&format!("; {nothing}"));
         Err(Failure::new(ExitCode::Usage, message).hint("remove what is marked above, or wait for a later version"))
     }
+}
+
+/// Writes a new file; over one that is there only with `force`.
+///
+/// # Errors
+/// It is there, or cannot be written.
+pub(super) fn write_new(file: &Path, text: &str, force: bool) -> Result<(), Failure> {
+    let mut how = OpenOptions::new();
+    how.write(true).truncate(force).create(force).create_new(!force);
+    let written = how.open(file).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        let message = format!("cannot write {}: {error}", file.display());
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                Failure::new(ExitCode::Failed, format!("cannot write {}: it is there already", file.display()))
+                    .hint("name another file, or write over this one with --force")
+            }
+            _ => Failure::new(ExitCode::Failed, message),
+        }
+    })
 }
 
 /// `1 error`, `2 errors`.

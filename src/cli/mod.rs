@@ -11,8 +11,11 @@ mod add;
 mod beat;
 mod beat_for;
 mod check;
+mod completions;
 mod events;
 mod file;
+mod init;
+mod man;
 mod moment;
 mod notify;
 mod panic;
@@ -22,6 +25,7 @@ mod remove;
 mod restart;
 mod run;
 mod scale;
+mod schema;
 mod start;
 mod status;
 mod stop;
@@ -110,6 +114,9 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Some("keeper") => return node::keeper::run(),
         _ => {}
     }
+    if let Some(code) = completions::answer(&arguments) {
+        return code;
+    }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -135,6 +142,10 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Scale(args) => scale::run(args, when).map(ExitCode::number),
         Verb::Beat(args) => beat::run(args),
         Verb::Notify(args) => notify::run(args).map(ExitCode::number),
+        Verb::Init(args) => init::run(args, when).map(ExitCode::number),
+        Verb::Schema(args) => schema::run(args).map(ExitCode::number),
+        Verb::Completions(args) => completions::run(args).map(ExitCode::number),
+        Verb::Man(args) => man::run(args).map(ExitCode::number),
     };
     done.unwrap_or_else(|failure| {
         out::complain(when, &failure);

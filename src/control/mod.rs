@@ -63,6 +63,16 @@ pub fn find(base: &Path, wanted: Option<&str>) -> Result<Instance, FindError> {
     choose(base, wanted, is_running)
 }
 
+/// The instances that run, by name.
+///
+/// # Errors
+/// The base directory cannot be read.
+pub fn running(base: &Path) -> io::Result<Vec<Instance>> {
+    let mut found = known(base)?;
+    found.retain(|instance| is_running(&instance.runtime));
+    Ok(found)
+}
+
 /// Finds the instance to act on without talking to it: a root that is dead, but has left something behind, counts too.
 ///
 /// # Errors

@@ -59,6 +59,16 @@ const WORKER: &[&str] = &[
     "pids-max",
 ];
 
+/// Keys of a worker's `heartbeat`; and of a supervisor's, whose beats are the node's own.
+pub(super) const BEAT: &[&str] = &["interval", "misses", "grace", "source", "progress"];
+pub(super) const NODE_BEAT: &[&str] = &["interval", "misses", "grace"];
+/// Keys of a `source` that is a table: all but the last are the ways to ask, of which there is one.
+pub(super) const SOURCE: &[&str] = &["exec", "tcp", "http", "push", "timeout"];
+pub(super) const BACKOFF: &[&str] = &["initial", "max", "factor", "jitter", "reset"];
+pub(super) const LOG: &[&str] = &["file", "max-size", "keep"];
+pub(super) const JOURNAL: &[&str] = &["max-size", "keep"];
+pub(super) const LIMIT: &[&str] = &["soft", "hard"];
+
 /// Written by [`print`](super::print) for children of one `count` that cannot be written as one; not meant for people.
 pub(super) const COUNT_GROUP: &str = "count-group";
 

@@ -21,6 +21,7 @@ pub mod policy;
 pub mod print;
 pub mod probe;
 mod raw;
+pub mod schema;
 pub mod signal;
 mod size;
 mod source;

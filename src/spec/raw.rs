@@ -4,7 +4,7 @@
 //! be together, and what those mean that were not written, is `check`'s business.
 
 use super::exec::{BeatSource, Limit};
-use super::keys::{COUNT_GROUP, Kind};
+use super::keys::{self, COUNT_GROUP, Kind};
 use super::policy::{AutoShutdown, Ready, Restart, Shutdown, StopOrder, Strategy};
 use super::probe::{self, Ask, NoServer, NoUrl, Probe, Server};
 use super::source::{At, Finding, Place, Places};
@@ -20,8 +20,28 @@ use toml::de::{DeTable, DeValue};
 /// The most children that one `count` makes.
 pub const COUNT_MAX: u32 = 10_000;
 
+// The words that keys take. The JSON schema names the same.
+pub(super) const CONTAINMENTS: &[(&str, Containment)] =
+    &[("auto", Containment::Auto), ("cgroup", Containment::Cgroup), ("group", Containment::Group)];
+pub(super) const STRATEGIES: &[(&str, Strategy)] = &[
+    ("one-for-one", Strategy::OneForOne),
+    ("one-for-all", Strategy::OneForAll),
+    ("rest-for-one", Strategy::RestForOne),
+];
+pub(super) const AUTO_SHUTDOWNS: &[(&str, AutoShutdown)] = &[
+    ("never", AutoShutdown::Never),
+    ("any-significant", AutoShutdown::AnySignificant),
+    ("all-significant", AutoShutdown::AllSignificant),
+];
+pub(super) const STOP_ORDERS: &[(&str, StopOrder)] =
+    &[("reverse", StopOrder::Reverse), ("together", StopOrder::Together)];
+pub(super) const RESTARTS: &[(&str, Restart)] =
+    &[("permanent", Restart::Permanent), ("transient", Restart::Transient), ("temporary", Restart::Temporary)];
+pub(super) const READIES: &[(&str, Ready)] =
+    &[("exec", Ready::Exec), ("heartbeat", Ready::Heartbeat), ("notify", Ready::Notify)];
+
 /// Resource limits of getrlimit(2), and whether they count bytes, so that a size may be written.
-const LIMITS: &[(&str, bool)] = &[
+pub(super) const LIMITS: &[(&str, bool)] = &[
     ("as", true),
     ("core", true),
     ("cpu", false),
@@ -41,7 +61,7 @@ const LIMITS: &[(&str, bool)] = &[
 ];
 
 /// What the node itself puts into a worker's environment.
-const RESERVED: &[&str] = &[
+pub(super) const RESERVED: &[&str] = &[
     "TREEVISOR_ENDPOINT",
     "TREEVISOR_PATH",
     "TREEVISOR_INCARNATION",
@@ -295,11 +315,7 @@ impl Scope<'_> {
             place: first.map_or(Place::new(self.file, 0..0), |span| Place::new(self.file, span)),
             named: table.contains_key("name"),
             name: fields.take(self, "name", Scope::name),
-            containment: fields.take(self, "containment", |scope, value| {
-                let words =
-                    [("auto", Containment::Auto), ("cgroup", Containment::Cgroup), ("group", Containment::Group)];
-                scope.choice(value, &words, &[])
-            }),
+            containment: fields.take(self, "containment", |scope, value| scope.choice(value, CONTAINMENTS, &[])),
             journal: fields.take(self, "journal", Scope::journal),
             body: self.body(fields, 0),
         }
@@ -310,13 +326,8 @@ impl Scope<'_> {
         let scope = self;
         RawBody {
             strategy: fields.take(scope, "strategy", |scope, value| {
-                let words = [
-                    ("one-for-one", Strategy::OneForOne),
-                    ("one-for-all", Strategy::OneForAll),
-                    ("rest-for-one", Strategy::RestForOne),
-                ];
                 let foreign = [("simple-one-for-one", "one-for-one"), ("all-for-one", "one-for-all")];
-                scope.choice(value, &words, &foreign)
+                scope.choice(value, STRATEGIES, &foreign)
             }),
             intensity: fields.take(scope, "intensity", |scope, value| match value.value {
                 DeValue::String(_) => scope.choice(value, &[("unlimited", None)], &[("infinity", "unlimited")]),
@@ -328,16 +339,11 @@ impl Scope<'_> {
             }),
             period: fields.take(scope, "period", Scope::positive),
             auto_shutdown: fields.take(scope, "auto-shutdown", |scope, value| {
-                let words = [
-                    ("never", AutoShutdown::Never),
-                    ("any-significant", AutoShutdown::AnySignificant),
-                    ("all-significant", AutoShutdown::AllSignificant),
-                ];
-                scope.choice(value, &words, &[("any", "any-significant"), ("all", "all-significant")])
+                scope.choice(value, AUTO_SHUTDOWNS, &[("any", "any-significant"), ("all", "all-significant")])
             }),
             stop_order: fields.take(scope, "stop-order", |scope, value| {
                 let foreign = [("parallel", "together"), ("sequential", "reverse")];
-                scope.choice(value, &[("reverse", StopOrder::Reverse), ("together", StopOrder::Together)], &foreign)
+                scope.choice(value, STOP_ORDERS, &foreign)
             }),
             on_panic: fields.take(scope, "on-panic", Scope::command),
             on_escalate: fields.take(scope, "on-escalate", Scope::command),
@@ -457,11 +463,6 @@ impl Scope<'_> {
         let scope = self;
         ChildKeys {
             restart: fields.take(scope, "restart", |scope, value| {
-                let words = [
-                    ("permanent", Restart::Permanent),
-                    ("transient", Restart::Transient),
-                    ("temporary", Restart::Temporary),
-                ];
                 let foreign = [
                     ("always", "permanent"),
                     ("unless-stopped", "permanent"),
@@ -471,7 +472,7 @@ impl Scope<'_> {
                     ("never", "temporary"),
                     ("no", "temporary"),
                 ];
-                scope.choice(value, &words, &foreign)
+                scope.choice(value, RESTARTS, &foreign)
             }),
             shutdown: fields.take(scope, "shutdown", |scope, value| {
                 const OTHERS: &str = ", \"brutal-kill\" or \"infinity\"";
@@ -527,8 +528,7 @@ impl Scope<'_> {
             child,
             heartbeat,
             ready: fields.take(scope, "ready", |scope, value| {
-                let words = [("exec", Ready::Exec), ("heartbeat", Ready::Heartbeat), ("notify", Ready::Notify)];
-                scope.choice(value, &words, &[("simple", "exec"), ("beat", "heartbeat"), ("sd-notify", "notify")])
+                scope.choice(value, READIES, &[("simple", "exec"), ("beat", "heartbeat"), ("sd-notify", "notify")])
             }),
             success_codes: fields.take(scope, "success-codes", Scope::success_codes),
             cwd: fields.take(scope, "cwd", Scope::filled),
@@ -554,11 +554,8 @@ impl Scope<'_> {
 
     /// A worker's heartbeat, or that of a supervisor, whose beats are the node's own: no `source`, no `progress`.
     fn heartbeat(&mut self, value: Value<'_>, worker: bool, places: &mut Places) -> Option<Switch<RawBeat>> {
-        let kind = if worker {
-            Kind::Small("heartbeat", &["interval", "misses", "grace", "source", "progress"])
-        } else {
-            Kind::Small("heartbeat", &["interval", "misses", "grace"])
-        };
+        let kind =
+            if worker { Kind::Small("heartbeat", keys::BEAT) } else { Kind::Small("heartbeat", keys::NODE_BEAT) };
         match value.value {
             DeValue::Boolean(false) => return Some(Switch::Off),
             DeValue::Boolean(true) => return Some(Switch::On(RawBeat::default())),
@@ -585,7 +582,7 @@ impl Scope<'_> {
         };
         let kind = if !worker && (table.contains_key("source") || table.contains_key("progress")) {
             // Said already, and better than "unknown key".
-            Kind::Small("heartbeat", &["interval", "misses", "grace", "source", "progress"])
+            Kind::Small("heartbeat", keys::BEAT)
         } else {
             kind
         };
@@ -632,7 +629,7 @@ impl Scope<'_> {
                 true => Some(BeatSource::Notify),
             };
         }
-        let kind = Kind::Small("source", &["exec", "tcp", "http", "push", "timeout"]);
+        let kind = Kind::Small("source", keys::SOURCE);
         let mut fields = self.table(value, kind, "\"zmq\", \"notify\", or a table with one probe", RIGHT)?;
         let mut found = Vec::new();
         let mut written = 0;
@@ -725,7 +722,7 @@ impl Scope<'_> {
             DeValue::Boolean(true) => return Some(Switch::On(RawBackoff::default())),
             _ => {}
         }
-        let kind = Kind::Small("backoff", &["initial", "max", "factor", "jitter", "reset"]);
+        let kind = Kind::Small("backoff", keys::BACKOFF);
         let right = "backoff = { initial = \"100ms\", max = \"5s\" }, or backoff = false";
         let mut fields = self.table(value, kind, "a table or false", right)?;
         let backoff = RawBackoff {
@@ -842,7 +839,7 @@ impl Scope<'_> {
             };
             let limit = match item.value {
                 DeValue::Table(_) => {
-                    let kind = Kind::Small("limits", &["soft", "hard"]);
+                    let kind = Kind::Small("limits", keys::LIMIT);
                     let Some(mut fields) = self.table(item, kind, "a limit", "") else { continue };
                     let soft = fields.take(self, "soft", |scope, value| scope.limit(value, *bytes));
                     let hard = fields.take(self, "hard", |scope, value| scope.limit(value, *bytes));
@@ -935,7 +932,7 @@ impl Scope<'_> {
             DeValue::Boolean(false) => return Some(RawLog::Discard),
             _ => {}
         }
-        let kind = Kind::Small("log", &["file", "max-size", "keep"]);
+        let kind = Kind::Small("log", keys::LOG);
         let right = "log = { file = \"x.log\" }, or true, or false";
         let mut fields = self.table(value, kind, "a table, true or false", right)?;
         Some(RawLog::File {
@@ -951,7 +948,7 @@ impl Scope<'_> {
             DeValue::Boolean(false) => return Some(Switch::Off),
             _ => {}
         }
-        let kind = Kind::Small("journal", &["max-size", "keep"]);
+        let kind = Kind::Small("journal", keys::JOURNAL);
         let right = "journal = { max-size = \"2MiB\", keep = 7 }, or true, or false";
         let mut fields = self.table(value, kind, "a table, true or false", right)?;
         let default = JournalSpec::default();

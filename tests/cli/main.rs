@@ -11,6 +11,7 @@ mod errors;
 mod golden;
 mod reference;
 mod reload;
+mod tools;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -35,7 +36,24 @@ fn ended(output: &Output) -> (String, String, i32) {
 }
 
 /// The verbs that users know.
-const VERBS: [&str; 15] = [
-    "start", "run", "check", "status", "events", "why", "stop", "restart", "panic", "reload", "add", "remove", "scale",
-    "beat", "notify",
+const VERBS: &[&str] = &[
+    "start",
+    "run",
+    "check",
+    "status",
+    "events",
+    "why",
+    "stop",
+    "restart",
+    "panic",
+    "reload",
+    "add",
+    "remove",
+    "scale",
+    "beat",
+    "notify",
+    "init",
+    "schema",
+    "completions",
+    "man",
 ];

@@ -41,7 +41,7 @@ fn the_reference_is_the_help() {
     let page = fs::read_to_string(&path).unwrap();
     let (real, met) = with_real_help(&page);
     assert_eq!(met.first().map(String::as_str), Some(""), "the page begins with the help of treevisor itself");
-    assert_eq!(met[1..], VERBS);
+    assert_eq!(met[1..], *VERBS);
     if golden::blessing() {
         fs::write(path, real).unwrap();
     } else {
@@ -55,7 +55,8 @@ fn the_short_help_fits_a_screen() {
     let (help, _, code) = call(directory.path(), &["-h"]);
     assert_eq!(code, 0);
     golden::compare("short-help.txt", &help);
-    assert!(help.lines().count() <= 40);
+    // What there is to do takes a line each; nothing else may make it longer.
+    assert!(help.lines().count() <= 12 + VERBS.len());
     // Without any word it helps too, but as an error: a script that forgot the verb must not go on.
     let (out, error, code) = call(directory.path(), &[]);
     assert_eq!((out.as_str(), code), ("", 2));

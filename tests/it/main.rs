@@ -9,6 +9,7 @@ mod bad_input;
 mod beats;
 mod clients;
 mod commands;
+mod completions;
 mod examples;
 mod following;
 mod harness;

@@ -1,15 +1,23 @@
 //! Verbs, options and the help that teaches them. The golden texts of the tests, and `docs/cli.md`, are made from this.
 
 mod add;
+mod completions;
+mod init;
+mod man;
 mod reload;
 mod remove;
 mod scale;
+mod schema;
 mod why;
 
 pub use add::Add;
+pub use completions::{Completions, Shell};
+pub use init::Init;
+pub use man::Man;
 pub use reload::Reload;
 pub use remove::Remove;
 pub use scale::Scale;
+pub use schema::Schema;
 pub use why::Why;
 
 use super::moment::Moment;
@@ -121,6 +129,10 @@ pub enum Verb {
     Scale(Scale),
     Beat(Beat),
     Notify(Notify),
+    Init(Init),
+    Schema(Schema),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Which instance is meant.
@@ -239,6 +251,7 @@ Examples:
 pub struct Run {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(value_hint = clap::ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
     /// The name of the instance and of the worker; by default the program's
     #[arg(long, value_name = "NAME")]

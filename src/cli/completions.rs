@@ -1,0 +1,226 @@
+//! `treevisor completions`, and the answers at each TAB.
+//!
+//! What a shell is given is a few lines that ask this program again, with [`ASKED`] in the environment: clap's own
+//! engine completes verbs, options and files, and what runs is looked up here. A TAB is not waited for: a root that
+//! does not answer at once is passed over, and what the instance's file says of the tree is taken instead.
+
+use super::args::{Arguments, Completions, Shell};
+use super::out::Out;
+use super::{ExitCode, Failure};
+use crate::control::{self, Instance, Limits, Session};
+use crate::ids::Path;
+use crate::os::process;
+use crate::time::Span;
+use crate::wire::message::{Reply, Verb};
+use crate::wire::view::ChildView;
+use clap::{Arg, Command, CommandFactory};
+use clap_complete::CompleteEnv;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::Shells;
+use std::any::TypeId;
+use std::ffi::{OsStr, OsString};
+
+/// Is set to a shell's name when that shell asks.
+const ASKED: &str = "TREEVISOR_COMPLETE";
+
+/// Nobody notices a TAB that takes no longer.
+const LIMIT: Span = Span::from_millis(300);
+
+/// More than this are not shown at once, but level by level.
+const MANY: usize = 100;
+
+pub(super) fn run(args: Completions) -> Result<ExitCode, Failure> {
+    let shell = match args.shell {
+        Shell::Bash => "bash",
+        Shell::Zsh => "zsh",
+        Shell::Fish => "fish",
+    };
+    // Who called us by a path does not find us in PATH.
+    let called = std::env::args_os().next().is_some_and(|name| name.to_string_lossy().contains('/'));
+    let program = if called { process::self_exe_name() } else { "treevisor".into() };
+    let mut script = Vec::new();
+    if let Some(shell) = Shells::builtins().completer(shell) {
+        shell
+            .write_registration(ASKED, "treevisor", "treevisor", &program.to_string_lossy(), &mut script)
+            .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write the completions: {error}")))?;
+    }
+    Out::open().write(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::Done)
+}
+
+/// Answers a shell that asks, and gives the exit status; `None` when nobody does.
+pub(super) fn answer(arguments: &[OsString]) -> Option<i32> {
+    std::env::var_os(ASKED)?;
+    let here = std::env::current_dir().ok();
+    match CompleteEnv::with_factory(command).var(ASKED).try_complete(arguments.to_vec(), here.as_deref()) {
+        Ok(true) => Some(ExitCode::Done.number()),
+        Ok(false) => None,
+        Err(error) => {
+            let _ = error.print();
+            Some(ExitCode::Usage.number())
+        }
+    }
+}
+
+/// The command line, whose paths and instances know how to complete themselves.
+fn command() -> Command {
+    Arguments::command().mut_subcommands(|verb| verb.mut_args(completed))
+}
+
+fn completed(arg: Arg) -> Arg {
+    let id = arg.get_id().as_str();
+    if id == "instance" {
+        arg.add(ArgValueCompleter::new(instances))
+    } else if arg.get_value_parser().type_id() == TypeId::of::<Path>() || matches!(id, "path" | "paths") {
+        arg.add(ArgValueCompleter::new(paths))
+    } else if id == "verb" {
+        arg.add(ArgValueCompleter::new(verbs))
+    } else {
+        arg
+    }
+}
+
+fn verbs(written: &OsStr) -> Vec<CompletionCandidate> {
+    let about = |verb: &Command| verb.get_about().cloned();
+    let program = Arguments::command();
+    let begun = |verb: &&Command| written.to_str().is_some_and(|written| verb.get_name().starts_with(written));
+    program
+        .get_subcommands()
+        .filter(begun)
+        .map(|verb| CompletionCandidate::new(verb.get_name()).help(about(verb)))
+        .collect()
+}
+
+fn instances(written: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(written) = written.to_str() else { return Vec::new() };
+    let running = control::running(&control::own_base()).unwrap_or_default();
+    running
+        .iter()
+        .map(|instance| instance.name.as_str())
+        .filter(|name| name.starts_with(written))
+        .map(CompletionCandidate::new)
+        .collect()
+}
+
+fn paths(written: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(written) = written.to_str() else { return Vec::new() };
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let Ok(instance) = control::find(&control::own_base(), named(&words).as_deref()) else { return Vec::new() };
+    matching(known(&instance), written)
+        .into_iter()
+        .map(|(path, state)| CompletionCandidate::new(path).help((!state.is_empty()).then(|| state.into())))
+        .collect()
+}
+
+/// The instance that the command line names, or else the environment.
+fn named(words: &[OsString]) -> Option<String> {
+    let mut words = words.iter().map(|word| word.to_string_lossy());
+    let mut found = None;
+    while let Some(word) = words.next() {
+        if word == "-i" || word == "--instance" {
+            found = words.next().map(|name| name.into_owned()).or(found);
+        } else if let Some(name) = word.strip_prefix("--instance=").or_else(|| word.strip_prefix("-i")) {
+            found = Some(name.to_owned());
+        }
+    }
+    found.or_else(|| std::env::var("TREEVISOR_INSTANCE").ok()).filter(|name| !name.is_empty())
+}
+
+/// All paths of the tree, with the states that they are in where the root tells.
+fn known(instance: &Instance) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let limits = Limits { first: LIMIT, overall: LIMIT };
+    let asked = Session::connect(&instance.runtime)
+        .and_then(|mut session| session.ask(Verb::Status { path: Path::root() }, limits, &mut |_, _| {}));
+    if let Ok(Reply::Status { status }) = asked {
+        collect(&status.root, &mut found);
+        return found;
+    }
+    let kept = instance.runtime.read_instance().map(|file| file.tree_paths).unwrap_or_default();
+    found.extend(kept.into_iter().map(|known| (known.path.to_string(), String::new())));
+    found
+}
+
+fn collect(at: &ChildView, into: &mut Vec<(String, String)>) {
+    match at {
+        ChildView::Worker(worker) => into.push((worker.path.to_string(), worker.state.clone())),
+        ChildView::Supervisor(supervisor) => {
+            into.push((supervisor.path.to_string(), format!("{}, a supervisor", supervisor.state)));
+            supervisor.children.iter().for_each(|child| collect(child, into));
+        }
+    }
+}
+
+/// Those that go on from what is written, which may lack the leading slash; of very many, only the next level.
+fn matching(all: Vec<(String, String)>, written: &str) -> Vec<(String, String)> {
+    let bare = !written.is_empty() && !written.starts_with('/');
+    let shown = |path: String| if bare { path.trim_start_matches('/').to_owned() } else { path };
+    let mut found: Vec<_> = all
+        .into_iter()
+        .map(|(path, state)| (shown(path), state))
+        .filter(|(path, _)| path.starts_with(written) && !path.is_empty())
+        .collect();
+    if found.len() > MANY {
+        let next_level = |path: &str| !path[written.len()..].trim_start_matches('/').contains('/');
+        found.retain(|(path, _)| next_level(path));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_instance_is_the_one_that_stands_on_the_line() {
+        for line in [
+            "t -- t status -i shop",
+            "t -- t status --instance shop /",
+            "t -- t stop --instance=shop",
+            "t -- t stop -ishop",
+        ] {
+            assert_eq!(named(&words(line)).as_deref(), Some("shop"), "{line}");
+        }
+    }
+
+    #[test]
+    fn paths_go_on_from_what_is_written() {
+        let all: Vec<_> =
+            ["/", "/db", "/web", "/web/api", "/web/jobs-1"].map(|path| (path.to_owned(), String::new())).into();
+        let found = |written: &str| -> Vec<String> {
+            matching(all.clone(), written).into_iter().map(|(path, _)| path).collect()
+        };
+        assert_eq!(found(""), ["/", "/db", "/web", "/web/api", "/web/jobs-1"]);
+        assert_eq!(found("/web/"), ["/web/api", "/web/jobs-1"]);
+        assert_eq!(found("web/a"), ["web/api"]);
+        assert_eq!(found("/x"), [""; 0]);
+    }
+
+    #[test]
+    fn many_come_level_by_level() {
+        let mut all = vec![("/".to_owned(), String::new())];
+        for group in 0..20 {
+            all.push((format!("/g{group}"), String::new()));
+            all.extend((0..20).map(|worker| (format!("/g{group}/w{worker}"), String::new())));
+        }
+        assert_eq!(matching(all.clone(), "").len(), 21);
+        assert_eq!(matching(all.clone(), "/g1/").len(), 20);
+        assert_eq!(matching(all, "/g1/w1").len(), 11);
+    }
+
+    #[test]
+    fn every_path_and_instance_completes_itself() {
+        for verb in command().get_subcommands() {
+            for arg in verb.get_arguments() {
+                let is_path = arg.get_value_parser().type_id() == TypeId::of::<Path>();
+                if is_path || arg.get_id() == "instance" {
+                    assert!(arg.get::<ArgValueCompleter>().is_some(), "{} {}", verb.get_name(), arg.get_id());
+                }
+            }
+        }
+    }
+}
