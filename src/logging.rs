@@ -1,15 +1,20 @@
 //! The log of a node: what treevisor itself has to say, on standard error.
 //!
-//! One line a record: time (UTC), level, message, keys. Records go into a bounded buffer which the loop empties as far
+//! One line a record: time (UTC), level, message, keys; or the same as a JSON object. Records go into a bounded buffer which the loop empties as far
 //! as the reader takes it; what does not fit is dropped and counted, so that a log never holds up supervision. An error
 //! is written at once, since the process may not live to the end of the turn.
 //!
 //! Nothing that is written into a message or a value can break the line or reach the terminal as a command.
 
+pub use crate::logs::Format;
+
 use crate::logs::Lost;
 use crate::logs::outlet::Outlet;
 use crate::logs::text;
-use slog::{Drain, Level, LevelFilter, Logger, OwnedKVList, Record, o};
+use crate::os::clock;
+use serde_json::json;
+use slog::{Drain, FnValue, Level, LevelFilter, Logger, Never, OwnedKVList, PushFnValue, Record, o};
+use slog_json::Json;
 use slog_term::{Decorator, FullFormat, RecordDecorator};
 use std::fmt;
 use std::io::{self, Write};
@@ -53,18 +58,31 @@ pub fn parse_level(text: &str) -> Result<Level, LevelError> {
 
 /// The logger of a node on standard error, and the handle by which its loop empties the buffer. Records graver than or
 /// as grave as `level` are written.
-pub fn root(level: Level, colour: bool) -> (Logger, LogHandle) {
-    root_on(std::io::stderr().as_fd(), level, colour)
+pub fn root(level: Level, format: Format) -> (Logger, LogHandle) {
+    root_on(std::io::stderr().as_fd(), level, format)
 }
 
 /// The same on any descriptor; into the void if that cannot be used.
-pub fn root_on(fd: BorrowedFd<'_>, level: Level, colour: bool) -> (Logger, LogHandle) {
+pub fn root_on(fd: BorrowedFd<'_>, level: Level, format: impl Into<Format>) -> (Logger, LogHandle) {
+    let format = format.into();
     let outlet = Outlet::open(fd, CAPACITY, "the log").unwrap_or_else(|_| Outlet::nowhere());
-    let handle = LogHandle { outlet: Arc::new(Mutex::new(outlet)) };
-    let lines = OneLine { outlet: Arc::clone(&handle.outlet), colour };
+    let handle = LogHandle { outlet: Arc::new(Mutex::new(outlet.as_json(format == Format::Json))) };
+    if format == Format::Json {
+        let objects = Objects::new(Arc::clone(&handle.outlet));
+        return (Logger::root(LevelFilter::new(objects, level).ignore_res(), o!()), handle);
+    }
+    let lines = OneLine { outlet: Arc::clone(&handle.outlet), colour: format == Format::Coloured };
     let format = FullFormat::new(lines).use_original_order().use_custom_timestamp(timestamp).build();
     let drain = LevelFilter::new(Mutex::new(format), level).ignore_res();
     (Logger::root(drain, o!()), handle)
+}
+
+/// What a process says that has no log yet: a line of the given kind.
+pub fn complaint(format: Format, text: &str) -> String {
+    match format {
+        Format::Plain | Format::Coloured => format!("treevisor: {text}"),
+        Format::Json => json!({ "at": clock::rfc3339_now(), "level": "error", "message": text }).to_string(),
+    }
 }
 
 fn timestamp(to: &mut dyn Write) -> io::Result<()> {
@@ -104,6 +122,67 @@ impl LogHandle {
 /// reason to write no more of them, so a poisoned lock is as good as any.
 fn lock(outlet: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
     outlet.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One record as one JSON object in one line: `at`, `level`, `message`, and the keys.
+struct Objects {
+    json: Mutex<Json<Gathered>>,
+    outlet: Arc<Mutex<Outlet>>,
+}
+
+impl Objects {
+    fn new(outlet: Arc<Mutex<Outlet>>) -> Objects {
+        let line = Gathered { bytes: Vec::new(), outlet: Arc::clone(&outlet) };
+        // slog writes the last one first.
+        let keys = o!(
+            "message" => PushFnValue(|record: &Record<'_>, to| to.emit(record.msg())),
+            "level" => FnValue(|record| level_name(record.level())),
+            "at" => FnValue(|_| clock::rfc3339_now()),
+        );
+        // The flush at the end of a record is what makes a line of it.
+        let json = Json::new(line).set_newlines(false).set_flush(true).add_key_value(keys).build();
+        Objects { json: Mutex::new(json), outlet }
+    }
+}
+
+impl Drain for Objects {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
+        // Half a record is left out; a value that cannot be written as JSON is no reason to fail.
+        let _ = self.json.lock().unwrap_or_else(PoisonError::into_inner).log(record, values);
+        if record.level().is_at_least(Level::Error) {
+            lock(&self.outlet).flush();
+        }
+        Ok(())
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    LEVELS.iter().find(|(_, known)| *known == level).map_or("info", |(name, _)| name)
+}
+
+/// The bytes of one record.
+struct Gathered {
+    bytes: Vec<u8>,
+    outlet: Arc<Mutex<Outlet>>,
+}
+
+impl Write for Gathered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut line = String::with_capacity(self.bytes.len() + 1);
+        text::write_json(&String::from_utf8_lossy(&self.bytes), &mut line);
+        line.push('\n');
+        self.bytes.clear();
+        lock(&self.outlet).push(line.as_bytes());
+        Ok(())
+    }
 }
 
 /// Lays out one record as one line.
@@ -232,6 +311,47 @@ mod tests {
         assert_eq!(text.lines().count(), 1);
         assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
         assert!(text.contains("a\\nb\\x1b[2J"), "{text:?}");
+    }
+
+    #[test]
+    fn a_record_is_an_object_with_its_keys() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (plain, handle) = root_on(writer.as_fd(), Level::Info, Format::Json);
+        let logger = plain.new(o!("node" => "/web"));
+        info!(logger, "child {}", "exited"; "code" => 3, "odd" => "a\n\u{1b}[2J\u{9b}\u{202e}");
+        debug!(logger, "not asked for");
+        assert!(!handle.flush());
+        drop((logger, plain, handle, writer));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().chars().any(char::is_control) && !text.contains('\u{202e}'), "{text:?}");
+        let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&object["level"], &object["message"]), (&json!("info"), &json!("child exited")));
+        assert_eq!((&object["node"], &object["code"]), (&json!("/web"), &json!(3)));
+        assert_eq!(object["odd"], "a\n\u{1b}[2J\u{9b}\u{202e}");
+        assert!(object["at"].as_str().is_some_and(|at| at.ends_with('Z')));
+    }
+
+    #[test]
+    fn what_is_lost_of_a_log_in_json_is_told_in_json() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (logger, handle) = root_on(writer.as_fd(), Level::Info, Format::Json);
+        for n in 0..5_000 {
+            info!(logger, "a line of some length that nobody reads"; "n" => n);
+            handle.flush();
+        }
+        drop((logger, writer));
+        let mut lost = 0;
+        for line in io::BufRead::lines(io::BufReader::new(&reader)).take(2_000).map_while(Result::ok) {
+            let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+            lost += object["lines"].as_u64().unwrap_or(0);
+            handle.flush();
+            if lost > 0 {
+                return;
+            }
+        }
+        panic!("nothing was told of {:?}", handle.lost());
     }
 
     #[test]

@@ -4,8 +4,10 @@ use super::args::When;
 use super::out;
 use super::render::colour_for;
 use super::{ExitCode, Failure};
+use crate::os::clock;
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, Diagnostic};
+use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
@@ -43,6 +45,17 @@ impl Read {
         for diagnostic in &self.0.diagnostics {
             out::raw_error(&spec::render(diagnostic, colour, width));
             out::raw_error("\n");
+        }
+    }
+
+    /// Shows all diagnostics on stderr, as records of a log in JSON.
+    pub(super) fn show_as_log(&self) {
+        for diagnostic in &self.0.diagnostics {
+            let level = if diagnostic.is_error() { "error" } else { "warn" };
+            let record = json!({
+                "at": clock::rfc3339_now(), "level": level, "message": diagnostic.to_string(), "diagnostic": diagnostic,
+            });
+            out::raw_error(&format!("{record}\n"));
         }
     }
 

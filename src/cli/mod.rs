@@ -35,6 +35,7 @@ use crate::control::session::AskError;
 use crate::control::{self, FindError, Instance, Limits, Session};
 use crate::error::Chain;
 use crate::ids::Path;
+use crate::logging::{Format, complaint};
 use crate::node;
 use crate::time::Span;
 use crate::wire::message::{Outcome, Refusal, Reply, Verb as Asked};
@@ -92,6 +93,13 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Tells it as a record of a log in JSON, and leaves nothing to be said.
+    fn told_as_log(self) -> Failure {
+        let hint = self.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        out::raw_error(&format!("{}\n", complaint(Format::Json, &format!("{}{hint}", self.message))));
+        Failure { message: String::new(), hint: None, ..self }
     }
 
     /// Nobody reads our stdout any more. That is no failure of ours, and nothing to talk about.

@@ -1,8 +1,7 @@
 //! `treevisor run`: one supervised program without a file.
 
 use super::args::{RestartType, Run, When};
-use super::render::colour_for;
-use super::start::{runtime_of, state_of};
+use super::start::{format_of, runtime_of, state_of};
 use super::{ExitCode, Failure};
 use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
@@ -30,8 +29,8 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
         tree,
         runtime,
         log_level: args.show.log_level.into(),
-        colour: colour_for(&std::io::stderr(), when),
-        colour_output: colour_for(&std::io::stdout(), when),
+        log_format: format_of(args.show.log_format, &std::io::stderr(), when),
+        output_format: format_of(args.show.log_format, &std::io::stdout(), when),
         show_output: !args.show.no_output,
         ready: None,
         panic_button: args.command_at,

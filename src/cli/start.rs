@@ -1,21 +1,27 @@
 //! `treevisor start`: a tree from its file, here or in the background.
 
-use super::args::{Start, When};
+use super::args::{LogFormat, Start, When};
 use super::out::{self, Out};
 use super::render::colour_for;
 use super::{ExitCode, Failure, file};
 use crate::control::detach::{self, Outcome};
 use crate::control::{RuntimeDir, StateDir, is_running, own_base, own_state_base};
 use crate::error::Chain;
+use crate::logging::Format;
 use crate::node::boot::{self, RootOptions};
 use crate::spec::tree::TreeSpec;
 use std::ffi::OsString;
 
 pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
+    let json = args.show.log_format == LogFormat::Json;
     let read = file::read(&args.file);
-    read.show(when);
-    let tree = read.into_tree("start", &args.file)?;
-    let runtime = runtime_of(&tree)?;
+    if json {
+        read.show_as_log();
+    } else {
+        read.show(when);
+    }
+    let begun = read.into_tree("start", &args.file).and_then(|tree| Ok((runtime_of(&tree)?, tree)));
+    let (runtime, tree) = begun.map_err(|failure| if json { failure.told_as_log() } else { failure })?;
     if args.detach {
         return run_detached(&args, &tree, &runtime).map(ExitCode::number);
     }
@@ -32,12 +38,21 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
         tree,
         runtime,
         log_level: args.show.log_level.into(),
-        colour: colour_for(&std::io::stderr(), when),
-        colour_output: colour_for(&std::io::stdout(), when),
+        log_format: format_of(args.show.log_format, &std::io::stderr(), when),
+        output_format: format_of(args.show.log_format, &std::io::stdout(), when),
         show_output: !args.show.no_output,
         ready,
         panic_button: None,
     }))
+}
+
+/// How a log or an output looks.
+pub(super) fn format_of(wanted: LogFormat, stream: &impl anstream::stream::RawStream, when: When) -> Format {
+    match wanted {
+        LogFormat::Json => Format::Json,
+        LogFormat::Term if colour_for(stream, when) => Format::Coloured,
+        LogFormat::Term => Format::Plain,
+    }
 }
 
 /// The directory in which the tree will live.
@@ -66,6 +81,9 @@ fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<E
     let mut arguments: Vec<OsString> = vec!["start".into(), args.file.clone().into()];
     let level = format!("{:?}", args.show.log_level).to_lowercase();
     arguments.extend(["--color".into(), "never".into(), "--log-level".into(), level.into()]);
+    if args.show.log_format == LogFormat::Json {
+        arguments.extend(["--log-format".into(), "json".into()]);
+    }
     if args.show.no_output {
         arguments.push("--no-output".into());
     }

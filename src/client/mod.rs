@@ -40,5 +40,5 @@ mod supervised;
 mod zmtp;
 
 pub use heart::{DeliverError, Delivered, Heart};
-pub use notify::{NOTIFY_SOCKET, NotifyError, notify};
+pub use notify::{NOTIFY_SOCKET, Notifier, NotifyError, notify};
 pub use supervised::{ENDPOINT, EnvError, HEARTBEAT_MS, INCARNATION, PATH, TOKEN};

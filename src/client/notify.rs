@@ -54,14 +54,46 @@ pub fn notify(assignments: &str, limit: Duration) -> Result<bool, NotifyError> {
     }
 }
 
+/// A way to whoever wants notifications that is kept open, for those who say something again and again and must not wait.
+#[derive(Debug)]
+pub struct Notifier {
+    socket: UnixDatagram,
+    address: SocketAddr,
+}
+
+impl Notifier {
+    /// To the socket that the environment names; `None` when nobody wants notifications.
+    ///
+    /// # Errors
+    /// A [`NotifyError`]: the variable holds no address, or no socket can be made.
+    pub fn from_env() -> Result<Option<Notifier>, NotifyError> {
+        let Some(address) = std::env::var_os(NOTIFY_SOCKET) else { return Ok(None) };
+        let notifier = Notifier::to(&address)?;
+        notifier.socket.set_nonblocking(true).map_err(NotifyError::Send)?;
+        Ok(Some(notifier))
+    }
+
+    fn to(address: &OsStr) -> Result<Notifier, NotifyError> {
+        let address = match address.as_bytes() {
+            [b'@', name @ ..] if !name.is_empty() => SocketAddr::from_abstract_name(name),
+            [b'/', ..] => SocketAddr::from_pathname(address),
+            _ => return Err(NotifyError::Address),
+        };
+        let address = address.map_err(|_| NotifyError::Address)?;
+        Ok(Notifier { socket: UnixDatagram::unbound().map_err(NotifyError::Send)?, address })
+    }
+
+    /// Sends one notification, as [`notify`] does. Never waits.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` where the reader has not taken what came before.
+    pub fn send(&self, assignments: &str) -> io::Result<()> {
+        self.socket.send_to_addr(assignments.as_bytes(), &self.address).map(drop)
+    }
+}
+
 fn send(address: &OsStr, datagram: &[u8], limit: Duration) -> Result<(), NotifyError> {
-    let address = match address.as_bytes() {
-        [b'@', name @ ..] if !name.is_empty() => SocketAddr::from_abstract_name(name),
-        [b'/', ..] => SocketAddr::from_pathname(address),
-        _ => return Err(NotifyError::Address),
-    };
-    let address = address.map_err(|_| NotifyError::Address)?;
-    let socket = UnixDatagram::unbound().map_err(NotifyError::Send)?;
+    let Notifier { socket, address } = Notifier::to(address)?;
     // A limit of zero is none, to the standard library.
     socket.set_write_timeout(Some(limit.max(Duration::from_millis(1)))).map_err(NotifyError::Send)?;
     socket.send_to_addr(datagram, &address).map(drop).map_err(NotifyError::Send)

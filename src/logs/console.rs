@@ -1,9 +1,12 @@
 //! The foreground: what workers print, each line behind its worker's path.
 
-use super::Lost;
-use super::lines::{Line, Stream};
+use super::lines::{Audience, Line, Stream};
 use super::outlet::Outlet;
 use super::text;
+use super::{Format, Lost};
+use crate::os::clock;
+use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
@@ -16,25 +19,50 @@ const WIDTH_MAX: usize = 24;
 /// Colours of paths. Red is left out, it means trouble; so are black and white, which may be the background.
 const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
 
+/// A line as a JSON object. The bytes that are no UTF-8 are U+FFFD; all others are the worker's own.
+#[derive(Serialize)]
+struct Object<'a> {
+    at: String,
+    path: &'a str,
+    /// Where the two streams are told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<&'static str>,
+    text: Cow<'a, str>,
+    /// These are not the worker's words, but treevisor's about them.
+    #[serde(skip_serializing_if = "is_false")]
+    notice: bool,
+    /// More of the same line follows.
+    #[serde(skip_serializing_if = "is_false")]
+    cut: bool,
+    /// This goes on where the one before was cut.
+    #[serde(skip_serializing_if = "is_false")]
+    continued: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// Where the output of workers is shown.
 #[derive(Debug)]
 pub struct Console {
     outlet: Outlet,
-    colour: bool,
+    format: Format,
     width: usize,
     scratch: String,
 }
 
 impl Console {
-    /// Shows lines on standard output, in colour or plain. Without a standard output, nowhere.
-    pub fn stdout(colour: bool) -> Console {
-        Console::open(std::io::stdout().as_fd(), colour)
+    /// Shows lines on standard output. Without a standard output, nowhere.
+    pub fn stdout(format: Format) -> Console {
+        Console::open(std::io::stdout().as_fd(), format)
     }
 
     /// Shows lines on what `fd` is open for; nowhere if it cannot be used.
-    pub fn open(fd: BorrowedFd<'_>, colour: bool) -> Console {
+    pub fn open(fd: BorrowedFd<'_>, format: impl Into<Format>) -> Console {
+        let format = format.into();
         let outlet = Outlet::open(fd, CAPACITY, "the workers' output").unwrap_or_else(|_| Outlet::nowhere());
-        Console { outlet, colour, width: 0, scratch: String::new() }
+        Console { outlet: outlet.as_json(format == Format::Json), format, width: 0, scratch: String::new() }
     }
 
     /// Announces paths of this width, so that the first lines are aligned with later ones already.
@@ -48,6 +76,10 @@ impl Console {
             return;
         }
         self.scratch.clear();
+        if self.format == Format::Json {
+            self.push_json(path, line);
+            return;
+        }
         self.prefix(path, line.stream);
         if line.continued {
             self.scratch.push('…');
@@ -80,10 +112,30 @@ impl Console {
         self.outlet.lost()
     }
 
+    fn push_json(&mut self, path: &str, line: &Line<'_>) {
+        let object = Object {
+            at: clock::rfc3339_now(),
+            path,
+            stream: match line.stream {
+                Stream::Both => None,
+                Stream::Stdout => Some("stdout"),
+                Stream::Stderr => Some("stderr"),
+            },
+            text: String::from_utf8_lossy(line.bytes()),
+            notice: line.audience == Audience::Display,
+            cut: line.cut,
+            continued: line.continued,
+        };
+        let Ok(json) = serde_json::to_string(&object) else { return };
+        text::write_json(&json, &mut self.scratch);
+        self.scratch.push('\n');
+        self.outlet.push(self.scratch.as_bytes());
+    }
+
     fn prefix(&mut self, path: &str, stream: Stream) {
         let out = &mut self.scratch;
         let bar = if stream == Stream::Stderr { '┃' } else { '│' };
-        let written = if self.colour {
+        let written = if self.format == Format::Coloured {
             self.width = self.width.max(path.len().min(WIDTH_MAX));
             // Standard error has a red bar; the dim one is nobody's colour.
             let bar_colour = if stream == Stream::Stderr { 31 } else { 2 };

@@ -28,7 +28,27 @@ pub use lines::{Audience, Line, Stream};
 pub use ring::Ring;
 pub use rotate::RotatingFile;
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// How a log, or the output of workers, is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Plain text.
+    Plain,
+    /// Text with the escapes of a terminal's colours.
+    Coloured,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether it is in colours.
+impl From<bool> for Format {
+    fn from(coloured: bool) -> Format {
+        if coloured { Format::Coloured } else { Format::Plain }
+    }
+}
 
 /// Lines that were lost, and how much text they held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,6 +8,8 @@
 //! a description of our own.
 
 use super::Lost;
+use crate::os::clock;
+use serde_json::json;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -58,6 +60,8 @@ pub struct Outlet {
     notices: Lost,
     /// All that was ever lost.
     lost: Lost,
+    /// Its notices are objects of JSON.
+    json: bool,
     /// What is lost here, as in "treevisor: 3 lines (1 kB) of output were lost".
     what: &'static str,
 }
@@ -70,6 +74,13 @@ impl Outlet {
     /// When the descriptor cannot be duplicated, or is none.
     pub fn open(fd: BorrowedFd<'_>, capacity: usize, what: &'static str) -> io::Result<Outlet> {
         Ok(Outlet::with(Target::open(fd.try_clone_to_owned()?)?, capacity, what))
+    }
+
+    /// The same, with notices that are objects of JSON.
+    #[must_use]
+    pub fn as_json(mut self, json: bool) -> Outlet {
+        self.json = json;
+        self
     }
 
     /// A way out that leads nowhere: everything is forgotten at once.
@@ -86,6 +97,7 @@ impl Outlet {
             told: Lost::default(),
             notices: Lost::default(),
             lost: Lost::default(),
+            json: false,
             what,
         }
     }
@@ -212,8 +224,16 @@ impl Outlet {
             return;
         }
         let lost = self.untold.take();
-        let notice =
-            format!("treevisor: … {lost} of {} lost: nobody read fast enough, or the disk was full\n", self.what);
+        let text = format!("{lost} of {} lost: nobody read fast enough, or the disk was full", self.what);
+        let notice = if self.json {
+            let at = clock::rfc3339_now();
+            format!(
+                "{}\n",
+                json!({ "at": at, "level": "warn", "message": text, "lines": lost.lines, "bytes": lost.bytes })
+            )
+        } else {
+            format!("treevisor: … {text}\n")
+        };
         self.told += lost;
         self.notices.add(notice.len());
         self.buffer.extend(notice.as_bytes());

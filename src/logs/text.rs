@@ -26,6 +26,22 @@ pub fn write_printable(bytes: &[u8], out: &mut String) {
     }
 }
 
+/// Makes a text of JSON fit to be looked at in a terminal: what JSON leaves as it is although a terminal acts upon it, is
+/// escaped. Such characters stand in strings only, so it is the same JSON afterwards.
+pub fn write_json(json: &str, out: &mut String) {
+    let mut rest = json;
+    while let Some(at) = rest.find(is_acted_upon) {
+        out.push_str(&rest[..at]);
+        let Some(c) = rest[at..].chars().next() else { return };
+        let mut units = [0; 2];
+        for unit in c.encode_utf16(&mut units) {
+            push(out, format_args!("\\u{unit:04x}"));
+        }
+        rest = &rest[at + c.len_utf8()..];
+    }
+    out.push_str(rest);
+}
+
 fn write_text(mut text: &str, out: &mut String) {
     while let Some(at) = text.find(is_acted_upon) {
         out.push_str(&text[..at]);

@@ -5,6 +5,7 @@ use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
 use super::keeper::Keeper;
+use super::manager;
 use super::probes::Probes;
 use super::reload::{BeatPull, RootFile, tree_paths};
 use super::requests::Requests;
@@ -17,6 +18,7 @@ use crate::link::runtime::{InstanceFile, RuntimeDir};
 use crate::link::state::{STATE_VARIABLE, StateDir};
 use crate::link::{Context, Pull, Router, RouterLimits};
 use crate::logging::{self, LogHandle};
+use crate::logs::Format;
 use crate::logs::console::Console;
 use crate::os::cgroup::{self, Group};
 use crate::os::clock::{self, Clock};
@@ -53,10 +55,10 @@ pub struct RootOptions {
     pub state: Option<StateDir>,
     /// What is logged.
     pub log_level: slog::Level,
-    /// Whether the log, on stderr, is coloured.
-    pub colour: bool,
-    /// Whether the workers' output, on stdout, is coloured.
-    pub colour_output: bool,
+    /// How the log looks, on stderr.
+    pub log_format: Format,
+    /// How the workers' output looks, on stdout.
+    pub output_format: Format,
     /// Whether workers' output is shown.
     pub show_output: bool,
     /// Where to say that the tree is up: one line, "up" or "failed TEXT"; for `--detach`.
@@ -88,8 +90,8 @@ pub(super) struct NodeBoot {
     pub heartbeat: Option<Heartbeat>,
     pub spec: SupervisorSpec,
     pub log_level: usize,
-    pub colour: bool,
-    pub colour_output: bool,
+    pub log_format: Format,
+    pub output_format: Format,
     pub show_output: bool,
     /// The limit of open files that the tree was started with: workers get it back.
     pub nofile: Limit,
@@ -148,11 +150,13 @@ pub(super) fn while_trying<E: Into<Box<dyn std::error::Error>>>(what: &'static s
 /// Runs a whole tree in this process, as its root, until it ends. Returns the exit status of `treevisor start`.
 pub fn run_root(options: RootOptions) -> i32 {
     let mut ready = options.ready.as_ref().and_then(|fd| fd.try_clone().ok()).map(std::fs::File::from);
+    let format = options.log_format;
     match Root::prepare(options) {
         Ok(root) => root.run(),
         Err(error) => {
             let text = Chain(&error).to_string();
-            fd::complain(format_args!("treevisor: {text}"));
+            fd::complain(format_args!("{}", logging::complaint(format, &text)));
+            manager::tell_no_beginning(&text, 1);
             if let Some(ready) = &mut ready {
                 // Nobody reads it: then nobody waits for it either.
                 let _ = writeln!(ready, "failed {text}");
@@ -193,8 +197,8 @@ impl Root {
             runtime,
             state,
             log_level,
-            colour,
-            colour_output,
+            log_format,
+            output_format,
             show_output,
             ready,
             panic_button,
@@ -204,7 +208,7 @@ impl Root {
         let path = Path::root();
 
         let lock = take_instance(&instance, &runtime)?;
-        let (event_logger, log_handle) = logging::root(log_level, colour);
+        let (event_logger, log_handle) = logging::root(log_level, log_format);
         let logger = node_logger(&event_logger, &path);
         sweep_stale(&runtime, &logger);
 
@@ -263,8 +267,8 @@ impl Root {
             mark,
             base_group: cgroups.as_ref().map(|tree| tree.root().clone()),
             log_level,
-            colour,
-            colour_output,
+            log_format,
+            output_format,
             show_output,
             nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
         };
@@ -290,6 +294,8 @@ impl Root {
         node.history = Some(History::new());
         node.journal = journal;
         node.root = Some(RootFile { file, containment, journal: kept, generation: 0 });
+        // A tree in the background is not the process that a manager knows.
+        node.manager = if ready.is_none() { manager::manager(&node.logger) } else { None };
         node.ready_fd = ready.map(std::fs::File::from);
         if let Some(endpoint) = panic_button {
             let button = Pull::bind(&node.context, &endpoint).map_err(BootError::Link)?;
@@ -409,7 +415,7 @@ fn prepare_node() -> Result<Node, BootError> {
         serde_json::from_str(&text).map_err(while_trying("understand what the parent node handed down"))?;
     drop(text);
     let log_level = slog::Level::from_usize(boot.log_level).unwrap_or(slog::Level::Info);
-    let (event_logger, log_handle) = logging::root(log_level, boot.colour);
+    let (event_logger, log_handle) = logging::root(log_level, boot.log_format);
     descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
     let base_group = match &boot.cgroup {
         Some(path) => {
@@ -429,8 +435,8 @@ fn prepare_node() -> Result<Node, BootError> {
         mark: Mark::parse(&boot.mark).map_err(while_trying("read the tree's mark"))?,
         base_group,
         log_level,
-        colour: boot.colour,
-        colour_output: boot.colour_output,
+        log_format: boot.log_format,
+        output_format: boot.output_format,
         show_output: boot.show_output,
         nofile: boot.nofile,
     };
@@ -530,7 +536,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     })
     .started_by(cause);
 
-    let console = Console::stdout(place.colour_output);
+    let console = Console::stdout(place.output_format);
     let base_environment = inherited_environment();
     let logger = node_logger(&event_logger, &place.path);
     Ok(Node {
@@ -558,6 +564,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         probes: Probes::default(),
         hooks: Hooks::new(spec.hooks),
         keeper: None,
+        manager: None,
         history: None,
         journal: None,
         requests: Requests::new(),
@@ -619,6 +626,7 @@ impl Node {
             history.feed_followers_at_last(self.clock.now(), control);
         }
         self.last_words(end);
+        self.tell_manager_end(end);
         self.finish_hooks(end);
         self.console.flush();
         self.log_handle.flush();

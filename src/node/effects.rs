@@ -4,13 +4,14 @@ use super::handle::{Allowance, NodeLink, Process};
 use super::history::EventBatch;
 use super::translate;
 use super::turn::{Node, Source};
+use crate::logs::Format;
 use crate::logs::capture::Capture;
 use crate::os::{fd, process};
 use crate::supervision::{Action, End, Event, Fact, Killed, Report, Run, Up};
 use crate::time::Time;
 use crate::wire::explain::{Present, explain, tell_short};
 use crate::wire::view::EventView;
-use slog::{error, info, warn};
+use slog::{error, info, o, warn};
 use std::os::fd::AsRawFd;
 
 /// Lines of the story that a root tells when it ends by itself.
@@ -142,6 +143,7 @@ impl Node {
     fn tree_is_up(&mut self) {
         use std::io::Write;
         info!(self.logger, "the tree is up"; "instance" => %self.place.instance);
+        self.tell_manager_up();
         if let Some(mut file) = self.ready_fd.take() {
             // Whoever started us may be gone; that is no reason to stop.
             let _ = writeln!(file, "up");
@@ -184,12 +186,16 @@ impl Node {
             view.detail.insert("probe".into(), why.into());
         }
         self.log_report(&report, &view);
+        self.note_for_manager(&report.fact);
         self.call_hooks(&report.fact, report.child, &view);
         self.pass_on_events(EventBatch { events: vec![view] });
     }
 
     /// Events go to the root: it keeps them; every other node passes them up.
     pub(super) fn pass_on_events(&mut self, batch: EventBatch) {
+        if let Some(manager) = &mut self.manager {
+            manager.stir();
+        }
         if let Some(history) = &mut self.history {
             history.push(batch);
         } else if let Some(uplink) = &mut self.uplink {
@@ -199,6 +205,10 @@ impl Node {
 
     fn log_report(&self, report: &Report, view: &EventView) {
         let sentence = translate::sentence(view);
+        // Machines get the event itself beside the sentence.
+        let with_event = (self.place.log_format == Format::Json)
+            .then(|| self.event_logger.new(o!("event" => slog::Serde(view.clone()))));
+        let logger = with_event.as_ref().unwrap_or(&self.event_logger);
         let quiet = matches!(report.fact, Fact::Starting | Fact::Ready | Fact::Stopping { .. });
         match &report.fact {
             Fact::Exited { normal: false, expected: false, .. }
@@ -207,16 +217,18 @@ impl Node {
             | Fact::Restarting { .. }
             | Fact::Panic { .. }
             | Fact::StartFailed { .. }
-            | Fact::Escalated { .. } => warn!(self.event_logger, "{}", sentence),
-            Fact::GaveUp { .. } => error!(self.event_logger, "{}", sentence),
-            _ if quiet => slog::debug!(self.event_logger, "{}", sentence),
-            _ => info!(self.event_logger, "{}", sentence),
+            | Fact::Escalated { .. } => warn!(logger, "{}", sentence),
+            Fact::GaveUp { .. } => error!(logger, "{}", sentence),
+            _ if quiet => slog::debug!(logger, "{}", sentence),
+            _ => info!(logger, "{}", sentence),
         }
     }
 
     /// What the root says on stderr when the tree has ended by itself.
     pub(super) fn last_words(&mut self, end: End) {
-        let Some(history) = &self.history else { return };
+        if self.history.is_none() {
+            return;
+        }
         let text = match end {
             End::GaveUp => "the root gave up",
             End::StartFailed => "the tree could not be started",
@@ -231,13 +243,21 @@ impl Node {
             }
             End::Terminated | End::Orphaned => return,
         };
+        if self.place.log_format == Format::Json {
+            error!(self.logger, "{}", text; "exit_code" => end.code(), "why" => slog::Serde(self.what_led_here()));
+            return;
+        }
         error!(self.logger, "{}", text);
         self.log_handle.flush();
         fd::complain(format_args!("treevisor: {text} (exit code {})", end.code()));
-        // What led to it, from the first cause on: whoever reads this may have nothing else.
-        let explanation = explain(&history.views(), &self.place.path, &Present::Over(None));
-        for line in tell_short(&explanation, LAST_WORDS_LINES) {
+        for line in self.what_led_here() {
             fd::complain(format_args!("  {line}"));
         }
+    }
+
+    /// What led to the end of the root, from the first cause on, in a few lines: whoever reads them may have nothing else.
+    pub(super) fn what_led_here(&self) -> Vec<String> {
+        let Some(history) = &self.history else { return Vec::new() };
+        tell_short(&explain(&history.views(), &self.place.path, &Present::Over(None)), LAST_WORDS_LINES)
     }
 }

@@ -300,8 +300,8 @@ impl Handle {
                     heartbeat: self.policy.heartbeat,
                     spec: (*below.spec).clone(),
                     log_level: place.log_level.as_usize(),
-                    colour: place.colour,
-                    colour_output: place.colour_output,
+                    log_format: place.log_format,
+                    output_format: place.output_format,
                     show_output: place.show_output,
                     nofile: place.nofile,
                 };

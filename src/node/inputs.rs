@@ -152,7 +152,11 @@ impl Node {
                 self.tell_node(&from, &ToNode::UpSeen);
             }
             FromNode::Rollup { seq, rollup } => {
-                let beat = Beat { seq, rollup: Some(translate::rollup(&rollup)), ..Beat::default() };
+                let rollup = translate::rollup(&rollup);
+                if let Some(manager) = &mut self.manager {
+                    manager.heard_from(run.child, &rollup);
+                }
+                let beat = Beat { seq, rollup: Some(rollup), ..Beat::default() };
                 self.inbox.push_back(Event::Beat(run, Box::new(beat)));
             }
             FromNode::Events { first, events } => {
@@ -313,6 +317,7 @@ impl Node {
                     self.inbox.push_back(Event::Stop(StopReason::Asked));
                 }
                 Caught::Hangup if is_root => {
+                    self.tell_manager_reloading();
                     self.reload_from_file();
                 }
                 // Only the root listens to the terminal.

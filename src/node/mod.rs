@@ -38,6 +38,7 @@ mod hooks;
 mod inputs;
 mod journal;
 pub mod keeper;
+mod manager;
 mod notices;
 mod postmortem;
 mod probes;

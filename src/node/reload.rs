@@ -122,6 +122,7 @@ impl Node {
             root.file.config = config;
         }
         let generation = root.generation;
+        self.tell_manager_reloading();
         info!(self.logger, "reloading"; "by" => &by, "generation" => generation);
         self.begin_reload(asker, by, generation, tree.root, None, prune);
         Ok(())

@@ -6,6 +6,7 @@ use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
 use super::keeper::Keeper;
+use super::manager::Manager;
 use super::notices::Notices;
 use super::probes::Probes;
 use super::reload::{BeatPull, Incoming, RootFile};
@@ -15,6 +16,7 @@ use crate::ids::{Incarnation, Name, Path, Token};
 use crate::link::runtime::RuntimeDir;
 use crate::link::{Context, Pull, Router};
 use crate::logging::LogHandle;
+use crate::logs::Format;
 use crate::logs::console::Console;
 use crate::os::cgroup::Group;
 use crate::os::clock::Clock;
@@ -43,8 +45,8 @@ pub(super) struct Place {
     /// The cgroup directory that belongs to this subtree.
     pub base_group: Option<Group>,
     pub log_level: slog::Level,
-    pub colour: bool,
-    pub colour_output: bool,
+    pub log_format: Format,
+    pub output_format: Format,
     pub show_output: bool,
     /// The limit of open files that workers get.
     pub nofile: Limit,
@@ -126,6 +128,8 @@ pub(super) struct Node {
     pub probes: Probes,
     pub hooks: Hooks,
     pub keeper: Option<Keeper>,
+    /// Who has started the root and wants to be told how the tree is.
+    pub manager: Option<Box<Manager>>,
     pub history: Option<History>,
     /// The way of events to the disk; the root's only, where a journal is kept.
     pub journal: Option<Journal>,
@@ -257,6 +261,7 @@ impl Node {
             self.timers.console,
             self.probes.next_deadline(),
             self.hooks.next_deadline(),
+            self.manager.as_ref().and_then(|manager| manager.next_deadline()),
             // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
             // process did not run is seen as such before it can be mistaken for a child's silence.
             nap,
@@ -330,6 +335,7 @@ impl Node {
         if let Some(uplink) = &mut self.uplink {
             uplink.due(now);
         }
+        self.tell_manager(now);
         if self.timers.keeper.is_some_and(|at| at <= now) {
             self.timers.keeper = None;
             self.restart_keeper();

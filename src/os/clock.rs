@@ -45,15 +45,29 @@ pub fn wall() -> SystemTime {
 
 /// Milliseconds of CLOCK_MONOTONIC, which counts from a moment that all processes of this machine share.
 pub fn machine_millis() -> u64 {
+    u64::try_from(machine_time().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The same in microseconds, as sd_notify(3) wants it.
+pub fn machine_micros() -> u64 {
+    u64::try_from(machine_time().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn machine_time() -> Duration {
     // The clock always exists.
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Sleeps. Not for the loop of a node: for command-line clients and the keeper.
 #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
 pub fn pause(span: Span) {
     std::thread::sleep(span.as_duration());
+}
+
+/// The present moment as [`rfc3339_nanos`] has it.
+#[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+pub fn rfc3339_now() -> String {
+    rfc3339_nanos(SystemTime::now())
 }
 
 /// A time as RFC 3339 with nanoseconds, in UTC.

@@ -235,6 +235,11 @@ impl Supervisor {
         self.window.used(now)
     }
 
+    /// Whether another set of children is being brought, or waits to be.
+    pub fn is_reloading(&self) -> bool {
+        self.reloading.is_some() || self.queue.iter().any(|item| matches!(item, Item::Reload(_)))
+    }
+
     /// The subtree folded into a few numbers: what our own beat carries.
     pub fn rollup(&self, now: Time) -> Rollup {
         rollup::fold(self.table.iter(), self.restarts, now)

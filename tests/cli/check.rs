@@ -74,6 +74,19 @@ fn all_errors_of_a_file_are_shown_at_once() {
 }
 
 #[test]
+fn start_shows_them_as_a_log_where_that_is_in_json() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("bad.toml"), "strategi = 1\n[[child]]\nname = \"a\"\n").unwrap();
+    let (out, error, code) = call(directory.path(), &["start", "--log-format", "json", "bad.toml"]);
+    assert_eq!((out.as_str(), code), ("", 2));
+    let lines: Vec<serde_json::Value> = error.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(lines[0]["diagnostic"]["code"], "unknown-key");
+    let last = lines.last().unwrap();
+    assert_eq!(last["level"], "error");
+    assert!(last["message"].as_str().unwrap().starts_with("cannot start bad.toml: it has 2 errors"), "{last}");
+}
+
+#[test]
 fn start_shows_the_same_errors_and_starts_nothing() {
     let directory = tempdir().unwrap();
     fs::write(directory.path().join("shop.toml"), BAD).unwrap();

@@ -123,6 +123,21 @@ fn colours_are_there_when_they_are_asked_for() {
     assert!(!colours(&["status"]));
     assert!(colours(&["status", "--color", "always"]));
     assert!(!colours(&["status", "--color", "never"]));
+    // What the environment says counts for a pipe too, and NO_COLOR most; what stands on the line counts more.
+    let with = |set: &[&str], arguments: &[&str]| {
+        let mut command = treevisor(directory.path(), arguments);
+        set.iter().for_each(|name| {
+            command.env(name, "1");
+        });
+        ended(&command.output().unwrap()).1.contains('\u{1b}')
+    };
+    for arguments in [&["status"][..], &["strat"]] {
+        assert!(with(&["CLICOLOR_FORCE"], arguments), "{arguments:?}");
+        assert!(!with(&["NO_COLOR"], arguments), "{arguments:?}");
+        assert!(!with(&["NO_COLOR", "CLICOLOR_FORCE"], arguments), "{arguments:?}");
+    }
+    assert!(with(&["NO_COLOR"], &["status", "--color", "always"]));
+    assert!(!with(&["CLICOLOR_FORCE"], &["status", "--color", "never"]));
 }
 
 #[test]

@@ -117,3 +117,22 @@ fn verbs_and_options_are_completed_where_nothing_runs() {
     fs::write(directory.path().join("shop.toml"), "").unwrap();
     assert_eq!(complete(&["check", "sh"]), ["shop.toml"]);
 }
+
+#[test]
+fn the_examples_for_systemd_and_for_containers_are_sound() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let directory = tempdir().unwrap();
+    let (_, said, code) = call(directory.path(), &["check", &format!("{examples}/container/supervisors.toml")]);
+    assert_eq!((said.as_str(), code), ("", 0));
+    let entrypoint = Command::new("sh").arg("-n").arg(format!("{examples}/container/entrypoint")).status().unwrap();
+    assert!(entrypoint.success());
+    if has("systemd-analyze") {
+        // The programs that a unit names have to be there, and its user too.
+        let unit = fs::read_to_string(format!("{examples}/treevisor.service")).unwrap();
+        let unit = unit.replace("/usr/local/bin/treevisor", env!("CARGO_BIN_EXE_treevisor")).replace("User=shop\n", "");
+        let file = directory.path().join("shop.service");
+        fs::write(&file, unit).unwrap();
+        let output = Command::new("systemd-analyze").arg("verify").arg(&file).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+}

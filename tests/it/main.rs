@@ -10,6 +10,7 @@ mod beats;
 mod clients;
 mod commands;
 mod completions;
+mod container;
 mod examples;
 mod following;
 mod harness;
@@ -18,6 +19,7 @@ mod journal;
 #[path = "../clients/languages.rs"]
 mod languages;
 mod lifecycle;
+mod manager;
 mod nodes;
 mod notify;
 mod output;

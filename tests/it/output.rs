@@ -121,3 +121,45 @@ fn a_reader_that_does_not_read_blocks_nobody() {
     assert!(root.wait().unwrap().success());
     drop(unread);
 }
+
+/// A tree with a node, whose worker prints what terminals act upon and then gives up.
+const JSON_TREE: &str = "
+[[child]]
+name = \"web\"
+intensity = 1
+
+  [[child.child]]
+  name = \"a\"
+  command = [\"sh\", \"-c\", \"printf 'hi \\\\033[2J\\\\377\\\\n'; echo plain >&2; exit 3\"]
+";
+
+#[test]
+fn in_json_every_line_is_an_object_from_the_first_to_the_last() {
+    let mut tree = Tree::begin(&format!("intensity = 0\n{JSON_TREE}"), &["--log-format", "json"]);
+    assert_eq!(tree.wait(), 10);
+    let printed = tree.printed();
+    let lines: Vec<serde_json::Value> =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
+    assert!(!printed.chars().any(|c| c.is_control() && c != '\n'), "{printed:?}");
+    let output: Vec<_> = lines.iter().filter(|line| line["text"].is_string()).collect();
+    assert!(output.iter().all(|line| line["path"] == "/web/a" && line["at"].is_string()), "{printed}");
+    assert!(output.iter().any(|line| line["text"] == "hi \u{1b}[2J\u{fffd}"), "{printed}");
+    assert!(output.iter().any(|line| line["text"] == "plain"), "{printed}");
+    let logged: Vec<_> = lines.iter().filter(|line| line["message"].is_string()).collect();
+    assert!(logged.iter().any(|line| line["diagnostic"]["code"] == "intensity-zero"), "{printed}");
+    assert!(logged.iter().all(|line| line["level"].is_string() && line["at"].is_string()), "{printed}");
+    // The event itself, of the node below too.
+    assert!(logged.iter().any(|line| line["event"]["kind"] == "exited" && line["event"]["code"] == 3), "{printed}");
+    let last = logged.iter().find(|line| line["message"] == "the root gave up").expect(&printed);
+    assert_eq!(last["exit_code"], 10);
+    assert!(last["why"].as_array().is_some_and(|lines| !lines.is_empty()), "{printed}");
+}
+
+#[test]
+fn a_tree_that_cannot_begin_says_so_in_json_too() {
+    let tree = Tree::start("name = \"shop\"\n[[child]]\nname = \"a\"\ncommand = \"sleep 1000\"\n");
+    let second = tree.run(&["start", "--log-format", "json", "tree.toml"]).expect(1);
+    let said: serde_json::Value = serde_json::from_str(second.stderr.trim()).expect(&second.stderr);
+    assert!(said["message"].as_str().is_some_and(|text| text.contains("runs already")), "{said}");
+    tree.stop();
+}

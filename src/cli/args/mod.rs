@@ -49,7 +49,7 @@ Environment:
                          /run/treevisor for root, or /tmp/treevisor-UID
   TREEVISOR_STATE_DIR    where the journals are kept; by default /var/lib/treevisor for root, or
                          $XDG_STATE_HOME/treevisor, or ~/.local/state/treevisor
-  NO_COLOR               no colours
+  NO_COLOR               no colours; CLICOLOR_FORCE=1: colours in a pipe too
 ";
 
 const EXAMPLES: &str = "\
@@ -192,9 +192,22 @@ pub struct Show {
     /// How much of its own doings treevisor logs: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true)]
     pub log_level: LogLevel,
+    /// How log and output are written: term, for people, or json, one object a line
+    #[arg(long, value_name = "FORMAT", default_value = "term", hide_possible_values = true)]
+    pub log_format: LogFormat,
     /// Do not show the output of the workers
     #[arg(long)]
     pub no_output: bool,
+}
+
+/// How log and output are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum LogFormat {
+    /// For people, in colours on a terminal.
+    Term,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How much is logged.

@@ -1,0 +1,348 @@
+//! What the root says to the service manager that has started it, by sd_notify(3): that the tree is up, how it is, that it
+//! still turns, that it ends and why. systemd is one; `podman --sdnotify=container` and treevisor itself are others.
+//!
+//! Nothing here waits: a manager that does not read is told again later what must arrive, and not what is old by then. The
+//! watchdog is fed by the loop itself and by nothing else, so that a root that hangs is noticed. It is the only thing that
+//! wakes the loop when nothing happens.
+
+use super::turn::Node;
+use crate::client::Notifier;
+use crate::error::Chain;
+use crate::os::clock;
+use crate::supervision::{ChildId, End, Fact, Rollup, State};
+use crate::time::{Span, Time};
+use crate::wire::sentence::clean;
+use slog::{Logger, info, warn};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::io;
+
+/// How the tree is, is told this often at most.
+const STATUS_EVERY: Span = Span::from_secs(1);
+
+/// What must arrive is tried again after this long.
+const AGAIN: Span = Span::from_millis(50);
+
+/// So much is kept for a manager that does not read.
+const OWED_MAX: usize = 16;
+
+/// A text of this length is shown whole by `systemctl status`.
+const TEXT_MAX: usize = 512;
+
+/// The line to the service manager.
+pub(super) struct Manager {
+    notifier: Notifier,
+    /// It wants a sign of life this often, and its limit is twice as long.
+    beat_every: Option<Span>,
+    beat_at: Option<Time>,
+    /// What must arrive and could not be said yet.
+    owed: Vec<String>,
+    again_at: Option<Time>,
+    /// What it was last told of the tree's health, and when.
+    told: String,
+    told_at: Option<Time>,
+    /// Something has happened since.
+    stale: bool,
+    up: bool,
+    stopping: bool,
+    /// It was told that the tree is being changed, and not yet that this is over.
+    reloading: bool,
+    /// What the nodes below have last told of their parts, without the ages of beats.
+    below: HashMap<ChildId, Rollup>,
+    /// The error of the last start that failed.
+    errno: Option<i32>,
+}
+
+impl Manager {
+    /// The manager that the environment names; none when nobody wants to be told.
+    pub fn from_env(logger: &Logger) -> Option<Manager> {
+        let notifier = match Notifier::from_env() {
+            Ok(notifier) => notifier?,
+            Err(error) => {
+                warn!(logger, "the service manager cannot be told how the tree is"; "error" => %Chain(&error));
+                return None;
+            }
+        };
+        let variable = |name: &str| std::env::var(name).ok();
+        let limit = watchdog(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), std::process::id());
+        Some(Manager {
+            notifier,
+            beat_every: limit.map(|limit| limit.scaled(0.5)),
+            beat_at: limit.map(|_| Time::ZERO),
+            owed: Vec::new(),
+            again_at: None,
+            told: String::new(),
+            told_at: None,
+            stale: false,
+            up: false,
+            stopping: false,
+            reloading: false,
+            below: HashMap::new(),
+            errno: None,
+        })
+    }
+
+    /// When the loop has to turn for the manager's sake.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let status = self.stale.then(|| self.told_at.map_or(Time::ZERO, |told| told + STATUS_EVERY));
+        [self.beat_at, self.again_at, status].into_iter().flatten().min()
+    }
+
+    /// Something has happened in the tree.
+    pub fn stir(&mut self) {
+        self.stale = true;
+    }
+
+    /// A node below has told how its part is.
+    pub fn heard_from(&mut self, child: ChildId, rollup: &Rollup) {
+        let counts = Rollup { oldest_beat: None, ..rollup.clone() };
+        if self.below.get(&child) != Some(&counts) {
+            self.below.insert(child, counts);
+            self.stale = true;
+        }
+    }
+
+    /// Says it now if that can be done without waiting; what `must` arrive is said later otherwise.
+    fn say(&mut self, now: Time, words: String, must: bool) {
+        if must && !self.owed.is_empty() {
+            // Not before what came first.
+            self.owe(now, words);
+            return;
+        }
+        match self.notifier.send(&words) {
+            Err(error) if must && is_full(&error) => self.owe(now, words),
+            // A manager that is gone needs no words.
+            _ => {}
+        }
+    }
+
+    fn owe(&mut self, now: Time, words: String) {
+        if self.owed.len() < OWED_MAX {
+            self.owed.push(words);
+        }
+        self.again_at = Some(now + AGAIN);
+    }
+
+    fn pay(&mut self, now: Time) {
+        if self.again_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.again_at = None;
+        while let Some(words) = self.owed.first() {
+            match self.notifier.send(words) {
+                Err(error) if is_full(&error) => {
+                    self.again_at = Some(now + AGAIN);
+                    return;
+                }
+                _ => drop(self.owed.remove(0)),
+            }
+        }
+    }
+
+    fn beat(&mut self, now: Time) {
+        if let Some(every) = self.beat_every
+            && self.beat_at.is_some_and(|at| at <= now)
+        {
+            self.beat_at = Some(now + every);
+            self.say(now, "WATCHDOG=1".into(), false);
+        }
+    }
+}
+
+/// The queue of the manager's socket is full.
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+impl Node {
+    /// All is up.
+    pub(super) fn tell_manager_up(&mut self) {
+        let now = self.now();
+        let mut rollup = self.core.rollup(now);
+        // That all is up is known from the nodes below themselves, whose last counts are older than that.
+        rollup.running = rollup.running.saturating_add(std::mem::take(&mut rollup.starting));
+        let health = health(&rollup);
+        let Some(manager) = &mut self.manager else { return };
+        manager.up = true;
+        manager.say(now, format!("READY=1\nSTATUS={health}"), true);
+        manager.told = health;
+        manager.told_at = Some(now);
+        manager.stale = true;
+    }
+
+    /// The tree is to be changed. That is over when the core has no reload left, whatever came of it: a manager of
+    /// `Type=notify-reload` waits to be told so.
+    pub(super) fn tell_manager_reloading(&mut self) {
+        let now = self.now();
+        if let Some(manager) = self.manager.as_mut().filter(|manager| !manager.reloading) {
+            manager.reloading = true;
+            manager.say(now, format!("RELOADING=1\nMONOTONIC_USEC={}", clock::machine_micros()), true);
+        }
+    }
+
+    /// Once in every turn.
+    pub(super) fn tell_manager(&mut self, now: Time) {
+        let Some(manager) = &mut self.manager else { return };
+        manager.pay(now);
+        manager.beat(now);
+        if manager.reloading && !self.core.is_reloading() {
+            manager.reloading = false;
+            // Without a tree that is up, the word that ends the reloading would say that it is.
+            let words = if manager.up { "READY=1" } else { "STATUS=starting" };
+            manager.say(now, words.into(), true);
+            manager.stale = true;
+        }
+        let state = self.core.state();
+        if state == State::Stopping && !manager.stopping {
+            manager.stopping = true;
+            manager.stale = true;
+            manager.told_at = None;
+            manager.say(now, "STOPPING=1".into(), true);
+        }
+        if !manager.stale || manager.told_at.is_some_and(|told| now.since(told) < STATUS_EVERY) {
+            return;
+        }
+        manager.stale = false;
+        let health = health(&self.core.rollup(now));
+        let text = match (manager.stopping, manager.up) {
+            (true, _) => format!("stopping; {health}"),
+            (false, false) => format!("starting; {health}"),
+            (false, true) => health,
+        };
+        manager.told_at = Some(now);
+        if text != manager.told {
+            manager.say(now, format!("STATUS={text}"), false);
+            manager.told = text;
+        }
+    }
+
+    /// Keeps what the manager is told when the tree cannot be started.
+    pub(super) fn note_for_manager(&mut self, fact: &Fact) {
+        if let (Some(manager), Fact::StartFailed { failure, .. }) = (&mut self.manager, fact) {
+            manager.errno = Some(failure.errno).filter(|errno| *errno > 0);
+        }
+    }
+
+    /// The last words: that it ends, with which exit status, and why.
+    pub(super) fn tell_manager_end(&mut self, end: End) {
+        let now = self.now();
+        if self.manager.is_none() {
+            return;
+        }
+        let first_cause = match end {
+            End::GaveUp | End::StartFailed => self.what_led_here().into_iter().next(),
+            _ => None,
+        };
+        let Some(manager) = &mut self.manager else { return };
+        let why = match end {
+            End::GaveUp => "the root gave up",
+            End::StartFailed => "the tree could not be started",
+            End::Panicked => "the whole tree was killed by order",
+            End::AutoShutdown => "the tree has ended by itself",
+            End::Stopped | End::Terminated | End::Orphaned => "the tree was stopped",
+        };
+        let mut words = String::new();
+        if !std::mem::replace(&mut manager.stopping, true) {
+            words.push_str("STOPPING=1\n");
+        }
+        // The hooks that may still run get as much time as they had to begin with.
+        if manager.beat_every.is_some() {
+            words.push_str("WATCHDOG=1\n");
+        }
+        let _ = write!(words, "EXIT_STATUS={}", end.code());
+        if let (End::StartFailed, Some(errno)) = (end, manager.errno) {
+            let _ = write!(words, "\nERRNO={errno}");
+        }
+        let text = match first_cause {
+            Some(cause) => format!("{why}: {}", clean(&cause)),
+            None => why.to_owned(),
+        };
+        let _ = write!(words, "\nSTATUS={}", shortened(&text));
+        manager.say(now, words, true);
+        manager.again_at = Some(now);
+        manager.pay(now);
+    }
+}
+
+/// What the manager of a root that cannot even begin is told.
+pub(super) fn tell_no_beginning(why: &str, code: i32) {
+    if let Ok(Some(notifier)) = Notifier::from_env() {
+        let words = format!("STATUS={}\nEXIT_STATUS={code}", shortened(&clean(why)));
+        // The log has it too.
+        let _ = notifier.send(&words);
+    }
+}
+
+/// The silence that is a hang, if the manager watches this process.
+fn watchdog(micros: Option<String>, pid: Option<String>, own: u32) -> Option<Span> {
+    let ours = pid.is_none_or(|pid| pid.trim().parse() == Ok(own));
+    let micros: u64 = micros?.trim().parse().ok()?;
+    (ours && micros > 0).then(|| Span::from_nanos(micros.saturating_mul(1_000)))
+}
+
+/// How the tree is: "10 workers: 9 running, 1 starting; 3 restarts".
+fn health(rollup: &Rollup) -> String {
+    let Rollup { running, starting, stopping, down, restarts, .. } = rollup;
+    let workers = u64::from(*running) + u64::from(*starting) + u64::from(*stopping) + u64::from(*down);
+    let parts: Vec<_> =
+        [(running, "running"), (starting, "starting or waiting"), (stopping, "stopping"), (down, "down")]
+            .iter()
+            .filter(|(number, _)| **number > 0)
+            .map(|(number, word)| format!("{number} {word}"))
+            .collect();
+    let plural = |number: u64| if number == 1 { "" } else { "s" };
+    let mut text = format!("{workers} worker{}", plural(workers));
+    if !parts.is_empty() {
+        let _ = write!(text, ": {}", parts.join(", "));
+    }
+    let _ = write!(text, "; {restarts} restart{}", plural(*restarts));
+    text
+}
+
+/// As much of a text as is shown, in one line.
+fn shortened(text: &str) -> &str {
+    let text = text.lines().next().unwrap_or_default();
+    let end = (0..=text.len().min(TEXT_MAX)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}
+
+/// The manager of this process, where it was started by one.
+pub(super) fn manager(logger: &Logger) -> Option<Box<Manager>> {
+    let manager = Manager::from_env(logger)?;
+    info!(logger, "a service manager is told how the tree is";
+        "watchdog_ms" => manager.beat_every.map(|every| every.times(2).as_millis()));
+    Some(Box::new(manager))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_for_the_process_that_is_named() {
+        let micros = || Some("3000000".to_owned());
+        assert_eq!(watchdog(micros(), None, 7), Some(Span::from_secs(3)));
+        assert_eq!(watchdog(micros(), Some("7".into()), 7), Some(Span::from_secs(3)));
+        assert_eq!(watchdog(micros(), Some("8".into()), 7), None);
+        assert_eq!(watchdog(micros(), Some("x".into()), 7), None);
+        assert_eq!(watchdog(None, Some("7".into()), 7), None);
+        for none in ["0", "", "-1", "soon"] {
+            assert_eq!(watchdog(Some(none.into()), None, 7), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn health_is_told_in_a_line() {
+        let rollup = Rollup { running: 9, starting: 1, restarts: 3, supervisors: 2, ..Rollup::default() };
+        assert_eq!(health(&rollup), "10 workers: 9 running, 1 starting or waiting; 3 restarts");
+        assert_eq!(health(&Rollup { down: 1, restarts: 1, ..Rollup::default() }), "1 worker: 1 down; 1 restart");
+        assert_eq!(health(&Rollup::default()), "0 workers; 0 restarts");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        let long = "€".repeat(TEXT_MAX);
+        assert!(shortened(&long).len() <= TEXT_MAX && shortened(&long).chars().all(|c| c == '€'));
+        assert_eq!(shortened("a\nREADY=1"), "a");
+    }
+}
