@@ -40,6 +40,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("roff", &["cli"]),
+    ("glob", &["cli"]),
     ("clap", &["cli"]),
     ("miette", &["spec"]),
 ];

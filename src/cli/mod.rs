@@ -14,6 +14,7 @@ mod check;
 mod completions;
 mod events;
 mod file;
+mod import;
 mod init;
 mod man;
 mod moment;
@@ -151,6 +152,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Beat(args) => beat::run(args),
         Verb::Notify(args) => notify::run(args).map(ExitCode::number),
         Verb::Init(args) => init::run(args, when).map(ExitCode::number),
+        Verb::Import(args) => import::run(args, when).map(ExitCode::number),
         Verb::Schema(args) => schema::run(args).map(ExitCode::number),
         Verb::Completions(args) => completions::run(args).map(ExitCode::number),
         Verb::Man(args) => man::run(args).map(ExitCode::number),

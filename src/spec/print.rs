@@ -382,13 +382,13 @@ fn string(text: &str) -> String {
 }
 
 /// A key, bare where it can be.
-fn key(text: &str) -> String {
+pub fn key(text: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !text.is_empty() && text.chars().all(bare) { text.to_owned() } else { basic(text) }
 }
 
-/// A basic string of TOML.
-fn basic(text: &str) -> String {
+/// A string in TOML's quotes, `$` and all.
+pub fn basic(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -9,6 +9,7 @@ mod contracts;
 mod conversation;
 mod errors;
 mod golden;
+mod import;
 mod reference;
 mod reload;
 mod tools;
@@ -53,6 +54,7 @@ const VERBS: &[&str] = &[
     "beat",
     "notify",
     "init",
+    "import",
     "schema",
     "completions",
     "man",

@@ -2,6 +2,7 @@
 
 mod add;
 mod completions;
+mod import;
 mod init;
 mod man;
 mod reload;
@@ -12,6 +13,7 @@ mod why;
 
 pub use add::Add;
 pub use completions::{Completions, Shell};
+pub use import::{Format, Import};
 pub use init::Init;
 pub use man::Man;
 pub use reload::Reload;
@@ -130,6 +132,7 @@ pub enum Verb {
     Beat(Beat),
     Notify(Notify),
     Init(Init),
+    Import(Import),
     Schema(Schema),
     Completions(Completions),
     Man(Man),

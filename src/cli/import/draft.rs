@@ -1,0 +1,328 @@
+//! A tree that is being written down: keys with their values in TOML, and beside them what could not be carried over.
+//!
+//! No key gets in that the reader would refuse: each is read as soon as it is set, and becomes a note where it is no good.
+
+use crate::ids::Name;
+use crate::spec::print::{basic, key};
+use crate::spec::read_text;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
+
+/// A setting of the file that is read, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) file: Rc<str>,
+    pub(super) line: usize,
+    /// The heading that it stands below; empty where the format has none.
+    pub(super) section: String,
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+/// Something that could not be carried over as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Note {
+    file: Rc<str>,
+    /// 0 where the file as such is meant.
+    line: usize,
+    setting: String,
+    why: String,
+}
+
+impl Setting {
+    /// What is to be said of it.
+    pub(super) fn note(&self, why: impl Into<String>) -> Note {
+        let setting = if self.value.is_empty() { self.key.clone() } else { format!("{}={}", self.key, self.value) };
+        Note { file: Rc::clone(&self.file), line: self.line, setting, why: why.into() }
+    }
+
+    /// It has no counterpart.
+    pub(super) fn lost(&self) -> Note {
+        self.note("has no counterpart here")
+    }
+}
+
+impl Note {
+    /// About a place as such.
+    pub(super) fn at(file: &Rc<str>, line: usize, what: &str, why: impl Into<String>) -> Note {
+        Note { file: Rc::clone(file), line, setting: what.to_owned(), why: why.into() }
+    }
+}
+
+/// In one line, whatever the file held.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// A long command says enough with its beginning.
+        const LONG: usize = 100;
+        let text: String = self.setting.chars().take(LONG).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let more = if self.setting.chars().count() > LONG { "…" } else { "" };
+        match self.line {
+            0 => write!(f, "{}: {text}{more}: {}", self.file, self.why),
+            line => write!(f, "{}:{line}: {text}{more}: {}", self.file, self.why),
+        }
+    }
+}
+
+/// A worker, or with children a supervisor; or the whole file.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) name: String,
+    /// Comments in front of it.
+    pub(super) about: Vec<String>,
+    keys: Vec<(&'static str, String)>,
+    defaults: Vec<(&'static str, String)>,
+    env: BTreeMap<String, String>,
+    pub(super) notes: Vec<Note>,
+    pub(super) children: Vec<Draft>,
+    /// It is written down, but not to be started.
+    pub(super) off: bool,
+    /// What says where its output goes.
+    log: Option<Setting>,
+}
+
+impl Draft {
+    pub(super) fn new(name: &str) -> Draft {
+        Draft { name: name_of(name), ..Draft::default() }
+    }
+
+    /// Sets a key to a value in TOML; `from` is what it comes from.
+    pub(super) fn set(&mut self, key: &'static str, value: impl Into<String>, from: Option<&Setting>) {
+        let value = value.into();
+        match refusal(key, &value) {
+            None => {
+                if key == "log" {
+                    self.log = from.cloned();
+                }
+                self.keys.retain(|(known, _)| *known != key);
+                self.keys.push((key, value));
+            }
+            Some(why) => self.notes.extend(from.map(|from| from.note(why))),
+        }
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|(known, _)| *known == key)
+    }
+
+    /// Whether its restart type is this one, in TOML.
+    pub(super) fn restart_is(&self, value: &str) -> bool {
+        self.keys.iter().any(|(key, set)| *key == "restart" && set == value)
+    }
+
+    /// Sets a key of `[defaults]`.
+    pub(super) fn for_all(&mut self, key: &'static str, value: impl Into<String>) {
+        self.defaults.push((key, value.into()));
+    }
+
+    /// Adds a variable to the environment. Dollars in `value` are as the reader of the TOML takes them.
+    pub(super) fn variable(&mut self, name: &str, value: &str, from: &Setting) {
+        match refusal("env", &format!("{{ {} = {} }}", key(name), basic(value))) {
+            None => drop(self.env.insert(name.to_owned(), value.to_owned())),
+            Some(why) => self.notes.push(from.note(why)),
+        }
+    }
+
+    pub(super) fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// Lets it have its log file unless a child before it has the same, of which `taken` are known.
+    pub(super) fn keep_log_apart(&mut self, taken: &mut Vec<String>) {
+        let Some(at) = self.keys.iter().position(|(key, value)| *key == "log" && value.starts_with('{')) else {
+            return;
+        };
+        let file = self.keys[at].1.split(", max-size").next().unwrap_or_default().to_owned();
+        if self.off {
+            return;
+        }
+        if taken.contains(&file) {
+            self.keys.remove(at);
+            let why = "another worker writes to this file, and rotating it for one would take it from the other";
+            self.notes.extend(self.log.as_ref().map(|log| log.note(why)));
+        } else {
+            taken.push(file);
+        }
+    }
+
+    /// All notes of it and of what is below it.
+    pub(super) fn all_notes(&self) -> Vec<&Note> {
+        self.notes.iter().chain(self.children.iter().flat_map(Draft::all_notes)).collect()
+    }
+
+    /// Whether there is something to start.
+    pub(super) fn starts_something(&self) -> bool {
+        if self.children.is_empty() {
+            self.has("command") && !self.off
+        } else {
+            self.children.iter().any(Draft::starts_something)
+        }
+    }
+
+    /// The whole file.
+    pub(super) fn to_toml(&self) -> String {
+        let mut out = String::new();
+        self.body(0, "child", false, &mut out);
+        // Comments at the top stand apart from the keys.
+        out.trim_start().to_owned()
+    }
+
+    fn body(&self, depth: usize, header: &str, off: bool, out: &mut String) {
+        let indent = "  ".repeat(depth.saturating_sub(1));
+        let hash = if off { "# " } else { "" };
+        let mut line = |text: &str| {
+            let text = format!("{hash}{text}");
+            out.push_str(&format!("{indent}{}\n", text.trim_end()));
+        };
+        if depth == 0 {
+            self.about.iter().for_each(|about| line(format!("# {about}").trim_end()));
+            self.notes.iter().for_each(|note| line(&format!("# differs: {note}")));
+            if !self.keys.is_empty() {
+                line("");
+            }
+        }
+        for (key, value) in &self.keys {
+            line(&format!("{key} = {value}"));
+        }
+        if !self.env.is_empty() && depth > 0 {
+            let pairs: Vec<_> =
+                self.env.iter().map(|(name, value)| format!("{} = {}", key(name), basic(value))).collect();
+            line(&format!("env = {{ {} }}", pairs.join(", ")));
+        }
+        if !self.defaults.is_empty() || depth == 0 && !self.env.is_empty() {
+            line("");
+            line("[defaults]");
+            self.defaults.iter().for_each(|(key, value)| line(&format!("{key} = {value}")));
+            if !self.env.is_empty() {
+                let pairs: Vec<_> =
+                    self.env.iter().map(|(name, value)| format!("{} = {}", key(name), basic(value))).collect();
+                line(&format!("env = {{ {} }}", pairs.join(", ")));
+            }
+        }
+        for child in &self.children {
+            // A supervisor without a child that is started is no supervisor.
+            let off = off || !child.starts_something();
+            let indent = "  ".repeat(depth);
+            let hash = if off { "# " } else { "" };
+            out.push('\n');
+            child
+                .about
+                .iter()
+                .for_each(|about| out.push_str(&format!("{}\n", format!("{indent}# {about}").trim_end())));
+            child.notes.iter().for_each(|note| out.push_str(&format!("{indent}# differs: {note}\n")));
+            out.push_str(&format!("{indent}{hash}[[{header}]]\n{indent}{hash}name = {}\n", basic(&child.name)));
+            child.body(depth + 1, &format!("{header}.child"), off, out);
+        }
+    }
+
+    /// Puts notes into the order of what they are about.
+    pub(super) fn sort_notes(&mut self) {
+        self.notes.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        self.children.iter_mut().for_each(Draft::sort_notes);
+    }
+
+    /// Gives siblings of one name different ones.
+    pub(super) fn make_names_unique(&mut self) {
+        let mut taken = BTreeSet::new();
+        for child in &mut self.children {
+            let plain = child.name.clone();
+            let mut number = 1;
+            while child.names().any(|name| taken.contains(&name)) {
+                number += 1;
+                child.name = format!("{plain}_{number}");
+            }
+            taken.extend(child.names());
+            child.make_names_unique();
+        }
+    }
+
+    /// The names of the children that it makes.
+    fn names(&self) -> impl Iterator<Item = String> + use<> {
+        let count = self.keys.iter().find(|(key, _)| *key == "count").and_then(|(_, count)| count.parse::<u32>().ok());
+        let name = self.name.clone();
+        (1..=count.unwrap_or(1)).map(move |number| match count {
+            Some(_) => format!("{name}-{number}"),
+            None => name.clone(),
+        })
+    }
+}
+
+/// A name made of any text, with room for the number that it may get.
+pub(super) fn name_of(text: &str) -> String {
+    let fine = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '-' };
+    let name: String = text.chars().map(fine).take(Name::MAX_LEN - 12).collect();
+    if Name::parse(&name).is_ok() { name } else { "unnamed".into() }
+}
+
+/// A string of the file that is read, whose dollars are plain ones, as the reader of the TOML has to find it.
+pub(super) fn dollars(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+/// An array of strings in TOML.
+pub(super) fn array<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
+    let words: Vec<_> = words.into_iter().map(|word| basic(word)).collect();
+    format!("[{}]", words.join(", "))
+}
+
+/// Why the reader would refuse this value; `None` when it takes it.
+fn refusal(key: &str, value: &str) -> Option<String> {
+    let command = if key == "command" { "" } else { "command = \"x\"\n" };
+    let of_supervisor = matches!(key, "strategy" | "intensity" | "period" | "stop-order");
+    let text = if of_supervisor {
+        format!("{key} = {value}\n[[child]]\nname = \"x\"\ncommand = \"x\"\n")
+    } else {
+        format!("[[child]]\nname = \"x\"\n{command}{key} = {value}\n")
+    };
+    let read = read_text("import", &text, &|_| None);
+    // What the other keys make of it cannot be known yet.
+    read.errors().find(|error| !matches!(error.code, "ready-without-heartbeat" | "significant-never")).map(|error| {
+        match &error.hint {
+            Some(hint) => format!("{}; {hint}", error.message),
+            None => error.message.clone(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(key: &str, value: &str) -> Setting {
+        Setting { file: "x.conf".into(), line: 7, section: String::new(), key: key.into(), value: value.into() }
+    }
+
+    #[test]
+    fn what_the_reader_refuses_is_a_note() {
+        let mut draft = Draft::new("a b/c");
+        assert_eq!(draft.name, "a-b-c");
+        draft.set("umask", "\"999\"", Some(&setting("umask", "999")));
+        draft.set("umask", "\"022\"", None);
+        assert_eq!(draft.keys, [("umask", "\"022\"".to_owned())]);
+        let note = draft.notes[0].to_string();
+        assert!(note.starts_with("x.conf:7: umask=999: ") && note.contains("022"), "{note}");
+    }
+
+    #[test]
+    fn children_that_are_off_are_comments() {
+        let mut tree = Draft::default();
+        for (name, off) in [("a", false), ("b", true), ("a", false)] {
+            let mut child = Draft::new(name);
+            child.set("command", "\"x\"", None);
+            child.off = off;
+            tree.children.push(child);
+        }
+        tree.make_names_unique();
+        assert_eq!(
+            tree.to_toml(),
+            "[[child]]\nname = \"a\"\ncommand = \"x\"\n\n# [[child]]\n# name = \"b\"\n# command = \"x\"\n\n[[child]]\nname = \
+             \"a_2\"\ncommand = \"x\"\n"
+        );
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_a_comment() {
+        let note = setting("command", "a\nb\u{1b}[2J").lost().to_string();
+        assert_eq!(note, "x.conf:7: command=a b [2J: has no counterpart here");
+    }
+}

@@ -1,0 +1,88 @@
+//! What is made of the files of other supervisors; each result passes `check` without an error.
+
+use crate::{call, golden};
+use std::fs;
+use std::path::Path;
+use tempfile::tempdir;
+
+/// Imports files of tests/data/import, compares what is printed, and checks what came of it.
+fn imported(name: &str, arguments: &[&str]) {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
+    let directory = tempdir().unwrap();
+    let at = directory.path();
+    fs::create_dir(at.join("conf.d")).unwrap();
+    for file in [
+        "supervisord.conf",
+        "conf.d/mailer.conf",
+        "Procfile",
+        "shop-web.service",
+        "shop-db.service",
+        "shop-migrate.service",
+    ] {
+        fs::copy(data.join(file), at.join(file)).unwrap();
+    }
+    let all: Vec<&str> = std::iter::once("import").chain(arguments.iter().copied()).collect();
+    let (toml, said, code) = call(at, &all);
+    assert_eq!(code, 0, "{said}");
+    let plain = |text: &str| {
+        text.replace(&fs::canonicalize(at).unwrap().display().to_string(), "DIR").replace(at.to_str().unwrap(), "DIR")
+    };
+    golden::compare(&format!("import-{name}.toml"), &plain(&toml));
+    golden::compare(&format!("import-{name}.txt"), &plain(&said));
+    fs::write(at.join("imported.toml"), &toml).unwrap();
+    let (_, complaints, code) = call(at, &["check", "imported.toml"]);
+    assert_eq!((complaints.as_str(), code), ("", 0));
+    // What is said on stderr stands in the file too.
+    let notes = |text: &str, mark: &str| text.lines().filter(|line| line.contains(mark)).count();
+    assert_eq!(notes(&toml, "# differs: "), said.lines().count() - 1, "{said}");
+}
+
+#[test]
+fn a_supervisord_conf() {
+    imported("supervisord", &["supervisord.conf"]);
+}
+
+#[test]
+fn a_procfile() {
+    imported("procfile", &["Procfile", "--formation", "web=2,worker=3,clok=1"]);
+}
+
+#[test]
+fn one_unit_and_several() {
+    imported("unit", &["shop-web.service"]);
+    imported("units", &["shop-web.service", "shop-migrate.service", "shop-db.service"]);
+}
+
+#[test]
+fn what_cannot_be_imported_is_said_so() {
+    let directory = tempdir().unwrap();
+    let at = directory.path();
+    fs::write(at.join("x.txt"), "").unwrap();
+    fs::write(at.join("Procfile"), "no\n").unwrap();
+    fs::write(at.join("web.service"), [0xff]).unwrap();
+    fs::write(at.join("good.service"), "[Service]\nExecStart=/bin/x\n").unwrap();
+    fs::write(at.join("there.toml"), "").unwrap();
+    let mut text = String::new();
+    for (arguments, code) in [
+        (&["missing.conf"][..], 1),
+        (&["x.txt"], 2),
+        (&["Procfile"], 1),
+        (&["web.service"], 1),
+        (&["Procfile", "x.txt"], 2),
+        (&["good.service", "--formation", "web=1"], 2),
+        (&["good.service", "--formation", "web"], 2),
+        (&["good.service", "-o", "there.toml"], 1),
+    ] {
+        let all: Vec<&str> = std::iter::once("import").chain(arguments.iter().copied()).collect();
+        let (out, said, ended) = call(at, &all);
+        assert_eq!((out.as_str(), ended), ("", code), "{arguments:?}: {said}");
+        text.push_str(&format!("$ treevisor import {}\n{said}\n", arguments.join(" ")));
+    }
+    golden::compare("import-errors.txt", &text);
+    assert_eq!(call(at, &["import", "good.service", "-o", "there.toml", "--force"]).2, 0);
+    assert!(fs::read_to_string(at.join("there.toml")).unwrap().contains("command = [\"/bin/x\"]"));
+    fs::write(at.join(".env"), "SECRET=1\n").unwrap();
+    fs::write(at.join("Procfile"), "web: ./x\n").unwrap();
+    let (toml, said, _) = call(at, &["import", "Procfile"]);
+    assert!(said.contains(".env:1: .env: is not read here") && !toml.contains("SECRET"), "{said}");
+}
