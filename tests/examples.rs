@@ -90,8 +90,10 @@ fn pid_in(line: &str) -> i32 {
 }
 
 fn is_alive(pid: i32) -> bool {
-    // A zombie has no command line.
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+    // Its state stands behind its name, which may hold anything. A process has no command line for a moment while it
+    // executes another program, so that does not tell it from a zombie.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
 #[test]
