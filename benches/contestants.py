@@ -55,7 +55,8 @@ class Treevisor(Contestant):
         def child(prefix, name, count):
             lines = [f"[[{prefix}]]", f'name = "{name}"', f'command = ["{worker}"]', f"count = {count}"]
             if heartbeat:
-                lines.append(f'heartbeat = {{ interval = "{heartbeat[0]}ms", misses = {heartbeat[1]} }}')
+                interval, misses, source = heartbeat
+                lines.append(f'heartbeat = {{ interval = "{interval}ms", misses = {misses}, source = "{source}" }}')
             if not self.log:
                 lines.append("log = false")
             return lines
@@ -124,7 +125,7 @@ def version(command):
         return ""
 
 
-def gather(program, also, tools, folder):
+def gather(builds, tools, folder):
     """All contestants that can run here, and notes on those that cannot."""
     found = [
         Floor("floor", "a C loop on this kernel: clone(VM|VFORK|PIDFD), epoll, waitid; nothing else", tools["floor"], False),
@@ -132,7 +133,6 @@ def gather(program, also, tools, folder):
               tools["floor"], True),
     ]
     missing = []
-    builds = [("treevisor", program)] + [(f"other{number or ''}", path) for number, path in enumerate(also)]
     for name, path in builds:
         what = version([path, "--version"])
         found.append(Treevisor(f"{name} group", f"{what}, containment by process group and mark, output captured", path, "group", True))

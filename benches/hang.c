@@ -1,38 +1,11 @@
 /* A worker that beats twenty times, 20 ms apart, and then goes silent.
  *
  * It speaks the protocol by hand (docs/protocol.md, section 11), so that the time of its last beat is the time of one write.
- * Records as in leaf.c: kind 0 at its first instruction, kind 1 for the last beat. */
-#include <fcntl.h>
-#include <stdint.h>
-#include <stdlib.h>
+ * It tells its first instruction and its last beat. */
+#include "record.h"
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
-#include <unistd.h>
-
-struct record {
-    uint64_t nanoseconds;
-    uint32_t pid;
-    uint32_t kind;
-};
-
-static uint64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-static void tell(uint64_t nanoseconds, uint32_t kind)
-{
-    struct record record = {nanoseconds, (uint32_t)getpid(), kind};
-    const char *name = getenv("BENCH_FIFO");
-    int fifo = name ? open(name, O_WRONLY | O_CLOEXEC) : -1;
-    if (fifo < 0 || write(fifo, &record, sizeof record) != sizeof record)
-        _exit(3);
-    close(fifo);
-}
 
 static void read_all(int from, uint8_t *bytes, size_t size)
 {
@@ -47,7 +20,7 @@ static void read_all(int from, uint8_t *bytes, size_t size)
 
 int main(void)
 {
-    tell(now(), 0);
+    tell(FIRST_INSTRUCTION, now(CLOCK_MONOTONIC));
     const char *endpoint = getenv("TREEVISOR_ENDPOINT"), *token = getenv("TREEVISOR_TOKEN");
     if (!endpoint || !token || strlen(token) != 32 || strncmp(endpoint, "ipc://", 6))
         return 5;
@@ -71,11 +44,11 @@ int main(void)
     for (int i = 0; i < 20; i++) {
         struct timespec pause = {0, 20000000};
         nanosleep(&pause, NULL);
-        last = now();
+        last = now(CLOCK_MONOTONIC);
         if (write(node, beat, 45) != 45)
             return 8;
     }
-    tell(last, 1);
+    tell(LAST_BEAT, last);
     for (;;)
         pause();
 }

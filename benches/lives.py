@@ -13,7 +13,8 @@ import struct
 import time
 
 RECORD = struct.Struct("=QII")
-FIRST_INSTRUCTION, LAST_BEAT = 0, 1
+# Kinds of records, as in record.h.
+FIRST_INSTRUCTION, LAST_BEAT, BEATS, LONGEST_GAP, CPU_TIME, COUNTED = range(6)
 PR_SET_CHILD_SUBREAPER = 36
 F_SETPIPE_SZ = 1031
 
@@ -72,10 +73,10 @@ def pss_kib(pid):
     return 0
 
 
-def cpu_ns(pid):
-    """CPU time of all threads. By the scheduler's nanoseconds where the kernel counts them, else in ticks."""
+def cpu_ns(pid, tasks=None):
+    """CPU time of these threads, or of all. By the scheduler's nanoseconds where the kernel counts them, else in ticks."""
     total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
+    for task in tasks or os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{task}/schedstat") as file:
                 total += int(file.read().split()[0])
@@ -136,11 +137,20 @@ class Life:
                 return found
             left = end - time.monotonic()
             if left <= 0:
-                raise Failure(f"{self.contestant.name}: {len(found)} of {number} workers began in {seconds} s; {self.last_words()}")
+                raise Failure(f"{self.contestant.name}: {len(found)} of {number} records came in {seconds:.0f} s; {self.last_words()}")
             if pause:
                 time.sleep(pause)
             else:
                 select.select([self.fifo], [], [], min(left, 1.0))
+
+    def wait_for(self, wanted, seconds):
+        """So many records of each kind, as (number, pid), in any order."""
+        found = {kind: [] for kind in wanted}
+        end = time.monotonic() + seconds
+        while any(len(found[kind]) < number for kind, number in wanted.items()):
+            [(number, pid, kind)] = self.records(1, max(end - time.monotonic(), 0))
+            found.setdefault(kind, []).append((number, pid))
+        return found
 
     def last_words(self):
         try:
