@@ -20,8 +20,9 @@ use crate::wire::message::{ChildBody, FromNode, ToNode};
 use slog::{debug, info, warn};
 use std::os::fd::AsRawFd;
 
-/// Frames that are taken from children in one turn at most, so that a chatty child cannot starve a dying one.
-const FRAMES_PER_TURN: usize = 512;
+/// Messages that are taken from children in one turn at least, as long as some wait. There is a limit so that a chatty
+/// child cannot starve a dying one; see [`Node::hear_children`] for the most.
+const MESSAGES_PER_TURN: usize = 512;
 
 /// Requests of operators, and frames of the parent, that are taken in one turn at most.
 const REQUESTS_PER_TURN: usize = 64;
@@ -58,10 +59,7 @@ impl Node {
             }
         }
 
-        for _ in 0..FRAMES_PER_TURN {
-            let Some(inbound) = self.router.receive() else { break };
-            self.hear_child(inbound);
-        }
+        self.hear_children();
         self.hear_parent();
         self.hear_pulls();
         // Before the exits: what a worker says last is said of the end that follows.
@@ -89,6 +87,30 @@ impl Node {
         for run in output {
             if self.read_output(run, OUTPUT_PER_TURN) {
                 self.chatty.push(run);
+            }
+        }
+    }
+
+    /// Takes what children have sent: all of it, or where somebody sends without end, something of everybody who has sent
+    /// anything. Otherwise a child could be judged while a beat of its lies behind those of two thousand siblings.
+    ///
+    /// libzmq takes the peers of whom it knows that they have sent something in turns, and takes note of all who have when
+    /// it is asked whether there is input. So as many messages as there are peers have one of each among them. A peer has
+    /// a connection, and a connection has a descriptor: there are no more peers than the lowest free one's number.
+    fn hear_children(&mut self) {
+        if !self.router.has_input() {
+            return;
+        }
+        let mut taken = 0;
+        let mut most = MESSAGES_PER_TURN;
+        while let Some(inbound) = self.router.receive() {
+            self.hear_child(inbound);
+            taken += 1;
+            if taken == MESSAGES_PER_TURN {
+                most = most.max(usize::try_from(fd::lowest_free()).unwrap_or(usize::MAX));
+            }
+            if taken >= most {
+                break;
             }
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct Watch {
     seq: u64,
     beats: u64,
     missed: u64,
+    /// The last silence that a beat has ended: when, and how many of `missed` it was.
+    gap: (Time, u64),
     /// This silence has been reported as late, by this report.
     late: Option<ReportId>,
     /// No verdict before this moment: the child was spared.
@@ -91,6 +93,7 @@ impl Watch {
             seq: 0,
             beats: 0,
             missed: 0,
+            gap: (Time::ZERO, 0),
             late: None,
             not_before: Time::ZERO,
             suspected: false,
@@ -152,7 +155,11 @@ impl Watch {
             }
             self.seq = beat.seq;
         }
-        self.missed += self.missing(now);
+        let missing = self.missing(now);
+        if missing > 0 {
+            self.missed += missing;
+            self.gap = (now, missing);
+        }
         self.beats += 1;
         match self.sources.iter_mut().find(|(source, _)| *source == beat.source) {
             Some((_, last)) => *last = now,
@@ -270,6 +277,13 @@ impl Watch {
     /// Credits `lost`, a time up to `now` in which this process did not run. A clock that was set within it is moved
     /// only by the part that it has seen.
     pub(super) fn credit(&mut self, now: Time, lost: Span) {
+        // Beats are taken in before the credit is known: one that has been lying unread ended no silence of the child's.
+        let (ended, missing) = self.gap;
+        if missing > 0 && now.since(ended) <= lost {
+            let excused = lost.as_nanos().div_ceil(self.promise.interval.as_nanos().max(1)).min(missing);
+            self.missed -= excused;
+            self.gap.1 -= excused;
+        }
         let quiet = lost.min(now.since(self.last));
         self.last += quiet;
         self.quiet_from += quiet;
@@ -431,6 +445,23 @@ mod tests {
         assert_eq!(watch.status(at(2_520)).missed, 1);
         assert!(watch.beat(at(3_600), &Beat::default()));
         assert_eq!((watch.status(at(3_600)).missed, watch.status(at(3_600)).beats), (2, 2));
+    }
+
+    #[test]
+    fn what_lay_unread_was_not_missed() {
+        let mut watch = Watch::new(Heartbeat::default(), at(0));
+        for second in 1..=10 {
+            assert!(watch.beat(at(second * 1_000), &Beat::default()));
+        }
+        // It beat every second; nobody read it for five, and then all at once.
+        (0..5).for_each(|_| assert!(watch.beat(at(15_010), &Beat::default())));
+        assert_eq!(watch.status(at(15_010)).missed, 4);
+        watch.credit(at(15_020), Span::from_millis(5_020));
+        assert_eq!(watch.status(at(15_020)).missed, 0);
+        // A silence of its own stays one.
+        assert!(watch.beat(at(19_100), &Beat::default()));
+        watch.credit(at(20_000), Span::from_millis(200));
+        assert_eq!(watch.status(at(20_000)).missed, 3);
     }
 
     #[test]
