@@ -49,7 +49,7 @@ struct Edit {
     to: &'static str,
 }
 
-const EDITS: [Edit; 9] = [
+const EDITS: [Edit; 10] = [
     // libzmq aborts the process when accept() on an ipc socket fails for a reason that is not in this list. For tcp
     // the list has "no more descriptors" and "no more memory"; for ipc both are missing, so that whoever may
     // connect could end the supervisor by connecting often. With them the connection waits until there is room.
@@ -117,6 +117,23 @@ const EDITS: [Edit; 9] = [
         file: "session_base.cpp",
         from: "    //  Remove any half-read message from the in pipe.",
         to: "    _parts_in = 0;\n\n    //  Remove any half-read message from the in pipe.",
+    },
+    // Only peers that shake hands as ZMTP 3 does have properties, and the address with its credentials is one of them. So
+    // whoever speaks an older version, or no ZMTP at all, would speak without the kernel's word on who it is.
+    Edit {
+        file: "stream_engine_base.cpp",
+        from: "int zmq::stream_engine_base_t::push_msg_to_session (msg_t *msg_)
+{",
+        to: "int zmq::stream_engine_base_t::push_msg_to_session (msg_t *msg_)
+{
+    properties_t properties;
+    if (_metadata == NULL && init_properties (properties)) {
+        _metadata = new (std::nothrow) metadata_t (properties);
+        alloc_assert (_metadata);
+    }
+    //  A message that found no room comes again.
+    if (_metadata && !msg_->metadata ())
+        msg_->set_metadata (_metadata);",
     },
     // A supervisor has many peers that say little. By default each peer's pipe is allocated 256 messages at a time,
     // and each direction of its connection gets a buffer of 8 KiB: some 50 KiB a peer. These sizes need 15 KiB.
