@@ -91,7 +91,7 @@ mod style {
     pub(super) fn of_kind(kind: &str) -> Style {
         match kind {
             "ready" | "started" => GOOD,
-            "beat_late" | "restarting" | "exited" => BUSY,
+            "beat_late" | "dropped" | "restarting" | "exited" => BUSY,
             "hung" | "escalated" | "gave_up" | "panic" | "start_failed" => BAD,
             "held" => HELD,
             "starting" | "stopping" | "stopped" => QUIET,

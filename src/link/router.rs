@@ -89,11 +89,11 @@ pub struct RouterLimits {
     pub frames_max: usize,
 }
 
-/// How many messages were dropped, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Whose messages were dropped, by reason.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dropped {
-    /// They had more than [`RouterLimits::frames_max`] frames.
-    pub too_many_frames: u64,
+    /// They had more than [`RouterLimits::frames_max`] frames: the peer of each.
+    pub too_many_frames: Vec<Option<PeerCred>>,
 }
 
 impl Dropped {
@@ -178,7 +178,7 @@ impl Router {
                 ControlFlow::Continue(())
             })?;
             if count > limit {
-                self.dropped.too_many_frames += 1;
+                self.dropped.too_many_frames.push(peer);
                 continue;
             }
             return from.map(|from| Inbound { from, peer, frames });

@@ -82,7 +82,7 @@ impl Node {
                 return Err(crate::error::Chain(&error).to_string());
             }
         };
-        self.pids.insert(spawned.pid);
+        self.pids.insert(spawned.pid, None);
         // Without its output it can still succeed, as long as it says little.
         let output = self.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
         Ok(Aside { pid: spawned.pid, process: spawned.pidfd, tag, output, last_line: String::new(), killed: None })

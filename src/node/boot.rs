@@ -1,5 +1,6 @@
 //! How a node comes to be: the root from a checked tree, every other node from what its parent hands down.
 
+use super::drops::Drops;
 use super::handle::Handle;
 use super::history::History;
 use super::hooks::Hooks;
@@ -10,7 +11,7 @@ use super::probes::Probes;
 use super::reload::{BeatPull, RootFile, tree_paths};
 use super::requests::Requests;
 use super::segments::JournalRecord;
-use super::turn::{Drops, Node, Place, Source, Timers};
+use super::turn::{Node, Place, Source, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
@@ -36,7 +37,7 @@ use crate::wire;
 use crate::wire::journal::{EndNote, Note, RunNote};
 use serde::{Deserialize, Serialize};
 use slog::{Logger, info, o, warn};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{Read, Write};
@@ -547,7 +548,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         policy: spec.policy,
         handles: handles.into_iter().map(|handle| Some(Box::new(handle))).collect(),
         tokens: HashMap::new(),
-        pids: HashSet::new(),
+        pids: HashMap::new(),
         orphans_wait: false,
         beating: 0,
         shortest_interval,

@@ -129,7 +129,7 @@ impl Node {
 
     /// Whether the exit of this process comes by its own way and must not be taken by the reaper of orphans.
     fn is_known(&self, pid: u32) -> bool {
-        self.pids.contains(&pid) || self.keeper.as_ref().is_some_and(|keeper| keeper.pid() == pid)
+        self.pids.contains_key(&pid) || self.keeper.as_ref().is_some_and(|keeper| keeper.pid() == pid)
     }
 
     /// Reaps adopted children that have ended. Returns whether some may be left, behind a child of our own whose exit

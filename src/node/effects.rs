@@ -96,7 +96,7 @@ impl Node {
             }
         }
         self.tokens.insert(started.token, run);
-        self.pids.insert(started.pid);
+        self.pids.insert(started.pid, Some(run));
         let promised = handle.policy.heartbeat.is_some();
         self.beating += usize::from(promised);
         handle.process = Some(Process {
@@ -214,6 +214,7 @@ impl Node {
             Fact::Exited { normal: false, expected: false, .. }
             | Fact::Hung { .. }
             | Fact::BeatLate { .. }
+            | Fact::Dropped { .. }
             | Fact::Restarting { .. }
             | Fact::Panic { .. }
             | Fact::StartFailed { .. }

@@ -1,5 +1,6 @@
 //! Whatever is ready, to events.
 
+use super::drops::Sender;
 use super::handle::What;
 use super::history::EventBatch;
 use super::reload::BeatPull;
@@ -14,7 +15,6 @@ use crate::os::pidfd::ExitStatus;
 use crate::os::signals::Caught;
 use crate::os::{clock, fd, process};
 use crate::supervision::{Beat, Command, Event, RequestId, Run, Source as BeatSource, StopCause, StopReason};
-use crate::time::Span;
 use crate::wire::codec;
 use crate::wire::message::{ChildBody, FromNode, ToNode};
 use slog::{debug, info, warn};
@@ -121,24 +121,25 @@ impl Node {
             Err(malformed) => {
                 debug!(self.logger, "a frame was not understood"; "why" => %malformed,
                     "pid" => inbound.peer.map(|peer| peer.pid));
-                self.drops.malformed += 1;
+                let sender = self.sender(inbound.peer);
+                self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
                 return;
             }
         };
         let now = self.now();
+        let speaker = inbound.peer.and_then(|peer| self.child_of(peer.pid));
         // A token of an earlier incarnation is no longer here, and one of another tree never was.
-        let Some(&run) = self.tokens.get(&message.token) else {
-            self.drops.foreign += 1;
+        let known = self.tokens.get(&message.token).copied();
+        // Whoever knows a token may beat for its child, but not a process of which the kernel says that it is a sibling's.
+        let run = known.filter(|run| speaker.is_none_or(|speaker| speaker.child == run.child));
+        let handle = run.and_then(|run| self.handles.get_mut(run.child.0 as usize)?.as_mut());
+        let (Some(run), Some(handle)) = (run, handle.filter(|handle| may_speak(inbound.peer, &handle.what))) else {
+            self.drop_foreign(inbound.peer);
             return;
         };
-        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
-        if !may_speak(inbound.peer, &handle.what) {
-            self.drops.foreign += 1;
-            return;
-        }
         let is_node = handle.is_node();
         let Some(process) = handle.process_of(run) else {
-            self.drops.foreign += 1;
+            self.drop_foreign(inbound.peer);
             return;
         };
         if process.status.is_some() {
@@ -153,15 +154,26 @@ impl Node {
                 if process.beats.take(now) {
                     self.inbox.push_back(Event::Beat(run, Box::new(translate::beat(frame))));
                 } else {
-                    self.drops.flooded += 1;
+                    let pid = inbound.peer.map(|peer| peer.pid);
+                    self.drops.count(Some((Sender::Child(run), pid)), |dropped| dropped.too_many += 1);
                 }
             }
             ChildBody::Ready => self.inbox.push_back(Event::Ready(run)),
             // The exit will say it; nothing to do until then.
             ChildBody::Stopping => {}
             ChildBody::Node(from) if is_node => self.hear_node(run, inbound.from, *from),
-            ChildBody::Node(_) => self.drops.malformed += 1,
+            ChildBody::Node(_) => {
+                let sender = self.sender(inbound.peer);
+                self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
+            }
         }
+    }
+
+    /// A token that is nobody's or not the sender's. Of a process that has ended it is most likely the last word of an
+    /// incarnation that is over, which is nobody's fault: that is counted, and nobody is named.
+    fn drop_foreign(&mut self, peer: Option<PeerCred>) {
+        let sender = peer.is_none_or(|peer| process::session_of(peer.pid).is_some()).then(|| self.sender(peer));
+        self.drops.count(sender, |dropped| dropped.unknown_token += 1);
     }
 
     fn hear_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
@@ -197,7 +209,7 @@ impl Node {
                 self.tell_node(&from, &ToNode::EscalatingSeen);
             }
             FromNode::Children { seq, spec } => {
-                self.hear_children(run, spec);
+                self.note_children(run, spec);
                 self.tell_node(&from, &ToNode::ChildrenSeen { seq });
             }
             FromNode::Reply { request, reply } => self.reply_from_below(run, request, reply),
@@ -227,7 +239,7 @@ impl Node {
                 }
                 Ok(ToNode::ChildrenSeen { seq }) => self.uplink.iter_mut().for_each(|uplink| uplink.children_seen(seq)),
                 Ok(ToNode::EscalatingSeen) => self.uplink.iter_mut().for_each(|uplink| uplink.escalating_seen()),
-                Err(_) => self.drops.malformed += 1,
+                Err(_) => self.drops.count(None, |dropped| dropped.malformed += 1),
             }
         }
     }
@@ -380,7 +392,8 @@ impl Node {
                 }
                 Err(malformed) => {
                     debug!(self.logger, "an operator's request was not understood"; "why" => %malformed);
-                    self.drops.malformed += 1;
+                    let sender = self.sender(inbound.peer);
+                    self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
                 }
             }
         }
@@ -444,24 +457,6 @@ impl Node {
         });
         drop(batch);
         self.unwatch(capture.as_raw_fd(), tag);
-    }
-
-    /// Says when descriptors run short: at three quarters of the limit, where connections are no longer taken, and once
-    /// until that is over. Looked at once a second, and only in turns that take place anyhow.
-    pub(super) fn watch_descriptors(&mut self) {
-        let now = self.now();
-        if self.fd_looked.is_some_and(|looked| now.since(looked) < Span::from_secs(1)) {
-            return;
-        }
-        self.fd_looked = Some(now);
-        let (open, limit) = (fd::lowest_free(), fd::nofile_limit());
-        let short = open.saturating_add(limit / 4).saturating_add(2) >= limit
-            || open.saturating_add(64).saturating_add(2) >= limit;
-        if short && !self.fd_warned {
-            warn!(self.logger, "descriptors run short: new connections are turned away, starts may fail; raise the \
-                limit of open files (ulimit -n)"; "open" => open, "limit" => limit);
-        }
-        self.fd_warned = short;
     }
 }
 

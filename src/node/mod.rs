@@ -21,7 +21,7 @@
 //!
 //! `boot` makes a node, as the root or as a child of another node; `turn` is the loop; `inputs` makes events;
 //! `effects` carries out actions; `handle` is a child as the node holds it; `clearing` sees to it that nothing of a
-//! dead child is left; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
+//! dead child is left; `drops` tells whose messages were dropped; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
 //! `hooks` runs what users want to be run when something happens, and `aside` holds the commands of both; `requests` serves
 //! operators; `reload` brings other children while the node runs; `uplink` speaks with the parent; `history` is the root's
 //! memory of events and those who follow them; `journal` hands them on to be kept on disk; `translate` goes between
@@ -31,6 +31,7 @@
 mod aside;
 pub mod boot;
 mod clearing;
+mod drops;
 mod effects;
 mod handle;
 mod history;

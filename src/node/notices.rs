@@ -5,9 +5,11 @@
 //! is known of the sender by the kernel's word is checked besides: a process that lives must belong to the worker, and
 //! one that is gone must have run as root, as us, or as the worker's own user.
 
+use super::drops::Sender as DropSender;
 use super::handle::{Allowance, Handle};
 use super::translate;
 use super::turn::{Node, Source};
+use crate::link::PeerCred;
 use crate::os::datagram::{Datagram, DatagramSocket, Sender};
 use crate::os::descendants::{self, Family, Kinship, Mark};
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
@@ -145,17 +147,21 @@ impl Node {
     fn take_datagram(&mut self, run: Run, datagram: Datagram, bytes: &[u8]) {
         let now = self.now();
         let mark = self.place.mark.clone();
+        let sender = Some((DropSender::Child(run), datagram.sender.map(|sender| sender.pid)));
         let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
         match verdict(handle, run, datagram.sender, &mark, now) {
             Verdict::Own => {}
             Verdict::Stranger => {
                 debug!(self.logger, "a notification is not the worker's"; "path" => %handle.path,
                     "pid" => datagram.sender.map(|sender| sender.pid), "uid" => datagram.sender.map(|sender| sender.uid));
-                self.drops.strangers += 1;
+                let peer = datagram.sender.filter(|sender| sender.pid != 0);
+                let peer = peer.map(|sender| PeerCred { pid: sender.pid, uid: sender.uid, gid: 0 });
+                let sender = self.sender(peer);
+                self.drops.count(Some(sender), |dropped| dropped.by_strangers += 1);
                 return;
             }
             Verdict::TooMany => {
-                self.drops.flooded += 1;
+                self.drops.count(sender, |dropped| dropped.too_many += 1);
                 return;
             }
         }
@@ -165,17 +171,17 @@ impl Node {
             return;
         }
         if !process.beats.take(now) {
-            self.drops.flooded += 1;
+            self.drops.count(sender, |dropped| dropped.too_many += 1);
             return;
         }
         if datagram.cut {
-            self.drops.too_long += 1;
+            self.drops.count(sender, |dropped| dropped.too_long += 1);
             return;
         }
         let mut notification = Notification::parse(bytes);
         if notification.flawed {
             debug!(self.logger, "a notification was not understood in all"; "path" => %handle.path);
-            self.drops.malformed += 1;
+            self.drops.count(sender, |dropped| dropped.malformed += 1);
         }
         let Some(line) = handle.process_of(run).and_then(|process| process.line.as_deref_mut()) else { return };
         let kept = notification.fd_store || datagram.had_descriptors && !notification.barrier;

@@ -333,9 +333,9 @@ impl Node {
     }
 
     /// A child node says what stands below it.
-    pub(super) fn hear_children(&mut self, run: Run, spec: Value) {
+    pub(super) fn note_children(&mut self, run: Run, spec: Value) {
         let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else {
-            self.drops.malformed += 1;
+            self.drops.count(None, |dropped| dropped.malformed += 1);
             return;
         };
         let Some(handle) = self.handle(run.child).filter(|handle| handle.is_of(run)) else { return };

@@ -284,6 +284,11 @@ fn detail(fact: &Fact) -> Map<String, Value> {
             }
             value
         }
+        Fact::Dropped { sender, dropped } => json!({
+            "sender": sender, "malformed": dropped.malformed, "unknown_token": dropped.unknown_token,
+            "too_many": dropped.too_many, "too_long": dropped.too_long, "by_strangers": dropped.by_strangers,
+            "connections": dropped.connections,
+        }),
         Fact::Exited { exit, normal, expected, explanation, past } => {
             let mut value = match exit {
                 Exit::Code(code) => json!({ "code": code }),

@@ -1,6 +1,7 @@
 //! The loop: wait, gather, hand in one by one, carry out, deadlines last.
 
 use super::clearing::Clearing;
+use super::drops::Drops;
 use super::handle::Handle;
 use super::history::History;
 use super::hooks::Hooks;
@@ -28,7 +29,7 @@ use crate::spec::policy::SupervisorPolicy;
 use crate::supervision::{Action, ChildId, End, Event, Report, RequestId, Run, Supervisor};
 use crate::time::{Span, Time};
 use slog::{Logger, debug, warn};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -73,18 +74,6 @@ pub(super) enum Source {
     Hook(u64),
 }
 
-/// What was dropped, for the log: counted at once, told at most once a second.
-#[derive(Default)]
-pub(super) struct Drops {
-    pub malformed: u64,
-    pub foreign: u64,
-    pub flooded: u64,
-    pub too_long: u64,
-    /// Notifications by processes that are not the worker's.
-    pub strangers: u64,
-    told: Option<Time>,
-}
-
 /// The shell's own deadlines; the core has its own.
 #[derive(Default)]
 pub(super) struct Timers {
@@ -105,8 +94,8 @@ pub(super) struct Node {
     /// By child id.
     pub handles: Vec<Option<Box<Handle>>>,
     pub tokens: HashMap<Token, Run>,
-    /// Processes of children that have not ended.
-    pub pids: HashSet<u32>,
+    /// Processes of children that have not ended, and those of probes and hooks, which are no child's.
+    pub pids: HashMap<u32, Option<Run>>,
     /// Adopted children may have ended that are not reaped yet.
     pub orphans_wait: bool,
     /// Running children that have promised beats, and the shortest interval of any child.
@@ -360,25 +349,6 @@ impl Node {
         // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped
         // and counted, never waited for.
         self.timers.console = (console_waits || log_waits).then(|| now + Span::from_millis(20));
-    }
-
-    fn tell_drops(&mut self) {
-        self.drops.too_long += self.router.take_dropped().too_many_frames;
-        if let Some(control) = &mut self.control {
-            self.drops.too_long += control.take_dropped().too_many_frames;
-        }
-        let drops = &mut self.drops;
-        let total = drops.malformed + drops.foreign + drops.flooded + drops.too_long + drops.strangers;
-        if total == 0 {
-            return;
-        }
-        let now = self.clock.now();
-        if drops.told.is_some_and(|told| now.since(told) < Span::from_secs(1)) {
-            return;
-        }
-        warn!(self.logger, "messages were dropped"; "malformed" => drops.malformed, "unknown_token" => drops.foreign,
-            "too_many" => drops.flooded, "too_long" => drops.too_long, "by_strangers" => drops.strangers);
-        *drops = Drops { told: Some(now), ..Drops::default() };
     }
 
     pub fn watch(&mut self, fd: std::os::fd::RawFd, source: Source) -> Result<Tag, crate::os::epoll::PollError> {

@@ -31,6 +31,8 @@ pub mod cgroup;
 #[cfg(feature = "supervisor")]
 pub mod clock;
 #[cfg(feature = "supervisor")]
+pub mod connected;
+#[cfg(feature = "supervisor")]
 pub mod datagram;
 #[cfg(feature = "supervisor")]
 pub mod descendants;

@@ -88,6 +88,12 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat { state, parent, threads, began, has_environment })
 }
 
+/// The session that a process is in: the number of its leader. `None` when there is no such process, or it is not shown.
+pub fn session_of(pid: u32) -> Option<u32> {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
+    nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid))).ok().map(|session| session.as_raw().unsigned_abs())
+}
+
 /// Whether there is such a process that is no zombie.
 pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| !stat.has_ended())

@@ -123,6 +123,23 @@ pub struct Notice {
     pub hung: bool,
 }
 
+/// How much of what one sender has sent was dropped since it was last told of, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// Messages that were not understood.
+    pub malformed: u64,
+    /// Messages with a token that is nobody's, or not the sender's.
+    pub unknown_token: u64,
+    /// Messages above the number that one worker may send in a second.
+    pub too_many: u64,
+    /// Messages with too many parts or bytes.
+    pub too_long: u64,
+    /// Notifications to a worker's socket by processes that are not the worker's.
+    pub by_strangers: u64,
+    /// Connections above the number that one process may have; they were closed.
+    pub connections: u64,
+}
+
 /// Where a worker stands, by its own word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
@@ -265,6 +282,15 @@ pub enum Event {
     Beat(Run, Box<Beat>),
     /// A worker says something of itself. The shell has checked that it is the worker who says it.
     Notice(Run, Box<Notice>),
+    /// The shell has dropped what somebody sent; it decides nothing, and is told.
+    Dropped {
+        /// The child whose processes have sent it; `None` where they are no child's.
+        by: Option<Run>,
+        /// Which process it was, where that is known.
+        sender: Option<String>,
+        /// How much, by reason.
+        dropped: Box<Dropped>,
+    },
     /// A node is about to give up and says why. The exit decides, this only explains.
     Escalating {
         /// The node.

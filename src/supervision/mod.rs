@@ -102,8 +102,8 @@ mod table;
 
 pub use action::{Action, Answer, End, Up};
 pub use event::{
-    Beat, ChildId, Command, Event, Exit, Inspected, Kind, Member, Notice, Own, Reload, RequestId, Run, Scope, Source,
-    StartFailure, StopReason, Word,
+    Beat, ChildId, Command, Dropped, Event, Exit, Inspected, Kind, Member, Notice, Own, Reload, RequestId, Run, Scope,
+    Source, StartFailure, StopReason, Word,
 };
 pub use report::{Fact, Killed, LastBeats, Past, Report, StopCause};
 pub use rollup::Rollup;

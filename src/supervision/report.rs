@@ -1,6 +1,6 @@
 //! What the command line calls an event: one fact of the tree's life, with the fact that led to it.
 
-use super::event::{ChildId, Exit, StartFailure};
+use super::event::{ChildId, Dropped, Exit, StartFailure};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::Strategy;
 use crate::time::Span;
@@ -128,6 +128,14 @@ pub enum Fact {
         /// Its beats until then, if it had promised some.
         beats: Option<Box<LastBeats>>,
     },
+    /// Messages of it were dropped, or connections closed; without a child, somebody else's. It is named so that
+    /// something can be done about it: nobody else has suffered.
+    Dropped {
+        /// Which process has sent them, where that is known.
+        sender: Option<String>,
+        /// How many, by reason.
+        dropped: Dropped,
+    },
     /// Its process has ended and nothing is left of it.
     Exited {
         /// How.
@@ -227,6 +235,7 @@ impl Fact {
             Fact::Ready => "ready",
             Fact::BeatLate { .. } => "beat_late",
             Fact::Hung { .. } => "hung",
+            Fact::Dropped { .. } => "dropped",
             Fact::Exited { .. } => "exited",
             Fact::Restarting { .. } => "restarting",
             Fact::Stopping { .. } => "stopping",

@@ -5,7 +5,7 @@
 use super::action::{Action, Up};
 use super::backoff::Jitter;
 use super::child::Child;
-use super::event::{Beat, ChildId, Command, Event, Member, Notice, Reload, RequestId, Run};
+use super::event::{Beat, ChildId, Command, Dropped, Event, Member, Notice, Reload, RequestId, Run};
 use super::intensity::Window;
 use super::reload::Reloading;
 use super::report::{Fact, Report};
@@ -142,6 +142,7 @@ impl Supervisor {
             Event::Ready(run) => self.said_ready(turn, run),
             Event::Beat(run, beat) => self.beat(turn, run, *beat),
             Event::Notice(run, notice) => self.notice(turn, run, *notice),
+            Event::Dropped { by, sender, dropped } => self.dropped(turn, by, sender, *dropped),
             Event::Escalating { run, cause, explanation } => self.escalating(turn, run, cause, explanation),
             Event::Exited { run, exit } => self.exited(turn, run, exit),
             Event::Inspected(run, what) => self.inspected(turn, run, what),
@@ -289,6 +290,15 @@ impl Supervisor {
             drop(child);
             self.up(turn, run.child);
         }
+    }
+
+    /// Somebody has sent what had to be dropped.
+    fn dropped(&mut self, turn: &mut Turn<'_>, by: Option<Run>, sender: Option<String>, dropped: Dropped) {
+        if by.is_some_and(|run| self.table.get_run(run).is_none()) {
+            self.stale += 1;
+            return;
+        }
+        self.report(turn, by.map(|run| run.child), None, Fact::Dropped { sender, dropped });
     }
 
     /// A worker has said something of itself.

@@ -44,6 +44,7 @@ pub fn words(event: &EventView) -> String {
         "hung" => {
             format!("hangs: no beat for {} (limit {})", millis("age_ms"), millis("limit_ms")) + &probe(text("probe"))
         }
+        "dropped" => dropped(text("sender"), &number),
         "exited" => exited(event, text("explanation"), flag("expected")),
         "restarting" => restarting(text("strategy"), number("used"), number("max"), number("delay_ms")),
         "stopping" => match text("why") {
@@ -105,6 +106,25 @@ pub fn words(event: &EventView) -> String {
 /// What the last probe has come to, where the beats are those of probes.
 fn probe(why: Option<&str>) -> String {
     why.map(|why| format!("; {}", clean(why))).unwrap_or_default()
+}
+
+/// What of a sender was dropped.
+fn dropped(sender: Option<&str>, number: &dyn Fn(&str) -> Option<u64>) -> String {
+    let reasons = [
+        ("malformed", "not understood"),
+        ("unknown_token", "with a token that is not the sender's"),
+        ("too_many", "too many in a second"),
+        ("too_long", "too long"),
+        ("by_strangers", "to a worker that is not the sender's"),
+        ("connections", "connections too many"),
+    ];
+    let said = reasons.iter().filter_map(|(key, words)| {
+        let count = number(key).filter(|count| *count > 0)?;
+        Some(format!("{count} {words}"))
+    });
+    let said = said.collect::<Vec<_>>().join(", ");
+    let by = sender.map(|sender| format!(" from {}", clean(sender))).unwrap_or_default();
+    format!("has messages dropped{by}: {said}")
 }
 
 fn exited(event: &EventView, explanation: Option<&str>, expected: bool) -> String {
@@ -272,6 +292,11 @@ mod tests {
                 "hung",
                 json!({"age_ms": 7, "limit_ms": 3000, "no_progress": false, "by_its_word": true}),
                 "/web/api hangs, by its own word (WATCHDOG=trigger)",
+            ),
+            (
+                "dropped",
+                json!({"sender": "process 71", "malformed": 3, "too_many": 0, "connections": 4744}),
+                "/web/api has messages dropped from process 71: 3 not understood, 4744 connections too many",
             ),
             ("exited", json!({"code": 1, "normal": false, "expected": false}), "/web/api exited with code 1"),
             ("exited", json!({"signal": 9, "expected": true}), "/web/api was killed by its supervisor"),

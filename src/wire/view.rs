@@ -13,6 +13,7 @@ pub const KINDS: &[&str] = &[
     "ready",
     "beat_late",
     "hung",
+    "dropped",
     "exited",
     "restarting",
     "stopping",

@@ -98,6 +98,7 @@ fn events_json_is_as_promised() {
         "ready",
         "beat_late",
         "hung",
+        "dropped",
         "exited",
         "restarting",
         "stopping",

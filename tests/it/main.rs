@@ -30,6 +30,7 @@ mod reload;
 mod restarts;
 mod root_death;
 mod servers;
+mod vandals;
 mod why;
 mod wire;
 mod workers;

@@ -193,6 +193,10 @@ command = ["sh", "-c", "$TREEVISOR_EXE notify STATUS=mine WATCHDOG=1; echo socke
     }
     let dropped = tree.line("by_strangers");
     assert!(!dropped.contains("by_strangers: 0"), "{dropped}");
+    let named = tree.kind("/", "dropped");
+    assert!(named["by_strangers"].as_u64() > Some(0), "{named}");
+    let sender = format!("process {} of user {}", std::process::id(), nix::unistd::geteuid());
+    assert_eq!(named["sender"], sender.as_str(), "{named}");
     // One sender, one queue: this comes after all of the stranger's.
     until("nothing is left to read", || open() <= before + 1);
     let status = tree.status("/a");
@@ -233,7 +237,10 @@ command = ["perl", "-e", 'use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0); my $a =
 [[child]]
 name = "steady"
 heartbeat = { interval = "1s", misses = 4, grace = "10s", source = "notify" }
-command = ["sh", "-c", "while :; do $TREEVISOR_EXE notify WATCHDOG=1; sleep 0.1; done"]
+command = ["sh", "-c", "echo $NOTIFY_SOCKET > steady; while :; do $TREEVISOR_EXE notify WATCHDOG=1; sleep 0.1; done"]
+[[child]]
+name = "thief"
+command = ["perl", "-e", 'use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0); select(undef, undef, undef, 0.1) until -s "steady"; open(F, "<", "steady"); chomp(my $to = <F>); while (1) { send(S, "WATCHDOG=trigger", 0, sockaddr_un($to)); select(undef, undef, undef, 0.1) }']
 "#,
     );
     let socket = socket(&mut tree);
@@ -249,13 +256,22 @@ command = ["sh", "-c", "while :; do $TREEVISOR_EXE notify WATCHDOG=1; sleep 0.1;
         }
     });
     let dropped = tree.line("messages were dropped");
+    let flood = tree.event("who floods is named", |event| event["path"] == "/flood" && event["kind"] == "dropped");
+    assert!(flood["too_many"].as_u64() > Some(0), "{flood}");
+    let thief = tree.event("who speaks for another is named", |event| {
+        event["path"] == "/thief" && event["kind"] == "dropped" && event["by_strangers"].as_u64() > Some(0)
+    });
+    assert!(thief["sender"].as_str().is_some_and(|sender| sender.starts_with("process ")), "{thief}");
     until("twenty beats in the flood", || tree.status("/steady")["heartbeat"]["beats"].as_u64().unwrap() >= 20);
     over.store(true, Ordering::Relaxed);
     stranger.join().unwrap();
     for path in ["/steady", "/flood"] {
         assert_eq!(tree.status(path)["incarnation"], 1, "{path}; {dropped}");
     }
-    assert!(tree.seen().iter().all(|event| event["kind"] != "hung"), "{:?}", tree.seen());
+    let wrong = |event: &&serde_json::Value| {
+        event["kind"] == "hung" || event["kind"] == "beat_late" && event["path"] == "/steady"
+    };
+    assert_eq!(tree.seen().iter().find(wrong), None);
     tree.stop();
 }
 

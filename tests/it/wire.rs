@@ -97,6 +97,8 @@ fn a_flood_of_beats_and_connections_makes_no_sibling_late() {
     }
     tree.line("messages were dropped");
     still_beats(&tree);
+    let flood = tree.kind("/shows", "dropped");
+    assert!(flood["too_many"].as_u64() > Some(0), "whose token it is: {flood}");
     assert!(!tree.seen().iter().any(|event| event["kind"] == "beat_late"), "{:?}", tree.seen());
     dealers.into_iter().for_each(|dealer| dealer.close(Span::ZERO));
     tree.stop();

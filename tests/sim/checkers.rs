@@ -308,6 +308,7 @@ impl Witness {
             | Event::Ready(_)
             | Event::Beat(..)
             | Event::Notice(..)
+            | Event::Dropped { .. }
             | Event::Escalating { .. }
             | Event::Inspected(..)
             | Event::Tick { .. } => {}
@@ -630,6 +631,7 @@ impl Witness {
                 | Fact::Started
                 | Fact::Ready
                 | Fact::BeatLate { .. }
+                | Fact::Dropped { .. }
                 | Fact::Stopped
                 | Fact::Held
                 | Fact::Reloaded { .. }

@@ -400,8 +400,8 @@ pub struct Status {
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Kinds:
-  starting started ready beat_late hung exited restarting stopping stopped escalated gave_up
-  auto_shutdown panic held reloaded start_failed
+  starting started ready beat_late hung dropped exited restarting stopping stopped escalated
+  gave_up auto_shutdown panic held reloaded start_failed
 
 Times are UTC, as all that is printed:
   10m, 1h30m              so long ago

@@ -1,0 +1,25 @@
+use super::*;
+use crate::os::fd;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+
+#[test]
+fn a_connection_is_found_by_its_peer_and_can_be_ended_while_its_owner_keeps_it() {
+    let (mut ours, _theirs) = UnixStream::pair().expect("a pair");
+    let found = all(fd::nofile_limit().min(4_096));
+    let one = found.iter().find(|one| one.fd == ours.as_raw_fd()).expect("it is found");
+    assert_eq!((one.pid, one.uid), (std::process::id(), nix::unistd::geteuid().as_raw()));
+    assert!(one.end());
+    assert_eq!(ours.read(&mut [0]).expect("an end, and no error"), 0);
+}
+
+#[test]
+fn what_is_no_connection_is_none() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let listener = std::os::unix::net::UnixListener::bind(directory.path().join("s")).expect("a listener");
+    let file = std::fs::File::open("/dev/null").expect("a file");
+    assert_eq!(look(file.as_raw_fd()), None);
+    // The kernel notes who listens; nobody is connected, and it is ended by nobody.
+    let noted = look(listener.as_raw_fd());
+    assert!(noted.is_none_or(|one| one.pid == std::process::id()), "{noted:?}");
+}

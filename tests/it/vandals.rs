@@ -1,0 +1,104 @@
+//! Workers of one vice each at the socket that they share with their siblings: none of these is late, and whoever does it is
+//! named in the events.
+
+use crate::harness::*;
+use serde_json::Value;
+use std::process::{Command, Stdio};
+
+const SIBLINGS: &str = r#"
+intensity = 20
+[defaults]
+heartbeat = { interval = "1s", misses = 4, grace = "20s" }
+[[child]]
+name = "beats"
+command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.2; done"]
+[[child]]
+name = "robbed"
+command = ["sh", "-c", "echo $TREEVISOR_TOKEN > token; while :; do \"$TREEVISOR_EXE\" beat; sleep 0.2; done"]
+"#;
+
+/// A tree of two good siblings and these vandals; nothing where there is no perl.
+fn with_vandals(vices: &[&str]) -> Option<Tree> {
+    if Command::new("perl").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+        eprintln!("skipped: there is no perl");
+        return None;
+    }
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/vandal.pl");
+    let mut tree = SIBLINGS.to_string();
+    for vice in vices {
+        tree += &format!(
+            "[[child]]\nname = \"{vice}\"\nheartbeat = false\ncommand = [\"perl\", \"{script}\", \"{vice}\"]\n"
+        );
+    }
+    std::fs::write(dir.path().join("tree.toml"), tree).unwrap();
+    let mut tree = Tree::begin_in(dir, &[]);
+    tree.line("the tree is up");
+    tree.follow();
+    Some(tree)
+}
+
+/// Waits until a child is named for a reason.
+fn named(tree: &mut Tree, path: &str, reason: &str) {
+    let event = tree.event(&format!("{path} dropped, {reason}"), |event| {
+        event["path"] == path && event["kind"] == "dropped" && event[reason].as_u64() > Some(0)
+    });
+    assert!(event["sender"].as_str().is_some_and(|sender| sender.starts_with("process ")), "{event}");
+}
+
+/// Both siblings beat some more, and were never late; nobody else is named.
+fn siblings_are_well(mut tree: Tree, named: &[&str]) {
+    for path in ["/beats", "/robbed"] {
+        let beats = || tree.status(path)["heartbeat"]["beats"].as_u64().unwrap();
+        let before = beats();
+        until("ten more beats", || beats() >= before + 10);
+        assert_eq!(tree.status(path)["incarnation"], 1);
+    }
+    // What has happened until now has been told when this has.
+    signal(tree.pid("/robbed"), 9);
+    tree.incarnation("/robbed", 2);
+    let wrong = |event: &&Value| match event["kind"].as_str() {
+        Some("beat_late" | "hung") => true,
+        Some("dropped") => !named.contains(&event["path"].as_str().unwrap()),
+        _ => false,
+    };
+    let wrong: Vec<&Value> = tree.seen().iter().filter(wrong).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    tree.stop();
+}
+
+#[test]
+fn who_floods_is_named() {
+    let Some(mut tree) = with_vandals(&["flood"]) else { return };
+    named(&mut tree, "/flood", "too_many");
+    siblings_are_well(tree, &["/flood"]);
+}
+
+#[test]
+fn who_sends_garbage_is_named_and_half_messages_harm_nobody() {
+    let Some(mut tree) = with_vandals(&["garbage", "noise", "half"]) else { return };
+    named(&mut tree, "/garbage", "malformed");
+    named(&mut tree, "/noise", "malformed");
+    tree.line("halves are sent");
+    siblings_are_well(tree, &["/garbage", "/noise"]);
+}
+
+#[test]
+fn who_speaks_with_a_siblings_token_is_named_and_does_not_speak_for_it() {
+    let Some(mut tree) = with_vandals(&["thief"]) else { return };
+    named(&mut tree, "/thief", "unknown_token");
+    siblings_are_well(tree, &["/thief"]);
+}
+
+#[test]
+fn who_opens_5000_connections_is_named_and_loses_most_of_them() {
+    let Some(mut tree) = with_vandals(&["many"]) else { return };
+    for _ in 0..10 {
+        tree.line("500 connections are open");
+    }
+    named(&mut tree, "/many", "connections");
+    let root = tree.root_pid();
+    let open = || std::fs::read_dir(format!("/proc/{root}/fd")).unwrap().count();
+    until("most of them are closed", || open() < 1_000);
+    siblings_are_well(tree, &["/many"]);
+}
