@@ -583,6 +583,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         event_logger,
         log_handle,
         drops: Drops::default(),
+        echo: None,
         timers: Timers::default(),
         ended: None,
         accounted: Time::ZERO,

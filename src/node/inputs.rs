@@ -116,6 +116,9 @@ impl Node {
     }
 
     fn hear_child(&mut self, inbound: Inbound) {
+        if self.echo.as_mut().is_some_and(|echo| echo.hear(&inbound.from, &inbound.frames)) {
+            return;
+        }
         let message = match codec::decode_from_child(&inbound.frames) {
             Ok(message) => message,
             Err(malformed) => {

@@ -15,13 +15,14 @@
 //! 4. **Hand in** one event after the other, carry out what it leads to; what fails comes back as a new event at the
 //!    end of the queue.
 //! 5. **Output** of the workers gets its share: bounded, so that a flood cannot starve a dying sibling.
-//! 6. **Deadlines last**: one `Tick`. Nobody is declared hung while a beat of his lies unread.
+//! 6. **Deadlines last**: one `Tick`. Nobody is declared hung while a beat of his lies unread: a verdict on a child waits
+//!    until libzmq's thread has come through all that had been sent.
 //!
 //! # Who does what
 //!
 //! `boot` makes a node, as the root or as a child of another node; `turn` is the loop; `inputs` makes events;
 //! `effects` carries out actions; `handle` is a child as the node holds it; `clearing` sees to it that nothing of a
-//! dead child is left; `drops` tells whose messages were dropped; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
+//! dead child is left; `drops` tells whose messages were dropped; `echo` knows whether all was read; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
 //! `hooks` runs what users want to be run when something happens, and `aside` holds the commands of both; `requests` serves
 //! operators; `reload` brings other children while the node runs; `uplink` speaks with the parent; `history` is the root's
 //! memory of events and those who follow them; `journal` hands them on to be kept on disk; `translate` goes between
@@ -32,6 +33,7 @@ mod aside;
 pub mod boot;
 mod clearing;
 mod drops;
+mod echo;
 mod effects;
 mod handle;
 mod history;

@@ -2,6 +2,7 @@
 
 use super::clearing::Clearing;
 use super::drops::Drops;
+use super::echo::Echo;
 use super::handle::Handle;
 use super::history::History;
 use super::hooks::Hooks;
@@ -145,6 +146,8 @@ pub(super) struct Node {
     pub event_logger: Logger,
     pub log_handle: LogHandle,
     pub drops: Drops,
+    /// Made when it is first asked.
+    pub echo: Option<Echo>,
     pub timers: Timers,
     pub ended: Option<End>,
     /// Until when it is known what this process has spent its time on.
@@ -240,7 +243,8 @@ impl Node {
     fn next_wake(&self, now: Time) -> Option<Time> {
         let nap = self.shortest_interval.filter(|_| self.beating > 0).map(|interval| now + interval.scaled(0.5));
         [
-            self.core.next_deadline(),
+            // A verdict that waits for what lies unread is due when that was read.
+            self.echo.as_ref().and_then(Echo::deadline).or_else(|| self.core.next_deadline()),
             self.clearing.iter().map(|c| c.due).min(),
             self.requests.next_deadline(),
             self.uplink.as_ref().and_then(Uplink::next_deadline),
@@ -312,7 +316,13 @@ impl Node {
             warn!(self.logger, "this supervisor did not run for a while; its children are not blamed for it";
                 "lost_ms" => lost.as_millis());
         }
-        if !lost.is_zero() || self.core.next_deadline().is_some_and(|at| at <= now) {
+        let due = self.core.next_deadline().is_some_and(|at| at <= now);
+        // A credit is given at once, or it would be forgotten; whoever is overdue in spite of it has been silent before.
+        if !due {
+            // Whoever was to be judged has beaten since.
+            self.echo.iter_mut().for_each(Echo::forget);
+        }
+        if !lost.is_zero() || due && self.may_judge(now) {
             self.hand_in(now, Event::Tick { lost });
         }
         if let (Some(history), false) = (&mut self.history, lost.is_zero()) {

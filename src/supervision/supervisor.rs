@@ -7,6 +7,7 @@ use super::backoff::Jitter;
 use super::child::Child;
 use super::event::{Beat, ChildId, Command, Dropped, Event, Member, Notice, Reload, RequestId, Run};
 use super::intensity::Window;
+use super::liveness::Judgement;
 use super::reload::Reloading;
 use super::report::{Fact, Report};
 use super::rollup::{self, Rollup};
@@ -17,6 +18,7 @@ use crate::ids::ReportId;
 use crate::spec::policy::{Heartbeat, SupervisorPolicy};
 use crate::time::Time;
 use std::collections::VecDeque;
+use std::mem;
 
 /// What a supervisor is made from.
 #[derive(Debug, Clone)]
@@ -166,6 +168,17 @@ impl Supervisor {
                 (one, other) => one.or(other),
             },
         }
+    }
+
+    /// Whether a tick at `now` would call a child late or hung; with `since`, one whom a tick then would not have. The shell
+    /// makes sure first that it has heard all that such a child has sent.
+    pub fn has_suspects(&self, now: Time, since: Option<Time>) -> bool {
+        let mut watches = self.table.due(now).into_iter().filter_map(|id| self.table.get(id)?.watch());
+        watches.any(|watch| {
+            let judgement = watch.judge(now);
+            let before = since.map_or(Judgement::Fine, |since| watch.judge(since));
+            judgement != Judgement::Fine && mem::discriminant(&judgement) != mem::discriminant(&before)
+        })
     }
 
     /// All children in start order, as people see them.

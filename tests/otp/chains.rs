@@ -36,6 +36,40 @@ fn a_restart_goes_back_to_the_exit() {
 }
 
 #[test]
+fn who_is_a_suspect_is_known_before_the_verdict() {
+    let mut world = World::new("one-for-one 9/5s: a(beats) b(beats)");
+    world.boot();
+    let began = world.now;
+    let after = |millis| began + treevisor::time::Span::from_millis(millis);
+    assert!(!world.core.has_suspects(after(1_499), None));
+    assert!(world.core.has_suspects(after(1_500), None));
+    // They were suspects then already, of being late; of hanging they are not until the limit.
+    assert!(!world.core.has_suspects(after(1_600), Some(after(1_500))));
+    assert!(world.core.has_suspects(after(3_000), Some(after(2_999))));
+    world.play("wait 1500ms");
+    assert!(!world.core.has_suspects(after(1_500), None), "the verdict was given");
+}
+
+#[test]
+fn what_was_dropped_is_told_and_changes_nothing() {
+    let mut world = World::new("one-for-one 1/5s: a b");
+    world.boot();
+    let run = Run { child: ChildId(1), incarnation: treevisor::ids::Incarnation(1) };
+    let mut actions = Vec::new();
+    for (by, told) in [(Some(run), 1), (None, 1), (Some(Run { child: ChildId(7), ..run }), 0)] {
+        let dropped = Dropped { too_many: 5, ..Dropped::default() };
+        let event = Event::Dropped { by, sender: Some("process 7".into()), dropped: Box::new(dropped) };
+        world.core.handle(world.now, event, &mut actions);
+        assert_eq!(actions.len(), told, "{actions:?}");
+        for action in actions.drain(..) {
+            let Action::Report(report) = action else { panic!("{action:?}") };
+            assert_eq!((report.fact.kind(), report.child), ("dropped", by.map(|run| run.child)));
+        }
+    }
+    assert_eq!(world.core.state(), State::Running);
+}
+
+#[test]
 fn giving_up_goes_back_through_the_failed_start() {
     let (_, reports) = told("one-for-one 1/5s: a b", &["exit a 1", "failed a", "exit b 0"]);
     assert_eq!(
