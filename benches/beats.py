@@ -13,7 +13,7 @@ import time
 
 import contestants
 from contestants import Contestant, Shape, clean_environment
-from lives import BEATS, COUNTED, CPU_TIME, LONGEST_GAP, Failure, cpu_ns, pss_kib, switches
+from lives import BEATS, COUNTED, CPU_TIME, FIRST_INSTRUCTION, LAST_BEAT, LONGEST_GAP, Failure, cpu_ns, pss_kib, switches
 
 WORKERS = Shape(2000)
 INTERVAL, MISSES = 100, 3
@@ -53,8 +53,8 @@ class Listener(contestants.Treevisor):
         super().__init__(name, note, program, "group", True)
         self.source, self.by_zmq = source, source == "zmq"
 
-    def prepare(self, folder, shape, worker, **_):
-        return super().prepare(folder, shape, worker, heartbeat=(INTERVAL, MISSES, self.source))
+    def prepare(self, folder, shape, worker, beside=None):
+        return super().prepare(folder, shape, worker, heartbeat=(INTERVAL, MISSES, self.source), beside=beside)
 
     def ask(self, life, verb):
         environment = clean_environment(TREEVISOR_RUNTIME_DIR=os.path.join(life.folder, "r"))
@@ -120,6 +120,7 @@ def one_life(bench, contestant):
     seconds, cpu, io_cpu, switched = (after - then for after, then in zip(look(), before))
     seconds /= 1e9
     memory = sum(map(pss_kib, receivers)) / 1024
+    blamed = collections.Counter(contestant.blamed(life))
     for pid in workers:
         os.kill(pid, signal.SIGUSR1)
     kinds = life.wait_for({BEATS: len(workers), LONGEST_GAP: len(workers), CPU_TIME: len(workers)}, 60)
@@ -129,7 +130,7 @@ def one_life(bench, contestant):
     end = time.monotonic() + 5
     while (heard := contestant.heard(life)) < sent and time.monotonic() < end:
         time.sleep(0.05)
-    blamed = collections.Counter(contestant.blamed(life))
+    at_farewell = len(contestant.blamed(life)) - blamed.total()
     wrongly = sum(count for pid, count in blamed.items() if gaps.get(pid, 0) <= LATE_NS)
 
     add("CPU", cpu / 1e6 / seconds)
@@ -144,6 +145,32 @@ def one_life(bench, contestant):
     add("missed", contestant.missed)
     add("late", sum(blamed.values()))
     add("wrongly late", wrongly)
+    add("late at the farewell", at_farewell)
     bench.end(life)
     if sent != heard or wrongly:
         raise Failure(f"{contestant.name}: {sent - heard} of {sent} beats were lost, {wrongly} children wrongly called late")
+
+
+def hangs(bench):
+    """A worker beats every 20 ms, and then no more; its silence is noticed after interval times misses."""
+    watching = [c for c in bench.listeners if isinstance(c, Listener)]
+    for repetition in range(bench.options.repeat):
+        for contestant in watching:
+            bench.attempt(one_hang, bench, contestant, "hang", Shape(1), bench.tools["hang"])
+            bench.attempt(one_hang, bench, contestant, f"hang, among {WORKERS.workers:,}", WORKERS, bench.tools["beater"])
+        bench.progress(f"hang: {repetition + 1} of {bench.options.repeat}")
+
+
+def one_hang(bench, contestant, name, shape, worker):
+    """The worker is alone, or beside others that beat; it hangs, is killed and begins anew again and again."""
+    crowd = shape is WORKERS
+    life = bench.live(contestant, shape, worker, **({"beside": bench.tools["hang"]} if crowd else {}))
+    # The first silence may fall into the start of the others.
+    life.wait_for({FIRST_INSTRUCTION: shape.workers + crowd}, 60)
+    time.sleep(2.0 if crowd else 0)
+    life.forget()
+    for _ in range(3 if crowd else 1):
+        last = life.next_of(LAST_BEAT, 20)
+        again = life.next_of(FIRST_INSTRUCTION, 20)
+        bench.samples.add(name, contestant.name, (again - last) / 1e6)
+    bench.end(life)

@@ -51,8 +51,8 @@ class Treevisor(Contestant):
         super().__init__(name, note)
         self.program, self.containment, self.log = program, containment, log
 
-    def prepare(self, folder, shape, worker, heartbeat=None):
-        def child(prefix, name, count):
+    def prepare(self, folder, shape, worker, heartbeat=None, beside=None):
+        def child(prefix, name, count, worker=worker):
             lines = [f"[[{prefix}]]", f'name = "{name}"', f'command = ["{worker}"]', f"count = {count}"]
             if heartbeat:
                 interval, misses, source = heartbeat
@@ -65,6 +65,8 @@ class Treevisor(Contestant):
         text = ['name = "bench"', f'containment = "{self.containment}"', 'intensity = "unlimited"']
         if shape.nodes == 1:
             text += child("child", "w", shape.workers)
+            if beside:
+                text += child("child", "beside", 1, beside)
         else:
             for node in range(shape.nodes):
                 text += ["[[child]]", f'name = "n{node}"', 'intensity = "unlimited"']

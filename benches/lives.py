@@ -152,6 +152,22 @@ class Life:
             found.setdefault(kind, []).append((number, pid))
         return found
 
+    def next_of(self, wanted, seconds):
+        """The number of the next record of this kind."""
+        end = time.monotonic() + seconds
+        while True:
+            [(number, _, kind)] = self.records(1, max(end - time.monotonic(), 0))
+            if kind == wanted:
+                return number
+
+    def forget(self):
+        """What has been told until now."""
+        try:
+            while True:
+                self.buffer += os.read(self.fifo, 1 << 16)
+        except BlockingIOError:
+            self.buffer = self.buffer[len(self.buffer) - len(self.buffer) % RECORD.size:]
+
     def last_words(self):
         try:
             with open(self.log_path, errors="replace") as file:
