@@ -74,7 +74,8 @@ int main(void)
     beat(1);
     if (notify < 0 && !treevisor_deliver(&heart, 10000))
         return 6;
-    tell(BEATS, beats - heart.dropped);
+    /* Not the calls: after a late wake-up the next beat in step may come too soon after it, and the client leaves it out. */
+    tell(BEATS, notify >= 0 ? beats : heart.seq);
     tell(LONGEST_GAP, longest);
     tell(CPU_TIME, now(CLOCK_PROCESS_CPUTIME_ID));
     for (;;)
