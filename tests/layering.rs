@@ -42,6 +42,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("roff", &["cli"]),
     ("glob", &["cli"]),
     ("clap", &["cli"]),
+    ("ratatui", &["cli"]),
     ("miette", &["spec"]),
 ];
 

@@ -27,6 +27,7 @@ mod restart;
 mod run;
 mod scale;
 mod schema;
+mod screen;
 mod start;
 mod status;
 mod stop;

@@ -1,26 +1,202 @@
-//! `treevisor status`: the tree at work.
+//! `treevisor status`: the tree at work, once or again and again.
 
-use super::args::{Status, When};
-use super::out::Out;
+use super::args::{Status, WatchOrPath, When};
+use super::out::{self, Out};
+use super::render::cpu::Shares;
 use super::render::{self, Look};
+use super::screen::Screen;
 use super::{ExitCode, Failure, ask_failed, find};
-use crate::control::{AskError, Limits, Session};
+use crate::control::{AskError, Instance, Limits, Session};
+use crate::ids::Path;
+use crate::os::clock::{self, Clock};
+use crate::os::fd;
+use crate::os::process::die_by;
+use crate::os::signals::{Caught, Signals};
+use crate::time::Span;
 use crate::wire::message::{Reply, Verb};
+use crate::wire::view::StatusView;
+use std::fmt::Write;
+use std::io::IsTerminal;
+
+/// Somebody who watches is told so soon that the root does not answer.
+const WATCHED_ANSWER: Span = Span::from_secs(2);
 
 pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
-    let instance = find(&args.target, "see", &args.path)?;
-    let failed = |error| ask_failed("see", &args.path, &instance, error);
-    let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    let limits = Limits { first: args.timeout, overall: args.timeout };
-    let reply = session.ask(Verb::Status { path: args.path.clone() }, limits, &mut |_, _| {}).map_err(failed)?;
-    let Reply::Status { status } = reply else {
-        return Err(failed(AskError::NotUnderstood("an answer to something else".into())));
+    let (path, watch) = match (&args.watch, &args.path) {
+        (None, path) => (path.clone(), None),
+        (Some(WatchOrPath::Every(every)), path) => (path.clone(), Some(*every)),
+        (Some(WatchOrPath::Path(path)), other) if other.is_root() => (path.clone(), Some(WatchOrPath::USUAL)),
+        (Some(WatchOrPath::Path(path)), _) => {
+            let message = format!("cannot see {} and {path} at once: one path is expected", args.path);
+            return Err(
+                Failure::new(ExitCode::Usage, message).hint("the interval of --watch is a time, such as --watch 2s")
+            );
+        }
     };
+    let instance = find(&args.target, "see", &path)?;
+    let failed = |error| ask_failed("see", &path, &instance, error);
+    let mut session = Session::connect(&instance.runtime).map_err(failed)?;
+    if let Some(every) = watch {
+        return Watch { session, path: path.clone(), instance: &instance, args: &args, when, every }.run();
+    }
+    let status = ask(&mut session, &path, args.timeout).map_err(failed)?;
     let mut out = Out::open();
     if args.json {
         out.write_json(&status)?;
     } else {
-        out.write(&render::status(&status, Look::of_stdout(when)))?;
+        out.write(&render::status(&status, &Shares::default(), Look::of_stdout(when)))?;
     }
     Ok(ExitCode::Done)
+}
+
+/// Asks for the state once.
+pub(super) fn ask(session: &mut Session, path: &Path, limit: Span) -> Result<StatusView, AskError> {
+    let limits = Limits { first: limit, overall: limit };
+    match session.ask(Verb::Status { path: path.clone() }, limits, &mut |_, _| {})? {
+        Reply::Status { status } => Ok(*status),
+        _ => Err(AskError::NotUnderstood("an answer to something else".into())),
+    }
+}
+
+struct Watch<'a> {
+    session: Session,
+    path: Path,
+    instance: &'a Instance,
+    args: &'a Status,
+    when: When,
+    every: Span,
+}
+
+/// Why no more is drawn.
+enum End {
+    Gone,
+    Signal(i32),
+}
+
+impl Watch<'_> {
+    /// Until the instance ends or somebody ends us.
+    fn run(mut self) -> Result<ExitCode, Failure> {
+        let failed = |error| ask_failed("see", &self.path, self.instance, error);
+        let mut signals = Signals::install()
+            .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot listen to signals: {error}")))?;
+        let clock = Clock::start();
+        let in_place = std::io::stdout().is_terminal() && !self.args.json;
+        let mut out = Out::open();
+        let mut shares = Shares::default();
+        let mut known: Option<StatusView> = None;
+        let mut screen = None;
+        let end = loop {
+            let limit = self.args.timeout.min(WATCHED_ANSWER);
+            let trouble = match ask(&mut self.session, &self.path, limit) {
+                Ok(status) => {
+                    shares.look(&status.root);
+                    known = Some(status);
+                    None
+                }
+                Err(AskError::Gone) if known.is_some() => break End::Gone,
+                // What was seen stays, with a word on top.
+                Err(error @ (AskError::NoAnswer { .. } | AskError::FellSilent { .. })) if known.is_some() => {
+                    Some(crate::error::Chain(&error).to_string())
+                }
+                Err(error) => return Err(failed(error)),
+            };
+            let status = known.as_ref().expect("the first question was answered, or this has returned");
+            if self.args.json {
+                out.write_json(status)?;
+            } else if in_place {
+                if screen.is_none() {
+                    screen = Screen::take(false).ok();
+                }
+                let now = render::event::short_time(&clock::rfc3339_nanos(clock.wall_of(clock.now())));
+                let head = trouble.unwrap_or_else(|| format!("every {}, {now}; Ctrl-C ends it", self.every));
+                let look = Look::of_stdout(self.when);
+                let text = render::status(status, &shares, look);
+                out.write(&frame(&head, &text, look, terminal_height()))?;
+            } else {
+                if let Some(trouble) = &trouble {
+                    out::say(self.when, trouble);
+                }
+                out.write(&format!("{}\n", render::status(status, &shares, Look::of_stdout(self.when))))?;
+            }
+            if let Some(signal) = pause(&mut signals, &clock, self.every) {
+                break End::Signal(signal);
+            }
+        };
+        // The last picture stays, where people look for it: above the prompt.
+        if screen.take().is_some()
+            && let Some(status) = &known
+        {
+            out.write(&render::status(status, &shares, Look::of_stdout(self.when)))?;
+        }
+        match end {
+            End::Gone => out::say(self.when, &format!("the instance \"{}\" has ended", self.instance.name)),
+            End::Signal(signal) => die_by(signal),
+        }
+        Ok(ExitCode::Done)
+    }
+}
+
+/// Waits, and gives the signal that was meant to end us, if one came.
+pub(super) fn pause(signals: &mut Signals, clock: &Clock, time: Span) -> Option<i32> {
+    let end = clock.now() + time;
+    loop {
+        for signal in signals.drain() {
+            match signal {
+                Caught::Terminate { .. } => return Some(15),
+                Caught::Interrupt => return Some(2),
+                Caught::Quit => return Some(3),
+                Caught::Hangup => return Some(1),
+                Caught::User1 | Caught::ChildExited => {}
+            }
+        }
+        let left = end.since(clock.now());
+        if left == Span::ZERO {
+            return None;
+        }
+        // An error is a signal that came in between, and is looked at above.
+        let _ = fd::wait_readable_any(&[signals.as_fd()], Some(left));
+    }
+}
+
+fn terminal_height() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(_, height)| usize::from(height.0))
+}
+
+/// One picture, drawn over the one before: from the top, each line to its end, and nothing below the last. What does not
+/// fit the height is told instead of scrolled away.
+fn frame(head: &str, text: &str, look: Look, height: Option<usize>) -> String {
+    let mut out = String::from("\u{1b}[H");
+    let head = render::table::line(&[render::table::Cell::new(head, render::style::QUIET)], look);
+    let lines: Vec<&str> = head.lines().chain(text.lines()).collect();
+    let room = height.unwrap_or(usize::MAX).max(2);
+    let shown = if lines.len() > room { room - 1 } else { lines.len() };
+    for (at, line) in lines[..shown].iter().enumerate() {
+        let _ = write!(out, "{}{line}\u{1b}[K", if at > 0 { "\r\n" } else { "" });
+    }
+    if shown < lines.len() {
+        let more = format!("{} more lines; name a PATH to see a part", lines.len() - shown);
+        let more = render::table::line(&[render::table::Cell::new(more, render::style::BUSY)], look);
+        let _ = write!(out, "\r\n{}\u{1b}[K", more.trim_end_matches('\n'));
+    }
+    out.push_str("\u{1b}[J");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_fits_the_screen_and_never_scrolls() {
+        let text = (1..=9).map(|n| format!("line {n}\n")).collect::<String>();
+        let look = Look { width: Some(20), ..Look::PLAIN };
+        let whole = frame("head", &text, look, Some(10));
+        assert_eq!(whole.matches("\r\n").count(), 9);
+        assert!(
+            whole.starts_with("\u{1b}[Hhead\u{1b}[K\r\nline 1\u{1b}[K") && whole.ends_with("line 9\u{1b}[K\u{1b}[J")
+        );
+        let part = frame("head", &text, look, Some(5));
+        assert_eq!(part.matches("\r\n").count(), 4);
+        assert!(part.contains("line 3") && !part.contains("line 4") && part.contains("6 more lines"), "{part:?}");
+    }
 }

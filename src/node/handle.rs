@@ -17,6 +17,7 @@ use crate::os::datagram::DatagramSocket;
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd};
 use crate::os::spawn::{self, Plan, PlanSpec, SpawnError};
+use crate::os::usage::{self, InUse};
 use crate::os::{fd, process, random, users};
 use crate::spec::diff;
 use crate::spec::exec::{ExecSpec, LogSpec};
@@ -50,6 +51,8 @@ pub(super) struct Handle {
     pub group: Option<Group>,
     /// The leaf in which a child node itself sits, beside its children's groups.
     own_leaf: Option<Group>,
+    /// CPU time that earlier incarnations have used in the same cgroup.
+    cpu_before: Span,
     pub process: Option<Process>,
     /// Its last lines of output.
     pub ring: Ring,
@@ -168,6 +171,7 @@ impl Handle {
             policy,
             group: None,
             own_leaf: None,
+            cpu_before: Span::ZERO,
             process: None,
             ring: Ring::new(),
             file,
@@ -485,6 +489,9 @@ impl Handle {
                 self.own_leaf = Some(made.child("node").map_err(|e| failure("making its cgroup", &e))?);
             }
             self.group = Some(made);
+            self.cpu_before = Span::ZERO;
+        } else if let Some(used) = self.group.as_ref().and_then(usage::cpu_of_group) {
+            self.cpu_before = used;
         }
         Ok(())
     }
@@ -544,6 +551,24 @@ impl Handle {
         // SIGKILL works on stopped processes too, and a killed node starts nothing more.
         let _ = process.pidfd.signal(9);
         process::signal_group(process.pid, 9);
+    }
+
+    /// What the processes of a worker use, or a child node's own; `None` when it has none, or they cannot be told.
+    pub fn in_use(&self) -> Option<InUse> {
+        let process = self.process.as_ref().filter(|process| process.status.is_none())?;
+        match (&self.what, &self.group) {
+            (What::Node(_), _) => usage::of_process(process.pid),
+            (What::Worker(_), None) => usage::of_family(process.pid),
+            (What::Worker(_), Some(group)) => {
+                usage::of_group(group).map(|used| InUse { cpu: used.cpu - self.cpu_before, ..used })
+            }
+        }
+    }
+
+    /// Whether its process cannot answer now, since somebody has stopped it or frozen its cgroup.
+    pub fn is_stopped(&self) -> bool {
+        let frozen = [&self.group, &self.own_leaf].into_iter().flatten().any(Group::frozen);
+        frozen || self.process.as_ref().is_some_and(|process| process::is_stopped(process.pid))
     }
 
     /// Looks for somebody who holds the child on purpose.

@@ -2,6 +2,7 @@
 
 use crate::ids::Path;
 use crate::os::clock::{self, Clock};
+use crate::os::usage::InUse;
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::policy::{Restart, Strategy, SupervisorPolicy};
 use crate::spec::probe::Ask;
@@ -15,7 +16,7 @@ use crate::wire::notify::{Notification, Watchdog};
 use crate::wire::sentence::signal_name;
 use crate::wire::view::{
     ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorKind,
-    SupervisorView, WorkerKind, WorkerView,
+    SupervisorView, UsageView, WorkerKind, WorkerView,
 };
 use serde_json::{Map, Value, json};
 
@@ -117,6 +118,20 @@ fn exit_view(exit: Exit, at: Time, clock: &Clock) -> ExitView {
     ExitView { code, signal, at: clock::rfc3339_nanos(clock.wall_of(at)) }
 }
 
+fn heartbeat(status: &ChildStatus) -> Option<HeartbeatView> {
+    status.beats.map(|beats| HeartbeatView {
+        interval_ms: beats.promise.interval.as_millis(),
+        misses: beats.promise.misses,
+        age_ms: beats.age.map(Span::as_millis),
+        beats: beats.beats,
+        missed: beats.missed,
+    })
+}
+
+pub(super) fn usage(used: InUse) -> UsageView {
+    UsageView { cpu_ms: used.cpu.as_millis(), memory_bytes: used.memory_bytes, processes: used.processes }
+}
+
 pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Time, clock: &Clock) -> WorkerView {
     WorkerView {
         path: path.clone(),
@@ -127,13 +142,7 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         incarnation: status.incarnation.0,
         restarts: status.restarts,
         restart: restart(status.restart).to_string(),
-        heartbeat: status.beats.map(|beats| HeartbeatView {
-            interval_ms: beats.promise.interval.as_millis(),
-            misses: beats.promise.misses,
-            age_ms: beats.age.map(Span::as_millis),
-            beats: beats.beats,
-            missed: beats.missed,
-        }),
+        heartbeat: heartbeat(status),
         last_exit: status.last_exit.map(|(exit, at)| exit_view(exit, at, clock)),
         uptime_ms: status.pid.and(status.started).map(|started| now.since(started).as_millis()),
         waits_ms: status.waits_until.map(|until| until.since(now).as_millis()),
@@ -141,6 +150,7 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         word: status.word.map(|word| word.as_str().to_string()),
         main_pid: status.main_pid,
         sources: if status.pid.is_some() && status.beats.is_some() { sources(status, exec) } else { Vec::new() },
+        usage: None,
     }
 }
 
@@ -199,6 +209,7 @@ pub(super) fn fill_supervisor(view: &mut SupervisorView, status: &ChildStatus, n
     view.last_exit = status.last_exit.map(|(exit, at)| exit_view(exit, at, clock));
     view.uptime_ms = status.pid.and(status.started).map(|started| now.since(started).as_millis());
     view.waits_ms = status.waits_until.map(|until| until.since(now).as_millis());
+    view.heartbeat = heartbeat(status).filter(|_| status.pid.is_some());
 }
 
 /// A supervisor of which nothing is known but its spec.
@@ -217,6 +228,9 @@ pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &s
         last_exit: None,
         uptime_ms: None,
         waits_ms: None,
+        heartbeat: None,
+        usage: None,
+        last_known: None,
     }
 }
 
@@ -247,6 +261,7 @@ pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> Ch
             word: None,
             main_pid: None,
             sources: Vec::new(),
+            usage: None,
         })),
     }
 }

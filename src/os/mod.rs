@@ -11,6 +11,7 @@
 //! | [`epoll`] | waiting for many descriptors |
 //! | [`fd`] | pipes, memory files, inheritance, limits |
 //! | [`process`] | what /proc says of a process |
+//! | [`usage`] | the CPU time and the memory that a child's processes use |
 //! | [`users`] | users and groups, looked up beforehand |
 //! | [`lock`] | a file that is locked as long as its holder lives |
 //! | [`net`] | TCP connections that are opened without waiting |
@@ -55,5 +56,7 @@ pub mod signals;
 #[cfg(feature = "supervisor")]
 pub mod spawn;
 pub(crate) mod stream;
+#[cfg(feature = "supervisor")]
+pub mod usage;
 #[cfg(feature = "supervisor")]
 pub mod users;

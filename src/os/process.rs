@@ -39,6 +39,10 @@ pub(super) struct Stat {
     /// `R`, `S`, `D`, `T` …, `Z` for a zombie.
     pub state: char,
     pub parent: u32,
+    /// CPU time in ticks, its own.
+    pub ticks: u64,
+    /// CPU time in ticks of the children that have ended and were waited for, with theirs.
+    pub ticks_waited_for: u64,
     /// How many threads it has; 1 once it has ended.
     pub threads: u32,
     /// When it began, in ticks since the machine did: with the number it tells a process from all others.
@@ -82,10 +86,14 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    let threads = fields.nth(20 - 5)?.parse().ok()?;
+    // Those of the waited-for are signed in the kernel's format. Whatever stands there, a process does not die of it.
+    let mut ticks = |skip: usize| Some(fields.nth(skip)?.parse::<u64>().unwrap_or(0));
+    let own = ticks(14 - 5)?.saturating_add(ticks(0)?);
+    let waited_for = ticks(0)?.saturating_add(ticks(0)?);
+    let threads = fields.nth(20 - 18)?.parse().ok()?;
     let began = fields.nth(22 - 21)?.parse().ok()?;
     let has_environment = fields.nth(51 - 23).is_some_and(|end| end != "0");
-    Some(Stat { state, parent, threads, began, has_environment })
+    Some(Stat { state, parent, ticks: own, ticks_waited_for: waited_for, threads, began, has_environment })
 }
 
 /// The session that a process is in: the number of its leader. `None` when there is no such process, or it is not shown.
@@ -103,6 +111,11 @@ pub fn is_alive(pid: u32) -> bool {
 pub fn command_name(pid: u32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+}
+
+/// Whether a process is stopped, by a signal or by a tracer: it says nothing until somebody lets it go on.
+pub fn is_stopped(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| stat.is_at_rest())
 }
 
 /// Who traces a process, if anybody does.

@@ -4,7 +4,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 #[cfg(test)]
@@ -49,6 +49,11 @@ impl Signals {
     /// Becomes readable when a signal has come.
     pub fn fd(&self) -> RawFd {
         self.0.get_read().as_raw_fd()
+    }
+
+    /// The same, borrowed.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_read().as_fd()
     }
 
     /// What has come since the last call.

@@ -86,6 +86,15 @@ pub struct SupervisorView {
     /// Milliseconds until its back-off is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_ms: Option<u64>,
+    /// Its beats to the supervisor above; absent of the root, and where it gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatView>,
+    /// What its own process uses, without its children; absent when unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageView>,
+    /// Of one that does not answer: its subtree as of its last beat, which is as old as `heartbeat` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_known: Option<RollupView>,
 }
 
 /// The word "supervisor".
@@ -157,6 +166,20 @@ pub struct WorkerView {
     /// in its present incarnation. Absent where no beats are expected, and while it is down.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceView>,
+    /// What its processes use; absent when unknown, as of one that is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageView>,
+}
+
+/// What processes use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageView {
+    /// CPU time in milliseconds, since the present process began.
+    pub cpu_ms: u64,
+    /// Memory: what the cgroup is charged with, or else the sum of the resident sets.
+    pub memory_bytes: u64,
+    /// How many processes.
+    pub processes: u32,
 }
 
 /// One way by which a worker's beats come.
@@ -241,20 +264,64 @@ pub struct RollupView {
     pub oldest_beat_ms: Option<u64>,
 }
 
-impl ChildView {
+macro_rules! of_either {
+    ($($(#[$doc:meta])* $name:ident -> $type:ty { $view:ident => $value:expr })*) => {
+        impl ChildView {$(
+            $(#[$doc])*
+            pub fn $name(&self) -> $type {
+                match self {
+                    ChildView::Supervisor($view) => $value,
+                    ChildView::Worker($view) => $value,
+                }
+            }
+        )*}
+    };
+}
+
+of_either! {
     /// Its path.
-    pub fn path(&self) -> &Path {
+    path -> &Path { view => &view.path }
+    /// Its name.
+    name -> &str { view => &view.name }
+    /// The state as people see it.
+    state -> &str { view => &view.state }
+    /// Its process.
+    pid -> Option<u32> { view => view.pid }
+    /// Its incarnation; 0 before its first start.
+    incarnation -> u64 { view => view.incarnation }
+    /// How often it was restarted.
+    restarts -> u64 { view => view.restarts }
+    /// Milliseconds since its present process began.
+    uptime_ms -> Option<u64> { view => view.uptime_ms }
+    /// Milliseconds until its back-off is over.
+    waits_ms -> Option<u64> { view => view.waits_ms }
+    /// Its beats.
+    heartbeat -> Option<HeartbeatView> { view => view.heartbeat }
+    /// How its last process ended.
+    last_exit -> Option<&ExitView> { view => view.last_exit.as_ref() }
+    /// What its processes use.
+    usage -> Option<UsageView> { view => view.usage }
+}
+
+impl ChildView {
+    /// Its children in start order; a worker has none.
+    pub fn children(&self) -> &[ChildView] {
         match self {
-            ChildView::Supervisor(view) => &view.path,
-            ChildView::Worker(view) => &view.path,
+            ChildView::Supervisor(view) => &view.children,
+            ChildView::Worker(_) => &[],
         }
     }
 
-    /// The state as people see it.
-    pub fn state(&self) -> &str {
-        match self {
-            ChildView::Supervisor(view) => &view.state,
-            ChildView::Worker(view) => &view.state,
+    /// Whether it is a supervisor.
+    pub fn is_supervisor(&self) -> bool {
+        matches!(self, ChildView::Supervisor(_))
+    }
+
+    /// The one at a path at or below this one.
+    pub fn find(&self, path: &Path) -> Option<&ChildView> {
+        if self.path() == path {
+            return Some(self);
         }
+        self.children().iter().filter(|child| path.is_within(child.path())).find_map(|child| child.find(path))
     }
 }

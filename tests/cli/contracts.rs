@@ -36,6 +36,7 @@ fn status() -> Value {
         word: None,
         main_pid: None,
         sources: Vec::new(),
+        usage: None,
     };
     let quiet = WorkerView { heartbeat: None, last_exit: None, uptime_ms: None, ..worker.clone() };
     let root = SupervisorView {
@@ -52,6 +53,9 @@ fn status() -> Value {
         last_exit: None,
         uptime_ms: None,
         waits_ms: None,
+        heartbeat: None,
+        usage: None,
+        last_known: None,
     };
     let status = StatusView {
         instance: "shop".into(),

@@ -236,6 +236,9 @@ pub(crate) fn status() -> StatusView {
         last_exit: None,
         uptime_ms: Some(61_000),
         waits_ms: None,
+        heartbeat: None,
+        usage: None,
+        last_known: None,
     };
     StatusView {
         instance: "shop".into(),

@@ -9,6 +9,7 @@ mod reload;
 mod remove;
 mod scale;
 mod schema;
+mod status;
 mod why;
 
 pub use add::Add;
@@ -20,6 +21,7 @@ pub use reload::Reload;
 pub use remove::Remove;
 pub use scale::Scale;
 pub use schema::Schema;
+pub use status::{Status, WatchOrPath};
 pub use why::Why;
 
 use super::moment::Moment;
@@ -359,38 +361,6 @@ pub struct Check {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// Shows the tree at work
-///
-/// Draws the running tree, or the part of it at PATH: the state of each child, its process, incarnation (#), uptime,
-/// restarts, the age of its last beat against its limit, its last exit, and of supervisors the restarts in the window.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-States:
-  starting     its start is not over       stopped      an operator or its supervisor stopped it
-  running      it is up                    held         panicked with --hold; stays down
-  stopping     it is being stopped         exited       ended by itself, and is not to come back
-  waiting      a back-off is not over      unreachable  its supervisor does not answer
-
-Examples:
-  treevisor status
-  treevisor status /web
-  treevisor status --json | jq '.. | select(.kind? == \"worker\" and .state != \"running\") | .path'
-")]
-pub struct Status {
-    /// Where in the tree
-    #[arg(value_parser = path, default_value = "/")]
-    pub path: Path,
-    /// Which instance.
-    #[command(flatten)]
-    pub target: Target,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Wait this long for the answer
-    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "5s")]
-    pub timeout: Span,
 }
 
 /// Tells what happened, one event a line

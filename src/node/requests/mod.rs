@@ -303,6 +303,10 @@ impl Node {
         };
         let status = matches!(verb, Verb::Status { .. });
         let limit = if status { status_limit(within_ms) } else { CHANGE_BELOW.min(Span::from_millis(within_ms)) };
+        // Who cannot answer is not asked.
+        let patience = if status { self.patience_with(run, limit) } else { Some(limit) };
+        let identity = identity.filter(|_| patience.is_some());
+        let limit = patience.unwrap_or(limit);
         let below_ms = below(limit);
         let waits = Waits::Below { run, verb: verb.clone(), path, accepted: false };
         let number = self.requests.add(asker, waits, now + limit);
@@ -506,8 +510,10 @@ impl Node {
                 }
                 Waits::PartOfReload { .. } => self.tell_part(number, now),
                 Waits::Gather { .. } => self.finish_gather(number),
-                Waits::Part { .. } => {
+                Waits::Part { of } => {
+                    let of = *of;
                     self.requests.pending.remove(&number);
+                    self.part_is_late(of, number);
                 }
                 Waits::Below { .. } => self.below_is_silent(number, now),
                 Waits::Emptying { .. } => self.go_on_emptying(number, now),

@@ -1,7 +1,7 @@
 //! The state of the tree: what this node knows itself, and what its child nodes tell of their parts.
 //!
-//! A part that does not come in time stands there as unreachable, filled from the spec: the answer has a limit, not the
-//! question.
+//! A part that does not come in time stands there as unreachable, filled from the spec and with what its supervisor said
+//! last: the answer has a limit, not the question. Who is known not to answer is not waited for at all.
 
 use super::super::handle::What;
 use super::super::translate;
@@ -9,13 +9,22 @@ use super::super::turn::Node;
 use super::{Asker, Pending, Waits, ask_below, below};
 use crate::ids::Path;
 use crate::link::Identity;
+use crate::os::usage;
 use crate::supervision::{ChildId, Run, State};
 use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
-use crate::wire::view::{ChildView, StatusView, SupervisorKind, SupervisorView};
+use crate::wire::view::{ChildView, StatusView, SupervisorKind, SupervisorView, WorkerView};
 
-/// A node below has this long to tell its status at most.
-const STATUS_BELOW: Span = Span::from_millis(700);
+/// A node below has this long to tell its status at most. One that is well takes some milliseconds, on a machine without
+/// a CPU to spare some hundred.
+const STATUS_BELOW: Span = Span::from_millis(500);
+
+/// One whose beat is late has this long: most likely it hangs, but it may be starved.
+const STATUS_OF_LATE: Span = Span::from_millis(100);
+
+/// Measuring what children use may take so long in all; those who are left after that stand there without it. A loop
+/// that is at this for longer would be late for others.
+const MEASURING: Span = Span::from_millis(40);
 
 impl Node {
     /// This supervisor with its children, as far as this node knows them.
@@ -36,6 +45,9 @@ impl Node {
             last_exit: None,
             uptime_ms: Some(now.since(Time::ZERO).as_millis()),
             waits_ms: None,
+            heartbeat: None,
+            usage: usage::of_process(self.pid).map(translate::usage),
+            last_known: None,
         }
     }
 
@@ -43,18 +55,26 @@ impl Node {
     pub(super) fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
         let status = self.core.child(now, child)?;
         let handle = self.look_at(child)?;
+        let measured = self.now().since(now) < MEASURING;
+        let usage = if measured { handle.in_use().map(translate::usage) } else { None };
         Some(match &handle.what {
             What::Worker(exec) => {
-                ChildView::Worker(Box::new(translate::worker(&status, exec, &handle.path, now, &self.clock)))
+                let view = translate::worker(&status, exec, &handle.path, now, &self.clock);
+                ChildView::Worker(Box::new(WorkerView { usage, ..view }))
             }
             What::Node(below) => {
-                let state = if status.state == State::Running || status.state == State::Starting {
-                    "unreachable"
-                } else {
-                    down_state(status.state)
+                // One that has not introduced itself yet is on its way.
+                let connected = handle.process.as_ref().is_some_and(|process| process.link.identity.is_some());
+                let state = match status.state {
+                    State::Starting if !connected => "starting",
+                    State::Starting | State::Running => "unreachable",
+                    state => down_state(state),
                 };
                 let mut view = translate::supervisor_from_spec(below.now(), &handle.path, state);
                 translate::fill_supervisor(&mut view, &status, now, &self.clock);
+                view.usage = usage;
+                // Replaced, as all of this is, by what the node itself says.
+                view.last_known = status.rollup.as_ref().map(translate::rollup_view);
                 ChildView::Supervisor(Box::new(view))
             }
         })
@@ -72,29 +92,29 @@ impl Node {
     pub(super) fn gather_status(&mut self, asker: Asker, within_ms: u64, view: ChildView, only: Option<ChildId>) {
         let now = self.now();
         let limit = status_limit(within_ms);
-        let nodes: Vec<(Run, Option<Identity>, Path)> = self
+        let nodes: Vec<(Run, Identity, Path, Span)> = self
             .handles
             .iter()
             .enumerate()
             .filter(|(index, _)| only.is_none_or(|child| child.0 as usize == *index))
             .filter_map(|(_, handle)| handle.as_ref())
             .filter(|handle| handle.is_node())
-            .filter_map(|handle| handle.process.as_ref().map(|process| (process, handle.path.clone())))
-            .filter(|(process, _)| process.status.is_none())
-            .map(|(process, path)| (process.run, process.link.identity.clone(), path))
+            .filter_map(|handle| {
+                let process = handle.process.as_ref().filter(|process| process.status.is_none())?;
+                let limit = self.patience_with(process.run, limit)?;
+                Some((process.run, process.link.identity.clone()?, handle.path.clone(), limit))
+            })
             .collect();
         if nodes.is_empty() {
             self.reply_view(&asker, view);
             return;
         }
         let number = self.requests.add(asker, Waits::Gather { view: Box::new(view), missing: Vec::new() }, now + limit);
-        let below_ms = below(limit);
         let mut missing = Vec::new();
-        for (run, identity, path) in nodes {
-            let Some(to) = identity else { continue };
+        for (run, to, path, limit) in nodes {
             let part = self.requests.add(Asker::Nobody, Waits::Part { of: number }, now + limit);
             let verb = Verb::Status { path };
-            let request = ask_below(part, below_ms, String::new(), verb);
+            let request = ask_below(part, below(limit), String::new(), verb);
             if self.tell_node(&to, &request) {
                 missing.push((run, part));
             } else {
@@ -108,6 +128,30 @@ impl Node {
         }
         if complete {
             self.finish_gather(number);
+        }
+    }
+
+    /// How long a child node is waited for, within `limit`; `None` when it cannot answer, so that the person who asks is
+    /// told at once.
+    pub(super) fn patience_with(&self, run: Run, limit: Span) -> Option<Span> {
+        if self.look_at(run.child)?.is_stopped() {
+            return None;
+        }
+        let beats = self.core.child(self.now(), run.child)?.beats;
+        let late = beats.is_some_and(|beats| {
+            beats.age.is_some_and(|age| age.as_nanos() > beats.promise.interval.as_nanos().saturating_mul(3) / 2)
+        });
+        Some(if late { limit.min(STATUS_OF_LATE) } else { limit })
+    }
+
+    /// A part has not come in time.
+    pub(super) fn part_is_late(&mut self, of: u64, part: u64) {
+        let Some(Pending { waits: Waits::Gather { missing, .. }, .. }) = self.requests.pending.get_mut(&of) else {
+            return;
+        };
+        missing.retain(|(_, number)| *number != part);
+        if missing.is_empty() {
+            self.finish_gather(of);
         }
     }
 

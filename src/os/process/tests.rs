@@ -10,7 +10,10 @@ fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
     let rest = format!("{} 3 6 4711 {} 140000 0\n", ["5"; 15].join(" "), ["9"; 28].join(" "));
     let read =
         |name: &[u8], state: &str| parse_stat(&[b"12 (", name, b") ", state.as_bytes(), rest.as_bytes()].concat());
-    let found = |state, parent| Some(Stat { state, parent, threads: 3, began: 4711, has_environment: true });
+    let found = |state, parent| {
+        let (ticks, ticks_waited_for) = (10, 10);
+        Some(Stat { state, parent, ticks, ticks_waited_for, threads: 3, began: 4711, has_environment: true })
+    };
     assert_eq!(read(b"sh", "S 7 "), found('S', 7));
     assert_eq!(read(b"a) R 1 (b", "Z 99 "), found('Z', 99));
     assert_eq!(read(b"\xff\n)) ", "T 3 "), found('T', 3));

@@ -270,6 +270,7 @@ mod for_nodes {
             word: None,
             main_pid: None,
             sources: Vec::new(),
+            usage: None,
         }))
     }
 
@@ -288,6 +289,9 @@ mod for_nodes {
             last_exit: None,
             uptime_ms: Some(60_000),
             waits_ms: None,
+            heartbeat: None,
+            usage: None,
+            last_known: None,
         }))
     }
 

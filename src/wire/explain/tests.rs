@@ -49,6 +49,7 @@ impl Tree {
                 word: None,
                 main_pid: None,
                 sources: Vec::new(),
+                usage: None,
             }))
         });
         let present = if row.is_some() { Present::Runs(row) } else { Present::Over(None) };

@@ -1,0 +1,251 @@
+//! The tree at work, one line a child.
+
+use super::cpu::{Shares, memory_words, share_words, total, total_share};
+use super::table::{Cell, Column, Table, line};
+use super::{Branches, Look, style};
+use crate::time::Span;
+use crate::wire::sentence::{clean, exit_words};
+use crate::wire::view::{
+    ChildView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, StatusView, SupervisorView, WorkerView,
+};
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// The columns, and which of them go first where it is narrow. What tells whether something is wrong stays longest.
+pub(in crate::cli) const COLUMNS: [Column; 13] = [
+    Column::left("TREE", 0),
+    Column::left("STATE", 0),
+    Column::right("PID", 8),
+    Column::right("#", 9),
+    Column::right("UPTIME", 6),
+    Column::right("RESTARTS", 2),
+    Column::right("BEAT", 1),
+    Column::right("CPU%", 5),
+    Column::right("MEM", 7),
+    Column::left("LAST EXIT", 3),
+    Column::left("WINDOW", 4),
+    Column::left("SOURCES", 11).cut_to(12),
+    Column::left("NOTE", 10).cut_to(10),
+];
+
+/// The whole of `treevisor status`.
+pub fn status(status: &StatusView, shares: &Shares, look: Look) -> String {
+    let mut rows = Vec::new();
+    child_rows(&status.root, &Branches::default(), shares, look, &mut rows);
+    let mut out = String::new();
+    for parts in summary(status, shares) {
+        out.push_str(&line(&parts, look));
+    }
+    out.push('\n');
+    out.push_str(&Table { columns: COLUMNS.to_vec(), rows }.draw(look));
+    out
+}
+
+/// The lines above the table: the instance, how many workers are in which state, and what all of them use.
+pub(in crate::cli) fn summary(status: &StatusView, shares: &Shares) -> [Vec<Cell>; 2] {
+    let plain = |text: String| Cell::new(text, style::PLAIN);
+    let instance = vec![
+        Cell::new(clean(&status.instance), style::NAME),
+        plain(format!(
+            ": treevisor {}, process {}, up {}, containment by {}",
+            clean(&status.version),
+            status.pid,
+            Span::from_millis(status.uptime_ms).coarse(),
+            clean(&status.containment),
+        )),
+    ];
+    let mut census = Census::default();
+    census.count(&status.root);
+    let mut counts = vec![plain(counted(census.workers.iter().map(|(_, count)| count).sum(), "worker"))];
+    for (at, (state, count)) in census.workers.iter().enumerate() {
+        counts.push(plain(format!("{}{count} ", if at == 0 { ": " } else { ", " })));
+        counts.push(Cell::new(*state, style::of_state(state)));
+    }
+    if census.silent > 0 {
+        counts.push(plain("; ".into()));
+        counts.push(Cell::new(counted(census.silent, "node") + " unreachable", style::BAD));
+    }
+    let used = total(&status.root);
+    if used.processes > 0 {
+        let share = total_share(&status.root, shares).map(|share| format!("CPU {}%, ", share_words(share)));
+        let memory = memory_words(used.memory_bytes);
+        counts.push(plain(format!("; {}mem {memory}", share.unwrap_or_default())));
+    }
+    [instance, counts]
+}
+
+fn counted(count: u32, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// How many are in which state.
+#[derive(Default)]
+struct Census<'a> {
+    workers: Vec<(&'a str, u32)>,
+    /// Supervisors that do not answer.
+    silent: u32,
+}
+
+impl<'a> Census<'a> {
+    fn count(&mut self, view: &'a ChildView) {
+        match view {
+            ChildView::Supervisor(view) => {
+                // What stands below it is unreachable with it.
+                let one = view.state == "unreachable" && view.pid.is_some();
+                self.silent += u32::from(one);
+                view.children.iter().for_each(|child| self.count(child));
+            }
+            ChildView::Worker(view) => match self.workers.iter_mut().find(|(state, _)| *state == view.state) {
+                Some((_, count)) => *count += 1,
+                None => self.workers.push((&view.state, 1)),
+            },
+        }
+    }
+}
+
+fn child_rows(view: &ChildView, branches: &Branches, shares: &Shares, look: Look, rows: &mut Vec<Vec<Cell>>) {
+    // The branches share the name's style; they have no strokes that bold type would spoil.
+    rows.push(row(view, branches.draw(look), rows.is_empty(), shares.of(view), view.usage().map(|u| u.memory_bytes)));
+    let children = view.children();
+    for (at, child) in children.iter().enumerate() {
+        child_rows(child, &branches.below(at + 1 == children.len()), shares, look, rows);
+    }
+}
+
+/// The row of one child, for [`COLUMNS`]. The topmost of a part of the tree has its path for a name.
+pub(in crate::cli) fn row(
+    view: &ChildView,
+    before: String,
+    topmost: bool,
+    share: Option<f64>,
+    memory: Option<u64>,
+) -> Vec<Cell> {
+    let up = matches!(view.state(), "starting" | "running" | "unreachable");
+    let beat = view.heartbeat().filter(|_| up).map(beat).unwrap_or_default();
+    let (sources, window, note) = match view {
+        ChildView::Worker(worker) => {
+            let sources = if up { sources(&worker.sources) } else { String::new() };
+            (Cell::new(sources, style::QUIET), Cell::default(), Cell::new(note(worker), style::PLAIN))
+        }
+        ChildView::Supervisor(supervisor) => {
+            (Cell::default(), window(supervisor.intensity), note_of_supervisor(supervisor))
+        }
+    };
+    let state = match view.waits_ms() {
+        Some(waits) => format!("{} {}", clean(view.state()), Span::from_millis(waits).coarse()),
+        None => clean(view.state()).into_owned(),
+    };
+    let number = |number: Option<u64>| Cell::new(number.map(|n| n.to_string()).unwrap_or_default(), style::PLAIN);
+    let uptime = view.uptime_ms().map(|millis| Span::from_millis(millis).coarse()).unwrap_or_default();
+    let restarts_style = if view.restarts() > 0 { style::BUSY } else { style::QUIET };
+    let name_style = if view.is_supervisor() { style::NAME } else { style::PLAIN };
+    let name = if topmost && !view.path().is_root() { view.path().as_str() } else { view.name() };
+    vec![
+        Cell::new(before + &clean(name), name_style),
+        Cell::new(state, style::of_state(view.state())),
+        number(view.pid().map(u64::from)),
+        number(Some(view.incarnation()).filter(|number| *number > 0)),
+        Cell::new(uptime, style::PLAIN),
+        Cell::new(view.restarts().to_string(), restarts_style),
+        beat,
+        Cell::new(share.map(share_words).unwrap_or_default(), style::PLAIN),
+        Cell::new(memory.map(memory_words).unwrap_or_default(), style::PLAIN),
+        view.last_exit().map(last_exit).unwrap_or_default(),
+        window,
+        sources,
+        note,
+    ]
+}
+
+/// The strategy of a supervisor; of one that does not answer, how it stood below it when it last did.
+fn note_of_supervisor(view: &SupervisorView) -> Cell {
+    let strategy = clean(&view.strategy);
+    match &view.last_known {
+        Some(known) if view.state == "unreachable" => {
+            Cell::new(format!("last known: {}", known_words(known)), style::BAD)
+        }
+        _ => Cell::new(strategy, style::QUIET),
+    }
+}
+
+fn known_words(known: &RollupView) -> String {
+    let counts =
+        [(known.running, "running"), (known.starting, "starting"), (known.stopping, "stopping"), (known.down, "down")];
+    let words: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    if words.is_empty() { "no workers".into() } else { words.join(", ") }
+}
+
+/// What a worker says of itself. That it is ready is what its state says already.
+fn note(worker: &WorkerView) -> Cow<'_, str> {
+    let text = clean(worker.status_text.as_deref().unwrap_or_default());
+    match worker.word.as_deref().filter(|word| *word != "ready") {
+        Some(word) if text.is_empty() => clean(word),
+        Some(word) => Cow::Owned(format!("{}: {text}", clean(word))),
+        None => text,
+    }
+}
+
+/// The last beat by each way, where there is more than one; a single one has said it all with the beat.
+fn sources(sources: &[SourceView]) -> String {
+    if sources.len() < 2 {
+        return String::new();
+    }
+    let mut text = String::new();
+    for source in sources {
+        // Of two of a kind one wants to know which.
+        let twins = sources.iter().filter(|other| other.source == source.source).count() > 1;
+        let target = source.target.as_deref().filter(|_| twins);
+        let age = source.age_ms.map_or("-".into(), |age| Span::from_millis(age).coarse());
+        let gap = if text.is_empty() { "" } else { ", " };
+        let _ = match target {
+            Some(target) => write!(text, "{gap}{} {} {age}", clean(&source.source), clean(target)),
+            None => write!(text, "{gap}{} {age}", clean(&source.source)),
+        };
+    }
+    text
+}
+
+/// The age of the last beat against the limit.
+fn beat(beats: HeartbeatView) -> Cell {
+    let limit = beats.interval_ms.saturating_mul(u64::from(beats.misses));
+    let limit_text = Span::from_millis(limit).coarse();
+    match beats.age_ms {
+        None => Cell::new(format!("-/{limit_text}"), style::QUIET),
+        Some(age) => {
+            let style = if age >= limit {
+                style::BAD
+            } else if age > beats.interval_ms.saturating_mul(3) / 2 {
+                style::BUSY
+            } else {
+                style::GOOD
+            };
+            Cell::new(format!("{}/{limit_text}", Span::from_millis(age).coarse()), style)
+        }
+    }
+}
+
+fn last_exit(exit: &ExitView) -> Cell {
+    let style = if exit.code == Some(0) { style::QUIET } else { style::BUSY };
+    Cell::new(exit_words(exit), style)
+}
+
+/// How full the window is: `2/5 in 30s`.
+fn window(intensity: IntensityView) -> Cell {
+    let period = Span::from_millis(intensity.period_ms).coarse();
+    let (text, style) = match intensity.max {
+        None => (format!("{}/any", intensity.used), style::QUIET),
+        Some(max) => {
+            let style = match intensity.used {
+                0 => style::QUIET,
+                used if used >= max => style::BAD,
+                _ => style::BUSY,
+            };
+            (format!("{}/{max} in {period}", intensity.used), style)
+        }
+    };
+    Cell::new(text, style)
+}
+
+#[cfg(test)]
+mod tests;

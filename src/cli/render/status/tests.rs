@@ -1,0 +1,99 @@
+use super::super::testing::{UNICODE, shop};
+use super::*;
+
+fn draw(view: &StatusView, look: Look) -> String {
+    status(view, &Shares::default(), look)
+}
+
+#[test]
+fn a_tree_is_drawn() {
+    insta::assert_snapshot!("whole", draw(&shop(), UNICODE));
+}
+
+#[test]
+fn a_part_has_its_path_for_a_name() {
+    let mut part = shop();
+    part.root = part.root.children()[1].clone();
+    let text = draw(&part, UNICODE);
+    assert!(text.contains("\n/web     running") && text.contains("2 workers: 1 running, 1 waiting"), "{text}");
+}
+
+#[test]
+fn a_supervisor_that_does_not_answer_is_shown_with_what_is_known() {
+    let mut view = shop();
+    let ChildView::Supervisor(root) = &mut view.root else { panic!() };
+    let ChildView::Supervisor(web) = &mut root.children[1] else { panic!() };
+    web.state = "unreachable".into();
+    web.heartbeat = Some(HeartbeatView { interval_ms: 1000, misses: 3, age_ms: Some(2_400), beats: 9, missed: 1 });
+    web.last_known = Some(RollupView { running: 1, starting: 1, ..RollupView::default() });
+    let text = draw(&view, UNICODE);
+    assert!(text.contains("1 node unreachable"), "{text}");
+    assert!(text.contains("2.4s/3s") && text.contains("last known: 1 running, 1 starting"), "{text}");
+}
+
+#[test]
+fn with_several_sources_the_last_beat_of_each_is_shown() {
+    let source = |source: &str, target: Option<&str>, age_ms| SourceView {
+        source: source.into(),
+        target: target.map(str::to_owned),
+        age_ms,
+    };
+    let zmq = source("zmq", None, Some(400));
+    assert_eq!(sources(std::slice::from_ref(&zmq)), "", "the beat says it");
+    let web = source("http", Some("http://127.0.0.1:80/"), None);
+    assert_eq!(sources(&[zmq, web.clone()]), "zmq 0.4s, http -");
+    let other = source("http", Some("http://127.0.0.1:81/"), Some(12_000));
+    assert_eq!(sources(&[web, other]), "http http://127.0.0.1:80/ -, http http://127.0.0.1:81/ 12s");
+
+    let mut shop = shop();
+    let ChildView::Supervisor(root) = &mut shop.root else { panic!() };
+    let ChildView::Worker(db) = &mut root.children[0] else { panic!() };
+    db.sources = vec![source("notify", None, Some(100)), source("exec", Some("pg_isready"), Some(2_000))];
+    let text = draw(&shop, Look::PLAIN);
+    assert!(text.contains("SOURCES") && text.contains("notify 0.1s, exec 2s"), "{text}");
+    let text = draw(&shop, Look { width: Some(80), ..Look::PLAIN });
+    assert!(text.contains("BEAT") && !text.contains("SOURCES"), "{text}");
+}
+
+#[test]
+fn in_a_pipe_it_is_plain() {
+    let text = draw(&shop(), Look::PLAIN);
+    assert!(text.contains("|  `- jobs"), "{text}");
+    assert!(!text.contains('\u{1b}'));
+    assert!(text.lines().all(|line| line.trim_end() == line));
+}
+
+#[test]
+fn it_fits_the_width() {
+    for width in [200, 100, 80, 60, 40, 25, 10, 1] {
+        let text = draw(&shop(), Look { width: Some(width), ..UNICODE });
+        for (at, line) in text.lines().enumerate() {
+            // Of the table, name and state always stay.
+            let least = if at < 2 { 0 } else { 18 };
+            assert!(line.chars().count() <= width.max(least), "{width}: {line}");
+        }
+    }
+    for width in [80, 120, 200] {
+        insta::assert_snapshot!(format!("fits-{width}"), draw(&shop(), Look { width: Some(width), ..UNICODE }));
+    }
+    let text = draw(&shop(), Look { width: Some(80), ..UNICODE });
+    assert!(text.contains("BEAT") && text.contains("SIGKILL"), "{text}");
+}
+
+#[test]
+fn colours_follow_the_state() {
+    let text = draw(&shop(), Look { colour: true, ..UNICODE });
+    assert!(text.contains("\u{1b}[32mrunning\u{1b}[0m"), "{text:?}");
+    assert!(text.contains("\u{1b}[33mwaiting 1.5s\u{1b}[0m"), "{text:?}");
+    let without: String = anstream::adapter::strip_str(&text).to_string();
+    assert_eq!(without, draw(&shop(), UNICODE));
+}
+
+#[test]
+fn a_beat_is_coloured_by_its_age() {
+    let at = |age_ms| beat(HeartbeatView { interval_ms: 1000, misses: 3, age_ms, beats: 1, missed: 0 }).style;
+    assert_eq!(at(Some(1_500)), style::GOOD);
+    assert_eq!(at(Some(1_501)), style::BUSY);
+    assert_eq!(at(Some(3_000)), style::BAD);
+    assert_eq!(at(None), style::QUIET);
+}

@@ -1,0 +1,36 @@
+//! Styles by what they mean. `status`, `events` and `top` have them in common, so that a colour is learnt once.
+
+use anstyle::{AnsiColor, Style};
+
+pub(in crate::cli) const PLAIN: Style = Style::new();
+pub(in crate::cli) const HEAD: Style = Style::new().dimmed();
+pub(in crate::cli) const QUIET: Style = Style::new().dimmed();
+pub(in crate::cli) const NAME: Style = Style::new().bold();
+pub(in crate::cli) const GOOD: Style = AnsiColor::Green.on_default();
+pub(in crate::cli) const BUSY: Style = AnsiColor::Yellow.on_default();
+pub(in crate::cli) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(in crate::cli) const HELD: Style = AnsiColor::Magenta.on_default();
+
+/// The colour of a state of `status`.
+pub(in crate::cli) fn of_state(state: &str) -> Style {
+    match state {
+        "running" => GOOD,
+        "starting" | "stopping" | "waiting" => BUSY,
+        "unreachable" => BAD,
+        "held" => HELD,
+        "stopped" | "exited" => QUIET,
+        _ => PLAIN,
+    }
+}
+
+/// The colour of an event of this kind.
+pub(in crate::cli) fn of_kind(kind: &str) -> Style {
+    match kind {
+        "ready" | "started" => GOOD,
+        "beat_late" | "dropped" | "restarting" | "exited" => BUSY,
+        "hung" | "escalated" | "gave_up" | "panic" | "start_failed" => BAD,
+        "held" => HELD,
+        "starting" | "stopping" | "stopped" => QUIET,
+        _ => PLAIN,
+    }
+}

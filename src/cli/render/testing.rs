@@ -1,0 +1,101 @@
+//! A tree to be drawn.
+
+use super::Look;
+use crate::ids::Path;
+use crate::wire::view::{
+    ChildView, ExitView, HeartbeatView, IntensityView, StatusView, SupervisorKind, SupervisorView, UsageView,
+    WorkerKind, WorkerView,
+};
+
+pub const UNICODE: Look = Look { colour: false, unicode: true, width: None };
+
+pub fn worker(path: &str, state: &str) -> WorkerView {
+    let path = Path::parse(path).unwrap();
+    WorkerView {
+        name: path.name().unwrap().into(),
+        path,
+        kind: WorkerKind::Worker,
+        state: state.into(),
+        pid: Some(4713),
+        incarnation: 1,
+        restarts: 0,
+        restart: "permanent".into(),
+        heartbeat: None,
+        last_exit: None,
+        uptime_ms: Some(192_000),
+        waits_ms: None,
+        status_text: None,
+        word: None,
+        main_pid: None,
+        sources: Vec::new(),
+        usage: None,
+    }
+}
+
+pub fn supervisor(path: &str, children: Vec<ChildView>) -> SupervisorView {
+    let path = Path::parse(path).unwrap();
+    SupervisorView {
+        name: path.name().unwrap_or("shop").into(),
+        path,
+        kind: SupervisorKind::Supervisor,
+        state: "running".into(),
+        pid: Some(4711),
+        incarnation: 1,
+        restarts: 0,
+        strategy: "one-for-all".into(),
+        intensity: IntensityView { max: Some(3), period_ms: 30_000, used: 0 },
+        children,
+        last_exit: None,
+        uptime_ms: Some(192_000),
+        waits_ms: None,
+        heartbeat: None,
+        usage: None,
+        last_known: None,
+    }
+}
+
+pub fn shop() -> StatusView {
+    let api = WorkerView {
+        restarts: 2,
+        incarnation: 3,
+        uptime_ms: Some(12_300),
+        heartbeat: Some(HeartbeatView { interval_ms: 1000, misses: 3, age_ms: Some(400), beats: 12, missed: 0 }),
+        last_exit: Some(ExitView { code: None, signal: Some(9), at: "2026-01-02T03:04:05.000000000Z".into() }),
+        usage: Some(UsageView { cpu_ms: 1_600, memory_bytes: 120 << 20, processes: 3 }),
+        status_text: Some("serving \u{1b}[31m17 clients".into()),
+        ..worker("/web/api", "running")
+    };
+    let jobs = WorkerView {
+        pid: None,
+        uptime_ms: None,
+        waits_ms: Some(1_500),
+        last_exit: Some(ExitView { code: Some(1), signal: None, at: String::new() }),
+        ..worker("/web/jobs", "waiting")
+    };
+    let mut web = supervisor("/web", vec![ChildView::Worker(Box::new(api)), ChildView::Worker(Box::new(jobs))]);
+    web.pid = Some(4712);
+    web.strategy = "rest-for-one".into();
+    web.intensity = IntensityView { max: Some(5), period_ms: 60_000, used: 2 };
+    let fresh = WorkerView {
+        pid: None,
+        uptime_ms: None,
+        incarnation: 0,
+        heartbeat: Some(HeartbeatView { interval_ms: 200, misses: 5, age_ms: None, beats: 0, missed: 0 }),
+        ..worker("/mail", "starting")
+    };
+    StatusView {
+        instance: "shop".into(),
+        version: "0.1.0".into(),
+        pid: 4711,
+        uptime_ms: 192_000,
+        containment: "cgroup".into(),
+        root: ChildView::Supervisor(Box::new(supervisor(
+            "/",
+            vec![
+                ChildView::Worker(Box::new(worker("/db", "running"))),
+                ChildView::Supervisor(Box::new(web)),
+                ChildView::Worker(Box::new(fresh)),
+            ],
+        ))),
+    }
+}

@@ -1,0 +1,39 @@
+//! Trees drawn with branches.
+
+use super::table::{Cell, Column, Table};
+use super::{Look, style};
+
+/// The branches in front of a name: for each level above whether more follow there, and whether more follow here.
+#[derive(Debug, Clone, Default)]
+pub struct Branches(Vec<bool>);
+
+impl Branches {
+    /// Those of a child, the last of its siblings or not.
+    pub fn below(&self, last: bool) -> Branches {
+        let mut levels = self.0.clone();
+        levels.push(!last);
+        Branches(levels)
+    }
+
+    /// As text.
+    pub fn draw(&self, look: Look) -> String {
+        let Some((here, above)) = self.0.split_last() else { return String::new() };
+        let (through, fork, corner) =
+            if look.unicode { ("│  ", "├─ ", "└─ ") } else { ("|  ", "|- ", "`- ") };
+        let mut text = String::new();
+        for more in above {
+            text.push_str(if *more { through } else { "   " });
+        }
+        text.push_str(if *here { fork } else { corner });
+        text
+    }
+}
+
+/// A drawn tree whose rows are a name, what it is, and a note; for `check`.
+pub fn plain_tree(rows: Vec<[String; 3]>, look: Look) -> String {
+    let styles = [style::NAME, style::PLAIN, style::QUIET];
+    let rows =
+        rows.into_iter().map(|row| row.into_iter().zip(styles).map(|(t, s)| Cell::new(t, s)).collect()).collect();
+    let columns = vec![Column::left("TREE", 0), Column::left("RULES", 1), Column::left("COMMAND", 2).cut_to(12)];
+    Table { columns, rows }.draw(look)
+}

@@ -1,0 +1,103 @@
+//! The terminal as a whole screen, and the certainty that it is given back: at the end, on a signal, and in a crash.
+
+use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use std::io;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The screen is ours now.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Keys come one by one, unechoed.
+static RAW: AtomicBool = AtomicBool::new(false);
+
+/// The screen, as long as this lives. What stood there before comes back afterwards.
+pub(super) struct Screen(());
+
+impl Screen {
+    /// Takes the screen; with `keys` every key is a key, Ctrl-C too.
+    ///
+    /// # Errors
+    /// The terminal's, as when it has gone.
+    pub fn take(keys: bool) -> io::Result<Screen> {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                // First the screen, so that what the crash says is to be read.
+                give_back();
+                before(info);
+            }));
+        });
+        if keys {
+            RAW.store(true, Ordering::SeqCst);
+            enable_raw_mode()?;
+        }
+        TAKEN.store(true, Ordering::SeqCst);
+        let screen = Screen(());
+        execute!(io::stdout(), EnterAlternateScreen, Hide)?;
+        Ok(screen)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Once, whoever comes first. A terminal that is gone needs nothing back.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+    }
+    if RAW.swap(false, Ordering::SeqCst) {
+        let _ = disable_raw_mode();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::process::Command;
+
+    /// Run by the test below, on a terminal of its own.
+    #[test]
+    #[ignore = "only for the test that looks at what a crash leaves behind"]
+    fn crashes_on_the_screen() {
+        let _screen = Screen::take(true).unwrap();
+        panic!("a crash on purpose");
+    }
+
+    #[test]
+    fn a_crash_gives_the_terminal_back_and_can_be_read() {
+        use nix::sys::termios::{LocalFlags, tcgetattr};
+        let pair = nix::pty::openpty(None, None).unwrap();
+        let terminal = std::fs::File::from(pair.slave);
+        let end = || terminal.try_clone().unwrap();
+        let mut crash = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", "cli::screen::tests::crashes_on_the_screen"])
+            .env("RUST_BACKTRACE", "0")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let mut master = std::fs::File::from(pair.master);
+        let mut text = String::new();
+        // What it says last is said by the test harness, after the crash.
+        while !text.contains("test result:") {
+            let mut bytes = [0; 1024];
+            let count = master.read(&mut bytes).unwrap();
+            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        crash.wait().unwrap();
+        let back = text.find("\u{1b}[?1049l").expect("the screen is given back");
+        assert!(text.find("\u{1b}[?1049h").is_some_and(|taken| taken < back), "{text}");
+        assert!(text[back..].contains("\u{1b}[?25h") && text[back..].contains("a crash on purpose"), "{text}");
+        let flags = tcgetattr(&terminal).unwrap().local_flags;
+        assert!(flags.contains(LocalFlags::ICANON | LocalFlags::ECHO), "keys are echoed and come in lines again");
+    }
+}

@@ -1,0 +1,127 @@
+//! What a child's processes use: CPU time, memory, and how many they are.
+//!
+//! With a cgroup the kernel has counted already, whoever of them has ended or left its parents. Without one it is the
+//! child's process and all that descends from it, so a daemon that was handed on to its node is not counted. Nothing here
+//! is asked but for a `status`.
+use super::cgroup::Group;
+use super::process;
+use crate::time::Span;
+use std::fs;
+use std::path::Path;
+
+#[cfg(test)]
+mod tests;
+
+/// What is in use now, and the CPU time since the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InUse {
+    /// CPU time of all of them, also of those that have ended and were waited for.
+    pub cpu: Span,
+    /// Memory: what the cgroup is charged with, or else the resident sets, in which shared pages count once a process.
+    pub memory_bytes: u64,
+    /// Processes that live.
+    pub processes: u32,
+}
+
+/// Processes of one child that are looked at. Of a child with more nothing is told: to look at all of them would take
+/// time that its siblings need.
+const LOOKED_AT: usize = 1_000;
+
+/// How far down the descent of a process is followed.
+const GENERATIONS: usize = 32;
+
+/// What one process uses, without those that it has started; `None` when it is gone.
+pub fn of_process(pid: u32) -> Option<InUse> {
+    let stat = process::stat(pid)?;
+    // Those that it has waited for are its children; a node's are other people's.
+    Some(InUse { cpu: ticks(stat.ticks), memory_bytes: resident(pid), processes: 1 })
+}
+
+/// What a process and all that descends from it use; `None` when it is gone, or they are too many to look at.
+pub fn of_family(leader: u32) -> Option<InUse> {
+    let mut found = InUse::default();
+    let mut generation = vec![leader];
+    let mut looked_at = 0;
+    for _ in 0..GENERATIONS {
+        let mut next = Vec::new();
+        for pid in generation {
+            let Some(stat) = process::stat(pid) else {
+                if pid == leader {
+                    return None;
+                }
+                continue;
+            };
+            looked_at += 1;
+            if looked_at > LOOKED_AT {
+                return None;
+            }
+            found.cpu += ticks(stat.ticks + stat.ticks_waited_for);
+            if !stat.has_ended() {
+                found.memory_bytes += resident(pid);
+                found.processes += 1;
+                children(pid, stat.threads, &mut next);
+            }
+        }
+        if next.is_empty() {
+            break;
+        }
+        generation = next;
+    }
+    Some(found)
+}
+
+/// What the processes of a cgroup use. Its CPU time counts from the group's beginning: see [`cpu_of_group`].
+pub fn of_group(group: &Group) -> Option<InUse> {
+    let cpu = cpu_of_group(group)?;
+    let number = |file: &str| fs::read_to_string(group.path().join(file)).ok()?.trim().parse::<u64>().ok();
+    // Where the controllers are not there, as in hybrid layouts, their files are not.
+    if let (Some(memory_bytes), Some(processes)) = (number("memory.current"), number("pids.current")) {
+        return Some(InUse { cpu, memory_bytes, processes: u32::try_from(processes).unwrap_or(u32::MAX) });
+    }
+    let listed = fs::read_to_string(group.path().join("cgroup.procs")).ok()?;
+    let pids: Vec<u32> = listed.lines().filter_map(|line| line.parse().ok()).collect();
+    if pids.len() > LOOKED_AT {
+        return None;
+    }
+    let memory_bytes = pids.iter().map(|pid| resident(*pid)).sum();
+    Some(InUse { cpu, memory_bytes, processes: pids.len() as u32 })
+}
+
+/// CPU time that a cgroup has used since it was made, that of earlier incarnations too.
+pub fn cpu_of_group(group: &Group) -> Option<Span> {
+    let text = fs::read_to_string(group.path().join("cpu.stat")).ok()?;
+    let micros = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+    Some(Span::from_micros(micros.trim().parse().ok()?))
+}
+
+fn ticks(count: u64) -> Span {
+    // Always 100 on Linux, whatever the kernel's own clock: USER_HZ is part of the interface.
+    const PER_SECOND: u64 = 100;
+    Span::from_millis(count.saturating_mul(1_000 / PER_SECOND))
+}
+
+/// The resident set of a process in bytes, proc_pid_statm(5); nothing when it is gone.
+fn resident(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages.saturating_mul(page_size())
+}
+
+fn page_size() -> u64 {
+    // SAFETY: takes a number and gives one.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4_096)
+}
+
+/// The children of all threads of a process. A kernel without CONFIG_PROC_CHILDREN shows none.
+fn children(pid: u32, threads: u32, into: &mut Vec<u32>) {
+    let mut read = |file: &Path| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        into.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    };
+    if threads <= 1 {
+        read(Path::new(&format!("/proc/{pid}/task/{pid}/children")));
+        return;
+    }
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.take(LOOKED_AT).for_each(|task| read(&task.path().join("children")));
+}
