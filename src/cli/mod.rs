@@ -31,6 +31,7 @@ mod screen;
 mod start;
 mod status;
 mod stop;
+mod top;
 mod why;
 
 use crate::control::session::AskError;
@@ -104,6 +105,11 @@ impl Failure {
         Failure { message: String::new(), hint: None, ..self }
     }
 
+    /// What is wrong, without a word on what to do.
+    fn in_a_line(self) -> String {
+        self.message
+    }
+
     /// Nobody reads our stdout any more. That is no failure of ours, and nothing to talk about.
     pub fn reader_left() -> Failure {
         Failure::new(ExitCode::Done, "")
@@ -157,6 +163,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Schema(args) => schema::run(args).map(ExitCode::number),
         Verb::Completions(args) => completions::run(args).map(ExitCode::number),
         Verb::Man(args) => man::run(args).map(ExitCode::number),
+        Verb::Top(args) => top::run(args, when).map(ExitCode::number),
     };
     done.unwrap_or_else(|failure| {
         out::complain(when, &failure);
@@ -206,17 +213,26 @@ const WORTH_TELLING: Span = Span::from_millis(900);
 
 /// Asks for the change, and waits until it is done. Returns what else the root says about it.
 fn carry_out(change: Change<'_>, instance: &Instance, when: When) -> Result<String, Failure> {
-    let Change { verb, path, asked, timeout, ends_instance } = change;
-    let failed = |error| ask_failed(verb, path, instance, error);
-    let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    let limits = Limits { first: FIRST_REPLY.min(timeout), overall: timeout };
     let mut said: Option<String> = None;
-    let reply = session.ask(asked, limits, &mut |waiting_for, since| {
+    carry_out_with(change, instance, &mut |waiting_for, since| {
         if since >= WORTH_TELLING && said.as_deref() != Some(waiting_for) {
             out::say(when, waiting_for);
             said = Some(waiting_for.to_owned());
         }
-    });
+    })
+}
+
+/// The same, with somebody else who hears how it goes.
+fn carry_out_with(
+    change: Change<'_>,
+    instance: &Instance,
+    progress: &mut dyn FnMut(&str, Span),
+) -> Result<String, Failure> {
+    let Change { verb, path, asked, timeout, ends_instance } = change;
+    let failed = |error| ask_failed(verb, path, instance, error);
+    let mut session = Session::connect(&instance.runtime).map_err(failed)?;
+    let limits = Limits { first: FIRST_REPLY.min(timeout), overall: timeout };
+    let reply = session.ask(asked, limits, progress);
     let detail = match reply {
         Ok(Reply::Done { outcome: Outcome::Ok, detail }) => detail,
         Ok(Reply::Done { outcome, detail }) => return Err(failed(AskError::Failed { outcome, detail })),

@@ -42,6 +42,7 @@ const VERBS: &[&str] = &[
     "run",
     "check",
     "status",
+    "top",
     "events",
     "why",
     "stop",

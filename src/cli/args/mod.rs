@@ -10,6 +10,7 @@ mod remove;
 mod scale;
 mod schema;
 mod status;
+mod top;
 mod why;
 
 pub use add::Add;
@@ -22,6 +23,7 @@ pub use remove::Remove;
 pub use scale::Scale;
 pub use schema::Schema;
 pub use status::{Status, WatchOrPath};
+pub use top::Top;
 pub use why::Why;
 
 use super::moment::Moment;
@@ -61,6 +63,7 @@ Examples:
   treevisor check supervisors.toml            what does this file mean, and is it right?
   treevisor start supervisors.toml            run the tree, here, until it is stopped
   treevisor status                            in another terminal: the tree at work
+  treevisor top                               the same, live, with keys to act on it
   treevisor events -f                         what happens to it, one line an event
   treevisor why /web/api                      what led to its state, from the first cause on
   treevisor restart /web/api                  stop one child in order, and start it
@@ -122,6 +125,7 @@ pub enum Verb {
     Run(Run),
     Check(Check),
     Status(Status),
+    Top(Top),
     Events(Events),
     Why(Why),
     Stop(Stop),
@@ -133,6 +137,7 @@ pub enum Verb {
     Scale(Scale),
     Beat(Beat),
     Notify(Notify),
+
     Init(Init),
     Import(Import),
     Schema(Schema),

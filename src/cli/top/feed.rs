@@ -1,0 +1,145 @@
+//! What comes from outside: looks at the tree, its events, keys, signals, and the answers to requests. Each has a thread of
+//! the tool's, and one bounded channel takes them to the picture, so that nothing that waits can stop the screen.
+
+use super::super::status::{ask, pause};
+use super::super::{Change, carry_out_with, done_line};
+use super::keys::{self, Kind};
+use super::state::Input;
+use crate::control::session::{EventsRead, EventsWanted};
+use crate::control::{self, AskError, Instance, Session};
+use crate::error::Chain;
+use crate::ids::Path;
+use crate::os::clock::{self, Clock};
+use crate::os::signals::Signals;
+use crate::time::Span;
+use crate::wire::message::Verb;
+use ratatui::crossterm::event::{Event, read};
+use std::ops::ControlFlow;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::thread;
+
+/// What may wait to be drawn. Of events more are dropped and counted; everything else is worth waiting for.
+pub const QUEUE: usize = 256;
+
+/// An instance that has ended is looked for this often.
+const LOOK_FOR: Span = Span::from_millis(500);
+
+/// A root that says nothing for so long is shown as silent.
+const SILENCE: Span = Span::from_secs(2);
+
+/// A request may take so long; it goes on afterwards.
+const PATIENCE: Span = Span::from_secs(60);
+
+/// Looks at the tree at `path` again and again, from now on and across restarts of the instance.
+pub fn looks(to: SyncSender<Input>, instance: Instance, path: Path, every: Span) {
+    thread::spawn(move || {
+        while let Ok(session) = connect(&instance) {
+            follow(to.clone(), &instance, path.clone());
+            if look(&to, session, &path, every).is_break() || to.send(Input::Ended).is_err() {
+                return;
+            }
+            while !control::is_running(&instance.runtime) {
+                clock::pause(LOOK_FOR);
+            }
+        }
+    });
+}
+
+/// There is always a way to a socket's path; whether somebody listens there is seen later.
+fn connect(instance: &Instance) -> Result<Session, AskError> {
+    Session::connect(&instance.runtime)
+}
+
+/// Until the instance has ended; breaks when nobody is interested any more.
+fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) -> ControlFlow<()> {
+    loop {
+        let input = match ask(&mut session, path, SILENCE) {
+            Ok(status) => Input::Status(Box::new(status)),
+            Err(AskError::Gone) => return ControlFlow::Continue(()),
+            Err(error) => Input::Silent(Chain(&error).to_string()),
+        };
+        if to.send(input).is_err() {
+            return ControlFlow::Break(());
+        }
+        clock::pause(every);
+    }
+}
+
+/// Follows the events until the instance has ended. A picture that is too slow loses events and knows how many: the root
+/// is never kept waiting.
+fn follow(to: SyncSender<Input>, instance: &Instance, path: Path) {
+    let Ok(mut session) = connect(instance) else { return };
+    let wanted = EventsWanted { path, kinds: Vec::new(), follow: true };
+    thread::spawn(move || {
+        let mut dropped = 0;
+        let mut each = |read: EventsRead| {
+            match to.try_send(Input::Events { events: read.events, lost: read.lost + dropped }) {
+                Ok(()) => dropped = 0,
+                Err(TrySendError::Full(Input::Events { events, lost })) => dropped = lost + events.len() as u64,
+                Err(_) => return ControlFlow::Break(()),
+            }
+            ControlFlow::Continue(())
+        };
+        // A root that does not answer yet has told nothing yet. However else it ends, the looks will say why.
+        while let Err(AskError::NoAnswer { .. }) = session.events(&wanted, SILENCE, &mut each) {}
+    });
+}
+
+/// Keys and sizes of the terminal. One that is gone is a hang-up.
+pub fn terminal(to: SyncSender<Input>) {
+    thread::spawn(move || {
+        loop {
+            let input = match read() {
+                Ok(Event::Key(key)) => match keys::of_terminal(key) {
+                    Some(key) => Input::Key(key),
+                    None => continue,
+                },
+                Ok(Event::Resize(..)) => Input::Resized,
+                Ok(_) => continue,
+                Err(_) => Input::Signal(1),
+            };
+            let last = matches!(input, Input::Signal(_));
+            if to.send(input).is_err() || last {
+                return;
+            }
+        }
+    });
+}
+
+/// Signals that ask us to end.
+pub fn signals(to: SyncSender<Input>, mut signals: Signals) {
+    thread::spawn(move || {
+        let clock = Clock::start();
+        loop {
+            if let Some(signal) = pause(&mut signals, &clock, Span::from_secs(3_600))
+                && to.send(Input::Signal(signal)).is_err()
+            {
+                return;
+            }
+        }
+    });
+}
+
+/// Carries out a request.
+pub fn request(to: SyncSender<Input>, instance: Instance, number: u64, kind: Kind, path: Path) {
+    thread::spawn(move || {
+        let (verb, word, asked) = match kind {
+            Kind::Stop => ("stop", "stopped", Verb::Stop { path: path.clone() }),
+            Kind::Restart => ("restart", "restarted", Verb::Restart { path: path.clone() }),
+            Kind::Panic => ("panic", "killed", Verb::Panic { path: path.clone(), hold: false }),
+            Kind::Hold => ("panic", "killed and held", Verb::Panic { path: path.clone(), hold: true }),
+        };
+        let ends_instance = path.is_root() && kind != Kind::Restart;
+        let change = Change { verb, path: &path, asked, timeout: PATIENCE, ends_instance };
+        let progress = to.clone();
+        let result = carry_out_with(change, &instance, &mut |waiting_for, _| {
+            // The next one says it better.
+            let _ = progress.try_send(Input::Progress { number, waiting_for: waiting_for.to_owned() });
+        });
+        let result = match result {
+            Ok(detail) => Ok(done_line(&path, &instance, word, &detail).trim_end().to_owned()),
+            Err(failure) => Err(failure.in_a_line()),
+        };
+        let _ = to.send(Input::Done { number, result });
+    });
+}

@@ -1,0 +1,131 @@
+//! `treevisor top`: the tree live, with keys to act on it.
+//!
+//! `state` is what is known, changed by `update` alone; `draw` makes the picture of it; `keys` says what keys mean; `rows`
+//! and `pulse` are parts of the state. All of these are without I/O. `feed` has the threads that bring something in, and
+//! here they are joined: take in what has come, draw at most ten times a second.
+
+mod draw;
+mod feed;
+mod keys;
+mod pulse;
+mod rows;
+mod state;
+
+use super::args::{Top, When};
+use super::render::{Look, colour_for, locale_is_unicode};
+use super::screen::Screen;
+use super::status::ask;
+use super::{ExitCode, Failure, ask_failed, find};
+use crate::control::{Instance, Session};
+use crate::os::clock::{self, Clock};
+use crate::os::process::die_by;
+use crate::os::signals::Signals;
+use crate::time::{Span, Time};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use state::{Input, State, Wish};
+use std::io::{IsTerminal, Stdout};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+
+/// Between one picture and the next, however much happens.
+const FRAME: Span = Span::from_millis(100);
+
+/// After a key: nobody likes to wait for what he has typed.
+const FRAME_AFTER_KEY: Span = Span::from_millis(15);
+
+/// Something in the picture changes by itself: how long a request takes, that a message is old.
+const TICK: Span = Span::from_millis(500);
+
+/// Inputs that are taken in before the next picture.
+const INPUTS_MAX: usize = 2 * feed::QUEUE;
+
+pub(super) fn run(args: Top, when: When) -> Result<ExitCode, Failure> {
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        return Err(Failure::new(ExitCode::Usage, "cannot show top: stdin and stdout have to be a terminal")
+            .hint("`treevisor status --watch` prints the tree again and again anywhere"));
+    }
+    let instance = find(&args.target, "see", &args.path)?;
+    let failed = |error| ask_failed("see", &args.path, &instance, error);
+    let mut session = Session::connect(&instance.runtime).map_err(failed)?;
+    let status = ask(&mut session, &args.path, args.timeout).map_err(failed)?;
+    drop(session);
+    let terminal_failed =
+        |error: std::io::Error| Failure::new(ExitCode::Failed, format!("cannot use the terminal: {error}"));
+    let signals = Signals::install()
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot listen to signals: {error}")))?;
+    let clock = Clock::start();
+    let began_at = clock::rfc3339_nanos(clock.wall_of(clock.now()));
+    let screen = Screen::take(true).map_err(terminal_failed)?;
+    let terminal = Terminal::new(CrosstermBackend::new(std::io::stdout())).map_err(terminal_failed)?;
+    let look = Look { colour: colour_for(&std::io::stdout(), when), unicode: locale_is_unicode(), width: None };
+    let (send, inputs) = sync_channel(feed::QUEUE);
+    feed::looks(send.clone(), instance.clone(), args.path.clone(), args.interval);
+    feed::terminal(send.clone());
+    feed::signals(send.clone(), signals);
+    let state = State::new(status, began_at);
+    let ended = Shell { state, terminal, look, clock, send, inputs, instance }.run();
+    drop(screen);
+    if let Some(signal) = ended.map_err(terminal_failed)? {
+        die_by(signal);
+    }
+    Ok(ExitCode::Done)
+}
+
+struct Shell {
+    state: State,
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+    look: Look,
+    clock: Clock,
+    send: SyncSender<Input>,
+    inputs: Receiver<Input>,
+    instance: Instance,
+}
+
+impl Shell {
+    /// Until somebody quits, or a signal says so, which is given back.
+    fn run(mut self) -> std::io::Result<Option<i32>> {
+        let mut drawn = Time::ZERO;
+        let mut due = Some(Time::ZERO);
+        loop {
+            let now = self.clock.now();
+            if due.is_some_and(|due| due <= now) {
+                let (state, look) = (&mut self.state, self.look);
+                self.terminal.draw(|frame| draw::draw(frame, state, look))?;
+                drawn = self.clock.now();
+                due = None;
+            }
+            let wait = due.map_or(TICK, |due| due.since(self.clock.now()).min(TICK));
+            let first = match self.inputs.recv_timeout(wait.as_duration()) {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                // We hold a sender ourselves.
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            };
+            let now = self.clock.now();
+            if self.state.tick(now) {
+                due = Some(sooner(due, drawn + FRAME));
+            }
+            let mut next = first;
+            let mut taken = 0;
+            while let Some(input) = next {
+                let pause = if matches!(input, Input::Key(_) | Input::Resized) { FRAME_AFTER_KEY } else { FRAME };
+                due = Some(sooner(due, drawn + pause));
+                match self.state.update(now, input) {
+                    None => {}
+                    Some(Wish::Quit) => return Ok(None),
+                    Some(Wish::Die(signal)) => return Ok(Some(signal)),
+                    Some(Wish::Redraw) => self.terminal.clear()?,
+                    Some(Wish::Ask { number, kind, path }) => {
+                        feed::request(self.send.clone(), self.instance.clone(), number, kind, path);
+                    }
+                }
+                taken += 1;
+                next = if taken < INPUTS_MAX { self.inputs.try_recv().ok() } else { None };
+            }
+        }
+    }
+}
+
+fn sooner(due: Option<Time>, other: Time) -> Time {
+    due.map_or(other, |due| due.min(other))
+}

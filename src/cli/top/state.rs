@@ -1,0 +1,446 @@
+//! What `top` knows and where the eye rests: events in, wishes out. No terminal, no socket, no clock.
+
+use super::super::render::cpu::Shares;
+use super::keys::{self, Command, Key, Kind, Step};
+use super::pulse::Pulse;
+use super::rows::{Order, Row, rows};
+use crate::ids::Path;
+use crate::time::{Span, Time};
+use crate::wire::sentence::clean;
+use crate::wire::view::{ChildView, EventView, StatusView};
+use std::collections::{HashSet, VecDeque};
+
+/// Events that are kept for the pane.
+const EVENTS: usize = 1_000;
+
+/// Workers whose last output is kept, and lines of each.
+const OUTPUTS: usize = 500;
+const OUTPUT_LINES: usize = 200;
+
+/// A message stands for so long.
+const MESSAGE_STANDS: Span = Span::from_secs(8);
+
+/// What happens to `top`.
+#[derive(Debug)]
+pub enum Input {
+    Key(Key),
+    /// The terminal has another size.
+    Resized,
+    /// A look at the tree.
+    Status(Box<StatusView>),
+    Events {
+        events: Vec<EventView>,
+        /// So many were lost before these, here or at the root.
+        lost: u64,
+    },
+    /// The root does not answer; in words.
+    Silent(String),
+    /// The instance has ended.
+    Ended,
+    /// Word of a request.
+    Progress {
+        number: u64,
+        waiting_for: String,
+    },
+    Done {
+        number: u64,
+        result: Result<String, String>,
+    },
+    /// A signal asks us to end.
+    Signal(i32),
+}
+
+/// What `top` wants to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    Ask { number: u64, kind: Kind, path: Path },
+    Redraw,
+    Quit,
+    Die(i32),
+}
+
+/// What the keys are for at the moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Mode {
+    #[default]
+    Normal,
+    Search,
+    Confirm(Kind, Path),
+    Help,
+}
+
+/// Whether the picture is of now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    Live,
+    Silent(String),
+    Ended,
+}
+
+/// The pane that is shown where there is room for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pane {
+    #[default]
+    Events,
+    Output,
+}
+
+/// The last output of a worker.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub path: Path,
+    pub lines: Vec<String>,
+}
+
+/// A request under way.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub number: u64,
+    pub words: String,
+    pub began: Time,
+}
+
+/// All of it.
+pub struct State {
+    pub status: StatusView,
+    pub shares: Shares,
+    pub pulse: Pulse,
+    pub link: Link,
+    pub mode: Mode,
+    pub order: Order,
+    pub pane: Pane,
+    /// Only events of what is selected.
+    pub events_of_selected: bool,
+    pub folded: HashSet<Path>,
+    pub selected: Path,
+    /// The first row that is shown; kept by whoever draws, who knows how many fit.
+    pub first_row: usize,
+    /// Rows that fit; told by whoever draws.
+    pub page: usize,
+    pub search: String,
+    pub events: VecDeque<EventView>,
+    /// Events that never came here.
+    pub lost: u64,
+    /// The latest last, one a worker.
+    pub outputs: VecDeque<Output>,
+    pub requests: Vec<Request>,
+    pub message: Option<(Result<String, String>, Time)>,
+    pub now: Time,
+    /// Events before this moment are history, not pulse: RFC 3339, which sorts as text.
+    began_at: String,
+    last_request: u64,
+}
+
+impl State {
+    /// Begins with a first look.
+    pub fn new(status: StatusView, began_at: String) -> State {
+        let selected = status.root.path().clone();
+        let mut state = State {
+            status,
+            shares: Shares::default(),
+            pulse: Pulse::default(),
+            link: Link::Live,
+            mode: Mode::Normal,
+            order: Order::Start,
+            pane: Pane::Events,
+            events_of_selected: false,
+            folded: HashSet::new(),
+            selected,
+            first_row: 0,
+            page: 10,
+            search: String::new(),
+            events: VecDeque::new(),
+            lost: 0,
+            outputs: VecDeque::new(),
+            requests: Vec::new(),
+            message: None,
+            now: Time::ZERO,
+            began_at,
+            last_request: 0,
+        };
+        state.shares.look(&state.status.root);
+        state.pulse.look(&state.status.root);
+        state
+    }
+
+    /// The rows that are to be seen.
+    pub fn rows(&self) -> Vec<Row<'_>> {
+        rows(&self.status.root, &self.folded, self.order, &self.shares)
+    }
+
+    /// Who is selected.
+    pub fn selected_view(&self) -> Option<&ChildView> {
+        self.status.root.find(&self.selected)
+    }
+
+    /// Takes in what has happened.
+    pub fn update(&mut self, now: Time, input: Input) -> Option<Wish> {
+        self.now = now;
+        match input {
+            Input::Key(key) => return self.key(key),
+            Input::Resized => return None,
+            Input::Signal(signal) => return Some(Wish::Die(signal)),
+            Input::Status(status) => {
+                self.status = *status;
+                self.shares.look(&self.status.root);
+                self.pulse.look(&self.status.root);
+                self.link = Link::Live;
+                self.keep_selection();
+            }
+            Input::Events { events, lost } => {
+                self.lost += lost;
+                events.into_iter().for_each(|event| self.event(event));
+            }
+            Input::Silent(words) => self.link = Link::Silent(words),
+            Input::Ended => self.link = Link::Ended,
+            Input::Progress { number, waiting_for } => {
+                if let Some(request) = self.requests.iter_mut().find(|request| request.number == number) {
+                    request.words = clean(&waiting_for).into_owned();
+                }
+            }
+            Input::Done { number, result } => {
+                self.requests.retain(|request| request.number != number);
+                self.message = Some((result, now));
+            }
+        }
+        None
+    }
+
+    /// Whether something in the picture changes without anything happening: ages of requests and of messages.
+    pub fn tick(&mut self, now: Time) -> bool {
+        self.now = now;
+        let over = self.message.as_ref().is_some_and(|(_, since)| now.since(*since) >= MESSAGE_STANDS);
+        if over {
+            self.message = None;
+        }
+        over || !self.requests.is_empty()
+    }
+
+    fn event(&mut self, event: EventView) {
+        if event.kind == "restarting" && event.at >= self.began_at {
+            self.pulse.restart(&event.path);
+        }
+        if let Some(lines) = event.detail.get("output").and_then(|lines| lines.as_array()) {
+            let lines = lines.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect();
+            self.output(event.path.clone(), lines);
+        }
+        self.events.push_back(event);
+        if self.events.len() > EVENTS {
+            self.events.pop_front();
+        }
+    }
+
+    fn output(&mut self, path: Path, mut lines: Vec<String>) {
+        if lines.is_empty() {
+            return;
+        }
+        lines.drain(..lines.len().saturating_sub(OUTPUT_LINES));
+        self.outputs.retain(|output| output.path != path);
+        self.outputs.push_back(Output { path, lines });
+        if self.outputs.len() > OUTPUTS {
+            self.outputs.pop_front();
+        }
+    }
+
+    /// What was last put out at or below what is selected.
+    pub fn last_output(&self) -> Option<&Output> {
+        self.outputs.iter().rev().find(|output| output.path.is_within(&self.selected))
+    }
+
+    /// When who was selected is gone or folded away, whoever stands above.
+    fn keep_selection(&mut self) {
+        let mut at = self.selected.clone();
+        let mut visible = at.clone();
+        while let Some(above) = at.parent() {
+            if self.folded.contains(&above) {
+                visible = above.clone();
+            }
+            at = above;
+        }
+        while self.status.root.find(&visible).is_none() {
+            match visible.parent() {
+                Some(above) => visible = above,
+                None => {
+                    visible = self.status.root.path().clone();
+                    break;
+                }
+            }
+        }
+        self.selected = visible;
+    }
+
+    fn key(&mut self, key: Key) -> Option<Wish> {
+        if key == Key::Interrupt {
+            return Some(Wish::Quit);
+        }
+        match std::mem::take(&mut self.mode) {
+            Mode::Normal => return self.command(keys::command(key)?),
+            Mode::Help => {}
+            Mode::Confirm(kind, path) => {
+                if key == Key::Char('y') {
+                    return Some(self.request(kind, path));
+                }
+            }
+            Mode::Search => {
+                match key {
+                    Key::Char(c) => self.search.push(c),
+                    Key::Backspace => drop(self.search.pop()),
+                    Key::Escape => {
+                        self.search.clear();
+                        return None;
+                    }
+                    Key::Enter => return None,
+                    _ => {}
+                }
+                self.mode = Mode::Search;
+                self.find(0);
+            }
+        }
+        None
+    }
+
+    fn command(&mut self, command: Command) -> Option<Wish> {
+        match command {
+            Command::Move(step) => self.go(step),
+            Command::Fold => self.fold(),
+            Command::Open => {
+                if !self.folded.remove(&self.selected)
+                    && self.selected_view().is_some_and(|view| !view.children().is_empty())
+                {
+                    self.go(Step::Down);
+                }
+            }
+            Command::Toggle => {
+                if !self.folded.remove(&self.selected) {
+                    self.fold_if_supervisor();
+                }
+            }
+            Command::FoldAll => self.fold_all(),
+            Command::Sort => self.order = self.order.further(1),
+            Command::SortBack => self.order = self.order.back(),
+            Command::Search => {
+                self.search.clear();
+                self.mode = Mode::Search;
+            }
+            Command::Next => self.find(1),
+            Command::Previous => self.find(-1),
+            Command::NextPane => {
+                self.pane = match self.pane {
+                    Pane::Events => Pane::Output,
+                    Pane::Output => Pane::Events,
+                }
+            }
+            Command::EventsOf => self.events_of_selected = !self.events_of_selected,
+            Command::Operate(kind) if self.link == Link::Ended => {
+                let words = format!("nothing to {}: the instance has ended", verb(kind));
+                self.message = Some((Err(words), self.now));
+            }
+            Command::Operate(kind) => self.mode = Mode::Confirm(kind, self.selected.clone()),
+            Command::Help => self.mode = Mode::Help,
+            Command::Redraw => return Some(Wish::Redraw),
+            Command::Forget => {
+                self.search.clear();
+                self.message = None;
+            }
+            Command::Quit => return Some(Wish::Quit),
+        }
+        None
+    }
+
+    fn request(&mut self, kind: Kind, path: Path) -> Wish {
+        self.last_request += 1;
+        let number = self.last_request;
+        let words = format!("{} {path}", verb(kind));
+        self.requests.push(Request { number, words, began: self.now });
+        Wish::Ask { number, kind, path }
+    }
+
+    fn go(&mut self, step: Step) {
+        let rows = self.rows();
+        let at = rows.iter().position(|row| *row.view.path() == self.selected).unwrap_or(0);
+        let last = rows.len().saturating_sub(1);
+        let page = self.page.max(2) - 1;
+        let to = match step {
+            Step::Up => at.saturating_sub(1),
+            Step::Down => at + 1,
+            Step::PageUp => at.saturating_sub(page),
+            Step::PageDown => at + page,
+            Step::First => 0,
+            Step::Last => last,
+        };
+        let path = rows.get(to.min(last)).map(|row| row.view.path().clone());
+        self.selected = path.unwrap_or_else(|| self.selected.clone());
+    }
+
+    /// Folds what is selected; what cannot be folded takes the selection up, to what can.
+    fn fold(&mut self) {
+        if !self.folded.contains(&self.selected) && self.fold_if_supervisor() {
+            return;
+        }
+        if let Some(above) = self.selected.parent()
+            && self.status.root.find(&above).is_some()
+        {
+            self.selected = above;
+        }
+    }
+
+    fn fold_if_supervisor(&mut self) -> bool {
+        let can = self.selected_view().is_some_and(|view| !view.children().is_empty());
+        if can {
+            self.folded.insert(self.selected.clone());
+        }
+        can
+    }
+
+    fn fold_all(&mut self) {
+        if !self.folded.is_empty() {
+            self.folded.clear();
+            return;
+        }
+        let mut folded = HashSet::new();
+        let below = self.status.root.children().iter().filter(|child| child.is_supervisor());
+        folded.extend(below.map(|child| child.path().clone()));
+        self.folded = folded;
+        self.keep_selection();
+    }
+
+    /// Selects the first match, from here on, or the next in a direction; what hides it is opened.
+    fn find(&mut self, direction: isize) {
+        if self.search.is_empty() {
+            return;
+        }
+        let all = rows(&self.status.root, &HashSet::new(), self.order, &self.shares);
+        let wanted = self.search.to_lowercase();
+        let at = all.iter().position(|row| *row.view.path() == self.selected).unwrap_or(0);
+        let count = all.len();
+        let found = (0..count)
+            .map(|step| match direction {
+                0 => (at + step) % count,
+                1.. => (at + 1 + step) % count,
+                _ => (at + count - 1 - step) % count,
+            })
+            .map(|index| all[index].view.path())
+            .find(|path| path.as_str().to_lowercase().contains(&wanted))
+            .cloned();
+        match found {
+            Some(path) => {
+                self.folded.retain(|folded| *folded == path || !path.is_within(folded));
+                self.selected = path;
+            }
+            None => self.message = Some((Err(format!("no path has \"{}\" in it", clean(&self.search))), self.now)),
+        }
+    }
+}
+
+/// The verb of the command line that does the same.
+pub fn verb(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Stop => "stop",
+        Kind::Restart => "restart",
+        Kind::Panic => "panic",
+        Kind::Hold => "panic --hold",
+    }
+}
+
+#[cfg(test)]
+mod tests;
