@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["spec", "supervision", "wire", "os", "link", "logs", "logging", "client"]),
     ("client", &["wire", "os"]),
     ("control", &["wire", "link", "os"]),
-    ("cli", &["spec", "wire", "client", "control", "node", "logging", "link", "os"]),
+    ("cli", &["spec", "wire", "client", "control", "node", "logging", "logs", "link", "os"]),
     ("main", &["cli"]),
 ];
 

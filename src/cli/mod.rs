@@ -16,6 +16,7 @@ mod events;
 mod file;
 mod import;
 mod init;
+mod logs;
 mod man;
 mod moment;
 mod notify;
@@ -147,6 +148,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Run(args) => run::run(args, when),
         Verb::Check(args) => check::run(args, when).map(ExitCode::number),
         Verb::Status(args) => status::run(args, when).map(ExitCode::number),
+        Verb::Logs(args) => logs::run(args, when).map(ExitCode::number),
         Verb::Events(args) => events::run(args, when).map(ExitCode::number),
         Verb::Why(args) => why::run(args, when).map(ExitCode::number),
         Verb::Stop(args) => stop::run(args, when).map(ExitCode::number),
@@ -292,9 +294,13 @@ fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: AskError) -> 
 
 /// The path of the tree that is most like `path`, if any is.
 fn near_path(path: &Path, instance: &Instance) -> Option<Path> {
+    near(path, instance.runtime.read_instance().ok()?.tree_paths.into_iter().map(|known| known.path))
+}
+
+/// The one of these paths that is most like `path`, if any is.
+fn near(path: &Path, known: impl Iterator<Item = Path>) -> Option<Path> {
     /// Below this, two paths have nothing to do with each other.
     const LIKE: f64 = 0.75;
-    let known = instance.runtime.read_instance().ok()?.tree_paths;
     let like = |other: &Path| {
         let whole = strsim::jaro_winkler(path.as_str(), other.as_str());
         // Whoever forgets the way to a child still knows its name.
@@ -302,8 +308,7 @@ fn near_path(path: &Path, instance: &Instance) -> Option<Path> {
         whole.max(name)
     };
     known
-        .into_iter()
-        .map(|known| (like(&known.path), known.path))
+        .map(|known| (like(&known), known))
         .filter(|(likeness, _)| *likeness >= LIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, path)| path)

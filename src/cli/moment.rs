@@ -49,6 +49,12 @@ impl Moment {
         Ok(Moment::of(moment.into()))
     }
 
+    /// Milliseconds from 1970 to this moment; 0 before.
+    pub fn millis(&self) -> u64 {
+        let time = OffsetDateTime::parse(&self.0, &Rfc3339).map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
+        clock::wall_nanos(time) / 1_000_000
+    }
+
     fn of(time: SystemTime) -> Moment {
         Moment(clock::rfc3339_nanos(time))
     }

@@ -171,7 +171,7 @@ mod tests {
             cgroup: cgroup.map(PathBuf::from),
             keeper_pid: None,
             config: PathBuf::new(),
-            tree_paths: vec![TreePath { path: Path::root(), supervisor: true }],
+            tree_paths: vec![TreePath { path: Path::root(), supervisor: true, log: None }],
         }
     }
 

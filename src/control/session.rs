@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 const LOOK_EVERY: Span = Span::from_millis(200);
 
 /// A follower says that it is there this often; the root forgets it after ten seconds.
-const STILL_THERE_EVERY: Span = Span::from_secs(3);
+pub(super) const STILL_THERE_EVERY: Span = Span::from_secs(3);
 
 /// How long the last words of a root that has ended may take from the kernel to us.
 const LAST_WORDS: Span = Span::from_millis(100);
@@ -201,7 +201,12 @@ impl Session {
         true
     }
 
-    fn send(&mut self, verb: Verb, within: Span) -> Result<u64, AskError> {
+    /// The time of this conversation.
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub(super) fn send(&mut self, verb: Verb, within: Span) -> Result<u64, AskError> {
         self.last_request += 1;
         let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb };
         let frames = codec::encode_ask(&ask);
@@ -210,7 +215,7 @@ impl Session {
     }
 
     /// The next reply to `request`; `None` when none has come by `until`.
-    fn next_reply(&mut self, request: u64, until: Time) -> Result<Option<Reply>, AskError> {
+    pub(super) fn next_reply(&mut self, request: u64, until: Time) -> Result<Option<Reply>, AskError> {
         loop {
             // Looked at before the queue is, so that what a root said as its last word is not missed.
             let there = is_running(&self.runtime);

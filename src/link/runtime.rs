@@ -270,6 +270,18 @@ pub struct TreePath {
     pub path: TreePathName,
     /// Whether a supervisor stands there; otherwise a worker.
     pub supervisor: bool,
+    /// The file that a worker's output is written to, for those that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogFile>,
+}
+
+/// Where a worker's output is written to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFile {
+    /// The file; an absolute path.
+    pub file: PathBuf,
+    /// How many rotated forerunners it has at most: `FILE.1`, `FILE.2` ...
+    pub keep: u32,
 }
 
 /// Why a runtime directory cannot be used.
@@ -382,7 +394,7 @@ mod tests {
             cgroup: None,
             keeper_pid: Some(8),
             config: "supervisors.toml".into(),
-            tree_paths: vec![TreePath { path: TreePathName::root(), supervisor: true }],
+            tree_paths: vec![TreePath { path: TreePathName::root(), supervisor: true, log: None }],
         }
     }
 

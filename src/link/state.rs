@@ -14,7 +14,7 @@
 //!
 //! This file does no ZeroMQ; it stands beside `runtime`, its sibling, because writers and readers need it.
 
-use super::runtime::{RuntimeError, check_owner, own_uid};
+use super::runtime::{RuntimeError, TreePath, check_owner, own_uid};
 use crate::ids::Name;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
@@ -92,6 +92,37 @@ impl StateDir {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => check_owner(&self.path, false).map_err(denied),
         }
+    }
+
+    /// The file that names the workers and where their output is written to.
+    fn outputs_file(&self) -> PathBuf {
+        self.path.join("outputs.json")
+    }
+
+    /// Writes down which workers there are, and where their output is written to, for who wants to read it when nothing
+    /// runs. Where no worker has such a file there is nothing to write down.
+    ///
+    /// # Errors
+    /// The system's, when the file cannot be written.
+    pub fn write_outputs(&self, tree: &[TreePath]) -> io::Result<()> {
+        if tree.iter().all(|known| known.log.is_none()) {
+            return match fs::remove_file(self.outputs_file()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let new = self.outputs_file().with_extension("json.new");
+        fs::write(&new, serde_json::to_vec(tree).map_err(io::Error::other)?)?;
+        fs::rename(&new, self.outputs_file())
+    }
+
+    /// What was last written down by [`StateDir::write_outputs`].
+    ///
+    /// # Errors
+    /// The system's, and `InvalidData` when the file is not one that this version wrote.
+    pub fn read_outputs(&self) -> io::Result<Vec<TreePath>> {
+        let text = fs::read(self.outputs_file())?;
+        serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// The file of the journal with this number.

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, RawFd};
 pub const CAPACITY: usize = 256 * 1024;
 
 /// Paths are padded to the longest one seen, but not beyond this: one deep path must not push everybody's text aside.
-const WIDTH_MAX: usize = 24;
+pub const WIDTH_MAX: usize = 24;
 
 /// Colours of paths. Red is left out, it means trouble; so are black and white, which may be the background.
 const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
@@ -133,19 +133,24 @@ impl Console {
     }
 
     fn prefix(&mut self, path: &str, stream: Stream) {
-        let out = &mut self.scratch;
-        let bar = if stream == Stream::Stderr { '┃' } else { '│' };
-        let written = if self.format == Format::Coloured {
-            self.width = self.width.max(path.len().min(WIDTH_MAX));
-            // Standard error has a red bar; the dim one is nobody's colour.
-            let bar_colour = if stream == Stream::Stderr { 31 } else { 2 };
-            let (colour, width) = (colour_of(path), self.width);
-            write!(out, "\x1b[{colour}m{path:width$}\x1b[0m \x1b[{bar_colour}m{bar}\x1b[0m ")
-        } else {
-            write!(out, "{path} {bar} ")
-        };
-        written.expect("writing to a String does not fail");
+        write_prefix(&mut self.scratch, path, stream, &mut self.width, self.format == Format::Coloured);
     }
+}
+
+/// Appends what stands before each line of the worker at `path`. In colour, all lines are aligned with the widest path
+/// so far, whose `width` is kept by the caller.
+pub fn write_prefix(out: &mut String, path: &str, stream: Stream, width: &mut usize, colour: bool) {
+    let bar = if stream == Stream::Stderr { '┃' } else { '│' };
+    let written = if colour {
+        *width = (*width).max(path.len().min(WIDTH_MAX));
+        // Standard error has a red bar; the dim one is nobody's colour.
+        let bar_colour = if stream == Stream::Stderr { 31 } else { 2 };
+        let (colour, width) = (colour_of(path), *width);
+        write!(out, "\x1b[{colour}m{path:width$}\x1b[0m \x1b[{bar_colour}m{bar}\x1b[0m ")
+    } else {
+        write!(out, "{path} {bar} ")
+    };
+    written.expect("writing to a String does not fail");
 }
 
 /// The colour of a path: always the same one, in every node (FNV-1a).

@@ -2,7 +2,7 @@
 //!
 //! The way of a byte: a worker writes into a pipe; [`capture`] takes a fair share of it in each turn of the node's loop and
 //! hands on whole lines ([`lines`]); each goes to the child's [`ring`] (its last words), to its file where it has one
-//! ([`rotate`]) and to the operator ([`console`]).
+//! ([`rotate`]) and to the operator ([`console`]). What is no longer kept can be read from the files again ([`past`]).
 //!
 //! What this room promises:
 //! - a pipe is always emptied, so a worker is never blocked by its supervisor;
@@ -18,6 +18,7 @@ pub mod capture;
 pub mod console;
 pub mod lines;
 pub mod outlet;
+pub mod past;
 pub mod ring;
 pub mod rotate;
 pub mod text;
@@ -25,7 +26,7 @@ pub mod text;
 pub use capture::{Capture, Progress};
 pub use console::Console;
 pub use lines::{Audience, Line, Stream};
-pub use ring::Ring;
+pub use ring::{Ring, Said, Speaker};
 pub use rotate::RotatingFile;
 
 use serde::{Deserialize, Serialize};

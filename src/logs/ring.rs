@@ -1,38 +1,66 @@
 //! The last lines of a child, for whoever asks what it said before it went. Pure.
+//!
+//! Each line keeps when it was read and by which incarnation it was said, so that the lines of several children can be
+//! put in one order and told apart.
 
 use super::lines::Line;
 use super::text;
 use std::collections::VecDeque;
 
 /// So many lines are kept ...
-pub const LINES_MAX: usize = 100;
+pub const LINES_MAX: usize = 256;
 /// ... as long as together they are not longer than this many bytes.
 pub const BYTES_MAX: usize = 16 * 1024;
 
-/// The last lines of one child. Costs nothing before the first line, and at most some 17 KiB ever.
+/// The last lines of one child. Costs nothing before the first line, and at most some 21 KiB ever.
 #[derive(Debug, Default)]
 pub struct Ring {
     kept: Option<Box<Kept>>,
 }
 
+/// Which process of a child has said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Speaker {
+    /// The child's incarnation.
+    pub incarnation: u64,
+    /// Its process.
+    pub pid: u32,
+}
+
 #[derive(Debug, Default)]
 struct Kept {
     text: VecDeque<u8>,
-    /// Lengths of the lines in `text`, the oldest first.
-    lengths: VecDeque<u16>,
+    /// The lines in `text`, the oldest first.
+    marks: VecDeque<Mark>,
+    /// Who said the lines from this position on, the oldest first.
+    speakers: VecDeque<(u64, Speaker)>,
     /// Position of the line after the newest: the number of lines that were ever pushed.
     end: u64,
 }
 
-/// What a follower has not seen yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct News {
-    /// Lines that had already been pushed out when the follower came back.
-    pub missed: u64,
-    /// The lines, fit to be printed.
-    pub lines: Vec<String>,
-    /// Where to go on next time.
-    pub position: u64,
+/// A line, but for its text.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// Nanoseconds since 1970.
+    at: u64,
+    length: u16,
+    cut: bool,
+    continued: bool,
+}
+
+/// A line that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// When it was read: nanoseconds since 1970, never less than those of the line before.
+    pub at: u64,
+    /// Who said it.
+    pub speaker: Speaker,
+    /// What was said, fit to be printed: see [`text::printable`].
+    pub text: String,
+    /// More of the same line follows.
+    pub cut: bool,
+    /// This goes on where the line before it was cut.
+    pub continued: bool,
 }
 
 impl Ring {
@@ -41,20 +69,30 @@ impl Ring {
         Ring { kept: None }
     }
 
-    /// Adds a line and forgets the oldest ones that no longer fit. Lines that are only for display are left out.
-    pub fn push(&mut self, line: Line<'_>) {
+    /// Adds a line that was read `at` so many nanoseconds since 1970, and forgets the oldest ones that no longer fit.
+    /// Lines that are only for display are left out.
+    pub fn push(&mut self, at: u64, speaker: Speaker, line: Line<'_>) {
         if !line.is_recorded() {
             return;
         }
         let bytes = &line.bytes()[..line.bytes().len().min(BYTES_MAX)];
         let kept = self.kept.get_or_insert_default();
-        while kept.lengths.len() >= LINES_MAX || kept.text.len() + bytes.len() > BYTES_MAX {
-            let Some(oldest) = kept.lengths.pop_front() else { break };
-            kept.text.drain(..usize::from(oldest));
+        while kept.marks.len() >= LINES_MAX || kept.text.len() + bytes.len() > BYTES_MAX {
+            let Some(oldest) = kept.marks.pop_front() else { break };
+            kept.text.drain(..usize::from(oldest.length));
         }
+        // A clock that was set back must not turn the order around.
+        let at = kept.marks.back().map_or(at, |last| last.at.max(at));
         kept.text.extend(bytes);
-        kept.lengths.push_back(bytes.len() as u16);
+        kept.marks.push_back(Mark { at, length: bytes.len() as u16, cut: line.cut, continued: line.continued });
+        if kept.speakers.back().is_none_or(|(_, last)| *last != speaker) {
+            kept.speakers.push_back((kept.end, speaker));
+        }
         kept.end += 1;
+        let first = kept.first();
+        while kept.speakers.get(1).is_some_and(|(from, _)| *from <= first) {
+            kept.speakers.pop_front();
+        }
     }
 
     /// The position of the next line that will be pushed; lines are counted from 0.
@@ -62,9 +100,14 @@ impl Ring {
         self.kept.as_ref().map_or(0, |kept| kept.end)
     }
 
+    /// The position of the oldest line that is held.
+    pub fn first(&self) -> u64 {
+        self.kept.as_ref().map_or(0, |kept| kept.first())
+    }
+
     /// How many lines are held.
     pub fn len(&self) -> usize {
-        self.kept.as_ref().map_or(0, |kept| kept.lengths.len())
+        self.kept.as_ref().map_or(0, |kept| kept.marks.len())
     }
 
     /// Whether no line is held.
@@ -72,31 +115,48 @@ impl Ring {
         self.len() == 0
     }
 
-    /// The last `count` lines, the oldest first, fit to be printed: see [`text::printable`].
-    pub fn last(&self, count: usize) -> Vec<String> {
-        let count = count.min(self.len()) as u64;
-        self.since(self.end() - count).lines
+    /// The times of all lines that are held, the oldest first.
+    pub fn times(&self) -> impl DoubleEndedIterator<Item = u64> {
+        self.kept.iter().flat_map(|kept| kept.marks.iter().map(|mark| mark.at))
     }
 
-    /// The lines from `position` on, which is what [`News::position`] said the last time, or 0.
-    pub fn since(&self, position: u64) -> News {
-        let Some(kept) = &self.kept else { return News::default() };
-        let first = kept.end - kept.lengths.len() as u64;
-        let from = position.clamp(first, kept.end);
-        let skipped = (from - first) as usize;
-        let mut at: usize = kept.lengths.iter().take(skipped).map(|length| usize::from(*length)).sum();
-        let lines = kept
-            .lengths
-            .iter()
-            .skip(skipped)
-            .map(|length| {
-                let end = at + usize::from(*length);
-                let bytes: Vec<u8> = kept.text.range(at..end).copied().collect();
-                at = end;
-                text::printable(&bytes)
-            })
-            .collect();
-        News { missed: first.saturating_sub(position), lines, position: kept.end }
+    /// The texts of the last `count` lines, the oldest first, fit to be printed.
+    pub fn last(&self, count: usize) -> Vec<String> {
+        let count = count.min(self.len()) as u64;
+        self.read(self.end() - count, usize::MAX).into_iter().map(|line| line.text).collect()
+    }
+
+    /// The lines from `position` on that are still held, at most about so many `bytes` of them, but one at least.
+    pub fn read(&self, position: u64, bytes: usize) -> Vec<Said> {
+        let Some(kept) = &self.kept else { return Vec::new() };
+        let from = position.clamp(kept.first(), kept.end);
+        let skipped = (from - kept.first()) as usize;
+        let mut at: usize = kept.marks.iter().take(skipped).map(|mark| usize::from(mark.length)).sum();
+        let mut lines = Vec::new();
+        let begin = at;
+        for (position, mark) in (from..).zip(kept.marks.iter().skip(skipped)) {
+            let end = at + usize::from(mark.length);
+            if end - begin > bytes && !lines.is_empty() {
+                break;
+            }
+            let said: Vec<u8> = kept.text.range(at..end).copied().collect();
+            at = end;
+            let speaker = kept.speakers.iter().rev().find(|(from, _)| *from <= position).map(|(_, speaker)| *speaker);
+            lines.push(Said {
+                at: mark.at,
+                speaker: speaker.unwrap_or_default(),
+                text: text::printable(&said),
+                cut: mark.cut,
+                continued: mark.continued,
+            });
+        }
+        lines
+    }
+}
+
+impl Kept {
+    fn first(&self) -> u64 {
+        self.end - self.marks.len() as u64
     }
 }
 
@@ -105,8 +165,10 @@ mod tests {
     use super::*;
     use crate::logs::lines::{Audience, LINE_MAX};
 
+    const FIRST: Speaker = Speaker { incarnation: 1, pid: 7 };
+
     fn push(ring: &mut Ring, text: &str) {
-        ring.push(Line::new(text.as_bytes()));
+        ring.push(1, FIRST, Line::new(text.as_bytes()));
     }
 
     #[test]
@@ -114,18 +176,24 @@ mod tests {
         assert_eq!(std::mem::size_of::<Ring>(), std::mem::size_of::<usize>());
         let ring = Ring::new();
         assert!(ring.kept.is_none() && ring.is_empty() && ring.last(5).is_empty());
-        assert_eq!(ring.since(0), News::default());
+        assert!(ring.read(0, usize::MAX).is_empty());
+    }
+
+    #[test]
+    fn a_line_costs_its_text_and_a_little() {
+        assert_eq!(std::mem::size_of::<Mark>(), 16);
     }
 
     #[test]
     fn the_last_lines_are_kept() {
         let mut ring = Ring::new();
-        for n in 0..250 {
+        for n in 0..LINES_MAX + 50 {
             push(&mut ring, &format!("line {n}"));
         }
         assert_eq!(ring.len(), LINES_MAX);
-        assert_eq!(ring.last(2), ["line 248", "line 249"]);
-        assert_eq!(ring.last(1000).first().unwrap(), "line 150");
+        assert_eq!(ring.last(2), ["line 304", "line 305"]);
+        assert_eq!(ring.last(1000).first().unwrap(), "line 50");
+        assert_eq!((ring.first(), ring.end()), (50, 306));
     }
 
     #[test]
@@ -139,32 +207,48 @@ mod tests {
         assert_eq!(ring.last(1), ["short"]);
         let kept = ring.kept.as_ref().unwrap();
         assert!(kept.text.len() <= BYTES_MAX && kept.text.capacity() <= 2 * BYTES_MAX);
-        assert_eq!(kept.text.len(), kept.lengths.iter().map(|l| usize::from(*l)).sum::<usize>());
+        assert_eq!(kept.text.len(), kept.marks.iter().map(|mark| usize::from(mark.length)).sum::<usize>());
     }
 
     #[test]
-    fn a_follower_goes_on_where_it_was_and_hears_what_it_missed() {
+    fn a_reader_goes_on_where_it_was_in_bites() {
         let mut ring = Ring::new();
-        push(&mut ring, "a");
-        push(&mut ring, "b");
-        let news = ring.since(0);
-        assert_eq!((news.missed, news.lines, news.position), (0, vec!["a".into(), "b".into()], 2));
-        assert!(ring.since(2).lines.is_empty());
-        for n in 0..LINES_MAX + 3 {
-            push(&mut ring, &n.to_string());
+        for text in ["aaaa", "bbbb", "cccc"] {
+            push(&mut ring, text);
         }
-        let news = ring.since(2);
-        assert_eq!((news.missed, news.lines.len()), (3, LINES_MAX));
-        assert_eq!(news.lines[0], "3");
-        // A position from the future, of another process say, shows nothing and is put right.
-        assert_eq!(ring.since(u64::MAX), News { missed: 0, lines: vec![], position: ring.end() });
+        let texts = |lines: Vec<Said>| lines.into_iter().map(|line| line.text).collect::<Vec<_>>();
+        assert_eq!(texts(ring.read(0, 8)), ["aaaa", "bbbb"]);
+        assert_eq!(texts(ring.read(2, 8)), ["cccc"]);
+        // A single line is given however long it is, or nobody would ever come past it.
+        assert_eq!(texts(ring.read(0, 1)), ["aaaa"]);
+        // A position from the future, of another process say, shows nothing.
+        assert!(ring.read(u64::MAX, 8).is_empty());
+    }
+
+    #[test]
+    fn each_line_knows_who_said_it_and_when() {
+        let mut ring = Ring::new();
+        let second = Speaker { incarnation: 2, pid: 8 };
+        ring.push(10, FIRST, Line::new(b"one"));
+        ring.push(20, second, Line::new(b"two"));
+        // The clock was set back.
+        ring.push(15, second, Line::new(b"three"));
+        let lines = ring.read(0, usize::MAX);
+        assert_eq!(lines.iter().map(|line| line.at).collect::<Vec<_>>(), [10, 20, 20]);
+        assert_eq!(lines.iter().map(|line| line.speaker.incarnation).collect::<Vec<_>>(), [1, 2, 2]);
+        for n in 0..2 * LINES_MAX as u64 {
+            ring.push(30, Speaker { incarnation: 3 + n / 200, pid: 9 }, Line::new(b"x"));
+        }
+        // Those who have nothing to say any more are forgotten with their lines.
+        assert_eq!(ring.kept.as_ref().unwrap().speakers.len(), 2);
+        assert_eq!(ring.read(0, usize::MAX)[0].speaker.incarnation, 4);
     }
 
     #[test]
     fn our_own_words_are_not_the_childs() {
         let mut ring = Ring::new();
-        ring.push(Line::new(b"notice").only_for(Audience::Display));
-        ring.push(Line::new(b"too fast").only_for(Audience::Record));
+        ring.push(1, FIRST, Line::new(b"notice").only_for(Audience::Display));
+        ring.push(1, FIRST, Line::new(b"too fast").only_for(Audience::Record));
         assert_eq!(ring.last(9), ["too fast"]);
     }
 }

@@ -7,6 +7,7 @@
 
 use super::Lost;
 use super::lines::Line;
+use super::past::numbered;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -200,18 +201,12 @@ impl RotatingFile {
             return fs::remove_file(&self.path);
         }
         for number in (1..self.keep).rev() {
-            match fs::rename(self.numbered(number), self.numbered(number + 1)) {
+            match fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        fs::rename(&self.path, self.numbered(1))
-    }
-
-    fn numbered(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
+        fs::rename(&self.path, numbered(&self.path, 1))
     }
 
     /// Counts lines as lost, and remembers why.

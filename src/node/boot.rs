@@ -11,6 +11,7 @@ use super::probes::Probes;
 use super::reload::{BeatPull, RootFile, tree_paths};
 use super::requests::Requests;
 use super::segments::JournalRecord;
+use super::taps::Taps;
 use super::turn::{Node, Place, Source, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
@@ -252,6 +253,7 @@ impl Root {
             Some(_) => Some(Journal::open(run.run).map_err(while_trying("make a pipe"))?),
             None => None,
         };
+        let outputs = record.as_ref().map(|record| StateDir::at(&record.directory));
         let lines = record.zip(journal.as_ref().map(Journal::reader));
         let keeper = Keeper::start(&runtime, &mark, cgroups.as_ref().map(cgroup::Tree::path), lines)
             .map_err(while_trying("start the keeper"))?;
@@ -294,7 +296,9 @@ impl Root {
         node.watch_keeper().map_err(while_trying("watch the keeper"))?;
         node.history = Some(History::new());
         node.journal = journal;
-        node.root = Some(RootFile { file, containment, journal: kept, generation: 0 });
+        let root = RootFile { file, outputs, containment, journal: kept, generation: 0 };
+        root.write_outputs(&node.logger);
+        node.root = Some(root);
         // A tree in the background is not the process that a manager knows.
         node.manager = if ready.is_none() { manager::manager(&node.logger) } else { None };
         node.ready_fd = ready.map(std::fs::File::from);
@@ -568,6 +572,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         manager: None,
         history: None,
         journal: None,
+        taps: Taps::default(),
         requests: Requests::new(),
         incoming: HashMap::new(),
         reload_heard: None,
@@ -627,6 +632,7 @@ impl Node {
         if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
             history.feed_followers_at_last(self.clock.now(), control);
         }
+        self.finish_taps();
         self.last_words(end);
         self.tell_manager_end(end);
         self.finish_hooks(end);

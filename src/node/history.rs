@@ -17,13 +17,13 @@ const REMEMBERED: usize = 10_000;
 const BATCH: usize = 256;
 
 /// A follower that has not said for so long that it is still there is forgotten.
-const FOLLOWER_PATIENCE: Span = Span::from_secs(10);
+pub(super) const FOLLOWER_PATIENCE: Span = Span::from_secs(10);
 
 /// A follower whose queue is full is tried again after this.
 const RETRY: Span = Span::from_millis(50);
 
 /// Followers at one time; each costs a cursor and a socket.
-const FOLLOWERS_MAX: usize = 64;
+pub(super) const FOLLOWERS_MAX: usize = 64;
 
 /// Events on their way to the root.
 pub(super) struct EventBatch {

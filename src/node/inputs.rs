@@ -9,7 +9,9 @@ use super::translate;
 use super::turn::{Node, Source};
 use crate::link::{Inbound, PeerCred, SendOutcome};
 use crate::logs::capture::Progress;
+use crate::logs::ring::Speaker;
 use crate::logs::rotate::RotatingFile;
+use crate::os::clock::wall_nanos;
 use crate::os::epoll::Ready;
 use crate::os::pidfd::ExitStatus;
 use crate::os::signals::Caught;
@@ -181,7 +183,10 @@ impl Node {
 
     fn hear_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
         let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
-        process.link.identity = Some(from.clone());
+        if process.link.identity.replace(from.clone()).is_none() {
+            self.logs_meet_node(run);
+        }
+        let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
         match message {
             FromNode::Hello { pid } => debug!(self.logger, "a child node is connected"; "pid" => pid),
             FromNode::Up => {
@@ -409,6 +414,8 @@ impl Node {
         let Some(process) = handle.process.as_mut().filter(|process| process.run == run) else { return false };
         let Some((capture, tag)) = &mut process.output else { return false };
         let (fd, tag) = (capture.as_raw_fd(), *tag);
+        let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
+        let mut tap = self.taps.open(&handle.path, speaker, wall_nanos(self.clock.wall_of(now)));
         let (ring, path) = (&mut handle.ring, handle.path.as_str());
         let mut batch = handle.file.as_deref_mut().map(RotatingFile::batch);
         let (show, console) = (self.place.show_output, &mut self.console);
@@ -419,7 +426,8 @@ impl Node {
             if show {
                 console.push(path, &line);
             }
-            ring.push(line);
+            tap.push(&line);
+            ring.push(tap.at(), speaker, line);
         });
         // What was gathered for the file is written here.
         drop(batch);
@@ -444,9 +452,12 @@ impl Node {
         self.read_output(run, PIPE_MAX);
         self.chatty.retain(|other| *other != run);
         let show = self.place.show_output;
+        let wall = wall_nanos(self.clock.wall_of(self.clock.now()));
         let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
         let Some(process) = handle.process.as_mut().filter(|process| process.run == run) else { return };
         let Some((mut capture, tag)) = process.output.take() else { return };
+        let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
+        let mut tap = self.taps.open(&handle.path, speaker, wall);
         let mut batch = handle.file.as_deref_mut().map(RotatingFile::batch);
         let (ring, path, console) = (&mut handle.ring, handle.path.as_str(), &mut self.console);
         capture.finish(&mut |line| {
@@ -456,7 +467,8 @@ impl Node {
             if show {
                 console.push(path, &line);
             }
-            ring.push(line);
+            tap.push(&line);
+            ring.push(tap.at(), speaker, line);
         });
         drop(batch);
         self.unwatch(capture.as_raw_fd(), tag);

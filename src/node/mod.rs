@@ -25,9 +25,9 @@
 //! dead child is left; `drops` tells whose messages were dropped; `echo` knows whether all was read; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
 //! `hooks` runs what users want to be run when something happens, and `aside` holds the commands of both; `requests` serves
 //! operators; `reload` brings other children while the node runs; `uplink` speaks with the parent; `history` is the root's
-//! memory of events and those who follow them; `journal` hands them on to be kept on disk; `translate` goes between
-//! supervision's words and the wire's; `keeper` is the small process beside the root that cleans up when the root is killed,
-//! and writes the journal's files (`segments`).
+//! memory of events and those who follow them; `journal` hands them on to be kept on disk; `taps` is for those who read
+//! what workers print; `translate` goes between supervision's words and the wire's; `keeper` is the small process beside
+//! the root that cleans up when the root is killed, and writes the journal's files (`segments`).
 
 mod aside;
 pub mod boot;
@@ -48,6 +48,7 @@ mod probes;
 mod reload;
 mod requests;
 mod segments;
+mod taps;
 mod translate;
 mod turn;
 mod uplink;

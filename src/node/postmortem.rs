@@ -71,8 +71,13 @@ impl Postmortem {
             oom_kills: oom_kills.unwrap_or(before.oom_kills),
         };
         let oom_kills = oom_kills.unwrap_or(0).saturating_sub(before.oom_kills);
-        let lines = handle.ring.since(process.output_from.max(handle.ring.end().saturating_sub(LAST_LINES)));
-        Postmortem { run: process.run, status, peak_memory_bytes, oom_kills, machine_oom_kills, output: lines.lines }
+        let output = handle
+            .ring
+            .read(process.output_from.max(handle.ring.end().saturating_sub(LAST_LINES)), usize::MAX)
+            .into_iter()
+            .map(|line| line.text)
+            .collect();
+        Postmortem { run: process.run, status, peak_memory_bytes, oom_kills, machine_oom_kills, output }
     }
 
     /// The same for the report of the exit; output and limits only if it `failed`.

@@ -16,7 +16,8 @@ use super::turn::{Node, Source};
 use crate::error::Chain;
 use crate::ids::{Name, Path};
 use crate::link::Pull;
-use crate::link::runtime::{InstanceFile, TreePath};
+use crate::link::runtime::{InstanceFile, LogFile, TreePath};
+use crate::link::state::StateDir;
 use crate::os::epoll::Tag;
 use crate::os::fd;
 use crate::spec::exec::{BeatSource, LogSpec};
@@ -26,7 +27,7 @@ use crate::spec::{self, diff};
 use crate::supervision::{ChildId, Command, Event, Member, Own, Reload, RequestId, Run, Scope, StartFailure};
 use crate::wire::message::{Refusal, Verb};
 use serde_json::Value;
-use slog::{error, info, warn};
+use slog::{Logger, error, info, warn};
 use std::path::PathBuf;
 
 /// Specs that have come and are not in force yet, for the request that they came with.
@@ -47,10 +48,23 @@ struct Whole {
 /// What only the root has to know of its tree.
 pub(super) struct RootFile {
     pub file: InstanceFile,
+    /// Where it is written down for later what the workers' output is written to.
+    pub outputs: Option<StateDir>,
     pub containment: Containment,
     pub journal: Option<JournalSpec>,
     /// The number of the last reload.
     pub generation: u64,
+}
+
+impl RootFile {
+    /// Writes down where the workers' output can be read when nothing runs.
+    pub fn write_outputs(&self, logger: &Logger) {
+        let Some(state) = &self.outputs else { return };
+        if let Err(error) = state.write_outputs(&self.file.tree_paths) {
+            warn!(logger, "cannot write down where the workers' output goes: `treevisor logs` will not find it when \
+                nothing runs"; "directory" => %state.path().display(), "error" => %error);
+        }
+    }
 }
 
 /// A PULL socket whose messages are beats of one child.
@@ -362,6 +376,7 @@ impl Node {
             if let Err(error) = self.place.runtime.write_instance(&root.file) {
                 warn!(self.logger, "cannot write down the paths of the tree"; "error" => %error);
             }
+            root.write_outputs(&self.logger);
         }
     }
 }
@@ -397,12 +412,23 @@ fn numbered(pattern: &(u32, ChildSpec), name: &str, number: u32) -> Option<Child
 
 /// All paths of a tree with their kinds, for those who must check a path without asking anybody.
 pub(super) fn tree_paths(at: &Path, spec: &SupervisorSpec, into: &mut Vec<TreePath>) {
-    into.push(TreePath { path: at.clone(), supervisor: true });
+    into.push(TreePath { path: at.clone(), supervisor: true, log: None });
     for child in &spec.children {
         let path = at.child(&child.name);
         match &child.kind {
-            ChildKind::Worker(_) => into.push(TreePath { path, supervisor: false }),
+            ChildKind::Worker(exec) => into.push(TreePath { path, supervisor: false, log: log_file(&exec.log) }),
             ChildKind::Supervisor(below) => tree_paths(&path, below, into),
         }
+    }
+}
+
+/// Where a worker's output can be read again, for tools that run elsewhere than we do.
+fn log_file(log: &LogSpec) -> Option<LogFile> {
+    match log {
+        LogSpec::File { file, keep, .. } => {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            Some(LogFile { file, keep: *keep })
+        }
+        LogSpec::Capture | LogSpec::Discard => None,
     }
 }

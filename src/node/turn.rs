@@ -13,6 +13,7 @@ use super::notices::Notices;
 use super::probes::Probes;
 use super::reload::{BeatPull, Incoming, RootFile};
 use super::requests::{Heard, Requests};
+use super::taps::Taps;
 use super::uplink::Uplink;
 use crate::ids::{Incarnation, Name, Path, Token};
 use crate::link::runtime::RuntimeDir;
@@ -123,6 +124,8 @@ pub(super) struct Node {
     pub history: Option<History>,
     /// The way of events to the disk; the root's only, where a journal is kept.
     pub journal: Option<Journal>,
+    /// Those who read what workers print.
+    pub taps: Taps,
     pub requests: Requests,
     /// Specs that are not in force yet.
     pub incoming: HashMap<RequestId, Incoming>,
@@ -250,6 +253,7 @@ impl Node {
             self.uplink.as_ref().and_then(Uplink::next_deadline),
             self.history.as_ref().and_then(History::next_deadline),
             self.journal.as_ref().and_then(Journal::next_deadline),
+            self.taps.next_deadline(),
             self.timers.keeper,
             self.timers.console,
             self.probes.next_deadline(),
@@ -354,6 +358,7 @@ impl Node {
         if let (Some(history), Some(journal)) = (&self.history, &mut self.journal) {
             journal.feed(now, history);
         }
+        self.feed_taps(now);
         let console_waits = self.console.flush();
         let log_waits = self.log_handle.flush();
         // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped

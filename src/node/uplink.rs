@@ -122,6 +122,11 @@ impl Uplink {
         }
     }
 
+    /// Sends a reply that is not worth keeping when the queue is full; says whether it went out.
+    pub fn try_reply(&mut self, request: u64, reply: Reply) -> bool {
+        self.say(FromNode::Reply { request, reply })
+    }
+
     pub fn events(&mut self, batch: EventBatch) {
         self.outbox.extend(batch.events);
         while self.outbox.len() > OUTBOX_MAX {

@@ -70,6 +70,16 @@ pub fn rfc3339_now() -> String {
     rfc3339_nanos(SystemTime::now())
 }
 
+/// Nanoseconds since 1970; 0 before.
+pub fn wall_nanos(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The moment so many nanoseconds after 1970.
+pub fn wall_at(nanos: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_nanos(nanos)).unwrap_or(UNIX_EPOCH)
+}
+
 /// A time as RFC 3339 with nanoseconds, in UTC.
 pub fn rfc3339_nanos(time: SystemTime) -> String {
     const SECOND: i128 = 1_000_000_000;

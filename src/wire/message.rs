@@ -56,7 +56,7 @@ pub use for_nodes::*;
 #[cfg(feature = "supervisor")]
 mod for_nodes {
     use crate::ids::{Path, ReportId};
-    use crate::wire::view::{ChildView, EventView, RollupView, StatusView};
+    use crate::wire::view::{ChildView, EventView, LogView, RollupView, StatusView};
     use serde::{Deserialize, Serialize};
     use serde_json::Value;
     use std::path::PathBuf;
@@ -260,7 +260,28 @@ mod for_nodes {
             /// Go on with what happens from now on.
             follow: bool,
         },
-        /// Ends a following `Events` request.
+        /// What the workers at and below some paths have printed: `Logs`, whose `caught_up` says that all of what was
+        /// there has been told. When following, those to come are told as well, without end until the asker is gone or
+        /// sends `Unfollow`.
+        Logs {
+            /// Where.
+            paths: Vec<Path>,
+            /// At most so many lines of each node, the last ones; all that are in memory without it.
+            lines: Option<u64>,
+            /// None that are older: milliseconds since 1970.
+            since_ms: Option<u64>,
+            /// Go on with what is printed from now on.
+            follow: bool,
+        },
+        /// `Logs` replies have been read. A few are sent ahead, and then no more until this comes: who reads slowly loses
+        /// lines, and is told how many, but never fills anybody's queues.
+        LogsSeen {
+            /// The number of the `Logs` request.
+            request: u64,
+            /// So many more have been read.
+            replies: u32,
+        },
+        /// Ends a following `Events` or `Logs` request.
         Unfollow {
             /// Its number.
             request: u64,
@@ -268,12 +289,13 @@ mod for_nodes {
         /// A follower is still there; one that does not say so for ten seconds is forgotten. Who is forgotten already
         /// is told so: `Refused(forgotten)` to the `Events` request.
         StillFollowing {
-            /// The number of the `Events` request.
+            /// The number of the `Events` or `Logs` request.
             request: u64,
         },
     }
 
-    /// One reply. `Accepted` is followed by another one, `Events` by more until `end`, all others are the last.
+    /// One reply. `Accepted` is followed by another one, `Events` by more until `end`, `Logs` until
+    /// `caught_up` (or for ever), all others are the last.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "is", rename_all = "kebab-case")]
     pub enum Reply {
@@ -331,6 +353,17 @@ mod for_nodes {
             /// the run.
             #[serde(default, skip_serializing_if = "is_zero")]
             next: u64,
+        },
+        /// Lines that workers have printed; those of one worker in their order, those of different ones in any.
+        Logs {
+            /// The lines.
+            lines: Vec<LogView>,
+            /// Lines that were lost before these, because they came too fast for their reader.
+            lost: u64,
+            /// All that was there when it was asked for has been told. Said once; the last reply unless it follows.
+            caught_up: bool,
+            /// Supervisors that are down or did not answer, so that what is below them is missing; with `caught_up`.
+            silent: Vec<Path>,
         },
     }
 

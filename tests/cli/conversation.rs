@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use tempfile::TempDir;
 use treevisor::ids::{Name, Path, ReportId};
-use treevisor::link::runtime::{InstanceFile, RuntimeDir, TreePath};
+use treevisor::link::runtime::{InstanceFile, LogFile, RuntimeDir, TreePath};
 use treevisor::link::{Context, Router, RouterLimits};
 use treevisor::os::clock;
 use treevisor::os::lock::LockFile;
@@ -19,7 +19,7 @@ use treevisor::time::Span;
 use treevisor::wire::codec;
 use treevisor::wire::explain::{Category, Explanation};
 use treevisor::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
-use treevisor::wire::view::{ChildView, EventView, IntensityView, StatusView, SupervisorKind, SupervisorView};
+use treevisor::wire::view::{ChildView, EventView, IntensityView, LogView, StatusView, SupervisorKind, SupervisorView};
 use treevisor::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 
 /// An instance called "shop" whose root says what the test wants.
@@ -32,6 +32,8 @@ pub(crate) struct Played {
 /// What the root does with a request.
 pub(crate) enum Act {
     Say(Vec<Reply>),
+    /// Says it about an earlier request, of this number.
+    SayOf(u64, Reply),
     /// Says it, and ends.
     SayAndEnd(Vec<Reply>),
     End,
@@ -45,8 +47,8 @@ impl Played {
         runtime.create().unwrap();
         let lock = LockFile::acquire(&runtime.lock_file()).unwrap();
         let path = |text| Path::parse(text).unwrap();
-        let supervisor = |text| TreePath { path: path(text), supervisor: true };
-        let worker = |text| TreePath { path: path(text), supervisor: false };
+        let supervisor = |text| TreePath { path: path(text), supervisor: true, log: None };
+        let worker = |text| TreePath { path: path(text), supervisor: false, log: None };
         let instance = InstanceFile {
             name,
             pid: std::process::id(),
@@ -72,13 +74,18 @@ impl Played {
                     continue;
                 };
                 let ask = codec::decode_ask(&inbound.frames).unwrap();
+                let mut request = ask.request;
                 let (replies, ends) = match act(&ask) {
                     Act::Say(replies) => (replies, false),
+                    Act::SayOf(earlier, reply) => {
+                        request = earlier;
+                        (vec![reply], false)
+                    }
                     Act::SayAndEnd(replies) => (replies, true),
                     Act::End => (Vec::new(), true),
                 };
                 for reply in replies {
-                    let frames = codec::encode_told(&Told { request: ask.request, reply });
+                    let frames = codec::encode_told(&Told { request, reply });
                     let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
                     let _ = router.send(&inbound.from, &frames);
                 }
@@ -189,6 +196,7 @@ fn a_root_that_does_not_answer_is_waited_for_as_long_as_said() {
     for arguments in [
         &["status", "--timeout", "200ms"][..],
         &["events", "--timeout", "200ms"],
+        &["logs", "--timeout", "200ms"],
         &["events", "-f", "--timeout", "200ms"],
         &["stop", "--timeout", "200ms", "/web"],
     ] {
@@ -327,6 +335,98 @@ fn why_tells_the_chain_behind_a_state() {
     // A path that nothing has ever happened to is no failure.
     let (out, _, code) = root.call(&["why"]);
     assert_eq!((out.as_str(), code), ("/ is running (incarnation 1, for 1m01s); it has never failed\n", 0));
+}
+
+fn said(path: &str, at: &str, text: &str) -> LogView {
+    LogView {
+        at: Some(format!("2026-01-02T03:04:{at}.678901234Z")),
+        path: Path::parse(path).unwrap(),
+        pid: Some(7),
+        incarnation: Some(1),
+        stream: None,
+        text: text.into(),
+        cut: false,
+        continued: false,
+    }
+}
+
+#[test]
+fn lines_of_workers_are_put_in_order() {
+    let root = Played::new(|ask| match &ask.verb {
+        Verb::Logs { paths, lines: Some(100), since_ms: None, follow: false } => {
+            assert_eq!(*paths, [Path::root()]);
+            let long = LogView { cut: true, ..said("/web/api", "04", "a long") };
+            let rest = LogView { continued: true, ..said("/web/api", "04", "line") };
+            Act::Say(vec![
+                Reply::Logs {
+                    lines: vec![said("/web/api", "02", "two"), long, rest],
+                    lost: 7,
+                    caught_up: false,
+                    silent: Vec::new(),
+                },
+                Reply::Logs {
+                    lines: vec![said("/db", "01", "one"), said("/db", "03", "three")],
+                    lost: 0,
+                    caught_up: true,
+                    silent: vec![Path::parse("/mail").unwrap()],
+                },
+            ])
+        }
+        _ => Act::Say(Vec::new()),
+    });
+    let mut text = String::new();
+    for arguments in [&["logs"][..], &["logs", "--times"], &["logs", "--color", "always"], &["logs", "--json"]] {
+        let (out, error, code) = root.call(arguments);
+        assert_eq!(code, 0, "{error}");
+        text.push_str(&format!("$ treevisor {}\n{out}---\n{error}", arguments.join(" ")));
+    }
+    golden::compare("logs.txt", &text.replace('\u{1b}', "\\e"));
+}
+
+#[test]
+fn a_follower_that_was_forgotten_follows_anew() {
+    let root = Played::new(|ask| match &ask.verb {
+        Verb::Logs { lines: Some(0), .. } => Act::SayAndEnd(vec![Reply::Logs {
+            lines: vec![said("/db", "09", "nine")],
+            lost: 0,
+            caught_up: true,
+            silent: Vec::new(),
+        }]),
+        Verb::Logs { .. } => Act::Say(vec![Reply::Logs {
+            lines: vec![said("/db", "01", "one")],
+            lost: 0,
+            caught_up: true,
+            silent: Vec::new(),
+        }]),
+        Verb::LogsSeen { request, .. } => Act::SayOf(*request, refused(Refusal::Forgotten, "it no longer follows")),
+        _ => Act::Say(Vec::new()),
+    });
+    let (out, error, code) = root.call(&["logs", "-f", "/db"]);
+    assert_eq!((out.as_str(), code), ("one\nnine\n", 0), "{error}");
+    golden::compare("logs-gap.txt", &error);
+}
+
+#[test]
+fn files_are_read_when_nothing_runs() {
+    // A root that was killed has left its directory behind.
+    let root = Played::new(|_| Act::End);
+    let runtime = RuntimeDir::of(&root.directory.path().join("run"), &Name::parse("shop").unwrap()).unwrap();
+    let mut instance = runtime.read_instance().unwrap();
+    instance.pid = u32::MAX / 2;
+    let mut text = String::new();
+    let mut tell = |path: &str| {
+        let (out, error, code) = root.call(&["logs", path]);
+        text.push_str(&format!("$ treevisor logs {path}\n{out}---\n{error}exit code {code}\n"));
+    };
+    runtime.write_instance(&instance).unwrap();
+    tell("/db");
+    tell("/dbb");
+    let file = root.directory.path().join("db.log");
+    std::fs::write(&file, "one\n\x1b[2Jtwo\n").unwrap();
+    instance.tree_paths[1].log = Some(LogFile { file, keep: 3 });
+    runtime.write_instance(&instance).unwrap();
+    tell("/db");
+    golden::compare("logs-files.txt", &text);
 }
 
 /// Follows until the first event has come, and then reads no more: the follower has to end by itself, in silence.

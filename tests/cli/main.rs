@@ -43,6 +43,7 @@ const VERBS: &[&str] = &[
     "check",
     "status",
     "top",
+    "logs",
     "events",
     "why",
     "stop",

@@ -19,6 +19,7 @@ mod journal;
 #[path = "../clients/languages.rs"]
 mod languages;
 mod lifecycle;
+mod logs;
 mod manager;
 mod nodes;
 mod notify;

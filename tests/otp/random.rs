@@ -116,6 +116,8 @@ struct Shell {
     kinds: BTreeMap<ChildId, Restart>,
     /// Children that an operator has ordered to be started.
     ordered: BTreeSet<ChildId>,
+    /// Names that a reload has brought: it may restart a child that was not there yet when it was asked for.
+    brought: BTreeSet<Name>,
     looks: Vec<Run>,
     asked: u64,
     open: BTreeSet<RequestId>,
@@ -138,6 +140,7 @@ impl Shell {
             latest: BTreeMap::new(),
             kinds,
             ordered: BTreeSet::new(),
+            brought: BTreeSet::new(),
             looks: Vec::new(),
             asked: 0,
             open: BTreeSet::new(),
@@ -178,9 +181,10 @@ impl Shell {
                 );
                 let last = self.latest.insert(run.child, run.incarnation).unwrap_or_default();
                 assert!(run.incarnation > last, "an incarnation is used twice");
-                let restart = self.core.member(run.child).expect("it is a child").policy.restart;
+                let member = self.core.member(run.child).expect("it is a child");
+                let (restart, brought) = (member.policy.restart, self.brought.contains(&member.name));
                 if self.kinds.insert(run.child, restart) == Some(Restart::Temporary) && last.0 > 0 {
-                    assert!(self.ordered.contains(&run.child), "a temporary child returned by itself");
+                    assert!(brought || self.ordered.contains(&run.child), "a temporary child returned by itself");
                 }
                 self.processes.insert(run, Process::Ordered);
             }
@@ -311,6 +315,7 @@ impl Shell {
             }
             _ => Scope::All { prune },
         };
+        self.brought.extend(members.iter().map(|member| member.name.clone()));
         self.asked += 1;
         let request = RequestId(self.asked);
         self.open.insert(request);

@@ -4,6 +4,7 @@ mod add;
 mod completions;
 mod import;
 mod init;
+mod logs;
 mod man;
 mod reload;
 mod remove;
@@ -17,6 +18,7 @@ pub use add::Add;
 pub use completions::{Completions, Shell};
 pub use import::{Format, Import};
 pub use init::Init;
+pub use logs::{Lines, Logs};
 pub use man::Man;
 pub use reload::Reload;
 pub use remove::Remove;
@@ -126,6 +128,7 @@ pub enum Verb {
     Check(Check),
     Status(Status),
     Top(Top),
+    Logs(Logs),
     Events(Events),
     Why(Why),
     Stop(Stop),

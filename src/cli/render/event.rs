@@ -10,11 +10,16 @@ use std::fmt::Write;
 /// other.
 pub fn event(event: &EventView, path_width: usize, look: Look) -> String {
     let mut out = String::new();
-    paint(&mut out, &short_time(&event.at), style::QUIET, look);
+    time(&event.at, look, &mut out);
     let _ = write!(out, "  {:path_width$}  ", event.path.as_str());
     paint(&mut out, &words(event), style::of_kind(&event.kind), look);
     out.push('\n');
     out
+}
+
+/// A time, as events and lines show it.
+pub fn time(at: &str, look: Look, out: &mut String) {
+    paint(out, &short_time(at), style::QUIET, look);
 }
 
 /// `2026-01-02T03:04:05.678901234Z` as `2026-01-02 03:04:05.678Z`; anything else as it is.

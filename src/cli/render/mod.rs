@@ -13,7 +13,7 @@ mod why;
 #[cfg(test)]
 pub(in crate::cli) mod testing;
 
-pub use event::event;
+pub use event::{event, time};
 pub use status::status;
 pub use tree::{Branches, plain_tree};
 pub use why::told;

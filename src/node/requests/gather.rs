@@ -133,7 +133,11 @@ impl Node {
                 self.requests.pending.remove(&part);
                 self.part_is_done(of, part, Outcome::StartFailed, message);
             }
-            Reply::Status { .. } | Reply::Subtree { .. } | Reply::Spec { .. } | Reply::Events { .. } => {}
+            Reply::Status { .. }
+            | Reply::Subtree { .. }
+            | Reply::Spec { .. }
+            | Reply::Events { .. }
+            | Reply::Logs { .. } => {}
         }
     }
 

@@ -11,6 +11,7 @@ pub(super) use self::gather::Heard;
 use self::status::{down_state, status_limit};
 use super::handle::{Handle, What, group_path};
 use super::history::Wanted;
+use super::taps::{LogsPart, Wish};
 use super::translate;
 use super::turn::Node;
 use crate::ids::Path;
@@ -41,7 +42,7 @@ const SILENCE_BELOW: Span = Span::from_secs(4);
 const PENDING_MAX: usize = 1_024;
 
 /// Who waits for the reply.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asker {
     /// An operator's tool at the control endpoint.
     Operator { to: Identity, request: u64 },
@@ -133,8 +134,22 @@ impl Node {
                 self.begin_events(asker, wanted, from, follow);
                 return;
             }
+            Verb::Logs { paths, lines, since_ms, follow } => {
+                let wish = Wish { paths: paths.clone(), lines: *lines, since_ms: *since_ms, follow: *follow };
+                self.begin_logs(asker, wish);
+                return;
+            }
+            Verb::LogsSeen { request, replies } => {
+                self.logs_seen(&asker, *request, *replies);
+                return;
+            }
             Verb::Unfollow { request } | Verb::StillFollowing { request } => {
                 let (now, request) = (self.now(), *request);
+                if let Verb::Unfollow { .. } = verb {
+                    self.unfollow_logs(&asker, request);
+                } else if self.logs_heard(&asker, request, 0) {
+                    return;
+                }
                 let (Asker::Operator { to, .. }, Some(history)) = (&asker, &mut self.history) else { return };
                 if let Verb::Unfollow { .. } = verb {
                     history.unfollow(to, request);
@@ -231,6 +246,8 @@ impl Node {
             }
             Verb::Ping
             | Verb::Events { .. }
+            | Verb::Logs { .. }
+            | Verb::LogsSeen { .. }
             | Verb::Unfollow { .. }
             | Verb::StillFollowing { .. }
             | Verb::Spec
@@ -271,6 +288,8 @@ impl Node {
             }
             Verb::Ping
             | Verb::Events { .. }
+            | Verb::Logs { .. }
+            | Verb::LogsSeen { .. }
             | Verb::Unfollow { .. }
             | Verb::StillFollowing { .. }
             | Verb::Spec
@@ -397,7 +416,7 @@ impl Node {
         }
     }
 
-    fn path_is_known(&self, path: &Path) -> bool {
+    pub(super) fn path_is_known(&self, path: &Path) -> bool {
         !matches!(self.target(path), Target::Nowhere)
     }
 
@@ -415,7 +434,18 @@ impl Node {
 
     pub(super) fn reply_from_below(&mut self, run: Run, request: u64, reply: Reply) {
         let now = self.now();
-        let Some(pending) = self.requests.pending.get_mut(&request) else { return };
+        let reply = match reply {
+            Reply::Logs { lines, lost, caught_up, silent } => {
+                self.logs_from_below(run, request, LogsPart { lines, lost, caught_up, silent });
+                return;
+            }
+            reply => reply,
+        };
+        let Some(pending) = self.requests.pending.get_mut(&request) else {
+            // A node that will not tell its lines is one that does not answer.
+            self.logs_refused_below(request);
+            return;
+        };
         match (&mut pending.waits, reply) {
             (Waits::Part { of }, Reply::Subtree { subtree }) => {
                 let of = *of;
@@ -446,6 +476,7 @@ impl Node {
     /// A child node's process is gone: whoever waits for its reply waits no longer.
     pub(super) fn requests_lost_node(&mut self, gone: Run) {
         self.parts_lost_node(gone);
+        self.logs_lost_node(gone);
         let lost: Vec<u64> = self
             .requests
             .pending
@@ -631,7 +662,7 @@ fn below(limit: Span) -> u64 {
 }
 
 /// A request for a node below, void as soon as we no longer wait for it.
-fn ask_below(request: u64, within_ms: u64, by: String, verb: Verb) -> ToNode {
+pub(super) fn ask_below(request: u64, within_ms: u64, by: String, verb: Verb) -> ToNode {
     ToNode::Request { request, within_ms, void_after_ms: clock::machine_millis() + within_ms, by, verb }
 }
 
@@ -643,10 +674,10 @@ fn done(outcome: Outcome, detail: String) -> Reply {
     Reply::Done { outcome, detail }
 }
 
-fn refused(why: Refusal, message: String) -> Reply {
+pub(super) fn refused(why: Refusal, message: String) -> Reply {
     Reply::Refused { why, message }
 }
 
-fn no_such_path(path: &Path) -> Reply {
+pub(super) fn no_such_path(path: &Path) -> Reply {
     refused(Refusal::NoSuchPath, format!("there is no {path} in this tree; `treevisor status` shows what there is"))
 }

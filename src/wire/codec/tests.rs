@@ -201,6 +201,7 @@ mod for_nodes {
     use super::*;
     use crate::ids::{Path, ReportId};
     use crate::wire::message::{Outcome, Refusal, Reply, Verb};
+    use crate::wire::view::LogView;
     use crate::wire::view::{
         ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, StatusView, SupervisorKind,
         SupervisorView, WorkerKind, WorkerView,
@@ -397,11 +398,39 @@ mod for_nodes {
             ("v1-ask-restart-child", ask(Verb::RestartChild { path: at() })),
             ("v1-ask-delete-child", ask(Verb::DeleteChild { path: at() })),
             ("v1-ask-events", ask(Verb::Events { path: at(), kinds: Vec::new(), from: None, follow: true })),
+            (
+                "v1-ask-logs",
+                ask(Verb::Logs {
+                    paths: vec![at()],
+                    lines: Some(100),
+                    since_ms: Some(1_767_323_045_678),
+                    follow: true,
+                }),
+            ),
+            ("v1-ask-logs-seen", ask(Verb::LogsSeen { request: 6, replies: 2 })),
             ("v1-ask-unfollow", ask(Verb::Unfollow { request: 6 })),
             ("v1-ask-still-following", ask(Verb::StillFollowing { request: 6 })),
             ("v1-told-accepted", told(Reply::Accepted { waiting_for: "/web/api is stopping".into() })),
             ("v1-told-status", told(status(vec![worker("api")]))),
             ("v1-told-done", told(Reply::Done { outcome: Outcome::AlreadyStarted, detail: String::new() })),
+            (
+                "v1-told-logs",
+                told(Reply::Logs {
+                    lines: vec![LogView {
+                        at: Some("2026-01-02T03:04:05.678901234Z".into()),
+                        path: at(),
+                        pid: Some(4711),
+                        incarnation: Some(3),
+                        stream: Some("stderr".into()),
+                        text: "listening".into(),
+                        cut: true,
+                        continued: true,
+                    }],
+                    lost: 2,
+                    caught_up: true,
+                    silent: vec![path("/mail")],
+                }),
+            ),
             (
                 "v1-told-refused",
                 told(Reply::Refused { why: Refusal::NoSuchPath, message: "there is no /web/apu".into() }),

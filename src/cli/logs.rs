@@ -1,0 +1,372 @@
+//! `treevisor logs`: what workers have printed.
+//!
+//! Lines come from two places: from the memory of the nodes, with their time, and from the workers' files, without.
+//! Files are read by this tool, which may wait for a disk; a node may not.
+
+use super::args::{Logs, When};
+use super::events::kept;
+use super::moment::Moment;
+use super::out::{self, Out};
+use super::render::{self, Look};
+use super::{ExitCode, Failure, ask_failed, near, not_found};
+use crate::control::logs::{LogsAsked, LogsTold};
+use crate::control::{self, FindError, Instance, Session};
+use crate::error::Chain;
+use crate::ids::{Name, Path};
+use crate::link::runtime::{LogFile, TreePath};
+use crate::logs::{Stream, console, past};
+use crate::wire::view::LogView;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+
+/// What is tried, as in "cannot read the logs of /web".
+const TRIED: &str = "read the logs of";
+
+pub(super) fn run(args: Logs, when: When) -> Result<ExitCode, Failure> {
+    let paths = outermost(&args.paths);
+    let first = paths.first().cloned().unwrap_or_else(Path::root);
+    let wanted = args.target.instance.as_deref();
+    let mut shown = Shown::new(&args, when);
+    let instance = match control::find(&control::own_base(), wanted) {
+        Ok(instance) => instance,
+        Err(error) => return without_root(&args, &paths, &first, &error, &mut shown),
+    };
+    let failed = |error| ask_failed(TRIED, &first, &instance, error);
+    let tree = workers(&instance, &paths);
+    shown.several = tree.as_ref().is_none_or(|tree| tree.len() > 1);
+    shown.width(tree.iter().flatten().map(|worker| worker.path.as_str().len()).max().unwrap_or(0));
+    let mut session = Session::connect(&instance.runtime).map_err(failed)?;
+    // Without a descriptor to spare the follower still goes, with the next line.
+    if let Ok(output) = std::io::stdout().as_fd().try_clone_to_owned() {
+        session.ends_with_reader_of(output);
+    }
+    let asked = LogsAsked {
+        paths: paths.clone(),
+        lines: args.lines.0.map(|lines| lines as u64),
+        since_ms: args.since.as_ref().map(Moment::millis),
+        follow: args.follow,
+    };
+    let mut kept = Some(Vec::new());
+    let mut failure = None;
+    let ended = session.logs(&asked, args.timeout, &mut |told| {
+        let done = take(told, &mut kept, tree.as_deref().unwrap_or_default(), &mut shown);
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    });
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    ended.map_err(failed)?;
+    if args.follow {
+        out::say(when, &format!("the instance \"{}\" has ended", instance.name));
+    }
+    Ok(ExitCode::Done)
+}
+
+/// Takes some of what is told. Until all is told that was there, it is gathered, to be put in order.
+fn take(
+    told: LogsTold,
+    kept: &mut Option<Vec<LogView>>,
+    tree: &[TreePath],
+    shown: &mut Shown<'_>,
+) -> Result<(), Failure> {
+    for path in &told.silent {
+        shown.say(&format!("{path} is down or does not answer: what is below it is missing here"));
+    }
+    if told.gap {
+        shown.say("lines were lost here: this reader was away for too long");
+    }
+    if told.lost > 0 {
+        let noun = if told.lost == 1 { "line was" } else { "lines were" };
+        shown.say(&format!("{} {noun} lost here: they came too fast for this reader", told.lost));
+    }
+    let Some(gathered) = kept else { return shown.lines(&in_order(by_worker(told.lines))) };
+    gathered.extend(told.lines);
+    if !told.caught_up {
+        return Ok(());
+    }
+    let gathered = kept.take().unwrap_or_default();
+    let lines = with_files(gathered, tree, shown)?;
+    shown.lines(&lines)
+}
+
+/// Puts what is in memory in order, behind what the files hold besides.
+fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Result<Vec<LogView>, Failure> {
+    let wanted = shown.args.lines.0;
+    let enough = wanted.is_some_and(|wanted| memory.len() >= wanted);
+    let mut workers = by_worker(memory);
+    // What is in files has no time, so nothing can be said of its age.
+    if !enough && shown.args.since.is_none() {
+        for worker in tree {
+            let Some(file) = &worker.log else { continue };
+            let lines = workers.entry(worker.path.clone()).or_default();
+            let kept = joined(lines);
+            let read = read(file, wanted.map(|wanted| wanted.saturating_add(kept.len())), shown);
+            let older = read.len() - past::overlap(&read, &kept);
+            lines.splice(0..0, read.into_iter().take(older).map(|text| untimed(&worker.path, text)));
+        }
+    }
+    let mut lines = in_order(workers);
+    if let Some(wanted) = wanted {
+        lines.drain(..lines.len().saturating_sub(wanted));
+    }
+    Ok(lines)
+}
+
+/// Reads a worker's file. That it cannot be read is said, and the rest is shown.
+fn read(file: &LogFile, count: Option<usize>, shown: &Shown<'_>) -> Vec<String> {
+    past::last_lines(&file.file, file.keep, count).unwrap_or_else(|(name, error)| {
+        shown.say(&format!("cannot read {}: {error}; its lines are missing here", name.display()));
+        Vec::new()
+    })
+}
+
+/// No root can be asked. Of an instance that has left its directory behind, the files are read.
+fn without_root(
+    args: &Logs,
+    paths: &[Path],
+    first: &Path,
+    error: &FindError,
+    shown: &mut Shown<'_>,
+) -> Result<ExitCode, Failure> {
+    let failure = || not_found(TRIED, first, error);
+    if !matches!(error, FindError::NoneRuns { .. } | FindError::NotRunning { .. }) {
+        return Err(failure());
+    }
+    let Some((name, mut tree)) = left_behind(args.target.instance.as_deref()) else {
+        return Err(failure().hint(
+            "what workers print is kept in memory, and gone with the instance, but for those with \
+             `log = { file = ... }`, whose lines stand in their files",
+        ));
+    };
+    let near = near(first, tree.iter().map(|known| known.path.clone()));
+    retain_workers(&mut tree, paths);
+    if tree.is_empty() {
+        let message = format!("cannot {TRIED} {first}: \"{name}\" does not run, and had no such worker");
+        let failure = Failure::new(ExitCode::NoPath, message);
+        return Err(match near {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure,
+        });
+    }
+    if tree.iter().all(|worker| worker.log.is_none()) {
+        let message =
+            format!("cannot {TRIED} {first}: \"{name}\" does not run, and what was in memory is gone with it");
+        return Err(Failure::new(ExitCode::NoInstance, message)
+            .hint("give a worker a file for what it prints, as in log = { file = \"api.log\" }"));
+    }
+    shown.several = tree.len() > 1;
+    shown.say(&format!("the instance \"{name}\" does not run; this is what the files of its workers hold"));
+    let lines = with_files(Vec::new(), &tree, shown)?;
+    shown.lines(&lines)?;
+    Ok(ExitCode::Done)
+}
+
+/// The paths without those that stand below another one.
+fn outermost(paths: &[Path]) -> Vec<Path> {
+    let mut kept: Vec<Path> = Vec::new();
+    for path in paths {
+        if !kept.iter().any(|other| path.is_within(other)) {
+            kept.retain(|other| !other.is_within(path));
+            kept.push(path.clone());
+        }
+    }
+    kept
+}
+
+/// The workers at and below the paths, as the root wrote them down.
+fn workers(instance: &Instance, paths: &[Path]) -> Option<Vec<TreePath>> {
+    let mut tree = instance.runtime.read_instance().ok()?.tree_paths;
+    retain_workers(&mut tree, paths);
+    Some(tree)
+}
+
+fn retain_workers(tree: &mut Vec<TreePath>, paths: &[Path]) {
+    tree.retain(|known| !known.supervisor && paths.iter().any(|path| known.path.is_within(path)));
+}
+
+/// The tree of an instance that does not run: one that was killed has left its directory behind, one that has ended has
+/// written down beside its journal where its workers' output is.
+fn left_behind(wanted: Option<&str>) -> Option<(Name, Vec<TreePath>)> {
+    if let Ok(instance) = control::find_to_force(&control::own_base(), wanted)
+        && let Ok(file) = instance.runtime.read_instance()
+    {
+        return Some((instance.name, file.tree_paths));
+    }
+    let (name, state) = kept(wanted)?;
+    Some((name, state.read_outputs().ok()?))
+}
+
+fn by_worker(lines: Vec<LogView>) -> BTreeMap<Path, Vec<LogView>> {
+    let mut workers: BTreeMap<Path, Vec<LogView>> = BTreeMap::new();
+    for line in lines {
+        workers.entry(line.path.clone()).or_default().push(line);
+    }
+    workers
+}
+
+/// All lines by their time; those of one worker stay in their own order, and those without a time come first.
+fn in_order(workers: BTreeMap<Path, Vec<LogView>>) -> Vec<LogView> {
+    let mut timed: Vec<(String, LogView)> = Vec::new();
+    for lines in workers.into_values() {
+        let mut latest = String::new();
+        for line in lines {
+            // Times of one form: they can be compared as text.
+            if let Some(at) = line.at.as_ref().filter(|at| **at > latest) {
+                latest.clone_from(at);
+            }
+            timed.push((latest.clone(), line));
+        }
+    }
+    timed.sort_by(|a, b| a.0.cmp(&b.0));
+    timed.into_iter().map(|(_, line)| line).collect()
+}
+
+/// The texts of lines as they stand in a file: pieces put together.
+fn joined(lines: &[LogView]) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for line in lines {
+        match texts.last_mut().filter(|_| line.continued) {
+            Some(begun) => begun.push_str(&line.text),
+            None => texts.push(line.text.clone()),
+        }
+    }
+    texts
+}
+
+fn untimed(path: &Path, text: String) -> LogView {
+    LogView {
+        at: None,
+        path: path.clone(),
+        pid: None,
+        incarnation: None,
+        stream: None,
+        text,
+        cut: false,
+        continued: false,
+    }
+}
+
+/// How lines are shown.
+struct Shown<'a> {
+    args: &'a Logs,
+    when: When,
+    out: Out,
+    look: Look,
+    /// Lines of several workers may come, so each says whose it is.
+    several: bool,
+    width: usize,
+    since: Option<String>,
+}
+
+impl Shown<'_> {
+    fn new(args: &Logs, when: When) -> Shown<'_> {
+        let since = args.since.as_ref().map(|since| since.0.clone());
+        Shown { args, when, out: Out::open(), look: Look::of_stdout(when), several: true, width: 0, since }
+    }
+
+    fn width(&mut self, widest: usize) {
+        self.width = widest.min(console::WIDTH_MAX);
+    }
+
+    fn say(&self, text: &str) {
+        // On stderr, since a line in between would be nobody's.
+        out::say(self.when, text);
+    }
+
+    fn lines(&mut self, lines: &[LogView]) -> Result<(), Failure> {
+        let mut text = String::new();
+        for line in lines {
+            // What is timed finer than it was asked for.
+            if self.since.as_ref().is_some_and(|since| line.at.as_ref().is_none_or(|at| at < since)) {
+                continue;
+            }
+            if self.args.json {
+                let json = serde_json::to_string(line)
+                    .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write JSON: {}", Chain(&error))))?;
+                let _ = writeln!(text, "{json}");
+            } else {
+                self.line(line, &mut text);
+            }
+        }
+        if text.is_empty() { Ok(()) } else { self.out.write(&text) }
+    }
+
+    fn line(&mut self, line: &LogView, text: &mut String) {
+        if self.args.times {
+            match &line.at {
+                Some(at) => render::time(at, self.look, text),
+                None => {
+                    let _ = write!(text, "{:24}", "-");
+                }
+            }
+            text.push_str("  ");
+        }
+        if self.several {
+            let stream = if line.stream.as_deref() == Some("stderr") { Stream::Stderr } else { Stream::Both };
+            console::write_prefix(text, line.path.as_str(), stream, &mut self.width, self.look.colour);
+        }
+        if line.continued {
+            text.push('…');
+        }
+        text.push_str(&line.text);
+        text.push_str(if line.cut { "…\n" } else { "\n" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    fn line(of: &str, at: &str, text: &str) -> LogView {
+        LogView { at: (!at.is_empty()).then(|| at.into()), ..untimed(&path(of), text.into()) }
+    }
+
+    fn texts(lines: &[LogView]) -> Vec<&str> {
+        lines.iter().map(|line| line.text.as_str()).collect()
+    }
+
+    #[test]
+    fn paths_below_others_say_nothing_new() {
+        let outermost = |texts: &[&str]| {
+            let paths: Vec<Path> = texts.iter().map(|text| path(text)).collect();
+            super::outermost(&paths).iter().map(Path::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(outermost(&["/web/api", "/db", "/web", "/db"]), ["/db", "/web"]);
+        assert_eq!(outermost(&["/web", "/webx"]), ["/web", "/webx"]);
+        assert_eq!(outermost(&["/a/b", "/"]), ["/"]);
+    }
+
+    #[test]
+    fn lines_are_interleaved_and_each_workers_own_stay_in_order() {
+        let lines = vec![
+            line("/b", "02", "b1"),
+            line("/a", "01", "a1"),
+            line("/a", "03", "a2"),
+            // The clock was set back.
+            line("/a", "00", "a3"),
+            line("/b", "03", "b2"),
+            line("/c", "", "c1"),
+        ];
+        assert_eq!(texts(&in_order(by_worker(lines))), ["c1", "a1", "b1", "a2", "a3", "b2"]);
+    }
+
+    #[test]
+    fn pieces_are_one_line_in_a_file() {
+        let piece = |text: &str, cut, continued| LogView { cut, continued, ..line("/a", "1", text) };
+        let lines =
+            [piece("x", true, false), piece("y", true, true), piece("z", false, true), piece("n", false, false)];
+        assert_eq!(joined(&lines), ["xyz", "n"]);
+    }
+}

@@ -1,0 +1,203 @@
+//! What a worker's file and its rotated forerunners still hold, for a tool: reading may take as long as the disk does.
+
+use super::lines::Lines;
+use super::text;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The files are read in bites of this size.
+const CHUNK: usize = 64 * 1024;
+
+/// The rotated forerunner of `path` with this number; 1 is the youngest.
+pub fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// The last `count` lines of the file at `path` and its `keep` forerunners, the oldest first, fit to be printed; all of
+/// them without a count. Files that are not there hold nothing.
+///
+/// A file that is rotated meanwhile is read once, under whichever name it was met first.
+///
+/// # Errors
+/// The system's, with the file that could not be read.
+pub fn last_lines(path: &Path, keep: u32, count: Option<usize>) -> Result<Vec<String>, (PathBuf, io::Error)> {
+    // All are opened before any is read: what is rotated afterwards stays the same for us.
+    let mut open: Vec<(PathBuf, File, (u64, u64))> = Vec::new();
+    for name in std::iter::once(path.to_owned()).chain((1..=keep).map(|number| numbered(path, number))) {
+        let file = match File::open(&name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err((name, error)),
+        };
+        let metadata = file.metadata().map_err(|error| (name.clone(), error))?;
+        let identity = (metadata.dev(), metadata.ino());
+        // A fifo is somebody else's to read.
+        if metadata.is_file() && open.iter().all(|(_, _, other)| *other != identity) {
+            open.push((name, file, identity));
+        }
+    }
+    let mut lines = VecDeque::new();
+    for (name, mut file, _) in open {
+        let wanted = count.map(|count| count.saturating_sub(lines.len()));
+        if wanted == Some(0) {
+            break;
+        }
+        for line in last_of_file(&mut file, wanted).map_err(|error| (name, error))?.into_iter().rev() {
+            lines.push_front(line);
+        }
+    }
+    Ok(lines.into())
+}
+
+/// The last lines of one file.
+fn last_of_file(file: &mut File, count: Option<usize>) -> io::Result<Vec<String>> {
+    let from = match count {
+        Some(count) => begin_of_last(file, count)?,
+        None => 0,
+    };
+    file.seek(SeekFrom::Start(from))?;
+    let mut cutter = Lines::new();
+    let mut found: Vec<String> = Vec::new();
+    let mut take = |line: super::Line<'_>| {
+        // What is whole in the file is whole here: pieces are a matter of the pipe.
+        match found.last_mut().filter(|_| line.continued) {
+            Some(begun) => text::write_printable(line.bytes(), begun),
+            None => found.push(text::printable(line.bytes())),
+        }
+    };
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => cutter.feed(&buffer[..length], &mut take),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    cutter.finish(&mut take);
+    // It has grown since it was measured.
+    if let Some(count) = count {
+        found.drain(..found.len().saturating_sub(count));
+    }
+    Ok(found)
+}
+
+/// Where the last `count` lines of a file begin, sought from its end.
+fn begin_of_last(file: &mut File, count: usize) -> io::Result<u64> {
+    let mut at = file.seek(SeekFrom::End(0))?;
+    let length = at;
+    let mut left = count;
+    let mut buffer = vec![0; CHUNK];
+    while at > 0 {
+        let size = at.min(CHUNK as u64);
+        at -= size;
+        file.seek(SeekFrom::Start(at))?;
+        let part = &mut buffer[..size as usize];
+        file.read_exact(part)?;
+        for (place, byte) in part.iter().enumerate().rev() {
+            let place = at + place as u64;
+            // The newline at the very end begins no line.
+            if *byte == b'\n' && place + 1 < length {
+                if left <= 1 {
+                    return Ok(place + 1);
+                }
+                left -= 1;
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// How many of a file's last lines are what is `kept` in memory as well, given that the file was read after the memory:
+/// they, and what follows them, are taken from memory or heard later.
+///
+/// Where the two do not meet (the file was moved away, or lines could not be written), nothing is the same.
+pub fn overlap(file: &[String], kept: &[String]) -> usize {
+    if kept.is_empty() {
+        return 0;
+    }
+    // All of it stands in the file, at its end or a little before: the worker went on.
+    let whole = file.windows(kept.len()).rposition(|lines| lines == kept);
+    // Or only its beginning does, the rest could not be written.
+    let begun = || (1..kept.len().min(file.len() + 1)).rev().find(|n| file[file.len() - n..] == kept[..*n]);
+    match whole {
+        Some(at) => file.len() - at,
+        None => begun().unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn write(path: &Path, from: u32, to: u32) {
+        fs::write(path, (from..to).map(|n| format!("line {n}\n")).collect::<String>()).unwrap();
+    }
+
+    #[test]
+    fn the_forerunners_are_read_as_one_with_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        assert_eq!(last_lines(&path, 5, None).unwrap(), Vec::<String>::new());
+        write(&path, 20, 30);
+        write(&numbered(&path, 1), 10, 20);
+        write(&numbered(&path, 2), 0, 10);
+        let all = last_lines(&path, 5, None).unwrap();
+        assert_eq!((all.len(), all[0].as_str(), all[29].as_str()), (30, "line 0", "line 29"));
+        for count in [0, 1, 9, 10, 11, 20, 29, 30, 31] {
+            let last = last_lines(&path, 5, Some(count)).unwrap();
+            assert_eq!(last, all[30 - count.min(30)..], "{count}");
+        }
+        // Those beyond what is kept are of an earlier time and no longer treevisor's.
+        assert_eq!(last_lines(&path, 1, None).unwrap().len(), 20);
+    }
+
+    #[test]
+    fn long_files_are_sought_from_their_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let long = "x".repeat(CHUNK + 100);
+        let mut bytes = format!("first\n{long}\n\x1b[2J").into_bytes();
+        bytes.extend_from_slice(b"\xff\nlast without newline");
+        fs::write(&path, bytes).unwrap();
+        let last = last_lines(&path, 0, Some(3)).unwrap();
+        assert_eq!((last[0].len(), last[1].as_str()), (long.len(), "\\x1b[2J\\xff"));
+        assert_eq!(last[2], "last without newline");
+        assert_eq!(last_lines(&path, 0, Some(9)).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_read_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        write(&path, 0, 3);
+        fs::hard_link(&path, numbered(&path, 1)).unwrap();
+        assert_eq!(last_lines(&path, 2, None).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn what_is_in_memory_is_found_in_the_file() {
+        let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (file, kept, same) in [
+            ("a b c d", "c d", 2),
+            // The worker went on between the two looks.
+            ("a b c d e", "c d", 3),
+            // The end was never written.
+            ("a b c", "b c d e", 2),
+            ("a a a a", "a a", 2),
+            ("a b", "c d", 0),
+            ("a b", "", 0),
+            ("", "a", 0),
+            ("c d", "c d", 2),
+            ("d", "c d", 0),
+        ] {
+            assert_eq!(overlap(&lines(file), &lines(kept)), same, "{file} / {kept}");
+        }
+    }
+}

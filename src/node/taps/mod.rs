@@ -1,0 +1,468 @@
+//! Those who read what workers print: lines that are kept in memory, and when they follow, those to come.
+//!
+//! A request goes down to the nodes that own workers, and their lines come up the same way; each node on it holds a
+//! bounded queue for each reader, and sends a few replies ahead of what the reader has acknowledged. So nothing piles
+//! up in the queues that beats and events use as well. A reader that is slow, or a node above that is, loses the oldest
+//! lines and is told how many; nobody waits for it. A reader that is gone is forgotten after ten seconds, here and below.
+//!
+//! Lines that came too fast to be shown are not sent either, but counted as lost.
+
+mod tap;
+
+pub(super) use self::tap::Wish;
+use self::tap::{Backlog, Part, REPLY_BYTES, Tap};
+use super::history::{FOLLOWER_PATIENCE, FOLLOWERS_MAX};
+use super::requests::{Asker, ask_below, no_such_path, refused};
+use super::turn::Node;
+use crate::ids::Path;
+use crate::link::SendOutcome;
+use crate::logs::lines::{Audience, Line, Stream};
+use crate::logs::ring::{Said, Speaker};
+use crate::logs::text;
+use crate::os::clock;
+use crate::supervision::{ChildId, Run};
+use crate::time::{Span, Time};
+use crate::wire::codec;
+use crate::wire::message::{Refusal, Told, Verb};
+use crate::wire::view::LogView;
+
+/// A node below that tells nothing for so long is not waited for: the reader gets what there is.
+const SILENCE_BELOW: Span = Span::from_millis(700);
+
+/// A node below that did not answer is asked again this often, for a reader that follows.
+const ASK_AGAIN: Span = Span::from_secs(1);
+
+/// Nodes below are told this often that somebody still reads.
+const STILL_THERE_EVERY: Span = Span::from_secs(3);
+
+/// When a way out was full, it is tried again after this long.
+const RETRY: Span = Span::from_millis(20);
+
+/// All readers of one node.
+#[derive(Default)]
+pub(super) struct Taps {
+    taps: Vec<Tap>,
+    retry: Option<Time>,
+    still_there: Option<Time>,
+}
+
+/// What a node below has told.
+pub(super) struct LogsPart {
+    pub lines: Vec<LogView>,
+    pub lost: u64,
+    pub caught_up: bool,
+    pub silent: Vec<Path>,
+}
+
+/// The readers of one worker, while some of its output is being read.
+pub(super) struct Open<'a> {
+    at: u64,
+    speaker: Speaker,
+    path: &'a Path,
+    readers: Vec<&'a mut Tap>,
+    /// The time in words, for all lines of this look; empty where nobody reads.
+    words: String,
+}
+
+impl Taps {
+    /// Opens the taps of the worker at `path`, some of whose output is about to be read, so many nanoseconds after 1970.
+    pub fn open<'a>(&'a mut self, path: &'a Path, speaker: Speaker, at: u64) -> Open<'a> {
+        let readers: Vec<&mut Tap> =
+            self.taps.iter_mut().filter(|tap| tap.wish.follow && tap.wish.covers(path)).collect();
+        let words = if readers.is_empty() { String::new() } else { clock::rfc3339_nanos(clock::wall_at(at)) };
+        Open { at, speaker, path, readers, words }
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        let patience = self.taps.iter().map(|tap| tap.heard + FOLLOWER_PATIENCE);
+        let parts = self.taps.iter().flat_map(|tap| tap.parts.iter().filter_map(|part| part.due));
+        patience.chain(parts).chain(self.retry).chain(self.still_there).min()
+    }
+
+    fn of(&mut self, asker: &Asker, request: u64) -> Option<&mut Tap> {
+        let wanted = with_number(asker, request)?;
+        self.taps.iter_mut().find(|tap| tap.asker == wanted)
+    }
+}
+
+impl Open<'_> {
+    /// When the lines were read: nanoseconds since 1970.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Lets a line wait for everybody who follows its worker.
+    pub fn push(&mut self, line: &Line<'_>) {
+        for reader in &mut self.readers {
+            match line.audience {
+                Audience::Everyone => reader.push(LogView {
+                    at: Some(self.words.clone()),
+                    path: self.path.clone(),
+                    pid: Some(self.speaker.pid),
+                    incarnation: Some(self.speaker.incarnation),
+                    stream: match line.stream {
+                        Stream::Both => None,
+                        Stream::Stdout => Some("stdout".into()),
+                        Stream::Stderr => Some("stderr".into()),
+                    },
+                    text: text::printable(line.bytes()),
+                    cut: line.cut,
+                    continued: line.continued,
+                }),
+                Audience::Record => reader.lose(1),
+                // Our own words about what is lost; a reader is told the number.
+                Audience::Display => {}
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Begins to feed a reader.
+    pub(super) fn begin_logs(&mut self, asker: Asker, wish: Wish) {
+        let now = self.now();
+        if let Some(path) = wish.paths.iter().find(|path| !self.path_is_known(path)) {
+            let refusal = no_such_path(path);
+            self.reply(&asker, refusal);
+            return;
+        }
+        // A node above that asks again has not heard our first answer yet.
+        if self.taps.taps.iter().any(|tap| tap.asker == asker) {
+            return;
+        }
+        if self.taps.taps.len() >= FOLLOWERS_MAX {
+            self.reply(&asker, refused(Refusal::Busy, "too many tools read the workers' output already".into()));
+            return;
+        }
+        let mut tap = Tap::new(asker, wish, now);
+        tap.backlog = self.backlog(&tap.wish).into();
+        let nodes = self.handles.iter().enumerate().filter_map(|(index, handle)| {
+            let handle = handle.as_ref().filter(|handle| handle.is_node())?;
+            (!tap.wish.part_of(&handle.path).is_empty()).then_some(ChildId(index as u32))
+        });
+        for child in nodes.collect::<Vec<_>>() {
+            let part = self.ask_part(&tap.wish, tap.wish.lines, child, now);
+            if part.caught_up {
+                tap.silent.extend(self.look_at(child).map(|handle| handle.path.clone()));
+            }
+            tap.parts.push(part);
+        }
+        self.taps.taps.push(tap);
+        self.keep_parts_alive(now);
+    }
+
+    /// What our own workers have said that is wanted: no more than the last so many lines of all of them together.
+    fn backlog(&self, wish: &Wish) -> Vec<Backlog> {
+        let since = wish.since_ms.map_or(0, |millis| millis.saturating_mul(1_000_000));
+        let workers = || {
+            let workers =
+                self.handles.iter().enumerate().filter_map(|(index, handle)| Some((index, &**handle.as_ref()?)));
+            workers.filter(|(_, handle)| !handle.ring.is_empty() && wish.covers(&handle.path))
+        };
+        let mut oldest = since;
+        if let Some(lines) = wish.lines {
+            let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+            let mut times: Vec<u64> = workers()
+                .flat_map(|(_, handle)| handle.ring.times().rev().take(lines))
+                .filter(|at| *at >= since)
+                .collect();
+            if lines == 0 {
+                return Vec::new();
+            }
+            if times.len() > lines {
+                let place = times.len() - lines;
+                oldest = *times.select_nth_unstable(place).1;
+            }
+        }
+        let from_oldest = |(index, handle): (usize, &super::handle::Handle)| {
+            let wanted = handle.ring.times().rev().take_while(|at| *at >= oldest).count() as u64;
+            let end = handle.ring.end();
+            (wanted > 0).then_some(Backlog { child: ChildId(index as u32), next: end - wanted, end })
+        };
+        workers().filter_map(from_oldest).collect()
+    }
+
+    /// Asks a child node for its part. One that is down or cannot be reached counts as caught up: it is asked when it is
+    /// heard again.
+    fn ask_part(&mut self, wish: &Wish, lines: Option<u64>, child: ChildId, now: Time) -> Part {
+        let request = self.requests.without_asker();
+        let mut part = Part { child, run: None, request, lines, owed: 0, caught_up: true, heard: false, due: None };
+        let Some(handle) = self.look_at(child) else { return part };
+        let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { return part };
+        let (run, identity) = (process.run, process.link.identity.clone());
+        let verb =
+            Verb::Logs { paths: wish.part_of(&handle.path), lines, since_ms: wish.since_ms, follow: wish.follow };
+        let Some(to) = identity else { return part };
+        let within = SILENCE_BELOW.as_millis();
+        if self.tell_node(&to, &ask_below(request, within, String::new(), verb)) {
+            part.caught_up = false;
+            part.due = Some(now + SILENCE_BELOW);
+        } else {
+            part.due = wish.follow.then_some(now + ASK_AGAIN);
+        }
+        part.run = Some(run);
+        part
+    }
+
+    /// A child node has introduced itself: who follows what is below it goes on with this new process, from its first
+    /// line on.
+    pub(super) fn logs_meet_node(&mut self, run: Run) {
+        let now = self.now();
+        let Some(path) = self.look_at(run.child).map(|handle| handle.path.clone()) else { return };
+        let mut taps = std::mem::take(&mut self.taps.taps);
+        for tap in taps.iter_mut().filter(|tap| tap.wish.follow && !tap.wish.part_of(&path).is_empty()) {
+            if tap.parts.iter().any(|part| part.run == Some(run)) {
+                continue;
+            }
+            tap.parts.retain(|part| part.child != run.child);
+            tap.parts.push(self.ask_part(&tap.wish, None, run.child, now));
+        }
+        self.taps.taps = taps;
+        self.keep_parts_alive(now);
+    }
+
+    /// A child node's process is gone, and what it has not told is lost with it.
+    pub(super) fn logs_lost_node(&mut self, gone: Run) {
+        for tap in &mut self.taps.taps {
+            for part in tap.parts.iter_mut().filter(|part| part.run == Some(gone)) {
+                (part.run, part.caught_up, part.due) = (None, true, None);
+            }
+        }
+    }
+
+    /// Passes on what a child node has told.
+    pub(super) fn logs_from_below(&mut self, run: Run, request: u64, told: LogsPart) {
+        let now = self.now();
+        let found = self.taps.taps.iter_mut().find_map(|tap| {
+            let at = tap.parts.iter().position(|part| part.request == request && part.run == Some(run))?;
+            Some((tap, at))
+        });
+        let Some((tap, at)) = found else {
+            // Its reader is gone, and it has not heard of that.
+            self.tell_reader_below(run, request, Verb::Unfollow { request });
+            return;
+        };
+        tap.lose(told.lost);
+        told.lines.into_iter().for_each(|line| tap.push(line));
+        tap.silent.extend(told.silent);
+        let part = &mut tap.parts[at];
+        part.owed += 1;
+        part.heard = true;
+        part.caught_up |= told.caught_up;
+        part.due = (!part.caught_up).then_some(now + SILENCE_BELOW);
+    }
+
+    /// A child node has refused to tell its part.
+    pub(super) fn logs_refused_below(&mut self, request: u64) {
+        for tap in &mut self.taps.taps {
+            for part in tap.parts.iter_mut().filter(|part| part.request == request && !part.heard) {
+                (part.caught_up, part.due) = (true, None);
+            }
+        }
+    }
+
+    /// A reader is there and has read so many replies.
+    pub(super) fn logs_seen(&mut self, asker: &Asker, request: u64, replies: u32) {
+        if !self.logs_heard(asker, request, replies)
+            && let Some(asker) = with_number(asker, request)
+        {
+            // It was away for so long that it was forgotten. It must not believe that it still follows.
+            let message = "nothing was heard of this reader for ten seconds, so it was told nothing more";
+            self.reply(&asker, refused(Refusal::Forgotten, message.into()));
+        }
+    }
+
+    /// As [`Node::logs_seen`], of somebody who may follow something else; false when no such reader is known.
+    pub(super) fn logs_heard(&mut self, asker: &Asker, request: u64, replies: u32) -> bool {
+        let now = self.now();
+        let Some(tap) = self.taps.of(asker, request) else { return false };
+        tap.seen(now, replies);
+        true
+    }
+
+    /// A reader goes.
+    pub(super) fn unfollow_logs(&mut self, asker: &Asker, request: u64) {
+        let Some(wanted) = with_number(asker, request) else { return };
+        let (gone, stay) = std::mem::take(&mut self.taps.taps).into_iter().partition(|tap| tap.asker == wanted);
+        self.taps.taps = stay;
+        self.end_parts(gone);
+    }
+
+    /// Sends every reader what waits for it, as far as it keeps up, and forgets those who are gone.
+    pub(super) fn feed_taps(&mut self, now: Time) {
+        if self.taps.taps.is_empty() {
+            return;
+        }
+        self.taps.retry = None;
+        let mut taps = std::mem::take(&mut self.taps.taps);
+        let (mut gone, mut stay) = (Vec::new(), Vec::new());
+        for mut tap in taps.drain(..) {
+            self.look_after_parts(&mut tap, now);
+            let reachable = self.feed_tap(&mut tap, false);
+            self.acknowledge_parts(&mut tap);
+            if tap.has_unsent() {
+                self.taps.retry = Some(now + RETRY);
+            }
+            if !reachable || tap.is_done() || tap.is_forgotten(now) { gone.push(tap) } else { stay.push(tap) }
+        }
+        self.taps.taps = stay;
+        self.end_parts(gone);
+        if self.taps.still_there.is_some_and(|at| at <= now) {
+            let parts: Vec<(Run, u64)> = self
+                .taps
+                .taps
+                .iter()
+                .flat_map(|tap| &tap.parts)
+                .filter_map(|part| Some((part.run?, part.request)))
+                .collect();
+            for (run, request) in parts {
+                self.tell_reader_below(run, request, Verb::StillFollowing { request });
+            }
+            self.taps.still_there = None;
+        }
+        self.keep_parts_alive(now);
+    }
+
+    /// Sends what is left before this node ends; what does not go out at once is lost with it.
+    pub(super) fn finish_taps(&mut self) {
+        for mut tap in std::mem::take(&mut self.taps.taps) {
+            self.feed_tap(&mut tap, true);
+        }
+    }
+
+    /// Sends one reader what it may be sent, or all that waits; false when it is gone.
+    fn feed_tap(&mut self, tap: &mut Tap, all: bool) -> bool {
+        while all || tap.may_send() {
+            let Some(reply) = tap.next_reply(|first| self.read_backlog(first)) else { break };
+            let outcome = match (&tap.asker, &mut self.control, &mut self.uplink) {
+                (Asker::Operator { to, request }, Some(control), _) => {
+                    let frames = codec::encode_told(&Told { request: *request, reply: reply.clone() });
+                    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+                    control.send(to, &frames)
+                }
+                (Asker::Parent { request }, _, Some(uplink)) => match uplink.try_reply(*request, reply.clone()) {
+                    true => SendOutcome::Sent,
+                    false => SendOutcome::Full,
+                },
+                _ => SendOutcome::NoSuchPeer,
+            };
+            match outcome {
+                SendOutcome::Sent => tap.sent(),
+                SendOutcome::Full => {
+                    tap.not_sent(reply);
+                    break;
+                }
+                SendOutcome::NoSuchPeer => return false,
+            }
+        }
+        true
+    }
+
+    /// Reads the next of what one of our workers had said, and counts what is gone meanwhile.
+    fn read_backlog(&self, backlog: &mut Backlog) -> (Vec<LogView>, u64) {
+        let Some(handle) = self.look_at(backlog.child) else {
+            backlog.next = backlog.end;
+            return (Vec::new(), 0);
+        };
+        let first = handle.ring.first().clamp(backlog.next, backlog.end);
+        let gone = first - backlog.next;
+        let left = usize::try_from(backlog.end - first).unwrap_or(usize::MAX);
+        let said = handle.ring.read(first, REPLY_BYTES);
+        let lines: Vec<LogView> = said.into_iter().take(left).map(|said| view(&handle.path, said)).collect();
+        backlog.next = if lines.is_empty() { backlog.end } else { first + lines.len() as u64 };
+        (lines, gone)
+    }
+
+    /// Gives up on nodes below that are silent, and asks them again where somebody follows.
+    fn look_after_parts(&mut self, tap: &mut Tap, now: Time) {
+        let (wish, silent) = (&tap.wish, &mut tap.silent);
+        for part in &mut tap.parts {
+            if part.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            if part.owed > 0 {
+                // It waits for us, not we for it.
+                part.due = Some(now + SILENCE_BELOW);
+                continue;
+            }
+            let Some(path) = self.look_at(part.child).map(|handle| handle.path.clone()) else { continue };
+            if !part.caught_up {
+                silent.push(path.clone());
+            }
+            part.caught_up = true;
+            part.due = None;
+            if let (true, false, Some(run)) = (wish.follow, part.heard, part.run) {
+                // Under its first number: should it have heard the first time, it does not begin twice.
+                let verb = Verb::Logs {
+                    paths: wish.part_of(&path),
+                    lines: part.lines,
+                    since_ms: wish.since_ms,
+                    follow: wish.follow,
+                };
+                self.tell_reader_below(run, part.request, verb);
+                part.due = Some(now + ASK_AGAIN);
+            }
+        }
+    }
+
+    /// Lets the nodes below send more, as long as their reader keeps up.
+    fn acknowledge_parts(&mut self, tap: &mut Tap) {
+        if !tap.has_room() {
+            return;
+        }
+        for part in tap.parts.iter_mut().filter(|part| part.owed > 0) {
+            let Some(run) = part.run else { continue };
+            let (request, replies) = (part.request, part.owed);
+            if self.tell_reader_below(run, request, Verb::LogsSeen { request, replies }) {
+                part.owed = 0;
+            }
+        }
+    }
+
+    /// Tells the nodes below that nobody reads any more.
+    fn end_parts(&mut self, gone: Vec<Tap>) {
+        for part in gone.into_iter().flat_map(|tap| tap.parts) {
+            if let Some(run) = part.run {
+                let request = part.request;
+                // Should it not hear of it, it finds out by our silence.
+                self.tell_reader_below(run, request, Verb::Unfollow { request });
+            }
+        }
+    }
+
+    /// Sees to it that nodes below hear from us as long as somebody reads what they tell.
+    fn keep_parts_alive(&mut self, now: Time) {
+        let any = self.taps.taps.iter().any(|tap| tap.parts.iter().any(|part| part.run.is_some()));
+        self.taps.still_there = any.then(|| self.taps.still_there.unwrap_or(now + STILL_THERE_EVERY));
+    }
+
+    /// Tells a child node something about what it was asked under this number; false when it cannot be reached.
+    fn tell_reader_below(&mut self, run: Run, request: u64, verb: Verb) -> bool {
+        let process = self.handle(run.child).and_then(|handle| handle.process_of(run));
+        let Some(to) = process.and_then(|process| process.link.identity.clone()) else { return false };
+        self.tell_node(&to, &ask_below(request, STILL_THERE_EVERY.as_millis(), String::new(), verb))
+    }
+}
+
+/// The asker whose request had this number.
+fn with_number(asker: &Asker, request: u64) -> Option<Asker> {
+    match asker {
+        Asker::Operator { to, .. } => Some(Asker::Operator { to: to.clone(), request }),
+        Asker::Parent { .. } => Some(Asker::Parent { request }),
+        Asker::Nobody => None,
+    }
+}
+
+/// A line that was kept, as it travels.
+fn view(path: &Path, said: Said) -> LogView {
+    LogView {
+        at: Some(clock::rfc3339_nanos(clock::wall_at(said.at))),
+        path: path.clone(),
+        pid: Some(said.speaker.pid),
+        incarnation: Some(said.speaker.incarnation),
+        stream: None,
+        text: said.text,
+        cut: said.cut,
+        continued: said.continued,
+    }
+}
