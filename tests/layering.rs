@@ -43,6 +43,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("glob", &["cli"]),
     ("clap", &["cli"]),
     ("ratatui", &["cli"]),
+    ("indicatif", &["cli"]),
     ("miette", &["spec"]),
 ];
 

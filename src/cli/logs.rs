@@ -8,6 +8,7 @@ use super::events::kept;
 use super::moment::Moment;
 use super::out::{self, Out};
 use super::render::{self, Look};
+use super::targets::outermost;
 use super::{ExitCode, Failure, ask_failed, near, not_found};
 use crate::control::logs::{LogsAsked, LogsTold};
 use crate::control::{self, FindError, Instance, Session};
@@ -169,18 +170,6 @@ fn without_root(
     Ok(ExitCode::Done)
 }
 
-/// The paths without those that stand below another one.
-fn outermost(paths: &[Path]) -> Vec<Path> {
-    let mut kept: Vec<Path> = Vec::new();
-    for path in paths {
-        if !kept.iter().any(|other| path.is_within(other)) {
-            kept.retain(|other| !other.is_within(path));
-            kept.push(path.clone());
-        }
-    }
-    kept
-}
-
 /// The workers at and below the paths, as the root wrote them down.
 fn workers(instance: &Instance, paths: &[Path]) -> Option<Vec<TreePath>> {
     let mut tree = instance.runtime.read_instance().ok()?.tree_paths;
@@ -335,17 +324,6 @@ mod tests {
 
     fn texts(lines: &[LogView]) -> Vec<&str> {
         lines.iter().map(|line| line.text.as_str()).collect()
-    }
-
-    #[test]
-    fn paths_below_others_say_nothing_new() {
-        let outermost = |texts: &[&str]| {
-            let paths: Vec<Path> = texts.iter().map(|text| path(text)).collect();
-            super::outermost(&paths).iter().map(Path::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(outermost(&["/web/api", "/db", "/web", "/db"]), ["/db", "/web"]);
-        assert_eq!(outermost(&["/web", "/webx"]), ["/web", "/webx"]);
-        assert_eq!(outermost(&["/a/b", "/"]), ["/"]);
     }
 
     #[test]

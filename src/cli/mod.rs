@@ -32,6 +32,7 @@ mod screen;
 mod start;
 mod status;
 mod stop;
+mod targets;
 mod top;
 mod why;
 

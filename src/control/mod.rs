@@ -7,6 +7,7 @@ pub mod detach;
 pub mod force;
 pub mod journal;
 pub mod logs;
+pub mod many;
 pub mod session;
 
 pub use crate::link::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir, RuntimeError, TreePath, own_base};

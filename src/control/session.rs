@@ -216,13 +216,22 @@ impl Session {
 
     /// The next reply to `request`; `None` when none has come by `until`.
     pub(super) fn next_reply(&mut self, request: u64, until: Time) -> Result<Option<Reply>, AskError> {
+        Ok(self.next_told(|told| told == request, until)?.map(|(_, reply)| reply))
+    }
+
+    /// The next reply to one of several requests, and its number; `None` when none has come by `until`.
+    pub(super) fn next_told(
+        &mut self,
+        wanted: impl Fn(u64) -> bool,
+        until: Time,
+    ) -> Result<Option<(u64, Reply)>, AskError> {
         loop {
             // Looked at before the queue is, so that what a root said as its last word is not missed.
             let there = is_running(&self.runtime);
             while let Some(frames) = self.dealer.receive() {
                 let told = codec::decode_told(&frames).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
-                if told.request == request {
-                    return Ok(Some(told.reply));
+                if wanted(told.request) {
+                    return Ok(Some((told.request, told.reply)));
                 }
             }
             if !there {

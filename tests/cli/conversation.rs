@@ -164,6 +164,32 @@ fn what_is_done_is_told_in_a_line() {
 }
 
 #[test]
+fn several_changes_are_summed_up() {
+    let root = Played::new(|ask| match &ask.verb {
+        Verb::Status { .. } => {
+            Act::Say(vec![Reply::Status { status: Box::new(status_of(&["/db", "/mail", "/shop"])) }])
+        }
+        Verb::Restart { path } if path.as_str() == "/mail" => {
+            Act::Say(vec![accepted("soon"), done(Outcome::StartFailed, "executing ./mail: No such file or directory")])
+        }
+        _ => Act::Say(vec![accepted("soon"), done(Outcome::Ok, "")]),
+    });
+    let mut text = String::new();
+    for arguments in [
+        &["restart", "--all"][..],
+        &["stop", "/db", "/mail"],
+        &["panic", "/[dm]*"],
+        &["stop", "/shop*"],
+        &["stop", "/db", "/mali"],
+        &["stop", "/x*"],
+    ] {
+        let (out, error, code) = root.call(arguments);
+        text.push_str(&format!("$ treevisor {}\n{out}---\n{error}exit code {code}\n", arguments.join(" ")));
+    }
+    golden::compare("several-changes.txt", &text);
+}
+
+#[test]
 fn each_answer_has_its_words_and_its_exit_code() {
     let mut text = String::new();
     for (reply, code) in [
@@ -256,6 +282,20 @@ pub(crate) fn status() -> StatusView {
         containment: "group".into(),
         root: ChildView::Supervisor(Box::new(root)),
     }
+}
+
+/// A root with supervisors of these paths.
+fn status_of(paths: &[&str]) -> StatusView {
+    let mut view = status();
+    let ChildView::Supervisor(root) = &mut view.root else { unreachable!("the root is a supervisor") };
+    let like = root.clone();
+    root.children = paths
+        .iter()
+        .map(|text| {
+            ChildView::Supervisor(Box::new(SupervisorView { path: Path::parse(text).unwrap(), ..*like.clone() }))
+        })
+        .collect();
+    view
 }
 
 #[test]

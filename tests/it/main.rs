@@ -33,6 +33,7 @@ mod restarts;
 mod root_death;
 mod screens;
 mod servers;
+mod several;
 mod vandals;
 mod why;
 mod wire;

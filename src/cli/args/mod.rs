@@ -11,6 +11,7 @@ mod remove;
 mod scale;
 mod schema;
 mod status;
+mod targets;
 mod top;
 mod why;
 
@@ -25,6 +26,7 @@ pub use remove::Remove;
 pub use scale::Scale;
 pub use schema::Schema;
 pub use status::{Status, WatchOrPath};
+pub use targets::{Pattern, Targets};
 pub use top::Top;
 pub use why::Why;
 
@@ -432,38 +434,42 @@ pub struct Events {
 #[command(after_long_help = "\
 Examples:
   treevisor stop /web/jobs-3
+  treevisor stop '/web/jobs-*' /mail
   treevisor stop
 ")]
 pub struct Stop {
-    /// What to stop; the whole tree without it
-    #[arg(value_parser = path, default_value = "/", hide_default_value = true)]
-    pub path: Path,
+    /// What to stop.
+    #[command(flatten)]
+    pub targets: Targets,
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Wait this long until it is down; it goes on afterwards
+    /// Wait this long until all of it is down; it goes on afterwards
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }
 
-/// Stops one child in order, and starts it
+/// Stops children in order, and starts them
 ///
-/// The child alone is restarted, whatever the strategy of its supervisor, and no restart is counted. What was stopped,
-/// held or has ended is started.
+/// The child at PATH alone is restarted, whatever the strategy of its supervisor, and no restart is counted. What was
+/// stopped, held or has ended is started. Of several, those of different supervisors are restarted at the same time.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").args(["paths", "all"]).required(true))]
 #[command(after_long_help = "\
 Examples:
   treevisor restart /web/api
   treevisor restart /web          a supervisor, with all that is below it
+  treevisor restart '/web/jobs-*' /db
+  treevisor restart --all
 ")]
 pub struct Restart {
-    /// What to restart
-    #[arg(value_parser = path)]
-    pub path: Path,
+    /// What to restart.
+    #[command(flatten)]
+    pub targets: Targets,
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Wait this long until it is up; it goes on afterwards
+    /// Wait this long until all of it is up; it goes on afterwards
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }
@@ -474,16 +480,18 @@ pub struct Restart {
 /// between hang or are stopped. The supervisor above then restarts what was killed by its own strategy, as after any
 /// crash. The panic of / ends the instance.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").args(["paths", "all"]).required(true))]
 #[command(after_long_help = "\
 Examples:
   treevisor panic /web/api             kill it, and let its supervisor start it again
   treevisor panic --hold /web          kill it, and leave it down until `treevisor restart /web`
+  treevisor panic '/web/jobs-*' /mail  several at once
   treevisor panic --force /            kill everything, even with the root itself hung
 ")]
 pub struct Panic {
-    /// What to kill
-    #[arg(value_parser = path)]
-    pub path: Path,
+    /// What to kill.
+    #[command(flatten)]
+    pub targets: Targets,
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
@@ -707,12 +715,13 @@ mod tests {
 
     #[test]
     fn paths_are_taken_with_and_without_the_slash() {
+        assert!(parse("restart --all").is_ok() && parse("restart --all /web").is_err());
         for line in ["stop web/api", "stop /web/api", "stop /web/api/"] {
             let Ok(Verb::Stop(stop)) = parse(line) else { panic!("{line}") };
-            assert_eq!(stop.path.as_str(), "/web/api");
+            assert_eq!(stop.targets.first().as_str(), "/web/api");
         }
         let Ok(Verb::Stop(stop)) = parse("stop") else { panic!() };
-        assert!(stop.path.is_root());
+        assert!(stop.targets.paths.is_empty());
         assert!(parse("panic").is_err());
         assert!(parse("restart").is_err());
         assert!(parse("panic --force --hold /web").is_err());

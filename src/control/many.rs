@@ -1,0 +1,104 @@
+//! Several questions at once: each root, and each supervisor below it, works on what it can at the same time.
+
+use super::session::{AskError, Limits, Session};
+use crate::time::{Span, Time};
+use crate::wire::message::{Reply, Verb};
+
+/// What is heard of one of several questions.
+#[derive(Debug)]
+pub enum Heard {
+    /// It is being carried out, and this is what is waited for.
+    Progress(String),
+    /// Its last reply, or why there is none.
+    Ended(Result<Reply, AskError>),
+}
+
+/// A question that has been asked.
+struct Asked {
+    at: usize,
+    request: u64,
+    begun: Time,
+    silent_at: Time,
+    waiting_for: Option<String>,
+}
+
+impl Session {
+    /// Asks for many things, so many `at_once`, and waits until each has its last reply or the limit for all of them is
+    /// over. `each` hears of every one of them, by its place in `verbs`, with the time that it has taken so far.
+    pub fn ask_many(
+        &mut self,
+        verbs: &[Verb],
+        limits: Limits,
+        at_once: usize,
+        each: &mut dyn FnMut(usize, Heard, Span),
+    ) {
+        let overall = self.now() + limits.overall;
+        let mut waiting: Vec<Asked> = Vec::new();
+        let mut next = 0;
+        loop {
+            let now = self.now();
+            while next < verbs.len() && waiting.len() < at_once && now < overall {
+                match self.send(verbs[next].clone(), limits.first) {
+                    Ok(request) => {
+                        let silent_at = overall.min(now + limits.first);
+                        waiting.push(Asked { at: next, request, begun: now, silent_at, waiting_for: None });
+                    }
+                    // The queue is full: those that wait make room. Where none waits, nobody ever will.
+                    Err(_) if !waiting.is_empty() => break,
+                    Err(error) => each(next, Heard::Ended(Err(error)), Span::ZERO),
+                }
+                next += 1;
+            }
+            let Some(until) = waiting.iter().map(|asked| asked.silent_at).min() else { break };
+            let told = self.next_told(|request| waiting.iter().any(|asked| asked.request == request), until);
+            let now = self.now();
+            match told {
+                Ok(Some((request, reply))) => {
+                    let Some(place) = waiting.iter().position(|asked| asked.request == request) else { continue };
+                    let asked = &mut waiting[place];
+                    let since = now.since(asked.begun);
+                    match reply {
+                        Reply::Accepted { waiting_for } => {
+                            asked.silent_at = overall.min(now + limits.first);
+                            each(asked.at, Heard::Progress(waiting_for.clone()), since);
+                            asked.waiting_for = Some(waiting_for);
+                        }
+                        Reply::Refused { why, message } => {
+                            each(asked.at, Heard::Ended(Err(AskError::Refused { why, message })), since);
+                            waiting.remove(place);
+                        }
+                        reply => {
+                            each(asked.at, Heard::Ended(Ok(reply)), since);
+                            waiting.remove(place);
+                        }
+                    }
+                }
+                Ok(None) => waiting.retain_mut(|asked| {
+                    if asked.silent_at > now {
+                        return true;
+                    }
+                    let since = now.since(asked.begun);
+                    let error = match asked.waiting_for.take() {
+                        None => AskError::NoAnswer { limit: since },
+                        Some(waiting_for) if now >= overall => AskError::NotDone { waiting_for, limit: limits.overall },
+                        Some(waiting_for) => AskError::FellSilent { waiting_for },
+                    };
+                    each(asked.at, Heard::Ended(Err(error)), since);
+                    false
+                }),
+                Err(_) => {
+                    // The instance has ended, or nobody reads: neither leaves anything to wait for.
+                    waiting.drain(..).for_each(|asked| {
+                        each(asked.at, Heard::Ended(Err(AskError::Gone)), now.since(asked.begun));
+                    });
+                    (next..verbs.len()).for_each(|at| each(at, Heard::Ended(Err(AskError::Gone)), Span::ZERO));
+                    return;
+                }
+            }
+        }
+        for at in next..verbs.len() {
+            let waiting_for = "its turn has not come".into();
+            each(at, Heard::Ended(Err(AskError::NotDone { waiting_for, limit: limits.overall })), Span::ZERO);
+        }
+    }
+}
