@@ -205,6 +205,9 @@ pub enum Command {
         /// Leave it down instead (R64 with brutal_kill).
         hold: bool,
     },
+    /// `treevisor reset`: forgets how often a child has failed, so that its back-off begins anew, and ends the wait that
+    /// it is in. Without a child, does so for all of them, and empties the window.
+    Reset(Option<ChildId>),
 }
 
 /// A new set of children. It waits for its turn like a request, and is answered like one: `Ok` when all stops and starts

@@ -65,6 +65,10 @@ impl Window {
     }
 
     /// Restarts allowed; `None` is unlimited.
+    pub(super) fn clear(&mut self) {
+        self.charges.clear();
+    }
+
     pub(super) fn max(&self) -> Option<u32> {
         self.intensity.max
     }

@@ -1,9 +1,11 @@
 //! What operators ask, served in one queue with exits and retries (R61). None of it charges the window.
 //!
 //! Three things do not wait for their turn, because what they would wait for may never end (D5): a panic; an order to
-//! stop a child that is just being stopped or started; an order to start anew the one that is just being started.
+//! stop a child that is just being stopped or started; an order to start anew the one that is just being started. Nor does
+//! a reset, which stops and starts nobody.
 
 use super::action::{Action, Answer};
+use super::backoff::Delays;
 use super::event::{ChildId, Command, Member, RequestId, StartFailure};
 use super::phase::{Fate, Phase, Rest, Target, Then, Wait, Waiter, Wants};
 use super::report::{Fact, Killed, StopCause};
@@ -28,6 +30,9 @@ impl Supervisor {
             turn.out.push(Action::Answer(request, answer));
             return;
         }
+        if let Command::Reset(which) = command {
+            return self.reset(turn, request, which);
+        }
         let (awaited, starting) = match (&self.job, about) {
             (Some(job), Some(id)) => (job.is_awaited(id), job.is_starting(id)),
             (Some(_) | None, _) => (false, false),
@@ -40,6 +45,7 @@ impl Supervisor {
             | Command::Restart(_)
             | Command::Delete(_)
             | Command::Start(_)
+            | Command::Reset(_)
             | Command::Panic { .. } => self.queue.push_back(Item::Asked { request, command, by }),
         }
     }
@@ -57,8 +63,29 @@ impl Supervisor {
             Command::Cycle(id) => self.cycle(turn, request, id, by),
             Command::Delete(id) => self.delete(turn, request, id),
             Command::Start(member) => self.add(turn, request, *member, by),
+            Command::Reset(which) => self.reset(turn, request, which),
             Command::Panic { child, hold } => self.panic(turn, request, child, hold, by),
         }
+    }
+
+    /// Forgets failures. It stops and starts nobody itself, so it does not wait for its turn; what waited for its back-off
+    /// has its next attempt in the queue, as if the time had passed.
+    fn reset(&mut self, turn: &mut Turn<'_>, request: RequestId, which: Option<ChildId>) {
+        if which.is_none() {
+            self.window.clear();
+        }
+        let all: Vec<ChildId> = self.table.iter().map(|child| child.id).collect();
+        for id in all.into_iter().filter(|id| which.is_none_or(|which| which == *id)) {
+            let Some(mut child) = self.table.edit(id) else { continue };
+            child.delays = Delays::default();
+            if let Phase::Waiting { wait: Wait::Until(_), cause } = child.phase {
+                child.phase = Phase::Waiting { wait: Wait::Due, cause };
+                let run = child.run();
+                drop(child);
+                self.queue.push_back(Item::Look(run));
+            }
+        }
+        turn.out.push(Action::Answer(request, Answer::Ok));
     }
 
     /// Stops the child that the sequence is just starting or stopping. A start goes on with the next one, or with this
@@ -331,6 +358,7 @@ fn subject(command: &Command) -> Option<ChildId> {
     match command {
         Command::Terminate(id) | Command::Restart(id) | Command::Cycle(id) | Command::Delete(id) => Some(*id),
         Command::Panic { child, .. } => Some(*child),
+        Command::Reset(which) => *which,
         Command::Start(_) => None,
     }
 }

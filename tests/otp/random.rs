@@ -272,10 +272,14 @@ impl Shell {
             4 => Command::Delete(child),
             5 => Command::Panic { child, hold: false },
             6 => Command::Panic { child, hold: true },
+            7 => Command::Reset(n.is_multiple_of(2).then_some(child)),
             _ => Command::Start(Box::new(parse_child(&format!("x{}(temporary)", n % 3)))),
         };
         if what == 2 || what == 3 {
             self.ordered.insert(child);
+        }
+        if command == Command::Reset(None) {
+            self.restarts.clear();
         }
         self.asked += 1;
         let request = RequestId(self.asked);

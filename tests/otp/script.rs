@@ -202,6 +202,10 @@ impl World {
                 let command = Command::Delete(child(self));
                 self.request(command)
             }
+            "reset" => {
+                let which = (!rest.is_empty()).then(|| child(self));
+                self.request(Command::Reset(which))
+            }
             "panic" | "hold" => {
                 let command = Command::Panic { child: child(self), hold: verb == "hold" };
                 self.request(command)

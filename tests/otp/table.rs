@@ -1081,6 +1081,61 @@ const ROWS: &[Row] = &[
         deadline none",
     ),
     (
+        "D4",
+        "a reset ends the wait, and the back-off begins anew",
+        "one-for-one 9/60s: a(backoff=1s)",
+        "
+        boot
+        exit a 1
+        wait 1s : spawn a#2
+        spawned a
+        exit a 1
+        reset a : ok:1; spawn a#3
+        spawned a
+        exit a 1
+        wait 999ms
+        wait 1ms : spawn a#4",
+    ),
+    (
+        "D4",
+        "a reset of all ends every wait, with the group that was taken down for it",
+        "one-for-all 9/60s: a b(backoff=1s)",
+        "
+        boot
+        exit b 1 : ask a
+        exit a 0
+        reset : ok:1; spawn a#2
+        spawned a : spawn b#2
+        spawned b
+        deadline none",
+    ),
+    (
+        "R40",
+        "a reset of all empties the window, that of a child does not",
+        "one-for-one 1/60s: a",
+        "
+        boot
+        exit a 1 : spawn a#2
+        spawned a
+        reset : ok:1
+        exit a 1 : spawn a#3
+        spawned a
+        reset a : ok:2
+        exit a 1 : escalate; halt GaveUp",
+    ),
+    (
+        "D5",
+        "a reset does not wait for a stop that takes its time",
+        "one-for-one 9/60s: a b(backoff=1s)",
+        "
+        boot
+        exit b 1
+        stop a : ask a
+        reset : ok:2
+        exit a 0 : ok:1; spawn b#2
+        spawned b",
+    ),
+    (
         "D5",
         "a stop cuts a sequence: the stop in progress is finished, nothing is started",
         "one-for-all 9/5s: a b c",

@@ -135,6 +135,7 @@ enum Request {
     Hold(ChildId),
     /// Another set of children.
     Reload,
+    Reset,
 }
 
 /// What a report said, as far as later reports may refer to it.
@@ -281,11 +282,15 @@ impl Witness {
                 }
             }
             Event::Asked { request, command, .. } => {
+                if *command == Command::Reset(None) {
+                    self.charges.clear();
+                }
                 let request_kind = match command {
                     Command::Terminate(id) => Request::Terminate(*id),
                     Command::Restart(id) | Command::Cycle(id) => Request::Start(*id),
                     Command::Delete(id) => Request::Delete(*id),
                     Command::Start(_) => Request::Add,
+                    Command::Reset(_) => Request::Reset,
                     Command::Panic { child, hold: false } => Request::Panic(*child),
                     Command::Panic { child, hold: true } => Request::Hold(*child),
                 };
@@ -527,7 +532,7 @@ impl Witness {
                     child.stays_down = child.stays_down.max(Some(request));
                 }
             }
-            (Request::Panic(_), Answer::Ok) => {}
+            (Request::Panic(_) | Request::Reset, Answer::Ok) => {}
             (Request::Start(id), Answer::Ok) => {
                 let name = self.name(tree, id);
                 if let Some(child) = self.child(id) {
@@ -544,6 +549,7 @@ impl Witness {
                 | Request::Add
                 | Request::Panic(_)
                 | Request::Reload
+                | Request::Reset
                 | Request::Hold(_),
                 _,
             ) => {}

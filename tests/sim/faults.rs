@@ -155,7 +155,7 @@ impl World {
         let order = node.witness.order().to_vec();
         let spec = node.spec;
         let child = if order.is_empty() || self.faults.chance(20) { ChildId(77) } else { *self.faults.pick(&order) };
-        let command = match self.faults.weighted(&[4, 4, 4, 2, 3, 3, 2]) {
+        let command = match self.faults.weighted(&[4, 4, 4, 2, 3, 3, 2, 2]) {
             0 => Command::Terminate(child),
             1 => Command::Restart(child),
             2 => Command::Cycle(child),
@@ -174,7 +174,8 @@ impl World {
                 Command::Start(Box::new(member))
             }
             5 => Command::Panic { child, hold: false },
-            _ => Command::Panic { child, hold: true },
+            6 => Command::Panic { child, hold: true },
+            _ => Command::Reset(self.faults.chance(50).then_some(child)),
         };
         let delay = self.faults.millis(0, delay_ms);
         self.after(delay, Happening::Ask(pid, Box::new(command)));
