@@ -24,16 +24,19 @@ mod panic;
 mod plan;
 mod reload;
 mod remove;
+mod reset;
 mod restart;
 mod run;
 mod scale;
 mod schema;
 mod screen;
+mod signal;
 mod start;
 mod status;
 mod stop;
 mod targets;
 mod top;
+mod wait;
 mod why;
 
 use crate::control::session::AskError;
@@ -159,6 +162,9 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Add(args) => add::run(args, when).map(ExitCode::number),
         Verb::Remove(args) => remove::run(args, when).map(ExitCode::number),
         Verb::Scale(args) => scale::run(args, when).map(ExitCode::number),
+        Verb::Wait(args) => wait::run(args, when).map(ExitCode::number),
+        Verb::Signal(args) => signal::run(args, when).map(ExitCode::number),
+        Verb::Reset(args) => reset::run(args, when).map(ExitCode::number),
         Verb::Beat(args) => beat::run(args),
         Verb::Notify(args) => notify::run(args).map(ExitCode::number),
         Verb::Init(args) => init::run(args, when).map(ExitCode::number),

@@ -265,6 +265,11 @@ impl Handle {
         self.policy.heartbeat.map(|heartbeat| heartbeat.interval)
     }
 
+    /// Whether it has a process that has not ended.
+    pub fn has_live_process(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.status.is_none())
+    }
+
     pub fn is_node(&self) -> bool {
         matches!(self.what, What::Node(_))
     }

@@ -193,6 +193,18 @@ mod for_nodes {
             /// Leave it down.
             hold: bool,
         },
+        /// Send a signal to a worker's process.
+        Signal {
+            /// Where.
+            path: Path,
+            /// Which, as Linux numbers them.
+            signal: i32,
+        },
+        /// Forget the failures of a supervisor's window, or of a worker, and start what waits for its back-off.
+        Reset {
+            /// Where.
+            path: Path,
+        },
         /// OTP's restart_child: starts one idle child.
         RestartChild {
             /// Which.

@@ -35,6 +35,7 @@ mod screens;
 mod servers;
 mod several;
 mod vandals;
+mod verbs;
 mod why;
 mod wire;
 mod workers;

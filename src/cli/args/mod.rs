@@ -8,11 +8,14 @@ mod logs;
 mod man;
 mod reload;
 mod remove;
+mod reset;
 mod scale;
 mod schema;
+mod signal;
 mod status;
 mod targets;
 mod top;
+mod wait;
 mod why;
 
 pub use add::Add;
@@ -23,11 +26,14 @@ pub use logs::{Lines, Logs};
 pub use man::Man;
 pub use reload::Reload;
 pub use remove::Remove;
+pub use reset::Reset;
 pub use scale::Scale;
 pub use schema::Schema;
+pub use signal::Signal;
 pub use status::{Status, WatchOrPath};
 pub use targets::{Pattern, Targets};
 pub use top::Top;
+pub use wait::{Until, Wait};
 pub use why::Why;
 
 use super::moment::Moment;
@@ -140,9 +146,11 @@ pub enum Verb {
     Add(Add),
     Remove(Remove),
     Scale(Scale),
+    Wait(Wait),
+    Signal(Signal),
+    Reset(Reset),
     Beat(Beat),
     Notify(Notify),
-
     Init(Init),
     Import(Import),
     Schema(Schema),

@@ -26,7 +26,7 @@ use crate::time::{Span, Time};
 use crate::wire::codec;
 use crate::wire::message::{Outcome, Refusal, Reply, ToNode, Told, Verb};
 use crate::wire::view::ChildView;
-use slog::warn;
+use slog::{info, warn};
 use std::collections::BTreeMap;
 
 /// A node below has this long for its first reply to a change; then the nearest one that answers acts in its place.
@@ -184,6 +184,8 @@ impl Node {
             | Verb::Stop { path }
             | Verb::Restart { path }
             | Verb::Panic { path, .. }
+            | Verb::Signal { path, .. }
+            | Verb::Reset { path }
             | Verb::RestartChild { path }
             | Verb::DeleteChild { path } => path.clone(),
         };
@@ -238,6 +240,15 @@ impl Node {
                 Ok(child) => self.add_child(asker, by, child),
                 Err(error) => self.reply(&asker, refused(Refusal::NotUnderstood, format!("no child: {error}"))),
             },
+            Verb::Reset { .. } => {
+                info!(self.logger, "failures are forgotten"; "path" => %self.place.path, "by" => &by);
+                let request = self.begin_change(asker, format!("{} is being reset", self.place.path));
+                self.inbox.push_back(Event::Asked { request, command: Command::Reset(None), by });
+            }
+            Verb::Signal { .. } => {
+                let message = format!("{} is a supervisor; signals go to workers", self.place.path);
+                self.reply(&asker, refused(Refusal::NotAllowed, message));
+            }
             Verb::RemoveChild { .. } | Verb::Restart { .. } | Verb::RestartChild { .. } | Verb::DeleteChild { .. } => {
                 let message = "nothing stands above the root that could start it again; restart its children, or stop \
                                the tree and start it"
@@ -278,6 +289,17 @@ impl Node {
             Verb::DeleteChild { .. } => (Command::Delete(child), format!("{path} is being removed")),
             Verb::Panic { hold, .. } => (Command::Panic { child, hold }, format!("{path} is being killed")),
             Verb::RemoveChild { .. } => return self.remove_child(asker, by, child),
+            Verb::Signal { signal, .. } => return self.signal_child(&asker, &by, child, signal),
+            Verb::Reset { .. } if handle.has_live_process() && handle.is_node() => {
+                // Its own window is its own affair; how often it has failed is ours.
+                let request = RequestId(self.requests.without_asker());
+                self.inbox.push_back(Event::Asked { request, command: Command::Reset(Some(child)), by: by.clone() });
+                return self.request_below(asker, within_ms, by, verb, path, child);
+            }
+            Verb::Reset { .. } => {
+                info!(self.logger, "failures are forgotten"; "path" => %path, "by" => &by);
+                (Command::Reset(Some(child)), format!("{path} is being reset"))
+            }
             // Of a child node only the node itself can have another child.
             Verb::StartChild { .. } if handle.is_node() => {
                 return self.request_below(asker, within_ms, by, verb, path, child);
@@ -299,6 +321,28 @@ impl Node {
         };
         let request = self.begin_change(asker, what);
         self.inbox.push_back(Event::Asked { request, command, by });
+    }
+
+    /// Sends a signal to the process of a worker, and to no other: what it has started is its own affair.
+    fn signal_child(&mut self, asker: &Asker, by: &str, child: ChildId, signal: i32) {
+        let Some(handle) = self.look_at(child) else { return };
+        let path = &handle.path;
+        let process = handle.process.as_ref().filter(|process| process.status.is_none());
+        let reply = match process {
+            _ if handle.is_node() => {
+                let message = format!("{path} is a supervisor; signals go to workers");
+                refused(Refusal::NotAllowed, message)
+            }
+            None => refused(Refusal::Down, format!("{path} has no process; `treevisor status {path}` shows its state")),
+            Some(process) => match process.pidfd.signal(signal) {
+                Ok(()) => {
+                    info!(self.logger, "a worker is sent a signal"; "path" => %path, "signal" => signal, "by" => by);
+                    done(Outcome::Ok, String::new())
+                }
+                Err(error) => refused(Refusal::Down, format!("the process of {path} cannot be sent it: {error}")),
+            },
+        };
+        self.reply(asker, reply);
     }
 
     fn request_below(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb, path: Path, child: ChildId) {

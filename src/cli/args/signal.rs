@@ -1,0 +1,38 @@
+//! The options of `signal`.
+
+use super::{Target, path, positive_span};
+use crate::ids::Path;
+use crate::spec::signal;
+use crate::time::Span;
+use clap::Args;
+
+/// Sends a signal to a worker's process
+///
+/// To the process that was started, not to what it has started in turn; by its supervisor, which cannot mistake another one
+/// for it. What the worker makes of it is its own affair: if it ends, its supervisor acts as on any end.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor signal /web/api HUP
+  treevisor signal /db SIGUSR1
+  treevisor signal /web/api 34
+")]
+pub struct Signal {
+    /// Which worker
+    #[arg(value_parser = path)]
+    pub path: Path,
+    /// Its name, with or without SIG, or its number
+    #[arg(value_parser = number)]
+    pub signal: i32,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long for the answer
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "5s")]
+    pub timeout: Span,
+}
+
+fn number(text: &str) -> Result<i32, String> {
+    signal::number(text)
+        .ok_or_else(|| format!("no such signal; a name such as HUP or a number from 1 to {} is expected", signal::MAX))
+}
