@@ -239,7 +239,7 @@ fn draw_output(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
             let lines = output.lines[first..].iter();
             lines.map(|text| line(vec![Cell::new(clean(text), style::PLAIN)], look)).collect()
         }
-        None => vec![line(vec![Cell::new("none yet: it is told when a worker fails", style::QUIET)], look)],
+        None => vec![line(vec![Cell::new("none yet", style::QUIET)], look)],
     };
     frame.render_widget(Paragraph::new(lines), inner);
 }

@@ -4,7 +4,8 @@
 use super::super::status::{ask, pause};
 use super::super::{Change, carry_out_with, done_line};
 use super::keys::{self, Kind};
-use super::state::Input;
+use super::state::{Input, OUTPUT_LINES, Output};
+use crate::control::logs::LogsAsked;
 use crate::control::session::{EventsRead, EventsWanted};
 use crate::control::{self, AskError, Instance, Session};
 use crate::error::Chain;
@@ -16,6 +17,7 @@ use crate::wire::message::Verb;
 use ratatui::crossterm::event::{Event, read};
 use std::ops::ControlFlow;
 use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// What may wait to be drawn. Of events more are dropped and counted; everything else is worth waiting for.
@@ -23,6 +25,12 @@ pub const QUEUE: usize = 256;
 
 /// An instance that has ended is looked for this often.
 const LOOK_FOR: Span = Span::from_millis(500);
+
+/// The output of what is selected is read this often, and when something else is selected.
+const READ_OUTPUT: Span = Span::from_secs(1);
+
+/// How soon another selection is noticed.
+const NOTICE_SELECTION: Span = Span::from_millis(50);
 
 /// A root that says nothing for so long is shown as silent.
 const SILENCE: Span = Span::from_secs(2);
@@ -83,6 +91,84 @@ fn follow(to: SyncSender<Input>, instance: &Instance, path: Path) {
         // A root that does not answer yet has told nothing yet. However else it ends, the looks will say why.
         while let Err(AskError::NoAnswer { .. }) = session.events(&wanted, SILENCE, &mut each) {}
     });
+}
+
+/// The child whose output is to be read; changed by the picture, read by a thread.
+#[derive(Clone)]
+pub struct Selected(Arc<Mutex<Path>>);
+
+impl Selected {
+    pub fn new(path: Path) -> Selected {
+        Selected(Arc::new(Mutex::new(path)))
+    }
+
+    pub fn set(&self, path: &Path) {
+        let mut selected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *selected != *path {
+            *selected = path.clone();
+        }
+    }
+
+    fn get(&self) -> Path {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Reads the last output of what is selected again and again, across restarts of the instance.
+pub fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selected) {
+    thread::spawn(move || {
+        let mut told = Vec::new();
+        loop {
+            let Ok(mut session) = connect(&instance) else { return };
+            loop {
+                let path = selected.get();
+                match last_output(&mut session, &path) {
+                    Err(AskError::Gone) => break,
+                    // A silent root is spoken of by the looks, and who is selected may be gone.
+                    Err(_) => {}
+                    Ok(outputs) if outputs == told => {}
+                    Ok(outputs) => {
+                        told.clone_from(&outputs);
+                        if to.send(Input::Outputs(outputs)).is_err() {
+                            return;
+                        }
+                    }
+                }
+                let clock = Clock::start();
+                let again = clock.now() + READ_OUTPUT;
+                while clock.now() < again && selected.get() == path {
+                    clock::pause(NOTICE_SELECTION);
+                }
+            }
+            while !control::is_running(&instance.runtime) {
+                clock::pause(LOOK_FOR);
+            }
+        }
+    });
+}
+
+/// What the workers at and below `path` have printed last, whoever did so last at the end.
+fn last_output(session: &mut Session, path: &Path) -> Result<Vec<Output>, AskError> {
+    let lines = Some(OUTPUT_LINES as u64);
+    let asked = LogsAsked { paths: vec![path.clone()], lines, since_ms: None, follow: false };
+    let mut outputs: Vec<(Option<String>, Output)> = Vec::new();
+    session.logs(&asked, SILENCE, &mut |told| {
+        for line in told.lines {
+            let at = match outputs.iter().position(|(_, output)| output.path == line.path) {
+                Some(at) => at,
+                None => {
+                    outputs.push((None, Output { path: line.path, lines: Vec::new(), live: true }));
+                    outputs.len() - 1
+                }
+            };
+            outputs[at].0 = line.at;
+            outputs[at].1.lines.push(line.text);
+        }
+        ControlFlow::Continue(())
+    })?;
+    // RFC 3339 in UTC sorts as text.
+    outputs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(outputs.into_iter().map(|(_, output)| output).collect())
 }
 
 /// Keys and sizes of the terminal. One that is gone is a hang-up.

@@ -63,7 +63,9 @@ pub(super) fn run(args: Top, when: When) -> Result<ExitCode, Failure> {
     feed::terminal(send.clone());
     feed::signals(send.clone(), signals);
     let state = State::new(status, began_at);
-    let ended = Shell { state, terminal, look, clock, send, inputs, instance }.run();
+    let selected = feed::Selected::new(state.selected.clone());
+    feed::outputs(send.clone(), instance.clone(), selected.clone());
+    let ended = Shell { state, terminal, look, clock, send, inputs, instance, selected }.run();
     drop(screen);
     if let Some(signal) = ended.map_err(terminal_failed)? {
         die_by(signal);
@@ -79,6 +81,7 @@ struct Shell {
     send: SyncSender<Input>,
     inputs: Receiver<Input>,
     instance: Instance,
+    selected: feed::Selected,
 }
 
 impl Shell {
@@ -119,6 +122,7 @@ impl Shell {
                         feed::request(self.send.clone(), self.instance.clone(), number, kind, path);
                     }
                 }
+                self.selected.set(&self.state.selected);
                 taken += 1;
                 next = if taken < INPUTS_MAX { self.inputs.try_recv().ok() } else { None };
             }

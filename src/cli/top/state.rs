@@ -15,7 +15,7 @@ const EVENTS: usize = 1_000;
 
 /// Workers whose last output is kept, and lines of each.
 const OUTPUTS: usize = 500;
-const OUTPUT_LINES: usize = 200;
+pub const OUTPUT_LINES: usize = 200;
 
 /// A message stands for so long.
 const MESSAGE_STANDS: Span = Span::from_secs(8);
@@ -33,6 +33,8 @@ pub enum Input {
         /// So many were lost before these, here or at the root.
         lost: u64,
     },
+    /// What workers at or below the selected child have printed last, whoever did so last at the end.
+    Outputs(Vec<Output>),
     /// The root does not answer; in words.
     Silent(String),
     /// The instance has ended.
@@ -86,10 +88,12 @@ pub enum Pane {
 }
 
 /// The last output of a worker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     pub path: Path,
     pub lines: Vec<String>,
+    /// Read from its supervisor's memory; what an event tells of it is a part of that.
+    pub live: bool,
 }
 
 /// A request under way.
@@ -191,6 +195,7 @@ impl State {
                 self.lost += lost;
                 events.into_iter().for_each(|event| self.event(event));
             }
+            Input::Outputs(outputs) => outputs.into_iter().for_each(|output| self.output(output)),
             Input::Silent(words) => self.link = Link::Silent(words),
             Input::Ended => self.link = Link::Ended,
             Input::Progress { number, waiting_for } => {
@@ -222,7 +227,9 @@ impl State {
         }
         if let Some(lines) = event.detail.get("output").and_then(|lines| lines.as_array()) {
             let lines = lines.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect();
-            self.output(event.path.clone(), lines);
+            if self.outputs.iter().all(|output| output.path != event.path || !output.live) {
+                self.output(Output { path: event.path.clone(), lines, live: false });
+            }
         }
         self.events.push_back(event);
         if self.events.len() > EVENTS {
@@ -230,13 +237,13 @@ impl State {
         }
     }
 
-    fn output(&mut self, path: Path, mut lines: Vec<String>) {
-        if lines.is_empty() {
+    fn output(&mut self, mut output: Output) {
+        if output.lines.is_empty() {
             return;
         }
-        lines.drain(..lines.len().saturating_sub(OUTPUT_LINES));
-        self.outputs.retain(|output| output.path != path);
-        self.outputs.push_back(Output { path, lines });
+        output.lines.drain(..output.lines.len().saturating_sub(OUTPUT_LINES));
+        self.outputs.retain(|other| other.path != output.path);
+        self.outputs.push_back(output);
         if self.outputs.len() > OUTPUTS {
             self.outputs.pop_front();
         }

@@ -357,6 +357,9 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
     }
     let Some(first) = &explanation.first_cause else { return hints };
     let culprit = &first.event.path;
+    if explanation.runs && first.event.detail.contains_key("output") {
+        hints.push(format!("`treevisor logs {culprit}` shows more of what it has printed"));
+    }
     match first.category {
         Category::Hang => hints.push(
             "if it was healthy: is its `heartbeat` too strict, or does it need `grace` or `beat --busy-for`?".into(),
