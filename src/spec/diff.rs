@@ -1,7 +1,7 @@
 //! Two checked trees: what has to be done so that the first one becomes the second one, and why.
 //!
 //! Children are the same when they have the same path; a renamed child is another child. What a changed key asks for is
-//! a table, [`asks_for`], with a reason for each key that takes a restart. The running tree does not carry the plan out:
+//! a table, `asks_for`, with a reason for each key that takes a restart. The running tree does not carry the plan out:
 //! each node compares for itself, by [`revision`], when its turn has come. A test holds the two together.
 
 use super::exec::{ExecSpec, LogSpec};

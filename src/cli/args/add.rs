@@ -32,7 +32,7 @@ pub struct Add {
     /// The supervisor
     #[arg(value_parser = path)]
     pub parent: Path,
-    /// A file with [[child]] tables
+    /// A file with `[[child]]` tables
     pub file: PathBuf,
     /// Which instance.
     #[command(flatten)]

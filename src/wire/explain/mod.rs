@@ -4,7 +4,7 @@
 //! [`sentence`](super::sentence) because both ends use it: a root that gives up prints the short form with its last
 //! words, and `treevisor why` prints the whole, long after the root is gone.
 //!
-//! [`chain`] follows the causes, [`meaning`] knows what exits and signals mean, [`tell`] puts it into words.
+//! `chain` follows the causes, `meaning` knows what exits and signals mean, `tell` puts it into words.
 
 mod chain;
 mod fields;
