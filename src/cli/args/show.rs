@@ -1,0 +1,55 @@
+//! Options of whatever runs a tree: what is logged and shown, and how.
+
+use clap::{Args, ValueEnum};
+
+/// What is shown while a tree runs.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Show {
+    /// How much of its own doings treevisor logs: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true)]
+    pub log_level: LogLevel,
+    /// How log and output are written: term, for people, or json, one object a line
+    #[arg(long, value_name = "FORMAT", default_value = "term", hide_possible_values = true)]
+    pub log_format: LogFormat,
+    /// Do not show the output of the workers
+    #[arg(long)]
+    pub no_output: bool,
+}
+
+/// How log and output are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum LogFormat {
+    /// For people, in colours on a terminal.
+    Term,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum LogLevel {
+    /// An operator must act.
+    Error,
+    /// Supervision acted.
+    Warn,
+    /// Life events.
+    Info,
+    /// Each event and action.
+    Debug,
+    /// Frames; not in release builds.
+    Trace,
+}
+
+impl From<LogLevel> for slog::Level {
+    fn from(level: LogLevel) -> slog::Level {
+        match level {
+            LogLevel::Error => slog::Level::Error,
+            LogLevel::Warn => slog::Level::Warning,
+            LogLevel::Info => slog::Level::Info,
+            LogLevel::Debug => slog::Level::Debug,
+            LogLevel::Trace => slog::Level::Trace,
+        }
+    }
+}

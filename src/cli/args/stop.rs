@@ -1,0 +1,29 @@
+//! Options of `treevisor stop`.
+
+use super::{Target, Targets, positive_span};
+use crate::time::Span;
+use clap::Args;
+
+/// Stops a part of the tree, or all of it, in order
+///
+/// Asks the child at PATH to stop, as OTP's terminate_child does: a supervisor stops its children one by one, the last
+/// started first; who does not go within its shutdown time is killed. It stays down until `restart`. Without PATH the
+/// whole instance ends.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor stop /web/jobs-3
+  treevisor stop '/web/jobs-*' /mail
+  treevisor stop
+")]
+pub struct Stop {
+    /// What to stop.
+    #[command(flatten)]
+    pub targets: Targets,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long until all of it is down; it goes on afterwards
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
+    pub timeout: Span,
+}
