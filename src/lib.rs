@@ -56,5 +56,6 @@ pub mod os;
 pub mod spec;
 #[cfg(feature = "supervisor")]
 pub mod supervision;
+pub mod text;
 pub mod time;
 pub mod wire;

@@ -10,8 +10,8 @@ pub use crate::logs::Format;
 
 use crate::logs::Lost;
 use crate::logs::outlet::Outlet;
-use crate::logs::text;
 use crate::os::clock;
+use crate::text;
 use serde_json::json;
 use slog::{Drain, FnValue, Level, LevelFilter, Logger, Never, OwnedKVList, PushFnValue, Record, o};
 use slog_json::Json;

@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every room may import.
-const HALLWAY: &[&str] = &["ids", "time", "error"];
+const HALLWAY: &[&str] = &["ids", "time", "error", "text"];
 
 /// Room, and what it may import besides the hallway.
 const ARROWS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("time", &[]),
+    ("text", &[]),
     ("error", &[]),
     ("logging", &["os", "logs"]),
     ("spec", &[]),

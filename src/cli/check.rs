@@ -175,7 +175,7 @@ fn heartbeat_rule(heartbeat: &Heartbeat) -> String {
 
 /// The command as a shell would take it.
 fn command_line(exec: &ExecSpec) -> String {
-    let words = exec.command.iter().map(|word| crate::wire::sentence::clean(word).into_owned());
+    let words = exec.command.iter().map(|word| crate::text::clean(word).into_owned());
     let words: Vec<String> = words.collect();
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }

@@ -5,7 +5,7 @@
 //! root is asked first, then the journal is read, and what both know is told once.
 
 use super::args::{Events, When};
-use super::out::{self, Out};
+use super::out::{self, Out, json_line};
 use super::render::{self, Look};
 use super::{ExitCode, Failure, ask_failed, not_found};
 use crate::control::journal::{self, Entry, Filter, Runs, Summary};
@@ -15,7 +15,6 @@ use crate::error::Chain;
 use crate::ids::{Name, ReportId};
 use crate::wire::view::EventView;
 use std::collections::{HashSet, VecDeque};
-use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
@@ -289,9 +288,7 @@ fn lines(events: &[EventView], path_width: &mut usize, look: Look) -> Result<Str
 fn json_lines(events: &[EventView]) -> Result<String, Failure> {
     let mut text = String::new();
     for event in events {
-        let line = serde_json::to_string(event)
-            .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write JSON: {error}")))?;
-        let _ = writeln!(text, "{line}");
+        text.push_str(&json_line(event)?);
     }
     Ok(text)
 }

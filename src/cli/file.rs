@@ -55,7 +55,7 @@ impl Read {
             let record = json!({
                 "at": clock::rfc3339_now(), "level": level, "message": diagnostic.to_string(), "diagnostic": diagnostic,
             });
-            out::raw_error(&format!("{record}\n"));
+            out::raw_error(&out::json_line(&record).unwrap_or_default());
         }
     }
 

@@ -6,13 +6,12 @@
 use super::args::{Logs, When};
 use super::events::kept;
 use super::moment::Moment;
-use super::out::{self, Out};
+use super::out::{self, Out, json_line};
 use super::render::{self, Look};
 use super::targets::outermost;
 use super::{ExitCode, Failure, ask_failed, near, not_found};
 use crate::control::logs::{LogsAsked, LogsTold};
 use crate::control::{self, FindError, Instance, Session};
-use crate::error::Chain;
 use crate::ids::{Name, Path};
 use crate::link::runtime::{LogFile, TreePath};
 use crate::logs::{Stream, console, past};
@@ -278,9 +277,7 @@ impl Shown<'_> {
                 continue;
             }
             if self.args.json {
-                let json = serde_json::to_string(line)
-                    .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write JSON: {}", Chain(&error))))?;
-                let _ = writeln!(text, "{json}");
+                text.push_str(&json_line(line)?);
             } else {
                 self.line(line, &mut text);
             }

@@ -327,6 +327,6 @@ fn done_line(path: &Path, instance: &Instance, word: &str, detail: &str) -> Stri
     if detail.is_empty() {
         format!("{what} {word}\n")
     } else {
-        format!("{what} {word}: {}\n", crate::wire::sentence::clean(detail))
+        format!("{what} {word}: {}\n", crate::text::clean(detail))
     }
 }

@@ -2,7 +2,10 @@
 
 use super::render::colour_for;
 use super::{ExitCode, Failure, args::When};
+use crate::error::Chain;
+use crate::text;
 use anstyle::{AnsiColor, Style};
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// stdout, for the answers.
@@ -21,7 +24,7 @@ impl Out {
     /// # Errors
     /// [`Failure::reader_left`] when nobody reads any more, and a failure that says so when the disk is full.
     pub fn write(&mut self, text: &str) -> Result<(), Failure> {
-        let written = self.stream.write_all(text.as_bytes()).and_then(|()| self.stream.flush());
+        let written = self.stream.write_all(text::page(text).as_bytes()).and_then(|()| self.stream.flush());
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::reader_left(),
             _ => Failure::new(ExitCode::Failed, format!("cannot write to stdout: {error}")),
@@ -33,11 +36,21 @@ impl Out {
     /// # Errors
     /// As [`Out::write`].
     pub fn write_json(&mut self, value: &impl serde::Serialize) -> Result<(), Failure> {
-        let mut line = serde_json::to_string(value)
-            .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write JSON: {error}")))?;
-        line.push('\n');
-        self.write(&line)
+        self.write(&json_line(value)?)
     }
+}
+
+/// JSON as it may reach a terminal: the same value, with nothing in it that a terminal acts upon.
+///
+/// # Errors
+/// Never for what consists of strings, numbers, lists and maps.
+pub fn json_line(value: &impl serde::Serialize) -> Result<String, Failure> {
+    let line = serde_json::to_string(value)
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write JSON: {}", Chain(&error))))?;
+    Ok(match text::json(&line) {
+        Cow::Borrowed(_) => line,
+        Cow::Owned(escaped) => escaped,
+    } + "\n")
 }
 
 /// Says something on stderr, in a line of its own, with the program's name in front. When that cannot be written there
@@ -58,7 +71,7 @@ pub fn complain(when: When, failure: &Failure) {
 }
 
 fn labelled(when: When, label: &str, style: Style, text: &str) {
-    let mut stderr = io::stderr().lock();
+    let (mut stderr, text) = (io::stderr().lock(), text::page(text));
     let line = if colour_for(&io::stderr(), when) {
         format!("{style}{label}{style:#} {text}\n")
     } else {
@@ -67,7 +80,7 @@ fn labelled(when: When, label: &str, style: Style, text: &str) {
     let _ = stderr.write_all(line.as_bytes());
 }
 
-/// Writes text to stderr as it is.
+/// Writes a page to stderr: see [`text::page`].
 pub fn raw_error(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let _ = io::stderr().lock().write_all(text::page(text).as_bytes());
 }

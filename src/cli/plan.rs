@@ -2,7 +2,7 @@
 
 use super::render::Look;
 use crate::spec::diff::{Action, Change, Diff, Step};
-use crate::wire::sentence::clean;
+use crate::text::clean;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 

@@ -102,7 +102,7 @@ fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<E
         .hint(format!("look at `treevisor status -i {name}` and at {}", output.display()))),
         Outcome::Ended { code, reason, output: lines } => {
             for line in &lines {
-                out::raw_error(&format!("  {}\n", crate::wire::sentence::clean(line)));
+                out::raw_error(&format!("  {}\n", crate::text::clean(line)));
             }
             let reason = if reason.is_empty() { "the tree ended before it was up".into() } else { reason };
             let ended = match code {

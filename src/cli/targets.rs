@@ -188,7 +188,7 @@ impl Sum {
         }
         self.said[at] = Some(waiting_for.to_owned());
         match &self.bar {
-            Some(bar) => bar.set_message(crate::wire::sentence::clean(waiting_for).into_owned()),
+            Some(bar) => bar.set_message(crate::text::clean(waiting_for).into_owned()),
             None => out::say(self.when, waiting_for),
         }
     }

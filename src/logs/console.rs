@@ -2,9 +2,9 @@
 
 use super::lines::{Audience, Line, Stream};
 use super::outlet::Outlet;
-use super::text;
 use super::{Format, Lost};
 use crate::os::clock;
+use crate::text;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::Write;

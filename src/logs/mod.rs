@@ -10,9 +10,9 @@
 //!   spoken of once there is room again;
 //! - no write waits for a reader. The files of `log = { file = … }` are the one place where a slow disk is felt, for
 //!   the length of one write;
-//! - what a worker prints cannot paint the operator's terminal ([`text`]).
+//! - what a worker prints cannot paint the operator's terminal ([`text`](crate::text)).
 //!
-//! [`lines`], [`ring`] and [`text`] are pure. This room may import `spec::exec` and `os`.
+//! [`lines`] and [`ring`] are pure. This room may import `spec::exec` and `os`.
 
 pub mod capture;
 pub mod console;
@@ -21,7 +21,6 @@ pub mod outlet;
 pub mod past;
 pub mod ring;
 pub mod rotate;
-pub mod text;
 
 pub use capture::{Capture, Progress};
 pub use console::Console;

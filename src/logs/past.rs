@@ -1,7 +1,7 @@
 //! What a worker's file and its rotated forerunners still hold, for a tool: reading may take as long as the disk does.
 
 use super::lines::Lines;
-use super::text;
+use crate::text;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};

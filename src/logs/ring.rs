@@ -4,7 +4,7 @@
 //! put in one order and told apart.
 
 use super::lines::Line;
-use super::text;
+use crate::text;
 use std::collections::VecDeque;
 
 /// So many lines are kept ...

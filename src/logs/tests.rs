@@ -44,7 +44,7 @@ struct Seen {
 impl Seen {
     fn take(&mut self, line: Line<'_>) {
         if line.is_shown() {
-            self.shown.push(text::printable(line.bytes()));
+            self.shown.push(crate::text::printable(line.bytes()));
         }
         if line.is_recorded() {
             self.recorded += 1;

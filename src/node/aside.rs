@@ -3,11 +3,11 @@
 
 use super::turn::{Node, Source};
 use crate::logs::capture::{Capture, Progress};
-use crate::logs::text::printable;
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd};
 use crate::os::process;
 use crate::os::spawn::Spawned;
+use crate::text::printable;
 use crate::time::Time;
 use crate::wire::sentence;
 use slog::warn;

@@ -5,9 +5,11 @@
 
 use crate::ids::Path;
 use crate::link::{Identity, Router, SendOutcome};
+use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::codec::{self, Place};
 use crate::wire::view::{EventView, KINDS};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// Events that are remembered.
@@ -84,9 +86,14 @@ struct Kept {
 
 impl Kept {
     fn of(event: EventView) -> Option<Kept> {
-        // What is made of strings and numbers can always be written.
-        let json = serde_json::to_vec(&event).ok()?;
-        Some(Kept { kind: Kinds::of(&event.kind), path: event.path, json: json.into_boxed_slice() })
+        // What is made of strings and numbers can always be written. The journal's files may be looked at with any tool, so
+        // nothing that a terminal acts upon stands in them either.
+        let json = serde_json::to_string(&event).ok()?;
+        let json = match text::json(&json) {
+            Cow::Borrowed(_) => json,
+            Cow::Owned(escaped) => escaped,
+        };
+        Some(Kept { kind: Kinds::of(&event.kind), path: event.path, json: json.into_bytes().into_boxed_slice() })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::os::signals::Caught;
 use crate::os::spawn::{self, PlanSpec, SpawnError};
 use crate::spec::tree;
 use crate::supervision::{ChildId, End, Fact};
+use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::view::EventView;
 use slog::{debug, warn};
@@ -236,7 +237,7 @@ impl Node {
             environment.insert("TREEVISOR_EVENT_ID".into(), event.id.to_string().into());
             environment.insert("TREEVISOR_EVENT_AT".into(), event.at.clone().into());
             if let Ok(json) = serde_json::to_string(event) {
-                environment.insert("TREEVISOR_EVENT".into(), json.into());
+                environment.insert("TREEVISOR_EVENT".into(), text::json(&json).into_owned().into());
             }
         }
         let (reader, writer) = fd::output_pipe().map_err(|error| error.to_string())?;

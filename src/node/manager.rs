@@ -10,8 +10,8 @@ use crate::client::Notifier;
 use crate::error::Chain;
 use crate::os::clock;
 use crate::supervision::{ChildId, End, Fact, Rollup, State};
+use crate::text::{clean, cut};
 use crate::time::{Span, Time};
-use crate::wire::sentence::clean;
 use slog::{Logger, info, warn};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -301,9 +301,7 @@ fn health(rollup: &Rollup) -> String {
 
 /// As much of a text as is shown, in one line.
 fn shortened(text: &str) -> &str {
-    let text = text.lines().next().unwrap_or_default();
-    let end = (0..=text.len().min(TEXT_MAX)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    &text[..end]
+    cut(text.lines().next().unwrap_or_default(), TEXT_MAX)
 }
 
 /// The manager of this process, where it was started by one.

@@ -79,7 +79,7 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
 /// Writes a line to stderr. Nobody may be there to read it, or the disk may be full: that ends nothing, as `eprintln!`
 /// would.
 pub fn complain(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", crate::text::page(&line.to_string()));
 }
 
 /// Waits until one of some descriptors can be read, or has ended; `None` waits without bound.

@@ -1,5 +1,6 @@
 //! What is wrong with a file, where, and what would be right.
 
+use crate::text::{clean, is_obeyed, page};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::ops::Range;
@@ -57,7 +58,7 @@ impl Diagnostic {
 /// One line, as compilers print it for editors: `shop.toml:3:1: error: unknown key`.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", printable(&self.file.to_string_lossy()))?;
+        write!(f, "{}:", clean(&self.file.to_string_lossy()))?;
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
@@ -65,7 +66,7 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        write!(f, " {severity}: {}", self.message)
+        write!(f, " {severity}: {}", page(&self.message))
     }
 }
 
@@ -95,18 +96,13 @@ pub fn render(diagnostic: &Diagnostic, colour: bool, width: usize) -> String {
 /// `text` without anything that a terminal would obey; every byte keeps its place, so that spans stay true.
 fn same_length(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() && !matches!(c, '\n' | '\t' | '\r') {
+        if is_obeyed(c) && !matches!(c, '\n' | '\t' | '\r') {
             (0..c.len_utf8()).for_each(|_| out.push('?'));
         } else {
             out.push(c);
         }
         out
     })
-}
-
-/// `text` without anything that a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// A piece of the user's text inside a message: in backticks, control characters escaped, cut where it is long.
@@ -118,7 +114,7 @@ pub(super) fn quoted(text: &str) -> String {
             out.push('…');
             break;
         }
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        if is_obeyed(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out.push('`');
     out
@@ -173,7 +169,7 @@ impl Window {
             end = text[end..].find('\n').map_or(text.len(), |at| end + at + 1);
         }
         Window {
-            file: printable(&diagnostic.file.to_string_lossy()),
+            file: clean(&diagnostic.file.to_string_lossy()).into_owned(),
             text: same_length(&text[start..end]),
             offset: start,
             line: (*line as usize).saturating_sub(1 + before),
@@ -211,9 +207,9 @@ struct Shown<'a> {
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.diagnostic.line == 0 {
-            write!(f, "{}: ", printable(&self.diagnostic.file.to_string_lossy()))?;
+            write!(f, "{}: ", clean(&self.diagnostic.file.to_string_lossy()))?;
         }
-        f.write_str(&self.diagnostic.message)
+        f.write_str(&page(&self.diagnostic.message))
     }
 }
 
@@ -232,7 +228,7 @@ impl miette::Diagnostic for Shown<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.diagnostic.hint.as_ref().map(|hint| Box::new(hint) as Box<dyn fmt::Display>)
+        self.diagnostic.hint.as_ref().map(|hint| Box::new(page(hint)) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
@@ -247,7 +243,7 @@ impl miette::Diagnostic for Shown<'_> {
         // A span over several lines would draw all of them; its first line says where it is.
         let first = self.diagnostic.text[span.clone()].lines().next().map_or(0, |line| line.trim_end().len());
         let label = miette::LabeledSpan::new_primary_with_span(
-            Some(self.diagnostic.label.clone()).filter(|label| !label.is_empty()),
+            Some(page(&self.diagnostic.label).into_owned()).filter(|label| !label.is_empty()),
             (span.start, first.min(span.len())),
         );
         Some(Box::new(std::iter::once(label)))

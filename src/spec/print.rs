@@ -16,6 +16,7 @@ use super::raw::COUNT_MAX;
 use super::signal;
 use super::tree::{ChildKind, ChildSpec, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Name;
+use crate::text::is_obeyed;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -397,7 +398,8 @@ pub fn basic(text: &str) -> String {
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            c if c.is_control() => {
+            // Every character of the set is in the first plane.
+            c if is_obeyed(c) => {
                 let _ = write!(out, "\\u{:04X}", u32::from(c));
             }
             c => out.push(c),

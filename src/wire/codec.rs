@@ -22,6 +22,7 @@ use super::message::{BeatFrame, ChildBody, FromChild, VERSION};
 use super::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use super::{WORKER_FRAME_MAX, WORKER_FRAMES_MAX};
 use crate::ids::Token;
+use crate::text;
 use crate::time::Span;
 use std::borrow::Cow;
 use std::fmt;
@@ -273,25 +274,15 @@ fn encode_beat(beat: &BeatFrame, frames: &mut Vec<Vec<u8>>) {
         number(beat.progress),
         number(beat.pending),
         number(busy_ms),
-        cut(&status, BeatFrame::STATUS_MAX).as_bytes().to_vec(),
+        text::cut(&status, BeatFrame::STATUS_MAX).as_bytes().to_vec(),
     ];
     let said = fields.iter().rposition(|field| !field.is_empty()).map_or(0, |last| last + 1);
     frames.extend(fields.into_iter().take(said));
 }
 
-/// The longest beginning of `text` that has at most `max` bytes and ends between two characters.
-fn cut(text: &str, max: usize) -> &str {
-    let mut end = max.min(text.len());
-    // 0 is a boundary, so this ends.
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-/// Control characters become spaces on both sides, so that a status text is one line and cannot steer a terminal.
-fn clean_status(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) { text.replace(char::is_control, " ").into() } else { text.into() }
+/// What a terminal would act upon becomes a space on both sides, so that a status text is one line and steers no terminal.
+fn clean_status(status: &str) -> Cow<'_, str> {
+    if status.contains(text::is_obeyed) { status.replace(text::is_obeyed, " ").into() } else { status.into() }
 }
 
 /// What kind of message a child has sent, and with which token, without reading the rest. It lets a node drop what a

@@ -3,6 +3,7 @@
 //! Read as systemd reads them: only what stands before the first zero byte counts, unknown keys are passed over, and of a
 //! key that is there twice the first one counts. A value that is none is passed over as well, and noted.
 
+use crate::text::cut_owned;
 use crate::time::Span;
 
 /// Most bytes in one datagram; longer ones are dropped. systemd's limit too (PIPE_BUF).
@@ -147,10 +148,7 @@ fn micros(value: &[u8]) -> Option<Span> {
 
 /// Text of any bytes, cut at the limit.
 fn text(value: &[u8]) -> String {
-    let mut text = String::from_utf8_lossy(value).into_owned();
-    let end = (0..=TEXT_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.truncate(end);
-    text
+    cut_owned(String::from_utf8_lossy(value).into_owned(), TEXT_MAX)
 }
 
 #[cfg(test)]

@@ -145,3 +145,27 @@ fn the_json_says_the_same() {
     let pretty = serde_json::to_string_pretty(&value).unwrap();
     golden::compare("check-wrong.json", &format!("{pretty}\n"));
 }
+
+/// What a terminal acts upon (C0, DEL, C1, turns of direction) comes out of a file neither as text nor as JSON.
+#[test]
+fn nothing_in_a_file_steers_the_terminal() {
+    const EVIL: &str = "\u{9b}31m\u{202e}\u{200f}\u{61c}\u{2066}\u{2028}\u{7f}";
+    let obeyed = |c: char| {
+        c.is_control() && c != '\n'
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let right = format!("[[child]]\nname = \"a\"\ncommand = [\"true\", \"{EVIL}\"]\nenv = {{ X = \"{EVIL}\" }}\n")
+        .replace('\u{7f}', "\\u007f");
+    let wrong = format!("strategy = \"{EVIL}\"\n\"x{EVIL}\" = 1\n").replace('\u{7f}', "\\u007f") + &right;
+    for (file, wanted) in [(&right, 0), (&wrong, 2)] {
+        for arguments in [&[][..], &["--json"]] {
+            let (out, said, code) = check(file, arguments);
+            assert_eq!(code, wanted, "{said}");
+            assert!(!out.contains(obeyed) && !said.contains(obeyed), "{out:?} {said:?}");
+        }
+    }
+    // To a parser it is the same text.
+    let (out, _, _) = check(&right, &["--json"]);
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value["tree"]["root"]["children"][0]["command"][1], EVIL);
+}

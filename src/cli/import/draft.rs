@@ -5,6 +5,7 @@
 use crate::ids::Name;
 use crate::spec::print::{basic, key};
 use crate::spec::read_text;
+use crate::text::is_obeyed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
@@ -55,7 +56,7 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// A long command says enough with its beginning.
         const LONG: usize = 100;
-        let text: String = self.setting.chars().take(LONG).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text: String = self.setting.chars().take(LONG).map(|c| if is_obeyed(c) { ' ' } else { c }).collect();
         let more = if self.setting.chars().count() > LONG { "…" } else { "" };
         match self.line {
             0 => write!(f, "{}: {text}{more}: {}", self.file, self.why),

@@ -2,7 +2,8 @@
 
 use super::table::paint;
 use super::{Look, style};
-use crate::wire::sentence::{clean, words};
+use crate::text::clean;
+use crate::wire::sentence::words;
 use crate::wire::view::EventView;
 use std::fmt::Write;
 
@@ -51,7 +52,7 @@ mod tests {
         };
         assert_eq!(
             event(&view, 10, Look::PLAIN),
-            "2026-01-02 03:04:05.678Z  /web/api    was ended by SIGSEGV; its last words: two\u{fffd}three\n"
+            "2026-01-02 03:04:05.678Z  /web/api    was ended by SIGSEGV; its last words: two\\nthree\n"
         );
     }
 }

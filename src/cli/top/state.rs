@@ -5,8 +5,8 @@ use super::keys::{self, Command, Key, Kind, Step};
 use super::pulse::Pulse;
 use super::rows::{Order, Row, rows};
 use crate::ids::Path;
+use crate::text::clean;
 use crate::time::{Span, Time};
-use crate::wire::sentence::clean;
 use crate::wire::view::{ChildView, EventView, StatusView};
 use std::collections::{HashSet, VecDeque};
 

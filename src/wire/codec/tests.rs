@@ -191,7 +191,7 @@ fn hostile_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
 /// Beats in the form in which they cross: whole milliseconds, a status of one line that fits, or none.
 fn any_beat() -> impl Strategy<Value = BeatFrame> {
     let busy = prop::option::of((0..=u64::MAX / 1_000_000).prop_map(Span::from_millis));
-    let status = prop::option::of("[^\\p{Cc}]{1,64}");
+    let status = prop::option::of("[^\\p{Cc}\\u{200e}\\u{200f}\\u{61c}\\u{2028}-\\u{202e}\\u{2066}-\\u{2069}]{1,64}");
     (any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>(), busy, status)
         .prop_map(|(seq, progress, pending, busy_for, status)| BeatFrame { seq, progress, pending, busy_for, status })
 }

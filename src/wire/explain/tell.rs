@@ -3,8 +3,9 @@
 use super::fields::{Fields, integer, output};
 use super::{Category, Explanation, Step};
 use crate::ids::Path;
+use crate::text::clean;
 use crate::time::Span;
-use crate::wire::sentence::{clean, signal_name, words};
+use crate::wire::sentence::{signal_name, words};
 use crate::wire::view::EventView;
 use std::fmt::Write;
 

@@ -111,7 +111,7 @@ fn a_crash_and_the_group_that_came_back_with_it() {
 7; it said of itself: file 7
   its last output:
   | loading
-  | I/O \u{fffd}[31merror
+  | I/O error
 [Then] / restarted db and cart (rest-for-one): restart 1 of 10 allowed within 1m
 [Next] `treevisor logs /db` shows more of what it has printed
 [Next] `treevisor events /db` tells all that happened to it

@@ -3,6 +3,7 @@
 use super::super::draft::{Draft, Setting, dollars};
 use super::command::{command, specified};
 use super::{Unit, basic};
+use crate::text::is_obeyed;
 use crate::time::Span;
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ const TIMEOUT: &str = "90s";
 pub(super) fn worker(unit: &Unit, units: &[String]) -> Draft {
     let mut worker = Draft::new(unit.stem().trim_end_matches('@'));
     worker.about.extend(
-        unit.last("Unit", "Description").map(|setting| setting.value.chars().filter(|c| !c.is_control()).collect()),
+        unit.last("Unit", "Description").map(|setting| setting.value.chars().filter(|c| !is_obeyed(*c)).collect()),
     );
     let variables = environment(unit, &mut worker);
     let types = unit.last("Service", "Type").map_or("simple", |setting| setting.value.as_str());

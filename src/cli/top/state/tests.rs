@@ -134,7 +134,7 @@ fn what_kills_asks_first() {
     assert_eq!(state.requests.len(), 4);
     let now = state.now;
     state.update(now, Input::Progress { number: 2, waiting_for: "/db is restarting\u{1b}[2J".into() });
-    assert_eq!(state.requests[1].words, "/db is restarting\u{fffd}[2J");
+    assert_eq!(state.requests[1].words, "/db is restarting\\x1b[2J");
     state.update(now, Input::Done { number: 2, result: Err("cannot restart /db".into()) });
     assert_eq!(state.requests.len(), 3);
     assert!(matches!(&state.message, Some((Err(_), _))));
