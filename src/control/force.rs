@@ -57,7 +57,7 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
     let mark =
         Mark::parse(&instance.mark).map_err(|cause| ForceError::Kill { path: path.clone(), cause: cause.into() })?;
     let scope = Scope { root_pid: None, mark: &mark, within: path, spare: &[std::process::id()] };
-    while descendants::kill_pass(&scope) > 0 {
+    while descendants::kill_pass(&scope).count > 0 {
         if clock.now() >= end {
             return Err(ForceError::Stuck(path.clone()));
         }

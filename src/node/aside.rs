@@ -35,7 +35,7 @@ impl Aside {
     pub fn kill(&mut self, why: String) {
         self.killed.get_or_insert(why);
         // It has not been reaped, so its number, which is that of its group too, is nobody else's.
-        let _ = self.process.signal(9);
+        let _ = self.process.signal_child(self.pid, 9);
         process::signal_group(self.pid, 9);
     }
 
@@ -77,7 +77,7 @@ impl Node {
             Ok(tag) => tag,
             Err(error) => {
                 // Its end would never be seen; it is killed, and reaped as an orphan.
-                let _ = spawned.pidfd.signal(9);
+                let _ = spawned.pidfd.signal_child(spawned.pid, 9);
                 process::signal_group(spawned.pid, 9);
                 return Err(crate::error::Chain(&error).to_string());
             }

@@ -113,7 +113,7 @@ impl Node {
         }
         *strangers = Strangers::default();
         let scope = Scope { root_pid: None, mark: &self.place.mark, within: &handle.path, spare: &[] };
-        let found = descendants::kill_pass(&scope);
+        let found = descendants::kill_pass(&scope).count;
         self.reap_orphans();
         if found > 0 {
             return found;

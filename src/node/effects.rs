@@ -72,7 +72,7 @@ impl Node {
             // Without its pidfd in epoll the end of this child would never be seen. It is killed here and now, and the
             // start has failed.
             error!(self.logger, "cannot watch a child"; "path" => %handle.path, "error" => %error);
-            let _ = started.pidfd.signal(9);
+            let _ = started.pidfd.signal_child(started.pid, 9);
             let failure = crate::supervision::StartFailure {
                 stage: "watch".into(),
                 errno: 0,

@@ -15,7 +15,7 @@ use crate::logs::rotate::RotatingFile;
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
 use crate::os::epoll::Tag;
-use crate::os::pidfd::{ExitStatus, PidFd};
+use crate::os::pidfd::{self, ExitStatus, PidFd};
 use crate::os::spawn::{self, Plan, PlanSpec, SpawnError};
 use crate::os::usage::{self, InUse};
 use crate::os::{fd, process, random, users};
@@ -538,24 +538,31 @@ impl Handle {
             What::Node(_) => 15,
         };
         // A process that is gone already counts as stopped (R57): its exit is on the way.
-        let _ = process.pidfd.signal(signal);
+        let _ = process.pidfd.signal_child(process.pid, signal);
         // A stopped process cannot act on the request before it is continued.
-        let _ = process.pidfd.signal(18);
+        let _ = process.pidfd.signal_child(process.pid, 18);
     }
 
-    /// Kills all of the child: at once where there is a cgroup, else the process and its group, and `clearing` sees to
-    /// the rest when the exit has come.
-    pub fn kill(&self, run: Run) {
-        // Of one that has ended, `clearing` takes care, and its number may be somebody else's by now.
-        let Some(process) = self.process.as_ref().filter(|p| p.run == run && p.status.is_none()) else { return };
-        if let Some(group) = &self.group
-            && group.kill().is_ok()
-        {
-            return;
-        }
+    /// Kills all of the child that can be reached at once: its cgroup, its process, and that one's group. The process may
+    /// have left its cgroup, and the kernel's success says only that it has taken the order: `clearing` sees to the rest,
+    /// and to it that it comes about. Gives the kernel's error number where it refuses to kill the process itself.
+    ///
+    /// Of one that has ended, `clearing` takes care, and its number may be somebody else's by now.
+    pub fn kill(&self, run: Run) -> Option<i32> {
+        let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
+        let in_group = self.group.as_ref().map(Group::kill);
         // SIGKILL works on stopped processes too, and a killed node starts nothing more.
-        let _ = process.pidfd.signal(9);
+        let by_itself = process.pidfd.signal_child(process.pid, 9);
         process::signal_group(process.pid, 9);
+        match (by_itself, in_group) {
+            (Err(error), group) if !pidfd::is_gone(&error) => {
+                // The cgroup has killed it, whoever it runs as, if it is still in there.
+                let by_group =
+                    matches!(group, Some(Ok(()))) && self.group.as_ref().is_some_and(|g| g.contains(process.pid));
+                (!by_group).then(|| error.raw_os_error().unwrap_or(0))
+            }
+            _ => None,
+        }
     }
 
     /// What the processes of a worker use, or a child node's own; `None` when it has none, or they cannot be told.

@@ -377,7 +377,7 @@ impl Node {
     fn signal_nodes(&self, signal: i32) {
         for handle in self.handles.iter().flatten().filter(|handle| handle.is_node()) {
             if let Some(process) = &handle.process {
-                let _ = process.pidfd.signal(signal);
+                let _ = process.pidfd.signal_child(process.pid, signal);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::os::cgroup::Group;
 use crate::os::clock::{self, Clock};
 use crate::os::descendants::{self, Mark, Scope};
 use crate::os::lock::LockFile;
-use crate::os::pidfd::PidFd;
+use crate::os::pidfd::{self, PidFd};
 use crate::os::spawn::{self, PlanSpec};
 use crate::os::{fd, process};
 use crate::time::{Span, Time};
@@ -45,6 +45,9 @@ const CHUNK: usize = 16 * 1024;
 /// After each write the journal rests for so long, or until the root ends: many events come close together, and a write
 /// for each would cost a core. Nothing is at stake, as the pipe is the root's.
 const REST: Span = Span::from_millis(20);
+
+/// How often it is looked whether the root is there, where it cannot be watched.
+const LOOKING_AGAIN: Span = Span::from_millis(100);
 
 /// What has not died of SIGKILL after this long will not die by our hand.
 const PATIENCE: Span = Span::from_secs(5);
@@ -132,7 +135,7 @@ impl Keeper {
         let _ = goodbye.write_all(b"q");
         drop(goodbye);
         if !self.pidfd.wait_exit(limit) {
-            let _ = self.pidfd.signal(9);
+            let _ = self.pidfd.signal_child(self.pid, 9);
             self.pidfd.wait_exit(limit);
         }
         let _ = self.pidfd.wait();
@@ -233,7 +236,16 @@ fn watch_root() -> io::Result<()> {
             }
         }
         // It is gone already.
-        Err(_) => said_goodbye |= read_goodbye(&goodbye),
+        Err(error) if pidfd::is_gone(error) => said_goodbye |= read_goodbye(&goodbye),
+        // There is no watching it by a descriptor, for the call is refused, say. We are its child as long as it lives.
+        Err(_) => {
+            fd::wait_readable_any(&[goodbye.as_fd()], None)?;
+            said_goodbye |= read_goodbye(&goodbye);
+            while !said_goodbye && process::parent() == record.root {
+                clock::pause(LOOKING_AGAIN);
+                said_goodbye |= read_goodbye(&goodbye);
+            }
+        }
     }
     if said_goodbye {
         if let Some(writer) = writer {
@@ -384,7 +396,7 @@ pub(super) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str) {
     let Ok(mark) = Mark::parse(mark) else { return };
     let root = Path::root();
     let scope = Scope { root_pid: None, mark: &mark, within: &root, spare: &[std::process::id()] };
-    while descendants::kill_pass(&scope) > 0 && clock.now() < end {
+    while descendants::kill_pass(&scope).count > 0 && clock.now() < end {
         clock::pause(Span::from_millis(2));
     }
 }

@@ -1,6 +1,8 @@
 //! cgroup v2, cgroups(7): a directory a child, killed by one write to `cgroup.kill`, empty when `cgroup.events` says so.
 //! Found through /proc, so hybrid layouts work too, in which the v2 hierarchy has no controllers: killing needs none.
 use super::descendants::Mark;
+use super::pidfd::Reach;
+use super::process;
 use crate::time::Span;
 use std::cell::Cell;
 use std::fmt;
@@ -168,18 +170,51 @@ impl Group {
         &self.path
     }
 
-    /// Kills every process in it and below it, stopped and frozen ones too, at once.
+    /// Kills every process in it and below it, stopped and frozen ones too, at once: by `cgroup.kill`, and by their numbers
+    /// those that this does not reach. It sends its signal to the first thread of each process, and where that has ended
+    /// before the others, it passes nothing on; in a threaded group it cannot be written at all.
+    ///
+    /// To be called until [`Group::populated`] says no: that the kernel has taken the order is not yet the end of them.
     ///
     /// # Errors
-    /// The system's: most often that the group is gone, or the kernel older than 5.14.
+    /// Of `cgroup.kill`: most often that the group is gone, or the kernel older than 5.14. The processes that are listed
+    /// have been sent the signal in spite of it.
     pub fn kill(&self) -> io::Result<()> {
         self.entered_by_itself.set(true);
-        fs::write(self.path.join("cgroup.kill"), "1")
+        let killed = fs::write(self.path.join("cgroup.kill"), "1");
+        // What cannot be listed is listed at the next call.
+        for pid in self.members().unwrap_or_default() {
+            let Ok(Some(stat)) = process::look(pid) else { continue };
+            if (killed.is_err() || stat.is_dying())
+                && let Ok(process) = Reach::open(pid, stat.began)
+            {
+                // Refused or not: what is left is found by the next look.
+                let _ = process.signal(libc::SIGKILL);
+            }
+        }
+        killed
+    }
+
+    /// The processes in it and below it, some of which may be about to end.
+    ///
+    /// # Errors
+    /// The system's, for want of descriptors say. It does not mean that there are none.
+    pub fn members(&self) -> io::Result<Vec<u32>> {
+        let mut found = Vec::new();
+        members_below(&self.path, &mut found)?;
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 
     /// Whether a process has to enter it by itself.
     pub fn is_entered_by_itself(&self) -> bool {
         self.entered_by_itself.get()
+    }
+
+    /// Whether this process is in it or below it. No where that cannot be told.
+    pub fn contains(&self, pid: u32) -> bool {
+        self.members().is_ok_and(|members| members.binary_search(&pid).is_ok())
     }
 
     /// Whether this process is in it, as far as its own list tells; groups below have lists of their own.
@@ -243,6 +278,33 @@ fn remove_below(path: &Path) {
             _ => return,
         }
     }
+}
+
+fn members_below(path: &Path, found: &mut Vec<u32>) -> io::Result<()> {
+    let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
+    let numbers = |text: String| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>();
+    match fs::read_to_string(path.join("cgroup.procs")) {
+        Ok(text) => found.extend(numbers(text)),
+        Err(error) if gone(&error) => return Ok(()),
+        // A threaded group lists its threads only.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            let threads = numbers(fs::read_to_string(path.join("cgroup.threads"))?);
+            found.extend(threads.into_iter().filter_map(process::of_thread));
+        }
+        Err(error) => return Err(error),
+    }
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if gone(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            members_below(&entry.path(), found)?;
+        }
+    }
+    Ok(())
 }
 
 fn has_members(path: &Path) -> bool {

@@ -5,7 +5,7 @@
 //! environment it was given escapes it; then it is found by descent as long as anything above it lives.
 use super::cgroup::Group;
 use super::clock::Clock;
-use super::pidfd::PidFd;
+use super::pidfd::{self, Reach};
 use super::process;
 use crate::ids::Path;
 use crate::time::{Span, Time};
@@ -169,13 +169,24 @@ pub struct Scope<'a> {
     pub spare: &'a [u32],
 }
 
-/// Kills what is in scope. Returns how many there were: to be repeated until there are none, since they need a moment to
+/// What a pass over processes has found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Left {
+    /// How many there were, and those that could not be looked at for certain. Zero means that nothing is left.
+    pub count: usize,
+    /// One that is left and that the kernel lets us kill, if there is one.
+    pub some: Option<u32>,
+    /// One that the kernel refuses to kill, and the error number that it gives.
+    pub refused: Option<(u32, i32)>,
+}
+
+/// Kills what is in scope. Returns what there was: to be repeated until there is nothing, since processes need a moment to
 /// die, and there may be something that could not be held.
 ///
 /// A process may fork while it is being looked for, and one that was forked without the mark is known by its parent only
 /// as long as that lives. So everything is stopped first, and looked for again until nothing new shows: what is stopped
 /// forks no more, and does not die before its children are known. Only then is it killed, all of it.
-pub fn kill_pass(scope: &Scope<'_>) -> usize {
+pub fn kill_pass(scope: &Scope<'_>) -> Left {
     let mut search = Search {
         scope,
         own: std::process::id(),
@@ -184,7 +195,8 @@ pub fn kill_pass(scope: &Scope<'_>) -> usize {
         unclear: HashMap::new(),
         newest: None,
     };
-    let mut held: Vec<PidFd> = Vec::new();
+    let mut held: Vec<Reach> = Vec::new();
+    let mut refused = None;
     let mut on_their_way: Vec<u32> = Vec::new();
     let (mut out_of_reach, mut escaped) = (0, false);
     let mut clock = None;
@@ -205,7 +217,10 @@ pub fn kill_pass(scope: &Scope<'_>) -> usize {
                     on_their_way.push(pid);
                 }
                 Hold::Gone => escaped = true,
-                Hold::OutOfReach => out_of_reach += 1,
+                Hold::OutOfReach(errno) => {
+                    out_of_reach += 1;
+                    refused.get_or_insert((pid, errno));
+                }
             }
         }
         // The first look takes as long as it takes.
@@ -217,7 +232,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> usize {
         // One that is gone already is what is wanted.
         let _ = process.signal(libc::SIGKILL);
     }
-    (held.len() + out_of_reach).max(usize::from(escaped))
+    Left { count: (held.len() + out_of_reach).max(usize::from(escaped)), some: held.first().map(Reach::pid), refused }
 }
 
 /// How long one pass goes on looking at most. Each look after the first is at what is new only, which is cheap, and the
@@ -246,10 +261,10 @@ struct Search<'a> {
 
 /// What has become of a process that was to be stopped.
 enum Hold {
-    Stopped(PidFd),
+    Stopped(Reach),
     Gone,
-    /// There, but we have no descriptor for it, or no right to signal it.
-    OutOfReach,
+    /// There, but the kernel does not let us signal it: its error number.
+    OutOfReach(i32),
 }
 
 impl Search<'_> {
@@ -331,24 +346,17 @@ impl Search<'_> {
 
     /// Stops a process that was found.
     fn hold(&self, pid: u32) -> Hold {
-        let process = match PidFd::open(pid) {
+        let Some(&(_, began)) = self.known.get(&pid) else { return Hold::Gone };
+        let process = match Reach::open(pid, began) {
             Ok(process) => process,
             // Or the number is that of a thread: its process has one of its own.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL | libc::ENOENT)) => {
-                return Hold::Gone;
-            }
-            Err(_) => return Hold::OutOfReach,
+            Err(error) if pidfd::is_gone(&error) => return Hold::Gone,
+            Err(error) => return Hold::OutOfReach(error.raw_os_error().unwrap_or(libc::EIO)),
         };
-        // The number may have changed hands between the look and the opening: it is looked at once more through what is
-        // now a fixed process.
-        let same = |stat: &process::Stat| self.known.get(&pid).is_some_and(|(_, began)| *began == stat.began);
-        if !process::stat(pid).is_some_and(|stat| same(&stat) && !stat.has_ended()) {
-            return Hold::Gone;
-        }
         match process.signal(libc::SIGSTOP) {
             Ok(()) => Hold::Stopped(process),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Hold::Gone,
-            Err(_) => Hold::OutOfReach,
+            Err(error) if pidfd::is_gone(&error) => Hold::Gone,
+            Err(error) => Hold::OutOfReach(error.raw_os_error().unwrap_or(libc::EIO)),
         }
     }
 }

@@ -73,6 +73,18 @@ impl PidFd {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    /// Sends a signal to a child of ours whose exit status has not been taken: so its number is still its own, and will do
+    /// where the call by descriptor is refused.
+    ///
+    /// # Errors
+    /// One of which [`is_gone`] says yes when it has ended; others when the kernel refuses.
+    pub fn signal_child(&self, pid: u32, signal: i32) -> io::Result<()> {
+        match self.signal(signal) {
+            Err(error) if may_be_the_call(&error) => by_number(pid, signal),
+            result => result,
+        }
+    }
+
     /// Takes the exit status of a child that has ended; `None` while it lives. Never blocks.
     ///
     /// # Errors
@@ -133,9 +145,10 @@ impl PidFd {
 
     /// Waits until the process has ended, however long that takes. For the keeper alone, whose life this is.
     pub fn wait_exit_forever(&self) {
-        // An error cannot be told from an end here, and to take it for one is the safe side: what is still alive is
-        // looked at again before anything is done.
-        let _ = super::fd::wait_readable_any(&[self.0.as_fd()], None);
+        // An error of waiting, for want of memory say, is not the end that is waited for.
+        while super::fd::wait_readable_any(&[self.0.as_fd()], None).is_err() {
+            super::clock::pause(Span::from_millis(100));
+        }
     }
 }
 
@@ -171,6 +184,82 @@ impl PidFd {
             usage: Usage::default(),
         })
     }
+}
+
+/// Whether an error of opening or signalling a process says that there is none. Every other error says nothing of the
+/// kind: the call may be refused by a filter of system calls, or want descriptors or memory.
+pub fn is_gone(error: &io::Error) -> bool {
+    // EINVAL and ENOENT is what pidfd_open(2) says of the number of a thread that leads no process.
+    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL | libc::ENOENT))
+}
+
+/// Whether the kernel may have refused the *call* rather than the signal: a filter of system calls (EPERM, ENOSYS or
+/// whatever its author chose), an old kernel, no descriptor left.
+fn may_be_the_call(error: &io::Error) -> bool {
+    !is_gone(error)
+}
+
+/// A process that is no child of ours and is to be signalled: by a descriptor, or where the kernel gives none, by its
+/// number together with the moment at which it began.
+#[derive(Debug)]
+pub struct Reach {
+    pid: u32,
+    began: u64,
+    fd: Option<PidFd>,
+}
+
+impl Reach {
+    /// Opens the process `pid` that began at `began`, in ticks as in proc_pid_stat(5).
+    ///
+    /// # Errors
+    /// One of which [`is_gone`] says yes when there is no such process any more; others when it cannot even be looked at.
+    pub fn open(pid: u32, began: u64) -> io::Result<Reach> {
+        let fd = match PidFd::open(pid) {
+            Ok(fd) => Some(fd),
+            Err(error) if is_gone(&error) => return Err(error),
+            Err(_) => None,
+        };
+        let reach = Reach { pid, began, fd };
+        // The number may have been given anew between the look and the opening: it is looked at once more through what is
+        // now a fixed process.
+        reach.look()?;
+        Ok(reach)
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// One of which [`is_gone`] says yes when the process is gone; others when the kernel refuses.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        match self.fd.as_ref().map(|fd| fd.signal(signal)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) if !may_be_the_call(&error) => Err(error),
+            Some(Err(_)) | None => {
+                self.look()?;
+                by_number(self.pid, signal)
+            }
+        }
+    }
+
+    /// Whether the number is still that of the process that was meant.
+    fn look(&self) -> io::Result<()> {
+        match super::process::look(self.pid)? {
+            Some(stat) if stat.began == self.began && !stat.has_ended() => Ok(()),
+            Some(_) | None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    }
+}
+
+/// kill(2), for one process.
+fn by_number(pid: u32, signal: i32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 1).ok_or(io::Error::from_raw_os_error(libc::ESRCH))?;
+    // SAFETY: plain numbers.
+    if unsafe { libc::kill(pid, signal) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn span(time: libc::timeval) -> Span {

@@ -33,6 +33,11 @@ pub fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
+/// The process that has started this one, or to which it was handed when that ended.
+pub fn parent() -> u32 {
+    nix::unistd::getppid().as_raw().unsigned_abs()
+}
+
 /// What proc_pid_stat(5) says of a process, as far as it is wanted here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
@@ -75,7 +80,31 @@ impl Stat {
 }
 
 pub(super) fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    look(pid).ok().flatten()
+}
+
+/// The same for those to whom it matters whether a process is gone, `None`, or only cannot be looked at.
+///
+/// # Errors
+/// The system's: no descriptor is left, say, or `/proc` is not mounted. It says nothing of the process.
+pub(super) fn look(pid: u32) -> io::Result<Option<Stat>> {
+    let unreadable = |error: io::Error| match error.raw_os_error() {
+        // ESRCH is what a process says that went between the opening and the reading.
+        Some(libc::ESRCH) => Ok(None),
+        Some(libc::ENOENT) if std::path::Path::new("/proc/self/stat").exists() => {
+            let number = i32::try_from(pid).unwrap_or(0);
+            match nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), None) {
+                // Mounted with hidepid, `/proc` does not show what belongs to others.
+                Err(nix::errno::Errno::EPERM) if number > 0 => Err(io::Error::from_raw_os_error(libc::EPERM)),
+                _ => Ok(None),
+            }
+        }
+        _ => Err(error),
+    };
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(text) => parse_stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
+        Err(error) => unreadable(error),
+    }
 }
 
 fn parse_stat(text: &[u8]) -> Option<Stat> {
@@ -100,6 +129,12 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 pub fn session_of(pid: u32) -> Option<u32> {
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
     nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid))).ok().map(|session| session.as_raw().unsigned_abs())
+}
+
+/// The process that a thread belongs to. `None` when the thread is gone, or cannot be looked at.
+pub(super) fn of_thread(thread: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
 /// Whether there is such a process that is no zombie.

@@ -334,7 +334,7 @@ impl Node {
                 refused(Refusal::NotAllowed, message)
             }
             None => refused(Refusal::Down, format!("{path} has no process; `treevisor status {path}` shows its state")),
-            Some(process) => match process.pidfd.signal(signal) {
+            Some(process) => match process.pidfd.signal_child(process.pid, signal) {
                 Ok(()) => {
                     info!(self.logger, "a worker is sent a signal"; "path" => %path, "signal" => signal, "by" => by);
                     done(Outcome::Ok, String::new())
@@ -642,7 +642,8 @@ impl Node {
             // No such group: the child has never been started.
             Some(Err(_)) => 0,
             None => {
-                descendants::kill_pass(&Scope { root_pid: None, mark: &self.place.mark, within: &path, spare: &[] })
+                let scope = Scope { root_pid: None, mark: &self.place.mark, within: &path, spare: &[] };
+                descendants::kill_pass(&scope).count
             }
         };
         if left > 0 && now.since(since) < SILENCE_BELOW {

@@ -1,5 +1,5 @@
 use super::super::testing::{
-    PATIENCE, end_of, fork, in_fork, is_root, open_descriptors, read_line, script, start, start_piped,
+    PATIENCE, end_of, fork, in_fork, is_root, open_descriptors, program, read_line, script, start, start_piped,
 };
 use super::*;
 use crate::os::clock::Clock;
@@ -312,4 +312,46 @@ fn what_the_memory_controller_tells_is_read_where_there_is_one() {
     fs::write(dir.path().join("memory.peak"), "13000000\n").unwrap();
     fs::write(dir.path().join("memory.events"), "low 0\nhigh 1\nmax 7\noom 2\noom_kill 3\noom_group_kill 0\n").unwrap();
     assert_eq!((group.memory_peak(), group.oom_kills()), (Some(13_000_000), Some(3)));
+}
+
+#[test]
+fn members_are_listed_with_those_below() {
+    let Some(trial) = Trial::make() else { return };
+    let above = trial.root().child("above").unwrap();
+    let below = above.child("below").unwrap();
+    let (first, one) = start_in(&above);
+    let (second, two) = start_in(&below);
+    let mut both = vec![one, two];
+    both.sort_unstable();
+    assert_eq!(above.members().unwrap(), both);
+    assert_eq!(below.members().unwrap(), [two]);
+    above.kill().unwrap();
+    end_of(&first);
+    end_of(&second);
+    until(|| !above.populated());
+    assert!(above.members().unwrap().is_empty());
+    above.remove_all();
+    assert!(above.members().unwrap().is_empty(), "what is not there has no members");
+}
+
+/// The kernel's own kill sends the signal to the first thread, and that has ended here.
+#[test]
+fn a_process_whose_first_thread_has_ended_is_killed() {
+    let Some(trial) = Trial::make() else { return };
+    let group = trial.root().child("c").unwrap();
+    let text = "import ctypes, threading, time\n\
+                threading.Thread(target=time.sleep, args=(1000,)).start()\n\
+                print('up', flush=True)\n\
+                ctypes.CDLL(None).pthread_exit(None)\n";
+    let spec = PlanSpec { cgroup: Some(&group), ..program(&["/usr/bin/env", "python3", "-c", text]) };
+    let Ok((spawned, reader)) = start_piped(spec) else { return };
+    if read_line(&reader) != "up" {
+        eprintln!("skipped: no python3");
+        return;
+    }
+    until(|| process::stat(spawned.pid).is_some_and(|stat| stat.is_dying()));
+    assert_eq!(spawned.pidfd.wait().unwrap(), None);
+    assert_eq!(group.members().unwrap(), [spawned.pid]);
+    group.kill().unwrap();
+    assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
 }

@@ -1,3 +1,4 @@
+use super::super::pidfd::PidFd;
 use super::super::testing::{
     PATIENCE, become_nobody, end_of, has_children, is_root, program, read_all, read_line, script, start, start_piped,
 };
@@ -33,7 +34,7 @@ fn start_daemon(mark: &str, path: &str) -> (PidFd, OwnedFd) {
 /// Passes until one finds nothing.
 fn clear(scope: &Scope<'_>) {
     let clock = Clock::start();
-    while kill_pass(scope) > 0 {
+    while kill_pass(scope).count > 0 {
         assert!(clock.now() < Time::ZERO + PATIENCE, "it does not come to an end");
         reap_orphans(|_| false);
     }
@@ -72,11 +73,15 @@ fn a_daemon_in_its_own_session_is_found_by_its_mark() {
     let own = [std::process::id()];
     // Not with another mark, not at another path, not when it is to be spared.
     for (mark, within) in [(&other_mark, root.clone()), (&mark, path("/we")), (&mark, path("/web/api/x"))] {
-        assert_eq!(kill_pass(&Scope { root_pid: None, mark, within: &within, spare: &own }), 0, "{mark} {within}");
+        assert_eq!(
+            kill_pass(&Scope { root_pid: None, mark, within: &within, spare: &own }).count,
+            0,
+            "{mark} {within}"
+        );
     }
     assert!(lives(&daemon));
     let within = path("/web");
-    assert_eq!(kill_pass(&Scope { root_pid: None, mark: &mark, within: &within, spare: &own }), 1);
+    assert_eq!(kill_pass(&Scope { root_pid: None, mark: &mark, within: &within, spare: &own }).count, 1);
     assert!(daemon.wait_exit(PATIENCE));
     assert_eq!(read_all(reader), "");
 }
@@ -88,7 +93,7 @@ fn a_mark_that_begins_like_another_is_another() {
     let daemons =
         [start_daemon(&longer, "/a"), start_daemon(&mark.as_str()[..31], "/a"), start_daemon(mark.as_str(), "a b")];
     let root = Path::root();
-    assert_eq!(kill_pass(&Scope { root_pid: None, mark: &mark, within: &root, spare: &[] }), 0);
+    assert_eq!(kill_pass(&Scope { root_pid: None, mark: &mark, within: &root, spare: &[] }).count, 0);
     for (daemon, _) in &daemons {
         assert!(lives(daemon));
         daemon.signal(libc::SIGKILL).unwrap();
@@ -105,7 +110,7 @@ fn what_descends_from_a_marked_process_goes_with_it() {
         let line = read_line(&reader);
         let below: Vec<PidFd> = line.split(' ').map(|pid| PidFd::open(pid.parse().unwrap()).unwrap()).collect();
         let spare = [std::process::id()];
-        assert_eq!(kill_pass(&Scope { root_pid: None, mark: &mark, within: &root, spare: &spare }), 3);
+        assert_eq!(kill_pass(&Scope { root_pid: None, mark: &mark, within: &root, spare: &spare }).count, 3);
         assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
         for process in &below {
             assert!(process.wait_exit(PATIENCE));
@@ -120,10 +125,10 @@ fn a_process_is_cleared_with_all_below_it_by_its_number() {
     assert_eq!(read_line(&reader), "up");
     let (mark, root) = (Mark::random().unwrap(), Path::root());
     let scope = Scope { root_pid: Some(spawned.pid), mark: &mark, within: &root, spare: &[] };
-    assert_eq!(kill_pass(&scope), 3);
+    assert_eq!(kill_pass(&scope).count, 3);
     assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
     assert_eq!(read_all(reader), "");
-    assert_eq!(kill_pass(&scope), 0);
+    assert_eq!(kill_pass(&scope).count, 0);
 }
 
 #[test]
@@ -205,10 +210,10 @@ alone! {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
         let (mark, root) = (Mark::random().unwrap(), Path::root());
         let scope = Scope { root_pid: None, mark: &mark, within: &root, spare: &[] };
-        assert_eq!(kill_pass(&scope), 0);
+        assert_eq!(kill_pass(&scope).count, 0);
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
-        assert_eq!(kill_pass(&scope), 1);
+        assert_eq!(kill_pass(&scope).count, 1);
     }
 
     fn orphans_are_reaped_and_nobodys_status_is_stolen() {

@@ -110,3 +110,28 @@ alone! {
         assert_eq!(end_of(&parent).code, Some(0));
     }
 }
+
+#[test]
+fn a_process_is_reached_by_its_number_where_there_is_no_descriptor() {
+    let (spawned, reader) = start_piped(script("echo up; exec sleep 1000")).unwrap();
+    assert_eq!(read_line(&reader), "up");
+    let began = process::look(spawned.pid).unwrap().unwrap().began;
+    // The number of another process by now, as far as can be told.
+    assert!(is_gone(&Reach::open(spawned.pid, began + 1).unwrap_err()));
+    let other = Reach { pid: spawned.pid, began: began + 1, fd: None };
+    assert!(is_gone(&other.signal(libc::SIGKILL).unwrap_err()));
+    assert_eq!(spawned.pidfd.wait().unwrap(), None);
+    let reach = Reach { pid: spawned.pid, began, fd: None };
+    reach.signal(libc::SIGTERM).unwrap();
+    assert!(spawned.pidfd.wait_exit(PATIENCE));
+    assert!(is_gone(&reach.signal(libc::SIGKILL).unwrap_err()), "a zombie is gone");
+    assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGTERM));
+    assert!(is_gone(&Reach::open(spawned.pid, began).unwrap_err()));
+}
+
+#[test]
+fn a_refused_call_is_not_the_absence_of_the_process() {
+    for errno in [libc::EPERM, libc::ENOSYS, libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EACCES] {
+        assert!(!is_gone(&io::Error::from_raw_os_error(errno)), "{errno}");
+    }
+}
