@@ -1,7 +1,7 @@
 //! Arrhythmia: a worker whose heart cannot keep time, in Rust.
 //!
 //! ```sh
-//! cargo build --no-default-features --example arrhythmic
+//! cargo build --example arrhythmic
 //! treevisor run --heartbeat 1s --misses 2 -- target/debug/examples/arrhythmic
 //! ```
 //!

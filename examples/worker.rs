@@ -2,7 +2,6 @@
 //!
 //! ```sh
 //! cargo run --example worker
-//! cargo run --no-default-features --example worker     # the same, with no dependencies at all
 //! ```
 //!
 //! As a child in a tree it wants a line such as `heartbeat = { interval = "1s", misses = 3, progress = true }`.

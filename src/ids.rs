@@ -239,7 +239,6 @@ impl fmt::Debug for Incarnation {
 }
 
 /// How the ids cross a process border: as the text that people see.
-#[cfg(feature = "supervisor")]
 mod as_text {
     use super::{Incarnation, Name, Path, ReportId, Token};
     use serde::de::Error;

@@ -16,8 +16,7 @@
 //! }
 //! ```
 //!
-//! With `default-features = false` this crate is the module [`client`] with next to nothing around it: no libzmq, no serde,
-//! no TOML, no dependency at all.
+//! A worker needs no more than that module, which is a crate of its own without any dependency: `cargo add treevisor-client`.
 //!
 //! # A tree in ten lines
 //!
@@ -36,25 +35,17 @@
 //!
 //! `docs/architecture.md` is the map of the rooms below.
 
-#[cfg(feature = "supervisor")]
 pub mod cli;
-pub mod client;
-#[cfg(feature = "supervisor")]
+pub use treevisor_client as client;
 pub mod control;
 pub mod error;
 pub mod ids;
-#[cfg(feature = "supervisor")]
 pub mod link;
-#[cfg(feature = "supervisor")]
 pub mod logging;
-#[cfg(feature = "supervisor")]
 pub mod logs;
-#[cfg(feature = "supervisor")]
 pub mod node;
 pub mod os;
-#[cfg(feature = "supervisor")]
 pub mod spec;
-#[cfg(feature = "supervisor")]
 pub mod supervision;
 pub mod text;
 pub mod time;

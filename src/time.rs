@@ -12,8 +12,7 @@ use std::ops::{Add, AddAssign, Sub};
 pub struct Time(u64);
 
 /// A length of time in nanoseconds, up to some 584 years.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[cfg_attr(feature = "supervisor", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct Span(u64);
 
 impl Time {

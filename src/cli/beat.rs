@@ -2,9 +2,9 @@
 
 use super::args::Beat;
 use super::{ExitCode, Failure, beat_for};
-use crate::client::{Delivered, Heart};
 use crate::error::Chain;
 use std::time::Duration;
+use treevisor_client::{Delivered, Heart};
 
 /// A node that does not take a beat by then is stopped or starved. The script goes on: it has its own work to do.
 const LIMIT: Duration = Duration::from_secs(1);

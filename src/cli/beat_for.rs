@@ -2,7 +2,6 @@
 //! a process is there.
 
 use super::{ExitCode, Failure};
-use crate::client::Heart;
 use crate::error::Chain;
 use crate::os::epoll::{Interest, PollError, Poller, Tag};
 use crate::os::fd;
@@ -15,6 +14,7 @@ use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
+use treevisor_client::Heart;
 
 /// How often one beats for a process when neither the caller nor the node says.
 const EVERY: Span = Span::from_secs(1);

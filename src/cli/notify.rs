@@ -2,9 +2,9 @@
 
 use super::args::Notify;
 use super::{ExitCode, Failure};
-use crate::client::{self, NotifyError};
 use crate::error::Chain;
 use std::time::Duration;
+use treevisor_client::{self as client, NotifyError};
 
 /// Whoever does not take a notification by then is stopped or starved. The script goes on: it has its own work to do.
 const LIMIT: Duration = Duration::from_secs(1);

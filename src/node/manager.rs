@@ -6,7 +6,6 @@
 //! wakes the loop when nothing happens.
 
 use super::turn::Node;
-use crate::client::Notifier;
 use crate::error::Chain;
 use crate::os::clock;
 use crate::supervision::{ChildId, End, Fact, Rollup, State};
@@ -16,6 +15,7 @@ use slog::{Logger, info, warn};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::io;
+use treevisor_client::Notifier;
 
 /// How the tree is, is told this often at most.
 const STATUS_EVERY: Span = Span::from_secs(1);

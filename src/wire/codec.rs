@@ -18,7 +18,6 @@
 //! counted and logged without giving a flooder a lever.
 
 use super::message::{BeatFrame, ChildBody, FromChild, VERSION};
-#[cfg(feature = "supervisor")]
 use super::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use super::{WORKER_FRAME_MAX, WORKER_FRAMES_MAX};
 use crate::ids::Token;
@@ -27,7 +26,6 @@ use crate::time::Span;
 use std::borrow::Cow;
 use std::fmt;
 
-#[cfg(feature = "supervisor")]
 use super::message::{Ask, FromNode, ToNode, Told};
 
 #[cfg(test)]
@@ -38,11 +36,8 @@ mod kind {
     pub(super) const BEAT: &[u8] = b"BEAT";
     pub(super) const READY: &[u8] = b"READY";
     pub(super) const STOPPING: &[u8] = b"STOPPING";
-    #[cfg(feature = "supervisor")]
     pub(super) const NODE: &[u8] = b"NODE";
-    #[cfg(feature = "supervisor")]
     pub(super) const ASK: &[u8] = b"ASK";
-    #[cfg(feature = "supervisor")]
     pub(super) const TOLD: &[u8] = b"TOLD";
 }
 
@@ -59,7 +54,6 @@ pub enum ChildKind {
     /// The child is on its way out.
     Stopping,
     /// What only a node says.
-    #[cfg(feature = "supervisor")]
     Node,
 }
 
@@ -69,7 +63,6 @@ impl ChildKind {
             kind::BEAT => Ok(ChildKind::Beat),
             kind::READY => Ok(ChildKind::Ready),
             kind::STOPPING => Ok(ChildKind::Stopping),
-            #[cfg(feature = "supervisor")]
             kind::NODE => Ok(ChildKind::Node),
             _ => Err(Malformed::UnknownKind { got: Excerpt::of(frame) }),
         }
@@ -80,7 +73,6 @@ impl ChildKind {
         match self {
             ChildKind::Beat => (WORKER_FRAMES_MAX, WORKER_FRAME_MAX),
             ChildKind::Ready | ChildKind::Stopping => (3, WORKER_FRAME_MAX),
-            #[cfg(feature = "supervisor")]
             ChildKind::Node => (NODE_FRAMES_MAX, NODE_FRAME_MAX),
         }
     }
@@ -196,7 +188,6 @@ impl Excerpt {
     }
 
     /// The beginning of what `value` prints.
-    #[cfg(feature = "supervisor")]
     fn printed(value: &dyn fmt::Display) -> Excerpt {
         let mut out = Limited::default();
         // Fails when the limit is reached, which is what it is for: the rest is not even formatted.
@@ -256,7 +247,6 @@ pub fn encode_from_child(message: &FromChild) -> Vec<Vec<u8>> {
         }
         ChildBody::Ready => begin(kind::READY),
         ChildBody::Stopping => begin(kind::STOPPING),
-        #[cfg(feature = "supervisor")]
         ChildBody::Node(said) => {
             begin(kind::NODE);
             encode_json(said, &mut frames);
@@ -309,7 +299,6 @@ pub fn decode_from_child(frames: &[impl AsRef<[u8]>]) -> Result<FromChild, Malfo
         ChildKind::Beat => ChildBody::Beat(decode_beat(rest)?),
         ChildKind::Ready => ChildBody::Ready,
         ChildKind::Stopping => ChildBody::Stopping,
-        #[cfg(feature = "supervisor")]
         ChildKind::Node => ChildBody::Node(Box::new(decode_json::<FromNode>(rest)?)),
     };
     Ok(FromChild { token, body })
@@ -358,11 +347,9 @@ fn check_shape(frames: &[impl AsRef<[u8]>], frames_max: usize, frame_max: usize)
     }
 }
 
-#[cfg(feature = "supervisor")]
 pub use for_nodes::*;
 
 /// The messages that carry JSON.
-#[cfg(feature = "supervisor")]
 mod for_nodes {
     use super::*;
     use crate::wire::message::Reply;
@@ -482,5 +469,4 @@ mod for_nodes {
         serde_json::from_slice(&json).map_err(|error| Malformed::Json { message: Excerpt::printed(&error) })
     }
 }
-#[cfg(feature = "supervisor")]
 use for_nodes::{decode_json, encode_json};

@@ -26,7 +26,6 @@ pub enum ChildBody {
     /// The child is on its way out.
     Stopping,
     /// What only a node says.
-    #[cfg(feature = "supervisor")]
     Node(Box<FromNode>),
 }
 
@@ -50,10 +49,8 @@ impl BeatFrame {
     pub const STATUS_MAX: usize = 256;
 }
 
-#[cfg(feature = "supervisor")]
 pub use for_nodes::*;
 
-#[cfg(feature = "supervisor")]
 mod for_nodes {
     use crate::ids::{Path, ReportId};
     use crate::wire::view::{ChildView, EventView, LogView, RollupView, StatusView};

@@ -7,18 +7,12 @@
 //! [`codec`] does.
 
 pub mod codec;
-#[cfg(feature = "supervisor")]
 pub mod explain;
-#[cfg(feature = "supervisor")]
 pub mod http;
-#[cfg(feature = "supervisor")]
 pub mod journal;
 pub mod message;
-#[cfg(feature = "supervisor")]
 pub mod notify;
-#[cfg(feature = "supervisor")]
 pub mod sentence;
-#[cfg(feature = "supervisor")]
 pub mod view;
 
 use message::BeatFrame;

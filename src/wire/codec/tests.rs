@@ -87,18 +87,15 @@ fn what_is_kept_of_a_bad_message_is_small() {
     }
 }
 
-#[cfg(feature = "supervisor")]
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
 
 /// The cells of the table below a mark in the document, without its head.
-#[cfg(feature = "supervisor")]
 fn table(mark: &str) -> Vec<Vec<&'static str>> {
     let (_, rest) = PROTOCOL.split_once(&format!("<!-- {mark}: held by a test -->")).expect("the mark is there");
     let rows = rest.trim_start().lines().take_while(|line| line.starts_with('|')).skip(2);
     rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()).collect()
 }
 
-#[cfg(feature = "supervisor")]
 #[test]
 fn the_document_has_the_same_frames() {
     let child = ["version", "kind", "token"];
@@ -121,7 +118,6 @@ fn the_document_has_the_same_frames() {
     assert_eq!(beat.len(), WORKER_FRAMES_MAX);
 }
 
-#[cfg(feature = "supervisor")]
 #[test]
 fn the_document_has_the_same_limits() {
     let rows = table("limits");
@@ -138,7 +134,6 @@ proptest! {
     fn arbitrary_frames_never_panic(frames in hostile_frames()) {
         let _ = decode_from_child(&frames);
         let _ = peek_from_child(&frames);
-        #[cfg(feature = "supervisor")]
         {
             let _ = decode_to_node(&frames);
             let _ = decode_ask(&frames);
@@ -196,7 +191,6 @@ fn any_beat() -> impl Strategy<Value = BeatFrame> {
         .prop_map(|(seq, progress, pending, busy_for, status)| BeatFrame { seq, progress, pending, busy_for, status })
 }
 
-#[cfg(feature = "supervisor")]
 mod for_nodes {
     use super::*;
     use crate::ids::{Path, ReportId};

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # fn work() {}
-//! let mut heart = treevisor::client::Heart::from_env();
+//! let mut heart = treevisor_client::Heart::from_env();
 //! loop {
 //!     work();
 //!     heart.beat();
@@ -15,14 +15,8 @@
 //! stuck. Where the loop cannot beat often enough, [`Heart::busy_for`] announces a long piece of work. Where a side
 //! thread must beat, let it send the work's own counter ([`Heart::progress`]) and set `progress = true` for the worker.
 //!
-//! This module is the whole of the library without its default features:
-//!
-//! ```toml
-//! treevisor = { version = "0.1", default-features = false }
-//! ```
-//!
-//! It then has no dependencies. A heart is one descriptor and no thread; it speaks ZMTP, the protocol of ZeroMQ's
-//! sockets, by itself. What it promises:
+//! The crate has no dependencies (`cargo add treevisor-client`); the crate `treevisor` re-exports it as `treevisor::client`.
+//! A heart is one descriptor and no thread; it speaks ZMTP, the protocol of ZeroMQ's sockets, by itself. What it promises:
 //!
 //! - **No method waits**, but for [`Heart::deliver`], which takes a limit. A supervisor that is dead, stopped or slow costs
 //!   the worker nothing but its beats: they are dropped, not queued.
@@ -33,12 +27,21 @@
 //!
 //! What goes over the wire is specified in `docs/protocol.md`; this is one client of it among others.
 
+#![deny(unsafe_code)]
+
 mod connection;
+mod frames;
 mod heart;
 mod notify;
+#[allow(unsafe_code, reason = "three system calls that the standard library has no safe door to")]
+mod stream;
 mod supervised;
 mod zmtp;
 
 pub use heart::{DeliverError, Delivered, Heart};
 pub use notify::{NOTIFY_SOCKET, Notifier, NotifyError, notify};
 pub use supervised::{ENDPOINT, EnvError, HEARTBEAT_MS, INCARNATION, PATH, TOKEN};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

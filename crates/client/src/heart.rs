@@ -1,11 +1,8 @@
 //! What a worker says, when it is worth a frame, and that it gets there or does no harm.
 
 use super::connection::{Connection, time_left};
+use super::frames::{Beat, Message};
 use super::supervised::{EnvError, Supervised};
-use crate::ids::{Incarnation, Path};
-use crate::time::Span;
-use crate::wire::codec::encode_from_child;
-use crate::wire::message::{BeatFrame, ChildBody, FromChild};
 use std::fmt;
 use std::io;
 use std::sync::OnceLock;
@@ -143,12 +140,12 @@ impl Heart {
     }
 
     /// Where in the tree this worker stands.
-    pub fn path(&self) -> Option<&Path> {
-        self.live.as_ref()?.at.path.as_ref()
+    pub fn path(&self) -> Option<&str> {
+        self.live.as_ref()?.at.path.as_deref()
     }
 
     /// Which start of the worker this is.
-    pub fn incarnation(&self) -> Option<Incarnation> {
+    pub fn incarnation(&self) -> Option<u64> {
         self.live.as_ref()?.at.incarnation
     }
 
@@ -175,7 +172,7 @@ impl Heart {
     }
 
     /// Says in a few words what the worker does, from the next beat on; operators see it. At most
-    /// [`BeatFrame::STATUS_MAX`] bytes of one line; the rest is cut. An empty text says nothing.
+    /// 256 bytes of one line; the rest is cut. An empty text says nothing.
     pub fn status(&mut self, text: &str) -> &mut Heart {
         if let Some(live) = &mut self.live
             && live.said.status.as_deref() != Some(text)
@@ -189,7 +186,7 @@ impl Heart {
     /// that cannot beat. The beat after it ends it. Such a beat is not held back.
     ///
     /// ```
-    /// # let mut heart = treevisor::client::Heart::silent();
+    /// # let mut heart = treevisor_client::Heart::silent();
     /// # fn compact_the_database() {}
     /// heart.busy_for(std::time::Duration::from_secs(90)).beat();
     /// compact_the_database();
@@ -280,7 +277,7 @@ struct Live {
     counts: bool,
     seq: u64,
     /// Progress, pending, status and the present lease; the number is filled in when it is sent.
-    said: BeatFrame,
+    said: Beat,
     /// The lease that the next beat announces.
     lease: Option<Duration>,
     /// The lease that stands until the next beat is sent ends here.
@@ -317,7 +314,7 @@ impl Live {
             owner,
             counts: *FIRST_PROCESS.get_or_init(|| owner) == owner,
             seq: 0,
-            said: BeatFrame::default(),
+            said: Beat::default(),
             lease: None,
             leased_until: None,
             last_beat: None,
@@ -339,7 +336,7 @@ impl Live {
     fn beat(&mut self, now: Instant) {
         let lease = self.lease.take();
         self.held_back = true;
-        self.said.busy_for = lease.map(span);
+        self.said.busy_for = lease;
         if !self.is_time(now, lease) {
             return;
         }
@@ -456,22 +453,22 @@ impl Live {
 
     /// The frames of all that is due: ready before the beat, and the farewell last.
     fn compose(&mut self, now: Instant) -> Vec<Vec<Vec<u8>>> {
-        let mut bodies = Vec::with_capacity(3);
+        let mut messages = Vec::with_capacity(3);
         if self.due.ready {
-            bodies.push(ChildBody::Ready);
+            messages.push(Message::Ready);
         }
         if self.due.beat {
             self.held_back = false;
-            self.leased_until = self.said.busy_for.map(|lease| now + lease.as_duration());
+            self.leased_until = self.said.busy_for.map(|lease| now + lease);
             if self.counts {
                 self.seq += 1;
             }
-            bodies.push(ChildBody::Beat(BeatFrame { seq: self.seq, ..self.said.clone() }));
+            messages.push(Message::Beat(Beat { seq: self.seq, ..self.said.clone() }));
         }
         if self.due.stopping {
-            bodies.push(ChildBody::Stopping);
+            messages.push(Message::Stopping);
         }
-        bodies.into_iter().map(|body| encode_from_child(&FromChild { token: self.at.token, body })).collect()
+        messages.iter().map(|message| message.frames(&self.at.token)).collect()
     }
 
     fn deliver(&mut self, deadline: Instant) -> Result<Delivered, DeliverError> {
@@ -512,10 +509,6 @@ impl Live {
         self.last_connect = None;
         Ok(Delivered::Taken)
     }
-}
-
-fn span(duration: Duration) -> Span {
-    Span::from_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

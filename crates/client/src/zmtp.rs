@@ -208,7 +208,7 @@ mod tests {
 
     /// The bytes in the block below a mark of the document.
     fn bytes_of(mark: &str) -> Vec<u8> {
-        let document = include_str!("../../docs/protocol.md");
+        let document = include_str!("../../../docs/protocol.md");
         let (_, rest) = document.split_once(&format!("<!-- {mark}: held by a test -->")).expect("the mark is there");
         let block = rest.split("```").nth(1).unwrap().strip_prefix("text\n").unwrap();
         let hex = |line: &'static str| line.split("  ").next().unwrap_or_default().split_whitespace();

@@ -1,7 +1,7 @@
 //! What a node tells a worker through the environment.
 
-use crate::ids::{Incarnation, Path, Token};
-use crate::os::stream::SOCKET_PATH_MAX;
+use super::frames::Token;
+use super::stream::SOCKET_PATH_MAX;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -24,8 +24,8 @@ pub const HEARTBEAT_MS: &str = "TREEVISOR_HEARTBEAT_MS";
 pub(super) struct Supervised {
     pub(super) socket: PathBuf,
     pub(super) token: Token,
-    pub(super) path: Option<Path>,
-    pub(super) incarnation: Option<Incarnation>,
+    pub(super) path: Option<String>,
+    pub(super) incarnation: Option<u64>,
     pub(super) interval: Option<Duration>,
 }
 
@@ -72,8 +72,8 @@ impl Supervised {
         Ok(Some(Supervised {
             socket,
             token,
-            path: text(PATH).and_then(|value| Path::parse(&value).ok()),
-            incarnation: number(INCARNATION).map(Incarnation),
+            path: text(PATH),
+            incarnation: number(INCARNATION),
             interval: number(HEARTBEAT_MS).filter(|ms| *ms > 0).map(Duration::from_millis),
         }))
     }
@@ -110,8 +110,8 @@ mod tests {
     fn all_of_it_is_read() {
         let supervised = read(&[]).unwrap().unwrap();
         assert_eq!(supervised.socket, PathBuf::from("/run/treevisor/shop/1.sock"));
-        assert_eq!(supervised.path, Path::parse("/web/api").ok());
-        assert_eq!(supervised.incarnation, Some(Incarnation(3)));
+        assert_eq!(supervised.path, Some("/web/api".to_owned()));
+        assert_eq!(supervised.incarnation, Some(3));
         assert_eq!(supervised.interval, Some(Duration::from_secs(1)));
     }
 
@@ -128,7 +128,7 @@ mod tests {
             let error = read(&[(ENDPOINT, Some(endpoint))]).unwrap_err();
             assert_eq!(error, EnvError::Endpoint(endpoint.into()));
         }
-        for (name, value) in [(PATH, Some("a b")), (INCARNATION, Some("x")), (HEARTBEAT_MS, Some("0")), (PATH, None)] {
+        for (name, value) in [(INCARNATION, Some("x")), (HEARTBEAT_MS, Some("0")), (PATH, None)] {
             assert!(read(&[(name, value)]).unwrap().is_some(), "{name}");
         }
     }

@@ -2,21 +2,23 @@
 #![allow(clippy::disallowed_methods, reason = "tests have a clock, and look again after a moment")]
 
 use super::*;
-use crate::client::zmtp;
-use crate::ids::Token;
-use crate::wire::codec::decode_from_child;
+use crate::frames::{STATUS_MAX, Token};
+use crate::zmtp;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
-const TOKEN: Token = Token([7; 16]);
 const SECOND: Duration = Duration::from_secs(1);
 /// Long enough to mean "broken".
 const LIMIT: Duration = Duration::from_secs(20);
 
+fn token() -> Token {
+    Token::parse(&[b'7'; 32]).unwrap()
+}
+
 fn live(socket: PathBuf) -> Live {
     let interval = Some(SECOND);
-    let mut live = Live::new(Supervised { socket, token: TOKEN, path: None, incarnation: None, interval });
+    let mut live = Live::new(Supervised { socket, token: token(), path: None, incarnation: None, interval });
     live.counts = true;
     live.patience = LIMIT;
     live
@@ -39,7 +41,7 @@ impl Place {
 }
 
 /// The messages in what a worker has written; fails if it is not greeting, READY and whole messages.
-fn messages(bytes: &[u8]) -> Vec<FromChild> {
+fn messages(bytes: &[u8]) -> Vec<Message> {
     let mut rest = bytes.strip_prefix(&zmtp::GREETING).unwrap().strip_prefix(zmtp::READY).unwrap();
     let (mut all, mut frames) = (Vec::new(), Vec::new());
     while let [flags, len, tail @ ..] = rest {
@@ -47,7 +49,7 @@ fn messages(bytes: &[u8]) -> Vec<FromChild> {
         let (body, tail) = tail.split_at(usize::from(*len));
         frames.push(body.to_vec());
         if *flags == 0 {
-            all.push(decode_from_child(&frames).unwrap());
+            all.push(Message::read(&frames, &token()));
             frames.clear();
         }
         rest = tail;
@@ -78,10 +80,10 @@ fn with_node(listener: &UnixListener, worker: impl FnOnce()) -> UnixStream {
     })
 }
 
-fn beats(bytes: &[u8]) -> Vec<BeatFrame> {
-    let beat = |message: FromChild| match message.body {
-        ChildBody::Beat(beat) => Some(beat),
-        _ => None,
+fn beats(bytes: &[u8]) -> Vec<Beat> {
+    let beat = |message| match message {
+        Message::Beat(beat) => Some(beat),
+        Message::Ready | Message::Stopping => None,
     };
     messages(bytes).into_iter().filter_map(beat).collect()
 }
@@ -103,8 +105,8 @@ fn the_first_beat_leaves_with_the_first_call() {
     let mut heart = heart(place.socket());
     let mut peer = with_node(&listener, || heart.progress(5).pending(2).status("warming up").beat());
     let expected =
-        BeatFrame { seq: 1, progress: Some(5), pending: Some(2), busy_for: None, status: Some("warming up".into()) };
-    assert_eq!(messages(&read_all(&mut peer)), [FromChild { token: TOKEN, body: ChildBody::Beat(expected) }]);
+        Beat { seq: 1, progress: Some(5), pending: Some(2), busy_for: None, status: Some("warming up".into()) };
+    assert_eq!(messages(&read_all(&mut peer)), [Message::Beat(expected)]);
 }
 
 #[test]
@@ -142,7 +144,7 @@ fn a_lease_is_told_at_once_and_its_end_soon() {
         say(31, None); // Held back.
     });
     let leases: Vec<_> = beats(&read_all(&mut peer)).into_iter().map(|beat| beat.busy_for).collect();
-    assert_eq!(leases, [None, Some(Span::from_secs(60)), None]);
+    assert_eq!(leases, [None, Some(SECOND * 60), None]);
 }
 
 #[test]
@@ -166,7 +168,7 @@ fn a_node_that_does_not_read_costs_nothing_and_gets_whole_messages() {
     let place = Place::new();
     let listener = UnixListener::bind(place.socket()).unwrap();
     let (mut live, start) = (live(place.socket()), now());
-    live.said.status = Some("s".repeat(BeatFrame::STATUS_MAX - 1));
+    live.said.status = Some("s".repeat(STATUS_MAX - 1));
     let mut peer = with_node(&listener, || live.beat(start));
     let mut slowest = Duration::ZERO;
     for n in 1..5_000 {
@@ -211,7 +213,7 @@ fn a_node_whose_backlog_is_full_costs_nothing() {
     let place = Place::new();
     let _nobody_accepts = UnixListener::bind(place.socket()).unwrap();
     let mut others = Vec::new();
-    while let Ok(stream) = crate::os::stream::connect_now(&place.socket()) {
+    while let Ok(stream) = crate::stream::connect_now(&place.socket()) {
         others.push(stream);
     }
     let (mut live, start) = (live(place.socket()), now());
@@ -236,15 +238,15 @@ fn a_new_node_is_told_again_that_the_worker_is_ready() {
     let listener = UnixListener::bind(place.socket()).unwrap();
     assert!(!live.transmit(start + RECONNECT_GAP / 2), "too early for another try");
     let mut peer = with_node(&listener, || assert!(live.transmit(start + RECONNECT_GAP)));
-    assert_eq!(messages(&read_all(&mut peer)), [FromChild { token: TOKEN, body: ChildBody::Ready }]);
+    assert_eq!(messages(&read_all(&mut peer)), [Message::Ready]);
     // The node dies and another one takes its place.
     drop((peer, listener));
     std::fs::remove_file(place.socket()).unwrap();
     live.beat(start + SECOND);
     let listener = UnixListener::bind(place.socket()).unwrap();
     let mut peer = with_node(&listener, || live.beat(start + SECOND * 2));
-    let bodies: Vec<_> = messages(&read_all(&mut peer)).into_iter().map(|message| message.body).collect();
-    assert!(matches!(&bodies[..], [ChildBody::Ready, ChildBody::Beat(_)]), "{bodies:?}");
+    let bodies = messages(&read_all(&mut peer));
+    assert!(matches!(&bodies[..], [Message::Ready, Message::Beat(_)]), "{bodies:?}");
 }
 
 #[test]
@@ -309,13 +311,48 @@ fn a_delivery_to_nobody_ends_in_time() {
     assert_eq!(cause.kind(), io::ErrorKind::NotFound);
 }
 
-#[cfg(feature = "supervisor")]
 mod with_a_router {
     use super::*;
-    use crate::link::{Context, Inbound, Router, RouterLimits};
-    use crate::wire::{WORKER_FRAME_MAX, WORKER_FRAMES_MAX};
 
-    const LIMITS: RouterLimits = RouterLimits { frame_bytes_max: WORKER_FRAME_MAX, frames_max: WORKER_FRAMES_MAX };
+    /// A ROUTER as a node has it.
+    struct Router {
+        // Dropped before its context, which waits for it.
+        socket: zmq::Socket,
+        _context: zmq::Context,
+    }
+
+    struct Inbound {
+        from: Vec<u8>,
+        pid: Option<u32>,
+        frames: Vec<Vec<u8>>,
+    }
+
+    impl Router {
+        fn bind(path: &std::path::Path) -> Router {
+            let context = zmq::Context::new();
+            let socket = context.socket(zmq::ROUTER).unwrap();
+            socket.set_linger(0).unwrap();
+            socket.set_rcvhwm(10_000).unwrap();
+            socket.set_maxmsgsize(STATUS_MAX as i64).unwrap();
+            socket.bind(&format!("ipc://{}", path.display())).unwrap();
+            Router { socket, _context: context }
+        }
+
+        fn receive(&mut self) -> Option<Inbound> {
+            let mut from = zmq::Message::new();
+            self.socket.recv(&mut from, zmq::DONTWAIT).ok()?;
+            let mut frame = zmq::Message::new();
+            let mut inbound = Inbound { from: from.to_vec(), pid: None, frames: Vec::new() };
+            while self.socket.get_rcvmore().unwrap() {
+                self.socket.recv(&mut frame, 0).unwrap();
+                // `localhost:UID:GID:PID`, in a build with credentials.
+                let pid = frame.gets("Peer-Address").and_then(|address| address.split(':').nth(3)?.parse().ok());
+                inbound.pid = inbound.pid.or(pid);
+                inbound.frames.push(frame.to_vec());
+            }
+            Some(inbound)
+        }
+    }
 
     /// Waits for the next message.
     fn receive(router: &mut Router) -> Inbound {
@@ -329,26 +366,23 @@ mod with_a_router {
         }
     }
 
-    fn body(inbound: &Inbound) -> ChildBody {
-        let message = decode_from_child(&inbound.frames).unwrap();
-        assert_eq!(message.token, TOKEN);
-        message.body
+    fn body(inbound: &Inbound) -> Message {
+        Message::read(&inbound.frames, &token())
     }
 
     #[test]
     fn beats_arrive_in_order_with_credentials() {
         let place = Place::new();
-        let context = Context::new().unwrap();
-        let mut router = Router::bind(&context, &place.socket(), LIMITS).unwrap();
+        let mut router = Router::bind(&place.socket());
         let (mut live, start) = (live(place.socket()), now());
         for n in 0..500u32 {
             live.said.progress = Some(n.into());
-            live.said.status = Some("ü".repeat(BeatFrame::STATUS_MAX / 2));
+            live.said.status = Some("ü".repeat(STATUS_MAX / 2));
             live.beat(start + SECOND * n);
             let inbound = receive(&mut router);
-            let ChildBody::Beat(beat) = body(&inbound) else { panic!("no beat") };
+            let Message::Beat(beat) = body(&inbound) else { panic!("no beat") };
             assert_eq!((beat.seq, beat.progress), (u64::from(n) + 1, Some(n.into())));
-            assert_eq!(inbound.peer.unwrap().pid, std::process::id());
+            assert_eq!(inbound.pid, Some(std::process::id()));
         }
         assert_eq!(live.dropped, 0);
         assert!(live.connection.as_ref().unwrap().is_flushed());
@@ -357,8 +391,7 @@ mod with_a_router {
     #[test]
     fn two_processes_of_one_worker_do_not_take_each_others_place() {
         let place = Place::new();
-        let context = Context::new().unwrap();
-        let mut router = Router::bind(&context, &place.socket(), LIMITS).unwrap();
+        let mut router = Router::bind(&place.socket());
         let (mut one, mut other, start) = (live(place.socket()), live(place.socket()), now());
         one.beat(start);
         let first = receive(&mut router).from;
@@ -372,8 +405,7 @@ mod with_a_router {
     fn nothing_that_was_delivered_is_lost() {
         const SENDERS: u64 = 400;
         let place = Place::new();
-        let context = Context::new().unwrap();
-        let mut router = Router::bind(&context, &place.socket(), LIMITS).unwrap();
+        let mut router = Router::bind(&place.socket());
         let mut seen = std::collections::BTreeSet::new();
         thread::scope(|scope| {
             for thread in 0..4 {
@@ -390,8 +422,8 @@ mod with_a_router {
             let mut readies = 0;
             while seen.len() < SENDERS as usize || readies < SENDERS {
                 match body(&receive(&mut router)) {
-                    ChildBody::Ready => readies += 1,
-                    ChildBody::Beat(beat) => {
+                    Message::Ready => readies += 1,
+                    Message::Beat(beat) => {
                         assert_eq!(beat.seq, 0);
                         assert!(seen.insert(beat.progress.unwrap()), "a beat came twice");
                     }
@@ -405,16 +437,15 @@ mod with_a_router {
     #[test]
     fn a_delivery_does_not_wait_for_the_nodes_loop() {
         let place = Place::new();
-        let context = Context::new().unwrap();
-        let mut router = Router::bind(&context, &place.socket(), LIMITS).unwrap();
+        let mut router = Router::bind(&place.socket());
         let mut heart = heart(place.socket());
         heart.beat();
         assert_eq!(heart.deliver(LIMIT).unwrap(), Delivered::Taken);
-        assert!(matches!(body(&receive(&mut router)), ChildBody::Beat(_)));
+        assert!(matches!(body(&receive(&mut router)), Message::Beat(_)));
         // A heart lives on after a delivery.
         heart.stopping();
         assert_eq!(heart.deliver(LIMIT).unwrap(), Delivered::Taken);
-        assert_eq!(body(&receive(&mut router)), ChildBody::Stopping);
+        assert_eq!(body(&receive(&mut router)), Message::Stopping);
         assert_eq!(heart.deliver(LIMIT).unwrap(), Delivered::Taken, "nothing to deliver is delivered");
     }
 
@@ -423,9 +454,8 @@ mod with_a_router {
         let place = Place::new();
         let (mut live, mut at) = (live(place.socket()), now());
         for _ in 0..3 {
-            // A context of its own: dropping it waits until the socket is closed, as the end of a process does.
-            let context = Context::new().unwrap();
-            let mut router = Router::bind(&context, &place.socket(), LIMITS).unwrap();
+            // Dropping it waits until the socket is closed, as the end of a process does.
+            let mut router = Router::bind(&place.socket());
             let begin = now();
             let inbound = loop {
                 at += SECOND;
@@ -436,16 +466,14 @@ mod with_a_router {
                 assert!(begin.elapsed() < LIMIT, "no beat has come");
                 thread::sleep(Duration::from_millis(1));
             };
-            assert!(matches!(body(&inbound), ChildBody::Beat(_)));
-            router.close(Span::ZERO);
+            assert!(matches!(body(&inbound), Message::Beat(_)));
         }
     }
 
     #[test]
     fn hundreds_of_hearts_connect_at_once() {
         let place = Place::new();
-        let context = Context::new().unwrap();
-        let mut router = Router::bind(&context, &place.socket(), LIMITS).unwrap();
+        let mut router = Router::bind(&place.socket());
         let (mut hearts, mut at) = ((0..300).map(|_| live(place.socket())).collect::<Vec<_>>(), now());
         let mut seen = std::collections::HashSet::new();
         let begin = now();

@@ -1,7 +1,7 @@
 //! One connection to a node: what is written and not yet taken, and what the node says.
 
+use super::stream::{connect_now, send_now};
 use super::zmtp::{self, Incoming};
-use crate::os::stream::{connect_now, send_now};
 use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
