@@ -1,5 +1,6 @@
 //! `treevisor add`: children for a supervisor that runs.
 
+use super::accounts::Wanted;
 use super::args::{Add, When};
 use super::out::Out;
 use super::reload::running_tree;
@@ -13,7 +14,7 @@ use crate::wire::message::Verb;
 const GROUPS_FROM: u32 = 1 << 20;
 
 pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
-    let read = file::read(&args.file);
+    let read = file::read(&args.file, Wanted::Here);
     read.show(when);
     let added = read.into_tree("add", &args.file)?;
     let instance = find(&args.target, "add to", &args.parent)?;

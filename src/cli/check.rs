@@ -1,5 +1,6 @@
 //! `treevisor check`: what a file means, or what is wrong with it.
 
+use super::accounts::Wanted;
 use super::args::{Check, When};
 use super::out::{self, Out};
 use super::render::{self, Branches, Look};
@@ -15,7 +16,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub(super) fn run(args: Check, when: When) -> Result<ExitCode, Failure> {
-    let read = file::read(&args.file);
+    let wanted = if args.portable { Wanted::Elsewhere } else { Wanted::Right };
+    let read = file::read(&args.file, wanted);
     let (errors, warnings) = read.counts();
     let ok = read.tree().is_some();
     let code = if ok { ExitCode::Done } else { ExitCode::Usage };

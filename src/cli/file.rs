@@ -1,5 +1,6 @@
 //! The tree's file, as `start` and `check` read it.
 
+use super::accounts::{self, Wanted};
 use super::args::When;
 use super::out;
 use super::render::colour_for;
@@ -15,10 +16,15 @@ use std::path::Path;
 /// A file that was read.
 pub(super) struct Read(spec::Read);
 
-/// Reads `file`, and the ones that it includes.
-pub(super) fn read(file: &Path) -> Read {
+/// Reads `file`, and the ones that it includes, and looks up the users that they name.
+pub(super) fn read(file: &Path, wanted: Wanted) -> Read {
     // A value that is not UTF-8 cannot stand in a TOML string, and counts as unset.
-    Read(spec::read(file, &|name| std::env::var(name).ok()))
+    let mut read = spec::read(file, &|name| std::env::var(name).ok());
+    if let Some(tree) = &mut read.tree {
+        let missing = accounts::look_up(tree, wanted);
+        read.object(missing);
+    }
+    Read(read)
 }
 
 impl Read {

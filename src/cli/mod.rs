@@ -7,6 +7,7 @@ pub mod args;
 pub mod out;
 pub mod render;
 
+mod accounts;
 mod add;
 mod beat;
 mod beat_for;

@@ -1,5 +1,6 @@
 //! `treevisor reload`: the tree becomes what its file says now.
 
+use super::accounts::Wanted;
 use super::args::{Reload, When};
 use super::out::Out;
 use super::plan;
@@ -31,7 +32,7 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
         }
         None => config,
     };
-    let read = file::read(&file);
+    let read = file::read(&file, Wanted::Here);
     read.show(when);
     let new = read.into_tree("reload", &file)?;
     let mut plan = diff::diff(&old, &new, args.prune).map_err(|refused| {

@@ -1,5 +1,6 @@
 //! `treevisor start`: a tree from its file, here or in the background.
 
+use super::accounts::Wanted;
 use super::args::{LogFormat, Start, When};
 use super::out::{self, Out};
 use super::render::colour_for;
@@ -14,7 +15,7 @@ use std::ffi::OsString;
 
 pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
     let json = args.show.log_format == LogFormat::Json;
-    let read = file::read(&args.file);
+    let read = file::read(&args.file, Wanted::Here);
     if json {
         read.show_as_log();
     } else {

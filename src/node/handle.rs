@@ -639,7 +639,16 @@ pub(super) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString,
 
 /// As whom a worker runs.
 pub(super) fn credentials(exec: &ExecSpec) -> Result<Option<users::Credentials>, StartFailure> {
-    users::resolve(exec.user.as_deref(), exec.group.as_deref()).map_err(|e| failure("looking up user and group", &e))
+    match &exec.account {
+        Some(account) => Ok(Some(users::Credentials::of(account))),
+        None if !exec.has_account() => Ok(None),
+        // A lookup may take as long as a directory server is away, and this is the loop.
+        None => Err(StartFailure {
+            stage: "finding user and group".into(),
+            errno: 0,
+            message: "its user was not looked up when its file was read; reload it with this version".into(),
+        }),
+    }
 }
 
 fn run_plan(plan: &Plan) -> Result<spawn::Spawned, StartFailure> {

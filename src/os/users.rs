@@ -1,4 +1,7 @@
-//! Users and groups, looked up before a process is made: what a child may not do after clone.
+//! Users and groups. They are looked up when a file is read, by the tool or the root before there is a tree: what answers
+//! may be a directory server that is away, and a node waits for nothing.
+use crate::spec::exec::Account;
+use nix::errno::Errno;
 use nix::unistd::{Group, User, getgrouplist};
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -19,6 +22,11 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Those of an account.
+    pub fn of(account: &Account) -> Credentials {
+        Credentials { uid: account.uid, gid: account.gid, groups: account.groups.clone() }
+    }
+
     /// Whether this process runs as just that: then there is nothing to change. A plain user may not set its groups,
     /// even to what they are.
     pub(super) fn are_ours(&self) -> bool {
@@ -42,7 +50,19 @@ const NOBODY_AT_ALL: u32 = u32::MAX;
 pub struct UserError {
     what: &'static str,
     name: String,
-    cause: Option<nix::errno::Errno>,
+    cause: Option<Errno>,
+}
+
+impl UserError {
+    /// Which of both it is about: "user" or "group".
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// Whether it is certain that there is none, rather than that it could not be found out.
+    pub fn is_certain(&self) -> bool {
+        self.cause.is_none()
+    }
 }
 
 impl fmt::Display for UserError {
@@ -60,30 +80,42 @@ impl std::error::Error for UserError {}
 ///
 /// # Errors
 /// When there is no such user or group.
-pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Credentials>, UserError> {
+pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Account>, UserError> {
     let named_group = group.map(find_group).transpose()?;
+    let nameless = |uid, gid| Account { uid, gid, groups: vec![gid], name: None, home: None, shell: None };
     let Some(user) = user else {
-        return Ok(named_group.map(|gid| Credentials { uid: nix::unistd::geteuid().as_raw(), gid, groups: vec![gid] }));
+        return Ok(named_group.map(|gid| nameless(nix::unistd::geteuid().as_raw(), gid)));
     };
     let wrong = |cause| UserError { what: "user", name: user.to_string(), cause };
     let number = user.parse::<u32>().ok();
     let entry = match number {
         Some(uid) => User::from_uid(uid.into()),
         None => User::from_name(user),
-    }
-    .map_err(|cause| wrong(Some(cause)))?;
-    let (uid, own, name) = match (entry, number) {
-        (Some(entry), _) => (entry.uid.as_raw(), entry.gid.as_raw(), Some(entry.name)),
+    };
+    // A name that is not there is told by some sources as an error.
+    let entry = match entry {
+        Err(Errno::ENOENT | Errno::ESRCH) => None,
+        entry => entry.map_err(|cause| wrong(Some(cause)))?,
+    };
+    let entry = match (entry, number) {
+        (Some(entry), _) => entry,
         // A number needs no entry; it then has its own number as group.
-        (None, Some(uid)) if uid != NOBODY_AT_ALL => (uid, uid, None),
+        (None, Some(uid)) if uid != NOBODY_AT_ALL => return Ok(Some(nameless(uid, named_group.unwrap_or(uid)))),
         (None, _) => return Err(wrong(None)),
     };
-    let gid = named_group.unwrap_or(own);
-    let groups = match name.and_then(|name| CString::new(name).ok()) {
-        Some(name) => getgrouplist(&name, gid.into()).map_err(|cause| wrong(Some(cause)))?,
-        None => vec![gid.into()],
+    let gid = named_group.unwrap_or(entry.gid.as_raw());
+    let groups = match CString::new(entry.name.as_str()) {
+        Ok(name) => getgrouplist(&name, gid.into()).map_err(|cause| wrong(Some(cause)))?,
+        Err(_) => vec![gid.into()],
     };
-    Ok(Some(Credentials { uid, gid, groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect() }))
+    Ok(Some(Account {
+        uid: entry.uid.as_raw(),
+        gid,
+        groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+        name: Some(entry.name),
+        home: Some(entry.dir),
+        shell: Some(entry.shell),
+    }))
 }
 
 fn find_group(group: &str) -> Result<u32, UserError> {
@@ -91,6 +123,10 @@ fn find_group(group: &str) -> Result<u32, UserError> {
     if let Ok(gid) = group.parse::<u32>() {
         return if gid == NOBODY_AT_ALL { Err(wrong(None)) } else { Ok(gid) };
     }
-    let entry = Group::from_name(group).map_err(|cause| wrong(Some(cause)))?.ok_or_else(|| wrong(None))?;
+    let entry = match Group::from_name(group) {
+        Err(Errno::ENOENT | Errno::ESRCH) => None,
+        entry => entry.map_err(|cause| wrong(Some(cause)))?,
+    };
+    let entry = entry.ok_or_else(|| wrong(None))?;
     Ok(entry.gid.as_raw())
 }

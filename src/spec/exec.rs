@@ -21,6 +21,9 @@ pub struct ExecSpec {
     pub user: Option<String>,
     /// Group to run as, by name or number; by default the user's own.
     pub group: Option<String>,
+    /// What the system says of `user` and `group`. Filled in by who reads a file, and kept: a start never asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Box<Account>>,
     /// File mode creation mask.
     pub umask: Option<u32>,
     /// Resource limits by name, as in getrlimit(2), lower case without `RLIMIT_`: `nofile`, `core`, `as` …
@@ -42,6 +45,11 @@ pub struct ExecSpec {
 }
 
 impl ExecSpec {
+    /// Whether it runs as a user or a group that its file names.
+    pub fn has_account(&self) -> bool {
+        self.user.is_some() || self.group.is_some()
+    }
+
     /// Whether a worker with this policy is given a socket to speak by sd_notify.
     pub fn speaks_by_notify(&self, policy: &ChildPolicy) -> bool {
         policy.ready == Ready::Notify || policy.heartbeat.is_some() && self.sources.contains(&BeatSource::Notify)
@@ -56,6 +64,7 @@ impl ExecSpec {
             clear_env: false,
             user: None,
             group: None,
+            account: None,
             umask: None,
             limits: BTreeMap::new(),
             nice: None,
@@ -67,6 +76,23 @@ impl ExecSpec {
             pids_max: None,
         }
     }
+}
+
+/// As whom a worker runs, in the kernel's numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Account {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// The user's name; a number without an entry has none.
+    pub name: Option<String>,
+    /// Its home directory.
+    pub home: Option<PathBuf>,
+    /// Its shell.
+    pub shell: Option<PathBuf>,
 }
 
 /// One resource limit; `None` is unlimited.

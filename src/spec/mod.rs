@@ -38,9 +38,11 @@ pub use raw::COUNT_MAX;
 pub use source::{Location, Sources};
 pub use unsupported::{Unsupported, unsupported};
 
+use crate::ids;
 use diagnostic::quoted;
 use raw::{RawBody, RawKind, RawTop};
 use source::{Finding, Findings, Place};
+use std::collections::HashSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
@@ -68,6 +70,54 @@ impl Read {
     /// The diagnostics that keep the tree from being used.
     pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error())
+    }
+}
+
+/// What the machine has to say about a key, which the file alone does not tell.
+#[derive(Debug, Clone)]
+pub struct Objection {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable word for it, as in [`Diagnostic::code`].
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What stands beside the caret.
+    pub label: String,
+    /// What would be right.
+    pub hint: String,
+}
+
+impl Read {
+    /// Adds what the machine says about `key` of the children at some paths. The same about one place in a file, be it in
+    /// a `[defaults]` or a `count`, is said once. With an error there is no tree.
+    pub fn object(&mut self, objections: impl IntoIterator<Item = (ids::Path, &'static str, Objection)>) {
+        let mut said = HashSet::new();
+        for (path, key, objection) in objections {
+            if objection.severity == Severity::Error {
+                self.tree = None;
+            }
+            let Some(place) = self.sources.place_above(&path, key) else { continue };
+            let Objection { severity, code, message, label, hint } = objection;
+            if !said.insert((place, message.clone())) {
+                continue;
+            }
+            let finding = match severity {
+                Severity::Error => Finding::error(code, place, message),
+                Severity::Warning => Finding::warning(code, place, message),
+            };
+            self.diagnostics.push(self.sources.diagnostic(finding.label(label).hint(hint)));
+        }
+        let order: Vec<PathBuf> = self.sources.files().map(Path::to_owned).collect();
+        self.diagnostics.sort_by_key(|found| {
+            (
+                order.iter().position(|file| *file == found.file),
+                found.line,
+                found.column,
+                found.span.start,
+                !found.is_error(),
+            )
+        });
     }
 }
 

@@ -132,6 +132,14 @@ impl Sources {
         }
     }
 
+    /// What was found, with the line and column of its place.
+    pub(super) fn diagnostic(&self, finding: Finding) -> Diagnostic {
+        let Finding { severity, code, place, message, label, hint } = finding;
+        let (line, column, span) = self.position(place);
+        let File { path, text, .. } = &self.files[place.file];
+        Diagnostic { severity, code, file: path.clone(), line, column, span, message, label, hint, text: text.clone() }
+    }
+
     /// The line that `place` begins in.
     pub(super) fn line(&self, place: Place) -> u32 {
         self.position(place).0
@@ -199,20 +207,8 @@ impl Findings {
         if !self.said.insert((code, place, message.clone())) {
             return;
         }
-        let (line, column, span) = self.sources.position(place);
-        let File { path, text, .. } = &self.sources.files[place.file];
-        let diagnostic = Diagnostic {
-            severity,
-            code,
-            file: path.clone(),
-            line,
-            column,
-            span,
-            message,
-            label,
-            hint,
-            text: text.clone(),
-        };
+        let finding = Finding { severity, code, place, message, label, hint };
+        let diagnostic = self.sources.diagnostic(finding);
         self.found.push((place, diagnostic));
     }
 

@@ -169,3 +169,18 @@ fn nothing_in_a_file_steers_the_terminal() {
     let value: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(value["tree"]["root"]["children"][0]["command"][1], EVIL);
 }
+
+#[test]
+fn an_unknown_user_is_an_error_and_for_another_machine_a_warning() {
+    let file = "[[child]]\nname = \"a\"\ncommand = \"true\"\nuser = \"no-such-user\"\n";
+    let (_, said, code) = check(file, &[]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("shop.toml:4:8") && said.contains("--portable"), "{said}");
+    let (out, said, code) = check(file, &["--portable"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(out.contains("as no-such-user") && said.contains("no-such-user"), "{out}{said}");
+    let (out, _, _) = check(file, &["--portable", "--json"]);
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&value["ok"], &value["diagnostics"][0]["code"]), (&true.into(), &"unknown-user".into()));
+    assert_eq!(value["diagnostics"][0]["severity"], "warning");
+}

@@ -65,7 +65,12 @@ fn a_program_that_is_not_executable() {
 #[test]
 fn a_working_directory_or_user_that_does_not_exist() {
     start_fails("[[child]]\nname = \"a\"\ncommand = \"true\"\ncwd = \"/no/such/dir\"\n", 11, &["/no/such/dir"]);
-    start_fails("[[child]]\nname = \"a\"\ncommand = \"true\"\nuser = \"nosuchuser\"\n", 11, &["nosuchuser"]);
+    // Before anything is started, with the line and the column.
+    let started = "[[child]]\nname = \"first\"\ncommand = [\"touch\", \"started\"]\n";
+    for (key, column) in [("user", 8), ("group", 9)] {
+        let file = format!("{started}[[child]]\nname = \"a\"\ncommand = \"true\"\n{key} = \"nosuchone\"\n");
+        start_fails(&file, 2, &["nosuchone", &format!(":7:{column}")]);
+    }
 }
 
 #[test]

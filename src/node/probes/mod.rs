@@ -17,7 +17,6 @@ use super::turn::{Node, Source};
 use crate::error::plain;
 use crate::os::epoll::{Interest, Tag};
 use crate::os::net::{self, Connection};
-use crate::os::users::Credentials;
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::probe::{Ask, Probe, Server};
 use crate::supervision::{Beat, Event, Run, Source as CameBy};
@@ -49,8 +48,6 @@ struct Probing {
     exec: Arc<ExecSpec>,
     path: String,
     interval: Span,
-    /// As whom its commands run, once that was looked up.
-    credentials: Option<Option<Credentials>>,
     schedule: Schedule,
     attempt: Option<Attempt>,
     /// Its place in `due`.
@@ -155,7 +152,6 @@ impl Node {
             exec: exec.clone(),
             path: handle.path.to_string(),
             interval,
-            credentials: None,
             schedule: Schedule::new(now, interval, patience),
             attempt: None,
             due: None,
@@ -332,13 +328,10 @@ impl Node {
         let Some(handle) = self.look_at(run.child) else {
             return Step::Waiting;
         };
-        let credentials = match &probing.credentials {
-            Some(known) => known.clone(),
-            None => match handle::credentials(&probing.exec) {
-                Ok(found) => probing.credentials.insert(found).clone(),
-                // The worker itself was started as that user, so it is not the user who is wrong.
-                Err(failure) => return Step::Over(Outcome::Unable(failure.message)),
-            },
+        let credentials = match handle::credentials(&probing.exec) {
+            Ok(found) => found,
+            // The worker itself was started as that user, so it is not the user who is wrong.
+            Err(failure) => return Step::Over(Outcome::Unable(failure.message)),
         };
         let started =
             handle.start_beside(command, &self.place, &self.router_socket, &self.base_environment, credentials);

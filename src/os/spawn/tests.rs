@@ -343,7 +343,7 @@ alone! {
             return;
         }
         let mut spec = script("id -u; id -g; id -G; cat /proc/self/status");
-        let credentials = users::resolve(Some("nobody"), None).unwrap().unwrap();
+        let credentials = users::Credentials::of(&users::resolve(Some("nobody"), None).unwrap().unwrap());
         let (uid, gid) = (credentials.uid, credentials.gid);
         spec.credentials = Some(credentials);
         let printed = output_of(spec);
@@ -357,7 +357,7 @@ alone! {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let mut spec = program(&["/bin/true"]);
-        spec.credentials = users::resolve(Some("nobody"), None).unwrap();
+        spec.credentials = users::resolve(Some("nobody"), None).unwrap().as_ref().map(users::Credentials::of);
         spec.cwd = Some(dir.path().to_path_buf());
         let (stage, errno, _) = failure_of(spec);
         assert_eq!((stage, errno), (Stage::WorkingDirectory, libc::EACCES));

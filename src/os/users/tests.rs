@@ -17,10 +17,11 @@ fn users_and_groups_are_found_by_name_and_number() {
     assert!(mixed.groups.contains(&4242));
     // A group alone leaves the user as it is, and takes all other groups away.
     let group = resolve(None, Some("root")).unwrap().unwrap();
-    assert_eq!(group, Credentials { uid: nix::unistd::geteuid().as_raw(), gid: 0, groups: vec![0] });
+    assert_eq!(Credentials::of(&group), Credentials { uid: nix::unistd::geteuid().as_raw(), gid: 0, groups: vec![0] });
     // A number needs no entry.
     let nameless = Credentials { uid: 3_999_999_999, gid: 3_999_999_999, groups: vec![3_999_999_999] };
-    assert_eq!(resolve(Some("3999999999"), None).unwrap().unwrap(), nameless);
+    assert_eq!(Credentials::of(&resolve(Some("3999999999"), None).unwrap().unwrap()), nameless);
+    assert_eq!((root.name.as_deref(), root.home.as_deref()), (Some("root"), Some(std::path::Path::new("/root"))));
 }
 
 #[test]
