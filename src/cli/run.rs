@@ -7,7 +7,8 @@ use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::policy::{
-    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy, SupervisorPolicy,
+    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy,
+    SupervisorPolicy,
 };
 use crate::spec::probe::Probe;
 use crate::spec::tree::{ChildKind, ChildSpec, Containment, JournalSpec, SupervisorSpec, TreeSpec};
@@ -16,6 +17,9 @@ use std::path::PathBuf;
 
 /// A beat is due this often where beats are asked for without saying how often.
 const INTERVAL: Span = Span::from_secs(1);
+
+/// The first wait of a restart where restarts are unlimited.
+const BACKOFF_FIRST: Span = Span::from_millis(100);
 
 /// So many intervals without a beat are a hang, as in a file.
 const MISSES: u32 = 3;
@@ -76,6 +80,7 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
         }),
         ready: if args.notify { Ready::Notify } else { Ready::Exec },
         start_timeout: args.start_timeout,
+        backoff: backoff(args),
         ..ChildPolicy::default()
     };
     Ok(TreeSpec {
@@ -97,6 +102,18 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
             children: vec![ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)), added: false }],
         },
     })
+}
+
+/// How long a restart waits. Where nothing else bounds the restarts, a program that cannot run would be started hundreds of
+/// times a second for ever; with a bound, waits might keep it from ever being reached, so they are left to who asks.
+fn backoff(args: &Run) -> Option<Backoff> {
+    let initial = match (args.backoff, args.intensity.0) {
+        (Some(initial), _) => Some(initial).filter(|initial| !initial.is_zero()),
+        (None, None) => Some(BACKOFF_FIRST),
+        (None, Some(_)) => None,
+    }?;
+    let (max, reset) = (args.backoff_max.max(initial), args.backoff_reset);
+    Some(Backoff { initial, max, factor: 2.0, jitter: 0.1, reset })
 }
 
 /// Where its beats come from, by the options that say so; without any it is for the spec's default.
@@ -200,6 +217,34 @@ mod tests {
         assert!(!tree.root.children[0].policy.significant);
         assert_eq!(tree.root.policy.auto_shutdown, AutoShutdown::Never);
         assert_eq!(tree.root.policy.intensity, Intensity { max: Some(5), period: Span::from_secs(60) });
+    }
+
+    #[test]
+    fn restarts_without_a_bound_wait_longer_and_longer() {
+        let backoff = |line| tree_of(line).root.children[0].policy.backoff;
+        let default = Backoff {
+            initial: Span::from_millis(100),
+            max: Span::from_secs(30),
+            factor: 2.0,
+            jitter: 0.1,
+            reset: Span::from_secs(10),
+        };
+        assert_eq!(backoff("./app"), Some(default));
+        assert_eq!(backoff("--intensity 5 ./app"), None);
+        assert_eq!(backoff("--backoff 0s ./app"), None);
+        assert_eq!(
+            backoff("--backoff 1m --backoff-reset 5m ./app"),
+            Some(Backoff {
+                initial: Span::from_secs(60),
+                max: Span::from_secs(60),
+                reset: Span::from_secs(300),
+                ..default
+            })
+        );
+        assert_eq!(
+            backoff("--intensity 5 --backoff 1s --backoff-max 4s ./app"),
+            Some(Backoff { initial: Span::from_secs(1), max: Span::from_secs(4), ..default })
+        );
     }
 
     #[test]

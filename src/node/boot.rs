@@ -532,6 +532,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         handles.push(handle);
     }
     let shortest_interval = handles.iter().filter_map(Handle::beat_interval).min();
+    let is_root = uplink.is_none();
     let core = Supervisor::new(crate::supervision::Config {
         policy: spec.policy,
         members: handles.iter().map(Handle::member).collect(),
@@ -540,6 +541,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         seed: u64::from_ne_bytes(seed.try_into().expect("eight bytes are left")),
     })
     .started_by(cause);
+    let core = if is_root { core.as_root() } else { core };
 
     let console = Console::stdout(place.output_format);
     let base_environment = inherited_environment();

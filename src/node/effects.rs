@@ -164,12 +164,13 @@ impl Node {
 
     /// Writes a report into the log, and passes it on to whoever keeps the history.
     fn report(&mut self, now: Time, report: Report) {
-        let wall = crate::os::clock::rfc3339_nanos(self.clock.wall_of(now));
+        let wall = crate::os::clock::rfc3339_nanos(self.clock.wall_in_order(now));
         let handle = report.child.and_then(|child| self.look_at(child));
         let path = handle.map_or_else(|| self.place.path.clone(), |handle| handle.path.clone());
         let mut view = translate::event(&report, path, wall);
-        if view.pid.is_none() && report.child.is_none() {
-            view.pid = Some(self.pid);
+        if report.child.is_none() {
+            view.pid = view.pid.or(Some(self.pid));
+            view.incarnation = view.incarnation.or(Some(self.place.incarnation.0));
         }
         if let (Fact::Exited { normal, expected, past, .. }, Some(handle)) = (&report.fact, handle)
             && let Some(post) = handle.postmortem.as_deref()
@@ -209,7 +210,9 @@ impl Node {
         let with_event = (self.place.log_format == Format::Json)
             .then(|| self.event_logger.new(o!("event" => slog::Serde(view.clone()))));
         let logger = with_event.as_ref().unwrap_or(&self.event_logger);
-        let quiet = matches!(report.fact, Fact::Starting | Fact::Ready | Fact::Stopping { .. });
+        // Of its own start and end the root's log has lines of their own.
+        let own = report.child.is_none() && matches!(report.fact, Fact::Started | Fact::Stopped);
+        let quiet = own || matches!(report.fact, Fact::Starting | Fact::Ready | Fact::Stopping { .. });
         match &report.fact {
             Fact::Exited { normal: false, expected: false, .. }
             | Fact::Hung { .. }

@@ -157,7 +157,8 @@ impl Node {
         match message.body {
             ChildBody::Beat(frame) => {
                 if process.beats.take(now) {
-                    self.inbox.push_back(Event::Beat(run, Box::new(translate::beat(frame))));
+                    let connection = translate::connection(&inbound.from, inbound.peer);
+                    self.inbox.push_back(Event::Beat(run, Box::new(translate::beat(frame, connection))));
                 } else {
                     let pid = inbound.peer.map(|peer| peer.pid);
                     self.drops.count(Some((Sender::Child(run), pid)), |dropped| dropped.too_many += 1);
@@ -187,6 +188,7 @@ impl Node {
             self.logs_meet_node(run);
         }
         let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
+        let connection = translate::connection(&from, None);
         match message {
             FromNode::Hello { pid } => debug!(self.logger, "a child node is connected"; "pid" => pid),
             FromNode::Up => {
@@ -198,7 +200,7 @@ impl Node {
                 if let Some(manager) = &mut self.manager {
                     manager.heard_from(run.child, &rollup);
                 }
-                let beat = Beat { seq, rollup: Some(rollup), ..Beat::default() };
+                let beat = Beat { seq, connection, rollup: Some(rollup), ..Beat::default() };
                 self.inbox.push_back(Event::Beat(run, Box::new(beat)));
             }
             FromNode::Events { first, events } => {

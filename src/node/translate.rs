@@ -1,6 +1,7 @@
 //! Supervision's words to the wire's words and back. No decisions are made here.
 
 use crate::ids::Path;
+use crate::link::{Identity, PeerCred};
 use crate::os::clock::{self, Clock};
 use crate::os::usage::InUse;
 use crate::spec::exec::{BeatSource, ExecSpec};
@@ -8,7 +9,8 @@ use crate::spec::policy::{Restart, Strategy, SupervisorPolicy};
 use crate::spec::probe::Ask;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
-    Answer, Beat, ChildStatus, Exit, Fact, LastBeats, Notice, Past, Report, Rollup, Source, State, StopCause, Word,
+    Answer, Beat, ChildStatus, Connection, Exit, Fact, LastBeats, Notice, Past, Report, Rollup, Source, State,
+    StopCause, Word,
 };
 use crate::time::{Span, Time};
 use crate::wire::message::{BeatFrame, Outcome};
@@ -19,10 +21,21 @@ use crate::wire::view::{
     SupervisorView, UsageView, WorkerKind, WorkerView,
 };
 use serde_json::{Map, Value, json};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-pub(super) fn beat(frame: BeatFrame) -> Beat {
+/// The connection that a message has come on. libzmq names one by a number that it never gives again, behind a byte of 0,
+/// which no name that a sender has chosen begins with; such a name is told from that of another process by its pid.
+pub(super) fn connection(from: &Identity, peer: Option<PeerCred>) -> Connection {
+    let named = from.as_bytes().first() != Some(&0);
+    let mut hasher = DefaultHasher::new();
+    (from.as_bytes(), peer.filter(|_| named).map(|peer| peer.pid)).hash(&mut hasher);
+    Connection { number: hasher.finish(), named }
+}
+
+pub(super) fn beat(frame: BeatFrame, connection: Connection) -> Beat {
     Beat {
         seq: frame.seq,
+        connection,
         progress: frame.progress,
         pending: frame.pending,
         busy_for: frame.busy_for,

@@ -1,21 +1,96 @@
 //! The only file that reads a clock.
 use crate::time::{Span, Time};
+use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[cfg(test)]
 mod tests;
 
-/// A monotonic clock that begins at zero, and the wall-clock time of its beginning.
+/// A monotonic clock that begins at zero, and how far the wall clock stands from it.
 #[derive(Debug, Clone)]
 pub struct Clock {
     began: Instant,
+    wall: Cell<Wall>,
+}
+
+/// Where the wall clock stands, by the monotonic one.
+///
+/// Linux lets both run at the same rate, corrections of NTP included, so their distance changes only when the wall clock
+/// is set. It is kept, and read again only then: so one moment has one wall time, and two moments stand in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wall {
+    /// Nanoseconds since 1970 at the clock's zero.
+    zero: i128,
+    /// The latest moment that was told, and as what.
+    told: (Time, i128),
+}
+
+/// Both clocks, read so that the wall clock's moment lies between the two of the monotonic one.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    before: Time,
+    wall: i128,
+    after: Time,
+}
+
+/// What two readings may differ by although no clock was set: a reading is not exact.
+const UNSURE: i128 = 20_000;
+
+/// A wall clock that is set back by less than this is waited for: what is told meanwhile has the time of what was told
+/// last. By more, it was set, and what is told goes back with it.
+const SET_BACK: i128 = 1_000_000_000;
+
+impl Reading {
+    /// Between which distances the true one lies.
+    fn zeros(self) -> (i128, i128) {
+        (self.wall - i128::from(self.after.as_nanos()), self.wall - i128::from(self.before.as_nanos()))
+    }
+}
+
+impl Wall {
+    /// From several readings, by the one that took the least time.
+    fn by(readings: impl IntoIterator<Item = Reading>) -> Wall {
+        let best = readings.into_iter().min_by_key(|reading| reading.after.since(reading.before));
+        let zero = best.map_or(0, |reading| {
+            let (low, high) = reading.zeros();
+            low + (high - low) / 2
+        });
+        Wall { zero, told: (Time::ZERO, i128::MIN) }
+    }
+
+    /// Whether this reading shows that the clock was set since.
+    fn was_set(self, reading: Reading) -> bool {
+        let (low, high) = reading.zeros();
+        self.zero < low - UNSURE || self.zero > high + UNSURE
+    }
+
+    /// The wall time of a moment.
+    fn of(self, time: Time) -> i128 {
+        self.zero + i128::from(time.as_nanos())
+    }
+
+    /// The wall time of a moment that is told after those that were told before: it is not before theirs, unless the clock
+    /// was set back.
+    fn tell(&mut self, time: Time) -> i128 {
+        let at = self.of(time);
+        let (last, last_at) = self.told;
+        if time < last {
+            return at.min(last_at);
+        }
+        let at = if last_at.saturating_sub(at) < SET_BACK { at.max(last_at) } else { at };
+        self.told = (time, at);
+        at
+    }
 }
 
 impl Clock {
     /// Starts a clock: now is [`Time::ZERO`].
     #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
     pub fn start() -> Clock {
-        Clock { began: Instant::now() }
+        let mut clock =
+            Clock { began: Instant::now(), wall: Cell::new(Wall { zero: 0, told: (Time::ZERO, i128::MIN) }) };
+        clock.wall = Cell::new(Wall::by((0..READINGS).map(|_| clock.read())));
+        clock
     }
 
     /// Time since the start. CLOCK_MONOTONIC: it stands still while the machine is suspended, and never jumps.
@@ -24,17 +99,55 @@ impl Clock {
         Time::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Wall-clock time of a moment on this clock, by how far apart the two stand now.
-    #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+    /// Wall-clock time of a moment on this clock: the same whenever it is asked for, until the wall clock is set.
     pub fn wall_of(&self, time: Time) -> SystemTime {
-        let now = self.now();
-        let wall = SystemTime::now();
-        if time <= now {
-            wall.checked_sub(now.since(time).as_duration()).unwrap_or(UNIX_EPOCH)
-        } else {
-            wall.checked_add(time.since(now).as_duration()).unwrap_or(wall)
-        }
+        system_time(self.wall_now().of(time))
     }
+
+    /// The same of a moment that is written down behind others. It is never before theirs, unless the wall clock was set
+    /// back in between.
+    pub fn wall_in_order(&self, time: Time) -> SystemTime {
+        let mut wall = self.wall_now();
+        let at = wall.tell(time);
+        self.wall.set(wall);
+        system_time(at)
+    }
+
+    /// Where the wall clock stands now.
+    fn wall_now(&self) -> Wall {
+        let kept = self.wall.get();
+        if !kept.was_set(self.read()) {
+            return kept;
+        }
+        let wall = Wall { told: kept.told, ..Wall::by((0..READINGS).map(|_| self.read())) };
+        self.wall.set(wall);
+        wall
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+    fn read(&self) -> Reading {
+        let before = self.now();
+        let wall = nanos_of(SystemTime::now());
+        Reading { before, wall, after: self.now() }
+    }
+}
+
+/// So many times both clocks are read where their distance matters: whoever is interrupted in one is not in all.
+const READINGS: usize = 5;
+
+/// Nanoseconds since 1970, below zero before.
+fn nanos_of(time: SystemTime) -> i128 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_nanos() as i128,
+        Err(before) => -(before.duration().as_nanos() as i128),
+    }
+}
+
+/// The moment so many nanoseconds after 1970; the nearest that can be told.
+fn system_time(nanos: i128) -> SystemTime {
+    let length = Duration::from_nanos(u64::try_from(nanos.unsigned_abs()).unwrap_or(u64::MAX));
+    let time = if nanos < 0 { UNIX_EPOCH.checked_sub(length) } else { UNIX_EPOCH.checked_add(length) };
+    time.unwrap_or(UNIX_EPOCH)
 }
 
 /// The time of the wall clock.
@@ -84,10 +197,7 @@ pub fn wall_at(nanos: u64) -> SystemTime {
 pub fn rfc3339_nanos(time: SystemTime) -> String {
     const SECOND: i128 = 1_000_000_000;
     // A machine whose clock was never set may stand before 1970.
-    let nanos = match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => since.as_nanos() as i128,
-        Err(before) => -(before.duration().as_nanos() as i128),
-    };
+    let nanos = nanos_of(time);
     let (seconds, nanos) = (nanos.div_euclid(SECOND), nanos.rem_euclid(SECOND));
     let (days, seconds) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days as i64);

@@ -32,6 +32,7 @@ struct Lint<'a> {
 
 impl Lint<'_> {
     fn supervisor(&mut self, at: &Path, supervisor: &SupervisorSpec) {
+        self.restart_storm(at, supervisor);
         for (index, child) in supervisor.children.iter().enumerate() {
             let path = at.child(&child.name);
             self.one_miss(&path, &child.policy);
@@ -106,6 +107,30 @@ impl Lint<'_> {
                 .label("restarted for ever, and nobody above hears of it")
                 .hint("raise the supervisor's `period`, lower its `intensity`, or lower `max` of the back-off")
             });
+        }
+    }
+
+    /// Where neither a number nor a wait bounds the restarts, a program that ends at once is started as fast as it ends, for
+    /// ever.
+    fn restart_storm(&mut self, at: &Path, supervisor: &SupervisorSpec) {
+        let storms = |child: &&ChildSpec| {
+            let is_worker = matches!(child.kind, ChildKind::Worker(_));
+            is_worker && child.policy.restart != Restart::Temporary && child.policy.backoff.is_none()
+        };
+        let (None, Some(first)) = (supervisor.policy.intensity.max, supervisor.children.iter().find(storms)) else {
+            return;
+        };
+        let name = first.name.as_str();
+        if let Some(place) = self.findings.sources.place(at, "intensity") {
+            self.findings.add(
+                Finding::warning(
+                    "restart-storm",
+                    place,
+                    format!("`intensity = \"unlimited\"`, and `{name}` has no `backoff`: if it cannot run, it is restarted without pause, for ever"),
+                )
+                .label("nothing slows it down and nothing ends it")
+                .hint("give the children a back-off, backoff = { initial = \"100ms\", max = \"30s\" } (in [defaults] for all), or write a number"),
+            );
         }
     }
 

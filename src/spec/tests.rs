@@ -325,6 +325,12 @@ fn lints_see_across_levels() {
     assert_eq!(window("period = \"7s\"", "{ initial = \"1s\", max = \"1m\" }"), [""; 0]);
     assert_eq!(window("period = \"6s\"", "{ initial = \"1s\", max = \"1m\" }"), ["window-disarmed"]);
     assert_eq!(codes(&worker("heartbeat = { misses = 1 }")), ["tight-heartbeat"]);
+
+    let unlimited = |keys: &str| codes(&format!("intensity = \"unlimited\"\n{}", worker(keys)));
+    assert_eq!(unlimited(""), ["restart-storm"]);
+    assert_eq!(unlimited("backoff = false"), ["restart-storm"]);
+    assert_eq!(unlimited("backoff = true"), [""; 0]);
+    assert_eq!(unlimited("restart = \"temporary\""), [""; 0]);
 }
 
 #[test]

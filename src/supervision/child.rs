@@ -126,6 +126,12 @@ impl Child {
         self.target == Target::Up && self.member.policy.restart != Restart::Temporary
     }
 
+    /// Whether OTP would have forgotten it: a temporary child that has ended (R15) or was stopped (R64). It is listed for
+    /// people (D15), and its name is free. What an operator holds is not forgotten.
+    pub(super) fn is_over(&self) -> bool {
+        self.member.policy.restart == Restart::Temporary && matches!(self.phase, Phase::Ended | Phase::Down(Rest::Idle))
+    }
+
     /// Whether its start is over as soon as its program has been executed.
     pub(super) fn is_up_at_exec(&self) -> bool {
         self.member.kind == Kind::Worker && self.member.policy.ready == Ready::Exec

@@ -73,9 +73,11 @@ pub enum Exit {
 /// One heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Beat {
-    /// Counts up within one incarnation; 0 when the sender does not count. A number that is not above the last one
-    /// seen is an old beat and no sign of life.
+    /// Counts up within one connection; 0 when the sender does not count. A number that is not above the last one
+    /// of its connection is an old beat and no sign of life.
     pub seq: u64,
+    /// On which connection it has come.
+    pub connection: Connection,
     /// How much has been done so far, by the child's own reckoning.
     pub progress: Option<u64>,
     /// How much is waiting to be done; with 0 a progress counter may stand still.
@@ -88,6 +90,17 @@ pub struct Beat {
     pub rollup: Option<Rollup>,
     /// By which way it has come.
     pub source: Source,
+}
+
+/// One connection of a sender of beats. The programs that a worker runs one after the other have one each, and each of them
+/// counts its beats from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Connection {
+    /// Tells it from the others of its child.
+    pub number: u64,
+    /// The sender has chosen its name, and may come back under it on another connection: a count that begins again at 1
+    /// is a new one.
+    pub named: bool,
 }
 
 /// By which way a beat has come.

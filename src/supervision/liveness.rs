@@ -11,6 +11,7 @@
 //! supervisor suspects itself first ([`is_suspicious`]); and somebody looks before the kill
 //! ([`Action::Inspect`](super::Action::Inspect)).
 
+use super::counting::Counts;
 use super::event::{Beat, Source};
 use super::report::LastBeats;
 use super::state::BeatStatus;
@@ -33,8 +34,8 @@ pub(super) struct Watch {
     counter: Option<u64>,
     /// What waited to be done, by the last beat that said so.
     pending: Option<u64>,
-    /// Highest sequence number so far; 0 before the first.
-    seq: u64,
+    /// The numbers of the beats so far.
+    counts: Counts,
     beats: u64,
     missed: u64,
     /// The last silence that a beat has ended: when, and how many of `missed` it was.
@@ -90,7 +91,7 @@ impl Watch {
             still_from: from,
             counter: None,
             pending: None,
-            seq: 0,
+            counts: Counts::default(),
             beats: 0,
             missed: 0,
             gap: (Time::ZERO, 0),
@@ -149,11 +150,8 @@ impl Watch {
     /// Takes in a beat. False means that it is an old one, and no sign of life.
     #[must_use]
     pub(super) fn beat(&mut self, now: Time, beat: &Beat) -> bool {
-        if beat.seq != 0 {
-            if beat.seq <= self.seq {
-                return false;
-            }
-            self.seq = beat.seq;
+        if !self.counts.take(beat.connection, beat.seq) {
+            return false;
         }
         let missing = self.missing(now);
         if missing > 0 {

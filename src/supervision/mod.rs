@@ -77,12 +77,13 @@
 //! # Who stands where
 //!
 //! `supervisor` is the door; `starts_and_stops`, `exits`, `requests`, `reload` and `deadlines` are its work by theme; `table` holds
-//! the children and their deadlines; `child` with `phase`, `sequence`, `intensity`, `strategy`, `liveness`, `backoff` and `rollup` know
+//! the children and their deadlines; `child` with `phase`, `sequence`, `intensity`, `strategy`, `liveness`, `counting`, `backoff` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
 pub mod action;
 mod backoff;
 mod child;
+mod counting;
 mod deadlines;
 pub mod event;
 mod exits;
@@ -102,8 +103,8 @@ mod table;
 
 pub use action::{Action, Answer, End, Up};
 pub use event::{
-    Beat, ChildId, Command, Dropped, Event, Exit, Inspected, Kind, Member, Notice, Own, Reload, RequestId, Run, Scope,
-    Source, StartFailure, StopReason, Word,
+    Beat, ChildId, Command, Connection, Dropped, Event, Exit, Inspected, Kind, Member, Notice, Own, Reload, RequestId,
+    Run, Scope, Source, StartFailure, StopReason, Word,
 };
 pub use report::{Fact, Killed, LastBeats, Past, Report, StopCause};
 pub use rollup::Rollup;

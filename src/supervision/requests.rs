@@ -223,14 +223,21 @@ impl Supervisor {
     /// R62, R63: adds a child at the end and starts it.
     fn add(&mut self, turn: &mut Turn<'_>, request: RequestId, member: Member, by: String) {
         let there = self.table.find(member.name.as_str()).and_then(|id| self.table.get(id));
+        let over = there.filter(|child| child.is_over()).map(|child| child.id);
         let refused = match there {
             Some(child) if child.process().is_some() => Some(Answer::AlreadyStarted),
-            Some(_) => Some(Answer::AlreadyPresent),
-            None => self.unfit(&member).map(|why| Answer::StartFailed(why.into())),
+            Some(_) if over.is_none() => Some(Answer::AlreadyPresent),
+            Some(_) | None => self.unfit(&member).map(|why| Answer::StartFailed(why.into())),
         };
         if let Some(answer) = refused {
             turn.out.push(Action::Answer(request, answer));
             return;
+        }
+        if let Some(over) = over {
+            // OTP forgot it when it ended; here it was listed for people to see.
+            self.overtake(turn, over, "another child of its name was added");
+            self.table.remove(over);
+            turn.out.push(Action::Forget(over));
         }
         let id = self.table.add(member);
         turn.out.push(Action::Renew(request));

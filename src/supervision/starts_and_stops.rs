@@ -21,6 +21,9 @@ impl Supervisor {
             return;
         }
         self.course = Course::Booting;
+        if self.is_root {
+            self.started_by = Some(self.report(turn, None, self.started_by, Fact::Started));
+        }
         let order = self.table.order().to_vec();
         let mut starts = VecDeque::with_capacity(order.len());
         for id in order {
@@ -179,20 +182,26 @@ impl Supervisor {
         match job.purpose {
             Purpose::Boot => {
                 self.course = Course::Running;
+                if self.is_root {
+                    self.report(turn, None, job.cause, Fact::Ready);
+                }
                 turn.out.push(Action::TellParent(Up::Ready));
             }
             Purpose::Restart { .. } | Purpose::Operator { .. } => {}
             Purpose::Reload => self.reloaded(turn),
-            Purpose::End { end, .. } => self.halt(turn, end),
+            Purpose::End { end, .. } => self.halt(turn, end, job.cause),
         }
     }
 
     /// Nothing is left below.
-    fn halt(&mut self, turn: &mut Turn<'_>, end: End) {
+    fn halt(&mut self, turn: &mut Turn<'_>, end: End, cause: Option<ReportId>) {
         // Whoever still waits hears it before the process is gone.
         for id in self.table.order().to_vec() {
             self.answer(turn, id, Wants::Gone, &Answer::Ok);
             self.answer(turn, id, Wants::Up, &Answer::Overtaken("the supervisor has ended".into()));
+        }
+        if self.is_root {
+            self.report(turn, None, cause, Fact::Stopped);
         }
         self.course = Course::Halted;
         self.own_beat = None;

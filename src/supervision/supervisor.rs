@@ -60,6 +60,8 @@ pub struct Supervisor {
     pub(super) own_beat: Option<Time>,
     pub(super) restarts: u64,
     pub(super) stale: u64,
+    /// No supervisor stands above that tells of this one, so it tells of itself.
+    pub(super) is_root: bool,
     node: u32,
     reports: u32,
 }
@@ -120,6 +122,7 @@ impl Supervisor {
             own_beat: None,
             restarts: 0,
             stale: 0,
+            is_root: false,
             node: config.node,
             reports: 0,
         }
@@ -206,6 +209,14 @@ impl Supervisor {
     #[must_use]
     pub fn started_by(mut self, report: Option<ReportId>) -> Supervisor {
         self.started_by = report;
+        self
+    }
+
+    /// Says that there is no supervisor above: this one reports its own start and end, as one above would. Before
+    /// [`Event::Begin`].
+    #[must_use]
+    pub fn as_root(mut self) -> Supervisor {
+        self.is_root = true;
         self
     }
 

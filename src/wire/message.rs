@@ -32,7 +32,7 @@ pub enum ChildBody {
 /// The content of a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BeatFrame {
-    /// Counts up from 1 within an incarnation; 0 when the sender does not count.
+    /// Counts up from 1 on its connection; 0 when the sender does not count.
     pub seq: u64,
     /// Work done so far.
     pub progress: Option<u64>,

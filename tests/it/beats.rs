@@ -57,6 +57,25 @@ command = ["sh", "-c", "while :; do $TREEVISOR_EXE beat --progress 7 --pending 0
 }
 
 #[test]
+fn programs_one_after_the_other_beat_as_one_worker() {
+    // Each `beat --` counts from 1; the first one counts further than those after it.
+    let mut tree = Tree::start(
+        r#"
+intensity = "unlimited"
+[[child]]
+name = "script"
+heartbeat = { interval = "400ms", misses = 5, grace = "10s" }
+command = ["sh", "-c", """
+ticks='i=0; while [ $i -lt $1 ]; do i=$((i+1)); echo tick; sleep 0.1; done'
+"$TREEVISOR_EXE" beat -- sh -c "$ticks" sh 60; "$TREEVISOR_EXE" beat -- sh -c "$ticks" sh 40; echo well; exec sleep 1000"""]
+"#,
+    );
+    tree.line("well");
+    assert_eq!(tree.status("/script")["incarnation"], 1, "{}", tree.printed());
+    tree.stop();
+}
+
+#[test]
 fn a_lease_spares_who_is_busy_for_as_long_as_he_said() {
     let mut tree = Tree::start(
         r#"

@@ -127,6 +127,35 @@ fn a_tree_that_has_ended_still_tells_what_happened() {
 }
 
 #[test]
+fn the_root_tells_of_itself_and_everything_in_its_order() {
+    let mut tree = Tree::start(QUIET);
+    tree.kind("/web/api", "started");
+    for round in 2..5 {
+        tree.run(&["panic", "/web/api"]).expect(0);
+        tree.incarnation("/web/api", round);
+    }
+    tree.run(&["stop"]).expect(0);
+    assert_eq!(tree.wait(), 0);
+    let all = told(&tree.run(&["events", "--json"]).expect(0));
+    let own: Vec<&str> = all.iter().filter(|e| e["path"] == "/").filter_map(|e| e["kind"].as_str()).collect();
+    assert_eq!(own, ["started", "ready", "stopping", "stopped"]);
+    assert_eq!(all.last().unwrap()["path"], "/", "its end is the last that happens");
+    let root = all.iter().find(|e| e["path"] == "/").unwrap();
+    assert!(root["pid"].is_u64() && root["incarnation"] == 1, "{root}");
+    let at = |id: &Value| all.iter().find(|e| e["id"] == *id).map(|e| e["at"].as_str().unwrap());
+    for event in &all {
+        let cause = &event["cause"];
+        if !cause.is_null() {
+            assert!(at(cause).unwrap_or_else(|| panic!("its cause is told: {event}")) <= event["at"].as_str().unwrap());
+        }
+    }
+    for node in all.iter().map(|e| e["id"].as_str().unwrap().split_once('-').unwrap().0) {
+        let times = all.iter().filter(|e| e["id"].as_str().unwrap().starts_with(node)).map(|e| e["at"].as_str());
+        assert!(times.is_sorted(), "of one supervisor, in its order");
+    }
+}
+
+#[test]
 fn each_run_is_told_by_itself_unless_more_is_asked_for() {
     let mut first = Tree::start(QUIET);
     first.run(&["stop"]).expect(0);

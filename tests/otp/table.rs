@@ -896,6 +896,40 @@ const ROWS: &[Row] = &[
         add b : already_present:2",
     ),
     (
+        "R15 R62 R63 R64",
+        "the name of a temporary child that has ended or was stopped is free: another one is started, last in the order",
+        "one-for-all 9/5s: a(temporary) b(temporary) c(temporary) d",
+        "
+        boot
+        exit a 1
+        is a=exited
+        add a : forget a; spawn a#1
+        spawned a : ok:1
+        is a=running b=running
+        stop b : ask b
+        exit b 0 : ok:2
+        add b : forget b; spawn b#1
+        spawned b : ok:3
+        hold c : kill c
+        exit c sig9 : ok:4
+        add c : already_present:5
+        STOP : ask b
+        exit b 0 : ask a
+        exit a 0 : ask d
+        exit d 0 : halt Stopped",
+    ),
+    (
+        "R15 R62",
+        "where the new one cannot be started, nothing is left of the name",
+        "one-for-one 9/5s: a(temporary) b",
+        "
+        boot
+        exit a 1
+        add a : forget a; spawn a#1
+        failed a : start_failed:1; forget a
+        stop a : not_found:2",
+    ),
+    (
         "R64 R65",
         "terminate_child stops one child by its shutdown value, touches no sibling and triggers nothing",
         "one-for-all 0/5s auto=any: a b(transient,significant,shutdown=1s) c",

@@ -80,6 +80,16 @@ pub struct Run {
     /// The period
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "30s")]
     pub period: Span,
+    /// The first restart waits this long, each further one twice as long; 0s restarts at once. By default 100ms
+    /// where restarts are unlimited, else none
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub backoff: Option<Span>,
+    /// A restart waits no longer than this
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "30s")]
+    pub backoff_max: Span,
+    /// A program that ran at least this long has its next restart after the first wait again
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "10s")]
+    pub backoff_reset: Span,
     /// How long the program has to stop when it is asked to, before it is killed
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "5s")]
     pub shutdown: Span,

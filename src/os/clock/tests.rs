@@ -67,3 +67,39 @@ fn a_clock_begins_at_zero_and_does_not_go_back() {
     let before = machine_millis();
     assert!(machine_millis() >= before);
 }
+
+fn reading(before: u64, wall: i128, after: u64) -> Reading {
+    Reading { before: Time::from_nanos(before), wall, after: Time::from_nanos(after) }
+}
+
+#[test]
+fn one_moment_has_one_wall_time_and_moments_stand_in_their_order() {
+    const START: i128 = 1_700_000_000_000_000_000;
+    // The first was interrupted in the middle of it.
+    let wall = Wall::by([reading(0, START + 900_000, 1_000_000), reading(1_000_100, START + 1_000_150, 1_000_200)]);
+    assert_eq!(wall.zero, START);
+    // Readings are not exact, and one that was interrupted says little.
+    for (before, late) in [(5_000_000, 0), (6_000_000, 15_000), (7_000_000, -15_000)] {
+        assert!(!wall.was_set(reading(before, START + i128::from(before) + late, before + 50)));
+    }
+    assert!(!wall.was_set(reading(1_000_000_000, START + 1_900_000_000, 2_000_000_000)));
+    for set in [1_000_000, -1_000_000, 86_400_000_000_000, -86_400_000_000_000] {
+        assert!(wall.was_set(reading(9_000_000, START + 9_000_050 + set, 9_000_100)), "{set}");
+    }
+}
+
+#[test]
+fn what_is_told_never_goes_back_but_with_the_clock() {
+    let mut wall = Wall { zero: 1_000_000_000_000, told: (Time::ZERO, i128::MIN) };
+    let at = |nanos| Time::from_nanos(nanos);
+    assert_eq!([wall.tell(at(5)), wall.tell(at(5)), wall.tell(at(7))].map(|at| at - 1_000_000_000_000), [5, 5, 7]);
+    // A little: it is waited for.
+    wall.zero -= 10;
+    assert_eq!([wall.tell(at(8)), wall.tell(at(17)), wall.tell(at(18))].map(|at| at - 1_000_000_000_000), [7, 7, 8]);
+    // By a day: it was set.
+    wall.zero -= 86_400_000_000_000;
+    assert!(wall.tell(at(20)) < 0 && wall.tell(at(21)) < 0);
+    // And forward again.
+    wall.zero += 86_400_000_000_010;
+    assert_eq!(wall.tell(at(22)) - 1_000_000_000_000, 22);
+}
