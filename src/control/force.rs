@@ -56,7 +56,9 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
     // With cgroups too: a process that may do so can have moved itself out.
     let mark =
         Mark::parse(&instance.mark).map_err(|cause| ForceError::Kill { path: path.clone(), cause: cause.into() })?;
-    let scope = Scope { root_pid: None, mark: &mark, within: path, spare: &[std::process::id()] };
+    let paths: Vec<Path> = instance.tree_paths.iter().map(|known| known.path.clone()).collect();
+    let paths: Vec<Path> = paths.into_iter().filter(|known| known.is_within(path)).collect();
+    let scope = Scope { root_pid: None, mark: &mark, within: path, paths: &paths, spare: &[std::process::id()] };
     while descendants::kill_pass(&scope).count > 0 {
         if clock.now() >= end {
             return Err(ForceError::Stuck(path.clone()));

@@ -1,6 +1,7 @@
 //! A command that runs aside: a probe or a hook. It is no child that is supervised, but it is ours: watched and reaped by
 //! its pidfd, ended with its process group, its output read so that it never blocks, and of that the last line kept.
 
+use super::strangers::Kin;
 use super::turn::{Node, Source};
 use crate::logs::capture::{Capture, Progress};
 use crate::os::epoll::Tag;
@@ -72,7 +73,13 @@ impl Aside {
 
 impl Node {
     /// Takes over a command that has just been started; what is ready of it comes by `source`.
-    pub(super) fn watch_aside(&mut self, spawned: Spawned, output: OwnedFd, source: Source) -> Result<Aside, String> {
+    pub(super) fn watch_aside(
+        &mut self,
+        spawned: Spawned,
+        output: OwnedFd,
+        source: Source,
+        kin: Kin,
+    ) -> Result<Aside, String> {
         let tag = match self.watch(spawned.pidfd.as_raw_fd(), source) {
             Ok(tag) => tag,
             Err(error) => {
@@ -83,6 +90,7 @@ impl Node {
             }
         };
         self.pids.insert(spawned.pid, None);
+        self.strangers.begin_aside(kin);
         // Without its output it can still succeed, as long as it says little.
         let output = self.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
         Ok(Aside { pid: spawned.pid, process: spawned.pidfd, tag, output, last_line: String::new(), killed: None })
@@ -107,6 +115,7 @@ impl Node {
             }
         };
         self.pids.remove(&aside.pid);
+        self.strangers.end_aside(aside.pid, now);
         self.unwatch(aside.process.as_raw_fd(), aside.tag);
         // Its last words. Somebody who has left its group may hold the pipe for ever, so its end is not waited for.
         if let Some((capture, tag)) = aside.read(now) {

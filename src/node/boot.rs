@@ -11,6 +11,7 @@ use super::probes::Probes;
 use super::reload::{BeatPull, RootFile, tree_paths};
 use super::requests::Requests;
 use super::segments::JournalRecord;
+use super::strangers::Strangers;
 use super::taps::Taps;
 use super::turn::{Node, Place, Source, Timers};
 use super::uplink::Uplink;
@@ -215,6 +216,8 @@ impl Root {
         sweep_stale(&runtime, &logger);
 
         let nofile = fd::raise_nofile().map_err(while_trying("raise the limit of open files"))?;
+        // What others start in our pid namespace, and what the program before us in this process has started.
+        let outsiders = std::process::id() == 1 || descendants::below::has_children();
         descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
         let mark = Mark::random().map_err(while_trying("draw the tree's mark"))?;
         let cgroups = match tree.containment {
@@ -289,6 +292,7 @@ impl Root {
             cause: None,
             event_logger,
             log_handle,
+            outsiders,
         })?;
         node.watch(control.fd(), Source::Control).map_err(while_trying("watch the control socket"))?;
         node.control = Some(control);
@@ -455,6 +459,7 @@ fn prepare_node() -> Result<Node, BootError> {
         cause: boot.cause,
         event_logger,
         log_handle,
+        outsiders: false,
     })
 }
 
@@ -470,10 +475,12 @@ struct Parts {
     cause: Option<ReportId>,
     event_logger: Logger,
     log_handle: LogHandle,
+    /// Processes may be handed to it that nothing of it has started.
+    outsiders: bool,
 }
 
 fn make_node(parts: Parts) -> Result<Node, BootError> {
-    let Parts { clock, place, spec, uplink, context, heartbeat, cause, event_logger, log_handle } = parts;
+    let Parts { clock, place, spec, uplink, context, heartbeat, cause, event_logger, log_handle, outsiders } = parts;
     let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
     let mut poller = Poller::new().map_err(while_trying("open an epoll"))?;
 
@@ -555,6 +562,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         handles: handles.into_iter().map(|handle| Some(Box::new(handle))).collect(),
         tokens: HashMap::new(),
         pids: HashMap::new(),
+        strangers: Strangers::new(outsiders),
         orphans_wait: false,
         beating: 0,
         shortest_interval,

@@ -1,13 +1,15 @@
 //! Sees to it that nothing of a child is left before its exit is handed to the core (D13).
 //!
-//! With a cgroup that is one question and one write. Without one it is the process group, and then passes over what
-//! descends from the child or carries its mark, until a pass finds nothing. Nothing here waits: a pass that found
-//! something comes back a little later.
+//! With a cgroup that is one question and one write. Without one it is the process group, and then passes over what was
+//! handed to this node, since the child is gone, and over what descends from that, until a pass finds nothing. `strangers`
+//! decides what of it is the child's. One pass serves all who have ended before it, hooks and probes too; it takes a few
+//! milliseconds at most, and one that found something, or was not complete, comes back a little later. Nothing here waits.
 
 use super::handle::What;
 use super::postmortem::Postmortem;
+use super::strangers::{Ended, Kin, NEW_AT_ONCE, Whose, whose};
 use super::turn::Node;
-use crate::os::descendants::{self, Scope};
+use crate::os::descendants::{self, below};
 use crate::os::pidfd::ExitStatus;
 use crate::spec::tree::ChildKind;
 use crate::supervision::{Event, Exit, Run};
@@ -27,10 +29,35 @@ pub(super) struct Clearing {
     passes: u32,
 }
 
-/// What one look at our children has found; shared by all who had ended when it was taken.
-#[derive(Default)]
-struct Strangers {
-    known: Option<bool>,
+/// What one pass may take; then the loop goes on.
+const PASS: Span = Span::from_millis(10);
+
+/// What a pass over the processes that were handed to us has come to.
+struct Passed {
+    /// What was found of each.
+    found: Vec<(Kin, usize)>,
+    /// There is nothing else of them.
+    complete: bool,
+}
+
+/// What is left of a child.
+enum Left {
+    Nothing,
+    /// So many processes, which were killed.
+    Processes(usize),
+    /// There may be more than could be looked at.
+    Unknown,
+}
+
+impl Passed {
+    fn nothing() -> Passed {
+        Passed { found: Vec::new(), complete: true }
+    }
+
+    /// How many were found of this one.
+    fn of(&self, kin: &Kin) -> usize {
+        self.found.iter().filter(|(other, _)| other == kin).map(|(_, found)| found).sum()
+    }
 }
 
 impl Node {
@@ -47,31 +74,75 @@ impl Node {
 
     /// Goes on with every clearing that is due.
     pub(super) fn clear_remains(&mut self, now: Time) {
-        if self.clearing.iter().all(|clearing| clearing.due > now) {
+        let aside = self.strangers.left(now);
+        if aside.is_empty() && self.clearing.iter().all(|clearing| clearing.due > now) {
             return;
         }
         let mut list = std::mem::take(&mut self.clearing);
         // In start order, as exits of one turn are handed in (D17).
         list.sort_by_key(|clearing| clearing.run);
-        let mut strangers = Strangers::default();
-        list.retain_mut(|clearing| clearing.due > now || self.clear_once(clearing, now, &mut strangers));
+        let mut ended: Vec<Ended> = list.iter().filter_map(|clearing| self.ended_without_group(clearing.run)).collect();
+        ended.extend(&aside);
+        let passed = if ended.is_empty() { Passed::nothing() } else { self.pass(&ended) };
+        list.retain_mut(|clearing| clearing.due > now || self.clear_once(clearing, now, &passed));
         self.clearing.append(&mut list);
+        if !aside.is_empty() {
+            self.strangers.looked(now, |kin| passed.complete && passed.of(kin) == 0);
+        }
+    }
+
+    /// A child that has ended, if what is left of it has to be looked for.
+    fn ended_without_group(&self, run: Run) -> Option<Ended> {
+        let handle = self.look_at(run.child).filter(|handle| handle.group.is_none())?;
+        let process = handle.process.as_ref().filter(|process| process.run == run)?;
+        Some(Ended { kin: process.kin, node: handle.is_node() })
+    }
+
+    /// One pass over what was handed to us and descends from that: kills what these have left, and what of the tree is of
+    /// nothing that runs.
+    fn pass(&mut self, ended: &[Ended]) -> Passed {
+        self.reap_orphans();
+        let Node { strangers, pids, keeper, handles, place, .. } = self;
+        let keeper = keeper.as_ref().map(super::keeper::Keeper::pid);
+        let living = strangers.living(&place.mark, &place.path, handles);
+        let mut budget = NEW_AT_ONCE;
+        let cleared = below::clear(PASS, |own| {
+            let mut roots = Vec::new();
+            for pid in own.iter().filter(|pid| !pids.contains_key(pid) && keeper != Some(**pid)) {
+                let Some(facts) = strangers.facts(*pid, &mut budget) else { continue };
+                match whose(&facts, ended, &living) {
+                    Whose::Ended(index) => roots.push((*pid, index)),
+                    Whose::Nothing => roots.push((*pid, ended.len())),
+                    Whose::Another | Whose::Unclear => {}
+                }
+            }
+            Some(roots)
+        });
+        self.reap_orphans();
+        let count = |index: usize| cleared.left.get(&index).map_or(0, |left| left.count);
+        Passed {
+            found: ended.iter().enumerate().map(|(index, ended)| (ended.kin, count(index))).collect(),
+            complete: cleared.complete && budget > 0,
+        }
     }
 
     /// One look, and a kill where there is something. Returns whether there may be more to do.
-    fn clear_once(&mut self, clearing: &mut Clearing, now: Time, strangers: &mut Strangers) -> bool {
+    fn clear_once(&mut self, clearing: &mut Clearing, now: Time, passed: &Passed) -> bool {
         let run = clearing.run;
         if self.probe_is_ending(run) && now.since(clearing.since) <= PATIENCE {
             // It is ours and not something that the child has left. Its end wakes us up before this is due.
             clearing.due = now + Span::from_millis(10);
             return true;
         }
-        let left = self.remains(run, strangers);
-        if left == 0 {
-            self.hand_in_exit(run);
-            return false;
-        }
-        if clearing.passes == 0 {
+        let left = match self.remains(run, passed) {
+            Left::Nothing => {
+                self.hand_in_exit(run);
+                return false;
+            }
+            Left::Processes(left) => left,
+            Left::Unknown => 0,
+        };
+        if clearing.passes == 0 && left > 0 {
             let path = self.handle(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
             info!(self.logger, "a child has left processes behind, they are killed"; "path" => path, "left" => left);
         }
@@ -88,43 +159,24 @@ impl Node {
         true
     }
 
-    /// Kills what is left of a child; how many there were.
-    fn remains(&mut self, run: Run, strangers: &mut Strangers) -> usize {
-        let Some(handle) = self.look_at(run.child) else { return 0 };
-        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return 0 };
+    /// What is left of a child. In a cgroup it is killed now; else that was done by the pass.
+    fn remains(&self, run: Run, passed: &Passed) -> Left {
+        let Some(handle) = self.look_at(run.child) else { return Left::Nothing };
+        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return Left::Nothing };
         if let Some(group) = &handle.group {
             return match group.populated() {
-                false => 0,
+                false => Left::Nothing,
                 true => {
                     let _ = group.kill();
-                    1
+                    Left::Processes(1)
                 }
             };
         }
-        // It was killed when its leader ended, see `reap`.
-        let group_lives = descendants::live_group(process.pid);
-        // Everything that outlives the child has been handed to us, its nearest living reaper, or descends from such a
-        // process. No stranger among our children means that nothing is left: one cheap look for the common case, and
-        // one for all who have ended before it.
-        // A node that was killed has left a whole subtree that is dying from the top down while we look: it takes a pass.
-        let in_order = matches!(handle.what, What::Worker(_)) || process.status.is_some_and(|end| end.code.is_some());
-        if in_order && !group_lives && !self.has_strangers(strangers) {
-            return 0;
+        match passed.of(&process.kin) {
+            0 if !passed.complete => Left::Unknown,
+            0 => Left::Nothing,
+            found => Left::Processes(found),
         }
-        *strangers = Strangers::default();
-        let scope = Scope { root_pid: None, mark: &self.place.mark, within: &handle.path, spare: &[] };
-        let found = descendants::kill_pass(&scope).count;
-        self.reap_orphans();
-        if found > 0 {
-            return found;
-        }
-        let goes_on = group_lives && descendants::live_group(process.pid);
-        usize::from(goes_on || descendants::has_dying_children(|pid| self.is_known(pid)))
-    }
-
-    /// Whether there are children that nobody here has started.
-    fn has_strangers(&self, strangers: &mut Strangers) -> bool {
-        *strangers.known.get_or_insert_with(|| !descendants::unknown_children(|pid| self.is_known(pid)).is_empty())
     }
 
     /// Whether the exit of this process comes by its own way and must not be taken by the reaper of orphans.
@@ -134,8 +186,10 @@ impl Node {
 
     /// Reaps adopted children that have ended. Returns whether some may be left, behind a child of our own whose exit
     /// has not been read yet.
-    pub(super) fn reap_orphans(&self) -> bool {
-        descendants::reap_orphans(|pid| self.is_known(pid)).blocked
+    pub(super) fn reap_orphans(&mut self) -> bool {
+        let reaped = descendants::reap_orphans(|pid| self.is_known(pid));
+        self.strangers.forget(&reaped.orphans);
+        reaped.blocked
     }
 
     fn hand_in_exit(&mut self, run: Run) {

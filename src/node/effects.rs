@@ -2,10 +2,13 @@
 
 use super::handle::{Allowance, NodeLink, Process};
 use super::history::EventBatch;
+use super::strangers::Kin;
 use super::translate;
 use super::turn::{Node, Source};
 use crate::logs::Format;
 use crate::logs::capture::Capture;
+use crate::os::descendants::below::ticks_now;
+use crate::os::descendants::stamp::Stamp;
 use crate::os::{fd, process};
 use crate::supervision::{Action, End, Event, Fact, Killed, Report, Run, Up};
 use crate::time::Time;
@@ -50,6 +53,7 @@ impl Node {
             self.inbox.push_back(Event::SpawnFailed { run, failure });
             return;
         }
+        let since = ticks_now();
         let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
         let cause = self.core.cause_of(run.child);
         let started = handle.start(run.incarnation, &self.place, &self.router_socket, &self.base_environment, cause);
@@ -103,6 +107,7 @@ impl Node {
             run,
             pid: started.pid,
             pidfd: started.pidfd,
+            kin: Kin { leader: started.pid, stamp: Stamp::of_child(&self.place.mark, &handle.path), since },
             exit_tag,
             output,
             output_from: handle.ring.end(),

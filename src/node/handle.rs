@@ -6,6 +6,7 @@
 use super::boot::{BOOT_FD, NodeBoot};
 use super::notices::Line;
 use super::postmortem::{MemoryMarks, Postmortem};
+use super::strangers::Kin;
 use super::turn::Place;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
 use crate::link::Identity;
@@ -14,6 +15,8 @@ use crate::logs::ring::Ring;
 use crate::logs::rotate::RotatingFile;
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
+use crate::os::descendants::Mark;
+use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{self, ExitStatus, PidFd};
 use crate::os::spawn::{self, Plan, PlanSpec, SpawnError};
@@ -92,6 +95,8 @@ pub(super) struct Process {
     pub run: Run,
     pub pid: u32,
     pub pidfd: PidFd,
+    /// By what all that it starts is known.
+    pub kin: Kin,
     pub exit_tag: Tag,
     pub output: Option<(Capture, Tag)>,
     /// Where its lines begin in the ring; those before are of earlier incarnations.
@@ -349,7 +354,8 @@ impl Handle {
             }
         };
         let output = writer.as_ref().map(AsFd::as_fd);
-        let plan = self.plan_beside(exec, &exec.command, place, base, identity, own_pid, credentials, output)?;
+        let stamp = Stamp::of_child(&place.mark, &self.path);
+        let plan = self.plan_beside(exec, &exec.command, place, base, identity, own_pid, credentials, output, stamp)?;
         let spawned = run_plan(&plan)?;
         Ok(Started { pid: spawned.pid, pidfd: spawned.pidfd, output: reader, token, line })
     }
@@ -367,6 +373,7 @@ impl Handle {
         own_pid: Option<&'static str>,
         credentials: Option<users::Credentials>,
         output: Option<BorrowedFd<'_>>,
+        stamp: Stamp,
     ) -> Result<Plan, StartFailure> {
         let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
         if !exec.clear_env {
@@ -381,6 +388,9 @@ impl Handle {
         }
         let mut limits = exec.limits.clone();
         limits.entry("nofile".to_string()).or_insert(place.nofile);
+        if let Some(limit) = stamp.limit() {
+            limits.entry(stamp::LIMIT.to_string()).or_insert(limit);
+        }
         spawn::prepare(PlanSpec {
             argv: command.iter().map(OsString::from).collect(),
             env: environment.into_iter().collect(),
@@ -426,7 +436,9 @@ impl Handle {
         identity.extend(self.beat_environment(process.run.incarnation, process.token, endpoint));
         identity.push(("TREEVISOR_PID".into(), process.pid.to_string().into()));
         let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
-        let plan = self.plan_beside(exec, command, place, base, identity, None, credentials, Some(writer.as_fd()))?;
+        let stamp = Stamp::of_probe(&place.mark, &self.path);
+        let output = Some(writer.as_fd());
+        let plan = self.plan_beside(exec, command, place, base, identity, None, credentials, output, stamp)?;
         Ok((run_plan(&plan)?, reader))
     }
 
@@ -461,6 +473,7 @@ impl Handle {
         environment.extend(identity);
         let stdout = std::io::stdout();
         let stderr = std::io::stderr();
+        let stamp = Mark::parse(&boot.mark).ok().and_then(|mark| Stamp::of_child(&mark, &self.path).limit());
         let plan = spawn::prepare(PlanSpec {
             argv: vec![process::self_exe().into(), "node".into(), self.path.as_str().into()],
             env: environment.into_iter().collect(),
@@ -469,7 +482,7 @@ impl Handle {
             credentials: None,
             umask: None,
             // A node needs many descriptors, as its parent does; it hands the old limit back to its workers.
-            limits: BTreeMap::new(),
+            limits: stamp.into_iter().map(|limit| (stamp::LIMIT.to_string(), limit)).collect(),
             nice: None,
             stdout: Some(stdout.as_fd()),
             stderr: Some(stderr.as_fd()),

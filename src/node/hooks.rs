@@ -10,8 +10,11 @@
 
 use super::aside::Aside;
 use super::handle::{self, What};
+use super::strangers::Kin;
 use super::turn::{Node, Source};
 use crate::ids::Path;
+use crate::os::descendants::below::ticks_now;
+use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::fd;
 use crate::os::net;
 use crate::os::signals::Caught;
@@ -245,6 +248,9 @@ impl Node {
             let ours = if net::is_our_own(error.errno) { " (this supervisor lacks it)" } else { "" };
             format!("{error}{ours}")
         };
+        let stamp = Stamp::of_hook(&self.place.mark, &self.place.path, self.hooks.number + 1);
+        let mut limits = BTreeMap::from([("nofile".to_string(), self.place.nofile)]);
+        limits.extend(stamp.limit().map(|limit| (stamp::LIMIT.to_string(), limit)));
         let plan = spawn::prepare(PlanSpec {
             argv: command.iter().map(OsString::from).collect(),
             env: environment.into_iter().collect(),
@@ -252,7 +258,7 @@ impl Node {
             cwd: None,
             credentials: None,
             umask: None,
-            limits: std::iter::once(("nofile".to_string(), self.place.nofile)).collect(),
+            limits,
             nice: None,
             stdout: Some(writer.as_fd()),
             stderr: Some(writer.as_fd()),
@@ -262,10 +268,12 @@ impl Node {
             cgroup: None,
         })
         .map_err(words)?;
+        let since = ticks_now();
         let spawned = plan.spawn().map_err(words)?;
+        let kin = Kin { leader: spawned.pid, stamp, since };
         self.hooks.number += 1;
         let number = self.hooks.number;
-        let aside = self.watch_aside(spawned, reader, Source::Hook(number))?;
+        let aside = self.watch_aside(spawned, reader, Source::Hook(number), kin)?;
         Ok(Running { number, key, about: about.clone(), aside, until: self.now() + LIMIT, killed: false })
     }
 

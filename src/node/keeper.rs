@@ -395,7 +395,7 @@ pub(super) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str) {
     }
     let Ok(mark) = Mark::parse(mark) else { return };
     let root = Path::root();
-    let scope = Scope { root_pid: None, mark: &mark, within: &root, spare: &[std::process::id()] };
+    let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[std::process::id()] };
     while descendants::kill_pass(&scope).count > 0 && clock.now() < end {
         clock::pause(Span::from_millis(2));
     }

@@ -48,6 +48,7 @@ mod probes;
 mod reload;
 mod requests;
 mod segments;
+mod strangers;
 mod taps;
 mod translate;
 mod turn;

@@ -13,6 +13,7 @@ use super::notices::Notices;
 use super::probes::Probes;
 use super::reload::{BeatPull, Incoming, RootFile};
 use super::requests::{Heard, Requests};
+use super::strangers::Strangers;
 use super::taps::Taps;
 use super::uplink::Uplink;
 use crate::ids::{Incarnation, Name, Path, Token};
@@ -98,6 +99,8 @@ pub(super) struct Node {
     pub tokens: HashMap<Token, Run>,
     /// Processes of children that have not ended, and those of probes and hooks, which are no child's.
     pub pids: HashMap<u32, Option<Run>>,
+    /// What was handed to us, and whose it is.
+    pub strangers: Strangers,
     /// Adopted children may have ended that are not reaped yet.
     pub orphans_wait: bool,
     /// Running children that have promised beats, and the shortest interval of any child.
@@ -249,6 +252,7 @@ impl Node {
             // A verdict that waits for what lies unread is due when that was read.
             self.echo.as_ref().and_then(Echo::deadline).or_else(|| self.core.next_deadline()),
             self.clearing.iter().map(|c| c.due).min(),
+            self.strangers.next_deadline(),
             self.requests.next_deadline(),
             self.uplink.as_ref().and_then(Uplink::next_deadline),
             self.history.as_ref().and_then(History::next_deadline),

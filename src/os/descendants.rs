@@ -1,8 +1,9 @@
-//! What a child left behind, found without cgroups: by its session's group, by descent, and by the mark that every
-//! process of a tree carries in its environment.
+//! What a child left behind, found without cgroups: by descent, by its session, by the stamp that every process of a tree
+//! inherits, and by the mark that it carries in its environment.
 //!
-//! The mark is what finds a daemon that has left its session and its parents. A process that runs without the
-//! environment it was given escapes it; then it is found by descent as long as anything above it lives.
+//! A node looks at what descends from it ([`below`]), which is all that can be left of its children. What is no ancestor,
+//! as the keeper, looks at all processes ([`kill_pass`]): a daemon that has left its session and its parents is found by
+//! its stamp or its mark.
 use super::cgroup::Group;
 use super::clock::Clock;
 use super::pidfd::{self, Reach};
@@ -14,8 +15,12 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 
+pub mod below;
+pub mod stamp;
 #[cfg(test)]
 mod tests;
+
+use stamp::Stamp;
 
 /// What tells one running tree's processes from all others: random, 32 hexadecimal digits, in `TREEVISOR_MARK`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,49 +82,17 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a process group has a member, as far as signals can tell: a zombie is one until it is reaped.
-pub fn live_group(pgid: u32) -> bool {
-    let Ok(pgid) = i32::try_from(pgid) else { return false };
-    // One that runs as somebody else is there too, although it takes no signal from us.
-    let there = [Ok(()), Err(nix::errno::Errno::EPERM)];
-    pgid > 1 && there.contains(&nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pgid), None))
-}
-
 /// Our living children of which `known` says no: orphans that were handed to us.
 pub fn unknown_children(known: impl Fn(u32) -> bool) -> Vec<u32> {
-    children().into_iter().filter(|pid| !known(*pid) && process::is_alive(*pid)).collect()
-}
-
-/// Whether a child of which `known` says no is about to end: what it had started itself is not ours yet, and cannot be
-/// found by descent any more.
-pub fn has_dying_children(known: impl Fn(u32) -> bool) -> bool {
-    children().into_iter().any(|pid| !known(pid) && process::stat(pid).is_some_and(|stat| stat.is_dying()))
-}
-
-/// Our children, living ones and zombies. Only those of the main thread are listed, which are all of them: it alone
-/// spawns, and orphans are handed to it.
-fn children() -> Vec<u32> {
-    // The kernel walks along the list for every read, so there should be few.
-    let mut text = Vec::with_capacity(16 * 1024);
-    match fs::File::open("/proc/thread-self/children").and_then(|mut file| file.read_to_end(&mut text)) {
-        Ok(_) => {
-            let numbers = text.split(u8::is_ascii_whitespace);
-            numbers.filter_map(|pid| std::str::from_utf8(pid).ok()?.parse().ok()).collect()
-        }
-        // A kernel without CONFIG_PROC_CHILDREN: the long way.
-        Err(_) => {
-            let own = std::process::id();
-            let ours = |pid: &u32| process::stat(*pid).is_some_and(|stat| stat.parent == own);
-            all().unwrap_or_default().into_iter().filter(ours).collect()
-        }
-    }
+    let children = below::Lists::take().and_then(|lists| lists.own()).unwrap_or_default();
+    children.into_iter().filter(|pid| !known(*pid) && process::is_alive(*pid)).collect()
 }
 
 /// What the reaping of orphans has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reaped {
-    /// So many have been reaped.
-    pub orphans: usize,
+    /// These have been reaped; from now on their numbers may be given to others.
+    pub orphans: Vec<u32>,
     /// There may be more, behind a child whose exit status belongs to somebody else and has not been read yet: the kernel
     /// shows that one first, again and again.
     pub blocked: bool,
@@ -138,7 +111,7 @@ pub fn reap_orphans(known: impl Fn(u32) -> bool) -> Reaped {
         if ended(libc::P_PID, pid, 0).is_none() {
             break;
         }
-        reaped.orphans += 1;
+        reaped.orphans.push(pid);
     }
     reaped
 }
@@ -165,6 +138,8 @@ pub struct Scope<'a> {
     pub mark: &'a Mark,
     /// … with a path at or below this one.
     pub within: &'a Path,
+    /// The paths at or below it that are known, for the stamps say one each. Of a whole tree they need not be told.
+    pub paths: &'a [Path],
     /// Never these.
     pub spare: &'a [u32],
 }
@@ -180,6 +155,12 @@ pub struct Left {
     pub refused: Option<(u32, i32)>,
 }
 
+impl Left {
+    fn refuse(&mut self, pid: u32, error: &io::Error) {
+        self.refused.get_or_insert((pid, error.raw_os_error().unwrap_or(libc::EIO)));
+    }
+}
+
 /// Kills what is in scope. Returns what there was: to be repeated until there is nothing, since processes need a moment to
 /// die, and there may be something that could not be held.
 ///
@@ -189,7 +170,10 @@ pub struct Left {
 pub fn kill_pass(scope: &Scope<'_>) -> Left {
     let mut search = Search {
         scope,
+        stamps: scope.paths.iter().chain([scope.within]).map(|path| Stamp::of_child(scope.mark, path)).collect(),
         own: std::process::id(),
+        own_session: below::own_session(),
+        groups: HashSet::new(),
         known: HashMap::new(),
         found: HashSet::new(),
         unclear: HashMap::new(),
@@ -200,7 +184,9 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
     let mut on_their_way: Vec<u32> = Vec::new();
     let (mut out_of_reach, mut escaped) = (0, false);
     let mut clock = None;
+    let mut looks = 0;
     loop {
+        looks += 1;
         // A process that has been sent the signal may still be on its way out of a fork, and that look was too early.
         on_their_way.retain(|pid| process::stat(*pid).is_some_and(|stat| !stat.is_at_rest()));
         let mut again = !on_their_way.is_empty();
@@ -223,10 +209,15 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
                 }
             }
         }
-        // The first look takes as long as it takes.
-        if !again || clock.get_or_insert_with(Clock::start).now() > Time::ZERO + LOOKING {
+        // The first look takes as long as it takes. And time is no measure of how often we have looked: on a busy machine
+        // all of it may be gone between two looks.
+        if !again || looks >= LOOKS && clock.get_or_insert_with(Clock::start).now() > Time::ZERO + LOOKING {
             break;
         }
+    }
+    // Their groups first: as long as a member is held, alive, the number is no other group's.
+    for group in &search.groups {
+        process::signal_group(*group, libc::SIGKILL);
     }
     for process in &held {
         // One that is gone already is what is wanted.
@@ -239,6 +230,9 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
 /// first one that finds everything at rest is the last. Only who forks and ends in a row is seldom met alive.
 const LOOKING: Span = Span::from_millis(100);
 
+/// Looks that a pass has at least, as long as something new shows.
+const LOOKS: u32 = 100;
+
 /// Numbers looked at in one look after the first. When there are more, the youngest are new again before all are through;
 /// the others have to wait.
 const AT_ONCE: usize = 16;
@@ -249,7 +243,12 @@ const ABSENCES: u32 = 8;
 /// What a pass has seen so far.
 struct Search<'a> {
     scope: &'a Scope<'a>,
+    /// What is meant, by stamp.
+    stamps: HashSet<Stamp>,
     own: u32,
+    own_session: Option<u32>,
+    /// Process groups of what was found, which were stopped as a whole: no fork escapes that.
+    groups: HashSet<u32>,
     /// Everything alive that was looked at: its parent then, and when it began.
     known: HashMap<u32, (u32, u64)>,
     found: HashSet<u32>,
@@ -280,7 +279,7 @@ impl Search<'_> {
             // The first look; or they have begun anew from below, and may be somebody else's by now.
             _ => {
                 self.known.retain(|pid, _| self.found.contains(pid));
-                all()?
+                all().ok()?
             }
         };
         numbers.retain(|pid| !self.known.contains_key(pid));
@@ -307,7 +306,7 @@ impl Search<'_> {
             if stat.has_ended() {
                 *again = true;
             } else {
-                match carries(pid, self.scope) {
+                match self.is_meant(pid) {
                     Carries::Yes => fresh.push(pid),
                     Carries::No => {}
                     Carries::Unclear => {
@@ -344,8 +343,18 @@ impl Search<'_> {
         new
     }
 
+    /// Whether a process is meant, whatever it descends from.
+    fn is_meant(&self, pid: u32) -> Carries {
+        // Its stamp is told at any time, its environment not in the middle of execve(2), nor when it is another user's.
+        match Stamp::read(pid) {
+            Some(stamp) if self.stamps.contains(&stamp) => Carries::Yes,
+            Some(stamp) if self.scope.within.is_root() && stamp.is_of(self.scope.mark) => Carries::Yes,
+            _ => carries(pid, self.scope),
+        }
+    }
+
     /// Stops a process that was found.
-    fn hold(&self, pid: u32) -> Hold {
+    fn hold(&mut self, pid: u32) -> Hold {
         let Some(&(_, began)) = self.known.get(&pid) else { return Hold::Gone };
         let process = match Reach::open(pid, began) {
             Ok(process) => process,
@@ -354,11 +363,29 @@ impl Search<'_> {
             Err(error) => return Hold::OutOfReach(error.raw_os_error().unwrap_or(libc::EIO)),
         };
         match process.signal(libc::SIGSTOP) {
-            Ok(()) => Hold::Stopped(process),
+            Ok(()) => {
+                // Its session descends from a process that is meant, as it does, unless that is our own.
+                if let Some(stat) = process::stat(pid)
+                    && stat.group > 1
+                    && Some(stat.session) != self.own_session
+                    && self.groups.insert(stat.group)
+                {
+                    process::signal_group(stat.group, libc::SIGSTOP);
+                }
+                Hold::Stopped(process)
+            }
             Err(error) if pidfd::is_gone(&error) => Hold::Gone,
             Err(error) => Hold::OutOfReach(error.raw_os_error().unwrap_or(libc::EIO)),
         }
     }
+}
+
+/// Bytes of an environment that are looked at: a process can make its own look as large as its memory.
+const ENVIRONMENT_MAX: u64 = 256 << 10;
+
+/// Whether a process carries a mark and a path within another in its environment.
+pub fn is_marked(pid: u32, mark: &Mark, within: &Path) -> bool {
+    matches!(carries(pid, &Scope { root_pid: None, mark, within, paths: &[], spare: &[] }), Carries::Yes)
 }
 
 /// Whether a process carries the scope's mark and a path within it.
@@ -370,7 +397,11 @@ enum Carries {
 }
 
 fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
-    let environment = || match fs::read(format!("/proc/{pid}/environ")) {
+    let read = || {
+        let mut text = Vec::new();
+        fs::File::open(format!("/proc/{pid}/environ"))?.take(ENVIRONMENT_MAX).read_to_end(&mut text).map(|_| text)
+    };
+    let environment = || match read() {
         Ok(environment) => Ok(environment),
         // Somebody else's, whose mark we may not read.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Carries::No),
@@ -462,7 +493,7 @@ pub fn kinship(pid: u32, family: &Family<'_>) -> Kinship {
             _ => break,
         }
     }
-    let scope = Scope { root_pid: None, mark: family.mark, within: family.path, spare: &[] };
+    let scope = Scope { root_pid: None, mark: family.mark, within: family.path, paths: &[], spare: &[] };
     match carries(pid, &scope) {
         Carries::Yes => Kinship::Own,
         Carries::No => Kinship::Stranger,
@@ -479,8 +510,8 @@ fn newest() -> Option<u32> {
     fs::read_to_string("/proc/loadavg").ok()?.split_ascii_whitespace().nth(4)?.parse().ok()
 }
 
-/// The numbers of all processes; `None` when they cannot be read.
-fn all() -> Option<Vec<u32>> {
-    let listed = fs::read_dir("/proc").ok()?;
-    Some(listed.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect())
+/// The numbers of all processes.
+fn all() -> io::Result<Vec<u32>> {
+    let listed = fs::read_dir("/proc")?;
+    Ok(listed.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect())
 }

@@ -44,6 +44,9 @@ pub(super) struct Stat {
     /// `R`, `S`, `D`, `T` …, `Z` for a zombie.
     pub state: char,
     pub parent: u32,
+    /// Its process group, and the leader of its session.
+    pub group: u32,
+    pub session: u32,
     /// CPU time in ticks, its own.
     pub ticks: u64,
     /// CPU time in ticks of the children that have ended and were waited for, with theirs.
@@ -63,7 +66,7 @@ impl Stat {
         self.is_zombie() && self.threads <= 1
     }
 
-    /// Whether its main thread has ended and others have not: it still has its children, who are handed on with the end
+    /// Whether its main thread has ended and others have not: it still has its children, which are handed on with the end
     /// of its last thread.
     pub fn is_dying(&self) -> bool {
         self.is_zombie() && self.threads > 1
@@ -115,14 +118,27 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
+    // Zero where it is of another pid namespace, and of a process that has ended.
+    let mut number = || Some(fields.next()?.parse().unwrap_or(0));
+    let (group, session) = (number()?, number()?);
     // Those of the waited-for are signed in the kernel's format. Whatever stands there, a process does not die of it.
     let mut ticks = |skip: usize| Some(fields.nth(skip)?.parse::<u64>().unwrap_or(0));
-    let own = ticks(14 - 5)?.saturating_add(ticks(0)?);
+    let own = ticks(14 - 7)?.saturating_add(ticks(0)?);
     let waited_for = ticks(0)?.saturating_add(ticks(0)?);
     let threads = fields.nth(20 - 18)?.parse().ok()?;
     let began = fields.nth(22 - 21)?.parse().ok()?;
     let has_environment = fields.nth(51 - 23).is_some_and(|end| end != "0");
-    Some(Stat { state, parent, ticks: own, ticks_waited_for: waited_for, threads, began, has_environment })
+    Some(Stat {
+        state,
+        parent,
+        group,
+        session,
+        ticks: own,
+        ticks_waited_for: waited_for,
+        threads,
+        began,
+        has_environment,
+    })
 }
 
 /// The session that a process is in: the number of its leader. `None` when there is no such process, or it is not shown.

@@ -13,8 +13,11 @@ mod schedule;
 
 use super::aside::Aside;
 use super::handle::{self, Handle, What};
+use super::strangers::Kin;
 use super::turn::{Node, Source};
 use crate::error::plain;
+use crate::os::descendants::below::ticks_now;
+use crate::os::descendants::stamp::Stamp;
 use crate::os::epoll::{Interest, Tag};
 use crate::os::net::{self, Connection};
 use crate::spec::exec::{BeatSource, ExecSpec};
@@ -333,6 +336,7 @@ impl Node {
             // The worker itself was started as that user, so it is not the user who is wrong.
             Err(failure) => return Step::Over(Outcome::Unable(failure.message)),
         };
+        let (stamp, since) = (Stamp::of_probe(&self.place.mark, &handle.path), ticks_now());
         let started =
             handle.start_beside(command, &self.place, &self.router_socket, &self.base_environment, credentials);
         let (spawned, output) = match started {
@@ -340,7 +344,8 @@ impl Node {
             Err(failure) if net::is_our_own(failure.errno) => return Step::Over(Outcome::Unable(failure.message)),
             Err(failure) => return Step::Over(Outcome::Failed(failure.message)),
         };
-        match self.watch_aside(spawned, output, Source::Probe(run)) {
+        let kin = Kin { leader: spawned.pid, stamp, since };
+        match self.watch_aside(spawned, output, Source::Probe(run), kin) {
             Ok(aside) => probing.attempt = Some(Attempt::Command(aside)),
             Err(why) => return Step::Over(Outcome::Unable(format!("watching the probe: {why}"))),
         }

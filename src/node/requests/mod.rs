@@ -18,7 +18,8 @@ use crate::ids::Path;
 use crate::link::Identity;
 use crate::os::cgroup::Group;
 use crate::os::clock;
-use crate::os::descendants::{self, Scope};
+use crate::os::descendants::stamp::Stamp;
+use crate::os::descendants::{self, below};
 use crate::spec::policy::Heartbeat;
 use crate::spec::tree::{ChildSpec, SupervisorSpec, TreeSpec};
 use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, State, StopCause, StopReason};
@@ -27,7 +28,7 @@ use crate::wire::codec;
 use crate::wire::message::{Outcome, Refusal, Reply, ToNode, Told, Verb};
 use crate::wire::view::ChildView;
 use slog::{info, warn};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// A node below has this long for its first reply to a change; then the nearest one that answers acts in its place.
 const CHANGE_BELOW: Span = Span::from_millis(300);
@@ -37,6 +38,9 @@ const PROGRESS_EVERY: Span = Span::from_secs(1);
 
 /// A node below that has accepted a request and then says nothing for so long is gone.
 const SILENCE_BELOW: Span = Span::from_secs(4);
+
+/// What one look at a subtree that is killed past its node may take; then the loop goes on.
+const PASS: Span = Span::from_millis(10);
 
 /// Requests that may wait at one time.
 const PENDING_MAX: usize = 1_024;
@@ -628,7 +632,7 @@ impl Node {
 
     /// Kills a subtree past the nodes above it, until nothing of it is left.
     fn go_on_emptying(&mut self, number: u64, now: Time) {
-        let Some(pending) = self.requests.pending.get_mut(&number) else { return };
+        let Some(pending) = self.requests.pending.get(&number) else { return };
         let Waits::Emptying { path, hold, since } = &pending.waits else { return };
         let (path, hold, since) = (path.clone(), *hold, *since);
         let left = match group_path(&self.place, &path).map(|at| Group::open(&at)) {
@@ -641,13 +645,12 @@ impl Node {
             }
             // No such group: the child has never been started.
             Some(Err(_)) => 0,
-            None => {
-                let scope = Scope { root_pid: None, mark: &self.place.mark, within: &path, spare: &[] };
-                descendants::kill_pass(&scope).count
-            }
+            None => self.kill_below(&path),
         };
         if left > 0 && now.since(since) < SILENCE_BELOW {
-            pending.due = now + Span::from_millis(2);
+            if let Some(pending) = self.requests.pending.get_mut(&number) {
+                pending.due = now + Span::from_millis(2);
+            }
             return;
         }
         let Some(pending) = self.requests.pending.remove(&number) else { return };
@@ -664,6 +667,30 @@ impl Node {
             done(Outcome::Ok, format!("the supervisor above {path} does not answer; it was killed past it"))
         };
         self.reply(&pending.asker, reply);
+    }
+
+    /// Kills what belongs to a path below one of our child nodes, without a cgroup; how many processes there were. It is
+    /// all below that node's process: what is left when it goes is handed to us, and cleared with it.
+    fn kill_below(&self, path: &Path) -> usize {
+        let child = self.handles.iter().flatten().find(|handle| path.is_within(&handle.path));
+        let Some((handle, process)) = child.and_then(|handle| Some((handle, handle.process.as_ref()?))) else {
+            return 0;
+        };
+        let What::Node(below) = &handle.what else { return 0 };
+        let mark = &self.place.mark;
+        let mut stamps = HashSet::from([Stamp::of_child(mark, path)]);
+        below.now().for_each_supervisor(&handle.path, &mut |at, spec| {
+            let children =
+                spec.children.iter().map(|child| at.child(&child.name)).filter(|child| child.is_within(path));
+            stamps.extend(children.map(|child| Stamp::of_child(mark, &child)));
+        });
+        let cleared =
+            below::clear_below(process.pid, PASS, |pid| match Stamp::read(pid).filter(|stamp| stamp.is_of(mark)) {
+                Some(stamp) => stamps.contains(&stamp),
+                // It has set that limit itself.
+                None => descendants::is_marked(pid, mark, path),
+            });
+        cleared.count()
     }
 
     /// Our own end has come: whoever waits is told.

@@ -12,7 +12,8 @@ fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
         |name: &[u8], state: &str| parse_stat(&[b"12 (", name, b") ", state.as_bytes(), rest.as_bytes()].concat());
     let found = |state, parent| {
         let (ticks, ticks_waited_for) = (10, 10);
-        Some(Stat { state, parent, ticks, ticks_waited_for, threads: 3, began: 4711, has_environment: true })
+        let (group, session, threads, began, has_environment) = (5, 5, 3, 4711, true);
+        Some(Stat { state, parent, group, session, ticks, ticks_waited_for, threads, began, has_environment })
     };
     assert_eq!(read(b"sh", "S 7 "), found('S', 7));
     assert_eq!(read(b"a) R 1 (b", "Z 99 "), found('Z', 99));
@@ -133,10 +134,10 @@ alone! {
         }
         assert!(is_alive(pid) && !process.wait_exit(Span::ZERO));
         assert_eq!(descendants::unknown_children(|_| false), [pid]);
-        assert!(descendants::has_dying_children(|_| false));
+        assert!(stat(pid).is_some_and(|stat| stat.is_dying()));
         process.signal(libc::SIGKILL).unwrap();
         assert!(process.wait_exit(PATIENCE));
-        assert!(!is_alive(pid) && !descendants::has_dying_children(|_| false));
+        assert!(!is_alive(pid) && stat(pid).is_some_and(|stat| stat.has_ended()));
         end_of(&process);
     }
 }

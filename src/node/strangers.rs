@@ -1,0 +1,314 @@
+//! Whose an adopted process is: one that no child, probe or hook is, and that has become a child of this node since what
+//! had started it is gone.
+//!
+//! A node is a subreaper, so all that outlives a child of it is found among the node's own children, or below one of
+//! them. Whose such a process is says its stamp, which it has inherited; else its session. One that says nothing, since it
+//! has set that limit itself and leads a session of its own, is what has ended last of all that it can descend from: it
+//! began after that was started, and nothing that was started before it still runs. While more than one comes into
+//! question it is left alone: to kill what a living child has started would be worse.
+//!
+//! Processes from elsewhere are possible at the root alone: as process 1 it is handed what others have started in its
+//! namespace (`docker exec`), and the program that has become the root may have had children. There, what says nothing is
+//! left to whoever has started it.
+
+use super::handle::Handle;
+use crate::ids::Path;
+use crate::os::descendants::Mark;
+use crate::os::descendants::below::Facts;
+use crate::os::descendants::stamp::Stamp;
+use crate::time::{Span, Time};
+use std::collections::{HashMap, HashSet};
+
+/// What one look may cost in adopted processes that were not seen before; there are more in the next turn.
+pub(super) const NEW_AT_ONCE: usize = 64;
+
+/// What a hook or a probe has left is looked for that soon after its end, together with what others have left: a node with
+/// a thousand probes a second looks no oftener than that.
+const REST: Span = Span::from_millis(50);
+
+/// How long it is looked for. What cannot be killed by then goes with the node.
+const PATIENCE: Span = Span::from_secs(10);
+
+/// By what the processes of a child, of a probe or of a hook are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kin {
+    /// Its first process, which leads a session.
+    pub leader: u32,
+    /// What all that it starts inherits.
+    pub stamp: Stamp,
+    /// Nothing of it began before, in ticks since the machine did.
+    pub since: u64,
+}
+
+/// Something that has ended, and what it may have left is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub kin: Kin,
+    /// A child node: below it there may be anything of its subtree.
+    pub node: bool,
+}
+
+/// Whose a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Of the one at this place among those that have ended.
+    Ended(usize),
+    /// Of one that runs, or of nothing of ours: it is left alone.
+    Another,
+    /// Of the tree, and of nothing that runs: a subtree whose node is gone, or something that could not be killed before.
+    Nothing,
+    /// It cannot be told yet.
+    Unclear,
+}
+
+/// What runs here, as far as it matters for whose a process is.
+pub(super) struct Living<'a> {
+    pub mark: &'a Mark,
+    /// This node's own stamp, which says nothing of anything below it.
+    pub own: Stamp,
+    /// By stamp, with the time before which nothing of it began.
+    pub stamps: HashMap<Stamp, u64>,
+    /// The processes that were started here and live.
+    pub leaders: HashSet<u32>,
+    /// Since when each living child may have started something.
+    pub children: Vec<u64>,
+    /// There may be processes that nothing of ours has started.
+    pub outsiders: bool,
+}
+
+/// Decides whose a process is.
+pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> Whose {
+    let find = |is: &dyn Fn(&Ended) -> bool| ended.iter().position(is).map(Whose::Ended);
+    if let Some(stamp) = facts.stamp.filter(|stamp| stamp.is_of(living.mark) && *stamp != living.own) {
+        // One that began before is of an earlier incarnation, or of an earlier probe, and has outlived that.
+        if living.stamps.get(&stamp).is_some_and(|since| *since <= facts.began) {
+            return Whose::Another;
+        }
+        let found = find(&|ended| ended.kin.stamp == stamp).or_else(|| find(&|ended| ended.node));
+        return found.unwrap_or(Whose::Nothing);
+    }
+    let led_by = |leader: u32| facts.session == leader || facts.group == leader;
+    if let Some(found) = find(&|ended| led_by(ended.kin.leader) && ended.kin.since <= facts.began) {
+        return found;
+    }
+    if living.leaders.contains(&facts.session) || living.leaders.contains(&facts.group) || living.outsiders {
+        return Whose::Another;
+    }
+    if living.children.iter().any(|since| *since <= facts.began) {
+        return Whose::Unclear;
+    }
+    find(&|ended| ended.kin.since <= facts.began).unwrap_or(Whose::Unclear)
+}
+
+/// What a node knows of the processes that were handed to it, and of what has to be looked for among them.
+#[derive(Default)]
+pub(super) struct Strangers {
+    /// By number, which is theirs until they are reaped here.
+    seen: HashMap<u32, Facts>,
+    /// Hooks and probes that run, by their process.
+    aside: HashMap<u32, Kin>,
+    /// Those that have ended, and since when.
+    left: Vec<(Kin, Time)>,
+    /// When to look for what these have left.
+    due: Option<Time>,
+    /// There may be processes that nothing of ours has started.
+    outsiders: bool,
+}
+
+impl Strangers {
+    /// `outsiders`: see the module's head.
+    pub fn new(outsiders: bool) -> Strangers {
+        Strangers { outsiders, ..Strangers::default() }
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// A hook or a probe was started.
+    pub fn begin_aside(&mut self, kin: Kin) {
+        self.aside.insert(kin.leader, kin);
+    }
+
+    /// It has ended.
+    pub fn end_aside(&mut self, leader: u32, now: Time) {
+        if let Some(kin) = self.aside.remove(&leader) {
+            self.left.push((kin, now));
+            self.due.get_or_insert(now + REST);
+        }
+    }
+
+    /// These were reaped.
+    pub fn forget(&mut self, pids: &[u32]) {
+        for pid in pids {
+            self.seen.remove(pid);
+        }
+    }
+
+    /// Hooks and probes that have ended, if it is time to look for what they have left.
+    pub fn left(&self, now: Time) -> Vec<Ended> {
+        if self.due.is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        self.left.iter().map(|(kin, _)| Ended { kin: *kin, node: false }).collect()
+    }
+
+    /// It was looked for what these have left: nothing is left of those of which `clean` says so.
+    pub fn looked(&mut self, now: Time, clean: impl Fn(&Kin) -> bool) {
+        self.left.retain(|(kin, ended)| !clean(kin) && now.since(*ended) < PATIENCE);
+        self.due = (!self.left.is_empty()).then(|| now + REST);
+    }
+
+    /// What is known of an adopted process; `None` when it has ended. When it cannot be looked at, or was not before and
+    /// `budget` is used up, that is zero, and `None` says nothing.
+    pub fn facts(&mut self, pid: u32, budget: &mut usize) -> Option<Facts> {
+        if let Some(facts) = self.seen.get(&pid) {
+            return Some(*facts);
+        }
+        *budget = budget.checked_sub(1)?;
+        let Ok(facts) = Facts::of(pid) else {
+            *budget = 0;
+            return None;
+        };
+        let facts = facts?;
+        self.seen.insert(pid, facts);
+        Some(facts)
+    }
+
+    /// What runs here.
+    pub fn living<'a>(&self, mark: &'a Mark, path: &Path, handles: &[Option<Box<Handle>>]) -> Living<'a> {
+        let mut stamps: HashMap<Stamp, u64> = HashMap::with_capacity(handles.len());
+        let (mut leaders, mut children) = (HashSet::new(), Vec::new());
+        let running = handles.iter().flatten().filter_map(|handle| handle.process.as_ref());
+        for process in running.filter(|process| process.status.is_none()) {
+            children.push(process.kin.since);
+            leaders.insert(process.kin.leader);
+            stamps.insert(process.kin.stamp, process.kin.since);
+        }
+        for kin in self.aside.values() {
+            children.push(kin.since);
+            leaders.insert(kin.leader);
+            stamps.insert(kin.stamp, kin.since);
+        }
+        let own = Stamp::of_child(mark, path);
+        Living { mark, own, stamps, leaders, children, outsiders: self.outsiders }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORKER: u32 = 100;
+    const OTHER: u32 = 200;
+    const DAEMON: u32 = 900;
+
+    struct Scene {
+        mark: Mark,
+        ended: Vec<Ended>,
+    }
+
+    impl Scene {
+        fn stamp(&self, path: &str) -> Stamp {
+            Stamp::of_child(&self.mark, &Path::parse(path).unwrap())
+        }
+
+        fn kin(&self, path: &str, leader: u32, since: u64) -> Kin {
+            Kin { leader, stamp: self.stamp(path), since }
+        }
+
+        /// `/n/w` has ended, which ran from 10 on; `/n/k` runs since `other`.
+        fn new(other: Option<u64>) -> (Scene, HashMap<Stamp, u64>, Vec<u64>) {
+            let mut scene = Scene { mark: Mark::random().unwrap(), ended: Vec::new() };
+            scene.ended.push(Ended { kin: scene.kin("/n/w", WORKER, 10), node: false });
+            let stamps = other.iter().map(|since| (scene.stamp("/n/k"), *since)).collect();
+            (scene, stamps, other.into_iter().collect())
+        }
+
+        fn ask(&self, facts: Facts, stamps: &HashMap<Stamp, u64>, children: &[u64], outsiders: bool) -> Whose {
+            let leaders = children.iter().map(|_| OTHER).collect();
+            let (stamps, children) = (stamps.clone(), children.to_vec());
+            let living = Living { mark: &self.mark, own: self.stamp("/n"), stamps, leaders, children, outsiders };
+            whose(&facts, &self.ended, &living)
+        }
+    }
+
+    fn daemon(began: u64, stamp: Option<Stamp>) -> Facts {
+        Facts { began, session: DAEMON, group: DAEMON, stamp }
+    }
+
+    #[test]
+    fn the_stamp_decides_first() {
+        let (scene, stamps, children) = Scene::new(Some(5));
+        let ask = |facts| scene.ask(facts, &stamps, &children, false);
+        assert_eq!(ask(daemon(20, Some(scene.stamp("/n/w")))), Whose::Ended(0));
+        assert_eq!(ask(daemon(20, Some(scene.stamp("/n/k")))), Whose::Another);
+        // Also against the session.
+        let facts = Facts { session: WORKER, ..daemon(20, Some(scene.stamp("/n/k"))) };
+        assert_eq!(ask(facts), Whose::Another);
+        // Of an earlier incarnation of the one that runs; of what is no more.
+        assert_eq!(ask(daemon(4, Some(scene.stamp("/n/k")))), Whose::Nothing);
+        assert_eq!(ask(daemon(20, Some(scene.stamp("/n/removed")))), Whose::Nothing);
+    }
+
+    #[test]
+    fn what_was_below_a_node_that_ended_is_that_nodes() {
+        let (mut scene, stamps, children) = Scene::new(Some(5));
+        scene.ended.push(Ended { kin: scene.kin("/n/sub", 300, 10), node: true });
+        assert_eq!(scene.ask(daemon(20, Some(scene.stamp("/n/sub/a/b"))), &stamps, &children, false), Whose::Ended(1));
+    }
+
+    #[test]
+    fn without_a_stamp_the_session_and_the_group_tell() {
+        let (scene, stamps, children) = Scene::new(Some(5));
+        let ask =
+            |session, group, began| scene.ask(Facts { began, session, group, stamp: None }, &stamps, &children, false);
+        assert_eq!(ask(WORKER, DAEMON, 20), Whose::Ended(0));
+        assert_eq!(ask(DAEMON, WORKER, 20), Whose::Ended(0));
+        assert_eq!(ask(OTHER, DAEMON, 20), Whose::Another);
+        // That of a tree within the worker, or of this node itself, says nothing.
+        let foreign = Stamp::of_child(&Mark::random().unwrap(), &Path::root());
+        for stamp in [foreign, scene.stamp("/n")] {
+            let facts = Facts { session: WORKER, ..daemon(20, Some(stamp)) };
+            assert_eq!(scene.ask(facts, &stamps, &children, false), Whose::Ended(0));
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_the_last_one_that_it_can_be() {
+        let ask = |other, began, outsiders| {
+            let (scene, stamps, children) = Scene::new(other);
+            scene.ask(daemon(began, None), &stamps, &children, outsiders)
+        };
+        assert_eq!(ask(None, 20, false), Whose::Ended(0), "nothing else runs");
+        assert_eq!(ask(Some(30), 20, false), Whose::Ended(0), "the other one was started later");
+        assert_eq!(ask(Some(5), 20, false), Whose::Unclear, "it can be the other one's");
+        assert_eq!(ask(Some(20), 20, false), Whose::Unclear, "in the same tick");
+        assert_eq!(ask(None, 9, false), Whose::Unclear, "it was there before");
+        assert_eq!(ask(None, 20, true), Whose::Another, "it may have come from elsewhere");
+    }
+
+    #[test]
+    fn what_a_hook_has_left_is_looked_for_soon_and_not_for_ever() {
+        let at = |millis| Time::ZERO + Span::from_millis(millis);
+        let (scene, ..) = Scene::new(None);
+        let kin = scene.kin("/n/w", 7, 1);
+        let mut strangers = Strangers::new(false);
+        strangers.begin_aside(kin);
+        assert_eq!(strangers.next_deadline(), None);
+        strangers.end_aside(8, at(0));
+        assert_eq!(strangers.next_deadline(), None, "of one that is unknown");
+        strangers.end_aside(7, at(100));
+        assert_eq!(strangers.next_deadline(), Some(at(150)));
+        assert!(strangers.left(at(149)).is_empty());
+        assert_eq!(strangers.left(at(150)), [Ended { kin, node: false }]);
+        strangers.looked(at(150), |_| false);
+        assert_eq!(strangers.next_deadline(), Some(at(200)));
+        strangers.looked(at(200), |_| true);
+        assert_eq!(strangers.next_deadline(), None);
+        strangers.begin_aside(kin);
+        strangers.end_aside(7, at(1_000));
+        strangers.looked(at(11_000), |_| false);
+        assert_eq!(strangers.next_deadline(), None, "it is given up");
+    }
+}

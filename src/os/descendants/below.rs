@@ -1,0 +1,300 @@
+//! What descends from this process, found by walking down: what it costs depends on the descendants alone, never on how
+//! many processes the machine has.
+//!
+//! A node is a subreaper: what outlives a child of it has become its own child, or descends from one. So everything that
+//! can be left of a child is reached from the list of the node's children, which the kernel keeps
+//! (`/proc/PID/task/TID/children`). A kernel without these lists (CONFIG_PROC_CHILDREN) is asked for all processes once a
+//! look, whoever waits for it.
+use super::Left;
+use super::stamp::Stamp;
+use crate::os::clock::Clock;
+use crate::os::pidfd::{self, Reach};
+use crate::os::process::{self, Stat};
+use crate::time::{Span, Time};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+
+#[cfg(test)]
+mod tests;
+
+/// Whether this process has children, or that cannot be said.
+pub fn has_children() -> bool {
+    Lists::take().and_then(|lists| lists.own()).is_ok_and(|own| !own.is_empty())
+}
+
+/// What tells whose a process is. Taken once, when it is first seen: of what it may change, the earlier says more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// When it began, in ticks since the machine did; 0 where that is not shown.
+    pub began: u64,
+    /// The leader of its session.
+    pub session: u32,
+    /// Its process group.
+    pub group: u32,
+    /// What it was started with, it or what it descends from.
+    pub stamp: Option<Stamp>,
+}
+
+impl Facts {
+    /// Those of a process; `None` when it has ended.
+    ///
+    /// # Errors
+    /// The system's, when it cannot be looked at now.
+    pub fn of(pid: u32) -> io::Result<Option<Facts>> {
+        match process::look(pid) {
+            Ok(Some(stat)) if !stat.has_ended() => {
+                let Stat { began, session, group, .. } = stat;
+                Ok(Some(Facts { began, session, group, stamp: Stamp::look(pid)? }))
+            }
+            Ok(_) => Ok(None),
+            // `/proc` is mounted so that it hides the processes of other users. The session is told by the kernel itself.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                let session = process::session_of(pid).ok_or(error)?;
+                Ok(Some(Facts { began: 0, session, group: 0, stamp: None }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Ticks since the machine began, as in [`Facts::began`].
+pub fn ticks_now() -> u64 {
+    // Always 100 a second: USER_HZ is part of the interface.
+    const TICK: u128 = 1_000_000_000 / 100;
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+    now.map_or(0, |now| u64::try_from(std::time::Duration::from(now).as_nanos() / TICK).unwrap_or(0))
+}
+
+/// The lists of children, from wherever this kernel gives them.
+pub(super) enum Lists {
+    Kernel,
+    Scan(HashMap<u32, Vec<u32>>),
+}
+
+impl Lists {
+    /// # Errors
+    /// When there is no looking, for want of descriptors, say. That is not the word that there are none.
+    pub fn take() -> io::Result<Lists> {
+        match fs::metadata("/proc/thread-self/children") {
+            Ok(_) => Ok(Lists::Kernel),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Lists::scan(),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn scan() -> io::Result<Lists> {
+        let mut lists: HashMap<u32, Vec<u32>> = HashMap::new();
+        for pid in super::all()? {
+            if let Some(stat) = process::stat(pid) {
+                lists.entry(stat.parent).or_default().push(pid);
+            }
+        }
+        Ok(Lists::Scan(lists))
+    }
+
+    /// Our children, living ones and zombies. Those of the main thread are all of them: it alone spawns, and orphans are
+    /// handed to it. The list is whole, as no child leaves it but by our own reaping.
+    ///
+    /// # Errors
+    /// As for [`Lists::take`].
+    pub fn own(&self) -> io::Result<Vec<u32>> {
+        match self {
+            Lists::Kernel => fs::read("/proc/thread-self/children").map(|text| numbers(&text).collect()),
+            Lists::Scan(lists) => Ok(lists.get(&std::process::id()).cloned().unwrap_or_default()),
+        }
+    }
+
+    /// The children of a process, of all its threads; none when it is gone. Only of one that is stopped the list is sure
+    /// to be whole.
+    fn of(&self, pid: u32, threads: u32) -> Vec<u32> {
+        if let Lists::Scan(lists) = self {
+            return lists.get(&pid).cloned().unwrap_or_default();
+        }
+        let mut found = Vec::new();
+        let mut read = |thread: u32| {
+            let text = fs::read(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default();
+            found.extend(numbers(&text));
+        };
+        if threads <= 1 {
+            read(pid);
+        } else {
+            let listed = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).for_each(&mut read);
+        }
+        found
+    }
+}
+
+fn numbers(text: &[u8]) -> impl Iterator<Item = u32> {
+    text.split(u8::is_ascii_whitespace).filter_map(|pid| std::str::from_utf8(pid).ok()?.parse().ok())
+}
+
+/// What a pass has come to.
+#[derive(Debug, Default)]
+pub struct Cleared {
+    /// What was killed, or could not be, by the number that was given with those above it.
+    pub left: HashMap<usize, Left>,
+    /// The pass went on until nothing new showed. If not, there may be more.
+    pub complete: bool,
+}
+
+impl Cleared {
+    /// How many processes there were, with one for what could not be looked at.
+    pub fn count(&self) -> usize {
+        self.left.values().map(|left| left.count).sum::<usize>().max(usize::from(!self.complete))
+    }
+}
+
+/// Processes that are held at once: each takes a descriptor.
+const AT_ONCE: usize = 256;
+
+/// Kills processes with all that descends from them, for so long at most. `roots` names those to begin with among our
+/// children, each with a number under which it is counted, and is asked before each look; `None` is for no looking.
+///
+/// A process may fork while it is being looked for. So everything is stopped first, its whole process group at once,
+/// which no fork escapes, and looked for again until nothing new shows. Only then it is killed, all of it.
+pub fn clear(limit: Span, mut roots: impl FnMut(&[u32]) -> Option<Vec<(u32, usize)>>) -> Cleared {
+    let mut pass = Pass::default();
+    let clock = Clock::start();
+    let complete = loop {
+        // The first look takes as long as it takes, so that each pass gets on.
+        let Some(settled) = pass.look(&mut roots) else { break false };
+        if settled {
+            break true;
+        }
+        if clock.now() > Time::ZERO + limit || pass.held.len() >= AT_ONCE {
+            break false;
+        }
+    };
+    let mut cleared = Cleared { left: HashMap::new(), complete };
+    // The groups first: as long as a member is held, alive, the number is no other group's.
+    for group in &pass.groups {
+        process::signal_group(*group, libc::SIGKILL);
+    }
+    for (pid, held) in pass.held {
+        let left = cleared.left.entry(held.owner).or_default();
+        left.count += 1;
+        match held.process.signal(libc::SIGKILL) {
+            Err(error) if !pidfd::is_gone(&error) => left.refuse(pid, &error),
+            // One that is gone already is what is wanted.
+            _ => left.some = Some(pid),
+        }
+    }
+    for (pid, (owner, error)) in pass.refused {
+        let left = cleared.left.entry(owner).or_default();
+        left.count += 1;
+        left.refuse(pid, &error);
+    }
+    cleared
+}
+
+struct Held {
+    process: Reach,
+    began: u64,
+    owner: usize,
+    /// It is at rest, and its children were listed since.
+    listed: bool,
+}
+
+#[derive(Default)]
+struct Pass {
+    held: HashMap<u32, Held>,
+    groups: HashSet<u32>,
+    /// What the kernel lets us not signal.
+    refused: HashMap<u32, (usize, io::Error)>,
+    /// What had ended when it was to be stopped; it may have left children to us, so this asks for one more look.
+    gone: HashSet<u32>,
+}
+
+impl Pass {
+    /// One look at everything. True when it has shown nothing new, and all was at rest before it began; `None` when there
+    /// is no looking.
+    fn look(&mut self, roots: &mut impl FnMut(&[u32]) -> Option<Vec<(u32, usize)>>) -> Option<bool> {
+        let lists = Lists::take().ok()?;
+        let gone = self.gone.len();
+        let mut settled = true;
+        for (pid, owner) in roots(&lists.own().ok()?)? {
+            settled &= !self.hold(pid, owner);
+        }
+        let mut waiting: Vec<u32> = self.held.iter().filter(|(_, held)| !held.listed).map(|(pid, _)| *pid).collect();
+        while let Some(pid) = waiting.pop() {
+            settled = false;
+            let Some(held) = self.held.get_mut(&pid) else { continue };
+            let (began, owner) = (held.began, held.owner);
+            let stat = match process::look(pid) {
+                Ok(Some(stat)) if stat.began == began && !stat.has_ended() => stat,
+                // What it had started is ours now.
+                Ok(_) => {
+                    held.listed = true;
+                    continue;
+                }
+                Err(_) => return None,
+            };
+            held.listed = stat.is_at_rest();
+            for child in lists.of(pid, stat.threads) {
+                if self.held.len() >= AT_ONCE {
+                    return Some(false);
+                }
+                if !self.held.contains_key(&child) && self.hold(child, owner) && self.held.contains_key(&child) {
+                    waiting.push(child);
+                }
+            }
+        }
+        Some(settled && self.gone.len() == gone)
+    }
+
+    /// Stops a process that is to be killed. Returns whether that was new.
+    fn hold(&mut self, pid: u32, owner: usize) -> bool {
+        let known = self.held.contains_key(&pid) || self.refused.contains_key(&pid) || self.gone.contains(&pid);
+        if known || self.held.len() >= AT_ONCE {
+            return false;
+        }
+        match self.stop(pid, owner) {
+            Ok(held) => drop(self.held.insert(pid, held)),
+            Err(error) if pidfd::is_gone(&error) => drop(self.gone.insert(pid)),
+            Err(error) => drop(self.refused.insert(pid, (owner, error))),
+        }
+        true
+    }
+
+    fn stop(&mut self, pid: u32, owner: usize) -> io::Result<Held> {
+        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+        let stat = process::look(pid)?.filter(|stat| !stat.has_ended()).ok_or_else(gone)?;
+        let process = Reach::open(pid, stat.began)?;
+        process.signal(libc::SIGSTOP)?;
+        // All of its session descend from one process that is to go, as it does: a session is left, but never joined.
+        // Where that is our own session it says nothing. And from here on it is held, so its group's number is its own.
+        let stat = process::look(pid)?.ok_or_else(gone)?;
+        if stat.group > 1 && Some(stat.session) != own_session() && self.groups.insert(stat.group) {
+            process::signal_group(stat.group, libc::SIGSTOP);
+        }
+        Ok(Held { process, began: stat.began, owner, listed: false })
+    }
+}
+
+/// The session of this process, which is never stopped or killed as a whole.
+pub(super) fn own_session() -> Option<u32> {
+    process::session_of(std::process::id())
+}
+
+/// All that descends from a process, itself included, of which `wanted` says yes, with everything below that: killed as
+/// by [`clear`]. For a subtree of a child that does not answer.
+pub fn clear_below(pid: u32, limit: Span, wanted: impl Fn(u32) -> bool) -> Cleared {
+    clear(limit, |_| {
+        let lists = Lists::take().ok()?;
+        let (mut waiting, mut seen, mut roots) = (vec![pid], HashSet::new(), Vec::new());
+        while let Some(pid) = waiting.pop() {
+            let Some(stat) = process::stat(pid).filter(|stat| !stat.has_ended()) else { continue };
+            if !seen.insert(pid) {
+                continue;
+            }
+            if wanted(pid) {
+                roots.push((pid, 0));
+            } else {
+                waiting.extend(lists.of(pid, stat.threads));
+            }
+        }
+        Some(roots)
+    })
+}

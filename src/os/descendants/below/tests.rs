@@ -1,0 +1,188 @@
+use super::super::super::testing::{PATIENCE, end_of, has_children, read_all, read_line, script, start, start_piped};
+use super::super::{Mark, become_subreaper, reap_orphans, stamp};
+use super::*;
+use crate::ids::Path;
+use crate::os::fd;
+use crate::os::spawn::PlanSpec;
+use std::os::fd::{AsFd, OwnedFd};
+
+const LONG: Span = Span::from_secs(60);
+
+fn stamped(text: &str, stamp: Stamp) -> PlanSpec<'static> {
+    let mut spec = script(text);
+    spec.limits.insert(stamp::LIMIT.into(), stamp.limit().unwrap());
+    spec
+}
+
+/// What the kernel allows here; says so when it does not.
+fn stamps() -> Option<(Stamp, Stamp)> {
+    let mark = Mark::random().unwrap();
+    let stamp = |path: &str| Stamp::of_child(&mark, &Path::parse(path).unwrap());
+    let both = (stamp("/a"), stamp("/b"));
+    if both.0.limit().is_none() {
+        eprintln!("skipped: the hard limit of locks is set here");
+        return None;
+    }
+    Some(both)
+}
+
+/// Our children with this stamp, as roots.
+fn with(stamp: Stamp) -> impl FnMut(&[u32]) -> Option<Vec<(u32, usize)>> {
+    move |own| {
+        let ours = |pid: &&u32| matches!(Facts::of(**pid), Ok(Some(facts)) if facts.stamp == Some(stamp));
+        Some(own.iter().filter(ours).map(|pid| (*pid, 7)).collect())
+    }
+}
+
+/// Passes until one that is complete finds nothing. The first one found so many.
+fn clear_all(mut roots: impl FnMut(&[u32]) -> Option<Vec<(u32, usize)>>) -> usize {
+    let clock = Clock::start();
+    let mut first = None;
+    loop {
+        let cleared = clear(Span::from_millis(10), &mut roots);
+        reap_orphans(|_| false);
+        let first = *first.get_or_insert(cleared.left.values().map(|left| left.count).sum());
+        if cleared.count() == 0 {
+            return first;
+        }
+        assert!(clock.now() < Time::ZERO + PATIENCE, "it does not come to an end");
+    }
+}
+
+/// Waits until nothing holds the pipe: all of them have had it.
+fn wait_for_end(reader: OwnedFd, what: &str) {
+    let clock = Clock::start();
+    while !fd::wait_readable_any(&[reader.as_fd()], Some(Span::from_millis(10))).unwrap() {
+        assert!(clock.now() < Time::ZERO + PATIENCE, "something is left: {what}");
+        // One that goes on must not fill the machine with its dead.
+        reap_orphans(|_| false);
+    }
+    assert_eq!(read_all(reader), "", "{what}");
+}
+
+/// A script that makes a daemon without an environment, with a child that leads a session of its own.
+const DAEMON: &str = "(setsid env -i /bin/sh -c 'setsid sleep 1000 & echo up; exec sleep 1000' &)";
+
+alone! {
+    fn what_was_handed_to_us_is_found_with_all_below_it_and_nothing_else() {
+        become_subreaper().unwrap();
+        let Some((ours, others)) = stamps() else { return };
+        let (first, reader) = start_piped(stamped(DAEMON, ours)).unwrap();
+        let (second, other_reader) = start_piped(stamped(DAEMON, others)).unwrap();
+        for (process, reader) in [(&first, &reader), (&second, &other_reader)] {
+            assert_eq!(read_line(reader), "up");
+            assert_eq!(end_of(&process.pidfd).code, Some(0));
+        }
+        assert_eq!(clear_all(with(ours)), 2);
+        wait_for_end(reader, "ours");
+        assert_eq!(clear_all(with(ours)), 0);
+        assert_eq!(clear_all(with(others)), 2);
+        wait_for_end(other_reader, "others'");
+        reap_orphans(|_| false);
+        assert!(!has_children());
+    }
+
+    fn what_forks_all_the_time_is_cleared() {
+        become_subreaper().unwrap();
+        if stamps().is_none() {
+            return;
+        }
+        // Each generation ends when there is a next one, or the file is gone: so a failing test leaves nothing.
+        let dir = tempfile::tempdir().unwrap();
+        let go_on = dir.path().join("go-on");
+        fs::write(&go_on, "").unwrap();
+        let kinds = [
+            // Forks alone; with another program each; that leads a session of its own; always the same process.
+            "[ \"$1\" ] || echo up; f() { n=$((n+1)); [ $n -gt 500 ] && exec /bin/sh -c \"$TEXT\" sh again; \
+             [ -e \"$GO_ON\" ] && f & exit 0; }; f",
+            "[ \"$1\" ] || echo up; [ -e \"$GO_ON\" ] && /bin/sh -c \"$TEXT\" sh again & exit 0",
+            "[ \"$1\" ] || echo up; [ -e \"$GO_ON\" ] && setsid /bin/sh -c \"$TEXT\" sh again & exit 0",
+            "[ \"$1\" ] || echo up; [ -e \"$GO_ON\" ] && exec /bin/sh -c \"$TEXT\" sh again",
+        ];
+        for round in 0..12 {
+            let text = kinds[round % kinds.len()];
+            let Some((stamp, _)) = stamps() else { return };
+            let mut spec = stamped(text, stamp);
+            spec.env.push(("GO_ON".into(), go_on.clone().into()));
+            spec.env.push(("TEXT".into(), text.into()));
+            let (_spawned, reader) = start_piped(spec).unwrap();
+            assert_eq!(read_line(&reader), "up");
+            clear_all(with(stamp));
+            wait_for_end(reader, text);
+        }
+    }
+
+    fn of_a_subtree_that_hangs_only_what_is_meant_goes() {
+        become_subreaper().unwrap();
+        let Some((ours, others)) = stamps() else { return };
+        let soft = |stamp: Stamp| stamp.limit().unwrap().soft.unwrap();
+        // As a node with a worker that has a child, and something else.
+        let text = "prlimit --pid $$ --locks=$A:unlimited; setsid sh -c 'sleep 1000 & echo up; wait' & \
+                    prlimit --pid $$ --locks=$B:unlimited; sleep 1000 & echo up; wait";
+        if !std::path::Path::new("/usr/bin/prlimit").exists() {
+            eprintln!("skipped: there is no prlimit(1)");
+            return;
+        }
+        let mut spec = script(text);
+        spec.env.push(("A".into(), soft(ours).to_string().into()));
+        spec.env.push(("B".into(), soft(others).to_string().into()));
+        let (node, reader) = start_piped(spec).unwrap();
+        assert_eq!((read_line(&reader), read_line(&reader)), ("up".into(), "up".into()));
+        node.pidfd.signal(libc::SIGSTOP).unwrap();
+        let cleared = clear_below(node.pid, LONG, |pid| Stamp::read(pid) == Some(ours));
+        assert_eq!(cleared.count(), 2);
+        // They need a moment to die.
+        let clock = Clock::start();
+        loop {
+            let cleared = clear_below(node.pid, LONG, |pid| Stamp::read(pid) == Some(ours));
+            if cleared.count() == 0 {
+                break;
+            }
+            assert!(clock.now() < Time::ZERO + PATIENCE, "it does not come to an end");
+        }
+        assert!(!node.pidfd.wait_exit(Span::ZERO));
+        let cleared = clear_below(node.pid, LONG, |pid| pid == node.pid);
+        assert_eq!(cleared.count(), 2);
+        wait_for_end(reader, "the subtree");
+        end_of(&node.pidfd);
+    }
+
+    fn without_descriptors_nothing_is_taken_for_cleared() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let none = |_: &[u32]| Some(Vec::new());
+        assert!(clear(LONG, none).complete);
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        assert!(!clear(LONG, none).complete);
+    }
+
+    fn both_ways_of_looking_see_the_same() {
+        become_subreaper().unwrap();
+        let (spawned, reader) = start_piped(script("sleep 1000 & sleep 1000 & echo up; wait")).unwrap();
+        assert_eq!(read_line(&reader), "up");
+        let look = |lists: &Lists| {
+            let (own, mut below) = (lists.own().unwrap(), lists.of(spawned.pid, 1));
+            below.sort_unstable();
+            (own, below)
+        };
+        let scanned = look(&Lists::scan().unwrap());
+        assert_eq!((scanned.0.as_slice(), scanned.1.len()), ([spawned.pid].as_slice(), 2));
+        if let lists @ Lists::Kernel = Lists::take().unwrap() {
+            assert_eq!(look(&lists), scanned);
+        }
+        clear_all(|own| Some(own.iter().map(|pid| (*pid, 0)).collect()));
+        wait_for_end(reader, "all");
+    }
+}
+
+#[test]
+fn the_clock_of_the_machine_is_that_of_its_processes() {
+    let before = ticks_now();
+    let spawned = start(script("exec sleep 1000")).unwrap();
+    let facts = Facts::of(spawned.pid).unwrap().unwrap();
+    assert!(before <= facts.began && facts.began <= ticks_now(), "{before} {facts:?}");
+    assert_eq!((facts.session, facts.group), (spawned.pid, spawned.pid));
+    spawned.pidfd.signal(libc::SIGKILL).unwrap();
+    end_of(&spawned.pidfd);
+    assert_eq!(Facts::of(spawned.pid).unwrap(), None);
+}

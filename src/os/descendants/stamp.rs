@@ -1,0 +1,162 @@
+//! A number that says whose a process is, and that every process hands to those that it starts.
+//!
+//! It is the soft limit RLIMIT_LOCKS. The kernel has not enforced that limit since Linux 2.4.25, but it still inherits it
+//! over fork(2), keeps it over execve(2), setsid(2) and setuid(2), and shows it to every user in `/proc/PID/limits`. So a
+//! daemon that was forked twice, leads a session of its own and has an empty environment still says which child of which
+//! tree has started it. To read it takes neither the memory nor the locks of the process that is asked.
+//!
+//! A program that sets this limit itself escapes, and so does a worker whose spec sets it: then session, process group
+//! and descent are what is left to tell.
+use super::Mark;
+use crate::ids::Path;
+use crate::spec::exec::Limit;
+use std::fs;
+use std::io;
+use std::sync::OnceLock;
+
+/// Such a number: 30 bits of the tree, 32 of what was started in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp(u64);
+
+/// No limit that a person sets is as large; and the highest bit is clear, as some programs read limits with a sign.
+const KIND: u64 = 1 << 62;
+const TREE: u64 = ((1 << 30) - 1) << 32;
+
+impl Stamp {
+    /// That of a child, by its path.
+    pub fn of_child(mark: &Mark, path: &Path) -> Stamp {
+        Stamp::of(mark, path, "")
+    }
+
+    /// That of the probes of a worker, of which one runs at a time.
+    pub fn of_probe(mark: &Mark, path: &Path) -> Stamp {
+        Stamp::of(mark, path, "probe")
+    }
+
+    /// That of one hook of a supervisor.
+    pub fn of_hook(mark: &Mark, path: &Path, number: u64) -> Stamp {
+        Stamp::of(mark, path, &format!("hook {number}"))
+    }
+
+    fn of(mark: &Mark, path: &Path, what: &str) -> Stamp {
+        // No path has a zero byte. FNV-1a: it only has to spread, the mark before it is random.
+        let text = mark.as_str().bytes().chain(path.as_str().bytes()).chain([0]).chain(what.bytes());
+        let hash =
+            text.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        Stamp(KIND | Stamp::tree_bits(mark) | (hash >> 32))
+    }
+
+    fn tree_bits(mark: &Mark) -> u64 {
+        let digits = mark.as_str().get(..8).unwrap_or_default();
+        (u64::from_str_radix(digits, 16).unwrap_or(0) << 32) & TREE
+    }
+
+    /// Whether something of the tree with this mark was started with it.
+    pub fn is_of(self, mark: &Mark) -> bool {
+        self.0 & !u64::from(u32::MAX) == KIND | Stamp::tree_bits(mark)
+    }
+
+    /// As a limit: `locks`. `None` where limits do not allow it.
+    pub fn limit(self) -> Option<Limit> {
+        static ALLOWED: OnceLock<bool> = OnceLock::new();
+        let allowed = *ALLOWED.get_or_init(|| {
+            let limit = rlimit(libc::RLIMIT_LOCKS);
+            limit.is_some_and(|limit| limit.rlim_max == libc::RLIM64_INFINITY)
+        });
+        allowed.then_some(Limit { soft: Some(self.0), hard: None })
+    }
+
+    /// The one that a process has; `None` when it has none, or is not shown.
+    pub fn read(pid: u32) -> Option<Stamp> {
+        Stamp::look(pid).ok().flatten()
+    }
+
+    /// The same for those to whom it matters whether it could be looked at.
+    ///
+    /// # Errors
+    /// The system's: no descriptor is left, say. It says nothing of the process.
+    pub(super) fn look(pid: u32) -> io::Result<Option<Stamp>> {
+        match fs::read(format!("/proc/{pid}/limits")) {
+            Ok(text) => Ok(parse(&text)),
+            // It is gone.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The name of the limit in a spec.
+pub const LIMIT: &str = "locks";
+
+fn parse(text: &[u8]) -> Option<Stamp> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Max file locks"))?;
+    let soft: u64 = std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()?;
+    // The largest number with a sign is what some write for none.
+    (soft & !(TREE | u64::from(u32::MAX)) == KIND && soft != i64::MAX.unsigned_abs()).then_some(Stamp(soft))
+}
+
+fn rlimit(resource: u32) -> Option<libc::rlimit64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads a limit of this process into a live value.
+    let result = unsafe { libc::prlimit64(0, resource as _, std::ptr::null(), &raw mut limit) };
+    (result == 0).then_some(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{end_of, output_of, read_line, script, start_piped};
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    #[test]
+    fn each_child_probe_and_hook_has_its_own() {
+        let (mark, other) = (Mark::random().unwrap(), Mark::random().unwrap());
+        let all = [
+            Stamp::of_child(&mark, &path("/a")),
+            Stamp::of_child(&mark, &path("/b")),
+            Stamp::of_probe(&mark, &path("/a")),
+            Stamp::of_hook(&mark, &path("/a"), 1),
+            Stamp::of_hook(&mark, &path("/a"), 2),
+            Stamp::of_child(&mark, &Path::root()),
+        ];
+        for (index, stamp) in all.iter().enumerate() {
+            assert!(stamp.is_of(&mark) && !stamp.is_of(&other));
+            assert!(!all[..index].contains(stamp));
+            assert_eq!(
+                parse(format!("Max file locks            {}            unlimited  locks", stamp.0).as_bytes()),
+                Some(*stamp)
+            );
+        }
+        assert_eq!(all[0], Stamp::of_child(&mark, &path("/a")));
+    }
+
+    #[test]
+    fn ordinary_limits_are_none() {
+        for soft in ["unlimited", "0", "1024", "9223372036854775807", "18446744073709551615", "-1", ""] {
+            assert_eq!(parse(format!("Max file locks            {soft}            unlimited  locks").as_bytes()), None);
+        }
+        assert_eq!(parse(b"Max open files            1024"), None);
+    }
+
+    #[test]
+    fn it_outlives_session_parents_and_environment() {
+        let stamp = Stamp::of_child(&Mark::random().unwrap(), &path("/web/api"));
+        let Some(limit) = stamp.limit() else {
+            eprintln!("skipped: the hard limit of locks is set here");
+            return;
+        };
+        let mut spec = script("(setsid env -i /bin/sh -c 'echo $$; exec sleep 1000' &)");
+        spec.limits.insert(LIMIT.into(), limit);
+        let (spawned, reader) = start_piped(spec).unwrap();
+        let daemon: u32 = read_line(&reader).parse().unwrap();
+        assert_eq!(end_of(&spawned.pidfd).code, Some(0));
+        assert_eq!(Stamp::read(daemon), Some(stamp));
+        crate::os::pidfd::PidFd::open(daemon).unwrap().signal(libc::SIGKILL).unwrap();
+        // Without one, and for a number of no process.
+        assert_eq!(output_of(script("echo up")), "up\n");
+        assert_eq!(Stamp::read(u32::MAX), None);
+    }
+}
