@@ -97,7 +97,10 @@ impl Language {
                 if std::fs::create_dir(&modules).is_ok() {
                     std::os::unix::fs::symlink(repository().join("clients/node"), modules.join("treevisor")).unwrap();
                 }
-                vec![("NODE_PATH", modules.into())]
+                // Beside what the test itself was given.
+                let given = std::env::var_os("NODE_PATH");
+                let paths = std::iter::once(modules).chain(given.iter().flat_map(std::env::split_paths));
+                vec![("NODE_PATH", std::env::join_paths(paths).unwrap())]
             }
             Language::C | Language::Rust | Language::Shell => Vec::new(),
         }

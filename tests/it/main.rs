@@ -18,6 +18,7 @@ mod hooks;
 mod journal;
 #[path = "../clients/languages.rs"]
 mod languages;
+mod leftovers;
 mod lifecycle;
 mod logs;
 mod manager;
