@@ -2,6 +2,7 @@
 //!
 //! No key gets in that the reader would refuse: each is read as soon as it is set, and becomes a note where it is no good.
 
+use super::value::Value;
 use crate::ids::Name;
 use crate::spec::print::{basic, key};
 use crate::spec::read_text;
@@ -56,13 +57,23 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// A long command says enough with its beginning.
         const LONG: usize = 100;
-        let text: String = self.setting.chars().take(LONG).map(|c| if is_obeyed(c) { ' ' } else { c }).collect();
-        let more = if self.setting.chars().count() > LONG { "…" } else { "" };
+        let whole = one_line(&self.setting);
+        let more = if whole.chars().count() > LONG { "…" } else { "" };
+        let text: String = whole.chars().take(LONG).collect();
+        let why = one_line(&self.why);
+        let file: String = self.file.chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect();
         match self.line {
-            0 => write!(f, "{}: {text}{more}: {}", self.file, self.why),
-            line => write!(f, "{}:{line}: {text}{more}: {}", self.file, self.why),
+            0 => write!(f, "{file}: {text}{more}: {why}"),
+            line => write!(f, "{file}:{line}: {text}{more}: {why}"),
         }
     }
+}
+
+/// A text in one line, of which a terminal shows all and obeys nothing.
+fn one_line(text: &str) -> String {
+    let words: Vec<_> =
+        text.split(|c: char| c.is_whitespace() || is_obeyed(c)).filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
 /// A worker, or with children a supervisor; or the whole file.
@@ -78,8 +89,8 @@ pub(super) struct Draft {
     pub(super) children: Vec<Draft>,
     /// It is written down, but not to be started.
     pub(super) off: bool,
-    /// What says where its output goes.
-    log: Option<Setting>,
+    /// The file that its output goes to, and what says so.
+    log: Option<(String, Setting)>,
 }
 
 impl Draft {
@@ -92,9 +103,6 @@ impl Draft {
         let value = value.into();
         match refusal(key, &value) {
             None => {
-                if key == "log" {
-                    self.log = from.cloned();
-                }
                 self.keys.retain(|(known, _)| *known != key);
                 self.keys.push((key, value));
             }
@@ -102,13 +110,32 @@ impl Draft {
         }
     }
 
+    /// Sends its output to a file; `more` are other keys of the log.
+    pub(super) fn set_log(&mut self, file: &Value, more: &str, from: &Setting) {
+        let file = file.in_toml();
+        self.set("log", format!("{{ file = {}{more} }}", basic(&file)), Some(from));
+        if self.has("log") {
+            self.log = Some((file, from.clone()));
+        }
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.keys.iter().any(|(known, _)| *known == key)
     }
 
-    /// Whether its restart type is this one, in TOML.
-    pub(super) fn restart_is(&self, value: &str) -> bool {
-        self.keys.iter().any(|(key, set)| *key == "restart" && set == value)
+    /// Whether a key has this value, in TOML.
+    pub(super) fn is(&self, key: &str, value: &str) -> bool {
+        self.keys.iter().any(|(known, set)| *known == key && set == value)
+    }
+
+    /// Whether the reader takes this value.
+    pub(super) fn takes(key: &str, value: &str) -> bool {
+        refusal(key, value).is_none()
+    }
+
+    /// Whether a text can be a name as it is.
+    pub(super) fn is_name(text: &str) -> bool {
+        name_of(text) == text
     }
 
     /// Sets a key of `[defaults]`.
@@ -124,31 +151,37 @@ impl Draft {
         }
     }
 
+    pub(super) fn has_variable(&self, name: &str) -> bool {
+        self.env.contains_key(name)
+    }
+
     pub(super) fn note(&mut self, note: Note) {
         self.notes.push(note);
     }
 
-    /// Lets it have its log file unless a child before it has the same, of which `taken` are known.
-    pub(super) fn keep_log_apart(&mut self, taken: &mut Vec<String>) {
-        let Some(at) = self.keys.iter().position(|(key, value)| *key == "log" && value.starts_with('{')) else {
-            return;
-        };
-        let file = self.keys[at].1.split(", max-size").next().unwrap_or_default().to_owned();
-        if self.off {
-            return;
-        }
-        if taken.contains(&file) {
-            self.keys.remove(at);
+    /// Lets each worker have its log file unless one before it has the same: rotating it for one would take it from under the
+    /// other.
+    pub(super) fn keep_logs_apart(&mut self) {
+        self.keep_apart(&mut BTreeSet::new());
+    }
+
+    fn keep_apart(&mut self, taken: &mut BTreeSet<String>) {
+        if let Some((_, from)) = self.log.as_ref().filter(|(file, _)| !self.off && !taken.insert(file.clone())) {
+            self.keys.retain(|(key, _)| *key != "log");
             let why = "another worker writes to this file, and rotating it for one would take it from the other";
-            self.notes.extend(self.log.as_ref().map(|log| log.note(why)));
-        } else {
-            taken.push(file);
+            self.notes.push(from.note(why));
         }
+        self.children.iter_mut().for_each(|child| child.keep_apart(taken));
     }
 
     /// All notes of it and of what is below it.
     pub(super) fn all_notes(&self) -> Vec<&Note> {
         self.notes.iter().chain(self.children.iter().flat_map(Draft::all_notes)).collect()
+    }
+
+    /// Whether there is something that could be started, though it may be off.
+    pub(super) fn writes_something(&self) -> bool {
+        self.has("command") || self.children.iter().any(Draft::writes_something)
     }
 
     /// Whether there is something to start.
@@ -176,7 +209,7 @@ impl Draft {
             out.push_str(&format!("{indent}{}\n", text.trim_end()));
         };
         if depth == 0 {
-            self.about.iter().for_each(|about| line(format!("# {about}").trim_end()));
+            self.about.iter().for_each(|about| line(format!("# {}", one_line(about)).trim_end()));
             self.notes.iter().for_each(|note| line(&format!("# differs: {note}")));
             if !self.keys.is_empty() {
                 line("");
@@ -209,7 +242,7 @@ impl Draft {
             child
                 .about
                 .iter()
-                .for_each(|about| out.push_str(&format!("{}\n", format!("{indent}# {about}").trim_end())));
+                .for_each(|about| out.push_str(&format!("{}\n", format!("{indent}# {}", one_line(about)).trim_end())));
             child.notes.iter().for_each(|note| out.push_str(&format!("{indent}# differs: {note}\n")));
             out.push_str(&format!("{indent}{hash}[[{header}]]\n{indent}{hash}name = {}\n", basic(&child.name)));
             child.body(depth + 1, &format!("{header}.child"), off, out);
@@ -253,11 +286,6 @@ pub(super) fn name_of(text: &str) -> String {
     let fine = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '-' };
     let name: String = text.chars().map(fine).take(Name::MAX_LEN - 12).collect();
     if Name::parse(&name).is_ok() { name } else { "unnamed".into() }
-}
-
-/// A string of the file that is read, whose dollars are plain ones, as the reader of the TOML has to find it.
-pub(super) fn dollars(text: &str) -> String {
-    text.replace('$', "$$")
 }
 
 /// An array of strings in TOML.

@@ -1,15 +1,25 @@
 //! Procfiles, as of foreman and its kin: `name: command`, a line for a shell each.
 
-use super::draft::{Draft, Note, array, dollars};
+use super::draft::{Draft, Note, array};
+use super::value::Value;
 use crate::spec::print::basic;
 use std::rc::Rc;
 
-/// foreman's first port, and how far apart those of two processes stand.
+mod shell;
+
+/// foreman's first port, and how far apart those of two lines stand.
 const PORT: u32 = 5000;
 const PORT_STEP: u32 = 100;
 
-/// More of one process than this nobody asks for on purpose.
+/// More of one process than this are not meant.
 const MANY: u32 = 10_000;
+
+/// A line: its number, the name in front of the colon, and what a shell is given.
+struct Entry {
+    line: usize,
+    name: String,
+    command: String,
+}
 
 /// Makes a tree of the Procfile called `file`. `formation` says how many of each.
 pub(super) fn read(file: &Rc<str>, text: &str, formation: &[(String, u32)]) -> Draft {
@@ -21,52 +31,12 @@ pub(super) fn read(file: &Rc<str>, text: &str, formation: &[(String, u32)]) -> D
     );
     tree.about.push("is started again.".into());
     let mut asked: Vec<_> = formation.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "all").collect();
-    for (index, (line, name, command)) in entries(file, text, &mut tree).into_iter().enumerate() {
-        asked.retain(|asked| *asked != name);
+    for (index, entry) in entries(file, text, &mut tree).iter().enumerate() {
+        asked.retain(|asked| *asked != entry.name);
         let wanted = |wanted: &str| formation.iter().rev().find(|(name, _)| name == wanted).map(|(_, count)| *count);
-        let count = wanted(&name).or_else(|| wanted("all")).unwrap_or(1).min(MANY);
-        let mut about = Vec::new();
-        // With `exec`, the signal that asks it to stop goes to the program and not to a shell around it.
-        let simple =
-            !command.contains(['|', '&', ';', '<', '>', '(', ')', '`', '\n', '=']) && !command.starts_with("exec ");
-        let shell = if simple { format!("exec {command}") } else { command.clone() };
-        if !simple && !command.starts_with("exec ") {
-            about.push(
-                "A shell stands around it: what asks it to stop goes to the shell alone, the rest \
-                 is killed. `exec` helps."
-                    .to_owned(),
-            );
-        }
-        let words = ["sh".to_owned(), "-c".to_owned(), dollars(&shell)];
+        let count = wanted(&entry.name).or_else(|| wanted("all")).unwrap_or(1).min(MANY);
         let base = PORT + PORT_STEP * u32::try_from(index).unwrap_or(0);
-        let ports = command.contains("PORT");
-        let once = name == "release";
-        // A port is one process's own, so such processes stand one by one.
-        let each = if ports && count > 1 { count } else { 1 };
-        for number in 0..each {
-            let mut child = Draft::new(&if each > 1 { format!("{name}-{}", number + 1) } else { name.clone() });
-            child.about = about.clone();
-            child.set("command", array(&words), None);
-            if each == 1 && count > 1 {
-                child.set("count", count.to_string(), None);
-            }
-            if ports {
-                child.set("env", format!("{{ PORT = {} }}", basic(&(base + number).to_string())), None);
-            }
-            child.off = count == 0 || once;
-            if once {
-                child.note(Note::at(
-                    file,
-                    line,
-                    "release",
-                    "is run once at each release, before the \
-                     others; do so yourself",
-                ));
-            } else if count == 0 {
-                child.note(Note::at(file, line, &name, "is not to run, by the formation"));
-            }
-            tree.children.push(child);
-        }
+        tree.children.extend(workers(file, entry, count, base));
     }
     for name in asked {
         tree.note(Note::at(file, 0, name, "stands in the formation and not in the file"));
@@ -74,21 +44,65 @@ pub(super) fn read(file: &Rc<str>, text: &str, formation: &[(String, u32)]) -> D
     tree
 }
 
-/// The lines, with their numbers.
-fn entries(file: &Rc<str>, text: &str, tree: &mut Draft) -> Vec<(usize, String, String)> {
-    let mut found = Vec::new();
+/// The workers of a line. Each has a port of its own, so they stand one by one.
+fn workers(file: &Rc<str>, entry: &Entry, count: u32, base: u32) -> Vec<Draft> {
+    let Entry { line, name, command } = entry;
+    let at = |why: &str| Note::at(file, *line, &format!("{name}: {command}"), why);
+    let (written, alone) = shell::line(command);
+    let words = ["sh".to_owned(), "-c".to_owned(), Value::plain(&written).in_toml()];
+    let once = name == "release";
+    let mut notes = Vec::new();
+    if !Draft::is_name(name) {
+        notes.push(at("the name is longer than one may be here"));
+    }
+    if once {
+        notes.push(at("is run once at each release, before the others; do so yourself"));
+    } else if count == 0 {
+        notes.push(at("is not to run, by the formation"));
+    } else if !alone {
+        notes.push(at(
+            "a shell stands around it: what asks it to stop goes to the shell alone, and what is left after it has ended is \
+             killed",
+        ));
+    }
+    (0..count.max(1))
+        .map(|number| {
+            let mut child = Draft::new(&if count > 1 { format!("{name}-{}", number + 1) } else { name.clone() });
+            child.set("command", array(&words), None);
+            let mut pairs = vec![format!("PORT = {}", basic(&(base + number).to_string()))];
+            if command.contains("$PS") || command.contains("${PS") {
+                pairs.push(format!("PS = {}", basic(&format!("{name}.{}", number + 1))));
+            }
+            child.set("env", format!("{{ {} }}", pairs.join(", ")), None);
+            child.off = count == 0 || once;
+            // Once is enough for what is true of all.
+            child.notes.append(&mut notes);
+            child
+        })
+        .collect()
+}
+
+/// The lines of processes. foreman passes over all others, without a word.
+fn entries(file: &Rc<str>, text: &str, tree: &mut Draft) -> Vec<Entry> {
+    let mut found: Vec<Entry> = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let trimmed = line.trim();
-        if trimmed.is_empty() || trimmed.starts_with('#') {
+        let number = index + 1;
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
         let fine =
             |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-        match trimmed.split_once(':') {
+        match line.split_once(':') {
             Some((name, command)) if fine(name) && !command.trim().is_empty() => {
-                found.push((index + 1, name.to_owned(), command.trim().to_owned()));
+                if found.iter().any(|entry| entry.name == name) {
+                    tree.note(Note::at(file, number, name, "stands there twice; the second is called otherwise"));
+                }
+                found.push(Entry { line: number, name: name.to_owned(), command: command.trim().to_owned() });
             }
-            _ => tree.note(Note::at(file, index + 1, trimmed, "is no line of a Procfile, such as `web: ./server`")),
+            Some((name, _)) if line.starts_with(char::is_whitespace) && fine(name.trim()) => {
+                tree.note(Note::at(file, number, line, "begins with a blank, and foreman passes over it"));
+            }
+            _ => tree.note(Note::at(file, number, line, "is no line of a Procfile, such as `web: ./server`")),
         }
     }
     found
@@ -105,29 +119,24 @@ mod tests {
 
     #[test]
     fn ports_are_foremans_and_dollars_the_shells() {
-        let text = toml("web: serve -p $PORT\n# no\njob: echo ${HOME} | cat\n", &[("web", 2), ("job", 3)]);
-        assert!(
-            text.contains(
-                "name = \"web-1\"\ncommand = [\"sh\", \"-c\", \"exec serve -p \
-             $$PORT\"]\nenv = { PORT = \"5000\" }"
-            ),
-            "{text}"
-        );
-        assert!(text.contains("env = { PORT = \"5001\" }"), "{text}");
-        assert!(
-            text.contains(
-                "name = \"job\"\ncommand = [\"sh\", \"-c\", \"echo $${HOME} | \
-             cat\"]\ncount = 3"
-            ),
-            "{text}"
-        );
+        let text = toml("web: serve -p $PORT\n# no\njob: echo ${HOME} $PS | cat\n", &[("web", 2), ("job", 3)]);
+        for part in [
+            "name = \"web-1\"\ncommand = [\"sh\", \"-c\", \"exec serve -p $$PORT\"]\nenv = { PORT = \"5000\" }",
+            "env = { PORT = \"5001\" }",
+            "name = \"job-3\"\ncommand = [\"sh\", \"-c\", \"echo $${HOME} $$PS | cat\"]\nenv = { PORT = \"5102\", PS = \"job.3\" }",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert_eq!(text.matches("a shell stands around it").count(), 1, "{text}");
     }
 
     #[test]
     fn what_is_no_line_is_named() {
-        let text = toml("web ./x\nrelease: ./migrate\n", &[("wob", 1)]);
+        let text = toml("web ./x\n  job: ./y\nrelease: ./migrate\na: x\na: y\n", &[("wob", 1)]);
         assert!(text.contains("# differs: Procfile:1: web ./x: is no line"), "{text}");
+        assert!(text.contains("# differs: Procfile:2: job: ./y: begins with a blank"), "{text}");
         assert!(text.contains("# [[child]]\n# name = \"release\""), "{text}");
         assert!(text.contains("wob: stands in the formation"), "{text}");
+        assert!(text.contains("# differs: Procfile:5: a: stands there twice"), "{text}");
     }
 }

@@ -3,26 +3,40 @@
 //! A unit that fails too often stays failed and leaves the others alone. Of several units each therefore gets a supervisor
 //! of its own that is temporary: when it gives up, it stays down. A single unit is the tree itself.
 
-use super::Text;
 use super::draft::{Draft, Note, Setting};
+use super::{Machine, Text};
 use crate::spec::print::basic;
+use specifier::Named;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::rc::Rc;
 
+mod amount;
 mod command;
+mod output;
+mod parse;
 mod service;
+mod specifier;
+mod words;
+
+/// A unit as it lies on disk.
+pub(super) struct Source {
+    /// As others call it; a template's with the instance that is meant.
+    pub(super) name: String,
+    /// Its own file, and then its drop-ins.
+    pub(super) texts: Vec<Text>,
+    /// It is one of a user's own manager.
+    pub(super) of_user: bool,
+}
 
 /// One unit as it was read.
-struct Unit {
+struct Unit<'a> {
     file: Rc<str>,
-    /// As others call it: `web.service`.
-    name: String,
+    named: Named<'a>,
     settings: Vec<Setting>,
     notes: Vec<Note>,
 }
 
-impl Unit {
+impl Unit<'_> {
     /// What is written for a key, in order; an empty value takes back what stood before.
     fn all(&self, section: &str, key: &str) -> Vec<&Setting> {
         let mut found = Vec::new();
@@ -37,34 +51,81 @@ impl Unit {
         self.all(section, key).pop()
     }
 
+    /// The one of these keys that was written last.
+    fn latest(&self, section: &str, keys: &[&str]) -> Option<&Setting> {
+        self.effective(section).filter(|setting| keys.contains(&setting.key.as_str())).last()
+    }
+
+    /// All settings of a section but those that were taken back.
+    fn effective(&self, section: &str) -> impl Iterator<Item = &Setting> {
+        let of_section = |setting: &&Setting| setting.section == section;
+        let mut kept: Vec<&Setting> = Vec::new();
+        for setting in self.settings.iter().filter(of_section) {
+            if setting.value.is_empty() {
+                kept.retain(|known| known.key != setting.key);
+            } else {
+                kept.push(setting);
+            }
+        }
+        kept.into_iter()
+    }
+
+    /// About the unit as such.
+    fn note(&self, why: impl Into<String>) -> Note {
+        Note::at(&self.file, 1, &self.named.name, why)
+    }
+
+    /// About a setting that is not written, where it would stand.
+    fn section_note(&self, section: &str, key: &str, why: &str) -> Note {
+        let line = self.settings.iter().find(|setting| setting.section == section).map_or(1, |setting| setting.line);
+        Note::at(&self.file, line, &format!("{key} is not written"), why)
+    }
+
+    /// The names of units that a key lists.
+    fn names(&self, section: &str, key: &str) -> Vec<String> {
+        let specified = |setting: &Setting| self.named.specified(&setting.value).ok().and_then(|value| value.text());
+        let lists: Vec<_> = self.all(section, key).into_iter().filter_map(specified).collect();
+        lists.iter().flat_map(|list| list.split_whitespace()).map(str::to_owned).collect()
+    }
+
     /// The name without its ending.
     fn stem(&self) -> &str {
-        self.name.rsplit_once('.').map_or(&self.name, |(stem, _)| stem)
+        self.named.stem()
     }
 }
 
 /// Makes a tree of units.
-pub(super) fn read(texts: &[Text]) -> Draft {
+pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
     let mut tree = Draft::default();
-    let mut units: Vec<Unit> = Vec::new();
-    for unit in texts.iter().map(parse) {
-        if unit.name.ends_with(".service") || !unit.all("Service", "ExecStart").is_empty() {
-            units.push(unit);
-        } else if !unit.name.ends_with(".target") {
-            tree.note(Note::at(&unit.file, 1, &unit.name, "is left out: only services are carried over"));
-        }
+    tree.about
+        .push("A unit has an environment of its own; here a worker has that of the tree, and what `env` adds.".into());
+    let drop_ins: Vec<_> =
+        sources.iter().flat_map(|source| source.texts.iter().skip(1)).map(|text| &*text.name).collect();
+    if !drop_ins.is_empty() {
+        tree.about.push(format!("With its drop-ins: {}.", drop_ins.join(", ")));
+    }
+    // A unit of the system runs in the root directory where it does not say otherwise, one of a user at home.
+    let of_users = sources.iter().any(|source| source.of_user);
+    tree.for_all("cwd", basic(if of_users { "${HOME:-/}" } else { "/" }));
+    let all: Vec<Unit<'_>> = sources.iter().map(|source| unit(source, machine)).collect();
+    let (units, others): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|unit| unit.named.name.ends_with(".service") || !unit.all("Service", "ExecStart").is_empty());
+    for other in others.iter().filter(|other| !other.named.name.ends_with(".target")) {
+        tree.note(other.note("is left out: only services are carried over"));
     }
     let alone = units.len() == 1;
-    let names: Vec<_> = units.iter().map(|unit| unit.name.clone()).collect();
+    let names: Vec<_> = units.iter().map(|unit| unit.named.name.clone()).collect();
     for index in in_order(&units, &mut tree) {
         let unit = &units[index];
         let mut worker = service::worker(unit, &names);
         worker.notes.extend(unit.notes.iter().cloned());
-        let window = Window::of(unit);
+        started_by(unit, &others, &mut worker);
+        let window = Window::of(unit, &mut worker);
         if alone {
             window.set(&mut tree);
             tree.children.push(worker);
-        } else if window.limited && !worker.restart_is("\"temporary\"") {
+        } else if window.limited && !worker.is("restart", "\"temporary\"") {
             let mut own = Draft::new(&worker.name);
             own.about = std::mem::take(&mut worker.about);
             own.about.push(
@@ -84,6 +145,43 @@ pub(super) fn read(texts: &[Text]) -> Draft {
     tree
 }
 
+/// A service that a timer, a socket or a path starts is not started with the rest.
+fn started_by(unit: &Unit<'_>, others: &[Unit<'_>], worker: &mut Draft) {
+    for other in others {
+        let Some((_, kind)) = other.named.name.rsplit_once('.') else { continue };
+        let section = match kind {
+            "timer" => "Timer",
+            "path" => "Path",
+            "socket" => "Socket",
+            _ => continue,
+        };
+        let key = if kind == "socket" { "Service" } else { "Unit" };
+        let meant = other.names(section, key).pop().unwrap_or_else(|| format!("{}.service", other.stem()));
+        if meant == unit.named.name {
+            worker.off = true;
+            worker.note(unit.note(match kind {
+                "socket" => "its socket is not handed to it; take the `#` away if it opens one by itself".to_owned(),
+                _ => format!("is started by {}; take the `#` away to have it started with the tree", other.named.name),
+            }));
+        }
+    }
+}
+
+fn unit<'a>(source: &Source, machine: &'a Machine<'a>) -> Unit<'a> {
+    let file = source.texts.first().map_or_else(|| Rc::from(source.name.as_str()), |text| Rc::clone(&text.name));
+    let named =
+        Named { machine, name: source.name.clone(), of_user: source.of_user, fragment: file.as_ref().to_owned() };
+    let mut unit = Unit { file, named, settings: Vec::new(), notes: Vec::new() };
+    for text in &source.texts {
+        parse::parse(text, &mut unit.settings, &mut unit.notes);
+    }
+    if unit.named.is_template() {
+        let stem = unit.stem().to_owned();
+        unit.notes.push(unit.note(format!("is a template: an instance is imported by its name, {stem}NAME.service")));
+    }
+    unit
+}
+
 /// `StartLimitBurst` within `StartLimitIntervalSec`.
 struct Window {
     intensity: String,
@@ -92,17 +190,32 @@ struct Window {
 }
 
 impl Window {
-    fn of(unit: &Unit) -> Window {
-        let either = |key: &str, old: &str| unit.last("Unit", key).or_else(|| unit.last("Service", old));
-        let burst = either("StartLimitBurst", "StartLimitBurst").map_or("5", |setting| setting.value.as_str());
-        let interval = either("StartLimitIntervalSec", "StartLimitInterval");
-        let period = interval.map_or(Some("10s".to_owned()), |setting| service::span(&setting.value));
+    fn of(unit: &Unit<'_>, worker: &mut Draft) -> Window {
+        let either = |keys: &[&str]| unit.latest("Unit", keys).or_else(|| unit.latest("Service", keys));
+        let mut burst = "5".to_owned();
+        if let Some(setting) = either(&["StartLimitBurst"]) {
+            match setting.value.parse::<u32>() {
+                Ok(number) => burst = number.to_string(),
+                Err(_) => worker.note(setting.note("is no whole number")),
+            }
+        }
+        let mut period = "10s".to_owned();
+        if let Some(setting) = either(&["StartLimitIntervalSec", "StartLimitInterval"]) {
+            match amount::span(&setting.value) {
+                Some(span) => period = span.to_string(),
+                None if setting.value == "infinity" => {
+                    period = "365d".into();
+                    worker.note(setting.note("a window has an end; it is a year"));
+                }
+                None => worker.note(setting.note("is no time")),
+            }
+        }
         // Zero switches it off.
-        let off = burst == "0" || period.as_deref() == Some("0s");
-        Window {
-            intensity: if off { "\"unlimited\"".into() } else { burst.to_owned() },
-            period: period.filter(|_| !off).unwrap_or_else(|| "10s".into()),
-            limited: !off,
+        let off = burst == "0" || period == "0s";
+        if off {
+            Window { intensity: "\"unlimited\"".into(), period: "10s".into(), limited: false }
+        } else {
+            Window { intensity: burst, period, limited: true }
         }
     }
 
@@ -113,12 +226,11 @@ impl Window {
 }
 
 /// The units so that each stands behind those that it is to be started after; those of a cycle as they were given.
-fn in_order(units: &[Unit], tree: &mut Draft) -> Vec<usize> {
+fn in_order(units: &[Unit<'_>], tree: &mut Draft) -> Vec<usize> {
     let index_of: BTreeMap<&str, usize> =
-        units.iter().enumerate().map(|(index, unit)| (unit.name.as_str(), index)).collect();
-    let named = |unit: &Unit, key: &str| -> Vec<usize> {
-        let words = unit.all("Unit", key).into_iter().flat_map(|setting| setting.value.split_whitespace());
-        words.filter_map(|name| index_of.get(name).copied()).collect()
+        units.iter().enumerate().map(|(index, unit)| (unit.named.name.as_str(), index)).collect();
+    let named = |unit: &Unit<'_>, key: &str| -> Vec<usize> {
+        unit.names("Unit", key).iter().filter_map(|name| index_of.get(name.as_str()).copied()).collect()
     };
     let mut after: Vec<Vec<usize>> = units.iter().map(|unit| named(unit, "After")).collect();
     for (index, unit) in units.iter().enumerate() {
@@ -132,52 +244,10 @@ fn in_order(units: &[Unit], tree: &mut Draft) -> Vec<usize> {
             .find(|index| !order.contains(index) && after[*index].iter().all(|first| order.contains(first)));
         let next = free.or_else(|| {
             let left = (0..units.len()).find(|index| !order.contains(index))?;
-            tree.note(Note::at(
-                &units[left].file,
-                1,
-                &units[left].name,
-                "waits for units that wait for it; the order is that of the files",
-            ));
+            tree.note(units[left].note("waits for units that wait for it; the order is that of the files"));
             Some(left)
         });
         order.extend(next);
     }
     order
-}
-
-/// Takes a unit apart: lines may go on behind a backslash, comments begin a line.
-fn parse(text: &Text) -> Unit {
-    let name = Path::new(&*text.name).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut unit = Unit { file: Rc::clone(&text.name), name, settings: Vec::new(), notes: Vec::new() };
-    let mut section = String::new();
-    let mut lines = text.text.lines().enumerate();
-    while let Some((index, line)) = lines.next() {
-        let number = index + 1;
-        let mut line = line.trim().to_owned();
-        if line.is_empty() || line.starts_with(['#', ';']) {
-            continue;
-        }
-        while let Some(begun) = line.strip_suffix('\\') {
-            let begun = begun.trim_end().to_owned();
-            // Comments may stand between the parts.
-            match lines.by_ref().map(|(_, line)| line.trim()).find(|line| !line.starts_with(['#', ';'])) {
-                Some(more) => line = format!("{begun} {more}"),
-                None => line = begun,
-            }
-        }
-        if let Some(title) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            title.clone_into(&mut section);
-        } else if let Some((key, value)) = line.split_once('=') {
-            unit.settings.push(Setting {
-                file: Rc::clone(&text.name),
-                line: number,
-                section: section.clone(),
-                key: key.trim().to_owned(),
-                value: value.trim().to_owned(),
-            });
-        } else {
-            unit.notes.push(Note::at(&text.name, number, &line, "is no Key=value"));
-        }
-    }
-    unit
 }

@@ -1,12 +1,14 @@
-//! supervisord's INI: sections, comments, values over several lines, and what `%(name)s` stands for in them.
+//! supervisord's INI, by the rules of Python's `configparser` as supervisord sets it up: `;` and `#` begin a comment at the
+//! beginning of a line and behind a blank (within quotes too), what is indented deeper than its key goes on with the value,
+//! a section or key that comes again adds to the first one, and `[DEFAULT]` stands behind all sections.
 
 use super::super::Text;
-use super::super::draft::{Draft, Note, Setting, dollars};
+use super::super::draft::{Note, Setting};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-/// Sections with a name, such as `program:web`, and their settings; the later one of two counts.
+/// A section such as `program:web`, and its settings; the later one of two counts.
 pub(super) struct Section {
     pub(super) file: Rc<str>,
     pub(super) line: usize,
@@ -14,122 +16,148 @@ pub(super) struct Section {
     pub(super) settings: BTreeMap<String, Setting>,
 }
 
-/// What `%(name)s` stands for.
-#[derive(Clone, Copy)]
-pub(super) struct Vars<'a> {
-    pub(super) here: &'a Path,
-    pub(super) program: &'a str,
-    pub(super) group: &'a str,
-    pub(super) process: Option<u32>,
-}
+impl Section {
+    /// What stands in the section itself.
+    pub(super) fn own(&self) -> impl Iterator<Item = &Setting> {
+        self.settings.values().filter(|setting| setting.section == self.title)
+    }
 
-impl Default for Vars<'_> {
-    fn default() -> Self {
-        Vars { here: Path::new("."), program: "", group: "", process: None }
+    /// What is to be said of it as a whole.
+    pub(super) fn note(&self, why: impl Into<String>) -> Note {
+        Note::at(&self.file, self.line, &format!("[{}]", self.title), why)
     }
 }
 
-impl Vars<'_> {
-    /// The text with everything put in, dollars as the reader of the TOML takes them.
-    pub(super) fn expand(&self, text: &str) -> Result<String, String> {
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            out.push_str(&dollars(&rest[..at]));
-            rest = &rest[at + 1..];
-            if let Some(tail) = rest.strip_prefix('%') {
-                out.push('%');
-                rest = tail;
-                continue;
-            }
-            let Some((name, tail)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) else {
-                return Err("a `%` stands neither before `%` nor before `(name)s`".into());
-            };
-            let digits = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
-            let width: usize = tail[..digits].trim_start_matches('0').parse().unwrap_or(0);
-            let kind = tail[digits..].chars().next();
-            if !matches!(kind, Some('s' | 'd')) || width > 64 {
-                return Err(format!("%({name}) is not followed by `s` or `d`"));
-            }
-            rest = &tail[digits + 1..];
-            let value = match (name, self.process) {
-                ("here", _) => dollars(&self.here.display().to_string()),
-                ("program_name", _) => dollars(self.program),
-                ("group_name", _) => dollars(self.group),
-                ("process_num" | "numprocs", Some(process)) => process.to_string(),
-                _ => match name.strip_prefix("ENV_") {
-                    Some(variable) if !variable.is_empty() => format!("${{{variable}:-}}"),
-                    _ => return Err(format!("%({name})s is not known when the tree is written down")),
-                },
-            };
-            match kind {
-                Some('d') => out.push_str(&format!("{value:0>width$}")),
-                _ => out.push_str(&value),
-            }
-        }
-        out.push_str(&dollars(rest));
-        Ok(out)
-    }
-}
-
-/// Takes the file apart.
-pub(super) fn parse(conf: &Text, tree: &mut Draft) -> Vec<Section> {
-    let mut sections: Vec<Section> = Vec::new();
+/// Takes a file apart that lies in the directory `here`, and adds to `sections` what is in it.
+pub(super) fn parse(conf: &Text, here: &Path, sections: &mut Vec<Section>, notes: &mut Vec<Note>) {
+    // A path is text: what is a per cent sign in it stays one.
+    let here = here.display().to_string().replace('%', "%%");
+    let mut section: Option<usize> = None;
     let mut last: Option<String> = None;
+    let mut indent = 0;
     for (index, line) in conf.text.lines().enumerate() {
-        let (line, number) = (uncommented(line), index + 1);
-        if line.trim().is_empty() || line.starts_with(['#', ';']) {
+        let number = index + 1;
+        let text = uncommented(line).trim();
+        if text.is_empty() {
             continue;
         }
-        let Some(section) = sections.last_mut().filter(|_| !line.starts_with('[')) else {
-            match line.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                Some(title) => sections.push(Section {
+        let at = |why: &str| Note::at(&conf.name, number, text, why);
+        let depth = line.len() - line.trim_start().len();
+        if let (Some(key), true, Some(section)) = (&last, depth > indent, section) {
+            if let Some(setting) = sections[section].settings.get_mut(key) {
+                if !setting.value.is_empty() {
+                    setting.value.push('\n');
+                }
+                setting.value.push_str(&text.replace("%(here)s", &here));
+            }
+            continue;
+        }
+        indent = depth;
+        if let Some(title) = title(text) {
+            section = sections.iter().position(|known| known.title == title).or_else(|| {
+                sections.push(Section {
                     file: Rc::clone(&conf.name),
                     line: number,
-                    title: title.trim().to_owned(),
+                    title: title.to_owned(),
                     settings: BTreeMap::new(),
-                }),
-                None => tree.note(Note::at(&conf.name, number, line.trim(), "is neither a [section] nor in one")),
-            }
+                });
+                Some(sections.len() - 1)
+            });
             last = None;
             continue;
-        };
-        if line.starts_with([' ', '\t']) {
-            // What is indented goes on with the value before.
-            match last.as_ref().and_then(|key| section.settings.get_mut(key)) {
-                Some(setting) => {
-                    if !setting.value.is_empty() {
-                        setting.value.push(' ');
-                    }
-                    setting.value.push_str(line.trim());
-                }
-                None => tree.note(Note::at(&conf.name, number, line.trim(), "goes on with nothing")),
-            }
-            continue;
         }
-        match line.split_once(['=', ':']) {
-            Some((key, value)) => {
-                let key = key.trim().to_ascii_lowercase();
+        let Some(section) = section else {
+            notes.push(at("is neither a [section] nor in one; supervisord does not start with it"));
+            continue;
+        };
+        match text.split_once(['=', ':']).map(|(key, value)| (key.trim(), value.trim())) {
+            Some((key, value)) if !key.is_empty() => {
+                let key = key.to_lowercase();
                 let setting = Setting {
                     file: Rc::clone(&conf.name),
                     line: number,
-                    section: section.title.clone(),
+                    section: sections[section].title.clone(),
                     key: key.clone(),
-                    value: value.trim().to_owned(),
+                    value: value.replace("%(here)s", &here),
                 };
-                section.settings.insert(key.clone(), setting);
+                sections[section].settings.insert(key.clone(), setting);
                 last = Some(key);
             }
-            None => tree.note(Note::at(&conf.name, number, line.trim(), "is no key=value")),
+            _ => notes.push(at("is no key=value; supervisord does not start with it")),
         }
     }
-    sections
 }
 
-/// Without the comment that begins with a semicolon behind a blank.
+/// Gives each section what stands in `[DEFAULT]` and not in the section.
+pub(super) fn with_defaults(sections: &mut Vec<Section>) {
+    let Some(at) = sections.iter().position(|section| section.title == "DEFAULT") else { return };
+    let defaults = sections.remove(at);
+    for section in sections {
+        for (key, setting) in &defaults.settings {
+            section.settings.entry(key.clone()).or_insert_with(|| setting.clone());
+        }
+    }
+}
+
+/// The title of a section, when the line begins one. What stands behind the last bracket is passed over.
+fn title(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('[')?;
+    inner.rfind(']').filter(|end| *end > 0).map(|end| &inner[..end])
+}
+
+/// Without the comment.
 fn uncommented(line: &str) -> &str {
-    match line.match_indices(';').find(|(at, _)| line[..*at].ends_with([' ', '\t'])) {
-        Some((at, _)) => line[..at].trim_end(),
-        None => line.trim_end(),
+    let begins = |at: usize| line[..at].chars().next_back().is_none_or(char::is_whitespace);
+    match line.match_indices([';', '#']).find(|(at, _)| begins(*at)) {
+        Some((at, _)) => &line[..at],
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Vec<Section>, Vec<String>) {
+        let (mut sections, mut notes) = (Vec::new(), Vec::new());
+        parse(&Text { name: "x".into(), text: text.into() }, Path::new("/etc/50%"), &mut sections, &mut notes);
+        with_defaults(&mut sections);
+        (sections, notes.iter().map(ToString::to_string).collect())
+    }
+
+    fn value(sections: &[Section], title: &str, key: &str) -> String {
+        let section = sections.iter().find(|section| section.title == title).unwrap();
+        section.settings[key].value.clone()
+    }
+
+    #[test]
+    fn comments_and_values_over_several_lines() {
+        let (sections, notes) = read(
+            "[program:a] ; it\n; no\n  # no\ncommand = x # no\n  --y;z\n  ; no\n\n    --q#1 ;no\nUser: me\n[b]\n  k=1\n  l=2\n   3\n",
+        );
+        assert_eq!(value(&sections, "program:a", "command"), "x\n--y;z\n--q#1");
+        assert_eq!(value(&sections, "program:a", "user"), "me");
+        assert_eq!((value(&sections, "b", "k"), value(&sections, "b", "l")), ("1".into(), "2\n3".into()));
+        assert_eq!(notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_comes_again_adds_up_and_defaults_stand_behind() {
+        let (sections, _) = read("[a]\nx=1\ny=1\n[DEFAULT]\nx=7\nz=%(here)s\n[a]\ny=2\n[b]\n");
+        let all = |title| {
+            ["x", "y", "z"].map(|key| {
+                let section = sections.iter().find(|section| section.title == title).unwrap();
+                section.settings.get(key).map(|setting| setting.value.as_str())
+            })
+        };
+        assert_eq!(all("a"), [Some("1"), Some("2"), Some("/etc/50%%")]);
+        assert_eq!(all("b"), [Some("7"), None, Some("/etc/50%%")]);
+    }
+
+    #[test]
+    fn what_is_no_line_is_named() {
+        let (_, notes) = read("x=1\n[a]\nword\n=2\n");
+        assert_eq!(notes.len(), 3, "{notes:?}");
+        assert!(notes[1].starts_with("x:3: word: is no key=value"), "{notes:?}");
     }
 }

@@ -1,127 +1,300 @@
 //! `ExecStart=`: prefixes, quotes, variables and specifiers, to the words of a command.
 
-use super::super::draft::{Draft, Note, array, dollars};
-use super::Unit;
+use super::super::draft::{Draft, Note, Setting, array};
+use super::super::value::{Piece, Value};
+use super::{Unit, specifier, words};
 use std::collections::BTreeMap;
 
-/// Sets the command.
-pub(super) fn command(unit: &Unit, types: &str, variables: &BTreeMap<String, String>, worker: &mut Draft) {
-    let commands = unit.all("Service", "ExecStart");
-    let Some((first, more)) = commands.split_first() else {
-        worker.note(Note::at(&unit.file, 1, &unit.name, "has no ExecStart"));
-        worker.off = true;
-        return;
-    };
-    for other in more {
-        worker.note(other.note(if types == "oneshot" {
-            "only the first command is run"
-        } else {
-            "only one command is run"
-        }));
-    }
-    let mut text = first.value.as_str();
-    let mut own_name = false;
-    let mut bare = false;
-    while let Some(prefix) = text.chars().next().filter(|c| "-@:+!|".contains(*c)) {
-        text = &text[1..];
-        match prefix {
-            '@' => own_name = true,
-            ':' => bare = true,
-            '-' => worker.note(first.note("`-`: a failure counts as one here")),
-            '!' if text.starts_with('!') => {}
-            _ => worker.note(first.note(format!("`{prefix}`: it runs with the rights of `user`"))),
-        }
-    }
-    let Some(mut words) = shlex::split(text) else {
-        return worker.note(first.note("a quote is not closed"));
-    };
-    if own_name && words.len() > 1 {
-        worker.note(first.note(format!("`@`: the program is not called {} in its own arguments", words[1])));
-        words.remove(1);
-    }
-    let mut done = Vec::new();
-    for word in words {
-        match specified(&word, unit) {
-            Ok(word) if bare => done.push(word),
-            Ok(word) => done.extend(substituted(&word, variables)),
-            Err(why) => return worker.note(first.note(why)),
-        }
-    }
-    worker.set("command", array(&done), Some(first));
+/// The variables that a unit sets.
+pub(super) type Variables = BTreeMap<String, Value>;
+
+/// A word of a command.
+#[derive(Debug, PartialEq, Eq)]
+enum Argument {
+    Word(Value),
+    /// A variable whose value is cut into words where it is known.
+    Split(String),
 }
 
-/// A word of a command with its variables put in: those of the unit as they stand, all others from the environment of the
-/// tree. `$NAME` as a word of its own is as many words as its value has.
-fn substituted(word: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
-    // `specified` has doubled the dollars; systemd's own way to write one is the same.
-    if let Some(name) = word.strip_prefix("$$").filter(|name| is_variable(name)) {
-        return match variables.get(name) {
-            Some(value) => value.split_whitespace().map(str::to_owned).collect(),
-            None => vec![format!("${{{name}:-}}")],
-        };
+/// One command of a line.
+#[derive(Debug, Default)]
+struct Command {
+    prefixes: String,
+    words: Vec<String>,
+    /// Words with a backslash that begins no escape.
+    odd: Vec<String>,
+}
+
+/// Sets the command.
+pub(super) fn command(unit: &Unit<'_>, kind: &str, variables: &Variables, worker: &mut Draft) {
+    let settings = unit.all("Service", "ExecStart");
+    let mut first = true;
+    for setting in settings {
+        match commands(&setting.value) {
+            Ok(commands) => {
+                for command in commands {
+                    if !std::mem::take(&mut first) {
+                        let kept =
+                            if kind == "oneshot" { "only the first command is run" } else { "only one command is run" };
+                        worker.note(setting.note(format!("{kept}, and not {}", command.words.join(" "))));
+                    } else if let Err(why) = one(unit, setting, command, variables, worker) {
+                        worker.note(setting.note(why));
+                    }
+                }
+            }
+            Err(why) => {
+                first = false;
+                worker.note(setting.note(why));
+            }
+        }
+    }
+    if first {
+        worker.note(Note::at(&unit.file, 1, &unit.named.name, "has no ExecStart"));
+    }
+    if !worker.has("command") {
+        worker.off = true;
+    }
+}
+
+/// The commands of a line, which a semicolon of its own separates.
+fn commands(text: &str) -> Result<Vec<Command>, String> {
+    let mut done = Vec::new();
+    let mut rest = text.trim_start();
+    loop {
+        let mut command = Command::default();
+        while let Some(word) = words::first(rest)? {
+            // Escapes and quotes would have made something else of them.
+            let written = rest[..rest.len() - word.rest.len()].trim();
+            rest = word.rest;
+            match written {
+                ";" => break,
+                "\\;" => command.words.push(";".into()),
+                _ => {
+                    if word.odd {
+                        command.odd.push(written.to_owned());
+                    }
+                    command.words.push(word.word);
+                }
+            }
+        }
+        if let Some(program) = command.words.first_mut() {
+            let bare = program.trim_start_matches(['-', '@', ':', '+', '!', '|']).to_owned();
+            command.prefixes = program[..program.len() - bare.len()].to_owned();
+            *program = bare;
+            done.push(command);
+        }
+        if rest.is_empty() {
+            return Ok(done);
+        }
+    }
+}
+
+fn one(
+    unit: &Unit<'_>,
+    setting: &Setting,
+    mut command: Command,
+    variables: &Variables,
+    worker: &mut Draft,
+) -> Result<(), String> {
+    for prefix in command.prefixes.chars().collect::<std::collections::BTreeSet<_>>() {
+        match prefix {
+            '-' => worker.note(setting.note("`-`: a failure counts as one here")),
+            '@' if command.words.len() > 1 => {
+                let called = command.words.remove(1);
+                worker.note(setting.note(format!("`@`: the program is not called {called} in its own arguments")));
+            }
+            '@' | ':' => {}
+            '|' => worker.note(setting.note("`|`: no login shell stands around it")),
+            _ => worker.note(setting.note(format!("`{prefix}`: it runs with the rights of `user`"))),
+        }
+    }
+    for word in command.odd {
+        worker.note(setting.note(format!("{word} holds a backslash that begins no escape; it stays as it is")));
+    }
+    let bare = command.prefixes.contains(':');
+    let mut arguments = Vec::new();
+    for (index, word) in command.words.iter().enumerate() {
+        let word = unit.named.specified(word)?;
+        if index == 0 || bare {
+            // The program itself is never a variable.
+            arguments.push(Argument::Word(word));
+        } else {
+            if let Some(lost) = substitute(&word, variables, &mut arguments) {
+                worker.note(setting.note(format!("{lost} names no variable, and systemd leaves the word out")));
+            }
+        }
+    }
+    if specifier::names_host(&setting.value) {
+        worker.note(setting.note("the name is that of the host on which this was made"));
+    }
+    let mut split: Vec<&str> = Vec::new();
+    for argument in &arguments {
+        if let Argument::Split(name) = argument
+            && !split.contains(&name.as_str())
+        {
+            split.push(name);
+        }
+    }
+    if !split.is_empty() {
+        worker.note(setting.note(format!(
+            "a shell cuts what {} holds into words, and then becomes the program; quotes in it are not heeded",
+            split.join(", ")
+        )));
+    }
+    let written = if split.is_empty() { plain(&arguments) } else { by_shell(&arguments) };
+    worker.set("command", array(&written), Some(setting));
+    Ok(())
+}
+
+fn plain(arguments: &[Argument]) -> Vec<String> {
+    let word = |argument: &Argument| match argument {
+        Argument::Word(word) => word.in_toml(),
+        Argument::Split(name) => Value::variable(name).in_toml(),
+    };
+    arguments.iter().map(word).collect()
+}
+
+/// A shell that makes words of variables, and no names of files of them.
+fn by_shell(arguments: &[Argument]) -> Vec<String> {
+    let mut script = "exec".to_owned();
+    for argument in arguments {
+        script.push(' ');
+        match argument {
+            Argument::Split(name) => script.push_str(&format!("${name}")),
+            Argument::Word(word) => script.push_str(&quoted(word)),
+        }
+    }
+    vec!["/bin/sh".into(), "-fc".into(), Value::plain(&script).in_toml()]
+}
+
+/// A word as a shell has to find it.
+fn quoted(word: &Value) -> String {
+    let bare =
+        |piece: &Piece| matches!(piece, Piece::Char(c) if c.is_ascii_alphanumeric() || "_/.-+:,@%=".contains(*c));
+    if word.is_empty() {
+        return "''".into();
+    }
+    if word.pieces().iter().all(bare) {
+        return word.in_toml();
     }
     let mut out = String::new();
-    let mut rest = word;
-    while let Some(at) = rest.find("$$") {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 2..];
-        match rest.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-            Some((name, tail)) if is_variable(name) => {
-                match variables.get(name) {
-                    Some(value) => out.push_str(value),
-                    None => out.push_str(&format!("${{{name}:-}}")),
-                }
-                rest = tail;
-            }
-            _ => {
-                out.push_str("$$");
-                rest = rest.strip_prefix("$$").unwrap_or(rest);
-            }
+    let mut open = false;
+    for piece in word.pieces() {
+        let within = !matches!(piece, Piece::Char('\'') | Piece::Variable { .. });
+        if within != open {
+            out.push('\'');
+            open = within;
+        }
+        match piece {
+            Piece::Char('\'') => out.push_str("\\'"),
+            Piece::Char(c) => out.push(*c),
+            Piece::Variable { name, default } => out.push_str(&format!("\"${{{name}:-{default}}}\"")),
         }
     }
-    out.push_str(rest);
-    vec![out]
+    if open {
+        out.push('\'');
+    }
+    out
 }
 
-fn is_variable(name: &str) -> bool {
+/// Puts variables into a word: those of the unit as they stand, all others from the environment of the tree. `$NAME` as a
+/// word of its own is as many words as its value has. Gives back a word that systemd drops.
+fn substitute(word: &Value, variables: &Variables, arguments: &mut Vec<Argument>) -> Option<String> {
+    let pieces = word.pieces();
+    let dollar = Piece::Char('$');
+    if pieces.first() == Some(&dollar) && !matches!(pieces.get(1), Some(Piece::Char('$' | '{'))) {
+        let name: Option<String> =
+            pieces[1..].iter().map(|piece| if let Piece::Char(c) = piece { Some(*c) } else { None }).collect();
+        let Some(name) = name.filter(|name| is_variable(name)) else { return Some(word.in_toml().replace("$$", "$")) };
+        match variables.get(&name).map(|value| (value.text(), value)) {
+            Some((Some(text), _)) => {
+                arguments.extend(words::of_value(&text).iter().map(|word| Argument::Word(Value::plain(word))));
+            }
+            // What a specifier stands for has no blanks.
+            Some((None, value)) => arguments.push(Argument::Word(value.clone())),
+            None => arguments.push(Argument::Split(name)),
+        }
+        return None;
+    }
+    let mut out = Value::default();
+    let mut at = 0;
+    while let Some(piece) = pieces.get(at) {
+        at += 1;
+        if *piece != dollar {
+            out.push(piece.clone());
+            continue;
+        }
+        match pieces.get(at) {
+            Some(Piece::Char('$')) => at += 1,
+            Some(Piece::Char('{')) => {
+                let inner = &pieces[at + 1..];
+                let end = inner.iter().position(|piece| *piece == Piece::Char('}'));
+                let name: Option<String> = end.and_then(|end| {
+                    inner[..end].iter().map(|piece| if let Piece::Char(c) = piece { Some(*c) } else { None }).collect()
+                });
+                if let (Some(end), Some(name)) = (end, name.filter(|name| is_variable(name))) {
+                    out.append(variables.get(&name).unwrap_or(&Value::variable(&name)));
+                    at += end + 2;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        out.push(dollar.clone());
+    }
+    arguments.push(Argument::Word(out));
+    None
+}
+
+pub(super) fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.bytes().all(|c| c == b'_' || c.is_ascii_alphanumeric())
 }
 
-/// A text with its `%` specifiers put in, and its dollars doubled for the reader of the TOML.
-pub(super) fn specified(text: &str, unit: &Unit) -> Result<String, String> {
-    let mut out = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            match c {
-                '$' => out.push_str("$$"),
-                c => out.push(c),
-            }
-            continue;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn substituted(text: &str) -> Vec<String> {
+        let variables: Variables =
+            [("A", "x"), ("B", "-y 'z w'"), ("E", "")].map(|(name, value)| (name.into(), Value::plain(value))).into();
+        let mut arguments = Vec::new();
+        words::words(text)
+            .unwrap()
+            .iter()
+            .for_each(|word| drop(substitute(&Value::plain(word), &variables, &mut arguments)));
+        if arguments.iter().any(|argument| matches!(argument, Argument::Split(_))) {
+            by_shell(&arguments)
+        } else {
+            plain(&arguments)
         }
-        let stem = unit.stem();
-        out.push_str(&match chars.next() {
-            Some('%') => "%".to_owned(),
-            Some('n') => dollars(&unit.name),
-            Some('N') => dollars(stem),
-            Some('p') => dollars(stem.split('@').next().unwrap_or(stem)),
-            Some('i' | 'I') => match stem.split_once('@') {
-                Some((_, instance)) if !instance.is_empty() => dollars(instance),
-                _ => return Err("%i: the unit is a template, and its instance is not known".into()),
-            },
-            Some('h') => "${HOME:-/root}".to_owned(),
-            Some('u') => "${USER:-root}".to_owned(),
-            Some('t') => "/run".to_owned(),
-            Some('S') => "/var/lib".to_owned(),
-            Some('C') => "/var/cache".to_owned(),
-            Some('L') => "/var/log".to_owned(),
-            Some('E') => "/etc".to_owned(),
-            Some('T') => "/tmp".to_owned(),
-            Some(other) => return Err(format!("%{other} is not known when the tree is written down")),
-            None => "%".to_owned(),
-        });
     }
-    Ok(out)
+
+    #[test]
+    fn variables_in_words_and_as_words() {
+        for (text, right) in [
+            ("${A} a${A}b $A", vec!["x", "axb", "x"]),
+            ("$B ${B} $E ${E}", vec!["-y", "z w", "-y 'z w'", ""]),
+            ("$$A $$5 a$b ${A:-q} ${", vec!["$$A", "$$5", "a$$b", "$${A:-q}", "$${"]),
+            ("${N}/x", vec!["${N:-}/x"]),
+            ("$5 $ $a-b", vec![]),
+        ] {
+            assert_eq!(substituted(text), right, "{text}");
+        }
+        assert_eq!(
+            substituted("/bin/a [%s] \"it's\" $N ${M}x '' ${M} -y=1"),
+            ["/bin/sh", "-fc", r#"exec /bin/a '[%s]' 'it'\''s' $$N "$${M:-}"'x' '' "$${M:-}" -y=1"#]
+        );
+    }
+
+    #[test]
+    fn several_commands_in_a_line() {
+        let found = commands(r"-@/bin/a b ; +/bin/c \; ';' \d").unwrap();
+        let shown: Vec<_> =
+            found.iter().map(|command| format!("{}|{}", command.prefixes, command.words.join(","))).collect();
+        assert_eq!(shown, ["-@|/bin/a,b", r"+|/bin/c,;,;,\d"]);
+        assert_eq!(found[1].odd, [r"\d"]);
+        assert!(commands("").unwrap().is_empty() && commands("/bin/a 'b").is_err());
+    }
 }

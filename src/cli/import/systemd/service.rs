@@ -1,102 +1,197 @@
 //! One service: its settings, to a worker's keys.
 
-use super::super::draft::{Draft, Setting, dollars};
-use super::command::{command, specified};
-use super::{Unit, basic};
-use crate::text::is_obeyed;
+use super::super::draft::{Draft, Setting};
+use super::super::signals::stop_signal;
+use super::super::value::Value;
+use super::amount::{limits, span};
+use super::command::{Variables, command};
+use super::output::output;
+use super::{Unit, specifier, words};
+use crate::spec::print::basic;
 use crate::time::Span;
-use std::collections::BTreeMap;
 
 /// What systemd takes where nothing is written.
 const TIMEOUT: &str = "90s";
+const RESTART_SEC: &str = "100ms";
+
+/// Directories that systemd makes for a unit, and tells it of: the key's beginning, the variable, where they are.
+const DIRECTORIES: &[(&str, &str, &str)] = &[
+    ("RuntimeDirectory", "RUNTIME_DIRECTORY", "%t"),
+    ("StateDirectory", "STATE_DIRECTORY", "%S"),
+    ("CacheDirectory", "CACHE_DIRECTORY", "%C"),
+    ("LogsDirectory", "LOGS_DIRECTORY", "%L"),
+    ("ConfigurationDirectory", "CONFIGURATION_DIRECTORY", "%E"),
+];
+
+/// Keys of which several do not add up: the last one counts.
+const SINGLE: &[&str] = &[
+    "Type",
+    "Restart",
+    "RestartSec",
+    "StartLimitBurst",
+    "StartLimitInterval",
+    "TimeoutStopSec",
+    "TimeoutSec",
+    "TimeoutStartSec",
+    "KillSignal",
+    "KillMode",
+    "SendSIGKILL",
+    "SendSIGHUP",
+    "FinalKillSignal",
+    "User",
+    "Group",
+    "DynamicUser",
+    "WorkingDirectory",
+    "UMask",
+    "Nice",
+    "WatchdogSec",
+    "StandardInput",
+    "StandardOutput",
+    "StandardError",
+    "RemainAfterExit",
+    "MemoryMax",
+    "CPUQuota",
+    "TasksMax",
+];
 
 /// The worker that a unit means. `units` are the names of all that are carried over with it.
-pub(super) fn worker(unit: &Unit, units: &[String]) -> Draft {
-    let mut worker = Draft::new(unit.stem().trim_end_matches('@'));
-    worker.about.extend(
-        unit.last("Unit", "Description").map(|setting| setting.value.chars().filter(|c| !is_obeyed(*c)).collect()),
-    );
+pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> Draft {
+    let mut worker = Draft::new(unit.named.stem().trim_end_matches('@'));
+    if !Draft::is_name(unit.named.stem().trim_end_matches('@')) {
+        worker.note(unit.note(format!("is called `{}` here", worker.name)));
+    }
+    if let Some(setting) = unit.last("Unit", "Description") {
+        let text = unit.named.specified(&setting.value).ok().and_then(|value| value.text());
+        let text = text.unwrap_or_else(|| setting.value.clone());
+        worker.about.push(text);
+    }
     let variables = environment(unit, &mut worker);
-    let types = unit.last("Service", "Type").map_or("simple", |setting| setting.value.as_str());
-    let notify = matches!(types, "notify" | "notify-reload");
-    command(unit, types, &variables, &mut worker);
+    let kind = kind(unit);
+    let notify = matches!(kind, "notify" | "notify-reload");
+    command(unit, kind, &variables, &mut worker);
     worker.set("restart", "\"temporary\"", None);
     if notify {
         worker.set("ready", "\"notify\"", None);
     }
-    let timeouts = ["TimeoutStopSec", "TimeoutSec"].iter().find_map(|key| unit.last("Service", key));
-    limit("shutdown", timeouts, &mut worker);
+    limit("shutdown", unit.latest("Service", &["TimeoutStopSec", "TimeoutSec"]), &mut worker);
     if notify {
-        let timeouts = ["TimeoutStartSec", "TimeoutSec"].iter().find_map(|key| unit.last("Service", key));
-        limit("start-timeout", timeouts, &mut worker);
+        limit("start-timeout", unit.latest("Service", &["TimeoutStartSec", "TimeoutSec"]), &mut worker);
+    }
+    limits(unit, &mut worker);
+    for setting in unit.effective("Unit") {
+        of_unit(setting, unit, units, &mut worker);
+    }
+    for setting in unit.effective("Service") {
+        let counts = unit.last("Service", &setting.key).is_none_or(|last| std::ptr::eq(last, setting));
+        if counts || !SINGLE.contains(&setting.key.as_str()) {
+            of_service(setting, unit, notify, &mut worker);
+        }
     }
     for setting in &unit.settings {
-        let counts = std::ptr::eq(setting, unit.last(&setting.section, &setting.key).unwrap_or(setting));
         match setting.section.as_str() {
-            "Unit" => of_unit(setting, units, &mut worker),
-            // Several of these add up, and were taken above.
-            "Service" if matches!(setting.key.as_str(), "Environment" | "ExecStart") => {}
-            "Service" if counts && !setting.value.is_empty() => of_service(setting, unit, notify, &mut worker),
-            "Service" => {}
-            "Install" if setting.key == "WantedBy" => {
-                worker.note(setting.note("what is started with the machine is the tree: examples/treevisor.service"))
+            "Unit" | "Service" => {}
+            "Install" if matches!(setting.key.as_str(), "WantedBy" | "RequiredBy" | "UpheldBy") => {
+                worker.note(setting.note("what is started with the machine is the tree: examples/treevisor.service"));
             }
-            _ => worker.note(setting.lost()),
+            "Install" => worker.note(setting.lost()),
+            section => worker.note(setting.note(format!("stands in [{section}], which a service does not have"))),
         }
+    }
+    of_the_user(unit, &mut worker);
+    of_the_group(unit, &mut worker);
+    if !worker.has("backoff") && !worker.is("restart", "\"temporary\"") && unit.last("Service", "RestartSec").is_none()
+    {
+        delay(RESTART_SEC, None, &mut worker);
     }
     worker
 }
 
-/// A time in which something has to be done.
-fn limit(key: &'static str, setting: Option<&Setting>, worker: &mut Draft) {
-    let text = setting.map_or(Some(TIMEOUT.to_owned()), |setting| match setting.value.as_str() {
-        // For systemd, no time at all is none that ends.
-        "infinity" | "0" => Some("infinity".into()),
-        text => span(text),
-    });
-    match (text, setting) {
-        (Some(text), from) => worker.set(key, basic(&text), from),
-        (None, Some(from)) => worker.note(from.note("is no time")),
-        (None, None) => {}
+/// Its type, by systemd's rules where none is written.
+fn kind<'u>(unit: &'u Unit<'_>) -> &'u str {
+    match unit.last("Service", "Type") {
+        Some(setting) => &setting.value,
+        None if unit.last("Service", "BusName").is_some() => "dbus",
+        None if unit.all("Service", "ExecStart").is_empty() => "oneshot",
+        None => "simple",
     }
 }
 
-fn of_unit(setting: &Setting, units: &[String], worker: &mut Draft) {
-    let others: Vec<_> =
-        setting.value.split_whitespace().filter(|name| !units.iter().any(|unit| unit == name)).collect();
-    match setting.key.as_str() {
-        "Description" | "Documentation" | "StartLimitBurst" | "StartLimitIntervalSec" | "" => {}
+/// A time in which something has to be done.
+fn limit(key: &'static str, setting: Option<&Setting>, worker: &mut Draft) {
+    let text = setting.map_or(TIMEOUT, |setting| setting.value.as_str());
+    // For systemd, no time at all is none that ends.
+    let span =
+        if matches!(text, "infinity" | "0") { Some("infinity".into()) } else { span(text).map(|s| s.to_string()) };
+    match (span, setting) {
+        (Some(text), from) if !worker.is(key, "\"brutal-kill\"") => worker.set(key, basic(&text), from),
+        (None, Some(from)) => {
+            worker.note(from.note("is no time"));
+            limit(key, None, worker);
+        }
+        _ => {}
+    }
+}
+
+fn delay(text: &str, from: Option<&Setting>, worker: &mut Draft) {
+    let delay = basic(text);
+    worker.set("backoff", format!("{{ initial = {delay}, max = {delay}, jitter = 0 }}"), from);
+}
+
+fn of_unit(setting: &Setting, unit: &Unit<'_>, units: &[String], worker: &mut Draft) {
+    let names = unit.named.specified(&setting.value).ok().and_then(|value| value.text()).unwrap_or_default();
+    let others: Vec<_> = names.split_whitespace().filter(|name| !units.iter().any(|unit| unit == name)).collect();
+    let key = setting.key.as_str();
+    match key {
+        "Description"
+        | "Documentation"
+        | "SourcePath"
+        | "StartLimitBurst"
+        | "StartLimitIntervalSec"
+        | "StartLimitInterval" => {}
         "After" | "Before" if others.is_empty() => {}
         "After" | "Before" => worker
             .note(setting.note(format!("the tree has no {}; let the tree's own unit wait for it", others.join(", ")))),
-        "Requires" | "BindsTo" | "PartOf" | "Wants" if others.is_empty() => {
+        "Requires" | "BindsTo" | "PartOf" | "Wants" | "Requisite" | "Upholds" if others.is_empty() => {
             worker.note(setting.note(
-                "who is restarted with whom is said by the supervisor's `strategy`: \
+                "which workers are restarted together is said by the supervisor's `strategy`: \
                  \"rest-for-one\" restarts all that stand after the one that failed",
             ));
         }
-        "Requires" | "BindsTo" | "PartOf" | "Wants" => worker.note(setting.note("is for the tree's own unit")),
+        "Requires" | "BindsTo" | "PartOf" | "Wants" | "Requisite" | "Upholds" => {
+            worker.note(setting.note("is for the tree's own unit"));
+        }
+        "OnFailure" => worker.note(setting.note("a supervisor that gives up runs its hook: `on-escalate`")),
+        _ if key.starts_with("Condition") || key.starts_with("Assert") => {
+            worker.note(setting.note("is not looked at: it is started in any case"));
+        }
         _ => worker.note(setting.lost()),
     }
 }
 
-fn of_service(setting: &Setting, unit: &Unit, notify: bool, worker: &mut Draft) {
+fn of_service(setting: &Setting, unit: &Unit<'_>, notify: bool, worker: &mut Draft) {
     let from = Some(setting);
     let value = setting.value.as_str();
-    if setting.key.starts_with("Limit") {
-        return resource(unit, setting, worker);
-    }
     match setting.key.as_str() {
+        "Environment" | "ExecStart" | "StartLimitBurst" | "StartLimitInterval" | "StartLimitIntervalSec" => {}
+        // They are inherited anyway.
+        "PassEnvironment" | "NotifyAccess" => {}
+        "TimeoutStopSec" | "TimeoutSec" => {}
+        "TimeoutStartSec" if notify => {}
+        key if key.starts_with("Limit") => {}
+        "TimeoutStartSec" => worker.note(setting.note("its start is over when the program runs")),
         "Type" => match value {
             "simple" | "exec" | "notify" => {}
-            "notify-reload" => worker.note(setting.note("nobody is asked to read his file again")),
+            "notify-reload" => worker.note(setting.note("no process is asked to read its file again")),
             "idle" => worker.note(setting.note("is started when its turn comes")),
             "forking" => worker.note(setting.note(
-                "it has to stay in the foreground: most programs have \
-                 an option for that",
+                "it has to stay in the foreground (most programs have an option for that); what it leaves in the \
+                 background is killed when the first process ends",
             )),
             "oneshot" => worker.note(setting.note("what stands after it does not wait for its end")),
-            _ => worker.note(setting.lost()),
+            "dbus" => {
+                worker.note(setting.note("its start is over when the program runs, not when its name is on the bus"))
+            }
+            _ => worker.note(setting.note("is no type")),
         },
         "Restart" => match value {
             "no" => {}
@@ -109,208 +204,194 @@ fn of_service(setting: &Setting, unit: &Unit, notify: bool, worker: &mut Draft) 
             _ => worker.note(setting.note("there is no restart type for it; it is not restarted")),
         },
         "RestartSec" => match span(value) {
-            Some(delay) if delay == "0s" => {}
-            Some(delay) => {
-                let delay = basic(&delay);
-                worker.set("backoff", format!("{{ initial = {delay}, max = {delay}, jitter = 0 }}"), from);
-            }
+            Some(Span::ZERO) => {}
+            Some(span) => delay(&span.to_string(), from, worker),
             None => worker.note(setting.note("is no time")),
         },
-        "StartLimitBurst" | "StartLimitInterval" | "TimeoutStopSec" => {}
-        "TimeoutSec" | "TimeoutStartSec" if notify => {}
-        "TimeoutSec" => {}
-        "TimeoutStartSec" => worker.note(setting.note("its start is over when the program runs")),
-        "KillSignal" => worker.set("stop-signal", basic(value), from),
-        "KillMode" if matches!(value, "control-group" | "mixed") => {}
-        "KillMode" => worker.note(setting.note("all that it leaves behind is always killed")),
-        "SendSIGKILL" | "FinalKillSignal" => worker.note(setting.note("who does not go in time is killed, by SIGKILL")),
-        "User" => worker.set("user", account(value), from),
-        "Group" => worker.set("group", account(value), from),
-        "WorkingDirectory" => {
-            match (value.strip_prefix('-').unwrap_or(value), specified(value.strip_prefix('-').unwrap_or(value), unit))
-            {
-                ("~", _) => worker.set("cwd", basic("${HOME:-/}"), from),
-                (_, Ok(text)) => worker.set("cwd", basic(&text), from),
-                (_, Err(why)) => worker.note(setting.note(why)),
-            }
+        "KillSignal" => stop_signal(value, setting, worker),
+        "KillMode" => {}
+        "SendSIGKILL" if !matches!(value, "no" | "false" | "off" | "0") => {}
+        "FinalKillSignal" if matches!(value, "SIGKILL" | "KILL" | "9") => {}
+        "SendSIGHUP" if matches!(value, "no" | "false" | "off" | "0") => {}
+        "SendSIGKILL" | "FinalKillSignal" => {
+            worker.note(setting.note("what does not go in time is killed, by SIGKILL"));
         }
+        "User" => account("user", setting, unit, worker),
+        "Group" => account("group", setting, unit, worker),
+        "WorkingDirectory" => working_directory(setting, unit, worker),
         "UMask" => worker.set("umask", basic(value), from),
-        "Nice" => worker.set("nice", value, from),
+        "Nice" => worker.set("nice", value.trim_start_matches('+'), from),
         "EnvironmentFile" => worker.note(setting.note(
-            "is not read; put its variables into `env`, or \
+            "is not read, and what is in it would win over `Environment=`; put its variables into `env`, or \
              start the tree with them",
         )),
-        "WatchdogSec" => match span(value).map(|text| (Span::parse(&text), text)) {
-            Some((Ok(whole), _)) if whole.as_nanos() >= 2 => {
-                let half = Span::from_nanos(whole.as_nanos() / 2);
-                worker.set(
-                    "heartbeat",
-                    format!("{{ interval = {}, misses = 2, source = \"notify\" }}", basic(&half.to_string())),
-                    from,
-                );
-            }
-            Some((Ok(_), _)) => {}
-            _ => worker.note(setting.note("is no time")),
-        },
-        "SuccessExitStatus" => {
-            let (codes, others): (Vec<_>, Vec<_>) =
-                value.split_whitespace().partition(|word| word.parse::<u8>().is_ok());
-            let codes: Vec<_> = std::iter::once("0").chain(codes.into_iter().filter(|code| *code != "0")).collect();
-            worker.set("success-codes", format!("[{}]", codes.join(", ")), from);
-            if !others.is_empty() {
-                worker.note(setting.note(format!(
-                    "{}: only numbers are exit codes here; an end by a \
-                     signal is a failure",
-                    others.join(" ")
-                )));
-            }
+        "WatchdogSec" => watchdog(setting, worker),
+        "SuccessExitStatus" => success(unit, setting, worker),
+        "StandardOutput" | "StandardError" => output(setting, unit, worker),
+        "StandardInput" if value == "null" => {}
+        "RemainAfterExit" if matches!(value, "no" | "false" | "off" | "0") => {}
+        "DynamicUser" if matches!(value, "no" | "false" | "off" | "0") => {}
+        "DynamicUser" => {
+            worker.note(setting.note("no user is made for it: make one, and name it in `user`"));
+            // With more rights than it had it is better not started at all.
+            worker.off |= unit.last("Service", "User").is_none();
         }
-        "StandardOutput" | "StandardError" => output(setting, worker),
-        "NotifyAccess" => {}
         "MemoryMax" | "CPUQuota" | "TasksMax" => {
-            worker.note(setting.note("limits by cgroup are not supported yet: `memory-max`, `cpu-max`, `pids-max`"))
+            worker.note(setting.note("limits by cgroup are not supported yet: `memory-max`, `cpu-max`, `pids-max`"));
         }
-        "ExecReload" => worker.note(setting.note("nobody is asked to read his file again")),
+        "ExecReload" => worker.note(setting.note("no process is asked to read its file again")),
         key if key.starts_with("Exec") => {
-            worker.note(setting.note("only one command is run; do it in the program, or in a script in front of it"))
+            worker.note(setting.note("only one command is run; do it in the program, or in a script in front of it"));
+        }
+        key if DIRECTORIES.iter().any(|(directory, ..)| *directory == key) => {
+            worker.note(setting.note("is not made: let it be there before the start"));
         }
         _ => worker.note(setting.lost()),
     }
 }
 
-fn account(value: &str) -> String {
-    basic(&dollars(value))
+/// A user or a group.
+fn account(key: &'static str, setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
+    match unit.named.specified(&setting.value) {
+        Ok(value) => worker.set(key, basic(&value.in_toml()), Some(setting)),
+        Err(why) => worker.note(setting.note(why)),
+    }
+    // With other rights than its own it is better not started at all.
+    worker.off |= !worker.has(key);
 }
 
-/// `StandardOutput=`; both outputs go the same way here.
-fn output(setting: &Setting, worker: &mut Draft) {
-    let value = setting.value.as_str();
-    let is_stdout = setting.key == "StandardOutput";
-    match value.split_once(':') {
-        Some(("file" | "append" | "truncate", path)) if is_stdout => {
-            worker.set("log", format!("{{ file = {} }}", basic(&dollars(path))), Some(setting));
+/// What comes with a user.
+fn of_the_user(unit: &Unit<'_>, worker: &mut Draft) {
+    let Some(setting) = unit.last("Service", "User").filter(|_| worker.has("user")) else { return };
+    let missing: Vec<_> =
+        ["HOME", "USER", "LOGNAME", "SHELL"].into_iter().filter(|name| !worker.has_variable(name)).collect();
+    if !missing.is_empty() {
+        let all = missing.join(", ");
+        worker.note(setting.note(format!("{all} are those of the tree, and not this user's: set them in `env`")));
+    }
+}
+
+/// What is asked to stop.
+fn of_the_group(unit: &Unit<'_>, worker: &mut Draft) {
+    const ALONE: &str = "systemd asks all processes of the unit to stop; here the signal goes to the first one alone, and what \
+                         is left after it has ended is killed";
+    match unit.last("Service", "KillMode") {
+        _ if worker.is("shutdown", "\"brutal-kill\"") => {}
+        None => worker.note(unit.section_note("Service", "KillMode", ALONE)),
+        Some(setting) => match setting.value.as_str() {
+            "mixed" => {}
+            "control-group" => worker.note(setting.note(ALONE)),
+            _ => worker.note(setting.note("all that it leaves behind is always killed")),
+        },
+    }
+}
+
+fn working_directory(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
+    let path = match setting.value.strip_prefix('-') {
+        Some(path) => {
+            worker.note(setting.note("`-`: one that is not there is a failed start here"));
+            path
         }
-        None if value == "null" && is_stdout => worker.set("log", "false", Some(setting)),
-        None if matches!(value, "journal" | "inherit") || value.starts_with("journal+") => {}
-        _ if is_stdout => worker.note(setting.note("goes to treevisor's own output")),
-        _ => worker.note(setting.note("both outputs go the same way, in order")),
-    }
-}
-
-/// `LimitNOFILE=soft:hard`. All limits of a unit make one key.
-fn resource(unit: &Unit, setting: &Setting, worker: &mut Draft) {
-    if worker.has("limits") {
-        return;
-    }
-    let mut all: BTreeMap<String, String> = BTreeMap::new();
-    for setting in unit.settings.iter().filter(|setting| setting.section == "Service") {
-        let Some(name) = setting.key.strip_prefix("Limit").map(str::to_ascii_lowercase) else { continue };
-        let one = |text: &str| match text {
-            "infinity" => Some("\"unlimited\"".to_owned()),
-            text => amount(text).map(|amount| amount.to_string()),
-        };
-        let value = match setting.value.split_once(':') {
-            Some((soft, hard)) => {
-                one(soft).zip(one(hard)).map(|(soft, hard)| format!("{{ soft = {soft}, hard = {hard} }}"))
-            }
-            None => one(&setting.value),
-        };
-        let mut tried = Draft::default();
-        match value {
-            Some(value) => {
-                tried.set("limits", format!("{{ {name} = {value} }}"), Some(setting));
-                match tried.notes.pop() {
-                    Some(note) => worker.note(note),
-                    None => drop(all.insert(name, value)),
-                }
-            }
-            None => worker.note(setting.note("write the number into `limits`")),
-        }
-    }
-    let pairs: Vec<_> = all.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-    if !pairs.is_empty() {
-        worker.set("limits", format!("{{ {} }}", pairs.join(", ")), Some(setting));
-    }
-}
-
-/// A number with a suffix that counts by 1024.
-fn amount(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let factor: u64 = match &text[digits..] {
-        "" => 1,
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
-        "T" => 1 << 40,
-        _ => return None,
+        None => &setting.value,
     };
-    text[..digits].parse::<u64>().ok()?.checked_mul(factor)
+    if path == "~" {
+        if unit.last("Service", "User").is_some() {
+            return worker
+                .note(setting.note("the home of its user is not known when the tree is written down: set `cwd`"));
+        }
+        return worker.set("cwd", basic("${HOME:-/root}"), Some(setting));
+    }
+    match unit.named.specified(path) {
+        Ok(value) => worker.set("cwd", basic(&value.in_toml()), Some(setting)),
+        Err(why) => worker.note(setting.note(why)),
+    }
 }
 
-/// A time as systemd writes it: `90`, `1min 30s`, `500ms`.
-pub(super) fn span(text: &str) -> Option<String> {
-    let mut total = Span::ZERO;
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return None;
+fn watchdog(setting: &Setting, worker: &mut Draft) {
+    match span(&setting.value) {
+        Some(whole) if whole.as_nanos() >= 2 => {
+            let half = basic(&Span::from_nanos(whole.as_nanos() / 2).to_string());
+            let heartbeat = format!("{{ interval = {half}, misses = 2, source = \"notify\" }}");
+            worker.set("heartbeat", heartbeat, Some(setting));
+        }
+        Some(_) => {}
+        None if setting.value == "infinity" => {}
+        None => worker.note(setting.note("is no time")),
     }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(digits);
-        let tail = tail.trim_start();
-        let letters = tail.find(|c: char| !c.is_alphabetic()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        let unit = match unit {
-            "" | "s" | "sec" | "second" | "seconds" => "s",
-            "ms" | "msec" => "ms",
-            "us" | "usec" | "µs" | "μs" => "us",
-            "m" | "min" | "minute" | "minutes" => "m",
-            "h" | "hr" | "hour" | "hours" => "h",
-            "d" | "day" | "days" => "d",
-            _ => return None,
-        };
-        total += Span::parse(&format!("{number}{unit}")).ok()?;
-        rest = tail.trim_start();
+}
+
+/// Exit codes that are no failure; those of all lines add up.
+fn success(unit: &Unit<'_>, setting: &Setting, worker: &mut Draft) {
+    let all = unit.all("Service", "SuccessExitStatus");
+    let mut codes = vec!["0".to_owned()];
+    for word in all.iter().flat_map(|setting| setting.value.split_whitespace()) {
+        // The only name of sysexits.h that is met here and there.
+        let word = if word == "TEMPFAIL" { "75" } else { word };
+        if word.parse::<u8>().is_ok() && !codes.iter().any(|known| known == word) {
+            codes.push(word.to_owned());
+        }
     }
-    Some(total.to_string())
+    worker.set("success-codes", format!("[{}]", codes.join(", ")), Some(setting));
+    let is_code = |word: &&str| word.parse::<u8>().is_err() && *word != "TEMPFAIL";
+    let others: Vec<_> = setting.value.split_whitespace().filter(is_code).collect();
+    if !others.is_empty() {
+        worker.note(setting.note(format!(
+            "{}: only numbers are exit codes here; an end by a \
+             signal is a failure",
+            others.join(" ")
+        )));
+    }
+}
+
+/// Variables that tell the program of its directories, as systemd has them.
+fn directories(unit: &Unit<'_>, worker: &mut Draft, variables: &mut Variables) {
+    for (key, variable, below) in DIRECTORIES {
+        let settings = unit.all("Service", key);
+        let Some(last) = settings.last() else { continue };
+        let mut paths = Value::default();
+        for word in settings.iter().flat_map(|setting| setting.value.split_whitespace()) {
+            let word = word.split(':').next().unwrap_or_default();
+            let Ok(path) = unit.named.specified(&format!("{below}/{word}")) else { continue };
+            if !paths.is_empty() {
+                paths.append(&Value::plain(":"));
+            }
+            paths.append(&path);
+        }
+        if !paths.is_empty() && !worker.has_variable(variable) {
+            worker.variable(variable, &paths.in_toml(), last);
+            variables.insert((*variable).to_owned(), paths);
+        }
+    }
 }
 
 /// `Environment=`, and the variables by name.
-fn environment(unit: &Unit, worker: &mut Draft) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
+fn environment(unit: &Unit<'_>, worker: &mut Draft) -> Variables {
+    let mut variables = Variables::new();
     for setting in unit.all("Service", "Environment") {
-        let Some(words) = shlex::split(&setting.value) else {
-            worker.note(setting.note("a quote is not closed"));
-            continue;
+        let words = match words::words(&setting.value) {
+            Ok(words) => words,
+            Err(why) => {
+                worker.note(setting.note(why));
+                continue;
+            }
         };
         for word in words {
-            match word.split_once('=') {
-                Some((name, value)) => match specified(value, unit) {
-                    Ok(value) => {
-                        worker.variable(name, &value, setting);
-                        variables.insert(name.to_owned(), value);
-                    }
-                    Err(why) => worker.note(setting.note(why)),
-                },
-                None => worker.note(setting.note(format!("{word} is no NAME=value"))),
+            let Some((name, value)) = word.split_once('=') else {
+                worker.note(setting.note(format!("{word} is no NAME=value, and systemd passes over it")));
+                continue;
+            };
+            match unit.named.specified(value) {
+                Ok(value) => {
+                    worker.variable(name, &value.in_toml(), setting);
+                    variables.insert(name.to_owned(), value);
+                }
+                Err(why) => worker.note(setting.note(why)),
             }
         }
-    }
-    variables
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times() {
-        for (text, meant) in
-            [("90", "1m30s"), ("1min 30s", "1m30s"), ("500ms", "500ms"), ("2h", "2h"), ("0", "0s"), ("1.5s", "1.5s")]
-        {
-            assert_eq!(span(text).map(|text| Span::parse(&text).unwrap()), Span::parse(meant).ok(), "{text}");
+        if specifier::names_host(&setting.value) {
+            worker.note(setting.note("the name is that of the host on which this was made"));
         }
-        assert_eq!(span("soon"), None);
-        assert_eq!(span(""), None);
     }
+    directories(unit, worker, &mut variables);
+    variables
 }

@@ -1,0 +1,341 @@
+//! One program: its settings, to the keys of the workers that it means.
+
+use super::super::draft::{Draft, Note, Setting, array};
+use super::super::value::Value;
+use super::expand::Names;
+use super::ini::Section;
+use super::output::log;
+use super::{lex, stop_signal};
+use crate::spec::print::basic;
+use std::collections::BTreeMap;
+
+const STOPWAITSECS: &str = "10";
+/// More processes of one program than the TOML's `count` takes.
+const MANY: u32 = 10_000;
+
+/// All that supervisord knows of a program.
+pub(super) const KEYS: &[&str] = &[
+    "autorestart",
+    "autostart",
+    "command",
+    "directory",
+    "environment",
+    "exitcodes",
+    "killasgroup",
+    "numprocs",
+    "numprocs_start",
+    "priority",
+    "process_name",
+    "redirect_stderr",
+    "serverurl",
+    "startretries",
+    "startsecs",
+    "stderr_capture_maxbytes",
+    "stderr_events_enabled",
+    "stderr_logfile",
+    "stderr_logfile_backups",
+    "stderr_logfile_maxbytes",
+    "stderr_syslog",
+    "stdout_capture_maxbytes",
+    "stdout_events_enabled",
+    "stdout_logfile",
+    "stdout_logfile_backups",
+    "stdout_logfile_maxbytes",
+    "stdout_syslog",
+    "stopasgroup",
+    "stopsignal",
+    "stopwaitsecs",
+    "umask",
+    "user",
+];
+
+/// One process of a program, while its settings are gone through.
+pub(super) struct Process<'a> {
+    pub(super) settings: &'a BTreeMap<String, Setting>,
+    pub(super) names: Names<'a>,
+    /// How many processes this one stands for.
+    pub(super) alike: u32,
+    pub(super) child: Draft,
+}
+
+/// The workers of one program.
+pub(super) fn program(section: &Section, name: &str, group: &str, names: &Names<'_>) -> Vec<Draft> {
+    let settings = &section.settings;
+    let mut names = names.clone();
+    names.text("program_name", Value::plain(name));
+    names.text("group_name", Value::plain(group));
+    let mut notes = Vec::new();
+    let whole = |key: &str, default: u32, notes: &mut Vec<Note>| {
+        let Some(setting) = settings.get(key) else { return default };
+        let Some(text) = names.fixed(setting, notes) else { return default };
+        text.parse().unwrap_or_else(|_| {
+            notes.push(setting.note("is no whole number"));
+            default
+        })
+    };
+    let asked = whole("numprocs", 1, &mut notes);
+    let processes = asked.min(MANY);
+    if let Some(setting) = settings.get("numprocs").filter(|_| asked > MANY) {
+        notes.push(setting.note(format!("are more than {MANY}")));
+    }
+    let first = whole("numprocs_start", 0, &mut notes);
+    // Where only the name tells them apart, one `count` says it.
+    let differ =
+        settings.values().any(|setting| setting.key != "process_name" && setting.value.contains("%(process_num)"));
+    let alike = processes > 1 && !differ;
+    notes.extend(naming(settings, name, processes, alike));
+    let each = if alike { 1 } else { processes.max(1) };
+    (0..each)
+        .map(|index| {
+            let mut names = names.clone();
+            names.number("process_num", first.saturating_add(index));
+            names.number("numprocs", processes);
+            let pattern = settings.get("process_name").map_or("%(program_name)s-%(process_num)s", |name| &name.value);
+            let called = names.expand(pattern).ok().and_then(|called| called.text());
+            let called = called.filter(|_| processes > 1 && !alike).unwrap_or_else(|| name.to_owned());
+            let mut process =
+                Process { settings, names, alike: if alike { processes } else { 1 }, child: Draft::new(&called) };
+            // Once is enough for what is true of all.
+            if index == 0 {
+                process.child.notes.append(&mut notes);
+            }
+            process.make(section, processes == 0);
+            process.child
+        })
+        .collect()
+}
+
+/// What is to be said of `process_name`.
+fn naming(settings: &BTreeMap<String, Setting>, name: &str, processes: u32, alike: bool) -> Option<Note> {
+    let Some(setting) = settings.get("process_name") else {
+        let numprocs = settings.get("numprocs").filter(|_| processes > 1)?;
+        return Some(numprocs.note("supervisord does not start without a process_name that holds %(process_num)"));
+    };
+    let plain = ["%(program_name)s", name].contains(&setting.value.as_str());
+    match processes {
+        0 => None,
+        1 if plain || setting.value.contains("%(process_num)") => None,
+        1 => Some(setting.note(format!("is called `{name}` here"))),
+        _ if alike => Some(setting.note(format!("they are called {name}-1 to {name}-{processes} here"))),
+        _ => None,
+    }
+}
+
+impl Process<'_> {
+    fn make(&mut self, section: &Section, none: bool) {
+        if self.alike > 1 {
+            self.child.set("count", self.alike.to_string(), self.settings.get("numprocs"));
+        }
+        if let Some(numprocs) = self.settings.get("numprocs").filter(|_| none) {
+            self.child.note(numprocs.note("none is started"));
+            self.child.off = true;
+        }
+        // What the environment says is known in all that follows.
+        if let Some(setting) = self.settings.get("environment") {
+            for (name, value) in environment_of(setting, &self.names, &mut self.child) {
+                self.names.variable(&name, &value);
+            }
+        }
+        match self.settings.get("command") {
+            Some(setting) => self.command(setting),
+            None => self.child.note(section.note("has no command, and supervisord does not start with that")),
+        }
+        if !self.child.has("command") {
+            self.child.off = true;
+        }
+        // As written.
+        let mut all: Vec<_> = self.settings.values().collect();
+        all.sort_by_key(|setting| setting.line);
+        for setting in all {
+            self.apply(setting);
+        }
+        if !self.child.has("restart") {
+            self.child.set("restart", "\"transient\"", None);
+        }
+        if !self.child.has("shutdown") {
+            self.child.set("shutdown", basic(&format!("{STOPWAITSECS}s")), None);
+        }
+        log(self);
+    }
+
+    fn command(&mut self, setting: &Setting) {
+        let words = match self.names.expand(&setting.value).and_then(|text| lex::split(&text)) {
+            Ok(words) => words,
+            Err(why) => {
+                let comment = [" ;", " #"].iter().any(|begin| setting.value.contains(begin)) || why.contains("quote");
+                let more =
+                    if comment { "; what stands behind ` ;` or ` #` is a comment, within quotes too" } else { "" };
+                return self.child.note(setting.note(format!("{why}{more}")));
+            }
+        };
+        self.named_host(setting);
+        for name in &words.loose {
+            self.child.note(
+                setting.note(format!("the value of {name} stays one word, also where it is empty or has blanks")),
+            );
+        }
+        let written: Vec<_> = words.words.iter().map(Value::in_toml).collect();
+        self.child.set("command", array(&written), Some(setting));
+    }
+
+    fn named_host(&mut self, setting: &Setting) {
+        if setting.value.contains("%(host_node_name)") {
+            self.child.note(setting.note("the name is that of the host on which this was made"));
+        }
+    }
+
+    /// The value of a setting that has to be known now.
+    fn fixed(&mut self, setting: &Setting) -> Option<String> {
+        self.names.fixed(setting, &mut self.child.notes)
+    }
+
+    /// Whether a setting is true, and `None` where it is neither true nor false.
+    fn truth(&mut self, setting: &Setting) -> Option<bool> {
+        let text = self.fixed(setting)?;
+        let truth = truth(&text);
+        if truth.is_none() {
+            self.child.note(setting.note("is neither true nor false"));
+        }
+        truth
+    }
+
+    fn apply(&mut self, setting: &Setting) {
+        let from = Some(setting);
+        match setting.key.as_str() {
+            "directory" => self.text("cwd", setting),
+            "autostart" => {
+                if self.truth(setting) == Some(false) {
+                    self.child.off = true;
+                    self.child.note(setting.note(
+                        "all that stands in a file is started; take the `#` away to have it \
+                         started",
+                    ));
+                }
+            }
+            "autorestart" => {
+                let Some(text) = self.fixed(setting).map(|text| text.to_ascii_lowercase()) else { return };
+                match (text.as_str(), truth(&text)) {
+                    ("unexpected", _) => self.child.set("restart", "\"transient\"", from),
+                    (_, Some(true)) => self.child.set("restart", "\"permanent\"", from),
+                    (_, Some(false)) => self.child.set("restart", "\"temporary\"", from),
+                    _ => self.child.note(setting.note("is neither true nor false nor unexpected")),
+                }
+            }
+            "exitcodes" => {
+                if let Some(text) = self.fixed(setting) {
+                    let codes: Vec<_> = text.split(',').map(str::trim).filter(|code| !code.is_empty()).collect();
+                    self.child.set("success-codes", format!("[{}]", codes.join(", ")), from);
+                }
+            }
+            "stopsignal" => {
+                if let Some(text) = self.fixed(setting) {
+                    stop_signal(&text, setting, &mut self.child);
+                }
+            }
+            "stopwaitsecs" => {
+                if let Some(text) = self.fixed(setting).filter(|_| !self.child.is("shutdown", "\"brutal-kill\"")) {
+                    self.child.set("shutdown", basic(&format!("{text}s")), from);
+                }
+            }
+            "user" => {
+                if let Some(text) = self.fixed(setting) {
+                    self.child.set("user", basic(&text.replace('$', "$$")), from);
+                }
+                if !self.child.has("user") {
+                    // With other rights than its own it is better not started at all.
+                    self.child.off = true;
+                }
+            }
+            "umask" => {
+                if let Some(text) = self.fixed(setting) {
+                    self.child.set("umask", basic(&text), from);
+                }
+            }
+            "startsecs" => {
+                // With none, its start is over when it runs, as here.
+                if self.fixed(setting).is_some_and(|text| text != "0") {
+                    self.child.note(setting.note(
+                        "a start is over when the program runs, or says so: \
+                         `ready`; see `backoff` for how failures are spread out",
+                    ));
+                }
+            }
+            "startretries" => self.child.note(setting.note(
+                "how many failures are too many is said by the \
+                 supervisor: `intensity` and `period`",
+            )),
+            "stopasgroup" => {
+                if self.truth(setting) == Some(true) {
+                    self.child.note(setting.note(
+                        "the signal goes to the program alone; what is \
+                         left after it has ended is killed",
+                    ));
+                }
+            }
+            "killasgroup" => {
+                if self.truth(setting) == Some(false) {
+                    self.child.note(setting.note("what the program leaves behind is killed here"));
+                }
+            }
+            "stdout_capture_maxbytes" | "stderr_capture_maxbytes" => {
+                if self.fixed(setting).is_none_or(|text| text != "0") {
+                    self.child.note(setting.lost());
+                }
+            }
+            "stdout_events_enabled" | "stderr_events_enabled" | "stdout_syslog" | "stderr_syslog" => {
+                if self.truth(setting) == Some(true) {
+                    self.child.note(setting.lost());
+                }
+            }
+            "serverurl" => self.child.note(setting.note("is for those that talk to supervisord, which is not there")),
+            "numprocs_start" if self.alike > 1 && setting.value != "1" => {
+                self.child.note(setting.note("they are numbered from 1"));
+            }
+            // Said by others here: by the order, `count` and the name, and by `log`.
+            key if KEYS.contains(&key) => {}
+            _ => self.child.note(setting.note("is no key of a program, and supervisord passes over it")),
+        }
+    }
+
+    /// Sets a key to a text that may hold variables.
+    fn text(&mut self, key: &'static str, setting: &Setting) {
+        let value = match self.names.expand(&setting.value) {
+            Ok(value) => value,
+            Err(why) => return self.child.note(setting.note(why)),
+        };
+        self.named_host(setting);
+        // A text that could come out empty is refused; then it is the one that it is now.
+        if Draft::takes(key, &basic(&value.in_toml())) {
+            self.child.set(key, basic(&value.in_toml()), Some(setting));
+        } else if let Some(text) = self.fixed(setting) {
+            self.child.set(key, basic(&text.replace('$', "$$")), Some(setting));
+        }
+    }
+}
+
+/// What supervisord takes for true and for false.
+pub(super) fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Some(true),
+        "false" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// `KEY="value",OTHER=value`, which is set in `to` and given back.
+pub(super) fn environment_of(setting: &Setting, names: &Names<'_>, to: &mut Draft) -> Vec<(String, Value)> {
+    let pairs = match names.expand(&setting.value).and_then(|text| lex::pairs(&text)) {
+        Ok(pairs) => pairs,
+        Err(why) => {
+            to.note(setting.note(why));
+            return Vec::new();
+        }
+    };
+    if setting.value.contains("%(host_node_name)") {
+        to.note(setting.note("the name is that of the host on which this was made"));
+    }
+    for (name, value) in &pairs {
+        to.variable(name, &value.in_toml(), setting);
+    }
+    pairs
+}

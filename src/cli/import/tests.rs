@@ -1,0 +1,184 @@
+//! Whatever a file holds, what is made of it is right.
+
+use super::systemd::Source;
+use super::*;
+use proptest::prelude::*;
+
+/// What came of it is right, or there is nothing to start.
+fn is_right(mut tree: Draft) -> Result<(), TestCaseError> {
+    tree.make_names_unique();
+    tree.keep_logs_apart();
+    if tree.starts_something() {
+        let text = tree.to_toml();
+        let read = read_text("import", &text, &|_| None);
+        let errors: Vec<_> = read.errors().map(ToString::to_string).collect();
+        prop_assert!(errors.is_empty(), "{errors:#?}\n{text}");
+    }
+    Ok(())
+}
+
+fn lines(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let line = proptest::collection::vec(
+        prop_oneof![4 => proptest::sample::select(words).prop_map(str::to_owned), 1 => "\\PC{0,8}"],
+        0..5,
+    );
+    proptest::collection::vec(line.prop_map(|words| words.concat()), 0..30).prop_map(|lines| lines.join("\n"))
+}
+
+const INI: &[&str] = &[
+    "[program:a]",
+    "[program:b c]",
+    "[group:g]",
+    "[supervisord]",
+    "[include]",
+    "programs=a,b c",
+    "command=",
+    "./x ",
+    "\"",
+    "'",
+    "%(program_name)s",
+    "%(process_num)02d",
+    "%(ENV_HOME)s",
+    "%",
+    "numprocs=",
+    "3",
+    "process_name=",
+    "stdout_logfile=",
+    "/x.log",
+    "AUTO",
+    "NONE",
+    "stdout_logfile_maxbytes=",
+    "10MB",
+    "0",
+    "exitcodes=",
+    "1,2",
+    "environment=",
+    "A=\"b\",",
+    "umask=",
+    "022",
+    "stopsignal=",
+    "KILL",
+    "INT",
+    "user=",
+    "autorestart=",
+    "true",
+    "false",
+    "autostart=false",
+    "priority=",
+    "-1",
+    "stopwaitsecs=",
+    " ",
+    ";",
+    "#",
+    "=",
+    "$",
+    "${X}",
+    "directory=",
+];
+
+const UNIT: &[&str] = &[
+    "[Unit]",
+    "[Service]",
+    "[Install]",
+    "ExecStart=",
+    "/bin/x ",
+    "$A ",
+    "${A}",
+    "$$",
+    "%i",
+    "%n",
+    "%%",
+    "-",
+    "@",
+    "\"",
+    "'",
+    "\\",
+    "Environment=",
+    "A=b ",
+    "Restart=",
+    "always",
+    "on-failure",
+    "RestartSec=",
+    "1min 2s",
+    "0",
+    "infinity",
+    "TimeoutStopSec=",
+    "Type=",
+    "notify",
+    "oneshot",
+    "WatchdogSec=",
+    "5",
+    "LimitNOFILE=",
+    "1:2",
+    "2:1",
+    "1G",
+    "UMask=",
+    "0022",
+    "9",
+    "KillSignal=",
+    "SIGKILL",
+    "SIGINT",
+    "User=",
+    "WorkingDirectory=",
+    "~",
+    "/x",
+    "SuccessExitStatus=",
+    "1 2 TERM",
+    "Nice=",
+    "-5",
+    "StandardOutput=",
+    "file:/x",
+    "null",
+    "StartLimitBurst=",
+    "StartLimitIntervalSec=",
+    "After=b.service",
+    "Before=a.service",
+    "#",
+    "=",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_supervisords_file_holds(text in lines(INI)) {
+        let text = Text { name: "x.conf".into(), text: format!("[program:first]\ncommand=./first\n{text}") };
+        let machine = Machine { env: &|name| (name == "HOME").then(|| "/home/x".into()), host: "box".into() };
+        is_right(supervisord::read(&text, Path::new("/etc"), &machine, &|_| Err("no files here".into())))?;
+    }
+
+    #[test]
+    fn whatever_units_hold(a in lines(UNIT), b in lines(UNIT)) {
+        let machine = Machine { env: &|_| None, host: "box".into() };
+        let unit = |name: &str, text: &str| Source {
+            name: name.into(),
+            texts: vec![
+                Text { name: name.into(), text: format!("[Service]\nExecStart=/bin/first\n{text}") },
+                Text { name: "drop-in.conf".into(), text: text.into() },
+            ],
+            of_user: text.len() % 2 == 1,
+        };
+        is_right(systemd::read(&[unit("a.service", &a)], &machine))?;
+        is_right(systemd::read(&[unit("a@x.service", &a), unit("b.service", &b)], &machine))?;
+    }
+
+    #[test]
+    fn whatever_a_procfile_holds(text in "(web: |job: |PORT|release: |[a-z]{1,3}: \
+         |\\PC|\n|\\$|\\{|\"){0,40}", count in 0u32..4) {
+        is_right(procfile::read(&"Procfile".into(), &text, &[("web".into(), count), ("all".into(), 2)]))?;
+    }
+}
+
+#[test]
+fn names_tell_what_a_file_is() {
+    for (name, format) in [
+        ("/etc/supervisor/supervisord.conf", Some(Format::Supervisord)),
+        ("supervisord.ini", Some(Format::Supervisord)),
+        ("Procfile", Some(Format::Procfile)),
+        ("Procfile.dev", Some(Format::Procfile)),
+        ("web@.service", Some(Format::Systemd)),
+        ("web.txt", None),
+    ] {
+        assert_eq!(format_of(Path::new(name)), format, "{name}");
+    }
+}

@@ -1,0 +1,96 @@
+//! A text of the file that is read, with variables in it whose values are known only where the tree is started.
+
+/// A part of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Char(char),
+    /// A variable of the environment, and what stands for it where it is not set, as the reader of the TOML takes it.
+    Variable {
+        name: String,
+        default: String,
+    },
+}
+
+/// A text as it is to be found by a program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Value(Vec<Piece>);
+
+impl Value {
+    /// A text without variables.
+    pub(super) fn plain(text: &str) -> Value {
+        Value(text.chars().map(Piece::Char).collect())
+    }
+
+    /// A variable that is empty where it is not set.
+    pub(super) fn variable(name: &str) -> Value {
+        Value::variable_or(name, "")
+    }
+
+    /// A variable, and what stands for it where it is not set; dollars in that are the TOML's.
+    pub(super) fn variable_or(name: &str, default: &str) -> Value {
+        Value(vec![Piece::Variable { name: name.to_owned(), default: default.to_owned() }])
+    }
+
+    pub(super) fn push(&mut self, piece: Piece) {
+        self.0.push(piece);
+    }
+
+    pub(super) fn append(&mut self, other: &Value) {
+        self.0.extend(other.0.iter().cloned());
+    }
+
+    pub(super) fn pieces(&self) -> &[Piece] {
+        &self.0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text, where it has no variables.
+    pub(super) fn text(&self) -> Option<String> {
+        self.resolved(&|_| None).ok()
+    }
+
+    /// The text with what its variables are now, or the name of the first that is not set.
+    pub(super) fn resolved(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+        let mut out = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Char(c) => out.push(*c),
+                Piece::Variable { name, .. } => out.push_str(&env(name).ok_or_else(|| name.clone())?),
+            }
+        }
+        Ok(out)
+    }
+
+    /// As the reader of the TOML takes it: its own dollars doubled, variables in braces.
+    pub(super) fn in_toml(&self) -> String {
+        let mut out = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Char('$') => out.push_str("$$"),
+                Piece::Char(c) => out.push(*c),
+                Piece::Variable { name, default } => out.push_str(&format!("${{{name}:-{default}}}")),
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dollars_are_plain_and_variables_in_braces() {
+        let mut value = Value::plain("a$");
+        value.append(&Value::variable("X"));
+        value.append(&Value::variable_or("Y", "/z"));
+        assert_eq!(value.in_toml(), "a$$${X:-}${Y:-/z}");
+        assert_eq!(value.text(), None);
+        assert_eq!(value.resolved(&|name| Some(name.to_lowercase())), Ok("a$xy".into()));
+        assert_eq!(value.resolved(&|_| None), Err("X".into()));
+        assert_eq!(Value::plain("$").text().as_deref(), Some("$"));
+    }
+}
