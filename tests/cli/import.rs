@@ -53,6 +53,45 @@ fn one_unit_and_several() {
     imported("units", &["shop-web.service", "shop-migrate.service", "shop-db.service"]);
 }
 
+/// Each directory of tests/data/import/corpus is a case: files, the `arguments` of the import, and beside them what is made
+/// of the files and what is said of it.
+#[test]
+fn a_corpus_of_files() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import/corpus");
+    let mut cases: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() > 10, "{}", corpus.display());
+    for case in cases {
+        let directory = tempdir().unwrap();
+        let at = fs::canonicalize(directory.path()).unwrap();
+        copy(&case, &at);
+        let arguments = fs::read_to_string(case.join("arguments")).unwrap();
+        let all: Vec<&str> = std::iter::once("import").chain(arguments.split_whitespace()).collect();
+        let (toml, said, code) = call(&at, &all);
+        assert_eq!(code, 0, "{}: {said}", case.display());
+        let plain = |text: &str| text.replace(at.to_str().unwrap(), "DIR");
+        golden::compare_with(&case.join("expected.toml"), &plain(&toml));
+        golden::compare_with(&case.join("expected.txt"), &plain(&said));
+        let started = toml.lines().any(|line| line.trim() == "[[child]]");
+        fs::write(at.join("imported.toml"), &toml).unwrap();
+        let (_, complaints, code) = call(&at, &["check", "--portable", "imported.toml"]);
+        assert_eq!(code == 0, started, "{}: {complaints}", case.display());
+    }
+}
+
+/// Copies what is in a directory.
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_imported_is_said_so() {
     let directory = tempdir().unwrap();
