@@ -5,11 +5,12 @@
 //! ([`rotate`]) and to the operator ([`console`]). What is no longer kept can be read from the files again ([`past`]).
 //!
 //! What this room promises:
-//! - a pipe is always emptied, so a worker is never blocked by its supervisor;
+//! - a pipe is always emptied, so a worker is never blocked by its supervisor; where the disk with its log file is behind, it
+//!   waits for the disk, but for no more than a second;
 //! - nothing grows with what workers print: every buffer has a bound, and what does not fit is dropped, counted and
 //!   spoken of once there is room again;
-//! - no write waits for a reader. The files of `log = { file = … }` are the one place where a slow disk is felt, for
-//!   the length of one write;
+//! - no write waits for a reader, and none for a disk: the files of `log = { file = … }` are written beside the loop
+//!   ([`writer`]);
 //! - what a worker prints cannot paint the operator's terminal ([`text`](crate::text)).
 //!
 //! [`lines`] and [`ring`] are pure. This room may import `spec::exec` and `os`.
@@ -21,12 +22,14 @@ pub mod outlet;
 pub mod past;
 pub mod ring;
 pub mod rotate;
+pub mod writer;
 
 pub use capture::{Capture, Progress};
 pub use console::Console;
 pub use lines::{Audience, Line, Stream};
 pub use ring::{Ring, Said, Speaker};
 pub use rotate::RotatingFile;
+pub use writer::{LogFile, Writer};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -64,6 +67,13 @@ impl Lost {
     pub fn add(&mut self, bytes: usize) {
         self.lines += 1;
         self.bytes += bytes as u64;
+    }
+
+    /// What a text holds; a piece of a line counts as one.
+    pub fn of(text: &[u8]) -> Lost {
+        let lines = text.iter().filter(|byte| **byte == b'\n').count();
+        let piece = text.last().is_some_and(|last| *last != b'\n');
+        Lost { lines: lines as u64 + u64::from(piece && lines == 0), bytes: text.len() as u64 }
     }
 
     /// Whether nothing was lost.

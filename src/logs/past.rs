@@ -28,7 +28,10 @@ pub fn numbered(path: &Path, number: u32) -> PathBuf {
 pub fn last_lines(path: &Path, keep: u32, count: Option<usize>) -> Result<Vec<String>, (PathBuf, io::Error)> {
     // All are opened before any is read: what is rotated afterwards stays the same for us.
     let mut open: Vec<(PathBuf, File, (u64, u64))> = Vec::new();
-    for name in std::iter::once(path.to_owned()).chain((1..=keep).map(|number| numbered(path, number))) {
+    // Behind a link the forerunners lie beside the file itself.
+    let real = if path.is_symlink() { path.canonicalize().ok() } else { None };
+    let beside = real.as_deref().unwrap_or(path);
+    for name in std::iter::once(path.to_owned()).chain((1..=keep).map(|number| numbered(beside, number))) {
         let file = match File::open(&name) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,

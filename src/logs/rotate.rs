@@ -8,13 +8,20 @@
 use super::Lost;
 use super::lines::Line;
 use super::past::numbered;
-use std::fs::{self, File, OpenOptions};
+use crate::os::clock::Clock;
+use crate::os::opening::{self, Standing};
+use crate::os::users::Credentials;
+use crate::time::{Span, Time};
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// One write takes at most this much.
 const CHUNK: usize = 64 * 1024;
+
+/// A file whose name stands for another one for so long is opened anew.
+const MOVED_PATIENCE: Span = Span::from_secs(1);
 
 /// The smallest size at which a file is rotated: with less, a turn's lines would cost more renaming than writing.
 pub const MAX_SIZE_LEAST: u64 = 4096;
@@ -35,7 +42,8 @@ pub struct RotatingFile {
     /// The present trouble, and whether anybody has been told.
     trouble: Option<String>,
     trouble_told: bool,
-    buffer: Vec<u8>,
+    user: Option<Credentials>,
+    clock: Clock,
     /// The last byte that was written is no newline: a piece of a long line, or a write that was cut short.
     within_line: bool,
     /// The rest of that line is lost, so the next one begins with a newline.
@@ -45,14 +53,13 @@ pub struct RotatingFile {
 #[derive(Debug)]
 struct Open {
     file: File,
+    standing: Standing,
     size: u64,
     /// Only regular files grow and can be rotated.
     regular: bool,
+    /// Since when its name stands for another file, or none.
+    moved: Option<Time>,
 }
-
-/// The lines of one turn. They are written when this is dropped.
-#[derive(Debug)]
-pub struct Batch<'a>(&'a mut RotatingFile);
 
 impl RotatingFile {
     /// A log at `path` that is rotated before it would grow beyond `max_size` bytes ([`MAX_SIZE_LEAST`] or more), and of
@@ -67,15 +74,49 @@ impl RotatingFile {
             lost: Lost::default(),
             trouble: None,
             trouble_told: false,
-            buffer: Vec::new(),
+            user: None,
+            clock: Clock::start(),
             within_line: false,
             torn: false,
         }
     }
 
-    /// Begins to take the lines of one turn; they are written together.
-    pub fn batch(&mut self) -> Batch<'_> {
-        Batch(self)
+    /// Written as this user where its directory is not ours alone; see [`opening`](crate::os::opening).
+    #[must_use]
+    pub fn written_as(self, user: Option<Credentials>) -> RotatingFile {
+        RotatingFile { user, ..self }
+    }
+
+    /// Adds a line to what is to be written, as the worker wrote it. Lines that are only for display are left out. A long
+    /// line that was cut into pieces is whole again in the file.
+    pub fn lay_out(line: &Line<'_>, into: &mut Vec<u8>) {
+        if line.is_recorded() {
+            into.extend_from_slice(line.bytes());
+            if !line.cut {
+                into.push(b'\n');
+            }
+        }
+    }
+
+    /// Writes lines, or pieces of them.
+    pub fn write(&mut self, text: &[u8]) {
+        let mut rest = text;
+        while rest.len() > CHUNK {
+            // Whole lines, where one ends in time.
+            let end = rest[..CHUNK].iter().rposition(is_newline).map_or(CHUNK, |at| at + 1);
+            self.write_chunk(&rest[..end]);
+            rest = &rest[end..];
+        }
+        self.write_chunk(rest);
+    }
+
+    /// Counts lines that never came here, and which come after all that did.
+    pub fn lose_for_want_of_room(&mut self, lost: Lost) {
+        if !lost.is_none() {
+            self.untold += lost;
+            self.lost += lost;
+            self.torn |= self.within_line;
+        }
     }
 
     /// Closes the file, so that the next line opens or creates it again: somebody else has moved it away.
@@ -94,13 +135,8 @@ impl RotatingFile {
         if std::mem::replace(&mut self.trouble_told, true) { None } else { self.trouble.clone() }
     }
 
-    /// Writes what has been gathered.
-    fn write_buffer(&mut self) {
-        if self.buffer.is_empty() {
-            return;
-        }
-        let buffer = std::mem::take(&mut self.buffer);
-        let mut rest = &buffer[..];
+    fn write_chunk(&mut self, text: &[u8]) {
+        let mut rest = text;
         let mut rotations = 0;
         while !rest.is_empty() {
             match self.write_part(rest) {
@@ -169,50 +205,54 @@ impl RotatingFile {
     }
 
     fn open_file(&mut self) -> io::Result<()> {
+        self.look_whether_it_is_still_there();
         if self.open.is_some() {
             return Ok(());
         }
-        // O_NONBLOCK: opening a fifo without a reader, and writing to one whose reader is slow, must not wait.
-        let open = || {
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o640)
-                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-                .open(&self.path)
-        };
-        let file = match (open(), self.path.parent()) {
-            // A log in a directory of its own is common, and its absence no reason to lose what a worker says.
-            (Err(error), Some(directory)) if error.kind() == ErrorKind::NotFound => {
-                fs::create_dir_all(directory)?;
-                open()?
-            }
-            (opened, _) => opened?,
-        };
+        let (standing, file) = opening::append(&self.path, self.user.as_ref())?;
         let metadata = file.metadata()?;
-        self.open = Some(Open { file, size: metadata.len(), regular: metadata.is_file() });
+        self.open = Some(Open { file, standing, size: metadata.len(), regular: metadata.is_file(), moved: None });
         Ok(())
     }
 
+    /// Others may have cut the file, moved it away or removed it: what counts is what is there.
+    fn look_whether_it_is_still_there(&mut self) {
+        let Some(open) = self.open.as_mut().filter(|open| open.regular) else { return };
+        let Ok(found) = open.file.metadata() else { return };
+        open.size = found.len();
+        if found.nlink() > 0 && open.standing.holds(&found) {
+            open.moved = None;
+            return;
+        }
+        // Who moves it away may be about to make the new one, and then to say so by SIGUSR1.
+        let now = self.clock.now();
+        let since = *open.moved.get_or_insert(now);
+        if found.nlink() == 0 || now.since(since) >= MOVED_PATIENCE {
+            self.reopen();
+        }
+    }
+
     fn rotate(&mut self) -> io::Result<()> {
-        self.open = None;
+        let Some(Open { standing, .. }) = self.open.take() else { return Ok(()) };
         (self.within_line, self.torn) = (false, false);
         if self.keep == 0 {
-            return fs::remove_file(&self.path);
+            return standing.remove();
         }
+        let name = standing.name().to_owned();
+        let numbered = |number| numbered(Path::new(&name), number).into_os_string();
         for number in (1..self.keep).rev() {
-            match fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1)) {
+            match standing.rename(&numbered(number), &numbered(number + 1)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        fs::rename(&self.path, numbered(&self.path, 1))
+        standing.rename(&name, &numbered(1))
     }
 
     /// Counts lines as lost, and remembers why.
     fn lose(&mut self, text: &[u8], error: &io::Error) {
-        let lines = text.iter().filter(|byte| is_newline(byte)).count().max(1);
-        let lost = Lost { lines: lines as u64, bytes: text.len() as u64 };
+        let mut lost = Lost::of(text);
+        lost.lines = lost.lines.max(1);
         self.untold += lost;
         self.lost += lost;
         let trouble = format!("cannot write to {}: {error}", self.path.display());
@@ -226,30 +266,6 @@ impl RotatingFile {
         if error.kind() != ErrorKind::WouldBlock {
             self.open = None;
         }
-    }
-}
-
-impl Batch<'_> {
-    /// Adds a line, as the worker wrote it. Lines that are only for display are left out. A long line that was cut into
-    /// pieces is whole again in the file.
-    pub fn write_line(&mut self, line: &Line<'_>) {
-        if !line.is_recorded() {
-            return;
-        }
-        let file = &mut *self.0;
-        if file.buffer.len() + line.bytes().len() >= CHUNK {
-            file.write_buffer();
-        }
-        file.buffer.extend_from_slice(line.bytes());
-        if !line.cut {
-            file.buffer.push(b'\n');
-        }
-    }
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        self.0.write_buffer();
     }
 }
 

@@ -333,10 +333,9 @@ fn a_full_disk_behind_the_console_costs_lines_only() {
 }
 
 fn write_lines(file: &mut RotatingFile, lines: &[&str]) {
-    let mut batch = file.batch();
-    for line in lines {
-        batch.write_line(&Line::new(line.as_bytes()));
-    }
+    let mut text = Vec::new();
+    lines.iter().for_each(|line| RotatingFile::lay_out(&Line::new(line.as_bytes()), &mut text));
+    file.write(&text);
 }
 
 fn read(path: &Path) -> String {
@@ -400,7 +399,12 @@ fn a_long_line_is_whole_again_in_the_file() {
     let long = "ü".repeat(10_000);
     write!(writer, "{long}\nshort\n").unwrap();
     // In turns that cut it anywhere.
-    while capture.read_some(seconds(1), 5_000, &mut |line| file.batch().write_line(&line)) == Progress::MoreWaiting {}
+    let mut write = |line: Line<'_>| {
+        let mut text = Vec::new();
+        RotatingFile::lay_out(&line, &mut text);
+        file.write(&text);
+    };
+    while capture.read_some(seconds(1), 5_000, &mut write) == Progress::MoreWaiting {}
     assert_eq!(read(&path), format!("{long}\nshort\n"));
 }
 
@@ -409,10 +413,10 @@ fn our_own_words_do_not_go_into_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let mut file = RotatingFile::new(&path, 1 << 20, 1);
-    let mut batch = file.batch();
-    batch.write_line(&Line::new(b"notice").only_for(Audience::Display));
-    batch.write_line(&Line::new(b"hidden").only_for(Audience::Record));
-    drop(batch);
+    let mut text = Vec::new();
+    RotatingFile::lay_out(&Line::new(b"notice").only_for(Audience::Display), &mut text);
+    RotatingFile::lay_out(&Line::new(b"hidden").only_for(Audience::Record), &mut text);
+    file.write(&text);
     assert_eq!(read(&path), "hidden\n");
 }
 
@@ -525,6 +529,60 @@ fn a_file_that_was_moved_away_is_opened_anew_on_request() {
     write_lines(&mut file, &["new"]);
     assert_eq!(read(&dir.path().join("moved")), "old\nstill old\n");
     assert_eq!(read(&path), "new\n");
+}
+
+#[test]
+fn a_file_that_others_cut_is_as_large_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut file = RotatingFile::new(&path, 5_000, 1);
+    let line = "x".repeat(999);
+    write_lines(&mut file, &[line.as_str(); 4]);
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    write_lines(&mut file, &[line.as_str(); 4]);
+    assert_eq!(read(&path).len(), 4_000, "neither a hole nor a rotation");
+    assert!(!dir.path().join("log.1").exists());
+}
+
+#[test]
+fn a_file_that_others_remove_is_there_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("logs/log");
+    let mut file = RotatingFile::new(&path, 1 << 20, 1);
+    write_lines(&mut file, &["one"]);
+    fs::remove_file(&path).unwrap();
+    write_lines(&mut file, &["two"]);
+    assert_eq!(read(&path), "two\n");
+    fs::remove_dir_all(dir.path().join("logs")).unwrap();
+    write_lines(&mut file, &["three"]);
+    assert_eq!(read(&path), "three\n");
+    // One that was moved is gone on with for a moment only.
+    fs::rename(&path, dir.path().join("logs/moved")).unwrap();
+    let mut turns = 0;
+    while !path.exists() {
+        write_lines(&mut file, &["four"]);
+        crate::os::clock::pause(Span::from_millis(20));
+        turns += 1;
+        assert!(turns < 1_000, "it is never opened anew");
+    }
+    assert!(file.lost().is_none());
+}
+
+#[test]
+fn a_link_stays_where_it_is_and_what_it_leads_to_is_rotated() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("disk")).unwrap();
+    std::os::unix::fs::symlink("disk/w.log", dir.path().join("w.log")).unwrap();
+    let path = dir.path().join("w.log");
+    let mut file = RotatingFile::new(&path, 5_000, 2);
+    let line = "x".repeat(999);
+    (0..12).for_each(|_| write_lines(&mut file, &[&line]));
+    assert!(path.is_symlink());
+    let mut names: Vec<_> = fs::read_dir(dir.path().join("disk")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["w.log", "w.log.1", "w.log.2"]);
+    let past = super::past::last_lines(&path, 2, None).unwrap();
+    assert_eq!(past.len(), 12, "and is found behind it");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
 use super::keeper::Keeper;
+use super::log_files::LogFiles;
 use super::manager;
 use super::probes::Probes;
 use super::reload::{BeatPull, RootFile, tree_paths};
@@ -21,8 +22,8 @@ use crate::link::runtime::{InstanceFile, RuntimeDir};
 use crate::link::state::{STATE_VARIABLE, StateDir};
 use crate::link::{Context, Pull, Router, RouterLimits};
 use crate::logging::{self, LogHandle};
-use crate::logs::Format;
 use crate::logs::console::Console;
+use crate::logs::{Format, Writer};
 use crate::os::cgroup::{self, Group};
 use crate::os::clock::{self, Clock};
 use crate::os::descendants::{self, Mark};
@@ -276,6 +277,7 @@ impl Root {
             log_format,
             output_format,
             show_output,
+            files: Writer::new(),
             nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
         };
         fd::make_room(descriptors(tree.root.children.len()));
@@ -447,6 +449,7 @@ fn prepare_node() -> Result<Node, BootError> {
         log_format: boot.log_format,
         output_format: boot.output_format,
         show_output: boot.show_output,
+        files: Writer::new(),
         nofile: boot.nofile,
     };
     make_node(Parts {
@@ -514,6 +517,9 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     };
     watch(&mut poller, router.fd(), Source::Router)?;
     watch(&mut poller, signals.fd(), Source::Signals)?;
+    if let Some(fd) = place.files.fd() {
+        watch(&mut poller, fd, Source::LogFiles)?;
+    }
     if let Some(uplink) = &uplink {
         watch(&mut poller, uplink.fd(), Source::Uplink)?;
     }
@@ -550,6 +556,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     .started_by(cause);
     let core = if is_root { core.as_root() } else { core };
 
+    let log_files = LogFiles::new(place.files.clone());
     let console = Console::stdout(place.output_format);
     let base_environment = inherited_environment();
     let logger = node_logger(&event_logger, &place.path);
@@ -594,6 +601,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         clearing: Vec::new(),
         chatty: Vec::new(),
         console,
+        log_files,
         logger,
         event_logger,
         log_handle,
@@ -646,6 +654,7 @@ impl Node {
         self.last_words(end);
         self.tell_manager_end(end);
         self.finish_hooks(end);
+        self.finish_log_files();
         self.console.flush();
         self.log_handle.flush();
         if let (Some(history), Some(journal)) = (&self.history, self.journal.take()) {

@@ -46,8 +46,9 @@ impl Node {
     }
 
     fn spawn(&mut self, run: Run) {
+        let files = self.place.files.clone();
         if let Some(handle) = self.handle(run.child) {
-            handle.renew();
+            handle.renew(&files);
         }
         if let Err(failure) = self.bind_pulls(run.child) {
             self.inbox.push_back(Event::SpawnFailed { run, failure });

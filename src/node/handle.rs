@@ -12,7 +12,7 @@ use crate::ids::{Incarnation, Name, Path, ReportId, Token};
 use crate::link::Identity;
 use crate::logs::capture::Capture;
 use crate::logs::ring::Ring;
-use crate::logs::rotate::RotatingFile;
+use crate::logs::{LogFile, Writer};
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::Mark;
@@ -59,7 +59,7 @@ pub(super) struct Handle {
     pub process: Option<Process>,
     /// Its last lines of output.
     pub ring: Ring,
-    pub file: Option<Box<RotatingFile>>,
+    pub file: Option<LogFile>,
     pub memory_marks: MemoryMarks,
     /// What is known of its last process, until that is told.
     pub postmortem: Option<Box<Postmortem>>,
@@ -168,7 +168,7 @@ impl Handle {
             (ChildKind::Worker(exec), _) => What::Worker(Arc::from(exec)),
             (ChildKind::Supervisor(below), _) => What::Node(Subtree { spec: below, actual: None }),
         };
-        let file = log_file(&what);
+        let file = log_file(&what, &place.files);
         Handle {
             path: place.path.child(&name),
             name,
@@ -209,25 +209,25 @@ impl Handle {
     }
 
     /// Gives it a new spec: now, or, when its process could not live with it, before it is started the next time.
-    pub fn take_over(&mut self, child: ChildSpec) {
+    pub fn take_over(&mut self, child: ChildSpec, files: &Writer) {
         self.next = None;
         if self.process.is_some() && member(&child).is_another(&self.member()) {
             self.next = Some(Box::new(child));
         } else {
-            self.become_now(child);
+            self.become_now(child, files);
         }
     }
 
-    fn become_now(&mut self, child: ChildSpec) {
+    fn become_now(&mut self, child: ChildSpec, files: &Writer) {
         let ChildSpec { name: _, policy, kind, added: _ } = child;
         self.policy = Arc::new(policy);
         match (&mut self.what, kind) {
             (What::Node(below), ChildKind::Supervisor(spec)) => below.spec = spec,
             (What::Worker(exec), ChildKind::Worker(new)) => {
-                let same_log = exec.log == new.log;
+                let same_log = exec.log == new.log && exec.account == new.account;
                 *exec = Arc::from(new);
                 if !same_log {
-                    self.file = log_file(&self.what);
+                    self.file = log_file(&self.what, files);
                 }
             }
             (_, kind) => {
@@ -241,17 +241,17 @@ impl Handle {
                     ChildKind::Supervisor(spec) => What::Node(Subtree { spec, actual: None }),
                 };
                 self.ring = Ring::new();
-                self.file = log_file(&self.what);
+                self.file = log_file(&self.what, files);
             }
         }
     }
 
     /// Its process is gone: it is what it was to be then.
-    pub fn renew(&mut self) {
+    pub fn renew(&mut self, files: &Writer) {
         if self.process.is_none()
             && let Some(next) = self.next.take()
         {
-            self.become_now(*next);
+            self.become_now(*next, files);
         }
     }
 
@@ -623,10 +623,13 @@ pub(super) fn member(child: &ChildSpec) -> Member {
 }
 
 /// The file that a child's output is written to, if any.
-fn log_file(what: &What) -> Option<Box<RotatingFile>> {
+fn log_file(what: &What, files: &Writer) -> Option<LogFile> {
     match what {
         What::Worker(exec) => match &exec.log {
-            LogSpec::File { file, max_size, keep } => Some(Box::new(RotatingFile::new(file, *max_size, *keep))),
+            LogSpec::File { file, max_size, keep } => {
+                let user = exec.account.as_deref().map(users::Credentials::of);
+                Some(files.file(file, *max_size, *keep, user))
+            }
             LogSpec::Capture | LogSpec::Discard => None,
         },
         What::Node(_) => None,

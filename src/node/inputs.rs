@@ -8,9 +8,9 @@ use super::requests::Asker;
 use super::translate;
 use super::turn::{Node, Source};
 use crate::link::{Inbound, PeerCred, SendOutcome};
+use crate::logs::LogFile;
 use crate::logs::capture::Progress;
 use crate::logs::ring::Speaker;
-use crate::logs::rotate::RotatingFile;
 use crate::os::clock::wall_nanos;
 use crate::os::epoll::Ready;
 use crate::os::pidfd::ExitStatus;
@@ -41,6 +41,7 @@ impl Node {
         let mut exits = Vec::new();
         let mut signals = false;
         let mut keeper = false;
+        let mut log_files = false;
         let mut probes = Vec::new();
         let mut hooks = Vec::new();
         let mut output = std::mem::take(&mut self.chatty);
@@ -51,6 +52,7 @@ impl Node {
                 Some(Source::Output(run)) => output.push(*run),
                 Some(Source::Signals) => signals = true,
                 Some(Source::Keeper) => keeper = true,
+                Some(Source::LogFiles) => log_files = true,
                 Some(Source::Probe(run)) => probes.push(*run),
                 Some(Source::Hook(number)) => hooks.push(*number),
                 // Sockets are drained every turn, whatever woke us.
@@ -86,8 +88,11 @@ impl Node {
             self.hear_hook(number);
         }
 
+        if log_files {
+            self.hear_log_files();
+        }
         for run in output {
-            if self.read_output(run, OUTPUT_PER_TURN) {
+            if !self.rests(run) && self.read_output(run, OUTPUT_PER_TURN) {
                 self.chatty.push(run);
             }
         }
@@ -344,8 +349,8 @@ impl Node {
                     self.inbox.push_back(Event::StopNow);
                 }
                 Caught::User1 => {
-                    for handle in self.handles.iter_mut().flatten() {
-                        if let Some(file) = &mut handle.file {
+                    for handle in self.handles.iter().flatten() {
+                        if let Some(file) = &handle.file {
                             file.reopen();
                         }
                     }
@@ -419,7 +424,7 @@ impl Node {
         let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
         let mut tap = self.taps.open(&handle.path, speaker, wall_nanos(self.clock.wall_of(now)));
         let (ring, path) = (&mut handle.ring, handle.path.as_str());
-        let mut batch = handle.file.as_deref_mut().map(RotatingFile::batch);
+        let mut batch = handle.file.as_ref().map(LogFile::batch);
         let (show, console) = (self.place.show_output, &mut self.console);
         let progress = capture.read_some(now, budget, &mut |line| {
             if let Some(batch) = &mut batch {
@@ -431,10 +436,11 @@ impl Node {
             tap.push(&line);
             ring.push(tap.at(), speaker, line);
         });
-        // What was gathered for the file is written here.
+        // What was gathered for the file is handed over here.
+        let to_file = batch.is_some();
         drop(batch);
-        if let Some(trouble) = handle.file.as_deref_mut().and_then(RotatingFile::take_trouble) {
-            warn!(self.logger, "output of a worker is lost"; "path" => path, "why" => trouble);
+        if to_file {
+            self.log_files.handed_over(now);
         }
         match progress {
             Progress::MoreWaiting => true,
@@ -460,7 +466,7 @@ impl Node {
         let Some((mut capture, tag)) = process.output.take() else { return };
         let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
         let mut tap = self.taps.open(&handle.path, speaker, wall);
-        let mut batch = handle.file.as_deref_mut().map(RotatingFile::batch);
+        let mut batch = handle.file.as_ref().map(LogFile::batch);
         let (ring, path, console) = (&mut handle.ring, handle.path.as_str(), &mut self.console);
         capture.finish(&mut |line| {
             if let Some(batch) = &mut batch {

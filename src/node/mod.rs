@@ -41,6 +41,7 @@ mod hooks;
 mod inputs;
 mod journal;
 pub mod keeper;
+mod log_files;
 mod manager;
 mod notices;
 mod postmortem;

@@ -244,7 +244,7 @@ impl Node {
                     {
                         told.push((process.run, verb));
                     }
-                    handle.take_over(child);
+                    handle.take_over(child, &self.place.files);
                 }
             }
         }

@@ -8,6 +8,7 @@ use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
 use super::keeper::Keeper;
+use super::log_files::LogFiles;
 use super::manager::Manager;
 use super::notices::Notices;
 use super::probes::Probes;
@@ -20,8 +21,8 @@ use crate::ids::{Incarnation, Name, Path, Token};
 use crate::link::runtime::RuntimeDir;
 use crate::link::{Context, Pull, Router};
 use crate::logging::LogHandle;
-use crate::logs::Format;
 use crate::logs::console::Console;
+use crate::logs::{Format, Writer};
 use crate::os::cgroup::Group;
 use crate::os::clock::Clock;
 use crate::os::descendants::Mark;
@@ -52,6 +53,8 @@ pub(super) struct Place {
     pub log_format: Format,
     pub output_format: Format,
     pub show_output: bool,
+    /// Writes the log files of workers.
+    pub files: Writer,
     /// The limit of open files that workers get.
     pub nofile: Limit,
 }
@@ -71,6 +74,8 @@ pub(super) enum Source {
     Button,
     /// Some worker has said something by sd_notify.
     Notices,
+    /// The writer of log files has something to say.
+    LogFiles,
     /// What a probe of this process waits for.
     Probe(Run),
     /// A hook, by its number.
@@ -147,6 +152,7 @@ pub(super) struct Node {
     /// Children that had more output than one turn allows.
     pub chatty: Vec<Run>,
     pub console: Console,
+    pub log_files: LogFiles,
     pub logger: Logger,
     /// For events, whose sentences begin with the path that they are about.
     pub event_logger: Logger,
@@ -260,6 +266,7 @@ impl Node {
             self.taps.next_deadline(),
             self.timers.keeper,
             self.timers.console,
+            self.log_files.next_deadline(),
             self.probes.next_deadline(),
             self.hooks.next_deadline(),
             self.manager.as_ref().and_then(|manager| manager.next_deadline()),
@@ -338,6 +345,7 @@ impl Node {
         }
         self.probes_due(now, lost);
         self.hooks_due(now, lost);
+        self.log_files_due(now);
         self.requests_due(now);
         if let Some(uplink) = &mut self.uplink {
             uplink.due(now);

@@ -13,6 +13,8 @@
 //! | [`process`] | what /proc says of a process |
 //! | [`usage`] | the CPU time and the memory that a child's processes use |
 //! | [`users`] | users and groups, looked up beforehand |
+//! | [`opening`] | opening a file where another user may have put something in the way |
+//! | [`thread`], [`wake`] | a thread beside the loop, and how it wakes the loop |
 //! | [`lock`] | a file that is locked as long as its holder lives |
 //! | [`net`] | TCP connections that are opened without waiting |
 //! | [`clock`] | the only file that reads a clock |
@@ -35,10 +37,13 @@ pub mod epoll;
 pub mod fd;
 pub mod lock;
 pub mod net;
+pub mod opening;
 pub mod pidfd;
 pub mod process;
 pub mod random;
 pub mod signals;
 pub mod spawn;
+pub mod thread;
 pub mod usage;
 pub mod users;
+pub mod wake;

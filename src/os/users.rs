@@ -29,7 +29,7 @@ impl Credentials {
 
     /// Whether this process runs as just that: then there is nothing to change. A plain user may not set its groups,
     /// even to what they are.
-    pub(super) fn are_ours(&self) -> bool {
+    pub fn are_ours(&self) -> bool {
         let (Ok(user), Ok(group)) = (nix::unistd::getresuid(), nix::unistd::getresgid()) else { return false };
         let Ok(groups) = nix::unistd::getgroups() else { return false };
         let users = [user.real, user.effective, user.saved].map(nix::unistd::Uid::as_raw);

@@ -1,0 +1,388 @@
+//! Writes log files beside the loop: a disk that is slow, or does not answer at all, holds up nobody but itself.
+//!
+//! The loop hands over what a worker has printed in a turn, and never waits. One thread writes; it is made when the first
+//! file is. A file is written by one thread at a time, in order. When a write does not come back, another thread takes over
+//! what the other files have, up to [`THREADS_MAX`] of them: a node's files may lie on different disks.
+//!
+//! What waits is bounded, for each file and for the node. A file with much to write is told to rest, so that its worker
+//! waits in its pipe as it would for the disk itself; but not for longer than [`PATIENCE`]: then lines that find no room are
+//! lost and counted, and the file says so when it can be written again, as for any trouble of a disk.
+
+use super::Lost;
+use super::lines::Line;
+use super::rotate::RotatingFile;
+use crate::os::clock;
+use crate::os::thread;
+use crate::os::users::Credentials;
+use crate::os::wake::Wake;
+use crate::time::{Span, Time};
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// With more waiting than this, a file's worker is to wait.
+const FILE_SOFT: usize = 256 * 1024;
+/// More than this never waits for one file.
+const FILE_HARD: usize = 2 * 1024 * 1024;
+/// Nor more than this for all of a node's.
+const NODE_HARD: usize = 16 * 1024 * 1024;
+
+/// A disk that has taken nothing for so long is not waited for by any worker, and its thread not by other files.
+pub const PATIENCE: Span = Span::from_secs(1);
+
+/// Threads at one time.
+const THREADS_MAX: usize = 4;
+
+/// The writer of a node's log files. Its copies are the same one.
+#[derive(Debug, Clone)]
+pub struct Writer(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is work.
+    work: Condvar,
+    /// Something was done.
+    done: Condvar,
+    /// Rung for the loop: something is to be told, or a file has room again.
+    wake: Option<Wake>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: HashMap<u64, Entry>,
+    /// Those with work that no thread has yet.
+    ready: VecDeque<u64>,
+    threads: usize,
+    idle: usize,
+    /// Bytes that wait.
+    waiting: usize,
+    /// When a thread has last come back from a disk.
+    progress: Time,
+    last: u64,
+    troubles: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    path: PathBuf,
+    /// Away while a thread writes it.
+    file: Option<RotatingFile>,
+    waiting: Vec<u8>,
+    /// Lines that found no room behind what waits; what comes after them is lost too, until a thread has come by.
+    lost: Lost,
+    reopen: bool,
+    /// Nobody will write to it any more.
+    closed: bool,
+    /// It is in `ready`, or a thread has it.
+    taken: bool,
+    /// Since when what waits has not become less.
+    since: Time,
+    /// Its worker waits.
+    resting: bool,
+}
+
+/// One worker's log.
+#[derive(Debug)]
+pub struct LogFile {
+    writer: Writer,
+    id: u64,
+}
+
+/// The lines of one turn. They are handed over when this is dropped.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    file: &'a LogFile,
+    bytes: Vec<u8>,
+}
+
+impl Default for Writer {
+    fn default() -> Writer {
+        Writer::new()
+    }
+}
+
+impl Writer {
+    /// A writer without a thread.
+    pub fn new() -> Writer {
+        Writer(Arc::new(Shared {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            // Without it, troubles are told with the next turn.
+            wake: Wake::new().ok(),
+        }))
+    }
+
+    /// A log at `path`; see [`RotatingFile::new`]. It is written as `user`, where its directory is not ours alone.
+    pub fn file(&self, path: &Path, max_size: u64, keep: u32, user: Option<Credentials>) -> LogFile {
+        let mut state = self.lock();
+        state.last += 1;
+        let id = state.last;
+        let file = Some(RotatingFile::new(path, max_size, keep).written_as(user));
+        state.files.insert(
+            id,
+            Entry {
+                path: path.to_owned(),
+                file,
+                waiting: Vec::new(),
+                lost: Lost::default(),
+                reopen: false,
+                closed: false,
+                taken: false,
+                since: Time::ZERO,
+                resting: false,
+            },
+        );
+        LogFile { writer: self.clone(), id }
+    }
+
+    /// Can be read when [`Writer::heard`] should be called.
+    pub fn fd(&self) -> Option<RawFd> {
+        self.0.wake.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// What troubles there have been; each is told once.
+    pub fn heard(&self) -> Vec<String> {
+        if let Some(wake) = &self.0.wake {
+            wake.heard();
+        }
+        std::mem::take(&mut self.lock().troubles)
+    }
+
+    /// Sees to it that a thread comes for what waits, and says whether something does: then this is to be called again a
+    /// moment later.
+    pub fn look(&self) -> bool {
+        let mut state = self.lock();
+        self.0.relieve(&mut state);
+        !state.ready.is_empty()
+    }
+
+    /// Waits until all is written, at most for so long. What is left then is lost.
+    pub fn finish(&self, limit: Span) -> Lost {
+        let end = now() + limit;
+        let mut state = self.lock();
+        loop {
+            let busy = state.files.values().any(|entry| entry.taken);
+            let now = now();
+            if !busy || now >= end {
+                break;
+            }
+            self.0.relieve(&mut state);
+            let step = end.since(now).min(Span::from_millis(50));
+            state = match self.0.done.wait_timeout(state, Duration::from_nanos(step.as_nanos())) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        let mut lost = Lost::default();
+        for entry in state.files.values().filter(|entry| !entry.waiting.is_empty() || !entry.lost.is_none()) {
+            lost += entry.lost;
+            lost += Lost::of(&entry.waiting);
+        }
+        lost
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
+    }
+}
+
+impl Shared {
+    /// It is held for a few instructions, never across a write.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that a thread will come for what is ready.
+    fn relieve(self: &Arc<Shared>, state: &mut State) {
+        if state.ready.is_empty() {
+            return;
+        }
+        if state.idle > 0 {
+            self.work.notify_one();
+            return;
+        }
+        let now = now();
+        let stuck = now.since(state.progress) >= PATIENCE;
+        if state.threads == 0 || stuck && state.threads < THREADS_MAX {
+            let shared = Arc::clone(self);
+            match thread::start_quiet("treevisor-logs", move || shared.run()) {
+                Ok(()) => {
+                    state.threads += 1;
+                    state.progress = now;
+                }
+                // The next turn tries again; what finds no room meanwhile is lost and counted.
+                Err(error) => self.tell(state, format!("no thread can be made to write log files: {error}")),
+            }
+        }
+    }
+
+    fn tell(&self, state: &mut State, trouble: String) {
+        if !state.troubles.contains(&trouble) {
+            state.troubles.push(trouble);
+        }
+        self.ring();
+    }
+
+    fn ring(&self) {
+        if let Some(wake) = &self.wake {
+            wake.ring();
+        }
+    }
+
+    /// A thread: takes one file after the other, for ever. It ends when there are others who do as well.
+    fn run(&self) {
+        let mut state = self.lock();
+        loop {
+            let Some(id) = state.ready.pop_front() else {
+                if state.idle > 0 {
+                    state.threads -= 1;
+                    return;
+                }
+                state.idle += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+                continue;
+            };
+            let Some(entry) = state.files.get_mut(&id) else { continue };
+            let Some(mut file) = entry.file.take() else { continue };
+            let bytes = std::mem::take(&mut entry.waiting);
+            let (lost, reopen) = (entry.lost.take(), std::mem::take(&mut entry.reopen));
+            entry.since = now();
+            let rested = std::mem::take(&mut entry.resting);
+            state.waiting -= bytes.len();
+            drop(state);
+            if rested {
+                self.ring();
+            }
+            if reopen {
+                file.reopen();
+            }
+            file.write(&bytes);
+            file.lose_for_want_of_room(lost);
+            let trouble = file.take_trouble();
+            drop(bytes);
+            state = self.lock();
+            state.progress = now();
+            if let Some(trouble) = trouble {
+                self.tell(&mut state, trouble);
+            }
+            if let Some(entry) = state.files.get_mut(&id) {
+                entry.file = Some(file);
+                if entry.has_work() {
+                    state.ready.push_back(id);
+                } else if entry.closed {
+                    state.files.remove(&id);
+                } else {
+                    entry.taken = false;
+                }
+            }
+            self.done.notify_all();
+        }
+    }
+}
+
+/// A clock that threads share.
+fn now() -> Time {
+    Time::ZERO + Span::from_micros(clock::machine_micros())
+}
+
+impl Entry {
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || !self.lost.is_none() || self.reopen
+    }
+}
+
+impl LogFile {
+    /// Begins to take the lines of one turn; they are written together.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch { file: self, bytes: Vec::new() }
+    }
+
+    /// Whether its worker is to wait before it is listened to again: the disk is behind, though not stuck.
+    /// [`Writer::heard`] is due when that is over; a stuck disk has to be looked at by the clock, a moment later.
+    pub fn must_rest(&self) -> bool {
+        let now = now();
+        let mut state = self.writer.lock();
+        let Some(entry) = state.files.get_mut(&self.id) else { return false };
+        entry.resting = entry.waiting.len() >= FILE_SOFT && now.since(entry.since) < PATIENCE;
+        entry.resting
+    }
+
+    /// Closes the file, so that it is opened or created again: somebody else has moved it away.
+    pub fn reopen(&self) {
+        self.change(|entry| entry.reopen = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
+        let shared = &self.writer.0;
+        let mut state = shared.lock();
+        let Some(entry) = state.files.get_mut(&self.id) else { return };
+        change(entry);
+        if !entry.taken && entry.has_work() {
+            entry.taken = true;
+            entry.since = now();
+            state.ready.push_back(self.id);
+        } else if !entry.taken && entry.closed {
+            state.files.remove(&self.id);
+        }
+        shared.relieve(&mut state);
+    }
+
+    fn hand_over(&self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let shared = &self.writer.0;
+        let mut state = shared.lock();
+        let room = NODE_HARD.saturating_sub(state.waiting);
+        let Some(entry) = state.files.get_mut(&self.id) else { return };
+        if !entry.lost.is_none() || bytes.len() > room || entry.waiting.len() + bytes.len() > FILE_HARD {
+            let first = entry.lost.is_none();
+            entry.lost += Lost::of(&bytes);
+            if first {
+                let path = entry.path.display();
+                let trouble =
+                    format!("cannot write to {path}: too much waits for its disk, which is slow or does not answer");
+                shared.tell(&mut state, trouble);
+            }
+        } else {
+            let length = bytes.len();
+            if entry.waiting.is_empty() {
+                entry.waiting = bytes;
+            } else {
+                entry.waiting.extend_from_slice(&bytes);
+            }
+            state.waiting += length;
+        }
+        drop(state);
+        self.change(|_| {});
+    }
+}
+
+/// What waits is written all the same.
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        self.change(|entry| entry.closed = true);
+    }
+}
+
+impl Batch<'_> {
+    /// Adds a line, as the worker wrote it. Lines that are only for display are left out. A long line that was cut into
+    /// pieces is whole again in the file.
+    pub fn write_line(&mut self, line: &Line<'_>) {
+        RotatingFile::lay_out(line, &mut self.bytes);
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.file.hand_over(std::mem::take(&mut self.bytes));
+    }
+}

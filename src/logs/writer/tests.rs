@@ -1,0 +1,147 @@
+use super::*;
+use std::fs;
+use std::io::Read;
+
+/// Whatever takes longer than this hangs.
+const PATIENT: Span = Span::from_secs(30);
+
+fn print(file: &LogFile, line: &str) {
+    file.batch().write_line(&Line::new(line.as_bytes()));
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = now();
+    while !is_so() {
+        assert!(now().since(began) < PATIENT, "not yet: {what}");
+        clock::pause(Span::from_millis(5));
+    }
+}
+
+/// Stands for a disk that does not answer: the thread that writes this file holds still until the lock is given back.
+fn stuck(writer: &Writer, file: &LogFile) -> RotatingFile {
+    let mut state = writer.lock();
+    let entry = state.files.get_mut(&file.id).unwrap();
+    entry.taken = true;
+    entry.file.take().unwrap()
+}
+
+fn unstick(writer: &Writer, file: &LogFile, written: RotatingFile) {
+    let mut state = writer.lock();
+    let entry = state.files.get_mut(&file.id).unwrap();
+    entry.file = Some(written);
+    entry.taken = false;
+    drop(state);
+    file.change(|_| {});
+}
+
+#[test]
+fn lines_of_many_turns_and_files_arrive_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::new();
+    let files: Vec<_> = (0..5).map(|n| writer.file(&dir.path().join(n.to_string()), 1 << 20, 1, None)).collect();
+    for line in 0..200 {
+        files.iter().for_each(|file| print(file, &format!("line {line}")));
+    }
+    // Nobody writes to it any more, and what it was given is written all the same.
+    drop(files);
+    assert!(writer.finish(PATIENT).is_none());
+    let expected: String = (0..200).map(|line| format!("line {line}\n")).collect();
+    (0..5).for_each(|n| assert_eq!(fs::read_to_string(dir.path().join(n.to_string())).unwrap(), expected));
+    until("all are forgotten", || writer.lock().files.is_empty());
+}
+
+#[test]
+fn a_disk_that_does_not_answer_costs_lines_and_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::new();
+    let hung = writer.file(&dir.path().join("hung"), 1 << 24, 1, None);
+    let well = writer.file(&dir.path().join("well"), 1 << 20, 1, None);
+    let away = stuck(&writer, &hung);
+    let line = "x".repeat(1_023);
+    for _ in 0..(3 * FILE_HARD / 1_024) {
+        print(&hung, &line);
+    }
+    print(&well, "fine");
+    until("the other file", || fs::read_to_string(dir.path().join("well")).is_ok_and(|text| text == "fine\n"));
+    let waiting = writer.lock().files[&hung.id].waiting.len();
+    assert!(waiting <= FILE_HARD && waiting > FILE_HARD / 2, "{waiting}");
+    let troubles = writer.heard();
+    assert!(troubles.len() == 1 && troubles[0].contains("hung"), "{troubles:?}");
+    let lost = writer.finish(Span::from_millis(50));
+    assert!(lost.bytes as usize >= 2 * FILE_HARD, "{lost}");
+
+    // It answers again: what waited is written, and then how much is missing.
+    unstick(&writer, &hung, away);
+    assert!(writer.finish(PATIENT).is_none());
+    print(&hung, "again");
+    assert!(writer.finish(PATIENT).is_none());
+    let text = fs::read_to_string(dir.path().join("hung")).unwrap();
+    assert_eq!(text.lines().filter(|found| **found == line).count(), waiting / 1_024);
+    let end: Vec<_> = text.lines().rev().take(2).collect();
+    assert!(end[0] == "again" && end[1].ends_with("could not be written here"), "{end:?}");
+}
+
+#[test]
+fn a_worker_waits_for_its_disk_but_not_for_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::new();
+    let file = writer.file(&dir.path().join("log"), 1 << 24, 1, None);
+    assert!(!file.must_rest());
+    let away = stuck(&writer, &file);
+    writer.lock().files.get_mut(&file.id).unwrap().since = now();
+    print(&file, &"x".repeat(FILE_SOFT));
+    assert!(file.must_rest());
+    until("it is waited for no longer", || !file.must_rest());
+    // With room again the loop is told.
+    writer.lock().files.get_mut(&file.id).unwrap().since = now();
+    assert!(file.must_rest());
+    unstick(&writer, &file, away);
+    until("it is told", || writer.0.wake.as_ref().is_some_and(|wake| wake.heard()));
+    assert!(writer.finish(PATIENT).is_none() && !file.must_rest());
+}
+
+#[test]
+fn while_one_thread_is_stuck_another_one_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let writer = Writer::new();
+    // As a thread that has a file and does not come back.
+    {
+        let mut state = writer.lock();
+        state.threads = 1;
+        state.progress = now();
+    }
+    let well = writer.file(&dir.path().join("well"), 1 << 20, 1, None);
+    print(&well, "one");
+    until("another thread", || {
+        writer.look();
+        fs::read_to_string(dir.path().join("well")).is_ok_and(|text| text == "one\n")
+    });
+    assert_eq!(writer.lock().threads, 2);
+    // A fifo whose reader has stopped is written as far as it goes.
+    let mut reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let file = writer.file(&fifo, 1 << 20, 1, None);
+    let line = "y".repeat(1_023);
+    (0..1_000).for_each(|_| print(&file, &line));
+    assert!(writer.finish(PATIENT).is_none());
+    assert!(writer.heard()[0].contains("fifo"));
+    let mut first = [0; 1_024];
+    reader.read_exact(&mut first).unwrap();
+    assert!(first.starts_with(b"yyy") && first.ends_with(b"y\n"));
+}
+
+#[test]
+fn a_file_is_opened_anew_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let writer = Writer::new();
+    let file = writer.file(&path, 1 << 20, 1, None);
+    print(&file, "old");
+    assert!(writer.finish(PATIENT).is_none());
+    fs::rename(&path, dir.path().join("moved")).unwrap();
+    file.reopen();
+    print(&file, "new");
+    assert!(writer.finish(PATIENT).is_none());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+}

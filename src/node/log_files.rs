@@ -1,0 +1,93 @@
+//! The loop's side of workers' log files, which a thread writes ([`crate::logs::writer`]): workers that wait for their disk,
+//! and what has gone wrong.
+
+use super::turn::Node;
+use crate::logs::Writer;
+use crate::supervision::Run;
+use crate::time::{Span, Time};
+use slog::warn;
+use std::os::fd::AsRawFd;
+
+/// A node that ends waits so long for what is not written yet. A disk takes it at once, or is in trouble.
+const LAST: Span = Span::from_secs(1);
+
+/// How soon the writer is looked at again while something waits.
+const LOOK: Span = Span::from_millis(250);
+
+/// A node's log files.
+pub(super) struct LogFiles {
+    pub writer: Writer,
+    /// Workers whose output is not read for the moment, as their disk is behind.
+    resting: Vec<Run>,
+    due: Option<Time>,
+}
+
+impl LogFiles {
+    pub fn new(writer: Writer) -> LogFiles {
+        LogFiles { writer, resting: Vec::new(), due: None }
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// Lines were handed over: whether they are written is looked at a moment later.
+    pub fn handed_over(&mut self, now: Time) {
+        self.due.get_or_insert(now + LOOK);
+    }
+}
+
+impl Node {
+    /// Whether a worker's output is to be left in its pipe for now. Then it is not watched until its file has room again.
+    pub(super) fn rests(&mut self, run: Run) -> bool {
+        let now = self.clock.now();
+        let Some(handle) = self.handles.get(run.child.0 as usize).and_then(Option::as_deref) else { return false };
+        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return false };
+        let (Some(file), Some((capture, _))) = (&handle.file, &process.output) else { return false };
+        if !file.must_rest() {
+            return false;
+        }
+        if !self.log_files.resting.contains(&run) {
+            let _ = self.poller.remove(capture.as_raw_fd());
+            self.log_files.resting.push(run);
+        }
+        self.log_files.due.get_or_insert(now + LOOK);
+        true
+    }
+
+    /// The writer has something to tell, or room again.
+    pub(super) fn hear_log_files(&mut self) {
+        for why in self.log_files.writer.heard() {
+            warn!(self.logger, "output of a worker is lost"; "why" => why);
+        }
+        for run in std::mem::take(&mut self.log_files.resting) {
+            // Whoever has still to wait says so when it is read the next time.
+            let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { continue };
+            let Some((fd, tag)) = process.output.as_ref().map(|(capture, tag)| (capture.as_raw_fd(), *tag)) else {
+                continue;
+            };
+            if let Err(error) = self.poller.add(fd, tag, crate::os::epoll::Interest::READ) {
+                warn!(self.logger, "cannot watch a child's output"; "error" => %error);
+            }
+        }
+    }
+
+    /// Looks after what waits to be written.
+    pub(super) fn log_files_due(&mut self, now: Time) {
+        if self.log_files.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let waits = self.log_files.writer.look() || !self.log_files.resting.is_empty();
+        self.log_files.due = waits.then(|| now + LOOK);
+        self.hear_log_files();
+    }
+
+    /// This node ends: what its workers said last is written, if the disk takes it.
+    pub(super) fn finish_log_files(&mut self) {
+        let lost = self.log_files.writer.finish(LAST);
+        self.hear_log_files();
+        if !lost.is_none() {
+            warn!(self.logger, "a log file could not be written to its end"; "lost" => %lost);
+        }
+    }
+}

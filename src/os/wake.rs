@@ -1,0 +1,35 @@
+//! A descriptor by which one thread wakes another that waits for many.
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+/// Can be read once it was rung.
+#[derive(Debug)]
+pub struct Wake(EventFd);
+
+impl Wake {
+    /// One that was not rung.
+    ///
+    /// # Errors
+    /// When descriptors have run out.
+    pub fn new() -> io::Result<Wake> {
+        Ok(Wake(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?))
+    }
+
+    /// Wakes who waits. It never waits itself: that it was rung before is as good.
+    pub fn ring(&self) {
+        let _ = self.0.write(1);
+    }
+
+    /// Makes it unread again. Says whether it was rung.
+    pub fn heard(&self) -> bool {
+        self.0.read().is_ok()
+    }
+}
+
+impl AsRawFd for Wake {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
