@@ -9,7 +9,7 @@ use super::handle::What;
 use super::postmortem::Postmortem;
 use super::strangers::{Ended, Kin, NEW_AT_ONCE, Whose, whose};
 use super::turn::Node;
-use crate::os::descendants::{self, below};
+use crate::os::descendants::below::{self, Claim};
 use crate::os::pidfd::ExitStatus;
 use crate::spec::tree::ChildKind;
 use crate::supervision::{Event, Exit, Run};
@@ -106,17 +106,16 @@ impl Node {
         let keeper = keeper.as_ref().map(super::keeper::Keeper::pid);
         let living = strangers.living(&place.mark, &place.path, handles);
         let mut budget = NEW_AT_ONCE;
-        let cleared = below::clear(PASS, |own| {
-            let mut roots = Vec::new();
-            for pid in own.iter().filter(|pid| !pids.contains_key(pid) && keeper != Some(**pid)) {
-                let Some(facts) = strangers.facts(*pid, &mut budget) else { continue };
-                match whose(&facts, ended, &living) {
-                    Whose::Ended(index) => roots.push((*pid, index)),
-                    Whose::Nothing => roots.push((*pid, ended.len())),
-                    Whose::Another | Whose::Unclear => {}
-                }
+        let cleared = below::clear(PASS, |pid| {
+            if pids.contains_key(&pid) || keeper == Some(pid) {
+                return Claim::Leave;
             }
-            Some(roots)
+            let Some(facts) = strangers.facts(pid, &mut budget) else { return Claim::Ended };
+            match whose(&facts, ended, &living) {
+                Whose::Ended(index) => Claim::Kill(index),
+                Whose::Nothing => Claim::Kill(ended.len()),
+                Whose::Another | Whose::Unclear => Claim::Leave,
+            }
         });
         self.reap_orphans();
         let count = |index: usize| cleared.left.get(&index).map_or(0, |left| left.count);
@@ -187,7 +186,7 @@ impl Node {
     /// Reaps adopted children that have ended. Returns whether some may be left, behind a child of our own whose exit
     /// has not been read yet.
     pub(super) fn reap_orphans(&mut self) -> bool {
-        let reaped = descendants::reap_orphans(|pid| self.is_known(pid));
+        let reaped = crate::os::descendants::reap_orphans(|pid| self.is_known(pid));
         self.strangers.forget(&reaped.orphans);
         reaped.blocked
     }

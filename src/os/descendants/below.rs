@@ -42,10 +42,12 @@ impl Facts {
     /// # Errors
     /// The system's, when it cannot be looked at now.
     pub fn of(pid: u32) -> io::Result<Option<Facts>> {
+        // Before it is known to live: of one that has ended the stamp cannot be read.
+        let stamp = Stamp::look(pid)?;
         match process::look(pid) {
             Ok(Some(stat)) if !stat.has_ended() => {
                 let Stat { began, session, group, .. } = stat;
-                Ok(Some(Facts { began, session, group, stamp: Stamp::look(pid)? }))
+                Ok(Some(Facts { began, session, group, stamp }))
             }
             Ok(_) => Ok(None),
             // `/proc` is mounted so that it hides the processes of other users. The session is told by the kernel itself.
@@ -149,17 +151,33 @@ impl Cleared {
 /// Processes that are held at once: each takes a descriptor.
 const AT_ONCE: usize = 256;
 
-/// Kills processes with all that descends from them, for so long at most. `roots` names those to begin with among our
-/// children, each with a number under which it is counted, and is asked before each look; `None` is for no looking.
+/// What is to become of one of our children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It is to go, and is counted under this number.
+    Kill(usize),
+    /// It is none of those that are to go.
+    Leave,
+    /// It has ended meanwhile. What it had started is ours only now, so one more look is needed.
+    Ended,
+}
+
+/// Kills processes with all that descends from them, for so long at most. `claim` is asked once about each of our
+/// children.
 ///
 /// A process may fork while it is being looked for. So everything is stopped first, its whole process group at once,
 /// which no fork escapes, and looked for again until nothing new shows. Only then it is killed, all of it.
-pub fn clear(limit: Span, mut roots: impl FnMut(&[u32]) -> Option<Vec<(u32, usize)>>) -> Cleared {
+pub fn clear(limit: Span, mut claim: impl FnMut(u32) -> Claim) -> Cleared {
+    run(limit, |pass, lists| pass.look_at_children(lists, &mut claim))
+}
+
+/// `begin` holds what is to be begun with; it is called before each look and says whether it has found nothing new.
+fn run(limit: Span, mut begin: impl FnMut(&mut Pass, &Lists) -> Option<bool>) -> Cleared {
     let mut pass = Pass::default();
     let clock = Clock::start();
     let complete = loop {
         // The first look takes as long as it takes, so that each pass gets on.
-        let Some(settled) = pass.look(&mut roots) else { break false };
+        let Some(settled) = pass.look(&mut begin) else { break false };
         if settled {
             break true;
         }
@@ -205,18 +223,17 @@ struct Pass {
     refused: HashMap<u32, (usize, io::Error)>,
     /// What had ended when it was to be stopped; it may have left children to us, so this asks for one more look.
     gone: HashSet<u32>,
+    /// Our children that were asked about.
+    judged: HashSet<u32>,
 }
 
 impl Pass {
     /// One look at everything. True when it has shown nothing new, and all was at rest before it began; `None` when there
     /// is no looking.
-    fn look(&mut self, roots: &mut impl FnMut(&[u32]) -> Option<Vec<(u32, usize)>>) -> Option<bool> {
+    fn look(&mut self, begin: &mut impl FnMut(&mut Pass, &Lists) -> Option<bool>) -> Option<bool> {
         let lists = Lists::take().ok()?;
         let gone = self.gone.len();
-        let mut settled = true;
-        for (pid, owner) in roots(&lists.own().ok()?)? {
-            settled &= !self.hold(pid, owner);
-        }
+        let mut settled = begin(self, &lists)?;
         let mut waiting: Vec<u32> = self.held.iter().filter(|(_, held)| !held.listed).map(|(pid, _)| *pid).collect();
         while let Some(pid) = waiting.pop() {
             settled = false;
@@ -242,6 +259,24 @@ impl Pass {
             }
         }
         Some(settled && self.gone.len() == gone)
+    }
+
+    /// Holds those of our children that are to go; true when none of that is new.
+    fn look_at_children(&mut self, lists: &Lists, claim: &mut impl FnMut(u32) -> Claim) -> Option<bool> {
+        let mut settled = true;
+        // The youngest first: of one that forks and ends all the time it is the one that lives, and not for long.
+        for pid in lists.own().ok()?.into_iter().rev() {
+            // It is our child, so the number is no other process's before it was reaped.
+            if !self.judged.insert(pid) {
+                continue;
+            }
+            match claim(pid) {
+                Claim::Kill(owner) => settled &= !self.hold(pid, owner),
+                Claim::Leave => {}
+                Claim::Ended => settled = false,
+            }
+        }
+        Some(settled)
     }
 
     /// Stops a process that is to be killed. Returns whether that was new.
@@ -281,20 +316,23 @@ pub(super) fn own_session() -> Option<u32> {
 /// All that descends from a process, itself included, of which `wanted` says yes, with everything below that: killed as
 /// by [`clear`]. For a subtree of a child that does not answer.
 pub fn clear_below(pid: u32, limit: Span, wanted: impl Fn(u32) -> bool) -> Cleared {
-    clear(limit, |_| {
-        let lists = Lists::take().ok()?;
-        let (mut waiting, mut seen, mut roots) = (vec![pid], HashSet::new(), Vec::new());
+    run(limit, |pass, lists| {
+        let (mut waiting, mut seen, mut settled) = (vec![pid], HashSet::new(), true);
         while let Some(pid) = waiting.pop() {
-            let Some(stat) = process::stat(pid).filter(|stat| !stat.has_ended()) else { continue };
+            let Some(stat) = process::stat(pid).filter(|stat| !stat.has_ended()) else {
+                // What it had started is now elsewhere below; it is seen by one more look.
+                settled &= !pass.judged.insert(pid);
+                continue;
+            };
             if !seen.insert(pid) {
                 continue;
             }
             if wanted(pid) {
-                roots.push((pid, 0));
+                settled &= !pass.hold(pid, 0);
             } else {
                 waiting.extend(lists.of(pid, stat.threads));
             }
         }
-        Some(roots)
+        Some(settled)
     })
 }

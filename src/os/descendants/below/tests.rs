@@ -26,26 +26,29 @@ fn stamps() -> Option<(Stamp, Stamp)> {
     Some(both)
 }
 
-/// Our children with this stamp, as roots.
-fn with(stamp: Stamp) -> impl FnMut(&[u32]) -> Option<Vec<(u32, usize)>> {
-    move |own| {
-        let ours = |pid: &&u32| matches!(Facts::of(**pid), Ok(Some(facts)) if facts.stamp == Some(stamp));
-        Some(own.iter().filter(ours).map(|pid| (*pid, 7)).collect())
+/// Whether one of our children has this stamp.
+fn with(stamp: Stamp) -> impl Fn(u32) -> Claim {
+    move |pid| match Facts::of(pid).unwrap() {
+        Some(facts) if facts.stamp == Some(stamp) => Claim::Kill(7),
+        Some(_) => Claim::Leave,
+        None => Claim::Ended,
     }
 }
 
 /// Passes until one that is complete finds nothing. The first one found so many.
-fn clear_all(mut roots: impl FnMut(&[u32]) -> Option<Vec<(u32, usize)>>) -> usize {
+fn clear_all(claim: impl Fn(u32) -> Claim, what: &str) -> usize {
     let clock = Clock::start();
-    let mut first = None;
+    let (mut first, mut passes) = (None, 0);
     loop {
-        let cleared = clear(Span::from_millis(10), &mut roots);
-        reap_orphans(|_| false);
+        let cleared = clear(Span::from_millis(10), &claim);
+        passes += 1;
+        let reaped = reap_orphans(|_| false).orphans.len();
         let first = *first.get_or_insert(cleared.left.values().map(|left| left.count).sum());
         if cleared.count() == 0 {
             return first;
         }
-        assert!(clock.now() < Time::ZERO + PATIENCE, "it does not come to an end");
+        let over = clock.now() > Time::ZERO + PATIENCE;
+        assert!(!over, "no end after {passes} passes; the last found {cleared:?} and reaped {reaped}: {what}");
     }
 }
 
@@ -73,10 +76,10 @@ alone! {
             assert_eq!(read_line(reader), "up");
             assert_eq!(end_of(&process.pidfd).code, Some(0));
         }
-        assert_eq!(clear_all(with(ours)), 2);
+        assert_eq!(clear_all(with(ours), "ours"), 2);
         wait_for_end(reader, "ours");
-        assert_eq!(clear_all(with(ours)), 0);
-        assert_eq!(clear_all(with(others)), 2);
+        assert_eq!(clear_all(with(ours), "ours"), 0);
+        assert_eq!(clear_all(with(others), "others'"), 2);
         wait_for_end(other_reader, "others'");
         reap_orphans(|_| false);
         assert!(!has_children());
@@ -107,7 +110,7 @@ alone! {
             spec.env.push(("TEXT".into(), text.into()));
             let (_spawned, reader) = start_piped(spec).unwrap();
             assert_eq!(read_line(&reader), "up");
-            clear_all(with(stamp));
+            clear_all(with(stamp), text);
             wait_for_end(reader, text);
         }
     }
@@ -149,7 +152,7 @@ alone! {
 
     fn without_descriptors_nothing_is_taken_for_cleared() {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
-        let none = |_: &[u32]| Some(Vec::new());
+        let none = |_: u32| Claim::Leave;
         assert!(clear(LONG, none).complete);
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
@@ -170,7 +173,7 @@ alone! {
         if let lists @ Lists::Kernel = Lists::take().unwrap() {
             assert_eq!(look(&lists), scanned);
         }
-        clear_all(|own| Some(own.iter().map(|pid| (*pid, 0)).collect()));
+        clear_all(|_| Claim::Kill(0), "all");
         wait_for_end(reader, "all");
     }
 }
