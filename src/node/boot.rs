@@ -82,6 +82,8 @@ pub(super) struct NodeBoot {
     #[serde(default)]
     pub cause: Option<ReportId>,
     pub token: Token,
+    /// Under which name to connect to the parent: a secret as the token is, see `speakers`.
+    pub name: String,
     /// The parent's endpoint.
     pub parent: PathBuf,
     pub runtime: PathBuf,
@@ -279,6 +281,7 @@ impl Root {
             show_output,
             files: Writer::new(),
             nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
+            family: draw_family()?,
         };
         fd::make_room(descriptors(tree.root.children.len()));
         let context = Context::new().map_err(BootError::Link)?;
@@ -451,6 +454,7 @@ fn prepare_node() -> Result<Node, BootError> {
         show_output: boot.show_output,
         files: Writer::new(),
         nofile: boot.nofile,
+        family: draw_family()?,
     };
     make_node(Parts {
         clock,
@@ -464,6 +468,13 @@ fn prepare_node() -> Result<Node, BootError> {
         log_handle,
         outsiders: false,
     })
+}
+
+/// What the names of our child nodes will begin with.
+fn draw_family() -> Result<Token, BootError> {
+    let mut family = Token([0; 16]);
+    random::fill(&mut family.0).map_err(while_trying("draw random numbers"))?;
+    Ok(family)
 }
 
 /// What differs between the root and other nodes.

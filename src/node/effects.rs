@@ -1,6 +1,6 @@
 //! Actions to the world; what fails comes back as an event.
 
-use super::handle::{Allowance, NodeLink, Process};
+use super::handle::{Allowance, Process};
 use super::history::EventBatch;
 use super::strangers::Kin;
 use super::translate;
@@ -117,7 +117,8 @@ impl Node {
             promised,
             beats: Allowance::new(now),
             line: started.line,
-            link: NodeLink::default(),
+            link: started.link,
+            uid: started.uid,
         });
         self.listen_to(run);
         self.begin_probes(run);

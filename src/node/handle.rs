@@ -7,6 +7,7 @@ use super::boot::{BOOT_FD, NodeBoot};
 use super::notices::Line;
 use super::postmortem::{MemoryMarks, Postmortem};
 use super::strangers::Kin;
+use super::speakers::{self, NodeLink};
 use super::turn::Place;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
 use crate::link::Identity;
@@ -111,13 +112,8 @@ pub(super) struct Process {
     pub line: Option<Box<Line>>,
     /// For a child node: where its frames come from, and how far we have heard its events.
     pub link: NodeLink,
-}
-
-/// What a node knows of the connection to one of its child nodes.
-#[derive(Default)]
-pub(super) struct NodeLink {
-    pub identity: Option<Identity>,
-    pub events_through: u64,
+    /// The user that a worker runs as, where it is not ours.
+    pub uid: Option<u32>,
 }
 
 /// A bucket of beats that refills with time.
@@ -153,6 +149,8 @@ pub(super) struct Started {
     pub output: Option<OwnedFd>,
     pub token: Token,
     pub line: Option<Box<Line>>,
+    pub link: NodeLink,
+    pub uid: Option<u32>,
 }
 
 impl Handle {
@@ -291,11 +289,11 @@ impl Handle {
         self.prepare_groups(place)?;
         let mut numbers = [0u8; 32];
         random::fill(&mut numbers).map_err(|e| failure("drawing a token", &e))?;
-        let [token, invocation] = [0, 16].map(|at| Token(numbers[at..at + 16].try_into().expect("half of 32 bytes")));
+        let [token, other] = [0, 16].map(|at| Token(numbers[at..at + 16].try_into().expect("half of 32 bytes")));
         let mut environment = identity_environment(place, &self.path);
         match &self.what {
             What::Worker(exec) => {
-                environment.push(("INVOCATION_ID".into(), invocation.to_string().into()));
+                environment.push(("INVOCATION_ID".into(), other.to_string().into()));
                 environment.extend(self.beat_environment(incarnation, token, endpoint));
                 self.start_worker(exec, place, base, environment, token)
             }
@@ -306,6 +304,7 @@ impl Handle {
                     incarnation,
                     cause,
                     token,
+                    name: speakers::name(place.family, other),
                     parent: endpoint.to_path_buf(),
                     runtime: place.runtime.path().to_path_buf(),
                     mark: place.mark.to_string(),
@@ -333,10 +332,11 @@ impl Handle {
         token: Token,
     ) -> Result<Started, StartFailure> {
         let credentials = credentials(exec)?;
+        let uid = credentials.as_ref().map(|credentials| credentials.uid);
         let mut line = None;
         let mut own_pid = None;
         if exec.speaks_by_notify(&self.policy) {
-            let opened = self.open_line(exec, place, credentials.as_ref().map(|credentials| credentials.uid));
+            let opened = self.open_line(exec, place, uid);
             let (opened, path) = opened.map_err(|e| failure("making the socket for notifications", &e))?;
             line = Some(Box::new(opened));
             identity.push(("NOTIFY_SOCKET".into(), path.into()));
@@ -357,7 +357,15 @@ impl Handle {
         let stamp = Stamp::of_child(&place.mark, &self.path);
         let plan = self.plan_beside(exec, &exec.command, place, base, identity, own_pid, credentials, output, stamp)?;
         let spawned = run_plan(&plan)?;
-        Ok(Started { pid: spawned.pid, pidfd: spawned.pidfd, output: reader, token, line })
+        Ok(Started {
+            pid: spawned.pid,
+            pidfd: spawned.pidfd,
+            output: reader,
+            token,
+            line,
+            link: NodeLink::default(),
+            uid,
+        })
     }
 
     /// Prepares the start of a command as the worker's own is: as the same user, in the same place, with the same
@@ -493,7 +501,9 @@ impl Handle {
         })
         .map_err(spawn_failure)?;
         let spawned = run_plan(&plan)?;
-        Ok(Started { pid: spawned.pid, pidfd: spawned.pidfd, output: None, token: boot.token, line: None })
+        let link = NodeLink::named(Identity::new(boot.name.as_bytes()));
+        let (pid, pidfd, token) = (spawned.pid, spawned.pidfd, boot.token);
+        Ok(Started { pid, pidfd, output: None, token, line: None, link, uid: None })
     }
 
     /// Makes the child's cgroup at its first start. It is used again by later incarnations: making and removing one

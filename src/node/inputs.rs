@@ -1,10 +1,11 @@
 //! Whatever is ready, to events.
 
 use super::drops::Sender;
-use super::handle::What;
+use super::handle::{Handle, What};
 use super::history::EventBatch;
 use super::reload::BeatPull;
 use super::requests::Asker;
+use super::speakers::{self, Child};
 use super::translate;
 use super::turn::{Node, Source};
 use crate::link::{Inbound, PeerCred, SendOutcome};
@@ -126,32 +127,26 @@ impl Node {
         if self.echo.as_mut().is_some_and(|echo| echo.hear(&inbound.from, &inbound.frames)) {
             return;
         }
-        let message = match codec::decode_from_child(&inbound.frames) {
-            Ok(message) => message,
-            Err(malformed) => {
-                debug!(self.logger, "a frame was not understood"; "why" => %malformed,
-                    "pid" => inbound.peer.map(|peer| peer.pid));
-                let sender = self.sender(inbound.peer);
-                self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
-                return;
-            }
+        // Token, user and process first: of what a stranger sends, nothing more is read.
+        let (kind, token) = match codec::peek_from_child(&inbound.frames) {
+            Ok(peeked) => peeked,
+            Err(malformed) => return self.drop_malformed(&malformed, inbound.peer),
         };
         let now = self.now();
-        let speaker = inbound.peer.and_then(|peer| self.child_of(peer.pid));
         // A token of an earlier incarnation is no longer here, and one of another tree never was.
-        let known = self.tokens.get(&message.token).copied();
-        // Whoever knows a token may beat for its child, but not a process of which the kernel says that it is a sibling's.
-        let run = known.filter(|run| speaker.is_none_or(|speaker| speaker.child == run.child));
-        let handle = run.and_then(|run| self.handles.get_mut(run.child.0 as usize)?.as_mut());
-        let (Some(run), Some(handle)) = (run, handle.filter(|handle| may_speak(inbound.peer, &handle.what))) else {
-            self.drop_foreign(inbound.peer);
-            return;
+        let Some(run) = self.tokens.get(&token).copied().filter(|run| self.is_its_own(*run, &inbound)) else {
+            return self.drop_foreign(inbound.peer);
         };
-        let is_node = handle.is_node();
-        let Some(process) = handle.process_of(run) else {
-            self.drop_foreign(inbound.peer);
-            return;
+        if kind == codec::ChildKind::Node && !self.look_at(run.child).is_some_and(Handle::is_node) {
+            let sender = self.sender(inbound.peer);
+            return self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
+        }
+        let message = match codec::decode_from_child(&inbound.frames) {
+            Ok(message) => message,
+            Err(malformed) => return self.drop_malformed(&malformed, inbound.peer),
         };
+        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(process) = handle.process_of(run) else { return };
         if process.status.is_some() {
             // It has ended meanwhile; what it said last changes nothing, but a node's last events still count.
             if let ChildBody::Node(from) = message.body {
@@ -172,12 +167,31 @@ impl Node {
             ChildBody::Ready => self.inbox.push_back(Event::Ready(run)),
             // The exit will say it; nothing to do until then.
             ChildBody::Stopping => {}
-            ChildBody::Node(from) if is_node => self.hear_node(run, inbound.from, *from),
-            ChildBody::Node(_) => {
-                let sender = self.sender(inbound.peer);
-                self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
-            }
+            ChildBody::Node(from) => self.hear_node(run, inbound.from, *from),
         }
+    }
+
+    /// Whether a message with the token of `run` comes from who may speak for it, as the kernel tells.
+    fn is_its_own(&self, run: Run, inbound: &Inbound) -> bool {
+        // Any process that knows a worker's token may beat for it, but not one that is a sibling's.
+        let speaker = inbound.peer.and_then(|peer| self.child_of(peer.pid));
+        if speaker.is_some_and(|speaker| speaker.child != run.child) {
+            return false;
+        }
+        let handle = self.look_at(run.child);
+        let Some(handle) = handle else { return false };
+        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return false };
+        let child = match &handle.what {
+            What::Node(_) => Child::Node(process.pid, &process.link),
+            What::Worker(_) => Child::Worker(process.uid),
+        };
+        speakers::may_speak(child, process::own_uid(), &inbound.from, inbound.peer)
+    }
+
+    fn drop_malformed(&mut self, malformed: &codec::Malformed, peer: Option<PeerCred>) {
+        debug!(self.logger, "a frame was not understood"; "why" => %malformed, "pid" => peer.map(|peer| peer.pid));
+        let sender = self.sender(peer);
+        self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
     }
 
     /// A token that is nobody's or not the sender's. Of a process that has ended it is most likely the last word of an
@@ -189,7 +203,7 @@ impl Node {
 
     fn hear_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
         let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
-        if process.link.identity.replace(from.clone()).is_none() {
+        if process.link.meet() {
             self.logs_meet_node(run);
         }
         let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
@@ -492,14 +506,4 @@ fn sent(signal: &str, sender: Option<u32>) -> String {
         },
         None => format!("{signal} from outside"),
     }
-}
-
-/// Whether the kernel's word on who is speaking fits the child: root, ourselves, or the user that the worker runs as.
-fn may_speak(peer: Option<PeerCred>, what: &What) -> bool {
-    let Some(peer) = peer else { return true };
-    if peer.uid == 0 || peer.uid == process::own_uid() {
-        return true;
-    }
-    // A worker under another user proves itself by its token; a node never runs under another user.
-    matches!(what, What::Worker(exec) if exec.user.is_some())
 }

@@ -57,6 +57,8 @@ pub(super) struct Place {
     pub files: Writer,
     /// The limit of open files that workers get.
     pub nofile: Limit,
+    /// What the names of all our child nodes begin with; see `speakers`.
+    pub family: Token,
 }
 
 /// What a descriptor in epoll stands for. Tags are never used again, so an event of a closed descriptor finds nothing.

@@ -48,9 +48,7 @@ pub(super) struct Uplink {
 impl Uplink {
     pub fn connect(context: &Context, boot: &NodeBoot) -> Result<Uplink, LinkError> {
         let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
-        // The incarnation is part of the name: an old connection can never be taken for the new node.
-        let identity = format!("{}#{}", boot.path, boot.incarnation);
-        let dealer = Dealer::connect(context, &boot.parent, identity.as_bytes(), limits)?;
+        let dealer = Dealer::connect(context, &boot.parent, boot.name.as_bytes(), limits)?;
         let mut uplink = Uplink {
             dealer,
             token: boot.token,

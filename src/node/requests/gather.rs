@@ -106,7 +106,7 @@ impl Node {
         let run = *run;
         pending.due = now + CHANGE_BELOW;
         let process = self.look_at(run.child).and_then(|handle| handle.process.as_ref());
-        let to = process.filter(|process| process.run == run).and_then(|process| process.link.identity.clone());
+        let to = process.filter(|process| process.run == run).and_then(|process| process.link.to().cloned());
         if let Some(to) = to {
             // If its queue is full it is said again.
             self.tell_node(&to, &message);

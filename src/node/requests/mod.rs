@@ -354,7 +354,7 @@ impl Node {
         let Some(handle) = self.look_at(child) else { return };
         let node_path = handle.path.clone();
         let running = handle.process.as_ref().filter(|process| process.status.is_none());
-        let Some((run, identity)) = running.map(|process| (process.run, process.link.identity.clone())) else {
+        let Some((run, identity)) = running.map(|process| (process.run, process.link.to().cloned())) else {
             if let Verb::Status { .. } = verb {
                 // Nothing runs below a supervisor that is down, and that is the answer.
                 let state = self.core.child(now, child).map_or(State::Stopped, |status| status.state);

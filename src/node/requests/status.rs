@@ -64,7 +64,7 @@ impl Node {
             }
             What::Node(below) => {
                 // One that has not introduced itself yet is on its way.
-                let connected = handle.process.as_ref().is_some_and(|process| process.link.identity.is_some());
+                let connected = handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
                 let state = match status.state {
                     State::Starting if !connected => "starting",
                     State::Starting | State::Running => "unreachable",
@@ -102,7 +102,7 @@ impl Node {
             .filter_map(|handle| {
                 let process = handle.process.as_ref().filter(|process| process.status.is_none())?;
                 let limit = self.patience_with(process.run, limit)?;
-                Some((process.run, process.link.identity.clone()?, handle.path.clone(), limit))
+                Some((process.run, process.link.to().cloned()?, handle.path.clone(), limit))
             })
             .collect();
         if nodes.is_empty() {

@@ -189,7 +189,7 @@ impl Node {
         let mut part = Part { child, run: None, request, lines, owed: 0, caught_up: true, heard: false, due: None };
         let Some(handle) = self.look_at(child) else { return part };
         let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { return part };
-        let (run, identity) = (process.run, process.link.identity.clone());
+        let (run, identity) = (process.run, process.link.to().cloned());
         let verb =
             Verb::Logs { paths: wish.part_of(&handle.path), lines, since_ms: wish.since_ms, follow: wish.follow };
         let Some(to) = identity else { return part };
@@ -439,7 +439,7 @@ impl Node {
     /// Tells a child node something about what it was asked under this number; false when it cannot be reached.
     fn tell_reader_below(&mut self, run: Run, request: u64, verb: Verb) -> bool {
         let process = self.handle(run.child).and_then(|handle| handle.process_of(run));
-        let Some(to) = process.and_then(|process| process.link.identity.clone()) else { return false };
+        let Some(to) = process.and_then(|process| process.link.to().cloned()) else { return false };
         self.tell_node(&to, &ask_below(request, STILL_THERE_EVERY.as_millis(), String::new(), verb))
     }
 }

@@ -1,0 +1,145 @@
+//! Which connection may speak for a child, and where a child node is spoken to.
+//!
+//! A routing id is chosen by the peer, so it proves nothing: a name that others can guess can be taken by them, and what is
+//! sent to it is theirs. A child node's name is drawn at random for each run and travels in the boot record only. The node
+//! above knows it because it has given it away; it never learns from a message where to send. And it sends nothing before
+//! a message with the right token has come from there, from the child's own process by the kernel's word.
+//!
+//! Nothing here has a descriptor.
+
+use crate::ids::Token;
+use crate::link::{Identity, PeerCred};
+
+/// What a node knows of the connection to one of its children.
+#[derive(Debug, Default)]
+pub(super) struct NodeLink {
+    /// The name that a child node was given. A worker has none.
+    name: Option<Identity>,
+    /// Its own process has spoken under that name.
+    met: bool,
+    /// How far its events have been heard.
+    pub events_through: u64,
+}
+
+impl NodeLink {
+    /// The link to a child node that was given this name.
+    pub fn named(name: Identity) -> NodeLink {
+        NodeLink { name: Some(name), met: false, events_through: 0 }
+    }
+
+    /// Where the child node hears us, once it has spoken.
+    pub fn to(&self) -> Option<&Identity> {
+        self.name.as_ref().filter(|_| self.met)
+    }
+
+    /// Notes that it has spoken; true the first time.
+    pub fn meet(&mut self) -> bool {
+        !std::mem::replace(&mut self.met, true)
+    }
+
+    /// Whether a message came over this child node's own connection.
+    fn is_from(&self, from: &Identity) -> bool {
+        self.name.as_ref() == Some(from)
+    }
+}
+
+/// The name of a child node: `family`, which all children of one node have in common, and a number of its own.
+///
+/// Both are secret. By the family alone a connection is known for a node's before its token has been read.
+pub(super) fn name(family: Token, own: Token) -> String {
+    format!("{family}{own}")
+}
+
+/// The child for which a message claims to be, by its token.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Child<'a> {
+    /// A worker, and the user that it runs as where that is not ours.
+    Worker(Option<u32>),
+    /// A node: its process and its link.
+    Node(u32, &'a NodeLink),
+}
+
+/// Whether what is known of a connection fits the child whose token came over it. `own` is the user of this node.
+///
+/// A worker's processes may have any pid; its user is what tells it from others. A node is one process, and it was told
+/// under which name to connect. A peer of which the kernel's word is not known (`None`, a libzmq without credentials) is
+/// judged by the rest.
+pub(super) fn may_speak(child: Child<'_>, own: u32, from: &Identity, peer: Option<PeerCred>) -> bool {
+    let ours = |peer: PeerCred| peer.uid == 0 || peer.uid == own;
+    match child {
+        Child::Worker(user) => peer.is_none_or(|peer| ours(peer) || Some(peer.uid) == user),
+        Child::Node(pid, link) => link.is_from(from) && peer.is_none_or(|peer| ours(peer) && peer.pid == pid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: u32 = 1000;
+
+    fn peer(uid: u32, pid: u32) -> Option<PeerCred> {
+        Some(PeerCred { pid, uid, gid: uid })
+    }
+
+    fn id(text: &str) -> Identity {
+        Identity::new(text.as_bytes())
+    }
+
+    #[test]
+    fn a_worker_is_spoken_for_by_its_own_user_the_nodes_and_root() {
+        let table = [
+            (Child::Worker(None), 0, true),
+            (Child::Worker(None), OWN, true),
+            (Child::Worker(None), 1001, false),
+            (Child::Worker(Some(1001)), 1001, true),
+            (Child::Worker(Some(1001)), OWN, true),
+            (Child::Worker(Some(1001)), 1002, false),
+        ];
+        for (child, uid, right) in table {
+            assert_eq!(may_speak(child, OWN, &id("any"), peer(uid, 7)), right, "{child:?} {uid}");
+        }
+        assert!(may_speak(Child::Worker(None), OWN, &id("any"), None));
+    }
+
+    #[test]
+    fn a_node_is_spoken_for_by_its_process_over_its_connection_alone() {
+        let link = NodeLink::named(id("secret"));
+        let child = Child::Node(7, &link);
+        let table = [
+            ("secret", peer(OWN, 7), true),
+            ("secret", peer(0, 7), true),
+            ("secret", None, true),
+            ("secret", peer(OWN, 8), false),
+            ("secret", peer(1001, 7), false),
+            ("/sub#1", peer(OWN, 7), false),
+            ("", None, false),
+        ];
+        for (name, peer, right) in table {
+            assert_eq!(may_speak(child, OWN, &id(name), peer), right, "{name} {peer:?}");
+        }
+        // A worker has no name that could be taken.
+        let none = NodeLink::default();
+        assert!(!may_speak(Child::Node(7, &none), OWN, &id(""), peer(OWN, 7)));
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_node_has_spoken() {
+        let mut link = NodeLink::named(id("secret"));
+        assert_eq!(link.to(), None);
+        assert!(link.meet());
+        assert!(!link.meet());
+        assert_eq!(link.to(), Some(&id("secret")));
+        let mut worker = NodeLink::default();
+        worker.meet();
+        assert_eq!(worker.to(), None);
+    }
+
+    #[test]
+    fn a_name_is_short_and_begins_with_the_family() {
+        let (family, own) = (Token([1; 16]), Token([0; 16]));
+        let name = name(family, own);
+        assert_eq!(name.len(), 64);
+        assert!(name.starts_with(&family.to_string()));
+    }
+}
