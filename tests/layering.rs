@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Crates that have one home.
 const HOMES: &[(&str, &[&str])] = &[
     ("zmq", &["link"]),
+    ("zmq_sys", &["link"]),
     ("nix", &["os"]),
     ("signal_hook", &["os"]),
     ("toml", &["spec"]),

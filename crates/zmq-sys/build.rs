@@ -49,7 +49,7 @@ struct Edit {
     to: &'static str,
 }
 
-const EDITS: [Edit; 10] = [
+const EDITS: [Edit; 18] = [
     // libzmq aborts the process when accept() on an ipc socket fails for a reason that is not in this list. For tcp
     // the list has "no more descriptors" and "no more memory"; for ipc both are missing, so that whoever may
     // connect could end the supervisor by connecting often. With them the connection waits until there is room.
@@ -93,30 +93,103 @@ const EDITS: [Edit; 10] = [
 
     make_socket_noninheritable (sock);",
     },
+    // Who may connect is asked of the program (gate.hpp): libzmq's own filter of users is fixed when a socket is bound,
+    // and it does not count connections, so that one user could take all descriptors. The number of the gate goes from
+    // the listener to its connections with the options.
+    Edit {
+        file: "ipc_listener.cpp",
+        from: "#include \"ipc_listener.hpp\"",
+        to: "#include \"ipc_listener.hpp\"\n#include \"gate.hpp\"",
+    },
+    Edit {
+        file: "session_base.cpp",
+        from: "#include \"session_base.hpp\"",
+        to: "#include \"session_base.hpp\"\n#include \"gate.hpp\"",
+    },
+    Edit {
+        file: "stream_engine_base.cpp",
+        from: "#include \"stream_engine_base.hpp\"",
+        to: "#include \"stream_engine_base.hpp\"\n#include \"gate.hpp\"",
+    },
+    Edit { file: "options.hpp", from: "    int sndhwm;", to: "    int sndhwm;\n\n    int gate = 0;" },
+    Edit {
+        file: "ipc_listener.cpp",
+        from: "    _filename = ZMQ_MOVE (addr);",
+        to: "    options.gate = gate::find (addr.c_str ());\n    _filename = ZMQ_MOVE (addr);",
+    },
+    Edit {
+        file: "ipc_listener.cpp",
+        from: "    return sock;",
+        to: "    if (options.gate != 0 && !gate::admit (options.gate, sock)) {
+        const int rc = ::close (sock);
+        errno_assert (rc == 0);
+        errno = EACCES;
+        return retired_fd;
+    }
+    return sock;",
+    },
+    Edit {
+        file: "ipc_listener.cpp",
+        from: "zmq::ipc_listener_t::ipc_listener_t (",
+        to: "extern \"C\" void treevisor_zmq_gate (int (*find_) (const char *),
+                                    int (*admit_) (int, int, uint32_t, uint32_t, int32_t),
+                                    void (*left_) (int, int),
+                                    void (*limits_) (int, const void *, size_t, size_t *, size_t *),
+                                    void (*broken_) (int))
+{
+    const zmq::gate::hooks_t hooks = {find_, admit_, left_, limits_, broken_};
+    zmq::gate::hooks () = hooks;
+}
+
+zmq::ipc_listener_t::ipc_listener_t (",
+    },
+    Edit {
+        file: "stream_engine_base.cpp",
+        from: "    zmq_assert (!_plugged);\n\n    if (_s != retired_fd) {",
+        to: "    zmq_assert (!_plugged);\n\n    if (_options.gate != 0 && _s != retired_fd)
+        gate::hooks ().left (_options.gate, _s);\n    if (_s != retired_fd) {",
+    },
     // A peer decides how many parts its message has, and libzmq keeps them all until the last one has come: neither
-    // the high-water mark nor the limit of sizes holds against a message that never ends. So a connection that
-    // brings more than 1,024 parts in one message is closed, as one with an oversized part is.
+    // the high-water mark nor the limit of sizes holds against a message that never ends. So a connection is closed, as
+    // one with an oversized part is, when a message has more parts or bytes than its gate allows for that peer, or more
+    // than 1,024 parts where there is no gate.
     Edit {
         file: "session_base.hpp",
         from: "    bool _incomplete_in;",
-        to: "    bool _incomplete_in;\n\n    size_t _parts_in = 0;",
+        to: "    bool _incomplete_in;
+
+    size_t _parts_in = 0;
+    size_t _bytes_in = 0;
+    size_t _parts_max = 1024;
+    size_t _bytes_max = static_cast<size_t> (-1);
+    bool _limits_known = false;",
     },
     Edit {
         file: "session_base.cpp",
         from: "    if (_pipe && _pipe->write (msg_)) {",
-        to: "    if (_parts_in >= 1024) {
+        to: "    const bool is_id = msg_->is_routing_id ();
+    if (options.gate != 0 && (is_id || !_limits_known)) {
+        _limits_known = true;
+        gate::hooks ().limits (options.gate, is_id ? msg_->data () : NULL,
+                               is_id ? msg_->size () : 0, &_parts_max, &_bytes_max);
+    }
+    const size_t size = msg_->size ();
+    if (!is_id && (_parts_in >= _parts_max || size > _bytes_max - _bytes_in)) {
+        if (options.gate != 0)
+            gate::hooks ().broken (options.gate);
         errno = EMSGSIZE;
         return -1;
     }
     const bool more = (msg_->flags () & msg_t::more) != 0;
     if (_pipe && _pipe->write (msg_)) {
-        _parts_in = more ? _parts_in + 1 : 0;",
+        _parts_in = more ? _parts_in + 1 : 0;
+        _bytes_in = more ? _bytes_in + size : 0;",
     },
     // A new connection of the same session begins a new message.
     Edit {
         file: "session_base.cpp",
         from: "    //  Remove any half-read message from the in pipe.",
-        to: "    _parts_in = 0;\n\n    //  Remove any half-read message from the in pipe.",
+        to: "    _parts_in = 0;\n    _bytes_in = 0;\n\n    //  Remove any half-read message from the in pipe.",
     },
     // Only peers that shake hands as ZMTP 3 does have properties, and the address with its credentials is one of them. So
     // whoever speaks an older version, or no ZMTP at all, would speak without the kernel's word on who it is.
@@ -148,6 +221,10 @@ fn main() {
         return;
     }
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/gate.hpp");
+    println!("cargo:rustc-check-cfg=cfg(own_libzmq)");
+    // To the build script of a crate that depends on this one: here is a `zmq_sys` that has the module `gate`.
+    println!("cargo:gate=1");
     println!("cargo:rerun-if-env-changed={SYSTEM}");
     if env::var(SYSTEM).is_ok_and(|value| value == "1") {
         link_system_library();
@@ -164,6 +241,8 @@ fn main() {
     for edit in &EDITS {
         apply(edit, &source.join("src"));
     }
+    fs::copy("src/gate.hpp", source.join("src/gate.hpp")).expect("cannot copy gate.hpp");
+    println!("cargo:rustc-cfg=own_libzmq");
     fs::write(out.join("platform.hpp"), platform()).expect("cannot write platform.hpp");
     compile(&out, &source);
     link_standard_library();

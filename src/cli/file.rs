@@ -5,9 +5,11 @@ use super::args::When;
 use super::out;
 use super::render::colour_for;
 use super::{ExitCode, Failure};
+use crate::ids;
+use crate::link::runtime::{RuntimeDir, own_base};
 use crate::os::clock;
 use crate::spec::tree::TreeSpec;
-use crate::spec::{self, Diagnostic};
+use crate::spec::{self, Diagnostic, Objection, Severity};
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -22,9 +24,24 @@ pub(super) fn read(file: &Path, wanted: Wanted) -> Read {
     let mut read = spec::read(file, &|name| std::env::var(name).ok());
     if let Some(tree) = &mut read.tree {
         let missing = accounts::look_up(tree, wanted);
-        read.object(missing);
+        let unreachable = if wanted == Wanted::Right { sockets(tree) } else { None };
+        read.object(missing.into_iter().chain(unreachable));
     }
     Read(read)
+}
+
+/// What is wrong with the place of the tree's sockets, which is made of a directory and the instance's name. What starts a
+/// tree says it by itself.
+fn sockets(tree: &TreeSpec) -> Option<(ids::Path, &'static str, Objection)> {
+    let error = RuntimeDir::of(&own_base(), &tree.name).err()?;
+    let objection = Objection {
+        severity: Severity::Error,
+        code: "too-long",
+        message: error.to_string(),
+        label: "the name of the instance is part of that path".into(),
+        hint: "a file for another machine is checked with --portable".into(),
+    };
+    Some((ids::Path::root(), "name", objection))
 }
 
 impl Read {

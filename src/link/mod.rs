@@ -15,12 +15,14 @@
 //! - **Nothing blocks.** Sending and receiving return at once. The two exceptions say so: [`Dealer::wait_input`], and
 //!   dropping the last socket and [`Context`] after a `close` with a linger.
 //! - **Nothing trusts a peer.** A frame above the limit closes that peer's connection before it is read
-//!   (`ZMQ_MAXMSGSIZE`); queues are bounded on both sides; a message with too many frames is dropped and counted.
+//!   (`ZMQ_MAXMSGSIZE`); queues are bounded on both sides; a message with too many frames is dropped and counted. Who may
+//!   connect at all, how often, and how much one message may hold, a [`Door`] decides (file `door.rs`).
 //! - **After use, look.** Whoever sleeps on a socket's `fd` calls its `has_input` as the last thing before.
 //!
 //! Every descriptor of libzmq is close-on-exec, so none reaches a child.
 
 mod dealer;
+mod door;
 mod drain;
 mod place;
 mod push;
@@ -31,6 +33,7 @@ pub mod state;
 mod tests;
 
 pub use dealer::Dealer;
+pub use door::{Door, MessageMax, Refused, Rules, Why, has_doors};
 pub use drain::Waited;
 pub use push::Pull;
 pub use router::{Dropped, Identity, Inbound, PeerCred, Router, RouterLimits, SendOutcome};
@@ -49,6 +52,9 @@ pub const SOCKET_PATH_MAX: usize = 99;
 /// How many messages libzmq queues for a peer or from it. Enough for a burst, and small enough that a peer which
 /// does not read, or one that floods while this process is stopped, costs little.
 const QUEUE: i32 = 256;
+
+/// How many messages libzmq keeps from one peer of a socket with a [`Door`] that many may connect to.
+const QUEUE_BEHIND_DOOR: i32 = 64;
 
 /// How many connections may wait to be accepted: a tree of 1,000 children says hello in one moment. The kernel cuts
 /// it to `net.core.somaxconn`.

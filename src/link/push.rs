@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::os::fd::RawFd;
 
-use super::{Context, LinkError, drain, place};
+use super::door::{Door, MessageMax, Refused, Rules, Standing};
+use super::{Context, LinkError, drain, place, runtime};
 use crate::time::Span;
 
 /// The most bytes of a frame. What a message says is not looked at, so there is no need for long ones.
@@ -14,10 +15,23 @@ const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// the loop.
 const DRAIN_MAX: usize = 512;
 
+/// Messages that libzmq keeps from one peer. Any of them is as good as all.
+const QUEUE: i32 = 8;
+
+/// What a peer may send: any message is a beat, as long as it is not longer than this.
+const MESSAGE_MAX: MessageMax = MessageMax { parts: 64, bytes: FRAME_BYTES_MAX };
+
+/// Connections of one user: ours, and any other.
+const CONNECTIONS_OF_OURS: usize = 1_024;
+const CONNECTIONS_OF_OTHERS: usize = 64;
+
 /// A PULL socket at an endpoint of the user's choice.
 pub struct Pull {
     socket: zmq::Socket,
     fd: RawFd,
+    door: Door,
+    /// After the socket, so that it goes last.
+    _standing: Standing,
 }
 
 impl Pull {
@@ -28,13 +42,32 @@ impl Pull {
     /// # Errors
     /// The endpoint is unusable, something else stands there, or libzmq cannot bind.
     pub fn bind(context: &Context, endpoint: &str) -> Result<Pull, LinkError> {
-        place::check(&super::socket_of(endpoint)?)?;
+        let path = super::socket_of(endpoint)?;
+        place::check(&path)?;
+        // Who may connect is for the place in the file system to say.
+        let door = Door::new(Rules {
+            uid: runtime::own_uid(),
+            own: CONNECTIONS_OF_OURS,
+            other: CONNECTIONS_OF_OTHERS,
+            others: CONNECTIONS_OF_OURS,
+            anyone: true,
+            family: None,
+            large: MESSAGE_MAX,
+            small: MESSAGE_MAX,
+        });
+        let standing = door.stand_before(&path);
         let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: super::io_error(cause) };
         let socket = context.socket(zmq::PULL, endpoint, FRAME_BYTES_MAX)?;
+        socket.set_rcvhwm(QUEUE).map_err(failed)?;
         let fd = socket.get_fd().map_err(failed)?;
         let bound = socket.bind(endpoint);
         bound.map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: super::io_error(cause) })?;
-        Ok(Pull { socket, fd })
+        Ok(Pull { socket, fd, door, _standing: standing })
+    }
+
+    /// What the door has refused since the last call.
+    pub fn take_refused(&self) -> Vec<Refused> {
+        self.door.take_refused()
     }
 
     /// The descriptor to watch for readability. It is libzmq's: never read it, and see [`Pull::has_input`].

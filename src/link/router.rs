@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::os::fd::RawFd;
 use std::path::Path;
 
+use super::door::{Door, Refused, Standing};
 use super::{Context, LinkError, drain, place};
 use crate::time::Span;
 
@@ -113,6 +114,7 @@ pub struct Router {
     fd: RawFd,
     frames_max: usize,
     dropped: Dropped,
+    door: Option<(Door, Standing)>,
 }
 
 impl Router {
@@ -124,8 +126,34 @@ impl Router {
     /// # Errors
     /// The path is unusable, somebody else is bound there, or libzmq cannot bind.
     pub fn bind(context: &Context, socket: &Path, limits: RouterLimits) -> Result<Router, LinkError> {
+        Router::bind_with(context, socket, limits, None)
+    }
+
+    /// Binds a socket as [`Router::bind`] does, with a door before it.
+    ///
+    /// # Errors
+    /// Those of [`Router::bind`].
+    pub fn bind_behind(
+        context: &Context,
+        socket: &Path,
+        limits: RouterLimits,
+        door: Door,
+    ) -> Result<Router, LinkError> {
+        Router::bind_with(context, socket, limits, Some(door))
+    }
+
+    fn bind_with(
+        context: &Context,
+        socket: &Path,
+        limits: RouterLimits,
+        door: Option<Door>,
+    ) -> Result<Router, LinkError> {
         let endpoint = super::endpoint(socket)?;
         place::check(socket)?;
+        let door = door.map(|door| {
+            let standing = door.stand_before(socket);
+            (door, standing)
+        });
         let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: super::io_error(cause) };
         let socket = context.socket(zmq::ROUTER, &endpoint, limits.frame_bytes_max)?;
         // A message to nobody, or to somebody who does not read, is an error and not a silence.
@@ -133,9 +161,12 @@ impl Router {
         // A child that reconnects under its name is heard at once. Otherwise it would be ignored, without a word,
         // until libzmq has noticed the end of its old connection.
         socket.set_router_handover(true).map_err(failed)?;
+        if door.is_some() {
+            socket.set_rcvhwm(super::QUEUE_BEHIND_DOOR).map_err(failed)?;
+        }
         let fd = socket.get_fd().map_err(failed)?;
         socket.bind(&endpoint).map_err(|cause| LinkError::Bind { endpoint, cause: super::io_error(cause) })?;
-        Ok(Router { socket, fd, frames_max: limits.frames_max, dropped: Dropped::default() })
+        Ok(Router { socket, fd, frames_max: limits.frames_max, dropped: Dropped::default(), door })
     }
 
     /// Takes messages of so many frames from now on, or of as many as before, whichever is more.
@@ -184,6 +215,16 @@ impl Router {
             return from.map(|from| Inbound { from, peer, frames });
         }
         None
+    }
+
+    /// The door before the socket.
+    pub fn door(&self) -> Option<&Door> {
+        self.door.as_ref().map(|(door, _)| door)
+    }
+
+    /// What the door has refused since the last call.
+    pub fn take_refused(&self) -> Vec<Refused> {
+        self.door().map(Door::take_refused).unwrap_or_default()
     }
 
     /// What was dropped since the last call.

@@ -319,7 +319,9 @@ impl fmt::Display for RuntimeError {
                  a shorter name, or set {BASE_VARIABLE} to a shorter directory",
                 path.display()
             ),
-            RuntimeError::Create { path, .. } => write!(f, "cannot make the directory {}", path.display()),
+            RuntimeError::Create { path, .. } => {
+                write!(f, "cannot make the directory {} ({BASE_VARIABLE} can name another one)", path.display())
+            }
             RuntimeError::NotOurs { path, reason } => write!(
                 f,
                 "cannot trust the directory {}: {reason}; remove it, or set {BASE_VARIABLE} to a directory of your own",

@@ -1,5 +1,6 @@
 //! How a node comes to be: the root from a checked tree, every other node from what its parent hands down.
 
+use super::doors;
 use super::drops::Drops;
 use super::handle::Handle;
 use super::history::History;
@@ -20,7 +21,7 @@ use crate::error::Chain;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
 use crate::link::runtime::{InstanceFile, RuntimeDir};
 use crate::link::state::{STATE_VARIABLE, StateDir};
-use crate::link::{Context, Pull, Router, RouterLimits};
+use crate::link::{self, Context, Pull, Router, RouterLimits};
 use crate::logging::{self, LogHandle};
 use crate::logs::console::Console;
 use crate::logs::{Format, Writer};
@@ -268,6 +269,7 @@ impl Root {
             .write_instance(&file)
             .map_err(|cause| BootError::Runtime { path: runtime.path().to_path_buf(), cause: cause.into() })?;
 
+        let family = draw_family()?;
         let place = Place {
             instance,
             path,
@@ -281,12 +283,22 @@ impl Root {
             show_output,
             files: Writer::new(),
             nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
-            family: draw_family()?,
+            family,
+            door: doors::for_children(process::own_uid(), family, tree.root.children.len(), fd::nofile_limit()),
         };
         fd::make_room(descriptors(tree.root.children.len()));
         let context = Context::new().map_err(BootError::Link)?;
         let control_limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
-        let control = Router::bind(&context, &runtime.control_socket(), control_limits).map_err(BootError::Link)?;
+        let door = doors::for_operators(process::own_uid(), fd::nofile_limit());
+        let control = Router::bind_behind(&context, &runtime.control_socket(), control_limits, door);
+        let control = control.map_err(BootError::Link)?;
+        if !link::has_doors() {
+            info!(
+                logger,
+                "this libzmq cannot turn connections away: who speaks is looked at with each message, and \
+                connections are counted now and then"
+            );
+        }
         let mut node = make_node(Parts {
             clock,
             place,
@@ -420,13 +432,13 @@ fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
 
 fn prepare_node() -> Result<Node, BootError> {
     let clock = Clock::start();
-    let mut text = String::new();
+    let mut text = Vec::new();
     fd::inherited(BOOT_FD)
         .map(std::fs::File::from)
-        .and_then(|mut file| file.read_to_string(&mut text))
+        .and_then(|mut file| file.read_to_end(&mut text))
         .map_err(while_trying("read what the parent node handed down"))?;
     let boot: NodeBoot =
-        serde_json::from_str(&text).map_err(while_trying("understand what the parent node handed down"))?;
+        wire::json::from_slice(&text).map_err(while_trying("understand what the parent node handed down"))?;
     drop(text);
     let log_level = slog::Level::from_usize(boot.log_level).unwrap_or(slog::Level::Info);
     let (event_logger, log_handle) = logging::root(log_level, boot.log_format);
@@ -441,6 +453,7 @@ fn prepare_node() -> Result<Node, BootError> {
     fd::make_room(descriptors(boot.spec.children.len()));
     let context = Context::new().map_err(BootError::Link)?;
     let uplink = Uplink::connect(&context, &boot).map_err(BootError::Link)?;
+    let family = draw_family()?;
     let place = Place {
         instance: boot.instance,
         path: boot.path,
@@ -454,7 +467,8 @@ fn prepare_node() -> Result<Node, BootError> {
         show_output: boot.show_output,
         files: Writer::new(),
         nofile: boot.nofile,
-        family: draw_family()?,
+        family,
+        door: doors::for_children(process::own_uid(), family, boot.spec.children.len(), fd::nofile_limit()),
     };
     make_node(Parts {
         clock,
@@ -507,7 +521,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
             wire::WORKER_FRAMES_MAX
         },
     };
-    let router = Router::bind(&context, &socket, limits).map_err(BootError::Link)?;
+    let router = Router::bind_behind(&context, &socket, limits, place.door.clone()).map_err(BootError::Link)?;
     // A worker under another user must reach its node, though never the control endpoint.
     let foreign_beats = spec.children.iter().any(|child| {
         matches!(&child.kind, ChildKind::Worker(exec) if exec.user.is_some() && child.policy.heartbeat.is_some())

@@ -1,11 +1,13 @@
 //! What is dropped, and whose it was: in the log by reason, in the events by sender.
 //!
-//! Whoever floods, sends garbage or speaks with another's token costs the others nothing; here it is also named, so that
-//! somebody can do something about it. By the kernel's word on who has connected or sent, and at a bounded rate: a first
-//! event at once, then one in [`TOLD_EVERY`] for each sender as long as it goes on.
+//! What floods, sends garbage or speaks with another's token costs the others nothing; here it is also named, so that
+//! something can be done about it. By the kernel's word on who has connected or sent, and folded: a first event at once,
+//! the next one after [`TOLD_FIRST`], and then after twice as long each time, up to [`TOLD_LAST`], as long as it goes on.
+//! All that are no children of this node share one such row: a new pid costs nothing, so ever new strangers must not fill
+//! the journal.
 
 use super::turn::Node;
-use crate::link::PeerCred;
+use crate::link::{PeerCred, Refused, Why};
 use crate::os::connected::{self, Connected};
 use crate::os::{fd, process};
 use crate::supervision::{Dropped, Event, Run};
@@ -13,8 +15,15 @@ use crate::time::{Span, Time};
 use slog::warn;
 use std::collections::HashMap;
 
-/// How often one sender is told of in the events.
-const TOLD_EVERY: Span = Span::from_secs(10);
+/// How long after the first event of one sender the second one comes, if there is need for it.
+const TOLD_FIRST: Span = Span::from_secs(10);
+
+/// The longest pause between two events of one sender. One that was silent for so long is told of at once again.
+const TOLD_LAST: Span = Span::from_secs(3_600);
+
+/// The same for the log, which counts all senders together.
+const LOGGED_FIRST: Span = Span::from_secs(1);
+const LOGGED_LAST: Span = Span::from_secs(600);
 
 /// Senders that are kept apart; those that come on top are told of together.
 const SENDERS_MAX: usize = 64;
@@ -32,18 +41,82 @@ const DESCRIPTORS_OF_NODE: u64 = 256;
 pub(super) enum Sender {
     /// A process of this child.
     Child(Run),
-    /// Somebody else, by process and user.
+    /// Something else, by process and user.
     Stranger(u32, u32),
-    /// Nobody knows, or too many to be told apart.
+    /// Not known.
     Unknown,
 }
 
-/// What one sender has done since it was last told of.
+/// What is told of together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Row {
+    Child(Run),
+    Strangers,
+    Unknown,
+}
+
+impl Sender {
+    fn row(self) -> Row {
+        match self {
+            Sender::Child(run) => Row::Child(run),
+            Sender::Stranger(..) => Row::Strangers,
+            Sender::Unknown => Row::Unknown,
+        }
+    }
+}
+
+/// When something that goes on is told again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fold {
+    told: Option<Time>,
+    pause: Span,
+}
+
+impl Fold {
+    /// Whether it may be told now.
+    fn is_due(&self, now: Time) -> bool {
+        self.told.is_none_or(|told| now.since(told) >= self.pause)
+    }
+
+    /// It was told now: the next time is later, unless it was quiet for long.
+    fn told(&mut self, now: Time, first: Span, last: Span) {
+        let fresh = self.told.is_none_or(|told| now.since(told) >= last.max(self.pause + self.pause));
+        self.pause = if fresh { first } else { (self.pause + self.pause).min(last) };
+        self.told = Some(now);
+    }
+}
+
+/// What one sender, or those that share a row, have done since it was last told.
 #[derive(Default)]
 struct Record {
     dropped: Dropped,
-    pid: Option<u32>,
-    told: Option<Time>,
+    /// The last one's process, and its user where it is a stranger.
+    last: Option<(u32, Option<u32>)>,
+    /// There were others than the last one.
+    several: bool,
+    fold: Fold,
+}
+
+impl Record {
+    fn is_quiet(&self) -> bool {
+        self.dropped == Dropped::default()
+    }
+
+    /// Who it was, in words.
+    fn who(&self) -> Option<String> {
+        let (pid, uid) = self.last?;
+        let of = uid.map(|uid| format!(" of user {uid}")).unwrap_or_default();
+        let others = if self.several { " and others" } else { "" };
+        Some(format!("process {pid}{of}{others}"))
+    }
+}
+
+/// What is to be told of one sender.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    by: Option<Run>,
+    who: Option<String>,
+    dropped: Dropped,
 }
 
 /// What was dropped: counted at once, told later.
@@ -51,45 +124,62 @@ struct Record {
 pub(super) struct Drops {
     /// For the log.
     all: Dropped,
-    logged: Option<Time>,
+    logged: Fold,
     /// For the events.
-    by: HashMap<Sender, Record>,
+    by: HashMap<Row, Record>,
 }
 
 impl Drops {
-    /// Counts what `count` counts, for this sender. `None` is one that has ended since: there is nobody to be named.
+    /// Counts what `count` counts, for this sender. `None` is one that has ended since: there is none to be named.
     pub fn count(&mut self, sender: Option<(Sender, Option<u32>)>, count: impl Fn(&mut Dropped)) {
         count(&mut self.all);
         let Some((sender, pid)) = sender else { return };
-        let known = self.by.len() < SENDERS_MAX || self.by.contains_key(&sender);
-        let record = self.by.entry(if known { sender } else { Sender::Unknown }).or_default();
+        let mut row = sender.row();
+        if self.by.len() >= SENDERS_MAX && !self.by.contains_key(&row) && !self.forget_one() {
+            row = Row::Unknown;
+        }
+        let record = self.by.entry(row).or_default();
         count(&mut record.dropped);
-        record.pid = pid.filter(|_| known);
+        let user = match sender {
+            Sender::Stranger(_, uid) => Some(uid),
+            Sender::Child(_) | Sender::Unknown => None,
+        };
+        let last = pid.filter(|_| row != Row::Unknown).map(|pid| (pid, user));
+        record.several |= record.last.is_some() && record.last != last;
+        record.last = last;
     }
 
-    /// What is to be told now, and forgets whom nothing is to be told of any more.
-    fn due(&mut self, now: Time) -> Vec<(Sender, Option<u32>, Dropped)> {
+    /// Forgets the one that has been quiet for longest, to make room; false when all have something to be told.
+    fn forget_one(&mut self) -> bool {
+        let quiet = self.by.iter().filter(|(_, record)| record.is_quiet());
+        let oldest = quiet.min_by_key(|(_, record)| record.fold.told).map(|(row, _)| *row);
+        oldest.is_some_and(|row| self.by.remove(&row).is_some())
+    }
+
+    /// What is to be told now, and forgets of whom nothing is to be told any more.
+    fn due(&mut self, now: Time) -> Vec<Told> {
         let mut due = Vec::new();
-        self.by.retain(|sender, record| {
-            if record.told.is_some_and(|told| now.since(told) < TOLD_EVERY) {
-                return true;
+        self.by.retain(|row, record| {
+            if record.is_quiet() {
+                return record.fold.told.is_some_and(|told| now.since(told) < TOLD_LAST);
             }
-            if record.dropped == Dropped::default() {
-                return false;
+            if record.fold.is_due(now) {
+                record.fold.told(now, TOLD_FIRST, TOLD_LAST);
+                let by = if let Row::Child(run) = row { Some(*run) } else { None };
+                due.push(Told { by, who: record.who(), dropped: std::mem::take(&mut record.dropped) });
+                (record.last, record.several) = (None, false);
             }
-            record.told = Some(now);
-            due.push((*sender, record.pid, std::mem::take(&mut record.dropped)));
             true
         });
         due
     }
 
-    /// What the log is to say now, at most once a second.
+    /// What the log is to say now.
     fn take_for_log(&mut self, now: Time) -> Option<Dropped> {
-        if self.all == Dropped::default() || self.logged.is_some_and(|at| now.since(at) < Span::from_secs(1)) {
+        if self.all == Dropped::default() || !self.logged.is_due(now) {
             return None;
         }
-        self.logged = Some(now);
+        self.logged.told(now, LOGGED_FIRST, LOGGED_LAST);
         Some(std::mem::take(&mut self.all))
     }
 }
@@ -114,23 +204,27 @@ impl Node {
 
     /// Tells of what was dropped: the log of how much, the events of whose.
     pub(super) fn tell_drops(&mut self) {
-        for peer in self.router.take_dropped().too_many_frames {
+        let mut too_long = self.router.take_dropped().too_many_frames;
+        let mut refused = self.router.take_refused();
+        if let Some(control) = &mut self.control {
+            too_long.extend(control.take_dropped().too_many_frames);
+            refused.extend(control.take_refused());
+        }
+        refused.extend(self.pulls.iter().flat_map(|pull| pull.pull.take_refused()));
+        for peer in too_long {
             let sender = self.sender(peer);
             self.drops.count(Some(sender), |dropped| dropped.too_long += 1);
         }
-        if let Some(control) = &mut self.control {
-            for peer in control.take_dropped().too_many_frames {
-                let sender = self.sender(peer);
-                self.drops.count(Some(sender), |dropped| dropped.too_long += 1);
-            }
+        for Refused { why, peer, count } in refused {
+            let sender = self.sender(Some(peer));
+            self.drops.count(Some(sender), |dropped| match why {
+                Why::Stranger => dropped.by_strangers += count,
+                Why::TooMany => dropped.connections += count,
+                Why::TooLong => dropped.too_long += count,
+            });
         }
         let now = self.now();
-        for (sender, pid, dropped) in self.drops.due(now) {
-            let (by, who) = match sender {
-                Sender::Child(run) => (Some(run), pid.map(|pid| format!("process {pid}"))),
-                Sender::Stranger(pid, uid) => (None, Some(format!("process {pid} of user {uid}"))),
-                Sender::Unknown => (None, None),
-            };
+        for Told { by, who, dropped } in self.drops.due(now) {
             self.inbox.push_back(Event::Dropped { by, sender: who, dropped: Box::new(dropped) });
         }
         if let Some(all) = self.drops.take_for_log(now) {
@@ -203,43 +297,78 @@ mod tests {
         Some((Sender::Child(Run { child: ChildId(number), incarnation: Incarnation(1) }), Some(7)))
     }
 
+    fn stranger(pid: u32, uid: u32) -> Option<(Sender, Option<u32>)> {
+        Some((Sender::Stranger(pid, uid), Some(pid)))
+    }
+
     #[test]
-    fn a_sender_is_named_at_once_and_then_every_ten_seconds_while_it_goes_on() {
+    fn a_sender_is_named_at_once_and_then_ever_less_often_while_it_goes_on() {
         let mut drops = Drops::default();
-        drops.count(child(0), |dropped| dropped.malformed += 1);
-        let due = drops.due(at(100));
-        assert_eq!(due.len(), 1);
-        assert_eq!((due[0].1, due[0].2.malformed), (Some(7), 1));
-        for second in 101..110 {
-            drops.count(child(0), |dropped| dropped.too_many += 5);
-            assert!(drops.due(at(second)).is_empty());
+        let mut told = Vec::new();
+        for second in 100..1_000 {
+            drops.count(child(0), |dropped| dropped.too_many += 1);
+            for one in drops.due(at(second)) {
+                assert_eq!(one.who.as_deref(), Some("process 7"));
+                told.push((second, one.dropped.too_many));
+            }
         }
-        assert_eq!(drops.due(at(110))[0].2, Dropped { too_many: 45, ..Dropped::default() });
-        assert!(drops.due(at(120)).is_empty());
-        assert!(drops.by.is_empty(), "whoever has stopped is forgotten");
+        assert_eq!(told, [(100, 1), (110, 10), (130, 20), (170, 40), (250, 80), (410, 160), (730, 320)]);
+        // What was counted since is told when its time has come, though nothing was added.
+        let rest = drops.due(at(2_000));
+        assert_eq!(rest[0].dropped.too_many, 269);
+        // One that has begun anew after a long time is told of at once.
+        assert!(drops.due(at(6_000)).is_empty());
+        assert!(drops.by.is_empty(), "what has stopped is forgotten");
+        drops.count(child(0), |dropped| dropped.too_many += 1);
+        assert_eq!(drops.due(at(6_001)).len(), 1);
+    }
+
+    #[test]
+    fn ever_new_strangers_fill_no_journal() {
+        let mut drops = Drops::default();
+        let mut told = Vec::new();
+        for second in 0..24 * 3_600 {
+            let pid = u32::try_from(second).unwrap() + 1;
+            drops.count(stranger(pid, pid % 100), |dropped| dropped.by_strangers += 1);
+            told.extend(drops.due(at(second)));
+        }
+        assert!(told.len() < 40, "{} events in a day", told.len());
+        assert_eq!(told[0].who.as_deref(), Some("process 1 of user 1"));
+        assert_eq!(told[1].who.as_deref(), Some("process 11 of user 11 and others"));
+        let counted: u64 = told.iter().map(|told| told.dropped.by_strangers).sum();
+        assert!(counted > 24 * 3_600 - 3_700, "{counted}");
     }
 
     #[test]
     fn too_many_senders_are_told_of_together() {
         let mut drops = Drops::default();
-        for pid in 1..=1_000 {
-            drops.count(Some((Sender::Stranger(pid, 0), Some(pid))), |dropped| dropped.unknown_token += 1);
+        for number in 0..1_000 {
+            drops.count(child(number), |dropped| dropped.unknown_token += 1);
         }
         let due = drops.due(at(1));
         assert!(due.len() <= SENDERS_MAX + 1);
-        assert_eq!(due.iter().map(|(_, _, dropped)| dropped.unknown_token).sum::<u64>(), 1_000);
+        assert_eq!(due.iter().map(|told| told.dropped.unknown_token).sum::<u64>(), 1_000);
+        // Those that are quiet make room for others.
+        drops.count(child(2_000), |dropped| dropped.unknown_token += 1);
+        assert!(drops.due(at(2)).iter().any(|told| told.by.is_some_and(|run| run.child == ChildId(2_000))));
+        assert!(drops.by.len() <= SENDERS_MAX + 1);
     }
 
     #[test]
-    fn the_log_hears_of_all_and_once_a_second() {
+    fn the_log_hears_of_all_and_ever_less_often() {
         let mut drops = Drops::default();
         drops.count(None, |dropped| dropped.unknown_token += 1);
         drops.count(child(0), |dropped| dropped.malformed += 1);
         let all = Dropped { unknown_token: 1, malformed: 1, ..Dropped::default() };
         assert_eq!(drops.take_for_log(at(1)), Some(all));
-        assert_eq!(drops.due(at(1)).len(), 1, "nobody is named for what somebody who has ended left behind");
+        assert_eq!(drops.due(at(1)).len(), 1, "none is named for what was left behind by one that has ended");
         drops.count(child(0), |dropped| dropped.malformed += 1);
         assert_eq!(drops.take_for_log(at(1)), None);
         assert!(drops.take_for_log(at(2)).is_some());
+        let lines = (3..24 * 3_600).filter(|second| {
+            drops.count(child(0), |dropped| dropped.malformed += 1);
+            drops.take_for_log(at(*second)).is_some()
+        });
+        assert!(lines.count() < 160);
     }
 }

@@ -6,8 +6,8 @@
 use super::boot::{BOOT_FD, NodeBoot};
 use super::notices::Line;
 use super::postmortem::{MemoryMarks, Postmortem};
-use super::strangers::Kin;
 use super::speakers::{self, NodeLink};
+use super::strangers::Kin;
 use super::turn::Place;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
 use crate::link::Identity;
@@ -333,6 +333,10 @@ impl Handle {
     ) -> Result<Started, StartFailure> {
         let credentials = credentials(exec)?;
         let uid = credentials.as_ref().map(|credentials| credentials.uid);
+        if let Some(uid) = uid {
+            // Before it runs: its first act may be to connect.
+            place.door.allow(uid);
+        }
         let mut line = None;
         let mut own_pid = None;
         if exec.speaks_by_notify(&self.policy) {

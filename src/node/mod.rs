@@ -22,7 +22,7 @@
 //!
 //! `boot` makes a node, as the root or as a child of another node; `turn` is the loop; `inputs` makes events;
 //! `effects` carries out actions; `handle` is a child as the node holds it; `clearing` sees to it that nothing of a
-//! dead child is left; `drops` tells whose messages were dropped; `speakers` decides which connection may speak for a child; `echo` knows whether all was read; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
+//! dead child is left; `drops` tells whose messages were dropped; `doors` has the rules by which connections are let in, `speakers` decides which may speak for a child; `echo` knows whether all was read; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
 //! `hooks` runs what users want to be run when something happens, and `aside` holds the commands of both; `requests` serves
 //! operators; `reload` brings other children while the node runs; `uplink` speaks with the parent; `history` is the root's
 //! memory of events and those who follow them; `journal` hands them on to be kept on disk; `taps` is for those who read
@@ -32,6 +32,7 @@
 mod aside;
 pub mod boot;
 mod clearing;
+mod doors;
 mod drops;
 mod echo;
 mod effects;
@@ -49,8 +50,8 @@ mod probes;
 mod reload;
 mod requests;
 mod segments;
-mod strangers;
 mod speakers;
+mod strangers;
 mod taps;
 mod translate;
 mod turn;

@@ -262,6 +262,9 @@ impl Node {
     /// The node itself must be ready for whatever children it has, as at its boot.
     fn make_room_for_children(&mut self) {
         fd::make_room(super::boot::descriptors(self.handles.iter().flatten().count()));
+        let count = self.handles.iter().flatten().count();
+        let (own, other, others) = super::doors::connections(count, fd::nofile_limit());
+        self.place.door.set_connections(own, other, others);
         self.shortest_interval = self.handles.iter().flatten().filter_map(|handle| handle.beat_interval()).min();
         if self.handles.iter().flatten().any(|handle| handle.is_node()) {
             self.router.allow_frames(crate::wire::NODE_FRAMES_MAX);

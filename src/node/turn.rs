@@ -19,7 +19,7 @@ use super::taps::Taps;
 use super::uplink::Uplink;
 use crate::ids::{Incarnation, Name, Path, Token};
 use crate::link::runtime::RuntimeDir;
-use crate::link::{Context, Pull, Router};
+use crate::link::{Context, Door, Pull, Router};
 use crate::logging::LogHandle;
 use crate::logs::console::Console;
 use crate::logs::{Format, Writer};
@@ -59,6 +59,8 @@ pub(super) struct Place {
     pub nofile: Limit,
     /// What the names of all our child nodes begin with; see `speakers`.
     pub family: Token,
+    /// Whom we let connect as a child.
+    pub door: Door,
 }
 
 /// What a descriptor in epoll stands for. Tags are never used again, so an event of a closed descriptor finds nothing.

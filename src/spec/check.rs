@@ -33,7 +33,7 @@
 //! Names are unique among siblings, those that `count` makes included. A significant child is not permanent, and its
 //! supervisor's auto-shutdown is not `never` (R4). `ready = "heartbeat"` needs a heartbeat, `progress` the source `zmq`.
 //! A back-off's `max` is not below its `initial`. No two workers share a log file or an endpoint for beats. A tree has at
-//! most [`DEPTH_MAX`] levels and [`CHILDREN_MAX`] children.
+//! most [`DEPTH_MAX`] levels and [`CHILDREN_MAX`] children, and a path at most [`PATH_BYTES_MAX`] bytes.
 
 use super::diagnostic::quoted;
 use super::exec::{BeatSource, ExecSpec, LogSpec};
@@ -49,9 +49,12 @@ use std::collections::HashMap;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
-/// The most levels of children below the root: paths stay short enough for a socket, and the stack of whoever walks the
-/// tree stays small.
+/// The most levels of children below the root: the stack of what walks the tree stays small.
 pub const DEPTH_MAX: usize = 64;
+
+/// The most bytes of a path in the tree. Its cgroup's path is longer by two bytes a level, the tree's own and where that lies,
+/// and must stay within the 4,095 bytes of the kernel.
+pub const PATH_BYTES_MAX: usize = 3_000;
 
 /// The most children in a whole tree; far above what one machine runs, and below what a slip of `count` within `include`
 /// could make.
@@ -221,6 +224,7 @@ impl Check<'_> {
                 }
                 self.tally(1, place);
                 let path = at.child(&name);
+                self.measure(&path, place);
                 let mut policy = self.policy(&keys.child, Shutdown::Infinity, parent, place);
                 policy.heartbeat = match body.heartbeat.as_ref().map(|at| &at.value) {
                     Some(Switch::Off) => None,
@@ -288,6 +292,9 @@ impl Check<'_> {
                 return;
             }
             let path = at.child(&called);
+            if !self.measure(&path, place) {
+                return;
+            }
             self.claim_outside(&exec, &path, &places, place);
             self.findings.sources.remember(path, places.clone());
             let kind = ChildKind::Worker(Box::new(exec));
@@ -333,6 +340,19 @@ impl Check<'_> {
                 );
             }
         }
+    }
+
+    /// Looks whether a path is short enough.
+    fn measure(&mut self, path: &Path, place: Place) -> bool {
+        let bytes = path.as_str().len();
+        if bytes > PATH_BYTES_MAX {
+            self.findings.add(
+                Finding::error("too-long", place, format!("the path of this child has {bytes} bytes")).hint(format!(
+                    "the names from the root down have at most {PATH_BYTES_MAX} bytes together: shorten them"
+                )),
+            );
+        }
+        bytes <= PATH_BYTES_MAX
     }
 
     /// Counts children; false when there are too many.

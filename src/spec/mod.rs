@@ -32,7 +32,7 @@ mod unsupported;
 mod value;
 mod words;
 
-pub use check::{BACKOFF, CHILDREN_MAX, DEPTH_MAX, LOG_KEEP, LOG_MAX_SIZE};
+pub use check::{BACKOFF, CHILDREN_MAX, DEPTH_MAX, LOG_KEEP, LOG_MAX_SIZE, PATH_BYTES_MAX};
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use raw::COUNT_MAX;
 pub use source::{Location, Sources};

@@ -348,6 +348,39 @@ fn includes_are_bounded() {
 }
 
 #[test]
+fn a_path_is_as_long_as_its_cgroup_can_be() {
+    let deep = |levels: usize, name: &str| {
+        let supervisors: String =
+            (1..levels).map(|level| format!("[[{}child]]\nname = \"{name}\"\n", "child.".repeat(level - 1))).collect();
+        format!("{supervisors}[[{}child]]\nname = \"{name}\"\ncommand = \"x\"\n", "child.".repeat(levels - 1))
+    };
+    let long = "n".repeat(64);
+    assert!(parse(&deep(PATH_BYTES_MAX / 65, &long)).tree.is_some());
+    let read = parse(&deep(PATH_BYTES_MAX / 65 + 1, &long));
+    let found: Vec<_> = read.errors().map(|found| (found.code, found.line, found.column)).collect();
+    assert_eq!(found, [("too-long", 2 * (PATH_BYTES_MAX as u32 / 65 + 1), 8)]);
+    assert!(parse(&deep(DEPTH_MAX, &"n".repeat(45))).tree.is_some());
+}
+
+#[test]
+fn an_endpoint_for_beats_is_one_that_can_be_bound() {
+    let with = |path: &str| {
+        parse(&format!(
+            "[[child]]\nname = \"a\"\ncommand = \"x\"\nheartbeat = {{ source = {{ push = \"ipc://{path}\" }} }}\n"
+        ))
+    };
+    assert!(with(&"p".repeat(99)).tree.is_some());
+    for path in [&*"p".repeat(100), "", "*", "*a", "@a"] {
+        let read = with(path);
+        assert_eq!(
+            read.errors().map(|found| (found.code, found.line)).collect::<Vec<_>>(),
+            [("bad-value", 4)],
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn depth_is_bounded() {
     let deep = |levels: usize| {
         let mut text = String::new();

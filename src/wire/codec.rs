@@ -466,7 +466,7 @@ mod for_nodes {
             [one] => one.as_ref().into(),
             many => many.iter().flat_map(AsRef::as_ref).copied().collect::<Vec<u8>>().into(),
         };
-        serde_json::from_slice(&json).map_err(|error| Malformed::Json { message: Excerpt::printed(&error) })
+        crate::wire::json::from_slice(&json).map_err(|error| Malformed::Json { message: Excerpt::printed(&error) })
     }
 }
 use for_nodes::{decode_json, encode_json};

@@ -10,6 +10,7 @@ pub mod codec;
 pub mod explain;
 pub mod http;
 pub mod journal;
+pub mod json;
 pub mod message;
 pub mod notify;
 pub mod sentence;
@@ -23,6 +24,9 @@ pub const WORKER_FRAMES_MAX: usize = 8;
 /// Most bytes in one frame of a worker's message: the longest status text, which is longer than all else there is.
 pub const WORKER_FRAME_MAX: usize = BeatFrame::STATUS_MAX;
 
+/// Most bytes in a message of a worker, all frames together; a connection that brings more in one is closed.
+pub const WORKER_MESSAGE_MAX: usize = WORKER_FRAMES_MAX * WORKER_FRAME_MAX;
+
 /// Most frames in a message that carries JSON (`NODE`, `ASK`, `TOLD`), those before the JSON counted.
 pub const NODE_FRAMES_MAX: usize = 256;
 
@@ -30,6 +34,10 @@ pub const NODE_FRAMES_MAX: usize = 256;
 /// (`ZMQ_MAXMSGSIZE`, which libzmq applies frame by frame), so that nobody can make a node hold more than this for a
 /// single frame. Longer JSON is split.
 pub const NODE_FRAME_MAX: usize = 256 * 1024;
+
+/// How deep arrays and objects of JSON may stand within each other. A tree of the deepest kind needs half of that, and a
+/// reader's stack is not at its peer's mercy.
+pub const JSON_DEPTH_MAX: usize = 512;
 
 /// Messages that a node takes from one worker in a second; what goes beyond is counted and dropped. It is far below what
 /// one sender can send, and above what an honest one can have waiting after the node itself did not run for a while.

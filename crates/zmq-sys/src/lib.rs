@@ -14,6 +14,7 @@ use libc::{c_char, c_int, c_long, c_short, c_void, size_t};
 use libsodium_sys as _;
 
 pub mod errno;
+pub mod gate;
 
 /// A descriptor as libzmq hands it out (`zmq_fd_t`).
 pub type RawFd = c_int;

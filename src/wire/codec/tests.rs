@@ -125,7 +125,15 @@ fn the_document_has_the_same_limits() {
     macro_rules! limits {
         ($($name:ident),*) => { [$((stringify!($name), crate::wire::$name.to_string())),*] };
     }
-    let expected = limits!(WORKER_FRAMES_MAX, WORKER_FRAME_MAX, NODE_FRAMES_MAX, NODE_FRAME_MAX, BEATS_PER_SECOND_MAX);
+    let expected = limits!(
+        WORKER_FRAMES_MAX,
+        WORKER_FRAME_MAX,
+        WORKER_MESSAGE_MAX,
+        NODE_FRAMES_MAX,
+        NODE_FRAME_MAX,
+        JSON_DEPTH_MAX,
+        BEATS_PER_SECOND_MAX
+    );
     assert_eq!(limits, expected.each_ref().map(|(name, value)| (*name, value.as_str())));
 }
 

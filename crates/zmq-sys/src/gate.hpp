@@ -1,0 +1,51 @@
+//  Copied beside libzmq's sources by build.rs. Who may connect over ipc, and how much a connection may bring, is decided
+//  outside of libzmq: by the functions that `treevisor_zmq_gate` is given. Without them all is as libzmq has it.
+
+#ifndef __TREEVISOR_GATE_HPP_INCLUDED__
+#define __TREEVISOR_GATE_HPP_INCLUDED__
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace zmq
+{
+namespace gate
+{
+struct hooks_t
+{
+    //  The number of the gate before the socket at this path, 0 where there is none.
+    int (*find) (const char *path_);
+    //  Whether this connection may stay. If so, `left` is called before its descriptor is closed.
+    int (*admit) (int gate_, int fd_, uint32_t uid_, uint32_t gid_, int32_t pid_);
+    void (*left) (int gate_, int fd_);
+    //  The most parts and bytes of one message of the peer with this routing id.
+    void (*limits) (int gate_, const void *id_, size_t size_, size_t *parts_, size_t *bytes_);
+    //  A peer has gone beyond them; its `left` follows in the same thread.
+    void (*broken) (int gate_);
+};
+
+inline hooks_t &hooks ()
+{
+    static hooks_t the_hooks = {NULL, NULL, NULL, NULL, NULL};
+    return the_hooks;
+}
+
+inline int find (const char *path_)
+{
+    return hooks ().find ? hooks ().find (path_) : 0;
+}
+
+inline bool admit (int gate_, int fd_)
+{
+    struct ucred cred;
+    socklen_t size = sizeof (cred);
+    if (::getsockopt (fd_, SOL_SOCKET, SO_PEERCRED, &cred, &size) != 0)
+        return false;
+    return hooks ().admit (gate_, fd_, cred.uid, cred.gid, cred.pid) != 0;
+}
+}
+}
+
+#endif

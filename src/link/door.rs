@@ -1,0 +1,425 @@
+//! Who may connect to a socket, how often, and how much of whom is held in memory: decided when a connection is accepted, by
+//! what the kernel says of its other end, before a byte of it is read.
+//!
+//! | who | may connect | connections | of one message |
+//! | --- | --- | --- | --- |
+//! | root and the user of this process | yes | [`Rules::own`] for each of the two | see below |
+//! | a user that was let in with [`Door::allow`] | yes | [`Rules::other`] each, [`Rules::others`] in all | see below |
+//! | anybody else | no | | |
+//!
+//! A message of a connection whose name begins with [`Rules::family`] may be as long as [`Rules::large`]; any other is as short
+//! as what workers say ([`Rules::small`]). The family is a secret between this process and those that it gives names to.
+//!
+//! A user who has reached the limit costs the process of his that has most connections its oldest one, if that process has
+//! two more than the one that connects; else the new one is turned away. So one process cannot lock out another one, not
+//! even of its own user.
+//!
+//! libzmq's thread asks, the node's loop sets the rules and collects what was refused; what is between them is one lock,
+//! held for a few microseconds. [`State`] decides and has no descriptors of its own.
+
+#![cfg_attr(not(zmq_gate), allow(dead_code, reason = "this libzmq asks no doors"))]
+
+use super::PeerCred;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most parts and bytes of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageMax {
+    /// Parts.
+    pub parts: usize,
+    /// Bytes in all.
+    pub bytes: usize,
+}
+
+/// What is kept apart in what was refused; what comes on top is counted with the last of its kind.
+const REFUSED_MAX: usize = 16;
+
+/// The rules of one door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The user of this process.
+    pub uid: u32,
+    /// How many connections root and the user of this process may have, each.
+    pub own: usize,
+    /// How many every other user may have that may connect.
+    pub other: usize,
+    /// How many all other users may have together; each gets the same share of it.
+    pub others: usize,
+    /// Everybody may connect: the place in the file system says who can.
+    pub anyone: bool,
+    /// How the names of those begin that may send long messages; without it all may.
+    pub family: Option<Box<[u8]>>,
+    /// The longest message of a peer of the family.
+    pub large: MessageMax,
+    /// The longest message of any other.
+    pub small: MessageMax,
+}
+
+/// Why a connection was turned away or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Why {
+    /// Its user has nothing to say here.
+    Stranger,
+    /// Its user has too many.
+    TooMany,
+    /// It brought a message that is longer than any of its kind.
+    TooLong,
+}
+
+/// Connections that were turned away or closed, and whose the last of them was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub why: Why,
+    /// Whose.
+    pub peer: PeerCred,
+    /// How many.
+    pub count: u64,
+}
+
+/// What is to be done with a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Stay,
+    Go,
+    /// It stays, and this one ends in its place.
+    Instead(RawFd),
+}
+
+/// What is known of the connections of one socket.
+#[derive(Debug)]
+struct State {
+    rules: Rules,
+    allowed: BTreeSet<u32>,
+    /// Open connections, and when each came.
+    open: HashMap<RawFd, (PeerCred, u64)>,
+    /// Of each user, by process: the connections in the order in which they came.
+    by_user: HashMap<u32, HashMap<u32, BTreeMap<u64, RawFd>>>,
+    came: u64,
+    /// Connections that have been told to end and are not counted any more.
+    ending: HashSet<RawFd>,
+    /// The next one that ends has sent too long a message.
+    broken: bool,
+    refused: Vec<Refused>,
+}
+
+impl State {
+    fn new(rules: Rules) -> State {
+        State {
+            rules,
+            allowed: BTreeSet::new(),
+            open: HashMap::new(),
+            by_user: HashMap::new(),
+            came: 0,
+            ending: HashSet::new(),
+            broken: false,
+            refused: Vec::new(),
+        }
+    }
+
+    fn admit(&mut self, fd: RawFd, peer: PeerCred) -> Admission {
+        let own = peer.uid == 0 || peer.uid == self.rules.uid;
+        if !own && !self.rules.anyone && !self.allowed.contains(&peer.uid) {
+            self.refuse(Why::Stranger, peer);
+            return Admission::Go;
+        }
+        let share = self.rules.others / self.allowed.len().max(1);
+        let most = if own { self.rules.own } else { self.rules.other.min(share) };
+        let processes = self.by_user.entry(peer.uid).or_default();
+        let mut instead = None;
+        if processes.values().map(BTreeMap::len).sum::<usize>() >= most {
+            let mine = processes.get(&peer.pid).map_or(0, BTreeMap::len);
+            // The lowest pid of those that have as many, so that it does not depend on the order of a map.
+            let worst = processes.iter().max_by_key(|(pid, theirs)| (theirs.len(), std::cmp::Reverse(**pid)));
+            let oldest =
+                worst.filter(|(_, theirs)| theirs.len() > mine + 1).and_then(|(_, theirs)| theirs.first_key_value());
+            let Some((_, fd)) = oldest else {
+                self.refuse(Why::TooMany, peer);
+                return Admission::Go;
+            };
+            instead = Some(*fd);
+        }
+        if let Some(fd) = instead {
+            let other = self.forget(fd);
+            self.ending.insert(fd);
+            self.refuse(Why::TooMany, other.unwrap_or(peer));
+        }
+        self.came += 1;
+        self.open.insert(fd, (peer, self.came));
+        self.by_user.entry(peer.uid).or_default().entry(peer.pid).or_default().insert(self.came, fd);
+        instead.map_or(Admission::Stay, Admission::Instead)
+    }
+
+    /// A connection has ended.
+    fn left(&mut self, fd: RawFd) {
+        let broken = std::mem::take(&mut self.broken);
+        if self.ending.remove(&fd) {
+            return;
+        }
+        if let Some(peer) = self.forget(fd)
+            && broken
+        {
+            self.refuse(Why::TooLong, peer);
+        }
+    }
+
+    fn forget(&mut self, fd: RawFd) -> Option<PeerCred> {
+        let (peer, came) = self.open.remove(&fd)?;
+        if let Some(processes) = self.by_user.get_mut(&peer.uid) {
+            if let Some(theirs) = processes.get_mut(&peer.pid) {
+                theirs.remove(&came);
+                if theirs.is_empty() {
+                    processes.remove(&peer.pid);
+                }
+            }
+            if processes.is_empty() {
+                self.by_user.remove(&peer.uid);
+            }
+        }
+        Some(peer)
+    }
+
+    fn limits(&self, name: Option<&[u8]>) -> MessageMax {
+        match &self.rules.family {
+            None => self.rules.large,
+            Some(family) if name.is_some_and(|name| name.starts_with(family)) => self.rules.large,
+            Some(_) => self.rules.small,
+        }
+    }
+
+    fn refuse(&mut self, why: Why, peer: PeerCred) {
+        let same = |refused: &&mut Refused| refused.why == why && refused.peer.uid == peer.uid;
+        if let Some(refused) = self.refused.iter_mut().find(same) {
+            (refused.peer, refused.count) = (peer, refused.count + 1);
+        } else if self.refused.len() < REFUSED_MAX {
+            self.refused.push(Refused { why, peer, count: 1 });
+        } else if let Some(refused) = self.refused.iter_mut().rev().find(|refused| refused.why == why) {
+            refused.count += 1;
+        }
+    }
+}
+
+/// The door of one socket. Cheap to clone: all clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Door(Arc<Mutex<State>>);
+
+impl Door {
+    /// A door that lets in root and the user of this process.
+    pub fn new(rules: Rules) -> Door {
+        Door(Arc::new(Mutex::new(State::new(rules))))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; if it did, what it holds would still be a state.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets another user in.
+    pub fn allow(&self, uid: u32) {
+        self.state().allowed.insert(uid);
+    }
+
+    /// Changes how many connections there may be. Those that are open stay.
+    pub fn set_connections(&self, own: usize, other: usize, others: usize) {
+        let mut state = self.state();
+        (state.rules.own, state.rules.other, state.rules.others) = (own, other, others);
+    }
+
+    /// What was refused since the last call.
+    pub fn take_refused(&self) -> Vec<Refused> {
+        std::mem::take(&mut self.state().refused)
+    }
+
+    /// Stands before the socket that is bound at `path` next, until what is returned is dropped.
+    #[cfg(zmq_gate)]
+    pub(super) fn stand_before(&self, path: &Path) -> Standing {
+        zmq_sys::gate::put(path, Arc::new(self.clone()));
+        Standing(path.to_owned())
+    }
+
+    /// Nothing: this libzmq does not ask.
+    #[cfg(not(zmq_gate))]
+    pub(super) fn stand_before(&self, path: &Path) -> Standing {
+        Standing(path.to_owned())
+    }
+}
+
+/// Whether libzmq asks doors. One that was not built by this workspace does not: then who speaks is looked at with each
+/// message, and connections are counted now and then.
+pub fn has_doors() -> bool {
+    #[cfg(zmq_gate)]
+    return zmq_sys::gate::is_there();
+    #[cfg(not(zmq_gate))]
+    false
+}
+
+/// A door in its place. Keep it as long as the socket.
+#[derive(Debug)]
+pub(super) struct Standing(PathBuf);
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        #[cfg(zmq_gate)]
+        zmq_sys::gate::take_away(&self.0);
+    }
+}
+
+#[cfg(zmq_gate)]
+impl zmq_sys::gate::Gate for Door {
+    fn admit(&self, peer: zmq_sys::gate::Peer) -> zmq_sys::gate::Admission {
+        let cred = PeerCred { pid: peer.pid, uid: peer.uid, gid: peer.gid };
+        match self.state().admit(peer.fd, cred) {
+            Admission::Stay => zmq_sys::gate::Admission::Stay,
+            Admission::Go => zmq_sys::gate::Admission::Go,
+            Admission::Instead(fd) => zmq_sys::gate::Admission::Instead(fd),
+        }
+    }
+
+    fn left(&self, fd: RawFd) {
+        self.state().left(fd);
+    }
+
+    fn limits(&self, id: Option<&[u8]>) -> zmq_sys::gate::MessageMax {
+        let MessageMax { parts, bytes } = self.state().limits(id);
+        zmq_sys::gate::MessageMax { parts, bytes }
+    }
+
+    fn broken(&self) {
+        self.state().broken = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: MessageMax = MessageMax { parts: 256, bytes: 1 << 20 };
+    const SMALL: MessageMax = MessageMax { parts: 16, bytes: 2048 };
+
+    fn state() -> State {
+        let family = Some(b"secret".as_slice().into());
+        State::new(Rules {
+            uid: 1000,
+            own: 6,
+            other: 3,
+            others: 100,
+            anyone: false,
+            family,
+            large: LARGE,
+            small: SMALL,
+        })
+    }
+
+    fn peer(uid: u32, pid: u32) -> PeerCred {
+        PeerCred { pid, uid, gid: uid }
+    }
+
+    #[test]
+    fn who_has_nothing_to_say_is_turned_away() {
+        let mut state = state();
+        assert_eq!(state.admit(5, peer(1000, 1)), Admission::Stay);
+        assert_eq!(state.admit(6, peer(0, 2)), Admission::Stay);
+        assert_eq!(state.admit(7, peer(1001, 3)), Admission::Go);
+        state.allowed.insert(1001);
+        assert_eq!(state.admit(7, peer(1001, 3)), Admission::Stay);
+        assert_eq!(state.refused, [Refused { why: Why::Stranger, peer: peer(1001, 3), count: 1 }]);
+        let mut state = state_for_anyone();
+        assert_eq!(state.admit(7, peer(1001, 3)), Admission::Stay);
+    }
+
+    fn state_for_anyone() -> State {
+        let mut state = state();
+        state.rules.anyone = true;
+        state
+    }
+
+    #[test]
+    fn a_user_has_so_many_connections_and_no_more() {
+        let mut state = state();
+        state.allowed.insert(1001);
+        for fd in 10..13 {
+            assert_eq!(state.admit(fd, peer(1001, fd as u32)), Admission::Stay);
+        }
+        // Each process has one: none has to make room.
+        assert_eq!(state.admit(13, peer(1001, 13)), Admission::Go);
+        // That is nothing to another user.
+        assert_eq!(state.admit(13, peer(1000, 13)), Admission::Stay);
+        state.left(10);
+        assert_eq!(state.admit(14, peer(1001, 14)), Admission::Stay);
+    }
+
+    #[test]
+    fn other_users_share_what_is_for_all_of_them() {
+        let mut state = state();
+        state.rules.others = 4;
+        state.allowed.extend([1001, 1002]);
+        for fd in [10, 11] {
+            assert_eq!(state.admit(fd, peer(1001, fd as u32)), Admission::Stay);
+        }
+        assert_eq!(state.admit(12, peer(1001, 12)), Admission::Go);
+        assert_eq!(state.admit(12, peer(1002, 12)), Admission::Stay);
+    }
+
+    #[test]
+    fn the_process_with_most_connections_makes_room_for_another() {
+        let mut state = state();
+        for fd in 10..16 {
+            assert_eq!(state.admit(fd, peer(1000, 7)), Admission::Stay);
+        }
+        assert_eq!(state.admit(16, peer(1000, 7)), Admission::Go, "not for itself");
+        assert_eq!(state.admit(16, peer(1000, 8)), Admission::Instead(10));
+        assert_eq!(state.admit(17, peer(1000, 9)), Admission::Instead(11));
+        // What was told to end is not counted twice.
+        state.left(10);
+        state.left(11);
+        assert_eq!(state.open.len(), 6);
+        assert_eq!(state.refused, [Refused { why: Why::TooMany, peer: peer(1000, 7), count: 3 }]);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_connections_that_have_ended() {
+        let mut state = state();
+        for fd in 0..5 {
+            state.admit(fd, peer(1000, 7));
+        }
+        (0..5).for_each(|fd| state.left(fd));
+        state.left(99);
+        assert!(state.open.is_empty() && state.by_user.is_empty() && state.ending.is_empty());
+    }
+
+    #[test]
+    fn long_messages_are_for_the_family() {
+        let mut state = state();
+        assert_eq!(state.limits(Some(b"secret-1")), LARGE);
+        assert_eq!(state.limits(Some(b"secre")), SMALL);
+        assert_eq!(state.limits(Some(b"")), SMALL);
+        assert_eq!(state.limits(None), SMALL);
+        state.rules.family = None;
+        assert_eq!(state.limits(Some(b"")), LARGE);
+    }
+
+    #[test]
+    fn who_sends_too_long_a_message_is_named_once() {
+        let mut state = state();
+        state.admit(5, peer(1000, 7));
+        state.admit(6, peer(1000, 8));
+        state.broken = true;
+        state.left(5);
+        state.left(6);
+        assert_eq!(state.refused, [Refused { why: Why::TooLong, peer: peer(1000, 7), count: 1 }]);
+    }
+
+    #[test]
+    fn what_is_told_is_bounded_whoever_knocks() {
+        let mut state = state();
+        for uid in 2000..4000 {
+            state.admit(5, peer(uid, uid));
+        }
+        assert_eq!(state.refused.len(), REFUSED_MAX);
+        assert_eq!(state.refused.iter().map(|refused| refused.count).sum::<u64>(), 2_000);
+        assert!(state.by_user.is_empty());
+    }
+}
