@@ -1,14 +1,56 @@
 //! `treevisor add`: children for a supervisor that runs.
 
 use super::accounts::Wanted;
-use super::args::{Add, When};
+use super::change::{Change, carry_out, done_line};
+use super::failure::{ExitCode, Failure};
+use super::file;
+use super::instance::find;
+use super::options::{Target, When, path, positive_span};
 use super::out::Out;
 use super::reload::running_tree;
-use super::{Change, ExitCode, Failure, carry_out, done_line, file, find};
 use crate::control::Session;
 use crate::ids::Path;
 use crate::spec::tree::{ChildSpec, SupervisorSpec, TreeSpec};
+use crate::time::Span;
 use crate::wire::message::Verb;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Adds children to a supervisor that runs
+///
+/// Starts the children of FILE below the supervisor at PARENT, as OTP's start_child does: one after the other, behind the
+/// children that are there. One that cannot be started is forgotten, and those after it are not tried.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+FILE holds [[child]] tables, as the file of a tree does; its own [defaults] count, those of the
+tree's file do not. What is added is lost when its supervisor is itself started anew, as in OTP:
+only what stands in the tree's file comes back. A reload leaves it alone, unless it is told to
+--prune or the file has it now.
+
+Examples:
+  treevisor add / night-shift.toml
+  treevisor add /web canary.toml && treevisor status /web
+  printf '[[child]]\\nname = \"one\"\\ncommand = \"./one\"\\n' | treevisor add / /dev/stdin
+
+Exit codes:
+  0  all children of FILE are up
+  1  one could not be started, or one of its name is there already
+  2  FILE has errors; nothing was started
+  4  there is no such supervisor
+")]
+pub struct Add {
+    /// The supervisor
+    #[arg(value_parser = path)]
+    pub parent: Path,
+    /// A file with `[[child]]` tables
+    pub file: PathBuf,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long for each child to be up; it goes on afterwards
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
+    pub timeout: Span,
+}
 
 /// Workers of one `count` share a number. Those that are added get numbers that no file reaches.
 const GROUPS_FROM: u32 = 1 << 20;
@@ -19,7 +61,7 @@ pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
     let added = read.into_tree("add", &args.file)?;
     let instance = find(&args.target, "add to", &args.parent)?;
     let mut session = Session::connect(&instance.runtime)
-        .map_err(|error| super::ask_failed("add to", &args.parent, &instance, error))?;
+        .map_err(|error| super::change::ask_failed("add to", &args.parent, &instance, error))?;
     let (tree, _) = running_tree(&mut session, "add to", &instance, args.timeout)?;
     let first = GROUPS_FROM.max(highest_group(&tree, &args.parent));
     let mut out = Out::open();

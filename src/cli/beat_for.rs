@@ -1,7 +1,7 @@
 //! `treevisor beat` on behalf of a program that cannot beat: `-- CMD` beats when CMD makes output, `--while-pid` as long as
 //! a process is there.
 
-use super::{ExitCode, Failure};
+use super::failure::{ExitCode, Failure};
 use crate::error::Chain;
 use crate::os::epoll::{Interest, PollError, Poller, Tag};
 use crate::os::fd;

@@ -1,10 +1,11 @@
 //! `treevisor check`: what a file means, or what is wrong with it.
 
 use super::accounts::Wanted;
-use super::args::{Check, When};
+use super::failure::{ExitCode, Failure};
+use super::file;
+use super::options::When;
 use super::out::{self, Out};
 use super::render::{self, Branches, Look};
-use super::{ExitCode, Failure, file};
 use crate::ids::Path;
 use crate::spec::exec::ExecSpec;
 use crate::spec::policy::{
@@ -12,8 +13,37 @@ use crate::spec::policy::{
 };
 use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, SupervisorSpec, TreeSpec};
 use crate::time::Span;
+use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Checks a file, and shows the tree that it means
+///
+/// Reads FILE as `start` would, starts nothing, and draws the tree with its rules. All errors of the file are shown at
+/// once, on stderr; so are warnings about rules that work against each other. Users and groups have to be there on this
+/// machine, unless the file is for another one.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor check supervisors.toml
+  treevisor check --portable supervisors.toml
+  treevisor check --json supervisors.toml | jq '.diagnostics[].message'
+
+Exit codes:
+  0  the file is right; there may be warnings
+  2  it has errors, or cannot be read
+")]
+pub struct Check {
+    /// The tree's file
+    pub file: PathBuf,
+    /// The file is for another machine: a user or a group that is unknown here is a warning
+    #[arg(long)]
+    pub portable: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
 
 pub(super) fn run(args: Check, when: When) -> Result<ExitCode, Failure> {
     let wanted = if args.portable { Wanted::Elsewhere } else { Wanted::Right };

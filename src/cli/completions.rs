@@ -4,21 +4,52 @@
 //! engine completes verbs, options and files, and what runs is looked up here. A TAB is not waited for: a root that
 //! does not answer at once is passed over, and what the instance's file says of the tree is taken instead.
 
-use super::args::{Arguments, Completions, Shell};
+use super::failure::{ExitCode, Failure};
 use super::out::Out;
-use super::{ExitCode, Failure};
 use crate::control::{self, Instance, Limits, Session};
 use crate::ids::Path;
 use crate::os::process;
 use crate::time::Span;
 use crate::wire::message::{Reply, Verb};
 use crate::wire::view::ChildView;
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Args, Command, ValueEnum};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::Shells;
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
+
+/// Prints what a shell needs in order to complete
+///
+/// Verbs, options and files are completed, and the paths and instances of what runs just then: the shell asks this
+/// program at each TAB. What is printed belongs to this version, so have your shell ask for it anew.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Where to:
+  bash  in ~/.bashrc:                  source <(treevisor completions bash)
+  zsh   in ~/.zshrc, after compinit:   source <(treevisor completions zsh)
+  fish  in ~/.config/fish/config.fish: treevisor completions fish | source
+
+Examples:
+  source <(treevisor completions bash)
+")]
+pub struct Completions {
+    /// Which shell: bash, zsh or fish
+    #[arg(value_name = "SHELL", hide_possible_values = true)]
+    pub shell: Shell,
+}
+
+/// A shell that can complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Shell {
+    /// bash(1)
+    Bash,
+    /// zsh(1)
+    Zsh,
+    /// fish(1)
+    Fish,
+}
 
 /// Is set to a shell's name when that shell asks.
 const ASKED: &str = "TREEVISOR_COMPLETE";
@@ -48,11 +79,11 @@ pub(super) fn run(args: Completions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Answers a shell that asks, and gives the exit status; `None` when nobody does.
-pub(super) fn answer(arguments: &[OsString]) -> Option<i32> {
+/// Answers a shell that asks, and gives the exit status; `None` when none does. `program` is the whole command line.
+pub(super) fn answer(arguments: &[OsString], program: fn() -> Command) -> Option<i32> {
     std::env::var_os(ASKED)?;
     let here = std::env::current_dir().ok();
-    match CompleteEnv::with_factory(command).var(ASKED).try_complete(arguments.to_vec(), here.as_deref()) {
+    match CompleteEnv::with_factory(|| command(program)).var(ASKED).try_complete(arguments.to_vec(), here.as_deref()) {
         Ok(true) => Some(ExitCode::Done.number()),
         Ok(false) => None,
         Err(error) => {
@@ -63,26 +94,25 @@ pub(super) fn answer(arguments: &[OsString]) -> Option<i32> {
 }
 
 /// The command line, whose paths and instances know how to complete themselves.
-fn command() -> Command {
-    Arguments::command().mut_subcommands(|verb| verb.mut_args(completed))
+fn command(program: fn() -> Command) -> Command {
+    program().mut_subcommands(|verb| verb.mut_args(|arg| completed(arg, program)))
 }
 
-fn completed(arg: Arg) -> Arg {
+fn completed(arg: Arg, program: fn() -> Command) -> Arg {
     let id = arg.get_id().as_str();
     if id == "instance" {
         arg.add(ArgValueCompleter::new(instances))
     } else if arg.get_value_parser().type_id() == TypeId::of::<Path>() || matches!(id, "path" | "paths") {
         arg.add(ArgValueCompleter::new(paths))
     } else if id == "verb" {
-        arg.add(ArgValueCompleter::new(verbs))
+        arg.add(ArgValueCompleter::new(move |written: &OsStr| verbs(written, &program())))
     } else {
         arg
     }
 }
 
-fn verbs(written: &OsStr) -> Vec<CompletionCandidate> {
+fn verbs(written: &OsStr, program: &Command) -> Vec<CompletionCandidate> {
     let about = |verb: &Command| verb.get_about().cloned();
-    let program = Arguments::command();
     let begun = |verb: &&Command| written.to_str().is_some_and(|written| verb.get_name().starts_with(written));
     program
         .get_subcommands()
@@ -214,7 +244,8 @@ mod tests {
 
     #[test]
     fn every_path_and_instance_completes_itself() {
-        for verb in command().get_subcommands() {
+        let program = <crate::cli::Arguments as clap::CommandFactory>::command;
+        for verb in command(program).get_subcommands() {
             for arg in verb.get_arguments() {
                 let is_path = arg.get_value_parser().type_id() == TypeId::of::<Path>();
                 if is_path || arg.get_id() == "instance" {

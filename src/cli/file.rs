@@ -1,10 +1,10 @@
 //! The tree's file, as `start` and `check` read it.
 
 use super::accounts::{self, Wanted};
-use super::args::When;
+use super::failure::{ExitCode, Failure};
+use super::options::When;
 use super::out;
 use super::render::colour_for;
-use super::{ExitCode, Failure};
 use crate::ids;
 use crate::link::runtime::{RuntimeDir, own_base};
 use crate::os::clock;

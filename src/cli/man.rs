@@ -3,17 +3,33 @@
 //! The sections below the options are ours and not clap's, which fills them into paragraphs: examples and tables must
 //! keep their lines.
 
-use super::args::{Arguments, Man};
+use super::failure::{ExitCode, Failure};
 use super::out::Out;
-use super::{ExitCode, Failure};
-use clap::{Command, CommandFactory};
+use clap::{Args, Command};
 use roff::{Roff, roman};
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-pub(super) fn run(args: Man) -> Result<ExitCode, Failure> {
-    let mut program = Arguments::command();
+/// Prints a manual page
+///
+/// Prints the page of treevisor, or of one VERB, as man(1) reads it.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor man | man -l -
+  treevisor man status | man -l -
+  treevisor man --dir ~/.local/share/man/man1 && man treevisor-status
+")]
+pub struct Man {
+    /// The verb that the page is about; the program itself without it
+    #[arg(value_name = "VERB")]
+    pub verb: Option<String>,
+    /// Write all pages into this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "verb", value_hint = clap::ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Man, mut program: Command) -> Result<ExitCode, Failure> {
     program.build();
     let verbs = || program.get_subcommands().filter(|verb| !verb.is_hide_set());
     let mut out = Out::open();

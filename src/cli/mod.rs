@@ -1,9 +1,10 @@
-//! The command line: one file a verb, and here what they share. `docs/cli.md` is the reference.
+//! The command line as a whole, and the way to its verbs. `docs/cli.md` is the reference.
 //!
-//! A verb returns how it ended, or a [`Failure`], which says what was tried, on what, what is wrong and what to do.
+//! One file a verb, with its options. What they share stands below them and imports none of them: [`failure`] (how a verb
+//! ends), [`options`], [`instance`] (which one is meant), [`change`] and [`targets`] (asking for a change), [`out`].
+//!
 //! Answers go to stdout, everything else to stderr. A reader that leaves (`events -f | head`) ends a verb in silence.
 
-pub mod args;
 pub mod out;
 pub mod render;
 
@@ -11,16 +12,20 @@ mod accounts;
 mod add;
 mod beat;
 mod beat_for;
+mod change;
 mod check;
 mod completions;
 mod events;
+mod failure;
 mod file;
 mod import;
 mod init;
+mod instance;
 mod logs;
 mod man;
 mod moment;
 mod notify;
+mod options;
 mod panic;
 mod plan;
 mod reload;
@@ -40,91 +45,136 @@ mod top;
 mod wait;
 mod why;
 
-use crate::control::session::AskError;
-use crate::control::{self, FindError, Instance, Limits, Session};
-use crate::error::Chain;
-use crate::ids::Path;
-use crate::logging::{Format, complaint};
 use crate::node;
-use crate::time::Span;
-use crate::wire::message::{Outcome, Refusal, Reply, Verb as Asked};
-use args::{Arguments, Target, Verb, When};
-use clap::Parser;
+use add::Add;
+use beat::Beat;
+use check::Check;
+use clap::{CommandFactory, Parser, Subcommand};
+use completions::Completions;
+use events::Events;
+use failure::ExitCode;
+use import::Import;
+use init::Init;
+use logs::Logs;
+use man::Man;
+use notify::Notify;
+use options::When;
+use panic::Panic;
+use reload::Reload;
+use remove::Remove;
+use reset::Reset;
+use restart::Restart;
+use run::Run;
+use scale::Scale;
+use schema::Schema;
+use signal::Signal;
+use start::Start;
+use status::Status;
 use std::ffi::OsString;
+use stop::Stop;
+use top::Top;
+use wait::Wait;
+use why::Why;
 
-/// What the program's exit status means. The numbers are a contract with scripts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ExitCode {
-    /// Done.
-    Done = 0,
-    /// The operation failed.
-    Failed = 1,
-    /// Wrong usage, or a file with errors.
-    Usage = 2,
-    /// No such instance runs.
-    NoInstance = 3,
-    /// No such path in the tree.
-    NoPath = 4,
-    /// No answer in time.
-    NoAnswer = 5,
-    /// The root gave up: too many restarts came too fast. Of `start` and `run`; also the exit status of nodes.
-    GaveUp = 10,
-    /// A child could not be started at boot. Of `start` and `run`; also the exit status of nodes.
-    NotStarted = 11,
-}
+/// Help is wrapped here at the latest: longer lines are hard to read, and golden texts need one width.
+const HELP_WIDTH: usize = 100;
 
-impl ExitCode {
-    /// As a number.
-    pub const fn number(self) -> i32 {
-        self as i32
-    }
-}
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   the operation failed
+  2   wrong usage, or a file with errors
+  3   no such instance runs
+  4   no such path in the tree
+  5   no answer in time
+  10  of start and run: the root gave up, too many restarts came too fast
+  11  of start and run: a child could not be started at boot
 
-/// Why a verb came to nothing.
-#[derive(Debug)]
-pub struct Failure {
-    code: i32,
-    /// What was tried and what is wrong; empty when there is nothing to say.
-    message: String,
+Environment:
+  TREEVISOR_INSTANCE     the instance to talk to, where several run; like --instance
+  TREEVISOR_RUNTIME_DIR  where instances are found; by default $XDG_RUNTIME_DIR/treevisor, or
+                         /run/treevisor for root, or /tmp/treevisor-UID
+  TREEVISOR_STATE_DIR    where the journals are kept; by default /var/lib/treevisor for root, or
+                         $XDG_STATE_HOME/treevisor, or ~/.local/state/treevisor
+  NO_COLOR               no colours; CLICOLOR_FORCE=1: colours in a pipe too
+";
+
+const EXAMPLES: &str = "\
+Examples:
+  treevisor check supervisors.toml            what does this file mean, and is it right?
+  treevisor start supervisors.toml            run the tree, here, until it is stopped
+  treevisor status                            in another terminal: the tree at work
+  treevisor top                               the same, live, with keys to act on it
+  treevisor events -f                         what happens to it, one line an event
+  treevisor why /web/api                      what led to its state, from the first cause on
+  treevisor restart /web/api                  stop one child in order, and start it
+  treevisor panic /web                        kill a subtree now; its supervisor heals it
+  treevisor reload --plan                     the file has changed: what would that do?
+  treevisor stop                              stop everything, in order
+  treevisor run --heartbeat 1s -- ./worker    supervise one program without a file
+";
+
+/// Supervision trees, as in Erlang/OTP, for ordinary processes.
+///
+/// A tree is declared in a TOML file. Its supervisors are processes of their own; they start the workers, restart them
+/// by OTP's rules when they die or stop beating, and give up to the supervisor above when that does not help.
+#[derive(Debug, Parser)]
+#[command(
+    name = "treevisor",
+    version,
+    max_term_width = HELP_WIDTH,
+    after_help = "See `treevisor VERB --help` for more, with examples.",
+    after_long_help = format!("{EXAMPLES}\n{EXIT_CODES}"),
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+)]
+pub struct Arguments {
     /// What to do.
-    hint: Option<String>,
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// When to use colours: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        display_order = 900
+    )]
+    pub color: When,
 }
 
-impl Failure {
-    /// With no hint.
-    pub fn new(code: ExitCode, message: impl Into<String>) -> Failure {
-        Failure { code: code.number(), message: message.into(), hint: None }
-    }
-
-    /// Says what to do.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// Tells it as a record of a log in JSON, and leaves nothing to be said.
-    fn told_as_log(self) -> Failure {
-        let hint = self.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-        out::raw_error(&format!("{}\n", complaint(Format::Json, &format!("{}{hint}", self.message))));
-        Failure { message: String::new(), hint: None, ..self }
-    }
-
-    /// What is wrong, without a word on what to do.
-    fn in_a_line(self) -> String {
-        self.message
-    }
-
-    /// Nobody reads our stdout any more. That is no failure of ours, and nothing to talk about.
-    pub fn reader_left() -> Failure {
-        Failure::new(ExitCode::Done, "")
-    }
-
-    /// All has been said already.
-    pub fn said(code: ExitCode) -> Failure {
-        Failure::new(code, "")
-    }
+/// The verbs. Each is documented at its own type, where its help is.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a doc comment here would take the place of the verb's help")]
+pub enum Verb {
+    Start(Start),
+    Run(Run),
+    Check(Check),
+    Status(Status),
+    Top(Top),
+    Logs(Logs),
+    Events(Events),
+    Why(Why),
+    Stop(Stop),
+    Restart(Restart),
+    Panic(Panic),
+    Reload(Reload),
+    Add(Add),
+    Remove(Remove),
+    Scale(Scale),
+    Wait(Wait),
+    Signal(Signal),
+    Reset(Reset),
+    Beat(Beat),
+    Notify(Notify),
+    Init(Init),
+    Import(Import),
+    Schema(Schema),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Does what the command line says, and returns the exit status. `arguments` begins with the program's name.
@@ -136,7 +186,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Some("keeper") => return node::keeper::run(),
         _ => {}
     }
-    if let Some(code) = completions::answer(&arguments) {
+    if let Some(code) = completions::answer(&arguments, Arguments::command) {
         return code;
     }
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -172,7 +222,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Import(args) => import::run(args, when).map(ExitCode::number),
         Verb::Schema(args) => schema::run(args).map(ExitCode::number),
         Verb::Completions(args) => completions::run(args).map(ExitCode::number),
-        Verb::Man(args) => man::run(args).map(ExitCode::number),
+        Verb::Man(args) => man::run(args, Arguments::command()).map(ExitCode::number),
         Verb::Top(args) => top::run(args, when).map(ExitCode::number),
     };
     done.unwrap_or_else(|failure| {
@@ -181,153 +231,68 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
     })
 }
 
-/// Finds the instance that is meant. `verb` and `path` are what it is looked for, for the case that there is none.
-fn find(target: &Target, verb: &str, path: &Path) -> Result<Instance, Failure> {
-    control::find(&control::own_base(), target.instance.as_deref()).map_err(|error| not_found(verb, path, &error))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Span;
 
-fn not_found(verb: &str, path: &Path, error: &FindError) -> Failure {
-    let message = format!("cannot {verb} {path}: {}", Chain(error));
-    match error {
-        FindError::NoneRuns { .. } => Failure::new(ExitCode::NoInstance, message)
-            .hint("start one with `treevisor start FILE`; those of other users are seen by them only"),
-        FindError::NotRunning { .. } => Failure::new(ExitCode::NoInstance, message)
-            .hint("the name of an instance is that of `name` in its file, or the file's own"),
-        FindError::Several { .. } => {
-            Failure::new(ExitCode::Usage, message).hint("say which one, with --instance NAME or TREEVISOR_INSTANCE")
-        }
-        FindError::BadName { .. } | FindError::Runtime(_) => Failure::new(ExitCode::Usage, message),
-        FindError::Look { .. } => Failure::new(ExitCode::Failed, message),
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
     }
-}
 
-/// A change that one operator asks for, and how it is told.
-struct Change<'a> {
-    /// As in "cannot stop /web": "stop".
-    verb: &'static str,
-    path: &'a Path,
-    asked: Asked,
-    timeout: Span,
-    /// It ends the instance, so that its end is the answer.
-    ends_instance: bool,
-}
-
-/// The first reply to anything comes at once from a root that runs.
-const FIRST_REPLY: Span = Span::from_secs(5);
-
-/// A root that has answered its last request has little left to do.
-const GONE_WITHIN: Span = Span::from_secs(5);
-
-/// Work that is done sooner than this is not talked about while it lasts.
-const WORTH_TELLING: Span = Span::from_millis(900);
-
-/// Asks for the change, and waits until it is done. Returns what else the root says about it.
-fn carry_out(change: Change<'_>, instance: &Instance, when: When) -> Result<String, Failure> {
-    let mut said: Option<String> = None;
-    carry_out_with(change, instance, &mut |waiting_for, since| {
-        if since >= WORTH_TELLING && said.as_deref() != Some(waiting_for) {
-            out::say(when, waiting_for);
-            said = Some(waiting_for.to_owned());
-        }
-    })
-}
-
-/// The same, with somebody else who hears how it goes.
-fn carry_out_with(
-    change: Change<'_>,
-    instance: &Instance,
-    progress: &mut dyn FnMut(&str, Span),
-) -> Result<String, Failure> {
-    let Change { verb, path, asked, timeout, ends_instance } = change;
-    let failed = |error| ask_failed(verb, path, instance, error);
-    let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    let limits = Limits { first: FIRST_REPLY.min(timeout), overall: timeout };
-    let reply = session.ask(asked, limits, progress);
-    let detail = match reply {
-        Ok(Reply::Done { outcome: Outcome::Ok, detail }) => detail,
-        Ok(Reply::Done { outcome, detail }) => return Err(failed(AskError::Failed { outcome, detail })),
-        Ok(_) => return Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
-        Err(AskError::Gone) if ends_instance => String::new(),
-        Err(error) => return Err(failed(error)),
-    };
-    if ends_instance && !session.wait_gone(GONE_WITHIN) {
-        let message = format!("\"{}\" has ended, but its lock is still held", instance.name);
-        return Err(Failure::new(ExitCode::NoAnswer, message)
-            .hint(format!("clear it away with `treevisor panic --force -i {} /`", instance.name)));
+    fn parse(line: &str) -> Result<Verb, String> {
+        Arguments::try_parse_from(std::iter::once("treevisor").chain(line.split(' ')))
+            .map(|arguments| arguments.verb)
+            .map_err(|error| error.to_string())
     }
-    Ok(detail)
-}
 
-/// Puts an error of a conversation into words, with what to do about it.
-fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: AskError) -> Failure {
-    let name = &instance.name;
-    let message = format!("cannot {verb} {path} of \"{name}\": {}", Chain(&error));
-    let force = || {
-        let killed = if path.is_root() { "the whole instance" } else { path.as_str() };
-        format!("the root may be hung or stopped; `treevisor panic --force -i {name} {path}` kills {killed} without it")
-    };
-    match error {
-        AskError::Link(_) | AskError::NotUnderstood(_) => Failure::new(ExitCode::Failed, message),
-        AskError::Gone => Failure::new(ExitCode::NoInstance, message),
-        AskError::ReaderLeft => Failure::reader_left(),
-        AskError::NoAnswer { .. } | AskError::FellSilent { .. } => {
-            Failure::new(ExitCode::NoAnswer, message).hint(force())
-        }
-        AskError::NotDone { .. } => Failure::new(ExitCode::NoAnswer, message)
-            .hint("it goes on; wait longer with --timeout, or look at `treevisor status`"),
-        AskError::Refused { why, .. } => match why {
-            Refusal::NoSuchPath => match near_path(path, instance) {
-                Some(near) => Failure::new(ExitCode::NoPath, message).hint(format!("did you mean {near}?")),
-                None => Failure::new(ExitCode::NoPath, message).hint("`treevisor status` shows the paths of the tree"),
-            },
-            Refusal::NoAnswer => Failure::new(ExitCode::NoAnswer, message),
-            Refusal::NotUnderstood => Failure::new(ExitCode::Usage, message)
-                .hint("the root is of another version than this tool; `treevisor --version` tells this one's"),
-            Refusal::Down | Refusal::NotAllowed | Refusal::Busy | Refusal::Forgotten => {
-                Failure::new(ExitCode::Failed, message)
-            }
-        },
-        AskError::Failed { outcome: Outcome::StartFailed, detail } if verb == "reload" => {
-            Failure::new(ExitCode::Failed, format!("\"{name}\" is reloaded, but for this: {detail}")).hint(
-                "it is down, and all else is done; correct the file and reload again, or `treevisor restart PATH`",
-            )
-        }
-        AskError::Failed { outcome: Outcome::Overtaken, .. } if verb == "reload" => {
-            Failure::new(ExitCode::Failed, message).hint("`treevisor reload --plan` shows what is still to be done")
-        }
-        AskError::Failed { outcome: Outcome::NotFound, .. } => Failure::new(ExitCode::NoPath, message),
-        AskError::Failed { .. } => Failure::new(ExitCode::Failed, message),
+    #[test]
+    fn run_takes_all_that_follows_as_the_program() {
+        let Ok(Verb::Run(run)) = parse("run --heartbeat 2s ./app --misses 3 -x") else { panic!() };
+        assert_eq!(run.command, ["./app", "--misses", "3", "-x"]);
+        assert_eq!(run.heartbeat, Some(Span::from_secs(2)));
+        assert_eq!(run.misses, None);
+        let Ok(Verb::Run(run)) = parse("run --command ipc://c --push ipc://h -- app") else { panic!() };
+        assert_eq!((run.command_at.as_deref(), run.push.as_deref()), (Some("ipc://c"), Some("ipc://h")));
     }
-}
 
-/// The path of the tree that is most like `path`, if any is.
-fn near_path(path: &Path, instance: &Instance) -> Option<Path> {
-    near(path, instance.runtime.read_instance().ok()?.tree_paths.into_iter().map(|known| known.path))
-}
+    #[test]
+    fn paths_are_taken_with_and_without_the_slash() {
+        assert!(parse("restart --all").is_ok() && parse("restart --all /web").is_err());
+        for line in ["stop web/api", "stop /web/api", "stop /web/api/"] {
+            let Ok(Verb::Stop(stop)) = parse(line) else { panic!("{line}") };
+            assert_eq!(stop.targets.first().as_str(), "/web/api");
+        }
+        let Ok(Verb::Stop(stop)) = parse("stop") else { panic!() };
+        assert!(stop.targets.paths.is_empty());
+        assert!(parse("panic").is_err());
+        assert!(parse("restart").is_err());
+        assert!(parse("panic --force --hold /web").is_err());
+    }
 
-/// The one of these paths that is most like `path`, if any is.
-fn near(path: &Path, known: impl Iterator<Item = Path>) -> Option<Path> {
-    /// Below this, two paths have nothing to do with each other.
-    const LIKE: f64 = 0.75;
-    let like = |other: &Path| {
-        let whole = strsim::jaro_winkler(path.as_str(), other.as_str());
-        // Whoever forgets the way to a child still knows its name.
-        let name = if path.name().is_some() && path.name() == other.name() { 1.0 } else { 0.0 };
-        whole.max(name)
-    };
-    known
-        .map(|known| (like(&known), known))
-        .filter(|(likeness, _)| *likeness >= LIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, path)| path)
-}
-
-/// What a change that is done prints: one line, so that who asked for it sees that it was the right thing.
-fn done_line(path: &Path, instance: &Instance, word: &str, detail: &str) -> String {
-    let what = if path.is_root() { instance.name.to_string() } else { path.to_string() };
-    if detail.is_empty() {
-        format!("{what} {word}\n")
-    } else {
-        format!("{what} {word}: {}\n", crate::text::clean(detail))
+    #[test]
+    fn values_are_checked() {
+        for (line, says) in [
+            ("stop --timeout 5 /web", "a unit is missing"),
+            ("stop --timeout 0s", "longer than 0s"),
+            ("stop a//b", "at least one character"),
+            ("run --push tcp://x:1 -- a", "an endpoint on this machine"),
+            ("run --intensity -1 -- a", "unlimited"),
+            ("run --misses 0 -- a", "1.."),
+            ("run --probe-http https://x -- a", "plain HTTP"),
+            ("run --probe-http http://x.example/ -- a", "looked up"),
+            ("run --probe-tcp localhost -- a", "host:port"),
+            ("run --probe-exec ' -- a", "not closed"),
+            ("run --start-timeout 5s -- a", "--notify"),
+            ("start --output x f.toml", "--detach"),
+            ("beat --every 1s", "--while-pid"),
+            ("beat --while-pid 0", "1.."),
+            ("beat --while-pid 1 -- ls", "cannot be used with"),
+            ("beat --progress 1 -- ls", "cannot be used with"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(says), "{line}: {error}");
+        }
     }
 }

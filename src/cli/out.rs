@@ -1,7 +1,8 @@
 //! Where the tool's words go. Nothing here panics: a reader that has left is an ending like any other.
 
+use super::failure::{ExitCode, Failure};
+use super::options::When;
 use super::render::colour_for;
-use super::{ExitCode, Failure, args::When};
 use crate::error::Chain;
 use crate::text;
 use anstyle::{AnsiColor, Style};

@@ -1,14 +1,51 @@
 //! `treevisor panic`: the big red button, with the root's help or past it.
 
-use super::args::{Panic, When};
+use super::change::done_line;
+use super::failure::{ExitCode, Failure};
+use super::instance::{near_path, not_found};
+use super::options::{Target, When, positive_span};
 use super::out::Out;
-use super::targets::{Changes, Meant, Sum, carry_out_all, known_paths, meant};
-use super::{Change, ExitCode, Failure, carry_out, done_line, find, near_path, not_found};
+use super::targets::{Changes, Meant, Sum, Targets, change_targets, meant};
 use crate::control::force::{self, ForceError};
 use crate::control::{self, Instance};
 use crate::error::Chain;
 use crate::ids::Path;
+use crate::time::Span;
 use crate::wire::message::Verb;
+use clap::Args;
+
+/// Kills a part of the tree now
+///
+/// The big red button. All processes at and below PATH are killed, without being asked, also when the supervisors in
+/// between hang or are stopped. The supervisor above then restarts what was killed by its own strategy, as after any
+/// crash. The panic of / ends the instance.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").args(["paths", "all"]).required(true))]
+#[command(after_long_help = "\
+Examples:
+  treevisor panic /web/api             kill it, and let its supervisor start it again
+  treevisor panic --hold /web          kill it, and leave it down until `treevisor restart /web`
+  treevisor panic '/web/jobs-*' /mail  several at once
+  treevisor panic --force /            kill everything, even with the root itself hung
+")]
+pub struct Panic {
+    /// What to kill.
+    #[command(flatten)]
+    pub targets: Targets,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Leave it down, until it is restarted
+    #[arg(long)]
+    pub hold: bool,
+    /// Ask nobody: find the processes from outside and kill them. For when the root hangs. What is killed this way comes
+    /// back by its supervisor's strategy as soon as that runs again
+    #[arg(long, conflicts_with = "hold")]
+    pub force: bool,
+    /// Wait this long until all of it is gone
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "10s")]
+    pub timeout: Span,
+}
 
 pub(super) fn run(args: Panic, when: When) -> Result<ExitCode, Failure> {
     let first = args.targets.first();
@@ -17,26 +54,10 @@ pub(super) fn run(args: Panic, when: When) -> Result<ExitCode, Failure> {
             .map_err(|error| not_found("panic", &first, &error))?;
         return run_forced(&args, &instance, when);
     }
-    let instance = find(&args.target, "panic", &first)?;
     let word = if args.hold { "killed and held" } else { "killed" };
     let asked = |path: &Path| Verb::Panic { path: path.clone(), hold: args.hold };
-    let path = match meant(&args.targets, None, "panic", &instance, || known_paths("panic", &instance))? {
-        Meant::One(path) => path,
-        Meant::Several(paths) => {
-            let changes = Changes { verb: "panic", word, paths: &paths, asked: &asked, timeout: args.timeout };
-            return carry_out_all(&changes, &instance, when);
-        }
-    };
-    let change = Change {
-        verb: "panic",
-        path: &path,
-        asked: asked(&path),
-        timeout: args.timeout,
-        ends_instance: path.is_root(),
-    };
-    let detail = carry_out(change, &instance, when)?;
-    Out::open().write(&done_line(&path, &instance, word, &detail))?;
-    Ok(ExitCode::Done)
+    let changes = Changes { verb: "panic", word, asked: &asked, timeout: args.timeout, root_ends: true };
+    change_targets(&changes, &args.targets, None, &args.target, when)
 }
 
 /// Nobody is asked, so the paths are those that the root wrote down.

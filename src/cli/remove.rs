@@ -1,16 +1,42 @@
 //! `treevisor remove`: a child is stopped and forgotten.
 
-use super::args::{Remove, When};
-use super::out::Out;
-use super::{Change, ExitCode, Failure, carry_out, done_line, find};
+use super::change::{Change, change_one};
+use super::failure::{ExitCode, Failure};
+use super::options::{Target, When, path, positive_span};
+use crate::ids::Path;
+use crate::time::Span;
 use crate::wire::message::Verb;
+use clap::Args;
+
+/// Stops a child and forgets it
+///
+/// OTP's terminate_child and delete_child in one: the child at PATH is stopped in order, with all that is below it, and
+/// is no longer part of the tree. Its siblings are not touched, and no restart is counted.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+What still stands in the tree's file comes back with the next reload, and when its supervisor is
+itself started anew, as in OTP.
+
+Examples:
+  treevisor remove /web/canary
+")]
+pub struct Remove {
+    /// What to remove
+    #[arg(value_parser = path)]
+    pub path: Path,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long until it is gone; it goes on afterwards
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
+    pub timeout: Span,
+}
 
 pub(super) fn run(args: Remove, when: When) -> Result<ExitCode, Failure> {
     if args.path.is_root() {
         return Err(Failure::new(ExitCode::Usage, "cannot remove /: it is the tree itself")
             .hint("end the instance with `treevisor stop`"));
     }
-    let instance = find(&args.target, "remove", &args.path)?;
     let change = Change {
         verb: "remove",
         path: &args.path,
@@ -18,7 +44,5 @@ pub(super) fn run(args: Remove, when: When) -> Result<ExitCode, Failure> {
         timeout: args.timeout,
         ends_instance: false,
     };
-    let detail = carry_out(change, &instance, when)?;
-    Out::open().write(&done_line(&args.path, &instance, "removed", &detail))?;
-    Ok(ExitCode::Done)
+    change_one(change, "removed", &args.target, when)
 }

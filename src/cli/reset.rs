@@ -1,12 +1,37 @@
 //! `treevisor reset`: failures are forgotten, and what waits is started.
 
-use super::args::{Reset, When};
-use super::out::Out;
-use super::{Change, ExitCode, Failure, carry_out, done_line, find};
+use super::change::{Change, change_one};
+use super::failure::{ExitCode, Failure};
+use super::options::{Target, When, path, positive_span};
+use crate::ids::Path;
+use crate::time::Span;
 use crate::wire::message::Verb;
+use clap::Args;
+
+/// Forgets failures, and starts what waits for its back-off
+///
+/// Of a supervisor: empties its window of restarts, forgets how often each of its children has failed, and starts those that
+/// wait. Of a worker: the same for it alone; the window is its supervisor's. It reaches one supervisor, not those below it,
+/// and does not start what was stopped, held or has ended; `restart` does.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor reset /web            after the cause is mended: count from none again
+  treevisor reset /web/api        its next attempt now, and its delays from the shortest on
+")]
+pub struct Reset {
+    /// What is to be forgotten; that of the root without it
+    #[arg(value_parser = path, default_value = "/", hide_default_value = true)]
+    pub path: Path,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long for the answer
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "5s")]
+    pub timeout: Span,
+}
 
 pub(super) fn run(args: Reset, when: When) -> Result<ExitCode, Failure> {
-    let instance = find(&args.target, "reset", &args.path)?;
     let change = Change {
         verb: "reset",
         path: &args.path,
@@ -14,7 +39,5 @@ pub(super) fn run(args: Reset, when: When) -> Result<ExitCode, Failure> {
         timeout: args.timeout,
         ends_instance: false,
     };
-    let detail = carry_out(change, &instance, when)?;
-    Out::open().write(&done_line(&args.path, &instance, "reset", &detail))?;
-    Ok(ExitCode::Done)
+    change_one(change, "reset", &args.target, when)
 }

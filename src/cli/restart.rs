@@ -1,26 +1,41 @@
 //! `treevisor restart`: an orderly stop and a start of children.
 
-use super::args::{Restart, When};
-use super::out::Out;
-use super::targets::{Changes, Meant, carry_out_all, known_paths, meant};
-use super::{Change, ExitCode, Failure, carry_out, done_line, find};
+use super::failure::{ExitCode, Failure};
+use super::options::{Target, When, positive_span};
+use super::targets::{Changes, Targets, change_targets};
 use crate::ids::Path;
+use crate::time::Span;
 use crate::wire::message::Verb;
+use clap::Args;
+
+/// Stops children in order, and starts them
+///
+/// The child at PATH alone is restarted, whatever the strategy of its supervisor, and no restart is counted. What was
+/// stopped, held or has ended is started. Of several, those of different supervisors are restarted at the same time.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").args(["paths", "all"]).required(true))]
+#[command(after_long_help = "\
+Examples:
+  treevisor restart /web/api
+  treevisor restart /web          a supervisor, with all that is below it
+  treevisor restart '/web/jobs-*' /db
+  treevisor restart --all
+")]
+pub struct Restart {
+    /// What to restart.
+    #[command(flatten)]
+    pub targets: Targets,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long until all of it is up; it goes on afterwards
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
+    pub timeout: Span,
+}
 
 pub(super) fn run(args: Restart, when: When) -> Result<ExitCode, Failure> {
-    let instance = find(&args.target, "restart", &args.targets.first())?;
     let asked = |path: &Path| Verb::Restart { path: path.clone() };
-    let path = match meant(&args.targets, None, "restart", &instance, || known_paths("restart", &instance))? {
-        Meant::One(path) => path,
-        Meant::Several(paths) => {
-            let changes =
-                Changes { verb: "restart", word: "restarted", paths: &paths, asked: &asked, timeout: args.timeout };
-            return carry_out_all(&changes, &instance, when);
-        }
-    };
-    let change =
-        Change { verb: "restart", path: &path, asked: asked(&path), timeout: args.timeout, ends_instance: false };
-    let detail = carry_out(change, &instance, when)?;
-    Out::open().write(&done_line(&path, &instance, "restarted", &detail))?;
-    Ok(ExitCode::Done)
+    let changes =
+        Changes { verb: "restart", word: "restarted", asked: &asked, timeout: args.timeout, root_ends: false };
+    change_targets(&changes, &args.targets, None, &args.target, when)
 }

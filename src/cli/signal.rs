@@ -1,13 +1,47 @@
 //! `treevisor signal`: a signal to a worker's process.
 
-use super::args::{Signal, When};
-use super::out::Out;
-use super::{Change, ExitCode, Failure, carry_out, done_line, find};
+use super::change::{Change, change_one};
+use super::failure::{ExitCode, Failure};
+use super::options::{Target, When, path, positive_span};
+use crate::ids::Path;
+use crate::spec::signal;
+use crate::time::Span;
 use crate::wire::message::Verb;
 use crate::wire::sentence::signal_name;
+use clap::Args;
+
+/// Sends a signal to a worker's process
+///
+/// To the process that was started, not to what it has started in turn; by its supervisor, which cannot mistake another one
+/// for it. What the worker makes of it is its own affair: if it ends, its supervisor acts as on any end.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor signal /web/api HUP
+  treevisor signal /db SIGUSR1
+  treevisor signal /web/api 34
+")]
+pub struct Signal {
+    /// Which worker
+    #[arg(value_parser = path)]
+    pub path: Path,
+    /// Its name, with or without SIG, or its number
+    #[arg(value_parser = number)]
+    pub signal: i32,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long for the answer
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "5s")]
+    pub timeout: Span,
+}
+
+fn number(text: &str) -> Result<i32, String> {
+    signal::number(text)
+        .ok_or_else(|| format!("no such signal; a name such as HUP or a number from 1 to {} is expected", signal::MAX))
+}
 
 pub(super) fn run(args: Signal, when: When) -> Result<ExitCode, Failure> {
-    let instance = find(&args.target, "signal", &args.path)?;
     let change = Change {
         verb: "signal",
         path: &args.path,
@@ -15,8 +49,6 @@ pub(super) fn run(args: Signal, when: When) -> Result<ExitCode, Failure> {
         timeout: args.timeout,
         ends_instance: false,
     };
-    let detail = carry_out(change, &instance, when)?;
     let word = format!("was sent {}", signal_name(args.signal));
-    Out::open().write(&done_line(&args.path, &instance, &word, &detail))?;
-    Ok(ExitCode::Done)
+    change_one(change, &word, &args.target, when)
 }

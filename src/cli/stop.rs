@@ -1,27 +1,39 @@
 //! `treevisor stop`: an orderly stop of children, or of the whole instance.
 
-use super::args::{Stop, When};
-use super::out::Out;
-use super::targets::{Changes, Meant, carry_out_all, known_paths, meant};
-use super::{Change, ExitCode, Failure, carry_out, done_line, find};
+use super::failure::{ExitCode, Failure};
+use super::options::{Target, When, positive_span};
+use super::targets::{Changes, Targets, change_targets};
 use crate::ids::Path;
+use crate::time::Span;
 use crate::wire::message::Verb;
+use clap::Args;
+
+/// Stops a part of the tree, or all of it, in order
+///
+/// Asks the child at PATH to stop, as OTP's terminate_child does: a supervisor stops its children one by one, the last
+/// started first; who does not go within its shutdown time is killed. It stays down until `restart`. Without PATH the
+/// whole instance ends.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor stop /web/jobs-3
+  treevisor stop '/web/jobs-*' /mail
+  treevisor stop
+")]
+pub struct Stop {
+    /// What to stop.
+    #[command(flatten)]
+    pub targets: Targets,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Wait this long until all of it is down; it goes on afterwards
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
+    pub timeout: Span,
+}
 
 pub(super) fn run(args: Stop, when: When) -> Result<ExitCode, Failure> {
-    let instance = find(&args.target, "stop", &args.targets.first())?;
     let asked = |path: &Path| Verb::Stop { path: path.clone() };
-    let known = || known_paths("stop", &instance);
-    let path = match meant(&args.targets, Some(Path::root()), "stop", &instance, known)? {
-        Meant::One(path) => path,
-        Meant::Several(paths) => {
-            let changes =
-                Changes { verb: "stop", word: "stopped", paths: &paths, asked: &asked, timeout: args.timeout };
-            return carry_out_all(&changes, &instance, when);
-        }
-    };
-    let change =
-        Change { verb: "stop", path: &path, asked: asked(&path), timeout: args.timeout, ends_instance: path.is_root() };
-    let detail = carry_out(change, &instance, when)?;
-    Out::open().write(&done_line(&path, &instance, "stopped", &detail))?;
-    Ok(ExitCode::Done)
+    let changes = Changes { verb: "stop", word: "stopped", asked: &asked, timeout: args.timeout, root_ends: true };
+    change_targets(&changes, &args.targets, Some(Path::root()), &args.target, when)
 }

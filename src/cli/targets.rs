@@ -1,16 +1,80 @@
 //! One change to several children: which ones are meant, doing it to all of them at once, and the sum of it.
 
-use super::args::{Pattern, Targets, When};
+use super::change::{Change, FIRST_REPLY, WORTH_TELLING, ask_failed, carry_out, done_line};
+use super::failure::{ExitCode, Failure};
+use super::instance::{find, near};
+use super::options::{Target, When, path};
 use super::out::{self, Out};
-use super::{ExitCode, FIRST_REPLY, Failure, WORTH_TELLING, ask_failed, done_line, near};
 use crate::control::many::Heard;
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::message::{Outcome, Reply, Verb};
 use crate::wire::view::{ChildView, StatusView};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
+
+/// One or several children.
+#[derive(Debug, Clone, Args)]
+pub struct Targets {
+    /// What is meant; * stands for any name or part of one, ** for any way down (quote them)
+    #[arg(value_name = "PATH", value_parser = pattern)]
+    pub paths: Vec<Pattern>,
+    /// All children of the root, each with what is below it
+    #[arg(long, conflicts_with = "paths")]
+    pub all: bool,
+}
+
+impl Targets {
+    /// What a failure is about that comes before anything is known of the tree.
+    pub fn first(&self) -> Path {
+        match self.paths.first() {
+            Some(Pattern::Path(path)) => path.clone(),
+            Some(Pattern::Glob(_)) | None => Path::root(),
+        }
+    }
+}
+
+/// A path, or a pattern that paths are compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pattern {
+    /// This one path.
+    Path(Path),
+    /// All paths like this.
+    Glob(glob::Pattern),
+}
+
+impl Pattern {
+    /// Whether this path is meant. The root is never meant by a pattern.
+    pub fn matches(&self, path: &Path) -> bool {
+        // A star stands for a part of one name: what spans several is written with two.
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+        match self {
+            Pattern::Path(own) => own == path,
+            Pattern::Glob(glob) => !path.is_root() && glob.matches_with(path.as_str(), options),
+        }
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Pattern::Path(path) => path.as_str(),
+            Pattern::Glob(glob) => glob.as_str(),
+        }
+    }
+}
+
+/// Names have none of the letters that make a pattern.
+fn pattern(text: &str) -> Result<Pattern, String> {
+    if !text.contains(['*', '?', '[']) {
+        return path(text).map(Pattern::Path);
+    }
+    let rooted = format!("/{}", text.trim_matches('/'));
+    glob::Pattern::new(&rooted)
+        .map(Pattern::Glob)
+        .map_err(|error| format!("the pattern is not understood: {}", error.msg))
+}
 
 /// So many changes are under way at one time: enough for supervisors to work side by side, and few enough that each of
 /// them is told of every second.
@@ -88,7 +152,7 @@ pub(super) fn outermost(paths: &[Path]) -> Vec<Path> {
 }
 
 /// All paths of the tree as it is now: what was added since it began is there, what was removed is not.
-pub(super) fn known_paths(verb: &str, instance: &Instance) -> Result<Vec<Path>, Failure> {
+fn known_paths(verb: &str, instance: &Instance) -> Result<Vec<Path>, Failure> {
     let root = Path::root();
     let failed = |error| ask_failed(verb, &root, instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
@@ -114,21 +178,45 @@ fn paths_of(status: &StatusView) -> Vec<Path> {
     paths
 }
 
-/// A change to several children.
+/// A change to whatever is meant.
 pub(super) struct Changes<'a> {
     /// As in "cannot stop /web": "stop".
     pub verb: &'static str,
     /// As in "/web stopped": "stopped".
     pub word: &'static str,
-    pub paths: &'a [Path],
     pub asked: &'a dyn Fn(&Path) -> Verb,
     /// For all of them together.
     pub timeout: Span,
+    /// Done to the root, it ends the instance.
+    pub root_ends: bool,
+}
+
+/// Does it to what is meant, prints a line for each that is done, and sums up where there are several. With neither paths nor
+/// `--all`, `otherwise` is meant.
+pub(super) fn change_targets(
+    changes: &Changes<'_>,
+    targets: &Targets,
+    otherwise: Option<Path>,
+    target: &Target,
+    when: When,
+) -> Result<ExitCode, Failure> {
+    let Changes { verb, word, asked, timeout, root_ends } = *changes;
+    let instance = find(target, verb, &targets.first())?;
+    match meant(targets, otherwise, verb, &instance, || known_paths(verb, &instance))? {
+        Meant::Several(paths) => carry_out_all(changes, &paths, &instance, when),
+        Meant::One(path) => {
+            let ends_instance = root_ends && path.is_root();
+            let change = Change { verb, path: &path, asked: asked(&path), timeout, ends_instance };
+            let detail = carry_out(change, &instance, when)?;
+            Out::open().write(&done_line(&path, &instance, word, &detail))?;
+            Ok(ExitCode::Done)
+        }
+    }
 }
 
 /// Does it to all of them, tells of each as it is done, and sums up.
-pub(super) fn carry_out_all(changes: &Changes<'_>, instance: &Instance, when: When) -> Result<ExitCode, Failure> {
-    let Changes { verb, word, paths, asked, timeout } = *changes;
+fn carry_out_all(changes: &Changes<'_>, paths: &[Path], instance: &Instance, when: When) -> Result<ExitCode, Failure> {
+    let Changes { verb, word, asked, timeout, root_ends: _ } = *changes;
     let mut session = Session::connect(&instance.runtime)
         .map_err(|error| ask_failed(verb, paths.first().unwrap_or(&Path::root()), instance, error))?;
     let verbs: Vec<Verb> = paths.iter().map(asked).collect();
@@ -241,6 +329,29 @@ fn suspended(bar: Option<&ProgressBar>, write: impl FnOnce()) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_are_compared_name_by_name() {
+        for (text, path, meant) in [
+            ("web/*", "/web/api", true),
+            ("/web/*", "/web/jobs/a", false),
+            ("/web/*", "/web", false),
+            ("/web/jobs-*", "/web/jobs-12", true),
+            ("/web/jobs-[12]", "/web/jobs-2", true),
+            ("/web/jobs-?", "/web/jobs-12", false),
+            ("**", "/web/jobs/a", true),
+            ("**", "/", false),
+            ("/*", "/", false),
+            ("/**/api", "/web/in/api", true),
+            ("/**/api", "/api", true),
+            ("/web", "/web", true),
+            ("/web", "/web/api", false),
+        ] {
+            let pattern = pattern(text).unwrap();
+            assert_eq!(pattern.matches(&Path::parse(path).unwrap()), meant, "{text} {path}");
+        }
+        assert!(pattern("/web/***").is_err() && pattern("/web/[a").is_err() && pattern("/w b").is_err());
+    }
 
     #[test]
     fn paths_below_others_say_nothing_new() {

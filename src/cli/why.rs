@@ -3,11 +3,13 @@
 //! Of an instance that runs, the root is asked for the state and for the events that it remembers, and the journal for
 //! those that it has forgotten. Of one that does not, the journal alone tells the last run.
 
-use super::args::{When, Why};
+use super::change::ask_failed;
 use super::events::kept;
+use super::failure::{ExitCode, Failure};
+use super::instance::not_found;
+use super::options::{Target, When, path, positive_span};
 use super::out::{self, Out};
 use super::render::{self, Look};
-use super::{ExitCode, Failure, ask_failed, not_found};
 use crate::control::journal::{self, Entry, Filter, JournalError, Runs};
 use crate::control::session::EventsWanted;
 use crate::control::{self, AskError, FindError, Instance, Limits, Session, StateDir};
@@ -18,8 +20,42 @@ use crate::wire::explain::{Explanation, Present, explain, tell};
 use crate::wire::journal::EndNote;
 use crate::wire::message::{Refusal, Reply, Verb};
 use crate::wire::view::{ChildView, EventView};
+use clap::Args;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+
+/// Tells why something is as it is
+///
+/// Follows the causes behind the present (or last) state of PATH back to where they began: what failed and how, its last
+/// output, its beats, what it had used; who was restarted with it, how full the window of restarts was, who gave up to
+/// whom. Without PATH the root is explained.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor why /web/api
+  treevisor why                                 why did the tree end, or what happened last
+  treevisor why --json /web | jq .first_cause   for scripts: category, event, meaning
+
+Exit codes:
+  0  told, also when nothing has ever gone wrong
+  3  no such instance runs
+  4  no such path in the tree
+  5  no answer in time
+")]
+pub struct Why {
+    /// What to explain
+    #[arg(value_parser = path, default_value = "/")]
+    pub path: Path,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Wait this long for the answer
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "5s")]
+    pub timeout: Span,
+}
 
 pub(super) fn run(args: Why, when: When) -> Result<ExitCode, Failure> {
     let wanted = args.target.instance.as_deref();

@@ -3,7 +3,7 @@
 use super::Text;
 use super::supervisord::Included;
 use super::systemd::Source;
-use crate::cli::{ExitCode, Failure};
+use crate::cli::failure::{ExitCode, Failure};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;

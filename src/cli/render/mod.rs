@@ -18,7 +18,7 @@ pub use status::status;
 pub use tree::{Branches, plain_tree};
 pub use why::told;
 
-use crate::cli::args::When;
+use crate::cli::options::When;
 use std::io::IsTerminal;
 
 /// How something is to be shown.

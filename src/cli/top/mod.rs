@@ -11,21 +11,60 @@ mod pulse;
 mod rows;
 mod state;
 
-use super::args::{Top, When};
+use super::change::ask_failed;
+use super::failure::{ExitCode, Failure};
+use super::instance::find;
+use super::options::{Target, When, path, positive_span};
 use super::render::{Look, colour_for, locale_is_unicode};
 use super::screen::Screen;
 use super::status::ask;
-use super::{ExitCode, Failure, ask_failed, find};
 use crate::control::{Instance, Session};
+use crate::ids::Path;
 use crate::os::clock::{self, Clock};
 use crate::os::process::die_by;
 use crate::os::signals::Signals;
 use crate::time::{Span, Time};
+use clap::Args;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use state::{Input, State, Wish};
 use std::io::{IsTerminal, Stdout};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+
+/// Shows the tree at work, live, with keys to act on it
+///
+/// The whole screen: the tree, what happens in it, the last output of the selected child, and how beats and restarts
+/// come. It goes on when the instance ends, and finds it again when it is started.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Keys:
+  up, down, PgUp, PgDn, Home, End  select       s  stop         o  sort by the next column
+  left, right, space               fold, open   r  restart      /  search; n, N next, previous
+  a                                fold all     p  panic        e  events of the whole tree, or
+  tab                              panes        h  panic and       of what is selected
+  ?                                help            hold         q  quit
+
+What kills or stops asks first.
+
+Examples:
+  treevisor top
+  treevisor top /web
+  treevisor top --interval 250ms
+")]
+pub struct Top {
+    /// Where in the tree
+    #[arg(value_parser = path, default_value = "/")]
+    pub path: Path,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
+    /// Look this often
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "1s")]
+    pub interval: Span,
+    /// Wait this long for the first answer
+    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "5s")]
+    pub timeout: Span,
+}
 
 /// Between one picture and the next, however much happens.
 const FRAME: Span = Span::from_millis(100);

@@ -1,6 +1,48 @@
-//! Options of whatever runs a tree: what is logged and shown, and how.
+//! Options that several verbs share, and how their values are read.
 
+use super::moment::Moment;
+use crate::ids::Path;
+use crate::time::Span;
 use clap::{Args, ValueEnum};
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum When {
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb".
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Which instance is meant.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// The instance; needed only where several run
+    #[arg(short, long, value_name = "NAME", env = "TREEVISOR_INSTANCE", hide_env_values = true)]
+    pub instance: Option<String>,
+}
+
+pub(super) fn span(text: &str) -> Result<Span, String> {
+    Span::parse(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn positive_span(text: &str) -> Result<Span, String> {
+    match span(text)? {
+        Span::ZERO => Err("it must be longer than 0s".into()),
+        span => Ok(span),
+    }
+}
+
+pub(super) fn path(text: &str) -> Result<Path, String> {
+    Path::parse(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
+    Moment::parse(text, crate::os::clock::wall())
+}
 
 /// What is shown while a tree runs.
 #[derive(Debug, Clone, Copy, Args)]

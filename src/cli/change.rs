@@ -1,0 +1,129 @@
+//! A change that an operator asks for: asking, waiting until it is done, and telling how it went.
+
+use super::failure::{ExitCode, Failure};
+use super::instance::{find, near_path};
+use super::options::{Target, When};
+use super::out::{self, Out};
+use crate::control::{AskError, Instance, Limits, Session};
+use crate::error::Chain;
+use crate::ids::Path;
+use crate::time::Span;
+use crate::wire::message::{Outcome, Refusal, Reply, Verb as Asked};
+
+/// A change that one operator asks for, and how it is told.
+pub(super) struct Change<'a> {
+    /// As in "cannot stop /web": "stop".
+    pub(super) verb: &'static str,
+    pub(super) path: &'a Path,
+    pub(super) asked: Asked,
+    pub(super) timeout: Span,
+    /// It ends the instance, so that its end is the answer.
+    pub(super) ends_instance: bool,
+}
+
+/// The first reply to anything comes at once from a root that runs.
+pub(super) const FIRST_REPLY: Span = Span::from_secs(5);
+
+/// A root that has answered its last request has little left to do.
+pub(super) const GONE_WITHIN: Span = Span::from_secs(5);
+
+/// Work that is done sooner than this is not talked about while it lasts.
+pub(super) const WORTH_TELLING: Span = Span::from_millis(900);
+
+/// Asks for the change, and waits until it is done. Returns what else the root says about it.
+pub(super) fn carry_out(change: Change<'_>, instance: &Instance, when: When) -> Result<String, Failure> {
+    let mut said: Option<String> = None;
+    carry_out_with(change, instance, &mut |waiting_for, since| {
+        if since >= WORTH_TELLING && said.as_deref() != Some(waiting_for) {
+            out::say(when, waiting_for);
+            said = Some(waiting_for.to_owned());
+        }
+    })
+}
+
+/// The same, with somebody else who hears how it goes.
+pub(super) fn carry_out_with(
+    change: Change<'_>,
+    instance: &Instance,
+    progress: &mut dyn FnMut(&str, Span),
+) -> Result<String, Failure> {
+    let Change { verb, path, asked, timeout, ends_instance } = change;
+    let failed = |error| ask_failed(verb, path, instance, error);
+    let mut session = Session::connect(&instance.runtime).map_err(failed)?;
+    let limits = Limits { first: FIRST_REPLY.min(timeout), overall: timeout };
+    let reply = session.ask(asked, limits, progress);
+    let detail = match reply {
+        Ok(Reply::Done { outcome: Outcome::Ok, detail }) => detail,
+        Ok(Reply::Done { outcome, detail }) => return Err(failed(AskError::Failed { outcome, detail })),
+        Ok(_) => return Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
+        Err(AskError::Gone) if ends_instance => String::new(),
+        Err(error) => return Err(failed(error)),
+    };
+    if ends_instance && !session.wait_gone(GONE_WITHIN) {
+        let message = format!("\"{}\" has ended, but its lock is still held", instance.name);
+        return Err(Failure::new(ExitCode::NoAnswer, message)
+            .hint(format!("clear it away with `treevisor panic --force -i {} /`", instance.name)));
+    }
+    Ok(detail)
+}
+
+/// Puts an error of a conversation into words, with what to do about it.
+pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: AskError) -> Failure {
+    let name = &instance.name;
+    let message = format!("cannot {verb} {path} of \"{name}\": {}", Chain(&error));
+    let force = || {
+        let killed = if path.is_root() { "the whole instance" } else { path.as_str() };
+        format!("the root may be hung or stopped; `treevisor panic --force -i {name} {path}` kills {killed} without it")
+    };
+    match error {
+        AskError::Link(_) | AskError::NotUnderstood(_) => Failure::new(ExitCode::Failed, message),
+        AskError::Gone => Failure::new(ExitCode::NoInstance, message),
+        AskError::ReaderLeft => Failure::reader_left(),
+        AskError::NoAnswer { .. } | AskError::FellSilent { .. } => {
+            Failure::new(ExitCode::NoAnswer, message).hint(force())
+        }
+        AskError::NotDone { .. } => Failure::new(ExitCode::NoAnswer, message)
+            .hint("it goes on; wait longer with --timeout, or look at `treevisor status`"),
+        AskError::Refused { why, .. } => match why {
+            Refusal::NoSuchPath => match near_path(path, instance) {
+                Some(near) => Failure::new(ExitCode::NoPath, message).hint(format!("did you mean {near}?")),
+                None => Failure::new(ExitCode::NoPath, message).hint("`treevisor status` shows the paths of the tree"),
+            },
+            Refusal::NoAnswer => Failure::new(ExitCode::NoAnswer, message),
+            Refusal::NotUnderstood => Failure::new(ExitCode::Usage, message)
+                .hint("the root is of another version than this tool; `treevisor --version` tells this one's"),
+            Refusal::Down | Refusal::NotAllowed | Refusal::Busy | Refusal::Forgotten => {
+                Failure::new(ExitCode::Failed, message)
+            }
+        },
+        AskError::Failed { outcome: Outcome::StartFailed, detail } if verb == "reload" => {
+            Failure::new(ExitCode::Failed, format!("\"{name}\" is reloaded, but for this: {detail}")).hint(
+                "it is down, and all else is done; correct the file and reload again, or `treevisor restart PATH`",
+            )
+        }
+        AskError::Failed { outcome: Outcome::Overtaken, .. } if verb == "reload" => {
+            Failure::new(ExitCode::Failed, message).hint("`treevisor reload --plan` shows what is still to be done")
+        }
+        AskError::Failed { outcome: Outcome::NotFound, .. } => Failure::new(ExitCode::NoPath, message),
+        AskError::Failed { .. } => Failure::new(ExitCode::Failed, message),
+    }
+}
+
+/// What a change that is done prints: one line, so that who asked for it sees that it was the right thing.
+pub(super) fn done_line(path: &Path, instance: &Instance, word: &str, detail: &str) -> String {
+    let what = if path.is_root() { instance.name.to_string() } else { path.to_string() };
+    if detail.is_empty() {
+        format!("{what} {word}\n")
+    } else {
+        format!("{what} {word}: {}\n", crate::text::clean(detail))
+    }
+}
+
+/// Asks for one change at one path, and prints a line when it is done: all that most verbs do. `word` is as in "/web stopped".
+pub(super) fn change_one(change: Change<'_>, word: &str, target: &Target, when: When) -> Result<ExitCode, Failure> {
+    let path = change.path;
+    let instance = find(target, change.verb, path)?;
+    let detail = carry_out(change, &instance, when)?;
+    Out::open().write(&done_line(path, &instance, word, &detail))?;
+    Ok(ExitCode::Done)
+}
