@@ -39,6 +39,8 @@ pub mod cli;
 pub use treevisor_client as client;
 pub mod control;
 pub mod error;
+#[cfg(feature = "supervisor")]
+pub mod files;
 pub mod ids;
 pub mod link;
 pub mod logging;

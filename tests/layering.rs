@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every room may import.
-const HALLWAY: &[&str] = &["ids", "time", "error", "text"];
+const HALLWAY: &[&str] = &["ids", "time", "error", "text", "files"];
 
 /// Room, and what it may import besides the hallway.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("text", &[]),
     ("error", &[]),
+    ("files", &[]),
     ("logging", &["os", "logs"]),
     ("spec", &[]),
     ("supervision", &["spec"]),

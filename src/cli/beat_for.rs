@@ -6,7 +6,7 @@ use crate::error::Chain;
 use crate::os::epoll::{Interest, PollError, Poller, Tag};
 use crate::os::fd;
 use crate::os::pidfd::PidFd;
-use crate::os::signals::{Caught, Signals};
+use crate::os::signals::{self, Caught, Signals};
 use crate::time::Span;
 use std::ffi::OsString;
 use std::fs::File;
@@ -67,6 +67,7 @@ pub(super) fn command(words: &[OsString], status: Option<&str>) -> Result<i32, F
         hint: None,
     };
     if !heart.is_supervised() {
+        signals::hand_on();
         return Err(cannot_run(&command.exec()));
     }
     let cannot_watch = |error: &dyn std::error::Error| {

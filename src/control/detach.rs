@@ -3,12 +3,13 @@
 //! The tool opens a pipe and starts itself again with the pipe's path below its own `/proc` entry; the root opens that,
 //! and writes one line when its tree is up or has failed. So no descriptor has to be passed on through an exec.
 
+use crate::files;
 use crate::os::clock::{self, Clock};
-use crate::os::process;
+use crate::os::{fd, process};
 use crate::time::{Span, Time};
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -61,12 +62,16 @@ pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result
         .create(true)
         .append(true)
         .mode(0o600)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(output)
         .map_err(failed("open the file for its output,"))?;
     let begun_at = file.metadata().map_err(failed("look at the file for its output,"))?.len();
     let errors = file.try_clone().map_err(failed("open the file for its output,"))?;
     let (reader, writer) = io::pipe().map_err(failed("open a pipe; its output would go to"))?;
     arguments.push(format!("/proc/{}/fd/{}", std::process::id(), writer.as_raw_fd()).into());
+    // What the caller has open without knowing, such as the pipe of a shell's `$(…)`, must not stay open as long as the tree
+    // lives: who waits for its end would wait as long.
+    fd::keep_to_ourselves().map_err(failed("close what was inherited; its output would go to"))?;
     let mut root = Command::new("/proc/self/exe")
         .args(arguments)
         .stdin(Stdio::null())
@@ -115,7 +120,7 @@ pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result
 fn tail(output: &Path, begun_at: u64) -> Vec<String> {
     use std::io::{Read, Seek, SeekFrom};
     let read = || -> io::Result<String> {
-        let mut file = File::open(output)?;
+        let mut file = files::open_regular(output)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(begun_at.max(length.saturating_sub(TAIL_BYTES))))?;
         let mut bytes = Vec::new();
@@ -160,6 +165,7 @@ impl std::error::Error for DetachError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::Write;
 
     #[test]

@@ -3,12 +3,13 @@
 //! The files are read in order, line by line, so a journal of any size takes little memory. What cannot be read (a line
 //! that was torn when its writer was killed, a file that is removed while we read) is passed over and counted.
 
+use crate::files;
 use crate::ids::{Name, Path};
 use crate::link::state::{Segment, StateDir};
 use crate::wire::journal::{EndNote, Line, Note, RunNote, parse};
 use crate::wire::view::EventView;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -304,9 +305,16 @@ fn each_line(
     mut each: impl FnMut(&[u8], bool) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, JournalError> {
     let failed = |cause| JournalError { path: segment.path.clone(), cause };
-    let file = match File::open(&segment.path) {
-        // It was the oldest, and its room was needed.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ControlFlow::Continue(())),
+    let file = match files::open_regular(&segment.path) {
+        // It was the oldest, and its room was needed; or it is no file, and nothing was ever written there.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory
+            ) =>
+        {
+            return Ok(ControlFlow::Continue(()));
+        }
         file => file.map_err(failed)?,
     };
     let mut reader = BufReader::with_capacity(64 << 10, file);

@@ -1,6 +1,7 @@
 //! What a worker's file and its rotated forerunners still hold, for a tool: reading may take as long as the disk does.
 
 use super::lines::Lines;
+use crate::files;
 use crate::text;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -32,15 +33,15 @@ pub fn last_lines(path: &Path, keep: u32, count: Option<usize>) -> Result<Vec<St
     let real = if path.is_symlink() { path.canonicalize().ok() } else { None };
     let beside = real.as_deref().unwrap_or(path);
     for name in std::iter::once(path.to_owned()).chain((1..=keep).map(|number| numbered(beside, number))) {
-        let file = match File::open(&name) {
+        let file = match files::open_regular(&name) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            // A fifo is another program's to read.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => continue,
             Err(error) => return Err((name, error)),
         };
         let metadata = file.metadata().map_err(|error| (name.clone(), error))?;
         let identity = (metadata.dev(), metadata.ino());
-        // A fifo is somebody else's to read.
-        if metadata.is_file() && open.iter().all(|(_, _, other)| *other != identity) {
+        if open.iter().all(|(_, _, other)| *other != identity) {
             open.push((name, file, identity));
         }
     }

@@ -147,12 +147,25 @@ impl RotatingFile {
                 Ok(0) => rotations += 1,
                 Ok(length) => rest = &rest[length..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A limit of this process (`ulimit -f`) below the size at which the file is rotated.
+                Err(error)
+                    if error.kind() == ErrorKind::FileTooLarge
+                        && rotations < ROTATIONS_PER_WRITE
+                        && self.is_rotated_early() =>
+                {
+                    rotations += 1;
+                }
                 Err(error) => {
                     self.lose(rest, &error);
                     break;
                 }
             }
         }
+    }
+
+    /// The file may not grow further, although it is not full: whether it was rotated instead.
+    fn is_rotated_early(&mut self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.regular && open.size > 0) && self.rotate().is_ok()
     }
 
     /// Writes as many whole lines as go into the file before it is full, with one write. Nothing when it was full and has

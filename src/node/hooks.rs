@@ -8,6 +8,9 @@
 //! None is left behind: each has a time limit, after which it is killed with its process group; it dies with its node, and
 //! is found by the tree's mark like every process of the tree.
 
+mod queue;
+
+use self::queue::{Class, Queue, Queued};
 use super::aside::Aside;
 use super::handle::{self, What};
 use super::strangers::Kin;
@@ -25,7 +28,7 @@ use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::view::EventView;
 use slog::{debug, warn};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 
@@ -39,19 +42,17 @@ const FAREWELL: Span = Span::from_secs(1);
 const RESTARTS_AT_ONCE: usize = 4;
 const AT_ONCE: usize = 16;
 
-/// Hooks that wait for their turn at most.
-const WAITING_MAX: usize = 64;
+/// How long the root waits for its last hooks altogether; then those that run are killed, and the others are not run.
+const LAST_HOOKS: Span = Span::from_secs(60);
 
 /// The hooks of a node.
 pub(super) struct Hooks {
     own: tree::Hooks,
     running: Vec<Running>,
-    waiting: VecDeque<Order>,
+    waiting: Queue<Order>,
     /// Children that have been panicked and whose end has not come yet, with what is to be told of it.
     panicked: HashMap<ChildId, Facts>,
     number: u64,
-    /// It was said that no more can wait.
-    full: bool,
 }
 
 struct Running {
@@ -86,6 +87,13 @@ impl Key {
             Key::Restart => "on-restart",
         }
     }
+
+    fn class(self) -> Class {
+        match self {
+            Key::Panic | Key::Escalate => Class::Disaster,
+            Key::Restart => Class::Routine,
+        }
+    }
 }
 
 /// What a hook is told.
@@ -107,7 +115,7 @@ impl Facts {
 
 impl Hooks {
     pub fn new(own: tree::Hooks) -> Hooks {
-        Hooks { own, running: Vec::new(), waiting: VecDeque::new(), panicked: HashMap::new(), number: 0, full: false }
+        Hooks { own, running: Vec::new(), waiting: Queue::new(), panicked: HashMap::new(), number: 0 }
     }
 
     /// What this supervisor runs itself.
@@ -130,9 +138,14 @@ impl Hooks {
     }
 
     /// Whether one more of this kind may run now.
-    fn has_room(&self, key: Key) -> bool {
-        let restarts = self.running.iter().filter(|running| running.key == Key::Restart).count();
-        self.running.len() < AT_ONCE && (key != Key::Restart || restarts < RESTARTS_AT_ONCE)
+    fn has_room(running: &[Running], class: Class) -> bool {
+        let restarts = running.iter().filter(|running| running.key == Key::Restart).count();
+        running.len() < AT_ONCE && (class == Class::Disaster || restarts < RESTARTS_AT_ONCE)
+    }
+
+    /// The next one whose turn it is.
+    fn next(&mut self) -> Option<Order> {
+        self.waiting.pop(|class| Hooks::has_room(&self.running, class))
     }
 }
 
@@ -197,20 +210,19 @@ impl Node {
     }
 
     fn call_hook(&mut self, order: Order) {
-        if self.hooks.has_room(order.key) {
+        let (key, class) = (order.key, order.key.class());
+        if Hooks::has_room(&self.hooks.running, class) {
             self.start_hook(order);
-        } else if self.hooks.waiting.len() < WAITING_MAX || order.key != Key::Restart {
-            match order.key {
-                Key::Restart => self.hooks.waiting.push_back(order),
-                Key::Panic | Key::Escalate => {
-                    let at = self.hooks.waiting.iter().position(|other| other.key == Key::Restart);
-                    self.hooks.waiting.insert(at.unwrap_or(self.hooks.waiting.len()), order);
-                }
+            return;
+        }
+        let about = order.about.clone();
+        match self.hooks.waiting.push(class, order) {
+            Queued::Waits | Queued::Lost => {}
+            // Said once, and how many it were when their turn would have come.
+            Queued::FirstLost => {
+                warn!(self.logger, "too many hooks wait already, further ones are not run"; "hook" => key.as_str(),
+                    "path" => %about);
             }
-        } else if !std::mem::replace(&mut self.hooks.full, true) {
-            // Said once, until one of them had its turn.
-            warn!(self.logger, "too many hooks wait already, further ones are not run"; "hook" => order.key.as_str(),
-                "path" => %order.about);
         }
     }
 
@@ -289,13 +301,11 @@ impl Node {
             warn!(self.logger, "a hook has failed"; "hook" => running.key.as_str(), "path" => %running.about,
                 "why" => why);
         }
-        while let Some(order) = self.hooks.waiting.pop_front() {
-            if !self.hooks.has_room(order.key) {
-                self.hooks.waiting.push_front(order);
-                break;
-            }
-            self.hooks.full = false;
+        while let Some(order) = self.hooks.next() {
             self.start_hook(order);
+        }
+        if let Some(count) = self.hooks.waiting.take_lost() {
+            warn!(self.logger, "hooks were not run, as too many waited"; "count" => count);
         }
     }
 
@@ -324,7 +334,7 @@ impl Node {
                 self.call_hook(Order { key: Key::Panic, command, about: self.place.path.clone(), facts });
             }
         }
-        self.hooks.waiting.retain(|order| order.key != Key::Restart);
+        self.hooks.waiting.clear_routine();
         let last = self.now() + FAREWELL;
         for running in &mut self.hooks.running {
             if running.key == Key::Restart {
@@ -335,11 +345,15 @@ impl Node {
             }
         }
         if !is_root {
-            self.hooks.waiting.clear();
+            self.forget_waiting_hooks();
         }
+        let end = self.now() + LAST_HOOKS;
         let mut patience = None;
         while !self.hooks.running.is_empty() {
             let now = self.now();
+            if now >= end {
+                self.hurry_hooks();
+            }
             self.hooks_due(now, Span::ZERO);
             self.log_handle.flush();
             if self.hooks.next_deadline().is_none() && now >= *patience.get_or_insert(now + FAREWELL) {
@@ -352,19 +366,30 @@ impl Node {
             let _ = fd::wait_readable_any(&processes, Some(Span::from_millis(20)));
             let numbers: Vec<u64> = self.hooks.running.iter().map(|running| running.number).collect();
             numbers.into_iter().for_each(|number| self.hear_hook(number));
+            self.hurry_hooks_on_signal();
+        }
+    }
+
+    /// A signal while the last hooks run: who stops us once more does not want to wait for them.
+    fn hurry_hooks_on_signal(&mut self) {
+        let hurry = |caught: &Caught| matches!(caught, Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit);
+        if self.signals.drain().iter().any(hurry) {
             self.hurry_hooks();
         }
     }
 
-    /// A signal while the last hooks run: whoever stops us once more does not want to wait for them.
     fn hurry_hooks(&mut self) {
-        let hurry = |caught: &Caught| matches!(caught, Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit);
-        if self.signals.drain().iter().any(hurry) {
-            self.hooks.waiting.clear();
-            for running in &mut self.hooks.running {
-                running.killed = true;
-                running.aside.kill("it was not waited for".into());
-            }
+        self.forget_waiting_hooks();
+        for running in self.hooks.running.iter_mut().filter(|running| !running.killed) {
+            running.killed = true;
+            running.aside.kill("it was not waited for".into());
+        }
+    }
+
+    fn forget_waiting_hooks(&mut self) {
+        match self.hooks.waiting.clear() {
+            0 => {}
+            count => warn!(self.logger, "hooks were not run, as this supervisor has ended"; "count" => count),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::wire::journal::Note;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 /// Old files are given up for room on a full disk as long as more than this many are there.
@@ -80,7 +80,12 @@ impl Segments {
                 return self.trouble.take().map(|_| Said::WorksAgain(lost));
             };
             // Opened anew the next time: the directory may be gone, or another file system be mounted there.
-            self.open = None;
+            let size = self.open.take().map_or(0, |open| open.size);
+            // A limit of this process (`ulimit -f`) below the size of a file: files are shorter from now on.
+            if error.kind() == ErrorKind::FileTooLarge && (self.head.len() as u64..self.max_size).contains(&size) {
+                self.max_size = size;
+                continue;
+            }
             let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
             if is_full && self.give_up_oldest() {
                 continue;
@@ -145,7 +150,13 @@ impl Segments {
             self.state.create()?;
             return self.begin(1);
         };
-        let mut file = OpenOptions::new().read(true).append(true).open(&segment.path)?;
+        // What has a file's name need be none: a fifo would be waited for, and a directory cannot be written to.
+        let opened = OpenOptions::new().read(true).append(true).custom_flags(libc::O_NONBLOCK).open(&segment.path);
+        let mut file = match opened {
+            Ok(file) if !file.metadata()?.file_type().is_fifo() => file,
+            Err(error) if error.kind() != ErrorKind::IsADirectory => return Err(error),
+            _ => return self.begin(segment.number + 1),
+        };
         let size = file.metadata()?.len();
         if size + self.head.len() as u64 > self.max_size {
             return self.begin(segment.number + 1);

@@ -1,14 +1,65 @@
 //! Signals as a descriptor: signal-hook's handlers write into a socket pair, the loop reads it. The sender of a signal
 //! comes along, which tells a parent's order from a stranger's.
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(test)]
 mod tests;
+
+/// SIGHUP was ignored when this process began, as nohup(1) does.
+static HANGUP_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Puts signals right at the start of a process, whatever it was started from: to be called first, by every verb.
+///
+/// An exec keeps the mask and what is ignored. A parent that has blocked SIGTERM (a threaded launcher, some runners of
+/// tests) or ignores SIGCHLD does not mean us by it, so the mask is emptied and what was ignored gets its default, with
+/// three exceptions. SIGHUP stays ignored: that is what nohup(1) is for. SIGPIPE, which Rust ignores before `main`, and
+/// SIGXFSZ are ignored: a reader that has gone and a file that may not grow are errors of one write, not the end.
+///
+/// Children that are made by [`spawn`](super::spawn) begin with an empty mask and the default of every signal.
+pub fn begin() {
+    for signal in Signal::iterator() {
+        let wanted = match signal {
+            Signal::SIGKILL | Signal::SIGSTOP => continue,
+            Signal::SIGPIPE | Signal::SIGXFSZ => SigHandler::SigIgn,
+            _ => SigHandler::SigDfl,
+        };
+        let action = SigAction::new(wanted, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default and to ignore run no handler. An error is that of a signal which cannot be changed.
+        let before = unsafe { sigaction(signal, &action) };
+        if signal == Signal::SIGHUP && before.is_ok_and(|before| matches!(before.handler(), SigHandler::SigIgn)) {
+            HANGUP_IGNORED.store(true, Ordering::Relaxed);
+            ignore(signal);
+        }
+    }
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// A supervisor that runs in the background of a terminal goes on when it writes there although the terminal does not
+/// want that (`stty tostop`), or reads from it: to be stopped would leave its children without one.
+pub fn go_on_in_background() {
+    ignore(Signal::SIGTTOU);
+    ignore(Signal::SIGTTIN);
+}
+
+/// Before this process executes another program in its place: what we ignore for ourselves is that one's to decide.
+pub fn hand_on() {
+    for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
+        // SAFETY: the default runs no handler.
+        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+    }
+}
+
+fn ignore(signal: Signal) {
+    // SAFETY: to ignore a signal runs no handler. All signals that are named in this file may be ignored.
+    let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) };
+}
 
 /// A signal that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +93,10 @@ impl Signals {
     /// The kernel's.
     pub fn install() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
-        let signals = [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD];
+        let wanted = [SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGCHLD];
+        // Under nohup(1) a hangup stays ignored.
+        let hangup = (!HANGUP_IGNORED.load(Ordering::Relaxed)).then_some(SIGHUP);
+        let signals = wanted.into_iter().chain(hangup);
         Ok(Signals(SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals)?))
     }
 
@@ -78,11 +132,7 @@ impl Signals {
 }
 
 /// Ignores every signal with which people stop programs. For the keeper.
-///
-/// # Errors
-/// The kernel's.
-pub fn ignore_all_stopping() -> io::Result<()> {
-    use nix::sys::signal::{SigHandler, Signal, signal};
+pub fn ignore_all_stopping() {
     for number in [
         Signal::SIGTERM,
         Signal::SIGINT,
@@ -90,12 +140,9 @@ pub fn ignore_all_stopping() -> io::Result<()> {
         Signal::SIGHUP,
         Signal::SIGUSR1,
         Signal::SIGUSR2,
-        Signal::SIGPIPE,
-        // A file that may not grow any more is an error to be told, not an end.
-        Signal::SIGXFSZ,
+        Signal::SIGTSTP,
     ] {
-        // SAFETY: to ignore a signal runs no handler.
-        unsafe { signal(number, SigHandler::SigIgn) }?;
+        ignore(number);
     }
-    Ok(())
+    go_on_in_background();
 }

@@ -38,12 +38,13 @@ pub use raw::COUNT_MAX;
 pub use source::{Location, Sources};
 pub use unsupported::{Unsupported, unsupported};
 
+use crate::files;
 use crate::ids;
 use diagnostic::quoted;
 use raw::{RawBody, RawKind, RawTop};
 use source::{Finding, Findings, Place};
 use std::collections::HashSet;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use tree::TreeSpec;
@@ -128,8 +129,15 @@ pub fn renumbered(file: &Path, from: u32, to: u32) -> PathBuf {
 
 /// Reads `file` and everything that it includes. `env` gives the values of `${VAR}`. A file that cannot be read is a
 /// diagnostic like any other.
+///
+/// A pipe in the place of a file is read to its end, as long as it says something: this may take seconds.
 pub fn read(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
-    read_with(file, env, &from_disk)
+    read_with(file, env, &|path| from_disk(path, files::read_or_wait))
+}
+
+/// The same from regular files alone, for those who cannot wait.
+pub fn read_at_once(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
+    read_with(file, env, &|path| from_disk(path, files::read_regular))
 }
 
 /// Reads `text` as the file called `name`, which says where diagnostics are and what the instance is called. There are
@@ -145,15 +153,8 @@ pub fn read_text(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -
 /// Where files come from: the path that tells one file from another, and its bytes.
 type Files<'a> = &'a dyn Fn(&Path) -> io::Result<(PathBuf, Vec<u8>)>;
 
-fn from_disk(path: &Path) -> io::Result<(PathBuf, Vec<u8>)> {
-    let file = std::fs::File::open(path)?;
-    let mut bytes = Vec::new();
-    // One byte more than is allowed tells "just fits" from "too large", without trust in what the file says of itself: a
-    // pipe says nothing.
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(io::Error::other(format!("the file is larger than {} MiB", FILE_MAX >> 20)));
-    }
+fn from_disk(path: &Path, read: fn(&Path, u64) -> io::Result<Vec<u8>>) -> io::Result<(PathBuf, Vec<u8>)> {
+    let bytes = read(path, FILE_MAX)?;
     // A pipe has no canonical path, and cannot include itself either.
     Ok((path.canonicalize().unwrap_or_else(|_| path.to_owned()), bytes))
 }

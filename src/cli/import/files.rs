@@ -23,11 +23,7 @@ const UNIT_DIRECTORIES: &[&str] = &[
 
 pub(super) fn load(file: &Path) -> Result<Text, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failed, format!("cannot read {}: {why}", file.display()));
-    let about = fs::metadata(file).map_err(|error| failed(error.to_string()))?;
-    if about.len() > FILE_MAX {
-        return Err(failed(format!("it is larger than {} MiB", FILE_MAX >> 20)));
-    }
-    let bytes = fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let bytes = crate::files::read_or_wait(file, FILE_MAX).map_err(|error| failed(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8".into()))?;
     // Windows' mark at the beginning is no part of it.
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);

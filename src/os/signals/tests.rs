@@ -4,7 +4,7 @@ use crate::os::fd;
 use crate::time::Span;
 use std::os::fd::BorrowedFd;
 
-/// What has come by now, at least one.
+/// What has come by now, at least one; in the order of their numbers.
 fn caught(signals: &mut Signals) -> Vec<Caught> {
     // SAFETY: it is open as long as the handlers are.
     let fd = unsafe { BorrowedFd::borrow_raw(signals.fd()) };
@@ -59,16 +59,52 @@ alone! {
         assert_eq!(end_of(&child).code, Some(0));
     }
 
+    fn what_a_parent_blocks_or_ignores_does_not_count_but_for_nohup() {
+        use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
+        let set = |name: &str| {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+            u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
+        };
+        let bits = |signals: &[Signal]| signals.iter().fold(0u64, |bits, signal| bits | 1 << (*signal as i32 - 1));
+        for nohup in [false, true] {
+            let child = fork(|| {
+                let ignored = [Signal::SIGTERM, Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGTTOU];
+                for number in ignored.into_iter().chain(nohup.then_some(Signal::SIGHUP)) {
+                    // SAFETY: to ignore a signal runs no handler.
+                    unsafe { signal(number, SigHandler::SigIgn) }.unwrap();
+                }
+                SigSet::all().thread_block().unwrap();
+                begin();
+                assert_eq!(set("SigBlk"), 0);
+                let ordinary = (1u64 << 31) - 1;
+                let always = bits(&[Signal::SIGPIPE, Signal::SIGXFSZ]);
+                assert_eq!(set("SigIgn") & ordinary, always | if nohup { bits(&[Signal::SIGHUP]) } else { 0 });
+                go_on_in_background();
+                let terminal = bits(&[Signal::SIGTTOU, Signal::SIGTTIN]);
+                assert_eq!(set("SigIgn") & terminal, terminal);
+                let mut signals = Signals::install().unwrap();
+                raise(Signal::SIGHUP).unwrap();
+                raise(Signal::SIGTERM).unwrap();
+                let own = Some(std::process::id());
+                let mut expected = vec![Caught::Terminate { from_parent: false, sender: own }];
+                expected.splice(0..0, (!nohup).then_some(Caught::Hangup));
+                assert_eq!(caught(&mut signals), expected);
+            });
+            assert_eq!(end_of(&child).code, Some(0), "nohup: {nohup}");
+        }
+    }
+
     fn the_keeper_cannot_be_stopped_by_what_stops_programs() {
         let (never, _kept) = fd::pipe().unwrap();
         let (ready, say_ready) = fd::pipe().unwrap();
         let keeper = fork(|| {
-            ignore_all_stopping().unwrap();
+            ignore_all_stopping();
             nix::unistd::write(&say_ready, b"x").unwrap();
             fd::wait_readable_any(&[std::os::fd::AsFd::as_fd(&never)], Some(PATIENCE)).unwrap();
         });
         fd::wait_readable_any(&[std::os::fd::AsFd::as_fd(&ready)], Some(PATIENCE)).unwrap();
-        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, libc::SIGUSR2, libc::SIGPIPE] {
+        for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, libc::SIGUSR2, libc::SIGTSTP] {
             keeper.signal(signal).unwrap();
         }
         // They are in order: an ignored signal is gone at once, and this one is the first to count.
