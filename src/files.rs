@@ -95,6 +95,76 @@ fn within(bytes: Vec<u8>, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A path in JSON, byte for byte: a string where it is UTF-8, else an array of its bytes. For what is read again by us.
+pub mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Written<'a> {
+        Text(&'a str),
+        Bytes(&'a [u8]),
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Read {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    fn written(path: &Path) -> Written<'_> {
+        path.to_str().map_or(Written::Bytes(path.as_os_str().as_bytes()), Written::Text)
+    }
+
+    fn path(read: Read) -> PathBuf {
+        match read {
+            Read::Text(text) => text.into(),
+            Read::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        }
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        written(path).serialize(serializer)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The deserializer's.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        Ok(path(Read::deserialize(deserializer)?))
+    }
+
+    /// The same for a path that may be missing.
+    pub mod option {
+        use super::{Deserialize, Deserializer, PathBuf, Read, Serialize, Serializer};
+
+        /// Writes it.
+        ///
+        /// # Errors
+        /// The serializer's.
+        pub fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+            path.as_deref().map(super::written).serialize(serializer)
+        }
+
+        /// Reads it.
+        ///
+        /// # Errors
+        /// The deserializer's.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+            Ok(Option::<Read>::deserialize(deserializer)?.map(super::path))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +191,24 @@ mod tests {
         // A socket cannot even be opened.
         assert!(open_regular(&at("socket")).is_err());
         assert_eq!(open_regular(&at("missing")).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_path_is_exact_in_json() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        use std::path::PathBuf;
+        #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
+        struct Paths(#[serde(with = "exact")] PathBuf, #[serde(with = "exact::option")] Option<PathBuf>);
+        let latin = PathBuf::from(OsStr::from_bytes(b"caf\xe9"));
+        for (paths, text) in [
+            (Paths("/a".into(), Some("/b".into())), r#"["/a","/b"]"#),
+            (Paths(latin.clone(), Some(latin)), "[[99,97,102,233],[99,97,102,233]]"),
+            (Paths("/a".into(), None), r#"["/a",null]"#),
+        ] {
+            assert_eq!(serde_json::to_string(&paths).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Paths>(text).unwrap(), paths);
+        }
     }
 
     #[test]

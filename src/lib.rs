@@ -39,7 +39,6 @@ pub mod cli;
 pub use treevisor_client as client;
 pub mod control;
 pub mod error;
-#[cfg(feature = "supervisor")]
 pub mod files;
 pub mod ids;
 pub mod link;

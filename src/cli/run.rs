@@ -175,6 +175,7 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
         log_format: format_of(args.show.log_format, &std::io::stderr(), when),
         output_format: format_of(args.show.log_format, &std::io::stdout(), when),
         show_output: !args.show.no_output,
+        output: None,
         ready: None,
         panic_button: args.command_at,
     }))

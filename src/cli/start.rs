@@ -7,9 +7,10 @@ use super::options::{LogFormat, Show, When, span};
 use super::out::{self, Out};
 use super::render::colour_for;
 use crate::control::detach::{self, Outcome};
-use crate::control::{RuntimeDir, StateDir, is_running, own_base, own_state_base};
+use crate::control::{RuntimeDir, RuntimeError, StateDir, is_running, own_base, own_state_base};
 use crate::error::Chain;
 use crate::logging::Format;
+use crate::logs::stream_file::StreamFile;
 use crate::node::boot::{self, RootOptions};
 use crate::spec::tree::TreeSpec;
 use crate::time::Span;
@@ -46,7 +47,8 @@ pub struct Start {
     /// Run in the background, and return when the tree is up or has failed
     #[arg(short, long)]
     pub detach: bool,
-    /// With --detach: append log and output to this file, instead of output.log in the instance's runtime directory
+    /// With --detach: append log and output to this file, instead of output.log in the instance's state directory.
+    /// It is rotated at 10 MiB, and 5 older ones are kept: FILE.1 to FILE.5
     #[arg(long, value_name = "FILE", requires = "detach")]
     pub output: Option<PathBuf>,
     /// With --detach: wait this long for the tree to be up
@@ -55,6 +57,9 @@ pub struct Start {
     /// What is shown.
     #[command(flatten)]
     pub show: Show,
+    /// Where the output goes that was opened already
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "detach")]
+    pub output_at: Option<PathBuf>,
     /// Where to say that the tree is up
     #[arg(long, value_name = "FILE", hide = true, conflicts_with = "detach")]
     pub ready_at: Option<PathBuf>,
@@ -89,6 +94,11 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
         log_format: format_of(args.show.log_format, &std::io::stderr(), when),
         output_format: format_of(args.show.log_format, &std::io::stdout(), when),
         show_output: !args.show.no_output,
+        output: args.output_at.clone().map(|path| StreamFile {
+            path,
+            max_size: crate::spec::LOG_MAX_SIZE,
+            keep: crate::spec::LOG_KEEP,
+        }),
         ready,
         panic_button: None,
     }))
@@ -114,6 +124,14 @@ pub(super) fn state_of(tree: &TreeSpec) -> Option<StateDir> {
     Some(StateDir::of(&own_state_base()?, &tree.name))
 }
 
+/// Where the output goes of a tree in the background: to the disk, if there is a place for it.
+fn output_file(tree: &TreeSpec, runtime: &RuntimeDir) -> Result<PathBuf, RuntimeError> {
+    match state_of(tree) {
+        Some(state) if state.create().is_ok() => Ok(state.output_file()),
+        _ => runtime.create().map(|()| runtime.output_file()),
+    }
+}
+
 fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<ExitCode, Failure> {
     let name = &tree.name;
     let failed = |error: &dyn std::error::Error| {
@@ -124,8 +142,11 @@ fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<E
         return Err(Failure::new(ExitCode::Failed, message)
             .hint(format!("stop it with `treevisor stop -i {name}`, or give this tree another name")));
     }
-    runtime.create().map_err(|error| failed(&error))?;
-    let output = args.output.clone().unwrap_or_else(|| runtime.output_file());
+    let output = match &args.output {
+        Some(output) => output.clone(),
+        None => output_file(tree, runtime).map_err(|error| failed(&error))?,
+    };
+    let output = std::path::absolute(&output).unwrap_or(output);
     let mut arguments: Vec<OsString> = vec!["start".into(), args.file.clone().into()];
     let level = format!("{:?}", args.show.log_level).to_lowercase();
     arguments.extend(["--color".into(), "never".into(), "--log-level".into(), level.into()]);
@@ -135,6 +156,7 @@ fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<E
     if args.show.no_output {
         arguments.push("--no-output".into());
     }
+    arguments.extend(["--output-at".into(), output.clone().into()]);
     // The path of the pipe is appended.
     arguments.push("--ready-at".into());
     match detach::start(arguments, &output, args.timeout).map_err(|error| failed(&error))? {

@@ -61,6 +61,8 @@ pub struct EventsRead {
 #[derive(Debug)]
 pub struct Session {
     runtime: RuntimeDir,
+    /// The root's process, as far as it was written down.
+    root: Option<u32>,
     /// Stands before the context: libzmq waits for its sockets when the context is dropped.
     dealer: Dealer,
     _context: Context,
@@ -81,6 +83,7 @@ impl Session {
         let dealer = Dealer::connect(&context, &runtime.control_socket(), b"", limits).map_err(AskError::Link)?;
         Ok(Session {
             runtime: runtime.clone(),
+            root: runtime.read_instance().ok().map(|instance| instance.pid),
             dealer,
             _context: context,
             clock: Clock::start(),
@@ -192,13 +195,19 @@ impl Session {
     /// A root answers before it has put everything away; who starts the instance again right after must not meet it.
     pub fn wait_gone(&self, limit: Span) -> bool {
         let end = self.clock.now() + limit;
-        while lock::is_held(&self.runtime.lock_file()) {
+        while lock::is_held(&self.runtime.lock_file()) || self.is_swept() {
             if self.clock.now() >= end {
                 return false;
             }
             clock::pause(Span::from_millis(2));
         }
         true
+    }
+
+    /// The files of the instance are gone, but its root is not: it is about to put them back.
+    fn is_swept(&self) -> bool {
+        let missing = self.runtime.lock_file().symlink_metadata().is_err();
+        missing && self.root.is_some_and(crate::os::process::is_alive)
     }
 
     /// The time of this conversation.
@@ -227,7 +236,7 @@ impl Session {
     ) -> Result<Option<(u64, Reply)>, AskError> {
         loop {
             // Looked at before the queue is, so that what a root said as its last word is not missed.
-            let there = is_running(&self.runtime);
+            let there = is_running(&self.runtime) || self.is_swept();
             while let Some(frames) = self.dealer.receive() {
                 let told = codec::decode_told(&frames).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
                 if wanted(told.request) {

@@ -115,7 +115,11 @@ pub struct Router {
     frames_max: usize,
     dropped: Dropped,
     door: Option<(Door, Standing)>,
+    bound_again: u32,
 }
+
+/// Listeners that are kept at most although nothing can reach them.
+const LISTENERS_MAX: u32 = 16;
 
 impl Router {
     /// Binds a socket at the path `socket`. A file that an earlier process left there is replaced.
@@ -166,7 +170,23 @@ impl Router {
         }
         let fd = socket.get_fd().map_err(failed)?;
         socket.bind(&endpoint).map_err(|cause| LinkError::Bind { endpoint, cause: super::io_error(cause) })?;
-        Ok(Router { socket, fd, frames_max: limits.frames_max, dropped: Dropped::default(), door })
+        Ok(Router { socket, fd, frames_max: limits.frames_max, dropped: Dropped::default(), door, bound_again: 0 })
+    }
+
+    /// Binds the socket once more at the same path, where another program has removed it. Connections that stand are not
+    /// touched; those that come from now on come to the new place. The old listener stays until the socket is closed,
+    /// unless that has happened very often: to close it closes the connections that came by it, and peers connect anew.
+    ///
+    /// # Errors
+    /// As for [`Router::bind`].
+    pub fn bind_again(&mut self, path: &Path) -> Result<(), LinkError> {
+        let endpoint = super::endpoint(path)?;
+        place::check(path)?;
+        self.bound_again += 1;
+        if self.bound_again.is_multiple_of(LISTENERS_MAX) {
+            while self.socket.unbind(&endpoint).is_ok() {}
+        }
+        self.socket.bind(&endpoint).map_err(|cause| LinkError::Bind { endpoint, cause: super::io_error(cause) })
     }
 
     /// Takes messages of so many frames from now on, or of as many as before, whichever is more.

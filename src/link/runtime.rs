@@ -9,12 +9,16 @@
 //! | the user is root | `/run/treevisor` |
 //! | otherwise | `/tmp/treevisor-UID` |
 //!
+//! A directory whose path is no UTF-8 cannot be part of an endpoint: in its place stands `/tmp/treevisor-UID-HASH` (of root
+//! `/run/treevisor-0-HASH`), with a hash of the path.
+//!
 //! Below it each instance has a directory of its own name, which only its user may enter. The lock file in it is what
 //! says that the instance runs: the kernel releases a lock whatever happens to its holder, so there is no stale one.
 //!
 //! This file does no ZeroMQ; it stands here because both ends of every socket need it.
 
 use super::SOCKET_PATH_MAX;
+use crate::files;
 use crate::ids::{Name, Path as TreePathName};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -25,6 +29,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// The most bytes of a file that describes an instance: 100,000 paths of some 300 bytes have room.
+const INSTANCE_MAX: u64 = 64 << 20;
+
 /// The environment variable that names the base directory.
 pub const BASE_VARIABLE: &str = "TREEVISOR_RUNTIME_DIR";
 
@@ -33,7 +40,7 @@ pub const BASE_VARIABLE: &str = "TREEVISOR_RUNTIME_DIR";
 /// Values that are empty or no absolute path are passed over, as the XDG rules ask for.
 pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> PathBuf {
     let directory = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    if let Some(path) = directory(BASE_VARIABLE) {
+    let path = if let Some(path) = directory(BASE_VARIABLE) {
         path
     } else if let Some(path) = directory("XDG_RUNTIME_DIR") {
         path.join("treevisor")
@@ -41,7 +48,13 @@ pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> PathBuf {
         PathBuf::from("/run/treevisor")
     } else {
         PathBuf::from(format!("/tmp/treevisor-{uid}"))
+    };
+    if path.to_str().is_some() {
+        return path;
     }
+    // An endpoint is a text, for clients in every language.
+    let above = if uid == 0 { "/run/treevisor" } else { "/tmp/treevisor" };
+    PathBuf::from(format!("{above}-{uid}-{:016x}", fnv1a(path.as_os_str().as_bytes())))
 }
 
 /// The base directory for this process.
@@ -50,7 +63,7 @@ pub fn own_base() -> PathBuf {
 }
 
 /// The user whose rights this process has. Every process may read who owns its own entry in `/proc`.
-pub(super) fn own_uid() -> u32 {
+pub fn own_uid() -> u32 {
     fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid())
 }
 
@@ -114,17 +127,17 @@ impl RuntimeDir {
         self.path.join("instance.json")
     }
 
-    /// Where a tree that runs in the background writes its log and its workers' output, unless it was told otherwise.
-    /// It is the one file that stays when the instance ends: it says why.
+    /// Where a tree that runs in the background writes its log and its workers' output when there is no state directory;
+    /// otherwise a link to that file.
     pub fn output_file(&self) -> PathBuf {
         self.path.join("output.log")
     }
 
-    /// Makes the directory, and the ones above it where they are missing.
+    /// Makes the directories above it where they are missing.
     ///
     /// # Errors
-    /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] when somebody else could change what is in it.
-    pub fn create(&self) -> Result<(), RuntimeError> {
+    /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] when another user could change what is in it.
+    pub fn create_base(&self) -> Result<(), RuntimeError> {
         let failed = |path: &Path, cause| RuntimeError::Create { path: path.to_owned(), cause };
         if let Some(base) = self.path.parent() {
             // Of a system-wide base everybody may see the names; what is below is closed.
@@ -132,11 +145,44 @@ impl RuntimeDir {
             DirBuilder::new().recursive(true).mode(mode).create(base).map_err(|cause| failed(base, cause))?;
             check_owner(base, true)?;
         }
+        Ok(())
+    }
+
+    /// Makes the directory, and the ones above it where they are missing.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] when another user could change what is in it.
+    pub fn create(&self) -> Result<(), RuntimeError> {
+        self.create_base()?;
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(&self.path, false),
-            Err(error) => Err(failed(&self.path, error)),
+            Err(cause) => Err(RuntimeError::Create { path: self.path.clone(), cause }),
         }
+    }
+
+    /// A name for this directory that is no file, and the same for whoever means the same directory: by its path, and by
+    /// the file system that it lies in, since another container may have another one there. Its base must exist.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn claim_name(&self) -> io::Result<Vec<u8>> {
+        let base = self.path.parent().unwrap_or(&self.path).canonicalize()?;
+        let device = fs::metadata(&base)?.dev();
+        let mut key = base.into_os_string().into_encoded_bytes();
+        key.push(0);
+        key.extend(self.path.file_name().unwrap_or_default().as_bytes());
+        key.extend(device.to_ne_bytes());
+        Ok(format!("treevisor/{}/{:016x}", own_uid(), fnv1a(&key)).into_bytes())
+    }
+
+    /// Marks a socket as one that is to stay: by the sticky bit, which cleaners of a user's runtime directory heed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn keep(&self, socket: &Path) -> io::Result<()> {
+        let mode = fs::symlink_metadata(socket)?.mode() & 0o7777;
+        fs::set_permissions(socket, Permissions::from_mode(mode | 0o1000))
     }
 
     /// Writes down what the instance is. Readers see the old content or the new one, never a part.
@@ -148,7 +194,13 @@ impl RuntimeDir {
         let new = path.with_extension("json.new");
         let mut text = serde_json::to_vec_pretty(instance).map_err(io::Error::other)?;
         text.push(b'\n');
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o1600)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&new)?;
         file.write_all(&text)?;
         fs::rename(&new, &path)
     }
@@ -158,7 +210,7 @@ impl RuntimeDir {
     /// # Errors
     /// The system's, and `InvalidData` when the file is not one that this version wrote.
     pub fn read_instance(&self) -> io::Result<InstanceFile> {
-        let text = fs::read(self.instance_file())?;
+        let text = files::read_regular(&self.instance_file(), INSTANCE_MAX)?;
         serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
@@ -175,7 +227,18 @@ impl RuntimeDir {
                 fs::set_permissions(directory, Permissions::from_mode(mode | 0o011))?;
             }
         }
-        fs::set_permissions(socket, Permissions::from_mode(0o666))
+        fs::set_permissions(socket, Permissions::from_mode(0o1666))
+    }
+
+    /// The directory above the instance's that keeps other users from its sockets, and its mode: it is not ours to open.
+    pub fn closed_to_others(&self) -> Option<(PathBuf, u32)> {
+        let base = self.path.parent()?.canonicalize().ok()?;
+        // The base itself is opened when it must be.
+        base.ancestors().skip(1).find_map(|directory| {
+            let mode = fs::metadata(directory).ok()?.mode() & 0o7777;
+            // Whom a group's right is for cannot be seen here.
+            (mode & 0o011 == 0).then(|| (directory.to_owned(), mode))
+        })
     }
 
     /// Removes all sockets. What is gone already is no error.
@@ -195,6 +258,9 @@ impl RuntimeDir {
         self.remove_sockets();
         for file in [self.instance_file().with_extension("json.new"), self.instance_file(), self.lock_file()] {
             let _ = fs::remove_file(file);
+        }
+        if self.output_file().is_symlink() {
+            let _ = fs::remove_file(self.output_file());
         }
         // Fails when the output of a tree in the background is kept here, as it should.
         let _ = fs::remove_dir(&self.path);
@@ -247,10 +313,12 @@ pub struct InstanceFile {
     /// "cgroup" or "group".
     pub containment: String,
     /// The tree's own cgroup; the child `X` of the root has `c.X` in it, and so on down.
+    #[serde(default, with = "crate::files::exact::option")]
     pub cgroup: Option<PathBuf>,
     /// The process that cleans up should the root be killed.
     pub keeper_pid: Option<u32>,
     /// The file that the tree came from.
+    #[serde(with = "crate::files::exact")]
     pub config: PathBuf,
     /// All paths of the tree.
     pub tree_paths: Vec<TreePath>,
@@ -279,6 +347,7 @@ pub struct TreePath {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFile {
     /// The file; an absolute path.
+    #[serde(with = "crate::files::exact")]
     pub file: PathBuf,
     /// How many rotated forerunners it has at most: `FILE.1`, `FILE.2` ...
     pub keep: u32,

@@ -15,12 +15,16 @@
 //! This file does no ZeroMQ; it stands beside `runtime`, its sibling, because writers and readers need it.
 
 use super::runtime::{RuntimeError, TreePath, check_owner, own_uid};
+use crate::files;
 use crate::ids::Name;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// The most bytes of the file that names workers and their logs.
+const OUTPUTS_MAX: u64 = 64 << 20;
 
 /// The environment variable that names the base directory.
 pub const STATE_VARIABLE: &str = "TREEVISOR_STATE_DIR";
@@ -94,6 +98,11 @@ impl StateDir {
         }
     }
 
+    /// Where a tree that runs in the background writes its log and its workers' output, unless it was told otherwise.
+    pub fn output_file(&self) -> PathBuf {
+        self.path.join("output.log")
+    }
+
     /// The file that names the workers and where their output is written to.
     fn outputs_file(&self) -> PathBuf {
         self.path.join("outputs.json")
@@ -112,7 +121,11 @@ impl StateDir {
             };
         }
         let new = self.outputs_file().with_extension("json.new");
-        fs::write(&new, serde_json::to_vec(tree).map_err(io::Error::other)?)?;
+        let text = serde_json::to_vec(tree).map_err(io::Error::other)?;
+        // Nothing that lies there is waited for.
+        let mut open = OpenOptions::new();
+        let open = open.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NONBLOCK);
+        open.open(&new)?.write_all(&text)?;
         fs::rename(&new, self.outputs_file())
     }
 
@@ -121,7 +134,7 @@ impl StateDir {
     /// # Errors
     /// The system's, and `InvalidData` when the file is not one that this version wrote.
     pub fn read_outputs(&self) -> io::Result<Vec<TreePath>> {
-        let text = fs::read(self.outputs_file())?;
+        let text = files::read_regular(&self.outputs_file(), OUTPUTS_MAX)?;
         serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
@@ -143,7 +156,9 @@ impl StateDir {
         for entry in entries {
             let name = entry?.file_name();
             let digits = name.to_str().and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".jsonl"));
-            if let Some(number) = digits.and_then(|digits| digits.parse().ok()) {
+            // A number to which nothing can be added was not made by us.
+            let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| *number < u64::MAX / 2);
+            if let Some(number) = number {
                 found.push(Segment { number, path: self.path.join(name) });
             }
         }

@@ -22,6 +22,7 @@ pub mod outlet;
 pub mod past;
 pub mod ring;
 pub mod rotate;
+pub mod stream_file;
 pub mod writer;
 
 pub use capture::{Capture, Progress};

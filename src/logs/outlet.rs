@@ -8,6 +8,7 @@
 //! a description of our own.
 
 use super::Lost;
+use super::stream_file::Followed;
 use crate::os::clock;
 use serde_json::json;
 use std::collections::VecDeque;
@@ -32,6 +33,8 @@ enum Target {
     /// A description that others share and that cannot be opened anew: a socket, such as the journal's, or a terminal that
     /// belongs to another user, as after `su`.
     Shared(Shared),
+    /// The file of a tree in the background, which is rotated.
+    Followed(Followed),
     /// The reader has gone.
     Gone,
 }
@@ -73,7 +76,7 @@ impl Outlet {
     /// # Errors
     /// When the descriptor cannot be duplicated, or is none.
     pub fn open(fd: BorrowedFd<'_>, capacity: usize, what: &'static str) -> io::Result<Outlet> {
-        Ok(Outlet::with(Target::open(fd.try_clone_to_owned()?)?, capacity, what))
+        Ok(Outlet::with(Target::open(fd.try_clone_to_owned()?, fd.as_raw_fd())?, capacity, what))
     }
 
     /// The same, with notices that are objects of JSON.
@@ -133,7 +136,8 @@ impl Outlet {
                 }
                 self.tell();
             }
-            let limit = if matches!(self.target, Target::Regular(_)) { FILE_CHUNK } else { ATOMIC };
+            let limit =
+                if matches!(self.target, Target::Regular(_) | Target::Followed(_)) { FILE_CHUNK } else { ATOMIC };
             let end = self.whole_lines(limit);
             let chunk = &self.buffer.make_contiguous()[..end];
             match self.target.write(chunk) {
@@ -174,7 +178,7 @@ impl Outlet {
     pub fn fd(&self) -> Option<RawFd> {
         match &self.target {
             Target::Own(file) | Target::Shared(Shared { file, .. }) => Some(file.as_raw_fd()),
-            Target::Regular(_) | Target::Gone => None,
+            Target::Regular(_) | Target::Followed(_) | Target::Gone => None,
         }
     }
 
@@ -248,11 +252,11 @@ impl Drop for Outlet {
 }
 
 impl Target {
-    fn open(fd: OwnedFd) -> io::Result<Target> {
+    fn open(fd: OwnedFd, stream: RawFd) -> io::Result<Target> {
         let file = File::from(fd);
         let kind = file.metadata()?.file_type();
         if kind.is_file() {
-            return Ok(Target::Regular(file));
+            return Ok(Followed::adopt(stream).map_or(Target::Regular(file), Target::Followed));
         }
         // O_NOCTTY: a node leads a session without a terminal, and must not catch one by opening it.
         let own = OpenOptions::new()
@@ -273,6 +277,7 @@ impl Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Target::Own(file) | Target::Regular(file) => file.write(bytes),
+            Target::Followed(followed) => followed.write(bytes),
             Target::Shared(Shared { file, switch }) => {
                 switch.set_nonblocking(true)?;
                 let written = file.write(bytes);

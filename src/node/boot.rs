@@ -1,5 +1,6 @@
 //! How a node comes to be: the root from a checked tree, every other node from what its parent hands down.
 
+use super::directory::{Directory, Held};
 use super::doors;
 use super::drops::Drops;
 use super::handle::Handle;
@@ -19,18 +20,20 @@ use super::turn::{Node, Place, Source, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
-use crate::link::runtime::{InstanceFile, RuntimeDir};
+use crate::link::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir, own_uid};
 use crate::link::state::{STATE_VARIABLE, StateDir};
 use crate::link::{self, Context, Pull, Router, RouterLimits};
 use crate::logging::{self, LogHandle};
 use crate::logs::console::Console;
+use crate::logs::stream_file::{self, StreamFile};
 use crate::logs::{Format, Writer};
 use crate::os::cgroup::{self, Group};
+use crate::os::claim::{Claim, Claimed, Holder};
 use crate::os::clock::{self, Clock};
 use crate::os::descendants::{self, Mark};
 use crate::os::epoll::{Interest, Poller};
-use crate::os::lock::LockFile;
-use crate::os::signals::Signals;
+use crate::os::lock::{self, LockFile};
+use crate::os::signals::{self, Signals};
 use crate::os::{fd, process, random};
 use crate::spec::exec::{BeatSource, Limit};
 use crate::spec::policy::Heartbeat;
@@ -66,6 +69,8 @@ pub struct RootOptions {
     pub output_format: Format,
     /// Whether workers' output is shown.
     pub show_output: bool,
+    /// The file that the streams are of a tree in the background.
+    pub output: Option<StreamFile>,
     /// Where to say that the tree is up: one line, "up" or "failed TEXT"; for `--detach`.
     pub ready: Option<OwnedFd>,
     /// A ZeroMQ endpoint on which any message panics the first child: the origin's button.
@@ -90,6 +95,7 @@ pub(super) struct NodeBoot {
     pub runtime: PathBuf,
     pub mark: String,
     /// The directory of this subtree, which this process must leave to its children; it sits in a leaf of its own.
+    #[serde(with = "crate::files::exact::option")]
     pub cgroup: Option<PathBuf>,
     /// Whether processes have to enter cgroups by themselves here.
     pub cgroup_by_itself: bool,
@@ -100,6 +106,8 @@ pub(super) struct NodeBoot {
     pub log_format: Format,
     pub output_format: Format,
     pub show_output: bool,
+    /// What the streams are of a tree in the background.
+    pub output: Option<StreamFile>,
     /// The limit of open files that the tree was started with: workers get it back.
     pub nofile: Limit,
 }
@@ -113,6 +121,7 @@ pub(super) enum BootError {
     AlreadyRunning { instance: Name, pid: Option<u32> },
     Runtime { path: PathBuf, cause: Box<dyn std::error::Error> },
     Containment { reason: String },
+    Closed { path: Path, uid: u32, directory: PathBuf, mode: u32 },
     Link(crate::link::LinkError),
     Prepare { what: &'static str, cause: Box<dyn std::error::Error> },
 }
@@ -127,7 +136,17 @@ impl fmt::Display for BootError {
                 }
                 write!(f, "; stop it with `treevisor stop -i {instance}`, or give this tree another name")
             }
-            BootError::Runtime { path, .. } => write!(f, "cannot prepare the runtime directory {}", path.display()),
+            BootError::Runtime { path, .. } => write!(
+                f,
+                "cannot prepare the runtime directory {} (set {BASE_VARIABLE} to a directory of your own)",
+                path.display()
+            ),
+            BootError::Closed { path, uid, directory, mode } => write!(
+                f,
+                "{path} runs as uid {uid}, which cannot reach the tree's sockets: the directory {} is closed to others \
+                 (its mode is {mode:04o}); set {BASE_VARIABLE} to a directory that they may pass, such as /run/treevisor",
+                directory.display()
+            ),
             BootError::Containment { reason } => write!(
                 f,
                 "containment = \"cgroup\" is asked for, but no cgroup v2 can be used here: {reason}; \
@@ -142,7 +161,7 @@ impl fmt::Display for BootError {
 impl std::error::Error for BootError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            BootError::AlreadyRunning { .. } | BootError::Containment { .. } => None,
+            BootError::AlreadyRunning { .. } | BootError::Containment { .. } | BootError::Closed { .. } => None,
             BootError::Link(cause) => Some(cause),
             BootError::Runtime { cause, .. } | BootError::Prepare { cause, .. } => Some(cause.as_ref()),
         }
@@ -158,6 +177,8 @@ pub(super) fn while_trying<E: Into<Box<dyn std::error::Error>>>(what: &'static s
 pub fn run_root(options: RootOptions) -> i32 {
     let mut ready = options.ready.as_ref().and_then(|fd| fd.try_clone().ok()).map(std::fs::File::from);
     let format = options.log_format;
+    signals::go_on_in_background();
+    stream_file::set(options.output.clone());
     match Root::prepare(options) {
         Ok(root) => root.run(),
         Err(error) => {
@@ -175,6 +196,7 @@ pub fn run_root(options: RootOptions) -> i32 {
 
 /// Runs a node that another node has started, until it ends. Returns its exit status.
 pub fn run_node() -> i32 {
+    signals::go_on_in_background();
     match prepare_node() {
         Ok(mut node) => {
             let end = node.run();
@@ -190,14 +212,48 @@ pub fn run_node() -> i32 {
 /// The root and what only the root has.
 struct Root {
     node: Node,
+    laid_out: LaidOut,
+}
+
+/// What a root has made outside of itself, to be taken back at its end, or when it cannot begin.
+struct LaidOut {
     runtime: RuntimeDir,
     tree: Option<cgroup::Tree>,
-    /// Held as long as the tree lives; released by the kernel whatever happens to us.
-    lock: LockFile,
+    /// Until the node has it.
+    keeper: Option<Keeper>,
+}
+
+impl LaidOut {
+    /// Removes it all. Only for whoever holds the lock.
+    fn remove(self) {
+        if let Some(keeper) = self.keeper {
+            keeper.dismiss(GOODBYE);
+        }
+        if let Some(tree) = self.tree {
+            tree.remove();
+        }
+        self.runtime.remove();
+    }
 }
 
 impl Root {
     fn prepare(options: RootOptions) -> Result<Root, BootError> {
+        let mut held = Some(take_instance(&options.tree.name, &options.runtime)?);
+        let mut laid_out = LaidOut { runtime: options.runtime.clone(), tree: None, keeper: None };
+        match Root::lay_out(options, &mut held, &mut laid_out) {
+            Ok(node) => Ok(Root { node, laid_out }),
+            Err(error) => {
+                laid_out.remove();
+                if let Some(held) = held {
+                    held.release();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes everything. Sockets are bound before anything is written.
+    fn lay_out(options: RootOptions, held: &mut Option<Held>, laid_out: &mut LaidOut) -> Result<Node, BootError> {
         let RootOptions {
             tree,
             config,
@@ -207,6 +263,7 @@ impl Root {
             log_format,
             output_format,
             show_output,
+            output,
             ready,
             panic_button,
         } = options;
@@ -214,30 +271,30 @@ impl Root {
         let instance = tree.name.clone();
         let path = Path::root();
 
-        let lock = take_instance(&instance, &runtime)?;
         let (event_logger, log_handle) = logging::root(log_level, log_format);
         let logger = node_logger(&event_logger, &path);
         sweep_stale(&runtime, &logger);
+        check_way_of_others(&tree.root, &runtime)?;
 
         let nofile = fd::raise_nofile().map_err(while_trying("raise the limit of open files"))?;
         // What others start in our pid namespace, and what the program before us in this process has started.
         let outsiders = std::process::id() == 1 || descendants::below::has_children();
         descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
         let mark = Mark::random().map_err(while_trying("draw the tree's mark"))?;
-        let cgroups = match tree.containment {
-            Containment::Group => None,
+        match tree.containment {
+            Containment::Group => {}
             wanted => match cgroup::Tree::create(instance.as_str(), &mark) {
-                Ok(cgroups) => Some(cgroups),
+                Ok(cgroups) => laid_out.tree = Some(cgroups),
                 Err(reason) if wanted == Containment::Cgroup => {
                     return Err(BootError::Containment { reason: reason.to_string() });
                 }
                 Err(reason) => {
                     info!(logger, "cgroup v2 cannot be used, containment is by process group and descendants";
                         "reason" => %reason);
-                    None
                 }
             },
-        };
+        }
+        let cgroups = laid_out.tree.as_ref();
 
         let mut paths = Vec::new();
         tree_paths(&path, &tree.root, &mut paths);
@@ -249,7 +306,7 @@ impl Root {
             version: env!("CARGO_PKG_VERSION").to_string(),
             mark: mark.to_string(),
             containment: if cgroups.is_some() { "cgroup" } else { "group" }.to_string(),
-            cgroup: cgroups.as_ref().map(|tree| tree.path().to_path_buf()),
+            cgroup: cgroups.map(|tree| tree.path().to_path_buf()),
             keeper_pid: None,
             config,
             tree_paths: paths,
@@ -262,12 +319,11 @@ impl Root {
         };
         let outputs = record.as_ref().map(|record| StateDir::at(&record.directory));
         let lines = record.zip(journal.as_ref().map(Journal::reader));
-        let keeper = Keeper::start(&runtime, &mark, cgroups.as_ref().map(cgroup::Tree::path), lines)
+        // From here on something cleans up after us, should we be killed.
+        let keeper = Keeper::start(&runtime, &mark, cgroups.map(cgroup::Tree::path), lines)
             .map_err(while_trying("start the keeper"))?;
         file.keeper_pid = Some(keeper.pid());
-        runtime
-            .write_instance(&file)
-            .map_err(|cause| BootError::Runtime { path: runtime.path().to_path_buf(), cause: cause.into() })?;
+        laid_out.keeper = Some(keeper);
 
         let family = draw_family()?;
         let place = Place {
@@ -276,7 +332,7 @@ impl Root {
             incarnation: Incarnation::FIRST,
             runtime: runtime.clone(),
             mark,
-            base_group: cgroups.as_ref().map(|tree| tree.root().clone()),
+            base_group: cgroups.map(|tree| tree.root().clone()),
             log_level,
             log_format,
             output_format,
@@ -313,7 +369,16 @@ impl Root {
         })?;
         node.watch(control.fd(), Source::Control).map_err(while_trying("watch the control socket"))?;
         node.control = Some(control);
-        node.keeper = Some(keeper);
+        if let Some(endpoint) = panic_button {
+            let button = Pull::bind(&node.context, &endpoint).map_err(BootError::Link)?;
+            node.watch(button.fd(), Source::Button).map_err(while_trying("watch the panic button"))?;
+            node.button = Some(button);
+        }
+
+        runtime
+            .write_instance(&file)
+            .map_err(|cause| BootError::Runtime { path: runtime.path().to_path_buf(), cause: cause.into() })?;
+        node.keeper = laid_out.keeper.take();
         node.watch_keeper().map_err(while_trying("watch the keeper"))?;
         node.history = Some(History::new());
         node.journal = journal;
@@ -323,23 +388,23 @@ impl Root {
         // A tree in the background is not the process that a manager knows.
         node.manager = if ready.is_none() { manager::manager(&node.logger) } else { None };
         node.ready_fd = ready.map(std::fs::File::from);
-        if let Some(endpoint) = panic_button {
-            let button = Pull::bind(&node.context, &endpoint).map_err(BootError::Link)?;
-            node.watch(button.fd(), Source::Button).map_err(while_trying("watch the panic button"))?;
-            node.button = Some(button);
+        if let Some(mut held) = held.take() {
+            held.link = output.and_then(|file| link_to_output(&runtime, file.path));
+            node.directory.hold(&runtime, held);
         }
-        Ok(Root { node, runtime, tree: cgroups, lock })
+        node.guard_directory();
+        Ok(node)
     }
 
     fn run(mut self) -> i32 {
         let end = self.node.run();
+        let held = self.node.directory.root.take();
         let code = self.node.leave(end);
-        if let Some(tree) = self.tree.take() {
-            tree.remove();
+        self.laid_out.remove();
+        // Last: while it is held, no other root may lay out the directory.
+        if let Some(held) = held {
+            held.release();
         }
-        self.runtime.remove();
-        // Last: while it is held, nobody else may lay out the directory.
-        self.lock.release();
         code
     }
 }
@@ -400,24 +465,77 @@ pub(super) fn descriptors(children: usize) -> usize {
     128 + 5 * children
 }
 
-/// Makes the runtime directory and takes the instance's lock. A lock whose holder is dead is the keeper's, which is
-/// cleaning up and soon done.
-fn take_instance(instance: &Name, runtime: &RuntimeDir) -> Result<LockFile, BootError> {
+/// How long a holder that may just be ending is waited for.
+const ENDING: Span = Span::from_millis(300);
+
+/// Makes the runtime directory and takes what says that the instance runs: a name that no cleaner of files can take away,
+/// and the lock that tools look at. A lock whose holder is dead is the keeper's, which is cleaning up and soon done.
+fn take_instance(instance: &Name, runtime: &RuntimeDir) -> Result<Held, BootError> {
     let wrong = |cause: Box<dyn std::error::Error>| BootError::Runtime { path: runtime.path().to_path_buf(), cause };
+    let runs = |pid| Err(BootError::AlreadyRunning { instance: instance.clone(), pid });
     let patience = Clock::start();
+    let claim = loop {
+        runtime.create_base().map_err(|e| wrong(e.into()))?;
+        match runtime.claim_name().and_then(|name| Claim::take(&name)) {
+            Ok(Claimed::Ours(claim)) => break Some(claim),
+            Ok(Claimed::Held(Holder::Own { pid })) => {
+                // A root that is ending has given back its lock before.
+                let ending = !process::is_alive(pid) || !lock::is_held(&runtime.lock_file());
+                if !ending || patience.now() > Time::ZERO + ENDING {
+                    return runs(Some(pid));
+                }
+                clock::pause(Span::from_millis(10));
+            }
+            // Where another user has taken the name, or none can be had, the lock alone has to do.
+            Ok(Claimed::Held(Holder::Stranger { .. })) | Err(_) => break None,
+        }
+    };
     loop {
         runtime.create().map_err(|e| wrong(e.into()))?;
         match LockFile::acquire(&runtime.lock_file()) {
-            Ok(lock) => return Ok(lock),
-            Err(crate::os::lock::LockError::Held { pid }) => {
+            Ok(lock) => return Ok(Held::new(lock, claim)),
+            Err(lock::LockError::Held { pid }) => {
                 let cleaning = pid.is_none_or(|pid| !process::is_alive(pid));
                 if !cleaning || patience.now() > Time::ZERO + Span::from_secs(3) {
-                    return Err(BootError::AlreadyRunning { instance: instance.clone(), pid });
+                    return runs(pid);
                 }
                 clock::pause(Span::from_millis(10));
             }
             Err(error) => return Err(wrong(error.into())),
         }
+    }
+}
+
+/// Leaves a link to the output in the runtime directory, where one looks for what belongs to a tree that runs.
+fn link_to_output(runtime: &RuntimeDir, output: PathBuf) -> Option<(PathBuf, PathBuf)> {
+    let link = runtime.output_file();
+    if output == link {
+        return None;
+    }
+    if link.is_symlink() {
+        let _ = std::fs::remove_file(&link);
+    }
+    // What an earlier version has left there is not ours to remove.
+    std::os::unix::fs::symlink(&output, &link).ok().map(|()| (link, output))
+}
+
+/// The first worker of another user that is to reach a socket of its node, if others are kept from the directory.
+fn check_way_of_others(tree: &SupervisorSpec, runtime: &RuntimeDir) -> Result<(), BootError> {
+    let mut other = None;
+    tree.for_each_supervisor(&Path::root(), &mut |path, supervisor| {
+        for child in &supervisor.children {
+            if let ChildKind::Worker(exec) = &child.kind
+                && let Some(account) = exec.account.as_ref().filter(|account| ![0, own_uid()].contains(&account.uid))
+                && (exec.speaks_by_notify(&child.policy)
+                    || child.policy.heartbeat.is_some() && exec.sources.contains(&BeatSource::Zmq))
+            {
+                other.get_or_insert_with(|| (path.child(&child.name), account.uid));
+            }
+        }
+    });
+    match (other, runtime.closed_to_others()) {
+        (Some((path, uid)), Some((directory, mode))) => Err(BootError::Closed { path, uid, directory, mode }),
+        _ => Ok(()),
     }
 }
 
@@ -440,6 +558,7 @@ fn prepare_node() -> Result<Node, BootError> {
     let boot: NodeBoot =
         wire::json::from_slice(&text).map_err(while_trying("understand what the parent node handed down"))?;
     drop(text);
+    stream_file::set(boot.output.clone());
     let log_level = slog::Level::from_usize(boot.log_level).unwrap_or(slog::Level::Info);
     let (event_logger, log_handle) = logging::root(log_level, boot.log_format);
     descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
@@ -522,11 +641,13 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         },
     };
     let router = Router::bind_behind(&context, &socket, limits, place.door.clone()).map_err(BootError::Link)?;
+    let mut directory = Directory::new(socket.clone());
     // A worker under another user must reach its node, though never the control endpoint.
     let foreign_beats = spec.children.iter().any(|child| {
         matches!(&child.kind, ChildKind::Worker(exec) if exec.user.is_some() && child.policy.heartbeat.is_some())
     });
     if foreign_beats {
+        directory.opened();
         place.runtime.open_to_others(&socket).map_err(while_trying("let workers of other users reach their node"))?;
     }
 
@@ -603,6 +724,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         signals,
         router,
         router_socket: socket,
+        directory,
         control: None,
         uplink,
         pulls,

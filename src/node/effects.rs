@@ -47,6 +47,7 @@ impl Node {
 
     fn spawn(&mut self, run: Run) {
         let files = self.place.files.clone();
+        self.look_after_socket();
         if let Some(handle) = self.handle(run.child) {
             handle.renew(&files);
         }

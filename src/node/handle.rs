@@ -11,8 +11,11 @@ use super::strangers::Kin;
 use super::turn::Place;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
 use crate::link::Identity;
+use crate::link::runtime::BASE_VARIABLE;
+use crate::link::state::STATE_VARIABLE;
 use crate::logs::capture::Capture;
 use crate::logs::ring::Ring;
+use crate::logs::stream_file;
 use crate::logs::{LogFile, Writer};
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
@@ -316,6 +319,7 @@ impl Handle {
                     log_format: place.log_format,
                     output_format: place.output_format,
                     show_output: place.show_output,
+                    output: stream_file::get().cloned(),
                     nofile: place.nofile,
                 };
                 self.start_node(&boot, base, environment)
@@ -659,12 +663,16 @@ pub(super) fn group_path(place: &Place, path: &Path) -> Option<PathBuf> {
 /// What every process of the tree carries: who it is, and whose it is. The mark is how a process is found again that
 /// has left its session and its parents behind.
 pub(super) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString, OsString)> {
-    vec![
+    let mut environment: Vec<(OsString, OsString)> = vec![
         ("TREEVISOR_PATH".into(), path.as_str().into()),
         ("TREEVISOR_INSTANCE".into(), place.instance.as_str().into()),
         ("TREEVISOR_MARK".into(), place.mark.to_string().into()),
         ("TREEVISOR_EXE".into(), process::self_exe_name().into()),
-    ]
+    ];
+    // So that tools in there mean this tree, wherever it lies, and read its journal.
+    environment.extend(place.runtime.path().parent().map(|base| (BASE_VARIABLE.into(), base.into())));
+    environment.extend(std::env::var_os(STATE_VARIABLE).map(|base| (STATE_VARIABLE.into(), base)));
+    environment
 }
 
 /// As whom a worker runs.

@@ -54,6 +54,7 @@ impl Node {
                 Some(Source::Signals) => signals = true,
                 Some(Source::Keeper) => keeper = true,
                 Some(Source::LogFiles) => log_files = true,
+                Some(Source::Directory) => self.directory.stir(),
                 Some(Source::Probe(run)) => probes.push(*run),
                 Some(Source::Hook(number)) => hooks.push(*number),
                 // Sockets are drained every turn, whatever woke us.

@@ -15,6 +15,7 @@ use super::segments::{JournalRecord, Said, Segments};
 use super::turn::{Node, Source};
 use crate::ids::Path;
 use crate::link::runtime::RuntimeDir;
+use crate::logs::stream_file::{self, StreamFile};
 use crate::os::cgroup::Group;
 use crate::os::clock::{self, Clock};
 use crate::os::descendants::{self, Mark, Scope};
@@ -58,7 +59,9 @@ struct Record {
     root: u32,
     runtime: PathBuf,
     mark: String,
+    #[serde(with = "crate::files::exact::option")]
     cgroup: Option<PathBuf>,
+    output: Option<StreamFile>,
     journal: Option<JournalRecord>,
     /// It takes the place of one that was killed.
     again: bool,
@@ -86,6 +89,7 @@ impl Keeper {
             runtime: runtime.path().to_path_buf(),
             mark: mark.to_string(),
             cgroup: cgroup.map(std::path::Path::to_path_buf),
+            output: stream_file::get().cloned(),
             journal,
             again: false,
         };
@@ -174,13 +178,11 @@ impl Node {
         let lines = self.journal.as_ref().map(Journal::reader);
         match Keeper::spawn(record, lines) {
             Ok(keeper) => {
-                let runtime = &self.place.runtime;
-                let noted = runtime.read_instance().and_then(|mut file| {
-                    file.keeper_pid = Some(keeper.pid);
-                    runtime.write_instance(&file)
-                });
-                if let Err(error) = noted {
-                    warn!(self.logger, "cannot write the new keeper into the instance file"; "error" => %error);
+                if let Some(root) = &mut self.root {
+                    root.file.keeper_pid = Some(keeper.pid);
+                    if let Err(error) = self.place.runtime.write_instance(&root.file) {
+                        warn!(self.logger, "cannot write the new keeper into the instance file"; "error" => %error);
+                    }
                 }
                 self.keeper = Some(keeper);
                 if let Err(error) = self.watch_keeper() {
@@ -212,9 +214,10 @@ fn watch_root() -> io::Result<()> {
     let mut text = String::new();
     std::fs::File::from(fd::inherited(RECORD_FD)?).read_to_string(&mut text)?;
     let record: Record = serde_json::from_str(&text)?;
+    stream_file::set(record.output.clone());
     let goodbye = fd::inherited(GOODBYE_FD)?;
     // Whoever stops the tree by a signal to everybody must not stop the one who cleans up.
-    crate::os::signals::ignore_all_stopping()?;
+    crate::os::signals::ignore_all_stopping();
     process::set_name("tv-keeper");
     // Opened while the pipe is open at the other end, so it is the root and not a later process with its number.
     let root = PidFd::open(record.root);
@@ -264,7 +267,11 @@ fn watch_root() -> io::Result<()> {
     let runtime = RuntimeDir::at(record.runtime);
     // Whoever has started the instance anew meanwhile has cleared the files himself.
     if let Ok(lock) = LockFile::acquire(&runtime.lock_file()) {
-        let ours = runtime.read_instance().is_ok_and(|file| file.mark == record.mark);
+        // A root that was killed while it began has written nothing yet.
+        let ours = match runtime.read_instance() {
+            Ok(file) => file.mark == record.mark,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
         if ours {
             runtime.remove();
         }
@@ -362,6 +369,9 @@ fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, ag
 
 /// Says on stderr what the journal's writer has met. Whoever reads the tree's log is to know that it has gaps.
 fn tell(said: Option<Said>) {
+    if said.is_some() {
+        stream_file::refresh_stderr();
+    }
     match said {
         None => {}
         Some(Said::Stopped(why)) => {

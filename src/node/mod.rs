@@ -32,6 +32,7 @@
 mod aside;
 pub mod boot;
 mod clearing;
+mod directory;
 mod doors;
 mod drops;
 mod echo;

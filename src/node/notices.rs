@@ -10,6 +10,7 @@ use super::handle::{Allowance, Handle};
 use super::translate;
 use super::turn::{Node, Source};
 use crate::link::PeerCred;
+use crate::link::runtime::RuntimeDir;
 use crate::os::datagram::{Datagram, DatagramSocket, Sender};
 use crate::os::descendants::{self, Family, Kinship, Mark};
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
@@ -20,6 +21,7 @@ use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
 use slog::{debug, info, warn};
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
 
 /// Datagrams of one worker that are taken in one look, so that one who floods does not keep the others waiting.
 const DATAGRAMS_PER_LOOK: usize = 16;
@@ -84,6 +86,22 @@ impl Line {
         // Full from the first second on.
         let lookups = Allowance::of(LOOKUPS_PER_SECOND, Time::ZERO);
         Line { socket, tag: None, uid, lookups, refused_descriptors: false }
+    }
+
+    /// Where the socket lies.
+    pub fn path(&self) -> &Path {
+        self.socket.path()
+    }
+
+    /// Makes the socket anew where it was, as its file is gone. What lies unread in the old one is lost.
+    pub fn bind_again(&mut self, run: Run, notices: &mut Notices, runtime: &RuntimeDir) -> std::io::Result<()> {
+        let path = self.path().to_owned();
+        notices.leave(self);
+        self.socket.bind_again()?;
+        if self.uid.is_some() {
+            runtime.open_to_others(&path)?;
+        }
+        notices.listen(run, self).map_err(std::io::Error::other)
     }
 
     /// Is heard no longer; the tag under which it was, if it was.

@@ -150,7 +150,7 @@ impl Node {
             warn!(self.logger, "SIGHUP: this tree was started without a file, so there is nothing to reload");
             return;
         }
-        let read = spec::read(&config, &|name| std::env::var(name).ok());
+        let read = spec::read_at_once(&config, &|name| std::env::var(name).ok());
         let file = config.display().to_string();
         for wrong in read.errors() {
             error!(self.logger, "{}", wrong);
@@ -194,6 +194,10 @@ impl Node {
             let message = format!("there are no workers {path}-1, {path}-2 … that a `count` has made");
             return Err((Refusal::NoSuchPath, message));
         };
+        if !(1..=spec::COUNT_MAX).contains(&count) {
+            let message = format!("a `count` makes 1 to {} workers, not {count}", spec::COUNT_MAX);
+            return Err((Refusal::NotUnderstood, message));
+        }
         let mut children = Vec::new();
         for number in 1..=count {
             let called = format!("{name}-{number}");
@@ -272,7 +276,11 @@ impl Node {
         let foreign = self.handles.iter().flatten().any(|handle| {
             matches!(&handle.what, What::Worker(exec) if exec.user.is_some() && handle.policy.heartbeat.is_some())
         });
-        if foreign && let Err(error) = self.place.runtime.open_to_others(&self.router_socket) {
+        if !foreign {
+            return;
+        }
+        self.directory.opened();
+        if let Err(error) = self.place.runtime.open_to_others(&self.router_socket) {
             warn!(self.logger, "workers of other users cannot reach their node"; "error" => %error);
         }
     }

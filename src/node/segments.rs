@@ -20,6 +20,7 @@ const SPARED: usize = 2;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct JournalRecord {
     /// The directory of the instance.
+    #[serde(with = "crate::files::exact")]
     pub directory: PathBuf,
     /// Bytes in one file.
     pub max_size: u64,

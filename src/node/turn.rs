@@ -1,6 +1,7 @@
 //! The loop: wait, gather, hand in one by one, carry out, deadlines last.
 
 use super::clearing::Clearing;
+use super::directory::Directory;
 use super::drops::Drops;
 use super::echo::Echo;
 use super::handle::Handle;
@@ -84,6 +85,8 @@ pub(super) enum Source {
     Probe(Run),
     /// A hook, by its number.
     Hook(u64),
+    /// Something was removed from the runtime directory.
+    Directory,
 }
 
 /// The shell's own deadlines; the core has its own.
@@ -120,6 +123,7 @@ pub(super) struct Node {
     pub signals: Signals,
     pub router: Router,
     pub router_socket: PathBuf,
+    pub directory: Directory,
     /// The operator's endpoint; the root's only.
     pub control: Option<Router>,
     pub uplink: Option<Uplink>,
@@ -200,6 +204,7 @@ impl Node {
                 // is read in the next turn, which comes at once, as its pidfd is ready.
                 self.orphans_wait = self.reap_orphans();
             }
+            self.look_after_directory();
             self.tell_drops();
             self.watch_descriptors();
         }
@@ -273,6 +278,7 @@ impl Node {
             self.log_files.next_deadline(),
             self.probes.next_deadline(),
             self.hooks.next_deadline(),
+            self.directory.next_deadline(),
             self.manager.as_ref().and_then(|manager| manager.next_deadline()),
             // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
             // process did not run is seen as such before it can be mistaken for a child's silence.

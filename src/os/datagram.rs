@@ -47,16 +47,16 @@ impl DatagramSocket {
     /// # Errors
     /// The kernel's.
     pub fn bind(path: &Path) -> io::Result<DatagramSocket> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-        // Before there is an address to send to, so that no datagram comes without its sender.
-        setsockopt(&fd, sockopt::PassCred, &true)?;
-        bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-        Ok(DatagramSocket { fd, path: path.to_owned() })
+        Ok(DatagramSocket { fd: bound(path)?, path: path.to_owned() })
+    }
+
+    /// Makes a new socket at the same path, where another program has removed the file. What lies unread is lost.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn bind_again(&mut self) -> io::Result<()> {
+        self.fd = bound(&self.path)?;
+        Ok(())
     }
 
     /// Where it lies.
@@ -102,6 +102,20 @@ impl AsRawFd for DatagramSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
+}
+
+/// A socket at `path`, in the place of what lies there.
+fn bound(path: &Path) -> io::Result<OwnedFd> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    // Before there is an address to send to, so that no datagram comes without its sender.
+    setsockopt(&fd, sockopt::PassCred, &true)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(fd)
 }
 
 impl Drop for DatagramSocket {

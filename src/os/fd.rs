@@ -65,6 +65,18 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Puts a standard stream on another file. Everything that writes to the stream goes there from now on.
+///
+/// # Errors
+/// The kernel's, and `InvalidInput` for a number that is neither 1 nor 2.
+pub fn replace_stream(stream: RawFd, file: &fs::File) -> io::Result<()> {
+    match stream {
+        1 => Ok(nix::unistd::dup2_stdout(file)?),
+        2 => Ok(nix::unistd::dup2_stderr(file)?),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
 /// Lets no program that this process executes have any descriptor but the three streams.
 ///
 /// # Errors

@@ -66,7 +66,8 @@ impl LockFile {
                 .write(true)
                 .create(true)
                 .truncate(false)
-                .mode(0o600)
+                // Sticky: in a runtime directory of a user, cleaners leave such files alone.
+                .mode(0o1600)
                 .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
                 .open(path)
                 .map_err(failed)?;
@@ -100,6 +101,16 @@ impl LockFile {
         }
     }
 
+    /// Whether the locked file lies at `path`: it may have been removed, and another put in its place.
+    pub fn is_at(&self, path: &Path) -> bool {
+        match (self.file.metadata(), fs::symlink_metadata(path)) {
+            (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+            // What cannot be looked at is not gone.
+            (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+            (Err(_), _) => true,
+        }
+    }
+
     /// Gives the lock back. Dropping does the same; this says that it is meant.
     pub fn release(self) {
         drop(self);
@@ -114,9 +125,18 @@ impl Drop for LockFile {
     }
 }
 
+/// Takes a lock on an open file, flock(2), if no other description of it has one. It goes when this description is closed.
+pub fn try_alone(file: &File) -> bool {
+    use std::os::fd::AsRawFd;
+    // SAFETY: plain numbers; the descriptor is open as long as the reference lives.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
+}
+
 /// Whether somebody holds the lock.
 pub fn is_held(path: &Path) -> bool {
-    let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open(path) else { return false };
+    let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path) else {
+        return false;
+    };
     let mut lock = whole_file(libc::F_WRLCK);
     // Says what is in the way of such a lock, and takes none.
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && lock.l_type != libc::F_UNLCK as libc::c_short

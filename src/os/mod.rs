@@ -16,6 +16,8 @@
 //! | [`opening`] | opening a file where another user may have put something in the way |
 //! | [`thread`], [`wake`] | a thread beside the loop, and how it wakes the loop |
 //! | [`lock`] | a file that is locked as long as its holder lives |
+//! | [`claim`] | a name that one process has at a time, and that is no file |
+//! | [`cleaners`] | what cleaners of temporary files heed, and noticing what they take |
 //! | [`net`] | TCP connections that are opened without waiting |
 //! | [`clock`] | the only file that reads a clock |
 //! | [`random`] | random bytes |
@@ -29,6 +31,8 @@ compile_error!("treevisor needs Linux 5.4 or newer: it supervises by pidfds, par
 mod testing;
 
 pub mod cgroup;
+pub mod claim;
+pub mod cleaners;
 pub mod clock;
 pub mod connected;
 pub mod datagram;

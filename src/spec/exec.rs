@@ -12,6 +12,7 @@ pub struct ExecSpec {
     /// Program and arguments; never empty. A program without a slash is looked up in the child's `PATH`.
     pub command: Vec<String>,
     /// Working directory; `None` is the one that the tree was started in. A relative `command[0]` is looked up here.
+    #[serde(with = "crate::files::exact::option")]
     pub cwd: Option<PathBuf>,
     /// Variables added to the environment.
     pub env: BTreeMap<String, String>,
@@ -116,6 +117,7 @@ pub enum LogSpec {
     /// Captured, and written to a file that is rotated.
     File {
         /// The file; its rotated forerunners are `FILE.1`, `FILE.2` ….
+        #[serde(with = "crate::files::exact")]
         file: PathBuf,
         /// Rotated before it would grow beyond this many bytes.
         max_size: u64,

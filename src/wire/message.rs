@@ -240,6 +240,7 @@ mod for_nodes {
             /// Children that were added by hand go as well.
             prune: bool,
             /// The file that it came from, to be read again at the next SIGHUP.
+            #[serde(default, with = "crate::files::exact::option")]
             config: Option<PathBuf>,
         },
         /// From a node to its child node: its part of a reload. Sent again until it is answered.
@@ -328,6 +329,7 @@ mod for_nodes {
             /// The tree, as JSON of the checked types.
             tree: Value,
             /// The file that it came from; empty without one.
+            #[serde(with = "crate::files::exact")]
             config: PathBuf,
         },
         /// OTP's answer to a change.

@@ -15,6 +15,7 @@ mod examples;
 mod following;
 mod harness;
 mod hooks;
+mod inherited;
 mod journal;
 #[path = "../clients/languages.rs"]
 mod languages;
@@ -35,6 +36,7 @@ mod root_death;
 mod screens;
 mod servers;
 mod several;
+mod swept;
 mod vandals;
 mod verbs;
 mod why;

@@ -1,0 +1,174 @@
+//! A file that is the standard output and error of all processes of a tree in the background: bounded.
+//!
+//! Whichever process finds it full rotates it, under a lock; the others notice with their next write that the file has
+//! another place, and follow. So do they when another program has moved or removed it. What is written past us, such as the
+//! message of a panic, follows too, as the streams themselves are put on the new file.
+
+use super::past::numbered;
+use crate::os::{fd, lock};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::RawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Where the file lies, and what it may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamFile {
+    /// The file; an absolute path.
+    #[serde(with = "crate::files::exact")]
+    pub path: PathBuf,
+    /// It is rotated when it has so many bytes.
+    pub max_size: u64,
+    /// How many forerunners are kept: `FILE.1` and so on.
+    pub keep: u32,
+}
+
+/// What the streams of this process are is a matter of the whole process.
+static STREAM_FILE: OnceLock<StreamFile> = OnceLock::new();
+
+/// From here on the standard output and error of this process are this file, where they are it now. To be called before
+/// anything is written.
+pub fn set(file: Option<StreamFile>) {
+    if let Some(file) = file {
+        // Twice is a mistake that changes nothing.
+        let _ = STREAM_FILE.set(file);
+    }
+}
+
+/// The file, to be passed on to other processes of the tree.
+pub fn get() -> Option<&'static StreamFile> {
+    STREAM_FILE.get()
+}
+
+/// Puts standard error on the file as it is now, for those who write to it seldom and past an [`Outlet`](super::outlet).
+pub fn refresh_stderr() {
+    drop(Followed::adopt(2));
+}
+
+/// The file as one of our streams.
+#[derive(Debug)]
+pub(super) struct Followed {
+    file: File,
+    stream: RawFd,
+    of: &'static StreamFile,
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+impl Followed {
+    /// Follows the file as `stream`; `None` when that is something else.
+    pub fn adopt(stream: RawFd) -> Option<Followed> {
+        Followed::adopt_of(stream, get()?)
+    }
+
+    fn adopt_of(stream: RawFd, of: &'static StreamFile) -> Option<Followed> {
+        // A description of our own: a lock on one that others share would be theirs as well.
+        let file = open(&of.path).ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()))?;
+        fd::replace_stream(stream, &file).ok()?;
+        Some(Followed { file, stream, of })
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // What cannot be looked at is written to as it is.
+        let _ = self.look();
+        self.file.write(bytes)
+    }
+
+    /// Follows the file, and rotates it when it is full.
+    fn look(&mut self) -> io::Result<()> {
+        let held = self.file.metadata()?;
+        if !self.is_at_its_place(&held) {
+            return self.reopen();
+        }
+        // Where another process rotates at this moment, this goes into the old file.
+        if held.len() < self.of.max_size || !lock::try_alone(&self.file) {
+            return Ok(());
+        }
+        if self.is_at_its_place(&held) {
+            rotate(self.of)?;
+        }
+        self.reopen()
+    }
+
+    fn is_at_its_place(&self, held: &fs::Metadata) -> bool {
+        match fs::metadata(&self.of.path) {
+            Ok(there) => identity(held) == identity(&there),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    /// The lock goes with the old description.
+    fn reopen(&mut self) -> io::Result<()> {
+        let file = open(&self.of.path)?;
+        fd::replace_stream(self.stream, &file)?;
+        self.file = file;
+        Ok(())
+    }
+}
+
+fn rotate(of: &StreamFile) -> io::Result<()> {
+    if of.keep == 0 {
+        return fs::remove_file(&of.path);
+    }
+    for number in (1..of.keep).rev() {
+        match fs::rename(numbered(&of.path, number), numbered(&of.path, number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::rename(&of.path, numbered(&of.path, 1))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+    };
+    match (open(), path.parent()) {
+        (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            open()
+        }
+        (opened, _) => opened,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two processes with one file, as two descriptors above the streams.
+    #[test]
+    fn whoever_finds_it_full_rotates_and_the_others_follow() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/output.log");
+        let of: &'static StreamFile = Box::leak(Box::new(StreamFile { path: path.clone(), max_size: 100, keep: 2 }));
+        let mut writers: Vec<Followed> =
+            (0..2).map(|_| Followed { file: open(&path).unwrap(), stream: -1, of }).collect();
+        for number in 0..40 {
+            let writer = &mut writers[number % 2];
+            let held = writer.file.metadata().unwrap();
+            if !writer.is_at_its_place(&held) {
+                writer.file = open(&path).unwrap();
+            } else if held.len() >= of.max_size && lock::try_alone(&writer.file) {
+                rotate(of).unwrap();
+                writer.file = open(&path).unwrap();
+            }
+            writeln!(writer.file, "line {number:04}").unwrap();
+        }
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        let all: String =
+            [numbered(&path, 2), numbered(&path, 1), path.clone()].iter().map(|path| read(path)).collect();
+        let expected: String = (10..40).map(|number| format!("line {number:04}\n")).collect();
+        assert_eq!(all, expected);
+        assert!(!numbered(&path, 3).exists());
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        let held = writers[0].file.metadata().unwrap();
+        assert!(!writers[0].is_at_its_place(&held));
+    }
+}

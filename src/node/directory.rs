@@ -1,0 +1,362 @@
+//! The runtime directory of a tree that runs: what of this node lies there, and putting it back.
+//!
+//! Others remove what lies in `/tmp` and in `/run/user`: cleaners of old files, logind at a logout. A node whose socket is
+//! gone is deaf for all who connect from then on, and a root whose lock is gone is not found. So each node looks at its
+//! sockets before it starts a child and once a second while it is awake, and binds them anew; connections that stand are not
+//! touched. The root looks after the rest and is woken by the kernel when something goes, so that a tree in which nothing
+//! happens sleeps on. Every few hours it gives all files the present as the time of their last use, and it holds the locks
+//! that cleaners heed.
+
+use super::notices::Line;
+use super::turn::{Node, Source};
+use crate::link::runtime::RuntimeDir;
+use crate::link::{LinkError, Router};
+use crate::os::claim::Claim;
+use crate::os::cleaners::{DirectoryLock, Watch, touch};
+use crate::os::lock::{LockError, LockFile};
+use crate::supervision::Run;
+use crate::time::{Span, Time};
+use slog::{debug, warn};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A node that is awake looks so often, and one that could not put something back tries again after as long.
+const LOOK_EVERY: Span = Span::from_secs(1);
+
+/// Whoever cleans is given so long to finish: a directory that fills again at once cannot be removed.
+const SETTLE: Span = Span::from_millis(250);
+
+/// How often the sockets of workers are looked at where there are thousands; with fewer, each time.
+const LOOK_AT_MANY_EVERY: Span = Span::from_secs(10);
+const MANY: usize = 1_000;
+
+/// How often files are touched: the rules for `XDG_RUNTIME_DIR` ask for six hours.
+const TOUCH_EVERY: Span = Span::from_secs(4 * 3600);
+
+/// What this node knows of the directory.
+pub(super) struct Directory {
+    /// The socket of the node's children, and that of operators.
+    router: Seat,
+    control: Option<Seat>,
+    /// What only the root has.
+    pub root: Option<Held>,
+    next_look: Time,
+    next_look_at_lines: Time,
+    /// Something was removed.
+    stirred: bool,
+    /// Since when something is known to be missing.
+    missing_since: Option<Time>,
+    /// When to try again what did not work.
+    retry: Option<Time>,
+    told: Option<String>,
+}
+
+/// What says that the instance runs, and what keeps cleaners away.
+pub(super) struct Held {
+    lock: LockFile,
+    claim: Option<Claim>,
+    guards: Vec<DirectoryLock>,
+    watch: Option<Watch>,
+    /// Which directory is locked and watched.
+    guarded: Option<(u64, u64)>,
+    touch_at: Time,
+    /// A link that is kept in the directory, and what it points to.
+    pub link: Option<(PathBuf, PathBuf)>,
+}
+
+/// The place of one socket.
+struct Seat {
+    path: PathBuf,
+    id: Option<(u64, u64)>,
+    /// Workers of other users may connect.
+    open: bool,
+}
+
+impl Seat {
+    fn new(path: PathBuf) -> Seat {
+        let id = identity(&path);
+        Seat { path, id, open: false }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.id.is_some() && identity(&self.path) == self.id
+    }
+
+    /// Binds the socket once more where it was.
+    fn restore(&mut self, socket: &mut Router, runtime: &RuntimeDir) -> Result<(), LinkError> {
+        socket.bind_again(&self.path)?;
+        self.settle(runtime);
+        Ok(())
+    }
+
+    /// Takes note of the socket that was just bound.
+    fn settle(&mut self, runtime: &RuntimeDir) {
+        let kept = if self.open { runtime.open_to_others(&self.path) } else { runtime.keep(&self.path) };
+        // Told where it was asked for the first time.
+        drop(kept);
+        self.id = identity(&self.path);
+    }
+}
+
+/// What tells one file from all others.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+impl Held {
+    pub fn new(lock: LockFile, claim: Option<Claim>) -> Held {
+        let touch_at = Time::ZERO + TOUCH_EVERY;
+        Held { lock, claim, guards: Vec::new(), watch: None, guarded: None, touch_at, link: None }
+    }
+
+    /// The instance runs no longer. Last of all: whoever has the lock may lay out the directory.
+    pub fn release(self) {
+        self.lock.release();
+        drop(self.claim);
+    }
+
+    /// Locks the directory and begins to watch it, if that is not done yet. Both are of use, and neither is necessary.
+    fn guard(&mut self, runtime: &RuntimeDir) {
+        let there = identity(runtime.path());
+        if there.is_none() || there == self.guarded {
+            return;
+        }
+        self.guarded = there;
+        let directories = [runtime.path().parent(), Some(runtime.path())];
+        self.guards = directories.iter().flatten().filter_map(|path| DirectoryLock::take(path).ok()).collect();
+        if let Some(watch) = &self.watch {
+            // The limit of watches may be reached; then the look of each second has to do.
+            let _ = watch.add(runtime.path());
+        }
+    }
+}
+
+impl Directory {
+    pub fn new(router: PathBuf) -> Directory {
+        Directory {
+            router: Seat::new(router),
+            control: None,
+            root: None,
+            next_look: Time::ZERO,
+            next_look_at_lines: Time::ZERO,
+            stirred: false,
+            missing_since: None,
+            retry: None,
+            told: None,
+        }
+    }
+
+    /// The root's: the operators' socket, and what says that the instance runs.
+    pub fn hold(&mut self, runtime: &RuntimeDir, held: Held) {
+        let mut control = Seat::new(runtime.control_socket());
+        control.settle(runtime);
+        self.router.settle(runtime);
+        self.control = Some(control);
+        self.root = Some(held);
+    }
+
+    /// The socket of the node's children is open to other users.
+    pub fn opened(&mut self) {
+        self.router.open = true;
+    }
+
+    /// The kernel has seen something go.
+    pub fn stir(&mut self) {
+        self.stirred = true;
+        if let Some(watch) = self.root.as_ref().and_then(|root| root.watch.as_ref()) {
+            watch.drain();
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        [self.retry, self.root.as_ref().map(|root| root.touch_at)].into_iter().flatten().min()
+    }
+}
+
+impl Node {
+    /// The root begins to watch its directory.
+    pub(super) fn guard_directory(&mut self) {
+        let watch = Watch::new().ok();
+        let watched = watch.as_ref().is_some_and(|watch| self.watch(watch.fd(), Source::Directory).is_ok());
+        let Some(held) = &mut self.directory.root else { return };
+        held.watch = watch.filter(|_| watched);
+        held.guard(&self.place.runtime);
+    }
+
+    /// Looks, if it is time to, whether all that must be there is there.
+    pub(super) fn look_after_directory(&mut self) {
+        let now = self.now();
+        let Directory { next_look, stirred, retry, missing_since, .. } = &mut self.directory;
+        if missing_since.is_some() && retry.is_some_and(|at| at > now) {
+            return;
+        }
+        if now < *next_look && !*stirred && retry.is_none_or(|at| at > now) {
+            return;
+        }
+        let lines = std::mem::take(stirred) || now >= self.directory.next_look_at_lines;
+        if lines {
+            self.directory.next_look_at_lines = if self.handles.len() > MANY { now + LOOK_AT_MANY_EVERY } else { now };
+        }
+        self.directory.retry = None;
+        self.directory.next_look = now + LOOK_EVERY;
+        let missing = self.is_something_missing(lines);
+        if missing {
+            let since = *self.directory.missing_since.get_or_insert(now);
+            if now < since + SETTLE {
+                self.directory.retry = Some(since + SETTLE);
+                self.directory.stirred |= lines;
+                return;
+            }
+        }
+        self.put_back(now, lines || missing);
+    }
+
+    fn is_something_missing(&self, lines: bool) -> bool {
+        let Directory { router, control, root, .. } = &self.directory;
+        let runtime = &self.place.runtime;
+        !router.is_ours()
+            || control.as_ref().is_some_and(|control| !control.is_ours())
+            || root.as_ref().is_some_and(|held| {
+                !held.lock.is_at(&runtime.lock_file())
+                    || identity(&runtime.instance_file()).is_none()
+                    || held.link.as_ref().is_some_and(|(link, _)| identity(link).is_none())
+            })
+            || lines && self.lines().any(|(_, line)| identity(line.path()).is_none())
+    }
+
+    /// The sockets of workers that speak by sd_notify.
+    fn lines(&self) -> impl Iterator<Item = (Run, &Line)> {
+        let processes = self.handles.iter().flatten().filter_map(|handle| handle.process.as_ref());
+        processes.filter_map(|process| Some((process.run, process.line.as_deref()?)))
+    }
+
+    /// Puts back what is missing, and says so.
+    fn put_back(&mut self, now: Time, lines: bool) {
+        self.directory.missing_since = None;
+        let mut missing = Vec::new();
+        let restored = self.restore_directory(now, &mut missing).and_then(|()| self.restore_sockets(&mut missing));
+        if lines {
+            self.restore_lines(&mut missing);
+        }
+        match restored {
+            Ok(()) => {
+                self.directory.told = None;
+                if missing.is_empty() {
+                    return;
+                }
+                let missing = missing.join(", ");
+                if self.directory.root.is_some() {
+                    warn!(self.logger, "another program has removed files of this tree, they are put back";
+                        "directory" => %self.place.runtime.path().display(), "files" => missing);
+                } else {
+                    debug!(self.logger, "another program has removed our socket, it is bound anew"; "file" => missing);
+                }
+            }
+            Err(error) => {
+                self.directory.retry = Some(now + LOOK_EVERY);
+                if self.directory.told.as_ref() != Some(&error) {
+                    warn!(self.logger, "another program has removed files of this tree, and they cannot be put back";
+                        "directory" => %self.place.runtime.path().display(), "error" => &error);
+                    self.directory.told = Some(error);
+                }
+            }
+        }
+    }
+
+    /// Before a child is started: it will connect.
+    pub(super) fn look_after_socket(&mut self) {
+        if !self.directory.router.is_ours() {
+            self.put_back(self.now(), false);
+        }
+    }
+
+    /// The root's files, and the times of their last use.
+    fn restore_directory(&mut self, now: Time, missing: &mut Vec<String>) -> Result<(), String> {
+        let runtime = &self.place.runtime;
+        let Some(held) = &mut self.directory.root else { return Ok(()) };
+        if let Some(claim) = &held.claim {
+            claim.answer();
+        }
+        if now >= held.touch_at {
+            held.touch_at = now + TOUCH_EVERY;
+            touch_all(runtime);
+        }
+        if !held.lock.is_at(&runtime.lock_file()) {
+            runtime.create().map_err(|error| crate::error::Chain(&error).to_string())?;
+            held.lock = match LockFile::acquire(&runtime.lock_file()) {
+                Ok(lock) => lock,
+                Err(LockError::Held { .. }) => return Err("another process holds the lock there by now".into()),
+                Err(error) => return Err(crate::error::Chain(&error).to_string()),
+            };
+            missing.push("lock".into());
+        }
+        held.guard(runtime);
+        if let Some(root) = &self.root
+            && identity(&runtime.instance_file()).is_none()
+        {
+            runtime.write_instance(&root.file).map_err(|error| format!("instance.json: {error}"))?;
+            missing.push("instance.json".into());
+        }
+        if let Some((link, target)) = &held.link
+            && identity(link).is_none()
+        {
+            std::os::unix::fs::symlink(target, link).map_err(|error| format!("{}: {error}", link.display()))?;
+        }
+        Ok(())
+    }
+
+    fn restore_sockets(&mut self, missing: &mut Vec<String>) -> Result<(), String> {
+        let runtime = &self.place.runtime;
+        let Directory { router, control, .. } = &mut self.directory;
+        let seats = [(Some(router), Some(&mut self.router)), (control.as_mut(), self.control.as_mut())];
+        for (seat, socket) in seats {
+            let (Some(seat), Some(socket)) = (seat, socket) else { continue };
+            if !seat.is_ours() {
+                // The root makes it as well; whoever comes first.
+                runtime.create().map_err(|error| crate::error::Chain(&error).to_string())?;
+                seat.restore(socket, runtime).map_err(|error| crate::error::Chain(&error).to_string())?;
+                missing.extend(seat.path.file_name().map(|name| name.to_string_lossy().into_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The sockets on which workers speak by sd_notify.
+    fn restore_lines(&mut self, missing: &mut Vec<String>) {
+        let gone = |(run, line): (Run, &Line)| identity(line.path()).is_none().then_some(run);
+        let runs: Vec<Run> = self.lines().filter_map(gone).collect();
+        if runs.is_empty() {
+            return;
+        }
+        // What has come so far is in the sockets that are given up.
+        self.hear_notices();
+        let Some(mut notices) = self.notices.take() else { return };
+        for run in runs {
+            let runtime = self.place.runtime.clone();
+            let Some(line) = self.handle(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref_mut())
+            else {
+                continue;
+            };
+            let name = line.path().file_name().map(|name| name.to_string_lossy().into_owned());
+            match line.bind_again(run, &mut notices, &runtime) {
+                Ok(()) => missing.extend(name),
+                Err(error) => {
+                    warn!(self.logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
+                }
+            }
+        }
+        self.notices = Some(notices);
+    }
+}
+
+/// Makes all files young.
+fn touch_all(runtime: &RuntimeDir) {
+    let entries = fs::read_dir(runtime.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let directories = [runtime.path().parent(), Some(runtime.path())].into_iter().flatten().map(Path::to_path_buf);
+    for path in directories.chain(entries) {
+        // What is gone is put back by the look that follows.
+        let _: io::Result<()> = touch(&path);
+    }
+}
