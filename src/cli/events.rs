@@ -31,7 +31,7 @@ use std::os::fd::AsFd;
 #[command(after_long_help = "\
 Kinds:
   starting started ready beat_late hung dropped exited restarting stopping stopped escalated
-  gave_up auto_shutdown panic held reloaded start_failed
+  gave_up auto_shutdown panic held reloaded start_failed kill_failed
 
 Times are UTC, as all that is printed:
   10m, 1h30m              so long ago

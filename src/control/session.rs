@@ -333,6 +333,7 @@ impl fmt::Display for AskError {
                     Outcome::NotFound => "there is no such child",
                     Outcome::AlreadyPresent => "a child of that name is there already",
                     Outcome::AlreadyStarted => "a child of that name runs already",
+                    Outcome::KillFailed => "it could not be killed",
                     Outcome::StartFailed => "it could not be started",
                     Outcome::Overtaken => "something stronger came between",
                 };

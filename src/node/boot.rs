@@ -1,5 +1,6 @@
 //! How a node comes to be: the root from a checked tree, every other node from what its parent hands down.
 
+use super::cleanup::Cleanups;
 use super::directory::{Directory, Held};
 use super::doors;
 use super::drops::Drops;
@@ -745,7 +746,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         inbox: VecDeque::new(),
         actions: Vec::new(),
         untold: Vec::new(),
-        clearing: Vec::new(),
+        cleanups: Cleanups::default(),
         chatty: Vec::new(),
         console,
         log_files,

@@ -1,33 +1,28 @@
-//! Sees to it that nothing of a child is left before its exit is handed to the core (D13).
+//! Sees to it that a child that was killed ends, and that nothing of it is left before its exit is handed to the core (D13).
 //!
-//! With a cgroup that is one question and one write. Without one it is the process group, and then passes over what was
-//! handed to this node, since the child is gone, and over what descends from that, until a pass finds nothing. `strangers`
-//! decides what of it is the child's. One pass serves all who have ended before it, hooks and probes too; it takes a few
-//! milliseconds at most, and one that found something, or was not complete, comes back a little later. Nothing here waits.
+//! With a cgroup that is one question and one write, as far as nothing has left it. What has, and without a cgroup all of
+//! it, was handed to this node, since the child is gone, or descends from that: passes over these go on until one finds
+//! nothing. `strangers` decides what of it is the child's. One pass serves all who have ended before it, hooks and probes
+//! too; it takes a few milliseconds at most, and one that found something, or was not complete, comes back a little later.
+//!
+//! Nothing here waits. `cleanup` says when to look again, and for how long: what cannot be killed is told to the core, which
+//! goes on without its end.
 
+use super::cleanup::{Cleanup, Left, Next};
 use super::handle::What;
 use super::postmortem::Postmortem;
 use super::strangers::{Ended, Kin, NEW_AT_ONCE, Whose, whose};
 use super::turn::Node;
-use crate::os::descendants::below::{self, Claim};
+use crate::os::descendants::{
+    self,
+    below::{self, Claim},
+};
 use crate::os::pidfd::ExitStatus;
+use crate::os::{process, stuck};
 use crate::spec::tree::ChildKind;
-use crate::supervision::{Event, Exit, Run};
+use crate::supervision::{Event, Exit, Run, Stuck};
 use crate::time::{Span, Time};
 use slog::{error, info};
-
-/// What cannot be killed for so long is stuck in the kernel. The exit is handed in all the same, and the log says what
-/// is left: a child that is never restarted helps nobody.
-const PATIENCE: Span = Span::from_secs(10);
-
-/// A child whose own process has ended.
-pub(super) struct Clearing {
-    pub run: Run,
-    since: Time,
-    /// When to look again.
-    pub due: Time,
-    passes: u32,
-}
 
 /// What one pass may take; then the loop goes on.
 const PASS: Span = Span::from_millis(10);
@@ -35,18 +30,9 @@ const PASS: Span = Span::from_millis(10);
 /// What a pass over the processes that were handed to us has come to.
 struct Passed {
     /// What was found of each.
-    found: Vec<(Kin, usize)>,
+    found: Vec<(Kin, descendants::Left)>,
     /// There is nothing else of them.
     complete: bool,
-}
-
-/// What is left of a child.
-enum Left {
-    Nothing,
-    /// So many processes, which were killed.
-    Processes(usize),
-    /// There may be more than could be looked at.
-    Unknown,
 }
 
 impl Passed {
@@ -54,46 +40,80 @@ impl Passed {
         Passed { found: Vec::new(), complete: true }
     }
 
-    /// How many were found of this one.
-    fn of(&self, kin: &Kin) -> usize {
-        self.found.iter().filter(|(other, _)| other == kin).map(|(_, found)| found).sum()
+    /// What was found of this one.
+    fn of(&self, kin: &Kin) -> descendants::Left {
+        self.found.iter().find(|(other, _)| other == kin).map(|(_, left)| left.clone()).unwrap_or_default()
+    }
+}
+
+/// What is left of a child, with one process of it by name.
+struct Remains {
+    left: Left,
+    /// Its number, and the error with which the kernel refuses to kill it.
+    one: Option<(u32, Option<i32>)>,
+}
+
+impl Remains {
+    const NONE: Remains = Remains { left: Left::Nothing, one: None };
+
+    fn of(found: &descendants::Left) -> Remains {
+        if found.count == 0 {
+            return Remains::NONE;
+        }
+        let left = Left::Processes { count: found.count, refused: found.refused.is_some() };
+        let one = found.refused.map(|(pid, errno)| (pid, Some(errno))).or(found.some.map(|pid| (pid, None)));
+        Remains { left, one }
     }
 }
 
 impl Node {
+    /// Kills a child with all that can be reached of it at once, and sees to it that it ends.
+    pub(super) fn kill(&mut self, run: Run) {
+        self.stop_probes(run);
+        let now = self.now();
+        let Some(handle) = self.look_at(run.child).filter(|handle| handle.is_of(run)) else { return };
+        let _ = handle.kill(run);
+        self.cleanups.killed(run, now);
+    }
+
     /// A child's process has ended: what it left is cleared with the next look, and if that takes longer, turn by turn.
     pub(super) fn process_ended(&mut self, run: Run, status: ExitStatus) {
         let now = self.now();
-        let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
+        let Some(handle) = self.handle(run.child) else { return };
+        // A supervisor that ends in order has waited for what cannot be killed, and leaves that to us.
+        let patient_before = handle.is_node() && status.code.is_some();
+        let Some(process) = handle.process_of(run) else { return };
         process.status = Some(status);
         let pid = process.pid;
         self.stop_probes(run);
         self.pids.remove(&pid);
-        self.clearing.push(Clearing { run, since: now, due: now, passes: 0 });
+        self.cleanups.ended(run, now, patient_before);
     }
 
-    /// Goes on with every clearing that is due.
+    /// Goes on with every child that is being killed or cleared and is due.
     pub(super) fn clear_remains(&mut self, now: Time) {
         let aside = self.strangers.left(now);
-        if aside.is_empty() && self.clearing.iter().all(|clearing| clearing.due > now) {
+        if aside.is_empty() && self.cleanups.next_deadline().is_none_or(|due| due > now) {
             return;
         }
-        let mut list = std::mem::take(&mut self.clearing);
-        // In start order, as exits of one turn are handed in (D17).
-        list.sort_by_key(|clearing| clearing.run);
-        let mut ended: Vec<Ended> = list.iter().filter_map(|clearing| self.ended_without_group(clearing.run)).collect();
+        let due = self.cleanups.take_due(now);
+        let mut ended: Vec<Ended> = Vec::new();
+        ended.extend(due.iter().filter(|cleanup| !cleanup.is_killing()).filter_map(|cleanup| self.ended(cleanup.run)));
         ended.extend(&aside);
         let passed = if ended.is_empty() { Passed::nothing() } else { self.pass(&ended) };
-        list.retain_mut(|clearing| clearing.due > now || self.clear_once(clearing, now, &passed));
-        self.clearing.append(&mut list);
+        for mut cleanup in due {
+            if self.clear_once(&mut cleanup, now, &passed) {
+                self.cleanups.put_back(cleanup);
+            }
+        }
         if !aside.is_empty() {
-            self.strangers.looked(now, |kin| passed.complete && passed.of(kin) == 0);
+            self.strangers.looked(now, |kin| passed.complete && passed.of(kin).count == 0);
         }
     }
 
-    /// A child that has ended, if what is left of it has to be looked for.
-    fn ended_without_group(&self, run: Run) -> Option<Ended> {
-        let handle = self.look_at(run.child).filter(|handle| handle.group.is_none())?;
+    /// A child that has ended, so that it is looked for what it has left.
+    fn ended(&self, run: Run) -> Option<Ended> {
+        let handle = self.look_at(run.child)?;
         let process = handle.process.as_ref().filter(|process| process.run == run)?;
         Some(Ended { kin: process.kin, node: handle.is_node() })
     }
@@ -118,63 +138,86 @@ impl Node {
             }
         });
         self.reap_orphans();
-        let count = |index: usize| cleared.left.get(&index).map_or(0, |left| left.count);
+        let left = |index: usize| cleared.left.get(&index).cloned().unwrap_or_default();
         Passed {
-            found: ended.iter().enumerate().map(|(index, ended)| (ended.kin, count(index))).collect(),
+            found: ended.iter().enumerate().map(|(index, ended)| (ended.kin, left(index))).collect(),
             complete: cleared.complete && budget > 0,
         }
     }
 
-    /// One look, and a kill where there is something. Returns whether there may be more to do.
-    fn clear_once(&mut self, clearing: &mut Clearing, now: Time, passed: &Passed) -> bool {
-        let run = clearing.run;
-        if self.probe_is_ending(run) && now.since(clearing.since) <= PATIENCE {
-            // It is ours and not something that the child has left. Its end wakes us up before this is due.
-            clearing.due = now + Span::from_millis(10);
-            return true;
-        }
-        let left = match self.remains(run, passed) {
-            Left::Nothing => {
-                self.hand_in_exit(run);
-                return false;
-            }
-            Left::Processes(left) => left,
-            Left::Unknown => 0,
-        };
-        if clearing.passes == 0 && left > 0 {
-            let path = self.handle(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
-            info!(self.logger, "a child has left processes behind, they are killed"; "path" => path, "left" => left);
-        }
-        if now.since(clearing.since) > PATIENCE {
-            let path = self.handle(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
-            error!(self.logger, "processes of a child cannot be killed, they are stuck in the kernel";
-                "path" => path, "left" => left);
-            self.hand_in_exit(run);
+    /// One look, and a kill where there is something. Returns whether there is more to do.
+    fn clear_once(&mut self, cleanup: &mut Cleanup, now: Time, passed: &Passed) -> bool {
+        let run = cleanup.run;
+        if !self.look_at(run.child).is_some_and(|handle| handle.is_of(run)) {
             return false;
         }
-        clearing.passes += 1;
-        // Killed processes need a moment: 1 ms at first, 10 ms at most.
-        clearing.due = now + Span::from_millis(u64::from(clearing.passes.min(10)));
-        true
+        // That is ours and not something that the child has left. Its end wakes us up before this is due.
+        if self.probe_is_ending(run) && cleanup.waits_for_probe(now) {
+            return true;
+        }
+        let remains = match cleanup.is_killing() {
+            true => self.kill_again(run, cleanup.is_stubborn()),
+            false => self.remains(run, passed),
+        };
+        if let (false, true, Left::Processes { count, .. }) = (cleanup.is_killing(), cleanup.is_fresh(), remains.left) {
+            let path = self.look_at(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
+            info!(self.logger, "a child has left processes behind, they are killed"; "path" => path, "left" => count);
+        }
+        match cleanup.looked(now, remains.left) {
+            Next::Done => {
+                self.hand_in_exit(run);
+                false
+            }
+            Next::Again => true,
+            Next::GiveUp => {
+                self.give_up_on(run, &remains);
+                true
+            }
+        }
     }
 
-    /// What is left of a child. In a cgroup it is killed now; else that was done by the pass.
-    fn remains(&self, run: Run, passed: &Passed) -> Left {
-        let Some(handle) = self.look_at(run.child) else { return Left::Nothing };
-        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return Left::Nothing };
-        if let Some(group) = &handle.group {
-            return match group.populated() {
-                false => Left::Nothing,
-                true => {
-                    let _ = group.kill();
-                    Left::Processes(1)
-                }
-            };
+    /// Kills a child once more whose process has not ended of it. `thorough`: with all that descends from it.
+    fn kill_again(&self, run: Run, thorough: bool) -> Remains {
+        let Some(handle) = self.look_at(run.child) else { return Remains::NONE };
+        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
+        let pid = process.pid;
+        let refused = handle.kill(run).map(|errno| (pid, errno));
+        let count = if thorough { below::clear_below(pid, PASS, |_| true).count().max(1) } else { 1 };
+        // Its end, if it has come, is read as any end is.
+        Remains::of(&descendants::Left { count, some: Some(pid), refused })
+    }
+
+    /// It cannot be killed: the core goes on without its end, and it is looked at again now and then.
+    fn give_up_on(&mut self, run: Run, remains: &Remains) {
+        let Some(handle) = self.look_at(run.child) else { return };
+        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return };
+        let exit = process.status.as_ref().map(exit_of);
+        let (pid, refused) = remains.one.unwrap_or((process.pid, None));
+        let (others, why) = match remains.left {
+            Left::Processes { count, .. } => (count.saturating_sub(1), stuck::why_alive(pid, refused)),
+            Left::Unknown | Left::Nothing => (0, "whether anything is left of it cannot be seen".into()),
+        };
+        let stuck = Stuck { pid, others: u32::try_from(others).unwrap_or(u32::MAX), why };
+        error!(self.logger, "what was to be killed is still there; it is not waited for any longer"; "path" => %handle.path,
+            "pid" => pid, "why" => &stuck.why);
+        self.inbox.push_back(Event::KillFailed { run, exit, stuck });
+    }
+
+    /// What is left of a child whose process has ended. In a cgroup it is killed now; else that was done by the pass.
+    fn remains(&self, run: Run, passed: &Passed) -> Remains {
+        let Some(handle) = self.look_at(run.child) else { return Remains::NONE };
+        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
+        if let Some(group) = handle.group.as_ref().filter(|group| group.populated()) {
+            let _ = group.kill();
+            let members = group.members().unwrap_or_default();
+            let some = members.iter().copied().find(|pid| process::is_alive(*pid));
+            let found = descendants::Left { count: members.len().max(1), some, refused: None };
+            // Those that are just ending need a moment, and are nothing that was left behind.
+            return if some.is_some() { Remains::of(&found) } else { Remains { left: Left::Unknown, one: None } };
         }
         match passed.of(&process.kin) {
-            0 if !passed.complete => Left::Unknown,
-            0 => Left::Nothing,
-            found => Left::Processes(found),
+            found if found.count == 0 && !passed.complete => Remains { left: Left::Unknown, one: None },
+            found => Remains::of(&found),
         }
     }
 
@@ -186,7 +229,7 @@ impl Node {
     /// Reaps adopted children that have ended. Returns whether some may be left, behind a child of our own whose exit
     /// has not been read yet.
     pub(super) fn reap_orphans(&mut self) -> bool {
-        let reaped = crate::os::descendants::reap_orphans(|pid| self.is_known(pid));
+        let reaped = descendants::reap_orphans(|pid| self.is_known(pid));
         self.strangers.forget(&reaped.orphans);
         reaped.blocked
     }
@@ -237,12 +280,15 @@ impl Node {
         self.tokens.remove(&process.token);
         self.beating -= promised;
         self.requests_lost_node(run);
-        let exit = match (status.code, status.signal) {
-            (Some(code), _) => Exit::Code(code),
-            (None, Some(signal)) => Exit::Signal(signal),
-            // The kernel always says one of both; a status that was taken by somebody else reads as a kill.
-            (None, None) => Exit::Signal(9),
-        };
-        self.inbox.push_back(Event::Exited { run, exit });
+        self.inbox.push_back(Event::Exited { run, exit: exit_of(&status) });
+    }
+}
+
+fn exit_of(status: &ExitStatus) -> Exit {
+    match (status.code, status.signal) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        // The kernel always says one of both; a status that was taken by somebody else reads as a kill.
+        (None, None) => Exit::Signal(9),
     }
 }

@@ -126,13 +126,6 @@ impl Node {
         self.inbox.push_back(Event::Spawned { run, pid: started.pid });
     }
 
-    fn kill(&mut self, run: Run) {
-        self.stop_probes(run);
-        if let Some(handle) = self.handle(run.child) {
-            handle.kill(run);
-        }
-    }
-
     fn tell_parent(&mut self, up: Up) {
         match (&mut self.uplink, up) {
             (Some(uplink), Up::Ready) => {
@@ -238,6 +231,9 @@ impl Node {
 
     /// What the root says on stderr when the tree has ended by itself.
     pub(super) fn last_words(&mut self, end: End) {
+        for left in self.left_behind() {
+            error!(self.logger, "ending without what cannot be killed; it is left behind"; "left" => left);
+        }
         if self.history.is_none() {
             return;
         }

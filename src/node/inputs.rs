@@ -307,11 +307,10 @@ impl Node {
 
     fn reap(&mut self, run: Run) {
         let Some(handle) = self.handle(run.child) else { return };
-        let contained = handle.group.is_some();
         let Some(process) = handle.process_of(run).filter(|process| process.status.is_none()) else { return };
         let (fd, tag) = (process.pidfd.as_raw_fd(), process.exit_tag);
         // As long as its status has not been taken, its number, which is that of its group too, is nobody else's.
-        if !contained && process.pidfd.has_ended() {
+        if process.pidfd.has_ended() {
             process::signal_group(process.pid, 9);
         }
         let status = match process.pidfd.wait() {
@@ -340,6 +339,7 @@ impl Node {
                         self.ordered(StopCause::Signal(sent("SIGTERM", sender)), false);
                         self.inbox.push_back(Event::Stop(StopReason::Stranger));
                     } else {
+                        self.cleanups.hurry(self.clock.now());
                         self.inbox.push_back(Event::StopNow);
                     }
                 }
@@ -355,11 +355,13 @@ impl Node {
                         self.inbox.push_back(Event::Stop(StopReason::Asked));
                     } else {
                         warn!(self.logger, "second signal: stopping at once");
+                        self.cleanups.hurry(self.clock.now());
                         self.inbox.push_back(Event::StopNow);
                     }
                 }
                 Caught::Quit if is_root => {
                     warn!(self.logger, "SIGQUIT: the whole tree is panicked");
+                    self.cleanups.hurry(self.clock.now());
                     self.ordered(StopCause::Signal(sent("SIGQUIT", None)), true);
                     self.inbox.push_back(Event::StopNow);
                 }

@@ -31,6 +31,7 @@
 
 mod aside;
 pub mod boot;
+mod cleanup;
 mod clearing;
 mod directory;
 mod doors;

@@ -18,7 +18,7 @@ use crate::wire::notify::{Notification, Watchdog};
 use crate::wire::sentence::signal_name;
 use crate::wire::view::{
     ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorKind,
-    SupervisorView, UsageView, WorkerKind, WorkerView,
+    SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
 };
 use serde_json::{Map, Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -116,6 +116,7 @@ pub(super) fn answer(answer: Answer) -> (Outcome, String) {
         Answer::NotFound => (Outcome::NotFound, String::new()),
         Answer::AlreadyPresent => (Outcome::AlreadyPresent, String::new()),
         Answer::AlreadyStarted => (Outcome::AlreadyStarted, String::new()),
+        Answer::KillFailed(why) => (Outcome::KillFailed, why),
         Answer::StartFailed(why) => (Outcome::StartFailed, why),
         Answer::Overtaken(why) => (Outcome::Overtaken, why),
     }
@@ -164,6 +165,7 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         main_pid: status.main_pid,
         sources: if status.pid.is_some() && status.beats.is_some() { sources(status, exec) } else { Vec::new() },
         usage: None,
+        kill_failed: survivor(status),
     }
 }
 
@@ -222,7 +224,14 @@ pub(super) fn fill_supervisor(view: &mut SupervisorView, status: &ChildStatus, n
     view.last_exit = status.last_exit.map(|(exit, at)| exit_view(exit, at, clock));
     view.uptime_ms = status.pid.and(status.started).map(|started| now.since(started).as_millis());
     view.waits_ms = status.waits_until.map(|until| until.since(now).as_millis());
-    view.heartbeat = heartbeat(status).filter(|_| status.pid.is_some());
+    view.heartbeat = heartbeat(status).filter(|_| status.pid.is_some() && status.stuck.is_none());
+    view.kill_failed = survivor(status);
+}
+
+/// What of a child cannot be killed.
+fn survivor(status: &ChildStatus) -> Option<SurvivorView> {
+    let stuck = status.stuck.as_ref()?;
+    Some(SurvivorView { pid: stuck.pid, others: stuck.others, reason: stuck.why.clone() })
 }
 
 /// A supervisor of which nothing is known but its spec.
@@ -244,6 +253,7 @@ pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &s
         heartbeat: None,
         usage: None,
         last_known: None,
+        kill_failed: None,
     }
 }
 
@@ -275,6 +285,7 @@ pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> Ch
             main_pid: None,
             sources: Vec::new(),
             usage: None,
+            kill_failed: None,
         })),
     }
 }
@@ -340,6 +351,11 @@ fn detail(fact: &Fact) -> Map<String, Value> {
             }
             value
         }
+        Fact::KillFailed { stuck } => json!({
+            "survivor": stuck.pid,
+            "others": stuck.others,
+            "reason": stuck.why,
+        }),
         Fact::Restarting { strategy: with, used, max, period, delay } => json!({
             "strategy": strategy(*with), "used": used, "max": max, "period_ms": period.as_millis(),
             "delay_ms": delay.as_millis(),
@@ -410,6 +426,7 @@ mod tests {
             beats: Some(BeatStatus { promise: Heartbeat::default(), age: None, beats: 0, missed: 0 }),
             last_exit: None,
             waits_until: None,
+            stuck: None,
             status: None,
             word: None,
             main_pid: None,

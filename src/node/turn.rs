@@ -1,6 +1,6 @@
 //! The loop: wait, gather, hand in one by one, carry out, deadlines last.
 
-use super::clearing::Clearing;
+use super::cleanup::Cleanups;
 use super::directory::Directory;
 use super::drops::Drops;
 use super::echo::Echo;
@@ -155,8 +155,8 @@ pub(super) struct Node {
     pub actions: Vec<Action>,
     /// Reports of the event that is being handled.
     pub untold: Vec<Report>,
-    /// Children whose process has ended and whose remains are being cleared.
-    pub clearing: Vec<Clearing>,
+    /// Children that are being killed, or whose process has ended and whose remains are being cleared.
+    pub cleanups: Cleanups,
     /// Children that had more output than one turn allows.
     pub chatty: Vec<Run>,
     pub console: Console,
@@ -266,7 +266,7 @@ impl Node {
         [
             // A verdict that waits for what lies unread is due when that was read.
             self.echo.as_ref().and_then(Echo::deadline).or_else(|| self.core.next_deadline()),
-            self.clearing.iter().map(|c| c.due).min(),
+            self.cleanups.next_deadline(),
             self.strangers.next_deadline(),
             self.requests.next_deadline(),
             self.uplink.as_ref().and_then(Uplink::next_deadline),

@@ -47,6 +47,7 @@ pub mod process;
 pub mod random;
 pub mod signals;
 pub mod spawn;
+pub mod stuck;
 pub mod thread;
 pub mod usage;
 pub mod users;

@@ -110,7 +110,7 @@ pub(super) fn look(pid: u32) -> io::Result<Option<Stat>> {
     }
 }
 
-fn parse_stat(text: &[u8]) -> Option<Stat> {
+pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     // The name may hold anything, closing brackets too; the last one ends it.
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;

@@ -12,7 +12,8 @@ pub enum Action {
     Spawn(Run),
     /// Ask it to end: its stop signal to a worker, SIGTERM to a node.
     AskToStop(Run),
-    /// Kill it with everything that it left or that stands below it; `Event::Exited` follows when nothing is left.
+    /// Kill it with everything that it left or that stands below it; `Event::Exited` follows when nothing is left, and
+    /// `Event::KillFailed` before it where that takes longer than the shell's patience.
     /// May be given more than once for a run.
     Kill(Run),
     /// Look at a child that is overdue; answer with `Event::Inspected`.
@@ -64,6 +65,8 @@ pub enum Answer {
     AlreadyPresent,
     /// A child of that name exists and runs.
     AlreadyStarted,
+    /// What was to be killed cannot be, and why.
+    KillFailed(String),
     /// The start that was asked for has failed, and why.
     StartFailed(String),
     /// Something stronger came between: the supervisor is ending, or a later request undid this one.

@@ -6,7 +6,7 @@
 use super::backoff::Delays;
 use super::event::{Beat, ChildId, Exit, Kind, Member, Notice, Run, Word};
 use super::liveness::Watch;
-use super::phase::{Ended, Fate, Phase, Process, Rest, Spawned, StopBegun, Target, Then, Wait, Waiter};
+use super::phase::{Ended, Fate, Lost, Phase, Process, Rest, Spawned, StopBegun, Target, Then, Wait, Waiter};
 use super::report::{Killed, LastBeats, Past};
 use super::state::{BeatStatus, ChildStatus, State};
 use crate::ids::{Incarnation, ReportId};
@@ -40,6 +40,8 @@ pub(super) struct Child {
     pub(super) added: bool,
     /// It is forgotten when its process is gone.
     pub(super) leaving: bool,
+    /// A process of it that cannot be killed. There is no other one then.
+    pub(super) lost: Option<Box<Lost>>,
 }
 
 impl Child {
@@ -60,6 +62,7 @@ impl Child {
             next: None,
             added: false,
             leaving: false,
+            lost: None,
         }
     }
 
@@ -153,7 +156,7 @@ impl Child {
     pub(super) fn take_over(&mut self, now: Time, member: Member) -> bool {
         self.next = None;
         let other = member.is_another(&self.member);
-        if other && self.process().is_some() {
+        if other && (self.process().is_some() || self.lost.is_some()) {
             self.next = Some(Box::new(member));
             return true;
         }
@@ -177,6 +180,7 @@ impl Child {
     /// Its process is gone: it is what it was to be then.
     pub(super) fn renew(&mut self) {
         if self.process().is_none()
+            && self.lost.is_none()
             && let Some(next) = self.next.take()
         {
             self.member = *next;
@@ -186,7 +190,10 @@ impl Child {
 
     /// Begins its next run. There is no process before; the caller has seen to that.
     pub(super) fn start(&mut self, now: Time) -> Run {
-        debug_assert!(self.process().is_none(), "two incarnations of a child never live together");
+        debug_assert!(
+            self.process().is_none() && self.lost.is_none(),
+            "two incarnations of a child never live together"
+        );
         self.incarnation = self.incarnation.next();
         self.began = Some(now);
         let process = Process {
@@ -432,7 +439,7 @@ impl Child {
         let own = match &self.phase {
             Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. } => *deadline,
             Phase::Waiting { wait: Wait::Until(until), .. } => Some(*until),
-            Phase::Waiting { wait: Wait::Charge | Wait::Due, .. }
+            Phase::Waiting { wait: Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed, .. }
             | Phase::Running(_)
             | Phase::Killing { .. }
             | Phase::Down(_)
@@ -471,6 +478,9 @@ impl Child {
 
     /// The state that people see: the one place where fine states become coarse ones.
     pub(super) fn shown(&self) -> State {
+        if self.lost.is_some() {
+            return State::Stopping;
+        }
         match &self.phase {
             Phase::Starting { .. } | Phase::Down(Rest::Queued) => State::Starting,
             Phase::Running(_) => State::Running,
@@ -498,7 +508,7 @@ impl Child {
             name: self.member.name.clone(),
             kind: self.member.kind,
             state: self.shown(),
-            pid: self.pid(),
+            pid: self.pid().or(self.lost.as_ref().map(|lost| lost.stuck.pid)),
             incarnation: self.incarnation,
             started: self.began,
             restarts: self.restarts,
@@ -507,7 +517,7 @@ impl Child {
             last_exit: self.last_exit,
             waits_until: match &self.phase {
                 Phase::Waiting { wait: Wait::Until(until), .. } => Some(*until),
-                Phase::Waiting { wait: Wait::Charge | Wait::Due, .. }
+                Phase::Waiting { wait: Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed, .. }
                 | Phase::Starting { .. }
                 | Phase::Running(_)
                 | Phase::Stopping { .. }
@@ -516,6 +526,7 @@ impl Child {
                 | Phase::Held
                 | Phase::Ended => None,
             },
+            stuck: self.lost.as_ref().map(|lost| lost.stuck.clone()),
             status: process.and_then(|process| process.status.clone()),
             word: process.and_then(|process| process.said.as_ref()).and_then(|said| said.word),
             main_pid: process.and_then(|process| process.said.as_ref()).and_then(|said| said.main_pid),

@@ -196,6 +196,17 @@ pub enum Inspected {
     Held(String),
 }
 
+/// A process that SIGKILL has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// Its number, for reports only.
+    pub pid: u32,
+    /// How many there are besides.
+    pub others: u32,
+    /// Why, by the kernel's word, such as "it is stuck in the kernel (state D)".
+    pub why: String,
+}
+
 /// What an operator asks of this supervisor. Each is answered once, by [`Action::Answer`](super::Action::Answer).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
@@ -323,6 +334,17 @@ pub enum Event {
         /// How.
         exit: Exit,
     },
+    /// What was to be killed is still there after the shell's patience: the child's process, or, where `exit` tells how
+    /// that has ended, processes that it has left. For all that waits for it the child has ended with this; only a new
+    /// process of it has to wait until [`Event::Exited`] says that nothing is left. At most once for a run.
+    KillFailed {
+        /// Which one.
+        run: Run,
+        /// How its own process has ended, if it has.
+        exit: Option<Exit>,
+        /// What is left of it.
+        stuck: Stuck,
+    },
     /// Answers [`Action::Inspect`](super::Action::Inspect).
     Inspected(Run, Inspected),
     /// An operator asks for something.
@@ -363,6 +385,18 @@ impl Exit {
     /// Whether this is OTP's `normal` (otp.md section 11): one of the codes that count as success.
     pub fn is_normal(self, success_codes: &[i32]) -> bool {
         matches!(self, Exit::Code(code) if success_codes.contains(&code))
+    }
+}
+
+impl fmt::Display for Stuck {
+    /// A sentence without its end: "process 17 cannot be killed: it is stuck in the kernel (state D)".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} cannot be killed: {}", self.pid, self.why)?;
+        match self.others {
+            0 => Ok(()),
+            1 => f.write_str("; 1 other process is left as well"),
+            others => write!(f, "; {others} other processes are left as well"),
+        }
     }
 }
 

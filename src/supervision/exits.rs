@@ -3,10 +3,10 @@
 
 use super::action::{Action, Answer, End, Up};
 use super::child::Child;
-use super::event::{ChildId, Exit, Kind, Run, StartFailure};
+use super::event::{ChildId, Exit, Kind, Run, StartFailure, Stuck};
 use super::intensity::Charge;
-use super::phase::{Ended, Phase, Rest, Spawned, StopBegun, Then, Wait, Wants};
-use super::report::{Fact, StopCause};
+use super::phase::{Ended, Lost, Phase, Rest, Spawned, StopBegun, Then, Wait, Wants};
+use super::report::{Fact, Past, StopCause};
 use super::sequence::{Before, Operation, Purpose, Sequence};
 use super::strategy::{group, stop_steps};
 use super::supervisor::{Item, Supervisor, Turn};
@@ -110,17 +110,48 @@ impl Supervisor {
         self.over(turn, run.child);
     }
 
-    /// A child's process is no more, and it is settled what becomes of the child.
+    /// A child's process is no more, or not waited for any more, and it is settled what becomes of the child.
     fn over(&mut self, turn: &mut Turn<'_>, id: ChildId) {
-        self.answer(turn, id, Wants::Gone, &Answer::Ok);
+        let answer = self.end_of(id);
+        self.answer(turn, id, Wants::Gone, &answer);
         if let Some(mut child) = self.table.edit(id) {
             child.renew();
         }
         self.forget_if_gone(turn, id);
     }
 
+    /// What is answered to those who want the end of a child that has no process: it is there, or what cannot be killed.
+    pub(super) fn end_of(&self, id: ChildId) -> Answer {
+        match self.table.get(id).and_then(|child| child.lost.as_ref()) {
+            Some(lost) => Answer::KillFailed(lost.stuck.to_string()),
+            None => Answer::Ok,
+        }
+    }
+
     /// A process has ended and nothing of it is left.
     pub(super) fn exited(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit) {
+        if self.table.get_run(run).is_some_and(|child| child.lost.is_some()) {
+            return self.lost_ended(turn, run, exit);
+        }
+        self.process_over(turn, run, Some(exit), None);
+    }
+
+    /// A process, or what it has left, cannot be killed. It is taken to be over, but that it stands in the way of the
+    /// child's next start.
+    pub(super) fn kill_failed(&mut self, turn: &mut Turn<'_>, run: Run, exit: Option<Exit>, stuck: Stuck) {
+        let meant = self.table.get_run(run).is_some_and(|child| {
+            // The end of a process that nobody kills is told by its exit.
+            child.pid().is_some() && (exit.is_some() || matches!(child.phase, Phase::Killing { .. }))
+        });
+        if meant {
+            self.process_over(turn, run, exit, Some(stuck));
+        } else {
+            self.stale += 1;
+        }
+    }
+
+    /// The process of a run is over: it has ended with this exit, or it is still there and was given up on.
+    fn process_over(&mut self, turn: &mut Turn<'_>, run: Run, exit: Option<Exit>, stuck: Option<Stuck>) {
         let id = run.child;
         let Some(mut child) = self.table.edit_run(run) else {
             self.stale += 1;
@@ -146,30 +177,47 @@ impl Supervisor {
             Ended::Unready(failure) => (failure.is_some(), failure.is_some()),
             Ended::Stopped(_) | Ended::Held => (true, false),
         };
-        let normal = !forced && exit.is_normal(&child.member.policy.success_codes);
+        let is_success = exit.is_some_and(|exit| exit.is_normal(&child.member.policy.success_codes));
+        let normal = !forced && is_success;
         let ran = past.ran;
-        let words = match &farewell {
-            Some(explanation) => format!("gave up ({explanation})"),
-            None => match (doom, &said) {
-                (Some(doom), _) => doom,
-                (None, Some(said)) => format!("{} ({said})", in_words(exit)),
-                (None, None) => in_words(exit),
+        let words = match (&farewell, exit) {
+            (Some(explanation), _) => format!("gave up ({explanation})"),
+            (None, exit) => match (doom, exit, &said) {
+                (Some(doom), _, _) => doom,
+                (None, Some(exit), Some(said)) => format!("{} ({said})", in_words(exit)),
+                (None, Some(exit), None) => in_words(exit),
+                (None, None, _) => "could not be killed".into(),
             },
         };
-        let unready = match &ended {
-            Ended::Unready(Some(failure)) => failure.clone(),
-            Ended::Unready(None) => not_ready(child.member.kind, exit),
-            Ended::Stray | Ended::Alone { .. } | Ended::Stopped(_) | Ended::Held => {
+        let unready = match (&ended, exit) {
+            (Ended::Unready(Some(failure)), _) => failure.clone(),
+            (Ended::Unready(None), Some(exit)) => not_ready(child.member.kind, exit),
+            (Ended::Unready(None) | Ended::Stray | Ended::Alone { .. } | Ended::Stopped(_) | Ended::Held, _) => {
                 StartFailure { stage: String::new(), errno: 0, message: String::new() }
             }
         };
         child.trouble = words;
-        child.last_exit = Some((exit, turn.now));
+        if let Some(exit) = exit {
+            child.last_exit = Some((exit, turn.now));
+        }
         let cause = child.cause.take();
         drop(child);
 
-        let fact = Fact::Exited { exit, normal, expected, explanation: farewell.or(said), past };
-        let report = self.report_of(turn, Some(id), pid, cause, fact);
+        let report = match (stuck, exit) {
+            (None, Some(exit)) => {
+                let fact = Fact::Exited { exit, normal, expected, explanation: farewell.or(said), past };
+                self.report_of(turn, Some(id), pid, cause, fact)
+            }
+            (stuck, _) => {
+                let stuck = stuck.unwrap_or(Stuck { pid: pid.unwrap_or(0), others: 0, why: String::new() });
+                let fact = Fact::KillFailed { stuck: stuck.clone() };
+                let report = self.report_of(turn, Some(id), Some(stuck.pid), cause, fact);
+                if let Some(mut child) = self.table.edit(id) {
+                    child.lost = Some(Box::new(Lost { stuck, report, past: *past, forced }));
+                }
+                report
+            }
+        };
         match ended {
             Ended::Stray => {}
             Ended::Alone { .. } => {
@@ -185,6 +233,37 @@ impl Supervisor {
             Ended::Held => self.held(turn, id, pid, Some(report)),
         }
         self.over(turn, id);
+    }
+
+    /// Nothing is left of a process that was given up on. What its end means was settled then; a start that has waited for
+    /// it comes now, alone: its siblings have had theirs.
+    fn lost_ended(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit) {
+        let id = run.child;
+        let Some(mut child) = self.table.edit(id) else { return };
+        let Some(lost) = child.lost.take() else { return };
+        let Lost { stuck, report, past, forced } = *lost;
+        let normal = !forced && exit.is_normal(&child.member.policy.success_codes);
+        let ran = child.began.map_or(Span::ZERO, |began| turn.now.since(began));
+        child.last_exit = Some((exit, turn.now));
+        drop(child);
+        let past = Box::new(Past { ran, ..past });
+        let fact = Fact::Exited { exit, normal, expected: true, explanation: None, past };
+        let report = self.report_of(turn, Some(id), Some(stuck.pid), Some(report), fact);
+        if let Some(mut child) = self.table.edit(id)
+            && matches!(child.phase, Phase::Waiting { wait: Wait::Gone, .. })
+        {
+            child.phase = Phase::Waiting { wait: Wait::Freed, cause: report };
+            self.queue.push_back(Item::Look(run));
+        }
+        self.over(turn, id);
+    }
+
+    /// A start that has waited for the end of the old process has its turn: the child alone, without a charge.
+    fn start_freed(&mut self, turn: &Turn<'_>, id: ChildId, cause: ReportId) {
+        self.rest(id, Then::Again);
+        let purpose = Purpose::Restart { child: id, until: turn.now };
+        let starts = VecDeque::from([id]);
+        self.job = Some(Sequence::new(purpose, StopCause::Group, Some(cause), VecDeque::new(), starts));
     }
 
     /// A member of the group that is being stopped has ended before its turn: that is all there is to it (R29).
@@ -204,14 +283,25 @@ impl Supervisor {
 
     /// A child that was being stopped is gone.
     fn stopped(&mut self, turn: &mut Turn<'_>, id: ChildId, pid: Option<u32>, then: Then, cause: Option<ReportId>) {
-        let report = self.report_of(turn, Some(id), pid, cause, Fact::Stopped);
+        let lost = self.table.get(id).and_then(|child| child.lost.as_ref()).map(|lost| lost.stuck.to_string());
+        let report = match &lost {
+            // It is not gone, and its cause says so.
+            Some(_) => cause,
+            None => Some(self.report_of(turn, Some(id), pid, cause, Fact::Stopped)),
+        };
         if let Some(mut child) = self.table.edit(id) {
             child.rest(then);
         }
+        let name = self.name(id);
         if let Some(job) = &mut self.job {
+            let awaited = job.is_awaited(id);
             job.gone(id);
             if matches!(job.purpose, Purpose::Operator { .. }) {
-                job.cause = Some(report);
+                job.cause = report;
+            }
+            // One that is to be started again is told when its turn has come.
+            if let (Some(lost), Some(reloading), true) = (lost, &mut self.reloading, awaited && then != Then::Again) {
+                reloading.failed.push(format!("\"{name}\": {lost}"));
             }
         }
     }
@@ -263,9 +353,13 @@ impl Supervisor {
             }
             // R62: nothing is kept.
             Some(Purpose::Operator { what: Operation::Add, .. }) => {
-                self.answer(turn, id, Wants::Gone, &Answer::Ok);
-                self.table.remove(id);
-                turn.out.push(Action::Forget(id));
+                let gone = self.end_of(id);
+                self.answer(turn, id, Wants::Gone, &gone);
+                if let Some(mut child) = self.table.edit(id) {
+                    child.leaving = true;
+                    child.rest(Then::Rest);
+                }
+                self.forget_if_gone(turn, id);
             }
             // R66: the child stays as it was, and nothing is retried.
             Some(Purpose::Operator { what: Operation::Start(before), .. }) => {
@@ -318,8 +412,12 @@ impl Supervisor {
                 let cause = *cause;
                 self.restart_group(run.child, turn.now, cause);
             }
+            Phase::Waiting { wait: Wait::Freed, cause } => {
+                let cause = *cause;
+                self.start_freed(turn, run.child, cause);
+            }
             // Absorbed (R29), stopped, or started with another group (R36): void, and free.
-            Phase::Waiting { wait: Wait::Until(_), .. }
+            Phase::Waiting { wait: Wait::Until(_) | Wait::Gone, .. }
             | Phase::Down(Rest::Queued | Rest::Idle)
             | Phase::Starting { .. }
             | Phase::Running(_)

@@ -10,7 +10,8 @@
 //!   not run.
 //! - **One deadline.** [`Supervisor::next_deadline`] is the earliest of many. A `Tick` before it changes nothing.
 //! - **Every [`Action::Spawn`] is answered** by `Spawned` or `SpawnFailed`, every [`Action::Inspect`] by `Inspected`,
-//!   every process that existed by one `Exited` when nothing of it is left. Before `Spawned` no run is asked to stop,
+//!   every process that existed by one `Exited` when nothing of it is left; by `KillFailed` before, at most once, where it
+//!   cannot be killed. Before `Spawned` no run is asked to stop,
 //!   killed or inspected.
 //! - **Every [`Command`] is answered exactly once.** [`Action::Halt`] is the last action there ever is.
 //! - **Nothing is trusted.** An event of an earlier run, of an unknown child, or one that makes no sense now is
@@ -51,6 +52,9 @@
 //!    └──────────────────────────── Down(Idle) ◀───── gone, was stopped ─┘
 //!                                                    (hung, panicked: as an exit of Running or Starting)
 //! ```
+//!
+//! A process that cannot be killed is *lost*: the child goes on as if it had ended, but for its next start, which waits for
+//! the end of the old process (`Waiting`), so that no two of one child ever live together.
 //!
 //! What is wanted of a child is a field of its own: with its *target* down, an operator has stopped it and no restart
 //! of a group starts it. `Killing` carries what the end will mean. All of it stands in `child.rs`, as total tables.
@@ -104,7 +108,7 @@ mod table;
 pub use action::{Action, Answer, End, Up};
 pub use event::{
     Beat, ChildId, Command, Connection, Dropped, Event, Exit, Inspected, Kind, Member, Notice, Own, Reload, RequestId,
-    Run, Scope, Source, StartFailure, StopReason, Word,
+    Run, Scope, Source, StartFailure, StopReason, Stuck, Word,
 };
 pub use report::{Fact, Killed, LastBeats, Past, Report, StopCause};
 pub use rollup::Rollup;

@@ -1,9 +1,9 @@
 //! The phases of a child's life and what can lead from one to the next, as plain types. The tables that use them are
 //! in `child.rs`.
 
-use super::event::{RequestId, StartFailure, Word};
+use super::event::{RequestId, StartFailure, Stuck, Word};
 use super::liveness::Watch;
-use super::report::Killed;
+use super::report::{Killed, Past};
 use super::rollup::Rollup;
 use crate::ids::ReportId;
 use crate::time::{Span, Time};
@@ -47,6 +47,19 @@ pub(super) struct Said {
     pub(super) trouble: Option<String>,
 }
 
+/// A process that could not be killed. The child has ended for all that waits for that; a new process of it is not
+/// started before this one is gone.
+#[derive(Debug, Clone)]
+pub(super) struct Lost {
+    pub(super) stuck: Stuck,
+    /// The report that told it.
+    pub(super) report: ReportId,
+    /// How its life looked then.
+    pub(super) past: Past,
+    /// Its exit is not OTP's `normal`, however it ends.
+    pub(super) forced: bool,
+}
+
 /// Down, without a decision by an operator or an end of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
@@ -74,6 +87,10 @@ pub(super) enum Wait {
     Until(Time),
     /// Charged, the back-off is over, and the attempt has its place in the queue.
     Due,
+    /// Its old process cannot be killed; the start waits for the end of that.
+    Gone,
+    /// The old process has ended, and the start has its place in the queue.
+    Freed,
 }
 
 /// What a stopped child becomes.

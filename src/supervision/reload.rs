@@ -137,7 +137,12 @@ impl Supervisor {
             Scope::All { .. } => StopCause::Reload(by),
             Scope::Count(_) | Scope::Child(_) => StopCause::Operator(by),
         };
-        self.reloading = Some(Reloading { request, failed: Vec::new() });
+        let failed = roll.gone.iter().filter_map(|id| {
+            let lost = self.table.get(*id)?.lost.as_ref()?;
+            Some(format!("\"{}\": {}", self.name(*id), lost.stuck))
+        });
+        let failed = failed.collect();
+        self.reloading = Some(Reloading { request, failed });
         self.job = Some(Sequence::new(Purpose::Reload, why, cause, steps, starts));
     }
 
@@ -200,7 +205,11 @@ impl Supervisor {
     /// Some are down though nobody has stopped them: their start has failed, or they went down with a group and were to
     /// come up with the next attempt of a sibling. Unless there still is such a sibling, they are started.
     fn call_the_idle(&self, scope: &Scope, roll: &mut Roll) {
-        let waits = |id: &ChildId| matches!(self.table.get(*id).map(|child| &child.phase), Some(Phase::Waiting { .. }));
+        let waits = |id: &ChildId| {
+            // Of one whose old process cannot be killed, nobody waits for the start.
+            let phase = self.table.get(*id).map(|child| &child.phase);
+            matches!(phase, Some(Phase::Waiting { wait: Wait::Charge | Wait::Until(_) | Wait::Due, .. }))
+        };
         let concerned = match scope {
             Scope::All { .. } => true,
             Scope::Count(_) | Scope::Child(_) => roll.gone.iter().any(waits),
@@ -290,7 +299,7 @@ impl Supervisor {
 
     /// Forgets a child that was to go, once nothing is left of it.
     pub(super) fn forget_if_gone(&mut self, turn: &mut Turn<'_>, id: ChildId) {
-        if self.table.get(id).is_some_and(|child| child.leaving && child.process().is_none()) {
+        if self.table.get(id).is_some_and(|child| child.leaving && child.process().is_none() && child.lost.is_none()) {
             self.table.remove(id);
             turn.out.push(Action::Forget(id));
         }

@@ -1,6 +1,6 @@
 //! What the command line calls an event: one fact of the tree's life, with the fact that led to it.
 
-use super::event::{ChildId, Dropped, Exit, StartFailure};
+use super::event::{ChildId, Dropped, Exit, StartFailure, Stuck};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::Strategy;
 use crate::time::Span;
@@ -149,6 +149,11 @@ pub enum Fact {
         /// How its life looked.
         past: Box<Past>,
     },
+    /// It was killed, or what it has left was, and is still there. All that waited for its end goes on without it.
+    KillFailed {
+        /// What is left, and why.
+        stuck: Stuck,
+    },
     /// A restart was charged and is allowed (R17, R40).
     Restarting {
         /// Who is restarted with it.
@@ -237,6 +242,7 @@ impl Fact {
             Fact::Hung { .. } => "hung",
             Fact::Dropped { .. } => "dropped",
             Fact::Exited { .. } => "exited",
+            Fact::KillFailed { .. } => "kill_failed",
             Fact::Restarting { .. } => "restarting",
             Fact::Stopping { .. } => "stopping",
             Fact::Stopped => "stopped",

@@ -111,6 +111,7 @@ impl Supervisor {
     fn terminate(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
         self.overtake(turn, id, &format!("it was stopped by {by}"));
         let Some(mut child) = self.table.edit(id) else { return };
+        let mut void = None;
         match &child.phase {
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
                 child.target = Target::Down;
@@ -121,11 +122,9 @@ impl Supervisor {
             }
             Phase::Waiting { cause, .. } => {
                 // The retry is void with this (R36).
-                let cause = *cause;
+                void = child.lost.is_none().then_some(*cause);
                 child.target = Target::Down;
                 child.rest(Then::Rest);
-                drop(child);
-                self.report(turn, Some(id), Some(cause), Fact::Stopped);
             }
             Phase::Down(_) => {
                 child.target = Target::Down;
@@ -139,7 +138,19 @@ impl Supervisor {
             }
             Phase::Held | Phase::Ended => {}
         }
-        turn.out.push(Action::Answer(request, Answer::Ok));
+        drop(child);
+        if let Some(cause) = void {
+            self.report(turn, Some(id), Some(cause), Fact::Stopped);
+        }
+        self.kill_the_lost(turn, id);
+        turn.out.push(Action::Answer(request, self.end_of(id)));
+    }
+
+    /// An order about a child whose process cannot be killed is worth another attempt.
+    fn kill_the_lost(&self, turn: &mut Turn<'_>, id: ChildId) {
+        if let Some(child) = self.table.get(id).filter(|child| child.lost.is_some()) {
+            turn.out.push(Action::Kill(child.run()));
+        }
     }
 
     /// R66: starts one child that is down, alone.
@@ -171,6 +182,11 @@ impl Supervisor {
             }
             Phase::Waiting { wait, cause } => {
                 let (wait, cause) = (*wait, *cause);
+                if let (Wait::Gone, Some(lost)) = (wait, &child.lost) {
+                    let why = format!("the old {}; it is started when that is gone", lost.stuck);
+                    turn.out.extend([Action::Kill(child.run()), Action::Answer(request, Answer::StartFailed(why))]);
+                    return;
+                }
                 child.waiters.push(Waiter { request, wants: Wants::Up });
                 match wait {
                     Wait::Until(_) => {
@@ -180,7 +196,7 @@ impl Supervisor {
                         self.look(turn, run);
                     }
                     // Its turn is in the queue already.
-                    Wait::Charge | Wait::Due => {}
+                    Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed => {}
                 }
             }
             // Where its exit came after this request, the request is served first, and a process that is gone counts
@@ -210,6 +226,9 @@ impl Supervisor {
             // It has exited after this request came: at the request's place in the queue it runs.
             Phase::Down(Rest::Undecided { .. }) => Answer::Running,
             Phase::Waiting { .. } => Answer::Restarting,
+            Phase::Down(Rest::Queued | Rest::Idle) | Phase::Held | Phase::Ended if child.lost.is_some() => {
+                Answer::Running
+            }
             Phase::Down(Rest::Queued | Rest::Idle) | Phase::Held | Phase::Ended => {
                 self.overtake(turn, id, "it was removed");
                 self.table.remove(id);
@@ -225,7 +244,7 @@ impl Supervisor {
         let there = self.table.find(member.name.as_str()).and_then(|id| self.table.get(id));
         let over = there.filter(|child| child.is_over()).map(|child| child.id);
         let refused = match there {
-            Some(child) if child.process().is_some() => Some(Answer::AlreadyStarted),
+            Some(child) if child.process().is_some() || child.lost.is_some() => Some(Answer::AlreadyStarted),
             Some(_) if over.is_none() => Some(Answer::AlreadyPresent),
             Some(_) | None => self.unfit(&member).map(|why| Answer::StartFailed(why.into())),
         };
@@ -299,7 +318,8 @@ impl Supervisor {
                 if hold && !is_held {
                     self.hold_idle(turn, id, by);
                 }
-                turn.out.push(Action::Answer(request, Answer::Ok));
+                self.kill_the_lost(turn, id);
+                turn.out.push(Action::Answer(request, self.end_of(id)));
                 return;
             }
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } if hold => {

@@ -1,7 +1,7 @@
 //! Carrying a sequence out, and the supervisor's own beginning and end.
 
 use super::action::{Action, Answer, End, Up};
-use super::event::{ChildId, StopReason};
+use super::event::{ChildId, StartFailure, StopReason};
 use super::phase::{Fate, Phase, Rest, StopBegun, Target, Then, Wait, Wants};
 use super::reload::Reloading;
 use super::report::{Fact, Killed, StopCause};
@@ -136,6 +136,10 @@ impl Supervisor {
         if !matches!(child.phase, Phase::Down(Rest::Queued)) || !(by_operator || child.target == Target::Up) {
             return;
         }
+        if child.lost.is_some() {
+            drop(child);
+            return self.wait_for_the_lost(turn, id, cause);
+        }
         if matches!(purpose, Purpose::Restart { .. }) {
             child.restarts += 1;
         }
@@ -147,6 +151,31 @@ impl Supervisor {
             job.await_start(id);
         }
         turn.out.push(Action::Spawn(run));
+    }
+
+    /// A child is to be started whose old process cannot be killed and is still there: its start waits for the end of that,
+    /// and nothing else does. Two processes of one child on one set of files would be worse than none.
+    fn wait_for_the_lost(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: Option<ReportId>) {
+        let Some((text, pid)) = self.table.get(id).and_then(|child| {
+            child
+                .lost
+                .as_ref()
+                .map(|lost| (format!("the old {}; it is started when that is gone", lost.stuck), lost.stuck.pid))
+        }) else {
+            return;
+        };
+        let failure = StartFailure { stage: "kill".into(), errno: 0, message: text.clone() };
+        let fact = Fact::StartFailed { failure, retry: true };
+        let report = self.report_of(turn, Some(id), Some(pid), cause, fact);
+        if let Some(mut child) = self.table.edit(id) {
+            child.target = Target::Up;
+            child.phase = Phase::Waiting { wait: Wait::Gone, cause: report };
+        }
+        let name = self.name(id);
+        if let Some(reloading) = &mut self.reloading {
+            reloading.failed.push(format!("\"{name}\": {text}"));
+        }
+        self.answer(turn, id, Wants::Up, &Answer::StartFailed(text));
     }
 
     /// The stops of a restart are over and its back-off is not: the child waits, the others of its group are down

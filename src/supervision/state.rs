@@ -1,6 +1,6 @@
 //! What people see of a supervisor's children: the coarse states, and the table of `status`.
 
-use super::event::{ChildId, Exit, Kind, Source, Word};
+use super::event::{ChildId, Exit, Kind, Source, Stuck, Word};
 use super::rollup::Rollup;
 use crate::ids::{Incarnation, Name};
 use crate::spec::policy::{Heartbeat, Restart};
@@ -13,7 +13,7 @@ pub enum State {
     Starting,
     /// Up.
     Running,
-    /// Asked to stop, or being killed.
+    /// Asked to stop, or being killed; also when that has not come about and was given up on.
     Stopping,
     /// Down because an operator or its supervisor stopped it.
     Stopped,
@@ -67,6 +67,8 @@ pub struct ChildStatus {
     pub last_exit: Option<(Exit, Time)>,
     /// When a back-off is over.
     pub waits_until: Option<Time>,
+    /// A process of it that cannot be killed and is still there.
+    pub stuck: Option<Stuck>,
     /// What the child last said of itself.
     pub status: Option<String>,
     /// Where it stands by its own word.

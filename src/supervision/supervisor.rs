@@ -150,6 +150,7 @@ impl Supervisor {
             Event::Dropped { by, sender, dropped } => self.dropped(turn, by, sender, *dropped),
             Event::Escalating { run, cause, explanation } => self.escalating(turn, run, cause, explanation),
             Event::Exited { run, exit } => self.exited(turn, run, exit),
+            Event::KillFailed { run, exit, stuck } => self.kill_failed(turn, run, exit, stuck),
             Event::Inspected(run, what) => self.inspected(turn, run, what),
             Event::Asked { request, command, by } => self.asked(turn, request, command, by),
             Event::Ordered { why, kill } => self.ordered(turn, why, kill),

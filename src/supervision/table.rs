@@ -41,7 +41,7 @@ impl Table {
     /// Forgets a child that has no process.
     pub(super) fn remove(&mut self, id: ChildId) {
         let Some(child) = self.slots.get_mut(id.0 as usize).and_then(Option::take) else { return };
-        debug_assert!(child.process().is_none(), "a child with a process is never forgotten");
+        debug_assert!(child.process().is_none() && child.lost.is_none(), "a child with a process is never forgotten");
         if let Some(at) = child.deadline() {
             self.alarms.remove(&(at, id));
         }

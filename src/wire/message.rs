@@ -398,6 +398,8 @@ mod for_nodes {
         AlreadyPresent,
         /// A child of that name is there and runs.
         AlreadyStarted,
+        /// What was to be killed is still there.
+        KillFailed,
         /// The start has failed.
         StartFailed,
         /// Something stronger came between.

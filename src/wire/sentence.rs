@@ -47,6 +47,7 @@ pub fn words(event: &EventView) -> String {
         }
         "dropped" => dropped(text("sender"), &number),
         "exited" => exited(event, text("explanation"), flag("expected")),
+        "kill_failed" => kill_failed(text("reason"), number("survivor"), number("others")),
         "restarting" => restarting(text("strategy"), number("used"), number("max"), number("delay_ms")),
         "stopping" => match text("why") {
             Some("group") => "is being stopped, to be restarted with a sibling".into(),
@@ -107,6 +108,19 @@ pub fn words(event: &EventView) -> String {
 /// What the last probe has come to, where the beats are those of probes.
 fn probe(why: Option<&str>) -> String {
     why.map(|why| format!("; {}", clean(why))).unwrap_or_default()
+}
+
+/// What could not be killed, and why.
+fn kill_failed(reason: Option<&str>, survivor: Option<u64>, others: Option<u64>) -> String {
+    let process = survivor.map(|pid| format!("process {pid}, ")).unwrap_or_default();
+    let more = match others {
+        None | Some(0) => String::new(),
+        Some(others) => format!(" (and {others} more)"),
+    };
+    format!(
+        "cannot be killed{more}: {process}{}; it is not waited for any longer",
+        clean(reason.unwrap_or("no reason came"))
+    )
 }
 
 /// What of a sender was dropped.

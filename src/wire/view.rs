@@ -15,6 +15,7 @@ pub const KINDS: &[&str] = &[
     "hung",
     "dropped",
     "exited",
+    "kill_failed",
     "restarting",
     "stopping",
     "stopped",
@@ -95,6 +96,9 @@ pub struct SupervisorView {
     /// Of one that does not answer: its subtree as of its last beat, which is as old as `heartbeat` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_known: Option<RollupView>,
+    /// What cannot be killed of it and is still there; absent where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_failed: Option<SurvivorView>,
 }
 
 /// The word "supervisor".
@@ -169,6 +173,20 @@ pub struct WorkerView {
     /// What its processes use; absent when unknown, as of one that is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageView>,
+    /// What cannot be killed of it and is still there; absent where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_failed: Option<SurvivorView>,
+}
+
+/// A process that SIGKILL has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SurvivorView {
+    /// Its process id.
+    pub pid: u32,
+    /// How many there are besides.
+    pub others: u32,
+    /// Why, by the kernel's word.
+    pub reason: String,
 }
 
 /// What processes use.
@@ -325,6 +343,8 @@ of_either! {
     last_exit -> Option<&ExitView> { view => view.last_exit.as_ref() }
     /// What its processes use.
     usage -> Option<UsageView> { view => view.usage }
+    /// What cannot be killed of it.
+    kill_failed -> Option<&SurvivorView> { view => view.kill_failed.as_ref() }
 }
 
 impl ChildView {

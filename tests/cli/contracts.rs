@@ -37,6 +37,7 @@ fn status() -> Value {
         main_pid: None,
         sources: Vec::new(),
         usage: None,
+        kill_failed: None,
     };
     let quiet = WorkerView { heartbeat: None, last_exit: None, uptime_ms: None, ..worker.clone() };
     let root = SupervisorView {
@@ -56,6 +57,7 @@ fn status() -> Value {
         heartbeat: None,
         usage: None,
         last_known: None,
+        kill_failed: None,
     };
     let status = StatusView {
         instance: "shop".into(),

@@ -273,6 +273,7 @@ pub(crate) fn status() -> StatusView {
         heartbeat: None,
         usage: None,
         last_known: None,
+        kill_failed: None,
     };
     StatusView {
         instance: "shop".into(),

@@ -184,6 +184,12 @@ impl World {
                 Event::Escalating { run: self.run(rest[0]), cause: None, explanation: "it had enough".into() }
             }
             "exit" => Event::Exited { run: self.run(rest[0]), exit: exit(rest[1]) },
+            // What was to be killed is there; with a second word, its own process has ended like that.
+            "stuck" => Event::KillFailed {
+                run: self.run(rest[0]),
+                exit: rest.get(1).map(|word| exit(word)),
+                stuck: Stuck { pid: 17, others: 0, why: "it is stuck in the kernel (state D)".into() },
+            },
             "hung" => Event::Inspected(self.run(rest[0]), Inspected::Hung),
             "debugged" => Event::Inspected(self.run(rest[0]), Inspected::Held("a debugger holds it".into())),
             "stop" => {
@@ -292,6 +298,7 @@ fn answer_word(answer: &Answer) -> &'static str {
         Answer::NotFound => "not_found",
         Answer::AlreadyPresent => "already_present",
         Answer::AlreadyStarted => "already_started",
+        Answer::KillFailed(_) => "kill_failed",
         Answer::StartFailed(_) => "start_failed",
         Answer::Overtaken(_) => "overtaken",
     }

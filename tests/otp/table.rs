@@ -1772,6 +1772,147 @@ const ROWS: &[Row] = &[
         spawned a : ask a
         exit a 0 : halt Stopped",
     ),
+    // What cannot be killed.
+    (
+        "D18",
+        "what cannot be killed is given up on, and holds up no sibling",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        stop b : ask b
+        wait 5s : kill b
+        exit a 1
+        is a=waiting b=stopping
+        stuck b : kill_failed:1; spawn a#2
+        told kill_failed(b) restarting(a) starting(a)
+        spawned a
+        is a=running b=stopping
+        stop b : kill b; kill_failed:2
+        restart b : start_failed:3
+        told start_failed(b)
+        stop b : kill b; kill_failed:4
+        exit b sig9
+        told exited(b)
+        is a=running b=stopped
+        restart b : spawn b#2",
+    ),
+    (
+        "D18 R24",
+        "a group is restarted without one that cannot be killed, which comes alone when it is gone, without a charge",
+        "one-for-all 9/5s: a b c",
+        "
+        boot
+        exit a 1 : ask c
+        exit c 0 : ask b
+        wait 5s : kill b
+        stuck b : spawn a#2
+        spawned a : spawn c#2
+        told started(a) start_failed(b) starting(c)
+        spawned c
+        is a=running b=stopping c=running
+        exit b sig9 : spawn b#2
+        told exited(b) starting(b)
+        spawned b
+        window 1
+        is a=running b=running c=running",
+    ),
+    (
+        "D18 D10 D11",
+        "a hung or panicked child that cannot be killed is charged; its next run waits for the end of the old one",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        panic a : kill a
+        stuck a : kill_failed:1
+        told kill_failed(a) restarting(a) start_failed(a)
+        is a=stopping
+        window 1
+        panic a : kill a; kill_failed:2
+        cycle a : kill a; start_failed:3
+        exit a sig9 : spawn a#2
+        window 1
+        spawned a
+        exit a 1 : spawn a#3",
+    ),
+    (
+        "D18 D13",
+        "what a child has left and cannot be killed stands in the way of its next run alone",
+        "one-for-one 9/5s: a b(temporary)",
+        "
+        boot
+        stuck a 1
+        told kill_failed(a) restarting(a) start_failed(a)
+        is a=stopping
+        exit a 1 : spawn a#2
+        spawned a
+        stuck b 0
+        is b=stopping
+        add b : already_started:1
+        exit b 0
+        is b=exited",
+    ),
+    (
+        "D18 R53",
+        "a supervisor ends without what cannot be killed",
+        "one-for-one 9/5s: a b c",
+        "
+        boot
+        panic c : kill c
+        stuck c : kill_failed:1
+        STOP : ask b
+        wait 5s : kill b
+        stuck b : ask a
+        exit a 0 : halt Stopped",
+    ),
+    (
+        "D18 R9",
+        "a start that fails and cannot be killed ends the boot",
+        "one-for-one 9/5s: a b(at-word,timeout=1s)",
+        "
+        begin : spawn a#1
+        spawned a : spawn b#1
+        spawned b
+        wait 1s : kill b
+        stuck b : ask a
+        exit a 0 : halt StartFailed",
+    ),
+    (
+        "D18",
+        "held, and removed, when it is gone",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        hold a : kill a
+        stuck a : kill_failed:1
+        is a=stopping
+        exit a sig9
+        is a=held
+        remove b : ask b
+        wait 5s : kill b
+        stuck b : start_failed:2
+        add b : already_started:3
+        delete b : running:4
+        exit b sig9 : forget b",
+    ),
+    (
+        "D18",
+        "that a kill has failed which nobody has ordered, or of another run, is stale",
+        "one-for-one 9/5s: a",
+        "
+        boot
+        stuck a
+        stale 1
+        is a=running
+        panic a : kill a
+        stuck a#7
+        stale 2
+        stuck a : kill_failed:1
+        stuck a
+        stale 3
+        exit a sig9 : spawn a#2
+        exit a#1 sig9
+        stale 4",
+    ),
 ];
 
 fn rows() -> impl Iterator<Item = &'static Row> {
@@ -1792,7 +1933,7 @@ fn every_row_holds() {
 fn every_rule_and_every_decision_has_a_row_or_a_reason() {
     let named: Vec<&str> =
         rows().flat_map(|row| row.0.split_whitespace()).chain(NO_ROW.iter().map(|(rule, _)| *rule)).collect();
-    let all = (1..=79).map(|n| format!("R{n}")).chain((1..=17).map(|n| format!("D{n}")));
+    let all = (1..=79).map(|n| format!("R{n}")).chain((1..=18).map(|n| format!("D{n}")));
     let missing: Vec<String> = all.filter(|rule| !named.contains(&rule.as_str())).collect();
     assert!(missing.is_empty(), "rules without a row or a reason: {missing:?}");
 }

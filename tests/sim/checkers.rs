@@ -305,8 +305,8 @@ impl Witness {
             }
             Event::Stop(StopReason::Asked) => self.ends.asked = true,
             Event::Stop(StopReason::Stranger) => self.ends.stranger = true,
-            // It only tells who is behind what follows.
-            Event::Ordered { .. } => {}
+            // It only tells who is behind what follows; and what could not be killed is there until it has ended.
+            Event::Ordered { .. } | Event::KillFailed { .. } => {}
             Event::StopNow => self.ends.now = true,
             Event::ParentLost => self.ends.orphaned = true,
             Event::Begin
@@ -640,6 +640,7 @@ impl Witness {
                 | Fact::Dropped { .. }
                 | Fact::Stopped
                 | Fact::Held
+                | Fact::KillFailed { .. }
                 | Fact::Reloaded { .. }
                 | Fact::Escalated { .. },
                 _,

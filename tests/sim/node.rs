@@ -405,6 +405,7 @@ impl World {
                 treevisor::supervision::Answer::NotFound => "answer: not found",
                 treevisor::supervision::Answer::AlreadyPresent => "answer: already present",
                 treevisor::supervision::Answer::AlreadyStarted => "answer: already started",
+                treevisor::supervision::Answer::KillFailed(_) => "answer: kill failed",
                 treevisor::supervision::Answer::StartFailed(_) => "answer: start failed",
                 treevisor::supervision::Answer::Overtaken(_) => "answer: overtaken",
             }),

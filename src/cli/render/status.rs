@@ -132,6 +132,10 @@ pub(in crate::cli) fn row(
             (Cell::default(), window(supervisor.intensity), note_of_supervisor(supervisor))
         }
     };
+    let note = match view.kill_failed() {
+        Some(survivor) => Cell::new(format!("cannot be killed: {}", clean(&survivor.reason)), style::BAD),
+        None => note,
+    };
     let state = match view.waits_ms() {
         Some(waits) => format!("{} {}", clean(view.state()), Span::from_millis(waits).coarse()),
         None => clean(view.state()).into_owned(),

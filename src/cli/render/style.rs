@@ -28,7 +28,7 @@ pub(in crate::cli) fn of_kind(kind: &str) -> Style {
     match kind {
         "ready" | "started" => GOOD,
         "beat_late" | "dropped" | "restarting" | "exited" => BUSY,
-        "hung" | "escalated" | "gave_up" | "panic" | "start_failed" => BAD,
+        "hung" | "kill_failed" | "escalated" | "gave_up" | "panic" | "start_failed" => BAD,
         "held" => HELD,
         "starting" | "stopping" | "stopped" => QUIET,
         _ => PLAIN,

@@ -29,6 +29,7 @@ pub fn worker(path: &str, state: &str) -> WorkerView {
         main_pid: None,
         sources: Vec::new(),
         usage: None,
+        kill_failed: None,
     }
 }
 
@@ -51,6 +52,7 @@ pub fn supervisor(path: &str, children: Vec<ChildView>) -> SupervisorView {
         heartbeat: None,
         usage: None,
         last_known: None,
+        kill_failed: None,
     }
 }
 

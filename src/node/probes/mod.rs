@@ -239,7 +239,7 @@ impl Node {
         if !self.probe_is_ending(run) {
             // It was all that the worker's end has waited for.
             let now = self.now();
-            self.clearing.iter_mut().filter(|clearing| clearing.run == run).for_each(|clearing| clearing.due = now);
+            self.cleanups.look_now(run, now);
         }
     }
 

@@ -17,9 +17,9 @@ use super::turn::Node;
 use crate::ids::Path;
 use crate::link::Identity;
 use crate::os::cgroup::Group;
-use crate::os::clock;
 use crate::os::descendants::stamp::Stamp;
 use crate::os::descendants::{self, below};
+use crate::os::{clock, process, stuck};
 use crate::spec::policy::Heartbeat;
 use crate::spec::tree::{ChildSpec, SupervisorSpec, TreeSpec};
 use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, State, StopCause, StopReason};
@@ -236,6 +236,7 @@ impl Node {
             }
             Verb::Panic { .. } => {
                 warn!(self.logger, "the whole tree is panicked by an operator");
+                self.cleanups.hurry(now);
                 self.ordered(StopCause::Operator(by), true);
                 self.inbox.push_back(Event::StopNow);
                 self.begin_own_end(asker, now);
@@ -635,27 +636,42 @@ impl Node {
         let Some(pending) = self.requests.pending.get(&number) else { return };
         let Waits::Emptying { path, hold, since } = &pending.waits else { return };
         let (path, hold, since) = (path.clone(), *hold, *since);
-        let left = match group_path(&self.place, &path).map(|at| Group::open(&at)) {
-            Some(Ok(group)) => {
-                let populated = group.populated();
-                if populated {
-                    let _ = group.kill();
-                }
-                usize::from(populated)
+        let mut one = None;
+        let in_group = match group_path(&self.place, &path).map(|at| Group::open(&at)) {
+            Some(Ok(group)) if group.populated() => {
+                let _ = group.kill();
+                one = group.members().unwrap_or_default().into_iter().find(|pid| process::is_alive(*pid));
+                true
             }
+            Some(Ok(_)) | None => false,
             // No such group: the child has never been started.
-            Some(Err(_)) => 0,
-            None => self.kill_below(&path),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Some(Err(_)) => true,
         };
-        if left > 0 && now.since(since) < SILENCE_BELOW {
+        // Once the group is empty: what has left it, or where there is none, all of it.
+        let mut refused_kill = None;
+        let left = in_group || {
+            let found = self.kill_below(&path);
+            (one, refused_kill) = (found.some, found.refused);
+            found.count > 0
+        };
+        if left && now.since(since) < SILENCE_BELOW {
+            let pause = Span::from_millis(2).max(now.since(since).scaled(0.1));
             if let Some(pending) = self.requests.pending.get_mut(&number) {
-                pending.due = now + Span::from_millis(2);
+                pending.due = now + pause;
             }
             return;
         }
         let Some(pending) = self.requests.pending.remove(&number) else { return };
-        let reply = if left > 0 {
-            refused(Refusal::NoAnswer, format!("processes of {path} are stuck in the kernel and cannot be killed"))
+        let reply = if left {
+            let survivor = refused_kill.map(|(pid, errno)| (pid, Some(errno))).or(one.map(|pid| (pid, None)));
+            let why = match survivor {
+                Some((pid, errno)) => {
+                    format!("process {pid} of {path} cannot be killed: {}", stuck::why_alive(pid, errno))
+                }
+                None => format!("whether anything of {path} is left cannot be seen"),
+            };
+            done(Outcome::KillFailed, why)
         } else if hold {
             let message = format!(
                 "{path} was killed past its supervisor, which does not answer and so cannot be told to leave it down; \
@@ -669,14 +685,14 @@ impl Node {
         self.reply(&pending.asker, reply);
     }
 
-    /// Kills what belongs to a path below one of our child nodes, without a cgroup; how many processes there were. It is
+    /// Kills what belongs to a path below one of our child nodes, past the nodes above it; what there was. It is
     /// all below that node's process: what is left when it goes is handed to us, and cleared with it.
-    fn kill_below(&self, path: &Path) -> usize {
+    fn kill_below(&self, path: &Path) -> descendants::Left {
         let child = self.handles.iter().flatten().find(|handle| path.is_within(&handle.path));
         let Some((handle, process)) = child.and_then(|handle| Some((handle, handle.process.as_ref()?))) else {
-            return 0;
+            return descendants::Left::default();
         };
-        let What::Node(below) = &handle.what else { return 0 };
+        let What::Node(below) = &handle.what else { return descendants::Left::default() };
         let mark = &self.place.mark;
         let mut stamps = HashSet::from([Stamp::of_child(mark, path)]);
         below.now().for_each_supervisor(&handle.path, &mut |at, spec| {
@@ -690,7 +706,16 @@ impl Node {
                 // It has set that limit itself.
                 None => descendants::is_marked(pid, mark, path),
             });
-        cleared.count()
+        let mut left = cleared.left.get(&0).cloned().unwrap_or_default();
+        left.count = cleared.count();
+        left
+    }
+
+    /// What of our children could not be killed, by path, process and reason.
+    pub(super) fn left_behind(&self) -> Vec<String> {
+        let children = self.core.children(self.now());
+        let lost = children.iter().filter_map(|child| Some((self.look_at(child.id)?, child.stuck.as_ref()?)));
+        lost.map(|(handle, stuck)| format!("{}: {stuck}", handle.path)).collect()
     }
 
     /// Our own end has come: whoever waits is told.
@@ -699,7 +724,10 @@ impl Node {
         for number in numbers {
             let Some(pending) = self.requests.pending.remove(&number) else { continue };
             let reply = match pending.waits {
-                Waits::OwnEnd => done(Outcome::Ok, String::new()),
+                Waits::OwnEnd => match self.left_behind() {
+                    left if left.is_empty() => done(Outcome::Ok, String::new()),
+                    left => done(Outcome::KillFailed, format!("the tree has ended without {}", left.join("; "))),
+                },
                 Waits::Part { .. } | Waits::PartOfReload { .. } => continue,
                 _ => done(Outcome::Overtaken, format!("{} has ended", self.place.path)),
             };

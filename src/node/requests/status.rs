@@ -48,6 +48,7 @@ impl Node {
             heartbeat: None,
             usage: usage::of_process(self.pid).map(translate::usage),
             last_known: None,
+            kill_failed: None,
         }
     }
 

@@ -274,6 +274,7 @@ mod for_nodes {
             main_pid: None,
             sources: Vec::new(),
             usage: None,
+            kill_failed: None,
         }))
     }
 
@@ -295,6 +296,7 @@ mod for_nodes {
             heartbeat: None,
             usage: None,
             last_known: None,
+            kill_failed: None,
         }))
     }
 

@@ -12,7 +12,10 @@ pub(super) fn category(event: &EventView) -> Category {
         "hung" if event.flag("no_progress") => Category::Livelock,
         "hung" => Category::Hang,
         "panic" => Category::Panic,
+        // What waits for the end of the old process is no fault of the command.
+        "start_failed" if event.text("stage") == Some("kill") => Category::Decision,
         "start_failed" => Category::StartFailed,
+        "kill_failed" => Category::KillFailed,
         "stopping" => match event.text("why") {
             Some("operator") => Category::Operator,
             Some("signal") => Category::Signal,
@@ -79,6 +82,11 @@ pub(super) fn of(event: &EventView) -> Vec<String> {
             }
             of_surroundings(event, &mut meaning);
         }
+        "kill_failed" => meaning.push(
+            "SIGKILL ends a process only when the kernel lets it go, or lets its user be signalled; no second process of it \
+             is started meanwhile"
+                .into(),
+        ),
         "start_failed" => meaning.extend(integer(event, "errno").and_then(of_errno).map(str::to_owned)),
         _ => {}
     }

@@ -106,6 +106,8 @@ pub enum Category {
     Panic,
     /// It could not be started.
     StartFailed,
+    /// It was killed, and is still there.
+    KillFailed,
     /// Its start took too long.
     StartTimeout,
     /// It was stopped, or stopped and started, by an operator.

@@ -213,6 +213,11 @@ fn happened(event: &EventView) -> String {
         "start_failed" => {
             format!("could not be started: {}", clean(event.text("message").unwrap_or("no reason came")))
         }
+        "kill_failed" => format!(
+            "could not be killed: {}{}",
+            event.number("survivor").map(|pid| format!("process {pid}, ")).unwrap_or_default(),
+            clean(event.text("reason").unwrap_or("no reason came"))
+        ),
         "stopping" => match event.text("why") {
             Some("operator") => format!("was stopped by {}", clean(event.text("by").unwrap_or("an operator"))),
             Some("signal") => format!("was told to end by {}", clean(event.text("by").unwrap_or("a signal"))),
@@ -335,6 +340,10 @@ fn restarted(step: &Step) -> String {
     text
 }
 
+/// What helps against a process that cannot be killed.
+const NEXT_FOR_STUCK: &str = "mend what holds the process (the disk or file system that does not answer, the tracer), or end \
+                              it with the rights that it takes; its end is noticed, and what waits for it goes on";
+
 /// What to press next, by state and cause.
 pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
     let path = &explanation.path;
@@ -371,6 +380,7 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
                     .into(),
             );
         }
+        Category::KillFailed => hints.push(NEXT_FOR_STUCK.into()),
         Category::ResourceLimit => hints.push("raise the limit in `limits`, if what it does is right".into()),
         Category::OutOfMemory => {
             hints.push(
@@ -381,6 +391,10 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
             hints.push("look at `command` and `cwd` in the file; `treevisor check FILE` shows what they mean".into());
         }
         _ => {}
+    }
+    let stuck = explanation.chain.iter().any(|step| step.category == Category::KillFailed);
+    if stuck && explanation.state.as_deref() == Some("stopping") && first.category != Category::KillFailed {
+        hints.push(NEXT_FOR_STUCK.into());
     }
     if explanation.runs {
         hints.push(format!("`treevisor events {culprit}` tells all that happened to it"));

@@ -50,6 +50,7 @@ impl Tree {
                 main_pid: None,
                 sources: Vec::new(),
                 usage: None,
+                kill_failed: None,
             }))
         });
         let present = if row.is_some() { Present::Runs(row) } else { Present::Over(None) };

@@ -1,0 +1,324 @@
+//! The end of one child's process as a small machine: when to look whether anything is left of it, and for how long that
+//! is worth anybody's while. It decides by times and by what a look has found, and touches no process itself; `clearing`
+//! looks and kills.
+//!
+//! ```text
+//!   killed ──▶ Killing ── its process has ended ──▶ Clearing ── nothing is left ──▶ done
+//!                 │                                    │
+//!                 └───────── the patience is over ─────┴──▶ given up on, looked at now and then until it is done
+//! ```
+
+use crate::supervision::Run;
+use crate::time::{Span, Time};
+
+/// What has not died of SIGKILL after so long is given up on: it is reported, and nothing waits for it any more.
+pub(super) const PATIENCE: Span = Span::from_secs(10);
+
+/// The same where the kernel refuses the signal, as it does for a process that runs as another user: waiting changes that
+/// only if the process changes its user back.
+pub(super) const PATIENCE_REFUSED: Span = Span::from_secs(2);
+
+/// The same where whoever waits is in a hurry: the whole tree is to end at once, or the order was given a second time. Also
+/// for what a supervisor has left that had ended in order: it has been patient with that itself.
+pub(super) const PATIENCE_HURRIED: Span = Span::from_secs(1);
+
+/// What was given up on is looked at again after this at first, and after twice as long each time.
+const SWEEP_FIRST: Span = Span::from_secs(1);
+
+/// The longest time between two such looks.
+const SWEEP_MAX: Span = Span::from_secs(30);
+
+/// The first look after a kill, and the longest time between two looks before the patience is over.
+const LOOK_FIRST: Span = Span::from_millis(10);
+const LOOK_MAX: Span = Span::from_millis(500);
+
+/// Looks at what a child has left that come in short steps: killed processes need a moment.
+const QUICK_LOOKS: u32 = 40;
+
+/// A child that was killed, or whose process has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Cleanup {
+    pub run: Run,
+    /// When to look again.
+    pub due: Time,
+    stage: Stage,
+    since: Time,
+    patience: Span,
+    looks: u32,
+    given_up: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Its own process is still there.
+    Killing,
+    /// That has ended; what it has left is being cleared.
+    Clearing,
+}
+
+/// What a look has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing is left.
+    Nothing,
+    /// So many processes, which were killed once more; where `refused`, the kernel does not let us kill one of them.
+    Processes { count: usize, refused: bool },
+    /// There may be something that could not be looked at.
+    Unknown,
+}
+
+/// What follows from a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing is left: the exit is handed in.
+    Done,
+    /// Look again when it is due.
+    Again,
+    /// The patience is over, now: it is told. Looks go on.
+    GiveUp,
+}
+
+impl Cleanup {
+    /// Its process was killed at `now`.
+    pub fn killed(run: Run, now: Time) -> Cleanup {
+        let due = now + LOOK_FIRST;
+        Cleanup { run, due, stage: Stage::Killing, since: now, patience: PATIENCE, looks: 0, given_up: false }
+    }
+
+    /// Its process has ended by itself.
+    pub fn ended(run: Run, now: Time) -> Cleanup {
+        Cleanup { due: now, stage: Stage::Clearing, ..Cleanup::killed(run, now) }
+    }
+
+    /// Its process, which was killed, has ended: what it has left has a time of its own.
+    pub fn goes_on_to_clear(&mut self, now: Time) {
+        (self.stage, self.since, self.due, self.looks) = (Stage::Clearing, now, now, 0);
+    }
+
+    /// Its end is not to be waited for as long as usual.
+    pub fn hurry(&mut self, now: Time) {
+        self.patience = self.patience.min(now.since(self.since) + PATIENCE_HURRIED);
+        self.due = self.due.min(now);
+    }
+
+    /// Whether its own process is still there.
+    pub fn is_killing(&self) -> bool {
+        self.stage == Stage::Killing
+    }
+
+    /// Whether no look has been taken since it ended.
+    pub fn is_fresh(&self) -> bool {
+        self.looks == 0
+    }
+
+    /// Whether this is worth as much work as it takes; looks at what was just killed are cheap, and soon over.
+    pub fn is_stubborn(&self) -> bool {
+        self.looks > 3
+    }
+
+    /// A probe of it is about to end. Whether that is still waited for; what the child has left is not looked for then.
+    pub fn waits_for_probe(&mut self, now: Time) -> bool {
+        let waits = !self.is_killing() && now.since(self.since) < PATIENCE_HURRIED;
+        if waits {
+            self.due = now + LOOK_FIRST;
+        }
+        waits
+    }
+
+    /// A look was taken.
+    pub fn looked(&mut self, now: Time, left: Left) -> Next {
+        if left == Left::Nothing {
+            return Next::Done;
+        }
+        let patience = match left {
+            Left::Processes { refused: true, .. } => self.patience.min(PATIENCE_REFUSED),
+            Left::Processes { .. } | Left::Unknown | Left::Nothing => self.patience,
+        };
+        self.looks = self.looks.saturating_add(1);
+        if !self.given_up && now.since(self.since) >= patience {
+            self.given_up = true;
+            self.looks = 0;
+            self.due = now + SWEEP_FIRST;
+            return Next::GiveUp;
+        }
+        let doublings = |first: Span, most: Span, times: u32| first.scaled(f64::from(1 << times.min(16))).min(most);
+        let pause = match self.stage {
+            _ if self.given_up => doublings(SWEEP_FIRST, SWEEP_MAX, self.looks),
+            Stage::Killing => doublings(LOOK_FIRST, LOOK_MAX, self.looks),
+            Stage::Clearing if self.looks <= QUICK_LOOKS => Span::from_millis(u64::from(self.looks.min(10))),
+            Stage::Clearing => doublings(LOOK_FIRST, LOOK_MAX, self.looks - QUICK_LOOKS),
+        };
+        self.due = now + pause;
+        if !self.given_up {
+            // The end of the patience is told when it has come.
+            self.due = self.due.min(self.since + patience).max(now + Span::from_millis(1));
+        }
+        Next::Again
+    }
+}
+
+/// All children that are being killed or cleared.
+#[derive(Debug, Default)]
+pub(super) struct Cleanups {
+    list: Vec<Cleanup>,
+    /// Everything is to end at once.
+    hurried: bool,
+}
+
+impl Cleanups {
+    /// The process of this run was killed, once more if it was before: then its end is not waited for as long as usual.
+    pub fn killed(&mut self, run: Run, now: Time) {
+        match self.list.iter_mut().find(|cleanup| cleanup.run == run) {
+            Some(cleanup) => cleanup.hurry(now),
+            None => self.add(Cleanup::killed(run, now), now),
+        }
+    }
+
+    /// The process of this run has ended. `patient_before`: what it has left has been waited for already.
+    pub fn ended(&mut self, run: Run, now: Time, patient_before: bool) {
+        match self.list.iter_mut().find(|cleanup| cleanup.run == run) {
+            Some(cleanup) => cleanup.goes_on_to_clear(now),
+            None => self.add(Cleanup::ended(run, now), now),
+        }
+        if patient_before && let Some(cleanup) = self.list.iter_mut().find(|cleanup| cleanup.run == run) {
+            cleanup.hurry(now);
+        }
+    }
+
+    fn add(&mut self, mut cleanup: Cleanup, now: Time) {
+        if self.hurried {
+            let due = cleanup.due;
+            cleanup.hurry(now);
+            cleanup.due = due;
+        }
+        self.list.push(cleanup);
+    }
+
+    /// Everything is to end at once: nothing is waited for as long as usual any more.
+    pub fn hurry(&mut self, now: Time) {
+        self.hurried = true;
+        self.list.iter_mut().filter(|cleanup| !cleanup.given_up).for_each(|cleanup| cleanup.hurry(now));
+    }
+
+    /// Something about this run has changed: it is looked at next.
+    pub fn look_now(&mut self, run: Run, now: Time) {
+        self.list.iter_mut().filter(|cleanup| cleanup.run == run).for_each(|cleanup| cleanup.due = now);
+    }
+
+    /// When to look next.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.list.iter().map(|cleanup| cleanup.due).min()
+    }
+
+    /// Takes out those that are due, in start order, as exits of one turn are handed in (D17).
+    pub fn take_due(&mut self, now: Time) -> Vec<Cleanup> {
+        let mut due: Vec<Cleanup> = self.list.extract_if(.., |cleanup| cleanup.due <= now).collect();
+        due.sort_by_key(|cleanup| cleanup.run);
+        due
+    }
+
+    /// Takes one back that is looked at again later.
+    pub fn put_back(&mut self, cleanup: Cleanup) {
+        self.list.push(cleanup);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::supervision::ChildId;
+
+    const LEFT: Left = Left::Processes { count: 1, refused: false };
+    const REFUSED: Left = Left::Processes { count: 1, refused: true };
+
+    fn run() -> Run {
+        Run { child: ChildId(0), incarnation: Incarnation::default() }
+    }
+
+    /// Looks whenever it is due until it gives up; when that was, and after how many looks.
+    fn until_given_up(cleanup: &mut Cleanup, left: Left) -> (Span, u32) {
+        for looks in 1..10_000 {
+            let now = cleanup.due;
+            match cleanup.looked(now, left) {
+                Next::GiveUp => return (now.since(Time::ZERO), looks),
+                Next::Again => assert!(cleanup.due > now, "it does not spin"),
+                Next::Done => panic!("something is left"),
+            }
+        }
+        panic!("it never gives up");
+    }
+
+    #[test]
+    fn a_kill_is_given_up_on_after_its_time_and_few_looks() {
+        for (left, patience) in [(LEFT, PATIENCE), (REFUSED, PATIENCE_REFUSED), (Left::Unknown, PATIENCE)] {
+            let (at, looks) = until_given_up(&mut Cleanup::killed(run(), Time::ZERO), left);
+            assert_eq!(at, patience, "{left:?}");
+            assert!(looks < 30, "{looks} {left:?}");
+            let (at, looks) = until_given_up(&mut Cleanup::ended(run(), Time::ZERO), left);
+            assert_eq!(at, patience, "{left:?}");
+            assert!(looks < 80, "{looks} {left:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_given_up_on_is_swept_ever_more_seldom_and_told_once() {
+        let mut cleanup = Cleanup::killed(run(), Time::ZERO);
+        until_given_up(&mut cleanup, LEFT);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let now = cleanup.due;
+            assert_eq!(cleanup.looked(now, LEFT), Next::Again);
+            pauses.push(cleanup.due.since(now));
+        }
+        assert!(pauses.is_sorted() && pauses[0] >= SWEEP_FIRST, "{pauses:?}");
+        assert_eq!(pauses.last(), Some(&SWEEP_MAX));
+        // Its process has ended at last: what is left is looked at now, and then as seldom as before.
+        cleanup.goes_on_to_clear(cleanup.due);
+        let now = cleanup.due;
+        assert_eq!(cleanup.looked(now, LEFT), Next::Again);
+        assert!(cleanup.due.since(now) >= SWEEP_FIRST);
+        assert_eq!(cleanup.looked(cleanup.due, Left::Nothing), Next::Done);
+    }
+
+    #[test]
+    fn what_was_killed_and_goes_is_looked_at_soon() {
+        let mut cleanup = Cleanup::killed(run(), Time::ZERO);
+        let ended = Time::ZERO + Span::from_millis(3);
+        cleanup.goes_on_to_clear(ended);
+        assert!(cleanup.due == ended && cleanup.is_fresh());
+        assert_eq!(cleanup.looked(ended, LEFT), Next::Again);
+        assert_eq!(cleanup.due.since(ended), Span::from_millis(1));
+        assert_eq!(cleanup.looked(cleanup.due, Left::Nothing), Next::Done);
+    }
+
+    #[test]
+    fn a_hurry_shortens_what_is_left_of_the_patience() {
+        let second = Time::ZERO + Span::from_secs(2);
+        let mut cleanups = Cleanups::default();
+        cleanups.killed(run(), Time::ZERO);
+        cleanups.killed(run(), second);
+        let mut again = cleanups.take_due(second).pop().unwrap();
+        assert_eq!(until_given_up(&mut again, LEFT).0, Span::from_secs(3));
+        // Nor does it wait longer for what comes after it.
+        cleanups.hurry(second);
+        cleanups.ended(run(), Time::ZERO, false);
+        let mut ended = cleanups.take_due(second).pop().unwrap();
+        assert_eq!(until_given_up(&mut ended, LEFT).0, PATIENCE_HURRIED);
+        cleanups.hurry(second);
+        assert_eq!(cleanups.next_deadline(), None);
+    }
+
+    #[test]
+    fn those_that_are_due_come_in_start_order() {
+        let of = |number| Run { child: ChildId(number), ..run() };
+        let mut cleanups = Cleanups::default();
+        for number in [3, 1, 2] {
+            cleanups.ended(of(number), Time::ZERO, false);
+        }
+        cleanups.killed(of(0), Time::ZERO);
+        let due: Vec<u32> = cleanups.take_due(Time::ZERO).iter().map(|cleanup| cleanup.run.child.0).collect();
+        assert_eq!(due, [1, 2, 3]);
+        assert_eq!(cleanups.next_deadline(), Some(Time::ZERO + LOOK_FIRST));
+    }
+}
