@@ -1,6 +1,5 @@
 //! `treevisor add`: children for a supervisor that runs.
 
-use super::accounts::Wanted;
 use super::change::{Change, carry_out, done_line};
 use super::failure::{ExitCode, Failure};
 use super::file;
@@ -10,6 +9,7 @@ use super::out::Out;
 use super::reload::running_tree;
 use crate::control::Session;
 use crate::ids::Path;
+use crate::os::accounts::Wanted;
 use crate::spec::tree::{ChildSpec, SupervisorSpec, TreeSpec};
 use crate::time::Span;
 use crate::wire::message::Verb;

@@ -1,12 +1,12 @@
 //! `treevisor check`: what a file means, or what is wrong with it.
 
-use super::accounts::Wanted;
 use super::failure::{ExitCode, Failure};
 use super::file;
 use super::options::When;
 use super::out::{self, Out};
 use super::render::{self, Branches, Look};
 use crate::ids::Path;
+use crate::os::accounts::Wanted;
 use crate::spec::exec::ExecSpec;
 use crate::spec::policy::{
     AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, SupervisorPolicy,

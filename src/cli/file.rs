@@ -1,12 +1,12 @@
 //! The tree's file, as `start` and `check` read it.
 
-use super::accounts::{self, Wanted};
 use super::failure::{ExitCode, Failure};
 use super::options::When;
 use super::out;
 use super::render::colour_for;
 use crate::ids;
 use crate::link::runtime::{RuntimeDir, own_base};
+use crate::os::accounts::{self, Wanted};
 use crate::os::clock;
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, Diagnostic, Objection, Severity};

@@ -8,7 +8,6 @@
 pub mod out;
 pub mod render;
 
-mod accounts;
 mod add;
 mod beat;
 mod beat_for;

@@ -1,6 +1,5 @@
 //! `treevisor reload`: the tree becomes what its file says now.
 
-use super::accounts::Wanted;
 use super::change::{Change, ask_failed, carry_out};
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
@@ -11,6 +10,7 @@ use super::{file, plan};
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::error::Chain;
 use crate::ids::Path;
+use crate::os::accounts::Wanted;
 use crate::spec::diff::{self, Action, Diff};
 use crate::spec::tree::TreeSpec;
 use crate::time::Span;

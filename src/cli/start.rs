@@ -1,6 +1,5 @@
 //! `treevisor start`: a tree from its file, here or in the background.
 
-use super::accounts::Wanted;
 use super::failure::{ExitCode, Failure};
 use super::file;
 use super::options::{LogFormat, Show, When, span};
@@ -12,6 +11,7 @@ use crate::error::Chain;
 use crate::logging::Format;
 use crate::logs::stream_file::StreamFile;
 use crate::node::boot::{self, RootOptions};
+use crate::os::accounts::Wanted;
 use crate::spec::tree::TreeSpec;
 use crate::time::Span;
 use clap::Args;

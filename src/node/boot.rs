@@ -9,6 +9,7 @@ use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
 use super::keeper::Keeper;
+use super::late_starts::LateStarts;
 use super::log_files::LogFiles;
 use super::manager;
 use super::probes::Probes;
@@ -383,7 +384,7 @@ impl Root {
         node.watch_keeper().map_err(while_trying("watch the keeper"))?;
         node.history = Some(History::new());
         node.journal = journal;
-        let root = RootFile { file, outputs, containment, journal: kept, generation: 0 };
+        let root = RootFile { file, outputs, containment, journal: kept, generation: 0, reading: None };
         root.write_outputs(&node.logger);
         node.root = Some(root);
         // A tree in the background is not the process that a manager knows.
@@ -750,6 +751,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         chatty: Vec::new(),
         console,
         log_files,
+        late_starts: LateStarts::default(),
         logger,
         event_logger,
         log_handle,

@@ -236,6 +236,7 @@ impl Node {
 
     fn hand_in_exit(&mut self, run: Run) {
         self.drain_output(run);
+        let failed_late = self.end_of_late_start(run);
         let runtime = self.place.runtime.clone();
         let mut machine_oom_kills = self.machine_oom_kills;
         let Some(handle) = self.handle(run.child) else { return };
@@ -280,7 +281,10 @@ impl Node {
         self.tokens.remove(&process.token);
         self.beating -= promised;
         self.requests_lost_node(run);
-        self.inbox.push_back(Event::Exited { run, exit: exit_of(&status) });
+        self.inbox.push_back(match failed_late {
+            Some(failure) => Event::SpawnFailed { run, failure },
+            None => Event::Exited { run, exit: exit_of(&status) },
+        });
     }
 }
 

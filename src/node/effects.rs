@@ -122,8 +122,13 @@ impl Node {
             uid: started.uid,
         });
         self.listen_to(run);
-        self.begin_probes(run);
-        self.inbox.push_back(Event::Spawned { run, pid: started.pid });
+        match started.late {
+            Some(late) => self.start_is_late(run, started.pid, late),
+            None => {
+                self.begin_probes(run);
+                self.inbox.push_back(Event::Spawned { run, pid: started.pid });
+            }
+        }
     }
 
     fn tell_parent(&mut self, up: Up) {

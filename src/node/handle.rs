@@ -154,6 +154,8 @@ pub(super) struct Started {
     pub line: Option<Box<Line>>,
     pub link: NodeLink,
     pub uid: Option<u32>,
+    /// Its program is not executed yet.
+    pub late: Option<spawn::Late>,
 }
 
 impl Handle {
@@ -373,6 +375,7 @@ impl Handle {
             line,
             link: NodeLink::default(),
             uid,
+            late: spawned.late,
         })
     }
 
@@ -510,8 +513,8 @@ impl Handle {
         .map_err(spawn_failure)?;
         let spawned = run_plan(&plan)?;
         let link = NodeLink::named(Identity::new(boot.name.as_bytes()));
-        let (pid, pidfd, token) = (spawned.pid, spawned.pidfd, boot.token);
-        Ok(Started { pid, pidfd, output: None, token, line: None, link, uid: None })
+        let (pid, pidfd, token, late) = (spawned.pid, spawned.pidfd, boot.token, spawned.late);
+        Ok(Started { pid, pidfd, output: None, token, line: None, link, uid: None, late })
     }
 
     /// Makes the child's cgroup at its first start. It is used again by later incarnations: making and removing one

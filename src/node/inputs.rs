@@ -43,6 +43,7 @@ impl Node {
         let mut signals = false;
         let mut keeper = false;
         let mut log_files = false;
+        let mut reading = false;
         let mut probes = Vec::new();
         let mut hooks = Vec::new();
         let mut output = std::mem::take(&mut self.chatty);
@@ -55,6 +56,7 @@ impl Node {
                 Some(Source::Keeper) => keeper = true,
                 Some(Source::LogFiles) => log_files = true,
                 Some(Source::Directory) => self.directory.stir(),
+                Some(Source::Reading) => reading = true,
                 Some(Source::Probe(run)) => probes.push(*run),
                 Some(Source::Hook(number)) => hooks.push(*number),
                 // Sockets are drained every turn, whatever woke us.
@@ -90,6 +92,9 @@ impl Node {
             self.hear_hook(number);
         }
 
+        if reading {
+            self.hear_reading();
+        }
         if log_files {
             self.hear_log_files();
         }

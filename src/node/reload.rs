@@ -12,6 +12,7 @@
 
 use super::handle::{self, Handle, What};
 use super::requests::Asker;
+use super::reread::Reading;
 use super::turn::{Node, Source};
 use crate::error::Chain;
 use crate::ids::{Name, Path};
@@ -54,6 +55,8 @@ pub(super) struct RootFile {
     pub journal: Option<JournalSpec>,
     /// The number of the last reload.
     pub generation: u64,
+    /// The file, while it is read again.
+    pub reading: Option<Reading>,
 }
 
 impl RootFile {
@@ -140,33 +143,6 @@ impl Node {
         info!(self.logger, "reloading"; "by" => &by, "generation" => generation);
         self.begin_reload(asker, by, generation, tree.root, None, prune);
         Ok(())
-    }
-
-    /// SIGHUP: the root reads its file again, by itself, with the environment that it was started with.
-    pub(super) fn reload_from_file(&mut self) {
-        let Some(root) = &self.root else { return };
-        let config = root.file.config.clone();
-        if config.as_os_str().is_empty() {
-            warn!(self.logger, "SIGHUP: this tree was started without a file, so there is nothing to reload");
-            return;
-        }
-        let read = spec::read_at_once(&config, &|name| std::env::var(name).ok());
-        let file = config.display().to_string();
-        for wrong in read.errors() {
-            error!(self.logger, "{}", wrong);
-        }
-        let Some(tree) = read.tree else {
-            error!(self.logger, "SIGHUP: the file has errors, nothing is changed"; "file" => file);
-            return;
-        };
-        if let Some(first) = spec::unsupported(&tree).first() {
-            error!(self.logger, "SIGHUP: a key is not supported yet, nothing is changed"; "file" => file,
-                "path" => %first.path, "key" => first.what());
-            return;
-        }
-        if let Err(refused) = self.reload_root(Asker::Nobody, "SIGHUP".into(), tree, false, None) {
-            error!(self.logger, "SIGHUP: {}; nothing is changed", refused; "file" => file);
-        }
     }
 
     /// OTP's start_child: adds a child below this supervisor.

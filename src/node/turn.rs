@@ -9,6 +9,7 @@ use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
 use super::keeper::Keeper;
+use super::late_starts::LateStarts;
 use super::log_files::LogFiles;
 use super::manager::Manager;
 use super::notices::Notices;
@@ -81,6 +82,8 @@ pub(super) enum Source {
     Notices,
     /// The writer of log files has something to say.
     LogFiles,
+    /// The tree's file was read again.
+    Reading,
     /// What a probe of this process waits for.
     Probe(Run),
     /// A hook, by its number.
@@ -161,6 +164,7 @@ pub(super) struct Node {
     pub chatty: Vec<Run>,
     pub console: Console,
     pub log_files: LogFiles,
+    pub late_starts: LateStarts,
     pub logger: Logger,
     /// For events, whose sentences begin with the path that they are about.
     pub event_logger: Logger,
@@ -276,6 +280,7 @@ impl Node {
             self.timers.keeper,
             self.timers.console,
             self.log_files.next_deadline(),
+            self.late_starts.next_deadline(),
             self.probes.next_deadline(),
             self.hooks.next_deadline(),
             self.directory.next_deadline(),
@@ -356,6 +361,7 @@ impl Node {
         self.probes_due(now, lost);
         self.hooks_due(now, lost);
         self.log_files_due(now);
+        self.late_starts_due(now);
         self.requests_due(now);
         if let Some(uplink) = &mut self.uplink {
             uplink.due(now);

@@ -12,7 +12,7 @@
 //! | [`fd`] | pipes, memory files, inheritance, limits |
 //! | [`process`] | what /proc says of a process |
 //! | [`usage`] | the CPU time and the memory that a child's processes use |
-//! | [`users`] | users and groups, looked up beforehand |
+//! | [`users`], [`accounts`] | users and groups, looked up when a file is read |
 //! | [`opening`] | opening a file where another user may have put something in the way |
 //! | [`thread`], [`wake`] | a thread beside the loop, and how it wakes the loop |
 //! | [`lock`] | a file that is locked as long as its holder lives |
@@ -30,6 +30,7 @@ compile_error!("treevisor needs Linux 5.4 or newer: it supervises by pidfds, par
 #[macro_use]
 mod testing;
 
+pub mod accounts;
 pub mod cgroup;
 pub mod claim;
 pub mod cleaners;

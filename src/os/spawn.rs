@@ -1,10 +1,15 @@
-//! Making a process: clone(2) with CLONE_VM, CLONE_VFORK and CLONE_PIDFD from a plan that is prepared beforehand.
+//! Making a process: clone(2) with CLONE_VM and CLONE_PIDFD from a plan that is prepared beforehand.
 //!
-//! The child half shares our memory and our stopped thread until it executes or ends, which makes a start cheap whatever
+//! The child half shares our memory, on a stack of its own, until it executes or ends, which makes a start cheap whatever
 //! the size of this process, and lets it report stage and errno by plain memory. In return it may do next to nothing: it
 //! makes raw system calls on data that was prepared, allocates nothing, takes no lock (libzmq's threads are there), and
 //! calls no function of libc that might (glibc's setuid signals all threads of the *parent*). All signals are blocked
 //! until it has put their dispositions back.
+//!
+//! Other than with vfork(2) this thread is not stopped meanwhile: to enter a directory or to execute a program may take as
+//! long as a file system does not answer, and that is waited for only a moment ([`LIMIT`]). A start that takes longer is a
+//! [`Late`] one: all that its child half uses is kept until the kernel says that the child has left our memory, and how it
+//! went can be asked for. Every look at a file system is the child's: this half makes none.
 //!
 //! Spawn from the main thread only: the parent-death signal is sent when the *thread* that spawned ends, prctl(2).
 use super::cgroup::Group;
@@ -14,24 +19,28 @@ use crate::error::{errno_words, plain};
 use crate::spec::exec::Limit;
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 mod child;
 mod clone;
+mod late;
+mod raw;
 mod slots;
 #[cfg(test)]
 mod tests;
 
 pub(super) use self::clone::try_in_group;
+pub use self::late::{LIMIT, Late};
 
-use self::child::{Shared, child_half};
-use self::clone::{CLONES_INTO_CGROUP, clone_vfork};
-use self::slots::{SLOTS, Slots};
+use self::child::Failed;
+use self::clone::CLONES_INTO_CGROUP;
+use self::slots::SLOTS;
 
 /// What a process is to be.
 pub struct PlanSpec<'a> {
@@ -144,18 +153,26 @@ impl fmt::Display for SpawnError {
 
 impl std::error::Error for SpawnError {}
 
-/// A process that has just been made, and has executed its program.
+/// A process that has just been made.
 #[derive(Debug)]
 pub struct Spawned {
+    /// It has not executed its program yet.
+    pub late: Option<Late>,
     /// Its number.
     pub pid: u32,
     /// The process itself.
     pub pidfd: PidFd,
 }
 
+/// A start that is prepared.
+pub struct Plan(Rc<PlanData>);
+
 /// Everything that the child half needs, as the kernel wants it.
-pub struct Plan {
-    program: CString,
+struct PlanData {
+    /// The program, or where it may be: the first of them that can be executed is it.
+    programs: Vec<CString>,
+    /// Its name has no slash, so it is looked for in PATH.
+    looked_up: bool,
     argv: Strings,
     env: Strings,
     own_pid: Option<OwnPid>,
@@ -234,8 +251,9 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         CString::new(text.into_vec()).map_err(|_| wrong(Stage::Prepare, 0, "a zero byte in a string".into()))
     };
     let Some(program) = spec.argv.first() else { return Err(wrong(Stage::Prepare, 0, "the command is empty".into())) };
-    let program = look_up(program.as_bytes(), &spec.env, spec.cwd.as_deref())
-        .map_err(|(errno, reason)| wrong(Stage::LookUp, errno, reason))?;
+    let programs =
+        candidates(program.as_bytes(), &spec.env).map_err(|(errno, reason)| wrong(Stage::LookUp, errno, reason))?;
+    let looked_up = !program.as_bytes().contains(&b'/');
 
     let mut limits = Vec::new();
     for (name, limit) in &spec.limits {
@@ -291,8 +309,9 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
     let by_itself = spec.cgroup.filter(|group| !CLONES_INTO_CGROUP || group.is_entered_by_itself());
     let cgroup_procs =
         by_itself.map(|group| c_string(group.path().join("cgroup.procs").into_os_string())).transpose()?;
-    Ok(Plan {
-        program,
+    Ok(Plan(Rc::new(PlanData {
+        programs,
+        looked_up,
         argv: Strings::new(argv),
         env,
         own_pid,
@@ -307,42 +326,30 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         cgroup: if by_itself.is_some() { None } else { spec.cgroup.cloned() },
         cgroup_procs,
         subject,
-    })
+    })))
 }
 
-/// The file of a program: itself with a slash in it, else the first executable one in PATH, whose relative directories
-/// begin where the program will. An error has an errno and says why.
-fn look_up(program: &[u8], env: &[(OsString, OsString)], cwd: Option<&Path>) -> Result<CString, (i32, String)> {
-    let zero = |_| (libc::EINVAL, "a zero byte in the program's name".to_string());
-    let whole = CString::new(program).map_err(zero)?;
+/// Where a program may be: itself with a slash in it, else in each directory of PATH, of which relative ones begin where the
+/// program will. An error has an errno and says why.
+fn candidates(program: &[u8], env: &[(OsString, OsString)]) -> Result<Vec<CString>, (i32, String)> {
+    let c_string = |bytes: Vec<u8>| {
+        CString::new(bytes).map_err(|_| (libc::EINVAL, "a zero byte in the program's name".to_string()))
+    };
     if program.is_empty() {
         return Err((libc::ENOENT, "its name is empty".into()));
     }
     if program.contains(&b'/') {
-        return Ok(whole);
+        return Ok(vec![c_string(program.to_vec())?]);
     }
     let path = env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone());
     let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    let mut denied = None;
-    for dir in path.as_bytes().split(|byte| *byte == b':') {
-        let dir = if dir.is_empty() { b".".as_slice() } else { dir };
-        let mut file = dir.to_vec();
-        file.push(b'/');
-        file.extend(program);
-        let path = PathBuf::from(OsString::from_vec(file));
-        let at = cwd.map_or_else(|| path.clone(), |cwd| cwd.join(&path));
-        if !at.is_file() {
-            continue;
-        }
-        if nix::unistd::access(&at, nix::unistd::AccessFlags::X_OK).is_ok() {
-            return CString::new(path.into_os_string().into_vec()).map_err(zero);
-        }
-        denied = Some(at);
-    }
-    Err(match denied {
-        Some(path) => (libc::EACCES, format!("{} is not executable", path.display())),
-        None => (libc::ENOENT, "No such file or directory in any directory of PATH".to_string()),
-    })
+    path.as_bytes()
+        .split(|byte| *byte == b':')
+        .map(|dir| {
+            let dir = if dir.is_empty() { b".".as_slice() } else { dir };
+            c_string([dir, b"/", program].concat())
+        })
+        .collect()
 }
 
 /// The number of a limit, getrlimit(2).
@@ -369,13 +376,13 @@ fn resource(name: &str) -> Option<u32> {
 }
 
 impl Plan {
-    /// Makes the process. When this returns it has executed its program. The plan may be used again.
+    /// Makes the process, and waits a moment for it to execute its program. The plan may be used again.
     ///
     /// # Errors
     /// A [`SpawnError`]; then there is no process.
     pub fn spawn(&self) -> Result<Spawned, SpawnError> {
         debug_assert!(
-            self.parent_death_signal.is_none() || nix::unistd::gettid() == nix::unistd::getpid(),
+            self.0.parent_death_signal.is_none() || nix::unistd::gettid() == nix::unistd::getpid(),
             "parent-death signals follow the thread"
         );
         self.spawn_below(nix::unistd::getpid())
@@ -383,61 +390,47 @@ impl Plan {
 
     /// Makes the process, which is to find `parent` as its parent if it asks for a parent-death signal.
     fn spawn_below(&self, parent: nix::unistd::Pid) -> Result<Spawned, SpawnError> {
-        let wrong = |stage, errno| self.error(stage, errno);
-        let slots = Slots::take(&self.streams).map_err(|errno| wrong(Stage::Streams, errno))?;
-        let mut shared = Shared {
-            plan: self,
-            parent: parent.as_raw(),
-            slots: &slots.numbers[..self.streams.len()],
-            above_slots: slots.above,
-            failed: None,
-        };
-        let made = clone_vfork(self.cgroup.as_ref(), child_half, (&raw mut shared).cast());
-        let failed = shared.failed;
-        drop(slots);
-        let (pid, pidfd) = made.map_err(|errno| wrong(Stage::Clone, errno))?;
-        if let Some((stage, errno)) = failed {
-            // It has ended by itself; its number is given back here.
-            while matches!(pidfd.wait(), Ok(None)) {
-                pidfd.wait_exit(crate::time::Span::from_secs(1));
-            }
-            return Err(wrong(stage, errno));
-        }
-        Ok(Spawned { pid, pidfd })
+        late::spawn(&self.0, parent.as_raw())
+    }
+}
+
+impl PlanData {
+    fn error(&self, stage: Stage, errno: i32) -> SpawnError {
+        self.failure(Failed { stage, errno, program: 0, mode: None })
     }
 
-    fn error(&self, stage: Stage, errno: i32) -> SpawnError {
+    /// What failed, in words. The child has looked at what there is to be seen; here no file system is asked.
+    fn failure(&self, failed: Failed) -> SpawnError {
+        let Failed { stage, errno, program, mode } = failed;
         let mut subject = self.subject.clone();
         let mut reason = errno_words(errno);
-        match stage {
-            Stage::WorkingDirectory => {
+        let is = |kind| mode.is_some_and(|mode| mode & libc::S_IFMT == kind);
+        match (stage, errno) {
+            (Stage::WorkingDirectory, _) => {
                 subject = self.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()).unwrap_or_default();
             }
-            Stage::Exec => {
-                let program = Path::new(std::ffi::OsStr::from_bytes(self.program.as_bytes()));
-                let at = match &self.cwd {
-                    Some(cwd) => Path::new(std::ffi::OsStr::from_bytes(cwd.as_bytes())).join(program),
-                    None => program.to_path_buf(),
-                };
-                match errno {
-                    libc::ENOENT if at.exists() => {
-                        reason = "the interpreter that it names in its first line, or its loader, is not there".into();
-                    }
-                    libc::EACCES if at.is_dir() => reason = "it is a directory".into(),
-                    libc::EACCES if at.is_file() => {
-                        use std::os::unix::fs::PermissionsExt;
-                        let marked = at.metadata().is_ok_and(|file| file.permissions().mode() & 0o111 != 0);
-                        reason.push_str(if marked {
-                            "; its user may not execute it or its interpreter, or it lies on a noexec mount"
-                        } else {
-                            "; it is not executable (chmod +x makes it so)"
-                        });
-                    }
-                    libc::ENOEXEC => {
-                        reason = "it is neither a program nor a script that begins with #! and its interpreter".into();
-                    }
-                    _ => {}
-                }
+            (Stage::LookUp, libc::EACCES) => {
+                let at = self.programs.get(program).map(|at| OsStr::from_bytes(at.as_bytes())).unwrap_or_default();
+                let at = self
+                    .cwd
+                    .as_ref()
+                    .map_or_else(|| PathBuf::from(at), |cwd| Path::new(OsStr::from_bytes(cwd.as_bytes())).join(at));
+                reason = format!("{} is not executable", at.display());
+            }
+            (Stage::LookUp, _) => reason = "No such file or directory in any directory of PATH".into(),
+            (Stage::Exec, libc::ENOENT) if mode.is_some() => {
+                reason = "the interpreter that it names in its first line, or its loader, is not there".into();
+            }
+            (Stage::Exec, libc::EACCES) if is(libc::S_IFDIR) => reason = "it is a directory".into(),
+            (Stage::Exec, libc::EACCES) if is(libc::S_IFREG) => {
+                reason.push_str(if mode.is_some_and(|mode| mode & 0o111 != 0) {
+                    "; its user may not execute it or its interpreter, or it lies on a noexec mount"
+                } else {
+                    "; it is not executable (chmod +x makes it so)"
+                });
+            }
+            (Stage::Exec, libc::ENOEXEC) => {
+                reason = "it is neither a program nor a script that begins with #! and its interpreter".into();
             }
             _ => {}
         }

@@ -141,6 +141,11 @@ pub(super) fn script(text: &str) -> PlanSpec<'static> {
 
 /// Starts what is planned.
 pub(super) fn start(spec: PlanSpec<'_>) -> Result<Spawned, SpawnError> {
+    start_now(spec)?.settled()
+}
+
+/// The same, without waiting for one that is late.
+pub(super) fn start_now(spec: PlanSpec<'_>) -> Result<Spawned, SpawnError> {
     spawn::prepare(spec)?.spawn()
 }
 
@@ -149,7 +154,7 @@ pub(super) fn start_piped(spec: PlanSpec<'_>) -> Result<(Spawned, OwnedFd), Spaw
     let (reader, writer) = fd::pipe().unwrap();
     // A copy of the pipe is in the plan, which has to go too before there is an end to be read.
     let plan = spawn::prepare(PlanSpec { stdout: Some(writer.as_fd()), stderr: Some(writer.as_fd()), ..spec })?;
-    Ok((plan.spawn()?, reader))
+    Ok((plan.spawn()?.settled()?, reader))
 }
 
 /// Runs what is planned, and gives back what it has printed; it has to succeed.

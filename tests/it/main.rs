@@ -36,6 +36,7 @@ mod root_death;
 mod screens;
 mod servers;
 mod several;
+mod slow;
 mod swept;
 mod vandals;
 mod verbs;

@@ -1,83 +1,121 @@
 //! The child half: from the clone to execve(2), under the rules that the head of [`super`] gives.
 
-use super::{Plan, Stage};
+use super::raw::{Word, raw};
+use super::{PlanData, Stage};
+use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-/// What the two halves share: orders for the child, and its word on what went wrong.
-pub(super) struct Shared<'a> {
-    pub plan: &'a Plan,
+/// What the two halves share: orders for the child, and its word on what went wrong. It stays where it is, and the plan with
+/// it, until the child has left our memory.
+pub(super) struct Shared {
+    pub plan: Rc<PlanData>,
     /// Our own number, which the child's getppid(2) must give.
     pub parent: libc::pid_t,
     /// Where the streams stand: low numbers, so that little of our table has to be copied.
-    pub slots: &'a [RawFd],
+    pub slots: Vec<RawFd>,
     /// The number above all slots.
     pub above_slots: RawFd,
-    pub failed: Option<(Stage, i32)>,
+    /// 1 until the child has left our memory by execve(2) or by its end: the kernel then writes a 0 and wakes who waits.
+    pub here: AtomicI32,
+    /// The child's table of descriptors is its own: the slots can be used again.
+    pub apart: AtomicBool,
+    /// Read when `here` is 0.
+    pub failed: UnsafeCell<Option<Failed>>,
 }
 
-/// The child half. Raw system calls on prepared data, and nothing else.
-///
-/// Its errors land in our errno, which is shared; we are stopped until it is over, so nobody reads it in between.
-pub(super) extern "C" fn child_half(shared: *mut libc::c_void) -> ! {
-    // SAFETY: the parent half passes a live `Shared` and is stopped until we execute or end.
-    let shared = unsafe { &mut *shared.cast::<Shared<'_>>() };
-    let failure = prepare_child(shared);
-    shared.failed = Some(failure);
-    // SAFETY: ends this process; nothing of Rust's may run on the way.
-    unsafe { libc::syscall(libc::SYS_exit_group, 127) };
-    loop {
-        std::hint::spin_loop();
+/// What failed, and what the child has seen of it: the parent asks no file system.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failed {
+    pub stage: Stage,
+    pub errno: i32,
+    /// Which of the plan's programs it was.
+    pub program: usize,
+    /// The mode of that file, if there is one.
+    pub mode: Option<u32>,
+}
+
+impl Failed {
+    fn at(stage: Stage, errno: i32) -> Failed {
+        Failed { stage, errno, program: 0, mode: None }
     }
 }
 
-/// One system call; its errno when it fails. Arguments that the kernel takes as pointers or sizes have to be as wide here:
-/// nobody promises what is in the upper half of a variadic `int`.
-macro_rules! call {
-    ($stage:expr, $($argument:expr),+) => {{
+/// The child half. Raw system calls on prepared data, and nothing else. They leave no errno: the parent may be going on in the
+/// same memory, with the same thread-local storage.
+pub(super) extern "C" fn child_half(shared: *mut libc::c_void) -> ! {
+    // SAFETY: the parent half passes a live `Shared`, keeps it until we have left its memory, and writes to nothing of it.
+    let shared = unsafe { &*shared.cast_const().cast::<Shared>() };
+    let failure = prepare_child(shared);
+    // SAFETY: the parent reads it when we are gone.
+    unsafe { *shared.failed.get() = Some(failure) };
+    end(127)
+}
+
+/// Ends this process; nothing of Rust's may run on the way.
+pub(super) fn end(code: i32) -> ! {
+    loop {
+        // SAFETY: takes a number.
+        unsafe { raw(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// One system call: its result, or its errno as an error.
+macro_rules! ask {
+    ($number:expr $(, $argument:expr)*) => {{
+        let mut words = [0usize; 6];
+        let given = [$($argument.word()),*];
+        words[..given.len()].copy_from_slice(&given);
         // SAFETY: all pointers are into the plan or this frame, both of which outlive the call.
-        if unsafe { libc::syscall($($argument),+) } < 0 {
-            // SAFETY: the location of errno is always valid.
-            return ($stage, unsafe { *libc::__errno_location() });
+        match unsafe { raw($number, words) } {
+            result if result < 0 => Err(-result as i32),
+            result => Ok(result),
         }
     }};
 }
 
+/// One system call without which there is no start.
+macro_rules! call {
+    ($stage:expr, $number:expr $(, $argument:expr)*) => {
+        match ask!($number $(, $argument)*) {
+            Ok(result) => result,
+            Err(errno) => return Failed::at($stage, errno),
+        }
+    };
+}
+
 /// Everything up to execve(2); returns only what failed.
-fn prepare_child(shared: &Shared<'_>) -> (Stage, i32) {
-    let plan = shared.plan;
+fn prepare_child(shared: &Shared) -> Failed {
+    let plan = &*shared.plan;
 
     // Dispositions first: the signals are unblocked last, and a handler of ours must not run in the new program's name.
     // A handler, flags, restorer and mask of zero are SIG_DFL, as the kernel lays them out.
     let default = [0u64; 4];
-    for signal in 1..=64i64 {
-        if signal != i64::from(libc::SIGKILL) && signal != i64::from(libc::SIGSTOP) {
+    for signal in 1..=64i32 {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
             call!(Stage::Signals, libc::SYS_rt_sigaction, signal, default.as_ptr(), 0usize, 8usize);
         }
     }
 
     // The descriptor table is shared with the parent until here. Everything above the slots is dropped while it is
     // being copied, so that thousands of open descriptors cost nothing.
-    // SAFETY: plain numbers.
-    if unsafe { libc::syscall(libc::SYS_close_range, shared.above_slots, u32::MAX, libc::CLOSE_RANGE_UNSHARE) } < 0 {
+    if ask!(libc::SYS_close_range, shared.above_slots, u32::MAX, libc::CLOSE_RANGE_UNSHARE).is_err() {
         // Before Linux 5.9. Our own descriptors are closed by exec.
         call!(Stage::Descriptors, libc::SYS_unshare, libc::CLONE_FILES);
     }
+    // From here on nothing of ours is the parent's but the memory.
+    shared.apart.store(true, Ordering::Release);
     for (target, slot) in shared.slots.iter().enumerate() {
-        call!(Stage::Streams, libc::SYS_dup3, *slot, target, 0);
+        call!(Stage::Streams, libc::SYS_dup3, *slot, target, 0i32);
     }
     // What was inherited without being meant for anybody. Fails before Linux 5.9 only.
-    // SAFETY: plain numbers.
-    unsafe { libc::syscall(libc::SYS_close_range, shared.slots.len(), shared.above_slots, 0) };
+    let _ = ask!(libc::SYS_close_range, shared.slots.len(), shared.above_slots, 0i32);
 
     if let Some(procs) = &plan.cgroup_procs {
         // Before anything can be left behind outside of it. "0" is the writing process.
-        // SAFETY: the path is in the plan.
-        let file = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, procs.as_ptr(), libc::O_WRONLY, 0) };
-        if file < 0 {
-            // SAFETY: the location of errno is always valid.
-            return (Stage::Cgroup, unsafe { *libc::__errno_location() });
-        }
-        call!(Stage::Cgroup, libc::SYS_write, file, c"0".as_ptr(), 1);
+        let file = call!(Stage::Cgroup, libc::SYS_openat, libc::AT_FDCWD, procs.as_ptr(), libc::O_WRONLY, 0i32) as i32;
+        call!(Stage::Cgroup, libc::SYS_write, file, c"0".as_ptr(), 1usize);
         call!(Stage::Cgroup, libc::SYS_close, file);
     }
     if plan.new_session {
@@ -87,10 +125,10 @@ fn prepare_child(shared: &Shared<'_>) -> (Stage, i32) {
         call!(Stage::Prepare, libc::SYS_umask, umask);
     }
     for (resource, limit) in &plan.limits {
-        call!(Stage::Limits, libc::SYS_prlimit64, 0, *resource, std::ptr::from_ref(limit), 0usize);
+        call!(Stage::Limits, libc::SYS_prlimit64, 0i32, *resource, std::ptr::from_ref(limit), 0usize);
     }
     if let Some(nice) = plan.nice {
-        call!(Stage::Nice, libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice);
+        call!(Stage::Nice, libc::SYS_setpriority, libc::PRIO_PROCESS, 0i32, nice);
     }
     if let Some(credentials) = &plan.credentials {
         let (uid, gid) = (credentials.uid, credentials.gid);
@@ -106,23 +144,48 @@ fn prepare_child(shared: &Shared<'_>) -> (Stage, i32) {
         // After the change of user, which clears it; and then a look whether the parent is still there, since its death
         // before this line sends nothing.
         call!(Stage::ParentDeath, libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal);
-        // SAFETY: takes nothing.
-        if unsafe { libc::syscall(libc::SYS_getppid) } != i64::from(shared.parent) {
-            return (Stage::ParentDeath, libc::ESRCH);
+        if call!(Stage::ParentDeath, libc::SYS_getppid) != shared.parent as isize {
+            return Failed::at(Stage::ParentDeath, libc::ESRCH);
         }
     }
     if let Some(own_pid) = &plan.own_pid {
-        // SAFETY: takes nothing.
-        own_pid.write(unsafe { libc::syscall(libc::SYS_getpid) } as u32);
+        own_pid.write(call!(Stage::Prepare, libc::SYS_getpid) as u32);
     }
     let nothing = 0u64;
     call!(Stage::Signals, libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const nothing, 0usize, 8usize);
-    call!(
-        Stage::Exec,
-        libc::SYS_execve,
-        plan.program.as_ptr(),
-        plan.argv.pointers.as_ptr(),
-        plan.env.pointers.as_ptr()
-    );
-    (Stage::Exec, 0)
+    execute(plan)
+}
+
+/// Executes the first of the programs that can be; returns only why there is none. As the user that it runs as, and in the
+/// child: their file systems may not answer.
+fn execute(plan: &PlanData) -> Failed {
+    let mut denied = None;
+    for (index, program) in plan.programs.iter().enumerate() {
+        if plan.looked_up && ask!(libc::SYS_faccessat, libc::AT_FDCWD, program.as_ptr(), libc::X_OK).is_err() {
+            if mode_of(program).is_some_and(|mode| mode & libc::S_IFMT == libc::S_IFREG) {
+                denied.get_or_insert(index);
+            }
+            continue;
+        }
+        let executed =
+            ask!(libc::SYS_execve, program.as_ptr(), plan.argv.pointers.as_ptr(), plan.env.pointers.as_ptr());
+        let errno = executed.err().unwrap_or(0);
+        let mode = mode_of(program);
+        if plan.looked_up && mode.is_none_or(|mode| mode & libc::S_IFMT != libc::S_IFREG) {
+            continue;
+        }
+        return Failed { stage: Stage::Exec, errno, program: index, mode };
+    }
+    match denied {
+        Some(program) => Failed { program, ..Failed::at(Stage::LookUp, libc::EACCES) },
+        None => Failed::at(Stage::LookUp, libc::ENOENT),
+    }
+}
+
+/// The mode of a file, if it is there.
+fn mode_of(file: &std::ffi::CStr) -> Option<u32> {
+    // SAFETY: zeroes are a valid one.
+    let mut found: libc::stat = unsafe { std::mem::zeroed() };
+    ask!(libc::SYS_newfstatat, libc::AT_FDCWD, file.as_ptr(), &raw mut found, 0i32).ok()?;
+    Some(found.st_mode)
 }

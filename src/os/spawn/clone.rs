@@ -1,5 +1,6 @@
 //! The system call itself: clone3(2) where there is one, with the cgroup; else clone(2).
 
+use super::raw::LEAVES_NO_TRACE;
 use crate::os::cgroup::Group;
 use crate::os::pidfd::PidFd;
 use std::ffi::CString;
@@ -14,7 +15,13 @@ pub(super) const CLONES_INTO_CGROUP: bool = cfg!(target_arch = "x86_64");
 const STACK: usize = 64 * 1024;
 
 #[repr(C, align(16))]
-struct Stack([u8; STACK]);
+pub(super) struct Stack([u8; STACK]);
+
+impl Stack {
+    pub fn new() -> Box<Stack> {
+        Box::new(Stack([0; STACK]))
+    }
+}
 
 pub(super) type ChildHalf = extern "C" fn(*mut libc::c_void) -> !;
 
@@ -25,9 +32,44 @@ pub(super) fn clone_vfork(
     argument: *mut libc::c_void,
 ) -> Result<(u32, PidFd), i32> {
     use std::cell::RefCell;
-    thread_local!(static CHILD_STACK: RefCell<Box<Stack>> = RefCell::new(Box::new(Stack([0; STACK]))));
+    thread_local!(static CHILD_STACK: RefCell<Box<Stack>> = RefCell::new(Stack::new()));
 
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::CLONE_PIDFD;
+    CHILD_STACK.with_borrow_mut(|stack| {
+        // SAFETY: the stack is used by nobody else; `half` and `argument` fit each other; the child half keeps to what
+        // the module's head says.
+        unsafe { clone_masked(flags, group, stack, half, argument, std::ptr::null_mut()) }
+    })
+}
+
+/// Makes a process that runs `half(argument)` on our memory and on `stack`, while this thread goes on. When the process has left
+/// our memory, by execve(2) or by its end, the kernel writes a 0 to `here` and wakes who waits there, as for a thread.
+///
+/// # Safety
+/// Stack, argument and `here` stay as they are until then, and the half leaves no trace in this thread's storage.
+pub(super) unsafe fn clone_apart(
+    group: Option<&Group>,
+    stack: &mut Stack,
+    half: ChildHalf,
+    argument: *mut libc::c_void,
+    here: *mut i32,
+) -> Result<(u32, PidFd), i32> {
+    let mut flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_PIDFD | libc::CLONE_CHILD_CLEARTID;
+    if !LEAVES_NO_TRACE {
+        flags |= libc::CLONE_VFORK;
+    }
+    // SAFETY: as for this function.
+    unsafe { clone_masked(flags, group, stack, half, argument, here) }
+}
+
+unsafe fn clone_masked(
+    flags: libc::c_int,
+    group: Option<&Group>,
+    stack: &mut Stack,
+    half: ChildHalf,
+    argument: *mut libc::c_void,
+    here: *mut i32,
+) -> Result<(u32, PidFd), i32> {
     // No signal may find the child with our handlers.
     // SAFETY: both sets are live; an all-ones set is valid.
     let before = unsafe {
@@ -36,11 +78,8 @@ pub(super) fn clone_vfork(
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
         before
     };
-    let made = CHILD_STACK.with_borrow_mut(|stack| {
-        // SAFETY: the stack is used by nobody else; `half` and `argument` fit each other; the child half keeps to what
-        // the module's head says.
-        unsafe { clone_into(flags as u64, group, stack, half, argument) }
-    });
+    // SAFETY: as for this function.
+    let made = unsafe { clone_into(flags as u64, group, stack, half, argument, here) };
     // SAFETY: the set that was in force.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
     let (pid, pidfd) = made?;
@@ -74,12 +113,14 @@ unsafe fn clone_into(
     stack: &mut Stack,
     half: ChildHalf,
     argument: *mut libc::c_void,
+    here: *mut i32,
 ) -> Result<(libc::pid_t, RawFd), i32> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: RawFd = -1;
     let arguments = CloneArguments {
         flags: flags | if group.is_some() { CLONE_INTO_CGROUP } else { 0 },
         pidfd: (&raw mut pidfd) as u64,
+        child_tid: here as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: stack.0.as_mut_ptr() as u64,
         stack_size: STACK as u64,
@@ -114,7 +155,7 @@ unsafe fn clone_into(
         // Containers with an older list of allowed system calls have no clone3, and say one or the other.
         Ok(libc::ENOSYS | libc::EPERM) if group.is_none() => {
             // SAFETY: as for this function.
-            unsafe { clone_by_libc(flags, stack, half, argument) }
+            unsafe { clone_by_libc(flags, stack, half, argument, here) }
         }
         Ok(errno) if errno > 0 => Err(errno),
         _ => Ok((result as libc::pid_t, pidfd)),
@@ -129,9 +170,10 @@ unsafe fn clone_into(
     stack: &mut Stack,
     half: ChildHalf,
     argument: *mut libc::c_void,
+    here: *mut i32,
 ) -> Result<(libc::pid_t, RawFd), i32> {
     // SAFETY: as for this function.
-    unsafe { clone_by_libc(flags, stack, half, argument) }
+    unsafe { clone_by_libc(flags, stack, half, argument, here) }
 }
 
 /// clone(2) by libc's wrapper, which knows no cgroup.
@@ -140,6 +182,7 @@ unsafe fn clone_by_libc(
     stack: &mut Stack,
     half: ChildHalf,
     argument: *mut libc::c_void,
+    here: *mut i32,
 ) -> Result<(libc::pid_t, RawFd), i32> {
     let mut pidfd: RawFd = -1;
     // SAFETY: the two types differ in the return type only, and the half never returns.
@@ -147,7 +190,8 @@ unsafe fn clone_by_libc(
     // SAFETY: the top of the stack is 16-aligned; with CLONE_PIDFD the third pointer is where the descriptor goes.
     let pid = unsafe {
         let top = stack.0.as_mut_ptr().add(STACK).cast();
-        libc::clone(half, top, flags as i32 | libc::SIGCHLD, argument, &raw mut pidfd)
+        let no_tls: *mut libc::c_void = std::ptr::null_mut();
+        libc::clone(half, top, flags as i32 | libc::SIGCHLD, argument, &raw mut pidfd, no_tls, here)
     };
     if pid < 0 { Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok((pid, pidfd)) }
 }

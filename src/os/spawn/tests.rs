@@ -1,6 +1,6 @@
 use super::super::testing::{
     PATIENCE, become_nobody, end_of, fork, has_children, is_root, open_descriptors, output_of, program, read_all,
-    read_line, script, start, start_piped,
+    read_line, script, start, start_now, start_piped,
 };
 use super::*;
 use crate::os::{descendants, fd, users};
@@ -195,7 +195,11 @@ fn a_process_without_its_parent_does_not_begin() {
     spec.parent_death_signal = Some(libc::SIGKILL);
     let plan = prepare(spec).unwrap();
     drop(writer);
-    let error = plan.spawn_below(nix::unistd::Pid::from_raw(1)).map(|spawned| spawned.pid).unwrap_err();
+    let error = plan
+        .spawn_below(nix::unistd::Pid::from_raw(1))
+        .and_then(Spawned::settled)
+        .map(|spawned| spawned.pid)
+        .unwrap_err();
     assert_eq!((error.stage, error.errno), (Stage::ParentDeath, libc::ESRCH));
     drop(plan);
     assert_eq!(read_all(reader), "");
@@ -266,10 +270,10 @@ alone! {
         end_of(&plan.spawn().unwrap().pidfd);
         let before = open_descriptors();
         for round in 0..1_000 {
-            let spawned = plan.spawn().unwrap();
+            let spawned = plan.spawn().and_then(Spawned::settled).unwrap();
             assert_eq!(end_of(&spawned.pidfd).code, Some(0));
             if round % 10 == 0 {
-                missing.spawn().unwrap_err();
+                missing.spawn().and_then(Spawned::settled).unwrap_err();
             }
         }
         assert_eq!(open_descriptors(), before);
@@ -401,5 +405,57 @@ alone! {
         assert_eq!(end_of(&parent).signal, Some(libc::SIGKILL));
         // It has been handed to us, its reaper.
         assert_eq!(end_of(&child).signal, Some(libc::SIGKILL));
+    }
+}
+
+alone! {
+    fn a_program_whose_file_system_does_not_answer_waits_alone() {
+        // A lease that its holder does not give back stands for the dead disk: who opens the file waits for the holder.
+        let dir = tempfile::tempdir().unwrap();
+        let program_at = dir.path().join("slow");
+        std::fs::write(&program_at, "#!/bin/sh\nexit 7\n").unwrap();
+        std::fs::set_permissions(&program_at, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // SAFETY: to ignore a signal runs no handler.
+        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+        let held = std::fs::File::open(&program_at).unwrap();
+        // SAFETY: plain numbers.
+        if unsafe { libc::fcntl(held.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) } < 0 {
+            eprintln!("notice: no leases here, so no program can be made to wait");
+            return;
+        }
+        let path = program_at.to_str().unwrap();
+        let mut spec = program(&[path]);
+        spec.parent_death_signal = Some(libc::SIGKILL);
+        let clock = crate::os::clock::Clock::start();
+        let mut first = start_now(spec).unwrap();
+        let second = start_now(program(&[path])).unwrap();
+        let killed = start_now(program(&[path])).unwrap();
+        assert!(first.late.is_some() && second.late.is_some() && killed.late.is_some());
+        // Others are not held up, not even in the words of a failure.
+        assert_eq!(end_of(&start(program(&["/bin/true"])).unwrap().pidfd).code, Some(0));
+        assert_eq!(failure_of(program(&["/no/such/program"])).0, Stage::Exec);
+        assert!(first.late.as_mut().unwrap().outcome().is_none());
+        assert!(clock.now().since(crate::time::Time::ZERO) < PATIENCE);
+        // One is given up, another one forgotten.
+        killed.pidfd.signal(libc::SIGKILL).unwrap();
+        assert_eq!(end_of(&killed.pidfd).signal, Some(libc::SIGKILL));
+        assert!(killed.settled().is_ok(), "it has left without a word");
+        drop(second.late);
+        drop(held);
+        assert!(first.settled().is_ok_and(|first| end_of(&first.pidfd).code == Some(7)));
+        assert_eq!(end_of(&second.pidfd).code, Some(7));
+
+        // A late failure is told as any other.
+        let plain = dir.path().join("plain");
+        std::fs::write(&plain, "neither\n").unwrap();
+        std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let held = std::fs::File::open(&plain).unwrap();
+        // SAFETY: plain numbers.
+        assert!(unsafe { libc::fcntl(held.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) } >= 0);
+        let late = start_now(program(&[plain.to_str().unwrap()])).unwrap();
+        drop(held);
+        let error = late.settled().map(|spawned| spawned.pid).unwrap_err();
+        assert_eq!((error.stage, error.errno), (Stage::Exec, libc::ENOEXEC));
+        assert!(!has_children());
     }
 }

@@ -1,7 +1,7 @@
 //! The users and groups that a file names: looked up once, when it is read, and kept in the tree.
 
+use super::users::{self, UserError};
 use crate::ids::Path;
-use crate::os::users::{self, UserError};
 use crate::spec::exec::Account;
 use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
 use crate::spec::{Objection, Severity};
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 /// What it means that a user is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub enum Wanted {
     /// The tree is to run here and now: nothing may be missing.
     Here,
     /// It is to be right for this machine, which need not be able to say so at the moment.
@@ -22,7 +22,7 @@ pub(super) enum Wanted {
 type Known = HashMap<(Option<String>, Option<String>), Result<Option<Account>, UserError>>;
 
 /// Looks up all accounts of `tree` and puts them into it. What is missing comes back, with its place in the tree.
-pub(super) fn look_up(tree: &mut TreeSpec, wanted: Wanted) -> Vec<(Path, &'static str, Objection)> {
+pub fn look_up(tree: &mut TreeSpec, wanted: Wanted) -> Vec<(Path, &'static str, Objection)> {
     let mut missing = Vec::new();
     below(&mut tree.root, &Path::root(), wanted, &mut Known::new(), &mut missing);
     missing

@@ -1,0 +1,142 @@
+//! Starts that take long: a child's directory or program lies where nothing answers (a dead network file system), or the
+//! machine is very busy. Such a child waits alone; the loop looks after it now and then.
+//!
+//! For a moment ([`TOLD_AFTER`]) nothing is said, and the start can still fail as any other. Then the child counts as started:
+//! there is a process, which can be stopped and killed, and a supervisor starts one child after the other. Its status says what it
+//! waits for.
+
+use super::turn::Node;
+use crate::logs::Line;
+use crate::logs::ring::Speaker;
+use crate::os::clock::wall_nanos;
+use crate::os::spawn::{Late, SpawnError};
+use crate::supervision::{Event, Notice, Run, StartFailure};
+use crate::time::{Span, Time};
+use slog::{info, warn};
+
+/// Longer than this no sibling waits for a start.
+const TOLD_AFTER: Span = Span::from_millis(700);
+
+/// How often such a start is looked at, before and after that.
+const LOOK: Span = Span::from_millis(10);
+const LOOK_LATER: Span = Span::from_secs(1);
+
+/// A text for people, as the child's own words would be.
+const WAITS: &str = "not executed yet: its file system does not answer";
+
+/// The late starts of a node.
+#[derive(Default)]
+pub(super) struct LateStarts(Vec<LateStart>);
+
+struct LateStart {
+    run: Run,
+    pid: u32,
+    late: Late,
+    since: Time,
+    look: Time,
+    /// It counts as started.
+    told: bool,
+    /// Known before its end was seen.
+    failure: Option<SpawnError>,
+}
+
+impl LateStarts {
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.0.iter().map(|start| start.look).min()
+    }
+}
+
+impl Node {
+    /// A process was made that has not executed its program yet.
+    pub(super) fn start_is_late(&mut self, run: Run, pid: u32, late: Late) {
+        let since = self.clock.now();
+        self.late_starts.0.push(LateStart { run, pid, late, since, look: since + LOOK, told: false, failure: None });
+    }
+
+    /// Looks at those whose time it is.
+    pub(super) fn late_starts_due(&mut self, now: Time) {
+        if self.late_starts.next_deadline().is_none_or(|look| look > now) {
+            return;
+        }
+        for mut start in std::mem::take(&mut self.late_starts.0) {
+            if start.look > now || !self.look_at_late_start(&mut start, now) {
+                self.late_starts.0.push(start);
+            }
+        }
+    }
+
+    /// Whether it is no longer late.
+    fn look_at_late_start(&mut self, start: &mut LateStart, now: Time) -> bool {
+        let LateStart { run, pid, .. } = *start;
+        let path = self.look_at(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
+        let took = now.since(start.since);
+        start.look = now + if start.told { LOOK_LATER } else { LOOK };
+        if start.failure.is_some() {
+            // Its end is on the way.
+            return false;
+        }
+        match start.late.outcome() {
+            Some(Ok(())) if start.told => {
+                info!(self.logger, "a program is executed at last"; "path" => path, "after_ms" => took.as_millis());
+                self.say_of(run, String::new());
+                true
+            }
+            Some(Ok(())) => {
+                self.tell_started(run, pid);
+                true
+            }
+            Some(Err(failure)) => {
+                start.failure = Some(failure);
+                start.look = now + LOOK_LATER;
+                false
+            }
+            None if !start.told && took >= TOLD_AFTER => {
+                warn!(self.logger, "a program is not executed yet: its file system may not answer"; "path" => path,
+                    "pid" => pid, "after_ms" => took.as_millis());
+                start.told = true;
+                self.tell_started(run, pid);
+                self.say_of(run, WAITS.into());
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// A child's process has ended: if its start was late, that is over. Gives the failure where that is what its end means.
+    pub(super) fn end_of_late_start(&mut self, run: Run) -> Option<StartFailure> {
+        let at = self.late_starts.0.iter().position(|start| start.run == run)?;
+        let mut start = self.late_starts.0.swap_remove(at);
+        let failure = start.failure.take().or_else(|| start.late.outcome().and_then(Result::err));
+        match failure {
+            Some(failure) if !start.told => {
+                return Some(StartFailure {
+                    stage: failure.stage.to_string(),
+                    errno: failure.errno,
+                    message: failure.to_string(),
+                });
+            }
+            // It counted as started, so this was a run, and these are its last words.
+            Some(failure) => {
+                let at = wall_nanos(self.clock.wall_of(self.clock.now()));
+                let speaker = Speaker { incarnation: run.incarnation.0, pid: start.pid };
+                if let Some(handle) = self.handle(run.child) {
+                    handle.ring.push(at, speaker, Line::new(failure.to_string().as_bytes()));
+                }
+                warn!(self.logger, "a late start has failed"; "why" => %failure);
+            }
+            None if !start.told => self.inbox.push_back(Event::Spawned { run, pid: start.pid }),
+            None => {}
+        }
+        None
+    }
+
+    fn tell_started(&mut self, run: Run, pid: u32) {
+        self.inbox.push_back(Event::Spawned { run, pid });
+        self.begin_probes(run);
+    }
+
+    fn say_of(&mut self, run: Run, status: String) {
+        let notice = Notice { status: Some(status), ..Notice::default() };
+        self.inbox.push_back(Event::Notice(run, Box::new(notice)));
+    }
+}

@@ -1,0 +1,191 @@
+//! The parent half: from the clone to the moment when the child has left our memory, which may be late.
+
+use super::child::{Shared, child_half};
+use super::clone::{Stack, clone_apart};
+use super::slots::Slots;
+use super::{PlanData, SpawnError, Spawned, Stage};
+use crate::os::clock;
+use crate::os::pidfd::PidFd;
+use crate::time::Span;
+use std::cell::{RefCell, UnsafeCell};
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+/// So long a start is waited for. It takes a few milliseconds where the machine is not busy and the disk answers.
+pub const LIMIT: Span = Span::from_millis(50);
+
+/// So long while another one is late already: what does not answer may be wanted by many.
+const LIMIT_THEN: Span = Span::from_millis(10);
+
+/// All that the child half uses. It stays where it is until the child has left our memory.
+struct Held {
+    shared: Shared,
+    stack: Box<Stack>,
+}
+
+/// A process that has not executed its program yet: its directory or its program lies where nothing answers, or the machine
+/// is very busy.
+pub struct Late {
+    held: Option<Box<Held>>,
+}
+
+thread_local! {
+    /// What nobody asks for any more and is still in use. It is never dropped with the thread.
+    static LEFT: RefCell<Vec<ManuallyDrop<Box<Held>>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Held {
+    fn is_over(&self) -> bool {
+        self.shared.here.load(Ordering::Acquire) == 0
+    }
+
+    /// Waits until the child has left our memory, for so long at most.
+    fn wait(&self, limit: Span) {
+        let end = clock::machine_micros() + limit.as_nanos() / 1_000;
+        while !self.is_over() {
+            let left = end.saturating_sub(clock::machine_micros());
+            if left == 0 {
+                return;
+            }
+            let timeout =
+                libc::timespec { tv_sec: (left / 1_000_000) as i64, tv_nsec: (left % 1_000_000 * 1_000) as i64 };
+            let (nothing, none) = (std::ptr::null::<u32>(), 0u32);
+            // Not the private kind: the kernel wakes the other one. A change, a signal and the end of the time are all seen
+            // above.
+            // SAFETY: both pointers live across the call.
+            unsafe {
+                let here = self.shared.here.as_ptr();
+                libc::syscall(libc::SYS_futex, here, libc::FUTEX_WAIT, 1, &raw const timeout, nothing, none)
+            };
+        }
+    }
+
+    /// What came of it, once it is over.
+    fn outcome(&self) -> Result<(), SpawnError> {
+        // SAFETY: the child has left our memory and writes to it no more.
+        match unsafe { *self.shared.failed.get() } {
+            None => Ok(()),
+            Some(failed) => Err(self.shared.plan.failure(failed)),
+        }
+    }
+}
+
+impl Late {
+    /// What came of the start: the program is executed, or why not; then the process has ended, and is to be reaped like any
+    /// other. `None` as long as nobody knows.
+    pub fn outcome(&mut self) -> Option<Result<(), SpawnError>> {
+        let held = self.held.take_if(|held| held.is_over())?;
+        Some(held.outcome())
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take().filter(|held| !held.is_over()) {
+            LEFT.with_borrow_mut(|left| left.push(ManuallyDrop::new(held)));
+        }
+    }
+}
+
+impl fmt::Debug for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Late").field("over", &self.held.as_ref().is_none_or(|held| held.is_over())).finish()
+    }
+}
+
+/// Drops what is no longer in use. Whether something is left.
+fn sweep() -> bool {
+    LEFT.with_borrow_mut(|left| {
+        let mut at = 0;
+        while at < left.len() {
+            if left[at].is_over() {
+                drop(ManuallyDrop::into_inner(left.swap_remove(at)));
+            } else {
+                at += 1;
+            }
+        }
+        !left.is_empty()
+    })
+}
+
+thread_local! {
+    /// The stack of the last start that was not late: mostly there is one at a time.
+    static STACK: RefCell<Option<Box<Stack>>> = const { RefCell::new(None) };
+    /// Until when, by the machine's clock, a start is waited for only shortly.
+    static SHORTLY: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// After a late start others are waited for only shortly for so long.
+const SHORTLY_FOR: Span = Span::from_secs(1);
+
+/// Makes the process of a plan, which is to find `parent` as its parent.
+pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned, SpawnError> {
+    let shortly = sweep() || clock::machine_millis() < SHORTLY.get();
+    let slots = Slots::take(&plan.streams).map_err(|errno| plan.error(Stage::Streams, errno))?;
+    let mut held = Box::new(Held {
+        shared: Shared {
+            plan: Rc::clone(plan),
+            parent,
+            slots: slots.numbers[..plan.streams.len()].to_vec(),
+            above_slots: slots.above,
+            here: AtomicI32::new(1),
+            apart: AtomicBool::new(false),
+            failed: UnsafeCell::new(None),
+        },
+        stack: STACK.take().unwrap_or_else(Stack::new),
+    });
+    let argument = (&raw mut held.shared).cast();
+    let here = held.shared.here.as_ptr();
+    // SAFETY: what is passed on is kept until `here` is 0; the child half makes raw system calls alone.
+    let made = unsafe { clone_apart(plan.cgroup.as_ref(), &mut held.stack, child_half, argument, here) };
+    let (pid, pidfd) = made.map_err(|errno| plan.error(Stage::Clone, errno))?;
+    held.wait(if shortly { LIMIT_THEN } else { LIMIT });
+    while !held.is_over() && !held.shared.apart.load(Ordering::Acquire) {
+        // It uses our descriptors still: nothing on that way waits for anything but its turn to run.
+        held.wait(LIMIT);
+        if pidfd.has_ended() {
+            break;
+        }
+    }
+    drop(slots);
+    if !held.is_over() {
+        SHORTLY.set(clock::machine_millis() + SHORTLY_FOR.as_millis());
+        return Ok(Spawned { pid, pidfd, late: Some(Late { held: Some(held) }) });
+    }
+    let outcome = held.outcome();
+    STACK.set(Some(held.stack));
+    match outcome {
+        Ok(()) => Ok(Spawned { pid, pidfd, late: None }),
+        Err(error) => {
+            reap(&pidfd);
+            Err(error)
+        }
+    }
+}
+
+/// It has ended by itself; its number is given back here.
+fn reap(pidfd: &PidFd) {
+    while matches!(pidfd.wait(), Ok(None)) {
+        pidfd.wait_exit(Span::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+impl Spawned {
+    /// Waits until it is known what came of it.
+    pub fn settled(mut self) -> Result<Spawned, SpawnError> {
+        while let Some(late) = &mut self.late {
+            match late.outcome() {
+                Some(Ok(())) => self.late = None,
+                Some(Err(error)) => {
+                    reap(&self.pidfd);
+                    return Err(error);
+                }
+                None => clock::pause(Span::from_millis(1)),
+            }
+        }
+        Ok(self)
+    }
+}
