@@ -1,39 +1,84 @@
-//! Has all been read that had been sent? Asked before a child is called late or hung.
+//! The read barrier: has all been read that had been sent? Asked before a child is called late or hung.
 //!
-//! The loop reads what libzmq's own thread has taken in, and it can see that it was late itself, but not that this thread
-//! is: with two thousand siblings that connect or leave at one moment it is behind for a tenth of a second and more, and
-//! beats lie in the kernel meanwhile. So the node sends itself a message over its own socket. The thread comes to ready
-//! connections in the order in which they became so, so when the echo is there, every beat that had been sent before is too.
+//! A beat that has been sent passes three places on its way to the loop: the kernel's buffer of its connection, libzmq's
+//! one I/O thread, and the queue of its peer in the ROUTER. That the loop has taken all that the ROUTER showed says nothing of
+//! the first two, and with two thousand siblings that connect or leave at one moment the thread is behind for a tenth of a
+//! second and more. Nor is a message that the node sends to itself enough: the thread gets 256 connections at a time, a
+//! level-triggered one that was ready before may be ahead of its turn, and a ROUTER serves its peers in turn. So the places
+//! are emptied in their order, and what is shown at each step rests on libzmq's source (4.3.5):
 //!
-//! That costs one way through the thread, a fraction of a millisecond, and only when a verdict is due.
+//! 1. **Kernel.** The sockets of this process that belong to the ROUTER hold no byte that was not read, and no connection waits
+//!    to be accepted: all that was sent before this look is with the thread, or past it.
+//! 2. **Thread.** A message that the node now sends to itself comes back. The thread handles one connection after the other
+//!    (`epoll_t::loop`), and what it has read from one is in that peer's queue, decoded and announced, before it turns to the
+//!    next (`in_event_internal` ends with `flush`). So what it had read before the echo's bytes were there is announced before
+//!    the echo is. Announcements come through one mailbox, in order.
+//! 3. **Queues.** The ROUTER has nothing more to show: to ask it empties the mailbox and looks into every queue
+//!    (`get_events`). Where somebody sends without end, one more turn of the loop after the echo's does as well, since a
+//!    turn takes one message of every peer at least (`Node::hear_children`).
+//!
+//! Both first steps are made twice: a connection that the thread was just accepting shows neither as waiting nor as open. It is
+//! open at the second look, since the thread has been elsewhere in between.
+//!
+//! What a queue has no room for (`QUEUE` messages of one peer wait) stays with the thread; then the loop has heard that peer,
+//! and more often than any verdict asks for. What a child has handed to a library of its own, and that has not
+//! written, has not been sent. Datagrams of sd_notify have none of these places; they are read in every turn.
+//!
+//! That costs two ways through the thread, a fraction of a millisecond, a few system calls a descriptor, and only when a verdict
+//! is due.
 
 use super::turn::Node;
 use crate::link::{Context, Dealer, Identity, RouterLimits};
-use crate::os::random;
+use crate::os::{connected, random};
 use crate::time::{Span, Time};
 use slog::warn;
 use std::path::Path;
 
-/// How long an echo is waited for. A thread that is behind by more than that is no longer a reason to spare anybody.
-const WAITED: Span = Span::from_millis(500);
+/// How long a verdict waits for the barrier. A thread that is behind by more than that is no longer a reason to spare a child.
+const WAITED: Span = Span::from_secs(1);
 
-/// The node's connection to itself.
-pub(super) struct Echo {
-    dealer: Dealer,
-    /// A name that nobody can guess.
-    name: Identity,
-    number: u64,
-    asking: Option<Asking>,
+/// After so long the kernel's buffers are looked at again, when the thread has not emptied them.
+const LOOK_AGAIN: Span = Span::from_millis(1);
+
+/// So many times all is asked for, see the [module](self).
+const ROUNDS: u8 = 2;
+
+/// What the barrier has to be told, and what it makes others do.
+trait Sight {
+    /// Whether bytes that matter lie in the kernel.
+    fn unread(&mut self) -> bool;
+    /// Sends the message to the node itself. False when it cannot be sent.
+    fn send(&mut self, number: u64) -> bool;
+    /// Whether messages wait in the ROUTER.
+    fn queued(&mut self) -> bool;
 }
 
-/// A question that is under way.
+/// The barrier without its descriptors.
+#[derive(Debug, Default)]
+struct Barrier {
+    /// Of the last message to ourselves.
+    number: u64,
+    pass: Option<Pass>,
+}
+
+/// A barrier that is under way.
 #[derive(Debug, Clone, Copy)]
-struct Asking {
+struct Pass {
     /// Since when verdicts wait.
     first: Time,
-    /// When this question was asked: what had been sent until then will have been read with the answer.
-    last: Time,
-    answered: bool,
+    /// What had been sent until then will have been read.
+    until: Time,
+    /// Rounds that are left, this one included.
+    rounds: u8,
+    stage: Stage,
+}
+
+/// The place that is being emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Kernel { look_at: Time },
+    Thread,
+    Queues { turned: bool },
 }
 
 /// How far it has come.
@@ -41,10 +86,80 @@ struct Asking {
 enum Heard {
     /// All that had been sent until this moment.
     Until(Time),
-    /// The answer is still to come.
+    /// It is to be asked again when something has come, or when [`Barrier::deadline`] is over.
     Wait,
-    /// It does not come, or not in time.
+    /// That cannot be said, or not in time.
     Unknown,
+}
+
+impl Barrier {
+    /// Goes on as far as it can, once a turn and after everything that has come was read.
+    fn step(&mut self, now: Time, sight: &mut impl Sight) -> Heard {
+        let begun = Pass { first: now, until: now, rounds: ROUNDS, stage: Stage::Kernel { look_at: now } };
+        let pass = self.pass.get_or_insert(begun);
+        if now.since(pass.first) >= WAITED {
+            return Heard::Unknown;
+        }
+        match pass.stage {
+            Stage::Kernel { look_at } if now < look_at => Heard::Wait,
+            Stage::Kernel { .. } => {
+                if sight.unread() {
+                    // From here on the first round is as good as none.
+                    pass.stage = Stage::Kernel { look_at: now + LOOK_AGAIN };
+                    return Heard::Wait;
+                }
+                if pass.rounds == ROUNDS {
+                    pass.until = now;
+                }
+                self.number += 1;
+                pass.stage = Stage::Thread;
+                if sight.send(self.number) { Heard::Wait } else { Heard::Unknown }
+            }
+            Stage::Thread => Heard::Wait,
+            Stage::Queues { turned } if turned || !sight.queued() => Heard::Until(pass.until),
+            Stage::Queues { .. } => {
+                pass.stage = Stage::Queues { turned: true };
+                Heard::Wait
+            }
+        }
+    }
+
+    /// The message to ourselves with this number has come back.
+    fn hear(&mut self, number: u64, now: Time) {
+        let Some(pass) = self.pass.as_mut().filter(|pass| pass.stage == Stage::Thread) else { return };
+        if number == self.number {
+            pass.rounds = pass.rounds.saturating_sub(1);
+            pass.stage = match pass.rounds {
+                0 => Stage::Queues { turned: false },
+                _ => Stage::Kernel { look_at: now },
+            };
+        }
+    }
+
+    /// Asks for what has come since, within the time of the first question.
+    fn again(&mut self, now: Time) {
+        if let Some(pass) = &mut self.pass {
+            *pass = Pass { rounds: ROUNDS, stage: Stage::Kernel { look_at: now }, ..*pass };
+        }
+    }
+
+    /// When to step again, if nothing comes before.
+    fn deadline(&self) -> Option<Time> {
+        let pass = self.pass?;
+        let last = pass.first + WAITED;
+        match pass.stage {
+            Stage::Kernel { look_at } => Some(look_at.min(last)),
+            Stage::Thread | Stage::Queues { .. } => Some(last),
+        }
+    }
+}
+
+/// The node's connection to itself, with the barrier for which it is.
+pub(super) struct Echo {
+    dealer: Dealer,
+    /// A name that nobody can guess.
+    name: Identity,
+    barrier: Barrier,
 }
 
 impl Echo {
@@ -58,54 +173,59 @@ impl Echo {
         let limits = RouterLimits { frame_bytes_max: 512, frames_max: 1 };
         let dealer =
             Dealer::connect(context, socket, &name, limits).map_err(|error| crate::error::Chain(&error).to_string())?;
-        Ok(Echo { dealer, name: Identity::new(&name), number: 0, asking: None })
+        Ok(Echo { dealer, name: Identity::new(&name), barrier: Barrier::default() })
     }
 
     /// Whether a message is one of these. Then it is taken in, and nobody else's.
-    pub fn hear(&mut self, from: &Identity, frames: &[Vec<u8>]) -> bool {
+    pub fn hear(&mut self, now: Time, from: &Identity, frames: &[Vec<u8>]) -> bool {
         if *from != self.name {
             return false;
         }
-        if let Some(asking) = &mut self.asking {
-            asking.answered |= frames.first().is_some_and(|frame| **frame == self.number.to_be_bytes());
+        if let Some(number) = frames.first().and_then(|frame| frame.as_slice().try_into().ok()) {
+            self.barrier.hear(u64::from_be_bytes(number), now);
         }
         true
     }
 
-    /// Until when an answer is waited for, if one is.
+    /// When the barrier must be asked again at the latest, while it is under way.
     pub fn deadline(&self) -> Option<Time> {
-        self.asking.filter(|asking| !asking.answered).map(|asking| asking.first + WAITED)
+        self.barrier.deadline()
     }
 
     /// Nobody wants to know any more.
     pub fn forget(&mut self) {
-        self.asking = None;
+        self.barrier.pass = None;
+    }
+}
+
+/// What lies before the loop, with a way to send to ourselves.
+struct Before<'a, U, Q> {
+    dealer: &'a mut Dealer,
+    unread: U,
+    queued: Q,
+}
+
+impl<U: FnMut() -> bool, Q: FnMut() -> bool> Sight for Before<'_, U, Q> {
+    fn unread(&mut self) -> bool {
+        (self.unread)()
     }
 
-    /// Asks, or asks anew what has come since.
-    fn ask(&mut self, now: Time) {
-        self.number += 1;
+    fn send(&mut self, number: u64) -> bool {
         // A queue that is full has questions in it that were given up, and then this one is too.
-        let sent = self.dealer.send(&[&self.number.to_be_bytes()]);
-        let first = self.asking.map_or(now, |asking| asking.first);
-        self.asking = sent.then_some(Asking { first, last: now, answered: false });
+        self.dealer.send(&[&number.to_be_bytes()])
     }
 
-    fn heard(&self, now: Time) -> Heard {
-        match self.asking {
-            Some(asking) if now.since(asking.first) >= WAITED => Heard::Unknown,
-            Some(asking) if asking.answered => Heard::Until(asking.last),
-            Some(_) => Heard::Wait,
-            None => Heard::Unknown,
-        }
+    fn queued(&mut self) -> bool {
+        (self.queued)()
     }
 }
 
 impl Node {
-    /// Whether the deadlines may be judged now, with all read that anybody had sent who would be called late or hung.
+    /// Whether the deadlines may be judged now, with all read that any child had sent that would be called late or hung.
     /// If not, it is to be asked again when something has come or [`Echo::deadline`] is over.
     pub(super) fn may_judge(&mut self, now: Time) -> bool {
-        if !self.core.has_suspects(now, None) {
+        let suspects = self.core.suspects(now, None);
+        if suspects.is_empty() {
             self.echo.iter_mut().for_each(Echo::forget);
             return true;
         }
@@ -119,71 +239,46 @@ impl Node {
             }
         }
         // Without one a verdict is as good as what the loop knows.
-        let Some(echo) = &mut self.echo else { return true };
-        if echo.asking.is_none() {
-            echo.ask(now);
-        }
-        match echo.heard(now) {
-            Heard::Wait => return false,
-            Heard::Until(asked) if self.core.has_suspects(now, Some(asked)) => {
-                // Somebody's time has run out since. What he has sent meanwhile may lie unread.
-                echo.ask(now);
-                return false;
+        let Some(mut echo) = self.echo.take() else { return true };
+        let unread = || {
+            // Where that cannot be seen, the other steps are all there is.
+            let found = connected::unread(|socket| self.hears_at(socket)).unwrap_or_default();
+            // What a child sends that is not in question speaks for nobody else, however much it is.
+            let matters = |pid: Option<u32>| match pid {
+                Some(pid) if pid == self.pid => false,
+                Some(pid) => self.child_of(pid).is_none_or(|run| suspects.contains(&run.child)),
+                None => true,
+            };
+            found.into_iter().any(matters)
+        };
+        let mut before = Before { dealer: &mut echo.dealer, unread, queued: || self.router.has_input() };
+        let may = match echo.barrier.step(now, &mut before) {
+            Heard::Wait => false,
+            Heard::Until(until) if self.core.has_suspects(now, Some(until)) => {
+                // Another child's time has run out since. What it has sent meanwhile may lie unread.
+                echo.barrier.again(now);
+                false
             }
-            Heard::Until(_) | Heard::Unknown => echo.forget(),
+            Heard::Until(_) | Heard::Unknown => {
+                echo.forget();
+                true
+            }
+        };
+        self.echo = Some(echo);
+        may
+    }
+
+    /// Whether beats come to the socket with this address.
+    fn hears_at(&self, socket: Option<&Path>) -> bool {
+        match socket {
+            Some(path) => {
+                let of_pull = |endpoint: &str| endpoint.strip_prefix("ipc://").is_some_and(|at| Path::new(at) == path);
+                path == self.router_socket || self.pulls.iter().any(|pull| of_pull(&pull.endpoint))
+            }
+            None => !self.pulls.is_empty(),
         }
-        true
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::link::Router;
-
-    fn at(millis: u64) -> Time {
-        Time::ZERO + Span::from_millis(millis)
-    }
-
-    #[test]
-    fn a_verdict_waits_for_what_was_sent_before_and_not_for_ever() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let context = Context::new().expect("a context");
-        let socket = directory.path().join("s");
-        let limits = RouterLimits { frame_bytes_max: 64, frames_max: 8 };
-        let mut router = Router::bind(&context, &socket, limits).expect("a router");
-        let mut child = Dealer::connect(&context, &socket, b"child", limits).expect("a dealer");
-        let mut echo = Echo::connect(&context, &socket).expect("an echo");
-        assert!(child.send(&[b"connected"]));
-        let hear = |router: &mut Router| loop {
-            if let Some(message) = router.receive() {
-                return message;
-            }
-            std::thread::yield_now();
-        };
-        hear(&mut router);
-
-        assert!(child.send(&[b"beat"]));
-        echo.ask(at(0));
-        assert_eq!((echo.heard(at(1)), echo.deadline()), (Heard::Wait, Some(at(500))));
-        let mut beats = 0;
-        while echo.heard(at(2)) == Heard::Wait {
-            let message = hear(&mut router);
-            beats += usize::from(!echo.hear(&message.from, &message.frames));
-        }
-        assert_eq!(beats, 1, "the beat came first");
-        assert_eq!((echo.heard(at(2)), echo.deadline()), (Heard::Until(at(0)), None));
-
-        // Asked anew, it goes on to wait; no longer than the first time allows.
-        echo.ask(at(400));
-        assert_eq!((echo.heard(at(499)), echo.deadline()), (Heard::Wait, Some(at(500))));
-        assert_eq!(echo.heard(at(500)), Heard::Unknown);
-        echo.forget();
-        assert_eq!(echo.deadline(), None);
-        // What comes late answers nothing any more.
-        echo.ask(at(600));
-        let late = hear(&mut router);
-        assert!(echo.hear(&late.from, &late.frames));
-        assert_eq!(echo.heard(at(601)), Heard::Wait);
-    }
-}
+mod tests;

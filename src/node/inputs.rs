@@ -130,7 +130,8 @@ impl Node {
     }
 
     fn hear_child(&mut self, inbound: Inbound) {
-        if self.echo.as_mut().is_some_and(|echo| echo.hear(&inbound.from, &inbound.frames)) {
+        let now = self.now();
+        if self.echo.as_mut().is_some_and(|echo| echo.hear(now, &inbound.from, &inbound.frames)) {
             return;
         }
         // Token, user and process first: of what a stranger sends, nothing more is read.

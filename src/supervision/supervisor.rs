@@ -174,15 +174,22 @@ impl Supervisor {
         }
     }
 
-    /// Whether a tick at `now` would call a child late or hung; with `since`, one whom a tick then would not have. The shell
-    /// makes sure first that it has heard all that such a child has sent.
+    /// Whether a tick at `now` would call a child late or hung; see [`Supervisor::suspects`].
     pub fn has_suspects(&self, now: Time, since: Option<Time>) -> bool {
-        let mut watches = self.table.due(now).into_iter().filter_map(|id| self.table.get(id)?.watch());
-        watches.any(|watch| {
+        !self.suspects(now, since).is_empty()
+    }
+
+    /// The children that a tick at `now` would call late or hung; with `since`, only those that a tick then would not have.
+    /// The shell makes sure first that it has heard all that such a child has sent.
+    pub fn suspects(&self, now: Time, since: Option<Time>) -> Vec<ChildId> {
+        let mut due = self.table.due(now);
+        due.retain(|id| {
+            let Some(watch) = self.table.get(*id).and_then(Child::watch) else { return false };
             let judgement = watch.judge(now);
             let before = since.map_or(Judgement::Fine, |since| watch.judge(since));
             judgement != Judgement::Fine && mem::discriminant(&judgement) != mem::discriminant(&before)
-        })
+        });
+        due
     }
 
     /// All children in start order, as people see them.

@@ -23,3 +23,30 @@ fn what_is_no_connection_is_none() {
     let noted = look(listener.as_raw_fd());
     assert!(noted.is_none_or(|one| one.pid == std::process::id()), "{noted:?}");
 }
+
+#[test]
+fn what_waits_unread_is_found_with_its_sender() {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+    let directory = tempfile::tempdir().expect("a directory");
+    let (here, there) = (directory.path().join("here"), directory.path().join("there"));
+    let find = || unread(|path| path == Some(&here)).expect("a list");
+    let listener = UnixListener::bind(&here).expect("a listener");
+    let other = UnixListener::bind(&there).expect("a listener");
+    let _elsewhere = UnixStream::connect(&there).expect("a connection");
+    assert_eq!(find(), []);
+    let mut theirs = UnixStream::connect(&here).expect("a connection");
+    assert_eq!(find(), [None], "it waits to be let in");
+    let (mut ours, _) = listener.accept().expect("a connection");
+    assert_eq!(find(), []);
+    theirs.write_all(b"beat").expect("room");
+    assert_eq!(find(), [Some(std::process::id())]);
+    ours.read_exact(&mut [0; 3]).expect("three bytes");
+    assert_eq!(find(), [Some(std::process::id())], "a byte is left");
+    ours.read_exact(&mut [0; 1]).expect("the last byte");
+    assert_eq!(find(), []);
+    // What comes to the other end, which has no address, is not meant.
+    ours.write_all(b"answer").expect("room");
+    assert_eq!(find(), []);
+    drop(other);
+}
