@@ -26,7 +26,7 @@ use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a file that describes an instance: 100,000 paths of some 300 bytes have room.
@@ -220,6 +220,25 @@ impl RuntimeDir {
     /// # Errors
     /// The system's, when the permissions cannot be changed.
     pub fn open_to_others(&self, socket: &Path) -> io::Result<()> {
+        self.let_others_pass()?;
+        fs::set_permissions(socket, Permissions::from_mode(0o1666))
+    }
+
+    /// Lets one other user connect to `socket`, as [`RuntimeDir::open_to_others`] lets all: the file is made his. Where we may not
+    /// give files away, all are let in.
+    ///
+    /// # Errors
+    /// The system's, when the permissions cannot be changed.
+    pub fn open_to(&self, socket: &Path, uid: u32) -> io::Result<()> {
+        self.let_others_pass()?;
+        fs::set_permissions(socket, Permissions::from_mode(0o1600))?;
+        match chown(socket, Some(uid), None) {
+            Ok(()) => Ok(()),
+            Err(_) => fs::set_permissions(socket, Permissions::from_mode(0o1666)),
+        }
+    }
+
+    fn let_others_pass(&self) -> io::Result<()> {
         for directory in [self.path.parent(), Some(&*self.path)].into_iter().flatten() {
             let metadata = fs::metadata(directory)?;
             let mode = metadata.mode() & 0o7777;
@@ -227,7 +246,7 @@ impl RuntimeDir {
                 fs::set_permissions(directory, Permissions::from_mode(mode | 0o011))?;
             }
         }
-        fs::set_permissions(socket, Permissions::from_mode(0o1666))
+        Ok(())
     }
 
     /// The directory above the instance's that keeps other users from its sockets, and its mode: it is not ours to open.

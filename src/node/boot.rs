@@ -1,6 +1,7 @@
 //! How a node comes to be: the root from a checked tree, every other node from what its parent hands down.
 
 use super::cleanup::Cleanups;
+use super::diary::Diary;
 use super::directory::{Directory, Held};
 use super::doors;
 use super::drops::Drops;
@@ -12,6 +13,7 @@ use super::keeper::Keeper;
 use super::late_starts::LateStarts;
 use super::log_files::LogFiles;
 use super::manager;
+use super::naps::Naps;
 use super::probes::Probes;
 use super::reload::{BeatPull, RootFile, tree_paths};
 use super::requests::Requests;
@@ -692,7 +694,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         let handle = Handle::new(child, &place, handles.last());
         handles.push(handle);
     }
-    let shortest_interval = handles.iter().filter_map(Handle::beat_interval).min();
+    let naps = Naps::new(handles.iter().filter_map(Handle::beat_interval));
     let is_root = uplink.is_none();
     let core = Supervisor::new(crate::supervision::Config {
         policy: spec.policy,
@@ -720,7 +722,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         strangers: Strangers::new(outsiders),
         orphans_wait: false,
         beating: 0,
-        shortest_interval,
+        naps,
         poller,
         sources,
         signals,
@@ -759,7 +761,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         echo: None,
         timers: Timers::default(),
         ended: None,
-        accounted: Time::ZERO,
+        diary: Diary::default(),
         ready_fd: None,
         base_environment,
         stopping_signals: 0,

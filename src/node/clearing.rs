@@ -9,6 +9,7 @@
 //! goes on without its end.
 
 use super::cleanup::{Cleanup, Left, Next};
+use super::diary::Work;
 use super::handle::What;
 use super::postmortem::Postmortem;
 use super::strangers::{Ended, Kin, NEW_AT_ONCE, Whose, whose};
@@ -101,10 +102,12 @@ impl Node {
         ended.extend(due.iter().filter(|cleanup| !cleanup.is_killing()).filter_map(|cleanup| self.ended(cleanup.run)));
         ended.extend(&aside);
         let passed = if ended.is_empty() { Passed::nothing() } else { self.pass(&ended) };
+        self.did(Work::Clearing);
         for mut cleanup in due {
             if self.clear_once(&mut cleanup, now, &passed) {
                 self.cleanups.put_back(cleanup);
             }
+            self.did(Work::Clearing);
         }
         if !aside.is_empty() {
             self.strangers.looked(now, |kin| passed.complete && passed.of(kin).count == 0);
@@ -280,6 +283,7 @@ impl Node {
         self.children_changed |= children_changed;
         self.tokens.remove(&process.token);
         self.beating -= promised;
+        self.naps.ended(run);
         self.requests_lost_node(run);
         self.inbox.push_back(match failed_late {
             Some(failure) => Event::SpawnFailed { run, failure },

@@ -239,7 +239,7 @@ impl Node {
     pub(super) fn watch_descriptors(&mut self) {
         let now = self.now();
         let second = Span::from_secs(1);
-        let pause = self.shortest_interval.map_or(second, |interval| interval.clamp(Span::from_millis(100), second));
+        let pause = self.naps.shortest().map_or(second, |interval| interval.clamp(Span::from_millis(100), second));
         if self.fd_looked.is_some_and(|looked| now.since(looked) < pause) {
             return;
         }

@@ -2,6 +2,7 @@
 
 use super::handle::{Allowance, Process};
 use super::history::EventBatch;
+use super::look::LastHeard;
 use super::strangers::Kin;
 use super::translate;
 use super::turn::{Node, Source};
@@ -33,7 +34,8 @@ impl Node {
             }
             Action::Kill(run) => self.kill(run),
             Action::Inspect(run) => {
-                let Some(verdict) = self.handle(run.child).map(|handle| handle.inspect(run)) else { return };
+                let now = self.now();
+                let Some(verdict) = self.handle(run.child).map(|handle| handle.inspect(run, now)) else { return };
                 self.inbox.push_back(Event::Inspected(run, verdict));
             }
             Action::TellParent(up) => self.tell_parent(up),
@@ -119,6 +121,7 @@ impl Node {
             beats: Allowance::new(now),
             line: started.line,
             link: started.link,
+            heard: LastHeard::begun(now),
             uid: started.uid,
         });
         self.listen_to(run);
@@ -131,7 +134,7 @@ impl Node {
         }
     }
 
-    fn tell_parent(&mut self, up: Up) {
+    pub(super) fn tell_parent(&mut self, up: Up) {
         match (&mut self.uplink, up) {
             (Some(uplink), Up::Ready) => {
                 uplink.up(self.clock.now());

@@ -4,6 +4,7 @@
 //! and `clearing` knows that a child is a process with a pid.
 
 use super::boot::{BOOT_FD, NodeBoot};
+use super::look::LastHeard;
 use super::notices::Line;
 use super::postmortem::{MemoryMarks, Postmortem};
 use super::speakers::{self, NodeLink};
@@ -30,7 +31,7 @@ use crate::spec::diff;
 use crate::spec::exec::{ExecSpec, LogSpec};
 use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
-use crate::supervision::{Inspected, Kind, Member, Run, StartFailure};
+use crate::supervision::{Kind, Member, Run, StartFailure};
 use crate::time::{Span, Time};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -117,6 +118,8 @@ pub(super) struct Process {
     pub link: NodeLink,
     /// The user that a worker runs as, where it is not ours.
     pub uid: Option<u32>,
+    /// What a child node had run when it was heard last.
+    pub heard: LastHeard,
 }
 
 /// A bucket of beats that refills with time.
@@ -433,8 +436,8 @@ impl Handle {
     fn open_line(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<(Line, PathBuf)> {
         let path = place.runtime.notify_socket(&self.path);
         let socket = DatagramSocket::bind(&path)?;
-        if exec.user.is_some() {
-            place.runtime.open_to_others(&path)?;
+        if let (Some(_), Some(uid)) = (&exec.user, uid) {
+            place.runtime.open_to(&path, uid)?;
         }
         Ok((Line::new(socket, uid), path))
     }
@@ -615,21 +618,6 @@ impl Handle {
     pub fn is_stopped(&self) -> bool {
         let frozen = [&self.group, &self.own_leaf].into_iter().flatten().any(Group::frozen);
         frozen || self.process.as_ref().is_some_and(|process| process::is_stopped(process.pid))
-    }
-
-    /// Looks for somebody who holds the child on purpose.
-    pub fn inspect(&self, run: Run) -> Inspected {
-        let Some(process) = self.process.as_ref().filter(|p| p.run == run) else { return Inspected::Hung };
-        if process.status.is_some() {
-            return Inspected::Held("it has ended, and what it left is being cleared".into());
-        }
-        if let Some(tracer) = process::tracer(process.pid) {
-            return Inspected::Held(format!("the debugger with pid {tracer} holds it"));
-        }
-        if self.group.as_ref().is_some_and(Group::frozen) {
-            return Inspected::Held("its cgroup is frozen".into());
-        }
-        Inspected::Hung
     }
 }
 

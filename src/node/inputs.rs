@@ -1,8 +1,10 @@
 //! Whatever is ready, to events.
 
+use super::diary::Work;
 use super::drops::Sender;
 use super::handle::{Handle, What};
 use super::history::EventBatch;
+use super::look::LastHeard;
 use super::reload::BeatPull;
 use super::requests::Asker;
 use super::speakers::{self, Child};
@@ -68,10 +70,12 @@ impl Node {
         }
 
         self.hear_children();
+        self.did(Work::Reading);
         self.hear_parent();
         self.hear_pulls();
         // Before the exits: what a worker says last is said of the end that follows.
         self.hear_notices();
+        self.did(Work::Reading);
         for run in probes {
             self.hear_probe(run);
         }
@@ -79,6 +83,7 @@ impl Node {
         exits.sort();
         for run in exits {
             self.reap(run);
+            self.did(Work::Clearing);
         }
         self.clear_remains(self.now());
         if signals {
@@ -102,6 +107,7 @@ impl Node {
             if !self.rests(run) && self.read_output(run, OUTPUT_PER_TURN) {
                 self.chatty.push(run);
             }
+            self.did(Work::Output);
         }
     }
 
@@ -139,7 +145,6 @@ impl Node {
             Ok(peeked) => peeked,
             Err(malformed) => return self.drop_malformed(&malformed, inbound.peer),
         };
-        let now = self.now();
         // A token of an earlier incarnation is no longer here, and one of another tree never was.
         let Some(run) = self.tokens.get(&token).copied().filter(|run| self.is_its_own(*run, &inbound)) else {
             return self.drop_foreign(inbound.peer);
@@ -209,6 +214,7 @@ impl Node {
     }
 
     fn hear_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
+        let now = self.now();
         let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
         if process.link.meet() {
             self.logs_meet_node(run);
@@ -222,6 +228,7 @@ impl Node {
                 self.tell_node(&from, &ToNode::UpSeen);
             }
             FromNode::Rollup { seq, rollup } => {
+                process.heard = LastHeard::now(process.pid, now);
                 let rollup = translate::rollup(&rollup);
                 if let Some(manager) = &mut self.manager {
                     manager.heard_from(run.child, &rollup);
@@ -427,6 +434,7 @@ impl Node {
                         continue;
                     }
                     self.request(asker, ask.within_ms, by, ask.verb);
+                    self.did(Work::Answering);
                 }
                 Err(malformed) => {
                     debug!(self.logger, "an operator's request was not understood"; "why" => %malformed);

@@ -139,7 +139,7 @@ impl Manager {
         }
     }
 
-    fn beat(&mut self, now: Time) {
+    pub fn beat(&mut self, now: Time) {
         if let Some(every) = self.beat_every
             && self.beat_at.is_some_and(|at| at <= now)
         {

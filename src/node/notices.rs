@@ -1,9 +1,9 @@
 //! What workers say by sd_notify(3): datagrams, to events.
 //!
-//! Each worker whose spec says `notify` has a socket of its own, made for each incarnation and gone with it. So it is
-//! known whose a datagram is even when its sender has ended before anybody could look, as `systemd-notify` does. What
-//! is known of the sender by the kernel's word is checked besides: a process that lives must belong to the worker, and
-//! one that is gone must have run as root, as us, or as the worker's own user.
+//! Each worker whose spec says `notify` has a socket of its own, made for each incarnation and gone with it, which only the
+//! worker's user can reach. So it is known whose a datagram is even when its sender has ended before it could be looked at, as
+//! `systemd-notify` has. What the kernel says of the sender is checked besides, see [`judge`]: its user in any case, and of a
+//! process that lives that it belongs to the worker. Nothing that a sender can write counts, such as its environment.
 
 use super::drops::Sender as DropSender;
 use super::handle::{Allowance, Handle};
@@ -11,9 +11,9 @@ use super::translate;
 use super::turn::{Node, Source};
 use crate::link::PeerCred;
 use crate::link::runtime::RuntimeDir;
-use crate::os::datagram::{Datagram, DatagramSocket, Sender};
-use crate::os::descendants::{self, Family, Kinship, Mark};
+use crate::os::datagram::{self, Datagram, DatagramSocket};
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
+use crate::os::kinship::{self, Family, Kinship};
 use crate::os::process;
 use crate::supervision::{Beat, Event, Run, Source as BeatSource};
 use crate::time::{Span, Time};
@@ -42,7 +42,7 @@ pub(super) struct Notices {
 pub(super) struct Line {
     socket: DatagramSocket,
     tag: Option<Tag>,
-    /// As whom the worker runs, where that is not as us.
+    /// As whom the worker is started, where that is not as us.
     uid: Option<u32>,
     lookups: Allowance,
     /// It was told that descriptors are not kept.
@@ -98,8 +98,8 @@ impl Line {
         let path = self.path().to_owned();
         notices.leave(self);
         self.socket.bind_again()?;
-        if self.uid.is_some() {
-            runtime.open_to_others(&path)?;
+        if let Some(uid) = self.uid {
+            runtime.open_to(&path, uid)?;
         }
         notices.listen(run, self).map_err(std::io::Error::other)
     }
@@ -113,6 +113,7 @@ impl Line {
 }
 
 /// What becomes of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Own,
     Stranger,
@@ -155,19 +156,19 @@ impl Node {
                 return Ok(());
             };
             match line.socket.receive(buffer)? {
-                Some(datagram) => self.take_datagram(run, datagram, &buffer[..datagram.bytes]),
+                Some(datagram) => self.take_datagram(run, &datagram, &buffer[..datagram.bytes]),
                 None => return Ok(()),
             }
         }
         Ok(())
     }
 
-    fn take_datagram(&mut self, run: Run, datagram: Datagram, bytes: &[u8]) {
+    fn take_datagram(&mut self, run: Run, datagram: &Datagram, bytes: &[u8]) {
         let now = self.now();
-        let mark = self.place.mark.clone();
         let sender = Some((DropSender::Child(run), datagram.sender.map(|sender| sender.pid)));
+        let pids = &self.pids;
         let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
-        match verdict(handle, run, datagram.sender, &mark, now) {
+        match verdict(handle, run, datagram, now, |pid| pids.contains_key(&pid)) {
             Verdict::Own => {}
             Verdict::Stranger => {
                 debug!(self.logger, "a notification is not the worker's"; "path" => %handle.path,
@@ -208,18 +209,17 @@ impl Node {
                 they were closed"; "path" => %handle.path);
         }
         if let Some(pid) = notification.main_pid {
-            let own =
-                family(handle, run, &mark).is_some_and(|family| descendants::kinship(pid, &family) == Kinship::Own);
-            if !own {
+            let kinship =
+                family(handle, run).map(|family| kinship::kinship(pid, &family, |pid| pids.contains_key(&pid)));
+            if !matches!(kinship, Some(Kinship::Own | Kinship::Adopted)) {
                 info!(self.logger, "a worker names a main process that is none of its own, which is passed over";
                     "path" => %handle.path, "pid" => pid);
                 notification.main_pid = None;
             }
         }
         if let (Some(limit), Some(heartbeat)) = (notification.watchdog_limit, handle.policy.heartbeat) {
-            // Our naps must stay shorter than what a child may be silent for; see `next_wake`.
-            let interval = Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1)));
-            self.shortest_interval = self.shortest_interval.map(|shortest| shortest.min(interval.max(SHORTEST)));
+            // Our naps must stay shorter than what a child may be silent for; see `naps`.
+            self.naps.says(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
         }
         if notification.watchdog == Some(Watchdog::Alive) {
             let beat = Beat { source: BeatSource::Notify, ..Beat::default() };
@@ -258,33 +258,72 @@ impl Node {
     }
 }
 
-/// No nap is cut shorter than this by what a worker says.
-const SHORTEST: Span = Span::from_millis(10);
-
-fn family<'a>(handle: &'a Handle, run: Run, mark: &'a Mark) -> Option<Family<'a>> {
+fn family(handle: &Handle, run: Run) -> Option<Family<'_>> {
     let process = handle.process.as_ref().filter(|process| process.run == run)?;
-    Some(Family { leader: process.pid, group: handle.group.as_ref(), mark, path: &handle.path })
+    Some(Family { leader: process.pid, group: handle.group.as_ref() })
 }
 
-/// Whether a datagram on the worker's socket is the worker's.
-fn verdict(handle: &mut Handle, run: Run, sender: Option<Sender>, mark: &Mark, now: Time) -> Verdict {
-    let Some(sender) = sender.filter(|sender| sender.pid != 0) else { return Verdict::Stranger };
+/// Whether a datagram on the worker's socket is the worker's. `known` tells the processes that this node has started from those
+/// that were handed to it.
+fn verdict(handle: &mut Handle, run: Run, datagram: &Datagram, now: Time, known: impl Fn(u32) -> bool) -> Verdict {
+    let Some(sender) = datagram.sender.filter(|sender| sender.pid != 0) else { return Verdict::Stranger };
     let Some(process) = handle.process_of(run) else { return Verdict::Stranger };
     let leader = process.pid;
     let Some(line) = process.line.as_deref_mut() else { return Verdict::Stranger };
-    let uid = line.uid;
-    let kinship = match descendants::is_of_session(sender.pid, leader) {
-        Some(kinship) => kinship,
-        None if !line.lookups.take(now) => return Verdict::TooMany,
-        None => match family(handle, run, mark) {
-            Some(family) => descendants::kinship(sender.pid, &family),
-            None => Kinship::Stranger,
+    let trusted = [Some(0), Some(process::own_uid()), line.uid].contains(&Some(sender.uid));
+    let at_once = kinship::is_of_session(sender.pid, leader);
+    if (at_once.is_none() || !trusted) && !line.lookups.take(now) {
+        return Verdict::TooMany;
+    }
+    // A program that is started as root may have made itself another user since, as servers do.
+    let trusted = trusted || process::effective_uid(leader) == Some(sender.uid);
+    if !trusted {
+        return judge(trusted, Kinship::Stranger);
+    }
+    let kinship = match &datagram.process {
+        datagram::Process::Gone => Kinship::Gone,
+        datagram::Process::Held(_) | datagram::Process::Untold => match (at_once, family(handle, run)) {
+            (Some(kinship), _) => kinship,
+            (None, Some(family)) => kinship::kinship(sender.pid, &family, known),
+            (None, None) => Kinship::Stranger,
         },
     };
+    // What was looked up by its number may have been of another process, which has the number now.
+    let kinship = match &datagram.process {
+        datagram::Process::Held(process) if process.wait_exit(Span::ZERO) => Kinship::Gone,
+        _ => kinship,
+    };
+    judge(trusted, kinship)
+}
+
+/// Whose word counts. The user is root, the tree's or the worker's own in any case. A process that lives must be kin of the worker
+/// besides, as far as that can be known; one that is gone, or was handed to this node by a parent that has ended, could reach the
+/// worker's own socket, and is believed by that. So between workers of different users nothing passes, and between two of the same
+/// user it is a matter of honesty, as is everything else that they could do to each other.
+fn judge(trusted: bool, kinship: Kinship) -> Verdict {
     match kinship {
-        Kinship::Own => Verdict::Own,
-        Kinship::Stranger => Verdict::Stranger,
-        Kinship::Gone if [Some(0), Some(process::own_uid()), uid].contains(&Some(sender.uid)) => Verdict::Own,
-        Kinship::Gone => Verdict::Stranger,
+        Kinship::Own | Kinship::Adopted | Kinship::Gone if trusted => Verdict::Own,
+        Kinship::Own | Kinship::Adopted | Kinship::Gone | Kinship::Stranger => Verdict::Stranger,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_that_is_not_the_workers_is_never_believed() {
+        for (trusted, kinship, expected) in [
+            (true, Kinship::Own, Verdict::Own),
+            (true, Kinship::Adopted, Verdict::Own),
+            (true, Kinship::Gone, Verdict::Own),
+            (true, Kinship::Stranger, Verdict::Stranger),
+            (false, Kinship::Own, Verdict::Stranger),
+            (false, Kinship::Adopted, Verdict::Stranger),
+            (false, Kinship::Gone, Verdict::Stranger),
+            (false, Kinship::Stranger, Verdict::Stranger),
+        ] {
+            assert_eq!(judge(trusted, kinship), expected, "{trusted} {kinship:?}");
+        }
     }
 }

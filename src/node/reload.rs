@@ -245,7 +245,7 @@ impl Node {
         let count = self.handles.iter().flatten().count();
         let (own, other, others) = super::doors::connections(count, fd::nofile_limit());
         self.place.door.set_connections(own, other, others);
-        self.shortest_interval = self.handles.iter().flatten().filter_map(|handle| handle.beat_interval()).min();
+        self.naps.renew(self.handles.iter().flatten().filter_map(|handle| handle.beat_interval()));
         if self.handles.iter().flatten().any(|handle| handle.is_node()) {
             self.router.allow_frames(crate::wire::NODE_FRAMES_MAX);
         }

@@ -312,7 +312,7 @@ fn detail(fact: &Fact) -> Map<String, Value> {
         Fact::BeatLate { age, limit, spared } => {
             json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "spared": spared })
         }
-        Fact::Hung { age, limit, no_progress, by_its_word, beats } => {
+        Fact::Hung { age, limit, no_progress, by_its_word, seen, beats } => {
             let mut value =
                 json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "no_progress": no_progress });
             if let Some(beats) = beats {
@@ -320,6 +320,9 @@ fn detail(fact: &Fact) -> Map<String, Value> {
             }
             if *by_its_word {
                 value["by_its_word"] = json!(true);
+            }
+            if let Some(seen) = seen {
+                value["seen"] = json!(seen);
             }
             value
         }

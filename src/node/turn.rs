@@ -1,6 +1,7 @@
 //! The loop: wait, gather, hand in one by one, carry out, deadlines last.
 
 use super::cleanup::Cleanups;
+use super::diary::{Diary, LATENESS, Losses, Work};
 use super::directory::Directory;
 use super::drops::Drops;
 use super::echo::Echo;
@@ -12,6 +13,7 @@ use super::keeper::Keeper;
 use super::late_starts::LateStarts;
 use super::log_files::LogFiles;
 use super::manager::Manager;
+use super::naps::Naps;
 use super::notices::Notices;
 use super::probes::Probes;
 use super::reload::{BeatPull, Incoming, RootFile};
@@ -32,15 +34,23 @@ use crate::os::epoll::{Interest, Poller, Ready, Tag};
 use crate::os::signals::Signals;
 use crate::spec::exec::Limit;
 use crate::spec::policy::SupervisorPolicy;
-use crate::supervision::{Action, ChildId, End, Event, Report, RequestId, Run, Supervisor};
+use crate::supervision::{Action, ChildId, End, Event, Report, RequestId, Run, Supervisor, Up};
 use crate::time::{Span, Time};
 use slog::{Logger, debug, warn};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// A wake-up later than planned by more than this was not the scheduler's ordinary doing: we did not run.
-const LATENESS: Span = Span::from_millis(50);
+/// A time for which nobody was looked after although somebody should have been.
+#[derive(Default)]
+struct Lateness {
+    /// This process slept through it: it was stopped, or got no CPU time.
+    slept: Span,
+    /// This process worked through it.
+    busy: Span,
+    /// At what, mostly.
+    with: Option<String>,
+}
 
 /// Where a node stands, and what it passes on to its children.
 pub(super) struct Place {
@@ -118,9 +128,9 @@ pub(super) struct Node {
     pub strangers: Strangers,
     /// Adopted children may have ended that are not reaped yet.
     pub orphans_wait: bool,
-    /// Running children that have promised beats, and the shortest interval of any child.
+    /// Running children that have promised beats.
     pub beating: usize,
-    pub shortest_interval: Option<Span>,
+    pub naps: Naps,
     pub poller: Poller,
     pub sources: HashMap<Tag, Source>,
     pub signals: Signals,
@@ -174,8 +184,8 @@ pub(super) struct Node {
     pub echo: Option<Echo>,
     pub timers: Timers,
     pub ended: Option<End>,
-    /// Until when it is known what this process has spent its time on.
-    pub accounted: Time,
+    /// What this process has spent its time on.
+    pub diary: Diary,
     pub ready_fd: Option<std::fs::File>,
     pub base_environment: Vec<(OsString, OsString)>,
     pub stopping_signals: u32,
@@ -193,7 +203,8 @@ pub(super) struct Node {
 impl Node {
     /// Runs until the core halts.
     pub fn run(&mut self) -> End {
-        self.accounted = self.now();
+        let now = self.now();
+        self.diary.begin(now);
         self.inbox.push_back(Event::Begin);
         self.settle();
         let mut ready = Vec::new();
@@ -230,20 +241,21 @@ impl Node {
 
     /// Sleeps until something happens. Returns the time during which nobody was looked after although somebody should
     /// have been.
-    fn wait(&mut self, ready: &mut Vec<Ready>) -> Span {
+    fn wait(&mut self, ready: &mut Vec<Ready>) -> Lateness {
         self.flush_outward();
         let before = self.now();
-        let busy_for = self.unaccounted(before);
+        let busy = self.diary.unaccounted(before);
+        let with = (!busy.is_zero()).then(|| self.diary.mostly());
         let planned = self.next_wake(before);
         // Last of all, and after every use of the sockets: their descriptors can swallow a wake-up.
-        let busy = !self.inbox.is_empty()
+        let awake = !self.inbox.is_empty()
             || !self.chatty.is_empty()
             || self.router.has_input()
             || self.control.as_ref().is_some_and(Router::has_input)
             || self.uplink.as_ref().is_some_and(Uplink::has_input)
             || self.pulls.iter().any(|pull| pull.pull.has_input())
             || self.button.as_ref().is_some_and(Pull::has_input);
-        let timeout = if busy { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
+        let timeout = if awake { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
         if let Err(error) = self.poller.wait(timeout, ready) {
             // Nothing else is left to wait on; a turn without events does no harm, and the log tells.
             warn!(self.logger, "cannot wait for events"; "error" => %error);
@@ -251,25 +263,18 @@ impl Node {
         let now = self.now();
         let latest = planned.unwrap_or(now).max(before);
         // All of the sleep, not only its late part: a pause may have begun long before the planned wake-up.
-        let late = if now.since(latest) > LATENESS && planned.is_some() { now.since(before) } else { Span::ZERO };
-        self.accounted = now;
-        busy_for + late
-    }
-
-    /// The time since the last account, if it is more than a turn takes: this process was stopped in the middle of its
-    /// work, or had so much of it (many children to start, say) that beats have been lying unread.
-    fn unaccounted(&mut self, now: Time) -> Span {
-        let gap = now.since(self.accounted);
-        self.accounted = now;
-        if gap > LATENESS { gap } else { Span::ZERO }
+        let slept = if now.since(latest) > LATENESS && planned.is_some() { now.since(before) } else { Span::ZERO };
+        self.diary.begin(now);
+        Lateness { slept, busy, with }
     }
 
     /// The next moment at which there is something to do by ourselves.
     fn next_wake(&self, now: Time) -> Option<Time> {
-        let nap = self.shortest_interval.filter(|_| self.beating > 0).map(|interval| now + interval.scaled(0.5));
+        let nap = self.naps.longest_nap().filter(|_| self.beating > 0).map(|nap| now + nap);
         [
-            // A verdict that waits for what lies unread is due when that was read.
+            // A verdict that waits for what lies unread is due when that was read; our own beat waits for nothing.
             self.echo.as_ref().and_then(Echo::deadline).or_else(|| self.core.next_deadline()),
+            self.core.next_own_beat(),
             self.cleanups.next_deadline(),
             self.strangers.next_deadline(),
             self.requests.next_deadline(),
@@ -302,6 +307,27 @@ impl Node {
             }
             let now = self.now();
             self.hand_in(now, event);
+            self.did(Work::Other);
+        }
+    }
+
+    /// A step of this turn is over, and was of this kind. Between the steps our own beat goes out when it is due: how much there
+    /// is to do must not look like a hang.
+    pub(super) fn did(&mut self, work: Work) {
+        let now = self.now();
+        self.diary.did(work, now);
+        self.beat_if_due(now);
+    }
+
+    fn beat_if_due(&mut self, now: Time) {
+        if !self.diary.comes_round(now) {
+            return;
+        }
+        if let Some(rollup) = self.core.beat_if_due(now) {
+            self.tell_parent(Up::Beat(Box::new(rollup)));
+        }
+        if let Some(manager) = &mut self.manager {
+            manager.beat(now);
         }
     }
 
@@ -310,6 +336,7 @@ impl Node {
         let mut actions = std::mem::take(&mut self.actions);
         self.core.handle(now, event, &mut actions);
         for action in actions.drain(..) {
+            let work = work_of(&action);
             match action {
                 // To tell it takes as long as to do half of it, so what is to be done comes first: a restart does
                 // not wait for its own story.
@@ -328,24 +355,19 @@ impl Node {
                     self.carry_out(action);
                 }
             }
+            self.did(work);
         }
         self.tell(now);
         self.actions = actions;
     }
 
-    fn deadlines(&mut self, late: Span) {
+    fn deadlines(&mut self, late: Lateness) {
         self.clear_remains(self.now());
         self.settle();
         // From here to the tick nothing may look at the clock again: a pause in between would be charged to the children.
         let now = self.now();
-        let busy_for = self.unaccounted(now);
-        let lost = late + busy_for;
-        if late.is_zero() && !busy_for.is_zero() && busy_for < Span::from_secs(1) {
-            debug!(self.logger, "busy for a while; the children are not blamed for it"; "lost_ms" => lost.as_millis());
-        } else if !lost.is_zero() {
-            warn!(self.logger, "this supervisor did not run for a while; its children are not blamed for it";
-                "lost_ms" => lost.as_millis());
-        }
+        let lost = self.account(now, late);
+        self.beat_if_due(now);
         let due = self.core.next_deadline().is_some_and(|at| at <= now);
         // A credit is given at once, or it would be forgotten; whoever is overdue in spite of it has been silent before.
         if !due {
@@ -370,6 +392,42 @@ impl Node {
         if self.timers.keeper.is_some_and(|at| at <= now) {
             self.timers.keeper = None;
             self.restart_keeper();
+        }
+    }
+
+    /// Adds up the time for which nobody was looked after, and tells of it: at once the first time, and then once in a while.
+    fn account(&mut self, now: Time, late: Lateness) -> Span {
+        let Lateness { slept, busy, mut with } = late;
+        let since = self.diary.unaccounted(now);
+        if since > busy {
+            with = Some(self.diary.mostly());
+        }
+        let busy = busy + since;
+        let lost = slept + busy;
+        let with = with.unwrap_or_default();
+        if lost.is_zero() {
+            if let Some(losses) = self.diary.untold(now) {
+                self.tell_losses("this supervisor did not run for a while, several times", losses, "");
+            }
+        } else if slept.is_zero() && busy < Span::from_secs(1) {
+            debug!(self.logger, "busy for a while; the children are not blamed for it";
+                "lost_ms" => lost.as_millis(), "busy" => with);
+        } else if let Some(losses) = self.diary.lost(now, lost) {
+            let what = match slept.is_zero() {
+                true => "this supervisor was busy for a while; its children are not blamed for it",
+                false => "this supervisor did not run for a while; its children are not blamed for it",
+            };
+            self.tell_losses(what, losses, &with);
+        }
+        lost
+    }
+
+    fn tell_losses(&self, what: &'static str, losses: Losses, with: &str) {
+        let Losses { count, sum, longest } = losses;
+        match count {
+            0 | 1 => warn!(self.logger, "{}", what; "lost_ms" => sum.as_millis(), "busy" => with),
+            _ => warn!(self.logger, "{}", what; "lost_ms" => sum.as_millis(), "times" => count,
+                "longest_ms" => longest.as_millis(), "busy" => with),
         }
     }
 
@@ -406,5 +464,16 @@ impl Node {
     pub fn unwatch(&mut self, fd: std::os::fd::RawFd, tag: Tag) {
         self.sources.remove(&tag);
         let _ = self.poller.remove(fd);
+    }
+}
+
+/// Which kind of work an action is.
+fn work_of(action: &Action) -> Work {
+    match action {
+        Action::Spawn(_) | Action::Renew(_) => Work::Starting,
+        Action::AskToStop(_) | Action::Kill(_) | Action::Inspect(_) => Work::Stopping,
+        Action::Report(_) | Action::TellParent(_) => Work::Telling,
+        Action::Answer(..) => Work::Answering,
+        Action::Forget(_) | Action::Halt(_) => Work::Other,
     }
 }

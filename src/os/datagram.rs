@@ -1,7 +1,8 @@
 //! Datagrams on a UNIX socket, with the kernel's word on who has sent each of them; unix(7), SCM_CREDENTIALS.
 //!
-//! Descriptors that come along are not wanted: there is no room for them in what recvmsg(2) is given, so the kernel
-//! closes them and none ever gets a number here. Where it should hand one over all the same, it is closed at once.
+//! Descriptors that come along are not wanted: there is hardly room for them in what recvmsg(2) is given, so the kernel
+//! closes them. What it hands over all the same, in the room that is for the sender's pidfd, is closed at once.
+use super::pidfd::PidFd;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, setsockopt, socket, sockopt};
 use std::fs;
 use std::io;
@@ -28,8 +29,20 @@ pub struct Sender {
     pub uid: u32,
 }
 
+/// The process that has sent a datagram, as SCM_PIDFD gives it (Linux 6.5): not to be taken for another, whatever becomes of its
+/// number.
+#[derive(Debug)]
+pub enum Process {
+    /// This one, which may have ended since.
+    Held(PidFd),
+    /// It was gone when the datagram was read.
+    Gone,
+    /// The kernel does not tell, or had no room to.
+    Untold,
+}
+
 /// One datagram that has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Datagram {
     /// So many bytes of the buffer.
     pub bytes: usize,
@@ -37,6 +50,8 @@ pub struct Datagram {
     pub cut: bool,
     /// Who has sent it; without an answer of the kernel, nobody.
     pub sender: Option<Sender>,
+    /// The same as a process that is held.
+    pub process: Process,
     /// Descriptors came along, and were closed.
     pub had_descriptors: bool,
 }
@@ -87,11 +102,12 @@ impl DatagramSocket {
                 _ => Err(error),
             };
         };
-        let (sender, handed_over) = read_control(&header);
+        let (sender, process, handed_over) = read_control(&header);
         Ok(Some(Datagram {
             bytes,
             cut: header.msg_flags & libc::MSG_TRUNC != 0,
             sender,
+            process,
             // Room is missing for descriptors only.
             had_descriptors: handed_over || header.msg_flags & libc::MSG_CTRUNC != 0,
         }))
@@ -114,6 +130,7 @@ fn bound(path: &Path) -> io::Result<OwnedFd> {
     let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     // Before there is an address to send to, so that no datagram comes without its sender.
     setsockopt(&fd, sockopt::PassCred, &true)?;
+    pass_pidfd(&fd);
     bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(fd)
 }
@@ -124,17 +141,33 @@ impl Drop for DatagramSocket {
     }
 }
 
-/// Room for the credentials, and for nothing else.
+/// Asks for a pidfd of each sender. A kernel before Linux 6.5 has none to give.
+fn pass_pidfd(fd: &OwnedFd) {
+    let on: libc::c_int = 1;
+    // SAFETY: the pointer is to a live number of the size that is said.
+    unsafe {
+        let size = mem::size_of::<libc::c_int>() as libc::socklen_t;
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, SO_PASSPIDFD, (&raw const on).cast(), size);
+    }
+}
+
+/// Of linux/socket.h, which libc has not for every target.
+const SO_PASSPIDFD: libc::c_int = 76;
+const SCM_PIDFD: libc::c_int = 4;
+
+/// Room for the credentials and for one descriptor, the sender's pidfd.
 // SAFETY: it only calculates.
-const CONTROL: usize = unsafe { libc::CMSG_SPACE(mem::size_of::<libc::ucred>() as u32) } as usize;
+const CONTROL: usize = unsafe {
+    libc::CMSG_SPACE(mem::size_of::<libc::ucred>() as u32) + libc::CMSG_SPACE(mem::size_of::<RawFd>() as u32)
+} as usize;
 
 /// Control messages begin where a `cmsghdr` may begin.
 #[repr(C, align(8))]
 struct Control([u8; CONTROL]);
 
-/// The sender, and whether a descriptor was handed over in spite of all; such a one is closed.
-fn read_control(header: &libc::msghdr) -> (Option<Sender>, bool) {
-    let (mut sender, mut handed_over) = (None, false);
+/// The sender, by its number and by its process, and whether other descriptors were handed over; such are closed.
+fn read_control(header: &libc::msghdr) -> (Option<Sender>, Process, bool) {
+    let (mut sender, mut process, mut handed_over) = (None, Process::Untold, false);
     // SAFETY: the kernel has just filled header and control bytes in; CMSG_FIRSTHDR and CMSG_NXTHDR stay within them, and
     // each message's data lies behind its head, unaligned at worst. A descriptor in it is ours and nobody else's.
     unsafe {
@@ -149,6 +182,15 @@ fn read_control(header: &libc::msghdr) -> (Option<Sender>, bool) {
                     let pid = u32::try_from(credentials.pid).unwrap_or(0);
                     sender = Some(Sender { pid, uid: credentials.uid });
                 }
+                (libc::SOL_SOCKET, SCM_PIDFD) if length >= mem::size_of::<RawFd>() => {
+                    let number = data.cast::<RawFd>().read_unaligned();
+                    process = match -number {
+                        // The kernel says so by an error in its place, and there are others.
+                        libc::ESRCH | libc::EINVAL => Process::Gone,
+                        error if error > 0 => Process::Untold,
+                        _ => Process::Held(PidFd::from_owned(OwnedFd::from_raw_fd(number))),
+                    };
+                }
                 (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                     for index in 0..length / mem::size_of::<RawFd>() {
                         drop(OwnedFd::from_raw_fd(data.cast::<RawFd>().add(index).read_unaligned()));
@@ -160,5 +202,5 @@ fn read_control(header: &libc::msghdr) -> (Option<Sender>, bool) {
             at = libc::CMSG_NXTHDR(header, at);
         }
     }
-    (sender, handed_over)
+    (sender, process, handed_over)
 }

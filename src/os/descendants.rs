@@ -4,7 +4,6 @@
 //! A node looks at what descends from it ([`below`]), which is all that can be left of its children. What is no ancestor,
 //! as the keeper, looks at all processes ([`kill_pass`]): a daemon that has left its session and its parents is found by
 //! its stamp or its mark.
-use super::cgroup::Group;
 use super::clock::Clock;
 use super::pidfd::{self, Reach};
 use super::process;
@@ -435,75 +434,6 @@ fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
     }
     if marked && within { Carries::Yes } else { Carries::No }
 }
-
-/// A child with everything that belongs to it.
-#[derive(Debug, Clone, Copy)]
-pub struct Family<'a> {
-    /// The child's own process, which leads a session.
-    pub leader: u32,
-    /// Where it is kept, if in a cgroup.
-    pub group: Option<&'a Group>,
-    /// The mark of the tree.
-    pub mark: &'a Mark,
-    /// The child's path.
-    pub path: &'a Path,
-}
-
-/// What a process is to a child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kinship {
-    /// It is the child, or belongs to it.
-    Own,
-    /// It belongs to somebody else.
-    Stranger,
-    /// It has ended, and nothing is left to tell whose it was.
-    Gone,
-}
-
-/// Whether a process is of the child's session: the common case, for one system call at most. `None` when it is not,
-/// and a closer look has to tell.
-pub fn is_of_session(pid: u32, leader: u32) -> Option<Kinship> {
-    if pid == leader {
-        return Some(Kinship::Own);
-    }
-    let number = i32::try_from(pid).ok().filter(|number| *number > 0);
-    match number.map(|number| nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(number)))) {
-        Some(Ok(session)) if session.as_raw().unsigned_abs() == leader => Some(Kinship::Own),
-        // EPERM is a security module's: it is there.
-        Some(Ok(_) | Err(nix::errno::Errno::EPERM)) => None,
-        Some(Err(_)) => Some(Kinship::Gone),
-        None => Some(Kinship::Stranger),
-    }
-}
-
-/// What a process is to a child: of its session, in its cgroup, below it, or with its mark and path in the environment.
-pub fn kinship(pid: u32, family: &Family<'_>) -> Kinship {
-    if let Some(kinship) = is_of_session(pid, family.leader) {
-        return kinship;
-    }
-    if family.group.is_some_and(|group| group.holds(pid)) {
-        return Kinship::Own;
-    }
-    // Deeper than that nobody starts processes in earnest; and numbers that are given anew could make a ring.
-    let mut at = pid;
-    for _ in 0..GENERATIONS {
-        match process::stat(at) {
-            Some(stat) if stat.parent == family.leader => return Kinship::Own,
-            Some(stat) if stat.parent > 1 => at = stat.parent,
-            _ => break,
-        }
-    }
-    let scope = Scope { root_pid: None, mark: family.mark, within: family.path, paths: &[], spare: &[] };
-    match carries(pid, &scope) {
-        Carries::Yes => Kinship::Own,
-        Carries::No => Kinship::Stranger,
-        Carries::Unclear if process::stat(pid).is_none_or(|stat| stat.has_ended()) => Kinship::Gone,
-        Carries::Unclear => Kinship::Stranger,
-    }
-}
-
-/// How far up the descent of a process is followed.
-const GENERATIONS: usize = 32;
 
 /// The number that was given last to a process or a thread, proc_loadavg(5).
 fn newest() -> Option<u32> {

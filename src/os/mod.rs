@@ -6,6 +6,7 @@
 //! | [`pidfd`] | a process by a descriptor: signal, wait |
 //! | [`datagram`] | datagrams with their senders, for sd_notify |
 //! | [`descendants`] | what a child left behind, found without cgroups; reaping orphans |
+//! | [`kinship`] | whose a process is, by what it cannot choose for itself |
 //! | [`cgroup`] | cgroup v2: make, enter, kill, "populated", remove |
 //! | [`signals`] | signals as a descriptor |
 //! | [`epoll`] | waiting for many descriptors |
@@ -40,6 +41,7 @@ pub mod datagram;
 pub mod descendants;
 pub mod epoll;
 pub mod fd;
+pub mod kinship;
 pub mod lock;
 pub mod net;
 pub mod opening;

@@ -1,4 +1,5 @@
 //! What /proc says of a process, and a few things a process does to itself.
+use crate::time::Span;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -162,6 +163,41 @@ pub fn is_alive(pid: u32) -> bool {
 pub fn command_name(pid: u32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+}
+
+/// The state of a process as proc_pid_stat(5) has it: `R`, `S`, `D`, `T` …; `None` when it is gone.
+pub fn state(pid: u32) -> Option<char> {
+    stat(pid).map(|stat| stat.state)
+}
+
+/// How long a process has run, and how long it has waited for a CPU while it could have run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Schedule {
+    /// Time on a CPU.
+    pub ran: Span,
+    /// Time in the run queue; of a wait that goes on, nothing yet.
+    pub waited: Span,
+}
+
+impl Schedule {
+    /// What has been added since `before`.
+    pub fn since(self, before: Schedule) -> Schedule {
+        Schedule { ran: self.ran - before.ran, waited: self.waited - before.waited }
+    }
+}
+
+/// That of a process's main thread; `None` when it is gone, or the kernel does not count (CONFIG_SCHED_INFO).
+pub fn schedule(pid: u32) -> Option<Schedule> {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    let mut fields = text.split_ascii_whitespace().map(|field| field.parse().map(Span::from_nanos));
+    Some(Schedule { ran: fields.next()?.ok()?, waited: fields.next()?.ok()? })
+}
+
+/// As whom a process runs now: its effective user; `None` when it is gone.
+pub fn effective_uid(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Whether a process is stopped, by a signal or by a tracer: it says nothing until somebody lets it go on.

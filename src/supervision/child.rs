@@ -14,6 +14,10 @@ use crate::spec::policy::{Ready, Restart, Shutdown};
 use crate::time::{Span, Time};
 use std::mem;
 
+/// What a node may take to its first beat at least, before its silence counts: its program is executed, reads its part of the tree
+/// and opens its sockets, which takes milliseconds, and on a machine that is busy or swaps, seconds.
+const NODE_BOOT: Span = Span::from_secs(10);
+
 /// A child: its spec and what has become of it.
 #[derive(Debug, Clone)]
 pub(super) struct Child {
@@ -213,7 +217,10 @@ impl Child {
 
     /// Its process exists.
     pub(super) fn spawned(&mut self, now: Time, pid: u32) -> Spawned {
-        let promise = self.member.policy.heartbeat;
+        let mut promise = self.member.policy.heartbeat;
+        if let (Kind::Supervisor, Some(promise)) = (self.member.kind, &mut promise) {
+            promise.grace = promise.grace.max(NODE_BOOT);
+        }
         // As in systemd, the watchdog runs from READY=1 on. Before it the start has a limit of its own; where it has
         // none, silence is all there is to go by.
         let gated =

@@ -133,19 +133,18 @@ impl Supervisor {
         // Without an overdue watch the look was asked for by a phase, or a silence, that is past.
         let Some(watch) = child.watch_mut() else { return };
         let Some(figures) = watch.looked(turn.now) else { return };
-        match what {
-            Inspected::Hung => {
-                let cause = watch.late();
-                drop(child);
-                self.hung(turn, id, figures, cause);
-            }
-            Inspected::Held(reason) => {
-                let first = watch.hold(turn.now);
-                drop(child);
-                if first {
-                    self.tell_late(turn, id, figures, Some(reason));
-                }
-            }
+        // Whether it is spared, and if so, whether that is to be told.
+        let (spared, words) = match what {
+            Inspected::Hung(seen) => (None, seen),
+            Inspected::Held(reason) => (Some(watch.hold(turn.now)), Some(reason)),
+            Inspected::Starved(reason) => (watch.starve(turn.now), Some(reason)),
+        };
+        let cause = watch.late();
+        drop(child);
+        match spared {
+            None => self.hung(turn, id, figures, cause, words),
+            Some(true) => self.tell_late(turn, id, figures, words),
+            Some(false) => {}
         }
     }
 
@@ -156,17 +155,25 @@ impl Supervisor {
             Some(watch) => (watch.age(turn.now), watch.limit()),
             None => (child.began.map_or(Span::ZERO, |began| turn.now.since(began)), Span::ZERO),
         };
-        self.hung(turn, id, Overdue { age, limit, no_progress: false, by_its_word: true }, None);
+        self.hung(turn, id, Overdue { age, limit, no_progress: false, by_its_word: true }, None, None);
     }
 
     /// D11: all of it is killed, and its exit is one abnormal exit, whatever its status.
-    fn hung(&mut self, turn: &mut Turn<'_>, id: ChildId, figures: Overdue, cause: Option<ReportId>) {
+    fn hung(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: ChildId,
+        figures: Overdue,
+        cause: Option<ReportId>,
+        seen: Option<String>,
+    ) {
         if self.table.get(id).is_none_or(|child| matches!(child.phase, Phase::Killing { .. })) {
             return;
         }
         let Overdue { age, limit, no_progress, by_its_word } = figures;
         let beats = self.table.get(id).and_then(|child| child.last_beats(turn.now)).map(Box::new);
-        let report = self.report(turn, Some(id), cause, Fact::Hung { age, limit, no_progress, by_its_word, beats });
+        let report =
+            self.report(turn, Some(id), cause, Fact::Hung { age, limit, no_progress, by_its_word, seen, beats });
         let Some(mut child) = self.table.edit(id) else { return };
         let what = if no_progress { "progress" } else { "beat" };
         let fate = match &child.phase {

@@ -189,8 +189,12 @@ pub struct StartFailure {
 /// What a closer look at a child that is overdue has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inspected {
-    /// Nothing speaks for it: it is hung. A process that is merely stopped by SIGSTOP is hung as well.
-    Hung,
+    /// Nothing speaks for it: it is hung. A process that is merely stopped by SIGSTOP is hung as well. What it was seen
+    /// to do, in words that can follow its name, such as "was stopped by a signal".
+    Hung(Option<String>),
+    /// It could run and was given no CPU time for most of its silence. It is reported and spared, though not for ever: what
+    /// keeps it from running may be its own subtree.
+    Starved(String),
     /// Somebody holds it on purpose, for instance "held by the debugger with pid 17" or "its cgroup is frozen". It is
     /// reported and spared; the look is repeated after another interval.
     Held(String),

@@ -19,6 +19,13 @@ use crate::ids::ReportId;
 use crate::spec::policy::Heartbeat;
 use crate::time::{Span, Time};
 
+/// What is repeated at an interval is not repeated faster than this, whatever was promised; and no child can promise a shorter one
+/// while it runs.
+const INTERVAL_MIN: Span = Span::from_millis(10);
+
+/// So many times in one silence a child is spared because it gets no CPU time.
+const STARVED_MAX: u8 = 10;
+
 /// The beats of one process.
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
@@ -48,6 +55,8 @@ pub(super) struct Watch {
     suspected: bool,
     /// It was told that somebody holds the child.
     held: bool,
+    /// How often this silence was spared because the child got no CPU time.
+    starved: u8,
     /// An inspection is under way; its answer decides.
     looking: bool,
     /// The last beat of each way by which some have come.
@@ -99,6 +108,7 @@ impl Watch {
             not_before: Time::ZERO,
             suspected: false,
             held: false,
+            starved: 0,
             looking: false,
             sources: Vec::new(),
         }
@@ -118,10 +128,11 @@ impl Watch {
         }
     }
 
-    /// Another silence is a hang from now on, by the child's own word; it beats as many times within it as before.
+    /// Another silence is a hang from now on, by the child's own word; it beats as many times within it as before, though not
+    /// more often than [`INTERVAL_MIN`] allows.
     pub(super) fn set_limit(&mut self, limit: Span) {
         let misses = u64::from(self.promise.misses.max(1));
-        self.promise.interval = Span::from_nanos((limit.as_nanos() / misses).max(1));
+        self.promise.interval = Span::from_nanos(limit.as_nanos() / misses).max(INTERVAL_MIN);
     }
 
     /// Another promise from now on. Whoever has to keep it is still to hear of it, so the next silence may be as long as
@@ -188,6 +199,7 @@ impl Watch {
             self.not_before = Time::ZERO;
             self.suspected = false;
             self.held = false;
+            self.starved = 0;
             self.looking = false;
         }
         true
@@ -247,7 +259,7 @@ impl Watch {
     /// Too many are overdue at once: the verdict waits one interval, once in a silence.
     pub(super) fn suspect(&mut self, now: Time) {
         self.suspected = true;
-        self.not_before = now + self.promise.interval;
+        self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
     }
 
     /// An inspection begins.
@@ -268,8 +280,19 @@ impl Watch {
     /// Somebody holds the child: look again after one interval. True when that has not been told yet.
     #[must_use]
     pub(super) fn hold(&mut self, now: Time) -> bool {
-        self.not_before = now + self.promise.interval;
+        self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
         !std::mem::replace(&mut self.held, true)
+    }
+
+    /// The child gets no CPU time: look again after one interval, but only so many times in one silence. `None` when it was
+    /// spared often enough; else whether that has not been told yet.
+    #[must_use]
+    pub(super) fn starve(&mut self, now: Time) -> Option<bool> {
+        if self.starved >= STARVED_MAX {
+            return None;
+        }
+        self.starved += 1;
+        Some(self.hold(now))
     }
 
     /// Credits `lost`, a time up to `now` in which this process did not run. A clock that was set within it is moved
@@ -466,5 +489,29 @@ mod tests {
     fn a_supervisor_suspects_itself_when_most_are_late() {
         assert!(is_suspicious(3, 4) && is_suspicious(4, 4));
         assert!(!is_suspicious(2, 4) && !is_suspicious(3, 3));
+    }
+
+    #[test]
+    fn a_child_without_cpu_time_is_spared_for_a_while() {
+        let mut watch = Watch::new(promise(false), at(0));
+        assert!(watch.beat(at(0), &Beat::default()));
+        let looks = |watch: &mut Watch, from: u64| -> Vec<Option<bool>> {
+            (0..12).map(|nth| watch.starve(at(from + nth * 1_000))).collect()
+        };
+        let mut expected = vec![Some(false); 10];
+        expected[0] = Some(true);
+        expected.extend([None, None]);
+        assert_eq!(looks(&mut watch, 3_000), expected);
+        assert!(watch.beat(at(20_000), &Beat::default()));
+        assert_eq!(looks(&mut watch, 23_000), expected, "another silence begins anew");
+    }
+
+    #[test]
+    fn no_child_can_promise_what_nobody_could_keep() {
+        let mut watch = Watch::new(promise(false), at(0));
+        watch.set_limit(Span::from_nanos(1));
+        assert_eq!(watch.limit(), Span::from_millis(30));
+        watch.set_limit(Span::from_secs(60));
+        assert_eq!(watch.limit(), Span::from_secs(60));
     }
 }

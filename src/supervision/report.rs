@@ -125,6 +125,8 @@ pub enum Fact {
         no_progress: bool,
         /// It said so itself; then age and limit decided nothing.
         by_its_word: bool,
+        /// What it was seen to do just before it was killed, in words that can follow its name.
+        seen: Option<String>,
         /// Its beats until then, if it had promised some.
         beats: Option<Box<LastBeats>>,
     },

@@ -353,14 +353,28 @@ impl Supervisor {
 
     /// Our own beat, when it is due: one frame for the whole subtree.
     pub(super) fn beat_upward(&mut self, turn: &mut Turn<'_>) {
-        let (Some(promise), Some(due)) = (self.uplink, self.own_beat) else { return };
-        if due > turn.now {
-            return;
+        if let Some(rollup) = self.beat_if_due(turn.now) {
+            turn.out.push(Action::TellParent(Up::Beat(Box::new(rollup))));
         }
-        turn.out.push(Action::TellParent(Up::Beat(Box::new(self.rollup(turn.now)))));
+    }
+
+    /// Our own beat, when it is due. The shell asks between the steps of long work, so that a node which has much to do is
+    /// not taken for one that hangs; else it is one of the actions of a tick.
+    #[must_use]
+    pub fn beat_if_due(&mut self, now: Time) -> Option<Rollup> {
+        let (promise, due) = (self.uplink?, self.own_beat?);
+        if due > now {
+            return None;
+        }
         // In step with the last one where that is possible; after a long delay one beat is enough.
         let next = due + promise.interval;
-        self.own_beat = Some(if next > turn.now { next } else { turn.now + promise.interval });
+        self.own_beat = Some(if next > now { next } else { now + promise.interval });
+        Some(self.rollup(now))
+    }
+
+    /// When our own beat is due; `None` without a parent that wants one, and when this supervisor is over.
+    pub fn next_own_beat(&self) -> Option<Time> {
+        self.own_beat
     }
 
     /// The name of a child, for reports and answers.

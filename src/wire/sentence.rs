@@ -41,9 +41,12 @@ pub fn words(event: &EventView) -> String {
         "hung" if flag("by_its_word") => "hangs, by its own word (WATCHDOG=trigger)".into(),
         "hung" if flag("no_progress") => {
             format!("hangs: it beats, but made no progress for {} (limit {})", millis("age_ms"), millis("limit_ms"))
+                + &seen(text("seen"))
         }
         "hung" => {
-            format!("hangs: no beat for {} (limit {})", millis("age_ms"), millis("limit_ms")) + &probe(text("probe"))
+            format!("hangs: no beat for {} (limit {})", millis("age_ms"), millis("limit_ms"))
+                + &seen(text("seen"))
+                + &probe(text("probe"))
         }
         "dropped" => dropped(text("sender"), &number),
         "exited" => exited(event, text("explanation"), flag("expected")),
@@ -121,6 +124,11 @@ fn kill_failed(reason: Option<&str>, survivor: Option<u64>, others: Option<u64>)
         "cannot be killed{more}: {process}{}; it is not waited for any longer",
         clean(reason.unwrap_or("no reason came"))
     )
+}
+
+/// What a child was seen to do when it was called hung.
+fn seen(what: Option<&str>) -> String {
+    what.map(|what| format!("; it {}", clean(what))).unwrap_or_default()
 }
 
 /// What of a sender was dropped.

@@ -237,3 +237,19 @@ fn status_shows_what_people_need() {
     assert_eq!(rows[1].waits_until.map(|at| at.since(world.now).as_millis()), Some(300));
     assert_eq!(world.core.run_of(ChildId(1)), None);
 }
+
+#[test]
+fn our_own_beat_can_be_asked_for_between_the_steps_of_long_work() {
+    use treevisor::time::Span;
+    let mut world = World::new("one-for-one 1/5s uplink: a b");
+    assert!(world.core.beat_if_due(world.now).is_none(), "it has not begun");
+    world.boot();
+    let due = world.core.next_own_beat().expect("a parent wants beats");
+    assert!(world.core.beat_if_due(due + Span::from_nanos(1)).is_some());
+    assert!(world.core.beat_if_due(due + Span::from_nanos(1)).is_none(), "one is enough");
+    let next = world.core.next_own_beat().expect("there is another");
+    assert!(next > due && world.core.beat_if_due(next).is_some());
+    // After a long time without, one is enough as well.
+    assert!(world.core.beat_if_due(next + Span::from_secs(60)).is_some());
+    assert!(world.core.beat_if_due(next + Span::from_secs(60)).is_none());
+}

@@ -381,7 +381,7 @@ impl Shell {
             }
             Op::Inspect(hung) => {
                 for run in std::mem::take(&mut self.looks) {
-                    let what = if hung { Inspected::Hung } else { Inspected::Held("a debugger holds it".into()) };
+                    let what = if hung { Inspected::Hung(None) } else { Inspected::Held("a debugger holds it".into()) };
                     self.hand_in(Event::Inspected(run, what));
                 }
             }
@@ -431,7 +431,7 @@ fn nonsense(run: Run, what: u8) -> Event {
         }
         3 => Event::Ready(run),
         4 => Event::Beat(run, Box::new(Beat { busy_for: Some(Span::MAX), ..Beat::default() })),
-        5 => Event::Inspected(run, Inspected::Hung),
+        5 => Event::Inspected(run, Inspected::Hung(None)),
         6 => Event::Escalating { run, cause: None, explanation: "nonsense".into() },
         7 => Event::Notice(run, Box::new(Notice { hung: true, extend: Some(Span::MAX), ..Notice::default() })),
         _ => Event::Begin,

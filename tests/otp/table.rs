@@ -1715,9 +1715,60 @@ const ROWS: &[Row] = &[
         "
         begin : spawn n#1
         spawned n
+        beat n
         wait 3s : look n
         hung n : kill n
         exit n sig9 : halt StartFailed",
+    ),
+    (
+        "D11 R33",
+        "until its first beat a node has the time that a program needs to begin on a busy machine",
+        "one-for-one 9/5s: n(node,beats)",
+        "
+        begin : spawn n#1
+        spawned n
+        wait 12s
+        wait 1s : look n
+        hung n : kill n
+        exit n sig9 : halt StartFailed",
+    ),
+    (
+        "D11",
+        "who gets no CPU time is told and spared, looked at again, and not spared for ever",
+        "one-for-one 9/5s: n(node,beats)",
+        "
+        boot
+        beat n
+        wait 3s : look n
+        starved n
+        told beat_late(n)
+        wait 1s : look n
+        starved n
+        told
+        wait 1s : look n
+        beat n
+        wait 3s : look n
+        starved n
+        wait 1s : look n
+        starved n
+        wait 1s : look n
+        starved n
+        wait 1s : look n
+        starved n
+        wait 1s : look n
+        starved n
+        wait 1s : look n
+        starved n
+        wait 1s : look n
+        starved n
+        wait 1s : look n
+        starved n
+        wait 1s : look n
+        starved n
+        wait 1s : look n
+        starved n
+        wait 1s : look n
+        starved n : kill n",
     ),
     (
         "D11 R58",
@@ -1725,6 +1776,7 @@ const ROWS: &[Row] = &[
         "one-for-one 9/5s: w(beats,infinity) n(node,beats)",
         "
         boot
+        beat n
         STOP : ask n
         beat w
         wait 3s : look w; look n

@@ -205,7 +205,7 @@ impl World {
             2 => Event::SpawnFailed { run: there.unwrap_or(run), failure: failure() },
             3 => Event::Ready(run),
             4 => Event::Beat(run, Box::<Beat>::default()),
-            5 => Event::Inspected(there.unwrap_or(run), Inspected::Hung),
+            5 => Event::Inspected(there.unwrap_or(run), Inspected::Hung(None)),
             6 => Event::Inspected(run, Inspected::Held("nobody".into())),
             7 => Event::Escalating { run, cause: None, explanation: "stray".into() },
             _ => Event::Begin,

@@ -491,7 +491,7 @@ impl World {
             // Its exit is handed in when its remains are gone. Until then it is silent and not hung.
             Some(process) if process.life == Life::Dead => Inspected::Held("it has ended and is being cleared".into()),
             Some(process) if process.held => Inspected::Held("held by a debugger".into()),
-            Some(_) | None => Inspected::Hung,
+            Some(_) | None => Inspected::Hung(None),
         };
         node.inbox.push_back(Event::Inspected(run, seen));
     }

@@ -20,17 +20,42 @@ fn a_datagram_tells_who_has_sent_it() {
     let directory = tempfile::tempdir().unwrap();
     let (ours, theirs) = pair(&directory);
     let mut buffer = [0; 8];
-    assert_eq!(ours.receive(&mut buffer).unwrap(), None);
+    assert!(ours.receive(&mut buffer).unwrap().is_none());
     theirs.send(b"READY=1").unwrap();
     theirs.send(b"").unwrap();
     theirs.send(b"far too long").unwrap();
     let us = Some(Sender { pid: std::process::id(), uid: nix::unistd::geteuid().as_raw() });
-    let expected = |bytes, cut| Some(Datagram { bytes, cut, sender: us, had_descriptors: false });
-    assert_eq!(ours.receive(&mut buffer).unwrap(), expected(7, false));
-    assert_eq!(&buffer[..7], b"READY=1");
-    assert_eq!(ours.receive(&mut buffer).unwrap(), expected(0, false));
-    assert_eq!(ours.receive(&mut buffer).unwrap(), expected(8, true));
-    assert_eq!(ours.receive(&mut buffer).unwrap(), None);
+    for (bytes, cut) in [(7, false), (0, false), (8, true)] {
+        let got = ours.receive(&mut buffer).unwrap().unwrap();
+        assert_eq!((got.bytes, got.cut, got.sender, got.had_descriptors), (bytes, cut, us, false));
+        assert!(!matches!(got.process, Process::Gone), "{got:?}");
+        if bytes == 7 {
+            assert_eq!(&buffer[..7], b"READY=1");
+        }
+    }
+    assert!(ours.receive(&mut buffer).unwrap().is_none());
+}
+
+#[test]
+fn a_sender_that_has_ended_is_known_to_have() {
+    use super::super::testing::{end_of, in_fork, script, start};
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, theirs) = pair(&directory);
+    theirs.send(b"x").unwrap();
+    if matches!(ours.receive(&mut [0; 8]).unwrap().unwrap().process, Process::Untold) {
+        eprintln!("skipped: the kernel gives no pidfd of a sender");
+        return;
+    }
+    let status = in_fork(|| drop(theirs.send(b"bye")));
+    assert_eq!(status.code, Some(0));
+    let gone = match ours.receive(&mut [0; 8]).unwrap().unwrap().process {
+        Process::Gone => true,
+        Process::Held(process) => process.wait_exit(crate::time::Span::ZERO),
+        Process::Untold => false,
+    };
+    assert!(gone);
+    let spawned = start(script("exit 0")).unwrap();
+    end_of(&spawned.pidfd);
 }
 
 #[test]

@@ -132,41 +132,6 @@ fn a_process_is_cleared_with_all_below_it_by_its_number() {
     assert_eq!(kill_pass(&scope).count, 0);
 }
 
-#[test]
-fn kinship_is_by_session_descent_or_mark() {
-    let (ours, others) = (Mark::random().unwrap(), Mark::random().unwrap());
-    let here = path("/a/b");
-    // Of the session; out of it, but below; out of both, with the mark; and a stranger of another tree.
-    let text = "echo $$; sh -c 'echo $$; exec sleep 1000' & setsid env -i sh -c 'echo $$; exec sleep 1000' & \
-                exec sleep 1000";
-    let (leader, reader) = start_piped(marked(text, ours.as_str(), "/a/b")).unwrap();
-    let numbers: Vec<u32> = (0..3).map(|_| read_line(&reader).parse().unwrap()).collect();
-    let (daemon, _reader) = start_daemon(ours.as_str(), "/a/b/c");
-    let (stranger, _reader) = start_daemon(others.as_str(), "/a/b");
-    let (elsewhere, _reader) = start_daemon(ours.as_str(), "/a/x");
-    let family = Family { leader: leader.pid, group: None, mark: &ours, path: &here };
-    for pid in numbers.iter().chain([&leader.pid]) {
-        assert_eq!(kinship(*pid, &family), Kinship::Own, "{pid} of {numbers:?}");
-    }
-    let number = |process: &PidFd| pid_of(process);
-    assert_eq!(kinship(number(&daemon), &family), Kinship::Own);
-    assert_eq!(kinship(number(&stranger), &family), Kinship::Stranger);
-    assert_eq!(kinship(number(&elsewhere), &family), Kinship::Stranger);
-    assert_eq!(kinship(std::process::id(), &family), Kinship::Stranger);
-    assert_eq!(kinship(0, &family), Kinship::Stranger);
-    assert_eq!(kinship(u32::MAX, &family), Kinship::Stranger);
-    let ended = start(script("exit 0")).unwrap();
-    end_of(&ended.pidfd);
-    assert_eq!(kinship(ended.pid, &family), Kinship::Gone);
-    for process in [&daemon, &stranger, &elsewhere] {
-        process.signal(libc::SIGKILL).unwrap();
-    }
-    for pid in numbers {
-        PidFd::open(pid).unwrap().signal(libc::SIGKILL).unwrap();
-    }
-    end_of(&leader.pidfd);
-}
-
 /// The number of a process, as its descriptor tells it.
 fn pid_of(process: &PidFd) -> u32 {
     use std::os::fd::AsRawFd;

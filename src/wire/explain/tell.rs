@@ -204,7 +204,12 @@ fn happened(event: &EventView) -> String {
             limit(event)
         ),
         "hung" => {
-            format!("gave no beat for {}{}, and was killed", event.span("age_ms").unwrap_or_default(), limit(event))
+            let seen = event.text("seen").map(|seen| format!(", {}", clean(seen))).unwrap_or_default();
+            format!(
+                "gave no beat for {}{}{seen}, and was killed",
+                event.span("age_ms").unwrap_or_default(),
+                limit(event)
+            )
         }
         "panic" => {
             let hold = if event.flag("hold") { ", to be held down" } else { "" };

@@ -1,0 +1,221 @@
+//! What the loop spends its time on, so that a node which was late can say with what; and how often that is told.
+
+use crate::time::{Span, Time};
+
+/// A gap longer than this is more than a turn takes, or more than the scheduler's ordinary doing: we did not run, or had much to do.
+pub(super) const LATENESS: Span = Span::from_millis(50);
+
+/// After one such line the next one waits this long, and counts what has come in between.
+const TOLD_EVERY: Span = Span::from_secs(60);
+
+/// In a turn that takes longer than this the node does not beat any more between its steps. A loop that does not come round
+/// does not supervise, however much it does.
+const LONGEST_TURN: Span = Span::from_secs(60);
+
+/// A kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Reading what children, the parent and operators send.
+    Reading,
+    Starting,
+    Stopping,
+    /// Clearing what children have left.
+    Clearing,
+    /// Reading what workers print.
+    Output,
+    /// Telling events, in the log and to others.
+    Telling,
+    Answering,
+    /// Deciding, deadlines, and all else.
+    Other,
+}
+
+impl Work {
+    const ALL: [Work; 8] = [
+        Work::Reading,
+        Work::Starting,
+        Work::Stopping,
+        Work::Clearing,
+        Work::Output,
+        Work::Telling,
+        Work::Answering,
+        Work::Other,
+    ];
+
+    /// The work in words that can follow "busy".
+    fn words(self) -> &'static str {
+        match self {
+            Work::Reading => "reading messages",
+            Work::Starting => "starting children",
+            Work::Stopping => "stopping children",
+            Work::Clearing => "clearing what children have left",
+            Work::Output => "reading output",
+            Work::Telling => "telling events",
+            Work::Answering => "answering requests",
+            Work::Other => "looking after deadlines",
+        }
+    }
+}
+
+/// Work of one kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Spent {
+    steps: u32,
+    time: Span,
+    longest: Span,
+}
+
+/// Where the time of a turn goes.
+#[derive(Debug, Default)]
+pub(super) struct Diary {
+    /// Until when it is known whether this process ran.
+    accounted: Time,
+    /// When the turn began, and its last step ended.
+    began: Time,
+    mark: Time,
+    spent: [Spent; Work::ALL.len()],
+    late: Late,
+}
+
+impl Diary {
+    /// A turn begins: the node has slept until now.
+    pub fn begin(&mut self, now: Time) {
+        (self.accounted, self.began, self.mark) = (now, now, now);
+        self.spent = Default::default();
+    }
+
+    /// A step is over, and all since the last one was that.
+    pub fn did(&mut self, work: Work, now: Time) {
+        let time = now.since(self.mark);
+        self.mark = now;
+        let spent = &mut self.spent[work as usize];
+        spent.steps += 1;
+        spent.time += time;
+        spent.longest = spent.longest.max(time);
+    }
+
+    /// Whether the loop may still beat between its steps.
+    pub fn comes_round(&self, now: Time) -> bool {
+        now.since(self.began) < LONGEST_TURN
+    }
+
+    /// The time since the last account, if it is more than a turn takes: this process was stopped in the middle of its
+    /// work, or had so much of it (many children to start, say) that beats have been lying unread.
+    pub fn unaccounted(&mut self, now: Time) -> Span {
+        let gap = now.since(self.accounted);
+        self.accounted = now;
+        if gap > LATENESS { gap } else { Span::ZERO }
+    }
+
+    /// What most of the turn went into, as words that can follow "busy".
+    pub fn mostly(&self) -> String {
+        let most = Work::ALL.into_iter().max_by_key(|work| self.spent[*work as usize].time).unwrap_or(Work::Other);
+        let Spent { steps, time, longest } = self.spent[most as usize];
+        let words = most.words();
+        match steps {
+            0 | 1 => format!("{words} ({} in one step)", time.coarse()),
+            _ => format!("{words} ({} in {steps} steps, the longest took {})", time.coarse(), longest.coarse()),
+        }
+    }
+
+    /// That time was lost. What is to be told of it now, if anything is.
+    pub fn lost(&mut self, now: Time, lost: Span) -> Option<Losses> {
+        self.late.add(lost);
+        self.late.due(now)
+    }
+
+    /// What is to be told of losses before this turn, since the time for that has come.
+    pub fn untold(&mut self, now: Time) -> Option<Losses> {
+        if self.late.losses.count == 0 { None } else { self.late.due(now) }
+    }
+}
+
+/// Times in which this process did not run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    pub count: u64,
+    pub sum: Span,
+    pub longest: Span,
+}
+
+/// The first one is told at once, those after it together.
+#[derive(Debug, Default)]
+struct Late {
+    told: Option<Time>,
+    losses: Losses,
+}
+
+impl Late {
+    fn add(&mut self, lost: Span) {
+        self.losses.count += 1;
+        self.losses.sum += lost;
+        self.losses.longest = self.losses.longest.max(lost);
+    }
+
+    fn due(&mut self, now: Time) -> Option<Losses> {
+        if self.told.is_some_and(|told| now.since(told) < TOLD_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.losses))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Span::from_millis(millis)
+    }
+
+    #[test]
+    fn a_turn_is_told_by_what_took_most_of_it() {
+        let mut diary = Diary::default();
+        diary.begin(at(1_000));
+        diary.did(Work::Reading, at(1_010));
+        for end in [1_200, 1_700, 2_000] {
+            diary.did(Work::Starting, at(end));
+        }
+        diary.did(Work::Telling, at(2_100));
+        assert_eq!(
+            diary.mostly(),
+            "starting children (990ms in 3 steps, the longest took 500ms)"
+                .replace("990ms", "0.9s")
+                .replace("500ms", "0.5s")
+        );
+        diary.begin(at(5_000));
+        diary.did(Work::Clearing, at(8_000));
+        assert_eq!(diary.mostly(), "clearing what children have left (3s in one step)");
+    }
+
+    #[test]
+    fn a_gap_is_accounted_for_once_and_a_short_one_is_none() {
+        let mut diary = Diary::default();
+        diary.begin(at(0));
+        assert_eq!(diary.unaccounted(at(50)), Span::ZERO);
+        assert_eq!(diary.unaccounted(at(101)), Span::from_millis(51));
+        assert_eq!(diary.unaccounted(at(102)), Span::ZERO);
+        assert!(diary.comes_round(at(59_999)) && !diary.comes_round(at(60_000)));
+    }
+
+    #[test]
+    fn losses_are_told_at_once_and_then_once_a_minute() {
+        let mut diary = Diary::default();
+        let millis = Span::from_millis;
+        let one = |millis| Losses { count: 1, sum: Span::from_millis(millis), longest: Span::from_millis(millis) };
+        assert_eq!(diary.untold(at(0)), None);
+        assert_eq!(diary.lost(at(0), millis(70)), Some(one(70)));
+        assert_eq!(diary.untold(at(61_000)), None, "nothing has come since");
+        for second in 1..60 {
+            assert_eq!(diary.lost(at(second * 1_000), millis(100 + second)), None);
+        }
+        let all = Losses { count: 59, sum: millis(5_900 + 1_770), longest: millis(159) };
+        assert_eq!(diary.untold(at(60_000)), Some(all));
+        assert_eq!(diary.lost(at(61_000), millis(80)), None);
+        assert_eq!(
+            diary.lost(at(121_000), millis(90)),
+            Some(Losses { count: 2, sum: millis(170), longest: millis(90) })
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! One look at a child before it is killed as hung: is it held on purpose, did it get no time to run, and what does it do?
+
+use super::handle::{Handle, What};
+use crate::os::cgroup::Group;
+use crate::os::process::{self, Schedule};
+use crate::supervision::{Inspected, Run};
+use crate::time::{Span, Time};
+
+/// What is seen of a child that is overdue.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// It has ended, and is being cleared.
+    ended: bool,
+    tracer: Option<u32>,
+    frozen: bool,
+    /// As in proc_pid_stat(5); `None` when it is gone, or cannot be looked at.
+    state: Option<char>,
+    /// Of a child node: what it has run and waited to run since its last beat, and how long ago that was.
+    since_beat: Option<(Schedule, Span)>,
+}
+
+/// What the core is told.
+fn judge(seen: &Seen) -> Inspected {
+    if seen.ended {
+        return Inspected::Held("it has ended, and what it left is being cleared".into());
+    }
+    if let Some(tracer) = seen.tracer {
+        return Inspected::Held(format!("the debugger with pid {tracer} holds it"));
+    }
+    if seen.frozen {
+        return Inspected::Held("its cgroup is frozen".into());
+    }
+    match (seen.state, seen.since_beat) {
+        (Some(state), Some((did, silence))) if is_starved(state, did, silence) => Inspected::Starved(format!(
+            "it gets no CPU time: it could run, and did so for {} of the last {}",
+            did.ran.coarse(),
+            silence.coarse()
+        )),
+        (state, did) => Inspected::Hung(state.map(|state| doing(state, did))),
+    }
+}
+
+/// Whether a process was kept from running for most of a time. One that waits in the run queue is only told for how long when it
+/// has left it, so one that could run now and did not is counted as well.
+fn is_starved(state: char, did: Schedule, silence: Span) -> bool {
+    let half = silence.scaled(0.5);
+    state == 'R' && (did.waited >= half || did.ran < half)
+}
+
+/// What it does, in words that can follow "it" or its name.
+fn doing(state: char, did: Option<(Schedule, Span)>) -> String {
+    match (state, did) {
+        ('T', _) => "was stopped by a signal".into(),
+        ('D', _) => "waited in the kernel and could not be interrupted (state D)".into(),
+        ('R', Some((did, silence))) => {
+            format!("was running, for {} of the last {}", did.ran.coarse(), silence.coarse())
+        }
+        ('R', None) => "was running".into(),
+        ('S' | 'I', _) => "was asleep, waiting for something".into(),
+        ('Z' | 'X', _) => "had lost its main thread".into(),
+        (other, _) => format!("was in state {other}"),
+    }
+}
+
+/// What a child node had run and waited when it was last heard.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LastHeard {
+    schedule: Schedule,
+    at: Time,
+}
+
+impl LastHeard {
+    /// It has not been heard yet, and began now.
+    pub fn begun(at: Time) -> LastHeard {
+        LastHeard { schedule: Schedule::default(), at }
+    }
+
+    /// It was heard now.
+    pub fn now(pid: u32, at: Time) -> LastHeard {
+        LastHeard { schedule: process::schedule(pid).unwrap_or_default(), at }
+    }
+}
+
+impl Handle {
+    /// Looks for a reason not to kill the child.
+    pub fn inspect(&self, run: Run, now: Time) -> Inspected {
+        let Some(process) = self.process.as_ref().filter(|p| p.run == run) else { return Inspected::Hung(None) };
+        let pid = process.pid;
+        let since_beat = match (&self.what, process::schedule(pid)) {
+            (What::Node(_), Some(schedule)) => {
+                let before = process.heard;
+                Some((schedule.since(before.schedule), now.since(before.at)))
+            }
+            _ => None,
+        };
+        judge(&Seen {
+            ended: process.status.is_some(),
+            tracer: process::tracer(pid),
+            frozen: self.group.as_ref().is_some_and(Group::frozen),
+            state: process::state(pid),
+            since_beat,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_tells_what_holds_a_child_and_what_it_does() {
+        let seen = |state| Seen { state: Some(state), ..Seen::default() };
+        let node = |state, ran, waited| {
+            let did = Schedule { ran: Span::from_millis(ran), waited: Span::from_millis(waited) };
+            Seen { since_beat: Some((did, Span::from_secs(3))), ..seen(state) }
+        };
+        let hung = |words: &str| Inspected::Hung(Some(words.into()));
+        let starved = |ran: &str| {
+            Inspected::Starved(format!("it gets no CPU time: it could run, and did so for {ran} of the last 3s"))
+        };
+        for (seen, expected) in [
+            (Seen::default(), Inspected::Hung(None)),
+            (seen('T'), hung("was stopped by a signal")),
+            (seen('S'), hung("was asleep, waiting for something")),
+            (seen('R'), hung("was running")),
+            (seen('D'), hung("waited in the kernel and could not be interrupted (state D)")),
+            (Seen { tracer: Some(7), ..seen('t') }, Inspected::Held("the debugger with pid 7 holds it".into())),
+            (Seen { frozen: true, ..seen('S') }, Inspected::Held("its cgroup is frozen".into())),
+            (
+                Seen { ended: true, tracer: Some(7), ..seen('Z') },
+                Inspected::Held("it has ended, and what it left is being cleared".into()),
+            ),
+            // A node that had the CPU and did not beat hangs; one that wanted it and did not get it does not.
+            (node('R', 2_900, 50), hung("was running, for 2.9s of the last 3s")),
+            (node('R', 0, 0), starved("0ms")),
+            (node('R', 200, 2_700), starved("0.2s")),
+            (node('R', 1_600, 1_500), starved("1.6s")),
+            // What sleeps or was stopped wants nothing.
+            (node('S', 0, 2_700), hung("was asleep, waiting for something")),
+            (node('T', 0, 0), hung("was stopped by a signal")),
+        ] {
+            assert_eq!(judge(&seen), expected, "{seen:?}");
+        }
+    }
+}

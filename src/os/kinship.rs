@@ -1,0 +1,82 @@
+//! Whose a process is, by what it cannot choose for itself: session, cgroup, descent. Its environment says nothing here, since
+//! every program writes its own, and that of what it starts.
+//!
+//! - A **session** cannot be joined: setsid(2) makes a new one, and else it is the parent's.
+//! - A **cgroup** can only be entered by who may write to it, and ours belong to the user of the tree.
+//! - **Descent**: a process does not choose its parent. When that ends it is handed to the nearest subreaper above, which among a
+//!   node's children is the node itself; so of one that was handed over it is known that some child of the node has
+//!   started it, and not which ([`Kinship::Adopted`]).
+
+use super::cgroup::Group;
+use super::process;
+
+#[cfg(test)]
+mod tests;
+
+/// A child with everything that belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Family<'a> {
+    /// The child's own process, which leads a session.
+    pub leader: u32,
+    /// Where it is kept, if in a cgroup.
+    pub group: Option<&'a Group>,
+}
+
+/// What a process is to a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinship {
+    /// It is the child, or belongs to it.
+    Own,
+    /// One of our children has started it, has ended or left it since, and no cgroup tells which child that was.
+    Adopted,
+    /// It belongs to another child, or to none.
+    Stranger,
+    /// It has ended, and nothing is left to tell whose it was.
+    Gone,
+}
+
+/// Whether a process is of the child's session: the common case, for one system call at most. `None` when it is not,
+/// and a closer look has to tell.
+pub fn is_of_session(pid: u32, leader: u32) -> Option<Kinship> {
+    if pid == leader {
+        return Some(Kinship::Own);
+    }
+    let number = i32::try_from(pid).ok().filter(|number| *number > 0);
+    match number.map(|number| nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(number)))) {
+        Some(Ok(session)) if session.as_raw().unsigned_abs() == leader => Some(Kinship::Own),
+        // EPERM is a security module's: it is there.
+        Some(Ok(_) | Err(nix::errno::Errno::EPERM)) => None,
+        Some(Err(_)) => Some(Kinship::Gone),
+        None => Some(Kinship::Stranger),
+    }
+}
+
+/// What a process is to a child. `known` says of the processes that we have started ourselves yes, and of those that were handed
+/// to us no.
+pub fn kinship(pid: u32, family: &Family<'_>, known: impl Fn(u32) -> bool) -> Kinship {
+    if let Some(kinship) = is_of_session(pid, family.leader) {
+        return kinship;
+    }
+    if family.group.is_some_and(|group| group.holds(pid)) {
+        return Kinship::Own;
+    }
+    let own = std::process::id();
+    // Deeper than that no program starts others in earnest; and numbers that are given anew could make a ring.
+    let mut at = pid;
+    for _ in 0..GENERATIONS {
+        match process::stat(at) {
+            Some(stat) if stat.parent == family.leader => return Kinship::Own,
+            // Where there is a cgroup it would be in it.
+            Some(stat) if stat.parent == own && family.group.is_none() && !known(at) => return Kinship::Adopted,
+            Some(stat) if stat.parent > 1 && stat.parent != own => at = stat.parent,
+            _ => break,
+        }
+    }
+    match process::stat(pid) {
+        Some(stat) if !stat.has_ended() => Kinship::Stranger,
+        _ => Kinship::Gone,
+    }
+}
+
+/// How far up the descent of a process is followed.
+const GENERATIONS: usize = 32;
