@@ -175,6 +175,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
         groups: HashSet::new(),
         known: HashMap::new(),
         found: HashSet::new(),
+        early: HashMap::new(),
         unclear: HashMap::new(),
         newest: None,
     };
@@ -196,7 +197,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
         };
         for pid in new {
             again = true;
-            match search.hold(pid) {
+            match search.early.remove(&pid).unwrap_or_else(|| search.hold(pid)) {
                 Hold::Stopped(process) => {
                     held.push(process);
                     on_their_way.push(pid);
@@ -251,6 +252,8 @@ struct Search<'a> {
     /// Everything alive that was looked at: its parent then, and when it began.
     known: HashMap<u32, (u32, u64)>,
     found: HashSet<u32>,
+    /// What was stopped as soon as it was seen, and what has become of it.
+    early: HashMap<u32, Hold>,
     /// What could not be told at the last look, and how often it was not even there.
     unclear: HashMap<u32, u32>,
     /// The number that was given last when the last look began; all before it have been looked at.
@@ -306,7 +309,15 @@ impl Search<'_> {
                 *again = true;
             } else {
                 match self.is_meant(pid) {
-                    Carries::Yes => fresh.push(pid),
+                    Carries::Yes => {
+                        fresh.push(pid);
+                        self.known.insert(pid, (stat.parent, stat.began));
+                        // At once: one that forks and ends all the time does not wait until all others were looked at.
+                        if pid != self.own && !self.scope.spare.contains(&pid) {
+                            let hold = self.hold(pid);
+                            self.early.insert(pid, hold);
+                        }
+                    }
                     Carries::No => {}
                     Carries::Unclear => {
                         *again = true;
