@@ -145,6 +145,15 @@ impl SupervisorSpec {
         }
     }
 
+    /// How many supervisors stand one below the other beneath this one.
+    pub fn levels(&self) -> u64 {
+        let below = self.children.iter().filter_map(|child| match &child.kind {
+            ChildKind::Supervisor(below) => Some(1 + below.levels()),
+            ChildKind::Worker(_) => None,
+        });
+        below.max().unwrap_or(0)
+    }
+
     /// Calls `visit` with the path of each supervisor of this subtree, this one (at `at`) first.
     pub fn for_each_supervisor(&self, at: &Path, visit: &mut impl FnMut(&Path, &SupervisorSpec)) {
         visit(at, self);

@@ -38,6 +38,7 @@ mod servers;
 mod several;
 mod slow;
 mod swept;
+mod strangers;
 mod vandals;
 mod verbs;
 mod why;

@@ -370,12 +370,14 @@ impl Node {
             return;
         };
         let status = matches!(verb, Verb::Status { .. });
-        let limit = if status { status_limit(within_ms) } else { CHANGE_BELOW.min(Span::from_millis(within_ms)) };
+        let levels = if status { self.levels() } else { 0 };
+        let limit =
+            if status { status_limit(within_ms, levels) } else { CHANGE_BELOW.min(Span::from_millis(within_ms)) };
         // Who cannot answer is not asked.
         let patience = if status { self.patience_with(run, limit) } else { Some(limit) };
         let identity = identity.filter(|_| patience.is_some());
         let limit = patience.unwrap_or(limit);
-        let below_ms = below(limit);
+        let below_ms = if status { status::status_below(limit, levels) } else { below(limit) };
         let waits = Waits::Below { run, verb: verb.clone(), path, accepted: false };
         let number = self.requests.add(asker, waits, now + limit);
         let sent = identity.is_some_and(|to| self.tell_node(&to, &ask_below(number, below_ms, by, verb)));

@@ -6,7 +6,7 @@
 use super::super::handle::What;
 use super::super::translate;
 use super::super::turn::Node;
-use super::{Asker, Pending, Waits, ask_below, below};
+use super::{Asker, Pending, Waits, ask_below};
 use crate::ids::Path;
 use crate::link::Identity;
 use crate::os::usage;
@@ -18,6 +18,10 @@ use crate::wire::view::{ChildView, StatusView, SupervisorKind, SupervisorView, W
 /// A node below has this long to tell its status at most. One that is well takes some milliseconds, on a machine without
 /// a CPU to spare some hundred.
 const STATUS_BELOW: Span = Span::from_millis(500);
+
+/// How much longer that is for each level of a tree that is deeper than usual.
+const STATUS_BY_LEVEL: u64 = 40;
+const SHALLOW: u64 = 8;
 
 /// One whose beat is late has this long: most likely it hangs, but it may be starved.
 const STATUS_OF_LATE: Span = Span::from_millis(100);
@@ -81,6 +85,15 @@ impl Node {
         })
     }
 
+    /// How many supervisors stand one below the other beneath this node.
+    pub(super) fn levels(&self) -> u64 {
+        let below = self.handles.iter().flatten().filter_map(|handle| match &handle.what {
+            What::Node(below) => Some(1 + below.now().levels()),
+            What::Worker(_) => None,
+        });
+        below.max().unwrap_or(0)
+    }
+
     /// A path of the spec below a node that cannot tell.
     pub(super) fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
         let step = path.step_below(&self.place.path)?;
@@ -92,7 +105,8 @@ impl Node {
     /// Asks the child nodes of a view for their parts; replies at once when there are none.
     pub(super) fn gather_status(&mut self, asker: Asker, within_ms: u64, view: ChildView, only: Option<ChildId>) {
         let now = self.now();
-        let limit = status_limit(within_ms);
+        let levels = self.levels();
+        let limit = status_limit(within_ms, levels);
         let nodes: Vec<(Run, Identity, Path, Span)> = self
             .handles
             .iter()
@@ -115,7 +129,7 @@ impl Node {
         for (run, to, path, limit) in nodes {
             let part = self.requests.add(Asker::Nobody, Waits::Part { of: number }, now + limit);
             let verb = Verb::Status { path };
-            let request = ask_below(part, below(limit), String::new(), verb);
+            let request = ask_below(part, status_below(limit, levels), String::new(), verb);
             if self.tell_node(&to, &request) {
                 missing.push((run, part));
             } else {
@@ -218,9 +232,23 @@ impl Node {
     }
 }
 
-/// How long the parts of a status are waited for: less than the asker waits.
-pub(super) fn status_limit(within_ms: u64) -> Span {
-    Span::from_millis(within_ms.saturating_sub(within_ms / 8).max(30)).min(STATUS_BELOW)
+/// How long the parts of a status are waited for, with so many supervisors one below the other: less than the asker waits. The
+/// deeper the tree, the smaller the share that a level keeps for itself, so that something is left for the last one.
+pub(super) fn status_limit(within_ms: u64, levels: u64) -> Span {
+    let own = (within_ms / 8).min(within_ms / share(levels));
+    let most = STATUS_BELOW + Span::from_millis(STATUS_BY_LEVEL * levels.saturating_sub(SHALLOW));
+    Span::from_millis(within_ms.saturating_sub(own).max(30)).min(most)
+}
+
+/// What a node below may take of that limit, in milliseconds: its reply has a way to go.
+pub(super) fn status_below(limit: Span, levels: u64) -> u64 {
+    let limit = limit.as_millis();
+    limit.saturating_sub((limit / share(levels)).min(50)).max(20)
+}
+
+/// A level gives away two of these: one for its own work, one for the way of the reply.
+fn share(levels: u64) -> u64 {
+    2 * (levels + 2)
 }
 
 /// The state of what stands below a supervisor that is in this state.
@@ -231,5 +259,23 @@ pub(super) fn down_state(state: State) -> &'static str {
         State::Waiting => "waiting",
         State::Exited => "exited",
         State::Stopped | State::Starting | State::Running => "stopped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_level_of_the_deepest_tree_has_time_to_answer() {
+        for levels in [1, 3, 10, 63] {
+            let mut within = 5_000;
+            for below in (0..=levels).rev() {
+                within = status_below(status_limit(within, below), below);
+            }
+            assert!(within >= 40, "{within} ms are left below {levels} levels");
+        }
+        // A silent node in an ordinary tree is told of within half a second.
+        assert_eq!(status_limit(5_000, 4), STATUS_BELOW);
     }
 }
