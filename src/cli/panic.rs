@@ -35,7 +35,7 @@ pub struct Panic {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Leave it down, until it is restarted
+    /// Leave it down, until it is restarted by hand: also when the supervisors above it are replaced
     #[arg(long)]
     pub hold: bool,
     /// Ask nobody: find the processes from outside and kill them. For when the root hangs. What is killed this way comes

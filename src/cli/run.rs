@@ -178,6 +178,7 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
         output: None,
         ready: None,
         panic_button: args.command_at,
+        read_holds: crate::control::journal::held,
     }))
 }
 

@@ -101,6 +101,7 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
         }),
         ready,
         panic_button: None,
+        read_holds: crate::control::journal::held,
     }))
 }
 

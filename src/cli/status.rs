@@ -16,7 +16,7 @@ use crate::os::process::die_by;
 use crate::os::signals::{Caught, Signals};
 use crate::time::Span;
 use crate::wire::message::{Reply, Verb};
-use crate::wire::view::StatusView;
+use crate::wire::view::{ChildView, StatusView};
 use clap::Args;
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -36,6 +36,9 @@ States:
 
 CPU% is of one CPU: since the start of the process, or with --watch since the last look. What a worker
 uses is that of all its processes; what a supervisor uses is that of its own process.
+
+Exit code: 0 when the state was told; but 1 when PATH is one worker, and that is neither starting nor
+running. With --json and --watch it is 0 all the same.
 
 Examples:
   treevisor status
@@ -115,7 +118,9 @@ pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
     } else {
         out.write(&render::status(&status, &Shares::default(), Look::of_stdout(when)))?;
     }
-    Ok(ExitCode::Done)
+    // Of one worker that was asked for by its name, the exit code tells whether it is up; what reads the JSON reads its state.
+    let is_down = matches!(status.root, ChildView::Worker(_)) && !matches!(status.root.state(), "starting" | "running");
+    Ok(if is_down && !args.json { ExitCode::Failed } else { ExitCode::Done })
 }
 
 /// Asks for the state once.

@@ -7,7 +7,7 @@ use crate::files;
 use crate::ids::{Name, Path};
 use crate::link::state::{Segment, StateDir};
 use crate::wire::journal::{EndNote, Line, Note, RunNote, parse};
-use crate::wire::view::EventView;
+use crate::wire::view::{EventView, HoldView};
 use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -179,7 +179,7 @@ pub fn runs(state: &StateDir) -> Result<Vec<Run>, JournalError> {
                 run.ended = Some(end);
             }
         }
-        Note::Run(_) | Note::Lost { .. } => {}
+        Note::Run(_) | Note::Lost { .. } | Note::Holds { .. } => {}
     })?;
     Ok(runs)
 }
@@ -203,6 +203,25 @@ pub fn last_run(state: &StateDir) -> Result<Option<RunNote>, JournalError> {
         }
     }
     Ok(None)
+}
+
+/// What was held down by an operator when the last run ended, unless it was stopped in order. A journal that cannot be read
+/// tells of nothing.
+pub fn held(state: &StateDir) -> Vec<HoldView> {
+    // It stands in every file from the one on in which it began; the last one may have been begun by another keeper.
+    let segments = state.segments().unwrap_or_default();
+    for segment in segments.iter().rev().take(2) {
+        let mut last = None;
+        let _ = each_note(segment, &mut |note| {
+            if let Note::Holds { holds, .. } = note {
+                last = Some(holds);
+            }
+        });
+        if let Some(holds) = last {
+            return holds;
+        }
+    }
+    Vec::new()
 }
 
 /// The instances that have a journal below `base`, the one that was written to last first. A base that cannot be looked
@@ -257,7 +276,9 @@ impl Reader<'_> {
                 self.tell_run()?;
                 (self.each)(Entry::Event(event))
             }
-            Line::Note(Note::End(_) | Note::Lost { .. }) | Line::Event(_) => ControlFlow::Continue(()),
+            Line::Note(Note::End(_) | Note::Lost { .. } | Note::Holds { .. }) | Line::Event(_) => {
+                ControlFlow::Continue(())
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use super::diary::Diary;
 use super::directory::{Directory, Held};
 use super::doors;
 use super::drops::Drops;
+use super::fold::Folds;
 use super::handle::Handle;
 use super::history::History;
 use super::hooks::Hooks;
@@ -46,6 +47,7 @@ use crate::supervision::{ChildId, End, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire;
 use crate::wire::journal::{EndNote, Note, RunNote};
+use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
 use slog::{Logger, info, o, warn};
 use std::collections::{HashMap, VecDeque};
@@ -79,6 +81,8 @@ pub struct RootOptions {
     pub ready: Option<OwnedFd>,
     /// A ZeroMQ endpoint on which any message panics the first child: the origin's button.
     pub panic_button: Option<String>,
+    /// Reads from a journal what was held down when the last run ended without an operator's word.
+    pub read_holds: fn(&StateDir) -> Vec<HoldView>,
 }
 
 /// What a node hands down to a child node, over an inherited descriptor: nothing is read from disk again, and nothing
@@ -106,6 +110,9 @@ pub(super) struct NodeBoot {
     /// What the parent expects of us.
     pub heartbeat: Option<Heartbeat>,
     pub spec: SupervisorSpec,
+    /// What is held down below this node, whatever processes it had.
+    #[serde(default)]
+    pub holds: Vec<HoldView>,
     pub log_level: usize,
     pub log_format: Format,
     pub output_format: Format,
@@ -270,6 +277,7 @@ impl Root {
             output,
             ready,
             panic_button,
+            read_holds,
         } = options;
         let clock = Clock::start();
         let instance = tree.name.clone();
@@ -316,6 +324,10 @@ impl Root {
             tree_paths: paths,
         };
         let run = run_note(&file);
+        let holds = match (&tree.journal, &state) {
+            (Some(_), Some(state)) => read_holds(state),
+            (None, _) | (_, None) => Vec::new(),
+        };
         let record = tree.journal.and_then(|spec| journal_record(state, spec, &run, &logger));
         let journal = match &record {
             Some(_) => Some(Journal::open(run.run).map_err(while_trying("make a pipe"))?),
@@ -363,6 +375,7 @@ impl Root {
             clock,
             place,
             spec: tree.root,
+            holds,
             uplink: None,
             context,
             heartbeat: None,
@@ -386,9 +399,11 @@ impl Root {
         node.watch_keeper().map_err(while_trying("watch the keeper"))?;
         node.history = Some(History::new());
         node.journal = journal;
-        let root = RootFile { file, outputs, containment, journal: kept, generation: 0, reading: None };
+        let root =
+            RootFile { file, outputs, containment, journal: kept, generation: 0, holds: Vec::new(), reading: None };
         root.write_outputs(&node.logger);
         node.root = Some(root);
+        node.keep_holds();
         // A tree in the background is not the process that a manager knows.
         node.manager = if ready.is_none() { manager::manager(&node.logger) } else { None };
         node.ready_fd = ready.map(std::fs::File::from);
@@ -597,6 +612,7 @@ fn prepare_node() -> Result<Node, BootError> {
         clock,
         place,
         spec: boot.spec,
+        holds: boot.holds,
         uplink: Some(uplink),
         context,
         heartbeat: boot.heartbeat,
@@ -619,6 +635,7 @@ struct Parts {
     clock: Clock,
     place: Place,
     spec: SupervisorSpec,
+    holds: Vec<HoldView>,
     uplink: Option<Uplink>,
     context: Context,
     heartbeat: Option<Heartbeat>,
@@ -631,7 +648,8 @@ struct Parts {
 }
 
 fn make_node(parts: Parts) -> Result<Node, BootError> {
-    let Parts { clock, place, spec, uplink, context, heartbeat, cause, event_logger, log_handle, outsiders } = parts;
+    let Parts { clock, place, spec, holds, uplink, context, heartbeat, cause, event_logger, log_handle, outsiders } =
+        parts;
     let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
     let mut poller = Poller::new().map_err(while_trying("open an epoll"))?;
 
@@ -691,7 +709,8 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     }
     let mut handles: Vec<Handle> = Vec::with_capacity(spec.children.len());
     for child in spec.children {
-        let handle = Handle::new(child, &place, handles.last());
+        let mut handle = Handle::new(child, &place, handles.last());
+        handle.remember_holds(&holds);
         handles.push(handle);
     }
     let naps = Naps::new(handles.iter().filter_map(Handle::beat_interval));
@@ -703,14 +722,15 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         node: u32::from_ne_bytes(node_number.try_into().expect("four bytes were split off")),
         seed: u64::from_ne_bytes(seed.try_into().expect("eight bytes are left")),
     })
-    .started_by(cause);
+    .started_by(cause)
+    .holding(handles.iter().filter(|handle| handle.hold.is_some()).map(|handle| handle.name.as_str()));
     let core = if is_root { core.as_root() } else { core };
 
     let log_files = LogFiles::new(place.files.clone());
     let console = Console::stdout(place.output_format);
     let base_environment = inherited_environment();
     let logger = node_logger(&event_logger, &place.path);
-    Ok(Node {
+    let mut node = Node {
         clock,
         pid: std::process::id(),
         place,
@@ -749,6 +769,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         inbox: VecDeque::new(),
         actions: Vec::new(),
         untold: Vec::new(),
+        folds: Folds::default(),
         cleanups: Cleanups::default(),
         chatty: Vec::new(),
         console,
@@ -770,7 +791,10 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         fd_looked: None,
         fd_warned: false,
         context,
-    })
+    };
+    // What is held of children that are there no longer is forgotten, and those above are to forget it too.
+    node.children_changed = node.holds() != holds;
+    Ok(node)
 }
 
 /// Our own environment without what is meant for us alone: a worker must not believe that it was started by the
@@ -793,6 +817,7 @@ impl Node {
     /// status.
     fn leave(mut self, end: End) -> i32 {
         self.finish_requests();
+        self.end_folds();
         if let Some(uplink) = &mut self.uplink {
             uplink.flush_before_leaving(&self.clock, Span::from_millis(200));
         }
@@ -814,7 +839,14 @@ impl Node {
             let text = end_text(end).into();
             let (at, run) = (clock::rfc3339_nanos(clock::wall()), journal.run().to_owned());
             let last = EndNote { at, run, killed: false, code, signal: None, text };
-            journal.finish(history, &Note::End(last), Span::from_millis(200));
+            let held = self.root.as_ref().is_some_and(|root| !root.holds.is_empty());
+            let mut last = vec![Note::End(last)];
+            if held && end == End::Stopped {
+                // By an operator's word: nothing is held when the tree is started again.
+                let at = clock::rfc3339_nanos(clock::wall());
+                last.insert(0, Note::Holds { at, holds: Vec::new() });
+            }
+            journal.finish(history, &last, Span::from_millis(200));
         }
         if let Some(keeper) = self.keeper.take() {
             keeper.dismiss(GOODBYE);

@@ -165,6 +165,9 @@ impl Node {
         if let (false, true, Left::Processes { count, .. }) = (cleanup.is_killing(), cleanup.is_fresh(), remains.left) {
             let path = self.look_at(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
             info!(self.logger, "a child has left processes behind, they are killed"; "path" => path, "left" => count);
+            if let Some(handle) = self.handle(run.child) {
+                handle.left_behind = true;
+            }
         }
         match cleanup.looked(now, remains.left) {
             Next::Done => {

@@ -1,5 +1,6 @@
 //! Actions to the world; what fails comes back as an event.
 
+use super::fold::Told;
 use super::handle::{Allowance, Process};
 use super::history::EventBatch;
 use super::look::LastHeard;
@@ -11,10 +12,11 @@ use crate::logs::capture::Capture;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::Stamp;
 use crate::os::{fd, process};
-use crate::supervision::{Action, End, Event, Fact, Killed, Report, Run, Up};
+use crate::supervision::{Action, ChildId, End, Event, Fact, Killed, Report, Run, Up};
 use crate::time::Time;
 use crate::wire::explain::{Present, explain, tell_short};
 use crate::wire::view::EventView;
+use serde_json::Value;
 use slog::{error, info, o, warn};
 use std::os::fd::AsRawFd;
 
@@ -39,7 +41,11 @@ impl Node {
                 self.inbox.push_back(Event::Inspected(run, verdict));
             }
             Action::TellParent(up) => self.tell_parent(up),
-            Action::Answer(request, answer) => self.answered(request, answer),
+            Action::Answer(request, answer) => {
+                // What is held is known above before the operator hears that it is.
+                self.tell_children();
+                self.answered(request, answer);
+            }
             Action::Renew(request) => self.renew(request),
             Action::Forget(child) => self.forget(child),
             Action::Report(report) => self.untold.push(*report),
@@ -177,6 +183,8 @@ impl Node {
         let handle = report.child.and_then(|child| self.look_at(child));
         let path = handle.map_or_else(|| self.place.path.clone(), |handle| handle.path.clone());
         let mut view = translate::event(&report, path, wall);
+        self.note_hold(&report, &mut view);
+        let handle = report.child.and_then(|child| self.look_at(child));
         if report.child.is_none() {
             view.pid = view.pid.or(Some(self.pid));
             view.incarnation = view.incarnation.or(Some(self.place.incarnation.0));
@@ -195,10 +203,53 @@ impl Node {
         {
             view.detail.insert("probe".into(), why.into());
         }
-        self.log_report(&report, &view);
         self.note_for_manager(&report.fact);
         self.call_hooks(&report.fact, report.child, &view);
-        self.pass_on_events(EventBatch { events: vec![view] });
+        self.happened(now, report.child, Told { event: view, own: true });
+    }
+
+    /// Tells of an event, unless it is one more of the same, which is told later with its count.
+    pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: Told) {
+        let path = child.and_then(|child| self.look_at(child)).map(|handle| handle.path.clone());
+        let mut out = Vec::new();
+        match (child, path) {
+            (Some(child), Some(path)) => self.folds.take(now, child, &path, told, &mut out),
+            (Some(_), None) | (None, _) => {
+                if told.event.kind != "dropped" {
+                    self.folds.end_all(&mut out);
+                }
+                out.push(told);
+            }
+        }
+        self.tell_out(out);
+    }
+
+    pub(super) fn folds_due(&mut self, now: Time) {
+        let mut out = Vec::new();
+        self.folds.due(now, &mut out);
+        self.tell_out(out);
+    }
+
+    /// Nothing is withheld any more.
+    pub(super) fn end_folds(&mut self) {
+        let mut out = Vec::new();
+        self.folds.end_all(&mut out);
+        self.tell_out(out);
+    }
+
+    /// Nothing is withheld of a child any more.
+    pub(super) fn end_fold(&mut self, child: ChildId) {
+        let mut out = Vec::new();
+        self.folds.end(child, &mut out);
+        self.tell_out(out);
+    }
+
+    fn tell_out(&mut self, out: Vec<Told>) {
+        if out.is_empty() {
+            return;
+        }
+        out.iter().filter(|told| told.own).for_each(|told| self.log_event(&told.event));
+        self.pass_on_events(EventBatch { events: out.into_iter().map(|told| told.event).collect() });
     }
 
     /// Events go to the root: it keeps them; every other node passes them up.
@@ -213,26 +264,23 @@ impl Node {
         }
     }
 
-    fn log_report(&self, report: &Report, view: &EventView) {
+    fn log_event(&self, view: &EventView) {
         let sentence = translate::sentence(view);
         // Machines get the event itself beside the sentence.
         let with_event = (self.place.log_format == Format::Json)
             .then(|| self.event_logger.new(o!("event" => slog::Serde(view.clone()))));
         let logger = with_event.as_ref().unwrap_or(&self.event_logger);
+        let flag = |key: &str| view.detail.get(key).and_then(Value::as_bool).unwrap_or(false);
         // Of its own start and end the root's log has lines of their own.
-        let own = report.child.is_none() && matches!(report.fact, Fact::Started | Fact::Stopped);
-        let quiet = own || matches!(report.fact, Fact::Starting | Fact::Ready | Fact::Stopping { .. });
-        match &report.fact {
-            Fact::Exited { normal: false, expected: false, .. }
-            | Fact::Hung { .. }
-            | Fact::BeatLate { .. }
-            | Fact::Dropped { .. }
-            | Fact::Restarting { .. }
-            | Fact::Panic { .. }
-            | Fact::StartFailed { .. }
-            | Fact::Escalated { .. } => warn!(logger, "{}", sentence),
-            Fact::GaveUp { .. } => error!(logger, "{}", sentence),
-            _ if quiet => slog::debug!(logger, "{}", sentence),
+        let own = view.path == self.place.path;
+        match view.kind.as_str() {
+            "exited" if !flag("normal") && !flag("expected") => warn!(logger, "{}", sentence),
+            "hung" | "beat_late" | "dropped" | "restarting" | "panic" | "start_failed" | "escalated" => {
+                warn!(logger, "{}", sentence);
+            }
+            "gave_up" => error!(logger, "{}", sentence),
+            "started" | "stopped" if own => slog::debug!(logger, "{}", sentence),
+            "starting" | "ready" | "stopping" => slog::debug!(logger, "{}", sentence),
             _ => info!(logger, "{}", sentence),
         }
     }

@@ -4,6 +4,7 @@
 //! and `clearing` knows that a child is a process with a pid.
 
 use super::boot::{BOOT_FD, NodeBoot};
+use super::holds::{self, Hold};
 use super::look::LastHeard;
 use super::notices::Line;
 use super::postmortem::{MemoryMarks, Postmortem};
@@ -33,6 +34,7 @@ use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{Kind, Member, Run, StartFailure};
 use crate::time::{Span, Time};
+use crate::wire::view::HoldView;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -66,6 +68,10 @@ pub(super) struct Handle {
     pub ring: Ring,
     pub file: Option<LogFile>,
     pub memory_marks: MemoryMarks,
+    /// An operator holds it down.
+    pub hold: Option<Hold>,
+    /// Its last process has left others behind when it ended, which were killed.
+    pub left_behind: bool,
     /// What is known of its last process, until that is told.
     pub postmortem: Option<Box<Postmortem>>,
     /// What it will be when its present process is gone.
@@ -86,6 +92,8 @@ pub(super) struct Subtree {
     /// What stands there, where its node has said that it is something else: children were added or removed there. It is
     /// lost with the node's process, as those children are (R70).
     pub actual: Option<Box<SupervisorSpec>>,
+    /// What is held down there, which its next process is told.
+    pub holds: Vec<HoldView>,
 }
 
 impl Subtree {
@@ -172,7 +180,7 @@ impl Handle {
         let what = match (kind, like.map(|like| &like.what)) {
             (ChildKind::Worker(exec), Some(What::Worker(like))) if **like == *exec => What::Worker(like.clone()),
             (ChildKind::Worker(exec), _) => What::Worker(Arc::from(exec)),
-            (ChildKind::Supervisor(below), _) => What::Node(Subtree { spec: below, actual: None }),
+            (ChildKind::Supervisor(below), _) => What::Node(Subtree { spec: below, actual: None, holds: Vec::new() }),
         };
         let file = log_file(&what, &place.files);
         Handle {
@@ -187,6 +195,8 @@ impl Handle {
             ring: Ring::new(),
             file,
             memory_marks: MemoryMarks::default(),
+            hold: None,
+            left_behind: false,
             postmortem: None,
             next: None,
         }
@@ -228,7 +238,10 @@ impl Handle {
         let ChildSpec { name: _, policy, kind, added: _ } = child;
         self.policy = Arc::new(policy);
         match (&mut self.what, kind) {
-            (What::Node(below), ChildKind::Supervisor(spec)) => below.spec = spec,
+            (What::Node(below), ChildKind::Supervisor(spec)) => {
+                below.holds = holds::of_spec(std::mem::take(&mut below.holds), &self.path, &spec);
+                below.spec = spec;
+            }
             (What::Worker(exec), ChildKind::Worker(new)) => {
                 let same_log = exec.log == new.log && exec.account == new.account;
                 *exec = Arc::from(new);
@@ -244,7 +257,7 @@ impl Handle {
                 }
                 self.what = match kind {
                     ChildKind::Worker(exec) => What::Worker(Arc::from(exec)),
-                    ChildKind::Supervisor(spec) => What::Node(Subtree { spec, actual: None }),
+                    ChildKind::Supervisor(spec) => What::Node(Subtree { spec, actual: None, holds: Vec::new() }),
                 };
                 self.ring = Ring::new();
                 self.file = log_file(&self.what, files);
@@ -320,6 +333,7 @@ impl Handle {
                     cgroup_by_itself: self.group.as_ref().is_some_and(Group::is_entered_by_itself),
                     heartbeat: self.policy.heartbeat,
                     spec: (*below.spec).clone(),
+                    holds: below.holds.clone(),
                     log_level: place.log_level.as_usize(),
                     log_format: place.log_format,
                     output_format: place.output_format,

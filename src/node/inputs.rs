@@ -2,8 +2,8 @@
 
 use super::diary::Work;
 use super::drops::Sender;
+use super::fold::Told;
 use super::handle::{Handle, What};
-use super::history::EventBatch;
 use super::look::LastHeard;
 use super::reload::BeatPull;
 use super::requests::Asker;
@@ -244,15 +244,18 @@ impl Node {
                 let skip = (seen + 1).saturating_sub(first).min(count);
                 process.link.events_through = seen.max(through);
                 let through = process.link.events_through;
-                self.pass_on_events(EventBatch { events: events.into_iter().skip(skip as usize).collect() });
+                let now = self.now();
+                for event in events.into_iter().skip(skip as usize) {
+                    self.happened(now, Some(run.child), Told { event, own: false });
+                }
                 self.tell_node(&from, &ToNode::EventsSeen { through });
             }
             FromNode::Escalating { cause, explanation } => {
                 self.inbox.push_back(Event::Escalating { run, cause, explanation });
                 self.tell_node(&from, &ToNode::EscalatingSeen);
             }
-            FromNode::Children { seq, spec } => {
-                self.note_children(run, spec);
+            FromNode::Children { seq, spec, holds } => {
+                self.note_children(run, spec, holds);
                 self.tell_node(&from, &ToNode::ChildrenSeen { seq });
             }
             FromNode::Reply { request, reply } => self.reply_from_below(run, request, reply),

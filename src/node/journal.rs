@@ -35,17 +35,33 @@ pub(super) struct Journal {
     taken: Vec<u8>,
     sent: usize,
     retry: Option<Time>,
+    /// Lines about the run that have not been taken yet.
+    notes: Vec<u8>,
 }
 
 impl Journal {
     pub fn open(run: String) -> io::Result<Journal> {
         let (reader, writer) = fd::wide_pipe(PIPE_BYTES)?;
-        Ok(Journal { run, writer: writer.into(), reader, next: 0, taken: Vec::new(), sent: 0, retry: None })
+        Ok(Journal {
+            run,
+            writer: writer.into(),
+            reader,
+            next: 0,
+            taken: Vec::new(),
+            sent: 0,
+            retry: None,
+            notes: Vec::new(),
+        })
     }
 
     /// The id of the run that is written down.
     pub fn run(&self) -> &str {
         &self.run
+    }
+
+    /// Writes down something about the run.
+    pub fn note(&mut self, note: &Note) {
+        self.notes.extend(note.to_line());
     }
 
     /// The keeper's end.
@@ -79,8 +95,8 @@ impl Journal {
         }
     }
 
-    /// Hands on the rest and a last line, for no longer than `limit`.
-    pub fn finish(mut self, history: &History, last: &Note, limit: Span) {
+    /// Hands on the rest and the last lines, for no longer than `limit`.
+    pub fn finish(mut self, history: &History, last: &[Note], limit: Span) {
         let clock = Clock::start();
         let mut ended = false;
         loop {
@@ -91,7 +107,7 @@ impl Journal {
                 }
                 ended = true;
                 self.sent = 0;
-                self.taken = last.to_line();
+                self.taken = last.iter().flat_map(Note::to_line).collect();
                 continue;
             }
             if clock.now() >= Time::ZERO + limit {
@@ -104,6 +120,7 @@ impl Journal {
     fn take(&mut self, history: &History) {
         self.taken.clear();
         self.sent = 0;
+        self.taken.append(&mut self.notes);
         let first = history.first();
         if self.next < first {
             let note = Note::Lost {

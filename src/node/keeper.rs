@@ -185,6 +185,7 @@ impl Node {
                     }
                 }
                 self.keeper = Some(keeper);
+                self.write_holds();
                 if let Err(error) = self.watch_keeper() {
                     error!(self.logger, "cannot watch the keeper"; "error" => %error);
                 }
@@ -287,7 +288,7 @@ fn watch_root() -> io::Result<()> {
 fn root_was_killed(journal: &JournalRecord, root: Option<&PidFd>) -> Note {
     let run = match &journal.run {
         Note::Run(run) => run.run.clone(),
-        Note::Lost { .. } | Note::End(_) => String::new(),
+        Note::Lost { .. } | Note::Holds { .. } | Note::End(_) => String::new(),
     };
     let exit = root.and_then(PidFd::told_exit);
     let (code, signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));

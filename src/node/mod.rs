@@ -24,8 +24,9 @@
 //! `effects` carries out actions; `handle` is a child as the node holds it; `clearing` sees to it that nothing of a
 //! dead child is left; `drops` tells whose messages were dropped; `doors` has the rules by which connections are let in, `speakers` decides which may speak for a child; `echo` knows whether all was read; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
 //! `hooks` runs what users want to be run when something happens, and `aside` holds the commands of both; `requests` serves
-//! operators; `reload` brings other children while the node runs; `uplink` speaks with the parent; `history` is the root's
-//! memory of events and those who follow them; `journal` hands them on to be kept on disk; `taps` is for those who read
+//! operators; `reload` brings other children while the node runs; `uplink` speaks with the parent; `holds` is what stays down whoever is replaced; `fold` tells
+//! a storm of restarts in few words;
+//! `history` is the root's memory of events and those who follow them; `journal` hands them on to be kept on disk; `taps` is for those who read
 //! what workers print; `translate` goes between supervision's words and the wire's; `keeper` is the small process beside
 //! the root that cleans up when the root is killed, and writes the journal's files (`segments`).
 
@@ -39,8 +40,10 @@ mod doors;
 mod drops;
 mod echo;
 mod effects;
+mod fold;
 mod handle;
 mod history;
+mod holds;
 mod hooks;
 mod inputs;
 mod journal;

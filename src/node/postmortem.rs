@@ -44,6 +44,8 @@ pub(super) struct Postmortem {
     oom_kills: u64,
     /// Processes of the machine that were, since this was last looked at; only where that may explain its end.
     machine_oom_kills: u64,
+    /// Others were still there when it had ended, and were killed.
+    left_behind: bool,
     /// Its own last lines, and none of an incarnation before it.
     output: Vec<String>,
 }
@@ -77,17 +79,21 @@ impl Postmortem {
             .into_iter()
             .map(|line| line.text)
             .collect();
-        Postmortem { run: process.run, status, peak_memory_bytes, oom_kills, machine_oom_kills, output }
+        let left_behind = std::mem::take(&mut handle.left_behind);
+        Postmortem { run: process.run, status, peak_memory_bytes, oom_kills, machine_oom_kills, left_behind, output }
     }
 
     /// The same for the report of the exit; output and limits only if it `failed`.
     pub fn tell(&self, what: &What, failed: bool, detail: &mut Map<String, Value>) {
-        let Postmortem { run: _, status, peak_memory_bytes, oom_kills, machine_oom_kills, output } = self;
+        let Postmortem { run: _, status, peak_memory_bytes, oom_kills, machine_oom_kills, left_behind, output } = self;
         if status.core_dumped {
             detail.insert("core_dumped".into(), json!(true));
         }
         let cpu = status.usage.user + status.usage.system;
         detail.insert("usage".into(), json!({ "cpu_ms": cpu.as_millis(), "peak_memory_bytes": peak_memory_bytes }));
+        if *left_behind && matches!(what, What::Worker(_)) {
+            detail.insert("left_behind".into(), json!(true));
+        }
         if *oom_kills > 0 {
             detail.insert("oom_killed".into(), json!(true));
         }
@@ -153,6 +159,7 @@ mod tests {
             peak_memory_bytes: Some(2048),
             oom_kills: 0,
             machine_oom_kills: 0,
+            left_behind: false,
             output: vec!["a".into()],
         }
     }

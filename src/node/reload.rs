@@ -27,6 +27,7 @@ use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, S
 use crate::spec::{self, diff};
 use crate::supervision::{ChildId, Command, Event, Member, Own, Reload, RequestId, Run, Scope, StartFailure};
 use crate::wire::message::{Refusal, Verb};
+use crate::wire::view::HoldView;
 use serde_json::Value;
 use slog::{Logger, error, info, warn};
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ pub(super) struct RootFile {
     pub generation: u64,
     /// The file, while it is read again.
     pub reading: Option<Reading>,
+    /// What is held down, as the journal knows it.
+    pub holds: Vec<HoldView>,
 }
 
 impl RootFile {
@@ -308,6 +311,7 @@ impl Node {
 
     /// The core has forgotten a child: nothing stays of it.
     pub(super) fn forget(&mut self, child: ChildId) {
+        self.end_fold(child);
         let Some(slot) = self.handles.get_mut(child.0 as usize) else { return };
         let Some(handle) = slot.take_if(|handle| handle.process.is_none()) else { return };
         self.close_pulls(|pull| pull.child == child);
@@ -334,7 +338,7 @@ impl Node {
     }
 
     /// A child node says what stands below it.
-    pub(super) fn note_children(&mut self, run: Run, spec: Value) {
+    pub(super) fn note_children(&mut self, run: Run, spec: Value, holds: Vec<HoldView>) {
         let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else {
             self.drops.count(None, |dropped| dropped.malformed += 1);
             return;
@@ -342,6 +346,7 @@ impl Node {
         let Some(handle) = self.handle(run.child).filter(|handle| handle.is_of(run)) else { return };
         if let What::Node(below) = &mut handle.what {
             below.actual = Some(Box::new(spec));
+            below.holds = holds;
             self.children_changed = true;
         }
     }
@@ -351,10 +356,11 @@ impl Node {
         if !std::mem::take(&mut self.children_changed) {
             return;
         }
-        let spec = self.own_spec();
+        let (spec, holds) = (self.own_spec(), self.holds());
+        self.keep_holds();
         if let Some(uplink) = &mut self.uplink {
             match serde_json::to_value(&spec) {
-                Ok(value) => uplink.children(self.clock.now(), value),
+                Ok(value) => uplink.children(self.clock.now(), value, holds),
                 Err(error) => error!(self.logger, "cannot tell what children there are"; "error" => %error),
             }
         } else if let Some(root) = &mut self.root {

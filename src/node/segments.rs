@@ -13,6 +13,9 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+/// How a line begins that says what is held down.
+const HOLDS: &[u8] = b"{\"journal\":\"holds\"";
+
 /// Old files are given up for room on a full disk as long as more than this many are there.
 const SPARED: usize = 2;
 
@@ -37,6 +40,8 @@ pub(super) struct Segments {
     keep: u32,
     /// The line that says whose events these are.
     head: Vec<u8>,
+    /// The last line that says what is held down. It stands in every file, so that it is found however many there were since.
+    holds: Vec<u8>,
     open: Option<Open>,
     /// Lines that could not be written and that no line has told of yet.
     lost: u64,
@@ -67,6 +72,7 @@ impl Segments {
             max_size: record.max_size,
             keep: record.keep,
             head: record.run.to_line(),
+            holds: Vec::new(),
             open: None,
             lost: 0,
             trouble: None,
@@ -75,6 +81,14 @@ impl Segments {
 
     /// Appends whole lines, and says what has changed. What cannot be written is counted as lost.
     pub fn write(&mut self, lines: &[u8]) -> Option<Said> {
+        let said = self.write_lines(lines);
+        if let Some(holds) = lines.split_inclusive(|byte| *byte == b'\n').rfind(|line| line.starts_with(HOLDS)) {
+            self.holds = holds.to_vec();
+        }
+        said
+    }
+
+    fn write_lines(&mut self, lines: &[u8]) -> Option<Said> {
         loop {
             let Err(error) = self.try_write(lines) else {
                 let lost = std::mem::take(&mut self.lost);
@@ -136,7 +150,9 @@ impl Segments {
         if self.open.is_none() {
             self.open = Some(self.open_last()?);
         }
-        let fits = |open: &Open| open.size == self.head.len() as u64 || open.size + bytes <= self.max_size;
+        let fits = |open: &Open| {
+            open.size == (self.head.len() + self.holds.len()) as u64 || open.size + bytes <= self.max_size
+        };
         if self.open.as_ref().is_none_or(|open| !fits(open)) {
             let last = self.open.take().map_or(0, |open| open.segment.number);
             self.open = Some(self.begin(last + 1)?);
@@ -183,7 +199,7 @@ impl Segments {
             match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&segment.path) {
                 Ok(file) => {
                     let path = segment.path.clone();
-                    let begun = Open { file, segment, size: 0 }.headed(&self.head);
+                    let begun = Open { file, segment, size: 0 }.headed(&[&self.head[..], &self.holds[..]].concat());
                     if begun.is_err() {
                         // An empty file is of no use to anybody, and would be found as the last one.
                         let _ = fs::remove_file(path);
@@ -260,6 +276,7 @@ mod tests {
                     Some(Line::Note(Note::Run(run))) => format!("run-{}", run.run),
                     Some(Line::Note(Note::Lost { events, .. })) => format!("lost-{events}"),
                     Some(Line::Note(Note::End(_))) => "end".into(),
+                    Some(Line::Note(Note::Holds { at, .. })) => format!("holds-{at}"),
                     None => "?".into(),
                 });
             }
@@ -283,6 +300,20 @@ mod tests {
         let long = [line(20), line(21), line(22)].concat();
         assert_eq!(segments.write(&long), None);
         assert_eq!(told(dir.path()), "run-1 16 17 run-1 18 19 run-1 20 21 22");
+    }
+
+    #[test]
+    fn what_is_held_stands_in_every_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let holds = |at: &str| Note::Holds { at: at.into(), holds: Vec::new() }.to_line();
+        assert!(holds("1").starts_with(HOLDS));
+        let size = (run("1").to_line().len() + holds("1").len() + line(10).len()) as u64;
+        let mut segments = Segments::new(&record(dir.path(), size, 9));
+        segments.write(&[holds("1"), line(10), holds("2")].concat());
+        for number in 11..13 {
+            segments.write(&line(number));
+        }
+        assert_eq!(told(dir.path()), "run-1 holds-1 10 holds-2 run-1 holds-2 11 run-1 holds-2 12");
     }
 
     #[test]

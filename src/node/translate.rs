@@ -166,6 +166,8 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         sources: if status.pid.is_some() && status.beats.is_some() { sources(status, exec) } else { Vec::new() },
         usage: None,
         kill_failed: survivor(status),
+        held_since: None,
+        held_by: None,
     }
 }
 
@@ -254,6 +256,8 @@ pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &s
         usage: None,
         last_known: None,
         kill_failed: None,
+        held_since: None,
+        held_by: None,
     }
 }
 
@@ -286,6 +290,8 @@ pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> Ch
             sources: Vec::new(),
             usage: None,
             kill_failed: None,
+            held_since: None,
+            held_by: None,
         })),
     }
 }
@@ -308,7 +314,7 @@ pub(super) fn event(report: &Report, path: Path, at: String) -> EventView {
 
 fn detail(fact: &Fact) -> Map<String, Value> {
     let value = match fact {
-        Fact::Starting | Fact::Started | Fact::Ready | Fact::Stopped | Fact::Held => json!({}),
+        Fact::Starting | Fact::Started | Fact::Ready | Fact::Stopped | Fact::Held | Fact::HeldAgain => json!({}),
         Fact::BeatLate { age, limit, spared } => {
             json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "spared": spared })
         }

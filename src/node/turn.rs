@@ -5,6 +5,7 @@ use super::diary::{Diary, LATENESS, Losses, Work};
 use super::directory::Directory;
 use super::drops::Drops;
 use super::echo::Echo;
+use super::fold::Folds;
 use super::handle::Handle;
 use super::history::History;
 use super::hooks::Hooks;
@@ -168,6 +169,8 @@ pub(super) struct Node {
     pub actions: Vec<Action>,
     /// Reports of the event that is being handled.
     pub untold: Vec<Report>,
+    /// Events that are told in few words, since they are the same again and again.
+    pub folds: Folds,
     /// Children that are being killed, or whose process has ended and whose remains are being cleared.
     pub cleanups: Cleanups,
     /// Children that had more output than one turn allows.
@@ -289,6 +292,7 @@ impl Node {
             self.probes.next_deadline(),
             self.hooks.next_deadline(),
             self.directory.next_deadline(),
+            self.folds.next_deadline(),
             self.manager.as_ref().and_then(|manager| manager.next_deadline()),
             // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
             // process did not run is seen as such before it can be mistaken for a child's silence.
@@ -384,6 +388,7 @@ impl Node {
         self.hooks_due(now, lost);
         self.log_files_due(now);
         self.late_starts_due(now);
+        self.folds_due(now);
         self.requests_due(now);
         if let Some(uplink) = &mut self.uplink {
             uplink.due(now);

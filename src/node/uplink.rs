@@ -10,7 +10,7 @@ use crate::time::{Span, Time};
 use crate::wire;
 use crate::wire::codec::{self, Malformed};
 use crate::wire::message::{ChildBody, FromChild, FromNode, Reply, ToNode};
-use crate::wire::view::{EventView, RollupView};
+use crate::wire::view::{EventView, HoldView, RollupView};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -33,7 +33,7 @@ pub(super) struct Uplink {
     up_unheard: bool,
     escalation: Option<(Option<ReportId>, String)>,
     /// What stands below us, said and not acknowledged, and its number.
-    children: Option<(u64, Value)>,
+    children: Option<(u64, Value, Vec<HoldView>)>,
     children_told: u64,
     outbox: VecDeque<EventView>,
     /// Number of the first event in the outbox.
@@ -101,16 +101,16 @@ impl Uplink {
     }
 
     /// What stands below us is not what we were started with. The last word counts.
-    pub fn children(&mut self, now: Time, spec: Value) {
+    pub fn children(&mut self, now: Time, spec: Value, holds: Vec<HoldView>) {
         self.children_told += 1;
         let seq = self.children_told;
-        self.children = Some((seq, spec.clone()));
-        self.say(FromNode::Children { seq, spec });
+        self.children = Some((seq, spec.clone(), holds.clone()));
+        self.say(FromNode::Children { seq, spec, holds });
         self.resend_by(now + RESEND);
     }
 
     pub fn children_seen(&mut self, seq: u64) {
-        self.children = self.children.take().filter(|(told, _)| *told != seq);
+        self.children = self.children.take().filter(|(told, ..)| *told != seq);
     }
 
     pub fn reply(&mut self, request: u64, reply: Reply) {
@@ -187,8 +187,8 @@ impl Uplink {
         if heard && self.outbox.is_empty() && self.replies.is_empty() {
             return;
         }
-        if let Some((seq, spec)) = self.children.clone() {
-            self.say(FromNode::Children { seq, spec });
+        if let Some((seq, spec, holds)) = self.children.clone() {
+            self.say(FromNode::Children { seq, spec, holds });
         }
         if self.up_unheard {
             self.say(FromNode::Up);

@@ -207,6 +207,8 @@ pub enum Fact {
     },
     /// It was killed and stays down until an operator starts it.
     Held,
+    /// It was held down before this supervisor began, and stays so.
+    HeldAgain,
     /// This supervisor has a new set of children, and what became of the old one.
     Reloaded {
         /// Who brought it.
@@ -252,7 +254,7 @@ impl Fact {
             Fact::GaveUp { .. } => "gave_up",
             Fact::AutoShutdown { .. } => "auto_shutdown",
             Fact::Panic { .. } => "panic",
-            Fact::Held => "held",
+            Fact::Held | Fact::HeldAgain => "held",
             Fact::Reloaded { .. } => "reloaded",
             Fact::StartFailed { .. } => "start_failed",
         }

@@ -36,6 +36,11 @@ impl Supervisor {
         }
         // A boot stops nothing, so it does not matter why it would.
         let cause = self.started_by;
+        for id in self.table.order().to_vec() {
+            if self.table.get(id).is_some_and(|child| matches!(child.phase, Phase::Held)) {
+                self.report(turn, Some(id), cause, Fact::HeldAgain);
+            }
+        }
         self.job = Some(Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, cause, VecDeque::new(), starts));
         if self.uplink.is_some() {
             self.own_beat = Some(turn.now);

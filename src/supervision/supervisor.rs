@@ -8,6 +8,7 @@ use super::child::Child;
 use super::event::{Beat, ChildId, Command, Dropped, Event, Member, Notice, Reload, RequestId, Run};
 use super::intensity::Window;
 use super::liveness::Judgement;
+use super::phase::{Phase, Target};
 use super::reload::Reloading;
 use super::report::{Fact, Report};
 use super::rollup::{self, Rollup};
@@ -217,6 +218,19 @@ impl Supervisor {
     #[must_use]
     pub fn started_by(mut self, report: Option<ReportId>) -> Supervisor {
         self.started_by = report;
+        self
+    }
+
+    /// Says which children are held down although this supervisor only begins: an operator has held them in an earlier life
+    /// of it, and has not said otherwise since. Before [`Event::Begin`].
+    #[must_use]
+    pub fn holding<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Supervisor {
+        for name in names {
+            if let Some(mut child) = self.table.find(name).and_then(|id| self.table.edit(id)) {
+                child.target = Target::Down;
+                child.phase = Phase::Held;
+            }
+        }
         self
     }
 

@@ -7,7 +7,7 @@
 //! A line that cannot be read (a process was killed, or the disk became full, in the middle of it) is nobody's fault
 //! and no reason to stop: readers pass it over and count it.
 
-use super::view::EventView;
+use super::view::{EventView, HoldView};
 use serde::{Deserialize, Serialize};
 
 /// What the journal says of itself.
@@ -25,6 +25,14 @@ pub enum Note {
         events: u64,
         /// Why, in words.
         why: String,
+    },
+    /// Children that are held down from here on, all of them: the last such line tells with what the next run begins, unless
+    /// this one is stopped in order.
+    Holds {
+        /// When that was so, in RFC 3339.
+        at: String,
+        /// The children.
+        holds: Vec<HoldView>,
     },
     /// The run is over.
     End(EndNote),
@@ -128,7 +136,9 @@ mod tests {
             text: "it was killed".into(),
         };
         let lost = Note::Lost { at: run.at.clone(), events: 3, why: "the disk was full".into() };
-        for note in [Note::Run(run), Note::End(end), lost] {
+        let hold = HoldView { path: Path::parse("/db").unwrap(), since: run.at.clone(), by: "uid 0".into() };
+        let holds = Note::Holds { at: run.at.clone(), holds: vec![hold] };
+        for note in [Note::Run(run), Note::End(end), lost, holds] {
             let line = note.to_line();
             assert!(looks_whole(line.strip_suffix(b"\n").unwrap()));
             assert_eq!(parse(&line), Some(Line::Note(note)));

@@ -53,7 +53,7 @@ pub use for_nodes::*;
 
 mod for_nodes {
     use crate::ids::{Path, ReportId};
-    use crate::wire::view::{ChildView, EventView, LogView, RollupView, StatusView};
+    use crate::wire::view::{ChildView, EventView, HoldView, LogView, RollupView, StatusView};
     use serde::{Deserialize, Serialize};
     use serde_json::Value;
     use std::path::PathBuf;
@@ -90,13 +90,16 @@ mod for_nodes {
             /// In words.
             explanation: String,
         },
-        /// What stands below it, where that is not what it was started with: the JSON of its checked subtree. Sent again
-        /// until acknowledged; the last one counts.
+        /// What stands below it, where that is not what it was started with: the JSON of its checked subtree, and what of
+        /// it is held down. Sent again until acknowledged; the last one counts.
         Children {
             /// Counts up.
             seq: u64,
             /// The supervisor with all below it.
             spec: Value,
+            /// Those below it that are held down.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            holds: Vec<HoldView>,
         },
         /// A reply to a request that the parent passed down.
         Reply {

@@ -16,7 +16,26 @@ pub fn of(event: &EventView) -> String {
 ///
 /// An event of a kind that this version does not know is told by its kind and what it carries, so that an older tool can
 /// show what a newer root says.
+///
+/// One that stands for many, see `docs/cli.md`, says so.
 pub fn words(event: &EventView) -> String {
+    let one = words_of_one(event);
+    let first = event.detail.get("first").and_then(Value::as_str);
+    match (event.detail.get("count").and_then(Value::as_u64), first) {
+        (Some(count), Some(first)) => format!("{one} ({count} times since {})", clean(&to_the_second(first))),
+        _ => one,
+    }
+}
+
+/// A time of an event without its fraction of a second.
+fn to_the_second(at: &str) -> String {
+    match (at.split_once('.'), at.ends_with('Z')) {
+        (Some((seconds, _)), true) => format!("{seconds}Z"),
+        _ => at.into(),
+    }
+}
+
+fn words_of_one(event: &EventView) -> String {
     let text = |key: &str| event.detail.get(key).and_then(Value::as_str);
     let number = |key: &str| event.detail.get(key).and_then(Value::as_u64);
     let flag = |key: &str| event.detail.get(key).and_then(Value::as_bool).unwrap_or(false);
@@ -83,6 +102,10 @@ pub fn words(event: &EventView) -> String {
         "panic" => {
             let by = clean(text("by").unwrap_or("an operator"));
             format!("is panicked by {by}{}", if flag("hold") { ", to be held down" } else { "" })
+        }
+        "held" if flag("again") => {
+            let (since, by) = (text("since").unwrap_or("?"), text("by").unwrap_or("an operator"));
+            format!("is held down since {} by {}, and stays so", clean(since), clean(by))
         }
         "held" => "is down and held".into(),
         "reloaded" => {
@@ -164,6 +187,12 @@ fn exited(event: &EventView, explanation: Option<&str>, expected: bool) -> Strin
     }
     if flag("oom_killed") {
         line.push_str(", as the memory of its cgroup had run out");
+    }
+    if flag("left_behind") && number("code") == Some(0) && !expected {
+        line.push_str(
+            " and left processes behind, which were killed: a program that goes into the background is taken for one that \
+             has ended; have it stay in the foreground",
+        );
     }
     if expected && number("signal") != Some(9) {
         line.push_str(", as it was told to");
@@ -364,7 +393,23 @@ mod tests {
                 "/web/api ends by itself, as its significant child jobs has ended",
             ),
             ("panic", json!({"by": "uid 0", "hold": true}), "/web/api is panicked by uid 0, to be held down"),
+            (
+                "exited",
+                json!({"code": 1, "count": 412, "first": "2026-01-02T03:04:05.000000000Z", "last": "2026-01-02T03:09:05.000000000Z"}),
+                "/web/api exited with code 1 (412 times since 2026-01-02T03:04:05Z)",
+            ),
+            (
+                "exited",
+                json!({"code": 0, "normal": true, "expected": false, "left_behind": true}),
+                "/web/api exited with code 0 and left processes behind, which were killed: a program that goes into the \
+                 background is taken for one that has ended; have it stay in the foreground",
+            ),
             ("held", json!({}), "/web/api is down and held"),
+            (
+                "held",
+                json!({"again": true, "since": "2026-01-02T03:04:05Z", "by": "uid 0"}),
+                "/web/api is held down since 2026-01-02T03:04:05Z by uid 0, and stays so",
+            ),
             ("reloaded", json!({}), "/web/api is reloaded: no child is touched"),
             (
                 "reloaded",

@@ -99,6 +99,23 @@ pub struct SupervisorView {
     /// What cannot be killed of it and is still there; absent where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_failed: Option<SurvivorView>,
+    /// Since when it is held down, in RFC 3339; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<String>,
+    /// Who holds it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
+}
+
+/// A child that is held down: an operator has panicked it with hold, and no other word brings it back but an operator's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldView {
+    /// Which one.
+    pub path: Path,
+    /// When it was ordered, in RFC 3339.
+    pub since: String,
+    /// Who has ordered it, such as "uid 1000 (pid 71)".
+    pub by: String,
 }
 
 /// The word "supervisor".
@@ -173,6 +190,12 @@ pub struct WorkerView {
     /// What its processes use; absent when unknown, as of one that is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageView>,
+    /// Since when it is held down, in RFC 3339; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<String>,
+    /// Who holds it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
     /// What cannot be killed of it and is still there; absent where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_failed: Option<SurvivorView>,
@@ -359,6 +382,33 @@ impl ChildView {
     /// Whether it is a supervisor.
     pub fn is_supervisor(&self) -> bool {
         matches!(self, ChildView::Supervisor(_))
+    }
+
+    /// Says of those at or below this one that are held down since when, and by whom.
+    pub fn mark_holds(&mut self, holds: &[HoldView]) {
+        let (path, since, by, children) = match self {
+            ChildView::Worker(view) => (&view.path, &mut view.held_since, &mut view.held_by, [].as_mut_slice()),
+            ChildView::Supervisor(view) => {
+                let SupervisorView { path, held_since, held_by, children, .. } = &mut **view;
+                (&*path, held_since, held_by, children.as_mut_slice())
+            }
+        };
+        let below: Vec<HoldView> = holds.iter().filter(|hold| hold.path.is_within(path)).cloned().collect();
+        if let Some(hold) = below.iter().find(|hold| hold.path == *path) {
+            (*since, *by) = (Some(hold.since.clone()), Some(hold.by.clone()));
+        }
+        if !below.is_empty() {
+            children.iter_mut().for_each(|child| child.mark_holds(&below));
+        }
+    }
+
+    /// Since when it is held down, and by whom.
+    pub fn held(&self) -> Option<(&str, &str)> {
+        let (since, by) = match self {
+            ChildView::Worker(view) => (&view.held_since, &view.held_by),
+            ChildView::Supervisor(view) => (&view.held_since, &view.held_by),
+        };
+        Some((since.as_deref()?, by.as_deref()?))
     }
 
     /// The one at a path at or below this one.

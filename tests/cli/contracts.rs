@@ -38,6 +38,8 @@ fn status() -> Value {
         sources: Vec::new(),
         usage: None,
         kill_failed: None,
+        held_since: None,
+        held_by: None,
     };
     let quiet = WorkerView { heartbeat: None, last_exit: None, uptime_ms: None, ..worker.clone() };
     let root = SupervisorView {
@@ -58,6 +60,8 @@ fn status() -> Value {
         usage: None,
         last_known: None,
         kill_failed: None,
+        held_since: None,
+        held_by: None,
     };
     let status = StatusView {
         instance: "shop".into(),

@@ -274,6 +274,8 @@ pub(crate) fn status() -> StatusView {
         usage: None,
         last_known: None,
         kill_failed: None,
+        held_since: None,
+        held_by: None,
     };
     StatusView {
         instance: "shop".into(),

@@ -22,7 +22,8 @@ name = "web"
   command = ["sleep", "1000"]
 "#;
 
-/// A tree whose children end as soon as they have begun; it is as busy as the machine lets it be.
+/// A tree whose children end as soon as they have begun; it is as busy as the machine lets it be. No two lives in a row end
+/// alike, so that each is told.
 const BUSY: &str = r#"
 name = "diary"
 intensity = "unlimited"
@@ -30,7 +31,7 @@ JOURNAL
 [[child]]
 name = "loop"
 count = 4
-command = ["true"]
+command = ["sh", "-c", "exit $$((TREEVISOR_INCARNATION % 2))"]
 "#;
 
 /// More events than the root remembers, at four a restart.

@@ -14,6 +14,7 @@ mod container;
 mod examples;
 mod following;
 mod harness;
+mod holds;
 mod hooks;
 mod inherited;
 mod journal;

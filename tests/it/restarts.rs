@@ -259,3 +259,38 @@ command = ["sh", "-c", "sleep 1000 & setsid sh -c 'sleep 1000 & exec sleep 1000'
     }
     tree.stop();
 }
+
+#[test]
+fn a_storm_of_restarts_is_told_in_few_words() {
+    let mut tree = Tree::start(
+        "intensity = \"unlimited\"\n[[child]]\nname = \"a\"\ncommand = \"false\"\n[[child]]\nname = \"b\"\ncommand = \"sleep 1000\"\n",
+    );
+    let folded = tree.event("rounds that are folded", |event| event["kind"] == "exited" && event["count"].is_u64());
+    assert!(folded["first"].as_str() < folded["last"].as_str() && folded["last"] == folded["at"], "{folded}");
+    assert_eq!(folded["code"], 1);
+    let why = tree.run(&["why", "/a"]).expect(0).stdout;
+    assert!(why.contains("failures of it in a row"), "{why}");
+    tree.run(&["stop", "/a"]).expect(0);
+    let restarts = tree.status("/a")["restarts"].as_u64().unwrap();
+    let all: Vec<serde_json::Value> = tree
+        .run(&["events", "/a", "--json"])
+        .expect(0)
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |kind: &str| {
+        all.iter().filter(|event| event["kind"] == kind).map(|event| event["count"].as_u64().unwrap_or(1)).sum::<u64>()
+    };
+    assert_eq!(of("restarting"), restarts, "each is counted");
+    assert!((all.len() as u64) < restarts, "{} events of {restarts} restarts", all.len());
+    for event in &all {
+        let cause = &event["cause"];
+        assert!(
+            cause.is_null() || event["incarnation"] == 1 || all.iter().any(|other| other["id"] == *cause),
+            "{event}"
+        );
+    }
+    assert_eq!(all.last().unwrap()["kind"], "stopped");
+    tree.stop();
+}

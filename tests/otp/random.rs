@@ -116,6 +116,8 @@ struct Shell {
     kinds: BTreeMap<ChildId, Restart>,
     /// Children that an operator has ordered to be started.
     ordered: BTreeSet<ChildId>,
+    /// Children that an operator has held, in this life of the supervisor or before, and has not ordered to be started since.
+    held: BTreeSet<ChildId>,
     /// Names that a reload has brought: it may restart a child that was not there yet when it was asked for.
     brought: BTreeSet<Name>,
     looks: Vec<Run>,
@@ -128,18 +130,25 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(policy: SupervisorPolicy, members: Vec<Member>) -> Shell {
+    /// The bits of `held` say which children are held from the beginning.
+    fn new(policy: SupervisorPolicy, members: Vec<Member>, held: u8) -> Shell {
+        let is_held = |n: usize| n < 8 && held & (1 << n) != 0;
+        let names: Vec<Name> =
+            members.iter().enumerate().filter(|(n, _)| is_held(*n)).map(|(_, member)| member.name.clone()).collect();
+        let held = (0..members.len()).filter(|n| is_held(*n)).map(|n| ChildId(n as u32)).collect();
         let ids = || members.iter().enumerate().map(|(n, member)| (ChildId(n as u32), member));
         let kinds = ids().map(|(id, member)| (id, member.policy.restart)).collect();
         let uplink = Some(Heartbeat::default());
         Shell {
-            core: Supervisor::new(Config { policy, members, uplink, node: 1, seed: 1 }),
+            core: Supervisor::new(Config { policy, members, uplink, node: 1, seed: 1 })
+                .holding(names.iter().map(Name::as_str)),
             policy,
             now: Time::ZERO,
             processes: BTreeMap::new(),
             latest: BTreeMap::new(),
             kinds,
             ordered: BTreeSet::new(),
+            held,
             brought: BTreeSet::new(),
             looks: Vec::new(),
             asked: 0,
@@ -177,6 +186,11 @@ impl Shell {
                 assert!(
                     self.processes.keys().all(|other| other.child != run.child),
                     "two incarnations of {:?} live together",
+                    run.child
+                );
+                assert!(
+                    !self.held.contains(&run.child),
+                    "{:?} is held, and comes back without an operator's word",
                     run.child
                 );
                 let last = self.latest.insert(run.child, run.incarnation).unwrap_or_default();
@@ -277,6 +291,10 @@ impl Shell {
         };
         if what == 2 || what == 3 {
             self.ordered.insert(child);
+            self.held.remove(&child);
+        }
+        if what == 6 && !self.halted {
+            self.held.insert(child);
         }
         if command == Command::Reset(None) {
             self.restarts.clear();
@@ -449,8 +467,8 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn invariants_hold_in_any_life(policy in policies(), members in members(), ops in ops(true)) {
-        let mut shell = Shell::new(policy, members);
+    fn invariants_hold_in_any_life(policy in policies(), members in members(), held: u8, ops in ops(true)) {
+        let mut shell = Shell::new(policy, members, held);
         shell.hand_in(Event::Begin);
         for op in &ops {
             if shell.halted {
@@ -468,7 +486,7 @@ proptest! {
 
     #[test]
     fn without_faults_it_settles(policy in policies(), members in members(), ops in ops(false)) {
-        let mut shell = Shell::new(policy, members);
+        let mut shell = Shell::new(policy, members, 0);
         shell.hand_in(Event::Begin);
         for op in &ops {
             if shell.halted {

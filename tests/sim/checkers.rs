@@ -641,6 +641,7 @@ impl Witness {
                 | Fact::Stopped
                 | Fact::Held
                 | Fact::KillFailed { .. }
+                | Fact::HeldAgain
                 | Fact::Reloaded { .. }
                 | Fact::Escalated { .. },
                 _,

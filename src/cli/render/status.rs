@@ -145,6 +145,12 @@ pub(in crate::cli) fn row(
     let restarts_style = if view.restarts() > 0 { style::BUSY } else { style::QUIET };
     let name_style = if view.is_supervisor() { style::NAME } else { style::PLAIN };
     let name = if topmost && !view.path().is_root() { view.path().as_str() } else { view.name() };
+    let note = match view.held() {
+        Some((since, by)) => {
+            Cell::new(format!("held since {} by {}", super::event::short_time(since), clean(by)), style::PLAIN)
+        }
+        None => note,
+    };
     vec![
         Cell::new(before + &clean(name), name_style),
         Cell::new(state, style::of_state(view.state())),

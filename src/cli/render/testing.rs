@@ -30,6 +30,8 @@ pub fn worker(path: &str, state: &str) -> WorkerView {
         sources: Vec::new(),
         usage: None,
         kill_failed: None,
+        held_since: None,
+        held_by: None,
     }
 }
 
@@ -53,6 +55,8 @@ pub fn supervisor(path: &str, children: Vec<ChildView>) -> SupervisorView {
         usage: None,
         last_known: None,
         kill_failed: None,
+        held_since: None,
+        held_by: None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::os::usage;
 use crate::supervision::{ChildId, Run, State};
 use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
-use crate::wire::view::{ChildView, StatusView, SupervisorKind, SupervisorView, WorkerView};
+use crate::wire::view::{ChildView, HoldView, StatusView, SupervisorKind, SupervisorView, WorkerView};
 
 /// A node below has this long to tell its status at most. One that is well takes some milliseconds, on a machine without
 /// a CPU to spare some hundred.
@@ -53,6 +53,8 @@ impl Node {
             usage: usage::of_process(self.pid).map(translate::usage),
             last_known: None,
             kill_failed: None,
+            held_since: None,
+            held_by: None,
         }
     }
 
@@ -62,7 +64,15 @@ impl Node {
         let handle = self.look_at(child)?;
         let measured = self.now().since(now) < MEASURING;
         let usage = if measured { handle.in_use().map(translate::usage) } else { None };
-        Some(match &handle.what {
+        let mut holds = match &handle.what {
+            What::Worker(_) => Vec::new(),
+            What::Node(below) => below.holds.clone(),
+        };
+        if let Some(hold) = handle.hold.as_ref().filter(|_| status.state == State::Held) {
+            let (path, since, by) = (handle.path.clone(), hold.since.clone(), hold.by.clone());
+            holds.push(HoldView { path, since, by });
+        }
+        let mut view = match &handle.what {
             What::Worker(exec) => {
                 let view = translate::worker(&status, exec, &handle.path, now, &self.clock);
                 ChildView::Worker(Box::new(WorkerView { usage, ..view }))
@@ -82,7 +92,9 @@ impl Node {
                 view.last_known = status.rollup.as_ref().map(translate::rollup_view);
                 ChildView::Supervisor(Box::new(view))
             }
-        })
+        };
+        view.mark_holds(&holds);
+        Some(view)
     }
 
     /// How many supervisors stand one below the other beneath this node.

@@ -275,6 +275,8 @@ mod for_nodes {
             sources: Vec::new(),
             usage: None,
             kill_failed: None,
+            held_since: None,
+            held_by: None,
         }))
     }
 
@@ -297,6 +299,8 @@ mod for_nodes {
             usage: None,
             last_known: None,
             kill_failed: None,
+            held_since: None,
+            held_by: None,
         }))
     }
 

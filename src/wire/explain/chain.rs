@@ -185,15 +185,17 @@ impl<'a> Story<'a> {
         let used = decision.next().and_then(|event| event.number("used")).unwrap_or(1);
         let failed = &self.events[at];
         let mut runs = HashSet::new();
+        let mut times = 0;
         for event in self.events[..=at].iter().rev() {
             if event.path == failed.path && event.id.node == failed.id.node && is_failure(event) {
-                runs.insert(event.incarnation);
+                // One may stand for many.
+                times += if runs.insert(event.incarnation) { event.number("count").unwrap_or(1) } else { 0 };
             }
-            if runs.len() as u64 >= used {
+            if times >= used {
                 break;
             }
         }
-        runs.len() as u64
+        times
     }
 
     fn restarted_with(&self, restart: &EventView) -> Vec<Path> {

@@ -51,6 +51,8 @@ impl Tree {
                 sources: Vec::new(),
                 usage: None,
                 kill_failed: None,
+                held_since: None,
+                held_by: None,
             }))
         });
         let present = if row.is_some() { Present::Runs(row) } else { Present::Over(None) };

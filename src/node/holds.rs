@@ -1,0 +1,127 @@
+//! What is held down by `panic --hold`, and stays so whatever becomes of the supervisor above it.
+//!
+//! A node's process is not the place to remember it: that is replaced when it crashes, hangs, gives up, or is restarted with
+//! its group. So a node says upward what is held below it, before it answers the operator; the node above keeps it with the
+//! child, says it upward in turn, and hands it down to the next process. The root writes it into the journal, where the next
+//! root finds it, unless an operator has stopped the tree.
+
+use super::handle::{Handle, What};
+use super::turn::Node;
+use crate::ids::Path;
+use crate::os::clock;
+use crate::spec::tree::SupervisorSpec;
+use crate::supervision::{Fact, Report, State};
+use crate::wire::journal::Note;
+use crate::wire::view::{EventView, HoldView};
+
+/// Who holds a child, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub since: String,
+    pub by: String,
+}
+
+/// Those strictly below a path.
+pub(super) fn below(holds: &[HoldView], path: &Path) -> Vec<HoldView> {
+    holds.iter().filter(|hold| hold.path.is_within(path) && hold.path != *path).cloned().collect()
+}
+
+/// Those of children that are in the spec of the supervisor at `at`.
+pub(super) fn of_spec(holds: Vec<HoldView>, at: &Path, spec: &SupervisorSpec) -> Vec<HoldView> {
+    holds.into_iter().filter(|hold| spec.find(at, &hold.path).is_some()).collect()
+}
+
+/// Whether a child in this state can be one that is held: it is, it is being killed for it, or an operator has it started and
+/// it is not up yet, so that it is held again if it fails.
+fn may_be_held(state: State) -> bool {
+    match state {
+        State::Held | State::Stopping | State::Starting => true,
+        State::Running | State::Stopped | State::Waiting | State::Exited => false,
+    }
+}
+
+impl Handle {
+    /// Takes over what was held before its supervisor, or this one, began.
+    pub fn remember_holds(&mut self, holds: &[HoldView]) {
+        let own = holds.iter().find(|hold| hold.path == self.path);
+        self.hold = own.map(|hold| Hold { since: hold.since.clone(), by: hold.by.clone() });
+        let path = self.path.clone();
+        if let What::Node(subtree) = &mut self.what {
+            subtree.holds = of_spec(below(holds, &path), &path, &subtree.spec);
+        }
+    }
+
+    /// What is held of it and below it.
+    fn holds(&self) -> Vec<HoldView> {
+        let own = self.hold.iter().map(|hold| HoldView {
+            path: self.path.clone(),
+            since: hold.since.clone(),
+            by: hold.by.clone(),
+        });
+        let below: &[HoldView] = match &self.what {
+            What::Node(subtree) => &subtree.holds,
+            What::Worker(_) => &[],
+        };
+        own.chain(below.iter().cloned()).collect()
+    }
+}
+
+impl Node {
+    /// All that is held below this supervisor, as far as it is known here.
+    pub(super) fn holds(&self) -> Vec<HoldView> {
+        self.core.ids().filter_map(|id| self.look_at(id)).flat_map(Handle::holds).collect()
+    }
+
+    /// Notes what a report says of a hold, and tells of it in the report that one goes on.
+    pub(super) fn note_hold(&mut self, report: &Report, view: &mut EventView) {
+        let Some(child) = report.child else { return };
+        let state = self.core.child(self.now(), child).map(|status| status.state);
+        let Some(handle) = self.handle(child) else { return };
+        match (&report.fact, &handle.hold) {
+            (Fact::Panic { by, hold: true }, _) => {
+                handle.hold = Some(Hold { since: view.at.clone(), by: by.clone() });
+            }
+            (Fact::HeldAgain, Some(Hold { since, by })) => {
+                view.detail.insert("again".into(), true.into());
+                view.detail.insert("since".into(), since.as_str().into());
+                view.detail.insert("by".into(), by.as_str().into());
+                return;
+            }
+            (_, Some(_)) if !state.is_some_and(may_be_held) => handle.hold = None,
+            _ => return,
+        }
+        self.children_changed = true;
+    }
+
+    /// The root writes down what is held, where that has changed.
+    pub(super) fn keep_holds(&mut self) {
+        let holds = self.holds();
+        let Some(root) = self.root.as_mut().filter(|root| root.holds != holds) else { return };
+        root.holds = holds;
+        self.write_holds();
+    }
+
+    /// Writes down what is held; also for a keeper that has not heard of it.
+    pub(super) fn write_holds(&mut self) {
+        let (Some(root), Some(journal)) = (&self.root, &mut self.journal) else { return };
+        journal.note(&Note::Holds { at: clock::rfc3339_nanos(clock::wall()), holds: root.holds.clone() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(path: &str) -> HoldView {
+        HoldView { path: Path::parse(path).unwrap(), since: String::new(), by: String::new() }
+    }
+
+    #[test]
+    fn what_is_below_a_path_is_handed_down_and_nothing_else() {
+        let all = ["/web", "/web/api", "/web/in/a", "/webs/x", "/db"].map(hold);
+        let of = |path: &str| below(&all, &Path::parse(path).unwrap());
+        assert_eq!(of("/web"), [hold("/web/api"), hold("/web/in/a")]);
+        assert_eq!(of("/web/in"), [hold("/web/in/a")]);
+        assert_eq!(of("/db"), []);
+    }
+}
