@@ -443,11 +443,12 @@ impl Node {
         if let Some(uplink) = &mut self.uplink {
             uplink.flush(now);
         }
-        if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
-            history.feed_followers(now, control);
-        }
+        // The journal first: what a follower has seen is kept, even if this process is killed between the two.
         if let (Some(history), Some(journal)) = (&self.history, &mut self.journal) {
             journal.feed(now, history);
+        }
+        if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
+            history.feed_followers(now, control);
         }
         self.feed_taps(now);
         let console_waits = self.console.flush();
