@@ -818,6 +818,7 @@ impl Node {
     fn leave(mut self, end: End) -> i32 {
         self.finish_requests();
         self.end_folds();
+        self.tell_children();
         if let Some(uplink) = &mut self.uplink {
             uplink.flush_before_leaving(&self.clock, Span::from_millis(200));
         }

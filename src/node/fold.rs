@@ -284,7 +284,7 @@ impl Seen {
 /// Whether an event is no part of a round: something else happens to the child, and is told at once.
 fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
     match event.kind.as_str() {
-        "panic" | "held" | "reloaded" => true,
+        "panic" | "held" | "released" | "reloaded" => true,
         // Those of a sibling that is restarted with it, and of what is below it, come again with each round.
         "stopping" | "stopped" => is_its_own && event.path == *path,
         _ => false,

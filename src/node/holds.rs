@@ -10,9 +10,11 @@ use super::turn::Node;
 use crate::ids::Path;
 use crate::os::clock;
 use crate::spec::tree::SupervisorSpec;
-use crate::supervision::{Fact, Report, State};
+use crate::supervision::{ChildId, Fact, Report, State};
 use crate::wire::journal::Note;
+use crate::wire::message::Verb;
 use crate::wire::view::{EventView, HoldView};
+use slog::info;
 
 /// Who holds a child, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +93,21 @@ impl Node {
             _ => return,
         }
         self.children_changed = true;
+    }
+
+    /// A restart was asked for of something below a child node that cannot be asked. The operator's word ends a hold all the
+    /// same: the child node's next process starts it. Returns what the operator is told of that.
+    pub(super) fn release_below(&mut self, node: ChildId, verb: &Verb) -> &'static str {
+        let Verb::Restart { path } = verb else { return "" };
+        let Some(What::Node(subtree)) = self.handle(node).map(|handle| &mut handle.what) else { return "" };
+        let held = subtree.holds.len();
+        subtree.holds.retain(|hold| hold.path != *path);
+        if subtree.holds.len() == held {
+            return "";
+        }
+        self.children_changed = true;
+        info!(self.logger, "a hold is over: a restart was asked for"; "path" => %path);
+        "; it is no longer held, and starts with its supervisor"
     }
 
     /// The root writes down what is held, where that has changed.

@@ -315,6 +315,7 @@ pub(super) fn event(report: &Report, path: Path, at: String) -> EventView {
 fn detail(fact: &Fact) -> Map<String, Value> {
     let value = match fact {
         Fact::Starting | Fact::Started | Fact::Ready | Fact::Stopped | Fact::Held | Fact::HeldAgain => json!({}),
+        Fact::Released { by } => json!({ "by": by }),
         Fact::BeatLate { age, limit, spared } => {
             json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "spared": spared })
         }

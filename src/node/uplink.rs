@@ -206,7 +206,7 @@ impl Uplink {
     pub fn flush_before_leaving(&mut self, clock: &Clock, limit: Span) {
         let end = clock.now() + limit;
         self.flush(clock.now());
-        while !(self.outbox.is_empty() && self.escalation.is_none()) && clock.now() < end {
+        while !(self.outbox.is_empty() && self.escalation.is_none() && self.children.is_none()) && clock.now() < end {
             let left = end.since(clock.now());
             self.dealer.wait_input(left.min(RESEND).as_duration());
             while let Some(message) = self.receive() {
@@ -214,7 +214,8 @@ impl Uplink {
                     Ok(ToNode::EventsSeen { through }) => self.events_seen(through),
                     Ok(ToNode::EscalatingSeen) => self.escalating_seen(),
                     Ok(ToNode::UpSeen) => self.up_seen(),
-                    Ok(ToNode::Request { .. } | ToNode::ChildrenSeen { .. }) | Err(_) => {}
+                    Ok(ToNode::ChildrenSeen { seq }) => self.children_seen(seq),
+                    Ok(ToNode::Request { .. }) | Err(_) => {}
                 }
             }
             self.due(clock.now());

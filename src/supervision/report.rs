@@ -209,6 +209,11 @@ pub enum Fact {
     Held,
     /// It was held down before this supervisor began, and stays so.
     HeldAgain,
+    /// An operator has ended the hold while this supervisor ends: the child starts with the next one.
+    Released {
+        /// Who has asked.
+        by: String,
+    },
     /// This supervisor has a new set of children, and what became of the old one.
     Reloaded {
         /// Who brought it.
@@ -255,6 +260,7 @@ impl Fact {
             Fact::AutoShutdown { .. } => "auto_shutdown",
             Fact::Panic { .. } => "panic",
             Fact::Held | Fact::HeldAgain => "held",
+            Fact::Released { .. } => "released",
             Fact::Reloaded { .. } => "reloaded",
             Fact::StartFailed { .. } => "start_failed",
         }

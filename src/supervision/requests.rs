@@ -26,6 +26,7 @@ impl Supervisor {
             return self.panic(turn, request, child, hold, by);
         }
         if self.course == Course::Ending {
+            self.release(turn, &command, &by);
             let answer = Answer::Overtaken("the supervisor is ending".into());
             turn.out.push(Action::Answer(request, answer));
             return;
@@ -363,6 +364,16 @@ impl Supervisor {
             child.phase = Phase::Held;
         }
         self.report(turn, Some(id), Some(report), Fact::Held);
+    }
+
+    /// A start that was asked for and does not come, as this supervisor ends. The operator's word ends a hold all the same: the
+    /// next supervisor starts the child.
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>, command: &Command, by: &str) {
+        let (Command::Restart(id) | Command::Cycle(id)) = command else { return };
+        let Some(mut child) = self.table.edit(*id).filter(|child| matches!(child.phase, Phase::Held)) else { return };
+        child.phase = Phase::Down(Rest::Idle);
+        drop(child);
+        self.report(turn, Some(*id), None, Fact::Released { by: by.to_owned() });
     }
 
     /// A later request undoes the earlier ones about the same child: those that wait for it to come up, and those that

@@ -250,7 +250,10 @@ impl Supervisor {
         for item in std::mem::take(&mut self.queue) {
             match item {
                 Item::Look(_) => {}
-                Item::Asked { request, .. } => turn.out.push(Action::Answer(request, overtaken.clone())),
+                Item::Asked { request, command, by } => {
+                    self.release(turn, &command, &by);
+                    turn.out.push(Action::Answer(request, overtaken.clone()));
+                }
                 Item::Reload(reload) => turn.out.push(Action::Answer(reload.request, overtaken.clone())),
             }
         }

@@ -108,6 +108,10 @@ fn words_of_one(event: &EventView) -> String {
             format!("is held down since {} by {}, and stays so", clean(since), clean(by))
         }
         "held" => "is down and held".into(),
+        "released" => {
+            let by = clean(text("by").unwrap_or("an operator"));
+            format!("is no longer held, by {by}; it starts with its next supervisor")
+        }
         "reloaded" => {
             let counts: Vec<String> = ["added", "removed", "restarted", "updated"]
                 .into_iter()
@@ -405,6 +409,11 @@ mod tests {
                  background is taken for one that has ended; have it stay in the foreground",
             ),
             ("held", json!({}), "/web/api is down and held"),
+            (
+                "released",
+                json!({"by": "uid 0"}),
+                "/web/api is no longer held, by uid 0; it starts with its next supervisor",
+            ),
             (
                 "held",
                 json!({"again": true, "since": "2026-01-02T03:04:05Z", "by": "uid 0"}),

@@ -24,6 +24,7 @@ pub const KINDS: &[&str] = &[
     "auto_shutdown",
     "panic",
     "held",
+    "released",
     "reloaded",
     "start_failed",
 ];

@@ -87,6 +87,16 @@ fn a_hang_goes_back_to_the_late_beat() {
     assert!(exited.pid.is_some() && exited.incarnation.0 == 1);
 }
 
+/// An operator's word ends a hold, also where it comes too late for this supervisor to start the child.
+#[test]
+fn a_restart_while_the_supervisor_ends_ends_the_hold() {
+    for lines in [["hold a", "exit a sig9", "STOP", "restart a"], ["hold a", "exit a sig9", "STOP", "cycle a"]] {
+        let (world, reports) = told("one-for-one 9/5s: a b", &lines);
+        assert!(matches!(&reports.last().unwrap().fact, Fact::Released { by } if by == "uid 1"), "{reports:?}");
+        assert_eq!(world.core.child(world.now, ChildId(0)).unwrap().state, State::Stopped);
+    }
+}
+
 #[test]
 fn a_panic_and_a_stop_name_who_ordered_them() {
     let (_, reports) = told("one-for-one 9/5s: a b", &["hold a", "exit a sig9", "stop b", "exit b 0"]);

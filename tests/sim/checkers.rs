@@ -642,6 +642,7 @@ impl Witness {
                 | Fact::Held
                 | Fact::KillFailed { .. }
                 | Fact::HeldAgain
+                | Fact::Released { .. }
                 | Fact::Reloaded { .. }
                 | Fact::Escalated { .. },
                 _,

@@ -364,8 +364,10 @@ impl Node {
                 }
                 return;
             }
-            let message =
-                format!("{node_path} is down, so there is nothing below it to ask; restart {node_path} first");
+            let released = self.release_below(child, &verb);
+            let message = format!(
+                "{node_path} is down, so there is nothing below it to ask; restart {node_path} first{released}"
+            );
             self.reply(&asker, refused(Refusal::Down, message));
             return;
         };
@@ -543,7 +545,10 @@ impl Node {
                 Verb::Stop { .. } | Verb::Panic { hold: false, .. } => {
                     done(Outcome::Ok, format!("{path} is gone with the supervisor above it"))
                 }
-                _ => refused(Refusal::Down, format!("the supervisor above {path} went down meanwhile")),
+                verb => {
+                    let released = self.release_below(gone.child, &verb);
+                    refused(Refusal::Down, format!("the supervisor above {path} went down meanwhile{released}"))
+                }
             };
             self.reply(&pending.asker, reply);
         }
@@ -606,7 +611,7 @@ impl Node {
     /// A node below did not answer in time.
     fn below_is_silent(&mut self, number: u64, now: Time) {
         let Some(pending) = self.requests.pending.remove(&number) else { return };
-        let Waits::Below { verb, path, accepted: was_accepted, .. } = pending.waits else { return };
+        let Waits::Below { run, verb, path, accepted: was_accepted } = pending.waits else { return };
         match verb {
             Verb::Status { .. } => {
                 if let Some(view) = self.spec_view(&path, "unreachable") {
@@ -621,11 +626,12 @@ impl Node {
                 let number = self.requests.add(pending.asker, waits, now);
                 self.go_on_emptying(number, now);
             }
-            _ => {
+            verb => {
+                let released = self.release_below(run.child, &verb);
                 let word = if was_accepted { "no longer answers" } else { "does not answer" };
                 let message = format!(
                     "the supervisor above {path} {word}; it is replaced when its beats are missed, or at once by \
-                     `treevisor panic {}`",
+                     `treevisor panic {}`{released}",
                     path.parent().unwrap_or_else(Path::root)
                 );
                 self.reply(&pending.asker, refused(Refusal::NoAnswer, message));

@@ -128,7 +128,7 @@ impl Step {
     /// Whether it is worth a line; what is left out follows from what is told.
     pub fn is_notable(&self) -> bool {
         match self.event.kind.as_str() {
-            "starting" | "started" | "ready" | "beat_late" | "stopped" | "held" | "escalated" => false,
+            "starting" | "started" | "ready" | "beat_late" | "stopped" | "held" | "released" | "escalated" => false,
             "exited" => !self.event.flag("expected") || self.event.text("killed") == Some("shutdown_over"),
             _ => true,
         }
