@@ -100,8 +100,8 @@ fn force_one(path: &Path, instance: &Instance) -> Result<(), Failure> {
             ForceError::Instance { .. } | ForceError::Kill { .. } => {
                 Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may do this")
             }
-            ForceError::Stuck(_) => Failure::new(ExitCode::Failed, message).hint(
-                "a process in such a state waits for a device or a network file system; it goes when that answers",
+            ForceError::Stuck { .. } => Failure::new(ExitCode::Failed, message).hint(
+                "SIGKILL stays pending: a process that is stuck in the kernel goes when the device or file system answers",
             ),
         }
     })

@@ -8,8 +8,10 @@ use super::{InstanceFile, RuntimeDir};
 use crate::ids::Path;
 use crate::os::cgroup::{self, Group};
 use crate::os::clock::{self, Clock};
-use crate::os::descendants::{self, Mark, Scope};
-use crate::os::pidfd::PidFd;
+use crate::os::descendants::{Mark, Scope};
+use crate::os::pidfd::{self, Reach};
+use crate::os::sweep::{self, Survivor, Survivors};
+use crate::os::{process, stuck};
 use crate::time::{Span, Time};
 use std::fmt;
 use std::fs;
@@ -18,7 +20,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// What has not died of SIGKILL after this long will not die by our hand: it is stuck in the kernel.
+/// What has not died of SIGKILL after this long will not die by our hand.
 const PATIENCE: Span = Span::from_secs(5);
 
 const SIGKILL: i32 = 9;
@@ -34,39 +36,26 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
     if !instance.tree_paths.iter().any(|known| known.path == *path) {
         return Err(ForceError::NoSuchPath(path.clone()));
     }
-    let clock = Clock::start();
-    let end = Time::ZERO + PATIENCE;
     if path.is_root() {
         // First of all, so that neither starts anything again: the root its children and its keeper, the keeper nothing,
         // but it would remove the files under our hands.
         for pid in [Some(instance.pid), instance.keeper_pid].into_iter().flatten() {
-            kill_if_ours(runtime, pid, &clock, end)?;
+            kill_if_ours(runtime, pid)?;
         }
     }
-    let group = group_of(&instance, path).and_then(|path| Group::open(&path).ok());
-    if let Some(group) = &group {
-        while group.populated() {
-            group.kill().map_err(|cause| ForceError::Kill { path: path.clone(), cause: cause.into() })?;
-            if clock.now() >= end {
-                return Err(ForceError::Stuck(path.clone()));
-            }
-            clock::pause(Span::from_millis(1));
-        }
-    }
-    // With cgroups too: a process that may do so can have moved itself out.
+    let group = group_of(&instance, path);
     let mark =
         Mark::parse(&instance.mark).map_err(|cause| ForceError::Kill { path: path.clone(), cause: cause.into() })?;
     let paths: Vec<Path> = instance.tree_paths.iter().map(|known| known.path.clone()).collect();
     let paths: Vec<Path> = paths.into_iter().filter(|known| known.is_within(path)).collect();
     let scope = Scope { root_pid: None, mark: &mark, within: path, paths: &paths, spare: &[std::process::id()] };
-    while descendants::kill_pass(&scope).count > 0 {
-        if clock.now() >= end {
-            return Err(ForceError::Stuck(path.clone()));
-        }
-        clock::pause(Span::from_millis(2));
+    let left = sweep::kill_all(group.as_deref(), &scope, PATIENCE);
+    if !left.is_none() {
+        // The files stay, so that it is found when this is tried again.
+        return Err(ForceError::Stuck { path: path.clone(), left });
     }
     if path.is_root() {
-        if let Some(group) = group {
+        if let Some(Ok(group)) = group.as_deref().map(Group::open) {
             group.remove_all();
         }
         runtime.remove();
@@ -81,30 +70,91 @@ fn group_of(instance: &InstanceFile, path: &Path) -> Option<PathBuf> {
 
 /// Kills the process `pid` if it is the instance's root or keeper. The number alone would not do, as by now it may be
 /// that of somebody else.
-fn kill_if_ours(runtime: &RuntimeDir, pid: u32, clock: &Clock, end: Time) -> Result<(), ForceError> {
+fn kill_if_ours(runtime: &RuntimeDir, pid: u32) -> Result<(), ForceError> {
     let failed = |cause| ForceError::Kill { path: Path::root(), cause };
-    // Opened before it is looked at: from here on, the descriptor means one process only.
-    let Ok(process) = PidFd::open(pid) else { return Ok(()) };
-    if !holds_lock(runtime, pid) && !is_keeper(runtime, pid) {
-        return Ok(());
+    // Opened before it is looked at: from here on, this means one process only.
+    let process = match Reach::of(pid) {
+        Ok(process) => process,
+        Err(error) if pidfd::is_gone(&error) => return Ok(()),
+        Err(error) => return Err(failed(format!("cannot look at process {pid}: {error}").into())),
+    };
+    let ours = is_keeper(runtime, pid).and_then(|keeper| Ok(keeper || holds_lock(runtime, pid)?));
+    match ours {
+        Ok(true) => {}
+        Ok(false) => return Ok(()),
+        Err(error) => return Err(failed(format!("cannot tell whether process {pid} is of this tree: {error}").into())),
     }
-    process.signal(SIGKILL).map_err(|cause| failed(cause.into()))?;
-    if process.wait_exit(end.since(clock.now())) { Ok(()) } else { Err(ForceError::Stuck(Path::root())) }
+    let refused = match process.signal(SIGKILL) {
+        Ok(()) => None,
+        Err(error) if pidfd::is_gone(&error) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Err(failed(error.into())),
+        Err(error) => error.raw_os_error(),
+    };
+    let clock = Clock::start();
+    while !matches!(process.has_ended(), Ok(true)) {
+        if clock.now() >= Time::ZERO + PATIENCE {
+            let survivor = Survivor { pid, path: Some(Path::root()), why: stuck::why_alive(pid, refused) };
+            let left = Survivors { processes: vec![survivor], ..Survivors::default() };
+            return Err(ForceError::Stuck { path: Path::root(), left });
+        }
+        clock::pause(Span::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Whether an error of looking at a process, or at what it has open, says that it has gone meanwhile.
+fn went(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 /// Whether the process has the instance's lock open, as its root has.
-fn holds_lock(runtime: &RuntimeDir, pid: u32) -> bool {
-    let Ok(lock) = fs::metadata(runtime.lock_file()) else { return false };
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    open.filter_map(|entry| fs::metadata(entry.path()).ok())
-        .any(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino()))
+///
+/// # Errors
+/// When that cannot be seen.
+fn holds_lock(runtime: &RuntimeDir, pid: u32) -> io::Result<bool> {
+    let lock = match fs::metadata(runtime.lock_file()) {
+        Ok(lock) => lock,
+        Err(error) if went(&error) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let open = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(open) => open,
+        Err(error) if went(&error) => return Ok(false),
+        // A process of another user is no root of ours; the number of ours was given to it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return if process::effective_uid(pid).is_some_and(|uid| uid != lock.uid()) {
+                Ok(false)
+            } else {
+                Err(error)
+            };
+        }
+        Err(error) => return Err(error),
+    };
+    for entry in open {
+        let file = match entry.and_then(|entry| fs::metadata(entry.path())) {
+            Ok(file) => file,
+            Err(error) if went(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        if (file.dev(), file.ino()) == (lock.dev(), lock.ino()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the process was started as the keeper of this instance: `treevisor keeper DIRECTORY`.
-fn is_keeper(runtime: &RuntimeDir, pid: u32) -> bool {
-    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+///
+/// # Errors
+/// When that cannot be seen.
+fn is_keeper(runtime: &RuntimeDir, pid: u32) -> io::Result<bool> {
+    let line = match fs::read(format!("/proc/{pid}/cmdline")) {
+        Ok(line) => line,
+        Err(error) if went(&error) => return Ok(false),
+        Err(error) => return Err(error),
+    };
     let mut words = line.split(|byte| *byte == 0).skip(1);
-    words.next() == Some(b"keeper") && words.next() == Some(runtime.path().as_os_str().as_bytes())
+    Ok(words.next() == Some(b"keeper") && words.next() == Some(runtime.path().as_os_str().as_bytes()))
 }
 
 /// Why a subtree could not be killed from outside.
@@ -127,7 +177,12 @@ pub enum ForceError {
         cause: Box<dyn std::error::Error>,
     },
     /// Something does not die of SIGKILL.
-    Stuck(Path),
+    Stuck {
+        /// Which subtree was to be killed.
+        path: Path,
+        /// What is left of it.
+        left: Survivors,
+    },
 }
 
 impl fmt::Display for ForceError {
@@ -138,8 +193,8 @@ impl fmt::Display for ForceError {
             }
             ForceError::NoSuchPath(path) => write!(f, "there is no {path} in the tree"),
             ForceError::Kill { path, .. } => write!(f, "cannot kill {path} from outside"),
-            ForceError::Stuck(path) => {
-                write!(f, "processes of {path} are stuck in the kernel: SIGKILL has not ended them within {PATIENCE}")
+            ForceError::Stuck { path, left } => {
+                write!(f, "SIGKILL has not ended all of {path} within {PATIENCE}: {left}")
             }
         }
     }
@@ -150,7 +205,7 @@ impl std::error::Error for ForceError {
         match self {
             ForceError::Instance { cause, .. } => Some(cause),
             ForceError::Kill { cause, .. } => Some(cause.as_ref()),
-            ForceError::NoSuchPath(_) | ForceError::Stuck(_) => None,
+            ForceError::NoSuchPath(_) | ForceError::Stuck { .. } => None,
         }
     }
 }
@@ -201,7 +256,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let runtime = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
         let other = RuntimeDir::of(base.path(), &Name::parse("mill").unwrap()).unwrap();
-        assert!(!is_keeper(&runtime, std::process::id()));
+        assert!(!is_keeper(&runtime, std::process::id()).unwrap());
         // `sh keeper DIR` has the very words that a keeper has. It waits on its stdin, and so ends with this test.
         std::fs::write(base.path().join("keeper"), "echo up; read -r line").unwrap();
         let mut keeper = std::process::Command::new("/bin/sh")
@@ -214,10 +269,40 @@ mod tests {
             .unwrap();
         // The words can be read a moment after the exec only.
         keeper.stdout.take().unwrap().read_exact(&mut [0; 2]).unwrap();
-        assert!(is_keeper(&runtime, keeper.id()));
-        assert!(!is_keeper(&other, keeper.id()));
+        assert!(is_keeper(&runtime, keeper.id()).unwrap());
+        assert!(!is_keeper(&other, keeper.id()).unwrap());
         drop(keeper.stdin.take());
         keeper.wait().unwrap();
+    }
+
+    #[test]
+    fn what_is_left_is_named() {
+        let path = Path::parse("/web").unwrap();
+        let survivor = Survivor { pid: 7, path: Path::parse("/web/api").ok(), why: "it is stuck in the kernel".into() };
+        let left = Survivors { processes: vec![survivor], ..Survivors::default() };
+        let text = ForceError::Stuck { path, left }.to_string();
+        assert!(text.starts_with("SIGKILL has not ended all of /web within 5"), "{text}");
+        assert!(text.ends_with(": process 7 of /web/api: it is stuck in the kernel"), "{text}");
+    }
+
+    #[test]
+    fn a_process_that_is_not_ours_is_left_alone_and_one_that_is_gone_is_no_error() {
+        let base = tempfile::tempdir().unwrap();
+        let runtime = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        runtime.create().unwrap();
+        let mut other = std::process::Command::new("/bin/sh")
+            .args(["-c", "read -r line"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        kill_if_ours(&runtime, other.id()).unwrap();
+        assert!(other.try_wait().unwrap().is_none());
+        drop(other.stdin.take());
+        other.wait().unwrap();
+        kill_if_ours(&runtime, other.id()).unwrap();
+        for errno in [libc::EMFILE, libc::EACCES, libc::EPERM, libc::ENOMEM, libc::EIO] {
+            assert!(!went(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
     }
 
     #[test]
@@ -225,10 +310,10 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let runtime = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
         runtime.create().unwrap();
-        assert!(!holds_lock(&runtime, std::process::id()));
+        assert!(!holds_lock(&runtime, std::process::id()).unwrap());
         let file = fs::File::create(runtime.lock_file()).unwrap();
-        assert!(holds_lock(&runtime, std::process::id()));
+        assert!(holds_lock(&runtime, std::process::id()).unwrap());
         drop(file);
-        assert!(!holds_lock(&runtime, std::process::id()));
+        assert!(!holds_lock(&runtime, std::process::id()).unwrap());
     }
 }

@@ -49,7 +49,7 @@ use crate::wire;
 use crate::wire::journal::{EndNote, Note, RunNote};
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
-use slog::{Logger, info, o, warn};
+use slog::{Logger, error, info, o, warn};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
@@ -563,7 +563,10 @@ fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
     let Ok(stale) = runtime.read_instance() else { return };
     warn!(logger, "an earlier run of this instance was killed, clearing what it left";
         "pid" => stale.pid, "started_at" => &stale.started_at);
-    super::keeper::clear_tree(stale.cgroup.as_deref(), &stale.mark);
+    let left = super::keeper::clear_tree(stale.cgroup.as_deref(), &stale.mark);
+    if !left.is_none() {
+        error!(logger, "what an earlier run left cannot be killed, and runs beside this one"; "left" => %left);
+    }
     runtime.remove_sockets();
 }
 

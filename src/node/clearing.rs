@@ -62,7 +62,7 @@ impl Remains {
             return Remains::NONE;
         }
         let left = Left::Processes { count: found.count, refused: found.refused.is_some() };
-        let one = found.refused.map(|(pid, errno)| (pid, Some(errno))).or(found.some.map(|pid| (pid, None)));
+        let one = found.refused.map(|(pid, errno)| (pid, Some(errno))).or(found.some.first().map(|pid| (*pid, None)));
         Remains { left, one }
     }
 }
@@ -190,7 +190,7 @@ impl Node {
         let refused = handle.kill(run).map(|errno| (pid, errno));
         let count = if thorough { below::clear_below(pid, PASS, |_| true).count().max(1) } else { 1 };
         // Its end, if it has come, is read as any end is.
-        Remains::of(&descendants::Left { count, some: Some(pid), refused })
+        Remains::of(&descendants::Left { count, some: vec![pid], refused })
     }
 
     /// It cannot be killed: the core goes on without its end, and it is looked at again now and then.
@@ -217,8 +217,9 @@ impl Node {
             let _ = group.kill();
             let members = group.members().unwrap_or_default();
             let some = members.iter().copied().find(|pid| process::is_alive(*pid));
-            let found = descendants::Left { count: members.len().max(1), some, refused: None };
             // Those that are just ending need a moment, and are nothing that was left behind.
+            let found =
+                descendants::Left { count: members.len().max(1), some: some.into_iter().collect(), refused: None };
             return if some.is_some() { Remains::of(&found) } else { Remains { left: Left::Unknown, one: None } };
         }
         match passed.of(&process.kin) {

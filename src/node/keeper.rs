@@ -17,13 +17,14 @@ use crate::ids::Path;
 use crate::link::runtime::RuntimeDir;
 use crate::logs::stream_file::{self, StreamFile};
 use crate::os::cgroup::Group;
-use crate::os::clock::{self, Clock};
-use crate::os::descendants::{self, Mark, Scope};
+use crate::os::clock;
+use crate::os::descendants::{Mark, Scope};
 use crate::os::lock::LockFile;
 use crate::os::pidfd::{self, PidFd};
 use crate::os::spawn::{self, PlanSpec};
+use crate::os::sweep::{self, Survivors};
 use crate::os::{fd, process};
-use crate::time::{Span, Time};
+use crate::time::Span;
 use crate::wire::journal::{EndNote, Note, looks_whole};
 use crate::wire::sentence::signal_name;
 use serde::{Deserialize, Serialize};
@@ -259,7 +260,13 @@ fn watch_root() -> io::Result<()> {
         return Ok(());
     }
 
-    clear_tree(record.cgroup.as_deref(), &record.mark);
+    let left = clear_tree(record.cgroup.as_deref(), &record.mark);
+    if !left.is_none() {
+        stream_file::refresh_stderr();
+        fd::complain(format_args!(
+            "treevisor: the root has ended, and of its tree is left what cannot be killed: {left}"
+        ));
+    }
     if let (Some(writer), Some(journal)) = (&writer, &record.journal) {
         writer.end(Some(root_was_killed(journal, root.as_ref().ok())));
         // Whoever starts the instance anew writes behind us; but he does not wait for a disk that hangs.
@@ -273,8 +280,11 @@ fn watch_root() -> io::Result<()> {
             Ok(file) => file.mark == record.mark,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        if ours {
+        if ours && left.is_none() {
             runtime.remove();
+        } else if ours {
+            // So that the next start, or `panic --force`, finds what is left.
+            runtime.remove_sockets();
         }
         lock.release();
     }
@@ -393,21 +403,18 @@ fn read_goodbye(pipe: &OwnedFd) -> bool {
     pipe.try_clone().map(std::fs::File::from).is_ok_and(|mut file| matches!(file.read(&mut byte), Ok(1)))
 }
 
-/// Kills what is left of a tree and removes its cgroups. Blocks, but no longer than [`PATIENCE`].
-pub(super) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str) {
-    let clock = Clock::start();
-    let end = Time::ZERO + PATIENCE;
-    if let Some(Ok(group)) = cgroup.map(Group::open) {
-        while group.populated() && clock.now() < end {
-            let _ = group.kill();
-            clock::pause(Span::from_millis(1));
-        }
-        group.remove_all();
-    }
-    let Ok(mark) = Mark::parse(mark) else { return };
+/// Kills what is left of a tree and removes its cgroups. Blocks, but not for much longer than [`PATIENCE`]. Gives what
+/// cannot be killed.
+pub(super) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str) -> Survivors {
+    let mark = match Mark::parse(mark) {
+        Ok(mark) => mark,
+        Err(error) => return Survivors { unseen: Some(error.to_string()), ..Survivors::default() },
+    };
     let root = Path::root();
     let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[std::process::id()] };
-    while descendants::kill_pass(&scope).count > 0 && clock.now() < end {
-        clock::pause(Span::from_millis(2));
+    let left = sweep::kill_all(cgroup, &scope, PATIENCE);
+    if let Some(Ok(group)) = cgroup.map(Group::open) {
+        group.remove_all();
     }
+    left
 }

@@ -148,13 +148,22 @@ pub struct Scope<'a> {
 pub struct Left {
     /// How many there were, and those that could not be looked at for certain. Zero means that nothing is left.
     pub count: usize,
-    /// One that is left and that the kernel lets us kill, if there is one.
-    pub some: Option<u32>,
+    /// Some that are left and that the kernel lets us kill, if there are any.
+    pub some: Vec<u32>,
     /// One that the kernel refuses to kill, and the error number that it gives.
     pub refused: Option<(u32, i32)>,
 }
 
+/// So many of those that are left are named.
+const NAMED: usize = 8;
+
 impl Left {
+    fn name(&mut self, pid: u32) {
+        if self.some.len() < NAMED && !self.some.contains(&pid) {
+            self.some.push(pid);
+        }
+    }
+
     fn refuse(&mut self, pid: u32, error: &io::Error) {
         self.refused.get_or_insert((pid, error.raw_os_error().unwrap_or(libc::EIO)));
     }
@@ -223,7 +232,11 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
         // One that is gone already is what is wanted.
         let _ = process.signal(libc::SIGKILL);
     }
-    Left { count: (held.len() + out_of_reach).max(usize::from(escaped)), some: held.first().map(Reach::pid), refused }
+    Left {
+        count: (held.len() + out_of_reach).max(usize::from(escaped)),
+        some: held.iter().take(NAMED).map(Reach::pid).collect(),
+        refused,
+    }
 }
 
 /// How long one pass goes on looking at most. Each look after the first is at what is new only, which is cheap, and the

@@ -132,14 +132,25 @@ pub fn try_alone(file: &File) -> bool {
     unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
 }
 
-/// Whether somebody holds the lock.
+/// Whether a process holds the lock. Where that cannot be told, for want of descriptors say, it counts as held: to find a
+/// tree gone that runs does harm, and the other error does not. What others keep from us is no tree of ours.
 pub fn is_held(path: &Path) -> bool {
-    let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path) else {
-        return false;
+    look(path).unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied)
+}
+
+fn look(path: &Path) -> io::Result<bool> {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        // A device without a driver, or a link to itself: none that was locked by us.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ELOOP)) => return Ok(false),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | IsADirectory) => return Ok(false),
+        Err(error) => return Err(error),
     };
     let mut lock = whole_file(libc::F_WRLCK);
     // Says what is in the way of such a lock, and takes none.
-    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && lock.l_type != libc::F_UNLCK as libc::c_short
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
 
 fn whole_file(kind: libc::c_int) -> libc::flock {

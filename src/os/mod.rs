@@ -51,6 +51,7 @@ pub mod random;
 pub mod signals;
 pub mod spawn;
 pub mod stuck;
+pub mod sweep;
 pub mod thread;
 pub mod usage;
 pub mod users;

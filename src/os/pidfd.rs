@@ -226,6 +226,29 @@ impl Reach {
         Ok(reach)
     }
 
+    /// Opens the process that has this number now.
+    ///
+    /// # Errors
+    /// As those of [`Reach::open`].
+    pub fn of(pid: u32) -> io::Result<Reach> {
+        match super::process::look(pid)? {
+            Some(stat) if !stat.has_ended() => Reach::open(pid, stat.began),
+            Some(_) | None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn has_ended(&self) -> io::Result<bool> {
+        match self.look() {
+            Ok(()) => Ok(false),
+            Err(error) if is_gone(&error) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Its number.
     pub fn pid(&self) -> u32 {
         self.pid

@@ -103,6 +103,8 @@ pub(super) fn look(pid: u32) -> io::Result<Option<Stat>> {
                 _ => Ok(None),
             }
         }
+        // Not as it is: of a process, ENOENT says that it has gone.
+        Some(libc::ENOENT) => Err(io::Error::other("/proc is not mounted")),
         _ => Err(error),
     };
     match fs::read(format!("/proc/{pid}/stat")) {
@@ -154,9 +156,19 @@ pub(super) fn of_thread(thread: u32) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
-/// Whether there is such a process that is no zombie.
+/// Whether there is such a process that is no zombie. One that cannot be looked at, for want of descriptors say, counts as
+/// alive as long as its number is taken: what depends on its end waits, and does no harm.
 pub fn is_alive(pid: u32) -> bool {
-    stat(pid).is_some_and(|stat| !stat.has_ended())
+    match look(pid) {
+        Ok(stat) => stat.is_some_and(|stat| !stat.has_ended()),
+        Err(_) => is_taken(pid),
+    }
+}
+
+/// Whether a process has this number, a zombie too, kill(2) with signal 0. It needs neither `/proc` nor a descriptor.
+fn is_taken(pid: u32) -> bool {
+    let Some(number) = i32::try_from(pid).ok().filter(|number| *number > 0) else { return false };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), None) != Err(nix::errno::Errno::ESRCH)
 }
 
 /// The name of the program that a process runs, as in proc_pid_comm(5); at most 15 bytes. `None` when it is gone.

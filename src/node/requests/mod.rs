@@ -660,7 +660,7 @@ impl Node {
         let mut refused_kill = None;
         let left = in_group || {
             let found = self.kill_below(&path);
-            (one, refused_kill) = (found.some, found.refused);
+            (one, refused_kill) = (found.some.first().copied(), found.refused);
             found.count > 0
         };
         if left && now.since(since) < SILENCE_BELOW {

@@ -196,7 +196,7 @@ fn run(limit: Span, mut begin: impl FnMut(&mut Pass, &Lists) -> Option<bool>) ->
         match held.process.signal(libc::SIGKILL) {
             Err(error) if !pidfd::is_gone(&error) => left.refuse(pid, &error),
             // One that is gone already is what is wanted.
-            _ => left.some = Some(pid),
+            _ => left.name(pid),
         }
     }
     for (pid, (owner, error)) in pass.refused {

@@ -135,3 +135,18 @@ fn a_refused_call_is_not_the_absence_of_the_process() {
         assert!(!is_gone(&io::Error::from_raw_os_error(errno)), "{errno}");
     }
 }
+
+#[test]
+fn a_process_is_followed_to_its_end_by_its_number() {
+    let (spawned, reader) = start_piped(script("echo up; exec sleep 1000")).unwrap();
+    assert_eq!(read_line(&reader), "up");
+    let reach = Reach::of(spawned.pid).unwrap();
+    assert!(!reach.has_ended().unwrap());
+    reach.signal(libc::SIGKILL).unwrap();
+    assert!(spawned.pidfd.wait_exit(PATIENCE));
+    assert!(reach.has_ended().unwrap(), "a zombie has ended");
+    assert!(is_gone(&Reach::of(spawned.pid).unwrap_err()));
+    end_of(&spawned.pidfd);
+    assert!(reach.has_ended().unwrap());
+    assert!(is_gone(&Reach::of(spawned.pid).unwrap_err()));
+}

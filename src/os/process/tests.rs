@@ -1,4 +1,6 @@
-use super::super::testing::{PATIENCE, end_of, fork, output_of, program, read_line, script, start, start_piped};
+use super::super::testing::{
+    PATIENCE, end_of, fork, output_of, program, read_line, run_alone, script, start, start_piped,
+};
 use super::*;
 use crate::os::clock::Clock;
 use crate::os::{descendants, fd};
@@ -145,4 +147,24 @@ alone! {
         assert!(!is_alive(pid) && stat(pid).is_some_and(|stat| stat.has_ended()));
         end_of(&process);
     }
+}
+
+#[test]
+fn without_descriptors_nothing_is_taken_for_gone() {
+    fn without_descriptors() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let ended = fork(|| {});
+        assert!(ended.wait_exit(PATIENCE));
+        let lock = std::env::temp_dir().join("no-such-lock-of-treevisor");
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        assert!(look(std::process::id()).is_err());
+        assert!(is_alive(std::process::id()) && is_alive(parent()));
+        assert!(
+            !is_alive(0) && !is_alive(u32::MAX) && !is_alive(i32::MAX.unsigned_abs()),
+            "such numbers are not given"
+        );
+        assert!(super::super::lock::is_held(&lock), "nor is a lock taken for free");
+    }
+    run_alone("treevisor::os::process::tests::without_descriptors_nothing_is_taken_for_gone", without_descriptors);
 }

@@ -1,0 +1,165 @@
+//! Killing all that belongs to a tree, or to a part of one, from outside of it: where its supervisors have gone, or do not
+//! answer. It goes on until nothing is left or the time is over, and then names what is left.
+
+use super::cgroup::Group;
+use super::clock::{self, Clock};
+use super::descendants::{self, Scope};
+use super::{process, stuck};
+use crate::ids::Path;
+use crate::time::{Span, Time};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+#[cfg(test)]
+mod tests;
+
+/// As long as the cgroup has members, the look at all processes is taken at each of so many rounds: it is dear, and most of
+/// them are gone a moment after the kill.
+const ROUNDS: u32 = 50;
+
+/// So many of what is left are named.
+const NAMED: usize = 8;
+
+/// A process that SIGKILL has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survivor {
+    /// Its number.
+    pub pid: u32,
+    /// What it belongs to, where that can be seen.
+    pub path: Option<Path>,
+    /// Why it is still there.
+    pub why: String,
+}
+
+/// What was left when the time was over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Survivors {
+    /// Some of them.
+    pub processes: Vec<Survivor>,
+    /// How many more there were.
+    pub others: usize,
+    /// Why it cannot be said whether there is more.
+    pub unseen: Option<String>,
+}
+
+impl Survivors {
+    /// Whether nothing is left.
+    pub fn is_none(&self) -> bool {
+        *self == Survivors::default()
+    }
+}
+
+impl fmt::Display for Survivors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        for Survivor { pid, path, why } in &self.processes {
+            match path {
+                Some(path) => write!(f, "{between}process {pid} of {path}: {why}")?,
+                None => write!(f, "{between}process {pid}: {why}")?,
+            }
+            between = "; ";
+        }
+        if self.others > 0 {
+            write!(f, "{between}{} more", self.others)?;
+            between = "; ";
+        }
+        match &self.unseen {
+            Some(why) => write!(f, "{between}whether more is left cannot be seen: {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Kills what is in a cgroup and what is in scope, which may be more: a process that may do so can have left its cgroup.
+/// Blocks until nothing is left, and no longer than `limit` and what one look takes. The cgroup is left where it is.
+pub fn kill_all(cgroup: Option<&std::path::Path>, scope: &Scope<'_>, limit: Span) -> Survivors {
+    let clock = Clock::start();
+    let end = Time::ZERO + limit;
+    let mut round = 0_u32;
+    loop {
+        let last = clock.now() >= end;
+        let group = cgroup.map_or(Ok(None), open);
+        let populated = match &group {
+            Ok(Some(group)) if group.populated() => {
+                // What it did not do is seen by the next round.
+                let _ = group.kill();
+                true
+            }
+            Ok(_) => false,
+            Err(_) => true,
+        };
+        let marked = if !populated || last || round % ROUNDS == ROUNDS - 1 {
+            let left = descendants::kill_pass(scope);
+            if !populated && left.count == 0 {
+                return Survivors::default();
+            }
+            left
+        } else {
+            descendants::Left::default()
+        };
+        if last {
+            return name(group, &marked, scope.spare);
+        }
+        round += 1;
+        clock::pause(Span::from_millis(if populated { 1 } else { 2 }));
+    }
+}
+
+/// The cgroup, if it is there.
+fn open(path: &std::path::Path) -> io::Result<Option<Group>> {
+    match Group::open(path) {
+        Ok(group) => Ok(Some(group)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let text = format!("cannot open the cgroup {}: {error}", path.display());
+            Err(io::Error::new(error.kind(), text))
+        }
+    }
+}
+
+/// Names what is left, as far as it is still there.
+fn name(group: io::Result<Option<Group>>, marked: &descendants::Left, spare: &[u32]) -> Survivors {
+    let mut unseen = None;
+    let members = group.and_then(|group| group.map_or(Ok(Vec::new()), |group| group.members()));
+    let mut pids = members.unwrap_or_else(|error| {
+        unseen = Some(error.to_string());
+        Vec::new()
+    });
+    let seen = marked.refused.map(|(pid, _)| pid).into_iter().chain(marked.some.iter().copied());
+    let by_mark = marked.refused.iter().count() + marked.some.len();
+    pids.extend(seen);
+    pids.sort_unstable();
+    pids.dedup();
+    pids.retain(|pid| !spare.contains(pid) && process::is_alive(*pid));
+    if marked.count > 0 && by_mark == 0 {
+        unseen.get_or_insert_with(|| "not every process could be looked at".into());
+    }
+    let others = pids.len().saturating_sub(NAMED) + marked.count.saturating_sub(by_mark.max(1));
+    pids.truncate(NAMED);
+    let survivor = |pid| {
+        let refused = marked.refused.filter(|(refused, _)| *refused == pid).map(|(_, errno)| errno);
+        Survivor { pid, path: path_of(pid), why: stuck::why_alive(pid, refused) }
+    };
+    Survivors { processes: pids.into_iter().map(survivor).collect(), others, unseen }
+}
+
+/// What a process belongs to, by its environment, or by its cgroup where it has none any more.
+fn path_of(pid: u32) -> Option<Path> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let told = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"TREEVISOR_PATH="));
+    let told = told.and_then(|path| Path::parse(std::str::from_utf8(path).ok()?).ok());
+    told.or_else(|| path_of_group(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?))
+}
+
+/// The same by the text of proc_pid_cgroup(5): the names of the children's cgroups below that of the tree.
+fn path_of_group(text: &str) -> Option<Path> {
+    let group = PathBuf::from(text.lines().find_map(|line| line.strip_prefix("0::"))?);
+    let parts = group.iter().filter_map(|part| part.to_str());
+    // A tree may run in a worker of another one, so what stands above the innermost tree is not of this one.
+    let parts: Vec<&str> = parts.collect();
+    let tree = parts.iter().rposition(|part| part.starts_with("treevisor-"))?;
+    let names: Vec<&str> = parts[tree + 1..].iter().map_while(|part| part.strip_prefix("c.")).collect();
+    Path::parse(&format!("/{}", names.join("/"))).ok()
+}
