@@ -77,8 +77,10 @@ fn sources() -> Vec<(String, PathBuf, String)> {
 /// The source without its comments and without its test module, which may look where it likes.
 fn code(text: &str) -> String {
     let mut out = String::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with("#[cfg(test)]") {
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let next = lines.peek().copied().unwrap_or_default();
+        if line.trim_start().starts_with("#[cfg(test)]") && next.starts_with("mod ") && next.ends_with('{') {
             break;
         }
         out.push_str(line.split("//").next().unwrap_or_default());
@@ -199,4 +201,242 @@ fn the_client_has_no_dependencies() {
     let (_, rest) = text.split_once("[dependencies]\n").expect("the table is there to be empty");
     let table = rest.split("\n[").next().unwrap_or_default();
     assert_eq!(table.trim(), "");
+}
+
+/// Files that stand in a circle of imports within their room. The list may only shrink: a file that is not on it must not come
+/// into a circle, and one that has left its circle leaves the list.
+const IN_CIRCLES: &[&str] = &[
+    "cli/failure",
+    "cli/import/supervisord",
+    "cli/import/supervisord/output",
+    "cli/import/supervisord/program",
+    "cli/out",
+    "cli/render/event",
+    "cli/render/mod",
+    "cli/render/status",
+    "cli/render/table",
+    "cli/render/tree",
+    "cli/render/why",
+    "control/mod",
+    "control/session",
+    "link/dealer",
+    "link/door",
+    "link/mod",
+    "link/place",
+    "link/push",
+    "link/router",
+    "link/runtime",
+    "logs/capture",
+    "logs/console",
+    "logs/mod",
+    "logs/outlet",
+    "logs/rotate",
+    "logs/writer",
+    "node/aside",
+    "node/boot",
+    "node/directory",
+    "node/drops",
+    "node/echo",
+    "node/handle",
+    "node/holds",
+    "node/hooks",
+    "node/keeper",
+    "node/late_starts",
+    "node/log_files",
+    "node/look",
+    "node/manager",
+    "node/notices",
+    "node/postmortem",
+    "node/probes/mod",
+    "node/reload",
+    "node/requests/gather",
+    "node/requests/mod",
+    "node/requests/status",
+    "node/reread",
+    "node/strangers",
+    "node/taps/mod",
+    "node/taps/tap",
+    "node/turn",
+    "node/uplink",
+    "os/descendants",
+    "os/descendants/stamp",
+    "os/spawn",
+    "os/spawn/child",
+    "os/spawn/late",
+    "spec/schema",
+    "spec/schema/texts",
+    "supervision/child",
+    "supervision/counting",
+    "supervision/event",
+    "supervision/liveness",
+    "supervision/phase",
+    "supervision/reload",
+    "supervision/report",
+    "supervision/rollup",
+    "supervision/state",
+    "supervision/supervisor",
+    "wire/explain/chain",
+    "wire/explain/meaning",
+    "wire/explain/mod",
+    "wire/explain/tell",
+];
+
+/// Files that name the node as a whole, besides the one that defines it. This list may only shrink, too: what hangs on `Node`
+/// cannot be made in a test.
+const NAME_THE_NODE: &[&str] = &[
+    "node/aside",
+    "node/boot",
+    "node/clearing",
+    "node/directory",
+    "node/drops",
+    "node/echo",
+    "node/effects",
+    "node/holds",
+    "node/hooks",
+    "node/inputs",
+    "node/keeper",
+    "node/late_starts",
+    "node/log_files",
+    "node/manager",
+    "node/notices",
+    "node/probes/mod",
+    "node/reload",
+    "node/requests/gather",
+    "node/requests/mod",
+    "node/requests/status",
+    "node/reread",
+    "node/taps/mod",
+];
+
+/// The modules of the library: path as parts, the file below src, and its code without tests.
+fn modules() -> Vec<(Vec<String>, String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    sources()
+        .into_iter()
+        .filter(|(room, path, _)| room != "main" && room != "lib" && !is_test(path) && !path.ends_with("testing.rs"))
+        .map(|(_, path, text)| {
+            let inner = path.strip_prefix(&src).unwrap().with_extension("");
+            let mut module: Vec<String> = inner.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+            if module.last().is_some_and(|last| last == "mod") {
+                module.pop();
+            }
+            (module, inner.to_str().unwrap().to_owned(), code(&text))
+        })
+        .collect()
+}
+
+/// The paths in a `use`, with groups written out.
+fn paths(text: &str) -> Vec<String> {
+    let text = text.trim();
+    let Some(open) = text.find('{') else {
+        return vec![text.split(" as ").next().unwrap_or_default().replace(' ', "")];
+    };
+    let (before, group) = (&text[..open], &text[open + 1..text.rfind('}').unwrap_or(text.len())]);
+    let (mut found, mut depth, mut begin) = (Vec::new(), 0, 0);
+    for (at, letter) in group.char_indices().chain([(group.len(), ',')]) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                found.extend(
+                    paths(&group[begin..at])
+                        .into_iter()
+                        .filter(|path| !path.is_empty())
+                        .map(|path| format!("{}{path}", before.trim())),
+                );
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// All `use` statements of a source, as paths.
+fn used(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut statement: Option<String> = None;
+    for line in text.lines() {
+        let line = line.trim();
+        let visible = line.strip_prefix("pub ").or_else(|| Some(line.strip_prefix("pub(")?.split_once(") ")?.1));
+        match (&mut statement, visible.unwrap_or(line).strip_prefix("use ")) {
+            (Some(begun), _) => begun.push_str(&format!(" {line}")),
+            (none, Some(rest)) => *none = Some(rest.to_owned()),
+            (None, None) => {}
+        }
+        if statement.as_ref().is_some_and(|text| text.ends_with(';')) {
+            let text = statement.take().unwrap_or_default();
+            found.extend(paths(text.trim_end_matches(';')));
+        }
+    }
+    found
+}
+
+#[test]
+fn circles_within_a_room_become_fewer() {
+    let modules = modules();
+    let number = |parts: &[String]| modules.iter().position(|(module, ..)| module == parts);
+    let mut arrows: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); modules.len()];
+    for (from, (module, _, text)) in modules.iter().enumerate() {
+        for path in used(text) {
+            let mut parts: Vec<String> = path.split("::").map(str::to_owned).collect();
+            let mut base = module.clone();
+            match parts[0].as_str() {
+                "crate" => (base, parts) = (Vec::new(), parts.split_off(1)),
+                "super" | "self" => {
+                    while parts.first().is_some_and(|part| part == "super" || part == "self") {
+                        if parts.remove(0) == "super" {
+                            base.pop();
+                        }
+                    }
+                }
+                // A module of its own, or another crate.
+                own => {
+                    let mut below = base.clone();
+                    below.push(own.to_owned());
+                    if number(&below).is_none() {
+                        continue;
+                    }
+                }
+            }
+            base.extend(parts);
+            while !base.is_empty() && number(&base).is_none() {
+                base.pop();
+            }
+            if let Some(to) = number(&base).filter(|to| *to != from && modules[*to].0[0] == module[0]) {
+                arrows[from].insert(to);
+            }
+        }
+    }
+    // Whatever can be reached from itself is in a circle.
+    let reachable = |from: usize| {
+        let (mut seen, mut waiting) = (BTreeSet::new(), vec![from]);
+        while let Some(at) = waiting.pop() {
+            waiting.extend(arrows[at].iter().copied().filter(|to| seen.insert(*to)));
+        }
+        seen
+    };
+    let circling: BTreeSet<&str> =
+        (0..modules.len()).filter(|at| reachable(*at).contains(at)).map(|at| modules[at].1.as_str()).collect();
+    shrinks(IN_CIRCLES, &circling, "stands in a circle of imports within its room");
+}
+
+#[test]
+fn fewer_files_name_the_node() {
+    let modules = modules();
+    let naming = modules
+        .iter()
+        .filter(|(_, _, text)| used(text).iter().any(|path| path.ends_with("turn::Node")))
+        .map(|(_, file, _)| file.as_str())
+        .collect();
+    shrinks(NAME_THE_NODE, &naming, "names `Node`");
+}
+
+/// Holds what is found against a list that may only become shorter.
+fn shrinks(list: &[&str], found: &BTreeSet<&str>, what: &str) {
+    let list: BTreeSet<&str> = list.iter().copied().collect();
+    let new: Vec<_> = found.difference(&list).map(|file| format!("src/{file}.rs {what}, and did not before")).collect();
+    let gone: Vec<_> =
+        list.difference(found).map(|file| format!("src/{file}.rs has left the list: strike it out")).collect();
+    assert!(new.is_empty() && gone.is_empty(), "{}", [new, gone].concat().join("\n"));
 }
