@@ -74,6 +74,11 @@ alone! {
                     // SAFETY: to ignore a signal runs no handler.
                     unsafe { signal(number, SigHandler::SigIgn) }.unwrap();
                 }
+                if !nohup {
+                    // The tests themselves may have been started by nohup(1).
+                    // SAFETY: the default runs no handler.
+                    unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.unwrap();
+                }
                 SigSet::all().thread_block().unwrap();
                 begin();
                 assert_eq!(set("SigBlk"), 0);
