@@ -66,7 +66,9 @@ fn the_arrhythmic_worker_in_node() {
     // The example says `require('treevisor')`, as a program does that has it installed.
     let modules = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(languages::repository().join("clients/node"), modules.path().join("treevisor")).unwrap();
-    arrhythmic(Client::Node, &[("NODE_PATH", modules.path().display().to_string())]);
+    // In front of where the test run has its own modules.
+    let others = std::env::var("NODE_PATH").map(|others| format!(":{others}")).unwrap_or_default();
+    arrhythmic(Client::Node, &[("NODE_PATH", format!("{}{others}", modules.path().display()))]);
 }
 
 fn beats(tree: &Tree, path: &str) -> u64 {
