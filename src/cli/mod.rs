@@ -1,7 +1,7 @@
 //! The command line as a whole, and the way to its verbs. `docs/cli.md` is the reference.
 //!
-//! One file a verb, with its options. What they share stands below them and imports none of them: [`failure`] (how a verb
-//! ends), [`options`], [`instance`] (which one is meant), [`change`] and [`targets`] (asking for a change), [`out`].
+//! One file a verb, with its options. What they share stands below them and imports none of them: `failure` (how a verb
+//! ends), `options`, `instance` (which one is meant), `change` and `targets` (asking for a change), [`out`].
 //!
 //! Answers go to stdout, everything else to stderr. A reader that leaves (`events -f | head`) ends a verb in silence.
 

@@ -81,7 +81,7 @@ impl RotatingFile {
         }
     }
 
-    /// Written as this user where its directory is not ours alone; see [`opening`](crate::os::opening).
+    /// Written as this user where its directory is not ours alone; see `os::opening`.
     #[must_use]
     pub fn written_as(self, user: Option<Credentials>) -> RotatingFile {
         RotatingFile { user, ..self }

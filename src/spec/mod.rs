@@ -8,7 +8,7 @@
 //!
 //! Every error of all files is reported at once, each with its place and what would be right; there is a tree only if
 //! there is no error. [`read`] is the one function here that touches the disk; all else is pure. This room imports
-//! nothing of the crate but the hallway ([`ids`](crate::ids), [`text`](crate::text), [`time`](crate::time)).
+//! nothing of the crate but the hallway (`ids`, `text`, `time`).
 
 mod check;
 mod diagnostic;
