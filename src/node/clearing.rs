@@ -127,14 +127,16 @@ impl Node {
         self.reap_orphans();
         let Node { strangers, pids, keeper, handles, place, .. } = self;
         let keeper = keeper.as_ref().map(super::keeper::Keeper::pid);
-        let living = strangers.living(&place.mark, &place.path, handles);
+        // Asked for only once there is one that is not known: as a rule there is none, and it looks at every child.
+        let mut living = None;
         let mut budget = NEW_AT_ONCE;
         let cleared = below::clear(PASS, |pid| {
             if pids.contains_key(&pid) || keeper == Some(pid) {
                 return Claim::Leave;
             }
             let Some(facts) = strangers.facts(pid, &mut budget) else { return Claim::Ended };
-            match whose(&facts, ended, &living) {
+            let living = living.get_or_insert_with(|| strangers.living(&place.mark, &place.path, handles));
+            match whose(&facts, ended, living) {
                 Whose::Ended(index) => Claim::Kill(index),
                 Whose::Nothing => Claim::Kill(ended.len()),
                 Whose::Another | Whose::Unclear => Claim::Leave,
