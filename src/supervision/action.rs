@@ -1,8 +1,8 @@
 //! What goes out of the core: orders to the shell, which carries out all of them before it hands in the next event.
 
-use super::event::{ChildId, RequestId, Run};
 use super::report::Report;
 use super::rollup::Rollup;
+use super::types::{ChildId, RequestId, Run};
 use crate::ids::ReportId;
 
 /// An order to the shell.

@@ -4,11 +4,12 @@
 //! error in each of them. They decide nothing about other children and write no reports; [`super::Supervisor`] does.
 
 use super::backoff::Delays;
-use super::event::{Beat, ChildId, Exit, Kind, Member, Notice, Run, Word};
+use super::event::{Beat, Member, Notice};
 use super::liveness::Watch;
 use super::phase::{Ended, Fate, Lost, Phase, Process, Rest, Spawned, StopBegun, Target, Then, Wait, Waiter};
 use super::report::{Killed, LastBeats, Past};
 use super::state::{BeatStatus, ChildStatus, State};
+use super::types::{ChildId, Exit, Kind, Run, Word};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Ready, Restart, Shutdown};
 use crate::time::{Span, Time};

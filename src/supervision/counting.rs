@@ -4,7 +4,7 @@
 //! Between connections there is no order: a script that runs one program after the other, or a program that executes itself
 //! anew, has a count for each, and a client that connects again may go on with its own or begin anew.
 
-use super::event::Connection;
+use super::types::Connection;
 
 /// Connections of one process that are remembered: the last ones that a beat has come on. A client has one, and programs
 /// that run beside one another seldom count all. One that is forgotten and speaks again begins anew, so a flood of

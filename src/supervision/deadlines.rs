@@ -2,11 +2,11 @@
 
 use super::action::Action;
 use super::child::Child;
-use super::event::{ChildId, Inspected, Run, StartFailure};
 use super::liveness::{Judgement, Overdue, is_suspicious};
 use super::phase::{Fate, Phase, Wait};
-use super::report::{Fact, Killed, StopCause};
+use super::report::{Fact, Killed};
 use super::supervisor::{Course, Item, Supervisor, Turn};
+use super::types::{ChildId, Inspected, Run, StartFailure, StopCause};
 use crate::ids::ReportId;
 use crate::time::Span;
 

@@ -1,38 +1,14 @@
 //! What comes into the core: facts about children, and what people and the parent want.
 
-use super::report::StopCause;
 use super::rollup::Rollup;
-use crate::ids::{Incarnation, Name, ReportId};
+use super::types::{
+    ChildId, Connection, Dropped, Exit, Inspected, Kind, RequestId, Run, Source, StartFailure, StopCause, StopReason,
+    Stuck, Word,
+};
+use crate::ids::{Name, ReportId};
 use crate::spec::policy::{ChildPolicy, Heartbeat, SupervisorPolicy};
 use crate::time::Span;
-use std::fmt;
 use std::sync::Arc;
-
-/// A child within its supervisor: given once, never given again, so that nothing is keyed by a pid or a position.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChildId(pub u32);
-
-/// A request that waits for its [`Answer`](super::action::Answer); the shell chooses the numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
-
-/// Which run of which child a fact is about. What belongs to an earlier run is counted and dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Run {
-    /// The child.
-    pub child: ChildId,
-    /// Its incarnation.
-    pub incarnation: Incarnation,
-}
-
-/// Whether a child is a leaf or a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A user's program.
-    Worker,
-    /// A supervisor process with children of its own. Its start is over when its whole subtree is up (R6).
-    Supervisor,
-}
 
 /// What the core knows of a child: never a command line.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,15 +37,6 @@ impl Member {
     }
 }
 
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Exit {
-    /// By itself, with this status.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
 /// One heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Beat {
@@ -92,31 +59,6 @@ pub struct Beat {
     pub source: Source,
 }
 
-/// One connection of a sender of beats. The programs that a worker runs one after the other have one each, and each of them
-/// counts its beats from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Connection {
-    /// Tells it from the others of its child.
-    pub number: u64,
-    /// The sender has chosen its name, and may come back under it on another connection: a count that begins again at 1
-    /// is a new one.
-    pub named: bool,
-}
-
-/// By which way a beat has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Source {
-    /// By the node's own endpoint.
-    #[default]
-    Zmq,
-    /// By sd_notify.
-    Notify,
-    /// By the nth of the sockets that are for this child alone, the origin's way.
-    Push(u16),
-    /// As a good answer to the nth of the probes of this child. What was asked is the shell's business.
-    Probe(u16),
-}
-
 /// What a worker says of itself besides that it lives or is ready: sd_notify(3).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notice {
@@ -134,81 +76,6 @@ pub struct Notice {
     pub extend: Option<Span>,
     /// It hangs, by its own word: treat it so now.
     pub hung: bool,
-}
-
-/// How much of what one sender has sent was dropped since it was last told of, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Dropped {
-    /// Messages that were not understood.
-    pub malformed: u64,
-    /// Messages with a token that is nobody's, or not the sender's.
-    pub unknown_token: u64,
-    /// Messages above the number that one worker may send in a second.
-    pub too_many: u64,
-    /// Messages with too many parts or bytes.
-    pub too_long: u64,
-    /// Notifications to a worker's socket by processes that are not the worker's.
-    pub by_strangers: u64,
-    /// Connections above the number that one process may have; they were closed.
-    pub connections: u64,
-}
-
-/// Where a worker stands, by its own word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// Its start or its reloading is over.
-    Ready,
-    /// It reads its configuration again.
-    Reloading,
-    /// It winds itself up.
-    Stopping,
-}
-
-impl Word {
-    /// The stable word of `status --json`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Word::Ready => "ready",
-            Word::Reloading => "reloading",
-            Word::Stopping => "stopping",
-        }
-    }
-}
-
-/// Why a start did not come to pass, as plain data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartFailure {
-    /// Which step failed, such as "exec".
-    pub stage: String,
-    /// The system's error number; 0 where there is none.
-    pub errno: i32,
-    /// The whole of it in words, such as "executing ./api: No such file or directory".
-    pub message: String,
-}
-
-/// What a closer look at a child that is overdue has shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inspected {
-    /// Nothing speaks for it: it is hung. A process that is merely stopped by SIGSTOP is hung as well. What it was seen
-    /// to do, in words that can follow its name, such as "was stopped by a signal".
-    Hung(Option<String>),
-    /// It could run and was given no CPU time for most of its silence. It is reported and spared, though not for ever: what
-    /// keeps it from running may be its own subtree.
-    Starved(String),
-    /// Somebody holds it on purpose, for instance "held by the debugger with pid 17" or "its cgroup is frozen". It is
-    /// reported and spared; the look is repeated after another interval.
-    Held(String),
-}
-
-/// A process that SIGKILL has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stuck {
-    /// Its number, for reports only.
-    pub pid: u32,
-    /// How many there are besides.
-    pub others: u32,
-    /// Why, by the kernel's word, such as "it is stuck in the kernel (state D)".
-    pub why: String,
 }
 
 /// What an operator asks of this supervisor. Each is answered once, by [`Action::Answer`](super::Action::Answer).
@@ -277,15 +144,6 @@ pub enum Scope {
     Count(u32),
     /// This child; it goes when nobody is listed.
     Child(ChildId),
-}
-
-/// Who wants this supervisor to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StopReason {
-    /// The parent's request, a signal to the root, or `treevisor stop`: the end is [`End::Stopped`](super::End).
-    Asked,
-    /// A SIGTERM that did not come from the parent (D7): stop in order, then end so that the parent sees a crash.
-    Stranger,
 }
 
 /// Everything that can happen to a supervisor.
@@ -383,29 +241,4 @@ pub enum Event {
         /// Time during which this process did not run although it should have; every deadline of a child moves by it.
         lost: Span,
     },
-}
-
-impl Exit {
-    /// Whether this is OTP's `normal` (otp.md section 11): one of the codes that count as success.
-    pub fn is_normal(self, success_codes: &[i32]) -> bool {
-        matches!(self, Exit::Code(code) if success_codes.contains(&code))
-    }
-}
-
-impl fmt::Display for Stuck {
-    /// A sentence without its end: "process 17 cannot be killed: it is stuck in the kernel (state D)".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} cannot be killed: {}", self.pid, self.why)?;
-        match self.others {
-            0 => Ok(()),
-            1 => f.write_str("; 1 other process is left as well"),
-            others => write!(f, "; {others} other processes are left as well"),
-        }
-    }
-}
-
-impl fmt::Debug for ChildId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "child{}", self.0)
-    }
 }

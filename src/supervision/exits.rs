@@ -3,13 +3,13 @@
 
 use super::action::{Action, Answer, End, Up};
 use super::child::Child;
-use super::event::{ChildId, Exit, Kind, Run, StartFailure, Stuck};
 use super::intensity::Charge;
 use super::phase::{Ended, Lost, Phase, Rest, Spawned, StopBegun, Then, Wait, Wants};
-use super::report::{Fact, Past, StopCause};
+use super::report::{Fact, Past};
 use super::sequence::{Before, Operation, Purpose, Sequence};
 use super::strategy::{group, stop_steps};
 use super::supervisor::{Item, Supervisor, Turn};
+use super::types::{ChildId, Exit, Kind, Run, StartFailure, StopCause, Stuck};
 use crate::ids::ReportId;
 use crate::spec::policy::{AutoShutdown, Restart};
 use crate::time::{Span, Time};

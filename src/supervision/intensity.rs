@@ -64,11 +64,11 @@ impl Window {
         self.charges.iter().filter(|&&at| !self.is_past(at, now)).count() as u32
     }
 
-    /// Restarts allowed; `None` is unlimited.
     pub(super) fn clear(&mut self) {
         self.charges.clear();
     }
 
+    /// Restarts allowed; `None` is unlimited.
     pub(super) fn max(&self) -> Option<u32> {
         self.intensity.max
     }

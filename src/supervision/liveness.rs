@@ -12,9 +12,10 @@
 //! ([`Action::Inspect`](super::Action::Inspect)).
 
 use super::counting::Counts;
-use super::event::{Beat, Source};
+use super::event::Beat;
 use super::report::LastBeats;
 use super::state::BeatStatus;
+use super::types::Source;
 use crate::ids::ReportId;
 use crate::spec::policy::Heartbeat;
 use crate::time::{Span, Time};

@@ -81,7 +81,7 @@
 //! # Who stands where
 //!
 //! `supervisor` is the door; `starts_and_stops`, `exits`, `requests`, `reload` and `deadlines` are its work by theme; `table` holds
-//! the children and their deadlines; `child` with `phase`, `sequence`, `intensity`, `strategy`, `liveness`, `counting`, `backoff` and `rollup` know
+//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `sequence`, `intensity`, `strategy`, `liveness`, `counting`, `backoff` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
 pub mod action;
@@ -104,13 +104,15 @@ pub mod state;
 mod strategy;
 mod supervisor;
 mod table;
+pub mod types;
 
 pub use action::{Action, Answer, End, Up};
-pub use event::{
-    Beat, ChildId, Command, Connection, Dropped, Event, Exit, Inspected, Kind, Member, Notice, Own, Reload, RequestId,
-    Run, Scope, Source, StartFailure, StopReason, Stuck, Word,
-};
-pub use report::{Fact, Killed, LastBeats, Past, Report, StopCause};
+pub use event::{Beat, Command, Event, Member, Notice, Own, Reload, Scope};
+pub use report::{Fact, Killed, LastBeats, Past, Report};
 pub use rollup::Rollup;
 pub use state::{BeatStatus, ChildStatus, State};
 pub use supervisor::{Config, Supervisor};
+pub use types::{
+    ChildId, Connection, Dropped, Exit, Inspected, Kind, RequestId, Run, Source, StartFailure, StopCause, StopReason,
+    Stuck, Word,
+};

@@ -1,10 +1,10 @@
 //! The phases of a child's life and what can lead from one to the next, as plain types. The tables that use them are
 //! in `child.rs`.
 
-use super::event::{RequestId, StartFailure, Stuck, Word};
 use super::liveness::Watch;
 use super::report::{Killed, Past};
 use super::rollup::Rollup;
+use super::types::{RequestId, StartFailure, Stuck, Word};
 use crate::ids::ReportId;
 use crate::time::{Span, Time};
 

@@ -21,21 +21,14 @@
 //! command in a new file must not be what makes a supervisor give up.
 
 use super::action::{Action, Answer};
-use super::event::{ChildId, Member, Own, Reload, RequestId, Scope};
+use super::event::{Member, Own, Reload, Scope};
 use super::phase::{Fate, Phase, Rest, Then, Wait};
-use super::report::{Fact, StopCause};
-use super::sequence::{Purpose, Sequence};
+use super::report::Fact;
+use super::sequence::{Purpose, Reloading, Sequence};
 use super::strategy::{group, stop_steps};
 use super::supervisor::{Course, Item, Supervisor, Turn};
+use super::types::{ChildId, StopCause};
 use std::collections::{BTreeSet, VecDeque};
-
-/// The reload that is being carried out.
-#[derive(Debug, Clone)]
-pub(super) struct Reloading {
-    pub(super) request: RequestId,
-    /// What could not be started, in words.
-    pub(super) failed: Vec<String>,
-}
 
 /// What a reload makes of a child that was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

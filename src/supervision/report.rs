@@ -1,6 +1,6 @@
 //! What the command line calls an event: one fact of the tree's life, with the fact that led to it.
 
-use super::event::{ChildId, Dropped, Exit, StartFailure, Stuck};
+use super::types::{ChildId, Dropped, Exit, StartFailure, StopCause, Stuck};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::Strategy;
 use crate::time::Span;
@@ -20,23 +20,6 @@ pub struct Report {
     pub incarnation: Incarnation,
     /// What happened.
     pub fact: Fact,
-}
-
-/// Why a child is being stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StopCause {
-    /// A member of the group that is restarted (R23).
-    Group,
-    /// The supervisor gives up, shuts itself down, or was asked to end (R53).
-    SupervisorEnds,
-    /// An operator asked; who.
-    Operator(String),
-    /// A new set of children does not have it, or has it otherwise; who brought that.
-    Reload(String),
-    /// Its start took too long.
-    StartTimeout,
-    /// The supervisor itself got a signal that its parent has not sent; who sent it.
-    Signal(String),
 }
 
 /// Why we killed a process. Without it the process ended by itself, or by somebody outside of the tree.

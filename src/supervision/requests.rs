@@ -6,11 +6,12 @@
 
 use super::action::{Action, Answer};
 use super::backoff::Delays;
-use super::event::{ChildId, Command, Member, RequestId, StartFailure};
+use super::event::{Command, Member};
 use super::phase::{Fate, Phase, Rest, Target, Then, Wait, Waiter, Wants};
-use super::report::{Fact, Killed, StopCause};
+use super::report::{Fact, Killed};
 use super::sequence::{Before, Operation, Purpose, Sequence};
 use super::supervisor::{Course, Item, Supervisor, Turn};
+use super::types::{ChildId, RequestId, StartFailure, StopCause};
 use crate::spec::policy::{AutoShutdown, Restart};
 use std::collections::VecDeque;
 

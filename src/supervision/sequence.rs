@@ -5,8 +5,7 @@
 //! another, each over before the next is begun (R6, R24). There is one sequence at a time.
 
 use super::action::End;
-use super::event::ChildId;
-use super::report::StopCause;
+use super::types::{ChildId, RequestId, StopCause};
 use crate::ids::ReportId;
 use crate::time::Time;
 use std::collections::{BTreeSet, VecDeque};
@@ -62,6 +61,14 @@ pub(super) struct Sequence {
     starts: VecDeque<ChildId>,
     /// The one whose start is not over yet.
     starting: Option<ChildId>,
+}
+
+/// The reload that is being carried out.
+#[derive(Debug, Clone)]
+pub(super) struct Reloading {
+    pub(super) request: RequestId,
+    /// What could not be started, in words.
+    pub(super) failed: Vec<String>,
 }
 
 /// What is to be done next.

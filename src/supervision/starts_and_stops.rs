@@ -1,13 +1,12 @@
 //! Carrying a sequence out, and the supervisor's own beginning and end.
 
 use super::action::{Action, Answer, End, Up};
-use super::event::{ChildId, StartFailure, StopReason};
 use super::phase::{Fate, Phase, Rest, StopBegun, Target, Then, Wait, Wants};
-use super::reload::Reloading;
-use super::report::{Fact, Killed, StopCause};
-use super::sequence::{Operation, Purpose, Sequence, Step};
+use super::report::{Fact, Killed};
+use super::sequence::{Operation, Purpose, Reloading, Sequence, Step};
 use super::strategy::stop_steps;
 use super::supervisor::{Course, Item, Supervisor, Turn};
+use super::types::{ChildId, StartFailure, StopCause, StopReason};
 use crate::ids::ReportId;
 use crate::spec::policy::{Restart, StopOrder};
 use crate::time::Time;

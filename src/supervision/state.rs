@@ -1,7 +1,7 @@
 //! What people see of a supervisor's children: the coarse states, and the table of `status`.
 
-use super::event::{ChildId, Exit, Kind, Source, Stuck, Word};
 use super::rollup::Rollup;
+use super::types::{ChildId, Exit, Kind, Source, Stuck, Word};
 use crate::ids::{Incarnation, Name};
 use crate::spec::policy::{Heartbeat, Restart};
 use crate::time::{Span, Time};

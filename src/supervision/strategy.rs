@@ -1,6 +1,6 @@
 //! Who is restarted with whom, and who is stopped in one step with whom.
 
-use super::event::ChildId;
+use super::types::ChildId;
 use crate::spec::policy::{StopOrder, Strategy};
 use std::collections::VecDeque;
 

@@ -5,16 +5,16 @@
 use super::action::{Action, Up};
 use super::backoff::Jitter;
 use super::child::Child;
-use super::event::{Beat, ChildId, Command, Dropped, Event, Member, Notice, Reload, RequestId, Run};
+use super::event::{Beat, Command, Event, Member, Notice, Reload};
 use super::intensity::Window;
 use super::liveness::Judgement;
 use super::phase::{Phase, Target};
-use super::reload::Reloading;
 use super::report::{Fact, Report};
-use super::rollup::{self, Rollup};
-use super::sequence::Sequence;
+use super::rollup::Rollup;
+use super::sequence::{Reloading, Sequence};
 use super::state::{ChildStatus, State};
-use super::table::Table;
+use super::table::{self, Table};
+use super::types::{ChildId, Dropped, RequestId, Run};
 use crate::ids::ReportId;
 use crate::spec::policy::{Heartbeat, SupervisorPolicy};
 use crate::time::Time;
@@ -289,7 +289,7 @@ impl Supervisor {
 
     /// The subtree folded into a few numbers: what our own beat carries.
     pub fn rollup(&self, now: Time) -> Rollup {
-        rollup::fold(self.table.iter(), self.restarts, now)
+        table::fold(self.table.iter(), self.restarts, now)
     }
 
     /// Restarts that were charged and allowed since this supervisor began; a group counts once (R22).

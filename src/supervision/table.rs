@@ -4,7 +4,10 @@
 //! to, a beat costs two operations on a tree, and the next deadline is the first entry.
 
 use super::child::Child;
-use super::event::{ChildId, Member, Run};
+use super::event::Member;
+use super::rollup::Rollup;
+use super::state::State;
+use super::types::{ChildId, Kind, Run};
 use crate::time::Time;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -128,4 +131,30 @@ impl Drop for Edit<'_> {
             }
         }
     }
+}
+
+/// Folds a supervisor's children. Of a node counts what its last beat said; of one that is down, nothing is known.
+pub(super) fn fold<'a>(children: impl Iterator<Item = &'a Child>, restarts: u64, now: Time) -> Rollup {
+    let mut sum = Rollup { restarts, ..Rollup::default() };
+    for child in children {
+        match child.member.kind {
+            Kind::Supervisor => sum.supervisors += 1,
+            Kind::Worker => match child.shown() {
+                State::Running => sum.running += 1,
+                State::Starting | State::Waiting => sum.starting += 1,
+                State::Stopping => sum.stopping += 1,
+                State::Stopped | State::Held | State::Exited => sum.down += 1,
+            },
+        }
+        if let Some(watch) = child.watch() {
+            sum.oldest_beat = sum.oldest_beat.max(Some(watch.age(now)));
+        }
+        if let Some((below, said)) = child.process().and_then(|process| process.rollup.as_deref()) {
+            let mut below = below.clone();
+            // Nothing newer is known of those below, so their beats have grown older with the report.
+            below.oldest_beat = below.oldest_beat.map(|age| age + now.since(*said));
+            sum.add(&below);
+        }
+    }
+    sum
 }
