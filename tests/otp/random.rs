@@ -23,6 +23,11 @@ enum Op {
     FailSpawn,
     /// A process ends by itself.
     Exit(usize, i32),
+    /// What was killed is still there after the shell's patience; with true its own process has ended, and has left some
+    /// that cannot be killed.
+    Stuck(usize, bool),
+    /// Nothing is left of one that was given up on.
+    Freed(usize),
     Beat(usize, u64),
     Ready(usize),
     /// A worker says something of itself.
@@ -44,6 +49,8 @@ fn ops(ends: bool) -> impl Strategy<Value = Vec<Op>> {
         12 => Just(Op::Settle),
         1 => Just(Op::FailSpawn),
         4 => (0usize..8, prop_oneof![Just(0), Just(1), Just(-9)]).prop_map(|(n, exit)| Op::Exit(n, exit)),
+        2 => (0usize..8, any::<bool>()).prop_map(|(n, ended)| Op::Stuck(n, ended)),
+        1 => (0usize..8).prop_map(Op::Freed),
         3 => (0usize..8, 0u64..3).prop_map(|(n, seq)| Op::Beat(n, seq)),
         4 => (0usize..8).prop_map(Op::Ready),
         2 => (0usize..8, 0u8..8).prop_map(|(n, what)| Op::Says(n, what)),
@@ -53,7 +60,7 @@ fn ops(ends: bool) -> impl Strategy<Value = Vec<Op>> {
         4 => (0usize..8, 0u8..8).prop_map(|(n, what)| Op::Ask(n, what)),
         2 => (any::<u64>(), any::<bool>()).prop_map(|(pick, prune)| Op::Reload(pick, prune)),
         1 => (if ends { 0u8 } else { 4 }..40).prop_map(Op::Stop),
-        2 => (0usize..8, 0u8..9, 0u64..6).prop_map(|(n, what, run)| Op::Nonsense(n, what, run)),
+        2 => (0usize..8, 0u8..10, 0u64..6).prop_map(|(n, what, run)| Op::Nonsense(n, what, run)),
     ];
     prop::collection::vec(op, 1..160)
 }
@@ -102,8 +109,12 @@ enum Process {
     /// Ordered, not yet made.
     Ordered,
     There,
-    /// Asked or killed; it will end when the kernel settles.
+    /// Asked; it will end when the kernel settles.
     Doomed,
+    /// Killed; it will end likewise, unless it cannot be killed.
+    Killed,
+    /// It, or what it has left, could not be killed and was given up on; it ends when it likes.
+    Lost,
 }
 
 /// The world around one supervisor, and what is known of its past.
@@ -127,6 +138,8 @@ struct Shell {
     hurried: bool,
     halted: bool,
     pid: u32,
+    /// Runs of which it was handed in that they cannot be killed, and not told yet.
+    untold: BTreeSet<Run>,
 }
 
 impl Shell {
@@ -157,6 +170,7 @@ impl Shell {
             hurried: false,
             halted: false,
             pid: 1,
+            untold: BTreeSet::new(),
         }
     }
 
@@ -172,11 +186,19 @@ impl Shell {
             assert_eq!(self.core.next_deadline(), None, "a deadline is left");
             assert_eq!(self.core.state(), State::Stopped);
             assert!(self.open.is_empty(), "requests without an answer: {:?}", self.open);
-            assert!(self.processes.is_empty(), "processes outlive their supervisor: {:?}", self.processes);
+            let outlive = self.processes.values().any(|process| *process != Process::Lost);
+            assert!(!outlive, "processes outlive their supervisor: {:?}", self.processes);
         }
+        assert!(self.untold.is_empty(), "it is not told that {:?} cannot be killed", self.untold);
         for (run, process) in &self.processes {
             let present = self.core.run_of(run.child);
-            assert_eq!(present, (*process != Process::Ordered).then_some(*run), "the core lost {run:?}");
+            let is_present = !matches!(process, Process::Ordered | Process::Lost);
+            assert_eq!(present, is_present.then_some(*run), "the core lost {run:?}");
+            if let (Process::Lost, false) = (process, self.halted) {
+                // Until it is gone people see it, with the reason; and nothing forgets it.
+                let child = self.core.child(self.now, run.child).expect("a child with a process is never forgotten");
+                assert_eq!((child.state, child.stuck.is_some()), (State::Stopping, true), "{child:?}");
+            }
         }
     }
 
@@ -202,10 +224,19 @@ impl Shell {
                 }
                 self.processes.insert(run, Process::Ordered);
             }
-            Action::AskToStop(run) | Action::Kill(run) => {
-                let process = self.processes.get_mut(&run).expect("only what lives is stopped");
-                assert_ne!(*process, Process::Ordered, "stopped before it exists");
-                *process = Process::Doomed;
+            Action::AskToStop(run) => {
+                let process = self.processes.get_mut(&run).expect("only what lives is asked");
+                assert!(matches!(*process, Process::There | Process::Killed), "asked as {process:?}");
+                if *process == Process::There {
+                    *process = Process::Doomed;
+                }
+            }
+            Action::Kill(run) => {
+                let process = self.processes.get_mut(&run).expect("only what lives is killed");
+                assert_ne!(*process, Process::Ordered, "killed before it exists");
+                if *process != Process::Lost {
+                    *process = Process::Killed;
+                }
             }
             Action::Inspect(run) => {
                 assert!(self.processes.get(&run).is_some_and(|p| *p != Process::Ordered), "a look at nobody");
@@ -223,6 +254,10 @@ impl Shell {
 
     fn read(&mut self, report: &Report) {
         match &report.fact {
+            Fact::KillFailed { stuck } => {
+                let run = self.untold.pop_first().expect("it is told once, and only what has come about");
+                assert_eq!((report.child, stuck.pid), (Some(run.child), 17));
+            }
             Fact::Restarting { .. } => {
                 self.restarts.push(self.now);
                 let Intensity { max, period } = self.policy.intensity;
@@ -242,7 +277,8 @@ impl Shell {
                 let place = |id: ChildId| order.iter().position(|other| *other == id);
                 let count = |id: ChildId| self.core.member(id).and_then(|member| member.policy.group);
                 let group = count(child);
-                for run in self.processes.keys().filter(|run| place(run.child) > place(child)) {
+                let awaited = self.processes.iter().filter(|(_, process)| **process != Process::Lost);
+                for (run, _) in awaited.filter(|(run, _)| place(run.child) > place(child)) {
                     let together = group.is_some() && count(run.child) == group;
                     assert!(together, "{child:?} is stopped before {:?} is gone", run.child);
                 }
@@ -252,14 +288,15 @@ impl Shell {
     }
 
     fn pick(&self, n: usize) -> Option<(Run, Process)> {
-        let there: Vec<_> = self.processes.iter().filter(|(_, p)| **p != Process::Ordered).collect();
+        let there: Vec<_> =
+            self.processes.iter().filter(|(_, p)| !matches!(p, Process::Ordered | Process::Lost)).collect();
         let (run, process) = there.get(n % there.len().max(1))?;
         Some((**run, **process))
     }
 
     fn settle(&mut self) -> bool {
-        let Some((run, process)) = self.processes.iter().find(|(_, p)| **p != Process::There).map(|(r, p)| (*r, *p))
-        else {
+        let owed = |process: &Process| !matches!(process, Process::There | Process::Lost);
+        let Some((run, process)) = self.processes.iter().find(|(_, p)| owed(p)).map(|(r, p)| (*r, *p)) else {
             return false;
         };
         match process {
@@ -268,11 +305,37 @@ impl Shell {
                 self.pid += 1;
                 self.hand_in(Event::Spawned { run, pid: self.pid });
             }
-            Process::There | Process::Doomed => {
+            Process::There | Process::Doomed | Process::Killed | Process::Lost => {
                 self.processes.remove(&run);
                 self.hand_in(Event::Exited { run, exit: Exit::Signal(15) });
             }
         }
+        true
+    }
+
+    /// The patience with one that was killed is over, or with what one has left that has ended.
+    fn give_up_on(&mut self, n: usize, ended: bool) {
+        let stubborn = |process: &Process| match process {
+            Process::There | Process::Doomed => ended,
+            Process::Killed => true,
+            Process::Ordered | Process::Lost => false,
+        };
+        let there: Vec<Run> = self.processes.iter().filter(|(_, p)| stubborn(p)).map(|(run, _)| *run).collect();
+        let Some(&run) = there.get(n % there.len().max(1)) else { return };
+        self.processes.insert(run, Process::Lost);
+        self.untold.insert(run);
+        let stuck = Stuck { pid: 17, others: n as u32, why: "it is stuck in the kernel (state D)".into() };
+        let exit = ended.then_some(if n.is_multiple_of(2) { Exit::Code(0) } else { Exit::Signal(9) });
+        self.hand_in(Event::KillFailed { run, exit, stuck });
+    }
+
+    /// One that was given up on is gone at last.
+    fn free(&mut self, n: usize) -> bool {
+        let lost: Vec<Run> =
+            self.processes.iter().filter(|(_, p)| **p == Process::Lost).map(|(run, _)| *run).collect();
+        let Some(&run) = lost.get(n % lost.len().max(1)) else { return false };
+        self.processes.remove(&run);
+        self.hand_in(Event::Exited { run, exit: if n.is_multiple_of(3) { Exit::Code(0) } else { Exit::Signal(9) } });
         true
     }
 
@@ -366,6 +429,10 @@ impl Shell {
                     self.hand_in(Event::Exited { run, exit });
                 }
             }
+            Op::Stuck(n, ended) => self.give_up_on(n, ended),
+            Op::Freed(n) => {
+                self.free(n);
+            }
             Op::Beat(n, seq) => {
                 if let Some((run, _)) = self.pick(n) {
                     let beat = Beat { seq, progress: Some(seq), ..Beat::default() };
@@ -452,6 +519,11 @@ fn nonsense(run: Run, what: u8) -> Event {
         5 => Event::Inspected(run, Inspected::Hung(None)),
         6 => Event::Escalating { run, cause: None, explanation: "nonsense".into() },
         7 => Event::Notice(run, Box::new(Notice { hung: true, extend: Some(Span::MAX), ..Notice::default() })),
+        8 => Event::KillFailed {
+            run,
+            exit: run.incarnation.0.is_multiple_of(2).then_some(Exit::Signal(9)),
+            stuck: Stuck { pid: 17, others: 0, why: String::new() },
+        },
         _ => Event::Begin,
     }
 }
@@ -485,7 +557,7 @@ proptest! {
     }
 
     #[test]
-    fn without_faults_it_settles(policy in policies(), members in members(), ops in ops(false)) {
+    fn without_faults_it_settles(policy in policies(), members in members(), ops in ops(false), freed: bool) {
         let mut shell = Shell::new(policy, members, 0);
         shell.hand_in(Event::Begin);
         for op in &ops {
@@ -494,9 +566,11 @@ proptest! {
             }
             shell.play(op);
         }
-        // All that is ordered happens, all that starts is ready and beats: soon nothing is in motion any more.
+        // All that is ordered happens, all that starts is ready and beats: soon nothing is in motion any more. What cannot
+        // be killed is gone by then, or stays for ever and keeps nothing but its own child from being started.
         let mut rounds = 0;
         while !shell.halted {
+            while freed && !shell.halted && shell.free(0) {}
             while !shell.halted && shell.settle() {}
             for n in 0..shell.processes.len() {
                 shell.play(&Op::Ready(n));
@@ -504,9 +578,9 @@ proptest! {
             }
             shell.play(&Op::Inspect(false));
             let moving = shell.core.children(shell.now).iter().any(|child| {
-                matches!(child.state, State::Starting | State::Stopping | State::Waiting)
+                matches!(child.state, State::Starting | State::Stopping | State::Waiting) && child.stuck.is_none()
             });
-            let owing = shell.processes.values().any(|process| *process != Process::There);
+            let owing = shell.processes.values().any(|process| !matches!(process, Process::There | Process::Lost));
             if shell.halted || !(moving || owing || shell.core.state() == State::Starting) {
                 break;
             }
@@ -552,6 +626,7 @@ proptest! {
                 14 if millis < 100 => Event::StopNow,
                 15 if millis < 100 => Event::Stop(StopReason::Stranger),
                 16 if millis < 50 => Event::ParentLost,
+                17 => nonsense(run, 8),
                 _ => Event::Tick { lost: Span::from_millis(millis / 2) },
             };
             core.handle(now, event, &mut actions);
