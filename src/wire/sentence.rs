@@ -142,15 +142,17 @@ fn probe(why: Option<&str>) -> String {
 
 /// What could not be killed, and why.
 fn kill_failed(reason: Option<&str>, survivor: Option<u64>, others: Option<u64>) -> String {
+    format!("cannot be killed{}; it is not waited for any longer", survivor_in_words(reason, survivor, others))
+}
+
+/// Which process could not be killed, with how many others, and why; follows "killed".
+pub(super) fn survivor_in_words(reason: Option<&str>, survivor: Option<u64>, others: Option<u64>) -> String {
     let process = survivor.map(|pid| format!("process {pid}, ")).unwrap_or_default();
     let more = match others {
         None | Some(0) => String::new(),
         Some(others) => format!(" (and {others} more)"),
     };
-    format!(
-        "cannot be killed{more}: {process}{}; it is not waited for any longer",
-        clean(reason.unwrap_or("no reason came"))
-    )
+    format!("{more}: {process}{}", clean(reason.unwrap_or("no reason came")))
 }
 
 /// What a child was seen to do when it was called hung.
@@ -323,6 +325,19 @@ mod tests {
                 json!({"age_ms": 1600, "limit_ms": 3000, "spared": null}),
                 "/web/api is late: no beat for 1.6s, hung after 3s",
             ),
+            (
+                "kill_failed",
+                json!({"survivor": 71, "others": 0, "reason": "it is in uninterruptible sleep (state D), in nfs_wait"}),
+                "/web/api cannot be killed: process 71, it is in uninterruptible sleep (state D), in nfs_wait; it is not \
+                 waited for any longer",
+            ),
+            (
+                "kill_failed",
+                json!({"survivor": 71, "others": 2, "reason": "the kernel refuses it: EPERM\u{1b}[2J"}),
+                "/web/api cannot be killed (and 2 more): process 71, the kernel refuses it: EPERM\\x1b[2J; it is not \
+                 waited for any longer",
+            ),
+            ("kill_failed", json!({}), "/web/api cannot be killed: no reason came; it is not waited for any longer"),
             (
                 "hung",
                 json!({"age_ms": 3001, "limit_ms": 3000, "no_progress": false}),

@@ -331,8 +331,7 @@ impl Shell {
 
     /// One that was given up on is gone at last.
     fn free(&mut self, n: usize) -> bool {
-        let lost: Vec<Run> =
-            self.processes.iter().filter(|(_, p)| **p == Process::Lost).map(|(run, _)| *run).collect();
+        let lost: Vec<Run> = self.processes.iter().filter(|(_, p)| **p == Process::Lost).map(|(run, _)| *run).collect();
         let Some(&run) = lost.get(n % lost.len().max(1)) else { return false };
         self.processes.remove(&run);
         self.hand_in(Event::Exited { run, exit: if n.is_multiple_of(3) { Exit::Code(0) } else { Exit::Signal(9) } });

@@ -1947,6 +1947,203 @@ const ROWS: &[Row] = &[
         exit b sig9 : forget b",
     ),
     (
+        "D18 R25",
+        "rest-for-one: those behind it come, and it is not in their way when it comes later",
+        "rest-for-one 9/5s: a b c",
+        "
+        boot
+        panic b : kill b
+        stuck b : kill_failed:1; ask c
+        told kill_failed(b) restarting(b) stopping(c)
+        exit c 0 : spawn c#2
+        told exited(c) stopped(c) start_failed(b) starting(c)
+        spawned c
+        is a=running b=stopping c=running
+        exit c 1 : spawn c#3
+        spawned c
+        exit a 1 : ask c
+        exit c 0 : spawn a#2
+        spawned a : spawn c#4
+        spawned c
+        exit b sig9 : spawn b#2
+        told exited(b) starting(b)
+        spawned b
+        window 3
+        is a=running b=running c=running",
+    ),
+    (
+        "D18 R43",
+        "one restart too many is one, also of what cannot be killed; the supervisor gives up without it",
+        "one-for-one 0/5s: a b c(infinity)",
+        "
+        boot
+        panic b : kill b
+        stuck b : kill_failed:1; escalate; ask c
+        told kill_failed(b) gave_up() stopping(c)
+        exit c 0 : ask a
+        wait 5s : kill a
+        stuck a : halt GaveUp
+        told kill_failed(a)",
+    ),
+    (
+        "D18 D10",
+        "at once: it ends when the last one is gone or given up on",
+        "one-for-one 9/5s: a b c",
+        "
+        boot
+        NOW : kill c; kill b; kill a
+        stuck b
+        told kill_failed(b)
+        exit a sig9
+        exit b sig9
+        told exited(b)
+        stuck c : halt Panicked",
+    ),
+    (
+        "D18 R60",
+        "without a parent likewise",
+        "one-for-one 9/5s: a b(node)",
+        "
+        boot
+        ORPHAN : kill b; kill a
+        exit a sig9
+        stuck b : halt Orphaned",
+    ),
+    (
+        "D18 R14 R46",
+        "what a child has left is of its past: an end in order is one, and significant all the same",
+        "one-for-one 9/5s auto=any: a b(transient,significant) c(transient)",
+        "
+        boot
+        stuck c 0
+        told kill_failed(c)
+        is c=stopping
+        exit c 0
+        told exited(c)
+        is c=exited
+        stuck b 0 : ask a
+        told kill_failed(b) auto_shutdown() stopping(a)
+        exit a 0 : halt AutoShutdown",
+    ),
+    (
+        "D18 R66 R67",
+        "an operator's orders while it is there are answered at once, and the last one counts when it is gone",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        stop a : ask a
+        wait 5s : kill a
+        stuck a : kill_failed:1
+        restart a : start_failed:2
+        restart a : restarting:3
+        cycle a : kill a; start_failed:4
+        delete a : restarting:5
+        stop a : kill a; kill_failed:6
+        delete a : running:7
+        hold a : kill a; kill_failed:8
+        exit a sig9
+        told exited(a)
+        is a=held b=running
+        stop b : ask b
+        wait 5s : kill b
+        stuck b : kill_failed:9
+        cycle b : start_failed:10
+        exit b sig9 : spawn b#2",
+    ),
+    (
+        "D18 R31",
+        "a cycle whose stop comes to nothing is answered, and its start comes later",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        cycle a : ask a
+        wait 5s : kill a
+        stuck a : start_failed:1
+        told kill_failed(a) start_failed(a)
+        is a=stopping b=running
+        exit a sig9 : spawn a#2
+        told exited(a) starting(a)
+        window 0",
+    ),
+    (
+        "D18 R62",
+        "what was added, fails to start and cannot be killed is forgotten when it is gone",
+        "one-for-one 9/5s: a",
+        "
+        boot
+        add x(at-word,timeout=1s) : spawn x#1
+        spawned x
+        wait 1s : kill x
+        stuck x : start_failed:1
+        told kill_failed(x) start_failed(x)
+        add x : already_started:2
+        exit x sig9 : forget x
+        add x : spawn x#1",
+    ),
+    (
+        "D18 R24",
+        "its second end within one restart of its group, and a back-off, change nothing of it",
+        "one-for-all 9/5s: a(backoff=1s) b",
+        "
+        boot
+        panic a : kill a
+        stuck a : kill_failed:1; ask b
+        exit b 0
+        told exited(b) stopped(b)
+        exit a sig9
+        wait 1s : spawn a#2
+        spawned a : spawn b#2
+        spawned b
+        window 1",
+    ),
+    (
+        "D18",
+        "children of one count that are stopped together: one that cannot be killed holds up nothing",
+        "one-for-all 9/5s: a w-1(count=1) w-2(count=1) w-3(count=1)",
+        "
+        boot
+        exit a 1 : ask w-3; ask w-2; ask w-1
+        exit w-3 0
+        exit w-1 0
+        wait 5s : kill w-2
+        stuck w-2 : spawn a#2
+        spawned a : spawn w-1#2
+        spawned w-1 : spawn w-3#2
+        spawned w-3
+        is a=running w-1=running w-2=stopping w-3=running
+        exit w-2 sig9 : spawn w-2#2",
+    ),
+    (
+        "D18 D11",
+        "a node that hangs and cannot be killed is a crash; its word and its beats are of the past",
+        "one-for-one 9/5s: a(node,beats) b",
+        "
+        boot
+        beat a
+        wait 3s : look a
+        hung a : kill a
+        stuck a
+        told kill_failed(a) restarting(a) start_failed(a)
+        beat a
+        ready a
+        exit b 1 : spawn b#2
+        exit a sig9
+        told exited(a)
+        spawned b : spawn a#2
+        told started(b) starting(a)",
+    ),
+    (
+        "D18 R36",
+        "a restart that waits for the end of the old process is void when its child comes with no group any more",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        panic a : kill a
+        stuck a : kill_failed:1
+        remove a : start_failed:2
+        exit a sig9 : forget a",
+    ),
+    (
         "D18",
         "that a kill has failed which nobody has ordered, or of another run, is stale",
         "one-for-one 9/5s: a",

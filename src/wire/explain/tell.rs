@@ -5,7 +5,7 @@ use super::{Category, Explanation, Step};
 use crate::ids::Path;
 use crate::text::clean;
 use crate::time::Span;
-use crate::wire::sentence::{signal_name, words};
+use crate::wire::sentence::{signal_name, survivor_in_words, words};
 use crate::wire::view::EventView;
 use std::fmt::Write;
 
@@ -218,11 +218,10 @@ fn happened(event: &EventView) -> String {
         "start_failed" => {
             format!("could not be started: {}", clean(event.text("message").unwrap_or("no reason came")))
         }
-        "kill_failed" => format!(
-            "could not be killed: {}{}",
-            event.number("survivor").map(|pid| format!("process {pid}, ")).unwrap_or_default(),
-            clean(event.text("reason").unwrap_or("no reason came"))
-        ),
+        "kill_failed" => {
+            let survivor = survivor_in_words(event.text("reason"), event.number("survivor"), event.number("others"));
+            format!("could not be killed{survivor}")
+        }
         "stopping" => match event.text("why") {
             Some("operator") => format!("was stopped by {}", clean(event.text("by").unwrap_or("an operator"))),
             Some("signal") => format!("was told to end by {}", clean(event.text("by").unwrap_or("a signal"))),

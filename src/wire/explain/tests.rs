@@ -267,6 +267,58 @@ fn a_hang_begins_with_its_own_verdict_and_has_the_facts_of_the_exit() {
 }
 
 #[test]
+fn what_cannot_be_killed_is_told_with_its_reason_and_what_to_do() {
+    const STUCK: &str = "it is stuck in the kernel (state D, in nfs_wait)";
+    const TOLD: &str =
+        "/db could not be killed (and 1 more): process 71, it is stuck in the kernel (state D, in nfs_wait)";
+    let stuck = || json!({ "survivor": 71, "others": 1, "reason": STUCK });
+    let next = |explanation: &Explanation| {
+        explanation.hints.iter().filter(|hint| hint.starts_with("mend what holds the process")).count()
+    };
+    // A hang: the restart waits for the end of the old process.
+    let mut tree = Tree::default();
+    tree.boot(1, "/db", None);
+    let hung = tree.add(1, "/db", "hung", None, json!({ "age_ms": 3000, "limit_ms": 3000, "no_progress": false }));
+    let failed = tree.add(1, "/db", "kill_failed", Some(hung), stuck());
+    let detail = json!({ "strategy": "one-for-one", "used": 1, "max": 3 });
+    let restarting = tree.add(1, "/db", "restarting", Some(failed), detail);
+    let message = format!("the old process 71 cannot be killed: {STUCK}; it is started when that is gone");
+    let detail = json!({ "stage": "kill", "errno": 0, "retry": true, "message": message });
+    tree.add(1, "/db", "start_failed", Some(restarting), detail);
+    let explained = tree.explain("/db", Some("stopping"));
+    let words = text(&tell(&explained));
+    assert_eq!(explained.first_cause.as_ref().map(|step| step.category), Some(Category::Hang));
+    assert!(words.contains(&format!("[Then] {TOLD} at")) && words.contains(&message), "{words}");
+    assert_eq!(next(&explained), 1, "{words}");
+    // When it has gone, nothing is to be mended any more.
+    let gone = tree.add(1, "/db", "exited", Some(failed), json!({ "signal": 9, "expected": true }));
+    tree.boot(1, "/db", Some(gone));
+    let explained = tree.explain("/db", Some("running"));
+    assert_eq!(next(&explained), 0, "{:?}", explained.hints);
+
+    // An order to stop it.
+    let mut tree = Tree::default();
+    tree.boot(1, "/db", None);
+    let stopping = tree.add(1, "/db", "stopping", None, json!({ "why": "operator", "by": "uid 7" }));
+    tree.add(1, "/db", "kill_failed", Some(stopping), stuck());
+    let explained = tree.explain("/db", Some("stopping"));
+    assert_eq!(explained.verdict, "/db was stopped by uid 7");
+    assert_eq!(next(&explained), 1, "{:?}", explained.hints);
+    assert!(text(&tell(&explained)).contains(TOLD));
+
+    // What a child has left that ended by itself.
+    let mut tree = Tree::default();
+    tree.boot(1, "/db", None);
+    tree.add(1, "/db", "kill_failed", None, stuck());
+    let explained = tree.explain("/db", Some("stopping"));
+    assert_eq!(explained.verdict, TOLD);
+    let first = explained.first_cause.as_ref().unwrap();
+    assert_eq!(first.category, Category::KillFailed);
+    assert!(first.meaning[0].contains("no second process of it is started meanwhile"), "{:?}", first.meaning);
+    assert_eq!(next(&explained), 1, "{:?}", explained.hints);
+}
+
+#[test]
 fn exits_are_told_apart() {
     for (detail, category, says) in [
         (json!({ "signal": 11, "core_dumped": true }), Category::Crash, "a null pointer"),
