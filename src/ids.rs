@@ -1,4 +1,4 @@
-//! The names by which everything in a tree is known: paths, names, incarnations, tokens, report ids.
+//! The names by which everything in a tree is known: paths, names, incarnations, tokens, marks, report ids.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +29,11 @@ pub struct ReportId {
     pub seq: u32,
 }
 
-/// Why a text is no name or no path.
+/// What tells one running tree's processes from all others: random, 32 hexadecimal digits, in `TREEVISOR_MARK`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(String);
+
+/// Why a text is no name, path or mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdError(String);
 
@@ -235,6 +239,38 @@ impl fmt::Display for Incarnation {
 impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.0)
+    }
+}
+
+impl Mark {
+    /// Reads a mark.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(text: &str) -> Result<Mark, IdError> {
+        if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(Mark(text.to_string()))
+        } else {
+            Err(IdError("a mark is 32 hexadecimal digits".into()))
+        }
+    }
+
+    /// The mark as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Random as a token is, and written as one.
+impl From<Token> for Mark {
+    fn from(token: Token) -> Mark {
+        Mark(token.to_string())
     }
 }
 

@@ -5,10 +5,10 @@
 //! above as soon as they run again, as any crash is.
 
 use super::{InstanceFile, RuntimeDir};
-use crate::ids::Path;
+use crate::ids::{Mark, Path};
 use crate::os::cgroup::{self, Group};
 use crate::os::clock::{self, Clock};
-use crate::os::descendants::{Mark, Scope};
+use crate::os::descendants::Scope;
 use crate::os::pidfd::{self, Reach};
 use crate::os::sweep::{self, Survivor, Survivors};
 use crate::os::{process, stuck};

@@ -24,7 +24,7 @@ use super::taps::Taps;
 use super::turn::{Node, Place, Source, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
-use crate::ids::{Incarnation, Name, Path, ReportId, Token};
+use crate::ids::{Incarnation, Mark, Name, Path, ReportId, Token};
 use crate::link::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir, own_uid};
 use crate::link::state::{STATE_VARIABLE, StateDir};
 use crate::link::{self, Context, Pull, Router, RouterLimits};
@@ -35,7 +35,7 @@ use crate::logs::{Format, Writer};
 use crate::os::cgroup::{self, Group};
 use crate::os::claim::{Claim, Claimed, Holder};
 use crate::os::clock::{self, Clock};
-use crate::os::descendants::{self, Mark};
+use crate::os::descendants;
 use crate::os::epoll::{Interest, Poller};
 use crate::os::lock::{self, LockFile};
 use crate::os::signals::{self, Signals};
@@ -292,7 +292,7 @@ impl Root {
         // What others start in our pid namespace, and what the program before us in this process has started.
         let outsiders = std::process::id() == 1 || descendants::below::has_children();
         descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
-        let mark = Mark::random().map_err(while_trying("draw the tree's mark"))?;
+        let mark = random::mark().map_err(while_trying("draw the tree's mark"))?;
         match tree.containment {
             Containment::Group => {}
             wanted => match cgroup::Tree::create(instance.as_str(), &mark) {

@@ -13,12 +13,12 @@
 use super::journal::Journal;
 use super::segments::{JournalRecord, Said, Segments};
 use super::turn::{Node, Source};
-use crate::ids::Path;
+use crate::ids::{Mark, Path};
 use crate::link::runtime::RuntimeDir;
 use crate::logs::stream_file::{self, StreamFile};
 use crate::os::cgroup::Group;
 use crate::os::clock;
-use crate::os::descendants::{Mark, Scope};
+use crate::os::descendants::Scope;
 use crate::os::lock::LockFile;
 use crate::os::pidfd::{self, PidFd};
 use crate::os::spawn::{self, PlanSpec};

@@ -12,8 +12,7 @@
 //! left to whoever has started it.
 
 use super::handle::Handle;
-use crate::ids::Path;
-use crate::os::descendants::Mark;
+use crate::ids::{Mark, Path};
 use crate::os::descendants::below::Facts;
 use crate::os::descendants::stamp::Stamp;
 use crate::time::{Span, Time};
@@ -198,6 +197,7 @@ impl Strangers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::random;
 
     const WORKER: u32 = 100;
     const OTHER: u32 = 200;
@@ -219,7 +219,7 @@ mod tests {
 
         /// `/n/w` has ended, which ran from 10 on; `/n/k` runs since `other`.
         fn new(other: Option<u64>) -> (Scene, HashMap<Stamp, u64>, Vec<u64>) {
-            let mut scene = Scene { mark: Mark::random().unwrap(), ended: Vec::new() };
+            let mut scene = Scene { mark: random::mark().unwrap(), ended: Vec::new() };
             scene.ended.push(Ended { kin: scene.kin("/n/w", WORKER, 10), node: false });
             let stamps = other.iter().map(|since| (scene.stamp("/n/k"), *since)).collect();
             (scene, stamps, other.into_iter().collect())
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(ask(DAEMON, WORKER, 20), Whose::Ended(0));
         assert_eq!(ask(OTHER, DAEMON, 20), Whose::Another);
         // That of a tree within the worker, or of this node itself, says nothing.
-        let foreign = Stamp::of_child(&Mark::random().unwrap(), &Path::root());
+        let foreign = Stamp::of_child(&random::mark().unwrap(), &Path::root());
         for stamp in [foreign, scene.stamp("/n")] {
             let facts = Facts { session: WORKER, ..daemon(20, Some(stamp)) };
             assert_eq!(scene.ask(facts, &stamps, &children, false), Whose::Ended(0));

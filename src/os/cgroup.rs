@@ -1,8 +1,8 @@
 //! cgroup v2, cgroups(7): a directory a child, killed by one write to `cgroup.kill`, empty when `cgroup.events` says so.
 //! Found through /proc, so hybrid layouts work too, in which the v2 hierarchy has no controllers: killing needs none.
-use super::descendants::Mark;
 use super::pidfd::Reach;
 use super::process;
+use crate::ids::Mark;
 use crate::time::Span;
 use std::cell::Cell;
 use std::fmt;

@@ -7,10 +7,9 @@
 use super::clock::Clock;
 use super::pidfd::{self, Reach};
 use super::process;
-use crate::ids::Path;
+use crate::ids::{Mark, Path};
 use crate::time::{Span, Time};
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 
@@ -20,57 +19,6 @@ pub mod stamp;
 mod tests;
 
 use stamp::Stamp;
-
-/// What tells one running tree's processes from all others: random, 32 hexadecimal digits, in `TREEVISOR_MARK`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark(String);
-
-/// What was to be a mark is none.
-#[derive(Debug)]
-pub struct NoMark;
-
-impl fmt::Display for NoMark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mark is 32 hexadecimal digits")
-    }
-}
-
-impl std::error::Error for NoMark {}
-
-impl Mark {
-    /// Draws a mark.
-    ///
-    /// # Errors
-    /// When the kernel has no random numbers.
-    pub fn random() -> io::Result<Mark> {
-        let mut bytes = [0; 16];
-        super::random::fill(&mut bytes)?;
-        Ok(Mark(crate::ids::Token(bytes).to_string()))
-    }
-
-    /// Reads a mark.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn parse(text: &str) -> Result<Mark, NoMark> {
-        if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            Ok(Mark(text.to_string()))
-        } else {
-            Err(NoMark)
-        }
-    }
-
-    /// The mark as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Makes this process the one to which orphans below it are handed, prctl(2) PR_SET_CHILD_SUBREAPER.
 ///
@@ -450,7 +398,7 @@ fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
     let (mut marked, mut within) = (false, false);
     for entry in text.split(|byte| *byte == 0) {
         if let Some(mark) = entry.strip_prefix(b"TREEVISOR_MARK=") {
-            marked = mark == scope.mark.0.as_bytes();
+            marked = mark == scope.mark.as_str().as_bytes();
         } else if let Some(path) = entry.strip_prefix(b"TREEVISOR_PATH=") {
             within = std::str::from_utf8(path)
                 .is_ok_and(|path| Path::parse(path).is_ok_and(|path| path.is_within(scope.within)));

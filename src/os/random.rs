@@ -1,4 +1,5 @@
 //! Random bytes from the kernel, getrandom(2).
+use crate::ids::{Mark, Token};
 use std::io;
 
 /// Fills `bytes`.
@@ -22,6 +23,16 @@ pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Draws a mark.
+///
+/// # Errors
+/// When the kernel has no random numbers.
+pub fn mark() -> io::Result<Mark> {
+    let mut bytes = [0; 16];
+    fill(&mut bytes)?;
+    Ok(Mark::from(Token(bytes)))
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use super::super::testing::{
 use super::*;
 use crate::os::clock::Clock;
 use crate::os::epoll::{Interest, Poller};
-use crate::os::fd;
 use crate::os::pidfd::PidFd;
 use crate::os::spawn::PlanSpec;
+use crate::os::{fd, random};
 use crate::time::Time;
 use std::os::fd::AsRawFd;
 
@@ -15,7 +15,7 @@ struct Trial(Option<Tree>);
 
 impl Trial {
     fn make() -> Option<Trial> {
-        match Tree::create("test", &Mark::random().unwrap()) {
+        match Tree::create("test", &random::mark().unwrap()) {
             Ok(tree) => Some(Trial(Some(tree))),
             Err(reason) => {
                 eprintln!("skipped: no cgroups here: {reason}");
@@ -135,7 +135,7 @@ alone! {
         let status = in_fork(|| {
             fs::write(group.path().join("cgroup.procs"), "0").unwrap();
             let before = open_descriptors();
-            let tree = Tree::create("inner", &Mark::random().unwrap()).unwrap();
+            let tree = Tree::create("inner", &random::mark().unwrap()).unwrap();
             assert_eq!(open_descriptors(), before + 1, "one for the directory of the tree, none from trying it out");
             let child = tree.root().child("child").unwrap();
             let spec = PlanSpec { cgroup: Some(&child), ..script("exit 3") };

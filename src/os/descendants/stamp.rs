@@ -7,8 +7,7 @@
 //!
 //! A program that sets this limit itself escapes, and so does a worker whose spec sets it: then session, process group
 //! and descent are what is left to tell.
-use super::Mark;
-use crate::ids::Path;
+use crate::ids::{Mark, Path};
 use crate::spec::exec::Limit;
 use std::fs;
 use std::io;
@@ -106,6 +105,7 @@ fn rlimit(resource: u32) -> Option<libc::rlimit64> {
 mod tests {
     use super::super::super::testing::{end_of, output_of, read_line, script, start_piped};
     use super::*;
+    use crate::os::random;
 
     fn path(text: &str) -> Path {
         Path::parse(text).unwrap()
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn each_child_probe_and_hook_has_its_own() {
-        let (mark, other) = (Mark::random().unwrap(), Mark::random().unwrap());
+        let (mark, other) = (random::mark().unwrap(), random::mark().unwrap());
         let all = [
             Stamp::of_child(&mark, &path("/a")),
             Stamp::of_child(&mark, &path("/b")),
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn it_outlives_session_parents_and_environment() {
-        let stamp = Stamp::of_child(&Mark::random().unwrap(), &path("/web/api"));
+        let stamp = Stamp::of_child(&random::mark().unwrap(), &path("/web/api"));
         let Some(limit) = stamp.limit() else {
             eprintln!("skipped: the hard limit of locks is set here");
             return;

@@ -2,8 +2,8 @@ use super::super::pidfd::PidFd;
 use super::super::testing::{PATIENCE, end_of, has_children, program, read_all, read_line, script, start, start_piped};
 use super::*;
 use crate::os::clock::Clock;
-use crate::os::fd;
 use crate::os::spawn::PlanSpec;
+use crate::os::{fd, random};
 use crate::time::{Span, Time};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -54,9 +54,9 @@ fn the_newest_number_is_known() {
 
 #[test]
 fn a_mark_is_32_digits() {
-    let mark = Mark::random().unwrap();
+    let mark = random::mark().unwrap();
     assert_eq!(Mark::parse(mark.as_str()).unwrap(), mark);
-    assert_ne!(Mark::random().unwrap(), mark);
+    assert_ne!(random::mark().unwrap(), mark);
     for wrong in ["", "abc", "0123456789abcdef0123456789abcdeg", "0123456789abcdef0123456789abcdef0"] {
         assert!(Mark::parse(wrong).is_err(), "{wrong}");
     }
@@ -64,10 +64,10 @@ fn a_mark_is_32_digits() {
 
 #[test]
 fn a_daemon_in_its_own_session_is_found_by_its_mark() {
-    let mark = Mark::random().unwrap();
+    let mark = random::mark().unwrap();
     let (daemon, reader) = start_daemon(mark.as_str(), "/web/api");
     let root = Path::root();
-    let other_mark = Mark::random().unwrap();
+    let other_mark = random::mark().unwrap();
     let own = [std::process::id()];
     // Not with another mark, not at another path, not when it is to be spared.
     for (mark, within) in [(&other_mark, root.clone()), (&mark, path("/we")), (&mark, path("/web/api/x"))] {
@@ -86,7 +86,7 @@ fn a_daemon_in_its_own_session_is_found_by_its_mark() {
 
 #[test]
 fn a_mark_that_begins_like_another_is_another() {
-    let mark = Mark::random().unwrap();
+    let mark = random::mark().unwrap();
     let longer = format!("{mark}0");
     let daemons =
         [start_daemon(&longer, "/a"), start_daemon(&mark.as_str()[..31], "/a"), start_daemon(mark.as_str(), "a b")];
@@ -102,7 +102,7 @@ fn a_mark_that_begins_like_another_is_another() {
 fn what_descends_from_a_marked_process_goes_with_it() {
     let root = Path::root();
     for _ in 0..10 {
-        let mark = Mark::random().unwrap();
+        let mark = random::mark().unwrap();
         let text = "env -i /bin/sh -c 'sleep 1000 & echo $$ $!; wait' & exec sleep 1000";
         let (spawned, reader) = start_piped(marked(text, mark.as_str(), "/a")).unwrap();
         let line = read_line(&reader);
@@ -124,7 +124,7 @@ fn what_descends_from_a_marked_process_goes_with_it() {
 fn a_process_is_cleared_with_all_below_it_by_its_number() {
     let (spawned, reader) = start_piped(script("sleep 1000 & setsid sleep 1000 & echo up; wait")).unwrap();
     assert_eq!(read_line(&reader), "up");
-    let (mark, root) = (Mark::random().unwrap(), Path::root());
+    let (mark, root) = (random::mark().unwrap(), Path::root());
     let scope = Scope { root_pid: Some(spawned.pid), mark: &mark, within: &root, paths: &[], spare: &[] };
     assert_eq!(kill_pass(&scope).count, 3);
     assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
@@ -154,7 +154,7 @@ alone! {
         let root = Path::root();
         for round in 0..12 {
             let text = [forks, executes, replaces][round % 3];
-            let mark = Mark::random().unwrap();
+            let mark = random::mark().unwrap();
             let mut spec = marked(text, mark.as_str(), "/a");
             spec.env.push(("GO_ON".into(), go_on.clone().into()));
             spec.env.push(("TEXT".into(), text.into()));
@@ -174,7 +174,7 @@ alone! {
 
     fn without_descriptors_nothing_is_taken_for_cleared() {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
-        let (mark, root) = (Mark::random().unwrap(), Path::root());
+        let (mark, root) = (random::mark().unwrap(), Path::root());
         let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[] };
         assert_eq!(kill_pass(&scope).count, 0);
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

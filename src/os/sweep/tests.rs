@@ -1,7 +1,7 @@
-use super::super::descendants::Mark;
 use super::super::pidfd::PidFd;
 use super::super::testing::{end_of, read_line, script, start_piped};
 use super::*;
+use crate::os::random;
 
 fn path(text: &str) -> Path {
     Path::parse(text).unwrap()
@@ -35,7 +35,7 @@ fn the_path_of_a_process_is_read_from_its_cgroup_too() {
 #[test]
 fn a_cgroup_that_cannot_be_looked_at_is_not_empty() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let (mark, root) = (Mark::random().unwrap(), Path::root());
+    let (mark, root) = (random::mark().unwrap(), Path::root());
     let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[] };
     let missing = file.path().with_extension("not-there");
     assert!(kill_all(Some(&missing), &scope, Span::ZERO).is_none());
@@ -45,7 +45,7 @@ fn a_cgroup_that_cannot_be_looked_at_is_not_empty() {
 
 #[test]
 fn what_carries_the_mark_is_killed_and_what_is_there_is_named() {
-    let (mark, root) = (Mark::random().unwrap(), Path::root());
+    let (mark, root) = (random::mark().unwrap(), Path::root());
     let text = format!("export TREEVISOR_MARK={mark} TREEVISOR_PATH=/web/api; exec sh -c 'echo up; exec sleep 1000'");
     let (spawned, reader) = start_piped(script(&text)).unwrap();
     assert_eq!(read_line(&reader), "up");

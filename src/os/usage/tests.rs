@@ -1,7 +1,7 @@
 use super::super::testing::{end_of, script, start_piped};
 use super::*;
 use crate::os::cgroup::Tree;
-use crate::os::descendants::Mark;
+use crate::os::random;
 
 /// Says "ready" when its own child is there, and has used some CPU time.
 const BUSY: &str = "sleep 1000 & i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; wait";
@@ -31,7 +31,7 @@ fn what_has_ended_uses_nothing() {
 
 #[test]
 fn a_cgroup_counts_by_itself() {
-    let Ok(tree) = Tree::create("usage", &Mark::random().unwrap()) else {
+    let Ok(tree) = Tree::create("usage", &random::mark().unwrap()) else {
         eprintln!("skipped: no cgroup v2 that can be written");
         return;
     };

@@ -1,9 +1,9 @@
 use super::super::super::testing::{PATIENCE, end_of, has_children, read_all, read_line, script, start, start_piped};
-use super::super::{Mark, become_subreaper, reap_orphans, stamp};
+use super::super::{become_subreaper, reap_orphans, stamp};
 use super::*;
 use crate::ids::Path;
-use crate::os::fd;
 use crate::os::spawn::PlanSpec;
+use crate::os::{fd, random};
 use std::os::fd::{AsFd, OwnedFd};
 
 const LONG: Span = Span::from_secs(60);
@@ -16,7 +16,7 @@ fn stamped(text: &str, stamp: Stamp) -> PlanSpec<'static> {
 
 /// What the kernel allows here; says so when it does not.
 fn stamps() -> Option<(Stamp, Stamp)> {
-    let mark = Mark::random().unwrap();
+    let mark = random::mark().unwrap();
     let stamp = |path: &str| Stamp::of_child(&mark, &Path::parse(path).unwrap());
     let both = (stamp("/a"), stamp("/b"));
     if both.0.limit().is_none() {
