@@ -258,8 +258,6 @@ const IN_CIRCLES: &[&str] = &[
     "node/taps/tap",
     "node/turn",
     "node/uplink",
-    "os/descendants",
-    "os/descendants/stamp",
     "os/spawn",
     "os/spawn/child",
     "os/spawn/late",

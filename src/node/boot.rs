@@ -32,7 +32,8 @@ use crate::logging::{self, LogHandle};
 use crate::logs::console::Console;
 use crate::logs::stream_file::{self, StreamFile};
 use crate::logs::{Format, Writer};
-use crate::os::cgroup::{self, Group};
+use crate::os::cgroup::Group;
+use crate::os::cgroup::tree::Tree;
 use crate::os::claim::{Claim, Claimed, Holder};
 use crate::os::clock::{self, Clock};
 use crate::os::descendants;
@@ -229,7 +230,7 @@ struct Root {
 /// What a root has made outside of itself, to be taken back at its end, or when it cannot begin.
 struct LaidOut {
     runtime: RuntimeDir,
-    tree: Option<cgroup::Tree>,
+    tree: Option<Tree>,
     /// Until the node has it.
     keeper: Option<Keeper>,
 }
@@ -295,7 +296,7 @@ impl Root {
         let mark = random::mark().map_err(while_trying("draw the tree's mark"))?;
         match tree.containment {
             Containment::Group => {}
-            wanted => match cgroup::Tree::create(instance.as_str(), &mark) {
+            wanted => match Tree::create(instance.as_str(), &mark) {
                 Ok(cgroups) => laid_out.tree = Some(cgroups),
                 Err(reason) if wanted == Containment::Cgroup => {
                     return Err(BootError::Containment { reason: reason.to_string() });
@@ -336,8 +337,8 @@ impl Root {
         let outputs = record.as_ref().map(|record| StateDir::at(&record.directory));
         let lines = record.zip(journal.as_ref().map(Journal::reader));
         // From here on something cleans up after us, should we be killed.
-        let keeper = Keeper::start(&runtime, &mark, cgroups.map(cgroup::Tree::path), lines)
-            .map_err(while_trying("start the keeper"))?;
+        let keeper =
+            Keeper::start(&runtime, &mark, cgroups.map(Tree::path), lines).map_err(while_trying("start the keeper"))?;
         file.keeper_pid = Some(keeper.pid());
         laid_out.keeper = Some(keeper);
 

@@ -1,6 +1,7 @@
 use super::super::testing::{
     PATIENCE, end_of, fork, in_fork, is_root, open_descriptors, program, read_line, script, start, start_piped,
 };
+use super::tree::Tree;
 use super::*;
 use crate::os::clock::Clock;
 use crate::os::epoll::{Interest, Poller};
@@ -65,28 +66,6 @@ fn start_in(group: &Group) -> (PidFd, u32) {
     let (spawned, reader) = start_piped(spec).unwrap();
     assert_eq!(read_line(&reader), "up");
     (spawned.pidfd, spawned.pid)
-}
-
-#[test]
-fn our_group_is_found_in_what_proc_says() {
-    let found = |mounts: &str, groups: &str| {
-        directory_of(mounts, groups).map_err(|none| none.to_string()).map(|path| path.to_str().unwrap().to_string())
-    };
-    let v1 = "30 29 0:26 / /sys/fs/cgroup/cpu rw,relatime shared:4 - cgroup cgroup rw,cpu";
-    let v2 = "42 29 0:37 / /sys/fs/cgroup/unified rw,relatime shared:5 master:1 - cgroup2 cgroup2 rw";
-    let pure = "42 29 0:37 / /sys/fs/cgroup rw,nosuid shared:5 - cgroup2 cgroup2 rw,nsdelegate";
-    let hybrid = format!("{v1}\n{v2}\n");
-    assert_eq!(found(&hybrid, "8:cpu:/a\n0::/\n").unwrap(), "/sys/fs/cgroup/unified/");
-    assert_eq!(found(pure, "0::/user.slice/a b\n").unwrap(), "/sys/fs/cgroup/user.slice/a b");
-    assert_eq!(found(v1, "0::/\n").unwrap_err(), "no cgroup v2 hierarchy is mounted");
-    assert_eq!(found(pure, "8:cpu:/a\n").unwrap_err(), "this process is in no cgroup of the v2 hierarchy");
-    // A part of the hierarchy is mounted, under a name with blanks.
-    let part = "42 29 0:37 /docker/1 /mnt/with\\040blank\\134 rw - cgroup2 cgroup2 rw";
-    assert_eq!(found(part, "0::/docker/1/x").unwrap(), "/mnt/with blank\\/x");
-    assert_eq!(found(part, "0::/docker/11/x").unwrap_err(), "our cgroup lies outside of the mount");
-    // Where the first mount does not show our group, another one may.
-    assert_eq!(found(&format!("{part}\n{pure}\n"), "0::/user").unwrap(), "/sys/fs/cgroup/user");
-    assert_eq!(found(pure, "0::/../other").unwrap_err(), "our cgroup lies outside of the mount");
 }
 
 alone! {

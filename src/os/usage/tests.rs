@@ -1,6 +1,6 @@
 use super::super::testing::{end_of, script, start_piped};
 use super::*;
-use crate::os::cgroup::Tree;
+use crate::os::cgroup::tree::Tree;
 use crate::os::random;
 
 /// Says "ready" when its own child is there, and has used some CPU time.

@@ -1,0 +1,161 @@
+//! The cgroup of one running tree, below our own: found through /proc, so hybrid layouts work too, in which the v2 hierarchy has
+//! no controllers: killing needs none. It is tried out before it is used, with a process that is made in it, which is why this
+//! stands above both the cgroups and the spawning.
+use super::Group;
+use crate::ids::Mark;
+use crate::os::spawn;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// Why there are no cgroups to be had.
+#[derive(Debug)]
+pub struct Unavailable {
+    reason: String,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// The cgroup of one running tree.
+#[derive(Debug)]
+pub struct Tree {
+    root: Group,
+}
+
+impl Tree {
+    /// Makes the cgroup of a tree below our own, and tries whether killing works there.
+    ///
+    /// # Errors
+    /// Says why no cgroup can be used.
+    pub fn create(instance: &str, mark: &Mark) -> Result<Tree, Unavailable> {
+        let own = own_directory()?;
+        let short: String = mark.as_str().chars().take(8).collect();
+        let path = own.join(format!("treevisor-{instance}-{short}"));
+        let wrong =
+            |what: &str, error: io::Error| Unavailable { reason: format!("{what} {}: {error}", path.display()) };
+        fs::create_dir(&path).map_err(|error| wrong("cannot make", error))?;
+        let root = Group::open(&path).map_err(|error| {
+            let _ = fs::remove_dir(&path);
+            wrong("cannot open", error)
+        })?;
+        let tree = Tree { root };
+        let tried = tree.try_out();
+        if let Err(error) = tried {
+            tree.remove();
+            return Err(wrong("cannot use", error));
+        }
+        Ok(tree)
+    }
+
+    /// A trial in a group of its own: a tree that finds out later that it cannot start or kill there is worse than one
+    /// without cgroups.
+    fn try_out(&self) -> io::Result<()> {
+        let trial = self.root.child("trial")?;
+        // Our own cgroup may have been killed once, and we not in it.
+        if !spawn::try_in_group(&trial)? {
+            self.root.entered_by_itself.set(true);
+            let trial = self.root.child("trial")?;
+            if !spawn::try_in_group(&trial)? {
+                return Err(io::Error::other("a process that is started there does not live"));
+            }
+        }
+        trial.kill().map_err(|error| {
+            io::Error::new(error.kind(), format!("cgroup.kill, which Linux has since 5.14, does not work: {error}"))
+        })?;
+        trial.remove_all();
+        Ok(())
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.root.path
+    }
+
+    /// The cgroup itself.
+    pub fn root(&self) -> &Group {
+        &self.root
+    }
+
+    /// Removes it with all that is below, as far as it is empty.
+    pub fn remove(self) {
+        self.root.remove_all();
+    }
+}
+
+/// The directory of the v2 cgroup in which this process is.
+fn own_directory() -> Result<PathBuf, Unavailable> {
+    let read = |path: &str| {
+        // Somebody's mount may have a name that is no UTF-8.
+        let bytes = fs::read(path).map_err(|_| Unavailable { reason: format!("{path} cannot be read") })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    directory_of(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
+}
+
+/// The same from the two texts of /proc. Of several mounts it is the first one under which the group can be seen.
+fn directory_of(mounts: &str, groups: &str) -> Result<PathBuf, Unavailable> {
+    let none = |reason: &str| Unavailable { reason: reason.to_string() };
+    // "36 35 98:0 /root /mount/point options … - fstype source options", proc_pid_mountinfo(5).
+    let mut mounts = mounts
+        .lines()
+        .filter_map(|line| {
+            let (fields, rest) = line.split_once(" - ")?;
+            let mut fields = fields.split(' ').skip(3);
+            (rest.split(' ').next() == Some("cgroup2")).then_some((fields.next()?, fields.next()?))
+        })
+        .peekable();
+    if mounts.peek().is_none() {
+        return Err(none("no cgroup v2 hierarchy is mounted"));
+    }
+    let own = groups
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .ok_or_else(|| none("this process is in no cgroup of the v2 hierarchy"))?;
+    mounts
+        .find_map(|(root, mount)| {
+            let below = Path::new(own).strip_prefix(unescape(root)).ok()?;
+            // A group outside of our cgroup namespace is written "/../…".
+            let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
+            inside.then(|| PathBuf::from(unescape(mount)).join(below))
+        })
+        .ok_or_else(|| none("our cgroup lies outside of the mount"))
+}
+
+/// mountinfo writes blanks as octal numbers.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_group_is_found_in_what_proc_says() {
+        let found = |mounts: &str, groups: &str| {
+            directory_of(mounts, groups).map_err(|none| none.to_string()).map(|path| path.to_str().unwrap().to_string())
+        };
+        let v1 = "30 29 0:26 / /sys/fs/cgroup/cpu rw,relatime shared:4 - cgroup cgroup rw,cpu";
+        let v2 = "42 29 0:37 / /sys/fs/cgroup/unified rw,relatime shared:5 master:1 - cgroup2 cgroup2 rw";
+        let pure = "42 29 0:37 / /sys/fs/cgroup rw,nosuid shared:5 - cgroup2 cgroup2 rw,nsdelegate";
+        let hybrid = format!("{v1}\n{v2}\n");
+        assert_eq!(found(&hybrid, "8:cpu:/a\n0::/\n").unwrap(), "/sys/fs/cgroup/unified/");
+        assert_eq!(found(pure, "0::/user.slice/a b\n").unwrap(), "/sys/fs/cgroup/user.slice/a b");
+        assert_eq!(found(v1, "0::/\n").unwrap_err(), "no cgroup v2 hierarchy is mounted");
+        assert_eq!(found(pure, "8:cpu:/a\n").unwrap_err(), "this process is in no cgroup of the v2 hierarchy");
+        // A part of the hierarchy is mounted, under a name with blanks.
+        let part = "42 29 0:37 /docker/1 /mnt/with\\040blank\\134 rw - cgroup2 cgroup2 rw";
+        assert_eq!(found(part, "0::/docker/1/x").unwrap(), "/mnt/with blank\\/x");
+        assert_eq!(found(part, "0::/docker/11/x").unwrap_err(), "our cgroup lies outside of the mount");
+        // Where the first mount does not show our group, another one may.
+        assert_eq!(found(&format!("{part}\n{pure}\n"), "0::/user").unwrap(), "/sys/fs/cgroup/user");
+        assert_eq!(found(pure, "0::/../other").unwrap_err(), "our cgroup lies outside of the mount");
+    }
+}
