@@ -1,6 +1,6 @@
 //! The end of one child's process as a small machine: when to look whether anything is left of it, and for how long that
 //! is worth anybody's while. It decides by times and by what a look has found, and touches no process itself; `clearing`
-//! looks and kills.
+//! looks and kills. The simulator in `tests/sim` runs it too, which is why it can be reached from outside.
 //!
 //! ```text
 //!   killed ──▶ Killing ── its process has ended ──▶ Clearing ── nothing is left ──▶ done
@@ -12,15 +12,15 @@ use crate::supervision::Run;
 use crate::time::{Span, Time};
 
 /// What has not died of SIGKILL after so long is given up on: it is reported, and nothing waits for it any more.
-pub(super) const PATIENCE: Span = Span::from_secs(10);
+pub const PATIENCE: Span = Span::from_secs(10);
 
 /// The same where the kernel refuses the signal, as it does for a process that runs as another user: waiting changes that
 /// only if the process changes its user back.
-pub(super) const PATIENCE_REFUSED: Span = Span::from_secs(2);
+pub const PATIENCE_REFUSED: Span = Span::from_secs(2);
 
 /// The same where whoever waits is in a hurry: the whole tree is to end at once, or the order was given a second time. Also
 /// for what a supervisor has left that had ended in order: it has been patient with that itself.
-pub(super) const PATIENCE_HURRIED: Span = Span::from_secs(1);
+pub const PATIENCE_HURRIED: Span = Span::from_secs(1);
 
 /// What was given up on is looked at again after this at first, and after twice as long each time.
 const SWEEP_FIRST: Span = Span::from_secs(1);
@@ -37,7 +37,8 @@ const QUICK_LOOKS: u32 = 40;
 
 /// A child that was killed, or whose process has ended.
 #[derive(Debug, Clone)]
-pub(super) struct Cleanup {
+pub struct Cleanup {
+    /// Which one.
     pub run: Run,
     /// When to look again.
     pub due: Time,
@@ -58,18 +59,23 @@ enum Stage {
 
 /// What a look has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
+pub enum Left {
     /// Nothing is left.
     Nothing,
     /// So many processes, which were killed once more; where `refused`, the kernel does not let us kill one of them.
-    Processes { count: usize, refused: bool },
+    Processes {
+        /// How many.
+        count: usize,
+        /// The kernel refuses the signal to one of them.
+        refused: bool,
+    },
     /// There may be something that could not be looked at.
     Unknown,
 }
 
 /// What follows from a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub enum Next {
     /// Nothing is left: the exit is handed in.
     Done,
     /// Look again when it is due.
@@ -159,7 +165,7 @@ impl Cleanup {
 
 /// All children that are being killed or cleared.
 #[derive(Debug, Default)]
-pub(super) struct Cleanups {
+pub struct Cleanups {
     list: Vec<Cleanup>,
     /// Everything is to end at once.
     hurried: bool,

@@ -6,11 +6,12 @@
 //! root finds it, unless an operator has stopped the tree.
 
 use super::handle::{Handle, What};
+use super::held::{self, Word};
 use super::turn::Node;
 use crate::ids::Path;
 use crate::os::clock;
 use crate::spec::tree::SupervisorSpec;
-use crate::supervision::{ChildId, Fact, Report, State};
+use crate::supervision::{ChildId, Fact, Report};
 use crate::wire::journal::Note;
 use crate::wire::message::Verb;
 use crate::wire::view::{EventView, HoldView};
@@ -31,15 +32,6 @@ pub(super) fn below(holds: &[HoldView], path: &Path) -> Vec<HoldView> {
 /// Those of children that are in the spec of the supervisor at `at`.
 pub(super) fn of_spec(holds: Vec<HoldView>, at: &Path, spec: &SupervisorSpec) -> Vec<HoldView> {
     holds.into_iter().filter(|hold| spec.find(at, &hold.path).is_some()).collect()
-}
-
-/// Whether a child in this state can be one that is held: it is, it is being killed for it, or an operator has it started and
-/// it is not up yet, so that it is held again if it fails.
-fn may_be_held(state: State) -> bool {
-    match state {
-        State::Held | State::Stopping | State::Starting => true,
-        State::Running | State::Stopped | State::Waiting | State::Exited => false,
-    }
 }
 
 impl Handle {
@@ -79,18 +71,20 @@ impl Node {
         let Some(child) = report.child else { return };
         let state = self.core.child(self.now(), child).map(|status| status.state);
         let Some(handle) = self.handle(child) else { return };
-        match (&report.fact, &handle.hold) {
-            (Fact::Panic { by, hold: true }, _) => {
+        match held::word(&report.fact, state, handle.hold.is_some()) {
+            Word::Begins => {
+                let Fact::Panic { by, .. } = &report.fact else { return };
                 handle.hold = Some(Hold { since: view.at.clone(), by: by.clone() });
             }
-            (Fact::HeldAgain, Some(Hold { since, by })) => {
+            Word::Again => {
+                let Some(Hold { since, by }) = &handle.hold else { return };
                 view.detail.insert("again".into(), true.into());
                 view.detail.insert("since".into(), since.as_str().into());
                 view.detail.insert("by".into(), by.as_str().into());
                 return;
             }
-            (_, Some(_)) if !state.is_some_and(may_be_held) => handle.hold = None,
-            _ => return,
+            Word::Ends => handle.hold = None,
+            Word::Unchanged => return,
         }
         self.children_changed = true;
     }

@@ -32,7 +32,8 @@
 
 mod aside;
 pub mod boot;
-mod cleanup;
+#[doc(hidden)]
+pub mod cleanup;
 mod clearing;
 mod diary;
 mod directory;
@@ -42,6 +43,8 @@ mod echo;
 mod effects;
 mod fold;
 mod handle;
+#[doc(hidden)]
+pub mod held;
 mod history;
 mod holds;
 mod hooks;

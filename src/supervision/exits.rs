@@ -324,7 +324,9 @@ impl Supervisor {
             return;
         }
         let purpose = self.job.as_ref().map(|job| job.purpose);
-        let retry = matches!(purpose, Some(Purpose::Restart { .. }));
+        // One that has waited for the end of its old process may be temporary: it is never tried again by itself (R15).
+        let temporary = self.table.get(id).is_some_and(|child| child.member.policy.restart == Restart::Temporary);
+        let retry = matches!(purpose, Some(Purpose::Restart { .. })) && !temporary;
         let report = self.report(turn, Some(id), cause, Fact::StartFailed { failure: failure.clone(), retry });
         if let Some(mut child) = self.table.edit(id) {
             child.trouble = format!("could not be started: {}", failure.message);
@@ -336,6 +338,7 @@ impl Supervisor {
                 self.rest(id, Then::Rest);
                 self.end(turn, End::StartFailed, false, Some(report));
             }
+            Some(Purpose::Restart { .. }) if temporary => self.rest(id, Then::Done),
             // R33: the child that could not be started is the one to retry, at the end of the queue.
             Some(Purpose::Restart { .. }) => {
                 // Those after it stay down until its retry, which may never come (R37): nobody waits for them.

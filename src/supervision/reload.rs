@@ -12,6 +12,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | running; hung or panicked and being killed | - | taken over | stopped, started | stopped, forgotten |
 //! | being killed by a hold | - | taken over | at its next start; it stays held | forgotten when it is dead |
+//! | given up on, as it cannot be killed | - | taken over | at its next start | forgotten when it is gone; listed again before that, it stays |
 //! | exited, not yet decided | - | taken over, then decided | the same | forgotten |
 //! | waiting for its next attempt | - | taken over | tried now, with the group that waits for it | forgotten |
 //! | down, though nobody stopped it | started, unless it waits for a sibling | the same | the same | forgotten |
@@ -22,7 +23,7 @@
 
 use super::action::{Action, Answer};
 use super::event::{Member, Own, Reload, Scope};
-use super::phase::{Fate, Phase, Rest, Then, Wait};
+use super::phase::{Fate, Phase, Rest, Target, Then, Wait};
 use super::report::Fact;
 use super::sequence::{Purpose, Reloading, Sequence};
 use super::strategy::{group, stop_steps};
@@ -167,11 +168,16 @@ impl Supervisor {
                 continue;
             }
             roll.listed.push(id);
-            if let Scope::Count(_) = scope {
+            let returns = self.stays(id);
+            if returns {
+                roll.new.insert(id);
+            }
+            if let (Scope::Count(_), false) = (scope, returns) {
                 // What is there of a count stays as it is.
                 continue;
             }
             match self.take_over(turn, id, member, scope) {
+                _ if returns => {}
                 Change::Same => {}
                 Change::InPlace => {
                     roll.updated.insert(id);
@@ -269,6 +275,8 @@ impl Supervisor {
                 let mut last = None;
                 for &id in &roll.listed {
                     if roll.new.contains(&id) {
+                        // One that was to go stands at the end.
+                        order.retain(|other| *other != id);
                         let at = last.and_then(|last| order.iter().position(|other| *other == last));
                         order.insert(at.map_or(order.len(), |at| at + 1), id);
                     }
@@ -281,11 +289,29 @@ impl Supervisor {
         self.table.set_order(order);
     }
 
+    /// One that was to go, and has not because its process cannot be killed, is listed again: it stays. Whether it did not.
+    fn stays(&mut self, id: ChildId) -> bool {
+        let Some(mut child) = self.table.edit(id).filter(|child| child.leaving) else { return false };
+        child.leaving = false;
+        if matches!(child.phase, Phase::Held) {
+            // It was held after it had been removed.
+            return false;
+        }
+        child.target = Target::Up;
+        true
+    }
+
     /// A child is to go: at once when it has no process, else when that is gone.
     fn let_go(&mut self, turn: &mut Turn<'_>, id: ChildId, by: &str) {
         self.overtake(turn, id, &format!("it was removed by {by}"));
         if let Some(mut child) = self.table.edit(id) {
             child.leaving = true;
+            // A hold is over with its child, also where that cannot be killed and may come back before it is gone.
+            match &mut child.phase {
+                Phase::Held => child.phase = Phase::Down(Rest::Idle),
+                Phase::Killing { fate: fate @ Fate::Held, .. } => *fate = Fate::Stopped(Then::Rest),
+                _ => {}
+            }
         }
         self.forget_if_gone(turn, id);
     }

@@ -371,8 +371,13 @@ impl Supervisor {
     /// next supervisor starts the child.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>, command: &Command, by: &str) {
         let (Command::Restart(id) | Command::Cycle(id)) = command else { return };
-        let Some(mut child) = self.table.edit(*id).filter(|child| matches!(child.phase, Phase::Held)) else { return };
-        child.phase = Phase::Down(Rest::Idle);
+        let Some(mut child) = self.table.edit(*id) else { return };
+        match &mut child.phase {
+            Phase::Held => child.phase = Phase::Down(Rest::Idle),
+            // It is still being killed for it.
+            Phase::Killing { fate: fate @ Fate::Held, .. } => *fate = Fate::Stopped(Then::Rest),
+            _ => return,
+        }
         drop(child);
         self.report(turn, Some(*id), None, Fact::Released { by: by.to_owned() });
     }

@@ -129,6 +129,8 @@ struct Shell {
     ordered: BTreeSet<ChildId>,
     /// Children that an operator has held, in this life of the supervisor or before, and has not ordered to be started since.
     held: BTreeSet<ChildId>,
+    /// Children that a reload has left out, which ends a hold where they come back before they are gone.
+    left_out: BTreeSet<ChildId>,
     /// Names that a reload has brought: it may restart a child that was not there yet when it was asked for.
     brought: BTreeSet<Name>,
     looks: Vec<Run>,
@@ -162,6 +164,7 @@ impl Shell {
             kinds,
             ordered: BTreeSet::new(),
             held,
+            left_out: BTreeSet::new(),
             brought: BTreeSet::new(),
             looks: Vec::new(),
             asked: 0,
@@ -211,7 +214,7 @@ impl Shell {
                     run.child
                 );
                 assert!(
-                    !self.held.contains(&run.child),
+                    !self.held.contains(&run.child) || self.left_out.contains(&run.child),
                     "{:?} is held, and comes back without an operator's word",
                     run.child
                 );
@@ -399,6 +402,11 @@ impl Shell {
             }
             _ => Scope::All { prune },
         };
+        for child in self.core.children(self.now) {
+            if members.iter().all(|member| member.name != child.name) {
+                self.left_out.insert(child.id);
+            }
+        }
         self.brought.extend(members.iter().map(|member| member.name.clone()));
         self.asked += 1;
         let request = RequestId(self.asked);

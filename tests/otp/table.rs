@@ -2144,6 +2144,52 @@ const ROWS: &[Row] = &[
         exit a sig9 : forget a",
     ),
     (
+        "D18 R74",
+        "what a reload has removed and cannot be killed stays when a later reload lists it again",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        reload b : ask a
+        wait 5s : kill a
+        stuck a : start_failed:1
+        reload a(v=1) b : start_failed:2
+        told reloaded() start_failed(a)
+        is a=stopping b=running
+        exit a sig9 : spawn a#2
+        spawned a
+        is a=running b=running",
+    ),
+    (
+        "D18 R15",
+        "a temporary child that an operator has had started waits, and is not tried again when that fails",
+        "one-for-one 9/5s: a(temporary) b",
+        "
+        boot
+        stop a : ask a
+        wait 5s : kill a
+        stuck a : kill_failed:1
+        restart a : start_failed:2
+        exit a sig9 : spawn a#2
+        failed a
+        told start_failed(a)
+        window 0
+        is a=exited b=running",
+    ),
+    (
+        "D2 R53",
+        "a hold whose child is still being killed ends with an operator's word while the supervisor ends",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        STOP : ask b
+        hold a : kill a
+        cycle a : overtaken:2
+        told released(a)
+        exit a sig9 : ok:1
+        told exited(a) stopped(a)
+        exit b 0 : halt Stopped",
+    ),
+    (
         "D18",
         "that a kill has failed which nobody has ordered, or of another run, is stale",
         "one-for-one 9/5s: a",

@@ -36,7 +36,9 @@ pub(crate) enum Rule {
     Hurry,
     /// A temporary child never returns by itself (R15, R27), nor a transient one after a normal exit but with its group.
     RestartType,
-    /// What an operator stopped or held stays down until somebody starts it (D2).
+    /// What cannot be killed is told, once, when it was given up on (D18).
+    Told,
+    /// What an operator stopped or held stays down until somebody starts it (D2); a hold whoever is replaced above it.
     StaysDown,
     /// Restarts within a window never exceed the intensity, and nobody gives up earlier (R40 to R43).
     Intensity,
@@ -121,6 +123,18 @@ struct Watched {
     /// Its last end was absorbed by the restart of a group.
     absorbed: bool,
     forgotten: bool,
+    /// A run of it that was given up on and is still there.
+    lost: Option<Run>,
+    /// How its process has ended nevertheless.
+    lost_exit: Option<Exit>,
+    /// That this cannot be killed was handed in, and not told yet.
+    untold: bool,
+    /// Its start was told to wait for the end of what cannot be killed.
+    owed: bool,
+    /// An operator holds it down, in this life of its supervisor or since one before.
+    held: bool,
+    /// It was to go, and has not yet because it cannot be killed.
+    leaving: bool,
 }
 
 /// A request that waits for its answer.
@@ -184,7 +198,13 @@ impl Ends {
 }
 
 impl Witness {
-    pub(crate) fn new(children: impl Iterator<Item = SpecId>, at: SpecId, node: u32) -> Witness {
+    /// `held` is what was held in earlier lives of this supervisor.
+    pub(crate) fn new(
+        children: impl Iterator<Item = SpecId>,
+        at: SpecId,
+        node: u32,
+        held: &BTreeSet<SpecId>,
+    ) -> Witness {
         let mut witness = Witness {
             at,
             node,
@@ -201,9 +221,39 @@ impl Witness {
             touched: false,
         };
         for spec in children {
-            witness.add(spec);
+            let id = witness.add(spec);
+            if let Some(child) = witness.child(id).filter(|_| held.contains(&spec)) {
+                (child.held, child.stays_down) = (true, Some(RequestId(0)));
+            }
         }
         witness
+    }
+
+    /// Says what is held at the end of its life. `told` is what those above believe: a child whose start an operator has
+    /// ordered and ended again may be held or not as long as it is on its way down.
+    pub(crate) fn bequeath(&self, told: &BTreeSet<SpecId>, held: &mut BTreeSet<SpecId>) {
+        for child in &self.children {
+            let unclear = child.run.is_some() && told.contains(&child.spec);
+            if (child.held || unclear) && !child.forgotten {
+                held.insert(child.spec);
+            } else {
+                held.remove(&child.spec);
+            }
+        }
+    }
+
+    pub(crate) fn is_held(&self, id: ChildId) -> bool {
+        self.children.get(id.0 as usize).is_some_and(|child| child.held)
+    }
+
+    /// Whether this run was given up on and is still there.
+    pub(crate) fn is_lost(&self, run: Run) -> bool {
+        self.children.get(run.child.0 as usize).is_some_and(|child| child.lost == Some(run))
+    }
+
+    /// Which place of the tree a child stands for, also one that was just forgotten.
+    pub(crate) fn spec_of_any(&self, id: ChildId) -> Option<SpecId> {
+        self.children.get(id.0 as usize).map(|child| child.spec)
     }
 
     fn add(&mut self, spec: SpecId) -> ChildId {
@@ -221,6 +271,12 @@ impl Witness {
             last: LastEnd::None,
             absorbed: false,
             forgotten: false,
+            lost: None,
+            lost_exit: None,
+            untold: false,
+            owed: false,
+            held: false,
+            leaving: false,
         });
         self.order.push(id);
         id
@@ -272,8 +328,22 @@ impl Witness {
                     child.run = None;
                 }
             }
+            Event::KillFailed { run, exit, .. } => {
+                let ahead = self.ahead.contains(&run.child);
+                let Some(child) = self.running(*run) else { return };
+                child.run = None;
+                child.there = false;
+                child.absorbed = ahead;
+                (child.lost, child.untold, child.owed) = (Some(*run), true, false);
+                child.lost_exit = *exit;
+                self.ahead.remove(&run.child);
+            }
             Event::Exited { run, .. } => {
                 let ahead = self.ahead.contains(&run.child);
+                if let Some(child) = self.child(run.child).filter(|child| child.lost == Some(*run)) {
+                    child.lost = None;
+                    return;
+                }
                 if let Some(child) = self.running(*run) {
                     child.run = None;
                     child.there = false;
@@ -305,8 +375,8 @@ impl Witness {
             }
             Event::Stop(StopReason::Asked) => self.ends.asked = true,
             Event::Stop(StopReason::Stranger) => self.ends.stranger = true,
-            // It only tells who is behind what follows; and what could not be killed is there until it has ended.
-            Event::Ordered { .. } | Event::KillFailed { .. } => {}
+            // It only tells who is behind what follows.
+            Event::Ordered { .. } => {}
             Event::StopNow => self.ends.now = true,
             Event::ParentLost => self.ends.orphaned = true,
             Event::Begin
@@ -365,11 +435,12 @@ impl Witness {
                 Ok(())
             }
             Action::TellParent(Up::Beat(_) | Up::Escalating { .. }) => Ok(()),
-            Action::Answer(request, answer) => self.answer(tree, *request, answer),
+            Action::Answer(request, answer) => self.answer(tree, now, *request, answer, core),
             Action::Forget(id) => {
                 let name = self.name(tree, *id);
                 let Some(child) = self.child(*id) else { return self.stray(tree, action) };
-                ensure!(child.run.is_none(), Rule::Orphan, "{name} is forgotten while its process is there");
+                let gone = child.run.is_none() && child.lost.is_none();
+                ensure!(gone, Rule::Orphan, "{name} is forgotten while its process is there");
                 child.forgotten = true;
                 self.order.retain(|other| other != id);
                 Ok(())
@@ -399,6 +470,17 @@ impl Witness {
         for (_, spec) in new {
             self.add(spec);
         }
+        let stays: BTreeSet<ChildId> = core.ids().collect();
+        for &id in &self.order {
+            let child = &mut self.children[id.0 as usize];
+            let leaves = !stays.contains(&id);
+            let held = core.child(now, id).is_some() && child.held;
+            if leaves && !child.leaving || child.leaving && !leaves && !held {
+                // When it comes back it is another child, of which no operator has said anything yet.
+                (child.stays_down, child.held) = (None, false);
+            }
+            child.leaving = leaves;
+        }
         let order: Vec<ChildId> = there.iter().map(|child| child.id).collect();
         let leaving = self.order.iter().copied().filter(|id| !order.contains(id));
         self.order = order.iter().copied().chain(leaving).collect();
@@ -414,6 +496,10 @@ impl Witness {
             if let Some(&id) = spared {
                 ensure!(false, Rule::Hurry, "{} is not killed at once", self.name(tree, id));
             }
+        }
+        let untold = self.order.iter().find(|id| self.children[id.0 as usize].untold);
+        if let Some(&id) = untold {
+            ensure!(false, Rule::Told, "{} cannot be killed, and it is not told", self.name(tree, id));
         }
         let deadline = core.next_deadline();
         if deadline.is_none() || (beats_upward && !self.halted) {
@@ -469,6 +555,7 @@ impl Witness {
         let is_new = self.requests.values().any(|&request| request == Request::Add);
         let child = &mut self.children[run.child.0 as usize];
         ensure!(child.run.is_none(), Rule::TwoIncarnations, "{name} is started while {:?} is there", child.run);
+        ensure!(child.lost.is_none(), Rule::TwoIncarnations, "{name} is started beside {:?}", child.lost);
         ensure!(
             run.incarnation == child.incarnation.next(),
             Rule::TwoIncarnations,
@@ -483,7 +570,7 @@ impl Witness {
         );
         let temporary = tree.specs[child.spec.0].policy.restart == Restart::Temporary;
         ensure!(
-            !temporary || child.incarnation.0 == 0 || by_operator || is_new || by_reload,
+            !temporary || child.incarnation.0 == 0 || by_operator || is_new || by_reload || child.owed,
             Rule::RestartType,
             "{name} is temporary and comes again"
         );
@@ -495,12 +582,17 @@ impl Witness {
         child.stopping = false;
         child.killed = false;
         child.absorbed = false;
+        child.owed = false;
         Ok(())
     }
 
     fn kill(&mut self, tree: &Tree, now: Time, action: &Action, run: Run) -> Verdict {
         let name = self.name(tree, run.child);
         let hurry = self.ends.now || self.ends.orphaned;
+        if self.is_lost(run) {
+            // Another attempt, as somebody has asked for it.
+            return Ok(());
+        }
         let Some(child) = self.running(run).filter(|child| child.there) else { return self.stray(tree, action) };
         child.killed = true;
         let early = match (tree.specs[child.spec.0].policy.shutdown, child.asked) {
@@ -518,17 +610,24 @@ impl Witness {
         Ok(())
     }
 
-    fn answer(&mut self, tree: &Tree, request: RequestId, answer: &Answer) -> Verdict {
+    fn answer(&mut self, tree: &Tree, now: Time, request: RequestId, answer: &Answer, core: &Supervisor) -> Verdict {
         let Some(kind) = self.requests.remove(&request) else {
             ensure!(false, Rule::Answers, "{} answers {request:?} twice, or without being asked", self.path(tree));
             return Ok(());
         };
         match (kind, answer) {
-            (Request::Terminate(id) | Request::Hold(id), Answer::Ok) => {
+            (Request::Terminate(id) | Request::Hold(id), Answer::Ok | Answer::KillFailed(_)) => {
                 self.touched = true;
                 let name = self.name(tree, id);
                 if let Some(child) = self.child(id) {
+                    let lost = matches!(answer, Answer::KillFailed(_));
                     ensure!(child.run.is_none(), Rule::Answers, "{name} is said to be stopped and is there");
+                    ensure!(
+                        child.lost.is_some() == lost,
+                        Rule::Answers,
+                        "{name}: {answer:?}, and there is {:?}",
+                        child.lost
+                    );
                     child.stays_down = child.stays_down.max(Some(request));
                 }
             }
@@ -538,9 +637,36 @@ impl Witness {
                 if let Some(child) = self.child(id) {
                     ensure!(child.there, Rule::Answers, "{name} is said to be up and is not there");
                     child.stays_down = None;
+                    child.held = false;
                 }
             }
             (Request::Delete(_), Answer::Ok) => self.touched = true,
+            (Request::Start(id), Answer::StartFailed(_))
+                if self.child(id).is_some_and(|child| child.held && !child.owed) =>
+            {
+                // It stays as it was, which is no longer held if a later order has ended that (R66).
+                self.touched = true;
+                let is_held = core.child(now, id).is_some_and(|status| status.state == State::Held);
+                if let Some(child) = self.child(id) {
+                    child.held = is_held;
+                }
+            }
+            (Request::Start(id), Answer::StartFailed(_)) if self.child(id).is_some_and(|child| child.owed) => {
+                // Its start comes when its old process is gone.
+                if let Some(child) = self.child(id) {
+                    child.stays_down = None;
+                    child.held = false;
+                }
+            }
+            (Request::Start(id), Answer::Overtaken(_))
+                if self.ends.any() || self.child(id).is_some_and(|child| child.run.is_some()) =>
+            {
+                // It is an operator's word all the same: the next supervisor starts it, or it had been started already.
+                self.touched = true;
+                if let Some(child) = self.child(id) {
+                    child.held = false;
+                }
+            }
             (_, Answer::StartFailed(_) | Answer::Overtaken(_)) => self.touched = true,
             (
                 Request::Terminate(_)
@@ -580,6 +706,34 @@ impl Witness {
                     let by_itself = matches!(exit, Exit::Code(code) if codes.contains(code));
                     ensure!(by_itself || !normal, Rule::RestartType, "{exit:?} of {name} is taken for a normal exit");
                     child.last = if *normal { LastEnd::Normal } else { LastEnd::Abnormal };
+                }
+            }
+            (Fact::StartFailed { failure, retry }, Some(id)) if failure.stage == "kill" => {
+                let is_lost = self.child(id).is_some_and(|child| child.lost.is_some());
+                ensure!(*retry && is_lost, Rule::Told, "the start of {name} waits for nothing");
+                if let Some(child) = self.child(id) {
+                    child.owed = true;
+                }
+            }
+            (Fact::KillFailed { .. }, Some(id)) => {
+                if let Some(child) = self.child(id) {
+                    ensure!(child.untold, Rule::Told, "{name} is told twice to be unkillable, or without a reason");
+                    child.untold = false;
+                    // That we have killed it is no normal exit, whatever its status.
+                    let codes = &tree.specs[child.spec.0].policy.success_codes;
+                    let by_itself = matches!(child.lost_exit, Some(Exit::Code(code)) if codes.contains(&code));
+                    child.last = if by_itself && !child.hurried { LastEnd::Normal } else { LastEnd::Abnormal };
+                }
+            }
+            (Fact::Panic { hold: true, .. }, Some(id)) => {
+                if let Some(child) = self.child(id) {
+                    child.hurried = true;
+                    child.held = true;
+                }
+            }
+            (Fact::Released { .. }, Some(id)) => {
+                if let Some(child) = self.child(id) {
+                    child.held = false;
                 }
             }
             (Fact::StartFailed { retry, .. }, Some(id)) => {

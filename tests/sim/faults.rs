@@ -1,11 +1,12 @@
 //! What befalls a tree.
 
 use crate::checkers::{Rule, Verdict, ensure};
-use crate::kernel::{Life, Pid, Role};
+use crate::kernel::{Life, Pid, Process, Role, Spell};
 use crate::network::Weather;
 use crate::node::Node;
 use crate::world::{Happening, World, log};
 use treevisor::ids::{Incarnation, Name};
+use treevisor::spec::policy::Shutdown;
 use treevisor::supervision::{Beat, ChildId, Command, Event, Exit, Inspected, Member, Run, StartFailure, StopReason};
 use treevisor::time::{Span, Time};
 
@@ -179,6 +180,90 @@ impl World {
         };
         let delay = self.faults.millis(0, delay_ms);
         self.after(delay, Happening::Ask(pid, Box::new(command)));
+    }
+
+    /// Something is going to be unkillable, in those scenarios that have it.
+    pub(crate) fn stuck_some_time(&mut self) {
+        if self.scenario.stuck > 0 {
+            let delay = self.stuck_rng.millis(200, 2 * u64::from(self.scenario.stuck));
+            self.after(delay, Happening::Spell);
+        }
+    }
+
+    /// A process cannot be killed any more, for a while or for good: it waits for a disk, or has become another user. With
+    /// the next draw it is being killed already, or is a daemon that its worker leaves behind.
+    pub(crate) fn spell(&mut self) {
+        if !self.is_stormy() {
+            return;
+        }
+        self.stuck_some_time();
+        if self.now < self.scenario.peace {
+            return;
+        }
+        let role = *self.stuck_rng.pick(&[Role::Worker, Role::Worker, Role::Worker, Role::Daemon, Role::Node]);
+        let fits = |process: &Process| {
+            process.role == role && process.life == Life::Alive && process.spell.is_none() && process.freezes == 0
+        };
+        let all: Vec<Pid> = self
+            .kernel
+            .living()
+            .iter()
+            .copied()
+            .filter(|&pid| fits(self.kernel.get(pid)) && pid != self.root)
+            .collect();
+        if all.is_empty() {
+            return;
+        }
+        let pid = *self.stuck_rng.pick(&all);
+        // An order to stop cannot be given to it either: with an unlimited shutdown that is waited for for ever, and rightly.
+        let infinite = self.tree.specs[self.kernel.get(pid).spec.0].policy.shutdown == Shutdown::Infinity;
+        let foreign = role != Role::Node && !infinite && self.stuck_rng.chance(400);
+        let spell = if foreign { Spell::Foreign } else { Spell::Asleep };
+        let long = self.stuck_rng.chance(600);
+        let duration = if long { self.stuck_rng.millis(10_000, 60_000) } else { self.stuck_rng.millis(10, 10_000) };
+        log!(self, "{} cannot be killed for {duration}: {spell:?}", self.who(pid));
+        self.saw("a process cannot be killed");
+        let process = self.kernel.get_mut(pid);
+        process.spell = Some(spell);
+        if spell == Spell::Asleep {
+            self.freeze(pid, true);
+        }
+        self.after(duration, Happening::Wakes(pid));
+        // Often somebody wants it gone, or it ends and leaves what it has.
+        let Some(parent) = self.kernel.get(pid).parent else { return };
+        let above = if role == Role::Daemon { self.kernel.get(parent).parent } else { Some(parent) };
+        let owner = if role == Role::Daemon { parent } else { pid };
+        let run = self.kernel.get(owner).run;
+        let delay = self.stuck_rng.millis(0, 50);
+        match (self.stuck_rng.below(6), above, run) {
+            (0, Some(above), Some(run)) => {
+                let command = Command::Panic { child: run.child, hold: self.stuck_rng.chance(300) };
+                self.after(delay, Happening::Ask(above, Box::new(command)));
+            }
+            (1, Some(above), Some(run)) => {
+                let command =
+                    if self.stuck_rng.chance(500) { Command::Terminate(run.child) } else { Command::Cycle(run.child) };
+                self.after(delay, Happening::Ask(above, Box::new(command)));
+            }
+            (2, _, _) if role == Role::Daemon => self.doom(owner),
+            (3, Some(above), _) if above != self.root => self.doom(above),
+            _ => {}
+        }
+    }
+
+    /// A process can be killed again: what has been sent to it meanwhile comes.
+    pub(crate) fn wakes(&mut self, pid: Pid) {
+        let process = self.kernel.get_mut(pid);
+        let Some(spell) = process.spell.take() else { return };
+        let life = process.life;
+        log!(self, "{} can be killed again", self.who(pid));
+        match (spell, life) {
+            (_, Life::Dead) => {}
+            (Spell::Asleep, Life::Doomed) => self.dies_soon(pid),
+            (Spell::Asleep, Life::Alive) => self.thaw(pid),
+            // The signals that were refused are lost; whoever sent them sends them again.
+            (Spell::Foreign, _) => {}
+        }
     }
 
     fn working_node(&mut self) -> Option<Pid> {

@@ -30,6 +30,15 @@ pub(crate) enum Life {
     Dead,
 }
 
+/// Why SIGKILL does not end a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spell {
+    /// It waits in the kernel (state D): it does not run, and what it is sent comes when it wakes up.
+    Asleep,
+    /// It has become another user, and no signal may be sent to it. It goes on with what it does.
+    Foreign,
+}
+
 /// What a process is about to do by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
@@ -70,6 +79,10 @@ pub(crate) struct Process {
     pub(crate) silent_since: Option<Time>,
     /// A debugger holds it.
     pub(crate) held: bool,
+    /// It cannot be killed for now.
+    pub(crate) spell: Option<Spell>,
+    /// The tree has tried to kill it meanwhile.
+    pub(crate) condemned: bool,
     pub(crate) hung: bool,
     pub(crate) livelocked: bool,
     pub(crate) deaf: bool,
@@ -139,6 +152,8 @@ impl Kernel {
             excuse: None,
             silent_since: None,
             held: false,
+            spell: None,
+            condemned: false,
             hung: false,
             livelocked: false,
             deaf: false,
@@ -173,6 +188,14 @@ impl Kernel {
             .copied()
             .filter(|&child| self.processes[child].role != Role::Daemon && self.processes[child].life == Life::Alive)
             .collect()
+    }
+
+    /// One that lives and can be killed, and is not one that the tree could not kill before.
+    pub(crate) fn mortal(&self) -> Option<Pid> {
+        self.living.iter().copied().find(|&pid| {
+            let process = &self.processes[pid];
+            process.spell.is_none() && !process.condemned
+        })
     }
 
     /// All that stems from `pid` and is not dead, itself included. This is what a cgroup knows, or a walk over

@@ -13,6 +13,14 @@ pub(crate) enum Mutation {
     ExitBeforeCleared,
     /// The kernel's word that a process has ended gets lost.
     ExitForgotten,
+    /// The shell waits for ever for what cannot be killed.
+    NeverGivesUp,
+    /// What was given up on is said to be gone.
+    LostIsGone,
+    /// The end of what was given up on is not told.
+    LostForGood,
+    /// A node that replaces another one is not told what is held.
+    HoldForgotten,
     /// Each order to start is carried out twice.
     SpawnedTwice,
     /// Orders to kill are not carried out.
@@ -55,6 +63,10 @@ pub(crate) enum Mutation {
 pub(crate) const MUTATIONS: &[(Mutation, &[Rule])] = &[
     (Mutation::ExitBeforeCleared, &[Rule::Orphan, Rule::TwoIncarnations]),
     (Mutation::ExitForgotten, &[Rule::Settles, Rule::Stops, Rule::HealthyKilled]),
+    (Mutation::NeverGivesUp, &[Rule::Settles, Rule::Stops]),
+    (Mutation::LostIsGone, &[Rule::Orphan, Rule::TwoIncarnations]),
+    (Mutation::LostForGood, &[Rule::Settles]),
+    (Mutation::HoldForgotten, &[Rule::StaysDown]),
     (Mutation::SpawnedTwice, &[Rule::TwoIncarnations]),
     (Mutation::KillIgnored, &[Rule::Settles, Rule::Stops]),
     (Mutation::AnsweredTwice, &[Rule::Answers]),

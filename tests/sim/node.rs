@@ -5,7 +5,7 @@
 //! acknowledged; the exit of a child is handed in when nothing of it is left.
 
 use crate::checkers::{Rule, Verdict, Witness, ensure};
-use crate::kernel::{Life, Pid, Role, Task};
+use crate::kernel::{Life, Pid, Role, Spell, Task};
 use crate::mutations::Mutation;
 use crate::network::{Envelope, Frame};
 use crate::reloads::{Plan, Untold};
@@ -14,9 +14,11 @@ use crate::world::{Happening, World, log};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use treevisor::ids::ReportId;
+use treevisor::node::cleanup::{Cleanups, Left, Next};
+use treevisor::node::held;
 use treevisor::supervision::{
-    Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, RequestId, Run, StartFailure, StopCause,
-    StopReason, Supervisor, Up,
+    Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run, StartFailure,
+    StopCause, StopReason, Stuck, Supervisor, Up,
 };
 use treevisor::time::{Span, Time};
 
@@ -26,8 +28,6 @@ const LATENESS: Span = Span::from_millis(50);
 const RESEND: Span = Span::from_millis(200);
 /// How long a node that has given up waits for its parent to hear why.
 const LINGER: Span = Span::from_millis(500);
-/// How often it is looked whether all remains of a child are gone.
-const CLEARING: Span = Span::from_millis(2);
 
 /// A supervisor process.
 pub(crate) struct Node {
@@ -43,7 +43,10 @@ pub(crate) struct Node {
     /// Signals and requests.
     pub(crate) orders: VecDeque<Event>,
     inbox: VecDeque<Event>,
-    clearing: Vec<(Run, Pid, Exit)>,
+    /// As in the real node.
+    cleanups: Cleanups,
+    /// How the processes of children have ended that are being cleared.
+    ended: BTreeMap<Run, Exit>,
     begun: bool,
     slept_at: Time,
     planned: Option<Time>,
@@ -132,18 +135,29 @@ impl World {
         let members = children.iter().map(|&(child, revision)| self.member(child, revision)).collect();
         let uplink = above.and(here.policy.heartbeat);
         let config = Config { policy, members, uplink, node: id, seed: self.rng.next() };
+        // What is not in the plan any more is not held any more.
+        for place in here.children.iter().chain(&here.addable) {
+            if children.iter().all(|(child, _)| child != place) {
+                self.holds.remove(place);
+                self.held.remove(place);
+            }
+        }
+        let told = self.mutation != Some(Mutation::HoldForgotten);
+        let held = children.iter().filter(|(child, _)| told && self.holds.contains(child));
+        let core = Supervisor::new(config).holding(held.map(|(child, _)| tree.specs[child.0].name.as_str()));
         let node = Node {
             pid,
             spec,
-            core: Supervisor::new(config),
-            witness: Witness::new(children.iter().map(|(child, _)| *child), spec, id),
+            core,
+            witness: Witness::new(children.iter().map(|(child, _)| *child), spec, id, &self.held),
             id,
             slots: Vec::new(),
             frames: VecDeque::new(),
             exits: Vec::new(),
             orders: VecDeque::new(),
             inbox: VecDeque::new(),
-            clearing: Vec::new(),
+            cleanups: Cleanups::default(),
+            ended: BTreeMap::new(),
             begun: false,
             slept_at: self.now,
             planned: None,
@@ -211,6 +225,9 @@ impl World {
         self.settle(node)?;
         self.gather_exits(node)?;
         self.settle(node)?;
+        if node.orders.contains(&Event::StopNow) {
+            node.cleanups.hurry(self.now);
+        }
         node.inbox.append(&mut node.orders);
         self.settle(node)?;
         self.tick(node, lost)?;
@@ -235,7 +252,7 @@ impl World {
         // With children that beat, no sleep is longer than half the shortest interval: a time in which the loop did
         // not run is then seen before it can be mistaken for a child's silence.
         let nap = beating.min().map(|interval| self.now + interval.scaled(0.5));
-        let clearing = (!node.clearing.is_empty()).then(|| self.now + CLEARING);
+        let clearing = node.cleanups.next_deadline();
         let resend = node.uplink.as_ref().and_then(|uplink| uplink.resend_at);
         let leave = node.uplink.as_ref().and_then(|uplink| uplink.leave_by).filter(|_| !node.leaving);
         let untold = node.untold.iter().map(Untold::at).min();
@@ -278,26 +295,67 @@ impl World {
         }
     }
 
-    /// Exits in start order (D17), each when nothing is left of the child (D13).
+    /// Exits in start order (D17), each when nothing is left of the child (D13), or when it was given up on (D18).
     fn gather_exits(&mut self, node: &mut Node) -> Verdict {
-        let mut ended = std::mem::take(&mut node.clearing);
-        ended.append(&mut node.exits);
-        let order = node.witness.order();
-        ended.sort_by_key(|(run, _, _)| order.iter().position(|id| *id == run.child));
-        for (run, pid, exit) in ended {
-            let remains = self.kernel.family(pid);
-            if !remains.is_empty() && self.mutation != Some(Mutation::ExitBeforeCleared) {
-                remains.into_iter().for_each(|left| self.doom(left));
-                node.clearing.push((run, pid, exit));
-                continue;
+        for (run, pid, exit) in std::mem::take(&mut node.exits) {
+            if node.process(run) == Some(pid) {
+                // A supervisor that has ended in order was patient with what it has left.
+                let patient = self.kernel.get(pid).role == Role::Node && matches!(exit, Exit::Code(_));
+                node.ended.insert(run, exit);
+                node.cleanups.ended(run, self.now, patient);
             }
-            let spec = self.kernel.get(pid).spec;
-            let left = self.kernel.alive_at(spec);
-            ensure!(left == 0, Rule::Orphan, "{left} processes live below {} which has ended", self.who(pid));
-            self.kernel.reap(node.pid, pid);
-            node.inbox.push_back(Event::Exited { run, exit });
-            if self.rng.chance(self.scenario.doubled_exits) {
-                node.inbox.push_back(Event::Exited { run, exit });
+        }
+        let order = node.witness.order().to_vec();
+        let mut due = node.cleanups.take_due(self.now);
+        due.sort_by_key(|cleanup| order.iter().position(|id| *id == cleanup.run.child));
+        for mut cleanup in due {
+            let run = cleanup.run;
+            let Some(pid) = node.process(run) else { continue };
+            let remains = self.kernel.family(pid);
+            let exit = node.ended.get(&run).copied();
+            let nothing = remains.is_empty() || self.mutation == Some(Mutation::ExitBeforeCleared);
+            let left = if exit.is_some() && nothing {
+                Left::Nothing
+            } else {
+                remains.iter().for_each(|&left| self.condemn(left));
+                let refused = remains.iter().any(|&left| self.kernel.get(left).spell == Some(Spell::Foreign));
+                Left::Processes { count: remains.len(), refused }
+            };
+            let next = match cleanup.looked(self.now, left) {
+                Next::GiveUp if self.mutation == Some(Mutation::NeverGivesUp) => Next::Again,
+                Next::GiveUp if self.mutation == Some(Mutation::LostIsGone) => Next::Done,
+                Next::Done if self.mutation == Some(Mutation::LostForGood) && node.witness.is_lost(run) => continue,
+                next => next,
+            };
+            match next {
+                Next::Again => node.cleanups.put_back(cleanup),
+                Next::GiveUp => {
+                    node.cleanups.put_back(cleanup);
+                    let stuck = Stuck {
+                        pid: remains.first().map_or(0, |&pid| pid as u32),
+                        others: remains.len().saturating_sub(1) as u32,
+                        why: "it cannot".into(),
+                    };
+                    let event = Event::KillFailed { run, exit, stuck };
+                    if self.rng.chance(self.scenario.doubled_exits) {
+                        node.inbox.push_back(event.clone());
+                    }
+                    node.inbox.push_back(event);
+                }
+                Next::Done => {
+                    let spec = self.kernel.get(pid).spec;
+                    let left = self.kernel.alive_at(spec);
+                    ensure!(left == 0, Rule::Orphan, "{left} processes live below {} which has ended", self.who(pid));
+                    self.kernel.reap(node.pid, pid);
+                    if node.witness.is_lost(run) {
+                        self.saw("what was given up on is gone");
+                    }
+                    let exit = node.ended.remove(&run).unwrap_or(Exit::Signal(9));
+                    node.inbox.push_back(Event::Exited { run, exit });
+                    if self.rng.chance(self.scenario.doubled_exits) {
+                        node.inbox.push_back(Event::Exited { run, exit });
+                    }
+                }
             }
         }
         Ok(())
@@ -385,8 +443,9 @@ impl World {
                     && self.mutation != Some(Mutation::KillIgnored)
                 {
                     for member in self.kernel.family(pid) {
-                        self.doom(member);
+                        self.condemn(member);
                     }
+                    node.cleanups.killed(run, self.now);
                 }
             }
             Action::Inspect(run) => {
@@ -409,11 +468,16 @@ impl World {
                 treevisor::supervision::Answer::StartFailed(_) => "answer: start failed",
                 treevisor::supervision::Answer::Overtaken(_) => "answer: overtaken",
             }),
-            Action::Forget(_) => {}
+            Action::Forget(child) => {
+                if let Some(spec) = node.witness.spec_of_any(child) {
+                    self.holds.remove(&spec);
+                }
+            }
             Action::Renew(request) => self.renew(node, request),
             Action::Report(report) => {
                 self.reports.insert(node.id, report.id.seq);
                 self.saw(report.fact.kind());
+                self.remember_hold(node, &report);
                 let timeout = matches!(report.fact, Fact::Stopping { why: StopCause::StartTimeout });
                 if (timeout || matches!(report.fact, Fact::Hung { .. }))
                     && let Some(pid) = report.child.and_then(|id| node.process_of(id))
@@ -432,7 +496,13 @@ impl World {
             Action::Halt(end) => {
                 let spec = node.spec;
                 let left = self.kernel.alive_at(spec);
-                ensure!(left == 1, Rule::Orphan, "{} halts and {left} live there", self.who(node.pid));
+                // What it has given up on is known, and outlives it.
+                let lost =
+                    node.slots.iter().flatten().map(|(_, pid)| self.kernel.family(*pid).len() as u32).sum::<u32>();
+                ensure!(left == 1 + lost, Rule::Orphan, "{} halts and {left} live there", self.who(node.pid));
+                if lost > 0 {
+                    self.saw("a supervisor ends without what cannot be killed");
+                }
                 self.saw(match end {
                     End::Stopped => "end: stopped",
                     End::AutoShutdown => "end: auto-shutdown",
@@ -449,6 +519,23 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What a node's reports say of holds is known above before anything else comes of them.
+    fn remember_hold(&mut self, node: &Node, report: &Report) {
+        let Some(child) = report.child else { return };
+        let Some(spec) = node.witness.spec_of(child) else { return };
+        let state = node.core.child(self.now, child).map(|status| status.state);
+        match held::word(&report.fact, state, self.holds.contains(&spec)) {
+            held::Word::Begins => {
+                self.holds.insert(spec);
+            }
+            held::Word::Ends => {
+                self.holds.remove(&spec);
+            }
+            held::Word::Again => self.saw("held again"),
+            held::Word::Unchanged => {}
+        }
     }
 
     /// Makes a process, or fails to, and tells the core.

@@ -225,9 +225,17 @@ impl World {
             let wanted = self.wanted.children(node.spec);
             ensure!(self.wanted.generation == last, Rule::Reloaded, "another reload came after the last one");
             let names: Vec<&str> = wanted.iter().map(|(child, _)| self.tree.specs[child.0].name.as_str()).collect();
-            let there: Vec<String> = node.core.children(self.now).iter().map(|child| child.name.to_string()).collect();
+            // One that is to go and cannot be killed is there until it is gone.
+            let known = |name: &str| names.contains(&name);
+            let children = node.core.children(self.now);
+            let there = children.iter().filter(|child| child.stuck.is_none() || known(child.name.as_str()));
+            let there: Vec<&str> = there.map(|child| child.name.as_str()).collect();
             ensure!(there == names, Rule::Reloaded, "{who} has {there:?} and should have {names:?}");
-            for (status, (spec, revision)) in node.core.children(self.now).iter().zip(wanted) {
+            for (status, (spec, revision)) in children.iter().zip(wanted) {
+                if status.stuck.is_some() {
+                    // The next process of it is what the reload says.
+                    continue;
+                }
                 let Some(process) = node.process_of(status.id) else { continue };
                 let is = self.kernel.get(process).revision;
                 let name = &self.tree.specs[spec.0].path;

@@ -127,6 +127,10 @@ pub(crate) struct Scenario {
     pub(crate) late_commands: bool,
     /// There are reloads in the storm, and one after it.
     pub(crate) reloads: bool,
+    /// Mean time, in milliseconds, between two processes that cannot be killed; 0 for never.
+    pub(crate) stuck: u32,
+    /// What the tree has tried to kill by the end of the storm stays for ever.
+    pub(crate) stuck_for_ever: bool,
 }
 
 impl Scenario {
@@ -158,6 +162,8 @@ impl Scenario {
             doubled_exits: *rng.pick(&[0, 0, 100]),
             trusting_shell: rng.chance(300),
             late_commands: rng.chance(300),
+            stuck: *Rng::new(seed, 9).pick(&[0, 0, 0, 8_000, 3_000, 1_000]),
+            stuck_for_ever: Rng::new(seed, 10).chance(500),
             // A draw of its own, and none for the seeds that once showed something else.
             reloads: Rng::new(seed, 6).chance(400) && REGRESSIONS.iter().all(|(known, _)| *known != seed),
         }

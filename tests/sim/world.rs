@@ -4,7 +4,7 @@
 //! nothing may be left of it.
 
 use crate::checkers::{Rule, Verdict, Violation, ensure};
-use crate::kernel::{Kernel, Life, Pid, Role, Task};
+use crate::kernel::{Kernel, Life, Pid, Role, Spell, Task};
 use crate::mutations::Mutation;
 use crate::network::{Envelope, Frame, Network, Weather};
 use crate::node::Node;
@@ -12,7 +12,7 @@ use crate::reloads::Plan;
 use crate::rng::Rng;
 use crate::scenarios::{Ending, Scenario, SpecId, Tree};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 use treevisor::spec::policy::{Ready, Restart, Shutdown};
 use treevisor::supervision::{Beat, Command, Event, Exit, Kind, Run, State, StopReason};
@@ -59,6 +59,10 @@ pub(crate) enum Happening {
     ClearSky,
     SpawnsWork,
     Release(Pid),
+    /// A process can be killed again.
+    Wakes(Pid),
+    /// A process cannot be killed any more.
+    Spell,
     Calm,
     /// The tree is told to end in the midst of the storm.
     Cut,
@@ -134,6 +138,11 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) faults: Rng,
     pub(crate) reload_rng: Rng,
+    pub(crate) stuck_rng: Rng,
+    /// What operators hold down, as the nodes above have been told.
+    pub(crate) holds: BTreeSet<SpecId>,
+    /// The same, as it is known beside those nodes that are gone.
+    pub(crate) held: BTreeSet<SpecId>,
     /// What the last reload wants.
     pub(crate) wanted: Arc<Plan>,
     /// Reloads so far.
@@ -174,6 +183,9 @@ impl World {
             rng: Rng::new(seed, 4),
             faults: Rng::new(seed, 5),
             reload_rng: Rng::new(seed, 7),
+            stuck_rng: Rng::new(seed, 8),
+            holds: BTreeSet::new(),
+            held: BTreeSet::new(),
             wanted: Arc::new(Plan::first(&tree)),
             generation: 0,
             last_plan: None,
@@ -211,6 +223,7 @@ impl World {
         }
         self.after(self.scenario.hazards.pace, Happening::Fault);
         self.after(Span::from_millis(500), Happening::Look);
+        self.stuck_some_time();
         if self.scenario.reloads {
             self.reload_some_time();
         }
@@ -220,11 +233,10 @@ impl World {
             ensure!(*steps < STEPS_MAX, Rule::Settles, "too many steps: somebody runs in circles");
             self.happen(entry.what)?;
             if let Some(gone) = self.root_gone {
-                if self.kernel.living().is_empty() {
-                    return Ok(());
-                }
+                // What cannot be killed is left behind for now.
+                let Some(left) = self.kernel.mortal() else { return Ok(()) };
                 let late = self.now.since(gone) > Span::from_secs(2);
-                ensure!(!late, Rule::Orphan, "{} is left of the tree", self.who(self.kernel.living()[0]));
+                ensure!(!late, Rule::Orphan, "{} is left of the tree", self.who(left));
             }
         }
         Ok(())
@@ -339,6 +351,16 @@ impl World {
                 }
                 Ok(())
             }
+            Happening::Spell => {
+                self.spell();
+                Ok(())
+            }
+            Happening::Wakes(pid) => {
+                if self.is_stormy() || !self.stays_for_ever(pid) {
+                    self.wakes(pid);
+                }
+                Ok(())
+            }
             Happening::Calm => {
                 self.calm();
                 Ok(())
@@ -352,7 +374,7 @@ impl World {
             Happening::Look => self.look(),
             Happening::Keeper => {
                 for pid in self.kernel.living().to_vec() {
-                    self.doom(pid);
+                    self.condemn(pid);
                 }
                 Ok(())
             }
@@ -617,7 +639,7 @@ impl World {
         if process.role == Role::Node {
             return self.order(pid, Event::Stop(reason));
         }
-        if process.deaf {
+        if process.deaf || process.spell == Some(Spell::Foreign) {
             process.ignored_term = true;
             return;
         }
@@ -634,12 +656,25 @@ impl World {
     /// SIGKILL to one process. It does nothing more; how soon it is gone is the kernel's affair.
     pub(crate) fn doom(&mut self, pid: Pid) {
         let process = self.kernel.get_mut(pid);
-        if process.life != Life::Alive {
+        if process.life != Life::Alive || process.spell == Some(Spell::Foreign) {
             return;
         }
         process.life = Life::Doomed;
         process.excuse = Some("it is being killed");
         process.deferred.clear();
+        if process.spell.is_none() {
+            self.dies_soon(pid);
+        }
+    }
+
+    /// SIGKILL to one process of the tree, by the tree.
+    pub(crate) fn condemn(&mut self, pid: Pid) {
+        let process = self.kernel.get_mut(pid);
+        process.condemned |= process.spell.is_some();
+        self.doom(pid);
+    }
+
+    pub(crate) fn dies_soon(&mut self, pid: Pid) {
         let slow = self.rng.chance(20);
         let delay = if slow { self.rng.millis(50, 700) } else { Span::from_nanos(self.rng.between(5_000, 2_000_000)) };
         self.after(delay, Happening::Die(pid, Exit::Signal(9)));
@@ -650,6 +685,7 @@ impl World {
         if self.kernel.get(pid).life == Life::Dead {
             return Ok(());
         }
+        self.kernel.get_mut(pid).spell = None;
         log!(self, "{} is gone: {exit:?}", self.who(pid));
         let tree = self.tree.clone();
         let orphans = self.kernel.bury(&tree, pid);
@@ -660,7 +696,9 @@ impl World {
                 Role::Daemon => {}
             }
         }
-        self.nodes[pid] = None;
+        if let Some(node) = self.nodes[pid].take() {
+            node.witness.bequeath(&self.holds, &mut self.held);
+        }
         let process = self.kernel.get(pid);
         let (parent, run, role) = (process.parent, process.run, process.role);
         if pid == self.root {
@@ -669,8 +707,11 @@ impl World {
                 let delay = self.rng.millis(1, 800);
                 self.after(delay, Happening::Keeper);
             } else {
-                let left = self.kernel.living().first().map(|&left| self.who(left));
+                let left = self.kernel.mortal().map(|left| self.who(left));
                 ensure!(left.is_none(), Rule::Orphan, "the root has ended and {left:?} lives");
+                if !self.kernel.living().is_empty() {
+                    self.saw("the root ends without what cannot be killed");
+                }
             }
         }
         if role != Role::Daemon
@@ -738,8 +779,13 @@ impl World {
             self.after(Span::from_millis(100), Happening::LastReload);
         }
         for pid in self.kernel.living().to_vec() {
+            // What the tree has not tried to kill it does not know of.
+            let process = self.kernel.get(pid);
+            if process.spell.is_some() && !self.stays_for_ever(pid) {
+                self.wakes(pid);
+            }
             let process = self.kernel.get_mut(pid);
-            if process.life != Life::Alive {
+            if process.life != Life::Alive || process.spell.is_some() {
                 continue;
             }
             process.held = false;
@@ -777,6 +823,11 @@ impl World {
                 self.terminate(pid, StopReason::Asked);
             }
         }
+    }
+
+    /// What the tree has tried to kill, in scenarios in which that is for ever.
+    fn stays_for_ever(&self, pid: Pid) -> bool {
+        self.scenario.stuck_for_ever && self.kernel.get(pid).condemned
     }
 
     /// A look at the whole: is whoever is silent taken for hung in time, has the tree settled, has it stopped?
@@ -860,6 +911,17 @@ impl World {
             for child in node.core.children(self.now) {
                 let name = format!("{} of {who}", child.name);
                 let down_by_order = node.witness.stays_down(child.id);
+                if child.stuck.is_some() {
+                    // It waits for what cannot be killed, and for nothing else.
+                    let left = node.process_of(child.id).map_or(Vec::new(), |pid| self.kernel.family(pid));
+                    if child.state != State::Stopping || left.iter().all(|&pid| self.kernel.get(pid).spell.is_none()) {
+                        return Err(format!("{name} is {:?}, said to be there, and can be killed", child.state));
+                    }
+                    continue;
+                }
+                if node.witness.is_held(child.id) && child.state != State::Held {
+                    return Err(format!("{name} is held, and shown as {:?}", child.state));
+                }
                 match child.state {
                     State::Running => {
                         let process = node.process_of(child.id);

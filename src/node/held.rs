@@ -1,0 +1,74 @@
+//! Whether a child is held, as its supervisor's reports tell it: what must be remembered above, where the next process of the
+//! supervisor hears of it. Touches nothing, so the simulator in `tests/sim` runs it too.
+
+use crate::supervision::{Fact, State};
+
+/// What a report says of a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// An operator has ordered it.
+    Begins,
+    /// It is put back by a supervisor that has just begun.
+    Again,
+    /// It is over.
+    Ends,
+    /// Nothing.
+    Unchanged,
+}
+
+/// What a report about a child says of its hold. `state` is what the child is shown as after it, `is_held` whether it was held
+/// before.
+pub fn word(fact: &Fact, state: Option<State>, is_held: bool) -> Word {
+    match (fact, is_held) {
+        (Fact::Panic { hold: true, .. }, _) => Word::Begins,
+        (Fact::HeldAgain, true) => Word::Again,
+        (Fact::Released { .. }, true) => Word::Ends,
+        // An operator has had it started, and its old process cannot be killed: it is started when that is gone.
+        (Fact::StartFailed { retry: true, .. }, true) => Word::Ends,
+        (_, true) if !state.is_some_and(may_be_held) => Word::Ends,
+        _ => Word::Unchanged,
+    }
+}
+
+/// Whether a child in this state can be one that is held: it is, it is being killed for it, or an operator has it started and
+/// it is not up yet, so that it is held again if it fails.
+fn may_be_held(state: State) -> bool {
+    match state {
+        State::Held | State::Stopping | State::Starting => true,
+        State::Running | State::Stopped | State::Waiting | State::Exited => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervision::StartFailure;
+
+    #[test]
+    fn a_hold_begins_with_an_order_and_ends_with_another() {
+        let panic = |hold| Fact::Panic { by: "uid 7".into(), hold };
+        let failed = |retry| {
+            let failure = StartFailure { stage: "kill".into(), errno: 0, message: String::new() };
+            Fact::StartFailed { failure, retry }
+        };
+        for (fact, state, is_held, says) in [
+            (panic(true), State::Stopping, false, Word::Begins),
+            (panic(true), State::Held, true, Word::Begins),
+            (panic(false), State::Stopping, false, Word::Unchanged),
+            (Fact::Held, State::Held, true, Word::Unchanged),
+            // Its old process cannot be killed: it is shown as stopping, and is held all the same.
+            (Fact::Held, State::Stopping, true, Word::Unchanged),
+            (Fact::HeldAgain, State::Held, true, Word::Again),
+            // A start that an operator has asked for: over when it is up, not when it fails.
+            (Fact::Starting, State::Starting, true, Word::Unchanged),
+            (failed(false), State::Held, true, Word::Unchanged),
+            (Fact::Started, State::Running, true, Word::Ends),
+            (failed(true), State::Stopping, true, Word::Ends),
+            (Fact::Released { by: String::new() }, State::Stopping, true, Word::Ends),
+            (Fact::Started, State::Running, false, Word::Unchanged),
+        ] {
+            assert_eq!(word(&fact, Some(state), is_held), says, "{fact:?} {state:?}");
+        }
+        assert_eq!(word(&Fact::Stopped, None, true), Word::Ends, "it was removed");
+    }
+}
