@@ -40,7 +40,7 @@ use crate::os::descendants;
 use crate::os::epoll::{Interest, Poller};
 use crate::os::lock::{self, LockFile};
 use crate::os::signals::{self, Signals};
-use crate::os::{fd, process, random};
+use crate::os::{fd, process, random, thread};
 use crate::spec::exec::{BeatSource, Limit};
 use crate::spec::policy::Heartbeat;
 use crate::spec::tree::{ChildKind, Containment, JournalSpec, SupervisorSpec, TreeSpec};
@@ -187,6 +187,22 @@ pub(super) fn while_trying<E: Into<Box<dyn std::error::Error>>>(what: &'static s
 
 /// Runs a whole tree in this process, as its root, until it ends. Returns the exit status of `treevisor start`.
 pub fn run_root(options: RootOptions) -> i32 {
+    run_beside(|| root_of(options))
+}
+
+/// Runs a node that another node has started, until it ends. Returns its exit status.
+pub fn run_node() -> i32 {
+    run_beside(child_node)
+}
+
+fn run_beside(work: impl FnOnce() -> i32 + Send + 'static) -> i32 {
+    thread::beside_main(work).unwrap_or_else(|error| {
+        fd::complain(format_args!("treevisor: cannot start the thread of a supervisor's loop: {error}"));
+        1
+    })
+}
+
+fn root_of(options: RootOptions) -> i32 {
     let mut ready = options.ready.as_ref().and_then(|fd| fd.try_clone().ok()).map(std::fs::File::from);
     let format = options.log_format;
     signals::go_on_in_background();
@@ -206,8 +222,7 @@ pub fn run_root(options: RootOptions) -> i32 {
     }
 }
 
-/// Runs a node that another node has started, until it ends. Returns its exit status.
-pub fn run_node() -> i32 {
+fn child_node() -> i32 {
     signals::go_on_in_background();
     match prepare_node() {
         Ok(mut node) => {

@@ -124,6 +124,9 @@ impl Node {
     /// One pass over what was handed to us and descends from that: kills what these have left, and what of the tree is of
     /// nothing that runs.
     fn pass(&mut self, ended: &[Ended]) -> Passed {
+        if !self.strangers.any() {
+            return Passed::nothing();
+        }
         self.reap_orphans();
         let Node { strangers, pids, keeper, handles, place, .. } = self;
         let keeper = keeper.as_ref().map(super::keeper::Keeper::pid);
@@ -238,6 +241,9 @@ impl Node {
     /// Reaps adopted children that have ended. Returns whether some may be left, behind a child of our own whose exit
     /// has not been read yet.
     pub(super) fn reap_orphans(&mut self) -> bool {
+        if !self.strangers.any() {
+            return false;
+        }
         let reaped = descendants::reap_orphans(|pid| self.is_known(pid));
         self.strangers.forget(&reaped.orphans);
         reaped.blocked

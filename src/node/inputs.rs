@@ -4,7 +4,6 @@ use super::diary::Work;
 use super::drops::Sender;
 use super::fold::Told;
 use super::handle::{Handle, What};
-use super::look::LastHeard;
 use super::reload::BeatPull;
 use super::requests::Asker;
 use super::speakers::{self, Child};
@@ -228,7 +227,7 @@ impl Node {
                 self.tell_node(&from, &ToNode::UpSeen);
             }
             FromNode::Rollup { seq, rollup } => {
-                process.heard = LastHeard::now(process.pid, now);
+                process.heard = process.heard.now(process.pid, now);
                 let rollup = translate::rollup(&rollup);
                 if let Some(manager) = &mut self.manager {
                     manager.heard_from(run.child, &rollup);

@@ -3,6 +3,7 @@
 use super::handle::{Handle, What};
 use crate::os::cgroup::Group;
 use crate::os::process::{self, Schedule};
+use crate::os::thread;
 use crate::supervision::{Inspected, Run};
 use crate::time::{Span, Time};
 
@@ -65,6 +66,8 @@ fn doing(state: char, did: Option<(Schedule, Span)>) -> String {
 /// What a child node had run and waited when it was last heard.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LastHeard {
+    /// The thread of its loop, which is what beats.
+    thread: Option<u32>,
     schedule: Schedule,
     at: Time,
 }
@@ -72,12 +75,13 @@ pub(super) struct LastHeard {
 impl LastHeard {
     /// It has not been heard yet, and began now.
     pub fn begun(at: Time) -> LastHeard {
-        LastHeard { schedule: Schedule::default(), at }
+        LastHeard { thread: None, schedule: Schedule::default(), at }
     }
 
     /// It was heard now.
-    pub fn now(pid: u32, at: Time) -> LastHeard {
-        LastHeard { schedule: process::schedule(pid).unwrap_or_default(), at }
+    pub fn now(self, pid: u32, at: Time) -> LastHeard {
+        let thread = self.thread.or_else(|| thread::loop_of(pid));
+        LastHeard { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }
     }
 }
 
@@ -86,7 +90,12 @@ impl Handle {
     pub fn inspect(&self, run: Run, now: Time) -> Inspected {
         let Some(process) = self.process.as_ref().filter(|p| p.run == run) else { return Inspected::Hung(None) };
         let pid = process.pid;
-        let since_beat = match (&self.what, process::schedule(pid)) {
+        // Of a supervisor that has not been heard yet: it may have no such thread yet.
+        let thread = match self.what {
+            What::Node(_) => process.heard.thread.or_else(|| thread::loop_of(pid)).unwrap_or(pid),
+            What::Worker(_) => pid,
+        };
+        let since_beat = match (&self.what, process::schedule(thread)) {
             (What::Node(_), Some(schedule)) => {
                 let before = process.heard;
                 Some((schedule.since(before.schedule), now.since(before.at)))
@@ -97,7 +106,7 @@ impl Handle {
             ended: process.status.is_some(),
             tracer: process::tracer(pid),
             frozen: self.group.as_ref().is_some_and(Group::frozen),
-            state: process::state(pid),
+            state: process::state(thread),
             since_beat,
         })
     }

@@ -13,7 +13,7 @@
 
 use super::handle::Handle;
 use crate::ids::{Mark, Path};
-use crate::os::descendants::below::Facts;
+use crate::os::descendants::below::{Adopted, Facts};
 use crate::os::descendants::stamp::Stamp;
 use crate::time::{Span, Time};
 use std::collections::{HashMap, HashSet};
@@ -100,8 +100,9 @@ pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> Whos
 }
 
 /// What a node knows of the processes that were handed to it, and of what has to be looked for among them.
-#[derive(Default)]
 pub(super) struct Strangers {
+    /// Whether there are any.
+    adopted: Adopted,
     /// By number, which is theirs until they are reaped here.
     seen: HashMap<u32, Facts>,
     /// Hooks and probes that run, by their process.
@@ -117,7 +118,19 @@ pub(super) struct Strangers {
 impl Strangers {
     /// `outsiders`: see the module's head.
     pub fn new(outsiders: bool) -> Strangers {
-        Strangers { outsiders, ..Strangers::default() }
+        Strangers {
+            adopted: Adopted::watch(),
+            seen: HashMap::new(),
+            aside: HashMap::new(),
+            left: Vec::new(),
+            due: None,
+            outsiders,
+        }
+    }
+
+    /// Whether there may be any that has not been reaped, living or dead.
+    pub fn any(&self) -> bool {
+        self.adopted.any()
     }
 
     pub fn next_deadline(&self) -> Option<Time> {

@@ -145,7 +145,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
     loop {
         looks += 1;
         // A process that has been sent the signal may still be on its way out of a fork, and that look was too early.
-        on_their_way.retain(|pid| process::stat(*pid).is_some_and(|stat| !stat.is_at_rest()));
+        on_their_way.retain(|pid| process::stat(*pid).is_some_and(|stat| !process::is_at_rest(*pid, &stat)));
         let mut again = !on_their_way.is_empty();
         let Some(new) = search.look(&mut again) else {
             // No word of who there is, for want of descriptors say, is not the word that nobody is.

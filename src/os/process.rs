@@ -1,7 +1,7 @@
 //! What /proc says of a process, and a few things a process does to itself.
 use crate::time::Span;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -77,10 +77,24 @@ impl Stat {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 
-    /// Whether it runs no more for the time being: stopped, also by a tracer, or ended.
-    pub fn is_at_rest(&self) -> bool {
-        self.has_ended() || matches!(self.state, 'T' | 't')
+    /// Whether its main thread runs no more for the time being: stopped, also by a tracer, or ended.
+    fn is_at_rest(&self) -> bool {
+        self.is_zombie() || matches!(self.state, 'T' | 't')
     }
+}
+
+/// Whether a process runs no more for the time being, with all its threads: stopped, also by a tracer, or ended. A stop
+/// reaches the threads one by one, and the last one may be in the middle of a fork.
+pub(super) fn is_at_rest(pid: u32, stat: &Stat) -> bool {
+    if stat.threads <= 1 || !stat.is_at_rest() {
+        return stat.is_at_rest();
+    }
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().all(|thread| match fs::read(thread.path().join("stat")) {
+        Ok(text) => parse_stat(&text).is_some_and(|stat| stat.is_at_rest()),
+        // It has ended meanwhile.
+        Err(error) => matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)),
+    })
 }
 
 pub(super) fn stat(pid: u32) -> Option<Stat> {
@@ -177,7 +191,8 @@ pub fn command_name(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
 }
 
-/// The state of a process as proc_pid_stat(5) has it: `R`, `S`, `D`, `T` …; `None` when it is gone.
+/// The state of a thread, or of a process's main thread, as proc_pid_stat(5) has it: `R`, `S`, `D`, `T` …; `None` when it
+/// is gone.
 pub fn state(pid: u32) -> Option<char> {
     stat(pid).map(|stat| stat.state)
 }
@@ -198,7 +213,7 @@ impl Schedule {
     }
 }
 
-/// That of a process's main thread; `None` when it is gone, or the kernel does not count (CONFIG_SCHED_INFO).
+/// That of a thread, or of a process's main thread; `None` when it is gone, or the kernel does not count (CONFIG_SCHED_INFO).
 pub fn schedule(pid: u32) -> Option<Schedule> {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     let mut fields = text.split_ascii_whitespace().map(|field| field.parse().map(Span::from_nanos));
@@ -214,7 +229,7 @@ pub fn effective_uid(pid: u32) -> Option<u32> {
 
 /// Whether a process is stopped, by a signal or by a tracer: it says nothing until somebody lets it go on.
 pub fn is_stopped(pid: u32) -> bool {
-    stat(pid).is_some_and(|stat| stat.is_at_rest())
+    stat(pid).is_some_and(|stat| stat.has_ended() || stat.is_at_rest() && !stat.is_dying())
 }
 
 /// Who traces a process, if anybody does.
@@ -224,10 +239,15 @@ pub fn tracer(pid: u32) -> Option<u32> {
     line.trim().parse().ok().filter(|tracer| *tracer != 0)
 }
 
+/// More than `/proc/vmstat` has of any kernel of today, in bytes.
+const VMSTAT: usize = 16 * 1024;
+
 /// How many processes the kernel has killed on this machine because memory ran out, for want of a cgroup that says whose;
 /// `None` where it does not count them.
 pub fn machine_oom_kills() -> Option<u64> {
-    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    // With room for all of it from the start: such a file does not tell its size, and to guess takes a dozen reads.
+    let mut text = String::with_capacity(VMSTAT);
+    fs::File::open("/proc/vmstat").and_then(|mut file| file.read_to_string(&mut text)).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 

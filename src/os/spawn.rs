@@ -11,9 +11,11 @@
 //! [`Late`] one: all that its child half uses is kept until the kernel says that the child has left our memory, and how it
 //! went can be asked for. Every look at a file system is the child's: this half makes none.
 //!
-//! Spawn from the main thread only: the parent-death signal is sent when the *thread* that spawned ends, prctl(2).
+//! Spawn from the main thread or that of the loop only ([`thread::beside_main`]): the parent-death signal is sent when the
+//! *thread* that spawned ends, prctl(2).
 use super::cgroup::Group;
 use super::pidfd::PidFd;
+use super::thread;
 use super::users::Credentials;
 use crate::error::{errno_words, plain};
 use crate::spec::exec::Limit;
@@ -382,7 +384,7 @@ impl Plan {
     /// A [`SpawnError`]; then there is no process.
     pub fn spawn(&self) -> Result<Spawned, SpawnError> {
         debug_assert!(
-            self.0.parent_death_signal.is_none() || nix::unistd::gettid() == nix::unistd::getpid(),
+            self.0.parent_death_signal.is_none() || thread::lives_as_long_as_the_process(),
             "parent-death signals follow the thread"
         );
         self.spawn_below(nix::unistd::getpid())

@@ -1,26 +1,78 @@
-//! Threads beside the loop. They start no process, since a parent-death signal follows the thread that started one, and
-//! no signal is theirs: handlers run where they always ran, and a write beyond a limit is an error and no SIGXFSZ.
+//! The thread of the loop, and threads beside it. Those start no process, since a parent-death signal follows the thread
+//! that started one, and no signal is theirs: handlers run where they always ran, and a write beyond a limit is an error and no SIGXFSZ.
 
+use std::cell::Cell;
+use std::fs;
 use std::io;
 use std::thread::Builder;
 
 /// What such a thread needs of a stack: it formats a line or two and makes system calls.
 const STACK: usize = 256 * 1024;
 
+/// What a loop needs of a stack: as much as a main thread has by default. Only what is touched takes memory.
+const LOOP_STACK: usize = 8 * 1024 * 1024;
+
+/// Runs what starts processes in a thread beside the main one, which waits for its end and does nothing else.
+///
+/// The kernel keeps the children of each thread apart, and hands what a subreaper adopts to its first thread that lives
+/// (`find_new_reaper` in kernel/exit.c). So the list of the main thread then holds what was adopted and nothing else, and
+/// whether there is any is one read, however many children there are. Signals are the business of the loop's thread: the
+/// main one takes none, which would wake it up at every end of a child.
+///
+/// Returns what `work` does; a panic of `work` goes on here.
+///
+/// # Errors
+/// The system's, when there can be no more threads; `work` has not begun then.
+pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let work = || {
+        IS_LOOP.set(true);
+        work()
+    };
+    let thread = Builder::new().name(LOOP.to_owned()).stack_size(LOOP_STACK).spawn(work)?;
+    block_all_signals();
+    thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
+}
+
+thread_local!(static IS_LOOP: Cell<bool> = const { Cell::new(false) });
+
+/// Whether this is the main thread or that of [`beside_main`]: one of the two that may start processes which are to end
+/// with this one.
+pub(super) fn lives_as_long_as_the_process() -> bool {
+    IS_LOOP.get() || nix::unistd::gettid() == nix::unistd::getpid()
+}
+
+/// The name of that thread, as in proc_pid_comm(5).
+const LOOP: &str = "treevisor-loop";
+
+/// The thread of a process that [`beside_main`] has made; `None` when it has none, or has ended.
+pub fn loop_of(pid: u32) -> Option<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok()).find(|thread| {
+        let name = fs::read(format!("/proc/{pid}/task/{thread}/comm")).unwrap_or_default();
+        name.trim_ascii_end() == LOOP.as_bytes()
+    })
+}
+
 /// Starts a thread with all signals blocked.
 ///
 /// # Errors
 /// The system's, when there can be no more threads.
 pub fn start_quiet(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    // SAFETY: both sets are live; a thread inherits the mask of the one that starts it.
-    let before = unsafe {
-        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-        before
-    };
+    // A thread inherits the mask of the one that starts it.
+    let before = block_all_signals();
     let started = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work);
     // SAFETY: the set that was in force.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
     started.map(drop)
+}
+
+/// Blocks all signals for this thread. Returns the mask that was in force.
+fn block_all_signals() -> libc::sigset_t {
+    // SAFETY: both sets are live.
+    unsafe {
+        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        before
+    }
 }

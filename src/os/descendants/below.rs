@@ -14,6 +14,8 @@ use crate::time::{Span, Time};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 #[cfg(test)]
 mod tests;
@@ -95,14 +97,15 @@ impl Lists {
         Ok(Lists::Scan(lists))
     }
 
-    /// Our children, living ones and zombies. Those of the main thread are all of them: it alone spawns, and orphans are
-    /// handed to it. The list is whole, as no child leaves it but by our own reaping.
+    /// The children of our main thread, living ones and zombies: what was handed to us, and what it has started itself
+    /// ([`thread::beside_main`](crate::os::thread::beside_main)); of a kernel without lists all of our children. The list is
+    /// whole, as no child leaves it but by our own reaping.
     ///
     /// # Errors
     /// As for [`Lists::take`].
     pub fn own(&self) -> io::Result<Vec<u32>> {
         match self {
-            Lists::Kernel => fs::read("/proc/thread-self/children").map(|text| numbers(&text).collect()),
+            Lists::Kernel => fs::read(of_main_thread()?).map(|text| numbers(&text).collect()),
             Lists::Scan(lists) => Ok(lists.get(&std::process::id()).cloned().unwrap_or_default()),
         }
     }
@@ -125,6 +128,35 @@ impl Lists {
             listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).for_each(&mut read);
         }
         found
+    }
+}
+
+/// Where the list of the main thread's children is, whichever thread asks.
+fn of_main_thread() -> io::Result<PathBuf> {
+    // Its number as this `/proc` has it, which may be that of another pid namespace.
+    let main = fs::read_link("/proc/self")?;
+    Ok(Path::new("/proc/self/task").join(main).join("children"))
+}
+
+/// Tells whether anything was handed to this process, in a time that does not depend on how many children it has.
+#[derive(Debug)]
+pub struct Adopted {
+    /// The list of the main thread's children; `None` where this kernel has none.
+    list: Option<fs::File>,
+}
+
+impl Adopted {
+    /// For this process, as long as it runs this program.
+    pub fn watch() -> Adopted {
+        Adopted { list: of_main_thread().and_then(fs::File::open).ok() }
+    }
+
+    /// Whether there may be processes that were handed to us, living or dead. Where the main thread has started some
+    /// itself, these count too.
+    pub fn any(&self) -> bool {
+        let mut first = [0; 16];
+        // Each read from the beginning makes the list anew.
+        self.list.as_ref().is_none_or(|list| !matches!(list.read_at(&mut first, 0), Ok(0)))
     }
 }
 
@@ -248,7 +280,7 @@ impl Pass {
                 }
                 Err(_) => return None,
             };
-            held.listed = stat.is_at_rest();
+            held.listed = process::is_at_rest(pid, &stat);
             for child in lists.of(pid, stat.threads) {
                 if self.held.len() >= AT_ONCE {
                     return Some(false);

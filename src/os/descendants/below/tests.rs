@@ -3,7 +3,7 @@ use super::super::{become_subreaper, reap_orphans, stamp};
 use super::*;
 use crate::ids::Path;
 use crate::os::spawn::PlanSpec;
-use crate::os::{fd, random};
+use crate::os::{fd, random, thread};
 use std::os::fd::{AsFd, OwnedFd};
 
 const LONG: Span = Span::from_secs(60);
@@ -83,6 +83,27 @@ alone! {
         wait_for_end(other_reader, "others'");
         reap_orphans(|_| false);
         assert!(!has_children());
+    }
+
+    fn what_was_handed_to_us_is_told_from_what_the_loop_has_started() {
+        become_subreaper().unwrap();
+        let told = thread::beside_main(|| {
+            let adopted = Adopted::watch();
+            let (child, _reader) = start_piped(script("echo up; sleep 1000")).unwrap();
+            assert!(!adopted.any(), "a child of the loop was not handed to it");
+            assert_eq!(thread::loop_of(std::process::id()), Some(nix::unistd::gettid().as_raw().unsigned_abs()));
+            let (parent, reader) = start_piped(script("(setsid sleep 1000 & echo up)")).unwrap();
+            assert_eq!(read_line(&reader), "up");
+            assert_eq!(end_of(&parent.pidfd).code, Some(0));
+            assert!(adopted.any(), "an orphan is there as soon as the end of its parent is");
+            let orphans = Lists::take().unwrap().own().unwrap();
+            assert_eq!(orphans.len(), 1);
+            child.pidfd.signal(libc::SIGKILL).unwrap();
+            assert_eq!(end_of(&child.pidfd).signal, Some(libc::SIGKILL));
+            clear_all(|_| Claim::Kill(0), "the orphan");
+            assert!(!adopted.any());
+        });
+        told.unwrap();
     }
 
     fn what_forks_all_the_time_is_cleared() {
