@@ -418,7 +418,7 @@ impl Node {
                 "lost_ms" => lost.as_millis(), "busy" => with);
         } else if let Some(losses) = self.diary.lost(now, lost) {
             let what = match slept.is_zero() {
-                true => "this supervisor was busy for a while; its children are not blamed for it",
+                true => "this supervisor was busy or did not run for a while; its children are not blamed for it",
                 false => "this supervisor did not run for a while; its children are not blamed for it",
             };
             self.tell_losses(what, losses, &with);
