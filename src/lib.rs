@@ -41,6 +41,7 @@ pub mod control;
 pub mod error;
 pub mod files;
 pub mod ids;
+pub mod instance;
 pub mod link;
 pub mod logging;
 pub mod logs;

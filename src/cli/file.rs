@@ -5,7 +5,7 @@ use super::options::When;
 use super::out;
 use super::render::colour_for;
 use crate::ids;
-use crate::link::runtime::{RuntimeDir, own_base};
+use crate::instance::runtime::{RuntimeDir, own_base};
 use crate::os::accounts::{self, Wanted};
 use crate::os::clock;
 use crate::spec::tree::TreeSpec;

@@ -15,7 +15,7 @@ use super::targets::outermost;
 use crate::control::logs::{LogsAsked, LogsTold};
 use crate::control::{self, FindError, Instance, Session};
 use crate::ids::{Name, Path};
-use crate::link::runtime::{LogFile, TreePath};
+use crate::instance::runtime::{LogFile, TreePath};
 use crate::logs::{Stream, console, past};
 use crate::time::Span;
 use crate::wire::view::LogView;

@@ -214,7 +214,7 @@ impl std::error::Error for ForceError {
 mod tests {
     use super::*;
     use crate::ids::Name;
-    use crate::link::runtime::TreePath;
+    use crate::instance::runtime::TreePath;
     use std::io::Read;
 
     fn instance(cgroup: Option<&str>) -> InstanceFile {

@@ -5,7 +5,7 @@
 
 use crate::files;
 use crate::ids::{Name, Path};
-use crate::link::state::{Segment, StateDir};
+use crate::instance::state::{Segment, StateDir};
 use crate::wire::journal::{EndNote, Line, Note, RunNote, parse};
 use crate::wire::view::{EventView, HoldView};
 use std::fmt;
@@ -39,7 +39,7 @@ pub enum Runs {
     /// The one that began last.
     Last,
     /// The one with this id: that of [`RunNote::run`] and
-    /// [`InstanceFile::run`](crate::link::runtime::InstanceFile::run).
+    /// [`InstanceFile::run`](crate::instance::runtime::InstanceFile::run).
     Only(String),
 }
 

@@ -10,8 +10,8 @@ pub mod logs;
 pub mod many;
 pub mod session;
 
-pub use crate::link::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir, RuntimeError, TreePath, own_base};
-pub use crate::link::state::{STATE_VARIABLE, StateDir, own_base as own_state_base};
+pub use crate::instance::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir, RuntimeError, TreePath, own_base};
+pub use crate::instance::state::{STATE_VARIABLE, StateDir, own_base as own_state_base};
 pub use session::{AskError, Limits, Session};
 
 use crate::ids::{IdError, Name};

@@ -27,8 +27,6 @@ mod drain;
 mod place;
 mod push;
 mod router;
-pub mod runtime;
-pub mod state;
 #[cfg(test)]
 mod tests;
 
@@ -44,10 +42,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::os::net::SOCKET_PATH_MAX;
 use crate::time::Span;
-
-/// The longest path of a socket in bytes. The kernel takes 107; below 100 there is room for a suffix.
-pub const SOCKET_PATH_MAX: usize = 99;
 
 /// How many messages libzmq queues for a peer or from it. Enough for a burst, and small enough that a peer which
 /// does not read, or one that floods while this process is stopped, costs little.

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::os::fd::RawFd;
 
 use super::door::{Door, MessageMax, Refused, Rules, Standing};
-use super::{Context, LinkError, drain, place, runtime};
+use super::{Context, LinkError, drain, place};
+use crate::os::process;
 use crate::time::Span;
 
 /// The most bytes of a frame. What a message says is not looked at, so there is no need for long ones.
@@ -46,7 +47,7 @@ impl Pull {
         place::check(&path)?;
         // Who may connect is for the place in the file system to say.
         let door = Door::new(Rules {
-            uid: runtime::own_uid(),
+            uid: process::own_uid(),
             own: CONNECTIONS_OF_OURS,
             other: CONNECTIONS_OF_OTHERS,
             others: CONNECTIONS_OF_OURS,

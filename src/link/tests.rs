@@ -642,7 +642,7 @@ mod doors {
     fn door(own: usize) -> Door {
         let large = MessageMax { parts: 8, bytes: 100_000 };
         let small = MessageMax { parts: 4, bytes: 100 };
-        let uid = super::super::runtime::own_uid();
+        let uid = crate::os::process::own_uid();
         let family = Some(b"family".as_slice().into());
         Door::new(Rules { uid, own, other: 1, others: 9, anyone: false, family, large, small })
     }

@@ -25,8 +25,8 @@ use super::turn::{Node, Place, Source, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
 use crate::ids::{Incarnation, Mark, Name, Path, ReportId, Token};
-use crate::link::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir, own_uid};
-use crate::link::state::{STATE_VARIABLE, StateDir};
+use crate::instance::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir};
+use crate::instance::state::{STATE_VARIABLE, StateDir};
 use crate::link::{self, Context, Pull, Router, RouterLimits};
 use crate::logging::{self, LogHandle};
 use crate::logs::console::Console;
@@ -560,7 +560,8 @@ fn check_way_of_others(tree: &SupervisorSpec, runtime: &RuntimeDir) -> Result<()
     tree.for_each_supervisor(&Path::root(), &mut |path, supervisor| {
         for child in &supervisor.children {
             if let ChildKind::Worker(exec) = &child.kind
-                && let Some(account) = exec.account.as_ref().filter(|account| ![0, own_uid()].contains(&account.uid))
+                && let Some(account) =
+                    exec.account.as_ref().filter(|account| ![0, process::own_uid()].contains(&account.uid))
                 && (exec.speaks_by_notify(&child.policy)
                     || child.policy.heartbeat.is_some() && exec.sources.contains(&BeatSource::Zmq))
             {

@@ -9,7 +9,7 @@
 
 use super::notices::Line;
 use super::turn::{Node, Source};
-use crate::link::runtime::RuntimeDir;
+use crate::instance::runtime::RuntimeDir;
 use crate::link::{LinkError, Router};
 use crate::os::claim::Claim;
 use crate::os::cleaners::{DirectoryLock, Watch, touch};

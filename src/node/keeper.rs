@@ -14,7 +14,7 @@ use super::journal::Journal;
 use super::segments::{JournalRecord, Said, Segments};
 use super::turn::{Node, Source};
 use crate::ids::{Mark, Path};
-use crate::link::runtime::RuntimeDir;
+use crate::instance::runtime::RuntimeDir;
 use crate::logs::stream_file::{self, StreamFile};
 use crate::os::cgroup::Group;
 use crate::os::clock;

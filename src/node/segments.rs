@@ -4,7 +4,7 @@
 //! that loses its power. A line is written whole or, should the disk be full in the middle of it, cut off again. What
 //! could not be written is counted, and a line says so as soon as there is room.
 
-use crate::link::state::{Segment, StateDir};
+use crate::instance::state::{Segment, StateDir};
 use crate::os::clock;
 use crate::wire::journal::Note;
 use serde::{Deserialize, Serialize};

@@ -23,7 +23,7 @@ use super::strangers::Strangers;
 use super::taps::Taps;
 use super::uplink::Uplink;
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
-use crate::link::runtime::RuntimeDir;
+use crate::instance::runtime::RuntimeDir;
 use crate::link::{Context, Door, Pull, Router};
 use crate::logging::LogHandle;
 use crate::logs::console::Console;

@@ -1,4 +1,4 @@
-//! TCP connections that are opened without waiting for them.
+//! TCP connections that are opened without waiting for them, and what a socket file may be called.
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, connect, getsockopt, socket, sockopt,
@@ -9,6 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 #[cfg(test)]
 mod tests;
+
+/// The longest path of a socket in bytes. The kernel takes 107; below 100 there is room for a suffix.
+pub const SOCKET_PATH_MAX: usize = 99;
 
 /// A connection that is being opened, or is open. Closed when dropped; nothing of it blocks.
 #[derive(Debug)]

@@ -698,7 +698,7 @@ impl Scope<'_> {
     }
 
     fn push(&mut self, value: Value<'_>) -> Option<String> {
-        // What a node binds; `link::SOCKET_PATH_MAX`, held by a test of the command line.
+        // What a node binds; `os::net::SOCKET_PATH_MAX`, held by a test of the command line.
         const LONGEST: usize = 99;
         let text = self.text(value)?;
         match text.strip_prefix("ipc://") {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use tempfile::TempDir;
 use treevisor::ids::{Name, Path, ReportId};
-use treevisor::link::runtime::{InstanceFile, LogFile, RuntimeDir, TreePath};
+use treevisor::instance::runtime::{InstanceFile, LogFile, RuntimeDir, TreePath};
 use treevisor::link::{Context, Router, RouterLimits};
 use treevisor::os::clock;
 use treevisor::os::lock::LockFile;

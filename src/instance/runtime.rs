@@ -14,12 +14,11 @@
 //!
 //! Below it each instance has a directory of its own name, which only its user may enter. The lock file in it is what
 //! says that the instance runs: the kernel releases a lock whatever happens to its holder, so there is no stale one.
-//!
-//! This file does no ZeroMQ; it stands here because both ends of every socket need it.
 
-use super::SOCKET_PATH_MAX;
 use crate::files;
 use crate::ids::{Name, Path as TreePathName};
+use crate::os::net::SOCKET_PATH_MAX;
+use crate::os::process::own_uid;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt;
@@ -60,11 +59,6 @@ pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> PathBuf {
 /// The base directory for this process.
 pub fn own_base() -> PathBuf {
     base(|name| std::env::var_os(name), own_uid())
-}
-
-/// The user whose rights this process has. Every process may read who owns its own entry in `/proc`.
-pub fn own_uid() -> u32 {
-    fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid())
 }
 
 /// The directory of one instance.

@@ -11,12 +11,11 @@
 //! Below it each instance has a directory of its own name. The journal in it is a row of files with rising numbers, of
 //! which the last one is written to. They are never renamed: who reads one file after the other while they are written
 //! misses none and sees none twice.
-//!
-//! This file does no ZeroMQ; it stands beside `runtime`, its sibling, because writers and readers need it.
 
-use super::runtime::{RuntimeError, TreePath, check_owner, own_uid};
+use super::runtime::{RuntimeError, TreePath, check_owner};
 use crate::files;
 use crate::ids::Name;
+use crate::os::process::own_uid;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
