@@ -13,9 +13,9 @@ use std::process::ExitCode;
 use treevisor::control::session::{EventsRead, EventsWanted};
 use treevisor::control::{self, Session};
 use treevisor::error::Chain;
+use treevisor::explain::sentence;
 use treevisor::ids::Path;
 use treevisor::time::Span;
-use treevisor::wire::sentence;
 
 fn main() -> ExitCode {
     match watch(std::env::args().nth(1).as_deref()) {

@@ -39,6 +39,7 @@ pub mod cli;
 pub use treevisor_client as client;
 pub mod control;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod ids;
 pub mod instance;

@@ -3,11 +3,11 @@
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
 use super::options::{Target, When, path, positive_span};
+use crate::explain::sentence::signal_name;
 use crate::ids::Path;
 use crate::spec::signal;
 use crate::time::Span;
 use crate::wire::message::Verb;
-use crate::wire::sentence::signal_name;
 use clap::Args;
 
 /// Sends a signal to a worker's process

@@ -3,6 +3,7 @@
 
 use super::strangers::Kin;
 use super::turn::{Node, Source};
+use crate::explain::sentence;
 use crate::logs::capture::{Capture, Progress};
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd};
@@ -10,7 +11,6 @@ use crate::os::process;
 use crate::os::spawn::Spawned;
 use crate::text::printable;
 use crate::time::Time;
-use crate::wire::sentence;
 use slog::warn;
 use std::os::fd::{AsRawFd, OwnedFd};
 

@@ -13,6 +13,7 @@
 use super::journal::Journal;
 use super::segments::{JournalRecord, Said, Segments};
 use super::turn::{Node, Source};
+use crate::explain::sentence::signal_name;
 use crate::ids::{Mark, Path};
 use crate::instance::runtime::RuntimeDir;
 use crate::logs::stream_file::{self, StreamFile};
@@ -26,7 +27,6 @@ use crate::os::sweep::{self, Survivors};
 use crate::os::{fd, process};
 use crate::time::Span;
 use crate::wire::journal::{EndNote, Note, looks_whole};
-use crate::wire::sentence::signal_name;
 use serde::{Deserialize, Serialize};
 use slog::{error, warn};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! What the system tells of a process that has ended: how, what it had used, and whether memory ran out.
 //!
 //! It is read once, when the exit is handed in, and goes into the report of that exit. All of it are facts; what they
-//! mean is told by [`explain`](crate::wire::explain).
+//! mean is told by [`explain`](crate::explain).
 
 use super::handle::{Handle, Process, What};
 use crate::os::cgroup::Group;

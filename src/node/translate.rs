@@ -1,5 +1,6 @@
 //! Supervision's words to the wire's words and back. No decisions are made here.
 
+use crate::explain::sentence::signal_name;
 use crate::ids::Path;
 use crate::link::{Identity, PeerCred};
 use crate::os::clock::{self, Clock};
@@ -15,7 +16,6 @@ use crate::supervision::{
 use crate::time::{Span, Time};
 use crate::wire::message::{BeatFrame, Outcome};
 use crate::wire::notify::{Notification, Watchdog};
-use crate::wire::sentence::signal_name;
 use crate::wire::view::{
     ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorKind,
     SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
@@ -411,7 +411,7 @@ fn last_beats(beats: &LastBeats) -> Value {
 
 /// One event in a sentence for people.
 pub(super) fn sentence(view: &EventView) -> String {
-    crate::wire::sentence::of(view)
+    crate::explain::sentence::of(view)
 }
 
 #[cfg(test)]

@@ -1,19 +1,16 @@
 //! What crosses a process border: messages, their frames, their limits, and the stable JSON. No I/O.
 //!
 //! [`message`] has every message as a type, [`codec`] turns them into frames and back, [`view`] is the JSON in which
-//! status and events travel, [`journal`] the lines in which events are kept, [`explain`] tells from events why something
-//! is as it is, [`http`] the little HTTP that probes speak. `docs/protocol.md` specifies the frames for those who write a
-//! client in another language; a test reads its tables and compares them with the constants below and with what
-//! [`codec`] does.
+//! status and events travel, [`journal`] the lines in which events are kept, [`http`] the little HTTP that probes speak.
+//! `docs/protocol.md` specifies the frames for those who write a client in another language; a test reads its tables and
+//! compares them with the constants below and with what [`codec`] does.
 
 pub mod codec;
-pub mod explain;
 pub mod http;
 pub mod journal;
 pub mod json;
 pub mod message;
 pub mod notify;
-pub mod sentence;
 pub mod view;
 
 use message::BeatFrame;

@@ -2,8 +2,8 @@
 
 use super::table::paint;
 use super::{Look, style};
+use crate::explain::sentence::words;
 use crate::text::clean;
-use crate::wire::sentence::words;
 use crate::wire::view::EventView;
 use std::fmt::Write;
 

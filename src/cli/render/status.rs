@@ -3,9 +3,9 @@
 use super::cpu::{Shares, memory_words, share_words, total, total_share};
 use super::table::{Cell, Column, Table, line};
 use super::{Branches, Look, style};
+use crate::explain::sentence::exit_words;
 use crate::text::clean;
 use crate::time::Span;
-use crate::wire::sentence::exit_words;
 use crate::wire::view::{
     ChildView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, StatusView, SupervisorView, WorkerView,
 };

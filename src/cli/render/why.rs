@@ -2,7 +2,7 @@
 
 use super::table::{paint, shorten};
 use super::{Look, style};
-use crate::wire::explain::Told;
+use crate::explain::Told;
 use std::fmt::Write;
 
 /// The whole of `treevisor why`: the state, and the paragraphs with their labels in a column of their own.

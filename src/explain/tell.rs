@@ -1,11 +1,11 @@
 //! An explanation in words: what the state is, where it began, what followed, what to press next.
 
 use super::fields::{Fields, integer, output};
-use super::{Category, Explanation, Step};
+use super::types::{Category, Explanation, Step};
+use crate::explain::sentence::{signal_name, survivor_in_words, words};
 use crate::ids::Path;
 use crate::text::clean;
 use crate::time::Span;
-use crate::wire::sentence::{signal_name, survivor_in_words, words};
 use crate::wire::view::EventView;
 use std::fmt::Write;
 

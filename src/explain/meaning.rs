@@ -1,8 +1,8 @@
 //! What exit codes, signals and error numbers mean, and what kind of thing an event is.
 
-use super::Category;
 use super::fields::{Fields, integer, output};
-use crate::wire::sentence::signal_name;
+use super::types::Category;
+use crate::explain::sentence::signal_name;
 use crate::wire::view::EventView;
 
 /// What kind of thing an event is.

@@ -3,11 +3,11 @@
 //! Most links are written down: an event names its cause. A few cannot be, since what passes from one process to another
 //! is a signal or an exit status, which carries no id; those are read off the order of events at the two paths.
 
-use super::Step;
 use super::fields::{Fields, integer};
 use super::meaning;
+use super::types::Step;
+use crate::explain::sentence;
 use crate::ids::{Path, ReportId};
-use crate::wire::sentence;
 use crate::wire::view::EventView;
 use std::collections::{HashMap, HashSet};
 

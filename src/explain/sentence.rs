@@ -1,8 +1,8 @@
 //! Events in words: the same sentence in the log, in `events`, and in the last words of a tree that gave up.
 
-use super::view::{EventView, ExitView};
 use crate::text::clean;
 use crate::time::Span;
+use crate::wire::view::{EventView, ExitView};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write;

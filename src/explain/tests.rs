@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::ReportId;
+use crate::wire::journal::EndNote;
 use crate::wire::view::{WorkerKind, WorkerView};
 use serde_json::{Value, json};
 

@@ -1,26 +1,9 @@
-//! Why something is as it is: from the events of a tree to the chain of causes behind its present or last state.
-//!
-//! Pure: events and, where the tree runs, a row of its status come in, an [`Explanation`] goes out. It stands beside
-//! [`sentence`](super::sentence) because both ends use it: a root that gives up prints the short form with its last
-//! words, and `treevisor why` prints the whole, long after the root is gone.
-//!
-//! `chain` follows the causes, `meaning` knows what exits and signals mean, `tell` puts it into words.
+//! What an explanation is made of.
 
-mod chain;
-mod fields;
-mod meaning;
-mod tell;
-
-#[cfg(test)]
-mod tests;
-
-pub use tell::{Paragraph, Told, tell, tell_short};
-
-use super::journal::EndNote;
-use super::view::{ChildView, EventView};
+use super::fields::Fields;
 use crate::ids::Path;
-use chain::{Found, Story};
-use fields::Fields;
+use crate::wire::journal::EndNote;
+use crate::wire::view::{ChildView, EventView};
 use serde::{Deserialize, Serialize};
 
 /// The chain of causes behind the present or last state of something: what `why --json` prints.
@@ -133,50 +116,4 @@ impl Step {
             _ => true,
         }
     }
-}
-
-/// Explains `path` by the events of one run of its tree, oldest first, and by how it stands now.
-pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanation {
-    let (runs, now, ended) = match present {
-        Present::Runs(now) => (true, now.as_ref(), None),
-        Present::Over(ended) => (false, None, ended.clone()),
-    };
-    let story = Story::of(events);
-    // A root that is killed takes all with it, and has no time to say so.
-    let killed = ended.as_ref().is_some_and(|end| end.killed);
-    let found = if killed { Found::default() } else { story.behind(path, runs) };
-    let chain: Vec<Step> = found.steps.iter().map(|at| story.step(*at, &found.steps)).collect();
-    let first_cause = chain.first().filter(|step| step.category != Category::Life).cloned();
-    let (mut incarnation, mut restarts, mut uptime_ms, mut waits_ms) = (None, None, None, None);
-    match now {
-        Some(ChildView::Supervisor(view)) => {
-            (incarnation, restarts) = (Some(view.incarnation), Some(view.restarts));
-            (uptime_ms, waits_ms) = (view.uptime_ms, view.waits_ms);
-        }
-        Some(ChildView::Worker(view)) => {
-            (incarnation, restarts) = (Some(view.incarnation), Some(view.restarts));
-            (uptime_ms, waits_ms) = (view.uptime_ms, view.waits_ms);
-        }
-        None => {}
-    }
-    let last = story.last_about(path).map(|at| events[at].clone());
-    let mut explanation = Explanation {
-        path: path.clone(),
-        runs,
-        state: now.map(|view| view.state().to_owned()),
-        incarnation: incarnation.or_else(|| last.as_ref().and_then(|event| event.incarnation)),
-        restarts,
-        uptime_ms,
-        waits_ms,
-        ended,
-        verdict: String::new(),
-        first_cause,
-        last,
-        chain,
-        complete: found.complete || killed,
-        hints: Vec::new(),
-    };
-    explanation.verdict = tell::verdict(&explanation);
-    explanation.hints = tell::hints(&explanation);
-    explanation
 }
