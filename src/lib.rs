@@ -48,6 +48,7 @@ pub mod logging;
 pub mod logs;
 pub mod node;
 pub mod os;
+pub mod signal;
 pub mod spec;
 pub mod supervision;
 pub mod text;

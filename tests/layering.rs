@@ -8,13 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every room may import.
-const HALLWAY: &[&str] = &["ids", "time", "error", "text", "files"];
+const HALLWAY: &[&str] = &["ids", "time", "error", "text", "signal", "files"];
 
 /// Room, and what it may import besides the hallway.
 const ARROWS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("time", &[]),
     ("text", &[]),
+    ("signal", &[]),
     ("error", &[]),
     ("files", &[]),
     ("logging", &["os", "logs"]),

@@ -3,9 +3,9 @@
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
 use super::options::{Target, When, path, positive_span};
-use crate::explain::sentence::signal_name;
 use crate::ids::Path;
-use crate::spec::signal;
+use crate::signal;
+use crate::signal::full_name;
 use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
@@ -49,6 +49,6 @@ pub(super) fn run(args: Signal, when: When) -> Result<ExitCode, Failure> {
         timeout: args.timeout,
         ends_instance: false,
     };
-    let word = format!("was sent {}", signal_name(args.signal));
+    let word = format!("was sent {}", full_name(args.signal));
     change_one(change, &word, &args.target, when)
 }

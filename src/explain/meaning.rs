@@ -2,7 +2,7 @@
 
 use super::fields::{Fields, integer, output};
 use super::types::Category;
-use crate::explain::sentence::signal_name;
+use crate::signal::full_name;
 use crate::wire::view::EventView;
 
 /// What kind of thing an event is.
@@ -144,7 +144,7 @@ fn of_code(code: i32) -> Option<String> {
         126 => "a shell found the command, but could not execute it",
         127 => "a shell did not find the command",
         129..=159 => {
-            let name = signal_name(code - 128);
+            let name = full_name(code - 128);
             return Some(format!("128 + {}: a shell says so of a program that {name} has ended", code - 128));
         }
         _ => return None,

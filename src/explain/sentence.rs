@@ -1,10 +1,10 @@
 //! Events in words: the same sentence in the log, in `events`, and in the last words of a tree that gave up.
 
+use crate::signal::full_name;
 use crate::text::clean;
 use crate::time::Span;
 use crate::wire::view::{EventView, ExitView};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The whole sentence, beginning with the path that it is about.
@@ -184,7 +184,7 @@ fn exited(event: &EventView, explanation: Option<&str>, expected: bool) -> Strin
     let mut line = match (number("code"), number("signal")) {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(9)) if expected => "was killed by its supervisor".into(),
-        (None, Some(signal)) => format!("was ended by {}", signal_name(signal)),
+        (None, Some(signal)) => format!("was ended by {}", full_name(signal)),
         (None, None) => "exited".into(),
     };
     let flag = |key: &str| event.detail.get(key).and_then(Value::as_bool).unwrap_or(false);
@@ -243,49 +243,8 @@ fn restarting(strategy: Option<&str>, used: Option<u64>, max: Option<u64>, delay
 pub fn exit_words(exit: &ExitView) -> String {
     match (exit.code, exit.signal) {
         (Some(code), _) => format!("exit {code}"),
-        (None, Some(signal)) => signal_name(signal).into_owned(),
+        (None, Some(signal)) => full_name(signal).into_owned(),
         (None, None) => "?".into(),
-    }
-}
-
-/// The name of a signal, as kill(1) writes it with `SIG` in front; `signal 40` where there is none.
-pub fn signal_name(signal: i32) -> Cow<'static, str> {
-    const NAMES: [&str; 31] = [
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGBUS",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGUSR1",
-        "SIGSEGV",
-        "SIGUSR2",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGSTKFLT",
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGURG",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGIO",
-        "SIGPWR",
-        "SIGSYS",
-    ];
-    match usize::try_from(signal).ok().and_then(|number| NAMES.get(number.checked_sub(1)?)) {
-        Some(name) => Cow::Borrowed(name),
-        None => Cow::Owned(format!("signal {signal}")),
     }
 }
 
@@ -472,16 +431,5 @@ mod tests {
         ] {
             assert!(!of(&event(kind, json!({}))).is_empty());
         }
-    }
-
-    #[test]
-    fn signals_have_their_names() {
-        assert_eq!(signal_name(1), "SIGHUP");
-        assert_eq!(signal_name(9), "SIGKILL");
-        assert_eq!(signal_name(15), "SIGTERM");
-        assert_eq!(signal_name(31), "SIGSYS");
-        assert_eq!(signal_name(0), "signal 0");
-        assert_eq!(signal_name(40), "signal 40");
-        assert_eq!(signal_name(-1), "signal -1");
     }
 }

@@ -2,8 +2,9 @@
 
 use super::fields::{Fields, integer, output};
 use super::types::{Category, Explanation, Step};
-use crate::explain::sentence::{signal_name, survivor_in_words, words};
+use crate::explain::sentence::{survivor_in_words, words};
 use crate::ids::Path;
+use crate::signal::full_name;
 use crate::text::clean;
 use crate::time::Span;
 use crate::wire::view::EventView;
@@ -194,7 +195,7 @@ fn happened(event: &EventView) -> String {
     match event.kind.as_str() {
         "exited" => match (integer(event, "code"), integer(event, "signal")) {
             (Some(code), _) => format!("exited with code {code}"),
-            (None, Some(signal)) => format!("was ended by {}", signal_name(signal)),
+            (None, Some(signal)) => format!("was ended by {}", full_name(signal)),
             (None, None) => "ended".into(),
         },
         "hung" if event.flag("by_its_word") => "hung, by its own word, and was killed".into(),

@@ -3,12 +3,12 @@
 
 use super::strangers::Kin;
 use super::turn::{Node, Source};
-use crate::explain::sentence;
 use crate::logs::capture::{Capture, Progress};
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd};
 use crate::os::process;
 use crate::os::spawn::Spawned;
+use crate::signal;
 use crate::text::printable;
 use crate::time::Time;
 use slog::warn;
@@ -64,7 +64,7 @@ impl Aside {
             (None, ExitStatus { code: Some(0), .. }) => return Ok(()),
             (None, ExitStatus { code: Some(code), .. }) => format!("it exited with code {code}"),
             (None, ExitStatus { signal, .. }) => {
-                format!("it was ended by {}", sentence::signal_name(signal.unwrap_or(9)))
+                format!("it was ended by {}", signal::full_name(signal.unwrap_or(9)))
             }
         };
         Err(if self.last_line.is_empty() { why } else { format!("{why}: {}", self.last_line) })

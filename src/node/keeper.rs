@@ -13,7 +13,6 @@
 use super::journal::Journal;
 use super::segments::{JournalRecord, Said, Segments};
 use super::turn::{Node, Source};
-use crate::explain::sentence::signal_name;
 use crate::ids::{Mark, Path};
 use crate::instance::runtime::RuntimeDir;
 use crate::logs::stream_file::{self, StreamFile};
@@ -25,6 +24,7 @@ use crate::os::pidfd::{self, PidFd};
 use crate::os::spawn::{self, PlanSpec};
 use crate::os::sweep::{self, Survivors};
 use crate::os::{fd, process};
+use crate::signal::full_name;
 use crate::time::Span;
 use crate::wire::journal::{EndNote, Note, looks_whole};
 use serde::{Deserialize, Serialize};
@@ -303,7 +303,7 @@ fn root_was_killed(journal: &JournalRecord, root: Option<&PidFd>) -> Note {
     let exit = root.and_then(PidFd::told_exit);
     let (code, signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
     let text = match (code, signal) {
-        (_, Some(signal)) => format!("the root was killed by {}", signal_name(signal)),
+        (_, Some(signal)) => format!("the root was killed by {}", full_name(signal)),
         (Some(code), None) => format!("the root ended with exit code {code} in the middle of its work"),
         (None, None) => "the root was killed, or has crashed".into(),
     };

@@ -1,10 +1,10 @@
 //! Supervision's words to the wire's words and back. No decisions are made here.
 
-use crate::explain::sentence::signal_name;
 use crate::ids::Path;
 use crate::link::{Identity, PeerCred};
 use crate::os::clock::{self, Clock};
 use crate::os::usage::InUse;
+use crate::signal::full_name;
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::policy::{Restart, Strategy, SupervisorPolicy};
 use crate::spec::probe::Ask;
@@ -341,7 +341,7 @@ fn detail(fact: &Fact) -> Map<String, Value> {
         Fact::Exited { exit, normal, expected, explanation, past } => {
             let mut value = match exit {
                 Exit::Code(code) => json!({ "code": code }),
-                Exit::Signal(signal) => json!({ "signal": signal, "signal_name": signal_name(*signal) }),
+                Exit::Signal(signal) => json!({ "signal": signal, "signal_name": full_name(*signal) }),
             };
             value["normal"] = json!(normal);
             value["expected"] = json!(expected);

@@ -22,7 +22,6 @@ pub mod print;
 pub mod probe;
 mod raw;
 pub mod schema;
-pub mod signal;
 mod size;
 mod source;
 #[cfg(test)]

@@ -13,9 +13,9 @@ use super::policy::{
 };
 use super::probe::{Ask, Probe};
 use super::raw::COUNT_MAX;
-use super::signal;
 use super::tree::{ChildKind, ChildSpec, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Name;
+use crate::signal;
 use crate::text::is_obeyed;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! What values look like, in the schema's terms.
 
+use super::super::keys;
 use super::super::raw::LIMITS;
-use super::super::{keys, signal};
 use crate::ids::Name;
+use crate::signal;
 use serde_json::{Map, Value, json};
 
 /// Text with a variable in it may become anything.
