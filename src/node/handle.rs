@@ -33,6 +33,7 @@ use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{Kind, Member, Run, StartFailure};
 use crate::time::{Span, Time};
+use crate::wire::BEATS_PER_SECOND_MAX;
 use crate::wire::view::HoldView;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -45,10 +46,6 @@ const PARENT_DEATH_SIGNAL: i32 = 9;
 
 /// Whom systemd's watchdog means: the process that was started.
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
-
-/// Beats of one child that are taken per second at most; what is above is dropped and counted, so that a flood costs
-/// its siblings nothing.
-const BEATS_PER_SECOND: u32 = 1_000;
 
 /// One child.
 pub(super) struct Handle {
@@ -138,7 +135,7 @@ pub(super) struct Allowance {
 
 impl Allowance {
     pub fn new(now: Time) -> Allowance {
-        Allowance::of(BEATS_PER_SECOND, now)
+        Allowance::of(BEATS_PER_SECOND_MAX, now)
     }
 
     pub fn of(per_second: u32, now: Time) -> Allowance {
