@@ -24,14 +24,25 @@ const LOOK_LATER: Span = Span::from_secs(1);
 /// A text for people, as the child's own words would be.
 const WAITS: &str = "not executed yet: its file system does not answer";
 
-/// The late starts of a node.
-#[derive(Default)]
-pub(super) struct LateStarts(Vec<LateStart>);
+/// What tells what came of a start.
+pub(super) trait Outcome {
+    /// `None` as long as nothing has.
+    fn outcome(&mut self) -> Option<Result<(), SpawnError>>;
+}
 
-struct LateStart {
+impl Outcome for Late {
+    fn outcome(&mut self) -> Option<Result<(), SpawnError>> {
+        Late::outcome(self)
+    }
+}
+
+/// The late starts of a node.
+pub(super) struct LateStarts<L = Late>(Vec<LateStart<L>>);
+
+struct LateStart<L> {
     run: Run,
     pid: u32,
-    late: Late,
+    late: L,
     since: Time,
     look: Time,
     /// It counts as started.
@@ -40,9 +51,35 @@ struct LateStart {
     failure: Option<SpawnError>,
 }
 
-impl LateStarts {
+impl Default for LateStarts {
+    fn default() -> LateStarts {
+        LateStarts(Vec::new())
+    }
+}
+
+impl<L: Outcome> LateStarts<L> {
     pub fn next_deadline(&self) -> Option<Time> {
         self.0.iter().map(|start| start.look).min()
+    }
+
+    /// The process of this run, if it has executed its program since the last look; from now on its start is not late.
+    fn executed(&mut self, run: Run) -> Option<u32> {
+        let at = self.0.iter().position(|start| start.run == run && !start.told && start.failure.is_none())?;
+        match self.0[at].late.outcome()? {
+            Ok(()) => Some(self.0.swap_remove(at).pid),
+            Err(failure) => {
+                self.0[at].failure = Some(failure);
+                None
+            }
+        }
+    }
+}
+
+/// The child whose program has sent what this event tells.
+fn sender(event: &Event) -> Option<Run> {
+    match event {
+        Event::Ready(run) | Event::Beat(run, _) | Event::Notice(run, _) | Event::Escalating { run, .. } => Some(*run),
+        _ => None,
     }
 }
 
@@ -51,6 +88,18 @@ impl Node {
     pub(super) fn start_is_late(&mut self, run: Run, pid: u32, late: Late) {
         let since = self.clock.now();
         self.late_starts.0.push(LateStart { run, pid, late, since, look: since + LOOK, told: false, failure: None });
+    }
+
+    /// A program that sends something is executed, and its start comes before what it sends: its only READY=1 would be lost if it
+    /// came between two looks. Returns the event that is to be handed in first.
+    pub(super) fn start_before(&mut self, event: &Event) -> Option<Event> {
+        if self.late_starts.0.is_empty() {
+            return None;
+        }
+        let run = sender(event)?;
+        let pid = self.late_starts.executed(run)?;
+        self.begin_probes(run);
+        Some(Event::Spawned { run, pid })
     }
 
     /// Looks at those whose time it is.
@@ -66,7 +115,7 @@ impl Node {
     }
 
     /// Whether it is no longer late.
-    fn look_at_late_start(&mut self, start: &mut LateStart, now: Time) -> bool {
+    fn look_at_late_start(&mut self, start: &mut LateStart<Late>, now: Time) -> bool {
         let LateStart { run, pid, .. } = *start;
         let path = self.look_at(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
         let took = now.since(start.since);
@@ -138,5 +187,56 @@ impl Node {
     fn say_of(&mut self, run: Run, status: String) {
         let notice = Notice { status: Some(status), ..Notice::default() };
         self.inbox.push_back(Event::Notice(run, Box::new(notice)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::os::spawn::Stage;
+    use crate::supervision::{Beat, ChildId, Exit};
+
+    struct Made(Option<Result<(), SpawnError>>);
+
+    impl Outcome for Made {
+        fn outcome(&mut self) -> Option<Result<(), SpawnError>> {
+            self.0.take()
+        }
+    }
+
+    fn run(child: u32) -> Run {
+        Run { child: ChildId(child), incarnation: Incarnation(1) }
+    }
+
+    fn start(child: u32, told: bool, outcome: Option<Result<(), SpawnError>>) -> LateStart<Made> {
+        let (since, look) = (Time::ZERO, Time::ZERO + LOOK);
+        LateStart { run: run(child), pid: 100 + child, late: Made(outcome), since, look, told, failure: None }
+    }
+
+    #[test]
+    fn what_a_program_sends_begins_its_start_and_no_other() {
+        let failure = SpawnError { stage: Stage::LookUp, errno: 2, subject: "x".into(), reason: "no such file".into() };
+        let mut late = LateStarts(vec![
+            start(1, false, None),
+            start(2, false, Some(Ok(()))),
+            start(3, true, Some(Ok(()))),
+            start(4, false, Some(Err(failure))),
+        ]);
+        assert_eq!(late.executed(run(1)), None, "it has not executed: this is another process that speaks for it");
+        assert_eq!(late.executed(run(2)), Some(102));
+        assert_eq!(late.executed(run(2)), None, "once");
+        assert_eq!(late.executed(run(3)), None, "it counts as started");
+        assert_eq!(late.executed(run(4)), None);
+        assert!(late.0.iter().any(|start| start.run == run(4) && start.failure.is_some()), "the reason is kept");
+        assert_eq!(late.0.len(), 3);
+    }
+
+    #[test]
+    fn only_what_a_program_sends_shows_that_it_is_executed() {
+        assert_eq!(sender(&Event::Ready(run(1))), Some(run(1)));
+        assert_eq!(sender(&Event::Beat(run(2), Box::new(Beat::default()))), Some(run(2)));
+        assert_eq!(sender(&Event::Notice(run(3), Box::default())), Some(run(3)));
+        assert_eq!(sender(&Event::Exited { run: run(1), exit: Exit::Code(0) }), None);
     }
 }

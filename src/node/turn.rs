@@ -309,6 +309,9 @@ impl Node {
                 return;
             }
             let now = self.now();
+            if let Some(begun) = self.start_before(&event) {
+                self.hand_in(now, begun);
+            }
             self.hand_in(now, event);
             self.did(Work::Other);
         }
