@@ -12,6 +12,7 @@ use crate::logs::Lost;
 use crate::logs::outlet::Outlet;
 use crate::os::clock;
 use crate::text;
+use crate::time::Span;
 use serde_json::json;
 use slog::{Drain, FnValue, Level, LevelFilter, Logger, Never, OwnedKVList, PushFnValue, Record, o};
 use slog_json::Json;
@@ -100,6 +101,18 @@ impl LogHandle {
     /// Writes what can be written without waiting. Returns whether something is left for later.
     pub fn flush(&self) -> bool {
         lock(&self.outlet).flush()
+    }
+
+    /// Waits until all is written, for no longer than `limit`. For those who end.
+    pub fn finish(&self, limit: Span) {
+        lock(&self.outlet).finish(limit);
+    }
+
+    /// Writes a line as it is, behind all that was logged.
+    pub fn say(&self, line: impl fmt::Display) {
+        let mut outlet = lock(&self.outlet);
+        outlet.push(format!("{}\n", text::page(&line.to_string())).as_bytes());
+        outlet.flush();
     }
 
     /// Whether lines wait to be written.

@@ -4,8 +4,8 @@
 //! grow. What comes faster than anybody reads is kept and written to the file as ever, but not shown; a notice says how
 //! much that was.
 
-use super::Lost;
 use super::lines::{Audience, Line, Lines, Stream};
+use super::lost::Lost;
 use crate::time::{Span, Time};
 use std::fs::File;
 use std::io::{ErrorKind, Read};

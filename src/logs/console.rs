@@ -5,6 +5,7 @@ use super::outlet::Outlet;
 use super::{Format, Lost};
 use crate::os::clock;
 use crate::text;
+use crate::time::Span;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -95,6 +96,21 @@ impl Console {
     /// Writes what can be written without waiting. Returns whether something is left for later.
     pub fn flush(&mut self) -> bool {
         self.outlet.flush()
+    }
+
+    /// Waits until all is written, for no longer than `limit`. For those who end.
+    pub fn finish(&mut self, limit: Span) {
+        self.outlet.finish(limit);
+    }
+
+    /// Whether workers are to wait before they are listened to again; see [`Outlet::must_rest`].
+    pub fn must_rest(&self) -> bool {
+        self.outlet.must_rest()
+    }
+
+    /// What is to be rung when they need not any longer.
+    pub fn rings(&mut self, bell: impl Fn() + Send + 'static) {
+        self.outlet.rings(bell);
     }
 
     /// Whether lines wait to be written.

@@ -6,35 +6,39 @@
 //! A descriptor that was inherited is shared with whoever else inherited it, such as the operator's shell. To make it
 //! non-blocking would make theirs so. Therefore terminals and pipes are opened anew through `/proc/self/fd`, which gives
 //! a description of our own.
+//!
+//! A write to a regular file cannot be told not to wait: its disk may be slow or dead. A thread does it ([`beside`](super::beside)).
 
-use super::Lost;
+use super::beside::Beside;
+use super::lost::Lost;
+use super::queue::Queue;
 use super::stream_file::Followed;
-use crate::os::clock;
-use serde_json::json;
-use std::collections::VecDeque;
+use crate::os::{clock::Clock, fd};
+use crate::time::{Span, Time};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 
 /// `PIPE_BUF` of Linux: so much is written to a pipe in one piece or not at all.
 const ATOMIC: usize = 4096;
-/// Regular files take as much as there is, in pieces that bound the time that one write takes.
-const FILE_CHUNK: usize = 64 * 1024;
+
+/// For a file, so many times as much is kept as for a reader. A worker waits for its supervisor's output long before it is
+/// lost ([`Outlet::must_rest`]).
+const FOR_A_DISK: usize = 16;
+
+/// A way out that is dropped waits so long for a disk.
+const LAST: Span = Span::from_secs(1);
 
 /// Where the lines go.
 #[derive(Debug)]
 enum Target {
     /// A description of our own that does not block.
     Own(File),
-    /// A regular file. It is written through the inherited description, whose position all writers share.
-    Regular(File),
     /// A description that others share and that cannot be opened anew: a socket, such as the journal's, or a terminal that
     /// belongs to another user, as after `su`.
     Shared(Shared),
-    /// The file of a tree in the background, which is rotated.
-    Followed(Followed),
     /// The reader has gone.
     Gone,
 }
@@ -50,39 +54,50 @@ struct Shared {
     switch: UnixStream,
 }
 
+/// A regular file, of which the thread that writes it finds out whether it is the one that a tree in the background rotates.
+#[derive(Debug)]
+enum RegularFile {
+    /// Not looked at yet: looking may wait for the disk, too.
+    New { file: File, stream: RawFd },
+    /// It is written through the inherited description, whose position all writers share.
+    Inherited(File),
+    /// The file of a tree in the background.
+    Followed(Followed),
+}
+
 /// A bounded buffer of lines, and where they go.
 #[derive(Debug)]
-pub struct Outlet {
-    target: Target,
-    buffer: VecDeque<u8>,
-    capacity: usize,
-    /// Lines that did not fit and that no notice has told of yet.
-    untold: Lost,
-    /// What the notices in the buffer tell of, and what they take: should the buffer be lost, so are they.
-    told: Lost,
-    notices: Lost,
-    /// All that was ever lost.
-    lost: Lost,
-    /// Its notices are objects of JSON.
-    json: bool,
-    /// What is lost here, as in "treevisor: 3 lines (1 kB) of output were lost".
-    what: &'static str,
+pub struct Outlet(Way);
+
+#[derive(Debug)]
+enum Way {
+    Direct { target: Target, queue: Queue },
+    Beside(Beside),
 }
 
 impl Outlet {
-    /// Writes to what `fd` is open for. At most `capacity` bytes are kept for it. `what` names the lines in the notice of
-    /// those that were lost, such as "output".
+    /// Writes to what `fd` is open for. At most `capacity` bytes are kept for a reader of it, and some more for a disk. `what`
+    /// names the lines in the notice of those that were lost, such as "output".
     ///
     /// # Errors
     /// When the descriptor cannot be duplicated, or is none.
     pub fn open(fd: BorrowedFd<'_>, capacity: usize, what: &'static str) -> io::Result<Outlet> {
-        Ok(Outlet::with(Target::open(fd.try_clone_to_owned()?, fd.as_raw_fd())?, capacity, what))
+        let owned = fd::copy_out_of_the_way(fd)?;
+        if fd::is_regular(owned.as_fd())? {
+            let file = RegularFile::New { file: owned.into(), stream: fd.as_raw_fd() };
+            let queue = Queue::new(capacity.saturating_mul(FOR_A_DISK), what);
+            return Ok(Outlet(Way::Beside(Beside::new(Box::new(file), queue, capacity))));
+        }
+        Ok(Outlet::with(Target::open(owned)?, capacity, what))
     }
 
     /// The same, with notices that are objects of JSON.
     #[must_use]
     pub fn as_json(mut self, json: bool) -> Outlet {
-        self.json = json;
+        match &mut self.0 {
+            Way::Direct { queue, .. } => queue.json = json,
+            Way::Beside(beside) => beside.set_json(json),
+        }
         self
     }
 
@@ -92,172 +107,136 @@ impl Outlet {
     }
 
     fn with(target: Target, capacity: usize, what: &'static str) -> Outlet {
-        Outlet {
-            target,
-            buffer: VecDeque::new(),
-            capacity,
-            untold: Lost::default(),
-            told: Lost::default(),
-            notices: Lost::default(),
-            lost: Lost::default(),
-            json: false,
-            what,
-        }
+        Outlet(Way::Direct { target, queue: Queue::new(capacity, what) })
     }
 
     /// Takes lines, each with its newline, to be written by the next [`flush`](Outlet::flush). They stay together. What
     /// does not fit is dropped as a whole and counted.
     pub fn push(&mut self, text: &[u8]) {
-        if matches!(self.target, Target::Gone) || text.is_empty() {
-            return;
-        }
-        debug_assert_eq!(text.last(), Some(&b'\n'), "only whole lines are written");
-        let fits = self.buffer.len() + text.len() <= self.capacity;
-        // Once lines were lost, half of the room must be free before there is more: else each line that fits would
-        // bring a notice along.
-        let resumes = self.untold.is_none() || self.buffer.len() <= self.capacity / 2;
-        if fits && resumes {
-            self.tell();
-            self.buffer.extend(text);
-        } else {
-            self.lose(text.len());
+        match &mut self.0 {
+            Way::Direct { target: Target::Gone, .. } => {}
+            Way::Direct { queue, .. } => queue.push(text),
+            Way::Beside(beside) => beside.push(text),
         }
     }
 
-    /// Writes what can be written without waiting. Returns whether something is left for later.
+    /// Writes what can be written without waiting, or has it written. Returns whether something is left for which this is to
+    /// be called again later.
     pub fn flush(&mut self) -> bool {
-        if matches!(self.target, Target::Gone) {
-            return false;
-        }
+        let (target, queue) = match &mut self.0 {
+            Way::Direct { target: Target::Gone, .. } => return false,
+            Way::Direct { target, queue } => (target, queue),
+            Way::Beside(beside) => return beside.flush(),
+        };
         loop {
-            if self.buffer.is_empty() {
-                if self.untold.is_none() {
-                    break;
-                }
-                self.tell();
+            let chunk = queue.next(ATOMIC);
+            if chunk.is_empty() {
+                return false;
             }
-            let limit =
-                if matches!(self.target, Target::Regular(_) | Target::Followed(_)) { FILE_CHUNK } else { ATOMIC };
-            let end = self.whole_lines(limit);
-            let chunk = &self.buffer.make_contiguous()[..end];
-            match self.target.write(chunk) {
+            match target.write(chunk) {
                 Ok(0) => return true,
-                Ok(length) => drop(self.buffer.drain(..length)),
+                Ok(length) => queue.written(length),
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock => return true,
-                    // The disk is full, the quota used up: what there is is given up, and the next line tries again.
+                    // The device is full: what there is is given up, and the next line tries again.
                     ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                        self.lose_all();
+                        queue.lose_all();
                         return false;
                     }
                     // EPIPE, the terminal was hung up (EIO), the descriptor is not open for writing: nobody listens.
                     _ => {
-                        self.target = Target::Gone;
-                        self.buffer = VecDeque::new();
+                        *target = Target::Gone;
+                        queue.forget();
                         return false;
                     }
                 },
             }
         }
-        self.told = Lost::default();
-        self.notices = Lost::default();
-        // A burst must not be paid for ever after.
-        if self.buffer.capacity() > ATOMIC {
-            self.buffer = VecDeque::new();
+    }
+
+    /// Waits until all is written, for no longer than `limit`. For those who end.
+    pub fn finish(&mut self, limit: Span) {
+        if let Way::Beside(beside) = &self.0 {
+            beside.finish(limit);
+            return;
         }
-        false
+        let (clock, end) = (Clock::start(), Time::ZERO + limit);
+        while self.flush()
+            && clock.now() < end
+            && let Some(fd) = self.writable()
+        {
+            let _ = fd::wait_writable(fd, end.since(clock.now()));
+        }
+    }
+
+    /// Whether who makes lines is to wait before there are more: the disk is behind, though not stuck. A worker can wait, as it
+    /// would for the disk itself; a supervisor cannot. When that is over the bell rings that was given to
+    /// [`rings`](Outlet::rings).
+    pub fn must_rest(&self) -> bool {
+        match &self.0 {
+            Way::Direct { .. } => false,
+            Way::Beside(beside) => beside.must_rest(),
+        }
+    }
+
+    /// What is to be rung when there is room again for those who had to rest.
+    pub fn rings(&mut self, bell: impl Fn() + Send + 'static) {
+        if let Way::Beside(beside) = &self.0 {
+            beside.rings(Box::new(bell));
+        }
     }
 
     /// Whether lines wait to be written.
     pub fn wants_write(&self) -> bool {
-        !self.buffer.is_empty()
+        match &self.0 {
+            Way::Direct { queue, .. } => !queue.is_empty(),
+            Way::Beside(beside) => beside.wants_write(),
+        }
     }
 
     /// What to watch for becoming writable; `None` where waiting is of no use.
     pub fn fd(&self) -> Option<RawFd> {
-        match &self.target {
-            Target::Own(file) | Target::Shared(Shared { file, .. }) => Some(file.as_raw_fd()),
-            Target::Regular(_) | Target::Followed(_) | Target::Gone => None,
+        self.writable().map(|fd| fd.as_raw_fd())
+    }
+
+    fn writable(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Way::Direct { target: Target::Own(file) | Target::Shared(Shared { file, .. }), .. } => Some(file.as_fd()),
+            Way::Direct { target: Target::Gone, .. } | Way::Beside(_) => None,
         }
     }
 
     /// All lines that were lost so far because there was no room.
     pub fn lost(&self) -> Lost {
-        self.lost
+        match &self.0 {
+            Way::Direct { queue, .. } => queue.lost(),
+            Way::Beside(beside) => beside.lost(),
+        }
     }
 
     /// Whether the reader has gone.
     pub fn is_gone(&self) -> bool {
-        matches!(self.target, Target::Gone)
-    }
-
-    /// Length of the longest run of whole lines within `limit` bytes; of the first line where that alone is longer.
-    fn whole_lines(&mut self, limit: usize) -> usize {
-        let bytes: &[u8] = self.buffer.make_contiguous();
-        if bytes.len() <= limit {
-            return bytes.len();
+        match &self.0 {
+            Way::Direct { target, .. } => matches!(target, Target::Gone),
+            Way::Beside(beside) => beside.is_gone(),
         }
-        match bytes[..limit].iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => at + 1,
-            None => bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1),
-        }
-    }
-
-    fn lose(&mut self, bytes: usize) {
-        self.untold.add(bytes);
-        self.lost.add(bytes);
-    }
-
-    fn lose_all(&mut self) {
-        let newlines = self.buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
-        // Saturating: some of the notices may have been written already.
-        let gone = Lost {
-            lines: newlines.saturating_sub(self.notices.lines),
-            bytes: (self.buffer.len() as u64).saturating_sub(self.notices.bytes),
-        };
-        self.untold += gone;
-        self.lost += gone;
-        self.untold += self.told.take();
-        self.notices = Lost::default();
-        self.buffer = VecDeque::new();
-    }
-
-    fn tell(&mut self) {
-        if self.untold.is_none() {
-            return;
-        }
-        let lost = self.untold.take();
-        let text = format!("{lost} of {} lost: nobody read fast enough, or the disk was full", self.what);
-        let notice = if self.json {
-            let at = clock::rfc3339_now();
-            format!(
-                "{}\n",
-                json!({ "at": at, "level": "warn", "message": text, "lines": lost.lines, "bytes": lost.bytes })
-            )
-        } else {
-            format!("treevisor: … {text}\n")
-        };
-        self.told += lost;
-        self.notices.add(notice.len());
-        self.buffer.extend(notice.as_bytes());
     }
 }
 
-/// What is left is written as far as it can be without waiting.
+/// What is left is written as far as it can be without waiting for a reader, or for long for a disk.
 impl Drop for Outlet {
     fn drop(&mut self) {
-        self.flush();
+        match &self.0 {
+            Way::Direct { .. } => drop(self.flush()),
+            Way::Beside(beside) => beside.finish(LAST),
+        }
     }
 }
 
 impl Target {
-    fn open(fd: OwnedFd, stream: RawFd) -> io::Result<Target> {
+    fn open(fd: OwnedFd) -> io::Result<Target> {
         let file = File::from(fd);
-        let kind = file.metadata()?.file_type();
-        if kind.is_file() {
-            return Ok(Followed::adopt(stream).map_or(Target::Regular(file), Target::Followed));
-        }
         // O_NOCTTY: a node leads a session without a terminal, and must not catch one by opening it.
         let own = OpenOptions::new()
             .write(true)
@@ -276,8 +255,7 @@ impl Target {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Target::Own(file) | Target::Regular(file) => file.write(bytes),
-            Target::Followed(followed) => followed.write(bytes),
+            Target::Own(file) => file.write(bytes),
             Target::Shared(Shared { file, switch }) => {
                 switch.set_nonblocking(true)?;
                 let written = file.write(bytes);
@@ -287,6 +265,25 @@ impl Target {
             }
             Target::Gone => Ok(bytes.len()),
         }
+    }
+}
+
+impl Write for RegularFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let RegularFile::New { file, stream } = self {
+            *self = match Followed::adopt(*stream) {
+                Some(followed) => RegularFile::Followed(followed),
+                None => RegularFile::Inherited(fd::copy_out_of_the_way(file.as_fd())?.into()),
+            };
+        }
+        match self {
+            RegularFile::New { file, .. } | RegularFile::Inherited(file) => file.write(bytes),
+            RegularFile::Followed(followed) => followed.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -5,8 +5,8 @@
 //! are dropped and counted, every turn with new lines tries again, and once it works a line in the file says what is
 //! missing.
 
-use super::Lost;
 use super::lines::Line;
+use super::lost::Lost;
 use super::past::numbered;
 use crate::os::clock::Clock;
 use crate::os::opening::{self, Standing};

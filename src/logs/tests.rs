@@ -314,6 +314,7 @@ fn a_regular_file_is_continued_where_the_others_are() {
     let mut console = Console::open(file.as_fd(), false);
     console.push("/a", &Line::new(b"x"));
     assert!(!console.flush());
+    console.finish(Span::from_secs(60));
     writeln!(file, "after").unwrap();
     assert_eq!(fs::read_to_string(path).unwrap(), "before\n/a │ x\nafter\n");
 }

@@ -8,8 +8,8 @@
 //! waits in its pipe as it would for the disk itself; but not for longer than [`PATIENCE`]: then lines that find no room are
 //! lost and counted, and the file says so when it can be written again, as for any trouble of a disk.
 
-use super::Lost;
 use super::lines::Line;
+use super::lost::Lost;
 use super::rotate::RotatingFile;
 use crate::os::clock;
 use crate::os::thread;
@@ -145,6 +145,11 @@ impl Writer {
     /// Can be read when [`Writer::heard`] should be called.
     pub fn fd(&self) -> Option<RawFd> {
         self.0.wake.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// Rings the bell of [`Writer::fd`] for somebody else who has room again.
+    pub fn ring(&self) {
+        self.0.ring();
     }
 
     /// What troubles there have been; each is told once.
@@ -289,7 +294,7 @@ impl Shared {
 }
 
 /// A clock that threads share.
-fn now() -> Time {
+pub(super) fn now() -> Time {
     Time::ZERO + Span::from_micros(clock::machine_micros())
 }
 

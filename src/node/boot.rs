@@ -206,6 +206,7 @@ fn root_of(options: RootOptions) -> i32 {
     let mut ready = options.ready.as_ref().and_then(|fd| fd.try_clone().ok()).map(std::fs::File::from);
     let format = options.log_format;
     signals::go_on_in_background();
+    fd::complain_of_crashes();
     stream_file::set(options.output.clone());
     match Root::prepare(options) {
         Ok(root) => root.run(),
@@ -224,6 +225,7 @@ fn root_of(options: RootOptions) -> i32 {
 
 fn child_node() -> i32 {
     signals::go_on_in_background();
+    fd::complain_of_crashes();
     match prepare_node() {
         Ok(mut node) => {
             let end = node.run();
@@ -747,7 +749,9 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     let core = if is_root { core.as_root() } else { core };
 
     let log_files = LogFiles::new(place.files.clone());
-    let console = Console::stdout(place.output_format);
+    let mut console = Console::stdout(place.output_format);
+    let bell = place.files.clone();
+    console.rings(move || bell.ring());
     let base_environment = inherited_environment();
     let logger = node_logger(&event_logger, &place.path);
     let mut node = Node {
@@ -853,8 +857,6 @@ impl Node {
         self.tell_manager_end(end);
         self.finish_hooks(end);
         self.finish_log_files();
-        self.console.flush();
-        self.log_handle.flush();
         if let (Some(history), Some(journal)) = (&self.history, self.journal.take()) {
             let code = Some(end.code()).filter(|_| end != End::Terminated);
             let text = end_text(end).into();

@@ -3,6 +3,7 @@
 use super::fold::Told;
 use super::handle::{Allowance, Process};
 use super::history::EventBatch;
+use super::log_files::LAST;
 use super::look::LastHeard;
 use super::strangers::Kin;
 use super::translate;
@@ -12,7 +13,7 @@ use crate::logs::Format;
 use crate::logs::capture::Capture;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::Stamp;
-use crate::os::{fd, process};
+use crate::os::process;
 use crate::supervision::{Action, ChildId, End, Event, Fact, Killed, Report, Run, Up};
 use crate::time::Time;
 use crate::wire::view::EventView;
@@ -312,10 +313,11 @@ impl Node {
             return;
         }
         error!(self.logger, "{}", text);
-        self.log_handle.flush();
-        fd::complain(format_args!("treevisor: {text} (exit code {})", end.code()));
+        // These lines are worth more than a slow reader's time.
+        self.log_handle.finish(LAST);
+        self.log_handle.say(format_args!("treevisor: {text} (exit code {})", end.code()));
         for line in self.what_led_here() {
-            fd::complain(format_args!("  {line}"));
+            self.log_handle.say(format_args!("  {line}"));
         }
     }
 

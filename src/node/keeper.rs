@@ -23,6 +23,7 @@ use crate::os::lock::LockFile;
 use crate::os::pidfd::{self, PidFd};
 use crate::os::spawn::{self, PlanSpec};
 use crate::os::sweep::{self, Survivors};
+use crate::os::thread::briefly;
 use crate::os::{fd, process};
 use crate::signal::full_name;
 use crate::time::Span;
@@ -262,10 +263,7 @@ fn watch_root() -> io::Result<()> {
 
     let left = clear_tree(record.cgroup.as_deref(), &record.mark);
     if !left.is_none() {
-        stream_file::refresh_stderr();
-        fd::complain(format_args!(
-            "treevisor: the root has ended, and of its tree is left what cannot be killed: {left}"
-        ));
+        complain(format!("treevisor: the root has ended, and of its tree is left what cannot be killed: {left}"));
     }
     if let (Some(writer), Some(journal)) = (&writer, &record.journal) {
         writer.end(Some(root_was_killed(journal, root.as_ref().ok())));
@@ -380,18 +378,23 @@ fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, ag
 
 /// Says on stderr what the journal's writer has met. Whoever reads the tree's log is to know that it has gaps.
 fn tell(said: Option<Said>) {
-    if said.is_some() {
-        stream_file::refresh_stderr();
-    }
     match said {
         None => {}
         Some(Said::Stopped(why)) => {
-            fd::complain(format_args!("treevisor: events cannot be kept on disk; the tree goes on: {why}"));
+            complain(format!("treevisor: events cannot be kept on disk; the tree goes on: {why}"));
         }
         Some(Said::WorksAgain(lost)) => {
-            fd::complain(format_args!("treevisor: events are kept on disk again; {lost} are missing there"));
+            complain(format!("treevisor: events are kept on disk again; {lost} are missing there"));
         }
     }
+}
+
+/// Writes a line to the tree's log as it is now. Neither to find that nor to write to it is waited for long.
+fn complain(line: String) {
+    briefly(Span::from_secs(1), move || {
+        stream_file::refresh_stderr();
+        fd::complain(line);
+    });
 }
 
 /// Whether the root has said that it ends in order.

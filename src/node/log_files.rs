@@ -2,14 +2,15 @@
 //! and what has gone wrong.
 
 use super::turn::Node;
-use crate::logs::Writer;
+use crate::logs::{LogFile, Writer};
 use crate::supervision::Run;
 use crate::time::{Span, Time};
 use slog::warn;
 use std::os::fd::AsRawFd;
 
-/// A node that ends waits so long for what is not written yet. A disk takes it at once, or is in trouble.
-const LAST: Span = Span::from_secs(1);
+/// A node that ends waits so long for what is not written yet, and so does a root before its last words. A disk takes it at
+/// once, or is in trouble.
+pub(super) const LAST: Span = Span::from_secs(1);
 
 /// How soon the writer is looked at again while something waits.
 const LOOK: Span = Span::from_millis(250);
@@ -43,8 +44,10 @@ impl Node {
         let now = self.clock.now();
         let Some(handle) = self.handles.get(run.child.0 as usize).and_then(Option::as_deref) else { return false };
         let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return false };
-        let (Some(file), Some((capture, _))) = (&handle.file, &process.output) else { return false };
-        if !file.must_rest() {
+        let Some((capture, _)) = &process.output else { return false };
+        let behind =
+            handle.file.as_ref().is_some_and(LogFile::must_rest) || self.place.show_output && self.console.must_rest();
+        if !behind {
             return false;
         }
         if !self.log_files.resting.contains(&run) {
@@ -89,5 +92,8 @@ impl Node {
         if !lost.is_none() {
             warn!(self.logger, "a log file could not be written to its end"; "lost" => %lost);
         }
+        let end = self.clock.now() + LAST;
+        self.console.finish(LAST);
+        self.log_handle.finish(end.since(self.clock.now()));
     }
 }

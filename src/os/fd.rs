@@ -1,13 +1,22 @@
 //! Descriptors: pipes, memory files, inheritance, limits.
 use super::clock::Clock;
+use super::thread;
 use crate::time::{Span, Time};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::backtrace::BacktraceStatus;
 use std::fs;
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// A complaint waits so long for the disk with the file that it is written to.
+const PATIENCE: Span = Span::from_secs(1);
+
+/// Above the numbers that a child's table of descriptors begins with, and below those that a table without much in it has.
+const OUT_OF_THE_WAY: RawFd = 48;
 
 #[cfg(test)]
 mod tests;
@@ -111,7 +120,20 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
 /// Writes a line to stderr. Nobody may be there to read it, or the disk may be full: that ends nothing, as `eprintln!`
 /// would.
 pub fn complain(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{}", crate::text::page(&line.to_string()));
+    let line = format!("{}\n", crate::text::page(&line.to_string()));
+    let write = move || drop(io::stderr().write_all(line.as_bytes()));
+    // A file may lie on a disk that does not answer.
+    if is_regular(io::stderr().as_fd()).unwrap_or(false) { thread::briefly(PATIENCE, write) } else { write() }
+}
+
+/// From here on a crash of this process tells why as any complaint is told: its end does not wait for a disk.
+pub fn complain_of_crashes() {
+    std::panic::set_hook(Box::new(|info| {
+        let trace = std::backtrace::Backtrace::capture();
+        let trace = if trace.status() == BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };
+        let thread = std::thread::current();
+        complain(format_args!("treevisor: thread '{}' {info}{trace}", thread.name().unwrap_or("?")));
+    }));
 }
 
 /// Waits until one of some descriptors can be read, or has ended; `None` waits without bound.
@@ -133,6 +155,49 @@ pub fn wait_readable_any(fds: &[BorrowedFd<'_>], limit: Option<Span>) -> io::Res
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Copies a descriptor to a number that children do not get to see even for a moment: theirs would have to be closed, and that
+/// may wait for a disk.
+///
+/// # Errors
+/// The kernel's.
+pub fn copy_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY) };
+    if copy < 0 {
+        // The limit may be lower.
+        return fd.try_clone_to_owned();
+    }
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Waits until a descriptor can be written to, or never again, at most for so long.
+///
+/// # Errors
+/// The kernel's.
+pub fn wait_writable(fd: BorrowedFd<'_>, limit: Span) -> io::Result<()> {
+    match nix::poll::poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], rounded_up(limit)) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a descriptor is of a regular file, as far as is known without asking a file system that may not answer.
+///
+/// # Errors
+/// The kernel's.
+pub fn is_regular(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: all zeros are a value of this structure of numbers.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: the path is a string, and the structure is live for the length of the call.
+    let code = unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut found) };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFREG)
 }
 
 /// A time for poll(2), never shorter than it is.
@@ -170,8 +235,10 @@ pub fn raise_nofile() -> io::Result<Nofile> {
 pub fn make_room(count: usize) {
     let last = nofile_limit().min(count as u64).saturating_sub(1);
     let Ok(last) = RawFd::try_from(last) else { return };
+    // Not a copy of a stream: to close one may wait for the disk with its file.
+    let Ok(event) = EventFd::from_flags(EfdFlags::EFD_CLOEXEC) else { return };
     // SAFETY: plain numbers.
-    let fd = unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, last) };
+    let fd = unsafe { libc::fcntl(event.as_raw_fd(), libc::F_DUPFD_CLOEXEC, last) };
     if fd >= 0 {
         // SAFETY: the kernel has just made it for us.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
@@ -186,14 +253,7 @@ pub fn nofile_limit() -> u64 {
 /// The lowest descriptor number that is free: all below it are in use. Two cheap calls, where counting what is open would
 /// read a directory.
 pub fn lowest_free() -> u64 {
-    // SAFETY: plain numbers; standard error may be any descriptor or none.
-    let fd = unsafe { libc::fcntl(2, libc::F_DUPFD_CLOEXEC, 0) };
-    match u64::try_from(fd) {
-        Ok(number) => {
-            // SAFETY: the kernel has just made it for us.
-            drop(unsafe { OwnedFd::from_raw_fd(fd) });
-            number
-        }
-        Err(_) => nofile_limit(),
-    }
+    // Not a copy of a stream: to close one may wait for the disk with its file.
+    let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).ok();
+    event.and_then(|event| u64::try_from(event.as_raw_fd()).ok()).unwrap_or_else(nofile_limit)
 }

@@ -183,8 +183,8 @@ struct PlanData {
     umask: Option<u32>,
     limits: Vec<(u32, libc::rlimit64)>,
     nice: Option<i32>,
-    /// Descriptor by target number: 0, 1, 2, and the extra ones.
-    streams: Vec<OwnedFd>,
+    /// Descriptor by target number: 0, 1, 2, and the extra ones. `None` is our own with that number.
+    streams: Vec<Option<OwnedFd>>,
     parent_death_signal: Option<i32>,
     new_session: bool,
     cgroup: Option<Group>,
@@ -284,11 +284,12 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
     };
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     let null = null.map_err(|error| wrong(Stage::Streams, error.raw_os_error().unwrap_or(0), plain(&error)))?;
-    let mut streams = vec![copy(null.as_fd())?];
-    streams.push(copy(spec.stdout.unwrap_or(null.as_fd()))?);
-    streams.push(copy(spec.stderr.unwrap_or(null.as_fd()))?);
-    for (fd, _) in &spec.extra {
-        streams.push(copy(*fd)?);
+    let wanted = [None, spec.stdout, spec.stderr].into_iter().map(|fd| fd.unwrap_or(null.as_fd()));
+    let wanted = wanted.chain(spec.extra.iter().map(|(fd, _)| *fd));
+    let mut streams = Vec::new();
+    for (fd, target) in wanted.zip(0..) {
+        // A stream that is passed on as it is needs no copy, and to close one may wait for the disk with its file.
+        streams.push(if fd.as_raw_fd() == target { None } else { Some(copy(fd)?) });
     }
 
     let argv = spec.argv.into_iter().map(c_string).collect::<Result<Vec<_>, _>>()?;

@@ -1,9 +1,11 @@
 //! The thread of the loop, and threads beside it. Those start no process, since a parent-death signal follows the thread
 //! that started one, and no signal is theirs: handlers run where they always ran, and a write beyond a limit is an error and no SIGXFSZ.
 
+use crate::time::Span;
 use std::cell::Cell;
 use std::fs;
 use std::io;
+use std::sync::mpsc;
 use std::thread::Builder;
 
 /// What such a thread needs of a stack: it formats a line or two and makes system calls.
@@ -74,5 +76,34 @@ fn block_all_signals() -> libc::sigset_t {
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
         before
+    }
+}
+
+/// Does something that may wait for a disk, and goes on without it after `limit`.
+pub fn briefly(limit: Span, work: impl FnOnce() + Send + 'static) {
+    let (done, hear) = mpsc::channel::<()>();
+    let started = start_quiet("treevisor-brief", move || {
+        work();
+        drop(done);
+    });
+    // It is over when the other end is gone.
+    if started.is_ok() {
+        let _ = hear.recv_timeout(limit.as_duration());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn what_ends_is_waited_for_and_what_hangs_is_not() {
+        let (say, heard) = mpsc::channel();
+        briefly(Span::from_secs(600), move || say.send(()).unwrap());
+        heard.try_recv().unwrap();
+        let (hold, held) = mpsc::channel::<()>();
+        briefly(Span::from_millis(1), move || drop(held.recv()));
+        drop(hold);
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::harness::*;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// Holds a lease on a file and does not give it back: who opens the file to execute it waits, as for a dead disk. `None` where that
 /// cannot be had.
@@ -60,4 +60,105 @@ fn a_program_on_a_dead_disk_waits_alone() {
             && status["status_text"].as_str().unwrap_or("").is_empty()
     });
     tree.stop();
+}
+
+/// A disk on which the tree's own output lies; it can be told to hang.
+struct Disk(ChildStdin);
+
+impl Disk {
+    fn tell(&mut self, tree: &mut Tree, word: &str) {
+        writeln!(self.0, "{word}").unwrap();
+        tree.line("so be it");
+    }
+}
+
+/// Starts a tree whose output goes to a file on such a disk. `None` where that cannot be had.
+fn start_on_disk(toml: &str) -> Option<(Tree, Disk)> {
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    fs::write(dir.path().join("tree.toml"), toml).unwrap();
+    fs::create_dir(dir.path().join("disk")).unwrap();
+    let mut root = Command::new("python3");
+    let command = command_in(dir.path());
+    root.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?)))).current_dir(dir.path());
+    root.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dead_disk.py")).args(["disk", "copy", TREEVISOR]);
+    root.args(["start", "tree.toml"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut root = root.spawn().ok()?;
+    let stdin = root.stdin.take().unwrap();
+    let mut tree = Tree::adopt(dir, root);
+    if tree.line("").starts_with("cannot") {
+        eprintln!("notice: no file system can be mounted here, so what a dead disk does is not tested");
+        tree.wait();
+        return None;
+    }
+    until("the root answers", || tree.run(&["status"]).code == Some(0));
+    tree.follow();
+    Some((tree, Disk(stdin)))
+}
+
+const TALKERS: &str = r#"
+intensity = 10
+[[child]]
+name = "talker"
+command = ["sh", "-c", "while :; do echo word; sleep 0.01; done"]
+[[child]]
+name = "flood"
+command = ["sh", "-c", "until [ -e go ]; do sleep 0.01; done; yes flood | head -c 12000000"]
+restart = "temporary"
+[[child]]
+name = "node"
+  [[child.child]]
+  name = "talker"
+  command = ["sh", "-c", "while :; do echo word; sleep 0.01; done"]
+"#;
+
+#[test]
+fn the_file_with_the_output_of_a_tree_may_lie_on_a_dead_disk() {
+    let Some((mut tree, mut disk)) = start_on_disk(TALKERS) else { return };
+    tree.incarnation("/node/talker", 1);
+    disk.tell(&mut tree, "hang");
+    // Its worker is not held up for long.
+    fs::write(tree.dir().join("go"), "").unwrap();
+    let exit = tree.kind("/flood", "exited");
+    assert_eq!(exit["code"], 0, "{exit}");
+    // Root and node go on: both have to write to that disk for it.
+    for incarnation in 2..5 {
+        for path in ["/talker", "/node/talker"] {
+            signal(tree.pid(path), 9);
+            tree.incarnation(path, incarnation);
+        }
+    }
+    disk.tell(&mut tree, "go");
+    tree.run(&["stop"]).expect(0);
+    let copy = tree.dir().join("copy");
+    tree.line("ended");
+    let text = fs::read_to_string(&copy).unwrap();
+    let last: Vec<&str> = text.lines().rev().take(3).collect();
+    assert!(last.iter().any(|line| line.contains("the tree was stopped")), "{last:?}");
+    let torn = text.lines().find(|line| {
+        !["/talker │ word", "/flood │ flood", "/node/talker │ word"].contains(line)
+            && ![" INFO ", " WARN ", " ERRO "].iter().any(|level| line.contains(level))
+            && !line.contains('…')
+    });
+    assert_eq!(torn, None, "lines stay whole");
+    tree.ended_well();
+}
+
+/// One process writes there: of two the second waits for the first in the kernel, where nothing can kill it.
+#[test]
+fn a_tree_ends_though_its_output_lies_on_a_dead_disk() {
+    for how in ["stop", "gives up"] {
+        let toml = "intensity = 0\n[[child]]\nname = \"a\"\ncommand = \"sleep 1000\"\n";
+        let Some((mut tree, mut disk)) = start_on_disk(toml) else { return };
+        disk.tell(&mut tree, "hang");
+        let code = if how == "stop" {
+            tree.run(&["stop"]).expect(0);
+            0
+        } else {
+            signal(tree.pid("/a"), 9);
+            10
+        };
+        tree.line("ended");
+        assert_eq!(tree.wait(), code, "{how}");
+        assert!(files_below(&tree.dir().join("run")).is_empty());
+    }
 }

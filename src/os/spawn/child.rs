@@ -107,6 +107,9 @@ fn prepare_child(shared: &Shared) -> Failed {
     // From here on nothing of ours is the parent's but the memory.
     shared.apart.store(true, Ordering::Release);
     for (target, slot) in shared.slots.iter().enumerate() {
+        if plan.streams.get(target).is_some_and(Option::is_none) {
+            continue;
+        }
         call!(Stage::Streams, libc::SYS_dup3, *slot, target, 0i32);
     }
     // What was inherited without being meant for anybody. Fails before Linux 5.9 only.

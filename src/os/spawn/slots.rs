@@ -25,8 +25,8 @@ const FIRST_SLOT: RawFd = 16;
 static KEPT: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
 impl Slots {
-    /// Places copies of the streams into the slots.
-    pub fn take(streams: &[OwnedFd]) -> Result<Slots, i32> {
+    /// Places copies of the streams into the slots; `None` needs none.
+    pub fn take(streams: &[Option<OwnedFd>]) -> Result<Slots, i32> {
         let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EMFILE);
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.is_empty() {
@@ -49,9 +49,11 @@ impl Slots {
         }
         let mut slots = Slots { numbers, above, null: kept[0].as_raw_fd(), used: 0, _kept: kept };
         for (stream, slot) in streams.iter().zip(slots.numbers.clone()) {
-            // SAFETY: both are descriptors of ours; the slot is kept for this.
-            if unsafe { libc::dup3(stream.as_raw_fd(), slot, libc::O_CLOEXEC) } < 0 {
-                return Err(errno());
+            if let Some(stream) = stream {
+                // SAFETY: both are descriptors of ours; the slot is kept for this.
+                if unsafe { libc::dup3(stream.as_raw_fd(), slot, libc::O_CLOEXEC) } < 0 {
+                    return Err(errno());
+                }
             }
             slots.used += 1;
         }

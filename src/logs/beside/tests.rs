@@ -1,0 +1,129 @@
+use super::*;
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+/// Nothing takes so long on a sound machine.
+const LIMIT: Span = Span::from_secs(60);
+
+/// A disk that takes a chunk each time that it is allowed to, and answers as it is told.
+struct Disk {
+    asked: Sender<()>,
+    allowed: Receiver<io::Result<()>>,
+    taken: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.asked.send(()).unwrap();
+        // When the test has ended, it is a good disk.
+        self.allowed.recv().unwrap_or(Ok(()))?;
+        self.taken.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Test {
+    beside: Beside,
+    /// A write has begun.
+    asked: Receiver<()>,
+    allow: Sender<io::Result<()>>,
+    taken: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Test {
+    fn new(capacity: usize, soft: usize) -> Test {
+        let ((ask, asked), (allow, allowed)) = (mpsc::channel(), mpsc::channel());
+        let taken = Arc::default();
+        let disk = Disk { asked: ask, allowed, taken: Arc::clone(&taken) };
+        let beside = Beside::new(Box::new(disk), Queue::new(capacity, "output"), soft);
+        Test { beside, asked, allow, taken }
+    }
+
+    fn taken(&self) -> String {
+        String::from_utf8(self.taken.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_holds_up_nobody_and_what_was_lost_is_told() {
+    let test = Test::new(40, 1_000);
+    test.beside.push(b"first\n");
+    assert!(!test.beside.flush());
+    test.asked.recv().unwrap();
+    // The disk has the first one and does not come back.
+    for number in 0..10 {
+        test.beside.push(format!("line {number}\n").as_bytes());
+        test.beside.flush();
+    }
+    assert_eq!(test.beside.lost(), Lost { lines: 6, bytes: 42 });
+    test.beside.finish(Span::from_millis(1));
+    assert_eq!(test.taken(), "");
+    // A second farewell does not wait at all.
+    test.beside.finish(LIMIT);
+    for _ in 0..3 {
+        test.allow.send(Ok(())).unwrap();
+    }
+    test.beside.0.lock().given_up = false;
+    test.beside.finish(LIMIT);
+    let notice = "treevisor: … 6 lines (42 B) of output lost: nobody read fast enough, or the disk was full\n";
+    assert_eq!(test.taken(), format!("first\nline 0\nline 1\nline 2\nline 3\n{notice}"));
+}
+
+#[test]
+fn an_error_costs_lines_and_the_next_line_tries_again() {
+    let test = Test::new(1_000, 1_000);
+    test.beside.push(b"lost\n");
+    test.allow.send(Err(ErrorKind::StorageFull.into())).unwrap();
+    test.beside.finish(LIMIT);
+    // Nothing has come since: the disk is left in peace.
+    test.beside.flush();
+    test.asked.recv().unwrap();
+    assert!(test.asked.try_recv().is_err());
+    test.beside.push(b"kept\n");
+    test.allow.send(Ok(())).unwrap();
+    test.beside.finish(LIMIT);
+    let taken = test.taken();
+    assert!(taken.starts_with("treevisor: … 1 line (5 B) of output lost") && taken.ends_with("\nkept\n"), "{taken}");
+    test.beside.push(b"x\n");
+    test.allow.send(Err(io::Error::from_raw_os_error(libc::EBADF))).unwrap();
+    test.beside.finish(LIMIT);
+    assert!(test.beside.is_gone());
+}
+
+#[test]
+fn workers_wait_for_a_disk_that_is_behind_and_the_bell_rings() {
+    let test = Test::new(1_000, 10);
+    let (ring, rung) = mpsc::channel();
+    test.beside.rings(Box::new(move || drop(ring.send(()))));
+    test.beside.push(b"0123456789\n");
+    test.beside.flush();
+    test.asked.recv().unwrap();
+    assert!(test.beside.must_rest());
+    // A disk that is stuck is not waited for by any worker.
+    test.beside.0.lock().since = Time::ZERO;
+    assert!(!test.beside.must_rest());
+    test.beside.0.lock().since = now();
+    assert!(test.beside.must_rest());
+    test.allow.send(Ok(())).unwrap();
+    rung.recv().unwrap();
+    test.beside.finish(LIMIT);
+}
+
+#[test]
+fn a_thread_that_has_nothing_to_do_ends() {
+    let test = Test::new(1_000, 10);
+    for _ in 0..2 {
+        test.allow.send(Ok(())).unwrap();
+        test.beside.push(b"x\n");
+        test.beside.finish(LIMIT);
+        assert!(test.beside.0.lock().thread);
+        while test.beside.0.lock().thread {
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(test.taken(), "x\nx\n");
+}

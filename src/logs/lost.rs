@@ -1,0 +1,58 @@
+//! How much was lost.
+
+use std::fmt;
+
+/// Lines that were lost, and how much text they held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// How many lines.
+    pub lines: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+impl Lost {
+    /// Counts one more line.
+    pub fn add(&mut self, bytes: usize) {
+        self.lines += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// What a text holds; a piece of a line counts as one.
+    pub fn of(text: &[u8]) -> Lost {
+        let lines = text.iter().filter(|byte| **byte == b'\n').count();
+        let piece = text.last().is_some_and(|last| *last != b'\n');
+        Lost { lines: lines as u64 + u64::from(piece && lines == 0), bytes: text.len() as u64 }
+    }
+
+    /// Whether nothing was lost.
+    pub fn is_none(&self) -> bool {
+        self.lines == 0
+    }
+
+    /// The count so far; it begins again at zero.
+    pub fn take(&mut self) -> Lost {
+        std::mem::take(self)
+    }
+}
+
+impl std::ops::AddAssign for Lost {
+    fn add_assign(&mut self, other: Lost) {
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+    }
+}
+
+/// "12345 lines (3.2 MB)".
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = if self.lines == 1 { "line" } else { "lines" };
+        let bytes = self.bytes as f64;
+        match self.bytes {
+            0..1_000 => write!(f, "{} {noun} ({} B)", self.lines, self.bytes),
+            1_000..1_000_000 => write!(f, "{} {noun} ({:.1} kB)", self.lines, bytes / 1e3),
+            1_000_000..1_000_000_000 => write!(f, "{} {noun} ({:.1} MB)", self.lines, bytes / 1e6),
+            _ => write!(f, "{} {noun} ({:.1} GB)", self.lines, bytes / 1e9),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Whole lines that wait to be written: bounded, and what found no room is counted and told of once there is some.
+
+use super::lost::Lost;
+use crate::os::clock;
+use serde_json::json;
+use std::collections::VecDeque;
+
+/// More than a burst's first lines are not kept room for.
+const SMALL: usize = 4096;
+
+/// A bounded buffer of lines.
+#[derive(Debug)]
+pub(super) struct Queue {
+    buffer: VecDeque<u8>,
+    capacity: usize,
+    /// Lines that did not fit and that no notice has told of yet.
+    untold: Lost,
+    /// What the notices in the buffer tell of, and what they take: should the buffer be lost, so are they.
+    told: Lost,
+    notices: Lost,
+    /// All that was ever lost.
+    lost: Lost,
+    /// Its notices are objects of JSON.
+    pub json: bool,
+    /// What is lost here, as in "treevisor: 3 lines (1 kB) of output were lost".
+    what: &'static str,
+}
+
+impl Queue {
+    /// At most `capacity` bytes wait. `what` names the lines in the notice of those that were lost.
+    pub fn new(capacity: usize, what: &'static str) -> Queue {
+        Queue {
+            buffer: VecDeque::new(),
+            capacity,
+            untold: Lost::default(),
+            told: Lost::default(),
+            notices: Lost::default(),
+            lost: Lost::default(),
+            json: false,
+            what,
+        }
+    }
+
+    /// Takes lines, each with its newline. They stay together. What does not fit is dropped as a whole and counted.
+    pub fn push(&mut self, text: &[u8]) {
+        if text.is_empty() {
+            return;
+        }
+        debug_assert_eq!(text.last(), Some(&b'\n'), "only whole lines are written");
+        let fits = self.buffer.len() + text.len() <= self.capacity;
+        // Once lines were lost, half of the room must be free before there is more: else each line that fits would
+        // bring a notice along.
+        let resumes = self.untold.is_none() || self.buffer.len() <= self.capacity / 2;
+        if fits && resumes {
+            self.tell();
+            self.buffer.extend(text);
+        } else {
+            self.untold.add(text.len());
+            self.lost.add(text.len());
+        }
+    }
+
+    /// What is to be written next: whole lines within `limit` bytes, or one line where that alone is longer. Nothing when all
+    /// is written and told.
+    pub fn next(&mut self, limit: usize) -> &[u8] {
+        if self.buffer.is_empty() {
+            self.tell();
+        }
+        let bytes: &[u8] = self.buffer.make_contiguous();
+        if bytes.len() <= limit {
+            return bytes;
+        }
+        let end = match bytes[..limit].iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => at + 1,
+            None => bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1),
+        };
+        &bytes[..end]
+    }
+
+    /// So much of it was written.
+    pub fn written(&mut self, length: usize) {
+        drop(self.buffer.drain(..length));
+        if self.buffer.is_empty() {
+            self.told = Lost::default();
+            self.notices = Lost::default();
+            // A burst must not be paid for ever after.
+            if self.buffer.capacity() > SMALL {
+                self.buffer = VecDeque::new();
+            }
+        }
+    }
+
+    /// Gives up what there is; the next line tries again.
+    pub fn lose_all(&mut self) {
+        let newlines = self.buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+        // Saturating: some of the notices may have been written already.
+        let gone = Lost {
+            lines: newlines.saturating_sub(self.notices.lines),
+            bytes: (self.buffer.len() as u64).saturating_sub(self.notices.bytes),
+        };
+        self.untold += gone;
+        self.lost += gone;
+        self.untold += self.told.take();
+        self.notices = Lost::default();
+        self.buffer = VecDeque::new();
+    }
+
+    /// Forgets what there is, without a word: nothing will ever be written.
+    pub fn forget(&mut self) {
+        self.untold = Lost::default();
+        self.buffer = VecDeque::new();
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether lines wait to be written.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Whether lines were lost that no notice tells of yet.
+    pub fn has_untold(&self) -> bool {
+        !self.untold.is_none()
+    }
+
+    /// All lines that were lost so far.
+    pub fn lost(&self) -> Lost {
+        self.lost
+    }
+
+    fn tell(&mut self) {
+        if self.untold.is_none() {
+            return;
+        }
+        let lost = self.untold.take();
+        let text = format!("{lost} of {} lost: nobody read fast enough, or the disk was full", self.what);
+        let notice = if self.json {
+            let at = clock::rfc3339_now();
+            format!(
+                "{}\n",
+                json!({ "at": at, "level": "warn", "message": text, "lines": lost.lines, "bytes": lost.bytes })
+            )
+        } else {
+            format!("treevisor: … {text}\n")
+        };
+        self.told += lost;
+        self.notices.add(notice.len());
+        self.buffer.extend(notice.as_bytes());
+    }
+}
