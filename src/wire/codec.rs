@@ -23,10 +23,12 @@ use super::{WORKER_FRAME_MAX, WORKER_FRAMES_MAX};
 use crate::ids::Token;
 use crate::text;
 use crate::time::Span;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::fmt;
 
-use super::message::{Ask, FromNode, ToNode, Told};
+use super::message::{Ask, FromNode, Reply, ToNode, Told};
 
 #[cfg(test)]
 mod tests;
@@ -347,126 +349,115 @@ fn check_shape(frames: &[impl AsRef<[u8]>], frames_max: usize, frame_max: usize)
     }
 }
 
-pub use for_nodes::*;
+/// The frames of what a node tells a child node.
+pub fn encode_to_node(message: &ToNode) -> Vec<Vec<u8>> {
+    headed(kind::NODE, message)
+}
 
-/// The messages that carry JSON.
-mod for_nodes {
-    use super::*;
-    use crate::wire::message::Reply;
-    use serde::Serialize;
-    use serde::de::DeserializeOwned;
+/// Reads the frames of what a node tells its child node.
+///
+/// # Errors
+/// Says what is wrong with them.
+pub fn decode_to_node(frames: &[impl AsRef<[u8]>]) -> Result<ToNode, Malformed> {
+    decode_headed(kind::NODE, frames)
+}
 
-    /// The frames of what a node tells a child node.
-    pub fn encode_to_node(message: &ToNode) -> Vec<Vec<u8>> {
-        headed(kind::NODE, message)
-    }
+/// The frames of an operator's request.
+pub fn encode_ask(message: &Ask) -> Vec<Vec<u8>> {
+    headed(kind::ASK, message)
+}
 
-    /// Reads the frames of what a node tells its child node.
-    ///
-    /// # Errors
-    /// Says what is wrong with them.
-    pub fn decode_to_node(frames: &[impl AsRef<[u8]>]) -> Result<ToNode, Malformed> {
-        decode_headed(kind::NODE, frames)
-    }
+/// Reads the frames of an operator's request.
+///
+/// # Errors
+/// Says what is wrong with them.
+pub fn decode_ask(frames: &[impl AsRef<[u8]>]) -> Result<Ask, Malformed> {
+    decode_headed(kind::ASK, frames)
+}
 
-    /// The frames of an operator's request.
-    pub fn encode_ask(message: &Ask) -> Vec<Vec<u8>> {
-        headed(kind::ASK, message)
-    }
+/// The frames of a reply to an operator.
+pub fn encode_told(message: &Told) -> Vec<Vec<u8>> {
+    headed(kind::TOLD, message)
+}
 
-    /// Reads the frames of an operator's request.
-    ///
-    /// # Errors
-    /// Says what is wrong with them.
-    pub fn decode_ask(frames: &[impl AsRef<[u8]>]) -> Result<Ask, Malformed> {
-        decode_headed(kind::ASK, frames)
-    }
+/// Reads the frames of a reply to an operator.
+///
+/// # Errors
+/// Says what is wrong with them.
+pub fn decode_told(frames: &[impl AsRef<[u8]>]) -> Result<Told, Malformed> {
+    decode_headed(kind::TOLD, frames)
+}
 
-    /// The frames of a reply to an operator.
-    pub fn encode_told(message: &Told) -> Vec<Vec<u8>> {
-        headed(kind::TOLD, message)
-    }
-
-    /// Reads the frames of a reply to an operator.
-    ///
-    /// # Errors
-    /// Says what is wrong with them.
-    pub fn decode_told(frames: &[impl AsRef<[u8]>]) -> Result<Told, Malformed> {
-        decode_headed(kind::TOLD, frames)
-    }
-
-    /// The frames of a reply with events that are JSON already: the same as those of [`encode_told`] with
-    /// [`Reply::Events`], for who keeps events in the form in which they travel. `events` is not looked at.
-    pub fn encode_events<'a>(request: u64, events: impl IntoIterator<Item = &'a [u8]>, place: Place) -> Vec<Vec<u8>> {
-        let Place { lost, end, forgotten, caught_up, next } = place;
-        // All that stands around the events, from the type itself, so that it cannot come to differ.
-        let around = Reply::Events { events: Vec::new(), lost, end, forgotten, caught_up, next };
-        let json = serde_json::to_vec(&Told { request, reply: around }).expect("there are only numbers in it");
-        const EMPTY: &[u8] = b"\"events\":[";
-        let at = json.windows(EMPTY.len()).position(|part| part == EMPTY).map_or(0, |at| at + EMPTY.len());
-        let mut body = json[..at].to_vec();
-        for (number, event) in events.into_iter().enumerate() {
-            if number > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(event);
+/// The frames of a reply with events that are JSON already: the same as those of [`encode_told`] with
+/// [`Reply::Events`], for who keeps events in the form in which they travel. `events` is not looked at.
+pub fn encode_events<'a>(request: u64, events: impl IntoIterator<Item = &'a [u8]>, place: Place) -> Vec<Vec<u8>> {
+    let Place { lost, end, forgotten, caught_up, next } = place;
+    // All that stands around the events, from the type itself, so that it cannot come to differ.
+    let around = Reply::Events { events: Vec::new(), lost, end, forgotten, caught_up, next };
+    let json = serde_json::to_vec(&Told { request, reply: around }).expect("there are only numbers in it");
+    const EMPTY: &[u8] = b"\"events\":[";
+    let at = json.windows(EMPTY.len()).position(|part| part == EMPTY).map_or(0, |at| at + EMPTY.len());
+    let mut body = json[..at].to_vec();
+    for (number, event) in events.into_iter().enumerate() {
+        if number > 0 {
+            body.push(b',');
         }
-        body.extend_from_slice(&json[at..]);
-        let mut frames = vec![VERSION.to_vec(), kind::TOLD.to_vec()];
-        split(body, &mut frames);
-        frames
+        body.extend_from_slice(event);
     }
+    body.extend_from_slice(&json[at..]);
+    let mut frames = vec![VERSION.to_vec(), kind::TOLD.to_vec()];
+    split(body, &mut frames);
+    frames
+}
 
-    /// Where a reply with events stands in the row of all events; see [`Reply::Events`].
-    #[derive(Debug, Clone, Copy, Default)]
-    #[expect(missing_docs, reason = "they are those of the reply")]
-    pub struct Place {
-        pub lost: u64,
-        pub end: bool,
-        pub forgotten: u64,
-        pub caught_up: bool,
-        pub next: u64,
+/// Where a reply with events stands in the row of all events; see [`Reply::Events`].
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(missing_docs, reason = "they are those of the reply")]
+pub struct Place {
+    pub lost: u64,
+    pub end: bool,
+    pub forgotten: u64,
+    pub caught_up: bool,
+    pub next: u64,
+}
+
+fn headed(kind: &[u8], message: &impl Serialize) -> Vec<Vec<u8>> {
+    let mut frames = vec![VERSION.to_vec(), kind.to_vec()];
+    encode_json(message, &mut frames);
+    frames
+}
+
+fn decode_headed<T: DeserializeOwned>(kind: &[u8], frames: &[impl AsRef<[u8]>]) -> Result<T, Malformed> {
+    let got = second_frame(frames)?;
+    if got != kind {
+        return Err(Malformed::UnknownKind { got: Excerpt::of(got) });
     }
+    check_shape(frames, NODE_FRAMES_MAX, NODE_FRAME_MAX)?;
+    decode_json(frames.get(2..).unwrap_or_default())
+}
 
-    fn headed(kind: &[u8], message: &impl Serialize) -> Vec<Vec<u8>> {
-        let mut frames = vec![VERSION.to_vec(), kind.to_vec()];
-        encode_json(message, &mut frames);
-        frames
-    }
+/// Appends the JSON of `message`, split so that no frame is longer than [`NODE_FRAME_MAX`].
+///
+/// JSON that does not fit [`NODE_FRAMES_MAX`] frames, some 60 MB, would be refused by the other side; the state
+/// of ten thousand workers takes a tenth of that.
+pub(super) fn encode_json(message: &impl Serialize, frames: &mut Vec<Vec<u8>>) {
+    // Serialising fails only for maps whose keys are no strings and for writers that fail; here is neither.
+    split(serde_json::to_vec(message).expect("messages are made of structs, strings and numbers"), frames);
+}
 
-    fn decode_headed<T: DeserializeOwned>(kind: &[u8], frames: &[impl AsRef<[u8]>]) -> Result<T, Malformed> {
-        let got = second_frame(frames)?;
-        if got != kind {
-            return Err(Malformed::UnknownKind { got: Excerpt::of(got) });
-        }
-        check_shape(frames, NODE_FRAMES_MAX, NODE_FRAME_MAX)?;
-        decode_json(frames.get(2..).unwrap_or_default())
-    }
-
-    /// Appends the JSON of `message`, split so that no frame is longer than [`NODE_FRAME_MAX`].
-    ///
-    /// JSON that does not fit [`NODE_FRAMES_MAX`] frames, some 60 MB, would be refused by the other side; the state
-    /// of ten thousand workers takes a tenth of that.
-    pub(super) fn encode_json(message: &impl Serialize, frames: &mut Vec<Vec<u8>>) {
-        // Serialising fails only for maps whose keys are no strings and for writers that fail; here is neither.
-        split(serde_json::to_vec(message).expect("messages are made of structs, strings and numbers"), frames);
-    }
-
-    fn split(json: Vec<u8>, frames: &mut Vec<Vec<u8>>) {
-        if json.len() <= NODE_FRAME_MAX {
-            frames.push(json);
-        } else {
-            frames.extend(json.chunks(NODE_FRAME_MAX).map(<[u8]>::to_vec));
-        }
-    }
-
-    pub(super) fn decode_json<T: DeserializeOwned>(frames: &[impl AsRef<[u8]>]) -> Result<T, Malformed> {
-        let json: Cow<'_, [u8]> = match frames {
-            [] => return Err(Malformed::NoBody),
-            [one] => one.as_ref().into(),
-            many => many.iter().flat_map(AsRef::as_ref).copied().collect::<Vec<u8>>().into(),
-        };
-        crate::wire::json::from_slice(&json).map_err(|error| Malformed::Json { message: Excerpt::printed(&error) })
+fn split(json: Vec<u8>, frames: &mut Vec<Vec<u8>>) {
+    if json.len() <= NODE_FRAME_MAX {
+        frames.push(json);
+    } else {
+        frames.extend(json.chunks(NODE_FRAME_MAX).map(<[u8]>::to_vec));
     }
 }
-use for_nodes::{decode_json, encode_json};
+
+pub(super) fn decode_json<T: DeserializeOwned>(frames: &[impl AsRef<[u8]>]) -> Result<T, Malformed> {
+    let json: Cow<'_, [u8]> = match frames {
+        [] => return Err(Malformed::NoBody),
+        [one] => one.as_ref().into(),
+        many => many.iter().flat_map(AsRef::as_ref).copied().collect::<Vec<u8>>().into(),
+    };
+    crate::wire::json::from_slice(&json).map_err(|error| Malformed::Json { message: Excerpt::printed(&error) })
+}

@@ -1,8 +1,12 @@
 //! Every message that crosses a process border, as types. `codec` turns them into frames and back;
 //! `docs/protocol.md` specifies the frames.
 
-use crate::ids::Token;
+use crate::ids::{Path, ReportId, Token};
 use crate::time::Span;
+use crate::wire::view::{ChildView, EventView, HoldView, LogView, RollupView, StatusView};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::PathBuf;
 
 /// First frame of every message. A peer that sends another one is not understood, counted and dropped.
 pub const VERSION: &[u8] = b"TV1";
@@ -49,383 +53,373 @@ impl BeatFrame {
     pub const STATUS_MAX: usize = 256;
 }
 
-pub use for_nodes::*;
+/// What a child node tells its parent, beside its beats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum FromNode {
+    /// It is there; first message after each connection. All below it may not be up yet.
+    Hello {
+        /// Its process.
+        pid: u32,
+    },
+    /// All below it is up (R6). Sent again with every beat until the parent has acknowledged it.
+    Up,
+    /// Its subtree, folded; sent with each of its beats.
+    Rollup {
+        /// Counts up, the same numbers as those of the node's beats.
+        seq: u64,
+        /// The numbers.
+        rollup: RollupView,
+    },
+    /// Events of its subtree. Sent again until acknowledged.
+    Events {
+        /// Number of the first of them in the node's own stream, counting from 1.
+        first: u64,
+        /// The events, one number each.
+        events: Vec<EventView>,
+    },
+    /// It has given up; its exit follows. Sent again until acknowledged or gone.
+    Escalating {
+        /// The event that says so.
+        cause: Option<ReportId>,
+        /// In words.
+        explanation: String,
+    },
+    /// What stands below it, where that is not what it was started with: the JSON of its checked subtree, and what of
+    /// it is held down. Sent again until acknowledged; the last one counts.
+    Children {
+        /// Counts up.
+        seq: u64,
+        /// The supervisor with all below it.
+        spec: Value,
+        /// Those below it that are held down.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        holds: Vec<HoldView>,
+    },
+    /// A reply to a request that the parent passed down.
+    Reply {
+        /// Number of the request.
+        request: u64,
+        /// The reply.
+        reply: Reply,
+    },
+}
 
-mod for_nodes {
-    use crate::ids::{Path, ReportId};
-    use crate::wire::view::{ChildView, EventView, HoldView, LogView, RollupView, StatusView};
-    use serde::{Deserialize, Serialize};
-    use serde_json::Value;
-    use std::path::PathBuf;
+/// What a node tells a child node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum ToNode {
+    /// `Up` has arrived.
+    UpSeen,
+    /// All events up to this number have arrived.
+    EventsSeen {
+        /// The last one.
+        through: u64,
+    },
+    /// `Escalating` has arrived.
+    EscalatingSeen,
+    /// `Children` has arrived.
+    ChildrenSeen {
+        /// Its number.
+        seq: u64,
+    },
+    /// An operator's request for a path at or below the child node.
+    Request {
+        /// Chosen by the sender.
+        request: u64,
+        /// Milliseconds that are left for the first reply.
+        within_ms: u64,
+        /// When nobody waits for it any more: milliseconds of CLOCK_MONOTONIC, which all processes of a machine
+        /// share. A node that was stopped and finds the request later drops it, since somebody else has acted in
+        /// its place by then.
+        void_after_ms: u64,
+        /// Who asks.
+        by: String,
+        /// What.
+        verb: Verb,
+    },
+}
 
-    /// What a child node tells its parent, beside its beats.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(tag = "is", rename_all = "kebab-case")]
-    pub enum FromNode {
-        /// It is there; first message after each connection. All below it may not be up yet.
-        Hello {
-            /// Its process.
-            pid: u32,
-        },
-        /// All below it is up (R6). Sent again with every beat until the parent has acknowledged it.
-        Up,
-        /// Its subtree, folded; sent with each of its beats.
-        Rollup {
-            /// Counts up, the same numbers as those of the node's beats.
-            seq: u64,
-            /// The numbers.
-            rollup: RollupView,
-        },
-        /// Events of its subtree. Sent again until acknowledged.
-        Events {
-            /// Number of the first of them in the node's own stream, counting from 1.
-            first: u64,
-            /// The events, one number each.
-            events: Vec<EventView>,
-        },
-        /// It has given up; its exit follows. Sent again until acknowledged or gone.
-        Escalating {
-            /// The event that says so.
-            cause: Option<ReportId>,
-            /// In words.
-            explanation: String,
-        },
-        /// What stands below it, where that is not what it was started with: the JSON of its checked subtree, and what of
-        /// it is held down. Sent again until acknowledged; the last one counts.
-        Children {
-            /// Counts up.
-            seq: u64,
-            /// The supervisor with all below it.
-            spec: Value,
-            /// Those below it that are held down.
-            #[serde(default, skip_serializing_if = "Vec::is_empty")]
-            holds: Vec<HoldView>,
-        },
-        /// A reply to a request that the parent passed down.
-        Reply {
-            /// Number of the request.
-            request: u64,
-            /// The reply.
-            reply: Reply,
-        },
-    }
+/// What an operator's tool sends to the root's control endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Chosen by the sender; every reply carries it.
+    pub request: u64,
+    /// Milliseconds that the sender will wait for the first reply.
+    pub within_ms: u64,
+    /// What is asked.
+    pub verb: Verb,
+}
 
-    /// What a node tells a child node.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(tag = "is", rename_all = "kebab-case")]
-    pub enum ToNode {
-        /// `Up` has arrived.
-        UpSeen,
-        /// All events up to this number have arrived.
-        EventsSeen {
-            /// The last one.
-            through: u64,
-        },
-        /// `Escalating` has arrived.
-        EscalatingSeen,
-        /// `Children` has arrived.
-        ChildrenSeen {
-            /// Its number.
-            seq: u64,
-        },
-        /// An operator's request for a path at or below the child node.
-        Request {
-            /// Chosen by the sender.
-            request: u64,
-            /// Milliseconds that are left for the first reply.
-            within_ms: u64,
-            /// When nobody waits for it any more: milliseconds of CLOCK_MONOTONIC, which all processes of a machine
-            /// share. A node that was stopped and finds the request later drops it, since somebody else has acted in
-            /// its place by then.
-            void_after_ms: u64,
-            /// Who asks.
-            by: String,
-            /// What.
-            verb: Verb,
-        },
-    }
+/// What the root sends back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// The number of the request.
+    pub request: u64,
+    /// One reply to it.
+    pub reply: Reply,
+}
 
-    /// What an operator's tool sends to the root's control endpoint.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    pub struct Ask {
-        /// Chosen by the sender; every reply carries it.
-        pub request: u64,
-        /// Milliseconds that the sender will wait for the first reply.
-        pub within_ms: u64,
-        /// What is asked.
-        pub verb: Verb,
-    }
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum Verb {
+    /// Is the root there? Answered `Done(ok)`.
+    Ping,
+    /// The state of the subtree at a path: one `Status`.
+    Status {
+        /// Where.
+        path: Path,
+    },
+    /// Orderly stop, OTP's terminate_child; `/` stops the whole tree.
+    Stop {
+        /// Where.
+        path: Path,
+    },
+    /// Stop and start; starts what was stopped, held or has ended.
+    Restart {
+        /// Where.
+        path: Path,
+    },
+    /// Kill the subtree now.
+    Panic {
+        /// Where.
+        path: Path,
+        /// Leave it down.
+        hold: bool,
+    },
+    /// Send a signal to a worker's process.
+    Signal {
+        /// Where.
+        path: Path,
+        /// Which, as Linux numbers them.
+        signal: i32,
+    },
+    /// Forget the failures of a supervisor's window, or of a worker, and start what waits for its back-off.
+    Reset {
+        /// Where.
+        path: Path,
+    },
+    /// OTP's restart_child: starts one idle child.
+    RestartChild {
+        /// Which.
+        path: Path,
+    },
+    /// OTP's delete_child: forgets one idle child.
+    DeleteChild {
+        /// Which.
+        path: Path,
+    },
+    /// OTP's start_child: adds a child to the supervisor at a path, and starts it.
+    StartChild {
+        /// The supervisor.
+        path: Path,
+        /// The child, as JSON of the checked types.
+        child: Value,
+    },
+    /// Stops a child and forgets it: terminate_child and delete_child in one.
+    RemoveChild {
+        /// Which.
+        path: Path,
+    },
+    /// Makes the workers of one `count` so many.
+    Scale {
+        /// The supervisor's path and the name that the `count` numbers.
+        path: Path,
+        /// How many, at least one.
+        count: u32,
+    },
+    /// The whole tree as it is now: one `Spec`.
+    Spec,
+    /// The tree is to become this one. Of the root only.
+    Reload {
+        /// The tree, as JSON of the checked types.
+        tree: Value,
+        /// Children that were added by hand go as well.
+        prune: bool,
+        /// The file that it came from, to be read again at the next SIGHUP.
+        #[serde(default, with = "crate::files::exact::option")]
+        config: Option<PathBuf>,
+    },
+    /// From a node to its child node: its part of a reload. Sent again until it is answered.
+    ReloadBelow {
+        /// The child node.
+        path: Path,
+        /// It and all below it, as JSON of the checked types.
+        spec: Value,
+        /// What it promises to its parent from now on, as JSON; `null` is nothing.
+        heartbeat: Value,
+        /// The number of the reload in the life of the tree.
+        generation: u64,
+        /// Children that were added by hand go as well.
+        prune: bool,
+    },
+    /// The events that the root remembers, at or below a path: `Events` with `end` on the last of them, or, when
+    /// following, without end until the asker is gone or sends `Unfollow`.
+    Events {
+        /// Where.
+        path: Path,
+        /// Only events of these kinds; of all kinds when it is empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kinds: Vec<String>,
+        /// Not those before this number, which is the `next` of an earlier reply: who was forgotten goes on there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+        /// Go on with what happens from now on.
+        follow: bool,
+    },
+    /// What the workers at and below some paths have printed: `Logs`, whose `caught_up` says that all of what was
+    /// there has been told. When following, those to come are told as well, without end until the asker is gone or
+    /// sends `Unfollow`.
+    Logs {
+        /// Where.
+        paths: Vec<Path>,
+        /// At most so many lines of each node, the last ones; all that are in memory without it.
+        lines: Option<u64>,
+        /// None that are older: milliseconds since 1970.
+        since_ms: Option<u64>,
+        /// Go on with what is printed from now on.
+        follow: bool,
+    },
+    /// `Logs` replies have been read. A few are sent ahead, and then no more until this comes: who reads slowly loses
+    /// lines, and is told how many, but never fills anybody's queues.
+    LogsSeen {
+        /// The number of the `Logs` request.
+        request: u64,
+        /// So many more have been read.
+        replies: u32,
+    },
+    /// Ends a following `Events` or `Logs` request.
+    Unfollow {
+        /// Its number.
+        request: u64,
+    },
+    /// A follower is still there; one that does not say so for ten seconds is forgotten. Who is forgotten already
+    /// is told so: `Refused(forgotten)` to the `Events` request.
+    StillFollowing {
+        /// The number of the `Events` or `Logs` request.
+        request: u64,
+    },
+}
 
-    /// What the root sends back.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    pub struct Told {
-        /// The number of the request.
-        pub request: u64,
-        /// One reply to it.
-        pub reply: Reply,
-    }
+/// One reply. `Accepted` is followed by another one, `Events` by more until `end`, `Logs` until
+/// `caught_up` (or for ever), all others are the last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Reply {
+    /// It is being carried out, which may take long; sent again every second meanwhile.
+    Accepted {
+        /// What is being waited for, in words, such as "/web/api is stopping".
+        waiting_for: String,
+    },
+    /// The state.
+    Status {
+        /// The answer to an operator.
+        status: Box<StatusView>,
+    },
+    /// From a node to its parent: the state of a subtree.
+    Subtree {
+        /// The subtree.
+        subtree: Box<ChildView>,
+    },
+    /// The tree as it is now.
+    Spec {
+        /// The tree, as JSON of the checked types.
+        tree: Value,
+        /// The file that it came from; empty without one.
+        #[serde(with = "crate::files::exact")]
+        config: PathBuf,
+    },
+    /// OTP's answer to a change.
+    Done {
+        /// How it ended.
+        outcome: Outcome,
+        /// More in words; may be empty.
+        detail: String,
+    },
+    /// It could not be asked.
+    Refused {
+        /// Why, for a program.
+        why: Refusal,
+        /// Why, for people.
+        message: String,
+    },
+    /// Events, oldest first.
+    Events {
+        /// The events.
+        events: Vec<EventView>,
+        /// Events that were lost before these because the reader was too slow or the memory too short.
+        lost: u64,
+        /// No more follow.
+        end: bool,
+        /// Events of this run that the root no longer remembers, whatever their path and kind.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        forgotten: u64,
+        /// What follows happens after the request came: all that was remembered has been told.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        caught_up: bool,
+        /// Number of the event after the last one that was looked at for this reply, counted from the beginning of
+        /// the run.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        next: u64,
+    },
+    /// Lines that workers have printed; those of one worker in their order, those of different ones in any.
+    Logs {
+        /// The lines.
+        lines: Vec<LogView>,
+        /// Lines that were lost before these, because they came too fast for their reader.
+        lost: u64,
+        /// All that was there when it was asked for has been told. Said once; the last reply unless it follows.
+        caught_up: bool,
+        /// Supervisors that are down or did not answer, so that what is below them is missing; with `caught_up`.
+        silent: Vec<Path>,
+    },
+}
 
-    /// What can be asked.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(tag = "verb", rename_all = "kebab-case")]
-    pub enum Verb {
-        /// Is the root there? Answered `Done(ok)`.
-        Ping,
-        /// The state of the subtree at a path: one `Status`.
-        Status {
-            /// Where.
-            path: Path,
-        },
-        /// Orderly stop, OTP's terminate_child; `/` stops the whole tree.
-        Stop {
-            /// Where.
-            path: Path,
-        },
-        /// Stop and start; starts what was stopped, held or has ended.
-        Restart {
-            /// Where.
-            path: Path,
-        },
-        /// Kill the subtree now.
-        Panic {
-            /// Where.
-            path: Path,
-            /// Leave it down.
-            hold: bool,
-        },
-        /// Send a signal to a worker's process.
-        Signal {
-            /// Where.
-            path: Path,
-            /// Which, as Linux numbers them.
-            signal: i32,
-        },
-        /// Forget the failures of a supervisor's window, or of a worker, and start what waits for its back-off.
-        Reset {
-            /// Where.
-            path: Path,
-        },
-        /// OTP's restart_child: starts one idle child.
-        RestartChild {
-            /// Which.
-            path: Path,
-        },
-        /// OTP's delete_child: forgets one idle child.
-        DeleteChild {
-            /// Which.
-            path: Path,
-        },
-        /// OTP's start_child: adds a child to the supervisor at a path, and starts it.
-        StartChild {
-            /// The supervisor.
-            path: Path,
-            /// The child, as JSON of the checked types.
-            child: Value,
-        },
-        /// Stops a child and forgets it: terminate_child and delete_child in one.
-        RemoveChild {
-            /// Which.
-            path: Path,
-        },
-        /// Makes the workers of one `count` so many.
-        Scale {
-            /// The supervisor's path and the name that the `count` numbers.
-            path: Path,
-            /// How many, at least one.
-            count: u32,
-        },
-        /// The whole tree as it is now: one `Spec`.
-        Spec,
-        /// The tree is to become this one. Of the root only.
-        Reload {
-            /// The tree, as JSON of the checked types.
-            tree: Value,
-            /// Children that were added by hand go as well.
-            prune: bool,
-            /// The file that it came from, to be read again at the next SIGHUP.
-            #[serde(default, with = "crate::files::exact::option")]
-            config: Option<PathBuf>,
-        },
-        /// From a node to its child node: its part of a reload. Sent again until it is answered.
-        ReloadBelow {
-            /// The child node.
-            path: Path,
-            /// It and all below it, as JSON of the checked types.
-            spec: Value,
-            /// What it promises to its parent from now on, as JSON; `null` is nothing.
-            heartbeat: Value,
-            /// The number of the reload in the life of the tree.
-            generation: u64,
-            /// Children that were added by hand go as well.
-            prune: bool,
-        },
-        /// The events that the root remembers, at or below a path: `Events` with `end` on the last of them, or, when
-        /// following, without end until the asker is gone or sends `Unfollow`.
-        Events {
-            /// Where.
-            path: Path,
-            /// Only events of these kinds; of all kinds when it is empty.
-            #[serde(default, skip_serializing_if = "Vec::is_empty")]
-            kinds: Vec<String>,
-            /// Not those before this number, which is the `next` of an earlier reply: who was forgotten goes on there.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            from: Option<u64>,
-            /// Go on with what happens from now on.
-            follow: bool,
-        },
-        /// What the workers at and below some paths have printed: `Logs`, whose `caught_up` says that all of what was
-        /// there has been told. When following, those to come are told as well, without end until the asker is gone or
-        /// sends `Unfollow`.
-        Logs {
-            /// Where.
-            paths: Vec<Path>,
-            /// At most so many lines of each node, the last ones; all that are in memory without it.
-            lines: Option<u64>,
-            /// None that are older: milliseconds since 1970.
-            since_ms: Option<u64>,
-            /// Go on with what is printed from now on.
-            follow: bool,
-        },
-        /// `Logs` replies have been read. A few are sent ahead, and then no more until this comes: who reads slowly loses
-        /// lines, and is told how many, but never fills anybody's queues.
-        LogsSeen {
-            /// The number of the `Logs` request.
-            request: u64,
-            /// So many more have been read.
-            replies: u32,
-        },
-        /// Ends a following `Events` or `Logs` request.
-        Unfollow {
-            /// Its number.
-            request: u64,
-        },
-        /// A follower is still there; one that does not say so for ten seconds is forgotten. Who is forgotten already
-        /// is told so: `Refused(forgotten)` to the `Events` request.
-        StillFollowing {
-            /// The number of the `Events` or `Logs` request.
-            request: u64,
-        },
-    }
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
 
-    /// One reply. `Accepted` is followed by another one, `Events` by more until `end`, `Logs` until
-    /// `caught_up` (or for ever), all others are the last.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(tag = "is", rename_all = "kebab-case")]
-    pub enum Reply {
-        /// It is being carried out, which may take long; sent again every second meanwhile.
-        Accepted {
-            /// What is being waited for, in words, such as "/web/api is stopping".
-            waiting_for: String,
-        },
-        /// The state.
-        Status {
-            /// The answer to an operator.
-            status: Box<StatusView>,
-        },
-        /// From a node to its parent: the state of a subtree.
-        Subtree {
-            /// The subtree.
-            subtree: Box<ChildView>,
-        },
-        /// The tree as it is now.
-        Spec {
-            /// The tree, as JSON of the checked types.
-            tree: Value,
-            /// The file that it came from; empty without one.
-            #[serde(with = "crate::files::exact")]
-            config: PathBuf,
-        },
-        /// OTP's answer to a change.
-        Done {
-            /// How it ended.
-            outcome: Outcome,
-            /// More in words; may be empty.
-            detail: String,
-        },
-        /// It could not be asked.
-        Refused {
-            /// Why, for a program.
-            why: Refusal,
-            /// Why, for people.
-            message: String,
-        },
-        /// Events, oldest first.
-        Events {
-            /// The events.
-            events: Vec<EventView>,
-            /// Events that were lost before these because the reader was too slow or the memory too short.
-            lost: u64,
-            /// No more follow.
-            end: bool,
-            /// Events of this run that the root no longer remembers, whatever their path and kind.
-            #[serde(default, skip_serializing_if = "is_zero")]
-            forgotten: u64,
-            /// What follows happens after the request came: all that was remembered has been told.
-            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-            caught_up: bool,
-            /// Number of the event after the last one that was looked at for this reply, counted from the beginning of
-            /// the run.
-            #[serde(default, skip_serializing_if = "is_zero")]
-            next: u64,
-        },
-        /// Lines that workers have printed; those of one worker in their order, those of different ones in any.
-        Logs {
-            /// The lines.
-            lines: Vec<LogView>,
-            /// Lines that were lost before these, because they came too fast for their reader.
-            lost: u64,
-            /// All that was there when it was asked for has been told. Said once; the last reply unless it follows.
-            caught_up: bool,
-            /// Supervisors that are down or did not answer, so that what is below them is missing; with `caught_up`.
-            silent: Vec<Path>,
-        },
-    }
+/// OTP's answers to requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done.
+    Ok,
+    /// It runs.
+    Running,
+    /// It is between two attempts to start it.
+    Restarting,
+    /// There is no such child.
+    NotFound,
+    /// A child of that name is there and down.
+    AlreadyPresent,
+    /// A child of that name is there and runs.
+    AlreadyStarted,
+    /// What was to be killed is still there.
+    KillFailed,
+    /// The start has failed.
+    StartFailed,
+    /// Something stronger came between.
+    Overtaken,
+}
 
-    fn is_zero(number: &u64) -> bool {
-        *number == 0
-    }
-
-    /// OTP's answers to requests.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    pub enum Outcome {
-        /// Done.
-        Ok,
-        /// It runs.
-        Running,
-        /// It is between two attempts to start it.
-        Restarting,
-        /// There is no such child.
-        NotFound,
-        /// A child of that name is there and down.
-        AlreadyPresent,
-        /// A child of that name is there and runs.
-        AlreadyStarted,
-        /// What was to be killed is still there.
-        KillFailed,
-        /// The start has failed.
-        StartFailed,
-        /// Something stronger came between.
-        Overtaken,
-    }
-
-    /// Why a request was not even tried.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    pub enum Refusal {
-        /// No such path in the tree (exit code 4).
-        NoSuchPath,
-        /// A node on the way does not answer (exit code 5).
-        NoAnswer,
-        /// A supervisor on the way is down, so there is nothing below it to ask (exit code 1).
-        Down,
-        /// The asker may not (exit code 1).
-        NotAllowed,
-        /// The message was not understood (exit code 2).
-        NotUnderstood,
-        /// Too many requests are waiting (exit code 1).
-        Busy,
-        /// The follower was silent for too long and is no longer told anything (it asks again).
-        Forgotten,
-    }
+/// Why a request was not even tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// No such path in the tree (exit code 4).
+    NoSuchPath,
+    /// A node on the way does not answer (exit code 5).
+    NoAnswer,
+    /// A supervisor on the way is down, so there is nothing below it to ask (exit code 1).
+    Down,
+    /// The asker may not (exit code 1).
+    NotAllowed,
+    /// The message was not understood (exit code 2).
+    NotUnderstood,
+    /// Too many requests are waiting (exit code 1).
+    Busy,
+    /// The follower was silent for too long and is no longer told anything (it asks again).
+    Forgotten,
 }
