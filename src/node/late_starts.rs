@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::ids::Incarnation;
     use crate::os::spawn::Stage;
-    use crate::supervision::{Beat, ChildId, Exit};
+    use crate::supervision::{ChildId, Exit};
 
     struct Made(Option<Result<(), SpawnError>>);
 
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn only_what_a_program_sends_shows_that_it_is_executed() {
         assert_eq!(sender(&Event::Ready(run(1))), Some(run(1)));
-        assert_eq!(sender(&Event::Beat(run(2), Box::new(Beat::default()))), Some(run(2)));
+        assert_eq!(sender(&Event::Beat(run(2), Box::default())), Some(run(2)));
         assert_eq!(sender(&Event::Notice(run(3), Box::default())), Some(run(3)));
         assert_eq!(sender(&Event::Exited { run: run(1), exit: Exit::Code(0) }), None);
     }

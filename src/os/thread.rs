@@ -103,7 +103,9 @@ mod tests {
         briefly(Span::from_secs(600), move || say.send(()).unwrap());
         heard.try_recv().unwrap();
         let (hold, held) = mpsc::channel::<()>();
-        briefly(Span::from_millis(1), move || drop(held.recv()));
+        briefly(Span::from_millis(1), move || {
+            let _ = held.recv();
+        });
         drop(hold);
     }
 }

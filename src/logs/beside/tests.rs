@@ -98,7 +98,9 @@ fn an_error_costs_lines_and_the_next_line_tries_again() {
 fn workers_wait_for_a_disk_that_is_behind_and_the_bell_rings() {
     let test = Test::new(1_000, 10);
     let (ring, rung) = mpsc::channel();
-    test.beside.rings(Box::new(move || drop(ring.send(()))));
+    test.beside.rings(Box::new(move || {
+        let _ = ring.send(());
+    }));
     test.beside.push(b"0123456789\n");
     test.beside.flush();
     test.asked.recv().unwrap();
