@@ -8,7 +8,7 @@
 //!                 └───────── the patience is over ─────┴──▶ given up on, looked at now and then until it is done
 //! ```
 
-use crate::supervision::Run;
+use crate::supervision::{Run, Supervisor};
 use crate::time::{Span, Time};
 
 /// What has not died of SIGKILL after so long is given up on: it is reported, and nothing waits for it any more.
@@ -216,10 +216,10 @@ impl Cleanups {
         self.list.iter().map(|cleanup| cleanup.due).min()
     }
 
-    /// Takes out those that are due, in start order, as exits of one turn are handed in (D17).
-    pub fn take_due(&mut self, now: Time) -> Vec<Cleanup> {
+    /// Takes out those that are due, in the start order that `core` knows, as exits of one turn are handed in (D17).
+    pub fn take_due(&mut self, now: Time, core: &Supervisor) -> Vec<Cleanup> {
         let mut due: Vec<Cleanup> = self.list.extract_if(.., |cleanup| cleanup.due <= now).collect();
-        due.sort_by_key(|cleanup| cleanup.run);
+        core.put_in_start_order(&mut due, |cleanup| cleanup.run.child);
         due
     }
 
@@ -232,14 +232,19 @@ impl Cleanups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Incarnation;
-    use crate::supervision::ChildId;
+    use crate::ids::{Incarnation, Name};
+    use crate::supervision::{ChildId, Config, Event, Kind, Member, Reload, RequestId, Scope};
+    use std::sync::Arc;
 
     const LEFT: Left = Left::Processes { count: 1, refused: false };
     const REFUSED: Left = Left::Processes { count: 1, refused: true };
 
     fn run() -> Run {
         Run { child: ChildId(0), incarnation: Incarnation::default() }
+    }
+
+    fn core(members: Vec<Member>) -> Supervisor {
+        Supervisor::new(Config { policy: Default::default(), members, uplink: None, node: 1, seed: 1 })
     }
 
     /// Looks whenever it is due until it gives up; when that was, and after how many looks.
@@ -304,27 +309,59 @@ mod tests {
         let mut cleanups = Cleanups::default();
         cleanups.killed(run(), Time::ZERO);
         cleanups.killed(run(), second);
-        let mut again = cleanups.take_due(second).pop().unwrap();
+        let mut again = cleanups.take_due(second, &core(Vec::new())).pop().unwrap();
         assert_eq!(until_given_up(&mut again, LEFT).0, Span::from_secs(3));
         // Nor does it wait longer for what comes after it.
         cleanups.hurry(second);
         cleanups.ended(run(), Time::ZERO, false);
-        let mut ended = cleanups.take_due(second).pop().unwrap();
+        let mut ended = cleanups.take_due(second, &core(Vec::new())).pop().unwrap();
         assert_eq!(until_given_up(&mut ended, LEFT).0, PATIENCE_HURRIED);
         cleanups.hurry(second);
         assert_eq!(cleanups.next_deadline(), None);
     }
 
     #[test]
-    fn those_that_are_due_come_in_start_order() {
+    fn those_that_are_due_come_in_start_order_whatever_their_numbers_are() {
+        let member = |name: &str| Member {
+            name: Name::parse(name).unwrap(),
+            kind: Kind::Worker,
+            revision: 0,
+            policy: Arc::default(),
+        };
         let of = |number| Run { child: ChildId(number), ..run() };
+        let numbers = |due: Vec<Cleanup>| due.iter().map(|cleanup| cleanup.run.child.0).collect::<Vec<_>>();
+        let mut core = core(["a", "b", "c", "d"].map(member).to_vec());
         let mut cleanups = Cleanups::default();
-        for number in [3, 1, 2] {
+        // One that the core has forgotten is last.
+        for number in [9, 3, 1, 2] {
             cleanups.ended(of(number), Time::ZERO, false);
         }
         cleanups.killed(of(0), Time::ZERO);
-        let due: Vec<u32> = cleanups.take_due(Time::ZERO).iter().map(|cleanup| cleanup.run.child.0).collect();
-        assert_eq!(due, [1, 2, 3]);
-        assert_eq!(cleanups.next_deadline(), Some(Time::ZERO + LOOK_FIRST));
+        let due = cleanups.take_due(Time::ZERO, &core);
+        due.iter().for_each(|cleanup| cleanups.put_back(cleanup.clone()));
+        assert_eq!(numbers(due), [1, 2, 3, 9]);
+        assert_eq!(cleanups.next_deadline(), Some(Time::ZERO));
+        // A reload puts another child between them, and one to the front.
+        let reload = Reload {
+            request: RequestId(1),
+            by: "uid 1".into(),
+            generation: 1,
+            own: None,
+            members: ["d", "a", "new", "b", "c"].map(member).to_vec(),
+            scope: Scope::All { prune: false },
+        };
+        core.handle(Time::ZERO, Event::Begin, &mut Vec::new());
+        for number in 0..4 {
+            let run = core
+                .child(Time::ZERO, ChildId(number))
+                .map(|child| Run { child: ChildId(number), incarnation: child.incarnation });
+            core.handle(Time::ZERO, Event::Spawned { run: run.unwrap(), pid: 100 + number }, &mut Vec::new());
+        }
+        core.handle(Time::ZERO, Event::Reloaded(Box::new(reload)), &mut Vec::new());
+        let new = core.find("new").unwrap().0;
+        cleanups.ended(of(new), Time::ZERO, false);
+        cleanups.ended(of(0), Time::ZERO, false);
+        assert_eq!(numbers(cleanups.take_due(Time::ZERO, &core)), [3, 0, new, 1, 2, 9]);
+        assert_eq!(cleanups.next_deadline(), None);
     }
 }

@@ -97,7 +97,7 @@ impl Node {
         if aside.is_empty() && self.cleanups.next_deadline().is_none_or(|due| due > now) {
             return;
         }
-        let due = self.cleanups.take_due(now);
+        let due = self.cleanups.take_due(now, &self.core);
         let mut ended: Vec<Ended> = Vec::new();
         ended.extend(due.iter().filter(|cleanup| !cleanup.is_killing()).filter_map(|cleanup| self.ended(cleanup.run)));
         ended.extend(&aside);

@@ -79,7 +79,7 @@ impl Node {
             self.hear_probe(run);
         }
 
-        exits.sort();
+        // In whatever order they were read: `clear_remains` hands them in, in start order.
         for run in exits {
             self.reap(run);
             self.did(Work::Clearing);

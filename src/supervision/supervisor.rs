@@ -262,6 +262,11 @@ impl Supervisor {
         self.table.iter().filter(|child| !child.leaving).map(|child| child.id)
     }
 
+    /// Puts what is about children into their start order: so the exits of one turn are handed in (D17).
+    pub fn put_in_start_order<T>(&self, items: &mut [T], child: impl Fn(&T) -> ChildId) {
+        self.table.put_in_start_order(items, child);
+    }
+
     /// Whether a child was added while the supervisor ran, and has not been part of a reload since.
     pub fn was_added(&self, id: ChildId) -> bool {
         self.table.get(id).is_some_and(|child| child.added)

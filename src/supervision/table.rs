@@ -98,11 +98,25 @@ impl Table {
         self.alarms.first().map(|&(at, _)| at)
     }
 
-    /// The children whose deadline has come, in order of their ids.
+    /// The children whose deadline has come, in start order.
     pub(super) fn due(&self, now: Time) -> Vec<ChildId> {
         let mut due: Vec<ChildId> = self.alarms.iter().take_while(|&&(at, _)| at <= now).map(|&(_, id)| id).collect();
-        due.sort_unstable();
+        self.put_in_start_order(&mut due, |&id| id);
         due
+    }
+
+    /// Puts what is about children into their start order, which after a reload need not be that of their ids. What is
+    /// about a child that is forgotten comes last.
+    pub(super) fn put_in_start_order<T>(&self, items: &mut [T], child: impl Fn(&T) -> ChildId) {
+        if items.len() < 2 {
+            return;
+        }
+        let mut places = vec![usize::MAX; self.slots.len()];
+        self.order.iter().enumerate().for_each(|(place, id)| places[id.0 as usize] = place);
+        items.sort_by_key(|item| {
+            let id = child(item);
+            (places.get(id.0 as usize).copied().unwrap_or(usize::MAX), id)
+        });
     }
 }
 

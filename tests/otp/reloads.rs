@@ -87,6 +87,16 @@ pub(crate) const ROWS: &[Row] = &[
         exit c 0 : halt Stopped",
     ),
     (
+        "D17 D8",
+        "what is due at one moment is looked at in the order of the last reload",
+        "one-for-one 9/30s: a(beats) b(beats)",
+        "
+        boot
+        reload x(beats) b(beats) a(beats) : spawn x#1
+        spawned x : ok:1
+        wait 3s : look x; look b; look a",
+    ),
+    (
         "R54 D8",
         "the old process is stopped by the old rules, the new one by the new ones",
         "one-for-one 9/30s: a(brutal)",

@@ -14,7 +14,7 @@ use crate::world::{Happening, World, log};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use treevisor::ids::ReportId;
-use treevisor::node::cleanup::{Cleanups, Left, Next};
+use treevisor::node::cleanup::{Cleanup, Cleanups, Left, Next};
 use treevisor::node::held;
 use treevisor::supervision::{
     Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run, StartFailure,
@@ -305,9 +305,15 @@ impl World {
                 node.cleanups.ended(run, self.now, patient);
             }
         }
-        let order = node.witness.order().to_vec();
-        let mut due = node.cleanups.take_due(self.now);
-        due.sort_by_key(|cleanup| order.iter().position(|id| *id == cleanup.run.child));
+        let due = node.cleanups.take_due(self.now, &node.core);
+        let order = node.witness.order();
+        let place = |cleanup: &Cleanup| order.iter().position(|id| *id == cleanup.run.child);
+        ensure!(
+            due.iter().map(place).filter(Option::is_some).is_sorted(),
+            Rule::StartOrder,
+            "the exits of one turn of {} are not in start order",
+            self.who(node.pid)
+        );
         for mut cleanup in due {
             let run = cleanup.run;
             let Some(pid) = node.process(run) else { continue };
