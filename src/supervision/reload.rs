@@ -304,7 +304,8 @@ impl Supervisor {
     /// A child is to go: at once when it has no process, else when that is gone.
     fn let_go(&mut self, turn: &mut Turn<'_>, id: ChildId, by: &str) {
         self.overtake(turn, id, &format!("it was removed by {by}"));
-        if let Some(mut child) = self.table.edit(id) {
+        // One that goes already, and was held meanwhile, is not removed once more by a reload that leaves it out again.
+        if let Some(mut child) = self.table.edit(id).filter(|child| !child.leaving) {
             child.leaving = true;
             // A hold is over with its child, also where that cannot be killed and may come back before it is gone.
             match &mut child.phase {

@@ -2160,6 +2160,21 @@ const ROWS: &[Row] = &[
         is a=running b=running",
     ),
     (
+        "D18 D2 R74",
+        "a hold that was put on it after it had been removed is not ended by a reload that leaves it out once more",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        reload b : ask a
+        wait 5s : kill a
+        stuck a : start_failed:1
+        hold a : kill a; kill_failed:2
+        reload b : start_failed:3
+        reload a b : ok:4
+        exit a sig9
+        is a=held b=running",
+    ),
+    (
         "D18 R15",
         "a temporary child that an operator has had started waits, and is not tried again when that fails",
         "one-for-one 9/5s: a(temporary) b",
