@@ -312,8 +312,10 @@ fn then_text(step: &Step) -> String {
         }
         "exited" => {
             let mut text = format!("{} {} at {}", event.path, happened(event), time(&event.at));
-            if event.text("killed") == Some("shutdown_over") {
-                text.push_str(": it was still there when its shutdown time was over");
+            match event.text("killed") {
+                Some("shutdown_over") => text.push_str(": it was still there when its shutdown time was over"),
+                Some("stop_refused") => text.push_str(": the kernel refused the signal that was to ask it to stop"),
+                _ => {}
             }
             text
         }

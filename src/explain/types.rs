@@ -112,7 +112,10 @@ impl Step {
     pub fn is_notable(&self) -> bool {
         match self.event.kind.as_str() {
             "starting" | "started" | "ready" | "beat_late" | "stopped" | "held" | "released" | "escalated" => false,
-            "exited" => !self.event.flag("expected") || self.event.text("killed") == Some("shutdown_over"),
+            "exited" => {
+                !self.event.flag("expected")
+                    || matches!(self.event.text("killed"), Some("shutdown_over" | "stop_refused"))
+            }
             _ => true,
         }
     }

@@ -23,7 +23,7 @@ use crate::os::{process, stuck};
 use crate::spec::tree::ChildKind;
 use crate::supervision::{Event, Exit, Run, Stuck};
 use crate::time::{Span, Time};
-use slog::{error, info};
+use slog::{error, info, warn};
 
 /// What one pass may take; then the loop goes on.
 const PASS: Span = Span::from_millis(10);
@@ -68,6 +68,17 @@ impl Remains {
 }
 
 impl Node {
+    /// Asks a child to stop. One that may not be sent the signal is not waited for: it is killed, as far as that works.
+    pub(super) fn ask_to_stop(&mut self, run: Run) {
+        self.stop_probes(run);
+        let Some(handle) = self.look_at(run.child) else { return };
+        let Some(refused) = handle.ask_to_stop(run) else { return };
+        let pid = handle.process.as_ref().map_or(0, |process| process.pid);
+        warn!(self.logger, "a child cannot be asked to stop, it is killed"; "path" => %handle.path, "pid" => pid,
+            "why" => stuck::why_alive(pid, Some(refused)));
+        self.inbox.push_back(Event::StopRefused(run));
+    }
+
     /// Kills a child with all that can be reached of it at once, and sees to it that it ends.
     pub(super) fn kill(&mut self, run: Run) {
         self.stop_probes(run);

@@ -29,12 +29,7 @@ impl Node {
     pub(super) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Spawn(run) => self.spawn(run),
-            Action::AskToStop(run) => {
-                self.stop_probes(run);
-                if let Some(handle) = self.handle(run.child) {
-                    handle.ask_to_stop(run);
-                }
-            }
+            Action::AskToStop(run) => self.ask_to_stop(run),
             Action::Kill(run) => self.kill(run),
             Action::Inspect(run) => {
                 let now = self.now();

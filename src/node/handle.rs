@@ -577,17 +577,21 @@ impl Handle {
         self.own_leaf.as_ref().or(self.group.as_ref())
     }
 
-    /// Sends the signal that asks the child to end.
-    pub fn ask_to_stop(&self, run: Run) {
-        let Some(process) = self.process.as_ref().filter(|p| p.run == run && p.status.is_none()) else { return };
+    /// Sends the signal that asks the child to end. Where the kernel refuses that, it gives its error number.
+    pub fn ask_to_stop(&self, run: Run) -> Option<i32> {
+        let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
         let signal = match &self.what {
             What::Worker(exec) => exec.stop_signal,
             What::Node(_) => 15,
         };
-        // A process that is gone already counts as stopped (R57): its exit is on the way.
-        let _ = process.pidfd.signal_child(process.pid, signal);
+        let asked = process.pidfd.signal_child(process.pid, signal);
         // A stopped process cannot act on the request before it is continued.
         let _ = process.pidfd.signal_child(process.pid, 18);
+        match asked {
+            // A process that is gone already counts as stopped (R57): its exit is on the way.
+            Err(error) if !pidfd::is_gone(&error) => Some(error.raw_os_error().unwrap_or(0)),
+            Ok(()) | Err(_) => None,
+        }
     }
 
     /// Kills all of the child that can be reached at once: its cgroup, its process, and that one's group. The process may

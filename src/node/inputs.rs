@@ -15,7 +15,7 @@ use crate::logs::capture::Progress;
 use crate::logs::ring::Speaker;
 use crate::os::clock::wall_nanos;
 use crate::os::epoll::Ready;
-use crate::os::pidfd::ExitStatus;
+use crate::os::pidfd::{self, ExitStatus};
 use crate::os::signals::Caught;
 use crate::os::{clock, fd, process};
 use crate::supervision::{Beat, Command, Event, RequestId, Run, Source as BeatSource, StopCause, StopReason};
@@ -415,8 +415,13 @@ impl Node {
     /// Passes a signal on to every child node.
     fn signal_nodes(&self, signal: i32) {
         for handle in self.handles.iter().flatten().filter(|handle| handle.is_node()) {
-            if let Some(process) = &handle.process {
-                let _ = process.pidfd.signal_child(process.pid, signal);
+            let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { continue };
+            match process.pidfd.signal_child(process.pid, signal) {
+                Err(error) if !pidfd::is_gone(&error) => {
+                    warn!(self.logger, "a signal does not reach a child node"; "path" => %handle.path,
+                        "signal" => crate::signal::full_name(signal), "error" => %error);
+                }
+                Ok(()) | Err(_) => {}
             }
         }
     }

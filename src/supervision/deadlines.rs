@@ -75,6 +75,33 @@ impl Supervisor {
         }
     }
 
+    /// A child that was asked to stop cannot be asked: there is nothing to wait for, so it is killed.
+    pub(super) fn stop_refused(&mut self, turn: &mut Turn<'_>, run: Run) {
+        let Some(mut child) = self.table.edit_run(run) else {
+            self.stale += 1;
+            return;
+        };
+        match &child.phase {
+            Phase::Stopping { then, .. } => {
+                let then = *then;
+                if child.kill(Fate::Stopped(then), Killed::StopRefused) {
+                    turn.out.push(Action::Kill(run));
+                }
+            }
+            // It was asked only for the form, or is killed already for another reason.
+            Phase::Killing { .. } => {}
+            Phase::Starting { .. }
+            | Phase::Waiting { .. }
+            | Phase::Running(_)
+            | Phase::Down(_)
+            | Phase::Held
+            | Phase::Ended => {
+                drop(child);
+                self.stale += 1;
+            }
+        }
+    }
+
     /// A start has taken too long: it is killed, and its exit is a failed start.
     fn start_timed_out(&mut self, turn: &mut Turn<'_>, id: ChildId, limit: Span) {
         let report = self.report(turn, Some(id), None, Fact::Stopping { why: StopCause::StartTimeout });

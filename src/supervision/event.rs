@@ -207,6 +207,9 @@ pub enum Event {
         /// What is left of it.
         stuck: Stuck,
     },
+    /// The kernel refuses the signal by which [`Action::AskToStop`](super::Action::AskToStop) asks: the child does not
+    /// know that it is to end, so its time to stop is over.
+    StopRefused(Run),
     /// Answers [`Action::Inspect`](super::Action::Inspect).
     Inspected(Run, Inspected),
     /// An operator asks for something.

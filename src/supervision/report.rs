@@ -33,6 +33,8 @@ pub enum Killed {
     StartTimeout,
     /// It was asked to stop and was still there when its shutdown time was over (R55).
     ShutdownOver,
+    /// The kernel refused the signal that was to ask it to stop.
+    StopRefused,
     /// It was to be stopped without being asked: brutal_kill (R56), or the end of the whole supervisor at once.
     Brutal,
 }
@@ -45,6 +47,7 @@ impl Killed {
             Killed::Panic => "panic",
             Killed::StartTimeout => "start_timeout",
             Killed::ShutdownOver => "shutdown_over",
+            Killed::StopRefused => "stop_refused",
             Killed::Brutal => "brutal_kill",
         }
     }

@@ -152,6 +152,7 @@ impl Supervisor {
             Event::Escalating { run, cause, explanation } => self.escalating(turn, run, cause, explanation),
             Event::Exited { run, exit } => self.exited(turn, run, exit),
             Event::KillFailed { run, exit, stuck } => self.kill_failed(turn, run, exit, stuck),
+            Event::StopRefused(run) => self.stop_refused(turn, run),
             Event::Inspected(run, what) => self.inspected(turn, run, what),
             Event::Asked { request, command, by } => self.asked(turn, request, command, by),
             Event::Ordered { why, kill } => self.ordered(turn, why, kill),

@@ -531,6 +531,7 @@ fn nonsense(run: Run, what: u8) -> Event {
             exit: run.incarnation.0.is_multiple_of(2).then_some(Exit::Signal(9)),
             stuck: Stuck { pid: 17, others: 0, why: String::new() },
         },
+        9 => Event::StopRefused(run),
         _ => Event::Begin,
     }
 }
@@ -634,6 +635,7 @@ proptest! {
                 15 if millis < 100 => Event::Stop(StopReason::Stranger),
                 16 if millis < 50 => Event::ParentLost,
                 17 => nonsense(run, 8),
+                18 => nonsense(run, 9),
                 _ => Event::Tick { lost: Span::from_millis(millis / 2) },
             };
             core.handle(now, event, &mut actions);

@@ -190,6 +190,7 @@ impl World {
                 exit: rest.get(1).map(|word| exit(word)),
                 stuck: Stuck { pid: 17, others: 0, why: "it is stuck in the kernel (state D)".into() },
             },
+            "refused" => Event::StopRefused(self.run(rest[0])),
             "hung" => Event::Inspected(self.run(rest[0]), Inspected::Hung(None)),
             "starved" => Event::Inspected(self.run(rest[0]), Inspected::Starved("it gets no CPU time".into())),
             "debugged" => Event::Inspected(self.run(rest[0]), Inspected::Held("a debugger holds it".into())),

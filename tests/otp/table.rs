@@ -2051,6 +2051,33 @@ const ROWS: &[Row] = &[
         exit b sig9 : spawn b#2",
     ),
     (
+        "D18 R55",
+        "a child that may not be sent the signal that asks it to stop is not waited for",
+        "rest-for-one 9/5s: a b(infinity) c(infinity)",
+        "
+        boot
+        stop b : ask b
+        refused b : kill b
+        refused b
+        stale 0
+        exit b sig9 : ok:1
+        restart b : spawn b#2
+        spawned b : ok:2
+        exit a 1 : ask c
+        refused c : kill c
+        stuck c : ask b
+        told kill_failed(c) stopping(b)
+        refused b : kill b
+        exit b sig9 : spawn a#2
+        spawned a : spawn b#3
+        spawned b
+        told started(b) start_failed(c)
+        refused b
+        refused a#1
+        stale 2
+        exit c sig9 : spawn c#2",
+    ),
+    (
         "D18 R31",
         "a cycle whose stop comes to nothing is answered, and its start comes later",
         "one-for-one 9/5s: a b",

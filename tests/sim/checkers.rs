@@ -351,6 +351,12 @@ impl Witness {
                     self.ahead.remove(&run.child);
                 }
             }
+            // Nothing is to be expected of waiting for it.
+            Event::StopRefused(run) => {
+                if let Some(child) = self.running(*run) {
+                    child.hurried = true;
+                }
+            }
             Event::Asked { request, command, .. } => {
                 if *command == Command::Reset(None) {
                     self.charges.clear();

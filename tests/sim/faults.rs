@@ -6,7 +6,6 @@ use crate::network::Weather;
 use crate::node::Node;
 use crate::world::{Happening, World, log};
 use treevisor::ids::{Incarnation, Name};
-use treevisor::spec::policy::Shutdown;
 use treevisor::supervision::{Beat, ChildId, Command, Event, Exit, Inspected, Member, Run, StartFailure, StopReason};
 use treevisor::time::{Span, Time};
 
@@ -215,9 +214,8 @@ impl World {
             return;
         }
         let pid = *self.stuck_rng.pick(&all);
-        // An order to stop cannot be given to it either: with an unlimited shutdown that is waited for for ever, and rightly.
-        let infinite = self.tree.specs[self.kernel.get(pid).spec.0].policy.shutdown == Shutdown::Infinity;
-        let foreign = role != Role::Node && !infinite && self.stuck_rng.chance(400);
+        // An order to stop cannot be given to it either.
+        let foreign = role != Role::Node && self.stuck_rng.chance(400);
         let spell = if foreign { Spell::Foreign } else { Spell::Asleep };
         let long = self.stuck_rng.chance(600);
         let duration = if long { self.stuck_rng.millis(10_000, 60_000) } else { self.stuck_rng.millis(10, 10_000) };
@@ -284,7 +282,7 @@ impl World {
         let run = *self.faults.pick(&[unknown, earlier, later]);
         let there = present.filter(|_| self.scenario.late_spawns == 0 && self.scenario.late_looks == 0);
         let failure = || StartFailure { stage: "exec".into(), errno: 2, message: "stray".into() };
-        let event = match self.faults.below(9) {
+        let event = match self.faults.below(10) {
             0 => Event::Exited { run, exit: Exit::Signal(9) },
             1 => Event::Spawned { run: there.unwrap_or(run), pid: 1 },
             2 => Event::SpawnFailed { run: there.unwrap_or(run), failure: failure() },
@@ -293,6 +291,7 @@ impl World {
             5 => Event::Inspected(there.unwrap_or(run), Inspected::Hung(None)),
             6 => Event::Inspected(run, Inspected::Held("nobody".into())),
             7 => Event::Escalating { run, cause: None, explanation: "stray".into() },
+            8 => Event::StopRefused(run),
             _ => Event::Begin,
         };
         log!(self, "stray at {}: {event:?}", self.who(pid));

@@ -62,6 +62,7 @@ const WANTED: &[&str] = &[
     "answer: running",
     "answer: start failed",
     "auto_shutdown",
+    "a child that cannot be asked to stop",
     "bad weather",
     "beat_late",
     "end: auto-shutdown",

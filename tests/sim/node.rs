@@ -441,7 +441,13 @@ impl World {
             }
             Action::AskToStop(run) => {
                 if let Some(pid) = node.process(run) {
-                    self.terminate(pid, StopReason::Asked);
+                    let process = self.kernel.get(pid);
+                    if process.life == Life::Alive && process.spell == Some(Spell::Foreign) {
+                        self.saw("a child that cannot be asked to stop");
+                        node.inbox.push_back(Event::StopRefused(run));
+                    } else {
+                        self.terminate(pid, StopReason::Asked);
+                    }
                 }
             }
             Action::Kill(run) => {

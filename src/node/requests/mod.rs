@@ -19,7 +19,7 @@ use crate::link::Identity;
 use crate::os::cgroup::Group;
 use crate::os::descendants::stamp::Stamp;
 use crate::os::descendants::{self, below};
-use crate::os::{clock, process, stuck};
+use crate::os::{clock, pidfd, process, stuck};
 use crate::spec::policy::Heartbeat;
 use crate::spec::tree::{ChildSpec, SupervisorSpec, TreeSpec};
 use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, State, StopCause, StopReason};
@@ -344,7 +344,14 @@ impl Node {
                     info!(self.logger, "a worker is sent a signal"; "path" => %path, "signal" => signal, "by" => by);
                     done(Outcome::Ok, String::new())
                 }
-                Err(error) => refused(Refusal::Down, format!("the process of {path} cannot be sent it: {error}")),
+                Err(error) if pidfd::is_gone(&error) => {
+                    refused(Refusal::Down, format!("the process of {path} has just ended"))
+                }
+                Err(error) => {
+                    let why = stuck::why_alive(process.pid, Some(error.raw_os_error().unwrap_or(0)));
+                    let message = format!("process {} of {path} cannot be sent it: {why}", process.pid);
+                    refused(Refusal::NotAllowed, message)
+                }
             },
         };
         self.reply(asker, reply);
