@@ -101,7 +101,8 @@ fn force_one(path: &Path, instance: &Instance) -> Result<(), Failure> {
                 Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may do this")
             }
             ForceError::Stuck { .. } => Failure::new(ExitCode::Failed, message).hint(
-                "SIGKILL stays pending: a process that is stuck in the kernel goes when the device or file system answers",
+                "a process of another user is root's to end; one that is stuck in the kernel goes when the device or file system \
+                 answers",
             ),
         }
     })

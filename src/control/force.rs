@@ -23,6 +23,9 @@ use std::path::PathBuf;
 /// What has not died of SIGKILL after this long will not die by our hand.
 const PATIENCE: Span = Span::from_secs(5);
 
+/// One of which the kernel shows nothing may be just ending; after this long it is not.
+const ENDING: Span = Span::from_secs(1);
+
 const SIGKILL: i32 = 9;
 
 /// Kills all that belongs to `path`, and returns when nothing of it is left. For the root's path that is the whole
@@ -82,6 +85,8 @@ fn kill_if_ours(runtime: &RuntimeDir, pid: u32) -> Result<(), ForceError> {
     match ours {
         Ok(true) => {}
         Ok(false) => return Ok(()),
+        // What one that is just ending had open is gone, and the kernel lets root alone see that.
+        Err(_) if ends_within(&process, ENDING) => return Ok(()),
         Err(error) => return Err(failed(format!("cannot tell whether process {pid} is of this tree: {error}").into())),
     }
     let refused = match process.signal(SIGKILL) {
@@ -90,16 +95,24 @@ fn kill_if_ours(runtime: &RuntimeDir, pid: u32) -> Result<(), ForceError> {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Err(failed(error.into())),
         Err(error) => error.raw_os_error(),
     };
+    if !ends_within(&process, PATIENCE) {
+        let survivor = Survivor { pid, path: Some(Path::root()), why: stuck::why_alive(pid, refused) };
+        let left = Survivors { processes: vec![survivor], ..Survivors::default() };
+        return Err(ForceError::Stuck { path: Path::root(), left });
+    }
+    Ok(())
+}
+
+/// Waits for the end of a process. Whether it has come.
+fn ends_within(process: &Reach, limit: Span) -> bool {
     let clock = Clock::start();
     while !matches!(process.has_ended(), Ok(true)) {
-        if clock.now() >= Time::ZERO + PATIENCE {
-            let survivor = Survivor { pid, path: Some(Path::root()), why: stuck::why_alive(pid, refused) };
-            let left = Survivors { processes: vec![survivor], ..Survivors::default() };
-            return Err(ForceError::Stuck { path: Path::root(), left });
+        if clock.now() >= Time::ZERO + limit {
+            return false;
         }
         clock::pause(Span::from_millis(1));
     }
-    Ok(())
+    true
 }
 
 /// Whether an error of looking at a process, or at what it has open, says that it has gone meanwhile.

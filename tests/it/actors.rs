@@ -5,12 +5,17 @@
 
 use crate::probes::{GOOD, serve};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 /// The command that plays an actor, as TOML writes it.
 pub fn command(actor: &str) -> String {
-    let binary = std::env::current_exe().unwrap();
+    command_of(&std::env::current_exe().unwrap(), actor)
+}
+
+/// The same with a copy of this binary.
+pub fn command_of(binary: &Path, actor: &str) -> String {
     let test = format!("actors::{actor}");
     let words = [binary.to_str().unwrap(), "--exact", &test, "--ignored", "--nocapture", "--test-threads=1"];
     format!("{words:?}")
@@ -42,5 +47,22 @@ fn pusher() {
             let _ = socket.send("", zmq::DONTWAIT);
         }
         std::thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+#[test]
+#[ignore = "an actor: started by other tests"]
+fn turncoat() {
+    // Where its file belongs to root and is set-user-id, it becomes root's, as `sudo` does: whoever has started it may not
+    // signal it any more.
+    if std::env::var_os("TURNCOAT").is_none() {
+        return;
+    }
+    let root = nix::unistd::Uid::from_raw(0);
+    let turned = nix::unistd::setresuid(root, root, root).is_ok();
+    // The test's own words stand on the line before.
+    println!("\nturned {}", if turned { "root" } else { "nothing" });
+    loop {
+        std::thread::park();
     }
 }

@@ -40,6 +40,7 @@ mod several;
 mod slow;
 mod strangers;
 mod swept;
+mod unkillable;
 mod vandals;
 mod verbs;
 mod why;
