@@ -24,7 +24,7 @@
 mod dealer;
 mod door;
 mod drain;
-mod place;
+pub mod place;
 mod push;
 mod router;
 #[cfg(test)]
@@ -146,6 +146,17 @@ pub fn endpoint(socket: &Path) -> Result<String, LinkError> {
         Some(path) => Ok(format!("ipc://{path}")),
         None => unusable("it is not UTF-8"),
     }
+}
+
+/// Listeners of a socket that are kept at most although nothing can reach them.
+const LISTENERS_MAX: u32 = 16;
+
+/// Binds a socket once more where it was, for the `nth` time.
+fn bind_again(socket: &zmq::Socket, endpoint: &str, nth: u32) -> Result<(), LinkError> {
+    if nth.is_multiple_of(LISTENERS_MAX) {
+        while socket.unbind(endpoint).is_ok() {}
+    }
+    socket.bind(endpoint).map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: io_error(cause) })
 }
 
 /// The socket file that an `ipc://` endpoint names; the same checks as [`endpoint`].

@@ -5,7 +5,7 @@
 //! told. So the place is looked at first.
 
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
@@ -37,4 +37,9 @@ pub(super) fn check(path: &Path) -> Result<(), LinkError> {
         Err(error) => Err(look(error)),
         Ok(()) => Err(LinkError::InUse { path: path.to_owned() }),
     }
+}
+
+/// What tells one file from all others: its device and its inode. `None` when there is none.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
 
 use super::door::{Door, MessageMax, Refused, Rules, Standing};
 use super::{Context, LinkError, drain, place};
@@ -26,10 +27,36 @@ const MESSAGE_MAX: MessageMax = MessageMax { parts: 64, bytes: FRAME_BYTES_MAX }
 const CONNECTIONS_OF_OURS: usize = 1_024;
 const CONNECTIONS_OF_OTHERS: usize = 64;
 
+/// The file of a socket, which goes with it unless another has taken its place.
+struct BoundFile {
+    path: PathBuf,
+    id: Option<(u64, u64)>,
+}
+
+impl BoundFile {
+    /// What was just bound.
+    fn now(path: PathBuf) -> BoundFile {
+        let id = place::identity(&path);
+        BoundFile { path, id }
+    }
+}
+
+impl Drop for BoundFile {
+    fn drop(&mut self) {
+        if self.id.is_some() && place::identity(&self.path) == self.id {
+            // It may go at the same moment; that is what is wanted.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// A PULL socket at an endpoint of the user's choice.
 pub struct Pull {
     socket: zmq::Socket,
+    file: BoundFile,
     fd: RawFd,
+    /// How often it was bound again.
+    bound_again: u32,
     door: Door,
     /// After the socket, so that it goes last.
     _standing: Standing,
@@ -63,7 +90,27 @@ impl Pull {
         let fd = socket.get_fd().map_err(failed)?;
         let bound = socket.bind(endpoint);
         bound.map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: super::io_error(cause) })?;
-        Ok(Pull { socket, fd, door, _standing: standing })
+        let file = BoundFile::now(path);
+        Ok(Pull { socket, file, fd, bound_again: 0, door, _standing: standing })
+    }
+
+    /// The file of the socket.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// Binds it once more where it was, after others have removed its file. Connections that stand are not touched,
+    /// unless that has happened very often.
+    ///
+    /// # Errors
+    /// As for [`Pull::bind`].
+    pub fn bind_again(&mut self) -> Result<(), LinkError> {
+        place::check(self.path())?;
+        let endpoint = super::endpoint(self.path())?;
+        self.bound_again += 1;
+        super::bind_again(&self.socket, &endpoint, self.bound_again)?;
+        self.file.id = place::identity(self.path());
+        Ok(())
     }
 
     /// What the door has refused since the last call.

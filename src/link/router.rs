@@ -118,9 +118,6 @@ pub struct Router {
     bound_again: u32,
 }
 
-/// Listeners that are kept at most although nothing can reach them.
-const LISTENERS_MAX: u32 = 16;
-
 impl Router {
     /// Binds a socket at the path `socket`. A file that an earlier process left there is replaced.
     ///
@@ -183,10 +180,7 @@ impl Router {
         let endpoint = super::endpoint(path)?;
         place::check(path)?;
         self.bound_again += 1;
-        if self.bound_again.is_multiple_of(LISTENERS_MAX) {
-            while self.socket.unbind(&endpoint).is_ok() {}
-        }
-        self.socket.bind(&endpoint).map_err(|cause| LinkError::Bind { endpoint, cause: super::io_error(cause) })
+        super::bind_again(&self.socket, &endpoint, self.bound_again)
     }
 
     /// Takes messages of so many frames from now on, or of as many as before, whichever is more.

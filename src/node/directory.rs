@@ -8,8 +8,10 @@
 //! that cleaners heed.
 
 use super::notices::Line;
+use super::reload::BeatPull;
 use super::turn::{Node, Source};
 use crate::instance::runtime::RuntimeDir;
+use crate::link::place::identity;
 use crate::link::{LinkError, Router};
 use crate::os::claim::Claim;
 use crate::os::cleaners::{DirectoryLock, Watch, touch};
@@ -19,7 +21,6 @@ use crate::time::{Span, Time};
 use slog::{debug, warn};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A node that is awake looks so often, and one that could not put something back tries again after as long.
@@ -98,11 +99,6 @@ impl Seat {
         drop(kept);
         self.id = identity(&self.path);
     }
-}
-
-/// What tells one file from all others.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl Held {
@@ -223,7 +219,9 @@ impl Node {
                     || identity(&runtime.instance_file()).is_none()
                     || held.link.as_ref().is_some_and(|(link, _)| identity(link).is_none())
             })
-            || lines && self.lines().any(|(_, line)| identity(line.path()).is_none())
+            || lines
+                && (self.lines().any(|(_, line)| identity(line.path()).is_none())
+                    || self.pulls.iter().any(|pull| identity(pull.pull.path()).is_none()))
     }
 
     /// The sockets of workers that speak by sd_notify.
@@ -239,6 +237,7 @@ impl Node {
         let restored = self.restore_directory(now, &mut missing).and_then(|()| self.restore_sockets(&mut missing));
         if lines {
             self.restore_lines(&mut missing);
+            self.restore_pulls(&mut missing);
         }
         match restored {
             Ok(()) => {
@@ -321,6 +320,21 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// The sockets on which workers beat by a plain message, which may be anywhere.
+    fn restore_pulls(&mut self, missing: &mut Vec<String>) {
+        for BeatPull { pull, endpoint, .. } in &mut self.pulls {
+            if identity(pull.path()).is_some() {
+                continue;
+            }
+            match pull.bind_again() {
+                Ok(()) => missing.push(endpoint.clone()),
+                Err(error) => {
+                    debug!(self.logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
+                }
+            }
+        }
     }
 
     /// The sockets on which workers speak by sd_notify.

@@ -1,5 +1,6 @@
 //! The runtime directory is cleaned by others while the tree runs, and a start that fails leaves nothing behind.
 
+use crate::actors::command;
 use crate::harness::*;
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,13 +20,21 @@ name = "web"
   heartbeat = { interval = "2s", misses = 3, source = "notify" }
 "#;
 
+/// The same, with a worker whose beats come by a socket of its own in the directory.
+fn with_push() -> String {
+    let pushes =
+        "name = \"pushes\"\nheartbeat = { interval = \"2s\", misses = 3, source = { push = \"ipc://run/shop/push\" } }";
+    let env = "env = { PUSH = \"ipc://run/shop/push\" }";
+    format!("{TREE}[[child]]\n{pushes}\n{env}\ncommand = {}\n", command("pusher"))
+}
+
 fn files(tree: &Tree) -> BTreeSet<PathBuf> {
     files_below(&tree.dir().join("run/shop")).into_iter().collect()
 }
 
 #[test]
 fn a_directory_that_was_cleaned_is_put_back_and_no_second_tree_begins() {
-    let mut tree = Tree::start(TREE);
+    let mut tree = Tree::start(&with_push());
     // What follows the events has found the tree.
     tree.kind("/web/tells", "started");
     let before = files(&tree);
@@ -42,9 +51,12 @@ fn a_directory_that_was_cleaned_is_put_back_and_no_second_tree_begins() {
         fs::remove_file(file).unwrap();
         until("it is back", || files(&tree) == before);
     }
-    tree.run(&["restart", "/web"]).expect(0);
+    tree.run(&["restart", "/web", "/pushes"]).expect(0);
     tree.incarnation("/web", 2);
-    for path in ["/beats", "/web/tells"] {
+    until("it beats by the socket that was put back", || {
+        tree.status("/pushes")["heartbeat"]["beats"].as_u64() > Some(0)
+    });
+    for path in ["/beats", "/web/tells", "/pushes"] {
         let status = tree.status(path);
         assert_eq!((status["state"].as_str(), status["restarts"].as_u64()), (Some("running"), Some(0)), "{status}");
     }
