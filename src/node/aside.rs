@@ -5,9 +5,9 @@ use super::strangers::Kin;
 use super::turn::{Node, Source};
 use crate::logs::capture::{Capture, Progress};
 use crate::os::epoll::Tag;
-use crate::os::pidfd::{ExitStatus, PidFd};
-use crate::os::process;
+use crate::os::pidfd::{self, ExitStatus, PidFd};
 use crate::os::spawn::Spawned;
+use crate::os::{process, stuck};
 use crate::signal;
 use crate::text::printable;
 use crate::time::Time;
@@ -32,12 +32,14 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Kills it with its group, for a reason. Its end is still to come.
-    pub fn kill(&mut self, why: String) {
+    /// Kills it with its group, for a reason. Its end is still to come; where the kernel refuses the signal, it gives why.
+    pub fn kill(&mut self, why: String) -> Option<String> {
         self.killed.get_or_insert(why);
         // It has not been reaped, so its number, which is that of its group too, is nobody else's.
-        let _ = self.process.signal_child(self.pid, 9);
+        let killed = self.process.signal_child(self.pid, 9);
         process::signal_group(self.pid, 9);
+        let refused = killed.err().filter(|error| !pidfd::is_gone(error))?;
+        Some(stuck::why_alive(self.pid, Some(refused.raw_os_error().unwrap_or(0))))
     }
 
     pub fn pid(&self) -> u32 {

@@ -315,7 +315,10 @@ impl Node {
             running.until += lost;
             if running.until <= now && !running.killed {
                 running.killed = true;
-                running.aside.kill(format!("it took longer than {LIMIT}"));
+                if let Some(why) = running.aside.kill(format!("it took longer than {LIMIT}")) {
+                    warn!(self.logger, "a hook that takes too long cannot be killed"; "hook" => running.key.as_str(),
+                        "path" => %running.about, "pid" => running.aside.pid(), "why" => why);
+                }
             }
         }
     }

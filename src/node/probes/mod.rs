@@ -268,7 +268,9 @@ impl Node {
         match &mut probing.attempt {
             None => true,
             Some(Attempt::Command(command)) => {
-                command.kill(why);
+                if let Some(why) = command.kill(why) {
+                    warn!(self.logger, "the command of a probe cannot be killed"; "pid" => command.pid(), "why" => why);
+                }
                 false
             }
             Some(Attempt::Connection(visit)) => {
