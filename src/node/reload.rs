@@ -20,12 +20,13 @@ use crate::instance::runtime::{InstanceFile, LogFile, TreePath};
 use crate::instance::state::StateDir;
 use crate::link::Pull;
 use crate::os::epoll::Tag;
-use crate::os::fd;
+use crate::os::{fd, thread};
 use crate::spec::exec::{BeatSource, LogSpec};
 use crate::spec::policy::{Heartbeat, SupervisorPolicy};
 use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::spec::{self, diff};
 use crate::supervision::{ChildId, Command, Event, Member, Own, Reload, RequestId, Run, Scope, StartFailure};
+use crate::time::Span;
 use crate::wire::message::{Refusal, Verb};
 use crate::wire::view::HoldView;
 use serde_json::Value;
@@ -38,6 +39,9 @@ pub(super) struct Incoming {
     /// What is new of the supervisor itself, and for its child nodes; only of a whole reload.
     whole: Option<Whole>,
 }
+
+/// What a disk has for a small file before the loop goes on without it.
+const OUTPUTS: Span = Span::from_millis(100);
 
 struct Whole {
     policy: SupervisorPolicy,
@@ -63,13 +67,16 @@ pub(super) struct RootFile {
 }
 
 impl RootFile {
-    /// Writes down where the workers' output can be read when nothing runs.
+    /// Writes down where the workers' output can be read when nothing runs. A disk that does not answer is not waited for.
     pub fn write_outputs(&self, logger: &Logger) {
-        let Some(state) = &self.outputs else { return };
-        if let Err(error) = state.write_outputs(&self.file.tree_paths) {
-            warn!(logger, "cannot write down where the workers' output goes: `treevisor logs` will not find it when \
-                nothing runs"; "directory" => %state.path().display(), "error" => %error);
-        }
+        let Some(state) = self.outputs.clone() else { return };
+        let (logger, tree_paths) = (logger.clone(), self.file.tree_paths.clone());
+        thread::briefly(OUTPUTS, move || {
+            if let Err(error) = state.write_outputs(&tree_paths) {
+                warn!(logger, "cannot write down where the workers' output goes: `treevisor logs` will not find it when \
+                    nothing runs"; "directory" => %state.path().display(), "error" => %error);
+            }
+        });
     }
 }
 
