@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// Bytes of output that are taken in one turn at most.
 const OUTPUT_PER_TURN: usize = 16 * 1024;
 
-/// Characters of the last line that are told.
+/// Characters of the last line that are reported.
 const LAST_LINE_MAX: usize = 200;
 
 /// Such a command while it runs.
@@ -35,7 +35,7 @@ impl Aside {
     /// Kills it with its group, for a reason. Its end is still to come; where the kernel refuses the signal, it gives why.
     pub fn kill(&mut self, why: String) -> Option<String> {
         self.killed.get_or_insert(why);
-        // It has not been reaped, so its number, which is that of its group too, is nobody else's.
+        // It has not been reaped, so its number, which is that of its group too, has not been given to another process.
         let killed = self.process.signal_child(self.pid, 9);
         process::signal_group(self.pid, 9);
         let refused = killed.err().filter(|error| !pidfd::is_gone(error))?;
@@ -85,7 +85,7 @@ impl Node {
         let tag = match self.watch(spawned.pidfd.as_raw_fd(), source) {
             Ok(tag) => tag,
             Err(error) => {
-                // Its end would never be seen; it is killed, and reaped as an orphan.
+                // Its exit would never be seen; it is killed, and reaped as an orphan.
                 let _ = spawned.pidfd.signal_child(spawned.pid, 9);
                 process::signal_group(spawned.pid, 9);
                 return Err(crate::error::Chain(&error).to_string());
@@ -93,18 +93,18 @@ impl Node {
         };
         self.pids.insert(spawned.pid, None);
         self.strangers.begin_aside(kin);
-        // Without its output it can still succeed, as long as it says little.
+        // Without its output it can still succeed, as long as it writes little.
         let output = self.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
         Ok(Aside { pid: spawned.pid, process: spawned.pidfd, tag, output, last_line: String::new(), killed: None })
     }
 
-    /// Something of it is ready. Says how it has ended once it is gone: well, or why not.
+    /// Something of it is ready. Returns how it ended once it has exited: well, or why not.
     pub(super) fn hear_aside(&mut self, aside: &mut Aside) -> Option<Result<(), String>> {
         let now = self.now();
         if let Some((capture, tag)) = aside.read(now) {
             self.unwatch(capture.as_raw_fd(), tag);
         }
-        // What it has started in the background goes with it, as long as nobody else can have its number.
+        // What it has started in the background goes with it, as long as no other process can have its number.
         if aside.process.has_ended() {
             process::signal_group(aside.pid, 9);
         }
@@ -119,7 +119,8 @@ impl Node {
         self.pids.remove(&aside.pid);
         self.strangers.end_aside(aside.pid, now);
         self.unwatch(aside.process.as_raw_fd(), aside.tag);
-        // Its last words. Somebody who has left its group may hold the pipe for ever, so its end is not waited for.
+        // Its last output. A process that has left its group may hold the pipe for ever, so the end of the pipe is not
+        // waited for.
         if let Some((capture, tag)) = aside.read(now) {
             self.unwatch(capture.as_raw_fd(), tag);
         }
@@ -132,7 +133,7 @@ impl Node {
     }
 }
 
-/// Keeps the last line that says something.
+/// Keeps the last line that is not empty.
 fn remember(last_line: &mut String, line: &[u8]) {
     let line = &line[..line.len().min(LAST_LINE_MAX * 4)];
     if !line.trim_ascii().is_empty() {

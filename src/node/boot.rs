@@ -1,4 +1,4 @@
-//! How a node comes to be: the root from a checked tree, every other node from what its parent hands down.
+//! How a node starts: the root from a checked tree, every other node from the boot record of its parent.
 
 use super::cleanup::Cleanups;
 use super::diary::Diary;
@@ -78,11 +78,11 @@ pub struct RootOptions {
     pub show_output: bool,
     /// The file that the streams are of a tree in the background.
     pub output: Option<StreamFile>,
-    /// Where to say that the tree is up: one line, "up" or "failed TEXT"; for `--detach`.
+    /// Where to report that the tree is up: one line, "up" or "failed TEXT"; for `--detach`.
     pub ready: Option<OwnedFd>,
     /// A ZeroMQ endpoint on which any message panics the first child: the origin's button.
     pub panic_button: Option<String>,
-    /// Reads from a journal what was held down when the last run ended without an operator's word.
+    /// Reads from a journal what was held down when the last run ended without an order of an operator.
     pub read_holds: fn(&StateDir) -> Vec<HoldView>,
 }
 
@@ -180,7 +180,7 @@ impl std::error::Error for BootError {
     }
 }
 
-/// Turns any error into a [`BootError::Prepare`] that says what was being done.
+/// Turns any error into a [`BootError::Prepare`] that names what was being done.
 pub(super) fn while_trying<E: Into<Box<dyn std::error::Error>>>(what: &'static str) -> impl FnOnce(E) -> BootError {
     move |cause| BootError::Prepare { what, cause: cause.into() }
 }
@@ -215,7 +215,7 @@ fn root_of(options: RootOptions) -> i32 {
             fd::complain(format_args!("{}", logging::complaint(format, &text)));
             manager::tell_no_beginning(&text, 1);
             if let Some(ready) = &mut ready {
-                // Nobody reads it: then nobody waits for it either.
+                // No process reads it, so none waits for it either.
                 let _ = writeln!(ready, "failed {text}");
             }
             1
@@ -253,7 +253,7 @@ struct LaidOut {
 }
 
 impl LaidOut {
-    /// Removes it all. Only for whoever holds the lock.
+    /// Removes it all. Only for the holder of the lock.
     fn remove(self) {
         if let Some(keeper) = self.keeper {
             keeper.dismiss(GOODBYE);
@@ -422,7 +422,7 @@ impl Root {
         root.write_outputs(&node.logger);
         node.root = Some(root);
         node.keep_holds();
-        // A tree in the background is not the process that a manager knows.
+        // A tree in the background is not the process that a service manager has started.
         node.manager = if ready.is_none() { manager::manager(&node.logger) } else { None };
         node.ready_fd = ready.map(std::fs::File::from);
         if let Some(mut held) = held.take() {
@@ -446,12 +446,12 @@ impl Root {
     }
 }
 
-/// What a node says of itself carries its path. What it says of its children begins with theirs.
+/// What a node logs about itself carries its path; what it logs about its children begins with theirs.
 fn node_logger(plain: &Logger, path: &Path) -> Logger {
     plain.new(o!("node" => path.to_string()))
 }
 
-/// What the journal says of the run that begins.
+/// The journal's note on the run that begins.
 fn run_note(file: &InstanceFile) -> RunNote {
     RunNote {
         at: file.started_at.clone(),
@@ -464,7 +464,7 @@ fn run_note(file: &InstanceFile) -> RunNote {
     }
 }
 
-/// Lays out the journal's place. A tree that has none runs all the same: to supervise is more than to remember.
+/// Lays out the journal's place. A tree that has none runs all the same: supervision matters more than history.
 fn journal_record(state: Option<StateDir>, spec: JournalSpec, run: &RunNote, logger: &Logger) -> Option<JournalRecord> {
     let Some(state) = state else {
         warn!(logger, "events are not kept on disk, as there is no place for them";
@@ -493,7 +493,7 @@ fn end_text(end: End) -> &'static str {
     }
 }
 
-/// A keeper that is dismissed has only to write down what it was told. A disk takes that at once, or is in trouble.
+/// A keeper that is dismissed has only to write what it has received. A disk takes that at once, or has failed.
 const GOODBYE: Span = Span::from_secs(2);
 
 /// How many descriptors a supervisor will use, roughly: of each child its process, its output, its cgroup, a connection
@@ -505,8 +505,9 @@ pub(super) fn descriptors(children: usize) -> usize {
 /// How long a holder that may just be ending is waited for.
 const ENDING: Span = Span::from_millis(300);
 
-/// Makes the runtime directory and takes what says that the instance runs: a name that no cleaner of files can take away,
-/// and the lock that tools look at. A lock whose holder is dead is the keeper's, which is cleaning up and soon done.
+/// Makes the runtime directory and takes what shows that the instance is running: a name that no cleaner of files can
+/// take away, and the lock that tools look at. A lock whose holder has exited is the keeper's, which is cleaning up and
+/// soon done.
 fn take_instance(instance: &Name, runtime: &RuntimeDir) -> Result<Held, BootError> {
     let wrong = |cause: Box<dyn std::error::Error>| BootError::Runtime { path: runtime.path().to_path_buf(), cause };
     let runs = |pid| Err(BootError::AlreadyRunning { instance: instance.clone(), pid });
@@ -816,13 +817,13 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         fd_warned: false,
         context,
     };
-    // What is held of children that are there no longer is forgotten, and those above are to forget it too.
+    // Holds of children that no longer exist are dropped, here and in the nodes above.
     node.children_changed = node.holds() != holds;
     Ok(node)
 }
 
-/// Our own environment without what is meant for us alone: a worker must not believe that it was started by the
-/// service manager that started the tree, nor by the node above.
+/// Our own environment without what is meant for us alone: a worker must not take the service manager that started the
+/// tree, or the node above, for its own.
 fn inherited_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os()
         .filter(|(key, _)| {
@@ -837,7 +838,7 @@ fn inherited_environment() -> Vec<(OsString, OsString)> {
 }
 
 impl Node {
-    /// Ends this node after its core has: tells who must know, closes and removes everything, and gives the exit
+    /// Ends this node after its core has: notifies those that wait, closes and removes everything, and gives the exit
     /// status.
     fn leave(mut self, end: End) -> i32 {
         self.finish_requests();
@@ -865,7 +866,7 @@ impl Node {
             let held = self.root.as_ref().is_some_and(|root| !root.holds.is_empty());
             let mut last = vec![Note::End(last)];
             if held && end == End::Stopped {
-                // By an operator's word: nothing is held when the tree is started again.
+                // By an operator's order: nothing is held when the tree is started again.
                 let at = clock::rfc3339_nanos(clock::wall());
                 last.insert(0, Note::Holds { at, holds: Vec::new() });
             }

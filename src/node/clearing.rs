@@ -1,12 +1,14 @@
-//! Sees to it that a child that was killed ends, and that nothing of it is left before its exit is handed to the core (D13).
+//! Cleanup: makes sure that a child that was killed ends, and that no process of it is left before its exit is handed
+//! to the core (D13).
 //!
-//! With a cgroup that is one question and one write, as far as nothing has left it. What has, and without a cgroup all of
-//! it, was handed to this node, since the child is gone, or descends from that: passes over these go on until one finds
-//! nothing. `strangers` decides what of it is the child's. One pass serves all who have ended before it, hooks and probes
-//! too; it takes a few milliseconds at most, and one that found something, or was not complete, comes back a little later.
+//! With a cgroup that is one read and one write, as far as nothing has left it. What has, and without a cgroup all of
+//! it, has become a child of this node, since the child is gone, or descends from that: passes over these go on until
+//! one finds nothing. `strangers` decides what of it is the child's. One pass serves all that have ended before it,
+//! hooks and probes too; it takes a few milliseconds at most, and one that found something, or was not complete, comes
+//! back a little later.
 //!
-//! Nothing here waits. `cleanup` says when to look again, and for how long: what cannot be killed is told to the core, which
-//! goes on without its end.
+//! Nothing here waits. `cleanup` says when to look again, and for how long: what cannot be killed is reported to the
+//! core, which goes on without its exit.
 
 use super::cleanup::{Cleanup, Left, Next};
 use super::diary::Work;
@@ -68,7 +70,8 @@ impl Remains {
 }
 
 impl Node {
-    /// Asks a child to stop. One that may not be sent the signal is not waited for: it is killed, as far as that works.
+    /// Asks a child to stop. One that the kernel does not let us signal is not waited for: it is killed, as far as that
+    /// works.
     pub(super) fn ask_to_stop(&mut self, run: Run) {
         self.stop_probes(run);
         let Some(handle) = self.look_at(run.child) else { return };
@@ -88,7 +91,8 @@ impl Node {
         self.cleanups.killed(run, now);
     }
 
-    /// A child's process has ended: what it left is cleared with the next look, and if that takes longer, turn by turn.
+    /// A child's process has ended: what it left is cleaned up with the next look, and if that takes longer, turn by
+    /// turn.
     pub(super) fn process_ended(&mut self, run: Run, status: ExitStatus) {
         let now = self.now();
         let Some(handle) = self.handle(run.child) else { return };
@@ -319,7 +323,7 @@ fn exit_of(status: &ExitStatus) -> Exit {
     match (status.code, status.signal) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),
-        // The kernel always says one of both; a status that was taken by somebody else reads as a kill.
+        // The kernel always reports one of the two; a status that another waiter has taken reads as a kill.
         (None, None) => Exit::Signal(9),
     }
 }

@@ -1,4 +1,4 @@
-//! What the loop spends its time on, so that a node which was late can say with what; and how often that is told.
+//! What the loop spends its time on, so that a node that was late can report with what; and how often it reports that.
 
 use crate::time::{Span, Time};
 
@@ -23,7 +23,7 @@ pub(super) enum Work {
     Clearing,
     /// Reading what workers print.
     Output,
-    /// Telling events, in the log and to others.
+    /// Publishing events, in the log and to others.
     Telling,
     Answering,
     /// Deciding, deadlines, and all else.
@@ -42,7 +42,7 @@ impl Work {
         Work::Other,
     ];
 
-    /// The work in words that can follow "busy".
+    /// The work as text that can follow "busy".
     fn words(self) -> &'static str {
         match self {
             Work::Reading => "reading messages",
@@ -107,7 +107,7 @@ impl Diary {
         if gap > LATENESS { gap } else { Span::ZERO }
     }
 
-    /// What most of the turn went into, as words that can follow "busy".
+    /// What most of the turn went into, as text that can follow "busy".
     pub fn mostly(&self) -> String {
         let most = Work::ALL.into_iter().max_by_key(|work| self.spent[*work as usize].time).unwrap_or(Work::Other);
         let Spent { steps, time, longest } = self.spent[most as usize];
@@ -118,13 +118,13 @@ impl Diary {
         }
     }
 
-    /// That time was lost. What is to be told of it now, if anything is.
+    /// That time was lost. Returns what is to be reported now, if anything is.
     pub fn lost(&mut self, now: Time, lost: Span) -> Option<Losses> {
         self.late.add(lost);
         self.late.due(now)
     }
 
-    /// What is to be told of losses before this turn, since the time for that has come.
+    /// What is to be reported of losses before this turn, once the time for that has come.
     pub fn untold(&mut self, now: Time) -> Option<Losses> {
         if self.late.losses.count == 0 { None } else { self.late.due(now) }
     }
@@ -138,7 +138,7 @@ pub(super) struct Losses {
     pub longest: Span,
 }
 
-/// The first one is told at once, those after it together.
+/// The first one is reported at once, those after it together.
 #[derive(Debug, Default)]
 struct Late {
     told: Option<Time>,

@@ -1,11 +1,11 @@
 //! The runtime directory of a tree that runs: what of this node lies there, and putting it back.
 //!
-//! Others remove what lies in `/tmp` and in `/run/user`: cleaners of old files, logind at a logout. A node whose socket is
-//! gone is deaf for all who connect from then on, and a root whose lock is gone is not found. So each node looks at its
-//! sockets before it starts a child and once a second while it is awake, and binds them anew; connections that stand are not
-//! touched. The root looks after the rest and is woken by the kernel when something goes, so that a tree in which nothing
-//! happens sleeps on. Every few hours it gives all files the present as the time of their last use, and it holds the locks
-//! that cleaners heed.
+//! Others remove what lies in `/tmp` and in `/run/user`: cleaners of old files, logind at a logout. A node whose socket
+//! is gone cannot be reached by new connections, and a root whose lock is gone is not found. So each node looks at its
+//! sockets before it starts a child and once a second while it is awake, and binds them anew; connections that stand
+//! are not touched. The root watches the rest and is woken by the kernel when something goes, so that a tree in which
+//! nothing happens sleeps on. Every few hours it gives all files the present as the time of their last use, and it
+//! holds the locks that cleaners heed.
 
 use super::notices::Line;
 use super::reload::BeatPull;
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 /// A node that is awake looks so often, and one that could not put something back tries again after as long.
 const LOOK_EVERY: Span = Span::from_secs(1);
 
-/// Whoever cleans is given so long to finish: a directory that fills again at once cannot be removed.
+/// A cleaner is given so long to finish: a directory that fills again at once cannot be removed.
 const SETTLE: Span = Span::from_millis(250);
 
 /// How often the sockets of workers are looked at where there are thousands; with fewer, each time.
@@ -36,7 +36,7 @@ const MANY: usize = 1_000;
 /// How often files are touched: the rules for `XDG_RUNTIME_DIR` ask for six hours.
 const TOUCH_EVERY: Span = Span::from_secs(4 * 3600);
 
-/// What this node knows of the directory.
+/// This node's view of the directory.
 pub(super) struct Directory {
     /// The socket of the node's children, and that of operators.
     router: Seat,
@@ -54,7 +54,7 @@ pub(super) struct Directory {
     told: Option<String>,
 }
 
-/// What says that the instance runs, and what keeps cleaners away.
+/// What shows that the instance is running, and what keeps cleaners away.
 pub(super) struct Held {
     lock: LockFile,
     claim: Option<Claim>,
@@ -95,7 +95,7 @@ impl Seat {
     /// Takes note of the socket that was just bound.
     fn settle(&mut self, runtime: &RuntimeDir) {
         let kept = if self.open { runtime.open_to_others(&self.path) } else { runtime.keep(&self.path) };
-        // Told where it was asked for the first time.
+        // Reported where it was tried for the first time.
         drop(kept);
         self.id = identity(&self.path);
     }
@@ -107,7 +107,7 @@ impl Held {
         Held { lock, claim, guards: Vec::new(), watch: None, guarded: None, touch_at, link: None }
     }
 
-    /// The instance runs no longer. Last of all: whoever has the lock may lay out the directory.
+    /// The instance runs no longer. Last of all: the holder of the lock may lay out the directory.
     pub fn release(self) {
         self.lock.release();
         drop(self.claim);
@@ -144,7 +144,7 @@ impl Directory {
         }
     }
 
-    /// The root's: the operators' socket, and what says that the instance runs.
+    /// The root's: the operators' socket, and what shows that the instance is running.
     pub fn hold(&mut self, runtime: &RuntimeDir, held: Held) {
         let mut control = Seat::new(runtime.control_socket());
         control.settle(runtime);
@@ -158,7 +158,7 @@ impl Directory {
         self.router.open = true;
     }
 
-    /// The kernel has seen something go.
+    /// The kernel has reported that something was removed.
     pub fn stir(&mut self) {
         self.stirred = true;
         if let Some(watch) = self.root.as_ref().and_then(|root| root.watch.as_ref()) {
@@ -224,13 +224,13 @@ impl Node {
                     || self.pulls.iter().any(|pull| identity(pull.pull.path()).is_none()))
     }
 
-    /// The sockets of workers that speak by sd_notify.
+    /// The sockets of workers that use sd_notify.
     fn lines(&self) -> impl Iterator<Item = (Run, &Line)> {
         let processes = self.handles.iter().flatten().filter_map(|handle| handle.process.as_ref());
         processes.filter_map(|process| Some((process.run, process.line.as_deref()?)))
     }
 
-    /// Puts back what is missing, and says so.
+    /// Puts back what is missing, and reports it.
     fn put_back(&mut self, now: Time, lines: bool) {
         self.directory.missing_since = None;
         let mut missing = Vec::new();
@@ -313,7 +313,7 @@ impl Node {
         for (seat, socket) in seats {
             let (Some(seat), Some(socket)) = (seat, socket) else { continue };
             if !seat.is_ours() {
-                // The root makes it as well; whoever comes first.
+                // The root makes it as well; either may come first.
                 runtime.create().map_err(|error| crate::error::Chain(&error).to_string())?;
                 seat.restore(socket, runtime).map_err(|error| crate::error::Chain(&error).to_string())?;
                 missing.extend(seat.path.file_name().map(|name| name.to_string_lossy().into_owned()));
@@ -337,7 +337,7 @@ impl Node {
         }
     }
 
-    /// The sockets on which workers speak by sd_notify.
+    /// The sockets on which workers send sd_notify datagrams.
     fn restore_lines(&mut self, missing: &mut Vec<String>) {
         let gone = |(run, line): (Run, &Line)| identity(line.path()).is_none().then_some(run);
         let runs: Vec<Run> = self.lines().filter_map(gone).collect();

@@ -1,4 +1,4 @@
-//! Whom a node lets connect, and how often: the rules of the doors before its sockets. Nothing here has a descriptor.
+//! Which peers a node lets connect, and how often: the rules for its sockets. Nothing here has a descriptor.
 //!
 //! A share of the descriptors is kept for each side: what workers of other users can take is not what our own children
 //! need, and what children can take is not what an operator needs, nor what the node needs to start the children that
@@ -18,7 +18,7 @@ const PER_CHILD: usize = 16;
 /// Connections that the tools of one user have at most in ordinary times.
 const OPERATORS: usize = 512;
 
-/// Frames of a message that is read, so that its sender can be told from others, though it is longer than a worker's may be.
+/// Frames of a message that is read, so that its sender can be identified, though it is longer than a worker's may be.
 /// With more than that the connection ends.
 const READ_PARTS: usize = 4 * wire::WORKER_FRAMES_MAX;
 

@@ -1,10 +1,10 @@
-//! What is dropped, and whose it was: in the log by reason, in the events by sender.
+//! What is dropped, and from which sender: in the log by reason, in the events by sender.
 //!
-//! What floods, sends garbage or speaks with another's token costs the others nothing; here it is also named, so that
-//! something can be done about it. By the kernel's word on who has connected or sent, and folded: a first event at once,
-//! the next one after [`TOLD_FIRST`], and then after twice as long each time, up to [`TOLD_LAST`], as long as it goes on.
-//! All that are no children of this node share one such row: a new pid costs nothing, so ever new strangers must not fill
-//! the journal.
+//! A sender that floods, sends garbage or uses another's token costs the others nothing; here it is also named, so that
+//! an operator can act. It is identified by the credentials that the kernel gives for a connection or datagram, and its
+//! events are folded: a first event at once, the next one after [`TOLD_FIRST`], and then after twice as long each time,
+//! up to [`TOLD_LAST`], as long as it goes on. All senders that are not children of this node share one such row: a new
+//! pid costs nothing, so ever new pids must not fill the journal.
 
 use super::turn::Node;
 use crate::link::{PeerCred, Refused, Why};
@@ -18,25 +18,26 @@ use std::collections::HashMap;
 /// How long after the first event of one sender the second one comes, if there is need for it.
 const TOLD_FIRST: Span = Span::from_secs(10);
 
-/// The longest pause between two events of one sender. One that was silent for so long is told of at once again.
+/// The longest pause between two events of one sender. One that was quiet for so long is reported at once again.
 const TOLD_LAST: Span = Span::from_secs(3_600);
 
 /// The same for the log, which counts all senders together.
 const LOGGED_FIRST: Span = Span::from_secs(1);
 const LOGGED_LAST: Span = Span::from_secs(600);
 
-/// Senders that are kept apart; those that come on top are told of together.
+/// Senders that are kept apart; those beyond that are reported together.
 const SENDERS_MAX: usize = 64;
 
 /// Connections of one process that stay open. A thread needs one, and a process with so many that beat is unheard of.
 const CONNECTIONS_MAX: usize = 256;
 
-/// Descriptors that a child needs at most in ordinary times, and those of the node itself: process, output, a connection
-/// or two, a socket for notifications, those of probes and hooks. With more than that open, somebody may have too many.
+/// Descriptors that a child needs at most in ordinary times, and those of the node itself: process, output, a
+/// connection or two, a socket for notifications, those of probes and hooks. With more than that open, one of them may
+/// have too many.
 const DESCRIPTORS_PER_CHILD: u64 = 8;
 const DESCRIPTORS_OF_NODE: u64 = 256;
 
-/// Who has sent what was dropped.
+/// The sender of what was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Sender {
     /// A process of this child.
@@ -47,7 +48,7 @@ pub(super) enum Sender {
     Unknown,
 }
 
-/// What is told of together.
+/// What is reported together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Row {
     Child(Run),
@@ -65,7 +66,7 @@ impl Sender {
     }
 }
 
-/// When something that goes on is told again.
+/// When something that goes on is reported again.
 #[derive(Debug, Clone, Copy, Default)]
 struct Fold {
     told: Option<Time>,
@@ -73,12 +74,12 @@ struct Fold {
 }
 
 impl Fold {
-    /// Whether it may be told now.
+    /// Whether it may be reported now.
     fn is_due(&self, now: Time) -> bool {
         self.told.is_none_or(|told| now.since(told) >= self.pause)
     }
 
-    /// It was told now: the next time is later, unless it was quiet for long.
+    /// It was reported now: the next time is later, unless it was quiet for long.
     fn told(&mut self, now: Time, first: Span, last: Span) {
         let fresh = self.told.is_none_or(|told| now.since(told) >= last.max(self.pause + self.pause));
         self.pause = if fresh { first } else { (self.pause + self.pause).min(last) };
@@ -86,11 +87,11 @@ impl Fold {
     }
 }
 
-/// What one sender, or those that share a row, have done since it was last told.
+/// What one sender, or those that share a row, have done since the last report.
 #[derive(Default)]
 struct Record {
     dropped: Dropped,
-    /// The last one's process, and its user where it is a stranger.
+    /// The last one's process, and its user where it is not a child's.
     last: Option<(u32, Option<u32>)>,
     /// There were others than the last one.
     several: bool,
@@ -102,7 +103,7 @@ impl Record {
         self.dropped == Dropped::default()
     }
 
-    /// Who it was, in words.
+    /// The sender, as text.
     fn who(&self) -> Option<String> {
         let (pid, uid) = self.last?;
         let of = uid.map(|uid| format!(" of user {uid}")).unwrap_or_default();
@@ -111,7 +112,7 @@ impl Record {
     }
 }
 
-/// What is to be told of one sender.
+/// What is to be reported of one sender.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     by: Option<Run>,
@@ -119,7 +120,7 @@ struct Told {
     dropped: Dropped,
 }
 
-/// What was dropped: counted at once, told later.
+/// What was dropped: counted at once, reported later.
 #[derive(Default)]
 pub(super) struct Drops {
     /// For the log.
@@ -149,14 +150,14 @@ impl Drops {
         record.last = last;
     }
 
-    /// Forgets the one that has been quiet for longest, to make room; false when all have something to be told.
+    /// Drops the one that has been quiet for longest, to make room; false when all have something to report.
     fn forget_one(&mut self) -> bool {
         let quiet = self.by.iter().filter(|(_, record)| record.is_quiet());
         let oldest = quiet.min_by_key(|(_, record)| record.fold.told).map(|(row, _)| *row);
         oldest.is_some_and(|row| self.by.remove(&row).is_some())
     }
 
-    /// What is to be told now, and forgets of whom nothing is to be told any more.
+    /// What is to be reported now; drops senders of which nothing is left to report.
     fn due(&mut self, now: Time) -> Vec<Told> {
         let mut due = Vec::new();
         self.by.retain(|row, record| {
@@ -174,7 +175,7 @@ impl Drops {
         due
     }
 
-    /// What the log is to say now.
+    /// What is to be logged now.
     fn take_for_log(&mut self, now: Time) -> Option<Dropped> {
         if self.all == Dropped::default() || !self.logged.is_due(now) {
             return None;
@@ -191,7 +192,7 @@ impl Node {
         run(pid).or_else(|| run(process::session_of(pid)?))
     }
 
-    /// Who has sent something, by the kernel's word on who has connected.
+    /// The sender of something, by the kernel's credentials of the connection.
     pub(super) fn sender(&self, peer: Option<PeerCred>) -> (Sender, Option<u32>) {
         match peer {
             None => (Sender::Unknown, None),
@@ -202,7 +203,7 @@ impl Node {
         }
     }
 
-    /// Tells of what was dropped: the log of how much, the events of whose.
+    /// Reports what was dropped: the log how much, the events from which sender.
     pub(super) fn tell_drops(&mut self) {
         let mut too_long = self.router.take_dropped().too_many_frames;
         let mut refused = self.router.take_refused();
@@ -234,8 +235,8 @@ impl Node {
         }
     }
 
-    /// Looks whether descriptors run short, and closes connections of whoever has far too many. Once a second, or as often
-    /// as the shortest interval of a child, and only in turns that take place anyhow.
+    /// Looks whether descriptors run short, and closes connections of a process that has far too many. Once a second,
+    /// or as often as the shortest interval of a child, and only in turns that take place anyhow.
     pub(super) fn watch_descriptors(&mut self) {
         let now = self.now();
         let second = Span::from_secs(1);
@@ -250,7 +251,7 @@ impl Node {
         {
             self.close_surplus(open);
         }
-        // At three quarters of the limit, where connections are no longer taken. Told once until that is over.
+        // At three quarters of the limit, where connections are no longer taken. Reported once until that is over.
         let short = open.saturating_add(limit / 4).saturating_add(2) >= limit
             || open.saturating_add(64).saturating_add(2) >= limit;
         if short && !self.fd_warned {
@@ -313,10 +314,10 @@ mod tests {
             }
         }
         assert_eq!(told, [(100, 1), (110, 10), (130, 20), (170, 40), (250, 80), (410, 160), (730, 320)]);
-        // What was counted since is told when its time has come, though nothing was added.
+        // What was counted since is reported when its time has come, though nothing was added.
         let rest = drops.due(at(2_000));
         assert_eq!(rest[0].dropped.too_many, 269);
-        // One that has begun anew after a long time is told of at once.
+        // One that has begun anew after a long time is reported at once.
         assert!(drops.due(at(6_000)).is_empty());
         assert!(drops.by.is_empty(), "what has stopped is forgotten");
         drops.count(child(0), |dropped| dropped.too_many += 1);

@@ -1,11 +1,12 @@
-//! The read barrier: has all been read that had been sent? Asked before a child is called late or hung.
+//! The read barrier: has all been read that had been sent? Used before a child is declared late or hung.
 //!
-//! A beat that has been sent passes three places on its way to the loop: the kernel's buffer of its connection, libzmq's
-//! one I/O thread, and the queue of its peer in the ROUTER. That the loop has taken all that the ROUTER showed says nothing of
-//! the first two, and with two thousand siblings that connect or leave at one moment the thread is behind for a tenth of a
-//! second and more. Nor is a message that the node sends to itself enough: the thread gets 256 connections at a time, a
-//! level-triggered one that was ready before may be ahead of its turn, and a ROUTER serves its peers in turn. So the places
-//! are emptied in their order, and what is shown at each step rests on libzmq's source (4.3.5):
+//! A beat that has been sent passes three places on its way to the loop: the kernel's buffer of its connection,
+//! libzmq's one I/O thread, and the queue of its peer in the ROUTER. That the loop has taken all that the ROUTER showed
+//! proves nothing about the first two, and with two thousand siblings that connect or leave at one moment the thread is
+//! behind for a tenth of a second and more. Nor is a message that the node sends to itself enough: the thread gets 256
+//! connections at a time, a level-triggered one that was ready before may be ahead of its turn, and a ROUTER serves its
+//! peers in turn. So the places are emptied in their order, and what is shown at each step rests on libzmq's source
+//! (4.3.5):
 //!
 //! 1. **Kernel.** The sockets of this process that belong to the ROUTER hold no byte that was not read, and no connection waits
 //!    to be accepted: all that was sent before this look is with the thread, or past it.
@@ -14,15 +15,15 @@
 //!    next (`in_event_internal` ends with `flush`). So what it had read before the echo's bytes were there is announced before
 //!    the echo is. Announcements come through one mailbox, in order.
 //! 3. **Queues.** The ROUTER has nothing more to show: to ask it empties the mailbox and looks into every queue
-//!    (`get_events`). Where somebody sends without end, one more turn of the loop after the echo's does as well, since a
+//!    (`get_events`). Where a peer sends without end, one more turn of the loop after the echo's does as well, since a
 //!    turn takes one message of every peer at least (`Node::hear_children`).
 //!
 //! Both first steps are made twice: a connection that the thread was just accepting shows neither as waiting nor as open. It is
 //! open at the second look, since the thread has been elsewhere in between.
 //!
-//! What a queue has no room for (`QUEUE` messages of one peer wait) stays with the thread; then the loop has heard that peer,
-//! and more often than any verdict asks for. What a child has handed to a library of its own, and that has not
-//! written, has not been sent. Datagrams of sd_notify have none of these places; they are read in every turn.
+//! What a queue has no room for (`QUEUE` messages of one peer wait) stays with the thread; then the loop has read from
+//! that peer, and more often than any verdict asks for. What a child has handed to a library of its own, and that has
+//! not written, has not been sent. Datagrams of sd_notify have none of these places; they are read in every turn.
 //!
 //! That costs two ways through the thread, a fraction of a millisecond, a few system calls a descriptor, and only when a verdict
 //! is due.
@@ -43,7 +44,7 @@ const LOOK_AGAIN: Span = Span::from_millis(1);
 /// So many times all is asked for, see the [module](self).
 const ROUNDS: u8 = 2;
 
-/// What the barrier has to be told, and what it makes others do.
+/// What the barrier reads, and what it makes others do.
 trait Sight {
     /// Whether bytes that matter lie in the kernel.
     fn unread(&mut self) -> bool;
@@ -88,7 +89,7 @@ enum Heard {
     Until(Time),
     /// It is to be asked again when something has come, or when [`Barrier::deadline`] is over.
     Wait,
-    /// That cannot be said, or not in time.
+    /// Not known, or not in time.
     Unknown,
 }
 
@@ -157,7 +158,7 @@ impl Barrier {
 /// The node's connection to itself, with the barrier for which it is.
 pub(super) struct Echo {
     dealer: Dealer,
-    /// A name that nobody can guess.
+    /// A name that cannot be guessed.
     name: Identity,
     barrier: Barrier,
 }
@@ -176,7 +177,7 @@ impl Echo {
         Ok(Echo { dealer, name: Identity::new(&name), barrier: Barrier::default() })
     }
 
-    /// Whether a message is one of these. Then it is taken in, and nobody else's.
+    /// Whether a message is one of these. Then it is taken in, and is of no other sender.
     pub fn hear(&mut self, now: Time, from: &Identity, frames: &[Vec<u8>]) -> bool {
         if *from != self.name {
             return false;
@@ -192,7 +193,7 @@ impl Echo {
         self.barrier.deadline()
     }
 
-    /// Nobody wants to know any more.
+    /// The answer is no longer needed.
     pub fn forget(&mut self) {
         self.barrier.pass = None;
     }
@@ -221,8 +222,8 @@ impl<U: FnMut() -> bool, Q: FnMut() -> bool> Sight for Before<'_, U, Q> {
 }
 
 impl Node {
-    /// Whether the deadlines may be judged now, with all read that any child had sent that would be called late or hung.
-    /// If not, it is to be asked again when something has come or [`Echo::deadline`] is over.
+    /// Whether the deadlines may be judged now, with all read that was sent by any child that would be declared late or
+    /// hung. If not, it is to be asked again when something has come or [`Echo::deadline`] is over.
     pub(super) fn may_judge(&mut self, now: Time) -> bool {
         let suspects = self.core.suspects(now, None);
         if suspects.is_empty() {
@@ -238,12 +239,12 @@ impl Node {
                 }
             }
         }
-        // Without one a verdict is as good as what the loop knows.
+        // Without one a verdict rests on what the loop has read.
         let Some(mut echo) = self.echo.take() else { return true };
         let unread = || {
             // Where that cannot be seen, the other steps are all there is.
             let found = connected::unread(|socket| self.hears_at(socket)).unwrap_or_default();
-            // What a child sends that is not in question speaks for nobody else, however much it is.
+            // What is sent by a child that is not in question proves nothing for others, however much it is.
             let matters = |pid: Option<u32>| match pid {
                 Some(pid) if pid == self.pid => false,
                 Some(pid) => self.child_of(pid).is_none_or(|run| suspects.contains(&run.child)),

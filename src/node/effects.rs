@@ -21,7 +21,7 @@ use serde_json::Value;
 use slog::{error, info, o, warn};
 use std::os::fd::AsRawFd;
 
-/// Lines of the story that a root tells when it ends by itself.
+/// Lines of the explanation that a root prints when it ends by itself.
 const LAST_WORDS_LINES: usize = 10;
 
 impl Node {
@@ -38,7 +38,7 @@ impl Node {
             }
             Action::TellParent(up) => self.tell_parent(up),
             Action::Answer(request, answer) => {
-                // What is held is known above before the operator hears that it is.
+                // The node above receives a hold before the operator gets the reply.
                 self.tell_children();
                 self.answered(request, answer);
             }
@@ -66,7 +66,7 @@ impl Node {
         let started = match started {
             Ok(started) => started,
             Err(failure) => {
-                // EMFILE and ENFILE: say what the matter is, not only that this start failed.
+                // EMFILE and ENFILE: report the cause, not only that this start failed.
                 if matches!(failure.errno, 23 | 24) {
                     self.fd_looked = None;
                     self.watch_descriptors();
@@ -79,7 +79,7 @@ impl Node {
         let exit_tag = self.poller.next_tag();
         let watched = self.poller.add(started.pidfd.as_raw_fd(), exit_tag, crate::os::epoll::Interest::READ);
         if let Err(error) = watched {
-            // Without its pidfd in epoll the end of this child would never be seen. It is killed here and now, and the
+            // Without its pidfd in epoll the exit of this child would never be seen. It is killed here and now, and the
             // start has failed.
             error!(self.logger, "cannot watch a child"; "path" => %handle.path, "error" => %error);
             let _ = started.pidfd.signal_child(started.pid, 9);
@@ -156,14 +156,14 @@ impl Node {
         info!(self.logger, "the tree is up"; "instance" => %self.place.instance);
         self.tell_manager_up();
         if let Some(mut file) = self.ready_fd.take() {
-            // Whoever started us may be gone; that is no reason to stop.
+            // The process that started us may have exited; that is no reason to stop.
             let _ = writeln!(file, "up");
         }
-        // Reading the file and starting everybody took more than running does.
+        // Reading the file and starting all children took more than running does.
         process::release_memory();
     }
 
-    /// Tells what has been reported since the last call. `now` is when the event came that it is about.
+    /// Publishes what has been reported since the last call. `now` is when the event came that it is about.
     pub(super) fn tell(&mut self, now: Time) {
         if self.untold.is_empty() {
             return;
@@ -173,7 +173,8 @@ impl Node {
         self.untold = untold;
     }
 
-    /// Writes a report into the log, and passes it on to whoever keeps the history.
+    /// Writes a report into the log, and passes it on to the keeper of the history: the parent, or the root's own
+    /// memory.
     fn report(&mut self, now: Time, report: Report) {
         let wall = crate::os::clock::rfc3339_nanos(self.clock.wall_in_order(now));
         let handle = report.child.and_then(|child| self.look_at(child));
@@ -190,7 +191,7 @@ impl Node {
             && report.child == Some(post.run.child)
             && report.incarnation == post.run.incarnation
         {
-            // One that we have killed may well have said why it came to that.
+            // A child that we have killed may well have logged why it came to that.
             let failed = !normal && !expected || matches!(past.killed, Some(Killed::Hung | Killed::StartTimeout));
             post.tell(&handle.what, failed, &mut view.detail);
         }
@@ -204,7 +205,7 @@ impl Node {
         self.happened(now, report.child, Told { event: view, own: true });
     }
 
-    /// Tells of an event, unless it is one more of the same, which is told later with its count.
+    /// Publishes an event, unless it is one more of the same, which is published later with its count.
     pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: Told) {
         let path = child.and_then(|child| self.look_at(child)).map(|handle| handle.path.clone());
         let mut out = Vec::new();
@@ -281,7 +282,7 @@ impl Node {
         }
     }
 
-    /// What the root says on stderr when the tree has ended by itself.
+    /// What the root writes to stderr when the tree has ended by itself.
     pub(super) fn last_words(&mut self, end: End) {
         for left in self.left_behind() {
             error!(self.logger, "ending without what cannot be killed; it is left behind"; "left" => left);
@@ -316,7 +317,8 @@ impl Node {
         }
     }
 
-    /// What led to the end of the root, from the first cause on, in a few lines: whoever reads them may have nothing else.
+    /// What led to the end of the root, from the first cause on, in a few lines: an operator may have nothing else to
+    /// read.
     pub(super) fn what_led_here(&self) -> Vec<String> {
         let Some(history) = &self.history else { return Vec::new() };
         tell_short(&explain(&history.views(), &self.place.path, &Present::Over(None)), LAST_WORDS_LINES)

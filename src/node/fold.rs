@@ -1,16 +1,17 @@
-//! Restart storms, told in few words: rounds of the same restart that follow one another are folded into one, with their count.
+//! Restart storms in brief: rounds of the same restart that follow one another are folded into one, with their count.
 //!
-//! A child that ends again and again makes the same events again and again: `restarting`, `starting`, `started`, `exited`. What
-//! matters is how it began, that it goes on, and when it was over; told in full, it would push the first cause out of the
-//! log, the root's memory and the journal within a minute. So the first rounds are told as they happen, and from then on only
-//! one now and then, which says for how many it stands.
+//! A child that ends again and again makes the same events again and again: `restarting`, `starting`, `started`,
+//! `exited`. What matters is how it began, that it goes on, and when it was over; published in full, it would push the
+//! first cause out of the log, the root's memory and the journal within a minute. So the first rounds are published as
+//! they happen, and from then on only one now and then, with the count of those it stands for.
 //!
-//! A *round* is what happens from one `restarting` of a child to the next: to the child, below it, and to the siblings that are
-//! stopped and started with it, which is known by the causes of their events. Two rounds are alike when the same happens to
-//! the same paths; the order is not asked for, since what comes from another process has none. While rounds are withheld, the last whole one is kept; it is told with its own
-//! ids, so that all causes within it are there, and a cause in a round that was not told becomes its counterpart in the last
-//! one that was. Anything else that happens to the child, and a round that lasts longer than those before it, is told at
-//! once, behind what was withheld.
+//! A *round* is what happens from one `restarting` of a child to the next: to the child, below it, and to the siblings
+//! that are stopped and started with it, which is known by the causes of their events. Two rounds are alike when the
+//! same happens to the same paths; the order does not matter, since what comes from another process has none. While
+//! rounds are withheld, the last whole one is kept; it is published with its own ids, so that all causes within it are
+//! there, and a cause in a round that was not published becomes its counterpart in the last one that was. Anything else
+//! that happens to the child, and a round that lasts longer than those before it, is published at once, after what was
+//! withheld.
 
 use crate::ids::{Path, ReportId};
 use crate::supervision::ChildId;
@@ -20,16 +21,16 @@ use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// So many rounds alike are told as they happen.
+/// So many rounds alike are published as they happen.
 const TOLD_IN_FULL: u32 = 20;
 
-/// Rounds that last longer are told, however alike they are: they fill nothing.
+/// Rounds that last longer are published, however alike they are: they are too few to fill anything.
 const ROUND_MAX: Span = Span::from_secs(30);
 
-/// Rounds with more events than this are told.
+/// Rounds with more events than this are published.
 const EVENTS_MAX: usize = 64;
 
-/// The first folded round is told after this, each further one after twice the time ...
+/// The first folded round is published after this, each further one after twice the time ...
 const FIRST_PAUSE: Span = Span::from_secs(1);
 
 /// ... up to this.
@@ -62,7 +63,7 @@ struct Fold {
     withheld: Option<Vec<Told>>,
     /// The round before it.
     before: Seen,
-    /// The last round that was told, and when that was.
+    /// The last round that was published, and when that was.
     told: Seen,
     told_at: Time,
     /// Rounds in a row that were alike, and the longest of them.
@@ -70,7 +71,7 @@ struct Fold {
     longest: Span,
     /// The last whole round that was withheld.
     kept: Option<Kept>,
-    /// After this a round is told again.
+    /// After this a round is published again.
     pause: Span,
 }
 
@@ -95,7 +96,7 @@ struct Kept {
 }
 
 impl Folds {
-    /// Takes an event about the child at `path`, or about what is below it; what is to be told now goes to `out`.
+    /// Takes an event about the child at `path`, or about what is below it; what is to be published now goes to `out`.
     pub fn take(&mut self, now: Time, child: ChildId, path: &Path, told: Told, out: &mut Vec<Told>) {
         let event = &told.event;
         if event.kind == "dropped" {
@@ -181,12 +182,12 @@ impl Folds {
         children.into_iter().for_each(|child| self.end(child, out));
     }
 
-    /// When something is to be told although nothing happens.
+    /// When something is to be published although nothing happens.
     pub fn next_deadline(&self) -> Option<Time> {
         self.withholding.iter().filter_map(|child| self.by_child.get(child)).map(Fold::deadline).min()
     }
 
-    /// Tells what has been withheld for long enough.
+    /// Publishes what has been withheld for long enough.
     pub fn due(&mut self, now: Time, out: &mut Vec<Told>) {
         for child in self.withholding.clone() {
             let Some(fold) = self.by_child.get_mut(&child) else { continue };
@@ -223,7 +224,7 @@ impl Fold {
         self.kept = Some(Kept { events, seen, before, count, first });
     }
 
-    /// Tells of the rounds that were withheld, by the last of them.
+    /// Publishes the rounds that were withheld, by the last of them.
     fn tell_kept(&mut self, now: Time, out: &mut Vec<Told>) {
         let Some(Kept { mut events, seen, before, count, mut first }) = self.kept.take() else { return };
         for Told { event, .. } in &mut events {
@@ -242,7 +243,7 @@ impl Fold {
         out.append(&mut events);
     }
 
-    /// Tells all, also of the present round, of which nothing more is withheld.
+    /// Publishes all, also of the present round, of which nothing more is withheld.
     fn tell_all(&mut self, out: &mut Vec<Told>) {
         self.tell_kept(self.began, out);
         out.extend(self.withheld.take().into_iter().flatten());
@@ -281,7 +282,7 @@ impl Seen {
     }
 }
 
-/// Whether an event is no part of a round: something else happens to the child, and is told at once.
+/// Whether an event is no part of a round: something else happens to the child, and is published at once.
 fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
     match event.kind.as_str() {
         "panic" | "held" | "released" | "reloaded" => true,
@@ -361,7 +362,7 @@ mod tests {
             self.now = end;
         }
 
-        /// How many events of a kind those that were told stand for.
+        /// How many events of a kind those that were published stand for.
         fn stands_for(&self, kind: &str) -> u64 {
             let of = self.out.iter().filter(|told| told.event.kind == kind);
             of.map(|told| told.event.detail.get("count").and_then(Value::as_u64).unwrap_or(1)).sum()
@@ -452,7 +453,7 @@ mod tests {
             world.life(0, 10, |_, _| {});
             let exited = world.event(0, "/c0/w", "exited", None, json!({ "code": 1 }));
             let gave_up = world.event(0, "/c0", "gave_up", Some(exited), json!({}));
-            // Its own word and its children's come by different ways.
+            // Its own report and its children's come by different ways.
             let escalated =
                 if round % 2 == 0 { world.event(0, "/c0", "escalated", Some(gave_up), json!({})) } else { gave_up };
             world.event(0, "/c0/v", "stopping", None, json!({ "why": "supervisor_ends" }));

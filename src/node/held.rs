@@ -1,9 +1,9 @@
-//! Whether a child is held, as its supervisor's reports tell it: what must be remembered above, where the next process of the
-//! supervisor hears of it. Touches nothing, so the simulator in `tests/sim` runs it too.
+//! Whether a child is held, as its supervisor's reports show it: what must be kept above, where the next process of the
+//! supervisor gets it from. Touches nothing, so the simulator in `tests/sim` runs it too.
 
 use crate::supervision::{Fact, State};
 
-/// What a report says of a hold.
+/// What a report means for a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
     /// An operator has ordered it.
@@ -16,8 +16,8 @@ pub enum Word {
     Unchanged,
 }
 
-/// What a report about a child says of its hold. `state` is what the child is shown as after it, `is_held` whether it was held
-/// before.
+/// What a report about a child means for its hold. `state` is what the child is shown as after it, `is_held` whether it
+/// was held before.
 pub fn word(fact: &Fact, state: Option<State>, is_held: bool) -> Word {
     match (fact, is_held) {
         (Fact::Panic { hold: true, .. }, _) => Word::Begins,

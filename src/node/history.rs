@@ -1,7 +1,7 @@
-//! The root's memory of the tree's events, and those who follow them.
+//! The root's memory of the tree's events, and its followers.
 //!
-//! Bounded on both sides: the oldest events are forgotten, and a follower that reads too slowly is told how many it
-//! has lost. It is never waited for.
+//! Bounded on both sides: the oldest events are dropped, and a follower that reads too slowly gets the number it has
+//! lost. It is never waited for.
 
 use crate::ids::Path;
 use crate::link::{Identity, Router, SendOutcome};
@@ -18,7 +18,7 @@ const REMEMBERED: usize = 10_000;
 /// Events in one message to a follower at most.
 const BATCH: usize = 256;
 
-/// A follower that has not said for so long that it is still there is forgotten.
+/// A follower that has not renewed its request for so long is dropped.
 pub(super) const FOLLOWER_PATIENCE: Span = Span::from_secs(10);
 
 /// A follower whose queue is full is tried again after this.
@@ -40,14 +40,14 @@ struct Follower {
     next: u64,
     heard: Time,
     follow: bool,
-    /// It has been told all that was remembered when it came.
+    /// It has received all that was remembered when it came.
     caught_up: bool,
     /// Its queue is full, and is not looked at before then: a follower that does not read must not cost a try with every
     /// event.
     full_until: Option<Time>,
 }
 
-/// Which events somebody is interested in.
+/// Which events a follower is interested in.
 pub(super) struct Wanted {
     pub path: Path,
     kinds: Kinds,
@@ -130,14 +130,14 @@ impl History {
         self.first
     }
 
-    /// The JSON of an event; `None` when it is forgotten or has not happened yet.
+    /// The JSON of an event; `None` when it was dropped or has not happened yet.
     pub fn json(&self, number: u64) -> Option<&[u8]> {
         let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.events.get(at).map(|event| &*event.json)
     }
 
-    /// Begins to feed somebody: with what is remembered from the number `from` on, and if asked for with all that comes.
-    /// False when there are too many already.
+    /// Begins to feed a follower: with what is remembered from the number `from` on, and on request with all that
+    /// comes. False when there are too many already.
     pub fn add_follower(
         &mut self,
         now: Time,
@@ -163,7 +163,7 @@ impl History {
         true
     }
 
-    /// Somebody says that he still listens. False when he was forgotten.
+    /// A follower renews its request. False when it was dropped.
     pub fn still_following(&mut self, now: Time, to: &Identity, request: u64) -> bool {
         let mut known = false;
         for follower in self.followers.iter_mut().filter(|f| f.to == *to && f.request == request) {
@@ -173,7 +173,7 @@ impl History {
         known
     }
 
-    /// Credits `lost`, a time in which this process did not run: nobody could be heard in it.
+    /// Credits `lost`, a time in which this process did not run: no message could be read in it.
     pub fn credit(&mut self, now: Time, lost: Span) {
         for follower in &mut self.followers {
             follower.heard += lost.min(now.since(follower.heard));
@@ -226,7 +226,7 @@ impl History {
                     follower.next = at;
                     return true;
                 }
-                // What was lost before the first look was forgotten, not missed; only a gap later on is a loss.
+                // What was lost before the first look had been dropped, not missed; only a gap later on is a loss.
                 let place = Place { lost, end: last, forgotten: first, caught_up, next: at };
                 let frames = codec::encode_events(follower.request, batch, place);
                 let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();

@@ -1,9 +1,9 @@
 //! What is held down by `panic --hold`, and stays so whatever becomes of the supervisor above it.
 //!
-//! A node's process is not the place to remember it: that is replaced when it crashes, hangs, gives up, or is restarted with
-//! its group. So a node says upward what is held below it, before it answers the operator; the node above keeps it with the
-//! child, says it upward in turn, and hands it down to the next process. The root writes it into the journal, where the next
-//! root finds it, unless an operator has stopped the tree.
+//! A node's process is not the place to keep it: that is replaced when it crashes, hangs, gives up, or is restarted
+//! with its group. So a node reports upward what is held below it, before it answers the operator; the node above keeps
+//! it with the child, reports it upward in turn, and passes it down to the next process. The root writes it into the
+//! journal, where the next root finds it, unless an operator has stopped the tree.
 
 use super::handle::{Handle, What};
 use super::held::{self, Word};
@@ -61,12 +61,12 @@ impl Handle {
 }
 
 impl Node {
-    /// All that is held below this supervisor, as far as it is known here.
+    /// All that is held below this supervisor, as far as this node knows.
     pub(super) fn holds(&self) -> Vec<HoldView> {
         self.core.ids().filter_map(|id| self.look_at(id)).flat_map(Handle::holds).collect()
     }
 
-    /// Notes what a report says of a hold, and tells of it in the report that one goes on.
+    /// Records what a report means for a hold, and adds to the report that a hold goes on.
     pub(super) fn note_hold(&mut self, report: &Report, view: &mut EventView) {
         let Some(child) = report.child else { return };
         let state = self.core.child(self.now(), child).map(|status| status.state);
@@ -89,8 +89,8 @@ impl Node {
         self.children_changed = true;
     }
 
-    /// A restart was asked for of something below a child node that cannot be asked. The operator's word ends a hold all the
-    /// same: the child node's next process starts it. Returns what the operator is told of that.
+    /// A restart was asked for of something below a child node that cannot be asked. The operator's order ends a hold
+    /// all the same: the child node's next process starts it. Returns the operator's reply.
     pub(super) fn release_below(&mut self, node: ChildId, verb: &Verb) -> &'static str {
         let Verb::Restart { path } = verb else { return "" };
         let Some(What::Node(subtree)) = self.handle(node).map(|handle| &mut handle.what) else { return "" };
@@ -112,7 +112,7 @@ impl Node {
         self.write_holds();
     }
 
-    /// Writes down what is held; also for a keeper that has not heard of it.
+    /// Writes down what is held; also for a keeper that has not received it.
     pub(super) fn write_holds(&mut self) {
         let (Some(root), Some(journal)) = (&self.root, &mut self.journal) else { return };
         journal.note(&Note::Holds { at: clock::rfc3339_nanos(clock::wall()), holds: root.holds.clone() });

@@ -1,12 +1,12 @@
 //! Hooks: commands that users want to be run when a subtree was panicked, a supervisor has given up, or a child is
-//! restarted. They run in the background and nobody waits for them: what supervision does, it does without them.
+//! restarted. They run in the background and nothing waits for them: supervision does not depend on them.
 //!
-//! A hook runs where somebody is left to run it. The node that restarts a child runs its own `on-restart`; `on-panic` and
-//! `on-escalate` of a supervisor are run by the one above it, which outlives it, and those of the root by the root
+//! A hook runs in a node that is left to run it. The node that restarts a child runs its own `on-restart`; `on-panic`
+//! and `on-escalate` of a supervisor are run by the one above it, which outlives it, and those of the root by the root
 //! itself, which stays for them when all its children are gone.
 //!
-//! None is left behind: each has a time limit, after which it is killed with its process group; it dies with its node, and
-//! is found by the tree's mark like every process of the tree.
+//! None is left behind: each has a time limit, after which it is killed with its process group; it is killed with its
+//! node, and is found by the tree's mark like every process of the tree.
 
 mod queue;
 
@@ -35,10 +35,10 @@ use std::os::fd::AsFd;
 /// How long a hook may take.
 const LIMIT: Span = Span::from_secs(30);
 
-/// How long a node that ends waits for hooks, unless it is the root: nobody's beats come from it meanwhile.
+/// How long a node that ends waits for hooks, unless it is the root: no beats come from it meanwhile.
 const FAREWELL: Span = Span::from_secs(1);
 
-/// Hooks that run at once: of restarts, and altogether. What tells of disaster does not queue up behind routine.
+/// Hooks that run at once: of restarts, and altogether. Hooks for disasters do not queue behind routine.
 const RESTARTS_AT_ONCE: usize = 4;
 const AT_ONCE: usize = 16;
 
@@ -50,7 +50,7 @@ pub(super) struct Hooks {
     own: tree::Hooks,
     running: Vec<Running>,
     waiting: Queue<Order>,
-    /// Children that have been panicked and whose end has not come yet, with what is to be told of it.
+    /// Children that have been panicked and whose exit has not been seen yet, with what is to be reported of it.
     panicked: HashMap<ChildId, Facts>,
     number: u64,
 }
@@ -96,7 +96,7 @@ impl Key {
     }
 }
 
-/// What a hook is told.
+/// What a hook is given.
 #[derive(Clone)]
 struct Facts {
     message: String,
@@ -143,7 +143,6 @@ impl Hooks {
         running.len() < AT_ONCE && (class == Class::Disaster || restarts < RESTARTS_AT_ONCE)
     }
 
-    /// The next one whose turn it is.
     fn next(&mut self) -> Option<Order> {
         self.waiting.pop(|class| Hooks::has_room(&self.running, class))
     }
@@ -178,7 +177,7 @@ impl Node {
         }
     }
 
-    /// Calls a hook, if there is one, for the event that `view` tells.
+    /// Calls a hook, if there is one, for the event in `view`.
     fn call_hook_for(&mut self, key: Key, command: Option<Vec<String>>, view: &EventView) {
         let Some(command) = command else { return };
         self.call_hook(Order { key, command, about: view.path.clone(), facts: Facts::of(view) });
@@ -218,7 +217,7 @@ impl Node {
         let about = order.about.clone();
         match self.hooks.waiting.push(class, order) {
             Queued::Waits | Queued::Lost => {}
-            // Said once, and how many it were when their turn would have come.
+            // Reported once, and their number when their turn would have come.
             Queued::FirstLost => {
                 warn!(self.logger, "too many hooks wait already, further ones are not run"; "hook" => key.as_str(),
                     "path" => %about);
@@ -323,7 +322,7 @@ impl Node {
         }
     }
 
-    /// This node ends, and all its children have. What tells of disaster is given its time, and everything else is ended.
+    /// This node ends, and all its children have. Hooks for disasters are given their time, all others are ended.
     pub(super) fn finish_hooks(&mut self, end: End) {
         let is_root = self.uplink.is_none();
         if is_root && end == End::Panicked {
@@ -363,7 +362,7 @@ impl Node {
                 // All of them were killed; one that is stuck in the kernel is not waited for.
                 return;
             }
-            // Nobody else is listened to any more, so this is not the loop's own wait. In small steps, for the sake of
+            // No other source is read any more, so this is not the loop's own wait. In small steps, for the sake of
             // output and signals.
             let processes: Vec<_> = self.hooks.running.iter().map(|running| running.aside.process().as_fd()).collect();
             let _ = fd::wait_readable_any(&processes, Some(Span::from_millis(20)));
@@ -373,7 +372,7 @@ impl Node {
         }
     }
 
-    /// A signal while the last hooks run: who stops us once more does not want to wait for them.
+    /// A signal while the last hooks run: an operator who stops us once more does not want to wait for them.
     fn hurry_hooks_on_signal(&mut self) {
         let hurry = |caught: &Caught| matches!(caught, Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit);
         if self.signals.drain().iter().any(hurry) {

@@ -1,9 +1,9 @@
 //! The root's half of the journal: events go down a pipe to the keeper, which writes them to disk.
 //!
-//! The root waits for no disk, so it writes no file. It keeps a cursor into its memory of events, as for a follower, and
-//! hands on what the pipe takes; what does not fit waits in that memory, which is bounded, and what falls out of it is
-//! counted and told in a line of its own. The root holds both ends of the pipe: what is in it outlives a keeper that is
-//! killed, and the next one reads on. A root that is killed leaves it to the keeper, who reads it to its end.
+//! The root waits for no disk, so it writes no file. It keeps a cursor into its memory of events, as for a follower,
+//! and hands on what the pipe takes; what does not fit waits in that memory, which is bounded, and what falls out of it
+//! is counted and noted in a line of its own. The root holds both ends of the pipe: what is in it outlives a keeper
+//! that is killed, and the next one reads on. After a root that is killed, the keeper reads it to its end.
 
 use super::history::History;
 use crate::os::clock::{self, Clock};

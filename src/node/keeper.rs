@@ -1,14 +1,15 @@
 //! The keeper: a small process beside the root that outlives it.
 //!
-//! A root that is killed cannot clean up. Its nodes and workers die with it by their parent-death signals, but a daemon
-//! that has left its session does not, and neither sockets nor cgroups go away by themselves. The keeper waits for one
-//! thing, the root's end. When the root had said goodbye before, it goes quietly; otherwise it kills what is left of the
-//! tree, by cgroup where there is one, else by the mark that every process of the tree carries in its environment, and
-//! removes the tree's files. The root watches the keeper in turn and starts another one when it is gone.
+//! A root that is killed cannot clean up. Its nodes and workers are killed with it by their parent-death signals, but a
+//! daemon that has left its session does not, and neither sockets nor cgroups go away by themselves. The keeper waits
+//! for one thing, the root's end. When the root has announced an orderly end, it exits without further action;
+//! otherwise it kills what is left of the tree, by cgroup where there is one, else by the mark that every process of
+//! the tree carries in its environment, and removes the tree's files. The root watches the keeper in turn and starts
+//! another one when it is gone.
 //!
-//! As it outlives the root, and may wait for a disk, it also writes the journal. That has a thread of its own: a disk that
-//! hangs must not keep anybody from cleaning up. The keeper starts no process but itself, so that no parent-death signal
-//! hangs on a thread.
+//! As it outlives the root, and may wait for a disk, it also writes the journal. That has a thread of its own: a disk
+//! that hangs must not delay the cleanup. The keeper starts no process but itself, so that no parent-death signal hangs
+//! on a thread.
 
 use super::journal::Journal;
 use super::segments::{JournalRecord, Said, Segments};
@@ -52,10 +53,10 @@ const REST: Span = Span::from_millis(20);
 /// How often it is looked whether the root is there, where it cannot be watched.
 const LOOKING_AGAIN: Span = Span::from_millis(100);
 
-/// What has not died of SIGKILL after this long will not die by our hand.
+/// What has not died of SIGKILL after this long cannot be killed by us.
 const PATIENCE: Span = Span::from_secs(5);
 
-/// What the keeper must know.
+/// What the keeper is given.
 #[derive(Clone, Serialize, Deserialize)]
 struct Record {
     root: u32,
@@ -134,7 +135,7 @@ impl Keeper {
         self.pid
     }
 
-    /// Says that the tree has ended in order, and waits a moment for the keeper to go.
+    /// Announces that the tree has ended in order, and waits a moment for the keeper to exit.
     pub fn dismiss(self, limit: Span) {
         let mut goodbye = std::fs::File::from(self.goodbye);
         // A keeper that is gone already needs no goodbye.
@@ -158,7 +159,8 @@ impl Node {
         Ok(())
     }
 
-    /// The keeper has ended although nobody dismissed it: another one takes its place, a second later at the earliest.
+    /// The keeper has exited although it was not dismissed: another one takes its place, a second later at the
+    /// earliest.
     pub(super) fn keeper_ended(&mut self) {
         let Some(keeper) = &self.keeper else { return };
         if !matches!(keeper.pidfd.wait(), Ok(Some(_))) {
@@ -219,7 +221,7 @@ fn watch_root() -> io::Result<()> {
     let record: Record = serde_json::from_str(&text)?;
     stream_file::set(record.output.clone());
     let goodbye = fd::inherited(GOODBYE_FD)?;
-    // Whoever stops the tree by a signal to everybody must not stop the one who cleans up.
+    // A signal that is sent to all processes of the tree must not stop the one that cleans up.
     crate::os::signals::ignore_all_stopping();
     process::set_name("tv-keeper");
     // Opened while the pipe is open at the other end, so it is the root and not a later process with its number.
@@ -243,7 +245,7 @@ fn watch_root() -> io::Result<()> {
         }
         // It is gone already.
         Err(error) if pidfd::is_gone(error) => said_goodbye |= read_goodbye(&goodbye),
-        // There is no watching it by a descriptor, for the call is refused, say. We are its child as long as it lives.
+        // There is no watching it by a descriptor, for the call is refused, say. We are its child as long as it runs.
         Err(_) => {
             fd::wait_readable_any(&[goodbye.as_fd()], None)?;
             said_goodbye |= read_goodbye(&goodbye);
@@ -267,11 +269,11 @@ fn watch_root() -> io::Result<()> {
     }
     if let (Some(writer), Some(journal)) = (&writer, &record.journal) {
         writer.end(Some(root_was_killed(journal, root.as_ref().ok())));
-        // Whoever starts the instance anew writes behind us; but he does not wait for a disk that hangs.
+        // A new run of the instance writes behind us, but does not wait for a disk that hangs.
         writer.wait(Span::from_millis(500));
     }
     let runtime = RuntimeDir::at(record.runtime);
-    // Whoever has started the instance anew meanwhile has cleared the files himself.
+    // A new run of the instance has cleared the files itself.
     if let Ok(lock) = LockFile::acquire(&runtime.lock_file()) {
         // A root that was killed while it began has written nothing yet.
         let ours = match runtime.read_instance() {
@@ -308,7 +310,7 @@ fn root_was_killed(journal: &JournalRecord, root: Option<&PidFd>) -> Note {
     Note::End(EndNote { at: clock::rfc3339_nanos(clock::wall()), run, killed: true, code, signal, text })
 }
 
-/// The thread that writes the journal: where it gets its last line, and where it says that it is done.
+/// The thread that writes the journal: where it gets its last line, and where it reports that it is done.
 struct Writer {
     last: mpsc::Sender<Option<Note>>,
     done: mpsc::Receiver<()>,
@@ -330,7 +332,7 @@ impl Writer {
         Ok(Writer { last, done })
     }
 
-    /// Lets it end when all that the root had told is written, with a last line of ours.
+    /// Lets it end when all that the root had sent is written, with a last line of ours.
     fn end(&self, last: Option<Note>) {
         let _ = self.last.send(last);
     }
@@ -341,7 +343,7 @@ impl Writer {
     }
 }
 
-/// Writes what comes until nobody is left to send more: the other end is the root's alone.
+/// Writes what comes until the pipe has no writer left: the other end is the root's alone.
 fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, again: bool) {
     let Ok(mut source) = lines.try_clone().map(std::fs::File::from) else { return };
     let mut buffer = Vec::with_capacity(2 * CHUNK);
@@ -376,7 +378,7 @@ fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, ag
     }
 }
 
-/// Says on stderr what the journal's writer has met. Whoever reads the tree's log is to know that it has gaps.
+/// Reports on stderr what the journal's writer has met: a reader of the tree's log is to know that it has gaps.
 fn tell(said: Option<Said>) {
     match said {
         None => {}
@@ -397,7 +399,7 @@ fn complain(line: String) {
     });
 }
 
-/// Whether the root has said that it ends in order.
+/// Whether the root has announced an orderly end.
 fn read_goodbye(pipe: &OwnedFd) -> bool {
     if fd::set_nonblocking(pipe.as_fd(), true).is_err() {
         return false;

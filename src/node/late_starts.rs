@@ -1,9 +1,9 @@
-//! Starts that take long: a child's directory or program lies where nothing answers (a dead network file system), or the
-//! machine is very busy. Such a child waits alone; the loop looks after it now and then.
+//! Starts that take long: a child's directory or program is on a file system that does not answer (an unreachable
+//! network file system), or the machine is very busy. Such a child waits alone; the loop checks it now and then.
 //!
-//! For a moment ([`TOLD_AFTER`]) nothing is said, and the start can still fail as any other. Then the child counts as started:
-//! there is a process, which can be stopped and killed, and a supervisor starts one child after the other. Its status says what it
-//! waits for.
+//! For a moment ([`TOLD_AFTER`]) nothing is reported, and the start can still fail as any other. Then the child counts
+//! as started: there is a process, which can be stopped and killed, and a supervisor starts one child after the other.
+//! Its status shows what it waits for.
 
 use super::turn::Node;
 use crate::logs::Line;
@@ -21,10 +21,10 @@ const TOLD_AFTER: Span = Span::from_millis(700);
 const LOOK: Span = Span::from_millis(10);
 const LOOK_LATER: Span = Span::from_secs(1);
 
-/// A text for people, as the child's own words would be.
+/// A text for people, as the child's own status would be.
 const WAITS: &str = "not executed yet: its file system does not answer";
 
-/// What tells what came of a start.
+/// What reports the result of a start.
 pub(super) trait Outcome {
     /// `None` as long as nothing has.
     fn outcome(&mut self) -> Option<Result<(), SpawnError>>;
@@ -47,7 +47,7 @@ struct LateStart<L> {
     look: Time,
     /// It counts as started.
     told: bool,
-    /// Known before its end was seen.
+    /// Known before its exit was seen.
     failure: Option<SpawnError>,
 }
 
@@ -75,7 +75,7 @@ impl<L: Outcome> LateStarts<L> {
     }
 }
 
-/// The child whose program has sent what this event tells.
+/// The child whose program has sent what this event reports.
 fn sender(event: &Event) -> Option<Run> {
     match event {
         Event::Ready(run) | Event::Beat(run, _) | Event::Notice(run, _) | Event::Escalating { run, .. } => Some(*run),
@@ -164,7 +164,7 @@ impl Node {
                     message: failure.to_string(),
                 });
             }
-            // It counted as started, so this was a run, and these are its last words.
+            // It counted as started, so this was a run, and this is its last output.
             Some(failure) => {
                 let at = wall_nanos(self.clock.wall_of(self.clock.now()));
                 let speaker = Speaker { incarnation: run.incarnation.0, pid: start.pid };

@@ -8,8 +8,8 @@ use crate::time::{Span, Time};
 use slog::warn;
 use std::os::fd::AsRawFd;
 
-/// A node that ends waits so long for what is not written yet, and so does a root before its last words. A disk takes it at
-/// once, or is in trouble.
+/// A node that ends waits so long for what is not written yet, and so does a root before its last output. A disk takes
+/// it at once, or has failed.
 pub(super) const LAST: Span = Span::from_secs(1);
 
 /// How soon the writer is looked at again while something waits.
@@ -58,13 +58,13 @@ impl Node {
         true
     }
 
-    /// The writer has something to tell, or room again.
+    /// The writer has something to report, or room again.
     pub(super) fn hear_log_files(&mut self) {
         for why in self.log_files.writer.heard() {
             warn!(self.logger, "output of a worker is lost"; "why" => why);
         }
         for run in std::mem::take(&mut self.log_files.resting) {
-            // Whoever has still to wait says so when it is read the next time.
+            // A worker that has still to wait shows when its output is read the next time.
             let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { continue };
             let Some((fd, tag)) = process.output.as_ref().map(|(capture, tag)| (capture.as_raw_fd(), *tag)) else {
                 continue;
@@ -75,7 +75,7 @@ impl Node {
         }
     }
 
-    /// Looks after what waits to be written.
+    /// Handles what waits to be written.
     pub(super) fn log_files_due(&mut self, now: Time) {
         if self.log_files.due.is_none_or(|due| due > now) {
             return;
@@ -85,7 +85,7 @@ impl Node {
         self.hear_log_files();
     }
 
-    /// This node ends: what its workers said last is written, if the disk takes it.
+    /// This node ends: its workers' last output is written, if the disk takes it.
     pub(super) fn finish_log_files(&mut self) {
         let lost = self.log_files.writer.finish(LAST);
         self.hear_log_files();

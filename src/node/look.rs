@@ -7,7 +7,7 @@ use crate::os::thread;
 use crate::supervision::{Inspected, Run};
 use crate::time::{Span, Time};
 
-/// What is seen of a child that is overdue.
+/// What was observed of a child that is overdue.
 #[derive(Debug, Clone, Default)]
 struct Seen {
     /// It has ended, and is being cleared.
@@ -20,7 +20,7 @@ struct Seen {
     since_beat: Option<(Schedule, Span)>,
 }
 
-/// What the core is told.
+/// What is reported to the core.
 fn judge(seen: &Seen) -> Inspected {
     if seen.ended {
         return Inspected::Held("it has ended, and what it left is being cleared".into());
@@ -41,14 +41,14 @@ fn judge(seen: &Seen) -> Inspected {
     }
 }
 
-/// Whether a process was kept from running for most of a time. One that waits in the run queue is only told for how long when it
-/// has left it, so one that could run now and did not is counted as well.
+/// Whether a process was kept from running for most of a time. The kernel counts the wait of a process in the run queue
+/// only once it has left it, so one that could run now and did not is counted as well.
 fn is_starved(state: char, did: Schedule, silence: Span) -> bool {
     let half = silence.scaled(0.5);
     state == 'R' && (did.waited >= half || did.ran < half)
 }
 
-/// What it does, in words that can follow "it" or its name.
+/// What it does, as text that can follow "it" or its name.
 fn doing(state: char, did: Option<(Schedule, Span)>) -> String {
     match (state, did) {
         ('T', _) => "was stopped by a signal".into(),
@@ -63,7 +63,7 @@ fn doing(state: char, did: Option<(Schedule, Span)>) -> String {
     }
 }
 
-/// What a child node had run and waited when it was last heard.
+/// What a child node had run and waited at its last message.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LastHeard {
     /// The thread of its loop, which is what beats.
@@ -73,12 +73,12 @@ pub(super) struct LastHeard {
 }
 
 impl LastHeard {
-    /// It has not been heard yet, and began now.
+    /// No message has come from it yet, and it began now.
     pub fn begun(at: Time) -> LastHeard {
         LastHeard { thread: None, schedule: Schedule::default(), at }
     }
 
-    /// It was heard now.
+    /// A message of it was read now.
     pub fn now(self, pid: u32, at: Time) -> LastHeard {
         let thread = self.thread.or_else(|| thread::loop_of(pid));
         LastHeard { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }
@@ -90,7 +90,7 @@ impl Handle {
     pub fn inspect(&self, run: Run, now: Time) -> Inspected {
         let Some(process) = self.process.as_ref().filter(|p| p.run == run) else { return Inspected::Hung(None) };
         let pid = process.pid;
-        // Of a supervisor that has not been heard yet: it may have no such thread yet.
+        // Of a supervisor from which nothing has come yet: it may have no such thread yet.
         let thread = match self.what {
             What::Node(_) => process.heard.thread.or_else(|| thread::loop_of(pid)).unwrap_or(pid),
             What::Worker(_) => pid,
@@ -139,12 +139,12 @@ mod tests {
                 Seen { ended: true, tracer: Some(7), ..seen('Z') },
                 Inspected::Held("it has ended, and what it left is being cleared".into()),
             ),
-            // A node that had the CPU and did not beat hangs; one that wanted it and did not get it does not.
+            // A node that had the CPU and did not beat hangs; one that was runnable and did not get it does not.
             (node('R', 2_900, 50), hung("was running, for 2.9s of the last 3s")),
             (node('R', 0, 0), starved("0ms")),
             (node('R', 200, 2_700), starved("0.2s")),
             (node('R', 1_600, 1_500), starved("1.6s")),
-            // What sleeps or was stopped wants nothing.
+            // A process that sleeps or was stopped is not runnable.
             (node('S', 0, 2_700), hung("was asleep, waiting for something")),
             (node('T', 0, 0), hung("was stopped by a signal")),
         ] {

@@ -1,9 +1,10 @@
-//! What the root says to the service manager that has started it, by sd_notify(3): that the tree is up, how it is, that it
-//! still turns, that it ends and why. systemd is one; `podman --sdnotify=container` and treevisor itself are others.
+//! What the root reports to the service manager that has started it, by sd_notify(3): that the tree is up, how it is,
+//! that it still turns, that it ends and why. systemd is one; `podman --sdnotify=container` and treevisor itself are
+//! others.
 //!
-//! Nothing here waits: a manager that does not read is told again later what must arrive, and not what is old by then. The
-//! watchdog is fed by the loop itself and by nothing else, so that a root that hangs is noticed. It is the only thing that
-//! wakes the loop when nothing happens.
+//! Nothing here waits: a manager that does not read is sent again later what must arrive, and not what is old by then.
+//! The watchdog is fed by the loop itself and by nothing else, so that a root that hangs is noticed. It is the only
+//! thing that wakes the loop when nothing happens.
 
 use super::turn::Node;
 use crate::error::Chain;
@@ -17,7 +18,7 @@ use std::fmt::Write;
 use std::io;
 use treevisor_client::Notifier;
 
-/// How the tree is, is told this often at most.
+/// The tree's health is reported this often at most.
 const STATUS_EVERY: Span = Span::from_secs(1);
 
 /// What must arrive is tried again after this long.
@@ -32,29 +33,29 @@ const TEXT_MAX: usize = 512;
 /// The line to the service manager.
 pub(super) struct Manager {
     notifier: Notifier,
-    /// It wants a sign of life this often, and its limit is twice as long.
+    /// It expects a sign of life this often, and its limit is twice as long.
     beat_every: Option<Span>,
     beat_at: Option<Time>,
-    /// What must arrive and could not be said yet.
+    /// What must arrive and could not be sent yet.
     owed: Vec<String>,
     again_at: Option<Time>,
-    /// What it was last told of the tree's health, and when.
+    /// The tree's health as last reported to it, and when.
     told: String,
     told_at: Option<Time>,
     /// Something has happened since.
     stale: bool,
     up: bool,
     stopping: bool,
-    /// It was told that the tree is being changed, and not yet that this is over.
+    /// It has received that the tree is being changed, and not yet that this is over.
     reloading: bool,
-    /// What the nodes below have last told of their parts, without the ages of beats.
+    /// What the nodes below last reported of their parts, without the ages of beats.
     below: HashMap<ChildId, Rollup>,
     /// The error of the last start that failed.
     errno: Option<i32>,
 }
 
 impl Manager {
-    /// The manager that the environment names; none when nobody wants to be told.
+    /// The manager that the environment names; none when no manager wants notifications.
     pub fn from_env(logger: &Logger) -> Option<Manager> {
         let notifier = match Notifier::from_env() {
             Ok(notifier) => notifier?,
@@ -93,7 +94,7 @@ impl Manager {
         self.stale = true;
     }
 
-    /// A node below has told how its part is.
+    /// A node below has reported the health of its part.
     pub fn heard_from(&mut self, child: ChildId, rollup: &Rollup) {
         let counts = Rollup { oldest_beat: None, ..rollup.clone() };
         if self.below.get(&child) != Some(&counts) {
@@ -102,7 +103,7 @@ impl Manager {
         }
     }
 
-    /// Says it now if that can be done without waiting; what `must` arrive is said later otherwise.
+    /// Sends it now if that can be done without waiting; what `must` arrive is sent later otherwise.
     fn say(&mut self, now: Time, words: String, must: bool) {
         if must && !self.owed.is_empty() {
             // Not before what came first.
@@ -111,7 +112,7 @@ impl Manager {
         }
         match self.notifier.send(&words) {
             Err(error) if must && is_full(&error) => self.owe(now, words),
-            // A manager that is gone needs no words.
+            // A manager that is gone needs no report.
             _ => {}
         }
     }
@@ -171,7 +172,7 @@ impl Node {
     }
 
     /// The tree is to be changed. That is over when the core has no reload left, whatever came of it: a manager of
-    /// `Type=notify-reload` waits to be told so.
+    /// `Type=notify-reload` waits for that.
     pub(super) fn tell_manager_reloading(&mut self) {
         let now = self.now();
         if let Some(manager) = self.manager.as_mut().filter(|manager| !manager.reloading) {
@@ -187,7 +188,7 @@ impl Node {
         manager.beat(now);
         if manager.reloading && !self.core.is_reloading() {
             manager.reloading = false;
-            // Without a tree that is up, the word that ends the reloading would say that it is.
+            // Without a tree that is up, the notification that ends the reloading would report it as up.
             let words = if manager.up { "READY=1" } else { "STATUS=starting" };
             manager.say(now, words.into(), true);
             manager.stale = true;
@@ -216,14 +217,14 @@ impl Node {
         }
     }
 
-    /// Keeps what the manager is told when the tree cannot be started.
+    /// Keeps what is reported to the manager when the tree cannot be started.
     pub(super) fn note_for_manager(&mut self, fact: &Fact) {
         if let (Some(manager), Fact::StartFailed { failure, .. }) = (&mut self.manager, fact) {
             manager.errno = Some(failure.errno).filter(|errno| *errno > 0);
         }
     }
 
-    /// The last words: that it ends, with which exit status, and why.
+    /// The last report: that it ends, with which exit status, and why.
     pub(super) fn tell_manager_end(&mut self, end: End) {
         let now = self.now();
         if self.manager.is_none() {
@@ -264,7 +265,7 @@ impl Node {
     }
 }
 
-/// What the manager of a root that cannot even begin is told.
+/// The report to the manager of a root that cannot even begin.
 pub(super) fn tell_no_beginning(why: &str, code: i32) {
     if let Ok(Some(notifier)) = Notifier::from_env() {
         let words = format!("STATUS={}\nEXIT_STATUS={code}", shortened(&clean(why)));

@@ -7,28 +7,30 @@
 //! # A turn of the loop
 //!
 //! 1. **Wait** until something is ready or the next deadline is due. A ZeroMQ socket's own idea of its readiness is
-//!    asked last before every sleep, since the descriptor it shows to epoll can swallow a wake-up.
+//!    read last before every sleep, since the descriptor it shows to epoll can swallow a wake-up.
 //! 2. **Notice lateness.** Time in which this process did not run (SIGSTOP, starvation, a frozen cgroup, a paused
 //!    machine) shows as a wake-up later than planned. It is credited to every child's deadline at the end of the turn.
-//! 3. **Gather** everything that is pending, signs of life first: frames from children, then from the parent, then what workers say by sd_notify, then
-//!    exits (in start order), then signals, then operators' requests.
+//! 3. **Gather** everything that is pending, signs of life first: frames from children, then from the parent, then
+//!    workers' sd_notify datagrams, then exits (in start order), then signals, then operators' requests.
 //! 4. **Hand in** one event after the other, carry out what it leads to; what fails comes back as a new event at the
 //!    end of the queue.
-//! 5. **Output** of the workers gets its share: bounded, so that a flood cannot starve a dying sibling.
-//! 6. **Deadlines last**: one `Tick`. Nobody is declared hung while a beat of his lies unread: a verdict on a child waits
-//!    until libzmq's thread has come through all that had been sent.
+//! 5. **Output** of the workers gets its share: bounded, so that a flood cannot starve a sibling that is exiting.
+//! 6. **Deadlines last**: one `Tick`. No child is declared hung while a beat of it is unread: a verdict on a child
+//!    waits until libzmq's thread has come through all that had been sent.
 //!
-//! # Who does what
+//! # What each file does
 //!
-//! `boot` makes a node, as the root or as a child of another node; `turn` is the loop; `inputs` makes events;
-//! `effects` carries out actions; `handle` is a child as the node holds it; `clearing` sees to it that nothing of a
-//! dead child is left; `drops` tells whose messages were dropped; `doors` has the rules by which connections are let in, `speakers` decides which may speak for a child; `echo` knows whether all was read; `notices` is what workers say by sd_notify; `probes` asks workers that do not beat by themselves,
-//! `hooks` runs what users want to be run when something happens, and `aside` holds the commands of both; `requests` serves
-//! operators; `reload` brings other children while the node runs; `uplink` speaks with the parent; `holds` is what stays down whoever is replaced; `fold` tells
-//! a storm of restarts in few words;
-//! `history` is the root's memory of events and those who follow them; `journal` hands them on to be kept on disk; `taps` is for those who read
-//! what workers print; `translate` goes between supervision's words and the wire's; `keeper` is the small process beside
-//! the root that cleans up when the root is killed, and writes the journal's files (`segments`).
+//! `boot` makes a node, as the root or as a child of another node; `turn` is the loop; `inputs` makes events; `effects`
+//! carries out actions; `handle` is a child as the node holds it; `clearing` makes sure that nothing of an exited child
+//! is left; `drops` reports whose messages were dropped; `doors` has the rules by which connections are let in,
+//! `speakers` decides which may send for a child; `echo` checks whether all was read; `notices` reads workers'
+//! sd_notify datagrams; `probes` checks workers that do not beat by themselves, `hooks` runs users' commands when
+//! something happens, and `aside` holds the commands of both; `requests` serves operators; `reload` brings other
+//! children while the node runs; `uplink` is the connection to the parent; `holds` is what stays down whichever process
+//! is replaced; `fold` shortens a storm of restarts; `history` is the root's memory of events and its followers;
+//! `journal` passes events on to be kept on disk; `taps` serves readers of what workers print; `translate` converts
+//! between supervision's types and the wire's; `keeper` is the small process beside the root that cleans up when the
+//! root is killed, and writes the journal's files (`segments`).
 
 mod aside;
 pub mod boot;

@@ -14,7 +14,7 @@ const SHORTEST: Span = Span::from_millis(10);
 pub(super) struct Naps {
     /// Of all children by their specs.
     by_spec: Option<Span>,
-    /// What processes have said of themselves since, as long as they live; each was at least [`SHORTEST`].
+    /// What running processes have announced since; each was at least [`SHORTEST`].
     said: HashMap<Run, Span>,
 }
 
@@ -29,12 +29,12 @@ impl Naps {
         self.by_spec = intervals.min();
     }
 
-    /// A process has said at which interval it beats from now on. Its last word counts.
+    /// A process has announced the interval at which it beats from now on. The last one counts.
     pub fn says(&mut self, run: Run, interval: Span) {
         self.said.insert(run, interval);
     }
 
-    /// A process has ended, and what it has said with it.
+    /// A process has ended, and what it has announced with it.
     pub fn ended(&mut self, run: Run) {
         self.said.remove(&run);
     }

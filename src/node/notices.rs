@@ -1,9 +1,10 @@
-//! What workers say by sd_notify(3): datagrams, to events.
+//! Workers' sd_notify(3) datagrams, to events.
 //!
-//! Each worker whose spec says `notify` has a socket of its own, made for each incarnation and gone with it, which only the
-//! worker's user can reach. So it is known whose a datagram is even when its sender has ended before it could be looked at, as
-//! `systemd-notify` has. What the kernel says of the sender is checked besides, see [`judge`]: its user in any case, and of a
-//! process that lives that it belongs to the worker. Nothing that a sender can write counts, such as its environment.
+//! Each worker whose spec says `notify` has a socket of its own, made for each incarnation and gone with it, which only
+//! the worker's user can reach. So it is known which worker a datagram is from even when its sender has exited before
+//! it could be looked at, as `systemd-notify` does. The kernel's credentials of the sender are checked besides, see
+//! [`judge`]: its user in any case, and of a running process that it belongs to the worker. Nothing that a sender can
+//! write counts, such as its environment.
 
 use super::drops::Sender as DropSender;
 use super::handle::{Allowance, Handle};
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 
-/// Datagrams of one worker that are taken in one look, so that one who floods does not keep the others waiting.
+/// Datagrams of one worker that are taken in one look, so that one that floods does not keep the others waiting.
 const DATAGRAMS_PER_LOOK: usize = 16;
 
 /// Senders that have to be looked up in /proc, per second and worker. It costs a hundred times what an honest one does.
@@ -42,10 +43,10 @@ pub(super) struct Notices {
 pub(super) struct Line {
     socket: DatagramSocket,
     tag: Option<Tag>,
-    /// As whom the worker is started, where that is not as us.
+    /// The user as which the worker is started, where that is not ours.
     uid: Option<u32>,
     lookups: Allowance,
-    /// It was told that descriptors are not kept.
+    /// It was logged that descriptors are not kept.
     refused_descriptors: bool,
 }
 
@@ -104,7 +105,7 @@ impl Line {
         notices.listen(run, self).map_err(std::io::Error::other)
     }
 
-    /// Is heard no longer; the tag under which it was, if it was.
+    /// Is read no longer; the tag under which it was, if it was.
     fn leave(&mut self, poller: &mut Poller) -> Option<Tag> {
         let tag = self.tag.take()?;
         let _ = poller.remove(self.socket.as_raw_fd());
@@ -122,7 +123,7 @@ enum Verdict {
 }
 
 impl Node {
-    /// Takes in what workers have said.
+    /// Takes in what workers have sent.
     pub(super) fn hear_notices(&mut self) {
         let Some(mut notices) = self.notices.take() else { return };
         // The kernel gives those that did not fit next time; so many looks show every one of them.
@@ -186,7 +187,7 @@ impl Node {
         }
         let Some(process) = handle.process_of(run) else { return };
         if process.status.is_some() {
-            // It has ended meanwhile: what it leaves behind says nothing for it.
+            // It has ended meanwhile: what it leaves behind does not report for it.
             return;
         }
         if !process.beats.take(now) {
@@ -263,8 +264,8 @@ fn family(handle: &Handle, run: Run) -> Option<Family<'_>> {
     Some(Family { leader: process.pid, group: handle.group.as_ref() })
 }
 
-/// Whether a datagram on the worker's socket is the worker's. `known` tells the processes that this node has started from those
-/// that were handed to it.
+/// Whether a datagram on the worker's socket is the worker's. `known` distinguishes the processes that this node has
+/// started from those that it has adopted.
 fn verdict(handle: &mut Handle, run: Run, datagram: &Datagram, now: Time, known: impl Fn(u32) -> bool) -> Verdict {
     let Some(sender) = datagram.sender.filter(|sender| sender.pid != 0) else { return Verdict::Stranger };
     let Some(process) = handle.process_of(run) else { return Verdict::Stranger };
@@ -296,10 +297,11 @@ fn verdict(handle: &mut Handle, run: Run, datagram: &Datagram, now: Time, known:
     judge(trusted, kinship)
 }
 
-/// Whose word counts. The user is root, the tree's or the worker's own in any case. A process that lives must be kin of the worker
-/// besides, as far as that can be known; one that is gone, or was handed to this node by a parent that has ended, could reach the
-/// worker's own socket, and is believed by that. So between workers of different users nothing passes, and between two of the same
-/// user it is a matter of honesty, as is everything else that they could do to each other.
+/// Which senders count. The user is root, the tree's or the worker's own in any case. A running process must be kin of
+/// the worker besides, as far as that can be known; one that has exited, or that this node has adopted from a parent
+/// that has ended, could reach the worker's own socket, and counts for that. So between workers of different users
+/// nothing passes, and between two of the same user it is a matter of honesty, as is everything else that they could do
+/// to each other.
 fn judge(trusted: bool, kinship: Kinship) -> Verdict {
     match kinship {
         Kinship::Own | Kinship::Adopted | Kinship::Gone if trusted => Verdict::Own,

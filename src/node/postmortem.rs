@@ -1,7 +1,7 @@
-//! What the system tells of a process that has ended: how, what it had used, and whether memory ran out.
+//! What the system reports about a process that has ended: how, what it had used, and whether memory ran out.
 //!
 //! It is read once, when the exit is handed in, and goes into the report of that exit. All of it are facts; what they
-//! mean is told by [`explain`](crate::explain).
+//! mean is decided by [`explain`](crate::explain).
 
 use super::handle::{Handle, Process, What};
 use crate::os::cgroup::Group;
@@ -13,7 +13,7 @@ use crate::time::Span;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// By how much the kernel's own count of CPU time may be ahead of what it tells.
+/// By how much the kernel's own count of CPU time may be ahead of what it reports.
 const TICKS: Span = Span::from_millis(500);
 
 /// Lines of output that go with the report of a failure.
@@ -24,7 +24,7 @@ const KILL: i32 = 9;
 const CPU_TIME: i32 = 24;
 const FILE_SIZE: i32 = 25;
 
-/// What the counters of a child's cgroup said when they were last read. The cgroup outlives an incarnation, and so do
+/// The values of a child's cgroup counters when they were last read. The cgroup outlives an incarnation, and so do
 /// they: only what is above belongs to the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct MemoryMarks {
@@ -59,7 +59,7 @@ impl Postmortem {
         let peak_bytes = group.and_then(Group::memory_peak);
         let oom_kills = group.and_then(Group::oom_kills);
         let own = Some(status.usage.max_rss_kib).filter(|own| *own > process::own_peak_kib());
-        // A peak that was reached by an earlier incarnation says nothing of this one.
+        // A peak that was reached by an earlier incarnation proves nothing about this one.
         let peak_memory_bytes = peak_bytes.filter(|peak| *peak > before.peak_bytes).or(own.map(|kib| kib * 1024));
         let mut machine_oom_kills = 0;
         if status.signal == Some(KILL)

@@ -1,13 +1,13 @@
 //! Another set of children while the node runs: a reload of everything, a changed `count`, children that are added and
 //! removed by hand.
 //!
-//! The core decides who is stopped and started, when its turn has come; with [`Action::Renew`](crate::supervision::Action)
-//! it says that from here on the new specs are meant, and this file puts them in force: handles get their new spec, new
-//! children their handle, and the child nodes that stay get their new part of the tree. Such a node is told until it has
-//! answered or is gone, and one that is started again is started with what it was to become. So whatever dies in
-//! between, all nodes end at the same tree.
+//! The core decides which children are stopped and started, when its turn has come; with
+//! [`Action::Renew`](crate::supervision::Action) it orders that from here on the new specs apply, and this file puts
+//! them in force: handles get their new spec, new children their handle, and the child nodes that stay get their new
+//! part of the tree. Such a node is sent its part until it has answered or is gone, and one that is started again is
+//! started with what it was to become. So whatever process exits in between, all nodes end at the same tree.
 //!
-//! Upwards, a node whose children are others than it was started with says so, and every node above knows what stands
+//! Upwards, a node whose children are others than it was started with reports it, so every node above has what stands
 //! below it: for `status`, for the way of a request, and for the instance file of the root.
 
 use super::handle::{self, Handle, What};
@@ -51,7 +51,7 @@ struct Whole {
     by: String,
 }
 
-/// What only the root has to know of its tree.
+/// What only the root keeps of its tree.
 pub(super) struct RootFile {
     pub file: InstanceFile,
     /// Where it is written down for later what the workers' output is written to.
@@ -125,7 +125,7 @@ impl Node {
         self.inbox.push_back(Event::Reloaded(Box::new(reload)));
     }
 
-    /// The root is to have another tree. Says why not, if it cannot be.
+    /// The root is to have another tree. Returns why not, if it cannot be.
     pub(super) fn reload_root(
         &mut self,
         asker: Asker,
@@ -164,13 +164,13 @@ impl Node {
         self.inbox.push_back(Event::Asked { request, command, by });
     }
 
-    /// Stops a child and forgets it.
+    /// Stops a child and drops it.
     pub(super) fn remove_child(&mut self, asker: Asker, by: String, child: ChildId) {
         let incoming = Incoming { children: Vec::new(), whole: None };
         self.bring(asker, incoming, by, 0, None, Vec::new(), Scope::Child(child));
     }
 
-    /// Makes the workers of one `count` so many. Says why not, if it cannot be.
+    /// Makes the workers of one `count` so many. Returns why not, if it cannot be.
     pub(super) fn scale(&mut self, asker: Asker, by: String, path: &Path, count: u32) -> Result<(), (Refusal, String)> {
         if self.incoming.values().any(|incoming| incoming.whole.is_some()) {
             return Err((Refusal::Busy, "a reload is under way; try again when it is done".into()));
@@ -316,7 +316,7 @@ impl Node {
         }
     }
 
-    /// The core has forgotten a child: nothing stays of it.
+    /// The core has dropped a child: nothing stays of it.
     pub(super) fn forget(&mut self, child: ChildId) {
         self.end_fold(child);
         let Some(slot) = self.handles.get_mut(child.0 as usize) else { return };
@@ -344,7 +344,7 @@ impl Node {
         Some((tree, file.config.clone()))
     }
 
-    /// A child node says what stands below it.
+    /// A child node reports what stands below it.
     pub(super) fn note_children(&mut self, run: Run, spec: Value, holds: Vec<HoldView>) {
         let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else {
             self.drops.count(None, |dropped| dropped.malformed += 1);
@@ -358,7 +358,7 @@ impl Node {
         }
     }
 
-    /// Says upward, or writes down, what stands here, if that has changed.
+    /// Reports upward, or writes down, what stands here, if that has changed.
     pub(super) fn tell_children(&mut self) {
         if !std::mem::take(&mut self.children_changed) {
             return;
@@ -381,10 +381,10 @@ impl Node {
     }
 }
 
-/// What a child node that stays is to be told of its new spec, if anything.
+/// What a child node that stays is to be sent of its new spec, if anything.
 fn news_for(handle: &Handle, child: &ChildSpec, whole: &Whole) -> Option<Verb> {
     let (What::Node(below), ChildKind::Supervisor(new)) = (&handle.what, &child.kind) else { return None };
-    // What it was told last, and may not have done yet, counts as well as what it says that it is.
+    // What it was sent last, and may not have done yet, counts as well as what it reports.
     let told = below.spec != *new || handle.policy.heartbeat != child.policy.heartbeat;
     if !told && !diff::differs(below.now(), new, whole.prune) {
         return None;
@@ -410,7 +410,7 @@ fn numbered(pattern: &(u32, ChildSpec), name: &str, number: u32) -> Option<Child
     Some(child)
 }
 
-/// All paths of a tree with their kinds, for those who must check a path without asking anybody.
+/// All paths of a tree with their kinds, for code that must check a path without a request.
 pub(super) fn tree_paths(at: &Path, spec: &SupervisorSpec, into: &mut Vec<TreePath>) {
     into.push(TreePath { path: at.clone(), supervisor: true, log: None });
     for child in &spec.children {

@@ -1,5 +1,5 @@
-//! SIGHUP: the root reads its file again, with the environment that it was started with. The disk with the file may not answer, nor
-//! may what knows the users that it names: a thread reads, and the loop hears when it is done.
+//! SIGHUP: the root reads its file again, with the environment that it was started with. The disk with the file may not
+//! answer, nor may the source of the users that it names: a thread reads, and the loop is notified when it is done.
 
 use super::requests::Asker;
 use super::turn::{Node, Source};
@@ -52,7 +52,7 @@ impl Node {
                 let missing = accounts::look_up(tree, Wanted::Here);
                 read.object(missing);
             }
-            // A root that has ended meanwhile does not hear it.
+            // A root that has ended meanwhile does not receive it.
             let _ = sender.send(read);
             rings.ring();
         });

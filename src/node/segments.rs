@@ -2,7 +2,7 @@
 //!
 //! Nothing here is synced to the disk: what was written outlives every process that is killed, though not a machine
 //! that loses its power. A line is written whole or, should the disk be full in the middle of it, cut off again. What
-//! could not be written is counted, and a line says so as soon as there is room.
+//! could not be written is counted, and a line records it as soon as there is room.
 
 use crate::instance::state::{Segment, StateDir};
 use crate::os::clock;
@@ -13,13 +13,13 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-/// How a line begins that says what is held down.
+/// How a line begins that records what is held down.
 const HOLDS: &[u8] = b"{\"journal\":\"holds\"";
 
 /// Old files are given up for room on a full disk as long as more than this many are there.
 const SPARED: usize = 2;
 
-/// What the keeper must know of the journal.
+/// What the keeper is given of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct JournalRecord {
     /// The directory of the instance.
@@ -38,14 +38,15 @@ pub(super) struct Segments {
     state: StateDir,
     max_size: u64,
     keep: u32,
-    /// The line that says whose events these are.
+    /// The line that names the run of these events.
     head: Vec<u8>,
-    /// The last line that says what is held down. It stands in every file, so that it is found however many there were since.
+    /// The last line that records what is held down. It stands in every file, so that it is found however many there
+    /// were since.
     holds: Vec<u8>,
     open: Option<Open>,
-    /// Lines that could not be written and that no line has told of yet.
+    /// Lines that could not be written and that no line has recorded yet.
     lost: u64,
-    /// Why not; told once, until it works again.
+    /// Why not; reported once, until it works again.
     trouble: Option<String>,
 }
 
@@ -56,7 +57,7 @@ struct Open {
     size: u64,
 }
 
-/// What there is to say on stderr, once for each change.
+/// What is to be written to stderr, once for each change.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// It cannot be written, and why.
@@ -79,7 +80,7 @@ impl Segments {
         }
     }
 
-    /// Appends whole lines, and says what has changed. What cannot be written is counted as lost.
+    /// Appends whole lines, and returns what has changed. What cannot be written is counted as lost.
     pub fn write(&mut self, lines: &[u8]) -> Option<Said> {
         let said = self.write_lines(lines);
         if let Some(holds) = lines.split_inclusive(|byte| *byte == b'\n').rfind(|line| line.starts_with(HOLDS)) {
@@ -143,9 +144,9 @@ impl Segments {
         Ok(())
     }
 
-    /// Sees to it that a file is open which has room for so many bytes.
+    /// Makes sure that a file is open that has room for so many bytes.
     fn open_for(&mut self, bytes: u64) -> io::Result<()> {
-        // A file that somebody has removed would take all that comes, and nobody would ever see it.
+        // A file that was removed would take all that comes, and no reader would ever see it.
         self.open.take_if(|open| open.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0));
         if self.open.is_none() {
             self.open = Some(self.open_last()?);
@@ -184,7 +185,7 @@ impl Segments {
             let mut last = [0];
             file.read_exact(&mut last)?;
             if last != *b"\n" {
-                // Who wrote this line was killed in the middle of it.
+                // The writer of this line was killed in the middle of it.
                 head.push(b'\n');
             }
         }
@@ -201,7 +202,7 @@ impl Segments {
                     let path = segment.path.clone();
                     let begun = Open { file, segment, size: 0 }.headed(&[&self.head[..], &self.holds[..]].concat());
                     if begun.is_err() {
-                        // An empty file is of no use to anybody, and would be found as the last one.
+                        // An empty file is of no use, and would be found as the last one.
                         let _ = fs::remove_file(path);
                     }
                     return begun;
@@ -221,7 +222,7 @@ impl Segments {
         }
     }
 
-    /// Makes room on a full disk by what is known the longest. The newer half of the story is spared: whoever filled the
+    /// Makes room on a full disk by what is known the longest. The newer half of the history is spared: what filled the
     /// disk would take its room as well.
     fn give_up_oldest(&self) -> bool {
         let Ok(segments) = self.state.segments() else { return false };
@@ -266,7 +267,7 @@ mod tests {
             .into_bytes()
     }
 
-    /// All lines of all files: numbers of events, words for notes, `?` for what cannot be read.
+    /// All lines of all files: numbers of events, text for notes, `?` for what cannot be read.
     fn told(directory: &std::path::Path) -> String {
         let mut words = Vec::new();
         for segment in StateDir::at(directory).segments().unwrap() {

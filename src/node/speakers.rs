@@ -1,9 +1,10 @@
-//! Which connection may speak for a child, and where a child node is spoken to.
+//! Which connection may send for a child, and where a child node is sent to.
 //!
-//! A routing id is chosen by the peer, so it proves nothing: a name that others can guess can be taken by them, and what is
-//! sent to it is theirs. A child node's name is drawn at random for each run and travels in the boot record only. The node
-//! above knows it because it has given it away; it never learns from a message where to send. And it sends nothing before
-//! a message with the right token has come from there, from the child's own process by the kernel's word.
+//! A routing id is chosen by the peer, so it proves nothing: a name that others can guess can be taken by them, and
+//! what is sent to it is theirs. A child node's name is drawn at random for each run and travels in the boot record
+//! only. The node above knows it because it has given it away; it never takes from a message where to send. And it
+//! sends nothing before a message with the right token has come from there, from the child's own process by the
+//! kernel's credentials.
 //!
 //! Nothing here has a descriptor.
 
@@ -15,9 +16,9 @@ use crate::link::{Identity, PeerCred};
 pub(super) struct NodeLink {
     /// The name that a child node was given. A worker has none.
     name: Option<Identity>,
-    /// Its own process has spoken under that name.
+    /// Its own process has sent under that name.
     met: bool,
-    /// How far its events have been heard.
+    /// How far its events have been received.
     pub events_through: u64,
 }
 
@@ -27,12 +28,12 @@ impl NodeLink {
         NodeLink { name: Some(name), met: false, events_through: 0 }
     }
 
-    /// Where the child node hears us, once it has spoken.
+    /// Where the child node receives, once it has sent.
     pub fn to(&self) -> Option<&Identity> {
         self.name.as_ref().filter(|_| self.met)
     }
 
-    /// Notes that it has spoken; true the first time.
+    /// Notes that it has sent; true the first time.
     pub fn meet(&mut self) -> bool {
         !std::mem::replace(&mut self.met, true)
     }
@@ -45,7 +46,7 @@ impl NodeLink {
 
 /// The name of a child node: `family`, which all children of one node have in common, and a number of its own.
 ///
-/// Both are secret. By the family alone a connection is known for a node's before its token has been read.
+/// Both are secret. By the family alone a connection is recognized as a node's before its token has been read.
 pub(super) fn name(family: Token, own: Token) -> String {
     format!("{family}{own}")
 }
@@ -61,9 +62,9 @@ pub(super) enum Child<'a> {
 
 /// Whether what is known of a connection fits the child whose token came over it. `own` is the user of this node.
 ///
-/// A worker's processes may have any pid; its user is what tells it from others. A node is one process, and it was told
-/// under which name to connect. A peer of which the kernel's word is not known (`None`, a libzmq without credentials) is
-/// judged by the rest.
+/// A worker's processes may have any pid; its user is what identifies it. A node is one process, and was given the name
+/// under which to connect. A peer whose credentials are not known (`None`, a libzmq without credentials) is judged by
+/// the rest.
 pub(super) fn may_speak(child: Child<'_>, own: u32, from: &Identity, peer: Option<PeerCred>) -> bool {
     let ours = |peer: PeerCred| peer.uid == 0 || peer.uid == own;
     match child {

@@ -1,15 +1,15 @@
-//! Whose an adopted process is: one that no child, probe or hook is, and that has become a child of this node since what
-//! had started it is gone.
+//! Which child an adopted process is from: one that is no child, probe or hook, and that has become a child of this
+//! node since its parent has exited.
 //!
 //! A node is a subreaper, so all that outlives a child of it is found among the node's own children, or below one of
-//! them. Whose such a process is says its stamp, which it has inherited; else its session. One that says nothing, since it
-//! has set that limit itself and leads a session of its own, is what has ended last of all that it can descend from: it
+//! them. Its stamp, which it has inherited, identifies it; else its session. One that has neither, since it has set
+//! that limit itself and leads a session of its own, belongs to what has ended last of all that it can descend from: it
 //! began after that was started, and nothing that was started before it still runs. While more than one comes into
-//! question it is left alone: to kill what a living child has started would be worse.
+//! question it is left alone: to kill what a running child has started would be worse.
 //!
-//! Processes from elsewhere are possible at the root alone: as process 1 it is handed what others have started in its
-//! namespace (`docker exec`), and the program that has become the root may have had children. There, what says nothing is
-//! left to whoever has started it.
+//! Processes from elsewhere are possible at the root alone: as process 1 it adopts what others have started in its
+//! namespace (`docker exec`), and the program that has become the root may have had children. There, a process without
+//! stamp and session is left alone.
 
 use super::handle::Handle;
 use crate::ids::{Mark, Path};
@@ -47,7 +47,7 @@ pub(super) struct Ended {
     pub node: bool,
 }
 
-/// Whose a process is.
+/// What a process belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
     /// Of the one at this place among those that have ended.
@@ -56,26 +56,26 @@ pub(super) enum Whose {
     Another,
     /// Of the tree, and of nothing that runs: a subtree whose node is gone, or something that could not be killed before.
     Nothing,
-    /// It cannot be told yet.
+    /// It cannot be decided yet.
     Unclear,
 }
 
-/// What runs here, as far as it matters for whose a process is.
+/// What runs here, as far as it matters for what a process belongs to.
 pub(super) struct Living<'a> {
     pub mark: &'a Mark,
-    /// This node's own stamp, which says nothing of anything below it.
+    /// This node's own stamp, which identifies nothing below it.
     pub own: Stamp,
     /// By stamp, with the time before which nothing of it began.
     pub stamps: HashMap<Stamp, u64>,
-    /// The processes that were started here and live.
+    /// The processes that were started here and still run.
     pub leaders: HashSet<u32>,
-    /// Since when each living child may have started something.
+    /// Since when each running child may have started something.
     pub children: Vec<u64>,
     /// There may be processes that nothing of ours has started.
     pub outsiders: bool,
 }
 
-/// Decides whose a process is.
+/// Decides what a process belongs to.
 pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> Whose {
     let find = |is: &dyn Fn(&Ended) -> bool| ended.iter().position(is).map(Whose::Ended);
     if let Some(stamp) = facts.stamp.filter(|stamp| stamp.is_of(living.mark) && *stamp != living.own) {
@@ -99,7 +99,7 @@ pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> Whos
     find(&|ended| ended.kin.since <= facts.began).unwrap_or(Whose::Unclear)
 }
 
-/// What a node knows of the processes that were handed to it, and of what has to be looked for among them.
+/// What a node knows of the processes that it has adopted, and of what has to be looked for among them.
 pub(super) struct Strangers {
     /// Whether there are any.
     adopted: Adopted,
@@ -128,7 +128,7 @@ impl Strangers {
         }
     }
 
-    /// Whether there may be any that has not been reaped, living or dead.
+    /// Whether there may be any that has not been reaped, running or exited.
     pub fn any(&self) -> bool {
         self.adopted.any()
     }
@@ -165,14 +165,14 @@ impl Strangers {
         self.left.iter().map(|(kin, _)| Ended { kin: *kin, node: false }).collect()
     }
 
-    /// It was looked for what these have left: nothing is left of those of which `clean` says so.
+    /// It was looked for what these have left: nothing is left of those for which `clean` returns true.
     pub fn looked(&mut self, now: Time, clean: impl Fn(&Kin) -> bool) {
         self.left.retain(|(kin, ended)| !clean(kin) && now.since(*ended) < PATIENCE);
         self.due = (!self.left.is_empty()).then(|| now + REST);
     }
 
-    /// What is known of an adopted process; `None` when it has ended. When it cannot be looked at, or was not before and
-    /// `budget` is used up, that is zero, and `None` says nothing.
+    /// What is known of an adopted process; `None` when it has ended. When it cannot be looked at, or was not before
+    /// and `budget` is used up, that is zero, and `None` means nothing.
     pub fn facts(&mut self, pid: u32, budget: &mut usize) -> Option<Facts> {
         if let Some(facts) = self.seen.get(&pid) {
             return Some(*facts);
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(ask(WORKER, DAEMON, 20), Whose::Ended(0));
         assert_eq!(ask(DAEMON, WORKER, 20), Whose::Ended(0));
         assert_eq!(ask(OTHER, DAEMON, 20), Whose::Another);
-        // That of a tree within the worker, or of this node itself, says nothing.
+        // That of a tree within the worker, or of this node itself, identifies nothing.
         let foreign = Stamp::of_child(&random::mark().unwrap(), &Path::root());
         for stamp in [foreign, scene.stamp("/n")] {
             let facts = Facts { session: WORKER, ..daemon(20, Some(stamp)) };

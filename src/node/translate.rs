@@ -1,4 +1,4 @@
-//! Supervision's words to the wire's words and back. No decisions are made here.
+//! Supervision's types to the wire's types and back. No decisions are made here.
 
 use crate::ids::Path;
 use crate::link::{Identity, PeerCred};
@@ -23,8 +23,9 @@ use crate::wire::view::{
 use serde_json::{Map, Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The connection that a message has come on. libzmq names one by a number that it never gives again, behind a byte of 0,
-/// which no name that a sender has chosen begins with; such a name is told from that of another process by its pid.
+/// The connection that a message has come on. libzmq names one by a number that it never gives again, behind a byte of
+/// 0, which no name that a sender has chosen begins with; such a name is distinguished from that of another process by
+/// its pid.
 pub(super) fn connection(from: &Identity, peer: Option<PeerCred>) -> Connection {
     let named = from.as_bytes().first() != Some(&0);
     let mut hasher = DefaultHasher::new();
@@ -45,7 +46,7 @@ pub(super) fn beat(frame: BeatFrame, connection: Connection) -> Beat {
     }
 }
 
-/// What a notification says besides that its worker lives or is ready; `None` when that is all.
+/// What a notification reports besides that its worker is alive or ready; `None` when that is all.
 pub(super) fn notice(notification: &Notification) -> Option<Notice> {
     let words = [
         (notification.stopping, Word::Stopping),
@@ -199,7 +200,7 @@ fn sources(status: &ChildStatus, exec: &ExecSpec) -> Vec<SourceView> {
         let word = match source {
             Source::Zmq => "zmq",
             Source::Notify => "notify",
-            // Only what the spec names is listened to, or asked.
+            // Only what the spec names is read, or probed.
             Source::Push(_) => "push",
             Source::Probe(_) => "probe",
         };
@@ -214,7 +215,7 @@ fn sources(status: &ChildStatus, exec: &ExecSpec) -> Vec<SourceView> {
         .collect()
 }
 
-/// What a parent knows of a child node, written into the view of it. The state is left to whoever knows it.
+/// What a parent knows of a child node, written into the view of it. The state is left to the caller.
 pub(super) fn fill_supervisor(view: &mut SupervisorView, status: &ChildStatus, now: Time, clock: &Clock) {
     let up = matches!(status.state, State::Running | State::Starting);
     if !up || view.state.is_empty() {

@@ -41,7 +41,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// A time for which nobody was looked after although somebody should have been.
+/// A time in which no child was looked after although one should have been.
 #[derive(Default)]
 struct Lateness {
     /// This process slept through it: it was stopped, or got no CPU time.
@@ -71,7 +71,7 @@ pub(super) struct Place {
     pub nofile: Limit,
     /// What the names of all our child nodes begin with; see `speakers`.
     pub family: Token,
-    /// Whom we let connect as a child.
+    /// Which peers may connect as a child.
     pub door: Door,
 }
 
@@ -88,9 +88,9 @@ pub(super) enum Source {
     /// A PULL socket whose messages are beats.
     Push,
     Button,
-    /// Some worker has said something by sd_notify.
+    /// Some worker has sent an sd_notify datagram.
     Notices,
-    /// The writer of log files has something to say.
+    /// The writer of log files has something to report.
     LogFiles,
     /// The tree's file was read again.
     Reading,
@@ -124,7 +124,7 @@ pub(super) struct Node {
     pub tokens: HashMap<Token, Run>,
     /// Processes of children that have not ended, and those of probes and hooks, which are no child's.
     pub pids: HashMap<u32, Option<Run>>,
-    /// What was handed to us, and whose it is.
+    /// Processes that we have adopted, and what they belong to.
     pub strangers: Strangers,
     /// Adopted children may have ended that are not reaped yet.
     pub orphans_wait: bool,
@@ -143,24 +143,24 @@ pub(super) struct Node {
     /// PULL sockets whose messages are beats.
     pub pulls: Vec<BeatPull>,
     pub button: Option<Pull>,
-    /// Where workers speak by sd_notify; only where some do.
+    /// Where workers send sd_notify datagrams; only where some do.
     pub notices: Option<Notices>,
     pub probes: Probes,
     pub hooks: Hooks,
     pub keeper: Option<Keeper>,
-    /// Who has started the root and wants to be told how the tree is.
+    /// The service manager that has started the root and wants the tree's health.
     pub manager: Option<Box<Manager>>,
     pub history: Option<History>,
     /// The way of events to the disk; the root's only, where a journal is kept.
     pub journal: Option<Journal>,
-    /// Those who read what workers print.
+    /// Readers of what workers print.
     pub taps: Taps,
     pub requests: Requests,
     /// Specs that are not in force yet.
     pub incoming: HashMap<RequestId, Incoming>,
-    /// The last reload that our parent has told us.
+    /// The last reload that our parent has sent.
     pub reload_heard: Option<Heard>,
-    /// Those above do not know yet what children there are.
+    /// The nodes above have not received yet what children there are.
     pub children_changed: bool,
     /// The root's only.
     pub root: Option<RootFile>,
@@ -168,9 +168,9 @@ pub(super) struct Node {
     pub actions: Vec<Action>,
     /// Reports of the event that is being handled.
     pub untold: Vec<Report>,
-    /// Events that are told in few words, since they are the same again and again.
+    /// Events that are folded, since they are the same again and again.
     pub folds: Folds,
-    /// Children that are being killed, or whose process has ended and whose remains are being cleared.
+    /// Children that are being killed, or whose process has ended and whose leftovers are being cleaned up.
     pub cleanups: Cleanups,
     /// Children that had more output than one turn allows.
     pub chatty: Vec<Run>,
@@ -182,7 +182,7 @@ pub(super) struct Node {
     pub event_logger: Logger,
     pub log_handle: LogHandle,
     pub drops: Drops,
-    /// Made when it is first asked.
+    /// Made on first use.
     pub echo: Option<Echo>,
     pub timers: Timers,
     pub ended: Option<End>,
@@ -195,7 +195,7 @@ pub(super) struct Node {
     pub had_terminal: bool,
     /// Processes of the machine that were killed because memory ran out, when that was last looked at.
     pub machine_oom_kills: u64,
-    /// When the descriptors were last counted, and whether it was said that they run short.
+    /// When the descriptors were last counted, and whether it was logged that they run short.
     pub fd_looked: Option<Time>,
     pub fd_warned: bool,
     /// Last, so that it is dropped after every socket.
@@ -217,8 +217,8 @@ impl Node {
             self.deadlines(late);
             self.settle();
             if self.orphans_wait {
-                // Late, as nobody waits for it. Behind a child of ours that has ended they cannot be seen; its own exit
-                // is read in the next turn, which comes at once, as its pidfd is ready.
+                // Late, as nothing waits for it. Behind a child of ours that has ended they cannot be seen; its own
+                // exit is read in the next turn, which comes at once, as its pidfd is ready.
                 self.orphans_wait = self.reap_orphans();
             }
             self.look_after_directory();
@@ -241,8 +241,8 @@ impl Node {
         self.handles.get_mut(child.0 as usize)?.as_deref_mut()
     }
 
-    /// Sleeps until something happens. Returns the time during which nobody was looked after although somebody should
-    /// have been.
+    /// Sleeps until something happens. Returns the time during which no child was looked after although one should have
+    /// been.
     fn wait(&mut self, ready: &mut Vec<Ready>) -> Lateness {
         self.flush_outward();
         let before = self.now();
@@ -259,7 +259,7 @@ impl Node {
             || self.button.as_ref().is_some_and(Pull::has_input);
         let timeout = if awake { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
         if let Err(error) = self.poller.wait(timeout, ready) {
-            // Nothing else is left to wait on; a turn without events does no harm, and the log tells.
+            // Nothing else is left to wait on; a turn without events does no harm, and the log shows it.
             warn!(self.logger, "cannot wait for events"; "error" => %error);
         }
         let now = self.now();
@@ -344,11 +344,12 @@ impl Node {
         for action in actions.drain(..) {
             let work = work_of(&action);
             match action {
-                // To tell it takes as long as to do half of it, so what is to be done comes first: a restart does
-                // not wait for its own story.
+                // Reporting takes half as long as acting, so actions come first: a restart does not wait for its own
+                // reports.
                 Action::Report(report) => self.untold.push(*report),
                 Action::Spawn(_) => self.carry_out(action),
-                // Those who hear of it are to know what led to it, and who is ended by it can still be asked.
+                // Readers of an event are to know what led to it, and a child that is ended by it can still be looked
+                // at.
                 Action::AskToStop(_)
                 | Action::Kill(_)
                 | Action::Inspect(_)
@@ -375,9 +376,10 @@ impl Node {
         let lost = self.account(now, late);
         self.beat_if_due(now);
         let due = self.core.next_deadline().is_some_and(|at| at <= now);
-        // A credit is given at once, or it would be forgotten; whoever is overdue in spite of it has been silent before.
+        // A credit is given at once, or it would be lost; a child that is overdue in spite of it has been silent
+        // before.
         if !due {
-            // Whoever was to be judged has beaten since.
+            // The child that was to be judged has beaten since.
             self.echo.iter_mut().for_each(Echo::forget);
         }
         if !lost.is_zero() || due && self.may_judge(now) {
@@ -402,7 +404,8 @@ impl Node {
         }
     }
 
-    /// Adds up the time for which nobody was looked after, and tells of it: at once the first time, and then once in a while.
+    /// Adds up the time in which no child was looked after, and reports it: at once the first time, and then once in a
+    /// while.
     fn account(&mut self, now: Time, late: Lateness) -> Span {
         let Lateness { slept, busy, mut with } = late;
         let since = self.diary.unaccounted(now);

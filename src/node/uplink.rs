@@ -1,5 +1,5 @@
-//! How a node speaks with its parent: beats that may be lost, and words that must arrive and are said again until they
-//! are acknowledged.
+//! The connection from a node to its parent: beats that may be lost, and messages that must arrive and are sent again
+//! until they are acknowledged.
 
 use super::boot::NodeBoot;
 use super::history::EventBatch;
@@ -15,10 +15,10 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
-/// What has not been acknowledged is said again after this long.
+/// What has not been acknowledged is sent again after this long.
 const RESEND: Span = Span::from_millis(200);
 
-/// Events that are kept for a parent that does not listen; the oldest are forgotten first.
+/// Events that are kept for a parent that does not read; the oldest are dropped first.
 const OUTBOX_MAX: usize = 4_096;
 
 /// Events in one message at most.
@@ -29,10 +29,10 @@ pub(super) struct Uplink {
     dealer: Dealer,
     token: Token,
     beats: u64,
-    /// `Up` was said and not acknowledged.
+    /// `Up` was sent and not acknowledged.
     up_unheard: bool,
     escalation: Option<(Option<ReportId>, String)>,
-    /// What stands below us, said and not acknowledged, and its number.
+    /// What stands below us, sent and not acknowledged, and its number.
     children: Option<(u64, Value, Vec<HoldView>)>,
     children_told: u64,
     outbox: VecDeque<EventView>,
@@ -86,7 +86,7 @@ impl Uplink {
         self.resend_by(now + RESEND);
     }
 
-    /// One beat; when the queue is full it is dropped, since the next one says it better.
+    /// One beat; when the queue is full it is dropped, since the next one is newer.
     pub fn beat(&mut self, rollup: RollupView) {
         self.beats += 1;
         self.say(FromNode::Rollup { seq: self.beats, rollup });
@@ -100,7 +100,7 @@ impl Uplink {
         self.resend_by(now + RESEND);
     }
 
-    /// What stands below us is not what we were started with. The last word counts.
+    /// What stands below us is not what we were started with. The last report counts.
     pub fn children(&mut self, now: Time, spec: Value, holds: Vec<HoldView>) {
         self.children_told += 1;
         let seq = self.children_told;
@@ -120,7 +120,7 @@ impl Uplink {
         }
     }
 
-    /// Sends a reply that is not worth keeping when the queue is full; says whether it went out.
+    /// Sends a reply that is not worth keeping when the queue is full; returns whether it went out.
     pub fn try_reply(&mut self, request: u64, reply: Reply) -> bool {
         self.say(FromNode::Reply { request, reply })
     }
@@ -177,7 +177,7 @@ impl Uplink {
         self.resend_at
     }
 
-    /// Says again what was not acknowledged in time.
+    /// Sends again what was not acknowledged in time.
     pub fn due(&mut self, now: Time) {
         if self.resend_at.is_none_or(|at| at > now) {
             return;
@@ -201,8 +201,8 @@ impl Uplink {
         self.flush(now);
     }
 
-    /// Waits a little for the parent to hear our last words; its own loop may be busy, but it is not waited for without
-    /// bound.
+    /// Waits a little for the parent to acknowledge our last messages; its own loop may be busy, but it is not waited
+    /// for without bound.
     pub fn flush_before_leaving(&mut self, clock: &Clock, limit: Span) {
         let end = clock.now() + limit;
         self.flush(clock.now());

@@ -9,7 +9,7 @@ fn at(millis: u64) -> Time {
     Time::ZERO + Span::from_millis(millis)
 }
 
-/// What the barrier sees, as a test wants it to be.
+/// What the barrier sees, as set by a test.
 #[derive(Default)]
 struct Scene {
     unread: bool,
@@ -148,7 +148,7 @@ impl Ears {
         barrier.step(self.clock.now(), &mut Before { dealer, unread, queued: || self.router.has_input() })
     }
 
-    /// How many beats have been read when the barrier says that all were.
+    /// How many beats have been read when the barrier reports that all were.
     fn beats_at_the_verdict(&mut self) -> usize {
         self.echo.forget();
         self.beats = 0;

@@ -9,7 +9,7 @@ pub(super) const ROUTINE_MAX: usize = 64;
 /// while its hooks hang must not fill the memory.
 pub(super) const DISASTERS_MAX: usize = 256;
 
-/// Whether a hook tells of a disaster, which does not queue up behind routine.
+/// Whether a hook is for a disaster, which does not queue behind routine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// A panic or an escalation.
@@ -67,12 +67,12 @@ impl<T> Queue<T> {
         (over && self.lost > 0).then(|| std::mem::take(&mut self.lost))
     }
 
-    /// Forgets those of restarts.
+    /// Drops those of restarts.
     pub fn clear_routine(&mut self) {
         self.routine.clear();
     }
 
-    /// Forgets all, and says how many there were or were lost before.
+    /// Drops all, and returns how many there were or were lost before.
     pub fn clear(&mut self) -> u64 {
         let forgotten = self.disasters.len() + self.routine.len();
         self.disasters.clear();

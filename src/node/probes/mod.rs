@@ -1,13 +1,13 @@
-//! Probes: the node asks about workers that do not beat by themselves, and every good answer is a beat.
+//! Probes: the node checks workers that do not beat by themselves, and every good answer is a beat.
 //!
 //! Nothing here waits. A probe is a process or a connection in the node's epoll; of each worker there is one at most,
 //! and one that takes too long is ended: the process with its group by SIGKILL, reaped by its pidfd before the next may
-//! start, the connection by being closed. A bad answer is no event. Silence becomes a hang by the usual rule, and the last
-//! failure is told with it, so that one sees why.
+//! start, the connection by being closed. A bad answer is no event. Silence becomes a hang by the usual rule, and the
+//! last failure is reported with it, as the cause.
 //!
-//! Probes begin with the process and end with the first word that it is to go: a server that closes its doors while it
-//! winds up is not sick. A probe is nobody's child but ours, so a worker's end waits for that of its probe, and does not
-//! count it among what it has left behind.
+//! Probes begin with the process and end with the first order to stop it: a server that closes its port during a
+//! graceful shutdown is not unhealthy. A probe is a child of this node, so a worker's exit waits for that of its probe,
+//! and does not count it among the worker's leftovers.
 
 mod schedule;
 
@@ -33,7 +33,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
-/// What the starts of one turn may cost together, so that a thousand probes that are due at once block nobody: a
+/// What the starts of one turn may cost together, so that a thousand probes that are due at once block nothing: a
 /// process takes about a millisecond of ours, a connection much less.
 const STARTS_PER_TURN: u32 = 64;
 const COST_OF_PROCESS: u32 = 8;
@@ -42,7 +42,7 @@ const COST_OF_PROCESS: u32 = 8;
 #[derive(Default)]
 pub(super) struct Probes {
     of: HashMap<Run, Box<Probing>>,
-    /// Whose probes want to be looked at, and when.
+    /// The runs whose probes are to be looked at, and when.
     due: BTreeSet<(Time, Run)>,
 }
 
@@ -89,7 +89,7 @@ struct Exchange {
 enum Outcome {
     Answered,
     Failed(String),
-    /// We could not even ask, for want of descriptors, processes, memory or ports.
+    /// The probe could not be made, for want of descriptors, processes, memory or ports.
     Unable(String),
 }
 
@@ -165,7 +165,7 @@ impl Node {
         self.probes.put(run, Box::new(probing));
     }
 
-    /// The worker is to go, or has gone: nothing more is asked about it.
+    /// The worker is to go, or has gone: it is not probed any more.
     pub(super) fn stop_probes(&mut self, run: Run) {
         let Some(mut probing) = self.probes.take(run) else { return };
         probing.over = true;
@@ -178,7 +178,7 @@ impl Node {
         self.probes.of.contains_key(&run)
     }
 
-    /// Why a worker that is overdue has not been heard of, if it is probed.
+    /// Why a worker that is overdue has not answered, if it is probed.
     pub(super) fn why_no_answer(&self, handle: &Handle) -> Option<String> {
         let probing = self.probes.of.get(&handle.process.as_ref()?.run)?;
         if let Some(why) = &probing.last_failure {
@@ -306,7 +306,7 @@ impl Node {
                 probing.answered = true;
             }
             Outcome::Failed(why) => {
-                // Told when it begins; how it ends is told by the events. Before the first answer it is the rule.
+                // Logged when it begins; how it ends is shown by the events. Before the first answer it is the rule.
                 if probing.answered && probing.last_failure.is_none() {
                     warn!(self.logger, "a probe has failed"; "path" => &probing.path, "probe" => &what, "why" => &why);
                 } else {
@@ -335,7 +335,7 @@ impl Node {
         };
         let credentials = match handle::credentials(&probing.exec) {
             Ok(found) => found,
-            // The worker itself was started as that user, so it is not the user who is wrong.
+            // The worker itself was started as that user, so the user is not the cause.
             Err(failure) => return Step::Over(Outcome::Unable(failure.message)),
         };
         let (stamp, since) = (Stamp::of_probe(&self.place.mark, &handle.path), ticks_now());
@@ -363,7 +363,7 @@ impl Node {
 
     // Connections.
 
-    /// Begins to ask a server; for a path on it, or only whether it accepts.
+    /// Begins to probe a server; for a path on it, or only whether it accepts.
     fn visit(&mut self, run: Run, probing: &mut Probing, server: &Server, path: Option<&str>) -> Step {
         let exchange = path.map(|path| Exchange {
             request: http::get(&server.to_string(), path),
@@ -478,7 +478,7 @@ impl Visit {
                 None => Outcome::Failed("it closed the connection without a complete answer".into()),
             }),
             Err(why) => Some(match exchange.answer.verdict() {
-                // Whoever has answered may hang up as he likes.
+                // A server that has answered may close as it likes.
                 Some(verdict) => outcome_of(verdict),
                 None => Outcome::Failed(why),
             }),

@@ -1,9 +1,9 @@
 //! When the next probe of a worker is due, and when one has taken too long. Pure.
 //!
-//! A worker's probes take turns, one at a time. A round begins every interval with the probe that was answered last, and
-//! is over with the first good answer, or when all have been tried: so a source that works is asked on time, however
-//! many others hang. As long as nothing has been answered at all, rounds come sooner, so that a worker is seen to be up
-//! soon after it is.
+//! A worker's probes take turns, one at a time. A round begins every interval with the probe that was answered last,
+//! and is over with the first good answer, or when all have been tried: so a source that works is probed on time,
+//! however many others hang. As long as nothing has been answered at all, rounds come sooner, so that a worker is seen
+//! to be up soon after it is.
 
 use crate::time::{Span, Time};
 
@@ -33,7 +33,7 @@ pub(super) struct Schedule {
 struct Running {
     probe: usize,
     since: Time,
-    /// When it has taken too long; `None` once that was said.
+    /// When it has taken too long; `None` once that was returned.
     until: Option<Time>,
 }
 
@@ -55,7 +55,7 @@ impl Schedule {
         Schedule { interval, patience, first: 0, tried: 0, round: now, running: None, pause }
     }
 
-    /// When to ask for what is due; `None` while one that has taken too long is being ended.
+    /// When to call for what is due; `None` while one that has taken too long is being ended.
     pub fn deadline(&self) -> Option<Time> {
         match &self.running {
             Some(running) => running.until,
@@ -63,7 +63,7 @@ impl Schedule {
         }
     }
 
-    /// What is due at `now`. Said once.
+    /// What is due at `now`. Returned once.
     pub fn due(&mut self, now: Time) -> Due {
         match &mut self.running {
             Some(running) => match running.until.take_if(|until| *until <= now) {
@@ -116,7 +116,7 @@ impl Schedule {
         self.running.map(|running| (running.probe, running.since))
     }
 
-    /// Credits time up to `now` in which we did not run: nobody's answer could be heard in it.
+    /// Credits time up to `now` in which we did not run: no answer could be read in it.
     pub fn credit(&mut self, now: Time, lost: Span) {
         if let Some(Running { since, until: Some(until), .. }) = &mut self.running {
             let lost = lost.min(now.since(*since));

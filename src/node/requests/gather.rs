@@ -1,8 +1,8 @@
 //! Changes that several have a part in: a reload is over when this node's core has carried it out, and every child node
 //! whose part of the tree has changed has done so too.
 //!
-//! A child node is told until it answers or is gone. One that is gone is started with what it was to become, so that
-//! nobody has to be told twice; one that hangs is found by its beats.
+//! A child node is sent its part until it answers or is gone. One that is gone is started with what it was to become,
+//! so that nothing has to be sent to it; one that hangs is found by its beats.
 
 use super::{Asker, CHANGE_BELOW, PROGRESS_EVERY, Pending, SILENCE_BELOW, Waits, accepted, done};
 use crate::node::turn::Node;
@@ -11,7 +11,7 @@ use crate::time::Time;
 use crate::wire::message::{Outcome, Refusal, Reply, ToNode, Verb};
 use std::collections::BTreeSet;
 
-/// Who still has to do their part.
+/// Which parts are still to be done.
 #[derive(Default)]
 pub(super) struct Gathered {
     what: String,
@@ -35,7 +35,7 @@ impl Gathered {
 
     fn add(&mut self, outcome: Outcome, detail: String) {
         if outcome != Outcome::Ok {
-            // A start that has failed is worth more to know than that somebody else came between.
+            // A start that has failed matters more than that another request came between.
             if self.worst != Some(Outcome::StartFailed) {
                 self.worst = Some(outcome);
             }
@@ -44,7 +44,7 @@ impl Gathered {
     }
 }
 
-/// A reload that our parent has told us, and what came of it: told again, it is not done again.
+/// A reload that our parent has sent, and its result: sent again, it is not done again.
 pub(in crate::node) struct Heard {
     request: u64,
     reply: Option<Reply>,
@@ -66,10 +66,11 @@ impl Node {
         RequestId(self.requests.add(asker, Waits::Gathered(Box::new(gathered)), due))
     }
 
-    /// Tells a child node its part of a reload, until it has answered.
+    /// Sends a child node its part of a reload, until it has answered.
     pub(in crate::node) fn tell_node_below(&mut self, of: RequestId, run: Run, by: String, verb: Verb) {
         let now = self.now();
-        // What it was told before has no meaning any more; if it still does it, that comes first and counts for nothing.
+        // What it was sent before has no meaning any more; if it still does it, that comes first and counts for
+        // nothing.
         let earlier: Vec<(u64, u64)> = self
             .requests
             .pending
@@ -91,7 +92,7 @@ impl Node {
         self.tell_part(part, now);
     }
 
-    /// Says it, or says it again.
+    /// Sends it, or sends it again.
     pub(super) fn tell_part(&mut self, part: u64, now: Time) {
         let Some(pending) = self.requests.pending.get_mut(&part) else { return };
         let Waits::PartOfReload { run, by, verb, .. } = &pending.waits else { return };
@@ -108,12 +109,12 @@ impl Node {
         let process = self.look_at(run.child).and_then(|handle| handle.process.as_ref());
         let to = process.filter(|process| process.run == run).and_then(|process| process.link.to().cloned());
         if let Some(to) = to {
-            // If its queue is full it is said again.
+            // If its queue is full it is sent again.
             self.tell_node(&to, &message);
         }
     }
 
-    /// A child node has said something about its part.
+    /// A child node has replied about its part.
     pub(super) fn part_answered(&mut self, part: u64, reply: Reply) {
         let now = self.now();
         let Some(pending) = self.requests.pending.get_mut(&part) else { return };
@@ -165,7 +166,7 @@ impl Node {
         self.finish_gathered(of);
     }
 
-    /// The core has answered. False if it was asked by somebody alone.
+    /// The core has answered. False if the request concerned this node alone.
     pub(super) fn core_has_done_its_part(&mut self, request: RequestId, outcome: Outcome, detail: String) -> bool {
         let Some(Pending { waits: Waits::Gathered(gathered), .. }) = self.requests.pending.get_mut(&request.0) else {
             return false;
@@ -201,7 +202,7 @@ impl Node {
         self.reply(&asker, reply);
     }
 
-    /// Whether our parent says something that it has said before. If so, it hears again what came of it.
+    /// Whether our parent repeats a request. If so, it gets the same reply again.
     pub(super) fn was_heard(&mut self, asker: &Asker) -> bool {
         let Asker::Parent { request } = asker else { return false };
         match &self.reload_heard {

@@ -33,10 +33,10 @@ use std::collections::{BTreeMap, HashSet};
 /// A node below has this long for its first reply to a change; then the nearest one that answers acts in its place.
 const CHANGE_BELOW: Span = Span::from_millis(300);
 
-/// A request that is being carried out says so this often.
+/// Progress of a request that is being carried out is sent this often.
 const PROGRESS_EVERY: Span = Span::from_secs(1);
 
-/// A node below that has accepted a request and then says nothing for so long is gone.
+/// A node below that has accepted a request and then sends nothing for so long is gone.
 const SILENCE_BELOW: Span = Span::from_secs(4);
 
 /// What one look at a subtree that is killed past its node may take; then the loop goes on.
@@ -45,14 +45,14 @@ const PASS: Span = Span::from_millis(10);
 /// Requests that may wait at one time.
 const PENDING_MAX: usize = 1_024;
 
-/// Who waits for the reply.
+/// The receiver of the reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asker {
     /// An operator's tool at the control endpoint.
     Operator { to: Identity, request: u64 },
-    /// Our parent, for somebody above.
+    /// Our parent, for a caller above.
     Parent { request: u64 },
-    /// Nobody.
+    /// No receiver.
     Nobody,
 }
 
@@ -97,7 +97,7 @@ impl Requests {
         self.pending.values().map(|pending| pending.due).min()
     }
 
-    /// A number for a request that nobody waits for.
+    /// A number for a request without a receiver.
     pub fn without_asker(&mut self) -> u64 {
         self.next += 1;
         self.next - 1
@@ -158,7 +158,7 @@ impl Node {
                 if let Verb::Unfollow { .. } = verb {
                     history.unfollow(to, request);
                 } else if !history.still_following(now, to, request) {
-                    // It was stopped, or its machine slept. Without a word it would wait for events for ever.
+                    // It was stopped, or its machine slept. Without a reply it would wait for events for ever.
                     let follower = Asker::Operator { to: to.clone(), request };
                     let message = "nothing was heard of this follower for ten seconds, so it was told nothing more";
                     self.reply(&follower, refused(Refusal::Forgotten, message.into()));
@@ -382,7 +382,7 @@ impl Node {
         let levels = if status { self.levels() } else { 0 };
         let limit =
             if status { status_limit(within_ms, levels) } else { CHANGE_BELOW.min(Span::from_millis(within_ms)) };
-        // Who cannot answer is not asked.
+        // A node that cannot answer gets no request.
         let patience = if status { self.patience_with(run, limit) } else { Some(limit) };
         let identity = identity.filter(|_| patience.is_some());
         let limit = patience.unwrap_or(limit);
@@ -502,7 +502,7 @@ impl Node {
             reply => reply,
         };
         let Some(pending) = self.requests.pending.get_mut(&request) else {
-            // A node that will not tell its lines is one that does not answer.
+            // A node that refuses its lines counts as one that does not answer.
             self.logs_refused_below(request);
             return;
         };
@@ -533,7 +533,7 @@ impl Node {
         }
     }
 
-    /// A child node's process is gone: whoever waits for its reply waits no longer.
+    /// A child node's process is gone: callers that wait for its reply wait no longer.
     pub(super) fn requests_lost_node(&mut self, gone: Run) {
         self.parts_lost_node(gone);
         self.logs_lost_node(gone);
@@ -577,7 +577,7 @@ impl Node {
         }
     }
 
-    /// Looks after the requests whose time has come.
+    /// Handles the requests whose time has come.
     pub(super) fn requests_due(&mut self, now: Time) {
         if self.requests.next_deadline().is_none_or(|at| at > now) {
             return;
@@ -733,7 +733,7 @@ impl Node {
         lost.map(|(handle, stuck)| format!("{}: {stuck}", handle.path)).collect()
     }
 
-    /// Our own end has come: whoever waits is told.
+    /// This node ends: callers that wait get a reply.
     pub(super) fn finish_requests(&mut self) {
         let numbers: Vec<u64> = self.requests.pending.keys().copied().collect();
         for number in numbers {
@@ -751,7 +751,7 @@ impl Node {
     }
 
     pub(super) fn reply(&mut self, asker: &Asker, reply: Reply) {
-        // Whoever hears that it is done is to find it so.
+        // A caller that gets the reply is to find it done.
         self.tell_children();
         match asker {
             Asker::Operator { to, request } => {

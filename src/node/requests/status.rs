@@ -1,7 +1,7 @@
-//! The state of the tree: what this node knows itself, and what its child nodes tell of their parts.
+//! The state of the tree: what this node knows itself, and what its child nodes report of their parts.
 //!
-//! A part that does not come in time stands there as unreachable, filled from the spec and with what its supervisor said
-//! last: the answer has a limit, not the question. Who is known not to answer is not waited for at all.
+//! A part that does not come in time stands there as unreachable, filled from the spec and its supervisor's last
+//! report: the answer has a limit, not the question. A node that is known not to answer is not waited for at all.
 
 use super::super::handle::What;
 use super::super::translate;
@@ -15,8 +15,8 @@ use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
 use crate::wire::view::{ChildView, HoldView, StatusView, SupervisorKind, SupervisorView, WorkerView};
 
-/// A node below has this long to tell its status at most. One that is well takes some milliseconds, on a machine without
-/// a CPU to spare some hundred.
+/// A node below has this long to send its status at most. A healthy one takes some milliseconds, on a machine without a
+/// CPU to spare some hundred.
 const STATUS_BELOW: Span = Span::from_millis(500);
 
 /// How much longer that is for each level of a tree that is deeper than usual.
@@ -26,8 +26,8 @@ const SHALLOW: u64 = 8;
 /// One whose beat is late has this long: most likely it hangs, but it may be starved.
 const STATUS_OF_LATE: Span = Span::from_millis(100);
 
-/// Measuring what children use may take so long in all; those who are left after that stand there without it. A loop
-/// that is at this for longer would be late for others.
+/// Measuring what children use may take so long in all; children that are left after that appear without it. A loop
+/// that spends longer on this would be late for others.
 const MEASURING: Span = Span::from_millis(40);
 
 impl Node {
@@ -88,7 +88,7 @@ impl Node {
                 let mut view = translate::supervisor_from_spec(below.now(), &handle.path, state);
                 translate::fill_supervisor(&mut view, &status, now, &self.clock);
                 view.usage = usage;
-                // Replaced, as all of this is, by what the node itself says.
+                // Replaced, as all of this is, by what the node itself reports.
                 view.last_known = status.rollup.as_ref().map(translate::rollup_view);
                 ChildView::Supervisor(Box::new(view))
             }
@@ -106,7 +106,7 @@ impl Node {
         below.max().unwrap_or(0)
     }
 
-    /// A path of the spec below a node that cannot tell.
+    /// A path of the spec below a node that cannot report.
     pub(super) fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
         let step = path.step_below(&self.place.path)?;
         let top = self.handles.iter().flatten().find(|handle| handle.name.as_str() == step)?;
@@ -158,8 +158,8 @@ impl Node {
         }
     }
 
-    /// How long a child node is waited for, within `limit`; `None` when it cannot answer, so that the person who asks is
-    /// told at once.
+    /// How long a child node is waited for, within `limit`; `None` when it cannot answer, so that the person who asks
+    /// gets an answer at once.
     pub(super) fn patience_with(&self, run: Run, limit: Span) -> Option<Span> {
         if self.look_at(run.child)?.is_stopped() {
             return None;
@@ -287,7 +287,7 @@ mod tests {
             }
             assert!(within >= 40, "{within} ms are left below {levels} levels");
         }
-        // A silent node in an ordinary tree is told of within half a second.
+        // A silent node in an ordinary tree is reported within half a second.
         assert_eq!(status_limit(5_000, 4), STATUS_BELOW);
     }
 }

@@ -1,9 +1,10 @@
-//! Those who read what workers print: lines that are kept in memory, and when they follow, those to come.
+//! Readers of what workers print: lines that are kept in memory, and for followers, those to come.
 //!
 //! A request goes down to the nodes that own workers, and their lines come up the same way; each node on it holds a
 //! bounded queue for each reader, and sends a few replies ahead of what the reader has acknowledged. So nothing piles
 //! up in the queues that beats and events use as well. A reader that is slow, or a node above that is, loses the oldest
-//! lines and is told how many; nobody waits for it. A reader that is gone is forgotten after ten seconds, here and below.
+//! lines and gets their number; nothing waits for it. A reader that is gone is dropped after ten seconds, here and
+//! below.
 //!
 //! Lines that came too fast to be shown are not sent either, but counted as lost.
 
@@ -26,13 +27,13 @@ use crate::wire::codec;
 use crate::wire::message::{Refusal, Told, Verb};
 use crate::wire::view::LogView;
 
-/// A node below that tells nothing for so long is not waited for: the reader gets what there is.
+/// A node below that sends nothing for so long is not waited for: the reader gets what there is.
 const SILENCE_BELOW: Span = Span::from_millis(700);
 
 /// A node below that did not answer is asked again this often, for a reader that follows.
 const ASK_AGAIN: Span = Span::from_secs(1);
 
-/// Nodes below are told this often that somebody still reads.
+/// Nodes below are sent this often that a reader is still there.
 const STILL_THERE_EVERY: Span = Span::from_secs(3);
 
 /// When a way out was full, it is tried again after this long.
@@ -46,7 +47,7 @@ pub(super) struct Taps {
     still_there: Option<Time>,
 }
 
-/// What a node below has told.
+/// What a node below has sent.
 pub(super) struct LogsPart {
     pub lines: Vec<LogView>,
     pub lost: u64,
@@ -60,7 +61,7 @@ pub(super) struct Open<'a> {
     speaker: Speaker,
     path: &'a Path,
     readers: Vec<&'a mut Tap>,
-    /// The time in words, for all lines of this look; empty where nobody reads.
+    /// The time as text, for all lines of this look; empty where there is no reader.
     words: String,
 }
 
@@ -91,7 +92,7 @@ impl Open<'_> {
         self.at
     }
 
-    /// Lets a line wait for everybody who follows its worker.
+    /// Lets a line wait for every follower of its worker.
     pub fn push(&mut self, line: &Line<'_>) {
         for reader in &mut self.readers {
             match line.audience {
@@ -110,7 +111,7 @@ impl Open<'_> {
                     continued: line.continued,
                 }),
                 Audience::Record => reader.lose(1),
-                // Our own words about what is lost; a reader is told the number.
+                // Our own line about what is lost; a reader gets the number.
                 Audience::Display => {}
             }
         }
@@ -126,7 +127,7 @@ impl Node {
             self.reply(&asker, refusal);
             return;
         }
-        // A node above that asks again has not heard our first answer yet.
+        // A node above that asks again has not received our first answer yet.
         if self.taps.taps.iter().any(|tap| tap.asker == asker) {
             return;
         }
@@ -151,7 +152,7 @@ impl Node {
         self.keep_parts_alive(now);
     }
 
-    /// What our own workers have said that is wanted: no more than the last so many lines of all of them together.
+    /// What our own workers have printed and is wanted: no more than the last so many lines of all of them together.
     fn backlog(&self, wish: &Wish) -> Vec<Backlog> {
         let since = wish.since_ms.map_or(0, |millis| millis.saturating_mul(1_000_000));
         let workers = || {
@@ -182,8 +183,8 @@ impl Node {
         workers().filter_map(from_oldest).collect()
     }
 
-    /// Asks a child node for its part. One that is down or cannot be reached counts as caught up: it is asked when it is
-    /// heard again.
+    /// Asks a child node for its part. One that is down or cannot be reached counts as caught up: it is asked at its
+    /// next message.
     fn ask_part(&mut self, wish: &Wish, lines: Option<u64>, child: ChildId, now: Time) -> Part {
         let request = self.requests.without_asker();
         let mut part = Part { child, run: None, request, lines, owed: 0, caught_up: true, heard: false, due: None };
@@ -204,7 +205,7 @@ impl Node {
         part
     }
 
-    /// A child node has introduced itself: who follows what is below it goes on with this new process, from its first
+    /// A child node has introduced itself: followers of what is below it go on with this new process, from its first
     /// line on.
     pub(super) fn logs_meet_node(&mut self, run: Run) {
         let now = self.now();
@@ -221,7 +222,7 @@ impl Node {
         self.keep_parts_alive(now);
     }
 
-    /// A child node's process is gone, and what it has not told is lost with it.
+    /// A child node's process is gone, and what it has not sent is lost with it.
     pub(super) fn logs_lost_node(&mut self, gone: Run) {
         for tap in &mut self.taps.taps {
             for part in tap.parts.iter_mut().filter(|part| part.run == Some(gone)) {
@@ -230,7 +231,7 @@ impl Node {
         }
     }
 
-    /// Passes on what a child node has told.
+    /// Passes on what a child node has sent.
     pub(super) fn logs_from_below(&mut self, run: Run, request: u64, told: LogsPart) {
         let now = self.now();
         let found = self.taps.taps.iter_mut().find_map(|tap| {
@@ -238,7 +239,7 @@ impl Node {
             Some((tap, at))
         });
         let Some((tap, at)) = found else {
-            // Its reader is gone, and it has not heard of that.
+            // Its reader is gone, and it has not received that yet.
             self.tell_reader_below(run, request, Verb::Unfollow { request });
             return;
         };
@@ -252,7 +253,7 @@ impl Node {
         part.due = (!part.caught_up).then_some(now + SILENCE_BELOW);
     }
 
-    /// A child node has refused to tell its part.
+    /// A child node has refused to send its part.
     pub(super) fn logs_refused_below(&mut self, request: u64) {
         for tap in &mut self.taps.taps {
             for part in tap.parts.iter_mut().filter(|part| part.request == request && !part.heard) {
@@ -266,13 +267,13 @@ impl Node {
         if !self.logs_heard(asker, request, replies)
             && let Some(asker) = with_number(asker, request)
         {
-            // It was away for so long that it was forgotten. It must not believe that it still follows.
+            // It was away for so long that it was dropped. It must not go on as if it still followed.
             let message = "nothing was heard of this reader for ten seconds, so it was told nothing more";
             self.reply(&asker, refused(Refusal::Forgotten, message.into()));
         }
     }
 
-    /// As [`Node::logs_seen`], of somebody who may follow something else; false when no such reader is known.
+    /// As [`Node::logs_seen`], of a reader that may follow something else; false when no such reader is known.
     pub(super) fn logs_heard(&mut self, asker: &Asker, request: u64, replies: u32) -> bool {
         let now = self.now();
         let Some(tap) = self.taps.of(asker, request) else { return false };
@@ -288,7 +289,7 @@ impl Node {
         self.end_parts(gone);
     }
 
-    /// Sends every reader what waits for it, as far as it keeps up, and forgets those who are gone.
+    /// Sends every reader what waits for it, as far as it keeps up, and drops those that are gone.
     pub(super) fn feed_taps(&mut self, now: Time) {
         if self.taps.taps.is_empty() {
             return;
@@ -358,7 +359,7 @@ impl Node {
         true
     }
 
-    /// Reads the next of what one of our workers had said, and counts what is gone meanwhile.
+    /// Reads the next of what one of our workers had printed, and counts what is gone meanwhile.
     fn read_backlog(&self, backlog: &mut Backlog) -> (Vec<LogView>, u64) {
         let Some(handle) = self.look_at(backlog.child) else {
             backlog.next = backlog.end;
@@ -373,7 +374,7 @@ impl Node {
         (lines, gone)
     }
 
-    /// Gives up on nodes below that are silent, and asks them again where somebody follows.
+    /// Gives up on nodes below that are silent, and asks them again where a reader follows.
     fn look_after_parts(&mut self, tap: &mut Tap, now: Time) {
         let (wish, silent) = (&tap.wish, &mut tap.silent);
         for part in &mut tap.parts {
@@ -392,7 +393,7 @@ impl Node {
             part.caught_up = true;
             part.due = None;
             if let (true, false, Some(run)) = (wish.follow, part.heard, part.run) {
-                // Under its first number: should it have heard the first time, it does not begin twice.
+                // Under its first number: should it have received the first one, it does not begin twice.
                 let verb = Verb::Logs {
                     paths: wish.part_of(&path),
                     lines: part.lines,
@@ -419,24 +420,24 @@ impl Node {
         }
     }
 
-    /// Tells the nodes below that nobody reads any more.
+    /// Notifies the nodes below that no reader is left.
     fn end_parts(&mut self, gone: Vec<Tap>) {
         for part in gone.into_iter().flat_map(|tap| tap.parts) {
             if let Some(run) = part.run {
                 let request = part.request;
-                // Should it not hear of it, it finds out by our silence.
+                // Should that not arrive, it finds out by our silence.
                 self.tell_reader_below(run, request, Verb::Unfollow { request });
             }
         }
     }
 
-    /// Sees to it that nodes below hear from us as long as somebody reads what they tell.
+    /// Keeps requests below from timing out as long as a reader is there.
     fn keep_parts_alive(&mut self, now: Time) {
         let any = self.taps.taps.iter().any(|tap| tap.parts.iter().any(|part| part.run.is_some()));
         self.taps.still_there = any.then(|| self.taps.still_there.unwrap_or(now + STILL_THERE_EVERY));
     }
 
-    /// Tells a child node something about what it was asked under this number; false when it cannot be reached.
+    /// Sends a child node something about its request of this number; false when it cannot be reached.
     fn tell_reader_below(&mut self, run: Run, request: u64, verb: Verb) -> bool {
         let process = self.handle(run.child).and_then(|handle| handle.process_of(run));
         let Some(to) = process.and_then(|process| process.link.to().cloned()) else { return false };

@@ -16,8 +16,8 @@ pub(super) const QUEUE_BYTES: usize = 256 * 1024;
 pub(super) const REPLY_BYTES: usize = 16 * 1024;
 const REPLY_LINES: usize = 128;
 
-/// Replies that are sent before the reader has said that it has read the first. The way up is shared with beats and
-/// events, which must always find room in its queue.
+/// Replies that are sent before the reader has acknowledged the first. The way up is shared with beats and events,
+/// which must always find room in its queue.
 const WINDOW: u32 = 4;
 
 /// What a line costs besides its text.
@@ -54,7 +54,7 @@ pub(super) struct Backlog {
     pub end: u64,
 }
 
-/// What a child node is to tell.
+/// What a child node is to send.
 pub(super) struct Part {
     pub child: ChildId,
     /// The process that was asked; none while it is down.
@@ -65,9 +65,9 @@ pub(super) struct Part {
     pub lines: Option<u64>,
     /// Its replies that have not been acknowledged.
     pub owed: u32,
-    /// It has told all that was there, or is not waited for any longer.
+    /// It has sent all that was there, or is not waited for any longer.
     pub caught_up: bool,
-    /// It has been heard since it was asked.
+    /// A message of it has come since it was asked.
     pub heard: bool,
     /// When to do something about its silence.
     pub due: Option<Time>,
@@ -81,12 +81,12 @@ pub(super) struct Tap {
     pub parts: Vec<Part>,
     /// Nodes whose lines are missing.
     pub silent: Vec<Path>,
-    /// When it was last heard of.
+    /// When its last message came.
     pub heard: Time,
     queue: VecDeque<LogView>,
     queued: usize,
     lost: u64,
-    /// Replies that it has not said to have read.
+    /// Replies that it has not acknowledged.
     ahead: u32,
     caught_up: bool,
     /// A reply that did not fit into the way out.
@@ -111,7 +111,7 @@ impl Tap {
         }
     }
 
-    /// Lets a line wait for the reader, and forgets the oldest ones that no longer fit.
+    /// Lets a line wait for the reader, and drops the oldest ones that no longer fit.
     pub fn push(&mut self, line: LogView) {
         self.queued += line.text.len() + LINE_COST;
         self.queue.push_back(line);
@@ -127,7 +127,7 @@ impl Tap {
         self.lost += lines;
     }
 
-    /// Whether there is room for what a node below has still to tell.
+    /// Whether there is room for what a node below has still to send.
     pub fn has_room(&self) -> bool {
         self.queued < QUEUE_BYTES / 2
     }
@@ -147,7 +147,7 @@ impl Tap {
         self.ahead < WINDOW
     }
 
-    /// The next reply, if there is something to say. `backlog` reads the lines that were there before: those of the
+    /// The next reply, if there is something to send. `backlog` reads the lines that were there before: those of the
     /// first of the backlog, as many as go into a reply, with the number that are gone.
     pub fn next_reply(&mut self, backlog: impl FnOnce(&mut Backlog) -> (Vec<LogView>, u64)) -> Option<Reply> {
         if let Some(reply) = self.unsent.take() {
@@ -198,7 +198,7 @@ impl Tap {
         self.unsent.is_some()
     }
 
-    /// Whether there is nothing more to say, ever.
+    /// Whether there is nothing more to send, ever.
     pub fn is_done(&self) -> bool {
         self.caught_up && self.unsent.is_none() && !self.wish.follow
     }
