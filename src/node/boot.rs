@@ -666,7 +666,7 @@ struct Parts {
     cause: Option<ReportId>,
     event_logger: Logger,
     log_handle: LogHandle,
-    /// Processes may be handed to it that nothing of it has started.
+    /// It may adopt processes that nothing of it has started.
     outsiders: bool,
 }
 

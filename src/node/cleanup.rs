@@ -1,5 +1,5 @@
-//! The end of one child's process as a small machine: when to look whether anything is left of it, and for how long that
-//! is worth anybody's while. It decides by times and by what a look has found, and touches no process itself; `clearing`
+//! The end of one child's process as a small machine: when to look whether anything is left of it, and for how long
+//! that is worth doing. It decides by times and by what a look has found, and touches no process itself; `clearing`
 //! looks and kills. The simulator in `tests/sim` runs it too, which is why it can be reached from outside.
 //!
 //! ```text
@@ -11,15 +11,15 @@
 use crate::supervision::{Run, Supervisor};
 use crate::time::{Span, Time};
 
-/// What has not died of SIGKILL after so long is given up on: it is reported, and nothing waits for it any more.
+/// What SIGKILL has not ended after so long is given up on: it is reported, and nothing waits for it any more.
 pub const PATIENCE: Span = Span::from_secs(10);
 
 /// The same where the kernel refuses the signal, as it does for a process that runs as another user: waiting changes that
 /// only if the process changes its user back.
 pub const PATIENCE_REFUSED: Span = Span::from_secs(2);
 
-/// The same where whoever waits is in a hurry: the whole tree is to end at once, or the order was given a second time. Also
-/// for what a supervisor has left that had ended in order: it has been patient with that itself.
+/// The same where the end is urgent: the whole tree is to end at once, or the order was given a second time. Also for
+/// leftovers of a supervisor that had ended in order: it has waited for them itself.
 pub const PATIENCE_HURRIED: Span = Span::from_secs(1);
 
 /// What was given up on is looked at again after this at first, and after twice as long each time.
@@ -80,7 +80,7 @@ pub enum Next {
     Done,
     /// Look again when it is due.
     Again,
-    /// The patience is over, now: it is told. Looks go on.
+    /// The patience is over, now: it is reported. Looks go on.
     GiveUp,
 }
 
@@ -156,7 +156,7 @@ impl Cleanup {
         };
         self.due = now + pause;
         if !self.given_up {
-            // The end of the patience is told when it has come.
+            // The end of the patience is reported when it has come.
             self.due = self.due.min(self.since + patience).max(now + Span::from_millis(1));
         }
         Next::Again
@@ -332,7 +332,7 @@ mod tests {
         let numbers = |due: Vec<Cleanup>| due.iter().map(|cleanup| cleanup.run.child.0).collect::<Vec<_>>();
         let mut core = core(["a", "b", "c", "d"].map(member).to_vec());
         let mut cleanups = Cleanups::default();
-        // One that the core has forgotten is last.
+        // One that the core has dropped is last.
         for number in [9, 3, 1, 2] {
             cleanups.ended(of(number), Time::ZERO, false);
         }

@@ -7,7 +7,7 @@
 //! hooks and probes too; it takes a few milliseconds at most, and one that found something, or was not complete, comes
 //! back a little later.
 //!
-//! Nothing here waits. `cleanup` says when to look again, and for how long: what cannot be killed is reported to the
+//! Nothing here waits. `cleanup` decides when to look again, and for how long: what cannot be killed is reported to the
 //! core, which goes on without its exit.
 
 use super::cleanup::{Cleanup, Left, Next};
@@ -30,7 +30,7 @@ use slog::{error, info, warn};
 /// What one pass may take; then the loop goes on.
 const PASS: Span = Span::from_millis(10);
 
-/// What a pass over the processes that were handed to us has come to.
+/// What a pass over the processes that we have adopted has found.
 struct Passed {
     /// What was found of each.
     found: Vec<(Kin, descendants::Left)>,
@@ -82,7 +82,7 @@ impl Node {
         self.inbox.push_back(Event::StopRefused(run));
     }
 
-    /// Kills a child with all that can be reached of it at once, and sees to it that it ends.
+    /// Kills a child with all that can be reached of it at once, and makes sure that it ends.
     pub(super) fn kill(&mut self, run: Run) {
         self.stop_probes(run);
         let now = self.now();
@@ -136,8 +136,8 @@ impl Node {
         Some(Ended { kin: process.kin, node: handle.is_node() })
     }
 
-    /// One pass over what was handed to us and descends from that: kills what these have left, and what of the tree is of
-    /// nothing that runs.
+    /// One pass over what we have adopted and descends from that: kills what these have left, and what of the tree is
+    /// of nothing that runs.
     fn pass(&mut self, ended: &[Ended]) -> Passed {
         if !self.strangers.any() {
             return Passed::nothing();

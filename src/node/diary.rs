@@ -12,7 +12,6 @@ const TOLD_EVERY: Span = Span::from_secs(60);
 /// does not supervise, however much it does.
 const LONGEST_TURN: Span = Span::from_secs(60);
 
-/// A kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     /// Reading what children, the parent and operators send.

@@ -95,7 +95,7 @@ impl Seat {
     /// Takes note of the socket that was just bound.
     fn settle(&mut self, runtime: &RuntimeDir) {
         let kept = if self.open { runtime.open_to_others(&self.path) } else { runtime.keep(&self.path) };
-        // Reported where it was tried for the first time.
+        // An error was reported at the first call.
         drop(kept);
         self.id = identity(&self.path);
     }

@@ -44,7 +44,6 @@ pub(super) enum Sender {
     Child(Run),
     /// Something else, by process and user.
     Stranger(u32, u32),
-    /// Not known.
     Unknown,
 }
 

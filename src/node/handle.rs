@@ -1,7 +1,7 @@
 //! A child as the node holds it: what is needed to start it, and its process while there is one.
 //!
-//! The core decides; a handle can be started, asked, killed and looked at. It is local today. Nothing outside this file
-//! and `clearing` knows that a child is a process with a pid.
+//! The core decides; a handle can be started, asked to stop, killed and inspected. It is local today. Nothing outside
+//! this file and `clearing` knows that a child is a process with a pid.
 
 use super::boot::{BOOT_FD, NodeBoot};
 use super::holds::{self, Hold};
@@ -44,7 +44,7 @@ use std::sync::Arc;
 /// SIGKILL is what a child gets when the thread that started it is gone.
 const PARENT_DEATH_SIGNAL: i32 = 9;
 
-/// Whom systemd's watchdog means: the process that was started.
+/// What systemd's watchdog means: the process that was started.
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
 /// One child.
@@ -68,7 +68,7 @@ pub(super) struct Handle {
     pub hold: Option<Hold>,
     /// Its last process has left others behind when it ended, which were killed.
     pub left_behind: bool,
-    /// What is known of its last process, until that is told.
+    /// What is known of its last process, until that is reported.
     pub postmortem: Option<Box<Postmortem>>,
     /// What it will be when its present process is gone.
     next: Option<Box<ChildSpec>>,
@@ -85,10 +85,10 @@ pub(super) enum What {
 pub(super) struct Subtree {
     /// What it is started with.
     pub spec: Box<SupervisorSpec>,
-    /// What stands there, where its node has said that it is something else: children were added or removed there. It is
-    /// lost with the node's process, as those children are (R70).
+    /// What stands there, where its node has reported something else: children were added or removed there. It is lost
+    /// with the node's process, as those children are (R70).
     pub actual: Option<Box<SupervisorSpec>>,
-    /// What is held down there, which its next process is told.
+    /// What is held down there, which its next process is given.
     pub holds: Vec<HoldView>,
 }
 
@@ -104,7 +104,7 @@ pub(super) struct Process {
     pub run: Run,
     pub pid: u32,
     pub pidfd: PidFd,
-    /// By what all that it starts is known.
+    /// By what all that it starts is recognized.
     pub kin: Kin,
     pub exit_tag: Tag,
     pub output: Option<(Capture, Tag)>,
@@ -113,16 +113,16 @@ pub(super) struct Process {
     pub token: Token,
     /// Set once the process itself has ended; what it left is being cleared.
     pub status: Option<ExitStatus>,
-    /// It counts among those that have promised beats.
+    /// It counts among those that are to beat.
     pub promised: bool,
     pub beats: Allowance,
-    /// Where it speaks by sd_notify.
+    /// Where it sends sd_notify datagrams.
     pub line: Option<Box<Line>>,
-    /// For a child node: where its frames come from, and how far we have heard its events.
+    /// For a child node: where its frames come from, and how far we have received its events.
     pub link: NodeLink,
     /// The user that a worker runs as, where it is not ours.
     pub uid: Option<u32>,
-    /// What a child node had run when it was heard last.
+    /// What a child node had run at its last message.
     pub heard: LastHeard,
 }
 
@@ -198,7 +198,7 @@ impl Handle {
         }
     }
 
-    /// What the core is told of it.
+    /// What the core is given of it.
     pub fn member(&self) -> Member {
         let (kind, exec) = match &self.what {
             What::Worker(exec) => (Kind::Worker, Some(&**exec)),
@@ -220,7 +220,7 @@ impl Handle {
         ChildSpec { name: self.name.clone(), policy: (*self.policy).clone(), kind, added }
     }
 
-    /// Gives it a new spec: now, or, when its process could not live with it, before it is started the next time.
+    /// Gives it a new spec: now, or, when its running process cannot take it, before it is started the next time.
     pub fn take_over(&mut self, child: ChildSpec, files: &Writer) {
         self.next = None;
         if self.process.is_some() && member(&child).is_another(&self.member()) {
@@ -412,7 +412,7 @@ impl Handle {
             environment.extend(base.iter().cloned());
         }
         environment.extend(exec.env.iter().map(|(key, value)| (key.into(), value.into())));
-        // Ours last: a spec cannot make a child lie about who it is.
+        // Ours last: a spec cannot replace a child's identity.
         environment.extend(identity);
         if let Some(variable) = own_pid {
             // Of two variables of one name the first one counts, and this one comes last.
@@ -442,7 +442,7 @@ impl Handle {
         .map_err(spawn_failure)
     }
 
-    /// The socket on which this incarnation speaks by sd_notify, and where it lies.
+    /// The socket to which this incarnation sends by sd_notify, and where it lies.
     fn open_line(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<(Line, PathBuf)> {
         let path = place.runtime.notify_socket(&self.path);
         let socket = DatagramSocket::bind(&path)?;
@@ -452,7 +452,7 @@ impl Handle {
         Ok((Line::new(socket, uid), path))
     }
 
-    /// Starts a command beside the worker that runs, which is asked about it. Gives the read end of its output too.
+    /// Starts a command beside the running worker, to check it. Gives the read end of its output too.
     pub fn start_beside(
         &self,
         command: &[String],
@@ -556,8 +556,8 @@ impl Handle {
     }
 
     /// After the child's end. The groups below a node are removed, its next incarnation makes its own. A worker's is
-    /// used again, unless it was killed, perhaps by somebody else: to start somebody in a group that was killed takes
-    /// far longer than to make a new one.
+    /// used again, unless it was killed, perhaps from outside: to start a process in a group that was killed takes far
+    /// longer than to make a new one.
     pub fn reset_groups(&mut self, status: &ExitStatus) {
         if self.is_node() {
             self.memory_marks = MemoryMarks::default();
@@ -594,11 +594,11 @@ impl Handle {
         }
     }
 
-    /// Kills all of the child that can be reached at once: its cgroup, its process, and that one's group. The process may
-    /// have left its cgroup, and the kernel's success says only that it has taken the order: `clearing` sees to the rest,
-    /// and to it that it comes about. Gives the kernel's error number where it refuses to kill the process itself.
+    /// Kills all of the child that can be reached at once: its cgroup, its process, and that one's group. The process
+    /// may have left its cgroup, and the kernel's success means only that it has taken the order: `clearing` does the
+    /// rest, and checks the result. Gives the kernel's error number where it refuses to kill the process itself.
     ///
-    /// Of one that has ended, `clearing` takes care, and its number may be somebody else's by now.
+    /// Of one that has ended, `clearing` takes care, and its number may be another process's by now.
     pub fn kill(&self, run: Run) -> Option<i32> {
         let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
         let in_group = self.group.as_ref().map(Group::kill);
@@ -607,7 +607,7 @@ impl Handle {
         process::signal_group(process.pid, 9);
         match (by_itself, in_group) {
             (Err(error), group) if !pidfd::is_gone(&error) => {
-                // The cgroup has killed it, whoever it runs as, if it is still in there.
+                // The cgroup has killed it, whatever user it runs as, if it is still in there.
                 let by_group =
                     matches!(group, Some(Ok(()))) && self.group.as_ref().is_some_and(|g| g.contains(process.pid));
                 (!by_group).then(|| error.raw_os_error().unwrap_or(0))
@@ -616,7 +616,7 @@ impl Handle {
         }
     }
 
-    /// What the processes of a worker use, or a child node's own; `None` when it has none, or they cannot be told.
+    /// What the processes of a worker use, or a child node's own; `None` when it has none, or they cannot be read.
     pub fn in_use(&self) -> Option<InUse> {
         let process = self.process.as_ref().filter(|process| process.status.is_none())?;
         match (&self.what, &self.group) {
@@ -628,14 +628,14 @@ impl Handle {
         }
     }
 
-    /// Whether its process cannot answer now, since somebody has stopped it or frozen its cgroup.
+    /// Whether its process cannot answer now, since it was stopped or its cgroup was frozen.
     pub fn is_stopped(&self) -> bool {
         let frozen = [&self.group, &self.own_leaf].into_iter().flatten().any(Group::frozen);
         frozen || self.process.as_ref().is_some_and(|process| process::is_stopped(process.pid))
     }
 }
 
-/// What the core is told of a child.
+/// What the core is given of a child.
 pub(super) fn member(child: &ChildSpec) -> Member {
     let (kind, exec) = match &child.kind {
         ChildKind::Worker(exec) => (Kind::Worker, Some(&**exec)),
@@ -665,7 +665,7 @@ pub(super) fn group_path(place: &Place, path: &Path) -> Option<PathBuf> {
     Some(cgroup::path_below(place.base_group.as_ref()?.path(), parts))
 }
 
-/// What every process of the tree carries: who it is, and whose it is. The mark is how a process is found again that
+/// What every process of the tree carries: its identity, and its tree's. The mark is how a process is found again that
 /// has left its session and its parents behind.
 pub(super) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> = vec![
@@ -680,7 +680,7 @@ pub(super) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString,
     environment
 }
 
-/// As whom a worker runs.
+/// The credentials of a worker.
 pub(super) fn credentials(exec: &ExecSpec) -> Result<Option<users::Credentials>, StartFailure> {
     match &exec.account {
         Some(account) => Ok(Some(users::Credentials::of(account))),

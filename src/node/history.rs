@@ -12,7 +12,6 @@ use crate::wire::view::{EventView, KINDS};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-/// Events that are remembered.
 const REMEMBERED: usize = 10_000;
 
 /// Events in one message to a follower at most.
@@ -97,7 +96,6 @@ impl Kept {
     }
 }
 
-/// Events and followers.
 pub(super) struct History {
     events: VecDeque<Kept>,
     /// Number of the first remembered event; the numbers go on for ever.

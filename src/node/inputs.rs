@@ -25,7 +25,7 @@ use slog::{debug, info, warn};
 use std::os::fd::AsRawFd;
 
 /// Messages that are taken from children in one turn at least, as long as some wait. There is a limit so that a chatty
-/// child cannot starve a dying one; see [`Node::hear_children`] for the most.
+/// child cannot starve one that exits; see [`Node::hear_children`] for the most.
 const MESSAGES_PER_TURN: usize = 512;
 
 /// Requests of operators, and frames of the parent, that are taken in one turn at most.
@@ -49,7 +49,7 @@ impl Node {
         let mut hooks = Vec::new();
         let mut output = std::mem::take(&mut self.chatty);
         for event in ready {
-            // A tag that is not known belongs to a descriptor that was closed meanwhile.
+            // An unknown tag belongs to a descriptor that was closed meanwhile.
             match self.sources.get(&event.tag) {
                 Some(Source::Exit(run)) => exits.push(*run),
                 Some(Source::Output(run)) => output.push(*run),
@@ -72,7 +72,7 @@ impl Node {
         self.did(Work::Reading);
         self.hear_parent();
         self.hear_pulls();
-        // Before the exits: what a worker says last is said of the end that follows.
+        // Before the exits: a worker's last report is about the exit that follows.
         self.hear_notices();
         self.did(Work::Reading);
         for run in probes {
@@ -110,12 +110,13 @@ impl Node {
         }
     }
 
-    /// Takes what children have sent: all of it, or where somebody sends without end, something of everybody who has sent
+    /// Takes what children have sent: all of it, or where a child sends without end, some of every child that has sent
     /// anything. Otherwise a child could be judged while a beat of its lies behind those of two thousand siblings.
     ///
-    /// libzmq takes the peers of whom it knows that they have sent something in turns, and takes note of all who have when
-    /// it is asked whether there is input. So as many messages as there are peers have one of each among them. A peer has
-    /// a connection, and a connection has a descriptor: there are no more peers than the lowest free one's number.
+    /// libzmq takes the peers of which it knows that they have sent something in turns, and registers all that have
+    /// when it is asked whether there is input. So as many messages as there are peers have one of each among them. A
+    /// peer has a connection, and a connection has a descriptor: there are no more peers than the lowest free one's
+    /// number.
     fn hear_children(&mut self) {
         if !self.router.has_input() {
             return;
@@ -139,7 +140,7 @@ impl Node {
         if self.echo.as_mut().is_some_and(|echo| echo.hear(now, &inbound.from, &inbound.frames)) {
             return;
         }
-        // Token, user and process first: of what a stranger sends, nothing more is read.
+        // Token, user and process first: of what any other process sends, nothing more is read.
         let (kind, token) = match codec::peek_from_child(&inbound.frames) {
             Ok(peeked) => peeked,
             Err(malformed) => return self.drop_malformed(&malformed, inbound.peer),
@@ -159,7 +160,7 @@ impl Node {
         let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
         let Some(process) = handle.process_of(run) else { return };
         if process.status.is_some() {
-            // It has ended meanwhile; what it said last changes nothing, but a node's last events still count.
+            // It has ended meanwhile; its last message changes nothing, but a node's last events still count.
             if let ChildBody::Node(from) = message.body {
                 self.hear_node(run, inbound.from, *from);
             }
@@ -176,13 +177,14 @@ impl Node {
                 }
             }
             ChildBody::Ready => self.inbox.push_back(Event::Ready(run)),
-            // The exit will say it; nothing to do until then.
+            // The exit will show it; nothing to do until then.
             ChildBody::Stopping => {}
             ChildBody::Node(from) => self.hear_node(run, inbound.from, *from),
         }
     }
 
-    /// Whether a message with the token of `run` comes from who may speak for it, as the kernel tells.
+    /// Whether a message with the token of `run` comes from a process that may send for it, by the kernel's
+    /// credentials.
     fn is_its_own(&self, run: Run, inbound: &Inbound) -> bool {
         // Any process that knows a worker's token may beat for it, but not one that is a sibling's.
         let speaker = inbound.peer.and_then(|peer| self.child_of(peer.pid));
@@ -205,8 +207,8 @@ impl Node {
         self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
     }
 
-    /// A token that is nobody's or not the sender's. Of a process that has ended it is most likely the last word of an
-    /// incarnation that is over, which is nobody's fault: that is counted, and nobody is named.
+    /// A token of no child or not of the sender. Of a process that has ended it is most likely the last message of an
+    /// incarnation that is over, which is no fault: that is counted, and no sender is named.
     fn drop_foreign(&mut self, peer: Option<PeerCred>) {
         let sender = peer.is_none_or(|peer| process::session_of(peer.pid).is_some()).then(|| self.sender(peer));
         self.drops.count(sender, |dropped| dropped.unknown_token += 1);
@@ -239,7 +241,7 @@ impl Node {
                 let count = events.len() as u64;
                 let through = first + count.saturating_sub(1);
                 let seen = process.link.events_through;
-                // What we have heard already is not told twice; a gap means that the node had to forget some.
+                // What we have received already is not published twice; a gap means that the node had to drop some.
                 let skip = (seen + 1).saturating_sub(first).min(count);
                 process.link.events_through = seen.max(through);
                 let through = process.link.events_through;
@@ -294,7 +296,7 @@ impl Node {
             let BeatPull { pull, child, nth, .. } = &mut self.pulls[index];
             let (child, nth) = (child.0 as usize, *nth);
             if pull.drain() > 0 {
-                // Any message is a beat, and many at once are no more alive than one.
+                // Any message is a beat, and many at once prove no more than one.
                 let run = self
                     .handles
                     .get(child)
@@ -324,7 +326,7 @@ impl Node {
         let Some(handle) = self.handle(run.child) else { return };
         let Some(process) = handle.process_of(run).filter(|process| process.status.is_none()) else { return };
         let (fd, tag) = (process.pidfd.as_raw_fd(), process.exit_tag);
-        // As long as its status has not been taken, its number, which is that of its group too, is nobody else's.
+        // As long as its status has not been taken, its number, which is that of its group too, is no other process's.
         if process.pidfd.has_ended() {
             process::signal_group(process.pid, 9);
         }
@@ -401,13 +403,13 @@ impl Node {
                     self.tell_manager_reloading();
                     self.reload_from_file();
                 }
-                // Only the root listens to the terminal.
+                // Only the root takes signals of the terminal.
                 Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}
             }
         }
     }
 
-    /// Hands in who wants this node to end, other than its parent.
+    /// Hands in the cause of an order to end this node that is not its parent's.
     pub(super) fn ordered(&mut self, why: StopCause, kill: bool) {
         self.inbox.push_back(Event::Ordered { why, kill });
     }
@@ -492,8 +494,8 @@ impl Node {
         }
     }
 
-    /// Takes what a dead child's pipe still holds, which is bounded by what a pipe can hold, and closes it. A process
-    /// that has escaped may hold the other end for ever, so its end is not waited for.
+    /// Takes what an exited child's pipe still holds, which is bounded by what a pipe can hold, and closes it. A
+    /// process that has escaped may hold the other end for ever, so the end of the pipe is not waited for.
     pub(super) fn drain_output(&mut self, run: Run) {
         self.read_output(run, PIPE_MAX);
         self.chatty.retain(|other| *other != run);
@@ -521,7 +523,7 @@ impl Node {
     }
 }
 
-/// A signal and who has sent it, in words that can follow "by".
+/// A signal and its sender, as text that can follow "by".
 fn sent(signal: &str, sender: Option<u32>) -> String {
     match sender.filter(|pid| *pid != 0) {
         Some(pid) => match process::command_name(pid) {

@@ -53,7 +53,7 @@ const REST: Span = Span::from_millis(20);
 /// How often it is looked whether the root is there, where it cannot be watched.
 const LOOKING_AGAIN: Span = Span::from_millis(100);
 
-/// What has not died of SIGKILL after this long cannot be killed by us.
+/// What SIGKILL has not ended after this long cannot be killed by us.
 const PATIENCE: Span = Span::from_secs(5);
 
 /// What the keeper is given.
@@ -138,7 +138,7 @@ impl Keeper {
     /// Announces that the tree has ended in order, and waits a moment for the keeper to exit.
     pub fn dismiss(self, limit: Span) {
         let mut goodbye = std::fs::File::from(self.goodbye);
-        // A keeper that is gone already needs no goodbye.
+        // A keeper that has exited already needs no notice.
         let _ = goodbye.write_all(b"q");
         drop(goodbye);
         if !self.pidfd.wait_exit(limit) {

@@ -15,7 +15,6 @@ pub(super) const LAST: Span = Span::from_secs(1);
 /// How soon the writer is looked at again while something waits.
 const LOOK: Span = Span::from_millis(250);
 
-/// A node's log files.
 pub(super) struct LogFiles {
     pub writer: Writer,
     /// Workers whose output is not read for the moment, as their disk is behind.

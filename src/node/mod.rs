@@ -22,8 +22,8 @@
 //!
 //! `boot` makes a node, as the root or as a child of another node; `turn` is the loop; `inputs` makes events; `effects`
 //! carries out actions; `handle` is a child as the node holds it; `clearing` makes sure that nothing of an exited child
-//! is left; `drops` reports whose messages were dropped; `doors` has the rules by which connections are let in,
-//! `speakers` decides which may send for a child; `echo` checks whether all was read; `notices` reads workers'
+//! is left; `drops` reports which senders' messages were dropped; `doors` has the rules by which connections are let
+//! in, `speakers` decides which may send for a child; `echo` checks whether all was read; `notices` reads workers'
 //! sd_notify datagrams; `probes` checks workers that do not beat by themselves, `hooks` runs users' commands when
 //! something happens, and `aside` holds the commands of both; `requests` serves operators; `reload` brings other
 //! children while the node runs; `uplink` is the connection to the parent; `holds` is what stays down whichever process

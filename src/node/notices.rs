@@ -89,7 +89,6 @@ impl Line {
         Line { socket, tag: None, uid, lookups, refused_descriptors: false }
     }
 
-    /// Where the socket lies.
     pub fn path(&self) -> &Path {
         self.socket.path()
     }

@@ -2,9 +2,9 @@
 //!
 //! A routing id is chosen by the peer, so it proves nothing: a name that others can guess can be taken by them, and
 //! what is sent to it is theirs. A child node's name is drawn at random for each run and travels in the boot record
-//! only. The node above knows it because it has given it away; it never takes from a message where to send. And it
-//! sends nothing before a message with the right token has come from there, from the child's own process by the
-//! kernel's credentials.
+//! only. The node above knows it because it has passed it on; it never takes from a message where to send. And it sends
+//! nothing before a message with the right token has come from there, from the child's own process by the kernel's
+//! credentials.
 //!
 //! Nothing here has a descriptor.
 

@@ -2,14 +2,14 @@
 //! node since its parent has exited.
 //!
 //! A node is a subreaper, so all that outlives a child of it is found among the node's own children, or below one of
-//! them. Its stamp, which it has inherited, identifies it; else its session. One that has neither, since it has set
-//! that limit itself and leads a session of its own, belongs to what has ended last of all that it can descend from: it
-//! began after that was started, and nothing that was started before it still runs. While more than one comes into
-//! question it is left alone: to kill what a running child has started would be worse.
+//! them. Its stamp, which it has inherited, identifies it; else its session. One that neither identifies, since it has
+//! set that limit itself and leads a session of its own, belongs to what has ended last of all that it can descend
+//! from: it began after that was started, and nothing that was started before it still runs. While more than one comes
+//! into question it is left alone: to kill what a running child has started would be worse.
 //!
 //! Processes from elsewhere are possible at the root alone: as process 1 it adopts what others have started in its
-//! namespace (`docker exec`), and the program that has become the root may have had children. There, a process without
-//! stamp and session is left alone.
+//! namespace (`docker exec`), and the program that has become the root may have had children. There, a process that
+//! neither stamp nor session identifies is left alone.
 
 use super::handle::Handle;
 use crate::ids::{Mark, Path};

@@ -21,7 +21,6 @@ pub(super) enum Class {
 /// What became of a hook that was to wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Queued {
-    /// It waits.
     Waits,
     /// There is no room, and it is the first for which there is none.
     FirstLost,
@@ -29,7 +28,6 @@ pub(super) enum Queued {
     Lost,
 }
 
-/// The queue.
 pub(super) struct Queue<T> {
     disasters: VecDeque<T>,
     routine: VecDeque<T>,

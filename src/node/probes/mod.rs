@@ -291,7 +291,7 @@ impl Node {
         let good = match &outcome {
             Outcome::Answered => true,
             Outcome::Failed(_) => false,
-            // A worker is not to blame for what we lack. That it is up is another matter, and has to be seen.
+            // A shortage of ours is no failure of the worker. Readiness is another matter, and still has to be seen.
             Outcome::Unable(_) => probing.answered,
         };
         probing.schedule.ended(now, good);
@@ -478,7 +478,7 @@ impl Visit {
                 None => Outcome::Failed("it closed the connection without a complete answer".into()),
             }),
             Err(why) => Some(match exchange.answer.verdict() {
-                // A server that has answered may close as it likes.
+                // A server that has answered may close the connection in any way.
                 Some(verdict) => outcome_of(verdict),
                 None => Outcome::Failed(why),
             }),

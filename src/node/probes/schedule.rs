@@ -23,7 +23,6 @@ pub(super) struct Schedule {
     tried: usize,
     /// When this round began; of a round to come, when it will.
     round: Time,
-    /// The probe that runs.
     running: Option<Running>,
     /// The pause after the next round without an answer; `None` once there was one.
     pause: Option<Span>,
@@ -40,7 +39,6 @@ struct Running {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing yet.
     Nothing,
     /// Start this probe. [`Schedule::ended`] must follow.
     Start(usize),

@@ -166,7 +166,7 @@ impl Node {
         self.finish_gathered(of);
     }
 
-    /// The core has answered. False if the request concerned this node alone.
+    /// The core has answered. False if the request is not gathered.
     pub(super) fn core_has_done_its_part(&mut self, request: RequestId, outcome: Outcome, detail: String) -> bool {
         let Some(Pending { waits: Waits::Gathered(gathered), .. }) = self.requests.pending.get_mut(&request.0) else {
             return false;

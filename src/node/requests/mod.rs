@@ -82,7 +82,6 @@ struct Pending {
     due: Time,
 }
 
-/// The requests that wait.
 pub(super) struct Requests {
     next: u64,
     pending: BTreeMap<u64, Pending>,
@@ -122,7 +121,6 @@ enum Target {
 }
 
 impl Node {
-    /// Takes a request.
     pub(super) fn request(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb) {
         if self.requests.pending.len() >= PENDING_MAX {
             self.reply(&asker, refused(Refusal::Busy, "too many requests are waiting; try again".into()));
@@ -700,8 +698,8 @@ impl Node {
         self.reply(&pending.asker, reply);
     }
 
-    /// Kills what belongs to a path below one of our child nodes, past the nodes above it; what there was. It is
-    /// all below that node's process: what is left when it goes is handed to us, and cleared with it.
+    /// Kills what belongs to a path below one of our child nodes, past the nodes above it; what there was. It is all
+    /// below that node's process: what is left when it exits is adopted by us, and cleaned up with it.
     fn kill_below(&self, path: &Path) -> descendants::Left {
         let child = self.handles.iter().flatten().find(|handle| path.is_within(&handle.path));
         let Some((handle, process)) = child.and_then(|handle| Some((handle, handle.process.as_ref()?))) else {
