@@ -1,9 +1,9 @@
 //! Builds libzmq 4.3.5 from the sources inside `zeromq-src`, or finds the system's.
 //!
 //! What `zeromq-src` builds by itself has an empty `platform.hpp` and so lacks what a supervisor needs (the crate's
-//! README lists it). Therefore only its sources are used. They are laid out in `OUT_DIR`, edited in the places
-//! listed in [`EDITS`], given a `platform.hpp` that says what Linux can do, and compiled as few large translation
-//! units: parsing the C++ headers is nearly all the work, so 4 units take a quarter of the time of 110.
+//! README lists it). Therefore only its sources are used. They are laid out in `OUT_DIR`, edited in the places listed
+//! in [`EDITS`], given a `platform.hpp` that lists what Linux can do, and compiled as few large translation units:
+//! parsing the C++ headers is nearly all the work, so 4 units take a quarter of the time of 110.
 
 use std::env;
 use std::fs;
@@ -50,11 +50,11 @@ struct Edit {
 }
 
 const EDITS: [Edit; 18] = [
-    // libzmq aborts the process when accept() on an ipc socket fails for a reason that is not in this list. For tcp
-    // the list has "no more descriptors" and "no more memory"; for ipc both are missing, so that whoever may
-    // connect could end the supervisor by connecting often. With them the connection waits until there is room.
-    // The listener stays readable while it waits, so the I/O thread would turn at full speed: it rests a little each
-    // time. Its other peers wait those 5 ms longer for their messages, until descriptors are free again.
+    // libzmq aborts the process when accept() on an ipc socket fails for a reason that is not in this list. For tcp the
+    // list has "no more descriptors" and "no more memory"; for ipc both are missing, so that any process that may
+    // connect could end the supervisor by connecting often. With them the connection waits until there is room. The
+    // listener stays readable while it waits, so the I/O thread would turn at full speed: it rests a little each time.
+    // Its other peers wait those 5 ms longer for their messages, until descriptors are free again.
     Edit {
         file: "ipc_listener.cpp",
         from: "|| errno == ENFILE);",
@@ -67,9 +67,9 @@ const EDITS: [Edit; 18] = [
             errno = cause;
         }",
     },
-    // Whoever may connect could take all descriptors of the process, and then a supervisor could not start the very
-    // children that would set things right. The last quarter of the limit, 64 at most, is not given to connections:
-    // the kernel gives the lowest free number, so a high one tells that the process is nearly full.
+    // A process that may connect could take all descriptors of the process, and then a supervisor could not start the
+    // very children that would set things right. The last quarter of the limit, 64 at most, is not given to
+    // connections: the kernel gives the lowest free number, so a high one shows that the process is nearly full.
     Edit {
         file: "ipc_listener.cpp",
         from: "zmq::fd_t zmq::ipc_listener_t::accept ()",
@@ -93,9 +93,9 @@ const EDITS: [Edit; 18] = [
 
     make_socket_noninheritable (sock);",
     },
-    // Who may connect is asked of the program (gate.hpp): libzmq's own filter of users is fixed when a socket is bound,
-    // and it does not count connections, so that one user could take all descriptors. The number of the gate goes from
-    // the listener to its connections with the options.
+    // The program decides which peers may connect (gate.hpp): libzmq's own filter of users is fixed when a socket is
+    // bound, and it does not count connections, so that one user could take all descriptors. The number of the gate
+    // goes from the listener to its connections with the options.
     Edit {
         file: "ipc_listener.cpp",
         from: "#include \"ipc_listener.hpp\"",
@@ -191,8 +191,8 @@ zmq::ipc_listener_t::ipc_listener_t (",
         from: "    //  Remove any half-read message from the in pipe.",
         to: "    _parts_in = 0;\n    _bytes_in = 0;\n\n    //  Remove any half-read message from the in pipe.",
     },
-    // Only peers that shake hands as ZMTP 3 does have properties, and the address with its credentials is one of them. So
-    // whoever speaks an older version, or no ZMTP at all, would speak without the kernel's word on who it is.
+    // Only peers that shake hands as ZMTP 3 does have properties, and the address with its credentials is one of them.
+    // So a peer with an older version, or without ZMTP, would send without the kernel's credentials.
     Edit {
         file: "stream_engine_base.cpp",
         from: "int zmq::stream_engine_base_t::push_msg_to_session (msg_t *msg_)
@@ -208,7 +208,7 @@ zmq::ipc_listener_t::ipc_listener_t (",
     if (_metadata && !msg_->metadata ())
         msg_->set_metadata (_metadata);",
     },
-    // A supervisor has many peers that say little. By default each peer's pipe is allocated 256 messages at a time,
+    // A supervisor has many peers that send little. By default each peer's pipe is allocated 256 messages at a time,
     // and each direction of its connection gets a buffer of 8 KiB: some 50 KiB a peer. These sizes need 15 KiB.
     Edit { file: "config.hpp", from: "message_pipe_granularity = 256,", to: "message_pipe_granularity = 16," },
     Edit { file: "options.cpp", from: "    in_batch_size (8192),", to: "    in_batch_size (1024)," },
@@ -258,9 +258,9 @@ fn link_system_library() {
 
 /// Copies libzmq's sources into `source`.
 ///
-/// Only `zeromq-src`'s own build function knows where they are, and it copies them after compiling them. So it runs
-/// in a process of its own, where the compilers are `true(1)`: it compiles nothing, copies the sources, and what it
-/// tells Cargo about linking its library goes nowhere.
+/// Only `zeromq-src`'s own build function knows where they are, and it copies them after compiling them. So it runs in
+/// a process of its own, where the compilers are `true(1)`: it compiles nothing, copies the sources, and its Cargo
+/// directives for linking its library go nowhere.
 fn lay_out_sources(source: &Path) {
     // What is copied does not overwrite what an earlier run has edited.
     if source.exists() {
@@ -316,14 +316,14 @@ fn has_strlcpy() -> bool {
     build.try_compile("strlcpy_probe").is_ok()
 }
 
-/// Compiles libzmq and tells Cargo to link it.
+/// Compiles libzmq and makes Cargo link it.
 fn compile(out: &Path, source: &Path) {
     let mut build = cc::Build::new();
     build
         .cpp(true)
         .std("c++11")
         .warnings(false)
-        // Nobody steps through libzmq from here, and unoptimised it takes as long to build.
+        // libzmq is not debugged from here, and unoptimised it takes as long to build.
         .opt_level(2)
         .debug(false)
         // Linked by hand, see `link_standard_library`.
@@ -334,7 +334,7 @@ fn compile(out: &Path, source: &Path) {
         .include(source.join("include"))
         .files(units(out, &source.join("src")));
     if curve() {
-        // Where the libsodium crate has put its headers: Cargo tells its direct dependents.
+        // Where the libsodium crate has put its headers: Cargo passes that to its direct dependents.
         build.include(variable("DEP_SODIUM_INCLUDE"));
     }
     build.compile("zmq");
@@ -352,7 +352,7 @@ fn units(out: &Path, sources: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.expect("cannot list libzmq's sources").file_name().to_string_lossy().into_owned())
         .filter(|name| name.ends_with(".cpp") && !LEFT_OUT.iter().any(|prefix| name.starts_with(prefix)))
         .collect();
-    // The order of a folder is nobody's promise; sorted, the build is the same everywhere.
+    // The order of a folder is not guaranteed; sorted, the build is the same everywhere.
     names.sort();
     assert!(names.len() > 80, "{} sources are too few for libzmq", names.len());
     let share = names.len().div_ceil(UNITS);

@@ -12,13 +12,13 @@ use std::collections::HashMap;
 pub enum Wanted {
     /// The tree is to run here and now: nothing may be missing.
     Here,
-    /// It is to be right for this machine, which need not be able to say so at the moment.
+    /// It is to be right for this machine, which need not be able to confirm that at the moment.
     Right,
     /// It is for some other machine.
     Elsewhere,
 }
 
-/// What `users::resolve` says, by user and group.
+/// What `users::resolve` returns, by user and group.
 type Known = HashMap<(Option<String>, Option<String>), Result<Option<Account>, UserError>>;
 
 /// Looks up all accounts of `tree` and puts them into it. What is missing comes back, with its place in the tree.

@@ -1,4 +1,5 @@
-//! cgroup v2, cgroups(7): a directory a child, killed by one write to `cgroup.kill`, empty when `cgroup.events` says so.
+//! cgroup v2, cgroups(7): a directory a child, killed by one write to `cgroup.kill`, empty when `cgroup.events` shows
+//! it.
 use super::pidfd::Reach;
 use super::process;
 use crate::time::Span;
@@ -92,7 +93,7 @@ impl Group {
     /// those that this does not reach. It sends its signal to the first thread of each process, and where that has ended
     /// before the others, it passes nothing on; in a threaded group it cannot be written at all.
     ///
-    /// To be called until [`Group::populated`] says no: that the kernel has taken the order is not yet the end of them.
+    /// To be called until [`Group::populated`] is false: that the kernel has taken the order is not yet their exit.
     ///
     /// # Errors
     /// Of `cgroup.kill`: most often that the group is gone, or the kernel older than 5.14. The processes that are listed
@@ -130,19 +131,19 @@ impl Group {
         self.entered_by_itself.get()
     }
 
-    /// Whether this process is in it or below it. No where that cannot be told.
+    /// Whether this process is in it or below it. False where that cannot be read.
     pub fn contains(&self, pid: u32) -> bool {
         self.members().is_ok_and(|members| members.binary_search(&pid).is_ok())
     }
 
-    /// Whether this process is in it, as far as its own list tells; groups below have lists of their own.
+    /// Whether this process is in it, as far as its own list shows; groups below have lists of their own.
     pub fn holds(&self, pid: u32) -> bool {
         let number = pid.to_string();
         let listed = fs::read_to_string(self.path().join("cgroup.procs"));
         listed.is_ok_and(|listed| listed.lines().any(|line| line == number))
     }
 
-    /// Whether a living process is in it or below it. A group that is gone has none; one that cannot be looked at, for
+    /// Whether a running process is in it or below it. A group that is gone has none; one that cannot be looked at, for
     /// want of descriptors say, may have some.
     pub fn populated(&self) -> bool {
         has_members(&self.path)
@@ -187,7 +188,7 @@ fn remove_below(path: &Path) {
             remove_below(&entry.path());
         }
     }
-    // A process that was killed leaves its group a moment after it has gone: rmdir says EBUSY until then.
+    // A process that was killed leaves its group a moment after it has gone: rmdir fails with EBUSY until then.
     for _ in 0..50 {
         match fs::remove_dir(path) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && !has_members(path) => {
@@ -228,7 +229,7 @@ fn members_below(path: &Path, found: &mut Vec<u32>) -> io::Result<()> {
 fn has_members(path: &Path) -> bool {
     match fs::read_to_string(path.join("cgroup.events")) {
         Ok(text) => text.contains("populated 1"),
-        // ENODEV is what a group says that was removed between the opening and the reading.
+        // ENODEV is the error of a group that was removed between the opening and the reading.
         Err(error) => error.kind() != io::ErrorKind::NotFound && error.raw_os_error() != Some(libc::ENODEV),
     }
 }

@@ -1,8 +1,8 @@
 //! A name that one process of a user has at a time, and that no cleaner of files can take away: that of an abstract UNIX
 //! socket. The kernel gives it back when the holder ends, however it does.
 //!
-//! Such names are of a network namespace. Who is found behind one may be a stranger, since every user may take every name; so
-//! whoever finds it taken asks the kernel by whom.
+//! Such names are of a network namespace. The holder of one may be any process, since every user may take every name;
+//! so a process that finds it taken asks the kernel for the holder.
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind, connect, getsockopt, listen, socket, sockopt,
 };
@@ -15,7 +15,7 @@ pub struct Claim {
     fd: OwnedFd,
 }
 
-/// Who has a name that was to be ours.
+/// The holder of a name that was to be ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
     /// A process of our user.
@@ -25,7 +25,7 @@ pub enum Holder {
     },
     /// Another user's process, or one in a container of its own that shares our network: none that could have our files.
     Stranger {
-        /// Its user, where it could be asked.
+        /// Its user, where that could be read.
         uid: Option<u32>,
     },
 }
@@ -61,13 +61,13 @@ impl Claim {
                 Ok(()) => {
                     let peer = getsockopt(&fd, sockopt::PeerCredentials)?;
                     let own = peer.uid() == nix::unistd::geteuid().as_raw();
-                    // No number: it lives in a container whose processes we do not see.
+                    // No number: it runs in a container whose processes we do not see.
                     return Ok(Claimed::Held(match u32::try_from(peer.pid()) {
                         Ok(pid @ 1..) if own => Holder::Own { pid },
                         _ => Holder::Stranger { uid: Some(peer.uid()) },
                     }));
                 }
-                // It is gone, or does not listen yet.
+                // It is gone, or is not listening yet.
                 Err(nix::errno::Errno::ECONNREFUSED) => {}
                 Err(_) => return Ok(Claimed::Held(Holder::Stranger { uid: None })),
             }
@@ -75,7 +75,7 @@ impl Claim {
         Ok(Claimed::Held(Holder::Stranger { uid: None }))
     }
 
-    /// Lets go of those who have asked who we are, so that there is room for the next.
+    /// Closes the connections of those that have checked the holder, so that there is room for the next.
     pub fn answer(&self) {
         while let Ok(fd) = accept4(self.fd.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
             // SAFETY: the kernel has just made it for us.

@@ -62,9 +62,9 @@ impl Watch {
         Ok(())
     }
 
-    /// Forgets what was noticed. Never waits.
+    /// Discards what was noticed. Never waits.
     pub fn drain(&self) {
-        // EAGAIN is the end; any other error is told by what is looked at next.
+        // EAGAIN is the end; any other error shows in what is looked at next.
         while self.0.read_events().is_ok_and(|events| !events.is_empty()) {}
     }
 

@@ -21,7 +21,7 @@ pub struct Clock {
 struct Wall {
     /// Nanoseconds since 1970 at the clock's zero.
     zero: i128,
-    /// The latest moment that was told, and as what.
+    /// The latest moment that was converted, and its wall time.
     told: (Time, i128),
 }
 
@@ -36,8 +36,8 @@ struct Reading {
 /// What two readings may differ by although no clock was set: a reading is not exact.
 const UNSURE: i128 = 20_000;
 
-/// A wall clock that is set back by less than this is waited for: what is told meanwhile has the time of what was told
-/// last. By more, it was set, and what is told goes back with it.
+/// A wall clock that is set back by less than this is waited for: what is converted meanwhile has the time of what was
+/// converted last. By more, it was set, and the times go back with it.
 const SET_BACK: i128 = 1_000_000_000;
 
 impl Reading {
@@ -69,8 +69,8 @@ impl Wall {
         self.zero + i128::from(time.as_nanos())
     }
 
-    /// The wall time of a moment that is told after those that were told before: it is not before theirs, unless the clock
-    /// was set back.
+    /// The wall time of a moment that is converted after earlier ones: it is not before theirs, unless the clock was
+    /// set back.
     fn tell(&mut self, time: Time) -> i128 {
         let at = self.of(time);
         let (last, last_at) = self.told;
@@ -132,7 +132,7 @@ impl Clock {
     }
 }
 
-/// So many times both clocks are read where their distance matters: whoever is interrupted in one is not in all.
+/// So many times both clocks are read where their distance matters: an interruption in one is not in all.
 const READINGS: usize = 5;
 
 /// Nanoseconds since 1970, below zero before.
@@ -143,7 +143,7 @@ fn nanos_of(time: SystemTime) -> i128 {
     }
 }
 
-/// The moment so many nanoseconds after 1970; the nearest that can be told.
+/// The moment so many nanoseconds after 1970; the nearest that can be represented.
 fn system_time(nanos: i128) -> SystemTime {
     let length = Duration::from_nanos(u64::try_from(nanos.unsigned_abs()).unwrap_or(u64::MAX));
     let time = if nanos < 0 { UNIX_EPOCH.checked_sub(length) } else { UNIX_EPOCH.checked_add(length) };

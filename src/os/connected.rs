@@ -1,4 +1,5 @@
-//! Who is connected to this process, over all its UNIX sockets, whoever has made them: libzmq keeps its own to itself.
+//! Which processes are connected to this one, over all its UNIX sockets, whatever code has made them: libzmq keeps its
+//! own to itself.
 
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, UnixAddr, getsockname, getsockopt, shutdown, sockopt};
@@ -10,7 +11,7 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
-/// A connection, and who is at its other end.
+/// A connection, and the process at its other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connected {
     fd: RawFd,
@@ -29,17 +30,17 @@ pub fn all(below: u64) -> Vec<Connected> {
 
 /// A descriptor as a connection; `None` where it is something else, or nothing.
 fn look(fd: RawFd) -> Option<Connected> {
-    // SAFETY: borrowed for the one call below, which says EBADF when nothing is there.
+    // SAFETY: borrowed for the one call below, which fails with EBADF when nothing is there.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let peer = getsockopt(&borrowed, sockopt::PeerCredentials).ok()?;
-    // A socket that listens, or is connected to nobody, answers with zero.
+    // A socket that listens, or has no peer, answers with zero.
     let pid = u32::try_from(peer.pid()).ok().filter(|pid| *pid > 0)?;
     Some(Connected { fd, pid, uid: peer.uid(), gid: peer.gid() })
 }
 
 impl Connected {
-    /// Ends the connection for both sides. The descriptor stays its owner's, who finds it at its end, as if the peer had
-    /// gone. False when it is no longer the same peer's.
+    /// Ends the connection for both sides. The descriptor stays its owner's, which finds it at its end, as if the peer
+    /// had gone. False when it is no longer the same peer's.
     ///
     /// Its owner is another thread, which may close it and be given the number again at any moment. In the worst case a
     /// connection ends that has come in between, and its peer connects anew.
@@ -95,7 +96,7 @@ fn is_wanted(fd: RawFd, wanted: &impl Fn(Option<&Path>) -> bool) -> bool {
 }
 
 fn is_listening(fd: RawFd) -> bool {
-    // SAFETY: borrowed for the one call, which says EBADF or ENOTSOCK when no socket is there.
+    // SAFETY: borrowed for the one call, which fails with EBADF or ENOTSOCK when no socket is there.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     getsockopt(&borrowed, sockopt::AcceptConn).unwrap_or(false)
 }
@@ -103,7 +104,7 @@ fn is_listening(fd: RawFd) -> bool {
 /// Whether a connection waits to be accepted.
 fn has_pending(fd: RawFd) -> bool {
     let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: the pointer is to one live entry; a number that is no descriptor is an answer, POLLNVAL.
+    // SAFETY: the pointer is to one live entry; a number that is no descriptor yields POLLNVAL.
     let ready = unsafe { libc::poll(&raw mut one, 1, 0) };
     ready == 1 && one.revents & libc::POLLIN != 0
 }

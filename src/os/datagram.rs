@@ -1,4 +1,4 @@
-//! Datagrams on a UNIX socket, with the kernel's word on who has sent each of them; unix(7), SCM_CREDENTIALS.
+//! Datagrams on a UNIX socket, with the kernel's credentials of each sender; unix(7), SCM_CREDENTIALS.
 //!
 //! Descriptors that come along are not wanted: there is hardly room for them in what recvmsg(2) is given, so the kernel
 //! closes them. What it hands over all the same, in the room that is for the sender's pidfd, is closed at once.
@@ -20,7 +20,7 @@ pub struct DatagramSocket {
     path: PathBuf,
 }
 
-/// Who has sent a datagram, as the kernel saw it at that moment. By now it may be gone.
+/// The sender of a datagram, as the kernel saw it at that moment. By now it may be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sender {
     /// Its number; 0 for a process that has none here, as it is of another container.
@@ -37,7 +37,7 @@ pub enum Process {
     Held(PidFd),
     /// It was gone when the datagram was read.
     Gone,
-    /// The kernel does not tell, or had no room to.
+    /// The kernel does not report it, or had no room to.
     Untold,
 }
 
@@ -48,7 +48,7 @@ pub struct Datagram {
     pub bytes: usize,
     /// It was longer than the buffer; the rest is lost.
     pub cut: bool,
-    /// Who has sent it; without an answer of the kernel, nobody.
+    /// Its sender; `None` without an answer of the kernel.
     pub sender: Option<Sender>,
     /// The same as a process that is held.
     pub process: Process,
@@ -93,7 +93,7 @@ impl DatagramSocket {
         header.msg_control = control.0.as_mut_ptr().cast();
         header.msg_controllen = CONTROL as _;
         let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-        // SAFETY: the header points to the buffer and to the control bytes, both alive and of the lengths it says.
+        // SAFETY: the header points to the buffer and to the control bytes, both alive and of the lengths it names.
         let bytes = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut header, flags) };
         let Ok(bytes) = usize::try_from(bytes) else {
             let error = io::Error::last_os_error();
@@ -144,7 +144,7 @@ impl Drop for DatagramSocket {
 /// Asks for a pidfd of each sender. A kernel before Linux 6.5 has none to give.
 fn pass_pidfd(fd: &OwnedFd) {
     let on: libc::c_int = 1;
-    // SAFETY: the pointer is to a live number of the size that is said.
+    // SAFETY: the pointer is to a live number of the size that is given.
     unsafe {
         let size = mem::size_of::<libc::c_int>() as libc::socklen_t;
         libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, SO_PASSPIDFD, (&raw const on).cast(), size);
@@ -168,8 +168,8 @@ struct Control([u8; CONTROL]);
 /// The sender, by its number and by its process, and whether other descriptors were handed over; such are closed.
 fn read_control(header: &libc::msghdr) -> (Option<Sender>, Process, bool) {
     let (mut sender, mut process, mut handed_over) = (None, Process::Untold, false);
-    // SAFETY: the kernel has just filled header and control bytes in; CMSG_FIRSTHDR and CMSG_NXTHDR stay within them, and
-    // each message's data lies behind its head, unaligned at worst. A descriptor in it is ours and nobody else's.
+    // SAFETY: the kernel has just filled header and control bytes in; CMSG_FIRSTHDR and CMSG_NXTHDR stay within them,
+    // and each message's data lies behind its head, unaligned at worst. A descriptor in it is ours alone.
     unsafe {
         let mut at = libc::CMSG_FIRSTHDR(header);
         while let Some(message) = at.as_ref() {
@@ -185,7 +185,7 @@ fn read_control(header: &libc::msghdr) -> (Option<Sender>, Process, bool) {
                 (libc::SOL_SOCKET, SCM_PIDFD) if length >= mem::size_of::<RawFd>() => {
                     let number = data.cast::<RawFd>().read_unaligned();
                     process = match -number {
-                        // The kernel says so by an error in its place, and there are others.
+                        // The kernel reports that by an error in its place, and there are others.
                         libc::ESRCH | libc::EINVAL => Process::Gone,
                         error if error > 0 => Process::Untold,
                         _ => Process::Held(PidFd::from_owned(OwnedFd::from_raw_fd(number))),

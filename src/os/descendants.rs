@@ -29,7 +29,7 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(())
 }
 
-/// Our living children of which `known` says no: orphans that were handed to us.
+/// Our running children for which `known` is false: orphans that we have adopted.
 pub fn unknown_children(known: impl Fn(u32) -> bool) -> Vec<u32> {
     let children = below::Lists::take().and_then(|lists| lists.own()).unwrap_or_default();
     children.into_iter().filter(|pid| !known(*pid) && process::is_alive(*pid)).collect()
@@ -40,16 +40,16 @@ pub fn unknown_children(known: impl Fn(u32) -> bool) -> Vec<u32> {
 pub struct Reaped {
     /// These have been reaped; from now on their numbers may be given to others.
     pub orphans: Vec<u32>,
-    /// There may be more, behind a child whose exit status belongs to somebody else and has not been read yet: the kernel
-    /// shows that one first, again and again.
+    /// There may be more, behind a child whose exit status belongs to another waiter and has not been read yet: the
+    /// kernel shows that one first, again and again.
     pub blocked: bool,
 }
 
-/// Reaps every adopted orphan that has ended. Children of whom `known` says yes are left to whoever waits for them by
-/// their pidfds.
+/// Reaps every adopted orphan that has ended. Children for which `known` is true are left to the code that waits for
+/// them by their pidfds.
 pub fn reap_orphans(known: impl Fn(u32) -> bool) -> Reaped {
     let mut reaped = Reaped::default();
-    // Peeked at first, so that nobody's exit status is taken away from him.
+    // Peeked at first, so that no exit status is taken away from another waiter.
     while let Some(pid) = ended(libc::P_ALL, 0, libc::WNOWAIT) {
         if known(pid) {
             reaped.blocked = true;
@@ -63,11 +63,11 @@ pub fn reap_orphans(known: impl Fn(u32) -> bool) -> Reaped {
     reaped
 }
 
-/// A child that has ended, waitid(2). It is reaped by this unless `flags` has WNOWAIT. (nix takes no child that has died
-/// of a real-time signal, and so would never get past it.)
+/// A child that has ended, waitid(2). It is reaped by this unless `flags` has WNOWAIT. (nix takes no child that was
+/// killed by a real-time signal, and so would never get past it.)
 fn ended(kind: libc::idtype_t, id: u32, flags: i32) -> Option<u32> {
-    // SAFETY: all-zero is a valid value, and the pointer is to a live one. With WNOHANG and nobody there the number stays
-    // zero.
+    // SAFETY: all-zero is a valid value, and the pointer is to a live one. With WNOHANG and no such child the number
+    // stays zero.
     let (result, pid) = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         let result = libc::waitid(kind, id, &raw mut info, libc::WEXITED | libc::WNOHANG | flags);
@@ -85,7 +85,7 @@ pub struct Scope<'a> {
     pub mark: &'a Mark,
     /// … with a path at or below this one.
     pub within: &'a Path,
-    /// The paths at or below it that are known, for the stamps say one each. Of a whole tree they need not be told.
+    /// The paths at or below it that are known, for each stamp names one. Of a whole tree they need not be given.
     pub paths: &'a [Path],
     /// Never these.
     pub spare: &'a [u32],
@@ -117,12 +117,12 @@ impl Left {
     }
 }
 
-/// Kills what is in scope. Returns what there was: to be repeated until there is nothing, since processes need a moment to
-/// die, and there may be something that could not be held.
+/// Kills what is in scope. Returns what there was: to be repeated until there is nothing, since processes need a moment
+/// to exit, and there may be something that could not be held.
 ///
-/// A process may fork while it is being looked for, and one that was forked without the mark is known by its parent only
-/// as long as that lives. So everything is stopped first, and looked for again until nothing new shows: what is stopped
-/// forks no more, and does not die before its children are known. Only then is it killed, all of it.
+/// A process may fork while it is being looked for, and one that was forked without the mark is known by its parent
+/// only as long as that runs. So everything is stopped first, and looked for again until nothing new shows: what is
+/// stopped forks no more, and does not exit before its children are known. Only then is it killed, all of it.
 pub fn kill_pass(scope: &Scope<'_>) -> Left {
     let mut search = Search {
         scope,
@@ -148,7 +148,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
         on_their_way.retain(|pid| process::stat(*pid).is_some_and(|stat| !process::is_at_rest(*pid, &stat)));
         let mut again = !on_their_way.is_empty();
         let Some(new) = search.look(&mut again) else {
-            // No word of who there is, for want of descriptors say, is not the word that nobody is.
+            // A list that cannot be read, for want of descriptors say, is not an empty one.
             out_of_reach += 1;
             break;
         };
@@ -177,7 +177,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
         process::signal_group(*group, libc::SIGKILL);
     }
     for process in &held {
-        // One that is gone already is what is wanted.
+        // One that is gone already is the goal.
         let _ = process.signal(libc::SIGKILL);
     }
     Left {
@@ -188,7 +188,8 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
 }
 
 /// How long one pass goes on looking at most. Each look after the first is at what is new only, which is cheap, and the
-/// first one that finds everything at rest is the last. Only who forks and ends in a row is seldom met alive.
+/// first one that finds everything at rest is the last. Only a process that forks and ends in a row is seldom met
+/// running.
 const LOOKING: Span = Span::from_millis(100);
 
 /// Looks that a pass has at least, as long as something new shows.
@@ -198,7 +199,7 @@ const LOOKS: u32 = 100;
 /// the others have to wait.
 const AT_ONCE: usize = 16;
 
-/// After so many looks a number is nobody's.
+/// After so many looks a number counts as free.
 const ABSENCES: u32 = 8;
 
 /// What a pass has seen so far.
@@ -210,12 +211,12 @@ struct Search<'a> {
     own_session: Option<u32>,
     /// Process groups of what was found, which were stopped as a whole: no fork escapes that.
     groups: HashSet<u32>,
-    /// Everything alive that was looked at: its parent then, and when it began.
+    /// Every running process that was looked at: its parent then, and when it began.
     known: HashMap<u32, (u32, u64)>,
     found: HashSet<u32>,
     /// What was stopped as soon as it was seen, and what has become of it.
     early: HashMap<u32, Hold>,
-    /// What could not be told at the last look, and how often it was not even there.
+    /// What could not be decided at the last look, and how often it was not even there.
     unclear: HashMap<u32, u32>,
     /// The number that was given last when the last look began; all before it have been looked at.
     newest: Option<u32>,
@@ -230,8 +231,8 @@ enum Hold {
 }
 
 impl Search<'_> {
-    /// Looks at what was not there before. Gives back what is found to be in scope now, and says by `again` whether
-    /// another look may find more. `None` when there is no looking.
+    /// Looks at what was not there before. Returns what is found to be in scope now, and by `again` whether another
+    /// look may find more. `None` when there is no looking.
     fn look(&mut self, again: &mut bool) -> Option<Vec<u32>> {
         let before = std::mem::replace(&mut self.newest, newest());
         let mut numbers = match (before, self.newest) {
@@ -239,14 +240,14 @@ impl Search<'_> {
             (Some(before), Some(newest)) if before <= newest => {
                 self.unclear.keys().copied().chain(before.saturating_add(1)..=newest).collect()
             }
-            // The first look; or they have begun anew from below, and may be somebody else's by now.
+            // The first look; or they have begun anew from below, and may be of other processes by now.
             _ => {
                 self.known.retain(|pid, _| self.found.contains(pid));
                 all().ok()?
             }
         };
         numbers.retain(|pid| !self.known.contains_key(pid));
-        // The youngest first: of one that forks and ends all the time it is the one that lives, and not for long.
+        // The youngest first: of one that forks and ends all the time it is the one that runs, and not for long.
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         let mut fresh = Vec::new();
         let unclear = std::mem::take(&mut self.unclear);
@@ -316,7 +317,8 @@ impl Search<'_> {
 
     /// Whether a process is meant, whatever it descends from.
     fn is_meant(&self, pid: u32) -> Carries {
-        // Its stamp is told at any time, its environment not in the middle of execve(2), nor when it is another user's.
+        // Its stamp can be read at any time, its environment not in the middle of execve(2), nor when it is another
+        // user's.
         match Stamp::read(pid) {
             Some(stamp) if self.stamps.contains(&stamp) => Carries::Yes,
             Some(stamp) if self.scope.within.is_root() && stamp.is_of(self.scope.mark) => Carries::Yes,
@@ -363,7 +365,7 @@ pub fn is_marked(pid: u32, mark: &Mark, within: &Path) -> bool {
 enum Carries {
     Yes,
     No,
-    /// It cannot be said now: the process is just executing a program, or ending.
+    /// It cannot be read now: the process is just executing a program, or ending.
     Unclear,
 }
 
@@ -374,7 +376,7 @@ fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
     };
     let environment = || match read() {
         Ok(environment) => Ok(environment),
-        // Somebody else's, whose mark we may not read.
+        // Another user's, whose mark we may not read.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Carries::No),
         Err(_) => Err(Carries::Unclear),
     };

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 #[cfg(test)]
 mod tests;
 
-/// Names a registration. Never given twice, so an event of a descriptor that was closed finds nobody.
+/// Names a registration. Never given twice, so an event of a descriptor that was closed matches nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub u64);
 
@@ -78,7 +78,7 @@ impl Poller {
         ready.len() == self.buffer.len()
     }
 
-    /// A tag that nobody has had.
+    /// A tag that was never given before.
     pub fn next_tag(&mut self) -> Tag {
         self.next += 1;
         Tag(self.next - 1)

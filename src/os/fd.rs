@@ -62,15 +62,15 @@ pub fn memfd_with(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Takes over a descriptor that the parent process has placed at a number, and sees to it that it goes no further.
+/// Takes over a descriptor that the parent process has placed at a number, and makes sure that it goes no further.
 ///
 /// # Errors
 /// When there is none.
 pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: borrowed for the one call below, which says EBADF when nothing is there.
+    // SAFETY: borrowed for the one call below, which fails with EBADF when nothing is there.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    // SAFETY: the descriptor exists, and by the convention between our processes nobody else in this one knows it.
+    // SAFETY: the descriptor exists, and by the convention between our processes no other code in this one uses it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
@@ -95,11 +95,11 @@ pub fn keep_to_ourselves() -> io::Result<()> {
     if unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
         return Ok(());
     }
-    // Before Linux 5.11, or where a filter of system calls does not know it.
+    // Before Linux 5.11, or where a filter of system calls refuses it.
     for entry in fs::read_dir("/proc/self/fd")? {
         let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
         if number > 2 {
-            // SAFETY: plain numbers; the directory's own descriptor is closed by then, which says EBADF.
+            // SAFETY: plain numbers; the directory's own descriptor is closed by then, which gives EBADF.
             unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
@@ -117,8 +117,7 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a line to stderr. Nobody may be there to read it, or the disk may be full: that ends nothing, as `eprintln!`
-/// would.
+/// Writes a line to stderr. It may have no reader, or the disk may be full: that ends nothing, as `eprintln!` would.
 pub fn complain(line: impl std::fmt::Display) {
     let line = format!("{}\n", crate::text::page(&line.to_string()));
     let write = move || drop(io::stderr().write_all(line.as_bytes()));
@@ -126,7 +125,7 @@ pub fn complain(line: impl std::fmt::Display) {
     if is_regular(io::stderr().as_fd()).unwrap_or(false) { thread::briefly(PATIENCE, write) } else { write() }
 }
 
-/// From here on a crash of this process tells why as any complaint is told: its end does not wait for a disk.
+/// From here on a crash of this process reports its cause as any other error: its exit does not wait for a disk.
 pub fn complain_of_crashes() {
     std::panic::set_hook(Box::new(|info| {
         let trace = std::backtrace::Backtrace::capture();
@@ -184,7 +183,7 @@ pub fn wait_writable(fd: BorrowedFd<'_>, limit: Span) -> io::Result<()> {
     }
 }
 
-/// Whether a descriptor is of a regular file, as far as is known without asking a file system that may not answer.
+/// Whether a descriptor is of a regular file, as far as is known without a call to a file system that may not answer.
 ///
 /// # Errors
 /// The kernel's.
@@ -222,7 +221,7 @@ pub struct Nofile {
 pub fn raise_nofile() -> io::Result<Nofile> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     // A hard limit above the machine's own, which was lowered meanwhile, cannot even be set to what it is, not here and
-    // not by a child to whom it is passed on.
+    // not by a child to which it is passed on.
     let most = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
     let hard = hard.min(most.unwrap_or(u64::MAX));
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;

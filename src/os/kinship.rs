@@ -1,11 +1,11 @@
-//! Whose a process is, by what it cannot choose for itself: session, cgroup, descent. Its environment says nothing here, since
-//! every program writes its own, and that of what it starts.
+//! Which child a process belongs to, by what it cannot choose for itself: session, cgroup, descent. Its environment
+//! proves nothing here, since every program writes its own, and that of what it starts.
 //!
 //! - A **session** cannot be joined: setsid(2) makes a new one, and else it is the parent's.
-//! - A **cgroup** can only be entered by who may write to it, and ours belong to the user of the tree.
-//! - **Descent**: a process does not choose its parent. When that ends it is handed to the nearest subreaper above, which among a
-//!   node's children is the node itself; so of one that was handed over it is known that some child of the node has
-//!   started it, and not which ([`Kinship::Adopted`]).
+//! - A **cgroup** can only be entered by a process that may write to it, and ours belong to the user of the tree.
+//! - **Descent**: a process does not choose its parent. When that exits it is adopted by the nearest subreaper above,
+//!   which among a node's children is the node itself; so of one that was adopted it is known that some child of the
+//!   node has started it, and not which ([`Kinship::Adopted`]).
 
 use super::cgroup::Group;
 use super::process;
@@ -27,16 +27,16 @@ pub struct Family<'a> {
 pub enum Kinship {
     /// It is the child, or belongs to it.
     Own,
-    /// One of our children has started it, has ended or left it since, and no cgroup tells which child that was.
+    /// One of our children has started it, has ended or left it since, and no cgroup shows which child that was.
     Adopted,
     /// It belongs to another child, or to none.
     Stranger,
-    /// It has ended, and nothing is left to tell whose it was.
+    /// It has ended, and nothing is left to show which child it belonged to.
     Gone,
 }
 
 /// Whether a process is of the child's session: the common case, for one system call at most. `None` when it is not,
-/// and a closer look has to tell.
+/// and a closer look is needed.
 pub fn is_of_session(pid: u32, leader: u32) -> Option<Kinship> {
     if pid == leader {
         return Some(Kinship::Own);
@@ -51,8 +51,8 @@ pub fn is_of_session(pid: u32, leader: u32) -> Option<Kinship> {
     }
 }
 
-/// What a process is to a child. `known` says of the processes that we have started ourselves yes, and of those that were handed
-/// to us no.
+/// What a process is to a child. `known` is true for the processes that we have started ourselves, and false for those
+/// that we have adopted.
 pub fn kinship(pid: u32, family: &Family<'_>, known: impl Fn(u32) -> bool) -> Kinship {
     if let Some(kinship) = is_of_session(pid, family.leader) {
         return kinship;

@@ -1,6 +1,6 @@
-//! A file that is locked as long as its holder lives: an open file description lock, fcntl(2). The kernel releases it
+//! A file that is locked as long as its holder runs: an open file description lock, fcntl(2). The kernel releases it
 //! whatever happens to the holder, so there is no stale one. Other than with flock(2) one can see whether it is held
-//! without taking it, so nobody who merely looks keeps a root from starting.
+//! without taking it, so a process that only checks keeps no root from starting.
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -20,7 +20,7 @@ pub struct LockFile {
 /// Why a lock was not got.
 #[derive(Debug)]
 pub enum LockError {
-    /// Somebody else holds it.
+    /// Another process holds it.
     Held {
         /// The process that wrote its number into it.
         pid: Option<u32>,
@@ -29,7 +29,7 @@ pub enum LockError {
     File {
         /// Which.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
 }
@@ -57,7 +57,7 @@ impl LockFile {
     /// Takes the lock and writes our process number into the file. Does not wait.
     ///
     /// # Errors
-    /// [`LockError::Held`] when somebody else has it.
+    /// [`LockError::Held`] when another process has it.
     pub fn acquire(path: &Path) -> Result<LockFile, LockError> {
         let failed = |cause| LockError::File { path: path.to_owned(), cause };
         loop {
@@ -74,7 +74,7 @@ impl LockFile {
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
                 Ok(_) => {
                     // The holder before us may have removed the file between our opening and our locking it: then we
-                    // have locked what nobody will ever look at.
+                    // have locked what no process will ever look at.
                     let same = |held: fs::Metadata, there: fs::Metadata| {
                         (held.dev(), held.ino()) == (there.dev(), there.ino())
                     };
@@ -92,7 +92,7 @@ impl LockFile {
                 }
                 Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {
                     let mut text = String::new();
-                    // What cannot be read names nobody.
+                    // What cannot be read names no holder.
                     let _ = file.read_to_string(&mut text);
                     return Err(LockError::Held { pid: text.trim().parse().ok() });
                 }
@@ -111,7 +111,7 @@ impl LockFile {
         }
     }
 
-    /// Gives the lock back. Dropping does the same; this says that it is meant.
+    /// Gives the lock back. Dropping does the same; this shows that it is meant.
     pub fn release(self) {
         drop(self);
     }
@@ -132,8 +132,8 @@ pub fn try_alone(file: &File) -> bool {
     unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
 }
 
-/// Whether a process holds the lock. Where that cannot be told, for want of descriptors say, it counts as held: to find a
-/// tree gone that runs does harm, and the other error does not. What others keep from us is no tree of ours.
+/// Whether a process holds the lock. Where that cannot be read, for want of descriptors say, it counts as held: to find
+/// a tree gone that runs does harm, and the other error does not. What others keep from us is no tree of ours.
 pub fn is_held(path: &Path) -> bool {
     look(path).unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied)
 }
@@ -148,7 +148,7 @@ fn look(path: &Path) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     let mut lock = whole_file(libc::F_WRLCK);
-    // Says what is in the way of such a lock, and takes none.
+    // Reports what is in the way of such a lock, and takes none.
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }

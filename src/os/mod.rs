@@ -1,4 +1,4 @@
-//! What Linux is asked for. Every `unsafe` block of the crate lives here; supervision is unknown here.
+//! What treevisor uses of Linux. Every `unsafe` block of the crate is here; supervision is unknown here.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -6,17 +6,17 @@
 //! | [`pidfd`] | a process by a descriptor: signal, wait |
 //! | [`datagram`] | datagrams with their senders, for sd_notify |
 //! | [`descendants`] | what a child left behind, found without cgroups; reaping orphans |
-//! | [`kinship`] | whose a process is, by what it cannot choose for itself |
+//! | [`kinship`] | which child a process belongs to, by what it cannot choose for itself |
 //! | [`cgroup`] | cgroup v2: make, enter, kill, "populated", remove |
 //! | [`signals`] | signals as a descriptor |
 //! | [`epoll`] | waiting for many descriptors |
 //! | [`fd`] | pipes, memory files, inheritance, limits |
-//! | [`process`] | what /proc says of a process |
+//! | [`process`] | what /proc reports about a process |
 //! | [`usage`] | the CPU time and the memory that a child's processes use |
 //! | [`users`], [`accounts`] | users and groups, looked up when a file is read |
 //! | [`opening`] | opening a file where another user may have put something in the way |
 //! | [`thread`], [`wake`] | a thread beside the loop, and how it wakes the loop |
-//! | [`lock`] | a file that is locked as long as its holder lives |
+//! | [`lock`] | a file that is locked as long as its holder runs |
 //! | [`claim`] | a name that one process has at a time, and that is no file |
 //! | [`cleaners`] | what cleaners of temporary files heed, and noticing what they take |
 //! | [`net`] | TCP connections that are opened without waiting |

@@ -21,10 +21,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Begins to connect. When the descriptor becomes writable, [`Connection::check`] tells what has come of it.
+    /// Begins to connect. When the descriptor becomes writable, [`Connection::check`] returns the result.
     ///
     /// # Errors
-    /// The kernel's; most often that nobody listens there.
+    /// The kernel's; most often that no process listens there.
     pub fn open(to: SocketAddr) -> io::Result<Connection> {
         let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
@@ -59,7 +59,8 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
             Err(error) => return Err(error),
         };
-        // Who connects to a port from which connections are made, and on which nobody listens, may meet himself.
+        // A socket that connects to a port from which connections are made, and on which no process listens, may be
+        // connected to itself.
         if self.stream.local_addr()? == peer {
             return Err(io::Error::from_raw_os_error(Errno::ECONNREFUSED as i32));
         }
@@ -101,7 +102,7 @@ impl AsRawFd for Connection {
     }
 }
 
-/// Whether an error is want of our own, of descriptors, processes, memory or ports, and says nothing of whoever was meant.
+/// Whether an error is want of our own, of descriptors, processes, memory or ports, and proves nothing about the peer.
 pub fn is_our_own(errno: i32) -> bool {
     const OURS: [Errno; 7] = [
         Errno::EMFILE,

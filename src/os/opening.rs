@@ -1,8 +1,8 @@
 //! Opening a file to append to where others may have been before us.
 //!
-//! A root that writes what workers print must not be led elsewhere by whoever may write a directory on the way: by a
-//! symbolic link, a hard link, or a name that is swapped at the right moment. So the way is walked one name at a time, each
-//! directory held by a descriptor:
+//! A root that writes what workers print must not be led elsewhere by a user who may write a directory on the way: by a
+//! symbolic link, a hard link, or a name that is swapped at the right moment. So the way is walked one name at a time,
+//! each directory held by a descriptor:
 //!
 //! - where no directory on the way can be written by another user, the file is opened as ever;
 //! - else it is opened as the worker's own user, where that is known: what that user may not write, it is not written for
@@ -39,8 +39,8 @@ pub struct Standing {
     user: Option<Credentials>,
 }
 
-/// Opens the file at `path` to append to it, and makes it and its directories where they are missing. `user` is who is to
-/// have it, where that is not who we are. Neither a fifo nor a terminal is waited for.
+/// Opens the file at `path` to append to it, and makes it and its directories where they are missing. `user` is its
+/// owner, where that is not us. Neither a fifo nor a terminal is waited for.
 ///
 /// # Errors
 /// The system's, or that another user has put something in the way.
@@ -98,7 +98,7 @@ impl Standing {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    /// We are the user who may go wherever the kernel lets it.
+    /// We are that user, and may go wherever the kernel lets it.
     AsTheyMay,
     /// We may go everywhere, and must not be led.
     Careful,
@@ -165,7 +165,7 @@ fn walk_on(path: &Path, rule: Rule, create: bool, foreign: &mut bool) -> io::Res
             Ok(entry) => entry,
             Err(Errno::ENOENT) if last => return Ok(way(dir, name, false)),
             Err(Errno::ENOENT) if create => {
-                // A log in a directory of its own is common, and its absence no reason to lose what a worker says.
+                // A log in a directory of its own is common, and its absence no reason to lose a worker's output.
                 match mkdirat(&dir, name.as_os_str(), Mode::from_bits_truncate(0o777)) {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(error) => return Err(error.into()),
@@ -203,7 +203,7 @@ fn walk_on(path: &Path, rule: Rule, create: bool, foreign: &mut bool) -> io::Res
         } else if last {
             return Ok(way(dir, name, false));
         } else {
-            // What is no directory says so with the next name.
+            // What is no directory fails at the next name.
             dir = entry;
         }
     }
@@ -226,7 +226,7 @@ fn is_ours(found: &FileStat) -> bool {
     found.st_uid == 0 || found.st_uid == nix::unistd::geteuid().as_raw()
 }
 
-/// Whether somebody else than root and us can put something into this directory.
+/// Whether another user than root and us can put something into this directory.
 fn may_others_write(dir: &FileStat) -> bool {
     !is_ours(dir) || dir.st_mode & libc::S_IWOTH != 0 || dir.st_mode & libc::S_IWGRP != 0 && dir.st_gid != 0
 }
@@ -282,7 +282,7 @@ impl Drop for Acting {
     }
 }
 
-/// setfsuid(2) of this thread; the one before. Without a value it only asks.
+/// setfsuid(2) of this thread; the one before. Without a value it only reads.
 fn fs_uid(uid: Option<u32>) -> u32 {
     // SAFETY: takes plain numbers. The highest one is never valid, so nothing is changed by it.
     unsafe { libc::syscall(libc::SYS_setfsuid, uid.unwrap_or(u32::MAX)) as u32 }

@@ -21,7 +21,7 @@ pub struct Usage {
     pub max_rss_kib: u64,
 }
 
-/// How a process ended. Exactly one of `code` and `signal` is there when the kernel has said it.
+/// How a process ended. Exactly one of `code` and `signal` is there when the kernel has reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ExitStatus {
     /// Its exit status.
@@ -36,7 +36,7 @@ pub struct ExitStatus {
 
 impl PidFd {
     /// Opens a process by its number. For one's own children there is no race; for others the number may have been
-    /// given to somebody else meanwhile.
+    /// given to another process meanwhile.
     ///
     /// # Errors
     /// ESRCH when there is none.
@@ -77,7 +77,7 @@ impl PidFd {
     /// where the call by descriptor is refused.
     ///
     /// # Errors
-    /// One of which [`is_gone`] says yes when it has ended; others when the kernel refuses.
+    /// One for which [`is_gone`] is true when it has ended; others when the kernel refuses.
     pub fn signal_child(&self, pid: u32, signal: i32) -> io::Result<()> {
         match self.signal(signal) {
             Err(error) if may_be_the_call(&error) => by_number(pid, signal),
@@ -85,7 +85,7 @@ impl PidFd {
         }
     }
 
-    /// Takes the exit status of a child that has ended; `None` while it lives. Never blocks.
+    /// Takes the exit status of a child that has ended; `None` while it runs. Never blocks.
     ///
     /// # Errors
     /// ECHILD when it is no child of ours, or its status was taken already.
@@ -107,7 +107,7 @@ impl PidFd {
         if result < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: waitid fills in these fields; with WNOHANG and nobody there the pid stays zero.
+        // SAFETY: waitid fills in these fields; with WNOHANG and no such child the pid stays zero.
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
         if pid == 0 {
             return Ok(None);
@@ -125,10 +125,10 @@ impl PidFd {
         }))
     }
 
-    /// Whether a child has ended. Its status is left where it is, and so its number is not given to anybody else.
+    /// Whether a child has ended. Its status is left where it is, and so its number is not given to another process.
     pub fn has_ended(&self) -> bool {
-        // SAFETY: all-zero is a valid value; the pointer is to a live one. With WNOHANG and nobody there the number stays
-        // zero.
+        // SAFETY: all-zero is a valid value; the pointer is to a live one. With WNOHANG and no such child the number
+        // stays zero.
         unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -143,7 +143,7 @@ impl PidFd {
         super::fd::wait_readable_any(&[self.0.as_fd()], Some(limit)).unwrap_or(false)
     }
 
-    /// Waits until the process has ended, however long that takes. For the keeper alone, whose life this is.
+    /// Waits until the process has ended, however long that takes. For the keeper alone, which does nothing else.
     pub fn wait_exit_forever(&self) {
         // An error of waiting, for want of memory say, is not the end that is waited for.
         while super::fd::wait_readable_any(&[self.0.as_fd()], None).is_err() {
@@ -154,7 +154,7 @@ impl PidFd {
 
 impl PidFd {
     /// How a process that is no child of ours has ended: its wait status, once its parent has taken it. `None` before,
-    /// and on kernels before Linux 6.15, which do not tell.
+    /// and on kernels before Linux 6.15, which do not report it.
     pub fn told_exit(&self) -> Option<ExitStatus> {
         // struct pidfd_info and PIDFD_GET_INFO of linux/pidfd.h, which libc has not for every target. The size is part of
         // the request's number: that of the first version, which ends with the exit status.
@@ -170,7 +170,7 @@ impl PidFd {
         const EXIT: u64 = 1 << 3;
         const GET_INFO: u32 = 3 << 30 | (size_of::<Info>() as u32) << 16 | 0xff << 8 | 11;
         let mut info = Info { mask: EXIT, ..Info::default() };
-        // SAFETY: the pointer is to a live value of the size that the request's number says.
+        // SAFETY: the pointer is to a live value of the size that the request's number encodes.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), GET_INFO as _, &raw mut info) };
         if result < 0 || info.mask & EXIT == 0 {
             return None;
@@ -186,10 +186,10 @@ impl PidFd {
     }
 }
 
-/// Whether an error of opening or signalling a process says that there is none. Every other error says nothing of the
-/// kind: the call may be refused by a filter of system calls, or want descriptors or memory.
+/// Whether an error of opening or signalling a process means that there is none. Every other error means no such thing:
+/// the call may be refused by a filter of system calls, or want descriptors or memory.
 pub fn is_gone(error: &io::Error) -> bool {
-    // EINVAL and ENOENT is what pidfd_open(2) says of the number of a thread that leads no process.
+    // EINVAL and ENOENT are the errors of pidfd_open(2) for the number of a thread that leads no process.
     matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL | libc::ENOENT))
 }
 
@@ -212,7 +212,8 @@ impl Reach {
     /// Opens the process `pid` that began at `began`, in ticks as in proc_pid_stat(5).
     ///
     /// # Errors
-    /// One of which [`is_gone`] says yes when there is no such process any more; others when it cannot even be looked at.
+    /// One for which [`is_gone`] is true when there is no such process any more; others when it cannot even be looked
+    /// at.
     pub fn open(pid: u32, began: u64) -> io::Result<Reach> {
         let fd = match PidFd::open(pid) {
             Ok(fd) => Some(fd),
@@ -257,7 +258,7 @@ impl Reach {
     /// Sends a signal.
     ///
     /// # Errors
-    /// One of which [`is_gone`] says yes when the process is gone; others when the kernel refuses.
+    /// One for which [`is_gone`] is true when the process is gone; others when the kernel refuses.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         match self.fd.as_ref().map(|fd| fd.signal(signal)) {
             Some(Ok(())) => Ok(()),

@@ -1,4 +1,4 @@
-//! What /proc says of a process, and a few things a process does to itself.
+//! What /proc reports about a process, and a few things a process does to itself.
 use crate::time::Span;
 use std::fs;
 use std::io::{self, Read};
@@ -24,7 +24,7 @@ pub fn self_exe_name() -> PathBuf {
     EXE.get_or_init(|| std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into())).clone()
 }
 
-/// The kernel's id of the machine's present boot, random(4); empty where `/proc` does not tell it.
+/// The kernel's id of the machine's present boot, random(4); empty where `/proc` does not have it.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }
@@ -39,7 +39,7 @@ pub fn parent() -> u32 {
     nix::unistd::getppid().as_raw().unsigned_abs()
 }
 
-/// What proc_pid_stat(5) says of a process, as far as it is wanted here.
+/// The fields of proc_pid_stat(5) that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
     /// `R`, `S`, `D`, `T` …, `Z` for a zombie.
@@ -54,10 +54,10 @@ pub(super) struct Stat {
     pub ticks_waited_for: u64,
     /// How many threads it has; 1 once it has ended.
     pub threads: u32,
-    /// When it began, in ticks since the machine did: with the number it tells a process from all others.
+    /// When it began, in ticks since the machine did: with the number it identifies a process.
     pub began: u64,
     /// Whether it has a program with an environment: no kernel thread has, nor a process in the middle of execve(2).
-    /// Only told to whom its environment would be told.
+    /// Only visible to a caller that may read its environment.
     pub has_environment: bool,
 }
 
@@ -101,13 +101,13 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
     look(pid).ok().flatten()
 }
 
-/// The same for those to whom it matters whether a process is gone, `None`, or only cannot be looked at.
+/// The same for callers to which it matters whether a process is gone, `None`, or only cannot be looked at.
 ///
 /// # Errors
-/// The system's: no descriptor is left, say, or `/proc` is not mounted. It says nothing of the process.
+/// The system's: no descriptor is left, say, or `/proc` is not mounted. It proves nothing about the process.
 pub(super) fn look(pid: u32) -> io::Result<Option<Stat>> {
     let unreadable = |error: io::Error| match error.raw_os_error() {
-        // ESRCH is what a process says that went between the opening and the reading.
+        // ESRCH is the error where a process went between the opening and the reading.
         Some(libc::ESRCH) => Ok(None),
         Some(libc::ENOENT) if std::path::Path::new("/proc/self/stat").exists() => {
             let number = i32::try_from(pid).unwrap_or(0);
@@ -117,7 +117,7 @@ pub(super) fn look(pid: u32) -> io::Result<Option<Stat>> {
                 _ => Ok(None),
             }
         }
-        // Not as it is: of a process, ENOENT says that it has gone.
+        // Not as it is: of a process, ENOENT means that it has gone.
         Some(libc::ENOENT) => Err(io::Error::other("/proc is not mounted")),
         _ => Err(error),
     };
@@ -138,7 +138,7 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     // Zero where it is of another pid namespace, and of a process that has ended.
     let mut number = || Some(fields.next()?.parse().unwrap_or(0));
     let (group, session) = (number()?, number()?);
-    // Those of the waited-for are signed in the kernel's format. Whatever stands there, a process does not die of it.
+    // Those of the waited-for are signed in the kernel's format. Whatever stands there, it does not crash the reader.
     let mut ticks = |skip: usize| Some(fields.nth(skip)?.parse::<u64>().unwrap_or(0));
     let own = ticks(14 - 7)?.saturating_add(ticks(0)?);
     let waited_for = ticks(0)?.saturating_add(ticks(0)?);
@@ -170,8 +170,8 @@ pub(super) fn of_thread(thread: u32) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
-/// Whether there is such a process that is no zombie. One that cannot be looked at, for want of descriptors say, counts as
-/// alive as long as its number is taken: what depends on its end waits, and does no harm.
+/// Whether there is such a process that is no zombie. One that cannot be looked at, for want of descriptors say, counts
+/// as running as long as its number is taken: what depends on its end waits, and does no harm.
 pub fn is_alive(pid: u32) -> bool {
     match look(pid) {
         Ok(stat) => stat.is_some_and(|stat| !stat.has_ended()),
@@ -220,19 +220,19 @@ pub fn schedule(pid: u32) -> Option<Schedule> {
     Some(Schedule { ran: fields.next()?.ok()?, waited: fields.next()?.ok()? })
 }
 
-/// As whom a process runs now: its effective user; `None` when it is gone.
+/// The effective user of a process now; `None` when it is gone.
 pub fn effective_uid(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether a process is stopped, by a signal or by a tracer: it says nothing until somebody lets it go on.
+/// Whether a process is stopped, by a signal or by a tracer: it sends nothing until it is continued.
 pub fn is_stopped(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.has_ended() || stat.is_at_rest() && !stat.is_dying())
 }
 
-/// Who traces a process, if anybody does.
+/// The tracer of a process, if it has one.
 pub fn tracer(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
@@ -242,10 +242,10 @@ pub fn tracer(pid: u32) -> Option<u32> {
 /// More than `/proc/vmstat` has of any kernel of today, in bytes.
 const VMSTAT: usize = 16 * 1024;
 
-/// How many processes the kernel has killed on this machine because memory ran out, for want of a cgroup that says whose;
-/// `None` where it does not count them.
+/// How many processes the kernel has killed on this machine because memory ran out, for want of a cgroup that counts
+/// its own; `None` where it does not count them.
 pub fn machine_oom_kills() -> Option<u64> {
-    // With room for all of it from the start: such a file does not tell its size, and to guess takes a dozen reads.
+    // With room for all of it from the start: such a file does not have its size, and to guess takes a dozen reads.
     let mut text = String::with_capacity(VMSTAT);
     fs::File::open("/proc/vmstat").and_then(|mut file| file.read_to_string(&mut text)).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
@@ -260,7 +260,7 @@ pub fn own_peak_kib() -> u64 {
 /// Sends a signal to a process group, if it exists.
 pub fn signal_group(pgid: u32, signal: i32) {
     let Ok(pgid) = i32::try_from(pgid) else { return };
-    // Nothing that is no group: zero would be our own, and one everybody.
+    // Nothing that is no group: zero would be our own, and one every process.
     if pgid > 1 {
         // A group that is gone needs no signal. Real-time signals have no names, so nix cannot send them.
         // SAFETY: plain numbers.

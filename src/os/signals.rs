@@ -1,5 +1,5 @@
 //! Signals as a descriptor: signal-hook's handlers write into a socket pair, the loop reads it. The sender of a signal
-//! comes along, which tells a parent's order from a stranger's.
+//! comes along, which distinguishes a parent's order from any other process's.
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::backend::SignalDelivery;
@@ -42,7 +42,7 @@ pub fn begin() {
 }
 
 /// A supervisor that runs in the background of a terminal goes on when it writes there although the terminal does not
-/// want that (`stty tostop`), or reads from it: to be stopped would leave its children without one.
+/// allow that (`stty tostop`), or reads from it: to be stopped would leave its children without one.
 pub fn go_on_in_background() {
     ignore(Signal::SIGTTOU);
     ignore(Signal::SIGTTIN);
@@ -68,7 +68,7 @@ pub enum Caught {
     Terminate {
         /// It was sent by our parent process.
         from_parent: bool,
-        /// Who sent it, where the kernel says so.
+        /// The sender, where the kernel reports it.
         sender: Option<u32>,
     },
     /// SIGINT.

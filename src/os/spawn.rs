@@ -6,10 +6,10 @@
 //! calls no function of libc that might (glibc's setuid signals all threads of the *parent*). All signals are blocked
 //! until it has put their dispositions back.
 //!
-//! Other than with vfork(2) this thread is not stopped meanwhile: to enter a directory or to execute a program may take as
-//! long as a file system does not answer, and that is waited for only a moment ([`LIMIT`]). A start that takes longer is a
-//! [`Late`] one: all that its child half uses is kept until the kernel says that the child has left our memory, and how it
-//! went can be asked for. Every look at a file system is the child's: this half makes none.
+//! Other than with vfork(2) this thread is not stopped meanwhile: to enter a directory or to execute a program may take
+//! as long as a file system does not answer, and that is waited for only a moment ([`LIMIT`]). A start that takes
+//! longer is a [`Late`] one: all that its child half uses is kept until the kernel reports that the child has left our
+//! memory, and its result can be read. Every look at a file system is the child's: this half makes none.
 //!
 //! Spawn from the main thread or that of the loop only ([`thread::beside_main`]): the parent-death signal is sent when the
 //! *thread* that spawned ends, prctl(2).
@@ -54,7 +54,7 @@ pub struct PlanSpec<'a> {
     pub pid_variable: Option<&'static str>,
     /// Working directory; `None` is ours.
     pub cwd: Option<PathBuf>,
-    /// As whom.
+    /// The user and groups to run as.
     pub credentials: Option<Credentials>,
     /// File mode creation mask.
     pub umask: Option<u32>,
@@ -139,11 +139,11 @@ impl fmt::Display for Stage {
 pub struct SpawnError {
     /// At which step.
     pub stage: Stage,
-    /// The kernel's error number; 0 where it was not asked.
+    /// The kernel's error number; 0 where no call was made.
     pub errno: i32,
     /// On what: the program, or the directory.
     pub subject: String,
-    /// What is wrong, in words.
+    /// What is wrong, as text.
     pub reason: String,
 }
 
@@ -169,7 +169,7 @@ pub struct Spawned {
 /// A start that is prepared.
 pub struct Plan(Rc<PlanData>);
 
-/// Everything that the child half needs, as the kernel wants it.
+/// Everything that the child half needs, in the kernel's form.
 struct PlanData {
     /// The program, or where it may be: the first of them that can be executed is it.
     programs: Vec<CString>,
@@ -207,7 +207,7 @@ impl Strings {
     }
 }
 
-/// `NAME=` and room for a number: the child half writes its own into it, which nobody can know beforehand.
+/// `NAME=` and room for a number: the child half writes its own into it, which cannot be known beforehand.
 struct OwnPid {
     /// On the heap, where the environment's pointer to it stays right.
     entry: Box<[Cell<u8>]>,
@@ -332,8 +332,8 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
     })))
 }
 
-/// Where a program may be: itself with a slash in it, else in each directory of PATH, of which relative ones begin where the
-/// program will. An error has an errno and says why.
+/// Where a program may be: itself with a slash in it, else in each directory of PATH, of which relative ones begin
+/// where the program will. An error has an errno and the reason.
 fn candidates(program: &[u8], env: &[(OsString, OsString)]) -> Result<Vec<CString>, (i32, String)> {
     let c_string = |bytes: Vec<u8>| {
         CString::new(bytes).map_err(|_| (libc::EINVAL, "a zero byte in the program's name".to_string()))
@@ -402,7 +402,7 @@ impl PlanData {
         self.failure(Failed { stage, errno, program: 0, mode: None })
     }
 
-    /// What failed, in words. The child has looked at what there is to be seen; here no file system is asked.
+    /// What failed, as text. The child has made the checks; here no file system is read.
     fn failure(&self, failed: Failed) -> SpawnError {
         let Failed { stage, errno, program, mode } = failed;
         let mut subject = self.subject.clone();

@@ -1,4 +1,4 @@
-//! Why a process has not died of SIGKILL: what the kernel tells of it, in words.
+//! Why SIGKILL has not ended a process: what the kernel shows of it, as text.
 
 use super::process::{self, Stat};
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 #[cfg(test)]
 mod tests;
 
-/// Why a process is still there, in words that can follow "cannot be killed:". `refused` is the error number that the
+/// Why a process is still there, as text that can follow "cannot be killed:". `refused` is the error number that the
 /// kernel has given for the signal, where it has refused it.
 pub fn why_alive(pid: u32, refused: Option<i32>) -> String {
     if let Some(errno) = refused {
@@ -51,7 +51,7 @@ fn held_thread(pid: u32, stat: &Stat) -> Option<u32> {
     })
 }
 
-/// Where in the kernel a thread waits, as far as that is told to us: the function, and the number of the system call.
+/// Where in the kernel a thread waits, as far as we may read that: the function, and the number of the system call.
 fn place(pid: u32, thread: u32) -> String {
     let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{thread}/{file}")).unwrap_or_default();
     let mut text = String::new();

@@ -27,7 +27,7 @@ const NAMED: usize = 8;
 pub struct Survivor {
     /// Its number.
     pub pid: u32,
-    /// What it belongs to, where that can be seen.
+    /// What it belongs to, where that can be read.
     pub path: Option<Path>,
     /// Why it is still there.
     pub why: String,
@@ -40,7 +40,7 @@ pub struct Survivors {
     pub processes: Vec<Survivor>,
     /// How many more there were.
     pub others: usize,
-    /// Why it cannot be said whether there is more.
+    /// Why it is not known whether there is more.
     pub unseen: Option<String>,
 }
 

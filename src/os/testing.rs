@@ -47,8 +47,8 @@ pub(super) fn run_alone(name: &str, body: fn()) {
     eprint!("{errors}");
 }
 
-/// Runs `body` in a fork of this process, whose only thread it is, and waits for its end. Only for processes of which
-/// nothing else is asked meanwhile.
+/// Runs `body` in a fork of this process, whose only thread it is, and waits for its end. Only for processes that do
+/// nothing else meanwhile.
 pub(super) fn in_fork(body: impl FnOnce()) -> ExitStatus {
     let process = fork(body);
     let ended = process.wait_exit(PATIENCE.times(2));
@@ -63,7 +63,7 @@ pub(super) fn in_fork(body: impl FnOnce()) -> ExitStatus {
 
 /// Begins `body` in a fork of this process, whose only thread it is. It ends with 0, or with 101 after a panic.
 pub(super) fn fork(body: impl FnOnce()) -> PidFd {
-    // SAFETY: nobody spawns, allocates or prints in another thread of this process, so no lock is held in the fork.
+    // SAFETY: no other thread of this process spawns, allocates or prints, so no lock is held in the fork.
     match unsafe { libc::fork() } {
         0 => {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
@@ -171,7 +171,7 @@ pub(super) fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
 
-/// Whether this process has any children, living ones or zombies.
+/// Whether this process has any children, running ones or zombies.
 pub(super) fn has_children() -> bool {
     // SAFETY: all-zero is a valid value, and the pointer is to a live one.
     let result = unsafe {
@@ -181,7 +181,7 @@ pub(super) fn has_children() -> bool {
     result == 0
 }
 
-/// Whether this is root, who may do what the test wants; says so when it is not.
+/// Whether this is root, which may do what the test needs; prints it when it is not.
 pub(super) fn is_root() -> bool {
     let root = super::process::own_uid() == 0;
     if !root {

@@ -16,10 +16,10 @@ const LOOP_STACK: usize = 8 * 1024 * 1024;
 
 /// Runs what starts processes in a thread beside the main one, which waits for its end and does nothing else.
 ///
-/// The kernel keeps the children of each thread apart, and hands what a subreaper adopts to its first thread that lives
-/// (`find_new_reaper` in kernel/exit.c). So the list of the main thread then holds what was adopted and nothing else, and
-/// whether there is any is one read, however many children there are. Signals are the business of the loop's thread: the
-/// main one takes none, which would wake it up at every end of a child.
+/// The kernel keeps the children of each thread apart, and gives what a subreaper adopts to its first thread that is
+/// running (`find_new_reaper` in kernel/exit.c). So the list of the main thread then holds what was adopted and nothing
+/// else, and whether there is any is one read, however many children there are. Signals are the business of the loop's
+/// thread: the main one takes none, which would wake it up at every end of a child.
 ///
 /// Returns what `work` does; a panic of `work` goes on here.
 ///

@@ -1,8 +1,8 @@
 //! What a child's processes use: CPU time, memory, and how many they are.
 //!
-//! With a cgroup the kernel has counted already, whoever of them has ended or left its parents. Without one it is the
-//! child's process and all that descends from it, so a daemon that was handed on to its node is not counted. Nothing here
-//! is asked but for a `status`.
+//! With a cgroup the kernel has counted already, including processes that have ended or left their parents. Without one
+//! it is the child's process and all that descends from it, so a daemon that its node has adopted is not counted.
+//! Nothing here is read but for a `status`.
 use super::cgroup::Group;
 use super::process;
 use crate::time::Span;
@@ -19,12 +19,12 @@ pub struct InUse {
     pub cpu: Span,
     /// Memory: what the cgroup is charged with, or else the resident sets, in which shared pages count once a process.
     pub memory_bytes: u64,
-    /// Processes that live.
+    /// Running processes.
     pub processes: u32,
 }
 
-/// Processes of one child that are looked at. Of a child with more nothing is told: to look at all of them would take
-/// time that its siblings need.
+/// Processes of one child that are looked at. Of a child with more nothing is reported: to look at all of them would
+/// take time that its siblings need.
 const LOOKED_AT: usize = 1_000;
 
 /// How far down the descent of a process is followed.

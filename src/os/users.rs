@@ -10,7 +10,7 @@ use std::fmt;
 #[cfg(test)]
 mod tests;
 
-/// As whom to run.
+/// The user and groups to run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// User.
@@ -41,11 +41,11 @@ impl Credentials {
     }
 }
 
-/// To setresuid(2) and its kin the highest number means "as it is", so it names nobody. Taken for a user, it would leave
-/// a child with all of our rights.
+/// To setresuid(2) and its kin the highest number means "as it is", so it names no user. Taken for a user, it would
+/// leave a child with all of our rights.
 const NOBODY_AT_ALL: u32 = u32::MAX;
 
-/// Why somebody could not be found.
+/// Why a user or group could not be found.
 #[derive(Debug)]
 pub struct UserError {
     what: &'static str,
@@ -92,7 +92,7 @@ pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Account
         Some(uid) => User::from_uid(uid.into()),
         None => User::from_name(user),
     };
-    // A name that is not there is told by some sources as an error.
+    // A name that is not there is reported by some sources as an error.
     let entry = match entry {
         Err(Errno::ENOENT | Errno::ESRCH) => None,
         entry => entry.map_err(|cause| wrong(Some(cause)))?,

@@ -17,12 +17,12 @@ impl Wake {
         Ok(Wake(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?))
     }
 
-    /// Wakes who waits. It never waits itself: that it was rung before is as good.
+    /// Wakes the waiting thread. It never waits itself: that it was rung before is as good.
     pub fn ring(&self) {
         let _ = self.0.write(1);
     }
 
-    /// Makes it unread again. Says whether it was rung.
+    /// Makes it unread again. Returns whether it was rung.
     pub fn heard(&self) -> bool {
         self.0.read().is_ok()
     }

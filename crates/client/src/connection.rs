@@ -1,4 +1,4 @@
-//! One connection to a node: what is written and not yet taken, and what the node says.
+//! One connection to a node: what is written and not yet taken, and what the node sends.
 
 use super::stream::{connect_now, send_now};
 use super::zmtp::{self, Incoming};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// How often one turn reads, each time up to a buffer full: a node that sends without end must not hold up a worker.
 const READS_MAX: usize = 4;
 
-/// PONGs are left unsaid when more bytes than this wait to be written: who does not read needs no answers.
+/// No PONGs are sent when more bytes than this wait to be written: a node that does not read needs no answers.
 const ANSWERS_MAX: usize = 256;
 
 /// A stream that does not block, with at most one message on its way into it.
@@ -34,7 +34,7 @@ impl Connection {
         Ok(Connection { stream, out, sent: 0, incoming: Incoming::default() })
     }
 
-    /// Puts a message behind what is to be written. The caller sees to it that this does not become a queue.
+    /// Puts a message behind what is to be written. The caller makes sure that this does not become a queue.
     pub(super) fn push(&mut self, frames: &[impl AsRef<[u8]>]) {
         zmtp::append_message(&mut self.out, frames);
     }
@@ -99,8 +99,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes our half of the handshake, and waits for the node's until `deadline` at most. That the deadline has come is
-    /// no error; [`Connection::is_open`] tells.
+    /// Writes our half of the handshake, and waits for the node's until `deadline` at most. That the deadline has come
+    /// is no error; [`Connection::is_open`] shows it.
     ///
     /// # Errors
     /// The connection is of no use any more.

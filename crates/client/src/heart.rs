@@ -1,4 +1,4 @@
-//! What a worker says, when it is worth a frame, and that it gets there or does no harm.
+//! What a worker reports, when it is worth a frame, and that it arrives or does no harm.
 
 use super::connection::{Connection, time_left};
 use super::frames::{Beat, Message};
@@ -25,7 +25,7 @@ const BEAT_GAP_MIN: Duration = Duration::from_millis(10);
 const INTERVAL_ASSUMED: Duration = Duration::from_secs(1);
 
 /// The first beat after a lease is sent when this much time has passed since the last one: a lease that is no longer
-/// needed hides a hang, so its end is told sooner than other news, but a loop around short leases must not flood.
+/// needed hides a hang, so its end is sent sooner than other news, but a loop around short leases must not flood.
 const LEASE_END_GAP: Duration = Duration::from_millis(20);
 
 /// Longer leases are cut to this, so that sums of times stay within their bounds.
@@ -34,22 +34,22 @@ const LEASE_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// While a delivery waits for room in the node's backlog or buffer, it looks again this often.
 const DELIVERY_STEP: Duration = Duration::from_millis(5);
 
-/// A worker's heart: tells the supervisor that the worker lives.
+/// A worker's heart: reports to the supervisor that the worker is alive.
 ///
 /// See the [module](super) for how it is used. Every method returns within microseconds, whatever state the supervisor
-/// is in, with two exceptions: the first message of a connection may wait up to 10 ms, and [`Heart::deliver`] waits as long
-/// as it is told to. Without a supervisor it does nothing.
+/// is in, with two exceptions: the first message of a connection may wait up to 10 ms, and [`Heart::deliver`] waits up
+/// to its limit. Without a supervisor it does nothing.
 #[derive(Debug, Default)]
 pub struct Heart {
     live: Option<Box<Live>>,
 }
 
-/// What became of what was said, as far as it can be known.
+/// What became of what was sent, as far as it can be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
     /// The node's process has taken all of it; its loop reads it next.
     Taken,
-    /// There is no supervisor to tell, or this is a forked child that does not speak for its parent.
+    /// There is no supervisor, or this is a forked child that does not send for its parent.
     NotSupervised,
 }
 
@@ -81,18 +81,17 @@ impl std::error::Error for DeliverError {
 }
 
 impl Heart {
-    /// The heart of this process, as its environment says. It begins to connect, so that the connection is ready when the
-    /// first beat comes. It is silent when the process is not supervised, and also when
-    /// the environment is of no use: a worker must not fail for its supervisor's sake. [`Heart::try_from_env`] tells the
-    /// two apart.
+    /// The heart of this process, from its environment. It begins to connect, so that the connection is ready when the
+    /// first beat comes. It is silent when the process is not supervised, and also when the environment is of no use: a
+    /// worker must not fail for its supervisor's sake. [`Heart::try_from_env`] distinguishes the two.
     pub fn from_env() -> Heart {
         Heart::try_from_env().unwrap_or_default()
     }
 
-    /// As [`Heart::from_env`], but says when the environment is of no use.
+    /// As [`Heart::from_env`], but returns an error when the environment is of no use.
     ///
     /// # Errors
-    /// `TREEVISOR_ENDPOINT` is set, so somebody supervises, but it or the token cannot be used.
+    /// `TREEVISOR_ENDPOINT` is set, so there is a supervisor, but it or the token cannot be used.
     pub fn try_from_env() -> Result<Heart, EnvError> {
         let supervised = Supervised::read(std::env::var_os)?;
         let mut live = supervised.map(|supervised| Box::new(Live::new(supervised)));
@@ -129,7 +128,7 @@ impl Heart {
         self
     }
 
-    /// Whether anybody listens: the environment names a node.
+    /// Whether there is a supervisor: the environment names a node.
     pub fn is_supervised(&self) -> bool {
         self.live.is_some()
     }
@@ -154,8 +153,8 @@ impl Heart {
         self.live.as_ref().map_or(0, |live| live.dropped)
     }
 
-    /// Says how much is done so far, from the next beat on. With `progress = true` for this worker, a number that does not
-    /// move is a hang. Any change counts, whatever the direction.
+    /// Reports how much is done so far, from the next beat on. With `progress = true` for this worker, a number that
+    /// does not move is a hang. Any change counts, whatever the direction.
     pub fn progress(&mut self, done: u64) -> &mut Heart {
         if let Some(live) = &mut self.live {
             live.said.progress = Some(done);
@@ -163,7 +162,7 @@ impl Heart {
         self
     }
 
-    /// Says how much waits to be done, from the next beat on. With 0 the progress may stand still.
+    /// Reports how much waits to be done, from the next beat on. With 0 the progress may stand still.
     pub fn pending(&mut self, waiting: u64) -> &mut Heart {
         if let Some(live) = &mut self.live {
             live.said.pending = Some(waiting);
@@ -171,8 +170,8 @@ impl Heart {
         self
     }
 
-    /// Says in a few words what the worker does, from the next beat on; operators see it. At most
-    /// 256 bytes of one line; the rest is cut. An empty text says nothing.
+    /// Reports in a few words what the worker does, from the next beat on; operators see it. At most 256 bytes of one
+    /// line; the rest is cut. An empty text reports nothing.
     pub fn status(&mut self, text: &str) -> &mut Heart {
         if let Some(live) = &mut self.live
             && live.said.status.as_deref() != Some(text)
@@ -207,7 +206,8 @@ impl Heart {
         }
     }
 
-    /// Says that the worker is ready. It is said again on each new connection and until the node's socket has taken it.
+    /// Reports that the worker is ready. It is sent again on each new connection and until the node's socket has taken
+    /// it.
     pub fn ready(&mut self) {
         if let Some(live) = &mut self.live {
             live.said_ready = true;
@@ -216,7 +216,7 @@ impl Heart {
         }
     }
 
-    /// Says that the worker is on its way out. Repeated as [`Heart::ready`] is.
+    /// Reports that the worker is stopping. Repeated as [`Heart::ready`] is.
     pub fn stopping(&mut self) {
         if let Some(live) = &mut self.live {
             live.said_stopping = true;
@@ -225,7 +225,8 @@ impl Heart {
         }
     }
 
-    /// Waits until the node has taken all that was said, a beat that was held back included, but no longer than `limit`.
+    /// Waits until the node has taken all that was reported, a beat that was held back included, but no longer than
+    /// `limit`.
     ///
     /// This is for a process that ends right after its only beat: a message that is merely written is lost if the process
     /// ends before the node has made its acquaintance. It closes the connection; a later beat makes a new one. What could
@@ -432,7 +433,7 @@ impl Live {
                 self.connection = Some(connection);
                 self.waited = false;
                 self.entrusted = Due::default();
-                // This may be another node than the one that was told.
+                // This may be another node than the one that has received it.
                 self.due.ready |= self.said_ready;
                 self.due.stopping |= self.said_stopping;
                 true
@@ -451,7 +452,7 @@ impl Live {
         self.due = self.due.and(std::mem::take(&mut self.in_flight));
     }
 
-    /// The frames of all that is due: ready before the beat, and the farewell last.
+    /// The frames of all that is due: ready before the beat, and stopping last.
     fn compose(&mut self, now: Instant) -> Vec<Vec<Vec<u8>>> {
         let mut messages = Vec::with_capacity(3);
         if self.due.ready {
@@ -497,7 +498,7 @@ impl Live {
             thread::sleep(left.min(DELIVERY_STEP));
         }
         let Some(connection) = self.connection.take() else {
-            // Nothing was ever said.
+            // Nothing was ever sent.
             return Ok(Delivered::Taken);
         };
         connection.finish(deadline).map_err(|error| {
@@ -505,7 +506,7 @@ impl Live {
             self.due = self.due.and(self.entrusted);
             DeliverError::NotTaken(error)
         })?;
-        // The next connection is made when there is something new to say, and need not wait for that.
+        // The next connection is made when there is something new to report, and need not wait for that.
         self.last_connect = None;
         Ok(Delivered::Taken)
     }

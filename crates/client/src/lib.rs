@@ -1,4 +1,4 @@
-//! What a worker links to tell its supervisor that it lives.
+//! What a worker links to report its liveness to its supervisor.
 //!
 //! ```no_run
 //! # fn work() {}
@@ -15,15 +15,16 @@
 //! stuck. Where the loop cannot beat often enough, [`Heart::busy_for`] announces a long piece of work. Where a side
 //! thread must beat, let it send the work's own counter ([`Heart::progress`]) and set `progress = true` for the worker.
 //!
-//! The crate has no dependencies (`cargo add treevisor-client`); the crate `treevisor` re-exports it as `treevisor::client`.
-//! A heart is one descriptor and no thread; it speaks ZMTP, the protocol of ZeroMQ's sockets, by itself. What it promises:
+//! The crate has no dependencies (`cargo add treevisor-client`); the crate `treevisor` re-exports it as
+//! `treevisor::client`. A heart is one descriptor and no thread; it implements ZMTP, the protocol of ZeroMQ's sockets,
+//! by itself. What it guarantees:
 //!
-//! - **No method waits**, but for [`Heart::deliver`], which takes a limit. A supervisor that is dead, stopped or slow costs
-//!   the worker nothing but its beats: they are dropped, not queued.
+//! - **No method waits**, but for [`Heart::deliver`], which takes a limit. A supervisor that has exited, is stopped or
+//!   slow costs the worker nothing but its beats: they are dropped, not queued.
 //! - **A connection that is gone is made anew** with a later beat, at most every 50 ms.
 //! - **No signal** is raised by writing to a supervisor that is gone.
-//! - **A forked child does not speak for its parent**: the heart that it inherits is silent in it. One that it makes for
-//!   itself speaks, and leaves the sequence number to the parent.
+//! - **A forked child does not send for its parent**: the heart that it inherits sends nothing in it. One that it makes
+//!   for itself sends, and leaves the sequence number to the parent.
 //!
 //! What goes over the wire is specified in `docs/protocol.md`; this is one client of it among others.
 

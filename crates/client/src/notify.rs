@@ -1,7 +1,7 @@
 //! systemd's sd_notify(3), for programs that have no library for it: one datagram to the socket that the environment names.
 //!
-//! It reaches whoever has set `NOTIFY_SOCKET`: a node of treevisor, for workers with `ready` or `source = "notify"`, or
-//! systemd.
+//! It reaches the process that has set `NOTIFY_SOCKET`: a node of treevisor, for workers with `ready` or `source =
+//! "notify"`, or systemd.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -20,7 +20,7 @@ pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 pub enum NotifyError {
     /// The variable holds no address of a socket: a path from the root, or `@` and a name.
     Address,
-    /// The socket is not there, nobody reads it, or the time was over.
+    /// The socket is not there, no process reads it, or the time was over.
     Send(io::Error),
 }
 
@@ -43,7 +43,7 @@ impl std::error::Error for NotifyError {
 }
 
 /// Sends one notification, such as `READY=1` or `STATUS=busy`; several assignments stand on lines of their own. False
-/// when nobody wants any: `NOTIFY_SOCKET` is not set. Waits for `limit` at most, and that only for a reader who is slow.
+/// when none is wanted: `NOTIFY_SOCKET` is not set. Waits for `limit` at most, and that only for a slow reader.
 ///
 /// # Errors
 /// A [`NotifyError`]. A program that is merely watched goes on.
@@ -54,7 +54,7 @@ pub fn notify(assignments: &str, limit: Duration) -> Result<bool, NotifyError> {
     }
 }
 
-/// A way to whoever wants notifications that is kept open, for those who say something again and again and must not wait.
+/// An open connection to the receiver of notifications, for senders that notify again and again and must not wait.
 #[derive(Debug)]
 pub struct Notifier {
     socket: UnixDatagram,
@@ -62,7 +62,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// To the socket that the environment names; `None` when nobody wants notifications.
+    /// To the socket that the environment names; `None` when none are wanted.
     ///
     /// # Errors
     /// A [`NotifyError`]: the variable holds no address, or no socket can be made.

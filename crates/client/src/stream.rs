@@ -1,5 +1,5 @@
-//! A UNIX stream that never blocks from its birth, its connect, and a send that raises no SIGPIPE: the three system calls
-//! that `std` has no safe door to. The worker's library stands on this file alone.
+//! A UNIX stream that is made non-blocking, its connect, and a send that raises no SIGPIPE: the three system calls that
+//! `std` has no safe interface to. The worker's library rests on this file alone.
 //!
 //! `UnixStream::connect` waits while the listener's backlog is full, and the backlog of a supervisor that is stopped or
 //! swamped is full for as long as that lasts: a worker would hang with its supervisor. And `UnixStream` need not send with
@@ -50,7 +50,7 @@ unsafe extern "C" {
 /// Connects to the socket at `path` without ever waiting. The stream does not block and is closed on exec.
 ///
 /// # Errors
-/// `WouldBlock` when the listener's backlog is full, `NotFound` or `ConnectionRefused` when nobody listens,
+/// `WouldBlock` when the listener's backlog is full, `NotFound` or `ConnectionRefused` when no process listens,
 /// `InvalidInput` when the path is too long or has a zero byte.
 pub(crate) fn connect_now(path: &Path) -> io::Result<UnixStream> {
     let bytes = path.as_os_str().as_bytes();
@@ -65,7 +65,7 @@ pub(crate) fn connect_now(path: &Path) -> io::Result<UnixStream> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor was made just above and nobody else knows it.
+    // SAFETY: the descriptor was made just above and no other code has it.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: `address` lives through the call, is laid out as the kernel wants it, and its own size is given.
     let connected = unsafe { connect(owned.as_raw_fd(), &raw const address, size_of::<Address>() as u32) };

@@ -1,4 +1,4 @@
-//! What a node tells a worker through the environment.
+//! What a node passes to a worker through the environment.
 
 use super::frames::Token;
 use super::stream::SOCKET_PATH_MAX;
@@ -37,7 +37,7 @@ pub enum EnvError {
     Missing(&'static str),
     /// The endpoint is not `ipc://` and a path that a socket can have.
     Endpoint(OsString),
-    /// This variable does not hold what it should. Its value is not told: it may be a secret.
+    /// This variable does not hold what it should. Its value is not shown: it may be a secret.
     Malformed(&'static str),
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for EnvError {
 impl std::error::Error for EnvError {}
 
 impl Supervised {
-    /// Reads the variables; `None` when there is no endpoint, so nobody supervises.
+    /// Reads the variables; `None` when there is no endpoint, so there is no supervisor.
     pub(super) fn read(var: impl Fn(&'static str) -> Option<OsString>) -> Result<Option<Supervised>, EnvError> {
         let Some(endpoint) = var(ENDPOINT) else { return Ok(None) };
         let socket = socket_path(&endpoint).ok_or_else(|| EnvError::Endpoint(endpoint.clone()))?;
@@ -79,7 +79,7 @@ impl Supervised {
     }
 }
 
-/// The path in `ipc://PATH`. A name in the abstract namespace (`@`) is refused: anybody could sit there.
+/// The path in `ipc://PATH`. A name in the abstract namespace (`@`) is refused: any process could bind it.
 fn socket_path(endpoint: &OsStr) -> Option<PathBuf> {
     let path = endpoint.as_bytes().strip_prefix(b"ipc://")?;
     let usable = !path.is_empty() && path.len() <= SOCKET_PATH_MAX && path[0] != b'@' && !path.contains(&0);

@@ -1,4 +1,4 @@
-//! As much of ZMTP 3.0 (ZeroMQ RFC 23) as a DEALER needs that speaks to a ROUTER over a UNIX stream with the NULL
+//! As much of ZMTP 3.0 (ZeroMQ RFC 23) as a DEALER needs that is connected to a ROUTER over a UNIX stream with the NULL
 //! mechanism: bytes only, no socket.
 //!
 //! Greeting and READY are written in one go, without waiting for the other side's. A message is not: the RFC lets the
@@ -13,8 +13,8 @@ const COMMAND: u8 = 4;
 /// The bytes with which each side begins.
 const GREETING_LEN: usize = 64;
 
-/// The longest command that is looked into. READY of any known peer and PING are shorter; a longer one is no command that
-/// this side could know, and is passed over.
+/// The longest command that is looked into. READY of any known peer and PING are shorter; a longer one is no command
+/// that this side supports, and is passed over.
 const COMMAND_MAX: usize = 512;
 
 /// Signature, version 3.0, mechanism NULL, not a server.
@@ -59,9 +59,9 @@ fn append_frame(out: &mut Vec<u8>, flags: u8, body: &[u8]) {
 /// What the other side has sent that ends the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Breach {
-    /// It speaks no ZMTP, or one before 3.0.
+    /// It does not use ZMTP, or one before 3.0.
     Greeting,
-    /// It wants another mechanism than NULL.
+    /// It requires another mechanism than NULL.
     Mechanism,
     /// It has sent an ERROR command, or a frame with flags that do not exist.
     Refused,
@@ -78,7 +78,7 @@ impl From<Breach> for std::io::Error {
     }
 }
 
-/// Reads what the other side sends, in whatever pieces it comes. Messages are passed over: nodes tell workers nothing.
+/// Reads what the other side sends, in whatever pieces it comes. Messages are passed over: nodes send workers nothing.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
     /// The greeting, then one frame's head or one command, as far as it is there. Never longer than [`COMMAND_MAX`].
@@ -95,7 +95,7 @@ enum Stage {
     Head,
     /// A command of this many bytes.
     Command(usize),
-    /// So many bytes that nobody wants.
+    /// So many bytes that are not needed.
     Skip(u64),
 }
 
@@ -105,10 +105,10 @@ impl Incoming {
         self.ready
     }
 
-    /// Takes the next bytes, and appends to `answers` what they ask for: a PONG for each PING.
+    /// Takes the next bytes, and appends to `answers` what they require: a PONG for each PING.
     ///
     /// # Errors
-    /// Says why the connection is of no use; nothing more may be fed after that.
+    /// The error is why the connection is of no use; nothing more may be fed after that.
     pub(super) fn feed(&mut self, mut bytes: &[u8], answers: &mut Vec<u8>) -> Result<(), Breach> {
         loop {
             if let Stage::Skip(left) = self.stage {
@@ -123,7 +123,7 @@ impl Incoming {
             let taken = self.missing().min(bytes.len());
             self.held.extend(&bytes[..taken]);
             bytes = &bytes[taken..];
-            // Asked again, because the first byte of a head tells how long the head is.
+            // Asked again, because the first byte of a head gives the length of the head.
             if self.missing() > 0 {
                 if bytes.is_empty() {
                     return Ok(());
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(out.len(), 5 + 9 + 256);
     }
 
-    /// What a ROUTER might say: greeting, READY, a message, a PING, a command that nobody knows.
+    /// What a ROUTER might send: greeting, READY, a message, a PING, an unknown command.
     fn a_peer() -> Vec<u8> {
         let mut bytes = GREETING.to_vec();
         bytes.extend(READY);

@@ -1,4 +1,4 @@
-//  Copied beside libzmq's sources by build.rs. Who may connect over ipc, and how much a connection may bring, is decided
+//  Copied beside libzmq's sources by build.rs. Which peers may connect over ipc, and how much they may send, is decided
 //  outside of libzmq: by the functions that `treevisor_zmq_gate` is given. Without them all is as libzmq has it.
 
 #ifndef __TREEVISOR_GATE_HPP_INCLUDED__

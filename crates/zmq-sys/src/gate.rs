@@ -1,9 +1,10 @@
-//! Gates: who may connect to a socket over `ipc://`, and how long a message of whom may be, decided by the program.
+//! Gates: which peers may connect to a socket over `ipc://`, and how long each one's messages may be, decided by the
+//! program.
 //!
 //! libzmq has a filter of users (`ZMQ_IPC_FILTER_UID`), which is copied when a socket is bound and cannot be changed
 //! afterwards; it does not count connections; and it holds a message until its last part has come, however long that
-//! is. A [`Gate`] is asked instead: when a connection is accepted, when a peer has told its routing id, and when a
-//! connection ends. It is asked by libzmq's own thread, so it must neither block nor panic.
+//! is. A [`Gate`] is called instead: when a connection is accepted, when a peer has sent its routing id, and when a
+//! connection ends. It is called by libzmq's own thread, so it must neither block nor panic.
 //!
 //! Put the gate in place before the socket is bound, and take it away after the socket is closed.
 
@@ -14,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A connection that has been accepted, and who is at its other end by the kernel's word.
+/// A connection that has been accepted, and the process at its other end by the kernel's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// Our descriptor of it, which is libzmq's.
@@ -41,7 +42,7 @@ pub struct MessageMax {
 pub enum Admission {
     /// It stays.
     Stay,
-    /// It is closed, and nothing more is said of it.
+    /// It is closed, and not mentioned again.
     Go,
     /// It stays, and the connection with this descriptor ends in its place.
     Instead(c_int),
@@ -55,11 +56,11 @@ pub trait Gate: Send + Sync {
     fn left(&self, fd: c_int);
     /// What a peer with this routing id may send; `None` where the socket has no use for routing ids.
     fn limits(&self, id: Option<&[u8]>) -> MessageMax;
-    /// The connection whose end is told next has gone beyond its limits.
+    /// The connection whose end is reported next has gone beyond its limits.
     fn broken(&self);
 }
 
-/// Whether this libzmq asks gates at all: one that was found on the system does not.
+/// Whether this libzmq calls gates at all: one that was found on the system does not.
 pub fn is_there() -> bool {
     cfg!(own_libzmq)
 }
@@ -76,7 +77,7 @@ fn gates() -> MutexGuard<'static, Option<Gates>> {
     GATES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Puts a gate before the socket that will be bound at `path`. False where libzmq does not ask gates.
+/// Puts a gate before the socket that will be bound at `path`. False where libzmq does not call gates.
 pub fn put(path: &Path, gate: Arc<dyn Gate>) -> bool {
     if !is_there() {
         return false;
@@ -93,7 +94,7 @@ pub fn put(path: &Path, gate: Arc<dyn Gate>) -> bool {
     true
 }
 
-/// Takes away the gate of the socket at `path`. Connections that are still open are no longer asked about.
+/// Takes away the gate of the socket at `path`. For connections that are still open it is no longer called.
 pub fn take_away(path: &Path) {
     let mut gates = gates();
     let Some(gates) = gates.as_mut() else { return };
@@ -119,8 +120,8 @@ extern "C" fn admit(gate: c_int, fd: c_int, uid: u32, gid: u32, pid: i32) -> c_i
         Admission::Stay => 1,
         Admission::Go => 0,
         Admission::Instead(other) => {
-            // Its engine lives in this very thread, which finds the end of the stream next and closes it.
-            // SAFETY: plain numbers; `other` is open, for it was admitted and has not left.
+            // Its engine runs in this very thread, which finds the end of the stream next and closes it. SAFETY: plain
+            // numbers; `other` is open, for it was admitted and has not left.
             unsafe { libc::shutdown(other, libc::SHUT_RDWR) };
             1
         }
@@ -138,7 +139,7 @@ extern "C" fn limits(gate: c_int, id: *const c_void, size: size_t, parts: *mut s
     // SAFETY: libzmq passes a message's data and size, or a null pointer for none.
     let id = (!id.is_null()).then(|| unsafe { std::slice::from_raw_parts(id.cast::<u8>(), size) });
     let max = gate.limits(id);
-    // SAFETY: both point to members of the session that asks.
+    // SAFETY: both point to members of the calling session.
     unsafe {
         *parts = max.parts;
         *bytes = max.bytes;
@@ -163,7 +164,7 @@ fn install() {
         );
     }
     static ONCE: std::sync::Once = std::sync::Once::new();
-    // SAFETY: the functions have the signatures that the other side declares, and live as long as the program. It is
+    // SAFETY: the functions have the signatures that the other side declares, and exist as long as the program. It is
     // called once, and before a socket is bound that asks for them.
     ONCE.call_once(|| unsafe { treevisor_zmq_gate(find, admit, left, limits, broken) });
 }

@@ -1,9 +1,9 @@
 //! The part of libzmq's C interface that crate `zmq` 0.10 uses, and a build of libzmq made for a supervisor.
 //!
 //! This crate takes the place of the published `zmq-sys` 0.12 through `[patch.crates-io]` in the workspace. Why it
-//! exists, and how its libzmq differs, is told in its README. The declarations follow `zmq.h` of libzmq 4.3.5, whose
-//! manual (<https://libzmq.readthedocs.io>) says what each function and option does; only those are declared that
-//! `zmq` names, and those that a test here needs.
+//! exists, and how its libzmq differs, is in its README. The declarations follow `zmq.h` of libzmq 4.3.5, whose manual
+//! (<https://libzmq.readthedocs.io>) describes each function and option; only those are declared that `zmq` names, and
+//! those that a test here needs.
 
 #![allow(non_camel_case_types)]
 

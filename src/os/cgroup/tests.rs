@@ -43,7 +43,7 @@ impl Drop for Trial {
     }
 }
 
-/// Waits for something that no descriptor tells.
+/// Waits for something that no descriptor shows.
 #[track_caller]
 fn until(what: impl Fn() -> bool) {
     let clock = Clock::start();
@@ -60,7 +60,7 @@ fn group_of(pid: u32) -> String {
     line.rsplit_once("/treevisor-test-").unwrap().1.split_once('/').unwrap_or_default().1.to_string()
 }
 
-/// Starts a script that says "up" and stays.
+/// Starts a script that prints "up" and stays.
 fn start_in(group: &Group) -> (PidFd, u32) {
     let spec = PlanSpec { cgroup: Some(group), ..script("echo up; exec sleep 1000") };
     let (spawned, reader) = start_piped(spec).unwrap();
@@ -92,10 +92,10 @@ alone! {
             group.kill().unwrap();
             assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
         }
-        // Found again by a later owner, who cannot know whether it was killed.
+        // Found again by a later owner, which cannot know whether it was killed.
         let again = trial.root().child("a").unwrap();
         let (process, _) = start_in(&again);
-        // Killed by somebody else, and told so.
+        // Killed from outside; `other` is then marked as entered by itself.
         fs::write(group.path().join("cgroup.kill"), "1").unwrap();
         assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
         let other = trial.root().child("b").unwrap();
@@ -157,7 +157,7 @@ alone! {
         let (process, pid) = start_in(&inner);
         assert_eq!(group_of(pid), "outer/inner/leaf");
         assert!(outer.populated());
-        // As long as somebody is in there, nothing is removed but what is empty.
+        // As long as a process is in there, nothing is removed but what is empty.
         outer.child("empty").unwrap();
         outer.remove_all();
         assert!(inner.path().exists() && !outer.path().join("empty").exists());

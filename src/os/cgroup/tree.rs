@@ -33,7 +33,7 @@ impl Tree {
     /// Makes the cgroup of a tree below our own, and tries whether killing works there.
     ///
     /// # Errors
-    /// Says why no cgroup can be used.
+    /// The error is why no cgroup can be used.
     pub fn create(instance: &str, mark: &Mark) -> Result<Tree, Unavailable> {
         let own = own_directory()?;
         let short: String = mark.as_str().chars().take(8).collect();
@@ -92,7 +92,7 @@ impl Tree {
 /// The directory of the v2 cgroup in which this process is.
 fn own_directory() -> Result<PathBuf, Unavailable> {
     let read = |path: &str| {
-        // Somebody's mount may have a name that is no UTF-8.
+        // A mount may have a name that is no UTF-8.
         let bytes = fs::read(path).map_err(|_| Unavailable { reason: format!("{path} cannot be read") })?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };

@@ -78,7 +78,7 @@ fn one_moment_has_one_wall_time_and_moments_stand_in_their_order() {
     // The first was interrupted in the middle of it.
     let wall = Wall::by([reading(0, START + 900_000, 1_000_000), reading(1_000_100, START + 1_000_150, 1_000_200)]);
     assert_eq!(wall.zero, START);
-    // Readings are not exact, and one that was interrupted says little.
+    // Readings are not exact, and one that was interrupted proves little.
     for (before, late) in [(5_000_000, 0), (6_000_000, 15_000), (7_000_000, -15_000)] {
         assert!(!wall.was_set(reading(before, START + i128::from(before) + late, before + 50)));
     }

@@ -19,7 +19,7 @@ fn what_is_no_connection_is_none() {
     let listener = std::os::unix::net::UnixListener::bind(directory.path().join("s")).expect("a listener");
     let file = std::fs::File::open("/dev/null").expect("a file");
     assert_eq!(look(file.as_raw_fd()), None);
-    // The kernel notes who listens; nobody is connected, and it is ended by nobody.
+    // The kernel records the listener; no peer is connected, and none can be ended.
     let noted = look(listener.as_raw_fd());
     assert!(noted.is_none_or(|one| one.pid == std::process::id()), "{noted:?}");
 }

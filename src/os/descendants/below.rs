@@ -1,10 +1,10 @@
 //! What descends from this process, found by walking down: what it costs depends on the descendants alone, never on how
 //! many processes the machine has.
 //!
-//! A node is a subreaper: what outlives a child of it has become its own child, or descends from one. So everything that
-//! can be left of a child is reached from the list of the node's children, which the kernel keeps
-//! (`/proc/PID/task/TID/children`). A kernel without these lists (CONFIG_PROC_CHILDREN) is asked for all processes once a
-//! look, whoever waits for it.
+//! A node is a subreaper: what outlives a child of it has become its own child, or descends from one. So everything
+//! that can be left of a child is reached from the list of the node's children, which the kernel keeps
+//! (`/proc/PID/task/TID/children`). A kernel without these lists (CONFIG_PROC_CHILDREN) is asked for all processes once
+//! a look, whatever waits for it.
 use super::Left;
 use super::stamp::Stamp;
 use crate::os::clock::Clock;
@@ -20,12 +20,13 @@ use std::path::{Path, PathBuf};
 #[cfg(test)]
 mod tests;
 
-/// Whether this process has children, or that cannot be said.
+/// Whether this process has children, or that cannot be read.
 pub fn has_children() -> bool {
     Lists::take().and_then(|lists| lists.own()).is_ok_and(|own| !own.is_empty())
 }
 
-/// What tells whose a process is. Taken once, when it is first seen: of what it may change, the earlier says more.
+/// What identifies the child that a process belongs to. Taken once, when it is first seen: of what it may change, the
+/// earlier value proves more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     /// When it began, in ticks since the machine did; 0 where that is not shown.
@@ -44,7 +45,7 @@ impl Facts {
     /// # Errors
     /// The system's, when it cannot be looked at now.
     pub fn of(pid: u32) -> io::Result<Option<Facts>> {
-        // Before it is known to live: of one that has ended the stamp cannot be read.
+        // Before it is known to run: of one that has ended the stamp cannot be read.
         let stamp = Stamp::look(pid)?;
         match process::look(pid) {
             Ok(Some(stat)) if !stat.has_ended() => {
@@ -52,7 +53,8 @@ impl Facts {
                 Ok(Some(Facts { began, session, group, stamp }))
             }
             Ok(_) => Ok(None),
-            // `/proc` is mounted so that it hides the processes of other users. The session is told by the kernel itself.
+            // `/proc` is mounted so that it hides the processes of other users. The session comes from the kernel
+            // itself.
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 let session = process::session_of(pid).ok_or(error)?;
                 Ok(Some(Facts { began: 0, session, group: 0, stamp: None }))
@@ -78,7 +80,7 @@ pub(super) enum Lists {
 
 impl Lists {
     /// # Errors
-    /// When there is no looking, for want of descriptors, say. That is not the word that there are none.
+    /// When there is no looking, for want of descriptors, say. That does not mean that there are none.
     pub fn take() -> io::Result<Lists> {
         match fs::metadata("/proc/thread-self/children") {
             Ok(_) => Ok(Lists::Kernel),
@@ -97,9 +99,9 @@ impl Lists {
         Ok(Lists::Scan(lists))
     }
 
-    /// The children of our main thread, living ones and zombies: what was handed to us, and what it has started itself
-    /// ([`thread::beside_main`](crate::os::thread::beside_main)); of a kernel without lists all of our children. The list is
-    /// whole, as no child leaves it but by our own reaping.
+    /// The children of our main thread, running ones and zombies: what we have adopted, and what it has started itself
+    /// ([`thread::beside_main`](crate::os::thread::beside_main)); of a kernel without lists all of our children. The
+    /// list is whole, as no child leaves it but by our own reaping.
     ///
     /// # Errors
     /// As for [`Lists::take`].
@@ -131,14 +133,14 @@ impl Lists {
     }
 }
 
-/// Where the list of the main thread's children is, whichever thread asks.
+/// Where the list of the main thread's children is, whichever thread calls.
 fn of_main_thread() -> io::Result<PathBuf> {
     // Its number as this `/proc` has it, which may be that of another pid namespace.
     let main = fs::read_link("/proc/self")?;
     Ok(Path::new("/proc/self/task").join(main).join("children"))
 }
 
-/// Tells whether anything was handed to this process, in a time that does not depend on how many children it has.
+/// Whether this process has adopted anything, in a time that does not depend on how many children it has.
 #[derive(Debug)]
 pub struct Adopted {
     /// The list of the main thread's children; `None` where this kernel has none.
@@ -151,7 +153,7 @@ impl Adopted {
         Adopted { list: of_main_thread().and_then(fs::File::open).ok() }
     }
 
-    /// Whether there may be processes that were handed to us, living or dead. Where the main thread has started some
+    /// Whether there may be processes that we have adopted, running or exited. Where the main thread has started some
     /// itself, these count too.
     pub fn any(&self) -> bool {
         let mut first = [0; 16];
@@ -194,7 +196,7 @@ pub enum Claim {
     Ended,
 }
 
-/// Kills processes with all that descends from them, for so long at most. `claim` is asked once about each of our
+/// Kills processes with all that descends from them, for so long at most. `claim` is called once for each of our
 /// children.
 ///
 /// A process may fork while it is being looked for. So everything is stopped first, its whole process group at once,
@@ -203,7 +205,7 @@ pub fn clear(limit: Span, mut claim: impl FnMut(u32) -> Claim) -> Cleared {
     run(limit, |pass, lists| pass.look_at_children(lists, &mut claim))
 }
 
-/// `begin` holds what is to be begun with; it is called before each look and says whether it has found nothing new.
+/// `begin` holds what is to be begun with; it is called before each look and returns whether it has found nothing new.
 fn run(limit: Span, mut begin: impl FnMut(&mut Pass, &Lists) -> Option<bool>) -> Cleared {
     let mut pass = Pass::default();
     let clock = Clock::start();
@@ -227,7 +229,7 @@ fn run(limit: Span, mut begin: impl FnMut(&mut Pass, &Lists) -> Option<bool>) ->
         left.count += 1;
         match held.process.signal(libc::SIGKILL) {
             Err(error) if !pidfd::is_gone(&error) => left.refuse(pid, &error),
-            // One that is gone already is what is wanted.
+            // One that is gone already is the goal.
             _ => left.name(pid),
         }
     }
@@ -253,9 +255,9 @@ struct Pass {
     groups: HashSet<u32>,
     /// What the kernel lets us not signal.
     refused: HashMap<u32, (usize, io::Error)>,
-    /// What had ended when it was to be stopped; it may have left children to us, so this asks for one more look.
+    /// What had ended when it was to be stopped; it may have left children to us, so this needs one more look.
     gone: HashSet<u32>,
-    /// Our children that were asked about.
+    /// Our children for which `claim` was called.
     judged: HashSet<u32>,
 }
 
@@ -296,7 +298,7 @@ impl Pass {
     /// Holds those of our children that are to go; true when none of that is new.
     fn look_at_children(&mut self, lists: &Lists, claim: &mut impl FnMut(u32) -> Claim) -> Option<bool> {
         let mut settled = true;
-        // The youngest first: of one that forks and ends all the time it is the one that lives, and not for long.
+        // The youngest first: of one that forks and ends all the time it is the one that runs, and not for long.
         for pid in lists.own().ok()?.into_iter().rev() {
             // It is our child, so the number is no other process's before it was reaped.
             if !self.judged.insert(pid) {
@@ -331,7 +333,8 @@ impl Pass {
         let process = Reach::open(pid, stat.began)?;
         process.signal(libc::SIGSTOP)?;
         // All of its session descend from one process that is to go, as it does: a session is left, but never joined.
-        // Where that is our own session it says nothing. And from here on it is held, so its group's number is its own.
+        // Where that is our own session it proves nothing. And from here on it is held, so its group's number is its
+        // own.
         let stat = process::look(pid)?.ok_or_else(gone)?;
         if stat.group > 1 && Some(stat.session) != own_session() && self.groups.insert(stat.group) {
             process::signal_group(stat.group, libc::SIGSTOP);
@@ -345,7 +348,7 @@ pub(super) fn own_session() -> Option<u32> {
     process::session_of(std::process::id())
 }
 
-/// All that descends from a process, itself included, of which `wanted` says yes, with everything below that: killed as
+/// All that descends from a process, itself included, for which `wanted` is true, with everything below that: killed as
 /// by [`clear`]. For a subtree of a child that does not answer.
 pub fn clear_below(pid: u32, limit: Span, wanted: impl Fn(u32) -> bool) -> Cleared {
     run(limit, |pass, lists| {

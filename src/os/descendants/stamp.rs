@@ -1,12 +1,12 @@
-//! A number that says whose a process is, and that every process hands to those that it starts.
+//! A number that identifies what a process belongs to, and that every process passes to those that it starts.
 //!
-//! It is the soft limit RLIMIT_LOCKS. The kernel has not enforced that limit since Linux 2.4.25, but it still inherits it
-//! over fork(2), keeps it over execve(2), setsid(2) and setuid(2), and shows it to every user in `/proc/PID/limits`. So a
-//! daemon that was forked twice, leads a session of its own and has an empty environment still says which child of which
-//! tree has started it. To read it takes neither the memory nor the locks of the process that is asked.
+//! It is the soft limit RLIMIT_LOCKS. The kernel has not enforced that limit since Linux 2.4.25, but it still inherits
+//! it over fork(2), keeps it over execve(2), setsid(2) and setuid(2), and shows it to every user in `/proc/PID/limits`.
+//! So a daemon that was forked twice, leads a session of its own and has an empty environment still shows which child
+//! of which tree has started it. To read it takes neither the memory nor the locks of that process.
 //!
 //! A program that sets this limit itself escapes, and so does a worker whose spec sets it: then session, process group
-//! and descent are what is left to tell.
+//! and descent are what is left to identify it.
 use crate::ids::{Mark, Path};
 use crate::spec::exec::Limit;
 use std::fs;
@@ -70,10 +70,10 @@ impl Stamp {
         Stamp::look(pid).ok().flatten()
     }
 
-    /// The same for those to whom it matters whether it could be looked at.
+    /// The same for callers to which it matters whether it could be read.
     ///
     /// # Errors
-    /// The system's: no descriptor is left, say. It says nothing of the process.
+    /// The system's: no descriptor is left, say. It proves nothing about the process.
     pub(super) fn look(pid: u32) -> io::Result<Option<Stamp>> {
         match fs::read(format!("/proc/{pid}/limits")) {
             Ok(text) => Ok(parse(&text)),

@@ -19,8 +19,7 @@ fn marked(text: &str, mark: &str, path: &str) -> PlanSpec<'static> {
     spec
 }
 
-/// A daemon as such programs make themselves: forked twice, in a session of its own. It holds the pipe as long as it
-/// lives.
+/// A daemon as such programs become one: forked twice, in a session of its own. It holds the pipe as long as it runs.
 fn start_daemon(mark: &str, path: &str) -> (PidFd, OwnedFd) {
     let text = "(setsid sh -c 'echo $$; exec sleep 1000' &)";
     let (spawned, reader) = start_piped(marked(text, mark, path)).unwrap();
@@ -132,7 +131,7 @@ fn a_process_is_cleared_with_all_below_it_by_its_number() {
     assert_eq!(kill_pass(&scope).count, 0);
 }
 
-/// The number of a process, as its descriptor tells it.
+/// The number of a process, read from its descriptor.
 fn pid_of(process: &PidFd) -> u32 {
     use std::os::fd::AsRawFd;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).unwrap();
@@ -165,7 +164,7 @@ alone! {
             let clock = Clock::start();
             while !fd::wait_readable_any(&[reader.as_fd()], Some(Span::from_millis(10))).unwrap() {
                 assert!(clock.now() < Time::ZERO + PATIENCE, "somebody is left: {text}");
-                // One that goes on must not fill the machine with its dead.
+                // One that goes on must not fill the machine with zombies.
                 reap_orphans(|_| false);
             }
             assert_eq!(read_all(reader), "", "{text}");
@@ -185,7 +184,7 @@ alone! {
     fn orphans_are_reaped_and_nobodys_status_is_stolen() {
         become_subreaper().unwrap();
         let first = start(script("exit 7")).unwrap();
-        // Two orphans, one of which dies of a signal that has no name.
+        // Two orphans, one of which is killed by a signal that has no name.
         let text = "(sh -c 'echo $$; exec sleep 1000' &); (sh -c 'echo $$; exec sleep 1000' &); sleep 1000";
         let (second, reader) = start_piped(script(text)).unwrap();
         let orphans: Vec<PidFd> =
@@ -193,7 +192,7 @@ alone! {
         let last = start(script("kill -s KILL $$")).unwrap();
         let known = |pid: u32| [first.pid, second.pid, last.pid].contains(&pid);
 
-        // They have said who they are, but those between us and them may not have gone yet.
+        // They have printed their numbers, but those between us and them may not have gone yet.
         let clock = Clock::start();
         while unknown_children(known).len() < 2 {
             assert!(clock.now() < Time::ZERO + PATIENCE, "they are not handed on");

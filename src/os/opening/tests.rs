@@ -18,7 +18,7 @@ fn append_line(path: &Path, user: Option<&Credentials>) -> io::Result<Standing> 
     Ok(standing)
 }
 
-/// A directory that everybody can get to, and one in it that is nobody's.
+/// A directory that every user can enter, and one in it that is owned by the user `nobody`.
 fn directories() -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -104,7 +104,7 @@ fn in_a_directory_of_its_user_a_file_is_its_users() {
     fs::write(theirs.join("old.log"), "old\n").unwrap();
     append_line(&theirs.join("old.log"), Some(&nobody)).unwrap();
     assert_eq!(fs::read(theirs.join("old.log")).unwrap(), b"old\nline\n");
-    // In a directory of root's it is root's, whoever the worker is.
+    // In a directory of root's it is root's, whatever the worker's user.
     append_line(&dir.path().join("w.log"), Some(&nobody)).unwrap();
     assert_eq!(owner(&dir.path().join("w.log")), 0);
     // And nothing of it stays with us.

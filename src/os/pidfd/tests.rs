@@ -14,7 +14,7 @@ fn an_exit_status_is_taken_once() {
         assert_eq!((status.code, status.signal, status.core_dumped), (Some(code), None, false));
         assert_eq!(errno(process.wait()), Some(libc::ECHILD));
         assert!(!process.has_ended(), "it is no child any more");
-        // Gone for good: a signal finds nobody, and whoever has the number by now is safe.
+        // Gone for good: a signal finds no process, and one that has the number by now is safe.
         assert_eq!(errno(process.signal(libc::SIGKILL)), Some(libc::ESRCH));
         assert!(process.wait_exit(Span::ZERO));
         process.wait_exit_forever();
@@ -45,7 +45,7 @@ fn stopped_is_not_ended() {
     let (spawned, reader) = start_piped(script("echo up; exec sleep 1000")).unwrap();
     assert_eq!(read_line(&reader), "up");
     spawned.pidfd.signal(libc::SIGSTOP).unwrap();
-    // The kernel says so by what /proc shows; a wait does not.
+    // /proc shows it; a wait does not.
     while process::stat(spawned.pid).unwrap().state != 'T' {
         std::thread::yield_now();
     }
@@ -57,7 +57,7 @@ fn stopped_is_not_ended() {
 
 #[test]
 fn a_core_file_is_noted() {
-    // Where cores go to a program by a pipe the kernel says so whatever the limit is; in a file only with one.
+    // Where cores go to a program by a pipe the kernel reports a core whatever the limit is; in a file only with one.
     let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
     if pattern.starts_with('|') || pattern.starts_with('@') {
         eprintln!("skipped: cores are handed to a program here");
@@ -116,7 +116,7 @@ fn a_process_is_reached_by_its_number_where_there_is_no_descriptor() {
     let (spawned, reader) = start_piped(script("echo up; exec sleep 1000")).unwrap();
     assert_eq!(read_line(&reader), "up");
     let began = process::look(spawned.pid).unwrap().unwrap().began;
-    // The number of another process by now, as far as can be told.
+    // The number of another process by now, as far as can be seen.
     assert!(is_gone(&Reach::open(spawned.pid, began + 1).unwrap_err()));
     let other = Reach { pid: spawned.pid, began: began + 1, fd: None };
     assert!(is_gone(&other.signal(libc::SIGKILL).unwrap_err()));

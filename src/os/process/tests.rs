@@ -73,8 +73,8 @@ alone! {
 
     fn our_executable_is_found_after_it_was_removed() {
         assert_eq!(self_exe(), std::env::current_exe().unwrap());
-        // A copy that is removed while it runs: the test program itself, which tells what it finds.
-        // Beside it a link will do; where another user has built it, it is copied.
+        // A copy that is removed while it runs: the test program itself, which prints what it finds. Beside it a link
+        // will do; where another user has built it, it is copied.
         let program_of_test = std::env::current_exe().unwrap();
         let beside = tempfile::tempdir_in(program_of_test.parent().unwrap());
         let dir = beside.or_else(|_| tempfile::tempdir()).unwrap();

@@ -7,8 +7,8 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-/// What the two halves share: orders for the child, and its word on what went wrong. It stays where it is, and the plan with
-/// it, until the child has left our memory.
+/// What the two halves share: orders for the child, and its report of what went wrong. It stays where it is, and the
+/// plan with it, until the child has left our memory.
 pub(super) struct Shared {
     pub plan: Rc<PlanData>,
     /// Our own number, which the child's getppid(2) must give.
@@ -17,7 +17,8 @@ pub(super) struct Shared {
     pub slots: Vec<RawFd>,
     /// The number above all slots.
     pub above_slots: RawFd,
-    /// 1 until the child has left our memory by execve(2) or by its end: the kernel then writes a 0 and wakes who waits.
+    /// 1 until the child has left our memory by execve(2) or by its end: the kernel then writes a 0 and wakes the
+    /// waiting thread.
     pub here: AtomicI32,
     /// The child's table of descriptors is its own: the slots can be used again.
     pub apart: AtomicBool,
@@ -25,7 +26,7 @@ pub(super) struct Shared {
     pub failed: UnsafeCell<Option<Failed>>,
 }
 
-/// What failed, and what the child has seen of it: the parent asks no file system.
+/// What failed, and what the child has seen of it: the parent reads no file system.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failed {
     pub stage: Stage,
@@ -112,7 +113,7 @@ fn prepare_child(shared: &Shared) -> Failed {
         }
         call!(Stage::Streams, libc::SYS_dup3, *slot, target, 0i32);
     }
-    // What was inherited without being meant for anybody. Fails before Linux 5.9 only.
+    // What was inherited without being meant for the child. Fails before Linux 5.9 only.
     let _ = ask!(libc::SYS_close_range, shared.slots.len(), shared.above_slots, 0i32);
 
     if let Some(procs) = &plan.cgroup_procs {
@@ -139,12 +140,12 @@ fn prepare_child(shared: &Shared) -> Failed {
         call!(Stage::Groups, libc::SYS_setresgid, gid, gid, gid);
         call!(Stage::User, libc::SYS_setresuid, uid, uid, uid);
     }
-    // As the user that it runs as, who may not be let everywhere.
+    // As the user that it runs as, which may not be let everywhere.
     if let Some(cwd) = &plan.cwd {
         call!(Stage::WorkingDirectory, libc::SYS_chdir, cwd.as_ptr());
     }
     if let Some(signal) = plan.parent_death_signal {
-        // After the change of user, which clears it; and then a look whether the parent is still there, since its death
+        // After the change of user, which clears it; and then a look whether the parent is still there, since its exit
         // before this line sends nothing.
         call!(Stage::ParentDeath, libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal);
         if call!(Stage::ParentDeath, libc::SYS_getppid) != shared.parent as isize {

@@ -36,14 +36,15 @@ pub(super) fn clone_vfork(
 
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::CLONE_PIDFD;
     CHILD_STACK.with_borrow_mut(|stack| {
-        // SAFETY: the stack is used by nobody else; `half` and `argument` fit each other; the child half keeps to what
+        // SAFETY: the stack is used by nothing else; `half` and `argument` fit each other; the child half keeps to what
         // the module's head says.
         unsafe { clone_masked(flags, group, stack, half, argument, std::ptr::null_mut()) }
     })
 }
 
-/// Makes a process that runs `half(argument)` on our memory and on `stack`, while this thread goes on. When the process has left
-/// our memory, by execve(2) or by its end, the kernel writes a 0 to `here` and wakes who waits there, as for a thread.
+/// Makes a process that runs `half(argument)` on our memory and on `stack`, while this thread goes on. When the process
+/// has left our memory, by execve(2) or by its end, the kernel writes a 0 to `here` and wakes the thread that waits
+/// there, as for a thread's exit.
 ///
 /// # Safety
 /// Stack, argument and `here` stay as they are until then, and the half leaves no trace in this thread's storage.
@@ -152,7 +153,7 @@ unsafe fn clone_into(
         );
     }
     match i32::try_from(-result) {
-        // Containers with an older list of allowed system calls have no clone3, and say one or the other.
+        // Containers with an older list of allowed system calls have no clone3, and return one or the other.
         Ok(libc::ENOSYS | libc::EPERM) if group.is_none() => {
             // SAFETY: as for this function.
             unsafe { clone_by_libc(flags, stack, half, argument, here) }
@@ -176,7 +177,7 @@ unsafe fn clone_into(
     unsafe { clone_by_libc(flags, stack, half, argument, here) }
 }
 
-/// clone(2) by libc's wrapper, which knows no cgroup.
+/// clone(2) by libc's wrapper, which takes no cgroup.
 unsafe fn clone_by_libc(
     flags: u64,
     stack: &mut Stack,
@@ -196,7 +197,7 @@ unsafe fn clone_by_libc(
     if pid < 0 { Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok((pid, pidfd)) }
 }
 
-/// Whether a process that is started in a cgroup lives there, tried with one that ends at once.
+/// Whether a process that is started in a cgroup is in there, tried with one that ends at once.
 pub fn try_in_group(group: &Group) -> io::Result<bool> {
     extern "C" fn end_at_once(procs: *mut libc::c_void) -> ! {
         let mut code = 0;
@@ -208,7 +209,7 @@ pub fn try_in_group(group: &Group) -> io::Result<bool> {
                 if file < 0 || libc::syscall(libc::SYS_write, file, c"0".as_ptr(), 1) < 0 {
                     code = 1;
                 }
-                // Our table of descriptors is the parent's, who would keep it.
+                // Our table of descriptors is the parent's, which would keep it.
                 libc::syscall(libc::SYS_close, file);
             }
         }
@@ -222,7 +223,7 @@ pub fn try_in_group(group: &Group) -> io::Result<bool> {
     let argument = if by_itself { procs.as_ptr().cast_mut().cast() } else { std::ptr::null_mut() };
     let made = clone_vfork(if by_itself { None } else { Some(group) }, end_at_once, argument);
     let (_, process) = match made {
-        // There is no clone3 here, or it may not be used: then only those who go in by themselves live there.
+        // There is no clone3 here, or it may not be used: then only those that enter by themselves are in there.
         Err(libc::ENOSYS | libc::EPERM) if !by_itself => return Ok(false),
         made => made.map_err(io::Error::from_raw_os_error)?,
     };

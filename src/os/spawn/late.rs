@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 /// So long a start is waited for. It takes a few milliseconds where the machine is not busy and the disk answers.
 pub const LIMIT: Span = Span::from_millis(50);
 
-/// So long while another one is late already: what does not answer may be wanted by many.
+/// So long while another one is late already: what does not answer may be used by many.
 const LIMIT_THEN: Span = Span::from_millis(10);
 
 /// All that the child half uses. It stays where it is until the child has left our memory.
@@ -32,7 +32,7 @@ pub struct Late {
 }
 
 thread_local! {
-    /// What nobody asks for any more and is still in use. It is never dropped with the thread.
+    /// What has no owner any more and is still in use. It is never dropped with the thread.
     static LEFT: RefCell<Vec<ManuallyDrop<Box<Held>>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -52,9 +52,8 @@ impl Held {
             let timeout =
                 libc::timespec { tv_sec: (left / 1_000_000) as i64, tv_nsec: (left % 1_000_000 * 1_000) as i64 };
             let (nothing, none) = (std::ptr::null::<u32>(), 0u32);
-            // Not the private kind: the kernel wakes the other one. A change, a signal and the end of the time are all seen
-            // above.
-            // SAFETY: both pointers live across the call.
+            // Not the private kind: the kernel wakes the other one. A change, a signal and the timeout are all handled
+            // above. SAFETY: both pointers live across the call.
             unsafe {
                 let here = self.shared.here.as_ptr();
                 libc::syscall(libc::SYS_futex, here, libc::FUTEX_WAIT, 1, &raw const timeout, nothing, none)
@@ -73,8 +72,8 @@ impl Held {
 }
 
 impl Late {
-    /// What came of the start: the program is executed, or why not; then the process has ended, and is to be reaped like any
-    /// other. `None` as long as nobody knows.
+    /// What came of the start: the program is executed, or why not; then the process has ended, and is to be reaped
+    /// like any other. `None` as long as it is not known.
     pub fn outcome(&mut self) -> Option<Result<(), SpawnError>> {
         let held = self.held.take_if(|held| held.is_over())?;
         Some(held.outcome())

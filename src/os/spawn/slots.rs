@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Low descriptor numbers that are kept free for passing streams on. There is one set of them, so one thread spawns at a
-/// time: whoever has it holds the lock until the child has its streams.
+/// Low descriptor numbers that are kept free for passing streams on. There is one set of them, so one thread spawns at
+/// a time: it holds the lock until the child has its streams.
 pub(super) struct Slots {
     _kept: MutexGuard<'static, Vec<OwnedFd>>,
     pub numbers: Vec<RawFd>,

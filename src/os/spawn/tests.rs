@@ -7,7 +7,7 @@ use crate::os::{descendants, fd, users};
 use crate::time::Span;
 use std::os::unix::fs::PermissionsExt;
 
-/// Spawns what has to fail: where, with which errno, and in which words.
+/// Spawns what has to fail: where, with which errno, and with which text.
 #[track_caller]
 fn failure_of(spec: PlanSpec<'_>) -> (Stage, i32, String) {
     let error = start(spec).map(|spawned| spawned.pid).expect_err("it has to fail");
@@ -188,7 +188,7 @@ fn what_cannot_be_said_to_the_kernel_is_refused_beforehand() {
 
 #[test]
 fn a_process_without_its_parent_does_not_begin() {
-    // As if the parent had died between the clone and the setting of the signal.
+    // As if the parent had exited between the clone and the setting of the signal.
     let mut spec = script("echo it runs");
     let (reader, writer) = fd::pipe().unwrap();
     spec.stdout = Some(writer.as_fd());
@@ -236,7 +236,7 @@ alone! {
             .map(|index| {
                 // Every other one is not closed by exec.
                 let how = if index % 2 == 0 { libc::F_DUPFD } else { libc::F_DUPFD_CLOEXEC };
-                // SAFETY: plain numbers. They stay open as long as this process lives.
+                // SAFETY: plain numbers. They stay open as long as this process runs.
                 unsafe { libc::fcntl(null.as_raw_fd(), how, 3) }
             })
             .collect();
@@ -403,14 +403,15 @@ alone! {
         assert!(!child.wait_exit(Span::ZERO), "it is alive as long as its parent");
         parent.signal(libc::SIGKILL).unwrap();
         assert_eq!(end_of(&parent).signal, Some(libc::SIGKILL));
-        // It has been handed to us, its reaper.
+        // We have adopted it, as its reaper.
         assert_eq!(end_of(&child).signal, Some(libc::SIGKILL));
     }
 }
 
 alone! {
     fn a_program_whose_file_system_does_not_answer_waits_alone() {
-        // A lease that its holder does not give back stands for the dead disk: who opens the file waits for the holder.
+        // A lease that its holder does not give back stands for the failed disk: an open of the file waits for the
+        // holder.
         let dir = tempfile::tempdir().unwrap();
         let program_at = dir.path().join("slow");
         std::fs::write(&program_at, "#!/bin/sh\nexit 7\n").unwrap();
@@ -431,12 +432,12 @@ alone! {
         let second = start_now(program(&[path])).unwrap();
         let killed = start_now(program(&[path])).unwrap();
         assert!(first.late.is_some() && second.late.is_some() && killed.late.is_some());
-        // Others are not held up, not even in the words of a failure.
+        // Others are not held up, not even for the text of a failure.
         assert_eq!(end_of(&start(program(&["/bin/true"])).unwrap().pidfd).code, Some(0));
         assert_eq!(failure_of(program(&["/no/such/program"])).0, Stage::Exec);
         assert!(first.late.as_mut().unwrap().outcome().is_none());
         assert!(clock.now().since(crate::time::Time::ZERO) < PATIENCE);
-        // One is given up, another one forgotten.
+        // One is given up, another one is dropped.
         killed.pidfd.signal(libc::SIGKILL).unwrap();
         assert_eq!(end_of(&killed.pidfd).signal, Some(libc::SIGKILL));
         assert!(killed.settled().is_ok(), "it has left without a word");
@@ -445,7 +446,7 @@ alone! {
         assert!(first.settled().is_ok_and(|first| end_of(&first.pidfd).code == Some(7)));
         assert_eq!(end_of(&second.pidfd).code, Some(7));
 
-        // A late failure is told as any other.
+        // A late failure is reported as any other.
         let plain = dir.path().join("plain");
         std::fs::write(&plain, "neither\n").unwrap();
         std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o755)).unwrap();

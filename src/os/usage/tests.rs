@@ -3,7 +3,7 @@ use super::*;
 use crate::os::cgroup::tree::Tree;
 use crate::os::random;
 
-/// Says "ready" when its own child is there, and has used some CPU time.
+/// Prints "ready" when its own child is there, and has used some CPU time.
 const BUSY: &str = "sleep 1000 & i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; wait";
 
 #[test]

@@ -177,7 +177,7 @@ fn a_node_that_does_not_read_costs_nothing_and_gets_whole_messages() {
         slowest = slowest.max(begin.elapsed());
     }
     assert!(live.dropped > 0, "the buffer of a socket has an end");
-    // A system call or two take microseconds; the bound only has to tell them from a wait.
+    // A system call or two take microseconds; the bound only has to distinguish them from a wait.
     assert!(slowest < Duration::from_millis(200), "{slowest:?}");
     assert!(live.connection.as_ref().unwrap().is_flushed() || live.in_flight.beat, "one message is kept at most");
 
@@ -190,7 +190,7 @@ fn a_node_that_does_not_read_costs_nothing_and_gets_whole_messages() {
     assert!(beats.len() < 5_000);
 }
 
-/// As while the node is stopped: the kernel takes the connection, and nobody answers.
+/// As while the node is stopped: the kernel takes the connection, and no answer comes.
 #[test]
 fn a_node_that_never_answers_is_waited_for_once() {
     let place = Place::new();
@@ -239,7 +239,7 @@ fn a_new_node_is_told_again_that_the_worker_is_ready() {
     assert!(!live.transmit(start + RECONNECT_GAP / 2), "too early for another try");
     let mut peer = with_node(&listener, || assert!(live.transmit(start + RECONNECT_GAP)));
     assert_eq!(messages(&read_all(&mut peer)), [Message::Ready]);
-    // The node dies and another one takes its place.
+    // The node exits and another one takes its place.
     drop((peer, listener));
     std::fs::remove_file(place.socket()).unwrap();
     live.beat(start + SECOND);
@@ -442,7 +442,7 @@ mod with_a_router {
         heart.beat();
         assert_eq!(heart.deliver(LIMIT).unwrap(), Delivered::Taken);
         assert!(matches!(body(&receive(&mut router)), Message::Beat(_)));
-        // A heart lives on after a delivery.
+        // A heart stays usable after a delivery.
         heart.stopping();
         assert_eq!(heart.deliver(LIMIT).unwrap(), Delivered::Taken);
         assert_eq!(body(&receive(&mut router)), Message::Stopping);

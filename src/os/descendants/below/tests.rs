@@ -14,7 +14,7 @@ fn stamped(text: &str, stamp: Stamp) -> PlanSpec<'static> {
     spec
 }
 
-/// What the kernel allows here; says so when it does not.
+/// What the kernel allows here; prints it when it does not.
 fn stamps() -> Option<(Stamp, Stamp)> {
     let mark = random::mark().unwrap();
     let stamp = |path: &str| Stamp::of_child(&mark, &Path::parse(path).unwrap());
@@ -57,7 +57,7 @@ fn wait_for_end(reader: OwnedFd, what: &str) {
     let clock = Clock::start();
     while !fd::wait_readable_any(&[reader.as_fd()], Some(Span::from_millis(10))).unwrap() {
         assert!(clock.now() < Time::ZERO + PATIENCE, "something is left: {what}");
-        // One that goes on must not fill the machine with its dead.
+        // One that goes on must not fill the machine with zombies.
         reap_orphans(|_| false);
     }
     assert_eq!(read_all(reader), "", "{what}");
@@ -155,7 +155,7 @@ alone! {
         node.pidfd.signal(libc::SIGSTOP).unwrap();
         let cleared = clear_below(node.pid, LONG, |pid| Stamp::read(pid) == Some(ours));
         assert_eq!(cleared.count(), 2);
-        // They need a moment to die.
+        // They need a moment to exit.
         let clock = Clock::start();
         loop {
             let cleared = clear_below(node.pid, LONG, |pid| Stamp::read(pid) == Some(ours));
