@@ -109,6 +109,8 @@ fn prepare_child(shared: &Shared) -> Failed {
     shared.apart.store(true, Ordering::Release);
     for (target, slot) in shared.slots.iter().enumerate() {
         if plan.streams.get(target).is_some_and(Option::is_none) {
+            // Our own with this number, which would go with the execution as all of ours do.
+            call!(Stage::Streams, libc::SYS_fcntl, target, libc::F_SETFD, 0i32);
             continue;
         }
         call!(Stage::Streams, libc::SYS_dup3, *slot, target, 0i32);

@@ -99,6 +99,21 @@ fn further_descriptors_get_their_numbers() {
     assert_eq!(output_of(spec), "the firstthe secondthe third");
 }
 
+alone! {
+    fn a_descriptor_that_has_its_number_already_is_passed_on() {
+        let ours = fd::memfd_with("ours", b"ours").unwrap();
+        // SAFETY: this process does nothing else, and of what it has inherited it needs the streams only.
+        unsafe { libc::dup3(ours.as_raw_fd(), 3, libc::O_CLOEXEC) };
+        // SAFETY: it is open until the process ends.
+        let third = unsafe { BorrowedFd::borrow_raw(3) };
+        let mut spec = script("cat <&3");
+        spec.extra = vec![(third, 3)];
+        assert_eq!(output_of(spec), "ours");
+        // SAFETY: a plain number.
+        assert_eq!(unsafe { libc::fcntl(3, libc::F_GETFD) }, libc::FD_CLOEXEC, "it is passed on to this child alone");
+    }
+}
+
 #[test]
 fn threads_that_spawn_at_once_do_not_mix_up_their_children() {
     std::thread::scope(|scope| {
