@@ -3,8 +3,8 @@
  *     cc -Iclients/c -o arrhythmic examples/arrhythmic.c
  *     treevisor run --heartbeat 1s --misses 2 -- ./arrhythmic
  *
- * Each turn of its loop takes a random time of up to three intervals, then it beats; and in one turn out of ten it dies
- * of a segmentation fault. Its supervisor takes the long pauses for a hang and the crash for what it is. */
+ * Each turn of its loop takes a random time of up to three intervals, then it beats; and in one turn out of ten it
+ * crashes with a segmentation fault. Its supervisor takes the long pauses for a hang and the crash for what it is. */
 #include "treevisor.h"
 
 #include <signal.h>

@@ -4,8 +4,8 @@
 //     npm install ./clients/node
 //     treevisor run --heartbeat 1s --misses 2 -- node examples/arrhythmic.js
 //
-// Each turn of its loop takes a random time of up to three intervals, then it beats; and in one turn out of ten it dies of
-// a segmentation fault. Its supervisor takes the long pauses for a hang and the crash for what it is.
+// Each turn of its loop takes a random time of up to three intervals, then it beats; and in one turn out of ten it crashes
+// with a segmentation fault. Its supervisor takes the long pauses for a hang and the crash for what it is.
 'use strict';
 const { setTimeout: sleep } = require('node:timers/promises');
 const { Heart } = require('treevisor');

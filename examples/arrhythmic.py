@@ -4,8 +4,8 @@
     pip install ./clients/python
     treevisor run --heartbeat 1s --misses 2 -- python3 examples/arrhythmic.py
 
-Each turn of its loop takes a random time of up to three intervals, then it beats; and in one turn out of ten it dies of a
-segmentation fault. Its supervisor takes the long pauses for a hang and the crash for what it is.
+Each turn of its loop takes a random time of up to three intervals, then it beats; and in one turn out of ten it crashes
+with a segmentation fault. Its supervisor takes the long pauses for a hang and the crash for what it is.
 """
 
 import os
@@ -17,7 +17,7 @@ import time
 
 import treevisor
 
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # The crashes are on purpose; nobody wants their core files.
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # The crashes are on purpose; their core files are not wanted.
 
 with treevisor.Heart() as heart:
     turn = 0

@@ -23,7 +23,7 @@ fn main() {
     }
 }
 
-/// A random number: hashers are made with keys that nobody knows.
+/// A random number: hashers are made with random keys.
 fn below(limit: u64) -> u64 {
     RandomState::new().hash_one(0) % limit
 }

@@ -2,11 +2,11 @@
 # Arrhythmia: a worker whose heart cannot keep time.
 #
 # The worker that treevisor was first made for. Each turn of its loop takes a random time of up to three intervals, then
-# it beats; and in one turn out of ten it dies of a segmentation fault. Its supervisor takes the long pauses for a hang
+# it beats; and in one turn out of ten it crashes with a segmentation fault. Its supervisor takes the long pauses for a hang
 # and the crash for what it is, and starts it again in both cases.
 #
 #   heartbeat = { interval = "1s", misses = 2 }
-ulimit -c 0     # The crashes are on purpose; nobody wants their core files.
+ulimit -c 0     # The crashes are on purpose; their core files are not wanted.
 
 beat() { "${TREEVISOR_EXE:-treevisor}" beat "$@"; }
 

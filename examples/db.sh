@@ -1,8 +1,8 @@
 #!/bin/sh
 # The database of the shop: takes a moment to open its files, and is then up. Its disk is old: after half a minute or so
-# it fails, and with it everybody who had an open transaction.
+# it fails, and with it every program that had an open transaction.
 #
-# usage: db.sh [SECONDS]          it lives at least this long, and up to twice as long; 20 by default
+# usage: db.sh [SECONDS]          it runs at least this long, and up to twice as long; 20 by default
 beat() { "${TREEVISOR_EXE:-treevisor}" beat "$@"; }
 below() { od -An -N4 -tu4 /dev/urandom | awk -v n="$1" '{ print $1 % n }'; }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Deaf: ignores every signal that asks it to stop. Only SIGKILL helps, which its supervisor sends when the child's
-# `shutdown` time is over. It beats, so nobody could call it hung.
+# `shutdown` time is over. It beats, so it does not count as hung.
 trap '' TERM INT HUP QUIT USR1 USR2
 beat() { "${TREEVISOR_EXE:-treevisor}" beat "$@"; }
 

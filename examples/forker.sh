@@ -1,5 +1,5 @@
 #!/bin/sh
-# A bad parent: forks children that ignore SIGTERM, and dies without them.
+# A bad parent: forks children that ignore SIGTERM, and exits without them.
 #
 # usage: forker.sh [CHILDREN] [SECONDS]     how many (3), and when it leaves them (after 2 seconds)
 beat() { "${TREEVISOR_EXE:-treevisor}" beat "$@"; }

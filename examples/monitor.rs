@@ -36,7 +36,7 @@ fn watch(instance: Option<&str>) -> Result<(), Box<dyn Error>> {
         if read.lost > 0 {
             eprintln!("{} events were lost here", read.lost);
         }
-        // Whoever closes our output has read enough.
+        // A reader that closes our output has read enough.
         let written = read
             .events
             .iter()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A systemd service as it is: says when it is ready, beats in half of the watchdog's time, shows what it does. By
-# systemd-notify where there is one, else by treevisor. Knows nothing of the tree that it runs in.
+# A systemd service as it is: reports when it is ready, beats in half of the watchdog's time, shows what it does. By
+# systemd-notify where there is one, else by treevisor. Independent of the tree that it runs in.
 #
 # usage: notify.sh [BEATS]        hangs after so many beats; never by default
 say() {

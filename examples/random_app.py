@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A program with arrhythmia that has never heard of treevisor.
+"""A program with arrhythmia that does not know treevisor.
 
 It sleeps a random time of up to three seconds, tells whoever listens that it is alive, and crashes in one turn out of ten:
 a read-eval-heartbeat-print loop without the reading. All that it knows is a ZeroMQ PUSH socket (Debian: python3-zmq).
@@ -15,7 +15,7 @@ import zmq
 
 endpoint = sys.argv[1] if len(sys.argv) > 1 else "ipc://heartbeat"
 heart = zmq.Context.instance().socket(zmq.PUSH)
-# Short memory: nobody is helped by old heartbeats. And at the end there is nothing to wait for.
+# Short memory: old heartbeats are of no use. And at the end there is nothing to wait for.
 heart.setsockopt(zmq.SNDHWM, 2)
 heart.setsockopt(zmq.LINGER, 0)
 heart.connect(endpoint)
@@ -28,4 +28,4 @@ while True:
     try:
         heart.send(b"", zmq.NOBLOCK)
     except zmq.Again:
-        pass  # Nobody listens; a heart does not wait for that.
+        pass  # There is no listener; a heart does not wait for one.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A front end of the shop: serves customers, more or less quickly, and says so now and then.
+# A front end of the shop: serves customers, more or less quickly, and logs it now and then.
 #
 # usage: web.sh [WHAT]            what it serves, "page" by default
 beat() { "${TREEVISOR_EXE:-treevisor}" beat "$@"; }

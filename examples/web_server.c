@@ -2,7 +2,8 @@
  *
  *     cc -o web_server examples/web_server.c
  *     treevisor run --probe-http http://127.0.0.1:8084/health --misses 3 -- ./web_server 8084
- *     curl http://127.0.0.1:8084/hang      its loop stands still, and nobody is served any more: it is started again
+ *     curl http://127.0.0.1:8084/hang      its loop stands still, and no request is served any more: it is started
+ *     again
  *
  * usage: web_server [PORT] */
 #define _POSIX_C_SOURCE 200809L
@@ -18,7 +19,7 @@
 
 static void serve(int visitor)
 {
-    /* Somebody who connects and says nothing may not hold up the others. */
+    /* A client that connects and sends nothing may not hold up the others. */
     const struct timeval patience = {0, 500000};
     char request[4096], answer[256];
     const char *status = "404 Not Found", *page = "no such page\n";

@@ -2,7 +2,8 @@
 // A web server that knows nothing of treevisor, in JavaScript: it is asked whether it is well.
 //
 //     treevisor run --probe-http http://127.0.0.1:8082/health --misses 3 --grace 5s -- node examples/web_server.js 8082
-//     curl http://127.0.0.1:8082/hang      its event loop stands still, and nobody is served any more: it is started again
+//     curl http://127.0.0.1:8082/hang      its event loop stands still, and no request is served any more: it is
+//     started again
 //
 // usage: web_server.js [PORT]
 'use strict';

@@ -2,7 +2,7 @@
 """A web server that knows nothing of treevisor, in Python: it is asked whether it is well.
 
     treevisor run --probe-http http://127.0.0.1:8081/health --misses 3 --grace 5s -- python3 examples/web_server.py 8081
-    curl http://127.0.0.1:8081/hang         its loop stands still, and nobody is served any more: it is started again
+    curl http://127.0.0.1:8081/hang         its loop stands still, and no request is served: it is started again
 
 usage: web_server.py [PORT]
 """

@@ -3,7 +3,8 @@
 //! ```sh
 //! cargo build --example web_server
 //! treevisor run --probe-http http://127.0.0.1:8083/health --misses 3 -- target/debug/examples/web_server 8083
-//! curl http://127.0.0.1:8083/hang         # its loop stands still, and nobody is served any more: it is started again
+//! curl http://127.0.0.1:8083/hang         # its loop stands still, and no request is served any more: it is started
+//! again
 //! ```
 
 use std::io::{BufRead, BufReader, Result, Write};
@@ -14,14 +15,14 @@ fn main() -> Result<()> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(8083);
     // One request after the other: what /health says is true of the loop that serves.
     for stream in TcpListener::bind(("127.0.0.1", port))?.incoming() {
-        // Whoever hangs up is no reason to end.
+        // A client that hangs up is no reason to end.
         let _ = stream.and_then(serve);
     }
     Ok(())
 }
 
 fn serve(mut stream: TcpStream) -> Result<()> {
-    // Nor may somebody who connects and says nothing hold up the others.
+    // Nor may a client that connects and sends nothing hold up the others.
     stream.set_read_timeout(Some(Duration::from_millis(500)))?;
     let mut request = String::new();
     let mut reader = BufReader::new(stream.try_clone()?);

@@ -16,7 +16,7 @@ fn main() {
         if is_prime(candidate) {
             found += 1;
         }
-        heart.progress(found); // The second says what is done; a program that is watched for silence alone needs none.
+        heart.progress(found); // The second counts the work done; a program watched for silence alone needs none.
         heart.beat(); // The third. Most calls send nothing, so it may stand in the innermost loop.
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// Prints an error and every cause behind it, joined by `: `. Error types in this crate tell their own level only;
+/// Prints an error and every cause behind it, joined by `: `. Error types in this crate print their own level only;
 /// this is the one place where the levels are put together, at a log line or at the terminal.
 pub struct Chain<'a>(pub &'a (dyn Error + 'a));
 

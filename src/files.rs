@@ -7,14 +7,15 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-/// How often a pipe is looked at that says nothing, and for how long.
+/// How often a pipe without data is looked at, and for how long.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LOOKS: u32 = 600;
 
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// The system's, and `InvalidInput` for what is no regular file: it says what it is. To open a fifo would wait for a writer.
+/// The system's, and `InvalidInput` for what is no regular file: the message names its type. To open a fifo would wait
+/// for a writer.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let (file, metadata) = open(path)?;
     if metadata.is_file() { Ok(file) } else { Err(unsuited(&metadata)) }
@@ -32,10 +33,10 @@ pub fn read_regular(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// The content of a file of at most `max` bytes, or of a pipe that something writes to: a shell's `<(command)`. A pipe is
-/// given three seconds to say something, again after each piece.
+/// given three seconds to deliver data, again after each piece.
 ///
 /// # Errors
-/// As [`read_regular`], and `TimedOut` for a pipe that says nothing.
+/// As [`read_regular`], and `TimedOut` for a pipe without data.
 pub fn read_or_wait(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let (file, metadata) = open(path)?;
     if !metadata.is_file() && !metadata.file_type().is_fifo() {

@@ -6,7 +6,7 @@
 //!
 //! # A worker in three lines
 //!
-//! A program that is supervised can say that it is alive. The heart is silent where nobody supervises it.
+//! A program that is supervised can report that it works. Without a supervisor the heart does nothing.
 //!
 //! ```
 //! let mut heart = treevisor::client::Heart::from_env();

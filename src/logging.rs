@@ -1,4 +1,4 @@
-//! The log of a node: what treevisor itself has to say, on standard error.
+//! The log of a node: what treevisor itself reports, on standard error.
 //!
 //! One line a record: time (UTC), level, message, keys; or the same as a JSON object. Records go into a bounded buffer which the loop empties as far
 //! as the reader takes it; what does not fit is dropped and counted, so that a log never holds up supervision. An error
@@ -78,7 +78,7 @@ pub fn root_on(fd: BorrowedFd<'_>, level: Level, format: impl Into<Format>) -> (
     (Logger::root(drain, o!()), handle)
 }
 
-/// What a process says that has no log yet: a line of the given kind.
+/// What a process reports that has no log yet: a line of the given kind.
 pub fn complaint(format: Format, text: &str) -> String {
     match format {
         Format::Plain | Format::Coloured => format!("treevisor: {text}"),
@@ -103,7 +103,7 @@ impl LogHandle {
         lock(&self.outlet).flush()
     }
 
-    /// Waits until all is written, for no longer than `limit`. For those who end.
+    /// Waits until all is written, for no longer than `limit`. For processes that end.
     pub fn finish(&self, limit: Span) {
         lock(&self.outlet).finish(limit);
     }
@@ -125,7 +125,7 @@ impl LogHandle {
         lock(&self.outlet).fd()
     }
 
-    /// Lines that were lost because nobody read fast enough.
+    /// Lines that were lost because the reader was too slow.
     pub fn lost(&self) -> Lost {
         lock(&self.outlet).lost()
     }

@@ -116,7 +116,7 @@ impl Span {
     /// the larger unit first, such as `250ms`, `5s`, `1.5s`, `1m30s`, `2h`. Units: `ns us ms s m min h d`.
     ///
     /// # Errors
-    /// Says what is wrong in words that can follow "cannot read the duration …: ".
+    /// Describes what is wrong in words that can follow "cannot read the duration …: ".
     pub fn parse(text: &str) -> Result<Span, SpanError> {
         let mut rest = text.trim();
         if rest.is_empty() {

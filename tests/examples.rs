@@ -130,7 +130,7 @@ fn the_steady_one_beats_makes_progress_and_stops_when_asked() {
 #[test]
 fn the_arrhythmic_one_beats_irregularly_until_it_crashes() {
     let mut run = Run::new("arrhythmic.sh", &[]);
-    // Somebody reads the beats until there are no more: the writer would wait otherwise.
+    // The test reads the beats until there are no more: the writer would wait otherwise.
     let fifo = fs::File::options().read(true).write(true).open(run.dir.path().join("beats")).unwrap();
     let status = run.child.wait().unwrap();
     assert_eq!(status.signal(), Some(libc::SIGSEGV), "{status:?}");

@@ -1,4 +1,4 @@
-//! The rooms of the house, and who may import whom: structure is tested like behaviour.
+//! The rooms of the house, and which may import which: structure is tested like behaviour.
 //!
 //! The table is the one of `docs/architecture.md`. When an arrow that it lacks is right, the table and the map change in
 //! the same commit.

@@ -1,4 +1,4 @@
-/* Speaks for this client in the conformance tests (clients/README.md): one command a line, one answer a line. */
+/* Drives this client in the conformance tests (clients/README.md): one command a line, one answer a line. */
 #include "treevisor.h"
 
 #include <sys/wait.h>

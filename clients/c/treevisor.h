@@ -1,4 +1,4 @@
-/* treevisor.h: tells treevisor that this program lives and does its work.
+/* treevisor.h: reports to treevisor that this program does its work.
  *
  *     #include "treevisor.h"
  *     treevisor_heart heart = treevisor_open();
@@ -7,14 +7,14 @@
  *
  * Copy this one file. C99 or C++, Linux, no library. What it promises:
  *
- * - Where nobody supervises (no TREEVISOR_ENDPOINT in the environment), every function does nothing.
+ * - Without a supervisor (no TREEVISOR_ENDPOINT in the environment), every function does nothing.
  * - No function waits, with two exceptions: the first message of a connection may wait for the supervisor's half of the
- *   handshake, 10 ms at most and once; and treevisor_deliver() waits as long as it is told to. A supervisor that is
+ *   handshake, 10 ms at most and once; and treevisor_deliver() waits as long as its caller sets. A supervisor that is
  *   dead, stopped or slow costs nothing but beats: they are dropped, not queued.
  * - A connection that is gone is made anew by a later call, at most every 50 ms.
  * - No signal is raised, errno is left alone, nothing is allocated; one descriptor, closed on exec; no thread.
  * - A forked child does not speak for its parent: the heart that it inherits is silent in it. One that it opens itself
- *   speaks, and leaves the sequence number to the parent.
+ *   sends, and leaves the sequence number to the parent.
  *
  * A heart is for one thread at a time. Beat from the loop that does the work, not from a thread beside it: a thread goes
  * on beating while the work is stuck.
@@ -65,7 +65,7 @@ enum { TREEVISOR__READY = 1, TREEVISOR__BEAT = 2, TREEVISOR__STOPPING = 4 };
 
 enum { TREEVISOR__IN_GREETING, TREEVISOR__IN_HEAD, TREEVISOR__IN_COMMAND };
 
-/* A heart. Its members are nobody's business but `dropped`: how many beats were not sent because the supervisor was
+/* A heart. Its members are private but `dropped`: how many beats were not sent because the supervisor was
  * gone or had left no room. All zero is a silent heart. */
 typedef struct treevisor_heart {
     uint64_t dropped;
@@ -75,14 +75,14 @@ typedef struct treevisor_heart {
     struct sockaddr_un address;
     char token[TREEVISOR__TOKEN_LEN];
     int64_t interval_ms;
-    /* What the next beat says. */
+    /* What the next beat carries. */
     uint64_t seq, progress, pending;
     int has_progress, has_pending;
     char status[TREEVISOR__STATUS_MAX];
     size_t status_len;
     int64_t next_lease_ms, lease_ms, leased_until;
     int64_t last_beat;
-    /* Which messages have ever been said; are to be sent; are in `out`; were given to this connection. */
+    /* Which messages have ever been set; are to be sent; are in `out`; were given to this connection. */
     unsigned said, due, in_flight, entrusted;
     int held_back;
     /* The connection. */
@@ -99,7 +99,7 @@ typedef struct treevisor_heart {
     uint64_t skip;
 } treevisor_heart;
 
-/* The heart of this process, as its environment says; silent when that says nothing, or nothing of use. It begins to
+/* The heart of this process, as its environment says; silent when that has no endpoint, or none of use. It begins to
  * connect, so that the connection is ready when the first beat comes. */
 static inline treevisor_heart treevisor_open(void);
 
@@ -114,21 +114,22 @@ static inline void treevisor_progress(treevisor_heart *heart, uint64_t done);
 /* From the next beat on: how much waits to be done. With 0 the progress may stand still. */
 static inline void treevisor_pending(treevisor_heart *heart, uint64_t waiting);
 
-/* From the next beat on: a line for people, at most 256 bytes of UTF-8; the rest is cut. NULL or "" says nothing. */
+/* From the next beat on: a line for people, at most 256 bytes of UTF-8; the rest is cut. NULL or "" is none. */
 static inline void treevisor_status(treevisor_heart *heart, const char *text);
 
 /* With the next beat, and only with that: no other may come for so long. For a piece of work that cannot beat. */
 static inline void treevisor_busy_for(treevisor_heart *heart, uint64_t milliseconds);
 
-/* The start is over, or: the end is near. Said again on each new connection. */
+/* The start is over, or: the end is near. Sent again on each new connection. */
 static inline void treevisor_ready(treevisor_heart *heart);
 static inline void treevisor_stopping(treevisor_heart *heart);
 
 /* Leaves the sequence number out: for one process of several that beat for the same worker. */
 static inline void treevisor_uncounted(treevisor_heart *heart);
 
-/* Waits until the supervisor has taken all that was said, but no longer than this; for a program that ends right after a
- * message. Closes the connection; a later message makes a new one. 1: taken, or there is nobody to tell. 0: not taken. */
+/* Waits until the supervisor has taken all that was sent, but no longer than this; for a program that ends right after
+ * a message. Closes the connection; a later message makes a new one. 1: taken, or there is no supervisor. 0: not taken.
+ * */
 static inline int treevisor_deliver(treevisor_heart *heart, int milliseconds);
 
 /* Closes the connection. The heart is silent from then on. */
@@ -206,7 +207,8 @@ static inline int treevisor__take_held(treevisor_heart *heart)
         } else if (name == 5 && heart->command_len >= 6 && memcmp(held + 1, "ERROR", 5) == 0) {
             return -1;
         } else if (name == 4 && heart->command_len >= 7 && memcmp(held + 1, "PING", 4) == 0) {
-            /* Two bytes of time to live, then up to 16 of context, which go back. Who does not read needs no answers. */
+            /* Two bytes of time to live, then up to 16 of context, which go back. A peer that does not read needs no
+             * answers. */
             unsigned char pong[21] = {4, 'P', 'O', 'N', 'G'};
             size_t context = heart->command_len - 7 < 16 ? heart->command_len - 7 : 16;
             memcpy(pong + 5, held + 7, context);
@@ -242,7 +244,7 @@ static inline int treevisor__feed(treevisor_heart *heart, const unsigned char *b
         heart->held_len += taken;
         bytes += taken;
         count -= taken;
-        /* Asked again, because the first byte of a head tells how long the head is. */
+        /* Asked again, because the first byte of a head gives its length. */
         if (heart->held_len < treevisor__wanted(heart)) {
             if (count == 0)
                 return 0;
@@ -326,7 +328,7 @@ static inline int treevisor__connect(treevisor_heart *heart, int64_t now)
     heart->entrusted = 0;
     treevisor__put(heart, greeting, sizeof greeting);
     treevisor__put_frame(heart, 4, ready, sizeof ready - 1);
-    /* This may be another supervisor than the one that was told. */
+    /* This may be another supervisor than the one that received it. */
     heart->due |= heart->said;
     return 0;
 }
@@ -416,7 +418,7 @@ static inline int treevisor__is_time(const treevisor_heart *heart, int64_t now)
     /* After a beat that was dropped the next call may try again, but not each of a thousand calls. */
     if ((heart->due & TREEVISOR__BEAT) && gap > TREEVISOR__RECONNECT_GAP_MS)
         gap = TREEVISOR__RECONNECT_GAP_MS;
-    /* A lease is told at once, unless the one that stands does nearly as well; its end sooner than other news. */
+    /* A lease is sent at once, unless the one that stands does nearly as well; its end sooner than other news. */
     if (heart->lease_ms > 0 && heart->leased_until != TREEVISOR__NEVER)
         return heart->leased_until + gap < now + heart->lease_ms || since >= gap;
     if (heart->lease_ms > 0)
@@ -463,7 +465,7 @@ static inline treevisor_heart treevisor_open(void)
     heart.last_beat = heart.last_connect = heart.leased_until = TREEVISOR__NEVER;
     heart.owner = getpid();
     heart.counts = treevisor__first_process() == heart.owner;
-    /* A name in the abstract namespace (@) is refused: anybody could sit there. */
+    /* A name in the abstract namespace (@) is refused: any process could bind it. */
     if (!endpoint || strncmp(endpoint, "ipc://", 6) != 0 || endpoint[6] == '\0' || endpoint[6] == '@' ||
         strlen(endpoint + 6) >= sizeof heart.address.sun_path)
         return heart;

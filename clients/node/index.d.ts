@@ -1,4 +1,4 @@
-/** What a beat says besides that the program lives. All but `busyFor` are said again until they change. */
+/** What a beat carries besides liveness. All but `busyFor` are sent again until they change. */
 export interface Fields {
   /** How much is done. With `progress = true` for this worker, a number that does not move is a hang. */
   progress?: number | bigint;
@@ -11,7 +11,7 @@ export interface Fields {
 }
 
 export interface HeartOptions {
-  /** The environment that says who supervises; by default the process's own. */
+  /** The environment that names the supervisor; by default the process's own. */
   env?: Record<string, string | undefined>;
   /**
    * Whether beats are numbered. `false` is for one process or thread of several that beat for the same worker; the default
@@ -21,14 +21,14 @@ export interface HeartOptions {
 }
 
 /**
- * The heart of this process, as its environment says; silent when nobody supervises it. No method waits, and none throws
+ * The heart of this process, as its environment says; silent without a supervisor. No method waits, and none throws
  * for anything that the supervisor does or does not do: beats that it does not take are dropped.
  */
 export class Heart {
   /** @throws where there is a supervisor and the `zeromq` package is not installed. */
   constructor(options?: HeartOptions);
 
-  /** Whether anybody listens. */
+  /** Whether there is a supervisor. */
   readonly supervised: boolean;
   /** How often the supervisor expects a beat, in milliseconds; undefined when it expects none. */
   readonly interval: number | undefined;
@@ -48,9 +48,9 @@ export class Heart {
    */
   every(milliseconds?: number, fields?: () => Fields | undefined): () => void;
 
-  /** Says that the start is over; the first beat says so as well. */
+  /** Reports that the start is over; the first beat does so as well. */
   ready(): void;
-  /** Says that the end is near. */
+  /** Reports that the end is near. */
   stopping(): void;
 
   /** Closes the connection. The heart is silent from then on. `linger` is how long the last message may take, in ms. */
@@ -59,7 +59,7 @@ export class Heart {
 
 /** Something was asked of a tree, and did not happen. */
 export class TreevisorError extends Error {
-  /** One word: "no_instance", "no_answer", or what the root says, such as "no_such_path" or "overtaken". */
+  /** One word: "no_instance", "no_answer", or what the root answers, such as "no_such_path" or "overtaken". */
   readonly code: string;
 }
 
@@ -118,15 +118,15 @@ export interface Event {
 
 /**
  * What happened, as far as the root remembers, then what happens. Ends with the instance. Errors are those of the first step.
- * A reader that is slow slows down nobody. Leaving a `for await` closes it.
+ * A slow reader slows down no other process. Leaving a `for await` closes it.
  */
 export class Events implements AsyncIterableIterator<Event> {
   private constructor();
-  /** How many events are missing between those that were told, because this reader was too slow. */
+  /** How many events are missing between those that were received, because this reader was too slow. */
   readonly lost: number;
   next(): Promise<IteratorResult<Event, undefined>>;
   return(value?: undefined): Promise<IteratorResult<Event, undefined>>;
-  /** Follows no longer; whoever waits for an event is told that there are no more. */
+  /** Follows no longer; a waiting call ends as after the last event. */
   close(): void;
   [Symbol.asyncIterator](): this;
 }

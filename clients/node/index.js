@@ -1,5 +1,5 @@
 'use strict';
-// Tells treevisor that this program lives and does its work. See README.md, and index.d.ts for what each thing does;
+// Reports to treevisor that this program does its work. See README.md, and index.d.ts for what each thing does;
 // what goes over the wire is in docs/protocol.md.
 
 const fs = require('node:fs');
@@ -14,12 +14,12 @@ const INTERVAL_ASSUMED = 1000;
 const BEAT_GAP_MIN = 10;
 /** After a beat that was dropped, the next call may try again so soon. */
 const RETRY_GAP = 50;
-/** The end of a lease is told sooner than other news: a lease that is no longer needed hides a hang. */
+/** The end of a lease is sent sooner than other news: a lease that is no longer needed hides a hang. */
 const LEASE_END_GAP = 20;
 const LEASE_MAX = 365 * 86400 * 1000;
 const STATUS_MAX = 256;
 const PATH_MAX = 107;
-/** A root that is at work says so every second; one that says nothing for so long is gone. */
+/** A root that is at work reports every second; one that sends nothing for so long is gone. */
 const SILENCE_MAX = 5000;
 const NUMBER_MAX = 2n ** 64n - 1n;
 
@@ -70,7 +70,7 @@ class Heart {
     const token = env.TREEVISOR_TOKEN ?? '';
     const at = endpoint.slice('ipc://'.length);
     const length = Buffer.byteLength(at);
-    // A name in the abstract namespace (@) is refused: anybody could sit there.
+    // A name in the abstract namespace (@) is refused: any process could bind it.
     if (!endpoint.startsWith('ipc://') || length === 0 || length > PATH_MAX || at.startsWith('@')) return;
     if (!/^[0-9a-fA-F]{32}$/.test(token)) return;
     const millis = Number(env.TREEVISOR_HEARTBEAT_MS);
@@ -151,7 +151,7 @@ class Heart {
     let gap = Math.max((this.#interval ?? INTERVAL_ASSUMED) / 4, BEAT_GAP_MIN);
     if (this.#retry) gap = Math.min(gap, RETRY_GAP);
     if (this.#lease !== undefined) {
-      // Told at once, unless the lease that stands does nearly as well.
+      // Sent at once, unless the lease that stands does nearly as well.
       const stands = this.#leasedUntil !== undefined && this.#leasedUntil + gap >= now + this.#lease;
       return since >= gap || !stands;
     }
@@ -188,7 +188,7 @@ class Heart {
 
   #send(frames) {
     try {
-      // No room: the node is gone or does not read. The next beat says it better.
+      // No room: the node is gone or does not read. The next beat replaces this one.
       if (!this.#socket.writable) return false;
       this.#socket.send(frames).catch(() => {});
       return true;
@@ -222,7 +222,7 @@ function base(env) {
   return uid === 0 ? '/run/treevisor' : `/tmp/treevisor-${uid}`;
 }
 
-/** Whether some process listens at this socket. A root takes a connection without a word for nothing. */
+/** Whether some process listens at this socket. A root takes a connection without a message for nothing. */
 function isBound(socket) {
   return new Promise((resolve) => {
     const probe = net.connect(socket);
@@ -230,7 +230,7 @@ function isBound(socket) {
       probe.destroy();
       resolve(true);
     });
-    // Its backlog is full: somebody is there, who is stopped or swamped.
+    // Its backlog is full: a process is there that is stopped or swamped.
     probe.once('error', (error) => resolve(error.code === 'EAGAIN'));
   });
 }
@@ -292,11 +292,11 @@ async function panic(at, { hold = false, ...options } = {}) {
   return detail ?? '';
 }
 
-/** The root hears this often that a follower is there; it forgets one that is silent for ten seconds. */
+/** The root is notified this often that a follower is there; it forgets one that is silent for ten seconds. */
 const STILL_THERE_EVERY = 3000;
-/** How often a follower to whom nothing is told looks whether the instance is still there. */
+/** How often a follower that receives nothing looks whether the instance is still there. */
 const LOOK = 1000;
-/** How long the last words of a root that has ended may be on their way. */
+/** How long the last messages of a root that has ended may be on their way. */
 const LAST_WORDS = 100;
 
 class Events {
@@ -313,20 +313,20 @@ class Events {
     this.#open = async () => {
       const zmq = require('zeromq');
       const path = socket ?? (await find(instance));
-      // Few are taken before they are asked for: the root drops what a slow reader cannot take, and tells how many.
+      // Few are taken before they are asked for: the root drops what a slow reader cannot take, and reports how many.
       const dealer = new zmq.Dealer({ linger: 0, sendTimeout: timeout, receiveHighWaterMark: 16, maxMessageSize: 262144 });
       this.#dealer = dealer;
       dealer.connect(`ipc://${path}`);
       const ask = (request, verb) =>
         dealer.send(['TV1', 'ASK', JSON.stringify({ request, within_ms: Math.round(timeout), verb })]);
-      // A tree in which nothing happens tells nothing, so another answer must show that the root is at work.
+      // A tree in which nothing happens sends nothing, so another answer must show that the root is at work.
       await ask(1, { verb: 'ping' });
       await ask(2, { verb: 'events', path: at, follow: true });
       this.#timer = setInterval(() => {
         if (dealer.closed || !dealer.writable) return;
         ask(3, { verb: 'still-following', request: 2 }).catch(() => {});
       }, STILL_THERE_EVERY);
-      this.#timer.unref(); // Whoever waits for an event keeps the program alive; nobody else does.
+      this.#timer.unref(); // Only a call that waits for an event keeps the program alive.
       return { path, silentAt: performance.now() + timeout, answered: false };
     };
   }

@@ -16,7 +16,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use treevisor_client::Heart;
 
-/// How often one beats for a process when neither the caller nor the node says.
+/// How often one beats for a process when neither the caller nor the node sets it.
 const EVERY: Span = Span::from_secs(1);
 
 /// What is read from a program at a time.
@@ -26,7 +26,7 @@ const CHUNK: usize = 64 * 1024;
 /// that it has started may write there for ever.
 const LAST_CHUNKS: usize = 32;
 
-/// The heart of whoever calls this program. It does not count: it may not be the only one.
+/// The heart of the program that calls this one. It does not count: it may not be the only one.
 fn heart(status: Option<&str>) -> Heart {
     let mut heart = Heart::from_env().uncounted();
     if let Some(text) = status {
@@ -125,7 +125,7 @@ struct Stream {
 enum Looked {
     Output,
     Nothing,
-    /// It has ended, or nobody reads what it says.
+    /// It has ended, or its output is no longer read.
     Over,
 }
 
@@ -137,7 +137,7 @@ impl Stream {
             Ok(0) => Looked::Over,
             Ok(count) => match self.target.write(&chunk[..count]) {
                 Ok(()) => Looked::Output,
-                // The program is told of it as it would be without us: there is no reader.
+                // The program is notified of it as it would be without us: there is no reader.
                 Err(_) => Looked::Over,
             },
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Looked::Nothing,
@@ -178,7 +178,7 @@ impl Watch {
         Ok(Watch { poller, process, signals, streams, heart })
     }
 
-    /// Until the program has ended and all that it has said is passed on.
+    /// Until the program has ended and all its output is passed on.
     fn until_it_ends(mut self) -> Result<(), PollError> {
         let quarter = self.heart.interval().map_or(EVERY, |interval| Span::from_nanos(interval.as_nanos() as u64 / 4));
         let mut ready = Vec::new();

@@ -10,7 +10,7 @@ use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::message::{Outcome, Refusal, Reply, Verb as Asked};
 
-/// A change that one operator asks for, and how it is told.
+/// A change that one operator asks for, and how it is reported.
 pub(super) struct Change<'a> {
     /// As in "cannot stop /web": "stop".
     pub(super) verb: &'static str,
@@ -30,7 +30,7 @@ pub(super) const GONE_WITHIN: Span = Span::from_secs(5);
 /// Work that is done sooner than this is not talked about while it lasts.
 pub(super) const WORTH_TELLING: Span = Span::from_millis(900);
 
-/// Asks for the change, and waits until it is done. Returns what else the root says about it.
+/// Asks for the change, and waits until it is done. Returns what else the root reports about it.
 pub(super) fn carry_out(change: Change<'_>, instance: &Instance, when: When) -> Result<String, Failure> {
     let mut said: Option<String> = None;
     carry_out_with(change, instance, &mut |waiting_for, since| {
@@ -41,7 +41,7 @@ pub(super) fn carry_out(change: Change<'_>, instance: &Instance, when: When) -> 
     })
 }
 
-/// The same, with somebody else who hears how it goes.
+/// The same, with another recipient for its progress.
 pub(super) fn carry_out_with(
     change: Change<'_>,
     instance: &Instance,
@@ -109,7 +109,7 @@ pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: As
     }
 }
 
-/// What a change that is done prints: one line, so that who asked for it sees that it was the right thing.
+/// What a change that is done prints: one line, so that the operator can check what was done.
 pub(super) fn done_line(path: &Path, instance: &Instance, word: &str, detail: &str) -> String {
     let what = if path.is_root() { instance.name.to_string() } else { path.to_string() };
     if detail.is_empty() {

@@ -125,7 +125,7 @@ fn row(child: &ChildSpec, name: String, branches: &Branches, look: Look) -> [Str
         ChildKind::Worker(exec) => (worker_rules(&child.policy, exec), command_line(exec)),
         ChildKind::Supervisor(below) => {
             let mut rules = supervisor_rules(&below.policy, &below.hooks);
-            // As a child of the one above it has rules too; what is usual is not told.
+            // As a child of the one above it has rules too; what is usual is not shown.
             for rule in child_rules(&child.policy, true) {
                 rules = format!("{rules}, {rule}");
             }

@@ -2,7 +2,7 @@
 //!
 //! What a shell is given is a few lines that ask this program again, with [`ASKED`] in the environment: clap's own
 //! engine completes verbs, options and files, and what runs is looked up here. A TAB is not waited for: a root that
-//! does not answer at once is passed over, and what the instance's file says of the tree is taken instead.
+//! does not answer at once is passed over, and the tree is taken from the instance's file instead.
 
 use super::failure::{ExitCode, Failure};
 use super::out::Out;
@@ -54,7 +54,7 @@ pub enum Shell {
 /// Is set to a shell's name when that shell asks.
 const ASKED: &str = "TREEVISOR_COMPLETE";
 
-/// Nobody notices a TAB that takes no longer.
+/// A TAB that takes no longer goes unnoticed.
 const LIMIT: Span = Span::from_millis(300);
 
 /// More than this are not shown at once, but level by level.
@@ -66,7 +66,7 @@ pub(super) fn run(args: Completions) -> Result<ExitCode, Failure> {
         Shell::Zsh => "zsh",
         Shell::Fish => "fish",
     };
-    // Who called us by a path does not find us in PATH.
+    // A caller that used a path need not find us in PATH.
     let called = std::env::args_os().next().is_some_and(|name| name.to_string_lossy().contains('/'));
     let program = if called { process::self_exe_name() } else { "treevisor".into() };
     let mut script = Vec::new();
@@ -156,7 +156,7 @@ fn named(words: &[OsString]) -> Option<String> {
     found.or_else(|| std::env::var("TREEVISOR_INSTANCE").ok()).filter(|name| !name.is_empty())
 }
 
-/// All paths of the tree, with the states that they are in where the root tells.
+/// All paths of the tree, with the states that they are in where the root answers.
 fn known(instance: &Instance) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let limits = Limits { first: LIMIT, overall: LIMIT };

@@ -2,7 +2,7 @@
 //!
 //! Three hands keep it: the root remembers the last ten thousand events of a run, the journal on disk holds those before
 //! and those of earlier runs, and what happens now comes from the root as it happens. They are put together here: the
-//! root is asked first, then the journal is read, and what both know is told once.
+//! root is asked first, then the journal is read, and what both have is printed once.
 
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
@@ -202,7 +202,7 @@ impl Held {
     }
 }
 
-/// Tells events and what stands between them, each event once.
+/// Prints events and what stands between them, each event once.
 struct Teller {
     out: Out,
     when: When,
@@ -212,9 +212,9 @@ struct Teller {
     filter: Filter,
     /// Where only the last so many are wanted: those that may be among them.
     held: Option<Held>,
-    /// Only one run is told of.
+    /// Only one run is printed.
     one_run: bool,
-    /// What the journal has told, and the root may tell again.
+    /// What came from the journal, and may come again from the root.
     told: HashSet<(ReportId, String)>,
     failure: Option<Failure>,
 }
@@ -242,7 +242,7 @@ impl Teller {
         }
     }
 
-    /// Tells what the root of a running instance does not remember, as far as it is wanted.
+    /// Prints what the root of a running instance does not remember, as far as it is wanted.
     fn older(&mut self, args: &Events, instance: &Instance, forgotten: u64) -> Result<(), Failure> {
         if !args.looks_back() && forgotten == 0 {
             return Ok(());
@@ -286,7 +286,7 @@ impl Teller {
         Ok(summary)
     }
 
-    /// Tells what the root says, but for what the journal has told already.
+    /// Prints what the root reports, but for what came from the journal already.
     fn events(&mut self, events: Vec<EventView>) -> Result<(), Failure> {
         let mut new = Vec::with_capacity(events.len());
         for event in events {
@@ -307,7 +307,7 @@ impl Teller {
         Ok(())
     }
 
-    /// All that happened before we came has been heard of.
+    /// All that happened before we connected has been received.
     fn history_is_told(&mut self) -> Result<(), Failure> {
         let held = self.held.take().map(|held| held.entries).unwrap_or_default();
         held.into_iter().try_for_each(|entry| self.tell(entry))

@@ -36,7 +36,7 @@ impl ExitCode {
 #[derive(Debug)]
 pub struct Failure {
     pub(super) code: i32,
-    /// What was tried and what is wrong; empty when there is nothing to say.
+    /// What was tried and what is wrong; empty when there is nothing to print.
     pub(super) message: String,
     /// What to do.
     pub(super) hint: Option<String>,
@@ -55,7 +55,7 @@ impl Failure {
         self
     }
 
-    /// Tells it as a record of a log in JSON, and leaves nothing to be said.
+    /// Prints it as a record of a log in JSON, and leaves nothing to be printed.
     pub(super) fn told_as_log(self) -> Failure {
         let hint = self.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
         out::raw_error(&format!("{}\n", complaint(Format::Json, &format!("{}{hint}", self.message))));
@@ -67,12 +67,12 @@ impl Failure {
         self.message
     }
 
-    /// Nobody reads our stdout any more. That is no failure of ours, and nothing to talk about.
+    /// Our stdout has no reader any more. That is no failure of ours, and nothing to talk about.
     pub fn reader_left() -> Failure {
         Failure::new(ExitCode::Done, "")
     }
 
-    /// All has been said already.
+    /// All has been printed already.
     pub fn said(code: ExitCode) -> Failure {
         Failure::new(code, "")
     }

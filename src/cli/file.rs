@@ -45,7 +45,7 @@ fn sockets(tree: &TreeSpec) -> Option<(ids::Path, &'static str, Objection)> {
 }
 
 impl Read {
-    /// What is to be said about it.
+    /// The diagnostics about it.
     pub(super) fn diagnostics(&self) -> &[Diagnostic] {
         &self.0.diagnostics
     }

@@ -1,4 +1,4 @@
-//! The instance that is meant: how it is found, and what is said when it is not.
+//! The instance that is meant: how it is found, and what is reported when it is not.
 
 use super::failure::{ExitCode, Failure};
 use super::options::Target;
@@ -37,7 +37,7 @@ pub(super) fn near(path: &Path, known: impl Iterator<Item = Path>) -> Option<Pat
     const LIKE: f64 = 0.75;
     let like = |other: &Path| {
         let whole = strsim::jaro_winkler(path.as_str(), other.as_str());
-        // Whoever forgets the way to a child still knows its name.
+        // An operator who forgets the way to a child still knows its name.
         let name = if path.name().is_some() && path.name() == other.name() { 1.0 } else { 0.0 };
         whole.max(name)
     };

@@ -138,7 +138,7 @@ pub(super) fn run(args: Logs, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Takes some of what is told. Until all is told that was there, it is gathered, to be put in order.
+/// Takes some of the lines. Until all are received that were there, they are gathered, to be put in order.
 fn take(
     told: LogsTold,
     kept: &mut Option<Vec<LogView>>,
@@ -170,7 +170,7 @@ fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Res
     let wanted = shown.args.lines.0;
     let enough = wanted.is_some_and(|wanted| memory.len() >= wanted);
     let mut workers = by_worker(memory);
-    // What is in files has no time, so nothing can be said of its age.
+    // What is in files has no time, so its age is unknown.
     if !enough && shown.args.since.is_none() {
         for worker in tree {
             let Some(file) = &worker.log else { continue };
@@ -188,7 +188,7 @@ fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Res
     Ok(lines)
 }
 
-/// Reads a worker's file. That it cannot be read is said, and the rest is shown.
+/// Reads a worker's file. That it cannot be read is reported, and the rest is shown.
 fn read(file: &LogFile, count: Option<usize>, shown: &Shown<'_>) -> Vec<String> {
     past::last_lines(&file.file, file.keep, count).unwrap_or_else(|(name, error)| {
         shown.say(&format!("cannot read {}: {error}; its lines are missing here", name.display()));
@@ -316,7 +316,7 @@ struct Shown<'a> {
     when: When,
     out: Out,
     look: Look,
-    /// Lines of several workers may come, so each says whose it is.
+    /// Lines of several workers may come, so each names its worker.
     several: bool,
     width: usize,
     since: Option<String>,
@@ -333,7 +333,7 @@ impl Shown<'_> {
     }
 
     fn say(&self, text: &str) {
-        // On stderr, since a line in between would be nobody's.
+        // On stderr, since a line in between would belong to no worker.
         out::say(self.when, text);
     }
 

@@ -191,7 +191,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are errors too, in clap's eyes; they go to stdout. Nobody may be there to read it.
+            // Help and version are errors too, in clap's eyes; they go to stdout. There may be no reader.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::Usage.number() } else { ExitCode::Done.number() };
         }

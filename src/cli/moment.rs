@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use time::format_description::{self, OwnedFormatItem};
 use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 
-/// A moment, in the form in which events tell theirs: RFC 3339 with nanoseconds, UTC.
+/// A moment, in the form in which events carry theirs: RFC 3339 with nanoseconds, UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment(pub String);
 

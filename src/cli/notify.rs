@@ -63,7 +63,8 @@ fn assignment(text: &str) -> Result<String, String> {
     }
 }
 
-/// Whoever does not take a notification by then is stopped or starved. The script goes on: it has its own work to do.
+/// A receiver that has not taken a notification by then is stopped or starved. The script goes on: it has its own work
+/// to do.
 const LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: Notify) -> Result<ExitCode, Failure> {

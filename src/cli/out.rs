@@ -15,7 +15,7 @@ pub struct Out {
 }
 
 impl Out {
-    /// Opens it, and holds it as long as it lives.
+    /// Opens it, and holds it until it is dropped.
     pub fn open() -> Out {
         Out { stream: io::BufWriter::new(io::stdout().lock()) }
     }
@@ -23,7 +23,7 @@ impl Out {
     /// Writes `text` and makes sure that it has arrived.
     ///
     /// # Errors
-    /// `Failure::reader_left` when nobody reads any more, and a failure that says so when the disk is full.
+    /// `Failure::reader_left` when the reader is gone, and a failure that says so when the disk is full.
     pub fn write(&mut self, text: &str) -> Result<(), Failure> {
         let written = self.stream.write_all(text::page(text).as_bytes()).and_then(|()| self.stream.flush());
         written.map_err(|error| match error.kind() {
@@ -54,13 +54,13 @@ pub fn json_line(value: &impl serde::Serialize) -> Result<String, Failure> {
     } + "\n")
 }
 
-/// Says something on stderr, in a line of its own, with the program's name in front. When that cannot be written there
-/// is nobody to tell.
+/// Prints something on stderr, in a line of its own, with the program's name in front. A failure to write that cannot
+/// be reported.
 pub fn say(when: When, text: &str) {
     labelled(when, "treevisor:", Style::new().bold(), text);
 }
 
-/// Says what went wrong, and what to do about it.
+/// Prints what went wrong, and what to do about it.
 pub fn complain(when: When, failure: &Failure) {
     if failure.message.is_empty() {
         return;

@@ -60,7 +60,7 @@ pub(super) fn run(args: Panic, when: When) -> Result<ExitCode, Failure> {
     change_targets(&changes, &args.targets, None, &args.target, when)
 }
 
-/// Nobody is asked, so the paths are those that the root wrote down.
+/// No process is asked, so the paths are those that the root wrote down.
 fn run_forced(args: &Panic, instance: &Instance, when: When) -> Result<ExitCode, Failure> {
     const WORD: &str = "killed from outside";
     let known = || {

@@ -246,7 +246,8 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
 }
 
 /// How long a restart waits. Where nothing else bounds the restarts, a program that cannot run would be started hundreds of
-/// times a second for ever; with a bound, waits might keep it from ever being reached, so they are left to who asks.
+/// times a second for ever; with a bound, waits might keep it from ever being reached, so they are used only on
+/// request.
 fn backoff(args: &Run) -> Option<Backoff> {
     let initial = match (args.backoff, args.intensity.0) {
         (Some(initial), _) => Some(initial).filter(|initial| !initial.is_zero()),

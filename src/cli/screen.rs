@@ -47,7 +47,7 @@ impl Drop for Screen {
     }
 }
 
-/// Once, whoever comes first. A terminal that is gone needs nothing back.
+/// Once, at the first call. A terminal that is gone needs nothing back.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
@@ -87,7 +87,7 @@ mod tests {
             .unwrap();
         let mut master = std::fs::File::from(pair.master);
         let mut text = String::new();
-        // What it says last is said by the test harness, after the crash.
+        // Its last output is printed by the test harness, after the crash.
         while !text.contains("test result:") {
             let mut bytes = [0; 1024];
             let count = master.read(&mut bytes).unwrap();

@@ -78,7 +78,7 @@ pub enum WatchOrPath {
 impl WatchOrPath {
     /// How often, where nothing is said.
     pub const USUAL: Span = Span::from_secs(1);
-    /// More often than that, nobody sees a difference, and the root has other things to do.
+    /// More often than that, no difference is visible, and the root has other things to do.
     const LEAST: Span = Span::from_millis(100);
 }
 
@@ -90,7 +90,7 @@ fn watch_or_path(text: &str) -> Result<WatchOrPath, String> {
     }
 }
 
-/// Somebody who watches is told so soon that the root does not answer.
+/// An operator who watches is told after this time that the root does not answer.
 const WATCHED_ANSWER: Span = Span::from_secs(2);
 
 pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
@@ -148,7 +148,7 @@ enum End {
 }
 
 impl Watch<'_> {
-    /// Until the instance ends or somebody ends us.
+    /// Until the instance ends or a signal ends us.
     fn run(mut self) -> Result<ExitCode, Failure> {
         let failed = |error| ask_failed("see", &self.path, self.instance, error);
         let mut signals = Signals::install()

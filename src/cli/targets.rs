@@ -77,12 +77,12 @@ fn pattern(text: &str) -> Result<Pattern, String> {
 }
 
 /// So many changes are under way at one time: enough for supervisors to work side by side, and few enough that each of
-/// them is told of every second.
+/// them is reported every second.
 const AT_ONCE: usize = 16;
 
 /// What is meant.
 pub(super) enum Meant {
-    /// One path, which was named: the root says whether there is such a one.
+    /// One path, which was named: the root decides whether there is such a one.
     One(Path),
     /// Several, none of them below another one.
     Several(Vec<Path>),
@@ -118,7 +118,8 @@ pub(super) fn meant(
     Ok(if found.len() == 1 { Meant::One(found.remove(0)) } else { Meant::Several(found) })
 }
 
-/// Nothing is done when one of several is not there: whoever mistypes one name may have meant all of it otherwise.
+/// Nothing is done when one of several is not there: an operator who mistypes one name may have meant all of it
+/// otherwise.
 fn nothing_like(pattern: &Pattern, verb: &str, instance: &Instance, known: &[Path]) -> Failure {
     let text = pattern.as_str();
     let message =
@@ -214,7 +215,7 @@ pub(super) fn change_targets(
     }
 }
 
-/// Does it to all of them, tells of each as it is done, and sums up.
+/// Does it to all of them, reports each as it is done, and sums up.
 fn carry_out_all(changes: &Changes<'_>, paths: &[Path], instance: &Instance, when: When) -> Result<ExitCode, Failure> {
     let Changes { verb, word, asked, timeout, root_ends: _ } = *changes;
     let mut session = Session::connect(&instance.runtime)

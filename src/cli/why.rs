@@ -1,7 +1,7 @@
-//! `treevisor why`: the chain of causes behind a state, told by [`explain`].
+//! `treevisor why`: the chain of causes behind a state, put into words by [`explain`].
 //!
 //! Of an instance that runs, the root is asked for the state and for the events that it remembers, and the journal for
-//! those that it has forgotten. Of one that does not, the journal alone tells the last run.
+//! those that it has forgotten. Of one that does not, the journal alone has the last run.
 
 use super::change::ask_failed;
 use super::events::kept;
@@ -93,13 +93,13 @@ fn of_running(args: &Why, instance: &Instance, when: When) -> Result<Explanation
     Ok(explain(&events, &args.path, &Present::Runs(now)))
 }
 
-/// The row of the status. `None` where the path is there, but nobody can tell how it stands.
+/// The row of the status. `None` where the path is there, but its state cannot be had.
 fn state_of(session: &mut Session, path: &Path, timeout: Span) -> Result<Option<ChildView>, AskError> {
     let limits = Limits { first: timeout, overall: timeout };
     match session.ask(Verb::Status { path: path.clone() }, limits, &mut |_, _| {}) {
         Ok(Reply::Status { status }) => Ok(Some(status.root)),
         Ok(_) => Err(AskError::NotUnderstood("an answer to something else".into())),
-        // A supervisor above is down or hung: what the root remembers tells why.
+        // A supervisor above is down or hung: what the root remembers explains it.
         Err(AskError::Refused { why: Refusal::Down | Refusal::NoAnswer, .. }) => Ok(None),
         Err(error) => Err(error),
     }

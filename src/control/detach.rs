@@ -39,7 +39,7 @@ pub enum Outcome {
     Ended {
         /// Its exit status; `None` when a signal ended it.
         code: Option<i32>,
-        /// What it said of it; may be empty.
+        /// Its error output; may be empty.
         reason: String,
         /// The last lines of its output.
         output: Vec<String>,
@@ -69,8 +69,8 @@ pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result
     let errors = file.try_clone().map_err(failed("open the file for its output,"))?;
     let (reader, writer) = io::pipe().map_err(failed("open a pipe; its output would go to"))?;
     arguments.push(format!("/proc/{}/fd/{}", std::process::id(), writer.as_raw_fd()).into());
-    // What the caller has open without knowing, such as the pipe of a shell's `$(…)`, must not stay open as long as the tree
-    // lives: who waits for its end would wait as long.
+    // What the caller has open without knowing, such as the pipe of a shell's `$(…)`, must not stay open as long as the
+    // tree runs: a process that waits for its end would wait as long.
     fd::keep_to_ourselves().map_err(failed("close what was inherited; its output would go to"))?;
     let mut root = Command::new("/proc/self/exe")
         .args(arguments)
@@ -97,7 +97,7 @@ pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result
                 Some(why) => failed = Some(why.trim().to_owned()),
             },
             Err(RecvTimeoutError::Timeout) => {}
-            // It has said all that it will say, and is on its way out.
+            // Its output is complete, and it is about to exit.
             Err(RecvTimeoutError::Disconnected) => clock::pause(LOOK_EVERY),
         }
         if let Ok(Some(status)) = root.try_wait() {

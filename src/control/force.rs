@@ -1,4 +1,4 @@
-//! Killing a subtree without asking anybody: for when the root, or a node on the way, hangs or is stopped.
+//! Killing a subtree without asking any process: for when the root, or a node on the way, hangs or is stopped.
 //!
 //! What belongs to a path is known from outside in two ways: the path's cgroup, where the tree has cgroups, and the mark
 //! and the path that every process of the tree carries in its environment. What is killed here is noticed by the nodes
@@ -20,7 +20,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// What has not died of SIGKILL after this long will not die by our hand.
+/// A process that SIGKILL has not ended after this long cannot be ended by us.
 const PATIENCE: Span = Span::from_secs(5);
 
 /// One of which the kernel shows nothing may be just ending; after this long it is not.
@@ -72,7 +72,7 @@ fn group_of(instance: &InstanceFile, path: &Path) -> Option<PathBuf> {
 }
 
 /// Kills the process `pid` if it is the instance's root or keeper. The number alone would not do, as by now it may be
-/// that of somebody else.
+/// that of another process.
 fn kill_if_ours(runtime: &RuntimeDir, pid: u32) -> Result<(), ForceError> {
     let failed = |cause| ForceError::Kill { path: Path::root(), cause };
     // Opened before it is looked at: from here on, this means one process only.
@@ -115,7 +115,7 @@ fn ends_within(process: &Reach, limit: Span) -> bool {
     true
 }
 
-/// Whether an error of looking at a process, or at what it has open, says that it has gone meanwhile.
+/// Whether an error of looking at a process, or at what it has open, means that it has gone meanwhile.
 fn went(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
@@ -177,7 +177,7 @@ pub enum ForceError {
     Instance {
         /// Where.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
     /// The tree has no such path.
@@ -186,10 +186,10 @@ pub enum ForceError {
     Kill {
         /// Which subtree was to be killed.
         path: Path,
-        /// What the system said.
+        /// The system's error.
         cause: Box<dyn std::error::Error>,
     },
-    /// Something does not die of SIGKILL.
+    /// A process is not ended by SIGKILL.
     Stuck {
         /// Which subtree was to be killed.
         path: Path,

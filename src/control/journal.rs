@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// Which entries somebody wants to read.
+/// Which entries are to be read.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Events at this path or below it; `None` for all.
@@ -33,7 +33,7 @@ pub struct Filter {
 /// Runs of an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Runs {
-    /// All that the journal knows.
+    /// All that is in the journal.
     #[default]
     All,
     /// The one that began last.
@@ -155,16 +155,16 @@ pub fn read(state: &StateDir, filter: &Filter) -> Result<Vec<EventView>, Journal
     Ok(events)
 }
 
-/// One run, as far as the journal knows it.
+/// One run, as far as it is in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// How it began.
     pub began: RunNote,
-    /// How it ended; `None` while it runs, and when nobody was left to say it.
+    /// How it ended; `None` while it runs, and when no process was left to record it.
     pub ended: Option<EndNote>,
 }
 
-/// The runs that the journal knows, the earliest first.
+/// The runs in the journal, the earliest first.
 ///
 /// # Errors
 /// As [`read_each`].
@@ -247,7 +247,7 @@ struct Reader<'a> {
     wanted_run: Option<String>,
     /// The run that the lines belong to by where they stand.
     run: Option<RunNote>,
-    /// Id of the last run that was told of.
+    /// Id of the last run that was given.
     told: Option<String>,
     summary: Summary,
     each: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
@@ -290,7 +290,7 @@ impl Reader<'_> {
         self.wants_run(self.run.as_ref().map(|run| &run.run))
     }
 
-    /// Tells of the run before its first entry.
+    /// Gives the run before its first entry.
     fn tell_run(&mut self) -> ControlFlow<()> {
         match &self.run {
             Some(run) if self.told.as_ref() != Some(&run.run) => {

@@ -29,9 +29,9 @@ pub struct LogsTold {
     pub lost: u64,
     /// An unknown number of lines was lost before these: we were away for too long.
     pub gap: bool,
-    /// With these lines, all that was in memory has been told.
+    /// With these lines, all that was in memory has been sent.
     pub caught_up: bool,
-    /// Supervisors below which nobody could be asked; with `caught_up`.
+    /// Supervisors below which no process could be asked; with `caught_up`.
     pub silent: Vec<Path>,
 }
 
@@ -67,7 +67,7 @@ impl Session {
             match self.next_reply(request, until) {
                 Ok(Some(Reply::Logs { lines, lost, caught_up: all_told, silent })) => {
                     silent_at = self.now() + first;
-                    // Told a second time when it had to be asked for anew.
+                    // Sent a second time when it had to be asked for anew.
                     let now_caught_up = all_told && !caught_up;
                     caught_up |= all_told;
                     let gap = std::mem::take(&mut gap);
@@ -78,7 +78,7 @@ impl Session {
                     if all_told && !asked.follow {
                         return Ok(());
                     }
-                    // Only now: who writes slowly reads slowly, and the root must know.
+                    // Only now: a tool that writes slowly reads slowly, and the root must know.
                     let _ = self.send(Verb::LogsSeen { request, replies: 1 }, first);
                 }
                 // We were stopped, or could not write, for so long that the root believes us gone.

@@ -4,7 +4,7 @@ use super::session::{AskError, Limits, Session};
 use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
 
-/// What is heard of one of several questions.
+/// The outcome of one of several questions.
 #[derive(Debug)]
 pub enum Heard {
     /// It is being carried out, and this is what is waited for.
@@ -24,7 +24,7 @@ struct Asked {
 
 impl Session {
     /// Asks for many things, so many `at_once`, and waits until each has its last reply or the limit for all of them is
-    /// over. `each` hears of every one of them, by its place in `verbs`, with the time that it has taken so far.
+    /// over. `each` is called for every one of them, with its place in `verbs`, with the time that it has taken so far.
     pub fn ask_many(
         &mut self,
         verbs: &[Verb],
@@ -43,7 +43,7 @@ impl Session {
                         let silent_at = overall.min(now + limits.first);
                         waiting.push(Asked { at: next, request, begun: now, silent_at, waiting_for: None });
                     }
-                    // The queue is full: those that wait make room. Where none waits, nobody ever will.
+                    // The queue is full: those that wait make room. Where none waits, none ever will.
                     Err(_) if !waiting.is_empty() => break,
                     Err(error) => each(next, Heard::Ended(Err(error)), Span::ZERO),
                 }
@@ -87,7 +87,7 @@ impl Session {
                     false
                 }),
                 Err(_) => {
-                    // The instance has ended, or nobody reads: neither leaves anything to wait for.
+                    // The instance has ended, or the reader is gone: neither leaves anything to wait for.
                     waiting.drain(..).for_each(|asked| {
                         each(asked.at, Heard::Ended(Err(AskError::Gone)), now.since(asked.begun));
                     });

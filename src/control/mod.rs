@@ -1,7 +1,7 @@
 //! What an operator's tool uses to talk to an instance: find it, ask it, follow its events, or act past it.
 //!
-//! An instance runs as long as somebody holds the lock in its directory: the root, and after a root that was killed the
-//! keeper, until it has cleaned up.
+//! An instance runs as long as a process holds the lock in its directory: the root, and after a root that was killed
+//! the keeper, until it has cleaned up.
 
 pub mod detach;
 pub mod force;
@@ -21,7 +21,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// An instance and where it lives.
+/// An instance and its directory.
 #[derive(Debug, Clone)]
 pub struct Instance {
     /// Its name.
@@ -75,7 +75,8 @@ pub fn running(base: &Path) -> io::Result<Vec<Instance>> {
     Ok(found)
 }
 
-/// Finds the instance to act on without talking to it: a root that is dead, but has left something behind, counts too.
+/// Finds the instance to act on without talking to it: a root that has ended, but has left something behind, counts
+/// too.
 ///
 /// # Errors
 /// Every [`FindError`].
@@ -144,7 +145,7 @@ pub enum FindError {
     Look {
         /// The directory.
         base: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
 }
@@ -216,7 +217,7 @@ mod tests {
         assert_eq!(found(base, Some("farm")), "farm");
         assert_eq!(found(base, Some("mill")), "not running; farm, shop");
         assert_eq!(found(base, Some("a/b")), "\"a/b\" is no name of an instance");
-        // A lock that nobody holds is a leftover.
+        // A lock that no process holds is a leftover.
         drop(farm);
         assert_eq!(found(base, None), "shop");
         drop(shop);

@@ -18,22 +18,22 @@ use std::os::fd::{AsFd, OwnedFd};
 /// a second; a node may not.
 const LOOK_EVERY: Span = Span::from_millis(200);
 
-/// A follower says that it is there this often; the root forgets it after ten seconds.
+/// A follower reports that it is there this often; the root forgets it after ten seconds.
 pub(super) const STILL_THERE_EVERY: Span = Span::from_secs(3);
 
-/// How long the last words of a root that has ended may take from the kernel to us.
+/// How long the last messages of a root that has ended may take from the kernel to us.
 const LAST_WORDS: Span = Span::from_millis(100);
 
 /// How long something may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Until the first reply, and between one and the next: a root tells every second that it is still at work.
+    /// Until the first reply, and between one and the next: a root reports every second that it is still at work.
     pub first: Span,
     /// Until the last one.
     pub overall: Span,
 }
 
-/// Which events somebody wants to read.
+/// Which events are to be read.
 #[derive(Debug, Clone)]
 pub struct EventsWanted {
     /// Where: at this path or below it.
@@ -92,14 +92,14 @@ impl Session {
         })
     }
 
-    /// Ends every wait from now on when nobody reads `output` any more: a tool that follows something quiet would
+    /// Ends every wait from now on when `output` has no reader any more: a tool that follows something quiet would
     /// otherwise outlive its reader until it has the next thing to write.
     pub fn ends_with_reader_of(&mut self, output: OwnedFd) {
         self.output = Some(output);
     }
 
-    /// Asks for one thing and waits for its last reply. `progress` hears what is being waited for, and for how long
-    /// already, whenever the root says so.
+    /// Asks for one thing and waits for its last reply. `progress` gets what is being waited for, and for how long
+    /// already, whenever the root reports it.
     ///
     /// # Errors
     /// Every [`AskError`] but those of the tool itself.
@@ -145,7 +145,8 @@ impl Session {
         each: &mut dyn FnMut(EventsRead) -> ControlFlow<()>,
     ) -> Result<(), AskError> {
         let follow = wanted.follow;
-        // A tree in which nothing happens sends a follower nothing, so somebody else must tell that the root answers.
+        // A tree in which nothing happens sends a follower nothing, so whether the root answers must be found out
+        // another way.
         if follow {
             self.ask(Verb::Ping, Limits { first, overall: first }, &mut |_, _| {})?;
         }
@@ -190,9 +191,9 @@ impl Session {
         }
     }
 
-    /// Waits until nobody holds the instance's lock any more, at most `limit`, and says whether that came.
+    /// Waits until no process holds the instance's lock any more, at most `limit`, and returns whether that came.
     ///
-    /// A root answers before it has put everything away; who starts the instance again right after must not meet it.
+    /// A root answers before it has put everything away; a start of the instance right after must not meet it.
     pub fn wait_gone(&self, limit: Span) -> bool {
         let end = self.clock.now() + limit;
         while lock::is_held(&self.runtime.lock_file()) || self.is_swept() {
@@ -235,7 +236,7 @@ impl Session {
         until: Time,
     ) -> Result<Option<(u64, Reply)>, AskError> {
         loop {
-            // Looked at before the queue is, so that what a root said as its last word is not missed.
+            // Looked at before the queue is, so that a root's last message is not missed.
             let there = is_running(&self.runtime) || self.is_swept();
             while let Some(frames) = self.dealer.receive() {
                 let told = codec::decode_told(&frames).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
@@ -244,8 +245,8 @@ impl Session {
                 }
             }
             if !there {
-                // It closes its sockets before it lets go of the lock, so its last words are here, if not yet through
-                // libzmq's thread.
+                // It closes its sockets before it lets go of the lock, so its last messages are here, if not yet
+                // through libzmq's thread.
                 if self.dealer.wait_input(LAST_WORDS.as_duration()) {
                     continue;
                 }
@@ -277,17 +278,17 @@ pub enum AskError {
     Link(LinkError),
     /// The instance has ended.
     Gone,
-    /// The root has said nothing.
+    /// The root has not answered.
     NoAnswer {
         /// For so long.
         limit: Span,
     },
-    /// The root began to do it, and then said nothing more.
+    /// The root began to do it, and then sent nothing more.
     FellSilent {
         /// What it was doing.
         waiting_for: String,
     },
-    /// It takes longer than the tool was told to wait. It goes on all the same.
+    /// It takes longer than the tool was to wait. It goes on all the same.
     NotDone {
         /// What is being done.
         waiting_for: String,
@@ -308,7 +309,7 @@ pub enum AskError {
         /// More in words; may be empty.
         detail: String,
     },
-    /// Nobody reads the output any more.
+    /// The output has no reader any more.
     ReaderLeft,
     /// The root speaks another version.
     NotUnderstood(String),

@@ -62,7 +62,7 @@ impl<'a> Story<'a> {
             }
         }
         steps.reverse();
-        // Being late is how a hang begins, and is told with it.
+        // Being late is how a hang begins, and is shown with it.
         if let [first, second, ..] = steps[..]
             && self.events[first].kind == "beat_late"
             && self.events[second].kind == "hung"
@@ -83,7 +83,7 @@ impl<'a> Story<'a> {
                 event.path == supervisor
                     && match event.kind.as_str() {
                         "exited" => true,
-                        // Nobody is above the root to tell of its exit.
+                        // No supervisor above the root reports its exit.
                         "gave_up" | "auto_shutdown" | "stopping" | "panic" => supervisor.is_root() && !runs,
                         _ => false,
                     }
@@ -134,7 +134,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// What led to the exit of a supervisor, where its exit status alone tells the parent.
+    /// What led to the exit of a supervisor, where the parent has its exit status alone.
     fn end_of_a_supervisor(&self, at: usize) -> Option<usize> {
         let exit = &self.events[at];
         let began = self.last_before(at, |event| event.path == exit.path && event.kind == "starting")?;

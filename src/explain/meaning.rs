@@ -52,7 +52,7 @@ fn of_exit(event: &EventView) -> Category {
     }
 }
 
-/// Whether the last output speaks of an allocation that has failed.
+/// Whether the last output reports a failed allocation.
 fn wants_memory(event: &EventView) -> bool {
     const WORDS: [&str; 7] = [
         "memory exhausted",

@@ -1,10 +1,11 @@
 //! Why something is as it is: from the events of a tree to the chain of causes behind its present or last state.
 //!
 //! Pure: events and, where the tree runs, a row of its status come in, an [`Explanation`] goes out. Both ends use
-//! it: a root that gives up prints the short form with its last words, and `treevisor why` prints the whole, long after the root is gone.
+//! it: a root that gives up prints the short form with its last output, and `treevisor why` prints the whole, long
+//! after the root is gone.
 //!
-//! `chain` follows the causes, `meaning` knows what exits and signals mean, `tell` puts it into words; [`sentence`] is one event in
-//! words, as the log and the tools print it.
+//! `chain` follows the causes, `meaning` holds what exits and signals mean, `tell` puts it into words; [`sentence`] is
+//! one event in words, as the log and the tools print it.
 
 mod chain;
 mod fields;
@@ -30,7 +31,7 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
         Present::Over(ended) => (false, None, ended.clone()),
     };
     let story = Story::of(events);
-    // A root that is killed takes all with it, and has no time to say so.
+    // A root that is killed takes all with it, and cannot report it.
     let killed = ended.as_ref().is_some_and(|end| end.killed);
     let found = if killed { Found::default() } else { story.behind(path, runs) };
     let chain: Vec<Step> = found.steps.iter().map(|at| story.step(*at, &found.steps)).collect();

@@ -1,4 +1,4 @@
-//! Events in words: the same sentence in the log, in `events`, and in the last words of a tree that gave up.
+//! Events in words: the same sentence in the log, in `events`, and in the last output of a tree that gave up.
 
 use crate::signal::full_name;
 use crate::text::clean;
@@ -14,8 +14,8 @@ pub fn of(event: &EventView) -> String {
 
 /// The sentence without its subject.
 ///
-/// An event of a kind that this version does not know is told by its kind and what it carries, so that an older tool can
-/// show what a newer root says.
+/// An event of a kind that this version does not know is shown by its kind and its fields, so that an older tool can
+/// show what a newer root sends.
 ///
 /// One that stands for many, see `docs/cli.md`, says so.
 pub fn words(event: &EventView) -> String {

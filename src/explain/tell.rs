@@ -32,7 +32,7 @@ pub struct Paragraph {
     pub quotes: Vec<String>,
 }
 
-/// What a failure carries besides what happened: it is told where the chain begins.
+/// What a failure carries besides what happened: it is shown where the chain begins.
 const QUOTE_MAX: usize = 200;
 
 /// The whole of it.
@@ -75,7 +75,7 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
         paragraphs.push(paragraph("Before", text));
     }
     let Some(first) = &explanation.first_cause else { return paragraphs };
-    // The exit that follows a hang, a panic or a failed start tells what the process had used.
+    // The exit that follows a hang, a panic or a failed start holds what the process had used.
     let exit = explanation.chain.iter().find(|step| step.event.kind == "exited" && step.event.path == first.event.path);
     let label = if explanation.complete { "First cause" } else { "First known" };
     let mut cause = paragraph(label, cause_text(first, exit.map(|step| &step.event)));
@@ -92,7 +92,7 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
     }
     paragraphs.push(cause);
     for step in explanation.chain.iter().skip(1).filter(|step| step.is_notable()) {
-        // A start that failed because the process ended has been told as that end.
+        // A start that failed because the process ended has been shown as that end.
         let told =
             step.event.kind == "start_failed" && exit.is_some_and(|exit| step.event.cause == Some(exit.event.id));
         let own_exit = step.event.kind == "exited"
@@ -178,7 +178,7 @@ pub(super) fn verdict(explanation: &Explanation) -> String {
     }
 }
 
-/// A category where its words say more than the event does.
+/// A category where it explains more than the event does.
 fn in_words(category: Category) -> Option<&'static str> {
     Some(match category {
         Category::Crash => "a crash",
@@ -190,7 +190,7 @@ fn in_words(category: Category) -> Option<&'static str> {
     })
 }
 
-/// What happened, without its subject and without what is told in notes.
+/// What happened, without its subject and without what is in notes.
 fn happened(event: &EventView) -> String {
     match event.kind.as_str() {
         "exited" => match (integer(event, "code"), integer(event, "signal")) {
@@ -323,7 +323,7 @@ fn then_text(step: &Step) -> String {
     }
 }
 
-/// A restart by a supervisor's strategy: who came back with whom, and how full the window was.
+/// A restart by a supervisor's strategy: which children came back together, and how full the window was.
 fn restarted(step: &Step) -> String {
     let event = &step.event;
     let above = event.path.parent().unwrap_or_else(Path::root);

@@ -1,4 +1,4 @@
-//! Stories of small trees, event by event, and what is told of them.
+//! Events of small trees, one by one, and their explanations.
 
 use super::*;
 use crate::ids::ReportId;

@@ -13,7 +13,7 @@ pub struct Explanation {
     pub path: Path,
     /// Whether the tree runs.
     pub runs: bool,
-    /// Its state by `status`; null where the tree does not run, or where nobody could be asked.
+    /// Its state by `status`; null where the tree does not run, or where no node could be asked.
     pub state: Option<String>,
     /// Its incarnation, where it is known.
     pub incarnation: Option<u64>,
@@ -23,11 +23,11 @@ pub struct Explanation {
     pub uptime_ms: Option<u64>,
     /// Milliseconds until its back-off is over.
     pub waits_ms: Option<u64>,
-    /// How the run ended that is told of; null where it goes on, and where nobody was left to note it.
+    /// How the explained run ended; null where it goes on, and where no process was left to note it.
     pub ended: Option<EndNote>,
     /// The first cause in one line.
     pub verdict: String,
-    /// Where the chain begins; null where nothing has gone wrong and nobody has ordered anything.
+    /// Where the chain begins; null where nothing has gone wrong and no operator has ordered anything.
     pub first_cause: Option<Step>,
     /// The last event about it.
     pub last: Option<EventView>,
@@ -42,7 +42,7 @@ pub struct Explanation {
 /// How it stands now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Present {
-    /// The tree runs, with the row of its status; `None` where nobody could tell it.
+    /// The tree runs, with the row of its status; `None` where it could not be had.
     Runs(Option<ChildView>),
     /// It does not, with how it ended where that is known.
     Over(Option<EndNote>),
@@ -62,7 +62,7 @@ pub struct Step {
     pub meaning: Vec<String>,
     /// Of a failure: how many of the same child it was the last of, within the window; 1 for a single one.
     pub times: u64,
-    /// Of a restart: those who were restarted together with it.
+    /// Of a restart: those that were restarted together with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<Path>,
 }
@@ -95,11 +95,11 @@ pub enum Category {
     StartTimeout,
     /// It was stopped, or stopped and started, by an operator.
     Operator,
-    /// Its supervisor was told to end by a signal.
+    /// Its supervisor was asked to end by a signal.
     Signal,
     /// A supervisor's decision: a restart, a stop with siblings.
     Decision,
-    /// A supervisor gave up, or its parent heard of that.
+    /// A supervisor gave up, or its parent was notified of that.
     Escalation,
     /// A supervisor ended since its significant children had.
     AutoShutdown,
@@ -108,7 +108,7 @@ pub enum Category {
 }
 
 impl Step {
-    /// Whether it is worth a line; what is left out follows from what is told.
+    /// Whether it is worth a line; what is left out follows from what is shown.
     pub fn is_notable(&self) -> bool {
         match self.event.kind.as_str() {
             "starting" | "started" | "ready" | "beat_late" | "stopped" | "held" | "released" | "escalated" => false,

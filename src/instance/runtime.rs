@@ -97,21 +97,21 @@ impl RuntimeDir {
         self.path.join("control")
     }
 
-    /// The socket on which the node at `path` hears its children.
+    /// The socket on which the node at `path` receives from its children.
     ///
     /// The name is a hash of the path: a path may be far longer than a socket's name. 64 bits are enough for the few
-    /// thousand nodes of a tree; two nodes that met in one name would be told so when the second one binds.
+    /// thousand nodes of a tree; two nodes that met in one name would get an error when the second one binds.
     pub fn node_socket(&self, path: &TreePathName) -> PathBuf {
         self.path.join(format!("n-{:016x}", fnv1a(path.as_str().as_bytes())))
     }
 
-    /// The socket on which the worker at `path` speaks by sd_notify. Where a worker is there is no node, so it has the name
-    /// that a node would have there.
+    /// The socket to which the worker at `path` sends by sd_notify. Where a worker is there is no node, so it has the
+    /// name that a node would have there.
     pub fn notify_socket(&self, path: &TreePathName) -> PathBuf {
         self.node_socket(path)
     }
 
-    /// The file that the root holds a lock on as long as the instance lives.
+    /// The file that the root holds a lock on as long as the instance runs.
     pub fn lock_file(&self) -> PathBuf {
         self.path.join("lock")
     }
@@ -134,7 +134,7 @@ impl RuntimeDir {
     pub fn create_base(&self) -> Result<(), RuntimeError> {
         let failed = |path: &Path, cause| RuntimeError::Create { path: path.to_owned(), cause };
         if let Some(base) = self.path.parent() {
-            // Of a system-wide base everybody may see the names; what is below is closed.
+            // Of a system-wide base every user may see the names; what is below is closed.
             let mode = if base.starts_with("/run/treevisor") { 0o755 } else { 0o700 };
             DirBuilder::new().recursive(true).mode(mode).create(base).map_err(|cause| failed(base, cause))?;
             check_owner(base, true)?;
@@ -155,8 +155,9 @@ impl RuntimeDir {
         }
     }
 
-    /// A name for this directory that is no file, and the same for whoever means the same directory: by its path, and by
-    /// the file system that it lies in, since another container may have another one there. Its base must exist.
+    /// A name for this directory that is no file, and the same for every process that means the same directory: by its
+    /// path, and by the file system that it lies in, since another container may have another one there. Its base must
+    /// exist.
     ///
     /// # Errors
     /// The system's.
@@ -218,8 +219,8 @@ impl RuntimeDir {
         fs::set_permissions(socket, Permissions::from_mode(0o1666))
     }
 
-    /// Lets one other user connect to `socket`, as [`RuntimeDir::open_to_others`] lets all: the file is made his. Where we may not
-    /// give files away, all are let in.
+    /// Lets one other user connect to `socket`, as [`RuntimeDir::open_to_others`] lets all: the file is given to that
+    /// user. Where we may not give files away, all are let in.
     ///
     /// # Errors
     /// The system's, when the permissions cannot be changed.
@@ -249,14 +250,14 @@ impl RuntimeDir {
         // The base itself is opened when it must be.
         base.ancestors().skip(1).find_map(|directory| {
             let mode = fs::metadata(directory).ok()?.mode() & 0o7777;
-            // Whom a group's right is for cannot be seen here.
+            // Which users a group's right is for cannot be seen here.
             (mode & 0o011 == 0).then(|| (directory.to_owned(), mode))
         })
     }
 
     /// Removes all sockets. What is gone already is no error.
     pub fn remove_sockets(&self) {
-        // Nothing can be done about a file that cannot be removed; whoever binds there next says so.
+        // Nothing can be done about a file that cannot be removed; the next process that binds there reports it.
         let _ = fs::remove_file(self.control_socket());
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             if entry.file_name().as_bytes().starts_with(b"n-") {
@@ -266,7 +267,7 @@ impl RuntimeDir {
     }
 
     /// Removes everything that a running instance put here, the lock file included, and the directory when nothing else
-    /// is in it. Only for whoever holds the lock.
+    /// is in it. Only for the holder of the lock.
     pub fn remove(&self) {
         self.remove_sockets();
         for file in [self.instance_file().with_extension("json.new"), self.instance_file(), self.lock_file()] {
@@ -280,12 +281,12 @@ impl RuntimeDir {
     }
 }
 
-/// Whether nobody but us (or, above, root) could put something of his own in the place of what is in `directory`.
+/// Whether no user but us (or, above, root) could put something else in the place of what is in `directory`.
 pub(super) fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeError> {
     let metadata =
         directory.symlink_metadata().map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?;
     let not_ours = |reason: String| Err(RuntimeError::NotOurs { path: directory.to_owned(), reason });
-    // A link above us was made by somebody who may write there; what it points to is what counts.
+    // A link above us was made by a user who may write there; what it points to is what counts.
     let metadata = if above && metadata.is_symlink() {
         fs::metadata(directory).map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?
     } else {
@@ -298,7 +299,7 @@ pub(super) fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeEr
     if metadata.uid() != uid && !(above && metadata.uid() == 0) {
         return not_ours(format!("it belongs to uid {}, not to uid {uid}", metadata.uid()));
     }
-    // In a sticky directory, such as /tmp, nobody can rename or remove what is another's.
+    // In a sticky directory, such as /tmp, no user can rename or remove what is another's.
     if metadata.mode() & 0o022 != 0 && !(above && metadata.mode() & 0o1000 != 0) {
         return not_ours(format!("others may write to it (its mode is {:04o})", metadata.mode() & 0o7777));
     }
@@ -380,10 +381,10 @@ pub enum RuntimeError {
     Create {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
-    /// Somebody else could change what is in it.
+    /// Another user could change what is in it.
     NotOurs {
         /// The directory.
         path: PathBuf,

@@ -9,8 +9,8 @@
 //! | otherwise | there is none, and nothing is kept |
 //!
 //! Below it each instance has a directory of its own name. The journal in it is a row of files with rising numbers, of
-//! which the last one is written to. They are never renamed: who reads one file after the other while they are written
-//! misses none and sees none twice.
+//! which the last one is written to. They are never renamed: a tool that reads one file after the other while they are
+//! written misses none and sees none twice.
 
 use super::runtime::{RuntimeError, TreePath, check_owner};
 use crate::files;
@@ -80,13 +80,13 @@ impl StateDir {
     }
 
     /// Makes the directory, and the ones above it where they are missing. Only its user may enter it: what workers print
-    /// when they die is in it.
+    /// when they end is in it.
     ///
     /// # Errors
-    /// The system's, and `PermissionDenied` when somebody else could change what is in it.
+    /// The system's, and `PermissionDenied` when another user could change what is in it.
     pub fn create(&self) -> io::Result<()> {
         if let Some(base) = self.path.parent() {
-            // Of a system-wide base everybody may see the names; what is below is closed.
+            // Of a system-wide base every user may see the names; what is below is closed.
             let mode = if base.starts_with("/var/lib/treevisor") { 0o755 } else { 0o700 };
             DirBuilder::new().recursive(true).mode(mode).create(base)?;
             check_owner(base, true).map_err(denied)?;
@@ -97,7 +97,7 @@ impl StateDir {
         }
     }
 
-    /// Where a tree that runs in the background writes its log and its workers' output, unless it was told otherwise.
+    /// Where a tree that runs in the background writes its log and its workers' output, unless configured otherwise.
     pub fn output_file(&self) -> PathBuf {
         self.path.join("output.log")
     }
@@ -107,7 +107,7 @@ impl StateDir {
         self.path.join("outputs.json")
     }
 
-    /// Writes down which workers there are, and where their output is written to, for who wants to read it when nothing
+    /// Writes down which workers there are, and where their output is written to, for tools that read it when nothing
     /// runs. Where no worker has such a file there is nothing to write down.
     ///
     /// # Errors

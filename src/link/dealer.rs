@@ -17,10 +17,10 @@ use crate::time::Span;
 const SEND_QUEUE: i32 = 64;
 
 /// How long libzmq waits before it connects again, in milliseconds; it adds up to as much again, at random. It never
-/// waits longer: a parent that is back after a crash must hear its children before it declares them dead.
+/// waits longer: a parent that is back after a crash must receive from its children before it declares them hung.
 const RECONNECT_MS: i32 = 20;
 
-/// A DEALER socket: one peer, in both directions. It connects again by itself, for as long as it lives.
+/// A DEALER socket: one peer, in both directions. It connects again by itself, until it is dropped.
 pub struct Dealer {
     socket: zmq::Socket,
     fd: RawFd,
@@ -31,7 +31,7 @@ impl Dealer {
     /// Connects to the socket at the path `socket`, under the name `identity`; an empty one leaves the name to libzmq.
     ///
     /// The peer need not be there yet. Until it is, messages wait in the queue: so the first message of a short-lived
-    /// tool is not lost, and nobody has to wait for a connection.
+    /// tool is not lost, and no caller has to wait for a connection.
     ///
     /// # Errors
     /// The path or the identity is unusable, or libzmq cannot open a socket.
@@ -65,13 +65,13 @@ impl Dealer {
     }
 
     /// Whether a message waits. Call it as the last thing before sleeping on [`Dealer::fd`], and do not sleep when it
-    /// says yes: the descriptor tells of changes only, and any use of the socket may swallow one.
+    /// returns true: the descriptor signals changes only, and any use of the socket may swallow one.
     pub fn has_input(&self) -> bool {
         drain::has_input(&self.socket)
     }
 
     /// Takes the next message, if one waits. One with too many frames is skipped: the peer is a supervisor, and what
-    /// it says that we cannot understand is no answer.
+    /// it sends that cannot be decoded is no answer.
     pub fn receive(&mut self) -> Option<Vec<Vec<u8>>> {
         loop {
             let mut frames = Vec::new();
@@ -89,20 +89,20 @@ impl Dealer {
         }
     }
 
-    /// Sends a message. `false` says that the queue is full, and that nothing was sent.
+    /// Sends a message. `false` means that the queue is full, and that nothing was sent.
     pub fn send(&mut self, frames: &[&[u8]]) -> bool {
         drain::send(&self.socket, frames.iter().copied()).is_ok()
     }
 
-    /// Waits until a message is there, at most `limit`, and says whether one is.
+    /// Waits until a message is there, at most `limit`, and returns whether one is.
     ///
     /// This is for tools of the command line, which have nothing else to do. A node never calls it.
     pub fn wait_input(&mut self, limit: Duration) -> bool {
         drain::wait_input(&self.socket, None, limit) == Waited::Input
     }
 
-    /// As [`Dealer::wait_input`], and ends also when nobody reads `output` any more, a pipe of ours whose other end may
-    /// be closed while we have nothing to write to it.
+    /// As [`Dealer::wait_input`], and ends also when `output` has no reader any more, a pipe of ours whose other end
+    /// may be closed while we have nothing to write to it.
     pub fn wait_input_or_closed(&mut self, output: BorrowedFd<'_>, limit: Duration) -> Waited {
         drain::wait_input(&self.socket, Some(output.as_raw_fd()), limit)
     }

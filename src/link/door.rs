@@ -1,16 +1,17 @@
-//! Who may connect to a socket, how often, and how much of whom is held in memory: decided when a connection is accepted, by
-//! what the kernel says of its other end, before a byte of it is read.
+//! Which processes may connect to a socket, how often, and how much of each is held in memory: decided when a
+//! connection is accepted, by what the kernel reports of its other end, before a byte of it is read.
 //!
 //! | who | may connect | connections | of one message |
 //! | --- | --- | --- | --- |
 //! | root and the user of this process | yes | [`Rules::own`] for each of the two | see below |
 //! | a user that was let in with [`Door::allow`] | yes | [`Rules::other`] each, [`Rules::others`] in all | see below |
-//! | anybody else | no | | |
+//! | any other user | no | | |
 //!
 //! A message of a connection whose name begins with [`Rules::family`] may be as long as [`Rules::large`]; any other is as short
-//! as what workers say ([`Rules::small`]). The family is a secret between this process and those that it gives names to.
+//! as what workers send ([`Rules::small`]). The family is a secret between this process and those that it gives names
+//! to.
 //!
-//! A user who has reached the limit costs the process of his that has most connections its oldest one, if that process has
+//! A user at the limit costs that user's process with most connections its oldest one, if that process has
 //! two more than the one that connects; else the new one is turned away. So one process cannot lock out another one, not
 //! even of its own user.
 //!
@@ -48,7 +49,7 @@ pub struct Rules {
     pub other: usize,
     /// How many all other users may have together; each gets the same share of it.
     pub others: usize,
-    /// Everybody may connect: the place in the file system says who can.
+    /// Every process may connect: the rights of the file decide which can.
     pub anyone: bool,
     /// How the names of those begin that may send long messages; without it all may.
     pub family: Option<Box<[u8]>>,
@@ -61,7 +62,7 @@ pub struct Rules {
 /// Why a connection was turned away or closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Why {
-    /// Its user has nothing to say here.
+    /// Its user has no access here.
     Stranger,
     /// Its user has too many.
     TooMany,
@@ -99,7 +100,7 @@ struct State {
     /// Of each user, by process: the connections in the order in which they came.
     by_user: HashMap<u32, HashMap<u32, BTreeMap<u64, RawFd>>>,
     came: u64,
-    /// Connections that have been told to end and are not counted any more.
+    /// Connections that are being closed and are not counted any more.
     ending: HashSet<RawFd>,
     /// The next one that ends has sent too long a message.
     broken: bool,
@@ -247,7 +248,7 @@ impl Door {
     }
 }
 
-/// Whether libzmq asks doors. One that was not built by this workspace does not: then who speaks is looked at with each
+/// Whether libzmq asks doors. One that was not built by this workspace does not: then the sender is looked at with each
 /// message, and connections are counted now and then.
 pub fn has_doors() -> bool {
     #[cfg(zmq_gate)]
@@ -372,7 +373,7 @@ mod tests {
         assert_eq!(state.admit(16, peer(1000, 7)), Admission::Go, "not for itself");
         assert_eq!(state.admit(16, peer(1000, 8)), Admission::Instead(10));
         assert_eq!(state.admit(17, peer(1000, 9)), Admission::Instead(11));
-        // What was told to end is not counted twice.
+        // What is being closed is not counted twice.
         state.left(10);
         state.left(11);
         assert_eq!(state.open.len(), 6);

@@ -1,12 +1,12 @@
 //! The one rule about libzmq's descriptor, and the calls that every socket is used through.
 //!
-//! A libzmq socket has a descriptor that becomes readable when *something* has happened to the socket. It tells of
+//! A libzmq socket has a descriptor that becomes readable when *something* has happened to the socket. It signals
 //! changes, not of states, and any use of the socket (a send too) may swallow the change: then messages wait and the
 //! descriptor stays silent. A loop that trusts the descriptor alone falls asleep on waiting messages sooner or later;
 //! a measured one did so after some 100,000. Whether it is watched level-triggered or edge-triggered makes no
 //! difference. Hence the rule:
 //!
-//! > **Ask [`has_input`] as the last thing before every sleep. If it says yes, do not sleep.**
+//! > **Ask [`has_input`] as the last thing before every sleep. If it returns true, do not sleep.**
 //!
 //! Between a "no" and the sleep nothing may touch the socket. If a message comes in just then, the descriptor is
 //! readable and the sleep ends at once, since asking has taken note of all changes before.
@@ -36,8 +36,8 @@ pub(super) fn has_input(socket: &zmq::Socket) -> bool {
 
 /// Receives one message, if one waits, and hands its frames to `each`, together with the frame's place.
 ///
-/// A message is taken whole, even when `each` says `Break`: then the rest of it is thrown away. Returns the number of
-/// frames, or `None` when no message waits.
+/// A message is taken whole, even when `each` returns `Break`: then the rest of it is thrown away. Returns the number
+/// of frames, or `None` when no message waits.
 pub(super) fn receive(
     socket: &zmq::Socket,
     mut each: impl FnMut(usize, &mut zmq::Message) -> ControlFlow<()>,
@@ -47,7 +47,8 @@ pub(super) fn receive(
     let mut frames = 0;
     loop {
         // libzmq shows a message once all of it is there. An error after the first frame is therefore impossible
-        // as long as the socket lives; were it to come, the message would be worth nothing, and there is none to wait for.
+        // as long as the socket exists; were it to come, the message would be worth nothing, and there is none to wait
+        // for.
         retry(|| socket.recv(&mut frame, zmq::DONTWAIT)).ok()?;
         if wanted.is_continue() {
             wanted = each(frames, &mut frame);
@@ -68,7 +69,7 @@ pub(super) fn send<'a>(socket: &zmq::Socket, frames: impl IntoIterator<Item = &'
     while let Some(frame) = frames.next() {
         let more = if frames.peek().is_some() { zmq::SNDMORE } else { 0 };
         // libzmq looks at the queue at a message's first frame only. The later ones cannot fail: when the peer goes
-        // away in between, libzmq drops them and says nothing.
+        // away in between, libzmq drops them silently.
         retry(|| socket.send(frame, zmq::DONTWAIT | more))?;
     }
     Ok(())
@@ -79,7 +80,7 @@ pub(super) fn send<'a>(socket: &zmq::Socket, frames: impl IntoIterator<Item = &'
 pub enum Waited {
     /// A message is there.
     Input,
-    /// Nobody reads the watched output any more.
+    /// The watched output has no reader any more.
     OutputClosed,
     /// Neither; the limit is over.
     Nothing,
@@ -96,7 +97,7 @@ pub(super) fn wait_input(socket: &zmq::Socket, output: Option<RawFd>, limit: Dur
         // Rounded up, or the last fraction of a millisecond would be spent turning.
         let millis = slice.as_nanos().div_ceil(1_000_000) as i64;
         let mut items = vec![socket.as_poll_item(zmq::POLLIN)];
-        // Of the output only its end is of interest, and that is told without being asked for.
+        // Of the output only its end is of interest, and that is reported without being asked for.
         items.extend(output.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLERR)));
         match zmq::poll(&mut items, millis) {
             Ok(0) | Err(zmq::Error::EINTR) => left -= slice,

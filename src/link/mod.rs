@@ -1,8 +1,8 @@
 //! ZeroMQ sockets, for nodes and for the operator's tools alike.
 //!
 //! This is the only room that names the crate `zmq`. It knows endpoints, socket options and the one rule about
-//! libzmq's descriptor (file `drain.rs`); it does not know what is inside a frame (that is `wire`'s business) nor who may
-//! say what (that is the node's). It imports nothing but the hallway.
+//! libzmq's descriptor (file `drain.rs`); it does not know what is inside a frame (that is `wire`'s business) nor which
+//! peer may send what (that is the node's). It imports nothing but the hallway.
 //!
 //! | type | is | used by |
 //! | --- | --- | --- |
@@ -12,12 +12,12 @@
 //!
 //! What holds for all of them:
 //!
-//! - **Nothing blocks.** Sending and receiving return at once. The two exceptions say so: [`Dealer::wait_input`], and
-//!   dropping the last socket and [`Context`] after a `close` with a linger.
+//! - **Nothing blocks.** Sending and receiving return at once. The two exceptions are documented:
+//!   [`Dealer::wait_input`], and dropping the last socket and [`Context`] after a `close` with a linger.
 //! - **Nothing trusts a peer.** A frame above the limit closes that peer's connection before it is read
-//!   (`ZMQ_MAXMSGSIZE`); queues are bounded on both sides; a message with too many frames is dropped and counted. Who may
-//!   connect at all, how often, and how much one message may hold, a [`Door`] decides (file `door.rs`).
-//! - **After use, look.** Whoever sleeps on a socket's `fd` calls its `has_input` as the last thing before.
+//!   (`ZMQ_MAXMSGSIZE`); queues are bounded on both sides; a message with too many frames is dropped and counted. Which
+//!   peers may connect at all, how often, and how much one message may hold, a [`Door`] decides (file `door.rs`).
+//! - **After use, look.** Code that sleeps on a socket's `fd` calls its `has_input` as the last thing before.
 //!
 //! Every descriptor of libzmq is close-on-exec, so none reaches a child.
 
@@ -52,7 +52,7 @@ const QUEUE: i32 = 256;
 /// How many messages libzmq keeps from one peer of a socket with a [`Door`] that many may connect to.
 const QUEUE_BEHIND_DOOR: i32 = 64;
 
-/// How many connections may wait to be accepted: a tree of 1,000 children says hello in one moment. The kernel cuts
+/// How many connections may wait to be accepted: a tree of 1,000 children connects in one moment. The kernel cuts
 /// it to `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
@@ -115,7 +115,7 @@ pub fn control_socket(directory: &Path) -> PathBuf {
     directory.join("control.sock")
 }
 
-/// The socket on which the node with this number hears its children, in the instance's runtime directory.
+/// The socket on which the node with this number receives from its children, in the instance's runtime directory.
 ///
 /// A number, not a path in the tree: names may be 64 bytes each, and the whole must stay within
 /// [`SOCKET_PATH_MAX`].
@@ -170,7 +170,7 @@ fn socket_of(endpoint_text: &str) -> Result<PathBuf, LinkError> {
 }
 
 /// Closes `socket`, giving what it still has to send up to `linger`. Returns at once: the time is spent by libzmq's
-/// own thread, and by whoever drops the last holder of the context.
+/// own thread, and by the thread that drops the last holder of the context.
 fn close(socket: zmq::Socket, linger: Span) {
     // Rounded up: a linger of half a millisecond is not none.
     let millis = linger.as_nanos().div_ceil(1_000_000);
@@ -188,40 +188,40 @@ fn io_error(error: zmq::Error) -> io::Error {
     }
 }
 
-/// What can fail in making a socket ready. The message tells this level; the cause is in `source`.
+/// What can fail in making a socket ready. The message is of this level; the cause is in `source`.
 #[derive(Debug)]
 pub enum LinkError {
     /// libzmq's context could not be made.
     Context {
-        /// What libzmq said.
+        /// libzmq's error.
         cause: io::Error,
     },
     /// A socket could not be opened or set up.
     Socket {
         /// Where it was to be bound or connected.
         endpoint: String,
-        /// What libzmq said.
+        /// libzmq's error.
         cause: io::Error,
     },
     /// A socket could not be bound.
     Bind {
         /// Where.
         endpoint: String,
-        /// What libzmq said.
+        /// libzmq's error.
         cause: io::Error,
     },
     /// A socket could not be connected. A peer that is not there yet is no error: libzmq keeps trying.
     Connect {
         /// Where to.
         endpoint: String,
-        /// What libzmq said.
+        /// libzmq's error.
         cause: io::Error,
     },
     /// What stands at the place of the socket could not be looked at.
     Look {
         /// The place.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
     /// Something that is no socket stands at its place. libzmq would delete it.

@@ -1,8 +1,8 @@
 //! What stands where a socket is to be bound.
 //!
 //! libzmq removes whatever is there before it binds: the leftover of a process that was killed, which is right; a
-//! regular file, which is a loss; and the socket of a process that lives, which from then on hears nothing and is not
-//! told. So the place is looked at first.
+//! regular file, which is a loss; and the socket of a running process, which from then on receives nothing, without any
+//! error. So the place is looked at first.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::LinkError;
 
-/// Whether a socket can be bound at `path` without harm to anybody.
+/// Whether a socket can be bound at `path` without harm to any process.
 ///
 /// # Errors
 /// [`LinkError::NotASocket`], [`LinkError::InUse`], [`LinkError::Look`].
@@ -27,8 +27,8 @@ pub(super) fn check(path: &Path) -> Result<(), LinkError> {
         return Err(LinkError::NotASocket { path: path.to_owned() });
     }
     // A datagram socket is connected in place of a stream, because that never waits, not even when the owner is
-    // stopped and its queue of connections is full. If somebody is bound there the kernel says that the types do
-    // not agree; if nobody is, it refuses. The owner notices nothing.
+    // stopped and its queue of connections is full. If a socket is bound there the kernel reports that the types do not
+    // agree; if none is, it refuses. The owner notices nothing.
     match UnixDatagram::unbound().map_err(look)?.connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         // It went away meanwhile.

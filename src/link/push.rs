@@ -10,7 +10,7 @@ use super::{Context, LinkError, drain, place};
 use crate::os::process;
 use crate::time::Span;
 
-/// The most bytes of a frame. What a message says is not looked at, so there is no need for long ones.
+/// The most bytes of a frame. A message's content is not looked at, so there is no need for long ones.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 /// How many messages one call of [`Pull::drain`] takes, so that a program which does nothing but beat does not hold up
@@ -65,14 +65,14 @@ pub struct Pull {
 impl Pull {
     /// Binds a socket at `endpoint`, which is `ipc://` and a path; a relative path counts from the working directory.
     ///
-    /// The file's mode follows the umask: whoever may write to it can beat, or press the button.
+    /// The file's mode follows the umask: a process that may write to it can beat, or press the button.
     ///
     /// # Errors
     /// The endpoint is unusable, something else stands there, or libzmq cannot bind.
     pub fn bind(context: &Context, endpoint: &str) -> Result<Pull, LinkError> {
         let path = super::socket_of(endpoint)?;
         place::check(&path)?;
-        // Who may connect is for the place in the file system to say.
+        // The rights of the file decide which processes may connect.
         let door = Door::new(Rules {
             uid: process::own_uid(),
             own: CONNECTIONS_OF_OURS,
@@ -124,12 +124,12 @@ impl Pull {
     }
 
     /// Whether a message waits. Call it as the last thing before sleeping on [`Pull::fd`], and do not sleep when it
-    /// says yes: the descriptor tells of changes only, and any use of the socket may swallow one.
+    /// returns true: the descriptor signals changes only, and any use of the socket may swallow one.
     pub fn has_input(&self) -> bool {
         drain::has_input(&self.socket)
     }
 
-    /// Takes what waits, up to some hundred messages, and says how many it was.
+    /// Takes what waits, up to some hundred messages, and returns their number.
     pub fn drain(&mut self) -> usize {
         let ignore = |_: usize, _: &mut zmq::Message| ControlFlow::Break(());
         (0..DRAIN_MAX).take_while(|_| drain::receive(&self.socket, ignore).is_some()).count()

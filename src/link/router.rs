@@ -11,7 +11,7 @@ use crate::time::Span;
 
 /// A peer as libzmq knows it: the name that it gave itself, or one that libzmq made up for it.
 ///
-/// It is an address to answer to, and no proof of who the peer is: any peer can take any name.
+/// It is an address to answer to, and does not identify the peer: any peer can take any name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity(Box<[u8]>);
 
@@ -33,10 +33,10 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Who a peer is, as the kernel noted it when the peer connected.
+/// A peer's process, user and group, as the kernel noted them when the peer connected.
 ///
 /// The ids are those of the process that connected. One that connects and then starts another program, or hands its
-/// socket to another process, still speaks under them.
+/// socket to another process, still sends under them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerCred {
     /// The process.
@@ -50,7 +50,7 @@ pub struct PeerCred {
 impl PeerCred {
     /// Reads the address that libzmq gives each message: `localhost:UID:GID:PID`.
     ///
-    /// A build of libzmq without credentials says `localhost` alone, and tcp has only an address: both are `None`.
+    /// A build of libzmq without credentials gives `localhost` alone, and tcp has only an address: both are `None`.
     fn parse(address: &str) -> Option<PeerCred> {
         let mut fields = address.strip_prefix("localhost:")?.split(':').map(|field| field.parse().ok());
         let (uid, gid, pid) = (fields.next()??, fields.next()??, fields.next()??);
@@ -63,7 +63,7 @@ impl PeerCred {
 pub struct Inbound {
     /// The address to answer to.
     pub from: Identity,
-    /// Who the peer is; `None` where libzmq was built without credentials.
+    /// The peer's ids; `None` where libzmq was built without credentials.
     pub peer: Option<PeerCred>,
     /// The frames, without the one that holds the identity. There is at least one.
     pub frames: Vec<Vec<u8>>,
@@ -104,8 +104,8 @@ impl Dropped {
     }
 }
 
-/// How many messages in a row one call of `receive` drops before it says that there is none: somebody who sends
-/// nothing else must not hold up the loop.
+/// How many messages in a row one call of `receive` drops before it returns none: a peer that sends nothing else must
+/// not hold up the loop.
 const DROPS_PER_CALL: usize = 64;
 
 /// A ROUTER socket: many peers, each of which can be answered by its identity.
@@ -125,7 +125,7 @@ impl Router {
     /// can write to, and that one process at a time holds.
     ///
     /// # Errors
-    /// The path is unusable, somebody else is bound there, or libzmq cannot bind.
+    /// The path is unusable, another process is bound there, or libzmq cannot bind.
     pub fn bind(context: &Context, socket: &Path, limits: RouterLimits) -> Result<Router, LinkError> {
         Router::bind_with(context, socket, limits, None)
     }
@@ -157,10 +157,10 @@ impl Router {
         });
         let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: super::io_error(cause) };
         let socket = context.socket(zmq::ROUTER, &endpoint, limits.frame_bytes_max)?;
-        // A message to nobody, or to somebody who does not read, is an error and not a silence.
+        // A message to no peer, or to one that does not read, is an error and not dropped silently.
         socket.set_router_mandatory(true).map_err(failed)?;
-        // A child that reconnects under its name is heard at once. Otherwise it would be ignored, without a word,
-        // until libzmq has noticed the end of its old connection.
+        // A child that reconnects under its name is received at once. Otherwise it would be ignored silently until
+        // libzmq has noticed the end of its old connection.
         socket.set_router_handover(true).map_err(failed)?;
         if door.is_some() {
             socket.set_rcvhwm(super::QUEUE_BEHIND_DOOR).map_err(failed)?;
@@ -194,14 +194,14 @@ impl Router {
     }
 
     /// Whether a message waits. Call it as the last thing before sleeping on [`Router::fd`], and do not sleep when it
-    /// says yes: the descriptor tells of changes only, and any use of the socket may swallow one.
+    /// returns true: the descriptor signals changes only, and any use of the socket may swallow one.
     pub fn has_input(&self) -> bool {
         drain::has_input(&self.socket)
     }
 
     /// Takes the next message, if one waits.
     ///
-    /// `None` may also mean that this call has dropped a good many messages; [`Router::has_input`] knows.
+    /// `None` may also mean that this call has dropped a good many messages; see [`Router::has_input`].
     pub fn receive(&mut self) -> Option<Inbound> {
         for _ in 0..DROPS_PER_CALL {
             let mut from = None;
@@ -246,7 +246,7 @@ impl Router {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Sends a message to a peer, or says why not. Nothing is queued for a peer that is not connected.
+    /// Sends a message to a peer, or returns why not. Nothing is queued for a peer that is not connected.
     ///
     /// A message without frames cannot be told from none: nothing is sent.
     pub fn send(&mut self, to: &Identity, frames: &[&[u8]]) -> SendOutcome {

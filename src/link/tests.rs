@@ -183,7 +183,7 @@ fn as_many_messages_as_there_are_peers_have_one_of_each_among_them() {
     let mut last = Dealer::connect(&room.context, &other, b"last", LIMITS).expect("a dealer");
     assert!(last.send(&[b"x"]));
     hear(&mut behind);
-    // Who has become ready since the socket was last asked is not among those whose turn it is.
+    // A socket that has become ready since it was last asked is not among those whose turn it is.
     assert!(room.router.has_input());
     let heard: BTreeSet<Identity> = dealers.iter().map(|_| hear(&mut room.router).from).collect();
     assert_eq!(heard.len(), dealers.len());
@@ -268,7 +268,7 @@ fn a_dealer_finds_a_router_that_was_replaced() {
     // Closing is the reaper thread's work, so for a moment the place may be taken still.
     let mut router = until(|| Router::bind(&context, &socket, LIMITS).ok());
     assert!(dealer.send(&[b"2"]));
-    // What was on its way to the old one may be lost; the dealer says it again.
+    // What was on its way to the old one may be lost; the dealer sends it again.
     let heard = until(|| {
         let heard = router.receive();
         if heard.is_none() {
@@ -349,7 +349,7 @@ fn nothing_is_bound_over_a_file_or_a_living_socket() {
     drop(std::os::unix::net::UnixListener::bind(&stale).expect("bound"));
     assert!(stale.exists());
     Router::bind(&room.context, &stale, LIMITS).expect("a leftover is replaced");
-    // Nor does the look disturb who is bound there.
+    // Nor does the look disturb the socket that is bound there.
     let mut router = room.router;
     let mut dealer =
         Dealer::connect(&room.context, &room.directory.path().join("r.sock"), b"", LIMITS).expect("a dealer");
@@ -517,7 +517,7 @@ fn running_out_of_descriptors_kills_nobody() {
     assert!(child.0.wait().expect("it is ours").success());
 }
 
-/// Answers whether there is a descriptor left, until it is told to end.
+/// Answers whether there is a descriptor left, until it is asked to end.
 fn serve_with_few_descriptors(directory: &Path) {
     let context = Context::new().expect("a context");
     let mut router = Router::bind(&context, &directory.join("r.sock"), LIMITS).expect("a router");
@@ -556,7 +556,7 @@ impl Drop for Reaped {
     }
 }
 
-/// Asks again until there is an answer. What is asked for comes about in threads of libzmq that report to nobody.
+/// Asks again until there is an answer. What is asked for comes about in threads of libzmq that report nothing.
 fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let steps = BROKEN.as_millis() / 2;
     for _ in 0..steps {
@@ -569,7 +569,7 @@ fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     panic!("it never came about");
 }
 
-/// A peer that speaks ZMTP 3.0 by hand, so that it can break its rules.
+/// A peer that implements ZMTP 3.0 by hand, so that it can break its rules.
 struct Raw(UnixStream);
 
 impl Raw {
@@ -603,7 +603,8 @@ impl Raw {
         self.0.write_all(bytes).expect("written");
     }
 
-    /// Writes `piece` again and again until the connection is closed, at most `limit` bytes; says how many were taken.
+    /// Writes `piece` again and again until the connection is closed, at most `limit` bytes; returns how many were
+    /// taken.
     fn write_until_closed(&mut self, piece: &[u8], limit: usize) -> usize {
         self.0.set_write_timeout(Some(BROKEN)).expect("set");
         let mut taken = 0;
@@ -672,7 +673,7 @@ mod doors {
             assert!(worker.send(message));
             assert_eq!(refused(&door, Why::TooLong).peer.pid, std::process::id());
         }
-        // It may come again, with what it may say.
+        // It may connect again, with what it may send.
         assert!(worker.send(&[&long, b"x"]));
         assert_eq!(hear(&mut room.router).frames, [long.to_vec(), b"x".to_vec()]);
     }

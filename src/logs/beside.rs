@@ -1,8 +1,8 @@
 //! Writes lines beside the loop: a disk that is slow, or does not answer at all, holds up no supervisor.
 //!
-//! Whoever has lines puts them into a bounded queue and never waits. A thread takes them out and writes; it is made when there
-//! is something to write, and ends a moment after there is nothing more. Lines that find no room are lost and counted, and the
-//! file says so when it can be written again.
+//! A producer puts lines into a bounded queue and never waits. A thread takes them out and writes; it is made when
+//! there is something to write, and ends a moment after there is nothing more. Lines that find no room are lost and
+//! counted, and the file notes it when it can be written again.
 
 use super::lost::Lost;
 use super::queue::Queue;
@@ -64,7 +64,7 @@ impl fmt::Debug for Beside {
 }
 
 impl Beside {
-    /// Lines go from `queue` to `sink`. Who makes them is to rest while more than `soft` bytes wait.
+    /// Lines go from `queue` to `sink`. Their producer is to pause while more than `soft` bytes wait.
     pub fn new(sink: Box<dyn Write + Send>, queue: Queue, soft: usize) -> Beside {
         let state = State {
             queue,
@@ -155,7 +155,7 @@ impl State {
         !self.gone && !self.failed && (!self.queue.is_empty() || self.queue.has_untold())
     }
 
-    /// Those who rest need not any longer.
+    /// Producers that pause need not any longer.
     fn wake_those_who_rest(&mut self) {
         if self.queue.len() <= self.soft / 2
             && std::mem::take(&mut self.resting)

@@ -1,8 +1,8 @@
 //! The read end of a worker's pipe: a fair share in each turn, whole lines out.
 //!
 //! The pipe is always emptied, however much comes: a worker that floods its output is neither blocked nor lets its node
-//! grow. What comes faster than anybody reads is kept and written to the file as ever, but not shown; a notice says how
-//! much that was.
+//! grow. What comes faster than it can be read is kept and written to the file as ever, but not shown; a notice says
+//! how much that was.
 
 use super::lines::{Audience, Line, Lines, Stream};
 use super::lost::Lost;
@@ -52,7 +52,7 @@ impl Capture {
     }
 
     /// Reads at most about `budget` bytes, and hands each line that is complete to `sink`. `now` tells how fast the
-    /// lines come; see [`Audience`] for whom each of them is.
+    /// lines come; see [`Audience`] for where each of them goes.
     pub fn read_some(&mut self, now: Time, budget: usize, sink: &mut impl FnMut(Line<'_>)) -> Progress {
         self.gate.refill(now);
         let mut buffer = [0; CHUNK];
@@ -82,7 +82,7 @@ impl Capture {
     }
 
     /// Hands on what stands there without a newline, and how much was not shown. For a pipe that is given up although
-    /// somebody still holds its other end; [`Progress::Closed`] implies it.
+    /// a process still holds its other end; [`Progress::Closed`] implies it.
     pub fn finish(&mut self, sink: &mut impl FnMut(Line<'_>)) {
         let (gate, stream) = (&mut self.gate, self.stream);
         self.lines.finish(&mut |line| gate.pass(line.by(stream), sink));
@@ -123,7 +123,7 @@ impl Gate {
 
     fn refill(&mut self, now: Time) {
         let gone = now.since(self.refilled);
-        // In small steps the rounding would eat everything, so that a flood were never heard of again.
+        // In small steps the rounding would eat everything, so that a flood would never be shown again.
         if gone < Span::from_millis(10) {
             return;
         }

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, RawFd};
 /// So much is kept for a terminal or a reader that is slow. Then lines are dropped and counted.
 pub const CAPACITY: usize = 256 * 1024;
 
-/// Paths are padded to the longest one seen, but not beyond this: one deep path must not push everybody's text aside.
+/// Paths are padded to the longest one seen, but not beyond this: one deep path must not push all other text aside.
 pub const WIDTH_MAX: usize = 24;
 
 /// Colours of paths. Red is left out, it means trouble; so are black and white, which may be the background.
@@ -98,7 +98,7 @@ impl Console {
         self.outlet.flush()
     }
 
-    /// Waits until all is written, for no longer than `limit`. For those who end.
+    /// Waits until all is written, for no longer than `limit`. For processes that end.
     pub fn finish(&mut self, limit: Span) {
         self.outlet.finish(limit);
     }
@@ -123,7 +123,7 @@ impl Console {
         self.outlet.fd()
     }
 
-    /// Lines that were lost because nobody read fast enough.
+    /// Lines that were lost because the reader was too slow.
     pub fn lost(&self) -> Lost {
         self.outlet.lost()
     }
@@ -159,7 +159,7 @@ pub fn write_prefix(out: &mut String, path: &str, stream: Stream, width: &mut us
     let bar = if stream == Stream::Stderr { '┃' } else { '│' };
     let written = if colour {
         *width = (*width).max(path.len().min(WIDTH_MAX));
-        // Standard error has a red bar; the dim one is nobody's colour.
+        // Standard error has a red bar; the dim one is no worker's colour.
         let bar_colour = if stream == Stream::Stderr { 31 } else { 2 };
         let (colour, width) = (colour_of(path), *width);
         write!(out, "\x1b[{colour}m{path:width$}\x1b[0m \x1b[{bar_colour}m{bar}\x1b[0m ")

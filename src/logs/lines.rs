@@ -16,13 +16,13 @@ pub enum Stream {
     Stderr,
 }
 
-/// For whom a line is.
+/// Where a line goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Audience {
     /// It is kept, written to the file and shown.
     #[default]
     Everyone,
-    /// It is kept and written to the file, but not shown: it came too fast for anybody to read.
+    /// It is kept and written to the file, but not shown: it came too fast to be read.
     Record,
     /// It is shown only: not the worker's own words but ours about them.
     Display,
@@ -38,7 +38,7 @@ pub struct Line<'a> {
     pub continued: bool,
     /// Where it came from.
     pub stream: Stream,
-    /// For whom it is.
+    /// Where it goes.
     pub audience: Audience,
 }
 

@@ -1,7 +1,7 @@
-//! What children print: captured, cut into lines, kept, shown, written to files. Supervision never hears of it.
+//! What children print: captured, cut into lines, kept, shown, written to files. Supervision never sees it.
 //!
 //! The way of a byte: a worker writes into a pipe; [`capture`] takes a fair share of it in each turn of the node's loop and
-//! hands on whole lines ([`lines`]); each goes to the child's [`ring`] (its last words), to its file where it has one
+//! hands on whole lines ([`lines`]); each goes to the child's [`ring`] (its last output), to its file where it has one
 //! ([`rotate`]) and to the operator ([`console`]). What is no longer kept can be read from the files again ([`past`]).
 //!
 //! What this room promises:

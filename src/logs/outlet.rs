@@ -3,11 +3,12 @@
 //! Several nodes share one terminal, so a write carries whole lines and, where the kernel allows it, is one piece: pipes
 //! take up to `PIPE_BUF` bytes at once or not at all.
 //!
-//! A descriptor that was inherited is shared with whoever else inherited it, such as the operator's shell. To make it
-//! non-blocking would make theirs so. Therefore terminals and pipes are opened anew through `/proc/self/fd`, which gives
-//! a description of our own.
+//! A descriptor that was inherited is shared with every process that inherited it, such as the operator's shell. To
+//! make it non-blocking would make theirs so. Therefore terminals and pipes are opened anew through `/proc/self/fd`,
+//! which gives a description of our own.
 //!
-//! A write to a regular file cannot be told not to wait: its disk may be slow or dead. A thread does it ([`beside`](super::beside)).
+//! A write to a regular file cannot be made non-blocking: its disk may be slow or hang. A thread does it
+//! ([`beside`](super::beside)).
 
 use super::beside::Beside;
 use super::lost::Lost;
@@ -43,9 +44,9 @@ enum Target {
     Gone,
 }
 
-/// A shared description, made non-blocking for the length of each write and no longer: who shares it may not expect that.
-/// Two who do so at the same moment can undo each other's work, and then a write waits for its reader after all; without a
-/// description of our own there is no better way.
+/// A shared description, made non-blocking for the length of each write and no longer: processes that share it may not
+/// expect that. Two that do so at the same moment can undo each other's work, and then a write waits for its reader
+/// after all; without a description of our own there is no better way.
 #[derive(Debug)]
 struct Shared {
     file: File,
@@ -144,7 +145,8 @@ impl Outlet {
                         queue.lose_all();
                         return false;
                     }
-                    // EPIPE, the terminal was hung up (EIO), the descriptor is not open for writing: nobody listens.
+                    // EPIPE, the terminal was hung up (EIO), the descriptor is not open for writing: there is no
+                    // reader.
                     _ => {
                         *target = Target::Gone;
                         queue.forget();
@@ -155,7 +157,7 @@ impl Outlet {
         }
     }
 
-    /// Waits until all is written, for no longer than `limit`. For those who end.
+    /// Waits until all is written, for no longer than `limit`. For processes that end.
     pub fn finish(&mut self, limit: Span) {
         if let Way::Beside(beside) = &self.0 {
             beside.finish(limit);
@@ -170,9 +172,9 @@ impl Outlet {
         }
     }
 
-    /// Whether who makes lines is to wait before there are more: the disk is behind, though not stuck. A worker can wait, as it
-    /// would for the disk itself; a supervisor cannot. When that is over the bell rings that was given to
-    /// [`rings`](Outlet::rings).
+    /// Whether the producer of lines is to wait before there are more: the disk is behind, though not stuck. A worker
+    /// can wait, as it would for the disk itself; a supervisor cannot. When that is over the bell rings that was given
+    /// to [`rings`](Outlet::rings).
     pub fn must_rest(&self) -> bool {
         match &self.0 {
             Way::Direct { .. } => false,
@@ -180,7 +182,7 @@ impl Outlet {
         }
     }
 
-    /// What is to be rung when there is room again for those who had to rest.
+    /// What is to be rung when there is room again for producers that had to pause.
     pub fn rings(&mut self, bell: impl Fn() + Send + 'static) {
         if let Way::Beside(beside) = &self.0 {
             beside.rings(Box::new(bell));

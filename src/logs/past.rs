@@ -118,7 +118,7 @@ fn begin_of_last(file: &mut File, count: usize) -> io::Result<u64> {
 }
 
 /// How many of a file's last lines are what is `kept` in memory as well, given that the file was read after the memory:
-/// they, and what follows them, are taken from memory or heard later.
+/// they, and what follows them, are taken from memory or received later.
 ///
 /// Where the two do not meet (the file was moved away, or lines could not be written), nothing is the same.
 pub fn overlap(file: &[String], kept: &[String]) -> usize {

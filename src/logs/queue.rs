@@ -1,4 +1,4 @@
-//! Whole lines that wait to be written: bounded, and what found no room is counted and told of once there is some.
+//! Whole lines that wait to be written: bounded, and what found no room is counted and reported once there is some.
 
 use super::lost::Lost;
 use crate::os::clock;
@@ -13,9 +13,9 @@ const SMALL: usize = 4096;
 pub(super) struct Queue {
     buffer: VecDeque<u8>,
     capacity: usize,
-    /// Lines that did not fit and that no notice has told of yet.
+    /// Lines that did not fit and that no notice has reported yet.
     untold: Lost,
-    /// What the notices in the buffer tell of, and what they take: should the buffer be lost, so are they.
+    /// What the notices in the buffer report, and what they take: should the buffer be lost, so are they.
     told: Lost,
     notices: Lost,
     /// All that was ever lost.
@@ -61,7 +61,7 @@ impl Queue {
     }
 
     /// What is to be written next: whole lines within `limit` bytes, or one line where that alone is longer. Nothing when all
-    /// is written and told.
+    /// is written and reported.
     pub fn next(&mut self, limit: usize) -> &[u8] {
         if self.buffer.is_empty() {
             self.tell();
@@ -121,7 +121,7 @@ impl Queue {
         self.buffer.is_empty()
     }
 
-    /// Whether lines were lost that no notice tells of yet.
+    /// Whether lines were lost that no notice reports yet.
     pub fn has_untold(&self) -> bool {
         !self.untold.is_none()
     }

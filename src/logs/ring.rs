@@ -1,6 +1,6 @@
-//! The last lines of a child, for whoever asks what it said before it went. Pure.
+//! The last output of a child, kept for queries after its exit. Pure.
 //!
-//! Each line keeps when it was read and by which incarnation it was said, so that the lines of several children can be
+//! Each line keeps when it was read and which incarnation printed it, so that the lines of several children can be
 //! put in one order and told apart.
 
 use super::lines::Line;
@@ -18,7 +18,7 @@ pub struct Ring {
     kept: Option<Box<Kept>>,
 }
 
-/// Which process of a child has said something.
+/// The process of a child that printed a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Speaker {
     /// The child's incarnation.
@@ -32,7 +32,7 @@ struct Kept {
     text: VecDeque<u8>,
     /// The lines in `text`, the oldest first.
     marks: VecDeque<Mark>,
-    /// Who said the lines from this position on, the oldest first.
+    /// The speakers of the lines from this position on, the oldest first.
     speakers: VecDeque<(u64, Speaker)>,
     /// Position of the line after the newest: the number of lines that were ever pushed.
     end: u64,
@@ -53,9 +53,9 @@ struct Mark {
 pub struct Said {
     /// When it was read: nanoseconds since 1970, never less than those of the line before.
     pub at: u64,
-    /// Who said it.
+    /// The incarnation that printed it.
     pub speaker: Speaker,
-    /// What was said, fit to be printed: see [`text::printable`].
+    /// What was printed, made printable: see [`text::printable`].
     pub text: String,
     /// More of the same line follows.
     pub cut: bool,
@@ -219,7 +219,7 @@ mod tests {
         let texts = |lines: Vec<Said>| lines.into_iter().map(|line| line.text).collect::<Vec<_>>();
         assert_eq!(texts(ring.read(0, 8)), ["aaaa", "bbbb"]);
         assert_eq!(texts(ring.read(2, 8)), ["cccc"]);
-        // A single line is given however long it is, or nobody would ever come past it.
+        // A single line is given however long it is, or no reader would ever come past it.
         assert_eq!(texts(ring.read(0, 1)), ["aaaa"]);
         // A position from the future, of another process say, shows nothing.
         assert!(ring.read(u64::MAX, 8).is_empty());
@@ -239,7 +239,7 @@ mod tests {
         for n in 0..2 * LINES_MAX as u64 {
             ring.push(30, Speaker { incarnation: 3 + n / 200, pid: 9 }, Line::new(b"x"));
         }
-        // Those who have nothing to say any more are forgotten with their lines.
+        // Speakers without lines are forgotten with their last one.
         assert_eq!(ring.kept.as_ref().unwrap().speakers.len(), 2);
         assert_eq!(ring.read(0, usize::MAX)[0].speaker.incarnation, 4);
     }

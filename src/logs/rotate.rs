@@ -26,7 +26,7 @@ const MOVED_PATIENCE: Span = Span::from_secs(1);
 /// The smallest size at which a file is rotated: with less, a turn's lines would cost more renaming than writing.
 pub const MAX_SIZE_LEAST: u64 = 4096;
 
-/// More often than this a file is not rotated within one write: somebody else must be writing to it.
+/// More often than this a file is not rotated within one write: another process must be writing to it.
 const ROTATIONS_PER_WRITE: u32 = 2 * (CHUNK as u64 / MAX_SIZE_LEAST) as u32;
 
 /// A log file.
@@ -36,10 +36,10 @@ pub struct RotatingFile {
     max_size: u64,
     keep: u32,
     open: Option<Open>,
-    /// Lines that could not be written and that the file does not tell of yet.
+    /// Lines that could not be written and that the file does not mention yet.
     untold: Lost,
     lost: Lost,
-    /// The present trouble, and whether anybody has been told.
+    /// The present failure, and whether it has been reported.
     trouble: Option<String>,
     trouble_told: bool,
     user: Option<Credentials>,
@@ -119,7 +119,7 @@ impl RotatingFile {
         }
     }
 
-    /// Closes the file, so that the next line opens or creates it again: somebody else has moved it away.
+    /// Closes the file, so that the next line opens or creates it again: another process has moved it away.
     pub fn reopen(&mut self) {
         self.open = None;
         (self.within_line, self.torn) = (false, false);
@@ -130,7 +130,7 @@ impl RotatingFile {
         self.lost
     }
 
-    /// Why lines cannot be written at present. Each trouble is told once.
+    /// Why lines cannot be written at present. Each failure is reported once.
     pub fn take_trouble(&mut self) -> Option<String> {
         if std::mem::replace(&mut self.trouble_told, true) { None } else { self.trouble.clone() }
     }
@@ -237,7 +237,7 @@ impl RotatingFile {
             open.moved = None;
             return;
         }
-        // Who moves it away may be about to make the new one, and then to say so by SIGUSR1.
+        // The process that moves it away may be about to make the new one, and then to send SIGUSR1.
         let now = self.clock.now();
         let since = *open.moved.get_or_insert(now);
         if found.nlink() == 0 || now.since(since) >= MOVED_PATIENCE {

@@ -43,7 +43,8 @@ pub fn get() -> Option<&'static StreamFile> {
     STREAM_FILE.get()
 }
 
-/// Puts standard error on the file as it is now, for those who write to it seldom and past an [`Outlet`](super::outlet).
+/// Puts standard error on the file as it is now, for code that writes to it seldom and past an
+/// [`Outlet`](super::outlet).
 pub fn refresh_stderr() {
     drop(Followed::adopt(2));
 }

@@ -93,7 +93,7 @@ fn a_pipe_that_is_given_up_loses_nothing() {
     let mut seen = Seen::default();
     writer.write_all(b"last words").unwrap();
     assert_eq!(capture.read_some(seconds(1), 4096, &mut |line| seen.take(line)), Progress::Drained);
-    // Somebody still holds the other end, and yet we close ours.
+    // A process still holds the other end, and yet we close ours.
     capture.finish(&mut |line| seen.take(line));
     assert_eq!(seen.shown, ["last words"]);
 }
@@ -265,7 +265,7 @@ fn a_terminal_that_is_held_up_does_not_hold_us_up() {
     assert_eq!(flags(pty.slave.as_raw_fd()) & libc::O_NONBLOCK, 0);
     assert_ne!(flags(console.fd().unwrap()) & libc::O_NONBLOCK, 0);
     assert_ne!(flags(console.fd().unwrap()) & libc::O_CLOEXEC, 0);
-    // The terminal is closed: nobody is written to any more.
+    // The terminal is closed: nothing is written to it any more.
     drop(pty);
     assert!(!console.flush() && !console.wants_write());
 }
@@ -446,7 +446,7 @@ fn a_directory_that_cannot_be_made_costs_lines_until_it_can() {
     write_lines(&mut file, &["four"]);
     assert_eq!(read(&path), "treevisor: … 3 lines (14 B) could not be written here\nfour\n");
 
-    // A new trouble is told again.
+    // A new failure is reported again.
     fs::remove_dir_all(dir.path().join("later")).unwrap();
     fs::write(dir.path().join("later"), "again").unwrap();
     file.reopen();
@@ -496,10 +496,10 @@ fn a_fifo_is_never_waited_for() {
     let path = dir.path().join("fifo");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mut file = RotatingFile::new(&path, 4_096, 1);
-    // Nobody reads.
+    // There is no reader.
     write_lines(&mut file, &["lost"]);
     assert_eq!(file.lost().lines, 1);
-    // Somebody reads, slowly: what the pipe holds comes through, the rest is lost; it is not rotated.
+    // There is a slow reader: what the pipe holds comes through, the rest is lost; it is not rotated.
     let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
     let line = "x".repeat(999);
     for _ in 0..20 {

@@ -1,12 +1,12 @@
-//! Writes log files beside the loop: a disk that is slow, or does not answer at all, holds up nobody but itself.
+//! Writes log files beside the loop: a disk that is slow, or does not answer at all, holds up only its own files.
 //!
 //! The loop hands over what a worker has printed in a turn, and never waits. One thread writes; it is made when the first
 //! file is. A file is written by one thread at a time, in order. When a write does not come back, another thread takes over
 //! what the other files have, up to `THREADS_MAX` of them: a node's files may lie on different disks.
 //!
-//! What waits is bounded, for each file and for the node. A file with much to write is told to rest, so that its worker
+//! What waits is bounded, for each file and for the node. A file with much to write is made to rest, so that its worker
 //! waits in its pipe as it would for the disk itself; but not for longer than [`PATIENCE`]: then lines that find no room are
-//! lost and counted, and the file says so when it can be written again, as for any trouble of a disk.
+//! lost and counted, and the file notes it when it can be written again, as for any failure of a disk.
 
 use super::lines::Line;
 use super::lost::Lost;
@@ -49,7 +49,7 @@ struct Shared {
     work: Condvar,
     /// Something was done.
     done: Condvar,
-    /// Rung for the loop: something is to be told, or a file has room again.
+    /// Rung for the loop: something is to be reported, or a file has room again.
     wake: Option<Wake>,
 }
 
@@ -77,7 +77,7 @@ struct Entry {
     /// Lines that found no room behind what waits; what comes after them is lost too, until a thread has come by.
     lost: Lost,
     reopen: bool,
-    /// Nobody will write to it any more.
+    /// Nothing will be written to it any more.
     closed: bool,
     /// It is in `ready`, or a thread has it.
     taken: bool,
@@ -114,7 +114,7 @@ impl Writer {
             state: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
-            // Without it, troubles are told with the next turn.
+            // Without it, failures are reported with the next turn.
             wake: Wake::new().ok(),
         }))
     }
@@ -147,12 +147,12 @@ impl Writer {
         self.0.wake.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Rings the bell of [`Writer::fd`] for somebody else who has room again.
+    /// Rings the bell of [`Writer::fd`] for another outlet that has room again.
     pub fn ring(&self) {
         self.0.ring();
     }
 
-    /// What troubles there have been; each is told once.
+    /// What failures there have been; each is reported once.
     pub fn heard(&self) -> Vec<String> {
         if let Some(wake) = &self.0.wake {
             wake.heard();
@@ -160,8 +160,8 @@ impl Writer {
         std::mem::take(&mut self.lock().troubles)
     }
 
-    /// Sees to it that a thread comes for what waits, and says whether something does: then this is to be called again a
-    /// moment later.
+    /// Sees to it that a thread comes for what waits, and returns whether something does: then this is to be called
+    /// again a moment later.
     pub fn look(&self) -> bool {
         let mut state = self.lock();
         self.0.relieve(&mut state);
@@ -241,7 +241,7 @@ impl Shared {
         }
     }
 
-    /// A thread: takes one file after the other, for ever. It ends when there are others who do as well.
+    /// A thread: takes one file after the other, for ever. It ends when there are other threads that do the same.
     fn run(&self) {
         let mut state = self.lock();
         loop {
@@ -320,7 +320,7 @@ impl LogFile {
         entry.resting
     }
 
-    /// Closes the file, so that it is opened or created again: somebody else has moved it away.
+    /// Closes the file, so that it is opened or created again: another process has moved it away.
     pub fn reopen(&self) {
         self.change(|entry| entry.reopen = true);
     }

@@ -16,14 +16,14 @@
 //!
 //! A supervisor's own: `one-for-one`, 3 restarts within 30 s, no auto-shutdown, stops in reverse order.
 //!
-//! # Who wins
+//! # Precedence
 //!
 //! A worker's own key, then the `defaults` of its supervisor, then those of the supervisor above it, and so on up to the
 //! top level, then the table above. `env`, `limits`, `heartbeat`, `backoff` and a `log` with a file merge key by key;
 //! `heartbeat = false` and `backoff = false` switch off what a default switched on, and `true` switches it on as it is.
 //! Supervisors take nothing from `defaults`.
 //!
-//! `include` stands for the body of a supervisor (everything but what its parent says of it: name, restart, shutdown,
+//! `include` stands for the body of a supervisor (everything but what its parent sets for it: name, restart, shutdown,
 //! significant, start-timeout, backoff). Keys beside it win over those of the file; `defaults` merge. `name`,
 //! `containment` and `journal` of an included file are checked but mean nothing there, so that a file can be included here
 //! and be started by itself there.
@@ -116,7 +116,7 @@ fn instance_name(top: &RawTop, findings: &mut Findings) -> Name {
     })
 }
 
-/// Stands for a name that could not be read, in a tree that nobody will see.
+/// Stands for a name that could not be read, in a tree that is never shown.
 fn unnamed() -> Name {
     Name::parse("unnamed").expect("it follows the rules for names")
 }
@@ -132,9 +132,9 @@ pub(super) fn numbered(file: &FilePath, number: u32) -> PathBuf {
 
 struct Check<'a> {
     findings: &'a mut Findings,
-    /// Log files and who writes them.
+    /// Log files and the workers that write them.
     files: HashMap<PathBuf, Path>,
-    /// Endpoints that nodes bind for beats, and for whom.
+    /// Endpoints that nodes bind for beats, and for which child.
     endpoints: HashMap<String, Path>,
     /// Children so far, in the whole tree.
     children: usize,

@@ -120,7 +120,7 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// Which of `known` somebody may have meant who wrote `word`, if one is near.
+/// Which of `known` the author of `word` may have meant, if one is near.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = plain(word);
     // One slip in a short word, two in a longer one; more would be guessing.

@@ -31,7 +31,7 @@ pub struct Step {
     pub path: Path,
     /// What.
     pub action: Action,
-    /// Why, as far as no key says it; may be empty.
+    /// Why, as far as no key shows it; may be empty.
     pub why: String,
     /// The keys that differ; none for a child that is only in one of the trees.
     pub changes: Vec<Change>,
@@ -105,7 +105,7 @@ pub fn diff(old: &TreeSpec, new: &TreeSpec, prune: bool) -> Result<Diff, Refused
         return Err(Refused { key: "containment", old: quoted(old), new: quoted(new) });
     }
     if old.journal != new.journal {
-        // The keeper writes it, and was told once how.
+        // The keeper writes it, as configured at its start.
         return Err(Refused { key: "journal", old: print::journal(old.journal), new: print::journal(new.journal) });
     }
     let mut diff = Diff { steps: Vec::new(), stay: 0 };
@@ -229,7 +229,7 @@ fn compare(
     let mut seen = BTreeSet::new();
     let mut changes = Vec::new();
     for (key, _) in old.iter().chain(new) {
-        // What `count` makes is told by the children themselves.
+        // What `count` makes is shown by the children themselves.
         if key == super::keys::COUNT_GROUP || !seen.insert(key.as_str()) {
             continue;
         }
@@ -268,7 +268,7 @@ fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) ->
 ///
 /// In place are all keys that are rules for its supervisor and nothing that its process knows or is made of: `restart`,
 /// `shutdown`, `significant`, `start-timeout`, `backoff`, `success-codes`, `stop-signal`; a log file, which is ours; and
-/// of the heartbeat `misses`, `grace` and `progress`. All keys of a supervisor are: its node is told.
+/// of the heartbeat `misses`, `grace` and `progress`. All keys of a supervisor are: its node is notified.
 fn asks_for(key: &str, old: (&ChildPolicy, &ExecSpec), new: (&ChildPolicy, &ExecSpec)) -> Option<&'static str> {
     let ((policy_was, was), (policy_is, is)) = (old, new);
     match key {
@@ -394,7 +394,7 @@ mod tests {
         let (two, three) = (worker("a", "count = 2") + &worker("b", ""), worker("a", "count = 3") + &worker("b", ""));
         assert_eq!(words(&two, &three, false), ["Start /a-3", "stay 3"]);
         assert_eq!(words(&three, &two, false), ["Stop /a-3", "stay 3"]);
-        // A count before it gives the next one another number, and that is nobody's affair.
+        // A count before it gives the next one another number, which is no change.
         assert_eq!(words(&two, &(worker("z", "count = 2") + &two), false), ["Start /z-1", "Start /z-2", "stay 3"]);
     }
 

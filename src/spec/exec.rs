@@ -1,4 +1,5 @@
-//! The half of a child spec that `os` and `logs` read: what to execute, as whom, with what, and where its output goes.
+//! The half of a child spec that `os` and `logs` read: what to execute, as which user, with what, and where its output
+//! goes.
 
 use super::policy::{ChildPolicy, Ready};
 use super::probe::Probe;
@@ -22,7 +23,8 @@ pub struct ExecSpec {
     pub user: Option<String>,
     /// Group to run as, by name or number; by default the user's own.
     pub group: Option<String>,
-    /// What the system says of `user` and `group`. Filled in by who reads a file, and kept: a start never asks for it.
+    /// The ids of `user` and `group` on this system. Filled in when a file is read, and kept: a start never asks for
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Box<Account>>,
     /// File mode creation mask.
@@ -79,7 +81,7 @@ impl ExecSpec {
     }
 }
 
-/// As whom a worker runs, in the kernel's numbers.
+/// The user that a worker runs as, in the kernel's numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Account {
     /// User.

@@ -15,7 +15,7 @@ pub(super) enum Unexpandable {
     Unclosed,
     /// What stands between the braces is neither `VAR` nor `VAR:-default`.
     Malformed(String),
-    /// Defaults within defaults, deeper than anybody writes.
+    /// Defaults within defaults, deeper than any real file has.
     TooDeep,
 }
 

@@ -1,4 +1,4 @@
-//! The keys that each kind of table knows, and what to say to somebody who wrote another one.
+//! The keys that each kind of table knows, and what to report about any other one.
 
 use super::diagnostic::{nearest, plain, quoted};
 

@@ -73,7 +73,7 @@ impl Read {
     }
 }
 
-/// What the machine has to say about a key, which the file alone does not tell.
+/// What depends on the machine about a key, which is not in the file alone.
 #[derive(Debug, Clone)]
 pub struct Objection {
     /// How bad it is.
@@ -89,8 +89,8 @@ pub struct Objection {
 }
 
 impl Read {
-    /// Adds what the machine says about `key` of the children at some paths. The same about one place in a file, be it in
-    /// a `[defaults]` or a `count`, is said once. With an error there is no tree.
+    /// Adds what depends on the machine about `key` of the children at some paths. The same about one place in a file,
+    /// be it in a `[defaults]` or a `count`, is said once. With an error there is no tree.
     pub fn object(&mut self, objections: impl IntoIterator<Item = (ids::Path, &'static str, Objection)>) {
         let mut said = HashSet::new();
         for (path, key, objection) in objections {
@@ -129,12 +129,12 @@ pub fn renumbered(file: &Path, from: u32, to: u32) -> PathBuf {
 /// Reads `file` and everything that it includes. `env` gives the values of `${VAR}`. A file that cannot be read is a
 /// diagnostic like any other.
 ///
-/// A pipe in the place of a file is read to its end, as long as it says something: this may take seconds.
+/// A pipe in the place of a file is read to its end, as long as data comes: this may take seconds.
 pub fn read(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
     read_with(file, env, &|path| from_disk(path, files::read_or_wait))
 }
 
-/// The same from regular files alone, for those who cannot wait.
+/// The same from regular files alone, for callers that cannot wait.
 pub fn read_at_once(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
     read_with(file, env, &|path| from_disk(path, files::read_regular))
 }
@@ -149,7 +149,7 @@ pub fn read_text(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -
     })
 }
 
-/// Where files come from: the path that tells one file from another, and its bytes.
+/// Where files come from: the path that identifies a file, and its bytes.
 type Files<'a> = &'a dyn Fn(&Path) -> io::Result<(PathBuf, Vec<u8>)>;
 
 fn from_disk(path: &Path, read: fn(&Path, u64) -> io::Result<Vec<u8>>) -> io::Result<(PathBuf, Vec<u8>)> {

@@ -1,4 +1,4 @@
-//! The half of a child spec that supervision reads: when to restart, how to stop, how to tell life from death.
+//! The half of a child spec that supervision reads: when to restart, how to stop, how to check liveness.
 //!
 //! The words and the defaults are OTP's (otp.md, R2 and R3) but for intensity and period, whose defaults here allow
 //! for programs that take seconds to fail.
@@ -6,7 +6,7 @@
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 
-/// Who is restarted along with a child that has to be restarted (R18, R19, R20).
+/// Which siblings are restarted along with a child that has to be restarted (R18, R19, R20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
@@ -119,7 +119,7 @@ pub enum Ready {
     Exec,
     /// When its first beat has come.
     Heartbeat,
-    /// When it has said so by sd_notify.
+    /// When it has reported so by sd_notify.
     Notify,
 }
 
@@ -181,7 +181,7 @@ impl Default for ChildPolicy {
 /// What supervision needs to know of the supervisor itself.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisorPolicy {
-    /// Who is restarted with whom.
+    /// Which children are restarted together.
     pub strategy: Strategy,
     /// How many restarts are too many.
     pub intensity: Intensity,

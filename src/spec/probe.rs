@@ -39,7 +39,7 @@ pub struct Server {
     pub port: u16,
 }
 
-/// A machine that can be reached without asking anybody for its address.
+/// A machine that can be reached without a look-up of its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Host {

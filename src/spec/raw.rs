@@ -804,7 +804,7 @@ impl Scope<'_> {
                 let octal = text.strip_prefix("0o").unwrap_or(&text);
                 (octal.bytes().all(|c| c.is_ascii_digit())).then(|| u32::from_str_radix(octal, 8).ok()).flatten()
             }
-            // A decimal number would mean another mask than the one that everybody reads in it.
+            // A decimal number would mean another mask than the one that every reader sees in it.
             DeValue::Integer(number) if number.radix() == 8 || number.as_str() == "0" => {
                 u32::from_str_radix(number.as_str(), 8).ok()
             }
@@ -971,8 +971,8 @@ impl Scope<'_> {
 
     /// CPU in thousandths of a core, from `"150%"` or a number of cores.
     fn cpu(&mut self, value: Value<'_>) -> Option<u32> {
-        // A thousandth of a core is the kernel's own floor (1 ms in a period of 100 ms is 10 of them), and nobody has
-        // more than a hundred thousand cores.
+        // A thousandth of a core is the kernel's own floor (1 ms in a period of 100 ms is 10 of them), and no machine
+        // has more than a hundred thousand cores.
         let cores = match value.value {
             DeValue::String(_) => {
                 let text = self.text(value)?;

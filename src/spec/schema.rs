@@ -118,7 +118,7 @@ fn source() -> Value {
     let (ways, _) = keys::SOURCE.split_at(keys::SOURCE.len() - 1);
     let mut table = table(Kind::Small("source", keys::SOURCE));
     table["oneOf"] = ways.iter().map(|way| json!({ "required": [way] })).collect();
-    // Nobody is asked, so nobody can be slow to answer.
+    // Nothing is asked, so no answer can be late.
     table["not"] = json!({ "required": ["push", "timeout"] });
     any([word(&[("zmq", ()), ("notify", ())]), table])
 }

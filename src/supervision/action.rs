@@ -18,13 +18,13 @@ pub enum Action {
     Kill(Run),
     /// Look at a child that is overdue; answer with `Event::Inspected`.
     Inspect(Run),
-    /// Tell our own parent something; the root has none and drops it.
+    /// Send our own parent something; the root has none and drops it.
     TellParent(Up),
     /// Answer an operator's request.
     Answer(RequestId, Answer),
     /// The specs that came with this request, a [`Command::Start`](super::Command::Start) or a
     /// [`Reload`](super::Reload), are in force from here on: the shell takes them over. By now
-    /// [`Supervisor::find`](super::Supervisor::find) knows the new children.
+    /// [`Supervisor::find`](super::Supervisor::find) finds the new children.
     Renew(RequestId),
     /// A child is gone for good: the shell forgets its handle. (A new one shows with its first `Spawn`.)
     Forget(ChildId),
@@ -34,7 +34,7 @@ pub enum Action {
     Halt(End),
 }
 
-/// What a node tells its parent.
+/// What a node sends its parent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Up {
     /// All below is up (R6).
@@ -43,7 +43,7 @@ pub enum Up {
     Beat(Box<Rollup>),
     /// We have given up; the exit follows.
     Escalating {
-        /// The report that says so.
+        /// The report of that.
         cause: Option<ReportId>,
         /// The same in words, for people.
         explanation: String,
@@ -86,14 +86,14 @@ pub enum End {
     StartFailed,
     /// It was panicked as a whole: exit status 1.
     Panicked,
-    /// A stranger's SIGTERM (D7): dies by that signal, so that the parent reads a crash.
+    /// A stranger's SIGTERM (D7): ends by that signal, so that the parent reads a crash.
     Terminated,
     /// The parent is gone: exit status 1.
     Orphaned,
 }
 
 impl End {
-    /// The exit status of the node, also of `treevisor start`; [`End::Terminated`] dies by SIGTERM instead.
+    /// The exit status of the node, also of `treevisor start`; [`End::Terminated`] ends by SIGTERM instead.
     pub fn code(self) -> i32 {
         match self {
             End::Stopped | End::AutoShutdown => 0,

@@ -150,7 +150,7 @@ impl Child {
         self.member.kind == Kind::Worker && self.member.policy.ready == Ready::Heartbeat
     }
 
-    /// Whether its start is over when it says so; a node's always is (R6).
+    /// Whether its start is over when it reports so; a node's always is (R6).
     pub(super) fn is_up_at_word(&self) -> bool {
         self.member.kind == Kind::Supervisor || self.member.policy.ready == Ready::Notify
     }
@@ -271,7 +271,7 @@ impl Child {
         }
     }
 
-    /// Takes in a beat: what it says of itself, and whether it is a sign of life.
+    /// Takes in a beat: what it reports of itself, and whether it is a sign of life.
     #[must_use]
     pub(super) fn beat(&mut self, now: Time, beat: Beat) -> bool {
         let Some(process) = self.process_mut().filter(|process| process.pid.is_some()) else { return false };
@@ -287,7 +287,7 @@ impl Child {
         true
     }
 
-    /// Takes in what it says of itself. False without a process.
+    /// Takes in what it reports of itself. False without a process.
     #[must_use]
     pub(super) fn notice(&mut self, now: Time, notice: Notice) -> bool {
         let shutdown = self.member.policy.shutdown;
@@ -306,7 +306,7 @@ impl Child {
             if let Some(limit) = limit {
                 watch.set_limit(limit);
             }
-            // Whoever winds up has left the loop that beats. It has the time that a stop has.
+            // A child that winds up has left the loop that beats. It has the time that a stop has.
             if word == Some(Word::Stopping) {
                 match shutdown {
                     Shutdown::BrutalKill => {}
@@ -336,7 +336,7 @@ impl Child {
             }
             Phase::Killing { fate, .. } => {
                 match (&fate, then) {
-                    // What an operator holds stays held, whoever stops it besides; only a later request brings it back.
+                    // What an operator holds stays held, whatever else stops it; only a later request brings it back.
                     (Fate::Held, Then::Rest | Then::Done) => {}
                     (Fate::Held, Then::Again)
                     | (Fate::Stopped(_) | Fate::Crash | Fate::StartFailed(_), Then::Again | Then::Rest | Then::Done) => {

@@ -7,19 +7,20 @@
 use super::types::Connection;
 
 /// Connections of one process that are remembered: the last ones that a beat has come on. A client has one, and programs
-/// that run beside one another seldom count all. One that is forgotten and speaks again begins anew, so a flood of
+/// that run beside one another seldom count all. One that is forgotten and sends again begins anew, so a flood of
 /// connections costs no memory, and no healthy program its life.
 const REMEMBERED: usize = 8;
 
 /// The counts of one process of a child.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
-    /// The highest number of each connection, the one that was heard last at the end.
+    /// The highest number of each connection, the one that was received last at the end.
     heard: Vec<(u64, u64)>,
 }
 
 impl Counts {
-    /// Takes in the number of a beat. False if it is an old one. A sender that does not count says 0 and is always heard.
+    /// Takes in the number of a beat. False if it is an old one. A sender that does not count sends 0 and is always
+    /// accepted.
     #[must_use]
     pub(super) fn take(&mut self, connection: Connection, seq: u64) -> bool {
         if seq == 0 {

@@ -126,8 +126,8 @@ impl Supervisor {
         }
     }
 
-    /// Some children have reached their limit. If most have at once, the likelier culprit is this process, or the
-    /// machine: the verdict waits, once. Else somebody looks, and the answer decides.
+    /// Some children have reached their limit. If most have at once, the likelier cause is this process, or the
+    /// machine: the verdict waits, once. Else the shell inspects them, and the answer decides.
     fn judge(&mut self, turn: &mut Turn<'_>, overdue: Vec<(ChildId, Overdue)>) {
         let beating = self.table.iter().filter(|child| child.watch().is_some()).count();
         let count = overdue.len();
@@ -150,7 +150,7 @@ impl Supervisor {
         }
     }
 
-    /// Somebody has looked at a child that is overdue.
+    /// The shell has inspected a child that is overdue.
     pub(super) fn inspected(&mut self, turn: &mut Turn<'_>, run: Run, what: Inspected) {
         let id = run.child;
         let Some(mut child) = self.table.edit_run(run) else {
@@ -160,7 +160,7 @@ impl Supervisor {
         // Without an overdue watch the look was asked for by a phase, or a silence, that is past.
         let Some(watch) = child.watch_mut() else { return };
         let Some(figures) = watch.looked(turn.now) else { return };
-        // Whether it is spared, and if so, whether that is to be told.
+        // Whether it is spared, and if so, whether that is to be reported.
         let (spared, words) = match what {
             Inspected::Hung(seen) => (None, seen),
             Inspected::Held(reason) => (Some(watch.hold(turn.now)), Some(reason)),
@@ -175,7 +175,7 @@ impl Supervisor {
         }
     }
 
-    /// A worker says that it hangs. There is nothing to doubt, and nobody needs to look.
+    /// A worker reports that it hangs. There is nothing to doubt, and no need to inspect it.
     pub(super) fn hung_by_its_word(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(child) = self.table.get(id) else { return };
         let (age, limit) = match child.watch() {

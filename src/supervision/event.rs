@@ -10,17 +10,17 @@ use crate::spec::policy::{ChildPolicy, Heartbeat, SupervisorPolicy};
 use crate::time::Span;
 use std::sync::Arc;
 
-/// What the core knows of a child: never a command line.
+/// What the core has of a child: never a command line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     /// Unique among siblings.
     pub name: Name,
     /// Leaf or node.
     pub kind: Kind,
-    /// Stands for all of its spec that its process cannot be told while it runs: of two specs with the same revision the
-    /// second one is taken over in place, with another one the process must be replaced. The shell makes it.
+    /// Stands for all of its spec that cannot be changed while its process runs: of two specs with the same revision
+    /// the second one is taken over in place, with another one the process must be replaced. The shell makes it.
     pub revision: u64,
-    /// When to restart it, how to stop it, how to tell life from death. Children that differ in name only share one.
+    /// When to restart it, how to stop it, how to check liveness. Children that differ in name only share one.
     pub policy: Arc<ChildPolicy>,
 }
 
@@ -51,7 +51,7 @@ pub struct Beat {
     pub pending: Option<u64>,
     /// The child announces that it may be silent for this long (a lease).
     pub busy_for: Option<Span>,
-    /// What the child says of itself, a short text.
+    /// What the child reports of itself, a short text.
     pub status: Option<String>,
     /// From a node: its subtree, folded.
     pub rollup: Option<Rollup>,
@@ -59,7 +59,7 @@ pub struct Beat {
     pub source: Source,
 }
 
-/// What a worker says of itself besides that it lives or is ready: sd_notify(3).
+/// What a worker reports of itself besides liveness and readiness: sd_notify(3).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notice {
     /// Where it stands.
@@ -91,7 +91,7 @@ pub enum Command {
     /// OTP's delete_child (R67): forgets an idle child.
     Delete(ChildId),
     /// OTP's start_child (R62, R63): adds a child at the end of the start order and starts it. The id that it got is
-    /// told by [`Supervisor::find`](super::Supervisor::find).
+    /// found by [`Supervisor::find`](super::Supervisor::find).
     Start(Box<Member>),
     /// Kills the child with all that is below it, now. Its end then counts as an abnormal exit (D10).
     Panic {
@@ -111,7 +111,7 @@ pub enum Command {
 pub struct Reload {
     /// For the answer, and for [`Action::Renew`](super::Action::Renew).
     pub request: RequestId,
-    /// Who asks, for reports.
+    /// The caller, for reports.
     pub by: String,
     /// The number of the reload in the life of the tree, for reports.
     pub generation: u64,
@@ -119,7 +119,7 @@ pub struct Reload {
     pub own: Option<Own>,
     /// The children that are to be, in start order. Names are unique.
     pub members: Vec<Member>,
-    /// Who is to go for not being among them.
+    /// Which children are to go for not being among them.
     pub scope: Scope,
 }
 
@@ -132,17 +132,17 @@ pub struct Own {
     pub uplink: Option<Heartbeat>,
 }
 
-/// Whom a [`Reload`] is about.
+/// Which children a [`Reload`] is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// All children: who is not listed goes, but for those that were added while the tree ran, unless `prune` is set.
+    /// All children: those not listed go, but for those that were added while the tree ran, unless `prune` is set.
     All {
         /// Those that were added go as well.
         prune: bool,
     },
     /// The workers of one `count`: those that are listed and there stay as they are.
     Count(u32),
-    /// This child; it goes when nobody is listed.
+    /// This child; it goes when none is listed.
     Child(ChildId),
 }
 
@@ -165,13 +165,13 @@ pub enum Event {
         /// Why.
         failure: StartFailure,
     },
-    /// The child says that it is ready; from a node, that all below it is up.
+    /// The child reports that it is ready; from a node, that all below it is up.
     Ready(Run),
     /// A beat has come. The shell has checked token and incarnation.
     Beat(Run, Box<Beat>),
-    /// A worker says something of itself. The shell has checked that it is the worker who says it.
+    /// A worker reports something of itself. The shell has checked that it is the worker that sent it.
     Notice(Run, Box<Notice>),
-    /// The shell has dropped what somebody sent; it decides nothing, and is told.
+    /// The shell has dropped a message; it decides nothing, and is reported.
     Dropped {
         /// The child whose processes have sent it; `None` where they are no child's.
         by: Option<Run>,
@@ -180,7 +180,7 @@ pub enum Event {
         /// How much, by reason.
         dropped: Box<Dropped>,
     },
-    /// A node is about to give up and says why. The exit decides, this only explains.
+    /// A node is about to give up and reports why. The exit decides, this only explains.
     Escalating {
         /// The node.
         run: Run,
@@ -198,7 +198,7 @@ pub enum Event {
     },
     /// What was to be killed is still there after the shell's patience: the child's process, or, where `exit` tells how
     /// that has ended, processes that it has left. For all that waits for it the child has ended with this; only a new
-    /// process of it has to wait until [`Event::Exited`] says that nothing is left. At most once for a run.
+    /// process of it has to wait until [`Event::Exited`] reports that nothing is left. At most once for a run.
     KillFailed {
         /// Which one.
         run: Run,
@@ -218,15 +218,15 @@ pub enum Event {
         request: RequestId,
         /// What.
         command: Command,
-        /// Who asks, for reports, such as "uid 1000".
+        /// The caller, for reports, such as "uid 1000".
         by: String,
     },
-    /// Somebody other than the parent wants this supervisor to end: told, and named as the cause of what the
+    /// Another process than the parent wants this supervisor to end: reported, and named as the cause of what the
     /// [`Event::Stop`] or [`Event::StopNow`] that follows leads to. By itself it changes nothing.
     Ordered {
-        /// Who, and how.
+        /// The sender, and how.
         why: StopCause,
-        /// At once, without asking anybody.
+        /// At once, without a graceful shutdown.
         kill: bool,
     },
     /// There is a new set of children (R72 to R76, D8).

@@ -43,7 +43,7 @@ impl Supervisor {
         }
     }
 
-    /// A child, or the whole subtree of a node, says that it is up.
+    /// A child, or the whole subtree of a node, reports that it is up.
     pub(super) fn said_ready(&mut self, turn: &mut Turn<'_>, run: Run) {
         match self.table.get_run(run) {
             Some(child) if child.process().is_none() => self.stale += 1,
@@ -73,11 +73,11 @@ impl Supervisor {
         self.answer(turn, id, Wants::Up, &Answer::Ok);
     }
 
-    /// A node has said why it is about to give up. Its exit decides what follows; this explains it (R45).
+    /// A node has reported why it is about to give up. Its exit decides what follows; this explains it (R45).
     pub(super) fn escalating(&mut self, turn: &mut Turn<'_>, run: Run, cause: Option<ReportId>, explanation: String) {
         let told = self.table.get_run(run).and_then(Child::process).map(|process| process.farewell.is_some());
         if told != Some(false) {
-            // It has no process, or has said so before: such a word is sent again until it is acknowledged.
+            // It has no process, or has reported it before: such a message is sent again until it is acknowledged.
             self.stale += 1;
             return;
         }
@@ -120,7 +120,8 @@ impl Supervisor {
         self.forget_if_gone(turn, id);
     }
 
-    /// What is answered to those who want the end of a child that has no process: it is there, or what cannot be killed.
+    /// What is answered to callers that want the end of a child that has no process: it is there, or what cannot be
+    /// killed.
     pub(super) fn end_of(&self, id: ChildId) -> Answer {
         match self.table.get(id).and_then(|child| child.lost.as_ref()) {
             Some(lost) => Answer::KillFailed(lost.stuck.to_string()),
@@ -140,7 +141,7 @@ impl Supervisor {
     /// child's next start.
     pub(super) fn kill_failed(&mut self, turn: &mut Turn<'_>, run: Run, exit: Option<Exit>, stuck: Stuck) {
         let meant = self.table.get_run(run).is_some_and(|child| {
-            // The end of a process that nobody kills is told by its exit.
+            // The end of a process that is not being killed is reported by its exit.
             child.pid().is_some() && (exit.is_some() || matches!(child.phase, Phase::Killing { .. }))
         });
         if meant {
@@ -285,7 +286,7 @@ impl Supervisor {
     fn stopped(&mut self, turn: &mut Turn<'_>, id: ChildId, pid: Option<u32>, then: Then, cause: Option<ReportId>) {
         let lost = self.table.get(id).and_then(|child| child.lost.as_ref()).map(|lost| lost.stuck.to_string());
         let report = match &lost {
-            // It is not gone, and its cause says so.
+            // It is not gone, which its cause shows.
             Some(_) => cause,
             None => Some(self.report_of(turn, Some(id), pid, cause, Fact::Stopped)),
         };
@@ -299,7 +300,7 @@ impl Supervisor {
             if matches!(job.purpose, Purpose::Operator { .. }) {
                 job.cause = report;
             }
-            // One that is to be started again is told when its turn has come.
+            // One that is to be started again is reported when its turn has come.
             if let (Some(lost), Some(reloading), true) = (lost, &mut self.reloading, awaited && then != Then::Again) {
                 reloading.failed.push(format!("\"{name}\": {lost}"));
             }
@@ -317,7 +318,7 @@ impl Supervisor {
         }
     }
 
-    /// A start has failed. What that means depends on who started it.
+    /// A start has failed. What that means depends on what started it.
     fn unready(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure, cause: Option<ReportId>) {
         let id = run.child;
         if self.absorb(id) {
@@ -341,7 +342,7 @@ impl Supervisor {
             Some(Purpose::Restart { .. }) if temporary => self.rest(id, Then::Done),
             // R33: the child that could not be started is the one to retry, at the end of the queue.
             Some(Purpose::Restart { .. }) => {
-                // Those after it stay down until its retry, which may never come (R37): nobody waits for them.
+                // Those after it stay down until its retry, which may never come (R37): no caller waits for them.
                 let why = format!("\"{}\" could not be started: {}", self.name(id), failure.message);
                 for other in self.job.take().iter().flat_map(Sequence::starts) {
                     if self.table.get(other).is_some_and(|child| matches!(child.phase, Phase::Down(Rest::Queued))) {
@@ -375,7 +376,7 @@ impl Supervisor {
                 }
             }
             // Only what a sequence starts is starting; what it stops meanwhile was absorbed above.
-            // It stays down, and the others go on: what is wrong in a new file is told, not retried.
+            // It stays down, and the others go on: what is wrong in a new file is reported, not retried.
             Some(Purpose::Reload) => {
                 let name = self.name(id);
                 self.rest(id, Then::Rest);

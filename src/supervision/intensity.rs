@@ -30,8 +30,8 @@ pub(super) enum Charge {
 }
 
 impl Window {
-    /// With an unlimited intensity the window only informs, so it need not grow with a crash loop: it says "this many,
-    /// or more" from here on.
+    /// With an unlimited intensity the window only informs, so it need not grow with a crash loop: it reports "this
+    /// many, or more" from here on.
     const UNLIMITED_KEPT: usize = 1_000;
 
     pub(super) fn new(intensity: Intensity) -> Window {

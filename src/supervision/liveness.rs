@@ -2,13 +2,13 @@
 //!
 //! Two clocks run for a child that beats. The first is set back by every beat; when it reaches the limit (`misses`
 //! times `interval`), the child is overdue. The second runs only with `progress = true` and is set back when the
-//! progress counter moves, or when the child says that nothing is pending: it finds the livelock whose beats come from
-//! a thread that does no work. Both begin one `grace` after the start, and both stand still during a lease
-//! (`busy_for`), which holds until the next beat says otherwise.
+//! progress counter moves, or when the child reports that nothing is pending: it finds the livelock whose beats come
+//! from a thread that does no work. Both begin one `grace` after the start, and both stand still during a lease
+//! (`busy_for`), which holds until the next beat changes it.
 //!
 //! Overdue is not yet hung. Three things come between, all so that a supervisor never kills a healthy child:
 //! time in which this process did not run is credited ([`Watch::credit`]); when most children are overdue at once, the
-//! supervisor suspects itself first ([`is_suspicious`]); and somebody looks before the kill
+//! supervisor suspects itself first ([`is_suspicious`]); and the shell inspects the child before the kill
 //! ([`Action::Inspect`](super::Action::Inspect)).
 
 use super::counting::Counts;
@@ -40,7 +40,7 @@ pub(super) struct Watch {
     /// From here a counter that stands still is counted.
     still_from: Time,
     counter: Option<u64>,
-    /// What waited to be done, by the last beat that said so.
+    /// What waited to be done, by the last beat that had it.
     pending: Option<u64>,
     /// The numbers of the beats so far.
     counts: Counts,
@@ -54,7 +54,7 @@ pub(super) struct Watch {
     not_before: Time,
     /// This silence was spared once because most children were overdue at once.
     suspected: bool,
-    /// It was told that somebody holds the child.
+    /// It was reported that the child is held.
     held: bool,
     /// How often this silence was spared because the child got no CPU time.
     starved: u8,
@@ -115,7 +115,7 @@ impl Watch {
         }
     }
 
-    /// Somebody else watches over the start: silence counts from the first beat, or from [`Watch::begin`].
+    /// The start has a watch of its own: silence counts from the first beat, or from [`Watch::begin`].
     pub(super) fn wait_for_begin(&mut self) {
         self.spare(Time::ZERO + Span::MAX);
     }
@@ -136,7 +136,7 @@ impl Watch {
         self.promise.interval = Span::from_nanos(limit.as_nanos() / misses).max(INTERVAL_MIN);
     }
 
-    /// Another promise from now on. Whoever has to keep it is still to hear of it, so the next silence may be as long as
+    /// Another promise from now on. The child has not yet received it, so the next silence may be as long as
     /// the longer of both allows.
     pub(super) fn renew(&mut self, now: Time, promise: Heartbeat) {
         let limit = self.promise.limit().max(promise.limit());
@@ -175,7 +175,7 @@ impl Watch {
             Some((_, last)) => *last = now,
             None => {
                 self.sources.push((beat.source, now));
-                // Always in the same order, whoever was first.
+                // Always in the same order, whichever was first.
                 self.sources.sort_unstable_by_key(|(source, _)| *source);
             }
         }
@@ -278,7 +278,7 @@ impl Watch {
         self.overdue(now)
     }
 
-    /// Somebody holds the child: look again after one interval. True when that has not been told yet.
+    /// The child is held: look again after one interval. True when that has not been reported yet.
     #[must_use]
     pub(super) fn hold(&mut self, now: Time) -> bool {
         self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
@@ -286,7 +286,7 @@ impl Watch {
     }
 
     /// The child gets no CPU time: look again after one interval, but only so many times in one silence. `None` when it was
-    /// spared often enough; else whether that has not been told yet.
+    /// spared often enough; else whether that has not been reported yet.
     #[must_use]
     pub(super) fn starve(&mut self, now: Time) -> Option<bool> {
         if self.starved >= STARVED_MAX {
@@ -330,7 +330,7 @@ impl Watch {
         }
     }
 
-    /// What a report tells of it.
+    /// What a report holds of it.
     pub(super) fn last_beats(&self, now: Time) -> LastBeats {
         let BeatStatus { age, beats, missed, promise: _ } = self.status(now);
         LastBeats { count: beats, age, missed, progress: self.counter, pending: self.pending }
@@ -475,7 +475,7 @@ mod tests {
         for second in 1..=10 {
             assert!(watch.beat(at(second * 1_000), &Beat::default()));
         }
-        // It beat every second; nobody read it for five, and then all at once.
+        // It beat every second; none was read for five, and then all at once.
         (0..5).for_each(|_| assert!(watch.beat(at(15_010), &Beat::default())));
         assert_eq!(watch.status(at(15_010)).missed, 4);
         watch.credit(at(15_020), Span::from_millis(5_020));

@@ -62,9 +62,9 @@
 //! # The supervisor
 //!
 //! One *sequence* of stops and starts runs at a time: the boot, the restart of a group, an operator's request about one
-//! child, or the end. OTP's supervisor is deaf meanwhile; this one goes on taking events, and what would have waited in
-//! OTP's mailbox waits in a queue (R30, D5 of `docs/otp.md`). An exit is reported at once but decided in its turn, so
-//! a group restart that comes first absorbs it (R29).
+//! child, or the end. OTP's supervisor takes no messages meanwhile; this one goes on taking events, and what would have
+//! waited in OTP's mailbox waits in a queue (R30, D5 of `docs/otp.md`). An exit is reported at once but decided in its
+//! turn, so a group restart that comes first absorbs it (R29).
 //!
 //! What does not wait, because what it would wait for may never end:
 //!
@@ -78,7 +78,7 @@
 //!   one anew. Requests about other children wait; to free a start that hangs, stop the child that `status` shows as
 //!   starting, or give it a `start-timeout`.
 //!
-//! # Who stands where
+//! # Which file holds what
 //!
 //! `supervisor` is the door; `starts_and_stops`, `exits`, `requests`, `reload` and `deadlines` are its work by theme; `table` holds
 //! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `sequence`, `intensity`, `strategy`, `liveness`, `counting`, `backoff` and `rollup` know

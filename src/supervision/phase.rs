@@ -20,17 +20,17 @@ pub(super) enum Target {
 /// A process that is there, or is about to be.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
-    /// `None` until the shell has said that it exists.
+    /// `None` until the shell has reported that it exists.
     pub(super) pid: Option<u32>,
     /// Its beats, if it promised any; from the moment it exists.
     pub(super) watch: Option<Box<Watch>>,
-    /// What it last said of itself.
+    /// What it last reported of itself.
     pub(super) status: Option<String>,
-    /// What else it said of itself, if anything.
+    /// What else it reported of itself, if anything.
     pub(super) said: Option<Box<Said>>,
-    /// From a node: its subtree, and when it said so.
+    /// From a node: its subtree, and when it reported it.
     pub(super) rollup: Option<Box<(Rollup, Time)>>,
-    /// What a node said before it gave up.
+    /// What a node reported before it gave up.
     pub(super) farewell: Option<String>,
     /// Why it is being killed, in words that can follow its name.
     pub(super) doom: Option<String>,
@@ -38,7 +38,7 @@ pub(super) struct Process {
     pub(super) killed: Option<Killed>,
 }
 
-/// What a worker said of itself besides its beats and its text.
+/// What a worker reported of itself besides its beats and its text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
     pub(super) word: Option<Word>,
@@ -52,7 +52,7 @@ pub(super) struct Said {
 #[derive(Debug, Clone)]
 pub(super) struct Lost {
     pub(super) stuck: Stuck,
-    /// The report that told it.
+    /// The report of it.
     pub(super) report: ReportId,
     /// How its life looked then.
     pub(super) past: Past,
@@ -65,7 +65,7 @@ pub(super) struct Lost {
 pub(super) enum Rest {
     /// Its turn to be started will come in the sequence that runs.
     Queued,
-    /// It stays so until its group is restarted or somebody starts it.
+    /// It stays so until its group is restarted or an operator starts it.
     Idle,
     /// It has exited by itself; what follows waits for its turn in the queue (D5).
     Undecided {
@@ -107,7 +107,7 @@ pub(super) enum Then {
 /// What the end of a killed child will mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It was being stopped; how it ends matters to nobody (R57).
+    /// It was being stopped; how it ends does not matter (R57).
     Stopped(Then),
     /// An abnormal exit, whatever its status: it was hung, or panicked (D10, D11).
     Crash,

@@ -11,11 +11,11 @@
 //! | its phase | unchanged | changed, in place | changed, with another revision | gone |
 //! | --- | --- | --- | --- | --- |
 //! | running; hung or panicked and being killed | - | taken over | stopped, started | stopped, forgotten |
-//! | being killed by a hold | - | taken over | at its next start; it stays held | forgotten when it is dead |
+//! | being killed by a hold | - | taken over | at its next start; it stays held | forgotten when it is gone |
 //! | given up on, as it cannot be killed | - | taken over | at its next start | forgotten when it is gone; listed again before that, it stays |
 //! | exited, not yet decided | - | taken over, then decided | the same | forgotten |
 //! | waiting for its next attempt | - | taken over | tried now, with the group that waits for it | forgotten |
-//! | down, though nobody stopped it | started, unless it waits for a sibling | the same | the same | forgotten |
+//! | down, but not by a stop | started, unless it waits for a sibling | the same | the same | forgotten |
 //! | stopped, held or ended | - | taken over | taken over | forgotten |
 //!
 //! A start that fails here is no failed restart: the child stays down, the others go on, and the answer names it. A wrong
@@ -40,7 +40,7 @@ enum Change {
     Restart,
 }
 
-/// Who is meant by a reload, and what becomes of them.
+/// The children that a reload is about, and what becomes of them.
 #[derive(Default)]
 struct Roll {
     /// In the order of the reload.
@@ -152,7 +152,7 @@ impl Supervisor {
         }
     }
 
-    /// Finds out who is new, gone or changed, and takes over what can be.
+    /// Finds out which children are new, gone or changed, and takes over what can be.
     fn call_roll(&mut self, turn: &mut Turn<'_>, members: Vec<Member>, scope: &Scope, before: &[ChildId]) -> Roll {
         let mut roll = Roll::default();
         let mut listed = BTreeSet::new();
@@ -201,11 +201,11 @@ impl Supervisor {
         roll
     }
 
-    /// Some are down though nobody has stopped them: their start has failed, or they went down with a group and were to
+    /// Some are down without having been stopped: their start has failed, or they went down with a group and were to
     /// come up with the next attempt of a sibling. Unless there still is such a sibling, they are started.
     fn call_the_idle(&self, scope: &Scope, roll: &mut Roll) {
         let waits = |id: &ChildId| {
-            // Of one whose old process cannot be killed, nobody waits for the start.
+            // Of one whose old process cannot be killed, no caller waits for the start.
             let phase = self.table.get(*id).map(|child| &child.phase);
             matches!(phase, Some(Phase::Waiting { wait: Wait::Charge | Wait::Until(_) | Wait::Due, .. }))
         };
@@ -218,7 +218,8 @@ impl Supervisor {
         }
         let order = self.table.order();
         let waiting: Vec<ChildId> = order.iter().copied().filter(|id| waits(id) && !roll.gone.contains(id)).collect();
-        // By the strategy and the order that hold from now on: who stands elsewhere waits for nobody any more.
+        // By the strategy and the order that hold from now on: a child that stands elsewhere waits for no sibling any
+        // more.
         let called: BTreeSet<ChildId> =
             waiting.iter().flat_map(|id| group(self.policy.strategy, order, id)).copied().collect();
         for child in self.table.iter() {
@@ -235,7 +236,7 @@ impl Supervisor {
     fn take_over(&mut self, turn: &mut Turn<'_>, id: ChildId, member: Member, scope: &Scope) -> Change {
         let Some(mut child) = self.table.edit(id) else { return Change::Same };
         if matches!(scope, Scope::All { .. }) {
-            // It stands in the file now, whoever brought it.
+            // It stands in the file now, wherever it came from.
             child.added = false;
         }
         let same = child.member.is_same(&member) && child.next.is_none();
@@ -269,7 +270,7 @@ impl Supervisor {
                 let others = before.iter().copied().filter(|id| !listed.contains(id) && !roll.gone.contains(id));
                 roll.listed.iter().copied().chain(others).collect::<Vec<_>>()
             }
-            // Everybody stays, and a new one stands after the one that it is listed after.
+            // All children stay, and a new one stands after the one that it is listed after.
             Scope::Count(_) | Scope::Child(_) => {
                 let mut order: Vec<ChildId> = before.iter().copied().filter(|id| !roll.gone.contains(id)).collect();
                 let mut last = None;

@@ -12,7 +12,7 @@ pub struct Report {
     pub id: ReportId,
     /// The report that led to this one.
     pub cause: Option<ReportId>,
-    /// Whom it is about; `None` is this supervisor itself.
+    /// Which child it is about; `None` is this supervisor itself.
     pub child: Option<ChildId>,
     /// Process id of the child at that moment, where there is one.
     pub pid: Option<u32>,
@@ -22,7 +22,7 @@ pub struct Report {
     pub fact: Fact,
 }
 
-/// Why we killed a process. Without it the process ended by itself, or by somebody outside of the tree.
+/// Why we killed a process. Without it the process ended by itself, or by a process outside of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Killed {
     /// No beat, no progress, or its own word that it hangs (D11).
@@ -62,7 +62,7 @@ pub struct Past {
     pub killed: Option<Killed>,
     /// Its beats, if it had promised some.
     pub beats: Option<LastBeats>,
-    /// What it last said of itself.
+    /// What it last reported of itself.
     pub status: Option<String>,
 }
 
@@ -77,7 +77,7 @@ pub struct LastBeats {
     pub missed: u64,
     /// The progress counter of the last one that had one.
     pub progress: Option<u64>,
-    /// What was waiting to be done, by the last one that said so.
+    /// What was waiting to be done, by the last one that had it.
     pub pending: Option<u64>,
 }
 
@@ -98,7 +98,7 @@ pub enum Fact {
         age: Span,
         /// After which it is hung.
         limit: Span,
-        /// Why it is spared for now: somebody holds it, or too many are late at once.
+        /// Why it is spared for now: it is held, or too many are late at once.
         spared: Option<String>,
     },
     /// No beat within the limit, or no progress: it is killed (D11).
@@ -109,15 +109,15 @@ pub enum Fact {
         limit: Span,
         /// Beats came, but their counter stood still.
         no_progress: bool,
-        /// It said so itself; then age and limit decided nothing.
+        /// It reported so itself; then age and limit decided nothing.
         by_its_word: bool,
         /// What it was seen to do just before it was killed, in words that can follow its name.
         seen: Option<String>,
         /// Its beats until then, if it had promised some.
         beats: Option<Box<LastBeats>>,
     },
-    /// Messages of it were dropped, or connections closed; without a child, somebody else's. It is named so that
-    /// something can be done about it: nobody else has suffered.
+    /// Messages of it were dropped, or connections closed; without a child, another process's. It is named so that
+    /// something can be done about it: no other child has suffered.
     Dropped {
         /// Which process has sent them, where that is known.
         sender: Option<String>,
@@ -132,7 +132,7 @@ pub enum Fact {
         normal: bool,
         /// It was being stopped or killed by us.
         expected: bool,
-        /// What a node said before it gave up, or a worker of why it fails.
+        /// What a node reported before it gave up, or a worker of why it fails.
         explanation: Option<String>,
         /// How its life looked.
         past: Box<Past>,
@@ -144,7 +144,7 @@ pub enum Fact {
     },
     /// A restart was charged and is allowed (R17, R40).
     Restarting {
-        /// Who is restarted with it.
+        /// Which siblings are restarted with it.
         strategy: Strategy,
         /// Charges in the window now.
         used: u32,
@@ -155,7 +155,7 @@ pub enum Fact {
         /// How long it waits first; zero without back-off.
         delay: Span,
     },
-    /// It is asked to stop, or killed by a brutal_kill. About the supervisor itself: somebody other than its parent
+    /// It is asked to stop, or killed by a brutal_kill. About the supervisor itself: another process than its parent
     /// has asked it to end.
     Stopping {
         /// Why.
@@ -186,7 +186,7 @@ pub enum Fact {
     },
     /// It is killed by order.
     Panic {
-        /// Who gave it.
+        /// The origin of the order.
         by: String,
         /// It is to stay down.
         hold: bool,
@@ -197,12 +197,12 @@ pub enum Fact {
     HeldAgain,
     /// An operator has ended the hold while this supervisor ends: the child starts with the next one.
     Released {
-        /// Who has asked.
+        /// The operator that asked.
         by: String,
     },
     /// This supervisor has a new set of children, and what became of the old one.
     Reloaded {
-        /// Who brought it.
+        /// The origin of the reload.
         by: String,
         /// The number of the reload in the life of the tree.
         generation: u64,

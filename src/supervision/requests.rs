@@ -2,7 +2,7 @@
 //!
 //! Three things do not wait for their turn, because what they would wait for may never end (D5): a panic; an order to
 //! stop a child that is just being stopped or started; an order to start anew the one that is just being started. Nor does
-//! a reset, which stops and starts nobody.
+//! a reset, which stops and starts no child.
 
 use super::action::{Action, Answer};
 use super::backoff::Delays;
@@ -70,8 +70,8 @@ impl Supervisor {
         }
     }
 
-    /// Forgets failures. It stops and starts nobody itself, so it does not wait for its turn; what waited for its back-off
-    /// has its next attempt in the queue, as if the time had passed.
+    /// Forgets failures. It stops and starts no child itself, so it does not wait for its turn; what waited for its
+    /// back-off has its next attempt in the queue, as if the time had passed.
     fn reset(&mut self, turn: &mut Turn<'_>, request: RequestId, which: Option<ChildId>) {
         if which.is_none() {
             self.window.clear();

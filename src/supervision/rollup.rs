@@ -22,8 +22,8 @@ pub struct Rollup {
 }
 
 impl Rollup {
-    /// Adds what another part of the subtree says of itself. Sums stay at the largest number: what a child says is input
-    /// from outside.
+    /// Adds what another part of the subtree reports of itself. Sums stay at the largest number: what a child sends is
+    /// input from outside.
     pub fn add(&mut self, other: &Rollup) {
         self.running = self.running.saturating_add(other.running);
         self.starting = self.starting.saturating_add(other.starting);

@@ -49,7 +49,7 @@ pub(super) enum Before {
 #[derive(Debug, Clone)]
 pub(super) struct Sequence {
     pub(super) purpose: Purpose,
-    /// What the reports of its stops say.
+    /// What the reports of its stops carry.
     pub(super) why: StopCause,
     /// The report that led to it.
     pub(super) cause: Option<ReportId>,
@@ -76,11 +76,11 @@ pub(super) struct Reloading {
 pub(super) enum Step {
     /// Nothing before something happens.
     Wait,
-    /// Stop these, all at once; say of each that has a process that it is [awaited](Sequence::await_end).
+    /// Stop these, all at once; record of each that has a process that it is [awaited](Sequence::await_end).
     Stop(Vec<ChildId>),
     /// The stops are over, and the starts must not begin before then.
     Pause(Time),
-    /// Start this one; say that it is [being started](Sequence::await_start) if it is.
+    /// Start this one; record that it is [being started](Sequence::await_start) if it is.
     Start(ChildId),
     /// Nothing is left.
     Done,
@@ -98,7 +98,7 @@ impl Sequence {
         Sequence { purpose, why, cause, stops, ahead, awaited: BTreeSet::new(), starts, starting: None }
     }
 
-    /// What to do now; call it again until it says [`Step::Wait`] or [`Step::Done`].
+    /// What to do now; call it again until it returns [`Step::Wait`] or [`Step::Done`].
     pub(super) fn next(&mut self, now: Time) -> Step {
         if !self.awaited.is_empty() || self.starting.is_some() {
             return Step::Wait;

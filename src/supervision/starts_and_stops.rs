@@ -228,7 +228,7 @@ impl Supervisor {
 
     /// Nothing is left below.
     fn halt(&mut self, turn: &mut Turn<'_>, end: End, cause: Option<ReportId>) {
-        // Whoever still waits hears it before the process is gone.
+        // Callers that still wait are answered before the process is gone.
         for id in self.table.order().to_vec() {
             self.answer(turn, id, Wants::Gone, &Answer::Ok);
             self.answer(turn, id, Wants::Up, &Answer::Overtaken("the supervisor has ended".into()));
@@ -292,7 +292,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells who wants this supervisor to end.
+    /// Reports what wants this supervisor to end.
     pub(super) fn ordered(&mut self, turn: &mut Turn<'_>, why: StopCause, kill: bool) {
         let fact = match why {
             StopCause::Operator(by) | StopCause::Signal(by) if kill => Fact::Panic { by, hold: false },
@@ -320,7 +320,7 @@ impl Supervisor {
         self.end(turn, end, true, cause);
     }
 
-    /// Nobody is left to answer to: everything below dies with us (R60).
+    /// There is no parent to answer to: everything below ends with us (R60).
     pub(super) fn parent_lost(&mut self, turn: &mut Turn<'_>) {
         self.end(turn, End::Orphaned, true, None);
     }

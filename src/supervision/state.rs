@@ -69,7 +69,7 @@ pub struct ChildStatus {
     pub waits_until: Option<Time>,
     /// A process of it that cannot be killed and is still there.
     pub stuck: Option<Stuck>,
-    /// What the child last said of itself.
+    /// What the child last reported of itself.
     pub status: Option<String>,
     /// Where it stands by its own word.
     pub word: Option<Word>,

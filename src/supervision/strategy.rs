@@ -1,4 +1,4 @@
-//! Who is restarted with whom, and who is stopped in one step with whom.
+//! Which children are restarted together, and which are stopped in one step.
 
 use super::types::ChildId;
 use crate::spec::policy::{StopOrder, Strategy};

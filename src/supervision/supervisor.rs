@@ -32,7 +32,7 @@ pub struct Config {
     /// What it promised to its own parent: one beat in every interval, from [`Event::Begin`] to
     /// [`Action::Halt`]. `None` for the root, and where the parent does not watch.
     pub uplink: Option<Heartbeat>,
-    /// The half of its reports' ids that tells them from those of other node processes.
+    /// The half of its reports' ids that distinguishes them from those of other node processes.
     pub node: u32,
     /// Where the jitter of back-offs comes from.
     pub seed: u64,
@@ -52,7 +52,7 @@ pub struct Supervisor {
     pub(super) reloading: Option<Reloading>,
     /// What waits until there is none (D5).
     pub(super) queue: VecDeque<Item>,
-    /// The report of who wants this supervisor to end, until it begins to.
+    /// The report of what wants this supervisor to end, until it begins to.
     pub(super) ordered: Option<ReportId>,
     /// The parent's report of our start.
     pub(super) started_by: Option<ReportId>,
@@ -61,7 +61,7 @@ pub struct Supervisor {
     pub(super) own_beat: Option<Time>,
     pub(super) restarts: u64,
     pub(super) stale: u64,
-    /// No supervisor stands above that tells of this one, so it tells of itself.
+    /// No supervisor stands above that reports this one, so it reports itself.
     pub(super) is_root: bool,
     node: u32,
     reports: u32,
@@ -84,7 +84,7 @@ pub(super) enum Course {
 /// What waits in the queue.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    /// Something is due for this child: the decision on an exit, a retry, the end of a back-off. Its phase says which,
+    /// Something is due for this child: the decision on an exit, a retry, the end of a back-off. Its phase shows which,
     /// and when neither fits any more it is void (R29, R36).
     Look(Run),
     /// An operator's request.
@@ -182,7 +182,7 @@ impl Supervisor {
     }
 
     /// The children that a tick at `now` would call late or hung; with `since`, only those that a tick then would not have.
-    /// The shell makes sure first that it has heard all that such a child has sent.
+    /// The shell makes sure first that it has received all that such a child has sent.
     pub fn suspects(&self, now: Time, since: Option<Time>) -> Vec<ChildId> {
         let mut due = self.table.due(now);
         due.retain(|id| {
@@ -204,7 +204,7 @@ impl Supervisor {
         self.table.get(id).map(|child| child.status(now))
     }
 
-    /// The child of this name. After [`Command::Start`] it tells the id that the new child got.
+    /// The child of this name. After [`Command::Start`] it returns the id that the new child got.
     pub fn find(&self, name: &str) -> Option<ChildId> {
         self.table.find(name)
     }
@@ -214,7 +214,7 @@ impl Supervisor {
         self.table.get(id).map(|child| &child.member)
     }
 
-    /// Says which report of the parent led to this supervisor's own start: it is named as the cause of its children's.
+    /// Sets which report of the parent led to this supervisor's own start: it is named as the cause of its children's.
     /// Before [`Event::Begin`].
     #[must_use]
     pub fn started_by(mut self, report: Option<ReportId>) -> Supervisor {
@@ -222,8 +222,8 @@ impl Supervisor {
         self
     }
 
-    /// Says which children are held down although this supervisor only begins: an operator has held them in an earlier life
-    /// of it, and has not said otherwise since. Before [`Event::Begin`].
+    /// Sets which children are held down although this supervisor only begins: an operator has held them in an earlier
+    /// incarnation of it, and has not released them since. Before [`Event::Begin`].
     #[must_use]
     pub fn holding<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Supervisor {
         for name in names {
@@ -235,7 +235,7 @@ impl Supervisor {
         self
     }
 
-    /// Says that there is no supervisor above: this one reports its own start and end, as one above would. Before
+    /// Sets that there is no supervisor above: this one reports its own start and end, as one above would. Before
     /// [`Event::Begin`].
     #[must_use]
     pub fn as_root(mut self) -> Supervisor {
@@ -344,7 +344,7 @@ impl Supervisor {
         }
     }
 
-    /// Somebody has sent what had to be dropped.
+    /// A message had to be dropped.
     fn dropped(&mut self, turn: &mut Turn<'_>, by: Option<Run>, sender: Option<String>, dropped: Dropped) {
         if by.is_some_and(|run| self.table.get_run(run).is_none()) {
             self.stale += 1;
@@ -353,7 +353,7 @@ impl Supervisor {
         self.report(turn, by.map(|run| run.child), None, Fact::Dropped { sender, dropped });
     }
 
-    /// A worker has said something of itself.
+    /// A worker has reported something of itself.
     fn notice(&mut self, turn: &mut Turn<'_>, run: Run, notice: Notice) {
         let Some(mut child) = self.table.edit_run(run) else {
             self.stale += 1;

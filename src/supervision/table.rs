@@ -1,7 +1,7 @@
 //! All children of a supervisor, their start order, and the one list of all their deadlines.
 //!
-//! A child is changed only through [`Edit`], which puts its deadline right when it is dropped. So nobody can forget
-//! to, a beat costs two operations on a tree, and the next deadline is the first entry.
+//! A child is changed only through [`Edit`], which puts its deadline right when it is dropped. So this cannot
+//! be forgotten, a beat costs two operations on a tree, and the next deadline is the first entry.
 
 use super::child::Child;
 use super::event::Member;
@@ -147,7 +147,7 @@ impl Drop for Edit<'_> {
     }
 }
 
-/// Folds a supervisor's children. Of a node counts what its last beat said; of one that is down, nothing is known.
+/// Folds a supervisor's children. Of a node counts what its last beat held; of one that is down, nothing is known.
 pub(super) fn fold<'a>(children: impl Iterator<Item = &'a Child>, restarts: u64, now: Time) -> Rollup {
     let mut sum = Rollup { restarts, ..Rollup::default() };
     for child in children {

@@ -42,7 +42,7 @@ pub enum Exit {
 /// counts its beats from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Connection {
-    /// Tells it from the others of its child.
+    /// Distinguishes it from the others of its child.
     pub number: u64,
     /// The sender has chosen its name, and may come back under it on another connection: a count that begins again at 1
     /// is a new one.
@@ -63,12 +63,12 @@ pub enum Source {
     Probe(u16),
 }
 
-/// How much of what one sender has sent was dropped since it was last told of, by reason.
+/// How much of what one sender has sent was dropped since it was last reported, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dropped {
     /// Messages that were not understood.
     pub malformed: u64,
-    /// Messages with a token that is nobody's, or not the sender's.
+    /// Messages with a token that belongs to no child, or not to the sender.
     pub unknown_token: u64,
     /// Messages above the number that one worker may send in a second.
     pub too_many: u64,
@@ -116,13 +116,13 @@ pub struct StartFailure {
 /// What a closer look at a child that is overdue has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inspected {
-    /// Nothing speaks for it: it is hung. A process that is merely stopped by SIGSTOP is hung as well. What it was seen
+    /// Nothing spares it: it is hung. A process that is merely stopped by SIGSTOP is hung as well. What it was seen
     /// to do, in words that can follow its name, such as "was stopped by a signal".
     Hung(Option<String>),
     /// It could run and was given no CPU time for most of its silence. It is reported and spared, though not for ever: what
     /// keeps it from running may be its own subtree.
     Starved(String),
-    /// Somebody holds it on purpose, for instance "held by the debugger with pid 17" or "its cgroup is frozen". It is
+    /// It is held on purpose, for instance "held by the debugger with pid 17" or "its cgroup is frozen". It is
     /// reported and spared; the look is repeated after another interval.
     Held(String),
 }
@@ -138,7 +138,7 @@ pub struct Stuck {
     pub why: String,
 }
 
-/// Who wants this supervisor to end.
+/// What wants this supervisor to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StopReason {
     /// The parent's request, a signal to the root, or `treevisor stop`: the end is [`End::Stopped`](super::End).
@@ -179,12 +179,12 @@ pub enum StopCause {
     Group,
     /// The supervisor gives up, shuts itself down, or was asked to end (R53).
     SupervisorEnds,
-    /// An operator asked; who.
+    /// An operator asked; which one.
     Operator(String),
-    /// A new set of children does not have it, or has it otherwise; who brought that.
+    /// A new set of children does not have it, or has it otherwise; the origin of that set.
     Reload(String),
     /// Its start took too long.
     StartTimeout,
-    /// The supervisor itself got a signal that its parent has not sent; who sent it.
+    /// The supervisor itself got a signal that its parent has not sent; its sender.
     Signal(String),
 }

@@ -43,7 +43,7 @@ mod kind {
     pub(super) const TOLD: &[u8] = b"TOLD";
 }
 
-/// What a beat may say after its token, in this order; what is not said is an empty frame, or left out at the end.
+/// What a beat may carry after its token, in this order; what is absent is an empty frame, or left out at the end.
 const BEAT_FIELDS: [&str; 5] = ["seq", "progress", "pending", "busy-ms", "status"];
 
 /// Which kind of message a child has sent; known before its content is read.
@@ -55,7 +55,7 @@ pub enum ChildKind {
     Ready,
     /// The child is on its way out.
     Stopping,
-    /// What only a node says.
+    /// What only a node sends.
     Node,
 }
 
@@ -125,7 +125,7 @@ pub enum Malformed {
     Utf8,
     /// The JSON cannot be read, or is not what it should be.
     Json {
-        /// What the parser says, cut to a line's length.
+        /// The parser's error, cut to a line's length.
         message: Excerpt,
     },
 }
@@ -237,7 +237,7 @@ impl fmt::Write for Limited {
 ///
 /// A status text is cut to [`BeatFrame::STATUS_MAX`] bytes between two characters, and its control characters become
 /// spaces; an empty one is the same as none. A lease is rounded up to whole milliseconds. Frames at the end that
-/// would say nothing are left out.
+/// would be empty are left out.
 pub fn encode_from_child(message: &FromChild) -> Vec<Vec<u8>> {
     let mut frames = Vec::with_capacity(WORKER_FRAMES_MAX);
     let mut begin =
@@ -281,7 +281,7 @@ fn clean_status(status: &str) -> Cow<'_, str> {
 /// stranger sent before it spends anything on a long body.
 ///
 /// # Errors
-/// All that [`decode_from_child`] has to say about the number of frames, their lengths and the first three.
+/// All that [`decode_from_child`] checks about the number of frames, their lengths and the first three.
 pub fn peek_from_child(frames: &[impl AsRef<[u8]>]) -> Result<(ChildKind, Token), Malformed> {
     let kind = ChildKind::of(second_frame(frames)?)?;
     let (frames_max, frame_max) = kind.limits();
@@ -293,7 +293,7 @@ pub fn peek_from_child(frames: &[impl AsRef<[u8]>]) -> Result<(ChildKind, Token)
 /// Reads the frames of a child's message.
 ///
 /// # Errors
-/// Says what is wrong with them. Such a message is counted and dropped; nothing of it is used.
+/// Describes what is wrong with them. Such a message is counted and dropped; nothing of it is used.
 pub fn decode_from_child(frames: &[impl AsRef<[u8]>]) -> Result<FromChild, Malformed> {
     let (kind, token) = peek_from_child(frames)?;
     let rest = frames.get(3..).unwrap_or_default();
@@ -349,15 +349,15 @@ fn check_shape(frames: &[impl AsRef<[u8]>], frames_max: usize, frame_max: usize)
     }
 }
 
-/// The frames of what a node tells a child node.
+/// The frames of what a node sends a child node.
 pub fn encode_to_node(message: &ToNode) -> Vec<Vec<u8>> {
     headed(kind::NODE, message)
 }
 
-/// Reads the frames of what a node tells its child node.
+/// Reads the frames of what a node sends its child node.
 ///
 /// # Errors
-/// Says what is wrong with them.
+/// Describes what is wrong with them.
 pub fn decode_to_node(frames: &[impl AsRef<[u8]>]) -> Result<ToNode, Malformed> {
     decode_headed(kind::NODE, frames)
 }
@@ -370,7 +370,7 @@ pub fn encode_ask(message: &Ask) -> Vec<Vec<u8>> {
 /// Reads the frames of an operator's request.
 ///
 /// # Errors
-/// Says what is wrong with them.
+/// Describes what is wrong with them.
 pub fn decode_ask(frames: &[impl AsRef<[u8]>]) -> Result<Ask, Malformed> {
     decode_headed(kind::ASK, frames)
 }
@@ -383,13 +383,13 @@ pub fn encode_told(message: &Told) -> Vec<Vec<u8>> {
 /// Reads the frames of a reply to an operator.
 ///
 /// # Errors
-/// Says what is wrong with them.
+/// Describes what is wrong with them.
 pub fn decode_told(frames: &[impl AsRef<[u8]>]) -> Result<Told, Malformed> {
     decode_headed(kind::TOLD, frames)
 }
 
 /// The frames of a reply with events that are JSON already: the same as those of [`encode_told`] with
-/// [`Reply::Events`], for who keeps events in the form in which they travel. `events` is not looked at.
+/// [`Reply::Events`], for a node that keeps events in the form in which they travel. `events` is not looked at.
 pub fn encode_events<'a>(request: u64, events: impl IntoIterator<Item = &'a [u8]>, place: Place) -> Vec<Vec<u8>> {
     let Place { lost, end, forgotten, caught_up, next } = place;
     // All that stands around the events, from the type itself, so that it cannot come to differ.

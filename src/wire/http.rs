@@ -11,12 +11,12 @@ pub const READ_MAX: usize = 64 * 1024;
 /// Longest head, as most servers have it too.
 const HEAD_MAX: usize = 16 * 1024;
 
-/// Bytes of a body that are kept, to say what the matter is.
+/// Bytes of a body that are kept, for the report.
 const SAID_MAX: usize = 200;
 
 /// A GET that asks for one answer and the end of the connection.
 pub fn get(host: &str, path: &str) -> Vec<u8> {
-    // Of `host:80` the port is left out, as everybody does.
+    // Of `host:80` the port is left out, as all clients do.
     let host = host.strip_suffix(":80").unwrap_or(host);
     let agent = concat!("treevisor/", env!("CARGO_PKG_VERSION"));
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nAccept: */*\r\nConnection: close\r\n\r\n")
@@ -145,7 +145,7 @@ fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-/// The status, and how long the body is, where that is said.
+/// The status, and how long the body is, where that is given.
 fn read_head(head: &[u8]) -> Result<(Status, Option<u64>), NoAnswer> {
     let head = String::from_utf8_lossy(head);
     let mut lines = head.lines();

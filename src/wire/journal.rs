@@ -1,16 +1,16 @@
-//! The lines of the journal: one JSON object each, in the order in which the root heard of what happened.
+//! The lines of the journal: one JSON object each, in the order in which the root was notified of what happened.
 //!
 //! Most are events, exactly as `events --json` prints them. In between stand [`Note`]s, which are about the journal
 //! itself: where a run of the instance begins and ends, and what could not be kept. They are told apart by their key
 //! `journal`, which no event has.
 //!
-//! A line that cannot be read (a process was killed, or the disk became full, in the middle of it) is nobody's fault
-//! and no reason to stop: readers pass it over and count it.
+//! A line that cannot be read (a process was killed, or the disk became full, in the middle of it) is no error and no
+//! reason to stop: readers pass it over and count it.
 
 use super::view::{EventView, HoldView};
 use serde::{Deserialize, Serialize};
 
-/// What the journal says of itself.
+/// Entries about the journal itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "journal", rename_all = "kebab-case")]
 pub enum Note {
@@ -21,13 +21,13 @@ pub enum Note {
     Lost {
         /// When that was noticed, in RFC 3339.
         at: String,
-        /// How many; those that were killed with their writer are not known to anybody and not counted.
+        /// How many; those that were killed with their writer are unknown and not counted.
         events: u64,
         /// Why, in words.
         why: String,
     },
-    /// Children that are held down from here on, all of them: the last such line tells with what the next run begins, unless
-    /// this one is stopped in order.
+    /// Children that are held down from here on, all of them: the last such line is what the next run begins with,
+    /// unless this one is stopped in order.
     Holds {
         /// When that was so, in RFC 3339.
         at: String,
@@ -51,7 +51,7 @@ pub struct RunNote {
     pub version: String,
     /// Process id of the root.
     pub pid: u32,
-    /// The kernel's id of the machine's present boot; empty where it is not told.
+    /// The kernel's id of the machine's present boot; empty where it is not available.
     pub boot: String,
     /// The file that the tree came from; empty for `treevisor run`.
     pub config: String,
@@ -69,7 +69,7 @@ pub struct EndNote {
     /// Exit status of the root, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
-    /// The signal that killed it, where the kernel has told (Linux 6.15).
+    /// The signal that killed it, where the kernel reports it (Linux 6.15).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
     /// In words.

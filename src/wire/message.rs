@@ -14,9 +14,9 @@ pub const VERSION: &[u8] = b"TV1";
 /// What a child sends to its node. Every such message carries the token of the child's incarnation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FromChild {
-    /// Proves which incarnation of which child speaks.
+    /// Proves which incarnation of which child is the sender.
     pub token: Token,
-    /// What it says.
+    /// Its content.
     pub body: ChildBody,
 }
 
@@ -29,7 +29,7 @@ pub enum ChildBody {
     Ready,
     /// The child is on its way out.
     Stopping,
-    /// What only a node says.
+    /// What only a node sends.
     Node(Box<FromNode>),
 }
 
@@ -53,7 +53,7 @@ impl BeatFrame {
     pub const STATUS_MAX: usize = 256;
 }
 
-/// What a child node tells its parent, beside its beats.
+/// What a child node sends its parent, beside its beats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum FromNode {
@@ -80,7 +80,7 @@ pub enum FromNode {
     },
     /// It has given up; its exit follows. Sent again until acknowledged or gone.
     Escalating {
-        /// The event that says so.
+        /// The event of that.
         cause: Option<ReportId>,
         /// In words.
         explanation: String,
@@ -105,7 +105,7 @@ pub enum FromNode {
     },
 }
 
-/// What a node tells a child node.
+/// What a node sends a child node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum ToNode {
@@ -129,11 +129,11 @@ pub enum ToNode {
         request: u64,
         /// Milliseconds that are left for the first reply.
         within_ms: u64,
-        /// When nobody waits for it any more: milliseconds of CLOCK_MONOTONIC, which all processes of a machine
-        /// share. A node that was stopped and finds the request later drops it, since somebody else has acted in
-        /// its place by then.
+        /// When no caller waits for it any more: milliseconds of CLOCK_MONOTONIC, which all processes of a machine
+        /// share. A node that was stopped and finds the request later drops it, since another process has acted in its
+        /// place by then.
         void_after_ms: u64,
-        /// Who asks.
+        /// The operator that asks.
         by: String,
         /// What.
         verb: Verb,
@@ -262,14 +262,15 @@ pub enum Verb {
         /// Only events of these kinds; of all kinds when it is empty.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kinds: Vec<String>,
-        /// Not those before this number, which is the `next` of an earlier reply: who was forgotten goes on there.
+        /// Not those before this number, which is the `next` of an earlier reply: a follower that was forgotten goes on
+        /// there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<u64>,
         /// Go on with what happens from now on.
         follow: bool,
     },
-    /// What the workers at and below some paths have printed: `Logs`, whose `caught_up` says that all of what was
-    /// there has been told. When following, those to come are told as well, without end until the asker is gone or
+    /// What the workers at and below some paths have printed: `Logs`, whose `caught_up` means that all of what was
+    /// there has been sent. When following, those to come are sent as well, without end until the asker is gone or
     /// sends `Unfollow`.
     Logs {
         /// Where.
@@ -281,8 +282,8 @@ pub enum Verb {
         /// Go on with what is printed from now on.
         follow: bool,
     },
-    /// `Logs` replies have been read. A few are sent ahead, and then no more until this comes: who reads slowly loses
-    /// lines, and is told how many, but never fills anybody's queues.
+    /// `Logs` replies have been read. A few are sent ahead, and then no more until this comes: a slow reader loses
+    /// lines, and is told how many, but never fills a queue.
     LogsSeen {
         /// The number of the `Logs` request.
         request: u64,
@@ -294,8 +295,8 @@ pub enum Verb {
         /// Its number.
         request: u64,
     },
-    /// A follower is still there; one that does not say so for ten seconds is forgotten. Who is forgotten already
-    /// is told so: `Refused(forgotten)` to the `Events` request.
+    /// A follower is still there; one that does not send this for ten seconds is forgotten. One that is forgotten
+    /// already gets `Refused(forgotten)` to the `Events` request.
     StillFollowing {
         /// The number of the `Events` or `Logs` request.
         request: u64,
@@ -355,7 +356,7 @@ pub enum Reply {
         /// Events of this run that the root no longer remembers, whatever their path and kind.
         #[serde(default, skip_serializing_if = "is_zero")]
         forgotten: u64,
-        /// What follows happens after the request came: all that was remembered has been told.
+        /// What follows happens after the request came: all that was remembered has been sent.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         caught_up: bool,
         /// Number of the event after the last one that was looked at for this reply, counted from the beginning of
@@ -369,7 +370,7 @@ pub enum Reply {
         lines: Vec<LogView>,
         /// Lines that were lost before these, because they came too fast for their reader.
         lost: u64,
-        /// All that was there when it was asked for has been told. Said once; the last reply unless it follows.
+        /// All that was there when it was asked for has been sent. Set once; the last reply unless it follows.
         caught_up: bool,
         /// Supervisors that are down or did not answer, so that what is below them is missing; with `caught_up`.
         silent: Vec<Path>,
@@ -420,6 +421,6 @@ pub enum Refusal {
     NotUnderstood,
     /// Too many requests are waiting (exit code 1).
     Busy,
-    /// The follower was silent for too long and is no longer told anything (it asks again).
+    /// The follower was silent for too long and is no longer sent anything (it asks again).
     Forgotten,
 }

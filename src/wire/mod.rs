@@ -2,7 +2,7 @@
 //!
 //! [`message`] has every message as a type, [`codec`] turns them into frames and back, [`view`] is the JSON in which
 //! status and events travel, [`journal`] the lines in which events are kept, [`http`] the little HTTP that probes speak.
-//! `docs/protocol.md` specifies the frames for those who write a client in another language; a test reads its tables and
+//! `docs/protocol.md` specifies the frames for authors of a client in another language; a test reads its tables and
 //! compares them with the constants below and with what [`codec`] does.
 
 pub mod codec;
@@ -27,8 +27,8 @@ pub const WORKER_MESSAGE_MAX: usize = WORKER_FRAMES_MAX * WORKER_FRAME_MAX;
 /// Most frames in a message that carries JSON (`NODE`, `ASK`, `TOLD`), those before the JSON counted.
 pub const NODE_FRAMES_MAX: usize = 256;
 
-/// Most bytes in one frame of a message that carries JSON. It is also what a socket is told to accept at all
-/// (`ZMQ_MAXMSGSIZE`, which libzmq applies frame by frame), so that nobody can make a node hold more than this for a
+/// Most bytes in one frame of a message that carries JSON. It is also the limit that a socket accepts at all
+/// (`ZMQ_MAXMSGSIZE`, which libzmq applies frame by frame), so that no peer can make a node hold more than this for a
 /// single frame. Longer JSON is split.
 pub const NODE_FRAME_MAX: usize = 256 * 1024;
 

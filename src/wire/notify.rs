@@ -12,12 +12,12 @@ pub const DATAGRAM_MAX: usize = 4096;
 /// Most bytes of a status text that are kept, and of a D-Bus error's name.
 pub const TEXT_MAX: usize = 512;
 
-/// What one datagram says.
+/// The content of one datagram.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notification {
     /// `READY=1`: the start, or the reloading, is over.
     pub ready: bool,
-    /// `RELOADING=1`: it reads its configuration again; `READY=1` says when that is over.
+    /// `RELOADING=1`: it reads its configuration again; `READY=1` marks the end of that.
     pub reloading: bool,
     /// `STOPPING=1`: it winds itself up.
     pub stopping: bool,
@@ -45,12 +45,12 @@ pub struct Notification {
     pub flawed: bool,
 }
 
-/// What `WATCHDOG=` says.
+/// The value of `WATCHDOG=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watchdog {
     /// `1`: a sign of life.
     Alive,
-    /// `trigger`: it knows that it hangs, and wants to be treated so now.
+    /// `trigger`: it reports itself hung, to be treated so now.
     Trigger,
 }
 
@@ -102,7 +102,7 @@ impl Notification {
         Some(())
     }
 
-    /// What it says about why it fails, in words; `describe` knows the words of an error number.
+    /// Why it fails, in words; `describe` has the words of an error number.
     pub fn trouble(&self, describe: impl Fn(i32) -> String) -> Option<String> {
         let parts = [
             self.errno.map(|errno| format!("{} (errno {errno})", describe(errno))),

@@ -6,7 +6,7 @@
 use crate::ids::{Path, ReportId};
 use serde::{Deserialize, Serialize};
 
-/// The kinds of events, in the order in which a life meets them. `docs/cli.md` says what each means.
+/// The kinds of events, in the order in which they occur. `docs/cli.md` says what each means.
 pub const KINDS: &[&str] = &[
     "starting",
     "started",
@@ -103,7 +103,7 @@ pub struct SupervisorView {
     /// Since when it is held down, in RFC 3339; absent where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<String>,
-    /// Who holds it down.
+    /// The operator that holds it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<String>,
 }
@@ -115,7 +115,7 @@ pub struct HoldView {
     pub path: Path,
     /// When it was ordered, in RFC 3339.
     pub since: String,
-    /// Who has ordered it, such as "uid 1000 (pid 71)".
+    /// The operator that ordered it, such as "uid 1000 (pid 71)".
     pub by: String,
 }
 
@@ -175,10 +175,10 @@ pub struct WorkerView {
     /// Milliseconds until its back-off is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_ms: Option<u64>,
-    /// What it last said of itself.
+    /// What it last reported of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_text: Option<String>,
-    /// Where it stands by its own word: `ready reloading stopping`; absent where it never said.
+    /// Its state by its own report: `ready reloading stopping`; absent where it never reported one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word: Option<String>,
     /// Which of its processes is the main one, by its own word.
@@ -194,7 +194,7 @@ pub struct WorkerView {
     /// Since when it is held down, in RFC 3339; absent where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<String>,
-    /// Who holds it down.
+    /// The operator that holds it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<String>,
     /// What cannot be killed of it and is still there; absent where nothing is.
@@ -229,7 +229,7 @@ pub struct UsageView {
 pub struct LogView {
     /// When its supervisor has read it, in RFC 3339; null where only the text is known, as in a file.
     pub at: Option<String>,
-    /// Who has printed it.
+    /// The child that printed it.
     pub path: Path,
     /// Its process; null where it is not known.
     pub pid: Option<u32>,
@@ -238,7 +238,7 @@ pub struct LogView {
     /// By which stream it came, `stdout` or `stderr`; absent where both share one pipe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
-    /// What it says, with nothing in it that a terminal would act upon.
+    /// Its content, with nothing in it that a terminal would act upon.
     pub text: String,
     /// The line was too long for one piece: more of it follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -296,7 +296,7 @@ pub struct EventView {
     pub id: ReportId,
     /// When, in RFC 3339 with nanoseconds, UTC.
     pub at: String,
-    /// Whom it is about.
+    /// The child that it is about.
     pub path: Path,
     /// One of [`KINDS`].
     pub kind: String,
@@ -306,7 +306,7 @@ pub struct EventView {
     pub incarnation: Option<u64>,
     /// The event that led to it.
     pub cause: Option<ReportId>,
-    /// What else there is to say, by kind: `exited` has `code` or `signal`.
+    /// Further fields, by kind: `exited` has `code` or `signal`.
     #[serde(flatten)]
     pub detail: serde_json::Map<String, serde_json::Value>,
 }
@@ -385,7 +385,7 @@ impl ChildView {
         matches!(self, ChildView::Supervisor(_))
     }
 
-    /// Says of those at or below this one that are held down since when, and by whom.
+    /// Marks those at or below this one that are held down: since when, and by which operator.
     pub fn mark_holds(&mut self, holds: &[HoldView]) {
         let (path, since, by, children) = match self {
             ChildView::Worker(view) => (&view.path, &mut view.held_since, &mut view.held_by, [].as_mut_slice()),
@@ -403,7 +403,7 @@ impl ChildView {
         }
     }
 
-    /// Since when it is held down, and by whom.
+    /// Since when it is held down, and by which operator.
     pub fn held(&self) -> Option<(&str, &str)> {
         let (since, by) = match self {
             ChildView::Worker(view) => (&view.held_since, &view.held_by),

@@ -22,7 +22,7 @@ use treevisor::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
 use treevisor::wire::view::{ChildView, EventView, IntensityView, LogView, StatusView, SupervisorKind, SupervisorView};
 use treevisor::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 
-/// An instance called "shop" whose root says what the test wants.
+/// An instance called "shop" whose root sends what the test wants.
 pub(crate) struct Played {
     pub(crate) directory: TempDir,
     over: Arc<AtomicBool>,
@@ -32,9 +32,9 @@ pub(crate) struct Played {
 /// What the root does with a request.
 pub(crate) enum Act {
     Say(Vec<Reply>),
-    /// Says it about an earlier request, of this number.
+    /// Sends it about an earlier request, of this number.
     SayOf(u64, Reply),
-    /// Says it, and ends.
+    /// Sends it, and ends.
     SayAndEnd(Vec<Reply>),
     End,
 }

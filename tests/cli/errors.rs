@@ -1,11 +1,11 @@
-//! What goes wrong before a tree is met: said what was tried, what is wrong, what to do; with its exit code.
+//! What goes wrong before a tree is met: the message has what was tried, what is wrong, what to do; with its exit code.
 
 use crate::{call, ended, golden, treevisor};
 use std::fs;
 use std::process::Stdio;
 use tempfile::tempdir;
 
-/// What is said on stderr, with the test's own directory called DIR, and the exit code.
+/// What is printed on stderr, with the test's own directory called DIR, and the exit code.
 fn error_of(arguments: &[&str]) -> (String, i32) {
     let directory = tempdir().unwrap();
     let (out, error, code) = call(directory.path(), arguments);
@@ -149,7 +149,7 @@ fn a_beat_without_a_supervisor_is_silent_unless_it_must_not_be() {
     let (error, code) = error_of(&["beat", "--strict"]);
     assert_eq!(code, 1);
     golden::compare("beat-strict.txt", &error);
-    // An endpoint at which nobody listens: a script must not fail for its supervisor's sake.
+    // An endpoint without a listener: a script must not fail for its supervisor's sake.
     let beat = |arguments: &[&str]| {
         let output = treevisor(directory.path(), arguments)
             .env("TREEVISOR_ENDPOINT", format!("ipc://{}", directory.path().join("gone").display()))

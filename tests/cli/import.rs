@@ -32,7 +32,7 @@ fn imported(name: &str, arguments: &[&str]) {
     fs::write(at.join("imported.toml"), &toml).unwrap();
     let (_, complaints, code) = call(at, &["check", "imported.toml"]);
     assert_eq!((complaints.as_str(), code), ("", 0));
-    // What is said on stderr stands in the file too.
+    // What is printed on stderr stands in the file too.
     let notes = |text: &str, mark: &str| text.lines().filter(|line| line.contains(mark)).count();
     assert_eq!(notes(&toml, "# differs: "), said.lines().count() - 1, "{said}");
 }
@@ -54,7 +54,7 @@ fn one_unit_and_several() {
 }
 
 /// Each directory of tests/data/import/corpus is a case: files, the `arguments` of the import, and beside them what is made
-/// of the files and what is said of it.
+/// of the files and what is reported of it.
 #[test]
 fn a_corpus_of_files() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import/corpus");

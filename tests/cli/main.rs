@@ -26,7 +26,7 @@ fn treevisor(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// What the call says, and how it ends.
+/// What the call prints, and how it ends.
 fn call(directory: &Path, arguments: &[&str]) -> (String, String, i32) {
     ended(&treevisor(directory, arguments).output().unwrap())
 }

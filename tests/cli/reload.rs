@@ -1,5 +1,5 @@
-//! What the tool says of another tree: the plan of a reload, its end, and what is added, removed and scaled. The root is
-//! played; it runs the tree of [`OLD`].
+//! What the tool prints about another tree: the plan of a reload, its end, and what is added, removed and scaled. The
+//! root is played; it runs the tree of [`OLD`].
 
 use crate::conversation::{Act, Played, done, refused, status};
 use crate::golden;
@@ -50,7 +50,7 @@ count = 3
 restart = "transient"
 "#;
 
-/// A root that runs the old tree, with one child that was added by hand, and has this to say to a change.
+/// A root that runs the old tree, with one child that was added by hand, and has this answer to a change.
 fn root(file: &str, answer: Reply) -> Played {
     let read = spec::read_text("shop.toml", OLD, &|_| None);
     let mut tree = serde_json::to_value(read.tree.unwrap()).unwrap();

@@ -28,7 +28,7 @@ pub fn repository() -> &'static Path {
 }
 
 impl Client {
-    /// The program that speaks for this client in the conformance tests; `Err` says why it cannot run here.
+    /// The program that drives this client in the conformance tests; `Err` holds why it cannot run here.
     pub fn conformance(self) -> Result<Words, String> {
         let clients = repository().join("clients");
         match self {
@@ -68,7 +68,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// The example of this name in this language; `Err` says why it cannot run here.
+    /// The example of this name in this language; `Err` holds why it cannot run here.
     pub fn example(self, name: &str) -> Result<Words, String> {
         let example = |ending: &str| OsString::from(repository().join(format!("examples/{name}.{ending}")));
         match self {

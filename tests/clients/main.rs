@@ -1,4 +1,4 @@
-//! The conformance kit for clients: plays the node's part by docs/protocol.md and says what a client does wrong.
+//! The conformance kit for clients: plays the node's part by docs/protocol.md and reports what a client does wrong.
 //!
 //! Each client has a small program that takes one command a line and answers each with a line: `clients/README.md` has
 //! the list. A client of your own is tested by
@@ -61,7 +61,7 @@ conform! {
     foreign: program::foreign();
 }
 
-/// Not a test but the program that speaks for the Rust client; the rules start this binary again to have it.
+/// Not a test but the program that drives the Rust client; the rules start this binary again to have it.
 #[test]
 fn rust_conformance_program() {
     if std::env::var_os(program::IS_PROGRAM).is_some() {

@@ -29,7 +29,7 @@ impl Node {
         Node { path: path.to_owned(), listener: Some(UnixListener::bind(path).unwrap()) }
     }
 
-    /// The node is gone: nobody listens, and the socket's file is still there, as after a kill.
+    /// The node is gone: nothing listens, and the socket's file is still there, as after a kill.
     pub fn close(&mut self) {
         self.listener = None;
     }

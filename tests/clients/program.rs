@@ -73,7 +73,7 @@ impl Program {
         let (send, answers) = mpsc::channel();
         let output = child.stdout.take().unwrap();
         std::thread::spawn(move || {
-            // Other lines are none of ours: a test harness, an interpreter may say something.
+            // Other lines are none of ours: a test harness, an interpreter may print something.
             let lines = BufReader::new(output).lines().map_while(Result::ok);
             for line in lines.filter(|line| line == "ok" || line.starts_with("unsupported")) {
                 if send.send(line).is_err() {
@@ -111,7 +111,7 @@ impl Program {
     }
 
     /// Lets some time go by between two beats, more than the least distance between them. Waiting is harmless here: a
-    /// pause that is too short makes the client hold a beat back, and the caller says it again.
+    /// pause that is too short makes the client hold a beat back, and the caller repeats it.
     pub fn pause(&self) {
         std::thread::park_timeout(Duration::from_millis(12));
     }

@@ -23,7 +23,7 @@ impl Place {
     }
 }
 
-/// A client that is connected and has told to beat once.
+/// A client that is connected and has beaten once.
 fn first_beat(words: &Words) -> (Place, Node, Program, Connection) {
     let place = Place::new();
     let node = Node::bind(&place.socket);
@@ -33,7 +33,7 @@ fn first_beat(words: &Words) -> (Place, Node, Program, Connection) {
     (place, node, program, connection)
 }
 
-/// The client's next connection; it connects when it has something to say.
+/// The client's next connection; it connects when it has something to send.
 fn meet_again(node: &Node, program: &mut Program) -> Connection {
     let end = Instant::now() + LIMIT;
     let mut next = loop {
@@ -255,7 +255,7 @@ pub fn a_node_that_shuts_its_ears_kills_nobody(words: &Words) {
     program.end();
 }
 
-/// A node that is stopped accepts nobody: its backlog holds a connection without an answer, or is full.
+/// A node that is stopped accepts no connection: its backlog holds a connection without an answer, or is full.
 pub fn a_node_that_does_not_accept_stops_nobody(words: &Words) {
     let place = Place::new();
     let _node = Node::bind(&place.socket);

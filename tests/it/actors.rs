@@ -1,7 +1,7 @@
 //! Workers that this test binary plays itself, so that a tree of every kind of worker needs nothing to be installed.
 //!
 //! An actor is an ignored test of this file, which a tree starts by [`command`]. What it is to do stands in its environment;
-//! without that, as when somebody runs the ignored tests by hand, it does nothing.
+//! without that, as when the ignored tests are run by hand, it does nothing.
 
 use crate::probes::{GOOD, serve};
 use std::net::TcpListener;
@@ -53,8 +53,8 @@ fn pusher() {
 #[test]
 #[ignore = "an actor: started by other tests"]
 fn turncoat() {
-    // Where its file belongs to root and is set-user-id, it becomes root's, as `sudo` does: whoever has started it may not
-    // signal it any more.
+    // Where its file belongs to root and is set-user-id, it becomes root's, as `sudo` does: its parent may not signal
+    // it any more.
     if std::env::var_os("TURNCOAT").is_none() {
         return;
     }

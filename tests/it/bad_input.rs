@@ -30,7 +30,7 @@ fn a_bad_toml() {
     start_fails("[[child]\nname = 1\n", 2, &["tree.toml", "1"]);
     start_fails("strategy = \"one-for-al\"\n[[child]]\nname = \"a\"\ncommand = \"true\"\n", 2, &["one-for-all"]);
     start_fails("", 2, &["tree.toml"]);
-    // Nothing is started from a file with an error, and all errors are told.
+    // Nothing is started from a file with an error, and all errors are reported.
     start_fails(
         "[[child]]\nname = \"a\"\ncommand = [\"touch\", \"started\"]\nrestrat = \"permanent\"\n[[child]]\nname = \"a\"\ncommand = []\n",
         2,

@@ -16,8 +16,8 @@
 //! | is silent | [`restarts`](crate::restarts): `…falls_silent…`; [`notify`](crate::notify): `silence_is_a_hang…`; here: `a_message_by_push…` |
 //! | is stopped (SIGSTOP) | [`restarts`](crate::restarts): `…sigstop…`; [`servers`](crate::servers), [`examples`](crate::examples) |
 //! | beats and gets nowhere (livelock) | here: `beats_without_progress…` |
-//! | has said that it would be busy, and is for longer | here: `a_lease…` |
-//! | says so (`WATCHDOG=trigger`), or shortens its limit (`WATCHDOG_USEC`) | [`notify`](crate::notify): `silence_is_a_hang…` |
+//! | has reported that it would be busy, and is for longer | here: `a_lease…` |
+//! | reports so (`WATCHDOG=trigger`), or shortens its limit (`WATCHDOG_USEC`) | [`notify`](crate::notify): `silence_is_a_hang…` |
 //! | has a beat lost on the way: an old token, a stranger, too many | [`wire`](crate::wire), [`notify`](crate::notify): `a_stranger…`, `who_floods…` |
 //! | does not accept, does not answer, answers badly; its probe fails, hangs, cannot start | [`probes`](crate::probes) |
 //! | never beat at all | [`restarts`](crate::restarts): `/mute`; [`probes`](crate::probes): `the_next_sibling_waits…` |

@@ -10,7 +10,7 @@ fn toml(words: &Words) -> String {
     serde_json::to_string(&words).unwrap()
 }
 
-/// The arrhythmic worker of a language: it beats, dies or is taken for hung, and comes back, again and again.
+/// The arrhythmic worker of a language: it beats, crashes or is taken for hung, and comes back, again and again.
 fn arrhythmic(client: Client, environment: &[(&str, String)]) {
     let words = match client.arrhythmic() {
         Ok(words) => words,
@@ -27,7 +27,7 @@ fn arrhythmic(client: Client, environment: &[(&str, String)]) {
         toml(&words),
         environment.join(", "),
     ));
-    // Its beats are those of this client, with what they say.
+    // Its beats are those of this client, with what they carry.
     until("a beat with its status", || {
         let heart = tree.status("/heart");
         heart["heartbeat"]["beats"].as_u64() > Some(0)

@@ -1,4 +1,4 @@
-//! What operators ask and what they are told: exit codes and `--json` to the letter.
+//! What operators ask and what is answered: exit codes and `--json` to the letter.
 
 use crate::harness::*;
 use serde_json::Value;
@@ -217,7 +217,7 @@ command = ["sleep", "1000"]
     let stop = tree.command().args(["stop", "/slow"]).spawn().unwrap();
     tree.line("asked now");
     assert_eq!(tree.status("/slow")["state"], "stopping");
-    // What changes something waits for its turn, as in OTP (D5), and says so; a panic does not wait.
+    // What changes something waits for its turn, as in OTP (D5), and reports that; a panic does not wait.
     let waits = tree.run(&["restart", "/other", "--timeout", "1500ms"]).expect(5);
     assert!(waits.stderr.contains("/other is restarting"), "{}", waits.stderr);
     let other = tree.pid("/other");

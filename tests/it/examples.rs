@@ -172,7 +172,7 @@ fn the_monitor_of_every_language_tells_what_happens_until_the_instance_ends() {
     }
 }
 
-/// What a web server says to a visitor; nothing when it hangs up.
+/// What a web server answers; nothing when it hangs up.
 fn visit(port: u16, path: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
     let _ = write!(stream, "GET {path} HTTP/1.0\r\n\r\n");

@@ -28,15 +28,15 @@ pub struct Tree {
     dir: tempfile::TempDir,
     root: Child,
     log: Arc<Mutex<Vec<String>>>,
-    /// Those who read what the tree prints.
+    /// Threads that read what the tree prints.
     readers: Vec<JoinHandle<()>>,
     lines: Receiver<String>,
-    /// Lines that nobody has waited for yet: two streams and many processes have no order among each other.
+    /// Lines that no call has waited for yet: two streams and many processes have no order among each other.
     unclaimed: Vec<String>,
     follower: Option<Child>,
     events: Receiver<Value>,
     seen: Vec<Value>,
-    /// Events that nobody has waited for yet: those of different processes have no order among each other.
+    /// Events that no call has waited for yet: those of different processes have no order among each other.
     waiting: Vec<Value>,
     /// Set when the test has seen the end itself.
     ended: bool,
@@ -209,7 +209,7 @@ impl Tree {
     }
 
     /// Waits for an event for which `wanted` holds, and gives it: the first that has not been given yet. All events that
-    /// were read are in [`Tree::seen`], in the order in which the root heard of them.
+    /// were read are in [`Tree::seen`], in the order in which the root received them.
     #[track_caller]
     pub fn event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.waiting.iter().position(&wanted) {
@@ -255,7 +255,7 @@ impl Tree {
         &self.seen
     }
 
-    /// The state of the subtree at `path`, as `status --json` tells it.
+    /// The state of the subtree at `path`, as `status --json` prints it.
     #[track_caller]
     pub fn status(&self, path: &str) -> Value {
         self.run(&["status", path, "--json"]).expect(0).json()["root"].clone()
@@ -302,7 +302,7 @@ impl Tree {
         self.nothing_is_left(&mark);
     }
 
-    /// Waits for the end of a tree that was told to stop, and checks that nothing is left of it.
+    /// Waits for the end of a tree that was asked to stop, and checks that nothing is left of it.
     #[track_caller]
     pub fn ended_well(mut self) {
         assert_eq!(self.wait(), 0, "printed:\n{}", self.printed());
@@ -371,7 +371,7 @@ pub fn command_in(dir: &Path) -> Command {
             command.env_remove(key);
         }
     }
-    // Backtraces of a hundred processes help nobody.
+    // Backtraces of a hundred processes do not help.
     command.env("RUST_BACKTRACE", "0").env("TREEVISOR_EXE", TREEVISOR);
     command
 }
@@ -396,7 +396,7 @@ pub fn gone(pid: u32) {
     assert!(gone_within(pid, LIMIT), "process {pid} does not end");
 }
 
-/// Waits for something that no event tells, by looking at it again and again.
+/// Waits for something that no event reports, by looking at it again and again.
 #[track_caller]
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + LIMIT;
@@ -414,7 +414,7 @@ pub fn peak_memory_kb(pid: u32) -> u64 {
 }
 
 /// A tree whose workers may run as other users: its directory and a copy of the program can be reached by them. `toml`
-/// gets the path of that copy. `None`, with a notice, for whoever may not change the user.
+/// gets the path of that copy. `None`, with a notice, where the user may not be changed.
 pub fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> String) -> Option<Tree> {
     use std::os::unix::fs::PermissionsExt;
     if !nix::unistd::geteuid().is_root() {
@@ -429,8 +429,8 @@ pub fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> String)
     Some(Tree::begin_in(dir, &[]))
 }
 
-/// A port of this machine that is free: below those that the kernel gives to whoever asks for any, so that no connection of
-/// another test takes it meanwhile.
+/// A port of this machine that is free: below those that the kernel gives out on request for any, so that no connection
+/// of another test takes it meanwhile.
 pub fn free_port() -> u16 {
     let mut bytes = [0; 2];
     loop {

@@ -1,4 +1,4 @@
-//! `panic --hold`: what is held stays down, whoever is replaced above it, until an operator says otherwise.
+//! `panic --hold`: what is held stays down, whichever supervisor above is replaced, until an operator says otherwise.
 
 use crate::harness::*;
 use serde_json::Value;
@@ -105,7 +105,7 @@ fn a_hold_outlives_the_root_until_an_operator_stops_the_tree() {
     gone(keeper);
     again(&tree);
     are_held(&tree, &since);
-    // And once more, by a run that has only been told of it.
+    // And once more, by a run that only knows it from the journal.
     let instance = tree.instance();
     signal(instance["pid"].as_u64().unwrap() as u32, 9);
     gone(instance["keeper_pid"].as_u64().unwrap() as u32);

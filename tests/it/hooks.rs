@@ -3,7 +3,7 @@
 use crate::harness::*;
 use serde_json::Value;
 
-/// A hook that writes down what it is told.
+/// A hook that writes down what it is given.
 const NOTES: &str = r#"["sh", "-c", "echo \"$TREEVISOR_HOOK $TREEVISOR_SUBJECT: $TREEVISOR_MESSAGE\" >>hooks.log; echo \"$TREEVISOR_EVENT\" >>events.log"]"#;
 
 fn noted(tree: &Tree) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! What happened is kept on disk: it outlives the root, the keeper and a full disk, and is told when nothing runs.
+//! What happened is kept on disk: it outlives the root, the keeper and a full disk, and can be read when nothing runs.
 
 use crate::harness::*;
 use serde_json::Value;
@@ -22,8 +22,8 @@ name = "web"
   command = ["sleep", "1000"]
 "#;
 
-/// A tree whose children end as soon as they have begun; it is as busy as the machine lets it be. No two lives in a row end
-/// alike, so that each is told.
+/// A tree whose children end as soon as they have begun; it is as busy as the machine lets it be. No two runs in a row
+/// end alike, so that each is reported.
 const BUSY: &str = r#"
 name = "diary"
 intensity = "unlimited"
@@ -265,7 +265,7 @@ fn a_tree_without_a_journal_writes_none() {
 }
 
 /// What the root has forgotten comes from the journal; what happens meanwhile from the root; nothing twice. And a
-/// follower that does not read is told what it has missed.
+/// follower that does not read is sent the number that it has missed.
 #[test]
 fn older_than_the_roots_memory_and_slower_than_the_tree() {
     let tree = Tree::begin(&BUSY.replace("JOURNAL", ""), &[]);
@@ -305,7 +305,7 @@ fn older_than_the_roots_memory_and_slower_than_the_tree() {
     let last = told(&tree.run(&["events", "-n", "7", "--json"]).expect(0));
     assert_eq!(last, all[all.len() - 7..]);
 
-    // Before the end: a root that goes does not wait for who has still much to read.
+    // Before the end: a root that goes does not wait for a reader that is far behind.
     let known = || heard.load(Ordering::SeqCst) + lost.load(Ordering::SeqCst);
     until("the follower has heard, or heard of, all that has happened", || known() >= all.len() as u64);
     assert!(lost.load(Ordering::SeqCst) > 0, "it was told what it has missed");
@@ -369,7 +369,7 @@ fn a_full_disk_stops_nothing_and_the_gap_is_told() {
     tree.line("events are kept on disk again");
     tree.run(&["stop"]).expect(0);
     assert_eq!(tree.wait(), 0);
-    // No line is torn, and what is missing is as much as is said.
+    // No line is torn, and what is missing is as much as is reported.
     let lost: u64 = notes(&tree, "lost").iter().map(|note| note["events"].as_u64().unwrap()).sum();
     assert!(lost > 0);
     let kept: BTreeSet<String> = ids(&lines(&tree)).into_iter().map(str::to_owned).collect();

@@ -1,10 +1,10 @@
-//! Daemons without an environment, in sessions of their own, without a parent: whose they are, and with whom they go, where
-//! there is no cgroup.
+//! Daemons without an environment, in sessions of their own, without a parent: which child they belong to, and with
+//! which they go, where there is no cgroup.
 
 use crate::harness::*;
 use std::os::unix::process::CommandExt;
 
-/// A worker that has made such a daemon, and tells its number.
+/// A worker that has made such a daemon, and prints its number.
 fn worker(name: &str, more: &str) -> String {
     format!(
         r#"

@@ -270,7 +270,7 @@ fn as_pid_1_it_reaps_orphans_and_stops_when_asked() {
         return;
     }
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
-    // The first orphan ends and has to be reaped; the second lives on in a session of its own.
+    // The first orphan ends and has to be reaped; the second runs on in a session of its own.
     let toml = r#"
 [[child]]
 name = "leaver"

@@ -72,7 +72,7 @@ fn texts(ran: &Ran) -> Vec<&str> {
     ran.stdout.lines().collect()
 }
 
-/// Two workers at the root, one below a node two levels down; each says a line whenever its file says `go` again.
+/// Two workers at the root, one below a node two levels down; each prints a line whenever its file has `go` again.
 const TALKERS: &str = r#"
 intensity = 100
 [[child]]
@@ -92,7 +92,7 @@ intensity = 100
     command = ["sh", "-c", "echo c begins; [ -p c ] || mkfifo c; exec 3<>c; while read line <&3; do echo c $line; done"]
 "#;
 
-/// Lets a talker say something, and waits until it has read it.
+/// Lets a talker print something, and waits until it has read it.
 #[track_caller]
 fn tell(tree: &Tree, talker: &str, text: &str) {
     let fifo = tree.dir().join(talker);
@@ -139,7 +139,7 @@ fn each_line_is_known_by_its_process_and_time() {
     assert_eq!((&last["path"], &last["text"], &last["incarnation"]), (&"/web/in/c".into(), &"c one".into(), &1.into()));
     assert_eq!(last["pid"].as_u64(), Some(u64::from(tree.pid("/web/in/c"))));
     let at = last["at"].as_str().unwrap();
-    // What was said at that very moment is not older than it; a moment later it is.
+    // What was printed at that very moment is not older than it; a moment later it is.
     let ran = tree.run(&["logs", "--since", at, "/web"]).expect(0);
     assert_eq!(texts(&ran), ["c one"]);
     assert_eq!(tree.run(&["logs", "--since", "2100-01-01", "/web"]).expect(0).stdout, "");
@@ -156,7 +156,7 @@ fn several_follow_across_restarts_of_worker_and_node() {
     all.text("c begins");
     tell(&tree, "a", "hello");
     all.text("a hello");
-    // How the second one is known to listen: what it did not hear at first it hears in the end.
+    // How the second one is known to listen: what it did not receive at first it receives in the end.
     until("the second one listens", || {
         tell(&tree, "c", "ping");
         one.lines.try_recv().is_ok()
@@ -179,7 +179,7 @@ fn several_follow_across_restarts_of_worker_and_node() {
         all.text(&format!("c {node}"));
         one.text(&format!("c {node}"));
     }
-    // Who belongs to another part was not touched.
+    // A worker of another part was not touched.
     tell(&tree, "b", "still here");
     all.text("b still here");
     tree.stop();
@@ -229,7 +229,7 @@ command = ["sh", "-c", "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line num
     assert_eq!(numbered(&tree.run(&["logs", "-n", "all"]).expect(0), "line number "), all);
     assert_eq!(numbered(&tree.run(&["logs"]).expect(0), "line number "), all[1900..]);
     assert_eq!(numbered(&tree.run(&["logs", "-n", "1500", "/a"]).expect(0), "line number "), all[500..]);
-    // The file is rotated several times while somebody follows.
+    // The file is rotated several times while a follower reads.
     let mut follower = Follower::start(&tree, &["-n", "1000"]);
     follower.text("line number 2000");
     assert_eq!(follower.seen.len(), 1000);
@@ -242,7 +242,7 @@ command = ["sh", "-c", "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line num
     let ran = tree.run(&["logs", "-n", "all"]).expect(0);
     assert_eq!(ran.stdout.lines().count(), 3000);
     assert!(ran.stderr.contains("does not run"), "{ran:?}");
-    // Where nobody knows of it, the answer says where lines would be.
+    // Where no process knows of it, the answer names where lines would be.
     std::fs::remove_dir_all(tree.dir().join("state")).unwrap();
     let ran = tree.run(&["logs"]).expect(3);
     assert!(ran.stderr.contains("log = { file"), "{ran:?}");
@@ -289,7 +289,7 @@ fn a_node_that_hangs_is_named_and_the_others_are_read() {
     let ran = tree.run(&["logs"]).expect(0);
     assert!(ran.stderr.contains("/web is down or does not answer"), "{ran:?}");
     assert!(ran.stdout.contains("/a │ a begins") && !ran.stdout.contains("c begins"), "{ran:?}");
-    // Who follows hears of it again when it is back.
+    // A follower receives its events again when it is back.
     let mut follower = Follower::start(&tree, &[]);
     follower.text("a begins");
     signal(node, 18);

@@ -1,6 +1,6 @@
 //! Real processes: the program as its users run it, killed, stopped and starved, and what is left of it afterwards.
 //!
-//! One binary, one file a theme. Every tree lives in a directory of its own, so the tests can run side by side.
+//! One binary, one file a theme. Every tree has a directory of its own, so the tests can run side by side.
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 

@@ -21,7 +21,7 @@ name = \"web\"
   count = 2
 ";
 
-/// What listens where the root is told to speak.
+/// What listens where the root is told to send.
 struct Manager {
     socket: UnixDatagram,
     address: String,
@@ -97,7 +97,7 @@ fn it_is_told_when_the_tree_is_up_how_it_is_and_when_it_ends() {
     signal(tree.pid("/a"), 9);
     tree.incarnation("/a", 2);
     manager.hears("STATUS=3 workers: 3 running; 1 restart");
-    // One below another node is known when that node has told of it.
+    // One below another node is known when that node has reported it.
     signal(tree.pid("/web/b-2"), 9);
     manager.hears("STATUS=3 workers: 3 running; 2 restarts");
     let mark = tree.mark();
@@ -180,7 +180,7 @@ fn what_must_arrive_is_said_again_to_a_manager_that_does_not_read() {
     let address = SocketAddr::from_abstract_name(&manager.address[1..]).unwrap();
     while filler.send_to_addr(b"full", &address).is_ok() {}
     let mut tree = manager.start(SLEEPERS, None);
-    // It is up, and waits for nobody.
+    // It is up, and waits for no reader.
     tree.line("the tree is up");
     tree.run(&["status"]).expect(0);
     manager.hears("READY=1");

@@ -1,4 +1,4 @@
-//! Workers that speak by sd_notify(3): readiness, beats, what they say of themselves, and what others say in their name.
+//! Workers that use sd_notify(3): readiness, beats, what they report of themselves, and what others send in their name.
 
 use crate::harness::*;
 use std::io::IoSlice;
@@ -149,7 +149,7 @@ exit 3
     let status = tree.status("/a");
     assert_eq!((&status["status_text"], &status["word"]), (&"one".into(), &"ready".into()), "{status}");
     assert_eq!(status["main_pid"], pid);
-    // Two of them: who reads the first one twice may still meet the writer of its first line, and its end.
+    // Two of them: a reader of the first one twice may still meet the writer of its first line, and its end.
     std::fs::write(tree.dir().join("go"), "x\n").unwrap();
     until("it reloads", || tree.status("/a")["word"] == "reloading");
     let status = tree.status("/a");

@@ -96,7 +96,7 @@ command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.2; done"]
 
 #[test]
 fn a_reader_that_does_not_read_blocks_nobody() {
-    // The tree's stdout is a pipe that nobody empties.
+    // The tree's stdout is a pipe that is never emptied.
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
     std::fs::write(
         dir.path().join("tree.toml"),

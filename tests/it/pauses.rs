@@ -1,4 +1,4 @@
-//! A supervisor that did not run for a while blames nobody.
+//! A supervisor that did not run for a while blames no child.
 
 use crate::actors::command;
 use crate::harness::*;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Beats by a program that lives in another process than the supervisor, so it goes on while that is stopped.
+/// Beats by a program in another process than the supervisor, so it goes on while that is stopped.
 const TREE: &str = r#"
 intensity = 10
 [[child]]
@@ -114,7 +114,7 @@ fn every_source() -> String {
 
 const SOURCES: [&str; 6] = ["zmq", "notify", "exec", "tcp", "http", "push"];
 
-/// A tree of every source in which everybody has beaten, and who runs in it.
+/// A tree of every source in which every worker has beaten, and its processes.
 struct Everybody {
     tree: Tree,
     paths: Vec<String>,
@@ -145,7 +145,7 @@ impl Everybody {
         all.map(|worker| (worker["path"].as_str().unwrap().to_owned(), worker)).collect()
     }
 
-    /// Everybody beats at least three times more, by the source of its name.
+    /// Every worker beats at least three times more, by the source of its name.
     fn beat_on(&self) {
         let beats = |worker: &Value| worker["heartbeat"]["beats"].as_u64().unwrap_or(0);
         let before = self.workers();
@@ -165,10 +165,10 @@ impl Everybody {
         assert_eq!(self.pids, pids, "{:?}:\n{}", self.paths, self.tree.printed());
     }
 
-    /// Nobody was taken for hung, ever, and the tree has said so often at least that it did not run.
+    /// No worker was ever taken for hung, and the tree has reported at least so often that it did not run.
     fn were_never_blamed(mut self, pauses: usize) {
         self.is_unharmed();
-        // Whatever was told until now is read: what follows from this comes after all of it.
+        // Whatever was reported until now is read: what follows from this comes after all of it.
         self.tree.run(&["restart", "/zmq"]).expect(0);
         self.tree.incarnation("/zmq", 2);
         let harm = |event: &&Value| match event["kind"].as_str() {
@@ -194,7 +194,7 @@ fn sleep(length: Duration) {
     }
 }
 
-/// Puts them into an order that nobody knows.
+/// Puts them into a random order.
 fn shuffle(all: &mut [u32]) {
     for at in (1..all.len()).rev() {
         let mut bytes = [0; 4];
@@ -225,7 +225,7 @@ fn a_tree_of_every_source_that_was_stopped_as_a_whole_loses_nobody() {
         shuffle(&mut stopped);
         for pid in &stopped {
             signal(*pid, 18);
-            // Those who run already see others who do not yet.
+            // Those that run already see others that do not yet.
             sleep(Duration::from_millis(10));
         }
         everybody.beat_on();
@@ -233,7 +233,7 @@ fn a_tree_of_every_source_that_was_stopped_as_a_whole_loses_nobody() {
     everybody.were_never_blamed(2);
 }
 
-/// A cgroup of the second version that this test may make. Gone, with whoever is in it, when it is dropped.
+/// A cgroup of the second version that this test may make. Gone, with every process in it, when it is dropped.
 struct Freezer(PathBuf);
 
 impl Freezer {
@@ -273,7 +273,7 @@ fn a_tree_of_every_source_whose_cgroup_was_frozen_loses_nobody() {
     };
     std::fs::write(dir.path().join("tree.toml"), every_source()).unwrap();
     let into = freezer.0.join("cgroup.procs").display().to_string();
-    // The root goes in first, and so everybody is born in it.
+    // The root goes in first, and so every process starts in it.
     let root = std::process::Command::new("sh")
         .args(["-c", "echo $$ >\"$1\" && exec \"$TREEVISOR_EXE\" start tree.toml", "sh", &into])
         .envs(command_in(dir.path()).get_envs().filter_map(|(key, value)| Some((key, value?))))

@@ -45,7 +45,7 @@ impl Server {
     }
 }
 
-/// One after the other: whoever is not answered keeps everybody else waiting, as long as he stays.
+/// One after the other: a client that is not answered keeps all others waiting, as long as it stays.
 pub fn serve(mut stream: TcpStream, manner: &AtomicU8) {
     let mut request = Vec::new();
     let mut buffer = [0; 512];
@@ -152,7 +152,7 @@ command = ["sleep", "1000"]
 "#,
         listener.local_addr().unwrap().port()
     ));
-    // Nobody calls accept: the kernel does.
+    // No process calls accept: the kernel connects.
     beats_on(&tree, "/a");
     drop(listener);
     let hung = tree.kind("/a", "hung");
@@ -353,7 +353,7 @@ command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.1; done"]
     until("they beat", || beats(&tree, "/a") >= 20 && beats(&tree, "/b") >= 5);
     let (a, b) = (tree.status("/a"), tree.status("/b"));
     assert_eq!((&a["incarnation"], &b["incarnation"]), (&1.into(), &1.into()), "{a} {b}");
-    // Each is shown, also the one that never was heard.
+    // Each is shown, also the one that never was received.
     let url = format!("http://127.0.0.1:{}/", server.port);
     assert_eq!(
         (&a["sources"][0]["source"], &a["sources"][0]["target"], &a["sources"][0]["age_ms"]),
@@ -389,7 +389,7 @@ command = ["sleep", "1000"]
 fn a_hundred_probed_workers_are_all_heard() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
-    // Nobody accepts, so the backlog must not run full: whoever is through is taken off it.
+    // No process accepts, so the backlog must not run full: finished connections are taken off it.
     std::thread::spawn(move || server.incoming().for_each(drop));
     let tree = Tree::start(&format!(
         r#"

@@ -40,7 +40,7 @@ impl OnTerminal {
         let (mut from, to) = (master.try_clone().expect("the terminal once more"), Arc::clone(&screen));
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // EIO is what the master says when nobody holds the other end any more.
+            // EIO is what the master returns when no process holds the other end any more.
             while let Ok(count @ 1..) = from.read(&mut buffer) {
                 to.lock().unwrap().process(&buffer[..count]);
             }
@@ -97,7 +97,7 @@ impl OnTerminal {
         assert!(crate::harness::gone_within(self.pid(), LIMIT), "it does not end; it shows:\n{}", self.text());
         let status = self.child.wait().unwrap();
         assert!(!self.is_raw(), "the terminal still gives keys one by one");
-        // Not until the terminal is closed: somebody whom another test has started meanwhile may hold it too.
+        // Not until the terminal is closed: a process that another test has started meanwhile may hold it too.
         let end = Instant::now() + LIMIT;
         while self.is_taken() {
             assert!(Instant::now() < end, "the screen was not given back; it shows:\n{}", self.text());

@@ -47,7 +47,7 @@ fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-/// The paths that the instance file tells to those who cannot ask the root.
+/// The paths that the instance file gives to tools that cannot ask the root.
 fn told_paths(tree: &Tree) -> Vec<String> {
     let instance = tree.instance();
     instance["tree_paths"].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap().into()).collect()
@@ -307,7 +307,7 @@ fn children_come_and_go_by_hand_and_a_restart_of_their_supervisor_forgets_it() {
     assert!(all_run(&tree, &[&more[..], &added].concat()));
     assert!(told_paths(&tree).contains(&"/web/y/z".to_string()), "the instance file knows it");
 
-    // A reload leaves them alone, and prunes them when it is told to.
+    // A reload leaves them alone, and prunes them when `prune` is set.
     let x = tree.pid("/web/x");
     tree.run(&["reload"]).expect(0);
     assert_eq!(tree.pid("/web/x"), x);

@@ -1,4 +1,4 @@
-//! A worker has ended: killed, crashed, hung, stopped by SIGSTOP; and who is restarted with it.
+//! A worker has ended: killed, crashed, hung, stopped by SIGSTOP; and which siblings are restarted with it.
 
 use crate::harness::*;
 

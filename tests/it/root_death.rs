@@ -28,7 +28,7 @@ fn nothing_is_left_after_a_kill(containment: &str) {
     assert_eq!(tree.wait(), 128 + 9);
     // The keeper goes when it is done.
     gone(keeper);
-    // The promise is a second; a test on a busy machine grants more, and says so when it was needed.
+    // The promise is a second; a test on a busy machine grants more, and reports when it was needed.
     let took = killed.elapsed();
     if took > Duration::from_secs(1) {
         eprintln!("note: cleaning up took {took:?}");

@@ -1,4 +1,4 @@
-//! What an operator looks at: `status` with what everybody uses, `status --watch`, and `top` on a terminal.
+//! What an operator looks at: `status` with what each child uses, `status --watch`, and `top` on a terminal.
 
 use crate::harness::*;
 use crate::pty::OnTerminal;
@@ -93,7 +93,7 @@ fn a_stopped_supervisor_is_shown_so_at_once() {
         assert!(web["heartbeat"]["age_ms"].is_u64(), "how long it has been silent: {web}");
         assert_eq!(web["children"][1]["state"], "unreachable", "{web}");
     }
-    // Nobody has waited for it: the best of five is far below the time that a healthy node would be given.
+    // No query has waited for it: the best of five is far below the time that a healthy node would be given.
     assert!(quickest < Duration::from_millis(300), "{quickest:?}");
     let text = tree.run(&["status"]).expect(0).stdout;
     assert!(text.contains("1 node unreachable") && text.contains("last known:"), "{text}");

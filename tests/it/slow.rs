@@ -1,4 +1,4 @@
-//! What is slow: disks that do not answer hold up nobody but those who need them.
+//! What is slow: disks that do not answer hold up only those that need them.
 
 use crate::harness::*;
 use std::fs;
@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Holds a lease on a file and does not give it back: who opens the file to execute it waits, as for a dead disk. `None` where that
-/// cannot be had.
+/// Holds a lease on a file and does not give it back: a process that opens the file to execute it waits, as for a dead
+/// disk. `None` where that cannot be had.
 fn hold(file: &Path) -> Option<Child> {
     const HOLD: &str = "import fcntl, os, signal, sys\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\n\
         fd = os.open(sys.argv[1], os.O_RDONLY)\nfcntl.fcntl(fd, 1024, 1)\nprint('held', flush=True)\nsys.stdin.read()\n";
@@ -40,7 +40,7 @@ fn a_program_on_a_dead_disk_waits_alone() {
         return;
     };
     signal(tree.pid("/needy"), 9);
-    // It counts as started before its program is executed, and says so.
+    // It counts as started before its program is executed, and is reported so.
     tree.incarnation("/needy", 2);
     until("it says what it waits for", || {
         tree.status("/needy")["status_text"].as_str().is_some_and(|text| text.contains("not executed yet"))
@@ -62,7 +62,7 @@ fn a_program_on_a_dead_disk_waits_alone() {
     tree.stop();
 }
 
-/// A disk on which the tree's own output lies; it can be told to hang.
+/// A disk on which the tree's own output lies; it can be made to hang.
 struct Disk(ChildStdin);
 
 impl Disk {

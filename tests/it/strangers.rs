@@ -1,4 +1,5 @@
-//! Who is heard at a node's socket, and who is not: users that have no part in the tree, and child nodes however deep they stand.
+//! Which senders a node's socket accepts, and which not: users that have no part in the tree, and child nodes however
+//! deep they stand.
 
 use crate::harness::*;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -8,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 /// A user that no worker runs as.
 const STRANGER: u32 = 65_533;
 
-/// Connects again and again, under the name that once was a child node's, and says a node's words with a token that is none.
-/// It prints a line for each message that it hears.
+/// Connects again and again, under the name that once was a child node's, and sends a node's messages with a token that
+/// is none. It prints a line for each message that it receives.
 const KNOCKS: &str = r#"
 use Socket; $SIG{PIPE} = 'IGNORE'; $| = 1;
 my $body = "\x02" . "\0\0\0\0\0\4\0\0" . ("0," x 131072);
@@ -101,7 +102,7 @@ fn a_user_that_has_no_part_in_the_tree_is_turned_away_and_named() {
     let event = tree.event("/ dropped, by_strangers", |event| event["kind"] == "dropped" && event["path"] == "/");
     assert!(event["by_strangers"].as_u64() > Some(0), "{event}");
     assert_eq!(event["sender"], format!("process {} of user {STRANGER}", stranger.id()));
-    // What is told to a child node goes to the child node.
+    // What is sent to a child node goes to the child node.
     let changed = TREE.replace("name = \"w\"", "name = \"w\"\n  env = { A = \"1\" }");
     std::fs::write(tree.dir().join("tree.toml"), changed).unwrap();
     tree.run(&["reload", "tree.toml"]).expect(0);

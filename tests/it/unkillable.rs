@@ -1,5 +1,5 @@
 //! Workers that are hard to kill, or cannot be killed at all: that have left their cgroup, whose first thread has ended, that
-//! belong to another user by now. What can be ended is ended, what cannot is told, and nothing else waits for it.
+//! belong to another user by now. What can be ended is ended, what cannot is reported, and nothing else waits for it.
 
 use crate::actors;
 use crate::harness::*;
@@ -144,7 +144,7 @@ fn a_second_signal_ends_all_that_waits_for_nothing() {
 struct Foreign {
     tree: Tree,
     program: PathBuf,
-    /// Those whom only root can end.
+    /// Those that only root can end.
     turned: Vec<(u32, PidFd)>,
 }
 
@@ -221,7 +221,7 @@ fn as_owner(program: &Path, dir: &Path) -> Command {
     command
 }
 
-/// What the kernel says of a process of root's.
+/// What the kernel reports of a process of root's.
 #[track_caller]
 fn is_refused(text: &str, pid: u32) {
     for part in [&pid.to_string(), "Operation not permitted", "uid 0"] {

@@ -1,4 +1,4 @@
-//! Workers of one vice each at the socket that they share with their siblings: none of these is late, and whoever does it is
+//! Workers of one vice each at the socket that they share with their siblings: none of these is late, and the sender is
 //! named in the events.
 
 use crate::harness::*;
@@ -46,7 +46,7 @@ fn named(tree: &mut Tree, path: &str, reason: &str) {
     assert!(event["sender"].as_str().is_some_and(|sender| sender.starts_with("process ")), "{event}");
 }
 
-/// Both siblings beat some more, and were never late; nobody else is named.
+/// Both siblings beat some more, and were never late; no other child is named.
 fn siblings_are_well(mut tree: Tree, named: &[&str]) {
     for path in ["/beats", "/robbed"] {
         let beats = || tree.status(path)["heartbeat"]["beats"].as_u64().unwrap();
@@ -54,7 +54,7 @@ fn siblings_are_well(mut tree: Tree, named: &[&str]) {
         until("ten more beats", || beats() >= before + 10);
         assert_eq!(tree.status(path)["incarnation"], 1);
     }
-    // What has happened until now has been told when this has.
+    // What has happened until now has been reported when this has.
     signal(tree.pid("/robbed"), 9);
     tree.incarnation("/robbed", 2);
     let wrong = |event: &&Value| match event["kind"].as_str() {

@@ -73,7 +73,7 @@ command = ["sh", "-c", "[ -e good ] && exec sleep 1000; exit 1"]
     tree.incarnation("/web/flaky", 3);
     let web = tree.status("/web");
     assert_eq!(web["intensity"]["used"], 0, "{web}");
-    // It reaches no further than its supervisor, and starts nobody who does not wait.
+    // It reaches no further than its supervisor, and starts no child that does not wait.
     assert_eq!(tree.status("/own")["state"], "waiting");
     assert_eq!(tree.status("/web/held")["state"], "held");
     assert_eq!(tree.run(&["reset"]).expect(0).stdout, "tree reset\n");

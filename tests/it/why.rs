@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What `why` says of a path: as JSON, and as text.
+/// What `why` prints for a path: as JSON, and as text.
 #[track_caller]
 fn why(tree: &Tree, path: &str) -> (Value, String) {
     let json = tree.run(&["why", path, "--json"]).expect(0).json();
@@ -15,7 +15,7 @@ fn why(tree: &Tree, path: &str) -> (Value, String) {
     (json, tree.run(&["why", path]).expect(0).stdout)
 }
 
-/// Checks the first cause: whom it is about, its category, and words that the text has to have.
+/// Checks the first cause: which child it is about, its category, and words that the text has to have.
 #[track_caller]
 fn first(told: &(Value, String), path: &str, category: &str, words: &[&str]) {
     let (json, text) = told;
@@ -227,7 +227,7 @@ intensity = 1
         assert!(last.contains(words), "\"{words}\" is missing in:\n{last}");
     }
     assert!(last.lines().count() <= 11, "{last}");
-    // Nothing runs any more, and all of it can still be told.
+    // Nothing runs any more, and all of it can still be explained.
     for path in ["/", "/outer", "/outer/inner/crashy"] {
         let told = why(&tree, path);
         let words = ["exited with code 74", "| no disk", "/outer gave up", "as it is the root", "treevisor start"];
@@ -279,11 +279,11 @@ fn signals_from_outside() {
     for path in ["/node", "/node/b"] {
         first(&why(&tree, path), "/node", "killed_from_outside", &["SIGKILL", "treevisor did not send it"]);
     }
-    // A node can say who has asked it to end.
+    // A node can name the sender that asked it to end.
     signal(tree.pid("/node"), 15);
     restarted(&mut tree, 3);
     first(&why(&tree, "/node/b"), "/node", "signal", &["was told to end by SIGTERM from process"]);
-    // And so can the root, and, of one that has no time to say anything, the keeper.
+    // And so can the root, and, of one that is killed at once, the keeper.
     signal(tree.root_pid(), 15);
     assert_eq!(tree.wait(), 0);
     for path in ["/", "/a", "/node/b"] {

@@ -30,7 +30,7 @@ enum Op {
     Freed(usize),
     Beat(usize, u64),
     Ready(usize),
-    /// A worker says something of itself.
+    /// A worker reports something of itself.
     Says(usize, u8),
     /// Time passes; with true up to the next deadline.
     Pass(u64, bool),
@@ -140,7 +140,7 @@ struct Shell {
     hurried: bool,
     halted: bool,
     pid: u32,
-    /// Runs of which it was handed in that they cannot be killed, and not told yet.
+    /// Runs of which it was handed in that they cannot be killed, and not reported yet.
     untold: BTreeSet<Run>,
 }
 
@@ -370,7 +370,7 @@ impl Shell {
         self.hand_in(Event::Asked { request, command, by: "uid 1".into() });
     }
 
-    /// The bits of `pick` say of each child whether it stays, and as what, and who is new.
+    /// The bits of `pick` say of each child whether it stays, and as what, and which are new.
     fn reload(&mut self, pick: u64, prune: bool) {
         let mut members = Vec::new();
         for (n, child) in self.core.children(self.now).iter().enumerate() {
@@ -498,7 +498,7 @@ impl Shell {
     }
 }
 
-/// What a worker may say of itself.
+/// What a worker may report of itself.
 fn saying(what: u8) -> Notice {
     let nothing = Notice::default();
     match what {
@@ -536,7 +536,7 @@ fn nonsense(run: Run, what: u8) -> Event {
     }
 }
 
-/// 2,000 lives a test, or as many as `PROPTEST_CASES` says. What fails is printed in full and becomes a row of the rule
+/// 2,000 runs a test, or as many as `PROPTEST_CASES` says. What fails is printed in full and becomes a row of the rule
 /// table; a saved seed would mean something else after the next change of a generator.
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000);

@@ -20,7 +20,7 @@ use treevisor::time::{Span, Time};
 pub(crate) enum Rule {
     /// Never two live incarnations of one path, and no start while anything of the last one is left (D6, D13).
     TwoIncarnations,
-    /// Nothing lives below a place whose end has been handed up, below a supervisor that halts, or after the tree.
+    /// Nothing runs below a place whose end has been handed up, below a supervisor that halts, or after the tree.
     Orphan,
     /// No process is asked for, stopped, killed or inspected that is not there, or a second time.
     NoSuchProcess,
@@ -36,11 +36,12 @@ pub(crate) enum Rule {
     Hurry,
     /// A temporary child never returns by itself (R15, R27), nor a transient one after a normal exit but with its group.
     RestartType,
-    /// What cannot be killed is told, once, when it was given up on (D18).
+    /// What cannot be killed is reported, once, when it was given up on (D18).
     Told,
-    /// What an operator stopped or held stays down until somebody starts it (D2); a hold whoever is replaced above it.
+    /// What an operator stopped or held stays down until an operator starts it (D2); a hold whatever is replaced above
+    /// it.
     StaysDown,
-    /// Restarts within a window never exceed the intensity, and nobody gives up earlier (R40 to R43).
+    /// Restarts within a window never exceed the intensity, and no supervisor gives up earlier (R40 to R43).
     Intensity,
     /// Requests are answered exactly once.
     Answers,
@@ -114,7 +115,7 @@ struct Watched {
     asked: Option<Time>,
     /// There was a reason to kill it: hung, panicked, start-timeout.
     hurried: bool,
-    /// It was told to stop, by its supervisor or for an operator.
+    /// It was asked to stop, by its supervisor or for an operator.
     stopping: bool,
     killed: bool,
     /// The latest request that stopped or held it.
@@ -127,9 +128,9 @@ struct Watched {
     lost: Option<Run>,
     /// How its process has ended nevertheless.
     lost_exit: Option<Exit>,
-    /// That this cannot be killed was handed in, and not told yet.
+    /// That this cannot be killed was handed in, and not reported yet.
     untold: bool,
-    /// Its start was told to wait for the end of what cannot be killed.
+    /// Its start was reported to wait for the end of what cannot be killed.
     owed: bool,
     /// An operator holds it down, in this life of its supervisor or since one before.
     held: bool,
@@ -152,7 +153,7 @@ enum Request {
     Reset,
 }
 
-/// What a report said, as far as later reports may refer to it.
+/// What a report held, as far as later reports may refer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Restarting(ChildId),
@@ -198,7 +199,7 @@ impl Ends {
 }
 
 impl Witness {
-    /// `held` is what was held in earlier lives of this supervisor.
+    /// `held` is what was held in earlier incarnations of this supervisor.
     pub(crate) fn new(
         children: impl Iterator<Item = SpecId>,
         at: SpecId,
@@ -229,7 +230,7 @@ impl Witness {
         witness
     }
 
-    /// Says what is held at the end of its life. `told` is what those above believe: a child whose start an operator has
+    /// Returns what is held at its end. `told` is what those above believe: a child whose start an operator has
     /// ordered and ended again may be held or not as long as it is on its way down.
     pub(crate) fn bequeath(&self, told: &BTreeSet<SpecId>, held: &mut BTreeSet<SpecId>) {
         for child in &self.children {
@@ -381,7 +382,7 @@ impl Witness {
             }
             Event::Stop(StopReason::Asked) => self.ends.asked = true,
             Event::Stop(StopReason::Stranger) => self.ends.stranger = true,
-            // It only tells who is behind what follows.
+            // It only names the sender behind what follows.
             Event::Ordered { .. } => {}
             Event::StopNow => self.ends.now = true,
             Event::ParentLost => self.ends.orphaned = true,
@@ -460,7 +461,7 @@ impl Witness {
         }
     }
 
-    /// There may be new children, and another order. Whoever is not there any more is forgotten in a moment.
+    /// There may be new children, and another order. A child that is not there any more is forgotten in a moment.
     fn renew(&mut self, tree: &Tree, now: Time, core: &Supervisor) {
         let there = core.children(now);
         let place = |name: &str| {
@@ -482,7 +483,7 @@ impl Witness {
             let leaves = !stays.contains(&id);
             let held = core.child(now, id).is_some() && child.held;
             if leaves && !child.leaving || child.leaving && !leaves && !held {
-                // When it comes back it is another child, of which no operator has said anything yet.
+                // When it comes back it is another child, of which no operator has requested anything yet.
                 (child.stays_down, child.held) = (None, false);
             }
             child.leaving = leaves;
@@ -596,7 +597,7 @@ impl Witness {
         let name = self.name(tree, run.child);
         let hurry = self.ends.now || self.ends.orphaned;
         if self.is_lost(run) {
-            // Another attempt, as somebody has asked for it.
+            // Another attempt, as an operator has asked for it.
             return Ok(());
         }
         let Some(child) = self.running(run).filter(|child| child.there) else { return self.stray(tree, action) };

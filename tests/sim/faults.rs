@@ -121,7 +121,7 @@ impl World {
         self.after(duration, Happening::Thaw(pid));
     }
 
-    /// Everything stands still: a suspended machine, a frozen cgroup, a starved host. Nobody is to blame.
+    /// Everything stands still: a suspended machine, a frozen cgroup, a starved host. No child is to blame.
     fn suspend(&mut self) {
         if self.now.since(self.last_thaw) < Span::from_millis(200) && self.last_thaw > Time::ZERO {
             return;
@@ -227,7 +227,7 @@ impl World {
             self.freeze(pid, true);
         }
         self.after(duration, Happening::Wakes(pid));
-        // Often somebody wants it gone, or it ends and leaves what it has.
+        // Often it is asked to end, or it ends and leaves what it has.
         let Some(parent) = self.kernel.get(pid).parent else { return };
         let above = if role == Role::Daemon { self.kernel.get(parent).parent } else { Some(parent) };
         let owner = if role == Role::Daemon { parent } else { pid };
@@ -259,7 +259,7 @@ impl World {
             (_, Life::Dead) => {}
             (Spell::Asleep, Life::Doomed) => self.dies_soon(pid),
             (Spell::Asleep, Life::Alive) => self.thaw(pid),
-            // The signals that were refused are lost; whoever sent them sends them again.
+            // The signals that were refused are lost; their sender sends them again.
             (Spell::Foreign, _) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! A fake kernel: processes, who stems from whom, signals, stops, the parent-death signal.
+//! A fake kernel: processes, their descent, signals, stops, the parent-death signal.
 //!
 //! It holds the truth that the checkers compare the tree with. Which process does what next stands in the world's
 //! queue; here is only what is.
@@ -46,7 +46,7 @@ pub(crate) enum Task {
     Begin,
     /// One beat, and the next one is planned.
     Beat,
-    /// Says that it is ready.
+    /// Reports that it is ready.
     Ready,
     /// Ends.
     Exit(Exit),
@@ -73,7 +73,8 @@ pub(crate) struct Process {
     pub(crate) freezes: u32,
     /// What came due while it was stopped.
     pub(crate) deferred: Vec<Task>,
-    /// Why it may be taken for hung although it is there; `None` for one that is healthy and has always been heard.
+    /// Why it may be taken for hung although it is there; `None` for one that is healthy and whose beats always
+    /// arrived.
     pub(crate) excuse: Option<&'static str>,
     /// Since when it has been silent for good.
     pub(crate) silent_since: Option<Time>,
@@ -174,7 +175,7 @@ impl Kernel {
         pid
     }
 
-    /// It is gone. Returns the children to whom the kernel sends the parent-death signal.
+    /// It is gone. Returns the children to which the kernel sends the parent-death signal.
     pub(crate) fn bury(&mut self, tree: &Tree, pid: Pid) -> Vec<Pid> {
         let process = &mut self.processes[pid];
         process.life = Life::Dead;
@@ -190,7 +191,7 @@ impl Kernel {
             .collect()
     }
 
-    /// One that lives and can be killed, and is not one that the tree could not kill before.
+    /// One that runs and can be killed, and is not one that the tree could not kill before.
     pub(crate) fn mortal(&self) -> Option<Pid> {
         self.living.iter().copied().find(|&pid| {
             let process = &self.processes[pid];
@@ -198,7 +199,7 @@ impl Kernel {
         })
     }
 
-    /// All that stems from `pid` and is not dead, itself included. This is what a cgroup knows, or a walk over
+    /// All that stems from `pid` and has not exited, itself included. This is what a cgroup holds, or a walk over
     /// descendants with a subreaper above.
     pub(crate) fn family(&self, pid: Pid) -> Vec<Pid> {
         let mut found = Vec::new();

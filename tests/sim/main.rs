@@ -105,7 +105,7 @@ fn run(seed: u64, mutation: Option<Mutation>, keep_log: bool) -> Outcome {
     })
 }
 
-/// Tells all that is needed to understand and to replay a failure.
+/// Prints all that is needed to understand and to replay a failure.
 fn explain(seed: u64, violation: &Violation) -> String {
     let again = run(seed, None, true);
     let mut whole = Scenario::new(seed).describe();

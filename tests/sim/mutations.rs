@@ -15,11 +15,11 @@ pub(crate) enum Mutation {
     ExitForgotten,
     /// The shell waits for ever for what cannot be killed.
     NeverGivesUp,
-    /// What was given up on is said to be gone.
+    /// What was given up on is reported to be gone.
     LostIsGone,
-    /// The end of what was given up on is not told.
+    /// The end of what was given up on is not reported.
     LostForGood,
-    /// A node that replaces another one is not told what is held.
+    /// A node that replaces another one does not receive what is held.
     HoldForgotten,
     /// Each order to start is carried out twice.
     SpawnedTwice,
@@ -33,7 +33,7 @@ pub(crate) enum Mutation {
     NoCredit,
     /// Verdicts come before signs of life.
     VerdictFirst,
-    /// What must arrive is said only once.
+    /// What must arrive is sent only once.
     SaidOnce,
     /// A beat that is due is never looked at.
     TickForgotten,
@@ -88,7 +88,7 @@ pub(crate) const MUTATIONS: &[(Mutation, &[Rule])] = &[
 ];
 
 impl Mutation {
-    /// What the core is told of a supervisor instead of the truth.
+    /// What the core is given of a supervisor instead of the truth.
     pub(crate) fn lie_about_supervisor(self, policy: &mut SupervisorPolicy) {
         match self {
             Mutation::WiderGroup => policy.strategy = Strategy::OneForAll,
@@ -99,7 +99,7 @@ impl Mutation {
         }
     }
 
-    /// What the core is told of a child instead of the truth.
+    /// What the core is given of a child instead of the truth.
     pub(crate) fn lie_about_child(self, policy: &mut ChildPolicy) {
         match self {
             Mutation::TemporaryReturns if policy.restart == Restart::Temporary => {

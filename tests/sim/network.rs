@@ -11,21 +11,21 @@ use treevisor::time::Span;
 /// What is on its way between two processes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Frame {
-    /// A sign of life. It may be lost: the next one says it better.
+    /// A sign of life. It may be lost: the next one replaces it.
     Beat(Run, Box<Beat>),
-    /// A worker says by sd_notify that it is ready; a local datagram, which is not lost.
+    /// A worker reports by sd_notify that it is ready; a local datagram, which is not lost.
     Notify(Run),
-    /// A node says that all below it is up; sent again until it is acknowledged.
+    /// A node reports that all below it is up; sent again until it is acknowledged.
     Up(Run),
-    /// A node says why it gives up; sent again until it is acknowledged.
+    /// A node reports why it gives up; sent again until it is acknowledged.
     Escalating(Run, Option<ReportId>, String),
-    /// A node is told what it is to be; sent again until it is acknowledged.
+    /// A node is sent what it is to be; sent again until it is acknowledged.
     Reload(Arc<Plan>),
-    /// A node has heard of the plan with this number.
+    /// A node has received the plan with this number.
     ReloadSeen(u64),
-    /// The parent has heard `Up`.
+    /// The parent has received `Up`.
     UpSeen,
-    /// The parent has heard `Escalating`.
+    /// The parent has received `Escalating`.
     EscalatingSeen,
 }
 

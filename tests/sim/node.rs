@@ -1,7 +1,7 @@
 //! A node of the simulated tree: the core, and around it the shell that the real node's loop is.
 //!
 //! One turn is as the contract of the core asks: frames, then exits in start order, then signals and commands, and the
-//! tick last, with the time in which the loop did not run. What must arrive at the parent is said again until it is
+//! tick last, with the time in which the loop did not run. What must arrive at the parent is sent again until it is
 //! acknowledged; the exit of a child is handed in when nothing of it is left.
 
 use crate::checkers::{Rule, Verdict, Witness, ensure};
@@ -24,9 +24,9 @@ use treevisor::time::{Span, Time};
 
 /// A wake-up later than planned by more than this means that the loop did not run.
 const LATENESS: Span = Span::from_millis(50);
-/// What is not acknowledged is said again after this.
+/// What is not acknowledged is sent again after this.
 const RESEND: Span = Span::from_millis(200);
-/// How long a node that has given up waits for its parent to hear why.
+/// How long a node that has given up waits for its parent to receive the reason.
 const LINGER: Span = Span::from_millis(500);
 
 /// A supervisor process.
@@ -55,7 +55,7 @@ pub(crate) struct Node {
     pub(crate) token: u64,
     /// What child nodes are started with.
     pub(crate) plan: Arc<Plan>,
-    /// The number of the last plan that it has heard of.
+    /// The number of the last plan that it has received.
     pub(crate) plan_heard: u64,
     /// Plans that the core has not come to yet.
     pub(crate) incoming: BTreeMap<RequestId, Arc<Plan>>,
@@ -78,7 +78,7 @@ struct Uplink {
 }
 
 impl Node {
-    /// Whether somebody stands above it.
+    /// Whether it has a parent.
     pub(crate) fn has_parent(&self) -> bool {
         self.uplink.is_some()
     }
@@ -533,7 +533,7 @@ impl World {
         Ok(())
     }
 
-    /// What a node's reports say of holds is known above before anything else comes of them.
+    /// What a node reports of holds is known above before anything else comes of them.
     fn remember_hold(&mut self, node: &Node, report: &Report) {
         let Some(child) = report.child else { return };
         let Some(spec) = node.witness.spec_of(child) else { return };
@@ -550,7 +550,7 @@ impl World {
         }
     }
 
-    /// Makes a process, or fails to, and tells the core.
+    /// Makes a process, or fails to, and reports it to the core.
     pub(crate) fn start_process(&mut self, node: &mut Node, run: Run) -> Verdict {
         let Some(spec) = node.witness.spec_of(run.child) else { return Ok(()) };
         let fails = match self.spawn_trouble.filter(|_| self.is_wicked()) {
@@ -622,7 +622,7 @@ impl World {
         }
     }
 
-    /// What must arrive is said again until it is acknowledged.
+    /// What must arrive is sent again until it is acknowledged.
     fn say_again(&mut self, node: &mut Node) {
         let Some(uplink) = &mut node.uplink else { return };
         if uplink.resend_at.is_none_or(|at| at > self.now) {
@@ -643,7 +643,7 @@ impl World {
         }
     }
 
-    /// A node that has halted leaves when its parent has heard why, or after a while.
+    /// A node that has halted leaves when its parent has received the reason, or after a while.
     fn leave(&mut self, node: &mut Node) {
         let Some(end) = node.halted.filter(|_| !node.leaving) else { return };
         let waits = node

@@ -1,8 +1,8 @@
-//! Reloads: which children each supervisor is to have, and how a whole tree comes to hear of it.
+//! Reloads: which children each supervisor is to have, and how a whole tree receives it.
 //!
-//! As in the real shell, a node's plan changes when its core says so; from then on child nodes are started with it, and
-//! those that run are told until they have heard. After the storm comes one last reload, and the tree must settle as it
-//! says: no child too few, none too many, in its order, each process of the revision that it says.
+//! As in the real shell, a node's plan changes when its core orders it; from then on child nodes are started with it,
+//! and those that run are sent it until they acknowledge. After the storm comes one last reload, and the tree must
+//! settle as it says: no child too few, none too many, in its order, each process of the revision that it says.
 
 use crate::checkers::{Rule, Verdict, ensure};
 use crate::kernel::Pid;
@@ -26,7 +26,7 @@ pub(crate) struct Plan {
     places: Vec<Vec<(SpecId, u64)>>,
 }
 
-/// A child node that is still to hear of a plan.
+/// A child node that is still to receive a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Untold {
     to: Pid,
@@ -35,7 +35,7 @@ pub(crate) struct Untold {
     at: Time,
 }
 
-/// What is not acknowledged is said again after this.
+/// What is not acknowledged is sent again after this.
 const RESEND: Span = Span::from_millis(200);
 
 impl Plan {
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// A node has heard of a plan, once or again.
+    /// A node has received a plan, once or again.
     pub(crate) fn hear_plan(&mut self, node: &mut Node, plan: Arc<Plan>) {
         if plan.generation <= node.plan_heard {
             return;
@@ -165,7 +165,7 @@ impl World {
         node.orders.push_back(Event::Reloaded(Box::new(reload)));
     }
 
-    /// What the core is told of a supervisor's policy.
+    /// What the core is given of a supervisor's policy.
     pub(crate) fn told_of(&self, mut policy: SupervisorPolicy) -> SupervisorPolicy {
         if let Some(mutation) = self.mutation {
             mutation.lie_about_supervisor(&mut policy);
@@ -173,7 +173,7 @@ impl World {
         policy
     }
 
-    /// What the core is told of a child.
+    /// What the core is given of a child.
     pub(crate) fn member(&self, spec: SpecId, revision: u64) -> Member {
         let spec = &self.tree.specs[spec.0];
         let mut policy = spec.policy.clone();
@@ -202,7 +202,7 @@ impl World {
         }
     }
 
-    /// Tells child nodes what they are to be, until they have heard it or are gone.
+    /// Sends child nodes what they are to be, until they have received it or are gone.
     pub(crate) fn tell_plans(&mut self, node: &mut Node) {
         let mut untold = std::mem::take(&mut node.untold);
         untold.retain(|untold| node.present().contains(&(untold.run, untold.to)));
@@ -255,7 +255,7 @@ impl Untold {
         self.to == from && self.plan.generation <= generation
     }
 
-    /// When it is said again.
+    /// When it is sent again.
     pub(crate) fn at(&self) -> Time {
         self.at
     }

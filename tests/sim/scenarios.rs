@@ -45,11 +45,11 @@ pub(crate) struct Spec {
 /// How likely each run of a worker shows each vice, in permille.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Vices {
-    /// Dies by a signal or a bad code.
+    /// Ends by a signal or a bad code.
     pub(crate) crash: u32,
     /// Ends with status 0.
     pub(crate) finish: u32,
-    /// Lives on without a beat.
+    /// Runs on without a beat.
     pub(crate) hang: u32,
     /// Beats without progress.
     pub(crate) livelock: u32,
@@ -110,7 +110,7 @@ pub(crate) struct Scenario {
     /// How long faults happen.
     pub(crate) storm: Span,
     pub(crate) ending: Ending,
-    /// It is told to end so early, amidst the faults.
+    /// It is asked to end so early, amidst the faults.
     pub(crate) cut: Option<Span>,
     /// Everything happens at multiples of this, so that much happens at the same moment and many a deadline is met to
     /// the nanosecond.
@@ -371,7 +371,8 @@ impl Builder {
             finish: vice(200, 150),
             hang: vice(200, 120),
             livelock: vice(300, 120),
-            // A deaf worker under an unlimited shutdown would stop its supervisor for ever, and rightly.
+            // A worker that ignores SIGTERM under an unlimited shutdown would stop its supervisor for ever, and
+            // rightly.
             deaf: if shutdown == Shutdown::Infinity { 0 } else { vice(300, 150) },
             slow: vice(300, 200),
             mute: vice(100, 100),

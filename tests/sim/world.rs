@@ -36,7 +36,7 @@ const PATIENCE: Span = Span::from_secs(240);
 /// Nothing may change for so long before the tree counts as settled: longer than any deadline of a healthy child.
 const STABLE: Span = Span::from_secs(10);
 
-/// More steps than any sound scenario takes: somebody runs in circles.
+/// More steps than any sound scenario takes: it runs in circles.
 const STEPS_MAX: u64 = 3_000_000;
 
 /// Something that is going to happen.
@@ -64,7 +64,7 @@ pub(crate) enum Happening {
     /// A process cannot be killed any more.
     Spell,
     Calm,
-    /// The tree is told to end in the midst of the storm.
+    /// The tree is asked to end in the midst of the storm.
     Cut,
     /// A look at the whole, every half second.
     Look,
@@ -106,11 +106,11 @@ impl Ord for Entry {
 /// Where the scenario stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The tree lives.
+    /// The tree runs.
     Life,
     /// Faults have ceased: since when nothing has changed.
     Settling { stable: Time },
-    /// It was told to end.
+    /// It was asked to end.
     Ending,
 }
 
@@ -139,7 +139,7 @@ pub(crate) struct World {
     pub(crate) faults: Rng,
     pub(crate) reload_rng: Rng,
     pub(crate) stuck_rng: Rng,
-    /// What operators hold down, as the nodes above have been told.
+    /// What operators hold down, as the nodes above have received it.
     pub(crate) holds: BTreeSet<SpecId>,
     /// The same, as it is known beside those nodes that are gone.
     pub(crate) held: BTreeSet<SpecId>,
@@ -161,7 +161,7 @@ pub(crate) struct World {
     pub(crate) node_count: u32,
     pub(crate) requests: u64,
     pub(crate) last_thaw: Time,
-    /// Who lived when it was last looked at.
+    /// The processes that ran when it was last looked at.
     population: Vec<Pid>,
     pub(crate) log: Option<Vec<String>>,
     pub(crate) seen: BTreeMap<&'static str, u64>,
@@ -425,7 +425,7 @@ impl World {
         }
     }
 
-    /// Sends a frame; what happens to it on the way is an excuse for whoever is not heard.
+    /// Sends a frame; what happens to it on the way is an excuse for a sender that is not received.
     pub(crate) fn send(&mut self, from: Pid, to: Pid, frame: Frame) {
         let transit = self.network.send(&frame);
         if transit.troubled {
@@ -532,7 +532,7 @@ impl World {
                 }
             }
             Task::Exit(exit) => {
-                // In the calm nobody ends but who is asked to.
+                // In the calm no process ends unless it is asked to.
                 if self.is_stormy() || self.kernel.get(pid).ending {
                     return self.die(pid, exit);
                 }
@@ -729,7 +729,7 @@ impl World {
         Ok(())
     }
 
-    /// Stops a process; `excused` when only this one, so that who watches it rightly finds it silent.
+    /// Stops a process; `excused` when only this one, so that its supervisor rightly finds it silent.
     pub(crate) fn freeze(&mut self, pid: Pid, excused: bool) {
         let now = self.now;
         let process = self.kernel.get_mut(pid);
@@ -765,7 +765,7 @@ impl World {
         }
     }
 
-    /// Faults cease: what is frozen runs, what is silent speaks, what was deaf hears.
+    /// Faults cease: what is frozen runs, what is silent sends, what ignored messages takes them.
     fn calm(&mut self) {
         log!(self, "faults cease");
         self.calm_since = Some(self.now);
@@ -830,7 +830,7 @@ impl World {
         self.scenario.stuck_for_ever && self.kernel.get(pid).condemned
     }
 
-    /// A look at the whole: is whoever is silent taken for hung in time, has the tree settled, has it stopped?
+    /// A look at the whole: is every silent child taken for hung in time, has the tree settled, has it stopped?
     fn look(&mut self) -> Verdict {
         self.after(Span::from_millis(500), Happening::Look);
         for index in 0..self.kernel.living().len() {
@@ -896,7 +896,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether everybody is where the rules want him; else who is not.
+    /// Whether every child is where the rules want it; else which is not.
     fn is_settled(&self) -> Result<(), String> {
         let mut open = vec![self.root];
         while let Some(pid) = open.pop() {

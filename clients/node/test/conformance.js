@@ -1,5 +1,5 @@
 'use strict';
-// Speaks for this client in the conformance tests (clients/README.md): one command a line, one answer a line.
+// Drives this client in the conformance tests (clients/README.md): one command a line, one answer a line.
 
 const readline = require('node:readline');
 const { Heart } = require('..');

@@ -4,10 +4,11 @@ use crate::ids::Path;
 use crate::wire::view::{ChildView, UsageView};
 use std::collections::HashMap;
 
-/// Whoever runs for a shorter time has no share worth naming.
+/// A process that runs for a shorter time has no share worth naming.
 const WORTH_NAMING_MS: u64 = 100;
 
-/// The CPU time that everybody had used at the last look. Without any look, shares are those since the start, as in ps(1).
+/// The CPU time that each child had used at the last look. Without any look, shares are those since the start, as in
+/// ps(1).
 #[derive(Debug, Clone, Default)]
 pub struct Shares {
     seen: HashMap<Path, Sample>,

@@ -187,7 +187,7 @@ fn known_words(known: &RollupView) -> String {
     if words.is_empty() { "no workers".into() } else { words.join(", ") }
 }
 
-/// What a worker says of itself. That it is ready is what its state says already.
+/// What a worker reports of itself. That it is ready is in its state already.
 fn note(worker: &WorkerView) -> Cow<'_, str> {
     let text = clean(worker.status_text.as_deref().unwrap_or_default());
     match worker.word.as_deref().filter(|word| *word != "ready") {

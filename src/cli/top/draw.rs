@@ -228,7 +228,7 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// The last output of the selected worker, or of whoever below the selected supervisor has had some last.
+/// The last output of the selected worker, or of the worker below the selected supervisor that printed last.
 fn draw_output(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, other: &str) {
     let output = state.last_output();
     let whose = output.map_or(&state.selected, |output| &output.path);
@@ -245,7 +245,7 @@ fn draw_output(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// One line: what is asked, or what goes on, or what was said last, or where one stands.
+/// One line: what is asked, or what goes on, or the last message, or where one stands.
 fn draw_foot(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
     let parts = match &state.mode {
         Mode::Confirm(kind, path) => {

@@ -32,7 +32,7 @@ const READ_OUTPUT: Span = Span::from_secs(1);
 /// How soon another selection is noticed.
 const NOTICE_SELECTION: Span = Span::from_millis(50);
 
-/// A root that says nothing for so long is shown as silent.
+/// A root that sends nothing for so long is shown as silent.
 const SILENCE: Span = Span::from_secs(2);
 
 /// A request may take so long; it goes on afterwards.
@@ -53,12 +53,12 @@ pub fn looks(to: SyncSender<Input>, instance: Instance, path: Path, every: Span)
     });
 }
 
-/// There is always a way to a socket's path; whether somebody listens there is seen later.
+/// There is always a way to a socket's path; whether a process listens there is seen later.
 fn connect(instance: &Instance) -> Result<Session, AskError> {
     Session::connect(&instance.runtime)
 }
 
-/// Until the instance has ended; breaks when nobody is interested any more.
+/// Until the instance has ended; breaks when the receiver is gone.
 fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) -> ControlFlow<()> {
     loop {
         let input = match ask(&mut session, path, SILENCE) {
@@ -73,8 +73,8 @@ fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) 
     }
 }
 
-/// Follows the events until the instance has ended. A picture that is too slow loses events and knows how many: the root
-/// is never kept waiting.
+/// Follows the events until the instance has ended. A picture that is too slow loses events and is told how many: the
+/// root is never kept waiting.
 fn follow(to: SyncSender<Input>, instance: &Instance, path: Path) {
     let Ok(mut session) = connect(instance) else { return };
     let wanted = EventsWanted { path, kinds: Vec::new(), follow: true };
@@ -88,7 +88,7 @@ fn follow(to: SyncSender<Input>, instance: &Instance, path: Path) {
             }
             ControlFlow::Continue(())
         };
-        // A root that does not answer yet has told nothing yet. However else it ends, the looks will say why.
+        // A root that does not answer yet has sent nothing yet. However else it ends, the looks will report why.
         while let Err(AskError::NoAnswer { .. }) = session.events(&wanted, SILENCE, &mut each) {}
     });
 }
@@ -124,7 +124,7 @@ pub fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selected) {
                 let path = selected.get();
                 match last_output(&mut session, &path) {
                     Err(AskError::Gone) => break,
-                    // A silent root is spoken of by the looks, and who is selected may be gone.
+                    // The looks report a silent root, and the selected child may be gone.
                     Err(_) => {}
                     Ok(outputs) if outputs == told => {}
                     Ok(outputs) => {
@@ -147,7 +147,7 @@ pub fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selected) {
     });
 }
 
-/// What the workers at and below `path` have printed last, whoever did so last at the end.
+/// What the workers at and below `path` have printed last, the latest at the end.
 fn last_output(session: &mut Session, path: &Path) -> Result<Vec<Output>, AskError> {
     let lines = Some(OUTPUT_LINES as u64);
     let asked = LogsAsked { paths: vec![path.clone()], lines, since_ms: None, follow: false };

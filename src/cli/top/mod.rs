@@ -1,8 +1,8 @@
 //! `treevisor top`: the tree live, with keys to act on it.
 //!
-//! `state` is what is known, changed by `update` alone; `draw` makes the picture of it; `keys` says what keys mean; `rows`
-//! and `pulse` are parts of the state. All of these are without I/O. `feed` has the threads that bring something in, and
-//! here they are joined: take in what has come, draw at most ten times a second.
+//! `state` is what is known, changed by `update` alone; `draw` makes the picture of it; `keys` holds what keys mean;
+//! `rows` and `pulse` are parts of the state. All of these are without I/O. `feed` has the threads that bring something
+//! in, and here they are joined: take in what has come, draw at most ten times a second.
 
 mod draw;
 mod feed;
@@ -69,7 +69,7 @@ pub struct Top {
 /// Between one picture and the next, however much happens.
 const FRAME: Span = Span::from_millis(100);
 
-/// After a key: nobody likes to wait for what he has typed.
+/// After a key: its effect should be visible at once.
 const FRAME_AFTER_KEY: Span = Span::from_millis(15);
 
 /// Something in the picture changes by itself: how long a request takes, that a message is old.
@@ -124,7 +124,7 @@ struct Shell {
 }
 
 impl Shell {
-    /// Until somebody quits, or a signal says so, which is given back.
+    /// Until the operator quits or a signal arrives, which is returned.
     fn run(mut self) -> std::io::Result<Option<i32>> {
         let mut drawn = Time::ZERO;
         let mut due = Some(Time::ZERO);

@@ -31,7 +31,7 @@ impl Pulse {
         }
     }
 
-    /// Takes in a look at the tree. Whoever is no longer there is forgotten.
+    /// Takes in a look at the tree. A child that is no longer there is forgotten.
     pub fn look(&mut self, root: &ChildView) {
         let mut tracks = HashMap::with_capacity(self.0.len());
         self.look_below(root, &mut tracks);
@@ -105,7 +105,7 @@ mod tests {
         }
         assert_eq!(pulse.beats(&path("/web")), [0, 3, 3]);
         assert_eq!(pulse.beats(&path("/db")), [0, 0, 0]);
-        // Nobody knew of the first one.
+        // The first one was not seen.
         assert_eq!(pulse.restarts(&Path::root()), [0, 1, 1]);
         for _ in 0..LOOKS {
             pulse.look(&view);

@@ -7,7 +7,7 @@ use crate::wire::view::ChildView;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-/// How siblings are sorted. Who uses or fails most stands first.
+/// How siblings are sorted. Those that use or fail most stand first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
     #[default]

@@ -1,4 +1,4 @@
-//! What `top` knows and where the eye rests: events in, wishes out. No terminal, no socket, no clock.
+//! The state of `top` and what is selected: events in, wishes out. No terminal, no socket, no clock.
 
 use super::super::render::cpu::Shares;
 use super::keys::{self, Command, Key, Kind, Step};
@@ -33,7 +33,7 @@ pub enum Input {
         /// So many were lost before these, here or at the root.
         lost: u64,
     },
-    /// What workers at or below the selected child have printed last, whoever did so last at the end.
+    /// What workers at or below the selected child have printed last, the latest at the end.
     Outputs(Vec<Output>),
     /// The root does not answer; in words.
     Silent(String),
@@ -117,9 +117,9 @@ pub struct State {
     pub events_of_selected: bool,
     pub folded: HashSet<Path>,
     pub selected: Path,
-    /// The first row that is shown; kept by whoever draws, who knows how many fit.
+    /// The first row that is shown; kept by the code that draws, which knows how many fit.
     pub first_row: usize,
-    /// Rows that fit; told by whoever draws.
+    /// Rows that fit; set by the code that draws.
     pub page: usize,
     pub search: String,
     pub events: VecDeque<EventView>,
@@ -172,7 +172,7 @@ impl State {
         rows(&self.status.root, &self.folded, self.order, &self.shares)
     }
 
-    /// Who is selected.
+    /// The selected child.
     pub fn selected_view(&self) -> Option<&ChildView> {
         self.status.root.find(&self.selected)
     }
@@ -254,7 +254,7 @@ impl State {
         self.outputs.iter().rev().find(|output| output.path.is_within(&self.selected))
     }
 
-    /// When who was selected is gone or folded away, whoever stands above.
+    /// When the selected child is gone or folded away, selects the one above it.
     fn keep_selection(&mut self) {
         let mut at = self.selected.clone();
         let mut visible = at.clone();

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 /// Nothing takes so long on a sound machine.
 const LIMIT: Span = Span::from_secs(60);
 
-/// A disk that takes a chunk each time that it is allowed to, and answers as it is told.
+/// A disk that takes a chunk each time that it is allowed to, and answers as configured.
 struct Disk {
     asked: Sender<()>,
     allowed: Receiver<io::Result<()>>,

@@ -42,7 +42,7 @@ fn lines_of_many_turns_and_files_arrive_in_order() {
     for line in 0..200 {
         files.iter().for_each(|file| print(file, &format!("line {line}")));
     }
-    // Nobody writes to it any more, and what it was given is written all the same.
+    // Nothing more is written to it, and what it was given is written all the same.
     drop(files);
     assert!(writer.finish(PATIENT).is_none());
     let expected: String = (0..200).map(|line| format!("line {line}\n")).collect();
@@ -92,7 +92,7 @@ fn a_worker_waits_for_its_disk_but_not_for_long() {
     print(&file, &"x".repeat(FILE_SOFT));
     assert!(file.must_rest());
     until("it is waited for no longer", || !file.must_rest());
-    // With room again the loop is told.
+    // With room again the loop is notified.
     writer.lock().files.get_mut(&file.id).unwrap().since = now();
     assert!(file.must_rest());
     unstick(&writer, &file, away);

@@ -108,7 +108,8 @@ pub(super) fn limit(bytes: bool) -> Value {
     any([one, json!({ "type": "object", "properties": both, "additionalProperties": false, "required": keys::LIMIT })])
 }
 
-/// A signal by name or number, in either case and with or without its first letters, but for those that ask nobody.
+/// A signal by name or number, in either case and with or without its first letters, but for those that a program
+/// cannot catch.
 pub(super) fn stop_signal() -> Value {
     let names: Vec<_> = signal::names().filter(|name| !matches!(*name, "KILL" | "STOP")).collect();
     let either_case = |name: &str| -> String {

@@ -224,7 +224,7 @@ mod for_nodes {
         Path::parse(text).unwrap()
     }
 
-    /// As roots of the first version said it: what came later is left out where it says nothing.
+    /// As roots of the first version sent it: what came later is left out where it is empty.
     fn events(events: Vec<EventView>, lost: u64, end: bool) -> Reply {
         Reply::Events { events, lost, end, forgotten: 0, caught_up: false, next: 0 }
     }

@@ -1,4 +1,4 @@
-"""Tells treevisor that this program lives and does its work.
+"""Reports to treevisor that this program does its work.
 
     import treevisor
     heart = treevisor.Heart()

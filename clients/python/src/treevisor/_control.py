@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Type, Union, ca
 
 from ._transport import converse
 
-#: A root that is at work says so every second; one that says nothing for so long is gone.
+#: A root that is at work reports every second; one that sends nothing for so long is gone.
 SILENCE_MAX = 5.0
 
 
@@ -53,7 +53,7 @@ def base(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def _is_bound(path: Path) -> bool:
-    """Whether some process has this socket: a datagram socket that connects to a stream socket is told so at once, even
+    """Whether some process has this socket: a datagram socket that connects to a stream socket fails at once, even
     by one whose owner is stopped, and the owner notices nothing."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         try:
@@ -97,7 +97,7 @@ class Control:
         socket: Union[str, "os.PathLike[str]", None] = None,
         timeout: float = 5.0,
     ) -> None:
-        """`timeout` is for the first answer; what takes longer is waited for as long as the root says that it goes on."""
+        """`timeout` is for the first answer; what takes longer is waited for as long as the root reports it going on."""
         self._timeout = timeout
         self._request = 0
         path = os.fsencode(find(instance) if socket is None else socket)

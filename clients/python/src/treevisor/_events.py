@@ -15,18 +15,18 @@ from ._transport import Conversation, converse
 
 Event = Dict[str, Any]
 
-#: Events that wait for their reader. When so many do, the root is not read; it drops in turn, and tells how many.
+#: Events that wait for their reader. When so many do, the root is not read; it drops in turn, and reports how many.
 WAITING_MAX = 1000
-#: How often the root hears that the follower is there. It forgets one that is silent for ten seconds.
+#: How often the root is notified that the follower is there. It forgets one that is silent for ten seconds.
 STILL_THERE_EVERY = 3.0
 #: How long one look at the conversation lasts.
 LOOK = 0.2
-#: How long the last words of a root that has ended may be on their way.
+#: How long the last messages of a root that has ended may be on their way.
 LAST_WORDS = 0.1
 
 
 class _Follower:
-    """The conversation, in a thread of its own: the root wants to hear of a follower while its reader does other things."""
+    """The conversation, in a thread of its own: the root must see a follower while its reader does other things."""
 
     def __init__(self, path: str, find_socket: Callable[[], bytes], timeout: float) -> None:
         self._path, self._find_socket, self._timeout = path, find_socket, timeout
@@ -71,7 +71,7 @@ class _Follower:
             # A root that ends closes the conversation first, and has a little to put away before it is gone.
             if not self._has_ended(socket):
                 error = NoAnswer(f"the root has closed the conversation: {failed}")
-        except Exception as failed:  # Whatever it is, the reader must hear that there will be no more.
+        except Exception as failed:  # Whatever it is, the reader must learn that there will be no more.
             error = TreevisorError(f"cannot follow the events: {failed!r}")
         with self.changed:
             self.error = None if self._closed.is_set() else error
@@ -83,7 +83,7 @@ class _Follower:
             question = {"request": request, "within_ms": round(self._timeout * 1000), "verb": verb}
             return conversation.send([b"TV1", b"ASK", json.dumps(question).encode()], within)
 
-        # A tree in which nothing happens tells nothing, so another answer must show that the root is at work.
+        # A tree in which nothing happens sends nothing, so another answer must show that the root is at work.
         asked = ask(1, {"verb": "ping"}, self._timeout)
         asked = asked and ask(2, {"verb": "events", "path": self._path, "follow": True}, self._timeout)
         silent_at = time.monotonic() + self._timeout
@@ -105,7 +105,7 @@ class _Follower:
             if ends_at is not None:
                 return
             if not _is_bound(Path(os.fsdecode(socket))):
-                ends_at = now  # One look more, for its last words.
+                ends_at = now  # One look more, for its last messages.
             elif not answered and now >= silent_at:
                 break
         if self._closed.is_set():
@@ -160,11 +160,11 @@ class Events:
 
     @property
     def lost(self) -> int:
-        """How many events are missing between those that were told, because this reader was too slow."""
+        """How many events are missing between those that were received, because this reader was too slow."""
         return self._follower.lost
 
     def close(self) -> None:
-        """Follows no longer; whoever waits for an event is told that there are no more."""
+        """Follows no longer; a waiting call ends as after the last event."""
         self._follower.close()
 
     def wait(self, timeout: Optional[float] = None) -> Optional[Event]:
@@ -209,7 +209,7 @@ class Events:
                 try:
                     loop.call_soon_threadsafe(arrived)
                 except RuntimeError:
-                    pass  # The loop is closed: nobody waits any more.
+                    pass  # The loop is closed: nothing waits any more.
 
             with self._follower.changed:
                 event, over = self._take()
@@ -251,7 +251,7 @@ class Events:
         self.close()
 
     def __del__(self) -> None:
-        # A loop that was left by `break` follows no longer. The thread knows only the follower.
+        # A loop that was left by `break` follows no longer. The thread refers only to the follower.
         self._follower.close()
 
 
@@ -262,7 +262,7 @@ def follow(
     socket: Union[str, "os.PathLike[str]", None] = None,
     timeout: float = 5.0,
 ) -> Events:
-    """Follows what happens at or below `path`. Returns at once; a reader that is slow slows down nobody."""
+    """Follows what happens at or below `path`. Returns at once; a slow reader slows down no other process."""
 
     def find_socket() -> bytes:
         return os.fsencode(find(instance) if socket is None else socket)

@@ -1,4 +1,4 @@
-"""What a worker says, and when it is worth a message."""
+"""What a worker reports, and when it is worth a message."""
 
 import functools
 import os
@@ -31,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 INTERVAL_ASSUMED = 1.0
 #: Beats are never closer than this, however short the interval.
 BEAT_GAP_MIN = 0.01
-#: The end of a lease is told sooner than other news: a lease that is no longer needed hides a hang.
+#: The end of a lease is sent sooner than other news: a lease that is no longer needed hides a hang.
 LEASE_END_GAP = 0.02
 LEASE_MAX = 365 * 86400.0
 STATUS_MAX = 256
@@ -60,7 +60,7 @@ def _status(text: str) -> bytes:
 
 
 class Heart:
-    """The heart of this process, as its environment says; silent when nobody supervises it.
+    """The heart of this process, as its environment says; silent without a supervisor.
 
     No method waits, but `deliver` and `close` as long as they are told to. (Without pyzmq, the first message of a
     connection may wait 10 ms for the node's half of the handshake.) No method raises for anything that the supervisor
@@ -97,7 +97,7 @@ class Heart:
         self._last_beat: Optional[float] = None
         self._retry = False
         self._held_back = False
-        #: READY and STOPPING that were said and could not be sent; they go with the next message.
+        #: READY and STOPPING that were due and could not be sent; they go with the next message.
         self._due: List[bytes] = []
         self._transport: Optional[Transport] = None
         self._token = b""
@@ -109,7 +109,7 @@ class Heart:
         endpoint = os.fsencode(environ.get("TREEVISOR_ENDPOINT", ""))
         token = os.fsencode(environ.get("TREEVISOR_TOKEN", ""))
         path = endpoint[len(b"ipc://") :]
-        # A name in the abstract namespace (@) is refused: anybody could sit there.
+        # A name in the abstract namespace (@) is refused: any process could bind it.
         usable = endpoint.startswith(b"ipc://") and 0 < len(path) <= PATH_MAX and not path.startswith(b"@")
         if way is None or not usable or not re.fullmatch(rb"[0-9a-fA-F]{32}", token):
             return
@@ -124,7 +124,7 @@ class Heart:
 
     @property
     def supervised(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there is a supervisor."""
         return self._transport is not None and os.getpid() == self._owner
 
     @property
@@ -146,7 +146,7 @@ class Heart:
         `pending` is how much waits; with 0 the progress may stand still. `busy_for` announces that no other beat may come
         for so many seconds. `status` is a line for people. All but `busy_for` are said again until they change.
         """
-        # Another thread that beats at this moment says it as well; nobody waits for it.
+        # Another thread that beats at this moment reports it as well, so this one does not wait.
         if not self.supervised or not self._lock.acquire(blocking=False):
             return
         try:
@@ -166,15 +166,15 @@ class Heart:
             self._lock.release()
 
     def ready(self) -> None:
-        """Says that the start is over; the first beat says so as well."""
+        """Reports that the start is over; the first beat does so as well."""
         self._say(b"READY")
 
     def stopping(self) -> None:
-        """Says that the end is near."""
+        """Reports that the end is near."""
         self._say(b"STOPPING")
 
     def deliver(self, timeout: float = 1.0) -> bool:
-        """Waits until all that was said is on its way to the node, at most so many seconds. For a program that ends right
+        """Waits until every message is on its way to the node, at most so many seconds. For a program that ends right
         after a message. Closes the connection; a later message makes a new one."""
         transport = self._transport
         if transport is None or not self.supervised:
@@ -262,7 +262,7 @@ class Heart:
 
     @contextmanager
     def side_thread(self, progress: Callable[[], int], every: Optional[float] = None) -> Iterator["Heart"]:
-        """Beats from a thread beside the work, which shows that the process lives and NOT that it works: the thread goes on
+        """Beats from a thread beside the work, which shows that the process runs and NOT that it works: the thread goes on
         while the work is stuck. So it sends a counter that the work moves, and the tree has to say `progress = true`. For
         work that cannot beat by itself; where `beat` or `busy_for` will do, they are better."""
         if not self.supervised:
@@ -293,7 +293,7 @@ class Heart:
             # After a beat that was dropped the next call may try again, but not each of a thousand calls.
             gap = min(gap, RECONNECT_GAP)
         if self._lease is not None:
-            # Told at once, unless the lease that stands does nearly as well.
+            # Sent at once, unless the lease that stands does nearly as well.
             stands = self._leased_until is not None and self._leased_until + gap >= now + self._lease
             return since >= gap or not stands
         if self._leased_until is not None:

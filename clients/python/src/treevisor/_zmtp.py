@@ -1,4 +1,4 @@
-"""As much of ZMTP 3.0 as a DEALER needs that speaks to a ROUTER over a UNIX stream: docs/protocol.md, section 11.
+"""As much of ZMTP 3.0 as a DEALER needs that talks to a ROUTER over a UNIX stream: docs/protocol.md, section 11.
 
 No thread, one descriptor, nothing to install. It takes the place of pyzmq where that is missing.
 """
@@ -15,7 +15,7 @@ READY = b"\x04\x29\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0"
 
 #: A longer command is none that this side could know; it is passed over.
 COMMAND_MAX = 512
-#: The limits of protocol.md on what a root says.
+#: The limits of protocol.md on what a root sends.
 FRAME_MAX, FRAMES_MAX = 262144, 256
 #: How often one call reads: a peer that sends without end must not hold up the program.
 READS_MAX = 4
