@@ -8,7 +8,7 @@
 //! which gives a description of our own.
 //!
 //! A write to a regular file cannot be made non-blocking: its disk may be slow or hang. A thread does it
-//! ([`beside`](super::beside)).
+//! (`beside`).
 
 use super::beside::Beside;
 use super::lost::Lost;
