@@ -18,6 +18,9 @@ use std::os::fd::{AsFd, OwnedFd};
 /// a second; a node may not.
 const LOOK_EVERY: Span = Span::from_millis(200);
 
+/// A root that is busy is asked again after this.
+const BUSY: Span = Span::from_millis(50);
+
 /// A follower reports that it is there this often; the root forgets it after ten seconds.
 pub(super) const STILL_THERE_EVERY: Span = Span::from_secs(3);
 
@@ -105,7 +108,9 @@ impl Session {
     /// Every [`AskError`] but those of the tool itself.
     pub fn ask(&mut self, verb: Verb, limits: Limits, progress: &mut dyn FnMut(&str, Span)) -> Result<Reply, AskError> {
         let begun = self.clock.now();
-        let request = self.send(verb, limits.first)?;
+        // A root that has too many requests answers a question as soon as it has room, which is worth some patience.
+        let again = matches!(verb, Verb::Status { .. }).then(|| verb.clone());
+        let mut request = self.send(verb, limits.first)?;
         let overall = begun + limits.overall;
         let mut silent_at = overall.min(begun + limits.first);
         let mut waiting_for: Option<String> = None;
@@ -116,7 +121,13 @@ impl Session {
                     progress(&what, self.clock.now().since(begun));
                     waiting_for = Some(what);
                 }
-                Some(Reply::Refused { why, message }) => return Err(AskError::Refused { why, message }),
+                Some(Reply::Refused { why, message }) => match &again {
+                    Some(verb) if why == Refusal::Busy && self.clock.now() + BUSY < begun + limits.first => {
+                        clock::pause(BUSY);
+                        request = self.send(verb.clone(), limits.first)?;
+                    }
+                    _ => return Err(AskError::Refused { why, message }),
+                },
                 Some(reply) => return Ok(reply),
                 None => {
                     return Err(match waiting_for {
