@@ -134,6 +134,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
         found: HashSet::new(),
         early: HashMap::new(),
         unclear: HashMap::new(),
+        executing: HashSet::new(),
         newest: None,
     };
     let mut held: Vec<Reach> = Vec::new();
@@ -172,6 +173,8 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
             break;
         }
     }
+    // On a busy machine a process may stand in the middle of execve(2) for as long as all these looks take.
+    out_of_reach += search.executing.len();
     // Their groups first: as long as a member is held, alive, the number is no other group's.
     for group in &search.groups {
         process::signal_group(*group, libc::SIGKILL);
@@ -218,6 +221,8 @@ struct Search<'a> {
     early: HashMap<u32, Hold>,
     /// What could not be decided at the last look, and how often it was not even there.
     unclear: HashMap<u32, u32>,
+    /// Those of them that the last look has found in the middle of execve(2).
+    executing: HashSet<u32>,
     /// The number that was given last when the last look began; all before it have been looked at.
     newest: Option<u32>,
 }
@@ -251,6 +256,7 @@ impl Search<'_> {
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         let mut fresh = Vec::new();
         let unclear = std::mem::take(&mut self.unclear);
+        self.executing.clear();
         for (index, pid) in numbers.into_iter().enumerate() {
             let absences = unclear.get(&pid).copied().unwrap_or(0);
             if before.is_some() && index >= AT_ONCE {
@@ -281,9 +287,12 @@ impl Search<'_> {
                         }
                     }
                     Carries::No => {}
-                    Carries::Unclear => {
+                    answer @ (Carries::Unclear | Carries::Executing) => {
                         *again = true;
                         self.unclear.insert(pid, absences);
+                        if matches!(answer, Carries::Executing) {
+                            self.executing.insert(pid);
+                        }
                         continue;
                     }
                 }
@@ -365,8 +374,10 @@ pub fn is_marked(pid: u32, mark: &Mark, within: &Path) -> bool {
 enum Carries {
     Yes,
     No,
-    /// It cannot be read now: the process is just executing a program, or ending.
+    /// It cannot be read now: the process is ending, or may be executing a program.
     Unclear,
+    /// The process is in the middle of execve(2).
+    Executing,
 }
 
 fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
@@ -388,11 +399,20 @@ fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
         // Most likely it has none. But in the middle of execve(2) there is none to be seen either, and for a moment it
         // would not be known as ours. Kernel threads, the second process and its children, never have one.
         match process::stat(pid) {
+            // Between two moments of execve(2) the new one is empty, too; in these it runs, or waits for a page.
+            Some(stat) if stat.environment_is_empty => {
+                let rests = |stat: process::Stat| stat.environment_is_empty && !matches!(stat.state, 'R' | 'D');
+                let has_none = rests(stat) && process::stat(pid).is_some_and(rests);
+                return if has_none { Carries::No } else { Carries::Unclear };
+            }
             Some(stat) if stat.has_environment => {}
             Some(stat) if stat.parent == 2 || pid == 2 => return Carries::No,
+            Some(stat) if !stat.has_ended() && !stat.is_dying() => return Carries::Executing,
             _ => return Carries::Unclear,
         }
         text = match environment() {
+            // By now it executes the next program.
+            Ok(text) if text.is_empty() => return Carries::Executing,
             Ok(text) => text,
             Err(answer) => return answer,
         };

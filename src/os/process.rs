@@ -59,6 +59,8 @@ pub(super) struct Stat {
     /// Whether it has a program with an environment: no kernel thread has, nor a process in the middle of execve(2).
     /// Only visible to a caller that may read its environment.
     pub has_environment: bool,
+    /// Of a program with an environment: there is nothing in it.
+    pub environment_is_empty: bool,
 }
 
 impl Stat {
@@ -144,7 +146,8 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     let waited_for = ticks(0)?.saturating_add(ticks(0)?);
     let threads = fields.nth(20 - 18)?.parse().ok()?;
     let began = fields.nth(22 - 21)?.parse().ok()?;
-    let has_environment = fields.nth(51 - 23).is_some_and(|end| end != "0");
+    let (start, end) = (fields.nth(50 - 23), fields.next());
+    let has_environment = end.is_some_and(|end| end != "0");
     Some(Stat {
         state,
         parent,
@@ -155,6 +158,7 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
         threads,
         began,
         has_environment,
+        environment_is_empty: has_environment && start == end,
     })
 }
 

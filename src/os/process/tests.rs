@@ -15,7 +15,18 @@ fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
     let found = |state, parent| {
         let (ticks, ticks_waited_for) = (10, 10);
         let (group, session, threads, began, has_environment) = (5, 5, 3, 4711, true);
-        Some(Stat { state, parent, group, session, ticks, ticks_waited_for, threads, began, has_environment })
+        Some(Stat {
+            state,
+            parent,
+            group,
+            session,
+            ticks,
+            ticks_waited_for,
+            threads,
+            began,
+            has_environment,
+            environment_is_empty: false,
+        })
     };
     assert_eq!(read(b"sh", "S 7 "), found('S', 7));
     assert_eq!(read(b"a) R 1 (b", "Z 99 "), found('Z', 99));
@@ -30,7 +41,7 @@ fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
 #[test]
 fn a_process_knows_when_it_began_and_that_it_has_an_environment() {
     let ours = stat(std::process::id()).unwrap();
-    assert!(ours.has_environment && !ours.has_ended());
+    assert!(ours.has_environment && !ours.environment_is_empty && !ours.has_ended());
     assert_eq!(ours.parent, std::os::unix::process::parent_id());
     let child = start(script("exec sleep 1000")).unwrap();
     assert!(stat(child.pid).unwrap().began >= ours.began);
