@@ -31,7 +31,7 @@ pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         work()
     };
     let thread = Builder::new().name(LOOP.to_owned()).stack_size(LOOP_STACK).spawn(work)?;
-    block_all_signals();
+    let _blocked = SignalsBlocked::all();
     thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
 }
 
@@ -61,21 +61,32 @@ pub fn loop_of(pid: u32) -> Option<u32> {
 /// The system's, when there can be no more threads.
 pub fn start_quiet(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // A thread inherits the mask of the one that starts it.
-    let before = block_all_signals();
-    let started = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work);
-    // SAFETY: the set that was in force.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
-    started.map(drop)
+    let _blocked = SignalsBlocked::all();
+    Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work).map(drop)
 }
 
-/// Blocks all signals for this thread. Returns the mask that was in force.
-fn block_all_signals() -> libc::sigset_t {
-    // SAFETY: both sets are live.
-    unsafe {
-        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-        before
+/// This thread takes no signal as long as this is there; then the mask is what it was before.
+pub(super) struct SignalsBlocked {
+    before: libc::sigset_t,
+}
+
+impl SignalsBlocked {
+    /// Blocks all of them.
+    pub fn all() -> SignalsBlocked {
+        // SAFETY: both sets are live; all zeros are a value of a set.
+        unsafe {
+            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            SignalsBlocked { before }
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: the set that was in force.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
     }
 }
 

@@ -3,6 +3,7 @@
 use super::raw::LEAVES_NO_TRACE;
 use crate::os::cgroup::Group;
 use crate::os::pidfd::PidFd;
+use crate::os::thread::SignalsBlocked;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -72,17 +73,10 @@ unsafe fn clone_masked(
     here: *mut i32,
 ) -> Result<(u32, PidFd), i32> {
     // No signal may find the child with our handlers.
-    // SAFETY: both sets are live; an all-ones set is valid.
-    let before = unsafe {
-        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-        before
-    };
+    let blocked = SignalsBlocked::all();
     // SAFETY: as for this function.
     let made = unsafe { clone_into(flags as u64, group, stack, half, argument, here) };
-    // SAFETY: the set that was in force.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    drop(blocked);
     let (pid, pidfd) = made?;
     // SAFETY: the kernel has just made it for us.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
