@@ -1,8 +1,9 @@
 //! A command that runs aside: a probe or a hook. It is no child that is supervised, but it is ours: watched and reaped by
 //! its pidfd, ended with its process group, its output read so that it never blocks, and of that the last line kept.
 
+use super::reactor::Source;
 use super::strangers::Kin;
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::logs::capture::{Capture, Progress};
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{self, ExitStatus, PidFd};
@@ -82,7 +83,7 @@ impl Node {
         source: Source,
         kin: Kin,
     ) -> Result<Aside, String> {
-        let tag = match self.watch(spawned.pidfd.as_raw_fd(), source) {
+        let tag = match self.reactor.watch(spawned.pidfd.as_raw_fd(), source) {
             Ok(tag) => tag,
             Err(error) => {
                 // Its exit would never be seen; it is killed, and reaped as an orphan.
@@ -91,18 +92,18 @@ impl Node {
                 return Err(crate::error::Chain(&error).to_string());
             }
         };
-        self.pids.insert(spawned.pid, None);
-        self.strangers.begin_aside(kin);
+        self.reactor.processes.known.insert(spawned.pid, None);
+        self.reactor.processes.unknown.begin_aside(kin);
         // Without its output it can still succeed, as long as it writes little.
-        let output = self.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
+        let output = self.reactor.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
         Ok(Aside { pid: spawned.pid, process: spawned.pidfd, tag, output, last_line: String::new(), killed: None })
     }
 
     /// Something of it is ready. Returns how it ended once it has exited: well, or why not.
     pub(super) fn hear_aside(&mut self, aside: &mut Aside) -> Option<Result<(), String>> {
-        let now = self.now();
+        let now = self.context.now();
         if let Some((capture, tag)) = aside.read(now) {
-            self.unwatch(capture.as_raw_fd(), tag);
+            self.reactor.unwatch(capture.as_raw_fd(), tag);
         }
         // What it has started in the background goes with it, as long as no other process can have its number.
         if aside.process.has_ended() {
@@ -112,20 +113,20 @@ impl Node {
             Ok(Some(status)) => status,
             Ok(None) => return None,
             Err(error) => {
-                warn!(self.logger, "cannot read how a command ended"; "error" => %error);
+                warn!(self.context.logger, "cannot read how a command ended"; "error" => %error);
                 ExitStatus::default()
             }
         };
-        self.pids.remove(&aside.pid);
-        self.strangers.end_aside(aside.pid, now);
-        self.unwatch(aside.process.as_raw_fd(), aside.tag);
+        self.reactor.processes.known.remove(&aside.pid);
+        self.reactor.processes.unknown.end_aside(aside.pid, now);
+        self.reactor.unwatch(aside.process.as_raw_fd(), aside.tag);
         // Its last output. A process that has left its group may hold the pipe for ever, so the end of the pipe is not
         // waited for.
         if let Some((capture, tag)) = aside.read(now) {
-            self.unwatch(capture.as_raw_fd(), tag);
+            self.reactor.unwatch(capture.as_raw_fd(), tag);
         }
         if let Some((mut capture, tag)) = aside.output.take() {
-            self.unwatch(capture.as_raw_fd(), tag);
+            self.reactor.unwatch(capture.as_raw_fd(), tag);
             let last_line = &mut aside.last_line;
             capture.finish(&mut |line| remember(last_line, line.bytes()));
         }

@@ -1,12 +1,13 @@
 //! How a node starts: the root from a checked tree, every other node from the boot record of its parent.
 
+use super::children::{Children, Handle};
 use super::cleanup::Cleanups;
+use super::context::{Context, Place};
 use super::diary::Diary;
 use super::directory::{Directory, Held};
 use super::doors;
 use super::drops::Drops;
 use super::fold::Folds;
-use super::handle::Handle;
 use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
@@ -14,20 +15,21 @@ use super::keeper::Keeper;
 use super::late_starts::LateStarts;
 use super::log_files::LogFiles;
 use super::manager;
-use super::naps::Naps;
 use super::probes::Probes;
+use super::processes::Processes;
+use super::reactor::{Reactor, Source};
+use super::record::{BOOT_FD, NodeBoot};
 use super::reload::{BeatPull, RootFile, tree_paths};
 use super::requests::Requests;
 use super::segments::JournalRecord;
-use super::strangers::Strangers;
 use super::taps::Taps;
-use super::turn::{Node, Place, Source, Timers};
+use super::turn::{Node, Timers};
 use super::uplink::Uplink;
 use crate::error::Chain;
 use crate::ids::{Incarnation, Mark, Name, Path, ReportId, Token};
 use crate::instance::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir};
 use crate::instance::state::{STATE_VARIABLE, StateDir};
-use crate::link::{self, Context, Pull, Router, RouterLimits};
+use crate::link::{self, Context as Sockets, Pull, Router, RouterLimits};
 use crate::logging::{self, LogHandle};
 use crate::logs::console::Console;
 use crate::logs::stream_file::{self, StreamFile};
@@ -37,7 +39,7 @@ use crate::os::cgroup::tree::Tree;
 use crate::os::claim::{Claim, Claimed, Holder};
 use crate::os::clock::{self, Clock};
 use crate::os::descendants;
-use crate::os::epoll::{Interest, Poller};
+use crate::os::epoll::Poller;
 use crate::os::lock::{self, LockFile};
 use crate::os::signals::{self, Signals};
 use crate::os::{fd, process, random, thread};
@@ -49,7 +51,6 @@ use crate::time::{Span, Time};
 use crate::wire;
 use crate::wire::journal::{EndNote, Note, RunNote};
 use crate::wire::view::HoldView;
-use serde::{Deserialize, Serialize};
 use slog::{Logger, error, info, o, warn};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
@@ -85,47 +86,6 @@ pub struct RootOptions {
     /// Reads from a journal what was held down when the last run ended without an order of an operator.
     pub read_holds: fn(&StateDir) -> Vec<HoldView>,
 }
-
-/// What a node hands down to a child node, over an inherited descriptor: nothing is read from disk again, and nothing
-/// secret stands on a command line.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct NodeBoot {
-    pub instance: Name,
-    pub path: Path,
-    pub incarnation: Incarnation,
-    /// The parent's report of this start, which is the cause of what is started below.
-    #[serde(default)]
-    pub cause: Option<ReportId>,
-    pub token: Token,
-    /// Under which name to connect to the parent: a secret as the token is, see `speakers`.
-    pub name: String,
-    /// The parent's endpoint.
-    pub parent: PathBuf,
-    pub runtime: PathBuf,
-    pub mark: String,
-    /// The directory of this subtree, which this process must leave to its children; it sits in a leaf of its own.
-    #[serde(with = "crate::files::exact::option")]
-    pub cgroup: Option<PathBuf>,
-    /// Whether processes have to enter cgroups by themselves here.
-    pub cgroup_by_itself: bool,
-    /// What the parent expects of us.
-    pub heartbeat: Option<Heartbeat>,
-    pub spec: SupervisorSpec,
-    /// What is held down below this node, whatever processes it had.
-    #[serde(default)]
-    pub holds: Vec<HoldView>,
-    pub log_level: usize,
-    pub log_format: Format,
-    pub output_format: Format,
-    pub show_output: bool,
-    /// What the streams are of a tree in the background.
-    pub output: Option<StreamFile>,
-    /// The limit of open files that the tree was started with: workers get it back.
-    pub nofile: Limit,
-}
-
-/// Where a child node finds its boot record.
-pub(super) const BOOT_FD: RawFd = 3;
 
 /// Why a node could not begin.
 #[derive(Debug)]
@@ -377,10 +337,10 @@ impl Root {
             door: doors::for_children(process::own_uid(), family, tree.root.children.len(), fd::nofile_limit()),
         };
         fd::make_room(descriptors(tree.root.children.len()));
-        let context = Context::new().map_err(BootError::Link)?;
+        let sockets = Sockets::new().map_err(BootError::Link)?;
         let control_limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
         let door = doors::for_operators(process::own_uid(), fd::nofile_limit());
-        let control = Router::bind_behind(&context, &runtime.control_socket(), control_limits, door);
+        let control = Router::bind_behind(&sockets, &runtime.control_socket(), control_limits, door);
         let control = control.map_err(BootError::Link)?;
         if !link::has_doors() {
             info!(
@@ -395,18 +355,18 @@ impl Root {
             spec: tree.root,
             holds,
             uplink: None,
-            context,
+            sockets,
             heartbeat: None,
             cause: None,
             event_logger,
             log_handle,
             outsiders,
         })?;
-        node.watch(control.fd(), Source::Control).map_err(while_trying("watch the control socket"))?;
+        node.reactor.watch(control.fd(), Source::Control).map_err(while_trying("watch the control socket"))?;
         node.control = Some(control);
         if let Some(endpoint) = panic_button {
-            let button = Pull::bind(&node.context, &endpoint).map_err(BootError::Link)?;
-            node.watch(button.fd(), Source::Button).map_err(while_trying("watch the panic button"))?;
+            let button = Pull::bind(&node.sockets, &endpoint).map_err(BootError::Link)?;
+            node.reactor.watch(button.fd(), Source::Button).map_err(while_trying("watch the panic button"))?;
             node.button = Some(button);
         }
 
@@ -419,11 +379,11 @@ impl Root {
         node.journal = journal;
         let root =
             RootFile { file, outputs, containment, journal: kept, generation: 0, holds: Vec::new(), reading: None };
-        root.write_outputs(&node.logger);
+        root.write_outputs(&node.context.logger);
         node.root = Some(root);
         node.keep_holds();
         // A tree in the background is not the process that a service manager has started.
-        node.manager = if ready.is_none() { manager::manager(&node.logger) } else { None };
+        node.manager = if ready.is_none() { manager::manager(&node.context.logger) } else { None };
         node.ready_fd = ready.map(std::fs::File::from);
         if let Some(mut held) = held.take() {
             held.link = output.and_then(|file| link_to_output(&runtime, file.path));
@@ -612,8 +572,8 @@ fn prepare_node() -> Result<Node, BootError> {
         None => None,
     };
     fd::make_room(descriptors(boot.spec.children.len()));
-    let context = Context::new().map_err(BootError::Link)?;
-    let uplink = Uplink::connect(&context, &boot).map_err(BootError::Link)?;
+    let sockets = Sockets::new().map_err(BootError::Link)?;
+    let uplink = Uplink::connect(&sockets, &boot).map_err(BootError::Link)?;
     let family = draw_family()?;
     let place = Place {
         instance: boot.instance,
@@ -637,7 +597,7 @@ fn prepare_node() -> Result<Node, BootError> {
         spec: boot.spec,
         holds: boot.holds,
         uplink: Some(uplink),
-        context,
+        sockets,
         heartbeat: boot.heartbeat,
         cause: boot.cause,
         event_logger,
@@ -660,7 +620,7 @@ struct Parts {
     spec: SupervisorSpec,
     holds: Vec<HoldView>,
     uplink: Option<Uplink>,
-    context: Context,
+    sockets: Sockets,
     heartbeat: Option<Heartbeat>,
     /// The parent's report of our start.
     cause: Option<ReportId>,
@@ -671,10 +631,10 @@ struct Parts {
 }
 
 fn make_node(parts: Parts) -> Result<Node, BootError> {
-    let Parts { clock, place, spec, holds, uplink, context, heartbeat, cause, event_logger, log_handle, outsiders } =
+    let Parts { clock, place, spec, holds, uplink, sockets, heartbeat, cause, event_logger, log_handle, outsiders } =
         parts;
     let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
-    let mut poller = Poller::new().map_err(while_trying("open an epoll"))?;
+    let signals_fd = signals.fd();
 
     let socket = place.runtime.node_socket(&place.path);
     let limits = RouterLimits {
@@ -685,7 +645,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
             wire::WORKER_FRAMES_MAX
         },
     };
-    let router = Router::bind_behind(&context, &socket, limits, place.door.clone()).map_err(BootError::Link)?;
+    let router = Router::bind_behind(&sockets, &socket, limits, place.door.clone()).map_err(BootError::Link)?;
     let mut directory = Directory::new(socket.clone());
     // A worker under another user must reach its node, though never the control endpoint.
     let foreign_beats = spec.children.iter().any(|child| {
@@ -699,20 +659,16 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     let mut numbers = [0u8; 12];
     random::fill(&mut numbers).map_err(while_trying("draw random numbers"))?;
     let (node_number, seed) = numbers.split_at(4);
-    let mut sources = HashMap::new();
-    let mut watch = |poller: &mut Poller, fd: RawFd, source: Source| {
-        let tag = poller.next_tag();
-        sources.insert(tag, source);
-        poller.add(fd, tag, Interest::READ).map_err(while_trying("watch a descriptor"))?;
-        Ok::<_, BootError>(tag)
-    };
-    watch(&mut poller, router.fd(), Source::Router)?;
-    watch(&mut poller, signals.fd(), Source::Signals)?;
+    let poller = Poller::new().map_err(while_trying("open an epoll"))?;
+    let mut reactor = Reactor::new(poller, signals, Processes::new(outsiders));
+    let mut watch = |fd: RawFd, source: Source| reactor.watch(fd, source).map_err(while_trying("watch a descriptor"));
+    watch(router.fd(), Source::Router)?;
+    watch(signals_fd, Source::Signals)?;
     if let Some(fd) = place.files.fd() {
-        watch(&mut poller, fd, Source::LogFiles)?;
+        watch(fd, Source::LogFiles)?;
     }
     if let Some(uplink) = &uplink {
-        watch(&mut poller, uplink.fd(), Source::Uplink)?;
+        watch(uplink.fd(), Source::Uplink)?;
     }
 
     let mut pulls = Vec::new();
@@ -723,8 +679,8 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
                 BeatSource::Zmq | BeatSource::Notify | BeatSource::Probe(_) => None,
             });
             for (nth, endpoint) in (0..).zip(endpoints) {
-                let pull = Pull::bind(&context, endpoint).map_err(BootError::Link)?;
-                let tag = watch(&mut poller, pull.fd(), Source::Push)?;
+                let pull = Pull::bind(&sockets, endpoint).map_err(BootError::Link)?;
+                let tag = watch(pull.fd(), Source::Push)?;
                 let child = ChildId(index as u32);
                 pulls.push(BeatPull { pull, endpoint: endpoint.clone(), child, nth, tag });
             }
@@ -736,7 +692,6 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         handle.remember_holds(&holds);
         handles.push(handle);
     }
-    let naps = Naps::new(handles.iter().filter_map(Handle::beat_interval));
     let is_root = uplink.is_none();
     let core = Supervisor::new(crate::supervision::Config {
         policy: spec.policy,
@@ -753,24 +708,21 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     let mut console = Console::stdout(place.output_format);
     let bell = place.files.clone();
     console.rings(move || bell.ring());
-    let base_environment = inherited_environment();
     let logger = node_logger(&event_logger, &place.path);
     let mut node = Node {
-        clock,
-        pid: std::process::id(),
-        place,
+        context: Context {
+            clock,
+            pid: std::process::id(),
+            place,
+            logger,
+            event_logger,
+            log_handle,
+            base_environment: inherited_environment(),
+        },
+        reactor,
         core,
         policy: spec.policy,
-        handles: handles.into_iter().map(|handle| Some(Box::new(handle))).collect(),
-        tokens: HashMap::new(),
-        pids: HashMap::new(),
-        strangers: Strangers::new(outsiders),
-        orphans_wait: false,
-        beating: 0,
-        naps,
-        poller,
-        sources,
-        signals,
+        children: Children::new(handles),
         router,
         router_socket: socket,
         directory,
@@ -789,7 +741,6 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         requests: Requests::new(),
         incoming: HashMap::new(),
         reload_heard: None,
-        children_changed: false,
         root: None,
         inbox: VecDeque::new(),
         actions: Vec::new(),
@@ -800,25 +751,21 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         console,
         log_files,
         late_starts: LateStarts::default(),
-        logger,
-        event_logger,
-        log_handle,
         drops: Drops::default(),
         echo: None,
         timers: Timers::default(),
         ended: None,
         diary: Diary::default(),
         ready_fd: None,
-        base_environment,
         stopping_signals: 0,
         had_terminal: process::has_terminal(),
         machine_oom_kills: process::machine_oom_kills().unwrap_or(0),
         fd_looked: None,
         fd_warned: false,
-        context,
+        sockets,
     };
     // Holds of children that no longer exist are dropped, here and in the nodes above.
-    node.children_changed = node.holds() != holds;
+    node.children.changed = node.holds() != holds;
     Ok(node)
 }
 
@@ -845,13 +792,13 @@ impl Node {
         self.end_folds();
         self.tell_children();
         if let Some(uplink) = &mut self.uplink {
-            uplink.flush_before_leaving(&self.clock, Span::from_millis(200));
+            uplink.flush_before_leaving(&self.context.clock, Span::from_millis(200));
         }
         if let Some(mut file) = self.ready_fd.take() {
             let _ = writeln!(file, "failed the tree ended before it was up");
         }
         if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
-            history.feed_followers_at_last(self.clock.now(), control);
+            history.feed_followers_at_last(self.context.clock.now(), control);
         }
         self.finish_taps();
         self.last_words(end);
@@ -887,10 +834,10 @@ impl Node {
         drop(self.button);
         // The socket's file outlives the socket.
         let _ = std::fs::remove_file(&self.router_socket);
-        for handle in self.handles.into_iter().flatten() {
-            (*handle).remove_group();
+        for handle in self.children.into_all() {
+            handle.remove_group();
         }
-        drop(self.context);
+        drop(self.sockets);
         if end == End::Terminated {
             process::die_by(15);
         }

@@ -10,10 +10,11 @@
 //! Nothing here waits. `cleanup` decides when to look again, and for how long: what cannot be killed is reported to the
 //! core, which goes on without its exit.
 
+use super::children::What;
 use super::cleanup::{Cleanup, Left, Next};
 use super::diary::Work;
-use super::handle::What;
 use super::postmortem::Postmortem;
+use super::processes::Processes;
 use super::strangers::{Ended, Kin, NEW_AT_ONCE, Whose, whose};
 use super::turn::Node;
 use crate::os::descendants::{
@@ -74,10 +75,10 @@ impl Node {
     /// works.
     pub(super) fn ask_to_stop(&mut self, run: Run) {
         self.stop_probes(run);
-        let Some(handle) = self.look_at(run.child) else { return };
+        let Some(handle) = self.children.get(run.child) else { return };
         let Some(refused) = handle.ask_to_stop(run) else { return };
         let pid = handle.process.as_ref().map_or(0, |process| process.pid);
-        warn!(self.logger, "a child cannot be asked to stop, it is killed"; "path" => %handle.path, "pid" => pid,
+        warn!(self.context.logger, "a child cannot be asked to stop, it is killed"; "path" => %handle.path, "pid" => pid,
             "why" => stuck::why_alive(pid, Some(refused)));
         self.inbox.push_back(Event::StopRefused(run));
     }
@@ -85,8 +86,8 @@ impl Node {
     /// Kills a child with all that can be reached of it at once, and makes sure that it ends.
     pub(super) fn kill(&mut self, run: Run) {
         self.stop_probes(run);
-        let now = self.now();
-        let Some(handle) = self.look_at(run.child).filter(|handle| handle.is_of(run)) else { return };
+        let now = self.context.now();
+        let Some(handle) = self.children.get(run.child).filter(|handle| handle.is_of(run)) else { return };
         let _ = handle.kill(run);
         self.cleanups.killed(run, now);
     }
@@ -94,21 +95,21 @@ impl Node {
     /// A child's process has ended: what it left is cleaned up with the next look, and if that takes longer, turn by
     /// turn.
     pub(super) fn process_ended(&mut self, run: Run, status: ExitStatus) {
-        let now = self.now();
-        let Some(handle) = self.handle(run.child) else { return };
+        let now = self.context.now();
+        let Some(handle) = self.children.get_mut(run.child) else { return };
         // A supervisor that ends in order has waited for what cannot be killed, and leaves that to us.
         let patient_before = handle.is_node() && status.code.is_some();
         let Some(process) = handle.process_of(run) else { return };
         process.status = Some(status);
         let pid = process.pid;
         self.stop_probes(run);
-        self.pids.remove(&pid);
+        self.reactor.processes.known.remove(&pid);
         self.cleanups.ended(run, now, patient_before);
     }
 
     /// Goes on with every child that is being killed or cleared and is due.
     pub(super) fn clear_remains(&mut self, now: Time) {
-        let aside = self.strangers.left(now);
+        let aside = self.reactor.processes.unknown.left(now);
         if aside.is_empty() && self.cleanups.next_deadline().is_none_or(|due| due > now) {
             return;
         }
@@ -125,13 +126,13 @@ impl Node {
             self.did(Work::Clearing);
         }
         if !aside.is_empty() {
-            self.strangers.looked(now, |kin| passed.complete && passed.of(kin).count == 0);
+            self.reactor.processes.unknown.looked(now, |kin| passed.complete && passed.of(kin).count == 0);
         }
     }
 
     /// A child that has ended, so that it is looked for what it has left.
     fn ended(&self, run: Run) -> Option<Ended> {
-        let handle = self.look_at(run.child)?;
+        let handle = self.children.get(run.child)?;
         let process = handle.process.as_ref().filter(|process| process.run == run)?;
         Some(Ended { kin: process.kin, node: handle.is_node() })
     }
@@ -139,28 +140,29 @@ impl Node {
     /// One pass over what we have adopted and descends from that: kills what these have left, and what of the tree is
     /// of nothing that runs.
     fn pass(&mut self, ended: &[Ended]) -> Passed {
-        if !self.strangers.any() {
+        if !self.reactor.processes.unknown.any() {
             return Passed::nothing();
         }
-        self.reap_orphans();
-        let Node { strangers, pids, keeper, handles, place, .. } = self;
-        let keeper = keeper.as_ref().map(super::keeper::Keeper::pid);
+        self.reactor.processes.reap_orphans();
+        let Node { reactor, children, context, .. } = self;
+        let Processes { known, unknown, .. } = &mut reactor.processes;
+        let place = &context.place;
         // Asked for only once there is one that is not known: as a rule there is none, and it looks at every child.
         let mut living = None;
         let mut budget = NEW_AT_ONCE;
         let cleared = below::clear(PASS, |pid| {
-            if pids.contains_key(&pid) || keeper == Some(pid) {
+            if known.contains_key(&pid) {
                 return Claim::Leave;
             }
-            let Some(facts) = strangers.facts(pid, &mut budget) else { return Claim::Ended };
-            let living = living.get_or_insert_with(|| strangers.living(&place.mark, &place.path, handles));
+            let Some(facts) = unknown.facts(pid, &mut budget) else { return Claim::Ended };
+            let living = living.get_or_insert_with(|| unknown.living(&place.mark, &place.path, children.running()));
             match whose(&facts, ended, living) {
                 Whose::Ended(index) => Claim::Kill(index),
                 Whose::Nothing => Claim::Kill(ended.len()),
                 Whose::Another | Whose::Unclear => Claim::Leave,
             }
         });
-        self.reap_orphans();
+        self.reactor.processes.reap_orphans();
         let left = |index: usize| cleared.left.get(&index).cloned().unwrap_or_default();
         Passed {
             found: ended.iter().enumerate().map(|(index, ended)| (ended.kin, left(index))).collect(),
@@ -171,7 +173,7 @@ impl Node {
     /// One look, and a kill where there is something. Returns whether there is more to do.
     fn clear_once(&mut self, cleanup: &mut Cleanup, now: Time, passed: &Passed) -> bool {
         let run = cleanup.run;
-        if !self.look_at(run.child).is_some_and(|handle| handle.is_of(run)) {
+        if !self.children.get(run.child).is_some_and(|handle| handle.is_of(run)) {
             return false;
         }
         // That is ours and not something that the child has left. Its end wakes us up before this is due.
@@ -183,9 +185,9 @@ impl Node {
             false => self.remains(run, passed),
         };
         if let (false, true, Left::Processes { count, .. }) = (cleanup.is_killing(), cleanup.is_fresh(), remains.left) {
-            let path = self.look_at(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
-            info!(self.logger, "a child has left processes behind, they are killed"; "path" => path, "left" => count);
-            if let Some(handle) = self.handle(run.child) {
+            let path = self.children.get(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
+            info!(self.context.logger, "a child has left processes behind, they are killed"; "path" => path, "left" => count);
+            if let Some(handle) = self.children.get_mut(run.child) {
                 handle.left_behind = true;
             }
         }
@@ -204,7 +206,7 @@ impl Node {
 
     /// Kills a child once more whose process has not ended of it. `thorough`: with all that descends from it.
     fn kill_again(&self, run: Run, thorough: bool) -> Remains {
-        let Some(handle) = self.look_at(run.child) else { return Remains::NONE };
+        let Some(handle) = self.children.get(run.child) else { return Remains::NONE };
         let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
         let pid = process.pid;
         let refused = handle.kill(run).map(|errno| (pid, errno));
@@ -215,7 +217,7 @@ impl Node {
 
     /// It cannot be killed: the core goes on without its end, and it is looked at again now and then.
     fn give_up_on(&mut self, run: Run, remains: &Remains) {
-        let Some(handle) = self.look_at(run.child) else { return };
+        let Some(handle) = self.children.get(run.child) else { return };
         let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return };
         let exit = process.status.as_ref().map(exit_of);
         let (pid, refused) = remains.one.unwrap_or((process.pid, None));
@@ -224,14 +226,14 @@ impl Node {
             Left::Unknown | Left::Nothing => (0, "whether anything is left of it cannot be seen".into()),
         };
         let stuck = Stuck { pid, others: u32::try_from(others).unwrap_or(u32::MAX), why };
-        error!(self.logger, "what was to be killed is still there; it is not waited for any longer"; "path" => %handle.path,
+        error!(self.context.logger, "what was to be killed is still there; it is not waited for any longer"; "path" => %handle.path,
             "pid" => pid, "why" => &stuck.why);
         self.inbox.push_back(Event::KillFailed { run, exit, stuck });
     }
 
     /// What is left of a child whose process has ended. In a cgroup it is killed now; else that was done by the pass.
     fn remains(&self, run: Run, passed: &Passed) -> Remains {
-        let Some(handle) = self.look_at(run.child) else { return Remains::NONE };
+        let Some(handle) = self.children.get(run.child) else { return Remains::NONE };
         let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
         if let Some(group) = handle.group.as_ref().filter(|group| group.populated()) {
             let _ = group.kill();
@@ -248,28 +250,12 @@ impl Node {
         }
     }
 
-    /// Whether the exit of this process comes by its own way and must not be taken by the reaper of orphans.
-    fn is_known(&self, pid: u32) -> bool {
-        self.pids.contains_key(&pid) || self.keeper.as_ref().is_some_and(|keeper| keeper.pid() == pid)
-    }
-
-    /// Reaps adopted children that have ended. Returns whether some may be left, behind a child of our own whose exit
-    /// has not been read yet.
-    pub(super) fn reap_orphans(&mut self) -> bool {
-        if !self.strangers.any() {
-            return false;
-        }
-        let reaped = descendants::reap_orphans(|pid| self.is_known(pid));
-        self.strangers.forget(&reaped.orphans);
-        reaped.blocked
-    }
-
     fn hand_in_exit(&mut self, run: Run) {
         self.drain_output(run);
         let failed_late = self.end_of_late_start(run);
-        let runtime = self.place.runtime.clone();
+        let runtime = self.context.place.runtime.clone();
         let mut machine_oom_kills = self.machine_oom_kills;
-        let Some(handle) = self.handle(run.child) else { return };
+        let Some(handle) = self.children.get_mut(run.child) else { return };
         let Some(mut process) = handle.process.take_if(|process| process.run == run) else { return };
         let status = process.status.unwrap_or_default();
         handle.postmortem = Some(Box::new(Postmortem::of(handle, &process, status, &mut machine_oom_kills)));
@@ -307,10 +293,10 @@ impl Node {
             notices.leave(line);
         }
         self.machine_oom_kills = machine_oom_kills;
-        self.children_changed |= children_changed;
-        self.tokens.remove(&process.token);
-        self.beating -= promised;
-        self.naps.ended(run);
+        self.children.changed |= children_changed;
+        self.children.tokens.remove(&process.token);
+        self.children.beating -= promised;
+        self.children.naps.ended(run);
         self.requests_lost_node(run);
         self.inbox.push_back(match failed_late {
             Some(failure) => Event::SpawnFailed { run, failure },

@@ -8,8 +8,9 @@
 //! holds the locks that cleaners heed.
 
 use super::notices::Line;
+use super::reactor::Source;
 use super::reload::BeatPull;
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::place::identity;
 use crate::link::{LinkError, Router};
@@ -175,15 +176,15 @@ impl Node {
     /// The root begins to watch its directory.
     pub(super) fn guard_directory(&mut self) {
         let watch = Watch::new().ok();
-        let watched = watch.as_ref().is_some_and(|watch| self.watch(watch.fd(), Source::Directory).is_ok());
+        let watched = watch.as_ref().is_some_and(|watch| self.reactor.watch(watch.fd(), Source::Directory).is_ok());
         let Some(held) = &mut self.directory.root else { return };
         held.watch = watch.filter(|_| watched);
-        held.guard(&self.place.runtime);
+        held.guard(&self.context.place.runtime);
     }
 
     /// Looks, if it is time to, whether all that must be there is there.
     pub(super) fn look_after_directory(&mut self) {
-        let now = self.now();
+        let now = self.context.now();
         let Directory { next_look, stirred, retry, missing_since, .. } = &mut self.directory;
         if missing_since.is_some() && retry.is_some_and(|at| at > now) {
             return;
@@ -193,7 +194,7 @@ impl Node {
         }
         let lines = std::mem::take(stirred) || now >= self.directory.next_look_at_lines;
         if lines {
-            self.directory.next_look_at_lines = if self.handles.len() > MANY { now + LOOK_AT_MANY_EVERY } else { now };
+            self.directory.next_look_at_lines = if self.children.len() > MANY { now + LOOK_AT_MANY_EVERY } else { now };
         }
         self.directory.retry = None;
         self.directory.next_look = now + LOOK_EVERY;
@@ -211,7 +212,7 @@ impl Node {
 
     fn is_something_missing(&self, lines: bool) -> bool {
         let Directory { router, control, root, .. } = &self.directory;
-        let runtime = &self.place.runtime;
+        let runtime = &self.context.place.runtime;
         !router.is_ours()
             || control.as_ref().is_some_and(|control| !control.is_ours())
             || root.as_ref().is_some_and(|held| {
@@ -226,7 +227,7 @@ impl Node {
 
     /// The sockets of workers that use sd_notify.
     fn lines(&self) -> impl Iterator<Item = (Run, &Line)> {
-        let processes = self.handles.iter().flatten().filter_map(|handle| handle.process.as_ref());
+        let processes = self.children.iter().filter_map(|handle| handle.process.as_ref());
         processes.filter_map(|process| Some((process.run, process.line.as_deref()?)))
     }
 
@@ -247,17 +248,17 @@ impl Node {
                 }
                 let missing = missing.join(", ");
                 if self.directory.root.is_some() {
-                    warn!(self.logger, "another program has removed files of this tree, they are put back";
-                        "directory" => %self.place.runtime.path().display(), "files" => missing);
+                    warn!(self.context.logger, "another program has removed files of this tree, they are put back";
+                        "directory" => %self.context.place.runtime.path().display(), "files" => missing);
                 } else {
-                    debug!(self.logger, "another program has removed our socket, it is bound anew"; "file" => missing);
+                    debug!(self.context.logger, "another program has removed our socket, it is bound anew"; "file" => missing);
                 }
             }
             Err(error) => {
                 self.directory.retry = Some(now + LOOK_EVERY);
                 if self.directory.told.as_ref() != Some(&error) {
-                    warn!(self.logger, "another program has removed files of this tree, and they cannot be put back";
-                        "directory" => %self.place.runtime.path().display(), "error" => &error);
+                    warn!(self.context.logger, "another program has removed files of this tree, and they cannot be put back";
+                        "directory" => %self.context.place.runtime.path().display(), "error" => &error);
                     self.directory.told = Some(error);
                 }
             }
@@ -267,13 +268,13 @@ impl Node {
     /// Before a child is started: it will connect.
     pub(super) fn look_after_socket(&mut self) {
         if !self.directory.router.is_ours() {
-            self.put_back(self.now(), false);
+            self.put_back(self.context.now(), false);
         }
     }
 
     /// The root's files, and the times of their last use.
     fn restore_directory(&mut self, now: Time, missing: &mut Vec<String>) -> Result<(), String> {
-        let runtime = &self.place.runtime;
+        let runtime = &self.context.place.runtime;
         let Some(held) = &mut self.directory.root else { return Ok(()) };
         if let Some(claim) = &held.claim {
             claim.answer();
@@ -307,7 +308,7 @@ impl Node {
     }
 
     fn restore_sockets(&mut self, missing: &mut Vec<String>) -> Result<(), String> {
-        let runtime = &self.place.runtime;
+        let runtime = &self.context.place.runtime;
         let Directory { router, control, .. } = &mut self.directory;
         let seats = [(Some(router), Some(&mut self.router)), (control.as_mut(), self.control.as_mut())];
         for (seat, socket) in seats {
@@ -331,7 +332,7 @@ impl Node {
             match pull.bind_again() {
                 Ok(()) => missing.push(endpoint.clone()),
                 Err(error) => {
-                    debug!(self.logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
+                    debug!(self.context.logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
                 }
             }
         }
@@ -348,8 +349,9 @@ impl Node {
         self.hear_notices();
         let Some(mut notices) = self.notices.take() else { return };
         for run in runs {
-            let runtime = self.place.runtime.clone();
-            let Some(line) = self.handle(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref_mut())
+            let runtime = self.context.place.runtime.clone();
+            let Some(line) =
+                self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref_mut())
             else {
                 continue;
             };
@@ -357,7 +359,7 @@ impl Node {
             match line.bind_again(run, &mut notices, &runtime) {
                 Ok(()) => missing.extend(name),
                 Err(error) => {
-                    warn!(self.logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
+                    warn!(self.context.logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
                 }
             }
         }

@@ -9,7 +9,7 @@
 use super::turn::Node;
 use crate::link::{PeerCred, Refused, Why};
 use crate::os::connected::{self, Connected};
-use crate::os::{fd, process};
+use crate::os::fd;
 use crate::supervision::{Dropped, Event, Run};
 use crate::time::{Span, Time};
 use slog::warn;
@@ -185,17 +185,11 @@ impl Drops {
 }
 
 impl Node {
-    /// The child in whose session a process is; `None` for any other. One system call at most.
-    pub(super) fn child_of(&self, pid: u32) -> Option<Run> {
-        let run = |pid| self.pids.get(&pid).copied().flatten();
-        run(pid).or_else(|| run(process::session_of(pid)?))
-    }
-
     /// The sender of something, by the kernel's credentials of the connection.
     pub(super) fn sender(&self, peer: Option<PeerCred>) -> (Sender, Option<u32>) {
         match peer {
             None => (Sender::Unknown, None),
-            Some(peer) => match self.child_of(peer.pid) {
+            Some(peer) => match self.reactor.processes.child_of(peer.pid) {
                 Some(run) => (Sender::Child(run), Some(peer.pid)),
                 None => (Sender::Stranger(peer.pid, peer.uid), Some(peer.pid)),
             },
@@ -223,12 +217,12 @@ impl Node {
                 Why::TooLong => dropped.too_long += count,
             });
         }
-        let now = self.now();
+        let now = self.context.now();
         for Told { by, who, dropped } in self.drops.due(now) {
             self.inbox.push_back(Event::Dropped { by, sender: who, dropped: Box::new(dropped) });
         }
         if let Some(all) = self.drops.take_for_log(now) {
-            warn!(self.logger, "messages were dropped"; "malformed" => all.malformed,
+            warn!(self.context.logger, "messages were dropped"; "malformed" => all.malformed,
                 "unknown_token" => all.unknown_token, "too_many" => all.too_many, "too_long" => all.too_long,
                 "by_strangers" => all.by_strangers, "connections" => all.connections);
         }
@@ -237,15 +231,16 @@ impl Node {
     /// Looks whether descriptors run short, and closes connections of a process that has far too many. Once a second,
     /// or as often as the shortest interval of a child, and only in turns that take place anyhow.
     pub(super) fn watch_descriptors(&mut self) {
-        let now = self.now();
+        let now = self.context.now();
         let second = Span::from_secs(1);
-        let pause = self.naps.shortest().map_or(second, |interval| interval.clamp(Span::from_millis(100), second));
+        let pause =
+            self.children.naps.shortest().map_or(second, |interval| interval.clamp(Span::from_millis(100), second));
         if self.fd_looked.is_some_and(|looked| now.since(looked) < pause) {
             return;
         }
         self.fd_looked = Some(now);
         let (open, limit) = (fd::lowest_free(), fd::nofile_limit());
-        if open > DESCRIPTORS_OF_NODE + DESCRIPTORS_PER_CHILD * self.pids.len() as u64
+        if open > DESCRIPTORS_OF_NODE + DESCRIPTORS_PER_CHILD * self.reactor.processes.known.len() as u64
             || open >= limit.saturating_sub(limit / 4)
         {
             self.close_surplus(open);
@@ -254,7 +249,7 @@ impl Node {
         let short = open.saturating_add(limit / 4).saturating_add(2) >= limit
             || open.saturating_add(64).saturating_add(2) >= limit;
         if short && !self.fd_warned {
-            warn!(self.logger, "descriptors run short: new connections are turned away, starts may fail; raise the \
+            warn!(self.context.logger, "descriptors run short: new connections are turned away, starts may fail; raise the \
                 limit of open files (ulimit -n)"; "open" => open, "limit" => limit);
         }
         self.fd_warned = short;
@@ -266,7 +261,7 @@ impl Node {
         let mut connections: HashMap<Sender, (u32, Vec<Connected>)> = HashMap::new();
         for one in connected::all(open) {
             // Ourselves: the other end of something that we have connected to.
-            if one.pid == self.pid || one.pid == 0 {
+            if one.pid == self.context.pid || one.pid == 0 {
                 continue;
             }
             let peer = PeerCred { pid: one.pid, uid: one.uid, gid: one.gid };

@@ -231,10 +231,10 @@ impl Node {
             return true;
         }
         if self.echo.is_none() {
-            match Echo::connect(&self.context, &self.router_socket) {
+            match Echo::connect(&self.sockets, &self.router_socket) {
                 Ok(echo) => self.echo = Some(echo),
                 Err(why) => {
-                    warn!(self.logger, "cannot connect to the own socket; whether all beats were read is not known";
+                    warn!(self.context.logger, "cannot connect to the own socket; whether all beats were read is not known";
                     "error" => why)
                 }
             }
@@ -246,8 +246,8 @@ impl Node {
             let found = connected::unread(|socket| self.hears_at(socket)).unwrap_or_default();
             // What is sent by a child that is not in question proves nothing for others, however much it is.
             let matters = |pid: Option<u32>| match pid {
-                Some(pid) if pid == self.pid => false,
-                Some(pid) => self.child_of(pid).is_none_or(|run| suspects.contains(&run.child)),
+                Some(pid) if pid == self.context.pid => false,
+                Some(pid) => self.reactor.processes.child_of(pid).is_none_or(|run| suspects.contains(&run.child)),
                 None => true,
             };
             found.into_iter().any(matters)

@@ -1,25 +1,18 @@
 //! Actions to the world; what fails comes back as an event.
 
 use super::fold::Told;
-use super::handle::{Allowance, Process};
 use super::history::EventBatch;
 use super::log_files::LAST;
-use super::look::LastHeard;
-use super::strangers::Kin;
 use super::translate;
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::explain::{Present, explain, tell_short};
 use crate::logs::Format;
-use crate::logs::capture::Capture;
-use crate::os::descendants::below::ticks_now;
-use crate::os::descendants::stamp::Stamp;
 use crate::os::process;
 use crate::supervision::{Action, ChildId, End, Event, Fact, Killed, Report, Run, Up};
 use crate::time::Time;
 use crate::wire::view::EventView;
 use serde_json::Value;
 use slog::{error, info, o, warn};
-use std::os::fd::AsRawFd;
 
 /// Lines of the explanation that a root prints when it ends by itself.
 const LAST_WORDS_LINES: usize = 10;
@@ -32,8 +25,10 @@ impl Node {
             Action::AskToStop(run) => self.ask_to_stop(run),
             Action::Kill(run) => self.kill(run),
             Action::Inspect(run) => {
-                let now = self.now();
-                let Some(verdict) = self.handle(run.child).map(|handle| handle.inspect(run, now)) else { return };
+                let now = self.context.now();
+                let Some(verdict) = self.children.get_mut(run.child).map(|handle| handle.inspect(run, now)) else {
+                    return;
+                };
                 self.inbox.push_back(Event::Inspected(run, verdict));
             }
             Action::TellParent(up) => self.tell_parent(up),
@@ -50,21 +45,18 @@ impl Node {
     }
 
     fn spawn(&mut self, run: Run) {
-        let files = self.place.files.clone();
+        let files = self.context.place.files.clone();
         self.look_after_socket();
-        if let Some(handle) = self.handle(run.child) {
+        if let Some(handle) = self.children.get_mut(run.child) {
             handle.renew(&files);
         }
         if let Err(failure) = self.bind_pulls(run.child) {
             self.inbox.push_back(Event::SpawnFailed { run, failure });
             return;
         }
-        let since = ticks_now();
-        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
         let cause = self.core.cause_of(run.child);
-        let started = handle.start(run.incarnation, &self.place, &self.router_socket, &self.base_environment, cause);
-        let started = match started {
-            Ok(started) => started,
+        let (pid, late) = match self.children.start(run, &self.context, &mut self.reactor, &self.router_socket, cause) {
+            Ok(begun) => begun,
             Err(failure) => {
                 // EMFILE and ENFILE: report the cause, not only that this start failed.
                 if matches!(failure.errno, 23 | 24) {
@@ -75,63 +67,12 @@ impl Node {
                 return;
             }
         };
-        let now = self.clock.now();
-        let exit_tag = self.poller.next_tag();
-        let watched = self.poller.add(started.pidfd.as_raw_fd(), exit_tag, crate::os::epoll::Interest::READ);
-        if let Err(error) = watched {
-            // Without its pidfd in epoll the exit of this child would never be seen. It is killed here and now, and the
-            // start has failed.
-            error!(self.logger, "cannot watch a child"; "path" => %handle.path, "error" => %error);
-            let _ = started.pidfd.signal_child(started.pid, 9);
-            let failure = crate::supervision::StartFailure {
-                stage: "watch".into(),
-                errno: 0,
-                message: format!("watching the new process: {error}"),
-            };
-            self.inbox.push_back(Event::SpawnFailed { run, failure });
-            return;
-        }
-        self.sources.insert(exit_tag, Source::Exit(run));
-        let mut output = None;
-        if let Some(reader) = started.output {
-            let tag = self.poller.next_tag();
-            match self.poller.add(reader.as_raw_fd(), tag, crate::os::epoll::Interest::READ) {
-                Ok(()) => {
-                    self.sources.insert(tag, Source::Output(run));
-                    output = Some((Capture::new(reader), tag));
-                }
-                Err(error) => {
-                    warn!(self.logger, "cannot watch a child's output"; "path" => %handle.path, "error" => %error);
-                }
-            }
-        }
-        self.tokens.insert(started.token, run);
-        self.pids.insert(started.pid, Some(run));
-        let promised = handle.policy.heartbeat.is_some();
-        self.beating += usize::from(promised);
-        handle.process = Some(Process {
-            run,
-            pid: started.pid,
-            pidfd: started.pidfd,
-            kin: Kin { leader: started.pid, stamp: Stamp::of_child(&self.place.mark, &handle.path), since },
-            exit_tag,
-            output,
-            output_from: handle.ring.end(),
-            token: started.token,
-            status: None,
-            promised,
-            beats: Allowance::new(now),
-            line: started.line,
-            link: started.link,
-            heard: LastHeard::begun(now),
-            uid: started.uid,
-        });
         self.listen_to(run);
-        match started.late {
-            Some(late) => self.start_is_late(run, started.pid, late),
+        match late {
+            Some(late) => self.start_is_late(run, pid, late),
             None => {
                 self.begin_probes(run);
-                self.inbox.push_back(Event::Spawned { run, pid: started.pid });
+                self.inbox.push_back(Event::Spawned { run, pid });
             }
         }
     }
@@ -139,12 +80,12 @@ impl Node {
     pub(super) fn tell_parent(&mut self, up: Up) {
         match (&mut self.uplink, up) {
             (Some(uplink), Up::Ready) => {
-                uplink.up(self.clock.now());
+                uplink.up(self.context.clock.now());
                 process::release_memory();
             }
             (Some(uplink), Up::Beat(rollup)) => uplink.beat(translate::rollup_view(&rollup)),
             (Some(uplink), Up::Escalating { cause, explanation }) => {
-                uplink.escalating(self.clock.now(), cause, explanation);
+                uplink.escalating(self.context.clock.now(), cause, explanation);
             }
             (None, Up::Ready) => self.tree_is_up(),
             (None, Up::Beat(_) | Up::Escalating { .. }) => {}
@@ -153,7 +94,7 @@ impl Node {
 
     fn tree_is_up(&mut self) {
         use std::io::Write;
-        info!(self.logger, "the tree is up"; "instance" => %self.place.instance);
+        info!(self.context.logger, "the tree is up"; "instance" => %self.context.place.instance);
         self.tell_manager_up();
         if let Some(mut file) = self.ready_fd.take() {
             // The process that started us may have exited; that is no reason to stop.
@@ -176,15 +117,15 @@ impl Node {
     /// Writes a report into the log, and passes it on to the keeper of the history: the parent, or the root's own
     /// memory.
     fn report(&mut self, now: Time, report: Report) {
-        let wall = crate::os::clock::rfc3339_nanos(self.clock.wall_in_order(now));
-        let handle = report.child.and_then(|child| self.look_at(child));
-        let path = handle.map_or_else(|| self.place.path.clone(), |handle| handle.path.clone());
+        let wall = crate::os::clock::rfc3339_nanos(self.context.clock.wall_in_order(now));
+        let handle = report.child.and_then(|child| self.children.get(child));
+        let path = handle.map_or_else(|| self.context.place.path.clone(), |handle| handle.path.clone());
         let mut view = translate::event(&report, path, wall);
         self.note_hold(&report, &mut view);
-        let handle = report.child.and_then(|child| self.look_at(child));
+        let handle = report.child.and_then(|child| self.children.get(child));
         if report.child.is_none() {
-            view.pid = view.pid.or(Some(self.pid));
-            view.incarnation = view.incarnation.or(Some(self.place.incarnation.0));
+            view.pid = view.pid.or(Some(self.context.pid));
+            view.incarnation = view.incarnation.or(Some(self.context.place.incarnation.0));
         }
         if let (Fact::Exited { normal, expected, past, .. }, Some(handle)) = (&report.fact, handle)
             && let Some(post) = handle.postmortem.as_deref()
@@ -207,7 +148,7 @@ impl Node {
 
     /// Publishes an event, unless it is one more of the same, which is published later with its count.
     pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: Told) {
-        let path = child.and_then(|child| self.look_at(child)).map(|handle| handle.path.clone());
+        let path = child.and_then(|child| self.children.get(child)).map(|handle| handle.path.clone());
         let mut out = Vec::new();
         match (child, path) {
             (Some(child), Some(path)) => self.folds.take(now, child, &path, told, &mut out),
@@ -264,12 +205,12 @@ impl Node {
     fn log_event(&self, view: &EventView) {
         let sentence = translate::sentence(view);
         // Machines get the event itself beside the sentence.
-        let with_event = (self.place.log_format == Format::Json)
-            .then(|| self.event_logger.new(o!("event" => slog::Serde(view.clone()))));
-        let logger = with_event.as_ref().unwrap_or(&self.event_logger);
+        let with_event = (self.context.place.log_format == Format::Json)
+            .then(|| self.context.event_logger.new(o!("event" => slog::Serde(view.clone()))));
+        let logger = with_event.as_ref().unwrap_or(&self.context.event_logger);
         let flag = |key: &str| view.detail.get(key).and_then(Value::as_bool).unwrap_or(false);
         // Of its own start and end the root's log has lines of their own.
-        let own = view.path == self.place.path;
+        let own = view.path == self.context.place.path;
         match view.kind.as_str() {
             "exited" if !flag("normal") && !flag("expected") => warn!(logger, "{}", sentence),
             "hung" | "beat_late" | "dropped" | "restarting" | "panic" | "start_failed" | "escalated" => {
@@ -285,7 +226,7 @@ impl Node {
     /// What the root writes to stderr when the tree has ended by itself.
     pub(super) fn last_words(&mut self, end: End) {
         for left in self.left_behind() {
-            error!(self.logger, "ending without what cannot be killed; it is left behind"; "left" => left);
+            error!(self.context.logger, "ending without what cannot be killed; it is left behind"; "left" => left);
         }
         if self.history.is_none() {
             return;
@@ -295,25 +236,25 @@ impl Node {
             End::StartFailed => "the tree could not be started",
             End::Panicked => "the whole tree was killed by order",
             End::AutoShutdown => {
-                info!(self.logger, "the tree has ended by itself: its significant children are done");
+                info!(self.context.logger, "the tree has ended by itself: its significant children are done");
                 return;
             }
             End::Stopped => {
-                info!(self.logger, "the tree was stopped");
+                info!(self.context.logger, "the tree was stopped");
                 return;
             }
             End::Terminated | End::Orphaned => return,
         };
-        if self.place.log_format == Format::Json {
-            error!(self.logger, "{}", text; "exit_code" => end.code(), "why" => slog::Serde(self.what_led_here()));
+        if self.context.place.log_format == Format::Json {
+            error!(self.context.logger, "{}", text; "exit_code" => end.code(), "why" => slog::Serde(self.what_led_here()));
             return;
         }
-        error!(self.logger, "{}", text);
+        error!(self.context.logger, "{}", text);
         // These lines are worth more than a slow reader's time.
-        self.log_handle.finish(LAST);
-        self.log_handle.say(format_args!("treevisor: {text} (exit code {})", end.code()));
+        self.context.log_handle.finish(LAST);
+        self.context.log_handle.say(format_args!("treevisor: {text} (exit code {})", end.code()));
         for line in self.what_led_here() {
-            self.log_handle.say(format_args!("  {line}"));
+            self.context.log_handle.say(format_args!("  {line}"));
         }
     }
 
@@ -321,6 +262,6 @@ impl Node {
     /// read.
     pub(super) fn what_led_here(&self) -> Vec<String> {
         let Some(history) = &self.history else { return Vec::new() };
-        tell_short(&explain(&history.views(), &self.place.path, &Present::Over(None)), LAST_WORDS_LINES)
+        tell_short(&explain(&history.views(), &self.context.place.path, &Present::Over(None)), LAST_WORDS_LINES)
     }
 }

@@ -5,7 +5,7 @@
 //! it with the child, reports it upward in turn, and passes it down to the next process. The root writes it into the
 //! journal, where the next root finds it, unless an operator has stopped the tree.
 
-use super::handle::{Handle, What};
+use super::children::{Handle, What};
 use super::held::{self, Word};
 use super::turn::Node;
 use crate::ids::Path;
@@ -63,14 +63,14 @@ impl Handle {
 impl Node {
     /// All that is held below this supervisor, as far as this node knows.
     pub(super) fn holds(&self) -> Vec<HoldView> {
-        self.core.ids().filter_map(|id| self.look_at(id)).flat_map(Handle::holds).collect()
+        self.core.ids().filter_map(|id| self.children.get(id)).flat_map(Handle::holds).collect()
     }
 
     /// Records what a report means for a hold, and adds to the report that a hold goes on.
     pub(super) fn note_hold(&mut self, report: &Report, view: &mut EventView) {
         let Some(child) = report.child else { return };
-        let state = self.core.child(self.now(), child).map(|status| status.state);
-        let Some(handle) = self.handle(child) else { return };
+        let state = self.core.child(self.context.now(), child).map(|status| status.state);
+        let Some(handle) = self.children.get_mut(child) else { return };
         match held::word(&report.fact, state, handle.hold.is_some()) {
             Word::Begins => {
                 let Fact::Panic { by, .. } = &report.fact else { return };
@@ -86,21 +86,21 @@ impl Node {
             Word::Ends => handle.hold = None,
             Word::Unchanged => return,
         }
-        self.children_changed = true;
+        self.children.changed = true;
     }
 
     /// A restart was asked for of something below a child node that cannot be asked. The operator's order ends a hold
     /// all the same: the child node's next process starts it. Returns the operator's reply.
     pub(super) fn release_below(&mut self, node: ChildId, verb: &Verb) -> &'static str {
         let Verb::Restart { path } = verb else { return "" };
-        let Some(What::Node(subtree)) = self.handle(node).map(|handle| &mut handle.what) else { return "" };
+        let Some(What::Node(subtree)) = self.children.get_mut(node).map(|handle| &mut handle.what) else { return "" };
         let held = subtree.holds.len();
         subtree.holds.retain(|hold| hold.path != *path);
         if subtree.holds.len() == held {
             return "";
         }
-        self.children_changed = true;
-        info!(self.logger, "a hold is over: a restart was asked for"; "path" => %path);
+        self.children.changed = true;
+        info!(self.context.logger, "a hold is over: a restart was asked for"; "path" => %path);
         "; it is no longer held, and starts with its supervisor"
     }
 

@@ -12,9 +12,10 @@ mod queue;
 
 use self::queue::{Class, Queue, Queued};
 use super::aside::Aside;
-use super::handle::{self, What};
+use super::children::{self, What};
+use super::reactor::Source;
 use super::strangers::Kin;
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::ids::Path;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::{self, Stamp};
@@ -154,7 +155,7 @@ impl Node {
         match (fact, child) {
             (Fact::Restarting { .. }, _) => self.call_hook_for(Key::Restart, self.hooks.own.on_restart.clone(), view),
             (Fact::Escalated { .. }, Some(child)) => {
-                let Some(What::Node(below)) = self.look_at(child).map(|handle| &handle.what) else { return };
+                let Some(What::Node(below)) = self.children.get(child).map(|handle| &handle.what) else { return };
                 self.call_hook_for(Key::Escalate, below.now().hooks.on_escalate.clone(), view);
             }
             (Fact::GaveUp { .. }, _) if self.uplink.is_none() => {
@@ -162,7 +163,7 @@ impl Node {
             }
             (Fact::Panic { .. }, Some(child)) => {
                 let facts = Facts::of(view);
-                let runs = self.handle(child).is_some_and(|handle| handle.process.is_some());
+                let runs = self.children.get_mut(child).is_some_and(|handle| handle.process.is_some());
                 match runs {
                     true => drop(self.hooks.panicked.insert(child, facts)),
                     false => self.subtree_panicked(child, &view.path.clone(), facts),
@@ -185,18 +186,16 @@ impl Node {
 
     /// Nothing is left of a subtree that an operator has killed past the nodes above it.
     pub(super) fn killed_past_its_node(&mut self, path: &Path) {
-        let child =
-            self.handles.iter().position(|handle| handle.as_ref().is_some_and(|handle| path.is_within(&handle.path)));
-        if let Some(child) = child {
+        if let Some((child, _)) = self.children.towards(path) {
             let facts = Facts::without_event(format!("{path} was killed past its supervisor"));
-            self.subtree_panicked(ChildId(child as u32), path, facts);
+            self.subtree_panicked(child, path, facts);
         }
     }
 
     /// The subtree at `within`, which is at or below this child, was panicked: every supervisor in it has its hook run,
     /// the deepest and youngest first, as they would have been stopped.
     fn subtree_panicked(&mut self, child: ChildId, within: &Path, facts: Facts) {
-        let Some(handle) = self.look_at(child) else { return };
+        let Some(handle) = self.children.get(child) else { return };
         let What::Node(below) = &handle.what else { return };
         let mut orders = Vec::new();
         below.now().for_each_supervisor(&handle.path, &mut |path, supervisor| {
@@ -219,7 +218,7 @@ impl Node {
             Queued::Waits | Queued::Lost => {}
             // Reported once, and their number when their turn would have come.
             Queued::FirstLost => {
-                warn!(self.logger, "too many hooks wait already, further ones are not run"; "hook" => key.as_str(),
+                warn!(self.context.logger, "too many hooks wait already, further ones are not run"; "hook" => key.as_str(),
                     "path" => %about);
             }
         }
@@ -229,12 +228,12 @@ impl Node {
         let Order { key, command, about, facts } = order;
         match self.spawn_hook(key, &command, &about, &facts) {
             Ok(running) => {
-                debug!(self.logger, "a hook is run"; "hook" => key.as_str(), "path" => %about,
+                debug!(self.context.logger, "a hook is run"; "hook" => key.as_str(), "path" => %about,
                     "pid" => running.aside.pid());
                 self.hooks.running.push(running);
             }
             Err(why) => {
-                warn!(self.logger, "a hook cannot be run"; "hook" => key.as_str(), "path" => %about, "why" => why);
+                warn!(self.context.logger, "a hook cannot be run"; "hook" => key.as_str(), "path" => %about, "why" => why);
             }
         }
     }
@@ -242,8 +241,8 @@ impl Node {
     fn spawn_hook(&mut self, key: Key, command: &[String], about: &Path, facts: &Facts) -> Result<Running, String> {
         // It is a process of this node's, wherever it is about: so it is not taken for something that the panicked
         // subtree has left.
-        let mut environment: BTreeMap<OsString, OsString> = self.base_environment.iter().cloned().collect();
-        environment.extend(handle::identity_environment(&self.place, &self.place.path));
+        let mut environment: BTreeMap<OsString, OsString> = self.context.base_environment.iter().cloned().collect();
+        environment.extend(children::identity_environment(&self.context.place, &self.context.place.path));
         environment.insert("TREEVISOR_HOOK".into(), key.as_str().into());
         environment.insert("TREEVISOR_SUBJECT".into(), about.as_str().into());
         environment.insert("TREEVISOR_MESSAGE".into(), facts.message.replace('\0', " ").into());
@@ -259,8 +258,8 @@ impl Node {
             let ours = if net::is_our_own(error.errno) { " (this supervisor lacks it)" } else { "" };
             format!("{error}{ours}")
         };
-        let stamp = Stamp::of_hook(&self.place.mark, &self.place.path, self.hooks.number + 1);
-        let mut limits = BTreeMap::from([("nofile".to_string(), self.place.nofile)]);
+        let stamp = Stamp::of_hook(&self.context.place.mark, &self.context.place.path, self.hooks.number + 1);
+        let mut limits = BTreeMap::from([("nofile".to_string(), self.context.place.nofile)]);
         limits.extend(stamp.limit().map(|limit| (stamp::LIMIT.to_string(), limit)));
         let plan = spawn::prepare(PlanSpec {
             argv: command.iter().map(OsString::from).collect(),
@@ -285,7 +284,7 @@ impl Node {
         self.hooks.number += 1;
         let number = self.hooks.number;
         let aside = self.watch_aside(spawned, reader, Source::Hook(number), kin)?;
-        Ok(Running { number, key, about: about.clone(), aside, until: self.now() + LIMIT, killed: false })
+        Ok(Running { number, key, about: about.clone(), aside, until: self.context.now() + LIMIT, killed: false })
     }
 
     /// Something of a hook is ready.
@@ -297,14 +296,14 @@ impl Node {
             return;
         };
         if let Err(why) = verdict {
-            warn!(self.logger, "a hook has failed"; "hook" => running.key.as_str(), "path" => %running.about,
+            warn!(self.context.logger, "a hook has failed"; "hook" => running.key.as_str(), "path" => %running.about,
                 "why" => why);
         }
         while let Some(order) = self.hooks.next() {
             self.start_hook(order);
         }
         if let Some(count) = self.hooks.waiting.take_lost() {
-            warn!(self.logger, "hooks were not run, as too many waited"; "count" => count);
+            warn!(self.context.logger, "hooks were not run, as too many waited"; "count" => count);
         }
     }
 
@@ -315,7 +314,7 @@ impl Node {
             if running.until <= now && !running.killed {
                 running.killed = true;
                 if let Some(why) = running.aside.kill(format!("it took longer than {LIMIT}")) {
-                    warn!(self.logger, "a hook that takes too long cannot be killed"; "hook" => running.key.as_str(),
+                    warn!(self.context.logger, "a hook that takes too long cannot be killed"; "hook" => running.key.as_str(),
                         "path" => %running.about, "pid" => running.aside.pid(), "why" => why);
                 }
             }
@@ -326,18 +325,18 @@ impl Node {
     pub(super) fn finish_hooks(&mut self, end: End) {
         let is_root = self.uplink.is_none();
         if is_root && end == End::Panicked {
-            for child in (0..self.handles.len()).rev() {
-                let Some(path) = self.handles[child].as_ref().map(|handle| handle.path.clone()) else { continue };
+            let children: Vec<_> = self.children.with_ids().map(|(id, child)| (id, child.path.clone())).collect();
+            for (child, path) in children.into_iter().rev() {
                 let facts = Facts::without_event("the whole tree was panicked".into());
-                self.subtree_panicked(ChildId(child as u32), &path, facts);
+                self.subtree_panicked(child, &path, facts);
             }
             if let Some(command) = self.hooks.own.on_panic.clone() {
                 let facts = Facts::without_event("the whole tree was panicked".into());
-                self.call_hook(Order { key: Key::Panic, command, about: self.place.path.clone(), facts });
+                self.call_hook(Order { key: Key::Panic, command, about: self.context.place.path.clone(), facts });
             }
         }
         self.hooks.waiting.clear_routine();
-        let last = self.now() + FAREWELL;
+        let last = self.context.now() + FAREWELL;
         for running in &mut self.hooks.running {
             if running.key == Key::Restart {
                 running.killed = true;
@@ -349,15 +348,15 @@ impl Node {
         if !is_root {
             self.forget_waiting_hooks();
         }
-        let end = self.now() + LAST_HOOKS;
+        let end = self.context.now() + LAST_HOOKS;
         let mut patience = None;
         while !self.hooks.running.is_empty() {
-            let now = self.now();
+            let now = self.context.now();
             if now >= end {
                 self.hurry_hooks();
             }
             self.hooks_due(now, Span::ZERO);
-            self.log_handle.flush();
+            self.context.log_handle.flush();
             if self.hooks.next_deadline().is_none() && now >= *patience.get_or_insert(now + FAREWELL) {
                 // All of them were killed; one that is stuck in the kernel is not waited for.
                 return;
@@ -375,7 +374,7 @@ impl Node {
     /// A signal while the last hooks run: an operator who stops us once more does not want to wait for them.
     fn hurry_hooks_on_signal(&mut self) {
         let hurry = |caught: &Caught| matches!(caught, Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit);
-        if self.signals.drain().iter().any(hurry) {
+        if self.reactor.signals.drain().iter().any(hurry) {
             self.hurry_hooks();
         }
     }
@@ -391,7 +390,7 @@ impl Node {
     fn forget_waiting_hooks(&mut self) {
         match self.hooks.waiting.clear() {
             0 => {}
-            count => warn!(self.logger, "hooks were not run, as this supervisor has ended"; "count" => count),
+            count => warn!(self.context.logger, "hooks were not run, as this supervisor has ended"; "count" => count),
         }
     }
 }

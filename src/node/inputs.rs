@@ -1,14 +1,15 @@
 //! Whatever is ready, to events.
 
+use super::children::{Handle, What};
 use super::diary::Work;
 use super::drops::Sender;
 use super::fold::Told;
-use super::handle::{Handle, What};
+use super::reactor::Source;
 use super::reload::BeatPull;
 use super::requests::Asker;
 use super::speakers::{self, Child};
 use super::translate;
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::link::{Inbound, PeerCred, SendOutcome};
 use crate::logs::LogFile;
 use crate::logs::capture::Progress;
@@ -18,7 +19,7 @@ use crate::os::epoll::Ready;
 use crate::os::pidfd::{self, ExitStatus};
 use crate::os::signals::Caught;
 use crate::os::{clock, fd, process};
-use crate::supervision::{Beat, Command, Event, RequestId, Run, Source as BeatSource, StopCause, StopReason};
+use crate::supervision::{Beat, ChildId, Command, Event, RequestId, Run, Source as BeatSource, StopCause, StopReason};
 use crate::wire::codec;
 use crate::wire::message::{ChildBody, FromNode, ToNode};
 use slog::{debug, info, warn};
@@ -50,7 +51,7 @@ impl Node {
         let mut output = std::mem::take(&mut self.chatty);
         for event in ready {
             // An unknown tag belongs to a descriptor that was closed meanwhile.
-            match self.sources.get(&event.tag) {
+            match self.reactor.sources.get(&event.tag) {
                 Some(Source::Exit(run)) => exits.push(*run),
                 Some(Source::Output(run)) => output.push(*run),
                 Some(Source::Signals) => signals = true,
@@ -84,7 +85,7 @@ impl Node {
             self.reap(run);
             self.did(Work::Clearing);
         }
-        self.clear_remains(self.now());
+        self.clear_remains(self.context.now());
         if signals {
             self.hear_signals();
         }
@@ -136,7 +137,7 @@ impl Node {
     }
 
     fn hear_child(&mut self, inbound: Inbound) {
-        let now = self.now();
+        let now = self.context.now();
         if self.echo.as_mut().is_some_and(|echo| echo.hear(now, &inbound.from, &inbound.frames)) {
             return;
         }
@@ -146,10 +147,10 @@ impl Node {
             Err(malformed) => return self.drop_malformed(&malformed, inbound.peer),
         };
         // A token of an earlier incarnation is no longer here, and one of another tree never was.
-        let Some(run) = self.tokens.get(&token).copied().filter(|run| self.is_its_own(*run, &inbound)) else {
+        let Some(run) = self.children.tokens.get(&token).copied().filter(|run| self.is_its_own(*run, &inbound)) else {
             return self.drop_foreign(inbound.peer);
         };
-        if kind == codec::ChildKind::Node && !self.look_at(run.child).is_some_and(Handle::is_node) {
+        if kind == codec::ChildKind::Node && !self.children.get(run.child).is_some_and(Handle::is_node) {
             let sender = self.sender(inbound.peer);
             return self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
         }
@@ -157,7 +158,7 @@ impl Node {
             Ok(message) => message,
             Err(malformed) => return self.drop_malformed(&malformed, inbound.peer),
         };
-        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(handle) = self.children.get_mut(run.child) else { return };
         let Some(process) = handle.process_of(run) else { return };
         if process.status.is_some() {
             // It has ended meanwhile; its last message changes nothing, but a node's last events still count.
@@ -187,11 +188,11 @@ impl Node {
     /// credentials.
     fn is_its_own(&self, run: Run, inbound: &Inbound) -> bool {
         // Any process that knows a worker's token may beat for it, but not one that is a sibling's.
-        let speaker = inbound.peer.and_then(|peer| self.child_of(peer.pid));
+        let speaker = inbound.peer.and_then(|peer| self.reactor.processes.child_of(peer.pid));
         if speaker.is_some_and(|speaker| speaker.child != run.child) {
             return false;
         }
-        let handle = self.look_at(run.child);
+        let handle = self.children.get(run.child);
         let Some(handle) = handle else { return false };
         let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return false };
         let child = match &handle.what {
@@ -202,7 +203,7 @@ impl Node {
     }
 
     fn drop_malformed(&mut self, malformed: &codec::Malformed, peer: Option<PeerCred>) {
-        debug!(self.logger, "a frame was not understood"; "why" => %malformed, "pid" => peer.map(|peer| peer.pid));
+        debug!(self.context.logger, "a frame was not understood"; "why" => %malformed, "pid" => peer.map(|peer| peer.pid));
         let sender = self.sender(peer);
         self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
     }
@@ -215,15 +216,15 @@ impl Node {
     }
 
     fn hear_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
-        let now = self.now();
-        let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
+        let now = self.context.now();
+        let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
         if process.link.meet() {
             self.logs_meet_node(run);
         }
-        let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { return };
+        let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
         let connection = translate::connection(&from, None);
         match message {
-            FromNode::Hello { pid } => debug!(self.logger, "a child node is connected"; "pid" => pid),
+            FromNode::Hello { pid } => debug!(self.context.logger, "a child node is connected"; "pid" => pid),
             FromNode::Up => {
                 self.inbox.push_back(Event::Ready(run));
                 self.tell_node(&from, &ToNode::UpSeen);
@@ -245,7 +246,7 @@ impl Node {
                 let skip = (seen + 1).saturating_sub(first).min(count);
                 process.link.events_through = seen.max(through);
                 let through = process.link.events_through;
-                let now = self.now();
+                let now = self.context.now();
                 for event in events.into_iter().skip(skip as usize) {
                     self.happened(now, Some(run.child), Told { event, own: false });
                 }
@@ -275,7 +276,7 @@ impl Node {
             let Some(message) = self.uplink.as_mut().and_then(|uplink| uplink.receive()) else { break };
             match message {
                 Ok(ToNode::Request { void_after_ms, .. }) if clock::machine_millis() > void_after_ms => {
-                    debug!(self.logger, "a request has come too late and is dropped");
+                    debug!(self.context.logger, "a request has come too late and is dropped");
                 }
                 Ok(ToNode::Request { request, within_ms, by, verb, .. }) => {
                     self.request(Asker::Parent { request }, within_ms, by, verb);
@@ -294,16 +295,10 @@ impl Node {
     fn hear_pulls(&mut self) {
         for index in 0..self.pulls.len() {
             let BeatPull { pull, child, nth, .. } = &mut self.pulls[index];
-            let (child, nth) = (child.0 as usize, *nth);
+            let (child, nth) = (*child, *nth);
             if pull.drain() > 0 {
                 // Any message is a beat, and many at once prove no more than one.
-                let run = self
-                    .handles
-                    .get(child)
-                    .and_then(Option::as_ref)
-                    .and_then(|handle| handle.process.as_ref())
-                    .filter(|process| process.status.is_none())
-                    .map(|process| process.run);
+                let run = self.children.running_as(child);
                 if let Some(run) = run {
                     let beat = Beat { source: BeatSource::Push(nth), ..Beat::default() };
                     self.inbox.push_back(Event::Beat(run, Box::new(beat)));
@@ -311,19 +306,19 @@ impl Node {
             }
         }
         if self.button.as_mut().is_some_and(|button| button.drain() > 0) {
-            info!(self.logger, "the panic button was pressed");
-            let first = self.handles.iter().position(Option::is_some).unwrap_or(0);
+            info!(self.context.logger, "the panic button was pressed");
+            let first = self.children.with_ids().next().map_or(ChildId(0), |(first, _)| first);
             let request = self.requests.without_asker();
             self.inbox.push_back(Event::Asked {
                 request: RequestId(request),
-                command: Command::Panic { child: crate::supervision::ChildId(first as u32), hold: false },
+                command: Command::Panic { child: first, hold: false },
                 by: "the panic button".into(),
             });
         }
     }
 
     fn reap(&mut self, run: Run) {
-        let Some(handle) = self.handle(run.child) else { return };
+        let Some(handle) = self.children.get_mut(run.child) else { return };
         let Some(process) = handle.process_of(run).filter(|process| process.status.is_none()) else { return };
         let (fd, tag) = (process.pidfd.as_raw_fd(), process.exit_tag);
         // As long as its status has not been taken, its number, which is that of its group too, is no other process's.
@@ -334,29 +329,29 @@ impl Node {
             Ok(Some(status)) => status,
             Ok(None) => return,
             Err(error) => {
-                warn!(self.logger, "cannot read how a child ended"; "error" => %error);
+                warn!(self.context.logger, "cannot read how a child ended"; "error" => %error);
                 ExitStatus::default()
             }
         };
-        self.unwatch(fd, tag);
+        self.reactor.unwatch(fd, tag);
         self.process_ended(run, status);
     }
 
     fn hear_signals(&mut self) {
         let is_root = self.uplink.is_none();
-        for caught in self.signals.drain() {
+        for caught in self.reactor.signals.drain() {
             match caught {
-                Caught::ChildExited => self.orphans_wait = true,
+                Caught::ChildExited => self.reactor.processes.orphans_wait = true,
                 Caught::Terminate { from_parent, sender } if !is_root => {
                     self.stopping_signals += 1;
                     if from_parent {
                         self.inbox.push_back(Event::Stop(StopReason::Asked));
                     } else if self.stopping_signals == 1 {
-                        warn!(self.logger, "a SIGTERM that is not the parent's: stopping in order"; "sender" => sender);
+                        warn!(self.context.logger, "a SIGTERM that is not the parent's: stopping in order"; "sender" => sender);
                         self.ordered(StopCause::Signal(sent("SIGTERM", sender)), false);
                         self.inbox.push_back(Event::Stop(StopReason::Stranger));
                     } else {
-                        self.cleanups.hurry(self.clock.now());
+                        self.cleanups.hurry(self.context.clock.now());
                         self.inbox.push_back(Event::StopNow);
                     }
                 }
@@ -368,33 +363,33 @@ impl Node {
                     };
                     self.ordered(StopCause::Signal(words), self.stopping_signals > 1);
                     if self.stopping_signals == 1 {
-                        info!(self.logger, "stopping in order; a second signal stops at once");
+                        info!(self.context.logger, "stopping in order; a second signal stops at once");
                         self.inbox.push_back(Event::Stop(StopReason::Asked));
                     } else {
-                        warn!(self.logger, "second signal: stopping at once");
-                        self.cleanups.hurry(self.clock.now());
+                        warn!(self.context.logger, "second signal: stopping at once");
+                        self.cleanups.hurry(self.context.clock.now());
                         self.inbox.push_back(Event::StopNow);
                     }
                 }
                 Caught::Quit if is_root => {
-                    warn!(self.logger, "SIGQUIT: the whole tree is panicked");
-                    self.cleanups.hurry(self.clock.now());
+                    warn!(self.context.logger, "SIGQUIT: the whole tree is panicked");
+                    self.cleanups.hurry(self.context.clock.now());
                     self.ordered(StopCause::Signal(sent("SIGQUIT", None)), true);
                     self.inbox.push_back(Event::StopNow);
                 }
                 Caught::User1 => {
-                    for handle in self.handles.iter().flatten() {
+                    for handle in self.children.iter() {
                         if let Some(file) = &handle.file {
                             file.reopen();
                         }
                     }
                     if is_root {
-                        info!(self.logger, "log files are opened anew");
+                        info!(self.context.logger, "log files are opened anew");
                     }
                     self.signal_nodes(10);
                 }
                 Caught::Hangup if is_root && self.had_terminal && !process::has_terminal() => {
-                    warn!(self.logger, "the terminal is gone: stopping in order");
+                    warn!(self.context.logger, "the terminal is gone: stopping in order");
                     self.stopping_signals += 1;
                     self.ordered(StopCause::Signal("the end of its terminal (SIGHUP)".into()), false);
                     self.inbox.push_back(Event::Stop(StopReason::Asked));
@@ -416,11 +411,11 @@ impl Node {
 
     /// Passes a signal on to every child node.
     fn signal_nodes(&self, signal: i32) {
-        for handle in self.handles.iter().flatten().filter(|handle| handle.is_node()) {
+        for handle in self.children.iter().filter(|handle| handle.is_node()) {
             let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { continue };
             match process.pidfd.signal_child(process.pid, signal) {
                 Err(error) if !pidfd::is_gone(&error) => {
-                    warn!(self.logger, "a signal does not reach a child node"; "path" => %handle.path,
+                    warn!(self.context.logger, "a signal does not reach a child node"; "path" => %handle.path,
                         "signal" => crate::signal::full_name(signal), "error" => %error);
                 }
                 Ok(()) | Err(_) => {}
@@ -446,7 +441,7 @@ impl Node {
                     self.did(Work::Answering);
                 }
                 Err(malformed) => {
-                    debug!(self.logger, "an operator's request was not understood"; "why" => %malformed);
+                    debug!(self.context.logger, "an operator's request was not understood"; "why" => %malformed);
                     let sender = self.sender(inbound.peer);
                     self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
                 }
@@ -456,16 +451,16 @@ impl Node {
 
     /// Takes some of a worker's output. Returns whether there is more.
     pub(super) fn read_output(&mut self, run: Run, budget: usize) -> bool {
-        let now = self.clock.now();
-        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return false };
+        let now = self.context.clock.now();
+        let Some(handle) = self.children.get_mut(run.child) else { return false };
         let Some(process) = handle.process.as_mut().filter(|process| process.run == run) else { return false };
         let Some((capture, tag)) = &mut process.output else { return false };
         let (fd, tag) = (capture.as_raw_fd(), *tag);
         let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
-        let mut tap = self.taps.open(&handle.path, speaker, wall_nanos(self.clock.wall_of(now)));
+        let mut tap = self.taps.open(&handle.path, speaker, wall_nanos(self.context.clock.wall_of(now)));
         let (ring, path) = (&mut handle.ring, handle.path.as_str());
         let mut batch = handle.file.as_ref().map(LogFile::batch);
-        let (show, console) = (self.place.show_output, &mut self.console);
+        let (show, console) = (self.context.place.show_output, &mut self.console);
         let progress = capture.read_some(now, budget, &mut |line| {
             if let Some(batch) = &mut batch {
                 batch.write_line(&line);
@@ -487,7 +482,7 @@ impl Node {
             Progress::Drained => false,
             Progress::Closed => {
                 let closed = process.output.take();
-                self.unwatch(fd, tag);
+                self.reactor.unwatch(fd, tag);
                 drop(closed);
                 false
             }
@@ -499,9 +494,9 @@ impl Node {
     pub(super) fn drain_output(&mut self, run: Run) {
         self.read_output(run, PIPE_MAX);
         self.chatty.retain(|other| *other != run);
-        let show = self.place.show_output;
-        let wall = wall_nanos(self.clock.wall_of(self.clock.now()));
-        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
+        let show = self.context.place.show_output;
+        let wall = wall_nanos(self.context.clock.wall_of(self.context.clock.now()));
+        let Some(handle) = self.children.get_mut(run.child) else { return };
         let Some(process) = handle.process.as_mut().filter(|process| process.run == run) else { return };
         let Some((mut capture, tag)) = process.output.take() else { return };
         let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
@@ -519,7 +514,7 @@ impl Node {
             ring.push(tap.at(), speaker, line);
         });
         drop(batch);
-        self.unwatch(capture.as_raw_fd(), tag);
+        self.reactor.unwatch(capture.as_raw_fd(), tag);
     }
 }
 

@@ -12,8 +12,9 @@
 //! on a thread.
 
 use super::journal::Journal;
+use super::reactor::Source;
 use super::segments::{JournalRecord, Said, Segments};
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::ids::{Mark, Path};
 use crate::instance::runtime::RuntimeDir;
 use crate::logs::stream_file::{self, StreamFile};
@@ -152,8 +153,9 @@ impl Keeper {
 impl Node {
     pub(super) fn watch_keeper(&mut self) -> Result<(), crate::os::epoll::PollError> {
         let Some(fd) = self.keeper.as_ref().map(|keeper| keeper.pidfd.as_raw_fd()) else { return Ok(()) };
-        let tag = self.watch(fd, Source::Keeper)?;
+        let tag = self.reactor.watch(fd, Source::Keeper)?;
         if let Some(keeper) = &mut self.keeper {
+            self.reactor.processes.known.insert(keeper.pid, None);
             keeper.tag = Some(tag);
         }
         Ok(())
@@ -166,10 +168,11 @@ impl Node {
         if !matches!(keeper.pidfd.wait(), Ok(Some(_))) {
             return;
         }
-        warn!(self.logger, "the keeper was killed, another one is started"; "pid" => keeper.pid);
+        warn!(self.context.logger, "the keeper was killed, another one is started"; "pid" => keeper.pid);
+        self.reactor.processes.known.remove(&keeper.pid);
         let (fd, tag) = (keeper.pidfd.as_raw_fd(), keeper.tag);
         if let Some(tag) = tag {
-            self.unwatch(fd, tag);
+            self.reactor.unwatch(fd, tag);
         }
         self.restart_keeper();
     }
@@ -184,21 +187,21 @@ impl Node {
             Ok(keeper) => {
                 if let Some(root) = &mut self.root {
                     root.file.keeper_pid = Some(keeper.pid);
-                    if let Err(error) = self.place.runtime.write_instance(&root.file) {
-                        warn!(self.logger, "cannot write the new keeper into the instance file"; "error" => %error);
+                    if let Err(error) = self.context.place.runtime.write_instance(&root.file) {
+                        warn!(self.context.logger, "cannot write the new keeper into the instance file"; "error" => %error);
                     }
                 }
                 self.keeper = Some(keeper);
                 self.write_holds();
                 if let Err(error) = self.watch_keeper() {
-                    error!(self.logger, "cannot watch the keeper"; "error" => %error);
+                    error!(self.context.logger, "cannot watch the keeper"; "error" => %error);
                 }
             }
             Err(error) => {
-                error!(self.logger, "cannot start the keeper, trying again"; "error" => %error);
+                error!(self.context.logger, "cannot start the keeper, trying again"; "error" => %error);
                 // Kept as a place-holder with its record; its process is long gone.
                 self.keeper = Some(Keeper { pid, pidfd, goodbye, tag: None, record: again });
-                self.timers.keeper = Some(self.clock.now() + Span::from_secs(1));
+                self.timers.keeper = Some(self.context.clock.now() + Span::from_secs(1));
             }
         }
     }

@@ -86,7 +86,7 @@ fn sender(event: &Event) -> Option<Run> {
 impl Node {
     /// A process was made that has not executed its program yet.
     pub(super) fn start_is_late(&mut self, run: Run, pid: u32, late: Late) {
-        let since = self.clock.now();
+        let since = self.context.clock.now();
         self.late_starts.0.push(LateStart { run, pid, late, since, look: since + LOOK, told: false, failure: None });
     }
 
@@ -117,7 +117,7 @@ impl Node {
     /// Whether it is no longer late.
     fn look_at_late_start(&mut self, start: &mut LateStart<Late>, now: Time) -> bool {
         let LateStart { run, pid, .. } = *start;
-        let path = self.look_at(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
+        let path = self.children.get(run.child).map(|handle| handle.path.to_string()).unwrap_or_default();
         let took = now.since(start.since);
         start.look = now + if start.told { LOOK_LATER } else { LOOK };
         if start.failure.is_some() {
@@ -126,7 +126,7 @@ impl Node {
         }
         match start.late.outcome() {
             Some(Ok(())) if start.told => {
-                info!(self.logger, "a program is executed at last"; "path" => path, "after_ms" => took.as_millis());
+                info!(self.context.logger, "a program is executed at last"; "path" => path, "after_ms" => took.as_millis());
                 self.say_of(run, String::new());
                 true
             }
@@ -140,7 +140,7 @@ impl Node {
                 false
             }
             None if !start.told && took >= TOLD_AFTER => {
-                warn!(self.logger, "a program is not executed yet: its file system may not answer"; "path" => path,
+                warn!(self.context.logger, "a program is not executed yet: its file system may not answer"; "path" => path,
                     "pid" => pid, "after_ms" => took.as_millis());
                 start.told = true;
                 self.tell_started(run, pid);
@@ -166,12 +166,12 @@ impl Node {
             }
             // It counted as started, so this was a run, and this is its last output.
             Some(failure) => {
-                let at = wall_nanos(self.clock.wall_of(self.clock.now()));
+                let at = wall_nanos(self.context.clock.wall_of(self.context.clock.now()));
                 let speaker = Speaker { incarnation: run.incarnation.0, pid: start.pid };
-                if let Some(handle) = self.handle(run.child) {
+                if let Some(handle) = self.children.get_mut(run.child) {
                     handle.ring.push(at, speaker, Line::new(failure.to_string().as_bytes()));
                 }
-                warn!(self.logger, "a late start has failed"; "why" => %failure);
+                warn!(self.context.logger, "a late start has failed"; "why" => %failure);
             }
             None if !start.told => self.inbox.push_back(Event::Spawned { run, pid: start.pid }),
             None => {}

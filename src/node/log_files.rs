@@ -40,17 +40,17 @@ impl LogFiles {
 impl Node {
     /// Whether a worker's output is to be left in its pipe for now. Then it is not watched until its file has room again.
     pub(super) fn rests(&mut self, run: Run) -> bool {
-        let now = self.clock.now();
-        let Some(handle) = self.handles.get(run.child.0 as usize).and_then(Option::as_deref) else { return false };
+        let now = self.context.clock.now();
+        let Some(handle) = self.children.get(run.child) else { return false };
         let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return false };
         let Some((capture, _)) = &process.output else { return false };
-        let behind =
-            handle.file.as_ref().is_some_and(LogFile::must_rest) || self.place.show_output && self.console.must_rest();
+        let behind = handle.file.as_ref().is_some_and(LogFile::must_rest)
+            || self.context.place.show_output && self.console.must_rest();
         if !behind {
             return false;
         }
         if !self.log_files.resting.contains(&run) {
-            let _ = self.poller.remove(capture.as_raw_fd());
+            let _ = self.reactor.poller.remove(capture.as_raw_fd());
             self.log_files.resting.push(run);
         }
         self.log_files.due.get_or_insert(now + LOOK);
@@ -60,16 +60,18 @@ impl Node {
     /// The writer has something to report, or room again.
     pub(super) fn hear_log_files(&mut self) {
         for why in self.log_files.writer.heard() {
-            warn!(self.logger, "output of a worker is lost"; "why" => why);
+            warn!(self.context.logger, "output of a worker is lost"; "why" => why);
         }
         for run in std::mem::take(&mut self.log_files.resting) {
             // A worker that has still to wait shows when its output is read the next time.
-            let Some(process) = self.handle(run.child).and_then(|handle| handle.process_of(run)) else { continue };
+            let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else {
+                continue;
+            };
             let Some((fd, tag)) = process.output.as_ref().map(|(capture, tag)| (capture.as_raw_fd(), *tag)) else {
                 continue;
             };
-            if let Err(error) = self.poller.add(fd, tag, crate::os::epoll::Interest::READ) {
-                warn!(self.logger, "cannot watch a child's output"; "error" => %error);
+            if let Err(error) = self.reactor.poller.add(fd, tag, crate::os::epoll::Interest::READ) {
+                warn!(self.context.logger, "cannot watch a child's output"; "error" => %error);
             }
         }
     }
@@ -89,10 +91,10 @@ impl Node {
         let lost = self.log_files.writer.finish(LAST);
         self.hear_log_files();
         if !lost.is_none() {
-            warn!(self.logger, "a log file could not be written to its end"; "lost" => %lost);
+            warn!(self.context.logger, "a log file could not be written to its end"; "lost" => %lost);
         }
-        let end = self.clock.now() + LAST;
+        let end = self.context.clock.now() + LAST;
         self.console.finish(LAST);
-        self.log_handle.finish(end.since(self.clock.now()));
+        self.context.log_handle.finish(end.since(self.context.clock.now()));
     }
 }

@@ -1,6 +1,6 @@
 //! One look at a child before it is killed as hung: is it held on purpose, did it get no time to run, and what does it do?
 
-use super::handle::{Handle, What};
+use super::children::{Handle, What};
 use crate::os::cgroup::Group;
 use crate::os::process::{self, Schedule};
 use crate::os::thread;

@@ -158,7 +158,7 @@ fn is_full(error: &io::Error) -> bool {
 impl Node {
     /// All is up.
     pub(super) fn tell_manager_up(&mut self) {
-        let now = self.now();
+        let now = self.context.now();
         let mut rollup = self.core.rollup(now);
         // That all is up is known from the nodes below themselves, whose last counts are older than that.
         rollup.running = rollup.running.saturating_add(std::mem::take(&mut rollup.starting));
@@ -174,7 +174,7 @@ impl Node {
     /// The tree is to be changed. That is over when the core has no reload left, whatever came of it: a manager of
     /// `Type=notify-reload` waits for that.
     pub(super) fn tell_manager_reloading(&mut self) {
-        let now = self.now();
+        let now = self.context.now();
         if let Some(manager) = self.manager.as_mut().filter(|manager| !manager.reloading) {
             manager.reloading = true;
             manager.say(now, format!("RELOADING=1\nMONOTONIC_USEC={}", clock::machine_micros()), true);
@@ -226,7 +226,7 @@ impl Node {
 
     /// The last report: that it ends, with which exit status, and why.
     pub(super) fn tell_manager_end(&mut self, end: End) {
-        let now = self.now();
+        let now = self.context.now();
         if self.manager.is_none() {
             return;
         }

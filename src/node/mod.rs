@@ -34,9 +34,11 @@
 
 mod aside;
 pub mod boot;
+mod children;
 #[doc(hidden)]
 pub mod cleanup;
 mod clearing;
+mod context;
 mod diary;
 mod directory;
 mod doors;
@@ -44,7 +46,6 @@ mod drops;
 mod echo;
 mod effects;
 mod fold;
-mod handle;
 #[doc(hidden)]
 pub mod held;
 mod history;
@@ -61,6 +62,9 @@ mod naps;
 mod notices;
 mod postmortem;
 mod probes;
+mod processes;
+mod reactor;
+mod record;
 mod reload;
 mod requests;
 mod reread;

@@ -6,10 +6,11 @@
 //! [`judge`]: its user in any case, and of a running process that it belongs to the worker. Nothing that a sender can
 //! write counts, such as its environment.
 
+use super::children::{Allowance, Handle};
 use super::drops::Sender as DropSender;
-use super::handle::{Allowance, Handle};
+use super::reactor::Source;
 use super::translate;
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::PeerCred;
 use crate::os::datagram::{self, Datagram, DatagramSocket};
@@ -129,15 +130,16 @@ impl Node {
         for _ in 0..=notices.runs.len() / 64 {
             let Notices { poller, runs, ready, buffer } = &mut notices;
             if let Err(error) = poller.wait(Some(Span::ZERO), ready) {
-                warn!(self.logger, "cannot look for notifications"; "error" => %error);
+                warn!(self.context.logger, "cannot look for notifications"; "error" => %error);
                 break;
             }
             for event in &*ready {
                 let Some(run) = runs.get(&event.tag).copied() else { continue };
                 if let Err(error) = self.hear_notices_of(run, buffer) {
                     // It would be ready for ever.
-                    warn!(self.logger, "cannot read a worker's notifications any more"; "error" => %error);
-                    let line = self.handle(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref_mut());
+                    warn!(self.context.logger, "cannot read a worker's notifications any more"; "error" => %error);
+                    let line =
+                        self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref_mut());
                     if let Some(tag) = line.and_then(|line| line.leave(poller)) {
                         runs.remove(&tag);
                     }
@@ -152,7 +154,9 @@ impl Node {
 
     fn hear_notices_of(&mut self, run: Run, buffer: &mut [u8; DATAGRAM_MAX]) -> std::io::Result<()> {
         for _ in 0..DATAGRAMS_PER_LOOK {
-            let Some(line) = self.handle(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref()) else {
+            let Some(line) =
+                self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref())
+            else {
                 return Ok(());
             };
             match line.socket.receive(buffer)? {
@@ -164,14 +168,14 @@ impl Node {
     }
 
     fn take_datagram(&mut self, run: Run, datagram: &Datagram, bytes: &[u8]) {
-        let now = self.now();
+        let now = self.context.now();
         let sender = Some((DropSender::Child(run), datagram.sender.map(|sender| sender.pid)));
-        let pids = &self.pids;
-        let Some(handle) = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut) else { return };
+        let pids = &self.reactor.processes.known;
+        let Some(handle) = self.children.get_mut(run.child) else { return };
         match verdict(handle, run, datagram, now, |pid| pids.contains_key(&pid)) {
             Verdict::Own => {}
             Verdict::Stranger => {
-                debug!(self.logger, "a notification is not the worker's"; "path" => %handle.path,
+                debug!(self.context.logger, "a notification is not the worker's"; "path" => %handle.path,
                     "pid" => datagram.sender.map(|sender| sender.pid), "uid" => datagram.sender.map(|sender| sender.uid));
                 let peer = datagram.sender.filter(|sender| sender.pid != 0);
                 let peer = peer.map(|sender| PeerCred { pid: sender.pid, uid: sender.uid, gid: 0 });
@@ -199,27 +203,27 @@ impl Node {
         }
         let mut notification = Notification::parse(bytes);
         if notification.flawed {
-            debug!(self.logger, "a notification was not understood in all"; "path" => %handle.path);
+            debug!(self.context.logger, "a notification was not understood in all"; "path" => %handle.path);
             self.drops.count(sender, |dropped| dropped.malformed += 1);
         }
         let Some(line) = handle.process_of(run).and_then(|process| process.line.as_deref_mut()) else { return };
         let kept = notification.fd_store || datagram.had_descriptors && !notification.barrier;
         if kept && !std::mem::replace(&mut line.refused_descriptors, true) {
-            info!(self.logger, "a worker wants descriptors to be kept for it (FDSTORE), which is not supported; \
+            info!(self.context.logger, "a worker wants descriptors to be kept for it (FDSTORE), which is not supported; \
                 they were closed"; "path" => %handle.path);
         }
         if let Some(pid) = notification.main_pid {
             let kinship =
                 family(handle, run).map(|family| kinship::kinship(pid, &family, |pid| pids.contains_key(&pid)));
             if !matches!(kinship, Some(Kinship::Own | Kinship::Adopted)) {
-                info!(self.logger, "a worker names a main process that is none of its own, which is passed over";
+                info!(self.context.logger, "a worker names a main process that is none of its own, which is passed over";
                     "path" => %handle.path, "pid" => pid);
                 notification.main_pid = None;
             }
         }
         if let (Some(limit), Some(heartbeat)) = (notification.watchdog_limit, handle.policy.heartbeat) {
             // Our naps must stay shorter than what a child may be silent for; see `naps`.
-            self.naps.says(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
+            self.children.naps.says(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
         }
         if notification.watchdog == Some(Watchdog::Alive) {
             let beat = Beat { source: BeatSource::Notify, ..Beat::default() };
@@ -235,17 +239,17 @@ impl Node {
 
     /// Begins to listen to a process that has just been started, if it has a line.
     pub(super) fn listen_to(&mut self, run: Run) {
-        let handle = self.look_at(run.child);
+        let handle = self.children.get(run.child);
         if handle.and_then(|handle| handle.process.as_ref()).is_none_or(|process| process.line.is_none()) {
             return;
         }
         let mut listen = || -> Result<(), PollError> {
             if self.notices.is_none() {
                 let notices = Notices::new()?;
-                self.watch(notices.fd(), Source::Notices)?;
+                self.reactor.watch(notices.fd(), Source::Notices)?;
                 self.notices = Some(notices);
             }
-            let handle = self.handles.get_mut(run.child.0 as usize).and_then(Option::as_mut);
+            let handle = self.children.get_mut(run.child);
             let line = handle.and_then(|handle| handle.process_of(run)?.line.as_deref_mut());
             match (&mut self.notices, line) {
                 (Some(notices), Some(line)) => notices.listen(run, line),
@@ -253,7 +257,7 @@ impl Node {
             }
         };
         if let Err(error) = listen() {
-            warn!(self.logger, "cannot watch a worker's notifications"; "error" => %error);
+            warn!(self.context.logger, "cannot watch a worker's notifications"; "error" => %error);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! It is read once, when the exit is handed in, and goes into the report of that exit. All of it are facts; what they
 //! mean is decided by [`explain`](crate::explain).
 
-use super::handle::{Handle, Process, What};
+use super::children::{Handle, Process, What};
 use crate::os::cgroup::Group;
 use crate::os::pidfd::ExitStatus;
 use crate::os::process;

@@ -10,10 +10,11 @@
 //! Upwards, a node whose children are others than it was started with reports it, so every node above has what stands
 //! below it: for `status`, for the way of a request, and for the instance file of the root.
 
-use super::handle::{self, Handle, What};
+use super::children::{self, Handle, What};
+use super::reactor::Source;
 use super::requests::Asker;
 use super::reread::Reading;
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::error::Chain;
 use crate::ids::{Name, Path};
 use crate::instance::runtime::{InstanceFile, LogFile, TreePath};
@@ -102,7 +103,7 @@ impl Node {
         prune: bool,
     ) {
         let SupervisorSpec { policy, hooks, children } = spec;
-        let members = children.iter().map(handle::member).collect();
+        let members = children.iter().map(children::member).collect();
         let whole = Some(Whole { policy, hooks, generation, prune, by: by.clone() });
         let own = Some(Own { policy, uplink });
         self.bring(asker, Incoming { children, whole }, by, generation, own, members, Scope::All { prune });
@@ -119,7 +120,7 @@ impl Node {
         members: Vec<Member>,
         scope: Scope,
     ) {
-        let request = self.begin_gathered_change(asker, format!("{} is reloading", self.place.path));
+        let request = self.begin_gathered_change(asker, format!("{} is reloading", self.context.place.path));
         self.incoming.insert(request, incoming);
         let reload = Reload { request, by, generation, own, members, scope };
         self.inbox.push_back(Event::Reloaded(Box::new(reload)));
@@ -150,15 +151,15 @@ impl Node {
         }
         let generation = root.generation;
         self.tell_manager_reloading();
-        info!(self.logger, "reloading"; "by" => &by, "generation" => generation);
+        info!(self.context.logger, "reloading"; "by" => &by, "generation" => generation);
         self.begin_reload(asker, by, generation, tree.root, None, prune);
         Ok(())
     }
 
     /// OTP's start_child: adds a child below this supervisor.
     pub(super) fn add_child(&mut self, asker: Asker, by: String, child: ChildSpec) {
-        let what = format!("{} is starting", self.place.path.child(&child.name));
-        let command = Command::Start(Box::new(handle::member(&child)));
+        let what = format!("{} is starting", self.context.place.path.child(&child.name));
+        let command = Command::Start(Box::new(children::member(&child)));
         let request = self.begin_change(asker, what);
         self.incoming.insert(request, Incoming { children: vec![child], whole: None });
         self.inbox.push_back(Event::Asked { request, command, by });
@@ -187,14 +188,14 @@ impl Node {
         let mut children = Vec::new();
         for number in 1..=count {
             let called = format!("{name}-{number}");
-            let handle = self.core.find(&called).and_then(|id| self.look_at(id));
+            let handle = self.core.find(&called).and_then(|id| self.children.get(id));
             children.push(match handle {
                 Some(handle) => handle.spec(false),
                 None => numbered(&pattern, &called, number)
                     .ok_or_else(|| (Refusal::NotUnderstood, format!("\"{called}\" is no name for a worker")))?,
             });
         }
-        let members = children.iter().map(handle::member).collect();
+        let members = children.iter().map(children::member).collect();
         let incoming = Incoming { children, whole: None };
         self.bring(asker, incoming, by, 0, None, members, Scope::Count(group));
         Ok(())
@@ -207,9 +208,8 @@ impl Node {
             Some((handle.policy.group?, number))
         };
         let (group, number, handle) = self
-            .handles
+            .children
             .iter()
-            .flatten()
             .filter_map(|handle| number(handle).map(|(group, number)| (group, number, handle)))
             .min_by_key(|(_, number, _)| *number)?;
         Some((group, (number, handle.spec(false))))
@@ -221,12 +221,8 @@ impl Node {
         let mut told = Vec::new();
         for child in children {
             let Some(id) = self.core.find(child.name.as_str()) else { continue };
-            let at = id.0 as usize;
-            if self.handles.len() <= at {
-                self.handles.resize_with(at + 1, || None);
-            }
-            match &mut self.handles[at] {
-                None => self.handles[at] = Some(Box::new(Handle::new(child, &self.place, None))),
+            match self.children.get_mut(id) {
+                None => self.children.insert(id, Handle::new(child, &self.context.place, None)),
                 Some(handle) => {
                     if let Some(whole) = &whole
                         && let Some(verb) = news_for(handle, &child, whole)
@@ -234,7 +230,7 @@ impl Node {
                     {
                         told.push((process.run, verb));
                     }
-                    handle.take_over(child, &self.place.files);
+                    handle.take_over(child, &self.context.place.files);
                 }
             }
         }
@@ -246,34 +242,34 @@ impl Node {
             }
         }
         self.make_room_for_children();
-        self.children_changed = true;
+        self.children.changed = true;
     }
 
     /// The node itself must be ready for whatever children it has, as at its boot.
     fn make_room_for_children(&mut self) {
-        fd::make_room(super::boot::descriptors(self.handles.iter().flatten().count()));
-        let count = self.handles.iter().flatten().count();
+        fd::make_room(super::boot::descriptors(self.children.iter().count()));
+        let count = self.children.iter().count();
         let (own, other, others) = super::doors::connections(count, fd::nofile_limit());
-        self.place.door.set_connections(own, other, others);
-        self.naps.renew(self.handles.iter().flatten().filter_map(|handle| handle.beat_interval()));
-        if self.handles.iter().flatten().any(|handle| handle.is_node()) {
+        self.context.place.door.set_connections(own, other, others);
+        self.children.renew_naps();
+        if self.children.iter().any(|handle| handle.is_node()) {
             self.router.allow_frames(crate::wire::NODE_FRAMES_MAX);
         }
-        let foreign = self.handles.iter().flatten().any(|handle| {
+        let foreign = self.children.iter().any(|handle| {
             matches!(&handle.what, What::Worker(exec) if exec.user.is_some() && handle.policy.heartbeat.is_some())
         });
         if !foreign {
             return;
         }
         self.directory.opened();
-        if let Err(error) = self.place.runtime.open_to_others(&self.router_socket) {
-            warn!(self.logger, "workers of other users cannot reach their node"; "error" => %error);
+        if let Err(error) = self.context.place.runtime.open_to_others(&self.router_socket) {
+            warn!(self.context.logger, "workers of other users cannot reach their node"; "error" => %error);
         }
     }
 
     /// Binds the sockets on which a child's beats come, and closes those that it no longer has.
     pub(super) fn bind_pulls(&mut self, child: ChildId) -> Result<(), StartFailure> {
-        let wanted: Vec<String> = match self.look_at(child).map(|handle| &handle.what) {
+        let wanted: Vec<String> = match self.children.get(child).map(|handle| &handle.what) {
             Some(What::Worker(exec)) => exec
                 .sources
                 .iter()
@@ -299,8 +295,8 @@ impl Node {
                 errno: 0,
                 message: format!("listening for its beats: {}", Chain(cause)),
             };
-            let pull = Pull::bind(&self.context, &endpoint).map_err(|error| failed(&error))?;
-            let tag = self.watch(pull.fd(), Source::Push).map_err(|error| failed(&error))?;
+            let pull = Pull::bind(&self.sockets, &endpoint).map_err(|error| failed(&error))?;
+            let tag = self.reactor.watch(pull.fd(), Source::Push).map_err(|error| failed(&error))?;
             self.pulls.push(BeatPull { pull, endpoint, child, nth, tag });
         }
         Ok(())
@@ -310,7 +306,7 @@ impl Node {
         for at in (0..self.pulls.len()).rev() {
             if which(&self.pulls[at]) {
                 let BeatPull { pull, tag, .. } = self.pulls.remove(at);
-                self.unwatch(pull.fd(), tag);
+                self.reactor.unwatch(pull.fd(), tag);
                 pull.close();
             }
         }
@@ -319,20 +315,20 @@ impl Node {
     /// The core has dropped a child: nothing stays of it.
     pub(super) fn forget(&mut self, child: ChildId) {
         self.end_fold(child);
-        let Some(slot) = self.handles.get_mut(child.0 as usize) else { return };
-        let Some(handle) = slot.take_if(|handle| handle.process.is_none()) else { return };
+        let Some(handle) = self.children.remove(child) else { return };
         self.close_pulls(|pull| pull.child == child);
         self.hooks.forget(child);
-        (*handle).remove_group();
+        handle.remove_group();
         self.make_room_for_children();
-        self.children_changed = true;
+        self.children.changed = true;
     }
 
     // What stands below, for those above.
 
     /// This supervisor as it is now.
     pub(super) fn own_spec(&self) -> SupervisorSpec {
-        let children = self.core.ids().filter_map(|id| Some(self.look_at(id)?.spec(self.core.was_added(id)))).collect();
+        let children =
+            self.core.ids().filter_map(|id| Some(self.children.get(id)?.spec(self.core.was_added(id)))).collect();
         SupervisorSpec { policy: self.policy, hooks: self.hooks.own().clone(), children }
     }
 
@@ -350,33 +346,33 @@ impl Node {
             self.drops.count(None, |dropped| dropped.malformed += 1);
             return;
         };
-        let Some(handle) = self.handle(run.child).filter(|handle| handle.is_of(run)) else { return };
+        let Some(handle) = self.children.get_mut(run.child).filter(|handle| handle.is_of(run)) else { return };
         if let What::Node(below) = &mut handle.what {
             below.actual = Some(Box::new(spec));
             below.holds = holds;
-            self.children_changed = true;
+            self.children.changed = true;
         }
     }
 
     /// Reports upward, or writes down, what stands here, if that has changed.
     pub(super) fn tell_children(&mut self) {
-        if !std::mem::take(&mut self.children_changed) {
+        if !std::mem::take(&mut self.children.changed) {
             return;
         }
         let (spec, holds) = (self.own_spec(), self.holds());
         self.keep_holds();
         if let Some(uplink) = &mut self.uplink {
             match serde_json::to_value(&spec) {
-                Ok(value) => uplink.children(self.clock.now(), value, holds),
-                Err(error) => error!(self.logger, "cannot tell what children there are"; "error" => %error),
+                Ok(value) => uplink.children(self.context.clock.now(), value, holds),
+                Err(error) => error!(self.context.logger, "cannot tell what children there are"; "error" => %error),
             }
         } else if let Some(root) = &mut self.root {
             root.file.tree_paths.clear();
             tree_paths(&Path::root(), &spec, &mut root.file.tree_paths);
-            if let Err(error) = self.place.runtime.write_instance(&root.file) {
-                warn!(self.logger, "cannot write down the paths of the tree"; "error" => %error);
+            if let Err(error) = self.context.place.runtime.write_instance(&root.file) {
+                warn!(self.context.logger, "cannot write down the paths of the tree"; "error" => %error);
             }
-            root.write_outputs(&self.logger);
+            root.write_outputs(&self.context.logger);
         }
     }
 }

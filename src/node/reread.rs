@@ -1,8 +1,9 @@
 //! SIGHUP: the root reads its file again, with the environment that it was started with. The disk with the file may not
 //! answer, nor may the source of the users that it names: a thread reads, and the loop is notified when it is done.
 
+use super::reactor::Source;
 use super::requests::Asker;
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::os::accounts::{self, Wanted};
 use crate::os::epoll::Tag;
 use crate::os::thread;
@@ -28,23 +29,23 @@ impl Node {
         let Some(root) = &self.root else { return };
         let file = root.file.config.clone();
         if file.as_os_str().is_empty() {
-            warn!(self.logger, "SIGHUP: this tree was started without a file, so there is nothing to reload");
+            warn!(self.context.logger, "SIGHUP: this tree was started without a file, so there is nothing to reload");
             return;
         }
         if root.reading.is_some() {
-            warn!(self.logger, "SIGHUP: the file is being read already, and its disk does not answer";
+            warn!(self.context.logger, "SIGHUP: the file is being read already, and its disk does not answer";
                 "file" => %file.display());
             return;
         }
         if let Err(error) = self.begin_reading(file) {
-            error!(self.logger, "SIGHUP: the file cannot be read; nothing is changed"; "error" => %error);
+            error!(self.context.logger, "SIGHUP: the file cannot be read; nothing is changed"; "error" => %error);
         }
     }
 
     fn begin_reading(&mut self, file: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
         let wake = Arc::new(Wake::new()?);
         let (sender, result) = mpsc::channel();
-        let tag = self.watch(wake.as_raw_fd(), Source::Reading)?;
+        let tag = self.reactor.watch(wake.as_raw_fd(), Source::Reading)?;
         let (path, rings) = (file.clone(), Arc::clone(&wake));
         let started = thread::start_quiet("treevisor-file", move || {
             let mut read = spec::read_at_once(&path, &|name| std::env::var(name).ok());
@@ -57,7 +58,7 @@ impl Node {
             rings.ring();
         });
         if let Err(error) = started {
-            self.unwatch(wake.as_raw_fd(), tag);
+            self.reactor.unwatch(wake.as_raw_fd(), tag);
             return Err(error.into());
         }
         if let Some(root) = &mut self.root {
@@ -71,26 +72,26 @@ impl Node {
         let Some(Reading { result, wake, tag, file }) = self.root.as_mut().and_then(|root| root.reading.take()) else {
             return;
         };
-        self.unwatch(wake.as_raw_fd(), tag);
+        self.reactor.unwatch(wake.as_raw_fd(), tag);
         let file = file.display().to_string();
         let Ok(read) = result.try_recv() else {
-            error!(self.logger, "SIGHUP: the file cannot be read; nothing is changed"; "file" => file);
+            error!(self.context.logger, "SIGHUP: the file cannot be read; nothing is changed"; "file" => file);
             return;
         };
         for wrong in read.errors() {
-            error!(self.logger, "{}", wrong);
+            error!(self.context.logger, "{}", wrong);
         }
         let Some(tree) = read.tree else {
-            error!(self.logger, "SIGHUP: the file has errors, nothing is changed"; "file" => file);
+            error!(self.context.logger, "SIGHUP: the file has errors, nothing is changed"; "file" => file);
             return;
         };
         if let Some(first) = spec::unsupported(&tree).first() {
-            error!(self.logger, "SIGHUP: a key is not supported yet, nothing is changed"; "file" => file,
+            error!(self.context.logger, "SIGHUP: a key is not supported yet, nothing is changed"; "file" => file,
                 "path" => %first.path, "key" => first.what());
             return;
         }
         if let Err(refused) = self.reload_root(Asker::Nobody, "SIGHUP".into(), tree, false, None) {
-            error!(self.logger, "SIGHUP: {}; nothing is changed", refused; "file" => file);
+            error!(self.context.logger, "SIGHUP: {}; nothing is changed", refused; "file" => file);
         }
     }
 }

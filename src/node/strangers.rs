@@ -11,7 +11,6 @@
 //! namespace (`docker exec`), and the program that has become the root may have had children. There, a process that
 //! neither stamp nor session identifies is left alone.
 
-use super::handle::Handle;
 use crate::ids::{Mark, Path};
 use crate::os::descendants::below::{Adopted, Facts};
 use crate::os::descendants::stamp::Stamp;
@@ -187,17 +186,11 @@ impl Strangers {
         Some(facts)
     }
 
-    /// What runs here.
-    pub fn living<'a>(&self, mark: &'a Mark, path: &Path, handles: &[Option<Box<Handle>>]) -> Living<'a> {
-        let mut stamps: HashMap<Stamp, u64> = HashMap::with_capacity(handles.len());
+    /// What runs here, `running` being the children.
+    pub fn living<'a>(&self, mark: &'a Mark, path: &Path, running: impl Iterator<Item = Kin>) -> Living<'a> {
+        let mut stamps = HashMap::new();
         let (mut leaders, mut children) = (HashSet::new(), Vec::new());
-        let running = handles.iter().flatten().filter_map(|handle| handle.process.as_ref());
-        for process in running.filter(|process| process.status.is_none()) {
-            children.push(process.kin.since);
-            leaders.insert(process.kin.leader);
-            stamps.insert(process.kin.stamp, process.kin.since);
-        }
-        for kin in self.aside.values() {
+        for kin in running.chain(self.aside.values().copied()) {
             children.push(kin.since);
             leaders.insert(kin.leader);
             stamps.insert(kin.stamp, kin.since);

@@ -1,12 +1,13 @@
 //! The loop: wait, gather, hand in one by one, carry out, deadlines last.
 
+use super::children::Children;
 use super::cleanup::Cleanups;
+use super::context::Context;
 use super::diary::{Diary, LATENESS, Losses, Work};
 use super::directory::Directory;
 use super::drops::Drops;
 use super::echo::Echo;
 use super::fold::Folds;
-use super::handle::Handle;
 use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
@@ -14,31 +15,21 @@ use super::keeper::Keeper;
 use super::late_starts::LateStarts;
 use super::log_files::LogFiles;
 use super::manager::Manager;
-use super::naps::Naps;
 use super::notices::Notices;
 use super::probes::Probes;
+use super::reactor::Reactor;
 use super::reload::{BeatPull, Incoming, RootFile};
 use super::requests::{Heard, Requests};
-use super::strangers::Strangers;
 use super::taps::Taps;
 use super::uplink::Uplink;
-use crate::ids::{Incarnation, Mark, Name, Path, Token};
-use crate::instance::runtime::RuntimeDir;
-use crate::link::{Context, Door, Pull, Router};
-use crate::logging::LogHandle;
+use crate::link::{Context as Sockets, Pull, Router};
 use crate::logs::console::Console;
-use crate::logs::{Format, Writer};
-use crate::os::cgroup::Group;
-use crate::os::clock::Clock;
-use crate::os::epoll::{Interest, Poller, Ready, Tag};
-use crate::os::signals::Signals;
-use crate::spec::exec::Limit;
+use crate::os::epoll::Ready;
 use crate::spec::policy::SupervisorPolicy;
-use crate::supervision::{Action, ChildId, End, Event, Report, RequestId, Run, Supervisor, Up};
+use crate::supervision::{Action, End, Event, Report, RequestId, Run, Supervisor, Up};
 use crate::time::{Span, Time};
-use slog::{Logger, debug, warn};
+use slog::{debug, warn};
 use std::collections::{HashMap, VecDeque};
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// A time in which no child was looked after although one should have been.
@@ -52,56 +43,6 @@ struct Lateness {
     with: Option<String>,
 }
 
-/// Where a node stands, and what it passes on to its children.
-pub(super) struct Place {
-    pub instance: Name,
-    pub path: Path,
-    pub incarnation: Incarnation,
-    pub runtime: RuntimeDir,
-    pub mark: Mark,
-    /// The cgroup directory that belongs to this subtree.
-    pub base_group: Option<Group>,
-    pub log_level: slog::Level,
-    pub log_format: Format,
-    pub output_format: Format,
-    pub show_output: bool,
-    /// Writes the log files of workers.
-    pub files: Writer,
-    /// The limit of open files that workers get.
-    pub nofile: Limit,
-    /// What the names of all our child nodes begin with; see `speakers`.
-    pub family: Token,
-    /// Which peers may connect as a child.
-    pub door: Door,
-}
-
-/// What a descriptor in epoll stands for. Tags are never used again, so an event of a closed descriptor finds nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    Router,
-    Control,
-    Uplink,
-    Signals,
-    Keeper,
-    Exit(Run),
-    Output(Run),
-    /// A PULL socket whose messages are beats.
-    Push,
-    Button,
-    /// Some worker has sent an sd_notify datagram.
-    Notices,
-    /// The writer of log files has something to report.
-    LogFiles,
-    /// The tree's file was read again.
-    Reading,
-    /// What a probe of this process waits for.
-    Probe(Run),
-    /// A hook, by its number.
-    Hook(u64),
-    /// Something was removed from the runtime directory.
-    Directory,
-}
-
 /// The shell's own deadlines; the core has its own.
 #[derive(Default)]
 pub(super) struct Timers {
@@ -113,27 +54,12 @@ pub(super) struct Timers {
 
 /// One supervisor process.
 pub(super) struct Node {
-    pub clock: Clock,
-    pub pid: u32,
-    pub place: Place,
+    pub context: Context,
+    pub reactor: Reactor,
     pub core: Supervisor,
     /// How this supervisor supervises.
     pub policy: SupervisorPolicy,
-    /// By child id.
-    pub handles: Vec<Option<Box<Handle>>>,
-    pub tokens: HashMap<Token, Run>,
-    /// Processes of children that have not ended, and those of probes and hooks, which are no child's.
-    pub pids: HashMap<u32, Option<Run>>,
-    /// Processes that we have adopted, and what they belong to.
-    pub strangers: Strangers,
-    /// Adopted children may have ended that are not reaped yet.
-    pub orphans_wait: bool,
-    /// Running children that have promised beats.
-    pub beating: usize,
-    pub naps: Naps,
-    pub poller: Poller,
-    pub sources: HashMap<Tag, Source>,
-    pub signals: Signals,
+    pub children: Children,
     pub router: Router,
     pub router_socket: PathBuf,
     pub directory: Directory,
@@ -160,8 +86,6 @@ pub(super) struct Node {
     pub incoming: HashMap<RequestId, Incoming>,
     /// The last reload that our parent has sent.
     pub reload_heard: Option<Heard>,
-    /// The nodes above have not received yet what children there are.
-    pub children_changed: bool,
     /// The root's only.
     pub root: Option<RootFile>,
     pub inbox: VecDeque<Event>,
@@ -177,10 +101,6 @@ pub(super) struct Node {
     pub console: Console,
     pub log_files: LogFiles,
     pub late_starts: LateStarts,
-    pub logger: Logger,
-    /// For events, whose sentences begin with the path that they are about.
-    pub event_logger: Logger,
-    pub log_handle: LogHandle,
     pub drops: Drops,
     /// Made on first use.
     pub echo: Option<Echo>,
@@ -189,7 +109,6 @@ pub(super) struct Node {
     /// What this process has spent its time on.
     pub diary: Diary,
     pub ready_fd: Option<std::fs::File>,
-    pub base_environment: Vec<(OsString, OsString)>,
     pub stopping_signals: u32,
     /// There was a terminal when the tree began, so a SIGHUP may mean that it is gone.
     pub had_terminal: bool,
@@ -199,13 +118,13 @@ pub(super) struct Node {
     pub fd_looked: Option<Time>,
     pub fd_warned: bool,
     /// Last, so that it is dropped after every socket.
-    pub context: Context,
+    pub sockets: Sockets,
 }
 
 impl Node {
     /// Runs until the core halts.
     pub fn run(&mut self) -> End {
-        let now = self.now();
+        let now = self.context.now();
         self.diary.begin(now);
         self.inbox.push_back(Event::Begin);
         self.settle();
@@ -216,10 +135,10 @@ impl Node {
             self.settle();
             self.deadlines(late);
             self.settle();
-            if self.orphans_wait {
+            if self.reactor.processes.orphans_wait {
                 // Late, as nothing waits for it. Behind a child of ours that has ended they cannot be seen; its own
                 // exit is read in the next turn, which comes at once, as its pidfd is ready.
-                self.orphans_wait = self.reap_orphans();
+                self.reactor.processes.orphans_wait = self.reactor.processes.reap_orphans();
             }
             self.look_after_directory();
             self.tell_drops();
@@ -228,24 +147,11 @@ impl Node {
         self.ended.unwrap_or(End::Stopped)
     }
 
-    pub fn now(&self) -> Time {
-        self.clock.now()
-    }
-
-    /// A child, only to be looked at.
-    pub fn look_at(&self, child: ChildId) -> Option<&Handle> {
-        self.handles.get(child.0 as usize)?.as_deref()
-    }
-
-    pub fn handle(&mut self, child: ChildId) -> Option<&mut Handle> {
-        self.handles.get_mut(child.0 as usize)?.as_deref_mut()
-    }
-
     /// Sleeps until something happens. Returns the time during which no child was looked after although one should have
     /// been.
     fn wait(&mut self, ready: &mut Vec<Ready>) -> Lateness {
         self.flush_outward();
-        let before = self.now();
+        let before = self.context.now();
         let busy = self.diary.unaccounted(before);
         let with = (!busy.is_zero()).then(|| self.diary.mostly());
         let planned = self.next_wake(before);
@@ -258,11 +164,11 @@ impl Node {
             || self.pulls.iter().any(|pull| pull.pull.has_input())
             || self.button.as_ref().is_some_and(Pull::has_input);
         let timeout = if awake { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
-        if let Err(error) = self.poller.wait(timeout, ready) {
+        if let Err(error) = self.reactor.poller.wait(timeout, ready) {
             // Nothing else is left to wait on; a turn without events does no harm, and the log shows it.
-            warn!(self.logger, "cannot wait for events"; "error" => %error);
+            warn!(self.context.logger, "cannot wait for events"; "error" => %error);
         }
-        let now = self.now();
+        let now = self.context.now();
         let latest = planned.unwrap_or(now).max(before);
         // All of the sleep, not only its late part: a pause may have begun long before the planned wake-up.
         let slept = if now.since(latest) > LATENESS && planned.is_some() { now.since(before) } else { Span::ZERO };
@@ -272,13 +178,13 @@ impl Node {
 
     /// The next moment at which there is something to do by ourselves.
     fn next_wake(&self, now: Time) -> Option<Time> {
-        let nap = self.naps.longest_nap().filter(|_| self.beating > 0).map(|nap| now + nap);
+        let nap = self.children.longest_nap().map(|nap| now + nap);
         [
             // A verdict that waits for what lies unread is due when that was read; our own beat waits for nothing.
             self.echo.as_ref().and_then(Echo::deadline).or_else(|| self.core.next_deadline()),
             self.core.next_own_beat(),
             self.cleanups.next_deadline(),
-            self.strangers.next_deadline(),
+            self.reactor.processes.unknown.next_deadline(),
             self.requests.next_deadline(),
             self.uplink.as_ref().and_then(Uplink::next_deadline),
             self.history.as_ref().and_then(History::next_deadline),
@@ -308,7 +214,7 @@ impl Node {
             if self.ended.is_some() {
                 return;
             }
-            let now = self.now();
+            let now = self.context.now();
             if let Some(begun) = self.start_before(&event) {
                 self.hand_in(now, begun);
             }
@@ -320,7 +226,7 @@ impl Node {
     /// A step of this turn is over, and was of this kind. Between the steps our own beat goes out when it is due: how much there
     /// is to do must not look like a hang.
     pub(super) fn did(&mut self, work: Work) {
-        let now = self.now();
+        let now = self.context.now();
         self.diary.did(work, now);
         self.beat_if_due(now);
     }
@@ -369,10 +275,10 @@ impl Node {
     }
 
     fn deadlines(&mut self, late: Lateness) {
-        self.clear_remains(self.now());
+        self.clear_remains(self.context.now());
         self.settle();
         // From here to the tick nothing may look at the clock again: a pause in between would be charged to the children.
-        let now = self.now();
+        let now = self.context.now();
         let lost = self.account(now, late);
         self.beat_if_due(now);
         let due = self.core.next_deadline().is_some_and(|at| at <= now);
@@ -420,7 +326,7 @@ impl Node {
                 self.tell_losses("this supervisor did not run for a while, several times", losses, "");
             }
         } else if slept.is_zero() && busy < Span::from_secs(1) {
-            debug!(self.logger, "busy for a while; the children are not blamed for it";
+            debug!(self.context.logger, "busy for a while; the children are not blamed for it";
                 "lost_ms" => lost.as_millis(), "busy" => with);
         } else if let Some(losses) = self.diary.lost(now, lost) {
             let what = match slept.is_zero() {
@@ -435,15 +341,15 @@ impl Node {
     fn tell_losses(&self, what: &'static str, losses: Losses, with: &str) {
         let Losses { count, sum, longest } = losses;
         match count {
-            0 | 1 => warn!(self.logger, "{}", what; "lost_ms" => sum.as_millis(), "busy" => with),
-            _ => warn!(self.logger, "{}", what; "lost_ms" => sum.as_millis(), "times" => count,
+            0 | 1 => warn!(self.context.logger, "{}", what; "lost_ms" => sum.as_millis(), "busy" => with),
+            _ => warn!(self.context.logger, "{}", what; "lost_ms" => sum.as_millis(), "times" => count,
                 "longest_ms" => longest.as_millis(), "busy" => with),
         }
     }
 
     /// Passes on what is waiting to go out: events to the parent or to followers, output, log lines.
     fn flush_outward(&mut self) {
-        let now = self.now();
+        let now = self.context.now();
         self.tell_children();
         if let Some(uplink) = &mut self.uplink {
             uplink.flush(now);
@@ -457,24 +363,10 @@ impl Node {
         }
         self.feed_taps(now);
         let console_waits = self.console.flush();
-        let log_waits = self.log_handle.flush();
+        let log_waits = self.context.log_handle.flush();
         // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped
         // and counted, never waited for.
         self.timers.console = (console_waits || log_waits).then(|| now + Span::from_millis(20));
-    }
-
-    pub fn watch(&mut self, fd: std::os::fd::RawFd, source: Source) -> Result<Tag, crate::os::epoll::PollError> {
-        let tag = self.poller.next_tag();
-        self.poller.add(fd, tag, Interest::READ)?;
-        self.sources.insert(tag, source);
-        Ok(tag)
-    }
-
-    /// Takes a descriptor out of epoll; always before it is closed, since a copy in a child that has not executed yet
-    /// would keep it there.
-    pub fn unwatch(&mut self, fd: std::os::fd::RawFd, tag: Tag) {
-        self.sources.remove(&tag);
-        let _ = self.poller.remove(fd);
     }
 }
 

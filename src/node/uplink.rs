@@ -1,8 +1,8 @@
 //! The connection from a node to its parent: beats that may be lost, and messages that must arrive and are sent again
 //! until they are acknowledged.
 
-use super::boot::NodeBoot;
 use super::history::EventBatch;
+use super::record::NodeBoot;
 use crate::ids::{ReportId, Token};
 use crate::link::{Context, Dealer, LinkError, RouterLimits};
 use crate::os::clock::Clock;

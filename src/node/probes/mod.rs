@@ -12,9 +12,10 @@
 mod schedule;
 
 use super::aside::Aside;
-use super::handle::{self, Handle, What};
+use super::children::{self, Handle, What};
+use super::reactor::Source;
 use super::strangers::Kin;
-use super::turn::{Node, Source};
+use super::turn::Node;
 use crate::error::plain;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::Stamp;
@@ -144,8 +145,8 @@ fn probes_of(exec: &ExecSpec) -> impl Iterator<Item = &Probe> {
 impl Node {
     /// A worker's process has been started: its first probe is due.
     pub(super) fn begin_probes(&mut self, run: Run) {
-        let now = self.now();
-        let Some(handle) = self.look_at(run.child) else { return };
+        let now = self.context.now();
+        let Some(handle) = self.children.get(run.child) else { return };
         let (What::Worker(exec), Some(interval)) = (&handle.what, handle.beat_interval()) else { return };
         let patience: Vec<Span> = probes_of(exec).map(|probe| probe.patience(interval)).collect();
         if patience.is_empty() {
@@ -186,7 +187,7 @@ impl Node {
         }
         let (index, since) = probing.schedule.running()?;
         let probe = probing.probes().nth(index)?;
-        Some(format!("the probe {} has had no answer for {}", probe.ask, self.now().since(since).coarse()))
+        Some(format!("the probe {} has had no answer for {}", probe.ask, self.context.now().since(since).coarse()))
     }
 
     /// Starts what is due and ends what has taken too long.
@@ -238,7 +239,7 @@ impl Node {
         self.probes.put(run, probing);
         if !self.probe_is_ending(run) {
             // It was all that the worker's end has waited for.
-            let now = self.now();
+            let now = self.context.now();
             self.cleanups.look_now(run, now);
         }
     }
@@ -269,13 +270,13 @@ impl Node {
             None => true,
             Some(Attempt::Command(command)) => {
                 if let Some(why) = command.kill(why) {
-                    warn!(self.logger, "the command of a probe cannot be killed"; "pid" => command.pid(), "why" => why);
+                    warn!(self.context.logger, "the command of a probe cannot be killed"; "pid" => command.pid(), "why" => why);
                 }
                 false
             }
             Some(Attempt::Connection(visit)) => {
                 let (fd, tag) = (visit.connection.as_raw_fd(), visit.tag);
-                self.unwatch(fd, tag);
+                self.reactor.unwatch(fd, tag);
                 probing.attempt = None;
                 true
             }
@@ -284,7 +285,7 @@ impl Node {
 
     /// The probe that ran is over, and nothing of it is left.
     fn probe_ended(&mut self, run: Run, probing: &mut Probing, outcome: Outcome) {
-        let now = self.now();
+        let now = self.context.now();
         let running = probing.schedule.running().map(|(index, _)| index);
         let what = running.and_then(|index| probing.probe(index));
         let what = what.map(|probe| probe.ask.to_string()).unwrap_or_default();
@@ -301,21 +302,21 @@ impl Node {
         match outcome {
             Outcome::Answered => {
                 if let (true, Some(_)) = (probing.answered, probing.last_failure.take()) {
-                    info!(self.logger, "a probe is answered again"; "path" => &probing.path, "probe" => what);
+                    info!(self.context.logger, "a probe is answered again"; "path" => &probing.path, "probe" => what);
                 }
                 probing.answered = true;
             }
             Outcome::Failed(why) => {
                 // Logged when it begins; how it ends is shown by the events. Before the first answer it is the rule.
                 if probing.answered && probing.last_failure.is_none() {
-                    warn!(self.logger, "a probe has failed"; "path" => &probing.path, "probe" => &what, "why" => &why);
+                    warn!(self.context.logger, "a probe has failed"; "path" => &probing.path, "probe" => &what, "why" => &why);
                 } else {
-                    debug!(self.logger, "a probe has failed"; "path" => &probing.path, "probe" => &what, "why" => &why);
+                    debug!(self.context.logger, "a probe has failed"; "path" => &probing.path, "probe" => &what, "why" => &why);
                 }
                 probing.last_failure = Some(format!("the probe {what} has failed: {why}"));
             }
             Outcome::Unable(why) => {
-                warn!(self.logger, "cannot probe a worker, which is not blamed for it"; "path" => &probing.path,
+                warn!(self.context.logger, "cannot probe a worker, which is not blamed for it"; "path" => &probing.path,
                     "probe" => &what, "why" => &why);
                 probing.last_failure = Some(format!("the probe {what} could not be made: {why}"));
             }
@@ -330,17 +331,22 @@ impl Node {
     // Commands.
 
     fn start_command(&mut self, run: Run, probing: &mut Probing, command: &[String]) -> Step {
-        let Some(handle) = self.look_at(run.child) else {
+        let Some(handle) = self.children.get(run.child) else {
             return Step::Waiting;
         };
-        let credentials = match handle::credentials(&probing.exec) {
+        let credentials = match children::credentials(&probing.exec) {
             Ok(found) => found,
             // The worker itself was started as that user, so the user is not the cause.
             Err(failure) => return Step::Over(Outcome::Unable(failure.message)),
         };
-        let (stamp, since) = (Stamp::of_probe(&self.place.mark, &handle.path), ticks_now());
-        let started =
-            handle.start_beside(command, &self.place, &self.router_socket, &self.base_environment, credentials);
+        let (stamp, since) = (Stamp::of_probe(&self.context.place.mark, &handle.path), ticks_now());
+        let started = handle.start_beside(
+            command,
+            &self.context.place,
+            &self.router_socket,
+            &self.context.base_environment,
+            credentials,
+        );
         let (spawned, output) = match started {
             Ok(started) => started,
             Err(failure) if net::is_our_own(failure.errno) => return Step::Over(Outcome::Unable(failure.message)),
@@ -393,11 +399,11 @@ impl Node {
                     continue;
                 }
             };
-            let tag = self.poller.next_tag();
-            if let Err(error) = self.poller.add(connection.as_raw_fd(), tag, Interest::WRITE) {
+            let tag = self.reactor.poller.next_tag();
+            if let Err(error) = self.reactor.poller.add(connection.as_raw_fd(), tag, Interest::WRITE) {
                 return Step::Over(Outcome::Unable(format!("watching the connection: {error}")));
             }
-            self.sources.insert(tag, Source::Probe(run));
+            self.reactor.sources.insert(tag, Source::Probe(run));
             let visit = Visit { connection, tag, waits_to_write: true, further, exchange };
             probing.attempt = Some(Attempt::Connection(Box::new(visit)));
             // On this machine it is open already, mostly.
@@ -420,12 +426,12 @@ impl Node {
                 self.watch_anew(run, probing, fd, tag)
             }
             Ok(Some(outcome)) => {
-                self.unwatch(fd, tag);
+                self.reactor.unwatch(fd, tag);
                 probing.attempt = None;
                 Step::Over(outcome)
             }
             Err(NotOpen(error)) => {
-                self.unwatch(fd, tag);
+                self.reactor.unwatch(fd, tag);
                 let Some(Attempt::Connection(visit)) = probing.attempt.take() else { return Step::Waiting };
                 let Visit { connection, further, exchange, .. } = *visit;
                 drop(connection);
@@ -443,15 +449,15 @@ impl Node {
 
     /// Waits for the other thing than before at a connection.
     fn watch_anew(&mut self, run: Run, probing: &mut Probing, fd: RawFd, tag: Tag) -> Step {
-        self.unwatch(fd, tag);
+        self.reactor.unwatch(fd, tag);
         let Some(Attempt::Connection(visit)) = &mut probing.attempt else { return Step::Waiting };
-        visit.tag = self.poller.next_tag();
+        visit.tag = self.reactor.poller.next_tag();
         let interest = if visit.waits_to_write { Interest::WRITE } else { Interest::READ };
-        if let Err(error) = self.poller.add(fd, visit.tag, interest) {
+        if let Err(error) = self.reactor.poller.add(fd, visit.tag, interest) {
             probing.attempt = None;
             return Step::Over(Outcome::Unable(format!("watching the connection: {error}")));
         }
-        self.sources.insert(visit.tag, Source::Probe(run));
+        self.reactor.sources.insert(visit.tag, Source::Probe(run));
         Step::Waiting
     }
 }

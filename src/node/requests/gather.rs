@@ -54,21 +54,21 @@ impl Node {
     /// Begins a change that the core answers.
     pub(in crate::node) fn begin_change(&mut self, asker: Asker, what: String) -> RequestId {
         self.reply(&asker, accepted(what.clone()));
-        let due = self.now() + PROGRESS_EVERY;
+        let due = self.context.now() + PROGRESS_EVERY;
         RequestId(self.requests.add(asker, Waits::Core { what }, due))
     }
 
     /// Begins a change that the core answers, and perhaps child nodes too.
     pub(in crate::node) fn begin_gathered_change(&mut self, asker: Asker, what: String) -> RequestId {
         self.reply(&asker, accepted(what.clone()));
-        let due = self.now() + PROGRESS_EVERY;
+        let due = self.context.now() + PROGRESS_EVERY;
         let gathered = Gathered { what, core: true, ..Gathered::default() };
         RequestId(self.requests.add(asker, Waits::Gathered(Box::new(gathered)), due))
     }
 
     /// Sends a child node its part of a reload, until it has answered.
     pub(in crate::node) fn tell_node_below(&mut self, of: RequestId, run: Run, by: String, verb: Verb) {
-        let now = self.now();
+        let now = self.context.now();
         // What it was sent before has no meaning any more; if it still does it, that comes first and counts for
         // nothing.
         let earlier: Vec<(u64, u64)> = self
@@ -106,7 +106,7 @@ impl Node {
         };
         let run = *run;
         pending.due = now + CHANGE_BELOW;
-        let process = self.look_at(run.child).and_then(|handle| handle.process.as_ref());
+        let process = self.children.get(run.child).and_then(|handle| handle.process.as_ref());
         let to = process.filter(|process| process.run == run).and_then(|process| process.link.to().cloned());
         if let Some(to) = to {
             // If its queue is full it is sent again.
@@ -116,7 +116,7 @@ impl Node {
 
     /// A child node has replied about its part.
     pub(super) fn part_answered(&mut self, part: u64, reply: Reply) {
-        let now = self.now();
+        let now = self.context.now();
         let Some(pending) = self.requests.pending.get_mut(&part) else { return };
         let Waits::PartOfReload { of, .. } = &pending.waits else { return };
         let of = *of;
@@ -172,7 +172,7 @@ impl Node {
             return false;
         };
         gathered.core = false;
-        let path = self.place.path.clone();
+        let path = self.context.place.path.clone();
         let detail = if detail.is_empty() { detail } else { format!("{path}: {detail}") };
         gathered.add(outcome, detail);
         self.finish_gathered(request.0);
@@ -197,7 +197,7 @@ impl Node {
         if let (Asker::Nobody, Reply::Done { outcome, detail }) = (&asker, &reply)
             && *outcome != Outcome::Ok
         {
-            slog::error!(self.logger, "the reload is not complete"; "why" => detail);
+            slog::error!(self.context.logger, "the reload is not complete"; "why" => detail);
         }
         self.reply(&asker, reply);
     }
@@ -208,7 +208,7 @@ impl Node {
         match &self.reload_heard {
             Some(heard) if heard.request == *request => {
                 let again = heard.reply.clone();
-                let reply = again.unwrap_or_else(|| accepted(format!("{} is reloading", self.place.path)));
+                let reply = again.unwrap_or_else(|| accepted(format!("{} is reloading", self.context.place.path)));
                 self.reply(asker, reply);
                 true
             }

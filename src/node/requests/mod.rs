@@ -9,7 +9,7 @@ mod status;
 use self::gather::Gathered;
 pub(super) use self::gather::Heard;
 use self::status::{down_state, status_limit};
-use super::handle::{Handle, What, group_path};
+use super::children::{Handle, What, group_path};
 use super::history::Wanted;
 use super::taps::{LogsPart, Wish};
 use super::translate;
@@ -146,7 +146,7 @@ impl Node {
                 return;
             }
             Verb::Unfollow { request } | Verb::StillFollowing { request } => {
-                let (now, request) = (self.now(), *request);
+                let (now, request) = (self.context.now(), *request);
                 if let Verb::Unfollow { .. } = verb {
                     self.unfollow_logs(&asker, request);
                 } else if self.logs_heard(&asker, request, 0) {
@@ -205,12 +205,12 @@ impl Node {
     }
 
     fn target(&self, path: &Path) -> Target {
-        if *path == self.place.path {
+        if *path == self.context.place.path {
             return Target::Own;
         }
-        let Some(step) = path.step_below(&self.place.path) else { return Target::Nowhere };
+        let Some(step) = path.step_below(&self.context.place.path) else { return Target::Nowhere };
         let Some(child) = self.core.find(step) else { return Target::Nowhere };
-        let Some(handle) = self.look_at(child) else { return Target::Nowhere };
+        let Some(handle) = self.children.get(child) else { return Target::Nowhere };
         if handle.path == *path {
             return Target::Child(child);
         }
@@ -221,7 +221,7 @@ impl Node {
     }
 
     fn request_own(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb) {
-        let now = self.now();
+        let now = self.context.now();
         match verb {
             Verb::Status { .. } => {
                 let view = ChildView::Supervisor(Box::new(self.own_view(now)));
@@ -233,7 +233,7 @@ impl Node {
                 self.begin_own_end(asker, now);
             }
             Verb::Panic { .. } => {
-                warn!(self.logger, "the whole tree is panicked by an operator");
+                warn!(self.context.logger, "the whole tree is panicked by an operator");
                 self.cleanups.hurry(now);
                 self.ordered(StopCause::Operator(by), true);
                 self.inbox.push_back(Event::StopNow);
@@ -244,12 +244,12 @@ impl Node {
                 Err(error) => self.reply(&asker, refused(Refusal::NotUnderstood, format!("no child: {error}"))),
             },
             Verb::Reset { .. } => {
-                info!(self.logger, "failures are forgotten"; "path" => %self.place.path, "by" => &by);
-                let request = self.begin_change(asker, format!("{} is being reset", self.place.path));
+                info!(self.context.logger, "failures are forgotten"; "path" => %self.context.place.path, "by" => &by);
+                let request = self.begin_change(asker, format!("{} is being reset", self.context.place.path));
                 self.inbox.push_back(Event::Asked { request, command: Command::Reset(None), by });
             }
             Verb::Signal { .. } => {
-                let message = format!("{} is a supervisor; signals go to workers", self.place.path);
+                let message = format!("{} is a supervisor; signals go to workers", self.context.place.path);
                 self.reply(&asker, refused(Refusal::NotAllowed, message));
             }
             Verb::RemoveChild { .. } | Verb::Restart { .. } | Verb::RestartChild { .. } | Verb::DeleteChild { .. } => {
@@ -272,13 +272,13 @@ impl Node {
     }
 
     fn begin_own_end(&mut self, asker: Asker, now: Time) {
-        self.reply(&asker, accepted(format!("{} is ending", self.place.path)));
+        self.reply(&asker, accepted(format!("{} is ending", self.context.place.path)));
         self.requests.add(asker, Waits::OwnEnd, now + PROGRESS_EVERY);
     }
 
     fn request_child(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb, child: ChildId) {
-        let now = self.now();
-        let Some(handle) = self.look_at(child) else { return };
+        let now = self.context.now();
+        let Some(handle) = self.children.get(child) else { return };
         let path = handle.path.clone();
         let (command, what) = match verb {
             Verb::Status { .. } => {
@@ -300,7 +300,7 @@ impl Node {
                 return self.request_below(asker, within_ms, by, verb, path, child);
             }
             Verb::Reset { .. } => {
-                info!(self.logger, "failures are forgotten"; "path" => %path, "by" => &by);
+                info!(self.context.logger, "failures are forgotten"; "path" => %path, "by" => &by);
                 (Command::Reset(Some(child)), format!("{path} is being reset"))
             }
             // Of a child node only the node itself can have another child.
@@ -328,7 +328,7 @@ impl Node {
 
     /// Sends a signal to the process of a worker, and to no other: what it has started is its own affair.
     fn signal_child(&mut self, asker: &Asker, by: &str, child: ChildId, signal: i32) {
-        let Some(handle) = self.look_at(child) else { return };
+        let Some(handle) = self.children.get(child) else { return };
         let path = &handle.path;
         let process = handle.process.as_ref().filter(|process| process.status.is_none());
         let reply = match process {
@@ -339,7 +339,7 @@ impl Node {
             None => refused(Refusal::Down, format!("{path} has no process; `treevisor status {path}` shows its state")),
             Some(process) => match process.pidfd.signal_child(process.pid, signal) {
                 Ok(()) => {
-                    info!(self.logger, "a worker is sent a signal"; "path" => %path, "signal" => signal, "by" => by);
+                    info!(self.context.logger, "a worker is sent a signal"; "path" => %path, "signal" => signal, "by" => by);
                     done(Outcome::Ok, String::new())
                 }
                 Err(error) if pidfd::is_gone(&error) => {
@@ -356,8 +356,8 @@ impl Node {
     }
 
     fn request_below(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb, path: Path, child: ChildId) {
-        let now = self.now();
-        let Some(handle) = self.look_at(child) else { return };
+        let now = self.context.now();
+        let Some(handle) = self.children.get(child) else { return };
         let node_path = handle.path.clone();
         let running = handle.process.as_ref().filter(|process| process.status.is_none());
         let Some((run, identity)) = running.map(|process| (process.run, process.link.to().cloned())) else {
@@ -452,7 +452,7 @@ impl Node {
                     self.reply(&asker, refused(why, message));
                 }
             }
-            Target::Child(child) | Target::Below(child) if self.look_at(child).is_some_and(Handle::is_node) => {
+            Target::Child(child) | Target::Below(child) if self.children.get(child).is_some_and(Handle::is_node) => {
                 self.request_below(asker, within_ms, by, Verb::Scale { path: path.clone(), count }, path, child);
             }
             Target::Child(_) | Target::Below(_) | Target::Nowhere => self.reply(&asker, no_such_path(&path)),
@@ -462,7 +462,7 @@ impl Node {
     // Events.
 
     fn begin_events(&mut self, asker: Asker, wanted: Wanted, from: Option<u64>, follow: bool) {
-        let now = self.now();
+        let now = self.context.now();
         let known = self.path_is_known(&wanted.path);
         let (Asker::Operator { to, request }, Some(history)) = (&asker, &mut self.history) else { return };
         if !known {
@@ -491,7 +491,7 @@ impl Node {
     }
 
     pub(super) fn reply_from_below(&mut self, run: Run, request: u64, reply: Reply) {
-        let now = self.now();
+        let now = self.context.now();
         let reply = match reply {
             Reply::Logs { lines, lost, caught_up, silent } => {
                 self.logs_from_below(run, request, LogsPart { lines, lost, caught_up, silent });
@@ -593,7 +593,7 @@ impl Node {
                 Waits::OwnEnd => {
                     let asker = pending.asker.clone();
                     pending.due = now + PROGRESS_EVERY;
-                    self.reply(&asker, accepted(format!("{} is ending", self.place.path)));
+                    self.reply(&asker, accepted(format!("{} is ending", self.context.place.path)));
                 }
                 Waits::Gathered(gathered) => {
                     let (asker, what) = (pending.asker.clone(), gathered.waiting_for());
@@ -624,7 +624,7 @@ impl Node {
                 }
             }
             Verb::Panic { hold, .. } => {
-                warn!(self.logger, "the supervisor above does not answer, the subtree is killed past it";
+                warn!(self.context.logger, "the supervisor above does not answer, the subtree is killed past it";
                     "path" => %path);
                 self.reply(&pending.asker, accepted(format!("{path} is being killed past its supervisor")));
                 let waits = Waits::Emptying { path, hold, since: now };
@@ -650,7 +650,7 @@ impl Node {
         let Waits::Emptying { path, hold, since } = &pending.waits else { return };
         let (path, hold, since) = (path.clone(), *hold, *since);
         let mut one = None;
-        let in_group = match group_path(&self.place, &path).map(|at| Group::open(&at)) {
+        let in_group = match group_path(&self.context.place, &path).map(|at| Group::open(&at)) {
             Some(Ok(group)) if group.populated() => {
                 let _ = group.kill();
                 one = group.members().unwrap_or_default().into_iter().find(|pid| process::is_alive(*pid));
@@ -701,12 +701,12 @@ impl Node {
     /// Kills what belongs to a path below one of our child nodes, past the nodes above it; what there was. It is all
     /// below that node's process: what is left when it exits is adopted by us, and cleaned up with it.
     fn kill_below(&self, path: &Path) -> descendants::Left {
-        let child = self.handles.iter().flatten().find(|handle| path.is_within(&handle.path));
-        let Some((handle, process)) = child.and_then(|handle| Some((handle, handle.process.as_ref()?))) else {
+        let child = self.children.towards(path);
+        let Some((handle, process)) = child.and_then(|(_, handle)| Some((handle, handle.process.as_ref()?))) else {
             return descendants::Left::default();
         };
         let What::Node(below) = &handle.what else { return descendants::Left::default() };
-        let mark = &self.place.mark;
+        let mark = &self.context.place.mark;
         let mut stamps = HashSet::from([Stamp::of_child(mark, path)]);
         below.now().for_each_supervisor(&handle.path, &mut |at, spec| {
             let children =
@@ -726,8 +726,8 @@ impl Node {
 
     /// What of our children could not be killed, by path, process and reason.
     pub(super) fn left_behind(&self) -> Vec<String> {
-        let children = self.core.children(self.now());
-        let lost = children.iter().filter_map(|child| Some((self.look_at(child.id)?, child.stuck.as_ref()?)));
+        let children = self.core.children(self.context.now());
+        let lost = children.iter().filter_map(|child| Some((self.children.get(child.id)?, child.stuck.as_ref()?)));
         lost.map(|(handle, stuck)| format!("{}: {stuck}", handle.path)).collect()
     }
 
@@ -742,7 +742,7 @@ impl Node {
                     left => done(Outcome::KillFailed, format!("the tree has ended without {}", left.join("; "))),
                 },
                 Waits::Part { .. } | Waits::PartOfReload { .. } => continue,
-                _ => done(Outcome::Overtaken, format!("{} has ended", self.place.path)),
+                _ => done(Outcome::Overtaken, format!("{} has ended", self.context.place.path)),
             };
             self.reply(&pending.asker, reply);
         }

@@ -3,7 +3,7 @@
 //! A part that does not come in time stands there as unreachable, filled from the spec and its supervisor's last
 //! report: the answer has a limit, not the question. A node that is known not to answer is not waited for at all.
 
-use super::super::handle::What;
+use super::super::children::What;
 use super::super::translate;
 use super::super::turn::Node;
 use super::{Asker, Pending, Waits, ask_below};
@@ -36,12 +36,12 @@ impl Node {
         let children = self.core.children(now).iter().filter_map(|status| self.child_view(now, status.id)).collect();
         let window = translate::window(&self.policy, self.core.window_used(now));
         SupervisorView {
-            path: self.place.path.clone(),
-            name: self.place.path.name().unwrap_or(self.place.instance.as_str()).to_string(),
+            path: self.context.place.path.clone(),
+            name: self.context.place.path.name().unwrap_or(self.context.place.instance.as_str()).to_string(),
             kind: SupervisorKind::Supervisor,
             state: self.core.state().as_str().to_string(),
-            pid: Some(self.pid),
-            incarnation: self.place.incarnation.0,
+            pid: Some(self.context.pid),
+            incarnation: self.context.place.incarnation.0,
             restarts: 0,
             strategy: translate::strategy(self.policy.strategy).to_string(),
             intensity: window,
@@ -50,7 +50,7 @@ impl Node {
             uptime_ms: Some(now.since(Time::ZERO).as_millis()),
             waits_ms: None,
             heartbeat: None,
-            usage: usage::of_process(self.pid).map(translate::usage),
+            usage: usage::of_process(self.context.pid).map(translate::usage),
             last_known: None,
             kill_failed: None,
             held_since: None,
@@ -61,8 +61,8 @@ impl Node {
     /// A child as its parent sees it; of a node's own children only that the spec names them.
     pub(super) fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
         let status = self.core.child(now, child)?;
-        let handle = self.look_at(child)?;
-        let measured = self.now().since(now) < MEASURING;
+        let handle = self.children.get(child)?;
+        let measured = self.context.now().since(now) < MEASURING;
         let usage = if measured { handle.in_use().map(translate::usage) } else { None };
         let mut holds = match &handle.what {
             What::Worker(_) => Vec::new(),
@@ -74,7 +74,7 @@ impl Node {
         }
         let mut view = match &handle.what {
             What::Worker(exec) => {
-                let view = translate::worker(&status, exec, &handle.path, now, &self.clock);
+                let view = translate::worker(&status, exec, &handle.path, now, &self.context.clock);
                 ChildView::Worker(Box::new(WorkerView { usage, ..view }))
             }
             What::Node(below) => {
@@ -86,7 +86,7 @@ impl Node {
                     state => down_state(state),
                 };
                 let mut view = translate::supervisor_from_spec(below.now(), &handle.path, state);
-                translate::fill_supervisor(&mut view, &status, now, &self.clock);
+                translate::fill_supervisor(&mut view, &status, now, &self.context.clock);
                 view.usage = usage;
                 // Replaced, as all of this is, by what the node itself reports.
                 view.last_known = status.rollup.as_ref().map(translate::rollup_view);
@@ -99,7 +99,7 @@ impl Node {
 
     /// How many supervisors stand one below the other beneath this node.
     pub(super) fn levels(&self) -> u64 {
-        let below = self.handles.iter().flatten().filter_map(|handle| match &handle.what {
+        let below = self.children.iter().filter_map(|handle| match &handle.what {
             What::Node(below) => Some(1 + below.now().levels()),
             What::Worker(_) => None,
         });
@@ -108,23 +108,22 @@ impl Node {
 
     /// A path of the spec below a node that cannot report.
     pub(super) fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
-        let step = path.step_below(&self.place.path)?;
-        let top = self.handles.iter().flatten().find(|handle| handle.name.as_str() == step)?;
+        let step = path.step_below(&self.context.place.path)?;
+        let top = self.children.iter().find(|handle| handle.name.as_str() == step)?;
         let What::Node(below) = &top.what else { return None };
         Some(translate::child_from_spec(below.now().find(&top.path, path)?, path, state))
     }
 
     /// Asks the child nodes of a view for their parts; replies at once when there are none.
     pub(super) fn gather_status(&mut self, asker: Asker, within_ms: u64, view: ChildView, only: Option<ChildId>) {
-        let now = self.now();
+        let now = self.context.now();
         let levels = self.levels();
         let limit = status_limit(within_ms, levels);
         let nodes: Vec<(Run, Identity, Path, Span)> = self
-            .handles
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| only.is_none_or(|child| child.0 as usize == *index))
-            .filter_map(|(_, handle)| handle.as_ref())
+            .children
+            .with_ids()
+            .filter(|(id, _)| only.is_none_or(|child| child == *id))
+            .map(|(_, handle)| handle)
             .filter(|handle| handle.is_node())
             .filter_map(|handle| {
                 let process = handle.process.as_ref().filter(|process| process.status.is_none())?;
@@ -161,10 +160,10 @@ impl Node {
     /// How long a child node is waited for, within `limit`; `None` when it cannot answer, so that the person who asks
     /// gets an answer at once.
     pub(super) fn patience_with(&self, run: Run, limit: Span) -> Option<Span> {
-        if self.look_at(run.child)?.is_stopped() {
+        if self.children.get(run.child)?.is_stopped() {
             return None;
         }
-        let beats = self.core.child(self.now(), run.child)?.beats;
+        let beats = self.core.child(self.context.now(), run.child)?.beats;
         let late = beats.is_some_and(|beats| {
             beats.age.is_some_and(|age| age.as_nanos() > beats.promise.interval.as_nanos().saturating_mul(3) / 2)
         });
@@ -193,7 +192,7 @@ impl Node {
     }
 
     pub(super) fn part_arrived(&mut self, of: u64, part: u64, run: Run, subtree: ChildView) {
-        let now = self.now();
+        let now = self.context.now();
         let status = self.core.child(now, run.child);
         let Some(Pending { waits: Waits::Gather { view, missing }, .. }) = self.requests.pending.get_mut(&of) else {
             return;
@@ -213,7 +212,7 @@ impl Node {
                 // The node knows its own state and children best; its parent knows how often it was restarted.
                 if let Some(status) = &status {
                     let state = std::mem::take(&mut subtree.state);
-                    translate::fill_supervisor(&mut subtree, status, now, &self.clock);
+                    translate::fill_supervisor(&mut subtree, status, now, &self.context.clock);
                     if status.state == State::Running {
                         subtree.state = state;
                     }
@@ -233,11 +232,11 @@ impl Node {
             return;
         }
         let status = StatusView {
-            instance: self.place.instance.to_string(),
+            instance: self.context.place.instance.to_string(),
             version: env!("CARGO_PKG_VERSION").to_string(),
-            pid: self.pid,
-            uptime_ms: self.now().since(Time::ZERO).as_millis(),
-            containment: if self.place.base_group.is_some() { "cgroup" } else { "group" }.to_string(),
+            pid: self.context.pid,
+            uptime_ms: self.context.now().since(Time::ZERO).as_millis(),
+            containment: if self.context.place.base_group.is_some() { "cgroup" } else { "group" }.to_string(),
             root: view,
         };
         self.reply(asker, Reply::Status { status: Box::new(status) });

@@ -121,7 +121,7 @@ impl Open<'_> {
 impl Node {
     /// Begins to feed a reader.
     pub(super) fn begin_logs(&mut self, asker: Asker, wish: Wish) {
-        let now = self.now();
+        let now = self.context.now();
         if let Some(path) = wish.paths.iter().find(|path| !self.path_is_known(path)) {
             let refusal = no_such_path(path);
             self.reply(&asker, refusal);
@@ -137,14 +137,13 @@ impl Node {
         }
         let mut tap = Tap::new(asker, wish, now);
         tap.backlog = self.backlog(&tap.wish).into();
-        let nodes = self.handles.iter().enumerate().filter_map(|(index, handle)| {
-            let handle = handle.as_ref().filter(|handle| handle.is_node())?;
-            (!tap.wish.part_of(&handle.path).is_empty()).then_some(ChildId(index as u32))
-        });
+        let nodes =
+            self.children.with_ids().filter(|(_, child)| child.is_node() && !tap.wish.part_of(&child.path).is_empty());
+        let nodes = nodes.map(|(id, _)| id);
         for child in nodes.collect::<Vec<_>>() {
             let part = self.ask_part(&tap.wish, tap.wish.lines, child, now);
             if part.caught_up {
-                tap.silent.extend(self.look_at(child).map(|handle| handle.path.clone()));
+                tap.silent.extend(self.children.get(child).map(|handle| handle.path.clone()));
             }
             tap.parts.push(part);
         }
@@ -155,11 +154,8 @@ impl Node {
     /// What our own workers have printed and is wanted: no more than the last so many lines of all of them together.
     fn backlog(&self, wish: &Wish) -> Vec<Backlog> {
         let since = wish.since_ms.map_or(0, |millis| millis.saturating_mul(1_000_000));
-        let workers = || {
-            let workers =
-                self.handles.iter().enumerate().filter_map(|(index, handle)| Some((index, &**handle.as_ref()?)));
-            workers.filter(|(_, handle)| !handle.ring.is_empty() && wish.covers(&handle.path))
-        };
+        let workers =
+            || self.children.with_ids().filter(|(_, handle)| !handle.ring.is_empty() && wish.covers(&handle.path));
         let mut oldest = since;
         if let Some(lines) = wish.lines {
             let lines = usize::try_from(lines).unwrap_or(usize::MAX);
@@ -175,10 +171,10 @@ impl Node {
                 oldest = *times.select_nth_unstable(place).1;
             }
         }
-        let from_oldest = |(index, handle): (usize, &super::handle::Handle)| {
+        let from_oldest = |(child, handle): (ChildId, &super::children::Handle)| {
             let wanted = handle.ring.times().rev().take_while(|at| *at >= oldest).count() as u64;
             let end = handle.ring.end();
-            (wanted > 0).then_some(Backlog { child: ChildId(index as u32), next: end - wanted, end })
+            (wanted > 0).then_some(Backlog { child, next: end - wanted, end })
         };
         workers().filter_map(from_oldest).collect()
     }
@@ -188,7 +184,7 @@ impl Node {
     fn ask_part(&mut self, wish: &Wish, lines: Option<u64>, child: ChildId, now: Time) -> Part {
         let request = self.requests.without_asker();
         let mut part = Part { child, run: None, request, lines, owed: 0, caught_up: true, heard: false, due: None };
-        let Some(handle) = self.look_at(child) else { return part };
+        let Some(handle) = self.children.get(child) else { return part };
         let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { return part };
         let (run, identity) = (process.run, process.link.to().cloned());
         let verb =
@@ -208,8 +204,8 @@ impl Node {
     /// A child node has introduced itself: followers of what is below it go on with this new process, from its first
     /// line on.
     pub(super) fn logs_meet_node(&mut self, run: Run) {
-        let now = self.now();
-        let Some(path) = self.look_at(run.child).map(|handle| handle.path.clone()) else { return };
+        let now = self.context.now();
+        let Some(path) = self.children.get(run.child).map(|handle| handle.path.clone()) else { return };
         let mut taps = std::mem::take(&mut self.taps.taps);
         for tap in taps.iter_mut().filter(|tap| tap.wish.follow && !tap.wish.part_of(&path).is_empty()) {
             if tap.parts.iter().any(|part| part.run == Some(run)) {
@@ -233,7 +229,7 @@ impl Node {
 
     /// Passes on what a child node has sent.
     pub(super) fn logs_from_below(&mut self, run: Run, request: u64, told: LogsPart) {
-        let now = self.now();
+        let now = self.context.now();
         let found = self.taps.taps.iter_mut().find_map(|tap| {
             let at = tap.parts.iter().position(|part| part.request == request && part.run == Some(run))?;
             Some((tap, at))
@@ -275,7 +271,7 @@ impl Node {
 
     /// As [`Node::logs_seen`], of a reader that may follow something else; false when no such reader is known.
     pub(super) fn logs_heard(&mut self, asker: &Asker, request: u64, replies: u32) -> bool {
-        let now = self.now();
+        let now = self.context.now();
         let Some(tap) = self.taps.of(asker, request) else { return false };
         tap.seen(now, replies);
         true
@@ -361,7 +357,7 @@ impl Node {
 
     /// Reads the next of what one of our workers had printed, and counts what is gone meanwhile.
     fn read_backlog(&self, backlog: &mut Backlog) -> (Vec<LogView>, u64) {
-        let Some(handle) = self.look_at(backlog.child) else {
+        let Some(handle) = self.children.get(backlog.child) else {
             backlog.next = backlog.end;
             return (Vec::new(), 0);
         };
@@ -386,7 +382,7 @@ impl Node {
                 part.due = Some(now + SILENCE_BELOW);
                 continue;
             }
-            let Some(path) = self.look_at(part.child).map(|handle| handle.path.clone()) else { continue };
+            let Some(path) = self.children.get(part.child).map(|handle| handle.path.clone()) else { continue };
             if !part.caught_up {
                 silent.push(path.clone());
             }
@@ -439,7 +435,7 @@ impl Node {
 
     /// Sends a child node something about its request of this number; false when it cannot be reached.
     fn tell_reader_below(&mut self, run: Run, request: u64, verb: Verb) -> bool {
-        let process = self.handle(run.child).and_then(|handle| handle.process_of(run));
+        let process = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run));
         let Some(to) = process.and_then(|process| process.link.to().cloned()) else { return false };
         self.tell_node(&to, &ask_below(request, STILL_THERE_EVERY.as_millis(), String::new(), verb))
     }

@@ -3,14 +3,6 @@
 //! The core decides; a handle can be started, asked to stop, killed and inspected. It is local today. Nothing outside
 //! this file and `clearing` knows that a child is a process with a pid.
 
-use super::boot::{BOOT_FD, NodeBoot};
-use super::holds::{self, Hold};
-use super::look::LastHeard;
-use super::notices::Line;
-use super::postmortem::{MemoryMarks, Postmortem};
-use super::speakers::{self, NodeLink};
-use super::strangers::Kin;
-use super::turn::Place;
 use crate::ids::{Incarnation, Mark, Name, Path, ReportId, Token};
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::instance::state::STATE_VARIABLE;
@@ -19,6 +11,14 @@ use crate::logs::capture::Capture;
 use crate::logs::ring::Ring;
 use crate::logs::stream_file;
 use crate::logs::{LogFile, Writer};
+use crate::node::context::Place;
+use crate::node::holds::{self, Hold};
+use crate::node::look::LastHeard;
+use crate::node::notices::Line;
+use crate::node::postmortem::{MemoryMarks, Postmortem};
+use crate::node::record::{BOOT_FD, NodeBoot};
+use crate::node::speakers::{self, NodeLink};
+use crate::node::strangers::Kin;
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::stamp::{self, Stamp};
@@ -48,7 +48,7 @@ const PARENT_DEATH_SIGNAL: i32 = 9;
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
 /// One child.
-pub(super) struct Handle {
+pub(in crate::node) struct Handle {
     pub name: Name,
     pub path: Path,
     pub what: What,
@@ -75,14 +75,14 @@ pub(super) struct Handle {
 }
 
 /// What a child is.
-pub(super) enum What {
+pub(in crate::node) enum What {
     /// Shared by all that `count` made: they differ in name only.
     Worker(Arc<ExecSpec>),
     Node(Subtree),
 }
 
 /// What stands below a child node.
-pub(super) struct Subtree {
+pub(in crate::node) struct Subtree {
     /// What it is started with.
     pub spec: Box<SupervisorSpec>,
     /// What stands there, where its node has reported something else: children were added or removed there. It is lost
@@ -100,7 +100,7 @@ impl Subtree {
 }
 
 /// The process of a child's present incarnation.
-pub(super) struct Process {
+pub(in crate::node) struct Process {
     pub run: Run,
     pub pid: u32,
     pub pidfd: PidFd,
@@ -127,7 +127,7 @@ pub(super) struct Process {
 }
 
 /// A bucket of beats that refills with time.
-pub(super) struct Allowance {
+pub(in crate::node) struct Allowance {
     per_second: u32,
     left: u32,
     refilled: Time,
@@ -153,7 +153,7 @@ impl Allowance {
 }
 
 /// A process that has just been made.
-pub(super) struct Started {
+pub(in crate::node) struct Started {
     pub pid: u32,
     pub pidfd: PidFd,
     pub output: Option<OwnedFd>,
@@ -636,7 +636,7 @@ impl Handle {
 }
 
 /// What the core is given of a child.
-pub(super) fn member(child: &ChildSpec) -> Member {
+pub(in crate::node) fn member(child: &ChildSpec) -> Member {
     let (kind, exec) = match &child.kind {
         ChildKind::Worker(exec) => (Kind::Worker, Some(&**exec)),
         ChildKind::Supervisor(_) => (Kind::Supervisor, None),
@@ -660,14 +660,14 @@ fn log_file(what: &What, files: &Writer) -> Option<LogFile> {
 }
 
 /// Where the cgroup of a path below `place` lies.
-pub(super) fn group_path(place: &Place, path: &Path) -> Option<PathBuf> {
+pub(in crate::node) fn group_path(place: &Place, path: &Path) -> Option<PathBuf> {
     let parts = path.parts().skip(place.path.parts().count());
     Some(cgroup::path_below(place.base_group.as_ref()?.path(), parts))
 }
 
 /// What every process of the tree carries: its identity, and its tree's. The mark is how a process is found again that
 /// has left its session and its parents behind.
-pub(super) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString, OsString)> {
+pub(in crate::node) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> = vec![
         ("TREEVISOR_PATH".into(), path.as_str().into()),
         ("TREEVISOR_INSTANCE".into(), place.instance.as_str().into()),
@@ -681,7 +681,7 @@ pub(super) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString,
 }
 
 /// The credentials of a worker.
-pub(super) fn credentials(exec: &ExecSpec) -> Result<Option<users::Credentials>, StartFailure> {
+pub(in crate::node) fn credentials(exec: &ExecSpec) -> Result<Option<users::Credentials>, StartFailure> {
     match &exec.account {
         Some(account) => Ok(Some(users::Credentials::of(account))),
         None if !exec.has_account() => Ok(None),

@@ -1,0 +1,102 @@
+//! All children of a node, by their number.
+
+use super::Handle;
+use crate::ids::{Path, Token};
+use crate::node::naps::Naps;
+use crate::node::strangers::Kin;
+use crate::supervision::{ChildId, Run};
+use crate::time::Span;
+use std::collections::HashMap;
+
+/// The children of a node, and what is looked up of them.
+#[derive(Default)]
+pub(in crate::node) struct Children {
+    /// By child id.
+    pub(super) slots: Vec<Option<Box<Handle>>>,
+    /// By what a child proves that a message is its own.
+    pub tokens: HashMap<Token, Run>,
+    /// Running children that have promised beats.
+    pub beating: usize,
+    pub naps: Naps,
+    /// The nodes above have not received yet what children there are.
+    pub changed: bool,
+}
+
+impl Children {
+    pub fn new(children: Vec<Handle>) -> Children {
+        let naps = Naps::new(children.iter().filter_map(Handle::beat_interval));
+        let slots = children.into_iter().map(|child| Some(Box::new(child))).collect();
+        Children { slots, naps, ..Children::default() }
+    }
+
+    /// A child, only to be looked at.
+    pub fn get(&self, child: ChildId) -> Option<&Handle> {
+        self.slots.get(child.0 as usize)?.as_deref()
+    }
+
+    pub fn get_mut(&mut self, child: ChildId) -> Option<&mut Handle> {
+        self.slots.get_mut(child.0 as usize)?.as_deref_mut()
+    }
+
+    /// How many numbers of children are in use.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// By what the processes of those that run are known.
+    pub fn running(&self) -> impl Iterator<Item = Kin> {
+        let processes = self.iter().filter_map(|child| child.process.as_ref());
+        processes.filter(|process| process.status.is_none()).map(|process| process.kin)
+    }
+
+    /// The present incarnation of a child, if its process has not ended.
+    pub fn running_as(&self, child: ChildId) -> Option<Run> {
+        let process = self.get(child)?.process.as_ref()?;
+        process.status.is_none().then_some(process.run)
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Handle> {
+        self.slots.iter().filter_map(Option::as_deref)
+    }
+
+    /// All children with their numbers.
+    pub fn with_ids(&self) -> impl DoubleEndedIterator<Item = (ChildId, &Handle)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(id, slot)| Some((ChildId(id as u32), slot.as_deref()?)))
+    }
+
+    /// The child that stands at a path or above it.
+    pub fn towards(&self, path: &Path) -> Option<(ChildId, &Handle)> {
+        self.with_ids().find(|(_, child)| path.is_within(&child.path))
+    }
+
+    /// Takes a child in, in the place of any that had its number.
+    pub fn insert(&mut self, id: ChildId, child: Handle) {
+        let at = id.0 as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || None);
+        }
+        self.slots[at] = Some(Box::new(child));
+    }
+
+    /// Gives a child away that has no process.
+    pub fn remove(&mut self, child: ChildId) -> Option<Handle> {
+        let slot = self.slots.get_mut(child.0 as usize)?;
+        slot.take_if(|child| child.process.is_none()).map(|child| *child)
+    }
+
+    pub fn into_all(self) -> impl Iterator<Item = Handle> {
+        self.slots.into_iter().flatten().map(|child| *child)
+    }
+
+    /// The intervals of the specs have changed.
+    pub fn renew_naps(&mut self) {
+        let intervals = self.slots.iter().flatten().filter_map(|child| child.beat_interval());
+        self.naps.renew(intervals);
+    }
+
+    /// How long the node may sleep at most, where a child beats.
+    pub fn longest_nap(&self) -> Option<Span> {
+        self.naps.longest_nap().filter(|_| self.beating > 0)
+    }
+}

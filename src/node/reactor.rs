@@ -1,0 +1,75 @@
+//! What the loop waits for: descriptors, signals, and the ends of processes.
+
+use super::processes::Processes;
+use crate::os::epoll::{Interest, PollError, Poller, Tag};
+use crate::os::signals::Signals;
+use crate::supervision::Run;
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+
+/// What a descriptor in epoll stands for. Tags are never used again, so an event of a closed descriptor finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Router,
+    Control,
+    Uplink,
+    Signals,
+    Keeper,
+    Exit(Run),
+    Output(Run),
+    /// A PULL socket whose messages are beats.
+    Push,
+    Button,
+    /// Some worker has sent an sd_notify datagram.
+    Notices,
+    /// The writer of log files has something to report.
+    LogFiles,
+    /// The tree's file was read again.
+    Reading,
+    /// What a probe of this process waits for.
+    Probe(Run),
+    /// A hook, by its number.
+    Hook(u64),
+    /// Something was removed from the runtime directory.
+    Directory,
+}
+
+/// The descriptors that are watched, and what they stand for.
+pub(super) struct Reactor {
+    pub poller: Poller,
+    pub sources: HashMap<Tag, Source>,
+    pub signals: Signals,
+    pub processes: Processes,
+}
+
+impl Reactor {
+    pub fn new(poller: Poller, signals: Signals, processes: Processes) -> Reactor {
+        Reactor { poller, sources: HashMap::new(), signals, processes }
+    }
+
+    /// Begins to watch a descriptor for something to read.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn watch(&mut self, fd: RawFd, source: Source) -> Result<Tag, PollError> {
+        self.watch_for(fd, source, Interest::READ)
+    }
+
+    /// Begins to watch a descriptor.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn watch_for(&mut self, fd: RawFd, source: Source, interest: Interest) -> Result<Tag, PollError> {
+        let tag = self.poller.next_tag();
+        self.poller.add(fd, tag, interest)?;
+        self.sources.insert(tag, source);
+        Ok(tag)
+    }
+
+    /// Takes a descriptor out of epoll; always before it is closed, since a copy in a child that has not executed yet
+    /// would keep it there.
+    pub fn unwatch(&mut self, fd: RawFd, tag: Tag) {
+        self.sources.remove(&tag);
+        let _ = self.poller.remove(fd);
+    }
+}
