@@ -365,20 +365,11 @@ fn json_lines(events: &[EventView]) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Path;
-    use serde_json::{Map, Value};
+    use crate::wire::view::testing;
+    use serde_json::{Value, json};
 
     fn event(path: &str) -> EventView {
-        EventView {
-            id: ReportId { node: 1, seq: 1 },
-            at: "2026-01-02T03:04:05.678901234Z".into(),
-            path: Path::parse(path).unwrap(),
-            kind: "ready".into(),
-            pid: None,
-            incarnation: None,
-            cause: None,
-            detail: Map::new(),
-        }
+        testing::event(1, path, "ready", json!({}))
     }
 
     #[test]

@@ -355,7 +355,8 @@ fn each_line(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ReportId;
+    use crate::wire::view::testing;
+    use serde_json::json;
     use std::io::Write;
 
     fn state() -> (tempfile::TempDir, StateDir) {
@@ -387,16 +388,7 @@ mod tests {
     }
 
     fn event(seq: u32, path: &str, kind: &str) -> Vec<u8> {
-        let event = EventView {
-            id: ReportId { node: 1, seq },
-            at: at(seq),
-            path: Path::parse(path).unwrap(),
-            kind: kind.into(),
-            pid: None,
-            incarnation: None,
-            cause: None,
-            detail: serde_json::Map::new(),
-        };
+        let event = EventView { at: at(seq), ..testing::event(seq, path, kind, json!({})) };
         let mut line = serde_json::to_vec(&event).unwrap();
         line.push(b'\n');
         line

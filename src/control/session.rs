@@ -369,10 +369,12 @@ impl std::error::Error for AskError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Name, ReportId};
+    use crate::ids::Name;
     use crate::link::{Identity, Inbound, Router, SendOutcome};
     use crate::os::lock::LockFile;
     use crate::wire::message::Told;
+    use crate::wire::view::testing;
+    use serde_json::json;
     use std::thread;
 
     /// Long enough to mean "broken".
@@ -543,21 +545,8 @@ mod tests {
         drop(played.join().unwrap());
     }
 
-    fn event(seq: u32) -> EventView {
-        EventView {
-            id: ReportId { node: 1, seq },
-            at: String::new(),
-            path: Path::root(),
-            kind: "ready".into(),
-            pid: None,
-            incarnation: None,
-            cause: None,
-            detail: serde_json::Map::new(),
-        }
-    }
-
     fn told(numbers: &[u32], lost: u64, end: bool) -> Reply {
-        let events: Vec<EventView> = numbers.iter().map(|seq| event(*seq)).collect();
+        let events = numbers.iter().map(|seq| testing::event(*seq, "/", "ready", json!({}))).collect();
         let next = u64::from(*numbers.last().unwrap());
         Reply::Events { events, lost, end, forgotten: 0, caught_up: end, next }
     }

@@ -251,21 +251,11 @@ pub fn exit_words(exit: &ExitView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Path, ReportId};
+    use crate::wire::view::testing;
     use serde_json::json;
 
     fn event(kind: &str, detail: Value) -> EventView {
-        let Value::Object(detail) = detail else { panic!("an object is expected") };
-        EventView {
-            id: ReportId { node: 1, seq: 1 },
-            at: "2026-01-02T03:04:05.000000000Z".into(),
-            path: Path::parse("/web/api").unwrap(),
-            kind: kind.into(),
-            pid: Some(71),
-            incarnation: Some(2),
-            cause: None,
-            detail,
-        }
+        EventView { pid: Some(71), incarnation: Some(2), ..testing::event(1, "/web/api", kind, detail) }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::ReportId;
 use crate::wire::journal::EndNote;
-use crate::wire::view::{WorkerKind, WorkerView};
+use crate::wire::view::{WorkerView, testing};
 use serde_json::{Value, json};
 
 /// Collects events as two or three node processes write them.
@@ -14,48 +14,29 @@ struct Tree {
 
 impl Tree {
     fn add(&mut self, node: u32, path: &str, kind: &str, cause: Option<ReportId>, detail: Value) -> ReportId {
-        let Value::Object(mut detail) = detail else { panic!("an object is expected") };
-        let incarnation = detail.remove("incarnation").and_then(|value| value.as_u64()).or(Some(1));
+        let incarnation = detail["incarnation"].as_u64().or(Some(1));
         let id = ReportId { node, seq: self.events.len() as u32 + 1 };
         self.events.push(EventView {
             id,
             at: format!("2026-01-02T03:04:{:02}.500000000Z", self.events.len()),
-            path: Path::parse(path).unwrap(),
-            kind: kind.into(),
             pid: Some(7),
             incarnation,
             cause,
-            detail,
+            ..testing::event(id.seq, path, kind, detail)
         });
         id
     }
 
     fn explain(&self, path: &str, state: Option<&str>) -> Explanation {
-        let path = Path::parse(path).unwrap();
         let row = state.map(|state| {
             ChildView::Worker(Box::new(WorkerView {
-                path: path.clone(),
-                name: path.name().unwrap_or("shop").into(),
-                kind: WorkerKind::Worker,
-                state: state.into(),
-                pid: None,
                 incarnation: 2,
                 restarts: u64::from(self.events.len() > 3),
-                restart: "permanent".into(),
-                heartbeat: None,
-                last_exit: None,
                 uptime_ms: Some(15_000),
-                waits_ms: None,
-                status_text: None,
-                word: None,
-                main_pid: None,
-                sources: Vec::new(),
-                usage: None,
-                kill_failed: None,
-                held_since: None,
-                held_by: None,
+                ..testing::worker(path, state)
             }))
         });
+        let path = Path::parse(path).unwrap();
         let present = if row.is_some() { Present::Runs(row) } else { Present::Over(None) };
         explain(&self.events, &path, &present)
     }

@@ -295,6 +295,7 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::view::testing;
     use serde_json::{Map, json};
     use std::collections::HashSet;
 
@@ -316,19 +317,8 @@ mod tests {
             self.ids += 1;
             self.happened += 1;
             let id = ReportId { node: 1, seq: self.ids };
-            let Value::Object(detail) = detail else { panic!() };
             let at = format!("{:015}", self.now.as_nanos());
-            let path = Path::parse(path).unwrap();
-            let event = EventView {
-                id,
-                at,
-                path,
-                kind: kind.into(),
-                pid: None,
-                incarnation: None,
-                cause,
-                detail: detail.clone(),
-            };
+            let event = EventView { at, cause, ..testing::event(self.ids, path, kind, detail) };
             let own = Path::parse(&format!("/c{child}")).unwrap();
             self.folds.take(self.now, ChildId(child), &own, Told { event, own: true }, &mut self.out);
             id

@@ -148,25 +148,15 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Path, ReportId};
     use crate::node::history::EventBatch;
     use crate::wire::journal::{Line, parse};
-    use crate::wire::view::EventView;
+    use crate::wire::view::testing;
+    use serde_json::json;
     use std::io::Read;
 
     fn happen(history: &mut History, numbers: std::ops::RangeInclusive<u32>) {
         for seq in numbers {
-            let event = EventView {
-                id: ReportId { node: 1, seq },
-                at: String::new(),
-                path: Path::root(),
-                kind: "ready".into(),
-                pid: None,
-                incarnation: None,
-                cause: None,
-                detail: serde_json::Map::new(),
-            };
-            history.push(EventBatch { events: vec![event] });
+            history.push(EventBatch { events: vec![testing::event(seq, "/", "ready", json!({}))] });
         }
     }
 

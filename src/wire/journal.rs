@@ -114,7 +114,9 @@ pub fn looks_whole(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Path, ReportId};
+    use crate::ids::Path;
+    use crate::wire::view::testing;
+    use serde_json::json;
 
     #[test]
     fn lines_read_as_they_were_written() {
@@ -143,16 +145,7 @@ mod tests {
             assert!(looks_whole(line.strip_suffix(b"\n").unwrap()));
             assert_eq!(parse(&line), Some(Line::Note(note)));
         }
-        let event = EventView {
-            id: ReportId { node: 1, seq: 2 },
-            at: "2026-01-02T03:04:05.000000000Z".into(),
-            path: Path::root(),
-            kind: "exited".into(),
-            pid: Some(3),
-            incarnation: Some(1),
-            cause: None,
-            detail: serde_json::from_str("{\"code\":1}").unwrap(),
-        };
+        let event = EventView { pid: Some(3), ..testing::event(2, "/", "exited", json!({ "code": 1 })) };
         assert_eq!(parse(&serde_json::to_vec(&event).unwrap()), Some(Line::Event(event)));
     }
 

@@ -6,6 +6,9 @@
 use crate::ids::{Path, ReportId};
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 /// The kinds of events, in the order in which they occur. `docs/cli.md` says what each means.
 pub const KINDS: &[&str] = &[
     "starting",

@@ -35,20 +35,15 @@ pub(in crate::cli) fn short_time(at: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Path, ReportId};
+    use crate::wire::view::testing;
     use serde_json::json;
 
     #[test]
     fn an_event_is_one_line() {
+        let detail = json!({"signal": 11, "output": ["one", "two\nthree"]});
         let view = EventView {
-            id: ReportId { node: 1, seq: 1 },
             at: "2026-01-02T03:04:05.678901234Z".into(),
-            path: Path::parse("/web/api").unwrap(),
-            kind: "exited".into(),
-            pid: Some(7),
-            incarnation: Some(1),
-            cause: None,
-            detail: json!({"signal": 11, "output": ["one", "two\nthree"]}).as_object().unwrap().clone(),
+            ..testing::event(1, "/web/api", "exited", detail)
         };
         assert_eq!(
             event(&view, 10, Look::PLAIN),

@@ -1,63 +1,18 @@
 //! A tree to be drawn.
 
 use super::Look;
-use crate::ids::Path;
 use crate::wire::view::{
-    ChildView, ExitView, HeartbeatView, IntensityView, StatusView, SupervisorKind, SupervisorView, UsageView,
-    WorkerKind, WorkerView,
+    ChildView, ExitView, HeartbeatView, IntensityView, StatusView, SupervisorView, UsageView, WorkerView, testing,
 };
 
 pub const UNICODE: Look = Look { colour: false, unicode: true, width: None };
 
 pub fn worker(path: &str, state: &str) -> WorkerView {
-    let path = Path::parse(path).unwrap();
-    WorkerView {
-        name: path.name().unwrap().into(),
-        path,
-        kind: WorkerKind::Worker,
-        state: state.into(),
-        pid: Some(4713),
-        incarnation: 1,
-        restarts: 0,
-        restart: "permanent".into(),
-        heartbeat: None,
-        last_exit: None,
-        uptime_ms: Some(192_000),
-        waits_ms: None,
-        status_text: None,
-        word: None,
-        main_pid: None,
-        sources: Vec::new(),
-        usage: None,
-        kill_failed: None,
-        held_since: None,
-        held_by: None,
-    }
+    WorkerView { pid: Some(4713), uptime_ms: Some(192_000), ..testing::worker(path, state) }
 }
 
 pub fn supervisor(path: &str, children: Vec<ChildView>) -> SupervisorView {
-    let path = Path::parse(path).unwrap();
-    SupervisorView {
-        name: path.name().unwrap_or("shop").into(),
-        path,
-        kind: SupervisorKind::Supervisor,
-        state: "running".into(),
-        pid: Some(4711),
-        incarnation: 1,
-        restarts: 0,
-        strategy: "one-for-all".into(),
-        intensity: IntensityView { max: Some(3), period_ms: 30_000, used: 0 },
-        children,
-        last_exit: None,
-        uptime_ms: Some(192_000),
-        waits_ms: None,
-        heartbeat: None,
-        usage: None,
-        last_known: None,
-        kill_failed: None,
-        held_since: None,
-        held_by: None,
-    }
+    SupervisorView { pid: Some(4711), uptime_ms: Some(192_000), ..testing::supervisor(path, children) }
 }
 
 pub fn shop() -> StatusView {

@@ -205,9 +205,10 @@ mod for_nodes {
     use crate::wire::message::{Outcome, Refusal, Reply, Verb};
     use crate::wire::view::LogView;
     use crate::wire::view::{
-        ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, StatusView, SupervisorKind,
-        SupervisorView, WorkerKind, WorkerView,
+        ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, StatusView, SupervisorView,
+        WorkerView, testing,
     };
+    use serde_json::json;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn full_beat() -> BeatFrame {
@@ -246,61 +247,32 @@ mod for_nodes {
         EventView {
             id: ReportId { node: 0xbeef, seq },
             at: "2026-03-01T03:12:00.000000001Z".into(),
-            path: path("/web/api"),
-            kind: "exited".into(),
             pid: Some(4_711),
             incarnation: Some(2),
             cause: (seq > 1).then_some(ReportId { node: 0xbeef, seq: seq - 1 }),
-            detail: [("code".to_owned(), exit_code.into())].into_iter().collect(),
+            ..testing::event(seq, "/web/api", "exited", json!({ "code": exit_code }))
         }
     }
 
     fn worker(name: &str) -> ChildView {
         ChildView::Worker(Box::new(WorkerView {
-            path: path("/web").child(&crate::ids::Name::parse(name).unwrap()),
-            name: name.into(),
-            kind: WorkerKind::Worker,
-            state: "running".into(),
             pid: Some(99),
             incarnation: 3,
             restarts: 2,
-            restart: "permanent".into(),
             heartbeat: Some(HeartbeatView { interval_ms: 1_000, misses: 3, age_ms: Some(250), beats: 12, missed: 0 }),
             last_exit: Some(ExitView { code: None, signal: Some(11), at: "2026-03-01T03:12:00Z".into() }),
             uptime_ms: Some(12_000),
-            waits_ms: None,
             status_text: Some("idle".into()),
-            word: None,
-            main_pid: None,
-            sources: Vec::new(),
-            usage: None,
-            kill_failed: None,
-            held_since: None,
-            held_by: None,
+            ..testing::worker(&format!("/web/{name}"), "running")
         }))
     }
 
     fn supervisor(children: Vec<ChildView>) -> ChildView {
         ChildView::Supervisor(Box::new(SupervisorView {
-            path: path("/web"),
-            name: "web".into(),
-            kind: SupervisorKind::Supervisor,
-            state: "running".into(),
             pid: Some(98),
-            incarnation: 1,
-            restarts: 0,
-            strategy: "one-for-all".into(),
             intensity: IntensityView { max: Some(3), period_ms: 30_000, used: 1 },
-            children,
-            last_exit: None,
             uptime_ms: Some(60_000),
-            waits_ms: None,
-            heartbeat: None,
-            usage: None,
-            last_known: None,
-            kill_failed: None,
-            held_since: None,
-            held_by: None,
+            ..testing::supervisor("/web", children)
         }))
     }
 

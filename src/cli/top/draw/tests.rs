@@ -2,9 +2,8 @@ use super::super::super::render::testing::{UNICODE, shop};
 use super::super::keys::Key;
 use super::super::state::Input;
 use super::*;
-use crate::ids::{Path, ReportId};
 use crate::time::{Span as Period, Time};
-use crate::wire::view::EventView;
+use crate::wire::view::{EventView, testing};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use serde_json::json;
@@ -13,14 +12,10 @@ use serde_json::json;
 fn state() -> State {
     let mut state = State::new(shop(), "2026-01-01T00:00:00.000000000Z".into());
     let event = |seq, path: &str, kind: &str, detail: serde_json::Value| EventView {
-        id: ReportId { node: 1, seq },
         at: format!("2026-01-02T03:04:{seq:02}.678901234Z"),
-        path: Path::parse(path).unwrap(),
-        kind: kind.into(),
         pid: Some(4713),
         incarnation: Some(3),
-        cause: None,
-        detail: detail.as_object().unwrap().clone(),
+        ..testing::event(seq, path, kind, detail)
     };
     let output = json!({"code": 1, "output": ["reading jobs", "cannot reach \u{1b}[31mdb: Connection refused"]});
     let events = vec![

@@ -1,6 +1,6 @@
 use super::super::super::render::testing::shop;
 use super::*;
-use crate::ids::ReportId;
+use crate::wire::view::testing;
 use serde_json::json;
 
 fn state() -> State {
@@ -49,16 +49,7 @@ fn shown(state: &State) -> Vec<&str> {
 }
 
 fn event(seq: u32, at: &str, path: &str, kind: &str, detail: serde_json::Value) -> EventView {
-    EventView {
-        id: ReportId { node: 1, seq },
-        at: at.into(),
-        path: Path::parse(path).unwrap(),
-        kind: kind.into(),
-        pid: None,
-        incarnation: None,
-        cause: None,
-        detail: detail.as_object().unwrap().clone(),
-    }
+    EventView { at: at.into(), ..testing::event(seq, path, kind, detail) }
 }
 
 #[test]
