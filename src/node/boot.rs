@@ -732,7 +732,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         button: None,
         notices: None,
         probes: Probes::default(),
-        hooks: Hooks::new(spec.hooks),
+        hooks: Hooks::new(spec.hooks, is_root),
         keeper: None,
         manager: None,
         history: None,
@@ -803,7 +803,13 @@ impl Node {
         self.finish_taps();
         self.last_words(end);
         self.tell_manager_end(end);
-        self.finish_hooks(end);
+        self.hooks.begin_end(end, &self.children, &self.context, &mut self.reactor);
+        while !self.hooks.go_on_ending(&self.context, &mut self.reactor) {
+            self.context.log_handle.flush();
+            // No other source is read any more, so this is not the loop's own wait. In small steps, for the sake of
+            // output and signals.
+            self.hooks.wait(Span::from_millis(20));
+        }
         self.finish_log_files();
         if let (Some(history), Some(journal)) = (&self.history, self.journal.take()) {
             let code = Some(end.code()).filter(|_| end != End::Terminated);

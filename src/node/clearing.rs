@@ -177,7 +177,7 @@ impl Node {
             return false;
         }
         // That is ours and not something that the child has left. Its end wakes us up before this is due.
-        if self.probe_is_ending(run) && cleanup.waits_for_probe(now) {
+        if self.probes.is_ending(run) && cleanup.waits_for_probe(now) {
             return true;
         }
         let remains = match cleanup.is_killing() {

@@ -3,6 +3,7 @@
 use super::fold::Told;
 use super::history::EventBatch;
 use super::log_files::LAST;
+use super::probes::{Means, Probes};
 use super::translate;
 use super::turn::Node;
 use crate::explain::{Present, explain, tell_short};
@@ -13,6 +14,7 @@ use crate::time::Time;
 use crate::wire::view::EventView;
 use serde_json::Value;
 use slog::{error, info, o, warn};
+use std::collections::VecDeque;
 
 /// Lines of the explanation that a root prints when it ends by itself.
 const LAST_WORDS_LINES: usize = 10;
@@ -77,6 +79,25 @@ impl Node {
         }
     }
 
+    /// The probes, what they are made with, and where their good answers go.
+    pub(super) fn probes(&mut self) -> (&mut Probes, Means<'_>, &mut VecDeque<Event>) {
+        let Node { probes, context, reactor, children, router_socket, inbox, .. } = self;
+        (probes, Means { context, reactor, children, endpoint: router_socket }, inbox)
+    }
+
+    /// A worker's process has been started.
+    pub(super) fn begin_probes(&mut self, run: Run) {
+        if let Some(worker) = self.children.get(run.child) {
+            self.probes.begin(run, worker, self.context.now());
+        }
+    }
+
+    /// A worker is to go, or has gone.
+    pub(super) fn stop_probes(&mut self, run: Run) {
+        let (probes, mut means, _) = self.probes();
+        probes.stop(run, &mut means);
+    }
+
     pub(super) fn tell_parent(&mut self, up: Up) {
         match (&mut self.uplink, up) {
             (Some(uplink), Up::Ready) => {
@@ -137,12 +158,14 @@ impl Node {
             post.tell(&handle.what, failed, &mut view.detail);
         }
         if matches!(report.fact, Fact::BeatLate { .. } | Fact::Hung { .. })
-            && let Some(why) = handle.and_then(|handle| self.why_no_answer(handle))
+            && let Some(process) = handle.and_then(|handle| handle.process.as_ref())
+            && let Some(why) = self.probes.why_no_answer(process.run, self.context.now())
         {
             view.detail.insert("probe".into(), why.into());
         }
         self.note_for_manager(&report.fact);
-        self.call_hooks(&report.fact, report.child, &view);
+        let about = (&report.fact, report.child, &view);
+        self.hooks.happened(about, &self.children, &self.context, &mut self.reactor);
         self.happened(now, report.child, Told { event: view, own: true });
     }
 

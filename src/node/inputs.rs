@@ -77,7 +77,11 @@ impl Node {
         self.hear_notices();
         self.did(Work::Reading);
         for run in probes {
-            self.hear_probe(run);
+            let (probes, mut means, events) = self.probes();
+            if probes.hear(run, &mut means, events) {
+                // It was all that the worker's end has waited for.
+                self.cleanups.look_now(run, self.context.now());
+            }
         }
 
         // In whatever order they were read: `clear_remains` hands them in, in start order.
@@ -94,7 +98,7 @@ impl Node {
         }
         self.hear_operators();
         for number in hooks {
-            self.hear_hook(number);
+            self.hooks.hear(number, &self.context, &mut self.reactor);
         }
 
         if reading {

@@ -32,7 +32,6 @@ use crate::time::Span;
 use crate::wire::journal::{EndNote, Note, looks_whole};
 use serde::{Deserialize, Serialize};
 use slog::{error, warn};
-use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -104,16 +103,10 @@ impl Keeper {
         let memory = fd::memfd_with("treevisor-keeper", &serde_json::to_vec(&record)?)?;
         let (reader, writer) = fd::pipe()?;
         let stderr = io::stderr();
+        // No parent-death signal: it is there for the case in which we are gone.
         let plan = spawn::prepare(PlanSpec {
-            argv: vec![process::self_exe().into(), "keeper".into(), record.runtime.clone().into()],
             env: std::env::vars_os().collect(),
-            pid_variable: None,
             cwd: Some("/".into()),
-            credentials: None,
-            umask: None,
-            limits: BTreeMap::new(),
-            nice: None,
-            stdout: None,
             stderr: Some(stderr.as_fd()),
             extra: [
                 Some((memory.as_fd(), RECORD_FD)),
@@ -123,10 +116,7 @@ impl Keeper {
             .into_iter()
             .flatten()
             .collect(),
-            // It is there for the case in which we are gone.
-            parent_death_signal: None,
-            new_session: true,
-            cgroup: None,
+            ..PlanSpec::new(vec![process::self_exe().into(), "keeper".into(), record.runtime.clone().into()])
         })?;
         let spawned = plan.spawn()?;
         Ok(Keeper { pid: spawned.pid, pidfd: spawned.pidfd, goodbye: writer, tag: None, record })

@@ -25,19 +25,19 @@
 //! is left; `drops` reports which senders' messages were dropped; `doors` has the rules by which connections are let
 //! in, `speakers` decides which may send for a child; `echo` checks whether all was read; `notices` reads workers'
 //! sd_notify datagrams; `probes` checks workers that do not beat by themselves, `hooks` runs users' commands when
-//! something happens, and `aside` holds the commands of both; `requests` serves operators; `reload` brings other
+//! something happens, and `command` is the process of either; `requests` serves operators; `reload` brings other
 //! children while the node runs; `uplink` is the connection to the parent; `holds` is what stays down whichever process
 //! is replaced; `fold` shortens a storm of restarts; `history` is the root's memory of events and its followers;
 //! `journal` passes events on to be kept on disk; `taps` serves readers of what workers print; `translate` converts
 //! between supervision's types and the wire's; `keeper` is the small process beside the root that cleans up when the
 //! root is killed, and writes the journal's files (`segments`).
 
-mod aside;
 pub mod boot;
 mod children;
 #[doc(hidden)]
 pub mod cleanup;
 mod clearing;
+mod command;
 mod context;
 mod diary;
 mod directory;
@@ -72,6 +72,8 @@ mod segments;
 mod speakers;
 mod strangers;
 mod taps;
+#[cfg(test)]
+mod testing;
 mod translate;
 mod turn;
 mod uplink;

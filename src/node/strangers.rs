@@ -105,7 +105,7 @@ pub(super) struct Strangers {
     /// By number, which is theirs until they are reaped here.
     seen: HashMap<u32, Facts>,
     /// Hooks and probes that run, by their process.
-    aside: HashMap<u32, Kin>,
+    helpers: HashMap<u32, Kin>,
     /// Those that have ended, and since when.
     left: Vec<(Kin, Time)>,
     /// When to look for what these have left.
@@ -120,7 +120,7 @@ impl Strangers {
         Strangers {
             adopted: Adopted::watch(),
             seen: HashMap::new(),
-            aside: HashMap::new(),
+            helpers: HashMap::new(),
             left: Vec::new(),
             due: None,
             outsiders,
@@ -137,13 +137,13 @@ impl Strangers {
     }
 
     /// A hook or a probe was started.
-    pub fn begin_aside(&mut self, kin: Kin) {
-        self.aside.insert(kin.leader, kin);
+    pub fn begin_helper(&mut self, kin: Kin) {
+        self.helpers.insert(kin.leader, kin);
     }
 
     /// It has ended.
-    pub fn end_aside(&mut self, leader: u32, now: Time) {
-        if let Some(kin) = self.aside.remove(&leader) {
+    pub fn end_helper(&mut self, leader: u32, now: Time) {
+        if let Some(kin) = self.helpers.remove(&leader) {
             self.left.push((kin, now));
             self.due.get_or_insert(now + REST);
         }
@@ -190,7 +190,7 @@ impl Strangers {
     pub fn living<'a>(&self, mark: &'a Mark, path: &Path, running: impl Iterator<Item = Kin>) -> Living<'a> {
         let mut stamps = HashMap::new();
         let (mut leaders, mut children) = (HashSet::new(), Vec::new());
-        for kin in running.chain(self.aside.values().copied()) {
+        for kin in running.chain(self.helpers.values().copied()) {
             children.push(kin.since);
             leaders.insert(kin.leader);
             stamps.insert(kin.stamp, kin.since);
@@ -300,11 +300,11 @@ mod tests {
         let (scene, ..) = Scene::new(None);
         let kin = scene.kin("/n/w", 7, 1);
         let mut strangers = Strangers::new(false);
-        strangers.begin_aside(kin);
+        strangers.begin_helper(kin);
         assert_eq!(strangers.next_deadline(), None);
-        strangers.end_aside(8, at(0));
+        strangers.end_helper(8, at(0));
         assert_eq!(strangers.next_deadline(), None, "of one that is unknown");
-        strangers.end_aside(7, at(100));
+        strangers.end_helper(7, at(100));
         assert_eq!(strangers.next_deadline(), Some(at(150)));
         assert!(strangers.left(at(149)).is_empty());
         assert_eq!(strangers.left(at(150)), [Ended { kin, node: false }]);
@@ -312,8 +312,8 @@ mod tests {
         assert_eq!(strangers.next_deadline(), Some(at(200)));
         strangers.looked(at(200), |_| true);
         assert_eq!(strangers.next_deadline(), None);
-        strangers.begin_aside(kin);
-        strangers.end_aside(7, at(1_000));
+        strangers.begin_helper(kin);
+        strangers.end_helper(7, at(1_000));
         strangers.looked(at(11_000), |_| false);
         assert_eq!(strangers.next_deadline(), None, "it is given up");
     }

@@ -294,8 +294,9 @@ impl Node {
         if let (Some(history), false) = (&mut self.history, lost.is_zero()) {
             history.credit(now, lost);
         }
-        self.probes_due(now, lost);
-        self.hooks_due(now, lost);
+        let (probes, mut means, events) = self.probes();
+        probes.due(now, lost, &mut means, events);
+        self.hooks.due(now, lost, &self.context);
         self.log_files_due(now);
         self.late_starts_due(now);
         self.folds_due(now);

@@ -76,6 +76,29 @@ pub struct PlanSpec<'a> {
     pub cgroup: Option<&'a Group>,
 }
 
+impl PlanSpec<'_> {
+    /// Program and arguments, in a session of their own, and nothing besides: an empty environment, and no more than
+    /// /dev/null to read and to write.
+    pub fn new(argv: Vec<OsString>) -> Self {
+        PlanSpec {
+            argv,
+            env: Vec::new(),
+            pid_variable: None,
+            cwd: None,
+            credentials: None,
+            umask: None,
+            limits: BTreeMap::new(),
+            nice: None,
+            stdout: None,
+            stderr: None,
+            extra: Vec::new(),
+            parent_death_signal: None,
+            new_session: true,
+            cgroup: None,
+        }
+    }
+}
+
 /// At which step a start failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]

@@ -4,7 +4,6 @@ use super::fd;
 use super::pidfd::{ExitStatus, PidFd};
 use super::spawn::{self, PlanSpec, SpawnError, Spawned};
 use crate::time::Span;
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -117,20 +116,8 @@ pub(super) fn end_of(process: &PidFd) -> ExitStatus {
 /// A plan for a program with nothing special.
 pub(super) fn program(argv: &[&str]) -> PlanSpec<'static> {
     PlanSpec {
-        argv: argv.iter().map(OsString::from).collect(),
         env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into())],
-        pid_variable: None,
-        cwd: None,
-        credentials: None,
-        umask: None,
-        limits: BTreeMap::new(),
-        nice: None,
-        stdout: None,
-        stderr: None,
-        extra: Vec::new(),
-        parent_death_signal: None,
-        new_session: true,
-        cgroup: None,
+        ..PlanSpec::new(argv.iter().map(OsString::from).collect())
     }
 }
 

@@ -424,7 +424,6 @@ impl Handle {
             limits.entry(stamp::LIMIT.to_string()).or_insert(limit);
         }
         spawn::prepare(PlanSpec {
-            argv: command.iter().map(OsString::from).collect(),
             env: environment.into_iter().collect(),
             pid_variable: own_pid,
             cwd: exec.cwd.clone(),
@@ -434,10 +433,9 @@ impl Handle {
             nice: exec.nice,
             stdout: output,
             stderr: output,
-            extra: Vec::new(),
             parent_death_signal: Some(PARENT_DEATH_SIGNAL),
-            new_session: true,
             cgroup: self.group.as_ref(),
+            ..PlanSpec::new(command.iter().map(OsString::from).collect())
         })
         .map_err(spawn_failure)
     }
@@ -507,21 +505,15 @@ impl Handle {
         let stderr = std::io::stderr();
         let stamp = Mark::parse(&boot.mark).ok().and_then(|mark| Stamp::of_child(&mark, &self.path).limit());
         let plan = spawn::prepare(PlanSpec {
-            argv: vec![process::self_exe().into(), "node".into(), self.path.as_str().into()],
             env: environment.into_iter().collect(),
-            pid_variable: None,
-            cwd: None,
-            credentials: None,
-            umask: None,
             // A node needs many descriptors, as its parent does; it hands the old limit back to its workers.
             limits: stamp.into_iter().map(|limit| (stamp::LIMIT.to_string(), limit)).collect(),
-            nice: None,
             stdout: Some(stdout.as_fd()),
             stderr: Some(stderr.as_fd()),
             extra: vec![(memory.as_fd(), BOOT_FD)],
             parent_death_signal: Some(PARENT_DEATH_SIGNAL),
-            new_session: true,
             cgroup: self.own_leaf.as_ref(),
+            ..PlanSpec::new(vec![process::self_exe().into(), "node".into(), self.path.as_str().into()])
         })
         .map_err(spawn_failure)?;
         let spawned = run_plan(&plan)?;

@@ -692,7 +692,7 @@ impl Node {
             );
             refused(Refusal::NoAnswer, message)
         } else {
-            self.killed_past_its_node(&path);
+            self.hooks.killed_past_its_node(&path, &self.children, &self.context, &mut self.reactor);
             done(Outcome::Ok, format!("the supervisor above {path} does not answer; it was killed past it"))
         };
         self.reply(&pending.asker, reply);

@@ -1,0 +1,146 @@
+//! A command that helps the node: a probe or a hook. It is no child that is supervised, but it is ours: watched and reaped
+//! by its pidfd, ended with its process group, its output read so that it never blocks, and of that the last line kept.
+
+use super::context::Context;
+use super::reactor::{Reactor, Source};
+use super::strangers::Kin;
+use crate::error::Chain;
+use crate::logs::capture::{Capture, Progress};
+use crate::os::epoll::Tag;
+use crate::os::pidfd::{self, ExitStatus, PidFd};
+use crate::os::spawn::Spawned;
+use crate::os::{process, stuck};
+use crate::signal;
+use crate::text::printable;
+use crate::time::Time;
+use slog::warn;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Bytes of output that are taken in one turn at most.
+const OUTPUT_PER_TURN: usize = 16 * 1024;
+
+/// Characters of the last line that are reported.
+const LAST_LINE_MAX: usize = 200;
+
+/// The process of such a command.
+pub(super) struct HelperProcess {
+    pid: u32,
+    process: PidFd,
+    tag: Tag,
+    output: Option<(Capture, Tag)>,
+    last_line: String,
+    /// It was killed, for this reason.
+    killed: Option<String>,
+}
+
+impl HelperProcess {
+    /// Takes over a command that has just been started; what is ready of it comes by `source`.
+    ///
+    /// # Errors
+    /// Why it cannot be watched; then it was killed.
+    pub fn watch(
+        spawned: Spawned,
+        output: OwnedFd,
+        source: Source,
+        kin: Kin,
+        reactor: &mut Reactor,
+    ) -> Result<HelperProcess, String> {
+        let tag = match reactor.watch(spawned.pidfd.as_raw_fd(), source) {
+            Ok(tag) => tag,
+            Err(error) => {
+                // Its exit would never be seen; it is killed, and reaped as an orphan.
+                let _ = spawned.pidfd.signal_child(spawned.pid, 9);
+                process::signal_group(spawned.pid, 9);
+                return Err(Chain(&error).to_string());
+            }
+        };
+        reactor.processes.known.insert(spawned.pid, None);
+        reactor.processes.unknown.begin_helper(kin);
+        // Without its output it can still succeed, as long as it writes little.
+        let output = reactor.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
+        let (pid, process) = (spawned.pid, spawned.pidfd);
+        Ok(HelperProcess { pid, process, tag, output, last_line: String::new(), killed: None })
+    }
+
+    /// Something of it is ready. Returns how it ended once it has exited: well, or why not.
+    pub fn hear(&mut self, context: &Context, reactor: &mut Reactor) -> Option<Result<(), String>> {
+        let now = context.now();
+        if let Some((capture, tag)) = self.read(now) {
+            reactor.unwatch(capture.as_raw_fd(), tag);
+        }
+        // What it has started in the background goes with it, as long as no other process can have its number.
+        if self.process.has_ended() {
+            process::signal_group(self.pid, 9);
+        }
+        let status = match self.process.wait() {
+            Ok(Some(status)) => status,
+            Ok(None) => return None,
+            Err(error) => {
+                warn!(context.logger, "cannot read how a command ended"; "error" => %error);
+                ExitStatus::default()
+            }
+        };
+        reactor.processes.known.remove(&self.pid);
+        reactor.processes.unknown.end_helper(self.pid, now);
+        reactor.unwatch(self.process.as_raw_fd(), self.tag);
+        // Its last output. A process that has left its group may hold the pipe for ever, so the end of the pipe is not
+        // waited for.
+        if let Some((capture, tag)) = self.read(now) {
+            reactor.unwatch(capture.as_raw_fd(), tag);
+        }
+        if let Some((mut capture, tag)) = self.output.take() {
+            reactor.unwatch(capture.as_raw_fd(), tag);
+            let last_line = &mut self.last_line;
+            capture.finish(&mut |line| remember(last_line, line.bytes()));
+        }
+        Some(self.verdict(status))
+    }
+
+    /// Kills it with its group, for a reason. Its end is still to come; where the kernel refuses the signal, it gives why.
+    pub fn kill(&mut self, why: String) -> Option<String> {
+        self.killed.get_or_insert(why);
+        // It has not been reaped, so its number, which is that of its group too, has not been given to another process.
+        let killed = self.process.signal_child(self.pid, 9);
+        process::signal_group(self.pid, 9);
+        let refused = killed.err().filter(|error| !pidfd::is_gone(error))?;
+        Some(stuck::why_alive(self.pid, Some(refused.raw_os_error().unwrap_or(0))))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub fn process(&self) -> &PidFd {
+        &self.process
+    }
+
+    /// Reads some of its output. Gives the pipe back when it is closed.
+    fn read(&mut self, now: Time) -> Option<(Capture, Tag)> {
+        let (capture, _) = self.output.as_mut()?;
+        let last_line = &mut self.last_line;
+        match capture.read_some(now, OUTPUT_PER_TURN, &mut |line| remember(last_line, line.bytes())) {
+            Progress::Closed => self.output.take(),
+            Progress::MoreWaiting | Progress::Drained => None,
+        }
+    }
+
+    fn verdict(&mut self, status: ExitStatus) -> Result<(), String> {
+        let why = match (self.killed.take(), status) {
+            (Some(why), _) => why,
+            (None, ExitStatus { code: Some(0), .. }) => return Ok(()),
+            (None, ExitStatus { code: Some(code), .. }) => format!("it exited with code {code}"),
+            (None, ExitStatus { signal, .. }) => {
+                format!("it was ended by {}", signal::full_name(signal.unwrap_or(9)))
+            }
+        };
+        Err(if self.last_line.is_empty() { why } else { format!("{why}: {}", self.last_line) })
+    }
+}
+
+/// Keeps the last line that is not empty.
+fn remember(last_line: &mut String, line: &[u8]) {
+    let line = &line[..line.len().min(LAST_LINE_MAX * 4)];
+    if !line.trim_ascii().is_empty() {
+        *last_line = printable(line.trim_ascii()).chars().take(LAST_LINE_MAX).collect();
+    }
+}

@@ -1,0 +1,350 @@
+//! Hooks: commands that users want to be run when a subtree was panicked, a supervisor has given up, or a child is
+//! restarted. They run in the background and nothing waits for them: supervision does not depend on them.
+//!
+//! A hook runs in a node that is left to run it. The node that restarts a child runs its own `on-restart`; `on-panic`
+//! and `on-escalate` of a supervisor are run by the one above it, which outlives it, and those of the root by the root
+//! itself, which stays for them when all its children are gone.
+//!
+//! None is left behind: each has a time limit, after which it is killed with its process group; it is killed with its
+//! node, and is found by the tree's mark like every process of the tree.
+
+mod queue;
+mod running;
+
+use self::queue::{Class, Queue, Queued};
+use self::running::{Facts, Key, Order, Running};
+use super::children::{Children, What};
+use super::context::Context;
+use super::reactor::Reactor;
+use crate::ids::Path;
+use crate::os::fd;
+use crate::os::signals::Caught;
+use crate::spec::tree;
+use crate::supervision::{ChildId, End, Fact};
+use crate::time::{Span, Time};
+use crate::wire::view::EventView;
+use slog::{debug, warn};
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+
+/// How long a node that ends waits for hooks, unless it is the root: no beats come from it meanwhile.
+const FAREWELL: Span = Span::from_secs(1);
+
+/// Hooks that run at once: of restarts, and altogether. Hooks for disasters do not queue behind routine.
+const RESTARTS_AT_ONCE: usize = 4;
+const AT_ONCE: usize = 16;
+
+/// How long the root waits for its last hooks altogether; then those that run are killed, and the others are not run.
+const LAST_HOOKS: Span = Span::from_secs(60);
+
+/// The hooks of a node.
+pub(super) struct Hooks {
+    is_root: bool,
+    own: tree::Hooks,
+    running: Vec<Running>,
+    waiting: Queue<Order>,
+    /// Children that have been panicked and whose exit has not been seen yet, with what is to be reported of it.
+    panicked: HashMap<ChildId, Facts>,
+    number: u64,
+    /// Once this supervisor has ended: until when its hooks are waited for, and until when those that were killed.
+    ending: Option<Ending>,
+}
+
+#[derive(Clone, Copy)]
+struct Ending {
+    until: Time,
+    patience: Option<Time>,
+}
+
+impl Hooks {
+    pub fn new(own: tree::Hooks, is_root: bool) -> Hooks {
+        Hooks {
+            is_root,
+            own,
+            running: Vec::new(),
+            waiting: Queue::new(),
+            panicked: HashMap::new(),
+            number: 0,
+            ending: None,
+        }
+    }
+
+    /// What this supervisor runs itself.
+    pub fn own(&self) -> &tree::Hooks {
+        &self.own
+    }
+
+    /// Other hooks from now on.
+    pub fn set_own(&mut self, own: tree::Hooks) {
+        self.own = own;
+    }
+
+    /// A child is no more.
+    pub fn forget(&mut self, child: ChildId) {
+        self.panicked.remove(&child);
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.running.iter().filter(|running| !running.killed).map(|running| running.until).min()
+    }
+
+    /// Whether one more of this kind may run now.
+    fn has_room(running: &[Running], class: Class) -> bool {
+        let restarts = running.iter().filter(|running| running.key == Key::Restart).count();
+        running.len() < AT_ONCE && (class == Class::Disaster || restarts < RESTARTS_AT_ONCE)
+    }
+
+    fn next(&mut self) -> Option<Order> {
+        self.waiting.pop(|class| Hooks::has_room(&self.running, class))
+    }
+
+    /// Something has happened: calls the hooks that are for it.
+    pub fn happened(
+        &mut self,
+        (fact, child, view): (&Fact, Option<ChildId>, &EventView),
+        children: &Children,
+        context: &Context,
+        reactor: &mut Reactor,
+    ) {
+        let orders = self.orders_for(fact, child, view, children);
+        self.call(orders, context, reactor);
+    }
+
+    /// The hooks that are for this event.
+    fn orders_for(&mut self, fact: &Fact, child: Option<ChildId>, view: &EventView, children: &Children) -> Vec<Order> {
+        let order = |key: Key, command: &Option<Vec<String>>| {
+            let command = command.clone()?;
+            Some(Order { key, command, about: view.path.clone(), facts: Facts::of(view) })
+        };
+        let one = match (fact, child) {
+            (Fact::Restarting { .. }, _) => order(Key::Restart, &self.own.on_restart),
+            (Fact::Escalated { .. }, Some(child)) => match children.get(child).map(|handle| &handle.what) {
+                Some(What::Node(below)) => order(Key::Escalate, &below.now().hooks.on_escalate),
+                Some(What::Worker(_)) | None => None,
+            },
+            (Fact::GaveUp { .. }, _) if self.is_root => order(Key::Escalate, &self.own.on_escalate),
+            (Fact::Panic { .. }, Some(child)) => {
+                let facts = Facts::of(view);
+                if children.get(child).is_none_or(|handle| handle.process.is_none()) {
+                    return subtree_panicked(children, child, &view.path, &facts);
+                }
+                self.panicked.insert(child, facts);
+                None
+            }
+            (Fact::Exited { .. }, Some(child)) => {
+                let Some(facts) = self.panicked.remove(&child) else { return Vec::new() };
+                return subtree_panicked(children, child, &view.path, &facts);
+            }
+            _ => None,
+        };
+        one.into_iter().collect()
+    }
+
+    /// Nothing is left of a subtree that an operator has killed past the nodes above it.
+    pub fn killed_past_its_node(&mut self, path: &Path, children: &Children, context: &Context, reactor: &mut Reactor) {
+        if let Some((child, _)) = children.towards(path) {
+            let facts = Facts::without_event(format!("{path} was killed past its supervisor"));
+            self.call(subtree_panicked(children, child, path, &facts), context, reactor);
+        }
+    }
+
+    fn call(&mut self, orders: Vec<Order>, context: &Context, reactor: &mut Reactor) {
+        for order in orders {
+            let (key, class) = (order.key, order.key.class());
+            if Hooks::has_room(&self.running, class) {
+                self.start(&order, context, reactor);
+                continue;
+            }
+            let about = order.about.clone();
+            match self.waiting.push(class, order) {
+                Queued::Waits | Queued::Lost => {}
+                // Reported once, and their number when their turn would have come.
+                Queued::FirstLost => {
+                    warn!(context.logger, "too many hooks wait already, further ones are not run"; "hook" => key.as_str(),
+                        "path" => %about);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, order: &Order, context: &Context, reactor: &mut Reactor) {
+        let (key, about) = (order.key.as_str(), &order.about);
+        self.number += 1;
+        match order.start(self.number, context, reactor) {
+            Ok(running) => {
+                debug!(context.logger, "a hook is run"; "hook" => key, "path" => %about, "pid" => running.process.pid());
+                self.running.push(running);
+            }
+            Err(why) => {
+                warn!(context.logger, "a hook cannot be run"; "hook" => key, "path" => %about, "why" => why);
+            }
+        }
+    }
+
+    /// Something of a hook is ready.
+    pub fn hear(&mut self, number: u64, context: &Context, reactor: &mut Reactor) {
+        let Some(at) = self.running.iter().position(|running| running.number == number) else { return };
+        let Some(verdict) = self.running[at].process.hear(context, reactor) else { return };
+        let running = self.running.swap_remove(at);
+        if let Err(why) = verdict {
+            warn!(context.logger, "a hook has failed"; "hook" => running.key.as_str(), "path" => %running.about,
+                "why" => why);
+        }
+        while let Some(order) = self.next() {
+            self.start(&order, context, reactor);
+        }
+        if let Some(count) = self.waiting.take_lost() {
+            warn!(context.logger, "hooks were not run, as too many waited"; "count" => count);
+        }
+    }
+
+    /// Ends hooks that have taken too long.
+    pub fn due(&mut self, now: Time, lost: Span, context: &Context) {
+        for running in &mut self.running {
+            running.until += lost;
+            if running.until <= now && !running.killed {
+                running.kill_late(context);
+            }
+        }
+    }
+
+    /// This node ends, and all its children have. Hooks for disasters are given their time, all others are ended.
+    pub fn begin_end(&mut self, end: End, children: &Children, context: &Context, reactor: &mut Reactor) {
+        if self.is_root && end == End::Panicked {
+            let facts = Facts::without_event("the whole tree was panicked".into());
+            for (child, handle) in children.with_ids().rev() {
+                self.call(subtree_panicked(children, child, &handle.path, &facts), context, reactor);
+            }
+            if let Some(command) = self.own.on_panic.clone() {
+                let about = context.place.path.clone();
+                self.call(vec![Order { key: Key::Panic, command, about, facts }], context, reactor);
+            }
+        }
+        self.waiting.clear_routine();
+        let now = context.now();
+        for running in &mut self.running {
+            if running.key == Key::Restart {
+                running.kill("its supervisor has ended");
+            } else if !self.is_root {
+                running.until = running.until.min(now + FAREWELL);
+            }
+        }
+        if !self.is_root {
+            self.forget_waiting(context);
+        }
+        self.ending = Some(Ending { until: now + LAST_HOOKS, patience: None });
+    }
+
+    /// Goes on with the end of all hooks. Returns whether that is over.
+    pub fn go_on_ending(&mut self, context: &Context, reactor: &mut Reactor) -> bool {
+        let numbers: Vec<u64> = self.running.iter().map(|running| running.number).collect();
+        numbers.into_iter().for_each(|number| self.hear(number, context, reactor));
+        // An operator who stops us once more does not want to wait for them.
+        let hurry = |caught: &Caught| matches!(caught, Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit);
+        let now = context.now();
+        if reactor.signals.drain().iter().any(hurry) || self.ending.is_some_and(|ending| now >= ending.until) {
+            self.hurry(context);
+        }
+        self.due(now, Span::ZERO, context);
+        if self.running.is_empty() {
+            return true;
+        }
+        if self.next_deadline().is_some() {
+            return false;
+        }
+        // All were killed; one that is stuck in the kernel is not waited for.
+        let patience = self.ending.as_mut().map(|ending| *ending.patience.get_or_insert(now + FAREWELL));
+        patience.is_none_or(|until| now >= until)
+    }
+
+    /// Waits until a hook has ended, or a little while.
+    pub fn wait(&self, limit: Span) {
+        let processes: Vec<_> = self.running.iter().map(|running| running.process.process().as_fd()).collect();
+        let _ = fd::wait_readable_any(&processes, Some(limit));
+    }
+
+    fn hurry(&mut self, context: &Context) {
+        self.forget_waiting(context);
+        self.running
+            .iter_mut()
+            .filter(|running| !running.killed)
+            .for_each(|running| running.kill("it was not waited for"));
+    }
+
+    fn forget_waiting(&mut self, context: &Context) {
+        match self.waiting.clear() {
+            0 => {}
+            count => warn!(context.logger, "hooks were not run, as this supervisor has ended"; "count" => count),
+        }
+    }
+}
+
+/// The subtree at `within`, which is at or below this child, was panicked: every supervisor in it has its hook run, the
+/// deepest and youngest first, as they would have been stopped.
+fn subtree_panicked(children: &Children, child: ChildId, within: &Path, facts: &Facts) -> Vec<Order> {
+    let Some(handle) = children.get(child) else { return Vec::new() };
+    let What::Node(below) = &handle.what else { return Vec::new() };
+    let mut orders = Vec::new();
+    below.now().for_each_supervisor(&handle.path, &mut |path, supervisor| {
+        if let (true, Some(command)) = (path.is_within(within), &supervisor.hooks.on_panic) {
+            let (command, about, facts) = (command.clone(), path.clone(), facts.clone());
+            orders.push(Order { key: Key::Panic, command, about, facts });
+        }
+    });
+    orders.reverse();
+    orders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing;
+    use crate::wire::view::testing::event;
+    use serde_json::json;
+
+    const TREE: &str = r#"
+        name = "test"
+        on-escalate = ["own"]
+        [[child]]
+        name = "web"
+        on-panic = ["web"]
+        on-escalate = ["escalated"]
+            [[child.child]]
+            name = "inner"
+            on-panic = ["inner"]
+                [[child.child.child]]
+                name = "worker"
+                command = ["true"]
+        [[child]]
+        name = "db"
+        command = ["true"]
+    "#;
+
+    /// The hooks that an event calls, by whom they are about and their program.
+    fn called(hooks: &mut Hooks, fact: &Fact, child: Option<u32>, path: &str) -> Vec<String> {
+        let children = testing::children(TREE, &testing::context());
+        let view = event(1, path, "panic", json!({}));
+        let orders = hooks.orders_for(fact, child.map(ChildId), &view, &children);
+        orders.iter().map(|order| format!("{} {}", order.about, order.command[0])).collect()
+    }
+
+    #[test]
+    fn a_panicked_subtree_has_the_hooks_of_all_its_supervisors_run_the_deepest_first() {
+        let mut hooks = Hooks::new(tree::Hooks::default(), true);
+        let panic = Fact::Panic { by: "root".into(), hold: false };
+        assert_eq!(called(&mut hooks, &panic, Some(0), "/web"), ["/web/inner inner", "/web web"]);
+        assert_eq!(called(&mut hooks, &panic, Some(0), "/web/inner"), ["/web/inner inner"]);
+        assert!(called(&mut hooks, &panic, Some(1), "/db").is_empty(), "a worker's panic is no subtree's");
+    }
+
+    #[test]
+    fn a_supervisor_that_gives_up_has_its_hook_run_by_the_one_above_and_the_root_by_itself() {
+        let own = testing::tree(TREE).root.hooks;
+        let escalated = Fact::Escalated { explanation: String::new() };
+        let gave_up = Fact::GaveUp { child: "db".into(), used: 4, max: 3, period: Span::from_secs(5) };
+        let mut hooks = Hooks::new(own.clone(), true);
+        assert_eq!(called(&mut hooks, &escalated, Some(0), "/web"), ["/web escalated"]);
+        assert_eq!(called(&mut hooks, &gave_up, None, "/"), ["/ own"]);
+        assert!(called(&mut Hooks::new(own, false), &gave_up, None, "/").is_empty());
+    }
+}

@@ -1,0 +1,147 @@
+//! One hook: what it is about, its process, and how that is started.
+
+use super::queue::Class;
+use crate::ids::Path;
+use crate::node::children;
+use crate::node::command::HelperProcess;
+use crate::node::context::Context;
+use crate::node::reactor::{Reactor, Source};
+use crate::node::strangers::Kin;
+use crate::node::translate;
+use crate::os::descendants::below::ticks_now;
+use crate::os::descendants::stamp::{self, Stamp};
+use crate::os::spawn::{self, PlanSpec, SpawnError};
+use crate::os::{fd, net};
+use crate::text;
+use crate::time::{Span, Time};
+use crate::wire::view::EventView;
+use slog::warn;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+
+/// How long a hook may take.
+const LIMIT: Span = Span::from_secs(30);
+
+/// A hook that runs.
+pub(super) struct Running {
+    pub number: u64,
+    pub key: Key,
+    pub about: Path,
+    pub process: HelperProcess,
+    pub until: Time,
+    pub killed: bool,
+}
+
+/// A hook that is to be run.
+pub(super) struct Order {
+    pub key: Key,
+    pub command: Vec<String>,
+    pub about: Path,
+    pub facts: Facts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Panic,
+    Escalate,
+    Restart,
+}
+
+impl Key {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Key::Panic => "on-panic",
+            Key::Escalate => "on-escalate",
+            Key::Restart => "on-restart",
+        }
+    }
+
+    pub fn class(self) -> Class {
+        match self {
+            Key::Panic | Key::Escalate => Class::Disaster,
+            Key::Restart => Class::Routine,
+        }
+    }
+}
+
+/// What a hook is given.
+#[derive(Clone)]
+pub(super) struct Facts {
+    message: String,
+    event: Option<EventView>,
+}
+
+impl Facts {
+    pub fn of(view: &EventView) -> Facts {
+        Facts { message: translate::sentence(view), event: Some(view.clone()) }
+    }
+
+    pub fn without_event(message: String) -> Facts {
+        Facts { message, event: None }
+    }
+}
+
+impl Order {
+    /// Runs it, as the one with this number.
+    ///
+    /// # Errors
+    /// Why it cannot be run.
+    pub fn start(&self, number: u64, context: &Context, reactor: &mut Reactor) -> Result<Running, String> {
+        // It is a process of this node's, wherever it is about: so it is not taken for something that the panicked
+        // subtree has left.
+        let place = &context.place;
+        let mut environment: BTreeMap<OsString, OsString> = context.base_environment.iter().cloned().collect();
+        environment.extend(children::identity_environment(place, &place.path));
+        environment.insert("TREEVISOR_HOOK".into(), self.key.as_str().into());
+        environment.insert("TREEVISOR_SUBJECT".into(), self.about.as_str().into());
+        environment.insert("TREEVISOR_MESSAGE".into(), self.facts.message.replace('\0', " ").into());
+        if let Some(event) = &self.facts.event {
+            environment.insert("TREEVISOR_EVENT_ID".into(), event.id.to_string().into());
+            environment.insert("TREEVISOR_EVENT_AT".into(), event.at.clone().into());
+            if let Ok(json) = serde_json::to_string(event) {
+                environment.insert("TREEVISOR_EVENT".into(), text::json(&json).into_owned().into());
+            }
+        }
+        let (reader, writer) = fd::output_pipe().map_err(|error| error.to_string())?;
+        let words = |error: SpawnError| {
+            let ours = if net::is_our_own(error.errno) { " (this supervisor lacks it)" } else { "" };
+            format!("{error}{ours}")
+        };
+        let stamp = Stamp::of_hook(&place.mark, &place.path, number);
+        let mut limits = BTreeMap::from([("nofile".to_string(), place.nofile)]);
+        limits.extend(stamp.limit().map(|limit| (stamp::LIMIT.to_string(), limit)));
+        let plan = spawn::prepare(PlanSpec {
+            env: environment.into_iter().collect(),
+            limits,
+            stdout: Some(writer.as_fd()),
+            stderr: Some(writer.as_fd()),
+            parent_death_signal: Some(9),
+            ..PlanSpec::new(self.command.iter().map(OsString::from).collect())
+        })
+        .map_err(words)?;
+        let since = ticks_now();
+        let spawned = plan.spawn().map_err(words)?;
+        let kin = Kin { leader: spawned.pid, stamp, since };
+        let process = HelperProcess::watch(spawned, reader, Source::Hook(number), kin, reactor)?;
+        let (key, about) = (self.key, self.about.clone());
+        Ok(Running { number, key, about, process, until: context.now() + LIMIT, killed: false })
+    }
+}
+
+impl Running {
+    /// Its time is over.
+    pub fn kill_late(&mut self, context: &Context) {
+        self.killed = true;
+        if let Some(why) = self.process.kill(format!("it took longer than {LIMIT}")) {
+            warn!(context.logger, "a hook that takes too long cannot be killed"; "hook" => self.key.as_str(),
+                "path" => %self.about, "pid" => self.process.pid(), "why" => why);
+        }
+    }
+
+    /// It is not waited for any longer.
+    pub fn kill(&mut self, why: &str) {
+        self.killed = true;
+        self.process.kill(why.into());
+    }
+}

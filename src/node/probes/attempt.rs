@@ -1,0 +1,284 @@
+//! One attempt to check a worker: a command that runs, or a connection that is opened and used. It blocks nothing, and what it
+//! has come to is for `super` to judge.
+
+use crate::error::plain;
+use crate::node::children::{self, Children};
+use crate::node::command::HelperProcess;
+use crate::node::context::Context;
+use crate::node::reactor::{Reactor, Source};
+use crate::node::strangers::Kin;
+use crate::os::descendants::below::ticks_now;
+use crate::os::descendants::stamp::Stamp;
+use crate::os::epoll::{Interest, PollError, Tag};
+use crate::os::net::{self, Connection};
+use crate::spec::exec::ExecSpec;
+use crate::spec::probe::{Ask, Server};
+use crate::supervision::Run;
+use crate::wire::http::{self, Answer};
+use slog::warn;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// What a probe is made with.
+pub(in crate::node) struct Means<'a> {
+    pub context: &'a Context,
+    pub reactor: &'a mut Reactor,
+    pub children: &'a Children,
+    /// Where children send their beats.
+    pub endpoint: &'a Path,
+}
+
+/// The probe that runs.
+pub(super) enum Attempt {
+    Command(HelperProcess),
+    Connection(Box<Visit>),
+}
+
+/// A connection that is being opened, or used.
+pub(super) struct Visit {
+    connection: Connection,
+    tag: Tag,
+    waits_to_write: bool,
+    /// Addresses that are still to be tried.
+    further: Vec<SocketAddr>,
+    /// What is to be sent, and what came back; nothing for a connection alone.
+    exchange: Option<Exchange>,
+}
+
+struct Exchange {
+    request: Vec<u8>,
+    sent: usize,
+    answer: Answer,
+}
+
+/// What a probe has come to.
+pub(super) enum Outcome {
+    Answered,
+    Failed(String),
+    /// The probe could not be made, for want of descriptors, processes, memory or ports.
+    Unable(String),
+}
+
+/// Where an attempt stands.
+pub(super) enum Step {
+    Waiting(Attempt),
+    Over(Outcome),
+}
+
+impl Attempt {
+    /// Begins to ask a worker.
+    pub fn begin(run: Run, exec: &ExecSpec, ask: &Ask, means: &mut Means<'_>) -> Step {
+        match ask {
+            Ask::Exec(command) => start_command(run, exec, command, means),
+            Ask::Tcp(server) => visit(run, server, None, means.reactor),
+            Ask::Http(server, path) => visit(run, server, Some(path), means.reactor),
+        }
+    }
+
+    /// Goes on with it, as something of it is ready.
+    pub fn go_on(self, run: Run, means: &mut Means<'_>) -> Step {
+        match self {
+            Attempt::Command(mut command) => match command.hear(means.context, means.reactor) {
+                Some(verdict) => Step::Over(Outcome::of(verdict)),
+                None => Step::Waiting(Attempt::Command(command)),
+            },
+            Attempt::Connection(visit) => visit.go_on(run, means.reactor),
+        }
+    }
+
+    /// Ends it. Gives it back while its exit is still to come.
+    pub fn end(self, why: String, means: &mut Means<'_>) -> Option<Attempt> {
+        match self {
+            Attempt::Command(mut command) => {
+                if let Some(why) = command.kill(why) {
+                    warn!(means.context.logger, "the command of a probe cannot be killed"; "pid" => command.pid(), "why" => why);
+                }
+                Some(Attempt::Command(command))
+            }
+            Attempt::Connection(visit) => {
+                means.reactor.unwatch(visit.connection.as_raw_fd(), visit.tag);
+                None
+            }
+        }
+    }
+
+    /// What its answer says so far.
+    pub fn answer(&self) -> Option<Outcome> {
+        match self {
+            Attempt::Connection(visit) => visit.exchange.as_ref()?.answer.verdict().map(Outcome::of),
+            Attempt::Command(_) => None,
+        }
+    }
+}
+
+impl Outcome {
+    fn of(verdict: Result<(), String>) -> Outcome {
+        match verdict {
+            Ok(()) => Outcome::Answered,
+            Err(why) => Outcome::Failed(why),
+        }
+    }
+
+    fn unwatched(error: &PollError) -> Step {
+        Step::Over(Outcome::Unable(format!("watching the connection: {error}")))
+    }
+}
+
+fn start_command(run: Run, exec: &ExecSpec, command: &[String], means: &mut Means<'_>) -> Step {
+    let Means { context, reactor, children, endpoint } = means;
+    let Some(worker) = children.get(run.child) else {
+        return Step::Over(Outcome::Failed("its worker is gone".into()));
+    };
+    let credentials = match children::credentials(exec) {
+        Ok(found) => found,
+        // The worker itself was started as that user, so the user is not the cause.
+        Err(failure) => return Step::Over(Outcome::Unable(failure.message)),
+    };
+    let (stamp, since) = (Stamp::of_probe(&context.place.mark, &worker.path), ticks_now());
+    let started = worker.start_beside(command, &context.place, endpoint, &context.base_environment, credentials);
+    let (spawned, output) = match started {
+        Ok(started) => started,
+        Err(failure) if net::is_our_own(failure.errno) => return Step::Over(Outcome::Unable(failure.message)),
+        Err(failure) => return Step::Over(Outcome::Failed(failure.message)),
+    };
+    let kin = Kin { leader: spawned.pid, stamp, since };
+    match HelperProcess::watch(spawned, output, Source::Probe(run), kin, reactor) {
+        Ok(command) => Step::Waiting(Attempt::Command(command)),
+        Err(why) => Step::Over(Outcome::Unable(format!("watching the probe: {why}"))),
+    }
+}
+
+/// Begins to probe a server; for a path on it, or only whether it accepts.
+fn visit(run: Run, server: &Server, path: Option<&str>, reactor: &mut Reactor) -> Step {
+    let exchange =
+        path.map(|path| Exchange { request: http::get(&server.to_string(), path), sent: 0, answer: Answer::default() });
+    let mut further = server.addresses();
+    further.reverse();
+    connect(run, further, exchange, reactor)
+}
+
+/// Tries the addresses one after the other, the last in the list first.
+fn connect(run: Run, mut further: Vec<SocketAddr>, exchange: Option<Exchange>, reactor: &mut Reactor) -> Step {
+    let mut failed = None;
+    while let Some(address) = further.pop() {
+        let connection = match Connection::open(address) {
+            Ok(connection) => connection,
+            Err(error) => {
+                // Of two addresses the first one is meant, mostly.
+                failed.get_or_insert_with(|| not_connected(&error));
+                continue;
+            }
+        };
+        let tag = match reactor.watch_for(connection.as_raw_fd(), Source::Probe(run), Interest::WRITE) {
+            Ok(tag) => tag,
+            Err(error) => return Outcome::unwatched(&error),
+        };
+        // On this machine it is open already, mostly.
+        return Box::new(Visit { connection, tag, waits_to_write: true, further, exchange }).go_on(run, reactor);
+    }
+    Step::Over(failed.unwrap_or_else(|| Outcome::Failed("there is no address to connect to".into())))
+}
+
+/// The connection could not be opened.
+struct NotOpen(io::Error);
+
+impl Visit {
+    /// Goes on, and waits for what it now has to wait for.
+    fn go_on(mut self: Box<Self>, run: Run, reactor: &mut Reactor) -> Step {
+        let advanced = self.advance();
+        let fd = self.connection.as_raw_fd();
+        match advanced {
+            Ok(None) => {
+                let wants_write = self.wants_to_write();
+                if wants_write != self.waits_to_write {
+                    self.waits_to_write = wants_write;
+                    reactor.unwatch(fd, self.tag);
+                    let interest = if wants_write { Interest::WRITE } else { Interest::READ };
+                    match reactor.watch_for(fd, Source::Probe(run), interest) {
+                        Ok(tag) => self.tag = tag,
+                        Err(error) => return Outcome::unwatched(&error),
+                    }
+                }
+                Step::Waiting(Attempt::Connection(self))
+            }
+            Ok(Some(outcome)) => {
+                reactor.unwatch(fd, self.tag);
+                Step::Over(outcome)
+            }
+            Err(NotOpen(error)) => {
+                reactor.unwatch(fd, self.tag);
+                let Visit { connection, further, exchange, .. } = *self;
+                drop(connection);
+                if further.is_empty() {
+                    return Step::Over(not_connected(&error));
+                }
+                match connect(run, further, exchange, reactor) {
+                    // The first address is the one that is meant.
+                    Step::Over(Outcome::Failed(_)) => Step::Over(not_connected(&error)),
+                    step => step,
+                }
+            }
+        }
+    }
+
+    fn wants_to_write(&self) -> bool {
+        !self.connection.is_open()
+            || self.exchange.as_ref().is_some_and(|exchange| exchange.sent < exchange.request.len())
+    }
+
+    /// Goes on as far as that is possible without waiting. `None` when it has to wait.
+    fn advance(&mut self) -> Result<Option<Outcome>, NotOpen> {
+        if !self.connection.is_open() && !self.connection.check().map_err(NotOpen)? {
+            return Ok(None);
+        }
+        let Some(exchange) = &mut self.exchange else { return Ok(Some(Outcome::Answered)) };
+        Ok(match exchange.go_on(&mut self.connection) {
+            Ok(false) => None,
+            Ok(true) => Some(match exchange.answer.verdict() {
+                Some(verdict) => Outcome::of(verdict),
+                None => Outcome::Failed("it closed the connection without a complete answer".into()),
+            }),
+            Err(why) => Some(match exchange.answer.verdict() {
+                // A server that has answered may close the connection in any way.
+                Some(verdict) => Outcome::of(verdict),
+                None => Outcome::Failed(why),
+            }),
+        })
+    }
+}
+
+impl Exchange {
+    /// True when it is over.
+    fn go_on(&mut self, connection: &mut Connection) -> Result<bool, String> {
+        while self.sent < self.request.len() {
+            match connection.write(&self.request[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(format!("cannot send the request: {}", plain(&error))),
+            }
+        }
+        let mut buffer = [0; 4096];
+        // The whole of an answer is bounded, so this loop is too.
+        loop {
+            match connection.read(&mut buffer) {
+                Ok(0) => return Ok(true),
+                Ok(count) => match self.answer.feed(&buffer[..count]) {
+                    Ok(true) => return Ok(true),
+                    Ok(false) => {}
+                    Err(error) => return Err(error.to_string()),
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(format!("cannot read its answer: {}", plain(&error))),
+            }
+        }
+    }
+}
+
+fn not_connected(error: &io::Error) -> Outcome {
+    let why = format!("cannot connect: {}", plain(error));
+    if error.raw_os_error().is_some_and(net::is_our_own) { Outcome::Unable(why) } else { Outcome::Failed(why) }
+}

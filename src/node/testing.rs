@@ -1,0 +1,49 @@
+//! What the tests of a node's parts make them of.
+
+use super::children::{Children, Handle};
+use super::context::{Context, Place};
+use crate::ids::{Incarnation, Mark, Name, Path, Token};
+use crate::instance::runtime::RuntimeDir;
+use crate::link::{Door, MessageMax, Rules};
+use crate::logging;
+use crate::logs::{Format, Writer};
+use crate::os::clock::Clock;
+use crate::spec;
+use crate::spec::exec::Limit;
+use crate::spec::tree::TreeSpec;
+
+/// Where a root stands of which nothing is on disk, and which logs nothing but what is critical.
+pub(super) fn context() -> Context {
+    let (logger, log_handle) = logging::root(slog::Level::Critical, Format::Plain);
+    let small = MessageMax { parts: 1, bytes: 1 };
+    let rules = Rules { uid: 0, own: 1, other: 0, others: 0, anyone: false, family: None, large: small, small };
+    let place = Place {
+        instance: Name::parse("test").unwrap(),
+        path: Path::root(),
+        incarnation: Incarnation::FIRST,
+        runtime: RuntimeDir::at("/nowhere"),
+        mark: Mark::parse("00000000000000000000000000000000").unwrap(),
+        base_group: None,
+        log_level: slog::Level::Critical,
+        log_format: Format::Plain,
+        output_format: Format::Plain,
+        show_output: false,
+        files: Writer::new(),
+        nofile: Limit { soft: None, hard: None },
+        family: Token([0; 16]),
+        door: Door::new(rules),
+    };
+    let (clock, event_logger, base_environment) = (Clock::start(), logger.clone(), Vec::new());
+    Context { clock, pid: std::process::id(), place, logger, event_logger, log_handle, base_environment }
+}
+
+/// A tree as its file has it, in TOML.
+pub(super) fn tree(text: &str) -> TreeSpec {
+    spec::read_text("test.toml", text, &|_| None).tree.unwrap()
+}
+
+/// The children of the root of a tree; no process is started.
+pub(super) fn children(text: &str, context: &Context) -> Children {
+    let specs = tree(text).root.children;
+    Children::new(specs.into_iter().map(|child| Handle::new(child, &context.place, None)).collect())
+}
