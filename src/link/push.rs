@@ -99,6 +99,11 @@ impl Pull {
         &self.file.path
     }
 
+    /// Whether there is a file where it was bound.
+    pub fn has_file(&self) -> bool {
+        place::identity(self.path()).is_some()
+    }
+
     /// Binds it once more where it was, after others have removed its file. Connections that stand are not touched,
     /// unless that has happened very often.
     ///

@@ -5,8 +5,7 @@ use super::cleanup::Cleanups;
 use super::context::{Context, Place};
 use super::diary::Diary;
 use super::directory::{Directory, Held};
-use super::doors;
-use super::drops::Drops;
+use super::endpoint::{Endpoint, PullError, doors};
 use super::fold::Folds;
 use super::history::History;
 use super::hooks::Hooks;
@@ -19,7 +18,7 @@ use super::probes::Probes;
 use super::processes::Processes;
 use super::reactor::{Reactor, Source};
 use super::record::{BOOT_FD, NodeBoot};
-use super::reload::{BeatPull, RootFile, tree_paths};
+use super::reload::{RootFile, tree_paths};
 use super::requests::Requests;
 use super::segments::JournalRecord;
 use super::taps::Taps;
@@ -365,7 +364,7 @@ impl Root {
         node.reactor.watch(control.fd(), Source::Control).map_err(while_trying("watch the control socket"))?;
         node.control = Some(control);
         if let Some(endpoint) = panic_button {
-            let button = Pull::bind(&node.sockets, &endpoint).map_err(BootError::Link)?;
+            let button = Pull::bind(node.endpoint.sockets(), &endpoint).map_err(BootError::Link)?;
             node.reactor.watch(button.fd(), Source::Button).map_err(while_trying("watch the panic button"))?;
             node.button = Some(button);
         }
@@ -389,7 +388,7 @@ impl Root {
             held.link = output.and_then(|file| link_to_output(&runtime, file.path));
             node.directory.hold(&runtime, held);
         }
-        node.guard_directory();
+        node.directory.guard(&node.context.place.runtime, &mut node.reactor);
         Ok(node)
     }
 
@@ -637,15 +636,8 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     let signals_fd = signals.fd();
 
     let socket = place.runtime.node_socket(&place.path);
-    let limits = RouterLimits {
-        frame_bytes_max: wire::NODE_FRAME_MAX,
-        frames_max: if spec.children.iter().any(|c| c.is_supervisor()) {
-            wire::NODE_FRAMES_MAX
-        } else {
-            wire::WORKER_FRAMES_MAX
-        },
-    };
-    let router = Router::bind_behind(&sockets, &socket, limits, place.door.clone()).map_err(BootError::Link)?;
+    let nodes = spec.children.iter().any(|child| child.is_supervisor());
+    let mut endpoint = Endpoint::bind(sockets, socket.clone(), place.door.clone(), nodes).map_err(BootError::Link)?;
     let mut directory = Directory::new(socket.clone());
     // A worker under another user must reach its node, though never the control endpoint.
     let foreign_beats = spec.children.iter().any(|child| {
@@ -662,7 +654,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     let poller = Poller::new().map_err(while_trying("open an epoll"))?;
     let mut reactor = Reactor::new(poller, signals, Processes::new(outsiders));
     let mut watch = |fd: RawFd, source: Source| reactor.watch(fd, source).map_err(while_trying("watch a descriptor"));
-    watch(router.fd(), Source::Router)?;
+    watch(endpoint.fd(), Source::Router)?;
     watch(signals_fd, Source::Signals)?;
     if let Some(fd) = place.files.fd() {
         watch(fd, Source::LogFiles)?;
@@ -671,26 +663,17 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         watch(uplink.fd(), Source::Uplink)?;
     }
 
-    let mut pulls = Vec::new();
-    for (index, child) in spec.children.iter().enumerate() {
-        if let ChildKind::Worker(exec) = &child.kind {
-            let endpoints = exec.sources.iter().filter_map(|source| match source {
-                BeatSource::Push(endpoint) => Some(endpoint),
-                BeatSource::Zmq | BeatSource::Notify | BeatSource::Probe(_) => None,
-            });
-            for (nth, endpoint) in (0..).zip(endpoints) {
-                let pull = Pull::bind(&sockets, endpoint).map_err(BootError::Link)?;
-                let tag = watch(pull.fd(), Source::Push)?;
-                let child = ChildId(index as u32);
-                pulls.push(BeatPull { pull, endpoint: endpoint.clone(), child, nth, tag });
-            }
-        }
-    }
     let mut handles: Vec<Handle> = Vec::with_capacity(spec.children.len());
     for child in spec.children {
         let mut handle = Handle::new(child, &place, handles.last());
         handle.remember_holds(&holds);
         handles.push(handle);
+    }
+    for (id, handle) in (0..).map(ChildId).zip(&handles) {
+        endpoint.bind_pulls(id, Some(&handle.what), &mut reactor).map_err(|error| match error {
+            PullError::Link(error) => BootError::Link(error),
+            PullError::Watch(error) => while_trying("watch a descriptor")(error),
+        })?;
     }
     let is_root = uplink.is_none();
     let core = Supervisor::new(crate::supervision::Config {
@@ -723,14 +706,11 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         core,
         policy: spec.policy,
         children: Children::new(handles),
-        router,
-        router_socket: socket,
+        endpoint,
         directory,
         control: None,
         uplink,
-        pulls,
         button: None,
-        notices: None,
         probes: Probes::default(),
         hooks: Hooks::new(spec.hooks, is_root),
         keeper: None,
@@ -751,8 +731,6 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         console,
         log_files,
         late_starts: LateStarts::default(),
-        drops: Drops::default(),
-        echo: None,
         timers: Timers::default(),
         ended: None,
         diary: Diary::default(),
@@ -760,9 +738,6 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         stopping_signals: 0,
         had_terminal: process::has_terminal(),
         machine_oom_kills: process::machine_oom_kills().unwrap_or(0),
-        fd_looked: None,
-        fd_warned: false,
-        sockets,
     };
     // Holds of children that no longer exist are dropped, here and in the nodes above.
     node.children.changed = node.holds() != holds;
@@ -832,18 +807,15 @@ impl Node {
         if let Some(control) = self.control.take() {
             control.close(linger);
         }
-        self.router.close(Span::ZERO);
         if let Some(uplink) = self.uplink.take() {
             uplink.close(linger);
         }
-        drop(self.pulls);
         drop(self.button);
-        // The socket's file outlives the socket.
-        let _ = std::fs::remove_file(&self.router_socket);
+        let sockets = self.endpoint.close();
         for handle in self.children.into_all() {
             handle.remove_group();
         }
-        drop(self.sockets);
+        drop(sockets);
         if end == End::Terminated {
             process::die_by(15);
         }

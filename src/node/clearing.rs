@@ -289,8 +289,8 @@ impl Node {
         for path in node_sockets {
             let _ = std::fs::remove_file(path);
         }
-        if let (Some(notices), Some(line)) = (&mut self.notices, &mut process.line) {
-            notices.leave(line);
+        if let Some(socket) = &mut process.line {
+            self.endpoint.leave(socket);
         }
         self.machine_oom_kills = machine_oom_kills;
         self.children.changed |= children_changed;

@@ -7,19 +7,22 @@
 //! nothing happens sleeps on. Every few hours it gives all files the present as the time of their last use, and it
 //! holds the locks that cleaners heed.
 
-use super::notices::Line;
-use super::reactor::Source;
-use super::reload::BeatPull;
-use super::turn::Node;
-use crate::instance::runtime::RuntimeDir;
+use super::children::Children;
+use super::context::Context;
+use super::endpoint::Endpoint;
+use super::processes::Processes;
+use super::reactor::{Reactor, Source};
+use crate::error::Chain;
+use crate::instance::runtime::{InstanceFile, RuntimeDir};
 use crate::link::place::identity;
 use crate::link::{LinkError, Router};
 use crate::os::claim::Claim;
 use crate::os::cleaners::{DirectoryLock, Watch, touch};
 use crate::os::lock::{LockError, LockFile};
-use crate::supervision::Run;
+use crate::supervision::Event;
 use crate::time::{Span, Time};
 use slog::{debug, warn};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,7 +48,7 @@ pub(super) struct Directory {
     /// What only the root has.
     pub root: Option<Held>,
     next_look: Time,
-    next_look_at_lines: Time,
+    next_look_at_workers: Time,
     /// Something was removed.
     stirred: bool,
     /// Since when something is known to be missing.
@@ -53,6 +56,20 @@ pub(super) struct Directory {
     /// When to try again what did not work.
     retry: Option<Time>,
     told: Option<String>,
+}
+
+/// What is looked after, and what that takes.
+pub(super) struct Kept<'a> {
+    pub context: &'a Context,
+    pub processes: &'a Processes,
+    pub children: &'a mut Children,
+    pub endpoint: &'a mut Endpoint,
+    /// The operators' socket; the root's only.
+    pub control: Option<&'a mut Router>,
+    /// What the instance's file has to contain; the root's only.
+    pub instance: Option<&'a InstanceFile>,
+    /// For what has come to a socket that is made anew.
+    pub inbox: &'a mut VecDeque<Event>,
 }
 
 /// What shows that the instance is running, and what keeps cleaners away.
@@ -137,7 +154,7 @@ impl Directory {
             control: None,
             root: None,
             next_look: Time::ZERO,
-            next_look_at_lines: Time::ZERO,
+            next_look_at_workers: Time::ZERO,
             stirred: false,
             missing_since: None,
             retry: None,
@@ -172,110 +189,103 @@ impl Directory {
     }
 }
 
-impl Node {
+impl Directory {
     /// The root begins to watch its directory.
-    pub(super) fn guard_directory(&mut self) {
+    pub fn guard(&mut self, runtime: &RuntimeDir, reactor: &mut Reactor) {
         let watch = Watch::new().ok();
-        let watched = watch.as_ref().is_some_and(|watch| self.reactor.watch(watch.fd(), Source::Directory).is_ok());
-        let Some(held) = &mut self.directory.root else { return };
+        let watched = watch.as_ref().is_some_and(|watch| reactor.watch(watch.fd(), Source::Directory).is_ok());
+        let Some(held) = &mut self.root else { return };
         held.watch = watch.filter(|_| watched);
-        held.guard(&self.context.place.runtime);
+        held.guard(runtime);
     }
 
-    /// Looks, if it is time to, whether all that must be there is there.
-    pub(super) fn look_after_directory(&mut self) {
-        let now = self.context.now();
-        let Directory { next_look, stirred, retry, missing_since, .. } = &mut self.directory;
-        if missing_since.is_some() && retry.is_some_and(|at| at > now) {
+    /// Looks, if it is time to, whether all that must be there is there, and puts back what is not.
+    pub fn look_after(&mut self, mut kept: Kept<'_>) {
+        let now = kept.context.now();
+        if self.missing_since.is_some() && self.retry.is_some_and(|at| at > now) {
             return;
         }
-        if now < *next_look && !*stirred && retry.is_none_or(|at| at > now) {
+        if now < self.next_look && !self.stirred && self.retry.is_none_or(|at| at > now) {
             return;
         }
-        let lines = std::mem::take(stirred) || now >= self.directory.next_look_at_lines;
-        if lines {
-            self.directory.next_look_at_lines = if self.children.len() > MANY { now + LOOK_AT_MANY_EVERY } else { now };
+        let workers = std::mem::take(&mut self.stirred) || now >= self.next_look_at_workers;
+        if workers {
+            self.next_look_at_workers = if kept.children.len() > MANY { now + LOOK_AT_MANY_EVERY } else { now };
         }
-        self.directory.retry = None;
-        self.directory.next_look = now + LOOK_EVERY;
-        let missing = self.is_something_missing(lines);
+        self.retry = None;
+        self.next_look = now + LOOK_EVERY;
+        let missing = self.is_something_missing(&kept, workers);
         if missing {
-            let since = *self.directory.missing_since.get_or_insert(now);
+            let since = *self.missing_since.get_or_insert(now);
             if now < since + SETTLE {
-                self.directory.retry = Some(since + SETTLE);
-                self.directory.stirred |= lines;
+                self.retry = Some(since + SETTLE);
+                self.stirred |= workers;
                 return;
             }
         }
-        self.put_back(now, lines || missing);
+        self.put_back(now, &mut kept, workers || missing);
     }
 
-    fn is_something_missing(&self, lines: bool) -> bool {
-        let Directory { router, control, root, .. } = &self.directory;
-        let runtime = &self.context.place.runtime;
-        !router.is_ours()
-            || control.as_ref().is_some_and(|control| !control.is_ours())
-            || root.as_ref().is_some_and(|held| {
+    /// Before a child is started: it will connect.
+    pub fn look_after_socket(&mut self, mut kept: Kept<'_>) {
+        if !self.router.is_ours() {
+            self.put_back(kept.context.now(), &mut kept, false);
+        }
+    }
+
+    /// `workers`: their sockets are looked at too.
+    fn is_something_missing(&self, kept: &Kept<'_>, workers: bool) -> bool {
+        let runtime = &kept.context.place.runtime;
+        !self.router.is_ours()
+            || self.control.as_ref().is_some_and(|control| !control.is_ours())
+            || self.root.as_ref().is_some_and(|held| {
                 !held.lock.is_at(&runtime.lock_file())
                     || identity(&runtime.instance_file()).is_none()
                     || held.link.as_ref().is_some_and(|(link, _)| identity(link).is_none())
             })
-            || lines
-                && (self.lines().any(|(_, line)| identity(line.path()).is_none())
-                    || self.pulls.iter().any(|pull| identity(pull.pull.path()).is_none()))
-    }
-
-    /// The sockets of workers that use sd_notify.
-    fn lines(&self) -> impl Iterator<Item = (Run, &Line)> {
-        let processes = self.children.iter().filter_map(|handle| handle.process.as_ref());
-        processes.filter_map(|process| Some((process.run, process.line.as_deref()?)))
+            || workers && kept.endpoint.misses_a_file(kept.children)
     }
 
     /// Puts back what is missing, and reports it.
-    fn put_back(&mut self, now: Time, lines: bool) {
-        self.directory.missing_since = None;
+    fn put_back(&mut self, now: Time, kept: &mut Kept<'_>, workers: bool) {
+        self.missing_since = None;
         let mut missing = Vec::new();
-        let restored = self.restore_directory(now, &mut missing).and_then(|()| self.restore_sockets(&mut missing));
-        if lines {
-            self.restore_lines(&mut missing);
-            self.restore_pulls(&mut missing);
+        let restored =
+            self.restore_files(now, kept, &mut missing).and_then(|()| self.restore_sockets(kept, &mut missing));
+        let Kept { context, endpoint, children, processes, inbox, .. } = kept;
+        if workers {
+            endpoint.put_back_files(context, processes, children, inbox, &mut missing);
         }
+        let directory = context.place.runtime.path().display();
         match restored {
             Ok(()) => {
-                self.directory.told = None;
+                self.told = None;
                 if missing.is_empty() {
                     return;
                 }
                 let missing = missing.join(", ");
-                if self.directory.root.is_some() {
-                    warn!(self.context.logger, "another program has removed files of this tree, they are put back";
-                        "directory" => %self.context.place.runtime.path().display(), "files" => missing);
+                if self.root.is_some() {
+                    warn!(context.logger, "another program has removed files of this tree, they are put back";
+                        "directory" => %directory, "files" => missing);
                 } else {
-                    debug!(self.context.logger, "another program has removed our socket, it is bound anew"; "file" => missing);
+                    debug!(context.logger, "another program has removed our socket, it is bound anew"; "file" => missing);
                 }
             }
             Err(error) => {
-                self.directory.retry = Some(now + LOOK_EVERY);
-                if self.directory.told.as_ref() != Some(&error) {
-                    warn!(self.context.logger, "another program has removed files of this tree, and they cannot be put back";
-                        "directory" => %self.context.place.runtime.path().display(), "error" => &error);
-                    self.directory.told = Some(error);
+                self.retry = Some(now + LOOK_EVERY);
+                if self.told.as_ref() != Some(&error) {
+                    warn!(context.logger, "another program has removed files of this tree, and they cannot be put back";
+                        "directory" => %directory, "error" => &error);
+                    self.told = Some(error);
                 }
             }
-        }
-    }
-
-    /// Before a child is started: it will connect.
-    pub(super) fn look_after_socket(&mut self) {
-        if !self.directory.router.is_ours() {
-            self.put_back(self.context.now(), false);
         }
     }
 
     /// The root's files, and the times of their last use.
-    fn restore_directory(&mut self, now: Time, missing: &mut Vec<String>) -> Result<(), String> {
-        let runtime = &self.context.place.runtime;
-        let Some(held) = &mut self.directory.root else { return Ok(()) };
+    fn restore_files(&mut self, now: Time, kept: &Kept<'_>, missing: &mut Vec<String>) -> Result<(), String> {
+        let runtime = &kept.context.place.runtime;
+        let Some(held) = &mut self.root else { return Ok(()) };
         if let Some(claim) = &held.claim {
             claim.answer();
         }
@@ -284,19 +294,19 @@ impl Node {
             touch_all(runtime);
         }
         if !held.lock.is_at(&runtime.lock_file()) {
-            runtime.create().map_err(|error| crate::error::Chain(&error).to_string())?;
+            runtime.create().map_err(|error| Chain(&error).to_string())?;
             held.lock = match LockFile::acquire(&runtime.lock_file()) {
                 Ok(lock) => lock,
                 Err(LockError::Held { .. }) => return Err("another process holds the lock there by now".into()),
-                Err(error) => return Err(crate::error::Chain(&error).to_string()),
+                Err(error) => return Err(Chain(&error).to_string()),
             };
             missing.push("lock".into());
         }
         held.guard(runtime);
-        if let Some(root) = &self.root
+        if let Some(file) = kept.instance
             && identity(&runtime.instance_file()).is_none()
         {
-            runtime.write_instance(&root.file).map_err(|error| format!("instance.json: {error}"))?;
+            runtime.write_instance(file).map_err(|error| format!("instance.json: {error}"))?;
             missing.push("instance.json".into());
         }
         if let Some((link, target)) = &held.link
@@ -307,63 +317,19 @@ impl Node {
         Ok(())
     }
 
-    fn restore_sockets(&mut self, missing: &mut Vec<String>) -> Result<(), String> {
-        let runtime = &self.context.place.runtime;
-        let Directory { router, control, .. } = &mut self.directory;
-        let seats = [(Some(router), Some(&mut self.router)), (control.as_mut(), self.control.as_mut())];
-        for (seat, socket) in seats {
+    fn restore_sockets(&mut self, kept: &mut Kept<'_>, missing: &mut Vec<String>) -> Result<(), String> {
+        let runtime = &kept.context.place.runtime;
+        let children = (Some(&mut self.router), Some(kept.endpoint.router()));
+        for (seat, socket) in [children, (self.control.as_mut(), kept.control.as_deref_mut())] {
             let (Some(seat), Some(socket)) = (seat, socket) else { continue };
             if !seat.is_ours() {
                 // The root makes it as well; either may come first.
-                runtime.create().map_err(|error| crate::error::Chain(&error).to_string())?;
-                seat.restore(socket, runtime).map_err(|error| crate::error::Chain(&error).to_string())?;
+                runtime.create().map_err(|error| Chain(&error).to_string())?;
+                seat.restore(socket, runtime).map_err(|error| Chain(&error).to_string())?;
                 missing.extend(seat.path.file_name().map(|name| name.to_string_lossy().into_owned()));
             }
         }
         Ok(())
-    }
-
-    /// The sockets on which workers beat by a plain message, which may be anywhere.
-    fn restore_pulls(&mut self, missing: &mut Vec<String>) {
-        for BeatPull { pull, endpoint, .. } in &mut self.pulls {
-            if identity(pull.path()).is_some() {
-                continue;
-            }
-            match pull.bind_again() {
-                Ok(()) => missing.push(endpoint.clone()),
-                Err(error) => {
-                    debug!(self.context.logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
-                }
-            }
-        }
-    }
-
-    /// The sockets on which workers send sd_notify datagrams.
-    fn restore_lines(&mut self, missing: &mut Vec<String>) {
-        let gone = |(run, line): (Run, &Line)| identity(line.path()).is_none().then_some(run);
-        let runs: Vec<Run> = self.lines().filter_map(gone).collect();
-        if runs.is_empty() {
-            return;
-        }
-        // What has come so far is in the sockets that are given up.
-        self.hear_notices();
-        let Some(mut notices) = self.notices.take() else { return };
-        for run in runs {
-            let runtime = self.context.place.runtime.clone();
-            let Some(line) =
-                self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref_mut())
-            else {
-                continue;
-            };
-            let name = line.path().file_name().map(|name| name.to_string_lossy().into_owned());
-            match line.bind_again(run, &mut notices, &runtime) {
-                Ok(()) => missing.extend(name),
-                Err(error) => {
-                    warn!(self.context.logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
-                }
-            }
-        }
-        self.notices = Some(notices);
     }
 }
 

@@ -48,28 +48,31 @@ impl Node {
 
     fn spawn(&mut self, run: Run) {
         let files = self.context.place.files.clone();
-        self.look_after_socket();
+        let (directory, kept) = self.kept();
+        directory.look_after_socket(kept);
         if let Some(handle) = self.children.get_mut(run.child) {
             handle.renew(&files);
         }
-        if let Err(failure) = self.bind_pulls(run.child) {
-            self.inbox.push_back(Event::SpawnFailed { run, failure });
+        let what = self.children.get(run.child).map(|child| &child.what);
+        if let Err(error) = self.endpoint.bind_pulls(run.child, what, &mut self.reactor) {
+            self.inbox.push_back(Event::SpawnFailed { run, failure: error.into() });
             return;
         }
         let cause = self.core.cause_of(run.child);
-        let (pid, late) = match self.children.start(run, &self.context, &mut self.reactor, &self.router_socket, cause) {
+        let (pid, late) = match self.children.start(run, &self.context, &mut self.reactor, self.endpoint.path(), cause)
+        {
             Ok(begun) => begun,
             Err(failure) => {
                 // EMFILE and ENFILE: report the cause, not only that this start failed.
                 if matches!(failure.errno, 23 | 24) {
-                    self.fd_looked = None;
+                    self.endpoint.descriptors_ran_out();
                     self.watch_descriptors();
                 }
                 self.inbox.push_back(Event::SpawnFailed { run, failure });
                 return;
             }
         };
-        self.listen_to(run);
+        self.endpoint.listen_to(run, &self.context, &mut self.reactor, &mut self.children);
         match late {
             Some(late) => self.start_is_late(run, pid, late),
             None => {
@@ -81,8 +84,8 @@ impl Node {
 
     /// The probes, what they are made with, and where their good answers go.
     pub(super) fn probes(&mut self) -> (&mut Probes, Means<'_>, &mut VecDeque<Event>) {
-        let Node { probes, context, reactor, children, router_socket, inbox, .. } = self;
-        (probes, Means { context, reactor, children, endpoint: router_socket }, inbox)
+        let Node { probes, context, reactor, children, endpoint, inbox, .. } = self;
+        (probes, Means { context, reactor, children, endpoint: endpoint.path() }, inbox)
     }
 
     /// A worker's process has been started.

@@ -1,16 +1,12 @@
 //! Whatever is ready, to events.
 
-use super::children::{Handle, What};
 use super::diary::Work;
-use super::drops::Sender;
+use super::endpoint::Heard;
 use super::fold::Told;
 use super::reactor::Source;
-use super::reload::BeatPull;
 use super::requests::Asker;
-use super::speakers::{self, Child};
 use super::translate;
 use super::turn::Node;
-use crate::link::{Inbound, PeerCred, SendOutcome};
 use crate::logs::LogFile;
 use crate::logs::capture::Progress;
 use crate::logs::ring::Speaker;
@@ -18,16 +14,12 @@ use crate::os::clock::wall_nanos;
 use crate::os::epoll::Ready;
 use crate::os::pidfd::{self, ExitStatus};
 use crate::os::signals::Caught;
-use crate::os::{clock, fd, process};
-use crate::supervision::{Beat, ChildId, Command, Event, RequestId, Run, Source as BeatSource, StopCause, StopReason};
+use crate::os::{clock, process};
+use crate::supervision::{Beat, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
 use crate::wire::codec;
-use crate::wire::message::{ChildBody, FromNode, ToNode};
+use crate::wire::message::{FromNode, ToNode};
 use slog::{debug, info, warn};
 use std::os::fd::AsRawFd;
-
-/// Messages that are taken from children in one turn at least, as long as some wait. There is a limit so that a chatty
-/// child cannot starve one that exits; see [`Node::hear_children`] for the most.
-const MESSAGES_PER_TURN: usize = 512;
 
 /// Requests of operators, and frames of the parent, that are taken in one turn at most.
 const REQUESTS_PER_TURN: usize = 64;
@@ -63,7 +55,7 @@ impl Node {
                 Some(Source::Hook(number)) => hooks.push(*number),
                 // Sockets are drained every turn, whatever woke us.
                 Some(
-                    Source::Router | Source::Control | Source::Uplink | Source::Push | Source::Button | Source::Notices,
+                    Source::Router | Source::Control | Source::Uplink | Source::Push | Source::Button | Source::Notify,
                 )
                 | None => {}
             }
@@ -72,9 +64,11 @@ impl Node {
         self.hear_children();
         self.did(Work::Reading);
         self.hear_parent();
-        self.hear_pulls();
+        self.endpoint.receive_plain(&self.children, &mut self.inbox);
+        self.hear_panic_button();
         // Before the exits: a worker's last report is about the exit that follows.
-        self.hear_notices();
+        let Node { endpoint, context, reactor, children, inbox, .. } = self;
+        endpoint.receive_notifications(context, &reactor.processes, children, inbox);
         self.did(Work::Reading);
         for run in probes {
             let (probes, mut means, events) = self.probes();
@@ -115,108 +109,16 @@ impl Node {
         }
     }
 
-    /// Takes what children have sent: all of it, or where a child sends without end, some of every child that has sent
-    /// anything. Otherwise a child could be judged while a beat of its lies behind those of two thousand siblings.
-    ///
-    /// libzmq takes the peers of which it knows that they have sent something in turns, and registers all that have
-    /// when it is asked whether there is input. So as many messages as there are peers have one of each among them. A
-    /// peer has a connection, and a connection has a descriptor: there are no more peers than the lowest free one's
-    /// number.
     fn hear_children(&mut self) {
-        if !self.router.has_input() {
-            return;
-        }
-        let mut taken = 0;
-        let mut most = MESSAGES_PER_TURN;
-        while let Some(inbound) = self.router.receive() {
-            self.hear_child(inbound);
-            taken += 1;
-            if taken == MESSAGES_PER_TURN {
-                most = most.max(usize::try_from(fd::lowest_free()).unwrap_or(usize::MAX));
-            }
-            if taken >= most {
-                break;
+        let mut intake = self.endpoint.intake();
+        while let Some(heard) =
+            self.endpoint.receive(&mut intake, &self.context, &self.reactor.processes, &mut self.children)
+        {
+            match heard {
+                Heard::Event(event) => self.inbox.push_back(event),
+                Heard::Node { run, from, message } => self.hear_node(run, from, message),
             }
         }
-    }
-
-    fn hear_child(&mut self, inbound: Inbound) {
-        let now = self.context.now();
-        if self.echo.as_mut().is_some_and(|echo| echo.hear(now, &inbound.from, &inbound.frames)) {
-            return;
-        }
-        // Token, user and process first: of what any other process sends, nothing more is read.
-        let (kind, token) = match codec::peek_from_child(&inbound.frames) {
-            Ok(peeked) => peeked,
-            Err(malformed) => return self.drop_malformed(&malformed, inbound.peer),
-        };
-        // A token of an earlier incarnation is no longer here, and one of another tree never was.
-        let Some(run) = self.children.tokens.get(&token).copied().filter(|run| self.is_its_own(*run, &inbound)) else {
-            return self.drop_foreign(inbound.peer);
-        };
-        if kind == codec::ChildKind::Node && !self.children.get(run.child).is_some_and(Handle::is_node) {
-            let sender = self.sender(inbound.peer);
-            return self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
-        }
-        let message = match codec::decode_from_child(&inbound.frames) {
-            Ok(message) => message,
-            Err(malformed) => return self.drop_malformed(&malformed, inbound.peer),
-        };
-        let Some(handle) = self.children.get_mut(run.child) else { return };
-        let Some(process) = handle.process_of(run) else { return };
-        if process.status.is_some() {
-            // It has ended meanwhile; its last message changes nothing, but a node's last events still count.
-            if let ChildBody::Node(from) = message.body {
-                self.hear_node(run, inbound.from, *from);
-            }
-            return;
-        }
-        match message.body {
-            ChildBody::Beat(frame) => {
-                if process.beats.take(now) {
-                    let connection = translate::connection(&inbound.from, inbound.peer);
-                    self.inbox.push_back(Event::Beat(run, Box::new(translate::beat(frame, connection))));
-                } else {
-                    let pid = inbound.peer.map(|peer| peer.pid);
-                    self.drops.count(Some((Sender::Child(run), pid)), |dropped| dropped.too_many += 1);
-                }
-            }
-            ChildBody::Ready => self.inbox.push_back(Event::Ready(run)),
-            // The exit will show it; nothing to do until then.
-            ChildBody::Stopping => {}
-            ChildBody::Node(from) => self.hear_node(run, inbound.from, *from),
-        }
-    }
-
-    /// Whether a message with the token of `run` comes from a process that may send for it, by the kernel's
-    /// credentials.
-    fn is_its_own(&self, run: Run, inbound: &Inbound) -> bool {
-        // Any process that knows a worker's token may beat for it, but not one that is a sibling's.
-        let speaker = inbound.peer.and_then(|peer| self.reactor.processes.child_of(peer.pid));
-        if speaker.is_some_and(|speaker| speaker.child != run.child) {
-            return false;
-        }
-        let handle = self.children.get(run.child);
-        let Some(handle) = handle else { return false };
-        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return false };
-        let child = match &handle.what {
-            What::Node(_) => Child::Node(process.pid, &process.link),
-            What::Worker(_) => Child::Worker(process.uid),
-        };
-        speakers::may_speak(child, process::own_uid(), &inbound.from, inbound.peer)
-    }
-
-    fn drop_malformed(&mut self, malformed: &codec::Malformed, peer: Option<PeerCred>) {
-        debug!(self.context.logger, "a frame was not understood"; "why" => %malformed, "pid" => peer.map(|peer| peer.pid));
-        let sender = self.sender(peer);
-        self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
-    }
-
-    /// A token of no child or not of the sender. Of a process that has ended it is most likely the last message of an
-    /// incarnation that is over, which is no fault: that is counted, and no sender is named.
-    fn drop_foreign(&mut self, peer: Option<PeerCred>) {
-        let sender = peer.is_none_or(|peer| process::session_of(peer.pid).is_some()).then(|| self.sender(peer));
-        self.drops.count(sender, |dropped| dropped.unknown_token += 1);
     }
 
     fn hear_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
@@ -270,9 +172,7 @@ impl Node {
 
     /// Sends a frame to a child node; false when it cannot be reached.
     pub(super) fn tell_node(&mut self, to: &crate::link::Identity, message: &ToNode) -> bool {
-        let frames = codec::encode_to_node(message);
-        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        self.router.send(to, &frames) == SendOutcome::Sent
+        self.endpoint.send(to, message)
     }
 
     fn hear_parent(&mut self) {
@@ -291,24 +191,12 @@ impl Node {
                 }
                 Ok(ToNode::ChildrenSeen { seq }) => self.uplink.iter_mut().for_each(|uplink| uplink.children_seen(seq)),
                 Ok(ToNode::EscalatingSeen) => self.uplink.iter_mut().for_each(|uplink| uplink.escalating_seen()),
-                Err(_) => self.drops.count(None, |dropped| dropped.malformed += 1),
+                Err(_) => self.endpoint.drop_malformed(),
             }
         }
     }
 
-    fn hear_pulls(&mut self) {
-        for index in 0..self.pulls.len() {
-            let BeatPull { pull, child, nth, .. } = &mut self.pulls[index];
-            let (child, nth) = (*child, *nth);
-            if pull.drain() > 0 {
-                // Any message is a beat, and many at once prove no more than one.
-                let run = self.children.running_as(child);
-                if let Some(run) = run {
-                    let beat = Beat { source: BeatSource::Push(nth), ..Beat::default() };
-                    self.inbox.push_back(Event::Beat(run, Box::new(beat)));
-                }
-            }
-        }
+    fn hear_panic_button(&mut self) {
         if self.button.as_mut().is_some_and(|button| button.drain() > 0) {
             info!(self.context.logger, "the panic button was pressed");
             let first = self.children.with_ids().next().map_or(ChildId(0), |(first, _)| first);
@@ -446,8 +334,7 @@ impl Node {
                 }
                 Err(malformed) => {
                     debug!(self.context.logger, "an operator's request was not understood"; "why" => %malformed);
-                    let sender = self.sender(inbound.peer);
-                    self.drops.count(Some(sender), |dropped| dropped.malformed += 1);
+                    self.endpoint.drop_malformed_of(&self.reactor.processes, inbound.peer);
                 }
             }
         }

@@ -22,10 +22,9 @@
 //!
 //! `boot` makes a node, as the root or as a child of another node; `turn` is the loop; `inputs` makes events; `effects`
 //! carries out actions; `handle` is a child as the node holds it; `clearing` makes sure that nothing of an exited child
-//! is left; `drops` reports which senders' messages were dropped; `doors` has the rules by which connections are let
-//! in, `speakers` decides which may send for a child; `echo` checks whether all was read; `notices` reads workers'
-//! sd_notify datagrams; `probes` checks workers that do not beat by themselves, `hooks` runs users' commands when
-//! something happens, and `command` is the process of either; `requests` serves operators; `reload` brings other
+//! is left; `endpoint` is where the children connect: which of them may speak, and what they send; `directory` puts back
+//! what others remove of the runtime directory; `probes` checks workers that do not beat by themselves, `hooks` runs users'
+//! commands when something happens, and `command` is the process of either; `requests` serves operators; `reload` brings other
 //! children while the node runs; `uplink` is the connection to the parent; `holds` is what stays down whichever process
 //! is replaced; `fold` shortens a storm of restarts; `history` is the root's memory of events and its followers;
 //! `journal` passes events on to be kept on disk; `taps` serves readers of what workers print; `translate` converts
@@ -41,10 +40,8 @@ mod command;
 mod context;
 mod diary;
 mod directory;
-mod doors;
-mod drops;
-mod echo;
 mod effects;
+mod endpoint;
 mod fold;
 #[doc(hidden)]
 pub mod held;
@@ -59,7 +56,6 @@ mod log_files;
 mod look;
 mod manager;
 mod naps;
-mod notices;
 mod postmortem;
 mod probes;
 mod processes;
@@ -69,7 +65,6 @@ mod reload;
 mod requests;
 mod reread;
 mod segments;
-mod speakers;
 mod strangers;
 mod taps;
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) enum Source {
     Push,
     Button,
     /// Some worker has sent an sd_notify datagram.
-    Notices,
+    Notify,
     /// The writer of log files has something to report.
     LogFiles,
     /// The tree's file was read again.

@@ -11,22 +11,18 @@
 //! below it: for `status`, for the way of a request, and for the instance file of the root.
 
 use super::children::{self, Handle, What};
-use super::reactor::Source;
 use super::requests::Asker;
 use super::reread::Reading;
 use super::turn::Node;
-use crate::error::Chain;
 use crate::ids::{Name, Path};
 use crate::instance::runtime::{InstanceFile, LogFile, TreePath};
 use crate::instance::state::StateDir;
-use crate::link::Pull;
-use crate::os::epoll::Tag;
 use crate::os::{fd, thread};
-use crate::spec::exec::{BeatSource, LogSpec};
+use crate::spec::exec::LogSpec;
 use crate::spec::policy::{Heartbeat, SupervisorPolicy};
 use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::spec::{self, diff};
-use crate::supervision::{ChildId, Command, Event, Member, Own, Reload, RequestId, Run, Scope, StartFailure};
+use crate::supervision::{ChildId, Command, Event, Member, Own, Reload, RequestId, Run, Scope};
 use crate::time::Span;
 use crate::wire::message::{Refusal, Verb};
 use crate::wire::view::HoldView;
@@ -79,16 +75,6 @@ impl RootFile {
             }
         });
     }
-}
-
-/// A PULL socket whose messages are beats of one child.
-pub(super) struct BeatPull {
-    pub pull: Pull,
-    pub endpoint: String,
-    pub child: ChildId,
-    /// Which of the child's it is, counted as its spec names them.
-    pub nth: u16,
-    pub tag: Tag,
 }
 
 impl Node {
@@ -249,11 +235,11 @@ impl Node {
     fn make_room_for_children(&mut self) {
         fd::make_room(super::boot::descriptors(self.children.iter().count()));
         let count = self.children.iter().count();
-        let (own, other, others) = super::doors::connections(count, fd::nofile_limit());
+        let (own, other, others) = super::endpoint::doors::connections(count, fd::nofile_limit());
         self.context.place.door.set_connections(own, other, others);
         self.children.renew_naps();
         if self.children.iter().any(|handle| handle.is_node()) {
-            self.router.allow_frames(crate::wire::NODE_FRAMES_MAX);
+            self.endpoint.admit_nodes();
         }
         let foreign = self.children.iter().any(|handle| {
             matches!(&handle.what, What::Worker(exec) if exec.user.is_some() && handle.policy.heartbeat.is_some())
@@ -262,53 +248,8 @@ impl Node {
             return;
         }
         self.directory.opened();
-        if let Err(error) = self.context.place.runtime.open_to_others(&self.router_socket) {
+        if let Err(error) = self.context.place.runtime.open_to_others(self.endpoint.path()) {
             warn!(self.context.logger, "workers of other users cannot reach their node"; "error" => %error);
-        }
-    }
-
-    /// Binds the sockets on which a child's beats come, and closes those that it no longer has.
-    pub(super) fn bind_pulls(&mut self, child: ChildId) -> Result<(), StartFailure> {
-        let wanted: Vec<String> = match self.children.get(child).map(|handle| &handle.what) {
-            Some(What::Worker(exec)) => exec
-                .sources
-                .iter()
-                .filter_map(|source| match source {
-                    BeatSource::Push(endpoint) => Some(endpoint.clone()),
-                    BeatSource::Zmq | BeatSource::Notify | BeatSource::Probe(_) => None,
-                })
-                .collect(),
-            Some(What::Node(_)) | None => Vec::new(),
-        };
-        let mine = |pull: &BeatPull| pull.child == child;
-        if wanted.is_empty() && !self.pulls.iter().any(mine) {
-            return Ok(());
-        }
-        self.close_pulls(|pull| mine(pull) && !wanted.contains(&pull.endpoint));
-        for (nth, endpoint) in (0..).zip(wanted) {
-            if let Some(pull) = self.pulls.iter_mut().find(|pull| mine(pull) && pull.endpoint == endpoint) {
-                pull.nth = nth;
-                continue;
-            }
-            let failed = |cause: &(dyn std::error::Error + 'static)| StartFailure {
-                stage: "push".into(),
-                errno: 0,
-                message: format!("listening for its beats: {}", Chain(cause)),
-            };
-            let pull = Pull::bind(&self.sockets, &endpoint).map_err(|error| failed(&error))?;
-            let tag = self.reactor.watch(pull.fd(), Source::Push).map_err(|error| failed(&error))?;
-            self.pulls.push(BeatPull { pull, endpoint, child, nth, tag });
-        }
-        Ok(())
-    }
-
-    fn close_pulls(&mut self, which: impl Fn(&BeatPull) -> bool) {
-        for at in (0..self.pulls.len()).rev() {
-            if which(&self.pulls[at]) {
-                let BeatPull { pull, tag, .. } = self.pulls.remove(at);
-                self.reactor.unwatch(pull.fd(), tag);
-                pull.close();
-            }
         }
     }
 
@@ -316,7 +257,7 @@ impl Node {
     pub(super) fn forget(&mut self, child: ChildId) {
         self.end_fold(child);
         let Some(handle) = self.children.remove(child) else { return };
-        self.close_pulls(|pull| pull.child == child);
+        self.endpoint.forget(child, &mut self.reactor);
         self.hooks.forget(child);
         handle.remove_group();
         self.make_room_for_children();
@@ -343,7 +284,7 @@ impl Node {
     /// A child node reports what stands below it.
     pub(super) fn note_children(&mut self, run: Run, spec: Value, holds: Vec<HoldView>) {
         let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else {
-            self.drops.count(None, |dropped| dropped.malformed += 1);
+            self.endpoint.drop_malformed();
             return;
         };
         let Some(handle) = self.children.get_mut(run.child).filter(|handle| handle.is_of(run)) else { return };

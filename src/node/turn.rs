@@ -4,9 +4,8 @@ use super::children::Children;
 use super::cleanup::Cleanups;
 use super::context::Context;
 use super::diary::{Diary, LATENESS, Losses, Work};
-use super::directory::Directory;
-use super::drops::Drops;
-use super::echo::Echo;
+use super::directory::{Directory, Kept};
+use super::endpoint::Endpoint;
 use super::fold::Folds;
 use super::history::History;
 use super::hooks::Hooks;
@@ -15,14 +14,13 @@ use super::keeper::Keeper;
 use super::late_starts::LateStarts;
 use super::log_files::LogFiles;
 use super::manager::Manager;
-use super::notices::Notices;
 use super::probes::Probes;
 use super::reactor::Reactor;
-use super::reload::{BeatPull, Incoming, RootFile};
+use super::reload::{Incoming, RootFile};
 use super::requests::{Heard, Requests};
 use super::taps::Taps;
 use super::uplink::Uplink;
-use crate::link::{Context as Sockets, Pull, Router};
+use crate::link::{Pull, Router};
 use crate::logs::console::Console;
 use crate::os::epoll::Ready;
 use crate::spec::policy::SupervisorPolicy;
@@ -30,7 +28,6 @@ use crate::supervision::{Action, End, Event, Report, RequestId, Run, Supervisor,
 use crate::time::{Span, Time};
 use slog::{debug, warn};
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
 
 /// A time in which no child was looked after although one should have been.
 #[derive(Default)]
@@ -60,17 +57,12 @@ pub(super) struct Node {
     /// How this supervisor supervises.
     pub policy: SupervisorPolicy,
     pub children: Children,
-    pub router: Router,
-    pub router_socket: PathBuf,
+    pub endpoint: Endpoint,
     pub directory: Directory,
     /// The operator's endpoint; the root's only.
     pub control: Option<Router>,
     pub uplink: Option<Uplink>,
-    /// PULL sockets whose messages are beats.
-    pub pulls: Vec<BeatPull>,
     pub button: Option<Pull>,
-    /// Where workers send sd_notify datagrams; only where some do.
-    pub notices: Option<Notices>,
     pub probes: Probes,
     pub hooks: Hooks,
     pub keeper: Option<Keeper>,
@@ -101,9 +93,6 @@ pub(super) struct Node {
     pub console: Console,
     pub log_files: LogFiles,
     pub late_starts: LateStarts,
-    pub drops: Drops,
-    /// Made on first use.
-    pub echo: Option<Echo>,
     pub timers: Timers,
     pub ended: Option<End>,
     /// What this process has spent its time on.
@@ -114,11 +103,6 @@ pub(super) struct Node {
     pub had_terminal: bool,
     /// Processes of the machine that were killed because memory ran out, when that was last looked at.
     pub machine_oom_kills: u64,
-    /// When the descriptors were last counted, and whether it was logged that they run short.
-    pub fd_looked: Option<Time>,
-    pub fd_warned: bool,
-    /// Last, so that it is dropped after every socket.
-    pub sockets: Sockets,
 }
 
 impl Node {
@@ -140,11 +124,27 @@ impl Node {
                 // exit is read in the next turn, which comes at once, as its pidfd is ready.
                 self.reactor.processes.orphans_wait = self.reactor.processes.reap_orphans();
             }
-            self.look_after_directory();
-            self.tell_drops();
+            let (directory, kept) = self.kept();
+            directory.look_after(kept);
+            let Node { endpoint, context, reactor, control, inbox, .. } = self;
+            endpoint.report_drops(context, &reactor.processes, control.as_mut(), inbox);
             self.watch_descriptors();
         }
         self.ended.unwrap_or(End::Stopped)
+    }
+
+    /// The runtime directory, and what of this node lies there.
+    pub(super) fn kept(&mut self) -> (&mut Directory, Kept<'_>) {
+        let Node { directory, context, reactor, children, endpoint, control, root, inbox, .. } = self;
+        let (control, instance) = (control.as_mut(), root.as_ref().map(|root| &root.file));
+        let processes = &reactor.processes;
+        (directory, Kept { context, processes, children, endpoint, control, instance, inbox })
+    }
+
+    /// Looks whether descriptors run short.
+    pub(super) fn watch_descriptors(&mut self) {
+        let shortest = self.children.naps.shortest();
+        self.endpoint.watch_descriptors(&self.context, &self.reactor.processes, shortest);
     }
 
     /// Sleeps until something happens. Returns the time during which no child was looked after although one should have
@@ -158,10 +158,9 @@ impl Node {
         // Last of all, and after every use of the sockets: their descriptors can swallow a wake-up.
         let awake = !self.inbox.is_empty()
             || !self.chatty.is_empty()
-            || self.router.has_input()
+            || self.endpoint.has_input()
             || self.control.as_ref().is_some_and(Router::has_input)
             || self.uplink.as_ref().is_some_and(Uplink::has_input)
-            || self.pulls.iter().any(|pull| pull.pull.has_input())
             || self.button.as_ref().is_some_and(Pull::has_input);
         let timeout = if awake { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
         if let Err(error) = self.reactor.poller.wait(timeout, ready) {
@@ -181,7 +180,7 @@ impl Node {
         let nap = self.children.longest_nap().map(|nap| now + nap);
         [
             // A verdict that waits for what lies unread is due when that was read; our own beat waits for nothing.
-            self.echo.as_ref().and_then(Echo::deadline).or_else(|| self.core.next_deadline()),
+            self.endpoint.verdict_due().or_else(|| self.core.next_deadline()),
             self.core.next_own_beat(),
             self.cleanups.next_deadline(),
             self.reactor.processes.unknown.next_deadline(),
@@ -286,9 +285,10 @@ impl Node {
         // before.
         if !due {
             // The child that was to be judged has beaten since.
-            self.echo.iter_mut().for_each(Echo::forget);
+            self.endpoint.forget_verdict();
         }
-        if !lost.is_zero() || due && self.may_judge(now) {
+        let Node { endpoint, core, context, reactor, .. } = self;
+        if !lost.is_zero() || due && endpoint.may_judge(now, core, context, &reactor.processes) {
             self.hand_in(now, Event::Tick { lost });
         }
         if let (Some(history), false) = (&mut self.history, lost.is_zero()) {

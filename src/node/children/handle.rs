@@ -12,12 +12,12 @@ use crate::logs::ring::Ring;
 use crate::logs::stream_file;
 use crate::logs::{LogFile, Writer};
 use crate::node::context::Place;
+use crate::node::endpoint::NotifySocket;
+use crate::node::endpoint::speakers::{self, NodeLink};
 use crate::node::holds::{self, Hold};
 use crate::node::look::LastHeard;
-use crate::node::notices::Line;
 use crate::node::postmortem::{MemoryMarks, Postmortem};
 use crate::node::record::{BOOT_FD, NodeBoot};
-use crate::node::speakers::{self, NodeLink};
 use crate::node::strangers::Kin;
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
@@ -117,7 +117,7 @@ pub(in crate::node) struct Process {
     pub promised: bool,
     pub beats: Allowance,
     /// Where it sends sd_notify datagrams.
-    pub line: Option<Box<Line>>,
+    pub line: Option<Box<NotifySocket>>,
     /// For a child node: where its frames come from, and how far we have received its events.
     pub link: NodeLink,
     /// The user that a worker runs as, where it is not ours.
@@ -158,7 +158,7 @@ pub(in crate::node) struct Started {
     pub pidfd: PidFd,
     pub output: Option<OwnedFd>,
     pub token: Token,
-    pub line: Option<Box<Line>>,
+    pub line: Option<Box<NotifySocket>>,
     pub link: NodeLink,
     pub uid: Option<u32>,
     /// Its program is not executed yet.
@@ -441,13 +441,13 @@ impl Handle {
     }
 
     /// The socket to which this incarnation sends by sd_notify, and where it lies.
-    fn open_line(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<(Line, PathBuf)> {
+    fn open_line(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<(NotifySocket, PathBuf)> {
         let path = place.runtime.notify_socket(&self.path);
         let socket = DatagramSocket::bind(&path)?;
         if let (Some(_), Some(uid)) = (&exec.user, uid) {
             place.runtime.open_to(&path, uid)?;
         }
-        Ok((Line::new(socket, uid), path))
+        Ok((NotifySocket::new(socket, uid), path))
     }
 
     /// Starts a command beside the running worker, to check it. Gives the read end of its output too.

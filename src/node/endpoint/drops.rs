@@ -6,14 +6,12 @@
 //! up to [`TOLD_LAST`], as long as it goes on. All senders that are not children of this node share one such row: a new
 //! pid costs nothing, so ever new pids must not fill the journal.
 
-use super::turn::Node;
 use crate::link::{PeerCred, Refused, Why};
-use crate::os::connected::{self, Connected};
-use crate::os::fd;
+use crate::node::processes::Processes;
 use crate::supervision::{Dropped, Event, Run};
 use crate::time::{Span, Time};
-use slog::warn;
-use std::collections::HashMap;
+use slog::{Logger, warn};
+use std::collections::{HashMap, VecDeque};
 
 /// How long after the first event of one sender the second one comes, if there is need for it.
 const TOLD_FIRST: Span = Span::from_secs(10);
@@ -27,15 +25,6 @@ const LOGGED_LAST: Span = Span::from_secs(600);
 
 /// Senders that are kept apart; those beyond that are reported together.
 const SENDERS_MAX: usize = 64;
-
-/// Connections of one process that stay open. A thread needs one, and a process with so many that beat is unheard of.
-const CONNECTIONS_MAX: usize = 256;
-
-/// Descriptors that a child needs at most in ordinary times, and those of the node itself: process, output, a
-/// connection or two, a socket for notifications, those of probes and hooks. With more than that open, one of them may
-/// have too many.
-const DESCRIPTORS_PER_CHILD: u64 = 8;
-const DESCRIPTORS_OF_NODE: u64 = 256;
 
 /// The sender of what was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +45,12 @@ enum Row {
 }
 
 impl Sender {
+    /// The sender of something, by the kernel's credentials of the connection.
+    pub fn of(processes: &Processes, peer: Option<PeerCred>) -> Sender {
+        let Some(peer) = peer else { return Sender::Unknown };
+        processes.child_of(peer.pid).map_or(Sender::Stranger(peer.pid, peer.uid), Sender::Child)
+    }
+
     fn row(self) -> Row {
         match self {
             Sender::Child(run) => Row::Child(run),
@@ -184,96 +179,32 @@ impl Drops {
     }
 }
 
-impl Node {
-    /// The sender of something, by the kernel's credentials of the connection.
-    pub(super) fn sender(&self, peer: Option<PeerCred>) -> (Sender, Option<u32>) {
-        match peer {
-            None => (Sender::Unknown, None),
-            Some(peer) => match self.reactor.processes.child_of(peer.pid) {
-                Some(run) => (Sender::Child(run), Some(peer.pid)),
-                None => (Sender::Stranger(peer.pid, peer.uid), Some(peer.pid)),
-            },
-        }
+impl Drops {
+    /// Counts something that came over this connection or from this process.
+    pub fn count_of(&mut self, processes: &Processes, peer: Option<PeerCred>, count: impl Fn(&mut Dropped)) {
+        self.count(Some((Sender::of(processes, peer), peer.map(|peer| peer.pid))), count);
     }
 
-    /// Reports what was dropped: the log how much, the events from which sender.
-    pub(super) fn tell_drops(&mut self) {
-        let mut too_long = self.router.take_dropped().too_many_frames;
-        let mut refused = self.router.take_refused();
-        if let Some(control) = &mut self.control {
-            too_long.extend(control.take_dropped().too_many_frames);
-            refused.extend(control.take_refused());
-        }
-        refused.extend(self.pulls.iter().flat_map(|pull| pull.pull.take_refused()));
-        for peer in too_long {
-            let sender = self.sender(peer);
-            self.drops.count(Some(sender), |dropped| dropped.too_long += 1);
-        }
+    /// Counts what the door before a socket has refused.
+    pub fn count_refused(&mut self, processes: &Processes, refused: Vec<Refused>) {
         for Refused { why, peer, count } in refused {
-            let sender = self.sender(Some(peer));
-            self.drops.count(Some(sender), |dropped| match why {
+            self.count_of(processes, Some(peer), |dropped| match why {
                 Why::Stranger => dropped.by_strangers += count,
                 Why::TooMany => dropped.connections += count,
                 Why::TooLong => dropped.too_long += count,
             });
         }
-        let now = self.context.now();
-        for Told { by, who, dropped } in self.drops.due(now) {
-            self.inbox.push_back(Event::Dropped { by, sender: who, dropped: Box::new(dropped) });
+    }
+
+    /// Reports what is due: to the log how much, as events from which sender.
+    pub fn report(&mut self, now: Time, logger: &Logger, inbox: &mut VecDeque<Event>) {
+        for Told { by, who, dropped } in self.due(now) {
+            inbox.push_back(Event::Dropped { by, sender: who, dropped: Box::new(dropped) });
         }
-        if let Some(all) = self.drops.take_for_log(now) {
-            warn!(self.context.logger, "messages were dropped"; "malformed" => all.malformed,
+        if let Some(all) = self.take_for_log(now) {
+            warn!(logger, "messages were dropped"; "malformed" => all.malformed,
                 "unknown_token" => all.unknown_token, "too_many" => all.too_many, "too_long" => all.too_long,
                 "by_strangers" => all.by_strangers, "connections" => all.connections);
-        }
-    }
-
-    /// Looks whether descriptors run short, and closes connections of a process that has far too many. Once a second,
-    /// or as often as the shortest interval of a child, and only in turns that take place anyhow.
-    pub(super) fn watch_descriptors(&mut self) {
-        let now = self.context.now();
-        let second = Span::from_secs(1);
-        let pause =
-            self.children.naps.shortest().map_or(second, |interval| interval.clamp(Span::from_millis(100), second));
-        if self.fd_looked.is_some_and(|looked| now.since(looked) < pause) {
-            return;
-        }
-        self.fd_looked = Some(now);
-        let (open, limit) = (fd::lowest_free(), fd::nofile_limit());
-        if open > DESCRIPTORS_OF_NODE + DESCRIPTORS_PER_CHILD * self.reactor.processes.known.len() as u64
-            || open >= limit.saturating_sub(limit / 4)
-        {
-            self.close_surplus(open);
-        }
-        // At three quarters of the limit, where connections are no longer taken. Reported once until that is over.
-        let short = open.saturating_add(limit / 4).saturating_add(2) >= limit
-            || open.saturating_add(64).saturating_add(2) >= limit;
-        if short && !self.fd_warned {
-            warn!(self.context.logger, "descriptors run short: new connections are turned away, starts may fail; raise the \
-                limit of open files (ulimit -n)"; "open" => open, "limit" => limit);
-        }
-        self.fd_warned = short;
-    }
-
-    /// Closes the connections of one process beyond the first [`CONNECTIONS_MAX`], so that siblings find room for theirs.
-    /// libzmq sees them end as if the peer had gone. Several processes of one child count as one.
-    fn close_surplus(&mut self, open: u64) {
-        let mut connections: HashMap<Sender, (u32, Vec<Connected>)> = HashMap::new();
-        for one in connected::all(open) {
-            // Ourselves: the other end of something that we have connected to.
-            if one.pid == self.context.pid || one.pid == 0 {
-                continue;
-            }
-            let peer = PeerCred { pid: one.pid, uid: one.uid, gid: one.gid };
-            let (sender, _) = self.sender(Some(peer));
-            connections.entry(sender).or_insert_with(|| (peer.pid, Vec::new())).1.push(one);
-        }
-        for (sender, (pid, all)) in connections {
-            for surplus in all.iter().skip(CONNECTIONS_MAX) {
-                if surplus.end() {
-                    self.drops.count(Some((sender, Some(pid))), |dropped| dropped.connections += 1);
-                }
-            }
         }
     }
 }

@@ -27,7 +27,7 @@ const LARGE: MessageMax =
     MessageMax { parts: wire::NODE_FRAMES_MAX, bytes: wire::NODE_FRAMES_MAX * wire::NODE_FRAME_MAX };
 
 /// How many connections a user may have that is ours or root, one that is neither, and all of the latter together.
-pub(super) fn connections(children: usize, nofile: u64) -> (usize, usize, usize) {
+pub(in crate::node) fn connections(children: usize, nofile: u64) -> (usize, usize, usize) {
     let nofile = usize::try_from(nofile).unwrap_or(usize::MAX);
     let own = (OWN_BASE + PER_CHILD * children).min(nofile / 2);
     let other = (OTHER_BASE + PER_CHILD * children).min(nofile / 8);
@@ -35,7 +35,7 @@ pub(super) fn connections(children: usize, nofile: u64) -> (usize, usize, usize)
 }
 
 /// The door before the socket of the children. Only the names of child nodes begin with `family`.
-pub(super) fn for_children(uid: u32, family: Token, children: usize, nofile: u64) -> Door {
+pub(in crate::node) fn for_children(uid: u32, family: Token, children: usize, nofile: u64) -> Door {
     let (own, other, others) = connections(children, nofile);
     Door::new(Rules {
         uid,
@@ -50,7 +50,7 @@ pub(super) fn for_children(uid: u32, family: Token, children: usize, nofile: u64
 }
 
 /// The door before the socket of the operators: the user of the tree and root.
-pub(super) fn for_operators(uid: u32, nofile: u64) -> Door {
+pub(in crate::node) fn for_operators(uid: u32, nofile: u64) -> Door {
     let own = OPERATORS.min(usize::try_from(nofile / 8).unwrap_or(usize::MAX));
     let (small, large) = (LARGE, LARGE);
     Door::new(Rules { uid, own, other: 0, others: 0, anyone: false, family: None, large, small })

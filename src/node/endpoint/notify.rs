@@ -6,13 +6,14 @@
 //! [`judge`]: its user in any case, and of a running process that it belongs to the worker. Nothing that a sender can
 //! write counts, such as its environment.
 
-use super::children::{Allowance, Handle};
-use super::drops::Sender as DropSender;
-use super::reactor::Source;
-use super::translate;
-use super::turn::Node;
+use super::drops::{Drops, Sender};
 use crate::instance::runtime::RuntimeDir;
 use crate::link::PeerCred;
+use crate::link::place::identity;
+use crate::node::children::{Allowance, Children, Handle};
+use crate::node::context::Context;
+use crate::node::processes::Processes;
+use crate::node::translate;
 use crate::os::datagram::{self, Datagram, DatagramSocket};
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
 use crate::os::kinship::{self, Family, Kinship};
@@ -20,8 +21,8 @@ use crate::os::process;
 use crate::supervision::{Beat, Event, Run, Source as BeatSource};
 use crate::time::{Span, Time};
 use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
-use slog::{debug, info, warn};
-use std::collections::HashMap;
+use slog::{Logger, debug, info, warn};
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 
@@ -33,7 +34,7 @@ const LOOKUPS_PER_SECOND: u32 = 200;
 
 /// All sockets of a node's workers, in an epoll instance of their own: with thousands of them ready at once, the node's
 /// main one would show only a part of them in a turn, and the others would seem to be silent.
-pub(super) struct Notices {
+pub(super) struct NotifySockets {
     poller: Poller,
     runs: HashMap<Tag, Run>,
     ready: Vec<Ready>,
@@ -41,7 +42,7 @@ pub(super) struct Notices {
 }
 
 /// The socket of one process.
-pub(super) struct Line {
+pub(in crate::node) struct NotifySocket {
     socket: DatagramSocket,
     tag: Option<Tag>,
     /// The user as which the worker is started, where that is not ours.
@@ -51,9 +52,9 @@ pub(super) struct Line {
     refused_descriptors: bool,
 }
 
-impl Notices {
-    pub fn new() -> Result<Notices, PollError> {
-        Ok(Notices {
+impl NotifySockets {
+    pub fn new() -> Result<NotifySockets, PollError> {
+        Ok(NotifySockets {
             poller: Poller::new()?,
             runs: HashMap::new(),
             ready: Vec::new(),
@@ -67,27 +68,27 @@ impl Notices {
     }
 
     /// Begins to listen to a process.
-    pub fn listen(&mut self, run: Run, line: &mut Line) -> Result<(), PollError> {
+    pub fn listen(&mut self, run: Run, socket: &mut NotifySocket) -> Result<(), PollError> {
         let tag = self.poller.next_tag();
-        self.poller.add(line.socket.as_raw_fd(), tag, Interest::READ)?;
+        self.poller.add(socket.socket.as_raw_fd(), tag, Interest::READ)?;
         self.runs.insert(tag, run);
-        line.tag = Some(tag);
+        socket.tag = Some(tag);
         Ok(())
     }
 
     /// Listens to it no longer; before its socket is closed.
-    pub fn leave(&mut self, line: &mut Line) {
-        if let Some(tag) = line.leave(&mut self.poller) {
+    pub fn leave(&mut self, socket: &mut NotifySocket) {
+        if let Some(tag) = socket.leave(&mut self.poller) {
             self.runs.remove(&tag);
         }
     }
 }
 
-impl Line {
-    pub fn new(socket: DatagramSocket, uid: Option<u32>) -> Line {
+impl NotifySocket {
+    pub fn new(socket: DatagramSocket, uid: Option<u32>) -> NotifySocket {
         // Full from the first second on.
         let lookups = Allowance::of(LOOKUPS_PER_SECOND, Time::ZERO);
-        Line { socket, tag: None, uid, lookups, refused_descriptors: false }
+        NotifySocket { socket, tag: None, uid, lookups, refused_descriptors: false }
     }
 
     pub fn path(&self) -> &Path {
@@ -95,14 +96,14 @@ impl Line {
     }
 
     /// Makes the socket anew where it was, as its file is gone. What lies unread in the old one is lost.
-    pub fn bind_again(&mut self, run: Run, notices: &mut Notices, runtime: &RuntimeDir) -> std::io::Result<()> {
+    fn bind_again(&mut self, run: Run, all: &mut NotifySockets, runtime: &RuntimeDir) -> std::io::Result<()> {
         let path = self.path().to_owned();
-        notices.leave(self);
+        all.leave(self);
         self.socket.bind_again()?;
         if let Some(uid) = self.uid {
             runtime.open_to(&path, uid)?;
         }
-        notices.listen(run, self).map_err(std::io::Error::other)
+        all.listen(run, self).map_err(std::io::Error::other)
     }
 
     /// Is read no longer; the tag under which it was, if it was.
@@ -122,25 +123,32 @@ enum Verdict {
     TooMany,
 }
 
-impl Node {
+/// What a look for notifications needs.
+pub(super) struct Look<'a> {
+    pub context: &'a Context,
+    pub processes: &'a Processes,
+    pub children: &'a mut Children,
+    pub drops: &'a mut Drops,
+    pub inbox: &'a mut VecDeque<Event>,
+}
+
+impl NotifySockets {
     /// Takes in what workers have sent.
-    pub(super) fn hear_notices(&mut self) {
-        let Some(mut notices) = self.notices.take() else { return };
+    pub fn receive(&mut self, look: &mut Look<'_>) {
+        let logger = &look.context.logger;
         // The kernel gives those that did not fit next time; so many looks show every one of them.
-        for _ in 0..=notices.runs.len() / 64 {
-            let Notices { poller, runs, ready, buffer } = &mut notices;
+        for _ in 0..=self.runs.len() / 64 {
+            let NotifySockets { poller, runs, ready, buffer } = self;
             if let Err(error) = poller.wait(Some(Span::ZERO), ready) {
-                warn!(self.context.logger, "cannot look for notifications"; "error" => %error);
+                warn!(logger, "cannot look for notifications"; "error" => %error);
                 break;
             }
             for event in &*ready {
                 let Some(run) = runs.get(&event.tag).copied() else { continue };
-                if let Err(error) = self.hear_notices_of(run, buffer) {
+                if let Err(error) = look.receive(run, buffer) {
                     // It would be ready for ever.
-                    warn!(self.context.logger, "cannot read a worker's notifications any more"; "error" => %error);
-                    let line =
-                        self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref_mut());
-                    if let Some(tag) = line.and_then(|line| line.leave(poller)) {
+                    warn!(logger, "cannot read a worker's notifications any more"; "error" => %error);
+                    if let Some(tag) = socket_of(look.children, run).and_then(|socket| socket.leave(poller)) {
                         runs.remove(&tag);
                     }
                 }
@@ -149,28 +157,58 @@ impl Node {
                 break;
             }
         }
-        self.notices = Some(notices);
     }
 
-    fn hear_notices_of(&mut self, run: Run, buffer: &mut [u8; DATAGRAM_MAX]) -> std::io::Result<()> {
+    /// Makes those anew whose file is gone, and names them. What has come must have been read.
+    pub fn put_back(
+        &mut self,
+        children: &mut Children,
+        runtime: &RuntimeDir,
+        logger: &Logger,
+        missing: &mut Vec<String>,
+    ) {
+        let gone: Vec<Run> = NotifySockets::gone(children).collect();
+        for run in gone {
+            let Some(socket) = socket_of(children, run) else { continue };
+            let name = socket.path().file_name().map(|name| name.to_string_lossy().into_owned());
+            match socket.bind_again(run, self, runtime) {
+                Ok(()) => missing.extend(name),
+                Err(error) => {
+                    warn!(logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
+                }
+            }
+        }
+    }
+
+    /// The runs whose socket's file is gone.
+    pub fn gone(children: &Children) -> impl Iterator<Item = Run> {
+        let processes = children.iter().filter_map(|child| child.process.as_ref());
+        let sockets = processes.filter_map(|process| Some((process.run, process.line.as_deref()?)));
+        sockets.filter(|(_, socket)| identity(socket.path()).is_none()).map(|(run, _)| run)
+    }
+}
+
+/// The socket of this run, if it has one.
+pub(super) fn socket_of(children: &mut Children, run: Run) -> Option<&mut NotifySocket> {
+    children.get_mut(run.child)?.process_of(run)?.line.as_deref_mut()
+}
+
+impl Look<'_> {
+    fn receive(&mut self, run: Run, buffer: &mut [u8; DATAGRAM_MAX]) -> std::io::Result<()> {
         for _ in 0..DATAGRAMS_PER_LOOK {
-            let Some(line) =
-                self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)?.line.as_deref())
-            else {
-                return Ok(());
-            };
-            match line.socket.receive(buffer)? {
-                Some(datagram) => self.take_datagram(run, &datagram, &buffer[..datagram.bytes]),
+            let Some(socket) = socket_of(self.children, run) else { return Ok(()) };
+            match socket.socket.receive(buffer)? {
+                Some(datagram) => self.take(run, &datagram, &buffer[..datagram.bytes]),
                 None => return Ok(()),
             }
         }
         Ok(())
     }
 
-    fn take_datagram(&mut self, run: Run, datagram: &Datagram, bytes: &[u8]) {
+    fn take(&mut self, run: Run, datagram: &Datagram, bytes: &[u8]) {
         let now = self.context.now();
-        let sender = Some((DropSender::Child(run), datagram.sender.map(|sender| sender.pid)));
-        let pids = &self.reactor.processes.known;
+        let sender = Some((Sender::Child(run), datagram.sender.map(|sender| sender.pid)));
+        let pids = &self.processes.known;
         let Some(handle) = self.children.get_mut(run.child) else { return };
         match verdict(handle, run, datagram, now, |pid| pids.contains_key(&pid)) {
             Verdict::Own => {}
@@ -179,8 +217,7 @@ impl Node {
                     "pid" => datagram.sender.map(|sender| sender.pid), "uid" => datagram.sender.map(|sender| sender.uid));
                 let peer = datagram.sender.filter(|sender| sender.pid != 0);
                 let peer = peer.map(|sender| PeerCred { pid: sender.pid, uid: sender.uid, gid: 0 });
-                let sender = self.sender(peer);
-                self.drops.count(Some(sender), |dropped| dropped.by_strangers += 1);
+                self.drops.count_of(self.processes, peer, |dropped| dropped.by_strangers += 1);
                 return;
             }
             Verdict::TooMany => {
@@ -234,30 +271,6 @@ impl Node {
         }
         if let Some(notice) = translate::notice(&notification) {
             self.inbox.push_back(Event::Notice(run, Box::new(notice)));
-        }
-    }
-
-    /// Begins to listen to a process that has just been started, if it has a line.
-    pub(super) fn listen_to(&mut self, run: Run) {
-        let handle = self.children.get(run.child);
-        if handle.and_then(|handle| handle.process.as_ref()).is_none_or(|process| process.line.is_none()) {
-            return;
-        }
-        let mut listen = || -> Result<(), PollError> {
-            if self.notices.is_none() {
-                let notices = Notices::new()?;
-                self.reactor.watch(notices.fd(), Source::Notices)?;
-                self.notices = Some(notices);
-            }
-            let handle = self.children.get_mut(run.child);
-            let line = handle.and_then(|handle| handle.process_of(run)?.line.as_deref_mut());
-            match (&mut self.notices, line) {
-                (Some(notices), Some(line)) => notices.listen(run, line),
-                _ => Ok(()),
-            }
-        };
-        if let Err(error) = listen() {
-            warn!(self.context.logger, "cannot watch a worker's notifications"; "error" => %error);
         }
     }
 }

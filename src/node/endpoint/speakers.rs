@@ -13,7 +13,7 @@ use crate::link::{Identity, PeerCred};
 
 /// What a node knows of the connection to one of its children.
 #[derive(Debug, Default)]
-pub(super) struct NodeLink {
+pub(in crate::node) struct NodeLink {
     /// The name that a child node was given. A worker has none.
     name: Option<Identity>,
     /// Its own process has sent under that name.
@@ -47,7 +47,7 @@ impl NodeLink {
 /// The name of a child node: `family`, which all children of one node have in common, and a number of its own.
 ///
 /// Both are secret. By the family alone a connection is recognized as a node's before its token has been read.
-pub(super) fn name(family: Token, own: Token) -> String {
+pub(in crate::node) fn name(family: Token, own: Token) -> String {
     format!("{family}{own}")
 }
 

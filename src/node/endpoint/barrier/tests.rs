@@ -1,6 +1,7 @@
 use super::*;
 use crate::link::Router;
 use crate::os::clock::Clock;
+use crate::os::connected;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -35,66 +36,66 @@ impl Sight for Scene {
 
 #[test]
 fn each_place_is_emptied_in_its_order_and_the_first_two_are_twice() {
-    let (mut barrier, mut scene) = (Barrier::default(), Scene { unread: true, ..Scene::default() });
-    assert_eq!(barrier.step(at(10), &mut scene), Heard::Wait);
+    let (mut barrier, mut scene) = (Steps::default(), Scene { unread: true, ..Scene::default() });
+    assert_eq!(barrier.step(at(10), &mut scene), Progress::Wait);
     assert_eq!((barrier.deadline(), scene.sent.len()), (Some(at(11)), 0), "bytes lie in the kernel");
     scene.unread = false;
-    assert_eq!(barrier.step(at(10), &mut scene), Heard::Wait, "it is not looked at all the time");
+    assert_eq!(barrier.step(at(10), &mut scene), Progress::Wait, "it is not looked at all the time");
     assert!(scene.sent.is_empty());
-    assert_eq!(barrier.step(at(12), &mut scene), Heard::Wait);
+    assert_eq!(barrier.step(at(12), &mut scene), Progress::Wait);
     assert_eq!((scene.sent.as_slice(), barrier.deadline()), ([1].as_slice(), Some(at(1_010))));
     barrier.hear(7, at(13));
-    assert_eq!(barrier.step(at(13), &mut scene), Heard::Wait, "that was an answer to something else");
+    assert_eq!(barrier.step(at(13), &mut scene), Progress::Wait, "that was an answer to something else");
     barrier.hear(1, at(14));
     scene.unread = true;
-    assert_eq!(barrier.step(at(14), &mut scene), Heard::Wait, "a connection has come to light");
+    assert_eq!(barrier.step(at(14), &mut scene), Progress::Wait, "a connection has come to light");
     scene.unread = false;
-    assert_eq!(barrier.step(at(15), &mut scene), Heard::Wait);
+    assert_eq!(barrier.step(at(15), &mut scene), Progress::Wait);
     assert_eq!(scene.sent, [1, 2]);
     barrier.hear(2, at(16));
     scene.queued = true;
-    assert_eq!(barrier.step(at(16), &mut scene), Heard::Wait);
+    assert_eq!(barrier.step(at(16), &mut scene), Progress::Wait);
     scene.queued = false;
-    assert_eq!(barrier.step(at(17), &mut scene), Heard::Until(at(12)));
+    assert_eq!(barrier.step(at(17), &mut scene), Progress::Until(at(12)));
 }
 
 #[test]
 fn who_sends_without_end_holds_up_a_verdict_for_one_turn() {
-    let (mut barrier, mut scene) = (Barrier::default(), Scene { queued: true, ..Scene::default() });
+    let (mut barrier, mut scene) = (Steps::default(), Scene { queued: true, ..Scene::default() });
     for number in 1..=2 {
-        assert_eq!(barrier.step(at(1), &mut scene), Heard::Wait);
+        assert_eq!(barrier.step(at(1), &mut scene), Progress::Wait);
         barrier.hear(number, at(1));
     }
-    assert_eq!(barrier.step(at(2), &mut scene), Heard::Wait);
-    assert_eq!(barrier.step(at(3), &mut scene), Heard::Until(at(1)));
+    assert_eq!(barrier.step(at(2), &mut scene), Progress::Wait);
+    assert_eq!(barrier.step(at(3), &mut scene), Progress::Until(at(1)));
 }
 
 #[test]
 fn no_verdict_waits_for_ever_and_what_has_come_since_is_asked_for_within_the_same_time() {
-    let (mut barrier, mut scene) = (Barrier::default(), Scene { unread: true, ..Scene::default() });
-    assert_eq!(barrier.step(at(0), &mut scene), Heard::Wait);
-    assert_eq!(barrier.step(at(999), &mut scene), Heard::Wait);
+    let (mut barrier, mut scene) = (Steps::default(), Scene { unread: true, ..Scene::default() });
+    assert_eq!(barrier.step(at(0), &mut scene), Progress::Wait);
+    assert_eq!(barrier.step(at(999), &mut scene), Progress::Wait);
     assert_eq!(barrier.deadline(), Some(at(1_000)));
-    assert_eq!(barrier.step(at(1_000), &mut scene), Heard::Unknown);
+    assert_eq!(barrier.step(at(1_000), &mut scene), Progress::Unknown);
     barrier.pass = None;
     assert_eq!(barrier.deadline(), None);
     scene.unread = false;
     for number in 1..=2 {
-        assert_eq!(barrier.step(at(2_000), &mut scene), Heard::Wait);
+        assert_eq!(barrier.step(at(2_000), &mut scene), Progress::Wait);
         barrier.hear(number, at(2_000));
     }
-    assert_eq!(barrier.step(at(2_001), &mut scene), Heard::Until(at(2_000)));
+    assert_eq!(barrier.step(at(2_001), &mut scene), Progress::Until(at(2_000)));
     barrier.again(at(2_400));
     for number in 3..=4 {
-        assert_eq!(barrier.step(at(2_500), &mut scene), Heard::Wait);
+        assert_eq!(barrier.step(at(2_500), &mut scene), Progress::Wait);
         barrier.hear(number, at(2_500));
     }
-    assert_eq!(barrier.step(at(2_500), &mut scene), Heard::Until(at(2_500)));
+    assert_eq!(barrier.step(at(2_500), &mut scene), Progress::Until(at(2_500)));
     barrier.again(at(2_999));
-    assert_eq!(barrier.step(at(3_000), &mut scene), Heard::Unknown);
+    assert_eq!(barrier.step(at(3_000), &mut scene), Progress::Unknown);
     barrier.pass = None;
     scene.full = true;
-    assert_eq!(barrier.step(at(4_000), &mut scene), Heard::Unknown, "without a message there is no answer");
+    assert_eq!(barrier.step(at(4_000), &mut scene), Progress::Unknown, "without a message there is no answer");
 }
 
 /// A child's connection, written by hand: what a call has written has been sent, and nothing else has.
@@ -124,40 +125,39 @@ impl Child {
     }
 }
 
-/// A node's ROUTER with its echo, and nothing else of a node.
+/// A node's ROUTER with its barrier, and nothing else of a node.
 struct Ears {
     clock: Clock,
     socket: PathBuf,
     router: Router,
-    echo: Echo,
+    barrier: Barrier,
     beats: usize,
 }
 
 impl Ears {
     /// One turn of a loop: reads what is there, then asks whether it was all.
-    fn turn(&mut self) -> Heard {
+    fn turn(&mut self) -> Progress {
         while let Some(message) = self.router.receive() {
-            let own = self.echo.hear(self.clock.now(), &message.from, &message.frames);
+            let own = self.barrier.hear(self.clock.now(), &message.from, &message.frames);
             self.beats += usize::from(!own);
         }
         let unread = || {
             let found = connected::unread(|socket| socket == Some(&self.socket)).expect("a list");
             !found.is_empty()
         };
-        let Echo { dealer, barrier, .. } = &mut self.echo;
-        barrier.step(self.clock.now(), &mut Before { dealer, unread, queued: || self.router.has_input() })
+        self.barrier.step(self.clock.now(), unread, || self.router.has_input())
     }
 
     /// How many beats have been read when the barrier reports that all were.
     fn beats_at_the_verdict(&mut self) -> usize {
-        self.echo.forget();
+        self.barrier.forget();
         self.beats = 0;
         loop {
             match self.turn() {
-                Heard::Until(_) => return self.beats,
-                Heard::Wait => std::thread::yield_now(),
+                Progress::Until(_) => return self.beats,
+                Progress::Wait => std::thread::yield_now(),
                 // On a machine that leaves the thread waiting for that long nothing is shown; it is asked anew.
-                Heard::Unknown => self.echo.forget(),
+                Progress::Unknown => self.barrier.forget(),
             }
         }
     }
@@ -166,12 +166,12 @@ impl Ears {
 #[test]
 fn a_verdict_knows_of_all_that_was_sent_before() {
     let directory = tempfile::tempdir().expect("a directory");
-    let context = Context::new().expect("a context");
+    let context = Sockets::new().expect("a context");
     let socket = directory.path().join("s");
     let limits = RouterLimits { frame_bytes_max: 64, frames_max: 8 };
     let router = Router::bind(&context, &socket, limits).expect("a router");
-    let echo = Echo::connect(&context, &socket).expect("an echo");
-    let mut ears = Ears { clock: Clock::start(), socket: socket.clone(), router, echo, beats: 0 };
+    let barrier = Barrier::connect(&context, &socket).expect("a connection");
+    let mut ears = Ears { clock: Clock::start(), socket: socket.clone(), router, barrier, beats: 0 };
     let mut children: Vec<Child> = (0..48).map(|_| Child::connect(&socket)).collect();
     assert_eq!(ears.beats_at_the_verdict(), children.len(), "those of fresh connections");
     for round in 0..60 {

@@ -1,0 +1,113 @@
+//! Whether descriptors run short, and which process has far too many connections.
+
+use super::drops::{Drops, Sender};
+use crate::link::PeerCred;
+use crate::node::context::Context;
+use crate::node::processes::Processes;
+use crate::os::connected::{self, Connected};
+use crate::os::fd;
+use crate::time::{Span, Time};
+use slog::warn;
+use std::collections::HashMap;
+
+/// Connections of one process that stay open. A thread needs one, and a process with so many that beat is unheard of.
+const CONNECTIONS_MAX: usize = 256;
+
+/// Descriptors that a child needs at most in ordinary times, and those of the node itself: process, output, a
+/// connection or two, a socket for notifications, those of probes and hooks. With more than that open, one of them may
+/// have too many.
+const PER_CHILD: u64 = 8;
+const OF_NODE: u64 = 256;
+
+/// How often they are counted, and what was found.
+#[derive(Debug, Default)]
+pub(super) struct Descriptors {
+    /// When they were last counted.
+    looked: Option<Time>,
+    /// It was logged that they run short.
+    warned: bool,
+}
+
+impl Descriptors {
+    /// Looks whether descriptors run short, and closes connections of a process that has far too many. Once a second,
+    /// or as often as `shortest`, the shortest interval of a child, and only in turns that take place anyhow.
+    pub fn look(&mut self, context: &Context, processes: &Processes, shortest: Option<Span>, drops: &mut Drops) {
+        let now = context.now();
+        let second = Span::from_secs(1);
+        let pause = shortest.map_or(second, |interval| interval.clamp(Span::from_millis(100), second));
+        if self.looked.is_some_and(|looked| now.since(looked) < pause) {
+            return;
+        }
+        self.looked = Some(now);
+        let (open, limit) = (fd::lowest_free(), fd::nofile_limit());
+        if has_surplus(open, limit, processes.known.len() as u64) {
+            close_surplus(open, context.pid, processes, drops);
+        }
+        // Reported once until that is over.
+        let short = runs_short(open, limit);
+        if short && !self.warned {
+            warn!(context.logger, "descriptors run short: new connections are turned away, starts may fail; raise the \
+                limit of open files (ulimit -n)"; "open" => open, "limit" => limit);
+        }
+        self.warned = short;
+    }
+
+    /// There was none left: the next look is now.
+    pub fn look_at_once(&mut self) {
+        self.looked = None;
+    }
+}
+
+/// Whether one may have too many: more are open than so many processes need, or three quarters of all.
+fn has_surplus(open: u64, limit: u64, processes: u64) -> bool {
+    open > OF_NODE + PER_CHILD * processes || open >= limit.saturating_sub(limit / 4)
+}
+
+/// At three quarters of the limit, or 64 below it, connections are no longer taken.
+fn runs_short(open: u64, limit: u64) -> bool {
+    let open = open.saturating_add(2);
+    open.saturating_add(limit / 4) >= limit || open.saturating_add(64) >= limit
+}
+
+/// Closes the connections of one process beyond the first [`CONNECTIONS_MAX`], so that siblings find room for theirs.
+/// libzmq sees them end as if the peer had gone. Several processes of one child count as one.
+fn close_surplus(open: u64, own_pid: u32, processes: &Processes, drops: &mut Drops) {
+    let mut connections: HashMap<Sender, (u32, Vec<Connected>)> = HashMap::new();
+    for one in connected::all(open) {
+        // Ourselves: the other end of something that we have connected to.
+        if one.pid == own_pid || one.pid == 0 {
+            continue;
+        }
+        let peer = PeerCred { pid: one.pid, uid: one.uid, gid: one.gid };
+        let sender = Sender::of(processes, Some(peer));
+        connections.entry(sender).or_insert_with(|| (peer.pid, Vec::new())).1.push(one);
+    }
+    for (sender, (pid, all)) in connections {
+        for surplus in all.iter().skip(CONNECTIONS_MAX) {
+            if surplus.end() {
+                drops.count(Some((sender, Some(pid))), |dropped| dropped.connections += 1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_may_have_too_many_where_more_are_open_than_all_need() {
+        assert!(!has_surplus(264, 20_000, 1));
+        assert!(has_surplus(265, 20_000, 1));
+        assert!(!has_surplus(8_000, 20_000, 1_000));
+        assert!(has_surplus(15_000, 20_000, 5_000), "three quarters of all");
+    }
+
+    #[test]
+    fn they_run_short_where_connections_are_turned_away() {
+        assert!(!runs_short(14_997, 20_000));
+        assert!(runs_short(14_998, 20_000));
+        assert!(!runs_short(100, 200));
+        assert!(runs_short(134, 200), "the last 64 are ours");
+    }
+}

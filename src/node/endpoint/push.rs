@@ -1,0 +1,143 @@
+//! The plain protocol: PULL sockets whose messages are beats of one child each. They are bound with the node and before each
+//! start of their child, closed when its spec no longer names them, and bound anew where others have removed their files.
+
+use crate::error::Chain;
+use crate::link::{Context as Sockets, LinkError, Pull, Refused};
+use crate::node::children::{Children, What};
+use crate::node::reactor::{Reactor, Source};
+use crate::os::epoll::{PollError, Tag};
+use crate::spec::exec::{BeatSource, ExecSpec};
+use crate::supervision::{Beat, ChildId, Event, Source as CameBy, StartFailure};
+use slog::{Logger, debug};
+use std::collections::VecDeque;
+use std::path::Path;
+
+/// The sockets of all children.
+#[derive(Default)]
+pub(super) struct Pulls(Vec<BeatPull>);
+
+/// A PULL socket whose messages are beats of one child.
+struct BeatPull {
+    pull: Pull,
+    endpoint: String,
+    child: ChildId,
+    /// Which of the child's it is, counted as its spec names them.
+    nth: u16,
+    tag: Tag,
+}
+
+/// Why a child's beats cannot be received.
+pub(in crate::node) enum PullError {
+    Link(LinkError),
+    Watch(PollError),
+}
+
+impl From<PullError> for StartFailure {
+    fn from(error: PullError) -> StartFailure {
+        let cause = match &error {
+            PullError::Link(error) => Chain(error).to_string(),
+            PullError::Watch(error) => Chain(error).to_string(),
+        };
+        StartFailure { stage: "push".into(), errno: 0, message: format!("listening for its beats: {cause}") }
+    }
+}
+
+/// The endpoints to which a worker sends plain beats.
+fn endpoints(exec: &ExecSpec) -> impl Iterator<Item = &str> {
+    exec.sources.iter().filter_map(|source| match source {
+        BeatSource::Push(endpoint) => Some(endpoint.as_str()),
+        BeatSource::Zmq | BeatSource::Notify | BeatSource::Probe(_) => None,
+    })
+}
+
+impl Pulls {
+    /// Binds what a child beats to, and closes what it no longer beats to.
+    pub fn renew(
+        &mut self,
+        child: ChildId,
+        what: Option<&What>,
+        sockets: &Sockets,
+        reactor: &mut Reactor,
+    ) -> Result<(), PullError> {
+        let wanted: Vec<&str> = match what {
+            Some(What::Worker(exec)) => endpoints(exec).collect(),
+            Some(What::Node(_)) | None => Vec::new(),
+        };
+        let mine = |pull: &BeatPull| pull.child == child;
+        if wanted.is_empty() && !self.0.iter().any(mine) {
+            return Ok(());
+        }
+        self.close(reactor, |pull| mine(pull) && !wanted.contains(&pull.endpoint.as_str()));
+        for (nth, endpoint) in (0..).zip(wanted) {
+            if let Some(pull) = self.0.iter_mut().find(|pull| mine(pull) && pull.endpoint == endpoint) {
+                pull.nth = nth;
+                continue;
+            }
+            let pull = Pull::bind(sockets, endpoint).map_err(PullError::Link)?;
+            let tag = reactor.watch(pull.fd(), Source::Push).map_err(PullError::Watch)?;
+            self.0.push(BeatPull { pull, endpoint: endpoint.to_owned(), child, nth, tag });
+        }
+        Ok(())
+    }
+
+    /// Closes those of a child that is no more.
+    pub fn forget(&mut self, child: ChildId, reactor: &mut Reactor) {
+        self.close(reactor, |pull| pull.child == child);
+    }
+
+    fn close(&mut self, reactor: &mut Reactor, which: impl Fn(&BeatPull) -> bool) {
+        for at in (0..self.0.len()).rev() {
+            if which(&self.0[at]) {
+                let BeatPull { pull, tag, .. } = self.0.remove(at);
+                reactor.unwatch(pull.fd(), tag);
+                pull.close();
+            }
+        }
+    }
+
+    /// Whether messages wait; as of any socket of libzmq, to be asked last before a sleep.
+    pub fn has_input(&self) -> bool {
+        self.0.iter().any(|pull| pull.pull.has_input())
+    }
+
+    /// Takes what has come. Any message is a beat, and many at once prove no more than one.
+    pub fn receive(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
+        for BeatPull { pull, child, nth, .. } in &mut self.0 {
+            if pull.drain() > 0
+                && let Some(run) = children.running_as(*child)
+            {
+                let beat = Beat { source: CameBy::Push(*nth), ..Beat::default() };
+                inbox.push_back(Event::Beat(run, Box::new(beat)));
+            }
+        }
+    }
+
+    /// Whether beats come to the socket with this address; of one without an address that cannot be known.
+    pub fn are_at(&self, socket: Option<&Path>) -> bool {
+        let at =
+            |path| move |pull: &BeatPull| pull.endpoint.strip_prefix("ipc://").is_some_and(|at| Path::new(at) == path);
+        socket.map_or(!self.0.is_empty(), |path| self.0.iter().any(at(path)))
+    }
+
+    /// What the doors have refused since the last call.
+    pub fn take_refused(&self) -> impl Iterator<Item = Refused> {
+        self.0.iter().flat_map(|pull| pull.pull.take_refused())
+    }
+
+    /// Whether the file of one is gone.
+    pub fn is_one_missing(&self) -> bool {
+        self.0.iter().any(|pull| !pull.pull.has_file())
+    }
+
+    /// Binds those anew whose file is gone, and names them. They may be anywhere.
+    pub fn put_back(&mut self, logger: &Logger, missing: &mut Vec<String>) {
+        for BeatPull { pull, endpoint, .. } in self.0.iter_mut().filter(|pull| !pull.pull.has_file()) {
+            match pull.bind_again() {
+                Ok(()) => missing.push(endpoint.clone()),
+                Err(error) => {
+                    debug!(logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
+                }
+            }
+        }
+    }
+}
