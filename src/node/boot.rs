@@ -1,7 +1,6 @@
 //! How a node starts: the root from a checked tree, every other node from the boot record of its parent.
 
-use super::children::{Children, Handle};
-use super::cleanup::Cleanups;
+use super::children::{Children, Handle, Output};
 use super::context::{Context, Place};
 use super::diary::Diary;
 use super::directory::{Directory, Held};
@@ -11,8 +10,6 @@ use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
 use super::keeper::Keeper;
-use super::late_starts::LateStarts;
-use super::log_files::LogFiles;
 use super::manager;
 use super::probes::Probes;
 use super::processes::Processes;
@@ -687,7 +684,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     .holding(handles.iter().filter(|handle| handle.hold.is_some()).map(|handle| handle.name.as_str()));
     let core = if is_root { core.as_root() } else { core };
 
-    let log_files = LogFiles::new(place.files.clone());
+    let writer = place.files.clone();
     let mut console = Console::stdout(place.output_format);
     let bell = place.files.clone();
     console.rings(move || bell.ring());
@@ -705,7 +702,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         reactor,
         core,
         policy: spec.policy,
-        children: Children::new(handles),
+        children: Children::new(handles, Output::new(console, writer)),
         endpoint,
         directory,
         control: None,
@@ -726,18 +723,12 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         actions: Vec::new(),
         untold: Vec::new(),
         folds: Folds::default(),
-        cleanups: Cleanups::default(),
-        chatty: Vec::new(),
-        console,
-        log_files,
-        late_starts: LateStarts::default(),
         timers: Timers::default(),
         ended: None,
         diary: Diary::default(),
         ready_fd: None,
         stopping_signals: 0,
         had_terminal: process::has_terminal(),
-        machine_oom_kills: process::machine_oom_kills().unwrap_or(0),
     };
     // Holds of children that no longer exist are dropped, here and in the nodes above.
     node.children.changed = node.holds() != holds;
@@ -785,7 +776,7 @@ impl Node {
             // output and signals.
             self.hooks.wait(Span::from_millis(20));
         }
-        self.finish_log_files();
+        self.children.output.finish(&self.context);
         if let (Some(history), Some(journal)) = (&self.history, self.journal.take()) {
             let code = Some(end.code()).filter(|_| end != End::Terminated);
             let text = end_text(end).into();

@@ -1,6 +1,6 @@
 //! The end of one child's process as a small machine: when to look whether anything is left of it, and for how long
-//! that is worth doing. It decides by times and by what a look has found, and touches no process itself; `clearing`
-//! looks and kills. The simulator in `tests/sim` runs it too, which is why it can be reached from outside.
+//! that is worth doing. It decides by times and by what a look has found, and touches no process itself;
+//! `children/clear` looks and kills. The simulator in `tests/sim` runs it too, which is why it can be reached from outside.
 //!
 //! ```text
 //!   killed ──▶ Killing ── its process has ended ──▶ Clearing ── nothing is left ──▶ done

@@ -1,8 +1,8 @@
 //! Actions to the world; what fails comes back as an event.
 
+use super::children::LAST;
 use super::fold::Told;
 use super::history::EventBatch;
-use super::log_files::LAST;
 use super::probes::{Means, Probes};
 use super::translate;
 use super::turn::Node;
@@ -24,8 +24,14 @@ impl Node {
     pub(super) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Spawn(run) => self.spawn(run),
-            Action::AskToStop(run) => self.ask_to_stop(run),
-            Action::Kill(run) => self.kill(run),
+            Action::AskToStop(run) => {
+                self.stop_probes(run);
+                self.inbox.extend(self.children.ask_to_stop(run, &self.context));
+            }
+            Action::Kill(run) => {
+                self.stop_probes(run);
+                self.children.kill(run, self.context.now());
+            }
             Action::Inspect(run) => {
                 let now = self.context.now();
                 let Some(verdict) = self.children.get_mut(run.child).map(|handle| handle.inspect(run, now)) else {
@@ -74,7 +80,7 @@ impl Node {
         };
         self.endpoint.listen_to(run, &self.context, &mut self.reactor, &mut self.children);
         match late {
-            Some(late) => self.start_is_late(run, pid, late),
+            Some(late) => self.children.start_is_late(run, pid, late, self.context.now()),
             None => {
                 self.begin_probes(run);
                 self.inbox.push_back(Event::Spawned { run, pid });
@@ -158,7 +164,7 @@ impl Node {
         {
             // A child that we have killed may well have logged why it came to that.
             let failed = !normal && !expected || matches!(past.killed, Some(Killed::Hung | Killed::StartTimeout));
-            post.tell(&handle.what, failed, &mut view.detail);
+            post.tell(handle.exec(), failed, &mut view.detail);
         }
         if matches!(report.fact, Fact::BeatLate { .. } | Fact::Hung { .. })
             && let Some(process) = handle.and_then(|handle| handle.process.as_ref())

@@ -1,5 +1,6 @@
 //! Whatever is ready, to events.
 
+use super::children::Looked;
 use super::diary::Work;
 use super::endpoint::Heard;
 use super::fold::Told;
@@ -7,15 +8,12 @@ use super::reactor::Source;
 use super::requests::Asker;
 use super::translate;
 use super::turn::Node;
-use crate::logs::LogFile;
-use crate::logs::capture::Progress;
-use crate::logs::ring::Speaker;
-use crate::os::clock::wall_nanos;
 use crate::os::epoll::Ready;
 use crate::os::pidfd::{self, ExitStatus};
 use crate::os::signals::Caught;
 use crate::os::{clock, process};
 use crate::supervision::{Beat, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
+use crate::time::Time;
 use crate::wire::codec;
 use crate::wire::message::{FromNode, ToNode};
 use slog::{debug, info, warn};
@@ -23,12 +21,6 @@ use std::os::fd::AsRawFd;
 
 /// Requests of operators, and frames of the parent, that are taken in one turn at most.
 const REQUESTS_PER_TURN: usize = 64;
-
-/// The most that a pipe can hold unless root has made it larger, pipe(7).
-const PIPE_MAX: usize = 1024 * 1024;
-
-/// Bytes of one worker's output that are taken in one turn at most: as much as a pipe holds.
-const OUTPUT_PER_TURN: usize = 64 * 1024;
 
 impl Node {
     /// Turns everything that is pending into events: signs of life first, requests last.
@@ -40,7 +32,7 @@ impl Node {
         let mut reading = false;
         let mut probes = Vec::new();
         let mut hooks = Vec::new();
-        let mut output = std::mem::take(&mut self.chatty);
+        let mut output = self.children.output.take_more();
         for event in ready {
             // An unknown tag belongs to a descriptor that was closed meanwhile.
             match self.reactor.sources.get(&event.tag) {
@@ -74,7 +66,7 @@ impl Node {
             let (probes, mut means, events) = self.probes();
             if probes.hear(run, &mut means, events) {
                 // It was all that the worker's end has waited for.
-                self.cleanups.look_now(run, self.context.now());
+                self.children.cleanups.look_now(run, self.context.now());
             }
         }
 
@@ -99,12 +91,10 @@ impl Node {
             self.hear_reading();
         }
         if log_files {
-            self.hear_log_files();
+            self.children.writer_has_news(&self.context, &mut self.reactor);
         }
         for run in output {
-            if !self.rests(run) && self.read_output(run, OUTPUT_PER_TURN) {
-                self.chatty.push(run);
-            }
+            self.children.read_output(run, &self.context, &mut self.reactor, &mut self.taps);
             self.did(Work::Output);
         }
     }
@@ -226,7 +216,38 @@ impl Node {
             }
         };
         self.reactor.unwatch(fd, tag);
-        self.process_ended(run, status);
+        self.children.process_ended(run, status, self.context.now(), &mut self.reactor.processes);
+        self.stop_probes(run);
+    }
+
+    /// Goes on with every child that is being killed or cleared and is due; those of which nothing is left have exited.
+    pub(super) fn clear_remains(&mut self, now: Time) {
+        let processes = &mut self.reactor.processes;
+        let Some(mut clearing) = self.children.begin_clearing(now, &self.context, processes, &self.core) else {
+            return;
+        };
+        loop {
+            self.did(Work::Clearing);
+            let (probes, processes) = (&self.probes, &mut self.reactor.processes);
+            let ending = |run| probes.is_ending(run);
+            match self.children.clear_next(&mut clearing, &self.context, processes, ending) {
+                None => return,
+                Some(Looked::Waits) => {}
+                Some(Looked::GivenUp(event)) => self.inbox.push_back(event),
+                Some(Looked::Cleared(run)) => self.exited(run),
+            }
+        }
+    }
+
+    /// A child's process has ended, and nothing of it is left.
+    fn exited(&mut self, run: Run) {
+        self.children.drain_output(run, &self.context, &mut self.reactor, &mut self.taps);
+        let Some(mut ended) = self.children.cleared(run, &self.context) else { return };
+        if let Some(socket) = &mut ended.line {
+            self.endpoint.leave(socket);
+        }
+        self.requests_lost_node(run);
+        self.inbox.extend(ended.events);
     }
 
     fn hear_signals(&mut self) {
@@ -243,7 +264,7 @@ impl Node {
                         self.ordered(StopCause::Signal(sent("SIGTERM", sender)), false);
                         self.inbox.push_back(Event::Stop(StopReason::Stranger));
                     } else {
-                        self.cleanups.hurry(self.context.clock.now());
+                        self.children.cleanups.hurry(self.context.clock.now());
                         self.inbox.push_back(Event::StopNow);
                     }
                 }
@@ -259,13 +280,13 @@ impl Node {
                         self.inbox.push_back(Event::Stop(StopReason::Asked));
                     } else {
                         warn!(self.context.logger, "second signal: stopping at once");
-                        self.cleanups.hurry(self.context.clock.now());
+                        self.children.cleanups.hurry(self.context.clock.now());
                         self.inbox.push_back(Event::StopNow);
                     }
                 }
                 Caught::Quit if is_root => {
                     warn!(self.context.logger, "SIGQUIT: the whole tree is panicked");
-                    self.cleanups.hurry(self.context.clock.now());
+                    self.children.cleanups.hurry(self.context.clock.now());
                     self.ordered(StopCause::Signal(sent("SIGQUIT", None)), true);
                     self.inbox.push_back(Event::StopNow);
                 }
@@ -338,74 +359,6 @@ impl Node {
                 }
             }
         }
-    }
-
-    /// Takes some of a worker's output. Returns whether there is more.
-    pub(super) fn read_output(&mut self, run: Run, budget: usize) -> bool {
-        let now = self.context.clock.now();
-        let Some(handle) = self.children.get_mut(run.child) else { return false };
-        let Some(process) = handle.process.as_mut().filter(|process| process.run == run) else { return false };
-        let Some((capture, tag)) = &mut process.output else { return false };
-        let (fd, tag) = (capture.as_raw_fd(), *tag);
-        let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
-        let mut tap = self.taps.open(&handle.path, speaker, wall_nanos(self.context.clock.wall_of(now)));
-        let (ring, path) = (&mut handle.ring, handle.path.as_str());
-        let mut batch = handle.file.as_ref().map(LogFile::batch);
-        let (show, console) = (self.context.place.show_output, &mut self.console);
-        let progress = capture.read_some(now, budget, &mut |line| {
-            if let Some(batch) = &mut batch {
-                batch.write_line(&line);
-            }
-            if show {
-                console.push(path, &line);
-            }
-            tap.push(&line);
-            ring.push(tap.at(), speaker, line);
-        });
-        // What was gathered for the file is handed over here.
-        let to_file = batch.is_some();
-        drop(batch);
-        if to_file {
-            self.log_files.handed_over(now);
-        }
-        match progress {
-            Progress::MoreWaiting => true,
-            Progress::Drained => false,
-            Progress::Closed => {
-                let closed = process.output.take();
-                self.reactor.unwatch(fd, tag);
-                drop(closed);
-                false
-            }
-        }
-    }
-
-    /// Takes what an exited child's pipe still holds, which is bounded by what a pipe can hold, and closes it. A
-    /// process that has escaped may hold the other end for ever, so the end of the pipe is not waited for.
-    pub(super) fn drain_output(&mut self, run: Run) {
-        self.read_output(run, PIPE_MAX);
-        self.chatty.retain(|other| *other != run);
-        let show = self.context.place.show_output;
-        let wall = wall_nanos(self.context.clock.wall_of(self.context.clock.now()));
-        let Some(handle) = self.children.get_mut(run.child) else { return };
-        let Some(process) = handle.process.as_mut().filter(|process| process.run == run) else { return };
-        let Some((mut capture, tag)) = process.output.take() else { return };
-        let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
-        let mut tap = self.taps.open(&handle.path, speaker, wall);
-        let mut batch = handle.file.as_ref().map(LogFile::batch);
-        let (ring, path, console) = (&mut handle.ring, handle.path.as_str(), &mut self.console);
-        capture.finish(&mut |line| {
-            if let Some(batch) = &mut batch {
-                batch.write_line(&line);
-            }
-            if show {
-                console.push(path, &line);
-            }
-            tap.push(&line);
-            ring.push(tap.at(), speaker, line);
-        });
-        drop(batch);
-        self.reactor.unwatch(capture.as_raw_fd(), tag);
     }
 }
 

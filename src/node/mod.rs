@@ -21,8 +21,10 @@
 //! # What each file does
 //!
 //! `boot` makes a node, as the root or as a child of another node; `turn` is the loop; `inputs` makes events; `effects`
-//! carries out actions; `handle` is a child as the node holds it; `clearing` makes sure that nothing of an exited child
-//! is left; `endpoint` is where the children connect: which of them may speak, and what they send; `directory` puts back
+//! carries out actions; `context`, `reactor` and `processes` are the ground: where the node stands, what it waits for, and
+//! which processes are its own; `children` are its children, and what is done with their processes, up to the certainty that
+//! nothing of an exited one is left (`cleanup` decides when to look);
+//! `endpoint` is where the children connect: which of them may speak, and what they send; `directory` puts back
 //! what others remove of the runtime directory; `probes` checks workers that do not beat by themselves, `hooks` runs users'
 //! commands when something happens, and `command` is the process of either; `requests` serves operators; `reload` brings other
 //! children while the node runs; `uplink` is the connection to the parent; `holds` is what stays down whichever process
@@ -35,7 +37,6 @@ pub mod boot;
 mod children;
 #[doc(hidden)]
 pub mod cleanup;
-mod clearing;
 mod command;
 mod context;
 mod diary;
@@ -51,14 +52,11 @@ mod hooks;
 mod inputs;
 mod journal;
 pub mod keeper;
-mod late_starts;
-mod log_files;
-mod look;
 mod manager;
 mod naps;
-mod postmortem;
 mod probes;
 mod processes;
+mod rate;
 mod reactor;
 mod record;
 mod reload;

@@ -1,11 +1,12 @@
 //! What the tests of a node's parts make them of.
 
-use super::children::{Children, Handle};
+use super::children::{Children, Handle, Output};
 use super::context::{Context, Place};
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
 use crate::instance::runtime::RuntimeDir;
 use crate::link::{Door, MessageMax, Rules};
 use crate::logging;
+use crate::logs::console::Console;
 use crate::logs::{Format, Writer};
 use crate::os::clock::Clock;
 use crate::spec;
@@ -45,5 +46,6 @@ pub(super) fn tree(text: &str) -> TreeSpec {
 /// The children of the root of a tree; no process is started.
 pub(super) fn children(text: &str, context: &Context) -> Children {
     let specs = tree(text).root.children;
-    Children::new(specs.into_iter().map(|child| Handle::new(child, &context.place, None)).collect())
+    let output = Output::new(Console::stdout(Format::Plain), context.place.files.clone());
+    Children::new(specs.into_iter().map(|child| Handle::new(child, &context.place, None)).collect(), output)
 }

@@ -1,7 +1,6 @@
 //! The loop: wait, gather, hand in one by one, carry out, deadlines last.
 
 use super::children::Children;
-use super::cleanup::Cleanups;
 use super::context::Context;
 use super::diary::{Diary, LATENESS, Losses, Work};
 use super::directory::{Directory, Kept};
@@ -11,8 +10,6 @@ use super::history::History;
 use super::hooks::Hooks;
 use super::journal::Journal;
 use super::keeper::Keeper;
-use super::late_starts::LateStarts;
-use super::log_files::LogFiles;
 use super::manager::Manager;
 use super::probes::Probes;
 use super::reactor::Reactor;
@@ -21,10 +18,9 @@ use super::requests::{Heard, Requests};
 use super::taps::Taps;
 use super::uplink::Uplink;
 use crate::link::{Pull, Router};
-use crate::logs::console::Console;
 use crate::os::epoll::Ready;
 use crate::spec::policy::SupervisorPolicy;
-use crate::supervision::{Action, End, Event, Report, RequestId, Run, Supervisor, Up};
+use crate::supervision::{Action, End, Event, Report, RequestId, Supervisor, Up};
 use crate::time::{Span, Time};
 use slog::{debug, warn};
 use std::collections::{HashMap, VecDeque};
@@ -86,13 +82,6 @@ pub(super) struct Node {
     pub untold: Vec<Report>,
     /// Events that are folded, since they are the same again and again.
     pub folds: Folds,
-    /// Children that are being killed, or whose process has ended and whose leftovers are being cleaned up.
-    pub cleanups: Cleanups,
-    /// Children that had more output than one turn allows.
-    pub chatty: Vec<Run>,
-    pub console: Console,
-    pub log_files: LogFiles,
-    pub late_starts: LateStarts,
     pub timers: Timers,
     pub ended: Option<End>,
     /// What this process has spent its time on.
@@ -101,8 +90,6 @@ pub(super) struct Node {
     pub stopping_signals: u32,
     /// There was a terminal when the tree began, so a SIGHUP may mean that it is gone.
     pub had_terminal: bool,
-    /// Processes of the machine that were killed because memory ran out, when that was last looked at.
-    pub machine_oom_kills: u64,
 }
 
 impl Node {
@@ -157,7 +144,7 @@ impl Node {
         let planned = self.next_wake(before);
         // Last of all, and after every use of the sockets: their descriptors can swallow a wake-up.
         let awake = !self.inbox.is_empty()
-            || !self.chatty.is_empty()
+            || self.children.output.has_more()
             || self.endpoint.has_input()
             || self.control.as_ref().is_some_and(Router::has_input)
             || self.uplink.as_ref().is_some_and(Uplink::has_input)
@@ -182,7 +169,7 @@ impl Node {
             // A verdict that waits for what lies unread is due when that was read; our own beat waits for nothing.
             self.endpoint.verdict_due().or_else(|| self.core.next_deadline()),
             self.core.next_own_beat(),
-            self.cleanups.next_deadline(),
+            self.children.next_deadline(),
             self.reactor.processes.unknown.next_deadline(),
             self.requests.next_deadline(),
             self.uplink.as_ref().and_then(Uplink::next_deadline),
@@ -191,8 +178,6 @@ impl Node {
             self.taps.next_deadline(),
             self.timers.keeper,
             self.timers.console,
-            self.log_files.next_deadline(),
-            self.late_starts.next_deadline(),
             self.probes.next_deadline(),
             self.hooks.next_deadline(),
             self.directory.next_deadline(),
@@ -214,8 +199,9 @@ impl Node {
                 return;
             }
             let now = self.context.now();
-            if let Some(begun) = self.start_before(&event) {
-                self.hand_in(now, begun);
+            if let Some((run, pid)) = self.children.started_before(&event) {
+                self.begin_probes(run);
+                self.hand_in(now, Event::Spawned { run, pid });
             }
             self.hand_in(now, event);
             self.did(Work::Other);
@@ -297,8 +283,13 @@ impl Node {
         let (probes, mut means, events) = self.probes();
         probes.due(now, lost, &mut means, events);
         self.hooks.due(now, lost, &self.context);
-        self.log_files_due(now);
-        self.late_starts_due(now);
+        self.children.output_due(now, &self.context, &mut self.reactor);
+        for event in self.children.late_starts_due(now, &self.context) {
+            if let Event::Spawned { run, .. } = &event {
+                self.begin_probes(*run);
+            }
+            self.inbox.push_back(event);
+        }
         self.folds_due(now);
         self.requests_due(now);
         if let Some(uplink) = &mut self.uplink {
@@ -363,7 +354,7 @@ impl Node {
             history.feed_followers(now, control);
         }
         self.feed_taps(now);
-        let console_waits = self.console.flush();
+        let console_waits = self.children.output.flush_console();
         let log_waits = self.context.log_handle.flush();
         // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped
         // and counted, never waited for.

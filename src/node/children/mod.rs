@@ -1,8 +1,22 @@
-//! The children of a node.
+//! The children of a node: what they are, their processes, and what is done with these.
 
+mod clear;
+mod groups;
 mod handle;
+mod late;
+mod launch;
+mod look;
+mod output;
+mod postmortem;
+mod process;
+mod reading;
+mod signals;
 mod start;
 mod table;
 
-pub(super) use self::handle::*;
+pub(super) use self::clear::Looked;
+pub(super) use self::groups::group_path;
+pub(super) use self::handle::{Handle, What, member};
+pub(super) use self::launch::{credentials, identity_environment};
+pub(super) use self::output::{Followers, LAST, Output, TakeLine};
 pub(super) use self::table::Children;

@@ -1,19 +1,35 @@
-//! The start of a child's process, and what has to be kept of it.
+//! Starts of children: the process, what has to be kept of it, and starts that take long.
 
-use super::{Allowance, Children, Process};
+use super::late::{LateStart, sender};
+use super::process::{LastHeard, Process};
+use super::table::Children;
 use crate::ids::ReportId;
+use crate::logs::Line;
 use crate::logs::capture::Capture;
+use crate::logs::ring::Speaker;
 use crate::node::context::Context;
-use crate::node::look::LastHeard;
+use crate::node::rate::Allowance;
 use crate::node::reactor::{Reactor, Source};
 use crate::node::strangers::Kin;
+use crate::os::clock::wall_nanos;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::Stamp;
 use crate::os::spawn::Late;
-use crate::supervision::{Run, StartFailure};
-use slog::{error, warn};
+use crate::supervision::{Event, Notice, Run, StartFailure};
+use crate::time::{Span, Time};
+use slog::{error, info, warn};
 use std::os::fd::AsRawFd;
 use std::path::Path;
+
+/// Longer than this no sibling waits for a start.
+const TOLD_AFTER: Span = Span::from_millis(700);
+
+/// How often such a start is looked at, before and after that.
+const LOOK: Span = Span::from_millis(10);
+const LOOK_LATER: Span = Span::from_secs(1);
+
+/// A text for people, as the child's own status would be.
+const WAITS: &str = "not executed yet: its file system does not answer";
 
 impl Children {
     /// Starts a process for an incarnation of a child, and begins to watch it. `endpoint` is where children send their
@@ -78,4 +94,113 @@ impl Children {
         });
         Ok((started.pid, started.late))
     }
+
+    /// A process was made that has not executed its program yet.
+    pub fn start_is_late(&mut self, run: Run, pid: u32, late: Late, since: Time) {
+        self.late_starts.0.push(LateStart { run, pid, late, since, look: since + LOOK, told: false, failure: None });
+    }
+
+    /// A program that sends something is executed, and its start comes before what it sends: its only READY=1 would be lost if it
+    /// came between two looks. Returns the process whose start is to be handed in first.
+    pub fn started_before(&mut self, event: &Event) -> Option<(Run, u32)> {
+        if self.late_starts.0.is_empty() {
+            return None;
+        }
+        let run = sender(event)?;
+        Some((run, self.late_starts.executed(run)?))
+    }
+
+    /// Looks at those whose time it is. Returns what is to be handed in.
+    pub fn late_starts_due(&mut self, now: Time, context: &Context) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.late_starts.next_deadline().is_none_or(|look| look > now) {
+            return events;
+        }
+        for mut start in std::mem::take(&mut self.late_starts.0) {
+            if start.look > now || !self.look_at_late_start(&mut start, now, context, &mut events) {
+                self.late_starts.0.push(start);
+            }
+        }
+        events
+    }
+
+    /// Whether it is no longer late.
+    fn look_at_late_start(
+        &self,
+        start: &mut LateStart<Late>,
+        now: Time,
+        context: &Context,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let LateStart { run, pid, .. } = *start;
+        let path = self.get(run.child).map(|child| child.path.to_string()).unwrap_or_default();
+        let took = now.since(start.since);
+        start.look = now + if start.told { LOOK_LATER } else { LOOK };
+        if start.failure.is_some() {
+            // Its end is on the way.
+            return false;
+        }
+        match start.late.outcome() {
+            Some(Ok(())) if start.told => {
+                info!(context.logger, "a program is executed at last"; "path" => path, "after_ms" => took.as_millis());
+                events.push(status(run, String::new()));
+                true
+            }
+            Some(Ok(())) => {
+                events.push(Event::Spawned { run, pid });
+                true
+            }
+            Some(Err(failure)) => {
+                start.failure = Some(failure);
+                start.look = now + LOOK_LATER;
+                false
+            }
+            None if !start.told && took >= TOLD_AFTER => {
+                warn!(context.logger, "a program is not executed yet: its file system may not answer"; "path" => path,
+                    "pid" => pid, "after_ms" => took.as_millis());
+                start.told = true;
+                events.push(Event::Spawned { run, pid });
+                events.push(status(run, WAITS.into()));
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// A child's process has ended: if its start was late, that is over. Gives the failure where that is what its end means.
+    pub(super) fn end_of_late_start(
+        &mut self,
+        run: Run,
+        context: &Context,
+        events: &mut Vec<Event>,
+    ) -> Option<StartFailure> {
+        let at = self.late_starts.0.iter().position(|start| start.run == run)?;
+        let mut start = self.late_starts.0.swap_remove(at);
+        let failure = start.failure.take().or_else(|| start.late.outcome().and_then(Result::err));
+        match failure {
+            Some(failure) if !start.told => {
+                return Some(StartFailure {
+                    stage: failure.stage.to_string(),
+                    errno: failure.errno,
+                    message: failure.to_string(),
+                });
+            }
+            // It counted as started, so this was a run, and this is its last output.
+            Some(failure) => {
+                let at = wall_nanos(context.clock.wall_of(context.now()));
+                let speaker = Speaker { incarnation: run.incarnation.0, pid: start.pid };
+                if let Some(child) = self.get_mut(run.child) {
+                    child.ring.push(at, speaker, Line::new(failure.to_string().as_bytes()));
+                }
+                warn!(context.logger, "a late start has failed"; "why" => %failure);
+            }
+            None if !start.told => events.push(Event::Spawned { run, pid: start.pid }),
+            None => {}
+        }
+        None
+    }
+}
+
+fn status(run: Run, status: String) -> Event {
+    Event::Notice(run, Box::new(Notice { status: Some(status), ..Notice::default() }))
 }

@@ -1,15 +1,18 @@
 //! All children of a node, by their number.
 
-use super::Handle;
+use super::handle::Handle;
+use super::late::LateStarts;
+use super::output::Output;
 use crate::ids::{Path, Token};
+use crate::node::cleanup::Cleanups;
 use crate::node::naps::Naps;
 use crate::node::strangers::Kin;
+use crate::os::process;
 use crate::supervision::{ChildId, Run};
-use crate::time::Span;
+use crate::time::{Span, Time};
 use std::collections::HashMap;
 
 /// The children of a node, and what is looked up of them.
-#[derive(Default)]
 pub(in crate::node) struct Children {
     /// By child id.
     pub(super) slots: Vec<Option<Box<Handle>>>,
@@ -20,13 +23,35 @@ pub(in crate::node) struct Children {
     pub naps: Naps,
     /// The nodes above have not received yet what children there are.
     pub changed: bool,
+    /// Children that are being killed, or whose process has ended and whose leftovers are being cleaned up.
+    pub cleanups: Cleanups,
+    pub late_starts: LateStarts,
+    pub output: Output,
+    /// Processes of the machine that were killed because memory ran out, when that was last looked at.
+    pub(super) machine_oom_kills: u64,
 }
 
 impl Children {
-    pub fn new(children: Vec<Handle>) -> Children {
+    /// Children without processes, in start order.
+    pub fn new(children: Vec<Handle>, output: Output) -> Children {
         let naps = Naps::new(children.iter().filter_map(Handle::beat_interval));
-        let slots = children.into_iter().map(|child| Some(Box::new(child))).collect();
-        Children { slots, naps, ..Children::default() }
+        Children {
+            slots: children.into_iter().map(|child| Some(Box::new(child))).collect(),
+            tokens: HashMap::new(),
+            beating: 0,
+            naps,
+            changed: false,
+            cleanups: Cleanups::default(),
+            late_starts: LateStarts::default(),
+            output,
+            machine_oom_kills: process::machine_oom_kills().unwrap_or(0),
+        }
+    }
+
+    /// When something of this is to be done.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let deadlines = [self.cleanups.next_deadline(), self.late_starts.next_deadline(), self.output.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// A child, only to be looked at.
@@ -98,5 +123,24 @@ impl Children {
     /// How long the node may sleep at most, where a child beats.
     pub fn longest_nap(&self) -> Option<Span> {
         self.naps.longest_nap().filter(|_| self.beating > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing;
+
+    #[test]
+    fn children_are_found_by_number_and_by_path_and_one_without_a_process_is_given_away() {
+        let context = testing::context();
+        let mut children =
+            testing::children("name = \"t\"\n[child.a]\ncommand = [\"a\"]\n[child.b]\ncommand = [\"b\"]\n", &context);
+        let b = Path::parse("/b").unwrap();
+        assert_eq!(children.towards(&b).map(|(id, _)| id), Some(ChildId(1)));
+        assert!(children.running_as(ChildId(0)).is_none() && children.next_deadline().is_none());
+        assert_eq!(children.remove(ChildId(1)).map(|child| child.path), Some(b.clone()));
+        assert!(children.get(ChildId(1)).is_none() && children.towards(&b).is_none());
+        assert_eq!(children.len(), 2, "numbers are not given twice");
     }
 }

@@ -234,7 +234,7 @@ impl Node {
             }
             Verb::Panic { .. } => {
                 warn!(self.context.logger, "the whole tree is panicked by an operator");
-                self.cleanups.hurry(now);
+                self.children.cleanups.hurry(now);
                 self.ordered(StopCause::Operator(by), true);
                 self.inbox.push_back(Event::StopNow);
                 self.begin_own_end(asker, now);

@@ -12,6 +12,7 @@ mod tap;
 
 pub(super) use self::tap::Wish;
 use self::tap::{Backlog, Part, REPLY_BYTES, Tap};
+use super::children::{Followers, TakeLine};
 use super::history::{FOLLOWER_PATIENCE, FOLLOWERS_MAX};
 use super::requests::{Asker, ask_below, no_such_path, refused};
 use super::turn::Node;
@@ -57,7 +58,6 @@ pub(super) struct LogsPart {
 
 /// The readers of one worker, while some of its output is being read.
 pub(super) struct Open<'a> {
-    at: u64,
     speaker: Speaker,
     path: &'a Path,
     readers: Vec<&'a mut Tap>,
@@ -71,7 +71,7 @@ impl Taps {
         let readers: Vec<&mut Tap> =
             self.taps.iter_mut().filter(|tap| tap.wish.follow && tap.wish.covers(path)).collect();
         let words = if readers.is_empty() { String::new() } else { clock::rfc3339_nanos(clock::wall_at(at)) };
-        Open { at, speaker, path, readers, words }
+        Open { speaker, path, readers, words }
     }
 
     pub fn next_deadline(&self) -> Option<Time> {
@@ -86,12 +86,17 @@ impl Taps {
     }
 }
 
-impl Open<'_> {
-    /// When the lines were read: nanoseconds since 1970.
-    pub fn at(&self) -> u64 {
-        self.at
+impl Followers for Taps {
+    fn begin<'a>(&'a mut self, path: &'a Path, speaker: Speaker, at: u64) -> Option<TakeLine<'a>> {
+        let mut open = self.open(path, speaker, at);
+        if open.readers.is_empty() {
+            return None;
+        }
+        Some(Box::new(move |line| open.push(line)))
     }
+}
 
+impl Open<'_> {
     /// Lets a line wait for every follower of its worker.
     pub fn push(&mut self, line: &Line<'_>) {
         for reader in &mut self.readers {

@@ -3,11 +3,12 @@
 //! It is read once, when the exit is handed in, and goes into the report of that exit. All of it are facts; what they
 //! mean is decided by [`explain`](crate::explain).
 
-use super::children::{Handle, Process, What};
+use super::process::Process;
+use crate::logs::ring::Ring;
 use crate::os::cgroup::Group;
 use crate::os::pidfd::ExitStatus;
 use crate::os::process;
-use crate::spec::exec::Limit;
+use crate::spec::exec::{ExecSpec, Limit};
 use crate::supervision::Run;
 use crate::time::Span;
 use serde_json::{Map, Value, json};
@@ -27,14 +28,14 @@ const FILE_SIZE: i32 = 25;
 /// The values of a child's cgroup counters when they were last read. The cgroup outlives an incarnation, and so do
 /// they: only what is above belongs to the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct MemoryMarks {
+pub(in crate::node) struct MemoryMarks {
     peak_bytes: u64,
     oom_kills: u64,
 }
 
 /// What is known of a process that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Postmortem {
+pub(in crate::node) struct Postmortem {
     pub run: Run,
     status: ExitStatus,
     /// The most memory that its cgroup had at one time; without one, its own largest resident set. `None` where that is
@@ -51,11 +52,18 @@ pub(super) struct Postmortem {
 }
 
 impl Postmortem {
-    /// Reads what is to be read, before the cgroup is used again. `machine` is what the machine's count was when it was
+    /// Reads what is to be read, before the cgroup `group` is used again. `machine` is what the machine's count was when it was
     /// last looked at.
-    pub fn of(handle: &mut Handle, process: &Process, status: ExitStatus, machine: &mut u64) -> Postmortem {
-        let before = handle.memory_marks;
-        let group = handle.own_group();
+    pub fn of(
+        process: &Process,
+        status: ExitStatus,
+        group: Option<&Group>,
+        marks: &mut MemoryMarks,
+        machine: &mut u64,
+        ring: &Ring,
+        left_behind: bool,
+    ) -> Postmortem {
+        let before = *marks;
         let peak_bytes = group.and_then(Group::memory_peak);
         let oom_kills = group.and_then(Group::oom_kills);
         let own = Some(status.usage.max_rss_kib).filter(|own| *own > process::own_peak_kib());
@@ -68,30 +76,25 @@ impl Postmortem {
             machine_oom_kills = count.saturating_sub(*machine);
             *machine = count;
         }
-        handle.memory_marks = MemoryMarks {
+        *marks = MemoryMarks {
             peak_bytes: peak_bytes.unwrap_or(0).max(before.peak_bytes),
             oom_kills: oom_kills.unwrap_or(before.oom_kills),
         };
         let oom_kills = oom_kills.unwrap_or(0).saturating_sub(before.oom_kills);
-        let output = handle
-            .ring
-            .read(process.output_from.max(handle.ring.end().saturating_sub(LAST_LINES)), usize::MAX)
-            .into_iter()
-            .map(|line| line.text)
-            .collect();
-        let left_behind = std::mem::take(&mut handle.left_behind);
+        let last = process.output_from.max(ring.end().saturating_sub(LAST_LINES));
+        let output = ring.read(last, usize::MAX).into_iter().map(|line| line.text).collect();
         Postmortem { run: process.run, status, peak_memory_bytes, oom_kills, machine_oom_kills, left_behind, output }
     }
 
-    /// The same for the report of the exit; output and limits only if it `failed`.
-    pub fn tell(&self, what: &What, failed: bool, detail: &mut Map<String, Value>) {
+    /// The same for the report of the exit; output and limits only if it `failed`. `exec` is what a worker runs.
+    pub fn tell(&self, exec: Option<&ExecSpec>, failed: bool, detail: &mut Map<String, Value>) {
         let Postmortem { run: _, status, peak_memory_bytes, oom_kills, machine_oom_kills, left_behind, output } = self;
         if status.core_dumped {
             detail.insert("core_dumped".into(), json!(true));
         }
         let cpu = status.usage.user + status.usage.system;
         detail.insert("usage".into(), json!({ "cpu_ms": cpu.as_millis(), "peak_memory_bytes": peak_memory_bytes }));
-        if *left_behind && matches!(what, What::Worker(_)) {
+        if *left_behind && exec.is_some() {
             detail.insert("left_behind".into(), json!(true));
         }
         if *oom_kills > 0 {
@@ -100,10 +103,6 @@ impl Postmortem {
         if failed && *machine_oom_kills > 0 {
             detail.insert("machine_oom_kills".into(), json!(machine_oom_kills));
         }
-        let exec = match what {
-            What::Worker(exec) => Some(exec),
-            What::Node(_) => None,
-        };
         let cpu_max = exec.and_then(|exec| exec.limits.get("cpu")?.hard);
         // The limits whose end is a signal of their own, getrlimit(2); and that of CPU time, where soft and hard are the
         // same, has SIGKILL. The kernel counts that one by its ticks, so it may be a little early.
@@ -139,13 +138,11 @@ mod tests {
     use super::*;
     use crate::ids::Incarnation;
     use crate::os::pidfd::Usage;
-    use crate::spec::exec::ExecSpec;
     use crate::supervision::ChildId;
-    use std::sync::Arc;
 
     fn told(post: Postmortem, exec: ExecSpec, failed: bool) -> Value {
         let mut detail = Map::new();
-        post.tell(&What::Worker(Arc::new(exec)), failed, &mut detail);
+        post.tell(Some(&exec), failed, &mut detail);
         Value::Object(detail)
     }
 

@@ -1,6 +1,6 @@
 //! One look at a child before it is killed as hung: is it held on purpose, did it get no time to run, and what does it do?
 
-use super::children::{Handle, What};
+use super::handle::{Handle, What};
 use crate::os::cgroup::Group;
 use crate::os::process::{self, Schedule};
 use crate::os::thread;
@@ -60,28 +60,6 @@ fn doing(state: char, did: Option<(Schedule, Span)>) -> String {
         ('S' | 'I', _) => "was asleep, waiting for something".into(),
         ('Z' | 'X', _) => "had lost its main thread".into(),
         (other, _) => format!("was in state {other}"),
-    }
-}
-
-/// What a child node had run and waited at its last message.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct LastHeard {
-    /// The thread of its loop, which is what beats.
-    thread: Option<u32>,
-    schedule: Schedule,
-    at: Time,
-}
-
-impl LastHeard {
-    /// No message has come from it yet, and it began now.
-    pub fn begun(at: Time) -> LastHeard {
-        LastHeard { thread: None, schedule: Schedule::default(), at }
-    }
-
-    /// A message of it was read now.
-    pub fn now(self, pid: u32, at: Time) -> LastHeard {
-        let thread = self.thread.or_else(|| thread::loop_of(pid));
-        LastHeard { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }
     }
 }
 

@@ -1,0 +1,337 @@
+//! Cleanup: makes sure that a child that was killed ends, and that no process of it is left before its exit is handed
+//! to the core (D13).
+//!
+//! With a cgroup that is one read and one write, as far as nothing has left it. What has, and without a cgroup all of
+//! it, has become a child of this node, since the child is gone, or descends from that: passes over these go on until
+//! one finds nothing. `strangers` decides what of it is the child's. One pass serves all that have ended before it,
+//! hooks and probes too; it takes a few milliseconds at most, and one that found something, or was not complete, comes
+//! back a little later.
+//!
+//! Nothing here waits. `cleanup` decides when to look again, and for how long: what cannot be killed is reported to the
+//! core, which goes on without its exit.
+
+use super::handle::What;
+use super::postmortem::Postmortem;
+use super::table::Children;
+use crate::node::cleanup::{Cleanup, Left, Next};
+use crate::node::context::Context;
+use crate::node::endpoint::NotifySocket;
+use crate::node::processes::Processes;
+use crate::node::strangers::{self, Kin, NEW_AT_ONCE, Whose, whose};
+use crate::os::descendants::{
+    self,
+    below::{self, Claim},
+};
+use crate::os::pidfd::ExitStatus;
+use crate::os::{process, stuck};
+use crate::spec::tree::ChildKind;
+use crate::supervision::{Event, Exit, Run, Stuck, Supervisor};
+use crate::time::{Span, Time};
+use slog::{error, info, warn};
+
+/// What one pass may take; then the loop goes on.
+const PASS: Span = Span::from_millis(10);
+
+/// What a pass over the processes that we have adopted has found.
+struct Passed {
+    /// What was found of each.
+    found: Vec<(Kin, descendants::Left)>,
+    /// There is nothing else of them.
+    complete: bool,
+}
+
+impl Passed {
+    fn nothing() -> Passed {
+        Passed { found: Vec::new(), complete: true }
+    }
+
+    /// What was found of this one.
+    fn of(&self, kin: &Kin) -> descendants::Left {
+        self.found.iter().find(|(other, _)| other == kin).map(|(_, left)| left.clone()).unwrap_or_default()
+    }
+}
+
+/// What is left of a child, with one process of it by name.
+struct Remains {
+    left: Left,
+    /// Its number, and the error with which the kernel refuses to kill it.
+    one: Option<(u32, Option<i32>)>,
+}
+
+impl Remains {
+    const NONE: Remains = Remains { left: Left::Nothing, one: None };
+
+    fn of(found: &descendants::Left) -> Remains {
+        if found.count == 0 {
+            return Remains::NONE;
+        }
+        let left = Left::Processes { count: found.count, refused: found.refused.is_some() };
+        let one = found.refused.map(|(pid, errno)| (pid, Some(errno))).or(found.some.first().map(|pid| (*pid, None)));
+        Remains { left, one }
+    }
+}
+
+/// A look at all whose time has come, one after the other.
+pub(in crate::node) struct Clearing {
+    due: std::vec::IntoIter<Cleanup>,
+    passed: Passed,
+    /// Probes and hooks were looked for too.
+    helpers: bool,
+    now: Time,
+}
+
+/// What a look has come to.
+pub(in crate::node) enum Looked {
+    /// There is more to do, later.
+    Waits,
+    /// Nothing is left of the child.
+    Cleared(Run),
+    /// It cannot be killed.
+    GivenUp(Event),
+}
+
+/// A child whose process has ended, and of which nothing is left.
+pub(in crate::node) struct Ended {
+    /// For the core, in this order.
+    pub events: Vec<Event>,
+    /// Where it sent sd_notify datagrams.
+    pub line: Option<Box<NotifySocket>>,
+}
+
+impl Children {
+    /// Asks a child to stop. One that the kernel does not let us signal is not waited for: it is killed, as far as that
+    /// works.
+    pub fn ask_to_stop(&self, run: Run, context: &Context) -> Option<Event> {
+        let child = self.get(run.child)?;
+        let refused = child.ask_to_stop(run)?;
+        let pid = child.process.as_ref().map_or(0, |process| process.pid);
+        warn!(context.logger, "a child cannot be asked to stop, it is killed"; "path" => %child.path, "pid" => pid,
+            "why" => stuck::why_alive(pid, Some(refused)));
+        Some(Event::StopRefused(run))
+    }
+
+    /// Kills a child with all that can be reached of it at once, and makes sure that it ends.
+    pub fn kill(&mut self, run: Run, now: Time) {
+        let Some(child) = self.get(run.child).filter(|child| child.is_of(run)) else { return };
+        let _ = child.kill(run);
+        self.cleanups.killed(run, now);
+    }
+
+    /// A child's process has ended: what it left is cleaned up with the next look, and if that takes longer, turn by
+    /// turn.
+    pub fn process_ended(&mut self, run: Run, status: ExitStatus, now: Time, processes: &mut Processes) {
+        let Some(child) = self.get_mut(run.child) else { return };
+        // A supervisor that ends in order has waited for what cannot be killed, and leaves that to us.
+        let patient_before = child.is_node() && status.code.is_some();
+        let Some(process) = child.process_of(run) else { return };
+        process.status = Some(status);
+        processes.known.remove(&process.pid);
+        self.cleanups.ended(run, now, patient_before);
+    }
+
+    /// Takes every child that is being killed or cleared and is due, in start order. `None` if there is none.
+    pub fn begin_clearing(
+        &mut self,
+        now: Time,
+        context: &Context,
+        processes: &mut Processes,
+        core: &Supervisor,
+    ) -> Option<Clearing> {
+        let helpers = processes.unknown.left(now);
+        if helpers.is_empty() && self.cleanups.next_deadline().is_none_or(|due| due > now) {
+            return None;
+        }
+        let due = self.cleanups.take_due(now, core);
+        let mut ended: Vec<strangers::Ended> = Vec::new();
+        ended.extend(due.iter().filter(|cleanup| !cleanup.is_killing()).filter_map(|cleanup| self.ended(cleanup.run)));
+        ended.extend(&helpers);
+        let passed = if ended.is_empty() { Passed::nothing() } else { self.pass(&ended, context, processes) };
+        Some(Clearing { due: due.into_iter(), passed, helpers: !helpers.is_empty(), now })
+    }
+
+    /// One look at the next one, and a kill where there is something. `ending` is whether a probe of it is still there.
+    /// `None` after the last one.
+    pub fn clear_next(
+        &mut self,
+        clearing: &mut Clearing,
+        context: &Context,
+        processes: &mut Processes,
+        ending: impl FnOnce(Run) -> bool,
+    ) -> Option<Looked> {
+        let Clearing { due, passed, helpers, now } = clearing;
+        let Some(mut cleanup) = due.next() else {
+            if std::mem::take(helpers) {
+                processes.unknown.looked(*now, |kin| passed.complete && passed.of(kin).count == 0);
+            }
+            return None;
+        };
+        let run = cleanup.run;
+        if !self.get(run.child).is_some_and(|child| child.is_of(run)) {
+            return Some(Looked::Waits);
+        }
+        // That is ours and not something that the child has left. Its end wakes us up before this is due.
+        if ending(run) && cleanup.waits_for_probe(*now) {
+            self.cleanups.put_back(cleanup);
+            return Some(Looked::Waits);
+        }
+        let remains = match cleanup.is_killing() {
+            true => self.kill_again(run, cleanup.is_stubborn()),
+            false => self.remains(run, passed),
+        };
+        if let (false, true, Left::Processes { count, .. }) = (cleanup.is_killing(), cleanup.is_fresh(), remains.left)
+            && let Some(child) = self.get_mut(run.child)
+        {
+            info!(context.logger, "a child has left processes behind, they are killed"; "path" => %child.path,
+                "left" => count);
+            child.left_behind = true;
+        }
+        let looked = match cleanup.looked(*now, remains.left) {
+            Next::Done => return Some(Looked::Cleared(run)),
+            Next::Again => Looked::Waits,
+            Next::GiveUp => self.given_up_on(run, &remains, context).map_or(Looked::Waits, Looked::GivenUp),
+        };
+        self.cleanups.put_back(cleanup);
+        Some(looked)
+    }
+
+    /// A child that has ended, so that it is looked for what it has left.
+    fn ended(&self, run: Run) -> Option<strangers::Ended> {
+        let child = self.get(run.child)?;
+        let process = child.process.as_ref().filter(|process| process.run == run)?;
+        Some(strangers::Ended { kin: process.kin, node: child.is_node() })
+    }
+
+    /// One pass over what we have adopted and descends from that: kills what these have left, and what of the tree is
+    /// of nothing that runs.
+    fn pass(&self, ended: &[strangers::Ended], context: &Context, processes: &mut Processes) -> Passed {
+        if !processes.unknown.any() {
+            return Passed::nothing();
+        }
+        processes.reap_orphans();
+        let Processes { known, unknown, .. } = processes;
+        let place = &context.place;
+        // Asked for only once there is one that is not known: as a rule there is none, and it looks at every child.
+        let mut living = None;
+        let mut budget = NEW_AT_ONCE;
+        let cleared = below::clear(PASS, |pid| {
+            if known.contains_key(&pid) {
+                return Claim::Leave;
+            }
+            let Some(facts) = unknown.facts(pid, &mut budget) else { return Claim::Ended };
+            let living = living.get_or_insert_with(|| unknown.living(&place.mark, &place.path, self.running()));
+            match whose(&facts, ended, living) {
+                Whose::Ended(index) => Claim::Kill(index),
+                Whose::Nothing => Claim::Kill(ended.len()),
+                Whose::Another | Whose::Unclear => Claim::Leave,
+            }
+        });
+        processes.reap_orphans();
+        let left = |index: usize| cleared.left.get(&index).cloned().unwrap_or_default();
+        Passed {
+            found: ended.iter().enumerate().map(|(index, ended)| (ended.kin, left(index))).collect(),
+            complete: cleared.complete && budget > 0,
+        }
+    }
+
+    /// Kills a child once more whose process has not ended of it. `thorough`: with all that descends from it.
+    fn kill_again(&self, run: Run, thorough: bool) -> Remains {
+        let Some(child) = self.get(run.child) else { return Remains::NONE };
+        let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
+        let pid = process.pid;
+        let refused = child.kill(run).map(|errno| (pid, errno));
+        let count = if thorough { below::clear_below(pid, PASS, |_| true).count().max(1) } else { 1 };
+        // Its end, if it has come, is read as any end is.
+        Remains::of(&descendants::Left { count, some: vec![pid], refused })
+    }
+
+    /// It cannot be killed: the core goes on without its end, and it is looked at again now and then.
+    fn given_up_on(&self, run: Run, remains: &Remains, context: &Context) -> Option<Event> {
+        let child = self.get(run.child)?;
+        let process = child.process.as_ref().filter(|process| process.run == run)?;
+        let exit = process.status.as_ref().map(exit_of);
+        let (pid, refused) = remains.one.unwrap_or((process.pid, None));
+        let (others, why) = match remains.left {
+            Left::Processes { count, .. } => (count.saturating_sub(1), stuck::why_alive(pid, refused)),
+            Left::Unknown | Left::Nothing => (0, "whether anything is left of it cannot be seen".into()),
+        };
+        let stuck = Stuck { pid, others: u32::try_from(others).unwrap_or(u32::MAX), why };
+        error!(context.logger, "what was to be killed is still there; it is not waited for any longer";
+            "path" => %child.path, "pid" => pid, "why" => &stuck.why);
+        Some(Event::KillFailed { run, exit, stuck })
+    }
+
+    /// What is left of a child whose process has ended. In a cgroup it is killed now; else that was done by the pass.
+    fn remains(&self, run: Run, passed: &Passed) -> Remains {
+        let Some(handle) = self.get(run.child) else { return Remains::NONE };
+        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
+        if let Some(group) = handle.group.as_ref().filter(|group| group.populated()) {
+            let _ = group.kill();
+            let members = group.members().unwrap_or_default();
+            let some = members.iter().copied().find(|pid| process::is_alive(*pid));
+            // Those that are just ending need a moment, and are nothing that was left behind.
+            let found =
+                descendants::Left { count: members.len().max(1), some: some.into_iter().collect(), refused: None };
+            return if some.is_some() { Remains::of(&found) } else { Remains { left: Left::Unknown, one: None } };
+        }
+        match passed.of(&process.kin) {
+            found if found.count == 0 && !passed.complete => Remains { left: Left::Unknown, one: None },
+            found => Remains::of(&found),
+        }
+    }
+
+    /// Nothing is left of a child whose process has ended: takes leave of the process, and gives what is to be reported.
+    /// Its output was read to its end before.
+    pub fn cleared(&mut self, run: Run, context: &Context) -> Option<Ended> {
+        let mut events = Vec::new();
+        let failed_late = self.end_of_late_start(run, context, &mut events);
+        let machine_oom_kills = &mut self.machine_oom_kills;
+        let child = self.slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut)?;
+        let mut process = child.process.take_if(|process| process.run == run)?;
+        let status = process.status.unwrap_or_default();
+        let left_behind = std::mem::take(&mut child.left_behind);
+        let mut marks = child.memory_marks;
+        let group = child.own_group();
+        let post = Postmortem::of(&process, status, group, &mut marks, machine_oom_kills, &child.ring, left_behind);
+        (child.memory_marks, child.postmortem) = (marks, Some(Box::new(post)));
+        child.reset_groups(&status);
+        let path = &child.path;
+        let mut changed = false;
+        if let What::Node(below) = &mut child.what {
+            // Those that it was started with too: what was removed there may have been killed in the midst of it.
+            let actual = below.actual.take();
+            changed = actual.is_some();
+            // Sockets of nodes that were killed; those that ended in order have removed theirs.
+            let runtime = &context.place.runtime;
+            for subtree in actual.iter().chain([&below.spec]) {
+                subtree.for_each_supervisor(path, &mut |path, spec| {
+                    let _ = std::fs::remove_file(runtime.node_socket(path));
+                    for child in &spec.children {
+                        if let ChildKind::Worker(exec) = &child.kind
+                            && exec.speaks_by_notify(&child.policy)
+                        {
+                            let _ = std::fs::remove_file(runtime.notify_socket(&path.child(&child.name)));
+                        }
+                    }
+                });
+            }
+        }
+        self.changed |= changed;
+        self.tokens.remove(&process.token);
+        self.beating -= usize::from(process.promised);
+        self.naps.ended(run);
+        events.push(match failed_late {
+            Some(failure) => Event::SpawnFailed { run, failure },
+            None => Event::Exited { run, exit: exit_of(&status) },
+        });
+        Some(Ended { events, line: process.line.take() })
+    }
+}
+
+fn exit_of(status: &ExitStatus) -> Exit {
+    match (status.code, status.signal) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        // The kernel always reports one of the two; a status that another waiter has taken reads as a kill.
+        (None, None) => Exit::Signal(9),
+    }
+}

@@ -1,0 +1,314 @@
+//! How a child's process is made: its environment, its plan, its first steps.
+
+use super::handle::{Handle, What};
+use crate::ids::{Incarnation, Mark, Path, ReportId, Token};
+use crate::instance::runtime::BASE_VARIABLE;
+use crate::instance::state::STATE_VARIABLE;
+use crate::link::Identity;
+use crate::logs::stream_file;
+use crate::node::context::Place;
+use crate::node::endpoint::NotifySocket;
+use crate::node::endpoint::speakers::{self, NodeLink};
+use crate::node::record::{BOOT_FD, NodeBoot};
+use crate::os::cgroup::Group;
+use crate::os::datagram::DatagramSocket;
+use crate::os::descendants::stamp::{self, Stamp};
+use crate::os::pidfd::PidFd;
+use crate::os::spawn::{self, Plan, PlanSpec, SpawnError};
+use crate::os::{fd, process, random, users};
+use crate::spec::exec::{ExecSpec, LogSpec};
+use crate::supervision::StartFailure;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// SIGKILL is what a child gets when the thread that started it is gone.
+const PARENT_DEATH_SIGNAL: i32 = 9;
+
+/// What systemd's watchdog means: the process that was started.
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
+
+/// A process that has just been made.
+pub(in crate::node) struct Started {
+    pub pid: u32,
+    pub pidfd: PidFd,
+    pub output: Option<OwnedFd>,
+    pub token: Token,
+    pub line: Option<Box<NotifySocket>>,
+    pub link: NodeLink,
+    pub uid: Option<u32>,
+    /// Its program is not executed yet.
+    pub late: Option<spawn::Late>,
+}
+
+impl Handle {
+    /// Starts a process for an incarnation. `cause` is the report that leads to it.
+    pub fn start(
+        &mut self,
+        incarnation: Incarnation,
+        place: &Place,
+        endpoint: &std::path::Path,
+        base: &[(OsString, OsString)],
+        cause: Option<ReportId>,
+    ) -> Result<Started, StartFailure> {
+        self.prepare_groups(place)?;
+        let mut numbers = [0u8; 32];
+        random::fill(&mut numbers).map_err(|e| failure("drawing a token", &e))?;
+        let [token, other] = [0, 16].map(|at| Token(numbers[at..at + 16].try_into().expect("half of 32 bytes")));
+        let mut environment = identity_environment(place, &self.path);
+        match &self.what {
+            What::Worker(exec) => {
+                environment.push(("INVOCATION_ID".into(), other.to_string().into()));
+                environment.extend(self.beat_environment(incarnation, token, endpoint));
+                self.start_worker(exec, place, base, environment, token)
+            }
+            What::Node(below) => {
+                let boot = NodeBoot {
+                    instance: place.instance.clone(),
+                    path: self.path.clone(),
+                    incarnation,
+                    cause,
+                    token,
+                    name: speakers::name(place.family, other),
+                    parent: endpoint.to_path_buf(),
+                    runtime: place.runtime.path().to_path_buf(),
+                    mark: place.mark.to_string(),
+                    cgroup: self.group.as_ref().map(|group| group.path().to_path_buf()),
+                    cgroup_by_itself: self.group.as_ref().is_some_and(Group::is_entered_by_itself),
+                    heartbeat: self.policy.heartbeat,
+                    spec: (*below.spec).clone(),
+                    holds: below.holds.clone(),
+                    log_level: place.log_level.as_usize(),
+                    log_format: place.log_format,
+                    output_format: place.output_format,
+                    show_output: place.show_output,
+                    output: stream_file::get().cloned(),
+                    nofile: place.nofile,
+                };
+                self.start_node(&boot, base, environment)
+            }
+        }
+    }
+
+    fn start_worker(
+        &self,
+        exec: &ExecSpec,
+        place: &Place,
+        base: &[(OsString, OsString)],
+        mut identity: Vec<(OsString, OsString)>,
+        token: Token,
+    ) -> Result<Started, StartFailure> {
+        let credentials = credentials(exec)?;
+        let uid = credentials.as_ref().map(|credentials| credentials.uid);
+        if let Some(uid) = uid {
+            // Before it runs: its first act may be to connect.
+            place.door.allow(uid);
+        }
+        let mut line = None;
+        let mut own_pid = None;
+        if exec.speaks_by_notify(&self.policy) {
+            let opened = self.open_line(exec, place, uid);
+            let (opened, path) = opened.map_err(|e| failure("making the socket for notifications", &e))?;
+            line = Some(Box::new(opened));
+            identity.push(("NOTIFY_SOCKET".into(), path.into()));
+            if let Some(heartbeat) = &self.policy.heartbeat {
+                let micros = (heartbeat.limit().as_nanos() / 1_000).max(1);
+                identity.push(("WATCHDOG_USEC".into(), micros.to_string().into()));
+                own_pid = Some(WATCHDOG_PID);
+            }
+        }
+        let (reader, writer) = match &exec.log {
+            LogSpec::Discard => (None, None),
+            LogSpec::Capture | LogSpec::File { .. } => {
+                let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
+                (Some(reader), Some(writer))
+            }
+        };
+        let output = writer.as_ref().map(AsFd::as_fd);
+        let stamp = Stamp::of_child(&place.mark, &self.path);
+        let plan = self.plan_beside(exec, &exec.command, place, base, identity, own_pid, credentials, output, stamp)?;
+        let spawned = run_plan(&plan)?;
+        Ok(Started {
+            pid: spawned.pid,
+            pidfd: spawned.pidfd,
+            output: reader,
+            token,
+            line,
+            link: NodeLink::default(),
+            uid,
+            late: spawned.late,
+        })
+    }
+
+    /// Prepares the start of a command as the worker's own is: as the same user, in the same place, with the same
+    /// environment and limits, and in the same cgroup.
+    #[expect(clippy::too_many_arguments, reason = "what the two callers have in common, and what they have not")]
+    fn plan_beside(
+        &self,
+        exec: &ExecSpec,
+        command: &[String],
+        place: &Place,
+        base: &[(OsString, OsString)],
+        identity: Vec<(OsString, OsString)>,
+        own_pid: Option<&'static str>,
+        credentials: Option<users::Credentials>,
+        output: Option<BorrowedFd<'_>>,
+        stamp: Stamp,
+    ) -> Result<Plan, StartFailure> {
+        let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
+        if !exec.clear_env {
+            environment.extend(base.iter().cloned());
+        }
+        environment.extend(exec.env.iter().map(|(key, value)| (key.into(), value.into())));
+        // Ours last: a spec cannot replace a child's identity.
+        environment.extend(identity);
+        if let Some(variable) = own_pid {
+            // Of two variables of one name the first one counts, and this one comes last.
+            environment.remove(std::ffi::OsStr::new(variable));
+        }
+        let mut limits = exec.limits.clone();
+        limits.entry("nofile".to_string()).or_insert(place.nofile);
+        if let Some(limit) = stamp.limit() {
+            limits.entry(stamp::LIMIT.to_string()).or_insert(limit);
+        }
+        spawn::prepare(PlanSpec {
+            env: environment.into_iter().collect(),
+            pid_variable: own_pid,
+            cwd: exec.cwd.clone(),
+            credentials,
+            umask: exec.umask,
+            limits,
+            nice: exec.nice,
+            stdout: output,
+            stderr: output,
+            parent_death_signal: Some(PARENT_DEATH_SIGNAL),
+            cgroup: self.group.as_ref(),
+            ..PlanSpec::new(command.iter().map(OsString::from).collect())
+        })
+        .map_err(spawn_failure)
+    }
+
+    /// The socket to which this incarnation sends by sd_notify, and where it lies.
+    fn open_line(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<(NotifySocket, PathBuf)> {
+        let path = place.runtime.notify_socket(&self.path);
+        let socket = DatagramSocket::bind(&path)?;
+        if let (Some(_), Some(uid)) = (&exec.user, uid) {
+            place.runtime.open_to(&path, uid)?;
+        }
+        Ok((NotifySocket::new(socket, uid), path))
+    }
+
+    /// Starts a command beside the running worker, to check it. Gives the read end of its output too.
+    pub fn start_beside(
+        &self,
+        command: &[String],
+        place: &Place,
+        endpoint: &std::path::Path,
+        base: &[(OsString, OsString)],
+        credentials: Option<users::Credentials>,
+    ) -> Result<(spawn::Spawned, OwnedFd), StartFailure> {
+        let (What::Worker(exec), Some(process)) = (&self.what, &self.process) else {
+            return Err(failure("looking for the worker", &std::io::Error::from(std::io::ErrorKind::NotFound)));
+        };
+        let mut identity = identity_environment(place, &self.path);
+        identity.extend(self.beat_environment(process.run.incarnation, process.token, endpoint));
+        identity.push(("TREEVISOR_PID".into(), process.pid.to_string().into()));
+        let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
+        let stamp = Stamp::of_probe(&place.mark, &self.path);
+        let output = Some(writer.as_fd());
+        let plan = self.plan_beside(exec, command, place, base, identity, None, credentials, output, stamp)?;
+        Ok((run_plan(&plan)?, reader))
+    }
+
+    /// What a worker needs to know for its beats.
+    fn beat_environment(
+        &self,
+        incarnation: Incarnation,
+        token: Token,
+        endpoint: &std::path::Path,
+    ) -> Vec<(OsString, OsString)> {
+        let mut environment: Vec<(OsString, OsString)> = vec![
+            ("TREEVISOR_ENDPOINT".into(), format!("ipc://{}", endpoint.display()).into()),
+            ("TREEVISOR_INCARNATION".into(), incarnation.to_string().into()),
+            ("TREEVISOR_TOKEN".into(), token.to_string().into()),
+        ];
+        if let Some(heartbeat) = &self.policy.heartbeat {
+            let millis = heartbeat.interval.as_millis().max(1);
+            environment.push(("TREEVISOR_HEARTBEAT_MS".into(), millis.to_string().into()));
+        }
+        environment
+    }
+
+    fn start_node(
+        &self,
+        boot: &NodeBoot,
+        base: &[(OsString, OsString)],
+        identity: Vec<(OsString, OsString)>,
+    ) -> Result<Started, StartFailure> {
+        let text = serde_json::to_vec(boot).map_err(|e| failure("writing the node's boot record", &e))?;
+        let memory = fd::memfd_with("treevisor-node", &text).map_err(|e| failure("passing on the spec", &e))?;
+        let mut environment: BTreeMap<OsString, OsString> = base.iter().cloned().collect();
+        environment.extend(identity);
+        let stdout = std::io::stdout();
+        let stderr = std::io::stderr();
+        let stamp = Mark::parse(&boot.mark).ok().and_then(|mark| Stamp::of_child(&mark, &self.path).limit());
+        let plan = spawn::prepare(PlanSpec {
+            env: environment.into_iter().collect(),
+            // A node needs many descriptors, as its parent does; it hands the old limit back to its workers.
+            limits: stamp.into_iter().map(|limit| (stamp::LIMIT.to_string(), limit)).collect(),
+            stdout: Some(stdout.as_fd()),
+            stderr: Some(stderr.as_fd()),
+            extra: vec![(memory.as_fd(), BOOT_FD)],
+            parent_death_signal: Some(PARENT_DEATH_SIGNAL),
+            cgroup: self.own_leaf.as_ref(),
+            ..PlanSpec::new(vec![process::self_exe().into(), "node".into(), self.path.as_str().into()])
+        })
+        .map_err(spawn_failure)?;
+        let spawned = run_plan(&plan)?;
+        let link = NodeLink::named(Identity::new(boot.name.as_bytes()));
+        let (pid, pidfd, token, late) = (spawned.pid, spawned.pidfd, boot.token, spawned.late);
+        Ok(Started { pid, pidfd, output: None, token, line: None, link, uid: None, late })
+    }
+}
+
+/// What every process of the tree carries: its identity, and its tree's. The mark is how a process is found again that
+/// has left its session and its parents behind.
+pub(in crate::node) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<(OsString, OsString)> = vec![
+        ("TREEVISOR_PATH".into(), path.as_str().into()),
+        ("TREEVISOR_INSTANCE".into(), place.instance.as_str().into()),
+        ("TREEVISOR_MARK".into(), place.mark.to_string().into()),
+        ("TREEVISOR_EXE".into(), process::self_exe_name().into()),
+    ];
+    // So that tools in there mean this tree, wherever it lies, and read its journal.
+    environment.extend(place.runtime.path().parent().map(|base| (BASE_VARIABLE.into(), base.into())));
+    environment.extend(std::env::var_os(STATE_VARIABLE).map(|base| (STATE_VARIABLE.into(), base)));
+    environment
+}
+
+/// The credentials of a worker.
+pub(in crate::node) fn credentials(exec: &ExecSpec) -> Result<Option<users::Credentials>, StartFailure> {
+    match &exec.account {
+        Some(account) => Ok(Some(users::Credentials::of(account))),
+        None if !exec.has_account() => Ok(None),
+        // A lookup may take as long as a directory server is away, and this is the loop.
+        None => Err(StartFailure {
+            stage: "finding user and group".into(),
+            errno: 0,
+            message: "its user was not looked up when its file was read; reload it with this version".into(),
+        }),
+    }
+}
+
+fn run_plan(plan: &Plan) -> Result<spawn::Spawned, StartFailure> {
+    plan.spawn().map_err(spawn_failure)
+}
+
+fn spawn_failure(error: SpawnError) -> StartFailure {
+    StartFailure { stage: error.stage.to_string(), errno: error.errno, message: error.to_string() }
+}
+
+pub(super) fn failure(stage: &str, error: &(dyn std::error::Error + 'static)) -> StartFailure {
+    StartFailure { stage: stage.to_string(), errno: 0, message: format!("{stage}: {}", crate::error::Chain(error)) }
+}

@@ -1,0 +1,79 @@
+//! What workers print: it is read, shown on the console, written into files by a thread ([`crate::logs::writer`]), kept in
+//! memory, and passed to those that follow it. A worker whose disk is behind waits.
+
+use crate::ids::Path;
+use crate::logs::Writer;
+use crate::logs::console::Console;
+use crate::logs::lines::Line;
+use crate::logs::ring::Speaker;
+use crate::node::context::Context;
+use crate::supervision::Run;
+use crate::time::{Span, Time};
+use slog::{Logger, warn};
+
+/// A node that ends waits so long for what is not written yet, and so does a root before its last output. A disk takes
+/// it at once, or has failed.
+pub(in crate::node) const LAST: Span = Span::from_secs(1);
+
+/// Takes a line as it was read.
+pub(in crate::node) type TakeLine<'a> = Box<dyn FnMut(&Line<'_>) + 'a>;
+
+/// Those that follow what workers print.
+pub(in crate::node) trait Followers {
+    /// Some output of the worker at `path` is about to be read, so many nanoseconds after 1970. `None` where none follows it.
+    fn begin<'a>(&'a mut self, path: &'a Path, speaker: Speaker, at: u64) -> Option<TakeLine<'a>>;
+}
+
+/// Where output goes besides memory, and whose is not read for the moment.
+pub(in crate::node) struct Output {
+    pub(super) console: Console,
+    pub(super) writer: Writer,
+    /// Workers that had more than one turn allows.
+    pub(super) more: Vec<Run>,
+    /// Workers whose output is not read for the moment, as their disk is behind.
+    pub(super) resting: Vec<Run>,
+    pub(super) due: Option<Time>,
+}
+
+impl Output {
+    pub fn new(console: Console, writer: Writer) -> Output {
+        Output { console, writer, more: Vec::new(), resting: Vec::new(), due: None }
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// Workers that had more output than the last turn allowed.
+    pub fn take_more(&mut self) -> Vec<Run> {
+        std::mem::take(&mut self.more)
+    }
+
+    pub fn has_more(&self) -> bool {
+        !self.more.is_empty()
+    }
+
+    /// Writes to the console what it takes now. Returns whether something waits.
+    pub fn flush_console(&mut self) -> bool {
+        self.console.flush()
+    }
+
+    /// Logs what was lost since.
+    pub(super) fn tell_lost(&self, logger: &Logger) {
+        for why in self.writer.heard() {
+            warn!(logger, "output of a worker is lost"; "why" => why);
+        }
+    }
+
+    /// This node ends: its workers' last output is written, if the disk takes it.
+    pub fn finish(&mut self, context: &Context) {
+        let lost = self.writer.finish(LAST);
+        self.tell_lost(&context.logger);
+        if !lost.is_none() {
+            warn!(context.logger, "a log file could not be written to its end"; "lost" => %lost);
+        }
+        let end = context.now() + LAST;
+        self.console.finish(LAST);
+        context.log_handle.finish(end.since(context.now()));
+    }
+}

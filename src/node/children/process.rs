@@ -1,0 +1,62 @@
+//! What is kept of the process of a child.
+
+use crate::ids::Token;
+use crate::logs::capture::Capture;
+use crate::node::endpoint::NotifySocket;
+use crate::node::endpoint::speakers::NodeLink;
+use crate::node::rate::Allowance;
+use crate::node::strangers::Kin;
+use crate::os::epoll::Tag;
+use crate::os::pidfd::{ExitStatus, PidFd};
+use crate::os::process::{self, Schedule};
+use crate::os::thread;
+use crate::supervision::Run;
+use crate::time::Time;
+/// The process of a child's present incarnation.
+pub(in crate::node) struct Process {
+    pub run: Run,
+    pub pid: u32,
+    pub pidfd: PidFd,
+    /// By what all that it starts is recognized.
+    pub kin: Kin,
+    pub exit_tag: Tag,
+    pub output: Option<(Capture, Tag)>,
+    /// Where its lines begin in the ring; those before are of earlier incarnations.
+    pub output_from: u64,
+    pub token: Token,
+    /// Set once the process itself has ended; what it left is being cleared.
+    pub status: Option<ExitStatus>,
+    /// It counts among those that are to beat.
+    pub promised: bool,
+    pub beats: Allowance,
+    /// Where it sends sd_notify datagrams.
+    pub line: Option<Box<NotifySocket>>,
+    /// For a child node: where its frames come from, and how far we have received its events.
+    pub link: NodeLink,
+    /// The user that a worker runs as, where it is not ours.
+    pub uid: Option<u32>,
+    /// What a child node had run at its last message.
+    pub heard: LastHeard,
+}
+
+/// What a child node had run and waited at its last message.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::node) struct LastHeard {
+    /// The thread of its loop, which is what beats.
+    pub(super) thread: Option<u32>,
+    pub(super) schedule: Schedule,
+    pub(super) at: Time,
+}
+
+impl LastHeard {
+    /// No message has come from it yet, and it began now.
+    pub fn begun(at: Time) -> LastHeard {
+        LastHeard { thread: None, schedule: Schedule::default(), at }
+    }
+
+    /// A message of it was read now.
+    pub fn now(self, pid: u32, at: Time) -> LastHeard {
+        let thread = self.thread.or_else(|| thread::loop_of(pid));
+        LastHeard { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }
+    }
+}

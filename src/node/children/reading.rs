@@ -1,0 +1,137 @@
+//! The output of workers is read: bounded in each turn, and left in its pipe where a disk is behind.
+
+use super::output::Followers;
+use super::table::Children;
+use crate::logs::LogFile;
+use crate::logs::capture::Progress;
+use crate::logs::lines::Line;
+use crate::logs::ring::Speaker;
+use crate::node::context::Context;
+use crate::node::reactor::Reactor;
+use crate::os::clock::wall_nanos;
+use crate::os::epoll::Interest;
+use crate::supervision::Run;
+use crate::time::{Span, Time};
+use slog::warn;
+use std::os::fd::AsRawFd;
+
+/// How soon the writer is looked at again while something waits.
+const LOOK: Span = Span::from_millis(250);
+
+/// The most that a pipe can hold unless root has made it larger, pipe(7).
+const PIPE_MAX: usize = 1024 * 1024;
+
+/// Bytes of one worker's output that are taken in one turn at most: as much as a pipe holds.
+const PER_TURN: usize = 64 * 1024;
+
+impl Children {
+    /// Takes some of a worker's output, unless that is to be left in its pipe for now: then it is not watched until its file
+    /// has room again.
+    pub fn read_output(&mut self, run: Run, context: &Context, reactor: &mut Reactor, followers: &mut dyn Followers) {
+        if !self.rests(run, context, reactor) && self.take_output(run, Some(PER_TURN), context, reactor, followers) {
+            self.output.more.push(run);
+        }
+    }
+
+    /// Takes what an exited child's pipe still holds, which is bounded by what a pipe can hold, and closes it. A
+    /// process that has escaped may hold the other end for ever, so the end of the pipe is not waited for.
+    pub fn drain_output(&mut self, run: Run, context: &Context, reactor: &mut Reactor, followers: &mut dyn Followers) {
+        self.take_output(run, Some(PIPE_MAX), context, reactor, followers);
+        self.output.more.retain(|other| *other != run);
+        self.take_output(run, None, context, reactor, followers);
+    }
+
+    /// Takes so many bytes of a worker's output at most, or what is left of its last line and closes the pipe. Returns
+    /// whether there is more.
+    fn take_output(
+        &mut self,
+        run: Run,
+        budget: Option<usize>,
+        context: &Context,
+        reactor: &mut Reactor,
+        followers: &mut dyn Followers,
+    ) -> bool {
+        let now = context.now();
+        let at = wall_nanos(context.clock.wall_of(now));
+        let Children { slots, output, .. } = self;
+        let Some(child) = slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut) else { return false };
+        let Some(process) = child.process.as_mut().filter(|process| process.run == run) else { return false };
+        let Some((capture, tag)) = &mut process.output else { return false };
+        let (fd, tag) = (capture.as_raw_fd(), *tag);
+        let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
+        let mut follow = followers.begin(&child.path, speaker, at);
+        let (ring, path) = (&mut child.ring, child.path.as_str());
+        let mut batch = child.file.as_ref().map(LogFile::batch);
+        let (show, console) = (context.place.show_output, &mut output.console);
+        let mut take = |line: Line<'_>| {
+            if let Some(batch) = &mut batch {
+                batch.write_line(&line);
+            }
+            if show {
+                console.push(path, &line);
+            }
+            if let Some(follow) = &mut follow {
+                follow(&line);
+            }
+            ring.push(at, speaker, line);
+        };
+        let progress = match budget {
+            Some(budget) => capture.read_some(now, budget, &mut take),
+            None => {
+                capture.finish(&mut take);
+                Progress::Closed
+            }
+        };
+        // What was gathered for the file is handed over here; whether it is written is looked at a moment later.
+        if batch.take().is_some() {
+            output.due.get_or_insert(now + LOOK);
+        }
+        if let Progress::Closed = progress {
+            let closed = process.output.take();
+            reactor.unwatch(fd, tag);
+            drop(closed);
+        }
+        progress == Progress::MoreWaiting
+    }
+
+    /// Whether a worker's output is to be left in its pipe for now.
+    fn rests(&mut self, run: Run, context: &Context, reactor: &mut Reactor) -> bool {
+        let Some(child) = self.get(run.child) else { return false };
+        let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return false };
+        let Some((capture, _)) = &process.output else { return false };
+        let console_behind = context.place.show_output && self.output.console.must_rest();
+        if !console_behind && !child.file.as_ref().is_some_and(LogFile::must_rest) {
+            return false;
+        }
+        let fd = capture.as_raw_fd();
+        if !self.output.resting.contains(&run) {
+            let _ = reactor.poller.remove(fd);
+            self.output.resting.push(run);
+        }
+        self.output.due.get_or_insert(context.now() + LOOK);
+        true
+    }
+
+    /// The writer has something to report, or room again.
+    pub fn writer_has_news(&mut self, context: &Context, reactor: &mut Reactor) {
+        self.output.tell_lost(&context.logger);
+        for run in std::mem::take(&mut self.output.resting) {
+            // A worker that has still to wait shows when its output is read the next time.
+            let Some(process) = self.get_mut(run.child).and_then(|child| child.process_of(run)) else { continue };
+            let Some((capture, tag)) = &process.output else { continue };
+            if let Err(error) = reactor.poller.add(capture.as_raw_fd(), *tag, Interest::READ) {
+                warn!(context.logger, "cannot watch a child's output"; "error" => %error);
+            }
+        }
+    }
+
+    /// Handles what waits to be written.
+    pub fn output_due(&mut self, now: Time, context: &Context, reactor: &mut Reactor) {
+        if self.output.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let waits = self.output.writer.look() || !self.output.resting.is_empty();
+        self.output.due = waits.then(|| now + LOOK);
+        self.writer_has_news(context, reactor);
+    }
+}

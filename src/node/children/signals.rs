@@ -1,0 +1,67 @@
+//! What can be done to the process of a child.
+
+use super::handle::{Handle, What};
+use crate::os::cgroup::Group;
+use crate::os::pidfd::{self};
+use crate::os::process;
+use crate::os::usage::{self, InUse};
+use crate::supervision::Run;
+
+impl Handle {
+    /// Sends the signal that asks the child to end. Where the kernel refuses that, it gives its error number.
+    pub fn ask_to_stop(&self, run: Run) -> Option<i32> {
+        let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
+        let signal = match &self.what {
+            What::Worker(exec) => exec.stop_signal,
+            What::Node(_) => 15,
+        };
+        let asked = process.pidfd.signal_child(process.pid, signal);
+        // A stopped process cannot act on the request before it is continued.
+        let _ = process.pidfd.signal_child(process.pid, 18);
+        match asked {
+            // A process that is gone already counts as stopped (R57): its exit is on the way.
+            Err(error) if !pidfd::is_gone(&error) => Some(error.raw_os_error().unwrap_or(0)),
+            Ok(()) | Err(_) => None,
+        }
+    }
+
+    /// Kills all of the child that can be reached at once: its cgroup, its process, and that one's group. The process
+    /// may have left its cgroup, and the kernel's success means only that it has taken the order: `clearing` does the
+    /// rest, and checks the result. Gives the kernel's error number where it refuses to kill the process itself.
+    ///
+    /// Of one that has ended, `clearing` takes care, and its number may be another process's by now.
+    pub fn kill(&self, run: Run) -> Option<i32> {
+        let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
+        let in_group = self.group.as_ref().map(Group::kill);
+        // SIGKILL works on stopped processes too, and a killed node starts nothing more.
+        let by_itself = process.pidfd.signal_child(process.pid, 9);
+        process::signal_group(process.pid, 9);
+        match (by_itself, in_group) {
+            (Err(error), group) if !pidfd::is_gone(&error) => {
+                // The cgroup has killed it, whatever user it runs as, if it is still in there.
+                let by_group =
+                    matches!(group, Some(Ok(()))) && self.group.as_ref().is_some_and(|g| g.contains(process.pid));
+                (!by_group).then(|| error.raw_os_error().unwrap_or(0))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the processes of a worker use, or a child node's own; `None` when it has none, or they cannot be read.
+    pub fn in_use(&self) -> Option<InUse> {
+        let process = self.process.as_ref().filter(|process| process.status.is_none())?;
+        match (&self.what, &self.group) {
+            (What::Node(_), _) => usage::of_process(process.pid),
+            (What::Worker(_), None) => usage::of_family(process.pid),
+            (What::Worker(_), Some(group)) => {
+                usage::of_group(group).map(|used| InUse { cpu: used.cpu - self.cpu_before, ..used })
+            }
+        }
+    }
+
+    /// Whether its process cannot answer now, since it was stopped or its cgroup was frozen.
+    pub fn is_stopped(&self) -> bool {
+        let frozen = [&self.group, &self.own_leaf].into_iter().flatten().any(Group::frozen);
+        frozen || self.process.as_ref().is_some_and(|process| process::is_stopped(process.pid))
+    }
+}

@@ -1,0 +1,30 @@
+//! How often something may happen.
+
+use crate::time::{Span, Time};
+use crate::wire::BEATS_PER_SECOND_MAX;
+
+/// A bucket of beats that refills with time.
+pub(super) struct Allowance {
+    per_second: u32,
+    left: u32,
+    refilled: Time,
+}
+
+impl Allowance {
+    pub fn new(now: Time) -> Allowance {
+        Allowance::of(BEATS_PER_SECOND_MAX, now)
+    }
+
+    pub fn of(per_second: u32, now: Time) -> Allowance {
+        Allowance { per_second, left: per_second, refilled: now }
+    }
+
+    /// Takes one; false when there is none left in this second.
+    pub fn take(&mut self, now: Time) -> bool {
+        if now.since(self.refilled) >= Span::from_secs(1) {
+            self.left = self.per_second;
+            self.refilled = now;
+        }
+        self.left.checked_sub(1).map(|left| self.left = left).is_some()
+    }
+}
