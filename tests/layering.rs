@@ -245,15 +245,12 @@ const IN_CIRCLES: &[&str] = &[
     "node/holds",
     "node/hooks/mod",
     "node/hooks/running",
-    "node/keeper",
-    "node/manager",
     "node/probes/attempt",
     "node/probes/mod",
     "node/reload",
     "node/requests/gather",
     "node/requests/mod",
     "node/requests/status",
-    "node/reread",
     "node/taps/mod",
     "node/taps/tap",
     "node/turn",
@@ -268,16 +265,14 @@ const IN_CIRCLES: &[&str] = &[
 /// cannot be made in a test.
 const NAME_THE_NODE: &[&str] = &[
     "node/boot",
+    "node/close",
     "node/effects",
     "node/holds",
     "node/inputs",
-    "node/keeper",
-    "node/manager",
     "node/reload",
     "node/requests/gather",
     "node/requests/mod",
     "node/requests/status",
-    "node/reread",
     "node/taps/mod",
 ];
 

@@ -182,7 +182,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
     // line to be built up.
     match arguments.get(1).and_then(|verb| verb.to_str()) {
         Some("node") => return node::boot::run_node(),
-        Some("keeper") => return node::keeper::run(),
+        Some("keeper") => return node::run_keeper(),
         _ => {}
     }
     if let Some(code) = completions::answer(&arguments, Arguments::command) {

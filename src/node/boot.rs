@@ -1,31 +1,31 @@
 //! How a node starts: the root from a checked tree, every other node from the boot record of its parent.
 
+use super::above::Above;
 use super::children::{Children, Handle, Output};
+use super::close::GOODBYE;
 use super::context::{Context, Place};
 use super::diary::Diary;
 use super::directory::{Directory, Held};
 use super::endpoint::{Endpoint, PullError, doors};
 use super::fold::Folds;
-use super::history::History;
 use super::hooks::Hooks;
-use super::journal::Journal;
-use super::keeper::Keeper;
-use super::manager;
 use super::probes::Probes;
 use super::processes::Processes;
 use super::reactor::{Reactor, Source};
 use super::record::{BOOT_FD, NodeBoot};
-use super::reload::{RootFile, tree_paths};
 use super::requests::Requests;
-use super::segments::JournalRecord;
+use super::root::file::tree_paths;
+use super::root::keeper::clear_tree;
+use super::root::segments::JournalRecord;
+use super::root::{Journal, Keeper, Root, TreeFile, service_manager};
 use super::taps::Taps;
-use super::turn::{Node, Timers};
+use super::turn::Node;
 use super::uplink::Uplink;
 use crate::error::Chain;
 use crate::ids::{Incarnation, Mark, Name, Path, ReportId, Token};
 use crate::instance::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir};
 use crate::instance::state::{STATE_VARIABLE, StateDir};
-use crate::link::{self, Context as Sockets, Pull, Router, RouterLimits};
+use crate::link::{self, Context as Sockets, Router, RouterLimits};
 use crate::logging::{self, LogHandle};
 use crate::logs::console::Console;
 use crate::logs::stream_file::{self, StreamFile};
@@ -42,10 +42,10 @@ use crate::os::{fd, process, random, thread};
 use crate::spec::exec::{BeatSource, Limit};
 use crate::spec::policy::Heartbeat;
 use crate::spec::tree::{ChildKind, Containment, JournalSpec, SupervisorSpec, TreeSpec};
-use crate::supervision::{ChildId, End, Supervisor};
+use crate::supervision::{ChildId, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire;
-use crate::wire::journal::{EndNote, Note, RunNote};
+use crate::wire::journal::{Note, RunNote};
 use crate::wire::view::HoldView;
 use slog::{Logger, error, info, o, warn};
 use std::collections::{HashMap, VecDeque};
@@ -164,12 +164,12 @@ fn root_of(options: RootOptions) -> i32 {
     signals::go_on_in_background();
     fd::complain_of_crashes();
     stream_file::set(options.output.clone());
-    match Root::prepare(options) {
+    match WholeTree::prepare(options) {
         Ok(root) => root.run(),
         Err(error) => {
             let text = Chain(&error).to_string();
             fd::complain(format_args!("{}", logging::complaint(format, &text)));
-            manager::tell_no_beginning(&text, 1);
+            service_manager::tell_no_beginning(&text, 1);
             if let Some(ready) = &mut ready {
                 // No process reads it, so none waits for it either.
                 let _ = writeln!(ready, "failed {text}");
@@ -194,8 +194,8 @@ fn child_node() -> i32 {
     }
 }
 
-/// The root and what only the root has.
-struct Root {
+/// The root, and what it has laid out.
+struct WholeTree {
     node: Node,
     laid_out: LaidOut,
 }
@@ -221,12 +221,12 @@ impl LaidOut {
     }
 }
 
-impl Root {
-    fn prepare(options: RootOptions) -> Result<Root, BootError> {
+impl WholeTree {
+    fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
         let mut held = Some(take_instance(&options.tree.name, &options.runtime)?);
         let mut laid_out = LaidOut { runtime: options.runtime.clone(), tree: None, keeper: None };
-        match Root::lay_out(options, &mut held, &mut laid_out) {
-            Ok(node) => Ok(Root { node, laid_out }),
+        match WholeTree::lay_out(options, &mut held, &mut laid_out) {
+            Ok(node) => Ok(WholeTree { node, laid_out }),
             Err(error) => {
                 laid_out.remove();
                 if let Some(held) = held {
@@ -345,12 +345,13 @@ impl Root {
                 connections are counted now and then"
             );
         }
+        let root = Root::new(control, TreeFile::new(file, outputs, containment, kept), journal);
         let mut node = make_node(Parts {
             clock,
             place,
             spec: tree.root,
             holds,
-            uplink: None,
+            above: Above::Operators(Box::new(root)),
             sockets,
             heartbeat: None,
             cause: None,
@@ -358,29 +359,24 @@ impl Root {
             log_handle,
             outsiders,
         })?;
-        node.reactor.watch(control.fd(), Source::Control).map_err(while_trying("watch the control socket"))?;
-        node.control = Some(control);
-        if let Some(endpoint) = panic_button {
-            let button = Pull::bind(node.endpoint.sockets(), &endpoint).map_err(BootError::Link)?;
-            node.reactor.watch(button.fd(), Source::Button).map_err(while_trying("watch the panic button"))?;
-            node.button = Some(button);
+        let holds = node.holds();
+        let Node { above, context, reactor, endpoint, .. } = &mut node;
+        if let Above::Operators(root) = above {
+            root.watch_control(reactor).map_err(while_trying("watch the control socket"))?;
+            if let Some(address) = panic_button {
+                let socket = root.bind_panic_socket(endpoint.sockets(), &address).map_err(BootError::Link)?;
+                reactor.watch(socket.fd(), Source::PanicSocket).map_err(while_trying("watch the panic button"))?;
+            }
+            runtime
+                .write_instance(root.file().instance())
+                .map_err(|cause| BootError::Runtime { path: runtime.path().to_path_buf(), cause: cause.into() })?;
+            if let Some(keeper) = laid_out.keeper.take() {
+                root.take_keeper_on(keeper, reactor).map_err(while_trying("watch the keeper"))?;
+            }
+            root.file().write_outputs(&context.logger);
+            root.keep_holds(holds);
+            root.begin(ready, &context.logger);
         }
-
-        runtime
-            .write_instance(&file)
-            .map_err(|cause| BootError::Runtime { path: runtime.path().to_path_buf(), cause: cause.into() })?;
-        node.keeper = laid_out.keeper.take();
-        node.watch_keeper().map_err(while_trying("watch the keeper"))?;
-        node.history = Some(History::new());
-        node.journal = journal;
-        let root =
-            RootFile { file, outputs, containment, journal: kept, generation: 0, holds: Vec::new(), reading: None };
-        root.write_outputs(&node.context.logger);
-        node.root = Some(root);
-        node.keep_holds();
-        // A tree in the background is not the process that a service manager has started.
-        node.manager = if ready.is_none() { manager::manager(&node.context.logger) } else { None };
-        node.ready_fd = ready.map(std::fs::File::from);
         if let Some(mut held) = held.take() {
             held.link = output.and_then(|file| link_to_output(&runtime, file.path));
             node.directory.hold(&runtime, held);
@@ -435,22 +431,6 @@ fn journal_record(state: Option<StateDir>, spec: JournalSpec, run: &RunNote, log
     let JournalSpec { max_size, keep } = spec;
     Some(JournalRecord { directory: state.path().to_owned(), max_size, keep, run: Note::Run(run.clone()) })
 }
-
-/// How a run ended, for the journal.
-fn end_text(end: End) -> &'static str {
-    match end {
-        End::Stopped => "the tree was stopped",
-        End::AutoShutdown => "the tree ended by itself: its significant children were done",
-        End::GaveUp => "the root gave up: too many restarts came too fast",
-        End::StartFailed => "a child could not be started at boot",
-        End::Panicked => "the whole tree was killed by order",
-        End::Terminated => "the root was ended by a stranger's SIGTERM",
-        End::Orphaned => "whoever started the tree was gone",
-    }
-}
-
-/// A keeper that is dismissed has only to write what it has received. A disk takes that at once, or has failed.
-const GOODBYE: Span = Span::from_secs(2);
 
 /// How many descriptors a supervisor will use, roughly: of each child its process, its output, its cgroup, a connection
 /// and a socket for notifications, and its own.
@@ -539,7 +519,7 @@ fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
     let Ok(stale) = runtime.read_instance() else { return };
     warn!(logger, "an earlier run of this instance was killed, clearing what it left";
         "pid" => stale.pid, "started_at" => &stale.started_at);
-    let left = super::keeper::clear_tree(stale.cgroup.as_deref(), &stale.mark);
+    let left = clear_tree(stale.cgroup.as_deref(), &stale.mark);
     if !left.is_none() {
         error!(logger, "what an earlier run left cannot be killed, and runs beside this one"; "left" => %left);
     }
@@ -592,7 +572,7 @@ fn prepare_node() -> Result<Node, BootError> {
         place,
         spec: boot.spec,
         holds: boot.holds,
-        uplink: Some(uplink),
+        above: Above::Parent(Box::new(uplink)),
         sockets,
         heartbeat: boot.heartbeat,
         cause: boot.cause,
@@ -615,7 +595,7 @@ struct Parts {
     place: Place,
     spec: SupervisorSpec,
     holds: Vec<HoldView>,
-    uplink: Option<Uplink>,
+    above: Above,
     sockets: Sockets,
     heartbeat: Option<Heartbeat>,
     /// The parent's report of our start.
@@ -627,7 +607,7 @@ struct Parts {
 }
 
 fn make_node(parts: Parts) -> Result<Node, BootError> {
-    let Parts { clock, place, spec, holds, uplink, sockets, heartbeat, cause, event_logger, log_handle, outsiders } =
+    let Parts { clock, place, spec, holds, above, sockets, heartbeat, cause, event_logger, log_handle, outsiders } =
         parts;
     let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
     let signals_fd = signals.fd();
@@ -656,7 +636,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
     if let Some(fd) = place.files.fd() {
         watch(fd, Source::LogFiles)?;
     }
-    if let Some(uplink) = &uplink {
+    if let Above::Parent(uplink) = &above {
         watch(uplink.fd(), Source::Uplink)?;
     }
 
@@ -672,7 +652,7 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
             PullError::Watch(error) => while_trying("watch a descriptor")(error),
         })?;
     }
-    let is_root = uplink.is_none();
+    let is_root = above.is_root();
     let core = Supervisor::new(crate::supervision::Config {
         policy: spec.policy,
         members: handles.iter().map(Handle::member).collect(),
@@ -705,28 +685,20 @@ fn make_node(parts: Parts) -> Result<Node, BootError> {
         children: Children::new(handles, Output::new(console, writer)),
         endpoint,
         directory,
-        control: None,
-        uplink,
-        button: None,
+        above,
         probes: Probes::default(),
         hooks: Hooks::new(spec.hooks, is_root),
-        keeper: None,
-        manager: None,
-        history: None,
-        journal: None,
         taps: Taps::default(),
         requests: Requests::new(),
         incoming: HashMap::new(),
         reload_heard: None,
-        root: None,
         inbox: VecDeque::new(),
         actions: Vec::new(),
         untold: Vec::new(),
         folds: Folds::default(),
-        timers: Timers::default(),
+        console_retry: None,
         ended: None,
         diary: Diary::default(),
-        ready_fd: None,
         stopping_signals: 0,
         had_terminal: process::has_terminal(),
     };
@@ -748,68 +720,4 @@ fn inherited_environment() -> Vec<(OsString, OsString)> {
                 || key == "INVOCATION_ID")
         })
         .collect()
-}
-
-impl Node {
-    /// Ends this node after its core has: notifies those that wait, closes and removes everything, and gives the exit
-    /// status.
-    fn leave(mut self, end: End) -> i32 {
-        self.finish_requests();
-        self.end_folds();
-        self.tell_children();
-        if let Some(uplink) = &mut self.uplink {
-            uplink.flush_before_leaving(&self.context.clock, Span::from_millis(200));
-        }
-        if let Some(mut file) = self.ready_fd.take() {
-            let _ = writeln!(file, "failed the tree ended before it was up");
-        }
-        if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
-            history.feed_followers_at_last(self.context.clock.now(), control);
-        }
-        self.finish_taps();
-        self.last_words(end);
-        self.tell_manager_end(end);
-        self.hooks.begin_end(end, &self.children, &self.context, &mut self.reactor);
-        while !self.hooks.go_on_ending(&self.context, &mut self.reactor) {
-            self.context.log_handle.flush();
-            // No other source is read any more, so this is not the loop's own wait. In small steps, for the sake of
-            // output and signals.
-            self.hooks.wait(Span::from_millis(20));
-        }
-        self.children.output.finish(&self.context);
-        if let (Some(history), Some(journal)) = (&self.history, self.journal.take()) {
-            let code = Some(end.code()).filter(|_| end != End::Terminated);
-            let text = end_text(end).into();
-            let (at, run) = (clock::rfc3339_nanos(clock::wall()), journal.run().to_owned());
-            let last = EndNote { at, run, killed: false, code, signal: None, text };
-            let held = self.root.as_ref().is_some_and(|root| !root.holds.is_empty());
-            let mut last = vec![Note::End(last)];
-            if held && end == End::Stopped {
-                // By an operator's order: nothing is held when the tree is started again.
-                let at = clock::rfc3339_nanos(clock::wall());
-                last.insert(0, Note::Holds { at, holds: Vec::new() });
-            }
-            journal.finish(history, &last, Span::from_millis(200));
-        }
-        if let Some(keeper) = self.keeper.take() {
-            keeper.dismiss(GOODBYE);
-        }
-        let linger = Span::from_millis(200);
-        if let Some(control) = self.control.take() {
-            control.close(linger);
-        }
-        if let Some(uplink) = self.uplink.take() {
-            uplink.close(linger);
-        }
-        drop(self.button);
-        let sockets = self.endpoint.close();
-        for handle in self.children.into_all() {
-            handle.remove_group();
-        }
-        drop(sockets);
-        if end == End::Terminated {
-            process::die_by(15);
-        }
-        end.code()
-    }
 }

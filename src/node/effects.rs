@@ -1,23 +1,19 @@
 //! Actions to the world; what fails comes back as an event.
 
-use super::children::LAST;
+use super::above::Above;
 use super::fold::Told;
 use super::history::EventBatch;
 use super::probes::{Means, Probes};
 use super::translate;
 use super::turn::Node;
-use crate::explain::{Present, explain, tell_short};
 use crate::logs::Format;
 use crate::os::process;
-use crate::supervision::{Action, ChildId, End, Event, Fact, Killed, Report, Run, Up};
+use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, Up};
 use crate::time::Time;
 use crate::wire::view::EventView;
 use serde_json::Value;
 use slog::{error, info, o, warn};
 use std::collections::VecDeque;
-
-/// Lines of the explanation that a root prints when it ends by itself.
-const LAST_WORDS_LINES: usize = 10;
 
 impl Node {
     /// Carries out one order of the core.
@@ -108,30 +104,23 @@ impl Node {
     }
 
     pub(super) fn tell_parent(&mut self, up: Up) {
-        match (&mut self.uplink, up) {
-            (Some(uplink), Up::Ready) => {
+        match (&mut self.above, up) {
+            (Above::Parent(uplink), Up::Ready) => {
                 uplink.up(self.context.clock.now());
                 process::release_memory();
             }
-            (Some(uplink), Up::Beat(rollup)) => uplink.beat(translate::rollup_view(&rollup)),
-            (Some(uplink), Up::Escalating { cause, explanation }) => {
+            (Above::Parent(uplink), Up::Beat(rollup)) => uplink.beat(translate::rollup_view(&rollup)),
+            (Above::Parent(uplink), Up::Escalating { cause, explanation }) => {
                 uplink.escalating(self.context.clock.now(), cause, explanation);
             }
-            (None, Up::Ready) => self.tree_is_up(),
-            (None, Up::Beat(_) | Up::Escalating { .. }) => {}
+            (Above::Operators(root), Up::Ready) => {
+                info!(self.context.logger, "the tree is up"; "instance" => %self.context.place.instance);
+                root.tree_is_up(self.context.now(), &self.core);
+                // Reading the file and starting all children took more than running does.
+                process::release_memory();
+            }
+            (Above::Operators(_), Up::Beat(_) | Up::Escalating { .. }) => {}
         }
-    }
-
-    fn tree_is_up(&mut self) {
-        use std::io::Write;
-        info!(self.context.logger, "the tree is up"; "instance" => %self.context.place.instance);
-        self.tell_manager_up();
-        if let Some(mut file) = self.ready_fd.take() {
-            // The process that started us may have exited; that is no reason to stop.
-            let _ = writeln!(file, "up");
-        }
-        // Reading the file and starting all children took more than running does.
-        process::release_memory();
     }
 
     /// Publishes what has been reported since the last call. `now` is when the event came that it is about.
@@ -172,7 +161,9 @@ impl Node {
         {
             view.detail.insert("probe".into(), why.into());
         }
-        self.note_for_manager(&report.fact);
+        if let Some(root) = self.above.root_mut() {
+            root.note(&report.fact);
+        }
         let about = (&report.fact, report.child, &view);
         self.hooks.happened(about, &self.children, &self.context, &mut self.reactor);
         self.happened(now, report.child, Told { event: view, own: true });
@@ -219,19 +210,7 @@ impl Node {
             return;
         }
         out.iter().filter(|told| told.own).for_each(|told| self.log_event(&told.event));
-        self.pass_on_events(EventBatch { events: out.into_iter().map(|told| told.event).collect() });
-    }
-
-    /// Events go to the root: it keeps them; every other node passes them up.
-    pub(super) fn pass_on_events(&mut self, batch: EventBatch) {
-        if let Some(manager) = &mut self.manager {
-            manager.stir();
-        }
-        if let Some(history) = &mut self.history {
-            history.push(batch);
-        } else if let Some(uplink) = &mut self.uplink {
-            uplink.events(batch);
-        }
+        self.above.events(EventBatch { events: out.into_iter().map(|told| told.event).collect() });
     }
 
     fn log_event(&self, view: &EventView) {
@@ -253,47 +232,5 @@ impl Node {
             "starting" | "ready" | "stopping" => slog::debug!(logger, "{}", sentence),
             _ => info!(logger, "{}", sentence),
         }
-    }
-
-    /// What the root writes to stderr when the tree has ended by itself.
-    pub(super) fn last_words(&mut self, end: End) {
-        for left in self.left_behind() {
-            error!(self.context.logger, "ending without what cannot be killed; it is left behind"; "left" => left);
-        }
-        if self.history.is_none() {
-            return;
-        }
-        let text = match end {
-            End::GaveUp => "the root gave up",
-            End::StartFailed => "the tree could not be started",
-            End::Panicked => "the whole tree was killed by order",
-            End::AutoShutdown => {
-                info!(self.context.logger, "the tree has ended by itself: its significant children are done");
-                return;
-            }
-            End::Stopped => {
-                info!(self.context.logger, "the tree was stopped");
-                return;
-            }
-            End::Terminated | End::Orphaned => return,
-        };
-        if self.context.place.log_format == Format::Json {
-            error!(self.context.logger, "{}", text; "exit_code" => end.code(), "why" => slog::Serde(self.what_led_here()));
-            return;
-        }
-        error!(self.context.logger, "{}", text);
-        // These lines are worth more than a slow reader's time.
-        self.context.log_handle.finish(LAST);
-        self.context.log_handle.say(format_args!("treevisor: {text} (exit code {})", end.code()));
-        for line in self.what_led_here() {
-            self.context.log_handle.say(format_args!("  {line}"));
-        }
-    }
-
-    /// What led to the end of the root, from the first cause on, in a few lines: an operator may have nothing else to
-    /// read.
-    pub(super) fn what_led_here(&self) -> Vec<String> {
-        let Some(history) = &self.history else { return Vec::new() };
-        tell_short(&explain(&history.views(), &self.context.place.path, &Present::Over(None)), LAST_WORDS_LINES)
     }
 }

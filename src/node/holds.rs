@@ -9,10 +9,8 @@ use super::children::{Handle, What};
 use super::held::{self, Word};
 use super::turn::Node;
 use crate::ids::Path;
-use crate::os::clock;
 use crate::spec::tree::SupervisorSpec;
 use crate::supervision::{ChildId, Fact, Report};
-use crate::wire::journal::Note;
 use crate::wire::message::Verb;
 use crate::wire::view::{EventView, HoldView};
 use slog::info;
@@ -102,20 +100,6 @@ impl Node {
         self.children.changed = true;
         info!(self.context.logger, "a hold is over: a restart was asked for"; "path" => %path);
         "; it is no longer held, and starts with its supervisor"
-    }
-
-    /// The root writes down what is held, where that has changed.
-    pub(super) fn keep_holds(&mut self) {
-        let holds = self.holds();
-        let Some(root) = self.root.as_mut().filter(|root| root.holds != holds) else { return };
-        root.holds = holds;
-        self.write_holds();
-    }
-
-    /// Writes down what is held; also for a keeper that has not received it.
-    pub(super) fn write_holds(&mut self) {
-        let (Some(root), Some(journal)) = (&self.root, &mut self.journal) else { return };
-        journal.note(&Note::Holds { at: clock::rfc3339_nanos(clock::wall()), holds: root.holds.clone() });
     }
 }
 

@@ -6,6 +6,7 @@ use super::endpoint::Heard;
 use super::fold::Told;
 use super::reactor::Source;
 use super::requests::Asker;
+use super::root::Root;
 use super::translate;
 use super::turn::Node;
 use crate::os::epoll::Ready;
@@ -16,7 +17,7 @@ use crate::supervision::{Beat, ChildId, Command, Event, RequestId, Run, StopCaus
 use crate::time::Time;
 use crate::wire::codec;
 use crate::wire::message::{FromNode, ToNode};
-use slog::{debug, info, warn};
+use slog::{debug, error, info, warn};
 use std::os::fd::AsRawFd;
 
 /// Requests of operators, and frames of the parent, that are taken in one turn at most.
@@ -47,7 +48,12 @@ impl Node {
                 Some(Source::Hook(number)) => hooks.push(*number),
                 // Sockets are drained every turn, whatever woke us.
                 Some(
-                    Source::Router | Source::Control | Source::Uplink | Source::Push | Source::Button | Source::Notify,
+                    Source::Router
+                    | Source::Control
+                    | Source::Uplink
+                    | Source::Push
+                    | Source::PanicSocket
+                    | Source::Notify,
                 )
                 | None => {}
             }
@@ -57,7 +63,7 @@ impl Node {
         self.did(Work::Reading);
         self.hear_parent();
         self.endpoint.receive_plain(&self.children, &mut self.inbox);
-        self.hear_panic_button();
+        self.hear_panic_socket();
         // Before the exits: a worker's last report is about the exit that follows.
         let Node { endpoint, context, reactor, children, inbox, .. } = self;
         endpoint.receive_notifications(context, &reactor.processes, children, inbox);
@@ -79,8 +85,8 @@ impl Node {
         if signals {
             self.hear_signals();
         }
-        if keeper {
-            self.keeper_ended();
+        if keeper && let Some(root) = self.above.root_mut() {
+            root.keeper_ended(&self.context, &mut self.reactor);
         }
         self.hear_operators();
         for number in hooks {
@@ -128,8 +134,8 @@ impl Node {
             FromNode::Rollup { seq, rollup } => {
                 process.heard = process.heard.now(process.pid, now);
                 let rollup = translate::rollup(&rollup);
-                if let Some(manager) = &mut self.manager {
-                    manager.heard_from(run.child, &rollup);
+                if let Some(root) = self.above.root_mut() {
+                    root.heard_from(run.child, &rollup);
                 }
                 let beat = Beat { seq, connection, rollup: Some(rollup), ..Beat::default() };
                 self.inbox.push_back(Event::Beat(run, Box::new(beat)));
@@ -167,7 +173,7 @@ impl Node {
 
     fn hear_parent(&mut self) {
         for _ in 0..REQUESTS_PER_TURN {
-            let Some(message) = self.uplink.as_mut().and_then(|uplink| uplink.receive()) else { break };
+            let Some(message) = self.above.uplink().and_then(|uplink| uplink.receive()) else { break };
             match message {
                 Ok(ToNode::Request { void_after_ms, .. }) if clock::machine_millis() > void_after_ms => {
                     debug!(self.context.logger, "a request has come too late and is dropped");
@@ -175,19 +181,17 @@ impl Node {
                 Ok(ToNode::Request { request, within_ms, by, verb, .. }) => {
                     self.request(Asker::Parent { request }, within_ms, by, verb);
                 }
-                Ok(ToNode::UpSeen) => self.uplink.iter_mut().for_each(|uplink| uplink.up_seen()),
-                Ok(ToNode::EventsSeen { through }) => {
-                    self.uplink.iter_mut().for_each(|uplink| uplink.events_seen(through));
-                }
-                Ok(ToNode::ChildrenSeen { seq }) => self.uplink.iter_mut().for_each(|uplink| uplink.children_seen(seq)),
-                Ok(ToNode::EscalatingSeen) => self.uplink.iter_mut().for_each(|uplink| uplink.escalating_seen()),
+                // The uplink has taken note of it.
+                Ok(
+                    ToNode::UpSeen | ToNode::EventsSeen { .. } | ToNode::ChildrenSeen { .. } | ToNode::EscalatingSeen,
+                ) => {}
                 Err(_) => self.endpoint.drop_malformed(),
             }
         }
     }
 
-    fn hear_panic_button(&mut self) {
-        if self.button.as_mut().is_some_and(|button| button.drain() > 0) {
+    fn hear_panic_socket(&mut self) {
+        if self.above.root_mut().is_some_and(Root::is_to_panic) {
             info!(self.context.logger, "the panic button was pressed");
             let first = self.children.with_ids().next().map_or(ChildId(0), |(first, _)| first);
             let request = self.requests.without_asker();
@@ -196,6 +200,15 @@ impl Node {
                 command: Command::Panic { child: first, hold: false },
                 by: "the panic button".into(),
             });
+        }
+    }
+
+    /// The root's file was read again.
+    fn hear_reading(&mut self) {
+        let Some(root) = self.above.root_mut() else { return };
+        let Some((tree, file)) = root.file_mut().take_read(&self.context, &mut self.reactor) else { return };
+        if let Err(refused) = self.reload_root(Asker::Nobody, "SIGHUP".into(), tree, false, None) {
+            error!(self.context.logger, "SIGHUP: {}; nothing is changed", refused; "file" => file);
         }
     }
 
@@ -251,7 +264,7 @@ impl Node {
     }
 
     fn hear_signals(&mut self) {
-        let is_root = self.uplink.is_none();
+        let is_root = self.above.is_root();
         for caught in self.reactor.signals.drain() {
             match caught {
                 Caught::ChildExited => self.reactor.processes.orphans_wait = true,
@@ -308,8 +321,10 @@ impl Node {
                     self.inbox.push_back(Event::Stop(StopReason::Asked));
                 }
                 Caught::Hangup if is_root => {
-                    self.tell_manager_reloading();
-                    self.reload_from_file();
+                    if let Some(root) = self.above.root_mut() {
+                        root.reloading(self.context.now());
+                        root.file_mut().read_again(&self.context, &mut self.reactor);
+                    }
                 }
                 // Only the root takes signals of the terminal.
                 Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}
@@ -338,7 +353,7 @@ impl Node {
 
     fn hear_operators(&mut self) {
         for _ in 0..REQUESTS_PER_TURN {
-            let Some(inbound) = self.control.as_mut().and_then(|control| control.receive()) else { break };
+            let Some(inbound) = self.above.root_mut().and_then(Root::receive) else { break };
             match codec::decode_ask(&inbound.frames) {
                 Ok(ask) => {
                     let by = match inbound.peer {

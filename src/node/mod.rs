@@ -20,28 +20,32 @@
 //!
 //! # What each file does
 //!
-//! `boot` makes a node, as the root or as a child of another node; `turn` is the loop; `inputs` makes events; `effects`
-//! carries out actions; `context`, `reactor` and `processes` are the ground: where the node stands, what it waits for, and
-//! which processes are its own; `children` are its children, and what is done with their processes, up to the certainty that
-//! nothing of an exited one is left (`cleanup` decides when to look);
-//! `endpoint` is where the children connect: which of them may speak, and what they send; `directory` puts back
-//! what others remove of the runtime directory; `probes` checks workers that do not beat by themselves, `hooks` runs users'
-//! commands when something happens, and `command` is the process of either; `requests` serves operators; `reload` brings other
-//! children while the node runs; `uplink` is the connection to the parent; `holds` is what stays down whichever process
-//! is replaced; `fold` shortens a storm of restarts; `history` is the root's memory of events and its followers;
-//! `journal` passes events on to be kept on disk; `taps` serves readers of what workers print; `translate` converts
-//! between supervision's types and the wire's; `keeper` is the small process beside the root that cleans up when the
-//! root is killed, and writes the journal's files (`segments`).
+//! `boot` makes a node, as the root or as a child of another node, and `close` ends it; `turn` is the loop; `inputs`
+//! makes events; `effects` carries out actions; `context`, `reactor` and `processes` are the ground: where the node
+//! stands, what it waits for, and which processes are its own; `children` are its children, and what is done with their
+//! processes, up to the certainty that nothing of an exited one is left (`cleanup` decides when to look); `endpoint` is
+//! where the children connect: which of them may speak, and what they send; `directory` puts back what others remove of
+//! the runtime directory; `probes` checks workers that do not beat by themselves, `hooks` runs users' commands when
+//! something happens, and `command` is the process of either; `requests` serves operators; `reload` brings other
+//! children while the node runs; `above` is what stands above: `uplink`, the connection to the parent, or `root`, what
+//! only the root has; `holds` is what stays down whichever process is replaced; `fold` shortens a storm of restarts;
+//! `history` is the root's memory of events and its followers; `taps` serves readers of what workers print; `translate`
+//! converts between supervision's types and the wire's. In `root`, `journal` passes events on to be kept on disk, and
+//! `keeper` is the small process beside the root that cleans up when the root is killed, and writes the journal's files
+//! (`segments`).
 
+mod above;
 pub mod boot;
 mod children;
 #[doc(hidden)]
 pub mod cleanup;
+mod close;
 mod command;
 mod context;
 mod diary;
 mod directory;
 mod effects;
+mod end;
 mod endpoint;
 mod fold;
 #[doc(hidden)]
@@ -50,9 +54,6 @@ mod history;
 mod holds;
 mod hooks;
 mod inputs;
-mod journal;
-pub mod keeper;
-mod manager;
 mod naps;
 mod probes;
 mod processes;
@@ -61,8 +62,7 @@ mod reactor;
 mod record;
 mod reload;
 mod requests;
-mod reread;
-mod segments;
+mod root;
 mod strangers;
 mod taps;
 #[cfg(test)]
@@ -70,3 +70,5 @@ mod testing;
 mod translate;
 mod turn;
 mod uplink;
+
+pub use self::root::keeper::run as run_keeper;

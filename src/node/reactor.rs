@@ -19,7 +19,8 @@ pub(super) enum Source {
     Output(Run),
     /// A PULL socket whose messages are beats.
     Push,
-    Button,
+    /// Any message panics the first child.
+    PanicSocket,
     /// Some worker has sent an sd_notify datagram.
     Notify,
     /// The writer of log files has something to report.

@@ -10,24 +10,21 @@
 //! Upwards, a node whose children are others than it was started with reports it, so every node above has what stands
 //! below it: for `status`, for the way of a request, and for the instance file of the root.
 
+use super::above::Above;
 use super::children::{self, Handle, What};
 use super::requests::Asker;
-use super::reread::Reading;
 use super::turn::Node;
 use crate::ids::{Name, Path};
-use crate::instance::runtime::{InstanceFile, LogFile, TreePath};
-use crate::instance::state::StateDir;
-use crate::os::{fd, thread};
+use crate::os::fd;
 use crate::spec::exec::LogSpec;
 use crate::spec::policy::{Heartbeat, SupervisorPolicy};
-use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
+use crate::spec::tree::{ChildKind, ChildSpec, Hooks, SupervisorSpec, TreeSpec};
 use crate::spec::{self, diff};
 use crate::supervision::{ChildId, Command, Event, Member, Own, Reload, RequestId, Run, Scope};
-use crate::time::Span;
 use crate::wire::message::{Refusal, Verb};
 use crate::wire::view::HoldView;
 use serde_json::Value;
-use slog::{Logger, error, info, warn};
+use slog::{error, info, warn};
 use std::path::PathBuf;
 
 /// Specs that have come and are not in force yet, for the request that they came with.
@@ -37,44 +34,12 @@ pub(super) struct Incoming {
     whole: Option<Whole>,
 }
 
-/// What a disk has for a small file before the loop goes on without it.
-const OUTPUTS: Span = Span::from_millis(100);
-
 struct Whole {
     policy: SupervisorPolicy,
     hooks: Hooks,
     generation: u64,
     prune: bool,
     by: String,
-}
-
-/// What only the root keeps of its tree.
-pub(super) struct RootFile {
-    pub file: InstanceFile,
-    /// Where it is written down for later what the workers' output is written to.
-    pub outputs: Option<StateDir>,
-    pub containment: Containment,
-    pub journal: Option<JournalSpec>,
-    /// The number of the last reload.
-    pub generation: u64,
-    /// The file, while it is read again.
-    pub reading: Option<Reading>,
-    /// What is held down, as the journal knows it.
-    pub holds: Vec<HoldView>,
-}
-
-impl RootFile {
-    /// Writes down where the workers' output can be read when nothing runs. A disk that does not answer is not waited for.
-    pub fn write_outputs(&self, logger: &Logger) {
-        let Some(state) = self.outputs.clone() else { return };
-        let (logger, tree_paths) = (logger.clone(), self.file.tree_paths.clone());
-        thread::briefly(OUTPUTS, move || {
-            if let Err(error) = state.write_outputs(&tree_paths) {
-                warn!(logger, "cannot write down where the workers' output goes: `treevisor logs` will not find it when \
-                    nothing runs"; "directory" => %state.path().display(), "error" => %error);
-            }
-        });
-    }
 }
 
 impl Node {
@@ -121,22 +86,9 @@ impl Node {
         prune: bool,
         config: Option<PathBuf>,
     ) -> Result<(), diff::Refused> {
-        let Some(root) = &mut self.root else { return Ok(()) };
-        // Compared without their children: only the top level can refuse.
-        let empty = |name: &Name, containment, journal| TreeSpec {
-            name: name.clone(),
-            containment,
-            journal,
-            root: SupervisorSpec { policy: SupervisorPolicy::default(), hooks: Hooks::default(), children: Vec::new() },
-        };
-        let now = empty(&root.file.name, root.containment, root.journal);
-        diff::diff(&now, &empty(&tree.name, tree.containment, tree.journal), prune)?;
-        root.generation += 1;
-        if let Some(config) = config {
-            root.file.config = config;
-        }
-        let generation = root.generation;
-        self.tell_manager_reloading();
+        let Some(root) = self.above.root_mut() else { return Ok(()) };
+        let generation = root.file_mut().change(&tree, prune, config)?;
+        root.reloading(self.context.now());
         info!(self.context.logger, "reloading"; "by" => &by, "generation" => generation);
         self.begin_reload(asker, by, generation, tree.root, None, prune);
         Ok(())
@@ -275,10 +227,7 @@ impl Node {
 
     /// The whole tree as it is now, as far as the root knows, and the file that it came from.
     pub(super) fn own_tree(&self) -> Option<(TreeSpec, PathBuf)> {
-        let RootFile { file, containment, journal, .. } = self.root.as_ref()?;
-        let (name, root) = (file.name.clone(), self.own_spec());
-        let tree = TreeSpec { name, containment: *containment, journal: *journal, root };
-        Some((tree, file.config.clone()))
+        Some(self.above.root()?.file().tree(self.own_spec()))
     }
 
     /// A child node reports what stands below it.
@@ -301,19 +250,15 @@ impl Node {
             return;
         }
         let (spec, holds) = (self.own_spec(), self.holds());
-        self.keep_holds();
-        if let Some(uplink) = &mut self.uplink {
-            match serde_json::to_value(&spec) {
-                Ok(value) => uplink.children(self.context.clock.now(), value, holds),
+        match &mut self.above {
+            Above::Parent(uplink) => match serde_json::to_value(&spec) {
+                Ok(value) => uplink.children(self.context.now(), value, holds),
                 Err(error) => error!(self.context.logger, "cannot tell what children there are"; "error" => %error),
+            },
+            Above::Operators(root) => {
+                root.keep_holds(holds);
+                root.file_mut().write(&spec, &self.context);
             }
-        } else if let Some(root) = &mut self.root {
-            root.file.tree_paths.clear();
-            tree_paths(&Path::root(), &spec, &mut root.file.tree_paths);
-            if let Err(error) = self.context.place.runtime.write_instance(&root.file) {
-                warn!(self.context.logger, "cannot write down the paths of the tree"; "error" => %error);
-            }
-            root.write_outputs(&self.context.logger);
         }
     }
 }
@@ -345,27 +290,4 @@ fn numbered(pattern: &(u32, ChildSpec), name: &str, number: u32) -> Option<Child
         *file = spec::renumbered(file, *pattern_number, number);
     }
     Some(child)
-}
-
-/// All paths of a tree with their kinds, for code that must check a path without a request.
-pub(super) fn tree_paths(at: &Path, spec: &SupervisorSpec, into: &mut Vec<TreePath>) {
-    into.push(TreePath { path: at.clone(), supervisor: true, log: None });
-    for child in &spec.children {
-        let path = at.child(&child.name);
-        match &child.kind {
-            ChildKind::Worker(exec) => into.push(TreePath { path, supervisor: false, log: log_file(&exec.log) }),
-            ChildKind::Supervisor(below) => tree_paths(&path, below, into),
-        }
-    }
-}
-
-/// Where a worker's output can be read again, for tools that run elsewhere than we do.
-fn log_file(log: &LogSpec) -> Option<LogFile> {
-    match log {
-        LogSpec::File { file, keep, .. } => {
-            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-            Some(LogFile { file, keep: *keep })
-        }
-        LogSpec::Capture | LogSpec::Discard => None,
-    }
 }

@@ -1,23 +1,19 @@
 //! The loop: wait, gather, hand in one by one, carry out, deadlines last.
 
+use super::above::Above;
 use super::children::Children;
 use super::context::Context;
 use super::diary::{Diary, LATENESS, Losses, Work};
 use super::directory::{Directory, Kept};
 use super::endpoint::Endpoint;
 use super::fold::Folds;
-use super::history::History;
 use super::hooks::Hooks;
-use super::journal::Journal;
-use super::keeper::Keeper;
-use super::manager::Manager;
 use super::probes::Probes;
 use super::reactor::Reactor;
-use super::reload::{Incoming, RootFile};
+use super::reload::Incoming;
 use super::requests::{Heard, Requests};
+use super::root::Root;
 use super::taps::Taps;
-use super::uplink::Uplink;
-use crate::link::{Pull, Router};
 use crate::os::epoll::Ready;
 use crate::spec::policy::SupervisorPolicy;
 use crate::supervision::{Action, End, Event, Report, RequestId, Supervisor, Up};
@@ -36,15 +32,6 @@ struct Lateness {
     with: Option<String>,
 }
 
-/// The shell's own deadlines; the core has its own.
-#[derive(Default)]
-pub(super) struct Timers {
-    /// When the keeper may be started again.
-    pub keeper: Option<Time>,
-    /// When the console is tried again.
-    pub console: Option<Time>,
-}
-
 /// One supervisor process.
 pub(super) struct Node {
     pub context: Context,
@@ -55,18 +42,9 @@ pub(super) struct Node {
     pub children: Children,
     pub endpoint: Endpoint,
     pub directory: Directory,
-    /// The operator's endpoint; the root's only.
-    pub control: Option<Router>,
-    pub uplink: Option<Uplink>,
-    pub button: Option<Pull>,
+    pub above: Above,
     pub probes: Probes,
     pub hooks: Hooks,
-    pub keeper: Option<Keeper>,
-    /// The service manager that has started the root and wants the tree's health.
-    pub manager: Option<Box<Manager>>,
-    pub history: Option<History>,
-    /// The way of events to the disk; the root's only, where a journal is kept.
-    pub journal: Option<Journal>,
     /// Readers of what workers print.
     pub taps: Taps,
     pub requests: Requests,
@@ -74,19 +52,17 @@ pub(super) struct Node {
     pub incoming: HashMap<RequestId, Incoming>,
     /// The last reload that our parent has sent.
     pub reload_heard: Option<Heard>,
-    /// The root's only.
-    pub root: Option<RootFile>,
     pub inbox: VecDeque<Event>,
     pub actions: Vec<Action>,
     /// Reports of the event that is being handled.
     pub untold: Vec<Report>,
     /// Events that are folded, since they are the same again and again.
     pub folds: Folds,
-    pub timers: Timers,
+    /// When the console and the log are tried again.
+    pub console_retry: Option<Time>,
     pub ended: Option<End>,
     /// What this process has spent its time on.
     pub diary: Diary,
-    pub ready_fd: Option<std::fs::File>,
     pub stopping_signals: u32,
     /// There was a terminal when the tree began, so a SIGHUP may mean that it is gone.
     pub had_terminal: bool,
@@ -113,8 +89,8 @@ impl Node {
             }
             let (directory, kept) = self.kept();
             directory.look_after(kept);
-            let Node { endpoint, context, reactor, control, inbox, .. } = self;
-            endpoint.report_drops(context, &reactor.processes, control.as_mut(), inbox);
+            let Node { endpoint, context, reactor, above, inbox, .. } = self;
+            endpoint.report_drops(context, &reactor.processes, above.root_mut().map(Root::control), inbox);
             self.watch_descriptors();
         }
         self.ended.unwrap_or(End::Stopped)
@@ -122,8 +98,8 @@ impl Node {
 
     /// The runtime directory, and what of this node lies there.
     pub(super) fn kept(&mut self) -> (&mut Directory, Kept<'_>) {
-        let Node { directory, context, reactor, children, endpoint, control, root, inbox, .. } = self;
-        let (control, instance) = (control.as_mut(), root.as_ref().map(|root| &root.file));
+        let Node { directory, context, reactor, children, endpoint, above, inbox, .. } = self;
+        let (control, instance) = above.root_mut().map(Root::outside).unzip();
         let processes = &reactor.processes;
         (directory, Kept { context, processes, children, endpoint, control, instance, inbox })
     }
@@ -146,9 +122,7 @@ impl Node {
         let awake = !self.inbox.is_empty()
             || self.children.output.has_more()
             || self.endpoint.has_input()
-            || self.control.as_ref().is_some_and(Router::has_input)
-            || self.uplink.as_ref().is_some_and(Uplink::has_input)
-            || self.button.as_ref().is_some_and(Pull::has_input);
+            || self.above.has_input();
         let timeout = if awake { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
         if let Err(error) = self.reactor.poller.wait(timeout, ready) {
             // Nothing else is left to wait on; a turn without events does no harm, and the log shows it.
@@ -172,17 +146,13 @@ impl Node {
             self.children.next_deadline(),
             self.reactor.processes.unknown.next_deadline(),
             self.requests.next_deadline(),
-            self.uplink.as_ref().and_then(Uplink::next_deadline),
-            self.history.as_ref().and_then(History::next_deadline),
-            self.journal.as_ref().and_then(Journal::next_deadline),
+            self.above.next_deadline(),
             self.taps.next_deadline(),
-            self.timers.keeper,
-            self.timers.console,
+            self.console_retry,
             self.probes.next_deadline(),
             self.hooks.next_deadline(),
             self.directory.next_deadline(),
             self.folds.next_deadline(),
-            self.manager.as_ref().and_then(|manager| manager.next_deadline()),
             // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
             // process did not run is seen as such before it can be mistaken for a child's silence.
             nap,
@@ -223,8 +193,8 @@ impl Node {
         if let Some(rollup) = self.core.beat_if_due(now) {
             self.tell_parent(Up::Beat(Box::new(rollup)));
         }
-        if let Some(manager) = &mut self.manager {
-            manager.beat(now);
+        if let Some(root) = self.above.root_mut() {
+            root.beat(now);
         }
     }
 
@@ -277,8 +247,8 @@ impl Node {
         if !lost.is_zero() || due && endpoint.may_judge(now, core, context, &reactor.processes) {
             self.hand_in(now, Event::Tick { lost });
         }
-        if let (Some(history), false) = (&mut self.history, lost.is_zero()) {
-            history.credit(now, lost);
+        if let (Some(root), false) = (self.above.root_mut(), lost.is_zero()) {
+            root.history().credit(now, lost);
         }
         let (probes, mut means, events) = self.probes();
         probes.due(now, lost, &mut means, events);
@@ -292,13 +262,9 @@ impl Node {
         }
         self.folds_due(now);
         self.requests_due(now);
-        if let Some(uplink) = &mut self.uplink {
-            uplink.due(now);
-        }
-        self.tell_manager(now);
-        if self.timers.keeper.is_some_and(|at| at <= now) {
-            self.timers.keeper = None;
-            self.restart_keeper();
+        match &mut self.above {
+            Above::Parent(uplink) => uplink.due(now),
+            Above::Operators(root) => root.due(now, &self.core, &self.context, &mut self.reactor),
         }
     }
 
@@ -343,22 +309,13 @@ impl Node {
     fn flush_outward(&mut self) {
         let now = self.context.now();
         self.tell_children();
-        if let Some(uplink) = &mut self.uplink {
-            uplink.flush(now);
-        }
-        // The journal first: what a follower has seen is kept, even if this process is killed between the two.
-        if let (Some(history), Some(journal)) = (&self.history, &mut self.journal) {
-            journal.feed(now, history);
-        }
-        if let (Some(history), Some(control)) = (&mut self.history, &mut self.control) {
-            history.feed_followers(now, control);
-        }
+        self.above.flush(now);
         self.feed_taps(now);
         let console_waits = self.children.output.flush_console();
         let log_waits = self.context.log_handle.flush();
         // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped
         // and counted, never waited for.
-        self.timers.console = (console_waits || log_waits).then(|| now + Span::from_millis(20));
+        self.console_retry = (console_waits || log_waits).then(|| now + Span::from_millis(20));
     }
 }
 

@@ -9,6 +9,7 @@ mod status;
 use self::gather::Gathered;
 pub(super) use self::gather::Heard;
 use self::status::{down_state, status_limit};
+use super::above::Above;
 use super::children::{Handle, What, group_path};
 use super::history::Wanted;
 use super::taps::{LogsPart, Wish};
@@ -152,7 +153,8 @@ impl Node {
                 } else if self.logs_heard(&asker, request, 0) {
                     return;
                 }
-                let (Asker::Operator { to, .. }, Some(history)) = (&asker, &mut self.history) else { return };
+                let (Asker::Operator { to, .. }, Some(root)) = (&asker, self.above.root_mut()) else { return };
+                let history = root.history();
                 if let Verb::Unfollow { .. } = verb {
                     history.unfollow(to, request);
                 } else if !history.still_following(now, to, request) {
@@ -407,7 +409,7 @@ impl Node {
 
     fn request_reload(&mut self, asker: Asker, by: String, verb: Verb) {
         let Verb::Reload { tree, prune, config } = verb else { return };
-        if self.root.is_none() {
+        if !self.above.is_root() {
             self.reply(&asker, refused(Refusal::NotAllowed, "only the root reloads the tree".into()));
             return;
         }
@@ -464,12 +466,15 @@ impl Node {
     fn begin_events(&mut self, asker: Asker, wanted: Wanted, from: Option<u64>, follow: bool) {
         let now = self.context.now();
         let known = self.path_is_known(&wanted.path);
-        let (Asker::Operator { to, request }, Some(history)) = (&asker, &mut self.history) else { return };
+        if !self.above.is_root() {
+            return;
+        }
         if !known {
             self.reply(&asker, no_such_path(&wanted.path));
             return;
         }
-        if !history.add_follower(now, (to.clone(), *request), wanted, from, follow) {
+        let (Asker::Operator { to, request }, Some(root)) = (&asker, self.above.root_mut()) else { return };
+        if !root.history().add_follower(now, (to.clone(), *request), wanted, from, follow) {
             self.reply(&asker, refused(Refusal::Busy, "too many tools follow the events already".into()));
         }
     }
@@ -751,20 +756,15 @@ impl Node {
     pub(super) fn reply(&mut self, asker: &Asker, reply: Reply) {
         // A caller that gets the reply is to find it done.
         self.tell_children();
-        match asker {
-            Asker::Operator { to, request } => {
-                let Some(control) = &mut self.control else { return };
+        match (asker, &mut self.above) {
+            (Asker::Operator { to, request }, Above::Operators(root)) => {
                 let frames = codec::encode_told(&Told { request: *request, reply });
                 let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
                 // An asker that is gone or does not read has lost its reply.
-                let _ = control.send(to, &frames);
+                let _ = root.control().send(to, &frames);
             }
-            Asker::Parent { request } => {
-                if let Some(uplink) = &mut self.uplink {
-                    uplink.reply(*request, reply);
-                }
-            }
-            Asker::Nobody => {}
+            (Asker::Parent { request }, Above::Parent(uplink)) => uplink.reply(*request, reply),
+            (Asker::Operator { .. } | Asker::Parent { .. } | Asker::Nobody, _) => {}
         }
     }
 }

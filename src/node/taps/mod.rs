@@ -12,6 +12,7 @@ mod tap;
 
 pub(super) use self::tap::Wish;
 use self::tap::{Backlog, Part, REPLY_BYTES, Tap};
+use super::above::Above;
 use super::children::{Followers, TakeLine};
 use super::history::{FOLLOWER_PATIENCE, FOLLOWERS_MAX};
 use super::requests::{Asker, ask_below, no_such_path, refused};
@@ -336,13 +337,13 @@ impl Node {
     fn feed_tap(&mut self, tap: &mut Tap, all: bool) -> bool {
         while all || tap.may_send() {
             let Some(reply) = tap.next_reply(|first| self.read_backlog(first)) else { break };
-            let outcome = match (&tap.asker, &mut self.control, &mut self.uplink) {
-                (Asker::Operator { to, request }, Some(control), _) => {
+            let outcome = match (&tap.asker, &mut self.above) {
+                (Asker::Operator { to, request }, Above::Operators(root)) => {
                     let frames = codec::encode_told(&Told { request: *request, reply: reply.clone() });
                     let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-                    control.send(to, &frames)
+                    root.control().send(to, &frames)
                 }
-                (Asker::Parent { request }, _, Some(uplink)) => match uplink.try_reply(*request, reply.clone()) {
+                (Asker::Parent { request }, Above::Parent(uplink)) => match uplink.try_reply(*request, reply.clone()) {
                     true => SendOutcome::Sent,
                     false => SendOutcome::Full,
                 },

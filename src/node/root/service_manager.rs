@@ -6,10 +6,10 @@
 //! The watchdog is fed by the loop itself and by nothing else, so that a root that hangs is noticed. It is the only
 //! thing that wakes the loop when nothing happens.
 
-use super::turn::Node;
 use crate::error::Chain;
+use crate::node::end;
 use crate::os::clock;
-use crate::supervision::{ChildId, End, Fact, Rollup, State};
+use crate::supervision::{ChildId, End, Fact, Rollup, State, Supervisor};
 use crate::text::{clean, cut};
 use crate::time::{Span, Time};
 use slog::{Logger, info, warn};
@@ -31,7 +31,7 @@ const OWED_MAX: usize = 16;
 const TEXT_MAX: usize = 512;
 
 /// The line to the service manager.
-pub(super) struct Manager {
+pub(in crate::node) struct ServiceManager {
     notifier: Notifier,
     /// It expects a sign of life this often, and its limit is twice as long.
     beat_every: Option<Span>,
@@ -54,9 +54,9 @@ pub(super) struct Manager {
     errno: Option<i32>,
 }
 
-impl Manager {
+impl ServiceManager {
     /// The manager that the environment names; none when no manager wants notifications.
-    pub fn from_env(logger: &Logger) -> Option<Manager> {
+    pub fn from_env(logger: &Logger) -> Option<ServiceManager> {
         let notifier = match Notifier::from_env() {
             Ok(notifier) => notifier?,
             Err(error) => {
@@ -66,9 +66,12 @@ impl Manager {
         };
         let variable = |name: &str| std::env::var(name).ok();
         let limit = watchdog(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), std::process::id());
-        Some(Manager {
+        let beat_every = limit.map(|limit| limit.scaled(0.5));
+        info!(logger, "a service manager is told how the tree is";
+            "watchdog_ms" => beat_every.map(|every| every.times(2).as_millis()));
+        Some(ServiceManager {
             notifier,
-            beat_every: limit.map(|limit| limit.scaled(0.5)),
+            beat_every,
             beat_at: limit.map(|_| Time::ZERO),
             owed: Vec::new(),
             again_at: None,
@@ -90,7 +93,7 @@ impl Manager {
     }
 
     /// Something has happened in the tree.
-    pub fn stir(&mut self) {
+    pub fn mark_changed(&mut self) {
         self.stale = true;
     }
 
@@ -148,6 +151,93 @@ impl Manager {
             self.say(now, "WATCHDOG=1".into(), false);
         }
     }
+
+    /// All is up.
+    pub fn tree_is_up(&mut self, now: Time, core: &Supervisor) {
+        let mut rollup = core.rollup(now);
+        // That all is up is known from the nodes below themselves, whose last counts are older than that.
+        rollup.running = rollup.running.saturating_add(std::mem::take(&mut rollup.starting));
+        let health = health(&rollup);
+        self.up = true;
+        self.say(now, format!("READY=1\nSTATUS={health}"), true);
+        self.told = health;
+        self.told_at = Some(now);
+        self.stale = true;
+    }
+
+    /// The tree is to be changed. That is over when the core has no reload left, whatever came of it: a manager of
+    /// `Type=notify-reload` waits for that.
+    pub fn reloading(&mut self, now: Time) {
+        if !std::mem::replace(&mut self.reloading, true) {
+            self.say(now, format!("RELOADING=1\nMONOTONIC_USEC={}", clock::machine_micros()), true);
+        }
+    }
+
+    /// Once in every turn.
+    pub fn due(&mut self, now: Time, core: &Supervisor) {
+        self.pay(now);
+        self.beat(now);
+        if self.reloading && !core.is_reloading() {
+            self.reloading = false;
+            // Without a tree that is up, the notification that ends the reloading would report it as up.
+            let words = if self.up { "READY=1" } else { "STATUS=starting" };
+            self.say(now, words.into(), true);
+            self.stale = true;
+        }
+        if core.state() == State::Stopping && !self.stopping {
+            self.stopping = true;
+            self.stale = true;
+            self.told_at = None;
+            self.say(now, "STOPPING=1".into(), true);
+        }
+        if !self.stale || self.told_at.is_some_and(|told| now.since(told) < STATUS_EVERY) {
+            return;
+        }
+        self.stale = false;
+        let health = health(&core.rollup(now));
+        let text = match (self.stopping, self.up) {
+            (true, _) => format!("stopping; {health}"),
+            (false, false) => format!("starting; {health}"),
+            (false, true) => health,
+        };
+        self.told_at = Some(now);
+        if text != self.told {
+            self.say(now, format!("STATUS={text}"), false);
+            self.told = text;
+        }
+    }
+
+    /// Keeps what is reported when the tree cannot be started.
+    pub fn note(&mut self, fact: &Fact) {
+        if let Fact::StartFailed { failure, .. } = fact {
+            self.errno = Some(failure.errno).filter(|errno| *errno > 0);
+        }
+    }
+
+    /// The last report: that the tree ends, with which exit status, and why.
+    pub fn end(&mut self, now: Time, end: End, first_cause: Option<String>) {
+        let mut words = String::new();
+        if !std::mem::replace(&mut self.stopping, true) {
+            words.push_str("STOPPING=1\n");
+        }
+        // The hooks that may still run get as much time as they had to begin with.
+        if self.beat_every.is_some() {
+            words.push_str("WATCHDOG=1\n");
+        }
+        let _ = write!(words, "EXIT_STATUS={}", end.code());
+        if let (End::StartFailed, Some(errno)) = (end, self.errno) {
+            let _ = write!(words, "\nERRNO={errno}");
+        }
+        let why = end::texts(end).status;
+        let text = match first_cause {
+            Some(cause) => format!("{why}: {}", clean(&cause)),
+            None => why.to_owned(),
+        };
+        let _ = write!(words, "\nSTATUS={}", shortened(&text));
+        self.say(now, words, true);
+        self.again_at = Some(now);
+        self.pay(now);
+    }
 }
 
 /// The queue of the manager's socket is full.
@@ -155,118 +245,8 @@ fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-impl Node {
-    /// All is up.
-    pub(super) fn tell_manager_up(&mut self) {
-        let now = self.context.now();
-        let mut rollup = self.core.rollup(now);
-        // That all is up is known from the nodes below themselves, whose last counts are older than that.
-        rollup.running = rollup.running.saturating_add(std::mem::take(&mut rollup.starting));
-        let health = health(&rollup);
-        let Some(manager) = &mut self.manager else { return };
-        manager.up = true;
-        manager.say(now, format!("READY=1\nSTATUS={health}"), true);
-        manager.told = health;
-        manager.told_at = Some(now);
-        manager.stale = true;
-    }
-
-    /// The tree is to be changed. That is over when the core has no reload left, whatever came of it: a manager of
-    /// `Type=notify-reload` waits for that.
-    pub(super) fn tell_manager_reloading(&mut self) {
-        let now = self.context.now();
-        if let Some(manager) = self.manager.as_mut().filter(|manager| !manager.reloading) {
-            manager.reloading = true;
-            manager.say(now, format!("RELOADING=1\nMONOTONIC_USEC={}", clock::machine_micros()), true);
-        }
-    }
-
-    /// Once in every turn.
-    pub(super) fn tell_manager(&mut self, now: Time) {
-        let Some(manager) = &mut self.manager else { return };
-        manager.pay(now);
-        manager.beat(now);
-        if manager.reloading && !self.core.is_reloading() {
-            manager.reloading = false;
-            // Without a tree that is up, the notification that ends the reloading would report it as up.
-            let words = if manager.up { "READY=1" } else { "STATUS=starting" };
-            manager.say(now, words.into(), true);
-            manager.stale = true;
-        }
-        let state = self.core.state();
-        if state == State::Stopping && !manager.stopping {
-            manager.stopping = true;
-            manager.stale = true;
-            manager.told_at = None;
-            manager.say(now, "STOPPING=1".into(), true);
-        }
-        if !manager.stale || manager.told_at.is_some_and(|told| now.since(told) < STATUS_EVERY) {
-            return;
-        }
-        manager.stale = false;
-        let health = health(&self.core.rollup(now));
-        let text = match (manager.stopping, manager.up) {
-            (true, _) => format!("stopping; {health}"),
-            (false, false) => format!("starting; {health}"),
-            (false, true) => health,
-        };
-        manager.told_at = Some(now);
-        if text != manager.told {
-            manager.say(now, format!("STATUS={text}"), false);
-            manager.told = text;
-        }
-    }
-
-    /// Keeps what is reported to the manager when the tree cannot be started.
-    pub(super) fn note_for_manager(&mut self, fact: &Fact) {
-        if let (Some(manager), Fact::StartFailed { failure, .. }) = (&mut self.manager, fact) {
-            manager.errno = Some(failure.errno).filter(|errno| *errno > 0);
-        }
-    }
-
-    /// The last report: that it ends, with which exit status, and why.
-    pub(super) fn tell_manager_end(&mut self, end: End) {
-        let now = self.context.now();
-        if self.manager.is_none() {
-            return;
-        }
-        let first_cause = match end {
-            End::GaveUp | End::StartFailed => self.what_led_here().into_iter().next(),
-            _ => None,
-        };
-        let Some(manager) = &mut self.manager else { return };
-        let why = match end {
-            End::GaveUp => "the root gave up",
-            End::StartFailed => "the tree could not be started",
-            End::Panicked => "the whole tree was killed by order",
-            End::AutoShutdown => "the tree has ended by itself",
-            End::Stopped | End::Terminated | End::Orphaned => "the tree was stopped",
-        };
-        let mut words = String::new();
-        if !std::mem::replace(&mut manager.stopping, true) {
-            words.push_str("STOPPING=1\n");
-        }
-        // The hooks that may still run get as much time as they had to begin with.
-        if manager.beat_every.is_some() {
-            words.push_str("WATCHDOG=1\n");
-        }
-        let _ = write!(words, "EXIT_STATUS={}", end.code());
-        if let (End::StartFailed, Some(errno)) = (end, manager.errno) {
-            let _ = write!(words, "\nERRNO={errno}");
-        }
-        let text = match first_cause {
-            Some(cause) => format!("{why}: {}", clean(&cause)),
-            None => why.to_owned(),
-        };
-        let _ = write!(words, "\nSTATUS={}", shortened(&text));
-        manager.say(now, words, true);
-        manager.again_at = Some(now);
-        manager.pay(now);
-    }
-}
-
 /// The report to the manager of a root that cannot even begin.
-pub(super) fn tell_no_beginning(why: &str, code: i32) {
+pub(in crate::node) fn tell_no_beginning(why: &str, code: i32) {
     if let Ok(Some(notifier)) = Notifier::from_env() {
         let words = format!("STATUS={}\nEXIT_STATUS={code}", shortened(&clean(why)));
         // The log has it too.
@@ -303,14 +283,6 @@ fn health(rollup: &Rollup) -> String {
 /// As much of a text as is shown, in one line.
 fn shortened(text: &str) -> &str {
     cut(text.lines().next().unwrap_or_default(), TEXT_MAX)
-}
-
-/// The manager of this process, where it was started by one.
-pub(super) fn manager(logger: &Logger) -> Option<Box<Manager>> {
-    let manager = Manager::from_env(logger)?;
-    info!(logger, "a service manager is told how the tree is";
-        "watchdog_ms" => manager.beat_every.map(|every| every.times(2).as_millis()));
-    Some(Box::new(manager))
 }
 
 #[cfg(test)]

@@ -1,47 +1,31 @@
-//! The keeper: a small process beside the root that outlives it.
-//!
-//! A root that is killed cannot clean up. Its nodes and workers are killed with it by their parent-death signals, but a
-//! daemon that has left its session does not, and neither sockets nor cgroups go away by themselves. The keeper waits
-//! for one thing, the root's end. When the root has announced an orderly end, it exits without further action;
-//! otherwise it kills what is left of the tree, by cgroup where there is one, else by the mark that every process of
-//! the tree carries in its environment, and removes the tree's files. The root watches the keeper in turn and starts
-//! another one when it is gone.
-//!
-//! As it outlives the root, and may wait for a disk, it also writes the journal. That has a thread of its own: a disk
-//! that hangs must not delay the cleanup. The keeper starts no process but itself, so that no parent-death signal hangs
-//! on a thread.
+//! The keeper's own process: what it does until the root ends, and then.
 
-use super::journal::Journal;
-use super::reactor::Source;
-use super::segments::{JournalRecord, Said, Segments};
-use super::turn::Node;
 use crate::ids::{Mark, Path};
 use crate::instance::runtime::RuntimeDir;
 use crate::logs::stream_file::{self, StreamFile};
+use crate::node::root::segments::{JournalRecord, Said, Segments};
 use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::descendants::Scope;
 use crate::os::lock::LockFile;
 use crate::os::pidfd::{self, PidFd};
-use crate::os::spawn::{self, PlanSpec};
 use crate::os::sweep::{self, Survivors};
 use crate::os::thread::briefly;
-use crate::os::{fd, process};
+use crate::os::{fd, process, signals};
 use crate::signal::full_name;
 use crate::time::Span;
 use crate::wire::journal::{EndNote, Note, looks_whole};
 use serde::{Deserialize, Serialize};
-use slog::{error, warn};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
 /// Where the keeper finds its record, and the pipes from the root: for its goodbye, and for the journal.
-const RECORD_FD: RawFd = 3;
-const GOODBYE_FD: RawFd = 4;
-const JOURNAL_FD: RawFd = 5;
+pub(super) const RECORD_FD: RawFd = 3;
+pub(super) const GOODBYE_FD: RawFd = 4;
+pub(super) const JOURNAL_FD: RawFd = 5;
 
 /// What is written to the journal in one go.
 const CHUNK: usize = 16 * 1024;
@@ -58,143 +42,16 @@ const PATIENCE: Span = Span::from_secs(5);
 
 /// What the keeper is given.
 #[derive(Clone, Serialize, Deserialize)]
-struct Record {
-    root: u32,
-    runtime: PathBuf,
-    mark: String,
+pub(super) struct Record {
+    pub root: u32,
+    pub runtime: PathBuf,
+    pub mark: String,
     #[serde(with = "crate::files::exact::option")]
-    cgroup: Option<PathBuf>,
-    output: Option<StreamFile>,
-    journal: Option<JournalRecord>,
+    pub cgroup: Option<PathBuf>,
+    pub output: Option<StreamFile>,
+    pub journal: Option<JournalRecord>,
     /// It takes the place of one that was killed.
-    again: bool,
-}
-
-/// The keeper as the root holds it.
-pub(super) struct Keeper {
-    pid: u32,
-    pidfd: PidFd,
-    goodbye: OwnedFd,
-    tag: Option<crate::os::epoll::Tag>,
-    record: Record,
-}
-
-impl Keeper {
-    pub fn start(
-        runtime: &RuntimeDir,
-        mark: &Mark,
-        cgroup: Option<&std::path::Path>,
-        journal: Option<(JournalRecord, BorrowedFd<'_>)>,
-    ) -> Result<Keeper, Box<dyn std::error::Error>> {
-        let (journal, lines) = journal.unzip();
-        let record = Record {
-            root: std::process::id(),
-            runtime: runtime.path().to_path_buf(),
-            mark: mark.to_string(),
-            cgroup: cgroup.map(std::path::Path::to_path_buf),
-            output: stream_file::get().cloned(),
-            journal,
-            again: false,
-        };
-        Keeper::spawn(record, lines)
-    }
-
-    fn spawn(record: Record, lines: Option<BorrowedFd<'_>>) -> Result<Keeper, Box<dyn std::error::Error>> {
-        let memory = fd::memfd_with("treevisor-keeper", &serde_json::to_vec(&record)?)?;
-        let (reader, writer) = fd::pipe()?;
-        let stderr = io::stderr();
-        // No parent-death signal: it is there for the case in which we are gone.
-        let plan = spawn::prepare(PlanSpec {
-            env: std::env::vars_os().collect(),
-            cwd: Some("/".into()),
-            stderr: Some(stderr.as_fd()),
-            extra: [
-                Some((memory.as_fd(), RECORD_FD)),
-                Some((reader.as_fd(), GOODBYE_FD)),
-                lines.map(|fd| (fd, JOURNAL_FD)),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-            ..PlanSpec::new(vec![process::self_exe().into(), "keeper".into(), record.runtime.clone().into()])
-        })?;
-        let spawned = plan.spawn()?;
-        Ok(Keeper { pid: spawned.pid, pidfd: spawned.pidfd, goodbye: writer, tag: None, record })
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// Announces that the tree has ended in order, and waits a moment for the keeper to exit.
-    pub fn dismiss(self, limit: Span) {
-        let mut goodbye = std::fs::File::from(self.goodbye);
-        // A keeper that has exited already needs no notice.
-        let _ = goodbye.write_all(b"q");
-        drop(goodbye);
-        if !self.pidfd.wait_exit(limit) {
-            let _ = self.pidfd.signal_child(self.pid, 9);
-            self.pidfd.wait_exit(limit);
-        }
-        let _ = self.pidfd.wait();
-    }
-}
-
-impl Node {
-    pub(super) fn watch_keeper(&mut self) -> Result<(), crate::os::epoll::PollError> {
-        let Some(fd) = self.keeper.as_ref().map(|keeper| keeper.pidfd.as_raw_fd()) else { return Ok(()) };
-        let tag = self.reactor.watch(fd, Source::Keeper)?;
-        if let Some(keeper) = &mut self.keeper {
-            self.reactor.processes.known.insert(keeper.pid, None);
-            keeper.tag = Some(tag);
-        }
-        Ok(())
-    }
-
-    /// The keeper has exited although it was not dismissed: another one takes its place, a second later at the
-    /// earliest.
-    pub(super) fn keeper_ended(&mut self) {
-        let Some(keeper) = &self.keeper else { return };
-        if !matches!(keeper.pidfd.wait(), Ok(Some(_))) {
-            return;
-        }
-        warn!(self.context.logger, "the keeper was killed, another one is started"; "pid" => keeper.pid);
-        self.reactor.processes.known.remove(&keeper.pid);
-        let (fd, tag) = (keeper.pidfd.as_raw_fd(), keeper.tag);
-        if let Some(tag) = tag {
-            self.reactor.unwatch(fd, tag);
-        }
-        self.restart_keeper();
-    }
-
-    pub(super) fn restart_keeper(&mut self) {
-        let Some(old) = self.keeper.take() else { return };
-        let Keeper { mut record, pid, pidfd, goodbye, .. } = old;
-        record.again = true;
-        let again = record.clone();
-        let lines = self.journal.as_ref().map(Journal::reader);
-        match Keeper::spawn(record, lines) {
-            Ok(keeper) => {
-                if let Some(root) = &mut self.root {
-                    root.file.keeper_pid = Some(keeper.pid);
-                    if let Err(error) = self.context.place.runtime.write_instance(&root.file) {
-                        warn!(self.context.logger, "cannot write the new keeper into the instance file"; "error" => %error);
-                    }
-                }
-                self.keeper = Some(keeper);
-                self.write_holds();
-                if let Err(error) = self.watch_keeper() {
-                    error!(self.context.logger, "cannot watch the keeper"; "error" => %error);
-                }
-            }
-            Err(error) => {
-                error!(self.context.logger, "cannot start the keeper, trying again"; "error" => %error);
-                // Kept as a place-holder with its record; its process is long gone.
-                self.keeper = Some(Keeper { pid, pidfd, goodbye, tag: None, record: again });
-                self.timers.keeper = Some(self.context.clock.now() + Span::from_secs(1));
-            }
-        }
-    }
+    pub again: bool,
 }
 
 /// The keeper's own life. Returns its exit status.
@@ -215,7 +72,7 @@ fn watch_root() -> io::Result<()> {
     stream_file::set(record.output.clone());
     let goodbye = fd::inherited(GOODBYE_FD)?;
     // A signal that is sent to all processes of the tree must not stop the one that cleans up.
-    crate::os::signals::ignore_all_stopping();
+    signals::ignore_all_stopping();
     process::set_name("tv-keeper");
     // Opened while the pipe is open at the other end, so it is the root and not a later process with its number.
     let root = PidFd::open(record.root);
@@ -403,7 +260,7 @@ fn read_goodbye(pipe: &OwnedFd) -> bool {
 
 /// Kills what is left of a tree and removes its cgroups. Blocks, but not for much longer than [`PATIENCE`]. Gives what
 /// cannot be killed.
-pub(super) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str) -> Survivors {
+pub(in crate::node) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str) -> Survivors {
     let mark = match Mark::parse(mark) {
         Ok(mark) => mark,
         Err(error) => return Survivors { unseen: Some(error.to_string()), ..Survivors::default() },

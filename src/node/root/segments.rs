@@ -21,7 +21,7 @@ const SPARED: usize = 2;
 
 /// What the keeper is given of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct JournalRecord {
+pub(in crate::node) struct JournalRecord {
     /// The directory of the instance.
     #[serde(with = "crate::files::exact")]
     pub directory: PathBuf,

@@ -5,8 +5,8 @@
 //! is counted and noted in a line of its own. The root holds both ends of the pipe: what is in it outlives a keeper
 //! that is killed, and the next one reads on. After a root that is killed, the keeper reads it to its end.
 
-use super::history::History;
-use crate::os::clock::{self, Clock};
+use crate::node::history::History;
+use crate::os::clock;
 use crate::os::fd;
 use crate::time::{Span, Time};
 use crate::wire::journal::Note;
@@ -24,7 +24,7 @@ const CHUNK: usize = 64 << 10;
 const RETRY: Span = Span::from_millis(50);
 
 /// The way to the keeper.
-pub(super) struct Journal {
+pub(in crate::node) struct Journal {
     /// Id of this run.
     run: String,
     writer: File,
@@ -37,6 +37,8 @@ pub(super) struct Journal {
     retry: Option<Time>,
     /// Lines about the run that have not been taken yet.
     notes: Vec<u8>,
+    /// The last lines, once the run is over, until they are taken.
+    last: Option<Vec<u8>>,
 }
 
 impl Journal {
@@ -51,6 +53,7 @@ impl Journal {
             sent: 0,
             retry: None,
             notes: Vec::new(),
+            last: None,
         })
     }
 
@@ -95,25 +98,21 @@ impl Journal {
         }
     }
 
-    /// Hands on the rest and the last lines, for no longer than `limit`.
-    pub fn finish(mut self, history: &History, last: &[Note], limit: Span) {
-        let clock = Clock::start();
-        let mut ended = false;
+    /// The run is over: these are the last lines.
+    pub fn begin_end(&mut self, last: &[Note]) {
+        self.last = Some(last.iter().flat_map(Note::to_line).collect());
+    }
+
+    /// Hands on the rest and the last lines. Returns whether all of it is in the pipe.
+    pub fn go_on_ending(&mut self, history: &History) -> bool {
         loop {
             self.feed(Time::ZERO, history);
-            if self.retry.is_none() {
-                if ended {
-                    return;
-                }
-                ended = true;
-                self.sent = 0;
-                self.taken = last.iter().flat_map(Note::to_line).collect();
-                continue;
+            if self.retry.is_some() {
+                return false;
             }
-            if clock.now() >= Time::ZERO + limit {
-                return;
-            }
-            clock::pause(Span::from_millis(1));
+            let Some(last) = self.last.take() else { return true };
+            self.sent = 0;
+            self.taken = last;
         }
     }
 

@@ -1,0 +1,71 @@
+//! What stands above a node: its parent, or for the root, the operators.
+
+use super::history::EventBatch;
+use super::root::Root;
+use super::uplink::Uplink;
+use crate::time::Time;
+
+/// What stands above a node.
+pub(super) enum Above {
+    /// The node that has started this one.
+    Parent(Box<Uplink>),
+    /// Nothing but the operators: this is the root.
+    Operators(Box<Root>),
+}
+
+impl Above {
+    pub fn is_root(&self) -> bool {
+        matches!(self, Above::Operators(_))
+    }
+
+    pub fn root(&self) -> Option<&Root> {
+        match self {
+            Above::Operators(root) => Some(root),
+            Above::Parent(_) => None,
+        }
+    }
+
+    pub fn root_mut(&mut self) -> Option<&mut Root> {
+        match self {
+            Above::Operators(root) => Some(root),
+            Above::Parent(_) => None,
+        }
+    }
+
+    pub fn uplink(&mut self) -> Option<&mut Uplink> {
+        match self {
+            Above::Parent(uplink) => Some(uplink),
+            Above::Operators(_) => None,
+        }
+    }
+
+    pub fn has_input(&self) -> bool {
+        match self {
+            Above::Parent(uplink) => uplink.has_input(),
+            Above::Operators(root) => root.has_input(),
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        match self {
+            Above::Parent(uplink) => uplink.next_deadline(),
+            Above::Operators(root) => root.next_deadline(),
+        }
+    }
+
+    /// Sends what waits, as far as that can be done without waiting.
+    pub fn flush(&mut self, now: Time) {
+        match self {
+            Above::Parent(uplink) => uplink.flush(now),
+            Above::Operators(root) => root.flush(now),
+        }
+    }
+
+    /// Events go to the root: it keeps them; every other node passes them up.
+    pub fn events(&mut self, batch: EventBatch) {
+        match self {
+            Above::Parent(uplink) => uplink.events(batch),
+            Above::Operators(root) => root.events(batch),
+        }
+    }
+}

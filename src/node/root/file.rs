@@ -1,0 +1,240 @@
+//! What the root keeps of its tree: the file that it came from, and what is written down of it for tools.
+//!
+//! At SIGHUP the root reads its file again, with the environment that it was started with. The disk with the file may not
+//! answer, nor may the source of the users that it names: a thread reads, and the loop is notified when it is done.
+
+use crate::ids::{Name, Path};
+use crate::instance::runtime::{InstanceFile, LogFile, TreePath};
+use crate::instance::state::StateDir;
+use crate::node::context::Context;
+use crate::node::reactor::{Reactor, Source};
+use crate::os::accounts::{self, Wanted};
+use crate::os::epoll::Tag;
+use crate::os::thread;
+use crate::os::wake::Wake;
+use crate::spec::exec::LogSpec;
+use crate::spec::policy::SupervisorPolicy;
+use crate::spec::tree::{ChildKind, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
+use crate::spec::{self, diff};
+use crate::time::Span;
+use slog::{Logger, error, warn};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+
+/// What a disk has for a small file before the loop goes on without it.
+const OUTPUTS: Span = Span::from_millis(100);
+
+/// What only the root keeps of its tree.
+pub(in crate::node) struct TreeFile {
+    instance: InstanceFile,
+    /// Where it is written down for later what the workers' output is written to.
+    outputs: Option<StateDir>,
+    containment: Containment,
+    journal: Option<JournalSpec>,
+    /// The number of the last reload.
+    generation: u64,
+    /// The file, while it is read again.
+    reading: Option<Reading>,
+}
+
+/// A file that is being read.
+struct Reading {
+    result: Receiver<spec::Read>,
+    wake: Arc<Wake>,
+    tag: Tag,
+    file: PathBuf,
+}
+
+impl TreeFile {
+    pub fn new(
+        instance: InstanceFile,
+        outputs: Option<StateDir>,
+        containment: Containment,
+        journal: Option<JournalSpec>,
+    ) -> TreeFile {
+        TreeFile { instance, outputs, containment, journal, generation: 0, reading: None }
+    }
+
+    /// What tools are to find of the instance.
+    pub fn instance(&self) -> &InstanceFile {
+        &self.instance
+    }
+
+    pub fn set_keeper(&mut self, pid: u32) {
+        self.instance.keeper_pid = Some(pid);
+    }
+
+    /// The whole tree around what its root is now, and the file that it came from.
+    pub fn tree(&self, root: SupervisorSpec) -> (TreeSpec, PathBuf) {
+        let TreeFile { instance, containment, journal, .. } = self;
+        let tree = TreeSpec { name: instance.name.clone(), containment: *containment, journal: *journal, root };
+        (tree, instance.config.clone())
+    }
+
+    /// The root is to have another tree. Gives the number of that reload.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub fn change(&mut self, tree: &TreeSpec, prune: bool, config: Option<PathBuf>) -> Result<u64, diff::Refused> {
+        // Compared without their children: only the top level can refuse.
+        let empty = |name: &Name, containment, journal| TreeSpec {
+            name: name.clone(),
+            containment,
+            journal,
+            root: SupervisorSpec { policy: SupervisorPolicy::default(), hooks: Hooks::default(), children: Vec::new() },
+        };
+        let now = empty(&self.instance.name, self.containment, self.journal);
+        diff::diff(&now, &empty(&tree.name, tree.containment, tree.journal), prune)?;
+        self.generation += 1;
+        if let Some(config) = config {
+            self.instance.config = config;
+        }
+        Ok(self.generation)
+    }
+
+    /// Writes down the paths of the tree, which are others by now.
+    pub fn write(&mut self, root: &SupervisorSpec, context: &Context) {
+        self.instance.tree_paths.clear();
+        tree_paths(&Path::root(), root, &mut self.instance.tree_paths);
+        if let Err(error) = context.place.runtime.write_instance(&self.instance) {
+            warn!(context.logger, "cannot write down the paths of the tree"; "error" => %error);
+        }
+        self.write_outputs(&context.logger);
+    }
+
+    /// Writes down where the workers' output can be read when nothing runs. A disk that does not answer is not waited for.
+    pub fn write_outputs(&self, logger: &Logger) {
+        let Some(state) = self.outputs.clone() else { return };
+        let (logger, tree_paths) = (logger.clone(), self.instance.tree_paths.clone());
+        thread::briefly(OUTPUTS, move || {
+            if let Err(error) = state.write_outputs(&tree_paths) {
+                warn!(logger, "cannot write down where the workers' output goes: `treevisor logs` will not find it when \
+                    nothing runs"; "directory" => %state.path().display(), "error" => %error);
+            }
+        });
+    }
+
+    /// Begins to read the file that the tree came from.
+    pub fn read_again(&mut self, context: &Context, reactor: &mut Reactor) {
+        let file = self.instance.config.clone();
+        if file.as_os_str().is_empty() {
+            warn!(context.logger, "SIGHUP: this tree was started without a file, so there is nothing to reload");
+            return;
+        }
+        if self.reading.is_some() {
+            warn!(context.logger, "SIGHUP: the file is being read already, and its disk does not answer";
+                "file" => %file.display());
+            return;
+        }
+        match Reading::begin(file, reactor) {
+            Ok(reading) => self.reading = Some(reading),
+            Err(error) => {
+                error!(context.logger, "SIGHUP: the file cannot be read; nothing is changed"; "error" => %error);
+            }
+        }
+    }
+
+    /// The file was read. Gives its tree, if it has one that can be, and its name.
+    pub fn take_read(&mut self, context: &Context, reactor: &mut Reactor) -> Option<(TreeSpec, String)> {
+        let Reading { result, wake, tag, file } = self.reading.take()?;
+        reactor.unwatch(wake.as_raw_fd(), tag);
+        let file = file.display().to_string();
+        let Ok(read) = result.try_recv() else {
+            error!(context.logger, "SIGHUP: the file cannot be read; nothing is changed"; "file" => file);
+            return None;
+        };
+        for wrong in read.errors() {
+            error!(context.logger, "{}", wrong);
+        }
+        let Some(tree) = read.tree else {
+            error!(context.logger, "SIGHUP: the file has errors, nothing is changed"; "file" => file);
+            return None;
+        };
+        if let Some(first) = spec::unsupported(&tree).first() {
+            error!(context.logger, "SIGHUP: a key is not supported yet, nothing is changed"; "file" => file,
+                "path" => %first.path, "key" => first.what());
+            return None;
+        }
+        Some((tree, file))
+    }
+}
+
+impl Reading {
+    fn begin(file: PathBuf, reactor: &mut Reactor) -> Result<Reading, Box<dyn std::error::Error>> {
+        let wake = Arc::new(Wake::new()?);
+        let (sender, result) = mpsc::channel();
+        let tag = reactor.watch(wake.as_raw_fd(), Source::Reading)?;
+        let (path, rings) = (file.clone(), Arc::clone(&wake));
+        let started = thread::start_quiet("treevisor-file", move || {
+            let mut read = spec::read_at_once(&path, &|name| std::env::var(name).ok());
+            if let Some(tree) = &mut read.tree {
+                let missing = accounts::look_up(tree, Wanted::Here);
+                read.object(missing);
+            }
+            // A root that has ended meanwhile does not receive it.
+            let _ = sender.send(read);
+            rings.ring();
+        });
+        if let Err(error) = started {
+            reactor.unwatch(wake.as_raw_fd(), tag);
+            return Err(error.into());
+        }
+        Ok(Reading { result, wake, tag, file })
+    }
+}
+
+/// All paths of a tree with their kinds, for code that must check a path without a request.
+pub(in crate::node) fn tree_paths(at: &Path, spec: &SupervisorSpec, into: &mut Vec<TreePath>) {
+    into.push(TreePath { path: at.clone(), supervisor: true, log: None });
+    for child in &spec.children {
+        let path = at.child(&child.name);
+        match &child.kind {
+            ChildKind::Worker(exec) => into.push(TreePath { path, supervisor: false, log: log_file(&exec.log) }),
+            ChildKind::Supervisor(below) => tree_paths(&path, below, into),
+        }
+    }
+}
+
+/// Where a worker's output can be read again, for tools that run elsewhere than we do.
+fn log_file(log: &LogSpec) -> Option<LogFile> {
+    match log {
+        LogSpec::File { file, keep, .. } => {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            Some(LogFile { file, keep: *keep })
+        }
+        LogSpec::Capture | LogSpec::Discard => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing;
+
+    #[test]
+    fn only_a_tree_of_the_same_name_and_containment_takes_the_place_of_another() {
+        let tree =
+            |name: &str| testing::tree(&format!("name = \"{name}\"\n[[child]]\nname = \"db\"\ncommand = [\"true\"]"));
+        let first = tree("shop");
+        let instance = InstanceFile {
+            name: first.name.clone(),
+            pid: 1,
+            started_at: String::new(),
+            version: String::new(),
+            mark: String::new(),
+            containment: "group".into(),
+            cgroup: None,
+            keeper_pid: None,
+            config: "shop.toml".into(),
+            tree_paths: Vec::new(),
+        };
+        let mut file = TreeFile::new(instance, None, first.containment, first.journal);
+        assert_eq!(file.change(&tree("shop"), false, Some("other.toml".into())).ok(), Some(1));
+        assert!(file.change(&tree("another"), false, None).is_err());
+        assert_eq!(file.change(&tree("shop"), false, None).ok(), Some(2), "one that was refused has no number");
+        let (now, config) = file.tree(first.root);
+        assert_eq!((now.name.as_str(), config), ("shop", "other.toml".into()));
+    }
+}

@@ -1,0 +1,155 @@
+//! The keeper: a small process beside the root that outlives it.
+//!
+//! A root that is killed cannot clean up. Its nodes and workers are killed with it by their parent-death signals, but a
+//! daemon that has left its session does not, and neither sockets nor cgroups go away by themselves. The keeper waits
+//! for one thing, the root's end. When the root has announced an orderly end, it exits without further action;
+//! otherwise it kills what is left of the tree, by cgroup where there is one, else by the mark that every process of
+//! the tree carries in its environment, and removes the tree's files. The root watches the keeper in turn and starts
+//! another one when it is gone.
+//!
+//! As it outlives the root, and may wait for a disk, it also writes the journal. That has a thread of its own: a disk
+//! that hangs must not delay the cleanup. The keeper starts no process but itself, so that no parent-death signal hangs
+//! on a thread.
+
+mod run;
+
+pub(in crate::node) use self::run::clear_tree;
+pub use self::run::run;
+
+use self::run::{GOODBYE_FD, JOURNAL_FD, RECORD_FD, Record};
+use super::segments::JournalRecord;
+use crate::ids::Mark;
+use crate::instance::runtime::RuntimeDir;
+use crate::logs::stream_file;
+use crate::node::context::Context;
+use crate::node::reactor::{Reactor, Source};
+use crate::os::epoll::{PollError, Tag};
+use crate::os::pidfd::PidFd;
+use crate::os::spawn::{self, PlanSpec};
+use crate::os::{fd, process};
+use crate::time::{Span, Time};
+use slog::{error, warn};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// One that could not be started is tried again after this.
+const AGAIN: Span = Span::from_secs(1);
+
+/// The keeper as the root holds it.
+pub(in crate::node) struct Keeper {
+    pid: u32,
+    pidfd: PidFd,
+    goodbye: OwnedFd,
+    tag: Option<Tag>,
+    record: Record,
+    /// When another one may be started in the place of this one, which is gone.
+    retry: Option<Time>,
+}
+
+impl Keeper {
+    pub fn start(
+        runtime: &RuntimeDir,
+        mark: &Mark,
+        cgroup: Option<&Path>,
+        journal: Option<(JournalRecord, BorrowedFd<'_>)>,
+    ) -> Result<Keeper, Box<dyn std::error::Error>> {
+        let (journal, lines) = journal.unzip();
+        let record = Record {
+            root: std::process::id(),
+            runtime: runtime.path().to_path_buf(),
+            mark: mark.to_string(),
+            cgroup: cgroup.map(Path::to_path_buf),
+            output: stream_file::get().cloned(),
+            journal,
+            again: false,
+        };
+        Keeper::spawn(record, lines)
+    }
+
+    fn spawn(record: Record, lines: Option<BorrowedFd<'_>>) -> Result<Keeper, Box<dyn std::error::Error>> {
+        let memory = fd::memfd_with("treevisor-keeper", &serde_json::to_vec(&record)?)?;
+        let (reader, writer) = fd::pipe()?;
+        let stderr = io::stderr();
+        // No parent-death signal: it is there for the case in which we are gone.
+        let plan = spawn::prepare(PlanSpec {
+            env: std::env::vars_os().collect(),
+            cwd: Some("/".into()),
+            stderr: Some(stderr.as_fd()),
+            extra: [
+                Some((memory.as_fd(), RECORD_FD)),
+                Some((reader.as_fd(), GOODBYE_FD)),
+                lines.map(|fd| (fd, JOURNAL_FD)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            ..PlanSpec::new(vec![process::self_exe().into(), "keeper".into(), record.runtime.clone().into()])
+        })?;
+        let spawned = plan.spawn()?;
+        Ok(Keeper { pid: spawned.pid, pidfd: spawned.pidfd, goodbye: writer, tag: None, record, retry: None })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Announces that the tree has ended in order, and waits a moment for the keeper to exit.
+    pub fn dismiss(self, limit: Span) {
+        let mut goodbye = std::fs::File::from(self.goodbye);
+        // A keeper that has exited already needs no notice.
+        let _ = goodbye.write_all(b"q");
+        drop(goodbye);
+        if !self.pidfd.wait_exit(limit) {
+            let _ = self.pidfd.signal_child(self.pid, 9);
+            self.pidfd.wait_exit(limit);
+        }
+        let _ = self.pidfd.wait();
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.retry
+    }
+
+    /// Begins to watch it.
+    pub fn watch(&mut self, reactor: &mut Reactor) -> Result<(), PollError> {
+        self.tag = Some(reactor.watch(self.pidfd.as_raw_fd(), Source::Keeper)?);
+        reactor.processes.known.insert(self.pid, None);
+        Ok(())
+    }
+
+    /// Whether it has exited although it was not dismissed; then it is watched no longer.
+    pub fn has_ended(&self, context: &Context, reactor: &mut Reactor) -> bool {
+        if !matches!(self.pidfd.wait(), Ok(Some(_))) {
+            return false;
+        }
+        warn!(context.logger, "the keeper was killed, another one is started"; "pid" => self.pid);
+        reactor.processes.known.remove(&self.pid);
+        if let Some(tag) = self.tag {
+            reactor.unwatch(self.pidfd.as_raw_fd(), tag);
+        }
+        true
+    }
+
+    /// Starts another one in its place. Returns whether it is there; if not, it is tried again later.
+    pub fn start_again(&mut self, lines: Option<BorrowedFd<'_>>, context: &Context) -> bool {
+        self.record.again = true;
+        match Keeper::spawn(self.record.clone(), lines) {
+            Ok(keeper) => {
+                *self = keeper;
+                true
+            }
+            Err(error) => {
+                error!(context.logger, "cannot start the keeper, trying again"; "error" => %error);
+                self.tag = None;
+                self.retry = Some(context.now() + AGAIN);
+                false
+            }
+        }
+    }
+
+    /// Whether it is time to try once more.
+    pub fn is_due(&mut self, now: Time) -> bool {
+        self.retry.take_if(|at| *at <= now).is_some()
+    }
+}

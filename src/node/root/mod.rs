@@ -1,0 +1,325 @@
+//! What only the root has: the operators' endpoint, the memory of events and its way to the disk, what is written down of
+//! the tree, the keeper, the service manager, and the panic socket.
+
+pub(super) mod file;
+mod journal;
+pub(super) mod keeper;
+pub(super) mod segments;
+pub(super) mod service_manager;
+
+pub(super) use self::file::TreeFile;
+pub(super) use self::journal::Journal;
+pub(super) use self::keeper::Keeper;
+pub(super) use self::service_manager::ServiceManager;
+
+use super::context::Context;
+use super::end;
+use super::history::{EventBatch, History};
+use super::reactor::{Reactor, Source};
+use crate::explain::{Present, explain, tell_short};
+use crate::ids::Path;
+use crate::instance::runtime::InstanceFile;
+use crate::link::{Context as Sockets, Inbound, LinkError, Pull, Router};
+use crate::logs::Format;
+use crate::os::clock;
+use crate::os::epoll::PollError;
+use crate::supervision::{ChildId, End, Fact, Rollup, Supervisor};
+use crate::time::{Span, Time};
+use crate::wire::journal::{EndNote, Note};
+use crate::wire::view::HoldView;
+use slog::{Logger, error, info, warn};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+/// Lines of the explanation that a root prints when it ends by itself.
+const LAST_WORDS_LINES: usize = 10;
+
+/// What only the root has.
+pub(super) struct Root {
+    control: Router,
+    history: History,
+    file: TreeFile,
+    /// The way of events to the disk, where a journal is kept.
+    journal: Option<Journal>,
+    /// What is held down, as the journal knows it.
+    holds: Vec<HoldView>,
+    /// There from the end of the boot to the end of the tree.
+    keeper: Option<Keeper>,
+    /// The service manager that has started the root and wants the tree's health.
+    service_manager: Option<Box<ServiceManager>>,
+    /// Where any message panics the first child.
+    panic_socket: Option<Pull>,
+    /// Where it is reported that the tree is up.
+    ready: Option<File>,
+}
+
+impl Root {
+    pub fn new(control: Router, file: TreeFile, journal: Option<Journal>) -> Root {
+        Root {
+            control,
+            history: History::new(),
+            file,
+            journal,
+            holds: Vec::new(),
+            keeper: None,
+            service_manager: None,
+            panic_socket: None,
+            ready: None,
+        }
+    }
+
+    // While the tree begins.
+
+    pub fn watch_control(&self, reactor: &mut Reactor) -> Result<(), PollError> {
+        reactor.watch(self.control.fd(), Source::Control).map(drop)
+    }
+
+    /// Binds the socket on which any message panics the first child.
+    pub fn bind_panic_socket(&mut self, sockets: &Sockets, endpoint: &str) -> Result<&Pull, LinkError> {
+        Ok(self.panic_socket.insert(Pull::bind(sockets, endpoint)?))
+    }
+
+    pub fn take_keeper_on(&mut self, keeper: Keeper, reactor: &mut Reactor) -> Result<(), PollError> {
+        self.keeper.insert(keeper).watch(reactor)
+    }
+
+    /// From here on the tree runs. A tree in the background, which reports by `ready`, is not the process that a service
+    /// manager has started.
+    pub fn begin(&mut self, ready: Option<OwnedFd>, logger: &Logger) {
+        self.service_manager = if ready.is_none() { ServiceManager::from_env(logger).map(Box::new) } else { None };
+        self.ready = ready.map(File::from);
+    }
+
+    // What others use of it.
+
+    /// The operators' endpoint.
+    pub fn control(&mut self) -> &mut Router {
+        &mut self.control
+    }
+
+    /// What lies in the runtime directory: the operators' endpoint, and what tools find of the instance.
+    pub fn outside(&mut self) -> (&mut Router, &InstanceFile) {
+        (&mut self.control, self.file.instance())
+    }
+
+    pub fn history(&mut self) -> &mut History {
+        &mut self.history
+    }
+
+    pub fn file(&self) -> &TreeFile {
+        &self.file
+    }
+
+    pub fn file_mut(&mut self) -> &mut TreeFile {
+        &mut self.file
+    }
+
+    // The turn of the loop.
+
+    pub fn has_input(&self) -> bool {
+        self.control.has_input() || self.panic_socket.as_ref().is_some_and(Pull::has_input)
+    }
+
+    pub fn receive(&mut self) -> Option<Inbound> {
+        self.control.receive()
+    }
+
+    /// Whether anything has come on the panic socket.
+    pub fn is_to_panic(&mut self) -> bool {
+        self.panic_socket.as_mut().is_some_and(|socket| socket.drain() > 0)
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        [
+            self.history.next_deadline(),
+            self.journal.as_ref().and_then(Journal::next_deadline),
+            self.keeper.as_ref().and_then(Keeper::next_deadline),
+            self.service_manager.as_ref().and_then(|manager| manager.next_deadline()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Once in every turn.
+    pub fn due(&mut self, now: Time, core: &Supervisor, context: &Context, reactor: &mut Reactor) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.due(now, core);
+        }
+        if self.keeper.as_mut().is_some_and(|keeper| keeper.is_due(now)) {
+            self.start_keeper_again(context, reactor);
+        }
+    }
+
+    /// Hands events on, as far as that can be done without waiting.
+    pub fn flush(&mut self, now: Time) {
+        // The journal first: what a follower has seen is kept, even if this process is killed between the two.
+        if let Some(journal) = &mut self.journal {
+            journal.feed(now, &self.history);
+        }
+        self.history.feed_followers(now, &mut self.control);
+    }
+
+    pub fn events(&mut self, batch: EventBatch) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.mark_changed();
+        }
+        self.history.push(batch);
+    }
+
+    /// What led to the state of the root, from the first cause on, in a few lines: an operator may have nothing else to
+    /// read.
+    fn explanation(&self, root: &Path) -> Vec<String> {
+        tell_short(&explain(&self.history.views(), root, &Present::Over(None)), LAST_WORDS_LINES)
+    }
+
+    // The service manager, and whichever process has started the tree in the background.
+
+    pub fn beat(&mut self, now: Time) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.beat(now);
+        }
+    }
+
+    pub fn tree_is_up(&mut self, now: Time, core: &Supervisor) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.tree_is_up(now, core);
+        }
+        if let Some(mut file) = self.ready.take() {
+            // The process that started us may have exited; that is no reason to stop.
+            let _ = writeln!(file, "up");
+        }
+    }
+
+    pub fn reloading(&mut self, now: Time) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.reloading(now);
+        }
+    }
+
+    pub fn note(&mut self, fact: &Fact) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.note(fact);
+        }
+    }
+
+    pub fn heard_from(&mut self, child: ChildId, rollup: &Rollup) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.heard_from(child, rollup);
+        }
+    }
+
+    // The keeper and the journal.
+
+    pub fn keeper_ended(&mut self, context: &Context, reactor: &mut Reactor) {
+        if self.keeper.as_ref().is_some_and(|keeper| keeper.has_ended(context, reactor)) {
+            self.start_keeper_again(context, reactor);
+        }
+    }
+
+    fn start_keeper_again(&mut self, context: &Context, reactor: &mut Reactor) {
+        let Some(keeper) = &mut self.keeper else { return };
+        if !keeper.start_again(self.journal.as_ref().map(Journal::reader), context) {
+            return;
+        }
+        self.file.set_keeper(keeper.pid());
+        if let Err(error) = context.place.runtime.write_instance(self.file.instance()) {
+            warn!(context.logger, "cannot write the new keeper into the instance file"; "error" => %error);
+        }
+        if let Err(error) = keeper.watch(reactor) {
+            error!(context.logger, "cannot watch the keeper"; "error" => %error);
+        }
+        // It has not received what its predecessor has.
+        self.write_holds();
+    }
+
+    /// Writes down what is held, where that has changed.
+    pub fn keep_holds(&mut self, holds: Vec<HoldView>) {
+        if self.holds != holds {
+            self.holds = holds;
+            self.write_holds();
+        }
+    }
+
+    fn write_holds(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.note(&Note::Holds { at: clock::rfc3339_nanos(clock::wall()), holds: self.holds.clone() });
+        }
+    }
+
+    // While the tree ends.
+
+    /// The process that waits for the tree learns that it will not be up, and followers get the last events.
+    pub fn end_waiting(&mut self, now: Time) {
+        if let Some(mut file) = self.ready.take() {
+            let _ = writeln!(file, "failed the tree ended before it was up");
+        }
+        self.history.feed_followers_at_last(now, &mut self.control);
+    }
+
+    /// What the root writes to its log and to stderr when the tree has ended by itself. A slow reader of the log is waited
+    /// for no longer than `patience`.
+    pub fn last_words(&self, end: End, context: &Context, patience: Span) {
+        let end::Texts { log: Some(text), is_error, .. } = end::texts(end) else { return };
+        if !is_error {
+            info!(context.logger, "{}", text);
+            return;
+        }
+        let why = self.explanation(&context.place.path);
+        if context.place.log_format == Format::Json {
+            error!(context.logger, "{}", text; "exit_code" => end.code(), "why" => slog::Serde(why));
+            return;
+        }
+        error!(context.logger, "{}", text);
+        // These lines are worth more than a slow reader's time.
+        context.log_handle.finish(patience);
+        context.log_handle.say(format_args!("treevisor: {text} (exit code {})", end.code()));
+        for line in why {
+            context.log_handle.say(format_args!("  {line}"));
+        }
+    }
+
+    /// The last report to a service manager.
+    pub fn end_service_manager(&mut self, end: End, context: &Context) {
+        if self.service_manager.is_none() {
+            return;
+        }
+        let first_cause = match end {
+            End::GaveUp | End::StartFailed => self.explanation(&context.place.path).into_iter().next(),
+            _ => None,
+        };
+        if let Some(manager) = &mut self.service_manager {
+            manager.end(context.now(), end, first_cause);
+        }
+    }
+
+    /// The last lines of the journal.
+    pub fn begin_journal_end(&mut self, end: End) {
+        let Some(journal) = &mut self.journal else { return };
+        let (at, run) = (clock::rfc3339_nanos(clock::wall()), journal.run().to_owned());
+        let code = Some(end.code()).filter(|_| end != End::Terminated);
+        let text = end::texts(end).journal.into();
+        let mut last = vec![Note::End(EndNote { at, run, killed: false, code, signal: None, text })];
+        if !self.holds.is_empty() && end == End::Stopped {
+            // By an operator's order: nothing is held when the tree is started again.
+            let at = clock::rfc3339_nanos(clock::wall());
+            last.insert(0, Note::Holds { at, holds: Vec::new() });
+        }
+        journal.begin_end(&last);
+    }
+
+    /// Hands on the rest of the journal. Returns whether all is in the pipe.
+    pub fn go_on_journal_end(&mut self) -> bool {
+        self.journal.as_mut().is_none_or(|journal| journal.go_on_ending(&self.history))
+    }
+
+    /// Announces that the tree has ended in order, and closes the operators' endpoint.
+    pub fn close(self, goodbye: Span, linger: Span) {
+        drop(self.journal);
+        if let Some(keeper) = self.keeper {
+            keeper.dismiss(goodbye);
+        }
+        self.control.close(linger);
+    }
+}
