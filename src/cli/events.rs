@@ -17,7 +17,7 @@ use crate::control::{self, FindError, Instance, Session, StateDir};
 use crate::error::Chain;
 use crate::ids::{Name, Path, ReportId};
 use crate::time::Span;
-use crate::wire::view::{EventView, KINDS};
+use crate::wire::view::{EventBody, EventView};
 use clap::Args;
 use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
@@ -76,6 +76,7 @@ pub struct Events {
 }
 
 fn event_kind(text: &str) -> Result<String, String> {
+    const KINDS: &[&str] = EventBody::KINDS;
     if KINDS.contains(&text) {
         return Ok(text.to_owned());
     }

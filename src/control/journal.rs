@@ -98,7 +98,7 @@ impl Filter {
     /// Whether an event is wanted, whatever its run.
     pub fn takes(&self, event: &EventView) -> bool {
         self.path.as_ref().is_none_or(|path| event.path.is_within(path))
-            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.kind()))
             && self.takes_time(&event.at)
     }
 }

@@ -3,12 +3,12 @@
 //! Most links are written down: an event names its cause. A few cannot be, since what passes from one process to another
 //! is a signal or an exit status, which carries no id; those are read off the order of events at the two paths.
 
-use super::fields::{Fields, integer};
 use super::meaning;
 use super::types::Step;
 use crate::explain::sentence;
 use crate::ids::{Path, ReportId};
-use crate::wire::view::EventView;
+use crate::wire::view::event::StopWhy;
+use crate::wire::view::{EventBody, EventView};
 use std::collections::{HashMap, HashSet};
 
 /// The exit statuses of a supervisor that gave up, and of one that could not start its children.
@@ -36,7 +36,7 @@ impl<'a> Story<'a> {
 
     /// The last event about a path. That a beat was late and came after all is no event of its life.
     pub fn last_about(&self, path: &Path) -> Option<usize> {
-        self.events.iter().rposition(|event| event.path == *path && event.kind != "beat_late")
+        self.events.iter().rposition(|event| event.path == *path && !is_late(event))
     }
 
     /// The chain behind the state of a path; `runs` says whether the tree does.
@@ -64,8 +64,8 @@ impl<'a> Story<'a> {
         steps.reverse();
         // Being late is how a hang begins, and is shown with it.
         if let [first, second, ..] = steps[..]
-            && self.events[first].kind == "beat_late"
-            && self.events[second].kind == "hung"
+            && is_late(&self.events[first])
+            && matches!(self.events[second].body, EventBody::Hung(_))
         {
             steps.remove(0);
         }
@@ -81,10 +81,13 @@ impl<'a> Story<'a> {
         while let Some(supervisor) = above {
             let end = self.events.iter().rposition(|event| {
                 event.path == supervisor
-                    && match event.kind.as_str() {
-                        "exited" => true,
+                    && match event.body {
+                        EventBody::Exited(_) => true,
                         // No supervisor above the root reports its exit.
-                        "gave_up" | "auto_shutdown" | "stopping" | "panic" => supervisor.is_root() && !runs,
+                        EventBody::GaveUp(_)
+                        | EventBody::AutoShutdown(_)
+                        | EventBody::Stopping(_)
+                        | EventBody::Panic(_) => supervisor.is_root() && !runs,
                         _ => false,
                     }
             });
@@ -100,7 +103,7 @@ impl<'a> Story<'a> {
                 Some(above) => self.last_about(&above),
                 // A root that cannot start a child ends without a word of its own.
                 None if !runs => self.events.iter().rposition(|event| {
-                    event.kind == "start_failed" && event.path.parent().is_some_and(|above| above.is_root())
+                    is_failed_start(event) && event.path.parent().is_some_and(|above| above.is_root())
                 }),
                 None => None,
             }),
@@ -111,10 +114,10 @@ impl<'a> Story<'a> {
         let event = &self.events[at];
         let named = event.cause.map(|id| self.by_id.get(&id).copied());
         let from_start = match named {
-            Some(Some(cause)) => is_start(&self.events[cause].kind),
+            Some(Some(cause)) => is_start(&self.events[cause]),
             Some(None) | None => false,
         };
-        if event.kind == "exited"
+        if matches!(event.body, EventBody::Exited(_))
             && (named.is_none() || from_start)
             && let Some(cause) = self.end_of_a_supervisor(at)
         {
@@ -137,15 +140,17 @@ impl<'a> Story<'a> {
     /// What led to the exit of a supervisor, where the parent has its exit status alone.
     fn end_of_a_supervisor(&self, at: usize) -> Option<usize> {
         let exit = &self.events[at];
-        let began = self.last_before(at, |event| event.path == exit.path && event.kind == "starting")?;
+        let exited = exit.exited()?;
+        let of = |event: &EventView, is: fn(&EventBody) -> bool| event.path == exit.path && is(&event.body);
+        let began = self.last_before(at, |event| of(event, |body| matches!(body, EventBody::Starting)))?;
         let since = |wanted: &dyn Fn(&EventView) -> bool| self.last_before(at, wanted).filter(|cause| *cause > began);
-        match (integer(exit, "code"), integer(exit, "signal")) {
-            (Some(GAVE_UP), _) => since(&|event| event.path == exit.path && event.kind == "gave_up"),
+        match (exited.code, exited.signal) {
+            (Some(GAVE_UP), _) => since(&|event| of(event, |body| matches!(body, EventBody::GaveUp(_)))),
             (Some(NOT_STARTED), _) => {
-                since(&|event| event.path.parent().as_ref() == Some(&exit.path) && event.kind == "start_failed")
+                since(&|event| event.path.parent().as_ref() == Some(&exit.path) && is_failed_start(event))
             }
-            (Some(0), _) => since(&|event| event.path == exit.path && event.kind == "auto_shutdown"),
-            (None, Some(_)) => since(&|event| event.path == exit.path && event.text("why") == Some("signal")),
+            (Some(0), _) => since(&|event| of(event, |body| matches!(body, EventBody::AutoShutdown(_)))),
+            (None, Some(_)) => since(&|event| event.path == exit.path && stops_for(event, &StopWhy::Signal)),
             _ => None,
         }
     }
@@ -153,11 +158,12 @@ impl<'a> Story<'a> {
     /// What led to a stop by the parent's order, which is a signal.
     fn order_from_above(&self, at: usize) -> Option<usize> {
         let event = &self.events[at];
-        if event.kind != "stopping" || event.text("why") != Some("supervisor_ends") {
+        if !stops_for(event, &StopWhy::SupervisorEnds) {
             return None;
         }
         let above = event.path.parent()?;
-        self.last_before(at, |other| other.path == above && matches!(other.kind.as_str(), "stopping" | "panic"))
+        let orders = |event: &EventView| matches!(event.body, EventBody::Stopping(_) | EventBody::Panic(_));
+        self.last_before(at, |other| other.path == above && orders(other))
     }
 
     fn last_before(&self, at: usize, wanted: impl Fn(&EventView) -> bool) -> Option<usize> {
@@ -172,7 +178,10 @@ impl<'a> Story<'a> {
             text: sentence::of(event),
             meaning: meaning::of(event),
             times: if is_failure(event) { self.times(at, chain) } else { 1 },
-            with: if event.kind == "restarting" { self.restarted_with(event) } else { Vec::new() },
+            with: match event.body {
+                EventBody::Restarting(_) => self.restarted_with(event),
+                _ => Vec::new(),
+            },
             event: event.clone(),
         }
     }
@@ -181,15 +190,19 @@ impl<'a> Story<'a> {
     /// decision of the chain tells of.
     fn times(&self, at: usize, chain: &[usize]) -> u64 {
         let decision = chain.iter().filter(|step| **step > at).map(|step| &self.events[*step]);
-        let mut decision = decision.filter(|event| matches!(event.kind.as_str(), "restarting" | "gave_up"));
-        let used = decision.next().and_then(|event| event.number("used")).unwrap_or(1);
+        let used = decision.filter_map(|event| match &event.body {
+            EventBody::Restarting(restarting) => Some(restarting.used),
+            EventBody::GaveUp(gave_up) => Some(gave_up.used),
+            _ => None,
+        });
+        let used = used.take(1).next().map_or(1, u64::from);
         let failed = &self.events[at];
         let mut runs = HashSet::new();
         let mut times = 0;
         for event in self.events[..=at].iter().rev() {
             if event.path == failed.path && event.id.node == failed.id.node && is_failure(event) {
                 // One may stand for many.
-                times += if runs.insert(event.incarnation) { event.number("count").unwrap_or(1) } else { 0 };
+                times += if runs.insert(event.incarnation) { event.times() } else { 0 };
             }
             if times >= used {
                 break;
@@ -202,7 +215,7 @@ impl<'a> Story<'a> {
         let of_group = |event: &&EventView| {
             event.cause == Some(restart.id)
                 && event.path != restart.path
-                && matches!(event.kind.as_str(), "starting" | "stopping")
+                && matches!(event.body, EventBody::Starting | EventBody::Stopping(_))
         };
         let mut with: Vec<Path> = Vec::new();
         for event in self.events.iter().filter(of_group) {
@@ -221,20 +234,37 @@ enum Cause {
     Is(usize),
 }
 
-fn is_start(kind: &str) -> bool {
-    matches!(kind, "starting" | "started" | "ready")
+fn is_start(event: &EventView) -> bool {
+    matches!(event.body, EventBody::Starting | EventBody::Started | EventBody::Ready)
+}
+
+fn is_late(event: &EventView) -> bool {
+    matches!(event.body, EventBody::BeatLate(_))
+}
+
+fn is_failed_start(event: &EventView) -> bool {
+    matches!(event.body, EventBody::StartFailed(_))
+}
+
+fn stops_for(event: &EventView, why: &StopWhy) -> bool {
+    matches!(&event.body, EventBody::Stopping(stopping) if stopping.why == *why)
 }
 
 /// Whether something went wrong here, as against what follows from it.
 pub(super) fn is_failure(event: &EventView) -> bool {
-    match event.kind.as_str() {
-        "hung" | "start_failed" | "panic" => true,
-        "exited" => !event.flag("expected"),
+    match &event.body {
+        EventBody::Hung(_) | EventBody::StartFailed(_) | EventBody::Panic(_) => true,
+        EventBody::Exited(exited) => !exited.is_expected(),
         _ => false,
     }
 }
 
 /// Whether a failed start is what was made of an exit, which is its cause then, and not the start itself.
 fn follows_an_end(event: &EventView) -> bool {
-    event.kind == "start_failed" && matches!(event.text("stage"), Some("ready" | "start-timeout" | "beat" | "panic"))
+    match &event.body {
+        EventBody::StartFailed(failed) => {
+            matches!(failed.stage.as_str(), "ready" | "start-timeout" | "beat" | "panic")
+        }
+        _ => false,
+    }
 }

@@ -1,59 +1,65 @@
 //! What exit codes, signals and error numbers mean, and what kind of thing an event is.
 
-use super::fields::{Fields, integer, output};
 use super::types::Category;
 use crate::signal::full_name;
-use crate::wire::view::EventView;
+use crate::wire::view::event::{Exited, StopWhy};
+use crate::wire::view::{EventBody, EventView};
 
 /// What kind of thing an event is.
 pub(super) fn category(event: &EventView) -> Category {
-    match event.kind.as_str() {
-        "exited" => of_exit(event),
-        "hung" if event.flag("no_progress") => Category::Livelock,
-        "hung" => Category::Hang,
-        "panic" => Category::Panic,
+    match &event.body {
+        EventBody::Exited(exited) => of_exit(exited),
+        EventBody::Hung(hung) if hung.no_progress => Category::Livelock,
+        EventBody::Hung(_) => Category::Hang,
+        EventBody::Panic(_) => Category::Panic,
         // What waits for the end of the old process is no fault of the command.
-        "start_failed" if event.text("stage") == Some("kill") => Category::Decision,
-        "start_failed" => Category::StartFailed,
-        "kill_failed" => Category::KillFailed,
-        "stopping" => match event.text("why") {
-            Some("operator") => Category::Operator,
-            Some("signal") => Category::Signal,
-            Some("start_timeout") => Category::StartTimeout,
-            _ => Category::Decision,
+        EventBody::StartFailed(failed) if failed.stage == "kill" => Category::Decision,
+        EventBody::StartFailed(_) => Category::StartFailed,
+        EventBody::KillFailed(_) => Category::KillFailed,
+        EventBody::Stopping(stopping) => match stopping.why {
+            StopWhy::Operator => Category::Operator,
+            StopWhy::Signal => Category::Signal,
+            StopWhy::StartTimeout => Category::StartTimeout,
+            StopWhy::Group | StopWhy::SupervisorEnds | StopWhy::Reload | StopWhy::Other(_) => Category::Decision,
         },
-        "restarting" => Category::Decision,
-        "escalated" | "gave_up" => Category::Escalation,
-        "auto_shutdown" => Category::AutoShutdown,
-        "reloaded" => Category::Operator,
-        _ => Category::Life,
+        EventBody::Restarting(_) => Category::Decision,
+        EventBody::Escalated(_) | EventBody::GaveUp(_) => Category::Escalation,
+        EventBody::AutoShutdown(_) => Category::AutoShutdown,
+        EventBody::Reloaded(_) => Category::Operator,
+        EventBody::Starting
+        | EventBody::Started
+        | EventBody::Ready
+        | EventBody::BeatLate(_)
+        | EventBody::Dropped(_)
+        | EventBody::Stopped
+        | EventBody::Held(_)
+        | EventBody::Released(_)
+        | EventBody::Other { .. } => Category::Life,
     }
 }
 
-fn of_exit(event: &EventView) -> Category {
-    if event.flag("expected") {
+fn of_exit(exited: &Exited) -> Category {
+    if exited.is_expected() {
         return Category::Life;
     }
-    if event.flag("oom_killed") && integer(event, "signal") == Some(9) {
-        return Category::OutOfMemory;
-    }
-    match integer(event, "signal") {
-        Some(9) if event.text("limit").is_some() => Category::ResourceLimit,
-        Some(9) if event.number("machine_oom_kills").is_some() => Category::OutOfMemory,
+    match exited.signal {
+        Some(9) if exited.oom_killed => Category::OutOfMemory,
+        Some(9) if exited.limit.is_some() => Category::ResourceLimit,
+        Some(9) if exited.machine_oom_kills.is_some() => Category::OutOfMemory,
         // SIGXCPU and SIGXFSZ.
         Some(24 | 25) => Category::ResourceLimit,
         // SIGABRT is also how a program ends whose allocation has failed.
-        Some(6) if wants_memory(event) => Category::OutOfMemory,
+        Some(6) if wants_memory(exited) => Category::OutOfMemory,
         // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS; and SIGPIPE, which a program gets for its own write.
         Some(4 | 5 | 6 | 7 | 8 | 11 | 13 | 31) => Category::Crash,
         Some(_) => Category::KilledFromOutside,
-        None if wants_memory(event) => Category::OutOfMemory,
+        None if wants_memory(exited) => Category::OutOfMemory,
         None => Category::Exit,
     }
 }
 
 /// Whether the last output reports a failed allocation.
-fn wants_memory(event: &EventView) -> bool {
+fn wants_memory(exited: &Exited) -> bool {
     const WORDS: [&str; 7] = [
         "memory exhausted",
         "Cannot allocate memory",
@@ -63,54 +69,54 @@ fn wants_memory(event: &EventView) -> bool {
         "out of memory",
         "Out of memory",
     ];
-    says(event, &WORDS)
+    printed(exited, &WORDS)
 }
 
-fn says(event: &EventView, words: &[&str]) -> bool {
-    output(event).iter().any(|line| words.iter().any(|word| line.contains(word)))
+fn printed(exited: &Exited, words: &[&str]) -> bool {
+    exited.output.iter().any(|line| words.iter().any(|word| line.contains(word)))
 }
 
 /// What an event means, in sentences for people: first of its code or signal, then of what comes along.
 pub(super) fn of(event: &EventView) -> Vec<String> {
     let mut meaning = Vec::new();
-    match event.kind.as_str() {
-        "exited" if !event.flag("expected") => {
-            if let Some(signal) = integer(event, "signal") {
-                meaning.push(of_signal(event, signal));
-            } else if let Some(code) = integer(event, "code") {
+    match &event.body {
+        EventBody::Exited(exited) if !exited.is_expected() => {
+            if let Some(signal) = exited.signal {
+                meaning.push(of_signal(exited, signal));
+            } else if let Some(code) = exited.code {
                 meaning.extend(of_code(code));
             }
-            of_surroundings(event, &mut meaning);
+            of_surroundings(exited, &mut meaning);
         }
-        "kill_failed" => meaning.push(
+        EventBody::KillFailed(_) => meaning.push(
             "SIGKILL ends a process only when the kernel lets it go, or lets its user be signalled; no second process of it \
              is started meanwhile"
                 .into(),
         ),
-        "start_failed" => meaning.extend(integer(event, "errno").and_then(of_errno).map(str::to_owned)),
+        EventBody::StartFailed(failed) => meaning.extend(of_errno(failed.errno).map(str::to_owned)),
         _ => {}
     }
     meaning
 }
 
-fn of_surroundings(event: &EventView, meaning: &mut Vec<String>) {
-    let signal = integer(event, "signal");
-    if event.flag("core_dumped") {
+fn of_surroundings(exited: &Exited, meaning: &mut Vec<String>) {
+    let signal = exited.signal;
+    if exited.core_dumped {
         meaning.push("a core file was written".into());
     }
-    if event.flag("oom_killed") && signal != Some(9) {
+    if exited.oom_killed && signal != Some(9) {
         meaning.push("one of its processes was killed by the kernel because the memory of its cgroup ran out".into());
     }
-    if signal != Some(9) && wants_memory(event) {
-        let limited = event.field("limits").is_some_and(|limits| limits.get("as").or(limits.get("data")).is_some());
+    if signal != Some(9) && wants_memory(exited) {
+        let limited = exited.limits.contains_key("as") || exited.limits.contains_key("data");
         let limit = if limited { ", and the spec limits its memory (`limits`)" } else { "" };
-        meaning.push(format!("its output speaks of an allocation that failed{limit}"));
+        meaning.push(format!("its output reports an allocation that failed{limit}"));
     }
-    if says(event, &["ddress already in use", "EADDRINUSE"]) {
-        meaning.push("its output says that the address (the port) is taken: `ss -ltnp` shows by whom".into());
+    if printed(exited, &["ddress already in use", "EADDRINUSE"]) {
+        meaning.push("by its output, the address (the port) is taken: `ss -ltnp` shows by which process".into());
     }
-    if says(event, &["Traceback (most recent call last)"]) {
-        meaning.push("its output is that of a Python exception that nobody caught".into());
+    if printed(exited, &["Traceback (most recent call last)"]) {
+        meaning.push("its output is that of a Python exception that was not caught".into());
     }
 }
 
@@ -145,42 +151,40 @@ fn of_code(code: i32) -> Option<String> {
         127 => "a shell did not find the command",
         129..=159 => {
             let name = full_name(code - 128);
-            return Some(format!("128 + {}: a shell says so of a program that {name} has ended", code - 128));
+            return Some(format!("128 + {}: a shell's code for a program that {name} has ended", code - 128));
         }
         _ => return None,
     };
     Some(known.to_owned())
 }
 
-fn of_signal(event: &EventView, signal: i32) -> String {
+fn of_signal(exited: &Exited, signal: i32) -> String {
     let known = match signal {
         4 => "an instruction that the processor does not know",
         5 => "a trap: a failed assertion of some languages, or a breakpoint without a debugger",
         6 => "it aborted itself: a failed assertion, or an error that the program or its runtime could not go on with",
         7 => "an access to memory that is not there: a mapped file that was cut short, or bad alignment",
         8 => "an arithmetic error: most often a division by zero",
-        9 if event.flag("oom_killed") => {
-            "the kernel's out-of-memory killer ended it: the memory of its cgroup had run out"
-        }
-        9 if event.text("limit") == Some("cpu") => {
+        9 if exited.oom_killed => "the kernel's out-of-memory killer ended it: the memory of its cgroup had run out",
+        9 if exited.limit.as_deref() == Some("cpu") => {
             "the kernel sent it: the hard limit of CPU time (cpu) was reached, or very nearly so"
         }
         9 => {
-            return match event.number("machine_oom_kills") {
+            return match exited.machine_oom_kills {
                 Some(count) => format!(
                     "treevisor did not send it; the kernel's out-of-memory killer has ended {count} process{} of this \
                      machine since the last look, most likely this one",
                     if count == 1 { "" } else { "es" }
                 ),
-                None => "treevisor did not send it, and no memory ran out: somebody outside killed it".into(),
+                None => "treevisor did not send it, and no memory ran out: a process outside the tree killed it".into(),
             };
         }
         11 => "an access to memory that is not its own, such as through a null pointer",
-        13 => "it wrote to a pipe or socket that nobody reads",
+        13 => "it wrote to a pipe or socket that no process reads",
         24 => "the limit of CPU time (cpu) was reached",
         25 => "the limit of the size of files (fsize) was reached",
         31 => "a system call that is forbidden to it, by a seccomp filter say",
-        _ => "treevisor did not send it: somebody outside did, or the program itself",
+        _ => "treevisor did not send it: a process outside the tree did, or the program itself",
     };
     known.to_owned()
 }

@@ -8,7 +8,6 @@
 //! one event in words, as the log and the tools print it.
 
 mod chain;
-mod fields;
 mod meaning;
 pub mod sentence;
 mod tell;

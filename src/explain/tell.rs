@@ -1,13 +1,12 @@
 //! An explanation in words: what the state is, where it began, what followed, what to press next.
 
-use super::fields::{Fields, integer, output};
 use super::types::{Category, Explanation, Step};
-use crate::explain::sentence::{survivor_in_words, words};
+use crate::explain::sentence::{allowed, happened, words};
 use crate::ids::Path;
-use crate::signal::full_name;
 use crate::text::clean;
 use crate::time::Span;
-use crate::wire::view::EventView;
+use crate::wire::view::EventBody;
+use crate::wire::view::event::{Exited, Killed, Restarting};
 use std::fmt::Write;
 
 /// An explanation, ready to be laid out.
@@ -76,16 +75,17 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
     }
     let Some(first) = &explanation.first_cause else { return paragraphs };
     // The exit that follows a hang, a panic or a failed start holds what the process had used.
-    let exit = explanation.chain.iter().find(|step| step.event.kind == "exited" && step.event.path == first.event.path);
+    let of_first = explanation.chain.iter().filter(|step| step.event.path == first.event.path);
+    let exit = of_first.filter_map(|step| Some((step, step.event.exited()?))).next();
     let label = if explanation.complete { "First cause" } else { "First known" };
-    let mut cause = paragraph(label, cause_text(first, exit.map(|step| &step.event)));
+    let mut cause = paragraph(label, cause_text(first, exit.map(|(_, exited)| exited)));
     cause.notes.extend(first.meaning.iter().map(|note| clean(note).into_owned()));
-    if let Some(exit) = exit {
+    if let Some((exit, exited)) = exit {
         if exit.event.id != first.event.id {
             cause.notes.extend(exit.meaning.iter().map(|note| clean(note).into_owned()));
         }
-        cause.notes.extend(life(&exit.event));
-        cause.quotes = output(&exit.event).into_iter().map(quote).collect();
+        cause.notes.extend(life(exited));
+        cause.quotes = exited.output.iter().map(|line| quote(line)).collect();
         if !cause.quotes.is_empty() {
             cause.notes.push("its last output:".into());
         }
@@ -93,11 +93,12 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
     paragraphs.push(cause);
     for step in explanation.chain.iter().skip(1).filter(|step| step.is_notable()) {
         // A start that failed because the process ended has been shown as that end.
-        let told =
-            step.event.kind == "start_failed" && exit.is_some_and(|exit| step.event.cause == Some(exit.event.id));
-        let own_exit = step.event.kind == "exited"
-            && (integer(&step.event, "code") == Some(10) && step.event.text("explanation").is_some());
-        if !told && !own_exit {
+        let is_told = match &step.event.body {
+            EventBody::StartFailed(_) => exit.is_some_and(|(exit, _)| step.event.cause == Some(exit.event.id)),
+            EventBody::Exited(exited) => exited.code == Some(10) && exited.explanation.is_some(),
+            _ => false,
+        };
+        if !is_told {
             paragraphs.push(paragraph("Then", then_text(step)));
         }
     }
@@ -121,10 +122,10 @@ fn headline(explanation: &Explanation) -> String {
             return format!("{path} is down: the tree ended at {}: {}", time(&end.at), clean(&end.text));
         }
         if explanation.runs {
-            return format!("{path}: nobody can tell its state, as its supervisor is down or does not answer");
+            return format!("{path}: its state is not known, as its supervisor is down or does not answer");
         }
         return match &explanation.last {
-            Some(last) if last.kind == "gave_up" && path.is_root() => {
+            Some(last) if matches!(last.body, EventBody::GaveUp(_)) && path.is_root() => {
                 format!("/ gave up at {}, and with it the tree has ended", time(&last.at))
             }
             Some(last) => {
@@ -170,7 +171,7 @@ pub(super) fn verdict(explanation: &Explanation) -> String {
             }
             line
         }
-        (None, Some(last)) if last.kind == "starting" && last.incarnation.unwrap_or(1) > 1 => {
+        (None, Some(last)) if matches!(last.body, EventBody::Starting) && last.incarnation.unwrap_or(1) > 1 => {
             format!("{} was started by an operator", explanation.path)
         }
         (None, Some(_)) => format!("{} has never failed, as far as is remembered", explanation.path),
@@ -190,63 +191,11 @@ fn in_words(category: Category) -> Option<&'static str> {
     })
 }
 
-/// What happened, without its subject and without what is in notes.
-fn happened(event: &EventView) -> String {
-    match event.kind.as_str() {
-        "exited" => match (integer(event, "code"), integer(event, "signal")) {
-            (Some(code), _) => format!("exited with code {code}"),
-            (None, Some(signal)) => format!("was ended by {}", full_name(signal)),
-            (None, None) => "ended".into(),
-        },
-        "hung" if event.flag("by_its_word") => "hung, by its own word, and was killed".into(),
-        "hung" if event.flag("no_progress") => format!(
-            "made no progress for {}{}, though it beat, and was killed",
-            event.span("age_ms").unwrap_or_default(),
-            limit(event)
-        ),
-        "hung" => {
-            let seen = event.text("seen").map(|seen| format!(", {}", clean(seen))).unwrap_or_default();
-            format!(
-                "gave no beat for {}{}{seen}, and was killed",
-                event.span("age_ms").unwrap_or_default(),
-                limit(event)
-            )
-        }
-        "panic" => {
-            let hold = if event.flag("hold") { ", to be held down" } else { "" };
-            format!("was panicked by {}{hold}", clean(event.text("by").unwrap_or("an operator")))
-        }
-        "start_failed" => {
-            format!("could not be started: {}", clean(event.text("message").unwrap_or("no reason came")))
-        }
-        "kill_failed" => {
-            let survivor = survivor_in_words(event.text("reason"), event.number("survivor"), event.number("others"));
-            format!("could not be killed{survivor}")
-        }
-        "stopping" => match event.text("why") {
-            Some("operator") => format!("was stopped by {}", clean(event.text("by").unwrap_or("an operator"))),
-            Some("signal") => format!("was told to end by {}", clean(event.text("by").unwrap_or("a signal"))),
-            Some("start_timeout") => "took too long to start, and was killed".into(),
-            Some("group") => "was stopped, to be restarted with a sibling".into(),
-            Some("supervisor_ends") => "was stopped, as its supervisor ended".into(),
-            _ => "was stopped".into(),
-        },
-        "auto_shutdown" => {
-            format!("ended by itself, as its significant child {} had ended", clean(event.text("child").unwrap_or("?")))
-        }
-        _ => words(event),
-    }
-}
-
-fn limit(event: &EventView) -> String {
-    event.span("limit_ms").map(|limit| format!(" (limit {limit})")).unwrap_or_default()
-}
-
-fn cause_text(step: &Step, exit: Option<&EventView>) -> String {
+fn cause_text(step: &Step, exit: Option<&Exited>) -> String {
     let event = &step.event;
     let mut text = format!("{} {} at {}", event.path, happened(event), date_and_time(&event.at));
-    if let Some(ran) = exit.and_then(|exit| exit.span("uptime_ms")) {
-        let _ = write!(text, ", after {ran}");
+    if let Some(ran) = exit.and_then(|exit| exit.uptime_ms) {
+        let _ = write!(text, ", after {}", coarse(ran));
     }
     if step.times > 1 {
         let _ = write!(text, "; the last of {} failures of it in a row", step.times);
@@ -255,94 +204,89 @@ fn cause_text(step: &Step, exit: Option<&EventView>) -> String {
 }
 
 /// What a process had used, and how its beats stood.
-fn life(exit: &EventView) -> Option<String> {
+fn life(exit: &Exited) -> Option<String> {
     let mut parts = Vec::new();
-    if let Some(usage) = exit.field("usage") {
-        let cpu = usage.span("cpu_ms").unwrap_or_default();
-        parts.push(match usage.number("peak_memory_bytes") {
+    if let Some(usage) = &exit.usage {
+        let cpu = coarse(usage.cpu_ms);
+        parts.push(match usage.peak_memory_bytes {
             Some(memory) => format!("it had used {cpu} of CPU and at most {} of memory", bytes(memory)),
             None => format!("it had used {cpu} of CPU"),
         });
     }
-    if let Some(beats) = exit.field("beats") {
-        let mut text = match (beats.number("count").unwrap_or(0), beats.span("age_ms")) {
+    if let Some(beats) = &exit.beats {
+        let mut text = match (beats.count, beats.age_ms) {
             (0, _) | (_, None) => "it had never beaten".to_string(),
-            (1, Some(age)) => format!("it had beaten once, {age} before"),
-            (count, Some(age)) => format!("it had beaten {count} times, last {age} before"),
+            (1, Some(age)) => format!("it had beaten once, {} before", coarse(age)),
+            (count, Some(age)) => format!("it had beaten {count} times, last {} before", coarse(age)),
         };
-        if let Some(progress) = beats.number("progress") {
+        if let Some(progress) = beats.progress {
             let _ = write!(text, " with its progress at {progress}");
         }
-        if let Some(pending) = beats.number("pending") {
+        if let Some(pending) = beats.pending {
             let _ = write!(text, " and {pending} pending");
         }
         parts.push(text);
     }
-    if let Some(status) = exit.text("status_text") {
-        parts.push(format!("it said of itself: {}", clean(status)));
+    if let Some(status) = &exit.status_text {
+        parts.push(format!("its last status: {}", clean(status)));
     }
-    if let Some(explanation) = exit.text("explanation") {
-        parts.push(format!("it gave as its reason: {}", clean(explanation)));
+    if let Some(explanation) = &exit.explanation {
+        parts.push(format!("its reason: {}", clean(explanation)));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn then_text(step: &Step) -> String {
     let event = &step.event;
-    match event.kind.as_str() {
-        "restarting" => restarted(step),
-        "gave_up" => {
+    match &event.body {
+        EventBody::Restarting(restarting) => restarted(step, restarting),
+        EventBody::GaveUp(gave_up) => {
             let end = if event.path.is_root() {
                 "; as it is the root, the tree ended with exit code 10"
             } else {
                 "; that escalated to the supervisor above"
             };
-            let allowed = match event.number("max") {
-                Some(1) => "1 is allowed".to_string(),
-                max => format!("{} are allowed", max.unwrap_or(0)),
-            };
             format!(
-                "{} gave up at {}: to start {} again would have been restart {} within {}, {allowed} (intensity){end}",
+                "{} gave up at {}: to start {} again would have been restart {} within {}, {} (intensity){end}",
                 event.path,
                 time(&event.at),
-                clean(event.text("child").unwrap_or("a child")),
-                event.number("used").unwrap_or(0),
-                event.span("period_ms").unwrap_or_default(),
+                clean(&gave_up.child),
+                gave_up.used,
+                coarse(gave_up.period_ms),
+                allowed(gave_up.max),
             )
         }
-        "exited" => {
-            let mut text = format!("{} {} at {}", event.path, happened(event), time(&event.at));
-            match event.text("killed") {
-                Some("shutdown_over") => text.push_str(": it was still there when its shutdown time was over"),
-                Some("stop_refused") => text.push_str(": the kernel refused the signal that was to ask it to stop"),
-                _ => {}
-            }
-            text
+        EventBody::Exited(exited) => {
+            let why = match exited.killed {
+                Some(Killed::ShutdownOver) => ": it was still there when its shutdown time was over",
+                Some(Killed::StopRefused) => ": the kernel refused the signal that was to ask it to stop",
+                _ => "",
+            };
+            format!("{} {} at {}{why}", event.path, happened(event), time(&event.at))
         }
         _ => format!("{} {} at {}", event.path, happened(event), time(&event.at)),
     }
 }
 
 /// A restart by a supervisor's strategy: which children came back together, and how full the window was.
-fn restarted(step: &Step) -> String {
+fn restarted(step: &Step, restarting: &Restarting) -> String {
     let event = &step.event;
     let above = event.path.parent().unwrap_or_else(Path::root);
     let mut names = vec![event.path.name().unwrap_or("/").to_string()];
     names.extend(step.with.iter().map(|path| path.name().unwrap_or("/").to_string()));
-    let who = match names.split_last() {
+    let names = match names.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => String::new(),
     };
-    let mut text = format!("{above} restarted {who} ({})", clean(event.text("strategy").unwrap_or("one-for-one")));
-    if let Some(delay) = event.number("delay_ms").filter(|delay| *delay > 0) {
-        let _ = write!(text, " after a back-off of {}", coarse(delay));
+    let Restarting { delay_ms, max, period_ms, strategy, used } = restarting;
+    let mut text = format!("{above} restarted {names} ({})", clean(strategy));
+    if *delay_ms > 0 {
+        let _ = write!(text, " after a back-off of {}", coarse(*delay_ms));
     }
-    let used = event.number("used").unwrap_or(1);
-    let _ = match (event.number("max"), event.span("period_ms")) {
-        (Some(max), Some(period)) => write!(text, ": restart {used} of {max} allowed within {period}"),
-        (Some(max), None) => write!(text, ": restart {used} of {max} allowed"),
-        (None, _) => write!(text, ": restart {used}, of any number"),
+    let _ = match max {
+        Some(max) => write!(text, ": restart {used} of {max} allowed within {}", coarse(*period_ms)),
+        None => write!(text, ": restart {used}, of any number"),
     };
     text
 }
@@ -374,7 +318,7 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
     }
     let Some(first) = &explanation.first_cause else { return hints };
     let culprit = &first.event.path;
-    if explanation.runs && first.event.detail.contains_key("output") {
+    if explanation.runs && first.event.exited().is_some_and(|exited| !exited.output.is_empty()) {
         hints.push(format!("`treevisor logs {culprit}` shows more of what it has printed"));
     }
     match first.category {
@@ -404,7 +348,7 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
         hints.push(NEXT_FOR_STUCK.into());
     }
     if explanation.runs {
-        hints.push(format!("`treevisor events {culprit}` tells all that happened to it"));
+        hints.push(format!("`treevisor events {culprit}` shows all that happened to it"));
     }
     hints
 }

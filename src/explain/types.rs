@@ -1,9 +1,9 @@
 //! What an explanation is made of.
 
-use super::fields::Fields;
 use crate::ids::Path;
 use crate::wire::journal::EndNote;
-use crate::wire::view::{ChildView, EventView};
+use crate::wire::view::event::Killed;
+use crate::wire::view::{ChildView, EventBody, EventView};
 use serde::{Deserialize, Serialize};
 
 /// The chain of causes behind the present or last state of something: what `why --json` prints.
@@ -110,13 +110,29 @@ pub enum Category {
 impl Step {
     /// Whether it is worth a line; what is left out follows from what is shown.
     pub fn is_notable(&self) -> bool {
-        match self.event.kind.as_str() {
-            "starting" | "started" | "ready" | "beat_late" | "stopped" | "held" | "released" | "escalated" => false,
-            "exited" => {
-                !self.event.flag("expected")
-                    || matches!(self.event.text("killed"), Some("shutdown_over" | "stop_refused"))
+        match &self.event.body {
+            EventBody::Starting
+            | EventBody::Started
+            | EventBody::Ready
+            | EventBody::BeatLate(_)
+            | EventBody::Stopped
+            | EventBody::Held(_)
+            | EventBody::Released(_)
+            | EventBody::Escalated(_) => false,
+            EventBody::Exited(exited) => {
+                !exited.is_expected() || matches!(exited.killed, Some(Killed::ShutdownOver | Killed::StopRefused))
             }
-            _ => true,
+            EventBody::Hung(_)
+            | EventBody::Dropped(_)
+            | EventBody::KillFailed(_)
+            | EventBody::Restarting(_)
+            | EventBody::Stopping(_)
+            | EventBody::GaveUp(_)
+            | EventBody::AutoShutdown(_)
+            | EventBody::Panic(_)
+            | EventBody::Reloaded(_)
+            | EventBody::StartFailed(_)
+            | EventBody::Other { .. } => true,
         }
     }
 }

@@ -10,8 +10,7 @@ use crate::logs::Format;
 use crate::os::process;
 use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, Up};
 use crate::time::Time;
-use crate::wire::view::EventView;
-use serde_json::Value;
+use crate::wire::view::{EventBody, EventView};
 use slog::{error, info, o, warn};
 use std::collections::VecDeque;
 
@@ -146,20 +145,24 @@ impl Node {
             view.pid = view.pid.or(Some(self.context.pid));
             view.incarnation = view.incarnation.or(Some(self.context.place.incarnation.0));
         }
-        if let (Fact::Exited { normal, expected, past, .. }, Some(handle)) = (&report.fact, handle)
+        if let (Fact::Exited { normal, expected, past, .. }, EventBody::Exited(exited), Some(handle)) =
+            (&report.fact, &mut view.body, handle)
             && let Some(post) = handle.postmortem.as_deref()
             && report.child == Some(post.run.child)
             && report.incarnation == post.run.incarnation
         {
             // A child that we have killed may well have logged why it came to that.
             let failed = !normal && !expected || matches!(past.killed, Some(Killed::Hung | Killed::StartTimeout));
-            post.tell(handle.exec(), failed, &mut view.detail);
+            post.tell(handle.exec(), failed, exited);
         }
-        if matches!(report.fact, Fact::BeatLate { .. } | Fact::Hung { .. })
-            && let Some(process) = handle.and_then(|handle| handle.process.as_ref())
-            && let Some(why) = self.probes.why_no_answer(process.run, self.context.now())
-        {
-            view.detail.insert("probe".into(), why.into());
+        let probe = || {
+            let process = handle.and_then(|handle| handle.process.as_ref())?;
+            self.probes.why_no_answer(process.run, self.context.now())
+        };
+        match &mut view.body {
+            EventBody::BeatLate(late) => late.probe = probe(),
+            EventBody::Hung(hung) => hung.probe = probe(),
+            _ => {}
         }
         if let Some(root) = self.above.root_mut() {
             root.note(&report.fact);
@@ -176,7 +179,7 @@ impl Node {
         match (child, path) {
             (Some(child), Some(path)) => self.folds.take(now, child, &path, told, &mut out),
             (Some(_), None) | (None, _) => {
-                if told.event.kind != "dropped" {
+                if !matches!(told.event.body, EventBody::Dropped(_)) {
                     self.folds.end_all(&mut out);
                 }
                 out.push(told);
@@ -219,18 +222,29 @@ impl Node {
         let with_event = (self.context.place.log_format == Format::Json)
             .then(|| self.context.event_logger.new(o!("event" => slog::Serde(view.clone()))));
         let logger = with_event.as_ref().unwrap_or(&self.context.event_logger);
-        let flag = |key: &str| view.detail.get(key).and_then(Value::as_bool).unwrap_or(false);
         // Of its own start and end the root's log has lines of their own.
         let own = view.path == self.context.place.path;
-        match view.kind.as_str() {
-            "exited" if !flag("normal") && !flag("expected") => warn!(logger, "{}", sentence),
-            "hung" | "beat_late" | "dropped" | "restarting" | "panic" | "start_failed" | "escalated" => {
-                warn!(logger, "{}", sentence);
-            }
-            "gave_up" => error!(logger, "{}", sentence),
-            "started" | "stopped" if own => slog::debug!(logger, "{}", sentence),
-            "starting" | "ready" | "stopping" => slog::debug!(logger, "{}", sentence),
-            _ => info!(logger, "{}", sentence),
+        match &view.body {
+            EventBody::Exited(exited) if exited.is_failure() => warn!(logger, "{}", sentence),
+            EventBody::BeatLate(_)
+            | EventBody::Hung(_)
+            | EventBody::Dropped(_)
+            | EventBody::Restarting(_)
+            | EventBody::Escalated(_)
+            | EventBody::Panic(_)
+            | EventBody::StartFailed(_) => warn!(logger, "{}", sentence),
+            EventBody::GaveUp(_) => error!(logger, "{}", sentence),
+            EventBody::Starting | EventBody::Ready | EventBody::Stopping(_) => slog::debug!(logger, "{}", sentence),
+            EventBody::Started | EventBody::Stopped if own => slog::debug!(logger, "{}", sentence),
+            EventBody::Started
+            | EventBody::Stopped
+            | EventBody::Exited(_)
+            | EventBody::KillFailed(_)
+            | EventBody::AutoShutdown(_)
+            | EventBody::Held(_)
+            | EventBody::Released(_)
+            | EventBody::Reloaded(_)
+            | EventBody::Other { .. } => info!(logger, "{}", sentence),
         }
     }
 }

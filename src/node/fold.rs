@@ -16,8 +16,8 @@
 use crate::ids::{Path, ReportId};
 use crate::supervision::ChildId;
 use crate::time::{Span, Time};
-use crate::wire::view::EventView;
-use serde_json::Value;
+use crate::wire::view::event::Repeats;
+use crate::wire::view::{EventBody, EventView};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -99,11 +99,11 @@ impl Folds {
     /// Takes an event about the child at `path`, or about what is below it; what is to be published now goes to `out`.
     pub fn take(&mut self, now: Time, child: ChildId, path: &Path, told: Told, out: &mut Vec<Told>) {
         let event = &told.event;
-        if event.kind == "dropped" {
+        if matches!(event.body, EventBody::Dropped(_)) {
             // It leads to nothing, and has a count of its own.
             return out.push(told);
         }
-        let begins = event.path == *path && event.kind == "restarting";
+        let begins = event.path == *path && matches!(event.body, EventBody::Restarting(_));
         let led_by = event.cause.and_then(|cause| self.owners.get(&cause)).copied().filter(|_| !begins);
         let owner = led_by.unwrap_or(child);
         if begins {
@@ -232,9 +232,7 @@ impl Fold {
             event.cause = counterpart.or(event.cause);
             if count > 1 {
                 let first = seen.what(event.id).and_then(|what| first.remove(&what)).unwrap_or_default();
-                event.detail.insert("count".into(), count.into());
-                event.detail.insert("first".into(), first.into());
-                event.detail.insert("last".into(), event.at.clone().into());
+                event.repeats = Some(Box::new(Repeats { count, first, last: event.at.clone() }));
             }
         }
         self.told = seen;
@@ -258,9 +256,12 @@ impl Seen {
             hasher.finish()
         };
         let mut what = number(&|hasher| {
-            (event.path.as_str(), event.kind.as_str()).hash(hasher);
-            for key in ["code", "signal", "normal", "killed", "stage", "errno", "why", "message"] {
-                event.detail.get(key).map(Value::to_string).hash(hasher);
+            (event.path.as_str(), event.kind()).hash(hasher);
+            match &event.body {
+                EventBody::Exited(exited) => (exited.code, exited.signal, exited.normal, &exited.killed).hash(hasher),
+                EventBody::StartFailed(failed) => (&failed.stage, failed.errno, &failed.message).hash(hasher),
+                EventBody::Stopping(stopping) => stopping.why.hash(hasher),
+                _ => {}
             }
         });
         // The second of the same is another one than the first.
@@ -284,11 +285,24 @@ impl Seen {
 
 /// Whether an event is no part of a round: something else happens to the child, and is published at once.
 fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
-    match event.kind.as_str() {
-        "panic" | "held" | "released" | "reloaded" => true,
+    match &event.body {
+        EventBody::Panic(_) | EventBody::Held(_) | EventBody::Released(_) | EventBody::Reloaded(_) => true,
         // Those of a sibling that is restarted with it, and of what is below it, come again with each round.
-        "stopping" | "stopped" => is_its_own && event.path == *path,
-        _ => false,
+        EventBody::Stopping(_) | EventBody::Stopped => is_its_own && event.path == *path,
+        EventBody::Starting
+        | EventBody::Started
+        | EventBody::Ready
+        | EventBody::BeatLate(_)
+        | EventBody::Hung(_)
+        | EventBody::Dropped(_)
+        | EventBody::Exited(_)
+        | EventBody::KillFailed(_)
+        | EventBody::Restarting(_)
+        | EventBody::Escalated(_)
+        | EventBody::GaveUp(_)
+        | EventBody::AutoShutdown(_)
+        | EventBody::StartFailed(_)
+        | EventBody::Other { .. } => false,
     }
 }
 
@@ -296,7 +310,7 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
 mod tests {
     use super::*;
     use crate::wire::view::testing;
-    use serde_json::{Map, json};
+    use serde_json::{Value, json};
     use std::collections::HashSet;
 
     /// A supervisor with children whose rounds are made by hand.
@@ -354,8 +368,7 @@ mod tests {
 
         /// How many events of a kind those that were published stand for.
         fn stands_for(&self, kind: &str) -> u64 {
-            let of = self.out.iter().filter(|told| told.event.kind == kind);
-            of.map(|told| told.event.detail.get("count").and_then(Value::as_u64).unwrap_or(1)).sum()
+            self.out.iter().filter(|told| told.event.kind() == kind).map(|told| told.event.times()).sum()
         }
 
         /// Each id is there once, and each cause before its effect, but for those of before the first round.
@@ -376,14 +389,14 @@ mod tests {
         }
         assert!(world.out.len() < 300, "{}", world.out.len());
         world.is_whole();
-        let full = world.out.iter().take_while(|told| !told.event.detail.contains_key("count")).count();
+        let full = world.out.iter().take_while(|told| told.event.repeats.is_none()).count();
         assert!(full >= 4 * TOLD_IN_FULL as usize, "the first ones stand there as they happened: {full}");
         world.folds.end_all(&mut world.out);
         world.is_whole();
         assert_eq!((world.stands_for("exited"), world.stands_for("restarting")), (100_000, 100_000));
-        let folded = world.out.iter().rfind(|told| told.event.detail.contains_key("count")).unwrap();
-        let detail: &Map<String, Value> = &folded.event.detail;
-        assert!(detail["first"].as_str() < detail["last"].as_str() && detail["last"] == folded.event.at.as_str());
+        let folded = world.out.iter().rfind(|told| told.event.repeats.is_some()).unwrap();
+        let Repeats { first, last, .. } = &**folded.event.repeats.as_ref().unwrap();
+        assert!(first < last && *last == folded.event.at);
     }
 
     #[test]
@@ -395,7 +408,7 @@ mod tests {
         world.life(0, 0, |_, _| {});
         let told = world.out.len();
         world.pass(1_100);
-        assert_eq!(world.out.last().unwrap().event.kind, "started", "it is up");
+        assert_eq!(world.out.last().unwrap().event.kind(), "started", "it is up");
         assert!(world.out.len() > told);
         assert_eq!(world.folds.next_deadline(), None);
         world.is_whole();
@@ -408,7 +421,7 @@ mod tests {
         (0..500).for_each(|_| world.round(0, 1, 10));
         world.round(0, 2, 10);
         world.life(0, 10, |_, _| {});
-        let codes: Vec<_> = world.out.iter().filter_map(|told| told.event.detail.get("code")?.as_i64()).collect();
+        let codes: Vec<_> = world.out.iter().filter_map(|told| told.event.exited()?.code).collect();
         assert_eq!(codes.last(), Some(&2));
         (0..500).for_each(|_| world.round(0, 2, 10));
         let panic = world.event(0, "/c0", "panic", None, json!({}));

@@ -8,7 +8,7 @@ use crate::link::{Identity, Router, SendOutcome};
 use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::codec::{self, Place};
-use crate::wire::view::{EventView, KINDS};
+use crate::wire::view::{EventBody, EventView};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -52,15 +52,15 @@ pub(super) struct Wanted {
     kinds: Kinds,
 }
 
-/// Some of the kinds of events: a bit for each of [`KINDS`], and one for all that are none of them.
+/// Some of the kinds of events: a bit for each that there is, and one for all that are none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Kinds(u32);
 
-const _: () = assert!(KINDS.len() < 32);
+const _: () = assert!(EventBody::KINDS.len() < 32);
 
 impl Kinds {
     fn of(kind: &str) -> Kinds {
-        Kinds(1 << KINDS.iter().position(|known| *known == kind).unwrap_or(31))
+        Kinds(1 << EventBody::KINDS.iter().position(|known| *known == kind).unwrap_or(31))
     }
 }
 
@@ -92,7 +92,7 @@ impl Kept {
             Cow::Borrowed(_) => json,
             Cow::Owned(escaped) => escaped,
         };
-        Some(Kept { kind: Kinds::of(&event.kind), path: event.path, json: json.into_bytes().into_boxed_slice() })
+        Some(Kept { kind: Kinds::of(event.kind()), path: event.path, json: json.into_bytes().into_boxed_slice() })
     }
 }
 

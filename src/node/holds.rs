@@ -12,7 +12,7 @@ use crate::ids::Path;
 use crate::spec::tree::SupervisorSpec;
 use crate::supervision::{ChildId, Fact, Report};
 use crate::wire::message::Verb;
-use crate::wire::view::{EventView, HoldView};
+use crate::wire::view::{EventBody, EventView, HoldView, event};
 use slog::info;
 
 /// Who holds a child, and since when.
@@ -76,9 +76,8 @@ impl Node {
             }
             Word::Again => {
                 let Some(Hold { since, by }) = &handle.hold else { return };
-                view.detail.insert("again".into(), true.into());
-                view.detail.insert("since".into(), since.as_str().into());
-                view.detail.insert("by".into(), by.as_str().into());
+                let held = event::Held { again: true, by: Some(by.clone()), since: Some(since.clone()) };
+                view.body = EventBody::Held(held);
                 return;
             }
             Word::Ends => handle.hold = None,

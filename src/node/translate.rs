@@ -10,17 +10,18 @@ use crate::spec::policy::{Restart, Strategy, SupervisorPolicy};
 use crate::spec::probe::Ask;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
-    Answer, Beat, ChildStatus, Connection, Exit, Fact, LastBeats, Notice, Past, Report, Rollup, Source, State,
-    StopCause, Word,
+    Answer, Beat, ChildStatus, Connection, Exit, Fact, Killed, LastBeats, Notice, Past, Report, Rollup, Source,
+    StartFailure, State, StopCause, Stuck, Word,
 };
 use crate::time::{Span, Time};
 use crate::wire::message::{BeatFrame, Outcome};
 use crate::wire::notify::{Notification, Watchdog};
+use crate::wire::view::event::{self, StopWhy};
 use crate::wire::view::{
-    ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorKind,
+    ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorKind,
     SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
 };
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The connection that a message has come on. libzmq names one by a number that it never gives again, behind a byte of
@@ -125,11 +126,15 @@ pub(super) fn answer(answer: Answer) -> (Outcome, String) {
 
 // Status.
 
-fn exit_view(exit: Exit, at: Time, clock: &Clock) -> ExitView {
-    let (code, signal) = match exit {
+fn code_or_signal(exit: Exit) -> (Option<i32>, Option<i32>) {
+    match exit {
         Exit::Code(code) => (Some(code), None),
         Exit::Signal(signal) => (None, Some(signal)),
-    };
+    }
+}
+
+fn exit_view(exit: Exit, at: Time, clock: &Clock) -> ExitView {
+    let (code, signal) = code_or_signal(exit);
     ExitView { code, signal, at: clock::rfc3339_nanos(clock.wall_of(at)) }
 }
 
@@ -305,109 +310,124 @@ pub(super) fn event(report: &Report, path: Path, at: String) -> EventView {
         id: report.id,
         at,
         path,
-        kind: report.fact.kind().to_string(),
         pid: report.pid,
         incarnation: (report.incarnation.0 > 0).then_some(report.incarnation.0),
         cause: report.cause,
-        detail: detail(&report.fact),
+        body: body(report.fact.clone()),
+        repeats: None,
+        more: Map::new(),
     }
 }
 
-fn detail(fact: &Fact) -> Map<String, Value> {
-    let value = match fact {
-        Fact::Starting | Fact::Started | Fact::Ready | Fact::Stopped | Fact::Held | Fact::HeldAgain => json!({}),
-        Fact::Released { by } => json!({ "by": by }),
+fn body(fact: Fact) -> EventBody {
+    match fact {
+        Fact::Starting => EventBody::Starting,
+        Fact::Started => EventBody::Started,
+        Fact::Ready => EventBody::Ready,
+        Fact::Stopped => EventBody::Stopped,
+        // Since when, and by which operator, is known to what keeps the holds.
+        Fact::Held | Fact::HeldAgain => EventBody::Held(event::Held::default()),
+        Fact::Released { by } => EventBody::Released(event::Released { by }),
         Fact::BeatLate { age, limit, spared } => {
-            json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "spared": spared })
+            let (age_ms, limit_ms) = (age.as_millis(), limit.as_millis());
+            EventBody::BeatLate(event::BeatLate { age_ms, limit_ms, probe: None, spared })
         }
-        Fact::Hung { age, limit, no_progress, by_its_word, seen, beats } => {
-            let mut value =
-                json!({ "age_ms": age.as_millis(), "limit_ms": limit.as_millis(), "no_progress": no_progress });
-            if let Some(beats) = beats {
-                value["beats"] = last_beats(beats);
-            }
-            if *by_its_word {
-                value["by_its_word"] = json!(true);
-            }
-            if let Some(seen) = seen {
-                value["seen"] = json!(seen);
-            }
-            value
-        }
-        Fact::Dropped { sender, dropped } => json!({
-            "sender": sender, "malformed": dropped.malformed, "unknown_token": dropped.unknown_token,
-            "too_many": dropped.too_many, "too_long": dropped.too_long, "by_strangers": dropped.by_strangers,
-            "connections": dropped.connections,
+        Fact::Hung { age, limit, no_progress, by_its_word, seen, beats } => EventBody::Hung(Box::new(event::Hung {
+            age_ms: age.as_millis(),
+            beats: beats.map(|beats| last_beats(*beats)),
+            by_its_word,
+            limit_ms: limit.as_millis(),
+            no_progress,
+            probe: None,
+            seen,
+        })),
+        Fact::Dropped { sender, dropped } => EventBody::Dropped(event::Dropped {
+            by_strangers: dropped.by_strangers,
+            connections: dropped.connections,
+            malformed: dropped.malformed,
+            sender,
+            too_long: dropped.too_long,
+            too_many: dropped.too_many,
+            unknown_token: dropped.unknown_token,
         }),
         Fact::Exited { exit, normal, expected, explanation, past } => {
-            let mut value = match exit {
-                Exit::Code(code) => json!({ "code": code }),
-                Exit::Signal(signal) => json!({ "signal": signal, "signal_name": full_name(*signal) }),
-            };
-            value["normal"] = json!(normal);
-            value["expected"] = json!(expected);
-            if let Some(explanation) = explanation {
-                value["explanation"] = json!(explanation);
-            }
-            let Past { ran, killed, beats, status } = &**past;
-            value["uptime_ms"] = json!(ran.as_millis());
-            if let Some(killed) = killed {
-                value["killed"] = json!(killed.as_str());
-            }
-            if let Some(beats) = beats {
-                value["beats"] = last_beats(beats);
-            }
-            if let Some(status) = status {
-                value["status_text"] = json!(status);
-            }
-            value
+            let Past { ran, killed, beats, status } = *past;
+            let (code, signal) = code_or_signal(exit);
+            EventBody::Exited(Box::new(event::Exited {
+                beats: beats.map(last_beats),
+                code,
+                expected: Some(expected),
+                explanation,
+                killed: killed.map(killed_word),
+                normal: Some(normal),
+                signal,
+                signal_name: signal.map(|signal| full_name(signal).into_owned()),
+                status_text: status,
+                uptime_ms: Some(ran.as_millis()),
+                // What the system knows of it is added where it was asked.
+                ..event::Exited::default()
+            }))
         }
-        Fact::KillFailed { stuck } => json!({
-            "survivor": stuck.pid,
-            "others": stuck.others,
-            "reason": stuck.why,
+        Fact::KillFailed { stuck: Stuck { pid, others, why } } => {
+            EventBody::KillFailed(event::KillFailed { others, reason: why, survivor: pid })
+        }
+        Fact::Restarting { strategy: with, used, max, period, delay } => EventBody::Restarting(event::Restarting {
+            delay_ms: delay.as_millis(),
+            max,
+            period_ms: period.as_millis(),
+            strategy: strategy(with).into(),
+            used,
         }),
-        Fact::Restarting { strategy: with, used, max, period, delay } => json!({
-            "strategy": strategy(*with), "used": used, "max": max, "period_ms": period.as_millis(),
-            "delay_ms": delay.as_millis(),
-        }),
-        Fact::Stopping { why } => match why {
-            StopCause::Group => json!({ "why": "group" }),
-            StopCause::SupervisorEnds => json!({ "why": "supervisor_ends" }),
-            StopCause::Operator(by) => json!({ "why": "operator", "by": by }),
-            StopCause::Reload(by) => json!({ "why": "reload", "by": by }),
-            StopCause::StartTimeout => json!({ "why": "start_timeout" }),
-            StopCause::Signal(by) => json!({ "why": "signal", "by": by }),
-        },
-        Fact::Escalated { explanation } => json!({ "explanation": explanation }),
+        Fact::Stopping { why } => EventBody::Stopping(stopping(why)),
+        Fact::Escalated { explanation } => EventBody::Escalated(event::Escalated { explanation }),
         Fact::GaveUp { child, used, max, period } => {
-            json!({ "child": child, "used": used, "max": max, "period_ms": period.as_millis() })
+            EventBody::GaveUp(event::GaveUp { child, max, period_ms: period.as_millis(), used })
         }
-        Fact::AutoShutdown { child } => json!({ "child": child }),
-        Fact::Reloaded { by, generation, added, removed, restarted, updated, kept } => json!({
-            "by": by, "generation": generation, "added": added, "removed": removed, "restarted": restarted,
-            "updated": updated, "kept": kept,
-        }),
-        Fact::Panic { by, hold } => json!({ "by": by, "hold": hold }),
-        Fact::StartFailed { failure, retry } => json!({
-            "stage": failure.stage, "errno": failure.errno, "message": failure.message, "retry": retry,
-        }),
-    };
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
+        Fact::AutoShutdown { child } => EventBody::AutoShutdown(event::AutoShutdown { child }),
+        Fact::Reloaded { by, generation, added, removed, restarted, updated, kept } => {
+            EventBody::Reloaded(event::Reloaded {
+                added: added as u64,
+                by,
+                generation,
+                kept: kept as u64,
+                removed: removed as u64,
+                restarted: restarted as u64,
+                updated: updated as u64,
+            })
+        }
+        Fact::Panic { by, hold } => EventBody::Panic(event::Panic { by, hold }),
+        Fact::StartFailed { failure: StartFailure { stage, errno, message }, retry } => {
+            EventBody::StartFailed(event::StartFailed { errno, message, retry, stage })
+        }
     }
 }
 
-fn last_beats(beats: &LastBeats) -> Value {
-    let mut value = json!({ "count": beats.count, "age_ms": beats.age.map(Span::as_millis), "missed": beats.missed });
-    if let Some(progress) = beats.progress {
-        value["progress"] = json!(progress);
+fn stopping(cause: StopCause) -> event::Stopping {
+    let (why, by) = match cause {
+        StopCause::Group => (StopWhy::Group, None),
+        StopCause::SupervisorEnds => (StopWhy::SupervisorEnds, None),
+        StopCause::Operator(by) => (StopWhy::Operator, Some(by)),
+        StopCause::Reload(by) => (StopWhy::Reload, Some(by)),
+        StopCause::StartTimeout => (StopWhy::StartTimeout, None),
+        StopCause::Signal(by) => (StopWhy::Signal, Some(by)),
+    };
+    event::Stopping { by, why }
+}
+
+fn killed_word(killed: Killed) -> event::Killed {
+    match killed {
+        Killed::Hung => event::Killed::Hung,
+        Killed::Panic => event::Killed::Panic,
+        Killed::StartTimeout => event::Killed::StartTimeout,
+        Killed::ShutdownOver => event::Killed::ShutdownOver,
+        Killed::StopRefused => event::Killed::StopRefused,
+        Killed::Brutal => event::Killed::BrutalKill,
     }
-    if let Some(pending) = beats.pending {
-        value["pending"] = json!(pending);
-    }
-    value
+}
+
+fn last_beats(beats: LastBeats) -> event::LastBeats {
+    let LastBeats { count, age, missed, progress, pending } = beats;
+    event::LastBeats { age_ms: age.map(Span::as_millis), count, missed, pending, progress }
 }
 
 /// One event in a sentence for people.

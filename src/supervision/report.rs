@@ -39,20 +39,6 @@ pub enum Killed {
     Brutal,
 }
 
-impl Killed {
-    /// The stable word of `events --json`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Killed::Hung => "hung",
-            Killed::Panic => "panic",
-            Killed::StartTimeout => "start_timeout",
-            Killed::ShutdownOver => "shutdown_over",
-            Killed::StopRefused => "stop_refused",
-            Killed::Brutal => "brutal_kill",
-        }
-    }
-}
-
 /// How the life of a process looked when it was over.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Past {
@@ -81,7 +67,7 @@ pub struct LastBeats {
     pub pending: Option<u64>,
 }
 
-/// What happened. The kinds of `events --json` are these in snake_case.
+/// What happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     /// A process is about to be made.
@@ -224,31 +210,4 @@ pub enum Fact {
         /// Whether it is to be tried again, as long as the intensity allows.
         retry: bool,
     },
-}
-
-impl Fact {
-    /// The stable name of the kind in `events --json`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Fact::Starting => "starting",
-            Fact::Started => "started",
-            Fact::Ready => "ready",
-            Fact::BeatLate { .. } => "beat_late",
-            Fact::Hung { .. } => "hung",
-            Fact::Dropped { .. } => "dropped",
-            Fact::Exited { .. } => "exited",
-            Fact::KillFailed { .. } => "kill_failed",
-            Fact::Restarting { .. } => "restarting",
-            Fact::Stopping { .. } => "stopping",
-            Fact::Stopped => "stopped",
-            Fact::Escalated { .. } => "escalated",
-            Fact::GaveUp { .. } => "gave_up",
-            Fact::AutoShutdown { .. } => "auto_shutdown",
-            Fact::Panic { .. } => "panic",
-            Fact::Held | Fact::HeldAgain => "held",
-            Fact::Released { .. } => "released",
-            Fact::Reloaded { .. } => "reloaded",
-            Fact::StartFailed { .. } => "start_failed",
-        }
-    }
 }

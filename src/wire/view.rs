@@ -1,36 +1,16 @@
-//! The stable JSON of `status --json` and `events --json`, which is also how status and events travel.
+//! The stable JSON of `status --json`, and of `events --json` in [`event`], which is also how status and events travel.
 //!
 //! These are promises to other tools: fields are added, never renamed or removed. They mirror supervision's types
 //! instead of being them, so that those stay free to change.
 
-use crate::ids::{Path, ReportId};
+use crate::ids::Path;
 use serde::{Deserialize, Serialize};
+
+pub mod event;
+pub use event::{EventBody, EventView};
 
 #[cfg(test)]
 pub(crate) mod testing;
-
-/// The kinds of events, in the order in which they occur. `docs/cli.md` says what each means.
-pub const KINDS: &[&str] = &[
-    "starting",
-    "started",
-    "ready",
-    "beat_late",
-    "hung",
-    "dropped",
-    "exited",
-    "kill_failed",
-    "restarting",
-    "stopping",
-    "stopped",
-    "escalated",
-    "gave_up",
-    "auto_shutdown",
-    "panic",
-    "held",
-    "released",
-    "reloaded",
-    "start_failed",
-];
 
 /// A whole instance, or a part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -290,28 +270,6 @@ pub struct ExitView {
     pub signal: Option<i32>,
     /// When, in RFC 3339.
     pub at: String,
-}
-
-/// One event of the tree.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EventView {
-    /// Its id.
-    pub id: ReportId,
-    /// When, in RFC 3339 with nanoseconds, UTC.
-    pub at: String,
-    /// The child that it is about.
-    pub path: Path,
-    /// One of [`KINDS`].
-    pub kind: String,
-    /// The process it is about.
-    pub pid: Option<u32>,
-    /// The incarnation it is about; null where it is about none.
-    pub incarnation: Option<u64>,
-    /// The event that led to it.
-    pub cause: Option<ReportId>,
-    /// Further fields, by kind: `exited` has `code` or `signal`.
-    #[serde(flatten)]
-    pub detail: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A subtree folded into a few numbers: the mirror of supervision's roll-up.

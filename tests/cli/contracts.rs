@@ -1,10 +1,11 @@
 //! The JSON that other tools are written against: fields may be added, and never go or change their names.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use treevisor::ids::{Path, ReportId};
+use treevisor::wire::view::event::Exited;
 use treevisor::wire::view::{
-    ChildView, EventView, ExitView, HeartbeatView, IntensityView, StatusView, SupervisorKind, SupervisorView,
-    WorkerKind, WorkerView,
+    ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, StatusView, SupervisorKind,
+    SupervisorView, WorkerKind, WorkerView,
 };
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -109,22 +110,23 @@ fn an_exit_has_a_code_or_a_signal() {
 
 #[test]
 fn events_keep_their_promise() {
-    let event = |detail: Value| {
+    let event = |body: EventBody| {
         serde_json::to_value(EventView {
             id: ReportId { node: 1, seq: 2 },
             at: "2026-01-02T03:04:05.678901234Z".into(),
             path: Path::parse("/db").unwrap(),
-            kind: "exited".into(),
             pid: None,
             incarnation: None,
             cause: None,
-            detail: detail.as_object().unwrap().clone(),
+            body,
+            repeats: None,
+            more: Map::new(),
         })
         .unwrap()
     };
     let promised = ["id", "at", "path", "kind", "pid", "incarnation", "cause"];
-    assert_keys(&event(json!({})), &promised, &[]);
-    let exited = event(json!({ "code": 1 }));
+    assert_keys(&event(EventBody::Ready), &promised, &[]);
+    let exited = event(EventBody::Exited(Box::new(Exited { code: Some(1), ..Exited::default() })));
     assert_keys(&exited, &promised, &["code"]);
     assert_eq!((&exited["cause"], &exited["pid"], &exited["code"]), (&Value::Null, &Value::Null, &json!(1)));
 }

@@ -2,7 +2,7 @@
 //! another mind; how real ones answer is in the tests with real processes.
 
 use crate::{call, golden, treevisor};
-use serde_json::{Map, json};
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -132,16 +132,16 @@ pub(crate) fn refused(why: Refusal, message: &str) -> Reply {
 }
 
 fn event(seq: u32, path: &str) -> EventView {
-    EventView {
-        id: ReportId { node: 0xabc, seq },
-        at: "2026-01-02T03:04:05.678901234Z".into(),
-        path: Path::parse(path).unwrap(),
-        kind: "exited".into(),
-        pid: Some(7),
-        incarnation: Some(1),
-        cause: None,
-        detail: json!({ "code": 1 }).as_object().cloned().unwrap_or_else(Map::new),
-    }
+    chained(seq, path, "exited", None, json!({ "code": 1 }))
+}
+
+fn chained(seq: u32, path: &str, kind: &str, cause: Option<u32>, mut fields: Value) -> EventView {
+    let id = |seq| ReportId { node: 0xabc, seq };
+    let at = "2026-01-02T03:04:05.678901234Z";
+    let common = json!({ "id": id(seq), "at": at, "path": path, "kind": kind, "pid": 7, "incarnation": 1,
+        "cause": cause.map(id) });
+    fields.as_object_mut().unwrap().extend(common.as_object().unwrap().clone());
+    serde_json::from_value(fields).unwrap()
 }
 
 #[test]
@@ -332,12 +332,6 @@ fn events_are_told_one_a_line() {
 
 #[test]
 fn why_tells_the_chain_behind_a_state() {
-    let chained = |seq: u32, path: &str, kind: &str, cause: Option<u32>, detail: serde_json::Value| EventView {
-        kind: kind.into(),
-        cause: cause.map(|seq| ReportId { node: 0xabc, seq }),
-        detail: detail.as_object().cloned().unwrap_or_default(),
-        ..event(seq, path)
-    };
     let told = vec![
         chained(
             1,

@@ -282,12 +282,12 @@ fn signals_from_outside() {
     // A node can name the sender that asked it to end.
     signal(tree.pid("/node"), 15);
     restarted(&mut tree, 3);
-    first(&why(&tree, "/node/b"), "/node", "signal", &["was told to end by SIGTERM from process"]);
+    first(&why(&tree, "/node/b"), "/node", "signal", &["was asked to end by SIGTERM from process"]);
     // And so can the root, and, of one that is killed at once, the keeper.
     signal(tree.root_pid(), 15);
     assert_eq!(tree.wait(), 0);
     for path in ["/", "/a", "/node/b"] {
-        first(&why(&tree, path), "/", "signal", &["/ was told to end by SIGTERM from process"]);
+        first(&why(&tree, path), "/", "signal", &["/ was asked to end by SIGTERM from process"]);
     }
 }
 

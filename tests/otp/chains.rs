@@ -1,5 +1,6 @@
 //! Reports and the chain of causes behind them: all that `treevisor why` has to go by.
 
+use super::fact::kind;
 use super::script::World;
 use treevisor::ids::ReportId;
 use treevisor::supervision::*;
@@ -16,13 +17,13 @@ fn told(spec: &str, lines: &[&str]) -> (World, Vec<Report>) {
     (world, all)
 }
 
-/// The kinds from the last report of `kind` back to the first cause.
-fn chain(reports: &[Report], kind: &str) -> String {
+/// The kinds from the `last` report of that kind back to the first cause.
+fn chain(reports: &[Report], last: &str) -> String {
     let mut kinds = Vec::new();
-    let mut next = reports.iter().rev().find(|report| report.fact.kind() == kind).map(|report| report.id);
+    let mut next = reports.iter().rev().find(|report| kind(&report.fact) == last).map(|report| report.id);
     while let Some(id) = next {
         let report = reports.iter().find(|report| report.id == id).expect("a cause is a report that came before");
-        kinds.push(report.fact.kind());
+        kinds.push(kind(&report.fact));
         next = report.cause;
     }
     kinds.join(" < ")
@@ -63,7 +64,7 @@ fn what_was_dropped_is_told_and_changes_nothing() {
         assert_eq!(actions.len(), told, "{actions:?}");
         for action in actions.drain(..) {
             let Action::Report(report) = action else { panic!("{action:?}") };
-            assert_eq!((report.fact.kind(), report.child), ("dropped", by.map(|run| run.child)));
+            assert_eq!((kind(&report.fact).as_str(), report.child), ("dropped", by.map(|run| run.child)));
         }
     }
     assert_eq!(world.core.state(), State::Running);
@@ -82,7 +83,7 @@ fn giving_up_goes_back_through_the_failed_start() {
 fn a_hang_goes_back_to_the_late_beat() {
     let (_, reports) = told("one-for-one 9/5s: a(beats)", &["wait 1500ms", "wait 1500ms", "hung a", "exit a sig9"]);
     assert_eq!(chain(&reports, "restarting"), "restarting < exited < hung < beat_late");
-    let exited = reports.iter().find(|report| report.fact.kind() == "exited").expect("it exited");
+    let exited = reports.iter().find(|report| kind(&report.fact) == "exited").expect("it exited");
     assert!(matches!(exited.fact, Fact::Exited { normal: false, expected: true, .. }), "{exited:?}");
     assert!(exited.pid.is_some() && exited.incarnation.0 == 1);
 }
@@ -150,7 +151,7 @@ fn an_order_to_end_is_told_and_is_the_cause_of_the_stops() {
         world.boot();
         world.hand_in(Event::Ordered { why: StopCause::Signal("SIGTERM from process 7".into()), kill });
         let order = world.reports[0].clone();
-        assert_eq!((order.fact.kind(), order.child, order.cause), (kind, None, None));
+        assert_eq!((super::fact::kind(&order.fact).as_str(), order.child, order.cause), (kind, None, None));
         assert_eq!(world.core.state(), State::Running, "by itself it changes nothing");
         world.hand_in(next);
         assert_eq!(world.reports[0].cause, Some(order.id), "{:?}", world.reports);
@@ -163,7 +164,7 @@ fn what_a_node_starts_goes_back_to_its_own_start() {
     let mut world = World::new("one-for-one 9/5s: a b");
     world.core = world.core.started_by(Some(above));
     world.hand_in(Event::Begin);
-    assert_eq!((world.reports[0].fact.kind(), world.reports[0].cause), ("starting", Some(above)));
+    assert_eq!((kind(&world.reports[0].fact).as_str(), world.reports[0].cause), ("starting", Some(above)));
     assert_eq!(world.core.cause_of(ChildId(0)), Some(world.reports[0].id), "which the shell hands down to a node");
 }
 

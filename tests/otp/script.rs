@@ -72,7 +72,7 @@ impl World {
     /// The kinds of the reports of the last event, as `kind(child)`.
     fn told(&self) -> Vec<String> {
         let about = |r: &Report| r.child.map(|id| self.name(id)).unwrap_or_default();
-        self.reports.iter().map(|report| format!("{}({})", report.fact.kind(), about(report))).collect()
+        self.reports.iter().map(|report| format!("{}({})", super::fact::kind(&report.fact), about(report))).collect()
     }
 
     fn name(&self, id: ChildId) -> String {

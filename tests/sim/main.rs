@@ -13,6 +13,8 @@
 //! A seed that fails is replayed with `SIM_SEED=… cargo test --test sim -- replay --nocapture`.
 
 mod checkers;
+#[path = "../otp/fact.rs"]
+mod fact;
 mod faults;
 mod kernel;
 mod mutations;
@@ -27,6 +29,7 @@ mod world;
 use checkers::{Rule, Violation};
 use mutations::{MUTATIONS, Mutation};
 use scenarios::Scenario;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -124,10 +127,10 @@ fn explain(seed: u64, violation: &Violation) -> String {
 }
 
 /// Runs seeds on all processors until one fails. Returns what was seen.
-fn run_all(seeds: impl Fn(u64) -> Option<u64> + Sync) -> BTreeMap<&'static str, u64> {
+fn run_all(seeds: impl Fn(u64) -> Option<u64> + Sync) -> BTreeMap<Cow<'static, str>, u64> {
     let next = AtomicU64::new(0);
     let failed = Mutex::new(BTreeMap::<u64, Violation>::new());
-    let seen = Mutex::new(BTreeMap::<&'static str, u64>::new());
+    let seen = Mutex::new(BTreeMap::<Cow<'static, str>, u64>::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -135,7 +138,7 @@ fn run_all(seeds: impl Fn(u64) -> Option<u64> + Sync) -> BTreeMap<&'static str, 
                 while let Some(seed) = seeds(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = run(seed, None, false);
                     let mut sums = seen.lock().expect("no thread panics with it");
-                    *sums.entry("steps").or_default() += outcome.steps;
+                    *sums.entry("steps".into()).or_default() += outcome.steps;
                     for (what, count) in outcome.seen {
                         *sums.entry(what).or_default() += count;
                     }
@@ -167,7 +170,7 @@ fn seeds() {
     let seen = run_all(|at| (at < count).then_some(from + at));
     println!("{seen:#?}");
     if count >= 1_000 {
-        let missing: Vec<_> = WANTED.iter().filter(|what| !seen.contains_key(*what)).collect();
+        let missing: Vec<_> = WANTED.iter().filter(|what| !seen.contains_key(**what)).collect();
         assert!(missing.is_empty(), "no scenario has shown {missing:?}");
     }
 }

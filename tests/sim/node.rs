@@ -488,7 +488,7 @@ impl World {
             Action::Renew(request) => self.renew(node, request),
             Action::Report(report) => {
                 self.reports.insert(node.id, report.id.seq);
-                self.saw(report.fact.kind());
+                self.saw(crate::fact::kind(&report.fact));
                 self.remember_hold(node, &report);
                 let timeout = matches!(report.fact, Fact::Stopping { why: StopCause::StartTimeout });
                 if (timeout || matches!(report.fact, Fact::Hung { .. }))

@@ -11,6 +11,7 @@ use crate::node::Node;
 use crate::reloads::Plan;
 use crate::rng::Rng;
 use crate::scenarios::{Ending, Scenario, SpecId, Tree};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -120,7 +121,7 @@ pub(crate) struct Outcome {
     pub(crate) violation: Option<Violation>,
     pub(crate) log: Vec<String>,
     /// How often what was seen: kinds of reports, ends of supervisors, faults.
-    pub(crate) seen: BTreeMap<&'static str, u64>,
+    pub(crate) seen: BTreeMap<Cow<'static, str>, u64>,
     pub(crate) steps: u64,
 }
 
@@ -164,7 +165,7 @@ pub(crate) struct World {
     /// The processes that ran when it was last looked at.
     population: Vec<Pid>,
     pub(crate) log: Option<Vec<String>>,
-    pub(crate) seen: BTreeMap<&'static str, u64>,
+    pub(crate) seen: BTreeMap<Cow<'static, str>, u64>,
 }
 
 impl World {
@@ -249,8 +250,8 @@ impl World {
         self.queue.push(Entry { at, seq: self.seq, what });
     }
 
-    pub(crate) fn saw(&mut self, what: &'static str) {
-        *self.seen.entry(what).or_default() += 1;
+    pub(crate) fn saw(&mut self, what: impl Into<Cow<'static, str>>) {
+        *self.seen.entry(what.into()).or_default() += 1;
     }
 
     pub(crate) fn write_log(&mut self, line: String) {

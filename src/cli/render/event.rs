@@ -13,7 +13,7 @@ pub fn event(event: &EventView, path_width: usize, look: Look) -> String {
     let mut out = String::new();
     time(&event.at, look, &mut out);
     let _ = write!(out, "  {:path_width$}  ", event.path.as_str());
-    paint(&mut out, &words(event), style::of_kind(&event.kind), look);
+    paint(&mut out, &words(event), style::of_event(&event.body), look);
     out.push('\n');
     out
 }
@@ -47,7 +47,7 @@ mod tests {
         };
         assert_eq!(
             event(&view, 10, Look::PLAIN),
-            "2026-01-02 03:04:05.678Z  /web/api    was ended by SIGSEGV; its last words: two\\nthree\n"
+            "2026-01-02 03:04:05.678Z  /web/api    was ended by SIGSEGV; its last line: two\\nthree\n"
         );
     }
 }

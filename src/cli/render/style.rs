@@ -1,5 +1,6 @@
 //! Styles by what they mean. `status`, `events` and `top` have them in common, so that a colour is learnt once.
 
+use crate::wire::view::EventBody;
 use anstyle::{AnsiColor, Style};
 
 pub(in crate::cli) const PLAIN: Style = Style::new();
@@ -23,14 +24,19 @@ pub(in crate::cli) fn of_state(state: &str) -> Style {
     }
 }
 
-/// The colour of an event of this kind.
-pub(in crate::cli) fn of_kind(kind: &str) -> Style {
-    match kind {
-        "ready" | "started" => GOOD,
-        "beat_late" | "dropped" | "restarting" | "exited" => BUSY,
-        "hung" | "kill_failed" | "escalated" | "gave_up" | "panic" | "start_failed" => BAD,
-        "held" => HELD,
-        "starting" | "stopping" | "stopped" => QUIET,
-        _ => PLAIN,
+/// The colour of an event.
+pub(in crate::cli) fn of_event(body: &EventBody) -> Style {
+    match body {
+        EventBody::Ready | EventBody::Started => GOOD,
+        EventBody::BeatLate(_) | EventBody::Dropped(_) | EventBody::Restarting(_) | EventBody::Exited(_) => BUSY,
+        EventBody::Hung(_)
+        | EventBody::KillFailed(_)
+        | EventBody::Escalated(_)
+        | EventBody::GaveUp(_)
+        | EventBody::Panic(_)
+        | EventBody::StartFailed(_) => BAD,
+        EventBody::Held(_) => HELD,
+        EventBody::Starting | EventBody::Stopping(_) | EventBody::Stopped => QUIET,
+        EventBody::AutoShutdown(_) | EventBody::Released(_) | EventBody::Reloaded(_) | EventBody::Other { .. } => PLAIN,
     }
 }

@@ -220,7 +220,7 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
             let parts = vec![
                 Cell::new(time, style::QUIET),
                 Cell::new(format!(" {} ", clean(view.path.as_str())), style::PLAIN),
-                Cell::new(words(view), style::of_kind(&view.kind)),
+                Cell::new(words(view), style::of_event(&view.body)),
             ];
             line(parts, look)
         })

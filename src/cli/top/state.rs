@@ -7,7 +7,7 @@ use super::rows::{Order, Row, rows};
 use crate::ids::Path;
 use crate::text::clean;
 use crate::time::{Span, Time};
-use crate::wire::view::{ChildView, EventView, StatusView};
+use crate::wire::view::{ChildView, EventBody, EventView, StatusView};
 use std::collections::{HashSet, VecDeque};
 
 /// Events that are kept for the pane.
@@ -222,11 +222,11 @@ impl State {
     }
 
     fn event(&mut self, event: EventView) {
-        if event.kind == "restarting" && event.at >= self.began_at {
+        if matches!(event.body, EventBody::Restarting(_)) && event.at >= self.began_at {
             self.pulse.restart(&event.path);
         }
-        if let Some(lines) = event.detail.get("output").and_then(|lines| lines.as_array()) {
-            let lines = lines.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect();
+        if let Some(exited) = event.exited().filter(|exited| !exited.output.is_empty()) {
+            let lines = exited.output.clone();
             if self.outputs.iter().all(|output| output.path != event.path || !output.live) {
                 self.output(Output { path: event.path.clone(), lines, live: false });
             }

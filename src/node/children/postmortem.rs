@@ -11,7 +11,8 @@ use crate::os::process;
 use crate::spec::exec::{ExecSpec, Limit};
 use crate::supervision::Run;
 use crate::time::Span;
-use serde_json::{Map, Value, json};
+use crate::wire::view::event::{Exited, Used};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// By how much the kernel's own count of CPU time may be ahead of what it reports.
@@ -87,22 +88,18 @@ impl Postmortem {
     }
 
     /// The same for the report of the exit; output and limits only if it `failed`. `exec` is what a worker runs.
-    pub fn tell(&self, exec: Option<&ExecSpec>, failed: bool, detail: &mut Map<String, Value>) {
+    pub fn tell(&self, exec: Option<&ExecSpec>, failed: bool, exited: &mut Exited) {
         let Postmortem { run: _, status, peak_memory_bytes, oom_kills, machine_oom_kills, left_behind, output } = self;
-        if status.core_dumped {
-            detail.insert("core_dumped".into(), json!(true));
-        }
+        exited.core_dumped = status.core_dumped;
         let cpu = status.usage.user + status.usage.system;
-        detail.insert("usage".into(), json!({ "cpu_ms": cpu.as_millis(), "peak_memory_bytes": peak_memory_bytes }));
-        if *left_behind && exec.is_some() {
-            detail.insert("left_behind".into(), json!(true));
+        exited.usage = Some(Used { cpu_ms: cpu.as_millis(), peak_memory_bytes: *peak_memory_bytes });
+        exited.left_behind = *left_behind && exec.is_some();
+        exited.oom_killed = *oom_kills > 0;
+        if !failed {
+            return;
         }
-        if *oom_kills > 0 {
-            detail.insert("oom_killed".into(), json!(true));
-        }
-        if failed && *machine_oom_kills > 0 {
-            detail.insert("machine_oom_kills".into(), json!(machine_oom_kills));
-        }
+        exited.machine_oom_kills = Some(*machine_oom_kills).filter(|kills| *kills > 0);
+        exited.output.clone_from(output);
         let cpu_max = exec.and_then(|exec| exec.limits.get("cpu")?.hard);
         // The limits whose end is a signal of their own, getrlimit(2); and that of CPU time, where soft and hard are the
         // same, has SIGKILL. The kernel counts that one by its ticks, so it may be a little early.
@@ -112,25 +109,14 @@ impl Postmortem {
             Some(KILL) if cpu_max.is_some_and(|max| cpu + TICKS >= Span::from_secs(max)) => Some("cpu"),
             _ => None,
         };
-        if let (true, Some(limit)) = (failed, limit) {
-            detail.insert("limit".into(), json!(limit));
-        }
-        if failed && !output.is_empty() {
-            detail.insert("output".into(), json!(output));
-        }
-        if let (true, Some(exec)) = (failed, exec)
-            && let Some(limits) = limits(&exec.limits)
-        {
-            detail.insert("limits".into(), limits);
-        }
+        exited.limit = limit.map(str::to_owned);
+        exited.limits = exec.map(|exec| limits(&exec.limits)).unwrap_or_default();
     }
 }
 
-/// The limits in force that a spec sets; `None` when it sets none.
-fn limits(limits: &BTreeMap<String, Limit>) -> Option<Value> {
-    let set = limits.iter().filter_map(|(name, limit)| Some((name.clone(), json!(limit.soft?))));
-    let set: Map<String, Value> = set.collect();
-    (!set.is_empty()).then_some(Value::Object(set))
+/// The limits in force that a spec sets.
+fn limits(limits: &BTreeMap<String, Limit>) -> Map<String, Value> {
+    limits.iter().filter_map(|(name, limit)| Some((name.clone(), limit.soft?.into()))).collect()
 }
 
 #[cfg(test)]
@@ -139,11 +125,12 @@ mod tests {
     use crate::ids::Incarnation;
     use crate::os::pidfd::Usage;
     use crate::supervision::ChildId;
+    use serde_json::json;
 
     fn told(post: Postmortem, exec: ExecSpec, failed: bool) -> Value {
-        let mut detail = Map::new();
-        post.tell(Some(&exec), failed, &mut detail);
-        Value::Object(detail)
+        let mut exited = Exited::default();
+        post.tell(Some(&exec), failed, &mut exited);
+        serde_json::to_value(exited).unwrap()
     }
 
     fn killed_by(signal: i32) -> Postmortem {

@@ -205,8 +205,8 @@ mod for_nodes {
     use crate::wire::message::{Outcome, Refusal, Reply, Verb};
     use crate::wire::view::LogView;
     use crate::wire::view::{
-        ChildView, EventView, ExitView, HeartbeatView, IntensityView, RollupView, StatusView, SupervisorView,
-        WorkerView, testing,
+        ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, RollupView, StatusView,
+        SupervisorView, WorkerView, testing,
     };
     use serde_json::json;
     use std::collections::{BTreeMap, BTreeSet};
@@ -538,7 +538,9 @@ mod for_nodes {
             let message = node(FromNode::Escalating { cause: Some(ReportId { node: seq, seq }), explanation: explanation.clone() });
             prop_assert_eq!(decode_from_child(&encode_from_child(&message)), Ok(message));
             let mut seen = event(seq, 1);
-            seen.detail.insert("explanation".into(), explanation.into());
+            if let EventBody::Exited(exited) = &mut seen.body {
+                exited.explanation = Some(explanation);
+            }
             let message = node(FromNode::Events { first, events: vec![seen] });
             prop_assert_eq!(decode_from_child(&encode_from_child(&message)), Ok(message));
         }

@@ -1,21 +1,42 @@
 //! Events and rows of a status for tests: as little as there can be, to be filled in by `..`.
 
-use super::{ChildView, EventView, IntensityView, SupervisorKind, SupervisorView, WorkerKind, WorkerView};
+use super::{ChildView, EventBody, EventView, IntensityView, SupervisorKind, SupervisorView, WorkerKind, WorkerView};
 use crate::ids::{Path, ReportId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// An event of the node 1 about a path, of 03:04:05, without a process or a cause.
+/// An event of the node 1 about a path, of 03:04:05, without a process or a cause. What `detail` leaves out of the fields
+/// that an event of its kind must have is 0, false or empty.
 pub(crate) fn event(seq: u32, path: &str, kind: &str, detail: Value) -> EventView {
-    let Value::Object(detail) = detail else { panic!("an object is expected, not {detail}") };
-    EventView {
-        id: ReportId { node: 1, seq },
-        at: "2026-01-02T03:04:05.000000000Z".into(),
-        path: Path::parse(path).unwrap(),
-        kind: kind.into(),
-        pid: None,
-        incarnation: None,
-        cause: None,
-        detail,
+    let mut fields = least(kind);
+    fields.as_object_mut().unwrap().extend(detail.as_object().unwrap().clone());
+    for (key, value) in [("id", json!(ReportId { node: 1, seq })), ("path", json!(path)), ("kind", json!(kind))] {
+        fields[key] = value;
+    }
+    fields["at"] = json!("2026-01-02T03:04:05.000000000Z");
+    let event: EventView = serde_json::from_value(fields).unwrap();
+    let is_known = EventBody::KINDS.contains(&kind);
+    assert_eq!(matches!(event.body, EventBody::Other { .. }), !is_known, "as its kind has it: {event:?}");
+    assert!(event.more.is_empty(), "no fields but those of its kind: {event:?}");
+    event
+}
+
+fn least(kind: &str) -> Value {
+    match kind {
+        "beat_late" => json!({ "age_ms": 0, "limit_ms": 0 }),
+        "hung" => json!({ "age_ms": 0, "limit_ms": 0, "no_progress": false }),
+        "kill_failed" => json!({ "survivor": 0, "others": 0, "reason": "" }),
+        "restarting" => json!({ "strategy": "one-for-one", "used": 1, "period_ms": 0, "delay_ms": 0 }),
+        "stopping" => json!({ "why": "supervisor_ends" }),
+        "escalated" => json!({ "explanation": "" }),
+        "gave_up" => json!({ "child": "", "used": 0, "max": 0, "period_ms": 0 }),
+        "auto_shutdown" => json!({ "child": "" }),
+        "panic" => json!({ "by": "", "hold": false }),
+        "released" => json!({ "by": "" }),
+        "reloaded" => json!({
+            "by": "", "generation": 1, "added": 0, "removed": 0, "restarted": 0, "updated": 0, "kept": 0,
+        }),
+        "start_failed" => json!({ "stage": "", "errno": 0, "message": "", "retry": false }),
+        _ => json!({}),
     }
 }
 
