@@ -5,11 +5,13 @@
 
 use super::backoff::Delays;
 use super::event::{Beat, Member, Notice};
+use super::failure::LastFailure;
 use super::liveness::Watch;
-use super::phase::{Ended, Fate, Lost, Phase, Process, Rest, Spawned, StopBegun, Target, Then, Wait, Waiter};
-use super::report::{Killed, LastBeats, Past};
-use super::state::{BeatStatus, ChildStatus, State};
-use super::types::{ChildId, Exit, Kind, Run, Word};
+use super::phase::{
+    AfterStop, DownReason, Ended, Lost, OnExit, Phase, Process, Spawned, StopBegun, Target, Wait, Waiter,
+};
+use super::report::Killed;
+use super::types::{ChildId, Exit, Kind, Run, Stale, Word};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Ready, Restart, Shutdown};
 use crate::time::{Span, Time};
@@ -36,8 +38,8 @@ pub(super) struct Child {
     pub(super) delays: Delays,
     /// The report that explains what happens to it next, if something does.
     pub(super) cause: Option<ReportId>,
-    /// How it last came to grief, in words that can follow its name.
-    pub(super) trouble: String,
+    /// How it last came to grief.
+    pub(super) last_failure: Option<LastFailure>,
     pub(super) waiters: Vec<Waiter>,
     /// What it will be when its present process is gone.
     pub(super) next: Option<Box<Member>>,
@@ -55,14 +57,14 @@ impl Child {
             id,
             member,
             target: Target::Up,
-            phase: Phase::Down(Rest::Idle),
+            phase: Phase::Down(DownReason::Idle),
             incarnation: Incarnation::default(),
             began: None,
             restarts: 0,
             last_exit: None,
             delays: Delays::default(),
             cause: None,
-            trouble: String::new(),
+            last_failure: None,
             waiters: Vec::new(),
             next: None,
             added: false,
@@ -124,8 +126,8 @@ impl Child {
     pub(super) fn is_active(&self) -> bool {
         match &self.phase {
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => true,
-            Phase::Waiting { .. } | Phase::Down(Rest::Undecided { .. }) => true,
-            Phase::Down(Rest::Queued | Rest::Idle) | Phase::Held | Phase::Ended => false,
+            Phase::Waiting { .. } | Phase::Down(DownReason::Undecided { .. }) => true,
+            Phase::Down(DownReason::Queued | DownReason::Idle) | Phase::Held | Phase::Ended => false,
         }
     }
 
@@ -137,7 +139,8 @@ impl Child {
     /// Whether OTP would have forgotten it: a temporary child that has ended (R15) or was stopped (R64). It is listed for
     /// people (D15), and its name is free. What an operator holds is not forgotten.
     pub(super) fn is_over(&self) -> bool {
-        self.member.policy.restart == Restart::Temporary && matches!(self.phase, Phase::Ended | Phase::Down(Rest::Idle))
+        self.member.policy.restart == Restart::Temporary
+            && matches!(self.phase, Phase::Ended | Phase::Down(DownReason::Idle))
     }
 
     /// Whether its start is over as soon as its program has been executed.
@@ -207,8 +210,8 @@ impl Child {
             status: None,
             said: None,
             rollup: None,
-            farewell: None,
-            doom: None,
+            escalation: None,
+            kill_reason: None,
             killed: None,
         };
         let deadline = self.member.policy.start_timeout.map(|limit| now + limit);
@@ -272,11 +275,10 @@ impl Child {
     }
 
     /// Takes in a beat: what it reports of itself, and whether it is a sign of life.
-    #[must_use]
-    pub(super) fn beat(&mut self, now: Time, beat: Beat) -> bool {
-        let Some(process) = self.process_mut().filter(|process| process.pid.is_some()) else { return false };
+    pub(super) fn beat(&mut self, now: Time, beat: Beat) -> Result<(), Stale> {
+        let process = self.process_mut().filter(|process| process.pid.is_some()).ok_or(Stale)?;
         if process.watch.as_mut().is_some_and(|watch| !watch.beat(now, &beat)) {
-            return false;
+            return Err(Stale);
         }
         if beat.status.is_some() {
             process.status = beat.status;
@@ -284,14 +286,13 @@ impl Child {
         if let Some(rollup) = beat.rollup {
             process.rollup = Some(Box::new((rollup, now)));
         }
-        true
+        Ok(())
     }
 
-    /// Takes in what it reports of itself. False without a process.
-    #[must_use]
-    pub(super) fn notice(&mut self, now: Time, notice: Notice) -> bool {
+    /// Takes in what it reports of itself.
+    pub(super) fn notice(&mut self, now: Time, notice: Notice) -> Result<(), Stale> {
         let shutdown = self.member.policy.shutdown;
-        let Some(process) = self.process_mut().filter(|process| process.pid.is_some()) else { return false };
+        let process = self.process_mut().filter(|process| process.pid.is_some()).ok_or(Stale)?;
         let Notice { word, status, main_pid, trouble, limit, extend, hung: _ } = notice;
         if let Some(text) = status {
             process.status = Some(text).filter(|text| !text.is_empty());
@@ -323,24 +324,27 @@ impl Child {
         {
             *deadline = deadline.map(|deadline| deadline.max(now + time));
         }
-        true
+        Ok(())
     }
 
     /// Begins to stop it by its own shutdown value (R54 to R56), or lets a stop that is under way lead to `then`.
-    pub(super) fn stop(&mut self, now: Time, then: Then) -> StopBegun {
+    pub(super) fn stop(&mut self, now: Time, then: AfterStop) -> StopBegun {
         match &mut self.phase {
             Phase::Starting { .. } | Phase::Running(_) => self.ask(now, then),
             Phase::Stopping { then: before, .. } => {
                 *before = then;
                 StopBegun::Underway
             }
-            Phase::Killing { fate, .. } => {
-                match (&fate, then) {
+            Phase::Killing { on_exit, .. } => {
+                match (&on_exit, then) {
                     // What an operator holds stays held, whatever else stops it; only a later request brings it back.
-                    (Fate::Held, Then::Rest | Then::Done) => {}
-                    (Fate::Held, Then::Again)
-                    | (Fate::Stopped(_) | Fate::Crash | Fate::StartFailed(_), Then::Again | Then::Rest | Then::Done) => {
-                        *fate = Fate::Stopped(then);
+                    (OnExit::Held, AfterStop::Rest | AfterStop::Done) => {}
+                    (OnExit::Held, AfterStop::Again)
+                    | (
+                        OnExit::Stopped(_) | OnExit::Crash | OnExit::StartFailed(_),
+                        AfterStop::Again | AfterStop::Rest | AfterStop::Done,
+                    ) => {
+                        *on_exit = OnExit::Stopped(then);
                     }
                 }
                 StopBegun::Underway
@@ -350,16 +354,16 @@ impl Child {
     }
 
     /// Asks, or kills where asking is not wanted. Without a process to ask, it is noted and done at `spawned`.
-    fn ask(&mut self, now: Time, then: Then) -> StopBegun {
+    fn ask(&mut self, now: Time, then: AfterStop) -> StopBegun {
         let Some(mut process) = self.take_process() else { return StopBegun::NoProcess };
         let there = process.pid.is_some();
         if matches!(self.member.policy.shutdown, Shutdown::BrutalKill | Shutdown::After(Span::ZERO)) {
             process.killed = Some(Killed::Brutal);
         }
         let (phase, begun) = match self.member.policy.shutdown {
-            Shutdown::BrutalKill => (Phase::Killing { process, fate: Fate::Stopped(then) }, StopBegun::Kill),
+            Shutdown::BrutalKill => (Phase::Killing { process, on_exit: OnExit::Stopped(then) }, StopBegun::Kill),
             Shutdown::After(Span::ZERO) => {
-                (Phase::Killing { process, fate: Fate::Stopped(then) }, StopBegun::AskAndKill)
+                (Phase::Killing { process, on_exit: OnExit::Stopped(then) }, StopBegun::AskAndKill)
             }
             Shutdown::After(limit) => {
                 let deadline = there.then(|| now + limit);
@@ -371,22 +375,19 @@ impl Child {
         if there { begun } else { StopBegun::Underway }
     }
 
-    /// Begins to kill it. False if there is no process. The first reason why it is killed stays the reason.
-    #[must_use]
-    pub(super) fn kill(&mut self, fate: Fate, why: Killed) -> bool {
-        match self.take_process() {
-            Some(mut process) => {
-                process.killed.get_or_insert(why);
-                self.phase = Phase::Killing { process, fate };
-                true
-            }
-            None => false,
-        }
+    /// Begins to kill it; before its process exists that is noted, and done at `spawned`. The first reason why it is killed
+    /// stays the reason.
+    pub(super) fn kill(&mut self, on_exit: OnExit, why: Killed) -> StopBegun {
+        let Some(mut process) = self.take_process() else { return StopBegun::NoProcess };
+        let there = process.pid.is_some();
+        process.killed.get_or_insert(why);
+        self.phase = Phase::Killing { process, on_exit };
+        if there { StopBegun::Kill } else { StopBegun::Underway }
     }
 
     /// Takes the process out of the phase that has one. The caller sets the next phase at once.
     fn take_process(&mut self) -> Option<Box<Process>> {
-        match mem::replace(&mut self.phase, Phase::Down(Rest::Idle)) {
+        match mem::replace(&mut self.phase, Phase::Down(DownReason::Idle)) {
             Phase::Starting { process, .. }
             | Phase::Running(process)
             | Phase::Stopping { process, .. }
@@ -398,17 +399,17 @@ impl Child {
         }
     }
 
-    /// Its process is gone. The phase is [`Rest::Idle`] then, until the caller has settled what follows.
+    /// Its process is gone. The phase is [`DownReason::Idle`] then, until the caller has settled what follows.
     pub(super) fn ended(&mut self) -> Ended {
-        match mem::replace(&mut self.phase, Phase::Down(Rest::Idle)) {
+        match mem::replace(&mut self.phase, Phase::Down(DownReason::Idle)) {
             Phase::Starting { .. } => Ended::Unready(None),
             Phase::Running(_) => Ended::Alone { forced: false },
             Phase::Stopping { then, .. } => Ended::Stopped(then),
-            Phase::Killing { fate, .. } => match fate {
-                Fate::Stopped(then) => Ended::Stopped(then),
-                Fate::Crash => Ended::Alone { forced: true },
-                Fate::StartFailed(failure) => Ended::Unready(Some(failure)),
-                Fate::Held => Ended::Held,
+            Phase::Killing { on_exit, .. } => match on_exit {
+                OnExit::Stopped(then) => Ended::Stopped(then),
+                OnExit::Crash => Ended::Alone { forced: true },
+                OnExit::StartFailed(failure) => Ended::Unready(Some(failure)),
+                OnExit::Held => Ended::Held,
             },
             other @ (Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended) => {
                 self.phase = other;
@@ -417,28 +418,12 @@ impl Child {
         }
     }
 
-    /// How the life of its process looks at `now`; asked when it is over.
-    pub(super) fn past(&self, now: Time) -> Past {
-        let process = self.process();
-        Past {
-            ran: self.began.map_or(Span::ZERO, |began| now.since(began)),
-            killed: process.and_then(|process| process.killed),
-            beats: self.last_beats(now),
-            status: process.and_then(|process| process.status.clone()),
-        }
-    }
-
-    /// Its beats so far, if it has promised some.
-    pub(super) fn last_beats(&self, now: Time) -> Option<LastBeats> {
-        self.process().and_then(|process| process.watch.as_deref()).map(|watch| watch.last_beats(now))
-    }
-
     /// The phase that a stopped child goes into.
-    pub(super) fn rest(&mut self, then: Then) {
+    pub(super) fn rest(&mut self, then: AfterStop) {
         self.phase = match then {
-            Then::Again => Phase::Down(Rest::Queued),
-            Then::Rest => Phase::Down(Rest::Idle),
-            Then::Done => Phase::Ended,
+            AfterStop::Again => Phase::Down(DownReason::Queued),
+            AfterStop::Rest => Phase::Down(DownReason::Idle),
+            AfterStop::Done => Phase::Ended,
         };
     }
 
@@ -481,65 +466,6 @@ impl Child {
         }
         if let Some(watch) = self.process_mut().and_then(|process| process.watch.as_deref_mut()) {
             watch.credit(now, lost);
-        }
-    }
-
-    /// The state that people see: the one place where fine states become coarse ones.
-    pub(super) fn shown(&self) -> State {
-        if self.lost.is_some() {
-            return State::Stopping;
-        }
-        match &self.phase {
-            Phase::Starting { .. } | Phase::Down(Rest::Queued) => State::Starting,
-            Phase::Running(_) => State::Running,
-            Phase::Stopping { .. } | Phase::Killing { .. } => State::Stopping,
-            Phase::Waiting { .. } => State::Waiting,
-            Phase::Down(Rest::Idle) => State::Stopped,
-            Phase::Down(Rest::Undecided { normal, .. }) => match (self.member.policy.restart, normal) {
-                (Restart::Permanent, _) | (Restart::Transient, false) => State::Waiting,
-                (Restart::Transient, true) | (Restart::Temporary, _) => State::Exited,
-            },
-            Phase::Held => State::Held,
-            Phase::Ended => State::Exited,
-        }
-    }
-
-    /// The row of `status`.
-    pub(super) fn status(&self, now: Time) -> ChildStatus {
-        let process = self.process();
-        let beats = self.member.policy.heartbeat.map(|promise| {
-            let seen = process.and_then(|process| process.watch.as_ref()).map(|watch| watch.status(now));
-            seen.unwrap_or(BeatStatus { promise, age: None, beats: 0, missed: 0 })
-        });
-        ChildStatus {
-            id: self.id,
-            name: self.member.name.clone(),
-            kind: self.member.kind,
-            state: self.shown(),
-            pid: self.pid().or(self.lost.as_ref().map(|lost| lost.stuck.pid)),
-            incarnation: self.incarnation,
-            started: self.began,
-            restarts: self.restarts,
-            restart: self.member.policy.restart,
-            beats,
-            last_exit: self.last_exit,
-            waits_until: match &self.phase {
-                Phase::Waiting { wait: Wait::Until(until), .. } => Some(*until),
-                Phase::Waiting { wait: Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed, .. }
-                | Phase::Starting { .. }
-                | Phase::Running(_)
-                | Phase::Stopping { .. }
-                | Phase::Killing { .. }
-                | Phase::Down(_)
-                | Phase::Held
-                | Phase::Ended => None,
-            },
-            stuck: self.lost.as_ref().map(|lost| lost.stuck.clone()),
-            status: process.and_then(|process| process.status.clone()),
-            word: process.and_then(|process| process.said.as_ref()).and_then(|said| said.word),
-            main_pid: process.and_then(|process| process.said.as_ref()).and_then(|said| said.main_pid),
-            sources: process.and_then(|process| process.watch.as_ref()).map_or(Vec::new(), |watch| watch.sources(now)),
-            rollup: process.and_then(|process| process.rollup.as_ref()).map(|known| known.0.clone()),
         }
     }
 }

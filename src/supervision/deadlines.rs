@@ -2,11 +2,12 @@
 
 use super::action::Action;
 use super::child::Child;
+use super::failure::KillReason;
 use super::liveness::{Judgement, Overdue, is_suspicious};
-use super::phase::{Fate, Phase, Wait};
+use super::phase::{OnExit, Phase, Wait};
 use super::report::{Fact, Killed};
-use super::supervisor::{Course, Item, Supervisor, Turn};
-use super::types::{ChildId, Inspected, Run, StartFailure, StopCause};
+use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
+use super::types::{ChildId, Inspected, Run, Stale, StopCause};
 use crate::ids::ReportId;
 use crate::time::Span;
 
@@ -14,9 +15,9 @@ impl Supervisor {
     /// Looks at the deadlines, after everything else of this turn has been handed in. First the credit for time in
     /// which this process did not run, then the verdicts: a supervisor that slept must not blame its children.
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>, lost: Span) {
-        match self.course {
-            Course::New | Course::Halted => return,
-            Course::Booting | Course::Running | Course::Ending => {}
+        match self.lifecycle {
+            Lifecycle::New | Lifecycle::Halted => return,
+            Lifecycle::Booting | Lifecycle::Running | Lifecycle::Ending => {}
         }
         if !lost.is_zero() {
             for id in self.table.order().to_vec() {
@@ -31,7 +32,7 @@ impl Supervisor {
             let Some(watch) = self.table.get(id).and_then(Child::watch) else { continue };
             match watch.judge(turn.now) {
                 Judgement::Fine => {}
-                Judgement::Late(figures) => self.tell_late(turn, id, figures, None),
+                Judgement::Late(figures) => self.report_late(turn, id, figures, None),
                 Judgement::Overdue(figures) => overdue.push((id, figures)),
             }
         }
@@ -53,16 +54,14 @@ impl Supervisor {
             }
             Phase::Stopping { deadline: Some(deadline), then, .. } if *deadline <= turn.now => {
                 let then = *then;
-                if child.kill(Fate::Stopped(then), Killed::ShutdownOver) {
-                    turn.out.push(Action::Kill(child.run()));
-                }
+                turn.stop(child.run(), child.kill(OnExit::Stopped(then), Killed::ShutdownOver));
             }
             Phase::Waiting { wait: Wait::Until(until), cause } if *until <= turn.now => {
                 let cause = *cause;
                 child.phase = Phase::Waiting { wait: Wait::Due, cause };
                 let run = child.run();
                 drop(child);
-                self.queue.push_back(Item::Look(run));
+                self.queue.push_back(QueueItem::Recheck(run));
             }
             Phase::Starting { .. }
             | Phase::Stopping { .. }
@@ -76,29 +75,22 @@ impl Supervisor {
     }
 
     /// A child that was asked to stop cannot be asked: there is nothing to wait for, so it is killed.
-    pub(super) fn stop_refused(&mut self, turn: &mut Turn<'_>, run: Run) {
-        let Some(mut child) = self.table.edit_run(run) else {
-            self.stale += 1;
-            return;
-        };
+    pub(super) fn stop_refused(&mut self, turn: &mut Turn<'_>, run: Run) -> Result<(), Stale> {
+        let mut child = self.table.edit_run(run)?;
         match &child.phase {
             Phase::Stopping { then, .. } => {
                 let then = *then;
-                if child.kill(Fate::Stopped(then), Killed::StopRefused) {
-                    turn.out.push(Action::Kill(run));
-                }
+                turn.stop(run, child.kill(OnExit::Stopped(then), Killed::StopRefused));
+                Ok(())
             }
             // It was asked only for the form, or is killed already for another reason.
-            Phase::Killing { .. } => {}
+            Phase::Killing { .. } => Ok(()),
             Phase::Starting { .. }
             | Phase::Waiting { .. }
             | Phase::Running(_)
             | Phase::Down(_)
             | Phase::Held
-            | Phase::Ended => {
-                drop(child);
-                self.stale += 1;
-            }
+            | Phase::Ended => Err(Stale),
         }
     }
 
@@ -107,18 +99,15 @@ impl Supervisor {
         let report = self.report(turn, Some(id), None, Fact::Stopping { why: StopCause::StartTimeout });
         let Some(mut child) = self.table.edit(id) else { return };
         child.cause = Some(report);
-        let message = format!("it was not ready within {limit}");
+        let reason = KillReason::NotReady { limit };
+        let failure = reason.of_start();
         if let Some(process) = child.process_mut() {
-            process.doom = Some(format!("was not ready within {limit}"));
+            process.kill_reason = Some(reason);
         }
-        let there = child.pid().is_some();
-        let failure = StartFailure { stage: "start-timeout".into(), errno: 0, message };
-        if child.kill(Fate::StartFailed(failure), Killed::StartTimeout) && there {
-            turn.out.push(Action::Kill(child.run()));
-        }
+        turn.stop(child.run(), child.kill(OnExit::StartFailed(failure), Killed::StartTimeout));
     }
 
-    fn tell_late(&mut self, turn: &mut Turn<'_>, id: ChildId, figures: Overdue, spared: Option<String>) {
+    fn report_late(&mut self, turn: &mut Turn<'_>, id: ChildId, figures: Overdue, spared: Option<String>) {
         let fact = Fact::BeatLate { age: figures.age, limit: figures.limit, spared };
         let report = self.report(turn, Some(id), None, fact);
         if let Some(watch) = self.table.edit(id).as_mut().and_then(|child| child.watch_mut()) {
@@ -142,7 +131,7 @@ impl Supervisor {
                 let spared = format!(
                     "{count} of {beating} children that beat are overdue at once; the fault may be this supervisor's"
                 );
-                self.tell_late(turn, id, figures, Some(spared));
+                self.report_late(turn, id, figures, Some(spared));
             } else {
                 watch.look();
                 turn.out.push(Action::Inspect(run));
@@ -151,15 +140,12 @@ impl Supervisor {
     }
 
     /// The shell has inspected a child that is overdue.
-    pub(super) fn inspected(&mut self, turn: &mut Turn<'_>, run: Run, what: Inspected) {
+    pub(super) fn inspected(&mut self, turn: &mut Turn<'_>, run: Run, what: Inspected) -> Result<(), Stale> {
         let id = run.child;
-        let Some(mut child) = self.table.edit_run(run) else {
-            self.stale += 1;
-            return;
-        };
+        let mut child = self.table.edit_run(run)?;
         // Without an overdue watch the look was asked for by a phase, or a silence, that is past.
-        let Some(watch) = child.watch_mut() else { return };
-        let Some(figures) = watch.looked(turn.now) else { return };
+        let Some(watch) = child.watch_mut() else { return Ok(()) };
+        let Some(figures) = watch.looked(turn.now) else { return Ok(()) };
         // Whether it is spared, and if so, whether that is to be reported.
         let (spared, words) = match what {
             Inspected::Hung(seen) => (None, seen),
@@ -170,9 +156,10 @@ impl Supervisor {
         drop(child);
         match spared {
             None => self.hung(turn, id, figures, cause, words),
-            Some(true) => self.tell_late(turn, id, figures, words),
+            Some(true) => self.report_late(turn, id, figures, words),
             Some(false) => {}
         }
+        Ok(())
     }
 
     /// A worker reports that it hangs. There is nothing to doubt, and no need to inspect it.
@@ -202,31 +189,17 @@ impl Supervisor {
         let report =
             self.report(turn, Some(id), cause, Fact::Hung { age, limit, no_progress, by_its_word, seen, beats });
         let Some(mut child) = self.table.edit(id) else { return };
-        let what = if no_progress { "progress" } else { "beat" };
-        let fate = match &child.phase {
-            Phase::Starting { .. } => Fate::StartFailed(StartFailure {
-                stage: "beat".into(),
-                errno: 0,
-                message: if by_its_word {
-                    "it said that it hangs before it was ready".into()
-                } else {
-                    format!("it made no {what} for {age} before it was ready")
-                },
-            }),
-            Phase::Running(_) => Fate::Crash,
-            Phase::Stopping { then, .. } => Fate::Stopped(*then),
+        let reason = KillReason::Hung { age, no_progress, by_its_word };
+        let on_exit = match &child.phase {
+            Phase::Starting { .. } => OnExit::StartFailed(reason.of_start()),
+            Phase::Running(_) => OnExit::Crash,
+            Phase::Stopping { then, .. } => OnExit::Stopped(*then),
             Phase::Killing { .. } | Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => return,
         };
         child.cause = Some(report);
         if let Some(process) = child.process_mut() {
-            process.doom = Some(if by_its_word {
-                "was hung (by its own word) and killed".into()
-            } else {
-                format!("was hung (no {what} for {}) and killed", age.coarse())
-            });
+            process.kill_reason = Some(reason);
         }
-        if child.kill(fate, Killed::Hung) {
-            turn.out.push(Action::Kill(child.run()));
-        }
+        turn.stop(child.run(), child.kill(on_exit, Killed::Hung));
     }
 }

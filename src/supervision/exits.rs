@@ -1,32 +1,26 @@
-//! What follows from what becomes of a child's process: a start that is over or has failed, an exit, a restart with its
-//! group, one restart too many, the end of significant children.
+//! What becomes of a child's process: a start that is over or has failed, an exit, a kill that fails. What follows from it
+//! when its turn has come stands in `restarts`.
 
-use super::action::{Action, Answer, End, Up};
-use super::child::Child;
-use super::intensity::Charge;
-use super::phase::{Ended, Lost, Phase, Rest, Spawned, StopBegun, Then, Wait, Wants};
+use super::action::{Answer, End};
+use super::failure::{self, LastFailure};
+use super::phase::{AfterStop, DownReason, Ended, Goal, Lost, Phase, Spawned, Wait};
 use super::report::{Fact, Past};
 use super::sequence::{Before, Operation, Purpose, Sequence};
-use super::strategy::{group, stop_steps};
-use super::supervisor::{Item, Supervisor, Turn};
-use super::types::{ChildId, Exit, Kind, Run, StartFailure, StopCause, Stuck};
+use super::supervisor::{QueueItem, Supervisor, Turn};
+use super::types::{ChildId, Exit, Run, Stale, StartFailure, Stuck};
 use crate::ids::ReportId;
-use crate::spec::policy::{AutoShutdown, Restart};
-use crate::time::{Span, Time};
-use std::collections::VecDeque;
+use crate::spec::policy::Restart;
+use crate::time::Span;
 
 impl Supervisor {
     /// A process exists.
-    pub(super) fn spawned(&mut self, turn: &mut Turn<'_>, run: Run, pid: u32) {
-        let Some(mut child) = self.table.edit_run(run) else {
-            self.stale += 1;
-            return;
-        };
+    pub(super) fn spawned(&mut self, turn: &mut Turn<'_>, run: Run, pid: u32) -> Result<(), Stale> {
+        let mut child = self.table.edit_run(run)?;
         let spawned = child.spawned(turn.now, pid);
         let (cause, up_at_exec) = (child.cause, child.is_up_at_exec());
         drop(child);
         match spawned {
-            Spawned::Stray => self.stale += 1,
+            Spawned::Stray => return Err(Stale),
             Spawned::Starting => {
                 let report = self.report(turn, Some(run.child), cause, Fact::Started);
                 self.set_cause(run.child, Some(report));
@@ -34,24 +28,20 @@ impl Supervisor {
                     self.up(turn, run.child);
                 }
             }
-            Spawned::Stop(begun) => match begun {
-                StopBegun::NoProcess | StopBegun::Underway => {}
-                StopBegun::Ask => turn.out.push(Action::AskToStop(run)),
-                StopBegun::AskAndKill => turn.out.extend([Action::AskToStop(run), Action::Kill(run)]),
-                StopBegun::Kill => turn.out.push(Action::Kill(run)),
-            },
+            Spawned::Stop(begun) => turn.stop(run, begun),
         }
+        Ok(())
     }
 
     /// A child, or the whole subtree of a node, reports that it is up.
-    pub(super) fn said_ready(&mut self, turn: &mut Turn<'_>, run: Run) {
-        match self.table.get_run(run) {
-            Some(child) if child.process().is_none() => self.stale += 1,
-            Some(child) if child.is_up_at_word() => self.up(turn, run.child),
-            // Its start does not depend on its word.
-            Some(_) => {}
-            None => self.stale += 1,
+    pub(super) fn said_ready(&mut self, turn: &mut Turn<'_>, run: Run) -> Result<(), Stale> {
+        let child = self.table.get_run(run)?;
+        child.process().ok_or(Stale)?;
+        // The start of another one does not depend on its report.
+        if child.is_up_at_word() {
+            self.up(turn, run.child);
         }
+        Ok(())
     }
 
     /// The start of a child is over, if it was starting.
@@ -70,34 +60,34 @@ impl Supervisor {
         if let Some(job) = &mut self.job {
             job.started(id);
         }
-        self.answer(turn, id, Wants::Up, &Answer::Ok);
+        self.answer(turn, id, Goal::Up, &Answer::Ok);
     }
 
     /// A node has reported why it is about to give up. Its exit decides what follows; this explains it (R45).
-    pub(super) fn escalating(&mut self, turn: &mut Turn<'_>, run: Run, cause: Option<ReportId>, explanation: String) {
-        let told = self.table.get_run(run).and_then(Child::process).map(|process| process.farewell.is_some());
-        if told != Some(false) {
-            // It has no process, or has reported it before: such a message is sent again until it is acknowledged.
-            self.stale += 1;
-            return;
-        }
+    pub(super) fn escalating(
+        &mut self,
+        turn: &mut Turn<'_>,
+        run: Run,
+        cause: Option<ReportId>,
+        explanation: String,
+    ) -> Result<(), Stale> {
+        // What it has reported before is sent again until it is acknowledged.
+        self.table.get_run(run)?.process().filter(|process| process.escalation.is_none()).ok_or(Stale)?;
         let fact = Fact::Escalated { explanation: explanation.clone() };
         let report = self.report(turn, Some(run.child), cause, fact);
         if let Some(mut child) = self.table.edit(run.child) {
             child.cause = Some(report);
             if let Some(process) = child.process_mut() {
-                process.farewell = Some(explanation);
+                process.escalation = Some(explanation);
             }
         }
+        Ok(())
     }
 
     /// There is no process: its program could not be executed.
-    pub(super) fn spawn_failed(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure) {
-        let child = self.table.edit_run(run);
-        let Some(mut child) = child.filter(|child| child.process().is_some_and(|process| process.pid.is_none())) else {
-            self.stale += 1;
-            return;
-        };
+    pub(super) fn spawn_failed(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure) -> Result<(), Stale> {
+        let mut child = self.table.edit_run(run)?;
+        child.process().filter(|process| process.pid.is_none()).ok_or(Stale)?;
         let cause = child.cause.take();
         let ended = child.ended();
         drop(child);
@@ -108,12 +98,13 @@ impl Supervisor {
             Ended::Held => self.held(turn, run.child, None, cause),
         }
         self.over(turn, run.child);
+        Ok(())
     }
 
     /// A child's process is no more, or not waited for any more, and it is settled what becomes of the child.
     fn over(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let answer = self.end_of(id);
-        self.answer(turn, id, Wants::Gone, &answer);
+        self.answer(turn, id, Goal::Gone, &answer);
         if let Some(mut child) = self.table.edit(id) {
             child.renew();
         }
@@ -130,50 +121,53 @@ impl Supervisor {
     }
 
     /// A process has ended and nothing of it is left.
-    pub(super) fn exited(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit) {
-        if self.table.get_run(run).is_some_and(|child| child.lost.is_some()) {
-            return self.lost_ended(turn, run, exit);
+    pub(super) fn exited(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit) -> Result<(), Stale> {
+        if self.table.get_run(run)?.lost.is_some() {
+            self.lost_ended(turn, run, exit);
+            return Ok(());
         }
-        self.process_over(turn, run, Some(exit), None);
+        self.process_over(turn, run, Some(exit), None)
     }
 
     /// A process, or what it has left, cannot be killed. It is taken to be over, but that it stands in the way of the
     /// child's next start.
-    pub(super) fn kill_failed(&mut self, turn: &mut Turn<'_>, run: Run, exit: Option<Exit>, stuck: Stuck) {
-        let meant = self.table.get_run(run).is_some_and(|child| {
-            // The end of a process that is not being killed is reported by its exit.
-            child.pid().is_some() && (exit.is_some() || matches!(child.phase, Phase::Killing { .. }))
-        });
-        if meant {
-            self.process_over(turn, run, exit, Some(stuck));
-        } else {
-            self.stale += 1;
+    pub(super) fn kill_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        run: Run,
+        exit: Option<Exit>,
+        stuck: Stuck,
+    ) -> Result<(), Stale> {
+        let child = self.table.get_run(run)?;
+        // The end of a process that is not being killed is reported by its exit.
+        if child.pid().is_none() || exit.is_none() && !matches!(child.phase, Phase::Killing { .. }) {
+            return Err(Stale);
         }
+        self.process_over(turn, run, exit, Some(stuck))
     }
 
     /// The process of a run is over: it has ended with this exit, or it is still there and was given up on.
-    fn process_over(&mut self, turn: &mut Turn<'_>, run: Run, exit: Option<Exit>, stuck: Option<Stuck>) {
+    fn process_over(
+        &mut self,
+        turn: &mut Turn<'_>,
+        run: Run,
+        exit: Option<Exit>,
+        stuck: Option<Stuck>,
+    ) -> Result<(), Stale> {
         let id = run.child;
-        let Some(mut child) = self.table.edit_run(run) else {
-            self.stale += 1;
-            return;
-        };
+        let mut child = self.table.edit_run(run)?;
         let pid = child.pid();
         let past = Box::new(child.past(turn.now));
-        let (doom, farewell, said) = match child.process_mut() {
+        let (kill_reason, escalation, said) = match child.process_mut() {
             Some(process) => {
                 let said = process.said.take().and_then(|said| said.trouble);
-                (process.doom.take(), process.farewell.take(), said)
+                (process.kill_reason.take(), process.escalation.take(), said)
             }
             None => (None, None, None),
         };
         let ended = child.ended();
         let (expected, forced) = match &ended {
-            Ended::Stray => {
-                drop(child);
-                self.stale += 1;
-                return;
-            }
+            Ended::Stray => return Err(Stale),
             Ended::Alone { forced } => (*forced, *forced),
             Ended::Unready(failure) => (failure.is_some(), failure.is_some()),
             Ended::Stopped(_) | Ended::Held => (true, false),
@@ -181,23 +175,8 @@ impl Supervisor {
         let is_success = exit.is_some_and(|exit| exit.is_normal(&child.member.policy.success_codes));
         let normal = !forced && is_success;
         let ran = past.ran;
-        let words = match (&farewell, exit) {
-            (Some(explanation), _) => format!("gave up ({explanation})"),
-            (None, exit) => match (doom, exit, &said) {
-                (Some(doom), _, _) => doom,
-                (None, Some(exit), Some(said)) => format!("{} ({said})", in_words(exit)),
-                (None, Some(exit), None) => in_words(exit),
-                (None, None, _) => "could not be killed".into(),
-            },
-        };
-        let unready = match (&ended, exit) {
-            (Ended::Unready(Some(failure)), _) => failure.clone(),
-            (Ended::Unready(None), Some(exit)) => not_ready(child.member.kind, exit),
-            (Ended::Unready(None) | Ended::Stray | Ended::Alone { .. } | Ended::Stopped(_) | Ended::Held, _) => {
-                StartFailure { stage: String::new(), errno: 0, message: String::new() }
-            }
-        };
-        child.trouble = words;
+        let kind = child.member.kind;
+        child.last_failure = Some(LastFailure::of(escalation.as_ref(), kill_reason, exit, said.as_ref()));
         if let Some(exit) = exit {
             child.last_exit = Some((exit, turn.now));
         }
@@ -206,7 +185,7 @@ impl Supervisor {
 
         let report = match (stuck, exit) {
             (None, Some(exit)) => {
-                let fact = Fact::Exited { exit, normal, expected, explanation: farewell.or(said), past };
+                let fact = Fact::Exited { exit, normal, expected, explanation: escalation.or(said), past };
                 self.report_of(turn, Some(id), pid, cause, fact)
             }
             (stuck, _) => {
@@ -224,16 +203,20 @@ impl Supervisor {
             Ended::Alone { .. } => {
                 if !self.absorb(id) {
                     if let Some(mut child) = self.table.edit(id) {
-                        child.phase = Phase::Down(Rest::Undecided { normal, cause: report, ran });
+                        child.phase = Phase::Down(DownReason::Undecided { normal, cause: report, ran });
                     }
-                    self.queue.push_back(Item::Look(run));
+                    self.queue.push_back(QueueItem::Recheck(run));
                 }
             }
-            Ended::Unready(_) => self.unready(turn, run, unready, Some(report)),
+            Ended::Unready(known) => {
+                let failure = known.unwrap_or_else(|| failure::not_ready(kind, exit));
+                self.unready(turn, run, failure, Some(report));
+            }
             Ended::Stopped(then) => self.stopped(turn, id, pid, then, Some(report)),
             Ended::Held => self.held(turn, id, pid, Some(report)),
         }
         self.over(turn, id);
+        Ok(())
     }
 
     /// Nothing is left of a process that was given up on. What its end means was settled then; a start that has waited for
@@ -254,17 +237,9 @@ impl Supervisor {
             && matches!(child.phase, Phase::Waiting { wait: Wait::Gone, .. })
         {
             child.phase = Phase::Waiting { wait: Wait::Freed, cause: report };
-            self.queue.push_back(Item::Look(run));
+            self.queue.push_back(QueueItem::Recheck(run));
         }
         self.over(turn, id);
-    }
-
-    /// A start that has waited for the end of the old process has its turn: the child alone, without a charge.
-    fn start_freed(&mut self, turn: &Turn<'_>, id: ChildId, cause: ReportId) {
-        self.rest(id, Then::Again);
-        let purpose = Purpose::Restart { child: id, until: turn.now };
-        let starts = VecDeque::from([id]);
-        self.job = Some(Sequence::new(purpose, StopCause::Group, Some(cause), VecDeque::new(), starts));
     }
 
     /// A member of the group that is being stopped has ended before its turn: that is all there is to it (R29).
@@ -283,7 +258,14 @@ impl Supervisor {
     }
 
     /// A child that was being stopped is gone.
-    fn stopped(&mut self, turn: &mut Turn<'_>, id: ChildId, pid: Option<u32>, then: Then, cause: Option<ReportId>) {
+    fn stopped(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: ChildId,
+        pid: Option<u32>,
+        then: AfterStop,
+        cause: Option<ReportId>,
+    ) {
         let lost = self.table.get(id).and_then(|child| child.lost.as_ref()).map(|lost| lost.stuck.to_string());
         let report = match &lost {
             // It is not gone, which its cause shows.
@@ -301,7 +283,9 @@ impl Supervisor {
                 job.cause = report;
             }
             // One that is to be started again is reported when its turn has come.
-            if let (Some(lost), Some(reloading), true) = (lost, &mut self.reloading, awaited && then != Then::Again) {
+            if let (Some(lost), Some(reloading), true) =
+                (lost, &mut self.reloading, awaited && then != AfterStop::Again)
+            {
                 reloading.failed.push(format!("\"{name}\": {lost}"));
             }
         }
@@ -330,38 +314,39 @@ impl Supervisor {
         let retry = matches!(purpose, Some(Purpose::Restart { .. })) && !temporary;
         let report = self.report(turn, Some(id), cause, Fact::StartFailed { failure: failure.clone(), retry });
         if let Some(mut child) = self.table.edit(id) {
-            child.trouble = format!("could not be started: {}", failure.message);
+            child.last_failure = Some(LastFailure::NotStarted(failure.message.clone()));
         }
-        self.answer(turn, id, Wants::Up, &Answer::StartFailed(failure.message.clone()));
+        self.answer(turn, id, Goal::Up, &Answer::StartFailed(failure.message.clone()));
         match purpose {
             // R9: whatever its restart type, the supervisor has not started.
             Some(Purpose::Boot) => {
-                self.rest(id, Then::Rest);
+                self.rest(id, AfterStop::Rest);
                 self.end(turn, End::StartFailed, false, Some(report));
             }
-            Some(Purpose::Restart { .. }) if temporary => self.rest(id, Then::Done),
+            Some(Purpose::Restart { .. }) if temporary => self.rest(id, AfterStop::Done),
             // R33: the child that could not be started is the one to retry, at the end of the queue.
             Some(Purpose::Restart { .. }) => {
                 // Those after it stay down until its retry, which may never come (R37): no caller waits for them.
                 let why = format!("\"{}\" could not be started: {}", self.name(id), failure.message);
                 for other in self.job.take().iter().flat_map(Sequence::starts) {
-                    if self.table.get(other).is_some_and(|child| matches!(child.phase, Phase::Down(Rest::Queued))) {
-                        self.rest(other, Then::Rest);
-                        self.answer(turn, other, Wants::Up, &Answer::StartFailed(why.clone()));
+                    if self.table.get(other).is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Queued)))
+                    {
+                        self.rest(other, AfterStop::Rest);
+                        self.answer(turn, other, Goal::Up, &Answer::StartFailed(why.clone()));
                     }
                 }
                 if let Some(mut child) = self.table.edit(id) {
                     child.phase = Phase::Waiting { wait: Wait::Charge, cause: report };
                 }
-                self.queue.push_back(Item::Look(run));
+                self.queue.push_back(QueueItem::Recheck(run));
             }
             // R62: nothing is kept.
             Some(Purpose::Operator { what: Operation::Add, .. }) => {
                 let gone = self.end_of(id);
-                self.answer(turn, id, Wants::Gone, &gone);
+                self.answer(turn, id, Goal::Gone, &gone);
                 if let Some(mut child) = self.table.edit(id) {
                     child.leaving = true;
-                    child.rest(Then::Rest);
+                    child.rest(AfterStop::Rest);
                 }
                 self.forget_if_gone(turn, id);
             }
@@ -369,7 +354,7 @@ impl Supervisor {
             Some(Purpose::Operator { what: Operation::Start(before), .. }) => {
                 if let Some(mut child) = self.table.edit(id) {
                     child.phase = match before {
-                        Before::Down => Phase::Down(Rest::Idle),
+                        Before::Down => Phase::Down(DownReason::Idle),
                         Before::Held => Phase::Held,
                         Before::Ended => Phase::Ended,
                     };
@@ -379,13 +364,13 @@ impl Supervisor {
             // It stays down, and the others go on: what is wrong in a new file is reported, not retried.
             Some(Purpose::Reload) => {
                 let name = self.name(id);
-                self.rest(id, Then::Rest);
+                self.rest(id, AfterStop::Rest);
                 if let Some(reloading) = &mut self.reloading {
                     reloading.failed.push(format!("\"{name}\" could not be started: {}", failure.message));
                 }
             }
             Some(Purpose::Operator { what: Operation::Stop, .. } | Purpose::End { .. }) | None => {
-                self.rest(id, Then::Rest);
+                self.rest(id, AfterStop::Rest);
             }
         }
         if let Some(job) = &mut self.job {
@@ -394,156 +379,9 @@ impl Supervisor {
     }
 
     /// Lets a child that has no process rest.
-    pub(super) fn rest(&mut self, id: ChildId, then: Then) {
+    pub(super) fn rest(&mut self, id: ChildId, then: AfterStop) {
         if let Some(mut child) = self.table.edit(id) {
             child.rest(then);
         }
     }
-
-    /// A child's turn in the queue has come.
-    pub(super) fn look(&mut self, turn: &mut Turn<'_>, run: Run) {
-        let Some(child) = self.table.get_run(run) else { return };
-        match &child.phase {
-            Phase::Down(Rest::Undecided { normal, cause, ran }) => {
-                let (normal, cause, ran) = (*normal, *cause, *ran);
-                self.decide(turn, run.child, normal, cause, ran);
-            }
-            Phase::Waiting { wait: Wait::Charge, cause } => {
-                let cause = *cause;
-                self.restart(turn, run.child, cause, None);
-            }
-            Phase::Waiting { wait: Wait::Due, cause } => {
-                let cause = *cause;
-                self.restart_group(run.child, turn.now, cause);
-            }
-            Phase::Waiting { wait: Wait::Freed, cause } => {
-                let cause = *cause;
-                self.start_freed(turn, run.child, cause);
-            }
-            // Absorbed (R29), stopped, or started with another group (R36): void, and free.
-            Phase::Waiting { wait: Wait::Until(_) | Wait::Gone, .. }
-            | Phase::Down(Rest::Queued | Rest::Idle)
-            | Phase::Starting { .. }
-            | Phase::Running(_)
-            | Phase::Stopping { .. }
-            | Phase::Killing { .. }
-            | Phase::Held
-            | Phase::Ended => {}
-        }
-    }
-
-    /// A child has exited by itself: is it restarted? (R13, R14, R15)
-    fn decide(&mut self, turn: &mut Turn<'_>, id: ChildId, normal: bool, cause: ReportId, ran: Span) {
-        let Some(child) = self.table.get(id) else { return };
-        match (child.member.policy.restart, normal) {
-            (Restart::Permanent, _) | (Restart::Transient, false) => self.restart(turn, id, cause, Some(ran)),
-            (Restart::Transient, true) | (Restart::Temporary, _) => {
-                self.rest(id, Then::Done);
-                self.significant(turn, id, cause);
-            }
-        }
-    }
-
-    /// A child has ended for good. Is that the end of this supervisor? (R46 to R52)
-    fn significant(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
-        let Some(child) = self.table.get(id) else { return };
-        if !child.member.policy.significant {
-            return;
-        }
-        let ends = match self.policy.auto_shutdown {
-            AutoShutdown::Never => false,
-            AutoShutdown::AnySignificant => true,
-            AutoShutdown::AllSignificant => {
-                !self.table.iter().any(|child| child.member.policy.significant && child.is_active())
-            }
-        };
-        if ends {
-            let fact = Fact::AutoShutdown { child: self.name(id) };
-            let report = self.report(turn, None, Some(cause), fact);
-            self.end(turn, End::AutoShutdown, false, Some(report));
-        }
-    }
-
-    /// A restart is due: first the charge (R17), then the delay if there is one, then the strategy. `ran` is how long
-    /// the child was up; `None` after a failed start.
-    fn restart(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId, ran: Option<Span>) {
-        let used = match self.window.charge(turn.now) {
-            Charge::Allowed { used } => used,
-            Charge::Refused { used, max } => return self.give_up(turn, id, cause, used, max),
-        };
-        let unlimited = self.window.max().is_none();
-        let Some(mut child) = self.table.edit(id) else { return };
-        let Child { delays, member, .. } = &mut *child;
-        let delay = delays.next(member.policy.backoff.as_ref(), ran, unlimited, &mut self.jitter);
-        drop(child);
-        self.restarts += 1;
-        let (strategy, max, period) = (self.policy.strategy, self.window.max(), self.window.period());
-        let fact = Fact::Restarting { strategy, used, max, period, delay };
-        let report = self.report(turn, Some(id), Some(cause), fact);
-        self.restart_group(id, turn.now + delay, report);
-    }
-
-    /// Plans the stops and starts of a group: what runs is stopped in reverse, what belongs to it comes up in start
-    /// order, the child itself at its place (R23, R24). What an operator stopped, and what is temporary, does not come.
-    fn restart_group(&mut self, id: ChildId, until: Time, cause: ReportId) {
-        let members = group(self.policy.strategy, self.table.order(), &id).to_vec();
-        let mut stops = Vec::new();
-        let mut starts = VecDeque::new();
-        for member in members {
-            let Some(mut child) = self.table.edit(member) else { continue };
-            let comes = member == id || child.comes_with_group();
-            if comes {
-                starts.push_back(member);
-            }
-            match &child.phase {
-                Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
-                    stops.push((member, child.member.policy.group));
-                }
-                Phase::Down(_) | Phase::Waiting { .. } | Phase::Ended if comes => child.rest(Then::Again),
-                // A temporary child whose end waited to be handled: absorbed like any other (R29).
-                Phase::Down(Rest::Undecided { .. }) => child.rest(Then::Done),
-                Phase::Down(Rest::Queued | Rest::Idle) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => {}
-            }
-        }
-        let steps = stop_steps(&stops, self.policy.stop_order);
-        let purpose = Purpose::Restart { child: id, until };
-        self.job = Some(Sequence::new(purpose, StopCause::Group, Some(cause), steps, starts));
-    }
-
-    /// One restart too many (R43): the reason goes up at once, the exit follows when all children are gone.
-    fn give_up(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId, used: u32, max: u32) {
-        self.rest(id, Then::Rest);
-        let Some(child) = self.table.get(id) else { return };
-        let period = self.window.period();
-        let name = child.member.name.as_str();
-        let allowed = match max {
-            0 => "no restart is allowed".to_string(),
-            1 => format!("1 restart is allowed within {period}"),
-            _ => format!("{max} restarts are allowed within {period}"),
-        };
-        let explanation = format!("\"{name}\" {}; {allowed} and this would be number {used}", child.trouble);
-        let fact = Fact::GaveUp { child: self.name(id), used, max, period };
-        let report = self.report(turn, None, Some(cause), fact);
-        turn.out.push(Action::TellParent(Up::Escalating { cause: Some(report), explanation }));
-        self.end(turn, End::GaveUp, false, Some(report));
-    }
-}
-
-/// How a process ended, in words that can follow its name.
-fn in_words(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exited with status {code}"),
-        Exit::Signal(signal) => format!("was killed by signal {signal}"),
-    }
-}
-
-/// The failure of a start whose process ended before it was over.
-fn not_ready(kind: Kind, exit: Exit) -> StartFailure {
-    let message = match (kind, exit) {
-        (Kind::Supervisor, Exit::Code(code)) if code == End::StartFailed.code() => {
-            "it could not start its children".to_string()
-        }
-        (Kind::Supervisor | Kind::Worker, _) => format!("it {} before it was ready", in_words(exit)),
-    };
-    StartFailure { stage: "ready".into(), errno: 0, message }
 }

@@ -80,8 +80,8 @@
 //!
 //! # Which file holds what
 //!
-//! `supervisor` is the door; `starts_and_stops`, `exits`, `requests`, `reload` and `deadlines` are its work by theme; `table` holds
-//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `sequence`, `intensity`, `strategy`, `liveness`, `counting`, `backoff` and `rollup` know
+//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload` and `deadlines` are its work by theme; `table` holds
+//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase` and `shown`, `sequence`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
 pub mod action;
@@ -91,14 +91,17 @@ mod counting;
 mod deadlines;
 pub mod event;
 mod exits;
+mod failure;
 mod intensity;
 mod liveness;
 mod phase;
 mod reload;
 pub mod report;
 mod requests;
+mod restarts;
 pub mod rollup;
 mod sequence;
+mod shown;
 mod starts_and_stops;
 pub mod state;
 mod strategy;

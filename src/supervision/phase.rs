@@ -1,6 +1,7 @@
 //! The phases of a child's life and what can lead from one to the next, as plain types. The tables that use them are
 //! in `child.rs`.
 
+use super::failure::KillReason;
 use super::liveness::Watch;
 use super::report::{Killed, Past};
 use super::rollup::Rollup;
@@ -27,20 +28,20 @@ pub(super) struct Process {
     /// What it last reported of itself.
     pub(super) status: Option<String>,
     /// What else it reported of itself, if anything.
-    pub(super) said: Option<Box<Said>>,
+    pub(super) said: Option<Box<Reported>>,
     /// From a node: its subtree, and when it reported it.
     pub(super) rollup: Option<Box<(Rollup, Time)>>,
     /// What a node reported before it gave up.
-    pub(super) farewell: Option<String>,
-    /// Why it is being killed, in words that can follow its name.
-    pub(super) doom: Option<String>,
+    pub(super) escalation: Option<String>,
+    /// Why it is being killed, where that is a failure.
+    pub(super) kill_reason: Option<KillReason>,
     /// Why it was killed by us, if it was.
     pub(super) killed: Option<Killed>,
 }
 
 /// What a worker reported of itself besides its beats and its text.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Said {
+pub(super) struct Reported {
     pub(super) word: Option<Word>,
     pub(super) main_pid: Option<u32>,
     /// Why it fails.
@@ -62,7 +63,7 @@ pub(super) struct Lost {
 
 /// Down, without a decision by an operator or an end of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(super) enum DownReason {
     /// Its turn to be started will come in the sequence that runs.
     Queued,
     /// It stays so until its group is restarted or an operator starts it.
@@ -95,7 +96,7 @@ pub(super) enum Wait {
 
 /// What a stopped child becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum AfterStop {
     /// It is started again later in the same sequence.
     Again,
     /// It stays down.
@@ -106,9 +107,9 @@ pub(super) enum Then {
 
 /// What the end of a killed child will mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum OnExit {
     /// It was being stopped; how it ends does not matter (R57).
-    Stopped(Then),
+    Stopped(AfterStop),
     /// An abnormal exit, whatever its status: it was hung, or panicked (D10, D11).
     Crash,
     /// A failed start.
@@ -121,7 +122,7 @@ pub(super) enum Fate {
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
     /// No process.
-    Down(Rest),
+    Down(DownReason),
     /// Between two attempts to start it.
     Waiting { wait: Wait, cause: ReportId },
     /// A process is there or about to be, and its start is not over.
@@ -129,9 +130,9 @@ pub(super) enum Phase {
     /// Up.
     Running(Box<Process>),
     /// Asked to stop. `deadline` is `None` with shutdown infinity, and before the process exists.
-    Stopping { process: Box<Process>, asked: Time, deadline: Option<Time>, then: Then },
+    Stopping { process: Box<Process>, asked: Time, deadline: Option<Time>, then: AfterStop },
     /// Killed, or to be killed as soon as the process exists.
-    Killing { process: Box<Process>, fate: Fate },
+    Killing { process: Box<Process>, on_exit: OnExit },
     /// Down by a panic with hold.
     Held,
     /// Ended by itself and not restarted: transient after a normal exit (R14), temporary (R15, D15).
@@ -142,12 +143,12 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waiter {
     pub(super) request: RequestId,
-    pub(super) wants: Wants,
+    pub(super) goal: Goal,
 }
 
 /// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wants {
+pub(super) enum Goal {
     /// Its present process is gone.
     Gone,
     /// It is up.
@@ -180,7 +181,7 @@ pub(super) enum Ended {
     /// Its start has failed; with the failure where we made it fail.
     Unready(Option<StartFailure>),
     /// It was being stopped.
-    Stopped(Then),
+    Stopped(AfterStop),
     /// It was panicked with hold.
     Held,
 }

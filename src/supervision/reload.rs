@@ -23,11 +23,11 @@
 
 use super::action::{Action, Answer};
 use super::event::{Member, Own, Reload, Scope};
-use super::phase::{Fate, Phase, Rest, Target, Then, Wait};
+use super::phase::{AfterStop, DownReason, OnExit, Phase, Target, Wait};
 use super::report::Fact;
 use super::sequence::{Purpose, Reloading, Sequence};
 use super::strategy::{group, stop_steps};
-use super::supervisor::{Course, Item, Supervisor, Turn};
+use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, StopCause};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -42,7 +42,7 @@ enum Change {
 
 /// The children that a reload is about, and what becomes of them.
 #[derive(Default)]
-struct Roll {
+struct ReloadPlan {
     /// In the order of the reload.
     listed: Vec<ChildId>,
     new: BTreeSet<ChildId>,
@@ -55,22 +55,22 @@ struct Roll {
 impl Supervisor {
     /// A reload has come. Of those that reload everything only the last one counts that still waits.
     pub(super) fn reload_asked(&mut self, turn: &mut Turn<'_>, reload: Box<Reload>) {
-        if self.course == Course::Ending {
+        if self.lifecycle == Lifecycle::Ending {
             let answer = Answer::Overtaken("the supervisor is ending".into());
             turn.out.push(Action::Answer(reload.request, answer));
             return;
         }
         if matches!(reload.scope, Scope::All { .. }) {
             self.queue.retain(|item| match item {
-                Item::Reload(earlier) if matches!(earlier.scope, Scope::All { .. }) => {
+                QueueItem::Reload(earlier) if matches!(earlier.scope, Scope::All { .. }) => {
                     let answer = Answer::Overtaken("a later reload came before it was begun".into());
                     turn.out.push(Action::Answer(earlier.request, answer));
                     false
                 }
-                Item::Reload(_) | Item::Asked { .. } | Item::Look(_) => true,
+                QueueItem::Reload(_) | QueueItem::Asked { .. } | QueueItem::Recheck(_) => true,
             });
         }
-        self.queue.push_back(Item::Reload(reload));
+        self.queue.push_back(QueueItem::Reload(reload));
     }
 
     /// Its turn has come; no sequence is running.
@@ -86,9 +86,9 @@ impl Supervisor {
             self.take_over_own(turn, own);
         }
         let before = self.table.order().to_vec();
-        let mut roll = self.call_roll(turn, members, &scope, &before);
+        let mut roll = self.match_members(turn, members, &scope, &before);
         self.put_in_order(&roll, &scope, &before);
-        self.call_the_idle(&scope, &mut roll);
+        self.update_idle(&scope, &mut roll);
         // From here on the shell has the new specs: the starts below are meant with them.
         turn.out.push(Action::Renew(request));
         let cause = matches!(scope, Scope::All { .. }).then(|| {
@@ -115,7 +115,7 @@ impl Supervisor {
         }
         let steps = stop_steps(&stops, self.policy.stop_order);
         for &id in &roll.gone {
-            self.let_go(turn, id, &by);
+            self.mark_leaving(turn, id, &by);
         }
         let mut starts = VecDeque::new();
         for id in self.table.order().to_vec() {
@@ -124,7 +124,7 @@ impl Supervisor {
             }
             starts.push_back(id);
             if self.table.get(id).is_some_and(|child| child.process().is_none()) {
-                self.rest(id, Then::Again);
+                self.rest(id, AfterStop::Again);
             }
         }
         let why = match scope {
@@ -153,8 +153,14 @@ impl Supervisor {
     }
 
     /// Finds out which children are new, gone or changed, and takes over what can be.
-    fn call_roll(&mut self, turn: &mut Turn<'_>, members: Vec<Member>, scope: &Scope, before: &[ChildId]) -> Roll {
-        let mut roll = Roll::default();
+    fn match_members(
+        &mut self,
+        turn: &mut Turn<'_>,
+        members: Vec<Member>,
+        scope: &Scope,
+        before: &[ChildId],
+    ) -> ReloadPlan {
+        let mut roll = ReloadPlan::default();
         let mut listed = BTreeSet::new();
         for member in members {
             let Some(id) = self.table.find(member.name.as_str()) else {
@@ -203,7 +209,7 @@ impl Supervisor {
 
     /// Some are down without having been stopped: their start has failed, or they went down with a group and were to
     /// come up with the next attempt of a sibling. Unless there still is such a sibling, they are started.
-    fn call_the_idle(&self, scope: &Scope, roll: &mut Roll) {
+    fn update_idle(&self, scope: &Scope, roll: &mut ReloadPlan) {
         let waits = |id: &ChildId| {
             // Of one whose old process cannot be killed, no caller waits for the start.
             let phase = self.table.get(*id).map(|child| &child.phase);
@@ -223,7 +229,7 @@ impl Supervisor {
         let called: BTreeSet<ChildId> =
             waiting.iter().flat_map(|id| group(self.policy.strategy, order, id)).copied().collect();
         for child in self.table.iter() {
-            let idle = matches!(child.phase, Phase::Down(Rest::Idle)) && child.comes_with_group();
+            let idle = matches!(child.phase, Phase::Down(DownReason::Idle)) && child.comes_with_group();
             let new_or_gone = roll.gone.contains(&child.id) || roll.new.contains(&child.id);
             if idle && !new_or_gone && !called.contains(&child.id) {
                 roll.updated.remove(&child.id);
@@ -245,7 +251,9 @@ impl Supervisor {
         }
         match &child.phase {
             // Where nothing is to be started, the new spec simply is there at the next start.
-            Phase::Killing { fate: Fate::Held, .. } | Phase::Held | Phase::Ended | Phase::Down(_) => Change::InPlace,
+            Phase::Killing { on_exit: OnExit::Held, .. } | Phase::Held | Phase::Ended | Phase::Down(_) => {
+                Change::InPlace
+            }
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
                 Change::Restart
             }
@@ -255,7 +263,7 @@ impl Supervisor {
                 if let Wait::Until(_) = wait {
                     let cause = *cause;
                     child.phase = Phase::Waiting { wait: Wait::Due, cause };
-                    self.queue.push_front(Item::Look(child.run()));
+                    self.queue.push_front(QueueItem::Recheck(child.run()));
                 }
                 Change::InPlace
             }
@@ -263,7 +271,7 @@ impl Supervisor {
     }
 
     /// Puts the children into their new order. Those that go stand last, so that whatever comes between stops them first.
-    fn put_in_order(&mut self, roll: &Roll, scope: &Scope, before: &[ChildId]) {
+    fn put_in_order(&mut self, roll: &ReloadPlan, scope: &Scope, before: &[ChildId]) {
         let mut order = match scope {
             Scope::All { .. } => {
                 let listed: BTreeSet<ChildId> = roll.listed.iter().copied().collect();
@@ -303,15 +311,15 @@ impl Supervisor {
     }
 
     /// A child is to go: at once when it has no process, else when that is gone.
-    fn let_go(&mut self, turn: &mut Turn<'_>, id: ChildId, by: &str) {
+    fn mark_leaving(&mut self, turn: &mut Turn<'_>, id: ChildId, by: &str) {
         self.overtake(turn, id, &format!("it was removed by {by}"));
         // One that goes already, and was held meanwhile, is not removed once more by a reload that leaves it out again.
         if let Some(mut child) = self.table.edit(id).filter(|child| !child.leaving) {
             child.leaving = true;
             // A hold is over with its child, also where that cannot be killed and may come back before it is gone.
             match &mut child.phase {
-                Phase::Held => child.phase = Phase::Down(Rest::Idle),
-                Phase::Killing { fate: fate @ Fate::Held, .. } => *fate = Fate::Stopped(Then::Rest),
+                Phase::Held => child.phase = Phase::Down(DownReason::Idle),
+                Phase::Killing { on_exit: on_exit @ OnExit::Held, .. } => *on_exit = OnExit::Stopped(AfterStop::Rest),
                 _ => {}
             }
         }

@@ -7,11 +7,12 @@
 use super::action::{Action, Answer};
 use super::backoff::Delays;
 use super::event::{Command, Member};
-use super::phase::{Fate, Phase, Rest, Target, Then, Wait, Waiter, Wants};
+use super::failure::KillReason;
+use super::phase::{AfterStop, DownReason, Goal, OnExit, Phase, Target, Wait, Waiter};
 use super::report::{Fact, Killed};
 use super::sequence::{Before, Operation, Purpose, Sequence};
-use super::supervisor::{Course, Item, Supervisor, Turn};
-use super::types::{ChildId, RequestId, StartFailure, StopCause};
+use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
+use super::types::{ChildId, RequestId, StopCause};
 use crate::spec::policy::{AutoShutdown, Restart};
 use std::collections::VecDeque;
 
@@ -26,7 +27,7 @@ impl Supervisor {
         if let Command::Panic { child, hold } = command {
             return self.panic(turn, request, child, hold, by);
         }
-        if self.course == Course::Ending {
+        if self.lifecycle == Lifecycle::Ending {
             self.release(turn, &command, &by);
             let answer = Answer::Overtaken("the supervisor is ending".into());
             turn.out.push(Action::Answer(request, answer));
@@ -40,15 +41,15 @@ impl Supervisor {
             (Some(_) | None, _) => (false, false),
         };
         match command {
-            Command::Terminate(id) if awaited || starting => self.interrupt(turn, request, id, Then::Rest, by),
-            Command::Cycle(id) if starting => self.interrupt(turn, request, id, Then::Again, by),
+            Command::Terminate(id) if awaited || starting => self.interrupt(turn, request, id, AfterStop::Rest, by),
+            Command::Cycle(id) if starting => self.interrupt(turn, request, id, AfterStop::Again, by),
             Command::Terminate(_)
             | Command::Cycle(_)
             | Command::Restart(_)
             | Command::Delete(_)
             | Command::Start(_)
             | Command::Reset(_)
-            | Command::Panic { .. } => self.queue.push_back(Item::Asked { request, command, by }),
+            | Command::Panic { .. } => self.queue.push_back(QueueItem::Asked { request, command, by }),
         }
     }
 
@@ -84,7 +85,7 @@ impl Supervisor {
                 child.phase = Phase::Waiting { wait: Wait::Due, cause };
                 let run = child.run();
                 drop(child);
-                self.queue.push_back(Item::Look(run));
+                self.queue.push_back(QueueItem::Recheck(run));
             }
         }
         turn.out.push(Action::Answer(request, Answer::Ok));
@@ -92,8 +93,8 @@ impl Supervisor {
 
     /// Stops the child that the sequence is just starting or stopping. A start goes on with the next one, or with this
     /// one again; it is no failed start.
-    fn interrupt(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, then: Then, by: String) {
-        let again = then == Then::Again;
+    fn interrupt(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, then: AfterStop, by: String) {
+        let again = then == AfterStop::Again;
         if !again {
             self.overtake(turn, id, &format!("it was stopped by {by}"));
         }
@@ -101,7 +102,7 @@ impl Supervisor {
             if !again {
                 child.target = Target::Down;
             }
-            child.waiters.push(Waiter { request, wants: if again { Wants::Up } else { Wants::Gone } });
+            child.waiters.push(Waiter { request, goal: if again { Goal::Up } else { Goal::Gone } });
         }
         self.begin_stop(turn, id, then, false, StopCause::Operator(by), None);
         if let Some(job) = &mut self.job {
@@ -117,7 +118,7 @@ impl Supervisor {
         match &child.phase {
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
                 child.target = Target::Down;
-                child.waiters.push(Waiter { request, wants: Wants::Gone });
+                child.waiters.push(Waiter { request, goal: Goal::Gone });
                 drop(child);
                 self.operate(id, Operation::Stop, true, StopCause::Operator(by));
                 return;
@@ -126,17 +127,17 @@ impl Supervisor {
                 // The retry is void with this (R36).
                 void = child.lost.is_none().then_some(*cause);
                 child.target = Target::Down;
-                child.rest(Then::Rest);
+                child.rest(AfterStop::Rest);
             }
             Phase::Down(_) => {
                 child.target = Target::Down;
-                child.rest(Then::Rest);
+                child.rest(AfterStop::Rest);
             }
             // A transient child that has ended would come back with its group; now it does not (D2). A temporary one
             // comes back with nothing anyway.
             Phase::Ended if child.member.policy.restart != Restart::Temporary => {
                 child.target = Target::Down;
-                child.rest(Then::Rest);
+                child.rest(AfterStop::Rest);
             }
             Phase::Held | Phase::Ended => {}
         }
@@ -163,9 +164,11 @@ impl Supervisor {
                 Answer::Running
             }
             // It has exited after this request came: at the request's place in the queue it runs.
-            Phase::Down(Rest::Undecided { .. }) => Answer::Running,
+            Phase::Down(DownReason::Undecided { .. }) => Answer::Running,
             Phase::Waiting { .. } => Answer::Restarting,
-            Phase::Down(Rest::Queued | Rest::Idle) => return self.start_alone(request, id, Before::Down, by),
+            Phase::Down(DownReason::Queued | DownReason::Idle) => {
+                return self.start_alone(request, id, Before::Down, by);
+            }
             Phase::Held => return self.start_alone(request, id, Before::Held, by),
             Phase::Ended => return self.start_alone(request, id, Before::Ended, by),
         };
@@ -178,7 +181,7 @@ impl Supervisor {
         let Some(mut child) = self.table.edit(id) else { return };
         match &child.phase {
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
-                child.waiters.push(Waiter { request, wants: Wants::Up });
+                child.waiters.push(Waiter { request, goal: Goal::Up });
                 drop(child);
                 self.operate(id, Operation::Start(Before::Down), true, StopCause::Operator(by));
             }
@@ -189,7 +192,7 @@ impl Supervisor {
                     turn.out.extend([Action::Kill(child.run()), Action::Answer(request, Answer::StartFailed(why))]);
                     return;
                 }
-                child.waiters.push(Waiter { request, wants: Wants::Up });
+                child.waiters.push(Waiter { request, goal: Goal::Up });
                 match wait {
                     Wait::Until(_) => {
                         child.phase = Phase::Waiting { wait: Wait::Due, cause };
@@ -203,7 +206,7 @@ impl Supervisor {
             }
             // Where its exit came after this request, the request is served first, and a process that is gone counts
             // as stopped (R57).
-            Phase::Down(Rest::Queued | Rest::Idle | Rest::Undecided { .. }) => {
+            Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Undecided { .. }) => {
                 drop(child);
                 self.start_alone(request, id, Before::Down, by);
             }
@@ -226,12 +229,12 @@ impl Supervisor {
                 Answer::Running
             }
             // It has exited after this request came: at the request's place in the queue it runs.
-            Phase::Down(Rest::Undecided { .. }) => Answer::Running,
+            Phase::Down(DownReason::Undecided { .. }) => Answer::Running,
             Phase::Waiting { .. } => Answer::Restarting,
-            Phase::Down(Rest::Queued | Rest::Idle) | Phase::Held | Phase::Ended if child.lost.is_some() => {
+            Phase::Down(DownReason::Queued | DownReason::Idle) | Phase::Held | Phase::Ended if child.lost.is_some() => {
                 Answer::Running
             }
-            Phase::Down(Rest::Queued | Rest::Idle) | Phase::Held | Phase::Ended => {
+            Phase::Down(DownReason::Queued | DownReason::Idle) | Phase::Held | Phase::Ended => {
                 self.overtake(turn, id, "it was removed");
                 self.table.remove(id);
                 turn.out.push(Action::Forget(id));
@@ -264,8 +267,8 @@ impl Supervisor {
         turn.out.push(Action::Renew(request));
         if let Some(mut child) = self.table.edit(id) {
             child.added = true;
-            child.waiters.push(Waiter { request, wants: Wants::Up });
-            child.rest(Then::Again);
+            child.waiters.push(Waiter { request, goal: Goal::Up });
+            child.rest(AfterStop::Again);
         }
         self.operate(id, Operation::Add, false, StopCause::Operator(by));
     }
@@ -284,8 +287,8 @@ impl Supervisor {
 
     fn start_alone(&mut self, request: RequestId, id: ChildId, before: Before, by: String) {
         if let Some(mut child) = self.table.edit(id) {
-            child.waiters.push(Waiter { request, wants: Wants::Up });
-            child.rest(Then::Again);
+            child.waiters.push(Waiter { request, goal: Goal::Up });
+            child.rest(AfterStop::Again);
         }
         self.operate(id, Operation::Start(before), false, StopCause::Operator(by));
     }
@@ -313,8 +316,8 @@ impl Supervisor {
             turn.out.push(Action::Answer(request, Answer::NotFound));
             return;
         };
-        let words = format!("was panicked by {by}");
-        let fate = match &child.phase {
+        let reason = KillReason::Panicked { by: by.clone() };
+        let on_exit = match &child.phase {
             Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => {
                 let is_held = matches!(child.phase, Phase::Held);
                 if hold && !is_held {
@@ -325,16 +328,12 @@ impl Supervisor {
                 return;
             }
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } if hold => {
-                Fate::Held
+                OnExit::Held
             }
-            Phase::Starting { .. } => Fate::StartFailed(StartFailure {
-                stage: "panic".into(),
-                errno: 0,
-                message: format!("it {words} before it was ready"),
-            }),
-            Phase::Running(_) => Fate::Crash,
-            Phase::Stopping { then, .. } => Fate::Stopped(*then),
-            Phase::Killing { fate, .. } => fate.clone(),
+            Phase::Starting { .. } => OnExit::StartFailed(reason.of_start()),
+            Phase::Running(_) => OnExit::Crash,
+            Phase::Stopping { then, .. } => OnExit::Stopped(*then),
+            Phase::Killing { on_exit, .. } => on_exit.clone(),
         };
         let report = self.report(turn, Some(id), None, Fact::Panic { by, hold });
         if let Some(mut child) = self.table.edit(id) {
@@ -343,13 +342,10 @@ impl Supervisor {
                 child.target = Target::Down;
             }
             if let Some(process) = child.process_mut() {
-                process.doom = Some(words);
+                process.kill_reason = Some(reason);
             }
-            let there = child.pid().is_some();
-            if child.kill(fate, Killed::Panic) && there {
-                turn.out.push(Action::Kill(child.run()));
-            }
-            child.waiters.push(Waiter { request, wants: Wants::Gone });
+            turn.stop(child.run(), child.kill(on_exit, Killed::Panic));
+            child.waiters.push(Waiter { request, goal: Goal::Gone });
         }
         if hold && let Some(job) = &mut self.job {
             // A start that waited for it goes on without it.
@@ -373,9 +369,9 @@ impl Supervisor {
         let (Command::Restart(id) | Command::Cycle(id)) = command else { return };
         let Some(mut child) = self.table.edit(*id) else { return };
         match &mut child.phase {
-            Phase::Held => child.phase = Phase::Down(Rest::Idle),
+            Phase::Held => child.phase = Phase::Down(DownReason::Idle),
             // It is still being killed for it.
-            Phase::Killing { fate: fate @ Fate::Held, .. } => *fate = Fate::Stopped(Then::Rest),
+            Phase::Killing { on_exit: on_exit @ OnExit::Held, .. } => *on_exit = OnExit::Stopped(AfterStop::Rest),
             _ => return,
         }
         drop(child);
@@ -386,13 +382,13 @@ impl Supervisor {
     /// wait in the queue.
     pub(super) fn overtake(&mut self, turn: &mut Turn<'_>, id: ChildId, why: &str) {
         let answer = Answer::Overtaken(why.into());
-        self.answer(turn, id, Wants::Up, &answer);
+        self.answer(turn, id, Goal::Up, &answer);
         self.queue.retain(|item| match item {
-            Item::Asked { request, command, .. } if subject(command) == Some(id) => {
+            QueueItem::Asked { request, command, .. } if subject(command) == Some(id) => {
                 turn.out.push(Action::Answer(*request, answer.clone()));
                 false
             }
-            Item::Asked { .. } | Item::Look(_) | Item::Reload(_) => true,
+            QueueItem::Asked { .. } | QueueItem::Recheck(_) | QueueItem::Reload(_) => true,
         });
     }
 }

@@ -1,12 +1,12 @@
 //! Carrying a sequence out, and the supervisor's own beginning and end.
 
 use super::action::{Action, Answer, End, Up};
-use super::phase::{Fate, Phase, Rest, StopBegun, Target, Then, Wait, Wants};
+use super::phase::{AfterStop, DownReason, Goal, OnExit, Phase, StopBegun, Target, Wait};
 use super::report::{Fact, Killed};
 use super::sequence::{Operation, Purpose, Reloading, Sequence, Step};
 use super::strategy::stop_steps;
-use super::supervisor::{Course, Item, Supervisor, Turn};
-use super::types::{ChildId, StartFailure, StopCause, StopReason};
+use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
+use super::types::{ChildId, Stale, StartFailure, StopCause, StopReason};
 use crate::ids::ReportId;
 use crate::spec::policy::{Restart, StopOrder};
 use crate::time::Time;
@@ -14,12 +14,11 @@ use std::collections::VecDeque;
 
 impl Supervisor {
     /// The children are started one after another (R6). An empty supervisor is up at once (R5).
-    pub(super) fn begin(&mut self, turn: &mut Turn<'_>) {
-        if self.course != Course::New {
-            self.stale += 1;
-            return;
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>) -> Result<(), Stale> {
+        if self.lifecycle != Lifecycle::New {
+            return Err(Stale);
         }
-        self.course = Course::Booting;
+        self.lifecycle = Lifecycle::Booting;
         if self.is_root {
             self.started_by = Some(self.report(turn, None, self.started_by, Fact::Started));
         }
@@ -29,7 +28,7 @@ impl Supervisor {
             if let Some(mut child) = self.table.edit(id)
                 && matches!(child.phase, Phase::Down(_))
             {
-                child.phase = Phase::Down(Rest::Queued);
+                child.phase = Phase::Down(DownReason::Queued);
                 starts.push_back(id);
             }
         }
@@ -45,6 +44,7 @@ impl Supervisor {
             self.own_beat = Some(turn.now);
             self.beat_upward(turn);
         }
+        Ok(())
     }
 
     /// Does what the sequence has next, until it must wait or is over.
@@ -74,14 +74,14 @@ impl Supervisor {
     }
 
     /// What becomes of a child that the present sequence stops.
-    pub(super) fn what_then(&self, id: ChildId) -> Then {
-        let Some(child) = self.table.get(id) else { return Then::Rest };
+    pub(super) fn what_then(&self, id: ChildId) -> AfterStop {
+        let Some(child) = self.table.get(id) else { return AfterStop::Rest };
         match self.job.as_ref().map(|job| job.purpose) {
             // Unless an operator has held or stopped it meanwhile.
-            Some(Purpose::Reload) if !child.leaving && child.target == Target::Up => Then::Again,
-            Some(Purpose::Restart { .. }) if child.comes_with_group() => Then::Again,
-            Some(Purpose::Restart { .. }) if child.member.policy.restart == Restart::Temporary => Then::Done,
-            Some(Purpose::Operator { what: Operation::Start(_) | Operation::Add, .. }) => Then::Again,
+            Some(Purpose::Reload) if !child.leaving && child.target == Target::Up => AfterStop::Again,
+            Some(Purpose::Restart { .. }) if child.comes_with_group() => AfterStop::Again,
+            Some(Purpose::Restart { .. }) if child.member.policy.restart == Restart::Temporary => AfterStop::Done,
+            Some(Purpose::Operator { what: Operation::Start(_) | Operation::Add, .. }) => AfterStop::Again,
             Some(
                 Purpose::Restart { .. }
                 | Purpose::Reload
@@ -89,7 +89,7 @@ impl Supervisor {
                 | Purpose::Boot
                 | Purpose::End { .. },
             )
-            | None => Then::Rest,
+            | None => AfterStop::Rest,
         }
     }
 
@@ -98,7 +98,7 @@ impl Supervisor {
         &mut self,
         turn: &mut Turn<'_>,
         id: ChildId,
-        then: Then,
+        then: AfterStop,
         kill: bool,
         why: StopCause,
         cause: Option<ReportId>,
@@ -106,12 +106,7 @@ impl Supervisor {
         let Some(mut child) = self.table.edit(id) else { return false };
         let fresh = matches!(child.phase, Phase::Starting { .. } | Phase::Running(_));
         let begun = if kill && !matches!(child.phase, Phase::Killing { .. }) {
-            let there = child.pid().is_some();
-            match child.kill(Fate::Stopped(then), Killed::Brutal) {
-                true if there => StopBegun::Kill,
-                true => StopBegun::Underway,
-                false => StopBegun::NoProcess,
-            }
+            child.kill(OnExit::Stopped(then), Killed::Brutal)
         } else {
             child.stop(turn.now, then)
         };
@@ -121,14 +116,8 @@ impl Supervisor {
             let report = self.report(turn, Some(id), cause, Fact::Stopping { why });
             self.set_cause(id, Some(report));
         }
-        match begun {
-            StopBegun::NoProcess => return false,
-            StopBegun::Underway => {}
-            StopBegun::Ask => turn.out.push(Action::AskToStop(run)),
-            StopBegun::AskAndKill => turn.out.extend([Action::AskToStop(run), Action::Kill(run)]),
-            StopBegun::Kill => turn.out.push(Action::Kill(run)),
-        }
-        true
+        turn.stop(run, begun);
+        begun != StopBegun::NoProcess
     }
 
     /// One child's turn to be started has come. It is passed over if an operator decided otherwise meanwhile.
@@ -137,7 +126,7 @@ impl Supervisor {
         let (purpose, cause) = (job.purpose, job.cause);
         let by_operator = matches!(purpose, Purpose::Operator { .. });
         let Some(mut child) = self.table.edit(id) else { return };
-        if !matches!(child.phase, Phase::Down(Rest::Queued)) || !(by_operator || child.target == Target::Up) {
+        if !matches!(child.phase, Phase::Down(DownReason::Queued)) || !(by_operator || child.target == Target::Up) {
             return;
         }
         if child.lost.is_some() {
@@ -179,7 +168,7 @@ impl Supervisor {
         if let Some(reloading) = &mut self.reloading {
             reloading.failed.push(format!("\"{name}\": {text}"));
         }
-        self.answer(turn, id, Wants::Up, &Answer::StartFailed(text));
+        self.answer(turn, id, Goal::Up, &Answer::StartFailed(text));
     }
 
     /// The stops of a restart are over and its back-off is not: the child waits, the others of its group are down
@@ -191,7 +180,7 @@ impl Supervisor {
             Purpose::Boot | Purpose::Operator { .. } | Purpose::Reload | Purpose::End { .. } => return,
         };
         let queued = |supervisor: &Supervisor, id| {
-            supervisor.table.get(id).is_some_and(|child| matches!(child.phase, Phase::Down(Rest::Queued)))
+            supervisor.table.get(id).is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Queued)))
         };
         let Some(cause) = job.cause.filter(|_| queued(self, waits)) else {
             // An operator has held it while its siblings were being stopped. Nothing is left to wait for, and the
@@ -201,8 +190,8 @@ impl Supervisor {
         };
         let why = format!("it is down until \"{}\" is started again", self.name(waits));
         for id in job.starts().filter(|&id| id != waits && queued(self, id)).collect::<Vec<_>>() {
-            self.rest(id, Then::Rest);
-            self.answer(turn, id, Wants::Up, &Answer::Overtaken(why.clone()));
+            self.rest(id, AfterStop::Rest);
+            self.answer(turn, id, Goal::Up, &Answer::Overtaken(why.clone()));
         }
         if let Some(mut child) = self.table.edit(waits) {
             child.phase = Phase::Waiting { wait: Wait::Until(until), cause };
@@ -214,7 +203,7 @@ impl Supervisor {
         let Some(job) = self.job.take() else { return };
         match job.purpose {
             Purpose::Boot => {
-                self.course = Course::Running;
+                self.lifecycle = Lifecycle::Running;
                 if self.is_root {
                     self.report(turn, None, job.cause, Fact::Ready);
                 }
@@ -230,13 +219,13 @@ impl Supervisor {
     fn halt(&mut self, turn: &mut Turn<'_>, end: End, cause: Option<ReportId>) {
         // Callers that still wait are answered before the process is gone.
         for id in self.table.order().to_vec() {
-            self.answer(turn, id, Wants::Gone, &Answer::Ok);
-            self.answer(turn, id, Wants::Up, &Answer::Overtaken("the supervisor has ended".into()));
+            self.answer(turn, id, Goal::Gone, &Answer::Ok);
+            self.answer(turn, id, Goal::Up, &Answer::Overtaken("the supervisor has ended".into()));
         }
         if self.is_root {
             self.report(turn, None, cause, Fact::Stopped);
         }
-        self.course = Course::Halted;
+        self.lifecycle = Lifecycle::Halted;
         self.own_beat = None;
         turn.out.push(Action::Halt(end));
     }
@@ -244,16 +233,16 @@ impl Supervisor {
     /// Ends the supervisor: all children are stopped in order (R53), or killed at once. What was queued is dropped
     /// (R29). A stop that is in progress is waited for first; a start that is in progress is not.
     pub(super) fn end(&mut self, turn: &mut Turn<'_>, end: End, kill: bool, cause: Option<ReportId>) {
-        self.course = Course::Ending;
+        self.lifecycle = Lifecycle::Ending;
         let overtaken = Answer::Overtaken("the supervisor is ending".into());
         for item in std::mem::take(&mut self.queue) {
             match item {
-                Item::Look(_) => {}
-                Item::Asked { request, command, by } => {
+                QueueItem::Recheck(_) => {}
+                QueueItem::Asked { request, command, by } => {
                     self.release(turn, &command, &by);
                     turn.out.push(Action::Answer(request, overtaken.clone()));
                 }
-                Item::Reload(reload) => turn.out.push(Action::Answer(reload.request, overtaken.clone())),
+                QueueItem::Reload(reload) => turn.out.push(Action::Answer(reload.request, overtaken.clone())),
             }
         }
         if let Some(Reloading { request, .. }) = self.reloading.take() {
@@ -265,15 +254,15 @@ impl Supervisor {
         }
         let mut members = Vec::new();
         for id in self.table.order().to_vec() {
-            self.answer(turn, id, Wants::Up, &overtaken);
+            self.answer(turn, id, Goal::Up, &overtaken);
             let Some(mut child) = self.table.edit(id) else { continue };
             if awaited.contains(&id) {
                 // It is on its way down; only what it was stopped for has changed.
-                let _ = child.stop(turn.now, Then::Rest);
+                let _ = child.stop(turn.now, AfterStop::Rest);
             } else if child.process().is_some() {
                 members.push((id, child.member.policy.group));
             } else if matches!(child.phase, Phase::Down(_) | Phase::Waiting { .. }) {
-                child.rest(Then::Rest);
+                child.rest(AfterStop::Rest);
             }
         }
         let order = if kill { StopOrder::Together } else { self.policy.stop_order };
@@ -326,16 +315,16 @@ impl Supervisor {
     }
 
     /// Answers those of a child's requests that wait for this.
-    pub(super) fn answer(&mut self, turn: &mut Turn<'_>, id: ChildId, wants: Wants, answer: &Answer) {
+    pub(super) fn answer(&mut self, turn: &mut Turn<'_>, id: ChildId, goal: Goal, answer: &Answer) {
         if self.table.get(id).is_none_or(|child| child.waiters.is_empty()) {
             return;
         }
         let Some(mut child) = self.table.edit(id) else { return };
         child.waiters.retain(|waiter| {
-            if waiter.wants == wants {
+            if waiter.goal == goal {
                 turn.out.push(Action::Answer(waiter.request, answer.clone()));
             }
-            waiter.wants != wants
+            waiter.goal != goal
         });
     }
 

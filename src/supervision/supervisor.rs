@@ -8,13 +8,13 @@ use super::child::Child;
 use super::event::{Beat, Command, Event, Member, Notice, Reload};
 use super::intensity::Window;
 use super::liveness::Judgement;
-use super::phase::{Phase, Target};
+use super::phase::{Phase, StopBegun, Target};
 use super::report::{Fact, Report};
 use super::rollup::Rollup;
 use super::sequence::{Reloading, Sequence};
 use super::state::{ChildStatus, State};
 use super::table::{self, Table};
-use super::types::{ChildId, Dropped, RequestId, Run};
+use super::types::{ChildId, Dropped, RequestId, Run, Stale};
 use crate::ids::ReportId;
 use crate::spec::policy::{Heartbeat, SupervisorPolicy};
 use crate::time::Time;
@@ -45,13 +45,13 @@ pub struct Supervisor {
     pub(super) table: Table,
     pub(super) window: Window,
     pub(super) jitter: Jitter,
-    pub(super) course: Course,
+    pub(super) lifecycle: Lifecycle,
     /// The sequence of stops and starts in progress.
     pub(super) job: Option<Sequence>,
     /// What belongs to it when it is a reload.
     pub(super) reloading: Option<Reloading>,
     /// What waits until there is none (D5).
-    pub(super) queue: VecDeque<Item>,
+    pub(super) queue: VecDeque<QueueItem>,
     /// The report of what wants this supervisor to end, until it begins to.
     pub(super) ordered: Option<ReportId>,
     /// The parent's report of our start.
@@ -69,7 +69,7 @@ pub struct Supervisor {
 
 /// The supervisor's own life. It only ever goes forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Course {
+pub(super) enum Lifecycle {
     /// Before [`Event::Begin`].
     New,
     /// Its children are being started.
@@ -83,10 +83,10 @@ pub(super) enum Course {
 
 /// What waits in the queue.
 #[derive(Debug, Clone)]
-pub(super) enum Item {
+pub(super) enum QueueItem {
     /// Something is due for this child: the decision on an exit, a retry, the end of a back-off. Its phase shows which,
     /// and when neither fits any more it is void (R29, R36).
-    Look(Run),
+    Recheck(Run),
     /// An operator's request.
     Asked { request: RequestId, command: Command, by: String },
     /// A new set of children.
@@ -97,6 +97,18 @@ pub(super) enum Item {
 pub(super) struct Turn<'a> {
     pub(super) now: Time,
     pub(super) out: &'a mut Vec<Action>,
+}
+
+impl Turn<'_> {
+    /// Does what the stop of a process has led to.
+    pub(super) fn stop(&mut self, run: Run, begun: StopBegun) {
+        match begun {
+            StopBegun::NoProcess | StopBegun::Underway => {}
+            StopBegun::Ask => self.out.push(Action::AskToStop(run)),
+            StopBegun::AskAndKill => self.out.extend([Action::AskToStop(run), Action::Kill(run)]),
+            StopBegun::Kill => self.out.push(Action::Kill(run)),
+        }
+    }
 }
 
 impl Supervisor {
@@ -113,7 +125,7 @@ impl Supervisor {
             table,
             window: Window::new(config.policy.intensity),
             jitter: Jitter::new(config.seed),
-            course: Course::New,
+            lifecycle: Lifecycle::New,
             job: None,
             reloading: None,
             queue: VecDeque::new(),
@@ -133,27 +145,34 @@ impl Supervisor {
     /// before it hands in the next event; what fails comes back as an event. `now` never goes backward.
     pub fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
         let turn = &mut Turn { now, out: actions };
-        match self.course {
+        match self.lifecycle {
             // The last action was the last there ever is.
-            Course::Halted => {
+            Lifecycle::Halted => {
                 self.stale += 1;
                 return;
             }
-            Course::New | Course::Booting | Course::Running | Course::Ending => {}
+            Lifecycle::New | Lifecycle::Booting | Lifecycle::Running | Lifecycle::Ending => {}
         }
+        if let Err(Stale) = self.take_in(turn, event) {
+            self.stale += 1;
+        }
+        self.pump(turn);
+    }
+
+    fn take_in(&mut self, turn: &mut Turn<'_>, event: Event) -> Result<(), Stale> {
         match event {
-            Event::Begin => self.begin(turn),
-            Event::Spawned { run, pid } => self.spawned(turn, run, pid),
-            Event::SpawnFailed { run, failure } => self.spawn_failed(turn, run, failure),
-            Event::Ready(run) => self.said_ready(turn, run),
-            Event::Beat(run, beat) => self.beat(turn, run, *beat),
-            Event::Notice(run, notice) => self.notice(turn, run, *notice),
-            Event::Dropped { by, sender, dropped } => self.dropped(turn, by, sender, *dropped),
-            Event::Escalating { run, cause, explanation } => self.escalating(turn, run, cause, explanation),
-            Event::Exited { run, exit } => self.exited(turn, run, exit),
-            Event::KillFailed { run, exit, stuck } => self.kill_failed(turn, run, exit, stuck),
-            Event::StopRefused(run) => self.stop_refused(turn, run),
-            Event::Inspected(run, what) => self.inspected(turn, run, what),
+            Event::Begin => return self.begin(turn),
+            Event::Spawned { run, pid } => return self.spawned(turn, run, pid),
+            Event::SpawnFailed { run, failure } => return self.spawn_failed(turn, run, failure),
+            Event::Ready(run) => return self.said_ready(turn, run),
+            Event::Beat(run, beat) => return self.beat(turn, run, *beat),
+            Event::Notice(run, notice) => return self.notice(turn, run, *notice),
+            Event::Dropped { by, sender, dropped } => return self.dropped(turn, by, sender, *dropped),
+            Event::Escalating { run, cause, explanation } => return self.escalating(turn, run, cause, explanation),
+            Event::Exited { run, exit } => return self.exited(turn, run, exit),
+            Event::KillFailed { run, exit, stuck } => return self.kill_failed(turn, run, exit, stuck),
+            Event::StopRefused(run) => return self.stop_refused(turn, run),
+            Event::Inspected(run, what) => return self.inspected(turn, run, what),
             Event::Asked { request, command, by } => self.asked(turn, request, command, by),
             Event::Ordered { why, kill } => self.ordered(turn, why, kill),
             Event::Reloaded(reload) => self.reload_asked(turn, reload),
@@ -162,17 +181,19 @@ impl Supervisor {
             Event::ParentLost => self.parent_lost(turn),
             Event::Tick { lost } => self.tick(turn, lost),
         }
-        self.pump(turn);
+        Ok(())
     }
 
     /// When to hand in the next [`Event::Tick`] at the latest; `None` while nothing is timed. Cheap.
     pub fn next_deadline(&self) -> Option<Time> {
-        match self.course {
-            Course::New | Course::Halted => None,
-            Course::Booting | Course::Running | Course::Ending => match (self.table.next_deadline(), self.own_beat) {
-                (Some(child), Some(own)) => Some(child.min(own)),
-                (one, other) => one.or(other),
-            },
+        match self.lifecycle {
+            Lifecycle::New | Lifecycle::Halted => None,
+            Lifecycle::Booting | Lifecycle::Running | Lifecycle::Ending => {
+                match (self.table.next_deadline(), self.own_beat) {
+                    (Some(child), Some(own)) => Some(child.min(own)),
+                    (one, other) => one.or(other),
+                }
+            }
         }
     }
 
@@ -275,11 +296,11 @@ impl Supervisor {
 
     /// The state of the supervisor itself: starting, running, stopping or stopped.
     pub fn state(&self) -> State {
-        match self.course {
-            Course::New | Course::Booting => State::Starting,
-            Course::Running => State::Running,
-            Course::Ending => State::Stopping,
-            Course::Halted => State::Stopped,
+        match self.lifecycle {
+            Lifecycle::New | Lifecycle::Booting => State::Starting,
+            Lifecycle::Running => State::Running,
+            Lifecycle::Ending => State::Stopping,
+            Lifecycle::Halted => State::Stopped,
         }
     }
 
@@ -290,7 +311,7 @@ impl Supervisor {
 
     /// Whether another set of children is being brought, or waits to be.
     pub fn is_reloading(&self) -> bool {
-        self.reloading.is_some() || self.queue.iter().any(|item| matches!(item, Item::Reload(_)))
+        self.reloading.is_some() || self.queue.iter().any(|item| matches!(item, QueueItem::Reload(_)))
     }
 
     /// The subtree folded into a few numbers: what our own beat carries.
@@ -310,65 +331,57 @@ impl Supervisor {
 
     /// Goes on with the sequence, and with the queue whenever there is none.
     pub(super) fn pump(&mut self, turn: &mut Turn<'_>) {
-        match self.course {
-            Course::New | Course::Halted => return,
-            Course::Booting | Course::Running | Course::Ending => {}
+        match self.lifecycle {
+            Lifecycle::New | Lifecycle::Halted => return,
+            Lifecycle::Booting | Lifecycle::Running | Lifecycle::Ending => {}
         }
         loop {
             self.advance(turn);
-            if self.job.is_some() || self.course == Course::Halted {
+            if self.job.is_some() || self.lifecycle == Lifecycle::Halted {
                 return;
             }
             match self.queue.pop_front() {
-                Some(Item::Look(run)) => self.look(turn, run),
-                Some(Item::Asked { request, command, by }) => self.serve(turn, request, command, by),
-                Some(Item::Reload(reload)) => self.reload(turn, *reload),
+                Some(QueueItem::Recheck(run)) => self.look(turn, run),
+                Some(QueueItem::Asked { request, command, by }) => self.serve(turn, request, command, by),
+                Some(QueueItem::Reload(reload)) => self.reload(turn, *reload),
                 None => return,
             }
         }
     }
 
-    fn beat(&mut self, turn: &mut Turn<'_>, run: Run, beat: Beat) {
-        let Some(mut child) = self.table.edit_run(run) else {
-            self.stale += 1;
-            return;
-        };
-        if !child.beat(turn.now, beat) {
-            drop(child);
-            self.stale += 1;
-            return;
-        }
+    fn beat(&mut self, turn: &mut Turn<'_>, run: Run, beat: Beat) -> Result<(), Stale> {
+        let mut child = self.table.edit_run(run)?;
+        child.beat(turn.now, beat)?;
         if child.is_up_at_beat() {
             drop(child);
             self.up(turn, run.child);
         }
+        Ok(())
     }
 
     /// A message had to be dropped.
-    fn dropped(&mut self, turn: &mut Turn<'_>, by: Option<Run>, sender: Option<String>, dropped: Dropped) {
-        if by.is_some_and(|run| self.table.get_run(run).is_none()) {
-            self.stale += 1;
-            return;
+    fn dropped(
+        &mut self,
+        turn: &mut Turn<'_>,
+        by: Option<Run>,
+        sender: Option<String>,
+        dropped: Dropped,
+    ) -> Result<(), Stale> {
+        if let Some(run) = by {
+            self.table.get_run(run)?;
         }
         self.report(turn, by.map(|run| run.child), None, Fact::Dropped { sender, dropped });
+        Ok(())
     }
 
     /// A worker has reported something of itself.
-    fn notice(&mut self, turn: &mut Turn<'_>, run: Run, notice: Notice) {
-        let Some(mut child) = self.table.edit_run(run) else {
-            self.stale += 1;
-            return;
-        };
+    fn notice(&mut self, turn: &mut Turn<'_>, run: Run, notice: Notice) -> Result<(), Stale> {
         let hung = notice.hung;
-        if !child.notice(turn.now, notice) {
-            drop(child);
-            self.stale += 1;
-            return;
-        }
-        drop(child);
+        self.table.edit_run(run)?.notice(turn.now, notice)?;
         if hung {
             self.hung_by_its_word(turn, run.child);
         }
+        Ok(())
     }
 
     /// Our own beat, when it is due: one frame for the whole subtree.

@@ -7,7 +7,7 @@ use super::child::Child;
 use super::event::Member;
 use super::rollup::Rollup;
 use super::state::State;
-use super::types::{ChildId, Kind, Run};
+use super::types::{ChildId, Kind, Run, Stale};
 use crate::time::Time;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -57,8 +57,8 @@ impl Table {
     }
 
     /// The child, if `run` is its present or last one.
-    pub(super) fn get_run(&self, run: Run) -> Option<&Child> {
-        self.get(run.child).filter(|child| child.incarnation == run.incarnation)
+    pub(super) fn get_run(&self, run: Run) -> Result<&Child, Stale> {
+        self.get(run.child).filter(|child| child.incarnation == run.incarnation).ok_or(Stale)
     }
 
     pub(super) fn edit(&mut self, id: ChildId) -> Option<Edit<'_>> {
@@ -68,9 +68,9 @@ impl Table {
     }
 
     /// The child to be changed, if `run` is its present or last one.
-    pub(super) fn edit_run(&mut self, run: Run) -> Option<Edit<'_>> {
+    pub(super) fn edit_run(&mut self, run: Run) -> Result<Edit<'_>, Stale> {
         self.get_run(run)?;
-        self.edit(run.child)
+        self.edit(run.child).ok_or(Stale)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<ChildId> {

@@ -166,6 +166,10 @@ impl fmt::Display for Stuck {
     }
 }
 
+/// What was handed in comes too late, or twice, or is about no child that there is: nothing follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stale;
+
 impl fmt::Debug for ChildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "child{}", self.0)

@@ -1,0 +1,128 @@
+//! How a child comes to grief, as types, and the one place where the core puts that into words: they travel upwards in the
+//! explanation of a supervisor that gives up, and in the message of a start that failed.
+
+use super::action::End;
+use super::types::{Exit, Kind, StartFailure};
+use crate::time::Span;
+use std::fmt;
+
+/// Why a process is killed, where that makes its end a failure. Its words can follow the child's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KillReason {
+    /// Its start has taken longer than this.
+    NotReady { limit: Span },
+    /// It hangs.
+    Hung { age: Span, no_progress: bool, by_its_word: bool },
+    /// By order.
+    Panicked { by: String },
+}
+
+/// How a child last failed. Its words can follow the child's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LastFailure {
+    /// A node gave up, with this explanation.
+    GaveUp(String),
+    /// It was killed.
+    Killed(KillReason),
+    /// It ended by itself, after it had reported this of why it fails.
+    Ended { exit: Exit, reported: Option<String> },
+    /// It could not be killed.
+    NotKilled,
+    /// It could not be started, with this message.
+    NotStarted(String),
+}
+
+impl KillReason {
+    /// The failure of a start that is cut short for this reason.
+    pub(super) fn of_start(&self) -> StartFailure {
+        let (stage, message) = match self {
+            KillReason::NotReady { .. } => ("start-timeout", format!("it {self}")),
+            KillReason::Hung { by_its_word: true, .. } => {
+                ("beat", "it reported that it hangs before it was ready".to_string())
+            }
+            KillReason::Hung { age, no_progress, by_its_word: false } => {
+                ("beat", format!("it made no {} for {age} before it was ready", missing(*no_progress)))
+            }
+            KillReason::Panicked { .. } => ("panic", format!("it {self} before it was ready")),
+        };
+        StartFailure { stage: stage.into(), errno: 0, message }
+    }
+}
+
+impl LastFailure {
+    /// What is to be said of a process that is over: with the explanation of a node, the reason for which it was killed,
+    /// and what a worker reported, as far as there are such.
+    pub(super) fn of(
+        escalation: Option<&String>,
+        killed: Option<KillReason>,
+        exit: Option<Exit>,
+        reported: Option<&String>,
+    ) -> LastFailure {
+        match (escalation, killed, exit) {
+            (Some(explanation), _, _) => LastFailure::GaveUp(explanation.clone()),
+            (None, Some(reason), _) => LastFailure::Killed(reason),
+            (None, None, Some(exit)) => LastFailure::Ended { exit, reported: reported.cloned() },
+            (None, None, None) => LastFailure::NotKilled,
+        }
+    }
+}
+
+/// The failure of a start whose process ended before it was over; without an exit, could not be killed.
+pub(super) fn not_ready(kind: Kind, exit: Option<Exit>) -> StartFailure {
+    let message = match (kind, exit) {
+        (Kind::Supervisor, Some(Exit::Code(code))) if code == End::StartFailed.code() => {
+            "it could not start its children".to_string()
+        }
+        (Kind::Supervisor | Kind::Worker, Some(exit)) => format!("it {} before it was ready", ended(exit)),
+        (Kind::Supervisor | Kind::Worker, None) => "it could not be killed before it was ready".into(),
+    };
+    StartFailure { stage: "ready".into(), errno: 0, message }
+}
+
+/// Why a supervisor gives up: the child `name` has failed once more than `max` times within the period.
+pub(super) fn too_many(name: &str, last: Option<&LastFailure>, max: u32, period: Span, used: u32) -> String {
+    let allowed = match max {
+        0 => "no restart is allowed".to_string(),
+        1 => format!("1 restart is allowed within {period}"),
+        _ => format!("{max} restarts are allowed within {period}"),
+    };
+    let failed = last.map(LastFailure::to_string).unwrap_or_default();
+    format!("\"{name}\" {failed}; {allowed} and this would be number {used}")
+}
+
+fn missing(no_progress: bool) -> &'static str {
+    if no_progress { "progress" } else { "beat" }
+}
+
+fn ended(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with status {code}"),
+        Exit::Signal(signal) => format!("was killed by signal {signal}"),
+    }
+}
+
+impl fmt::Display for KillReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KillReason::NotReady { limit } => write!(f, "was not ready within {limit}"),
+            KillReason::Hung { by_its_word: true, .. } => f.write_str("was hung (by its own report) and killed"),
+            KillReason::Hung { age, no_progress, by_its_word: false } => {
+                write!(f, "was hung (no {} for {}) and killed", missing(*no_progress), age.coarse())
+            }
+            KillReason::Panicked { by } => write!(f, "was panicked by {by}"),
+        }
+    }
+}
+
+impl fmt::Display for LastFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LastFailure::GaveUp(explanation) => write!(f, "gave up ({explanation})"),
+            LastFailure::Killed(reason) => reason.fmt(f),
+            LastFailure::Ended { exit, reported: None } => f.write_str(&ended(*exit)),
+            LastFailure::Ended { exit, reported: Some(reported) } => write!(f, "{} ({reported})", ended(*exit)),
+            LastFailure::NotKilled => f.write_str("could not be killed"),
+            LastFailure::NotStarted(message) => write!(f, "could not be started: {message}"),
+        }
+    }
+}

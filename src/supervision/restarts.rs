@@ -1,0 +1,152 @@
+//! What follows from an exit when its turn has come: a restart with its group, one restart too many, the end of significant
+//! children.
+
+use super::action::{Action, End, Up};
+use super::child::Child;
+use super::failure;
+use super::intensity::Charge;
+use super::phase::{AfterStop, DownReason, Phase, Wait};
+use super::report::Fact;
+use super::sequence::{Purpose, Sequence};
+use super::strategy::{group, stop_steps};
+use super::supervisor::{Supervisor, Turn};
+use super::types::{ChildId, Run, StopCause};
+use crate::ids::ReportId;
+use crate::spec::policy::{AutoShutdown, Restart};
+use crate::time::{Span, Time};
+use std::collections::VecDeque;
+
+impl Supervisor {
+    /// A child's turn in the queue has come.
+    pub(super) fn look(&mut self, turn: &mut Turn<'_>, run: Run) {
+        let Ok(child) = self.table.get_run(run) else { return };
+        match &child.phase {
+            Phase::Down(DownReason::Undecided { normal, cause, ran }) => {
+                let (normal, cause, ran) = (*normal, *cause, *ran);
+                self.decide(turn, run.child, normal, cause, ran);
+            }
+            Phase::Waiting { wait: Wait::Charge, cause } => {
+                let cause = *cause;
+                self.restart(turn, run.child, cause, None);
+            }
+            Phase::Waiting { wait: Wait::Due, cause } => {
+                let cause = *cause;
+                self.restart_group(run.child, turn.now, cause);
+            }
+            Phase::Waiting { wait: Wait::Freed, cause } => {
+                let cause = *cause;
+                self.start_freed(turn, run.child, cause);
+            }
+            // Absorbed (R29), stopped, or started with another group (R36): void, and free.
+            Phase::Waiting { wait: Wait::Until(_) | Wait::Gone, .. }
+            | Phase::Down(DownReason::Queued | DownReason::Idle)
+            | Phase::Starting { .. }
+            | Phase::Running(_)
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. }
+            | Phase::Held
+            | Phase::Ended => {}
+        }
+    }
+
+    /// A child has exited by itself: is it restarted? (R13, R14, R15)
+    fn decide(&mut self, turn: &mut Turn<'_>, id: ChildId, normal: bool, cause: ReportId, ran: Span) {
+        let Some(child) = self.table.get(id) else { return };
+        match (child.member.policy.restart, normal) {
+            (Restart::Permanent, _) | (Restart::Transient, false) => self.restart(turn, id, cause, Some(ran)),
+            (Restart::Transient, true) | (Restart::Temporary, _) => {
+                self.rest(id, AfterStop::Done);
+                self.significant(turn, id, cause);
+            }
+        }
+    }
+
+    /// A child has ended for good. Is that the end of this supervisor? (R46 to R52)
+    fn significant(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
+        let Some(child) = self.table.get(id) else { return };
+        if !child.member.policy.significant {
+            return;
+        }
+        let ends = match self.policy.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => {
+                !self.table.iter().any(|child| child.member.policy.significant && child.is_active())
+            }
+        };
+        if ends {
+            let fact = Fact::AutoShutdown { child: self.name(id) };
+            let report = self.report(turn, None, Some(cause), fact);
+            self.end(turn, End::AutoShutdown, false, Some(report));
+        }
+    }
+
+    /// A restart is due: first the charge (R17), then the delay if there is one, then the strategy. `ran` is how long
+    /// the child was up; `None` after a failed start.
+    fn restart(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId, ran: Option<Span>) {
+        let used = match self.window.charge(turn.now) {
+            Charge::Allowed { used } => used,
+            Charge::Refused { used, max } => return self.give_up(turn, id, cause, used, max),
+        };
+        let unlimited = self.window.max().is_none();
+        let Some(mut child) = self.table.edit(id) else { return };
+        let Child { delays, member, .. } = &mut *child;
+        let delay = delays.next(member.policy.backoff.as_ref(), ran, unlimited, &mut self.jitter);
+        drop(child);
+        self.restarts += 1;
+        let (strategy, max, period) = (self.policy.strategy, self.window.max(), self.window.period());
+        let fact = Fact::Restarting { strategy, used, max, period, delay };
+        let report = self.report(turn, Some(id), Some(cause), fact);
+        self.restart_group(id, turn.now + delay, report);
+    }
+
+    /// Plans the stops and starts of a group: what runs is stopped in reverse, what belongs to it comes up in start
+    /// order, the child itself at its place (R23, R24). What an operator stopped, and what is temporary, does not come.
+    fn restart_group(&mut self, id: ChildId, until: Time, cause: ReportId) {
+        let members = group(self.policy.strategy, self.table.order(), &id).to_vec();
+        let mut stops = Vec::new();
+        let mut starts = VecDeque::new();
+        for member in members {
+            let Some(mut child) = self.table.edit(member) else { continue };
+            let comes = member == id || child.comes_with_group();
+            if comes {
+                starts.push_back(member);
+            }
+            match &child.phase {
+                Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                    stops.push((member, child.member.policy.group));
+                }
+                Phase::Down(_) | Phase::Waiting { .. } | Phase::Ended if comes => child.rest(AfterStop::Again),
+                // A temporary child whose end waited to be handled: absorbed like any other (R29).
+                Phase::Down(DownReason::Undecided { .. }) => child.rest(AfterStop::Done),
+                Phase::Down(DownReason::Queued | DownReason::Idle)
+                | Phase::Waiting { .. }
+                | Phase::Held
+                | Phase::Ended => {}
+            }
+        }
+        let steps = stop_steps(&stops, self.policy.stop_order);
+        let purpose = Purpose::Restart { child: id, until };
+        self.job = Some(Sequence::new(purpose, StopCause::Group, Some(cause), steps, starts));
+    }
+
+    /// One restart too many (R43): the reason goes up at once, the exit follows when all children are gone.
+    fn give_up(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId, used: u32, max: u32) {
+        self.rest(id, AfterStop::Rest);
+        let Some(child) = self.table.get(id) else { return };
+        let period = self.window.period();
+        let explanation = failure::too_many(child.member.name.as_str(), child.last_failure.as_ref(), max, period, used);
+        let fact = Fact::GaveUp { child: self.name(id), used, max, period };
+        let report = self.report(turn, None, Some(cause), fact);
+        turn.out.push(Action::TellParent(Up::Escalating { cause: Some(report), explanation }));
+        self.end(turn, End::GaveUp, false, Some(report));
+    }
+
+    /// A start that has waited for the end of the old process has its turn: the child alone, without a charge.
+    fn start_freed(&mut self, turn: &Turn<'_>, id: ChildId, cause: ReportId) {
+        self.rest(id, AfterStop::Again);
+        let purpose = Purpose::Restart { child: id, until: turn.now };
+        let starts = VecDeque::from([id]);
+        self.job = Some(Sequence::new(purpose, StopCause::Group, Some(cause), VecDeque::new(), starts));
+    }
+}
