@@ -134,7 +134,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
         found: HashSet::new(),
         early: HashMap::new(),
         unclear: HashMap::new(),
-        executing: HashSet::new(),
+        undecided: HashSet::new(),
         newest: None,
     };
     let mut held: Vec<Reach> = Vec::new();
@@ -167,14 +167,17 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
                 }
             }
         }
+        // Numbers that were given meanwhile, from below again perhaps, have not been looked at.
+        again |= search.newest.is_none() || newest() != search.newest;
         // The first look takes as long as it takes. And time is no measure of how often we have looked: on a busy machine
         // all of it may be gone between two looks.
         if !again || looks >= LOOKS && clock.get_or_insert_with(Clock::start).now() > Time::ZERO + LOOKING {
             break;
         }
     }
-    // On a busy machine a process may stand in the middle of execve(2) for as long as all these looks take.
-    out_of_reach += search.executing.len();
+    // On a busy machine a process may stand in the middle of execve(2) for as long as all these looks take. And where
+    // others start processes faster than they can be looked at, what was not looked at may be any.
+    out_of_reach += search.undecided.len();
     // Their groups first: as long as a member is held, alive, the number is no other group's.
     for group in &search.groups {
         process::signal_group(*group, libc::SIGKILL);
@@ -198,9 +201,13 @@ const LOOKING: Span = Span::from_millis(100);
 /// Looks that a pass has at least, as long as something new shows.
 const LOOKS: u32 = 100;
 
-/// Numbers looked at in one look after the first. When there are more, the youngest are new again before all are through;
-/// the others have to wait.
+/// Processes looked at in one look after the first; numbers of which there is none any more cost next to nothing. When
+/// there are more, the youngest are new again before all are through; the others have to wait.
 const AT_ONCE: usize = 16;
+
+/// For so long the number of a group that has just been seen is not given to another one: the kernel goes through all others
+/// first.
+const NUMBERS_KEPT: Span = Span::from_millis(50);
 
 /// After so many looks a number counts as free.
 const ABSENCES: u32 = 8;
@@ -221,8 +228,8 @@ struct Search<'a> {
     early: HashMap<u32, Hold>,
     /// What could not be decided at the last look, and how often it was not even there.
     unclear: HashMap<u32, u32>,
-    /// Those of them that the last look has found in the middle of execve(2).
-    executing: HashSet<u32>,
+    /// Those of them that are there, as far as the last look could tell.
+    undecided: HashSet<u32>,
     /// The number that was given last when the last look began; all before it have been looked at.
     newest: Option<u32>,
 }
@@ -256,23 +263,38 @@ impl Search<'_> {
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         let mut fresh = Vec::new();
         let unclear = std::mem::take(&mut self.unclear);
-        self.executing.clear();
-        for (index, pid) in numbers.into_iter().enumerate() {
+        self.undecided.clear();
+        let mut looked_at = 0;
+        for pid in numbers {
             let absences = unclear.get(&pid).copied().unwrap_or(0);
-            if before.is_some() && index >= AT_ONCE {
+            if before.is_some() && looked_at >= AT_ONCE {
                 *again = true;
                 self.unclear.insert(pid, absences);
+                self.undecided.insert(pid);
                 continue;
             }
-            // What has gone since its number was given may have left a child with a later one; or it is not there yet,
-            // since a process has its number some time before it can be seen.
-            let Some(stat) = process::stat(pid) else {
-                *again = true;
-                if absences < ABSENCES {
-                    self.unclear.insert(pid, absences + 1);
+            let since = Clock::start();
+            let stat = match process::look(pid) {
+                Ok(Some(stat)) => stat,
+                // What has gone since its number was given may have left a child with a later one; or it is not there
+                // yet, since a process has its number some time before it can be seen.
+                Ok(None) => {
+                    *again = true;
+                    if absences < ABSENCES {
+                        self.unclear.insert(pid, absences + 1);
+                    }
+                    continue;
                 }
-                continue;
+                // Of another user, where `/proc` does not show such.
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => continue,
+                Err(_) => {
+                    *again = true;
+                    self.unclear.insert(pid, absences);
+                    self.undecided.insert(pid);
+                    continue;
+                }
             };
+            looked_at += 1;
             if stat.has_ended() {
                 *again = true;
             } else {
@@ -282,17 +304,18 @@ impl Search<'_> {
                         self.known.insert(pid, (stat.parent, stat.began));
                         // At once: one that forks and ends all the time does not wait until all others were looked at.
                         if pid != self.own && !self.scope.spare.contains(&pid) {
-                            let hold = self.hold(pid);
+                            let hold = match self.hold(pid) {
+                                Hold::Gone => self.stop_group_of_gone(&stat, &since),
+                                hold => hold,
+                            };
                             self.early.insert(pid, hold);
                         }
                     }
                     Carries::No => {}
-                    answer @ (Carries::Unclear | Carries::Executing) => {
+                    Carries::Undecided => {
                         *again = true;
                         self.unclear.insert(pid, absences);
-                        if matches!(answer, Carries::Executing) {
-                            self.executing.insert(pid);
-                        }
+                        self.undecided.insert(pid);
                         continue;
                     }
                 }
@@ -335,6 +358,24 @@ impl Search<'_> {
         }
     }
 
+    /// Stops what a process that is meant and has gone has left in its group: of those that fork and end all the time some
+    /// are over before they can be stopped, and a signal to the group is one that no fork escapes. What it stops is found by
+    /// the next look.
+    fn stop_group_of_gone(&self, stat: &process::Stat, since: &Clock) -> Hold {
+        // Nothing of it is held, so the number may be given to others: not so soon.
+        if self.may_stop_group(stat) && since.now() < Time::ZERO + NUMBERS_KEPT {
+            process::signal_group(stat.group, libc::SIGSTOP);
+        }
+        Hold::Gone
+    }
+
+    /// Its session descends from a process that is meant, as it does, unless that is our own. What is to be spared may be in
+    /// it all the same.
+    fn may_stop_group(&self, stat: &process::Stat) -> bool {
+        let spared = |pid: &u32| process::stat(*pid).is_some_and(|spared| spared.group == stat.group);
+        stat.group > 1 && Some(stat.session) != self.own_session && !self.scope.spare.iter().any(spared)
+    }
+
     /// Stops a process that was found.
     fn hold(&mut self, pid: u32) -> Hold {
         let Some(&(_, began)) = self.known.get(&pid) else { return Hold::Gone };
@@ -346,10 +387,8 @@ impl Search<'_> {
         };
         match process.signal(libc::SIGSTOP) {
             Ok(()) => {
-                // Its session descends from a process that is meant, as it does, unless that is our own.
                 if let Some(stat) = process::stat(pid)
-                    && stat.group > 1
-                    && Some(stat.session) != self.own_session
+                    && self.may_stop_group(&stat)
                     && self.groups.insert(stat.group)
                 {
                     process::signal_group(stat.group, libc::SIGSTOP);
@@ -374,10 +413,8 @@ pub fn is_marked(pid: u32, mark: &Mark, within: &Path) -> bool {
 enum Carries {
     Yes,
     No,
-    /// It cannot be read now: the process is ending, or may be executing a program.
-    Unclear,
-    /// The process is in the middle of execve(2).
-    Executing,
+    /// It cannot be read now: the process is ending, or in the middle of execve(2).
+    Undecided,
 }
 
 fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
@@ -389,7 +426,9 @@ fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
         Ok(environment) => Ok(environment),
         // Another user's, whose mark we may not read.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Carries::No),
-        Err(_) => Err(Carries::Unclear),
+        // What has no program has no environment: newer kernels give an error there.
+        Err(error) if pidfd::is_gone(&error) => Ok(Vec::new()),
+        Err(_) => Err(Carries::Undecided),
     };
     let mut text = match environment() {
         Ok(text) => text,
@@ -399,20 +438,14 @@ fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
         // Most likely it has none. But in the middle of execve(2) there is none to be seen either, and for a moment it
         // would not be known as ours. Kernel threads, the second process and its children, never have one.
         match process::stat(pid) {
-            // Between two moments of execve(2) the new one is empty, too; in these it runs, or waits for a page.
-            Some(stat) if stat.environment_is_empty => {
-                let rests = |stat: process::Stat| stat.environment_is_empty && !matches!(stat.state, 'R' | 'D');
-                let has_none = rests(stat) && process::stat(pid).is_some_and(rests);
-                return if has_none { Carries::No } else { Carries::Unclear };
-            }
+            Some(stat) if stat.environment_is_empty => return Carries::No,
             Some(stat) if stat.has_environment => {}
             Some(stat) if stat.parent == 2 || pid == 2 => return Carries::No,
-            Some(stat) if !stat.has_ended() && !stat.is_dying() => return Carries::Executing,
-            _ => return Carries::Unclear,
+            _ => return Carries::Undecided,
         }
         text = match environment() {
             // By now it executes the next program.
-            Ok(text) if text.is_empty() => return Carries::Executing,
+            Ok(text) if text.is_empty() => return Carries::Undecided,
             Ok(text) => text,
             Err(answer) => return answer,
         };
@@ -436,6 +469,10 @@ fn newest() -> Option<u32> {
 
 /// The numbers of all processes.
 fn all() -> io::Result<Vec<u32>> {
-    let listed = fs::read_dir("/proc")?;
-    Ok(listed.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect())
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        // A part of the list is not all of it.
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(numbers)
 }

@@ -59,7 +59,8 @@ pub(super) struct Stat {
     /// Whether it has a program with an environment: no kernel thread has, nor a process in the middle of execve(2).
     /// Only visible to a caller that may read its environment.
     pub has_environment: bool,
-    /// Of a program with an environment: there is nothing in it.
+    /// Of a program with an environment: there is nothing in it, for certain. In the middle of execve(2) its limits are
+    /// alike for a moment too, but the kernel writes those of the code after them.
     pub environment_is_empty: bool,
 }
 
@@ -146,8 +147,10 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     let waited_for = ticks(0)?.saturating_add(ticks(0)?);
     let threads = fields.nth(20 - 18)?.parse().ok()?;
     let began = fields.nth(22 - 21)?.parse().ok()?;
-    let (start, end) = (fields.nth(50 - 23), fields.next());
-    let has_environment = end.is_some_and(|end| end != "0");
+    // They are printed in this order, all of the same program: so where the code is known the environment is, too.
+    let has_code = fields.nth(27 - 23).is_some_and(|end| end != "0");
+    let (start, end) = (fields.nth(50 - 28), fields.next());
+    let has_environment = end.is_some_and(|end| end != "0") && (has_code || start != end);
     Some(Stat {
         state,
         parent,

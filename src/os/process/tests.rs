@@ -33,6 +33,14 @@ fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
     assert_eq!(read(b"\xff\n)) ", "T 3 "), found('T', 3));
     let thread = format!("2 (kthreadd) S 0 {}", rest.replace("140000", "0"));
     assert_eq!(parse_stat(thread.as_bytes()).map(|stat| stat.has_environment), Some(false));
+    // Limits that are alike: of no environment, or of one that is being set up.
+    let empty = |code: &str| {
+        let fields = format!("{} {code} {} 6 6 0\n", ["9"; 4].join(" "), ["9"; 22].join(" "));
+        parse_stat(format!("12 (sh) S 7 {} 3 6 4711 {fields}", ["5"; 15].join(" ")).as_bytes())
+            .map(|stat| (stat.has_environment, stat.environment_is_empty))
+    };
+    assert_eq!(empty("9"), Some((true, true)));
+    assert_eq!(empty("0"), Some((false, false)));
     for broken in [b"".as_slice(), b"12 (sh", b"12 (sh)", b"12 (sh) ", b"12 (sh) S", b"12 (sh) S x", b")"] {
         assert_eq!(parse_stat(broken), None, "{}", String::from_utf8_lossy(broken));
     }
