@@ -7,9 +7,10 @@ use crate::os::clock::{self, Clock};
 use crate::os::lock;
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::message::{Ask, Outcome, Refusal, Reply, Verb};
+use crate::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
 use crate::wire::view::EventView;
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,8 +19,8 @@ use std::os::fd::{AsFd, OwnedFd};
 /// a second; a node may not.
 const LOOK_EVERY: Span = Span::from_millis(200);
 
-/// A root that is busy is asked again after this.
-const BUSY: Span = Span::from_millis(50);
+/// A root that has too many requests is asked again after this.
+const FULL: Span = Span::from_millis(50);
 
 /// A follower reports that it is there this often; the root forgets it after ten seconds.
 pub(super) const STILL_THERE_EVERY: Span = Span::from_secs(3);
@@ -71,6 +72,8 @@ pub struct Session {
     _context: Context,
     clock: Clock,
     last_request: u64,
+    /// What was asked and has no reply yet, as it was sent, and until when it may be sent again.
+    unanswered: HashMap<u64, (Vec<Vec<u8>>, Time)>,
     /// Where the answers are written to, when they are not worth waiting for without a reader.
     output: Option<OwnedFd>,
 }
@@ -91,6 +94,7 @@ impl Session {
             _context: context,
             clock: Clock::start(),
             last_request: 0,
+            unanswered: HashMap::new(),
             output: None,
         })
     }
@@ -108,9 +112,7 @@ impl Session {
     /// Every [`AskError`] but those of the tool itself.
     pub fn ask(&mut self, verb: Verb, limits: Limits, progress: &mut dyn FnMut(&str, Span)) -> Result<Reply, AskError> {
         let begun = self.clock.now();
-        // A root that has too many requests answers a question as soon as it has room, which is worth some patience.
-        let again = matches!(verb, Verb::Status { .. }).then(|| verb.clone());
-        let mut request = self.send(verb, limits.first)?;
+        let request = self.send(verb, limits.first)?;
         let overall = begun + limits.overall;
         let mut silent_at = overall.min(begun + limits.first);
         let mut waiting_for: Option<String> = None;
@@ -121,13 +123,7 @@ impl Session {
                     progress(&what, self.clock.now().since(begun));
                     waiting_for = Some(what);
                 }
-                Some(Reply::Refused { why, message }) => match &again {
-                    Some(verb) if why == Refusal::Busy && self.clock.now() + BUSY < begun + limits.first => {
-                        clock::pause(BUSY);
-                        request = self.send(verb.clone(), limits.first)?;
-                    }
-                    _ => return Err(AskError::Refused { why, message }),
-                },
+                Some(Reply::Refused { why, message }) => return Err(AskError::Refused { why, message }),
                 Some(reply) => return Ok(reply),
                 None => {
                     return Err(match waiting_for {
@@ -229,10 +225,30 @@ impl Session {
 
     pub(super) fn send(&mut self, verb: Verb, within: Span) -> Result<u64, AskError> {
         self.last_request += 1;
+        let is_answered = !matches!(verb, Verb::StillFollowing { .. } | Verb::Unfollow { .. } | Verb::LogsSeen { .. });
         let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb };
         let frames = codec::encode_ask(&ask);
-        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        if self.dealer.send(&frames) { Ok(ask.request) } else { Err(AskError::NoAnswer { limit: Span::ZERO }) }
+        if !send(&mut self.dealer, &frames) {
+            return Err(AskError::NoAnswer { limit: Span::ZERO });
+        }
+        if is_answered {
+            self.unanswered.insert(ask.request, (frames, self.clock.now() + within));
+        }
+        Ok(ask.request)
+    }
+
+    /// Sends a request once more that the root has not taken, for it had too many; returns whether that was so, and there is
+    /// time left. It has not done anything of it, so whatever was asked may be repeated.
+    fn sent_again(&mut self, told: &Told) -> bool {
+        let Some((frames, until)) = self.unanswered.remove(&told.request) else { return false };
+        let full = matches!(told.reply, Reply::Refused { why: Refusal::Full, .. });
+        if !full || self.clock.now() + FULL >= until {
+            return false;
+        }
+        clock::pause(FULL);
+        let sent = send(&mut self.dealer, &frames);
+        self.unanswered.insert(told.request, (frames, until));
+        sent
     }
 
     /// The next reply to `request`; `None` when none has come by `until`.
@@ -251,7 +267,7 @@ impl Session {
             let there = is_running(&self.runtime) || self.is_swept();
             while let Some(frames) = self.dealer.receive() {
                 let told = codec::decode_told(&frames).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
-                if wanted(told.request) {
+                if !self.sent_again(&told) && wanted(told.request) {
                     return Ok(Some((told.request, told.reply)));
                 }
             }
@@ -280,6 +296,10 @@ impl Session {
             }
         }
     }
+}
+
+fn send(dealer: &mut Dealer, frames: &[Vec<u8>]) -> bool {
+    dealer.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 /// Why a question has no answer.
@@ -372,7 +392,6 @@ mod tests {
     use crate::ids::Name;
     use crate::link::{Identity, Inbound, Router, SendOutcome};
     use crate::os::lock::LockFile;
-    use crate::wire::message::Told;
     use crate::wire::view::testing;
     use serde_json::json;
     use std::thread;
@@ -456,6 +475,33 @@ mod tests {
         let reply = session.ask(Verb::Stop { path: Path::root() }, LIMITS, &mut |text, _| heard.push(text.to_owned()));
         assert_eq!(reply.unwrap(), done());
         assert_eq!(heard, ["/web is stopping"]);
+        drop(played.join().unwrap());
+    }
+
+    #[test]
+    fn a_root_with_too_many_requests_is_asked_again_whatever_was_asked() {
+        let full = || Reply::Refused { why: Refusal::Full, message: "too many requests".into() };
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            for _ in 0..2 {
+                let (to, ask) = root.next();
+                assert!(matches!(ask.verb, Verb::Stop { .. }), "{ask:?}");
+                root.tell(&to, ask.request, full());
+            }
+            let (to, ask) = root.next();
+            root.tell(&to, ask.request, accepted("/web is stopping"));
+            root.tell(&to, ask.request, done());
+            // What was taken is not asked again, and patience has an end.
+            let (to, ask) = root.next();
+            assert!(matches!(ask.verb, Verb::Ping), "{ask:?}");
+            root.tell(&to, ask.request, full());
+            root
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        assert_eq!(session.ask(Verb::Stop { path: Path::root() }, LIMITS, &mut |_, _| {}).unwrap(), done());
+        let limits = Limits { first: FULL, overall: LONG };
+        let refused = ask(&mut session, limits);
+        assert!(matches!(refused, Err(AskError::Refused { why: Refusal::Full, .. } | AskError::NoAnswer { .. })));
         drop(played.join().unwrap());
     }
 

@@ -419,8 +419,10 @@ pub enum Refusal {
     NotAllowed,
     /// The message was not understood (exit code 2).
     NotUnderstood,
-    /// Too many requests are waiting (exit code 1).
+    /// There is too much of this kind already, or a reload is under way (exit code 1).
     Busy,
+    /// Too many requests of any kind are waiting (the tool asks again until its time is over; exit code 1).
+    Full,
     /// The follower was silent for too long and is no longer sent anything (it asks again).
     Forgotten,
 }

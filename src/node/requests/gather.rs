@@ -123,7 +123,7 @@ impl Node {
         match reply {
             Reply::Accepted { .. } => pending.due = now + SILENCE_BELOW,
             // Tried again soon.
-            Reply::Refused { why: Refusal::Busy, .. } => {}
+            Reply::Refused { why: Refusal::Busy | Refusal::Full, .. } => {}
             Reply::Done { outcome, detail } => {
                 self.requests.pending.remove(&part);
                 // If it is ending, it comes back with what it was to become, or not at all.

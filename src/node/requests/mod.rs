@@ -124,7 +124,7 @@ enum Target {
 impl Node {
     pub(super) fn request(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb) {
         if self.requests.pending.len() >= PENDING_MAX {
-            self.reply(&asker, refused(Refusal::Busy, "too many requests are waiting; try again".into()));
+            self.reply(&asker, refused(Refusal::Full, "too many requests are waiting; try again".into()));
             return;
         }
         let path = match &verb {
