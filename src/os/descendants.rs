@@ -12,6 +12,7 @@ use crate::time::{Span, Time};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 
 pub mod below;
 pub mod stamp;
@@ -404,6 +405,9 @@ impl Search<'_> {
 /// Bytes of an environment that are looked at: a process can make its own look as large as its memory.
 const ENVIRONMENT_MAX: u64 = 256 << 10;
 
+/// More than most have, so that one read takes them.
+const ENVIRONMENT_USUAL: usize = 8 << 10;
+
 /// Whether a process carries a mark and a path within another in its environment.
 pub fn is_marked(pid: u32, mark: &Mark, within: &Path) -> bool {
     matches!(carries(pid, &Scope { root_pid: None, mark, within, paths: &[], spare: &[] }), Carries::Yes)
@@ -418,20 +422,26 @@ enum Carries {
 }
 
 fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
+    // The bytes, and whether they are all: when it executes another program between two reads, the next one reports the end.
     let read = || {
-        let mut text = Vec::new();
-        fs::File::open(format!("/proc/{pid}/environ"))?.take(ENVIRONMENT_MAX).read_to_end(&mut text).map(|_| text)
+        let file = fs::File::open(format!("/proc/{pid}/environ"))?;
+        let mut text = Vec::with_capacity(ENVIRONMENT_USUAL);
+        (&file).take(ENVIRONMENT_MAX).read_to_end(&mut text)?;
+        let whole = file.read_at(&mut [0], 0)? > 0;
+        Ok((text, whole))
     };
     let environment = || match read() {
         Ok(environment) => Ok(environment),
-        // Another user's, whose mark we may not read.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Carries::No),
-        // What has no program has no environment: newer kernels give an error there.
-        Err(error) if pidfd::is_gone(&error) => Ok(Vec::new()),
-        Err(_) => Err(Carries::Undecided),
+        Err(error) => match io::Error::kind(&error) {
+            // Another user's, whose mark we may not read.
+            io::ErrorKind::PermissionDenied => Err(Carries::No),
+            // What has no program has no environment: newer kernels give an error there.
+            _ if pidfd::is_gone(&error) => Ok((Vec::new(), false)),
+            _ => Err(Carries::Undecided),
+        },
     };
-    let mut text = match environment() {
-        Ok(text) => text,
+    let (mut text, mut whole) = match environment() {
+        Ok(read) => read,
         Err(answer) => return answer,
     };
     if text.is_empty() {
@@ -443,10 +453,10 @@ fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
             Some(stat) if stat.parent == 2 || pid == 2 => return Carries::No,
             _ => return Carries::Undecided,
         }
-        text = match environment() {
+        (text, whole) = match environment() {
             // By now it executes the next program.
-            Ok(text) if text.is_empty() => return Carries::Undecided,
-            Ok(text) => text,
+            Ok((text, _)) if text.is_empty() => return Carries::Undecided,
+            Ok(read) => read,
             Err(answer) => return answer,
         };
     }
@@ -459,7 +469,11 @@ fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
                 .is_ok_and(|path| Path::parse(path).is_ok_and(|path| path.is_within(scope.within)));
         }
     }
-    if marked && within { Carries::Yes } else { Carries::No }
+    match (marked && within, whole) {
+        (true, _) => Carries::Yes,
+        (false, true) => Carries::No,
+        (false, false) => Carries::Undecided,
+    }
 }
 
 /// The number that was given last to a process or a thread, proc_loadavg(5).
