@@ -49,8 +49,8 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
     let group = group_of(&instance, path);
     let mark =
         Mark::parse(&instance.mark).map_err(|cause| ForceError::Kill { path: path.clone(), cause: cause.into() })?;
-    let paths: Vec<Path> = instance.tree_paths.iter().map(|known| known.path.clone()).collect();
-    let paths: Vec<Path> = paths.into_iter().filter(|known| known.is_within(path)).collect();
+    let mut paths = instance.paths();
+    paths.retain(|known| known.is_within(path));
     let scope = Scope { root_pid: None, mark: &mark, within: path, paths: &paths, spare: &[std::process::id()] };
     let left = sweep::kill_all(group.as_deref(), &scope, PATIENCE);
     if !left.is_none() {

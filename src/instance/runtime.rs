@@ -339,6 +339,11 @@ pub struct InstanceFile {
 }
 
 impl InstanceFile {
+    /// All paths of the tree, without what else is known of each.
+    pub fn paths(&self) -> Vec<TreePathName> {
+        self.tree_paths.iter().map(|known| known.path.clone()).collect()
+    }
+
     /// What tells this run of the instance from all others, in the journal and in the names of its cgroups.
     pub fn run(&self) -> &str {
         self.mark.get(..8).unwrap_or(&self.mark)

@@ -519,7 +519,7 @@ fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
     let Ok(stale) = runtime.read_instance() else { return };
     warn!(logger, "an earlier run of this instance was killed, clearing what it left";
         "pid" => stale.pid, "started_at" => &stale.started_at);
-    let left = clear_tree(stale.cgroup.as_deref(), &stale.mark);
+    let left = clear_tree(stale.cgroup.as_deref(), &stale.mark, &stale.paths());
     if !left.is_none() {
         error!(logger, "what an earlier run left cannot be killed, and runs beside this one"; "left" => %left);
     }

@@ -131,12 +131,13 @@ impl Group {
         self.entered_by_itself.get()
     }
 
-    /// Whether this process is in it or below it. False where that cannot be read.
+    /// Whether this process is seen in it or below it: false where that cannot be read proves nothing.
     pub fn contains(&self, pid: u32) -> bool {
         self.members().is_ok_and(|members| members.binary_search(&pid).is_ok())
     }
 
-    /// Whether this process is in it, as far as its own list shows; groups below have lists of their own.
+    /// Whether this process is in it, as far as its own list shows; groups below have lists of their own. False where that
+    /// cannot be read: a right that is not proven is none.
     pub fn holds(&self, pid: u32) -> bool {
         let number = pid.to_string();
         let listed = fs::read_to_string(self.path().join("cgroup.procs"));
@@ -149,9 +150,16 @@ impl Group {
         has_members(&self.path)
     }
 
-    /// Whether its processes are frozen.
-    pub fn frozen(&self) -> bool {
-        fs::read_to_string(self.path.join("cgroup.events")).is_ok_and(|text| text.contains("frozen 1"))
+    /// Whether its processes are frozen. Those of a group that is gone are not.
+    ///
+    /// # Errors
+    /// The system's, for want of descriptors say. It does not mean that they run.
+    pub fn frozen(&self) -> io::Result<bool> {
+        match fs::read_to_string(self.path.join("cgroup.events")) {
+            Ok(text) => Ok(text.contains("frozen 1")),
+            Err(error) if is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The most memory that it had at one time since it was made, in bytes; `None` without the memory controller.
@@ -200,11 +208,10 @@ fn remove_below(path: &Path) {
 }
 
 fn members_below(path: &Path, found: &mut Vec<u32>) -> io::Result<()> {
-    let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
     let numbers = |text: String| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>();
     match fs::read_to_string(path.join("cgroup.procs")) {
         Ok(text) => found.extend(numbers(text)),
-        Err(error) if gone(&error) => return Ok(()),
+        Err(error) if is_gone(&error) => return Ok(()),
         // A threaded group lists its threads only.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             let threads = numbers(fs::read_to_string(path.join("cgroup.threads"))?);
@@ -214,7 +221,7 @@ fn members_below(path: &Path, found: &mut Vec<u32>) -> io::Result<()> {
     }
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
-        Err(error) if gone(&error) => return Ok(()),
+        Err(error) if is_gone(&error) => return Ok(()),
         Err(error) => return Err(error),
     };
     for entry in entries {
@@ -229,7 +236,12 @@ fn members_below(path: &Path, found: &mut Vec<u32>) -> io::Result<()> {
 fn has_members(path: &Path) -> bool {
     match fs::read_to_string(path.join("cgroup.events")) {
         Ok(text) => text.contains("populated 1"),
-        // ENODEV is the error of a group that was removed between the opening and the reading.
-        Err(error) => error.kind() != io::ErrorKind::NotFound && error.raw_os_error() != Some(libc::ENODEV),
+        Err(error) => !is_gone(&error),
     }
+}
+
+/// Whether an error of looking means that the group is not there any more.
+fn is_gone(error: &io::Error) -> bool {
+    // ENODEV is the error of one that was removed between the opening and the reading.
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }

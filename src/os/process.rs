@@ -130,6 +130,17 @@ pub(super) fn look(pid: u32) -> io::Result<Option<Stat>> {
     }
 }
 
+/// Whether there is what a look at a process takes: descriptors, mostly.
+///
+/// # Errors
+/// The system's. What `/proc` never shows is no error.
+pub fn can_be_looked_at(pid: u32) -> io::Result<()> {
+    match look(pid) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     // The name may hold anything, closing brackets too; the last one ends it.
     let end = text.iter().rposition(|byte| *byte == b')')?;

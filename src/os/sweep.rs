@@ -3,6 +3,7 @@
 
 use super::cgroup::Group;
 use super::clock::{self, Clock};
+use super::descendants::stamp::Stamp;
 use super::descendants::{self, Scope};
 use super::{process, stuck};
 use crate::ids::Path;
@@ -100,7 +101,7 @@ pub fn kill_all(cgroup: Option<&std::path::Path>, scope: &Scope<'_>, limit: Span
             descendants::Left::default()
         };
         if last {
-            return name(group, &marked, scope.spare);
+            return name(group, &marked, scope);
         }
         round += 1;
         clock::pause(Span::from_millis(if populated { 1 } else { 2 }));
@@ -120,7 +121,7 @@ fn open(path: &std::path::Path) -> io::Result<Option<Group>> {
 }
 
 /// Names what is left, as far as it is still there.
-fn name(group: io::Result<Option<Group>>, marked: &descendants::Left, spare: &[u32]) -> Survivors {
+fn name(group: io::Result<Option<Group>>, marked: &descendants::Left, scope: &Scope<'_>) -> Survivors {
     let mut unseen = None;
     let members = group.and_then(|group| group.map_or(Ok(Vec::new()), |group| group.members()));
     let mut pids = members.unwrap_or_else(|error| {
@@ -132,7 +133,7 @@ fn name(group: io::Result<Option<Group>>, marked: &descendants::Left, spare: &[u
     pids.extend(seen);
     pids.sort_unstable();
     pids.dedup();
-    pids.retain(|pid| !spare.contains(pid) && process::is_alive(*pid));
+    pids.retain(|pid| !scope.spare.contains(pid) && process::is_alive(*pid));
     if marked.count > 0 && by_mark == 0 {
         unseen.get_or_insert_with(|| "not every process could be looked at".into());
     }
@@ -140,17 +141,21 @@ fn name(group: io::Result<Option<Group>>, marked: &descendants::Left, spare: &[u
     pids.truncate(NAMED);
     let survivor = |pid| {
         let refused = marked.refused.filter(|(refused, _)| *refused == pid).map(|(_, errno)| errno);
-        Survivor { pid, path: path_of(pid), why: stuck::why_alive(pid, refused) }
+        Survivor { pid, path: path_of(pid, scope), why: stuck::why_alive(pid, refused) }
     };
     Survivors { processes: pids.into_iter().map(survivor).collect(), others, unseen }
 }
 
-/// What a process belongs to, by its environment, or by its cgroup where it has none any more.
-fn path_of(pid: u32) -> Option<Path> {
+/// What a process belongs to, by its environment, by its cgroup where it has none any more, or by its stamp: the environment of
+/// one that runs as another user is not shown.
+fn path_of(pid: u32, scope: &Scope<'_>) -> Option<Path> {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let told = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"TREEVISOR_PATH="));
     let told = told.and_then(|path| Path::parse(std::str::from_utf8(path).ok()?).ok());
-    told.or_else(|| path_of_group(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?))
+    told.or_else(|| path_of_group(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)).or_else(|| {
+        let stamp = Stamp::read(pid)?;
+        scope.paths.iter().find(|path| Stamp::of_child(scope.mark, path) == stamp).cloned()
+    })
 }
 
 /// The same by the text of proc_pid_cgroup(5): the names of the children's cgroups below that of the tree.

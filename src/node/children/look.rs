@@ -1,7 +1,6 @@
 //! One look at a child before it is killed as hung: is it held on purpose, did it get no time to run, and what does it do?
 
 use super::handle::{Handle, What};
-use crate::os::cgroup::Group;
 use crate::os::process::{self, Schedule};
 use crate::os::thread;
 use crate::supervision::{Inspected, Run};
@@ -14,6 +13,8 @@ struct Seen {
     ended: bool,
     tracer: Option<u32>,
     frozen: bool,
+    /// Why it is not known whether it is held.
+    unseen: Option<String>,
     /// As in proc_pid_stat(5); `None` when it is gone, or cannot be looked at.
     state: Option<char>,
     /// Of a child node: what it has run and waited to run since its last beat, and how long ago that was.
@@ -30,6 +31,9 @@ fn judge(seen: &Seen) -> Inspected {
     }
     if seen.frozen {
         return Inspected::Held("its cgroup is frozen".into());
+    }
+    if let Some(error) = &seen.unseen {
+        return Inspected::Held(format!("whether it is held on purpose cannot be seen: {error}"));
     }
     match (seen.state, seen.since_beat) {
         (Some(state), Some((did, silence))) if is_starved(state, did, silence) => Inspected::Starved(format!(
@@ -80,10 +84,14 @@ impl Handle {
             }
             _ => None,
         };
+        let unseen = process::can_be_looked_at(pid).err();
+        // Whatever keeps a group from being looked at keeps `/proc` from it as well, or stays.
+        let frozen = self.group.as_ref().is_some_and(|group| group.frozen().unwrap_or(false));
         judge(&Seen {
             ended: process.status.is_some(),
             tracer: process::tracer(pid),
-            frozen: self.group.as_ref().is_some_and(Group::frozen),
+            unseen: unseen.map(|error| error.to_string()),
+            frozen,
             state: process::state(thread),
             since_beat,
         })
@@ -113,6 +121,10 @@ mod tests {
             (seen('D'), hung("waited in the kernel and could not be interrupted (state D)")),
             (Seen { tracer: Some(7), ..seen('t') }, Inspected::Held("the debugger with pid 7 holds it".into())),
             (Seen { frozen: true, ..seen('S') }, Inspected::Held("its cgroup is frozen".into())),
+            (
+                Seen { unseen: Some("Too many open files".into()), ..seen('S') },
+                Inspected::Held("whether it is held on purpose cannot be seen: Too many open files".into()),
+            ),
             (
                 Seen { ended: true, tracer: Some(7), ..seen('Z') },
                 Inspected::Held("it has ended, and what it left is being cleared".into()),

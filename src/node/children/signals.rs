@@ -59,9 +59,11 @@ impl Handle {
         }
     }
 
-    /// Whether its process cannot answer now, since it was stopped or its cgroup was frozen.
+    /// Whether its process cannot answer now, since it was stopped or its cgroup was frozen. Where that cannot be seen it is
+    /// waited for.
     pub fn is_stopped(&self) -> bool {
-        let frozen = [&self.group, &self.own_leaf].into_iter().flatten().any(Group::frozen);
+        let frozen =
+            [&self.group, &self.own_leaf].into_iter().flatten().any(|group| group.frozen().is_ok_and(|frozen| frozen));
         frozen || self.process.as_ref().is_some_and(|process| process::is_stopped(process.pid))
     }
 }

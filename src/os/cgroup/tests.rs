@@ -165,7 +165,7 @@ alone! {
         assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
         outer.remove_all();
         assert!(!outer.path().exists());
-        assert!(!outer.populated() && !outer.frozen(), "what is gone has nobody");
+        assert!(!outer.populated() && !outer.frozen().unwrap(), "what is gone has nobody");
         outer.remove_all();
         assert!(outer.kill().is_err());
     }
@@ -177,13 +177,18 @@ alone! {
         let (spawned, reader) = start_piped(PlanSpec { cgroup: Some(&group), ..script(text) }).unwrap();
         let daemon = PidFd::open(read_line(&reader).parse().unwrap()).unwrap();
         spawned.pidfd.signal(libc::SIGSTOP).unwrap();
-        assert!(!group.frozen());
+        assert!(!group.frozen().unwrap());
         fs::write(group.path().join("cgroup.freeze"), "1").unwrap();
-        until(|| group.frozen());
+        until(|| group.frozen().unwrap());
         group.kill().unwrap();
         assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
         assert!(daemon.wait_exit(PATIENCE));
         until(|| !group.populated());
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        assert!(group.frozen().is_err() && group.populated(), "an error of looking is not absence");
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     }
 
     fn the_last_end_in_a_group_can_be_waited_for() {

@@ -50,12 +50,34 @@ fn what_carries_the_mark_is_killed_and_what_is_there_is_named() {
     let (spawned, reader) = start_piped(script(&text)).unwrap();
     assert_eq!(read_line(&reader), "up");
     let left = descendants::Left { count: 1, some: vec![spawned.pid], refused: None };
-    let named = name(Ok(None), &left, &[]);
+    let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[] };
+    let named = name(Ok(None), &left, &scope);
     assert_eq!((named.processes.len(), named.others), (1, 0));
     assert_eq!((named.processes[0].pid, named.processes[0].path.clone()), (spawned.pid, Some(path("/web/api"))));
-    assert!(name(Ok(None), &left, &[spawned.pid]).processes.is_empty(), "one that is spared is not left over");
-    let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[] };
+    assert!(
+        name(Ok(None), &left, &Scope { spare: &[spawned.pid], ..scope }).processes.is_empty(),
+        "one that is spared is not left over"
+    );
     assert!(kill_all(None, &scope, super::super::testing::PATIENCE).is_none());
     assert!(PidFd::open(spawned.pid).is_ok(), "it is ours to reap");
+    end_of(&spawned.pidfd);
+}
+
+#[test]
+fn the_path_of_a_process_is_read_from_its_stamp_where_its_environment_is_not_shown() {
+    let (mark, root) = (random::mark().unwrap(), Path::root());
+    let Some(limit) = Stamp::of_child(&mark, &path("/web/api")).limit() else {
+        eprintln!("skipped: the hard limit of locks is set here");
+        return;
+    };
+    let mut spec = script("exec env -i /bin/sh -c 'echo up; exec sleep 1000'");
+    spec.limits.insert("locks".into(), limit);
+    let (spawned, reader) = start_piped(spec).unwrap();
+    assert_eq!(read_line(&reader), "up");
+    let paths = [path("/web"), path("/web/api")];
+    let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &paths, spare: &[] };
+    assert_eq!(path_of(spawned.pid, &scope), Some(path("/web/api")));
+    assert_eq!(path_of(spawned.pid, &Scope { paths: &paths[..1], ..scope }), None);
+    assert!(kill_all(None, &scope, super::super::testing::PATIENCE).is_none());
     end_of(&spawned.pidfd);
 }

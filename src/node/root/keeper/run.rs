@@ -113,7 +113,11 @@ fn watch_root() -> io::Result<()> {
         return Ok(());
     }
 
-    let left = clear_tree(record.cgroup.as_deref(), &record.mark);
+    let runtime = RuntimeDir::at(record.runtime);
+    // Only in order to name what is left.
+    let file = runtime.read_instance().ok().filter(|file| file.mark == record.mark);
+    let paths = file.map(|file| file.paths()).unwrap_or_default();
+    let left = clear_tree(record.cgroup.as_deref(), &record.mark, &paths);
     if !left.is_none() {
         complain(format!("treevisor: the root has ended, and of its tree is left what cannot be killed: {left}"));
     }
@@ -122,7 +126,6 @@ fn watch_root() -> io::Result<()> {
         // A new run of the instance writes behind us, but does not wait for a disk that hangs.
         writer.wait(Span::from_millis(500));
     }
-    let runtime = RuntimeDir::at(record.runtime);
     // A new run of the instance has cleared the files itself.
     if let Ok(lock) = LockFile::acquire(&runtime.lock_file()) {
         // A root that was killed while it began has written nothing yet.
@@ -259,14 +262,14 @@ fn read_goodbye(pipe: &OwnedFd) -> bool {
 }
 
 /// Kills what is left of a tree and removes its cgroups. Blocks, but not for much longer than [`PATIENCE`]. Gives what
-/// cannot be killed.
-pub(in crate::node) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str) -> Survivors {
+/// cannot be killed, with that of the `paths` to which it belongs.
+pub(in crate::node) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str, paths: &[Path]) -> Survivors {
     let mark = match Mark::parse(mark) {
         Ok(mark) => mark,
         Err(error) => return Survivors { unseen: Some(error.to_string()), ..Survivors::default() },
     };
     let root = Path::root();
-    let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[std::process::id()] };
+    let scope = Scope { root_pid: None, mark: &mark, within: &root, paths, spare: &[std::process::id()] };
     let left = sweep::kill_all(cgroup, &scope, PATIENCE);
     if let Some(Ok(group)) = cgroup.map(Group::open) {
         group.remove_all();
