@@ -257,8 +257,6 @@ const IN_CIRCLES: &[&str] = &[
     "os/spawn",
     "os/spawn/child",
     "os/spawn/late",
-    "spec/schema",
-    "spec/schema/texts",
 ];
 
 /// Files that name the node as a whole, besides the one that defines it. This list may only shrink, too: what hangs on `Node`

@@ -6,7 +6,7 @@ use crate::os::clock::{self, Clock};
 use crate::os::usage::InUse;
 use crate::signal::full_name;
 use crate::spec::exec::{BeatSource, ExecSpec};
-use crate::spec::policy::{Restart, Strategy, SupervisorPolicy};
+use crate::spec::policy::{SupervisorPolicy, Words};
 use crate::spec::probe::Ask;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
@@ -90,22 +90,6 @@ pub(super) fn rollup(view: &RollupView) -> Rollup {
     }
 }
 
-pub(super) fn strategy(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::OneForOne => "one-for-one",
-        Strategy::OneForAll => "one-for-all",
-        Strategy::RestForOne => "rest-for-one",
-    }
-}
-
-fn restart(restart: Restart) -> &'static str {
-    match restart {
-        Restart::Permanent => "permanent",
-        Restart::Transient => "transient",
-        Restart::Temporary => "temporary",
-    }
-}
-
 pub(super) fn window(policy: &SupervisorPolicy, used: u32) -> IntensityView {
     IntensityView { max: policy.intensity.max, period_ms: policy.intensity.period.as_millis(), used }
 }
@@ -161,7 +145,7 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         pid: status.pid,
         incarnation: status.incarnation.0,
         restarts: status.restarts,
-        restart: restart(status.restart).to_string(),
+        restart: status.restart.word().to_string(),
         heartbeat: heartbeat(status),
         last_exit: status.last_exit.map(|(exit, at)| exit_view(exit, at, clock)),
         uptime_ms: status.pid.and(status.started).map(|started| now.since(started).as_millis()),
@@ -252,7 +236,7 @@ pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &s
         pid: None,
         incarnation: 0,
         restarts: 0,
-        strategy: strategy(spec.policy.strategy).to_string(),
+        strategy: spec.policy.strategy.word().to_string(),
         intensity: window(&spec.policy, 0),
         children: spec.children.iter().map(|child| child_from_spec(child, &path.child(&child.name), state)).collect(),
         last_exit: None,
@@ -279,7 +263,7 @@ pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> Ch
             pid: None,
             incarnation: 0,
             restarts: 0,
-            restart: restart(child.policy.restart).to_string(),
+            restart: child.policy.restart.word().to_string(),
             heartbeat: child.policy.heartbeat.map(|promise| HeartbeatView {
                 interval_ms: promise.interval.as_millis(),
                 misses: promise.misses,
@@ -375,7 +359,7 @@ fn body(fact: Fact) -> EventBody {
             delay_ms: delay.as_millis(),
             max,
             period_ms: period.as_millis(),
-            strategy: strategy(with).into(),
+            strategy: with.word().into(),
             used,
         }),
         Fact::Stopping { why } => EventBody::Stopping(stopping(why)),
@@ -439,7 +423,7 @@ pub(super) fn sentence(view: &EventView) -> String {
 mod tests {
     use super::*;
     use crate::ids::{Incarnation, Name};
-    use crate::spec::policy::Heartbeat;
+    use crate::spec::policy::{Heartbeat, Restart};
     use crate::spec::probe::{Host, Probe, Server};
     use crate::supervision::{BeatStatus, ChildId, Kind};
 

@@ -1,12 +1,16 @@
 //! Two checked trees: what has to be done so that the first one becomes the second one, and why.
 //!
-//! Children are the same when they have the same path; a renamed child is another child. What a changed key asks for is
-//! a table, `asks_for`, with a reason for each key that takes a restart. The running tree does not carry the plan out:
-//! each node compares for itself, by [`revision`], when its turn has come. A test holds the two together.
+//! Children are the same when they have the same path; a renamed child is another child. What a changed key asks for, and
+//! why, is in the table of keys: a key that takes a restart has a reason there. The running tree does not carry the plan
+//! out: each node compares for itself, by [`revision`], when its turn has come, which is made of the same keys.
 
-use super::exec::{ExecSpec, LogSpec};
-use super::policy::{ChildPolicy, Heartbeat};
+use super::exec::ExecSpec;
+use super::keys;
+use super::keys::settings::Journal;
+use super::kind::COUNT_GROUP;
+use super::policy::{ChildPolicy, Words};
 use super::print;
+use super::shape::Shape;
 use super::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Path;
 use serde::Serialize;
@@ -101,12 +105,12 @@ pub fn diff(old: &TreeSpec, new: &TreeSpec, prune: bool) -> Result<Diff, Refused
         return Err(Refused { key: "name", old: quoted(old.name.as_str()), new: quoted(new.name.as_str()) });
     }
     if old.containment != new.containment {
-        let (old, new) = (old.containment.as_str(), new.containment.as_str());
+        let (old, new) = (old.containment.word(), new.containment.word());
         return Err(Refused { key: "containment", old: quoted(old), new: quoted(new) });
     }
     if old.journal != new.journal {
         // The keeper writes it, as configured at its start.
-        return Err(Refused { key: "journal", old: print::journal(old.journal), new: print::journal(new.journal) });
+        return Err(Refused { key: "journal", old: Journal.show(&old.journal), new: Journal.show(&new.journal) });
     }
     let mut diff = Diff { steps: Vec::new(), stay: 0 };
     let changes = compare(&print::own_keys(&old.root), &print::own_keys(&new.root), &|_| None);
@@ -230,7 +234,7 @@ fn compare(
     let mut changes = Vec::new();
     for (key, _) in old.iter().chain(new) {
         // What `count` makes is shown by the children themselves.
-        if key == super::keys::COUNT_GROUP || !seen.insert(key.as_str()) {
+        if key == COUNT_GROUP || !seen.insert(key.as_str()) {
             continue;
         }
         let (old, new) = (find(old, key), find(new, key));
@@ -243,14 +247,20 @@ fn compare(
 
 fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) -> Vec<Change> {
     let ((was, exec_was), (is, exec_is)) = (old, new);
-    let asks = |key: &str| asks_for(key, (&was.policy, exec_was), (&is.policy, exec_is));
+    let known_was = keys::known_at_start(&was.policy, exec_was);
+    let known_is = keys::known_at_start(&is.policy, exec_is);
+    let asks = |key: &str| {
+        let key = key.split('.').next();
+        let changed = known_was.iter().zip(&known_is).find(|((name, ..), _)| Some(*name) == key);
+        changed.filter(|(was, is)| was != is).map(|((_, why, _), _)| *why)
+    };
     // Of the environment, one variable at a time, and without its value, which may be a secret.
-    let keys = |child: &ChildSpec| {
+    let written = |child: &ChildSpec| {
         let mut keys = print::child_keys(child);
         keys.retain(|(key, _)| key != "env");
         keys
     };
-    let mut changes = compare(&keys(was), &keys(is), &asks);
+    let mut changes = compare(&written(was), &written(is), &asks);
     let names: BTreeSet<&String> = exec_was.env.keys().chain(exec_is.env.keys()).collect();
     for name in names {
         let (old, new) = (exec_was.env.get(name), exec_is.env.get(name));
@@ -264,52 +274,13 @@ fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) ->
     changes
 }
 
-/// Why a changed key of a worker takes a restart; `None` if it is taken over in place.
-///
-/// In place are all keys that are rules for its supervisor and nothing that its process knows or is made of: `restart`,
-/// `shutdown`, `significant`, `start-timeout`, `backoff`, `success-codes`, `stop-signal`; a log file, which is ours; and
-/// of the heartbeat `misses`, `grace` and `progress`. All keys of a supervisor are: its node is notified.
-fn asks_for(key: &str, old: (&ChildPolicy, &ExecSpec), new: (&ChildPolicy, &ExecSpec)) -> Option<&'static str> {
-    let ((policy_was, was), (policy_is, is)) = (old, new);
-    match key {
-        "command" => Some("it is another program"),
-        "env" | "clear-env" => Some("a process gets its environment when it is executed"),
-        "cwd" | "user" | "group" | "umask" | "limits" | "nice" => Some("it is set before the program is executed"),
-        "memory-max" | "cpu-max" | "pids-max" => Some("it is set before the program is executed"),
-        "log" if discards(was) != discards(is) => Some("where it writes to is given to it when it is executed"),
-        "heartbeat" if told_of_beats(policy_was, was) != told_of_beats(policy_is, is) => {
-            Some("it was told of its beats in its environment")
-        }
-        "ready" if was.speaks_by_notify(policy_was) != is.speaks_by_notify(policy_is) => {
-            Some("it gets the socket for its word when it is executed")
-        }
-        _ if key.starts_with("env.") => Some("a process gets its environment when it is executed"),
-        _ => None,
-    }
-}
-
-fn discards(exec: &ExecSpec) -> bool {
-    exec.log == LogSpec::Discard
-}
-
-/// What a process knows of its beats: their interval, and by sd_notify their limit; and where they come from, which is made
-/// ready before it is started.
-fn told_of_beats<'a>(policy: &ChildPolicy, exec: &'a ExecSpec) -> impl PartialEq + Hash + 'a {
-    let misses = |beat: &Heartbeat| exec.speaks_by_notify(policy).then_some(beat.misses);
-    policy.heartbeat.as_ref().map(|beat| (beat.interval, misses(beat), &exec.sources))
-}
-
-/// Stands for all of a child's spec that takes a restart when it changes; `exec` is that of a worker. It is compared
-/// within one process only.
+/// Stands for all of a child's spec that takes a restart when it changes; `exec` is that of a worker. Of a supervisor all
+/// is taken over in place: its node is notified. It is compared within one process only.
 pub fn revision(policy: &ChildPolicy, exec: Option<&ExecSpec>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    // Of a supervisor all is taken over in place.
-    let Some(exec) = exec else { return hasher.finish() };
-    (&exec.command, &exec.cwd, &exec.env, exec.clear_env).hash(&mut hasher);
-    (&exec.user, &exec.group, exec.umask, &exec.limits, exec.nice).hash(&mut hasher);
-    (exec.memory_max, exec.cpu_max, exec.pids_max).hash(&mut hasher);
-    (discards(exec), exec.speaks_by_notify(policy)).hash(&mut hasher);
-    told_of_beats(policy, exec).hash(&mut hasher);
+    if let Some(exec) = exec {
+        keys::known_at_start(policy, exec).hash(&mut hasher);
+    }
     hasher.finish()
 }
 

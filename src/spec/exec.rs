@@ -5,7 +5,7 @@ use super::policy::{ChildPolicy, Ready};
 use super::probe::Probe;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that is needed to execute a worker's program.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct ExecSpec {
 }
 
 impl ExecSpec {
+    /// SIGTERM.
+    pub const STOP_SIGNAL: i32 = 15;
+
     /// Whether it runs as a user or a group that its file names.
     pub fn has_account(&self) -> bool {
         self.user.is_some() || self.group.is_some()
@@ -71,7 +74,7 @@ impl ExecSpec {
             umask: None,
             limits: BTreeMap::new(),
             nice: None,
-            stop_signal: 15,
+            stop_signal: ExecSpec::STOP_SIGNAL,
             log: LogSpec::Capture,
             sources: vec![BeatSource::Zmq],
             memory_max: None,
@@ -79,6 +82,25 @@ impl ExecSpec {
             pids_max: None,
         }
     }
+}
+
+/// Puts the number of a worker made by `count` into its log file's name, before the extension: `jobs.log`, `jobs-2.log`.
+pub(super) fn numbered(file: &Path, number: u32) -> PathBuf {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    match file.extension() {
+        Some(extension) => file.with_file_name(format!("{stem}-{number}.{}", extension.to_string_lossy())),
+        None => file.with_file_name(format!("{stem}-{number}")),
+    }
+}
+
+/// What [`numbered`] made `file` of with this number.
+pub(super) fn unnumbered(file: &Path, number: u32) -> Option<PathBuf> {
+    let stem = file.file_stem()?.to_str()?.strip_suffix(&format!("-{number}"))?;
+    let base = match file.extension() {
+        Some(extension) => file.with_file_name(format!("{stem}.{}", extension.to_str()?)),
+        None => file.with_file_name(stem),
+    };
+    (numbered(&base, number) == file).then_some(base)
 }
 
 /// The user that a worker runs as, in the kernel's numbers.

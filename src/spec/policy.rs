@@ -6,6 +6,35 @@
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 
+/// An enum whose values are words in the file.
+pub trait Words: Copy + PartialEq + 'static {
+    /// Each value with its word, as it travels in JSON too.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The word.
+    fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// Says the words of enums.
+macro_rules! words {
+    ($($of:ident { $($word:literal $value:ident),+ })+) => { $(
+        impl $crate::spec::policy::Words for $of {
+            const WORDS: &'static [(&'static str, $of)] = &[$(($word, $of::$value)),+];
+        }
+    )+ };
+}
+pub(super) use words;
+
+words! {
+    Strategy { "one-for-one" OneForOne, "one-for-all" OneForAll, "rest-for-one" RestForOne }
+    Restart { "permanent" Permanent, "transient" Transient, "temporary" Temporary }
+    AutoShutdown { "never" Never, "any-significant" AnySignificant, "all-significant" AllSignificant }
+    StopOrder { "reverse" Reverse, "together" Together }
+    Ready { "exec" Exec, "heartbeat" Heartbeat, "notify" Notify }
+}
+
 /// Which siblings are restarted along with a child that has to be restarted (R18, R19, R20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

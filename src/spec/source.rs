@@ -2,7 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Severity};
 use crate::ids;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -195,49 +195,83 @@ impl Finding {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) sources: Sources,
-    found: Vec<(Place, Diagnostic)>,
+    found: Vec<(Place, Of, Diagnostic)>,
     /// The same thing at the same place is said once: one table may stand for 10,000 children, one file may be included
     /// twice.
     said: HashSet<(&'static str, Place, String)>,
+    /// The files that are no TOML.
+    broken: HashMap<usize, Broken>,
+}
+
+/// What a finding is about. Of two at one place, those of values come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Of {
+    Value,
+    Tree,
+}
+
+/// A file with errors of syntax. What the parser made up to go on is not worth a complaint, nor is what may be missing
+/// because of it. After a broken header all keys seem to stand in a table that they were not written for.
+#[derive(Debug)]
+struct Broken {
+    /// The lines with errors.
+    lines: HashSet<u32>,
+    /// The first of them that is a header.
+    end: u32,
+}
+
+impl Broken {
+    fn spoils(&self, line: u32, code: &str) -> bool {
+        line >= self.end || self.lines.contains(&line) || code == "worker-or-supervisor"
+    }
 }
 
 impl Findings {
     pub(super) fn add(&mut self, finding: Finding) {
+        self.add_of(Of::Tree, finding);
+    }
+
+    /// Adds what is wrong with one value or key by itself.
+    pub(super) fn report(&mut self, finding: Finding) {
+        let Finding { code, place, .. } = finding;
+        let broken = self.broken.get(&place.file);
+        if !broken.is_some_and(|broken| broken.spoils(self.sources.line(place), code)) {
+            self.add_of(Of::Value, finding);
+        }
+    }
+
+    fn add_of(&mut self, of: Of, finding: Finding) {
         let Finding { severity, code, place, message, label, hint } = finding;
         if !self.said.insert((code, place, message.clone())) {
             return;
         }
         let finding = Finding { severity, code, place, message, label, hint };
         let diagnostic = self.sources.diagnostic(finding);
-        self.found.push((place, diagnostic));
+        self.found.push((place, of, diagnostic));
+    }
+
+    /// Adds the errors of syntax of a file, of which there are some.
+    pub(super) fn syntax(&mut self, file: usize, errors: impl IntoIterator<Item = Finding>) {
+        let mut broken = Broken { lines: HashSet::new(), end: u32::MAX };
+        for error in errors {
+            let line = self.sources.line(error.place);
+            let text = self.sources.files[file].text.lines().nth((line as usize).saturating_sub(1));
+            if text.is_some_and(|text| text.trim_start().starts_with('[')) {
+                broken.end = broken.end.min(line);
+            }
+            broken.lines.insert(line);
+            self.add(error);
+        }
+        self.broken.insert(file, broken);
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.found.iter().any(|(_, found)| found.severity == Severity::Error)
-    }
-
-    /// Forgets what was found after the first `kept` findings unless `keep` says otherwise.
-    pub(super) fn retain_since(&mut self, kept: usize, keep: impl Fn(&Diagnostic) -> bool) {
-        let mut index = 0;
-        self.found.retain(|(_, found)| {
-            index += 1;
-            index <= kept || keep(found)
-        });
-    }
-
-    /// How many findings there are.
-    pub(super) fn len(&self) -> usize {
-        self.found.len()
-    }
-
-    /// The lines of findings from the `since`-th on.
-    pub(super) fn lines_since(&self, since: usize) -> HashSet<u32> {
-        self.found[since..].iter().map(|(_, found)| found.line).collect()
+        self.found.iter().any(|(.., found)| found.severity == Severity::Error)
     }
 
     /// All of them, in the order of the files and of the places in them.
     pub(super) fn finish(mut self) -> (Vec<Diagnostic>, Sources) {
-        self.found.sort_by_key(|(place, found)| (place.order(), found.severity == Severity::Warning));
-        (self.found.into_iter().map(|(_, found)| found).collect(), self.sources)
+        self.found.sort_by_key(|(place, of, found)| (place.order(), found.severity == Severity::Warning, *of));
+        (self.found.into_iter().map(|(.., found)| found).collect(), self.sources)
     }
 }

@@ -2,9 +2,23 @@
 //! the other rooms do not look for them.
 
 use super::exec::ExecSpec;
-use super::policy::{ChildPolicy, SupervisorPolicy};
+use super::policy::{ChildPolicy, SupervisorPolicy, words};
 use crate::ids::{Name, Path};
 use serde::{Deserialize, Serialize};
+
+/// The most children that one `count` makes.
+pub const COUNT_MAX: u32 = 10_000;
+
+/// The most levels of children below the root: the stack of what walks the tree stays small.
+pub const DEPTH_MAX: usize = 64;
+
+/// The most bytes of a path in the tree. Its cgroup's path is longer by two bytes a level, the tree's own and where that lies,
+/// and must stay within the 4,095 bytes of the kernel.
+pub const PATH_BYTES_MAX: usize = 3_000;
+
+/// The most children in a whole tree; far above what one machine runs, and below what a slip of `count` within `include`
+/// could make.
+pub const CHILDREN_MAX: usize = 100_000;
 
 /// A whole tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +34,7 @@ pub struct TreeSpec {
 }
 
 /// A supervisor and all that stands below it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisorSpec {
     /// How it supervises.
     pub policy: SupervisorPolicy,
@@ -108,15 +122,8 @@ pub enum Containment {
     Group,
 }
 
-impl Containment {
-    /// The word in the file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Containment::Auto => "auto",
-            Containment::Cgroup => "cgroup",
-            Containment::Group => "group",
-        }
-    }
+words! {
+    Containment { "auto" Auto, "cgroup" Cgroup, "group" Group }
 }
 
 impl ChildSpec {

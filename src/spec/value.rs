@@ -3,21 +3,20 @@
 
 use super::diagnostic::{nearest, plain, quoted};
 use super::expand::{self, Unexpandable};
-use super::keys::{self, Kind};
-use super::source::{At, Finding, Findings, Place, Places};
+use super::source::{Finding, Findings, Place};
 use super::{size, words};
 use crate::time::Span;
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 /// What reading a value needs to know beside the value.
 pub(super) struct Scope<'a> {
     pub(super) findings: &'a mut Findings,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
-    /// Index of the file that is read.
-    pub(super) file: usize,
+    /// Whether what is between values is judged. It is not where something was not understood at all, nor for what
+    /// becomes no child.
+    pub(super) judging: bool,
 }
 
 /// A value, its key and its place.
@@ -28,62 +27,36 @@ pub(super) struct Value<'v> {
     pub(super) place: Place,
 }
 
-/// A table whose keys are taken one by one; made by [`Scope::fields`], which has refused the unknown ones.
-pub(super) struct Fields<'v> {
-    table: &'v DeTable<'v>,
-    /// Put before a key in `places`: `heartbeat.` in the table `heartbeat`.
-    prefix: String,
-    file: usize,
-    pub(super) places: Places,
-}
-
-impl<'v> Fields<'v> {
-    /// The value of `key`, if it is there; remembers where.
-    pub(super) fn get(&mut self, key: &'static str) -> Option<Value<'v>> {
-        let (at, value) = self.table.get_key_value(key)?;
-        let place = match value.get_ref() {
-            // The span of a table under a header is not one of a value; its key says better where it stands.
-            DeValue::Table(table) if !table.is_empty() && value.span().len() < 2 => at.span(),
-            _ => value.span(),
-        };
-        let place = Place::new(self.file, place);
-        self.places.insert(format!("{}{key}", self.prefix), place);
-        Some(Value { key, value: value.get_ref(), place })
-    }
-
-    /// The value of `key` as `read` reads it, with its place.
-    pub(super) fn take<'s, T>(
-        &mut self,
-        scope: &mut Scope<'s>,
-        key: &'static str,
-        read: impl FnOnce(&mut Scope<'s>, Value<'v>) -> Option<T>,
-    ) -> Option<At<T>> {
-        let value = self.get(key)?;
-        let place = value.place;
-        read(scope, value).map(|value| At { value, place })
+impl<'v> Value<'v> {
+    /// The elements of an array, each under its array's key.
+    pub(super) fn elements(self, array: &'v [Spanned<DeValue<'v>>]) -> Vec<Value<'v>> {
+        let place = |item: &Spanned<_>| Place::new(self.place.file, item.span());
+        array.iter().map(|item| Value { key: self.key, value: item.get_ref(), place: place(item) }).collect()
     }
 }
 
 impl Scope<'_> {
-    /// Opens `table`, whose keys are those of `kind`; every other key is reported.
-    pub(super) fn fields<'v>(&mut self, table: &'v DeTable<'v>, kind: Kind, prefix: &str) -> Fields<'v> {
-        for (key, _) in table.iter() {
-            if !kind.keys().any(|known| known == key.get_ref()) {
-                let advice = keys::unknown(key.get_ref(), kind);
-                self.findings.add(
-                    Finding::error("unknown-key", Place::new(self.file, key.span()), advice.message)
-                        .label(advice.label)
-                        .hint(advice.hint),
-                );
-            }
+    /// Reports what is wrong with one value or key by itself.
+    pub(super) fn report(&mut self, finding: Finding) {
+        self.findings.report(finding);
+    }
+
+    /// Reports what is wrong between values, while it is known what they are.
+    pub(super) fn judge(&mut self, finding: Finding) {
+        if self.judging {
+            self.findings.add(finding);
         }
-        Fields { table, prefix: prefix.to_owned(), file: self.file, places: Places::new() }
+    }
+
+    /// The text of a value in its file.
+    pub(super) fn written(&self, value: Value<'_>) -> String {
+        self.findings.sources.text(value.place).to_owned()
     }
 
     /// Reports a value that is not of the type that its key asks for.
     pub(super) fn wrong_type(&mut self, value: Value<'_>, expected: &str, right: &str) {
         let found = kind_of(value.value);
-        self.findings.add(
+        self.report(
             Finding::error("wrong-type", value.place, format!("{} is {expected}, not {found}", quoted(value.key)))
                 .label(found)
                 .hint(format!("write {right}")),
@@ -92,15 +65,7 @@ impl Scope<'_> {
 
     /// Reports a value of the right type that is none of those that are allowed.
     pub(super) fn bad_value(&mut self, value: Value<'_>, message: String, hint: impl Into<String>) {
-        self.findings.add(Finding::error("bad-value", value.place, message).hint(hint));
-    }
-
-    /// The elements of an array, each under its array's key.
-    pub(super) fn elements<'v>(&self, key: &'v str, array: &'v [Spanned<DeValue<'v>>]) -> Vec<Value<'v>> {
-        array
-            .iter()
-            .map(|item| Value { key, value: item.get_ref(), place: Place::new(self.file, item.span()) })
-            .collect()
+        self.report(Finding::error("bad-value", value.place, message).hint(hint));
     }
 
     /// A string as it stands, without a look at its `${…}`.
@@ -122,7 +87,7 @@ impl Scope<'_> {
                 for error in errors {
                     let written = &text[error.at.clone()];
                     let place = self.within(value.place, written);
-                    self.findings.add(match error.what {
+                    self.report(match error.what {
                         Unexpandable::Unset(name) => Finding::error(
                             "unset-variable",
                             place,
@@ -240,7 +205,7 @@ impl Scope<'_> {
         match number {
             Some(number) if range.contains(&number) => Some(number),
             _ => {
-                let written = self.findings.sources.text(value.place).to_owned();
+                let written = self.written(value);
                 self.bad_value(
                     value,
                     format!("{} cannot be {written}", quoted(value.key)),
@@ -256,7 +221,7 @@ impl Scope<'_> {
         let text = match value.value {
             DeValue::String(_) => self.text(value)?,
             DeValue::Integer(_) | DeValue::Float(_) => {
-                let written = self.findings.sources.text(value.place).to_owned();
+                let written = self.written(value);
                 self.wrong_type(
                     value,
                     &format!("a duration such as \"5s\"{others}"),
@@ -276,7 +241,7 @@ impl Scope<'_> {
         match Span::parse(&text) {
             Ok(span) => Some(span),
             Err(error) => {
-                self.findings.add(
+                self.report(
                     Finding::error("bad-duration", value.place, format!("cannot read the duration {}", quoted(&text)))
                         .label(error.to_string())
                         .hint(format!("a duration is written as \"250ms\", \"5s\" or \"1m30s\"{others}")),
@@ -331,7 +296,7 @@ impl Scope<'_> {
             .or_else(|| foreign.iter().find(|(word, _)| *word == spelt).map(|(_, meant)| *meant))
             .or_else(|| nearest(&text, words.iter().map(|(word, _)| *word)));
         let label = meant.map_or_else(|| "not known".into(), |meant| format!("did you mean \"{meant}\"?"));
-        self.findings.add(
+        self.report(
             Finding::error("bad-value", value.place, format!("{} cannot be {}", quoted(value.key), quoted(&text)))
                 .label(label)
                 .hint(format!("it is one of {}{others}", all())),
@@ -343,7 +308,7 @@ impl Scope<'_> {
     /// value with blanks or quotes stays one word.
     pub(super) fn command(&mut self, value: Value<'_>) -> Option<Vec<String>> {
         let empty = |scope: &mut Self, message: String| {
-            scope.findings.add(
+            scope.report(
                 Finding::error("empty-command", value.place, message)
                     .hint(format!("write {} = [\"program\", \"argument\"]", value.key)),
             );
@@ -351,7 +316,7 @@ impl Scope<'_> {
         let words = match value.value {
             DeValue::String(line) => {
                 let Some(words) = words::split(line) else {
-                    self.findings.add(
+                    self.report(
                         Finding::error(
                             "bad-command",
                             value.place,
@@ -367,7 +332,7 @@ impl Scope<'_> {
                 expanded.into_iter().collect::<Option<Vec<_>>>()?
             }
             DeValue::Array(array) => {
-                let words: Vec<_> = self.elements(value.key, array).into_iter().map(|word| self.text(word)).collect();
+                let words: Vec<_> = value.elements(array).into_iter().map(|word| self.text(word)).collect();
                 words.into_iter().collect::<Option<Vec<_>>>()?
             }
             _ => {
@@ -390,7 +355,7 @@ impl Scope<'_> {
             }
             Some(program) => {
                 if program.starts_with("~/") {
-                    self.findings.add(
+                    self.report(
                         Finding::warning("shell-syntax", value.place, "`~` is not expanded: no shell is run")
                             .label("looked up in a folder called `~`")
                             .hint("write `${HOME}/…`"),
@@ -406,7 +371,7 @@ impl Scope<'_> {
         for word in words.iter().skip(1) {
             let place = self.within(value.place, word);
             if words::is_meant_for_a_shell(word) {
-                self.findings.add(
+                self.report(
                     Finding::warning(
                         "shell-syntax",
                         place,
@@ -416,7 +381,7 @@ impl Scope<'_> {
                     .hint(format!("for a shell, write {} = [\"sh\", \"-c\", \"…\"]", value.key)),
                 );
             } else if words::is_bare_variable(word) {
-                self.findings.add(
+                self.report(
                     Finding::warning(
                         "shell-syntax",
                         place,
@@ -447,7 +412,7 @@ impl Scope<'_> {
                 let text = self.text(value)?;
                 size::parse(&text)
                     .map_err(|why| {
-                        self.findings.add(
+                        self.report(
                             Finding::error("bad-size", value.place, format!("cannot read the size {}", quoted(&text)))
                                 .label(why)
                                 .hint("a size is a number of bytes, or a string such as \"10MB\" or \"64KiB\""),
@@ -460,42 +425,6 @@ impl Scope<'_> {
                 None
             }
         }
-    }
-
-    /// A table, opened.
-    pub(super) fn table<'v>(
-        &mut self,
-        value: Value<'v>,
-        kind: Kind,
-        expected: &str,
-        right: &str,
-    ) -> Option<Fields<'v>> {
-        match value.value {
-            DeValue::Table(table) => {
-                let prefix = format!("{}.", value.key);
-                Some(self.fields(table, kind, &prefix))
-            }
-            _ => {
-                self.wrong_type(value, expected, right);
-                None
-            }
-        }
-    }
-
-    /// A table whose keys are the user's own: all its entries.
-    pub(super) fn entries<'v>(&mut self, value: Value<'v>, right: &str) -> BTreeMap<&'v str, (Place, Value<'v>)> {
-        let DeValue::Table(table) = value.value else {
-            self.wrong_type(value, "a table", right);
-            return BTreeMap::new();
-        };
-        table
-            .iter()
-            .map(|(key, item)| {
-                let name: &'v str = key.get_ref();
-                let place = Place::new(self.file, item.span());
-                (name, (Place::new(self.file, key.span()), Value { key: name, value: item.get_ref(), place }))
-            })
-            .collect()
     }
 }
 

@@ -10,6 +10,7 @@ use super::{Asker, Pending, Waits, ask_below};
 use crate::ids::Path;
 use crate::link::Identity;
 use crate::os::usage;
+use crate::spec::policy::Words;
 use crate::supervision::{ChildId, Run, State};
 use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
@@ -43,7 +44,7 @@ impl Node {
             pid: Some(self.context.pid),
             incarnation: self.context.place.incarnation.0,
             restarts: 0,
-            strategy: translate::strategy(self.policy.strategy).to_string(),
+            strategy: self.policy.strategy.word().to_string(),
             intensity: window,
             children,
             last_exit: None,

@@ -1,6 +1,6 @@
 //! Schema and reader side by side: each value under each key, and every file there is.
 
-use super::super::read_text;
+use super::super::{keys, read_text};
 use super::*;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,18 +44,13 @@ fn it_is_a_schema_of_its_draft() {
 
 #[test]
 fn no_key_lacks_its_type_or_its_meaning() {
-    let small = [
-        Kind::Small("heartbeat", keys::BEAT),
-        Kind::Small("backoff", keys::BACKOFF),
-        Kind::Small("log", keys::LOG),
-        Kind::Small("journal", keys::JOURNAL),
-        Kind::Small("source", keys::SOURCE),
-    ];
-    for kind in [Kind::Top, Kind::Supervisor, Kind::Worker, Kind::Unclear, Kind::Defaults].into_iter().chain(small) {
-        for key in known(kind) {
-            let (_, About(description, _)) = describe(kind, key).unwrap_or_else(|| panic!("{key} in {kind:?}"));
-            assert!(description.ends_with('.') || description.ends_with('-'), "{key}: {description}");
-        }
+    let kinds = [Kind::Top, Kind::Supervisor, Kind::Worker, Kind::Unclear, Kind::Defaults];
+    let of_the_tree = kinds.into_iter().flat_map(|kind| keys::known(kind));
+    for row in of_the_tree.chain(keys::tables().into_iter().flat_map(|(_, rows)| rows)) {
+        let schema = row.schema();
+        let description = schema["description"].as_str().unwrap();
+        assert!(description.ends_with('.') || description.ends_with('-'), "{}: {description}", row.name());
+        assert!(schema.as_object().unwrap().len() > 1, "{}: {schema}", row.name());
     }
 }
 
@@ -220,8 +215,8 @@ fn it_accepts_what_the_reader_accepts() {
     let mut wrong = Vec::new();
     let mut agreed = [0, 0];
     for (called, kind, file) in places {
-        let others = known(Kind::Unclear).chain(["containment", "stategy"]);
-        let all: std::collections::BTreeSet<_> = known(kind).chain(others).collect();
+        let others = shown(Kind::Unclear).into_iter().chain(["containment", "stategy"]);
+        let all: std::collections::BTreeSet<_> = shown(kind).into_iter().chain(others).collect();
         for key in all {
             for value in VALUES {
                 if may_differ(key, value) {
@@ -301,19 +296,20 @@ fn defaults_are_what_the_reader_assumes() {
     ];
     let mut compared = 0;
     for (kind, file) in places {
-        for key in known(kind) {
-            let Some((_, About(_, Some(value)))) = describe(kind, key) else { continue };
+        for row in known(kind) {
+            let (key, Some(value)) = (row.name(), row.default()) else { continue };
             let value = toml::Value::try_from(&value).unwrap();
             assert_eq!(read(&file("")), read(&file(&format!("{key} = {value}"))), "{key} in {kind:?}");
             compared += 1;
         }
     }
     // Within a table, a key that is not written is as good as its default.
-    for (kind, table, small) in
-        [("heartbeat", "heartbeat", keys::BEAT), ("backoff", "backoff", keys::BACKOFF), ("log", "log", keys::LOG)]
-    {
-        for key in known(Kind::Small(kind, small)) {
-            let Some((_, About(_, Some(value)))) = describe(Kind::Small(kind, small), key) else { continue };
+    for (table, rows) in keys::tables() {
+        if matches!(table, "source" | "journal") {
+            continue;
+        }
+        for row in rows {
+            let (key, Some(value)) = (row.name(), row.default()) else { continue };
             let value = toml::Value::try_from(&value).unwrap();
             let needed = if table == "log" { "file = \"x\"" } else { "" };
             let file =

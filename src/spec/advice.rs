@@ -1,0 +1,110 @@
+//! What to report about a key that its table does not know.
+
+use super::diagnostic::{nearest, plain, quoted};
+
+/// What is wrong with a key, and what would be right.
+pub(super) struct Advice {
+    pub(super) message: String,
+    pub(super) label: String,
+    pub(super) hint: String,
+}
+
+/// What to say about `key` in a table that is called so and knows these keys. `elsewhere` says of a key, as it is spelt
+/// here, where it belongs.
+pub(super) fn unknown(
+    key: &str,
+    known: &[&'static str],
+    table: &str,
+    elsewhere: impl FnOnce(&str) -> Option<&'static str>,
+) -> Advice {
+    let there = if table == "the top level" { "at" } else { "in" };
+    let message = format!("unknown key {} {there} {table}", quoted(key));
+    let spelt = plain(key);
+    if known.contains(&&*spelt) {
+        return Advice {
+            message,
+            label: format!("did you mean `{spelt}`?"),
+            hint: format!("keys are written in lower case with hyphens: `{spelt}`"),
+        };
+    }
+    if let Some(hint) = elsewhere(&spelt) {
+        return Advice {
+            message: format!("{} is no key of {table}", quoted(key)),
+            label: "not here".into(),
+            hint: hint.into(),
+        };
+    }
+    if let Some(hint) = foreign(&spelt.replace('-', "")) {
+        return Advice { message, label: "not a word of treevisor".into(), hint: hint.into() };
+    }
+    if let Some(known) = nearest(key, known.iter().copied()) {
+        return Advice {
+            message,
+            label: format!("did you mean `{known}`?"),
+            hint: format!("write `{known}`, or remove the line"),
+        };
+    }
+    Advice { message, label: "not known".into(), hint: format!("known keys are: {}", known.join(", ")) }
+}
+
+/// What other supervisors' words are called here. The word is in lower case without hyphens or underscores.
+fn foreign(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "cmd" | "exec" | "execstart" | "program" | "run" | "args" | "argv" | "start" | "executable" | "script" => {
+            "the program and its arguments are `command = [\"program\", \"argument\"]`, or one string"
+        }
+        "dir" | "directory" | "workdir" | "workingdir" | "workingdirectory" | "chdir" => {
+            "the working directory is `cwd`"
+        }
+        "environment" | "environ" | "environmentfile" => "the environment is `env = { NAME = \"value\" }`",
+        "id" | "title" | "processname" | "programname" => "a child's id is its `name`",
+        "autorestart" | "respawn" | "restartpolicy" | "keepalive" => {
+            "write `restart = \"permanent\"` (always), \"transient\" (after a failure) or \"temporary\" (never)"
+        }
+        "autostart" | "enabled" | "disabled" => {
+            "all children of a file are started; leave out of the file what is not to be started"
+        }
+        "startretries" | "maxrestarts" | "maxr" | "restarts" | "retries" | "startlimitburst" | "maxretries" => {
+            "how many restarts are too many is said by the supervisor: `intensity = 3`, `period = \"30s\"`"
+        }
+        "maxt" | "maxseconds" | "within" | "window" | "startlimitinterval" | "startlimitintervalsec" => {
+            "the window for restarts is the supervisor's `period = \"30s\"`"
+        }
+        "startsecs" | "timeoutstartsec" | "startuptimeout" => {
+            "when a start is over is said by `ready`, how long it may take by `start-timeout`"
+        }
+        "restartsec" | "delay" | "restartdelay" | "throttle" => {
+            "a delay between restarts is `backoff = { initial = \"100ms\", max = \"5s\" }`"
+        }
+        "stopwaitsecs" | "timeoutstopsec" | "stoptimeout" | "killtimeout" | "gracefultimeout" | "stoptimeoutsec"
+        | "timeout" => "how long a child may take to stop is `shutdown = \"5s\"`",
+        "stopsignal" | "killsignal" => "the signal is `stop-signal = \"TERM\"`",
+        "watchdog" | "watchdogsec" | "healthcheck" | "liveness" | "livenessprobe" | "beat" => {
+            "signs of life are `heartbeat = { interval = \"1s\", misses = 3 }`"
+        }
+        "type" => "a child with a `command` is a worker, one with children a supervisor; when it is ready says `ready`",
+        "modules" => "only Erlang has modules; leave it out",
+        "numprocs" | "instances" | "replicas" | "processes" | "scale" | "copies" | "workers" => {
+            "several workers of one kind are `count = 4`"
+        }
+        "exitcodes" | "successexitstatus" | "okexitcodes" => "the codes of a normal exit are `success-codes = [0]`",
+        "stdout" | "stderr" | "stdoutlogfile" | "stderrlogfile" | "logfile" | "standardoutput" | "standarderror"
+        | "redirectstderr" | "output" => "output goes where `log = { file = \"x.log\" }` says; `log = false` drops it",
+        "priority" | "after" | "before" | "dependson" | "requires" | "wants" | "depends" | "order" => {
+            "the order in the file is the order of starts; what depends on what is said by the supervisor's `strategy`"
+        }
+        "killasgroup" | "stopasgroup" | "killmode" => "everything that a child leaves behind is always killed",
+        "uid" | "runas" => "the user is `user`",
+        "gid" => "the group is `group`",
+        "rlimits" | "ulimit" | "ulimits" | "limitnofile" | "rlimit" => "limits are `limits = { nofile = 1024 }`",
+        "memorylimit" | "memlimit" | "maxmemory" => "the memory limit is `memory-max = \"200MB\"`",
+        "cpuquota" | "cpulimit" | "cpus" => "the CPU limit is `cpu-max = \"150%\"`",
+        "tasksmax" | "maxprocs" => "the limit of processes is `pids-max = 100`",
+        "children" | "childs" | "childspec" | "childspecs" | "worker" | "supervisor" | "service" | "services"
+        | "programs" => "each child is a table of its own, headed `[[child]]`; below a child, `[[child.child]]`",
+        "import" | "includes" | "files" => "the children of another file come in by `include = \"other.toml\"`",
+        "default" => "what all workers have in common stands in `[defaults]`",
+        "onfailure" | "onexit" | "onstop" => "a supervisor's hooks are `on-restart`, `on-escalate` and `on-panic`",
+        _ => return None,
+    })
+}

@@ -1,0 +1,246 @@
+//! The keys of the tree's own tables, a row for each: its name, what it sets, what editors say of it, what it is where it
+//! is not written, and why its change takes a restart, if it does.
+//!
+//! What is a row here is read, written, described and compared; nothing else has to know of it. The order is the one in
+//! which keys are listed and written.
+
+use super::super::diagnostic::quoted;
+use super::super::exec::{ExecSpec, LogSpec};
+use super::super::kind::COUNT_GROUP;
+use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StopOrder};
+use super::super::shape::{
+    Boolean, Command, Filename, Filled, Positive, Size, a_whole, a_word, any, integer, keys, reference, shapes,
+    text_like, word,
+};
+use super::super::source::Finding;
+use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, TreeSpec};
+use super::super::value::{Scope, Value};
+use super::process::{Account, Cpu, Environment, ExitCodes, Limits, StopSignal, Umask};
+use super::settings::{Delays, Journal, Log};
+use crate::ids::Name;
+use crate::time::Span;
+use serde_json::json;
+use std::collections::BTreeMap;
+use toml::de::DeValue;
+
+const AT_EXEC: &str = "it is set before the program is executed";
+const ENVIRONMENT: &str = "a process gets its environment when it is executed";
+
+keys! {
+    /// The top level's alone.
+    TOP of TreeSpec {
+        "name" => AName, always(name);
+        "Name of the instance, as `treevisor -i NAME status` asks for it. By default the file's name without `.toml`."
+        "containment" => a_word(&[]), unless(Containment::Auto, containment), default("\"auto\"");
+        "How processes are kept together and killed: \"auto\" (cgroup v2 where the tree may write one, else process \
+         groups and descendants), \"cgroup\" (refuse to start without), \"group\" (never use cgroups)."
+        "journal" => Journal, unless(Some(JournalSpec::default()), journal), default("true");
+        "The events that are kept on disk: true for 16 MiB of them at most, false for none, or a table."
+    }
+    /// What every child is called.
+    NAME of Option<Name> {
+        "name" => AName, by(Option::as_ref, |to, name| *to = Some(name));
+        "Name of the child, unique among its siblings (OTP's id): 1 to 64 of A-Z a-z 0-9 _ . -"
+    }
+    /// Every child's.
+    CHILD of ChildPolicy {
+        "restart" => a_word(&[
+            ("always", "permanent"),
+            ("unless-stopped", "permanent"),
+            ("on-failure", "transient"),
+            ("on-abnormal", "transient"),
+            ("unexpected", "transient"),
+            ("never", "temporary"),
+            ("no", "temporary"),
+        ]), always(restart), default("\"permanent\"");
+        "\"permanent\": always started again, after exit code 0 too. \"transient\": after an abnormal exit only. \
+         \"temporary\": never."
+        // Workers and supervisors have different defaults.
+        "shutdown" => AShutdown, always(shutdown);
+        "Asked to stop, given so long, then killed with all that it left behind. \"brutal-kill\" does not ask, \
+         \"infinity\" waits without bound. Default: \"5s\" for a worker, \"infinity\" for a supervisor."
+        "significant" => Boolean, unless(false, significant), default("false");
+        "Its end by itself counts for the supervisor's `auto-shutdown`. Not for permanent children."
+        "start-timeout" => Timeout, unless(None, start_timeout), default("\"infinity\"");
+        "A start that is not over by then has failed. A worker needs a `ready` other than \"exec\" for it."
+        "backoff" => Delays, unless(None, backoff), default("false");
+        "Delays between restarts. Off by default, as in OTP."
+        "heartbeat" => reference("worker-heartbeat"), by_hand(),
+            known("it was told of its beats in its environment", told_of_beats);
+        "Signs of life that are expected: { interval, misses, grace, source, progress }, or false for the exit alone, \
+         which is a worker's default. A supervisor beats by itself, every second."
+    }
+    /// What makes the one worker what it is.
+    OWN of ExecSpec {
+        "command" => Command, always(command), restart("it is another program");
+        "The program and its arguments: [\"program\", \"argument\"], or one string that is cut into words as a shell \
+         cuts them. No shell is run; for one write [\"sh\", \"-c\", \"…\"]."
+        "count" => integer(1, COUNT_MAX.into()), by_hand();
+        "Makes so many workers of it, NAME-1 to NAME-N."
+        COUNT_GROUP => integer(1, u32::MAX.into()), by_hand();
+        "Those of one `count` that is not written as one."
+    }
+    /// How a worker's process is set up.
+    SETUP of ExecSpec {
+        "cwd" => Filename, optional(cwd), restart(AT_EXEC);
+        "Working directory; by default where the tree was started."
+        "env" => Environment, unless(BTreeMap::new(), env), restart(ENVIRONMENT);
+        "Added to the environment: { NAME = \"value\" }."
+        "clear-env" => Boolean, unless(false, clear_env), default("false"), restart(ENVIRONMENT);
+        "Begin with an empty environment instead of treevisor's."
+        "user" => Account, optional(user), restart(AT_EXEC);
+        "Runs as this user, by name or number; by default as treevisor."
+        "group" => Account, optional(group), restart(AT_EXEC);
+        "Runs as this group, by name or number; by default the user's own."
+        "umask" => Umask, optional(umask), restart(AT_EXEC);
+        "File mode mask in octal: \"022\" or 0o022. A decimal number is an error."
+        "limits" => Limits, unless(BTreeMap::new(), limits), restart(AT_EXEC);
+        "Resource limits as of getrlimit(2): { nofile = 1024, core = \"unlimited\" }."
+        "nice" => a_whole(-20, 19), optional(nice), restart(AT_EXEC);
+        "Scheduling priority, from -20 (first) to 19 (last); by default inherited."
+        "stop-signal" => StopSignal, unless(ExecSpec::STOP_SIGNAL, stop_signal), default("\"TERM\"");
+        "The signal that asks the program to stop."
+    }
+    /// When a worker is ready, and when it has ended well.
+    READY of ChildPolicy {
+        "ready" => a_word(&[("simple", "exec"), ("beat", "heartbeat"), ("sd-notify", "notify")]),
+            unless(Ready::Exec, ready), default("\"exec\""),
+            known("it gets the socket for its word when it is executed", |policy, exec| {
+                exec.speaks_by_notify(policy).to_string()
+            });
+        "When its start is over and the next sibling may start: \"exec\" the program runs, \"heartbeat\" its first beat \
+         came, \"notify\" it said READY=1 by sd_notify."
+        "success-codes" => ExitCodes, unless([0], success_codes), default("[0]");
+        "Exit codes that are a normal exit."
+    }
+    /// Where a worker's output goes, and how much it may take.
+    BOUNDS of ExecSpec {
+        "log" => Log, unless(LogSpec::Capture, log), default("true"),
+            known("where it writes to is given to it when it is executed", |_, exec| {
+                (exec.log == LogSpec::Discard).to_string()
+            });
+        "Where its output goes: true to treevisor, false to /dev/null, a table to treevisor and to a file that is rotated."
+        "memory-max" => Size, optional(memory_max), restart(AT_EXEC);
+        "The most memory, by cgroup. Not supported yet."
+        "cpu-max" => Cpu, optional(cpu_max), restart(AT_EXEC);
+        "The most CPU, by cgroup: \"150%\", or cores such as 1.5. Not supported yet."
+        "pids-max" => a_whole(1, i64::MAX), optional(pids_max), restart(AT_EXEC);
+        "The most processes, by cgroup. Not supported yet."
+    }
+    /// A supervisor's, the top level included.
+    BODY of SupervisorSpec {
+        "strategy" => a_word(&[("simple-one-for-one", "one-for-one"), ("all-for-one", "one-for-all")]),
+            always(policy.strategy), default("\"one-for-one\"");
+        "Who is restarted along with a child that has failed: \"one-for-one\" nobody, \"one-for-all\" all children, \
+         \"rest-for-one\" all that stand after it."
+        "intensity" => Restarts, always(policy.intensity.max), default("3");
+        "Restarts allowed within `period`. One more, and the supervisor stops its children and gives up, which its own \
+         supervisor sees as a failure. Or \"unlimited\"."
+        "period" => Positive, always(policy.intensity.period), default("\"30s\"");
+        "Length of the window in which restarts are counted."
+        "auto-shutdown" => a_word(&[("any", "any-significant"), ("all", "all-significant")]),
+            unless(AutoShutdown::Never, policy.auto_shutdown), default("\"never\"");
+        "End this supervisor when significant children have ended by themselves: \"any-significant\" the first, \
+         \"all-significant\" the last of them."
+        "stop-order" => a_word(&[("parallel", "together"), ("sequential", "reverse")]),
+            unless(StopOrder::Reverse, policy.stop_order), default("\"reverse\"");
+        "\"reverse\": the youngest child first, each gone before the next is asked. \"together\": all are asked at once."
+        "heartbeat" => reference("supervisor-heartbeat"), by_hand(), default("{\"interval\": \"1s\", \"misses\": 3}");
+        "How the supervisor above watches this one: { interval, misses, grace }, or false for its exit alone."
+        "on-panic" => Command, optional(hooks.on_panic);
+        "Run once after this subtree was panicked and nothing of it is left."
+        "on-escalate" => Command, optional(hooks.on_escalate);
+        "Run when this supervisor has given up."
+        "on-restart" => Command, optional(hooks.on_restart);
+        "Run when this supervisor restarts a child."
+        "defaults" => reference("defaults"), by_hand();
+        "For all workers below; a worker's own key wins."
+        "child" => json!({ "type": "array", "minItems": 1, "items": reference("child") }), by_hand();
+        "The children in start order: [[child]], and one level down [[child.child]]."
+        // Its value was taken when the files were read.
+        "include" => Filled, by(|_: &SupervisorSpec| None, |_, _| {});
+        "Takes the supervisor's body, its children with it, from another file. Relative to this file."
+    }
+}
+
+/// What a process knows of its beats: their interval, and by sd_notify their limit; and where they come from, which is
+/// made ready before it is started.
+fn told_of_beats(policy: &ChildPolicy, exec: &ExecSpec) -> String {
+    let limit = |misses| exec.speaks_by_notify(policy).then_some(misses);
+    format!("{:?}", policy.heartbeat.map(|beat| (beat.interval, limit(beat.misses), &exec.sources)))
+}
+
+shapes! {
+    /// A name of a child, or of the tree.
+    AName: Name, name, |name: &Name| format!("\"{name}\""),
+        text_like(&format!("(?!\\.{{1,2}}$)[A-Za-z0-9_.-]{{1,{}}}", Name::MAX_LEN));
+    /// How a child is stopped.
+    AShutdown: Shutdown, shutdown, |shutdown: &Shutdown| match shutdown {
+        Shutdown::BrutalKill => "\"brutal-kill\"".into(),
+        Shutdown::After(span) => format!("\"{span}\""),
+        Shutdown::Infinity => "\"infinity\"".into(),
+    }, any([word(["brutal-kill", "infinity"]), reference("span")]);
+    /// How long a start may take; `None` for "infinity".
+    Timeout: Option<Span>, timeout, |timeout: &Option<Span>| match timeout {
+        Some(span) => format!("\"{span}\""),
+        None => "\"infinity\"".into(),
+    }, any([word(["infinity"]), reference("positive-span")]);
+    /// How many restarts are not too many; `None` for "unlimited".
+    Restarts: Option<u32>, restarts, |max: &Option<u32>| {
+        max.map_or_else(|| "\"unlimited\"".into(), |max| max.to_string())
+    }, any([integer(0, u32::MAX.into()), word(["unlimited"])]);
+}
+
+fn name(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Name> {
+    let text = scope.text(value)?;
+    Name::parse(&text)
+        .map_err(|why| {
+            scope.report(
+                Finding::error("bad-name", value.place, format!("{} is no name", quoted(&text)))
+                    .label(why.to_string())
+                    .hint("a name is 1 to 64 characters of A-Z a-z 0-9 _ . -"),
+            );
+        })
+        .ok()
+}
+
+fn shutdown(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Shutdown> {
+    const WORDS: [(&str, Shutdown); 2] = [("brutal-kill", Shutdown::BrutalKill), ("infinity", Shutdown::Infinity)];
+    const FOREIGN: [(&str, &str); 4] =
+        [("kill", "brutal-kill"), ("brutal", "brutal-kill"), ("infinite", "infinity"), ("never", "infinity")];
+    let of = |text: &str| WORDS.iter().find(|(word, _)| *word == text).map(|(_, shutdown)| *shutdown);
+    if let DeValue::String(text) = value.value {
+        if let Some(shutdown) = of(text) {
+            return Some(shutdown);
+        }
+        // What begins like neither a number nor a variable was meant as one of the words.
+        if text.starts_with(|c: char| c.is_alphabetic()) {
+            return scope.choice_or(value, &WORDS, &FOREIGN, ", or a duration such as \"5s\"");
+        }
+        // A variable may hold one of the words too.
+        if text.contains('$')
+            && let Some(shutdown) = of(&scope.text(value)?)
+        {
+            return Some(shutdown);
+        }
+    }
+    scope.span(value, ", \"brutal-kill\" or \"infinity\"").map(Shutdown::After)
+}
+
+fn timeout(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Option<Span>> {
+    match value.value {
+        DeValue::String(text) if text == "infinity" => Some(None),
+        _ => scope.positive(value).map(Some),
+    }
+}
+
+fn restarts(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Option<u32>> {
+    match value.value {
+        DeValue::String(_) => scope.choice(value, &[("unlimited", None)], &[("infinity", "unlimited")]),
+        DeValue::Integer(_) => scope.small(value, 0..=u32::MAX).map(Some),
+        _ => {
+            scope.wrong_type(value, "a whole number or \"unlimited\"", "intensity = 3");
+            None
+        }
+    }
+}

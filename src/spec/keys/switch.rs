@@ -1,0 +1,138 @@
+//! Values that are `true`, `false`, or a table with keys of its own.
+
+use super::super::diagnostic::quoted;
+use super::super::fields::{Fields, Layer};
+use super::super::quote::inline;
+use super::super::shape::{Key, Row, any, refuse_others, rows, table};
+use super::super::source::{Finding, Place, Places};
+use super::super::value::{Scope, Value};
+use serde_json::{Value as Json, json};
+use toml::de::DeValue;
+
+/// A table with keys of its own, which set something in a `W`.
+pub(super) struct Table<W: 'static> {
+    /// The key that it is the value of.
+    pub(super) name: &'static str,
+    /// Its keys, in groups.
+    pub(super) keys: &'static [&'static [Key<W>]],
+    /// What is written there, for messages.
+    pub(super) expected: &'static str,
+    /// An example.
+    pub(super) right: &'static str,
+    /// Whether `true` is as good as an empty table.
+    pub(super) true_is_a_table: bool,
+    /// Keys that only look as if they belonged here: what is said of them, with the key before it, and why.
+    pub(super) misplaced: Option<(&'static [&'static str], &'static str, &'static str)>,
+}
+
+/// What such a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Is {
+    Off,
+    On,
+    Table,
+}
+
+/// What such values mean together.
+pub(super) struct Switched<'v> {
+    pub(super) is: Is,
+    pub(super) place: Place,
+    /// What was taken from the tables.
+    pub(super) fields: Fields<'v>,
+}
+
+impl<W> Table<W> {
+    /// All its keys.
+    pub(super) fn rows(&self) -> Vec<&'static dyn Row> {
+        self.keys.iter().flat_map(|keys| rows(keys)).collect()
+    }
+
+    /// Reads the values of a key, the uppermost first: a table lies over the one below it, and `false` and a table over
+    /// `false` end that. What is written is set in what `fresh` makes.
+    pub(super) fn read<'v>(
+        &self,
+        scope: &mut Scope<'_>,
+        values: &[Value<'v>],
+        places: &mut Places,
+        fresh: impl Fn() -> W,
+    ) -> Option<(Switched<'v>, W)> {
+        let mut meant = None;
+        let (mut seen, mut hidden) = (Vec::new(), Vec::new());
+        let mut ended = false;
+        for value in values {
+            let is = match value.value {
+                DeValue::Boolean(false) => Is::Off,
+                DeValue::Boolean(true) => Is::On,
+                _ => match Layer::of(*value, None) {
+                    Some(layer) => {
+                        self.open(scope, layer);
+                        if ended {
+                            hidden.push(layer)
+                        } else {
+                            seen.push(layer)
+                        }
+                        Is::Table
+                    }
+                    None => {
+                        scope.wrong_type(*value, self.expected, self.right);
+                        continue;
+                    }
+                },
+            };
+            meant = meant.or(Some((is, value.place)));
+            ended |= is == Is::Off || is == Is::On && !self.true_is_a_table;
+        }
+        let (is, place) = meant?;
+        let mut set = fresh();
+        let mut fields = Fields::new(seen, &format!("{}.", self.name));
+        self.fill(scope, &mut fields, &mut set);
+        // What is hidden is read for what is wrong with it.
+        self.fill(scope, &mut Fields::new(hidden, ""), &mut fresh());
+        places.extend(fields.places.clone());
+        Some((Switched { is, place, fields }, set))
+    }
+
+    /// Reads a value that is nothing but such a table.
+    pub(super) fn read_alone<'v>(&self, scope: &mut Scope<'_>, value: Value<'v>, set: &mut W) -> Option<Fields<'v>> {
+        let Some(layer) = Layer::of(value, None) else {
+            scope.wrong_type(value, self.expected, self.right);
+            return None;
+        };
+        self.open(scope, layer);
+        let mut fields = Fields::new(vec![layer], "");
+        self.fill(scope, &mut fields, set);
+        Some(fields)
+    }
+
+    fn fill(&self, scope: &mut Scope<'_>, fields: &mut Fields<'_>, set: &mut W) {
+        for keys in self.keys {
+            fields.fill(scope, None, keys, set);
+        }
+    }
+
+    /// Reports the keys that do not belong there.
+    fn open(&self, scope: &mut Scope<'_>, layer: Layer<'_>) {
+        let mut known: Vec<_> = self.rows().iter().map(|row| row.name()).collect();
+        if let Some((misplaced, what, why)) = self.misplaced {
+            let found: Vec<_> = layer.keys().filter(|(key, _)| misplaced.contains(key)).collect();
+            for (key, place) in &found {
+                scope.report(Finding::error("wrong-place", *place, format!("`{key}` {what}")).hint(why));
+            }
+            if !found.is_empty() {
+                known.extend(misplaced);
+            }
+        }
+        refuse_others(scope, layer, &known, &quoted(self.name), |_| None);
+    }
+
+    /// The keys that are to be written, in one line.
+    pub(super) fn show(&self, of: &W) -> String {
+        let keys = self.keys.iter().copied().flatten();
+        inline(keys.filter_map(|key| Some((key.name.to_owned(), key.field.show(of)?))))
+    }
+
+    /// What editors are told of it.
+    pub(super) fn schema(&self) -> Json {
+        any([json!({ "type": "boolean" }), table(&self.rows())])
+    }
+}

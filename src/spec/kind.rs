@@ -1,0 +1,65 @@
+//! The tables of a file whose keys belong to a tree, and which groups of keys each of them knows.
+
+/// Written by [`print`](super::print) for children of one `count` that cannot be written as one; not meant for people.
+pub(super) const COUNT_GROUP: &str = "count-group";
+
+/// What a table is, as far as its keys go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A file's own level.
+    Top,
+    /// A child with children.
+    Supervisor,
+    /// A child with a command.
+    Worker,
+    /// A child that is neither; it gets the keys of both, so that only what is missing is complained about.
+    Unclear,
+    /// A `[defaults]` table.
+    Defaults,
+}
+
+/// Keys that the same tables know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    /// The top level's alone.
+    Top,
+    /// What every child is called.
+    Name,
+    /// Every child's.
+    Child,
+    /// What makes the one worker what it is.
+    Own,
+    /// How a worker's process is set up.
+    Setup,
+    /// When a worker is ready, and when it has ended well.
+    Ready,
+    /// Where a worker's output goes, and how much it may take.
+    Bounds,
+    /// A supervisor's, the top level included.
+    Body,
+}
+
+impl Kind {
+    /// The groups that it knows, in the order in which keys are listed.
+    pub(super) fn groups(self) -> &'static [Group] {
+        use Group::{Body, Bounds, Child, Name, Own, Ready, Setup, Top};
+        match self {
+            Kind::Top => &[Top, Body],
+            Kind::Supervisor => &[Name, Child, Body],
+            Kind::Worker => &[Name, Child, Own, Setup, Ready, Bounds],
+            Kind::Unclear => &[Name, Child, Own, Setup, Ready, Bounds, Body],
+            Kind::Defaults => &[Child, Setup, Ready, Bounds],
+        }
+    }
+
+    /// What it is called in a message.
+    pub(super) fn called(self) -> &'static str {
+        match self {
+            Kind::Top => "the top level",
+            Kind::Supervisor => "a supervisor",
+            Kind::Worker => "a worker",
+            Kind::Unclear => "a child",
+            Kind::Defaults => "`[defaults]`",
+        }
+    }
+}

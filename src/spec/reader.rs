@@ -1,0 +1,399 @@
+//! From the tables of the files to the tree that they mean. What is wrong with a value by itself is reported where it is
+//! read; what must hold between values is for [`rules`](super::rules).
+//!
+//! # What is not written
+//!
+//! | key | a worker | a supervisor child |
+//! |---|---|---|
+//! | `restart` | `permanent` (R3) | `permanent` |
+//! | `shutdown` | `5s` (R3) | `infinity` (R3) |
+//! | `significant` | `false` | `false` |
+//! | `heartbeat` | off: its exit alone is watched | every `1s`, 3 misses, no grace |
+//! | within a `heartbeat` table | `1s`, 3 misses, no grace, source `zmq`, no progress | `1s`, 3 misses, no grace |
+//! | `start-timeout` | none | none |
+//! | `backoff` | off (R34); within a table 100 ms, doubling up to 5 s, jitter 0.1, reset after 1 min | the same |
+//! | `success-codes` | `[0]` | always `[0]` |
+//! | `log` | captured; within a table 10 MiB a file, 5 old ones kept | |
+//!
+//! A supervisor's own: `one-for-one`, 3 restarts within 30 s, no auto-shutdown, stops in reverse order.
+//!
+//! # Precedence
+//!
+//! A worker's own key, then the `defaults` of its supervisor, then those of the supervisor above it, and so on up to the
+//! top level, then the table above. `env`, `limits`, `heartbeat`, `backoff` and a `log` with a file merge key by key;
+//! `heartbeat = false` and `backoff = false` switch off what a default switched on, and `true` switches it on as it is.
+//! Supervisors take nothing from `defaults`.
+//!
+//! `include` stands for the body of a supervisor (everything but what its parent sets for it: name, restart, shutdown,
+//! significant, start-timeout, backoff). Keys beside it win over those of the file; `defaults` merge. `name`,
+//! `containment` and `journal` of an included file are checked but mean nothing there, so that a file can be included here
+//! and be started by itself there.
+
+use super::exec::{ExecSpec, LogSpec, numbered};
+use super::fields::{Fields, Layer};
+use super::keys::rows::{BODY, BOUNDS, CHILD, NAME, OWN, READY, SETUP, TOP};
+use super::keys::{self, beat};
+use super::kind::{COUNT_GROUP, Group, Kind};
+use super::overlay::Overlay;
+use super::policy::{ChildPolicy, Heartbeat, Shutdown};
+use super::rules::{Rules, Siblings};
+use super::shape::{Shape, Whole, a_whole, refuse_others};
+use super::source::{Finding, Findings, Place, Places};
+use super::tree::{COUNT_MAX, ChildKind, ChildSpec, Containment, DEPTH_MAX, JournalSpec, SupervisorSpec, TreeSpec};
+use super::value::{Scope, Value};
+use crate::ids::{Name, Path};
+use std::sync::Arc;
+use toml::de::DeValue;
+
+/// The tree that the files mean. What is wrong goes to `findings`; the tree is of use only if that holds no error.
+pub(super) fn read(
+    overlay: &Overlay<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+    findings: &mut Findings,
+) -> Option<TreeSpec> {
+    let top = overlay.top()?;
+    let scope = Scope { findings, env, judging: !overlay.broken };
+    Some(Reader { scope, overlay, rules: Rules::default() }.top(top))
+}
+
+/// Stands for a name that could not be read, in a tree that is never shown.
+fn unnamed() -> Name {
+    Name::parse("unnamed").expect("it follows the rules for names")
+}
+
+struct Reader<'a, 'v> {
+    scope: Scope<'a>,
+    overlay: &'v Overlay<'v>,
+    rules: Rules,
+}
+
+impl<'v> Reader<'_, 'v> {
+    fn top(&mut self, top: Layer<'v>) -> TreeSpec {
+        self.open(top);
+        let first = top.keys().map(|(_, place)| place).min_by_key(|place| place.start());
+        let place = first.unwrap_or(Place::new(top.file, 0..0));
+        let (mut tree, own) = self.top_keys(top);
+        if own.meant("name").is_none() {
+            tree.name = self.rules.instance_name(&mut self.scope, place, top.has("name")).unwrap_or_else(unnamed);
+        }
+        let mut fields = self.body_of(top);
+        let beats = beat::node_heartbeat(&mut self.scope, &fields.values(Some(Group::Body), "heartbeat"));
+        if let Some(beats) = beats {
+            self.scope.judge(
+                Finding::warning("no-effect", beats.place, "`heartbeat` at the top level has no effect")
+                    .hint("nobody stands above the root to watch it"),
+            );
+        }
+        fields.places.extend(own.places);
+        tree.root = self.supervisor(fields, place, &Path::root(), 0, &[]);
+        tree
+    }
+
+    /// The keys that stand at the top level of a file alone.
+    fn top_keys(&mut self, top: Layer<'v>) -> (TreeSpec, Fields<'v>) {
+        let mut tree = TreeSpec {
+            name: unnamed(),
+            containment: Containment::default(),
+            journal: Some(JournalSpec::default()),
+            root: SupervisorSpec::default(),
+        };
+        let mut fields = Fields::new(vec![top], "");
+        fields.fill(&mut self.scope, Some(Group::Top), TOP, &mut tree);
+        (tree, fields)
+    }
+
+    /// The tables that a supervisor's body is made of: its own, and the file that it includes, and so on.
+    fn body_of(&mut self, own: Layer<'v>) -> Fields<'v> {
+        let mut layers = vec![own];
+        let mut last = own;
+        while let Some(below) = self.overlay.included(last) {
+            self.open(below);
+            // They mean nothing here.
+            self.top_keys(below);
+            layers.push(below);
+            last = below;
+        }
+        Fields::new(layers, "")
+    }
+
+    /// Reports the keys that a table does not know.
+    fn open(&mut self, layer: Layer<'v>) {
+        let Some(kind) = layer.kind else { return };
+        refuse_others(&mut self.scope, layer, &keys::names(kind), kind.called(), |key| keys::elsewhere(key, kind));
+    }
+
+    /// Reads what becomes no child, for what is wrong with its values.
+    fn try_out<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let judging = std::mem::replace(&mut self.scope.judging, false);
+        let read = read(self);
+        self.scope.judging = judging;
+        read
+    }
+
+    /// The supervisor at this path, which stands `depth` levels below the top of its file.
+    fn supervisor(
+        &mut self,
+        mut fields: Fields<'v>,
+        place: Place,
+        at: &Path,
+        depth: usize,
+        inherited: &[Layer<'v>],
+    ) -> SupervisorSpec {
+        let mut spec = SupervisorSpec::default();
+        fields.fill(&mut self.scope, Some(Group::Body), BODY, &mut spec);
+        let mut defaults = self.defaults(&mut fields);
+        defaults.extend(inherited);
+        fields.places.entry(String::new()).or_insert(place);
+        let children = self.array_of_children(&mut fields);
+        let auto_shutdown = fields.meant("auto-shutdown");
+        let written = fields.places.contains_key("child") || fields.places.contains_key("include");
+        let own = fields.layers()[0].file;
+        self.remember(at.clone(), Arc::new(fields.places));
+        let (place, children) = match children {
+            Some(children) => children,
+            // Children that could not be read were reported; so was an include.
+            None if written => return spec,
+            None => (place, Vec::new()),
+        };
+        // A file that is included is as deep as it is by itself.
+        let depth = if place.file == own { depth } else { 0 };
+        let mut siblings = Siblings::new(spec.policy);
+        let mut readable = false;
+        let judging = self.scope.judging;
+        for child in children {
+            self.scope.judging &= !self.rules.too_many();
+            readable |= self.child(child, at, depth, &defaults, &mut siblings);
+        }
+        self.scope.judging = judging;
+        if !readable {
+            self.scope.judge(
+                Finding::error("no-children", place, "a supervisor without children has nothing to do")
+                    .hint("add a worker: [[child]] with a `name` and a `command`, or include = \"file.toml\""),
+            );
+            return spec;
+        }
+        spec.children = siblings.children;
+        self.rules.auto_shutdown(&mut self.scope, &spec, auto_shutdown);
+        spec
+    }
+
+    /// The `[defaults]` of a supervisor. A worker reads them as if they were its own; what is wrong with them is wrong
+    /// without one, too.
+    fn defaults(&mut self, fields: &mut Fields<'v>) -> Vec<Layer<'v>> {
+        let mut defaults = Vec::new();
+        for value in fields.values(Some(Group::Body), "defaults") {
+            match Layer::of(value, Some(Kind::Defaults)) {
+                Some(layer) => defaults.push(layer),
+                None => self.scope.wrong_type(value, "a table", "[defaults], and the keys below it"),
+            }
+        }
+        for layer in &defaults {
+            self.open(*layer);
+        }
+        let layers = defaults.clone();
+        self.try_out(|reader| reader.worker_keys(&mut Fields::new(layers, "")));
+        defaults
+    }
+
+    /// The children of a supervisor, and where the first one stands.
+    fn array_of_children(&mut self, fields: &mut Fields<'v>) -> Option<(Place, Vec<Value<'v>>)> {
+        let mut found = None;
+        for value in fields.values(Some(Group::Body), "child") {
+            match value.value {
+                DeValue::Array(array) => {
+                    let children = value.elements(array);
+                    let place = children.first().map_or(value.place, |child| child.place);
+                    found = found.or(Some((place, children)));
+                }
+                _ => self.scope.wrong_type(value, "an array of tables", "the header in double brackets: [[child]]"),
+            }
+        }
+        found
+    }
+
+    /// Reads one child; false where there is none to be read.
+    fn child(
+        &mut self,
+        value: Value<'v>,
+        at: &Path,
+        depth: usize,
+        defaults: &[Layer<'v>],
+        siblings: &mut Siblings,
+    ) -> bool {
+        let Some(table) = Layer::of(value, None) else {
+            self.scope.wrong_type(value, "an array of tables", "the header in double brackets: [[child]]");
+            return false;
+        };
+        if depth >= DEPTH_MAX {
+            self.scope.report(
+                Finding::error("too-deep", value.place, "supervisors stand within supervisors too deep")
+                    .hint(format!("a tree has at most {DEPTH_MAX} levels")),
+            );
+            return false;
+        }
+        let kind = match (table.has("command"), table.has("child") || table.has("include")) {
+            (true, false) => Kind::Worker,
+            (false, true) => Kind::Supervisor,
+            _ => Kind::Unclear,
+        };
+        let own = Layer { kind: Some(kind), ..table };
+        self.open(own);
+        let mut fields = match kind {
+            Kind::Worker => Fields::new([&[own], defaults].concat(), ""),
+            Kind::Supervisor => self.body_of(own),
+            _ => Fields::new(vec![own], ""),
+        };
+        let mut name = None;
+        fields.fill(&mut self.scope, Some(Group::Name), NAME, &mut name);
+        let place = fields.places.get("name").copied().unwrap_or(value.place);
+        fields.places.insert(String::new(), place);
+        if kind == Kind::Unclear {
+            self.unclear(own, &mut fields, place, at, depth);
+        }
+        if !own.has("name") {
+            self.scope.judge(
+                Finding::error("missing-name", place, "a child needs a `name`")
+                    .hint("write name = \"api\"; the name of an included file's own top level does not count here"),
+            );
+        }
+        match kind {
+            Kind::Worker => self.worker(fields, name.as_ref(), place, at, siblings),
+            Kind::Supervisor => self.supervisor_child(fields, name, place, at, depth, defaults, siblings),
+            _ => {
+                if let Some(name) = &name {
+                    siblings.claim(&mut self.scope, name, place);
+                }
+            }
+        }
+        true
+    }
+
+    /// What is neither a worker nor a supervisor, or both. Its keys are read all the same, for what is wrong with them.
+    fn unclear(&mut self, own: Layer<'v>, fields: &mut Fields<'v>, place: Place, at: &Path, depth: usize) {
+        let (message, hint) = if own.has("command") {
+            (
+                "a child has either a `command` or children, not both",
+                "make the program a child of its own, beside the others: [[child.child]]",
+            )
+        } else {
+            (
+                "a child needs a `command`, or children",
+                "for a worker write command = [\"program\"]; for a supervisor, [[child.child]] tables below it, or \
+                 include = \"file.toml\"",
+            )
+        };
+        self.scope.report(Finding::error("worker-or-supervisor", place, message).hint(hint));
+        self.try_out(|reader| {
+            let children = reader.array_of_children(fields).map_or(Vec::new(), |(_, children)| children);
+            for child in children {
+                reader.child(child, at, depth + 1, &[], &mut Siblings::new(Default::default()));
+            }
+            reader.worker_keys(fields);
+        });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what one child needs to know of what stands around it")]
+    fn supervisor_child(
+        &mut self,
+        mut fields: Fields<'v>,
+        name: Option<Name>,
+        place: Place,
+        at: &Path,
+        depth: usize,
+        defaults: &[Layer<'v>],
+        siblings: &mut Siblings,
+    ) {
+        if let Some(name) = &name {
+            siblings.claim(&mut self.scope, name, place);
+        }
+        let name = name.unwrap_or_else(unnamed);
+        self.rules.tally(&mut self.scope, place);
+        let path = at.child(&name);
+        self.rules.measure(&mut self.scope, &path, place);
+        let heartbeat = Some(Heartbeat::default());
+        let mut policy = ChildPolicy { shutdown: Shutdown::Infinity, heartbeat, ..ChildPolicy::default() };
+        fields.fill(&mut self.scope, Some(Group::Child), CHILD, &mut policy);
+        let beats = beat::node_heartbeat(&mut self.scope, &fields.values(Some(Group::Body), "heartbeat"));
+        if let Some(beats) = beats {
+            policy.heartbeat = beats.value;
+        }
+        self.rules.child(&mut self.scope, &policy, &siblings.parent, &fields);
+        let below = self.supervisor(fields, place, &path, depth + 1, defaults);
+        siblings.children.push(ChildSpec { name, policy, kind: ChildKind::Supervisor(Box::new(below)), added: false });
+    }
+
+    /// What a worker's keys mean.
+    fn worker_keys(&mut self, fields: &mut Fields<'v>) -> (ChildPolicy, ExecSpec) {
+        let (mut policy, mut exec) = (ChildPolicy::default(), ExecSpec::new(Vec::new()));
+        let scope = &mut self.scope;
+        fields.fill(scope, Some(Group::Child), CHILD, &mut policy);
+        let values = fields.values(Some(Group::Child), "heartbeat");
+        if let Some(beats) = beat::heartbeat(scope, &values, &mut fields.places) {
+            fields.mean("heartbeat", beats.place);
+            if let Some(beats) = beats.value {
+                (policy.heartbeat, exec.sources) = (Some(beats.heartbeat), beats.sources);
+            }
+        }
+        fields.fill(scope, Some(Group::Own), OWN, &mut exec);
+        fields.fill(scope, Some(Group::Setup), SETUP, &mut exec);
+        fields.fill(scope, Some(Group::Ready), READY, &mut policy);
+        fields.fill(scope, Some(Group::Bounds), BOUNDS, &mut exec);
+        (policy, exec)
+    }
+
+    /// One worker, or with a `count` several.
+    fn worker(
+        &mut self,
+        mut fields: Fields<'v>,
+        name: Option<&Name>,
+        place: Place,
+        at: &Path,
+        siblings: &mut Siblings,
+    ) {
+        let (mut policy, exec) = self.worker_keys(&mut fields);
+        let mut number = |key, most: u32| {
+            let shape: Whole<u32> = a_whole(1, most.into());
+            let values = fields.values(Some(Group::Own), key);
+            shape.merge(&mut self.scope, &values, &mut Places::new()).map(|number| number.value)
+        };
+        let (count, group) = (number("count", COUNT_MAX), number(COUNT_GROUP, u32::MAX));
+        policy.group = siblings.group(count, group);
+        if !self.scope.judging {
+            return;
+        }
+        self.rules.child(&mut self.scope, &policy, &siblings.parent, &fields);
+        self.rules.worker(&mut self.scope, &policy, &exec, &fields);
+        let places = Arc::new(fields.places);
+        let base = name.cloned().unwrap_or_else(unnamed);
+        for number in 1..=count.unwrap_or(1) {
+            let mut exec = exec.clone();
+            let mut called = base.clone();
+            if count.is_some() {
+                match self.rules.numbered(&mut self.scope, &base, number, place) {
+                    Some(name) => called = name,
+                    None => return,
+                }
+                if let LogSpec::File { file, .. } = &mut exec.log {
+                    *file = numbered(file, number);
+                }
+            }
+            if name.is_some() {
+                siblings.claim(&mut self.scope, &called, place);
+            }
+            let path = at.child(&called);
+            if !self.rules.tally(&mut self.scope, place) || !self.rules.measure(&mut self.scope, &path, place) {
+                return;
+            }
+            self.rules.alone(&mut self.scope, &exec, &path, &places, place);
+            self.remember(path, places.clone());
+            let kind = ChildKind::Worker(Box::new(exec));
+            siblings.children.push(ChildSpec { name: called, policy: policy.clone(), kind, added: false });
+        }
+    }
+
+    fn remember(&mut self, path: Path, places: Arc<Places>) {
+        if self.scope.judging {
+            self.scope.findings.sources.remember(path, places);
+        }
+    }
+}

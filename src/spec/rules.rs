@@ -1,0 +1,216 @@
+//! What must hold between keys.
+//!
+//! Names are unique among siblings, those that `count` makes included. A significant child is not permanent, and its
+//! supervisor's auto-shutdown is not `never` (R4). `ready = "heartbeat"` needs a heartbeat, `progress` the source `zmq`.
+//! A back-off's `max` is not below its `initial`. No two workers share a log file or an endpoint for beats. A tree has at
+//! most [`DEPTH_MAX`](super::DEPTH_MAX) levels and [`CHILDREN_MAX`] children, and a path at most [`PATH_BYTES_MAX`] bytes.
+
+use super::diagnostic::quoted;
+use super::exec::{BeatSource, ExecSpec, LogSpec};
+use super::fields::Fields;
+use super::policy::{AutoShutdown, ChildPolicy, Ready, Restart, SupervisorPolicy};
+use super::source::{Finding, Place, Places};
+use super::tree::{CHILDREN_MAX, ChildSpec, PATH_BYTES_MAX, SupervisorSpec};
+use super::value::Scope;
+use crate::ids::{Name, Path};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// The children of one supervisor so far.
+pub(super) struct Siblings {
+    pub(super) parent: SupervisorPolicy,
+    pub(super) children: Vec<ChildSpec>,
+    names: HashMap<Name, Place>,
+    last_group: u32,
+}
+
+impl Siblings {
+    pub(super) fn new(parent: SupervisorPolicy) -> Siblings {
+        Siblings { parent, children: Vec::new(), names: HashMap::new(), last_group: 0 }
+    }
+
+    /// The number of the group that a worker is in, by its `count` or its own number.
+    pub(super) fn group(&mut self, count: Option<u32>, own: Option<u32>) -> Option<u32> {
+        let group = if count.is_some() { Some(self.last_group + 1) } else { own };
+        self.last_group = group.map_or(self.last_group, |group| group.max(self.last_group));
+        group
+    }
+
+    /// Takes `name` for a child.
+    pub(super) fn claim(&mut self, scope: &mut Scope<'_>, name: &Name, place: Place) {
+        let Some(first) = self.names.get(name).copied() else {
+            self.names.insert(name.clone(), place);
+            return;
+        };
+        let line = scope.findings.sources.line(first);
+        scope.judge(
+            Finding::error("duplicate-name", place, format!("two children are called {}", quoted(name.as_str())))
+                .label(format!("the first is in line {line}"))
+                .hint("names are unique among the children of one supervisor; `count = 4` makes NAME-1 to NAME-4"),
+        );
+    }
+}
+
+/// What holds across a whole tree.
+#[derive(Default)]
+pub(super) struct Rules {
+    /// Log files and the workers that write them.
+    files: HashMap<PathBuf, Path>,
+    /// Endpoints that nodes bind for beats, and for which child.
+    endpoints: HashMap<String, Path>,
+    /// Children so far, in the whole tree.
+    children: usize,
+}
+
+impl Rules {
+    /// The file's stem, where the file does not name the instance.
+    pub(super) fn instance_name(&self, scope: &mut Scope<'_>, place: Place, named: bool) -> Option<Name> {
+        let stem = scope.findings.sources.path(place.file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let stem = stem.unwrap_or_default();
+        let name = Name::parse(&stem);
+        if let (Err(why), false) = (&name, named) {
+            scope.judge(
+                Finding::error("missing-name", place, "the instance needs a name")
+                    .label(format!("the file's own, {}, is none: {why}", quoted(&stem)))
+                    .hint("write name = \"shop\" at the top of the file"),
+            );
+        }
+        name.ok()
+    }
+
+    /// The name of the worker with this number of a `count`.
+    pub(super) fn numbered(&self, scope: &mut Scope<'_>, name: &Name, number: u32, place: Place) -> Option<Name> {
+        let numbered = format!("{name}-{number}");
+        Name::parse(&numbered)
+            .map_err(|why| {
+                scope.judge(
+                    Finding::error("bad-name", place, "no name is left for the workers that `count` makes")
+                        .label(why.to_string())
+                        .hint(format!("the last of them would be {}", quoted(&numbered))),
+                );
+            })
+            .ok()
+    }
+
+    /// Whether there are more children than a tree can have.
+    pub(super) fn too_many(&self) -> bool {
+        self.children > CHILDREN_MAX
+    }
+
+    /// Counts a child; false when there are too many.
+    pub(super) fn tally(&mut self, scope: &mut Scope<'_>, place: Place) -> bool {
+        self.children += usize::from(scope.judging);
+        if self.too_many() {
+            scope.judge(
+                Finding::error("too-many", place, format!("the tree has more than {CHILDREN_MAX} children"))
+                    .hint("lower `count`, or start several trees"),
+            );
+        }
+        !self.too_many()
+    }
+
+    /// Looks whether a path is short enough.
+    pub(super) fn measure(&self, scope: &mut Scope<'_>, path: &Path, place: Place) -> bool {
+        let bytes = path.as_str().len();
+        if bytes > PATH_BYTES_MAX {
+            scope.judge(Finding::error("too-long", place, format!("the path of this child has {bytes} bytes")).hint(
+                format!("the names from the root down have at most {PATH_BYTES_MAX} bytes together: shorten them"),
+            ));
+        }
+        bytes <= PATH_BYTES_MAX
+    }
+
+    /// Takes what no two workers of a tree can share: a log file, an endpoint for beats.
+    pub(super) fn alone(&mut self, scope: &mut Scope<'_>, exec: &ExecSpec, path: &Path, places: &Places, place: Place) {
+        if let LogSpec::File { file, .. } = &exec.log
+            && let Some(first) = self.files.insert(file.clone(), path.clone())
+        {
+            let place = places.get("log").copied().unwrap_or(place);
+            let file = file.to_string_lossy();
+            scope.judge(
+                Finding::error("shared-log", place, format!("{} is the log file of two workers", quoted(&file)))
+                    .label(format!("{first} and {path}"))
+                    .hint("rotating it for one would take it from the other: give each worker a file of its own"),
+            );
+        }
+        for source in &exec.sources {
+            let BeatSource::Push(endpoint) = source else { continue };
+            if let Some(first) = self.endpoints.insert(endpoint.clone(), path.clone()) {
+                let place = places.get("heartbeat.source").copied().unwrap_or(place);
+                scope.judge(
+                    Finding::error("shared-endpoint", place, format!("{} is bound for two workers", quoted(endpoint)))
+                        .label(format!("{first} and {path}"))
+                        .hint("a beat on it would be nobody's: give each worker an endpoint of its own"),
+                );
+            }
+        }
+    }
+
+    /// What must hold between the keys of every child.
+    pub(super) fn child(
+        &self,
+        scope: &mut Scope<'_>,
+        policy: &ChildPolicy,
+        parent: &SupervisorPolicy,
+        fields: &Fields<'_>,
+    ) {
+        let (true, Some(significant)) = (policy.significant, fields.meant("significant")) else { return };
+        if policy.restart == Restart::Permanent {
+            let place = fields.meant("restart").unwrap_or(significant);
+            scope.judge(
+                Finding::error("significant-permanent", place, "a significant child cannot be permanent")
+                    .label("always restarted, so its end never counts")
+                    .hint("write restart = \"transient\" or \"temporary\", or remove `significant` (R4)"),
+            );
+        }
+        if parent.auto_shutdown == AutoShutdown::Never {
+            scope.judge(
+                Finding::error(
+                    "significant-never",
+                    significant,
+                    "a significant child under a supervisor whose auto-shutdown is \"never\"",
+                )
+                .label("significant for nothing")
+                .hint("write auto-shutdown = \"any-significant\" or \"all-significant\" for the supervisor (R4)"),
+            );
+        }
+    }
+
+    /// What must hold between those of a worker.
+    pub(super) fn worker(&self, scope: &mut Scope<'_>, policy: &ChildPolicy, exec: &ExecSpec, fields: &Fields<'_>) {
+        let progress = policy.heartbeat.is_some_and(|beat| beat.progress) && !exec.sources.contains(&BeatSource::Zmq);
+        let heartbeat = fields.places.get("heartbeat.progress").copied().or(fields.meant("heartbeat"));
+        if let (true, Some(place)) = (progress, heartbeat) {
+            scope.judge(
+                Finding::error("progress-source", place, "`progress` needs beats that carry a counter")
+                    .hint("add the source: source = [\"zmq\", …]; no other source has a counter"),
+            );
+        }
+        if let (Ready::Heartbeat, None, Some(place)) = (policy.ready, policy.heartbeat, fields.meant("ready")) {
+            scope.judge(
+                Finding::error("ready-without-heartbeat", place, "`ready = \"heartbeat\"` without a heartbeat")
+                    .label("waits for a beat that is not expected")
+                    .hint("add heartbeat = { interval = \"1s\" }, or write ready = \"exec\""),
+            );
+        }
+        let timeout = fields.meant("start-timeout");
+        if let (Ready::Exec, Some(_), Some(place)) = (policy.ready, policy.start_timeout, timeout) {
+            scope.judge(
+                Finding::warning("no-effect", place, "`start-timeout` has no effect: the start is over at exec")
+                    .hint("say when the worker is ready: ready = \"heartbeat\""),
+            );
+        }
+    }
+
+    /// A supervisor that waits for the end of significant children has some.
+    pub(super) fn auto_shutdown(&self, scope: &mut Scope<'_>, spec: &SupervisorSpec, place: Option<Place>) {
+        let never = spec.policy.auto_shutdown == AutoShutdown::Never;
+        if let (false, Some(place), false) = (never, place, spec.children.iter().any(|child| child.policy.significant))
+        {
+            scope.judge(
+                Finding::warning("no-effect", place, "`auto-shutdown` never comes: no child is significant")
+                    .hint("mark the children that count with `significant = true`"),
+            );
+        }
+    }
+}
