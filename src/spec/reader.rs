@@ -130,7 +130,7 @@ impl<'v> Reader<'_, 'v> {
         read
     }
 
-    /// The supervisor at this path, which stands `depth` levels below the top of its file.
+    /// The supervisor at this path, which stands `depth` levels below the root.
     fn supervisor(
         &mut self,
         mut fields: Fields<'v>,
@@ -147,7 +147,6 @@ impl<'v> Reader<'_, 'v> {
         let children = self.array_of_children(&mut fields);
         let auto_shutdown = fields.meant("auto-shutdown");
         let written = fields.places.contains_key("child") || fields.places.contains_key("include");
-        let own = fields.layers()[0].file;
         self.remember(at.clone(), Arc::new(fields.places));
         let (place, children) = match children {
             Some(children) => children,
@@ -155,8 +154,6 @@ impl<'v> Reader<'_, 'v> {
             None if written => return spec,
             None => (place, Vec::new()),
         };
-        // A file that is included is as deep as it is by itself.
-        let depth = if place.file == own { depth } else { 0 };
         let mut siblings = Siblings::new(spec.policy);
         let mut readable = false;
         let judging = self.scope.judging;

@@ -246,8 +246,8 @@ pub(super) fn refuse_others(
     called: &str,
     elsewhere: impl Fn(&str) -> Option<&'static str>,
 ) {
-    let shown: Vec<_> = keys.iter().copied().filter(|key| *key != COUNT_GROUP).collect();
     for (key, place) in layer.keys().filter(|(key, _)| !keys.contains(key)) {
+        let shown: Vec<_> = keys.iter().copied().filter(|key| *key != COUNT_GROUP).collect();
         let advice = advice::unknown(key, &shown, called, &elsewhere);
         scope.report(Finding::error("unknown-key", place, advice.message).label(advice.label).hint(advice.hint));
     }

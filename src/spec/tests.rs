@@ -405,6 +405,25 @@ fn depth_is_bounded() {
     }
 }
 
+/// Files within files add up; what walks the tree would overflow the stack.
+#[test]
+fn depth_is_bounded_across_files() {
+    let files = |levels: usize| {
+        move |path: &Path| {
+            let file: usize = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+            let mut text: String =
+                (1..=levels).map(|level| format!("[[{}child]]\nname = \"c\"\n", "child.".repeat(level - 1))).collect();
+            text += &if file < 3 { format!("include = \"{}.toml\"\n", file + 1) } else { "command = \"x\"\n".into() };
+            Ok((path.to_owned(), text.into_bytes()))
+        }
+    };
+    let read = |levels| read_with(Path::new("0.toml"), &no_env, &files(levels));
+    let fits = read(DEPTH_MAX / 4);
+    assert!(fits.tree.is_some(), "{:?}", fits.diagnostics);
+    assert!(read(DEPTH_MAX / 4 + 1).errors().any(|found| found.code == "too-deep"));
+    assert!(read(DEPTH_MAX).errors().any(|found| found.code == "too-deep"));
+}
+
 #[test]
 fn ten_thousand_errors_are_shown_one_by_one() {
     let read = parse(&"[[child]]\nname = \"a b\"\ncommand = \"a\"\n".repeat(10_000));
