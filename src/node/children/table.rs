@@ -134,8 +134,11 @@ mod tests {
     #[test]
     fn children_are_found_by_number_and_by_path_and_one_without_a_process_is_given_away() {
         let context = testing::context();
-        let mut children =
-            testing::children("name = \"t\"\n[child.a]\ncommand = [\"a\"]\n[child.b]\ncommand = [\"b\"]\n", &context);
+        let two = r#"
+            name = "test"
+            child = [{ name = "a", command = ["a"] }, { name = "b", command = ["b"] }]
+        "#;
+        let mut children = testing::children(two, &context);
         let b = Path::parse("/b").unwrap();
         assert_eq!(children.towards(&b).map(|(id, _)| id), Some(ChildId(1)));
         assert!(children.running_as(ChildId(0)).is_none() && children.next_deadline().is_none());
