@@ -1,8 +1,5 @@
 //! How a verb ends: the exit status, or what was tried, what is wrong and what to do.
 
-use super::out;
-use crate::logging::{Format, complaint};
-
 /// What the program's exit status means. The numbers are a contract with scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -53,13 +50,6 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self
-    }
-
-    /// Prints it as a record of a log in JSON, and leaves nothing to be printed.
-    pub(super) fn told_as_log(self) -> Failure {
-        let hint = self.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-        out::raw_error(&format!("{}\n", complaint(Format::Json, &format!("{}{hint}", self.message))));
-        Failure { message: String::new(), hint: None, ..self }
     }
 
     /// What is wrong, without a word on what to do.

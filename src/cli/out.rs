@@ -4,6 +4,7 @@ use super::failure::{ExitCode, Failure};
 use super::options::When;
 use super::render::colour_for;
 use crate::error::Chain;
+use crate::logging::{Format, complaint};
 use crate::text;
 use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
@@ -69,6 +70,13 @@ pub fn complain(when: When, failure: &Failure) {
     if let Some(hint) = &failure.hint {
         labelled(when, "hint:", AnsiColor::Cyan.on_default(), hint);
     }
+}
+
+/// Prints what went wrong as a record of a log in JSON, and leaves nothing to be printed.
+pub(super) fn complain_as_log(failure: Failure) -> Failure {
+    let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    raw_error(&format!("{}\n", complaint(Format::Json, &format!("{}{hint}", failure.message))));
+    Failure { code: failure.code, message: String::new(), hint: None }
 }
 
 fn labelled(when: When, label: &str, style: Style, text: &str) {

@@ -74,7 +74,7 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
         read.show(when);
     }
     let begun = read.into_tree("start", &args.file).and_then(|tree| Ok((runtime_of(&tree)?, tree)));
-    let (runtime, tree) = begun.map_err(|failure| if json { failure.told_as_log() } else { failure })?;
+    let (runtime, tree) = begun.map_err(|failure| if json { out::complain_as_log(failure) } else { failure })?;
     if args.detach {
         return run_detached(&args, &tree, &runtime).map(ExitCode::number);
     }

@@ -6,8 +6,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
+use super::context::{self, Context, LinkError};
 use super::drain::{self, Waited};
-use super::{Context, LinkError, RouterLimits};
+use super::router::RouterLimits;
 use crate::time::Span;
 
 /// How many messages wait while the peer does not read or is not there.
@@ -41,8 +42,8 @@ impl Dealer {
         identity: &[u8],
         limits: RouterLimits,
     ) -> Result<Dealer, LinkError> {
-        let endpoint = super::endpoint(socket)?;
-        let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: super::io_error(cause) };
+        let endpoint = context::endpoint(socket)?;
+        let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: context::io_error(cause) };
         let socket = context.socket(zmq::DEALER, &endpoint, limits.frame_bytes_max)?;
         if !identity.is_empty() {
             if identity.len() > 255 || identity[0] == 0 {
@@ -55,7 +56,7 @@ impl Dealer {
         // Zero is "no back-off": the interval stays as it is.
         socket.set_reconnect_ivl_max(0).map_err(failed)?;
         let fd = socket.get_fd().map_err(failed)?;
-        socket.connect(&endpoint).map_err(|cause| LinkError::Connect { endpoint, cause: super::io_error(cause) })?;
+        socket.connect(&endpoint).map_err(|cause| LinkError::Connect { endpoint, cause: context::io_error(cause) })?;
         Ok(Dealer { socket, fd, frames_max: limits.frames_max })
     }
 
@@ -110,7 +111,7 @@ impl Dealer {
     /// Closes the socket, and gives libzmq up to `linger` to deliver what was sent. Returns at once; the time is spent
     /// when the [`Context`] is dropped, and only as much of it as delivery takes.
     pub fn close(self, linger: Span) {
-        super::close(self.socket, linger);
+        context::close(self.socket, linger);
     }
 }
 

@@ -20,7 +20,7 @@
 
 #![cfg_attr(not(zmq_gate), allow(dead_code, reason = "this libzmq asks no doors"))]
 
-use super::PeerCred;
+use super::peer::PeerCred;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};

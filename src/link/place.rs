@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use super::LinkError;
+use super::context::LinkError;
 
 /// Whether a socket can be bound at `path` without harm to any process.
 ///

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use super::context::{self, Context, LinkError};
 use super::door::{Door, MessageMax, Refused, Rules, Standing};
-use super::{Context, LinkError, drain, place};
+use super::{drain, place};
 use crate::os::process;
 use crate::time::Span;
 
@@ -70,7 +71,7 @@ impl Pull {
     /// # Errors
     /// The endpoint is unusable, something else stands there, or libzmq cannot bind.
     pub fn bind(context: &Context, endpoint: &str) -> Result<Pull, LinkError> {
-        let path = super::socket_of(endpoint)?;
+        let path = context::socket_of(endpoint)?;
         place::check(&path)?;
         // The rights of the file decide which processes may connect.
         let door = Door::new(Rules {
@@ -84,12 +85,12 @@ impl Pull {
             small: MESSAGE_MAX,
         });
         let standing = door.stand_before(&path);
-        let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: super::io_error(cause) };
+        let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: context::io_error(cause) };
         let socket = context.socket(zmq::PULL, endpoint, FRAME_BYTES_MAX)?;
         socket.set_rcvhwm(QUEUE).map_err(failed)?;
         let fd = socket.get_fd().map_err(failed)?;
         let bound = socket.bind(endpoint);
-        bound.map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: super::io_error(cause) })?;
+        bound.map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: context::io_error(cause) })?;
         let file = BoundFile::now(path);
         Ok(Pull { socket, file, fd, bound_again: 0, door, _standing: standing })
     }
@@ -111,9 +112,9 @@ impl Pull {
     /// As for [`Pull::bind`].
     pub fn bind_again(&mut self) -> Result<(), LinkError> {
         place::check(self.path())?;
-        let endpoint = super::endpoint(self.path())?;
+        let endpoint = context::endpoint(self.path())?;
         self.bound_again += 1;
-        super::bind_again(&self.socket, &endpoint, self.bound_again)?;
+        context::bind_again(&self.socket, &endpoint, self.bound_again)?;
         self.file.id = place::identity(self.path());
         Ok(())
     }
@@ -142,7 +143,7 @@ impl Pull {
 
     /// Closes the socket. Nothing was sent by it, so there is nothing to wait for.
     pub fn close(self) {
-        super::close(self.socket, Span::ZERO);
+        context::close(self.socket, Span::ZERO);
     }
 }
 

@@ -5,8 +5,10 @@ use std::ops::ControlFlow;
 use std::os::fd::RawFd;
 use std::path::Path;
 
+use super::context::{self, Context, LinkError};
 use super::door::{Door, Refused, Standing};
-use super::{Context, LinkError, drain, place};
+use super::peer::PeerCred;
+use super::{drain, place};
 use crate::time::Span;
 
 /// A peer as libzmq knows it: the name that it gave itself, or one that libzmq made up for it.
@@ -31,20 +33,6 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.0.escape_ascii())
     }
-}
-
-/// A peer's process, user and group, as the kernel noted them when the peer connected.
-///
-/// The ids are those of the process that connected. One that connects and then starts another program, or hands its
-/// socket to another process, still sends under them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PeerCred {
-    /// The process.
-    pub pid: u32,
-    /// Its effective user.
-    pub uid: u32,
-    /// Its effective group.
-    pub gid: u32,
 }
 
 impl PeerCred {
@@ -149,13 +137,13 @@ impl Router {
         limits: RouterLimits,
         door: Option<Door>,
     ) -> Result<Router, LinkError> {
-        let endpoint = super::endpoint(socket)?;
+        let endpoint = context::endpoint(socket)?;
         place::check(socket)?;
         let door = door.map(|door| {
             let standing = door.stand_before(socket);
             (door, standing)
         });
-        let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: super::io_error(cause) };
+        let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: context::io_error(cause) };
         let socket = context.socket(zmq::ROUTER, &endpoint, limits.frame_bytes_max)?;
         // A message to no peer, or to one that does not read, is an error and not dropped silently.
         socket.set_router_mandatory(true).map_err(failed)?;
@@ -163,10 +151,10 @@ impl Router {
         // libzmq has noticed the end of its old connection.
         socket.set_router_handover(true).map_err(failed)?;
         if door.is_some() {
-            socket.set_rcvhwm(super::QUEUE_BEHIND_DOOR).map_err(failed)?;
+            socket.set_rcvhwm(context::QUEUE_BEHIND_DOOR).map_err(failed)?;
         }
         let fd = socket.get_fd().map_err(failed)?;
-        socket.bind(&endpoint).map_err(|cause| LinkError::Bind { endpoint, cause: super::io_error(cause) })?;
+        socket.bind(&endpoint).map_err(|cause| LinkError::Bind { endpoint, cause: context::io_error(cause) })?;
         Ok(Router { socket, fd, frames_max: limits.frames_max, dropped: Dropped::default(), door, bound_again: 0 })
     }
 
@@ -177,10 +165,10 @@ impl Router {
     /// # Errors
     /// As for [`Router::bind`].
     pub fn bind_again(&mut self, path: &Path) -> Result<(), LinkError> {
-        let endpoint = super::endpoint(path)?;
+        let endpoint = context::endpoint(path)?;
         place::check(path)?;
         self.bound_again += 1;
-        super::bind_again(&self.socket, &endpoint, self.bound_again)
+        context::bind_again(&self.socket, &endpoint, self.bound_again)
     }
 
     /// Takes messages of so many frames from now on, or of as many as before, whichever is more.
@@ -265,7 +253,7 @@ impl Router {
     /// Closes the socket, and gives libzmq up to `linger` to deliver what was sent. Returns at once; the time is spent
     /// when the [`Context`] is dropped. The file stays.
     pub fn close(self, linger: Span) {
-        super::close(self.socket, linger);
+        context::close(self.socket, linger);
     }
 }
 

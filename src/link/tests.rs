@@ -1,5 +1,6 @@
 //! Real sockets in a temporary directory. Every wait has a limit that is long enough to mean "broken".
 
+use crate::time::Span;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::fd::RawFd;

@@ -1,8 +1,9 @@
 //! The foreground: what workers print, each line behind its worker's path.
 
+use super::format::Format;
 use super::lines::{Audience, Line, Stream};
+use super::lost::Lost;
 use super::outlet::Outlet;
-use super::{Format, Lost};
 use crate::os::clock;
 use crate::text;
 use crate::time::Span;

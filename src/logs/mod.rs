@@ -18,6 +18,7 @@
 mod beside;
 pub mod capture;
 pub mod console;
+mod format;
 pub mod lines;
 mod lost;
 pub mod outlet;
@@ -30,32 +31,12 @@ pub mod writer;
 
 pub use capture::{Capture, Progress};
 pub use console::Console;
+pub use format::Format;
 pub use lines::{Audience, Line, Stream};
 pub use lost::Lost;
 pub use ring::{Ring, Said, Speaker};
 pub use rotate::RotatingFile;
 pub use writer::{LogFile, Writer};
-
-use serde::{Deserialize, Serialize};
-
-/// How a log, or the output of workers, is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// Plain text.
-    Plain,
-    /// Text with the escapes of a terminal's colours.
-    Coloured,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Whether it is in colours.
-impl From<bool> for Format {
-    fn from(coloured: bool) -> Format {
-        if coloured { Format::Coloured } else { Format::Plain }
-    }
-}
 
 #[cfg(test)]
 mod tests;

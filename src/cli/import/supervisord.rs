@@ -6,7 +6,6 @@
 //! delays.
 
 use super::draft::{Draft, Note, Setting};
-use super::signals::stop_signal;
 use super::{Machine, Text};
 use crate::spec::print::basic;
 use expand::Names;
@@ -19,6 +18,7 @@ mod expand;
 mod ini;
 mod lex;
 mod output;
+mod process;
 mod program;
 
 /// What supervisord takes where nothing is written.

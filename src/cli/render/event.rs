@@ -1,7 +1,8 @@
 //! One line of `treevisor events`.
 
+use super::look::Look;
+use super::style;
 use super::table::paint;
-use super::{Look, style};
 use crate::explain::sentence::words;
 use crate::text::clean;
 use crate::wire::view::EventView;

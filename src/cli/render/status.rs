@@ -1,8 +1,10 @@
 //! The tree at work, one line a child.
 
 use super::cpu::{Shares, memory_words, share_words, total, total_share};
+use super::look::Look;
+use super::style;
 use super::table::{Cell, Column, Table, line};
-use super::{Branches, Look, style};
+use super::tree::Branches;
 use crate::explain::sentence::exit_words;
 use crate::text::clean;
 use crate::time::Span;

@@ -1,6 +1,7 @@
 //! Tables and lines that fit a width: what is wide is cut, what matters less is left out, and nothing is ever wrapped.
 
-use super::{Look, style};
+use super::look::Look;
+use super::style;
 use anstyle::Style;
 use std::fmt::Write;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};

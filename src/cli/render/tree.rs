@@ -1,7 +1,8 @@
 //! Trees drawn with branches.
 
+use super::look::Look;
+use super::style;
 use super::table::{Cell, Column, Table};
-use super::{Look, style};
 
 /// The branches in front of a name: for each level above whether more follow there, and whether more follow here.
 #[derive(Debug, Clone, Default)]

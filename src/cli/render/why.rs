@@ -1,7 +1,8 @@
 //! The whole of `treevisor why`: labels in a column of their own, and text that is broken at blanks.
 
+use super::look::Look;
+use super::style;
 use super::table::{paint, shorten};
-use super::{Look, style};
 use crate::explain::Told;
 use std::fmt::Write;
 

@@ -2,7 +2,7 @@
 
 use super::super::draft::{Note, Setting};
 use super::super::value::Value;
-use super::program::{Process, truth};
+use super::process::{Process, truth};
 
 const MAXBYTES: u64 = 50 << 20;
 const BACKUPS: u64 = 10;

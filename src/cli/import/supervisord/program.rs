@@ -1,11 +1,13 @@
 //! One program: its settings, to the keys of the workers that it means.
 
 use super::super::draft::{Draft, Note, Setting, array};
+use super::super::signals::stop_signal;
 use super::super::value::Value;
 use super::expand::Names;
 use super::ini::Section;
+use super::lex;
 use super::output::log;
-use super::{lex, stop_signal};
+use super::process::{Process, truth};
 use crate::spec::print::basic;
 use std::collections::BTreeMap;
 
@@ -48,15 +50,6 @@ pub(super) const KEYS: &[&str] = &[
     "umask",
     "user",
 ];
-
-/// One process of a program, while its settings are gone through.
-pub(super) struct Process<'a> {
-    pub(super) settings: &'a BTreeMap<String, Setting>,
-    pub(super) names: Names<'a>,
-    /// How many processes this one stands for.
-    pub(super) alike: u32,
-    pub(super) child: Draft,
-}
 
 /// The workers of one program.
 pub(super) fn program(section: &Section, name: &str, group: &str, names: &Names<'_>) -> Vec<Draft> {
@@ -310,15 +303,6 @@ impl Process<'_> {
         } else if let Some(text) = self.fixed(setting) {
             self.child.set(key, basic(&text.replace('$', "$$")), Some(setting));
         }
-    }
-}
-
-/// What supervisord takes for true and for false.
-pub(super) fn truth(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Some(true),
-        "false" | "no" | "off" | "0" => Some(false),
-        _ => None,
     }
 }
 

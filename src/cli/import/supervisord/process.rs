@@ -1,0 +1,23 @@
+//! One process of a program, while it is carried over.
+
+use super::super::draft::{Draft, Setting};
+use super::expand::Names;
+use std::collections::BTreeMap;
+
+/// One process of a program, while its settings are gone through.
+pub(super) struct Process<'a> {
+    pub(super) settings: &'a BTreeMap<String, Setting>,
+    pub(super) names: Names<'a>,
+    /// How many processes this one stands for.
+    pub(super) alike: u32,
+    pub(super) child: Draft,
+}
+
+/// What supervisord takes for true and for false.
+pub(super) fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Some(true),
+        "false" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}

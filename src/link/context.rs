@@ -1,0 +1,286 @@
+//! What all sockets of a process share: the context, the options, the endpoints of files, and what can go wrong.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::os::net::SOCKET_PATH_MAX;
+use crate::time::Span;
+
+/// How many messages libzmq queues for a peer or from it. Enough for a burst, and small enough that a peer which
+/// does not read, or one that floods while this process is stopped, costs little.
+pub(super) const QUEUE: i32 = 256;
+
+/// How many messages libzmq keeps from one peer of a socket with a [`Door`] that many may connect to.
+pub(super) const QUEUE_BEHIND_DOOR: i32 = 64;
+
+/// How many connections may wait to be accepted: a tree of 1,000 children connects in one moment. The kernel cuts
+/// it to `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// How long a peer may take to introduce itself before its connection is closed, in milliseconds. Half-open
+/// connections cost descriptors; a local peer that is alive needs less than one millisecond.
+const HANDSHAKE_MS: i32 = 10_000;
+
+/// The state that the sockets of one process share; one per process.
+///
+/// It owns libzmq's two threads (one for input and output, one that reaps closed sockets), which begin with the first
+/// socket. Sockets keep it alive. Dropping the last holder waits until the closed sockets have had their linger; as
+/// sockets are made without any, that is at once unless a `close` asked for more.
+pub struct Context {
+    pub(super) context: zmq::Context,
+}
+
+impl Context {
+    /// Makes the context.
+    ///
+    /// # Errors
+    /// [`LinkError::Context`] when the process has no descriptors or no memory left.
+    pub fn new() -> Result<Context, LinkError> {
+        let context = zmq::Context::new();
+        // The binding does not check for a null pointer; setting an option is what finds it.
+        let cause = io::Error::last_os_error();
+        // One thread moves a million messages a second, which is more than one node's loop can take.
+        context.set_io_threads(1).map_err(|_| LinkError::Context { cause })?;
+        Ok(Context { context })
+    }
+
+    /// A socket of the given type with the options that hold for all of ours.
+    pub(super) fn socket(
+        &self,
+        kind: zmq::SocketType,
+        endpoint: &str,
+        frame_bytes_max: usize,
+    ) -> Result<zmq::Socket, LinkError> {
+        let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: io_error(cause) };
+        let socket = self.context.socket(kind).map_err(failed)?;
+        // The default is to wait for ever when a message cannot be delivered; then a peer that is gone hangs our exit.
+        socket.set_linger(0).map_err(failed)?;
+        // Checked on the head of a frame, before room is made for it. The connection is closed.
+        socket.set_maxmsgsize(i64::try_from(frame_bytes_max).unwrap_or(i64::MAX)).map_err(failed)?;
+        socket.set_rcvhwm(QUEUE).map_err(failed)?;
+        socket.set_sndhwm(QUEUE).map_err(failed)?;
+        socket.set_backlog(BACKLOG).map_err(failed)?;
+        socket.set_handshake_ivl(HANDSHAKE_MS).map_err(failed)?;
+        Ok(socket)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Context")
+    }
+}
+
+/// Whether libzmq was built with CURVE, without which there is no encryption for `tcp://`.
+pub fn has_curve() -> bool {
+    zmq::has("curve").unwrap_or(false)
+}
+
+/// The socket on which an instance's root answers operators, in the instance's runtime directory.
+pub fn control_socket(directory: &Path) -> PathBuf {
+    directory.join("control.sock")
+}
+
+/// The socket on which the node with this number receives from its children, in the instance's runtime directory.
+///
+/// A number, not a path in the tree: names may be 64 bytes each, and the whole must stay within
+/// [`SOCKET_PATH_MAX`].
+pub fn node_socket(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number}.sock"))
+}
+
+/// The endpoint of a socket file, as it is handed to children and to libzmq: `ipc://` and the path.
+///
+/// # Errors
+/// [`LinkError::PathTooLong`] and [`LinkError::PathUnusable`].
+pub fn endpoint(socket: &Path) -> Result<String, LinkError> {
+    let unusable = |reason| Err(LinkError::PathUnusable { path: socket.to_owned(), reason });
+    let bytes = socket.as_os_str().as_bytes();
+    if bytes.len() > SOCKET_PATH_MAX {
+        return Err(LinkError::PathTooLong { path: socket.to_owned(), bytes: bytes.len() });
+    }
+    match bytes.first() {
+        None => return unusable("it is empty"),
+        Some(b'@') => return unusable("\"@\" at its start means an abstract socket, which every user may connect to"),
+        Some(b'*') => return unusable("\"*\" at its start means a temporary name"),
+        Some(_) => {}
+    }
+    if bytes.contains(&0) {
+        return unusable("it holds a zero byte");
+    }
+    match socket.to_str() {
+        Some(path) => Ok(format!("ipc://{path}")),
+        None => unusable("it is not UTF-8"),
+    }
+}
+
+/// Listeners of a socket that are kept at most although nothing can reach them.
+pub(super) const LISTENERS_MAX: u32 = 16;
+
+/// Binds a socket once more where it was, for the `nth` time.
+pub(super) fn bind_again(socket: &zmq::Socket, endpoint: &str, nth: u32) -> Result<(), LinkError> {
+    if nth.is_multiple_of(LISTENERS_MAX) {
+        while socket.unbind(endpoint).is_ok() {}
+    }
+    socket.bind(endpoint).map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: io_error(cause) })
+}
+
+/// The socket file that an `ipc://` endpoint names; the same checks as [`endpoint`].
+pub(super) fn socket_of(endpoint_text: &str) -> Result<PathBuf, LinkError> {
+    let Some(path) = endpoint_text.strip_prefix("ipc://") else {
+        return Err(LinkError::NotIpc { endpoint: endpoint_text.to_owned() });
+    };
+    let path = PathBuf::from(OsStr::new(path));
+    endpoint(&path)?;
+    Ok(path)
+}
+
+/// Closes `socket`, giving what it still has to send up to `linger`. Returns at once: the time is spent by libzmq's
+/// own thread, and by the thread that drops the last holder of the context.
+pub(super) fn close(socket: zmq::Socket, linger: Span) {
+    // Rounded up: a linger of half a millisecond is not none.
+    let millis = linger.as_nanos().div_ceil(1_000_000);
+    // It can fail only on a socket that is not one; then there is nothing to wait for.
+    let _ = socket.set_linger(i32::try_from(millis).unwrap_or(i32::MAX));
+}
+
+/// libzmq's error as std's, which has the usual words for the system's numbers.
+pub(super) fn io_error(error: zmq::Error) -> io::Error {
+    /// libzmq's own numbers begin here.
+    const OWN: i32 = 156_384_712;
+    match error.to_raw() {
+        number if number < OWN => io::Error::from_raw_os_error(number),
+        _ => io::Error::other(error),
+    }
+}
+
+/// What can fail in making a socket ready. The message is of this level; the cause is in `source`.
+#[derive(Debug)]
+pub enum LinkError {
+    /// libzmq's context could not be made.
+    Context {
+        /// libzmq's error.
+        cause: io::Error,
+    },
+    /// A socket could not be opened or set up.
+    Socket {
+        /// Where it was to be bound or connected.
+        endpoint: String,
+        /// libzmq's error.
+        cause: io::Error,
+    },
+    /// A socket could not be bound.
+    Bind {
+        /// Where.
+        endpoint: String,
+        /// libzmq's error.
+        cause: io::Error,
+    },
+    /// A socket could not be connected. A peer that is not there yet is no error: libzmq keeps trying.
+    Connect {
+        /// Where to.
+        endpoint: String,
+        /// libzmq's error.
+        cause: io::Error,
+    },
+    /// What stands at the place of the socket could not be looked at.
+    Look {
+        /// The place.
+        path: PathBuf,
+        /// The system's error.
+        cause: io::Error,
+    },
+    /// Something that is no socket stands at its place. libzmq would delete it.
+    NotASocket {
+        /// The place.
+        path: PathBuf,
+    },
+    /// Another process is bound there. libzmq would take the place from it without a word to either.
+    InUse {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The path is longer than [`SOCKET_PATH_MAX`].
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The path cannot be written as an endpoint.
+    PathUnusable {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The endpoint does not begin with `ipc://`.
+    NotIpc {
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// A peer's name must have 1 to 255 bytes and must not begin with a zero byte, which is libzmq's.
+    Identity {
+        /// How many bytes it has.
+        bytes: usize,
+    },
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkError::Context { .. } => f.write_str("cannot set up ZeroMQ"),
+            LinkError::Socket { endpoint, .. } => write!(f, "cannot open a socket for {endpoint}"),
+            LinkError::Bind { endpoint, .. } => write!(f, "cannot bind {endpoint}"),
+            LinkError::Connect { endpoint, .. } => write!(f, "cannot connect to {endpoint}"),
+            LinkError::Look { path, .. } => write!(f, "cannot look for a socket at {}", path.display()),
+            LinkError::NotASocket { path } => {
+                write!(
+                    f,
+                    "cannot bind a socket at {}: something else is there, which binding would delete",
+                    path.display()
+                )
+            }
+            LinkError::InUse { path } => {
+                write!(f, "cannot bind a socket at {}: another process is bound there", path.display())
+            }
+            LinkError::PathTooLong { path, bytes } => write!(
+                f,
+                "cannot use the socket path {}: it has {bytes} bytes, at most {SOCKET_PATH_MAX} are possible; choose a \
+                 shorter directory",
+                path.display()
+            ),
+            LinkError::PathUnusable { path, reason } => {
+                write!(f, "cannot use the socket path {}: {reason}", path.display())
+            }
+            LinkError::NotIpc { endpoint } => write!(f, "cannot use the endpoint {endpoint}: ipc://PATH is expected"),
+            LinkError::Identity { bytes } => {
+                write!(
+                    f,
+                    "cannot use a name of {bytes} bytes for a peer: 1 to 255 are expected, and no zero byte first"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for LinkError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LinkError::Context { cause }
+            | LinkError::Socket { cause, .. }
+            | LinkError::Bind { cause, .. }
+            | LinkError::Connect { cause, .. }
+            | LinkError::Look { cause, .. } => Some(cause),
+            LinkError::NotASocket { .. }
+            | LinkError::InUse { .. }
+            | LinkError::PathTooLong { .. }
+            | LinkError::PathUnusable { .. }
+            | LinkError::NotIpc { .. }
+            | LinkError::Identity { .. } => None,
+        }
+    }
+}
