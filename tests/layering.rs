@@ -235,9 +235,6 @@ const IN_CIRCLES: &[&str] = &[
     "node/taps/mod",
     "node/taps/tap",
     "node/turn",
-    "os/spawn",
-    "os/spawn/child",
-    "os/spawn/late",
 ];
 
 /// Files that name the node as a whole, besides the one that defines it. This list may only shrink, too: what hangs on `Node`

@@ -14,34 +14,33 @@
 //! Spawn from the main thread or that of the loop only ([`thread::beside_main`]): the parent-death signal is sent when the
 //! *thread* that spawned ends, prctl(2).
 use super::cgroup::Group;
-use super::pidfd::PidFd;
 use super::thread;
 use super::users::Credentials;
-use crate::error::{errno_words, plain};
+use crate::error::plain;
 use crate::spec::exec::Limit;
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
-use std::fmt;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 mod child;
 mod clone;
 mod late;
+mod plan;
 mod raw;
 mod slots;
 #[cfg(test)]
 mod tests;
 
 pub(super) use self::clone::try_in_group;
-pub use self::late::{LIMIT, Late};
+pub use self::late::{LIMIT, Late, Spawned};
+pub use self::plan::{SpawnError, Stage};
 
-use self::child::Failed;
 use self::clone::CLONES_INTO_CGROUP;
+use self::plan::{OwnPid, PlanData, Strings};
 use self::slots::SLOTS;
 
 /// What a process is to be.
@@ -99,171 +98,8 @@ impl PlanSpec<'_> {
     }
 }
 
-/// At which step a start failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Stage {
-    /// Reading the plan: a string with a zero byte, an unknown limit.
-    Prepare,
-    /// Looking the program up in PATH.
-    LookUp,
-    /// Making the process, clone(2).
-    Clone,
-    /// Resetting signals.
-    Signals,
-    /// Entering the cgroup.
-    Cgroup,
-    /// setsid(2).
-    Session,
-    /// prlimit(2).
-    Limits,
-    /// setpriority(2).
-    Nice,
-    /// chdir(2).
-    WorkingDirectory,
-    /// dup3(2).
-    Streams,
-    /// close_range(2).
-    Descriptors,
-    /// setgroups(2), setresgid(2).
-    Groups,
-    /// setresuid(2).
-    User,
-    /// prctl(2) PR_SET_PDEATHSIG.
-    ParentDeath,
-    /// execve(2).
-    Exec,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Prepare => "preparing",
-            Stage::LookUp => "looking for",
-            Stage::Clone => "making a process for",
-            Stage::Signals => "resetting the signals of",
-            Stage::Cgroup => "entering the cgroup of",
-            Stage::Session => "making a session for",
-            Stage::Limits => "setting the limits of",
-            Stage::Nice => "setting the nice value of",
-            Stage::WorkingDirectory => "changing to the working directory",
-            Stage::Streams => "connecting the output of",
-            Stage::Descriptors => "closing the descriptors of",
-            Stage::Groups => "setting the groups of",
-            Stage::User => "setting the user of",
-            Stage::ParentDeath => "setting the parent-death signal of",
-            Stage::Exec => "executing",
-        })
-    }
-}
-
-/// Why there is no process.
-#[derive(Debug, Clone)]
-pub struct SpawnError {
-    /// At which step.
-    pub stage: Stage,
-    /// The kernel's error number; 0 where no call was made.
-    pub errno: i32,
-    /// On what: the program, or the directory.
-    pub subject: String,
-    /// What is wrong, as text.
-    pub reason: String,
-}
-
-impl fmt::Display for SpawnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.stage, self.subject, self.reason)
-    }
-}
-
-impl std::error::Error for SpawnError {}
-
-/// A process that has just been made.
-#[derive(Debug)]
-pub struct Spawned {
-    /// It has not executed its program yet.
-    pub late: Option<Late>,
-    /// Its number.
-    pub pid: u32,
-    /// The process itself.
-    pub pidfd: PidFd,
-}
-
 /// A start that is prepared.
 pub struct Plan(Rc<PlanData>);
-
-/// Everything that the child half needs, in the kernel's form.
-struct PlanData {
-    /// The program, or where it may be: the first of them that can be executed is it.
-    programs: Vec<CString>,
-    /// Its name has no slash, so it is looked for in PATH.
-    looked_up: bool,
-    argv: Strings,
-    env: Strings,
-    own_pid: Option<OwnPid>,
-    cwd: Option<CString>,
-    credentials: Option<Credentials>,
-    umask: Option<u32>,
-    limits: Vec<(u32, libc::rlimit64)>,
-    nice: Option<i32>,
-    /// Descriptor by target number: 0, 1, 2, and the extra ones. `None` is our own with that number.
-    streams: Vec<Option<OwnedFd>>,
-    parent_death_signal: Option<i32>,
-    new_session: bool,
-    cgroup: Option<Group>,
-    /// `cgroup.procs` of the cgroup that the child enters by itself.
-    cgroup_procs: Option<CString>,
-    subject: String,
-}
-
-/// Strings with the array of pointers to them that execve(2) takes.
-struct Strings {
-    /// Never touched again; the pointers point into it.
-    _strings: Vec<CString>,
-    pointers: Vec<*const libc::c_char>,
-}
-
-impl Strings {
-    fn new(strings: Vec<CString>) -> Strings {
-        let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
-        Strings { _strings: strings, pointers }
-    }
-}
-
-/// `NAME=` and room for a number: the child half writes its own into it, which cannot be known beforehand.
-struct OwnPid {
-    /// On the heap, where the environment's pointer to it stays right.
-    entry: Box<[Cell<u8>]>,
-    digits_at: usize,
-}
-
-/// Digits of the highest process number, and the zero byte.
-const PID_ROOM: usize = 11;
-
-impl OwnPid {
-    fn new(name: &str) -> OwnPid {
-        let bytes = name.bytes().chain([b'=']).chain([0; PID_ROOM]);
-        OwnPid { entry: bytes.map(Cell::new).collect(), digits_at: name.len() + 1 }
-    }
-
-    /// Writes the number. Nothing here allocates or panics: it runs in the child half.
-    fn write(&self, pid: u32) {
-        let mut digits = [0u8; PID_ROOM];
-        let (mut rest, mut count) = (pid, 0);
-        while count < PID_ROOM - 1 {
-            digits[count] = b'0' + (rest % 10) as u8;
-            count += 1;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        let places = self.entry.iter().skip(self.digits_at);
-        for (place, digit) in places.zip(digits[..count].iter().rev().chain(std::iter::once(&0))) {
-            place.set(*digit);
-        }
-    }
-}
 
 /// Prepares a start: everything that can fail before there is a process fails here.
 ///
@@ -417,49 +253,5 @@ impl Plan {
     /// Makes the process, which is to find `parent` as its parent if it asks for a parent-death signal.
     fn spawn_below(&self, parent: nix::unistd::Pid) -> Result<Spawned, SpawnError> {
         late::spawn(&self.0, parent.as_raw())
-    }
-}
-
-impl PlanData {
-    fn error(&self, stage: Stage, errno: i32) -> SpawnError {
-        self.failure(Failed { stage, errno, program: 0, mode: None })
-    }
-
-    /// What failed, as text. The child has made the checks; here no file system is read.
-    fn failure(&self, failed: Failed) -> SpawnError {
-        let Failed { stage, errno, program, mode } = failed;
-        let mut subject = self.subject.clone();
-        let mut reason = errno_words(errno);
-        let is = |kind| mode.is_some_and(|mode| mode & libc::S_IFMT == kind);
-        match (stage, errno) {
-            (Stage::WorkingDirectory, _) => {
-                subject = self.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()).unwrap_or_default();
-            }
-            (Stage::LookUp, libc::EACCES) => {
-                let at = self.programs.get(program).map(|at| OsStr::from_bytes(at.as_bytes())).unwrap_or_default();
-                let at = self
-                    .cwd
-                    .as_ref()
-                    .map_or_else(|| PathBuf::from(at), |cwd| Path::new(OsStr::from_bytes(cwd.as_bytes())).join(at));
-                reason = format!("{} is not executable", at.display());
-            }
-            (Stage::LookUp, _) => reason = "No such file or directory in any directory of PATH".into(),
-            (Stage::Exec, libc::ENOENT) if mode.is_some() => {
-                reason = "the interpreter that it names in its first line, or its loader, is not there".into();
-            }
-            (Stage::Exec, libc::EACCES) if is(libc::S_IFDIR) => reason = "it is a directory".into(),
-            (Stage::Exec, libc::EACCES) if is(libc::S_IFREG) => {
-                reason.push_str(if mode.is_some_and(|mode| mode & 0o111 != 0) {
-                    "; its user may not execute it or its interpreter, or it lies on a noexec mount"
-                } else {
-                    "; it is not executable (chmod +x makes it so)"
-                });
-            }
-            (Stage::Exec, libc::ENOEXEC) => {
-                reason = "it is neither a program nor a script that begins with #! and its interpreter".into();
-            }
-            _ => {}
-        }
-        SpawnError { stage, errno, subject, reason }
     }
 }

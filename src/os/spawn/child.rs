@@ -1,7 +1,7 @@
 //! The child half: from the clone to execve(2), under the rules that the head of [`super`] gives.
 
+use super::plan::{Failed, PlanData, Stage};
 use super::raw::{Word, raw};
-use super::{PlanData, Stage};
 use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -24,23 +24,6 @@ pub(super) struct Shared {
     pub apart: AtomicBool,
     /// Read when `here` is 0.
     pub failed: UnsafeCell<Option<Failed>>,
-}
-
-/// What failed, and what the child has seen of it: the parent reads no file system.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Failed {
-    pub stage: Stage,
-    pub errno: i32,
-    /// Which of the plan's programs it was.
-    pub program: usize,
-    /// The mode of that file, if there is one.
-    pub mode: Option<u32>,
-}
-
-impl Failed {
-    fn at(stage: Stage, errno: i32) -> Failed {
-        Failed { stage, errno, program: 0, mode: None }
-    }
 }
 
 /// The child half. Raw system calls on prepared data, and nothing else. They leave no errno: the parent may be going on in the

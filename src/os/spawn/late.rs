@@ -2,8 +2,8 @@
 
 use super::child::{Shared, child_half};
 use super::clone::{Stack, clone_apart};
+use super::plan::{PlanData, SpawnError, Stage};
 use super::slots::Slots;
-use super::{PlanData, SpawnError, Spawned, Stage};
 use crate::os::clock;
 use crate::os::pidfd::PidFd;
 use crate::time::Span;
@@ -23,6 +23,17 @@ const LIMIT_THEN: Span = Span::from_millis(10);
 struct Held {
     shared: Shared,
     stack: Box<Stack>,
+}
+
+/// A process that has just been made.
+#[derive(Debug)]
+pub struct Spawned {
+    /// It has not executed its program yet.
+    pub late: Option<Late>,
+    /// Its number.
+    pub pid: u32,
+    /// The process itself.
+    pub pidfd: PidFd,
 }
 
 /// A process that has not executed its program yet: its directory or its program lies where nothing answers, or the machine

@@ -3,8 +3,10 @@ use super::super::testing::{
     read_line, script, start, start_now, start_piped,
 };
 use super::*;
+use crate::os::pidfd::PidFd;
 use crate::os::{descendants, fd, users};
 use crate::time::Span;
+use std::cell::Cell;
 use std::os::unix::fs::PermissionsExt;
 
 /// Spawns what has to fail: where, with which errno, and with which text.
