@@ -185,7 +185,7 @@ impl Node {
 
     /// The node itself must be ready for whatever children it has, as at its boot.
     fn make_room_for_children(&mut self) {
-        fd::make_room(super::boot::descriptors(self.children.iter().count()));
+        fd::make_room(super::endpoint::doors::descriptors(self.children.iter().count()));
         let count = self.children.iter().count();
         let (own, other, others) = super::endpoint::doors::connections(count, fd::nofile_limit());
         self.context.place.door.set_connections(own, other, others);

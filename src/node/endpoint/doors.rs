@@ -26,6 +26,12 @@ const READ_PARTS: usize = 4 * wire::WORKER_FRAMES_MAX;
 const LARGE: MessageMax =
     MessageMax { parts: wire::NODE_FRAMES_MAX, bytes: wire::NODE_FRAMES_MAX * wire::NODE_FRAME_MAX };
 
+/// How many descriptors a supervisor will use, roughly: of each child its process, its output, its cgroup, a connection
+/// and a socket for notifications, and its own.
+pub(in crate::node) fn descriptors(children: usize) -> usize {
+    128 + 5 * children
+}
+
 /// How many connections a user may have that is ours or root, one that is neither, and all of the latter together.
 pub(in crate::node) fn connections(children: usize, nofile: u64) -> (usize, usize, usize) {
     let nofile = usize::try_from(nofile).unwrap_or(usize::MAX);

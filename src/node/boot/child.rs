@@ -1,0 +1,93 @@
+//! A node that another node has started: from its boot record.
+
+use super::failure::{BootError, while_trying};
+use super::wiring::{Parts, draw_family, wire_up};
+use crate::error::Chain;
+use crate::ids::Mark;
+use crate::instance::runtime::RuntimeDir;
+use crate::link::Context as Sockets;
+use crate::logging;
+use crate::logs::{Writer, stream_file};
+use crate::node::above::Above;
+use crate::node::context::Place;
+use crate::node::endpoint::doors;
+use crate::node::record::{BOOT_FD, NodeBoot};
+use crate::node::turn::Node;
+use crate::node::uplink::Uplink;
+use crate::os::cgroup::Group;
+use crate::os::clock::Clock;
+use crate::os::{descendants, fd, process, signals};
+use crate::wire;
+use std::io::Read;
+
+/// Runs it until it ends. Returns its exit status.
+pub(super) fn run() -> i32 {
+    signals::go_on_in_background();
+    fd::complain_of_crashes();
+    match prepare() {
+        Ok(mut node) => {
+            let end = node.run();
+            node.leave(end)
+        }
+        Err(error) => {
+            fd::complain(format_args!("treevisor: a node could not begin: {}", Chain(&error)));
+            1
+        }
+    }
+}
+
+fn prepare() -> Result<Node, BootError> {
+    let clock = Clock::start();
+    let mut text = Vec::new();
+    fd::inherited(BOOT_FD)
+        .map(std::fs::File::from)
+        .and_then(|mut file| file.read_to_end(&mut text))
+        .map_err(while_trying("read what the parent node handed down"))?;
+    let boot: NodeBoot =
+        wire::json::from_slice(&text).map_err(while_trying("understand what the parent node handed down"))?;
+    drop(text);
+    stream_file::set(boot.output.clone());
+    let log_level = slog::Level::from_usize(boot.log_level).unwrap_or(slog::Level::Info);
+    let (event_logger, log_handle) = logging::root(log_level, boot.log_format);
+    descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
+    let base_group = match &boot.cgroup {
+        Some(path) => {
+            let group = Group::open_entered_by_itself(path, boot.cgroup_by_itself);
+            Some(group.map_err(while_trying("open the subtree's cgroup"))?)
+        }
+        None => None,
+    };
+    fd::make_room(doors::descriptors(boot.spec.children.len()));
+    let sockets = Sockets::new().map_err(BootError::Link)?;
+    let uplink = Uplink::connect(&sockets, &boot).map_err(BootError::Link)?;
+    let family = draw_family()?;
+    let place = Place {
+        instance: boot.instance,
+        path: boot.path,
+        incarnation: boot.incarnation,
+        runtime: RuntimeDir::at(boot.runtime),
+        mark: Mark::parse(&boot.mark).map_err(while_trying("read the tree's mark"))?,
+        base_group,
+        log_level,
+        log_format: boot.log_format,
+        output_format: boot.output_format,
+        show_output: boot.show_output,
+        files: Writer::new(),
+        nofile: boot.nofile,
+        family,
+        door: doors::for_children(process::own_uid(), family, boot.spec.children.len(), fd::nofile_limit()),
+    };
+    wire_up(Parts {
+        clock,
+        place,
+        spec: boot.spec,
+        holds: boot.holds,
+        above: Above::Parent(Box::new(uplink)),
+        sockets,
+        heartbeat: boot.heartbeat,
+        cause: boot.cause,
+        event_logger,
+        log_handle,
+        outsiders: false,
+    })
+}

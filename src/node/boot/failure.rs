@@ -1,0 +1,65 @@
+//! Why a node could not begin, for people.
+
+use crate::ids::{Name, Path};
+use crate::instance::runtime::BASE_VARIABLE;
+use crate::link::LinkError;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Why a node could not begin.
+#[derive(Debug)]
+pub(super) enum BootError {
+    AlreadyRunning { instance: Name, pid: Option<u32> },
+    Runtime { path: PathBuf, cause: Box<dyn std::error::Error> },
+    Containment { reason: String },
+    Closed { path: Path, uid: u32, directory: PathBuf, mode: u32 },
+    Link(LinkError),
+    Prepare { what: &'static str, cause: Box<dyn std::error::Error> },
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootError::AlreadyRunning { instance, pid } => {
+                write!(f, "the instance \"{instance}\" runs already")?;
+                if let Some(pid) = pid {
+                    write!(f, ", as process {pid}")?;
+                }
+                write!(f, "; stop it with `treevisor stop -i {instance}`, or give this tree another name")
+            }
+            BootError::Runtime { path, .. } => write!(
+                f,
+                "cannot prepare the runtime directory {} (set {BASE_VARIABLE} to a directory of your own)",
+                path.display()
+            ),
+            BootError::Closed { path, uid, directory, mode } => write!(
+                f,
+                "{path} runs as uid {uid}, which cannot reach the tree's sockets: the directory {} is closed to others \
+                 (its mode is {mode:04o}); set {BASE_VARIABLE} to a directory that they may pass, such as /run/treevisor",
+                directory.display()
+            ),
+            BootError::Containment { reason } => write!(
+                f,
+                "containment = \"cgroup\" is asked for, but no cgroup v2 can be used here: {reason}; \
+                 give the tree a writable cgroup, or choose \"auto\""
+            ),
+            BootError::Link(_) => f.write_str("cannot open the tree's sockets"),
+            BootError::Prepare { what, .. } => write!(f, "cannot {what}"),
+        }
+    }
+}
+
+impl std::error::Error for BootError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BootError::AlreadyRunning { .. } | BootError::Containment { .. } | BootError::Closed { .. } => None,
+            BootError::Link(cause) => Some(cause),
+            BootError::Runtime { cause, .. } | BootError::Prepare { cause, .. } => Some(cause.as_ref()),
+        }
+    }
+}
+
+/// Turns any error into a [`BootError::Prepare`] that names what was being done.
+pub(super) fn while_trying<E: Into<Box<dyn std::error::Error>>>(what: &'static str) -> impl FnOnce(E) -> BootError {
+    move |cause| BootError::Prepare { what, cause: cause.into() }
+}

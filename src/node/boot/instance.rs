@@ -1,0 +1,104 @@
+//! What a root claims and finds of its instance before it lays out anything.
+
+use super::failure::BootError;
+use crate::ids::{Name, Path};
+use crate::instance::runtime::RuntimeDir;
+use crate::node::directory::Held;
+use crate::node::root::keeper::clear_tree;
+use crate::os::claim::{Claim, Claimed, Holder};
+use crate::os::clock::{self, Clock};
+use crate::os::lock::{self, LockFile};
+use crate::os::process;
+use crate::spec::exec::BeatSource;
+use crate::spec::tree::{ChildKind, SupervisorSpec};
+use crate::time::{Span, Time};
+use slog::{Logger, error, warn};
+use std::path::PathBuf;
+
+/// How long a holder that may just be ending is waited for.
+const ENDING: Span = Span::from_millis(300);
+
+/// Makes the runtime directory and takes what shows that the instance is running: a name that no cleaner of files can
+/// take away, and the lock that tools look at. A lock whose holder has exited is the keeper's, which is cleaning up and
+/// soon done.
+pub(super) fn take_instance(instance: &Name, runtime: &RuntimeDir) -> Result<Held, BootError> {
+    let wrong = |cause: Box<dyn std::error::Error>| BootError::Runtime { path: runtime.path().to_path_buf(), cause };
+    let runs = |pid| Err(BootError::AlreadyRunning { instance: instance.clone(), pid });
+    let patience = Clock::start();
+    let claim = loop {
+        runtime.create_base().map_err(|e| wrong(e.into()))?;
+        match runtime.claim_name().and_then(|name| Claim::take(&name)) {
+            Ok(Claimed::Ours(claim)) => break Some(claim),
+            Ok(Claimed::Held(Holder::Own { pid })) => {
+                // A root that is ending has given back its lock before.
+                let ending = !process::is_alive(pid) || !lock::is_held(&runtime.lock_file());
+                if !ending || patience.now() > Time::ZERO + ENDING {
+                    return runs(Some(pid));
+                }
+                clock::pause(Span::from_millis(10));
+            }
+            // Where another user has taken the name, or none can be had, the lock alone has to do.
+            Ok(Claimed::Held(Holder::Stranger { .. })) | Err(_) => break None,
+        }
+    };
+    loop {
+        runtime.create().map_err(|e| wrong(e.into()))?;
+        match LockFile::acquire(&runtime.lock_file()) {
+            Ok(lock) => return Ok(Held::new(lock, claim)),
+            Err(lock::LockError::Held { pid }) => {
+                let cleaning = pid.is_none_or(|pid| !process::is_alive(pid));
+                if !cleaning || patience.now() > Time::ZERO + Span::from_secs(3) {
+                    return runs(pid);
+                }
+                clock::pause(Span::from_millis(10));
+            }
+            Err(error) => return Err(wrong(error.into())),
+        }
+    }
+}
+
+/// Leaves a link to the output in the runtime directory, where one looks for what belongs to a tree that runs.
+pub(super) fn link_to_output(runtime: &RuntimeDir, output: PathBuf) -> Option<(PathBuf, PathBuf)> {
+    let link = runtime.output_file();
+    if output == link {
+        return None;
+    }
+    if link.is_symlink() {
+        let _ = std::fs::remove_file(&link);
+    }
+    // What an earlier version has left there is not ours to remove.
+    std::os::unix::fs::symlink(&output, &link).ok().map(|()| (link, output))
+}
+
+/// The first worker of another user that is to reach a socket of its node, if others are kept from the directory.
+pub(super) fn check_way_of_others(tree: &SupervisorSpec, runtime: &RuntimeDir) -> Result<(), BootError> {
+    let mut other = None;
+    tree.for_each_supervisor(&Path::root(), &mut |path, supervisor| {
+        for child in &supervisor.children {
+            if let ChildKind::Worker(exec) = &child.kind
+                && let Some(account) =
+                    exec.account.as_ref().filter(|account| ![0, process::own_uid()].contains(&account.uid))
+                && (exec.speaks_by_notify(&child.policy)
+                    || child.policy.heartbeat.is_some() && exec.sources.contains(&BeatSource::Zmq))
+            {
+                other.get_or_insert_with(|| (path.child(&child.name), account.uid));
+            }
+        }
+    });
+    match (other, runtime.closed_to_others()) {
+        (Some((path, uid)), Some((directory, mode))) => Err(BootError::Closed { path, uid, directory, mode }),
+        _ => Ok(()),
+    }
+}
+
+/// Clears what an earlier run of this instance left behind when root and keeper were killed together.
+pub(super) fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
+    let Ok(stale) = runtime.read_instance() else { return };
+    warn!(logger, "an earlier run of this instance was killed, clearing what it left";
+        "pid" => stale.pid, "started_at" => &stale.started_at);
+    let left = clear_tree(stale.cgroup.as_deref(), &stale.mark, &stale.paths());
+    if !left.is_none() {
+        error!(logger, "what an earlier run left cannot be killed, and runs beside this one"; "left" => %left);
+    }
+    runtime.remove_sockets();
+}

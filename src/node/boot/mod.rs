@@ -1,0 +1,28 @@
+//! How a node starts: the root from a checked tree, every other node from the boot record of its parent.
+
+mod child;
+mod failure;
+mod instance;
+mod root;
+mod wiring;
+
+pub use self::root::RootOptions;
+
+use crate::os::{fd, thread};
+
+/// Runs a whole tree in this process, as its root, until it ends. Returns the exit status of `treevisor start`.
+pub fn run_root(options: RootOptions) -> i32 {
+    run_beside(|| root::run(options))
+}
+
+/// Runs a node that another node has started, until it ends. Returns its exit status.
+pub fn run_node() -> i32 {
+    run_beside(child::run)
+}
+
+fn run_beside(work: impl FnOnce() -> i32 + Send + 'static) -> i32 {
+    thread::beside_main(work).unwrap_or_else(|error| {
+        fd::complain(format_args!("treevisor: cannot start the thread of a supervisor's loop: {error}"));
+        1
+    })
+}

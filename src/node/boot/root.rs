@@ -1,0 +1,346 @@
+//! The root of a tree: what it lays out before it runs, and takes back when it has ended.
+
+use super::failure::{BootError, while_trying};
+use super::instance::{check_way_of_others, link_to_output, sweep_stale, take_instance};
+use super::wiring::{Parts, draw_family, node_logger, wire_up};
+use crate::error::Chain;
+use crate::ids::{Incarnation, Mark, Path};
+use crate::instance::runtime::{InstanceFile, RuntimeDir};
+use crate::instance::state::{STATE_VARIABLE, StateDir};
+use crate::link::{self, Context as Sockets, Router, RouterLimits};
+use crate::logging;
+use crate::logs::stream_file::{self, StreamFile};
+use crate::logs::{Format, Writer};
+use crate::node::above::Above;
+use crate::node::close::GOODBYE;
+use crate::node::context::Place;
+use crate::node::directory::Held;
+use crate::node::endpoint::doors;
+use crate::node::reactor::Source;
+use crate::node::root::file::tree_paths;
+use crate::node::root::segments::JournalRecord;
+use crate::node::root::{Journal, Keeper, Root, TreeFile, service_manager};
+use crate::node::turn::Node;
+use crate::os::cgroup::tree::Tree;
+use crate::os::clock::{self, Clock};
+use crate::os::{descendants, fd, process, random, signals};
+use crate::spec::exec::Limit;
+use crate::spec::tree::{Containment, JournalSpec, TreeSpec};
+use crate::time::Time;
+use crate::wire;
+use crate::wire::journal::{Note, RunNote};
+use crate::wire::view::HoldView;
+use slog::{Logger, info, warn};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// What `treevisor start` and `treevisor run` decide before the tree begins.
+pub struct RootOptions {
+    /// The checked tree.
+    pub tree: TreeSpec,
+    /// The file that it came from, for people.
+    pub config: PathBuf,
+    /// Where sockets and the lock lie.
+    pub runtime: RuntimeDir,
+    /// Where the journal is kept; `None` where the user has no place for such things.
+    pub state: Option<StateDir>,
+    /// What is logged.
+    pub log_level: slog::Level,
+    /// How the log looks, on stderr.
+    pub log_format: Format,
+    /// How the workers' output looks, on stdout.
+    pub output_format: Format,
+    /// Whether workers' output is shown.
+    pub show_output: bool,
+    /// The file that the streams are of a tree in the background.
+    pub output: Option<StreamFile>,
+    /// Where to report that the tree is up: one line, "up" or "failed TEXT"; for `--detach`.
+    pub ready: Option<OwnedFd>,
+    /// A ZeroMQ endpoint on which any message panics the first child: the origin's button.
+    pub panic_button: Option<String>,
+    /// Reads from a journal what was held down when the last run ended without an order of an operator.
+    pub read_holds: fn(&StateDir) -> Vec<HoldView>,
+}
+
+/// Runs a tree until it ends. Returns the exit status.
+pub(super) fn run(options: RootOptions) -> i32 {
+    let mut ready = options.ready.as_ref().and_then(|fd| fd.try_clone().ok()).map(std::fs::File::from);
+    let format = options.log_format;
+    signals::go_on_in_background();
+    fd::complain_of_crashes();
+    stream_file::set(options.output.clone());
+    match WholeTree::prepare(options) {
+        Ok(root) => root.run(),
+        Err(error) => {
+            let text = Chain(&error).to_string();
+            fd::complain(format_args!("{}", logging::complaint(format, &text)));
+            service_manager::tell_no_beginning(&text, 1);
+            if let Some(ready) = &mut ready {
+                // No process reads it, so none waits for it either.
+                let _ = writeln!(ready, "failed {text}");
+            }
+            1
+        }
+    }
+}
+
+/// The root, and what it has laid out.
+struct WholeTree {
+    node: Node,
+    laid_out: LaidOut,
+}
+
+/// What a root has made outside of itself, to be taken back at its end, or when it cannot begin.
+struct LaidOut {
+    runtime: RuntimeDir,
+    tree: Option<Tree>,
+    /// Until the node has it.
+    keeper: Option<Keeper>,
+}
+
+impl LaidOut {
+    /// Removes it all. Only for the holder of the lock.
+    fn remove(self) {
+        if let Some(keeper) = self.keeper {
+            keeper.dismiss(GOODBYE);
+        }
+        if let Some(tree) = self.tree {
+            tree.remove();
+        }
+        self.runtime.remove();
+    }
+}
+
+impl WholeTree {
+    fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
+        let mut held = Some(take_instance(&options.tree.name, &options.runtime)?);
+        let mut laid_out = LaidOut { runtime: options.runtime.clone(), tree: None, keeper: None };
+        match WholeTree::lay_out(options, &mut held, &mut laid_out) {
+            Ok(node) => Ok(WholeTree { node, laid_out }),
+            Err(error) => {
+                laid_out.remove();
+                if let Some(held) = held {
+                    held.release();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes everything. Sockets are bound before anything is written.
+    fn lay_out(options: RootOptions, held: &mut Option<Held>, laid_out: &mut LaidOut) -> Result<Node, BootError> {
+        let RootOptions { tree, config, runtime, state, log_level, log_format, output_format, show_output, .. } =
+            options;
+        let clock = Clock::start();
+        let (event_logger, log_handle) = logging::root(log_level, log_format);
+        let logger = node_logger(&event_logger, &Path::root());
+        sweep_stale(&runtime, &logger);
+        check_way_of_others(&tree.root, &runtime)?;
+
+        let nofile = fd::raise_nofile().map_err(while_trying("raise the limit of open files"))?;
+        // What others start in our pid namespace, and what the program before us in this process has started.
+        let outsiders = std::process::id() == 1 || descendants::below::has_children();
+        descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
+        let mark = random::mark().map_err(while_trying("draw the tree's mark"))?;
+        laid_out.tree = contain(&tree, &mark, &logger)?;
+        let cgroups = laid_out.tree.as_ref();
+        let mut file = instance_file(&tree, config, &mark, cgroups, &clock);
+        let Memory { holds, record, journal } = remember(&tree, state, options.read_holds, &run_note(&file), &logger)?;
+        let outputs = record.as_ref().map(|record| StateDir::at(&record.directory));
+        let lines = record.zip(journal.as_ref().map(Journal::reader));
+        // From here on something cleans up after us, should we be killed.
+        let keeper =
+            Keeper::start(&runtime, &mark, cgroups.map(Tree::path), lines).map_err(while_trying("start the keeper"))?;
+        file.keeper_pid = Some(keeper.pid());
+        laid_out.keeper = Some(keeper);
+
+        let (family, children) = (draw_family()?, tree.root.children.len());
+        let place = Place {
+            instance: tree.name,
+            path: Path::root(),
+            incarnation: Incarnation::FIRST,
+            runtime: runtime.clone(),
+            mark,
+            base_group: cgroups.map(|tree| tree.root().clone()),
+            log_level,
+            log_format,
+            output_format,
+            show_output,
+            files: Writer::new(),
+            nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
+            family,
+            door: doors::for_children(process::own_uid(), family, children, fd::nofile_limit()),
+        };
+        fd::make_room(doors::descriptors(children));
+        let sockets = Sockets::new().map_err(BootError::Link)?;
+        let control = bind_control(&sockets, &runtime, &logger)?;
+        let root = Root::new(control, TreeFile::new(file, outputs, tree.containment, tree.journal), journal);
+        let mut node = wire_up(Parts {
+            clock,
+            place,
+            spec: tree.root,
+            holds,
+            above: Above::Operators(Box::new(root)),
+            sockets,
+            heartbeat: None,
+            cause: None,
+            event_logger,
+            log_handle,
+            outsiders,
+        })?;
+        open(&mut node, options.panic_button, options.ready, laid_out)?;
+        if let Some(mut held) = held.take() {
+            held.link = options.output.and_then(|file| link_to_output(&runtime, file.path));
+            node.directory.hold(&runtime, held);
+        }
+        node.directory.guard(&runtime, &mut node.reactor);
+        Ok(node)
+    }
+
+    fn run(mut self) -> i32 {
+        let end = self.node.run();
+        let held = self.node.directory.root.take();
+        let code = self.node.leave(end);
+        self.laid_out.remove();
+        // Last: while it is held, no other root may lay out the directory.
+        if let Some(held) = held {
+            held.release();
+        }
+        code
+    }
+}
+
+/// Makes the cgroups of a tree that is to have some.
+fn contain(tree: &TreeSpec, mark: &Mark, logger: &Logger) -> Result<Option<Tree>, BootError> {
+    if tree.containment == Containment::Group {
+        return Ok(None);
+    }
+    match Tree::create(tree.name.as_str(), mark) {
+        Ok(cgroups) => Ok(Some(cgroups)),
+        Err(reason) if tree.containment == Containment::Cgroup => {
+            Err(BootError::Containment { reason: reason.to_string() })
+        }
+        Err(reason) => {
+            info!(logger, "cgroup v2 cannot be used, containment is by process group and descendants";
+                "reason" => %reason);
+            Ok(None)
+        }
+    }
+}
+
+/// What tools will find of the instance.
+fn instance_file(tree: &TreeSpec, config: PathBuf, mark: &Mark, cgroups: Option<&Tree>, clock: &Clock) -> InstanceFile {
+    let mut paths = Vec::new();
+    tree_paths(&Path::root(), &tree.root, &mut paths);
+    InstanceFile {
+        name: tree.name.clone(),
+        pid: std::process::id(),
+        started_at: clock::rfc3339_nanos(clock.wall_of(Time::ZERO)),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        mark: mark.to_string(),
+        containment: if cgroups.is_some() { "cgroup" } else { "group" }.to_string(),
+        cgroup: cgroups.map(|tree| tree.path().to_path_buf()),
+        keeper_pid: None,
+        config,
+        tree_paths: paths,
+    }
+}
+
+/// What was kept of the last run, and what will be of this one.
+struct Memory {
+    holds: Vec<HoldView>,
+    record: Option<JournalRecord>,
+    journal: Option<Journal>,
+}
+
+fn remember(
+    tree: &TreeSpec,
+    state: Option<StateDir>,
+    read_holds: fn(&StateDir) -> Vec<HoldView>,
+    run: &RunNote,
+    logger: &Logger,
+) -> Result<Memory, BootError> {
+    let holds = match (&tree.journal, &state) {
+        (Some(_), Some(state)) => read_holds(state),
+        (None, _) | (_, None) => Vec::new(),
+    };
+    let record = tree.journal.and_then(|spec| journal_record(state, spec, run, logger));
+    let journal = match &record {
+        Some(_) => Some(Journal::open(run.run.clone()).map_err(while_trying("make a pipe"))?),
+        None => None,
+    };
+    Ok(Memory { holds, record, journal })
+}
+
+/// Binds the operators' endpoint.
+fn bind_control(sockets: &Sockets, runtime: &RuntimeDir, logger: &Logger) -> Result<Router, BootError> {
+    let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
+    let door = doors::for_operators(process::own_uid(), fd::nofile_limit());
+    let control = Router::bind_behind(sockets, &runtime.control_socket(), limits, door).map_err(BootError::Link)?;
+    if !link::has_doors() {
+        info!(
+            logger,
+            "this libzmq cannot turn connections away: who speaks is looked at with each message, and \
+            connections are counted now and then"
+        );
+    }
+    Ok(control)
+}
+
+/// The node is made: its instance is shown to tools, and the root has the keeper.
+fn open(
+    node: &mut Node,
+    panic_button: Option<String>,
+    ready: Option<OwnedFd>,
+    laid_out: &mut LaidOut,
+) -> Result<(), BootError> {
+    let holds = node.holds();
+    let Node { above, context, reactor, endpoint, .. } = node;
+    let Some(root) = above.root_mut() else { return Ok(()) };
+    root.watch_control(reactor).map_err(while_trying("watch the control socket"))?;
+    if let Some(address) = panic_button {
+        let socket = root.bind_panic_socket(endpoint.sockets(), &address).map_err(BootError::Link)?;
+        reactor.watch(socket.fd(), Source::PanicSocket).map_err(while_trying("watch the panic button"))?;
+    }
+    let runtime = &context.place.runtime;
+    runtime
+        .write_instance(root.file().instance())
+        .map_err(|cause| BootError::Runtime { path: runtime.path().to_path_buf(), cause: cause.into() })?;
+    if let Some(keeper) = laid_out.keeper.take() {
+        root.take_keeper_on(keeper, reactor).map_err(while_trying("watch the keeper"))?;
+    }
+    root.file().write_outputs(&context.logger);
+    root.keep_holds(holds);
+    root.begin(ready, &context.logger);
+    Ok(())
+}
+
+/// The journal's note on the run that begins.
+fn run_note(file: &InstanceFile) -> RunNote {
+    RunNote {
+        at: file.started_at.clone(),
+        run: file.run().to_owned(),
+        instance: file.name.to_string(),
+        version: file.version.clone(),
+        pid: file.pid,
+        boot: process::boot_id(),
+        config: file.config.to_string_lossy().into_owned(),
+    }
+}
+
+/// Lays out the journal's place. A tree that has none runs all the same: supervision matters more than history.
+fn journal_record(state: Option<StateDir>, spec: JournalSpec, run: &RunNote, logger: &Logger) -> Option<JournalRecord> {
+    let Some(state) = state else {
+        warn!(logger, "events are not kept on disk, as there is no place for them";
+            "set" => STATE_VARIABLE, "or" => "HOME");
+        return None;
+    };
+    if let Err(error) = state.create() {
+        // The keeper tries again with every event: what is missing may be mounted later.
+        warn!(logger, "cannot make the directory in which events are kept";
+            "directory" => %state.path().display(), "error" => %error, "set" => STATE_VARIABLE);
+    }
+    let JournalSpec { max_size, keep } = spec;
+    Some(JournalRecord { directory: state.path().to_owned(), max_size, keep, run: Note::Run(run.clone()) })
+}
