@@ -74,7 +74,7 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
                 if holds(&status.root, args.until) {
                     break;
                 }
-                state(&status.root).to_owned()
+                status.root.state().to_owned()
             }
             Ok(_) => return Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
             // Nothing of it runs any more.
@@ -110,21 +110,14 @@ fn appeared(args: &Wait, clock: &Clock, end: Time) -> Result<Instance, Failure> 
     }
 }
 
-fn state(view: &ChildView) -> &str {
-    match view {
-        ChildView::Supervisor(view) => &view.state,
-        ChildView::Worker(view) => &view.state,
-    }
-}
-
 /// Whether it is as it is to be.
 fn holds(view: &ChildView, until: Until) -> bool {
     match until {
-        Until::Stopped => matches!(state(view), "stopped" | "held" | "exited"),
+        Until::Stopped => matches!(view.state(), "stopped" | "held" | "exited"),
         Until::Running => match view {
             ChildView::Worker(view) => view.state == "running",
             ChildView::Supervisor(view) => {
-                let up = |child: &ChildView| state(child) == "exited" || holds(child, Until::Running);
+                let up = |child: &ChildView| child.state() == "exited" || holds(child, Until::Running);
                 view.state == "running" && view.children.iter().all(up)
             }
         },

@@ -35,27 +35,15 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
     let found = if killed { Found::default() } else { story.behind(path, runs) };
     let chain: Vec<Step> = found.steps.iter().map(|at| story.step(*at, &found.steps)).collect();
     let first_cause = chain.first().filter(|step| step.category != Category::Life).cloned();
-    let (mut incarnation, mut restarts, mut uptime_ms, mut waits_ms) = (None, None, None, None);
-    match now {
-        Some(ChildView::Supervisor(view)) => {
-            (incarnation, restarts) = (Some(view.incarnation), Some(view.restarts));
-            (uptime_ms, waits_ms) = (view.uptime_ms, view.waits_ms);
-        }
-        Some(ChildView::Worker(view)) => {
-            (incarnation, restarts) = (Some(view.incarnation), Some(view.restarts));
-            (uptime_ms, waits_ms) = (view.uptime_ms, view.waits_ms);
-        }
-        None => {}
-    }
     let last = story.last_about(path).map(|at| events[at].clone());
     let mut explanation = Explanation {
         path: path.clone(),
         runs,
         state: now.map(|view| view.state().to_owned()),
-        incarnation: incarnation.or_else(|| last.as_ref().and_then(|event| event.incarnation)),
-        restarts,
-        uptime_ms,
-        waits_ms,
+        incarnation: now.map(ChildView::incarnation).or_else(|| last.as_ref().and_then(|event| event.incarnation)),
+        restarts: now.map(ChildView::restarts),
+        uptime_ms: now.and_then(ChildView::uptime_ms),
+        waits_ms: now.and_then(ChildView::waits_ms),
         ended,
         verdict: String::new(),
         first_cause,

@@ -8,7 +8,7 @@ use super::translate;
 use super::turn::Node;
 use crate::logs::Format;
 use crate::os::process;
-use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, Up};
+use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, ToParent};
 use crate::time::Time;
 use crate::wire::view::{EventBody, EventView};
 use slog::{error, info, o, warn};
@@ -102,23 +102,23 @@ impl Node {
         probes.stop(run, &mut means);
     }
 
-    pub(super) fn tell_parent(&mut self, up: Up) {
+    pub(super) fn tell_parent(&mut self, up: ToParent) {
         match (&mut self.above, up) {
-            (Above::Parent(uplink), Up::Ready) => {
+            (Above::Parent(uplink), ToParent::Ready) => {
                 uplink.up(self.context.clock.now());
                 process::release_memory();
             }
-            (Above::Parent(uplink), Up::Beat(rollup)) => uplink.beat(translate::rollup_view(&rollup)),
-            (Above::Parent(uplink), Up::Escalating { cause, explanation }) => {
+            (Above::Parent(uplink), ToParent::Beat(rollup)) => uplink.beat(translate::rollup_view(&rollup)),
+            (Above::Parent(uplink), ToParent::Escalating { cause, explanation }) => {
                 uplink.escalating(self.context.clock.now(), cause, explanation);
             }
-            (Above::Operators(root), Up::Ready) => {
+            (Above::Operators(root), ToParent::Ready) => {
                 info!(self.context.logger, "the tree is up"; "instance" => %self.context.place.instance);
                 root.tree_is_up(self.context.now(), &self.core);
                 // Reading the file and starting all children took more than running does.
                 process::release_memory();
             }
-            (Above::Operators(_), Up::Beat(_) | Up::Escalating { .. }) => {}
+            (Above::Operators(_), ToParent::Beat(_) | ToParent::Escalating { .. }) => {}
         }
     }
 

@@ -20,7 +20,7 @@ use crate::spec::exec::LogSpec;
 use crate::spec::policy::{Heartbeat, SupervisorPolicy};
 use crate::spec::tree::{ChildKind, ChildSpec, Hooks, SupervisorSpec, TreeSpec};
 use crate::spec::{self, diff};
-use crate::supervision::{ChildId, Command, Event, Member, Own, Reload, RequestId, Run, Scope};
+use crate::supervision::{ChildId, Command, Event, Member, OwnPolicy, Reload, RequestId, Run, Scope};
 use crate::wire::message::{Refusal, Verb};
 use crate::wire::view::HoldView;
 use serde_json::Value;
@@ -56,7 +56,7 @@ impl Node {
         let SupervisorSpec { policy, hooks, children } = spec;
         let members = children.iter().map(children::member).collect();
         let whole = Some(Whole { policy, hooks, generation, prune, by: by.clone() });
-        let own = Some(Own { policy, uplink });
+        let own = Some(OwnPolicy { policy, uplink });
         self.bring(asker, Incoming { children, whole }, by, generation, own, members, Scope::All { prune });
     }
 
@@ -67,7 +67,7 @@ impl Node {
         incoming: Incoming,
         by: String,
         generation: u64,
-        own: Option<Own>,
+        own: Option<OwnPolicy>,
         members: Vec<Member>,
         scope: Scope,
     ) {

@@ -10,8 +10,8 @@ use crate::spec::policy::{SupervisorPolicy, Words};
 use crate::spec::probe::Ask;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
-    Answer, Beat, ChildStatus, Connection, Exit, Fact, Killed, LastBeats, Notice, Past, Report, Rollup, Source,
-    StartFailure, State, StopCause, Stuck, Word,
+    Answer, Beat, ChildStatus, Connection, Exit, Fact, Killed, LastBeats, Notice, Past, Report, ReportedState, Rollup,
+    Source, StartFailure, State, StopCause, Stuck,
 };
 use crate::time::{Span, Time};
 use crate::wire::message::{BeatFrame, Outcome};
@@ -50,9 +50,9 @@ pub(super) fn beat(frame: BeatFrame, connection: Connection) -> Beat {
 /// What a notification reports besides that its worker is alive or ready; `None` when that is all.
 pub(super) fn notice(notification: &Notification) -> Option<Notice> {
     let words = [
-        (notification.stopping, Word::Stopping),
-        (notification.reloading, Word::Reloading),
-        (notification.ready, Word::Ready),
+        (notification.stopping, ReportedState::Stopping),
+        (notification.reloading, ReportedState::Reloading),
+        (notification.ready, ReportedState::Ready),
     ];
     let notice = Notice {
         word: words.into_iter().find(|(said, _)| *said).map(|(_, word)| word),
@@ -316,10 +316,10 @@ fn body(fact: Fact) -> EventBody {
             let (age_ms, limit_ms) = (age.as_millis(), limit.as_millis());
             EventBody::BeatLate(event::BeatLate { age_ms, limit_ms, probe: None, spared })
         }
-        Fact::Hung { age, limit, no_progress, by_its_word, seen, beats } => EventBody::Hung(Box::new(event::Hung {
+        Fact::Hung { age, limit, no_progress, self_reported, seen, beats } => EventBody::Hung(Box::new(event::Hung {
             age_ms: age.as_millis(),
             beats: beats.map(|beats| last_beats(*beats)),
-            by_its_word,
+            by_its_word: self_reported,
             limit_ms: limit.as_millis(),
             no_progress,
             probe: None,

@@ -16,7 +16,7 @@ use super::root::Root;
 use super::taps::Taps;
 use crate::os::epoll::Ready;
 use crate::spec::policy::SupervisorPolicy;
-use crate::supervision::{Action, End, Event, Report, RequestId, Supervisor, Up};
+use crate::supervision::{Action, End, Event, Report, RequestId, Supervisor, ToParent};
 use crate::time::{Span, Time};
 use slog::{debug, warn};
 use std::collections::{HashMap, VecDeque};
@@ -191,7 +191,7 @@ impl Node {
             return;
         }
         if let Some(rollup) = self.core.beat_if_due(now) {
-            self.tell_parent(Up::Beat(Box::new(rollup)));
+            self.tell_parent(ToParent::Beat(Box::new(rollup)));
         }
         if let Some(root) = self.above.root_mut() {
             root.beat(now);

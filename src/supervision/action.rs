@@ -19,7 +19,7 @@ pub enum Action {
     /// Look at a child that is overdue; answer with `Event::Inspected`.
     Inspect(Run),
     /// Send our own parent something; the root has none and drops it.
-    TellParent(Up),
+    TellParent(ToParent),
     /// Answer an operator's request.
     Answer(RequestId, Answer),
     /// The specs that came with this request, a [`Command::Start`](super::Command::Start) or a
@@ -36,7 +36,7 @@ pub enum Action {
 
 /// What a node sends its parent.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Up {
+pub enum ToParent {
     /// All below is up (R6).
     Ready,
     /// We are alive, and this is how it stands below us.

@@ -11,7 +11,7 @@ use super::phase::{
     AfterStop, DownReason, Ended, Lost, OnExit, Phase, Process, Spawned, StopBegun, Target, Wait, Waiter,
 };
 use super::report::Killed;
-use super::types::{ChildId, Exit, Kind, Run, Stale, Word};
+use super::types::{ChildId, Exit, Kind, ReportedState, Run, Stale};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Ready, Restart, Shutdown};
 use crate::time::{Span, Time};
@@ -308,7 +308,7 @@ impl Child {
                 watch.set_limit(limit);
             }
             // A child that winds up has left the loop that beats. It has the time that a stop has.
-            if word == Some(Word::Stopping) {
+            if word == Some(ReportedState::Stopping) {
                 match shutdown {
                     Shutdown::BrutalKill => {}
                     Shutdown::After(time) => watch.spare(now + time),

@@ -163,13 +163,13 @@ impl Supervisor {
     }
 
     /// A worker reports that it hangs. There is nothing to doubt, and no need to inspect it.
-    pub(super) fn hung_by_its_word(&mut self, turn: &mut Turn<'_>, id: ChildId) {
+    pub(super) fn self_reported_hang(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(child) = self.table.get(id) else { return };
         let (age, limit) = match child.watch() {
             Some(watch) => (watch.age(turn.now), watch.limit()),
             None => (child.began.map_or(Span::ZERO, |began| turn.now.since(began)), Span::ZERO),
         };
-        self.hung(turn, id, Overdue { age, limit, no_progress: false, by_its_word: true }, None, None);
+        self.hung(turn, id, Overdue { age, limit, no_progress: false, self_reported: true }, None, None);
     }
 
     /// D11: all of it is killed, and its exit is one abnormal exit, whatever its status.
@@ -184,12 +184,12 @@ impl Supervisor {
         if self.table.get(id).is_none_or(|child| matches!(child.phase, Phase::Killing { .. })) {
             return;
         }
-        let Overdue { age, limit, no_progress, by_its_word } = figures;
+        let Overdue { age, limit, no_progress, self_reported } = figures;
         let beats = self.table.get(id).and_then(|child| child.last_beats(turn.now)).map(Box::new);
         let report =
-            self.report(turn, Some(id), cause, Fact::Hung { age, limit, no_progress, by_its_word, seen, beats });
+            self.report(turn, Some(id), cause, Fact::Hung { age, limit, no_progress, self_reported, seen, beats });
         let Some(mut child) = self.table.edit(id) else { return };
-        let reason = KillReason::Hung { age, no_progress, by_its_word };
+        let reason = KillReason::Hung { age, no_progress, self_reported };
         let on_exit = match &child.phase {
             Phase::Starting { .. } => OnExit::StartFailed(reason.of_start()),
             Phase::Running(_) => OnExit::Crash,

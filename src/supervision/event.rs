@@ -2,8 +2,8 @@
 
 use super::rollup::Rollup;
 use super::types::{
-    ChildId, Connection, Dropped, Exit, Inspected, Kind, RequestId, Run, Source, StartFailure, StopCause, StopReason,
-    Stuck, Word,
+    ChildId, Connection, Dropped, Exit, Inspected, Kind, ReportedState, RequestId, Run, Source, StartFailure,
+    StopCause, StopReason, Stuck,
 };
 use crate::ids::{Name, ReportId};
 use crate::spec::policy::{ChildPolicy, Heartbeat, SupervisorPolicy};
@@ -63,7 +63,7 @@ pub struct Beat {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notice {
     /// Where it stands.
-    pub word: Option<Word>,
+    pub word: Option<ReportedState>,
     /// A text for people; an empty one takes the last one back.
     pub status: Option<String>,
     /// Which of its processes is the main one, for people. The shell has seen that it is one of them.
@@ -116,7 +116,7 @@ pub struct Reload {
     /// The number of the reload in the life of the tree, for reports.
     pub generation: u64,
     /// The supervisor's own new policy; `None` leaves it.
-    pub own: Option<Own>,
+    pub own: Option<OwnPolicy>,
     /// The children that are to be, in start order. Names are unique.
     pub members: Vec<Member>,
     /// Which children are to go for not being among them.
@@ -125,7 +125,7 @@ pub struct Reload {
 
 /// A supervisor's own part of a [`Reload`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Own {
+pub struct OwnPolicy {
     /// How it supervises from now on.
     pub policy: SupervisorPolicy,
     /// What it promises to its own parent from now on.

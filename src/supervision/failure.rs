@@ -12,7 +12,7 @@ pub(super) enum KillReason {
     /// Its start has taken longer than this.
     NotReady { limit: Span },
     /// It hangs.
-    Hung { age: Span, no_progress: bool, by_its_word: bool },
+    Hung { age: Span, no_progress: bool, self_reported: bool },
     /// By order.
     Panicked { by: String },
 }
@@ -37,10 +37,10 @@ impl KillReason {
     pub(super) fn of_start(&self) -> StartFailure {
         let (stage, message) = match self {
             KillReason::NotReady { .. } => ("start-timeout", format!("it {self}")),
-            KillReason::Hung { by_its_word: true, .. } => {
+            KillReason::Hung { self_reported: true, .. } => {
                 ("beat", "it reported that it hangs before it was ready".to_string())
             }
-            KillReason::Hung { age, no_progress, by_its_word: false } => {
+            KillReason::Hung { age, no_progress, self_reported: false } => {
                 ("beat", format!("it made no {} for {age} before it was ready", missing(*no_progress)))
             }
             KillReason::Panicked { .. } => ("panic", format!("it {self} before it was ready")),
@@ -50,7 +50,7 @@ impl KillReason {
 }
 
 impl LastFailure {
-    /// What is to be said of a process that is over: with the explanation of a node, the reason for which it was killed,
+    /// How a process has failed that is over: with the explanation of a node, the reason for which it was killed,
     /// and what a worker reported, as far as there are such.
     pub(super) fn of(
         escalation: Option<&String>,
@@ -105,8 +105,8 @@ impl fmt::Display for KillReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KillReason::NotReady { limit } => write!(f, "was not ready within {limit}"),
-            KillReason::Hung { by_its_word: true, .. } => f.write_str("was hung (by its own report) and killed"),
-            KillReason::Hung { age, no_progress, by_its_word: false } => {
+            KillReason::Hung { self_reported: true, .. } => f.write_str("was hung (by its own report) and killed"),
+            KillReason::Hung { age, no_progress, self_reported: false } => {
                 write!(f, "was hung (no {} for {}) and killed", missing(*no_progress), age.coarse())
             }
             KillReason::Panicked { by } => write!(f, "was panicked by {by}"),

@@ -86,7 +86,7 @@ pub(super) struct Overdue {
     /// Beats came, but their counter stood still.
     pub(super) no_progress: bool,
     /// It is hung by its own word, whatever its age.
-    pub(super) by_its_word: bool,
+    pub(super) self_reported: bool,
 }
 
 impl Watch {
@@ -236,7 +236,7 @@ impl Watch {
             Some(self.silence(now))
         } else if self.promise.progress && now >= self.still_from + limit {
             let limit = (self.still_from + limit).since(self.moved);
-            Some(Overdue { age: now.since(self.moved), limit, no_progress: true, by_its_word: false })
+            Some(Overdue { age: now.since(self.moved), limit, no_progress: true, self_reported: false })
         } else {
             None
         }
@@ -343,7 +343,7 @@ impl Watch {
 
     fn silence(&self, now: Time) -> Overdue {
         let limit = (self.quiet_from + self.promise.limit()).since(self.last);
-        Overdue { age: now.since(self.last), limit, no_progress: false, by_its_word: false }
+        Overdue { age: now.since(self.last), limit, no_progress: false, self_reported: false }
     }
 
     /// One interval and a half: a beat that was due is missing for certain, and not merely delayed a little.

@@ -109,13 +109,13 @@ mod supervisor;
 mod table;
 pub mod types;
 
-pub use action::{Action, Answer, End, Up};
-pub use event::{Beat, Command, Event, Member, Notice, Own, Reload, Scope};
+pub use action::{Action, Answer, End, ToParent};
+pub use event::{Beat, Command, Event, Member, Notice, OwnPolicy, Reload, Scope};
 pub use report::{Fact, Killed, LastBeats, Past, Report};
 pub use rollup::Rollup;
 pub use state::{BeatStatus, ChildStatus, State};
 pub use supervisor::{Config, Supervisor};
 pub use types::{
-    ChildId, Connection, Dropped, Exit, Inspected, Kind, RequestId, Run, Source, StartFailure, StopCause, StopReason,
-    Stuck, Word,
+    ChildId, Connection, Dropped, Exit, Inspected, Kind, ReportedState, RequestId, Run, Source, StartFailure,
+    StopCause, StopReason, Stuck,
 };

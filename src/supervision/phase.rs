@@ -5,7 +5,7 @@ use super::failure::KillReason;
 use super::liveness::Watch;
 use super::report::{Killed, Past};
 use super::rollup::Rollup;
-use super::types::{RequestId, StartFailure, Stuck, Word};
+use super::types::{ReportedState, RequestId, StartFailure, Stuck};
 use crate::ids::ReportId;
 use crate::time::{Span, Time};
 
@@ -42,7 +42,7 @@ pub(super) struct Process {
 /// What a worker reported of itself besides its beats and its text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reported {
-    pub(super) word: Option<Word>,
+    pub(super) word: Option<ReportedState>,
     pub(super) main_pid: Option<u32>,
     /// Why it fails.
     pub(super) trouble: Option<String>,

@@ -22,7 +22,7 @@
 //! command in a new file must not be what makes a supervisor give up.
 
 use super::action::{Action, Answer};
-use super::event::{Member, Own, Reload, Scope};
+use super::event::{Member, OwnPolicy, Reload, Scope};
 use super::phase::{AfterStop, DownReason, OnExit, Phase, Target, Wait};
 use super::report::Fact;
 use super::sequence::{Purpose, Reloading, Sequence};
@@ -142,7 +142,7 @@ impl Supervisor {
 
     /// R72: they hold at once, recorded charges stay and are judged by the new limits at the next charge. R76: nothing
     /// is triggered.
-    fn take_over_own(&mut self, turn: &mut Turn<'_>, own: Own) {
+    fn take_over_own(&mut self, turn: &mut Turn<'_>, own: OwnPolicy) {
         self.policy = own.policy;
         self.window.set(own.policy.intensity);
         if self.uplink != own.uplink {

@@ -96,7 +96,7 @@ pub enum Fact {
         /// Beats came, but their counter stood still.
         no_progress: bool,
         /// It reported so itself; then age and limit decided nothing.
-        by_its_word: bool,
+        self_reported: bool,
         /// What it was seen to do just before it was killed, in words that can follow its name.
         seen: Option<String>,
         /// Its beats until then, if it had promised some.

@@ -1,7 +1,7 @@
 //! What follows from an exit when its turn has come: a restart with its group, one restart too many, the end of significant
 //! children.
 
-use super::action::{Action, End, Up};
+use super::action::{Action, End, ToParent};
 use super::child::Child;
 use super::failure;
 use super::intensity::Charge;
@@ -138,7 +138,7 @@ impl Supervisor {
         let explanation = failure::too_many(child.member.name.as_str(), child.last_failure.as_ref(), max, period, used);
         let fact = Fact::GaveUp { child: self.name(id), used, max, period };
         let report = self.report(turn, None, Some(cause), fact);
-        turn.out.push(Action::TellParent(Up::Escalating { cause: Some(report), explanation }));
+        turn.out.push(Action::TellParent(ToParent::Escalating { cause: Some(report), explanation }));
         self.end(turn, End::GaveUp, false, Some(report));
     }
 

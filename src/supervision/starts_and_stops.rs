@@ -1,6 +1,6 @@
 //! Carrying a sequence out, and the supervisor's own beginning and end.
 
-use super::action::{Action, Answer, End, Up};
+use super::action::{Action, Answer, End, ToParent};
 use super::phase::{AfterStop, DownReason, Goal, OnExit, Phase, StopBegun, Target, Wait};
 use super::report::{Fact, Killed};
 use super::sequence::{Operation, Purpose, Reloading, Sequence, Step};
@@ -207,7 +207,7 @@ impl Supervisor {
                 if self.is_root {
                     self.report(turn, None, job.cause, Fact::Ready);
                 }
-                turn.out.push(Action::TellParent(Up::Ready));
+                turn.out.push(Action::TellParent(ToParent::Ready));
             }
             Purpose::Restart { .. } | Purpose::Operator { .. } => {}
             Purpose::Reload => self.reloaded(turn),

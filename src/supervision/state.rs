@@ -1,7 +1,7 @@
 //! What people see of a supervisor's children: the coarse states, and the table of `status`.
 
 use super::rollup::Rollup;
-use super::types::{ChildId, Exit, Kind, Source, Stuck, Word};
+use super::types::{ChildId, Exit, Kind, ReportedState, Source, Stuck};
 use crate::ids::{Incarnation, Name};
 use crate::spec::policy::{Heartbeat, Restart};
 use crate::time::{Span, Time};
@@ -72,7 +72,7 @@ pub struct ChildStatus {
     /// What the child last reported of itself.
     pub status: Option<String>,
     /// Where it stands by its own word.
-    pub word: Option<Word>,
+    pub word: Option<ReportedState>,
     /// Which of its processes is the main one, by its own word.
     pub main_pid: Option<u32>,
     /// By which ways beats have come, and how long ago the last one of each.

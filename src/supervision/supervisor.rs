@@ -2,7 +2,7 @@
 //! `starts_and_stops` carries sequences out, `exits` decides what follows from an exit, `requests` serves operators,
 //! `deadlines` looks at the time.
 
-use super::action::{Action, Up};
+use super::action::{Action, ToParent};
 use super::backoff::Jitter;
 use super::child::Child;
 use super::event::{Beat, Command, Event, Member, Notice, Reload};
@@ -379,7 +379,7 @@ impl Supervisor {
         let hung = notice.hung;
         self.table.edit_run(run)?.notice(turn.now, notice)?;
         if hung {
-            self.hung_by_its_word(turn, run.child);
+            self.self_reported_hang(turn, run.child);
         }
         Ok(())
     }
@@ -387,7 +387,7 @@ impl Supervisor {
     /// Our own beat, when it is due: one frame for the whole subtree.
     pub(super) fn beat_upward(&mut self, turn: &mut Turn<'_>) {
         if let Some(rollup) = self.beat_if_due(turn.now) {
-            turn.out.push(Action::TellParent(Up::Beat(Box::new(rollup))));
+            turn.out.push(Action::TellParent(ToParent::Beat(Box::new(rollup))));
         }
     }
 

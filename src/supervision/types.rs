@@ -82,7 +82,7 @@ pub struct Dropped {
 
 /// Where a worker stands, by its own word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum ReportedState {
     /// Its start or its reloading is over.
     Ready,
     /// It reads its configuration again.
@@ -91,13 +91,13 @@ pub enum Word {
     Stopping,
 }
 
-impl Word {
+impl ReportedState {
     /// The stable word of `status --json`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Word::Ready => "ready",
-            Word::Reloading => "reloading",
-            Word::Stopping => "stopping",
+            ReportedState::Ready => "ready",
+            ReportedState::Reloading => "reloading",
+            ReportedState::Stopping => "stopping",
         }
     }
 }

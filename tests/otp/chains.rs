@@ -118,7 +118,7 @@ fn an_escalation_explains_itself_one_level_up() {
     let run = node.core.run_of(ChildId(0)).expect("it runs");
     node.core.handle(node.now, Event::Exited { run, exit: Exit::Signal(11) }, &mut actions);
     let told = actions.iter().find_map(|action| match action {
-        Action::TellParent(Up::Escalating { cause, explanation }) => Some((*cause, explanation.clone())),
+        Action::TellParent(ToParent::Escalating { cause, explanation }) => Some((*cause, explanation.clone())),
         _ => None,
     });
     let (cause, explanation) = told.expect("it escalates");
@@ -218,12 +218,12 @@ fn what_a_worker_says_of_itself_is_shown_and_told_with_its_end() {
     world.play("later 100ms");
     world.play("says a reloading status=again trouble=errno_13");
     let row = world.status("a");
-    assert_eq!((row.word, row.status.as_deref()), (Some(Word::Reloading), Some("again")));
+    assert_eq!((row.word, row.status.as_deref()), (Some(ReportedState::Reloading), Some("again")));
     let sources: Vec<_> = row.sources.iter().map(|(source, age)| (*source, age.as_millis())).collect();
     assert_eq!(sources, [(Source::Zmq, 100), (Source::Notify, 800)]);
     world.play("says a ready status=");
     let row = world.status("a");
-    assert_eq!((row.word, row.status), (Some(Word::Ready), None));
+    assert_eq!((row.word, row.status), (Some(ReportedState::Ready), None));
     world.play("exit a 3");
     let told: Vec<String> = world.reports.iter().map(|report| format!("{:?}", report.fact)).collect();
     assert!(told[0].contains("errno_13"), "{told:?}");

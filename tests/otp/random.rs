@@ -503,13 +503,13 @@ fn saying(what: u8) -> Notice {
     let nothing = Notice::default();
     match what {
         0 => Notice { hung: true, ..nothing },
-        1 => Notice { word: Some(Word::Stopping), ..nothing },
-        2 => Notice { word: Some(Word::Reloading), status: Some("again".into()), ..nothing },
+        1 => Notice { word: Some(ReportedState::Stopping), ..nothing },
+        2 => Notice { word: Some(ReportedState::Reloading), status: Some("again".into()), ..nothing },
         3 => Notice { extend: Some(Span::from_secs(2)), ..nothing },
         4 => Notice { extend: Some(Span::MAX), ..nothing },
         5 => Notice { limit: Some(Span::from_millis(100)), ..nothing },
         6 => Notice { limit: Some(Span::MAX), trouble: Some("errno 2".into()), ..nothing },
-        _ => Notice { word: Some(Word::Ready), status: Some(String::new()), main_pid: Some(7), ..nothing },
+        _ => Notice { word: Some(ReportedState::Ready), status: Some(String::new()), main_pid: Some(7), ..nothing },
     }
 }
 

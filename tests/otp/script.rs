@@ -115,7 +115,7 @@ impl World {
             }
         }
         self.requests += 1;
-        let own = scope.is_none().then_some(Own { policy, uplink: None });
+        let own = scope.is_none().then_some(OwnPolicy { policy, uplink: None });
         Event::Reloaded(Box::new(Reload {
             request: RequestId(self.requests),
             by: "uid 1".into(),
@@ -142,9 +142,9 @@ impl World {
                 Action::AskToStop(run) => format!("ask {}", self.name(run.child)),
                 Action::Kill(run) => format!("kill {}", self.name(run.child)),
                 Action::Inspect(run) => format!("look {}", self.name(run.child)),
-                Action::TellParent(Up::Ready) => "ready".into(),
-                Action::TellParent(Up::Beat(_)) => "beat".into(),
-                Action::TellParent(Up::Escalating { .. }) => "escalate".into(),
+                Action::TellParent(ToParent::Ready) => "ready".into(),
+                Action::TellParent(ToParent::Beat(_)) => "beat".into(),
+                Action::TellParent(ToParent::Escalating { .. }) => "escalate".into(),
                 Action::Answer(request, answer) => format!("{}:{}", answer_word(&answer), request.0),
                 Action::Forget(child) => format!("forget {}", self.name(child)),
                 Action::Halt(end) => format!("halt {end:?}"),
@@ -340,9 +340,9 @@ fn notice(words: &[&str]) -> Notice {
         let span = || Some(Span::parse(value).expect("a span"));
         match key {
             "hung" => notice.hung = true,
-            "ready" => notice.word = Some(Word::Ready),
-            "reloading" => notice.word = Some(Word::Reloading),
-            "stopping" => notice.word = Some(Word::Stopping),
+            "ready" => notice.word = Some(ReportedState::Ready),
+            "reloading" => notice.word = Some(ReportedState::Reloading),
+            "stopping" => notice.word = Some(ReportedState::Stopping),
             "limit" => notice.limit = span(),
             "extend" => notice.extend = span(),
             "trouble" => notice.trouble = Some(value.into()),

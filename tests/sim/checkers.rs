@@ -11,7 +11,7 @@ use treevisor::ids::{Incarnation, ReportId};
 use treevisor::spec::policy::{Restart, Shutdown, StopOrder, Strategy};
 use treevisor::supervision::{
     Action, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, Run, State, StopCause, StopReason,
-    Supervisor, Up,
+    Supervisor, ToParent,
 };
 use treevisor::time::{Span, Time};
 
@@ -57,7 +57,7 @@ pub(crate) enum Rule {
     HangMissed,
     /// Halt is the last action, for a reason that was given.
     Halt,
-    /// `Up::Ready` once, when all below is up (R6).
+    /// `ToParent::Ready` once, when all below is up (R6).
     Readiness,
     /// When faults cease, the tree settles.
     Settles,
@@ -425,7 +425,7 @@ impl Witness {
                 true => Ok(()),
                 false => self.stray(tree, action),
             },
-            Action::TellParent(Up::Ready) => {
+            Action::TellParent(ToParent::Ready) => {
                 ensure!(!self.ready, Rule::Readiness, "{} says twice that it is up", self.path(tree));
                 self.ready = true;
                 for &id in &self.order {
@@ -441,7 +441,7 @@ impl Witness {
                 }
                 Ok(())
             }
-            Action::TellParent(Up::Beat(_) | Up::Escalating { .. }) => Ok(()),
+            Action::TellParent(ToParent::Beat(_) | ToParent::Escalating { .. }) => Ok(()),
             Action::Answer(request, answer) => self.answer(tree, now, *request, answer, core),
             Action::Forget(id) => {
                 let name = self.name(tree, *id);

@@ -18,7 +18,7 @@ use treevisor::node::cleanup::{Cleanup, Cleanups, Left, Next};
 use treevisor::node::held;
 use treevisor::supervision::{
     Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run, StartFailure,
-    StopCause, StopReason, Stuck, Supervisor, Up,
+    StopCause, StopReason, Stuck, Supervisor, ToParent,
 };
 use treevisor::time::{Span, Time};
 
@@ -595,12 +595,12 @@ impl World {
         node.inbox.push_back(Event::Inspected(run, seen));
     }
 
-    fn tell_parent(&mut self, node: &mut Node, up: Up) {
+    fn tell_parent(&mut self, node: &mut Node, up: ToParent) {
         let pid = node.pid;
         let Some(uplink) = &mut node.uplink else { return };
         let (parent, run) = (uplink.parent, uplink.run);
         match up {
-            Up::Beat(rollup) => {
+            ToParent::Beat(rollup) => {
                 uplink.beats += 1;
                 let beat = treevisor::supervision::Beat {
                     seq: uplink.beats,
@@ -609,12 +609,12 @@ impl World {
                 };
                 self.send(pid, parent, Frame::Beat(run, Box::new(beat)));
             }
-            Up::Ready => {
+            ToParent::Ready => {
                 uplink.up_unheard = true;
                 uplink.resend_at = Some(self.now + RESEND);
                 self.send(pid, parent, Frame::Up(run));
             }
-            Up::Escalating { cause, explanation } => {
+            ToParent::Escalating { cause, explanation } => {
                 uplink.escalation = Some((cause, explanation.clone()));
                 uplink.resend_at = Some(self.now + RESEND);
                 self.send(pid, parent, Frame::Escalating(run, cause, explanation));

@@ -14,7 +14,7 @@ use crate::scenarios::{SpecId, Tree};
 use crate::world::{Happening, World, log};
 use std::sync::Arc;
 use treevisor::spec::policy::SupervisorPolicy;
-use treevisor::supervision::{Event, Kind, Member, Own, Reload, RequestId, Run, Scope};
+use treevisor::supervision::{Event, Kind, Member, OwnPolicy, Reload, RequestId, Run, Scope};
 use treevisor::time::{Span, Time};
 
 /// What a tree is to be.
@@ -157,7 +157,7 @@ impl World {
             request,
             by: "a reload".into(),
             generation: plan.generation,
-            own: Some(Own { policy, uplink }),
+            own: Some(OwnPolicy { policy, uplink }),
             members,
             scope: Scope::All { prune: plan.prune },
         };
