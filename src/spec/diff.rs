@@ -9,7 +9,7 @@ use super::keys;
 use super::keys::settings::Journal;
 use super::kind::COUNT_GROUP;
 use super::policy::{ChildPolicy, Words};
-use super::print;
+use super::print::{self, Pairs};
 use super::shape::Shape;
 use super::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Path;
@@ -222,27 +222,16 @@ fn size(child: &ChildSpec) -> usize {
 }
 
 /// Keys with their values, where the two differ.
-fn compare(
-    old: &[(String, String)],
-    new: &[(String, String)],
-    asks_for: &dyn Fn(&str) -> Option<&'static str>,
-) -> Vec<Change> {
-    let find = |list: &[(String, String)], key: &str| {
-        list.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone())
-    };
-    let mut seen = BTreeSet::new();
-    let mut changes = Vec::new();
-    for (key, _) in old.iter().chain(new) {
-        // What `count` makes is shown by the children themselves.
-        if key == COUNT_GROUP || !seen.insert(key.as_str()) {
-            continue;
-        }
+fn compare(old: &Pairs, new: &Pairs, asks_for: &dyn Fn(&str) -> Option<&'static str>) -> Vec<Change> {
+    let find = |list: &Pairs, key: &str| list.iter().find(|(other, _)| *other == key).map(|(_, value)| value.clone());
+    let added = new.iter().filter(|(key, _)| find(old, key).is_none());
+    let keys = old.iter().chain(added).map(|(key, _)| *key);
+    let differs = |key: &'static str| {
         let (old, new) = (find(old, key), find(new, key));
-        if old != new {
-            changes.push(Change { key: key.clone(), old, new, restart: asks_for(key) });
-        }
-    }
-    changes
+        (old != new).then(|| Change { key: key.to_owned(), old, new, restart: asks_for(key) })
+    };
+    // What `count` makes is shown by the children themselves.
+    keys.filter(|key| *key != COUNT_GROUP).filter_map(differs).collect()
 }
 
 fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) -> Vec<Change> {
@@ -257,7 +246,7 @@ fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) ->
     // Of the environment, one variable at a time, and without its value, which may be a secret.
     let written = |child: &ChildSpec| {
         let mut keys = print::child_keys(child);
-        keys.retain(|(key, _)| key != "env");
+        keys.retain(|(key, _)| *key != "env");
         keys
     };
     let mut changes = compare(&written(was), &written(is), &asks);

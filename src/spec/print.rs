@@ -20,26 +20,63 @@ use std::path::PathBuf;
 /// The tree as TOML.
 pub fn to_toml(tree: &TreeSpec) -> String {
     let mut out = Printer { text: String::new(), indent: 0 };
-    out.keys(TOP, tree);
+    out.lines(&written(TOP, tree));
     out.body(&tree.root, "child");
     out.text
 }
 
-/// The keys of a supervisor's own body with their values, as [`to_toml`] writes them.
-pub(super) fn own_keys(supervisor: &SupervisorSpec) -> Vec<(String, String)> {
-    let mut out = Printer { text: String::new(), indent: 0 };
-    out.keys(BODY, supervisor);
-    out.pairs()
+/// Keys with their values.
+pub(super) type Pairs = Vec<(&'static str, String)>;
+
+/// These keys, as far as they are to be written.
+fn written<W>(keys: &[Key<W>], of: &W) -> Pairs {
+    keys.iter().filter_map(|key| Some((key.name, key.field.show(of)?))).collect()
 }
 
-/// The keys of a child with their values, as [`to_toml`] writes them; of a supervisor, those that it has as a child.
-pub(super) fn child_keys(child: &ChildSpec) -> Vec<(String, String)> {
-    let mut out = Printer { text: String::new(), indent: 0 };
+/// The keys of a supervisor's own body, as [`to_toml`] writes them.
+pub(super) fn own_keys(supervisor: &SupervisorSpec) -> Pairs {
+    written(BODY, supervisor)
+}
+
+/// The keys of a child, as [`to_toml`] writes them; of a supervisor, those that it has as a child.
+pub(super) fn child_keys(child: &ChildSpec) -> Pairs {
     match &child.kind {
-        ChildKind::Worker(exec) => out.worker(child, exec, None),
-        ChildKind::Supervisor(_) => out.supervisor(child),
+        ChildKind::Worker(exec) => worker(child, exec, None),
+        ChildKind::Supervisor(_) => supervisor(child),
     }
-    out.pairs()
+}
+
+fn supervisor(child: &ChildSpec) -> Pairs {
+    let mut all = vec![("name", string(child.name.as_str()))];
+    all.extend(written(CHILD, &child.policy));
+    match child.policy.heartbeat {
+        None => all.push(("heartbeat", "false".into())),
+        Some(beat) if beat == Heartbeat::default() => {}
+        Some(beat) => all.push(("heartbeat", beat::show(&beat, None))),
+    }
+    all
+}
+
+fn worker(child: &ChildSpec, exec: &ExecSpec, counted: Option<&Counted>) -> Pairs {
+    let mut all = vec![("name", string(counted.map_or(child.name.as_str(), |counted| &counted.name)))];
+    all.extend(written(OWN, exec));
+    match (counted, child.policy.group) {
+        (Some(counted), _) => all.push(("count", counted.members.to_string())),
+        (None, Some(group)) => all.push((COUNT_GROUP, group.to_string())),
+        (None, None) => {}
+    }
+    all.extend(written(CHILD, &child.policy));
+    all.extend(child.policy.heartbeat.map(|beat| ("heartbeat", beat::show(&beat, Some(&exec.sources)))));
+    all.extend(written(READY, &child.policy));
+    all.extend(written(SETUP, exec));
+    match (&exec.log, counted.and_then(|counted| counted.log.clone())) {
+        (LogSpec::File { max_size, keep, .. }, Some(file)) => {
+            let log = LogSpec::File { file, max_size: *max_size, keep: *keep };
+            all.extend(written(BOUNDS, &ExecSpec { log, ..exec.clone() }));
+        }
+        _ => all.extend(written(BOUNDS, exec)),
+    }
+    all
 }
 
 struct Printer {
@@ -54,89 +91,38 @@ impl Printer {
         2 * self.indent.saturating_sub(1)
     }
 
-    fn line(&mut self, key: &str, value: &str) {
+    fn lines(&mut self, keys: &Pairs) {
         let indent = self.margin();
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{:indent$}{key} = {value}", "");
-    }
-
-    /// What was written so far. No value has a line break of its own.
-    fn pairs(self) -> Vec<(String, String)> {
-        let pairs = self.text.lines().filter_map(|line| line.trim_start().split_once(" = "));
-        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-    }
-
-    /// These keys, as far as they are to be written.
-    fn keys<W>(&mut self, keys: &[Key<W>], of: &W) {
-        for key in keys {
-            if let Some(value) = key.field.show(of) {
-                self.line(key.name, &value);
-            }
+        for (key, value) in keys {
+            // Writing to a String cannot fail.
+            let _ = writeln!(self.text, "{:indent$}{key} = {value}", "");
         }
     }
 
     /// The keys and children of a supervisor; `header` is the name of its children's tables.
     fn body(&mut self, supervisor: &SupervisorSpec, header: &str) {
-        self.keys(BODY, supervisor);
+        self.lines(&own_keys(supervisor));
         let mut last_group = 0;
         let mut rest = supervisor.children.as_slice();
         while let Some(first) = rest.first() {
-            let (taken, counted) = match counted(rest, last_group) {
-                Some(counted) => (counted.members, Some(counted)),
-                None => (1, None),
-            };
+            let counted = counted(rest, last_group);
             last_group = first.policy.group.map_or(last_group, |group| group.max(last_group));
             self.indent += 1;
-            self.child(first, counted, header);
+            self.child(first, counted.as_ref(), header);
             self.indent -= 1;
-            rest = &rest[taken..];
+            rest = &rest[counted.map_or(1, |counted| counted.members)..];
         }
     }
 
-    fn child(&mut self, child: &ChildSpec, counted: Option<Counted>, header: &str) {
+    fn child(&mut self, child: &ChildSpec, counted: Option<&Counted>, header: &str) {
         let indent = self.margin();
         let _ = writeln!(self.text, "\n{:indent$}[[{header}]]", "");
         match &child.kind {
-            ChildKind::Worker(exec) => self.worker(child, exec, counted),
+            ChildKind::Worker(exec) => self.lines(&worker(child, exec, counted)),
             ChildKind::Supervisor(below) => {
-                self.supervisor(child);
+                self.lines(&supervisor(child));
                 self.body(below, &format!("{header}.child"));
             }
-        }
-    }
-
-    /// What a supervisor has as a child.
-    fn supervisor(&mut self, child: &ChildSpec) {
-        self.line("name", &string(child.name.as_str()));
-        self.keys(CHILD, &child.policy);
-        match child.policy.heartbeat {
-            None => self.line("heartbeat", "false"),
-            Some(beat) if beat == Heartbeat::default() => {}
-            Some(beat) => self.line("heartbeat", &beat::show(&beat, None)),
-        }
-    }
-
-    fn worker(&mut self, child: &ChildSpec, exec: &ExecSpec, counted: Option<Counted>) {
-        let name = counted.as_ref().map_or(child.name.as_str(), |counted| &counted.name);
-        self.line("name", &string(name));
-        self.keys(OWN, exec);
-        match (&counted, child.policy.group) {
-            (Some(counted), _) => self.line("count", &counted.members.to_string()),
-            (None, Some(group)) => self.line(COUNT_GROUP, &group.to_string()),
-            (None, None) => {}
-        }
-        self.keys(CHILD, &child.policy);
-        if let Some(beat) = &child.policy.heartbeat {
-            self.line("heartbeat", &beat::show(beat, Some(&exec.sources)));
-        }
-        self.keys(READY, &child.policy);
-        self.keys(SETUP, exec);
-        match (&exec.log, counted.and_then(|counted| counted.log)) {
-            (LogSpec::File { max_size, keep, .. }, Some(file)) => {
-                let log = LogSpec::File { file, max_size: *max_size, keep: *keep };
-                self.keys(BOUNDS, &ExecSpec { log, ..exec.clone() });
-            }
-            _ => self.keys(BOUNDS, exec),
         }
     }
 }

@@ -76,13 +76,15 @@ impl<S: Shape, W> Field<W> for Of<S, W> {
 /// What is no field of anything: the structure of the tree, which its reader makes of it. What editors are told of it.
 pub(super) struct ByHand(pub(super) fn() -> Json);
 
-impl<W> Field<W> for ByHand {
-    fn read(&self, _: &mut Scope<'_>, _: &[Value<'_>], _: &mut Places, _: &mut W) -> Option<Place> {
+impl Shape for ByHand {
+    type Of = ();
+
+    fn read(&self, _: &mut Scope<'_>, _: Value<'_>) -> Option<()> {
         None
     }
 
-    fn show(&self, _: &W) -> Option<String> {
-        None
+    fn show(&self, _: &()) -> String {
+        String::new()
     }
 
     fn schema(&self) -> Json {
@@ -180,7 +182,9 @@ macro_rules! field {
         ))
     };
     ($of:ty, $shape:expr, by($get:expr, $set:expr)) => { &$crate::spec::shape::Of($shape, $get, $set) };
-    ($of:ty, $shape:expr, by_hand()) => { &$crate::spec::shape::ByHand(|| $shape) };
+    ($of:ty, $shape:expr, by_hand()) => {
+        &$crate::spec::shape::Of($crate::spec::shape::ByHand(|| $shape), |_: &$of| None, |_, ()| {})
+    };
 }
 pub(super) use field;
 

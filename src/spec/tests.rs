@@ -4,7 +4,7 @@ use super::exec::{BeatSource, ExecSpec, Limit, LogSpec};
 use super::kind::{COUNT_GROUP, Kind};
 use super::policy::{
     AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy as Plan,
-    SupervisorPolicy,
+    SupervisorPolicy, Words,
 };
 use super::probe::{Ask, Host, Probe, Server};
 use super::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
@@ -91,6 +91,22 @@ fn the_reference_knows_every_key() {
             assert!(reference.contains(&format!("`{key}`")), "docs/spec.md does not know {key}");
         }
     }
+}
+
+/// The words of the file are those of JSON.
+#[test]
+fn every_word_is_the_same_in_json() {
+    fn hold<T: Words + serde::Serialize>() {
+        for (word, value) in T::WORDS {
+            assert_eq!((serde_json::to_value(value).unwrap(), value.word()), ((*word).into(), *word));
+        }
+    }
+    hold::<Plan>();
+    hold::<Restart>();
+    hold::<AutoShutdown>();
+    hold::<StopOrder>();
+    hold::<Ready>();
+    hold::<Containment>();
 }
 
 #[test]

@@ -71,37 +71,27 @@ keys! {
 const RIGHT: &str = "heartbeat = { interval = \"1s\", misses = 3 }, or heartbeat = false";
 
 /// A worker's heartbeat.
-pub(super) static WORKERS: Table<Beat> = Table {
-    name: "heartbeat",
-    keys: &[NODE_BEAT, BEAT],
-    expected: "a table or false",
-    right: RIGHT,
-    true_is_a_table: true,
-    misplaced: None,
-};
+pub(super) static WORKERS: Table<Beat> = Table::new("heartbeat", &[NODE_BEAT, BEAT], "a table or false", RIGHT);
 
 /// That of a supervisor, whose beats are the node's own.
 static NODES: Table<Beat> = Table {
-    name: "heartbeat",
-    keys: &[NODE_BEAT],
-    expected: "a table or false",
-    right: RIGHT,
-    true_is_a_table: true,
     misplaced: Some((
         &["source", "progress"],
         "is not for a supervisor's heartbeat",
         "a supervisor's node beats by itself; `source` and `progress` belong to workers",
     )),
+    ..Table::new("heartbeat", &[NODE_BEAT], "a table or false", RIGHT)
 };
 
 pub(super) static SOURCES: Table<Asked> = Table {
-    name: "source",
-    keys: &[SOURCE],
-    expected: "\"zmq\", \"notify\", or a table with one probe",
-    right: "source = \"zmq\", \"notify\", { exec = [\"probe\"] }, { tcp = \"host:port\" }, { http = \"http://host/path\" } or \
-            { push = \"ipc://path\" }",
     true_is_a_table: false,
-    misplaced: None,
+    ..Table::new(
+        "source",
+        &[SOURCE],
+        "\"zmq\", \"notify\", or a table with one probe",
+        "source = \"zmq\", \"notify\", { exec = [\"probe\"] }, { tcp = \"host:port\" }, { http = \"http://host/path\" } or \
+            { push = \"ipc://path\" }",
+    )
 };
 
 /// A source that is a table, on its way.

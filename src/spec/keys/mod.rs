@@ -79,12 +79,10 @@ pub(super) fn elsewhere(key: &str, kind: Kind) -> Option<&'static str> {
         }
         Kind::Defaults if is(Group::Own) || is(Group::Name) => Some("each worker says this for itself"),
         Kind::Defaults if is(Group::Body) => Some("`[defaults]` is for workers; each supervisor says this for itself"),
-        Kind::Supervisor | Kind::Defaults | Kind::Unclear | Kind::Worker | Kind::Top
-            if key == "containment" || key == "journal" =>
-        {
+        _ if is(Group::Top) => {
             Some("it holds for a whole tree, so it stands at the top level of the file that is started")
         }
-        Kind::Supervisor | Kind::Defaults | Kind::Unclear | Kind::Worker | Kind::Top => None,
+        _ => None,
     }
 }
 

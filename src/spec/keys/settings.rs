@@ -55,14 +55,12 @@ keys! {
     }
 }
 
-pub(super) static BACKOFF_TABLE: Table<Backoff> = Table {
-    name: "backoff",
-    keys: &[DELAYS],
-    expected: "a table or false",
-    right: "backoff = { initial = \"100ms\", max = \"5s\" }, or backoff = false",
-    true_is_a_table: true,
-    misplaced: None,
-};
+pub(super) static BACKOFF_TABLE: Table<Backoff> = Table::new(
+    "backoff",
+    &[DELAYS],
+    "a table or false",
+    "backoff = { initial = \"100ms\", max = \"5s\" }, or backoff = false",
+);
 
 /// Delays between restarts; `None` for none.
 pub(in crate::spec) struct Delays;
@@ -120,12 +118,8 @@ pub(in crate::spec) struct LogFile {
 }
 
 pub(super) static LOG: Table<LogFile> = Table {
-    name: "log",
-    keys: &[FILE],
-    expected: "a table, true or false",
-    right: "log = { file = \"x.log\" }, or true, or false",
     true_is_a_table: false,
-    misplaced: None,
+    ..Table::new("log", &[FILE], "a table, true or false", "log = { file = \"x.log\" }, or true, or false")
 };
 
 /// Where output goes.
@@ -169,14 +163,12 @@ impl Shape for Log {
     }
 }
 
-pub(super) static JOURNAL: Table<JournalSpec> = Table {
-    name: "journal",
-    keys: &[FILES],
-    expected: "a table, true or false",
-    right: "journal = { max-size = \"2MiB\", keep = 7 }, or true, or false",
-    true_is_a_table: true,
-    misplaced: None,
-};
+pub(super) static JOURNAL: Table<JournalSpec> = Table::new(
+    "journal",
+    &[FILES],
+    "a table, true or false",
+    "journal = { max-size = \"2MiB\", keep = 7 }, or true, or false",
+);
 
 shapes! {
     /// A size that a file of the journal can have.

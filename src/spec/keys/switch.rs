@@ -42,6 +42,16 @@ pub(super) struct Switched<'v> {
 }
 
 impl<W> Table<W> {
+    /// A table whose `true` is an empty one, and where no key is misplaced.
+    pub(super) const fn new(
+        name: &'static str,
+        keys: &'static [&'static [Key<W>]],
+        expected: &'static str,
+        right: &'static str,
+    ) -> Table<W> {
+        Table { name, keys, expected, right, true_is_a_table: true, misplaced: None }
+    }
+
     /// All its keys.
     pub(super) fn rows(&self) -> Vec<&'static dyn Row> {
         self.keys.iter().flat_map(|keys| rows(keys)).collect()
