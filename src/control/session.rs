@@ -1,7 +1,8 @@
 //! A conversation with the root of an instance: one question, its replies, each within a limit.
 
-use super::{RuntimeDir, is_running};
+use super::find::is_running;
 use crate::ids::Path;
+use crate::instance::runtime::RuntimeDir;
 use crate::link::{Context, Dealer, LinkError, RouterLimits, Waited};
 use crate::os::clock::{self, Clock};
 use crate::os::lock;

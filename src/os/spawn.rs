@@ -124,32 +124,7 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         limits.push((resource, libc::rlimit64 { rlim_cur: value(limit.soft), rlim_max: value(limit.hard) }));
     }
 
-    if spec.extra.iter().zip(3..).any(|((_, number), expected)| *number != expected) || spec.extra.len() + 3 > SLOTS {
-        let reason = format!("descriptors are passed on as 3, 4 and so on, {} at most", SLOTS - 3);
-        return Err(wrong(Stage::Prepare, 0, reason));
-    }
-
-    // Copies above all target numbers, so that none of them is overwritten before its turn.
-    let above = 3 + spec.extra.len() as RawFd;
-    let copy = |fd: BorrowedFd<'_>| -> Result<OwnedFd, SpawnError> {
-        // SAFETY: plain descriptor numbers; the result is checked and then ours alone.
-        let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, above) };
-        if copy < 0 {
-            let error = io::Error::last_os_error();
-            return Err(wrong(Stage::Streams, error.raw_os_error().unwrap_or(0), plain(&error)));
-        }
-        // SAFETY: the kernel has just made it.
-        Ok(unsafe { OwnedFd::from_raw_fd(copy) })
-    };
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
-    let null = null.map_err(|error| wrong(Stage::Streams, error.raw_os_error().unwrap_or(0), plain(&error)))?;
-    let wanted = [None, spec.stdout, spec.stderr].into_iter().map(|fd| fd.unwrap_or(null.as_fd()));
-    let wanted = wanted.chain(spec.extra.iter().map(|(fd, _)| *fd));
-    let mut streams = Vec::new();
-    for (fd, target) in wanted.zip(0..) {
-        // A stream that is passed on as it is needs no copy, and to close one may wait for the disk with its file.
-        streams.push(if fd.as_raw_fd() == target { None } else { Some(copy(fd)?) });
-    }
+    let streams = streams(&spec, &wrong)?;
 
     let argv = spec.argv.into_iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
     let env = spec
@@ -189,6 +164,40 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         cgroup_procs,
         subject,
     })))
+}
+
+/// The descriptors of the new process by their numbers. One that has its number already is passed on as it is.
+fn streams(
+    spec: &PlanSpec<'_>,
+    wrong: &dyn Fn(Stage, i32, String) -> SpawnError,
+) -> Result<Vec<Option<OwnedFd>>, SpawnError> {
+    if spec.extra.iter().zip(3..).any(|((_, number), expected)| *number != expected) || spec.extra.len() + 3 > SLOTS {
+        let reason = format!("descriptors are passed on as 3, 4 and so on, {} at most", SLOTS - 3);
+        return Err(wrong(Stage::Prepare, 0, reason));
+    }
+
+    // Copies above all target numbers, so that none of them is overwritten before its turn.
+    let above = 3 + spec.extra.len() as RawFd;
+    let copy = |fd: BorrowedFd<'_>| -> Result<OwnedFd, SpawnError> {
+        // SAFETY: plain descriptor numbers; the result is checked and then ours alone.
+        let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, above) };
+        if copy < 0 {
+            let error = io::Error::last_os_error();
+            return Err(wrong(Stage::Streams, error.raw_os_error().unwrap_or(0), plain(&error)));
+        }
+        // SAFETY: the kernel has just made it.
+        Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+    };
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+    let null = null.map_err(|error| wrong(Stage::Streams, error.raw_os_error().unwrap_or(0), plain(&error)))?;
+    let wanted = [None, spec.stdout, spec.stderr].into_iter().map(|fd| fd.unwrap_or(null.as_fd()));
+    let wanted = wanted.chain(spec.extra.iter().map(|(fd, _)| *fd));
+    let mut streams = Vec::new();
+    for (fd, target) in wanted.zip(0..) {
+        // A stream that is passed on as it is needs no copy, and to close one may wait for the disk with its file.
+        streams.push(if fd.as_raw_fd() == target { None } else { Some(copy(fd)?) });
+    }
+    Ok(streams)
 }
 
 /// Where a program may be: itself with a slash in it, else in each directory of PATH, of which relative ones begin

@@ -61,6 +61,9 @@ command = ["sh", "-c", "i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo line numb
     );
     tree.line("all done");
     let logs = tree.dir().join("logs");
+    let last = || std::fs::read_to_string(logs.join("a.log")).unwrap_or_default();
+    // A thread beside the loop writes it.
+    until("the last line is in the file", || last().contains("all done"));
     let mut names: Vec<String> =
         files_below(&logs).iter().map(|file| file.file_name().unwrap().to_str().unwrap().to_string()).collect();
     names.sort();

@@ -81,31 +81,7 @@ fn watch_root() -> io::Result<()> {
         None => None,
     };
 
-    let mut said_goodbye = false;
-    match &root {
-        Ok(root) => {
-            // The pipe ends with the root as well, but it also ends when the root has closed it for any other reason:
-            // only the process's own end counts.
-            fd::wait_readable_any(&[root.as_fd(), goodbye.as_fd()], None)?;
-            said_goodbye |= read_goodbye(&goodbye);
-            if !said_goodbye {
-                root.wait_exit_forever();
-                said_goodbye |= read_goodbye(&goodbye);
-            }
-        }
-        // It is gone already.
-        Err(error) if pidfd::is_gone(error) => said_goodbye |= read_goodbye(&goodbye),
-        // There is no watching it by a descriptor, for the call is refused, say. We are its child as long as it runs.
-        Err(_) => {
-            fd::wait_readable_any(&[goodbye.as_fd()], None)?;
-            said_goodbye |= read_goodbye(&goodbye);
-            while !said_goodbye && process::parent() == record.root {
-                clock::pause(LOOKING_AGAIN);
-                said_goodbye |= read_goodbye(&goodbye);
-            }
-        }
-    }
-    if said_goodbye {
+    if root_says_goodbye(&root, &goodbye, record.root)? {
         if let Some(writer) = writer {
             writer.end(None);
             writer.wait(PATIENCE);
@@ -126,11 +102,49 @@ fn watch_root() -> io::Result<()> {
         // A new run of the instance writes behind us, but does not wait for a disk that hangs.
         writer.wait(Span::from_millis(500));
     }
+    remove_files(&runtime, &record.mark, &left);
+    if let Some(writer) = writer {
+        writer.wait(PATIENCE);
+    }
+    Ok(())
+}
+
+/// Waits for the end of the root, or for its word that all has ended in order, which this returns.
+fn root_says_goodbye(root: &io::Result<PidFd>, goodbye: &OwnedFd, pid: u32) -> io::Result<bool> {
+    let mut said_goodbye = false;
+    match root {
+        Ok(root) => {
+            // The pipe ends with the root as well, but it also ends when the root has closed it for any other reason:
+            // only the process's own end counts.
+            fd::wait_readable_any(&[root.as_fd(), goodbye.as_fd()], None)?;
+            said_goodbye |= read_goodbye(goodbye);
+            if !said_goodbye {
+                root.wait_exit_forever();
+                said_goodbye |= read_goodbye(goodbye);
+            }
+        }
+        // It is gone already.
+        Err(error) if pidfd::is_gone(error) => said_goodbye |= read_goodbye(goodbye),
+        // There is no watching it by a descriptor, for the call is refused, say. We are its child as long as it runs.
+        Err(_) => {
+            fd::wait_readable_any(&[goodbye.as_fd()], None)?;
+            said_goodbye |= read_goodbye(goodbye);
+            while !said_goodbye && process::parent() == pid {
+                clock::pause(LOOKING_AGAIN);
+                said_goodbye |= read_goodbye(goodbye);
+            }
+        }
+    }
+    Ok(said_goodbye)
+}
+
+/// Removes what a root that was killed has left in its directory; what is still needed to find survivors stays.
+fn remove_files(runtime: &RuntimeDir, mark: &str, left: &Survivors) {
     // A new run of the instance has cleared the files itself.
     if let Ok(lock) = LockFile::acquire(&runtime.lock_file()) {
         // A root that was killed while it began has written nothing yet.
         let ours = match runtime.read_instance() {
-            Ok(file) => file.mark == record.mark,
+            Ok(file) => file.mark == *mark,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
         if ours && left.is_none() {
@@ -141,10 +155,6 @@ fn watch_root() -> io::Result<()> {
         }
         lock.release();
     }
-    if let Some(writer) = writer {
-        writer.wait(PATIENCE);
-    }
-    Ok(())
 }
 
 /// The last line of a run whose root had no time for one.

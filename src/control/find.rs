@@ -1,0 +1,243 @@
+//! Which instances there are, and which one is meant.
+
+use crate::ids::{IdError, Name};
+use crate::instance::runtime::{RuntimeDir, RuntimeError};
+use crate::os::lock;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An instance and its directory.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// Its name.
+    pub name: Name,
+    /// Its directory.
+    pub runtime: RuntimeDir,
+}
+
+/// The instances that have a directory below `base`, by name, whether they run or have left it behind. A base that does
+/// not exist holds none.
+fn known(base: &Path) -> io::Result<Vec<Instance>> {
+    let entries = match fs::read_dir(base) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        // What is no name was not made by us.
+        let Some(name) = entry.file_name().to_str().and_then(|name| Name::parse(name).ok()) else { continue };
+        let Ok(runtime) = RuntimeDir::of(base, &name) else { continue };
+        found.push(Instance { name, runtime });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// Whether the instance of this directory runs: its lock is held, and its root is there.
+///
+/// The second half matters in the moment after a root was killed, when the keeper holds the lock to clean up.
+pub fn is_running(runtime: &RuntimeDir) -> bool {
+    lock::is_held(&runtime.lock_file())
+        && runtime.read_instance().map_or(true, |instance| crate::os::process::is_alive(instance.pid))
+}
+
+/// Finds the instance to talk to: the one that is wanted, or the only one that runs.
+///
+/// # Errors
+/// Every [`FindError`].
+pub fn find(base: &Path, wanted: Option<&str>) -> Result<Instance, FindError> {
+    choose(base, wanted, is_running)
+}
+
+/// The instances that run, by name.
+///
+/// # Errors
+/// The base directory cannot be read.
+pub fn running(base: &Path) -> io::Result<Vec<Instance>> {
+    let mut found = known(base)?;
+    found.retain(|instance| is_running(&instance.runtime));
+    Ok(found)
+}
+
+/// Finds the instance to act on without talking to it: a root that has ended, but has left something behind, counts
+/// too.
+///
+/// # Errors
+/// Every [`FindError`].
+pub fn find_to_force(base: &Path, wanted: Option<&str>) -> Result<Instance, FindError> {
+    choose(base, wanted, |runtime| {
+        // What cannot be looked at, for want of descriptors say, may be there; what others keep from us is not ours.
+        runtime.instance_file().try_exists().unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied)
+    })
+}
+
+fn choose(base: &Path, wanted: Option<&str>, counts: impl Fn(&RuntimeDir) -> bool) -> Result<Instance, FindError> {
+    let look = |cause| FindError::Look { base: base.to_owned(), cause };
+    let others = |mut list: Vec<Instance>| {
+        list.retain(|instance| counts(&instance.runtime));
+        list
+    };
+    if let Some(wanted) = wanted {
+        let name = Name::parse(wanted).map_err(|cause| FindError::BadName { name: wanted.to_owned(), cause })?;
+        let runtime = RuntimeDir::of(base, &name).map_err(FindError::Runtime)?;
+        if counts(&runtime) {
+            return Ok(Instance { name, runtime });
+        }
+        let running = others(known(base).map_err(look)?).into_iter().map(|instance| instance.name).collect();
+        return Err(FindError::NotRunning { name, base: base.to_owned(), running });
+    }
+    let mut running = others(known(base).map_err(look)?);
+    match running.len() {
+        0 => Err(FindError::NoneRuns { base: base.to_owned() }),
+        1 => Ok(running.remove(0)),
+        _ => Err(FindError::Several { names: running.into_iter().map(|instance| instance.name).collect() }),
+    }
+}
+
+/// Why no instance was found.
+#[derive(Debug)]
+pub enum FindError {
+    /// None runs.
+    NoneRuns {
+        /// Where was looked.
+        base: PathBuf,
+    },
+    /// The wanted one does not run.
+    NotRunning {
+        /// The wanted one.
+        name: Name,
+        /// Where was looked.
+        base: PathBuf,
+        /// Those that do.
+        running: Vec<Name>,
+    },
+    /// Several run and none was named.
+    Several {
+        /// They are these.
+        names: Vec<Name>,
+    },
+    /// The wanted name is none.
+    BadName {
+        /// What was given.
+        name: String,
+        /// Why.
+        cause: IdError,
+    },
+    /// The directory of the wanted one cannot be used.
+    Runtime(RuntimeError),
+    /// The base directory cannot be read.
+    Look {
+        /// The directory.
+        base: PathBuf,
+        /// The system's error.
+        cause: io::Error,
+    },
+}
+
+fn list(names: &[Name]) -> String {
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for FindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FindError::NoneRuns { base } => {
+                write!(f, "no instance runs (looked in {})", base.display())
+            }
+            FindError::NotRunning { name, base, running } => {
+                write!(f, "no instance \"{name}\" runs (looked in {})", base.display())?;
+                if running.is_empty() { Ok(()) } else { write!(f, "; running: {}", list(running)) }
+            }
+            FindError::Several { names } => write!(f, "several instances run: {}", list(names)),
+            FindError::BadName { name, .. } => write!(f, "\"{}\" is no name of an instance", name.escape_debug()),
+            FindError::Runtime(_) => f.write_str("cannot look for the instance"),
+            FindError::Look { base, .. } => write!(f, "cannot look for instances in {}", base.display()),
+        }
+    }
+}
+
+impl std::error::Error for FindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FindError::BadName { cause, .. } => Some(cause),
+            FindError::Runtime(cause) => Some(cause),
+            FindError::Look { cause, .. } => Some(cause),
+            FindError::NoneRuns { .. } | FindError::NotRunning { .. } | FindError::Several { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::runtime::InstanceFile;
+    use crate::os::lock::LockFile;
+
+    fn start(base: &Path, name: &str) -> LockFile {
+        let runtime = RuntimeDir::of(base, &Name::parse(name).unwrap()).unwrap();
+        runtime.create().unwrap();
+        LockFile::acquire(&runtime.lock_file()).unwrap()
+    }
+
+    fn found(base: &Path, wanted: Option<&str>) -> String {
+        match find(base, wanted) {
+            Ok(instance) => instance.name.to_string(),
+            Err(FindError::NoneRuns { .. }) => "none".into(),
+            Err(FindError::NotRunning { running, .. }) => format!("not running; {}", list(&running)),
+            Err(FindError::Several { names }) => format!("several: {}", list(&names)),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_only_one_that_runs_is_meant() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path();
+        assert_eq!(found(&base.join("missing"), None), "none");
+        assert_eq!(found(base, None), "none");
+        let shop = start(base, "shop");
+        assert_eq!(found(base, None), "shop");
+        let farm = start(base, "farm");
+        assert_eq!(found(base, None), "several: farm, shop");
+        assert_eq!(found(base, Some("farm")), "farm");
+        assert_eq!(found(base, Some("mill")), "not running; farm, shop");
+        assert_eq!(found(base, Some("a/b")), "\"a/b\" is no name of an instance");
+        // A lock that no process holds is a leftover.
+        drop(farm);
+        assert_eq!(found(base, None), "shop");
+        drop(shop);
+        assert_eq!(found(base, None), "none");
+    }
+
+    #[test]
+    fn an_instance_whose_root_is_dead_is_found_only_to_be_forced() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path();
+        let lock = start(base, "shop");
+        let runtime = RuntimeDir::of(base, &Name::parse("shop").unwrap()).unwrap();
+        let mut instance = InstanceFile {
+            name: Name::parse("shop").unwrap(),
+            pid: std::process::id(),
+            started_at: String::new(),
+            version: String::new(),
+            mark: String::new(),
+            containment: "group".into(),
+            cgroup: None,
+            keeper_pid: None,
+            config: PathBuf::new(),
+            tree_paths: Vec::new(),
+        };
+        runtime.write_instance(&instance).unwrap();
+        assert_eq!(found(base, None), "shop");
+        // The kernel gives no such number to a process.
+        instance.pid = u32::MAX / 2;
+        runtime.write_instance(&instance).unwrap();
+        assert_eq!(found(base, None), "none");
+        assert_eq!(find_to_force(base, None).unwrap().name.as_str(), "shop");
+        drop(lock);
+        assert_eq!(find_to_force(base, None).unwrap().name.as_str(), "shop");
+    }
+}

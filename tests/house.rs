@@ -1,0 +1,146 @@
+//! How large the files and functions of the house are, and that its map names what is there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a file, tests aside.
+const FILE_MAX: usize = 500;
+
+/// Lines of a function.
+const FUNCTION_MAX: usize = 80;
+
+/// Files that are longer. The list may only shrink.
+const LONG_FILES: &[&str] = &["node/requests/mod"];
+
+/// Functions that are longer: each is one `match`, or one literal, that is a table. The list may only shrink.
+const LONG_FUNCTIONS: &[&str] = &[
+    "cli/import/supervisord/program: apply",
+    "cli/import/systemd/service: of_service",
+    "explain/sentence: phrase",
+    "node/translate: body",
+];
+
+/// Pages that say which file does what.
+const MAPS: &[&str] = &["docs/architecture.md", "CONTRIBUTING.md"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if path.is_dir() && name != "tests" {
+            rust_files(&path, into);
+        } else if name.ends_with(".rs") && name != "tests.rs" && name != "testing.rs" {
+            into.push(path);
+        }
+    }
+}
+
+/// The files of the program with their lines, but for the test module at the end of a file.
+fn sources() -> Vec<(String, Vec<String>)> {
+    let (src, mut files) = (root().join("src"), Vec::new());
+    rust_files(&src, &mut files);
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let tests = text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+        let name = path.strip_prefix(&src).unwrap().with_extension("");
+        (name.to_str().unwrap().to_owned(), text[..tests].lines().map(str::to_owned).collect())
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// Holds what is found against a list that may only become shorter.
+fn shrinks(list: &[&str], found: &BTreeSet<String>, what: &str) {
+    let list: BTreeSet<String> = list.iter().map(|one| (*one).to_owned()).collect();
+    let new: Vec<_> = found.difference(&list).map(|one| format!("{one} {what}, and was not before")).collect();
+    let gone: Vec<_> = list.difference(found).map(|one| format!("{one} has left the list: strike it out")).collect();
+    assert!(new.is_empty() && gone.is_empty(), "{}", [new, gone].concat().join("\n"));
+}
+
+#[test]
+fn no_file_becomes_a_drawer() {
+    let long = sources().into_iter().filter(|(_, lines)| lines.len() > FILE_MAX).map(|(name, _)| name);
+    shrinks(LONG_FILES, &long.collect(), &format!("is longer than {FILE_MAX} lines"));
+}
+
+#[test]
+fn no_function_is_longer_than_a_screen_or_two() {
+    let mut long = BTreeSet::new();
+    for (name, lines) in sources() {
+        let mut begun: Option<(usize, usize, &str)> = None;
+        for (at, line) in lines.iter().enumerate() {
+            let (indent, text) = (line.len() - line.trim_start().len(), line.trim_start());
+            let words: Vec<&str> = text.split_whitespace().take(5).collect();
+            let after_fn = words.iter().position(|word| *word == "fn").and_then(|at| words.get(at + 1));
+            match (begun, after_fn) {
+                (None, Some(called)) if !text.starts_with("//") && !text.ends_with(';') => {
+                    begun = Some((indent, at, called.split(['(', '<']).next().unwrap_or_default()));
+                }
+                // rustfmt puts the end where the beginning stands.
+                (Some((from, first, called)), _) if indent == from && text == "}" => {
+                    if at - first >= FUNCTION_MAX {
+                        long.insert(format!("{name}: {called}"));
+                    }
+                    begun = None;
+                }
+                (Some((from, ..)), _) if indent == from && text.ends_with(';') => begun = None,
+                _ => {}
+            }
+        }
+    }
+    shrinks(LONG_FUNCTIONS, &long, &format!("is longer than {FUNCTION_MAX} lines"));
+}
+
+/// Whether a path as it is written in a page, `room::file::Item` or `room/file.rs`, is there.
+fn exists(token: &str) -> bool {
+    if token.ends_with(".rs") {
+        return ["", "src", "crates", "tests"].iter().any(|below| root().join(below).join(token).exists());
+    }
+    let mut at = root().join("src");
+    for part in token.split("::") {
+        // An item of the file so far; whether that has it is for rustdoc.
+        if part.starts_with(|first: char| first.is_ascii_uppercase())
+            || at.with_extension("rs").is_file() && !at.is_dir()
+        {
+            return true;
+        }
+        at.push(part);
+        if !at.is_dir() && !at.with_extension("rs").is_file() {
+            // A function of the room.
+            return at
+                .parent()
+                .is_some_and(|room| room.join("mod.rs").is_file() || room.with_extension("rs").is_file())
+                && token.split("::").count() > 2;
+        }
+    }
+    true
+}
+
+#[test]
+fn the_map_names_what_is_there() {
+    let rooms: BTreeSet<String> = sources()
+        .into_iter()
+        .map(|(name, _)| name.split('/').next().unwrap_or_default().to_owned())
+        .filter(|room| room != "main" && room != "lib")
+        .collect();
+    let mut wrong = Vec::new();
+    for map in MAPS {
+        let text = fs::read_to_string(root().join(map)).unwrap();
+        for token in text.split('`').skip(1).step_by(2) {
+            let is_path = token.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '/' | '.'));
+            let in_a_room = token.split("::").next().is_some_and(|first| rooms.contains(first)) && token.contains("::");
+            if is_path && (in_a_room || token.ends_with(".rs") && token.contains('/')) && !exists(token) {
+                wrong.push(format!("{map} names `{token}`, which is not there"));
+            }
+        }
+        if *map == "docs/architecture.md" {
+            let missing = rooms.iter().filter(|room| !text.contains(&format!("`{room}`")));
+            wrong.extend(missing.map(|room| format!("{map} does not name the room `{room}`")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
