@@ -3,13 +3,42 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 /// How often a pipe without data is looked at, and for how long.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LOOKS: u32 = 600;
+
+/// What tells one file from all others, as long as it is there: its device and its inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// By the numbers that the system has for it.
+    pub fn new(device: u64, inode: u64) -> FileId {
+        FileId { device, inode }
+    }
+
+    /// Of what was looked at.
+    pub fn of(metadata: &Metadata) -> FileId {
+        FileId::new(metadata.dev(), metadata.ino())
+    }
+
+    /// Of what a path leads to; `None` when nothing can be seen there.
+    pub fn behind(path: &Path) -> Option<FileId> {
+        path.metadata().ok().as_ref().map(FileId::of)
+    }
+
+    /// Of what lies at a path, a link too; `None` when nothing can be seen there.
+    pub fn at(path: &Path) -> Option<FileId> {
+        path.symlink_metadata().ok().as_ref().map(FileId::of)
+    }
+}
 
 /// Opens a regular file for reading.
 ///

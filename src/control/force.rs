@@ -5,6 +5,7 @@
 //! above as soon as they run again, as any crash is.
 
 use super::{InstanceFile, RuntimeDir};
+use crate::files::FileId;
 use crate::ids::{Mark, Path};
 use crate::os::cgroup::{self, Group};
 use crate::os::clock::{self, Clock};
@@ -149,7 +150,7 @@ fn holds_lock(runtime: &RuntimeDir, pid: u32) -> io::Result<bool> {
             Err(error) if went(&error) => continue,
             Err(error) => return Err(error),
         };
-        if (file.dev(), file.ino()) == (lock.dev(), lock.ino()) {
+        if FileId::of(&file) == FileId::of(&lock) {
             return Ok(true);
         }
     }

@@ -26,7 +26,7 @@ mod dealer;
 mod door;
 mod drain;
 mod peer;
-pub mod place;
+mod place;
 mod push;
 mod router;
 #[cfg(test)]

@@ -5,11 +5,12 @@
 //! error. So the place is looked at first.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::context::LinkError;
+use crate::files::FileId;
 
 /// Whether a socket can be bound at `path` without harm to any process.
 ///
@@ -39,7 +40,31 @@ pub(super) fn check(path: &Path) -> Result<(), LinkError> {
     }
 }
 
-/// What tells one file from all others: its device and its inode. `None` when there is none.
-pub fn identity(path: &Path) -> Option<(u64, u64)> {
-    path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+/// The file of a socket that is bound.
+#[derive(Debug)]
+pub(super) struct BoundFile {
+    path: PathBuf,
+    id: Option<FileId>,
+}
+
+impl BoundFile {
+    /// What was just bound.
+    pub fn now(path: PathBuf) -> BoundFile {
+        let id = FileId::at(&path);
+        BoundFile { path, id }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it lies there still, and nothing else in its place.
+    pub fn is_in_place(&self) -> bool {
+        self.id.is_some() && FileId::at(&self.path) == self.id
+    }
+
+    /// It was bound again.
+    pub fn renew(&mut self) {
+        self.id = FileId::at(&self.path);
+    }
 }

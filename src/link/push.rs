@@ -3,11 +3,13 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::context::{self, Context, LinkError};
 use super::door::{Door, MessageMax, Refused, Rules, Standing};
-use super::{drain, place};
+use super::drain;
+use super::place::{self, BoundFile};
+use crate::files::FileId;
 use crate::os::process;
 use crate::time::Span;
 
@@ -28,25 +30,14 @@ const MESSAGE_MAX: MessageMax = MessageMax { parts: 64, bytes: FRAME_BYTES_MAX }
 const CONNECTIONS_OF_OURS: usize = 1_024;
 const CONNECTIONS_OF_OTHERS: usize = 64;
 
-/// The file of a socket, which goes with it unless another has taken its place.
-struct BoundFile {
-    path: PathBuf,
-    id: Option<(u64, u64)>,
-}
+/// The file of such a socket, which goes with it unless another has taken its place.
+struct OwnFile(BoundFile);
 
-impl BoundFile {
-    /// What was just bound.
-    fn now(path: PathBuf) -> BoundFile {
-        let id = place::identity(&path);
-        BoundFile { path, id }
-    }
-}
-
-impl Drop for BoundFile {
+impl Drop for OwnFile {
     fn drop(&mut self) {
-        if self.id.is_some() && place::identity(&self.path) == self.id {
+        if self.0.is_in_place() {
             // It may go at the same moment; that is what is wanted.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(self.0.path());
         }
     }
 }
@@ -54,7 +45,7 @@ impl Drop for BoundFile {
 /// A PULL socket at an endpoint of the user's choice.
 pub struct Pull {
     socket: zmq::Socket,
-    file: BoundFile,
+    file: OwnFile,
     fd: RawFd,
     /// How often it was bound again.
     bound_again: u32,
@@ -91,18 +82,18 @@ impl Pull {
         let fd = socket.get_fd().map_err(failed)?;
         let bound = socket.bind(endpoint);
         bound.map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: context::io_error(cause) })?;
-        let file = BoundFile::now(path);
+        let file = OwnFile(BoundFile::now(path));
         Ok(Pull { socket, file, fd, bound_again: 0, door, _standing: standing })
     }
 
     /// The file of the socket.
     pub fn path(&self) -> &Path {
-        &self.file.path
+        self.file.0.path()
     }
 
     /// Whether there is a file where it was bound.
     pub fn has_file(&self) -> bool {
-        place::identity(self.path()).is_some()
+        FileId::at(self.path()).is_some()
     }
 
     /// Binds it once more where it was, after others have removed its file. Connections that stand are not touched,
@@ -115,7 +106,7 @@ impl Pull {
         let endpoint = context::endpoint(self.path())?;
         self.bound_again += 1;
         context::bind_again(&self.socket, &endpoint, self.bound_again)?;
-        self.file.id = place::identity(self.path());
+        self.file.0.renew();
         Ok(())
     }
 

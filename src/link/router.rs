@@ -7,8 +7,9 @@ use std::path::Path;
 
 use super::context::{self, Context, LinkError};
 use super::door::{Door, Refused, Standing};
+use super::drain;
 use super::peer::PeerCred;
-use super::{drain, place};
+use super::place::{self, BoundFile};
 use crate::time::Span;
 
 /// A peer as libzmq knows it: the name that it gave itself, or one that libzmq made up for it.
@@ -103,6 +104,8 @@ pub struct Router {
     frames_max: usize,
     dropped: Dropped,
     door: Option<(Door, Standing)>,
+    file: BoundFile,
+    /// How often it was bound again.
     bound_again: u32,
 }
 
@@ -144,6 +147,7 @@ impl Router {
             (door, standing)
         });
         let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: context::io_error(cause) };
+        let path = socket.to_owned();
         let socket = context.socket(zmq::ROUTER, &endpoint, limits.frame_bytes_max)?;
         // A message to no peer, or to one that does not read, is an error and not dropped silently.
         socket.set_router_mandatory(true).map_err(failed)?;
@@ -155,20 +159,33 @@ impl Router {
         }
         let fd = socket.get_fd().map_err(failed)?;
         socket.bind(&endpoint).map_err(|cause| LinkError::Bind { endpoint, cause: context::io_error(cause) })?;
-        Ok(Router { socket, fd, frames_max: limits.frames_max, dropped: Dropped::default(), door, bound_again: 0 })
+        let (file, frames_max) = (BoundFile::now(path), limits.frames_max);
+        Ok(Router { socket, fd, frames_max, dropped: Dropped::default(), door, file, bound_again: 0 })
     }
 
-    /// Binds the socket once more at the same path, where another program has removed it. Connections that stand are not
+    /// Binds the socket once more where it was, as another program has removed its file. Connections that stand are not
     /// touched; those that come from now on come to the new place. The old listener stays until the socket is closed,
     /// unless that has happened very often: to close it closes the connections that came by it, and peers connect anew.
     ///
     /// # Errors
     /// As for [`Router::bind`].
-    pub fn bind_again(&mut self, path: &Path) -> Result<(), LinkError> {
-        let endpoint = context::endpoint(path)?;
-        place::check(path)?;
+    pub fn bind_again(&mut self) -> Result<(), LinkError> {
+        let endpoint = context::endpoint(self.path())?;
+        place::check(self.path())?;
         self.bound_again += 1;
-        context::bind_again(&self.socket, &endpoint, self.bound_again)
+        context::bind_again(&self.socket, &endpoint, self.bound_again)?;
+        self.file.renew();
+        Ok(())
+    }
+
+    /// Where it is bound.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Whether its file lies there still. Without it no peer can connect.
+    pub fn is_in_place(&self) -> bool {
+        self.file.is_in_place()
     }
 
     /// Takes messages of so many frames from now on, or of as many as before, whichever is more.

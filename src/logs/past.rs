@@ -1,12 +1,11 @@
 //! What a worker's file and its rotated forerunners still hold, for a tool: reading may take as long as the disk does.
 
 use super::lines::Lines;
-use crate::files;
+use crate::files::{self, FileId};
 use crate::text;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The files are read in bites of this size.
@@ -28,7 +27,7 @@ pub fn numbered(path: &Path, number: u32) -> PathBuf {
 /// The system's, with the file that could not be read.
 pub fn last_lines(path: &Path, keep: u32, count: Option<usize>) -> Result<Vec<String>, (PathBuf, io::Error)> {
     // All are opened before any is read: what is rotated afterwards stays the same for us.
-    let mut open: Vec<(PathBuf, File, (u64, u64))> = Vec::new();
+    let mut open: Vec<(PathBuf, File, FileId)> = Vec::new();
     // Behind a link the forerunners lie beside the file itself.
     let real = if path.is_symlink() { path.canonicalize().ok() } else { None };
     let beside = real.as_deref().unwrap_or(path);
@@ -40,9 +39,9 @@ pub fn last_lines(path: &Path, keep: u32, count: Option<usize>) -> Result<Vec<St
             Err(error) => return Err((name, error)),
         };
         let metadata = file.metadata().map_err(|error| (name.clone(), error))?;
-        let identity = (metadata.dev(), metadata.ino());
-        if open.iter().all(|(_, _, other)| *other != identity) {
-            open.push((name, file, identity));
+        let id = FileId::of(&metadata);
+        if open.iter().all(|(_, _, other)| *other != id) {
+            open.push((name, file, id));
         }
     }
     let mut lines = VecDeque::new();

@@ -5,12 +5,13 @@
 //! message of a panic, follows too, as the streams themselves are put on the new file.
 
 use super::past::numbered;
+use crate::files::FileId;
 use crate::os::{fd, lock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::RawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -57,10 +58,6 @@ pub(super) struct Followed {
     of: &'static StreamFile,
 }
 
-fn identity(metadata: &fs::Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
 impl Followed {
     /// Follows the file as `stream`; `None` when that is something else.
     pub fn adopt(stream: RawFd) -> Option<Followed> {
@@ -98,7 +95,7 @@ impl Followed {
 
     fn is_at_its_place(&self, held: &fs::Metadata) -> bool {
         match fs::metadata(&self.of.path) {
-            Ok(there) => identity(held) == identity(&there),
+            Ok(there) => FileId::of(held) == FileId::of(&there),
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }

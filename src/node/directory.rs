@@ -13,9 +13,9 @@ use super::endpoint::Endpoint;
 use super::processes::Processes;
 use super::reactor::{Reactor, Source};
 use crate::error::Chain;
+use crate::files::FileId;
 use crate::instance::runtime::{InstanceFile, RuntimeDir};
-use crate::link::place::identity;
-use crate::link::{LinkError, Router};
+use crate::link::Router;
 use crate::os::claim::Claim;
 use crate::os::cleaners::{DirectoryLock, Watch, touch};
 use crate::os::lock::{LockError, LockFile};
@@ -42,9 +42,8 @@ const TOUCH_EVERY: Span = Span::from_secs(4 * 3600);
 
 /// This node's view of the directory.
 pub(super) struct Directory {
-    /// The socket of the node's children, and that of operators.
-    router: Seat,
-    control: Option<Seat>,
+    /// Workers of other users may connect to the socket of the node's children.
+    open: bool,
     /// What only the root has.
     pub root: Option<Held>,
     next_look: Time,
@@ -79,44 +78,10 @@ pub(super) struct Held {
     guards: Vec<DirectoryLock>,
     watch: Option<Watch>,
     /// Which directory is locked and watched.
-    guarded: Option<(u64, u64)>,
+    guarded: Option<FileId>,
     touch_at: Time,
     /// A link that is kept in the directory, and what it points to.
     pub link: Option<(PathBuf, PathBuf)>,
-}
-
-/// The place of one socket.
-struct Seat {
-    path: PathBuf,
-    id: Option<(u64, u64)>,
-    /// Workers of other users may connect.
-    open: bool,
-}
-
-impl Seat {
-    fn new(path: PathBuf) -> Seat {
-        let id = identity(&path);
-        Seat { path, id, open: false }
-    }
-
-    fn is_ours(&self) -> bool {
-        self.id.is_some() && identity(&self.path) == self.id
-    }
-
-    /// Binds the socket once more where it was.
-    fn restore(&mut self, socket: &mut Router, runtime: &RuntimeDir) -> Result<(), LinkError> {
-        socket.bind_again(&self.path)?;
-        self.settle(runtime);
-        Ok(())
-    }
-
-    /// Takes note of the socket that was just bound.
-    fn settle(&mut self, runtime: &RuntimeDir) {
-        let kept = if self.open { runtime.open_to_others(&self.path) } else { runtime.keep(&self.path) };
-        // An error was reported at the first call.
-        drop(kept);
-        self.id = identity(&self.path);
-    }
 }
 
 impl Held {
@@ -133,7 +98,7 @@ impl Held {
 
     /// Locks the directory and begins to watch it, if that is not done yet. Both are of use, and neither is necessary.
     fn guard(&mut self, runtime: &RuntimeDir) {
-        let there = identity(runtime.path());
+        let there = FileId::at(runtime.path());
         if there.is_none() || there == self.guarded {
             return;
         }
@@ -148,10 +113,10 @@ impl Held {
 }
 
 impl Directory {
-    pub fn new(router: PathBuf) -> Directory {
+    /// `open`: workers of other users may connect to the socket of the node's children.
+    pub fn new(open: bool) -> Directory {
         Directory {
-            router: Seat::new(router),
-            control: None,
+            open,
             root: None,
             next_look: Time::ZERO,
             next_look_at_workers: Time::ZERO,
@@ -162,18 +127,17 @@ impl Directory {
         }
     }
 
-    /// The root's: the operators' socket, and what shows that the instance is running.
-    pub fn hold(&mut self, runtime: &RuntimeDir, held: Held) {
-        let mut control = Seat::new(runtime.control_socket());
-        control.settle(runtime);
-        self.router.settle(runtime);
-        self.control = Some(control);
+    /// The root's: what shows that the instance is running. Its sockets are to stay.
+    pub fn hold(&mut self, runtime: &RuntimeDir, held: Held, sockets: [&Path; 2]) {
+        let [children, control] = sockets;
+        protect(runtime, children, self.open);
+        protect(runtime, control, false);
         self.root = Some(held);
     }
 
     /// The socket of the node's children is open to other users.
     pub fn opened(&mut self) {
-        self.router.open = true;
+        self.open = true;
     }
 
     /// The kernel has reported that something was removed.
@@ -228,7 +192,7 @@ impl Directory {
 
     /// Before a child is started: it will connect.
     pub fn look_after_socket(&mut self, mut kept: Kept<'_>) {
-        if !self.router.is_ours() {
+        if !kept.endpoint.is_in_place() {
             self.put_back(kept.context.now(), &mut kept, false);
         }
     }
@@ -236,12 +200,12 @@ impl Directory {
     /// `workers`: their sockets are looked at too.
     fn is_something_missing(&self, kept: &Kept<'_>, workers: bool) -> bool {
         let runtime = &kept.context.place.runtime;
-        !self.router.is_ours()
-            || self.control.as_ref().is_some_and(|control| !control.is_ours())
+        !kept.endpoint.is_in_place()
+            || kept.control.as_ref().is_some_and(|control| !control.is_in_place())
             || self.root.as_ref().is_some_and(|held| {
                 !held.lock.is_at(&runtime.lock_file())
-                    || identity(&runtime.instance_file()).is_none()
-                    || held.link.as_ref().is_some_and(|(link, _)| identity(link).is_none())
+                    || FileId::at(&runtime.instance_file()).is_none()
+                    || held.link.as_ref().is_some_and(|(link, _)| FileId::at(link).is_none())
             })
             || workers && kept.endpoint.misses_a_file(kept.children)
     }
@@ -304,33 +268,39 @@ impl Directory {
         }
         held.guard(runtime);
         if let Some(file) = kept.instance
-            && identity(&runtime.instance_file()).is_none()
+            && FileId::at(&runtime.instance_file()).is_none()
         {
             runtime.write_instance(file).map_err(|error| format!("instance.json: {error}"))?;
             missing.push("instance.json".into());
         }
         if let Some((link, target)) = &held.link
-            && identity(link).is_none()
+            && FileId::at(link).is_none()
         {
             std::os::unix::fs::symlink(target, link).map_err(|error| format!("{}: {error}", link.display()))?;
         }
         Ok(())
     }
 
-    fn restore_sockets(&mut self, kept: &mut Kept<'_>, missing: &mut Vec<String>) -> Result<(), String> {
+    fn restore_sockets(&self, kept: &mut Kept<'_>, missing: &mut Vec<String>) -> Result<(), String> {
         let runtime = &kept.context.place.runtime;
-        let children = (Some(&mut self.router), Some(kept.endpoint.router()));
-        for (seat, socket) in [children, (self.control.as_mut(), kept.control.as_deref_mut())] {
-            let (Some(seat), Some(socket)) = (seat, socket) else { continue };
-            if !seat.is_ours() {
-                // The root makes it as well; either may come first.
-                runtime.create().map_err(|error| Chain(&error).to_string())?;
-                seat.restore(socket, runtime).map_err(|error| Chain(&error).to_string())?;
-                missing.extend(seat.path.file_name().map(|name| name.to_string_lossy().into_owned()));
-            }
+        let children = (Some(kept.endpoint.router()), self.open);
+        for (socket, open) in [children, (kept.control.as_deref_mut(), false)] {
+            let Some(socket) = socket.filter(|socket| !socket.is_in_place()) else { continue };
+            // The root makes it as well; either may come first.
+            runtime.create().map_err(|error| Chain(&error).to_string())?;
+            socket.bind_again().map_err(|error| Chain(&error).to_string())?;
+            protect(runtime, socket.path(), open);
+            missing.extend(socket.path().file_name().map(|name| name.to_string_lossy().into_owned()));
         }
         Ok(())
     }
+}
+
+/// A socket that is bound is to stay, and may be open to other users.
+fn protect(runtime: &RuntimeDir, socket: &Path, open: bool) {
+    let kept = if open { runtime.open_to_others(socket) } else { runtime.keep(socket) };
+    // An error was reported at the first call.
+    drop(kept);
 }
 
 /// Makes all files young.

@@ -1,11 +1,12 @@
 //! A file that is locked as long as its holder runs: an open file description lock, fcntl(2). The kernel releases it
 //! whatever happens to the holder, so there is no stale one. Other than with flock(2) one can see whether it is held
 //! without taking it, so a process that only checks keeps no root from starting.
+use crate::files::FileId;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 #[cfg(test)]
@@ -75,11 +76,8 @@ impl LockFile {
                 Ok(_) => {
                     // The holder before us may have removed the file between our opening and our locking it: then we
                     // have locked what no process will ever look at.
-                    let same = |held: fs::Metadata, there: fs::Metadata| {
-                        (held.dev(), held.ino()) == (there.dev(), there.ino())
-                    };
-                    let held = file.metadata().map_err(failed)?;
-                    if !fs::metadata(path).is_ok_and(|there| same(held, there)) {
+                    let held = FileId::of(&file.metadata().map_err(failed)?);
+                    if FileId::behind(path) != Some(held) {
                         continue;
                     }
                     let write = |file: &mut File| {
@@ -104,7 +102,7 @@ impl LockFile {
     /// Whether the locked file lies at `path`: it may have been removed, and another put in its place.
     pub fn is_at(&self, path: &Path) -> bool {
         match (self.file.metadata(), fs::symlink_metadata(path)) {
-            (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+            (Ok(held), Ok(there)) => FileId::of(&held) == FileId::of(&there),
             // What cannot be looked at is not gone.
             (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
             (Err(_), _) => true,

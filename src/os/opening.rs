@@ -13,6 +13,7 @@
 //! Made for a thread of its own: a file system may not answer.
 
 use super::users::Credentials;
+use crate::files::FileId;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
@@ -63,7 +64,7 @@ impl Standing {
     pub fn holds(&self, file: &Metadata) -> bool {
         let there = fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
         // A link of /proc stands for a file without a name.
-        there.is_ok_and(|there| (there.st_dev, there.st_ino) == (file.dev(), file.ino()) || is_link(&there))
+        there.is_ok_and(|there| FileId::new(there.st_dev, there.st_ino) == FileId::of(file) || is_link(&there))
     }
 
     /// Gives the file another name, beside its own.

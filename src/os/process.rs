@@ -1,8 +1,8 @@
 //! What /proc reports about a process, and a few things a process does to itself.
+use crate::files::FileId;
 use crate::time::Span;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -13,9 +13,11 @@ mod tests;
 /// it. Once the file was replaced or removed it is the kernel's link, so that no other version is started half-way.
 pub fn self_exe() -> PathBuf {
     const LINK: &str = "/proc/self/exe";
-    let file = |path: &std::path::Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     let name = self_exe_name();
-    if file(&name).is_some_and(|named| Some(named) == file(LINK.as_ref())) { name } else { LINK.into() }
+    match FileId::behind(&name) {
+        Some(named) if FileId::behind(LINK.as_ref()) == Some(named) => name,
+        Some(_) | None => LINK.into(),
+    }
 }
 
 /// The name under which we were started, for others to use. By now it may lead to another version, or nowhere.

@@ -192,7 +192,8 @@ impl WholeTree {
         open(&mut node, options.panic_button, options.ready, laid_out)?;
         if let Some(mut held) = held.take() {
             held.link = options.output.and_then(|file| link_to_output(&runtime, file.path));
-            node.directory.hold(&runtime, held);
+            let sockets = [node.endpoint.path(), &runtime.control_socket()];
+            node.directory.hold(&runtime, held, sockets);
         }
         node.directory.guard(&runtime, &mut node.reactor);
         Ok(node)

@@ -127,17 +127,15 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
 fn bind_endpoint(place: &Place, children: &[ChildSpec], sockets: Sockets) -> Result<(Endpoint, Directory), BootError> {
     let socket = place.runtime.node_socket(&place.path);
     let nodes = children.iter().any(ChildSpec::is_supervisor);
-    let endpoint = Endpoint::bind(sockets, socket.clone(), place.door.clone(), nodes).map_err(BootError::Link)?;
-    let mut directory = Directory::new(socket.clone());
+    let endpoint = Endpoint::bind(sockets, &socket, place.door.clone(), nodes).map_err(BootError::Link)?;
     // A worker under another user must reach its node, though never the control endpoint.
     let foreign_beats = children.iter().any(|child| {
         matches!(&child.kind, ChildKind::Worker(exec) if exec.user.is_some() && child.policy.heartbeat.is_some())
     });
     if foreign_beats {
-        directory.opened();
         place.runtime.open_to_others(&socket).map_err(while_trying("let workers of other users reach their node"))?;
     }
-    Ok((endpoint, directory))
+    Ok((endpoint, Directory::new(foreign_beats)))
 }
 
 /// What every node waits for.

@@ -43,7 +43,7 @@ use crate::wire::message::{ChildBody, FromNode, ToNode};
 use slog::{debug, warn};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Messages that are taken from children in one turn at least, as long as some wait. There is a limit so that a chatty
 /// child cannot starve one that exits; see [`Intake`] for the most.
@@ -52,8 +52,6 @@ const MESSAGES_PER_TURN: usize = 512;
 /// All that a node's children connect to.
 pub(super) struct Endpoint {
     router: Router,
-    /// Where the router is bound.
-    path: PathBuf,
     pulls: Pulls,
     /// Where workers send sd_notify datagrams; only where some do.
     notify: Option<NotifySockets>,
@@ -102,12 +100,11 @@ impl Endpoint {
     ///
     /// # Errors
     /// See [`Router::bind`].
-    pub fn bind(sockets: Sockets, path: PathBuf, door: Door, nodes: bool) -> Result<Endpoint, LinkError> {
+    pub fn bind(sockets: Sockets, path: &Path, door: Door, nodes: bool) -> Result<Endpoint, LinkError> {
         let frames_max = if nodes { wire::NODE_FRAMES_MAX } else { wire::WORKER_FRAMES_MAX };
         let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max };
         Ok(Endpoint {
-            router: Router::bind_behind(&sockets, &path, limits, door)?,
-            path,
+            router: Router::bind_behind(&sockets, path, limits, door)?,
             pulls: Pulls::default(),
             notify: None,
             drops: Drops::default(),
@@ -119,7 +116,7 @@ impl Endpoint {
 
     /// The socket that children connect to.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.router.path()
     }
 
     /// The descriptor of that socket; it is libzmq's, see [`Router::fd`].
@@ -130,6 +127,11 @@ impl Endpoint {
     /// What the sockets of this process share.
     pub fn sockets(&self) -> &Sockets {
         &self.sockets
+    }
+
+    /// Whether the file of that socket is where it was.
+    pub fn is_in_place(&self) -> bool {
+        self.router.is_in_place()
     }
 
     /// The socket of the children, to be bound anew where its file is gone.
@@ -154,10 +156,11 @@ impl Endpoint {
 
     /// Closes all of it and removes the socket's file. With what is given back the threads of libzmq end.
     pub fn close(self) -> Sockets {
+        let path = self.path().to_owned();
         self.router.close(Span::ZERO);
         drop(self.pulls);
         // The socket's file outlives the socket.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(path);
         self.sockets
     }
 
@@ -393,9 +396,9 @@ impl Endpoint {
             self.forget_verdict();
             return true;
         }
-        let Endpoint { router, path, pulls, barrier, sockets, .. } = self;
+        let Endpoint { router, pulls, barrier, sockets, .. } = self;
         if barrier.is_none() {
-            match Barrier::connect(sockets, path) {
+            match Barrier::connect(sockets, router.path()) {
                 Ok(made) => *barrier = Some(made),
                 Err(why) => {
                     warn!(context.logger, "cannot connect to the own socket; whether all beats were read is not known";
@@ -407,7 +410,7 @@ impl Endpoint {
         let Some(barrier) = barrier else { return true };
         let unread = || {
             // Where that cannot be seen, the other steps are all there is.
-            let ours = |socket: Option<&Path>| socket == Some(path.as_path()) || pulls.are_at(socket);
+            let ours = |socket: Option<&Path>| socket == Some(router.path()) || pulls.are_at(socket);
             let found = connected::unread(ours).unwrap_or_default();
             // What is sent by a child that is not in question proves nothing for others, however much it is.
             let matters = |pid: Option<u32>| match pid {

@@ -7,9 +7,9 @@
 //! write counts, such as its environment.
 
 use super::drops::{Drops, Sender};
+use crate::files::FileId;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::PeerCred;
-use crate::link::place::identity;
 use crate::node::children::{Children, Handle};
 use crate::node::context::Context;
 use crate::node::processes::Processes;
@@ -185,7 +185,7 @@ impl NotifySockets {
     pub fn gone(children: &Children) -> impl Iterator<Item = Run> {
         let processes = children.iter().filter_map(|child| child.process.as_ref());
         let sockets = processes.filter_map(|process| Some((process.run, process.line.as_deref()?)));
-        sockets.filter(|(_, socket)| identity(socket.path()).is_none()).map(|(run, _)| run)
+        sockets.filter(|(_, socket)| FileId::at(socket.path()).is_none()).map(|(run, _)| run)
     }
 }
 

@@ -1,6 +1,7 @@
 use super::super::testing::{end_of, fork, open_descriptors, read_line};
 use super::*;
 use crate::os::fd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn held_by(result: Result<LockFile, LockError>) -> Option<u32> {
