@@ -204,3 +204,31 @@ impl Children {
 fn status(run: Run, status: String) -> Event {
     Event::Notice(run, Box::new(Notice { status: Some(status), ..Notice::default() }))
 }
+
+#[cfg(test)]
+impl Children {
+    /// As if a child had been started: its process is that of the test.
+    pub fn start_in_test(&mut self, run: Run, token: crate::ids::Token, context: &Context) {
+        let pid = context.pid;
+        self.tokens.insert(token, run);
+        let child = self.get_mut(run.child).expect("the test has it");
+        let stamp = Stamp::of_child(&context.place.mark, &child.path);
+        child.process = Some(Process {
+            run,
+            pid,
+            pidfd: crate::os::pidfd::PidFd::open(pid).expect("it runs"),
+            kin: Kin { leader: pid, stamp, since: 0 },
+            exit_tag: crate::os::epoll::Poller::new().expect("an epoll").next_tag(),
+            output: None,
+            output_from: 0,
+            token,
+            status: None,
+            promised: true,
+            beats: Allowance::new(context.now()),
+            line: None,
+            link: crate::node::endpoint::speakers::NodeLink::default(),
+            heard: LastHeard::begun(context.now()),
+            uid: None,
+        });
+    }
+}

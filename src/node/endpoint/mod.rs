@@ -456,3 +456,6 @@ fn may_speak(run: Run, from: &Identity, peer: Option<PeerCred>, processes: &Proc
     };
     speakers::may_speak(child, process::own_uid(), from, peer)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+use super::*;
+use crate::ids::{Incarnation, Token};
+use crate::link::Dealer;
+use crate::node::testing;
+use crate::os::clock;
+use crate::os::pidfd::ExitStatus;
+use crate::wire::message::{BeatFrame, FromChild};
+
+/// One that beats as often as it wants to.
+const TREE: &str = r#"
+    name = "test"
+    [[child]]
+    name = "web"
+    command = ["true"]
+    heartbeat = { interval = "1s" }
+"#;
+
+const RUN: Run = Run { child: ChildId(0), incarnation: Incarnation::FIRST };
+
+/// An endpoint with one worker, and the connection of a process to it.
+struct Scene {
+    _directory: tempfile::TempDir,
+    context: Context,
+    children: Children,
+    processes: Processes,
+    peer: Dealer,
+    endpoint: Endpoint,
+    inbox: VecDeque<Event>,
+}
+
+impl Scene {
+    fn new(token: Token) -> Scene {
+        let (directory, context) = (tempfile::tempdir().expect("a directory"), testing::context());
+        let mut children = testing::children(TREE, &context);
+        children.start_in_test(RUN, token, &context);
+        let door = doors::for_children(process::own_uid(), Token([0; 16]), 1, 1_024);
+        let sockets = Sockets::new().expect("a context");
+        let endpoint = Endpoint::bind(sockets, &directory.path().join("s"), door, false).expect("a socket");
+        let limits = RouterLimits { frame_bytes_max: 64, frames_max: 1 };
+        let peer = Dealer::connect(endpoint.sockets(), endpoint.path(), b"", limits).expect("a connection");
+        let (processes, inbox) = (Processes::new(false), VecDeque::new());
+        Scene { _directory: directory, context, children, processes, peer, endpoint, inbox }
+    }
+
+    fn beat(&mut self, token: Token, seq: u64) {
+        let body = ChildBody::Beat(BeatFrame { seq, ..BeatFrame::default() });
+        let frames = codec::encode_from_child(&FromChild { token, body });
+        assert!(self.peer.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>()));
+    }
+
+    /// Turns until something is to be handed in.
+    fn next(&mut self) -> Event {
+        let Scene { context, children, processes, endpoint, inbox, .. } = self;
+        while inbox.is_empty() {
+            assert!(context.now() < Time::ZERO + Span::from_secs(60), "nothing has come");
+            let mut intake = endpoint.intake();
+            while let Some(heard) = endpoint.receive(&mut intake, context, processes, children) {
+                match heard {
+                    Heard::Event(event) => inbox.push_back(event),
+                    Heard::Node { .. } => panic!("there is no child node"),
+                }
+            }
+            endpoint.report_drops(context, processes, None, inbox);
+            clock::pause(Span::from_millis(1));
+        }
+        inbox.pop_front().expect("there is one")
+    }
+}
+
+#[test]
+fn a_workers_beat_is_an_event() {
+    let token = Token([7; 16]);
+    let mut scene = Scene::new(token);
+    scene.beat(token, 5);
+    assert!(matches!(scene.next(), Event::Beat(RUN, beat) if beat.seq == 5));
+}
+
+#[test]
+fn a_strangers_beat_is_dropped_and_its_sender_is_named() {
+    let mut scene = Scene::new(Token([7; 16]));
+    scene.beat(Token([8; 16]), 1);
+    let Event::Dropped { by, sender, dropped } = scene.next() else { panic!("it counts as a beat") };
+    let own = format!("process {} of user {}", scene.context.pid, process::own_uid());
+    assert_eq!((by, sender), (None, Some(own)));
+    assert_eq!(*dropped, crate::supervision::Dropped { unknown_token: 1, ..Default::default() });
+}
+
+#[test]
+fn a_beat_that_is_read_after_the_end_is_none() {
+    let token = Token([7; 16]);
+    let mut scene = Scene::new(token);
+    scene.children.get_mut(RUN.child).and_then(|child| child.process_of(RUN)).expect("it runs").status =
+        Some(ExitStatus::default());
+    scene.beat(token, 1);
+    scene.beat(Token([8; 16]), 2);
+    assert!(matches!(scene.next(), Event::Dropped { .. }), "the first of the two has been read before");
+}
+
+#[test]
+fn some_of_every_peer_is_taken_in_a_turn() {
+    let taken = |peers| {
+        let mut intake = Intake { taken: 0, most: MESSAGES_PER_TURN };
+        (0..).take_while(|_| intake.takes_one_more(|| peers)).count()
+    };
+    assert_eq!(taken(3), MESSAGES_PER_TURN);
+    assert_eq!(taken(2_000), 2_000);
+}
