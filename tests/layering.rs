@@ -214,8 +214,6 @@ const IN_CIRCLES: &[&str] = &[
     "node/children/handle",
     "node/children/launch",
     "node/children/mod",
-    "node/children/postmortem",
-    "node/children/process",
     "node/children/table",
     "node/directory",
     "node/endpoint/mod",

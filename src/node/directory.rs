@@ -207,7 +207,7 @@ impl Directory {
                     || FileId::at(&runtime.instance_file()).is_none()
                     || held.link.as_ref().is_some_and(|(link, _)| FileId::at(link).is_none())
             })
-            || workers && kept.endpoint.misses_a_file(kept.children)
+            || workers && kept.endpoint.misses_a_file()
     }
 
     /// Puts back what is missing, and reports it.

@@ -60,8 +60,7 @@ impl Node {
             return;
         }
         let cause = self.core.cause_of(run.child);
-        let (pid, late) = match self.children.start(run, &self.context, &mut self.reactor, self.endpoint.path(), cause)
-        {
+        let begun = match self.children.start(run, &self.context, &mut self.reactor, self.endpoint.path(), cause) {
             Ok(begun) => begun,
             Err(failure) => {
                 // EMFILE and ENFILE: report the cause, not only that this start failed.
@@ -73,7 +72,10 @@ impl Node {
                 return;
             }
         };
-        self.endpoint.listen_to(run, &self.context, &mut self.reactor, &mut self.children);
+        let (pid, late) = (begun.pid, begun.late);
+        if let Some(socket) = begun.notify {
+            self.endpoint.listen_to(run, socket, &self.context, &mut self.reactor, &self.children);
+        }
         match late {
             Some(late) => self.children.start_is_late(run, pid, late, self.context.now()),
             None => {

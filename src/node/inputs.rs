@@ -255,12 +255,10 @@ impl Node {
     /// A child's process has ended, and nothing of it is left.
     fn exited(&mut self, run: Run) {
         self.children.drain_output(run, &self.context, &mut self.reactor, &mut self.taps);
-        let Some(mut ended) = self.children.cleared(run, &self.context) else { return };
-        if let Some(socket) = &mut ended.line {
-            self.endpoint.leave(socket);
-        }
+        let Some(events) = self.children.cleared(run, &self.context) else { return };
+        self.endpoint.ended(run);
         self.requests_lost_node(run);
-        self.inbox.extend(ended.events);
+        self.inbox.extend(events);
     }
 
     fn hear_signals(&mut self) {

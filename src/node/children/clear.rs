@@ -15,7 +15,6 @@ use super::postmortem::Postmortem;
 use super::table::Children;
 use crate::node::cleanup::{Cleanup, Left, Next};
 use crate::node::context::Context;
-use crate::node::endpoint::NotifySocket;
 use crate::node::processes::Processes;
 use crate::node::strangers::{self, Kin, NEW_AT_ONCE, Whose, whose};
 use crate::os::descendants::{
@@ -88,14 +87,6 @@ pub(in crate::node) enum Looked {
     Cleared(Run),
     /// It cannot be killed.
     GivenUp(Event),
-}
-
-/// A child whose process has ended, and of which nothing is left.
-pub(in crate::node) struct Ended {
-    /// For the core, in this order.
-    pub events: Vec<Event>,
-    /// Where it sent sd_notify datagrams.
-    pub line: Option<Box<NotifySocket>>,
 }
 
 impl Children {
@@ -279,14 +270,14 @@ impl Children {
         }
     }
 
-    /// Nothing is left of a child whose process has ended: takes leave of the process, and gives what is to be reported.
-    /// Its output was read to its end before.
-    pub fn cleared(&mut self, run: Run, context: &Context) -> Option<Ended> {
+    /// Nothing is left of a child whose process has ended: takes leave of the process, and gives what is to be handed in,
+    /// in this order. Its output was read to its end before.
+    pub fn cleared(&mut self, run: Run, context: &Context) -> Option<Vec<Event>> {
         let mut events = Vec::new();
         let failed_late = self.end_of_late_start(run, context, &mut events);
         let machine_oom_kills = &mut self.machine_oom_kills;
         let child = self.slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut)?;
-        let mut process = child.process.take_if(|process| process.run == run)?;
+        let process = child.process.take_if(|process| process.run == run)?;
         let status = process.status.unwrap_or_default();
         let left_behind = std::mem::take(&mut child.left_behind);
         let mut marks = child.memory_marks;
@@ -323,7 +314,7 @@ impl Children {
             Some(failure) => Event::SpawnFailed { run, failure },
             None => Event::Exited { run, exit: exit_of(&status) },
         });
-        Some(Ended { events, line: process.line.take() })
+        Some(events)
     }
 }
 

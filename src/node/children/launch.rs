@@ -7,7 +7,6 @@ use crate::instance::state::STATE_VARIABLE;
 use crate::link::Identity;
 use crate::logs::stream_file;
 use crate::node::context::Place;
-use crate::node::endpoint::NotifySocket;
 use crate::node::endpoint::speakers::{self, NodeLink};
 use crate::node::record::{BOOT_FD, NodeBoot};
 use crate::os::cgroup::Group;
@@ -21,7 +20,6 @@ use crate::supervision::StartFailure;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 /// SIGKILL is what a child gets when the thread that started it is gone.
 const PARENT_DEATH_SIGNAL: i32 = 9;
@@ -35,7 +33,8 @@ pub(in crate::node) struct Started {
     pub pidfd: PidFd,
     pub output: Option<OwnedFd>,
     pub token: Token,
-    pub line: Option<Box<NotifySocket>>,
+    /// Where it sends sd_notify datagrams.
+    pub notify: Option<DatagramSocket>,
     pub link: NodeLink,
     pub uid: Option<u32>,
     /// Its program is not executed yet.
@@ -105,13 +104,13 @@ impl Handle {
             // Before it runs: its first act may be to connect.
             place.door.allow(uid);
         }
-        let mut line = None;
+        let mut notify = None;
         let mut own_pid = None;
         if exec.speaks_by_notify(&self.policy) {
-            let opened = self.open_line(exec, place, uid);
-            let (opened, path) = opened.map_err(|e| failure("making the socket for notifications", &e))?;
-            line = Some(Box::new(opened));
-            identity.push(("NOTIFY_SOCKET".into(), path.into()));
+            let socket = self.bind_notify_socket(exec, place, uid);
+            let socket = socket.map_err(|e| failure("making the socket for notifications", &e))?;
+            identity.push(("NOTIFY_SOCKET".into(), socket.path().into()));
+            notify = Some(socket);
             if let Some(heartbeat) = &self.policy.heartbeat {
                 let micros = (heartbeat.limit().as_nanos() / 1_000).max(1);
                 identity.push(("WATCHDOG_USEC".into(), micros.to_string().into()));
@@ -134,7 +133,7 @@ impl Handle {
             pidfd: spawned.pidfd,
             output: reader,
             token,
-            line,
+            notify,
             link: NodeLink::default(),
             uid,
             late: spawned.late,
@@ -189,14 +188,13 @@ impl Handle {
         .map_err(spawn_failure)
     }
 
-    /// The socket to which this incarnation sends by sd_notify, and where it lies.
-    fn open_line(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<(NotifySocket, PathBuf)> {
-        let path = place.runtime.notify_socket(&self.path);
-        let socket = DatagramSocket::bind(&path)?;
+    /// The socket to which this incarnation sends by sd_notify.
+    fn bind_notify_socket(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<DatagramSocket> {
+        let socket = DatagramSocket::bind(&place.runtime.notify_socket(&self.path))?;
         if let (Some(_), Some(uid)) = (&exec.user, uid) {
-            place.runtime.open_to(&path, uid)?;
+            place.runtime.open_to(socket.path(), uid)?;
         }
-        Ok((NotifySocket::new(socket, uid), path))
+        Ok(socket)
     }
 
     /// Starts a command beside the running worker, to check it. Gives the read end of its output too.
@@ -268,7 +266,7 @@ impl Handle {
         let spawned = run_plan(&plan)?;
         let link = NodeLink::named(Identity::new(boot.name.as_bytes()));
         let (pid, pidfd, token, late) = (spawned.pid, spawned.pidfd, boot.token, spawned.late);
-        Ok(Started { pid, pidfd, output: None, token, line: None, link, uid: None, late })
+        Ok(Started { pid, pidfd, output: None, token, notify: None, link, uid: None, late })
     }
 }
 

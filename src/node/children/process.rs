@@ -2,7 +2,6 @@
 
 use crate::ids::Token;
 use crate::logs::capture::Capture;
-use crate::node::endpoint::NotifySocket;
 use crate::node::endpoint::speakers::NodeLink;
 use crate::node::rate::Allowance;
 use crate::node::strangers::Kin;
@@ -29,8 +28,6 @@ pub(in crate::node) struct Process {
     /// It counts among those that are to beat.
     pub promised: bool,
     pub beats: Allowance,
-    /// Where it sends sd_notify datagrams.
-    pub line: Option<Box<NotifySocket>>,
     /// For a child node: where its frames come from, and how far we have received its events.
     pub link: NodeLink,
     /// The user that a worker runs as, where it is not ours.

@@ -12,6 +12,7 @@ use crate::node::rate::Allowance;
 use crate::node::reactor::{Reactor, Source};
 use crate::node::strangers::Kin;
 use crate::os::clock::wall_nanos;
+use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::Stamp;
 use crate::os::spawn::Late;
@@ -20,6 +21,15 @@ use crate::time::{Span, Time};
 use slog::{error, info, warn};
 use std::os::fd::AsRawFd;
 use std::path::Path;
+
+/// A process that was started.
+pub(in crate::node) struct Begun {
+    pub pid: u32,
+    /// What its start still waits for.
+    pub late: Option<Late>,
+    /// Where it sends sd_notify datagrams.
+    pub notify: Option<DatagramSocket>,
+}
 
 /// Longer than this no sibling waits for a start.
 const TOLD_AFTER: Span = Span::from_millis(700);
@@ -33,7 +43,7 @@ const WAITS: &str = "not executed yet: its file system does not answer";
 
 impl Children {
     /// Starts a process for an incarnation of a child, and begins to watch it. `endpoint` is where children send their
-    /// beats, `cause` the report that leads to this start. Gives the new process, and what its start still waits for.
+    /// beats, `cause` the report that leads to this start.
     ///
     /// # Errors
     /// Which step has failed, and why; then there is no process.
@@ -44,7 +54,7 @@ impl Children {
         reactor: &mut Reactor,
         endpoint: &Path,
         cause: Option<ReportId>,
-    ) -> Result<(u32, Option<Late>), StartFailure> {
+    ) -> Result<Begun, StartFailure> {
         let Children { slots, tokens, beating, .. } = self;
         let slot = slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut);
         let Some(child) = slot else {
@@ -87,12 +97,11 @@ impl Children {
             status: None,
             promised,
             beats: Allowance::new(now),
-            line: started.line,
             link: started.link,
             heard: LastHeard::begun(now),
             uid: started.uid,
         });
-        Ok((started.pid, started.late))
+        Ok(Begun { pid: started.pid, late: started.late, notify: started.notify })
     }
 
     /// A process was made that has not executed its program yet.
@@ -225,7 +234,6 @@ impl Children {
             status: None,
             promised: true,
             beats: Allowance::new(context.now()),
-            line: None,
             link: crate::node::endpoint::speakers::NodeLink::default(),
             heard: LastHeard::begun(context.now()),
             uid: None,

@@ -16,7 +16,6 @@ mod notify;
 mod push;
 pub(super) mod speakers;
 
-pub(super) use self::notify::NotifySocket;
 pub(super) use self::push::PullError;
 
 use self::barrier::{Barrier, Progress};
@@ -28,12 +27,12 @@ use self::speakers::Child;
 use super::children::{Children, What};
 use super::context::Context;
 use super::processes::Processes;
-use super::reactor::{Reactor, Source};
+use super::reactor::Reactor;
 use super::translate;
 use crate::link::{
     Context as Sockets, Door, Identity, Inbound, LinkError, PeerCred, Router, RouterLimits, SendOutcome,
 };
-use crate::os::epoll::PollError;
+use crate::os::datagram::DatagramSocket;
 use crate::os::{connected, fd, process};
 use crate::supervision::{ChildId, Event, Run, Supervisor};
 use crate::time::{Span, Time};
@@ -53,8 +52,8 @@ const MESSAGES_PER_TURN: usize = 512;
 pub(super) struct Endpoint {
     router: Router,
     pulls: Pulls,
-    /// Where workers send sd_notify datagrams; only where some do.
-    notify: Option<NotifySockets>,
+    /// Where workers send sd_notify datagrams.
+    notify: NotifySockets,
     drops: Drops,
     /// Made on first use.
     barrier: Option<Barrier>,
@@ -106,7 +105,7 @@ impl Endpoint {
         Ok(Endpoint {
             router: Router::bind_behind(&sockets, path, limits, door)?,
             pulls: Pulls::default(),
-            notify: None,
+            notify: NotifySockets::default(),
             drops: Drops::default(),
             barrier: None,
             descriptors: Descriptors::default(),
@@ -265,8 +264,8 @@ impl Endpoint {
         children: &mut Children,
         inbox: &mut VecDeque<Event>,
     ) {
-        let Some(notify) = &mut self.notify else { return };
-        notify.receive(&mut Look { context, processes, children, drops: &mut self.drops, inbox });
+        let Endpoint { notify, drops, .. } = self;
+        notify.receive(&mut Look { context, processes, children, drops, inbox });
     }
 
     // What goes.
@@ -288,30 +287,24 @@ impl Endpoint {
         self.pulls.renew(child, what, &self.sockets, reactor)
     }
 
-    /// Begins to listen to a process that has just been started, if it has a socket for notifications.
-    pub fn listen_to(&mut self, run: Run, context: &Context, reactor: &mut Reactor, children: &mut Children) {
-        let Some(socket) = notify::socket_of(children, run) else { return };
-        let mut listen = || -> Result<(), PollError> {
-            let notify = match &mut self.notify {
-                Some(notify) => notify,
-                none => {
-                    let notify = NotifySockets::new()?;
-                    reactor.watch(notify.fd(), Source::Notify)?;
-                    none.insert(notify)
-                }
-            };
-            notify.listen(run, socket)
-        };
-        if let Err(error) = listen() {
+    /// Keeps the socket to which a process that has just been started sends datagrams, and begins to read it.
+    pub fn listen_to(
+        &mut self,
+        run: Run,
+        socket: DatagramSocket,
+        context: &Context,
+        reactor: &mut Reactor,
+        children: &Children,
+    ) {
+        let uid = children.get(run.child).and_then(|child| child.process.as_ref()?.uid);
+        if let Err(error) = self.notify.listen(run, socket, uid, reactor) {
             warn!(context.logger, "cannot watch a worker's notifications"; "error" => %error);
         }
     }
 
-    /// Listens to a process no longer; before its socket is closed.
-    pub fn leave(&mut self, socket: &mut NotifySocket) {
-        if let Some(notify) = &mut self.notify {
-            notify.leave(socket);
-        }
+    /// Closes what was a process's alone that has ended.
+    pub fn ended(&mut self, run: Run) {
+        self.notify.ended(run);
     }
 
     /// Closes the sockets of a child that is no more.
@@ -322,8 +315,8 @@ impl Endpoint {
     // The files of the workers' sockets.
 
     /// Whether a file of them is gone.
-    pub fn misses_a_file(&self, children: &Children) -> bool {
-        NotifySockets::gone(children).next().is_some() || self.pulls.is_one_missing()
+    pub fn misses_a_file(&self) -> bool {
+        self.notify.is_one_missing() || self.pulls.is_one_missing()
     }
 
     /// Makes those anew whose file is gone, and names them.
@@ -335,12 +328,10 @@ impl Endpoint {
         inbox: &mut VecDeque<Event>,
         missing: &mut Vec<String>,
     ) {
-        if NotifySockets::gone(children).next().is_some() {
+        if self.notify.is_one_missing() {
             // What has come so far is in the sockets that are given up.
             self.receive_notifications(context, processes, children, inbox);
-            if let Some(notify) = &mut self.notify {
-                notify.put_back(children, &context.place.runtime, &context.logger, missing);
-            }
+            self.notify.put_back(&context.place.runtime, &context.logger, missing);
         }
         self.pulls.put_back(&context.logger, missing);
     }

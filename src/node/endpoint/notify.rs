@@ -14,6 +14,7 @@ use crate::node::children::{Children, Handle};
 use crate::node::context::Context;
 use crate::node::processes::Processes;
 use crate::node::rate::Allowance;
+use crate::node::reactor::{Reactor, Source};
 use crate::node::translate;
 use crate::os::datagram::{self, Datagram, DatagramSocket};
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
@@ -23,9 +24,8 @@ use crate::supervision::{Beat, Event, Run, Source as BeatSource};
 use crate::time::{Span, Time};
 use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
 use slog::{Logger, debug, info, warn};
-use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsRawFd, RawFd};
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::os::fd::AsRawFd;
 
 /// Datagrams of one worker that are taken in one look, so that one that floods does not keep the others waiting.
 const DATAGRAMS_PER_LOOK: usize = 16;
@@ -33,9 +33,17 @@ const DATAGRAMS_PER_LOOK: usize = 16;
 /// Senders that have to be looked up in /proc, per second and worker. It costs a hundred times what an honest one does.
 const LOOKUPS_PER_SECOND: u32 = 200;
 
-/// All sockets of a node's workers, in an epoll instance of their own: with thousands of them ready at once, the node's
-/// main one would show only a part of them in a turn, and the others would seem to be silent.
+/// The sockets of all workers that send such datagrams.
+#[derive(Default)]
 pub(super) struct NotifySockets {
+    sockets: BTreeMap<Run, NotifySocket>,
+    /// Made for the first of them.
+    watched: Option<Watched>,
+}
+
+/// All of them in an epoll instance of their own: with thousands of them ready at once, the node's main one would show
+/// only a part of them in a turn, and the others would seem to be silent.
+struct Watched {
     poller: Poller,
     runs: HashMap<Tag, Run>,
     ready: Vec<Ready>,
@@ -43,7 +51,7 @@ pub(super) struct NotifySockets {
 }
 
 /// The socket of one process.
-pub(in crate::node) struct NotifySocket {
+struct NotifySocket {
     socket: DatagramSocket,
     tag: Option<Tag>,
     /// The user as which the worker is started, where that is not ours.
@@ -53,9 +61,9 @@ pub(in crate::node) struct NotifySocket {
     refused_descriptors: bool,
 }
 
-impl NotifySockets {
-    pub fn new() -> Result<NotifySockets, PollError> {
-        Ok(NotifySockets {
+impl Watched {
+    fn new() -> Result<Watched, PollError> {
+        Ok(Watched {
             poller: Poller::new()?,
             runs: HashMap::new(),
             ready: Vec::new(),
@@ -63,13 +71,7 @@ impl NotifySockets {
         })
     }
 
-    /// Ready whenever one of the sockets is.
-    pub fn fd(&self) -> RawFd {
-        self.poller.fd()
-    }
-
-    /// Begins to listen to a process.
-    pub fn listen(&mut self, run: Run, socket: &mut NotifySocket) -> Result<(), PollError> {
+    fn watch(&mut self, run: Run, socket: &mut NotifySocket) -> Result<(), PollError> {
         let tag = self.poller.next_tag();
         self.poller.add(socket.socket.as_raw_fd(), tag, Interest::READ)?;
         self.runs.insert(tag, run);
@@ -77,41 +79,22 @@ impl NotifySockets {
         Ok(())
     }
 
-    /// Listens to it no longer; before its socket is closed.
-    pub fn leave(&mut self, socket: &mut NotifySocket) {
-        if let Some(tag) = socket.leave(&mut self.poller) {
+    /// Before the socket is closed.
+    fn unwatch(&mut self, socket: &mut NotifySocket) {
+        if let Some(tag) = socket.tag.take() {
+            let _ = self.poller.remove(socket.socket.as_raw_fd());
             self.runs.remove(&tag);
         }
     }
-}
 
-impl NotifySocket {
-    pub fn new(socket: DatagramSocket, uid: Option<u32>) -> NotifySocket {
-        // Full from the first second on.
-        let lookups = Allowance::of(LOOKUPS_PER_SECOND, Time::ZERO);
-        NotifySocket { socket, tag: None, uid, lookups, refused_descriptors: false }
-    }
-
-    pub fn path(&self) -> &Path {
-        self.socket.path()
-    }
-
-    /// Makes the socket anew where it was, as its file is gone. What lies unread in the old one is lost.
-    fn bind_again(&mut self, run: Run, all: &mut NotifySockets, runtime: &RuntimeDir) -> std::io::Result<()> {
-        let path = self.path().to_owned();
-        all.leave(self);
-        self.socket.bind_again()?;
-        if let Some(uid) = self.uid {
-            runtime.open_to(&path, uid)?;
+    /// Makes a socket anew where it was, as its file is gone. What lies unread in the old one is lost.
+    fn bind_again(&mut self, run: Run, socket: &mut NotifySocket, runtime: &RuntimeDir) -> std::io::Result<()> {
+        self.unwatch(socket);
+        socket.socket.bind_again()?;
+        if let Some(uid) = socket.uid {
+            runtime.open_to(socket.socket.path(), uid)?;
         }
-        all.listen(run, self).map_err(std::io::Error::other)
-    }
-
-    /// Is read no longer; the tag under which it was, if it was.
-    fn leave(&mut self, poller: &mut Poller) -> Option<Tag> {
-        let tag = self.tag.take()?;
-        let _ = poller.remove(self.socket.as_raw_fd());
-        Some(tag)
+        self.watch(run, socket).map_err(std::io::Error::other)
     }
 }
 
@@ -134,84 +117,104 @@ pub(super) struct Look<'a> {
 }
 
 impl NotifySockets {
+    /// Keeps the socket of a process that has just been started, and begins to read it.
+    pub fn listen(
+        &mut self,
+        run: Run,
+        socket: DatagramSocket,
+        uid: Option<u32>,
+        reactor: &mut Reactor,
+    ) -> Result<(), PollError> {
+        // Full from the first second on.
+        let lookups = Allowance::of(LOOKUPS_PER_SECOND, Time::ZERO);
+        let mut socket = NotifySocket { socket, tag: None, uid, lookups, refused_descriptors: false };
+        let read = self.watched(reactor).and_then(|watched| watched.watch(run, &mut socket));
+        self.sockets.insert(run, socket);
+        read
+    }
+
+    fn watched(&mut self, reactor: &mut Reactor) -> Result<&mut Watched, PollError> {
+        Ok(match &mut self.watched {
+            Some(watched) => watched,
+            none => {
+                let new = Watched::new()?;
+                reactor.watch(new.poller.fd(), Source::Notify)?;
+                none.insert(new)
+            }
+        })
+    }
+
+    /// Closes the socket of a process that has ended.
+    pub fn ended(&mut self, run: Run) {
+        if let (Some(mut socket), Some(watched)) = (self.sockets.remove(&run), &mut self.watched) {
+            watched.unwatch(&mut socket);
+        }
+    }
+
     /// Takes in what workers have sent.
     pub fn receive(&mut self, look: &mut Look<'_>) {
+        let NotifySockets { sockets, watched: Some(watched) } = self else { return };
         let logger = &look.context.logger;
         // The kernel gives those that did not fit next time; so many looks show every one of them.
-        for _ in 0..=self.runs.len() / 64 {
-            let NotifySockets { poller, runs, ready, buffer } = self;
-            if let Err(error) = poller.wait(Some(Span::ZERO), ready) {
+        for _ in 0..=watched.runs.len() / 64 {
+            let mut ready = std::mem::take(&mut watched.ready);
+            if let Err(error) = watched.poller.wait(Some(Span::ZERO), &mut ready) {
                 warn!(logger, "cannot look for notifications"; "error" => %error);
                 break;
             }
-            for event in &*ready {
-                let Some(run) = runs.get(&event.tag).copied() else { continue };
-                if let Err(error) = look.receive(run, buffer) {
+            for event in &ready {
+                let Some(run) = watched.runs.get(&event.tag).copied() else { continue };
+                let Some(socket) = sockets.get_mut(&run) else { continue };
+                if let Err(error) = look.receive(run, socket, &mut watched.buffer) {
                     // It would be ready for ever.
                     warn!(logger, "cannot read a worker's notifications any more"; "error" => %error);
-                    if let Some(tag) = socket_of(look.children, run).and_then(|socket| socket.leave(poller)) {
-                        runs.remove(&tag);
-                    }
+                    watched.unwatch(socket);
                 }
             }
-            if !poller.was_full(ready) {
+            let full = watched.poller.was_full(&ready);
+            watched.ready = ready;
+            if !full {
                 break;
             }
         }
     }
 
+    /// Whether the file of one is gone.
+    pub fn is_one_missing(&self) -> bool {
+        self.sockets.values().any(|socket| FileId::at(socket.socket.path()).is_none())
+    }
+
     /// Makes those anew whose file is gone, and names them. What has come must have been read.
-    pub fn put_back(
-        &mut self,
-        children: &mut Children,
-        runtime: &RuntimeDir,
-        logger: &Logger,
-        missing: &mut Vec<String>,
-    ) {
-        let gone: Vec<Run> = NotifySockets::gone(children).collect();
-        for run in gone {
-            let Some(socket) = socket_of(children, run) else { continue };
-            let name = socket.path().file_name().map(|name| name.to_string_lossy().into_owned());
-            match socket.bind_again(run, self, runtime) {
-                Ok(()) => missing.extend(name),
+    pub fn put_back(&mut self, runtime: &RuntimeDir, logger: &Logger, missing: &mut Vec<String>) {
+        let NotifySockets { sockets, watched: Some(watched) } = self else { return };
+        for (run, socket) in sockets.iter_mut().filter(|(_, socket)| FileId::at(socket.socket.path()).is_none()) {
+            match watched.bind_again(*run, socket, runtime) {
+                Ok(()) => missing.extend(socket.socket.path().file_name().map(|name| name.to_string_lossy().into())),
                 Err(error) => {
                     warn!(logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
                 }
             }
         }
     }
-
-    /// The runs whose socket's file is gone.
-    pub fn gone(children: &Children) -> impl Iterator<Item = Run> {
-        let processes = children.iter().filter_map(|child| child.process.as_ref());
-        let sockets = processes.filter_map(|process| Some((process.run, process.line.as_deref()?)));
-        sockets.filter(|(_, socket)| FileId::at(socket.path()).is_none()).map(|(run, _)| run)
-    }
-}
-
-/// The socket of this run, if it has one.
-pub(super) fn socket_of(children: &mut Children, run: Run) -> Option<&mut NotifySocket> {
-    children.get_mut(run.child)?.process_of(run)?.line.as_deref_mut()
 }
 
 impl Look<'_> {
-    fn receive(&mut self, run: Run, buffer: &mut [u8; DATAGRAM_MAX]) -> std::io::Result<()> {
+    fn receive(&mut self, run: Run, socket: &mut NotifySocket, buffer: &mut [u8; DATAGRAM_MAX]) -> std::io::Result<()> {
         for _ in 0..DATAGRAMS_PER_LOOK {
-            let Some(socket) = socket_of(self.children, run) else { return Ok(()) };
             match socket.socket.receive(buffer)? {
-                Some(datagram) => self.take(run, &datagram, &buffer[..datagram.bytes]),
+                Some(datagram) => self.take(run, socket, &datagram, &buffer[..datagram.bytes]),
                 None => return Ok(()),
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, run: Run, datagram: &Datagram, bytes: &[u8]) {
+    fn take(&mut self, run: Run, socket: &mut NotifySocket, datagram: &Datagram, bytes: &[u8]) {
         let now = self.context.now();
         let sender = Some((Sender::Child(run), datagram.sender.map(|sender| sender.pid)));
         let pids = &self.processes.known;
         let Some(handle) = self.children.get_mut(run.child) else { return };
-        match verdict(handle, run, datagram, now, |pid| pids.contains_key(&pid)) {
+        match verdict(handle, run, socket, datagram, now, |pid| pids.contains_key(&pid)) {
             Verdict::Own => {}
             Verdict::Stranger => {
                 debug!(self.context.logger, "a notification is not the worker's"; "path" => %handle.path,
@@ -244,9 +247,8 @@ impl Look<'_> {
             debug!(self.context.logger, "a notification was not understood in all"; "path" => %handle.path);
             self.drops.count(sender, |dropped| dropped.malformed += 1);
         }
-        let Some(line) = handle.process_of(run).and_then(|process| process.line.as_deref_mut()) else { return };
         let kept = notification.fd_store || datagram.had_descriptors && !notification.barrier;
-        if kept && !std::mem::replace(&mut line.refused_descriptors, true) {
+        if kept && !std::mem::replace(&mut socket.refused_descriptors, true) {
             info!(self.context.logger, "a worker wants descriptors to be kept for it (FDSTORE), which is not supported; \
                 they were closed"; "path" => %handle.path);
         }
@@ -283,14 +285,20 @@ fn family(handle: &Handle, run: Run) -> Option<Family<'_>> {
 
 /// Whether a datagram on the worker's socket is the worker's. `known` distinguishes the processes that this node has
 /// started from those that it has adopted.
-fn verdict(handle: &mut Handle, run: Run, datagram: &Datagram, now: Time, known: impl Fn(u32) -> bool) -> Verdict {
+fn verdict(
+    handle: &Handle,
+    run: Run,
+    socket: &mut NotifySocket,
+    datagram: &Datagram,
+    now: Time,
+    known: impl Fn(u32) -> bool,
+) -> Verdict {
     let Some(sender) = datagram.sender.filter(|sender| sender.pid != 0) else { return Verdict::Stranger };
-    let Some(process) = handle.process_of(run) else { return Verdict::Stranger };
-    let leader = process.pid;
-    let Some(line) = process.line.as_deref_mut() else { return Verdict::Stranger };
-    let trusted = [Some(0), Some(process::own_uid()), line.uid].contains(&Some(sender.uid));
+    let Some(family) = family(handle, run) else { return Verdict::Stranger };
+    let leader = family.leader;
+    let trusted = [Some(0), Some(process::own_uid()), socket.uid].contains(&Some(sender.uid));
     let at_once = kinship::is_of_session(sender.pid, leader);
-    if (at_once.is_none() || !trusted) && !line.lookups.take(now) {
+    if (at_once.is_none() || !trusted) && !socket.lookups.take(now) {
         return Verdict::TooMany;
     }
     // A program that is started as root may have made itself another user since, as servers do.
@@ -300,10 +308,9 @@ fn verdict(handle: &mut Handle, run: Run, datagram: &Datagram, now: Time, known:
     }
     let kinship = match &datagram.process {
         datagram::Process::Gone => Kinship::Gone,
-        datagram::Process::Held(_) | datagram::Process::Untold => match (at_once, family(handle, run)) {
-            (Some(kinship), _) => kinship,
-            (None, Some(family)) => kinship::kinship(sender.pid, &family, known),
-            (None, None) => Kinship::Stranger,
+        datagram::Process::Held(_) | datagram::Process::Untold => match at_once {
+            Some(kinship) => kinship,
+            None => kinship::kinship(sender.pid, &family, known),
         },
     };
     // What was looked up by its number may have been of another process, which has the number now.
