@@ -73,9 +73,7 @@ impl Node {
             }
         };
         let (pid, late) = (begun.pid, begun.late);
-        if let Some(socket) = begun.notify {
-            self.endpoint.listen_to(run, socket, &self.context, &mut self.reactor, &self.children);
-        }
+        self.endpoint.admit(run, begun.token, begun.uid, begun.notify, &self.context, &mut self.reactor);
         match late {
             Some(late) => self.children.start_is_late(run, pid, late, self.context.now()),
             None => {

@@ -108,7 +108,7 @@ impl Node {
     fn hear_children(&mut self) {
         let mut intake = self.endpoint.intake();
         while let Some(heard) =
-            self.endpoint.receive(&mut intake, &self.context, &self.reactor.processes, &mut self.children)
+            self.endpoint.receive(&mut intake, &self.context, &self.reactor.processes, &self.children)
         {
             match heard {
                 Heard::Event(event) => self.inbox.push_back(event),

@@ -4,6 +4,7 @@ use crate::time::{Span, Time};
 use crate::wire::BEATS_PER_SECOND_MAX;
 
 /// A bucket of beats that refills with time.
+#[derive(Debug)]
 pub(super) struct Allowance {
     per_second: u32,
     left: u32,

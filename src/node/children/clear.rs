@@ -307,7 +307,6 @@ impl Children {
             }
         }
         self.changed |= changed;
-        self.tokens.remove(&process.token);
         self.beating -= usize::from(process.promised);
         self.naps.ended(run);
         events.push(match failed_late {

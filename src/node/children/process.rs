@@ -3,7 +3,6 @@
 use crate::ids::Token;
 use crate::logs::capture::Capture;
 use crate::node::endpoint::speakers::NodeLink;
-use crate::node::rate::Allowance;
 use crate::node::strangers::Kin;
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd};
@@ -27,11 +26,8 @@ pub(in crate::node) struct Process {
     pub status: Option<ExitStatus>,
     /// It counts among those that are to beat.
     pub promised: bool,
-    pub beats: Allowance,
     /// For a child node: where its frames come from, and how far we have received its events.
     pub link: NodeLink,
-    /// The user that a worker runs as, where it is not ours.
-    pub uid: Option<u32>,
     /// What a child node had run at its last message.
     pub heard: LastHeard,
 }

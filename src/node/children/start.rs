@@ -3,12 +3,11 @@
 use super::late::{LateStart, sender};
 use super::process::{LastHeard, Process};
 use super::table::Children;
-use crate::ids::ReportId;
+use crate::ids::{ReportId, Token};
 use crate::logs::Line;
 use crate::logs::capture::Capture;
 use crate::logs::ring::Speaker;
 use crate::node::context::Context;
-use crate::node::rate::Allowance;
 use crate::node::reactor::{Reactor, Source};
 use crate::node::strangers::Kin;
 use crate::os::clock::wall_nanos;
@@ -27,6 +26,10 @@ pub(in crate::node) struct Begun {
     pub pid: u32,
     /// What its start still waits for.
     pub late: Option<Late>,
+    /// By what it proves that a message is its own.
+    pub token: Token,
+    /// The user that a worker runs as, where it is not ours.
+    pub uid: Option<u32>,
     /// Where it sends sd_notify datagrams.
     pub notify: Option<DatagramSocket>,
 }
@@ -55,7 +58,7 @@ impl Children {
         endpoint: &Path,
         cause: Option<ReportId>,
     ) -> Result<Begun, StartFailure> {
-        let Children { slots, tokens, beating, .. } = self;
+        let Children { slots, beating, .. } = self;
         let slot = slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut);
         let Some(child) = slot else {
             let message = "looking for it: there is no such child any more".into();
@@ -81,7 +84,6 @@ impl Children {
                 }
             }
         }
-        tokens.insert(started.token, run);
         reactor.processes.known.insert(started.pid, Some(run));
         let promised = child.policy.heartbeat.is_some();
         *beating += usize::from(promised);
@@ -96,12 +98,16 @@ impl Children {
             token: started.token,
             status: None,
             promised,
-            beats: Allowance::new(now),
             link: started.link,
             heard: LastHeard::begun(now),
-            uid: started.uid,
         });
-        Ok(Begun { pid: started.pid, late: started.late, notify: started.notify })
+        Ok(Begun {
+            pid: started.pid,
+            late: started.late,
+            token: started.token,
+            uid: started.uid,
+            notify: started.notify,
+        })
     }
 
     /// A process was made that has not executed its program yet.
@@ -217,9 +223,8 @@ fn status(run: Run, status: String) -> Event {
 #[cfg(test)]
 impl Children {
     /// As if a child had been started: its process is that of the test.
-    pub fn start_in_test(&mut self, run: Run, token: crate::ids::Token, context: &Context) {
+    pub fn start_in_test(&mut self, run: Run, context: &Context) {
         let pid = context.pid;
-        self.tokens.insert(token, run);
         let child = self.get_mut(run.child).expect("the test has it");
         let stamp = Stamp::of_child(&context.place.mark, &child.path);
         child.process = Some(Process {
@@ -230,13 +235,11 @@ impl Children {
             exit_tag: crate::os::epoll::Poller::new().expect("an epoll").next_tag(),
             output: None,
             output_from: 0,
-            token,
+            token: Token([0; 16]),
             status: None,
             promised: true,
-            beats: Allowance::new(context.now()),
             link: crate::node::endpoint::speakers::NodeLink::default(),
             heard: LastHeard::begun(context.now()),
-            uid: None,
         });
     }
 }

@@ -3,21 +3,18 @@
 use super::handle::Handle;
 use super::late::LateStarts;
 use super::output::Output;
-use crate::ids::{Path, Token};
+use crate::ids::Path;
 use crate::node::cleanup::Cleanups;
 use crate::node::naps::Naps;
 use crate::node::strangers::Kin;
 use crate::os::process;
 use crate::supervision::{ChildId, Run};
 use crate::time::{Span, Time};
-use std::collections::HashMap;
 
 /// The children of a node, and what is looked up of them.
 pub(in crate::node) struct Children {
     /// By child id.
     pub(super) slots: Vec<Option<Box<Handle>>>,
-    /// By what a child proves that a message is its own.
-    pub tokens: HashMap<Token, Run>,
     /// Running children that have promised beats.
     pub beating: usize,
     pub naps: Naps,
@@ -37,7 +34,6 @@ impl Children {
         let naps = Naps::new(children.iter().filter_map(Handle::beat_interval));
         Children {
             slots: children.into_iter().map(|child| Some(Box::new(child))).collect(),
-            tokens: HashMap::new(),
             beating: 0,
             naps,
             changed: false,

@@ -23,12 +23,13 @@ use self::descriptors::Descriptors;
 use self::drops::{Drops, Sender};
 use self::notify::{Look, NotifySockets};
 use self::push::Pulls;
-use self::speakers::Child;
+use self::speakers::{Child, Speakers};
 use super::children::{Children, What};
 use super::context::Context;
 use super::processes::Processes;
 use super::reactor::Reactor;
 use super::translate;
+use crate::ids::Token;
 use crate::link::{
     Context as Sockets, Door, Identity, Inbound, LinkError, PeerCred, Router, RouterLimits, SendOutcome,
 };
@@ -51,6 +52,8 @@ const MESSAGES_PER_TURN: usize = 512;
 /// All that a node's children connect to.
 pub(super) struct Endpoint {
     router: Router,
+    /// Which processes may send.
+    speakers: Speakers,
     pulls: Pulls,
     /// Where workers send sd_notify datagrams.
     notify: NotifySockets,
@@ -104,6 +107,7 @@ impl Endpoint {
         let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max };
         Ok(Endpoint {
             router: Router::bind_behind(&sockets, path, limits, door)?,
+            speakers: Speakers::default(),
             pulls: Pulls::default(),
             notify: NotifySockets::default(),
             drops: Drops::default(),
@@ -176,7 +180,7 @@ impl Endpoint {
         intake: &mut Intake,
         context: &Context,
         processes: &Processes,
-        children: &mut Children,
+        children: &Children,
     ) -> Option<Heard> {
         while intake.takes_one_more(fd::lowest_free) {
             let inbound = self.router.receive()?;
@@ -193,7 +197,7 @@ impl Endpoint {
         inbound: Inbound,
         context: &Context,
         processes: &Processes,
-        children: &mut Children,
+        children: &Children,
     ) -> Option<Heard> {
         let Inbound { from, peer, frames } = inbound;
         let now = context.now();
@@ -208,25 +212,26 @@ impl Endpoint {
         let (kind, token) =
             codec::peek_from_child(&frames).map_err(|malformed| not_understood(&mut self.drops, malformed)).ok()?;
         // A token of an earlier incarnation is no longer here, and one of another tree never was.
-        let run = children.tokens.get(&token).copied();
-        let Some(run) = run.filter(|run| may_speak(*run, &from, peer, processes, children)) else {
+        let speaker = self.speakers.with(token);
+        let speaker = speaker.filter(|(run, speaker)| may_speak(*run, speaker.uid, &from, peer, processes, children));
+        let Some((run, speaker)) = speaker else {
             self.drop_foreign(processes, peer);
             return None;
         };
-        let child = children.get_mut(run.child)?;
+        let child = children.get(run.child)?;
         if kind == codec::ChildKind::Node && !child.is_node() {
             self.drops.count_of(processes, peer, |dropped| dropped.malformed += 1);
             return None;
         }
         let message =
             codec::decode_from_child(&frames).map_err(|malformed| not_understood(&mut self.drops, malformed)).ok()?;
-        let process = child.process_of(run)?;
+        let process = child.process.as_ref().filter(|process| process.run == run)?;
         match message.body {
             // Of a node that has ended meanwhile, too: its last events still count.
             ChildBody::Node(message) => Some(Heard::Node { run, from, message: *message }),
             // It has ended meanwhile; its last message changes nothing.
             _ if process.status.is_some() => None,
-            ChildBody::Beat(frame) if process.beats.take(now) => {
+            ChildBody::Beat(frame) if speaker.beats.take(now) => {
                 let connection = translate::connection(&from, peer);
                 Some(Heard::Event(Event::Beat(run, Box::new(translate::beat(frame, connection)))))
             }
@@ -264,8 +269,8 @@ impl Endpoint {
         children: &mut Children,
         inbox: &mut VecDeque<Event>,
     ) {
-        let Endpoint { notify, drops, .. } = self;
-        notify.receive(&mut Look { context, processes, children, drops, inbox });
+        let Endpoint { notify, speakers, drops, .. } = self;
+        notify.receive(&mut Look { context, processes, children, speakers, drops, inbox });
     }
 
     // What goes.
@@ -287,23 +292,27 @@ impl Endpoint {
         self.pulls.renew(child, what, &self.sockets, reactor)
     }
 
-    /// Keeps the socket to which a process that has just been started sends datagrams, and begins to read it.
-    pub fn listen_to(
+    /// A process was started: what comes with its token is its own, and the socket to which it sends datagrams is read.
+    pub fn admit(
         &mut self,
         run: Run,
-        socket: DatagramSocket,
+        token: Token,
+        uid: Option<u32>,
+        notify: Option<DatagramSocket>,
         context: &Context,
         reactor: &mut Reactor,
-        children: &Children,
     ) {
-        let uid = children.get(run.child).and_then(|child| child.process.as_ref()?.uid);
-        if let Err(error) = self.notify.listen(run, socket, uid, reactor) {
+        self.speakers.admit(run, token, uid, context.now());
+        if let Some(socket) = notify
+            && let Err(error) = self.notify.listen(run, socket, uid, reactor)
+        {
             warn!(context.logger, "cannot watch a worker's notifications"; "error" => %error);
         }
     }
 
-    /// Closes what was a process's alone that has ended.
+    /// Forgets a process that has ended, and closes what was its alone.
     pub fn ended(&mut self, run: Run) {
+        self.speakers.forget(run);
         self.notify.ended(run);
     }
 
@@ -431,9 +440,16 @@ impl Endpoint {
     }
 }
 
-/// Whether a message with the token of `run` comes from a process that may send for it, by the kernel's
-/// credentials.
-fn may_speak(run: Run, from: &Identity, peer: Option<PeerCred>, processes: &Processes, children: &Children) -> bool {
+/// Whether a message with the token of `run`, whose user is `uid` where that is not ours, comes from a process that may send
+/// for it, by the kernel's credentials.
+fn may_speak(
+    run: Run,
+    uid: Option<u32>,
+    from: &Identity,
+    peer: Option<PeerCred>,
+    processes: &Processes,
+    children: &Children,
+) -> bool {
     // Any process that knows a worker's token may beat for it, but not one that is a sibling's.
     let speaker = peer.and_then(|peer| processes.child_of(peer.pid));
     if speaker.is_some_and(|speaker| speaker.child != run.child) {
@@ -443,7 +459,7 @@ fn may_speak(run: Run, from: &Identity, peer: Option<PeerCred>, processes: &Proc
     let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return false };
     let child = match &handle.what {
         What::Node(_) => Child::Node(process.pid, &process.link),
-        What::Worker(_) => Child::Worker(process.uid),
+        What::Worker(_) => Child::Worker(uid),
     };
     speakers::may_speak(child, process::own_uid(), from, peer)
 }

@@ -7,6 +7,7 @@
 //! write counts, such as its environment.
 
 use super::drops::{Drops, Sender};
+use super::speakers::Speakers;
 use crate::files::FileId;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::PeerCred;
@@ -112,6 +113,7 @@ pub(super) struct Look<'a> {
     pub context: &'a Context,
     pub processes: &'a Processes,
     pub children: &'a mut Children,
+    pub speakers: &'a mut Speakers,
     pub drops: &'a mut Drops,
     pub inbox: &'a mut VecDeque<Event>,
 }
@@ -234,7 +236,7 @@ impl Look<'_> {
             // It has ended meanwhile: what it leaves behind does not report for it.
             return;
         }
-        if !process.beats.take(now) {
+        if !self.speakers.may_beat(run, now) {
             self.drops.count(sender, |dropped| dropped.too_many += 1);
             return;
         }

@@ -10,6 +10,10 @@
 
 use crate::ids::Token;
 use crate::link::{Identity, PeerCred};
+use crate::node::rate::Allowance;
+use crate::supervision::Run;
+use crate::time::Time;
+use std::collections::HashMap;
 
 /// What a node knows of the connection to one of its children.
 #[derive(Debug, Default)]
@@ -51,6 +55,50 @@ pub(in crate::node) fn name(family: Token, own: Token) -> String {
     format!("{family}{own}")
 }
 
+/// What is known of a process that may send.
+#[derive(Debug)]
+pub(super) struct Speaker {
+    token: Token,
+    /// The user that a worker runs as, where it is not ours.
+    pub uid: Option<u32>,
+    /// The beats that it may send now.
+    pub beats: Allowance,
+}
+
+/// The processes that may send, until they have ended and nothing is left of them.
+#[derive(Debug, Default)]
+pub(super) struct Speakers {
+    of: HashMap<Run, Speaker>,
+    /// By what they prove that a message is their own.
+    by_token: HashMap<Token, Run>,
+}
+
+impl Speakers {
+    /// A process was started with this token.
+    pub fn admit(&mut self, run: Run, token: Token, uid: Option<u32>, now: Time) {
+        self.of.insert(run, Speaker { token, uid, beats: Allowance::new(now) });
+        self.by_token.insert(token, run);
+    }
+
+    /// It has ended.
+    pub fn forget(&mut self, run: Run) {
+        if let Some(speaker) = self.of.remove(&run) {
+            self.by_token.remove(&speaker.token);
+        }
+    }
+
+    /// The one with this token.
+    pub fn with(&mut self, token: Token) -> Option<(Run, &mut Speaker)> {
+        let run = *self.by_token.get(&token)?;
+        Some((run, self.of.get_mut(&run)?))
+    }
+
+    /// Counts a beat; false when it is one too many.
+    pub fn may_beat(&mut self, run: Run, now: Time) -> bool {
+        self.of.get_mut(&run).is_some_and(|speaker| speaker.beats.take(now))
+    }
+}
+
 /// The child for which a message claims to be, by its token.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Child<'a> {
@@ -76,6 +124,8 @@ pub(super) fn may_speak(child: Child<'_>, own: u32, from: &Identity, peer: Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Incarnation;
+    use crate::supervision::ChildId;
 
     const OWN: u32 = 1000;
 
@@ -134,6 +184,20 @@ mod tests {
         let mut worker = NodeLink::default();
         worker.meet();
         assert_eq!(worker.to(), None);
+    }
+
+    #[test]
+    fn a_token_is_of_one_process_until_that_has_ended() {
+        let (first, second) = (Token([1; 16]), Token([2; 16]));
+        let run = |incarnation| Run { child: ChildId(0), incarnation: Incarnation(incarnation) };
+        let mut speakers = Speakers::default();
+        speakers.admit(run(1), first, None, Time::ZERO);
+        speakers.forget(run(1));
+        speakers.admit(run(2), second, Some(7), Time::ZERO);
+        assert!(speakers.with(first).is_none() && !speakers.may_beat(run(1), Time::ZERO));
+        assert_eq!(speakers.with(second).map(|(run, speaker)| (run, speaker.uid)), Some((run(2), Some(7))));
+        let beats = (0..).take_while(|_| speakers.may_beat(run(2), Time::ZERO)).count();
+        assert_eq!(beats, crate::wire::BEATS_PER_SECOND_MAX as usize);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ids::{Incarnation, Token};
+use crate::ids::Incarnation;
 use crate::link::Dealer;
 use crate::node::testing;
 use crate::os::clock;
@@ -32,10 +32,11 @@ impl Scene {
     fn new(token: Token) -> Scene {
         let (directory, context) = (tempfile::tempdir().expect("a directory"), testing::context());
         let mut children = testing::children(TREE, &context);
-        children.start_in_test(RUN, token, &context);
+        children.start_in_test(RUN, &context);
         let door = doors::for_children(process::own_uid(), Token([0; 16]), 1, 1_024);
         let sockets = Sockets::new().expect("a context");
-        let endpoint = Endpoint::bind(sockets, &directory.path().join("s"), door, false).expect("a socket");
+        let mut endpoint = Endpoint::bind(sockets, &directory.path().join("s"), door, false).expect("a socket");
+        endpoint.speakers.admit(RUN, token, None, context.now());
         let limits = RouterLimits { frame_bytes_max: 64, frames_max: 1 };
         let peer = Dealer::connect(endpoint.sockets(), endpoint.path(), b"", limits).expect("a connection");
         let (processes, inbox) = (Processes::new(false), VecDeque::new());
