@@ -214,6 +214,8 @@ const IN_CIRCLES: &[&str] = &[
     "node/children/handle",
     "node/children/launch",
     "node/children/mod",
+    "node/children/past",
+    "node/children/renew",
     "node/children/table",
     "node/directory",
     "node/endpoint/mod",
@@ -224,12 +226,14 @@ const IN_CIRCLES: &[&str] = &[
     "node/hooks/running",
     "node/probes/attempt",
     "node/probes/mod",
-    "node/reload",
-    "node/requests/gather",
+    "node/requests/emptying",
     "node/requests/mod",
+    "node/requests/pending",
+    "node/requests/route",
+    "node/requests/sight",
+    "node/requests/state",
     "node/requests/status",
     "node/taps/mod",
-    "node/taps/tap",
     "node/turn",
 ];
 
@@ -243,10 +247,7 @@ const NAME_THE_NODE: &[&str] = &[
     "node/effects",
     "node/holds",
     "node/inputs",
-    "node/reload",
-    "node/requests/gather",
-    "node/requests/mod",
-    "node/requests/status",
+    "node/orders",
     "node/taps/mod",
 ];
 

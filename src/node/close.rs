@@ -3,6 +3,7 @@
 
 use super::above::Above;
 use super::children::LAST;
+use super::requests::Sight;
 use super::turn::Node;
 use crate::os::clock::{self, Clock};
 use crate::os::process;
@@ -51,7 +52,7 @@ impl Node {
         self.finish_taps();
 
         // What the log and a service manager are to know.
-        for left in self.left_behind() {
+        for left in self.view().left_behind(self.context.now()) {
             error!(self.context.logger, "ending without what cannot be killed; it is left behind"; "left" => left);
         }
         if let Above::Operators(root) = &mut self.above {

@@ -1,13 +1,14 @@
 //! Actions to the world; what fails comes back as an event.
 
 use super::above::Above;
+use super::children::Handle;
 use super::fold::Told;
 use super::history::EventBatch;
 use super::probes::{Means, Probes};
 use super::translate;
 use super::turn::Node;
 use crate::logs::Format;
-use crate::os::process;
+use crate::os::{fd, process};
 use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, ToParent};
 use crate::time::Time;
 use crate::wire::view::{EventBody, EventView};
@@ -100,6 +101,39 @@ impl Node {
     pub(super) fn stop_probes(&mut self, run: Run) {
         let (probes, mut means, _) = self.probes();
         probes.stop(run, &mut means);
+    }
+
+    /// The core has dropped a child: nothing stays of it.
+    fn forget(&mut self, child: ChildId) {
+        self.end_fold(child);
+        let Some(handle) = self.children.remove(child) else { return };
+        self.endpoint.forget(child, &mut self.reactor);
+        self.hooks.forget(child);
+        handle.remove_group();
+        self.make_room_for_children();
+        self.children.changed = true;
+    }
+
+    /// The node itself must be ready for whatever children it has, as at its boot.
+    pub(super) fn make_room_for_children(&mut self) {
+        let count = self.children.iter().count();
+        fd::make_room(super::endpoint::doors::descriptors(count));
+        let (own, other, others) = super::endpoint::doors::connections(count, fd::nofile_limit());
+        self.context.place.door.set_connections(own, other, others);
+        self.children.renew_naps();
+        if self.children.iter().any(|handle| handle.is_node()) {
+            self.endpoint.admit_nodes();
+        }
+        let foreign = |handle: &Handle| {
+            handle.exec().is_some_and(|exec| exec.user.is_some()) && handle.policy.heartbeat.is_some()
+        };
+        if !self.children.iter().any(foreign) {
+            return;
+        }
+        self.directory.opened();
+        if let Err(error) = self.context.place.runtime.open_to_others(self.endpoint.path()) {
+            warn!(self.context.logger, "workers of other users cannot reach their node"; "error" => %error);
+        }
     }
 
     pub(super) fn tell_parent(&mut self, up: ToParent) {

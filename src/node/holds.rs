@@ -5,15 +5,13 @@
 //! it with the child, reports it upward in turn, and passes it down to the next process. The root writes it into the
 //! journal, where the next root finds it, unless an operator has stopped the tree.
 
-use super::children::{Handle, What};
+use super::children::{Children, Handle, What};
 use super::held::{self, Word};
 use super::turn::Node;
 use crate::ids::Path;
 use crate::spec::tree::SupervisorSpec;
 use crate::supervision::{ChildId, Fact, Report};
-use crate::wire::message::Verb;
 use crate::wire::view::{EventBody, EventView, HoldView, event};
-use slog::info;
 
 /// Who holds a child, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +42,7 @@ impl Handle {
     }
 
     /// What is held of it and below it.
-    fn holds(&self) -> Vec<HoldView> {
+    pub fn holds(&self) -> Vec<HoldView> {
         let own = self.hold.iter().map(|hold| HoldView {
             path: self.path.clone(),
             since: hold.since.clone(),
@@ -58,12 +56,17 @@ impl Handle {
     }
 }
 
-impl Node {
-    /// All that is held below this supervisor, as far as this node knows.
-    pub(super) fn holds(&self) -> Vec<HoldView> {
-        self.core.ids().filter_map(|id| self.children.get(id)).flat_map(Handle::holds).collect()
+impl Children {
+    /// What stands at a path below a child node is not held any longer: the node's next process starts it.
+    pub fn release(&mut self, node: ChildId, path: &Path) {
+        if let Some(What::Node(subtree)) = self.get_mut(node).map(|handle| &mut handle.what) {
+            subtree.holds.retain(|hold| hold.path != *path);
+            self.changed = true;
+        }
     }
+}
 
+impl Node {
     /// Records what a report means for a hold, and adds to the report that a hold goes on.
     pub(super) fn note_hold(&mut self, report: &Report, view: &mut EventView) {
         let Some(child) = report.child else { return };
@@ -84,21 +87,6 @@ impl Node {
             Word::Unchanged => return,
         }
         self.children.changed = true;
-    }
-
-    /// A restart was asked for of something below a child node that cannot be asked. The operator's order ends a hold
-    /// all the same: the child node's next process starts it. Returns the operator's reply.
-    pub(super) fn release_below(&mut self, node: ChildId, verb: &Verb) -> &'static str {
-        let Verb::Restart { path } = verb else { return "" };
-        let Some(What::Node(subtree)) = self.children.get_mut(node).map(|handle| &mut handle.what) else { return "" };
-        let held = subtree.holds.len();
-        subtree.holds.retain(|hold| hold.path != *path);
-        if subtree.holds.len() == held {
-            return "";
-        }
-        self.children.changed = true;
-        info!(self.context.logger, "a hold is over: a restart was asked for"; "path" => %path);
-        "; it is no longer held, and starts with its supervisor"
     }
 }
 

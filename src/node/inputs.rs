@@ -1,11 +1,11 @@
 //! Whatever is ready, to events.
 
+use super::asker::Asker;
 use super::children::Looked;
 use super::diary::Work;
 use super::endpoint::Heard;
 use super::fold::Told;
 use super::reactor::Source;
-use super::requests::Asker;
 use super::root::Root;
 use super::translate;
 use super::turn::Node;
@@ -159,7 +159,9 @@ impl Node {
                 self.tell_node(&from, &ToNode::EscalatingSeen);
             }
             FromNode::Children { seq, spec, holds } => {
-                self.note_children(run, spec, holds);
+                if !self.children.note(run, spec, holds) {
+                    self.endpoint.drop_malformed();
+                }
                 self.tell_node(&from, &ToNode::ChildrenSeen { seq });
             }
             FromNode::Reply { request, reply } => self.reply_from_below(run, request, reply),
@@ -194,7 +196,7 @@ impl Node {
         if self.above.root_mut().is_some_and(Root::is_to_panic) {
             info!(self.context.logger, "the panic button was pressed");
             let first = self.children.with_ids().next().map_or(ChildId(0), |(first, _)| first);
-            let request = self.requests.without_asker();
+            let request = self.requests.numbers().draw();
             self.inbox.push_back(Event::Asked {
                 request: RequestId(request),
                 command: Command::Panic { child: first, hold: false },
@@ -360,7 +362,7 @@ impl Node {
                     };
                     let asker = Asker::Operator { to: inbound.from, request: ask.request };
                     if inbound.peer.is_some_and(|peer| peer.uid != 0 && peer.uid != process::own_uid()) {
-                        self.refuse_stranger(asker);
+                        self.refuse_stranger(&asker);
                         continue;
                     }
                     self.request(asker, ask.within_ms, by, ask.verb);

@@ -26,8 +26,8 @@
 //! processes, up to the certainty that nothing of an exited one is left (`cleanup` decides when to look); `endpoint` is
 //! where the children connect: which of them may speak, and what they send; `directory` puts back what others remove of
 //! the runtime directory; `probes` checks workers that do not beat by themselves, `hooks` runs users' commands when
-//! something happens, and `command` is the process of either; `requests` serves operators; `reload` brings other
-//! children while the node runs; `above` is what stands above: `uplink`, the connection to the parent, or `root`, what
+//! something happens, and `command` is the process of either; `requests` decides what operators' requests lead to, which
+//! `orders` carries out; `view` is a node only to be looked at; `above` is what stands above: `uplink`, the connection to the parent, or `root`, what
 //! only the root has; `holds` is what stays down whichever process is replaced; `fold` shortens a storm of restarts;
 //! `history` is the root's memory of events and its followers; `taps` serves readers of what workers print; `translate`
 //! converts between supervision's types and the wire's. In `root`, `journal` passes events on to be kept on disk, and
@@ -35,6 +35,8 @@
 //! (`segments`).
 
 mod above;
+#[doc(hidden)]
+pub mod asker;
 pub mod boot;
 mod children;
 #[doc(hidden)]
@@ -55,13 +57,14 @@ mod holds;
 mod hooks;
 mod inputs;
 mod naps;
+mod orders;
 mod probes;
 mod processes;
 mod rate;
 mod reactor;
 mod record;
-mod reload;
-mod requests;
+#[doc(hidden)]
+pub mod requests;
 mod root;
 mod strangers;
 mod taps;
@@ -70,5 +73,6 @@ mod testing;
 mod translate;
 mod turn;
 mod uplink;
+mod view;
 
 pub use self::root::keeper::run as run_keeper;

@@ -10,16 +10,14 @@ use super::fold::Folds;
 use super::hooks::Hooks;
 use super::probes::Probes;
 use super::reactor::Reactor;
-use super::reload::Incoming;
-use super::requests::{Heard, Requests};
+use super::requests::Requests;
 use super::root::Root;
 use super::taps::Taps;
 use crate::os::epoll::Ready;
-use crate::spec::policy::SupervisorPolicy;
-use crate::supervision::{Action, End, Event, Report, RequestId, Supervisor, ToParent};
+use crate::supervision::{Action, End, Event, Report, Supervisor, ToParent};
 use crate::time::{Span, Time};
 use slog::{debug, warn};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// A time in which no child was looked after although one should have been.
 #[derive(Default)]
@@ -37,8 +35,6 @@ pub(super) struct Node {
     pub context: Context,
     pub reactor: Reactor,
     pub core: Supervisor,
-    /// How this supervisor supervises.
-    pub policy: SupervisorPolicy,
     pub children: Children,
     pub endpoint: Endpoint,
     pub directory: Directory,
@@ -48,10 +44,6 @@ pub(super) struct Node {
     /// Readers of what workers print.
     pub taps: Taps,
     pub requests: Requests,
-    /// Specs that are not in force yet.
-    pub incoming: HashMap<RequestId, Incoming>,
-    /// The last reload that our parent has sent.
-    pub reload_heard: Option<Heard>,
     pub inbox: VecDeque<Event>,
     pub actions: Vec<Action>,
     /// Reports of the event that is being handled.
@@ -261,7 +253,7 @@ impl Node {
             self.inbox.push_back(event);
         }
         self.folds_due(now);
-        self.requests_due(now);
+        self.requests_due();
         match &mut self.above {
             Above::Parent(uplink) => uplink.due(now),
             Above::Operators(root) => root.due(now, &self.core, &self.context, &mut self.reactor),

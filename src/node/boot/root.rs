@@ -296,7 +296,7 @@ fn open(
     ready: Option<OwnedFd>,
     laid_out: &mut LaidOut,
 ) -> Result<(), BootError> {
-    let holds = node.holds();
+    let holds = node.view().holds();
     let Node { above, context, reactor, endpoint, .. } = node;
     let Some(root) = above.root_mut() else { return Ok(()) };
     root.watch_control(reactor).map_err(while_trying("watch the control socket"))?;

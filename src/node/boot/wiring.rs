@@ -28,7 +28,7 @@ use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{ChildId, Config, Supervisor};
 use crate::wire::view::HoldView;
 use slog::{Logger, o};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 
@@ -85,6 +85,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
     let (writer, bell) = (place.files.clone(), place.files.clone());
     console.rings(move || bell.ring());
     let logger = node_logger(&event_logger, &place.path);
+    let requests = Requests::new(place.path.clone(), logger.clone());
     let mut node = Node {
         context: Context {
             clock,
@@ -97,7 +98,6 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         },
         reactor,
         core,
-        policy: spec.policy,
         children: Children::new(handles, Output::new(console, writer)),
         endpoint,
         directory,
@@ -105,9 +105,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         probes: Probes::default(),
         hooks: Hooks::new(spec.hooks, is_root),
         taps: Taps::default(),
-        requests: Requests::new(),
-        incoming: HashMap::new(),
-        reload_heard: None,
+        requests,
         inbox: VecDeque::new(),
         actions: Vec::new(),
         untold: Vec::new(),
@@ -119,7 +117,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         had_terminal: process::has_terminal(),
     };
     // Holds of children that no longer exist are dropped, here and in the nodes above.
-    node.children.changed = node.holds() != holds;
+    node.children.changed = node.view().holds() != holds;
     Ok(node)
 }
 

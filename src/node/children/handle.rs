@@ -190,11 +190,6 @@ impl Handle {
         self.policy.heartbeat.map(|heartbeat| heartbeat.interval)
     }
 
-    /// Whether it has a process that has not ended.
-    pub fn has_live_process(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| process.status.is_none())
-    }
-
     /// What a worker runs.
     pub fn exec(&self) -> Option<&ExecSpec> {
         match &self.what {

@@ -10,12 +10,13 @@
 
 mod tap;
 
-pub(super) use self::tap::Wish;
 use self::tap::{Backlog, Part, REPLY_BYTES, Tap};
 use super::above::Above;
+use super::asker::Asker;
 use super::children::{Followers, TakeLine};
-use super::history::{FOLLOWER_PATIENCE, FOLLOWERS_MAX};
-use super::requests::{Asker, ask_below, no_such_path, refused};
+use super::history::{FOLLOWER_PATIENCE, FOLLOWERS_MAX, Wanted};
+use super::requests::refused;
+use super::requests::route::{Query, StreamVerb};
 use super::turn::Node;
 use crate::ids::Path;
 use crate::link::SendOutcome;
@@ -26,7 +27,7 @@ use crate::supervision::{ChildId, Run};
 use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::message::{Refusal, Told, Verb};
+use crate::wire::message::{Refusal, ToNode, Told, Verb};
 use crate::wire::view::LogView;
 
 /// A node below that sends nothing for so long is not waited for: the reader gets what there is.
@@ -82,7 +83,7 @@ impl Taps {
     }
 
     fn of(&mut self, asker: &Asker, request: u64) -> Option<&mut Tap> {
-        let wanted = with_number(asker, request)?;
+        let wanted = asker.numbered(request)?;
         self.taps.iter_mut().find(|tap| tap.asker == wanted)
     }
 }
@@ -125,14 +126,42 @@ impl Open<'_> {
 }
 
 impl Node {
-    /// Begins to feed a reader.
-    pub(super) fn begin_logs(&mut self, asker: Asker, wish: Wish) {
+    /// Something about readers of events or lines.
+    pub(super) fn stream(&mut self, asker: Asker, verb: StreamVerb) {
         let now = self.context.now();
-        if let Some(path) = wish.paths.iter().find(|path| !self.path_is_known(path)) {
-            let refusal = no_such_path(path);
-            self.reply(&asker, refusal);
-            return;
+        match verb {
+            StreamVerb::Events { path, kinds, from, follow } => {
+                let (Asker::Operator { to, request }, Some(root)) = (&asker, self.above.root_mut()) else { return };
+                if !root.history().add_follower(now, (to.clone(), *request), Wanted::new(path, &kinds), from, follow) {
+                    self.reply(&asker, refused(Refusal::Busy, "too many tools follow the events already".into()));
+                }
+            }
+            StreamVerb::Logs(query) => self.begin_logs(asker, query),
+            StreamVerb::Seen { request, replies } => self.logs_seen(&asker, request, replies),
+            StreamVerb::Unfollow { request } => {
+                self.unfollow_logs(&asker, request);
+                if let (Asker::Operator { to, .. }, Some(root)) = (&asker, self.above.root_mut()) {
+                    root.history().unfollow(to, request);
+                }
+            }
+            StreamVerb::StillFollowing { request } => {
+                if self.logs_heard(&asker, request, 0) {
+                    return;
+                }
+                let (Asker::Operator { to, .. }, Some(root)) = (&asker, self.above.root_mut()) else { return };
+                if !root.history().still_following(now, to, request) {
+                    // It was stopped, or its machine slept. Without a reply it would wait for events for ever.
+                    let follower = Asker::Operator { to: to.clone(), request };
+                    let message = "nothing was heard of this follower for ten seconds, so it was told nothing more";
+                    self.reply(&follower, refused(Refusal::Forgotten, message.into()));
+                }
+            }
         }
+    }
+
+    /// Begins to feed a reader.
+    fn begin_logs(&mut self, asker: Asker, wish: Query) {
+        let now = self.context.now();
         // A node above that asks again has not received our first answer yet.
         if self.taps.taps.iter().any(|tap| tap.asker == asker) {
             return;
@@ -158,7 +187,7 @@ impl Node {
     }
 
     /// What our own workers have printed and is wanted: no more than the last so many lines of all of them together.
-    fn backlog(&self, wish: &Wish) -> Vec<Backlog> {
+    fn backlog(&self, wish: &Query) -> Vec<Backlog> {
         let since = wish.since_ms.map_or(0, |millis| millis.saturating_mul(1_000_000));
         let workers =
             || self.children.with_ids().filter(|(_, handle)| !handle.ring.is_empty() && wish.covers(&handle.path));
@@ -187,8 +216,8 @@ impl Node {
 
     /// Asks a child node for its part. One that is down or cannot be reached counts as caught up: it is asked at its
     /// next message.
-    fn ask_part(&mut self, wish: &Wish, lines: Option<u64>, child: ChildId, now: Time) -> Part {
-        let request = self.requests.without_asker();
+    fn ask_part(&mut self, wish: &Query, lines: Option<u64>, child: ChildId, now: Time) -> Part {
+        let request = self.requests.numbers().draw();
         let mut part = Part { child, run: None, request, lines, owed: 0, caught_up: true, heard: false, due: None };
         let Some(handle) = self.children.get(child) else { return part };
         let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { return part };
@@ -267,7 +296,7 @@ impl Node {
     /// A reader is there and has read so many replies.
     pub(super) fn logs_seen(&mut self, asker: &Asker, request: u64, replies: u32) {
         if !self.logs_heard(asker, request, replies)
-            && let Some(asker) = with_number(asker, request)
+            && let Some(asker) = asker.numbered(request)
         {
             // It was away for so long that it was dropped. It must not go on as if it still followed.
             let message = "nothing was heard of this reader for ten seconds, so it was told nothing more";
@@ -285,7 +314,7 @@ impl Node {
 
     /// A reader goes.
     pub(super) fn unfollow_logs(&mut self, asker: &Asker, request: u64) {
-        let Some(wanted) = with_number(asker, request) else { return };
+        let Some(wanted) = asker.numbered(request) else { return };
         let (gone, stay) = std::mem::take(&mut self.taps.taps).into_iter().partition(|tap| tap.asker == wanted);
         self.taps.taps = stay;
         self.end_parts(gone);
@@ -447,13 +476,9 @@ impl Node {
     }
 }
 
-/// The asker whose request had this number.
-fn with_number(asker: &Asker, request: u64) -> Option<Asker> {
-    match asker {
-        Asker::Operator { to, .. } => Some(Asker::Operator { to: to.clone(), request }),
-        Asker::Parent { .. } => Some(Asker::Parent { request }),
-        Asker::Nobody => None,
-    }
+/// A request for a node below, void as soon as we no longer wait for it.
+fn ask_below(request: u64, within_ms: u64, by: String, verb: Verb) -> ToNode {
+    ToNode::Request { request, within_ms, void_after_ms: clock::machine_millis() + within_ms, by, verb }
 }
 
 /// A line that was kept, as it travels.

@@ -1,7 +1,8 @@
 //! One reader of lines: what waits for it, how far ahead it is sent to, and what it has lost. Pure.
 
+use super::super::asker::Asker;
 use super::super::history::FOLLOWER_PATIENCE;
-use super::super::requests::Asker;
+use super::super::requests::route::Query;
 use crate::ids::Path;
 use crate::supervision::{ChildId, Run};
 use crate::time::Time;
@@ -22,30 +23,6 @@ const WINDOW: u32 = 4;
 
 /// What a line costs besides its text.
 const LINE_COST: usize = 128;
-
-/// What a reader wants.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::node) struct Wish {
-    pub paths: Vec<Path>,
-    pub lines: Option<u64>,
-    pub since_ms: Option<u64>,
-    pub follow: bool,
-}
-
-impl Wish {
-    /// Whether the lines of this path are wanted.
-    pub fn covers(&self, path: &Path) -> bool {
-        self.paths.iter().any(|top| path.is_within(top))
-    }
-
-    /// What is wanted of a node below: all of it, or some of what is below it in turn. Empty for nothing.
-    pub fn part_of(&self, node: &Path) -> Vec<Path> {
-        if self.covers(node) {
-            return vec![node.clone()];
-        }
-        self.paths.iter().filter(|path| path.is_within(node)).cloned().collect()
-    }
-}
 
 /// Lines of one of our own workers that were there when the reader came: by their positions in its ring.
 pub(super) struct Backlog {
@@ -76,7 +53,7 @@ pub(super) struct Part {
 /// One reader.
 pub(super) struct Tap {
     pub asker: Asker,
-    pub wish: Wish,
+    pub wish: Query,
     pub backlog: VecDeque<Backlog>,
     pub parts: Vec<Part>,
     /// Nodes whose lines are missing.
@@ -94,7 +71,7 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    pub fn new(asker: Asker, wish: Wish, now: Time) -> Tap {
+    pub fn new(asker: Asker, wish: Query, now: Time) -> Tap {
         Tap {
             asker,
             wish,
@@ -213,8 +190,8 @@ mod tests {
         Path::parse(text).unwrap()
     }
 
-    fn wish(paths: &[&str], follow: bool) -> Wish {
-        Wish { paths: paths.iter().map(|text| path(text)).collect(), lines: None, since_ms: None, follow }
+    fn wish(paths: &[&str], follow: bool) -> Query {
+        Query { paths: paths.iter().map(|text| path(text)).collect(), lines: None, since_ms: None, follow }
     }
 
     fn tap(follow: bool) -> Tap {
@@ -241,16 +218,6 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn a_node_below_is_asked_for_its_part() {
-        let wish = wish(&["/web/api", "/web/jobs", "/db"], false);
-        assert_eq!(wish.part_of(&path("/web")), [path("/web/api"), path("/web/jobs")]);
-        assert_eq!(wish.part_of(&path("/web/jobs")), [path("/web/jobs")]);
-        assert_eq!(wish.part_of(&path("/web/jobs/a")), [path("/web/jobs/a")]);
-        assert!(wish.part_of(&path("/mail")).is_empty());
-        assert!(wish.covers(&path("/db")) && !wish.covers(&path("/web")) && !wish.covers(&path("/dbx")));
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! A subtree that is killed past the node above it, since that does not answer.
+
+use super::groups::group_path;
+use super::handle::What;
+use super::table::Children;
+use crate::ids::{Mark, Path};
+use crate::node::context::Place;
+use crate::os::cgroup::Group;
+use crate::os::descendants::stamp::Stamp;
+use crate::os::descendants::{self, below};
+use crate::os::{process, stuck};
+use crate::time::Span;
+use std::collections::HashSet;
+
+/// What one look may take; then the loop goes on.
+const PASS: Span = Span::from_millis(10);
+
+/// What one look has found, which kills whatever it finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing is left.
+    Empty,
+    /// Something is left: a process of it and what it does, where one can be seen.
+    Left(Option<(u32, String)>),
+}
+
+impl Children {
+    /// Kills what is left of a subtree below one of the child nodes, and tells what there was.
+    pub fn kill_past(&self, place: &Place, path: &Path) -> Look {
+        let mut one = None;
+        let in_group = match group_path(place, path).map(|at| Group::open(&at)) {
+            Some(Ok(group)) if group.populated() => {
+                let _ = group.kill();
+                one = group.members().unwrap_or_default().into_iter().find(|pid| process::is_alive(*pid));
+                true
+            }
+            Some(Ok(_)) | None => false,
+            // No such group: the child has never been started.
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Some(Err(_)) => true,
+        };
+        // Once the group is empty: what has left it, or where there is none, all of it.
+        let mut refused = None;
+        let left = in_group || {
+            let found = self.kill_below(&place.mark, path);
+            (one, refused) = (found.some.first().copied(), found.refused);
+            found.count > 0
+        };
+        if !left {
+            return Look::Empty;
+        }
+        let survivor = refused.map(|(pid, errno)| (pid, Some(errno))).or(one.map(|pid| (pid, None)));
+        Look::Left(survivor.map(|(pid, errno)| (pid, stuck::why_alive(pid, errno))))
+    }
+
+    /// Kills what belongs to a path below a child node; what there was. It is all below that node's process: what is
+    /// left when it exits is adopted by us, and cleaned up with it.
+    fn kill_below(&self, mark: &Mark, path: &Path) -> descendants::Left {
+        let child = self.towards(path);
+        let Some((handle, process)) = child.and_then(|(_, handle)| Some((handle, handle.process.as_ref()?))) else {
+            return descendants::Left::default();
+        };
+        let What::Node(below) = &handle.what else { return descendants::Left::default() };
+        let mut stamps = HashSet::from([Stamp::of_child(mark, path)]);
+        below.now().for_each_supervisor(&handle.path, &mut |at, spec| {
+            let children =
+                spec.children.iter().map(|child| at.child(&child.name)).filter(|child| child.is_within(path));
+            stamps.extend(children.map(|child| Stamp::of_child(mark, &child)));
+        });
+        let cleared =
+            below::clear_below(process.pid, PASS, |pid| match Stamp::read(pid).filter(|stamp| stamp.is_of(mark)) {
+                Some(stamp) => stamps.contains(&stamp),
+                // It has set that limit itself.
+                None => descendants::is_marked(pid, mark, path),
+            });
+        let mut left = cleared.left.get(&0).cloned().unwrap_or_default();
+        left.count = cleared.count();
+        left
+    }
+}

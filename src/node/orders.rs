@@ -1,0 +1,238 @@
+//! What requests lead to, carried out.
+
+use super::above::Above;
+use super::asker::Asker;
+use super::children::News;
+use super::requests::{self, Order, Question, Request, RootChange, done, refused};
+use super::root::Root;
+use super::turn::Node;
+use super::view::View;
+use crate::os::{clock, pidfd, stuck};
+use crate::spec::diff;
+use crate::spec::tree::TreeSpec;
+use crate::supervision::{RequestId, Run};
+use crate::wire::codec;
+use crate::wire::message::{Outcome, Refusal, Reply, Told, Verb};
+use slog::{error, info};
+use std::path::PathBuf;
+
+/// What may be looked at of a node; its other parts can be changed meanwhile.
+macro_rules! view {
+    ($node:ident) => {
+        View {
+            core: &$node.core,
+            children: &$node.children,
+            context: &$node.context,
+            hooks: $node.hooks.own(),
+            tree: $node.above.root().map(Root::file),
+        }
+    };
+}
+
+impl Node {
+    pub(super) fn view(&self) -> View<'_> {
+        view!(self)
+    }
+
+    /// A request has come.
+    pub(super) fn request(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb) {
+        let now = self.context.now();
+        let orders = self.requests.ask(now, &view!(self), Request { asker, within_ms, by }, verb);
+        self.obey(orders);
+    }
+
+    /// The core has answered a request.
+    pub(super) fn answered(&mut self, request: RequestId, answer: crate::supervision::Answer) {
+        let orders = self.requests.answered(request, answer);
+        self.obey(orders);
+    }
+
+    /// A child node has replied to what it was asked.
+    pub(super) fn reply_from_below(&mut self, run: Run, request: u64, reply: Reply) {
+        let reply = match reply {
+            Reply::Logs { lines, lost, caught_up, silent } => {
+                return self.logs_from_below(run, request, super::taps::LogsPart { lines, lost, caught_up, silent });
+            }
+            reply => reply,
+        };
+        if !self.requests.waits_for(request) {
+            // A node that refuses its lines counts as one that does not answer.
+            return self.logs_refused_below(request);
+        }
+        let now = self.context.now();
+        let orders = self.requests.heard(now, &view!(self), run, request, reply);
+        self.obey(orders);
+    }
+
+    /// A child node's process is gone.
+    pub(super) fn requests_lost_node(&mut self, gone: Run) {
+        self.logs_lost_node(gone);
+        let now = self.context.now();
+        let orders = self.requests.lost(now, &view!(self), gone);
+        self.obey(orders);
+    }
+
+    pub(super) fn requests_due(&mut self) {
+        let now = self.context.now();
+        let orders = self.requests.due(now, &view!(self));
+        self.obey(orders);
+    }
+
+    /// This node ends: callers that wait get a reply.
+    pub(super) fn finish_requests(&mut self) {
+        let now = self.context.now();
+        let orders = self.requests.finish(now, &view!(self));
+        self.obey(orders);
+    }
+
+    /// What came with a request is in force from here on.
+    pub(super) fn renew(&mut self, request: RequestId) {
+        let Some(requests::Incoming { children, whole }) = self.requests.take_incoming(request) else { return };
+        let news = whole.as_ref().map(|whole| News { generation: whole.generation, prune: whole.prune });
+        let told = self.children.take_over(&self.core, &self.context.place, children, news);
+        if let Some(requests::Whole { hooks, by, .. }) = whole {
+            self.hooks.set_own(hooks);
+            let orders = self.requests.spread(self.context.now(), request, &by, told);
+            self.obey(orders);
+        }
+        self.make_room_for_children();
+    }
+
+    /// Carries out what requests lead to, in this order.
+    pub(super) fn obey(&mut self, orders: Vec<Order>) {
+        for order in orders {
+            match order {
+                Order::Core(event) => self.inbox.push_back(event),
+                Order::Hurry => self.children.cleanups.hurry(self.context.now()),
+                Order::Reply(asker, reply) => self.reply(&asker, reply),
+                Order::Ask(question) => self.ask_node(question),
+                Order::Signal { asker, child, signal, by } => {
+                    let reply = self.signal_worker(child, signal, &by);
+                    self.reply(&asker, reply);
+                }
+                Order::KillPast { request, path } => {
+                    let look = self.children.kill_past(&self.context.place, &path);
+                    let orders = self.requests.looked(self.context.now(), request, look);
+                    self.obey(orders);
+                }
+                Order::KilledPast(path) => {
+                    self.hooks.killed_past_its_node(&path, &self.children, &self.context, &mut self.reactor);
+                }
+                Order::Release { node, path } => self.children.release(node, &path),
+                Order::Stream(asker, verb) => self.stream(asker, verb),
+                Order::Root(change) => self.change_root(change),
+            }
+        }
+    }
+
+    fn ask_node(&mut self, question: Question) {
+        let (node, request) = (question.node, question.request);
+        let process = self.children.get(node.child).and_then(|handle| handle.process.as_ref());
+        let to = process.filter(|process| process.run == node).and_then(|process| process.link.to().cloned());
+        let message = question.message(clock::machine_millis());
+        if !to.is_some_and(|to| self.tell_node(&to, &message)) {
+            let now = self.context.now();
+            let orders = self.requests.unsent(now, &view!(self), request);
+            self.obey(orders);
+        }
+    }
+
+    /// Sends a signal to the process of a worker, and to no other: what it has started is its own affair.
+    fn signal_worker(&self, child: Run, signal: i32, by: &str) -> Reply {
+        let Some(handle) = self.children.get(child.child) else { return done(Outcome::NotFound, String::new()) };
+        let path = &handle.path;
+        let sent = match handle.process.as_ref().filter(|process| process.run == child) {
+            Some(process) => process.pidfd.signal_child(process.pid, signal).map_err(|error| (process.pid, error)),
+            None => return refused(Refusal::Down, format!("the process of {path} has just ended")),
+        };
+        match sent {
+            Ok(()) => {
+                info!(self.context.logger, "a worker is sent a signal"; "path" => %path, "signal" => signal, "by" => by);
+                done(Outcome::Ok, String::new())
+            }
+            Err((_, error)) if pidfd::is_gone(&error) => {
+                refused(Refusal::Down, format!("the process of {path} has just ended"))
+            }
+            Err((pid, error)) => {
+                let why = stuck::why_alive(pid, Some(error.raw_os_error().unwrap_or(0)));
+                let message = format!("process {pid} of {path} cannot be sent it: {why}");
+                refused(Refusal::NotAllowed, message)
+            }
+        }
+    }
+
+    /// An operator brings another tree.
+    fn change_root(&mut self, change: RootChange) {
+        let RootChange { asker, by, tree, prune, config } = change;
+        if !self.above.is_root() {
+            return self.reply(&asker, refused(Refusal::NotAllowed, "only the root reloads the tree".into()));
+        }
+        let asked = match serde_json::from_value::<TreeSpec>(tree) {
+            Ok(tree) => self
+                .reload_root(asker.clone(), by, tree, prune, config)
+                .map_err(|error| refused(Refusal::NotAllowed, error.to_string())),
+            Err(error) => Err(refused(Refusal::NotUnderstood, format!("the new tree was not understood: {error}"))),
+        };
+        if let Err(refusal) = asked {
+            self.reply(&asker, refusal);
+        }
+    }
+
+    /// The root is to have another tree. Returns why not, if it cannot be.
+    pub(super) fn reload_root(
+        &mut self,
+        asker: Asker,
+        by: String,
+        tree: TreeSpec,
+        prune: bool,
+        config: Option<PathBuf>,
+    ) -> Result<(), diff::Refused> {
+        let now = self.context.now();
+        let Some(root) = self.above.root_mut() else { return Ok(()) };
+        let generation = root.file_mut().change(&tree, prune, config)?;
+        root.reloading(now);
+        info!(self.context.logger, "reloading"; "by" => &by, "generation" => generation);
+        let orders = self.requests.reload(now, asker, by, generation, tree.root, None, prune);
+        self.obey(orders);
+        Ok(())
+    }
+
+    pub(super) fn refuse_stranger(&mut self, asker: &Asker) {
+        let message = "only root and the user that started the tree may do this".to_string();
+        self.reply(asker, refused(Refusal::NotAllowed, message));
+    }
+
+    pub(super) fn reply(&mut self, asker: &Asker, reply: Reply) {
+        // A caller that gets the reply is to find it done.
+        self.tell_children();
+        match (asker, &mut self.above) {
+            (Asker::Operator { to, request }, Above::Operators(root)) => {
+                let frames = codec::encode_told(&Told { request: *request, reply });
+                let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+                // An asker that is gone or does not read has lost its reply.
+                let _ = root.control().send(to, &frames);
+            }
+            (Asker::Parent { request }, Above::Parent(uplink)) => uplink.reply(*request, reply),
+            (Asker::Operator { .. } | Asker::Parent { .. } | Asker::Nobody, _) => {}
+        }
+    }
+
+    /// Reports upward, or writes down, what stands here, if that has changed.
+    pub(super) fn tell_children(&mut self) {
+        if !std::mem::take(&mut self.children.changed) {
+            return;
+        }
+        let view = view!(self);
+        let (spec, holds) = (view.spec(), view.holds());
+        match &mut self.above {
+            Above::Parent(uplink) => match serde_json::to_value(&spec) {
+                Ok(value) => uplink.children(self.context.now(), value, holds),
+                Err(error) => error!(self.context.logger, "cannot tell what children there are"; "error" => %error),
+            },
+            Above::Operators(root) => {
+                root.keep_holds(holds);
+                root.file_mut().write(&spec, &self.context);
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A subtree that is killed past the nodes above it, since they do not answer: looked at and killed until nothing of it
+//! is left, or for as long as a node is waited for. Pure: the looks come from outside.
+
+use super::replies::{SILENCE_BELOW, done, refused};
+use crate::ids::Path;
+use crate::node::children::Look;
+use crate::time::{Span, Time};
+use crate::wire::message::{Outcome, Refusal, Reply};
+
+/// The subtree, and since when it is being killed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Emptying {
+    pub path: Path,
+    pub hold: bool,
+    pub since: Time,
+}
+
+/// What follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Next {
+    /// It is looked at again after this time.
+    Again(Time),
+    /// That is all, and the reply.
+    Over { emptied: bool, reply: Reply },
+}
+
+impl Emptying {
+    /// A look has found this.
+    pub fn looked(&self, now: Time, look: Look) -> Next {
+        let Emptying { path, hold, since } = self;
+        let past = now.since(*since);
+        match look {
+            Look::Left(_) if past < SILENCE_BELOW => Next::Again(now + Span::from_millis(2).max(past.scaled(0.1))),
+            Look::Left(one) => {
+                let why = match one {
+                    Some((pid, why)) => format!("process {pid} of {path} cannot be killed: {why}"),
+                    None => format!("whether anything of {path} is left cannot be seen"),
+                };
+                Next::Over { emptied: false, reply: done(Outcome::KillFailed, why) }
+            }
+            Look::Empty if *hold => {
+                let message = format!(
+                    "{path} was killed past its supervisor, which does not answer and so cannot be told to leave it \
+                     down; hold the supervisor instead"
+                );
+                Next::Over { emptied: false, reply: refused(Refusal::NoAnswer, message) }
+            }
+            Look::Empty => {
+                let detail = format!("the supervisor above {path} does not answer; it was killed past it");
+                Next::Over { emptied: true, reply: done(Outcome::Ok, detail) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_looked_at_until_nothing_is_left_or_for_as_long_as_a_node_is_waited_for() {
+        let since = Time::ZERO + Span::from_secs(1);
+        let emptying = Emptying { path: Path::parse("/web/api").unwrap(), hold: false, since };
+        assert_eq!(emptying.looked(since, Look::Left(None)), Next::Again(since + Span::from_millis(2)));
+        let later = since + Span::from_secs(2);
+        assert_eq!(emptying.looked(later, Look::Left(None)), Next::Again(later + Span::from_millis(200)));
+        let over = emptying.looked(since + SILENCE_BELOW, Look::Left(Some((7, "it is stuck".into()))));
+        let why = "process 7 of /web/api cannot be killed: it is stuck";
+        assert_eq!(over, Next::Over { emptied: false, reply: done(Outcome::KillFailed, why.into()) });
+        assert!(matches!(emptying.looked(later, Look::Empty), Next::Over { emptied: true, .. }));
+        let held = Emptying { hold: true, ..emptying };
+        let over = held.looked(later, Look::Empty);
+        assert!(
+            matches!(over, Next::Over { emptied: false, reply: Reply::Refused { why: Refusal::NoAnswer, .. } }),
+            "{over:?}"
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! The table of requests that wait: for whom, for what, and when something has to be done about it. Pure.
+//!
+//! A request leaves the table with its last reply; so no receiver gets two.
+
+use super::emptying::Emptying;
+use super::route::Change;
+use super::spread::Spread;
+use crate::ids::Path;
+use crate::node::asker::{Asker, Numbers};
+use crate::supervision::Run;
+use crate::time::Time;
+use crate::wire::message::Verb;
+use crate::wire::view::ChildView;
+use std::collections::BTreeMap;
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(super) enum Waits {
+    /// For the core's answer.
+    Core { what: String },
+    /// For a node below, which was asked about a path.
+    Below { run: Run, path: Path, change: Change, accepted: bool },
+    /// For the parts of a status; the view is complete but for them.
+    Gather { view: Box<ChildView>, missing: Vec<u64> },
+    /// For a part of another request's status.
+    Part { of: u64, run: Run },
+    /// For a subtree to be empty that is killed past a node that does not answer.
+    Emptying(Emptying),
+    /// For the core and for child nodes, which all have a part in a change.
+    Spread(Box<Spread>),
+    /// For a child node to do its part of such a change.
+    PartOfSpread { of: u64, run: Run, by: String, verb: Box<Verb> },
+    /// For our own end.
+    OwnEnd,
+}
+
+/// One request that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub asker: Asker,
+    pub waits: Waits,
+    /// When to do something about it.
+    pub due: Time,
+}
+
+/// All that wait.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub numbers: Numbers,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+impl Pending {
+    /// Adds one that waits, and gives its number.
+    pub fn add(&mut self, asker: Asker, waits: Waits, due: Time) -> u64 {
+        let number = self.numbers.draw();
+        self.waiting.insert(number, Waiting { asker, waits, due });
+        number
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn has(&self, number: u64) -> bool {
+        self.waiting.contains_key(&number)
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.waiting.values().map(|waiting| waiting.due).min()
+    }
+
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut Waiting> {
+        self.waiting.get_mut(&number)
+    }
+
+    /// The change of this number that several have a part in.
+    pub fn spread(&mut self, number: u64) -> Option<&mut Spread> {
+        match self.waiting.get_mut(&number).map(|waiting| &mut waiting.waits) {
+            Some(Waits::Spread(spread)) => Some(spread),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Takes one out: its last reply is due.
+    pub fn take(&mut self, number: u64) -> Option<Waiting> {
+        self.waiting.remove(&number)
+    }
+
+    /// The numbers of those whose time has come.
+    pub fn due(&self, now: Time) -> Vec<u64> {
+        self.numbers(|waiting| waiting.due <= now)
+    }
+
+    pub fn all(&self) -> Vec<u64> {
+        self.numbers(|_| true)
+    }
+
+    /// The numbers of what was asked of this process of a child node.
+    pub fn of(&self, gone: Run) -> Vec<u64> {
+        self.numbers(|waiting| match &waiting.waits {
+            Waits::Below { run, .. } | Waits::Part { run, .. } | Waits::PartOfSpread { run, .. } => *run == gone,
+            Waits::Core { .. } | Waits::Gather { .. } | Waits::Emptying(_) | Waits::Spread(_) | Waits::OwnEnd => false,
+        })
+    }
+
+    /// What this process of a child node has not answered of earlier changes that several have a part in.
+    pub fn parts_of(&self, child: Run) -> Vec<u64> {
+        self.numbers(|waiting| matches!(&waiting.waits, Waits::PartOfSpread { run, .. } if *run == child))
+    }
+
+    fn numbers(&self, which: impl Fn(&Waiting) -> bool) -> Vec<u64> {
+        self.waiting.iter().filter(|(_, waiting)| which(waiting)).map(|(number, _)| *number).collect()
+    }
+}

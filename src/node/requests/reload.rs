@@ -1,0 +1,238 @@
+//! Another set of children while the node runs: a reload of everything, a changed `count`, children that are added and
+//! removed by hand.
+//!
+//! The core decides which children are stopped and started, when its turn has come; with
+//! [`Action::Renew`](crate::supervision::Action) it orders that from here on the new specs apply. Until then they are
+//! kept here; then children take them over, and the child nodes that stay get their new part of the tree. Such a node is
+//! sent its part until it has answered or is gone, and one that is started again is started with what it was to become.
+//! So whatever process exits in between, all nodes end at the same tree.
+
+use super::pending::{Waiting, Waits};
+use super::replies::{CHANGE_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, done, no_such_path, refused};
+use super::route;
+use super::sight::{Counted, Order, Question, Sight};
+use super::spread::{Heard, PartReply, Spread};
+use super::state::{Incoming, Orders, Requests, Whole};
+use crate::ids::{Name, Path};
+use crate::node::asker::Asker;
+use crate::node::children;
+use crate::spec;
+use crate::spec::exec::LogSpec;
+use crate::spec::policy::Heartbeat;
+use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
+use crate::supervision::{ChildId, Command, Event, Member, OwnPolicy, Reload, RequestId, Run, Scope};
+use crate::time::Time;
+use crate::wire::message::{Outcome, Refusal, Reply, Verb};
+use slog::error;
+
+impl Requests {
+    /// A whole reload of this node: `spec` is what it is to become.
+    #[expect(clippy::too_many_arguments, reason = "what a reload is, and who asks for it")]
+    pub(in crate::node) fn reload(
+        &mut self,
+        now: Time,
+        asker: Asker,
+        by: String,
+        generation: u64,
+        spec: SupervisorSpec,
+        uplink: Option<Heartbeat>,
+        prune: bool,
+    ) -> Vec<Order> {
+        let mut out = Vec::new();
+        let SupervisorSpec { policy, hooks, children } = spec;
+        let members = children.iter().map(children::member).collect();
+        let whole = Some(Whole { hooks, generation, prune, by: by.clone() });
+        let own = Some(OwnPolicy { policy, uplink });
+        let reload = Reload { request: RequestId(0), by, generation, own, members, scope: Scope::All { prune } };
+        self.bring(now, asker, Incoming { children, whole }, reload, &mut out);
+        out
+    }
+
+    /// Hands the core another set of children, under the number of this request.
+    fn bring(&mut self, now: Time, asker: Asker, incoming: Incoming, reload: Reload, out: &mut Orders) {
+        let what = format!("{} is reloading", self.own);
+        out.push(Order::Reply(asker.clone(), accepted(what.clone())));
+        let waits = Waits::Spread(Box::new(Spread::new(what)));
+        let request = RequestId(self.pending.add(asker, waits, now + PROGRESS_EVERY));
+        self.incoming.insert(request, incoming);
+        out.push(Order::Core(Event::Reloaded(Box::new(Reload { request, ..reload }))));
+    }
+
+    /// Our parent sends our part of a reload, perhaps once more.
+    pub(super) fn reload_below(
+        &mut self,
+        now: Time,
+        asker: Asker,
+        by: String,
+        reload: route::ReloadBelow,
+        out: &mut Orders,
+    ) {
+        let Asker::Parent { request } = asker else {
+            let message = "only a supervisor tells this to its child".into();
+            return out.push(Order::Reply(asker, refused(Refusal::NotAllowed, message)));
+        };
+        match self.last_reload.hear(request) {
+            Heard::New => {}
+            Heard::Old => return,
+            Heard::Again(reply) => {
+                let reply = reply.unwrap_or_else(|| accepted(format!("{} is reloading", self.own)));
+                return out.push(Order::Reply(asker, reply));
+            }
+        }
+        let route::ReloadBelow { spec, heartbeat, generation, prune } = reload;
+        let parts = serde_json::from_value::<SupervisorSpec>(spec)
+            .and_then(|spec| Ok((spec, serde_json::from_value::<Option<Heartbeat>>(heartbeat)?)));
+        match parts {
+            Ok((spec, uplink)) => out.extend(self.reload(now, asker, by, generation, spec, uplink, prune)),
+            Err(error) => {
+                let message = format!("the new subtree was not understood: {error}");
+                out.push(Order::Reply(asker, refused(Refusal::NotUnderstood, message)));
+            }
+        }
+    }
+
+    /// OTP's start_child: adds a child below this supervisor.
+    pub(super) fn add_child(&mut self, now: Time, asker: Asker, by: String, child: ChildSpec, out: &mut Orders) {
+        let what = format!("{} is starting", self.own.child(&child.name));
+        let command = Command::Start(Box::new(children::member(&child)));
+        let request = self.ask_core(now, asker, by, command, what, out);
+        self.incoming.insert(request, Incoming { children: vec![child], whole: None });
+    }
+
+    /// Stops a child and drops it.
+    pub(super) fn remove_child(&mut self, now: Time, asker: Asker, by: String, child: ChildId, out: &mut Orders) {
+        let incoming = Incoming { children: Vec::new(), whole: None };
+        self.bring(now, asker, incoming, some_children(by, Vec::new(), Scope::Child(child)), out);
+    }
+
+    /// Makes the workers of one `count` so many.
+    #[expect(clippy::too_many_arguments, reason = "a request, and what it asks for")]
+    pub(super) fn scale(
+        &mut self,
+        now: Time,
+        sight: &impl Sight,
+        asker: Asker,
+        by: String,
+        path: &Path,
+        count: u32,
+        out: &mut Orders,
+    ) {
+        match self.scaled(sight, path, count) {
+            Ok((group, children)) => {
+                let members = children.iter().map(children::member).collect();
+                let incoming = Incoming { children, whole: None };
+                self.bring(now, asker, incoming, some_children(by, members, Scope::Count(group)), out);
+            }
+            Err(refusal) => out.push(Order::Reply(asker, refusal)),
+        }
+    }
+
+    /// So many workers of one `count`, or why they cannot be.
+    fn scaled(&self, sight: &impl Sight, path: &Path, count: u32) -> Result<(u32, Vec<ChildSpec>), Reply> {
+        let Some(name) = path.name() else { return Err(no_such_path(path)) };
+        if self.incoming.values().any(|incoming| incoming.whole.is_some()) {
+            return Err(refused(Refusal::Busy, "a reload is under way; try again when it is done".into()));
+        }
+        let Some(like) = sight.counted(name) else {
+            let message = format!("there are no workers {path}-1, {path}-2 … that a `count` has made");
+            return Err(refused(Refusal::NoSuchPath, message));
+        };
+        if !(1..=spec::COUNT_MAX).contains(&count) {
+            let message = format!("a `count` makes 1 to {} workers, not {count}", spec::COUNT_MAX);
+            return Err(refused(Refusal::NotUnderstood, message));
+        }
+        let one = |number| {
+            let called = format!("{name}-{number}");
+            let present = sight.find(&called).and_then(|child| sight.spec_of(child));
+            present
+                .or_else(|| numbered(&like, &called, number))
+                .ok_or_else(|| refused(Refusal::NotUnderstood, format!("\"{called}\" is no name for a worker")))
+        };
+        let children = (1..=count).map(one).collect::<Result<_, _>>()?;
+        Ok((like.group, children))
+    }
+
+    /// Sends child nodes their parts of a reload, each until it has answered.
+    pub fn spread(&mut self, now: Time, of: RequestId, by: &str, parts: Vec<(Run, Verb)>) -> Vec<Order> {
+        let mut out = Vec::new();
+        for (run, verb) in parts {
+            // What it was sent before has no meaning any more; if it still does it, that comes first and counts for
+            // nothing.
+            for earlier in self.pending.parts_of(run) {
+                if let Some(Waiting { waits: Waits::PartOfSpread { of, .. }, .. }) = self.pending.take(earlier) {
+                    self.part_is_done(of, earlier, Outcome::Ok, String::new(), &mut out);
+                }
+            }
+            let waits = Waits::PartOfSpread { of: of.0, run, by: by.to_owned(), verb: Box::new(verb) };
+            let part = self.pending.add(Asker::Nobody, waits, now);
+            if let Some(spread) = self.pending.spread(of.0) {
+                spread.add(part);
+            }
+            self.send_part(now, part, &mut out);
+        }
+        out
+    }
+
+    /// Sends a child node its part, or sends it again.
+    pub(super) fn send_part(&mut self, now: Time, part: u64, out: &mut Orders) {
+        let Some(waiting) = self.pending.get_mut(part) else { return };
+        let Waits::PartOfSpread { run, by, verb, .. } = &waiting.waits else { return };
+        let (node, by, verb) = (*run, by.clone(), (**verb).clone());
+        waiting.due = now + CHANGE_BELOW;
+        let within_ms = SILENCE_BELOW.as_millis();
+        out.push(Order::Ask(Question { node, request: part, within_ms, lasting: true, by, verb }));
+    }
+
+    /// A child node has replied about its part.
+    pub(super) fn part_answered(&mut self, now: Time, part: u64, reply: Reply, out: &mut Orders) {
+        let Some(waiting) = self.pending.get_mut(part) else { return };
+        let Waits::PartOfSpread { of, .. } = &waiting.waits else { return };
+        let of = *of;
+        match PartReply::from(reply) {
+            PartReply::Accepted => waiting.due = now + SILENCE_BELOW,
+            PartReply::Again => {}
+            PartReply::Done(outcome, detail) => {
+                self.pending.take(part);
+                self.part_is_done(of, part, outcome, detail, out);
+            }
+        }
+    }
+
+    pub(super) fn part_is_done(&mut self, of: u64, part: u64, outcome: Outcome, detail: String, out: &mut Orders) {
+        if let Some(spread) = self.pending.spread(of) {
+            spread.part_is_done(part, outcome, detail);
+            self.finish_spread(of, out);
+        }
+    }
+
+    /// Replies, when all have done their parts.
+    pub(super) fn finish_spread(&mut self, number: u64, out: &mut Orders) {
+        let Some(spread) = self.pending.spread(number).filter(|spread| spread.is_over()) else { return };
+        let (outcome, detail) = spread.result();
+        let Some(Waiting { asker, .. }) = self.pending.take(number) else { return };
+        if asker == Asker::Nobody && outcome != Outcome::Ok {
+            error!(self.logger, "the reload is not complete"; "why" => &detail);
+        }
+        let reply = done(outcome, detail);
+        if let Asker::Parent { request } = &asker {
+            self.last_reload.over(*request, &reply);
+        }
+        out.push(Order::Reply(asker, reply));
+    }
+}
+
+/// A reload of some children only. It gets its number with its request.
+fn some_children(by: String, members: Vec<Member>, scope: Scope) -> Reload {
+    Reload { request: RequestId(0), by, generation: 0, own: None, members, scope }
+}
+
+/// A worker of a `count` like `like`, with another number.
+fn numbered(like: &Counted, name: &str, number: u32) -> Option<ChildSpec> {
+    let mut child = ChildSpec { name: Name::parse(name).ok()?, ..like.spec.clone() };
+    if let ChildKind::Worker(exec) = &mut child.kind
+        && let LogSpec::File { file, .. } = &mut exec.log
+    {
+        *file = spec::renumbered(file, like.number, number);
+    }
+    Some(child)
+}

@@ -1,0 +1,295 @@
+//! What a verb and a path mean to one node: decided once, so that each match behind it has an arm for all that can come
+//! there and for nothing else. Pure.
+
+use super::sight::Sight;
+use crate::ids::Path;
+use crate::supervision::ChildId;
+use crate::wire::message::Verb;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// A request, by what kind of work it is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    /// About the tree as a whole, or this node's part of it.
+    Tool(Tool),
+    /// About events or lines that go on coming.
+    Stream(StreamVerb),
+    /// About what stands at a path.
+    At(Path, Change),
+}
+
+/// What is asked of a node as such.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tool {
+    /// Is it there?
+    Ping,
+    /// The whole tree as it is now.
+    Spec,
+    /// The tree is to become another one.
+    Reload(Reload),
+    /// This node is to become another one.
+    ReloadBelow(ReloadBelow),
+}
+
+/// Another tree, for the root.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reload {
+    /// The tree, as JSON of the checked types.
+    pub tree: Value,
+    /// Children that were added by hand go as well.
+    pub prune: bool,
+    /// The file that it came from.
+    pub config: Option<PathBuf>,
+}
+
+/// A node's part of another tree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReloadBelow {
+    /// It and all below it, as JSON of the checked types.
+    pub spec: Value,
+    /// What it promises to its parent from now on, as JSON.
+    pub heartbeat: Value,
+    /// The number of the reload in the life of the tree.
+    pub generation: u64,
+    /// Children that were added by hand go as well.
+    pub prune: bool,
+}
+
+/// What is asked about readers of events or lines.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamVerb {
+    /// Events, from a number on.
+    Events {
+        /// Where.
+        path: Path,
+        /// Of which kinds; of all when it is empty.
+        kinds: Vec<String>,
+        /// Not those before this number.
+        from: Option<u64>,
+        /// Go on with those to come.
+        follow: bool,
+    },
+    /// What workers have printed.
+    Logs(Query),
+    /// Replies of this request were read.
+    Seen {
+        /// Its number.
+        request: u64,
+        /// How many.
+        replies: u32,
+    },
+    /// The reader of this request goes.
+    Unfollow {
+        /// Its number.
+        request: u64,
+    },
+    /// The reader of this request is still there.
+    StillFollowing {
+        /// Its number.
+        request: u64,
+    },
+}
+
+/// Which lines a reader wants.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// Of the workers at and below these.
+    pub paths: Vec<Path>,
+    /// So many of the last ones at most.
+    pub lines: Option<u64>,
+    /// None that are older, in milliseconds since 1970.
+    pub since_ms: Option<u64>,
+    /// Go on with those to come.
+    pub follow: bool,
+}
+
+impl Query {
+    /// Whether the lines of this path are wanted.
+    pub fn covers(&self, path: &Path) -> bool {
+        self.paths.iter().any(|top| path.is_within(top))
+    }
+
+    /// What is wanted of a node below: all of it, or some of what is below it in turn. Empty for nothing.
+    pub fn part_of(&self, node: &Path) -> Vec<Path> {
+        if self.covers(node) {
+            return vec![node.clone()];
+        }
+        self.paths.iter().filter(|path| path.is_within(node)).cloned().collect()
+    }
+}
+
+/// What is asked of a child or a supervisor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// How it is.
+    Status,
+    /// An orderly stop.
+    Stop,
+    /// A stop and a start.
+    Restart,
+    /// Its end at once.
+    Panic {
+        /// It stays down.
+        hold: bool,
+    },
+    /// A signal to its process.
+    Signal {
+        /// Which.
+        signal: i32,
+    },
+    /// Its failures are forgotten.
+    Reset,
+    /// A start of what is idle.
+    RestartChild,
+    /// What is idle is forgotten.
+    DeleteChild,
+    /// Another child below it.
+    StartChild {
+        /// The child, as JSON of the checked types.
+        child: Value,
+    },
+    /// A stop, and it is forgotten.
+    RemoveChild,
+    /// Other numbers of workers of one `count` below it.
+    Scale {
+        /// The name that the `count` numbers, below the supervisor's path.
+        group: Path,
+        /// How many.
+        count: u32,
+    },
+}
+
+impl Change {
+    /// As it is passed down.
+    pub fn at(self, path: Path) -> Verb {
+        match self {
+            Change::Status => Verb::Status { path },
+            Change::Stop => Verb::Stop { path },
+            Change::Restart => Verb::Restart { path },
+            Change::Panic { hold } => Verb::Panic { path, hold },
+            Change::Signal { signal } => Verb::Signal { path, signal },
+            Change::Reset => Verb::Reset { path },
+            Change::RestartChild => Verb::RestartChild { path },
+            Change::DeleteChild => Verb::DeleteChild { path },
+            Change::StartChild { child } => Verb::StartChild { path, child },
+            Change::RemoveChild => Verb::RemoveChild { path },
+            Change::Scale { group, count } => Verb::Scale { path: group, count },
+        }
+    }
+}
+
+impl From<Verb> for Asked {
+    fn from(verb: Verb) -> Asked {
+        match verb {
+            Verb::Ping => Asked::Tool(Tool::Ping),
+            Verb::Spec => Asked::Tool(Tool::Spec),
+            Verb::Reload { tree, prune, config } => Asked::Tool(Tool::Reload(Reload { tree, prune, config })),
+            Verb::ReloadBelow { path: _, spec, heartbeat, generation, prune } => {
+                Asked::Tool(Tool::ReloadBelow(ReloadBelow { spec, heartbeat, generation, prune }))
+            }
+            Verb::Events { path, kinds, from, follow } => {
+                Asked::Stream(StreamVerb::Events { path, kinds, from, follow })
+            }
+            Verb::Logs { paths, lines, since_ms, follow } => {
+                Asked::Stream(StreamVerb::Logs(Query { paths, lines, since_ms, follow }))
+            }
+            Verb::LogsSeen { request, replies } => Asked::Stream(StreamVerb::Seen { request, replies }),
+            Verb::Unfollow { request } => Asked::Stream(StreamVerb::Unfollow { request }),
+            Verb::StillFollowing { request } => Asked::Stream(StreamVerb::StillFollowing { request }),
+            Verb::Status { path } => Asked::At(path, Change::Status),
+            Verb::Stop { path } => Asked::At(path, Change::Stop),
+            Verb::Restart { path } => Asked::At(path, Change::Restart),
+            Verb::Panic { path, hold } => Asked::At(path, Change::Panic { hold }),
+            Verb::Signal { path, signal } => Asked::At(path, Change::Signal { signal }),
+            Verb::Reset { path } => Asked::At(path, Change::Reset),
+            Verb::RestartChild { path } => Asked::At(path, Change::RestartChild),
+            Verb::DeleteChild { path } => Asked::At(path, Change::DeleteChild),
+            Verb::StartChild { path, child } => Asked::At(path, Change::StartChild { child }),
+            Verb::RemoveChild { path } => Asked::At(path, Change::RemoveChild),
+            // The path names workers by what they have in common, which is no child: the way goes to the supervisor
+            // above.
+            Verb::Scale { path, count } => {
+                Asked::At(path.parent().unwrap_or_else(Path::root), Change::Scale { group: path, count })
+            }
+        }
+    }
+}
+
+/// What a path means to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The node itself.
+    Own,
+    /// A child of its own.
+    Child(ChildId),
+    /// Something below one of its child nodes.
+    Below(ChildId),
+    /// There is no such path.
+    Nowhere,
+}
+
+impl Place {
+    /// Where a path is for the node at `own`.
+    pub fn of(path: &Path, own: &Path, sight: &impl Sight) -> Place {
+        if path == own {
+            return Place::Own;
+        }
+        let Some(child) = path.step_below(own).and_then(|step| sight.find(step)) else { return Place::Nowhere };
+        match sight.child(child) {
+            Some(seen) if seen.path == path => Place::Child(child),
+            Some(seen) if seen.node && sight.knows(child, path) => Place::Below(child),
+            Some(_) | None => Place::Nowhere,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Tree;
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_here_at_a_child_below_one_or_nowhere() {
+        let tree = Tree::of(&["/web/db", "/web/in/", "/web/in/a"]);
+        let place = |text: &str| Place::of(&path(text), &path("/web"), &tree);
+        assert_eq!(place("/web"), Place::Own);
+        assert_eq!(place("/web/db"), Place::Child(ChildId(0)));
+        assert_eq!(place("/web/in"), Place::Child(ChildId(1)));
+        assert_eq!(place("/web/in/a"), Place::Below(ChildId(1)));
+        for nowhere in ["/", "/webs", "/web/x", "/web/db/x", "/web/in/b"] {
+            assert_eq!(place(nowhere), Place::Nowhere, "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_passed_down_as_it_came() {
+        let at = path("/web/in/a");
+        let verbs = [
+            Verb::Status { path: at.clone() },
+            Verb::Panic { path: at.clone(), hold: true },
+            Verb::Signal { path: at.clone(), signal: 10 },
+            Verb::StartChild { path: at.clone(), child: Value::Null },
+            Verb::Scale { path: at, count: 3 },
+        ];
+        for verb in verbs {
+            let Asked::At(path, change) = Asked::from(verb.clone()) else { panic!("{verb:?}") };
+            assert_eq!(change.at(path), verb);
+        }
+    }
+
+    #[test]
+    fn a_node_below_is_asked_for_its_part_of_the_lines() {
+        let paths = ["/web/api", "/web/jobs", "/db"].map(path).to_vec();
+        let query = Query { paths, lines: None, since_ms: None, follow: false };
+        assert_eq!(query.part_of(&path("/web")), [path("/web/api"), path("/web/jobs")]);
+        assert_eq!(query.part_of(&path("/web/jobs")), [path("/web/jobs")]);
+        assert_eq!(query.part_of(&path("/web/jobs/a")), [path("/web/jobs/a")]);
+        assert!(query.part_of(&path("/mail")).is_empty());
+        assert!(query.covers(&path("/db")) && !query.covers(&path("/web")) && !query.covers(&path("/dbx")));
+    }
+}

@@ -1,0 +1,168 @@
+//! What requests may look at, and what they lead to.
+
+use super::route::StreamVerb;
+use crate::ids::Path;
+use crate::node::asker::Asker;
+use crate::spec::tree::{ChildSpec, TreeSpec};
+use crate::supervision::{ChildId, Event, Run, State};
+use crate::time::Time;
+use crate::wire::message::{Reply, ToNode, Verb};
+use crate::wire::view::{ChildView, StatusView, SupervisorView};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// A node and its children, only to be looked at.
+pub trait Sight {
+    /// The child of this name.
+    fn find(&self, name: &str) -> Option<ChildId>;
+    /// A child.
+    fn child(&self, child: ChildId) -> Option<Seen<'_>>;
+    /// The processes of all child nodes that run.
+    fn nodes(&self) -> Vec<Run>;
+    /// Whether something stands at a path below a child node, as far as is known here.
+    fn knows(&self, node: ChildId, path: &Path) -> bool;
+    /// How many supervisors stand one below the other beneath this node.
+    fn levels(&self) -> u64;
+    /// Whether a child node can be expected to answer.
+    fn answers(&self, now: Time, node: Run) -> Answers;
+    /// The state of a child.
+    fn state(&self, now: Time, child: ChildId) -> State;
+    /// Whether what stands at a path below a child node is held.
+    fn is_held(&self, node: ChildId, path: &Path) -> bool;
+    /// This supervisor with its children, as far as this node knows them.
+    fn own_view(&self, now: Time) -> SupervisorView;
+    /// A child; of a node's own children only that the spec names them.
+    fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView>;
+    /// A path of the spec below a node that cannot report.
+    fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView>;
+    /// Adds to the view of a child node what its parent knows of it.
+    fn fill(&self, now: Time, node: ChildId, view: &mut SupervisorView);
+    /// All that an operator gets of the tree.
+    fn status(&self, now: Time, root: ChildView) -> StatusView;
+    /// The whole tree, and the file that it came from; the root's only.
+    fn tree(&self) -> Option<(TreeSpec, PathBuf)>;
+    /// What a child is, or will be when its present process is gone.
+    fn spec_of(&self, child: ChildId) -> Option<ChildSpec>;
+    /// The workers of one `count` by the name that it numbers.
+    fn counted(&self, name: &str) -> Option<Counted>;
+    /// What of the children could not be killed, by path, process and reason.
+    fn left_behind(&self, now: Time) -> Vec<String>;
+}
+
+/// A child, as far as the way of a request depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// Where it stands.
+    pub path: &'a Path,
+    /// It is a supervisor, and so a node of its own.
+    pub node: bool,
+    /// Its process, where that has not ended.
+    pub run: Option<Run>,
+}
+
+/// Whether a child node can be expected to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// At once.
+    Promptly,
+    /// Its beat is late: most likely it hangs, but it may be starved.
+    Late,
+    /// It is stopped, frozen, or has not introduced itself yet.
+    Never,
+}
+
+/// One of the workers that a `count` has made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counted {
+    /// Which `count`.
+    pub group: u32,
+    /// Its number among them.
+    pub number: u32,
+    /// What it is.
+    pub spec: ChildSpec,
+}
+
+/// What a request leads to; the loop carries it out, one after the other.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// The core is to handle this.
+    Core(Event),
+    /// The whole node ends at once: what its children leave is not waited for with patience.
+    Hurry,
+    /// A receiver gets a reply.
+    Reply(Asker, Reply),
+    /// A child node is asked.
+    Ask(Question),
+    /// The process of a worker is sent a signal, and the asker gets the result.
+    Signal {
+        /// The receiver of the reply.
+        asker: Asker,
+        /// The worker.
+        child: Run,
+        /// Which one, as Linux numbers them.
+        signal: i32,
+        /// The operator.
+        by: String,
+    },
+    /// What is left of a subtree is killed past the node above it, and looked at.
+    KillPast {
+        /// The number of the request.
+        request: u64,
+        /// The subtree.
+        path: Path,
+    },
+    /// Nothing is left of a subtree that was killed past the node above it.
+    KilledPast(Path),
+    /// What stands at a path below a child node is not held any longer.
+    Release {
+        /// The child node.
+        node: ChildId,
+        /// What is held below it.
+        path: Path,
+    },
+    /// About a reader of events or lines.
+    Stream(Asker, StreamVerb),
+    /// The root is to have another tree.
+    Root(RootChange),
+}
+
+/// What a child node is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// The process of the child node.
+    pub node: Run,
+    /// The number of the question.
+    pub request: u64,
+    /// Milliseconds that are left for the first reply.
+    pub within_ms: u64,
+    /// It is not void when that time is over: a node that was stopped must have it when it goes on.
+    pub lasting: bool,
+    /// The operator that asks.
+    pub by: String,
+    /// What.
+    pub verb: Verb,
+}
+
+impl Question {
+    /// As it is sent at this time, in milliseconds of the machine's clock.
+    pub fn message(self, now_ms: u64) -> ToNode {
+        let Question { node: _, request, within_ms, lasting, by, verb } = self;
+        let void_after_ms = if lasting { u64::MAX } else { now_ms + within_ms };
+        ToNode::Request { request, within_ms, void_after_ms, by, verb }
+    }
+}
+
+/// Another tree for the root.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RootChange {
+    /// The receiver of the reply.
+    pub asker: Asker,
+    /// The operator.
+    pub by: String,
+    /// The tree, as JSON of the checked types.
+    pub tree: Value,
+    /// Children that were added by hand go as well.
+    pub prune: bool,
+    /// The file that it came from.
+    pub config: Option<PathBuf>,
+}

@@ -1,0 +1,184 @@
+//! Changes that several have a part in: a reload is over when this node's core has carried it out, and every child node
+//! whose part of the tree has changed has done so too. Pure.
+//!
+//! A child node is sent its part until it answers or is gone. One that is gone is started with what it was to become,
+//! so that nothing has to be sent to it; one that hangs is found by its beats.
+
+use crate::wire::message::{Outcome, Refusal, Reply};
+use std::collections::BTreeSet;
+
+/// Which parts of one change are still to be done.
+#[derive(Debug, Default, PartialEq)]
+pub struct Spread {
+    what: String,
+    /// The core of this node.
+    core: bool,
+    /// The numbers of what was asked of child nodes.
+    parts: BTreeSet<u64>,
+    worst: Option<Outcome>,
+    troubles: Vec<String>,
+}
+
+impl Spread {
+    /// A change that the core has a part in, and child nodes perhaps.
+    pub fn new(what: String) -> Spread {
+        Spread { what, core: true, ..Spread::default() }
+    }
+
+    /// What is being waited for.
+    pub fn waiting_for(&self) -> String {
+        match self.parts.len() {
+            0 => self.what.clone(),
+            1 => format!("{}, and so is 1 supervisor below", self.what),
+            several => format!("{}, and so are {several} supervisors below", self.what),
+        }
+    }
+
+    /// A child node has a part in it, of this number.
+    pub fn add(&mut self, part: u64) {
+        self.parts.insert(part);
+    }
+
+    /// The core has done its part.
+    pub fn core_is_done(&mut self, outcome: Outcome, detail: String) {
+        self.core = false;
+        self.note(outcome, detail);
+    }
+
+    /// A child node has done its part, or need not do it any more.
+    pub fn part_is_done(&mut self, part: u64, outcome: Outcome, detail: String) {
+        self.parts.remove(&part);
+        self.note(outcome, detail);
+    }
+
+    fn note(&mut self, outcome: Outcome, detail: String) {
+        if outcome != Outcome::Ok {
+            // A start that has failed matters more than that another request came between.
+            if self.worst != Some(Outcome::StartFailed) {
+                self.worst = Some(outcome);
+            }
+            self.troubles.push(detail);
+        }
+    }
+
+    /// Whether all have done their parts.
+    pub fn is_over(&self) -> bool {
+        !self.core && self.parts.is_empty()
+    }
+
+    /// What came of it all.
+    pub fn result(&self) -> (Outcome, String) {
+        (self.worst.unwrap_or(Outcome::Ok), self.troubles.join("; "))
+    }
+}
+
+/// What a child node has replied about its part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartReply {
+    /// It does it: it need not be sent it for a while.
+    Accepted,
+    /// It is over.
+    Done(Outcome, String),
+    /// It is sent again when its time has come.
+    Again,
+}
+
+impl From<Reply> for PartReply {
+    fn from(reply: Reply) -> PartReply {
+        match reply {
+            Reply::Accepted { .. } => PartReply::Accepted,
+            // If it is ending, it comes back with what it was to become, or not at all.
+            Reply::Done { outcome: Outcome::Overtaken, detail } => PartReply::Done(Outcome::Ok, detail),
+            Reply::Done { outcome, detail } => PartReply::Done(outcome, detail),
+            Reply::Refused { why: Refusal::Busy | Refusal::Full, .. } => PartReply::Again,
+            Reply::Refused { message, .. } => PartReply::Done(Outcome::StartFailed, message),
+            Reply::Status { .. }
+            | Reply::Subtree { .. }
+            | Reply::Spec { .. }
+            | Reply::Events { .. }
+            | Reply::Logs { .. } => PartReply::Again,
+        }
+    }
+}
+
+/// The last reload that our parent has sent, and its result: sent again, it is not done again.
+#[derive(Debug, Default)]
+pub struct LastReload {
+    request: u64,
+    reply: Option<Reply>,
+}
+
+/// What to do with a part of a reload that has come from above.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// It is new.
+    New,
+    /// It is being done, or was done with this reply.
+    Again(Option<Reply>),
+    /// A later one has come since.
+    Old,
+}
+
+impl LastReload {
+    /// A reload of this number has come.
+    pub fn hear(&mut self, request: u64) -> Heard {
+        if request == self.request {
+            return Heard::Again(self.reply.clone());
+        }
+        if request < self.request {
+            return Heard::Old;
+        }
+        *self = LastReload { request, reply: None };
+        Heard::New
+    }
+
+    /// The reload of this number is over.
+    pub fn over(&mut self, request: u64, reply: &Reply) {
+        if request == self.request {
+            self.reply = Some(reply.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_over_when_all_have_done_their_parts() {
+        let mut spread = Spread::new("/ is reloading".into());
+        spread.add(7);
+        spread.add(8);
+        assert_eq!(spread.waiting_for(), "/ is reloading, and so are 2 supervisors below");
+        spread.core_is_done(Outcome::Ok, String::new());
+        spread.part_is_done(7, Outcome::StartFailed, "a".into());
+        assert!(!spread.is_over());
+        assert_eq!(spread.waiting_for(), "/ is reloading, and so is 1 supervisor below");
+        spread.part_is_done(8, Outcome::Overtaken, "b".into());
+        assert!(spread.is_over());
+        assert_eq!(spread.result(), (Outcome::StartFailed, "a; b".into()));
+    }
+
+    #[test]
+    fn a_part_that_comes_again_is_not_done_again() {
+        let mut last = LastReload::default();
+        let done = Reply::Done { outcome: Outcome::Ok, detail: String::new() };
+        assert_eq!(last.hear(3), Heard::New);
+        assert_eq!(last.hear(3), Heard::Again(None));
+        last.over(2, &done);
+        assert_eq!(last.hear(3), Heard::Again(None));
+        last.over(3, &done);
+        assert_eq!(last.hear(3), Heard::Again(Some(done)));
+        assert_eq!(last.hear(2), Heard::Old);
+        assert_eq!(last.hear(4), Heard::New);
+    }
+
+    #[test]
+    fn a_node_that_ends_need_not_do_its_part() {
+        let reply = |outcome| PartReply::from(Reply::Done { outcome, detail: String::new() });
+        assert_eq!(reply(Outcome::Overtaken), PartReply::Done(Outcome::Ok, String::new()));
+        assert_eq!(reply(Outcome::StartFailed), PartReply::Done(Outcome::StartFailed, String::new()));
+        let busy = Reply::Refused { why: Refusal::Busy, message: String::new() };
+        assert_eq!(PartReply::from(busy), PartReply::Again);
+    }
+}

@@ -1,0 +1,86 @@
+//! What a node keeps of requests.
+
+use super::pending::Pending;
+use super::sight::Order;
+use super::spread::LastReload;
+use crate::ids::Path;
+use crate::node::asker::{Asker, Numbers};
+use crate::spec::tree::{ChildSpec, Hooks};
+use crate::supervision::RequestId;
+use crate::time::Time;
+use slog::Logger;
+use std::collections::HashMap;
+
+/// All requests of one node.
+pub struct Requests {
+    /// Where the node stands.
+    pub(super) own: Path,
+    pub(super) logger: Logger,
+    pub(super) pending: Pending,
+    /// Specs that are not in force yet.
+    pub(super) incoming: HashMap<RequestId, Incoming>,
+    /// The last reload that our parent has sent.
+    pub(super) last_reload: LastReload,
+}
+
+/// One request that has come.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The receiver of its replies.
+    pub asker: Asker,
+    /// Milliseconds that are left for the first reply.
+    pub within_ms: u64,
+    /// The operator.
+    pub by: String,
+}
+
+/// What is to be done, in this order.
+pub(super) type Orders = Vec<Order>;
+
+/// Specs that have come and are not in force yet, for the request that they came with.
+pub(in crate::node) struct Incoming {
+    pub children: Vec<ChildSpec>,
+    /// What is new of the supervisor itself, and for its child nodes; only of a whole reload.
+    pub whole: Option<Whole>,
+}
+
+/// What comes with a whole reload besides the children.
+pub(in crate::node) struct Whole {
+    pub hooks: Hooks,
+    pub generation: u64,
+    pub prune: bool,
+    pub by: String,
+}
+
+impl Requests {
+    /// For the node at `own`.
+    pub fn new(own: Path, logger: Logger) -> Requests {
+        Requests {
+            own,
+            logger,
+            pending: Pending::default(),
+            incoming: HashMap::new(),
+            last_reload: LastReload::default(),
+        }
+    }
+
+    /// When something has to be done next.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.pending.next_deadline()
+    }
+
+    /// By which what is asked of child nodes is numbered.
+    pub fn numbers(&mut self) -> &mut Numbers {
+        &mut self.pending.numbers
+    }
+
+    /// Whether something of this number waits.
+    pub fn waits_for(&self, request: u64) -> bool {
+        self.pending.has(request)
+    }
+
+    /// What came with a request that the core has begun: it is in force from here on.
+    pub(in crate::node) fn take_incoming(&mut self, request: RequestId) -> Option<Incoming> {
+        self.incoming.remove(&request)
+    }
+}

@@ -1,0 +1,150 @@
+//! A tree without processes, for tests.
+
+use super::{Answers, Counted, Seen, Sight};
+use crate::ids::{Incarnation, Path};
+use crate::spec::tree::{ChildSpec, TreeSpec};
+use crate::supervision::{ChildId, Run, State};
+use crate::time::Time;
+use crate::wire::view::{ChildView, IntensityView, StatusView, SupervisorKind, SupervisorView};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// The children of one supervisor, all of which run, and what is known to be below them.
+pub(super) struct Tree {
+    own: Path,
+    children: Vec<(Path, bool)>,
+    below: Vec<Path>,
+    /// Child nodes that are known not to answer.
+    pub mute: BTreeSet<ChildId>,
+    /// What has no process.
+    pub down: BTreeSet<ChildId>,
+    /// What is held below child nodes.
+    pub held: Vec<Path>,
+}
+
+impl Tree {
+    /// Paths two levels below the root or more; those that end in a slash are supervisors.
+    pub fn of(paths: &[&str]) -> Tree {
+        let parse = |text: &str| Path::parse(text.strip_suffix('/').unwrap_or(text)).unwrap();
+        let all = || paths.iter().map(|text| (parse(text), text.ends_with('/')));
+        let own = parse(paths[0]).parent().unwrap();
+        let own_child = |path: &Path| path.parent().as_ref() == Some(&own);
+        Tree {
+            children: all().filter(|(path, _)| own_child(path)).collect(),
+            below: all().map(|(path, _)| path).filter(|path| !own_child(path)).collect(),
+            own,
+            mute: BTreeSet::new(),
+            down: BTreeSet::new(),
+            held: Vec::new(),
+        }
+    }
+
+    pub fn run(child: u32) -> Run {
+        Run { child: ChildId(child), incarnation: Incarnation::FIRST }
+    }
+}
+
+/// A supervisor's view with nothing but what tells it from others.
+pub(super) fn view(path: &Path, state: &str) -> SupervisorView {
+    SupervisorView {
+        path: path.clone(),
+        name: path.name().unwrap_or("tree").into(),
+        kind: SupervisorKind::Supervisor,
+        state: state.into(),
+        pid: None,
+        incarnation: 1,
+        restarts: 0,
+        strategy: "one-for-one".into(),
+        intensity: IntensityView { max: None, period_ms: 0, used: 0 },
+        children: Vec::new(),
+        last_exit: None,
+        uptime_ms: None,
+        waits_ms: None,
+        heartbeat: None,
+        usage: None,
+        last_known: None,
+        kill_failed: None,
+        held_since: None,
+        held_by: None,
+    }
+}
+
+impl Sight for Tree {
+    fn find(&self, name: &str) -> Option<ChildId> {
+        let at = self.children.iter().position(|(path, _)| path.name() == Some(name))?;
+        Some(ChildId(at as u32))
+    }
+
+    fn child(&self, child: ChildId) -> Option<Seen<'_>> {
+        let (path, node) = self.children.get(child.0 as usize)?;
+        let run = (!self.down.contains(&child)).then(|| Tree::run(child.0));
+        Some(Seen { path, node: *node, run })
+    }
+
+    fn nodes(&self) -> Vec<Run> {
+        (0..).zip(&self.children).filter(|(_, (_, node))| *node).map(|(at, _)| Tree::run(at)).collect()
+    }
+
+    fn knows(&self, node: ChildId, path: &Path) -> bool {
+        self.below.contains(path) && path.is_within(&self.children[node.0 as usize].0)
+    }
+
+    fn levels(&self) -> u64 {
+        1
+    }
+
+    fn answers(&self, _: Time, node: Run) -> Answers {
+        if self.mute.contains(&node.child) { Answers::Never } else { Answers::Promptly }
+    }
+
+    fn state(&self, _: Time, child: ChildId) -> State {
+        if self.down.contains(&child) { State::Stopped } else { State::Running }
+    }
+
+    fn is_held(&self, _: ChildId, path: &Path) -> bool {
+        self.held.contains(path)
+    }
+
+    fn own_view(&self, _: Time) -> SupervisorView {
+        let child =
+            |(path, node): &(Path, bool)| node.then(|| ChildView::Supervisor(Box::new(view(path, "unreachable"))));
+        SupervisorView { children: self.children.iter().filter_map(child).collect(), ..view(&self.own, "running") }
+    }
+
+    fn child_view(&self, _: Time, child: ChildId) -> Option<ChildView> {
+        Some(ChildView::Supervisor(Box::new(view(&self.children.get(child.0 as usize)?.0, "unreachable"))))
+    }
+
+    fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
+        Some(ChildView::Supervisor(Box::new(view(path, state))))
+    }
+
+    fn fill(&self, _: Time, _: ChildId, _: &mut SupervisorView) {}
+
+    fn status(&self, _: Time, root: ChildView) -> StatusView {
+        StatusView {
+            instance: "tree".into(),
+            version: String::new(),
+            pid: 1,
+            uptime_ms: 0,
+            containment: "group".into(),
+            root,
+        }
+    }
+
+    fn tree(&self) -> Option<(TreeSpec, PathBuf)> {
+        None
+    }
+
+    fn spec_of(&self, _: ChildId) -> Option<ChildSpec> {
+        None
+    }
+
+    fn counted(&self, _: &str) -> Option<Counted> {
+        None
+    }
+
+    fn left_behind(&self, _: Time) -> Vec<String> {
+        Vec::new()
+    }
+}

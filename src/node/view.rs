@@ -1,0 +1,219 @@
+//! A node, only to be looked at: its core, its children, and where it stands.
+
+use super::children::{Children, Handle, What};
+use super::context::Context;
+use super::requests::{Answers, Counted, Seen, Sight};
+use super::root::TreeFile;
+use super::translate;
+use crate::ids::Path;
+use crate::os::usage;
+use crate::spec::policy::Words;
+use crate::spec::tree::{ChildSpec, Hooks, SupervisorSpec, TreeSpec};
+use crate::supervision::{ChildId, Run, State, Supervisor};
+use crate::time::{Span, Time};
+use crate::wire::view::{ChildView, HoldView, StatusView, SupervisorKind, SupervisorView, WorkerView};
+use std::path::PathBuf;
+
+/// Measuring what children use may take so long in all; children that are left after that appear without it. A loop
+/// that spends longer on this would be late for others.
+const MEASURING: Span = Span::from_millis(40);
+
+/// What may be looked at.
+pub(super) struct View<'a> {
+    pub core: &'a Supervisor,
+    pub children: &'a Children,
+    pub context: &'a Context,
+    /// Those of this supervisor itself.
+    pub hooks: &'a Hooks,
+    /// The root's only.
+    pub tree: Option<&'a TreeFile>,
+}
+
+impl View<'_> {
+    /// This supervisor as it is now.
+    pub fn spec(&self) -> SupervisorSpec {
+        let child = |id| Some(self.children.get(id)?.spec(self.core.was_added(id)));
+        let children = self.core.ids().filter_map(child).collect();
+        SupervisorSpec { policy: *self.core.policy(), hooks: self.hooks.clone(), children }
+    }
+
+    /// All that is held below this supervisor, as far as this node knows.
+    pub fn holds(&self) -> Vec<HoldView> {
+        self.core.ids().filter_map(|id| self.children.get(id)).flat_map(Handle::holds).collect()
+    }
+}
+
+impl Sight for View<'_> {
+    fn find(&self, name: &str) -> Option<ChildId> {
+        self.core.find(name)
+    }
+
+    fn child(&self, child: ChildId) -> Option<Seen<'_>> {
+        let handle = self.children.get(child)?;
+        Some(Seen { path: &handle.path, node: handle.is_node(), run: self.children.running_as(child) })
+    }
+
+    fn nodes(&self) -> Vec<Run> {
+        let nodes = self.children.with_ids().filter(|(_, handle)| handle.is_node());
+        nodes.filter_map(|(id, _)| self.children.running_as(id)).collect()
+    }
+
+    fn knows(&self, node: ChildId, path: &Path) -> bool {
+        let handle = self.children.get(node);
+        handle.is_some_and(|handle| match &handle.what {
+            What::Node(below) => below.now().find(&handle.path, path).is_some(),
+            What::Worker(_) => false,
+        })
+    }
+
+    fn levels(&self) -> u64 {
+        let below = self.children.iter().filter_map(|handle| match &handle.what {
+            What::Node(below) => Some(1 + below.now().levels()),
+            What::Worker(_) => None,
+        });
+        below.max().unwrap_or(0)
+    }
+
+    fn answers(&self, now: Time, node: Run) -> Answers {
+        let handle = self.children.get(node.child);
+        let introduced = |handle: &&Handle| handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
+        if handle.filter(introduced).is_none_or(Handle::is_stopped) {
+            return Answers::Never;
+        }
+        let Some(status) = self.core.child(now, node.child) else { return Answers::Never };
+        let late = status.beats.is_some_and(|beats| {
+            beats.age.is_some_and(|age| age.as_nanos() > beats.promise.interval.as_nanos().saturating_mul(3) / 2)
+        });
+        if late { Answers::Late } else { Answers::Promptly }
+    }
+
+    fn state(&self, now: Time, child: ChildId) -> State {
+        self.core.child(now, child).map_or(State::Stopped, |status| status.state)
+    }
+
+    fn is_held(&self, node: ChildId, path: &Path) -> bool {
+        match self.children.get(node).map(|handle| &handle.what) {
+            Some(What::Node(below)) => below.holds.iter().any(|hold| hold.path == *path),
+            Some(What::Worker(_)) | None => false,
+        }
+    }
+
+    fn own_view(&self, now: Time) -> SupervisorView {
+        let Context { place, pid, .. } = self.context;
+        let children = self.core.children(now).iter().filter_map(|status| self.child_view(now, status.id)).collect();
+        SupervisorView {
+            path: place.path.clone(),
+            name: place.path.name().unwrap_or(place.instance.as_str()).to_string(),
+            kind: SupervisorKind::Supervisor,
+            state: self.core.state().as_str().to_string(),
+            pid: Some(*pid),
+            incarnation: place.incarnation.0,
+            restarts: 0,
+            strategy: self.core.policy().strategy.word().to_string(),
+            intensity: translate::window(self.core.policy(), self.core.window_used(now)),
+            children,
+            last_exit: None,
+            uptime_ms: Some(now.since(Time::ZERO).as_millis()),
+            waits_ms: None,
+            heartbeat: None,
+            usage: usage::of_process(*pid).map(translate::usage),
+            last_known: None,
+            kill_failed: None,
+            held_since: None,
+            held_by: None,
+        }
+    }
+
+    fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
+        let status = self.core.child(now, child)?;
+        let handle = self.children.get(child)?;
+        let measured = self.context.now().since(now) < MEASURING;
+        let usage = if measured { handle.in_use().map(translate::usage) } else { None };
+        let mut holds = match &handle.what {
+            What::Worker(_) => Vec::new(),
+            What::Node(below) => below.holds.clone(),
+        };
+        if let Some(hold) = handle.hold.as_ref().filter(|_| status.state == State::Held) {
+            let (path, since, by) = (handle.path.clone(), hold.since.clone(), hold.by.clone());
+            holds.push(HoldView { path, since, by });
+        }
+        let mut view = match &handle.what {
+            What::Worker(exec) => {
+                let view = translate::worker(&status, exec, &handle.path, now, &self.context.clock);
+                ChildView::Worker(Box::new(WorkerView { usage, ..view }))
+            }
+            What::Node(below) => {
+                // One that has not introduced itself yet is on its way.
+                let connected = handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
+                let state = match status.state {
+                    State::Starting if !connected => "starting",
+                    State::Starting | State::Running => "unreachable",
+                    state => super::requests::down_state(state),
+                };
+                let mut view = translate::supervisor_from_spec(below.now(), &handle.path, state);
+                translate::fill_supervisor(&mut view, &status, now, &self.context.clock);
+                view.usage = usage;
+                // Replaced, as all of this is, by what the node itself reports.
+                view.last_known = status.rollup.as_ref().map(translate::rollup_view);
+                ChildView::Supervisor(Box::new(view))
+            }
+        };
+        view.mark_holds(&holds);
+        Some(view)
+    }
+
+    fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
+        let step = path.step_below(&self.context.place.path)?;
+        let top = self.children.iter().find(|handle| handle.name.as_str() == step)?;
+        let What::Node(below) = &top.what else { return None };
+        Some(translate::child_from_spec(below.now().find(&top.path, path)?, path, state))
+    }
+
+    fn fill(&self, now: Time, node: ChildId, view: &mut SupervisorView) {
+        let Some(status) = self.core.child(now, node) else { return };
+        let state = std::mem::take(&mut view.state);
+        translate::fill_supervisor(view, &status, now, &self.context.clock);
+        if status.state == State::Running {
+            view.state = state;
+        }
+    }
+
+    fn status(&self, now: Time, root: ChildView) -> StatusView {
+        let Context { place, pid, .. } = self.context;
+        StatusView {
+            instance: place.instance.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            pid: *pid,
+            uptime_ms: now.since(Time::ZERO).as_millis(),
+            containment: if place.base_group.is_some() { "cgroup" } else { "group" }.to_string(),
+            root,
+        }
+    }
+
+    fn tree(&self) -> Option<(TreeSpec, PathBuf)> {
+        Some(self.tree?.tree(self.spec()))
+    }
+
+    fn spec_of(&self, child: ChildId) -> Option<ChildSpec> {
+        Some(self.children.get(child)?.spec(false))
+    }
+
+    fn counted(&self, name: &str) -> Option<Counted> {
+        let number = |handle: &Handle| {
+            let number = handle.name.as_str().strip_prefix(name)?.strip_prefix('-')?.parse::<u32>().ok()?;
+            Some((handle.policy.group?, number))
+        };
+        let (group, number, handle) = self
+            .children
+            .iter()
+            .filter_map(|handle| number(handle).map(|(group, number)| (group, number, handle)))
+            .min_by_key(|(_, number, _)| *number)?;
+        Some(Counted { group, number, spec: handle.spec(false) })
+    }
+
+    fn left_behind(&self, now: Time) -> Vec<String> {
+        let children = self.core.children(now);
+        let lost = children.iter().filter_map(|child| Some((self.children.get(child.id)?, child.stuck.as_ref()?)));
+        lost.map(|(handle, stuck)| format!("{}: {stuck}", handle.path)).collect()
+    }
+}
