@@ -45,7 +45,7 @@ pub(super) struct Directory {
     /// Workers of other users may connect to the socket of the node's children.
     open: bool,
     /// What only the root has.
-    pub root: Option<Held>,
+    root: Option<Held>,
     next_look: Time,
     next_look_at_workers: Time,
     /// Something was removed.
@@ -81,13 +81,18 @@ pub(super) struct Held {
     guarded: Option<FileId>,
     touch_at: Time,
     /// A link that is kept in the directory, and what it points to.
-    pub link: Option<(PathBuf, PathBuf)>,
+    link: Option<(PathBuf, PathBuf)>,
 }
 
 impl Held {
     pub fn new(lock: LockFile, claim: Option<Claim>) -> Held {
         let touch_at = Time::ZERO + TOUCH_EVERY;
         Held { lock, claim, guards: Vec::new(), watch: None, guarded: None, touch_at, link: None }
+    }
+
+    /// A link that is kept in the directory, and what it points to.
+    pub fn keep_link(&mut self, link: Option<(PathBuf, PathBuf)>) {
+        self.link = link;
     }
 
     /// The instance runs no longer. Last of all: the holder of the lock may lay out the directory.
@@ -133,6 +138,11 @@ impl Directory {
         protect(runtime, children, self.open);
         protect(runtime, control, false);
         self.root = Some(held);
+    }
+
+    /// The root ends: what shows that the instance is running is given up at the very end.
+    pub fn give_up(&mut self) -> Option<Held> {
+        self.root.take()
     }
 
     /// The socket of the node's children is open to other users.
@@ -310,5 +320,50 @@ fn touch_all(runtime: &RuntimeDir) {
     for path in directories.chain(entries) {
         // What is gone is put back by the look that follows.
         let _: io::Result<()> = touch(&path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Context as Sockets;
+    use crate::node::testing;
+    use crate::os::clock;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_socket_that_was_removed_is_bound_anew_when_the_cleaner_has_had_its_time() {
+        let base = tempfile::tempdir().unwrap();
+        let mut context = testing::context();
+        context.place.runtime = RuntimeDir::at(base.path().join("test"));
+        context.place.runtime.create().unwrap();
+        let (processes, mut inbox) = (Processes::new(false), VecDeque::new());
+        let mut children = testing::children("name = \"test\"\n[[child]]\nname = \"a\"\ncommand = [\"a\"]", &context);
+        let socket = context.place.runtime.node_socket(&context.place.path);
+        let door = context.place.door.clone();
+        let mut endpoint = Endpoint::bind(Sockets::new().unwrap(), &socket, door, false).unwrap();
+        let mut directory = Directory::new(false);
+        let mut look = |endpoint: &mut Endpoint| {
+            let (children, inbox) = (&mut children, &mut inbox);
+            let kept = Kept {
+                context: &context,
+                processes: &processes,
+                children,
+                endpoint,
+                control: None,
+                instance: None,
+                inbox,
+            };
+            directory.look_after(kept);
+            directory.next_deadline()
+        };
+        assert_eq!(look(&mut endpoint), None, "nothing is missing");
+        fs::remove_dir_all(context.place.runtime.path()).unwrap();
+        while !endpoint.is_in_place() {
+            assert!(context.now() < Time::ZERO + Span::from_secs(60), "it was not put back");
+            clock::pause(Span::from_millis(5));
+            look(&mut endpoint);
+        }
+        assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o1000, 0o1000, "cleaners leave it alone");
     }
 }

@@ -191,7 +191,7 @@ impl WholeTree {
         })?;
         open(&mut node, options.panic_button, options.ready, laid_out)?;
         if let Some(mut held) = held.take() {
-            held.link = options.output.and_then(|file| link_to_output(&runtime, file.path));
+            held.keep_link(options.output.and_then(|file| link_to_output(&runtime, file.path)));
             let sockets = [node.endpoint.path(), &runtime.control_socket()];
             node.directory.hold(&runtime, held, sockets);
         }
@@ -201,7 +201,7 @@ impl WholeTree {
 
     fn run(mut self) -> i32 {
         let end = self.node.run();
-        let held = self.node.directory.root.take();
+        let held = self.node.directory.give_up();
         let code = self.node.leave(end);
         self.laid_out.remove();
         // Last: while it is held, no other root may lay out the directory.
