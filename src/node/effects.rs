@@ -173,7 +173,8 @@ impl Node {
         let handle = report.child.and_then(|child| self.children.get(child));
         let path = handle.map_or_else(|| self.context.place.path.clone(), |handle| handle.path.clone());
         let mut view = translate::event(&report, path, wall);
-        self.note_hold(&report, &mut view);
+        let shown = report.child.and_then(|child| self.core.child(self.context.now(), child));
+        self.children.note_hold(&report, shown.map(|status| status.state), &mut view);
         let handle = report.child.and_then(|child| self.children.get(child));
         if report.child.is_none() {
             view.pid = view.pid.or(Some(self.context.pid));

@@ -28,7 +28,7 @@
 //! the runtime directory; `probes` checks workers that do not beat by themselves, `hooks` runs users' commands when
 //! something happens, and `command` is the process of either; `requests` decides what operators' requests lead to, which
 //! `orders` carries out; `view` is a node only to be looked at; `above` is what stands above: `uplink`, the connection to the parent, or `root`, what
-//! only the root has; `holds` is what stays down whichever process is replaced; `fold` shortens a storm of restarts;
+//! only the root has; `fold` shortens a storm of restarts;
 //! `history` is the root's memory of events and its followers; `taps` serves readers of what workers print; `translate`
 //! converts between supervision's types and the wire's. In `root`, `journal` passes events on to be kept on disk, and
 //! `keeper` is the small process beside the root that cleans up when the root is killed, and writes the journal's files
@@ -53,7 +53,6 @@ mod fold;
 #[doc(hidden)]
 pub mod held;
 mod history;
-mod holds;
 mod hooks;
 mod inputs;
 mod naps;

@@ -3,13 +3,14 @@
 //! The core decides; a handle can be started, asked to stop, killed and inspected. It is local today. Nothing outside
 //! this file and `clearing` knows that a child is a process with a pid.
 
+use super::hold::{self, Hold};
 use super::postmortem::{MemoryMarks, Postmortem};
 use super::process::Process;
 use crate::ids::{Name, Path};
 use crate::logs::ring::Ring;
 use crate::logs::{LogFile, Writer};
 use crate::node::context::Place;
-use crate::node::holds::{self, Hold};
+
 use crate::os::cgroup::Group;
 use crate::os::users;
 use crate::spec::diff;
@@ -140,7 +141,7 @@ impl Handle {
         self.policy = Arc::new(policy);
         match (&mut self.what, kind) {
             (What::Node(below), ChildKind::Supervisor(spec)) => {
-                below.holds = holds::of_spec(std::mem::take(&mut below.holds), &self.path, &spec);
+                below.holds = hold::of_spec(std::mem::take(&mut below.holds), &self.path, &spec);
                 below.spec = spec;
             }
             (What::Worker(exec), ChildKind::Worker(new)) => {

@@ -3,6 +3,8 @@
 mod clear;
 mod groups;
 mod handle;
+mod hold;
+mod holding;
 mod late;
 mod launch;
 mod look;

@@ -5,30 +5,13 @@
 //! it with the child, reports it upward in turn, and passes it down to the next process. The root writes it into the
 //! journal, where the next root finds it, unless an operator has stopped the tree.
 
-use super::children::{Children, Handle, What};
-use super::held::{self, Word};
-use super::turn::Node;
+use super::handle::{Handle, What};
+use super::hold::{Hold, below, of_spec};
+use super::table::Children;
 use crate::ids::Path;
-use crate::spec::tree::SupervisorSpec;
-use crate::supervision::{ChildId, Fact, Report};
+use crate::node::held::{self, Word};
+use crate::supervision::{ChildId, Fact, Report, State};
 use crate::wire::view::{EventBody, EventView, HoldView, event};
-
-/// Who holds a child, and since when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hold {
-    pub since: String,
-    pub by: String,
-}
-
-/// Those strictly below a path.
-pub(super) fn below(holds: &[HoldView], path: &Path) -> Vec<HoldView> {
-    holds.iter().filter(|hold| hold.path.is_within(path) && hold.path != *path).cloned().collect()
-}
-
-/// Those of children that are in the spec of the supervisor at `at`.
-pub(super) fn of_spec(holds: Vec<HoldView>, at: &Path, spec: &SupervisorSpec) -> Vec<HoldView> {
-    holds.into_iter().filter(|hold| spec.find(at, &hold.path).is_some()).collect()
-}
 
 impl Handle {
     /// Takes over what was held before its supervisor, or this one, began.
@@ -64,14 +47,11 @@ impl Children {
             self.changed = true;
         }
     }
-}
 
-impl Node {
-    /// Records what a report means for a hold, and adds to the report that a hold goes on.
-    pub(super) fn note_hold(&mut self, report: &Report, view: &mut EventView) {
-        let Some(child) = report.child else { return };
-        let state = self.core.child(self.context.now(), child).map(|status| status.state);
-        let Some(handle) = self.children.get_mut(child) else { return };
+    /// Records what a report means for a hold, and adds to the report that a hold goes on. `state` is what the child is shown
+    /// as after it.
+    pub fn note_hold(&mut self, report: &Report, state: Option<State>, view: &mut EventView) {
+        let Some(handle) = report.child.and_then(|child| self.get_mut(child)) else { return };
         match held::word(&report.fact, state, handle.hold.is_some()) {
             Word::Begins => {
                 let Fact::Panic { by, .. } = &report.fact else { return };
@@ -86,24 +66,6 @@ impl Node {
             Word::Ends => handle.hold = None,
             Word::Unchanged => return,
         }
-        self.children.changed = true;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hold(path: &str) -> HoldView {
-        HoldView { path: Path::parse(path).unwrap(), since: String::new(), by: String::new() }
-    }
-
-    #[test]
-    fn what_is_below_a_path_is_handed_down_and_nothing_else() {
-        let all = ["/web", "/web/api", "/web/in/a", "/webs/x", "/db"].map(hold);
-        let of = |path: &str| below(&all, &Path::parse(path).unwrap());
-        assert_eq!(of("/web"), [hold("/web/api"), hold("/web/in/a")]);
-        assert_eq!(of("/web/in"), [hold("/web/in/a")]);
-        assert_eq!(of("/db"), []);
+        self.changed = true;
     }
 }
