@@ -5,14 +5,14 @@ use super::above::Above;
 use super::children::LAST;
 use super::requests::Sight;
 use super::turn::Node;
+use super::uplink::outbox;
 use crate::os::clock::{self, Clock};
 use crate::os::process;
 use crate::supervision::End;
 use crate::time::{Span, Time};
 use slog::error;
 
-/// How long the parent is waited for to acknowledge our last messages: its own loop may be busy. And how long the journal's
-/// pipe is waited for to take the last lines.
+/// How long the journal's pipe is waited for to take the last lines.
 const LAST_LINES: Span = Span::from_millis(200);
 
 /// How long a socket keeps on sending after it was closed.
@@ -39,7 +39,7 @@ impl Node {
         match &mut self.above {
             Above::Parent(uplink) => {
                 uplink.flush(now);
-                wait_until(&self.context.clock, Some(LAST_LINES), |now, left| {
+                wait_until(&self.context.clock, Some(outbox::LINGER), |now, left| {
                     let done = uplink.go_on_ending(now);
                     if !done {
                         uplink.wait(left);

@@ -1,9 +1,7 @@
 //! What the loop spends its time on, so that a node that was late can report with what; and how often it reports that.
 
+use super::lateness::LATENESS;
 use crate::time::{Span, Time};
-
-/// A gap longer than this is more than a turn takes, or more than the scheduler's ordinary doing: we did not run, or had much to do.
-pub(super) const LATENESS: Span = Span::from_millis(50);
 
 /// After one such line the next one waits this long, and counts what has come in between.
 const TOLD_EVERY: Span = Span::from_secs(60);

@@ -55,7 +55,10 @@ pub mod held;
 mod history;
 mod hooks;
 mod inputs;
-mod naps;
+#[doc(hidden)]
+pub mod lateness;
+#[doc(hidden)]
+pub mod naps;
 mod orders;
 mod probes;
 mod processes;
@@ -75,3 +78,6 @@ mod uplink;
 mod view;
 
 pub use self::root::keeper::run as run_keeper;
+
+#[doc(hidden)]
+pub use uplink::outbox;

@@ -9,6 +9,11 @@ use std::collections::HashMap;
 /// is not worth more.
 const SHORTEST: Span = Span::from_millis(10);
 
+/// How long a node sleeps at most of whose children the busiest beats at this interval.
+pub fn longest(shortest: Span) -> Span {
+    shortest.scaled(0.5).max(SHORTEST)
+}
+
 /// The shortest interval in force.
 #[derive(Debug, Default)]
 pub(super) struct Naps {
@@ -46,7 +51,7 @@ impl Naps {
 
     /// How long the node sleeps at most.
     pub fn longest_nap(&self) -> Option<Span> {
-        self.shortest().map(|interval| interval.scaled(0.5).max(SHORTEST))
+        self.shortest().map(longest)
     }
 }
 

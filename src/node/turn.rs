@@ -3,11 +3,12 @@
 use super::above::Above;
 use super::children::Children;
 use super::context::Context;
-use super::diary::{Diary, LATENESS, Losses, Work};
+use super::diary::{Diary, Losses, Work};
 use super::directory::{Directory, Kept};
 use super::endpoint::Endpoint;
 use super::fold::Folds;
 use super::hooks::Hooks;
+use super::lateness;
 use super::probes::Probes;
 use super::reactor::Reactor;
 use super::requests::Requests;
@@ -121,9 +122,7 @@ impl Node {
             warn!(self.context.logger, "cannot wait for events"; "error" => %error);
         }
         let now = self.context.now();
-        let latest = planned.unwrap_or(now).max(before);
-        // All of the sleep, not only its late part: a pause may have begun long before the planned wake-up.
-        let slept = if now.since(latest) > LATENESS && planned.is_some() { now.since(before) } else { Span::ZERO };
+        let slept = lateness::slept(before, planned, now);
         self.diary.begin(now);
         Lateness { slept, busy, with }
     }

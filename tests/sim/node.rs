@@ -15,19 +15,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use treevisor::ids::ReportId;
 use treevisor::node::cleanup::{Cleanup, Cleanups, Left, Next};
-use treevisor::node::held;
+use treevisor::node::outbox::{LINGER, Outbox};
+use treevisor::node::{held, lateness, naps};
 use treevisor::supervision::{
     Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run, StartFailure,
     StopCause, StopReason, Stuck, Supervisor, ToParent,
 };
 use treevisor::time::{Span, Time};
-
-/// A wake-up later than planned by more than this means that the loop did not run.
-const LATENESS: Span = Span::from_millis(50);
-/// What is not acknowledged is sent again after this.
-const RESEND: Span = Span::from_millis(200);
-/// How long a node that has given up waits for its parent to receive the reason.
-const LINGER: Span = Span::from_millis(500);
+use treevisor::wire::message::{FromNode, ToNode};
 
 /// A supervisor process.
 pub(crate) struct Node {
@@ -71,9 +66,8 @@ struct Uplink {
     parent: Pid,
     run: Run,
     beats: u64,
-    up_unheard: bool,
-    escalation: Option<(Option<ReportId>, String)>,
-    resend_at: Option<Time>,
+    /// As in the real node.
+    outbox: Outbox,
     leave_by: Option<Time>,
 }
 
@@ -173,9 +167,7 @@ impl World {
                 parent,
                 run,
                 beats: 0,
-                up_unheard: false,
-                escalation: None,
-                resend_at: None,
+                outbox: Outbox::default(),
                 leave_by: None,
             }),
             disturbed: self.now,
@@ -213,10 +205,7 @@ impl World {
     /// One turn of a node's loop.
     pub(crate) fn turn(&mut self, node: &mut Node) -> Verdict {
         node.scheduled = None;
-        let lost = match node.planned {
-            Some(planned) if self.now.since(planned.max(node.slept_at)) > LATENESS => self.now.since(node.slept_at),
-            Some(_) | None => Span::ZERO,
-        };
+        let lost = lateness::slept(node.slept_at, node.planned, self.now);
         if self.mutation == Some(Mutation::VerdictFirst) {
             self.tick(node, Span::ZERO)?;
         }
@@ -251,9 +240,9 @@ impl World {
         });
         // With children that beat, no sleep is longer than half the shortest interval: a time in which the loop did
         // not run is then seen before it can be mistaken for a child's silence.
-        let nap = beating.min().map(|interval| self.now + interval.scaled(0.5));
+        let nap = beating.min().map(|interval| self.now + naps::longest(interval));
         let clearing = node.cleanups.next_deadline();
-        let resend = node.uplink.as_ref().and_then(|uplink| uplink.resend_at);
+        let resend = node.uplink.as_ref().and_then(|uplink| uplink.outbox.next_deadline());
         let leave = node.uplink.as_ref().and_then(|uplink| uplink.leave_by).filter(|_| !node.leaving);
         let untold = node.untold.iter().map(Untold::at).min();
         [node.core.next_deadline(), nap, clearing, resend, leave, untold].into_iter().flatten().min()
@@ -278,16 +267,8 @@ impl World {
                     self.hear_plan(node, plan);
                 }
                 Frame::ReloadSeen(generation) => node.untold.retain(|untold| !untold.is(from, generation)),
-                Frame::UpSeen => {
-                    if let Some(uplink) = &mut node.uplink {
-                        uplink.up_unheard = false;
-                    }
-                }
-                Frame::EscalatingSeen => {
-                    if let Some(uplink) = &mut node.uplink {
-                        uplink.escalation = None;
-                    }
-                }
+                Frame::UpSeen => acknowledge(node, &ToNode::UpSeen),
+                Frame::EscalatingSeen => acknowledge(node, &ToNode::EscalatingSeen),
                 Frame::Beat(..) | Frame::Notify(_) | Frame::Up(_) | Frame::Escalating(..) => {
                     self.saw("a frame of an earlier run");
                 }
@@ -609,37 +590,35 @@ impl World {
                 };
                 self.send(pid, parent, Frame::Beat(run, Box::new(beat)));
             }
-            ToParent::Ready => {
-                uplink.up_unheard = true;
-                uplink.resend_at = Some(self.now + RESEND);
-                self.send(pid, parent, Frame::Up(run));
-            }
+            ToParent::Ready => self.send_up(node, |outbox, now, send| outbox.up(now, send)),
             ToParent::Escalating { cause, explanation } => {
-                uplink.escalation = Some((cause, explanation.clone()));
-                uplink.resend_at = Some(self.now + RESEND);
-                self.send(pid, parent, Frame::Escalating(run, cause, explanation));
+                self.send_up(node, |outbox, now, send| outbox.escalating(now, cause, explanation, send));
             }
         }
     }
 
     /// What must arrive is sent again until it is acknowledged.
     fn say_again(&mut self, node: &mut Node) {
+        if self.mutation != Some(Mutation::SaidOnce) {
+            self.send_up(node, Outbox::due);
+        }
+    }
+
+    /// Sends the parent what the outbox gives out.
+    fn send_up(&mut self, node: &mut Node, what: impl FnOnce(&mut Outbox, Time, &mut dyn FnMut(FromNode) -> bool)) {
         let Some(uplink) = &mut node.uplink else { return };
-        if uplink.resend_at.is_none_or(|at| at > self.now) {
-            return;
-        }
-        uplink.resend_at = None;
         let (parent, run) = (uplink.parent, uplink.run);
-        let (up, escalation) = (uplink.up_unheard, uplink.escalation.clone());
-        if self.mutation == Some(Mutation::SaidOnce) || (!up && escalation.is_none()) {
-            return;
-        }
-        uplink.resend_at = Some(self.now + RESEND);
-        if up {
-            self.send(node.pid, parent, Frame::Up(run));
-        }
-        if let Some((cause, explanation)) = escalation {
-            self.send(node.pid, parent, Frame::Escalating(run, cause, explanation));
+        let mut frames = Vec::new();
+        what(&mut uplink.outbox, self.now, &mut |message| {
+            frames.extend(match message {
+                FromNode::Up => Some(Frame::Up(run)),
+                FromNode::Escalating { cause, explanation } => Some(Frame::Escalating(run, cause, explanation)),
+                _ => None,
+            });
+            true
+        });
+        for frame in frames {
+            self.send(node.pid, parent, frame);
         }
     }
 
@@ -649,7 +628,7 @@ impl World {
         let waits = node
             .uplink
             .as_ref()
-            .is_some_and(|uplink| uplink.escalation.is_some() && uplink.leave_by.is_some_and(|by| by > self.now));
+            .is_some_and(|uplink| !uplink.outbox.is_done() && uplink.leave_by.is_some_and(|by| by > self.now));
         if waits {
             return;
         }
@@ -661,5 +640,12 @@ impl World {
         self.kernel.get_mut(node.pid).ending = true;
         let delay = self.rng.millis(0, 3);
         self.after(delay, Happening::Task(node.pid, Task::Exit(exit)));
+    }
+}
+
+/// The parent has acknowledged something.
+fn acknowledge(node: &mut Node, message: &ToNode) {
+    if let Some(uplink) = &mut node.uplink {
+        uplink.outbox.acknowledged(message);
     }
 }

@@ -13,9 +13,10 @@ use crate::rng::Rng;
 use crate::scenarios::{SpecId, Tree};
 use crate::world::{Happening, World, log};
 use std::sync::Arc;
+use treevisor::node::outbox::RESEND;
 use treevisor::spec::policy::SupervisorPolicy;
 use treevisor::supervision::{Event, Kind, Member, OwnPolicy, Reload, RequestId, Run, Scope};
-use treevisor::time::{Span, Time};
+use treevisor::time::Time;
 
 /// What a tree is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +35,6 @@ pub(crate) struct Untold {
     plan: Arc<Plan>,
     at: Time,
 }
-
-/// What is not acknowledged is sent again after this.
-const RESEND: Span = Span::from_millis(200);
 
 impl Plan {
     /// The tree as the scenario has it.

@@ -1,6 +1,6 @@
 //! The connection from a node to its parent: beats that may be lost, and messages that must arrive (`outbox`).
 
-mod outbox;
+pub mod outbox;
 
 use self::outbox::{Outbox, RESEND};
 use super::history::EventBatch;

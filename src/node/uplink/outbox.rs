@@ -1,5 +1,6 @@
 //! What a node has to tell its parent and how long it keeps it: messages that must arrive are sent again until they are
-//! acknowledged. Nothing here has a socket; `send` passes a message on and returns false when the queue is full.
+//! acknowledged. Nothing here has a socket, so `tests/sim` runs it
+//! too; `send` passes a message on and returns false when the queue is full.
 
 use crate::ids::ReportId;
 use crate::time::{Span, Time};
@@ -9,7 +10,10 @@ use serde_json::Value;
 use std::collections::VecDeque;
 
 /// What has not been acknowledged is sent again after this long.
-pub(super) const RESEND: Span = Span::from_millis(200);
+pub const RESEND: Span = Span::from_millis(200);
+
+/// A node that ends waits so long for its parent to acknowledge why.
+pub const LINGER: Span = Span::from_millis(200);
 
 /// A full queue is tried again after this, where a reply waits.
 const RETRY: Span = Span::from_millis(20);
@@ -22,7 +26,7 @@ const BATCH_MAX: usize = 128;
 
 /// What has not been acknowledged, and what could not be sent yet.
 #[derive(Default)]
-pub(super) struct Outbox {
+pub struct Outbox {
     /// `Up` was sent and not acknowledged.
     up: bool,
     escalation: Option<(Option<ReportId>, String)>,
@@ -40,6 +44,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// When to call [`Outbox::due`].
     pub fn next_deadline(&self) -> Option<Time> {
         self.resend_at
     }
@@ -51,6 +56,7 @@ impl Outbox {
         self.resend_by(now + RESEND);
     }
 
+    /// This node ends, and why.
     pub fn escalating(
         &mut self,
         now: Time,
@@ -81,6 +87,7 @@ impl Outbox {
         }
     }
 
+    /// Events for the parent.
     pub fn push(&mut self, events: Vec<EventView>) {
         self.events.extend(events);
         while self.events.len() > EVENTS_MAX {
