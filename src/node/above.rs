@@ -1,8 +1,9 @@
 //! What stands above a node: its parent, or for the root, the operators.
 
-use super::history::EventBatch;
+use super::history::{EventBatch, History};
 use super::root::Root;
 use super::uplink::Uplink;
+use crate::link::Router;
 use crate::time::Time;
 
 /// What stands above a node.
@@ -36,6 +37,17 @@ impl Above {
         match self {
             Above::Parent(uplink) => Some(uplink),
             Above::Operators(_) => None,
+        }
+    }
+
+    /// What is remembered of events, and the ways out: to operators, or to the parent.
+    pub fn outward(&mut self) -> (Option<&History>, Option<&mut Router>, Option<&mut Uplink>) {
+        match self {
+            Above::Operators(root) => {
+                let (history, control) = root.events_out();
+                (Some(history), Some(control), None)
+            }
+            Above::Parent(uplink) => (None, None, Some(uplink)),
         }
     }
 

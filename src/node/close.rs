@@ -47,9 +47,9 @@ impl Node {
                     done
                 });
             }
-            Above::Operators(root) => root.end_waiting(now),
+            Above::Operators(root) => root.end_waiting(),
         }
-        self.finish_taps();
+        self.finish_streams();
 
         // What the log and a service manager are to know.
         for left in self.view().left_behind(self.context.now()) {

@@ -100,7 +100,7 @@ impl Node {
             self.children.writer_has_news(&self.context, &mut self.reactor);
         }
         for run in output {
-            self.children.read_output(run, &self.context, &mut self.reactor, &mut self.taps);
+            self.children.read_output(run, &self.context, &mut self.reactor, &mut self.streams);
             self.did(Work::Output);
         }
     }
@@ -121,7 +121,7 @@ impl Node {
         let now = self.context.now();
         let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
         if process.link.meet() {
-            self.logs_meet_node(run);
+            self.streams_meet(run);
         }
         let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
         let connection = translate::connection(&from, None);
@@ -256,7 +256,7 @@ impl Node {
 
     /// A child's process has ended, and nothing of it is left.
     fn exited(&mut self, run: Run) {
-        self.children.drain_output(run, &self.context, &mut self.reactor, &mut self.taps);
+        self.children.drain_output(run, &self.context, &mut self.reactor, &mut self.streams);
         let Some(events) = self.children.cleared(run, &self.context) else { return };
         self.endpoint.ended(run);
         self.requests_lost_node(run);

@@ -29,7 +29,7 @@
 //! something happens, and `command` is the process of either; `requests` decides what operators' requests lead to, which
 //! `orders` carries out; `view` is a node only to be looked at; `above` is what stands above: `uplink`, the connection to the parent, or `root`, what
 //! only the root has; `fold` shortens a storm of restarts;
-//! `history` is the root's memory of events and its followers; `taps` serves readers of what workers print; `translate`
+//! `history` is the root's memory of events; `streams` serves readers of events and of what workers print; `translate`
 //! converts between supervision's types and the wire's. In `root`, `journal` passes events on to be kept on disk, and
 //! `keeper` is the small process beside the root that cleans up when the root is killed, and writes the journal's files
 //! (`segments`).
@@ -69,7 +69,7 @@ mod record;
 pub mod requests;
 mod root;
 mod strangers;
-mod taps;
+mod streams;
 #[cfg(test)]
 mod testing;
 mod translate;

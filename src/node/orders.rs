@@ -1,16 +1,23 @@
 //! What requests lead to, carried out.
 
 use super::above::Above;
-use super::asker::Asker;
-use super::children::News;
+use super::asker::{Asker, Numbers};
+use super::children::{Children, News};
+use super::endpoint::Endpoint;
+use super::history::History;
+use super::requests::route::StreamVerb;
 use super::requests::{self, Order, Question, Request, RootChange, done, refused};
 use super::root::Root;
+use super::streams::{self, Ways};
 use super::turn::Node;
+use super::uplink::Uplink;
 use super::view::View;
+use crate::link::{Identity, Router, SendOutcome};
 use crate::os::{clock, pidfd, stuck};
 use crate::spec::diff;
 use crate::spec::tree::TreeSpec;
 use crate::supervision::{RequestId, Run};
+use crate::time::{Span, Time};
 use crate::wire::codec;
 use crate::wire::message::{Outcome, Refusal, Reply, Told, Verb};
 use slog::{error, info};
@@ -27,6 +34,64 @@ macro_rules! view {
             tree: $node.above.root().map(Root::file),
         }
     };
+}
+
+/// The ways out of a node, with what the root remembers of events; its other parts can be changed meanwhile.
+macro_rules! outward {
+    ($node:ident) => {{
+        let (history, control, uplink) = $node.above.outward();
+        let (endpoint, children, numbers) = (&mut $node.endpoint, &$node.children, $node.requests.numbers());
+        (history, Outward { control, uplink, endpoint, children, numbers })
+    }};
+}
+
+struct Outward<'a> {
+    control: Option<&'a mut Router>,
+    uplink: Option<&'a mut Uplink>,
+    endpoint: &'a mut Endpoint,
+    children: &'a Children,
+    numbers: &'a mut Numbers,
+}
+
+impl Ways for Outward<'_> {
+    fn reply(&mut self, to: &Asker, reply: &Reply) -> SendOutcome {
+        match (to, &mut self.control, &mut self.uplink) {
+            (Asker::Operator { to, request }, Some(control), _) => {
+                send(control, to, &codec::encode_told(&Told { request: *request, reply: reply.clone() }))
+            }
+            (Asker::Parent { request }, _, Some(uplink)) => match uplink.try_reply(*request, reply.clone()) {
+                true => SendOutcome::Sent,
+                false => SendOutcome::Full,
+            },
+            (Asker::Operator { .. } | Asker::Parent { .. } | Asker::Nobody, _, _) => SendOutcome::NoSuchPeer,
+        }
+    }
+
+    fn events(&mut self, to: &Identity, frames: &[Vec<u8>]) -> SendOutcome {
+        self.control.as_mut().map_or(SendOutcome::NoSuchPeer, |control| send(control, to, frames))
+    }
+
+    fn ask(&mut self, node: Run, request: u64, within: Span, verb: Verb) -> bool {
+        let within_ms = within.as_millis();
+        let question = Question { node, request, within_ms, lasting: false, by: String::new(), verb };
+        ask(self.children, self.endpoint, question)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers.draw()
+    }
+}
+
+fn send(router: &mut Router, to: &Identity, frames: &[Vec<u8>]) -> SendOutcome {
+    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    router.send(to, &frames)
+}
+
+/// Sends a child node a question; false when it cannot be reached.
+fn ask(children: &Children, endpoint: &mut Endpoint, question: Question) -> bool {
+    let process = children.get(question.node.child).and_then(|handle| handle.process.as_ref());
+    let to = process.filter(|process| process.run == question.node).and_then(|process| process.link.to());
+    to.is_some_and(|to| endpoint.send(to, &question.message(clock::machine_millis())))
 }
 
 impl Node {
@@ -51,13 +116,15 @@ impl Node {
     pub(super) fn reply_from_below(&mut self, run: Run, request: u64, reply: Reply) {
         let reply = match reply {
             Reply::Logs { lines, lost, caught_up, silent } => {
-                return self.logs_from_below(run, request, super::taps::LogsPart { lines, lost, caught_up, silent });
+                let (part, now) = (streams::Part { lines, lost, caught_up, silent }, self.context.now());
+                let (_, mut ways) = outward!(self);
+                return self.streams.lines(now, run, request, part, &mut ways);
             }
             reply => reply,
         };
         if !self.requests.waits_for(request) {
             // A node that refuses its lines counts as one that does not answer.
-            return self.logs_refused_below(request);
+            return self.streams.refused(request);
         }
         let now = self.context.now();
         let orders = self.requests.heard(now, &view!(self), run, request, reply);
@@ -66,7 +133,7 @@ impl Node {
 
     /// A child node's process is gone.
     pub(super) fn requests_lost_node(&mut self, gone: Run) {
-        self.logs_lost_node(gone);
+        self.streams.lost(gone);
         let now = self.context.now();
         let orders = self.requests.lost(now, &view!(self), gone);
         self.obey(orders);
@@ -126,15 +193,40 @@ impl Node {
     }
 
     fn ask_node(&mut self, question: Question) {
-        let (node, request) = (question.node, question.request);
-        let process = self.children.get(node.child).and_then(|handle| handle.process.as_ref());
-        let to = process.filter(|process| process.run == node).and_then(|process| process.link.to().cloned());
-        let message = question.message(clock::machine_millis());
-        if !to.is_some_and(|to| self.tell_node(&to, &message)) {
+        let request = question.request;
+        if !ask(&self.children, &mut self.endpoint, question) {
             let now = self.context.now();
             let orders = self.requests.unsent(now, &view!(self), request);
             self.obey(orders);
         }
+    }
+
+    /// Something about a reader of events or lines.
+    fn stream(&mut self, asker: Asker, verb: StreamVerb) {
+        let now = self.context.now();
+        let (history, mut ways) = outward!(self);
+        let first = history.map(History::first);
+        if let Some((asker, refusal)) = self.streams.request(now, asker, verb, (&self.children, first), &mut ways) {
+            self.reply(&asker, refusal);
+        }
+    }
+
+    /// A child node has introduced itself.
+    pub(super) fn streams_meet(&mut self, run: Run) {
+        let (_, mut ways) = outward!(self);
+        self.streams.meet(self.context.now(), run, &self.children, &mut ways);
+    }
+
+    /// Sends readers what waits for them.
+    pub(super) fn feed_streams(&mut self, now: Time) {
+        let (history, mut ways) = outward!(self);
+        self.streams.feed(now, &self.children, history, &mut ways);
+    }
+
+    /// Sends readers what is left before this node ends.
+    pub(super) fn finish_streams(&mut self) {
+        let (history, mut ways) = outward!(self);
+        self.streams.finish(self.context.now(), &self.children, history, &mut ways);
     }
 
     /// Sends a signal to the process of a worker, and to no other: what it has started is its own affair.
@@ -207,10 +299,8 @@ impl Node {
         self.tell_children();
         match (asker, &mut self.above) {
             (Asker::Operator { to, request }, Above::Operators(root)) => {
-                let frames = codec::encode_told(&Told { request: *request, reply });
-                let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
                 // An asker that is gone or does not read has lost its reply.
-                let _ = root.control().send(to, &frames);
+                let _ = send(root.control(), to, &codec::encode_told(&Told { request: *request, reply }));
             }
             (Asker::Parent { request }, Above::Parent(uplink)) => uplink.reply(*request, reply),
             (Asker::Operator { .. } | Asker::Parent { .. } | Asker::Nobody, _) => {}

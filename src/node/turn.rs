@@ -13,7 +13,7 @@ use super::probes::Probes;
 use super::reactor::Reactor;
 use super::requests::Requests;
 use super::root::Root;
-use super::taps::Taps;
+use super::streams::Streams;
 use crate::os::epoll::Ready;
 use crate::supervision::{Action, End, Event, Report, Supervisor, ToParent};
 use crate::time::{Span, Time};
@@ -42,8 +42,8 @@ pub(super) struct Node {
     pub above: Above,
     pub probes: Probes,
     pub hooks: Hooks,
-    /// Readers of what workers print.
-    pub taps: Taps,
+    /// Readers of events and of what workers print.
+    pub streams: Streams,
     pub requests: Requests,
     pub inbox: VecDeque<Event>,
     pub actions: Vec<Action>,
@@ -138,7 +138,7 @@ impl Node {
             self.reactor.processes.unknown.next_deadline(),
             self.requests.next_deadline(),
             self.above.next_deadline(),
-            self.taps.next_deadline(),
+            self.streams.next_deadline(),
             self.console_retry,
             self.probes.next_deadline(),
             self.hooks.next_deadline(),
@@ -238,8 +238,8 @@ impl Node {
         if !lost.is_zero() || due && endpoint.may_judge(now, core, context, &reactor.processes) {
             self.hand_in(now, Event::Tick { lost });
         }
-        if let (Some(root), false) = (self.above.root_mut(), lost.is_zero()) {
-            root.history().credit(now, lost);
+        if !lost.is_zero() {
+            self.streams.credit(now, lost);
         }
         let (probes, mut means, events) = self.probes();
         probes.due(now, lost, &mut means, events);
@@ -301,7 +301,7 @@ impl Node {
         let now = self.context.now();
         self.tell_children();
         self.above.flush(now);
-        self.feed_taps(now);
+        self.feed_streams(now);
         let console_waits = self.children.output.flush_console();
         let log_waits = self.context.log_handle.flush();
         // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped

@@ -17,7 +17,7 @@ use crate::node::probes::Probes;
 use crate::node::processes::Processes;
 use crate::node::reactor::{Reactor, Source};
 use crate::node::requests::Requests;
-use crate::node::taps::Taps;
+use crate::node::streams::Streams;
 use crate::node::turn::Node;
 use crate::os::clock::Clock;
 use crate::os::epoll::Poller;
@@ -104,7 +104,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         above,
         probes: Probes::default(),
         hooks: Hooks::new(spec.hooks, is_root),
-        taps: Taps::default(),
+        streams: Streams::default(),
         requests,
         inbox: VecDeque::new(),
         actions: Vec::new(),

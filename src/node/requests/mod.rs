@@ -13,6 +13,7 @@
 
 mod emptying;
 mod pending;
+mod place;
 mod reload;
 mod replies;
 pub mod route;
@@ -27,9 +28,10 @@ mod tests;
 
 use self::emptying::{Emptying, Next};
 use self::pending::{Waiting, Waits};
+use self::place::Place;
 use self::replies::{CHANGE_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, no_such_path};
 pub(super) use self::replies::{done, refused};
-use self::route::{Asked, Change, Place, StreamVerb, Tool};
+use self::route::{Asked, Change, StreamVerb, Tool};
 pub use self::sight::{Answers, Counted, Order, Question, RootChange, Seen, Sight};
 use self::state::Orders;
 pub(super) use self::state::{Incoming, Whole};

@@ -1,9 +1,7 @@
-//! What a verb and a path mean to one node: decided once, so that each match behind it has an arm for all that can come
-//! there and for nothing else. Pure.
+//! What a verb asks for: decided once, so that each match behind it has an arm for all that can come there and for nothing
+//! else. Pure.
 
-use super::sight::Sight;
 use crate::ids::Path;
-use crate::supervision::ChildId;
 use crate::wire::message::Verb;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -216,54 +214,12 @@ impl From<Verb> for Asked {
     }
 }
 
-/// What a path means to a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The node itself.
-    Own,
-    /// A child of its own.
-    Child(ChildId),
-    /// Something below one of its child nodes.
-    Below(ChildId),
-    /// There is no such path.
-    Nowhere,
-}
-
-impl Place {
-    /// Where a path is for the node at `own`.
-    pub fn of(path: &Path, own: &Path, sight: &impl Sight) -> Place {
-        if path == own {
-            return Place::Own;
-        }
-        let Some(child) = path.step_below(own).and_then(|step| sight.find(step)) else { return Place::Nowhere };
-        match sight.child(child) {
-            Some(seen) if seen.path == path => Place::Child(child),
-            Some(seen) if seen.node && sight.knows(child, path) => Place::Below(child),
-            Some(_) | None => Place::Nowhere,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Tree;
     use super::*;
 
     fn path(text: &str) -> Path {
         Path::parse(text).unwrap()
-    }
-
-    #[test]
-    fn a_path_is_here_at_a_child_below_one_or_nowhere() {
-        let tree = Tree::of(&["/web/db", "/web/in/", "/web/in/a"]);
-        let place = |text: &str| Place::of(&path(text), &path("/web"), &tree);
-        assert_eq!(place("/web"), Place::Own);
-        assert_eq!(place("/web/db"), Place::Child(ChildId(0)));
-        assert_eq!(place("/web/in"), Place::Child(ChildId(1)));
-        assert_eq!(place("/web/in/a"), Place::Below(ChildId(1)));
-        for nowhere in ["/", "/webs", "/web/x", "/web/db/x", "/web/in/b"] {
-            assert_eq!(place(nowhere), Place::Nowhere, "{nowhere}");
-        }
     }
 
     #[test]

@@ -131,9 +131,9 @@ impl Journal {
             self.next = first;
         }
         while self.taken.len() < CHUNK
-            && let Some(json) = history.json(self.next)
+            && let Some(event) = history.at(self.next)
         {
-            self.taken.extend_from_slice(json);
+            self.taken.extend_from_slice(&event.json);
             self.taken.push(b'\n');
             self.next += 1;
         }

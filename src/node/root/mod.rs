@@ -103,8 +103,9 @@ impl Root {
         (&mut self.control, self.file.instance())
     }
 
-    pub fn history(&mut self) -> &mut History {
-        &mut self.history
+    /// What is remembered, and the way of those that read it.
+    pub fn events_out(&mut self) -> (&History, &mut Router) {
+        (&self.history, &mut self.control)
     }
 
     pub fn file(&self) -> &TreeFile {
@@ -132,7 +133,6 @@ impl Root {
 
     pub fn next_deadline(&self) -> Option<Time> {
         [
-            self.history.next_deadline(),
             self.journal.as_ref().and_then(Journal::next_deadline),
             self.keeper.as_ref().and_then(Keeper::next_deadline),
             self.service_manager.as_ref().and_then(|manager| manager.next_deadline()),
@@ -158,7 +158,6 @@ impl Root {
         if let Some(journal) = &mut self.journal {
             journal.feed(now, &self.history);
         }
-        self.history.feed_followers(now, &mut self.control);
     }
 
     pub fn events(&mut self, batch: EventBatch) {
@@ -250,12 +249,11 @@ impl Root {
 
     // While the tree ends.
 
-    /// The process that waits for the tree learns that it will not be up, and followers get the last events.
-    pub fn end_waiting(&mut self, now: Time) {
+    /// The process that waits for the tree learns that it will not be up.
+    pub fn end_waiting(&mut self) {
         if let Some(mut file) = self.ready.take() {
             let _ = writeln!(file, "failed the tree ended before it was up");
         }
-        self.history.feed_followers_at_last(now, &mut self.control);
     }
 
     /// What the root writes to its log and to stderr when the tree has ended by itself. A slow reader of the log is waited

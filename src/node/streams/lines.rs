@@ -1,16 +1,16 @@
 //! One reader of lines: what waits for it, how far ahead it is sent to, and what it has lost. Pure.
 
-use super::super::asker::Asker;
-use super::super::history::FOLLOWER_PATIENCE;
-use super::super::requests::route::Query;
+use super::reader::Flow;
 use crate::ids::Path;
+use crate::node::asker::Asker;
+use crate::node::requests::route::Query;
 use crate::supervision::{ChildId, Run};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::wire::message::Reply;
 use crate::wire::view::LogView;
 use std::collections::VecDeque;
 
-/// Lines that wait for a reader, in bytes. What is more pushes out the oldest.
+/// Reader that wait for a reader, in bytes. What is more pushes out the oldest.
 pub(super) const QUEUE_BYTES: usize = 256 * 1024;
 
 /// Text of one reply at most, and lines. Small enough that a beat which stands behind a few of them is not late.
@@ -21,10 +21,13 @@ const REPLY_LINES: usize = 128;
 /// which must always find room in its queue.
 const WINDOW: u32 = 4;
 
+/// When the way to a reader was full, it is tried again after this.
+const RETRY: Span = Span::from_millis(20);
+
 /// What a line costs besides its text.
 const LINE_COST: usize = 128;
 
-/// Lines of one of our own workers that were there when the reader came: by their positions in its ring.
+/// Reader of one of our own workers that were there when the reader came: by their positions in its ring.
 pub(super) struct Backlog {
     pub child: ChildId,
     pub next: u64,
@@ -32,7 +35,7 @@ pub(super) struct Backlog {
 }
 
 /// What a child node is to send.
-pub(super) struct Part {
+pub(super) struct Source {
     pub child: ChildId,
     /// The process that was asked; none while it is down.
     pub run: Option<Run>,
@@ -41,7 +44,7 @@ pub(super) struct Part {
     /// How many of its last lines were wanted.
     pub lines: Option<u64>,
     /// Its replies that have not been acknowledged.
-    pub owed: u32,
+    pub unacknowledged: u32,
     /// It has sent all that was there, or is not waited for any longer.
     pub caught_up: bool,
     /// A message of it has come since it was asked.
@@ -51,38 +54,34 @@ pub(super) struct Part {
 }
 
 /// One reader.
-pub(super) struct Tap {
+pub(super) struct Reader {
     pub asker: Asker,
-    pub wish: Query,
+    pub query: Query,
     pub backlog: VecDeque<Backlog>,
-    pub parts: Vec<Part>,
+    pub sources: Vec<Source>,
     /// Nodes whose lines are missing.
     pub silent: Vec<Path>,
-    /// When its last message came.
-    pub heard: Time,
+    pub flow: Flow,
     queue: VecDeque<LogView>,
     queued: usize,
     lost: u64,
-    /// Replies that it has not acknowledged.
-    ahead: u32,
     caught_up: bool,
     /// A reply that did not fit into the way out.
     unsent: Option<Reply>,
 }
 
-impl Tap {
-    pub fn new(asker: Asker, wish: Query, now: Time) -> Tap {
-        Tap {
+impl Reader {
+    pub fn new(asker: Asker, query: Query, now: Time) -> Reader {
+        Reader {
             asker,
-            wish,
+            query,
             backlog: VecDeque::new(),
-            parts: Vec::new(),
+            sources: Vec::new(),
             silent: Vec::new(),
-            heard: now,
+            flow: Flow::new(now, Some(WINDOW), RETRY),
             queue: VecDeque::new(),
             queued: 0,
             lost: 0,
-            ahead: 0,
             caught_up: false,
             unsent: None,
         }
@@ -107,21 +106,6 @@ impl Tap {
     /// Whether there is room for what a node below has still to send.
     pub fn has_room(&self) -> bool {
         self.queued < QUEUE_BYTES / 2
-    }
-
-    /// The reader is there, and has read so many replies.
-    pub fn seen(&mut self, now: Time, replies: u32) {
-        self.heard = now;
-        self.ahead = self.ahead.saturating_sub(replies);
-    }
-
-    pub fn is_forgotten(&self, now: Time) -> bool {
-        now.since(self.heard) >= FOLLOWER_PATIENCE
-    }
-
-    /// Whether it may be sent something now.
-    pub fn may_send(&self) -> bool {
-        self.ahead < WINDOW
     }
 
     /// The next reply, if there is something to send. `backlog` reads the lines that were there before: those of the
@@ -151,7 +135,8 @@ impl Tap {
                 lines.push(line);
             }
         }
-        let told_all = self.backlog.is_empty() && self.queue.is_empty() && self.parts.iter().all(|part| part.caught_up);
+        let told_all =
+            self.backlog.is_empty() && self.queue.is_empty() && self.sources.iter().all(|source| source.caught_up);
         let caught_up = told_all && !self.caught_up;
         if lines.is_empty() && self.lost == 0 && !caught_up {
             return None;
@@ -161,41 +146,32 @@ impl Tap {
         Some(Reply::Logs { lines, lost: std::mem::take(&mut self.lost), caught_up, silent })
     }
 
-    /// The reply has gone out.
-    pub fn sent(&mut self) {
-        self.ahead += 1;
-    }
-
     /// The reply could not go out: it is the next one again.
-    pub fn not_sent(&mut self, reply: Reply) {
+    pub fn not_sent(&mut self, now: Time, reply: Reply) {
+        self.flow.full(now);
         self.unsent = Some(reply);
-    }
-
-    pub fn has_unsent(&self) -> bool {
-        self.unsent.is_some()
     }
 
     /// Whether there is nothing more to send, ever.
     pub fn is_done(&self) -> bool {
-        self.caught_up && self.unsent.is_none() && !self.wish.follow
+        self.caught_up && self.unsent.is_none() && !self.query.follow
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Span;
 
     fn path(text: &str) -> Path {
         Path::parse(text).unwrap()
     }
 
-    fn wish(paths: &[&str], follow: bool) -> Query {
+    fn query(paths: &[&str], follow: bool) -> Query {
         Query { paths: paths.iter().map(|text| path(text)).collect(), lines: None, since_ms: None, follow }
     }
 
-    fn tap(follow: bool) -> Tap {
-        Tap::new(Asker::Parent { request: 1 }, wish(&["/"], follow), Time::ZERO)
+    fn new(follow: bool) -> Reader {
+        Reader::new(Asker::Parent { request: 1 }, query(&["/"], follow), Time::ZERO)
     }
 
     fn line(text: String) -> LogView {
@@ -211,8 +187,8 @@ mod tests {
         }
     }
 
-    fn next(tap: &mut Tap) -> Option<(Vec<String>, u64, bool)> {
-        match tap.next_reply(|_| unreachable!("no backlog"))? {
+    fn next(reader: &mut Reader) -> Option<(Vec<String>, u64, bool)> {
+        match reader.next_reply(|_| unreachable!("no backlog"))? {
             Reply::Logs { lines, lost, caught_up, .. } => {
                 Some((lines.into_iter().map(|line| line.text).collect(), lost, caught_up))
             }
@@ -222,61 +198,47 @@ mod tests {
 
     #[test]
     fn a_reader_that_is_slow_loses_the_oldest_and_is_told() {
-        let mut tap = tap(true);
-        assert_eq!(next(&mut tap), Some((vec![], 0, true)));
+        let mut reader = new(true);
+        assert_eq!(next(&mut reader), Some((vec![], 0, true)));
         for n in 0..10_000 {
-            tap.push(line(format!("{n}")));
+            reader.push(line(format!("{n}")));
         }
-        assert!(tap.queued <= QUEUE_BYTES && !tap.has_room());
-        let (lines, lost, caught_up) = next(&mut tap).unwrap();
+        assert!(reader.queued <= QUEUE_BYTES && !reader.has_room());
+        let (lines, lost, caught_up) = next(&mut reader).unwrap();
         assert_eq!((lines[0].clone(), lines.len(), caught_up), (lost.to_string(), REPLY_LINES, false));
         let mut heard = lost + lines.len() as u64;
-        while let Some((lines, 0, _)) = next(&mut tap) {
+        while let Some((lines, 0, _)) = next(&mut reader) {
             heard += lines.len() as u64;
         }
-        assert_eq!((heard, tap.queued), (10_000, 0));
-    }
-
-    #[test]
-    fn only_a_few_replies_are_sent_ahead() {
-        let mut tap = tap(true);
-        for _ in 0..WINDOW {
-            assert!(tap.may_send());
-            tap.sent();
-        }
-        assert!(!tap.may_send());
-        let later = Time::ZERO + Span::from_secs(5);
-        tap.seen(later, 1);
-        assert!(tap.may_send());
-        assert!(!tap.is_forgotten(later + Span::from_secs(9)) && tap.is_forgotten(later + Span::from_secs(10)));
+        assert_eq!((heard, reader.queued), (10_000, 0));
     }
 
     #[test]
     fn what_was_there_is_told_before_what_is_new_and_then_all_is_told() {
-        let mut tap = tap(false);
-        tap.backlog.push_back(Backlog { child: ChildId(0), next: 3, end: 5 });
-        tap.push(line("new".into()));
-        let reply = tap.next_reply(|first| {
+        let mut reader = new(false);
+        reader.backlog.push_back(Backlog { child: ChildId(0), next: 3, end: 5 });
+        reader.push(line("new".into()));
+        let reply = reader.next_reply(|first| {
             first.next = first.end;
             (vec![line("old".into())], 2)
         });
         let Some(Reply::Logs { lines, lost: 2, caught_up: false, .. }) = reply else { panic!("{reply:?}") };
         assert_eq!(lines[0].text, "old");
-        assert_eq!(next(&mut tap), Some((vec!["new".into()], 0, true)));
-        assert!(tap.is_done());
-        assert_eq!(next(&mut tap), None);
+        assert_eq!(next(&mut reader), Some((vec!["new".into()], 0, true)));
+        assert!(reader.is_done());
+        assert_eq!(next(&mut reader), None);
     }
 
     #[test]
     fn long_lines_make_short_replies() {
-        let mut tap = tap(false);
+        let mut reader = new(false);
         for _ in 0..5 {
-            tap.push(line("x".repeat(REPLY_BYTES / 2)));
+            reader.push(line("x".repeat(REPLY_BYTES / 2)));
         }
-        assert_eq!(next(&mut tap).unwrap().0.len(), 2);
-        tap.push(line("y".repeat(3 * REPLY_BYTES)));
-        assert_eq!(next(&mut tap).unwrap().0.len(), 2);
-        assert_eq!(next(&mut tap).unwrap().0.len(), 1);
-        assert_eq!(next(&mut tap).unwrap().0.len(), 1);
+        assert_eq!(next(&mut reader).unwrap().0.len(), 2);
+        reader.push(line("y".repeat(3 * REPLY_BYTES)));
+        assert_eq!(next(&mut reader).unwrap().0.len(), 2);
+        assert_eq!(next(&mut reader).unwrap().0.len(), 1);
+        assert_eq!(next(&mut reader).unwrap().0.len(), 1);
     }
 }

@@ -1,0 +1,294 @@
+//! Lines from below: which child nodes are asked for a reader, what they have sent, and how long they are waited for.
+
+use super::lines::{Backlog, REPLY_BYTES, Reader, Source};
+use super::{Part, Streams, Ways};
+use crate::ids::Path;
+use crate::link::SendOutcome;
+use crate::logs::ring::Said;
+use crate::node::asker::Asker;
+use crate::node::children::{Children, Handle};
+use crate::node::requests::route::Query;
+use crate::os::clock;
+use crate::supervision::{ChildId, Run};
+use crate::time::{Span, Time};
+use crate::wire::message::Verb;
+use crate::wire::view::LogView;
+
+/// A node below that sends nothing for so long is not waited for: the reader gets what there is.
+const SILENCE_BELOW: Span = Span::from_millis(700);
+
+/// A node below that did not answer is asked again this often, for a reader that follows.
+const ASK_AGAIN: Span = Span::from_secs(1);
+
+/// Nodes below are sent this often that a reader is still there.
+const STILL_THERE_EVERY: Span = Span::from_secs(3);
+
+impl Streams {
+    /// Begins to feed a reader.
+    pub(super) fn begin(&mut self, now: Time, asker: Asker, query: Query, children: &Children, ways: &mut impl Ways) {
+        let mut reader = Reader::new(asker, query, now);
+        reader.backlog = backlog(children, &reader.query).into();
+        for (child, handle) in children.with_ids() {
+            if !handle.is_node() || reader.query.part_of(&handle.path).is_empty() {
+                continue;
+            }
+            let source = ask(now, &reader.query, reader.query.lines, (child, handle), ways);
+            if source.caught_up {
+                reader.silent.push(handle.path.clone());
+            }
+            reader.sources.push(source);
+        }
+        self.readers.push(reader);
+        self.keep_sources_alive(now);
+    }
+
+    /// A child node has introduced itself: followers of what is below it go on with this new process, from its first
+    /// line on.
+    pub fn meet(&mut self, now: Time, run: Run, children: &Children, ways: &mut impl Ways) {
+        let Some(handle) = children.get(run.child) else { return };
+        for reader in &mut self.readers {
+            let known = reader.sources.iter().any(|source| source.run == Some(run));
+            if known || !reader.query.follow || reader.query.part_of(&handle.path).is_empty() {
+                continue;
+            }
+            reader.sources.retain(|source| source.child != run.child);
+            reader.sources.push(ask(now, &reader.query, None, (run.child, handle), ways));
+        }
+        self.keep_sources_alive(now);
+    }
+
+    /// A child node's process is gone, and what it has not sent is lost with it.
+    pub fn lost(&mut self, gone: Run) {
+        for source in self.sources().filter(|source| source.run == Some(gone)) {
+            (source.run, source.caught_up, source.due) = (None, true, None);
+        }
+    }
+
+    /// A child node has refused to send its part.
+    pub fn refused(&mut self, request: u64) {
+        for source in self.sources().filter(|source| source.request == request && !source.heard) {
+            (source.caught_up, source.due) = (true, None);
+        }
+    }
+
+    fn sources(&mut self) -> impl Iterator<Item = &mut Source> {
+        self.readers.iter_mut().flat_map(|reader| &mut reader.sources)
+    }
+
+    /// Passes on what a child node has sent.
+    pub fn lines(&mut self, now: Time, run: Run, request: u64, part: Part, ways: &mut impl Ways) {
+        let found = self.readers.iter_mut().find_map(|reader| {
+            let at = reader.sources.iter().position(|source| source.request == request && source.run == Some(run))?;
+            Some((reader, at))
+        });
+        let Some((reader, at)) = found else {
+            // Its reader is gone, and it has not received that yet.
+            ways.ask(run, request, STILL_THERE_EVERY, Verb::Unfollow { request });
+            return;
+        };
+        reader.lose(part.lost);
+        part.lines.into_iter().for_each(|line| reader.push(line));
+        reader.silent.extend(part.silent);
+        let source = &mut reader.sources[at];
+        source.unacknowledged += 1;
+        source.heard = true;
+        source.caught_up |= part.caught_up;
+        source.due = (!source.caught_up).then_some(now + SILENCE_BELOW);
+    }
+
+    pub(super) fn feed_lines(&mut self, now: Time, children: &Children, ways: &mut impl Ways) {
+        if self.readers.is_empty() {
+            self.still_there = None;
+            return;
+        }
+        self.readers.retain_mut(|reader| {
+            reader.look_after_sources(now, children, ways);
+            let reachable = reader.feed(now, children, ways);
+            reader.acknowledge(ways);
+            let stays = reachable && !reader.is_done() && !reader.flow.is_forgotten(now);
+            if !stays {
+                reader.end_sources(ways);
+            }
+            stays
+        });
+        if self.still_there.is_some_and(|at| at <= now) {
+            for Source { run, request, .. } in self.sources() {
+                if let (Some(run), request) = (*run, *request) {
+                    ways.ask(run, request, STILL_THERE_EVERY, Verb::StillFollowing { request });
+                }
+            }
+            self.still_there = None;
+        }
+        self.keep_sources_alive(now);
+    }
+
+    /// Some readers go.
+    pub(super) fn end(&mut self, which: impl Fn(&Reader) -> bool, ways: &mut impl Ways) {
+        self.readers.retain(|reader| {
+            let goes = which(reader);
+            if goes {
+                reader.end_sources(ways);
+            }
+            !goes
+        });
+    }
+
+    /// Keeps requests below from timing out as long as a reader is there.
+    fn keep_sources_alive(&mut self, now: Time) {
+        let any = self.sources().any(|source| source.run.is_some());
+        self.still_there = any.then(|| self.still_there.unwrap_or(now + STILL_THERE_EVERY));
+    }
+}
+
+impl Reader {
+    /// Sends what may be sent; false when the reader is gone.
+    pub(super) fn feed(&mut self, now: Time, children: &Children, ways: &mut impl Ways) -> bool {
+        while self.flow.may_send(now) {
+            let Some(reply) = self.next_reply(|first| read_backlog(children, first)) else { break };
+            match ways.reply(&self.asker, &reply) {
+                SendOutcome::Sent => self.flow.sent(),
+                SendOutcome::Full => {
+                    self.not_sent(now, reply);
+                    break;
+                }
+                SendOutcome::NoSuchPeer => return false,
+            }
+        }
+        true
+    }
+
+    /// Gives up on nodes below that are silent, and asks them again where the reader follows.
+    fn look_after_sources(&mut self, now: Time, children: &Children, ways: &mut impl Ways) {
+        let Reader { query, silent, sources, .. } = self;
+        for source in sources {
+            if source.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            if source.unacknowledged > 0 {
+                // It waits for us, not we for it.
+                source.due = Some(now + SILENCE_BELOW);
+                continue;
+            }
+            let Some(path) = children.get(source.child).map(|handle| &handle.path) else { continue };
+            if !source.caught_up {
+                silent.push(path.clone());
+            }
+            source.caught_up = true;
+            source.due = None;
+            if let (true, false, Some(run)) = (query.follow, source.heard, source.run) {
+                // Under its first number: should it have received the first one, it does not begin twice.
+                ways.ask(run, source.request, STILL_THERE_EVERY, verb(query, source.lines, path));
+                source.due = Some(now + ASK_AGAIN);
+            }
+        }
+    }
+
+    /// Lets the nodes below send more, as long as the reader keeps up.
+    fn acknowledge(&mut self, ways: &mut impl Ways) {
+        if !self.has_room() {
+            return;
+        }
+        for source in self.sources.iter_mut().filter(|source| source.unacknowledged > 0) {
+            let Some(run) = source.run else { continue };
+            let (request, replies) = (source.request, source.unacknowledged);
+            if ways.ask(run, request, STILL_THERE_EVERY, Verb::LogsSeen { request, replies }) {
+                source.unacknowledged = 0;
+            }
+        }
+    }
+
+    /// Notifies the nodes below that the reader is gone. Should that not arrive, they find out by our silence.
+    fn end_sources(&self, ways: &mut impl Ways) {
+        for source in &self.sources {
+            if let Some(run) = source.run {
+                let request = source.request;
+                ways.ask(run, request, STILL_THERE_EVERY, Verb::Unfollow { request });
+            }
+        }
+    }
+}
+
+/// Asks a child node for its part. One that is down or cannot be reached counts as caught up: it is asked at its next
+/// message.
+fn ask(
+    now: Time,
+    query: &Query,
+    lines: Option<u64>,
+    (child, handle): (ChildId, &Handle),
+    ways: &mut impl Ways,
+) -> Source {
+    let request = ways.number();
+    let mut source =
+        Source { child, run: None, request, lines, unacknowledged: 0, caught_up: true, heard: false, due: None };
+    let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { return source };
+    if process.link.to().is_none() {
+        return source;
+    }
+    source.run = Some(process.run);
+    if ways.ask(process.run, request, SILENCE_BELOW, verb(query, lines, &handle.path)) {
+        source.caught_up = false;
+        source.due = Some(now + SILENCE_BELOW);
+    } else {
+        source.due = query.follow.then_some(now + ASK_AGAIN);
+    }
+    source
+}
+
+/// What the child node at `path` is asked for.
+fn verb(query: &Query, lines: Option<u64>, path: &Path) -> Verb {
+    Verb::Logs { paths: query.part_of(path), lines, since_ms: query.since_ms, follow: query.follow }
+}
+
+/// What our own workers have printed and is wanted: no more than the last so many lines of all of them together.
+fn backlog(children: &Children, query: &Query) -> Vec<Backlog> {
+    let since = query.since_ms.map_or(0, |millis| millis.saturating_mul(1_000_000));
+    let workers = || children.with_ids().filter(|(_, handle)| !handle.ring.is_empty() && query.covers(&handle.path));
+    let mut oldest = since;
+    if let Some(lines) = query.lines {
+        let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+        let last = |(_, handle): (ChildId, &'_ Handle)| handle.ring.times().rev().take(lines).collect::<Vec<_>>();
+        let mut times: Vec<u64> = workers().flat_map(last).filter(|at| *at >= since).collect();
+        if lines == 0 {
+            return Vec::new();
+        }
+        if times.len() > lines {
+            let place = times.len() - lines;
+            oldest = *times.select_nth_unstable(place).1;
+        }
+    }
+    let from_oldest = |(child, handle): (ChildId, &Handle)| {
+        let wanted = handle.ring.times().rev().take_while(|at| *at >= oldest).count() as u64;
+        let end = handle.ring.end();
+        (wanted > 0).then_some(Backlog { child, next: end - wanted, end })
+    };
+    workers().filter_map(from_oldest).collect()
+}
+
+/// Reads the next of what one of our workers had printed, and counts what is gone meanwhile.
+fn read_backlog(children: &Children, backlog: &mut Backlog) -> (Vec<LogView>, u64) {
+    let Some(handle) = children.get(backlog.child) else {
+        backlog.next = backlog.end;
+        return (Vec::new(), 0);
+    };
+    let first = handle.ring.first().clamp(backlog.next, backlog.end);
+    let gone = first - backlog.next;
+    let left = usize::try_from(backlog.end - first).unwrap_or(usize::MAX);
+    let said = handle.ring.read(first, REPLY_BYTES);
+    let lines: Vec<LogView> = said.into_iter().take(left).map(|said| view(&handle.path, said)).collect();
+    backlog.next = if lines.is_empty() { backlog.end } else { first + lines.len() as u64 };
+    (lines, gone)
+}
+
+/// A line that was kept, as it travels.
+fn view(path: &Path, said: Said) -> LogView {
+    LogView {
+        at: Some(clock::rfc3339_nanos(clock::wall_at(said.at))),
+        path: path.clone(),
+        pid: Some(said.speaker.pid),
+        incarnation: Some(said.speaker.incarnation),
+        stream: None,
+        text: said.text,
+        cut: said.cut,
+        continued: said.continued,
+    }
+}

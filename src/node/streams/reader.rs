@@ -1,0 +1,112 @@
+//! How far one reader keeps up: when its last message came, how much is on its way to it, and whether its way is full.
+//! The same for readers of events and of lines. Pure.
+
+use crate::time::{Span, Time};
+
+/// A reader that has sent nothing for so long is forgotten.
+const PATIENCE: Span = Span::from_secs(10);
+
+/// Readers of one kind at one time; each costs a cursor and a socket.
+pub(super) const READERS_MAX: usize = 64;
+
+/// The flow of replies to one reader.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// When its last message came.
+    heard: Time,
+    /// Replies that are sent before it has acknowledged the first; no limit where its own queue is the limit.
+    window: Option<u32>,
+    /// Replies that it has not acknowledged.
+    in_flight: u32,
+    /// When its way was full, it is tried again after this: a reader that does not read must not cost a try in every
+    /// turn.
+    retry: Span,
+    full_until: Option<Time>,
+}
+
+impl Flow {
+    pub fn new(now: Time, window: Option<u32>, retry: Span) -> Flow {
+        Flow { heard: now, window, in_flight: 0, retry, full_until: None }
+    }
+
+    /// The reader is there, and has read so many replies.
+    pub fn seen(&mut self, now: Time, replies: u32) {
+        self.heard = now;
+        self.in_flight = self.in_flight.saturating_sub(replies);
+    }
+
+    /// Credits `lost`, a time in which this process did not run: no message could be read in it.
+    pub fn credit(&mut self, now: Time, lost: Span) {
+        self.heard += lost.min(now.since(self.heard));
+    }
+
+    pub fn is_forgotten(&self, now: Time) -> bool {
+        now.since(self.heard) >= PATIENCE
+    }
+
+    /// Whether it may be sent something now.
+    pub fn may_send(&self, now: Time) -> bool {
+        self.full_until.is_none_or(|until| until <= now) && self.window.is_none_or(|window| self.in_flight < window)
+    }
+
+    /// Nothing is to come after this: what is left is sent, whatever is on its way.
+    pub fn hurry(&mut self) {
+        (self.window, self.full_until) = (None, None);
+    }
+
+    /// A reply has gone out.
+    pub fn sent(&mut self) {
+        self.in_flight = self.in_flight.saturating_add(1);
+        self.full_until = None;
+    }
+
+    /// A reply could not go out.
+    pub fn full(&mut self, now: Time) {
+        self.full_until = Some(now + self.retry);
+    }
+
+    pub fn next_deadline(&self) -> Time {
+        let patience = self.heard + PATIENCE;
+        self.full_until.map_or(patience, |until| until.min(patience))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Span::from_millis(millis)
+    }
+
+    #[test]
+    fn only_a_few_replies_are_sent_ahead() {
+        let mut flow = Flow::new(at(0), Some(2), Span::from_millis(20));
+        flow.sent();
+        assert!(flow.may_send(at(0)));
+        flow.sent();
+        assert!(!flow.may_send(at(1)));
+        flow.seen(at(5_000), 1);
+        assert!(flow.may_send(at(5_000)));
+        assert!(!flow.is_forgotten(at(14_999)) && flow.is_forgotten(at(15_000)));
+        assert_eq!(flow.next_deadline(), at(15_000));
+    }
+
+    #[test]
+    fn a_way_that_is_full_is_tried_again_a_little_later() {
+        let mut flow = Flow::new(at(0), None, Span::from_millis(20));
+        flow.full(at(1));
+        assert_eq!(flow.next_deadline(), at(21));
+        assert!(!flow.may_send(at(20)) && flow.may_send(at(21)));
+        flow.full(at(21));
+        flow.hurry();
+        assert!(flow.may_send(at(21)));
+    }
+
+    #[test]
+    fn a_time_in_which_nothing_could_be_read_is_not_silence() {
+        let mut flow = Flow::new(at(0), None, Span::ZERO);
+        flow.credit(at(12_000), Span::from_secs(11));
+        assert!(!flow.is_forgotten(at(12_000)) && flow.is_forgotten(at(21_000)));
+    }
+}
