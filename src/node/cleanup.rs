@@ -122,8 +122,9 @@ impl Cleanup {
         self.looks > 3
     }
 
-    /// A probe of it is about to end. Whether that is still waited for; what the child has left is not looked for then.
-    pub fn waits_for_probe(&mut self, now: Time) -> bool {
+    /// A probe of it is about to end, or its last report is on the way. Whether that is still waited for; what the child has left
+    /// is not looked for then.
+    pub fn waits_for_last(&mut self, now: Time) -> bool {
         let waits = !self.is_killing() && now.since(self.since) < PATIENCE_HURRIED;
         if waits {
             self.due = now + LOOK_FIRST;

@@ -8,7 +8,7 @@ use crate::error::Chain;
 use crate::logs::capture::{Capture, Progress};
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{self, ExitStatus, PidFd};
-use crate::os::spawn::Spawned;
+use crate::os::spawn::{Late, Spawned};
 use crate::os::{process, stuck};
 use crate::signal;
 use crate::text::printable;
@@ -31,6 +31,16 @@ pub(super) struct HelperProcess {
     last_line: String,
     /// It was killed, for this reason.
     killed: Option<String>,
+    /// Its program was not executed yet when it was made.
+    late: Option<Late>,
+}
+
+/// Why a command has not succeeded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CommandFailure {
+    pub why: String,
+    /// It could not be executed at all.
+    pub not_run: bool,
 }
 
 impl HelperProcess {
@@ -58,12 +68,12 @@ impl HelperProcess {
         reactor.processes.unknown.begin_helper(kin);
         // Without its output it can still succeed, as long as it writes little.
         let output = reactor.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
-        let (pid, process) = (spawned.pid, spawned.pidfd);
-        Ok(HelperProcess { pid, process, tag, output, last_line: String::new(), killed: None })
+        let Spawned { late, pid, pidfd: process } = spawned;
+        Ok(HelperProcess { pid, process, tag, output, last_line: String::new(), killed: None, late })
     }
 
     /// Something of it is ready. Returns how it ended once it has exited: well, or why not.
-    pub fn hear(&mut self, context: &Context, reactor: &mut Reactor) -> Option<Result<(), String>> {
+    pub fn hear(&mut self, context: &Context, reactor: &mut Reactor) -> Option<Result<(), CommandFailure>> {
         let now = context.now();
         if let Some((capture, tag)) = self.read(now) {
             reactor.unwatch(capture.as_raw_fd(), tag);
@@ -124,7 +134,11 @@ impl HelperProcess {
         }
     }
 
-    fn verdict(&mut self, status: ExitStatus) -> Result<(), String> {
+    fn verdict(&mut self, status: ExitStatus) -> Result<(), CommandFailure> {
+        // Whether a program is there can be known late, on a busy machine or a slow file system.
+        if let Some(Err(failure)) = self.late.as_mut().and_then(Late::outcome) {
+            return Err(CommandFailure { why: failure.to_string(), not_run: true });
+        }
         let why = match (self.killed.take(), status) {
             (Some(why), _) => why,
             (None, ExitStatus { code: Some(0), .. }) => return Ok(()),
@@ -133,7 +147,8 @@ impl HelperProcess {
                 format!("it was ended by {}", signal::full_name(signal.unwrap_or(9)))
             }
         };
-        Err(if self.last_line.is_empty() { why } else { format!("{why}: {}", self.last_line) })
+        let why = if self.last_line.is_empty() { why } else { format!("{why}: {}", self.last_line) };
+        Err(CommandFailure { why, not_run: false })
     }
 }
 

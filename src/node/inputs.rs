@@ -155,6 +155,8 @@ impl Node {
                 self.tell_node(&from, &ToNode::EventsSeen { through });
             }
             FromNode::Escalating { cause, explanation } => {
+                process.link.has_given_up = true;
+                self.children.cleanups.look_now(run, now);
                 self.inbox.push_back(Event::Escalating { run, cause, explanation });
                 self.tell_node(&from, &ToNode::EscalatingSeen);
             }

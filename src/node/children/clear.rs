@@ -24,7 +24,7 @@ use crate::os::descendants::{
 use crate::os::pidfd::ExitStatus;
 use crate::os::{process, stuck};
 use crate::spec::tree::ChildKind;
-use crate::supervision::{Event, Exit, Run, Stuck, Supervisor};
+use crate::supervision::{End, Event, Exit, Run, Stuck, Supervisor};
 use crate::time::{Span, Time};
 use slog::{error, info, warn};
 
@@ -160,8 +160,8 @@ impl Children {
         if !self.get(run.child).is_some_and(|child| child.is_of(run)) {
             return Some(Looked::Waits);
         }
-        // That is ours and not something that the child has left. Its end wakes us up before this is due.
-        if ending(run) && cleanup.waits_for_probe(*now) {
+        // A probe is ours and not something that the child has left. Either wakes us up before this is due.
+        if (ending(run) || self.has_more_to_report(run)) && cleanup.waits_for_last(*now) {
             self.cleanups.put_back(cleanup);
             return Some(Looked::Waits);
         }
@@ -183,6 +183,14 @@ impl Children {
         };
         self.cleanups.put_back(cleanup);
         Some(looked)
+    }
+
+    /// Whether a node has ended since it has given up, and its report of that is still on the way: it was sent before, but its
+    /// end may be seen first where this process is late. What came before it counts too, such as that the subtree was up.
+    fn has_more_to_report(&self, run: Run) -> bool {
+        let process = self.get(run.child).filter(|child| child.is_node()).and_then(|child| child.process.as_ref());
+        let gave_up = |status: &ExitStatus| status.code == Some(End::GaveUp.code());
+        process.is_some_and(|process| process.status.as_ref().is_some_and(gave_up) && !process.link.has_given_up)
     }
 
     /// A child that has ended, so that it is looked for what it has left.

@@ -24,12 +24,14 @@ pub(in crate::node) struct NodeLink {
     met: bool,
     /// How far its events have been received.
     pub events_through: u64,
+    /// It has reported why it gives up.
+    pub has_given_up: bool,
 }
 
 impl NodeLink {
     /// The link to a child node that was given this name.
     pub fn named(name: Identity) -> NodeLink {
-        NodeLink { name: Some(name), met: false, events_through: 0 }
+        NodeLink { name: Some(name), met: false, events_through: 0, has_given_up: false }
     }
 
     /// Where the child node receives, once it has sent.

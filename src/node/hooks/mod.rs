@@ -14,6 +14,7 @@ mod running;
 use self::queue::{Class, Queue, Queued};
 use self::running::{Facts, Key, Order, Running};
 use super::children::{Children, What};
+use super::command::CommandFailure;
 use super::context::Context;
 use super::reactor::Reactor;
 use crate::ids::Path;
@@ -186,9 +187,9 @@ impl Hooks {
         let Some(at) = self.running.iter().position(|running| running.number == number) else { return };
         let Some(verdict) = self.running[at].process.hear(context, reactor) else { return };
         let running = self.running.swap_remove(at);
-        if let Err(why) = verdict {
-            warn!(context.logger, "a hook has failed"; "hook" => running.key.as_str(), "path" => %running.about,
-                "why" => why);
+        if let Err(CommandFailure { why, not_run }) = verdict {
+            let what = if not_run { "a hook cannot be run" } else { "a hook has failed" };
+            warn!(context.logger, "{}", what; "hook" => running.key.as_str(), "path" => %running.about, "why" => why);
         }
         while let Some(order) = self.next() {
             self.start(&order, context, reactor);

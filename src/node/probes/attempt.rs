@@ -81,7 +81,7 @@ impl Attempt {
     pub fn go_on(self, run: Run, means: &mut Means<'_>) -> Step {
         match self {
             Attempt::Command(mut command) => match command.hear(means.context, means.reactor) {
-                Some(verdict) => Step::Over(Outcome::of(verdict)),
+                Some(verdict) => Step::Over(Outcome::of(verdict.map_err(|failure| failure.why))),
                 None => Step::Waiting(Attempt::Command(command)),
             },
             Attempt::Connection(visit) => visit.go_on(run, means.reactor),
