@@ -8,7 +8,6 @@
 
 pub use crate::logs::Format;
 
-use crate::logs::Lost;
 use crate::logs::outlet::Outlet;
 use crate::os::clock;
 use crate::text;
@@ -19,7 +18,7 @@ use slog_json::Json;
 use slog_term::{Decorator, FullFormat, RecordDecorator};
 use std::fmt;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So much is kept for a reader that is slow.
@@ -34,28 +33,6 @@ const LEVELS: [(&str, Level); 6] = [
     ("debug", Level::Debug),
     ("trace", Level::Trace),
 ];
-
-/// A text that names no level.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LevelError(String);
-
-impl fmt::Display for LevelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" is no log level; the levels are error, warn, info, debug, trace", self.0)
-    }
-}
-
-impl std::error::Error for LevelError {}
-
-/// Reads a level as it is written after `--log-level`.
-///
-/// # Errors
-/// Names the levels there are.
-pub fn parse_level(text: &str) -> Result<Level, LevelError> {
-    let lower = text.to_ascii_lowercase();
-    let lower = if lower == "warning" { "warn" } else { &lower };
-    LEVELS.iter().find(|(name, _)| *name == lower).map(|(_, level)| *level).ok_or_else(|| LevelError(text.to_string()))
-}
 
 /// The logger of a node on standard error, and the handle by which its loop empties the buffer. Records graver than or
 /// as grave as `level` are written.
@@ -116,17 +93,20 @@ impl LogHandle {
     }
 
     /// Whether lines wait to be written.
+    #[cfg(test)]
     pub fn wants_write(&self) -> bool {
         lock(&self.outlet).wants_write()
     }
 
     /// What to watch for becoming writable; `None` where waiting is of no use.
-    pub fn fd(&self) -> Option<RawFd> {
+    #[cfg(test)]
+    pub fn fd(&self) -> Option<std::os::fd::RawFd> {
         lock(&self.outlet).fd()
     }
 
     /// Lines that were lost because the reader was too slow.
-    pub fn lost(&self) -> Lost {
+    #[cfg(test)]
+    pub fn lost(&self) -> crate::logs::Lost {
         lock(&self.outlet).lost()
     }
 }
@@ -388,13 +368,5 @@ mod tests {
         assert!(!handle.flush(), "after EPIPE it is silent");
         info!(logger, "to nobody");
         assert!(!handle.wants_write());
-    }
-
-    #[test]
-    fn levels_are_read_as_they_are_written() {
-        assert_eq!(parse_level("warn"), Ok(Level::Warning));
-        assert_eq!(parse_level("WARNING"), Ok(Level::Warning));
-        assert_eq!(parse_level("trace"), Ok(Level::Trace));
-        assert!(parse_level("loud").unwrap_err().to_string().contains("error, warn, info, debug, trace"));
     }
 }

@@ -4,7 +4,6 @@
 //! there is something to write, and ends a moment after there is nothing more. Lines that find no room are lost and
 //! counted, and the file notes it when it can be written again.
 
-use super::lost::Lost;
 use super::queue::Queue;
 use super::writer::{PATIENCE, now};
 use crate::os::thread;
@@ -128,11 +127,13 @@ impl Beside {
         self.0.lock().bell = Some(bell);
     }
 
+    #[cfg(test)]
     pub fn wants_write(&self) -> bool {
         !self.0.lock().queue.is_empty()
     }
 
-    pub fn lost(&self) -> Lost {
+    #[cfg(test)]
+    pub fn lost(&self) -> super::lost::Lost {
         self.0.lock().queue.lost()
     }
 

@@ -2,7 +2,6 @@
 
 use super::format::Format;
 use super::lines::{Audience, Line, Stream};
-use super::lost::Lost;
 use super::outlet::Outlet;
 use crate::os::clock;
 use crate::text;
@@ -10,7 +9,7 @@ use crate::time::Span;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// So much is kept for a terminal or a reader that is slow. Then lines are dropped and counted.
 pub const CAPACITY: usize = 256 * 1024;
@@ -68,6 +67,7 @@ impl Console {
     }
 
     /// Announces paths of this width, so that the first lines are aligned with later ones already.
+    #[cfg(test)]
     pub fn set_width(&mut self, width: usize) {
         self.width = self.width.max(width.min(WIDTH_MAX));
     }
@@ -115,17 +115,20 @@ impl Console {
     }
 
     /// Whether lines wait to be written.
+    #[cfg(test)]
     pub fn wants_write(&self) -> bool {
         self.outlet.wants_write()
     }
 
     /// What to watch for becoming writable; `None` where waiting is of no use.
-    pub fn fd(&self) -> Option<RawFd> {
+    #[cfg(test)]
+    pub fn fd(&self) -> Option<std::os::fd::RawFd> {
         self.outlet.fd()
     }
 
     /// Lines that were lost because the reader was too slow.
-    pub fn lost(&self) -> Lost {
+    #[cfg(test)]
+    pub fn lost(&self) -> super::lost::Lost {
         self.outlet.lost()
     }
 

@@ -11,7 +11,6 @@
 //! (`beside`).
 
 use super::beside::Beside;
-use super::lost::Lost;
 use super::queue::Queue;
 use super::stream_file::Followed;
 use crate::os::{clock::Clock, fd};
@@ -190,6 +189,7 @@ impl Outlet {
     }
 
     /// Whether lines wait to be written.
+    #[cfg(test)]
     pub fn wants_write(&self) -> bool {
         match &self.0 {
             Way::Direct { queue, .. } => !queue.is_empty(),
@@ -198,6 +198,7 @@ impl Outlet {
     }
 
     /// What to watch for becoming writable; `None` where waiting is of no use.
+    #[cfg(test)]
     pub fn fd(&self) -> Option<RawFd> {
         self.writable().map(|fd| fd.as_raw_fd())
     }
@@ -210,7 +211,8 @@ impl Outlet {
     }
 
     /// All lines that were lost so far because there was no room.
-    pub fn lost(&self) -> Lost {
+    #[cfg(test)]
+    pub fn lost(&self) -> super::lost::Lost {
         match &self.0 {
             Way::Direct { queue, .. } => queue.lost(),
             Way::Beside(beside) => beside.lost(),

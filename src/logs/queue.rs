@@ -127,6 +127,7 @@ impl Queue {
     }
 
     /// All lines that were lost so far.
+    #[cfg(test)]
     pub fn lost(&self) -> Lost {
         self.lost
     }

@@ -121,6 +121,7 @@ impl Ring {
     }
 
     /// The texts of the last `count` lines, the oldest first, fit to be printed.
+    #[cfg(test)]
     pub fn last(&self, count: usize) -> Vec<String> {
         let count = count.min(self.len()) as u64;
         self.read(self.end() - count, usize::MAX).into_iter().map(|line| line.text).collect()

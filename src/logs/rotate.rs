@@ -126,6 +126,7 @@ impl RotatingFile {
     }
 
     /// All lines that could not be written.
+    #[cfg(test)]
     pub fn lost(&self) -> Lost {
         self.lost
     }

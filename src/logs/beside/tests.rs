@@ -59,7 +59,7 @@ fn a_disk_that_does_not_answer_holds_up_nobody_and_what_was_lost_is_told() {
         test.beside.push(format!("line {number}\n").as_bytes());
         test.beside.flush();
     }
-    assert_eq!(test.beside.lost(), Lost { lines: 6, bytes: 42 });
+    assert_eq!(test.beside.lost(), crate::logs::Lost { lines: 6, bytes: 42 });
     test.beside.finish(Span::from_millis(1));
     assert_eq!(test.taken(), "");
     // A second farewell does not wait at all.
