@@ -80,11 +80,7 @@ impl Sight for View<'_> {
         if handle.filter(introduced).is_none_or(Handle::is_stopped) {
             return Answers::Never;
         }
-        let Some(status) = self.core.child(now, node.child) else { return Answers::Never };
-        let late = status.beats.is_some_and(|beats| {
-            beats.age.is_some_and(|age| age.as_nanos() > beats.promise.interval.as_nanos().saturating_mul(3) / 2)
-        });
-        if late { Answers::Late } else { Answers::Promptly }
+        self.core.child(now, node.child).map_or(Answers::Never, |status| Answers::by_beats(&status))
     }
 
     fn state(&self, now: Time, child: ChildId) -> State {

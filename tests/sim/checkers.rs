@@ -63,6 +63,10 @@ pub(crate) enum Rule {
     Settles,
     /// An order to stop is carried out.
     Stops,
+    /// Each request of an operator has one last reply, a status in time, and nothing is shown as running that is silent.
+    Replies,
+    /// What is killed past a supervisor that hangs is gone when that is said.
+    PanicPast,
     /// After a reload the tree is what it says, when it has settled.
     Reloaded,
     /// The core panicked.

@@ -71,6 +71,9 @@ pub(crate) struct Process {
     pub(crate) life: Life,
     /// How many hold it stopped; it runs at 0.
     pub(crate) freezes: u32,
+    /// Since when it is stopped, if it is, and when it last went on.
+    pub(crate) stopped: Time,
+    pub(crate) woken: Time,
     /// What came due while it was stopped.
     pub(crate) deferred: Vec<Task>,
     /// Why it may be taken for hung although it is there; `None` for one that is healthy and whose beats always
@@ -149,6 +152,8 @@ impl Kernel {
             children: Vec::new(),
             life: Life::Alive,
             freezes: 0,
+            stopped: Time::ZERO,
+            woken: Time::ZERO,
             deferred: Vec::new(),
             excuse: None,
             silent_since: None,

@@ -2,7 +2,7 @@
 //!
 //! Many supervision cores, a fake kernel and a fake network, all driven from one seed in virtual time: `world` is the
 //! queue, `node` the shell around each core, `kernel` and `network` what stands below, `scenarios` what a seed means,
-//! `faults` what befalls a tree, `reloads` other sets of children while it runs, `checkers` what must hold, `mutations` how we know that the checkers see.
+//! `faults` what befalls a tree, `reloads` other sets of children while it runs, `requests` what operators ask, `checkers` what must hold, `mutations` how we know that the checkers see.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -21,6 +21,7 @@ mod mutations;
 mod network;
 mod node;
 mod reloads;
+mod requests;
 mod rng;
 mod scenarios;
 mod seeds;
@@ -50,7 +51,14 @@ const WANTED: &[&str] = &[
     "a node is killed",
     "a node is stopped",
     "a process cannot be killed",
+    "a panic past a supervisor that hangs",
     "a reload",
+    "a request",
+    "a request that came too late",
+    "a request that was carried out",
+    "a request that was not answered below",
+    "a request to what is down",
+    "a status with a silent part",
     "a stranger's SIGTERM",
     "a supervisor ends without what cannot be killed",
     "a supervisor that did not run",

@@ -55,6 +55,12 @@ pub(crate) enum Mutation {
     StopAsPanic,
     /// A reload does not reach the child nodes that run.
     ReloadNotPassedOn,
+    /// Requests are not informed that a child node's process is gone.
+    LossNotNoticed,
+    /// Replies to requests come twice.
+    RepliedTwice,
+    /// The last reply to an operator gets lost.
+    ReplyLost,
     /// Halts at the first order to stop, with children alive.
     HaltsEarly,
 }
@@ -84,6 +90,9 @@ pub(crate) const MUTATIONS: &[(Mutation, &[Rule])] = &[
     (Mutation::Impatient, &[Rule::StopTime]),
     (Mutation::StopAsPanic, &[Rule::Answers, Rule::StaysDown]),
     (Mutation::ReloadNotPassedOn, &[Rule::Reloaded]),
+    (Mutation::LossNotNoticed, &[Rule::Settles]),
+    (Mutation::RepliedTwice, &[Rule::Replies]),
+    (Mutation::ReplyLost, &[Rule::Settles, Rule::Replies]),
     (Mutation::HaltsEarly, &[Rule::Orphan, Rule::Halt]),
 ];
 

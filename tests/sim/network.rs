@@ -1,12 +1,11 @@
 //! A fake network: frames take time, and in bad weather they are lost, late, doubled, and so overtake one another.
 
 use crate::kernel::Pid;
-use crate::reloads::Plan;
 use crate::rng::Rng;
-use std::sync::Arc;
 use treevisor::ids::ReportId;
 use treevisor::supervision::{Beat, Run};
 use treevisor::time::Span;
+use treevisor::wire::message::{Reply, ToNode};
 
 /// What is on its way between two processes.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,10 +18,10 @@ pub(crate) enum Frame {
     Up(Run),
     /// A node reports why it gives up; sent again until it is acknowledged.
     Escalating(Run, Option<ReportId>, String),
-    /// A node is sent what it is to be; sent again until it is acknowledged.
-    Reload(Arc<Plan>),
-    /// A node has received the plan with this number.
-    ReloadSeen(u64),
+    /// A node is asked something by its parent.
+    Request(Box<ToNode>),
+    /// A node replies to what it was asked.
+    Reply(Run, u64, Box<Reply>),
     /// The parent has received `Up`.
     UpSeen,
     /// The parent has received `Escalating`.

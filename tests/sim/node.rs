@@ -8,21 +8,23 @@ use crate::checkers::{Rule, Verdict, Witness, ensure};
 use crate::kernel::{Life, Pid, Role, Spell, Task};
 use crate::mutations::Mutation;
 use crate::network::{Envelope, Frame};
-use crate::reloads::{Plan, Untold};
+use crate::reloads::Plan;
 use crate::scenarios::SpecId;
 use crate::world::{Happening, World, log};
+use slog::Logger;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use treevisor::ids::ReportId;
 use treevisor::node::cleanup::{Cleanup, Cleanups, Left, Next};
 use treevisor::node::outbox::{LINGER, Outbox};
+use treevisor::node::requests::Requests;
 use treevisor::node::{held, lateness, naps};
 use treevisor::supervision::{
     Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run, StartFailure,
     StopCause, StopReason, Stuck, Supervisor, ToParent,
 };
 use treevisor::time::{Span, Time};
-use treevisor::wire::message::{FromNode, ToNode};
+use treevisor::wire::message::{FromNode, ToNode, Verb};
 
 /// A supervisor process.
 pub(crate) struct Node {
@@ -32,17 +34,20 @@ pub(crate) struct Node {
     pub(crate) witness: Witness,
     id: u32,
     /// By child id: the present run and its process.
-    slots: Vec<Option<(Run, Pid)>>,
+    pub(crate) slots: Vec<Option<(Run, Pid)>>,
     pub(crate) frames: VecDeque<Envelope>,
     pub(crate) exits: Vec<(Run, Pid, Exit)>,
     /// Signals and requests.
     pub(crate) orders: VecDeque<Event>,
-    inbox: VecDeque<Event>,
+    pub(crate) inbox: VecDeque<Event>,
     /// As in the real node.
-    cleanups: Cleanups,
+    pub(crate) cleanups: Cleanups,
+    pub(crate) requests: Requests,
+    /// What operators have asked; the root's only.
+    pub(crate) asked: VecDeque<(u64, Verb)>,
     /// How the processes of children have ended that are being cleared.
     ended: BTreeMap<Run, Exit>,
-    begun: bool,
+    pub(crate) begun: bool,
     slept_at: Time,
     planned: Option<Time>,
     scheduled: Option<Time>,
@@ -50,21 +55,16 @@ pub(crate) struct Node {
     pub(crate) token: u64,
     /// What child nodes are started with.
     pub(crate) plan: Arc<Plan>,
-    /// The number of the last plan that it has received.
-    pub(crate) plan_heard: u64,
-    /// Plans that the core has not come to yet.
-    pub(crate) incoming: BTreeMap<RequestId, Arc<Plan>>,
-    pub(crate) untold: Vec<Untold>,
     halted: Option<End>,
     leaving: bool,
-    uplink: Option<Uplink>,
+    pub(crate) uplink: Option<Uplink>,
     /// When it was last stopped and continued.
     pub(crate) disturbed: Time,
 }
 
-struct Uplink {
-    parent: Pid,
-    run: Run,
+pub(crate) struct Uplink {
+    pub(crate) parent: Pid,
+    pub(crate) run: Run,
     beats: u64,
     /// As in the real node.
     outbox: Outbox,
@@ -87,7 +87,7 @@ impl Node {
         self.slots.get(id.0 as usize).copied().flatten().map(|(_, pid)| pid)
     }
 
-    fn process(&self, run: Run) -> Option<Pid> {
+    pub(crate) fn process(&self, run: Run) -> Option<Pid> {
         let slot = self.slots.get(run.child.0 as usize).copied().flatten();
         slot.filter(|(present, _)| *present == run).map(|(_, pid)| pid)
     }
@@ -110,6 +110,10 @@ impl Node {
     pub(crate) fn some_run(&self, at: u64) -> Option<Run> {
         let there: Vec<Run> = self.slots.iter().flatten().map(|(run, _)| *run).collect();
         (!there.is_empty()).then(|| there[(at % there.len() as u64) as usize])
+    }
+
+    pub(crate) fn has_halted(&self) -> bool {
+        self.halted.is_some()
     }
 
     /// Whether its supervisor has begun and not halted, and nothing waits to be handed in.
@@ -151,16 +155,15 @@ impl World {
             orders: VecDeque::new(),
             inbox: VecDeque::new(),
             cleanups: Cleanups::default(),
+            requests: Requests::new(here.at.clone(), Logger::root(slog::Discard, slog::o!())),
+            asked: VecDeque::new(),
             ended: BTreeMap::new(),
             begun: false,
             slept_at: self.now,
             planned: None,
             scheduled: None,
             token: 0,
-            plan_heard: plan.generation,
             plan,
-            incoming: BTreeMap::new(),
-            untold: Vec::new(),
             halted: None,
             leaving: false,
             uplink: above.map(|(parent, run)| Uplink {
@@ -210,19 +213,29 @@ impl World {
             self.tick(node, Span::ZERO)?;
         }
         self.settle(node)?;
-        self.gather_frames(node);
+        self.gather_frames(node)?;
         self.settle(node)?;
         self.gather_exits(node)?;
         self.settle(node)?;
         if node.orders.contains(&Event::StopNow) {
             node.cleanups.hurry(self.now);
         }
+        for event in &mut node.orders {
+            // What operators ask one node directly, to see how the requests of several get into each other's way.
+            if let Event::Asked { request, .. } = event {
+                *request = RequestId(node.requests.numbers().draw());
+            }
+        }
         node.inbox.append(&mut node.orders);
+        self.hear_operators(node)?;
         self.settle(node)?;
         self.tick(node, lost)?;
         self.settle(node)?;
+        if node.halted.is_none() {
+            self.requests_due(node)?;
+            self.settle(node)?;
+        }
         self.say_again(node);
-        self.tell_plans(node);
         self.leave(node);
         node.slept_at = self.now;
         node.planned = self.next_wake(node);
@@ -244,11 +257,11 @@ impl World {
         let clearing = node.cleanups.next_deadline();
         let resend = node.uplink.as_ref().and_then(|uplink| uplink.outbox.next_deadline());
         let leave = node.uplink.as_ref().and_then(|uplink| uplink.leave_by).filter(|_| !node.leaving);
-        let untold = node.untold.iter().map(Untold::at).min();
-        [node.core.next_deadline(), nap, clearing, resend, leave, untold].into_iter().flatten().min()
+        let requests = node.requests.next_deadline().filter(|_| node.halted.is_none());
+        [node.core.next_deadline(), nap, clearing, resend, leave, requests].into_iter().flatten().min()
     }
 
-    fn gather_frames(&mut self, node: &mut Node) {
+    fn gather_frames(&mut self, node: &mut Node) -> Verdict {
         for Envelope { from, frame, .. } in std::mem::take(&mut node.frames) {
             let known = |node: &Node, run: Run| node.process(run) == Some(from) || self.scenario.trusting_shell;
             match frame {
@@ -262,18 +275,20 @@ impl World {
                     node.inbox.push_back(Event::Escalating { run, cause, explanation });
                     self.send(node.pid, from, Frame::EscalatingSeen);
                 }
-                Frame::Reload(plan) => {
-                    self.send(node.pid, from, Frame::ReloadSeen(plan.generation));
-                    self.hear_plan(node, plan);
+                // A node that has halted reads no more.
+                Frame::Request(_) | Frame::Reply(..) if node.halted.is_some() => {}
+                Frame::Request(message) => self.hear_request(node, *message)?,
+                Frame::Reply(run, request, reply) if node.process(run) == Some(from) => {
+                    self.hear_reply(node, run, request, *reply)?;
                 }
-                Frame::ReloadSeen(generation) => node.untold.retain(|untold| !untold.is(from, generation)),
                 Frame::UpSeen => acknowledge(node, &ToNode::UpSeen),
                 Frame::EscalatingSeen => acknowledge(node, &ToNode::EscalatingSeen),
-                Frame::Beat(..) | Frame::Notify(_) | Frame::Up(_) | Frame::Escalating(..) => {
+                Frame::Beat(..) | Frame::Notify(_) | Frame::Up(_) | Frame::Escalating(..) | Frame::Reply(..) => {
                     self.saw("a frame of an earlier run");
                 }
             }
         }
+        Ok(())
     }
 
     /// Exits in start order (D17), each when nothing is left of the child (D13), or when it was given up on (D18).
@@ -338,6 +353,7 @@ impl World {
                         self.saw("what was given up on is gone");
                     }
                     let exit = node.ended.remove(&run).unwrap_or(Exit::Signal(9));
+                    self.requests_lost(node, run)?;
                     node.inbox.push_back(Event::Exited { run, exit });
                     if self.rng.chance(self.scenario.doubled_exits) {
                         node.inbox.push_back(Event::Exited { run, exit });
@@ -450,23 +466,27 @@ impl World {
                 }
             }
             Action::TellParent(up) => self.tell_parent(node, up),
-            Action::Answer(_, answer) => self.saw(match answer {
-                treevisor::supervision::Answer::Ok => "answer: ok",
-                treevisor::supervision::Answer::Running => "answer: running",
-                treevisor::supervision::Answer::Restarting => "answer: restarting",
-                treevisor::supervision::Answer::NotFound => "answer: not found",
-                treevisor::supervision::Answer::AlreadyPresent => "answer: already present",
-                treevisor::supervision::Answer::AlreadyStarted => "answer: already started",
-                treevisor::supervision::Answer::KillFailed(_) => "answer: kill failed",
-                treevisor::supervision::Answer::StartFailed(_) => "answer: start failed",
-                treevisor::supervision::Answer::Overtaken(_) => "answer: overtaken",
-            }),
+            Action::Answer(request, answer) => {
+                self.saw(match &answer {
+                    treevisor::supervision::Answer::Ok => "answer: ok",
+                    treevisor::supervision::Answer::Running => "answer: running",
+                    treevisor::supervision::Answer::Restarting => "answer: restarting",
+                    treevisor::supervision::Answer::NotFound => "answer: not found",
+                    treevisor::supervision::Answer::AlreadyPresent => "answer: already present",
+                    treevisor::supervision::Answer::AlreadyStarted => "answer: already started",
+                    treevisor::supervision::Answer::KillFailed(_) => "answer: kill failed",
+                    treevisor::supervision::Answer::StartFailed(_) => "answer: start failed",
+                    treevisor::supervision::Answer::Overtaken(_) => "answer: overtaken",
+                });
+                let orders = node.requests.answered(request, answer);
+                self.obey(node, orders)?;
+            }
             Action::Forget(child) => {
                 if let Some(spec) = node.witness.spec_of_any(child) {
                     self.holds.remove(&spec);
                 }
             }
-            Action::Renew(request) => self.renew(node, request),
+            Action::Renew(request) => self.renew(node, request)?,
             Action::Report(report) => {
                 self.reports.insert(node.id, report.id.seq);
                 self.saw(crate::fact::kind(&report.fact));
@@ -506,6 +526,7 @@ impl World {
                     End::Orphaned => "end: orphaned",
                 });
                 node.halted = Some(end);
+                self.finish_requests(node)?;
                 if let Some(uplink) = &mut node.uplink {
                     uplink.leave_by = Some(self.now + LINGER);
                 }

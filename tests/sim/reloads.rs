@@ -1,22 +1,24 @@
 //! Reloads: which children each supervisor is to have, and how a whole tree receives it.
 //!
-//! As in the real shell, a node's plan changes when its core orders it; from then on child nodes are started with it,
-//! and those that run are sent it until they acknowledge. After the storm comes one last reload, and the tree must
+//! As in the real shell, whose `requests` run here, a node's plan changes when its core orders it; from then on child
+//! nodes are started with it, and those that run are sent it until they have answered. After the storm comes one last reload, and the tree must
 //! settle as it says: no child too few, none too many, in its order, each process of the revision that it says.
 
 use crate::checkers::{Rule, Verdict, ensure};
-use crate::kernel::Pid;
+use crate::kernel::Life;
 use crate::mutations::Mutation;
-use crate::network::Frame;
 use crate::node::Node;
 use crate::rng::Rng;
 use crate::scenarios::{SpecId, Tree};
 use crate::world::{Happening, World, log};
+use serde_json::Value;
 use std::sync::Arc;
-use treevisor::node::outbox::RESEND;
+use treevisor::ids::Path;
+use treevisor::node::asker::Asker;
 use treevisor::spec::policy::SupervisorPolicy;
-use treevisor::supervision::{Event, Kind, Member, OwnPolicy, Reload, RequestId, Run, Scope};
-use treevisor::time::Time;
+use treevisor::spec::tree::{Hooks, SupervisorSpec};
+use treevisor::supervision::{Event, Kind, Member, OwnPolicy, Reload, RequestId};
+use treevisor::wire::message::Verb;
 
 /// What a tree is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +27,6 @@ pub(crate) struct Plan {
     prune: bool,
     /// For each supervisor its children in start order, with the revision of each.
     places: Vec<Vec<(SpecId, u64)>>,
-}
-
-/// A child node that is still to receive a plan.
-#[derive(Debug, Clone)]
-pub(crate) struct Untold {
-    to: Pid,
-    run: Run,
-    plan: Arc<Plan>,
-    at: Time,
 }
 
 impl Plan {
@@ -73,6 +66,13 @@ impl Plan {
         Plan { generation, prune: rng.chance(500), places }
     }
 
+    /// What a child node is sent of it.
+    fn verb(&self, path: Path) -> Verb {
+        let spec = serde_json::to_value(nothing()).expect("a spec can be written");
+        let (generation, prune) = (self.generation, self.prune);
+        Verb::ReloadBelow { path, spec, heartbeat: Value::Null, generation, prune }
+    }
+
     /// Whether anything at or below a supervisor is otherwise in `other`.
     fn differs(&self, tree: &Tree, at: SpecId, other: &Plan) -> bool {
         let below = |spec: usize| {
@@ -101,65 +101,57 @@ impl World {
     }
 
     /// One reload; after `last` no other one is planned.
-    pub(crate) fn reload(&mut self, last: bool) {
+    pub(crate) fn reload(&mut self, last: bool) -> Verdict {
         if !self.is_stormy() {
-            return;
+            return Ok(());
         }
         let tree = self.tree.clone();
         self.generation += 1;
         let generation = self.generation;
         let plan = self.wanted.next(&tree, &mut self.reload_rng, generation);
-        self.bring(plan);
+        self.bring(plan)?;
         if !last {
             self.reload_some_time();
         }
+        Ok(())
     }
 
     /// The last reload, when all faults have ceased.
-    pub(crate) fn reload_at_last(&mut self) {
+    pub(crate) fn reload_at_last(&mut self) -> Verdict {
         let tree = self.tree.clone();
         self.generation += 1;
         let generation = self.generation;
         let mut plan = self.wanted.next(&tree, &mut self.reload_rng, generation);
         plan.prune = true;
         self.last_plan = Some(generation);
-        self.bring(plan);
+        self.bring(plan)
     }
 
-    fn bring(&mut self, plan: Plan) {
+    fn bring(&mut self, plan: Plan) -> Verdict {
         log!(self, "reload {}: {:?}", plan.generation, plan.places);
         self.saw("a reload");
         let plan = Arc::new(plan);
         self.wanted = plan.clone();
+        self.plans.insert(plan.generation, plan.clone());
         let root = self.root;
-        if let Some(mut node) = self.nodes[root].take() {
-            self.hear_plan(&mut node, plan);
-            self.wake(&mut node);
-            self.nodes[root] = Some(node);
-        }
+        let Some(mut node) = self.nodes[root].take() else { return Ok(()) };
+        let (generation, prune) = (plan.generation, plan.prune);
+        let orders =
+            node.requests.reload(self.now, Asker::Nobody, "a reload".into(), generation, nothing(), None, prune);
+        let verdict = self.obey(&mut node, orders);
+        self.wake(&mut node);
+        self.nodes[root] = Some(node);
+        verdict
     }
 
-    /// A node has received a plan, once or again.
-    pub(crate) fn hear_plan(&mut self, node: &mut Node, plan: Arc<Plan>) {
-        if plan.generation <= node.plan_heard {
-            return;
-        }
-        node.plan_heard = plan.generation;
-        self.requests += 1;
-        let request = RequestId(self.requests);
+    /// A node's requests bring its core another set of children: here the core gets them.
+    pub(crate) fn hand_in_reload(&mut self, node: &mut Node, reload: Reload) {
+        let Some(plan) = self.plans.get(&reload.generation) else { return };
         let spec = &self.tree.specs[node.spec.0];
         let policy = self.told_of(spec.sup);
         let uplink = node.has_parent().then_some(spec.policy.heartbeat).flatten();
         let members = plan.children(node.spec).iter().map(|&(child, revision)| self.member(child, revision)).collect();
-        let reload = Reload {
-            request,
-            by: "a reload".into(),
-            generation: plan.generation,
-            own: Some(OwnPolicy { policy, uplink }),
-            members,
-            scope: Scope::All { prune: plan.prune },
-        };
-        node.incoming.insert(request, plan);
+        let reload = Reload { own: Some(OwnPolicy { policy, uplink }), members, ..reload };
         node.orders.push_back(Event::Reloaded(Box::new(reload)));
     }
 
@@ -182,35 +174,29 @@ impl World {
     }
 
     /// The plan of this request is in force.
-    pub(crate) fn renew(&mut self, node: &mut Node, request: RequestId) {
-        let Some(plan) = node.incoming.remove(&request) else { return };
+    pub(crate) fn renew(&mut self, node: &mut Node, request: RequestId) -> Verdict {
+        let whole = node.requests.take_incoming(request).and_then(|incoming| incoming.whole);
+        let Some(plan) = whole.and_then(|whole| self.plans.get(&whole.generation)).cloned() else { return Ok(()) };
         let before = std::mem::replace(&mut node.plan, plan.clone());
         if self.mutation == Some(Mutation::ReloadNotPassedOn) {
-            return;
+            return Ok(());
         }
         let tree = self.tree.clone();
+        let mut parts = Vec::new();
         for (run, pid) in node.present() {
+            // One that has ended is started with it.
+            if self.kernel.get(pid).life == Life::Dead {
+                continue;
+            }
             let spec = self.kernel.get(pid).spec;
             let there = plan.children(node.spec).iter().any(|(child, _)| *child == spec);
             let concerned = plan.prune || plan.differs(&tree, spec, &before);
             if tree.specs[spec.0].kind == Kind::Supervisor && there && concerned {
-                node.untold.retain(|untold| untold.run != run);
-                node.untold.push(Untold { to: pid, run, plan: plan.clone(), at: self.now });
+                parts.push((run, plan.verb(tree.specs[spec.0].at.clone())));
             }
         }
-    }
-
-    /// Sends child nodes what they are to be, until they have received it or are gone.
-    pub(crate) fn tell_plans(&mut self, node: &mut Node) {
-        let mut untold = std::mem::take(&mut node.untold);
-        untold.retain(|untold| node.present().contains(&(untold.run, untold.to)));
-        for untold in &mut untold {
-            if untold.at <= self.now {
-                untold.at = self.now + RESEND;
-                self.send(node.pid, untold.to, Frame::Reload(untold.plan.clone()));
-            }
-        }
-        node.untold = untold;
+        let orders = node.requests.spread(self.now, request, "a reload", parts);
+        self.obey(node, orders)
     }
 
     /// Whether the tree is what the last reload says, once it has settled.
@@ -247,14 +233,7 @@ impl World {
     }
 }
 
-impl Untold {
-    /// Whether this is what was acknowledged.
-    pub(crate) fn is(&self, from: Pid, generation: u64) -> bool {
-        self.to == from && self.plan.generation <= generation
-    }
-
-    /// When it is sent again.
-    pub(crate) fn at(&self) -> Time {
-        self.at
-    }
+/// What stands for the children of a supervisor on the way to it: its plan is known by its number.
+fn nothing() -> SupervisorSpec {
+    SupervisorSpec { policy: SupervisorPolicy::default(), hooks: Hooks::default(), children: Vec::new() }
 }

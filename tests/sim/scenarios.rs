@@ -3,7 +3,7 @@
 use crate::rng::Rng;
 use crate::seeds::REGRESSIONS;
 use std::fmt::Write;
-use treevisor::ids::Name;
+use treevisor::ids::{Name, Path};
 use treevisor::spec::policy::{
     AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy,
     SupervisorPolicy,
@@ -29,6 +29,7 @@ pub(crate) struct Tree {
 pub(crate) struct Spec {
     pub(crate) name: Name,
     pub(crate) path: String,
+    pub(crate) at: Path,
     pub(crate) parent: Option<SpecId>,
     pub(crate) kind: Kind,
     pub(crate) policy: ChildPolicy,
@@ -127,6 +128,8 @@ pub(crate) struct Scenario {
     pub(crate) late_commands: bool,
     /// There are reloads in the storm, and one after it.
     pub(crate) reloads: bool,
+    /// Operators ask the root for things.
+    pub(crate) requests: bool,
     /// Mean time, in milliseconds, between two processes that cannot be killed; 0 for never.
     pub(crate) stuck: u32,
     /// What the tree has tried to kill by the end of the storm stays for ever.
@@ -164,6 +167,7 @@ impl Scenario {
             late_commands: rng.chance(300),
             stuck: *Rng::new(seed, 9).pick(&[0, 0, 0, 8_000, 3_000, 1_000]),
             stuck_for_ever: Rng::new(seed, 10).chance(500),
+            requests: Rng::new(seed, 12).chance(500) && REGRESSIONS.iter().all(|(known, _)| *known != seed),
             // A draw of its own, and none for the seeds that once showed something else.
             reloads: Rng::new(seed, 6).chance(400) && REGRESSIONS.iter().all(|(known, _)| *known != seed),
         }
@@ -251,9 +255,12 @@ impl Builder {
     fn push(&mut self, parent: Option<SpecId>, name: &str, kind: Kind) -> SpecId {
         let id = SpecId(self.specs.len());
         let above = parent.map_or("", |parent| self.specs[parent.0].path.trim_end_matches('/'));
+        let name = Name::parse(name).expect("names here are made of letters and digits");
+        let at = parent.map_or_else(Path::root, |parent| self.specs[parent.0].at.child(&name));
         self.specs.push(Spec {
-            name: Name::parse(name).expect("names here are made of letters and digits"),
             path: format!("{above}/{name}"),
+            name,
+            at,
             parent,
             kind,
             policy: ChildPolicy::default(),

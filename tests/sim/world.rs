@@ -9,6 +9,7 @@ use crate::mutations::Mutation;
 use crate::network::{Envelope, Frame, Network, Weather};
 use crate::node::Node;
 use crate::reloads::Plan;
+use crate::requests::Operators;
 use crate::rng::Rng;
 use crate::scenarios::{Ending, Scenario, SpecId, Tree};
 use std::borrow::Cow;
@@ -78,6 +79,8 @@ pub(crate) enum Happening {
     },
     /// The same, when all faults have ceased.
     LastReload,
+    /// An operator asks the root.
+    Request,
 }
 
 struct Entry {
@@ -140,12 +143,16 @@ pub(crate) struct World {
     pub(crate) faults: Rng,
     pub(crate) reload_rng: Rng,
     pub(crate) stuck_rng: Rng,
+    pub(crate) request_rng: Rng,
+    pub(crate) operators: Operators,
     /// What operators hold down, as the nodes above have received it.
     pub(crate) holds: BTreeSet<SpecId>,
     /// The same, as it is known beside those nodes that are gone.
     pub(crate) held: BTreeSet<SpecId>,
     /// What the last reload wants.
     pub(crate) wanted: Arc<Plan>,
+    /// All plans of reloads, by their numbers.
+    pub(crate) plans: BTreeMap<u64, Arc<Plan>>,
     /// Reloads so far.
     pub(crate) generation: u64,
     /// The number of the one after the storm.
@@ -185,9 +192,12 @@ impl World {
             faults: Rng::new(seed, 5),
             reload_rng: Rng::new(seed, 7),
             stuck_rng: Rng::new(seed, 8),
+            request_rng: Rng::new(seed, 11),
+            operators: Operators::default(),
             holds: BTreeSet::new(),
             held: BTreeSet::new(),
             wanted: Arc::new(Plan::first(&tree)),
+            plans: BTreeMap::new(),
             generation: 0,
             last_plan: None,
             phase: Phase::Life,
@@ -228,6 +238,7 @@ impl World {
         if self.scenario.reloads {
             self.reload_some_time();
         }
+        self.request_some_time();
         while let Some(entry) = self.queue.pop() {
             self.now = entry.at;
             *steps += 1;
@@ -318,8 +329,8 @@ impl World {
                 })
             }
             Happening::Ask(pid, command) => {
-                self.requests += 1;
-                let request = treevisor::supervision::RequestId(self.requests);
+                // It gets its number when it is read.
+                let request = treevisor::supervision::RequestId(0);
                 let event = Event::Asked { request, command: *command, by: "an operator".into() };
                 self.order(pid, event);
                 Ok(())
@@ -379,14 +390,11 @@ impl World {
                 }
                 Ok(())
             }
-            Happening::Reload { last } => {
-                self.reload(last);
-                Ok(())
-            }
-            Happening::LastReload => {
-                if self.phase != Phase::Ending {
-                    self.reload_at_last();
-                }
+            Happening::Reload { last } => self.reload(last),
+            Happening::LastReload if self.phase != Phase::Ending => self.reload_at_last(),
+            Happening::LastReload => Ok(()),
+            Happening::Request => {
+                self.random_request();
                 Ok(())
             }
             Happening::HurryRoot => {
@@ -710,6 +718,8 @@ impl World {
             } else {
                 let left = self.kernel.mortal().map(|left| self.who(left));
                 ensure!(left.is_none(), Rule::Orphan, "the root has ended and {left:?} lives");
+                let waits = self.operators.waits();
+                ensure!(waits.is_none(), Rule::Replies, "the root has ended and has not answered {waits:?}");
                 if !self.kernel.living().is_empty() {
                     self.saw("the root ends without what cannot be killed");
                 }
@@ -734,6 +744,9 @@ impl World {
     pub(crate) fn freeze(&mut self, pid: Pid, excused: bool) {
         let now = self.now;
         let process = self.kernel.get_mut(pid);
+        if process.freezes == 0 {
+            process.stopped = now;
+        }
         process.freezes += 1;
         if excused {
             process.excuse = Some("it was stopped");
@@ -750,6 +763,7 @@ impl World {
         if process.freezes > 0 {
             return;
         }
+        process.woken = self.now;
         if !process.hung {
             process.silent_since = None;
         }
@@ -899,6 +913,9 @@ impl World {
 
     /// Whether every child is where the rules want it; else which is not.
     fn is_settled(&self) -> Result<(), String> {
+        if let Some(verb) = self.operators.waits() {
+            return Err(format!("an operator waits for the last reply to {verb:?}"));
+        }
         let mut open = vec![self.root];
         while let Some(pid) = open.pop() {
             let Some(node) = self.nodes[pid].as_deref() else { return Err(format!("{} is gone", self.who(pid))) };
@@ -908,6 +925,11 @@ impl World {
             }
             if node.witness.waits_for_answers() {
                 return Err(format!("{who} owes an answer"));
+            }
+            // A part of a reload is sent for as long as its node is there, be it one that cannot be killed.
+            let stuck = self.kernel.living().iter().any(|&pid| self.kernel.get(pid).spell.is_some());
+            if node.requests.next_deadline().is_some() && !stuck {
+                return Err(format!("requests wait at {who}"));
             }
             for child in node.core.children(self.now) {
                 let name = format!("{} of {who}", child.name);

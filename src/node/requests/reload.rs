@@ -28,7 +28,7 @@ use slog::error;
 impl Requests {
     /// A whole reload of this node: `spec` is what it is to become.
     #[expect(clippy::too_many_arguments, reason = "what a reload is, and who asks for it")]
-    pub(in crate::node) fn reload(
+    pub fn reload(
         &mut self,
         now: Time,
         asker: Asker,

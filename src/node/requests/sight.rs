@@ -4,7 +4,7 @@ use super::route::StreamVerb;
 use crate::ids::Path;
 use crate::node::asker::Asker;
 use crate::spec::tree::{ChildSpec, TreeSpec};
-use crate::supervision::{ChildId, Event, Run, State};
+use crate::supervision::{ChildId, ChildStatus, Event, Run, State};
 use crate::time::Time;
 use crate::wire::message::{Reply, ToNode, Verb};
 use crate::wire::view::{ChildView, StatusView, SupervisorView};
@@ -69,6 +69,16 @@ pub enum Answers {
     Late,
     /// It is stopped, frozen, or has not introduced itself yet.
     Never,
+}
+
+impl Answers {
+    /// As its beats say.
+    pub fn by_beats(status: &ChildStatus) -> Answers {
+        let late = status.beats.is_some_and(|beats| {
+            beats.age.is_some_and(|age| age.as_nanos() > beats.promise.interval.as_nanos().saturating_mul(3) / 2)
+        });
+        if late { Answers::Late } else { Answers::Promptly }
+    }
 }
 
 /// One of the workers that a `count` has made.

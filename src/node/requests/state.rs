@@ -38,17 +38,22 @@ pub struct Request {
 pub(super) type Orders = Vec<Order>;
 
 /// Specs that have come and are not in force yet, for the request that they came with.
-pub(in crate::node) struct Incoming {
+pub struct Incoming {
+    /// The children, all of them or some.
     pub children: Vec<ChildSpec>,
     /// What is new of the supervisor itself, and for its child nodes; only of a whole reload.
     pub whole: Option<Whole>,
 }
 
 /// What comes with a whole reload besides the children.
-pub(in crate::node) struct Whole {
+pub struct Whole {
+    /// The supervisor's own.
     pub hooks: Hooks,
+    /// The number of the reload in the life of the tree.
     pub generation: u64,
+    /// Children that were added by hand go as well.
     pub prune: bool,
+    /// The operator.
     pub by: String,
 }
 
@@ -80,7 +85,7 @@ impl Requests {
     }
 
     /// What came with a request that the core has begun: it is in force from here on.
-    pub(in crate::node) fn take_incoming(&mut self, request: RequestId) -> Option<Incoming> {
+    pub fn take_incoming(&mut self, request: RequestId) -> Option<Incoming> {
         self.incoming.remove(&request)
     }
 }
