@@ -11,6 +11,7 @@
 //! - Nothing here has a descriptor, reads a clock or sends: the node is seen through [`Sight`], and what a request leads
 //!   to is given back as [`Order`]s. So the simulator in `tests/sim` runs all of this.
 
+mod below;
 mod emptying;
 mod pending;
 mod place;
@@ -26,10 +27,11 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use self::emptying::{Emptying, Next};
+use self::below::release;
+use self::emptying::Emptying;
 use self::pending::{Waiting, Waits};
 use self::place::Place;
-use self::replies::{CHANGE_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, no_such_path};
+use self::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, no_such_path};
 pub(super) use self::replies::{done, refused};
 use self::route::{Asked, Change, StreamVerb, Tool};
 pub use self::sight::{Answers, Counted, Order, Question, RootChange, Seen, Sight};
@@ -40,18 +42,17 @@ use self::status::view_for;
 use super::asker::Asker;
 pub use super::children::Look;
 use super::translate;
-use crate::ids::Path;
 use crate::spec::tree::ChildSpec;
 use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
-use crate::time::{Span, Time};
+use crate::time::Time;
 use crate::wire::message::{Outcome, Refusal, Reply, Verb};
-use slog::{Logger, info, warn};
+use slog::{info, warn};
 
 /// Requests that may wait at one time.
 const PENDING_MAX: usize = 1_024;
 
 impl Requests {
-    /// Someone asks for something.
+    /// A request has come.
     pub fn ask(&mut self, now: Time, sight: &impl Sight, request: Request, verb: Verb) -> Vec<Order> {
         let mut out = Vec::new();
         if self.pending.len() >= PENDING_MAX {
@@ -231,51 +232,6 @@ impl Requests {
         request
     }
 
-    /// About something that a child node has to look after.
-    #[expect(clippy::too_many_arguments, reason = "a request, and where it goes")]
-    fn below(
-        &mut self,
-        now: Time,
-        sight: &impl Sight,
-        request: Request,
-        node: ChildId,
-        path: Path,
-        change: Change,
-        out: &mut Orders,
-    ) {
-        let Request { asker, within_ms, by } = request;
-        let Some(seen) = sight.child(node) else { return };
-        let path = if let Change::Scale { group, .. } = &change { group.clone() } else { path };
-        let Some(run) = seen.run else {
-            if change == Change::Status {
-                // Nothing runs below a supervisor that is down, and that is the answer.
-                if let Some(view) = sight.spec_view(&path, down_state(sight.state(now, node))) {
-                    out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view)));
-                }
-                return;
-            }
-            let at = seen.path;
-            let released = release(&self.logger, sight, node, &path, &change, out);
-            let message = format!("{at} is down, so there is nothing below it to ask; restart {at} first{released}");
-            out.push(Order::Reply(asker, refused(Refusal::Down, message)));
-            return;
-        };
-        // A node that cannot answer gets no request: its time is over at once.
-        let (limit, within_ms) = match change {
-            Change::Status => status::limit_of_one(now, sight, run, within_ms),
-            _ => {
-                let limit = CHANGE_BELOW.min(Span::from_millis(within_ms));
-                (Some(limit), left_below(limit))
-            }
-        };
-        let waits = Waits::Below { run, path: path.clone(), change: change.clone(), accepted: false };
-        let request = self.pending.add(asker, waits, now + limit.unwrap_or(Span::ZERO));
-        if limit.is_some() {
-            let verb = change.at(path);
-            out.push(Order::Ask(Question { node: run, request, within_ms, lasting: false, by, verb }));
-        }
-    }
-
     /// What was asked of a child node could not be sent: it is treated like one that does not answer.
     pub fn unsent(&mut self, now: Time, sight: &impl Sight, request: u64) -> Vec<Order> {
         let mut out = Vec::new();
@@ -405,59 +361,6 @@ impl Requests {
         out
     }
 
-    /// A node below did not answer in time.
-    fn below_is_silent(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
-        let Some(Waiting { asker, waits: Waits::Below { run, path, change, accepted: was_accepted }, .. }) =
-            self.pending.take(number)
-        else {
-            return;
-        };
-        match change {
-            Change::Status => {
-                if let Some(view) = sight.spec_view(&path, "unreachable") {
-                    out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view)));
-                }
-            }
-            Change::Panic { hold } => {
-                warn!(self.logger, "the supervisor above does not answer, the subtree is killed past it";
-                    "path" => %path);
-                let reply = accepted(format!("{path} is being killed past its supervisor"));
-                out.push(Order::Reply(asker.clone(), reply));
-                let emptying = Emptying { path: path.clone(), hold, since: now };
-                let request = self.pending.add(asker, Waits::Emptying(emptying), now);
-                out.push(Order::KillPast { request, path });
-            }
-            change => {
-                let released = release(&self.logger, sight, run.child, &path, &change, out);
-                let word = if was_accepted { "no longer answers" } else { "does not answer" };
-                let message = format!(
-                    "the supervisor above {path} {word}; it is replaced when its beats are missed, or at once by \
-                     `treevisor panic {}`{released}",
-                    path.parent().unwrap_or_else(Path::root)
-                );
-                out.push(Order::Reply(asker, refused(Refusal::NoAnswer, message)));
-            }
-        }
-    }
-
-    /// What a look at a subtree has found that is killed past its node.
-    pub fn looked(&mut self, now: Time, request: u64, look: Look) -> Vec<Order> {
-        let mut out = Vec::new();
-        let Some(waiting) = self.pending.get_mut(request) else { return out };
-        let Waits::Emptying(emptying) = &waiting.waits else { return out };
-        match emptying.looked(now, look) {
-            Next::Again(at) => waiting.due = at,
-            Next::Over { emptied, reply } => {
-                if emptied {
-                    out.push(Order::KilledPast(emptying.path.clone()));
-                }
-                out.push(Order::Reply(waiting.asker.clone(), reply));
-                self.pending.take(request);
-            }
-        }
-        out
-    }
-
     /// This node ends: callers that wait get a reply.
     pub fn finish(&mut self, now: Time, sight: &impl Sight) -> Vec<Order> {
         let mut out = Vec::new();
@@ -479,27 +382,4 @@ impl Requests {
         }
         out
     }
-}
-
-/// A restart was asked for of something below a child node that cannot be asked. The operator's order ends a hold all
-/// the same: the child node's next process starts it. Returns what the operator's reply says of it.
-fn release(
-    logger: &Logger,
-    sight: &impl Sight,
-    node: ChildId,
-    path: &Path,
-    change: &Change,
-    out: &mut Orders,
-) -> &'static str {
-    if *change != Change::Restart || !sight.is_held(node, path) {
-        return "";
-    }
-    info!(logger, "a hold is over: a restart was asked for"; "path" => %path);
-    out.push(Order::Release { node, path: path.clone() });
-    "; it is no longer held, and starts with its supervisor"
-}
-
-/// What a node below may take of a limit, in milliseconds: its reply has a way to go.
-fn left_below(limit: Span) -> u64 {
-    limit.as_millis().saturating_sub(50).max(20)
 }

@@ -1,7 +1,9 @@
 use super::testing::{Tree, view};
 use super::*;
+use crate::ids::Path;
+use crate::time::Span;
 use crate::wire::view::ChildView;
-use slog::{Discard, o};
+use slog::{Discard, Logger, o};
 
 fn path(text: &str) -> Path {
     Path::parse(text).unwrap()
