@@ -44,6 +44,7 @@ pub mod cleanup;
 mod close;
 mod command;
 mod context;
+mod deadlines;
 mod diary;
 mod directory;
 mod effects;

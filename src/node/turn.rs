@@ -3,6 +3,7 @@
 use super::above::Above;
 use super::children::Children;
 use super::context::Context;
+use super::deadlines::{Deadline, Spin, soonest};
 use super::diary::{Diary, Losses, Work};
 use super::directory::{Directory, Kept};
 use super::endpoint::Endpoint;
@@ -56,6 +57,7 @@ pub(super) struct Node {
     pub ended: Option<End>,
     /// What this process has spent its time on.
     pub diary: Diary,
+    pub spin: Spin,
     pub stopping_signals: u32,
     /// There was a terminal when the tree began, so a SIGHUP may mean that it is gone.
     pub had_terminal: bool,
@@ -111,46 +113,46 @@ impl Node {
         let busy = self.diary.unaccounted(before);
         let with = (!busy.is_zero()).then(|| self.diary.mostly());
         let planned = self.next_wake(before);
+        if let Some(why) = self.spin.sleeps(before, planned) {
+            warn!(self.context.logger, "the loop does not come to rest: something is overdue and not done"; "what" => why);
+        }
         // Last of all, and after every use of the sockets: their descriptors can swallow a wake-up.
         let awake = !self.inbox.is_empty()
             || self.children.output.has_more()
             || self.endpoint.has_input()
             || self.above.has_input();
-        let timeout = if awake { Some(Span::ZERO) } else { planned.map(|at| at.since(before)) };
+        let timeout = if awake { Some(Span::ZERO) } else { planned.map(|(at, _)| at.since(before)) };
         if let Err(error) = self.reactor.poller.wait(timeout, ready) {
             // Nothing else is left to wait on; a turn without events does no harm, and the log shows it.
             warn!(self.context.logger, "cannot wait for events"; "error" => %error);
         }
         let now = self.context.now();
-        let slept = lateness::slept(before, planned, now);
+        let slept = lateness::slept(before, planned.map(|(at, _)| at), now);
         self.diary.begin(now);
         Lateness { slept, busy, with }
     }
 
-    /// The next moment at which there is something to do by ourselves.
-    fn next_wake(&self, now: Time) -> Option<Time> {
+    /// The next moment at which there is something to do by ourselves, and what.
+    fn next_wake(&self, now: Time) -> Option<Deadline> {
         let nap = self.children.longest_nap().map(|nap| now + nap);
-        [
+        soonest([
             // A verdict that waits for what lies unread is due when that was read; our own beat waits for nothing.
-            self.endpoint.verdict_due().or_else(|| self.core.next_deadline()),
-            self.core.next_own_beat(),
-            self.children.next_deadline(),
-            self.reactor.processes.unknown.next_deadline(),
-            self.requests.next_deadline(),
-            self.above.next_deadline(),
-            self.streams.next_deadline(),
-            self.console_retry,
-            self.probes.next_deadline(),
-            self.hooks.next_deadline(),
-            self.directory.next_deadline(),
-            self.folds.next_deadline(),
+            (self.endpoint.verdict_due().or_else(|| self.core.next_deadline()), "supervision"),
+            (self.core.next_own_beat(), "our own beat"),
+            (self.children.next_deadline(), "a cleanup, a late start or output"),
+            (self.reactor.processes.unknown.next_deadline(), "what probes and hooks have left"),
+            (self.requests.next_deadline(), "a request"),
+            (self.above.next_deadline(), "the parent, the journal or the service manager"),
+            (self.streams.next_deadline(), "a reader of events or of output"),
+            (self.console_retry, "the console"),
+            (self.probes.next_deadline(), "a probe"),
+            (self.hooks.next_deadline(), "a hook"),
+            (self.directory.next_deadline(), "the runtime directory"),
+            (self.folds.next_deadline(), "events that are folded"),
             // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
             // process did not run is seen as such before it can be mistaken for a child's silence.
-            nap,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+            (nap, "a nap"),
+        ])
     }
 
     /// Hands in every pending event and carries out all that follows from it: one in, all out.

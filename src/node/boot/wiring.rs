@@ -8,6 +8,7 @@ use crate::logs::console::Console;
 use crate::node::above::Above;
 use crate::node::children::{Children, Handle, Output};
 use crate::node::context::{Context, Place};
+use crate::node::deadlines::Spin;
 use crate::node::diary::Diary;
 use crate::node::directory::Directory;
 use crate::node::endpoint::{Endpoint, PullError};
@@ -113,6 +114,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         console_retry: None,
         ended: None,
         diary: Diary::default(),
+        spin: Spin::default(),
         stopping_signals: 0,
         had_terminal: process::has_terminal(),
     };
