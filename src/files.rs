@@ -13,29 +13,29 @@ const LOOKS: u32 = 600;
 
 /// What tells one file from all others, as long as it is there: its device and its inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FileId {
+pub(crate) struct FileId {
     device: u64,
     inode: u64,
 }
 
 impl FileId {
     /// By the numbers that the system has for it.
-    pub fn new(device: u64, inode: u64) -> FileId {
+    pub(crate) fn new(device: u64, inode: u64) -> FileId {
         FileId { device, inode }
     }
 
     /// Of what was looked at.
-    pub fn of(metadata: &Metadata) -> FileId {
+    pub(crate) fn of(metadata: &Metadata) -> FileId {
         FileId::new(metadata.dev(), metadata.ino())
     }
 
     /// Of what a path leads to; `None` when nothing can be seen there.
-    pub fn behind(path: &Path) -> Option<FileId> {
+    pub(crate) fn behind(path: &Path) -> Option<FileId> {
         path.metadata().ok().as_ref().map(FileId::of)
     }
 
     /// Of what lies at a path, a link too; `None` when nothing can be seen there.
-    pub fn at(path: &Path) -> Option<FileId> {
+    pub(crate) fn at(path: &Path) -> Option<FileId> {
         path.symlink_metadata().ok().as_ref().map(FileId::of)
     }
 }
@@ -45,7 +45,7 @@ impl FileId {
 /// # Errors
 /// The system's, and `InvalidInput` for what is no regular file: the message names its type. To open a fifo would wait
 /// for a writer.
-pub fn open_regular(path: &Path) -> io::Result<File> {
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let (file, metadata) = open(path)?;
     if metadata.is_file() { Ok(file) } else { Err(unsuited(&metadata)) }
 }
@@ -54,7 +54,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As [`open_regular`], and `FileTooLarge` for a longer one.
-pub fn read_regular(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_regular(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // Without trust in what the file says of its size: it may grow meanwhile.
     open_regular(path)?.take(max + 1).read_to_end(&mut bytes)?;
@@ -66,7 +66,7 @@ pub fn read_regular(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read_regular`], and `TimedOut` for a pipe without data.
-pub fn read_or_wait(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_or_wait(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let (file, metadata) = open(path)?;
     if !metadata.is_file() && !metadata.file_type().is_fifo() {
         return Err(unsuited(&metadata));
@@ -126,7 +126,7 @@ fn within(bytes: Vec<u8>, max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// A path in JSON, byte for byte: a string where it is UTF-8, else an array of its bytes. For what is read again by us.
-pub mod exact {
+pub(crate) mod exact {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -161,7 +161,7 @@ pub mod exact {
     ///
     /// # Errors
     /// The serializer's.
-    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
         written(path).serialize(serializer)
     }
 
@@ -169,19 +169,19 @@ pub mod exact {
     ///
     /// # Errors
     /// The deserializer's.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
         Ok(path(Read::deserialize(deserializer)?))
     }
 
     /// The same for a path that may be missing.
-    pub mod option {
+    pub(crate) mod option {
         use super::{Deserialize, Deserializer, PathBuf, Read, Serialize, Serializer};
 
         /// Writes it.
         ///
         /// # Errors
         /// The serializer's.
-        pub fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        pub(crate) fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
             path.as_deref().map(super::written).serialize(serializer)
         }
 
@@ -189,7 +189,7 @@ pub mod exact {
         ///
         /// # Errors
         /// The deserializer's.
-        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
             Ok(Option::<Read>::deserialize(deserializer)?.map(super::path))
         }
     }

@@ -35,22 +35,37 @@
 //!
 //! `docs/architecture.md` is the map of the rooms below.
 
-pub mod cli;
 pub use treevisor_client as client;
+
+// What the program and the tests need of the rooms; no promise to others.
+#[doc(hidden)]
+pub mod cli;
+#[doc(hidden)]
 pub mod control;
+#[doc(hidden)]
 pub mod error;
+#[doc(hidden)]
 pub mod explain;
-pub mod files;
+mod files;
+#[doc(hidden)]
 pub mod ids;
+#[doc(hidden)]
 pub mod instance;
+#[doc(hidden)]
 pub mod link;
-pub mod logging;
-pub mod logs;
+mod logging;
+mod logs;
+#[doc(hidden)]
 pub mod node;
+#[doc(hidden)]
 pub mod os;
-pub mod signal;
+mod signal;
+#[doc(hidden)]
 pub mod spec;
+#[doc(hidden)]
 pub mod supervision;
-pub mod text;
+mod text;
+#[doc(hidden)]
 pub mod time;
+#[doc(hidden)]
 pub mod wire;

@@ -6,7 +6,7 @@
 //!
 //! Nothing that is written into a message or a value can break the line or reach the terminal as a command.
 
-pub use crate::logs::Format;
+pub(crate) use crate::logs::Format;
 
 use crate::logs::outlet::Outlet;
 use crate::os::clock;
@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So much is kept for a reader that is slow.
-pub const CAPACITY: usize = 64 * 1024;
+pub(crate) const CAPACITY: usize = 64 * 1024;
 
 /// The names of the levels, the gravest first.
 const LEVELS: [(&str, Level); 6] = [
@@ -36,15 +36,15 @@ const LEVELS: [(&str, Level); 6] = [
 
 /// The logger of a node on standard error, and the handle by which its loop empties the buffer. Records graver than or
 /// as grave as `level` are written.
-pub fn root(level: Level, format: Format) -> (Logger, LogHandle) {
+pub(crate) fn root(level: Level, format: Format) -> (Logger, LogHandle) {
     root_on(std::io::stderr().as_fd(), level, format)
 }
 
 /// The same on any descriptor; into the void if that cannot be used.
-pub fn root_on(fd: BorrowedFd<'_>, level: Level, format: impl Into<Format>) -> (Logger, LogHandle) {
+pub(crate) fn root_on(fd: BorrowedFd<'_>, level: Level, format: impl Into<Format>) -> (Logger, LogHandle) {
     let format = format.into();
     let outlet = Outlet::open(fd, CAPACITY, "the log").unwrap_or_else(|_| Outlet::nowhere());
-    let handle = LogHandle { outlet: Arc::new(Mutex::new(outlet.as_json(format == Format::Json))) };
+    let handle = LogHandle { outlet: Arc::new(Mutex::new(outlet.in_json(format == Format::Json))) };
     if format == Format::Json {
         let objects = Objects::new(Arc::clone(&handle.outlet));
         return (Logger::root(LevelFilter::new(objects, level).ignore_res(), o!()), handle);
@@ -56,7 +56,7 @@ pub fn root_on(fd: BorrowedFd<'_>, level: Level, format: impl Into<Format>) -> (
 }
 
 /// What a process reports that has no log yet: a line of the given kind.
-pub fn complaint(format: Format, text: &str) -> String {
+pub(crate) fn complaint(format: Format, text: &str) -> String {
     match format {
         Format::Plain | Format::Coloured => format!("treevisor: {text}"),
         Format::Json => json!({ "at": clock::rfc3339_now(), "level": "error", "message": text }).to_string(),
@@ -70,23 +70,23 @@ fn timestamp(to: &mut dyn Write) -> io::Result<()> {
 
 /// The loop's end of the log.
 #[derive(Debug, Clone)]
-pub struct LogHandle {
+pub(crate) struct LogHandle {
     outlet: Arc<Mutex<Outlet>>,
 }
 
 impl LogHandle {
     /// Writes what can be written without waiting. Returns whether something is left for later.
-    pub fn flush(&self) -> bool {
+    pub(crate) fn flush(&self) -> bool {
         lock(&self.outlet).flush()
     }
 
     /// Waits until all is written, for no longer than `limit`. For processes that end.
-    pub fn finish(&self, limit: Span) {
+    pub(crate) fn finish(&self, limit: Span) {
         lock(&self.outlet).finish(limit);
     }
 
     /// Writes a line as it is, behind all that was logged.
-    pub fn say(&self, line: impl fmt::Display) {
+    pub(crate) fn say(&self, line: impl fmt::Display) {
         let mut outlet = lock(&self.outlet);
         outlet.push(format!("{}\n", text::page(&line.to_string())).as_bytes());
         outlet.flush();
@@ -94,19 +94,19 @@ impl LogHandle {
 
     /// Whether lines wait to be written.
     #[cfg(test)]
-    pub fn wants_write(&self) -> bool {
+    pub(crate) fn wants_write(&self) -> bool {
         lock(&self.outlet).wants_write()
     }
 
     /// What to watch for becoming writable; `None` where waiting is of no use.
     #[cfg(test)]
-    pub fn fd(&self) -> Option<std::os::fd::RawFd> {
+    pub(crate) fn fd(&self) -> Option<std::os::fd::RawFd> {
         lock(&self.outlet).fd()
     }
 
     /// Lines that were lost because the reader was too slow.
     #[cfg(test)]
-    pub fn lost(&self) -> crate::logs::Lost {
+    pub(crate) fn lost(&self) -> crate::logs::Lost {
         lock(&self.outlet).lost()
     }
 }

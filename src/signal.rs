@@ -38,10 +38,10 @@ const SIGNALS: &[(&str, i32)] = &[
 ];
 
 /// The highest number that a signal can have, SIGRTMAX.
-pub const MAX: i32 = 64;
+pub(crate) const MAX: i32 = 64;
 
 /// The number of the signal called `name`: `TERM`, `SIGTERM`, in either case, or a number from 1 to 64.
-pub fn number(name: &str) -> Option<i32> {
+pub(crate) fn number(name: &str) -> Option<i32> {
     let upper = name.trim().to_ascii_uppercase();
     let short = upper.strip_prefix("SIG").unwrap_or(&upper);
     SIGNALS
@@ -52,12 +52,12 @@ pub fn number(name: &str) -> Option<i32> {
 }
 
 /// The name, without `SIG`, of the signal with this number; `None` for the real-time signals, which have none.
-pub fn name(number: i32) -> Option<&'static str> {
+pub(crate) fn name(number: i32) -> Option<&'static str> {
     SIGNALS.iter().find(|(_, known)| *known == number).map(|(name, _)| &name[3..])
 }
 
 /// The name of a signal, as kill(1) writes it with `SIG` in front; `signal 40` where there is none.
-pub fn full_name(number: i32) -> Cow<'static, str> {
+pub(crate) fn full_name(number: i32) -> Cow<'static, str> {
     match SIGNALS.iter().find(|(_, known)| *known == number) {
         Some((name, _)) => Cow::Borrowed(name),
         None => Cow::Owned(format!("signal {number}")),
@@ -65,7 +65,7 @@ pub fn full_name(number: i32) -> Cow<'static, str> {
 }
 
 /// All names, without `SIG`.
-pub fn names() -> impl Iterator<Item = &'static str> {
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     SIGNALS.iter().map(|(name, _)| &name[3..])
 }
 

@@ -11,7 +11,7 @@ use std::fmt::Write;
 /// Whether a terminal does something else with this character than to draw it: control characters (C0 with the tab, DEL,
 /// C1), separators that some take for newlines, and what turns the direction of writing around, with which a line can be
 /// made to read other than it is. This is the one set of such characters.
-pub fn is_obeyed(c: char) -> bool {
+pub(crate) fn is_obeyed(c: char) -> bool {
     match c {
         c if c.is_control() => true,
         '\u{200e}' | '\u{200f}' | '\u{061c}' => true,
@@ -22,7 +22,7 @@ pub fn is_obeyed(c: char) -> bool {
 
 /// A piece of text from elsewhere within a line of ours: what a terminal would act upon is escaped, tabs and newlines
 /// too, so that nothing in it moves the cursor, changes a colour or begins a line. What was cleaned stays as it is.
-pub fn clean(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
     }
@@ -33,7 +33,7 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 
 /// A page of ours on its way out: newlines, tabs and colours pass, and whatever else a terminal would act upon is escaped.
 /// It is the last gate; what is put into the page is cleaned where it is put in.
-pub fn page(text: &str) -> Cow<'_, str> {
+pub(crate) fn page(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| is_obeyed(c) && !is_layout(c)) {
         return Cow::Borrowed(text);
     }
@@ -64,7 +64,7 @@ fn is_layout(c: char) -> bool {
 }
 
 /// The longest beginning of `text` that has at most `max` bytes and ends between two characters.
-pub fn cut(text: &str, max: usize) -> &str {
+pub(crate) fn cut(text: &str, max: usize) -> &str {
     let mut end = max.min(text.len());
     // 0 is a boundary, so this ends.
     while !text.is_char_boundary(end) {
@@ -74,7 +74,7 @@ pub fn cut(text: &str, max: usize) -> &str {
 }
 
 /// The same for an owned text.
-pub fn cut_owned(mut text: String, max: usize) -> String {
+pub(crate) fn cut_owned(mut text: String, max: usize) -> String {
     let end = cut(&text, max).len();
     text.truncate(end);
     text
@@ -83,14 +83,14 @@ pub fn cut_owned(mut text: String, max: usize) -> String {
 /// The text of a line as it may be shown: control characters as `\x1b`, `\r`, `\u{202e}`, bytes that are no UTF-8 as
 /// `\xff`, colour sequences left out, tabs as they are. A carriage return at the end, as in files from elsewhere, is
 /// left out as well.
-pub fn printable(bytes: &[u8]) -> String {
+pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     write_printable(bytes, &mut out);
     out
 }
 
 /// Appends what [`printable`] returns.
-pub fn write_printable(bytes: &[u8], out: &mut String) {
+pub(crate) fn write_printable(bytes: &[u8], out: &mut String) {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     for chunk in bytes.utf8_chunks() {
         write_text(chunk.valid(), out, &|c| c == '\t');
@@ -103,7 +103,7 @@ pub fn write_printable(bytes: &[u8], out: &mut String) {
 /// Makes a text of JSON fit to be looked at in a terminal: what JSON leaves as it is although a terminal acts upon it, is
 /// escaped. Such characters stand in strings only, so it is the same JSON afterwards. Newlines and tabs of its layout
 /// stay.
-pub fn json(json: &str) -> Cow<'_, str> {
+pub(crate) fn json(json: &str) -> Cow<'_, str> {
     if !json.contains(|c| is_obeyed(c) && !is_layout(c)) {
         return Cow::Borrowed(json);
     }
@@ -113,7 +113,7 @@ pub fn json(json: &str) -> Cow<'_, str> {
 }
 
 /// Appends what [`json`] returns.
-pub fn write_json(json: &str, out: &mut String) {
+pub(crate) fn write_json(json: &str, out: &mut String) {
     let mut rest = json;
     while let Some(at) = rest.find(|c| is_obeyed(c) && !is_layout(c)) {
         out.push_str(&rest[..at]);

@@ -68,7 +68,7 @@ pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
     for mut child in added.root.children {
         child.policy.group = child.policy.group.map(|group| first + group);
         let path = args.parent.child(&child.name);
-        let asked = Verb::StartChild { path: args.parent.clone(), child: as_json(&child)? };
+        let asked = Verb::StartChild { path: args.parent.clone(), child: in_json(&child)? };
         let change = Change { verb: "add", path: &path, asked, timeout: args.timeout, ends_instance: false };
         let detail = carry_out(change, &instance, when)?;
         out.write(&done_line(&path, &instance, "added", &detail))?;
@@ -76,7 +76,7 @@ pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-fn as_json(child: &ChildSpec) -> Result<serde_json::Value, Failure> {
+fn in_json(child: &ChildSpec) -> Result<serde_json::Value, Failure> {
     serde_json::to_value(child)
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot send \"{}\" to the tree: {error}", child.name)))
 }

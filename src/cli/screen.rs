@@ -20,7 +20,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal's, as when it has gone.
-    pub fn take(keys: bool) -> io::Result<Screen> {
+    pub(super) fn take(keys: bool) -> io::Result<Screen> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let before = std::panic::take_hook();

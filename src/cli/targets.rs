@@ -258,7 +258,7 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    pub fn new(count: usize, word: &'static str, when: When) -> Sum {
+    pub(super) fn new(count: usize, word: &'static str, when: When) -> Sum {
         let bar = std::io::stderr().is_terminal().then(|| {
             // A template that is wrong would be so in every test.
             let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}");
@@ -282,7 +282,7 @@ impl Sum {
         }
     }
 
-    pub fn done(&mut self, line: &str) {
+    pub(super) fn done(&mut self, line: &str) {
         self.done += 1;
         let (out, broken) = (&mut self.out, &mut self.broken);
         suspended(self.bar.as_ref(), || {
@@ -292,13 +292,13 @@ impl Sum {
         });
     }
 
-    pub fn failed(&mut self, path: &Path, failure: &Failure) {
+    pub(super) fn failed(&mut self, path: &Path, failure: &Failure) {
         self.failed.push(path.clone());
         suspended(self.bar.as_ref(), || out::complain(self.when, failure));
     }
 
     /// The last line, and the exit code of it all.
-    pub fn end(mut self) -> Result<ExitCode, Failure> {
+    pub(super) fn end(mut self) -> Result<ExitCode, Failure> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

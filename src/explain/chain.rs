@@ -29,18 +29,18 @@ pub(super) struct Found {
 }
 
 impl<'a> Story<'a> {
-    pub fn of(events: &'a [EventView]) -> Story<'a> {
+    pub(super) fn of(events: &'a [EventView]) -> Story<'a> {
         let by_id = events.iter().enumerate().map(|(at, event)| (event.id, at)).collect();
         Story { events, by_id }
     }
 
     /// The last event about a path. That a beat was late and came after all is no event of its life.
-    pub fn last_about(&self, path: &Path) -> Option<usize> {
+    pub(super) fn last_about(&self, path: &Path) -> Option<usize> {
         self.events.iter().rposition(|event| event.path == *path && !is_late(event))
     }
 
     /// The chain behind the state of a path; `runs` says whether the tree does.
-    pub fn behind(&self, path: &Path, runs: bool) -> Found {
+    pub(super) fn behind(&self, path: &Path, runs: bool) -> Found {
         let Some(anchor) = self.anchor(path, runs) else { return Found { steps: Vec::new(), complete: true } };
         let mut steps = vec![anchor];
         let mut seen = HashSet::from([anchor]);
@@ -171,7 +171,7 @@ impl<'a> Story<'a> {
     }
 
     /// An event of a chain as a step of it.
-    pub fn step(&self, at: usize, chain: &[usize]) -> Step {
+    pub(super) fn step(&self, at: usize, chain: &[usize]) -> Step {
         let event = &self.events[at];
         Step {
             category: meaning::category(event),

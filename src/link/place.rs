@@ -49,22 +49,22 @@ pub(super) struct BoundFile {
 
 impl BoundFile {
     /// What was just bound.
-    pub fn now(path: PathBuf) -> BoundFile {
+    pub(super) fn now(path: PathBuf) -> BoundFile {
         let id = FileId::at(&path);
         BoundFile { path, id }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether it lies there still, and nothing else in its place.
-    pub fn is_in_place(&self) -> bool {
+    pub(super) fn is_in_place(&self) -> bool {
         self.id.is_some() && FileId::at(&self.path) == self.id
     }
 
     /// It was bound again.
-    pub fn renew(&mut self) {
+    pub(super) fn renew(&mut self) {
         self.id = FileId::at(&self.path);
     }
 }

@@ -64,7 +64,7 @@ impl fmt::Debug for Beside {
 
 impl Beside {
     /// Lines go from `queue` to `sink`. Their producer is to pause while more than `soft` bytes wait.
-    pub fn new(sink: Box<dyn Write + Send>, queue: Queue, soft: usize) -> Beside {
+    pub(super) fn new(sink: Box<dyn Write + Send>, queue: Queue, soft: usize) -> Beside {
         let state = State {
             queue,
             sink: Some(sink),
@@ -81,11 +81,11 @@ impl Beside {
         Beside(Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() }))
     }
 
-    pub fn set_json(&self, json: bool) {
+    pub(super) fn set_json(&self, json: bool) {
         self.0.lock().queue.json = json;
     }
 
-    pub fn push(&self, text: &[u8]) {
+    pub(super) fn push(&self, text: &[u8]) {
         let mut state = self.0.lock();
         if state.gone {
             return;
@@ -98,11 +98,11 @@ impl Beside {
     }
 
     /// Has written what waits. Returns whether that has to be asked for again, as no thread can be made.
-    pub fn flush(&self) -> bool {
+    pub(super) fn flush(&self) -> bool {
         self.0.relieve(&mut self.0.lock())
     }
 
-    pub fn finish(&self, limit: Span) {
+    pub(super) fn finish(&self, limit: Span) {
         let end = now() + limit;
         let mut state = self.0.lock();
         loop {
@@ -117,27 +117,27 @@ impl Beside {
         state.given_up |= state.has_work();
     }
 
-    pub fn must_rest(&self) -> bool {
+    pub(super) fn must_rest(&self) -> bool {
         let mut state = self.0.lock();
         state.resting = state.queue.len() >= state.soft && now().since(state.since) < PATIENCE;
         state.resting
     }
 
-    pub fn rings(&self, bell: Box<dyn Fn() + Send>) {
+    pub(super) fn rings(&self, bell: Box<dyn Fn() + Send>) {
         self.0.lock().bell = Some(bell);
     }
 
     #[cfg(test)]
-    pub fn wants_write(&self) -> bool {
+    pub(super) fn wants_write(&self) -> bool {
         !self.0.lock().queue.is_empty()
     }
 
     #[cfg(test)]
-    pub fn lost(&self) -> super::lost::Lost {
+    pub(super) fn lost(&self) -> super::lost::Lost {
         self.0.lock().queue.lost()
     }
 
-    pub fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.0.lock().gone
     }
 }

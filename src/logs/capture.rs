@@ -15,14 +15,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 const CHUNK: usize = 16 * 1024;
 
 /// Lines that are shown per second and child; also how many may come at once.
-pub const SHOWN_LINES_PER_SECOND: u32 = 10_000;
+pub(crate) const SHOWN_LINES_PER_SECOND: u32 = 10_000;
 /// Bytes that are shown per second and child; also how many may come at once.
-pub const SHOWN_BYTES_PER_SECOND: u32 = 1024 * 1024;
+pub(crate) const SHOWN_BYTES_PER_SECOND: u32 = 1024 * 1024;
 
 /// What [`Capture::read_some`] has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Progress {
+pub(crate) enum Progress {
     /// The budget is used up and more may be waiting: come back in the next turn.
     MoreWaiting,
     /// The pipe is empty for now.
@@ -33,7 +33,7 @@ pub enum Progress {
 
 /// One pipe that carries a worker's output.
 #[derive(Debug)]
-pub struct Capture {
+pub(crate) struct Capture {
     pipe: File,
     stream: Stream,
     lines: Lines,
@@ -42,18 +42,18 @@ pub struct Capture {
 
 impl Capture {
     /// Takes over the read end of a pipe that both streams share. It must not block (`O_NONBLOCK`).
-    pub fn new(pipe: OwnedFd) -> Capture {
+    pub(crate) fn new(pipe: OwnedFd) -> Capture {
         Capture::of(pipe, Stream::Both)
     }
 
     /// Takes over the read end of a pipe that carries one stream. It must not block (`O_NONBLOCK`).
-    pub fn of(pipe: OwnedFd, stream: Stream) -> Capture {
+    pub(crate) fn of(pipe: OwnedFd, stream: Stream) -> Capture {
         Capture { pipe: pipe.into(), stream, lines: Lines::new(), gate: Gate::new() }
     }
 
     /// Reads at most about `budget` bytes, and hands each line that is complete to `sink`. `now` tells how fast the
     /// lines come; see [`Audience`] for where each of them goes.
-    pub fn read_some(&mut self, now: Time, budget: usize, sink: &mut impl FnMut(Line<'_>)) -> Progress {
+    pub(crate) fn read_some(&mut self, now: Time, budget: usize, sink: &mut impl FnMut(Line<'_>)) -> Progress {
         self.gate.refill(now);
         let mut buffer = [0; CHUNK];
         let mut left = budget;
@@ -83,7 +83,7 @@ impl Capture {
 
     /// Hands on what stands there without a newline, and how much was not shown. For a pipe that is given up although
     /// a process still holds its other end; [`Progress::Closed`] implies it.
-    pub fn finish(&mut self, sink: &mut impl FnMut(Line<'_>)) {
+    pub(crate) fn finish(&mut self, sink: &mut impl FnMut(Line<'_>)) {
         let (gate, stream) = (&mut self.gate, self.stream);
         self.lines.finish(&mut |line| gate.pass(line.by(stream), sink));
         self.gate.tell(stream, sink);

@@ -12,10 +12,10 @@ use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// So much is kept for a terminal or a reader that is slow. Then lines are dropped and counted.
-pub const CAPACITY: usize = 256 * 1024;
+pub(crate) const CAPACITY: usize = 256 * 1024;
 
 /// Paths are padded to the longest one seen, but not beyond this: one deep path must not push all other text aside.
-pub const WIDTH_MAX: usize = 24;
+pub(crate) const WIDTH_MAX: usize = 24;
 
 /// Colours of paths. Red is left out, it means trouble; so are black and white, which may be the background.
 const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
@@ -46,7 +46,7 @@ fn is_false(flag: &bool) -> bool {
 
 /// Where the output of workers is shown.
 #[derive(Debug)]
-pub struct Console {
+pub(crate) struct Console {
     outlet: Outlet,
     format: Format,
     width: usize,
@@ -55,25 +55,25 @@ pub struct Console {
 
 impl Console {
     /// Shows lines on standard output. Without a standard output, nowhere.
-    pub fn stdout(format: Format) -> Console {
+    pub(crate) fn stdout(format: Format) -> Console {
         Console::open(std::io::stdout().as_fd(), format)
     }
 
     /// Shows lines on what `fd` is open for; nowhere if it cannot be used.
-    pub fn open(fd: BorrowedFd<'_>, format: impl Into<Format>) -> Console {
+    pub(crate) fn open(fd: BorrowedFd<'_>, format: impl Into<Format>) -> Console {
         let format = format.into();
         let outlet = Outlet::open(fd, CAPACITY, "the workers' output").unwrap_or_else(|_| Outlet::nowhere());
-        Console { outlet: outlet.as_json(format == Format::Json), format, width: 0, scratch: String::new() }
+        Console { outlet: outlet.in_json(format == Format::Json), format, width: 0, scratch: String::new() }
     }
 
     /// Announces paths of this width, so that the first lines are aligned with later ones already.
     #[cfg(test)]
-    pub fn set_width(&mut self, width: usize) {
+    pub(crate) fn set_width(&mut self, width: usize) {
         self.width = self.width.max(width.min(WIDTH_MAX));
     }
 
     /// Takes a line of the worker at `path`. Lines that came too fast to be shown are left out.
-    pub fn push(&mut self, path: &str, line: &Line<'_>) {
+    pub(crate) fn push(&mut self, path: &str, line: &Line<'_>) {
         if !line.is_shown() || self.outlet.is_gone() {
             return;
         }
@@ -95,40 +95,40 @@ impl Console {
     }
 
     /// Writes what can be written without waiting. Returns whether something is left for later.
-    pub fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> bool {
         self.outlet.flush()
     }
 
     /// Waits until all is written, for no longer than `limit`. For processes that end.
-    pub fn finish(&mut self, limit: Span) {
+    pub(crate) fn finish(&mut self, limit: Span) {
         self.outlet.finish(limit);
     }
 
     /// Whether workers are to wait before they are listened to again; see [`Outlet::must_rest`].
-    pub fn must_rest(&self) -> bool {
+    pub(crate) fn must_rest(&self) -> bool {
         self.outlet.must_rest()
     }
 
     /// What is to be rung when they need not any longer.
-    pub fn rings(&mut self, bell: impl Fn() + Send + 'static) {
+    pub(crate) fn rings(&mut self, bell: impl Fn() + Send + 'static) {
         self.outlet.rings(bell);
     }
 
     /// Whether lines wait to be written.
     #[cfg(test)]
-    pub fn wants_write(&self) -> bool {
+    pub(crate) fn wants_write(&self) -> bool {
         self.outlet.wants_write()
     }
 
     /// What to watch for becoming writable; `None` where waiting is of no use.
     #[cfg(test)]
-    pub fn fd(&self) -> Option<std::os::fd::RawFd> {
+    pub(crate) fn fd(&self) -> Option<std::os::fd::RawFd> {
         self.outlet.fd()
     }
 
     /// Lines that were lost because the reader was too slow.
     #[cfg(test)]
-    pub fn lost(&self) -> super::lost::Lost {
+    pub(crate) fn lost(&self) -> super::lost::Lost {
         self.outlet.lost()
     }
 
@@ -159,7 +159,7 @@ impl Console {
 
 /// Appends what stands before each line of the worker at `path`. In colour, all lines are aligned with the widest path
 /// so far, whose `width` is kept by the caller.
-pub fn write_prefix(out: &mut String, path: &str, stream: Stream, width: &mut usize, colour: bool) {
+pub(crate) fn write_prefix(out: &mut String, path: &str, stream: Stream, width: &mut usize, colour: bool) {
     let bar = if stream == Stream::Stderr { '┃' } else { '│' };
     let written = if colour {
         *width = (*width).max(path.len().min(WIDTH_MAX));

@@ -2,11 +2,12 @@
 
 /// The longest line, in bytes. A longer one is cut into pieces of at most this length: a worker that never writes a
 /// newline must not make its supervisor hold all that it ever wrote.
-pub const LINE_MAX: usize = 8 * 1024;
+pub(crate) const LINE_MAX: usize = 8 * 1024;
 
 /// Which of a worker's two streams a line came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Stream {
+#[allow(dead_code, reason = "readers and files can tell the two apart; workers are given one pipe for both")]
+pub(crate) enum Stream {
     /// Both share one pipe, which keeps their order and costs one descriptor instead of two.
     #[default]
     Both,
@@ -18,7 +19,7 @@ pub enum Stream {
 
 /// Where a line goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Audience {
+pub(crate) enum Audience {
     /// It is kept, written to the file and shown.
     #[default]
     Everyone,
@@ -30,7 +31,7 @@ pub enum Audience {
 
 /// One line of output, or a piece of one that is longer than [`LINE_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     bytes: &'a [u8],
     /// More of the same line follows.
     pub cut: bool,
@@ -44,34 +45,34 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// A whole line, without its newline.
-    pub fn new(bytes: &'a [u8]) -> Line<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Line<'a> {
         Line { bytes, cut: false, continued: false, stream: Stream::default(), audience: Audience::default() }
     }
 
     /// The same line, by this stream.
     #[must_use]
-    pub fn by(self, stream: Stream) -> Line<'a> {
+    pub(crate) fn by(self, stream: Stream) -> Line<'a> {
         Line { stream, ..self }
     }
 
     /// The same line, for some only.
     #[must_use]
-    pub fn only_for(self, audience: Audience) -> Line<'a> {
+    pub(crate) fn only_for(self, audience: Audience) -> Line<'a> {
         Line { audience, ..self }
     }
 
     /// What the worker wrote, without the newline, as it wrote it.
-    pub fn bytes(&self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// Whether it is to be shown to the operator.
-    pub fn is_shown(&self) -> bool {
+    pub(crate) fn is_shown(&self) -> bool {
         self.audience != Audience::Record
     }
 
     /// Whether it is to be kept and written to a file.
-    pub fn is_recorded(&self) -> bool {
+    pub(crate) fn is_recorded(&self) -> bool {
         self.audience != Audience::Display
     }
 }
@@ -79,19 +80,19 @@ impl<'a> Line<'a> {
 /// Cuts a stream of bytes into lines. Holds the beginning of the line that is not finished yet, and nothing while there
 /// is none.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     partial: Vec<u8>,
     continued: bool,
 }
 
 impl Lines {
     /// A stream that has not begun.
-    pub const fn new() -> Lines {
+    pub(crate) const fn new() -> Lines {
         Lines { partial: Vec::new(), continued: false }
     }
 
     /// Takes the next bytes and hands on each line that they complete.
-    pub fn feed(&mut self, mut rest: &[u8], each: &mut impl FnMut(Line<'_>)) {
+    pub(crate) fn feed(&mut self, mut rest: &[u8], each: &mut impl FnMut(Line<'_>)) {
         while !rest.is_empty() {
             let room = LINE_MAX - self.partial.len();
             // One byte more than there is room for: a newline right behind the longest line does not make it longer.
@@ -111,7 +112,7 @@ impl Lines {
     }
 
     /// The stream has ended: what stands there without a newline is a line as well.
-    pub fn finish(&mut self, each: &mut impl FnMut(Line<'_>)) {
+    pub(crate) fn finish(&mut self, each: &mut impl FnMut(Line<'_>)) {
         if !self.partial.is_empty() || self.continued {
             self.complete(b"", each);
         }

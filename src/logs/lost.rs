@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Lines that were lost, and how much text they held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Lost {
+pub(crate) struct Lost {
     /// How many lines.
     pub lines: u64,
     /// How many bytes.
@@ -13,25 +13,25 @@ pub struct Lost {
 
 impl Lost {
     /// Counts one more line.
-    pub fn add(&mut self, bytes: usize) {
+    pub(crate) fn add(&mut self, bytes: usize) {
         self.lines += 1;
         self.bytes += bytes as u64;
     }
 
     /// What a text holds; a piece of a line counts as one.
-    pub fn of(text: &[u8]) -> Lost {
+    pub(crate) fn of(text: &[u8]) -> Lost {
         let lines = text.iter().filter(|byte| **byte == b'\n').count();
         let piece = text.last().is_some_and(|last| *last != b'\n');
         Lost { lines: lines as u64 + u64::from(piece && lines == 0), bytes: text.len() as u64 }
     }
 
     /// Whether nothing was lost.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.lines == 0
     }
 
     /// The count so far; it begins again at zero.
-    pub fn take(&mut self) -> Lost {
+    pub(crate) fn take(&mut self) -> Lost {
         std::mem::take(self)
     }
 }

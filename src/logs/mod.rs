@@ -16,27 +16,24 @@
 //! [`lines`] and [`ring`] are pure. This room may import `spec::exec` and `os`.
 
 mod beside;
-pub mod capture;
-pub mod console;
+pub(crate) mod capture;
+pub(crate) mod console;
 mod format;
-pub mod lines;
+pub(crate) mod lines;
 mod lost;
-pub mod outlet;
-pub mod past;
+pub(crate) mod outlet;
+pub(crate) mod past;
 mod queue;
-pub mod ring;
-pub mod rotate;
-pub mod stream_file;
-pub mod writer;
+pub(crate) mod ring;
+pub(crate) mod rotate;
+pub(crate) mod stream_file;
+pub(crate) mod writer;
 
-pub use capture::{Capture, Progress};
-pub use console::Console;
-pub use format::Format;
-pub use lines::{Audience, Line, Stream};
-pub use lost::Lost;
-pub use ring::{Ring, Said, Speaker};
-pub use rotate::RotatingFile;
-pub use writer::{LogFile, Writer};
+pub(crate) use format::Format;
+pub(crate) use lines::{Line, Stream};
+#[cfg(test)]
+pub(crate) use lost::Lost;
+pub(crate) use writer::{LogFile, Writer};
 
 #[cfg(test)]
 mod tests;

@@ -67,7 +67,7 @@ enum RegularFile {
 
 /// A bounded buffer of lines, and where they go.
 #[derive(Debug)]
-pub struct Outlet(Way);
+pub(crate) struct Outlet(Way);
 
 #[derive(Debug)]
 enum Way {
@@ -81,7 +81,7 @@ impl Outlet {
     ///
     /// # Errors
     /// When the descriptor cannot be duplicated, or is none.
-    pub fn open(fd: BorrowedFd<'_>, capacity: usize, what: &'static str) -> io::Result<Outlet> {
+    pub(crate) fn open(fd: BorrowedFd<'_>, capacity: usize, what: &'static str) -> io::Result<Outlet> {
         let owned = fd::copy_out_of_the_way(fd)?;
         if fd::is_regular(owned.as_fd())? {
             let file = RegularFile::New { file: owned.into(), stream: fd.as_raw_fd() };
@@ -93,7 +93,7 @@ impl Outlet {
 
     /// The same, with notices that are objects of JSON.
     #[must_use]
-    pub fn as_json(mut self, json: bool) -> Outlet {
+    pub(crate) fn in_json(mut self, json: bool) -> Outlet {
         match &mut self.0 {
             Way::Direct { queue, .. } => queue.json = json,
             Way::Beside(beside) => beside.set_json(json),
@@ -102,7 +102,7 @@ impl Outlet {
     }
 
     /// A way out that leads nowhere: everything is forgotten at once.
-    pub fn nowhere() -> Outlet {
+    pub(crate) fn nowhere() -> Outlet {
         Outlet::with(Target::Gone, 0, "")
     }
 
@@ -112,7 +112,7 @@ impl Outlet {
 
     /// Takes lines, each with its newline, to be written by the next [`flush`](Outlet::flush). They stay together. What
     /// does not fit is dropped as a whole and counted.
-    pub fn push(&mut self, text: &[u8]) {
+    pub(crate) fn push(&mut self, text: &[u8]) {
         match &mut self.0 {
             Way::Direct { target: Target::Gone, .. } => {}
             Way::Direct { queue, .. } => queue.push(text),
@@ -122,7 +122,7 @@ impl Outlet {
 
     /// Writes what can be written without waiting, or has it written. Returns whether something is left for which this is to
     /// be called again later.
-    pub fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> bool {
         let (target, queue) = match &mut self.0 {
             Way::Direct { target: Target::Gone, .. } => return false,
             Way::Direct { target, queue } => (target, queue),
@@ -157,7 +157,7 @@ impl Outlet {
     }
 
     /// Waits until all is written, for no longer than `limit`. For processes that end.
-    pub fn finish(&mut self, limit: Span) {
+    pub(crate) fn finish(&mut self, limit: Span) {
         if let Way::Beside(beside) = &self.0 {
             beside.finish(limit);
             return;
@@ -174,7 +174,7 @@ impl Outlet {
     /// Whether the producer of lines is to wait before there are more: the disk is behind, though not stuck. A worker
     /// can wait, as it would for the disk itself; a supervisor cannot. When that is over the bell rings that was given
     /// to [`rings`](Outlet::rings).
-    pub fn must_rest(&self) -> bool {
+    pub(crate) fn must_rest(&self) -> bool {
         match &self.0 {
             Way::Direct { .. } => false,
             Way::Beside(beside) => beside.must_rest(),
@@ -182,7 +182,7 @@ impl Outlet {
     }
 
     /// What is to be rung when there is room again for producers that had to pause.
-    pub fn rings(&mut self, bell: impl Fn() + Send + 'static) {
+    pub(crate) fn rings(&mut self, bell: impl Fn() + Send + 'static) {
         if let Way::Beside(beside) = &self.0 {
             beside.rings(Box::new(bell));
         }
@@ -190,7 +190,7 @@ impl Outlet {
 
     /// Whether lines wait to be written.
     #[cfg(test)]
-    pub fn wants_write(&self) -> bool {
+    pub(crate) fn wants_write(&self) -> bool {
         match &self.0 {
             Way::Direct { queue, .. } => !queue.is_empty(),
             Way::Beside(beside) => beside.wants_write(),
@@ -199,7 +199,7 @@ impl Outlet {
 
     /// What to watch for becoming writable; `None` where waiting is of no use.
     #[cfg(test)]
-    pub fn fd(&self) -> Option<RawFd> {
+    pub(crate) fn fd(&self) -> Option<RawFd> {
         self.writable().map(|fd| fd.as_raw_fd())
     }
 
@@ -212,7 +212,7 @@ impl Outlet {
 
     /// All lines that were lost so far because there was no room.
     #[cfg(test)]
-    pub fn lost(&self) -> super::lost::Lost {
+    pub(crate) fn lost(&self) -> super::lost::Lost {
         match &self.0 {
             Way::Direct { queue, .. } => queue.lost(),
             Way::Beside(beside) => beside.lost(),
@@ -220,7 +220,7 @@ impl Outlet {
     }
 
     /// Whether the reader has gone.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         match &self.0 {
             Way::Direct { target, .. } => matches!(target, Target::Gone),
             Way::Beside(beside) => beside.is_gone(),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const CHUNK: usize = 64 * 1024;
 
 /// The rotated forerunner of `path` with this number; 1 is the youngest.
-pub fn numbered(path: &Path, number: u32) -> PathBuf {
+pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     name.into()
@@ -25,7 +25,7 @@ pub fn numbered(path: &Path, number: u32) -> PathBuf {
 ///
 /// # Errors
 /// The system's, with the file that could not be read.
-pub fn last_lines(path: &Path, keep: u32, count: Option<usize>) -> Result<Vec<String>, (PathBuf, io::Error)> {
+pub(crate) fn last_lines(path: &Path, keep: u32, count: Option<usize>) -> Result<Vec<String>, (PathBuf, io::Error)> {
     // All are opened before any is read: what is rotated afterwards stays the same for us.
     let mut open: Vec<(PathBuf, File, FileId)> = Vec::new();
     // Behind a link the forerunners lie beside the file itself.
@@ -120,7 +120,7 @@ fn begin_of_last(file: &mut File, count: usize) -> io::Result<u64> {
 /// they, and what follows them, are taken from memory or received later.
 ///
 /// Where the two do not meet (the file was moved away, or lines could not be written), nothing is the same.
-pub fn overlap(file: &[String], kept: &[String]) -> usize {
+pub(crate) fn overlap(file: &[String], kept: &[String]) -> usize {
     if kept.is_empty() {
         return 0;
     }

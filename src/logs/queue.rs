@@ -28,7 +28,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// At most `capacity` bytes wait. `what` names the lines in the notice of those that were lost.
-    pub fn new(capacity: usize, what: &'static str) -> Queue {
+    pub(super) fn new(capacity: usize, what: &'static str) -> Queue {
         Queue {
             buffer: VecDeque::new(),
             capacity,
@@ -42,7 +42,7 @@ impl Queue {
     }
 
     /// Takes lines, each with its newline. They stay together. What does not fit is dropped as a whole and counted.
-    pub fn push(&mut self, text: &[u8]) {
+    pub(super) fn push(&mut self, text: &[u8]) {
         if text.is_empty() {
             return;
         }
@@ -62,7 +62,7 @@ impl Queue {
 
     /// What is to be written next: whole lines within `limit` bytes, or one line where that alone is longer. Nothing when all
     /// is written and reported.
-    pub fn next(&mut self, limit: usize) -> &[u8] {
+    pub(super) fn next(&mut self, limit: usize) -> &[u8] {
         if self.buffer.is_empty() {
             self.tell();
         }
@@ -78,7 +78,7 @@ impl Queue {
     }
 
     /// So much of it was written.
-    pub fn written(&mut self, length: usize) {
+    pub(super) fn written(&mut self, length: usize) {
         drop(self.buffer.drain(..length));
         if self.buffer.is_empty() {
             self.told = Lost::default();
@@ -91,7 +91,7 @@ impl Queue {
     }
 
     /// Gives up what there is; the next line tries again.
-    pub fn lose_all(&mut self) {
+    pub(super) fn lose_all(&mut self) {
         let newlines = self.buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
         // Saturating: some of the notices may have been written already.
         let gone = Lost {
@@ -106,29 +106,29 @@ impl Queue {
     }
 
     /// Forgets what there is, without a word: nothing will ever be written.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.untold = Lost::default();
         self.buffer = VecDeque::new();
     }
 
     /// Bytes that wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.buffer.len()
     }
 
     /// Whether lines wait to be written.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
     /// Whether lines were lost that no notice reports yet.
-    pub fn has_untold(&self) -> bool {
+    pub(super) fn has_untold(&self) -> bool {
         !self.untold.is_none()
     }
 
     /// All lines that were lost so far.
     #[cfg(test)]
-    pub fn lost(&self) -> Lost {
+    pub(super) fn lost(&self) -> Lost {
         self.lost
     }
 

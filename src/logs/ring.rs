@@ -8,19 +8,19 @@ use crate::text;
 use std::collections::VecDeque;
 
 /// So many lines are kept ...
-pub const LINES_MAX: usize = 256;
+pub(crate) const LINES_MAX: usize = 256;
 /// ... as long as together they are not longer than this many bytes.
-pub const BYTES_MAX: usize = 16 * 1024;
+pub(crate) const BYTES_MAX: usize = 16 * 1024;
 
 /// The last lines of one child. Costs nothing before the first line, and at most some 21 KiB ever.
 #[derive(Debug, Default)]
-pub struct Ring {
+pub(crate) struct Ring {
     kept: Option<Box<Kept>>,
 }
 
 /// The process of a child that printed a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Speaker {
+pub(crate) struct Speaker {
     /// The child's incarnation.
     pub incarnation: u64,
     /// Its process.
@@ -50,7 +50,7 @@ struct Mark {
 
 /// A line that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub(crate) struct Said {
     /// When it was read: nanoseconds since 1970, never less than those of the line before.
     pub at: u64,
     /// The incarnation that printed it.
@@ -65,13 +65,13 @@ pub struct Said {
 
 impl Ring {
     /// A ring without lines.
-    pub const fn new() -> Ring {
+    pub(crate) const fn new() -> Ring {
         Ring { kept: None }
     }
 
     /// Adds a line that was read `at` so many nanoseconds since 1970, and forgets the oldest ones that no longer fit.
     /// Lines that are only for display are left out.
-    pub fn push(&mut self, at: u64, speaker: Speaker, line: Line<'_>) {
+    pub(crate) fn push(&mut self, at: u64, speaker: Speaker, line: Line<'_>) {
         if !line.is_recorded() {
             return;
         }
@@ -96,39 +96,39 @@ impl Ring {
     }
 
     /// The position of the next line that will be pushed; lines are counted from 0.
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.kept.as_ref().map_or(0, |kept| kept.end)
     }
 
     /// The position of the oldest line that is held.
-    pub fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         self.kept.as_ref().map_or(0, |kept| kept.first())
     }
 
     /// How many lines are held.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.kept.as_ref().map_or(0, |kept| kept.marks.len())
     }
 
     /// Whether no line is held.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The times of all lines that are held, the oldest first.
-    pub fn times(&self) -> impl DoubleEndedIterator<Item = u64> {
+    pub(crate) fn times(&self) -> impl DoubleEndedIterator<Item = u64> {
         self.kept.iter().flat_map(|kept| kept.marks.iter().map(|mark| mark.at))
     }
 
     /// The texts of the last `count` lines, the oldest first, fit to be printed.
     #[cfg(test)]
-    pub fn last(&self, count: usize) -> Vec<String> {
+    pub(crate) fn last(&self, count: usize) -> Vec<String> {
         let count = count.min(self.len()) as u64;
         self.read(self.end() - count, usize::MAX).into_iter().map(|line| line.text).collect()
     }
 
     /// The lines from `position` on that are still held, at most about so many `bytes` of them, but one at least.
-    pub fn read(&self, position: u64, bytes: usize) -> Vec<Said> {
+    pub(crate) fn read(&self, position: u64, bytes: usize) -> Vec<Said> {
         let Some(kept) = &self.kept else { return Vec::new() };
         let from = position.clamp(kept.first(), kept.end);
         let skipped = (from - kept.first()) as usize;

@@ -24,14 +24,14 @@ const CHUNK: usize = 64 * 1024;
 const MOVED_PATIENCE: Span = Span::from_secs(1);
 
 /// The smallest size at which a file is rotated: with less, a turn's lines would cost more renaming than writing.
-pub const MAX_SIZE_LEAST: u64 = 4096;
+pub(crate) const MAX_SIZE_LEAST: u64 = 4096;
 
 /// More often than this a file is not rotated within one write: another process must be writing to it.
 const ROTATIONS_PER_WRITE: u32 = 2 * (CHUNK as u64 / MAX_SIZE_LEAST) as u32;
 
 /// A log file.
 #[derive(Debug)]
-pub struct RotatingFile {
+pub(crate) struct RotatingFile {
     path: PathBuf,
     max_size: u64,
     keep: u32,
@@ -64,7 +64,7 @@ struct Open {
 impl RotatingFile {
     /// A log at `path` that is rotated before it would grow beyond `max_size` bytes ([`MAX_SIZE_LEAST`] or more), and of
     /// whose forerunners `keep` are kept. It is opened with the first line.
-    pub fn new(path: &Path, max_size: u64, keep: u32) -> RotatingFile {
+    pub(crate) fn new(path: &Path, max_size: u64, keep: u32) -> RotatingFile {
         RotatingFile {
             path: path.to_path_buf(),
             max_size: max_size.max(MAX_SIZE_LEAST),
@@ -83,13 +83,13 @@ impl RotatingFile {
 
     /// Written as this user where its directory is not ours alone; see `os::opening`.
     #[must_use]
-    pub fn written_as(self, user: Option<Credentials>) -> RotatingFile {
+    pub(crate) fn written_as(self, user: Option<Credentials>) -> RotatingFile {
         RotatingFile { user, ..self }
     }
 
     /// Adds a line to what is to be written, as the worker wrote it. Lines that are only for display are left out. A long
     /// line that was cut into pieces is whole again in the file.
-    pub fn lay_out(line: &Line<'_>, into: &mut Vec<u8>) {
+    pub(crate) fn lay_out(line: &Line<'_>, into: &mut Vec<u8>) {
         if line.is_recorded() {
             into.extend_from_slice(line.bytes());
             if !line.cut {
@@ -99,7 +99,7 @@ impl RotatingFile {
     }
 
     /// Writes lines, or pieces of them.
-    pub fn write(&mut self, text: &[u8]) {
+    pub(crate) fn write(&mut self, text: &[u8]) {
         let mut rest = text;
         while rest.len() > CHUNK {
             // Whole lines, where one ends in time.
@@ -111,7 +111,7 @@ impl RotatingFile {
     }
 
     /// Counts lines that never came here, and which come after all that did.
-    pub fn lose_for_want_of_room(&mut self, lost: Lost) {
+    pub(crate) fn lose_for_want_of_room(&mut self, lost: Lost) {
         if !lost.is_none() {
             self.untold += lost;
             self.lost += lost;
@@ -120,19 +120,19 @@ impl RotatingFile {
     }
 
     /// Closes the file, so that the next line opens or creates it again: another process has moved it away.
-    pub fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         self.open = None;
         (self.within_line, self.torn) = (false, false);
     }
 
     /// All lines that could not be written.
     #[cfg(test)]
-    pub fn lost(&self) -> Lost {
+    pub(crate) fn lost(&self) -> Lost {
         self.lost
     }
 
     /// Why lines cannot be written at present. Each failure is reported once.
-    pub fn take_trouble(&mut self) -> Option<String> {
+    pub(crate) fn take_trouble(&mut self) -> Option<String> {
         if std::mem::replace(&mut self.trouble_told, true) { None } else { self.trouble.clone() }
     }
 

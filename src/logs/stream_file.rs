@@ -32,7 +32,7 @@ static STREAM_FILE: OnceLock<StreamFile> = OnceLock::new();
 
 /// From here on the standard output and error of this process are this file, where they are it now. To be called before
 /// anything is written.
-pub fn set(file: Option<StreamFile>) {
+pub(crate) fn set(file: Option<StreamFile>) {
     if let Some(file) = file {
         // Twice is a mistake that changes nothing.
         let _ = STREAM_FILE.set(file);
@@ -40,13 +40,13 @@ pub fn set(file: Option<StreamFile>) {
 }
 
 /// The file, to be passed on to other processes of the tree.
-pub fn get() -> Option<&'static StreamFile> {
+pub(crate) fn get() -> Option<&'static StreamFile> {
     STREAM_FILE.get()
 }
 
 /// Puts standard error on the file as it is now, for code that writes to it seldom and past an
 /// [`Outlet`](super::outlet).
-pub fn refresh_stderr() {
+pub(crate) fn refresh_stderr() {
     drop(Followed::adopt(2));
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Followed {
 
 impl Followed {
     /// Follows the file as `stream`; `None` when that is something else.
-    pub fn adopt(stream: RawFd) -> Option<Followed> {
+    pub(super) fn adopt(stream: RawFd) -> Option<Followed> {
         Followed::adopt_of(stream, get()?)
     }
 
@@ -71,7 +71,7 @@ impl Followed {
         Some(Followed { file, stream, of })
     }
 
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // What cannot be looked at is written to as it is.
         let _ = self.look();
         self.file.write(bytes)

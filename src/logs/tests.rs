@@ -1,9 +1,11 @@
 //! This room with real pipes, terminals, files and a full disk. No test waits for anything: whatever could make the
 //! code under test wait would hang the test, and that is what it is for.
 
-use super::capture::{SHOWN_BYTES_PER_SECOND, SHOWN_LINES_PER_SECOND};
-use super::lines::LINE_MAX;
+use super::capture::{Capture, Progress, SHOWN_BYTES_PER_SECOND, SHOWN_LINES_PER_SECOND};
+use super::console::Console;
+use super::lines::{Audience, LINE_MAX};
 use super::outlet::Outlet;
+use super::rotate::RotatingFile;
 use super::*;
 use crate::time::{Span, Time};
 use std::fs::{self, File, OpenOptions};

@@ -33,14 +33,14 @@ const FILE_HARD: usize = 2 * 1024 * 1024;
 const NODE_HARD: usize = 16 * 1024 * 1024;
 
 /// A disk that has taken nothing for so long is not waited for by any worker, and its thread not by other files.
-pub const PATIENCE: Span = Span::from_secs(1);
+pub(crate) const PATIENCE: Span = Span::from_secs(1);
 
 /// Threads at one time.
 const THREADS_MAX: usize = 4;
 
 /// The writer of a node's log files. Its copies are the same one.
 #[derive(Debug, Clone)]
-pub struct Writer(Arc<Shared>);
+pub(crate) struct Writer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -89,14 +89,14 @@ struct Entry {
 
 /// One worker's log.
 #[derive(Debug)]
-pub struct LogFile {
+pub(crate) struct LogFile {
     writer: Writer,
     id: u64,
 }
 
 /// The lines of one turn. They are handed over when this is dropped.
 #[derive(Debug)]
-pub struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     file: &'a LogFile,
     bytes: Vec<u8>,
 }
@@ -109,7 +109,7 @@ impl Default for Writer {
 
 impl Writer {
     /// A writer without a thread.
-    pub fn new() -> Writer {
+    pub(crate) fn new() -> Writer {
         Writer(Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
@@ -120,7 +120,7 @@ impl Writer {
     }
 
     /// A log at `path`; see [`RotatingFile::new`]. It is written as `user`, where its directory is not ours alone.
-    pub fn file(&self, path: &Path, max_size: u64, keep: u32, user: Option<Credentials>) -> LogFile {
+    pub(crate) fn file(&self, path: &Path, max_size: u64, keep: u32, user: Option<Credentials>) -> LogFile {
         let mut state = self.lock();
         state.last += 1;
         let id = state.last;
@@ -143,17 +143,17 @@ impl Writer {
     }
 
     /// Can be read when [`Writer::heard`] should be called.
-    pub fn fd(&self) -> Option<RawFd> {
+    pub(crate) fn fd(&self) -> Option<RawFd> {
         self.0.wake.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// Rings the bell of [`Writer::fd`] for another outlet that has room again.
-    pub fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.0.ring();
     }
 
     /// What failures there have been; each is reported once.
-    pub fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         if let Some(wake) = &self.0.wake {
             wake.heard();
         }
@@ -162,14 +162,14 @@ impl Writer {
 
     /// Sees to it that a thread comes for what waits, and returns whether something does: then this is to be called
     /// again a moment later.
-    pub fn look(&self) -> bool {
+    pub(crate) fn look(&self) -> bool {
         let mut state = self.lock();
         self.0.relieve(&mut state);
         !state.ready.is_empty()
     }
 
     /// Waits until all is written, at most for so long. What is left then is lost.
-    pub fn finish(&self, limit: Span) -> Lost {
+    pub(crate) fn finish(&self, limit: Span) -> Lost {
         let end = now() + limit;
         let mut state = self.lock();
         loop {
@@ -306,13 +306,13 @@ impl Entry {
 
 impl LogFile {
     /// Begins to take the lines of one turn; they are written together.
-    pub fn batch(&self) -> Batch<'_> {
+    pub(crate) fn batch(&self) -> Batch<'_> {
         Batch { file: self, bytes: Vec::new() }
     }
 
     /// Whether its worker is to wait before it is listened to again: the disk is behind, though not stuck.
     /// [`Writer::heard`] is due when that is over; a stuck disk has to be looked at by the clock, a moment later.
-    pub fn must_rest(&self) -> bool {
+    pub(crate) fn must_rest(&self) -> bool {
         let now = now();
         let mut state = self.writer.lock();
         let Some(entry) = state.files.get_mut(&self.id) else { return false };
@@ -321,7 +321,7 @@ impl LogFile {
     }
 
     /// Closes the file, so that it is opened or created again: another process has moved it away.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.change(|entry| entry.reopen = true);
     }
 
@@ -381,7 +381,7 @@ impl Drop for LogFile {
 impl Batch<'_> {
     /// Adds a line, as the worker wrote it. Lines that are only for display are left out. A long line that was cut into
     /// pieces is whole again in the file.
-    pub fn write_line(&mut self, line: &Line<'_>) {
+    pub(crate) fn write_line(&mut self, line: &Line<'_>) {
         RotatingFile::lay_out(line, &mut self.bytes);
     }
 }

@@ -15,25 +15,25 @@ pub(super) enum Above {
 }
 
 impl Above {
-    pub fn is_root(&self) -> bool {
+    pub(super) fn is_root(&self) -> bool {
         matches!(self, Above::Operators(_))
     }
 
-    pub fn root(&self) -> Option<&Root> {
+    pub(super) fn root(&self) -> Option<&Root> {
         match self {
             Above::Operators(root) => Some(root),
             Above::Parent(_) => None,
         }
     }
 
-    pub fn root_mut(&mut self) -> Option<&mut Root> {
+    pub(super) fn root_mut(&mut self) -> Option<&mut Root> {
         match self {
             Above::Operators(root) => Some(root),
             Above::Parent(_) => None,
         }
     }
 
-    pub fn uplink(&mut self) -> Option<&mut Uplink> {
+    pub(super) fn uplink(&mut self) -> Option<&mut Uplink> {
         match self {
             Above::Parent(uplink) => Some(uplink),
             Above::Operators(_) => None,
@@ -41,7 +41,7 @@ impl Above {
     }
 
     /// What is remembered of events, and the ways out: to operators, or to the parent.
-    pub fn outward(&mut self) -> (Option<&History>, Option<&mut Router>, Option<&mut Uplink>) {
+    pub(super) fn outward(&mut self) -> (Option<&History>, Option<&mut Router>, Option<&mut Uplink>) {
         match self {
             Above::Operators(root) => {
                 let (history, control) = root.events_out();
@@ -51,14 +51,14 @@ impl Above {
         }
     }
 
-    pub fn has_input(&self) -> bool {
+    pub(super) fn has_input(&self) -> bool {
         match self {
             Above::Parent(uplink) => uplink.has_input(),
             Above::Operators(root) => root.has_input(),
         }
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         match self {
             Above::Parent(uplink) => uplink.next_deadline(),
             Above::Operators(root) => root.next_deadline(),
@@ -66,7 +66,7 @@ impl Above {
     }
 
     /// Sends what waits, as far as that can be done without waiting.
-    pub fn flush(&mut self, now: Time) {
+    pub(super) fn flush(&mut self, now: Time) {
         match self {
             Above::Parent(uplink) => uplink.flush(now),
             Above::Operators(root) => root.flush(now),
@@ -74,7 +74,7 @@ impl Above {
     }
 
     /// Events go to the root: it keeps them; every other node passes them up.
-    pub fn events(&mut self, batch: EventBatch) {
+    pub(super) fn events(&mut self, batch: EventBatch) {
         match self {
             Above::Parent(uplink) => uplink.events(batch),
             Above::Operators(root) => root.events(batch),

@@ -48,7 +48,7 @@ impl HelperProcess {
     ///
     /// # Errors
     /// Why it cannot be watched; then it was killed.
-    pub fn watch(
+    pub(super) fn watch(
         spawned: Spawned,
         output: OwnedFd,
         source: Source,
@@ -73,7 +73,7 @@ impl HelperProcess {
     }
 
     /// Something of it is ready. Returns how it ended once it has exited: well, or why not.
-    pub fn hear(&mut self, context: &Context, reactor: &mut Reactor) -> Option<Result<(), CommandFailure>> {
+    pub(super) fn hear(&mut self, context: &Context, reactor: &mut Reactor) -> Option<Result<(), CommandFailure>> {
         let now = context.now();
         if let Some((capture, tag)) = self.read(now) {
             reactor.unwatch(capture.as_raw_fd(), tag);
@@ -107,7 +107,7 @@ impl HelperProcess {
     }
 
     /// Kills it with its group, for a reason. Its end is still to come; where the kernel refuses the signal, it gives why.
-    pub fn kill(&mut self, why: String) -> Option<String> {
+    pub(super) fn kill(&mut self, why: String) -> Option<String> {
         self.killed.get_or_insert(why);
         // It has not been reaped, so its number, which is that of its group too, has not been given to another process.
         let killed = self.process.signal_child(self.pid, 9);
@@ -116,11 +116,11 @@ impl HelperProcess {
         Some(stuck::why_alive(self.pid, Some(refused.raw_os_error().unwrap_or(0))))
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.pid
     }
 
-    pub fn process(&self) -> &PidFd {
+    pub(super) fn process(&self) -> &PidFd {
         &self.process
     }
 

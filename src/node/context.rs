@@ -26,7 +26,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.clock.now()
     }
 }

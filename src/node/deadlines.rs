@@ -27,7 +27,7 @@ pub(super) struct Spin {
 
 impl Spin {
     /// The loop goes to sleep. Returns for what it does not, if that has gone on for long and is to be reported.
-    pub fn sleeps(&mut self, now: Time, planned: Option<Deadline>) -> Option<&'static str> {
+    pub(super) fn sleeps(&mut self, now: Time, planned: Option<Deadline>) -> Option<&'static str> {
         let overdue = planned.filter(|(at, _)| *at <= now).map(|(_, why)| why);
         self.turns = if overdue == Some(self.why) { self.turns + 1 } else { 0 };
         self.why = overdue.unwrap_or_default();

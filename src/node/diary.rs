@@ -76,13 +76,13 @@ pub(super) struct Diary {
 
 impl Diary {
     /// A turn begins: the node has slept until now.
-    pub fn begin(&mut self, now: Time) {
+    pub(super) fn begin(&mut self, now: Time) {
         (self.accounted, self.began, self.mark) = (now, now, now);
         self.spent = Default::default();
     }
 
     /// A step is over, and all since the last one was that.
-    pub fn did(&mut self, work: Work, now: Time) {
+    pub(super) fn did(&mut self, work: Work, now: Time) {
         let time = now.since(self.mark);
         self.mark = now;
         let spent = &mut self.spent[work as usize];
@@ -92,20 +92,20 @@ impl Diary {
     }
 
     /// Whether the loop may still beat between its steps.
-    pub fn comes_round(&self, now: Time) -> bool {
+    pub(super) fn comes_round(&self, now: Time) -> bool {
         now.since(self.began) < LONGEST_TURN
     }
 
     /// The time since the last account, if it is more than a turn takes: this process was stopped in the middle of its
     /// work, or had so much of it (many children to start, say) that beats have been lying unread.
-    pub fn unaccounted(&mut self, now: Time) -> Span {
+    pub(super) fn unaccounted(&mut self, now: Time) -> Span {
         let gap = now.since(self.accounted);
         self.accounted = now;
         if gap > LATENESS { gap } else { Span::ZERO }
     }
 
     /// What most of the turn went into, as text that can follow "busy".
-    pub fn mostly(&self) -> String {
+    pub(super) fn mostly(&self) -> String {
         let most = Work::ALL.into_iter().max_by_key(|work| self.spent[*work as usize].time).unwrap_or(Work::Other);
         let Spent { steps, time, longest } = self.spent[most as usize];
         let words = most.words();
@@ -116,13 +116,13 @@ impl Diary {
     }
 
     /// That time was lost. Returns what is to be reported now, if anything is.
-    pub fn lost(&mut self, now: Time, lost: Span) -> Option<Losses> {
+    pub(super) fn lost(&mut self, now: Time, lost: Span) -> Option<Losses> {
         self.late.add(lost);
         self.late.due(now)
     }
 
     /// What is to be reported of losses before this turn, once the time for that has come.
-    pub fn untold(&mut self, now: Time) -> Option<Losses> {
+    pub(super) fn untold(&mut self, now: Time) -> Option<Losses> {
         if self.late.losses.count == 0 { None } else { self.late.due(now) }
     }
 }

@@ -85,18 +85,18 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub fn new(lock: LockFile, claim: Option<Claim>) -> Held {
+    pub(super) fn new(lock: LockFile, claim: Option<Claim>) -> Held {
         let touch_at = Time::ZERO + TOUCH_EVERY;
         Held { lock, claim, guards: Vec::new(), watch: None, guarded: None, touch_at, link: None }
     }
 
     /// A link that is kept in the directory, and what it points to.
-    pub fn keep_link(&mut self, link: Option<(PathBuf, PathBuf)>) {
+    pub(super) fn keep_link(&mut self, link: Option<(PathBuf, PathBuf)>) {
         self.link = link;
     }
 
     /// The instance runs no longer. Last of all: the holder of the lock may lay out the directory.
-    pub fn release(self) {
+    pub(super) fn release(self) {
         self.lock.release();
         drop(self.claim);
     }
@@ -119,7 +119,7 @@ impl Held {
 
 impl Directory {
     /// `open`: workers of other users may connect to the socket of the node's children.
-    pub fn new(open: bool) -> Directory {
+    pub(super) fn new(open: bool) -> Directory {
         Directory {
             open,
             root: None,
@@ -133,7 +133,7 @@ impl Directory {
     }
 
     /// The root's: what shows that the instance is running. Its sockets are to stay.
-    pub fn hold(&mut self, runtime: &RuntimeDir, held: Held, sockets: [&Path; 2]) {
+    pub(super) fn hold(&mut self, runtime: &RuntimeDir, held: Held, sockets: [&Path; 2]) {
         let [children, control] = sockets;
         protect(runtime, children, self.open);
         protect(runtime, control, false);
@@ -141,31 +141,31 @@ impl Directory {
     }
 
     /// The root ends: what shows that the instance is running is given up at the very end.
-    pub fn give_up(&mut self) -> Option<Held> {
+    pub(super) fn give_up(&mut self) -> Option<Held> {
         self.root.take()
     }
 
     /// The socket of the node's children is open to other users.
-    pub fn opened(&mut self) {
+    pub(super) fn opened(&mut self) {
         self.open = true;
     }
 
     /// The kernel has reported that something was removed.
-    pub fn stir(&mut self) {
+    pub(super) fn stir(&mut self) {
         self.stirred = true;
         if let Some(watch) = self.root.as_ref().and_then(|root| root.watch.as_ref()) {
             watch.drain();
         }
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         [self.retry, self.root.as_ref().map(|root| root.touch_at)].into_iter().flatten().min()
     }
 }
 
 impl Directory {
     /// The root begins to watch its directory.
-    pub fn guard(&mut self, runtime: &RuntimeDir, reactor: &mut Reactor) {
+    pub(super) fn guard(&mut self, runtime: &RuntimeDir, reactor: &mut Reactor) {
         let watch = Watch::new().ok();
         let watched = watch.as_ref().is_some_and(|watch| reactor.watch(watch.fd(), Source::Directory).is_ok());
         let Some(held) = &mut self.root else { return };
@@ -174,7 +174,7 @@ impl Directory {
     }
 
     /// Looks, if it is time to, whether all that must be there is there, and puts back what is not.
-    pub fn look_after(&mut self, mut kept: Kept<'_>) {
+    pub(super) fn look_after(&mut self, mut kept: Kept<'_>) {
         let now = kept.context.now();
         if self.missing_since.is_some() && self.retry.is_some_and(|at| at > now) {
             return;
@@ -201,7 +201,7 @@ impl Directory {
     }
 
     /// Before a child is started: it will connect.
-    pub fn look_after_socket(&mut self, mut kept: Kept<'_>) {
+    pub(super) fn look_after_socket(&mut self, mut kept: Kept<'_>) {
         if !kept.endpoint.is_in_place() {
             self.put_back(kept.context.now(), &mut kept, false);
         }

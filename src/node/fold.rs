@@ -97,7 +97,7 @@ struct Kept {
 
 impl Folds {
     /// Takes an event about the child at `path`, or about what is below it; what is to be published now goes to `out`.
-    pub fn take(&mut self, now: Time, child: ChildId, path: &Path, told: Told, out: &mut Vec<Told>) {
+    pub(super) fn take(&mut self, now: Time, child: ChildId, path: &Path, told: Told, out: &mut Vec<Told>) {
         let event = &told.event;
         if matches!(event.body, EventBody::Dropped(_)) {
             // It leads to nothing, and has a count of its own.
@@ -167,7 +167,7 @@ impl Folds {
     }
 
     /// Nothing is withheld of a child any more, and its rounds are counted anew.
-    pub fn end(&mut self, child: ChildId, out: &mut Vec<Told>) {
+    pub(super) fn end(&mut self, child: ChildId, out: &mut Vec<Told>) {
         let Some(mut fold) = self.by_child.remove(&child) else { return };
         self.withholding.remove(&child);
         fold.present.events.iter().for_each(|(id, _)| {
@@ -177,18 +177,18 @@ impl Folds {
     }
 
     /// Nothing is withheld any more.
-    pub fn end_all(&mut self, out: &mut Vec<Told>) {
+    pub(super) fn end_all(&mut self, out: &mut Vec<Told>) {
         let children: Vec<ChildId> = self.by_child.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
         children.into_iter().for_each(|child| self.end(child, out));
     }
 
     /// When something is to be published although nothing happens.
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.withholding.iter().filter_map(|child| self.by_child.get(child)).map(Fold::deadline).min()
     }
 
     /// Publishes what has been withheld for long enough.
-    pub fn due(&mut self, now: Time, out: &mut Vec<Told>) {
+    pub(super) fn due(&mut self, now: Time, out: &mut Vec<Told>) {
         for child in self.withholding.clone() {
             let Some(fold) = self.by_child.get_mut(&child) else { continue };
             if fold.lasts_until() <= now {

@@ -25,12 +25,12 @@ impl Kinds {
     }
 
     /// All kinds when `kinds` is empty.
-    pub fn any_of(kinds: &[String]) -> Kinds {
+    pub(super) fn any_of(kinds: &[String]) -> Kinds {
         let bits = kinds.iter().fold(0, |bits, kind| bits | Kinds::of(kind).0);
         Kinds(if kinds.is_empty() { u32::MAX } else { bits })
     }
 
-    pub fn have(self, kind: Kinds) -> bool {
+    pub(super) fn have(self, kind: Kinds) -> bool {
         self.0 & kind.0 != 0
     }
 }
@@ -62,11 +62,11 @@ pub(super) struct History {
 }
 
 impl History {
-    pub fn new() -> History {
+    pub(super) fn new() -> History {
         History { events: VecDeque::new(), first: 0 }
     }
 
-    pub fn push(&mut self, batch: EventBatch) {
+    pub(super) fn push(&mut self, batch: EventBatch) {
         for event in batch.events {
             self.events.extend(Kept::of(event));
         }
@@ -77,22 +77,22 @@ impl History {
     }
 
     /// All events that are remembered, oldest first.
-    pub fn views(&self) -> Vec<EventView> {
+    pub(super) fn views(&self) -> Vec<EventView> {
         self.events.iter().filter_map(|event| serde_json::from_slice(&event.json).ok()).collect()
     }
 
     /// Number of the first event that is remembered.
-    pub fn first(&self) -> u64 {
+    pub(super) fn first(&self) -> u64 {
         self.first
     }
 
     /// Number of the event that comes next.
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.first + self.events.len() as u64
     }
 
     /// The event of this number; `None` when it was dropped or has not happened yet.
-    pub fn at(&self, number: u64) -> Option<&Kept> {
+    pub(super) fn at(&self, number: u64) -> Option<&Kept> {
         let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.events.get(at)
     }

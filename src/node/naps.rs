@@ -25,32 +25,32 @@ pub(super) struct Naps {
 
 impl Naps {
     /// With the intervals of the specs.
-    pub fn new(intervals: impl Iterator<Item = Span>) -> Naps {
+    pub(super) fn new(intervals: impl Iterator<Item = Span>) -> Naps {
         Naps { by_spec: intervals.min(), said: HashMap::new() }
     }
 
     /// Other specs are in force.
-    pub fn renew(&mut self, intervals: impl Iterator<Item = Span>) {
+    pub(super) fn renew(&mut self, intervals: impl Iterator<Item = Span>) {
         self.by_spec = intervals.min();
     }
 
     /// A process has announced the interval at which it beats from now on. The last one counts.
-    pub fn says(&mut self, run: Run, interval: Span) {
+    pub(super) fn says(&mut self, run: Run, interval: Span) {
         self.said.insert(run, interval);
     }
 
     /// A process has ended, and what it has announced with it.
-    pub fn ended(&mut self, run: Run) {
+    pub(super) fn ended(&mut self, run: Run) {
         self.said.remove(&run);
     }
 
     /// The shortest interval of any child.
-    pub fn shortest(&self) -> Option<Span> {
+    pub(super) fn shortest(&self) -> Option<Span> {
         self.said.values().copied().chain(self.by_spec).min()
     }
 
     /// How long the node sleeps at most.
-    pub fn longest_nap(&self) -> Option<Span> {
+    pub(super) fn longest_nap(&self) -> Option<Span> {
         self.shortest().map(longest)
     }
 }

@@ -20,19 +20,19 @@ pub(super) struct Processes {
 
 impl Processes {
     /// `outsiders`: this process may adopt processes that nothing of the tree has started.
-    pub fn new(outsiders: bool) -> Processes {
+    pub(super) fn new(outsiders: bool) -> Processes {
         Processes { known: HashMap::new(), unknown: Strangers::new(outsiders), orphans_wait: false }
     }
 
     /// The child in whose session a process is; `None` for any other. One system call at most.
-    pub fn child_of(&self, pid: u32) -> Option<Run> {
+    pub(super) fn child_of(&self, pid: u32) -> Option<Run> {
         let run = |pid| self.known.get(&pid).copied().flatten();
         run(pid).or_else(|| run(process::session_of(pid)?))
     }
 
     /// Reaps adopted children that have ended. Returns whether some may be left, behind a child of our own whose exit
     /// has not been read yet.
-    pub fn reap_orphans(&mut self) -> bool {
+    pub(super) fn reap_orphans(&mut self) -> bool {
         if !self.unknown.any() {
             return false;
         }

@@ -12,16 +12,16 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub fn new(now: Time) -> Allowance {
+    pub(super) fn new(now: Time) -> Allowance {
         Allowance::of(BEATS_PER_SECOND_MAX, now)
     }
 
-    pub fn of(per_second: u32, now: Time) -> Allowance {
+    pub(super) fn of(per_second: u32, now: Time) -> Allowance {
         Allowance { per_second, left: per_second, refilled: now }
     }
 
     /// Takes one; false when there is none left in this second.
-    pub fn take(&mut self, now: Time) -> bool {
+    pub(super) fn take(&mut self, now: Time) -> bool {
         if now.since(self.refilled) >= Span::from_secs(1) {
             self.left = self.per_second;
             self.refilled = now;

@@ -44,7 +44,7 @@ pub(super) struct Reactor {
 }
 
 impl Reactor {
-    pub fn new(poller: Poller, signals: Signals, processes: Processes) -> Reactor {
+    pub(super) fn new(poller: Poller, signals: Signals, processes: Processes) -> Reactor {
         Reactor { poller, sources: HashMap::new(), signals, processes }
     }
 
@@ -52,7 +52,7 @@ impl Reactor {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn watch(&mut self, fd: RawFd, source: Source) -> Result<Tag, PollError> {
+    pub(super) fn watch(&mut self, fd: RawFd, source: Source) -> Result<Tag, PollError> {
         self.watch_for(fd, source, Interest::READ)
     }
 
@@ -60,7 +60,7 @@ impl Reactor {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn watch_for(&mut self, fd: RawFd, source: Source, interest: Interest) -> Result<Tag, PollError> {
+    pub(super) fn watch_for(&mut self, fd: RawFd, source: Source, interest: Interest) -> Result<Tag, PollError> {
         let tag = self.poller.next_tag();
         self.poller.add(fd, tag, interest)?;
         self.sources.insert(tag, source);
@@ -69,7 +69,7 @@ impl Reactor {
 
     /// Takes a descriptor out of epoll; always before it is closed, since a copy in a child that has not executed yet
     /// would keep it there.
-    pub fn unwatch(&mut self, fd: RawFd, tag: Tag) {
+    pub(super) fn unwatch(&mut self, fd: RawFd, tag: Tag) {
         self.sources.remove(&tag);
         let _ = self.poller.remove(fd);
     }

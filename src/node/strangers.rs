@@ -116,7 +116,7 @@ pub(super) struct Strangers {
 
 impl Strangers {
     /// `outsiders`: see the module's head.
-    pub fn new(outsiders: bool) -> Strangers {
+    pub(super) fn new(outsiders: bool) -> Strangers {
         Strangers {
             adopted: Adopted::watch(),
             seen: HashMap::new(),
@@ -128,21 +128,21 @@ impl Strangers {
     }
 
     /// Whether there may be any that has not been reaped, running or exited.
-    pub fn any(&self) -> bool {
+    pub(super) fn any(&self) -> bool {
         self.adopted.any()
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.due
     }
 
     /// A hook or a probe was started.
-    pub fn begin_helper(&mut self, kin: Kin) {
+    pub(super) fn begin_helper(&mut self, kin: Kin) {
         self.helpers.insert(kin.leader, kin);
     }
 
     /// It has ended.
-    pub fn end_helper(&mut self, leader: u32, now: Time) {
+    pub(super) fn end_helper(&mut self, leader: u32, now: Time) {
         if let Some(kin) = self.helpers.remove(&leader) {
             self.left.push((kin, now));
             self.due.get_or_insert(now + REST);
@@ -150,14 +150,14 @@ impl Strangers {
     }
 
     /// These were reaped.
-    pub fn forget(&mut self, pids: &[u32]) {
+    pub(super) fn forget(&mut self, pids: &[u32]) {
         for pid in pids {
             self.seen.remove(pid);
         }
     }
 
     /// Hooks and probes that have ended, if it is time to look for what they have left.
-    pub fn left(&self, now: Time) -> Vec<Ended> {
+    pub(super) fn left(&self, now: Time) -> Vec<Ended> {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();
         }
@@ -165,14 +165,14 @@ impl Strangers {
     }
 
     /// It was looked for what these have left: nothing is left of those for which `clean` returns true.
-    pub fn looked(&mut self, now: Time, clean: impl Fn(&Kin) -> bool) {
+    pub(super) fn looked(&mut self, now: Time, clean: impl Fn(&Kin) -> bool) {
         self.left.retain(|(kin, ended)| !clean(kin) && now.since(*ended) < PATIENCE);
         self.due = (!self.left.is_empty()).then(|| now + REST);
     }
 
     /// What is known of an adopted process; `None` when it has ended. When it cannot be looked at, or was not before
     /// and `budget` is used up, that is zero, and `None` means nothing.
-    pub fn facts(&mut self, pid: u32, budget: &mut usize) -> Option<Facts> {
+    pub(super) fn facts(&mut self, pid: u32, budget: &mut usize) -> Option<Facts> {
         if let Some(facts) = self.seen.get(&pid) {
             return Some(*facts);
         }
@@ -187,7 +187,7 @@ impl Strangers {
     }
 
     /// What runs here, `running` being the children.
-    pub fn living<'a>(&self, mark: &'a Mark, path: &Path, running: impl Iterator<Item = Kin>) -> Living<'a> {
+    pub(super) fn living<'a>(&self, mark: &'a Mark, path: &Path, running: impl Iterator<Item = Kin>) -> Living<'a> {
         let mut stamps = HashMap::new();
         let (mut leaders, mut children) = (HashSet::new(), Vec::new());
         for kin in running.chain(self.helpers.values().copied()) {

@@ -65,7 +65,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Runs until the core halts.
-    pub fn run(&mut self) -> End {
+    pub(super) fn run(&mut self) -> End {
         let now = self.context.now();
         self.diary.begin(now);
         self.inbox.push_back(Event::Begin);
@@ -156,7 +156,7 @@ impl Node {
     }
 
     /// Hands in every pending event and carries out all that follows from it: one in, all out.
-    pub fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while let Some(event) = self.inbox.pop_front() {
             if self.ended.is_some() {
                 return;

@@ -31,14 +31,14 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     /// This supervisor as it is now.
-    pub fn spec(&self) -> SupervisorSpec {
+    pub(super) fn spec(&self) -> SupervisorSpec {
         let child = |id| Some(self.children.get(id)?.spec(self.core.was_added(id)));
         let children = self.core.ids().filter_map(child).collect();
         SupervisorSpec { policy: *self.core.policy(), hooks: self.hooks.clone(), children }
     }
 
     /// All that is held below this supervisor, as far as this node knows.
-    pub fn holds(&self) -> Vec<HoldView> {
+    pub(super) fn holds(&self) -> Vec<HoldView> {
         self.core.ids().filter_map(|id| self.children.get(id)).flat_map(Handle::holds).collect()
     }
 }

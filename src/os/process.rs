@@ -68,13 +68,13 @@ pub(super) struct Stat {
 
 impl Stat {
     /// Whether it has ended, and at most waits to be reaped.
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.is_zombie() && self.threads <= 1
     }
 
     /// Whether its main thread has ended and others have not: it still has its children, which are handed on with the end
     /// of its last thread.
-    pub fn is_dying(&self) -> bool {
+    pub(super) fn is_dying(&self) -> bool {
         self.is_zombie() && self.threads > 1
     }
 

@@ -72,7 +72,7 @@ pub(super) struct SignalsBlocked {
 
 impl SignalsBlocked {
     /// Blocks all of them.
-    pub fn all() -> SignalsBlocked {
+    pub(super) fn all() -> SignalsBlocked {
         // SAFETY: both sets are live; all zeros are a value of a set.
         unsafe {
             let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 /// A client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Client {
+pub(crate) enum Client {
     C,
     /// Python on pyzmq.
     Python,
@@ -21,15 +21,15 @@ pub enum Client {
 }
 
 /// A program and its arguments.
-pub type Words = Vec<OsString>;
+pub(crate) type Words = Vec<OsString>;
 
-pub fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 impl Client {
     /// The program that drives this client in the conformance tests; `Err` holds why it cannot run here.
-    pub fn conformance(self) -> Result<Words, String> {
+    pub(crate) fn conformance(self) -> Result<Words, String> {
         let clients = repository().join("clients");
         match self {
             Client::C => Ok(vec![compiled("clients/c/conformance.c")?.into()]),
@@ -46,7 +46,7 @@ impl Client {
     }
 
     /// The example of this client, an arrhythmic worker.
-    pub fn arrhythmic(self) -> Result<Words, String> {
+    pub(crate) fn arrhythmic(self) -> Result<Words, String> {
         let example = |name: &str| OsString::from(repository().join("examples").join(name));
         match self {
             Client::C => Ok(vec![compiled("examples/arrhythmic.c")?.into()]),
@@ -59,7 +59,7 @@ impl Client {
 
 /// A language in which there are examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
+pub(crate) enum Language {
     C,
     Node,
     Python,
@@ -69,7 +69,7 @@ pub enum Language {
 
 impl Language {
     /// The example of this name in this language; `Err` holds why it cannot run here.
-    pub fn example(self, name: &str) -> Result<Words, String> {
+    pub(crate) fn example(self, name: &str) -> Result<Words, String> {
         let example = |ending: &str| OsString::from(repository().join(format!("examples/{name}.{ending}")));
         match self {
             Language::C => Ok(vec![compiled(&format!("examples/{name}.c"))?.into()]),
@@ -89,7 +89,7 @@ impl Language {
     }
 
     /// What its programs have in their environment to find the clients, as if those were installed. `dir` is the test's.
-    pub fn environment(self, dir: &Path) -> Vec<(&'static str, OsString)> {
+    pub(crate) fn environment(self, dir: &Path) -> Vec<(&'static str, OsString)> {
         match self {
             Language::Python => vec![("PYTHONPATH", python_path().into()), ("PYTHONDONTWRITEBYTECODE", "1".into())],
             Language::Node => {
@@ -108,12 +108,12 @@ impl Language {
 }
 
 /// Where a Python program finds the package without its being installed.
-pub fn python_path() -> PathBuf {
+pub(crate) fn python_path() -> PathBuf {
     repository().join("clients/python/src")
 }
 
 /// The Python in which the package's own environment is, or that of the system.
-pub fn python() -> Result<PathBuf, String> {
+pub(crate) fn python() -> Result<PathBuf, String> {
     let own = repository().join("clients/python/.venv/bin/python");
     let python = if own.exists() { own } else { PathBuf::from("python3") };
     let new_enough = "import sys; sys.exit(sys.version_info < (3, 9))";
@@ -121,13 +121,13 @@ pub fn python() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-pub fn python_with_zmq() -> Result<PathBuf, String> {
+pub(crate) fn python_with_zmq() -> Result<PathBuf, String> {
     let python = python()?;
     runs(Command::new(&python).args(["-c", "import zmq"])).map_err(|_| "pyzmq is not installed".to_string())?;
     Ok(python)
 }
 
-pub fn node() -> Result<PathBuf, String> {
+pub(crate) fn node() -> Result<PathBuf, String> {
     runs(Command::new("node").arg("--version")).map_err(|why| format!("there is no node: {why}"))?;
     runs(Command::new("node").args(["-e", "require('zeromq')"]).current_dir(repository().join("clients/node")))
         .map_err(|_| "the zeromq package is not installed in clients/node".to_string())?;

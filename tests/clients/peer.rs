@@ -9,46 +9,46 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Nothing takes so long on a sound machine; waiting longer means that something is broken.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
 /// One message.
-pub type Frames = Vec<Vec<u8>>;
+pub(crate) type Frames = Vec<Vec<u8>>;
 
 /// The node's socket.
-pub struct Node {
+pub(crate) struct Node {
     path: PathBuf,
     listener: Option<UnixListener>,
 }
 
 impl Node {
-    pub fn bind(path: &Path) -> Node {
+    pub(crate) fn bind(path: &Path) -> Node {
         Node { path: path.to_owned(), listener: Some(UnixListener::bind(path).unwrap()) }
     }
 
     /// The node is gone: nothing listens, and the socket's file is still there, as after a kill.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.listener = None;
     }
 
     /// The node is back at the same place.
-    pub fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         fs::remove_file(&self.path).unwrap();
         self.listener = Some(UnixListener::bind(&self.path).unwrap());
     }
 
     /// The next connection, before a byte of it is read or written.
     #[track_caller]
-    pub fn accept(&self) -> Connection {
+    pub(crate) fn accept(&self) -> Connection {
         let end = Instant::now() + LIMIT;
         self.accept_until(end).expect("the client does not connect")
     }
 
     /// The next connection, if it comes until `end`.
-    pub fn accept_until(&self, end: Instant) -> Option<Connection> {
+    pub(crate) fn accept_until(&self, end: Instant) -> Option<Connection> {
         let listener = self.listener.as_ref().unwrap();
         listener.set_nonblocking(true).unwrap();
         loop {
@@ -71,7 +71,7 @@ impl Node {
 
     /// The next connection after the handshake.
     #[track_caller]
-    pub fn meet(&self) -> Connection {
+    pub(crate) fn meet(&self) -> Connection {
         let mut connection = self.accept();
         connection.greet();
         connection.expect_ready();
@@ -81,7 +81,7 @@ impl Node {
 }
 
 /// One client's connection.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: UnixStream,
     /// Bytes that were looked at before their turn.
     peeked: Vec<u8>,
@@ -91,7 +91,7 @@ impl Connection {
     /// Exchanges greetings. Ours goes out first: a client may send the rest of its own only when it has seen the
     /// beginning of ours (libzmq does so).
     #[track_caller]
-    pub fn greet(&mut self) {
+    pub(crate) fn greet(&mut self) {
         let mut ours = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0];
         ours.extend(b"NULL");
         ours.resize(64, 0);
@@ -108,7 +108,7 @@ impl Connection {
 
     /// The client's READY, which names its type and no identity.
     #[track_caller]
-    pub fn expect_ready(&mut self) {
+    pub(crate) fn expect_ready(&mut self) {
         let (flags, body) = self.frame();
         assert_eq!(flags & COMMAND, COMMAND, "the first thing after the greeting is a command, got {body:02x?}");
         let properties = body.strip_prefix(b"\x05READY").unwrap_or_else(|| panic!("READY, got {body:02x?}"));
@@ -127,14 +127,14 @@ impl Connection {
         }
     }
 
-    pub fn say_ready(&mut self) {
+    pub(crate) fn say_ready(&mut self) {
         let mut body = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER".to_vec();
         body.extend(b"\x08Identity\x00\x00\x00\x00");
         self.say(COMMAND, &body);
     }
 
     /// Sends one frame.
-    pub fn say(&mut self, flags: u8, body: &[u8]) {
+    pub(crate) fn say(&mut self, flags: u8, body: &[u8]) {
         let mut bytes = match u8::try_from(body.len()) {
             Ok(len) => vec![flags, len],
             Err(_) => [vec![flags | LONG], (body.len() as u64).to_be_bytes().to_vec()].concat(),
@@ -164,7 +164,7 @@ impl Connection {
 
     /// The next frame: its flags and its body.
     #[track_caller]
-    pub fn frame(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
         let flags = self.bytes(1)[0];
         assert_eq!(flags & !(MORE | LONG | COMMAND), 0, "flags that do not exist: {flags:02x}");
         let len = if flags & LONG == 0 {
@@ -178,7 +178,7 @@ impl Connection {
 
     /// The next message; commands are passed over.
     #[track_caller]
-    pub fn message(&mut self) -> Frames {
+    pub(crate) fn message(&mut self) -> Frames {
         let mut frames = Vec::new();
         loop {
             let (flags, body) = self.frame();
@@ -194,7 +194,7 @@ impl Connection {
 
     /// The next beat; other messages are passed over.
     #[track_caller]
-    pub fn beat(&mut self) -> Beat {
+    pub(crate) fn beat(&mut self) -> Beat {
         loop {
             let frames = self.message();
             if frames.get(1).is_some_and(|kind| kind == b"BEAT") {
@@ -204,12 +204,12 @@ impl Connection {
     }
 
     /// From now on whatever the client writes fails.
-    pub fn shut_ears(&self) {
+    pub(crate) fn shut_ears(&self) {
         self.stream.shutdown(std::net::Shutdown::Read).unwrap();
     }
 
     /// What the kernel has of the client at this moment, without waiting for more.
-    pub fn waiting(&mut self) -> &[u8] {
+    pub(crate) fn waiting(&mut self) -> &[u8] {
         self.stream.set_nonblocking(true).unwrap();
         let mut buffer = [0; 65536];
         if let Ok(taken) = self.stream.read(&mut buffer) {
@@ -221,7 +221,7 @@ impl Connection {
 
     /// All messages until the client closes.
     #[track_caller]
-    pub fn messages_until_closed(mut self) -> Vec<Frames> {
+    pub(crate) fn messages_until_closed(mut self) -> Vec<Frames> {
         let mut rest = std::mem::take(&mut self.peeked);
         match self.stream.read_to_end(&mut rest) {
             Ok(_) => {}
@@ -262,7 +262,7 @@ impl Connection {
 
 /// A beat, as section 5 has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Beat {
+pub(crate) struct Beat {
     pub token: String,
     pub seq: Option<u64>,
     pub progress: Option<u64>,
@@ -273,7 +273,7 @@ pub struct Beat {
 
 impl Beat {
     #[track_caller]
-    pub fn read(frames: &Frames) -> Beat {
+    pub(crate) fn read(frames: &Frames) -> Beat {
         assert!((3..=8).contains(&frames.len()), "a beat has 3 to 8 frames: {frames:?}");
         assert_eq!(frames[0], b"TV1", "{frames:?}");
         assert_eq!(frames[1], b"BEAT", "{frames:?}");

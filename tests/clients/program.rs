@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use treevisor::client::Heart;
 
 /// Set where this binary is to be the Rust client's program.
-pub const IS_PROGRAM: &str = "CONFORMANCE_PROGRAM";
+pub(crate) const IS_PROGRAM: &str = "CONFORMANCE_PROGRAM";
 
 /// The token that the clients are given.
-pub const TOKEN: &str = "00112233445566778899aabbccddeeff";
+pub(crate) const TOKEN: &str = "00112233445566778899aabbccddeeff";
 
 /// This binary as the Rust client's program.
-pub fn own() -> Result<Words, String> {
+pub(crate) fn own() -> Result<Words, String> {
     let exe = std::env::current_exe().unwrap();
     Ok(vec![
         "env".into(),
@@ -30,7 +30,7 @@ pub fn own() -> Result<Words, String> {
 }
 
 /// The program of a client that is not ours.
-pub fn foreign() -> Result<Words, String> {
+pub(crate) fn foreign() -> Result<Words, String> {
     match std::env::var("TREEVISOR_CLIENT") {
         Ok(words) => Ok(words.split_whitespace().map(Into::into).collect()),
         Err(_) => Err("TREEVISOR_CLIENT names no program".into()),
@@ -38,7 +38,7 @@ pub fn foreign() -> Result<Words, String> {
 }
 
 /// A program that runs. Killed when it is dropped.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     input: Option<ChildStdin>,
     answers: Receiver<String>,
@@ -47,7 +47,7 @@ pub struct Program {
 
 impl Program {
     /// As a worker of the node at `socket`, with an interval of 40 ms: beats may then be 10 ms apart.
-    pub fn supervised(words: &Words, socket: &Path) -> Program {
+    pub(crate) fn supervised(words: &Words, socket: &Path) -> Program {
         Program::start(
             words,
             &[
@@ -60,7 +60,7 @@ impl Program {
         )
     }
 
-    pub fn start(words: &Words, environment: &[(&str, &str)]) -> Program {
+    pub(crate) fn start(words: &Words, environment: &[(&str, &str)]) -> Program {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
@@ -93,7 +93,7 @@ impl Program {
 
     /// Gives a command and waits for its answer; false if the client has nothing of that kind.
     #[track_caller]
-    pub fn tell(&mut self, command: impl AsRef<[u8]>) -> bool {
+    pub(crate) fn tell(&mut self, command: impl AsRef<[u8]>) -> bool {
         let command = command.as_ref();
         let shown = String::from_utf8_lossy(command).into_owned();
         let input = self.input.as_mut().unwrap();
@@ -112,13 +112,13 @@ impl Program {
 
     /// Lets some time go by between two beats, more than the least distance between them. Waiting is harmless here: a
     /// pause that is too short makes the client hold a beat back, and the caller repeats it.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         std::thread::park_timeout(Duration::from_millis(12));
     }
 
     /// Ends the client and checks that it ends well: with 0, and without a complaint.
     #[track_caller]
-    pub fn end(mut self) {
+    pub(crate) fn end(mut self) {
         let mut input = self.input.take().unwrap();
         let _ = input.write_all(b"end\n");
         drop(input);
@@ -149,7 +149,7 @@ impl Drop for Program {
 }
 
 /// What the Rust client's program does.
-pub fn speak_for_rust() {
+pub(crate) fn speak_for_rust() {
     let mut heart = Heart::from_env();
     let mut stdin = std::io::stdin().lock();
     let mut line = Vec::new();

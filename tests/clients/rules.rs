@@ -62,7 +62,7 @@ fn beat_through(program: &mut Program, connection: &mut Connection, fields: &str
 }
 
 /// Section 11: no message before the node's READY. Section 2: no waiting for it either.
-pub fn the_handshake_comes_before_any_message(words: &Words) {
+pub(crate) fn the_handshake_comes_before_any_message(words: &Words) {
     let place = Place::new();
     let node = Node::bind(&place.socket);
     let mut program = Program::supervised(words, &place.socket);
@@ -84,7 +84,7 @@ pub fn the_handshake_comes_before_any_message(words: &Words) {
 }
 
 /// Section 5: the frames of a beat; `seq` counts up from 1.
-pub fn a_beat_has_its_frames_and_the_sequence_rises(words: &Words) {
+pub(crate) fn a_beat_has_its_frames_and_the_sequence_rises(words: &Words) {
     let (_place, _node, mut program, mut connection) = first_beat(words);
     let mut last = 0;
     for _ in 0..5 {
@@ -99,7 +99,7 @@ pub fn a_beat_has_its_frames_and_the_sequence_rises(words: &Words) {
 }
 
 /// Section 5: each field where it belongs; a lease is for one beat only.
-pub fn fields_arrive_as_they_were_said(words: &Words) {
+pub(crate) fn fields_arrive_as_they_were_said(words: &Words) {
     let place = Place::new();
     let node = Node::bind(&place.socket);
     let mut program = Program::supervised(words, &place.socket);
@@ -126,7 +126,7 @@ pub fn fields_arrive_as_they_were_said(words: &Words) {
 
 /// Section 5: a status is UTF-8 of at most 256 bytes, cut between two characters, without control characters. A client
 /// that gets something else from its program sends the beat all the same.
-pub fn a_status_is_one_line_of_utf8_that_fits(words: &Words) {
+pub(crate) fn a_status_is_one_line_of_utf8_that_fits(words: &Words) {
     let (_place, _node, mut program, mut connection) = first_beat(words);
     let mut said = |what: &[u8], wanted: &dyn Fn(&str) -> bool| {
         let end = Instant::now() + LIMIT;
@@ -154,7 +154,7 @@ pub fn a_status_is_one_line_of_utf8_that_fits(words: &Words) {
 }
 
 /// Section 5: READY and STOPPING have three frames.
-pub fn ready_and_stopping_are_said(words: &Words) {
+pub(crate) fn ready_and_stopping_are_said(words: &Words) {
     let place = Place::new();
     let node = Node::bind(&place.socket);
     let mut program = Program::supervised(words, &place.socket);
@@ -182,7 +182,7 @@ pub fn ready_and_stopping_are_said(words: &Words) {
 }
 
 /// Section 2: a client connects again.
-pub fn a_node_that_was_gone_is_found_again(words: &Words) {
+pub(crate) fn a_node_that_was_gone_is_found_again(words: &Words) {
     let (_place, mut node, mut program, mut connection) = first_beat(words);
     let mut last = beat_through(&mut program, &mut connection, "").seq.unwrap();
     for _ in 0..2 {
@@ -204,7 +204,7 @@ pub fn a_node_that_was_gone_is_found_again(words: &Words) {
 
 /// Section 2: MUST NOT block whatever state the node is in, and what does not fit is dropped. Section 11: a message
 /// that was written in part is finished before anything else.
-pub fn a_node_that_does_not_read_stops_nobody(words: &Words) {
+pub(crate) fn a_node_that_does_not_read_stops_nobody(words: &Words) {
     let (_place, _node, mut program, mut connection) = first_beat(words);
     beat_through(&mut program, &mut connection, "");
     program.tell(format!("beat status={}", "x".repeat(256)));
@@ -241,7 +241,7 @@ pub fn a_node_that_does_not_read_stops_nobody(words: &Words) {
 
 /// Section 11: no SIGPIPE. A node that shuts the reading side of its end leaves nothing to read that would tell of it. A
 /// client may find that out by writing, or wait until the node closes.
-pub fn a_node_that_shuts_its_ears_kills_nobody(words: &Words) {
+pub(crate) fn a_node_that_shuts_its_ears_kills_nobody(words: &Words) {
     let (_place, node, mut program, mut connection) = first_beat(words);
     beat_through(&mut program, &mut connection, "");
     connection.shut_ears();
@@ -256,7 +256,7 @@ pub fn a_node_that_shuts_its_ears_kills_nobody(words: &Words) {
 }
 
 /// A node that is stopped accepts no connection: its backlog holds a connection without an answer, or is full.
-pub fn a_node_that_does_not_accept_stops_nobody(words: &Words) {
+pub(crate) fn a_node_that_does_not_accept_stops_nobody(words: &Words) {
     let place = Place::new();
     let _node = Node::bind(&place.socket);
     let mut program = Program::supervised(words, &place.socket);
@@ -285,7 +285,7 @@ pub fn a_node_that_does_not_accept_stops_nobody(words: &Words) {
 }
 
 /// A node that was killed leaves its socket's file behind, or nothing.
-pub fn a_node_that_is_dead_stops_nobody(words: &Words) {
+pub(crate) fn a_node_that_is_dead_stops_nobody(words: &Words) {
     let place = Place::new();
     let mut node = Node::bind(&place.socket);
     node.close();
@@ -301,7 +301,7 @@ pub fn a_node_that_is_dead_stops_nobody(words: &Words) {
 }
 
 /// Section 11: a worker is ready to pass over anything.
-pub fn what_a_node_says_is_passed_over(words: &Words) {
+pub(crate) fn what_a_node_says_is_passed_over(words: &Words) {
     let (_place, _node, mut program, mut connection) = first_beat(words);
     connection.say(1, b"TV9");
     connection.say(1, &[7; 5000]);
@@ -344,14 +344,14 @@ pub fn what_a_node_says_is_passed_over(words: &Words) {
 }
 
 /// Section 3: a client does nothing, and does not fail, when there is no TREEVISOR_ENDPOINT.
-pub fn without_a_supervisor_nothing_happens(words: &Words) {
+pub(crate) fn without_a_supervisor_nothing_happens(words: &Words) {
     let mut program = Program::start(words, &[]);
     tell_all(&mut program);
     program.end();
 }
 
 /// The other variables may lack, and those that are needed may be wrong: a worker does not fail for its supervisor's sake.
-pub fn an_environment_of_no_use_is_like_none(words: &Words) {
+pub(crate) fn an_environment_of_no_use_is_like_none(words: &Words) {
     let place = Place::new();
     let node = Node::bind(&place.socket);
     let endpoint = format!("ipc://{}", place.socket.display());
@@ -388,7 +388,7 @@ fn tell_all(program: &mut Program) {
 }
 
 /// Section 2: no use of the parent's socket after a fork. Section 5: at most one process counts.
-pub fn a_forked_child_does_not_speak_for_its_parent(words: &Words) {
+pub(crate) fn a_forked_child_does_not_speak_for_its_parent(words: &Words) {
     let place = Place::new();
     let node = Node::bind(&place.socket);
     let mut program = Program::supervised(words, &place.socket);

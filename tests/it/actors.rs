@@ -10,12 +10,12 @@ use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 /// The command that plays an actor, as TOML writes it.
-pub fn command(actor: &str) -> String {
+pub(crate) fn command(actor: &str) -> String {
     command_of(&std::env::current_exe().unwrap(), actor)
 }
 
 /// The same with a copy of this binary.
-pub fn command_of(binary: &Path, actor: &str) -> String {
+pub(crate) fn command_of(binary: &Path, actor: &str) -> String {
     let test = format!("actors::{actor}");
     let words = [binary.to_str().unwrap(), "--exact", &test, "--ignored", "--nocapture", "--test-threads=1"];
     format!("{words:?}")

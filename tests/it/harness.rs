@@ -18,13 +18,13 @@ use treevisor::os::pidfd::PidFd;
 use treevisor::time::Span;
 
 /// Nothing takes so long on a sound machine; waiting longer means that something is broken.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program under test.
-pub const TREEVISOR: &str = env!("CARGO_BIN_EXE_treevisor");
+pub(crate) const TREEVISOR: &str = env!("CARGO_BIN_EXE_treevisor");
 
 /// A running instance.
-pub struct Tree {
+pub(crate) struct Tree {
     dir: tempfile::TempDir,
     root: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -44,7 +44,7 @@ pub struct Tree {
 
 /// How one run of the command line ended.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -62,13 +62,13 @@ impl From<Output> for Ran {
 
 impl Ran {
     #[track_caller]
-    pub fn expect(self, code: i32) -> Ran {
+    pub(crate) fn expect(self, code: i32) -> Ran {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("no JSON ({e}): {}", self.stdout))
     }
 }
@@ -76,7 +76,7 @@ impl Ran {
 impl Tree {
     /// Starts a tree and waits until it is up.
     #[track_caller]
-    pub fn start(toml: &str) -> Tree {
+    pub(crate) fn start(toml: &str) -> Tree {
         let mut tree = Tree::begin(toml, &[]);
         tree.line("the tree is up");
         tree.follow();
@@ -85,14 +85,14 @@ impl Tree {
 
     /// Starts a tree and waits for nothing.
     #[track_caller]
-    pub fn begin(toml: &str, arguments: &[&str]) -> Tree {
+    pub(crate) fn begin(toml: &str, arguments: &[&str]) -> Tree {
         let dir = tempfile::Builder::new().prefix("tv").tempdir().expect("a directory for the test");
         fs::write(dir.path().join("tree.toml"), toml).expect("writing the tree");
         Tree::begin_in(dir, arguments)
     }
 
     /// Starts the tree that lies in `dir`.
-    pub fn begin_in(dir: tempfile::TempDir, arguments: &[&str]) -> Tree {
+    pub(crate) fn begin_in(dir: tempfile::TempDir, arguments: &[&str]) -> Tree {
         let root = command_in(dir.path())
             .args(["start", "tree.toml"])
             .args(arguments)
@@ -105,7 +105,7 @@ impl Tree {
     }
 
     /// Takes over a tree that was started otherwise, with its stdout and stderr piped.
-    pub fn adopt(dir: tempfile::TempDir, mut root: Child) -> Tree {
+    pub(crate) fn adopt(dir: tempfile::TempDir, mut root: Child) -> Tree {
         let (send, lines) = mpsc::channel();
         let log = Arc::new(Mutex::new(Vec::new()));
         let streams: [Box<dyn std::io::Read + Send>; 2] =
@@ -137,7 +137,7 @@ impl Tree {
     }
 
     /// Begins to read the tree's events, from the first one on.
-    pub fn follow(&mut self) {
+    pub(crate) fn follow(&mut self) {
         let mut follower = self
             .command()
             .args(["events", "/", "-f", "--json"])
@@ -164,34 +164,34 @@ impl Tree {
     }
 
     /// The directory of this test.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// A treevisor command that means this tree.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         command_in(self.dir.path())
     }
 
     /// Runs a treevisor command on this tree.
     #[track_caller]
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.command().args(arguments).stdin(Stdio::null()).output().expect("running treevisor").into()
     }
 
     /// Process id of the root.
-    pub fn root_pid(&self) -> u32 {
+    pub(crate) fn root_pid(&self) -> u32 {
         self.root.id()
     }
 
     /// Everything that the tree has printed so far.
-    pub fn printed(&self) -> String {
+    pub(crate) fn printed(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
 
     /// Waits for a line of the tree's output that contains `text`. Each line is given once.
     #[track_caller]
-    pub fn line(&mut self, text: &str) -> String {
+    pub(crate) fn line(&mut self, text: &str) -> String {
         if let Some(at) = self.unclaimed.iter().position(|line| line.contains(text)) {
             return self.unclaimed.remove(at);
         }
@@ -211,7 +211,7 @@ impl Tree {
     /// Waits for an event for which `wanted` holds, and gives it: the first that has not been given yet. All events that
     /// were read are in [`Tree::seen`], in the order in which the root received them.
     #[track_caller]
-    pub fn event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.waiting.iter().position(&wanted) {
             return self.waiting.remove(at);
         }
@@ -236,13 +236,13 @@ impl Tree {
 
     /// Waits for an event of a kind at a path.
     #[track_caller]
-    pub fn kind(&mut self, path: &str, kind: &str) -> Value {
+    pub(crate) fn kind(&mut self, path: &str, kind: &str) -> Value {
         self.event(&format!("{path} {kind}"), |event| event["path"] == path && event["kind"] == kind)
     }
 
     /// Waits until an incarnation of a path has started, at least this one.
     #[track_caller]
-    pub fn incarnation(&mut self, path: &str, at_least: u64) -> Value {
+    pub(crate) fn incarnation(&mut self, path: &str, at_least: u64) -> Value {
         self.event(&format!("{path} started, incarnation {at_least}"), |event| {
             event["path"] == path
                 && event["kind"] == "started"
@@ -251,39 +251,39 @@ impl Tree {
     }
 
     /// The events that were read so far.
-    pub fn seen(&self) -> &[Value] {
+    pub(crate) fn seen(&self) -> &[Value] {
         &self.seen
     }
 
     /// The state of the subtree at `path`, as `status --json` prints it.
     #[track_caller]
-    pub fn status(&self, path: &str) -> Value {
+    pub(crate) fn status(&self, path: &str) -> Value {
         self.run(&["status", path, "--json"]).expect(0).json()["root"].clone()
     }
 
     /// The pid of a path that runs.
     #[track_caller]
-    pub fn pid(&self, path: &str) -> u32 {
+    pub(crate) fn pid(&self, path: &str) -> u32 {
         let status = self.status(path);
         status["pid"].as_u64().unwrap_or_else(|| panic!("{path} has no process: {status}")) as u32
     }
 
     /// The mark by which every process of this tree is known.
-    pub fn mark(&self) -> String {
+    pub(crate) fn mark(&self) -> String {
         let file = find_file(self.dir.path(), "instance.json").expect("the tree's instance file");
         let file: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
         file["mark"].as_str().unwrap().to_string()
     }
 
     /// The instance file of this tree.
-    pub fn instance(&self) -> Value {
+    pub(crate) fn instance(&self) -> Value {
         let file = find_file(self.dir.path(), "instance.json").expect("the tree's instance file");
         serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
     }
 
     /// Waits for the root to end, and gives its exit code (128 + n for a signal).
     #[track_caller]
-    pub fn wait(&mut self) -> i32 {
+    pub(crate) fn wait(&mut self) -> i32 {
         use std::os::unix::process::ExitStatusExt;
         assert!(gone_within(self.root.id(), LIMIT), "the root does not end; printed:\n{}", self.printed());
         let status = self.root.wait().unwrap();
@@ -295,7 +295,7 @@ impl Tree {
 
     /// Stops the tree and checks that nothing is left of it.
     #[track_caller]
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let mark = self.mark();
         self.run(&["stop"]).expect(0);
         assert_eq!(self.wait(), 0, "printed:\n{}", self.printed());
@@ -304,14 +304,14 @@ impl Tree {
 
     /// Waits for the end of a tree that was asked to stop, and checks that nothing is left of it.
     #[track_caller]
-    pub fn ended_well(mut self) {
+    pub(crate) fn ended_well(mut self) {
         assert_eq!(self.wait(), 0, "printed:\n{}", self.printed());
         assert!(files_below(&self.dir.path().join("run")).is_empty(), "printed:\n{}", self.printed());
     }
 
     /// Checks that no process, socket, file or cgroup of this tree is left.
     #[track_caller]
-    pub fn nothing_is_left(&self, mark: &str) {
+    pub(crate) fn nothing_is_left(&self, mark: &str) {
         assert_eq!(marked(mark), BTreeSet::new(), "processes are left; printed:\n{}", self.printed());
         let run = self.dir.path().join("run");
         let left: Vec<PathBuf> = files_below(&run);
@@ -362,7 +362,7 @@ impl Drop for Tree {
 }
 
 /// A treevisor command in a directory, with a runtime and a state directory of its own.
-pub fn command_in(dir: &Path) -> Command {
+pub(crate) fn command_in(dir: &Path) -> Command {
     let mut command = Command::new(TREEVISOR);
     command.current_dir(dir).env_remove("NOTIFY_SOCKET");
     command.env("TREEVISOR_RUNTIME_DIR", dir.join("run")).env("TREEVISOR_STATE_DIR", dir.join("state"));
@@ -377,14 +377,14 @@ pub fn command_in(dir: &Path) -> Command {
 }
 
 /// Sends a signal to a process that this test has made.
-pub fn signal(pid: u32, number: i32) {
+pub(crate) fn signal(pid: u32, number: i32) {
     if let Ok(process) = PidFd::open(pid) {
         let _ = process.signal(number);
     }
 }
 
 /// Waits for the end of any process.
-pub fn gone_within(pid: u32, limit: Duration) -> bool {
+pub(crate) fn gone_within(pid: u32, limit: Duration) -> bool {
     match PidFd::open(pid) {
         Ok(process) => process.wait_exit(Span::from_millis(limit.as_millis() as u64)),
         Err(_) => true,
@@ -392,13 +392,13 @@ pub fn gone_within(pid: u32, limit: Duration) -> bool {
 }
 
 #[track_caller]
-pub fn gone(pid: u32) {
+pub(crate) fn gone(pid: u32) {
     assert!(gone_within(pid, LIMIT), "process {pid} does not end");
 }
 
 /// Waits for something that no event reports, by looking at it again and again.
 #[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + LIMIT;
     while !holds() {
         assert!(Instant::now() < end, "never: {what}");
@@ -407,7 +407,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The most memory that the process has ever used, in kB.
-pub fn peak_memory_kb(pid: u32) -> u64 {
+pub(crate) fn peak_memory_kb(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim_end_matches("kB").trim().parse().unwrap()
@@ -415,7 +415,7 @@ pub fn peak_memory_kb(pid: u32) -> u64 {
 
 /// A tree whose workers may run as other users: its directory and a copy of the program can be reached by them. `toml`
 /// gets the path of that copy. `None`, with a notice, where the user may not be changed.
-pub fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> String) -> Option<Tree> {
+pub(crate) fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> String) -> Option<Tree> {
     use std::os::unix::fs::PermissionsExt;
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: changing the user needs root");
@@ -431,7 +431,7 @@ pub fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> String)
 
 /// A port of this machine that is free: below those that the kernel gives out on request for any, so that no connection
 /// of another test takes it meanwhile.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let mut bytes = [0; 2];
     loop {
         treevisor::os::random::fill(&mut bytes).unwrap();
@@ -443,18 +443,18 @@ pub fn free_port() -> u16 {
 }
 
 /// Whether there is such a process that is no zombie.
-pub fn lives(pid: u32) -> bool {
+pub(crate) fn lives(pid: u32) -> bool {
     state(pid).is_some_and(|state| state != 'Z' && state != 'X')
 }
 
 /// The state letter of a process, as in proc(5).
-pub fn state(pid: u32) -> Option<char> {
+pub(crate) fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 2..].chars().next()
 }
 
 /// The living processes that carry a tree's mark.
-pub fn marked(mark: &str) -> BTreeSet<u32> {
+pub(crate) fn marked(mark: &str) -> BTreeSet<u32> {
     let wanted = format!("TREEVISOR_MARK={mark}");
     let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -468,7 +468,7 @@ pub fn marked(mark: &str) -> BTreeSet<u32> {
 }
 
 /// Every file and socket below a directory.
-pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -485,7 +485,7 @@ fn find_file(dir: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// cgroup directories whose name contains `part`.
-pub fn cgroups(part: &str) -> Vec<PathBuf> {
+pub(crate) fn cgroups(part: &str) -> Vec<PathBuf> {
     fn walk(dir: &Path, part: &str, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-pub const GOOD: u8 = 0;
+pub(crate) const GOOD: u8 = 0;
 const BROKEN: u8 = 1;
 const SILENT: u8 = 2;
 
@@ -46,7 +46,7 @@ impl Server {
 }
 
 /// One after the other: a client that is not answered keeps all others waiting, as long as it stays.
-pub fn serve(mut stream: TcpStream, manner: &AtomicU8) {
+pub(crate) fn serve(mut stream: TcpStream, manner: &AtomicU8) {
     let mut request = Vec::new();
     let mut buffer = [0; 512];
     while !request.ends_with(b"\r\n\r\n") {

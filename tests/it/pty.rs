@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A program on a terminal of its own.
-pub struct OnTerminal {
+pub(crate) struct OnTerminal {
     child: Child,
     master: File,
     /// Kept, so that what the program wrote last can still be read, and the terminal's settings can be looked at.
@@ -22,7 +22,7 @@ pub struct OnTerminal {
 }
 
 impl OnTerminal {
-    pub fn start(mut command: Command, rows: u16, columns: u16) -> OnTerminal {
+    pub(crate) fn start(mut command: Command, rows: u16, columns: u16) -> OnTerminal {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(&size, None).expect("opening a pseudo-terminal");
         for end in [&master, &slave] {
@@ -48,38 +48,38 @@ impl OnTerminal {
         OnTerminal { child, master, slave, screen, ended: false }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
     }
 
     /// Whether the screen is the one that programs take for themselves, or the cursor is hidden.
-    pub fn is_taken(&self) -> bool {
+    pub(crate) fn is_taken(&self) -> bool {
         let parser = self.screen.lock().unwrap();
         parser.screen().alternate_screen() || parser.screen().hide_cursor()
     }
 
     /// Whether keys come one by one.
-    pub fn is_raw(&self) -> bool {
+    pub(crate) fn is_raw(&self) -> bool {
         let settings = tcgetattr(&self.slave).unwrap();
         !settings.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO)
     }
 
-    pub fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         self.master.write_all(keys.as_bytes()).expect("typing");
     }
 
     /// Waits until something is on the screen.
     #[track_caller]
-    pub fn shows(&self, text: &str) {
+    pub(crate) fn shows(&self, text: &str) {
         self.until(text, |screen| screen.contains(text));
     }
 
     #[track_caller]
-    pub fn until(&self, what: &str, holds: impl Fn(&str) -> bool) {
+    pub(crate) fn until(&self, what: &str, holds: impl Fn(&str) -> bool) {
         let end = Instant::now() + LIMIT;
         loop {
             let text = self.text();
@@ -93,7 +93,7 @@ impl OnTerminal {
 
     /// Waits for the program's end, and that it leaves the terminal as it was.
     #[track_caller]
-    pub fn ends(&mut self) -> ExitStatus {
+    pub(crate) fn ends(&mut self) -> ExitStatus {
         assert!(crate::harness::gone_within(self.pid(), LIMIT), "it does not end; it shows:\n{}", self.text());
         let status = self.child.wait().unwrap();
         assert!(!self.is_raw(), "the terminal still gives keys one by one");

@@ -14,7 +14,7 @@ pub(in crate::cli) struct Cell {
 }
 
 impl Cell {
-    pub fn new(text: impl Into<String>, style: Style) -> Cell {
+    pub(crate) fn new(text: impl Into<String>, style: Style) -> Cell {
         Cell { text: text.into(), style }
     }
 
@@ -35,15 +35,15 @@ pub(in crate::cli) struct Column {
 }
 
 impl Column {
-    pub const fn left(head: &'static str, rank: u8) -> Column {
+    pub(crate) const fn left(head: &'static str, rank: u8) -> Column {
         Column { head, right: false, rank, cut_to: None }
     }
 
-    pub const fn right(head: &'static str, rank: u8) -> Column {
+    pub(crate) const fn right(head: &'static str, rank: u8) -> Column {
         Column { head, right: true, rank, cut_to: None }
     }
 
-    pub const fn cut_to(mut self, width: usize) -> Column {
+    pub(crate) const fn cut_to(mut self, width: usize) -> Column {
         self.cut_to = Some(width);
         self
     }
@@ -59,7 +59,7 @@ const GAP: usize = 2;
 
 impl Table {
     /// Draws the table. Columns in which nothing stands are left out, and what does not fit is cut or left out.
-    pub fn draw(&self, look: Look) -> String {
+    pub(crate) fn draw(&self, look: Look) -> String {
         let widths = self.widths(look.width);
         let mut out = String::new();
         for row in std::iter::once(&self.heads()).chain(&self.rows) {
@@ -72,12 +72,12 @@ impl Table {
     }
 
     /// The first row.
-    pub fn heads(&self) -> Vec<Cell> {
+    pub(crate) fn heads(&self) -> Vec<Cell> {
         self.columns.iter().map(|column| Cell::new(column.head, style::HEAD)).collect()
     }
 
     /// How wide each column is to be; 0 for those that are left out.
-    pub fn widths(&self, width: Option<usize>) -> Vec<usize> {
+    pub(crate) fn widths(&self, width: Option<usize>) -> Vec<usize> {
         let natural = |column: usize| {
             let widest = self.rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
             if widest == 0 { 0 } else { widest.max(self.columns[column].head.len()) }

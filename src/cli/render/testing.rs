@@ -5,17 +5,17 @@ use crate::wire::view::{
     ChildView, ExitView, HeartbeatView, IntensityView, StatusView, SupervisorView, UsageView, WorkerView, testing,
 };
 
-pub const UNICODE: Look = Look { colour: false, unicode: true, width: None };
+pub(crate) const UNICODE: Look = Look { colour: false, unicode: true, width: None };
 
-pub fn worker(path: &str, state: &str) -> WorkerView {
+pub(crate) fn worker(path: &str, state: &str) -> WorkerView {
     WorkerView { pid: Some(4713), uptime_ms: Some(192_000), ..testing::worker(path, state) }
 }
 
-pub fn supervisor(path: &str, children: Vec<ChildView>) -> SupervisorView {
+pub(crate) fn supervisor(path: &str, children: Vec<ChildView>) -> SupervisorView {
     SupervisorView { pid: Some(4711), uptime_ms: Some(192_000), ..testing::supervisor(path, children) }
 }
 
-pub fn shop() -> StatusView {
+pub(crate) fn shop() -> StatusView {
     let api = WorkerView {
         restarts: 2,
         incarnation: 3,

@@ -26,7 +26,7 @@ const HEIGHT_WITH_PANES: u16 = 16;
 const HEIGHT_WITH_PULSE: u16 = 8;
 
 /// Draws all of it.
-pub fn draw(frame: &mut Frame<'_>, state: &mut State, look: Look) {
+pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, look: Look) {
     let area = frame.area();
     let look = Look { width: Some(usize::from(area.width)), ..look };
     let panes = if area.height >= HEIGHT_WITH_PANES {

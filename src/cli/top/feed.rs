@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// What may wait to be drawn. Of events more are dropped and counted; everything else is worth waiting for.
-pub const QUEUE: usize = 256;
+pub(super) const QUEUE: usize = 256;
 
 /// An instance that has ended is looked for this often.
 const LOOK_FOR: Span = Span::from_millis(500);
@@ -39,7 +39,7 @@ const SILENCE: Span = Span::from_secs(2);
 const PATIENCE: Span = Span::from_secs(60);
 
 /// Looks at the tree at `path` again and again, from now on and across restarts of the instance.
-pub fn looks(to: SyncSender<Input>, instance: Instance, path: Path, every: Span) {
+pub(super) fn looks(to: SyncSender<Input>, instance: Instance, path: Path, every: Span) {
     thread::spawn(move || {
         while let Ok(session) = connect(&instance) {
             follow(to.clone(), &instance, path.clone());
@@ -95,14 +95,14 @@ fn follow(to: SyncSender<Input>, instance: &Instance, path: Path) {
 
 /// The child whose output is to be read; changed by the picture, read by a thread.
 #[derive(Clone)]
-pub struct Selected(Arc<Mutex<Path>>);
+pub(super) struct Selected(Arc<Mutex<Path>>);
 
 impl Selected {
-    pub fn new(path: Path) -> Selected {
+    pub(super) fn new(path: Path) -> Selected {
         Selected(Arc::new(Mutex::new(path)))
     }
 
-    pub fn set(&self, path: &Path) {
+    pub(super) fn set(&self, path: &Path) {
         let mut selected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *selected != *path {
             *selected = path.clone();
@@ -115,7 +115,7 @@ impl Selected {
 }
 
 /// Reads the last output of what is selected again and again, across restarts of the instance.
-pub fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selected) {
+pub(super) fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selected) {
     thread::spawn(move || {
         let mut told = Vec::new();
         loop {
@@ -172,7 +172,7 @@ fn last_output(session: &mut Session, path: &Path) -> Result<Vec<Output>, AskErr
 }
 
 /// Keys and sizes of the terminal. One that is gone is a hang-up.
-pub fn terminal(to: SyncSender<Input>) {
+pub(super) fn terminal(to: SyncSender<Input>) {
     thread::spawn(move || {
         loop {
             let input = match read() {
@@ -193,7 +193,7 @@ pub fn terminal(to: SyncSender<Input>) {
 }
 
 /// Signals that ask us to end.
-pub fn signals(to: SyncSender<Input>, mut signals: Signals) {
+pub(super) fn signals(to: SyncSender<Input>, mut signals: Signals) {
     thread::spawn(move || {
         let clock = Clock::start();
         loop {
@@ -207,7 +207,7 @@ pub fn signals(to: SyncSender<Input>, mut signals: Signals) {
 }
 
 /// Carries out a request.
-pub fn request(to: SyncSender<Input>, instance: Instance, number: u64, kind: Kind, path: Path) {
+pub(super) fn request(to: SyncSender<Input>, instance: Instance, number: u64, kind: Kind, path: Path) {
     thread::spawn(move || {
         let (verb, word, asked) = match kind {
             Kind::Stop => ("stop", "stopped", Verb::Stop { path: path.clone() }),

@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// A key, as far as any is of use here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub(super) enum Key {
     Up,
     Down,
     Left,
@@ -25,7 +25,7 @@ pub enum Key {
 }
 
 /// What the terminal says, as a key of ours.
-pub fn of_terminal(event: KeyEvent) -> Option<Key> {
+pub(super) fn of_terminal(event: KeyEvent) -> Option<Key> {
     if event.kind == KeyEventKind::Release {
         return None;
     }
@@ -55,7 +55,7 @@ pub fn of_terminal(event: KeyEvent) -> Option<Key> {
 
 /// What a key does while nothing is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
+pub(super) enum Command {
     Move(Step),
     Fold,
     Open,
@@ -77,7 +77,7 @@ pub enum Command {
 
 /// How far the selection goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     Up,
     Down,
     PageUp,
@@ -88,7 +88,7 @@ pub enum Step {
 
 /// What can be asked of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Stop,
     Restart,
     Panic,
@@ -131,12 +131,12 @@ const TABLE: &[(Key, Command, &str, &str)] = &[
 ];
 
 /// What a key means.
-pub fn command(key: Key) -> Option<Command> {
+pub(super) fn command(key: Key) -> Option<Command> {
     TABLE.iter().find(|(of, ..)| *of == key).map(|(_, command, ..)| *command)
 }
 
 /// Keys and what they do, for the help.
-pub fn help() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(super) fn help() -> impl Iterator<Item = (&'static str, &'static str)> {
     TABLE.iter().filter(|(_, _, keys, _)| !keys.is_empty()).map(|(_, _, keys, words)| (*keys, *words))
 }
 

@@ -5,7 +5,7 @@ use crate::wire::view::ChildView;
 use std::collections::{HashMap, VecDeque};
 
 /// Looks that are remembered.
-pub const LOOKS: usize = 120;
+pub(super) const LOOKS: usize = 120;
 
 /// What came between two looks, the latest last.
 #[derive(Debug, Clone, Default)]
@@ -20,11 +20,11 @@ struct Track {
 
 /// All tracks.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse(HashMap<Path, Track>);
+pub(super) struct Pulse(HashMap<Path, Track>);
 
 impl Pulse {
     /// A restart has been decided.
-    pub fn restart(&mut self, path: &Path) {
+    pub(super) fn restart(&mut self, path: &Path) {
         // Only those that a look has shown: a path from outside must not make the table grow.
         if let Some(track) = self.0.get_mut(path) {
             track.pending += 1;
@@ -32,7 +32,7 @@ impl Pulse {
     }
 
     /// Takes in a look at the tree. A child that is no longer there is forgotten.
-    pub fn look(&mut self, root: &ChildView) {
+    pub(super) fn look(&mut self, root: &ChildView) {
         let mut tracks = HashMap::with_capacity(self.0.len());
         self.look_below(root, &mut tracks);
         self.0 = tracks;
@@ -53,12 +53,12 @@ impl Pulse {
     }
 
     /// Beats of a subtree, the latest last.
-    pub fn beats(&self, path: &Path) -> Vec<u64> {
+    pub(super) fn beats(&self, path: &Path) -> Vec<u64> {
         self.sum(path, |track| &track.beats)
     }
 
     /// Restarts of a subtree, the latest last.
-    pub fn restarts(&self, path: &Path) -> Vec<u64> {
+    pub(super) fn restarts(&self, path: &Path) -> Vec<u64> {
         self.sum(path, |track| &track.restarts)
     }
 

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 /// How siblings are sorted. Those that use or fail most stand first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
+pub(super) enum Order {
     #[default]
     Start,
     Name,
@@ -23,17 +23,17 @@ impl Order {
     const ALL: [Order; 6] = [Order::Start, Order::Name, Order::Cpu, Order::Memory, Order::Restarts, Order::Beat];
 
     /// The one that is `steps` further on.
-    pub fn further(self, steps: usize) -> Order {
+    pub(super) fn further(self, steps: usize) -> Order {
         let at = Self::ALL.iter().position(|order| *order == self).unwrap_or(0);
         Self::ALL[(at + steps) % Self::ALL.len()]
     }
 
     /// The one before.
-    pub fn back(self) -> Order {
+    pub(super) fn back(self) -> Order {
         self.further(Self::ALL.len() - 1)
     }
 
-    pub fn words(self) -> &'static str {
+    pub(super) fn words(self) -> &'static str {
         match self {
             Order::Start => "start order",
             Order::Name => "name",
@@ -67,19 +67,19 @@ fn oldest_beat(view: &ChildView) -> Option<u64> {
 }
 
 /// Workers at and below.
-pub fn workers(view: &ChildView) -> usize {
+pub(super) fn workers(view: &ChildView) -> usize {
     if view.is_supervisor() { view.children().iter().map(workers).sum() } else { 1 }
 }
 
 /// One row.
-pub struct Row<'a> {
+pub(super) struct Row<'a> {
     pub view: &'a ChildView,
     pub branches: Branches,
     pub folded: bool,
 }
 
 /// All rows that are to be seen, from the top.
-pub fn rows<'a>(root: &'a ChildView, folded: &HashSet<Path>, order: Order, shares: &Shares) -> Vec<Row<'a>> {
+pub(super) fn rows<'a>(root: &'a ChildView, folded: &HashSet<Path>, order: Order, shares: &Shares) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     add(root, Branches::default(), folded, order, shares, &mut rows);
     rows

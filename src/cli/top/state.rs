@@ -15,14 +15,14 @@ const EVENTS: usize = 1_000;
 
 /// Workers whose last output is kept, and lines of each.
 const OUTPUTS: usize = 500;
-pub const OUTPUT_LINES: usize = 200;
+pub(super) const OUTPUT_LINES: usize = 200;
 
 /// A message stands for so long.
 const MESSAGE_STANDS: Span = Span::from_secs(8);
 
 /// What happens to `top`.
 #[derive(Debug)]
-pub enum Input {
+pub(super) enum Input {
     Key(Key),
     /// The terminal has another size.
     Resized,
@@ -54,7 +54,7 @@ pub enum Input {
 
 /// What `top` wants to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub(super) enum Wish {
     Ask { number: u64, kind: Kind, path: Path },
     Redraw,
     Quit,
@@ -63,7 +63,7 @@ pub enum Wish {
 
 /// What the keys are for at the moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Mode {
+pub(super) enum Mode {
     #[default]
     Normal,
     Search,
@@ -73,7 +73,7 @@ pub enum Mode {
 
 /// Whether the picture is of now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
+pub(super) enum Link {
     Live,
     Silent(String),
     Ended,
@@ -81,7 +81,7 @@ pub enum Link {
 
 /// The pane that is shown where there is room for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pane {
+pub(super) enum Pane {
     #[default]
     Events,
     Output,
@@ -89,7 +89,7 @@ pub enum Pane {
 
 /// The last output of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
+pub(super) struct Output {
     pub path: Path,
     pub lines: Vec<String>,
     /// Read from its supervisor's memory; what an event tells of it is a part of that.
@@ -98,14 +98,14 @@ pub struct Output {
 
 /// A request under way.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(super) struct Request {
     pub number: u64,
     pub words: String,
     pub began: Time,
 }
 
 /// All of it.
-pub struct State {
+pub(super) struct State {
     pub status: StatusView,
     pub shares: Shares,
     pub pulse: Pulse,
@@ -137,7 +137,7 @@ pub struct State {
 
 impl State {
     /// Begins with a first look.
-    pub fn new(status: StatusView, began_at: String) -> State {
+    pub(super) fn new(status: StatusView, began_at: String) -> State {
         let selected = status.root.path().clone();
         let mut state = State {
             status,
@@ -168,17 +168,17 @@ impl State {
     }
 
     /// The rows that are to be seen.
-    pub fn rows(&self) -> Vec<Row<'_>> {
+    pub(super) fn rows(&self) -> Vec<Row<'_>> {
         rows(&self.status.root, &self.folded, self.order, &self.shares)
     }
 
     /// The selected child.
-    pub fn selected_view(&self) -> Option<&ChildView> {
+    pub(super) fn selected_view(&self) -> Option<&ChildView> {
         self.status.root.find(&self.selected)
     }
 
     /// Takes in what has happened.
-    pub fn update(&mut self, now: Time, input: Input) -> Option<Wish> {
+    pub(super) fn update(&mut self, now: Time, input: Input) -> Option<Wish> {
         self.now = now;
         match input {
             Input::Key(key) => return self.key(key),
@@ -212,7 +212,7 @@ impl State {
     }
 
     /// Whether something in the picture changes without anything happening: ages of requests and of messages.
-    pub fn tick(&mut self, now: Time) -> bool {
+    pub(super) fn tick(&mut self, now: Time) -> bool {
         self.now = now;
         let over = self.message.as_ref().is_some_and(|(_, since)| now.since(*since) >= MESSAGE_STANDS);
         if over {
@@ -250,7 +250,7 @@ impl State {
     }
 
     /// What was last put out at or below what is selected.
-    pub fn last_output(&self) -> Option<&Output> {
+    pub(super) fn last_output(&self) -> Option<&Output> {
         self.outputs.iter().rev().find(|output| output.path.is_within(&self.selected))
     }
 
@@ -440,7 +440,7 @@ impl State {
 }
 
 /// The verb of the command line that does the same.
-pub fn verb(kind: Kind) -> &'static str {
+pub(super) fn verb(kind: Kind) -> &'static str {
     match kind {
         Kind::Stop => "stop",
         Kind::Restart => "restart",

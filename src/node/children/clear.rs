@@ -92,7 +92,7 @@ pub(in crate::node) enum Looked {
 impl Children {
     /// Asks a child to stop. One that the kernel does not let us signal is not waited for: it is killed, as far as that
     /// works.
-    pub fn ask_to_stop(&self, run: Run, context: &Context) -> Option<Event> {
+    pub(crate) fn ask_to_stop(&self, run: Run, context: &Context) -> Option<Event> {
         let child = self.get(run.child)?;
         let refused = child.ask_to_stop(run)?;
         let pid = child.process.as_ref().map_or(0, |process| process.pid);
@@ -102,7 +102,7 @@ impl Children {
     }
 
     /// Kills a child with all that can be reached of it at once, and makes sure that it ends.
-    pub fn kill(&mut self, run: Run, now: Time) {
+    pub(crate) fn kill(&mut self, run: Run, now: Time) {
         let Some(child) = self.get(run.child).filter(|child| child.is_of(run)) else { return };
         let _ = child.kill(run);
         self.cleanups.killed(run, now);
@@ -110,7 +110,7 @@ impl Children {
 
     /// A child's process has ended: what it left is cleaned up with the next look, and if that takes longer, turn by
     /// turn.
-    pub fn process_ended(&mut self, run: Run, status: ExitStatus, now: Time, processes: &mut Processes) {
+    pub(crate) fn process_ended(&mut self, run: Run, status: ExitStatus, now: Time, processes: &mut Processes) {
         let Some(child) = self.get_mut(run.child) else { return };
         // A supervisor that ends in order has waited for what cannot be killed, and leaves that to us.
         let patient_before = child.is_node() && status.code.is_some();
@@ -121,7 +121,7 @@ impl Children {
     }
 
     /// Takes every child that is being killed or cleared and is due, in start order. `None` if there is none.
-    pub fn begin_clearing(
+    pub(crate) fn begin_clearing(
         &mut self,
         now: Time,
         context: &Context,
@@ -142,7 +142,7 @@ impl Children {
 
     /// One look at the next one, and a kill where there is something. `ending` is whether a probe of it is still there.
     /// `None` after the last one.
-    pub fn clear_next(
+    pub(crate) fn clear_next(
         &mut self,
         clearing: &mut Clearing,
         context: &Context,
@@ -280,7 +280,7 @@ impl Children {
 
     /// Nothing is left of a child whose process has ended: takes leave of the process, and gives what is to be handed in,
     /// in this order. Its output was read to its end before.
-    pub fn cleared(&mut self, run: Run, context: &Context) -> Option<Vec<Event>> {
+    pub(crate) fn cleared(&mut self, run: Run, context: &Context) -> Option<Vec<Event>> {
         let mut events = Vec::new();
         let failed_late = self.end_of_late_start(run, context, &mut events);
         let machine_oom_kills = &mut self.machine_oom_kills;

@@ -32,7 +32,7 @@ impl Handle {
     }
 
     /// Removes the child's cgroup, with what a child node had made below it.
-    pub fn remove_group(self) {
+    pub(crate) fn remove_group(self) {
         if let Some(group) = self.group {
             group.remove_all();
         }
@@ -41,7 +41,7 @@ impl Handle {
     /// After the child's end. The groups below a node are removed, its next incarnation makes its own. A worker's is
     /// used again, unless it was killed, perhaps from outside: to start a process in a group that was killed takes far
     /// longer than to make a new one.
-    pub fn reset_groups(&mut self, status: &ExitStatus) {
+    pub(crate) fn reset_groups(&mut self, status: &ExitStatus) {
         if self.is_node() {
             self.memory_marks = MemoryMarks::default();
             self.own_leaf = None;
@@ -56,7 +56,7 @@ impl Handle {
     }
 
     /// The cgroup of its own process: without a child node's children.
-    pub fn own_group(&self) -> Option<&Group> {
+    pub(crate) fn own_group(&self) -> Option<&Group> {
         self.own_leaf.as_ref().or(self.group.as_ref())
     }
 }

@@ -69,14 +69,14 @@ pub(in crate::node) struct Subtree {
 
 impl Subtree {
     /// What stands there now, as far as we know.
-    pub fn now(&self) -> &SupervisorSpec {
+    pub(crate) fn now(&self) -> &SupervisorSpec {
         self.actual.as_deref().unwrap_or(&self.spec)
     }
 }
 
 impl Handle {
     /// A child without a process. What it has in common with `like`, the sibling before it, is kept once.
-    pub fn new(child: ChildSpec, place: &Place, like: Option<&Handle>) -> Handle {
+    pub(crate) fn new(child: ChildSpec, place: &Place, like: Option<&Handle>) -> Handle {
         let ChildSpec { name, policy, kind, added: _ } = child;
         let policy = match like {
             Some(like) if *like.policy == policy => like.policy.clone(),
@@ -108,14 +108,14 @@ impl Handle {
     }
 
     /// What the core is given of it.
-    pub fn member(&self) -> Member {
+    pub(crate) fn member(&self) -> Member {
         let kind = if self.is_node() { Kind::Supervisor } else { Kind::Worker };
         let revision = diff::revision(&self.policy, self.exec());
         Member { name: self.name.clone(), kind, revision, policy: self.policy.clone() }
     }
 
     /// Its spec, or the one that it will have when its present process is gone.
-    pub fn spec(&self, added: bool) -> ChildSpec {
+    pub(crate) fn spec(&self, added: bool) -> ChildSpec {
         if let Some(next) = &self.next {
             return ChildSpec { added, ..(**next).clone() };
         }
@@ -127,7 +127,7 @@ impl Handle {
     }
 
     /// Gives it a new spec: now, or, when its running process cannot take it, before it is started the next time.
-    pub fn take_over(&mut self, child: ChildSpec, files: &Writer) {
+    pub(crate) fn take_over(&mut self, child: ChildSpec, files: &Writer) {
         self.next = None;
         if self.process.is_some() && member(&child).is_another(&self.member()) {
             self.next = Some(Box::new(child));
@@ -168,7 +168,7 @@ impl Handle {
     }
 
     /// Its process is gone: it is what it was to be then.
-    pub fn renew(&mut self, files: &Writer) {
+    pub(crate) fn renew(&mut self, files: &Writer) {
         if self.process.is_none()
             && let Some(next) = self.next.take()
         {
@@ -177,29 +177,29 @@ impl Handle {
     }
 
     /// The process of this run, if it is still the present one.
-    pub fn process_of(&mut self, run: Run) -> Option<&mut Process> {
+    pub(crate) fn process_of(&mut self, run: Run) -> Option<&mut Process> {
         self.process.as_mut().filter(|process| process.run == run)
     }
 
     /// Whether this run is the present one.
-    pub fn is_of(&self, run: Run) -> bool {
+    pub(crate) fn is_of(&self, run: Run) -> bool {
         self.process.as_ref().is_some_and(|process| process.run == run)
     }
 
     /// How often it has promised to beat.
-    pub fn beat_interval(&self) -> Option<Span> {
+    pub(crate) fn beat_interval(&self) -> Option<Span> {
         self.policy.heartbeat.map(|heartbeat| heartbeat.interval)
     }
 
     /// What a worker runs.
-    pub fn exec(&self) -> Option<&ExecSpec> {
+    pub(crate) fn exec(&self) -> Option<&ExecSpec> {
         match &self.what {
             What::Worker(exec) => Some(exec),
             What::Node(_) => None,
         }
     }
 
-    pub fn is_node(&self) -> bool {
+    pub(crate) fn is_node(&self) -> bool {
         matches!(self.what, What::Node(_))
     }
 }

@@ -15,7 +15,7 @@ use crate::wire::view::{EventBody, EventView, HoldView, event};
 
 impl Handle {
     /// Takes over what was held before its supervisor, or this one, began.
-    pub fn remember_holds(&mut self, holds: &[HoldView]) {
+    pub(crate) fn remember_holds(&mut self, holds: &[HoldView]) {
         let own = holds.iter().find(|hold| hold.path == self.path);
         self.hold = own.map(|hold| Hold { since: hold.since.clone(), by: hold.by.clone() });
         let path = self.path.clone();
@@ -25,7 +25,7 @@ impl Handle {
     }
 
     /// What is held of it and below it.
-    pub fn holds(&self) -> Vec<HoldView> {
+    pub(crate) fn holds(&self) -> Vec<HoldView> {
         let own = self.hold.iter().map(|hold| HoldView {
             path: self.path.clone(),
             since: hold.since.clone(),
@@ -41,7 +41,7 @@ impl Handle {
 
 impl Children {
     /// What stands at a path below a child node is not held any longer: the node's next process starts it.
-    pub fn release(&mut self, node: ChildId, path: &Path) {
+    pub(crate) fn release(&mut self, node: ChildId, path: &Path) {
         if let Some(What::Node(subtree)) = self.get_mut(node).map(|handle| &mut handle.what) {
             subtree.holds.retain(|hold| hold.path != *path);
             self.changed = true;
@@ -50,7 +50,7 @@ impl Children {
 
     /// Records what a report means for a hold, and adds to the report that a hold goes on. `state` is what the child is shown
     /// as after it.
-    pub fn note_hold(&mut self, report: &Report, state: Option<State>, view: &mut EventView) {
+    pub(crate) fn note_hold(&mut self, report: &Report, state: Option<State>, view: &mut EventView) {
         let Some(handle) = report.child.and_then(|child| self.get_mut(child)) else { return };
         match held::word(&report.fact, state, handle.hold.is_some()) {
             Word::Begins => {

@@ -43,12 +43,12 @@ impl Default for LateStarts {
 }
 
 impl<L: Outcome> LateStarts<L> {
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.0.iter().map(|start| start.look).min()
     }
 
     /// The process of this run, if it has executed its program since the last look; from now on its start is not late.
-    pub fn executed(&mut self, run: Run) -> Option<u32> {
+    pub(crate) fn executed(&mut self, run: Run) -> Option<u32> {
         let at = self.0.iter().position(|start| start.run == run && !start.told && start.failure.is_none())?;
         match self.0[at].late.outcome()? {
             Ok(()) => Some(self.0.swap_remove(at).pid),

@@ -43,7 +43,7 @@ pub(in crate::node) struct Started {
 
 impl Handle {
     /// Starts a process for an incarnation. `cause` is the report that leads to it.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         incarnation: Incarnation,
         place: &Place,
@@ -198,7 +198,7 @@ impl Handle {
     }
 
     /// Starts a command beside the running worker, to check it. Gives the read end of its output too.
-    pub fn start_beside(
+    pub(crate) fn start_beside(
         &self,
         command: &[String],
         place: &Place,

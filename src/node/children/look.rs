@@ -69,7 +69,7 @@ fn doing(state: char, did: Option<(Schedule, Span)>) -> String {
 
 impl Handle {
     /// Looks for a reason not to kill the child.
-    pub fn inspect(&self, run: Run, now: Time) -> Inspected {
+    pub(crate) fn inspect(&self, run: Run, now: Time) -> Inspected {
         let Some(process) = self.process.as_ref().filter(|p| p.run == run) else { return Inspected::Hung(None) };
         let pid = process.pid;
         // Of a supervisor from which nothing has come yet: it may have no such thread yet.

@@ -36,25 +36,25 @@ pub(in crate::node) struct Output {
 }
 
 impl Output {
-    pub fn new(console: Console, writer: Writer) -> Output {
+    pub(crate) fn new(console: Console, writer: Writer) -> Output {
         Output { console, writer, more: Vec::new(), resting: Vec::new(), due: None }
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.due
     }
 
     /// Workers that had more output than the last turn allowed.
-    pub fn take_more(&mut self) -> Vec<Run> {
+    pub(crate) fn take_more(&mut self) -> Vec<Run> {
         std::mem::take(&mut self.more)
     }
 
-    pub fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         !self.more.is_empty()
     }
 
     /// Writes to the console what it takes now. Returns whether something waits.
-    pub fn flush_console(&mut self) -> bool {
+    pub(crate) fn flush_console(&mut self) -> bool {
         self.console.flush()
     }
 
@@ -66,7 +66,7 @@ impl Output {
     }
 
     /// This node ends: its workers' last output is written, if the disk takes it.
-    pub fn finish(&mut self, context: &Context) {
+    pub(crate) fn finish(&mut self, context: &Context) {
         let lost = self.writer.finish(LAST);
         self.tell_lost(&context.logger);
         if !lost.is_none() {

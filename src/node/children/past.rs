@@ -26,7 +26,7 @@ pub enum Look {
 
 impl Children {
     /// Kills what is left of a subtree below one of the child nodes, and tells what there was.
-    pub fn kill_past(&self, place: &Place, path: &Path) -> Look {
+    pub(crate) fn kill_past(&self, place: &Place, path: &Path) -> Look {
         let mut one = None;
         let in_group = match group_path(place, path).map(|at| Group::open(&at)) {
             Some(Ok(group)) if group.populated() => {

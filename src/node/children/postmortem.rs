@@ -55,7 +55,7 @@ pub(in crate::node) struct Postmortem {
 impl Postmortem {
     /// Reads what is to be read, before the cgroup `group` is used again. `machine` is what the machine's count was when it was
     /// last looked at.
-    pub fn of(
+    pub(crate) fn of(
         process: &Process,
         status: ExitStatus,
         group: Option<&Group>,
@@ -88,7 +88,7 @@ impl Postmortem {
     }
 
     /// The same for the report of the exit; output and limits only if it `failed`. `exec` is what a worker runs.
-    pub fn tell(&self, exec: Option<&ExecSpec>, failed: bool, exited: &mut Exited) {
+    pub(crate) fn tell(&self, exec: Option<&ExecSpec>, failed: bool, exited: &mut Exited) {
         let Postmortem { run: _, status, peak_memory_bytes, oom_kills, machine_oom_kills, left_behind, output } = self;
         exited.core_dumped = status.core_dumped;
         let cpu = status.usage.user + status.usage.system;

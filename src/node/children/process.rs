@@ -43,12 +43,12 @@ pub(in crate::node) struct LastHeard {
 
 impl LastHeard {
     /// No message has come from it yet, and it began now.
-    pub fn begun(at: Time) -> LastHeard {
+    pub(crate) fn begun(at: Time) -> LastHeard {
         LastHeard { thread: None, schedule: Schedule::default(), at }
     }
 
     /// A message of it was read now.
-    pub fn now(self, pid: u32, at: Time) -> LastHeard {
+    pub(crate) fn now(self, pid: u32, at: Time) -> LastHeard {
         let thread = self.thread.or_else(|| thread::loop_of(pid));
         LastHeard { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }
     }

@@ -27,7 +27,13 @@ const PER_TURN: usize = 64 * 1024;
 impl Children {
     /// Takes some of a worker's output, unless that is to be left in its pipe for now: then it is not watched until its file
     /// has room again.
-    pub fn read_output(&mut self, run: Run, context: &Context, reactor: &mut Reactor, followers: &mut dyn Followers) {
+    pub(crate) fn read_output(
+        &mut self,
+        run: Run,
+        context: &Context,
+        reactor: &mut Reactor,
+        followers: &mut dyn Followers,
+    ) {
         if !self.rests(run, context, reactor) && self.take_output(run, Some(PER_TURN), context, reactor, followers) {
             self.output.more.push(run);
         }
@@ -35,7 +41,13 @@ impl Children {
 
     /// Takes what an exited child's pipe still holds, which is bounded by what a pipe can hold, and closes it. A
     /// process that has escaped may hold the other end for ever, so the end of the pipe is not waited for.
-    pub fn drain_output(&mut self, run: Run, context: &Context, reactor: &mut Reactor, followers: &mut dyn Followers) {
+    pub(crate) fn drain_output(
+        &mut self,
+        run: Run,
+        context: &Context,
+        reactor: &mut Reactor,
+        followers: &mut dyn Followers,
+    ) {
         self.take_output(run, Some(PIPE_MAX), context, reactor, followers);
         self.output.more.retain(|other| *other != run);
         self.take_output(run, None, context, reactor, followers);
@@ -113,7 +125,7 @@ impl Children {
     }
 
     /// The writer has something to report, or room again.
-    pub fn writer_has_news(&mut self, context: &Context, reactor: &mut Reactor) {
+    pub(crate) fn writer_has_news(&mut self, context: &Context, reactor: &mut Reactor) {
         self.output.tell_lost(&context.logger);
         for run in std::mem::take(&mut self.output.resting) {
             // A worker that has still to wait shows when its output is read the next time.
@@ -126,7 +138,7 @@ impl Children {
     }
 
     /// Handles what waits to be written.
-    pub fn output_due(&mut self, now: Time, context: &Context, reactor: &mut Reactor) {
+    pub(crate) fn output_due(&mut self, now: Time, context: &Context, reactor: &mut Reactor) {
         if self.output.due.is_none_or(|due| due > now) {
             return;
         }

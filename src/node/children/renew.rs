@@ -21,7 +21,7 @@ pub(in crate::node) struct News {
 
 impl Children {
     /// Puts specs in force. Gives back which child nodes that run have to be sent what they are to become.
-    pub fn take_over(
+    pub(crate) fn take_over(
         &mut self,
         core: &Supervisor,
         place: &Place,
@@ -49,7 +49,7 @@ impl Children {
     }
 
     /// A child node reports what stands below it. False when that is not understood.
-    pub fn note(&mut self, run: Run, spec: Value, holds: Vec<HoldView>) -> bool {
+    pub(crate) fn note(&mut self, run: Run, spec: Value, holds: Vec<HoldView>) -> bool {
         let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else { return false };
         let handle = self.get_mut(run.child).filter(|handle| handle.is_of(run));
         if let Some(What::Node(below)) = handle.map(|handle| &mut handle.what) {

@@ -9,7 +9,7 @@ use crate::supervision::Run;
 
 impl Handle {
     /// Sends the signal that asks the child to end. Where the kernel refuses that, it gives its error number.
-    pub fn ask_to_stop(&self, run: Run) -> Option<i32> {
+    pub(crate) fn ask_to_stop(&self, run: Run) -> Option<i32> {
         let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
         let signal = match &self.what {
             What::Worker(exec) => exec.stop_signal,
@@ -30,7 +30,7 @@ impl Handle {
     /// rest, and checks the result. Gives the kernel's error number where it refuses to kill the process itself.
     ///
     /// Of one that has ended, `clearing` takes care, and its number may be another process's by now.
-    pub fn kill(&self, run: Run) -> Option<i32> {
+    pub(crate) fn kill(&self, run: Run) -> Option<i32> {
         let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
         let in_group = self.group.as_ref().map(Group::kill);
         // SIGKILL works on stopped processes too, and a killed node starts nothing more.
@@ -48,7 +48,7 @@ impl Handle {
     }
 
     /// What the processes of a worker use, or a child node's own; `None` when it has none, or they cannot be read.
-    pub fn in_use(&self) -> Option<InUse> {
+    pub(crate) fn in_use(&self) -> Option<InUse> {
         let process = self.process.as_ref().filter(|process| process.status.is_none())?;
         match (&self.what, &self.group) {
             (What::Node(_), _) => usage::of_process(process.pid),
@@ -61,7 +61,7 @@ impl Handle {
 
     /// Whether its process cannot answer now, since it was stopped or its cgroup was frozen. Where that cannot be seen it is
     /// waited for.
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         let frozen =
             [&self.group, &self.own_leaf].into_iter().flatten().any(|group| group.frozen().is_ok_and(|frozen| frozen));
         frozen || self.process.as_ref().is_some_and(|process| process::is_stopped(process.pid))

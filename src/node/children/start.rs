@@ -50,7 +50,7 @@ impl Children {
     ///
     /// # Errors
     /// Which step has failed, and why; then there is no process.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         run: Run,
         context: &Context,
@@ -111,13 +111,13 @@ impl Children {
     }
 
     /// A process was made that has not executed its program yet.
-    pub fn start_is_late(&mut self, run: Run, pid: u32, late: Late, since: Time) {
+    pub(crate) fn start_is_late(&mut self, run: Run, pid: u32, late: Late, since: Time) {
         self.late_starts.0.push(LateStart { run, pid, late, since, look: since + LOOK, told: false, failure: None });
     }
 
     /// A program that sends something is executed, and its start comes before what it sends: its only READY=1 would be lost if it
     /// came between two looks. Returns the process whose start is to be handed in first.
-    pub fn started_before(&mut self, event: &Event) -> Option<(Run, u32)> {
+    pub(crate) fn started_before(&mut self, event: &Event) -> Option<(Run, u32)> {
         if self.late_starts.0.is_empty() {
             return None;
         }
@@ -126,7 +126,7 @@ impl Children {
     }
 
     /// Looks at those whose time it is. Returns what is to be handed in.
-    pub fn late_starts_due(&mut self, now: Time, context: &Context) -> Vec<Event> {
+    pub(crate) fn late_starts_due(&mut self, now: Time, context: &Context) -> Vec<Event> {
         let mut events = Vec::new();
         if self.late_starts.next_deadline().is_none_or(|look| look > now) {
             return events;
@@ -223,7 +223,7 @@ fn status(run: Run, status: String) -> Event {
 #[cfg(test)]
 impl Children {
     /// As if a child had been started: its process is that of the test.
-    pub fn start_in_test(&mut self, run: Run, context: &Context) {
+    pub(crate) fn start_in_test(&mut self, run: Run, context: &Context) {
         let pid = context.pid;
         let child = self.get_mut(run.child).expect("the test has it");
         let stamp = Stamp::of_child(&context.place.mark, &child.path);

@@ -30,7 +30,7 @@ pub(in crate::node) struct Children {
 
 impl Children {
     /// Children without processes, in start order.
-    pub fn new(children: Vec<Handle>, output: Output) -> Children {
+    pub(crate) fn new(children: Vec<Handle>, output: Output) -> Children {
         let naps = Naps::new(children.iter().filter_map(Handle::beat_interval));
         Children {
             slots: children.into_iter().map(|child| Some(Box::new(child))).collect(),
@@ -45,54 +45,54 @@ impl Children {
     }
 
     /// When something of this is to be done.
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
         let deadlines = [self.cleanups.next_deadline(), self.late_starts.next_deadline(), self.output.next_deadline()];
         deadlines.into_iter().flatten().min()
     }
 
     /// A child, only to be looked at.
-    pub fn get(&self, child: ChildId) -> Option<&Handle> {
+    pub(crate) fn get(&self, child: ChildId) -> Option<&Handle> {
         self.slots.get(child.0 as usize)?.as_deref()
     }
 
-    pub fn get_mut(&mut self, child: ChildId) -> Option<&mut Handle> {
+    pub(crate) fn get_mut(&mut self, child: ChildId) -> Option<&mut Handle> {
         self.slots.get_mut(child.0 as usize)?.as_deref_mut()
     }
 
     /// How many numbers of children are in use.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// By what the processes of those that run are known.
-    pub fn running(&self) -> impl Iterator<Item = Kin> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = Kin> {
         let processes = self.iter().filter_map(|child| child.process.as_ref());
         processes.filter(|process| process.status.is_none()).map(|process| process.kin)
     }
 
     /// The present incarnation of a child, if its process has not ended.
-    pub fn running_as(&self, child: ChildId) -> Option<Run> {
+    pub(crate) fn running_as(&self, child: ChildId) -> Option<Run> {
         let process = self.get(child)?.process.as_ref()?;
         process.status.is_none().then_some(process.run)
     }
 
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Handle> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Handle> {
         self.slots.iter().filter_map(Option::as_deref)
     }
 
     /// All children with their numbers.
-    pub fn with_ids(&self) -> impl DoubleEndedIterator<Item = (ChildId, &Handle)> {
+    pub(crate) fn with_ids(&self) -> impl DoubleEndedIterator<Item = (ChildId, &Handle)> {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(id, slot)| Some((ChildId(id as u32), slot.as_deref()?)))
     }
 
     /// The child that stands at a path or above it.
-    pub fn towards(&self, path: &Path) -> Option<(ChildId, &Handle)> {
+    pub(crate) fn towards(&self, path: &Path) -> Option<(ChildId, &Handle)> {
         self.with_ids().find(|(_, child)| path.is_within(&child.path))
     }
 
     /// Takes a child in, in the place of any that had its number.
-    pub fn insert(&mut self, id: ChildId, child: Handle) {
+    pub(crate) fn insert(&mut self, id: ChildId, child: Handle) {
         let at = id.0 as usize;
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);
@@ -101,23 +101,23 @@ impl Children {
     }
 
     /// Gives a child away that has no process.
-    pub fn remove(&mut self, child: ChildId) -> Option<Handle> {
+    pub(crate) fn remove(&mut self, child: ChildId) -> Option<Handle> {
         let slot = self.slots.get_mut(child.0 as usize)?;
         slot.take_if(|child| child.process.is_none()).map(|child| *child)
     }
 
-    pub fn into_all(self) -> impl Iterator<Item = Handle> {
+    pub(crate) fn into_all(self) -> impl Iterator<Item = Handle> {
         self.slots.into_iter().flatten().map(|child| *child)
     }
 
     /// The intervals of the specs have changed.
-    pub fn renew_naps(&mut self) {
+    pub(crate) fn renew_naps(&mut self) {
         let intervals = self.slots.iter().flatten().filter_map(|child| child.beat_interval());
         self.naps.renew(intervals);
     }
 
     /// How long the node may sleep at most, where a child beats.
-    pub fn longest_nap(&self) -> Option<Span> {
+    pub(crate) fn longest_nap(&self) -> Option<Span> {
         self.naps.longest_nap().filter(|_| self.beating > 0)
     }
 }

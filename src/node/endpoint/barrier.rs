@@ -165,7 +165,7 @@ pub(super) struct Barrier {
 
 impl Barrier {
     /// Connects to the socket that the node has bound there.
-    pub fn connect(sockets: &Sockets, socket: &Path) -> Result<Barrier, String> {
+    pub(super) fn connect(sockets: &Sockets, socket: &Path) -> Result<Barrier, String> {
         let mut name = [0; 16];
         random::fill(&mut name).map_err(|error| error.to_string())?;
         // A name must not begin with a zero byte, which is libzmq's.
@@ -178,7 +178,7 @@ impl Barrier {
     }
 
     /// Whether a message is one of its own. Then it is taken in, and is of no other sender.
-    pub fn hear(&mut self, now: Time, from: &Identity, frames: &[Vec<u8>]) -> bool {
+    pub(super) fn hear(&mut self, now: Time, from: &Identity, frames: &[Vec<u8>]) -> bool {
         if *from != self.name {
             return false;
         }
@@ -190,23 +190,23 @@ impl Barrier {
 
     /// Goes on as far as it can, once a turn and after everything that has come was read. `unread`: bytes that matter lie
     /// in the kernel; `queued`: messages wait in the ROUTER.
-    pub fn step(&mut self, now: Time, unread: impl FnMut() -> bool, queued: impl FnMut() -> bool) -> Progress {
+    pub(super) fn step(&mut self, now: Time, unread: impl FnMut() -> bool, queued: impl FnMut() -> bool) -> Progress {
         let Barrier { dealer, steps, .. } = self;
         steps.step(now, &mut Before { dealer, unread, queued })
     }
 
     /// Asks for what has come since, within the time of the first question.
-    pub fn again(&mut self, now: Time) {
+    pub(super) fn again(&mut self, now: Time) {
         self.steps.again(now);
     }
 
     /// When the barrier must be asked again at the latest, while it is under way.
-    pub fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         self.steps.deadline()
     }
 
     /// The answer is no longer needed.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.steps.pass = None;
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Descriptors {
 impl Descriptors {
     /// Looks whether descriptors run short, and closes connections of a process that has far too many. Once a second,
     /// or as often as `shortest`, the shortest interval of a child, and only in turns that take place anyhow.
-    pub fn look(&mut self, context: &Context, processes: &Processes, shortest: Option<Span>, drops: &mut Drops) {
+    pub(super) fn look(&mut self, context: &Context, processes: &Processes, shortest: Option<Span>, drops: &mut Drops) {
         let now = context.now();
         let second = Span::from_secs(1);
         let pause = shortest.map_or(second, |interval| interval.clamp(Span::from_millis(100), second));
@@ -53,7 +53,7 @@ impl Descriptors {
     }
 
     /// There was none left: the next look is now.
-    pub fn look_at_once(&mut self) {
+    pub(super) fn look_at_once(&mut self) {
         self.looked = None;
     }
 }

@@ -46,7 +46,7 @@ enum Row {
 
 impl Sender {
     /// The sender of something, by the kernel's credentials of the connection.
-    pub fn of(processes: &Processes, peer: Option<PeerCred>) -> Sender {
+    pub(super) fn of(processes: &Processes, peer: Option<PeerCred>) -> Sender {
         let Some(peer) = peer else { return Sender::Unknown };
         processes.child_of(peer.pid).map_or(Sender::Stranger(peer.pid, peer.uid), Sender::Child)
     }
@@ -126,7 +126,7 @@ pub(super) struct Drops {
 
 impl Drops {
     /// Counts what `count` counts, for this sender. `None` is one that has ended since: there is none to be named.
-    pub fn count(&mut self, sender: Option<(Sender, Option<u32>)>, count: impl Fn(&mut Dropped)) {
+    pub(super) fn count(&mut self, sender: Option<(Sender, Option<u32>)>, count: impl Fn(&mut Dropped)) {
         count(&mut self.all);
         let Some((sender, pid)) = sender else { return };
         let mut row = sender.row();
@@ -181,12 +181,12 @@ impl Drops {
 
 impl Drops {
     /// Counts something that came over this connection or from this process.
-    pub fn count_of(&mut self, processes: &Processes, peer: Option<PeerCred>, count: impl Fn(&mut Dropped)) {
+    pub(super) fn count_of(&mut self, processes: &Processes, peer: Option<PeerCred>, count: impl Fn(&mut Dropped)) {
         self.count(Some((Sender::of(processes, peer), peer.map(|peer| peer.pid))), count);
     }
 
     /// Counts what the door before a socket has refused.
-    pub fn count_refused(&mut self, processes: &Processes, refused: Vec<Refused>) {
+    pub(super) fn count_refused(&mut self, processes: &Processes, refused: Vec<Refused>) {
         for Refused { why, peer, count } in refused {
             self.count_of(processes, Some(peer), |dropped| match why {
                 Why::Stranger => dropped.by_strangers += count,
@@ -197,7 +197,7 @@ impl Drops {
     }
 
     /// Reports what is due: to the log how much, as events from which sender.
-    pub fn report(&mut self, now: Time, logger: &Logger, inbox: &mut VecDeque<Event>) {
+    pub(super) fn report(&mut self, now: Time, logger: &Logger, inbox: &mut VecDeque<Event>) {
         for Told { by, who, dropped } in self.due(now) {
             inbox.push_back(Event::Dropped { by, sender: who, dropped: Box::new(dropped) });
         }

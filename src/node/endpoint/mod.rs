@@ -102,7 +102,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// See [`Router::bind`].
-    pub fn bind(sockets: Sockets, path: &Path, door: Door, nodes: bool) -> Result<Endpoint, LinkError> {
+    pub(super) fn bind(sockets: Sockets, path: &Path, door: Door, nodes: bool) -> Result<Endpoint, LinkError> {
         let frames_max = if nodes { wire::NODE_FRAMES_MAX } else { wire::WORKER_FRAMES_MAX };
         let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max };
         Ok(Endpoint {
@@ -118,47 +118,47 @@ impl Endpoint {
     }
 
     /// The socket that children connect to.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.router.path()
     }
 
     /// The descriptor of that socket; it is libzmq's, see [`Router::fd`].
-    pub fn fd(&self) -> RawFd {
+    pub(super) fn fd(&self) -> RawFd {
         self.router.fd()
     }
 
     /// What the sockets of this process share.
-    pub fn sockets(&self) -> &Sockets {
+    pub(super) fn sockets(&self) -> &Sockets {
         &self.sockets
     }
 
     /// Whether the file of that socket is where it was.
-    pub fn is_in_place(&self) -> bool {
+    pub(super) fn is_in_place(&self) -> bool {
         self.router.is_in_place()
     }
 
     /// The socket of the children, to be bound anew where its file is gone.
-    pub fn router(&mut self) -> &mut Router {
+    pub(super) fn router(&mut self) -> &mut Router {
         &mut self.router
     }
 
     /// Some children are nodes by now, which send long messages.
-    pub fn admit_nodes(&mut self) {
+    pub(super) fn admit_nodes(&mut self) {
         self.router.allow_frames(wire::NODE_FRAMES_MAX);
     }
 
     /// Whether messages wait. To be asked last before a sleep, see [`Router::has_input`].
-    pub fn has_input(&self) -> bool {
+    pub(super) fn has_input(&self) -> bool {
         self.router.has_input() || self.pulls.has_input()
     }
 
     /// When the barrier is to be asked again at the latest, while a verdict waits for it.
-    pub fn verdict_due(&self) -> Option<Time> {
+    pub(super) fn verdict_due(&self) -> Option<Time> {
         self.barrier.as_ref().and_then(Barrier::deadline)
     }
 
     /// Closes all of it and removes the socket's file. With what is given back the threads of libzmq end.
-    pub fn close(self) -> Sockets {
+    pub(super) fn close(self) -> Sockets {
         let path = self.path().to_owned();
         self.router.close(Span::ZERO);
         drop(self.pulls);
@@ -170,12 +170,12 @@ impl Endpoint {
     // What comes.
 
     /// Begins to take what children have sent in this turn.
-    pub fn intake(&self) -> Intake {
+    pub(super) fn intake(&self) -> Intake {
         Intake { taken: 0, most: if self.router.has_input() { MESSAGES_PER_TURN } else { 0 } }
     }
 
     /// The next that a child has sent, as long as this turn takes some. What is not a child's own is dropped and counted.
-    pub fn receive(
+    pub(super) fn receive(
         &mut self,
         intake: &mut Intake,
         context: &Context,
@@ -257,12 +257,12 @@ impl Endpoint {
     }
 
     /// Takes the beats that have come as plain messages.
-    pub fn receive_plain(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
+    pub(super) fn receive_plain(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
         self.pulls.receive(children, inbox);
     }
 
     /// Takes the sd_notify datagrams that have come.
-    pub fn receive_notifications(
+    pub(super) fn receive_notifications(
         &mut self,
         context: &Context,
         processes: &Processes,
@@ -276,7 +276,7 @@ impl Endpoint {
     // What goes.
 
     /// Sends a frame to a child node; false when it cannot be reached.
-    pub fn send(&mut self, to: &Identity, message: &ToNode) -> bool {
+    pub(super) fn send(&mut self, to: &Identity, message: &ToNode) -> bool {
         let frames = codec::encode_to_node(message);
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         self.router.send(to, &frames) == SendOutcome::Sent
@@ -288,12 +288,17 @@ impl Endpoint {
     ///
     /// # Errors
     /// Which of the two steps has failed, to bind or to watch.
-    pub fn bind_pulls(&mut self, child: ChildId, what: Option<&What>, reactor: &mut Reactor) -> Result<(), PullError> {
+    pub(super) fn bind_pulls(
+        &mut self,
+        child: ChildId,
+        what: Option<&What>,
+        reactor: &mut Reactor,
+    ) -> Result<(), PullError> {
         self.pulls.renew(child, what, &self.sockets, reactor)
     }
 
     /// A process was started: what comes with its token is its own, and the socket to which it sends datagrams is read.
-    pub fn admit(
+    pub(super) fn admit(
         &mut self,
         run: Run,
         token: Token,
@@ -311,25 +316,25 @@ impl Endpoint {
     }
 
     /// Forgets a process that has ended, and closes what was its alone.
-    pub fn ended(&mut self, run: Run) {
+    pub(super) fn ended(&mut self, run: Run) {
         self.speakers.forget(run);
         self.notify.ended(run);
     }
 
     /// Closes the sockets of a child that is no more.
-    pub fn forget(&mut self, child: ChildId, reactor: &mut Reactor) {
+    pub(super) fn forget(&mut self, child: ChildId, reactor: &mut Reactor) {
         self.pulls.forget(child, reactor);
     }
 
     // The files of the workers' sockets.
 
     /// Whether a file of them is gone.
-    pub fn misses_a_file(&self) -> bool {
+    pub(super) fn misses_a_file(&self) -> bool {
         self.notify.is_one_missing() || self.pulls.is_one_missing()
     }
 
     /// Makes those anew whose file is gone, and names them.
-    pub fn put_back_files(
+    pub(super) fn put_back_files(
         &mut self,
         context: &Context,
         processes: &Processes,
@@ -348,17 +353,17 @@ impl Endpoint {
     // What is dropped.
 
     /// A message that was not understood, of a sender that is not known.
-    pub fn drop_malformed(&mut self) {
+    pub(super) fn drop_malformed(&mut self) {
         self.drops.count(None, |dropped| dropped.malformed += 1);
     }
 
     /// A message that was not understood.
-    pub fn drop_malformed_of(&mut self, processes: &Processes, peer: Option<PeerCred>) {
+    pub(super) fn drop_malformed_of(&mut self, processes: &Processes, peer: Option<PeerCred>) {
         self.drops.count_of(processes, peer, |dropped| dropped.malformed += 1);
     }
 
     /// Reports what was dropped, also at the operators' socket: the log how much, the events from which sender.
-    pub fn report_drops(
+    pub(super) fn report_drops(
         &mut self,
         context: &Context,
         processes: &Processes,
@@ -377,12 +382,12 @@ impl Endpoint {
     }
 
     /// Looks whether descriptors run short, and closes surplus connections. `shortest` is the shortest interval of a child.
-    pub fn watch_descriptors(&mut self, context: &Context, processes: &Processes, shortest: Option<Span>) {
+    pub(super) fn watch_descriptors(&mut self, context: &Context, processes: &Processes, shortest: Option<Span>) {
         self.descriptors.look(context, processes, shortest, &mut self.drops);
     }
 
     /// There was no descriptor left for something: the next look is not put off.
-    pub fn descriptors_ran_out(&mut self) {
+    pub(super) fn descriptors_ran_out(&mut self) {
         self.descriptors.look_at_once();
     }
 
@@ -390,7 +395,7 @@ impl Endpoint {
 
     /// Whether the deadlines may be judged now, with all read that was sent by any child that would be declared late or
     /// hung. If not, it is to be asked again when something has come or [`Endpoint::verdict_due`] is over.
-    pub fn may_judge(&mut self, now: Time, core: &Supervisor, context: &Context, processes: &Processes) -> bool {
+    pub(super) fn may_judge(&mut self, now: Time, core: &Supervisor, context: &Context, processes: &Processes) -> bool {
         let suspects = core.suspects(now, None);
         if suspects.is_empty() {
             self.forget_verdict();
@@ -435,7 +440,7 @@ impl Endpoint {
     }
 
     /// No verdict waits any more: the child that was to be judged has beaten since.
-    pub fn forget_verdict(&mut self) {
+    pub(super) fn forget_verdict(&mut self) {
         self.barrier.iter_mut().for_each(Barrier::forget);
     }
 }

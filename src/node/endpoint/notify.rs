@@ -120,7 +120,7 @@ pub(super) struct Look<'a> {
 
 impl NotifySockets {
     /// Keeps the socket of a process that has just been started, and begins to read it.
-    pub fn listen(
+    pub(super) fn listen(
         &mut self,
         run: Run,
         socket: DatagramSocket,
@@ -147,14 +147,14 @@ impl NotifySockets {
     }
 
     /// Closes the socket of a process that has ended.
-    pub fn ended(&mut self, run: Run) {
+    pub(super) fn ended(&mut self, run: Run) {
         if let (Some(mut socket), Some(watched)) = (self.sockets.remove(&run), &mut self.watched) {
             watched.unwatch(&mut socket);
         }
     }
 
     /// Takes in what workers have sent.
-    pub fn receive(&mut self, look: &mut Look<'_>) {
+    pub(super) fn receive(&mut self, look: &mut Look<'_>) {
         let NotifySockets { sockets, watched: Some(watched) } = self else { return };
         let logger = &look.context.logger;
         // The kernel gives those that did not fit next time; so many looks show every one of them.
@@ -182,12 +182,12 @@ impl NotifySockets {
     }
 
     /// Whether the file of one is gone.
-    pub fn is_one_missing(&self) -> bool {
+    pub(super) fn is_one_missing(&self) -> bool {
         self.sockets.values().any(|socket| FileId::at(socket.socket.path()).is_none())
     }
 
     /// Makes those anew whose file is gone, and names them. What has come must have been read.
-    pub fn put_back(&mut self, runtime: &RuntimeDir, logger: &Logger, missing: &mut Vec<String>) {
+    pub(super) fn put_back(&mut self, runtime: &RuntimeDir, logger: &Logger, missing: &mut Vec<String>) {
         let NotifySockets { sockets, watched: Some(watched) } = self else { return };
         for (run, socket) in sockets.iter_mut().filter(|(_, socket)| FileId::at(socket.socket.path()).is_none()) {
             match watched.bind_again(*run, socket, runtime) {

@@ -52,7 +52,7 @@ fn endpoints(exec: &ExecSpec) -> impl Iterator<Item = &str> {
 
 impl Pulls {
     /// Binds what a child beats to, and closes what it no longer beats to.
-    pub fn renew(
+    pub(super) fn renew(
         &mut self,
         child: ChildId,
         what: Option<&What>,
@@ -81,7 +81,7 @@ impl Pulls {
     }
 
     /// Closes those of a child that is no more.
-    pub fn forget(&mut self, child: ChildId, reactor: &mut Reactor) {
+    pub(super) fn forget(&mut self, child: ChildId, reactor: &mut Reactor) {
         self.close(reactor, |pull| pull.child == child);
     }
 
@@ -96,12 +96,12 @@ impl Pulls {
     }
 
     /// Whether messages wait; as of any socket of libzmq, to be asked last before a sleep.
-    pub fn has_input(&self) -> bool {
+    pub(super) fn has_input(&self) -> bool {
         self.0.iter().any(|pull| pull.pull.has_input())
     }
 
     /// Takes what has come. Any message is a beat, and many at once prove no more than one.
-    pub fn receive(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
+    pub(super) fn receive(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
         for BeatPull { pull, child, nth, .. } in &mut self.0 {
             if pull.drain() > 0
                 && let Some(run) = children.running_as(*child)
@@ -113,24 +113,24 @@ impl Pulls {
     }
 
     /// Whether beats come to the socket with this address; of one without an address that cannot be known.
-    pub fn are_at(&self, socket: Option<&Path>) -> bool {
+    pub(super) fn are_at(&self, socket: Option<&Path>) -> bool {
         let at =
             |path| move |pull: &BeatPull| pull.endpoint.strip_prefix("ipc://").is_some_and(|at| Path::new(at) == path);
         socket.map_or(!self.0.is_empty(), |path| self.0.iter().any(at(path)))
     }
 
     /// What the doors have refused since the last call.
-    pub fn take_refused(&self) -> impl Iterator<Item = Refused> {
+    pub(super) fn take_refused(&self) -> impl Iterator<Item = Refused> {
         self.0.iter().flat_map(|pull| pull.pull.take_refused())
     }
 
     /// Whether the file of one is gone.
-    pub fn is_one_missing(&self) -> bool {
+    pub(super) fn is_one_missing(&self) -> bool {
         self.0.iter().any(|pull| !pull.pull.has_file())
     }
 
     /// Binds those anew whose file is gone, and names them. They may be anywhere.
-    pub fn put_back(&mut self, logger: &Logger, missing: &mut Vec<String>) {
+    pub(super) fn put_back(&mut self, logger: &Logger, missing: &mut Vec<String>) {
         for BeatPull { pull, endpoint, .. } in self.0.iter_mut().filter(|pull| !pull.pull.has_file()) {
             match pull.bind_again() {
                 Ok(()) => missing.push(endpoint.clone()),

@@ -30,17 +30,17 @@ pub(in crate::node) struct NodeLink {
 
 impl NodeLink {
     /// The link to a child node that was given this name.
-    pub fn named(name: Identity) -> NodeLink {
+    pub(crate) fn named(name: Identity) -> NodeLink {
         NodeLink { name: Some(name), met: false, events_through: 0, has_given_up: false }
     }
 
     /// Where the child node receives, once it has sent.
-    pub fn to(&self) -> Option<&Identity> {
+    pub(crate) fn to(&self) -> Option<&Identity> {
         self.name.as_ref().filter(|_| self.met)
     }
 
     /// Notes that it has sent; true the first time.
-    pub fn meet(&mut self) -> bool {
+    pub(crate) fn meet(&mut self) -> bool {
         !std::mem::replace(&mut self.met, true)
     }
 
@@ -77,26 +77,26 @@ pub(super) struct Speakers {
 
 impl Speakers {
     /// A process was started with this token.
-    pub fn admit(&mut self, run: Run, token: Token, uid: Option<u32>, now: Time) {
+    pub(super) fn admit(&mut self, run: Run, token: Token, uid: Option<u32>, now: Time) {
         self.of.insert(run, Speaker { token, uid, beats: Allowance::new(now) });
         self.by_token.insert(token, run);
     }
 
     /// It has ended.
-    pub fn forget(&mut self, run: Run) {
+    pub(super) fn forget(&mut self, run: Run) {
         if let Some(speaker) = self.of.remove(&run) {
             self.by_token.remove(&speaker.token);
         }
     }
 
     /// The one with this token.
-    pub fn with(&mut self, token: Token) -> Option<(Run, &mut Speaker)> {
+    pub(super) fn with(&mut self, token: Token) -> Option<(Run, &mut Speaker)> {
         let run = *self.by_token.get(&token)?;
         Some((run, self.of.get_mut(&run)?))
     }
 
     /// Counts a beat; false when it is one too many.
-    pub fn may_beat(&mut self, run: Run, now: Time) -> bool {
+    pub(super) fn may_beat(&mut self, run: Run, now: Time) -> bool {
         self.of.get_mut(&run).is_some_and(|speaker| speaker.beats.take(now))
     }
 }

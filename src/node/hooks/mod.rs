@@ -58,7 +58,7 @@ struct Ending {
 }
 
 impl Hooks {
-    pub fn new(own: tree::Hooks, is_root: bool) -> Hooks {
+    pub(super) fn new(own: tree::Hooks, is_root: bool) -> Hooks {
         Hooks {
             is_root,
             own,
@@ -71,21 +71,21 @@ impl Hooks {
     }
 
     /// What this supervisor runs itself.
-    pub fn own(&self) -> &tree::Hooks {
+    pub(super) fn own(&self) -> &tree::Hooks {
         &self.own
     }
 
     /// Other hooks from now on.
-    pub fn set_own(&mut self, own: tree::Hooks) {
+    pub(super) fn set_own(&mut self, own: tree::Hooks) {
         self.own = own;
     }
 
     /// A child is no more.
-    pub fn forget(&mut self, child: ChildId) {
+    pub(super) fn forget(&mut self, child: ChildId) {
         self.panicked.remove(&child);
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.running.iter().filter(|running| !running.killed).map(|running| running.until).min()
     }
 
@@ -100,7 +100,7 @@ impl Hooks {
     }
 
     /// Something has happened: calls the hooks that are for it.
-    pub fn happened(
+    pub(super) fn happened(
         &mut self,
         (fact, child, view): (&Fact, Option<ChildId>, &EventView),
         children: &Children,
@@ -142,7 +142,13 @@ impl Hooks {
     }
 
     /// Nothing is left of a subtree that an operator has killed past the nodes above it.
-    pub fn killed_past_its_node(&mut self, path: &Path, children: &Children, context: &Context, reactor: &mut Reactor) {
+    pub(super) fn killed_past_its_node(
+        &mut self,
+        path: &Path,
+        children: &Children,
+        context: &Context,
+        reactor: &mut Reactor,
+    ) {
         if let Some((child, _)) = children.towards(path) {
             let facts = Facts::without_event(format!("{path} was killed past its supervisor"));
             self.call(subtree_panicked(children, child, path, &facts), context, reactor);
@@ -183,7 +189,7 @@ impl Hooks {
     }
 
     /// Something of a hook is ready.
-    pub fn hear(&mut self, number: u64, context: &Context, reactor: &mut Reactor) {
+    pub(super) fn hear(&mut self, number: u64, context: &Context, reactor: &mut Reactor) {
         let Some(at) = self.running.iter().position(|running| running.number == number) else { return };
         let Some(verdict) = self.running[at].process.hear(context, reactor) else { return };
         let running = self.running.swap_remove(at);
@@ -200,7 +206,7 @@ impl Hooks {
     }
 
     /// Ends hooks that have taken too long.
-    pub fn due(&mut self, now: Time, lost: Span, context: &Context) {
+    pub(super) fn due(&mut self, now: Time, lost: Span, context: &Context) {
         for running in &mut self.running {
             running.until += lost;
             if running.until <= now && !running.killed {
@@ -210,7 +216,7 @@ impl Hooks {
     }
 
     /// This node ends, and all its children have. Hooks for disasters are given their time, all others are ended.
-    pub fn begin_end(&mut self, end: End, children: &Children, context: &Context, reactor: &mut Reactor) {
+    pub(super) fn begin_end(&mut self, end: End, children: &Children, context: &Context, reactor: &mut Reactor) {
         if self.is_root && end == End::Panicked {
             let facts = Facts::without_event("the whole tree was panicked".into());
             for (child, handle) in children.with_ids().rev() {
@@ -237,7 +243,7 @@ impl Hooks {
     }
 
     /// Goes on with the end of all hooks. Returns whether that is over.
-    pub fn go_on_ending(&mut self, context: &Context, reactor: &mut Reactor) -> bool {
+    pub(super) fn go_on_ending(&mut self, context: &Context, reactor: &mut Reactor) -> bool {
         let numbers: Vec<u64> = self.running.iter().map(|running| running.number).collect();
         numbers.into_iter().for_each(|number| self.hear(number, context, reactor));
         // An operator who stops us once more does not want to wait for them.
@@ -259,7 +265,7 @@ impl Hooks {
     }
 
     /// Waits until a hook has ended, or a little while.
-    pub fn wait(&self, limit: Span) {
+    pub(super) fn wait(&self, limit: Span) {
         let processes: Vec<_> = self.running.iter().map(|running| running.process.process().as_fd()).collect();
         let _ = fd::wait_readable_any(&processes, Some(limit));
     }

@@ -35,12 +35,12 @@ pub(super) struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    pub fn new() -> Queue<T> {
+    pub(super) fn new() -> Queue<T> {
         Queue { disasters: VecDeque::new(), routine: VecDeque::new(), lost: 0 }
     }
 
     /// Lets a hook wait, if there is room.
-    pub fn push(&mut self, class: Class, hook: T) -> Queued {
+    pub(super) fn push(&mut self, class: Class, hook: T) -> Queued {
         let (queue, most) = match class {
             Class::Disaster => (&mut self.disasters, DISASTERS_MAX),
             Class::Routine => (&mut self.routine, ROUTINE_MAX),
@@ -54,24 +54,24 @@ impl<T> Queue<T> {
     }
 
     /// The next one whose class has room to run.
-    pub fn pop(&mut self, has_room: impl Fn(Class) -> bool) -> Option<T> {
+    pub(super) fn pop(&mut self, has_room: impl Fn(Class) -> bool) -> Option<T> {
         let disaster = if has_room(Class::Disaster) { self.disasters.pop_front() } else { None };
         disaster.or_else(|| if has_room(Class::Routine) { self.routine.pop_front() } else { None })
     }
 
     /// How many were lost, once so few wait that it is over.
-    pub fn take_lost(&mut self) -> Option<u64> {
+    pub(super) fn take_lost(&mut self) -> Option<u64> {
         let over = self.disasters.len() <= DISASTERS_MAX / 2 && self.routine.len() <= ROUTINE_MAX / 2;
         (over && self.lost > 0).then(|| std::mem::take(&mut self.lost))
     }
 
     /// Drops those of restarts.
-    pub fn clear_routine(&mut self) {
+    pub(super) fn clear_routine(&mut self) {
         self.routine.clear();
     }
 
     /// Drops all, and returns how many there were or were lost before.
-    pub fn clear(&mut self) -> u64 {
+    pub(super) fn clear(&mut self) -> u64 {
         let forgotten = self.disasters.len() + self.routine.len();
         self.disasters.clear();
         self.routine.clear();

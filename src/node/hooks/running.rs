@@ -49,7 +49,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Key::Panic => "on-panic",
             Key::Escalate => "on-escalate",
@@ -57,7 +57,7 @@ impl Key {
         }
     }
 
-    pub fn class(self) -> Class {
+    pub(super) fn class(self) -> Class {
         match self {
             Key::Panic | Key::Escalate => Class::Disaster,
             Key::Restart => Class::Routine,
@@ -73,11 +73,11 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub fn of(view: &EventView) -> Facts {
+    pub(super) fn of(view: &EventView) -> Facts {
         Facts { message: translate::sentence(view), event: Some(view.clone()) }
     }
 
-    pub fn without_event(message: String) -> Facts {
+    pub(super) fn without_event(message: String) -> Facts {
         Facts { message, event: None }
     }
 }
@@ -87,7 +87,7 @@ impl Order {
     ///
     /// # Errors
     /// Why it cannot be run.
-    pub fn start(&self, number: u64, context: &Context, reactor: &mut Reactor) -> Result<Running, String> {
+    pub(super) fn start(&self, number: u64, context: &Context, reactor: &mut Reactor) -> Result<Running, String> {
         // It is a process of this node's, wherever it is about: so it is not taken for something that the panicked
         // subtree has left.
         let place = &context.place;
@@ -131,7 +131,7 @@ impl Order {
 
 impl Running {
     /// Its time is over.
-    pub fn kill_late(&mut self, context: &Context) {
+    pub(super) fn kill_late(&mut self, context: &Context) {
         self.killed = true;
         if let Some(why) = self.process.kill(format!("it took longer than {LIMIT}")) {
             warn!(context.logger, "a hook that takes too long cannot be killed"; "hook" => self.key.as_str(),
@@ -140,7 +140,7 @@ impl Running {
     }
 
     /// It is not waited for any longer.
-    pub fn kill(&mut self, why: &str) {
+    pub(super) fn kill(&mut self, why: &str) {
         self.killed = true;
         self.process.kill(why.into());
     }

@@ -69,7 +69,7 @@ pub(super) enum Step {
 
 impl Attempt {
     /// Begins to ask a worker.
-    pub fn begin(run: Run, exec: &ExecSpec, ask: &Ask, means: &mut Means<'_>) -> Step {
+    pub(super) fn begin(run: Run, exec: &ExecSpec, ask: &Ask, means: &mut Means<'_>) -> Step {
         match ask {
             Ask::Exec(command) => start_command(run, exec, command, means),
             Ask::Tcp(server) => visit(run, server, None, means.reactor),
@@ -78,7 +78,7 @@ impl Attempt {
     }
 
     /// Goes on with it, as something of it is ready.
-    pub fn go_on(self, run: Run, means: &mut Means<'_>) -> Step {
+    pub(super) fn go_on(self, run: Run, means: &mut Means<'_>) -> Step {
         match self {
             Attempt::Command(mut command) => match command.hear(means.context, means.reactor) {
                 Some(verdict) => Step::Over(Outcome::of(verdict.map_err(|failure| failure.why))),
@@ -89,7 +89,7 @@ impl Attempt {
     }
 
     /// Ends it. Gives it back while its exit is still to come.
-    pub fn end(self, why: String, means: &mut Means<'_>) -> Option<Attempt> {
+    pub(super) fn end(self, why: String, means: &mut Means<'_>) -> Option<Attempt> {
         match self {
             Attempt::Command(mut command) => {
                 if let Some(why) = command.kill(why) {
@@ -105,7 +105,7 @@ impl Attempt {
     }
 
     /// What its answer says so far.
-    pub fn answer(&self) -> Option<Outcome> {
+    pub(super) fn answer(&self) -> Option<Outcome> {
         match self {
             Attempt::Connection(visit) => visit.exchange.as_ref()?.answer.verdict().map(Outcome::of),
             Attempt::Command(_) => None,

@@ -55,7 +55,7 @@ struct Probing {
 }
 
 impl Probes {
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.due.first().map(|(at, _)| *at)
     }
 
@@ -79,7 +79,7 @@ impl Probes {
     }
 
     /// A worker's process has been started: its first probe is due.
-    pub fn begin(&mut self, run: Run, worker: &Handle, now: Time) {
+    pub(super) fn begin(&mut self, run: Run, worker: &Handle, now: Time) {
         let (What::Worker(exec), Some(interval)) = (&worker.what, worker.beat_interval()) else { return };
         let patience: Vec<Span> = probes_of(exec).map(|probe| probe.patience(interval)).collect();
         if patience.is_empty() {
@@ -100,7 +100,7 @@ impl Probes {
     }
 
     /// The worker is to go, or has gone: it is not probed any more.
-    pub fn stop(&mut self, run: Run, means: &mut Means<'_>) {
+    pub(super) fn stop(&mut self, run: Run, means: &mut Means<'_>) {
         let Some(mut probing) = self.take(run) else { return };
         probing.over = true;
         probing.end_attempt("its worker has ended".into(), means);
@@ -108,12 +108,12 @@ impl Probes {
     }
 
     /// Whether a probe of a worker that is to go is still there.
-    pub fn is_ending(&self, run: Run) -> bool {
+    pub(super) fn is_ending(&self, run: Run) -> bool {
         self.of.contains_key(&run)
     }
 
     /// Why a worker that is overdue has not answered, if it is probed.
-    pub fn why_no_answer(&self, run: Run, now: Time) -> Option<String> {
+    pub(super) fn why_no_answer(&self, run: Run, now: Time) -> Option<String> {
         let probing = self.of.get(&run)?;
         if let Some(why) = &probing.last_failure {
             return Some(why.clone());
@@ -124,7 +124,7 @@ impl Probes {
     }
 
     /// Starts what is due and ends what has taken too long. Good answers are pushed into `events`.
-    pub fn due(&mut self, now: Time, lost: Span, means: &mut Means<'_>, events: &mut VecDeque<Event>) {
+    pub(super) fn due(&mut self, now: Time, lost: Span, means: &mut Means<'_>, events: &mut VecDeque<Event>) {
         if !lost.is_zero() {
             let running: Vec<Run> = self.of.keys().copied().collect();
             for run in running {
@@ -156,7 +156,7 @@ impl Probes {
 
     /// Something of a probe is ready. A good answer is pushed into `events`. Returns whether it was the last of a worker
     /// that is to go.
-    pub fn hear(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
+    pub(super) fn hear(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
         let Some(mut probing) = self.take(run) else { return false };
         if let Some(attempt) = probing.attempt.take() {
             let step = attempt.go_on(run, means);

@@ -48,13 +48,13 @@ pub(super) enum Due {
 
 impl Schedule {
     /// For a worker that has just been started.
-    pub fn new(now: Time, interval: Span, patience: Vec<Span>) -> Schedule {
+    pub(super) fn new(now: Time, interval: Span, patience: Vec<Span>) -> Schedule {
         let pause = Some(FIRST_PAUSE.min(interval));
         Schedule { interval, patience, first: 0, tried: 0, round: now, running: None, pause }
     }
 
     /// When to call for what is due; `None` while one that has taken too long is being ended.
-    pub fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         match &self.running {
             Some(running) => running.until,
             None => Some(self.round),
@@ -62,7 +62,7 @@ impl Schedule {
     }
 
     /// What is due at `now`. Returned once.
-    pub fn due(&mut self, now: Time) -> Due {
+    pub(super) fn due(&mut self, now: Time) -> Due {
         match &mut self.running {
             Some(running) => match running.until.take_if(|until| *until <= now) {
                 Some(_) => Due::TooLong,
@@ -81,7 +81,7 @@ impl Schedule {
     }
 
     /// The probe that runs is over.
-    pub fn ended(&mut self, now: Time, answered: bool) {
+    pub(super) fn ended(&mut self, now: Time, answered: bool) {
         let Some(running) = self.running.take() else { return };
         if answered {
             self.first = running.probe;
@@ -110,12 +110,12 @@ impl Schedule {
     }
 
     /// The probe that runs, and since when.
-    pub fn running(&self) -> Option<(usize, Time)> {
+    pub(super) fn running(&self) -> Option<(usize, Time)> {
         self.running.map(|running| (running.probe, running.since))
     }
 
     /// Credits time up to `now` in which we did not run: no answer could be read in it.
-    pub fn credit(&mut self, now: Time, lost: Span) {
+    pub(super) fn credit(&mut self, now: Time, lost: Span) {
         if let Some(Running { since, until: Some(until), .. }) = &mut self.running {
             let lost = lost.min(now.since(*since));
             *until += lost;

@@ -26,7 +26,7 @@ pub(super) enum Next {
 
 impl Emptying {
     /// A look has found this.
-    pub fn looked(&self, now: Time, look: Look) -> Next {
+    pub(super) fn looked(&self, now: Time, look: Look) -> Next {
         let Emptying { path, hold, since } = self;
         let past = now.since(*since);
         match look {

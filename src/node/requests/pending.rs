@@ -52,30 +52,30 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Adds one that waits, and gives its number.
-    pub fn add(&mut self, asker: Asker, waits: Waits, due: Time) -> u64 {
+    pub(super) fn add(&mut self, asker: Asker, waits: Waits, due: Time) -> u64 {
         let number = self.numbers.draw();
         self.waiting.insert(number, Waiting { asker, waits, due });
         number
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    pub fn has(&self, number: u64) -> bool {
+    pub(super) fn has(&self, number: u64) -> bool {
         self.waiting.contains_key(&number)
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.waiting.values().map(|waiting| waiting.due).min()
     }
 
-    pub fn get_mut(&mut self, number: u64) -> Option<&mut Waiting> {
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Waiting> {
         self.waiting.get_mut(&number)
     }
 
     /// The change of this number that several have a part in.
-    pub fn spread(&mut self, number: u64) -> Option<&mut Spread> {
+    pub(super) fn spread(&mut self, number: u64) -> Option<&mut Spread> {
         match self.waiting.get_mut(&number).map(|waiting| &mut waiting.waits) {
             Some(Waits::Spread(spread)) => Some(spread),
             Some(_) | None => None,
@@ -83,21 +83,21 @@ impl Pending {
     }
 
     /// Takes one out: its last reply is due.
-    pub fn take(&mut self, number: u64) -> Option<Waiting> {
+    pub(super) fn take(&mut self, number: u64) -> Option<Waiting> {
         self.waiting.remove(&number)
     }
 
     /// The numbers of those whose time has come.
-    pub fn due(&self, now: Time) -> Vec<u64> {
+    pub(super) fn due(&self, now: Time) -> Vec<u64> {
         self.numbers(|waiting| waiting.due <= now)
     }
 
-    pub fn all(&self) -> Vec<u64> {
+    pub(super) fn all(&self) -> Vec<u64> {
         self.numbers(|_| true)
     }
 
     /// The numbers of what was asked of this process of a child node.
-    pub fn of(&self, gone: Run) -> Vec<u64> {
+    pub(super) fn of(&self, gone: Run) -> Vec<u64> {
         self.numbers(|waiting| match &waiting.waits {
             Waits::Below { run, .. } | Waits::Part { run, .. } | Waits::PartOfSpread { run, .. } => *run == gone,
             Waits::Core { .. } | Waits::Gather { .. } | Waits::Emptying(_) | Waits::Spread(_) | Waits::OwnEnd => false,
@@ -105,7 +105,7 @@ impl Pending {
     }
 
     /// What this process of a child node has not answered of earlier changes that several have a part in.
-    pub fn parts_of(&self, child: Run) -> Vec<u64> {
+    pub(super) fn parts_of(&self, child: Run) -> Vec<u64> {
         self.numbers(|waiting| matches!(&waiting.waits, Waits::PartOfSpread { run, .. } if *run == child))
     }
 

@@ -6,7 +6,7 @@ use crate::supervision::ChildId;
 
 /// What a path means to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// The node itself.
     Own,
     /// A child of its own.
@@ -19,7 +19,7 @@ pub enum Place {
 
 impl Place {
     /// Where a path is for the node at `own`.
-    pub fn of(path: &Path, own: &Path, sight: &impl Sight) -> Place {
+    pub(super) fn of(path: &Path, own: &Path, sight: &impl Sight) -> Place {
         if path == own {
             return Place::Own;
         }

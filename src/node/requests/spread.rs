@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// Which parts of one change are still to be done.
 #[derive(Debug, Default, PartialEq)]
-pub struct Spread {
+pub(super) struct Spread {
     what: String,
     /// The core of this node.
     core: bool,
@@ -21,12 +21,12 @@ pub struct Spread {
 
 impl Spread {
     /// A change that the core has a part in, and child nodes perhaps.
-    pub fn new(what: String) -> Spread {
+    pub(super) fn new(what: String) -> Spread {
         Spread { what, core: true, ..Spread::default() }
     }
 
     /// What is being waited for.
-    pub fn waiting_for(&self) -> String {
+    pub(super) fn waiting_for(&self) -> String {
         match self.parts.len() {
             0 => self.what.clone(),
             1 => format!("{}, and so is 1 supervisor below", self.what),
@@ -35,18 +35,18 @@ impl Spread {
     }
 
     /// A child node has a part in it, of this number.
-    pub fn add(&mut self, part: u64) {
+    pub(super) fn add(&mut self, part: u64) {
         self.parts.insert(part);
     }
 
     /// The core has done its part.
-    pub fn core_is_done(&mut self, outcome: Outcome, detail: String) {
+    pub(super) fn core_is_done(&mut self, outcome: Outcome, detail: String) {
         self.core = false;
         self.note(outcome, detail);
     }
 
     /// A child node has done its part, or need not do it any more.
-    pub fn part_is_done(&mut self, part: u64, outcome: Outcome, detail: String) {
+    pub(super) fn part_is_done(&mut self, part: u64, outcome: Outcome, detail: String) {
         self.parts.remove(&part);
         self.note(outcome, detail);
     }
@@ -62,19 +62,19 @@ impl Spread {
     }
 
     /// Whether all have done their parts.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         !self.core && self.parts.is_empty()
     }
 
     /// What came of it all.
-    pub fn result(&self) -> (Outcome, String) {
+    pub(super) fn result(&self) -> (Outcome, String) {
         (self.worst.unwrap_or(Outcome::Ok), self.troubles.join("; "))
     }
 }
 
 /// What a child node has replied about its part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PartReply {
+pub(super) enum PartReply {
     /// It does it: it need not be sent it for a while.
     Accepted,
     /// It is over.
@@ -103,14 +103,14 @@ impl From<Reply> for PartReply {
 
 /// The last reload that our parent has sent, and its result: sent again, it is not done again.
 #[derive(Debug, Default)]
-pub struct LastReload {
+pub(super) struct LastReload {
     request: u64,
     reply: Option<Reply>,
 }
 
 /// What to do with a part of a reload that has come from above.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+pub(super) enum Heard {
     /// It is new.
     New,
     /// It is being done, or was done with this reply.
@@ -121,7 +121,7 @@ pub enum Heard {
 
 impl LastReload {
     /// A reload of this number has come.
-    pub fn hear(&mut self, request: u64) -> Heard {
+    pub(super) fn hear(&mut self, request: u64) -> Heard {
         if request == self.request {
             return Heard::Again(self.reply.clone());
         }
@@ -133,7 +133,7 @@ impl LastReload {
     }
 
     /// The reload of this number is over.
-    pub fn over(&mut self, request: u64, reply: &Reply) {
+    pub(super) fn over(&mut self, request: u64, reply: &Reply) {
         if request == self.request {
             self.reply = Some(reply.clone());
         }

@@ -24,7 +24,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Paths two levels below the root or more; those that end in a slash are supervisors.
-    pub fn of(paths: &[&str]) -> Tree {
+    pub(super) fn of(paths: &[&str]) -> Tree {
         let parse = |text: &str| Path::parse(text.strip_suffix('/').unwrap_or(text)).unwrap();
         let all = || paths.iter().map(|text| (parse(text), text.ends_with('/')));
         let own = parse(paths[0]).parent().unwrap();
@@ -39,7 +39,7 @@ impl Tree {
         }
     }
 
-    pub fn run(child: u32) -> Run {
+    pub(super) fn run(child: u32) -> Run {
         Run { child: ChildId(child), incarnation: Incarnation::FIRST }
     }
 }

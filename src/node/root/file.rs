@@ -48,7 +48,7 @@ struct Reading {
 }
 
 impl TreeFile {
-    pub fn new(
+    pub(crate) fn new(
         instance: InstanceFile,
         outputs: Option<StateDir>,
         containment: Containment,
@@ -58,16 +58,16 @@ impl TreeFile {
     }
 
     /// What tools are to find of the instance.
-    pub fn instance(&self) -> &InstanceFile {
+    pub(crate) fn instance(&self) -> &InstanceFile {
         &self.instance
     }
 
-    pub fn set_keeper(&mut self, pid: u32) {
+    pub(crate) fn set_keeper(&mut self, pid: u32) {
         self.instance.keeper_pid = Some(pid);
     }
 
     /// The whole tree around what its root is now, and the file that it came from.
-    pub fn tree(&self, root: SupervisorSpec) -> (TreeSpec, PathBuf) {
+    pub(crate) fn tree(&self, root: SupervisorSpec) -> (TreeSpec, PathBuf) {
         let TreeFile { instance, containment, journal, .. } = self;
         let tree = TreeSpec { name: instance.name.clone(), containment: *containment, journal: *journal, root };
         (tree, instance.config.clone())
@@ -77,7 +77,12 @@ impl TreeFile {
     ///
     /// # Errors
     /// Why that cannot be.
-    pub fn change(&mut self, tree: &TreeSpec, prune: bool, config: Option<PathBuf>) -> Result<u64, diff::Refused> {
+    pub(crate) fn change(
+        &mut self,
+        tree: &TreeSpec,
+        prune: bool,
+        config: Option<PathBuf>,
+    ) -> Result<u64, diff::Refused> {
         // Compared without their children: only the top level can refuse.
         let empty = |name: &Name, containment, journal| TreeSpec {
             name: name.clone(),
@@ -95,7 +100,7 @@ impl TreeFile {
     }
 
     /// Writes down the paths of the tree, which are others by now.
-    pub fn write(&mut self, root: &SupervisorSpec, context: &Context) {
+    pub(crate) fn write(&mut self, root: &SupervisorSpec, context: &Context) {
         self.instance.tree_paths.clear();
         tree_paths(&Path::root(), root, &mut self.instance.tree_paths);
         if let Err(error) = context.place.runtime.write_instance(&self.instance) {
@@ -105,7 +110,7 @@ impl TreeFile {
     }
 
     /// Writes down where the workers' output can be read when nothing runs. A disk that does not answer is not waited for.
-    pub fn write_outputs(&self, logger: &Logger) {
+    pub(crate) fn write_outputs(&self, logger: &Logger) {
         let Some(state) = self.outputs.clone() else { return };
         let (logger, tree_paths) = (logger.clone(), self.instance.tree_paths.clone());
         thread::briefly(OUTPUTS, move || {
@@ -117,7 +122,7 @@ impl TreeFile {
     }
 
     /// Begins to read the file that the tree came from.
-    pub fn read_again(&mut self, context: &Context, reactor: &mut Reactor) {
+    pub(crate) fn read_again(&mut self, context: &Context, reactor: &mut Reactor) {
         let file = self.instance.config.clone();
         if file.as_os_str().is_empty() {
             warn!(context.logger, "SIGHUP: this tree was started without a file, so there is nothing to reload");
@@ -137,7 +142,7 @@ impl TreeFile {
     }
 
     /// The file was read. Gives its tree, if it has one that can be, and its name.
-    pub fn take_read(&mut self, context: &Context, reactor: &mut Reactor) -> Option<(TreeSpec, String)> {
+    pub(crate) fn take_read(&mut self, context: &Context, reactor: &mut Reactor) -> Option<(TreeSpec, String)> {
         let Reading { result, wake, tag, file } = self.reading.take()?;
         reactor.unwatch(wake.as_raw_fd(), tag);
         let file = file.display().to_string();

@@ -42,7 +42,7 @@ pub(in crate::node) struct Journal {
 }
 
 impl Journal {
-    pub fn open(run: String) -> io::Result<Journal> {
+    pub(crate) fn open(run: String) -> io::Result<Journal> {
         let (reader, writer) = fd::wide_pipe(PIPE_BYTES)?;
         Ok(Journal {
             run,
@@ -58,26 +58,26 @@ impl Journal {
     }
 
     /// The id of the run that is written down.
-    pub fn run(&self) -> &str {
+    pub(crate) fn run(&self) -> &str {
         &self.run
     }
 
     /// Writes down something about the run.
-    pub fn note(&mut self, note: &Note) {
+    pub(crate) fn note(&mut self, note: &Note) {
         self.notes.extend(note.to_line());
     }
 
     /// The keeper's end.
-    pub fn reader(&self) -> BorrowedFd<'_> {
+    pub(crate) fn reader(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.retry
     }
 
     /// Hands on what the pipe takes of the events that it has not got yet. Never blocks.
-    pub fn feed(&mut self, now: Time, history: &History) {
+    pub(crate) fn feed(&mut self, now: Time, history: &History) {
         self.retry = None;
         loop {
             if self.sent == self.taken.len() {
@@ -99,12 +99,12 @@ impl Journal {
     }
 
     /// The run is over: these are the last lines.
-    pub fn begin_end(&mut self, last: &[Note]) {
+    pub(crate) fn begin_end(&mut self, last: &[Note]) {
         self.last = Some(last.iter().flat_map(Note::to_line).collect());
     }
 
     /// Hands on the rest and the last lines. Returns whether all of it is in the pipe.
-    pub fn go_on_ending(&mut self, history: &History) -> bool {
+    pub(crate) fn go_on_ending(&mut self, history: &History) -> bool {
         loop {
             self.feed(Time::ZERO, history);
             if self.retry.is_some() {

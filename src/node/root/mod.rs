@@ -55,7 +55,7 @@ pub(super) struct Root {
 }
 
 impl Root {
-    pub fn new(control: Router, file: TreeFile, journal: Option<Journal>) -> Root {
+    pub(super) fn new(control: Router, file: TreeFile, journal: Option<Journal>) -> Root {
         Root {
             control,
             history: History::new(),
@@ -71,22 +71,22 @@ impl Root {
 
     // While the tree begins.
 
-    pub fn watch_control(&self, reactor: &mut Reactor) -> Result<(), PollError> {
+    pub(super) fn watch_control(&self, reactor: &mut Reactor) -> Result<(), PollError> {
         reactor.watch(self.control.fd(), Source::Control).map(drop)
     }
 
     /// Binds the socket on which any message panics the first child.
-    pub fn bind_panic_socket(&mut self, sockets: &Sockets, endpoint: &str) -> Result<&Pull, LinkError> {
+    pub(super) fn bind_panic_socket(&mut self, sockets: &Sockets, endpoint: &str) -> Result<&Pull, LinkError> {
         Ok(self.panic_socket.insert(Pull::bind(sockets, endpoint)?))
     }
 
-    pub fn take_keeper_on(&mut self, keeper: Keeper, reactor: &mut Reactor) -> Result<(), PollError> {
+    pub(super) fn take_keeper_on(&mut self, keeper: Keeper, reactor: &mut Reactor) -> Result<(), PollError> {
         self.keeper.insert(keeper).watch(reactor)
     }
 
     /// From here on the tree runs. A tree in the background, which reports by `ready`, is not the process that a service
     /// manager has started.
-    pub fn begin(&mut self, ready: Option<OwnedFd>, logger: &Logger) {
+    pub(super) fn begin(&mut self, ready: Option<OwnedFd>, logger: &Logger) {
         self.service_manager = if ready.is_none() { ServiceManager::from_env(logger).map(Box::new) } else { None };
         self.ready = ready.map(File::from);
     }
@@ -94,44 +94,44 @@ impl Root {
     // What others use of it.
 
     /// The operators' endpoint.
-    pub fn control(&mut self) -> &mut Router {
+    pub(super) fn control(&mut self) -> &mut Router {
         &mut self.control
     }
 
     /// What lies in the runtime directory: the operators' endpoint, and what tools find of the instance.
-    pub fn outside(&mut self) -> (&mut Router, &InstanceFile) {
+    pub(super) fn outside(&mut self) -> (&mut Router, &InstanceFile) {
         (&mut self.control, self.file.instance())
     }
 
     /// What is remembered, and the way of those that read it.
-    pub fn events_out(&mut self) -> (&History, &mut Router) {
+    pub(super) fn events_out(&mut self) -> (&History, &mut Router) {
         (&self.history, &mut self.control)
     }
 
-    pub fn file(&self) -> &TreeFile {
+    pub(super) fn file(&self) -> &TreeFile {
         &self.file
     }
 
-    pub fn file_mut(&mut self) -> &mut TreeFile {
+    pub(super) fn file_mut(&mut self) -> &mut TreeFile {
         &mut self.file
     }
 
     // The turn of the loop.
 
-    pub fn has_input(&self) -> bool {
+    pub(super) fn has_input(&self) -> bool {
         self.control.has_input() || self.panic_socket.as_ref().is_some_and(Pull::has_input)
     }
 
-    pub fn receive(&mut self) -> Option<Inbound> {
+    pub(super) fn receive(&mut self) -> Option<Inbound> {
         self.control.receive()
     }
 
     /// Whether anything has come on the panic socket.
-    pub fn is_to_panic(&mut self) -> bool {
+    pub(super) fn is_to_panic(&mut self) -> bool {
         self.panic_socket.as_mut().is_some_and(|socket| socket.drain() > 0)
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         [
             self.journal.as_ref().and_then(Journal::next_deadline),
             self.keeper.as_ref().and_then(Keeper::next_deadline),
@@ -143,7 +143,7 @@ impl Root {
     }
 
     /// Once in every turn.
-    pub fn due(&mut self, now: Time, core: &Supervisor, context: &Context, reactor: &mut Reactor) {
+    pub(super) fn due(&mut self, now: Time, core: &Supervisor, context: &Context, reactor: &mut Reactor) {
         if let Some(manager) = &mut self.service_manager {
             manager.due(now, core);
         }
@@ -153,14 +153,14 @@ impl Root {
     }
 
     /// Hands events on, as far as that can be done without waiting.
-    pub fn flush(&mut self, now: Time) {
+    pub(super) fn flush(&mut self, now: Time) {
         // The journal first: what a follower has seen is kept, even if this process is killed between the two.
         if let Some(journal) = &mut self.journal {
             journal.feed(now, &self.history);
         }
     }
 
-    pub fn events(&mut self, batch: EventBatch) {
+    pub(super) fn events(&mut self, batch: EventBatch) {
         if let Some(manager) = &mut self.service_manager {
             manager.mark_changed();
         }
@@ -175,13 +175,13 @@ impl Root {
 
     // The service manager, and whichever process has started the tree in the background.
 
-    pub fn beat(&mut self, now: Time) {
+    pub(super) fn beat(&mut self, now: Time) {
         if let Some(manager) = &mut self.service_manager {
             manager.beat(now);
         }
     }
 
-    pub fn tree_is_up(&mut self, now: Time, core: &Supervisor) {
+    pub(super) fn tree_is_up(&mut self, now: Time, core: &Supervisor) {
         if let Some(manager) = &mut self.service_manager {
             manager.tree_is_up(now, core);
         }
@@ -191,19 +191,19 @@ impl Root {
         }
     }
 
-    pub fn reloading(&mut self, now: Time) {
+    pub(super) fn reloading(&mut self, now: Time) {
         if let Some(manager) = &mut self.service_manager {
             manager.reloading(now);
         }
     }
 
-    pub fn note(&mut self, fact: &Fact) {
+    pub(super) fn note(&mut self, fact: &Fact) {
         if let Some(manager) = &mut self.service_manager {
             manager.note(fact);
         }
     }
 
-    pub fn heard_from(&mut self, child: ChildId, rollup: &Rollup) {
+    pub(super) fn heard_from(&mut self, child: ChildId, rollup: &Rollup) {
         if let Some(manager) = &mut self.service_manager {
             manager.heard_from(child, rollup);
         }
@@ -211,7 +211,7 @@ impl Root {
 
     // The keeper and the journal.
 
-    pub fn keeper_ended(&mut self, context: &Context, reactor: &mut Reactor) {
+    pub(super) fn keeper_ended(&mut self, context: &Context, reactor: &mut Reactor) {
         if self.keeper.as_ref().is_some_and(|keeper| keeper.has_ended(context, reactor)) {
             self.start_keeper_again(context, reactor);
         }
@@ -234,7 +234,7 @@ impl Root {
     }
 
     /// Writes down what is held, where that has changed.
-    pub fn keep_holds(&mut self, holds: Vec<HoldView>) {
+    pub(super) fn keep_holds(&mut self, holds: Vec<HoldView>) {
         if self.holds != holds {
             self.holds = holds;
             self.write_holds();
@@ -250,7 +250,7 @@ impl Root {
     // While the tree ends.
 
     /// The process that waits for the tree learns that it will not be up.
-    pub fn end_waiting(&mut self) {
+    pub(super) fn end_waiting(&mut self) {
         if let Some(mut file) = self.ready.take() {
             let _ = writeln!(file, "failed the tree ended before it was up");
         }
@@ -258,7 +258,7 @@ impl Root {
 
     /// What the root writes to its log and to stderr when the tree has ended by itself. A slow reader of the log is waited
     /// for no longer than `patience`.
-    pub fn last_words(&self, end: End, context: &Context, patience: Span) {
+    pub(super) fn last_words(&self, end: End, context: &Context, patience: Span) {
         let end::Texts { log: Some(text), is_error, .. } = end::texts(end) else { return };
         if !is_error {
             info!(context.logger, "{}", text);
@@ -279,7 +279,7 @@ impl Root {
     }
 
     /// The last report to a service manager.
-    pub fn end_service_manager(&mut self, end: End, context: &Context) {
+    pub(super) fn end_service_manager(&mut self, end: End, context: &Context) {
         if self.service_manager.is_none() {
             return;
         }
@@ -293,7 +293,7 @@ impl Root {
     }
 
     /// The last lines of the journal.
-    pub fn begin_journal_end(&mut self, end: End) {
+    pub(super) fn begin_journal_end(&mut self, end: End) {
         let Some(journal) = &mut self.journal else { return };
         let (at, run) = (clock::rfc3339_nanos(clock::wall()), journal.run().to_owned());
         let code = Some(end.code()).filter(|_| end != End::Terminated);
@@ -308,12 +308,12 @@ impl Root {
     }
 
     /// Hands on the rest of the journal. Returns whether all is in the pipe.
-    pub fn go_on_journal_end(&mut self) -> bool {
+    pub(super) fn go_on_journal_end(&mut self) -> bool {
         self.journal.as_mut().is_none_or(|journal| journal.go_on_ending(&self.history))
     }
 
     /// Announces that the tree has ended in order, and closes the operators' endpoint.
-    pub fn close(self, goodbye: Span, linger: Span) {
+    pub(super) fn close(self, goodbye: Span, linger: Span) {
         drop(self.journal);
         if let Some(keeper) = self.keeper {
             keeper.dismiss(goodbye);

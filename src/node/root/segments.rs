@@ -67,7 +67,7 @@ pub(super) enum Said {
 }
 
 impl Segments {
-    pub fn new(record: &JournalRecord) -> Segments {
+    pub(super) fn new(record: &JournalRecord) -> Segments {
         Segments {
             state: StateDir::at(&record.directory),
             max_size: record.max_size,
@@ -81,7 +81,7 @@ impl Segments {
     }
 
     /// Appends whole lines, and returns what has changed. What cannot be written is counted as lost.
-    pub fn write(&mut self, lines: &[u8]) -> Option<Said> {
+    pub(super) fn write(&mut self, lines: &[u8]) -> Option<Said> {
         let said = self.write_lines(lines);
         if let Some(holds) = lines.split_inclusive(|byte| *byte == b'\n').rfind(|line| line.starts_with(HOLDS)) {
             self.holds = holds.to_vec();
@@ -117,7 +117,7 @@ impl Segments {
     }
 
     /// Counts events that never came here.
-    pub fn lose(&mut self, events: u64) {
+    pub(super) fn lose(&mut self, events: u64) {
         self.lost += events;
     }
 

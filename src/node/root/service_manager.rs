@@ -56,7 +56,7 @@ pub(in crate::node) struct ServiceManager {
 
 impl ServiceManager {
     /// The manager that the environment names; none when no manager wants notifications.
-    pub fn from_env(logger: &Logger) -> Option<ServiceManager> {
+    pub(crate) fn from_env(logger: &Logger) -> Option<ServiceManager> {
         let notifier = match Notifier::from_env() {
             Ok(notifier) => notifier?,
             Err(error) => {
@@ -87,18 +87,18 @@ impl ServiceManager {
     }
 
     /// When the loop has to turn for the manager's sake.
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
         let status = self.stale.then(|| self.told_at.map_or(Time::ZERO, |told| told + STATUS_EVERY));
         [self.beat_at, self.again_at, status].into_iter().flatten().min()
     }
 
     /// Something has happened in the tree.
-    pub fn mark_changed(&mut self) {
+    pub(crate) fn mark_changed(&mut self) {
         self.stale = true;
     }
 
     /// A node below has reported the health of its part.
-    pub fn heard_from(&mut self, child: ChildId, rollup: &Rollup) {
+    pub(crate) fn heard_from(&mut self, child: ChildId, rollup: &Rollup) {
         let counts = Rollup { oldest_beat: None, ..rollup.clone() };
         if self.below.get(&child) != Some(&counts) {
             self.below.insert(child, counts);
@@ -143,7 +143,7 @@ impl ServiceManager {
         }
     }
 
-    pub fn beat(&mut self, now: Time) {
+    pub(crate) fn beat(&mut self, now: Time) {
         if let Some(every) = self.beat_every
             && self.beat_at.is_some_and(|at| at <= now)
         {
@@ -153,7 +153,7 @@ impl ServiceManager {
     }
 
     /// All is up.
-    pub fn tree_is_up(&mut self, now: Time, core: &Supervisor) {
+    pub(crate) fn tree_is_up(&mut self, now: Time, core: &Supervisor) {
         let mut rollup = core.rollup(now);
         // That all is up is known from the nodes below themselves, whose last counts are older than that.
         rollup.running = rollup.running.saturating_add(std::mem::take(&mut rollup.starting));
@@ -167,14 +167,14 @@ impl ServiceManager {
 
     /// The tree is to be changed. That is over when the core has no reload left, whatever came of it: a manager of
     /// `Type=notify-reload` waits for that.
-    pub fn reloading(&mut self, now: Time) {
+    pub(crate) fn reloading(&mut self, now: Time) {
         if !std::mem::replace(&mut self.reloading, true) {
             self.say(now, format!("RELOADING=1\nMONOTONIC_USEC={}", clock::machine_micros()), true);
         }
     }
 
     /// Once in every turn.
-    pub fn due(&mut self, now: Time, core: &Supervisor) {
+    pub(crate) fn due(&mut self, now: Time, core: &Supervisor) {
         self.pay(now);
         self.beat(now);
         if self.reloading && !core.is_reloading() {
@@ -208,14 +208,14 @@ impl ServiceManager {
     }
 
     /// Keeps what is reported when the tree cannot be started.
-    pub fn note(&mut self, fact: &Fact) {
+    pub(crate) fn note(&mut self, fact: &Fact) {
         if let Fact::StartFailed { failure, .. } = fact {
             self.errno = Some(failure.errno).filter(|errno| *errno > 0);
         }
     }
 
     /// The last report: that the tree ends, with which exit status, and why.
-    pub fn end(&mut self, now: Time, end: End, first_cause: Option<String>) {
+    pub(crate) fn end(&mut self, now: Time, end: End, first_cause: Option<String>) {
         let mut words = String::new();
         if !std::mem::replace(&mut self.stopping, true) {
             words.push_str("STOPPING=1\n");

@@ -40,7 +40,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Of all kinds when `kinds` is empty.
-    pub fn new(path: Path, kinds: &[String]) -> Wanted {
+    pub(super) fn new(path: Path, kinds: &[String]) -> Wanted {
         Wanted { path, kinds: Kinds::any_of(kinds) }
     }
 
@@ -52,7 +52,14 @@ impl Wanted {
 impl Followers {
     /// Begins to feed a reader with the events from this number on, and on request with all that comes. False when there
     /// are too many already.
-    pub fn add(&mut self, now: Time, (to, request): (Identity, u64), wanted: Wanted, next: u64, follow: bool) -> bool {
+    pub(super) fn add(
+        &mut self,
+        now: Time,
+        (to, request): (Identity, u64),
+        wanted: Wanted,
+        next: u64,
+        follow: bool,
+    ) -> bool {
         if self.0.len() >= READERS_MAX {
             return false;
         }
@@ -62,7 +69,7 @@ impl Followers {
     }
 
     /// A reader is still there. False when it was forgotten.
-    pub fn still_there(&mut self, now: Time, to: &Identity, request: u64) -> bool {
+    pub(super) fn still_there(&mut self, now: Time, to: &Identity, request: u64) -> bool {
         let mut known = false;
         for follower in self.0.iter_mut().filter(|f| f.to == *to && f.request == request) {
             follower.flow.seen(now, 0);
@@ -71,21 +78,21 @@ impl Followers {
         known
     }
 
-    pub fn credit(&mut self, now: Time, lost: Span) {
+    pub(super) fn credit(&mut self, now: Time, lost: Span) {
         self.0.iter_mut().for_each(|follower| follower.flow.credit(now, lost));
     }
 
-    pub fn remove(&mut self, to: &Identity, request: u64) {
+    pub(super) fn remove(&mut self, to: &Identity, request: u64) {
         self.0.retain(|f| !(f.to == *to && f.request == request));
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.0.iter().map(|follower| follower.flow.next_deadline()).min()
     }
 
     /// Sends every reader what it has not seen, as far as its queue takes it; `at_last` also those whose queue was full
     /// a moment ago.
-    pub fn feed(&mut self, now: Time, history: &History, at_last: bool, ways: &mut impl Ways) {
+    pub(super) fn feed(&mut self, now: Time, history: &History, at_last: bool, ways: &mut impl Ways) {
         self.0.retain_mut(|follower| {
             if at_last {
                 follower.flow.hurry();

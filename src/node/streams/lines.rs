@@ -71,7 +71,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub fn new(asker: Asker, query: Query, now: Time) -> Reader {
+    pub(super) fn new(asker: Asker, query: Query, now: Time) -> Reader {
         Reader {
             asker,
             query,
@@ -88,7 +88,7 @@ impl Reader {
     }
 
     /// Lets a line wait for the reader, and drops the oldest ones that no longer fit.
-    pub fn push(&mut self, line: LogView) {
+    pub(super) fn push(&mut self, line: LogView) {
         self.queued += line.text.len() + LINE_COST;
         self.queue.push_back(line);
         while self.queued > QUEUE_BYTES {
@@ -99,18 +99,18 @@ impl Reader {
     }
 
     /// Counts lines that it will not get.
-    pub fn lose(&mut self, lines: u64) {
+    pub(super) fn lose(&mut self, lines: u64) {
         self.lost += lines;
     }
 
     /// Whether there is room for what a node below has still to send.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.queued < QUEUE_BYTES / 2
     }
 
     /// The next reply, if there is something to send. `backlog` reads the lines that were there before: those of the
     /// first of the backlog, as many as go into a reply, with the number that are gone.
-    pub fn next_reply(&mut self, backlog: impl FnOnce(&mut Backlog) -> (Vec<LogView>, u64)) -> Option<Reply> {
+    pub(super) fn next_reply(&mut self, backlog: impl FnOnce(&mut Backlog) -> (Vec<LogView>, u64)) -> Option<Reply> {
         if let Some(reply) = self.unsent.take() {
             return Some(reply);
         }
@@ -147,13 +147,13 @@ impl Reader {
     }
 
     /// The reply could not go out: it is the next one again.
-    pub fn not_sent(&mut self, now: Time, reply: Reply) {
+    pub(super) fn not_sent(&mut self, now: Time, reply: Reply) {
         self.flow.full(now);
         self.unsent = Some(reply);
     }
 
     /// Whether there is nothing more to send, ever.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.caught_up && self.unsent.is_none() && !self.query.follow
     }
 }

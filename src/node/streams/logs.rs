@@ -44,7 +44,7 @@ impl Streams {
 
     /// A child node has introduced itself: followers of what is below it go on with this new process, from its first
     /// line on.
-    pub fn meet(&mut self, now: Time, run: Run, children: &Children, ways: &mut impl Ways) {
+    pub(crate) fn meet(&mut self, now: Time, run: Run, children: &Children, ways: &mut impl Ways) {
         let Some(handle) = children.get(run.child) else { return };
         for reader in &mut self.readers {
             let known = reader.sources.iter().any(|source| source.run == Some(run));
@@ -58,14 +58,14 @@ impl Streams {
     }
 
     /// A child node's process is gone, and what it has not sent is lost with it.
-    pub fn lost(&mut self, gone: Run) {
+    pub(crate) fn lost(&mut self, gone: Run) {
         for source in self.sources().filter(|source| source.run == Some(gone)) {
             (source.run, source.caught_up, source.due) = (None, true, None);
         }
     }
 
     /// A child node has refused to send its part.
-    pub fn refused(&mut self, request: u64) {
+    pub(crate) fn refused(&mut self, request: u64) {
         for source in self.sources().filter(|source| source.request == request && !source.heard) {
             (source.caught_up, source.due) = (true, None);
         }
@@ -76,7 +76,7 @@ impl Streams {
     }
 
     /// Passes on what a child node has sent.
-    pub fn lines(&mut self, now: Time, run: Run, request: u64, part: Part, ways: &mut impl Ways) {
+    pub(crate) fn lines(&mut self, now: Time, run: Run, request: u64, part: Part, ways: &mut impl Ways) {
         let found = self.readers.iter_mut().find_map(|reader| {
             let at = reader.sources.iter().position(|source| source.request == request && source.run == Some(run))?;
             Some((reader, at))

@@ -66,7 +66,7 @@ struct Open<'a> {
 impl Streams {
     /// Something about a reader. `first` is the number of the first event that is remembered, at the root. Gives back a
     /// refusal, and of which request.
-    pub fn request(
+    pub(super) fn request(
         &mut self,
         now: Time,
         asker: Asker,
@@ -131,19 +131,19 @@ impl Streams {
     }
 
     /// Credits `lost`, a time in which this process did not run.
-    pub fn credit(&mut self, now: Time, lost: Span) {
+    pub(super) fn credit(&mut self, now: Time, lost: Span) {
         self.events.credit(now, lost);
         self.readers.iter_mut().for_each(|reader| reader.flow.credit(now, lost));
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         let flows = self.readers.iter().map(|reader| reader.flow.next_deadline());
         let sources = self.readers.iter().flat_map(|reader| reader.sources.iter().filter_map(|source| source.due));
         flows.chain(sources).chain(self.still_there).chain(self.events.next_deadline()).min()
     }
 
     /// Sends every reader what waits for it, as far as it keeps up, and drops those that are gone.
-    pub fn feed(&mut self, now: Time, children: &Children, history: Option<&History>, ways: &mut impl Ways) {
+    pub(super) fn feed(&mut self, now: Time, children: &Children, history: Option<&History>, ways: &mut impl Ways) {
         if let Some(history) = history {
             self.events.feed(now, history, false, ways);
         }
@@ -151,7 +151,7 @@ impl Streams {
     }
 
     /// Sends what is left before this node ends; what does not go out at once is lost with it.
-    pub fn finish(&mut self, now: Time, children: &Children, history: Option<&History>, ways: &mut impl Ways) {
+    pub(super) fn finish(&mut self, now: Time, children: &Children, history: Option<&History>, ways: &mut impl Ways) {
         if let Some(history) = history {
             self.events.feed(now, history, true, ways);
         }

@@ -25,47 +25,47 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub fn new(now: Time, window: Option<u32>, retry: Span) -> Flow {
+    pub(super) fn new(now: Time, window: Option<u32>, retry: Span) -> Flow {
         Flow { heard: now, window, in_flight: 0, retry, full_until: None }
     }
 
     /// The reader is there, and has read so many replies.
-    pub fn seen(&mut self, now: Time, replies: u32) {
+    pub(super) fn seen(&mut self, now: Time, replies: u32) {
         self.heard = now;
         self.in_flight = self.in_flight.saturating_sub(replies);
     }
 
     /// Credits `lost`, a time in which this process did not run: no message could be read in it.
-    pub fn credit(&mut self, now: Time, lost: Span) {
+    pub(super) fn credit(&mut self, now: Time, lost: Span) {
         self.heard += lost.min(now.since(self.heard));
     }
 
-    pub fn is_forgotten(&self, now: Time) -> bool {
+    pub(super) fn is_forgotten(&self, now: Time) -> bool {
         now.since(self.heard) >= PATIENCE
     }
 
     /// Whether it may be sent something now.
-    pub fn may_send(&self, now: Time) -> bool {
+    pub(super) fn may_send(&self, now: Time) -> bool {
         self.full_until.is_none_or(|until| until <= now) && self.window.is_none_or(|window| self.in_flight < window)
     }
 
     /// Nothing is to come after this: what is left is sent, whatever is on its way.
-    pub fn hurry(&mut self) {
+    pub(super) fn hurry(&mut self) {
         (self.window, self.full_until) = (None, None);
     }
 
     /// A reply has gone out.
-    pub fn sent(&mut self) {
+    pub(super) fn sent(&mut self) {
         self.in_flight = self.in_flight.saturating_add(1);
         self.full_until = None;
     }
 
     /// A reply could not go out.
-    pub fn full(&mut self, now: Time) {
+    pub(super) fn full(&mut self, now: Time) {
         self.full_until = Some(now + self.retry);
     }
 
-    pub fn next_deadline(&self) -> Time {
+    pub(super) fn next_deadline(&self) -> Time {
         let patience = self.heard + PATIENCE;
         self.full_until.map_or(patience, |until| until.min(patience))
     }

@@ -38,7 +38,7 @@ impl Line {
 }
 
 impl Uplink {
-    pub fn connect(context: &Context, boot: &NodeBoot) -> Result<Uplink, LinkError> {
+    pub(super) fn connect(context: &Context, boot: &NodeBoot) -> Result<Uplink, LinkError> {
         let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
         let dealer = Dealer::connect(context, &boot.parent, boot.name.as_bytes(), limits)?;
         let mut line = Line { dealer, token: boot.token };
@@ -46,16 +46,16 @@ impl Uplink {
         Ok(Uplink { line, beats: 0, outbox: Outbox::default() })
     }
 
-    pub fn fd(&self) -> RawFd {
+    pub(super) fn fd(&self) -> RawFd {
         self.line.dealer.fd()
     }
 
-    pub fn has_input(&self) -> bool {
+    pub(super) fn has_input(&self) -> bool {
         self.line.dealer.has_input()
     }
 
     /// The next message of the parent. What it acknowledges is not sent again.
-    pub fn receive(&mut self) -> Option<Result<ToNode, Malformed>> {
+    pub(super) fn receive(&mut self) -> Option<Result<ToNode, Malformed>> {
         let message = self.line.dealer.receive().map(|frames| codec::decode_to_node(&frames))?;
         if let Ok(message) = &message {
             self.outbox.acknowledged(message);
@@ -64,26 +64,26 @@ impl Uplink {
     }
 
     /// All below us is up.
-    pub fn up(&mut self, now: Time) {
+    pub(super) fn up(&mut self, now: Time) {
         self.outbox.up(now, &mut |message| self.line.send(message));
     }
 
     /// One beat; when the queue is full it is dropped, since the next one is newer.
-    pub fn beat(&mut self, rollup: RollupView) {
+    pub(super) fn beat(&mut self, rollup: RollupView) {
         self.beats += 1;
         self.line.send(FromNode::Rollup { seq: self.beats, rollup });
     }
 
-    pub fn escalating(&mut self, now: Time, cause: Option<ReportId>, explanation: String) {
+    pub(super) fn escalating(&mut self, now: Time, cause: Option<ReportId>, explanation: String) {
         self.outbox.escalating(now, cause, explanation, &mut |message| self.line.send(message));
     }
 
     /// What stands below us is not what we were started with.
-    pub fn children(&mut self, now: Time, spec: Value, holds: Vec<HoldView>) {
+    pub(super) fn children(&mut self, now: Time, spec: Value, holds: Vec<HoldView>) {
         self.outbox.children(now, spec, holds, &mut |message| self.line.send(message));
     }
 
-    pub fn reply(&mut self, request: u64, reply: Reply) {
+    pub(super) fn reply(&mut self, request: u64, reply: Reply) {
         let message = FromNode::Reply { request, reply };
         if !self.line.send(message.clone()) {
             self.outbox.keep_reply(message);
@@ -91,42 +91,42 @@ impl Uplink {
     }
 
     /// Sends a reply that is not worth keeping when the queue is full; returns whether it went out.
-    pub fn try_reply(&mut self, request: u64, reply: Reply) -> bool {
+    pub(super) fn try_reply(&mut self, request: u64, reply: Reply) -> bool {
         self.line.send(FromNode::Reply { request, reply })
     }
 
-    pub fn events(&mut self, batch: EventBatch) {
+    pub(super) fn events(&mut self, batch: EventBatch) {
         self.outbox.push(batch.events);
     }
 
     /// Sends what has not been sent yet.
-    pub fn flush(&mut self, now: Time) {
+    pub(super) fn flush(&mut self, now: Time) {
         self.outbox.flush(now, &mut |message| self.line.send(message));
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.outbox.next_deadline()
     }
 
     /// Sends again what was not acknowledged in time.
-    pub fn due(&mut self, now: Time) {
+    pub(super) fn due(&mut self, now: Time) {
         self.outbox.due(now, &mut |message| self.line.send(message));
     }
 
     /// Goes on with the last messages of a node that ends: requests are not served any more. Returns whether the parent
     /// has acknowledged all of them.
-    pub fn go_on_ending(&mut self, now: Time) -> bool {
+    pub(super) fn go_on_ending(&mut self, now: Time) -> bool {
         while self.receive().is_some() {}
         self.due(now);
         self.outbox.is_done()
     }
 
     /// Waits until the parent has sent something, for as long as nothing has to be sent again at most.
-    pub fn wait(&mut self, limit: Span) {
+    pub(super) fn wait(&mut self, limit: Span) {
         self.line.dealer.wait_input(limit.min(RESEND).as_duration());
     }
 
-    pub fn close(self, linger: Span) {
+    pub(super) fn close(self, linger: Span) {
         self.line.dealer.close(linger);
     }
 }

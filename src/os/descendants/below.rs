@@ -81,7 +81,7 @@ pub(super) enum Lists {
 impl Lists {
     /// # Errors
     /// When there is no looking, for want of descriptors, say. That does not mean that there are none.
-    pub fn take() -> io::Result<Lists> {
+    pub(super) fn take() -> io::Result<Lists> {
         match fs::metadata("/proc/thread-self/children") {
             Ok(_) => Ok(Lists::Kernel),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Lists::scan(),
@@ -105,7 +105,7 @@ impl Lists {
     ///
     /// # Errors
     /// As for [`Lists::take`].
-    pub fn own(&self) -> io::Result<Vec<u32>> {
+    pub(super) fn own(&self) -> io::Result<Vec<u32>> {
         match self {
             Lists::Kernel => fs::read(of_main_thread()?).map(|text| numbers(&text).collect()),
             Lists::Scan(lists) => Ok(lists.get(&std::process::id()).cloned().unwrap_or_default()),

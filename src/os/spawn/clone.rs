@@ -19,7 +19,7 @@ const STACK: usize = 64 * 1024;
 pub(super) struct Stack([u8; STACK]);
 
 impl Stack {
-    pub fn new() -> Box<Stack> {
+    pub(super) fn new() -> Box<Stack> {
         Box::new(Stack([0; STACK]))
     }
 }
@@ -192,7 +192,7 @@ unsafe fn clone_by_libc(
 }
 
 /// Whether a process that is started in a cgroup is in there, tried with one that ends at once.
-pub fn try_in_group(group: &Group) -> io::Result<bool> {
+pub(crate) fn try_in_group(group: &Group) -> io::Result<bool> {
     extern "C" fn end_at_once(procs: *mut libc::c_void) -> ! {
         let mut code = 0;
         if !procs.is_null() {

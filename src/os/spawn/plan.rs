@@ -101,7 +101,7 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    pub fn at(stage: Stage, errno: i32) -> Failed {
+    pub(super) fn at(stage: Stage, errno: i32) -> Failed {
         Failed { stage, errno, program: 0, mode: None }
     }
 }
@@ -138,7 +138,7 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    pub fn new(strings: Vec<CString>) -> Strings {
+    pub(super) fn new(strings: Vec<CString>) -> Strings {
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
         Strings { _strings: strings, pointers }
     }
@@ -155,13 +155,13 @@ pub(super) struct OwnPid {
 pub(super) const PID_ROOM: usize = 11;
 
 impl OwnPid {
-    pub fn new(name: &str) -> OwnPid {
+    pub(super) fn new(name: &str) -> OwnPid {
         let bytes = name.bytes().chain([b'=']).chain([0; PID_ROOM]);
         OwnPid { entry: bytes.map(Cell::new).collect(), digits_at: name.len() + 1 }
     }
 
     /// Writes the number. Nothing here allocates or panics: it runs in the child half.
-    pub fn write(&self, pid: u32) {
+    pub(super) fn write(&self, pid: u32) {
         let mut digits = [0u8; PID_ROOM];
         let (mut rest, mut count) = (pid, 0);
         while count < PID_ROOM - 1 {
@@ -180,12 +180,12 @@ impl OwnPid {
 }
 
 impl PlanData {
-    pub fn error(&self, stage: Stage, errno: i32) -> SpawnError {
+    pub(super) fn error(&self, stage: Stage, errno: i32) -> SpawnError {
         self.failure(Failed { stage, errno, program: 0, mode: None })
     }
 
     /// What failed, as text. The child has made the checks; here no file system is read.
-    pub fn failure(&self, failed: Failed) -> SpawnError {
+    pub(super) fn failure(&self, failed: Failed) -> SpawnError {
         let Failed { stage, errno, program, mode } = failed;
         let mut subject = self.subject.clone();
         let mut reason = errno_words(errno);

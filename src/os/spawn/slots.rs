@@ -26,7 +26,7 @@ static KEPT: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
 impl Slots {
     /// Places copies of the streams into the slots; `None` needs none.
-    pub fn take(streams: &[Option<OwnedFd>]) -> Result<Slots, i32> {
+    pub(super) fn take(streams: &[Option<OwnedFd>]) -> Result<Slots, i32> {
         let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EMFILE);
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.is_empty() {

@@ -48,7 +48,7 @@ pub(in crate::node) struct Keeper {
 }
 
 impl Keeper {
-    pub fn start(
+    pub(crate) fn start(
         runtime: &RuntimeDir,
         mark: &Mark,
         cgroup: Option<&Path>,
@@ -90,12 +90,12 @@ impl Keeper {
         Ok(Keeper { pid: spawned.pid, pidfd: spawned.pidfd, goodbye: writer, tag: None, record, retry: None })
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Announces that the tree has ended in order, and waits a moment for the keeper to exit.
-    pub fn dismiss(self, limit: Span) {
+    pub(crate) fn dismiss(self, limit: Span) {
         let mut goodbye = std::fs::File::from(self.goodbye);
         // A keeper that has exited already needs no notice.
         let _ = goodbye.write_all(b"q");
@@ -107,19 +107,19 @@ impl Keeper {
         let _ = self.pidfd.wait();
     }
 
-    pub fn next_deadline(&self) -> Option<Time> {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.retry
     }
 
     /// Begins to watch it.
-    pub fn watch(&mut self, reactor: &mut Reactor) -> Result<(), PollError> {
+    pub(crate) fn watch(&mut self, reactor: &mut Reactor) -> Result<(), PollError> {
         self.tag = Some(reactor.watch(self.pidfd.as_raw_fd(), Source::Keeper)?);
         reactor.processes.known.insert(self.pid, None);
         Ok(())
     }
 
     /// Whether it has exited although it was not dismissed; then it is watched no longer.
-    pub fn has_ended(&self, context: &Context, reactor: &mut Reactor) -> bool {
+    pub(crate) fn has_ended(&self, context: &Context, reactor: &mut Reactor) -> bool {
         if !matches!(self.pidfd.wait(), Ok(Some(_))) {
             return false;
         }
@@ -132,7 +132,7 @@ impl Keeper {
     }
 
     /// Starts another one in its place. Returns whether it is there; if not, it is tried again later.
-    pub fn start_again(&mut self, lines: Option<BorrowedFd<'_>>, context: &Context) -> bool {
+    pub(crate) fn start_again(&mut self, lines: Option<BorrowedFd<'_>>, context: &Context) -> bool {
         self.record.again = true;
         match Keeper::spawn(self.record.clone(), lines) {
             Ok(keeper) => {
@@ -149,7 +149,7 @@ impl Keeper {
     }
 
     /// Whether it is time to try once more.
-    pub fn is_due(&mut self, now: Time) -> bool {
+    pub(crate) fn is_due(&mut self, now: Time) -> bool {
         self.retry.take_if(|at| *at <= now).is_some()
     }
 }
