@@ -1,7 +1,7 @@
 //! Actions to the world; what fails comes back as an event.
 
 use super::above::Above;
-use super::children::Handle;
+use super::children::Child;
 use super::fold::Told;
 use super::history::EventBatch;
 use super::probes::{Means, Probes};
@@ -43,7 +43,7 @@ impl Node {
             }
             Action::Renew(request) => self.renew(request),
             Action::Forget(child) => self.forget(child),
-            Action::Report(report) => self.untold.push(*report),
+            Action::Report(report) => self.pending_reports.push(*report),
             Action::Halt(end) => self.ended = Some(end),
         }
     }
@@ -124,9 +124,8 @@ impl Node {
         if self.children.iter().any(|handle| handle.is_node()) {
             self.endpoint.admit_nodes();
         }
-        let foreign = |handle: &Handle| {
-            handle.exec().is_some_and(|exec| exec.user.is_some()) && handle.policy.heartbeat.is_some()
-        };
+        let foreign =
+            |handle: &Child| handle.exec().is_some_and(|exec| exec.user.is_some()) && handle.policy.heartbeat.is_some();
         if !self.children.iter().any(foreign) {
             return;
         }
@@ -158,12 +157,12 @@ impl Node {
 
     /// Publishes what has been reported since the last call. `now` is when the event came that it is about.
     pub(super) fn tell(&mut self, now: Time) {
-        if self.untold.is_empty() {
+        if self.pending_reports.is_empty() {
             return;
         }
-        let mut untold = std::mem::take(&mut self.untold);
-        untold.drain(..).for_each(|report| self.report(now, report));
-        self.untold = untold;
+        let mut reports = std::mem::take(&mut self.pending_reports);
+        reports.drain(..).for_each(|report| self.report(now, report));
+        self.pending_reports = reports;
     }
 
     /// Writes a report into the log, and passes it on to the keeper of the history: the parent, or the root's own

@@ -48,13 +48,13 @@ pub(super) fn texts(end: End) -> Texts {
             is_error: true,
         },
         End::Terminated => Texts {
-            journal: "the root was ended by a stranger's SIGTERM",
+            journal: "the root was ended by a SIGTERM from outside the tree",
             log: None,
             status: "the tree was stopped",
             is_error: true,
         },
         End::Orphaned => Texts {
-            journal: "whoever started the tree was gone",
+            journal: "the process that started the tree was gone",
             log: None,
             status: "the tree was stopped",
             is_error: true,

@@ -1,6 +1,6 @@
 //! What the tests of a node's parts make them of.
 
-use super::children::{Children, Handle, Output};
+use super::children::{Child, Children, Output};
 use super::context::{Context, Place};
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
 use crate::instance::runtime::RuntimeDir;
@@ -47,5 +47,5 @@ pub(super) fn tree(text: &str) -> TreeSpec {
 pub(super) fn children(text: &str, context: &Context) -> Children {
     let specs = tree(text).root.children;
     let output = Output::new(Console::stdout(Format::Plain), context.place.files.clone());
-    Children::new(specs.into_iter().map(|child| Handle::new(child, &context.place, None)).collect(), output)
+    Children::new(specs.into_iter().map(|child| Child::new(child, &context.place, None)).collect(), output)
 }

@@ -49,7 +49,7 @@ pub(super) struct Node {
     pub inbox: VecDeque<Event>,
     pub actions: Vec<Action>,
     /// Reports of the event that is being handled.
-    pub untold: Vec<Report>,
+    pub pending_reports: Vec<Report>,
     /// Events that are folded, since they are the same again and again.
     pub folds: Folds,
     /// When the console and the log are tried again.
@@ -200,7 +200,7 @@ impl Node {
             match action {
                 // Reporting takes half as long as acting, so actions come first: a restart does not wait for its own
                 // reports.
-                Action::Report(report) => self.untold.push(*report),
+                Action::Report(report) => self.pending_reports.push(*report),
                 Action::Spawn(_) => self.carry_out(action),
                 // Readers of an event are to know what led to it, and a child that is ended by it can still be looked
                 // at.

@@ -1,6 +1,6 @@
 //! A node, only to be looked at: its core, its children, and where it stands.
 
-use super::children::{Children, Handle, What};
+use super::children::{Child, Children, Program};
 use super::context::Context;
 use super::requests::{Answers, Counted, Seen, Sight};
 use super::root::TreeFile;
@@ -39,7 +39,7 @@ impl View<'_> {
 
     /// All that is held below this supervisor, as far as this node knows.
     pub(super) fn holds(&self) -> Vec<HoldView> {
-        self.core.ids().filter_map(|id| self.children.get(id)).flat_map(Handle::holds).collect()
+        self.core.ids().filter_map(|id| self.children.get(id)).flat_map(Child::holds).collect()
     }
 }
 
@@ -61,23 +61,23 @@ impl Sight for View<'_> {
     fn knows(&self, node: ChildId, path: &Path) -> bool {
         let handle = self.children.get(node);
         handle.is_some_and(|handle| match &handle.what {
-            What::Node(below) => below.now().find(&handle.path, path).is_some(),
-            What::Worker(_) => false,
+            Program::Node(below) => below.now().find(&handle.path, path).is_some(),
+            Program::Worker(_) => false,
         })
     }
 
     fn levels(&self) -> u64 {
         let below = self.children.iter().filter_map(|handle| match &handle.what {
-            What::Node(below) => Some(1 + below.now().levels()),
-            What::Worker(_) => None,
+            Program::Node(below) => Some(1 + below.now().levels()),
+            Program::Worker(_) => None,
         });
         below.max().unwrap_or(0)
     }
 
     fn answers(&self, now: Time, node: Run) -> Answers {
         let handle = self.children.get(node.child);
-        let introduced = |handle: &&Handle| handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
-        if handle.filter(introduced).is_none_or(Handle::is_stopped) {
+        let introduced = |handle: &&Child| handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
+        if handle.filter(introduced).is_none_or(Child::is_stopped) {
             return Answers::Never;
         }
         self.core.child(now, node.child).map_or(Answers::Never, |status| Answers::by_beats(&status))
@@ -89,8 +89,8 @@ impl Sight for View<'_> {
 
     fn is_held(&self, node: ChildId, path: &Path) -> bool {
         match self.children.get(node).map(|handle| &handle.what) {
-            Some(What::Node(below)) => below.holds.iter().any(|hold| hold.path == *path),
-            Some(What::Worker(_)) | None => false,
+            Some(Program::Node(below)) => below.holds.iter().any(|hold| hold.path == *path),
+            Some(Program::Worker(_)) | None => false,
         }
     }
 
@@ -126,19 +126,19 @@ impl Sight for View<'_> {
         let measured = self.context.now().since(now) < MEASURING;
         let usage = if measured { handle.in_use().map(translate::usage) } else { None };
         let mut holds = match &handle.what {
-            What::Worker(_) => Vec::new(),
-            What::Node(below) => below.holds.clone(),
+            Program::Worker(_) => Vec::new(),
+            Program::Node(below) => below.holds.clone(),
         };
         if let Some(hold) = handle.hold.as_ref().filter(|_| status.state == State::Held) {
             let (path, since, by) = (handle.path.clone(), hold.since.clone(), hold.by.clone());
             holds.push(HoldView { path, since, by });
         }
         let mut view = match &handle.what {
-            What::Worker(exec) => {
+            Program::Worker(exec) => {
                 let view = translate::worker(&status, exec, &handle.path, now, &self.context.clock);
                 ChildView::Worker(Box::new(WorkerView { usage, ..view }))
             }
-            What::Node(below) => {
+            Program::Node(below) => {
                 // One that has not introduced itself yet is on its way.
                 let connected = handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
                 let state = match status.state {
@@ -161,7 +161,7 @@ impl Sight for View<'_> {
     fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
         let step = path.step_below(&self.context.place.path)?;
         let top = self.children.iter().find(|handle| handle.name.as_str() == step)?;
-        let What::Node(below) = &top.what else { return None };
+        let Program::Node(below) = &top.what else { return None };
         Some(translate::child_from_spec(below.now().find(&top.path, path)?, path, state))
     }
 
@@ -195,7 +195,7 @@ impl Sight for View<'_> {
     }
 
     fn counted(&self, name: &str) -> Option<Counted> {
-        let number = |handle: &Handle| {
+        let number = |handle: &Child| {
             let number = handle.name.as_str().strip_prefix(name)?.strip_prefix('-')?.parse::<u32>().ok()?;
             Some((handle.policy.group?, number))
         };

@@ -6,7 +6,7 @@ use crate::link::Context as Sockets;
 use crate::logging::LogHandle;
 use crate::logs::console::Console;
 use crate::node::above::Above;
-use crate::node::children::{Children, Handle, Output};
+use crate::node::children::{Child, Children, Output};
 use crate::node::context::{Context, Place};
 use crate::node::deadlines::Spin;
 use crate::node::diary::Diary;
@@ -109,7 +109,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         requests,
         inbox: VecDeque::new(),
         actions: Vec::new(),
-        untold: Vec::new(),
+        pending_reports: Vec::new(),
         folds: Folds::default(),
         console_retry: None,
         ended: None,
@@ -161,10 +161,10 @@ fn watch(
     Ok(reactor)
 }
 
-fn handles(children: Vec<ChildSpec>, holds: &[HoldView], place: &Place) -> Vec<Handle> {
-    let mut handles: Vec<Handle> = Vec::with_capacity(children.len());
+fn handles(children: Vec<ChildSpec>, holds: &[HoldView], place: &Place) -> Vec<Child> {
+    let mut handles: Vec<Child> = Vec::with_capacity(children.len());
     for child in children {
-        let mut handle = Handle::new(child, place, handles.last());
+        let mut handle = Child::new(child, place, handles.last());
         handle.remember_holds(holds);
         handles.push(handle);
     }
@@ -172,11 +172,11 @@ fn handles(children: Vec<ChildSpec>, holds: &[HoldView], place: &Place) -> Vec<H
 }
 
 /// `numbers`: four bytes by which its reports are told from those of other nodes, and a seed.
-fn core(policy: SupervisorPolicy, handles: &[Handle], heartbeat: Option<Heartbeat>, numbers: [u8; 12]) -> Supervisor {
+fn core(policy: SupervisorPolicy, handles: &[Child], heartbeat: Option<Heartbeat>, numbers: [u8; 12]) -> Supervisor {
     let (node, seed) = numbers.split_at(4);
     Supervisor::new(Config {
         policy,
-        members: handles.iter().map(Handle::member).collect(),
+        members: handles.iter().map(Child::member).collect(),
         uplink: heartbeat,
         node: u32::from_ne_bytes(node.try_into().expect("four bytes were split off")),
         seed: u64::from_ne_bytes(seed.try_into().expect("eight bytes are left")),

@@ -10,7 +10,7 @@
 //! Nothing here waits. `cleanup` decides when to look again, and for how long: what cannot be killed is reported to the
 //! core, which goes on without its exit.
 
-use super::handle::What;
+use super::child::Program;
 use super::postmortem::Postmortem;
 use super::table::Children;
 use crate::node::cleanup::{Cleanup, Left, Next};
@@ -295,7 +295,7 @@ impl Children {
         child.reset_groups(&status);
         let path = &child.path;
         let mut changed = false;
-        if let What::Node(below) = &mut child.what {
+        if let Program::Node(below) = &mut child.what {
             // Those that it was started with too: what was removed there may have been killed in the midst of it.
             let actual = below.actual.take();
             changed = actual.is_some();

@@ -1,6 +1,6 @@
 //! The cgroups of a child.
 
-use super::handle::Handle;
+use super::child::Child;
 use super::launch::failure;
 use super::postmortem::MemoryMarks;
 use crate::ids::Path;
@@ -12,7 +12,7 @@ use crate::supervision::StartFailure;
 use crate::time::Span;
 use std::path::PathBuf;
 
-impl Handle {
+impl Child {
     /// Makes the child's cgroup at its first start. It is used again by later incarnations: making and removing one
     /// costs more than the rest of a spawn.
     pub(super) fn prepare_groups(&mut self, place: &Place) -> Result<(), StartFailure> {

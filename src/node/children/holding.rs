@@ -5,7 +5,7 @@
 //! it with the child, reports it upward in turn, and passes it down to the next process. The root writes it into the
 //! journal, where the next root finds it, unless an operator has stopped the tree.
 
-use super::handle::{Handle, What};
+use super::child::{Child, Program};
 use super::hold::{Hold, below, of_spec};
 use super::table::Children;
 use crate::ids::Path;
@@ -13,13 +13,13 @@ use crate::node::held::{self, Word};
 use crate::supervision::{ChildId, Fact, Report, State};
 use crate::wire::view::{EventBody, EventView, HoldView, event};
 
-impl Handle {
+impl Child {
     /// Takes over what was held before its supervisor, or this one, began.
     pub(crate) fn remember_holds(&mut self, holds: &[HoldView]) {
         let own = holds.iter().find(|hold| hold.path == self.path);
         self.hold = own.map(|hold| Hold { since: hold.since.clone(), by: hold.by.clone() });
         let path = self.path.clone();
-        if let What::Node(subtree) = &mut self.what {
+        if let Program::Node(subtree) = &mut self.what {
             subtree.holds = of_spec(below(holds, &path), &path, &subtree.spec);
         }
     }
@@ -32,8 +32,8 @@ impl Handle {
             by: hold.by.clone(),
         });
         let below: &[HoldView] = match &self.what {
-            What::Node(subtree) => &subtree.holds,
-            What::Worker(_) => &[],
+            Program::Node(subtree) => &subtree.holds,
+            Program::Worker(_) => &[],
         };
         own.chain(below.iter().cloned()).collect()
     }
@@ -42,7 +42,7 @@ impl Handle {
 impl Children {
     /// What stands at a path below a child node is not held any longer: the node's next process starts it.
     pub(crate) fn release(&mut self, node: ChildId, path: &Path) {
-        if let Some(What::Node(subtree)) = self.get_mut(node).map(|handle| &mut handle.what) {
+        if let Some(Program::Node(subtree)) = self.get_mut(node).map(|handle| &mut handle.what) {
             subtree.holds.retain(|hold| hold.path != *path);
             self.changed = true;
         }

@@ -1,6 +1,6 @@
 //! How a child's process is made: its environment, its plan, its first steps.
 
-use super::handle::{Handle, What};
+use super::child::{Child, Program};
 use crate::ids::{Incarnation, Mark, Path, ReportId, Token};
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::instance::state::STATE_VARIABLE;
@@ -41,7 +41,7 @@ pub(in crate::node) struct Started {
     pub late: Option<spawn::Late>,
 }
 
-impl Handle {
+impl Child {
     /// Starts a process for an incarnation. `cause` is the report that leads to it.
     pub(crate) fn start(
         &mut self,
@@ -57,12 +57,12 @@ impl Handle {
         let [token, other] = [0, 16].map(|at| Token(numbers[at..at + 16].try_into().expect("half of 32 bytes")));
         let mut environment = identity_environment(place, &self.path);
         match &self.what {
-            What::Worker(exec) => {
+            Program::Worker(exec) => {
                 environment.push(("INVOCATION_ID".into(), other.to_string().into()));
                 environment.extend(self.beat_environment(incarnation, token, endpoint));
                 self.start_worker(exec, place, base, environment, token)
             }
-            What::Node(below) => {
+            Program::Node(below) => {
                 let boot = NodeBoot {
                     instance: place.instance.clone(),
                     path: self.path.clone(),
@@ -206,7 +206,7 @@ impl Handle {
         base: &[(OsString, OsString)],
         credentials: Option<users::Credentials>,
     ) -> Result<(spawn::Spawned, OwnedFd), StartFailure> {
-        let (What::Worker(exec), Some(process)) = (&self.what, &self.process) else {
+        let (Program::Worker(exec), Some(process)) = (&self.what, &self.process) else {
             return Err(failure("looking for the worker", &std::io::Error::from(std::io::ErrorKind::NotFound)));
         };
         let mut identity = identity_environment(place, &self.path);

@@ -1,6 +1,6 @@
 //! One look at a child before it is killed as hung: is it held on purpose, did it get no time to run, and what does it do?
 
-use super::handle::{Handle, What};
+use super::child::{Child, Program};
 use crate::os::process::{self, Schedule};
 use crate::os::thread;
 use crate::supervision::{Inspected, Run};
@@ -67,18 +67,18 @@ fn doing(state: char, did: Option<(Schedule, Span)>) -> String {
     }
 }
 
-impl Handle {
+impl Child {
     /// Looks for a reason not to kill the child.
     pub(crate) fn inspect(&self, run: Run, now: Time) -> Inspected {
         let Some(process) = self.process.as_ref().filter(|p| p.run == run) else { return Inspected::Hung(None) };
         let pid = process.pid;
         // Of a supervisor from which nothing has come yet: it may have no such thread yet.
         let thread = match self.what {
-            What::Node(_) => process.heard.thread.or_else(|| thread::loop_of(pid)).unwrap_or(pid),
-            What::Worker(_) => pid,
+            Program::Node(_) => process.heard.thread.or_else(|| thread::loop_of(pid)).unwrap_or(pid),
+            Program::Worker(_) => pid,
         };
         let since_beat = match (&self.what, process::schedule(thread)) {
-            (What::Node(_), Some(schedule)) => {
+            (Program::Node(_), Some(schedule)) => {
                 let before = process.heard;
                 Some((schedule.since(before.schedule), now.since(before.at)))
             }

@@ -1,8 +1,8 @@
 //! The children of a node: what they are, their processes, and what is done with these.
 
+mod child;
 mod clear;
 mod groups;
-mod handle;
 mod hold;
 mod holding;
 mod late;
@@ -18,8 +18,8 @@ mod signals;
 mod start;
 mod table;
 
+pub(super) use self::child::{Child, Program, member};
 pub(super) use self::clear::Looked;
-pub(super) use self::handle::{Handle, What, member};
 pub(super) use self::launch::{credentials, identity_environment};
 pub(super) use self::output::{Followers, LAST, Output, TakeLine};
 pub use self::past::Look;

@@ -1,7 +1,7 @@
 //! A subtree that is killed past the node above it, since that does not answer.
 
+use super::child::Program;
 use super::groups::group_path;
-use super::handle::What;
 use super::table::Children;
 use crate::ids::{Mark, Path};
 use crate::node::context::Place;
@@ -60,7 +60,7 @@ impl Children {
         let Some((handle, process)) = child.and_then(|(_, handle)| Some((handle, handle.process.as_ref()?))) else {
             return descendants::Left::default();
         };
-        let What::Node(below) = &handle.what else { return descendants::Left::default() };
+        let Program::Node(below) = &handle.what else { return descendants::Left::default() };
         let mut stamps = HashSet::from([Stamp::of_child(mark, path)]);
         below.now().for_each_supervisor(&handle.path, &mut |at, spec| {
             let children =

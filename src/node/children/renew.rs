@@ -1,6 +1,6 @@
 //! Other specs for the children: those of a reload that are in force, and what child nodes report of theirs.
 
-use super::handle::{Handle, What};
+use super::child::{Child, Program};
 use super::table::Children;
 use crate::node::context::Place;
 use crate::spec::diff;
@@ -32,7 +32,7 @@ impl Children {
         for child in specs {
             let Some(id) = core.find(child.name.as_str()) else { continue };
             match self.get_mut(id) {
-                None => self.insert(id, Handle::new(child, place, None)),
+                None => self.insert(id, Child::new(child, place, None)),
                 Some(handle) => {
                     if let Some(news) = news
                         && let Some(verb) = news_for(handle, &child, news)
@@ -52,7 +52,7 @@ impl Children {
     pub(crate) fn note(&mut self, run: Run, spec: Value, holds: Vec<HoldView>) -> bool {
         let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else { return false };
         let handle = self.get_mut(run.child).filter(|handle| handle.is_of(run));
-        if let Some(What::Node(below)) = handle.map(|handle| &mut handle.what) {
+        if let Some(Program::Node(below)) = handle.map(|handle| &mut handle.what) {
             below.actual = Some(Box::new(spec));
             below.holds = holds;
             self.changed = true;
@@ -62,8 +62,8 @@ impl Children {
 }
 
 /// What a child node that stays is to be sent of its new spec, if anything.
-fn news_for(handle: &Handle, child: &ChildSpec, news: News) -> Option<Verb> {
-    let (What::Node(below), ChildKind::Supervisor(new)) = (&handle.what, &child.kind) else { return None };
+fn news_for(handle: &Child, child: &ChildSpec, news: News) -> Option<Verb> {
+    let (Program::Node(below), ChildKind::Supervisor(new)) = (&handle.what, &child.kind) else { return None };
     // What it was sent last, and may not have done yet, counts as well as what it reports.
     let told = below.spec != *new || handle.policy.heartbeat != child.policy.heartbeat;
     if !told && !diff::differs(below.now(), new, news.prune) {

@@ -1,19 +1,19 @@
 //! What can be done to the process of a child.
 
-use super::handle::{Handle, What};
+use super::child::{Child, Program};
 use crate::os::cgroup::Group;
 use crate::os::pidfd::{self};
 use crate::os::process;
 use crate::os::usage::{self, InUse};
 use crate::supervision::Run;
 
-impl Handle {
+impl Child {
     /// Sends the signal that asks the child to end. Where the kernel refuses that, it gives its error number.
     pub(crate) fn ask_to_stop(&self, run: Run) -> Option<i32> {
         let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
         let signal = match &self.what {
-            What::Worker(exec) => exec.stop_signal,
-            What::Node(_) => 15,
+            Program::Worker(exec) => exec.stop_signal,
+            Program::Node(_) => 15,
         };
         let asked = process.pidfd.signal_child(process.pid, signal);
         // A stopped process cannot act on the request before it is continued.
@@ -51,9 +51,9 @@ impl Handle {
     pub(crate) fn in_use(&self) -> Option<InUse> {
         let process = self.process.as_ref().filter(|process| process.status.is_none())?;
         match (&self.what, &self.group) {
-            (What::Node(_), _) => usage::of_process(process.pid),
-            (What::Worker(_), None) => usage::of_family(process.pid),
-            (What::Worker(_), Some(group)) => {
+            (Program::Node(_), _) => usage::of_process(process.pid),
+            (Program::Worker(_), None) => usage::of_family(process.pid),
+            (Program::Worker(_), Some(group)) => {
                 usage::of_group(group).map(|used| InUse { cpu: used.cpu - self.cpu_before, ..used })
             }
         }

@@ -1,6 +1,6 @@
 //! All children of a node, by their number.
 
-use super::handle::Handle;
+use super::child::Child;
 use super::late::LateStarts;
 use super::output::Output;
 use crate::ids::Path;
@@ -14,7 +14,7 @@ use crate::time::{Span, Time};
 /// The children of a node, and what is looked up of them.
 pub(in crate::node) struct Children {
     /// By child id.
-    pub(super) slots: Vec<Option<Box<Handle>>>,
+    pub(super) slots: Vec<Option<Box<Child>>>,
     /// Running children that have promised beats.
     pub beating: usize,
     pub naps: Naps,
@@ -30,8 +30,8 @@ pub(in crate::node) struct Children {
 
 impl Children {
     /// Children without processes, in start order.
-    pub(crate) fn new(children: Vec<Handle>, output: Output) -> Children {
-        let naps = Naps::new(children.iter().filter_map(Handle::beat_interval));
+    pub(crate) fn new(children: Vec<Child>, output: Output) -> Children {
+        let naps = Naps::new(children.iter().filter_map(Child::beat_interval));
         Children {
             slots: children.into_iter().map(|child| Some(Box::new(child))).collect(),
             beating: 0,
@@ -51,11 +51,11 @@ impl Children {
     }
 
     /// A child, only to be looked at.
-    pub(crate) fn get(&self, child: ChildId) -> Option<&Handle> {
+    pub(crate) fn get(&self, child: ChildId) -> Option<&Child> {
         self.slots.get(child.0 as usize)?.as_deref()
     }
 
-    pub(crate) fn get_mut(&mut self, child: ChildId) -> Option<&mut Handle> {
+    pub(crate) fn get_mut(&mut self, child: ChildId) -> Option<&mut Child> {
         self.slots.get_mut(child.0 as usize)?.as_deref_mut()
     }
 
@@ -76,23 +76,23 @@ impl Children {
         process.status.is_none().then_some(process.run)
     }
 
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Handle> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Child> {
         self.slots.iter().filter_map(Option::as_deref)
     }
 
     /// All children with their numbers.
-    pub(crate) fn with_ids(&self) -> impl DoubleEndedIterator<Item = (ChildId, &Handle)> {
+    pub(crate) fn with_ids(&self) -> impl DoubleEndedIterator<Item = (ChildId, &Child)> {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(id, slot)| Some((ChildId(id as u32), slot.as_deref()?)))
     }
 
     /// The child that stands at a path or above it.
-    pub(crate) fn towards(&self, path: &Path) -> Option<(ChildId, &Handle)> {
+    pub(crate) fn towards(&self, path: &Path) -> Option<(ChildId, &Child)> {
         self.with_ids().find(|(_, child)| path.is_within(&child.path))
     }
 
     /// Takes a child in, in the place of any that had its number.
-    pub(crate) fn insert(&mut self, id: ChildId, child: Handle) {
+    pub(crate) fn insert(&mut self, id: ChildId, child: Child) {
         let at = id.0 as usize;
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);
@@ -101,12 +101,12 @@ impl Children {
     }
 
     /// Gives a child away that has no process.
-    pub(crate) fn remove(&mut self, child: ChildId) -> Option<Handle> {
+    pub(crate) fn remove(&mut self, child: ChildId) -> Option<Child> {
         let slot = self.slots.get_mut(child.0 as usize)?;
         slot.take_if(|child| child.process.is_none()).map(|child| *child)
     }
 
-    pub(crate) fn into_all(self) -> impl Iterator<Item = Handle> {
+    pub(crate) fn into_all(self) -> impl Iterator<Item = Child> {
         self.slots.into_iter().flatten().map(|child| *child)
     }
 

@@ -23,8 +23,8 @@ use self::descriptors::Descriptors;
 use self::drops::{Drops, Sender};
 use self::notify::{Look, NotifySockets};
 use self::push::Pulls;
-use self::speakers::{Child, Speakers};
-use super::children::{Children, What};
+use self::speakers::{Owner, Speakers};
+use super::children::{Children, Program};
 use super::context::Context;
 use super::processes::Processes;
 use super::reactor::Reactor;
@@ -291,7 +291,7 @@ impl Endpoint {
     pub(super) fn bind_pulls(
         &mut self,
         child: ChildId,
-        what: Option<&What>,
+        what: Option<&Program>,
         reactor: &mut Reactor,
     ) -> Result<(), PullError> {
         self.pulls.renew(child, what, &self.sockets, reactor)
@@ -463,8 +463,8 @@ fn may_speak(
     let Some(handle) = children.get(run.child) else { return false };
     let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return false };
     let child = match &handle.what {
-        What::Node(_) => Child::Node(process.pid, &process.link),
-        What::Worker(_) => Child::Worker(uid),
+        Program::Node(_) => Owner::Node(process.pid, &process.link),
+        Program::Worker(_) => Owner::Worker(uid),
     };
     speakers::may_speak(child, process::own_uid(), from, peer)
 }

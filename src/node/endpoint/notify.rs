@@ -11,7 +11,7 @@ use super::speakers::Speakers;
 use crate::files::FileId;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::PeerCred;
-use crate::node::children::{Children, Handle};
+use crate::node::children::{Child, Children};
 use crate::node::context::Context;
 use crate::node::processes::Processes;
 use crate::node::rate::Allowance;
@@ -280,7 +280,7 @@ impl Look<'_> {
     }
 }
 
-fn family(handle: &Handle, run: Run) -> Option<Family<'_>> {
+fn family(handle: &Child, run: Run) -> Option<Family<'_>> {
     let process = handle.process.as_ref().filter(|process| process.run == run)?;
     Some(Family { leader: process.pid, group: handle.group.as_ref() })
 }
@@ -288,7 +288,7 @@ fn family(handle: &Handle, run: Run) -> Option<Family<'_>> {
 /// Whether a datagram on the worker's socket is the worker's. `known` distinguishes the processes that this node has
 /// started from those that it has adopted.
 fn verdict(
-    handle: &Handle,
+    handle: &Child,
     run: Run,
     socket: &mut NotifySocket,
     datagram: &Datagram,

@@ -3,7 +3,7 @@
 
 use crate::error::Chain;
 use crate::link::{Context as Sockets, LinkError, Pull, Refused};
-use crate::node::children::{Children, What};
+use crate::node::children::{Children, Program};
 use crate::node::reactor::{Reactor, Source};
 use crate::os::epoll::{PollError, Tag};
 use crate::spec::exec::{BeatSource, ExecSpec};
@@ -55,13 +55,13 @@ impl Pulls {
     pub(super) fn renew(
         &mut self,
         child: ChildId,
-        what: Option<&What>,
+        what: Option<&Program>,
         sockets: &Sockets,
         reactor: &mut Reactor,
     ) -> Result<(), PullError> {
         let wanted: Vec<&str> = match what {
-            Some(What::Worker(exec)) => endpoints(exec).collect(),
-            Some(What::Node(_)) | None => Vec::new(),
+            Some(Program::Worker(exec)) => endpoints(exec).collect(),
+            Some(Program::Node(_)) | None => Vec::new(),
         };
         let mine = |pull: &BeatPull| pull.child == child;
         if wanted.is_empty() && !self.0.iter().any(mine) {

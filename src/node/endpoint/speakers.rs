@@ -103,7 +103,7 @@ impl Speakers {
 
 /// The child for which a message claims to be, by its token.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Child<'a> {
+pub(super) enum Owner<'a> {
     /// A worker, and the user that it runs as where that is not ours.
     Worker(Option<u32>),
     /// A node: its process and its link.
@@ -115,11 +115,11 @@ pub(super) enum Child<'a> {
 /// A worker's processes may have any pid; its user is what identifies it. A node is one process, and was given the name
 /// under which to connect. A peer whose credentials are not known (`None`, a libzmq without credentials) is judged by
 /// the rest.
-pub(super) fn may_speak(child: Child<'_>, own: u32, from: &Identity, peer: Option<PeerCred>) -> bool {
+pub(super) fn may_speak(child: Owner<'_>, own: u32, from: &Identity, peer: Option<PeerCred>) -> bool {
     let ours = |peer: PeerCred| peer.uid == 0 || peer.uid == own;
     match child {
-        Child::Worker(user) => peer.is_none_or(|peer| ours(peer) || Some(peer.uid) == user),
-        Child::Node(pid, link) => link.is_from(from) && peer.is_none_or(|peer| ours(peer) && peer.pid == pid),
+        Owner::Worker(user) => peer.is_none_or(|peer| ours(peer) || Some(peer.uid) == user),
+        Owner::Node(pid, link) => link.is_from(from) && peer.is_none_or(|peer| ours(peer) && peer.pid == pid),
     }
 }
 
@@ -142,23 +142,23 @@ mod tests {
     #[test]
     fn a_worker_is_spoken_for_by_its_own_user_the_nodes_and_root() {
         let table = [
-            (Child::Worker(None), 0, true),
-            (Child::Worker(None), OWN, true),
-            (Child::Worker(None), 1001, false),
-            (Child::Worker(Some(1001)), 1001, true),
-            (Child::Worker(Some(1001)), OWN, true),
-            (Child::Worker(Some(1001)), 1002, false),
+            (Owner::Worker(None), 0, true),
+            (Owner::Worker(None), OWN, true),
+            (Owner::Worker(None), 1001, false),
+            (Owner::Worker(Some(1001)), 1001, true),
+            (Owner::Worker(Some(1001)), OWN, true),
+            (Owner::Worker(Some(1001)), 1002, false),
         ];
         for (child, uid, right) in table {
             assert_eq!(may_speak(child, OWN, &id("any"), peer(uid, 7)), right, "{child:?} {uid}");
         }
-        assert!(may_speak(Child::Worker(None), OWN, &id("any"), None));
+        assert!(may_speak(Owner::Worker(None), OWN, &id("any"), None));
     }
 
     #[test]
     fn a_node_is_spoken_for_by_its_process_over_its_connection_alone() {
         let link = NodeLink::named(id("secret"));
-        let child = Child::Node(7, &link);
+        let child = Owner::Node(7, &link);
         let table = [
             ("secret", peer(OWN, 7), true),
             ("secret", peer(0, 7), true),
@@ -173,7 +173,7 @@ mod tests {
         }
         // A worker has no name that could be taken.
         let none = NodeLink::default();
-        assert!(!may_speak(Child::Node(7, &none), OWN, &id(""), peer(OWN, 7)));
+        assert!(!may_speak(Owner::Node(7, &none), OWN, &id(""), peer(OWN, 7)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod running;
 
 use self::queue::{Class, Queue, Queued};
 use self::running::{Facts, Key, Order, Running};
-use super::children::{Children, What};
+use super::children::{Children, Program};
 use super::command::CommandFailure;
 use super::context::Context;
 use super::reactor::Reactor;
@@ -120,8 +120,8 @@ impl Hooks {
         let one = match (fact, child) {
             (Fact::Restarting { .. }, _) => order(Key::Restart, &self.own.on_restart),
             (Fact::Escalated { .. }, Some(child)) => match children.get(child).map(|handle| &handle.what) {
-                Some(What::Node(below)) => order(Key::Escalate, &below.now().hooks.on_escalate),
-                Some(What::Worker(_)) | None => None,
+                Some(Program::Node(below)) => order(Key::Escalate, &below.now().hooks.on_escalate),
+                Some(Program::Worker(_)) | None => None,
             },
             (Fact::GaveUp { .. }, _) if self.is_root => order(Key::Escalate, &self.own.on_escalate),
             (Fact::Panic { .. }, Some(child)) => {
@@ -290,7 +290,7 @@ impl Hooks {
 /// deepest and youngest first, as they would have been stopped.
 fn subtree_panicked(children: &Children, child: ChildId, within: &Path, facts: &Facts) -> Vec<Order> {
     let Some(handle) = children.get(child) else { return Vec::new() };
-    let What::Node(below) = &handle.what else { return Vec::new() };
+    let Program::Node(below) = &handle.what else { return Vec::new() };
     let mut orders = Vec::new();
     below.now().for_each_supervisor(&handle.path, &mut |path, supervisor| {
         if let (true, Some(command)) = (path.is_within(within), &supervisor.hooks.on_panic) {

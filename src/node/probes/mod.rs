@@ -15,7 +15,7 @@ mod schedule;
 pub(super) use self::attempt::Means;
 use self::attempt::{Attempt, Outcome, Step};
 use self::schedule::{Due, Schedule};
-use super::children::{Handle, What};
+use super::children::{Child, Program};
 use super::context::Context;
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::probe::{Ask, Probe};
@@ -79,8 +79,8 @@ impl Probes {
     }
 
     /// A worker's process has been started: its first probe is due.
-    pub(super) fn begin(&mut self, run: Run, worker: &Handle, now: Time) {
-        let (What::Worker(exec), Some(interval)) = (&worker.what, worker.beat_interval()) else { return };
+    pub(super) fn begin(&mut self, run: Run, worker: &Child, now: Time) {
+        let (Program::Worker(exec), Some(interval)) = (&worker.what, worker.beat_interval()) else { return };
         let patience: Vec<Span> = probes_of(exec).map(|probe| probe.patience(interval)).collect();
         if patience.is_empty() {
             return;

@@ -6,7 +6,7 @@ use crate::ids::Path;
 use crate::link::SendOutcome;
 use crate::logs::ring::Said;
 use crate::node::asker::Asker;
-use crate::node::children::{Children, Handle};
+use crate::node::children::{Child, Children};
 use crate::node::requests::route::Query;
 use crate::os::clock;
 use crate::supervision::{ChildId, Run};
@@ -214,7 +214,7 @@ fn ask(
     now: Time,
     query: &Query,
     lines: Option<u64>,
-    (child, handle): (ChildId, &Handle),
+    (child, handle): (ChildId, &Child),
     ways: &mut impl Ways,
 ) -> Source {
     let request = ways.number();
@@ -246,7 +246,7 @@ fn backlog(children: &Children, query: &Query) -> Vec<Backlog> {
     let mut oldest = since;
     if let Some(lines) = query.lines {
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-        let last = |(_, handle): (ChildId, &'_ Handle)| handle.ring.times().rev().take(lines).collect::<Vec<_>>();
+        let last = |(_, handle): (ChildId, &'_ Child)| handle.ring.times().rev().take(lines).collect::<Vec<_>>();
         let mut times: Vec<u64> = workers().flat_map(last).filter(|at| *at >= since).collect();
         if lines == 0 {
             return Vec::new();
@@ -256,7 +256,7 @@ fn backlog(children: &Children, query: &Query) -> Vec<Backlog> {
             oldest = *times.select_nth_unstable(place).1;
         }
     }
-    let from_oldest = |(child, handle): (ChildId, &Handle)| {
+    let from_oldest = |(child, handle): (ChildId, &Child)| {
         let wanted = handle.ring.times().rev().take_while(|at| *at >= oldest).count() as u64;
         let end = handle.ring.end();
         (wanted > 0).then_some(Backlog { child, next: end - wanted, end })

@@ -23,10 +23,10 @@ use crate::wire::view::HoldView;
 use std::sync::Arc;
 
 /// One child.
-pub(in crate::node) struct Handle {
+pub(in crate::node) struct Child {
     pub name: Name,
     pub path: Path,
-    pub what: What,
+    pub what: Program,
     pub policy: Arc<ChildPolicy>,
     /// Where its processes are kept together.
     pub group: Option<Group>,
@@ -50,7 +50,7 @@ pub(in crate::node) struct Handle {
 }
 
 /// What a child is.
-pub(in crate::node) enum What {
+pub(in crate::node) enum Program {
     /// Shared by all that `count` made: they differ in name only.
     Worker(Arc<ExecSpec>),
     Node(Subtree),
@@ -74,21 +74,23 @@ impl Subtree {
     }
 }
 
-impl Handle {
+impl Child {
     /// A child without a process. What it has in common with `like`, the sibling before it, is kept once.
-    pub(crate) fn new(child: ChildSpec, place: &Place, like: Option<&Handle>) -> Handle {
+    pub(crate) fn new(child: ChildSpec, place: &Place, like: Option<&Child>) -> Child {
         let ChildSpec { name, policy, kind, added: _ } = child;
         let policy = match like {
             Some(like) if *like.policy == policy => like.policy.clone(),
             _ => Arc::new(policy),
         };
         let what = match (kind, like.map(|like| &like.what)) {
-            (ChildKind::Worker(exec), Some(What::Worker(like))) if **like == *exec => What::Worker(like.clone()),
-            (ChildKind::Worker(exec), _) => What::Worker(Arc::from(exec)),
-            (ChildKind::Supervisor(below), _) => What::Node(Subtree { spec: below, actual: None, holds: Vec::new() }),
+            (ChildKind::Worker(exec), Some(Program::Worker(like))) if **like == *exec => Program::Worker(like.clone()),
+            (ChildKind::Worker(exec), _) => Program::Worker(Arc::from(exec)),
+            (ChildKind::Supervisor(below), _) => {
+                Program::Node(Subtree { spec: below, actual: None, holds: Vec::new() })
+            }
         };
         let file = log_file(&what, &place.files);
-        Handle {
+        Child {
             path: place.path.child(&name),
             name,
             what,
@@ -120,8 +122,8 @@ impl Handle {
             return ChildSpec { added, ..(**next).clone() };
         }
         let kind = match &self.what {
-            What::Worker(exec) => ChildKind::Worker(Box::new((**exec).clone())),
-            What::Node(below) => ChildKind::Supervisor(Box::new(below.now().clone())),
+            Program::Worker(exec) => ChildKind::Worker(Box::new((**exec).clone())),
+            Program::Node(below) => ChildKind::Supervisor(Box::new(below.now().clone())),
         };
         ChildSpec { name: self.name.clone(), policy: (*self.policy).clone(), kind, added }
     }
@@ -140,11 +142,11 @@ impl Handle {
         let ChildSpec { name: _, policy, kind, added: _ } = child;
         self.policy = Arc::new(policy);
         match (&mut self.what, kind) {
-            (What::Node(below), ChildKind::Supervisor(spec)) => {
+            (Program::Node(below), ChildKind::Supervisor(spec)) => {
                 below.holds = hold::of_spec(std::mem::take(&mut below.holds), &self.path, &spec);
                 below.spec = spec;
             }
-            (What::Worker(exec), ChildKind::Worker(new)) => {
+            (Program::Worker(exec), ChildKind::Worker(new)) => {
                 let same_log = exec.log == new.log && exec.account == new.account;
                 *exec = Arc::from(new);
                 if !same_log {
@@ -158,8 +160,8 @@ impl Handle {
                     group.remove_all();
                 }
                 self.what = match kind {
-                    ChildKind::Worker(exec) => What::Worker(Arc::from(exec)),
-                    ChildKind::Supervisor(spec) => What::Node(Subtree { spec, actual: None, holds: Vec::new() }),
+                    ChildKind::Worker(exec) => Program::Worker(Arc::from(exec)),
+                    ChildKind::Supervisor(spec) => Program::Node(Subtree { spec, actual: None, holds: Vec::new() }),
                 };
                 self.ring = Ring::new();
                 self.file = log_file(&self.what, files);
@@ -194,13 +196,13 @@ impl Handle {
     /// What a worker runs.
     pub(crate) fn exec(&self) -> Option<&ExecSpec> {
         match &self.what {
-            What::Worker(exec) => Some(exec),
-            What::Node(_) => None,
+            Program::Worker(exec) => Some(exec),
+            Program::Node(_) => None,
         }
     }
 
     pub(crate) fn is_node(&self) -> bool {
-        matches!(self.what, What::Node(_))
+        matches!(self.what, Program::Node(_))
     }
 }
 
@@ -215,15 +217,15 @@ pub(in crate::node) fn member(child: &ChildSpec) -> Member {
 }
 
 /// The file that a child's output is written to, if any.
-fn log_file(what: &What, files: &Writer) -> Option<LogFile> {
+fn log_file(what: &Program, files: &Writer) -> Option<LogFile> {
     match what {
-        What::Worker(exec) => match &exec.log {
+        Program::Worker(exec) => match &exec.log {
             LogSpec::File { file, max_size, keep } => {
                 let user = exec.account.as_deref().map(users::Credentials::of);
                 Some(files.file(file, *max_size, *keep, user))
             }
             LogSpec::Capture | LogSpec::Discard => None,
         },
-        What::Node(_) => None,
+        Program::Node(_) => None,
     }
 }
