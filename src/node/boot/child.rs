@@ -12,7 +12,6 @@ use crate::node::above::Above;
 use crate::node::context::Place;
 use crate::node::endpoint::doors;
 use crate::node::record::{BOOT_FD, NodeBoot};
-use crate::node::turn::Node;
 use crate::node::uplink::Uplink;
 use crate::os::cgroup::Group;
 use crate::os::clock::Clock;
@@ -24,7 +23,7 @@ use std::io::Read;
 pub(super) fn run() -> i32 {
     signals::go_on_in_background();
     fd::complain_of_crashes();
-    match prepare() {
+    match parts().and_then(wire_up) {
         Ok(mut node) => {
             let end = node.run();
             node.leave(end)
@@ -36,7 +35,8 @@ pub(super) fn run() -> i32 {
     }
 }
 
-fn prepare() -> Result<Node, BootError> {
+/// All that it is made of.
+fn parts() -> Result<Parts, BootError> {
     let clock = Clock::start();
     let mut text = Vec::new();
     fd::inherited(BOOT_FD)
@@ -77,7 +77,7 @@ fn prepare() -> Result<Node, BootError> {
         family,
         door: doors::for_children(process::own_uid(), family, boot.spec.children.len(), fd::nofile_limit()),
     };
-    wire_up(Parts {
+    Ok(Parts {
         clock,
         place,
         spec: boot.spec,
