@@ -89,7 +89,7 @@ fn labelled(when: When, label: &str, style: Style, text: &str) {
     let _ = stderr.write_all(line.as_bytes());
 }
 
-/// Writes a page to stderr: see [`text::page`].
+/// Writes a page to stderr: see `text::page`.
 pub fn raw_error(text: &str) {
     let _ = io::stderr().lock().write_all(text::page(text).as_bytes());
 }
