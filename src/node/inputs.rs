@@ -129,7 +129,7 @@ impl Node {
             FromNode::Hello { pid } => debug!(self.context.logger, "a child node is connected"; "pid" => pid),
             FromNode::Up => {
                 self.inbox.push_back(Event::Ready(run));
-                self.tell_node(&from, &ToNode::UpSeen);
+                self.endpoint.send(&from, &ToNode::UpSeen);
             }
             FromNode::Rollup { seq, rollup } => {
                 process.heard = process.heard.now(process.pid, now);
@@ -148,31 +148,25 @@ impl Node {
                 let skip = (seen + 1).saturating_sub(first).min(count);
                 process.link.events_through = seen.max(through);
                 let through = process.link.events_through;
-                let now = self.context.now();
                 for event in events.into_iter().skip(skip as usize) {
                     self.happened(now, Some(run.child), Told { event, own: false });
                 }
-                self.tell_node(&from, &ToNode::EventsSeen { through });
+                self.endpoint.send(&from, &ToNode::EventsSeen { through });
             }
             FromNode::Escalating { cause, explanation } => {
                 process.link.has_given_up = true;
                 self.children.cleanups.look_now(run, now);
                 self.inbox.push_back(Event::Escalating { run, cause, explanation });
-                self.tell_node(&from, &ToNode::EscalatingSeen);
+                self.endpoint.send(&from, &ToNode::EscalatingSeen);
             }
             FromNode::Children { seq, spec, holds } => {
                 if !self.children.note(run, spec, holds) {
                     self.endpoint.drop_malformed();
                 }
-                self.tell_node(&from, &ToNode::ChildrenSeen { seq });
+                self.endpoint.send(&from, &ToNode::ChildrenSeen { seq });
             }
             FromNode::Reply { request, reply } => self.reply_from_below(run, request, reply),
         }
-    }
-
-    /// Sends a frame to a child node; false when it cannot be reached.
-    pub(super) fn tell_node(&mut self, to: &crate::link::Identity, message: &ToNode) -> bool {
-        self.endpoint.send(to, message)
     }
 
     fn hear_parent(&mut self) {

@@ -18,8 +18,8 @@ use crate::wire::message::{BeatFrame, Outcome};
 use crate::wire::notify::{Notification, Watchdog};
 use crate::wire::view::event::{self, StopWhy};
 use crate::wire::view::{
-    ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorKind,
-    SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
+    ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorView,
+    SurvivorView, UsageView, WorkerKind, WorkerView,
 };
 use serde_json::Map;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -229,25 +229,10 @@ fn survivor(status: &ChildStatus) -> Option<SurvivorView> {
 /// A supervisor of which nothing is known but its spec.
 pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &str) -> SupervisorView {
     SupervisorView {
-        path: path.clone(),
-        name: path.name().unwrap_or_default().to_string(),
-        kind: SupervisorKind::Supervisor,
-        state: state.to_string(),
-        pid: None,
-        incarnation: 0,
-        restarts: 0,
         strategy: spec.policy.strategy.word().to_string(),
         intensity: window(&spec.policy, 0),
         children: spec.children.iter().map(|child| child_from_spec(child, &path.child(&child.name), state)).collect(),
-        last_exit: None,
-        uptime_ms: None,
-        waits_ms: None,
-        heartbeat: None,
-        usage: None,
-        last_known: None,
-        kill_failed: None,
-        held_since: None,
-        held_by: None,
+        ..SupervisorView::bare(path, state)
     }
 }
 
@@ -256,13 +241,6 @@ pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> Ch
     match &child.kind {
         ChildKind::Supervisor(below) => ChildView::Supervisor(Box::new(supervisor_from_spec(below, path, state))),
         ChildKind::Worker(_) => ChildView::Worker(Box::new(WorkerView {
-            path: path.clone(),
-            name: child.name.to_string(),
-            kind: WorkerKind::Worker,
-            state: state.to_string(),
-            pid: None,
-            incarnation: 0,
-            restarts: 0,
             restart: child.policy.restart.word().to_string(),
             heartbeat: child.policy.heartbeat.map(|promise| HeartbeatView {
                 interval_ms: promise.interval.as_millis(),
@@ -271,17 +249,7 @@ pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> Ch
                 beats: 0,
                 missed: 0,
             }),
-            last_exit: None,
-            uptime_ms: None,
-            waits_ms: None,
-            status_text: None,
-            word: None,
-            main_pid: None,
-            sources: Vec::new(),
-            usage: None,
-            kill_failed: None,
-            held_since: None,
-            held_by: None,
+            ..WorkerView::bare(path, state)
         })),
     }
 }

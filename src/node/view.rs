@@ -11,7 +11,7 @@ use crate::spec::policy::Words;
 use crate::spec::tree::{ChildSpec, Hooks, SupervisorSpec, TreeSpec};
 use crate::supervision::{ChildId, Run, State, Supervisor};
 use crate::time::{Span, Time};
-use crate::wire::view::{ChildView, HoldView, StatusView, SupervisorKind, SupervisorView, WorkerView};
+use crate::wire::view::{ChildView, HoldView, StatusView, SupervisorView, WorkerView};
 use std::path::PathBuf;
 
 /// Measuring what children use may take so long in all; children that are left after that appear without it. A loop
@@ -98,25 +98,15 @@ impl Sight for View<'_> {
         let Context { place, pid, .. } = self.context;
         let children = self.core.children(now).iter().filter_map(|status| self.child_view(now, status.id)).collect();
         SupervisorView {
-            path: place.path.clone(),
             name: place.path.name().unwrap_or(place.instance.as_str()).to_string(),
-            kind: SupervisorKind::Supervisor,
-            state: self.core.state().as_str().to_string(),
             pid: Some(*pid),
             incarnation: place.incarnation.0,
-            restarts: 0,
             strategy: self.core.policy().strategy.word().to_string(),
             intensity: translate::window(self.core.policy(), self.core.window_used(now)),
             children,
-            last_exit: None,
             uptime_ms: Some(now.since(Time::ZERO).as_millis()),
-            waits_ms: None,
-            heartbeat: None,
             usage: usage::of_process(*pid).map(translate::usage),
-            last_known: None,
-            kill_failed: None,
-            held_since: None,
-            held_by: None,
+            ..SupervisorView::bare(&place.path, self.core.state().as_str())
         }
     }
 

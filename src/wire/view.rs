@@ -293,7 +293,63 @@ pub struct RollupView {
 
 macro_rules! of_either {
     ($($(#[$doc:meta])* $name:ident -> $type:ty { $view:ident => $value:expr })*) => {
-        impl ChildView {$(
+        impl SupervisorView {
+    /// A supervisor of which nothing is known but where it stands and what state it is in: without a process, and without
+    /// children.
+    pub fn bare(path: &Path, state: &str) -> SupervisorView {
+        SupervisorView {
+            path: path.clone(),
+            name: path.name().unwrap_or_default().to_owned(),
+            kind: SupervisorKind::Supervisor,
+            state: state.to_owned(),
+            pid: None,
+            incarnation: 0,
+            restarts: 0,
+            strategy: String::new(),
+            intensity: IntensityView { max: None, period_ms: 0, used: 0 },
+            children: Vec::new(),
+            last_exit: None,
+            uptime_ms: None,
+            waits_ms: None,
+            heartbeat: None,
+            usage: None,
+            last_known: None,
+            kill_failed: None,
+            held_since: None,
+            held_by: None,
+        }
+    }
+}
+
+impl WorkerView {
+    /// A worker of which nothing is known but where it stands and what state it is in: without a process.
+    pub fn bare(path: &Path, state: &str) -> WorkerView {
+        WorkerView {
+            path: path.clone(),
+            name: path.name().unwrap_or_default().to_owned(),
+            kind: WorkerKind::Worker,
+            state: state.to_owned(),
+            pid: None,
+            incarnation: 0,
+            restarts: 0,
+            restart: String::new(),
+            heartbeat: None,
+            last_exit: None,
+            uptime_ms: None,
+            waits_ms: None,
+            status_text: None,
+            word: None,
+            main_pid: None,
+            sources: Vec::new(),
+            usage: None,
+            kill_failed: None,
+            held_since: None,
+            held_by: None,
+        }
+    }
+}
+
+impl ChildView {$(
             $(#[$doc])*
             pub fn $name(&self) -> $type {
                 match self {

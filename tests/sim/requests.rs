@@ -21,7 +21,7 @@ use treevisor::spec::tree::{ChildSpec, TreeSpec};
 use treevisor::supervision::{ChildId, Event, Kind, Run, State, Supervisor};
 use treevisor::time::{Span, Time};
 use treevisor::wire::message::{Outcome, Refusal, Reply, ToNode, Verb};
-use treevisor::wire::view::{ChildView, IntensityView, StatusView, SupervisorKind, SupervisorView};
+use treevisor::wire::view::{ChildView, StatusView, SupervisorView};
 
 /// What an operator's tool waits for a first reply.
 const WITHIN: Span = Span::from_secs(5);
@@ -70,27 +70,7 @@ impl Eyes<'_> {
 
     fn supervisor(&self, spec: SpecId, state: &str) -> SupervisorView {
         let spec = &self.world.tree.specs[spec.0];
-        SupervisorView {
-            path: spec.at.clone(),
-            name: spec.name.to_string(),
-            kind: SupervisorKind::Supervisor,
-            state: state.into(),
-            pid: None,
-            incarnation: 1,
-            restarts: 0,
-            strategy: String::new(),
-            intensity: IntensityView { max: None, period_ms: 0, used: 0 },
-            children: Vec::new(),
-            last_exit: None,
-            uptime_ms: None,
-            waits_ms: None,
-            heartbeat: None,
-            usage: None,
-            last_known: None,
-            kill_failed: None,
-            held_since: None,
-            held_by: None,
-        }
+        SupervisorView { name: spec.name.to_string(), ..SupervisorView::bare(&spec.at, state) }
     }
 }
 

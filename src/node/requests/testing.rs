@@ -5,7 +5,7 @@ use crate::ids::{Incarnation, Path};
 use crate::spec::tree::{ChildSpec, TreeSpec};
 use crate::supervision::{ChildId, Run, State};
 use crate::time::Time;
-use crate::wire::view::{ChildView, IntensityView, StatusView, SupervisorKind, SupervisorView};
+use crate::wire::view::{ChildView, StatusView, SupervisorView};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -41,31 +41,6 @@ impl Tree {
 
     pub(super) fn run(child: u32) -> Run {
         Run { child: ChildId(child), incarnation: Incarnation::FIRST }
-    }
-}
-
-/// A supervisor's view with nothing but what tells it from others.
-pub(super) fn view(path: &Path, state: &str) -> SupervisorView {
-    SupervisorView {
-        path: path.clone(),
-        name: path.name().unwrap_or("tree").into(),
-        kind: SupervisorKind::Supervisor,
-        state: state.into(),
-        pid: None,
-        incarnation: 1,
-        restarts: 0,
-        strategy: "one-for-one".into(),
-        intensity: IntensityView { max: None, period_ms: 0, used: 0 },
-        children: Vec::new(),
-        last_exit: None,
-        uptime_ms: None,
-        waits_ms: None,
-        heartbeat: None,
-        usage: None,
-        last_known: None,
-        kill_failed: None,
-        held_since: None,
-        held_by: None,
     }
 }
 
@@ -106,17 +81,24 @@ impl Sight for Tree {
     }
 
     fn own_view(&self, _: Time) -> SupervisorView {
-        let child =
-            |(path, node): &(Path, bool)| node.then(|| ChildView::Supervisor(Box::new(view(path, "unreachable"))));
-        SupervisorView { children: self.children.iter().filter_map(child).collect(), ..view(&self.own, "running") }
+        let child = |(path, node): &(Path, bool)| {
+            node.then(|| ChildView::Supervisor(Box::new(SupervisorView::bare(path, "unreachable"))))
+        };
+        SupervisorView {
+            children: self.children.iter().filter_map(child).collect(),
+            ..SupervisorView::bare(&self.own, "running")
+        }
     }
 
     fn child_view(&self, _: Time, child: ChildId) -> Option<ChildView> {
-        Some(ChildView::Supervisor(Box::new(view(&self.children.get(child.0 as usize)?.0, "unreachable"))))
+        Some(ChildView::Supervisor(Box::new(SupervisorView::bare(
+            &self.children.get(child.0 as usize)?.0,
+            "unreachable",
+        ))))
     }
 
     fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
-        Some(ChildView::Supervisor(Box::new(view(path, state))))
+        Some(ChildView::Supervisor(Box::new(SupervisorView::bare(path, state))))
     }
 
     fn fill(&self, _: Time, _: ChildId, _: &mut SupervisorView) {}

@@ -1,8 +1,8 @@
-use super::testing::{Tree, view};
+use super::testing::Tree;
 use super::*;
 use crate::ids::Path;
 use crate::time::Span;
-use crate::wire::view::ChildView;
+use crate::wire::view::{ChildView, SupervisorView};
 use slog::{Discard, Logger, o};
 
 fn path(text: &str) -> Path {
@@ -39,7 +39,7 @@ fn replies(orders: &[Order]) -> Vec<(u64, &Reply)> {
 }
 
 fn subtree(path: &Path) -> Reply {
-    Reply::Subtree { subtree: Box::new(ChildView::Supervisor(Box::new(view(path, "running")))) }
+    Reply::Subtree { subtree: Box::new(ChildView::Supervisor(Box::new(SupervisorView::bare(path, "running")))) }
 }
 
 fn states(reply: &Reply) -> Vec<(String, String)> {

@@ -1,6 +1,6 @@
 //! Events and rows of a status for tests: as little as there can be, to be filled in by `..`.
 
-use super::{ChildView, EventBody, EventView, IntensityView, SupervisorKind, SupervisorView, WorkerKind, WorkerView};
+use super::{ChildView, EventBody, EventView, IntensityView, SupervisorView, WorkerView};
 use crate::ids::{Path, ReportId};
 use serde_json::{Value, json};
 
@@ -45,25 +45,9 @@ pub(crate) fn worker(path: &str, state: &str) -> WorkerView {
     let path = Path::parse(path).unwrap();
     WorkerView {
         name: path.name().unwrap_or("shop").into(),
-        path,
-        kind: WorkerKind::Worker,
-        state: state.into(),
-        pid: None,
         incarnation: 1,
-        restarts: 0,
         restart: "permanent".into(),
-        heartbeat: None,
-        last_exit: None,
-        uptime_ms: None,
-        waits_ms: None,
-        status_text: None,
-        word: None,
-        main_pid: None,
-        sources: Vec::new(),
-        usage: None,
-        kill_failed: None,
-        held_since: None,
-        held_by: None,
+        ..WorkerView::bare(&path, state)
     }
 }
 
@@ -72,23 +56,10 @@ pub(crate) fn supervisor(path: &str, children: Vec<ChildView>) -> SupervisorView
     let path = Path::parse(path).unwrap();
     SupervisorView {
         name: path.name().unwrap_or("shop").into(),
-        path,
-        kind: SupervisorKind::Supervisor,
-        state: "running".into(),
-        pid: None,
         incarnation: 1,
-        restarts: 0,
         strategy: "one-for-all".into(),
         intensity: IntensityView { max: Some(3), period_ms: 30_000, used: 0 },
         children,
-        last_exit: None,
-        uptime_ms: None,
-        waits_ms: None,
-        heartbeat: None,
-        usage: None,
-        last_known: None,
-        kill_failed: None,
-        held_since: None,
-        held_by: None,
+        ..SupervisorView::bare(&path, "running")
     }
 }
