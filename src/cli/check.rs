@@ -26,7 +26,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  treevisor check supervisors.toml
+  treevisor check
   treevisor check --portable supervisors.toml
   treevisor check --json supervisors.toml | jq '.diagnostics[].message'
 
@@ -36,6 +36,7 @@ Exit codes:
 ")]
 pub struct Check {
     /// The tree's file
+    #[arg(default_value = "supervisors.toml")]
     pub file: PathBuf,
     /// The file is for another machine: a user or a group that is unknown here is a warning
     #[arg(long)]

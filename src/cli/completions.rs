@@ -95,7 +95,9 @@ pub(super) fn answer(arguments: &[OsString], program: fn() -> Command) -> Option
 
 /// The command line, whose paths and instances know how to complete themselves.
 fn command(program: fn() -> Command) -> Command {
-    program().mut_subcommands(|verb| verb.mut_args(|arg| completed(arg, program)))
+    program()
+        .mut_args(|arg| completed(arg, program))
+        .mut_subcommands(|verb| verb.mut_args(|arg| completed(arg, program)))
 }
 
 fn completed(arg: Arg, program: fn() -> Command) -> Arg {

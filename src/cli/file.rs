@@ -88,11 +88,13 @@ impl Read {
     /// The file has errors, or keys that this version cannot serve: to ignore those would be worse.
     pub(super) fn into_tree(self, verb: &str, file: &Path) -> Result<TreeSpec, Failure> {
         let (errors, _) = self.counts();
+        let there = file.exists();
         let file = file.display();
         let nothing = if verb == "reload" { "nothing was changed" } else { "nothing was started" };
         let Some(tree) = self.0.tree else {
             let message = format!("cannot {verb} {file}: it has {}; {nothing}", count(errors, "error"));
-            return Err(Failure::new(ExitCode::Usage, message));
+            let failure = Failure::new(ExitCode::Usage, message);
+            return Err(if there { failure } else { failure.hint("`treevisor init` writes a file to begin with") });
         };
         let unsupported = spec::unsupported(&tree);
         let Some(first) = unsupported.first() else { return Ok(tree) };

@@ -5,6 +5,7 @@
 
 use super::failure::{ExitCode, Failure};
 use super::out::Out;
+use crate::spec;
 use clap::{Args, Command};
 use roff::{Roff, roman};
 use std::path::{Path, PathBuf};
@@ -12,22 +13,26 @@ use std::{fs, io};
 
 /// Prints a manual page
 ///
-/// Prints the page of treevisor, or of one VERB, as man(1) reads it.
+/// Prints the page of treevisor, of one VERB, or of the tree's file (treevisor.toml), as man(1) reads it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   treevisor man | man -l -
   treevisor man status | man -l -
+  treevisor man treevisor.toml | man -l -       every key of the file
   treevisor man --dir ~/.local/share/man/man1 && man treevisor-status
 ")]
 pub struct Man {
-    /// The verb that the page is about; the program itself without it
+    /// The verb that the page is about, or treevisor.toml; the program itself without it
     #[arg(value_name = "VERB")]
     pub verb: Option<String>,
-    /// Write all pages into this directory
+    /// Write all pages into this directory; where it is called man1, that of the file into man5 beside it
     #[arg(long, value_name = "DIR", conflicts_with = "verb", value_hint = clap::ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 }
+
+/// What the page of the tree's file is called.
+const FILE: &str = "treevisor.toml";
 
 pub(super) fn run(args: Man, mut program: Command) -> Result<ExitCode, Failure> {
     program.build();
@@ -43,14 +48,23 @@ pub(super) fn run(args: Man, mut program: Command) -> Result<ExitCode, Failure> 
             fs::write(&file, page(command)).map_err(|error| written(error, &file))?;
             out.write(&format!("{}\n", file.display()))?;
         }
+        let beside = if dir.ends_with("man1") { dir.with_file_name("man5") } else { dir.clone() };
+        fs::create_dir_all(&beside).map_err(|error| written(error, &beside))?;
+        let file = beside.join(format!("{FILE}.5"));
+        fs::write(&file, file_page()).map_err(|error| written(error, &file))?;
+        out.write(&format!("{}\n", file.display()))?;
         return Ok(ExitCode::Done);
     }
     let command = match &args.verb {
+        Some(wanted) if wanted == FILE => {
+            out.write(&file_page())?;
+            return Ok(ExitCode::Done);
+        }
         None => &program,
         Some(wanted) => verbs().find(|verb| verb.get_name() == wanted).ok_or_else(|| {
             let known: Vec<_> = verbs().map(Command::get_name).collect();
             Failure::new(ExitCode::Usage, format!("cannot print the manual of \"{wanted}\": there is no such verb"))
-                .hint(format!("the verbs are {}", known.join(", ")))
+                .hint(format!("the verbs are {}; the file has a page too, {FILE}", known.join(", ")))
         })?,
     };
     out.write(&page(command))?;
@@ -97,6 +111,56 @@ fn page(command: &Command) -> String {
     text.extend(roff.to_roff().into_bytes());
     String::from_utf8_lossy(&text).into_owned()
 }
+
+/// The page of the tree's file, out of the table of keys.
+fn file_page() -> String {
+    let mut roff = Roff::new();
+    let version = concat!("treevisor ", env!("CARGO_PKG_VERSION"));
+    roff.control("TH", ["TREEVISOR.TOML", "5", "", version, "treevisor"]);
+    roff.control("SH", ["NAME"]);
+    roff.text([roman(format!("{FILE} - the file of a supervision tree"))]);
+    roff.control("SH", ["DESCRIPTION"]);
+    roff.text([roman(
+        "A tree is written in TOML. The top level is the root supervisor. Each [[child]] table below it is a worker, which has a \
+         command, or a supervisor, which has children of its own: [[child.child]]. A [defaults] table has keys for all workers \
+         below it; a worker's own key wins. Children start in the order of the file, and stop in reverse order. Text may use \
+         ${VAR} and ${VAR:-default} out of the environment of treevisor; $$ is a dollar. No shell is run.",
+    )]);
+    for table in spec::manual() {
+        roff.control("SH", [format!("KEYS OF {}", table.of.to_uppercase().replace('`', "")).as_str()]);
+        for key in table.keys {
+            roff.control("TP", []);
+            roff.text([roff::bold(key.name)]);
+            let default = key.default.map(|default| format!(" Default: {default}.")).unwrap_or_default();
+            roff.text([roman(format!("{}{default}", key.about))]);
+        }
+    }
+    sections(FILE_AFTER, &mut roff);
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([roman("treevisor(1), treevisor-check(1), treevisor-init(1), treevisor-schema(1)")]);
+    // As troff reads characters that are not ASCII, whatever the locale.
+    let escaped = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\[u{:04X}]", u32::from(c)) };
+    roff.to_roff().chars().map(escaped).collect()
+}
+
+/// What follows the keys.
+const FILE_AFTER: &str = "\
+Values:
+  A duration is a number with a unit: 300ms, 5s, 1m30s, 2h. A size has k, M, G (of 1000) or
+  Ki, Mi, Gi (of 1024) before its B. A command is a list of words, or one string that is cut
+  into words as a shell cuts them.
+Examples:
+  strategy = \"rest-for-one\"
+
+  [[child]]
+  name = \"db\"
+  command = \"postgres -D data\"
+
+  [[child]]
+  name = \"api\"
+  command = [\"./api\", \"--port\", \"8080\"]
+  heartbeat = { interval = \"1s\", misses = 3 }
+";
 
 /// What stands below the options of the help: a line that ends in a colon is a heading, what is indented keeps its lines.
 fn sections(text: &str, roff: &mut Roff) {

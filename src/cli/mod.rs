@@ -11,12 +11,14 @@ pub mod render;
 mod add;
 mod beat;
 mod beat_for;
+mod before_verb;
 mod change;
 mod check;
 mod completions;
 mod events;
 mod failure;
 mod file;
+mod help;
 mod import;
 mod init;
 mod instance;
@@ -41,6 +43,7 @@ mod status;
 mod stop;
 mod targets;
 mod top;
+mod up;
 mod wait;
 mod why;
 
@@ -48,10 +51,11 @@ use crate::node;
 use add::Add;
 use beat::Beat;
 use check::Check;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use completions::Completions;
 use events::Events;
 use failure::ExitCode;
+use help::{Help, Version};
 use import::Import;
 use init::Init;
 use logs::Logs;
@@ -101,7 +105,7 @@ Environment:
 const EXAMPLES: &str = "\
 Examples:
   treevisor check supervisors.toml            what does this file mean, and is it right?
-  treevisor start supervisors.toml            run the tree, here, until it is stopped
+  treevisor start                             run the tree of supervisors.toml, here, until it is stopped
   treevisor status                            in another terminal: the tree at work
   treevisor top                               the same, live, with keys to act on it
   treevisor events -f                         what happens to it, one line an event
@@ -125,7 +129,6 @@ Examples:
     after_help = "See `treevisor VERB --help` for more, with examples.",
     after_long_help = format!("{EXAMPLES}\n{EXIT_CODES}"),
     subcommand_value_name = "VERB",
-    subcommand_help_heading = "Verbs",
     disable_help_subcommand = true,
     arg_required_else_help = true,
 )]
@@ -133,6 +136,12 @@ pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+    /// The instance to talk to, where several run
+    #[arg(short, long, value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Print JSON; for verbs that read
+    #[arg(long)]
+    pub json: bool,
     /// When to use colours: auto, always or never
     #[arg(
         long,
@@ -174,6 +183,18 @@ pub enum Verb {
     Schema(Schema),
     Completions(Completions),
     Man(Man),
+    Help(Help),
+    Version(Version),
+}
+
+/// The command line as clap knows it.
+fn command() -> Command {
+    before_verb::grouped(Arguments::command())
+}
+
+fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
+    let matches = command().try_get_matches_from(before_verb::behind_the_verb(arguments))?;
+    Arguments::from_arg_matches(&matches)
 }
 
 /// Does what the command line says, and returns the exit status. `arguments` begins with the program's name.
@@ -185,10 +206,10 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Some("keeper") => return node::run_keeper(),
         _ => {}
     }
-    if let Some(code) = completions::answer(&arguments, Arguments::command) {
+    if let Some(code) = completions::answer(&arguments, command) {
         return code;
     }
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match parse(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are errors too, in clap's eyes; they go to stdout. There may be no reader.
@@ -221,7 +242,9 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Import(args) => import::run(args, when).map(ExitCode::number),
         Verb::Schema(args) => schema::run(args).map(ExitCode::number),
         Verb::Completions(args) => completions::run(args).map(ExitCode::number),
-        Verb::Man(args) => man::run(args, Arguments::command()).map(ExitCode::number),
+        Verb::Man(args) => man::run(args, command()).map(ExitCode::number),
+        Verb::Help(args) => help::run(args, command()).map(ExitCode::number),
+        Verb::Version(args) => help::version(args, &command()).map(ExitCode::number),
         Verb::Top(args) => top::run(args, when).map(ExitCode::number),
     };
     done.unwrap_or_else(|failure| {
@@ -241,7 +264,7 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<Verb, String> {
-        Arguments::try_parse_from(std::iter::once("treevisor").chain(line.split(' ')))
+        super::parse(std::iter::once("treevisor").chain(line.split(' ')).map(OsString::from).collect())
             .map(|arguments| arguments.verb)
             .map_err(|error| error.to_string())
     }

@@ -45,7 +45,8 @@ pub struct Run {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     #[arg(value_hint = clap::ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
-    /// The name of the instance and of the worker; by default the program's
+    /// The name of the instance and of the worker; by default the program's, and where such an instance
+    /// runs already, NAME-2, NAME-3 ... of the instance
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// A beat is due this often; with --push, --probe-... or --misses it is 1s by default, else none is
@@ -166,7 +167,9 @@ const MISSES: u32 = 3;
 pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
     let tree = tree(&args)?;
     let runtime = runtime_of(&tree)?;
+    let free = args.name.is_none();
     Ok(boot::run_root(RootOptions {
+        another_name: free.then_some(renamed),
         config: PathBuf::new(),
         state: state_of(&tree),
         tree,
@@ -180,6 +183,22 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
         panic_button: args.command_at,
         read_holds: crate::control::journal::held,
     }))
+}
+
+/// The same under the next name: `app`, `app-2`, `app-3`. The worker keeps the program's.
+fn renamed(mut options: RootOptions) -> Option<RootOptions> {
+    /// Longer names leave no room for a number.
+    const KEPT: usize = Name::MAX_LEN - "-4294967295".len();
+    let worker = &options.tree.root.children.first()?.name;
+    let kept = &worker.as_str()[..worker.as_str().len().min(KEPT)];
+    let number: u32 = match options.tree.name == *worker {
+        true => 1,
+        false => options.tree.name.as_str().strip_prefix(kept)?.strip_prefix('-')?.parse().ok()?,
+    };
+    options.tree.name = Name::parse(&format!("{kept}-{}", number + 1)).ok()?;
+    options.runtime = runtime_of(&options.tree).ok()?;
+    options.state = state_of(&options.tree);
+    Some(options)
 }
 
 /// The tree that stands for the options: a root with one worker.

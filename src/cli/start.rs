@@ -30,8 +30,9 @@ Signals:
   HUP        read the file again, as `treevisor reload` does; errors are logged, and change nothing
 
 Examples:
-  treevisor start supervisors.toml
-  treevisor start --detach supervisors.toml && treevisor status
+  treevisor start
+  treevisor start shop.toml
+  treevisor start --detach shop.toml && treevisor -i shop status
 
 Exit codes:
   0   the tree was stopped, or ended by itself through auto-shutdown
@@ -43,6 +44,7 @@ Exit codes:
 ")]
 pub struct Start {
     /// The tree's file
+    #[arg(default_value = "supervisors.toml")]
     pub file: PathBuf,
     /// Run in the background, and return when the tree is up or has failed
     #[arg(short, long)]
@@ -86,6 +88,7 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
         ),
     };
     Ok(boot::run_root(RootOptions {
+        another_name: None,
         config: std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()),
         state: state_of(&tree),
         tree,

@@ -8,13 +8,15 @@ use super::out::{self, Out};
 use super::render::cpu::Shares;
 use super::render::{self, Look};
 use super::screen::Screen;
+use super::up::{is_up, not_up};
+use super::wait::LOOK_EVERY;
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::ids::Path;
 use crate::os::clock::{self, Clock};
 use crate::os::fd;
 use crate::os::process::die_by;
 use crate::os::signals::{Caught, Signals};
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
 use crate::wire::view::{ChildView, StatusView};
 use clap::Args;
@@ -38,12 +40,15 @@ CPU% is of one CPU: since the start of the process, or with --watch since the la
 uses is that of all its processes; what a supervisor uses is that of its own process.
 
 Exit code: 0 when the state was told; but 1 when PATH is one worker, and that is neither starting nor
-running. With --json and --watch it is 0 all the same.
+running. With --json and --watch it is 0 all the same. With --fail-unless-up it is 1 as long as
+anything at PATH or below is not up, but for what has ended by itself and is not to come back: a
+health check.
 
 Examples:
   treevisor status
   treevisor status /web
   treevisor status --watch 2s
+  treevisor status --fail-unless-up --wait 5s     for a container's HEALTHCHECK
   treevisor status --json | jq '.. | select(.kind? == \"worker\" and .state != \"running\") | .path'
 ")]
 pub struct Status {
@@ -57,6 +62,12 @@ pub struct Status {
     #[arg(short, long, value_name = "INTERVAL", value_parser = watch_or_path, num_args = 0..=1)]
     #[arg(default_missing_value = "1s")]
     pub watch: Option<WatchOrPath>,
+    /// End with exit code 1 unless all of it is up
+    #[arg(long, conflicts_with = "watch")]
+    pub fail_unless_up: bool,
+    /// With --fail-unless-up: wait this long for it to be up
+    #[arg(long, value_name = "TIME", value_parser = positive_span, requires = "fail_unless_up")]
+    pub wait: Option<Span>,
     /// Print one JSON object; with --watch one a line
     #[arg(long)]
     pub json: bool,
@@ -111,12 +122,26 @@ pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
     if let Some(every) = watch {
         return Watch { session, path: path.clone(), instance: &instance, args: &args, when, every }.run();
     }
-    let status = ask(&mut session, &path, args.timeout).map_err(failed)?;
+    let end = args.wait.map(|wait| Time::ZERO + wait);
+    let clock = Clock::start();
+    let status = loop {
+        let status = ask(&mut session, &path, args.timeout).map_err(failed)?;
+        match end {
+            Some(end) if clock.now() < end && !is_up(&status.root) => {
+                clock::pause(LOOK_EVERY.min(end.since(clock.now())));
+            }
+            _ => break status,
+        }
+    };
     let mut out = Out::open();
     if args.json {
         out.write_json(&status)?;
     } else {
         out.write(&render::status(&status, &Shares::default(), Look::of_stdout(when)))?;
+    }
+    if args.fail_unless_up {
+        let down = not_up(&status.root);
+        return if down.is_empty() { Ok(ExitCode::Done) } else { Err(Failure::new(ExitCode::Failed, down)) };
     }
     // Of one worker that was asked for by its name, the exit code tells whether it is up; what reads the JSON reads its state.
     let is_down = matches!(status.root, ChildView::Worker(_)) && !matches!(status.root.state(), "starting" | "running");

@@ -5,6 +5,7 @@ use super::failure::{ExitCode, Failure};
 use super::instance::not_found;
 use super::options::{Target, When, path, positive_span};
 use super::out::Out;
+use super::up::{is_up, not_up};
 use crate::control::{self, AskError, FindError, Instance, Limits, Session};
 use crate::ids::Path;
 use crate::os::clock::{self, Clock};
@@ -58,7 +59,7 @@ pub struct Wait {
 
 /// A tool that waits may look a few times a second. The state is what counts, not the event: one that comes and goes
 /// between two looks is not what a script can build upon.
-const LOOK_EVERY: Span = Span::from_millis(100);
+pub(super) const LOOK_EVERY: Span = Span::from_millis(100);
 
 pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
     let clock = Clock::start();
@@ -69,12 +70,15 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
     loop {
         let left = end.since(clock.now()).max(LOOK_EVERY);
         let limits = Limits { first: FIRST_REPLY.min(left), overall: FIRST_REPLY.min(left) };
-        let state = match session.ask(Verb::Status { path: args.path.clone() }, limits, &mut |_, _| {}) {
+        let waiting_for = match session.ask(Verb::Status { path: args.path.clone() }, limits, &mut |_, _| {}) {
             Ok(Reply::Status { status }) => {
                 if holds(&status.root, args.until) {
                     break;
                 }
-                status.root.state().to_owned()
+                match args.until {
+                    Until::Running => not_up(&status.root),
+                    Until::Stopped => format!("{} is {}", args.path, status.root.state()),
+                }
             }
             Ok(_) => return Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
             // Nothing of it runs any more.
@@ -82,8 +86,7 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
             Err(error) => return Err(failed(error)),
         };
         if clock.now() >= end {
-            let (limit, waiting_for) = (args.timeout, format!("{} is {state}", args.path));
-            return Err(failed(AskError::NotDone { waiting_for, limit }));
+            return Err(failed(AskError::NotDone { waiting_for, limit: args.timeout }));
         }
         clock::pause(LOOK_EVERY.min(end.since(clock.now())));
     }
@@ -114,12 +117,6 @@ fn appeared(args: &Wait, clock: &Clock, end: Time) -> Result<Instance, Failure> 
 fn holds(view: &ChildView, until: Until) -> bool {
     match until {
         Until::Stopped => matches!(view.state(), "stopped" | "held" | "exited"),
-        Until::Running => match view {
-            ChildView::Worker(view) => view.state == "running",
-            ChildView::Supervisor(view) => {
-                let up = |child: &ChildView| child.state() == "exited" || holds(child, Until::Running);
-                view.state == "running" && view.children.iter().all(up)
-            }
-        },
+        Until::Running => is_up(view),
     }
 }

@@ -19,6 +19,7 @@ mod fields;
 mod keys;
 mod kind;
 mod lint;
+mod manual;
 mod overlay;
 pub mod policy;
 pub mod print;
@@ -39,6 +40,7 @@ mod words;
 
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use keys::settings::{BACKOFF, LOG_KEEP, LOG_MAX_SIZE};
+pub(crate) use manual::manual;
 pub use source::{Location, Sources};
 pub use tree::{CHILDREN_MAX, COUNT_MAX, DEPTH_MAX, PATH_BYTES_MAX};
 pub use unsupported::{Unsupported, unsupported};

@@ -43,6 +43,9 @@ fn wrong_usage_ends_with_2_and_teaches() {
     for arguments in [
         &["strat", "x.toml"][..],
         &["start"],
+        &["help", "strat"],
+        &["-i", "shop", "schema"],
+        &["--jsno", "status"],
         &["status", "a//b"],
         &["status", "--jsno"],
         &["events", "--kind", "exited,exit"],
@@ -67,8 +70,16 @@ fn wrong_usage_ends_with_2_and_teaches() {
 }
 
 #[test]
-fn the_instance_can_be_named_in_the_environment() {
+fn the_instance_is_named_in_the_environment_or_on_either_side_of_the_verb() {
     let directory = tempdir().unwrap();
+    for arguments in [
+        &["-i", "mill", "status"][..],
+        &["--instance=mill", "--json", "--color", "never", "status"],
+        &["-imill", "stop", "/a"],
+    ] {
+        let (_, error, code) = call(directory.path(), arguments);
+        assert!(code == 3 && error.contains("no instance \"mill\" runs"), "{arguments:?}: {error}");
+    }
     let output = treevisor(directory.path(), &["status"]).env("TREEVISOR_INSTANCE", "mill").output().unwrap();
     let (_, error, code) = ended(&output);
     assert_eq!(code, 3);

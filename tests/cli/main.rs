@@ -63,4 +63,6 @@ const VERBS: &[&str] = &[
     "schema",
     "completions",
     "man",
+    "help",
+    "version",
 ];

@@ -59,7 +59,13 @@ fn manual_pages_are_without_faults() {
     assert_eq!(code, 0);
     let wanted: Vec<String> = std::iter::once("man1/treevisor.1".to_owned())
         .chain(VERBS.iter().map(|verb| format!("man1/treevisor-{verb}.1")))
+        .chain(["man5/treevisor.toml.5".to_owned()])
         .collect();
+    let (page, said, code) = call(directory.path(), &["man", "treevisor.toml"]);
+    assert_eq!((said.as_str(), code), ("", 0));
+    for word in [".TH TREEVISOR.TOML 5", "KEYS OF WORKERS", "\\fBstop\\-signal\\fR", "KEYS OF HEARTBEAT"] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
     assert_eq!(files.lines().collect::<Vec<_>>(), wanted);
     let (_, said, code) = call(directory.path(), &["man", "strat"]);
     assert_eq!(code, 2);
@@ -73,6 +79,18 @@ fn manual_pages_are_without_faults() {
                 .unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{file}");
         }
+    }
+}
+
+#[test]
+fn help_and_version_are_verbs_too() {
+    let directory = tempdir().unwrap();
+    for (verb, option) in
+        [(&["help"][..], &["--help"][..]), (&["help", "run"], &["run", "--help"]), (&["version"], &["-V"])]
+    {
+        let as_verb = call(directory.path(), verb);
+        assert_eq!((as_verb.1.as_str(), as_verb.2), ("", 0));
+        assert_eq!(as_verb, call(directory.path(), option));
     }
 }
 
@@ -111,6 +129,7 @@ fn verbs_and_options_are_completed_where_nothing_runs() {
     };
     assert_eq!(complete(&["stat"]), ["status"]);
     assert_eq!(complete(&["man", "not"]), ["notify"]);
+    assert_eq!(complete(&["-i", "shop", "--json", "stat"]), ["status"]);
     assert_eq!(complete(&["status", "/w"]), [""; 0]);
     assert_eq!(complete(&["status", "-i", ""]), [""; 0]);
     assert!(complete(&["events", "--"]).contains(&"--follow".to_owned()));

@@ -262,6 +262,31 @@ fn run_supervises_one_program_until_it_succeeds() {
 }
 
 #[test]
+fn programs_that_run_at_once_have_names_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let ask = |arguments: &[&str]| -> Ran { command_in(dir.path()).args(arguments).output().unwrap().into() };
+    let begin = |options: &[&str]| {
+        let mut command = command_in(dir.path());
+        command.arg("run").args(options).args(["--", "sleep", "1000"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let programs: Vec<_> = (0..3).map(|_| begin(&[])).collect();
+    for name in ["sleep", "sleep-2", "sleep-3"] {
+        // The worker is called as the program is.
+        ask(&["-i", name, "wait", "/sleep", "--until", "running"]).expect(0);
+    }
+    // A name that was asked for is that name or none.
+    let ran: Ran = begin(&["--name", "sleep"]).wait_with_output().unwrap().into();
+    assert!(ran.expect(1).stderr.contains("runs already"));
+    for name in ["sleep", "sleep-2", "sleep-3"] {
+        ask(&["--instance", name, "stop"]).expect(0);
+    }
+    for program in programs {
+        Ran::from(program.wait_with_output().unwrap()).expect(0);
+    }
+}
+
+#[test]
 fn as_pid_1_it_reaps_orphans_and_stops_when_asked() {
     let namespace = ["--pid", "--fork", "--kill-child", "--mount-proc"];
     let may = std::process::Command::new("unshare").args(namespace).arg("true").status();

@@ -105,6 +105,10 @@ fn scripts_wait_until_something_is_up_or_down() {
     until("it has begun", || tree.run(&["status"]).code == Some(0));
     let ran = tree.run(&["wait", "/web/slow", "--until", "running", "--timeout", "300ms"]).expect(5);
     assert!(ran.stderr.contains("/web/slow is starting"), "{ran:?}");
+    let ran = tree.run(&["wait", "--until", "running", "--timeout", "300ms"]).expect(5);
+    assert!(ran.stderr.contains("/web/slow is starting"), "{ran:?}");
+    let ran = tree.run(&["status", "--fail-unless-up", "--wait", "200ms"]).expect(1);
+    assert!(ran.stdout.contains("slow") && ran.stderr.contains("/web/slow is starting"), "{ran:?}");
     tree.run(&["wait", "/nobody", "--until", "running"]).expect(4);
     std::fs::write(dir_path.join("go"), "").unwrap();
     for (child, says) in [(part, "/web/slow is running\n"), (whole, "tree is running\n")] {
@@ -112,12 +116,14 @@ fn scripts_wait_until_something_is_up_or_down() {
         assert_eq!(ran.expect(0).stdout, says);
     }
     tree.line("the tree is up");
+    tree.run(&["status", "--fail-unless-up"]).expect(0);
     assert_eq!(tree.run(&["wait", "/once", "--until", "stopped"]).expect(0).stdout, "/once is stopped\n");
     let mut down = tree.command();
     let down = down.args(["wait", "/web", "--until", "stopped"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut gone = tree.command();
     let gone = gone.args(["wait", "--until", "stopped"]).stdout(Stdio::piped()).spawn().unwrap();
     tree.run(&["stop", "/web"]).expect(0);
+    assert!(tree.run(&["status", "--fail-unless-up", "--json"]).expect(1).stderr.contains("/web is stopped"));
     let ran: Ran = down.wait_with_output().unwrap().into();
     assert_eq!(ran.expect(0).stdout, "/web is stopped\n");
     tree.run(&["stop"]).expect(0);

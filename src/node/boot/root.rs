@@ -59,6 +59,8 @@ pub struct RootOptions {
     pub ready: Option<OwnedFd>,
     /// A ZeroMQ endpoint on which any message panics the first child: the origin's button.
     pub panic_button: Option<String>,
+    /// The same under another name, where an instance of this name runs already; `None` where no other is to be tried.
+    pub another_name: Option<fn(RootOptions) -> Option<RootOptions>>,
     /// Reads from a journal what was held down when the last run ended without an order of an operator.
     pub read_holds: fn(&StateDir) -> Vec<HoldView>,
 }
@@ -114,7 +116,8 @@ impl LaidOut {
 
 impl WholeTree {
     fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
-        let mut held = Some(take_instance(&options.tree.name, &options.runtime)?);
+        let (options, held) = take_name(options)?;
+        let mut held = Some(held);
         let mut laid_out = LaidOut { runtime: options.runtime.clone(), tree: None, keeper: None };
         match WholeTree::lay_out(options, &mut held, &mut laid_out) {
             Ok(node) => Ok(WholeTree { node, laid_out }),
@@ -209,6 +212,20 @@ impl WholeTree {
             held.release();
         }
         code
+    }
+}
+
+/// Takes the instance of this name, or of another one where that is allowed.
+fn take_name(mut options: RootOptions) -> Result<(RootOptions, Held), BootError> {
+    loop {
+        let error = match take_instance(&options.tree.name, &options.runtime) {
+            Ok(held) => return Ok((options, held)),
+            Err(error) => error,
+        };
+        match (&error, options.another_name) {
+            (BootError::AlreadyRunning { .. }, Some(renamed)) => options = renamed(options).ok_or(error)?,
+            _ => return Err(error),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) mod settings;
 mod switch;
 
 /// The keys of a group, whatever they set.
-fn rows_of(group: Group) -> Vec<&'static dyn Row> {
+pub(super) fn rows_of(group: Group) -> Vec<&'static dyn Row> {
     match group {
         Group::Top => rows(TOP),
         Group::Name => rows(NAME),
@@ -37,7 +37,6 @@ pub(super) fn names(kind: Kind) -> Vec<&'static str> {
 }
 
 /// The tables with keys of their own, and their keys.
-#[cfg(test)]
 pub(super) fn tables() -> [(&'static str, Vec<&'static dyn Row>); 5] {
     [
         ("heartbeat", beat::WORKERS.rows()),

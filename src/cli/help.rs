@@ -1,0 +1,48 @@
+//! `treevisor help` and `treevisor version`: what `--help` and `--version` print, for those who look for a verb.
+
+use super::failure::{ExitCode, Failure};
+use super::out::Out;
+use clap::{Args, Command};
+
+/// Prints the help of treevisor, or of a verb
+///
+/// The same as `treevisor VERB --help`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor help
+  treevisor help reload
+")]
+pub struct Help {
+    /// The verb; treevisor as a whole without it
+    #[arg(value_name = "VERB")]
+    pub verb: Option<String>,
+}
+
+/// Prints the version
+///
+/// The same as `treevisor --version`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor version
+")]
+pub struct Version {}
+
+pub(super) fn run(args: Help, program: Command) -> Result<ExitCode, Failure> {
+    let words = ["treevisor".into()].into_iter().chain(args.verb).chain(["--help".into()]);
+    match program.try_get_matches_from(words) {
+        Ok(_) => Ok(ExitCode::Done),
+        Err(error) => {
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
+            // A reader that has left is an ending like any other.
+            let _ = error.print();
+            Ok(code)
+        }
+    }
+}
+
+pub(super) fn version(Version {}: Version, program: &Command) -> Result<ExitCode, Failure> {
+    Out::open().write(&program.render_version())?;
+    Ok(ExitCode::Done)
+}
