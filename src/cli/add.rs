@@ -9,6 +9,7 @@ use super::out::Out;
 use super::reload::running_tree;
 use crate::control::Session;
 use crate::ids::Path;
+use crate::node::reach;
 use crate::os::accounts::Wanted;
 use crate::spec::tree::{ChildSpec, SupervisorSpec, TreeSpec};
 use crate::time::Span;
@@ -60,6 +61,9 @@ pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
     read.show(when);
     let added = read.into_tree("add", &args.file)?;
     let instance = find(&args.target, "add to", &args.parent)?;
+    reach::check(&args.parent, &added.root, &instance.runtime).map_err(|closed| {
+        Failure::new(ExitCode::Failed, format!("cannot add to {}: {closed}; nothing was started", args.parent))
+    })?;
     let mut session = Session::connect(&instance.runtime)
         .map_err(|error| super::change::ask_failed("add to", &args.parent, &instance, error))?;
     let (tree, _) = running_tree(&mut session, "add to", &instance, args.timeout)?;

@@ -10,6 +10,7 @@ use super::{file, plan};
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::error::Chain;
 use crate::ids::Path;
+use crate::node::reach;
 use crate::os::accounts::Wanted;
 use crate::spec::diff::{self, Action, Diff};
 use crate::spec::tree::TreeSpec;
@@ -95,6 +96,9 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
         let message = format!("cannot reload \"{}\": {refused}; nothing was changed", instance.name);
         Failure::new(ExitCode::Failed, message)
             .hint(format!("stop the tree and start it with the new file, or put `{}` back", refused.key))
+    })?;
+    reach::check(&root, &new.root, &instance.runtime).map_err(|closed| {
+        Failure::new(ExitCode::Failed, format!("cannot reload \"{}\": {closed}; nothing was changed", instance.name))
     })?;
     let states = states(&mut session, args.timeout).map_err(failed)?;
     spare_what_is_down(&mut plan, &states);

@@ -25,7 +25,7 @@
 //! stands, what it waits for, and which processes are its own; `children` are its children, and what is done with their
 //! processes, up to the certainty that nothing of an exited one is left (`cleanup` decides when to look); `endpoint` is
 //! where the children connect: which of them may speak, and what they send; `directory` puts back what others remove of
-//! the runtime directory; `probes` checks workers that do not beat by themselves, `hooks` runs users' commands when
+//! the runtime directory, and `reach` is whether workers of other users can pass to it; `probes` checks workers that do not beat by themselves, `hooks` runs users' commands when
 //! something happens, and `command` is the process of either; `requests` decides what operators' requests lead to, which
 //! `orders` carries out; `view` is a node only to be looked at; `above` is what stands above: `uplink`, the connection to the parent, or `root`, what
 //! only the root has; `fold` shortens a storm of restarts;
@@ -64,6 +64,7 @@ mod orders;
 mod probes;
 mod processes;
 mod rate;
+pub(crate) mod reach;
 mod reactor;
 mod record;
 #[doc(hidden)]

@@ -6,6 +6,7 @@ use nix::unistd::{Group, User, getgrouplist};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,12 @@ impl Credentials {
     /// Those of an account.
     pub fn of(account: &Account) -> Credentials {
         Credentials { uid: account.uid, gid: account.gid, groups: account.groups.clone() }
+    }
+
+    /// Gives them what is open: a pipe is opened anew by its owner alone. Where we may not, it stays ours, and is written to
+    /// all the same.
+    pub(crate) fn own(&self, file: BorrowedFd<'_>) {
+        let _ = nix::unistd::fchown(file, Some(self.uid.into()), Some(self.gid.into()));
     }
 
     /// Whether this process runs as just that: then there is nothing to change. A plain user may not set its groups,

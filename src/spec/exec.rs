@@ -5,6 +5,7 @@ use super::policy::{ChildPolicy, Ready};
 use super::probe::Probe;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Everything that is needed to execute a worker's program.
@@ -115,9 +116,22 @@ pub struct Account {
     /// The user's name; a number without an entry has none.
     pub name: Option<String>,
     /// Its home directory.
+    #[serde(with = "crate::files::exact::option")]
     pub home: Option<PathBuf>,
     /// Its shell.
+    #[serde(with = "crate::files::exact::option")]
     pub shell: Option<PathBuf>,
+}
+
+impl Account {
+    /// What login(1) and systemd tell a process of the user that it runs as. A number without an entry has no more than
+    /// that number, and the root directory, as in a container.
+    pub(crate) fn environment(&self) -> [(&'static str, Option<OsString>); 4] {
+        let name = OsString::from(self.name.clone().unwrap_or_else(|| self.uid.to_string()));
+        let home = self.home.clone().unwrap_or_else(|| PathBuf::from("/"));
+        let shell = self.shell.clone().map(OsString::from);
+        [("HOME", Some(home.into())), ("USER", Some(name.clone())), ("LOGNAME", Some(name)), ("SHELL", shell)]
+    }
 }
 
 /// One resource limit; `None` is unlimited.

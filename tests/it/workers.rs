@@ -2,6 +2,7 @@
 
 use crate::harness::*;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn a_worker_gets_what_its_spec_says() {
@@ -69,6 +70,98 @@ command = ["sh", "-c", "echo I am $(id -un); {program} stop /a 2>&1 | head -1; w
     tree.follow();
     while tree.status("/a")["heartbeat"]["beats"].as_u64().unwrap() < 3 {}
     assert_eq!(tree.status("/a")["incarnation"], 1);
+    tree.stop();
+}
+
+#[test]
+fn a_worker_with_a_user_is_that_user_and_can_open_what_it_prints_to() {
+    let tree = tree_for_other_users(|_| {
+        r#"
+[[child]]
+name = "a"
+user = "nobody"
+command = ["sh", "-c", "echo a out $HOME,$USER,$LOGNAME,$SHELL > /dev/stdout; echo a err > /dev/stderr; exec sleep 1000"]
+[[child]]
+name = "own"
+user = "nobody"
+env = { HOME = "/srv", SHELL = "/bin/own" }
+command = ["sh", "-c", "echo own $HOME,$USER,$LOGNAME,$SHELL; exec sleep 1000"]
+[[child]]
+name = "number"
+user = 54321
+command = ["sh", "-c", "echo number $HOME,$USER,$LOGNAME,$(env | grep -c ^SHELL=) > /dev/stdout; exec sleep 1000"]
+[[child]]
+name = "clear"
+user = "nobody"
+clear-env = true
+env = { PATH = "/usr/bin:/bin" }
+command = ["sh", "-c", "echo clear $HOME,$USER; exec sleep 1000"]
+[[child]]
+name = "same"
+group = "nogroup"
+command = ["sh", "-c", "echo same [$HOME] > /dev/stdout; exec sleep 1000"]
+"#
+        .into()
+    });
+    let Some(mut tree) = tree else { return };
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let (home, shell) = (nobody.dir.display(), nobody.shell.display());
+    tree.line(&format!("a out {home},nobody,nobody,{shell}"));
+    tree.line("a err");
+    tree.line("own /srv,nobody,nobody,/bin/own");
+    tree.line("number /,54321,54321,0");
+    tree.line(&format!("clear {home},nobody"));
+    tree.line(&format!("same [{}]", std::env::var("HOME").unwrap_or_default()));
+    tree.line("the tree is up");
+    tree.stop();
+}
+
+#[test]
+fn a_socket_for_plain_beats_is_the_workers_own() {
+    use std::os::unix::fs::MetadataExt;
+    let tree = tree_for_other_users(|_| {
+        "[[child]]\nname = \"a\"\nuser = 54321\nheartbeat = { interval = \"1000s\", misses = 2, source = { push = \"ipc://beats\" } }\n\
+         command = [\"sh\", \"-c\", \"test -w beats && echo it may write; exec sleep 1000\"]\n"
+            .into()
+    });
+    let Some(mut tree) = tree else { return };
+    tree.line("it may write");
+    tree.line("the tree is up");
+    let beats = tree.dir().join("beats");
+    assert_eq!(fs::metadata(&beats).unwrap().uid(), 54321);
+    fs::remove_file(&beats).unwrap();
+    until("it is put back", || {
+        // A node looks when it is awake.
+        tree.status("/a");
+        fs::metadata(&beats).is_ok_and(|there| there.uid() == 54321)
+    });
+    tree.stop();
+}
+
+#[test]
+fn a_worker_that_could_not_reach_its_socket_is_not_taken_over() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: changing the user needs root");
+        return;
+    }
+    const PLAIN: &str = "[[child]]\nname = \"a\"\ncommand = [\"sleep\", \"1000\"]\n";
+    const OTHER: &str =
+        "[[child]]\nname = \"b\"\nuser = \"nobody\"\nready = \"notify\"\ncommand = [\"sleep\", \"1000\"]\n";
+    let mut tree = Tree::start(PLAIN);
+    fs::set_permissions(tree.dir(), fs::Permissions::from_mode(0o700)).unwrap();
+    let file = tree.dir().join("tree.toml");
+    fs::write(&file, format!("{PLAIN}{OTHER}")).unwrap();
+    fs::write(tree.dir().join("b.toml"), OTHER).unwrap();
+    let closed = "/b runs as uid 65534, which cannot reach the tree's sockets: the directory";
+    for (arguments, nothing) in
+        [(&["reload"][..], "nothing was changed"), (&["add", "/", "b.toml"], "nothing was started")]
+    {
+        let refused = tree.run(arguments).expect(1);
+        assert!(refused.stderr.contains(closed) && refused.stderr.contains(nothing), "{}", refused.stderr);
+    }
+    signal(tree.root_pid(), 1);
+    tree.line("SIGHUP: nothing is changed: /b runs as uid 65534");
+    assert_eq!(tree.status("/")["children"].as_array().unwrap().len(), 1);
     tree.stop();
 }
 

@@ -1,8 +1,9 @@
 //! Why a node could not begin, for people.
 
-use crate::ids::{Name, Path};
+use crate::ids::Name;
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::link::LinkError;
+use crate::node::reach::Closed;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ pub(super) enum BootError {
     AlreadyRunning { instance: Name, pid: Option<u32> },
     Runtime { path: PathBuf, cause: Box<dyn std::error::Error> },
     Containment { reason: String },
-    Closed { path: Path, uid: u32, directory: PathBuf, mode: u32 },
+    Closed(Closed),
     Link(LinkError),
     Prepare { what: &'static str, cause: Box<dyn std::error::Error> },
 }
@@ -32,12 +33,7 @@ impl fmt::Display for BootError {
                 "cannot prepare the runtime directory {} (set {BASE_VARIABLE} to a directory of your own)",
                 path.display()
             ),
-            BootError::Closed { path, uid, directory, mode } => write!(
-                f,
-                "{path} runs as uid {uid}, which cannot reach the tree's sockets: the directory {} is closed to others \
-                 (its mode is {mode:04o}); set {BASE_VARIABLE} to a directory that they may pass, such as /run/treevisor",
-                directory.display()
-            ),
+            BootError::Closed(closed) => closed.fmt(f),
             BootError::Containment { reason } => write!(
                 f,
                 "containment = \"cgroup\" is asked for, but no cgroup v2 can be used here: {reason}; \
@@ -52,7 +48,7 @@ impl fmt::Display for BootError {
 impl std::error::Error for BootError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            BootError::AlreadyRunning { .. } | BootError::Containment { .. } | BootError::Closed { .. } => None,
+            BootError::AlreadyRunning { .. } | BootError::Containment { .. } | BootError::Closed(_) => None,
             BootError::Link(cause) => Some(cause),
             BootError::Runtime { cause, .. } | BootError::Prepare { cause, .. } => Some(cause.as_ref()),
         }

@@ -1,7 +1,7 @@
 //! What a root claims and finds of its instance before it lays out anything.
 
 use super::failure::BootError;
-use crate::ids::{Name, Path};
+use crate::ids::Name;
 use crate::instance::runtime::RuntimeDir;
 use crate::node::directory::Held;
 use crate::node::root::keeper::clear_tree;
@@ -9,8 +9,6 @@ use crate::os::claim::{Claim, Claimed, Holder};
 use crate::os::clock::{self, Clock};
 use crate::os::lock::{self, LockFile};
 use crate::os::process;
-use crate::spec::exec::BeatSource;
-use crate::spec::tree::{ChildKind, SupervisorSpec};
 use crate::time::{Span, Time};
 use slog::{Logger, error, warn};
 use std::path::PathBuf;
@@ -68,27 +66,6 @@ pub(super) fn link_to_output(runtime: &RuntimeDir, output: PathBuf) -> Option<(P
     }
     // What an earlier version has left there is not ours to remove.
     std::os::unix::fs::symlink(&output, &link).ok().map(|()| (link, output))
-}
-
-/// The first worker of another user that is to reach a socket of its node, if others are kept from the directory.
-pub(super) fn check_way_of_others(tree: &SupervisorSpec, runtime: &RuntimeDir) -> Result<(), BootError> {
-    let mut other = None;
-    tree.for_each_supervisor(&Path::root(), &mut |path, supervisor| {
-        for child in &supervisor.children {
-            if let ChildKind::Worker(exec) = &child.kind
-                && let Some(account) =
-                    exec.account.as_ref().filter(|account| ![0, process::own_uid()].contains(&account.uid))
-                && (exec.speaks_by_notify(&child.policy)
-                    || child.policy.heartbeat.is_some() && exec.sources.contains(&BeatSource::Zmq))
-            {
-                other.get_or_insert_with(|| (path.child(&child.name), account.uid));
-            }
-        }
-    });
-    match (other, runtime.closed_to_others()) {
-        (Some((path, uid)), Some((directory, mode))) => Err(BootError::Closed { path, uid, directory, mode }),
-        _ => Ok(()),
-    }
 }
 
 /// Clears what an earlier run of this instance left behind when root and keeper were killed together.

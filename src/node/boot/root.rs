@@ -1,7 +1,7 @@
 //! The root of a tree: what it lays out before it runs, and takes back when it has ended.
 
 use super::failure::{BootError, while_trying};
-use super::instance::{check_way_of_others, link_to_output, sweep_stale, take_instance};
+use super::instance::{link_to_output, sweep_stale, take_instance};
 use super::wiring::{Parts, draw_family, node_logger, wire_up};
 use crate::error::Chain;
 use crate::ids::{Incarnation, Mark, Path};
@@ -16,6 +16,7 @@ use crate::node::close::GOODBYE;
 use crate::node::context::Place;
 use crate::node::directory::Held;
 use crate::node::endpoint::doors;
+use crate::node::reach;
 use crate::node::reactor::Source;
 use crate::node::root::file::tree_paths;
 use crate::node::root::segments::JournalRecord;
@@ -139,7 +140,7 @@ impl WholeTree {
         let (event_logger, log_handle) = logging::root(log_level, log_format);
         let logger = node_logger(&event_logger, &Path::root());
         sweep_stale(&runtime, &logger);
-        check_way_of_others(&tree.root, &runtime)?;
+        reach::check(&Path::root(), &tree.root, &runtime).map_err(BootError::Closed)?;
 
         let nofile = fd::raise_nofile().map_err(while_trying("raise the limit of open files"))?;
         // What others start in our pid namespace, and what the program before us in this process has started.

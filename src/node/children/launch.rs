@@ -18,7 +18,7 @@ use crate::os::{fd, process, random, users};
 use crate::spec::exec::{ExecSpec, LogSpec};
 use crate::supervision::StartFailure;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// SIGKILL is what a child gets when the thread that started it is gone.
@@ -120,7 +120,7 @@ impl Child {
         let (reader, writer) = match &exec.log {
             LogSpec::Discard => (None, None),
             LogSpec::Capture | LogSpec::File { .. } => {
-                let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
+                let (reader, writer) = output_pipe(credentials.as_ref())?;
                 (Some(reader), Some(writer))
             }
         };
@@ -159,12 +159,21 @@ impl Child {
         if !exec.clear_env {
             environment.extend(base.iter().cloned());
         }
+        if let (Some(_), Some(account)) = (&exec.user, &exec.account) {
+            for (name, value) in account.environment() {
+                match value {
+                    Some(value) => drop(environment.insert(name.into(), value)),
+                    // Rather none than that of our own user.
+                    None => drop(environment.remove(OsStr::new(name))),
+                }
+            }
+        }
         environment.extend(exec.env.iter().map(|(key, value)| (key.into(), value.into())));
         // Ours last: a spec cannot replace a child's identity.
         environment.extend(identity);
         if let Some(variable) = own_pid {
             // Of two variables of one name the first one counts, and this one comes last.
-            environment.remove(std::ffi::OsStr::new(variable));
+            environment.remove(OsStr::new(variable));
         }
         let mut limits = exec.limits.clone();
         limits.entry("nofile".to_string()).or_insert(place.nofile);
@@ -212,7 +221,7 @@ impl Child {
         let mut identity = identity_environment(place, &self.path);
         identity.extend(self.beat_environment(process.run.incarnation, process.token, endpoint));
         identity.push(("TREEVISOR_PID".into(), process.pid.to_string().into()));
-        let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
+        let (reader, writer) = output_pipe(credentials.as_ref())?;
         let stamp = Stamp::of_probe(&place.mark, &self.path);
         let output = Some(writer.as_fd());
         let plan = self.plan_beside(exec, command, place, base, identity, None, credentials, output, stamp)?;
@@ -297,6 +306,16 @@ pub(in crate::node) fn credentials(exec: &ExecSpec) -> Result<Option<users::Cred
             message: "its user was not looked up when its file was read; reload it with this version".into(),
         }),
     }
+}
+
+/// What a process prints to, reading end first. It is given to the user that the process runs as: only so can that one open
+/// `/dev/stdout` and `/dev/stderr`, as programs do that log to a file, and as container runtimes see to.
+fn output_pipe(credentials: Option<&users::Credentials>) -> Result<(OwnedFd, OwnedFd), StartFailure> {
+    let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
+    if let Some(credentials) = credentials {
+        credentials.own(writer.as_fd());
+    }
+    Ok((reader, writer))
 }
 
 fn run_plan(plan: &Plan) -> Result<spawn::Spawned, StartFailure> {

@@ -24,6 +24,8 @@ struct BeatPull {
     /// Which of the child's it is, counted as its spec names them.
     nth: u16,
     tag: Tag,
+    /// The user that it is given to: the worker's, where that is another one.
+    uid: Option<u32>,
 }
 
 /// Why a child's beats cannot be received.
@@ -50,6 +52,15 @@ fn endpoints(exec: &ExecSpec) -> impl Iterator<Item = &str> {
     })
 }
 
+impl BeatPull {
+    fn give(&mut self, uid: Option<u32>) {
+        if let Some(uid) = uid.filter(|uid| self.uid != Some(*uid)) {
+            self.pull.give_to(uid);
+            self.uid = Some(uid);
+        }
+    }
+}
+
 impl Pulls {
     /// Binds what a child beats to, and closes what it no longer beats to.
     pub(super) fn renew(
@@ -59,9 +70,11 @@ impl Pulls {
         sockets: &Sockets,
         reactor: &mut Reactor,
     ) -> Result<(), PullError> {
-        let wanted: Vec<&str> = match what {
-            Some(Program::Worker(exec)) => endpoints(exec).collect(),
-            Some(Program::Node(_)) | None => Vec::new(),
+        let (wanted, uid): (Vec<&str>, _) = match what {
+            Some(Program::Worker(exec)) => {
+                (endpoints(exec).collect(), exec.account.as_ref().map(|account| account.uid))
+            }
+            Some(Program::Node(_)) | None => (Vec::new(), None),
         };
         let mine = |pull: &BeatPull| pull.child == child;
         if wanted.is_empty() && !self.0.iter().any(mine) {
@@ -71,11 +84,14 @@ impl Pulls {
         for (nth, endpoint) in (0..).zip(wanted) {
             if let Some(pull) = self.0.iter_mut().find(|pull| mine(pull) && pull.endpoint == endpoint) {
                 pull.nth = nth;
+                pull.give(uid);
                 continue;
             }
             let pull = Pull::bind(sockets, endpoint).map_err(PullError::Link)?;
             let tag = reactor.watch(pull.fd(), Source::Push).map_err(PullError::Watch)?;
-            self.0.push(BeatPull { pull, endpoint: endpoint.to_owned(), child, nth, tag });
+            let mut pull = BeatPull { pull, endpoint: endpoint.to_owned(), child, nth, tag, uid: None };
+            pull.give(uid);
+            self.0.push(pull);
         }
         Ok(())
     }
@@ -131,9 +147,13 @@ impl Pulls {
 
     /// Binds those anew whose file is gone, and names them. They may be anywhere.
     pub(super) fn put_back(&mut self, logger: &Logger, missing: &mut Vec<String>) {
-        for BeatPull { pull, endpoint, .. } in self.0.iter_mut().filter(|pull| !pull.pull.has_file()) {
-            match pull.bind_again() {
-                Ok(()) => missing.push(endpoint.clone()),
+        for lost in self.0.iter_mut().filter(|pull| !pull.pull.has_file()) {
+            match lost.pull.bind_again() {
+                Ok(()) => {
+                    let uid = lost.uid.take();
+                    lost.give(uid);
+                    missing.push(lost.endpoint.clone());
+                }
                 Err(error) => {
                     debug!(logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
                 }

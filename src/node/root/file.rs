@@ -7,6 +7,7 @@ use crate::ids::{Name, Path};
 use crate::instance::runtime::{InstanceFile, LogFile, TreePath};
 use crate::instance::state::StateDir;
 use crate::node::context::Context;
+use crate::node::reach;
 use crate::node::reactor::{Reactor, Source};
 use crate::os::accounts::{self, Wanted};
 use crate::os::epoll::Tag;
@@ -160,6 +161,10 @@ impl TreeFile {
         if let Some(first) = spec::unsupported(&tree).first() {
             error!(context.logger, "SIGHUP: a key is not supported yet, nothing is changed"; "file" => file,
                 "path" => %first.path, "key" => first.what());
+            return None;
+        }
+        if let Err(closed) = reach::check(&Path::root(), &tree.root, &context.place.runtime) {
+            error!(context.logger, "SIGHUP: nothing is changed: {}", closed; "file" => file);
             return None;
         }
         Some((tree, file))
