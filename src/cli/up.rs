@@ -8,7 +8,7 @@ pub(super) fn is_up(view: &ChildView) -> bool {
 }
 
 /// What is not up, in words: `/web/api is waiting, /db is starting and 3 more`. Empty where all is up. A supervisor is named
-/// where nothing below it explains that it is not up.
+/// where it is down, or where nothing below it explains that it is not up.
 pub(super) fn not_up(view: &ChildView) -> String {
     /// A line that is read at once.
     const NAMED: usize = 5;
@@ -29,7 +29,8 @@ fn down(view: &ChildView) -> Vec<&ChildView> {
 
 fn collect<'v>(view: &'v ChildView, into: &mut Vec<&'v ChildView>) {
     let before = into.len();
-    if let ChildView::Supervisor(supervisor) = view {
+    let runs = !matches!(view.state(), "stopped" | "held" | "exited" | "waiting");
+    if let (ChildView::Supervisor(supervisor), true) = (view, runs) {
         // An ended child was not to come back, or its supervisor would have started it.
         supervisor.children.iter().filter(|child| child.state() != "exited").for_each(|child| collect(child, into));
     }
