@@ -157,8 +157,8 @@ fn limits(timeout: Span) -> Limits {
     Limits { first, overall: first }
 }
 
-/// The states of all children.
-fn states(session: &mut Session, timeout: Span) -> Result<HashMap<Path, String>, AskError> {
+/// The states of all children, and whether each is a step that is done.
+fn states(session: &mut Session, timeout: Span) -> Result<HashMap<Path, (String, bool)>, AskError> {
     let mut states = HashMap::new();
     if let Reply::Status { status } =
         session.ask(Verb::Status { path: Path::root() }, limits(timeout), &mut |_, _| {})?
@@ -166,9 +166,9 @@ fn states(session: &mut Session, timeout: Span) -> Result<HashMap<Path, String>,
         let mut open = vec![status.root];
         while let Some(view) = open.pop() {
             match view {
-                ChildView::Worker(worker) => drop(states.insert(worker.path, worker.state)),
+                ChildView::Worker(worker) => drop(states.insert(worker.path, (worker.state, worker.done))),
                 ChildView::Supervisor(supervisor) => {
-                    states.insert(supervisor.path, supervisor.state);
+                    states.insert(supervisor.path, (supervisor.state, false));
                     open.extend(supervisor.children);
                 }
             }
@@ -177,12 +177,17 @@ fn states(session: &mut Session, timeout: Span) -> Result<HashMap<Path, String>,
     Ok(states)
 }
 
-/// What is down by order, or has ended, is not started by a reload: its new spec waits for its next start.
-fn spare_what_is_down(plan: &mut Diff, states: &HashMap<Path, String>) {
+/// What is down by order, or has ended, is not started by a reload: its new spec waits for its next start. But a step
+/// with another program has yet to be done.
+fn spare_what_is_down(plan: &mut Diff, states: &HashMap<Path, (String, bool)>) {
     for step in plan.steps.iter_mut().filter(|step| step.action == Action::Restart) {
-        if let Some(state @ ("stopped" | "held" | "exited")) = states.get(&step.path).map(String::as_str) {
-            step.action = Action::Update;
-            step.why = format!("it is {state}, and gets it with its next start");
+        match states.get(&step.path).map(|(state, done)| (state.as_str(), *done)) {
+            Some((_, true)) => step.why = "it was done, and runs again".into(),
+            Some((state @ ("stopped" | "held" | "exited"), false)) => {
+                step.action = Action::Update;
+                step.why = format!("it is {state}, and gets it with its next start");
+            }
+            _ => {}
         }
     }
 }

@@ -254,7 +254,7 @@ fn stops_for(event: &EventView, why: &StopWhy) -> bool {
 pub(super) fn is_failure(event: &EventView) -> bool {
     match &event.body {
         EventBody::Hung(_) | EventBody::StartFailed(_) | EventBody::Panic(_) => true,
-        EventBody::Exited(exited) => !exited.is_expected(),
+        EventBody::Exited(exited) => !exited.is_expected() && !exited.done,
         _ => false,
     }
 }

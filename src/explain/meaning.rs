@@ -39,7 +39,7 @@ pub(super) fn category(event: &EventView) -> Category {
 }
 
 fn of_exit(exited: &Exited) -> Category {
-    if exited.is_expected() {
+    if exited.is_expected() || exited.done {
         return Category::Life;
     }
     match exited.signal {
@@ -80,7 +80,7 @@ fn printed(exited: &Exited, words: &[&str]) -> bool {
 pub(super) fn of(event: &EventView) -> Vec<String> {
     let mut meaning = Vec::new();
     match &event.body {
-        EventBody::Exited(exited) if !exited.is_expected() => {
+        EventBody::Exited(exited) if !exited.is_expected() && !exited.done => {
             if let Some(signal) = exited.signal {
                 meaning.push(of_signal(exited, signal));
             } else if let Some(code) = exited.code {

@@ -227,6 +227,7 @@ fn ended(body: &Exited) -> Option<String> {
 
 fn exited(body: &Exited) -> String {
     let mut line = match body.signal {
+        _ if body.done => format!("is done: it {}", ended(body).unwrap_or_else(|| "exited".into())),
         Some(9) if body.code.is_none() && body.is_expected() => "was killed by its supervisor".into(),
         _ => ended(body).unwrap_or_else(|| "exited".into()),
     };

@@ -134,7 +134,10 @@ fn headline(explanation: &Explanation) -> String {
             None => format!("{path} is down: nothing runs, and nothing is known of it"),
         };
     };
-    let mut line = format!("{path} is {}", clean(state));
+    let mut line = match explanation.done {
+        true => format!("{path} is done: it is a step, and has exited as it should"),
+        false => format!("{path} is {}", clean(state)),
+    };
     let mut brackets = Vec::new();
     if let Some(incarnation) = explanation.incarnation.filter(|number| *number > 0) {
         brackets.push(format!("incarnation {incarnation}"));
@@ -304,7 +307,8 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
             // What was taken down with a supervisor comes back with it.
             let down = explanation.first_cause.as_ref().map(|first| &first.event.path);
             let what = down.filter(|down| !down.is_root() && path.is_within(down)).unwrap_or(path);
-            hints.push(format!("`treevisor restart {what}` starts it again"));
+            let does = if explanation.done { "runs" } else { "starts" };
+            hints.push(format!("`treevisor restart {what}` {does} it again"));
         }
         Some("waiting") => hints.push(format!("`treevisor restart {path}` tries it now")),
         Some("unreachable") => {

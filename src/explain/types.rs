@@ -15,6 +15,9 @@ pub struct Explanation {
     pub runs: bool,
     /// Its state by `status`; null where the tree does not run, or where no node could be asked.
     pub state: Option<String>,
+    /// It is a step that has been done; its state is `exited` then. Absent where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub done: bool,
     /// Its incarnation, where it is known.
     pub incarnation: Option<u64>,
     /// How often it was restarted in the running tree, where it is known.
@@ -119,6 +122,7 @@ impl Step {
             | EventBody::Held(_)
             | EventBody::Released(_)
             | EventBody::Escalated(_) => false,
+            EventBody::Exited(exited) if exited.done => false,
             EventBody::Exited(exited) => {
                 !exited.is_expected() || matches!(exited.killed, Some(Killed::ShutdownOver | Killed::StopRefused))
             }

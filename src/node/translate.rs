@@ -72,6 +72,7 @@ pub(super) fn rollup_view(rollup: &Rollup) -> RollupView {
         starting: rollup.starting,
         stopping: rollup.stopping,
         down: rollup.down,
+        done: rollup.done,
         supervisors: rollup.supervisors,
         restarts: rollup.restarts,
         oldest_beat_ms: rollup.oldest_beat.map(Span::as_millis),
@@ -84,6 +85,7 @@ pub(super) fn rollup(view: &RollupView) -> Rollup {
         starting: view.starting,
         stopping: view.stopping,
         down: view.down,
+        done: view.done,
         supervisors: view.supervisors,
         restarts: view.restarts,
         oldest_beat: view.oldest_beat_ms.map(Span::from_millis),
@@ -142,6 +144,7 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         name: status.name.to_string(),
         kind: WorkerKind::Worker,
         state: status.state.as_str().to_string(),
+        done: status.done,
         pid: status.pid,
         incarnation: status.incarnation.0,
         restarts: status.restarts,
@@ -302,12 +305,13 @@ fn body(fact: Fact) -> EventBody {
             too_many: dropped.too_many,
             unknown_token: dropped.unknown_token,
         }),
-        Fact::Exited { exit, normal, expected, explanation, past } => {
+        Fact::Exited { exit, normal, expected, done, explanation, past } => {
             let Past { ran, killed, beats, status } = *past;
             let (code, signal) = code_or_signal(exit);
             EventBody::Exited(Box::new(event::Exited {
                 beats: beats.map(last_beats),
                 code,
+                done,
                 expected: Some(expected),
                 explanation,
                 killed: killed.map(killed_word),
@@ -401,6 +405,7 @@ mod tests {
             name: Name::parse("a").unwrap(),
             kind: Kind::Worker,
             state: State::Running,
+            done: false,
             pid: Some(7),
             incarnation: Incarnation(1),
             started: Some(Time::ZERO),

@@ -1,7 +1,7 @@
 //! What is allowed and yet seldom meant, seen across levels, where trees go wrong. All of it is warnings.
 
 use super::exec::BeatSource;
-use super::policy::{Backoff, ChildPolicy, Intensity, Restart, Shutdown, StopOrder, Strategy};
+use super::policy::{Backoff, ChildPolicy, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy};
 use super::source::{Finding, Findings, Place};
 use super::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Path;
@@ -134,13 +134,16 @@ impl Lint<'_> {
         }
     }
 
-    /// A temporary child never comes back, whatever stands on it.
+    /// A temporary child never comes back, whatever stands on it; but for a step, which is over when the next one begins.
     fn temporary_in_chain(&mut self, path: &Path, child: &ChildSpec, after: &[ChildSpec], strategy: Strategy) {
         let dependants = after.iter().find(|child| child.policy.restart != Restart::Temporary);
         let (Strategy::RestForOne, Restart::Temporary, Some(next)) = (strategy, child.policy.restart, dependants)
         else {
             return;
         };
+        if child.policy.ready == Ready::Exit {
+            return;
+        }
         self.warn(path, "restart", |place| {
             Finding::warning("temporary-in-chain", place, "a temporary child in the middle of a rest-for-one chain")
                 .label("never started again (R15, R27)")

@@ -32,7 +32,7 @@ words! {
     Restart { "permanent" Permanent, "transient" Transient, "temporary" Temporary }
     AutoShutdown { "never" Never, "any-significant" AnySignificant, "all-significant" AllSignificant }
     StopOrder { "reverse" Reverse, "together" Together }
-    Ready { "exec" Exec, "heartbeat" Heartbeat, "notify" Notify }
+    Ready { "exec" Exec, "heartbeat" Heartbeat, "notify" Notify, "exit" Exit }
 }
 
 /// Which siblings are restarted along with a child that has to be restarted (R18, R19, R20).
@@ -150,6 +150,8 @@ pub enum Ready {
     Heartbeat,
     /// When it has reported so by sd_notify.
     Notify,
+    /// When it has exited with a success code: a step that the next sibling waits for. Never together with `permanent`.
+    Exit,
 }
 
 /// Delays between restarts. Off by default: OTP restarts at once (R34).

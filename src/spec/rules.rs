@@ -193,6 +193,17 @@ impl Rules {
                     .hint("add heartbeat = { interval = \"1s\" }, or write ready = \"exec\""),
             );
         }
+        if let (Ready::Exit, Restart::Permanent, Some(ready)) = (policy.ready, policy.restart, fields.meant("ready")) {
+            let place = fields.meant("restart").unwrap_or(ready);
+            scope.judge(
+                Finding::error("step-permanent", place, "`ready = \"exit\"` is a step, and a step cannot be permanent")
+                    .label("restarted whenever it ends, so it is never over")
+                    .hint(
+                        "write restart = \"transient\" (it runs again when its group is restarted), or \
+                         restart = \"temporary\" (it runs once)",
+                    ),
+            );
+        }
         let timeout = fields.meant("start-timeout");
         if let (Ready::Exec, Some(_), Some(place)) = (policy.ready, policy.start_timeout, timeout) {
             scope.judge(

@@ -332,6 +332,12 @@ fn lints_see_across_levels() {
     assert_eq!(nested("start-timeout = \"10s\"", ready), [""; 0]);
     assert_eq!(nested("start-timeout = \"9s\"", ready), ["start-times"]);
 
+    let chain = |first: &str| {
+        codes(&format!("strategy = \"rest-for-one\"\n{}{}", worker(first), worker("").replace("\"a\"", "\"b\"")))
+    };
+    assert_eq!(chain("restart = \"temporary\""), ["temporary-in-chain"]);
+    assert_eq!(chain("restart = \"temporary\"\nready = \"exit\""), [""; 0], "a step is over when the next one begins");
+
     let window =
         |intensity: &str, backoff: &str| codes(&format!("{intensity}\n{}", worker(&format!("backoff = {backoff}"))));
     assert_eq!(window("intensity = 3\nperiod = \"30s\"", "{ initial = \"10s\", max = \"10s\" }"), [""; 0]);

@@ -158,6 +158,27 @@ impl Child {
         self.member.kind == Kind::Supervisor || self.member.policy.ready == Ready::Notify
     }
 
+    /// Whether its start is over when it has exited with a success code: it is a step.
+    pub(super) fn is_up_at_exit(&self) -> bool {
+        self.member.kind == Kind::Worker && self.member.policy.ready == Ready::Exit
+    }
+
+    /// Whether it is a step that a new spec has run again: it is over, or could not be done and is not tried by itself.
+    pub(super) fn is_to_be_done_again(&self) -> bool {
+        let over = match &self.phase {
+            Phase::Ended | Phase::Down(DownReason::Undecided { normal: true, .. }) => true,
+            Phase::Down(DownReason::Idle) => self.member.policy.restart == Restart::Temporary,
+            Phase::Down(DownReason::Queued | DownReason::Undecided { .. })
+            | Phase::Waiting { .. }
+            | Phase::Starting { .. }
+            | Phase::Running(_)
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. }
+            | Phase::Held => false,
+        };
+        self.is_up_at_exit() && over && self.target == Target::Up
+    }
+
     /// Gets a new spec: now, or, when its process could not live with it, when that is gone. Returns whether the process
     /// of the old spec and that of the new one are not the same.
     #[must_use]
@@ -272,6 +293,12 @@ impl Child {
                 false
             }
         }
+    }
+
+    /// The start of a step is over: its process has ended as it should.
+    pub(super) fn done(&mut self) {
+        self.target = Target::Up;
+        self.delays.started();
     }
 
     /// Takes in a beat: what it reports of itself, and whether it is a sign of life.

@@ -174,6 +174,7 @@ impl Supervisor {
         };
         let is_success = exit.is_some_and(|exit| exit.is_normal(&child.member.policy.success_codes));
         let normal = !forced && is_success;
+        let done = normal && child.is_up_at_exit() && matches!(ended, Ended::Unready(None));
         let ran = past.ran;
         let kind = child.member.kind;
         child.last_failure = Some(LastFailure::of(escalation.as_ref(), kill_reason, exit, said.as_ref()));
@@ -185,7 +186,7 @@ impl Supervisor {
 
         let report = match (stuck, exit) {
             (None, Some(exit)) => {
-                let fact = Fact::Exited { exit, normal, expected, explanation: escalation.or(said), past };
+                let fact = Fact::Exited { exit, normal, expected, done, explanation: escalation.or(said), past };
                 self.report_of(turn, Some(id), pid, cause, fact)
             }
             (stuck, _) => {
@@ -200,6 +201,7 @@ impl Supervisor {
         };
         match ended {
             Ended::Stray => {}
+            _ if done => self.done(turn, run, report, ran),
             Ended::Alone { .. } => {
                 if !self.absorb(id) {
                     if let Some(mut child) = self.table.edit(id) {
@@ -219,6 +221,21 @@ impl Supervisor {
         Ok(())
     }
 
+    /// A step has been done, which is the end of its start. It is over like any child that has ended normally, and what
+    /// that means for this supervisor is decided in its turn (R7): a boot, or a restart, is carried out first.
+    fn done(&mut self, turn: &mut Turn<'_>, run: Run, report: ReportId, ran: Span) {
+        let id = run.child;
+        if let Some(mut child) = self.table.edit(id) {
+            child.done();
+            child.phase = Phase::Down(DownReason::Undecided { normal: true, cause: report, ran });
+        }
+        if let Some(job) = &mut self.job {
+            job.gone(id);
+        }
+        self.answer(turn, id, Goal::Up, &Answer::Ok);
+        self.queue.push_back(QueueItem::Recheck(run));
+    }
+
     /// Nothing is left of a process that was given up on. What its end means was settled then; a start that has waited for
     /// it comes now, alone: its siblings have had theirs.
     fn lost_ended(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit) {
@@ -231,7 +248,7 @@ impl Supervisor {
         child.last_exit = Some((exit, turn.now));
         drop(child);
         let past = Box::new(Past { ran, ..past });
-        let fact = Fact::Exited { exit, normal, expected: true, explanation: None, past };
+        let fact = Fact::Exited { exit, normal, expected: true, done: false, explanation: None, past };
         let report = self.report_of(turn, Some(id), Some(stuck.pid), Some(report), fact);
         if let Some(mut child) = self.table.edit(id)
             && matches!(child.phase, Phase::Waiting { wait: Wait::Gone, .. })

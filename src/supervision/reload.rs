@@ -17,6 +17,7 @@
 //! | waiting for its next attempt | - | taken over | tried now, with the group that waits for it | forgotten |
 //! | down, but not by a stop | started, unless it waits for a sibling | the same | the same | forgotten |
 //! | stopped, held or ended | - | taken over | taken over | forgotten |
+//! | a step that is done | - | taken over | run again, in its turn | forgotten |
 //!
 //! A start that fails here is no failed restart: the child stays down, the others go on, and the answer names it. A wrong
 //! command in a new file must not be what makes a supervisor give up.
@@ -250,6 +251,8 @@ impl Supervisor {
             return if same { Change::Same } else { Change::InPlace };
         }
         match &child.phase {
+            // A step with another program is another step, and has yet to be done.
+            _ if child.is_to_be_done_again() => Change::Restart,
             // Where nothing is to be started, the new spec simply is there at the next start.
             Phase::Killing { on_exit: OnExit::Held, .. } | Phase::Held | Phase::Ended | Phase::Down(_) => {
                 Change::InPlace

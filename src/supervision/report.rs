@@ -118,6 +118,8 @@ pub enum Fact {
         normal: bool,
         /// It was being stopped or killed by us.
         expected: bool,
+        /// It was a step, and its start is over with this.
+        done: bool,
         /// What a node reported before it gave up, or a worker of why it fails.
         explanation: Option<String>,
         /// How its life looked.

@@ -13,7 +13,7 @@ use super::report::{Fact, Killed};
 use super::sequence::{Before, Operation, Purpose, Sequence};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, RequestId, StopCause};
-use crate::spec::policy::{AutoShutdown, Restart};
+use crate::spec::policy::{AutoShutdown, Ready, Restart};
 use std::collections::VecDeque;
 
 impl Supervisor {
@@ -133,9 +133,9 @@ impl Supervisor {
                 child.target = Target::Down;
                 child.rest(AfterStop::Rest);
             }
-            // A transient child that has ended would come back with its group; now it does not (D2). A temporary one
-            // comes back with nothing anyway.
-            Phase::Ended if child.member.policy.restart != Restart::Temporary => {
+            // A transient child that has ended would come back with its group, and a step with another program; now it
+            // does not (D2). Another temporary one comes back with nothing anyway.
+            Phase::Ended if child.member.policy.restart != Restart::Temporary || child.is_up_at_exit() => {
                 child.target = Target::Down;
                 child.rest(AfterStop::Rest);
             }
@@ -275,6 +275,9 @@ impl Supervisor {
 
     /// What R4 refuses here. The rest of it cannot be expressed by the types.
     fn unfit(&self, member: &Member) -> Option<&'static str> {
+        if member.policy.ready == Ready::Exit && member.policy.restart == Restart::Permanent {
+            return Some("a permanent child cannot be ready at its exit: it is restarted whenever it ends");
+        }
         if !member.policy.significant {
             return None;
         }

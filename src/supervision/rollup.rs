@@ -13,6 +13,8 @@ pub struct Rollup {
     pub stopping: u32,
     /// Workers that are down: stopped, held or ended.
     pub down: u32,
+    /// Workers that are steps and have been done.
+    pub done: u32,
     /// Supervisors below, the folding one not counted.
     pub supervisors: u32,
     /// Restarts carried out so far in the subtree.
@@ -29,6 +31,7 @@ impl Rollup {
         self.starting = self.starting.saturating_add(other.starting);
         self.stopping = self.stopping.saturating_add(other.stopping);
         self.down = self.down.saturating_add(other.down);
+        self.done = self.done.saturating_add(other.done);
         self.supervisors = self.supervisors.saturating_add(other.supervisors);
         self.restarts = self.restarts.saturating_add(other.restarts);
         self.oldest_beat = self.oldest_beat.max(other.oldest_beat);

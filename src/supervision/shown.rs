@@ -4,6 +4,7 @@ use super::child::Child;
 use super::phase::{DownReason, Phase, Wait};
 use super::report::{LastBeats, Past};
 use super::state::{BeatStatus, ChildStatus, State};
+use super::types::Exit;
 use crate::spec::policy::Restart;
 use crate::time::{Span, Time};
 
@@ -44,6 +45,13 @@ impl Child {
         }
     }
 
+    /// Whether it is a step that has been done, and has not failed since.
+    pub(super) fn is_done(&self) -> bool {
+        let over = matches!(self.phase, Phase::Ended | Phase::Down(DownReason::Undecided { normal: true, .. }));
+        let success = |(exit, _): (Exit, Time)| exit.is_normal(&self.member.policy.success_codes);
+        self.is_up_at_exit() && over && self.last_exit.is_some_and(success)
+    }
+
     /// The row of `status`.
     pub(super) fn status(&self, now: Time) -> ChildStatus {
         let process = self.process();
@@ -56,6 +64,7 @@ impl Child {
             name: self.member.name.clone(),
             kind: self.member.kind,
             state: self.shown(),
+            done: self.is_done(),
             pid: self.pid().or(self.lost.as_ref().map(|lost| lost.stuck.pid)),
             incarnation: self.incarnation,
             started: self.began,

@@ -51,6 +51,8 @@ pub struct ChildStatus {
     pub kind: Kind,
     /// Its state.
     pub state: State,
+    /// It is a step that has been done: its start was over when it had exited with a success code.
+    pub done: bool,
     /// Its process, while there is one.
     pub pid: Option<u32>,
     /// Its present or last incarnation; 0 before the first start.

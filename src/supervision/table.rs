@@ -157,6 +157,7 @@ pub(super) fn fold<'a>(children: impl Iterator<Item = &'a Child>, restarts: u64,
                 State::Running => sum.running += 1,
                 State::Starting | State::Waiting => sum.starting += 1,
                 State::Stopping => sum.stopping += 1,
+                State::Exited if child.is_done() => sum.done += 1,
                 State::Stopped | State::Held | State::Exited => sum.down += 1,
             },
         }

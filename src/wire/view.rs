@@ -140,6 +140,9 @@ pub struct WorkerView {
     pub kind: WorkerKind,
     /// `starting running stopping stopped waiting held exited unreachable`.
     pub state: String,
+    /// It is a step (`ready = "exit"`) that has been done; its state is `exited` then. Absent where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub done: bool,
     /// Its process.
     pub pid: Option<u32>,
     /// Its incarnation; 0 before its first start.
@@ -283,12 +286,19 @@ pub struct RollupView {
     pub stopping: u32,
     /// Workers that are down.
     pub down: u32,
+    /// Workers that are steps and have been done; absent where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub done: u32,
     /// Supervisors below.
     pub supervisors: u32,
     /// Restarts so far.
     pub restarts: u64,
     /// Age of the oldest last beat, in milliseconds.
     pub oldest_beat_ms: Option<u64>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 macro_rules! of_either {
@@ -329,6 +339,7 @@ impl WorkerView {
             name: path.name().unwrap_or_default().to_owned(),
             kind: WorkerKind::Worker,
             state: state.to_owned(),
+            done: false,
             pid: None,
             incarnation: 0,
             restarts: 0,
@@ -395,6 +406,11 @@ impl ChildView {
             ChildView::Supervisor(view) => &view.children,
             ChildView::Worker(_) => &[],
         }
+    }
+
+    /// Whether it is a step that has been done.
+    pub fn is_done(&self) -> bool {
+        matches!(self, ChildView::Worker(view) if view.done)
     }
 
     /// Whether it is a supervisor.

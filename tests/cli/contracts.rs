@@ -25,6 +25,7 @@ fn status() -> Value {
         name: "db".into(),
         kind: WorkerKind::Worker,
         state: "running".into(),
+        done: false,
         pid: Some(7),
         incarnation: 1,
         restarts: 0,

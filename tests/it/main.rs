@@ -38,6 +38,7 @@ mod screens;
 mod servers;
 mod several;
 mod slow;
+mod steps;
 mod strangers;
 mod swept;
 mod unkillable;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use treevisor::ids::{Incarnation, Name};
 use treevisor::spec::policy::{
-    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Restart, Shutdown, StopOrder, Strategy as Restarting,
+    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy as Restarting,
     SupervisorPolicy,
 };
 use treevisor::supervision::*;
@@ -68,7 +68,7 @@ fn ops(ends: bool) -> impl Strategy<Value = Vec<Op>> {
 fn members() -> impl Strategy<Value = Vec<Member>> {
     let restart = prop_oneof![Just("permanent"), Just("transient"), Just("temporary")];
     let shutdown = prop_oneof![Just("shutdown=5s"), Just("brutal"), Just("infinity"), Just("shutdown=0s")];
-    let ready = prop_oneof![3 => Just("shutdown=5s"), 1 => Just("at-beat"), 1 => Just("at-word"), 1 => Just("node")];
+    let ready = prop_oneof![3 => Just("shutdown=5s"), 1 => Just("at-beat"), 1 => Just("at-word"), 1 => Just("at-exit"), 1 => Just("node")];
     let extra = prop_oneof![
         3 => Just("shutdown=5s"),
         1 => Just("backoff=1s"),
@@ -80,6 +80,8 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
     let child = (restart, shutdown, ready, extra, any::<bool>());
     prop::collection::vec(child, 0..6).prop_map(|children| {
         let spec = |(n, (restart, shutdown, ready, extra, significant)): (usize, (&str, &str, &str, &str, bool))| {
+            // A permanent step is refused.
+            let restart = if (ready, restart) == ("at-exit", "permanent") { "transient" } else { restart };
             let mut member = parse_child(&format!("c{n}({extra},{ready},{restart},{shutdown})"));
             Arc::make_mut(&mut member.policy).significant = significant && restart != "permanent";
             member
@@ -415,6 +417,19 @@ impl Shell {
         self.hand_in(Event::Reloaded(Box::new(reload)));
     }
 
+    /// Steps that run come to their end.
+    fn do_steps(&mut self) {
+        let steps: Vec<Run> =
+            self.processes.iter().filter(|(_, p)| **p == Process::There).map(|(run, _)| *run).collect();
+        for run in steps {
+            let is_step = self.core.member(run.child).is_some_and(|member| member.policy.ready == Ready::Exit);
+            if is_step && !self.halted && self.processes.get(&run) == Some(&Process::There) {
+                self.processes.remove(&run);
+                self.hand_in(Event::Exited { run, exit: Exit::Code(0) });
+            }
+        }
+    }
+
     fn play(&mut self, op: &Op) {
         match *op {
             Op::Reload(pick, prune) => self.reload(pick, prune),
@@ -580,6 +595,7 @@ proptest! {
         while !shell.halted {
             while freed && !shell.halted && shell.free(0) {}
             while !shell.halted && shell.settle() {}
+            shell.do_steps();
             for n in 0..shell.processes.len() {
                 shell.play(&Op::Ready(n));
                 shell.play(&Op::Beat(n, 0));

@@ -481,4 +481,66 @@ pub(crate) const ROWS: &[Row] = &[
         reload a : ok:2
         deadline none",
     ),
+    (
+        "D19 D8",
+        "a reload that does not change a step does not run it again; one that does, runs it in its turn",
+        "one-for-one 0/30s: a(at-exit,transient) b c",
+        "
+        boot
+        reload a(at-exit,transient) b c : ok:1
+        is a=exited
+        reload a(at-exit,transient,timeout=9s) b c : ok:2
+        is a=exited
+        reload a(at-exit,transient,v=1) b c(v=1) : ask c
+        exit c sig15 : spawn a#2
+        spawned a
+        is c=starting
+        exit a 0 : spawn c#2
+        spawned c : ok:3
+        told started(c)
+        window 0",
+    ),
+    (
+        "D19 D8",
+        "a temporary step that is done runs again when its spec is another one; so does one that has failed",
+        "one-for-one 0/30s: a(at-exit,temporary) b",
+        "
+        boot
+        reload a(at-exit,temporary,v=1) b : spawn a#2
+        spawned a
+        exit a 1 : start_failed:1
+        is a=stopped b=running
+        reload a(at-exit,temporary,v=1) b : ok:2
+        reload a(at-exit,temporary,v=2) b : spawn a#3
+        spawned a
+        exit a 0 : ok:3
+        is a=exited",
+    ),
+    (
+        "D19 D8",
+        "one that an operator has stopped, or holds, waits for its next start",
+        "one-for-one 0/30s: a(at-exit,transient) b(at-exit,transient) c",
+        "
+        boot
+        stop a : ok:1
+        hold b : ok:2
+        reload a(at-exit,transient,v=1) b(at-exit,transient,v=1) c : ok:3
+        is a=stopped b=held c=running
+        reload a(at-exit,temporary,v=2) b(at-exit,temporary,v=2) c : ok:4
+        is a=stopped b=held c=running",
+    ),
+    (
+        "D19 D8",
+        "a step that was done while a reload waited runs again before it is decided what its end means",
+        "one-for-one auto=any 0/30s: a(at-exit,transient,significant) b",
+        "
+        begin : spawn a#1
+        spawned a
+        reload a(at-exit,transient,significant,v=1) b
+        exit a 0 : spawn b#1
+        spawned b : ready; spawn a#2
+        spawned a
+        exit a 0 : ok:1; ask b
+        exit b sig15 : halt AutoShutdown",
+    ),
 ];

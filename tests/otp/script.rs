@@ -287,6 +287,7 @@ impl World {
                 done.extend(self.hand_in(Event::Beat(run, Box::default())));
             }
             (Kind::Worker, Ready::Exec) => {}
+            (Kind::Worker, Ready::Exit) => done.extend(self.hand_in(Event::Exited { run, exit: Exit::Code(0) })),
         }
         done
     }
@@ -407,6 +408,7 @@ pub(crate) fn parse_child(text: &str) -> Member {
             "grace" => policy.heartbeat = Some(Heartbeat { grace: span(), ..Heartbeat::default() }),
             "at-beat" => policy.ready = Ready::Heartbeat,
             "at-word" => policy.ready = Ready::Notify,
+            "at-exit" => policy.ready = Ready::Exit,
             "timeout" => policy.start_timeout = Some(span()),
             "backoff" => {
                 policy.backoff = Some(Backoff {

@@ -2250,6 +2250,224 @@ const ROWS: &[Row] = &[
         exit a#1 sig9
         stale 4",
     ),
+    (
+        "D19 R6",
+        "a step is started, and its siblings when it has exited with a success code, not before",
+        "one-for-one 9/5s: a(at-exit,transient) b(at-exit,temporary,codes=0+3) c",
+        "
+        begin : spawn a#1
+        spawned a
+        is a=starting b=starting c=starting
+        ready a
+        beat a
+        is a=starting
+        exit a 0 : spawn b#1
+        told exited(a) starting(b)
+        is a=exited b=starting
+        spawned b
+        exit b 3 : spawn c#1
+        spawned c : ready
+        is a=exited b=exited c=running
+        window 0",
+    ),
+    (
+        "D19 R9 R11",
+        "a step that fails is a failed start: at boot it ends the supervisor, whatever its restart type",
+        "one-for-one 9/5s: a b(at-exit,temporary) c",
+        "
+        begin : spawn a#1
+        spawned a : spawn b#1
+        spawned b
+        exit b 1 : ask a
+        told exited(b) start_failed(b) stopping(a)
+        exit a sig15 : halt StartFailed",
+    ),
+    (
+        "D19 R5",
+        "a supervisor whose children are all done is up and stays up",
+        "one-for-one 9/5s: a(at-exit,transient) b(at-exit,temporary)",
+        "
+        begin : spawn a#1
+        spawned a
+        exit a 0 : spawn b#1
+        spawned b
+        exit b 0 : ready
+        is a=exited b=exited
+        deadline none",
+    ),
+    (
+        "D19",
+        "`start-timeout` holds for a step: killed, which is a failed start, whatever its exit status",
+        "one-for-one 9/5s: a(at-exit,transient,timeout=3s) b",
+        "
+        begin : spawn a#1
+        spawned a
+        wait 3s : kill a
+        exit a 0 : halt StartFailed",
+    ),
+    (
+        "D19 D11",
+        "a step that beats is watched to its end; a hang is a failed start",
+        "one-for-one 9/5s: a(at-exit,transient,beats) b",
+        "
+        begin : spawn a#1
+        spawned a
+        wait 2s
+        beat a
+        is a=starting
+        wait 3s : look a
+        hung a : kill a
+        exit a sig9 : halt StartFailed",
+    ),
+    (
+        "D19 R19 R24 R26",
+        "a transient step runs again in its turn when its group is restarted, and what stands after it waits",
+        "one-for-all 9/5s: a b(at-exit,transient) c",
+        "
+        boot
+        exit c 1 : ask a
+        exit a sig15 : spawn a#2
+        spawned a : spawn b#2
+        is a=running b=starting c=starting
+        spawned b
+        exit b 0 : spawn c#2
+        spawned c
+        window 1",
+    ),
+    (
+        "D19 R20",
+        "under rest-for-one a step runs again when one before it fails, and not when one after it does",
+        "rest-for-one 9/5s: a b(at-exit,transient) c",
+        "
+        boot
+        exit c 1 : spawn c#2
+        spawned c
+        is b=exited
+        exit a 1 : ask c
+        exit c sig15 : spawn a#2
+        spawned a : spawn b#2
+        spawned b
+        exit b 0 : spawn c#3
+        spawned c",
+    ),
+    (
+        "D19 R27",
+        "a temporary step is done once, and is not run again with its group",
+        "one-for-all 9/5s: a b(at-exit,temporary) c",
+        "
+        boot
+        exit c 1 : ask a
+        exit a sig15 : spawn a#2
+        spawned a : spawn c#2
+        spawned c
+        is b=exited",
+    ),
+    (
+        "D19 R33 R34 R35",
+        "a step that fails in a restart is what is tried again, and each attempt is charged",
+        "rest-for-one 2/5s: a b(at-exit,transient) c",
+        "
+        boot
+        exit a 1 : ask c
+        exit c sig15 : spawn a#2
+        spawned a : spawn b#2
+        spawned b
+        exit b 1 : spawn b#3
+        told exited(b) start_failed(b) restarting(b) starting(b)
+        window 2
+        spawned b
+        is a=running b=starting c=starting
+        exit b 1 : escalate; ask a
+        exit a sig15 : halt GaveUp",
+    ),
+    (
+        "D19 R7 R46 R47",
+        "that a significant step is done counts when the supervisor is up",
+        "one-for-one auto=any 9/5s: a(at-exit,transient,significant) b",
+        "
+        begin : spawn a#1
+        spawned a
+        exit a 0 : spawn b#1
+        spawned b : ready; ask b
+        exit b sig15 : halt AutoShutdown",
+    ),
+    (
+        "D19 R48",
+        "a row of significant steps ends its supervisor when the last one is done",
+        "one-for-one auto=all 9/5s: a(at-exit,transient,significant) b(at-exit,transient,significant) c",
+        "
+        begin : spawn a#1
+        spawned a
+        exit a 0 : spawn b#1
+        spawned b
+        exit b 0 : spawn c#1
+        spawned c : ready; ask c
+        exit c sig15 : halt AutoShutdown",
+    ),
+    (
+        "D19 R66 D9",
+        "a request runs a step that is done again, alone; it is answered when that is done, and a failure leaves it as it was",
+        "one-for-all 0/5s: a(at-exit,temporary) b",
+        "
+        boot
+        cycle a : spawn a#2
+        spawned a
+        exit a 0 : ok:1
+        is a=exited b=running
+        restart a : spawn a#3
+        spawned a
+        exit a 1 : start_failed:2
+        is a=exited b=running
+        window 0",
+    ),
+    (
+        "D19 D5 R64",
+        "a step that is stopped while it runs is no failed start: the boot goes on without it",
+        "one-for-one 0/5s: a(at-exit,transient) b",
+        "
+        begin : spawn a#1
+        spawned a
+        stop a : ask a
+        exit a 0 : ok:1; spawn b#1
+        spawned b : ready
+        is a=stopped b=running",
+    ),
+    (
+        "D19 D2",
+        "a step that an operator has stopped after it was done does not run with its group",
+        "one-for-all 9/5s: a(at-exit,transient) b",
+        "
+        boot
+        stop a : ok:1
+        is a=stopped
+        exit b 1 : spawn b#2
+        spawned b
+        is a=stopped",
+    ),
+    (
+        "D19 R4 R62",
+        "a permanent step is refused; another one is added when it is done, and forgotten when it fails",
+        "one-for-one 9/5s: a",
+        "
+        boot
+        add b(at-exit,permanent) : start_failed:1
+        add b(at-exit,temporary) : spawn b#1
+        spawned b
+        exit b 1 : start_failed:2; forget b
+        add b(at-exit,temporary) : spawn b#1
+        spawned b
+        exit b 0 : ok:3
+        is b=exited",
+    ),
+    (
+        "D19 R70",
+        "a supervisor that begins again does its steps again",
+        "one-for-one 9/5s: a(at-exit,temporary)",
+        "
+        begin : spawn a#1
+        spawned a
+        exit a 0 : ready",
+    ),
 ];
 
 fn rows() -> impl Iterator<Item = &'static Row> {
@@ -2270,7 +2488,7 @@ fn every_row_holds() {
 fn every_rule_and_every_decision_has_a_row_or_a_reason() {
     let named: Vec<&str> =
         rows().flat_map(|row| row.0.split_whitespace()).chain(NO_ROW.iter().map(|(rule, _)| *rule)).collect();
-    let all = (1..=79).map(|n| format!("R{n}")).chain((1..=18).map(|n| format!("D{n}")));
+    let all = (1..=79).map(|n| format!("R{n}")).chain((1..=19).map(|n| format!("D{n}")));
     let missing: Vec<String> = all.filter(|rule| !named.contains(&rule.as_str())).collect();
     assert!(missing.is_empty(), "rules without a row or a reason: {missing:?}");
 }

@@ -8,7 +8,7 @@ use crate::scenarios::{SpecId, Tree};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use treevisor::ids::{Incarnation, ReportId};
-use treevisor::spec::policy::{Restart, Shutdown, StopOrder, Strategy};
+use treevisor::spec::policy::{Ready, Restart, Shutdown, StopOrder, Strategy};
 use treevisor::supervision::{
     Action, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, Run, State, StopCause, StopReason,
     Supervisor, ToParent,
@@ -551,6 +551,14 @@ impl Witness {
             let other = self.name(tree, other);
             ensure!(false, Rule::StartOrder, "{name} is started while the start of {other} is not over");
         }
+        let step = self.order.iter().copied().find(|&id| {
+            let child = &self.children[id.0 as usize];
+            id != run.child && child.run.is_some() && tree.specs[child.spec.0].policy.ready == Ready::Exit
+        });
+        if let Some(other) = step {
+            let other = self.name(tree, other);
+            ensure!(false, Rule::StartOrder, "{name} is started while the step {other} is not done");
+        }
         let place = self.order.iter().position(|&id| id == run.child).unwrap_or(usize::MAX);
         if !self.ready {
             let earlier = self.order[..place.min(self.order.len())].iter().find(|id| {
@@ -646,7 +654,9 @@ impl Witness {
             (Request::Start(id), Answer::Ok) => {
                 let name = self.name(tree, id);
                 if let Some(child) = self.child(id) {
-                    ensure!(child.there, Rule::Answers, "{name} is said to be up and is not there");
+                    let is_step = tree.specs[child.spec.0].policy.ready == Ready::Exit;
+                    let up = if is_step { child.last == LastEnd::Normal } else { child.there };
+                    ensure!(up, Rule::Answers, "{name} is said to be up and is not there");
                     child.stays_down = None;
                     child.held = false;
                 }

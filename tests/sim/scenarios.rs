@@ -349,8 +349,11 @@ impl Builder {
         let ready = match self.rng.below(10) {
             0 | 1 if heartbeat.is_some() => Ready::Heartbeat,
             2 | 3 => Ready::Notify,
+            4 if restart != Restart::Permanent => Ready::Exit,
             _ => Ready::Exec,
         };
+        // Where a supervisor is permanent, and ends when its step is done, the two would go on for ever.
+        let significant = significant && ready != Ready::Exit;
         let start_timeout =
             (ready != Ready::Exec && self.rng.chance(700)).then(|| Span::from_millis(*self.rng.pick(&[1_500, 4_000])));
         let shutdown = match self.rng.below(10) {

@@ -505,6 +505,10 @@ impl World {
         if rng.chance(vices.finish) {
             plans.push((rng.millis(10, 8_000), Task::Exit(Exit::Code(0))));
         }
+        if spec.policy.ready == Ready::Exit {
+            // A step is done some time, in the calm too.
+            plans.push((delay + rng.millis(10, 1_000), Task::Exit(Exit::Code(0))));
+        }
         if rng.chance(vices.hang) {
             plans.push((rng.millis(10, 6_000), Task::Hang));
         }
@@ -541,8 +545,12 @@ impl World {
                 }
             }
             Task::Exit(exit) => {
-                // In the calm no process ends unless it is asked to.
-                if self.is_stormy() || self.kernel.get(pid).ending {
+                // In the calm no process ends unless it is asked to, or is a step that is done.
+                let is_done = self.policy_of(pid).ready == Ready::Exit && exit == Exit::Code(0);
+                if is_done && self.kernel.get(pid).role == Role::Worker {
+                    self.saw("a step is done");
+                }
+                if self.is_stormy() || self.kernel.get(pid).ending || is_done {
                     return self.die(pid, exit);
                 }
             }

@@ -81,6 +81,9 @@ fn counted(count: u32, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
+/// A step that has exited as it should.
+const DONE: &str = "done";
+
 /// How many are in which state.
 #[derive(Default)]
 struct Census<'a> {
@@ -98,10 +101,13 @@ impl<'a> Census<'a> {
                 self.silent += u32::from(one);
                 view.children.iter().for_each(|child| self.count(child));
             }
-            ChildView::Worker(view) => match self.workers.iter_mut().find(|(state, _)| *state == view.state) {
-                Some((_, count)) => *count += 1,
-                None => self.workers.push((&view.state, 1)),
-            },
+            ChildView::Worker(view) => {
+                let shown = if view.done { DONE } else { view.state.as_str() };
+                match self.workers.iter_mut().find(|(state, _)| *state == shown) {
+                    Some((_, count)) => *count += 1,
+                    None => self.workers.push((shown, 1)),
+                }
+            }
         }
     }
 }
@@ -140,6 +146,7 @@ pub(in crate::cli) fn row(
     };
     let state = match view.waits_ms() {
         Some(waits) => format!("{} {}", clean(view.state()), Span::from_millis(waits).coarse()),
+        None if view.is_done() => format!("{} ({DONE})", clean(view.state())),
         None => clean(view.state()).into_owned(),
     };
     let number = |number: Option<u64>| Cell::new(number.map(|n| n.to_string()).unwrap_or_default(), style::PLAIN);
@@ -182,8 +189,13 @@ fn note_of_supervisor(view: &SupervisorView) -> Cell {
 }
 
 fn known_words(known: &RollupView) -> String {
-    let counts =
-        [(known.running, "running"), (known.starting, "starting"), (known.stopping, "stopping"), (known.down, "down")];
+    let counts = [
+        (known.running, "running"),
+        (known.starting, "starting"),
+        (known.stopping, "stopping"),
+        (known.down, "down"),
+        (known.done, "done"),
+    ];
     let words: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     if words.is_empty() { "no workers".into() } else { words.join(", ") }

@@ -19,7 +19,7 @@ pub(in crate::cli) fn of_state(state: &str) -> Style {
         "starting" | "stopping" | "waiting" => BUSY,
         "unreachable" => BAD,
         "held" => HELD,
-        "stopped" | "exited" => QUIET,
+        "stopped" | "exited" | "done" => QUIET,
         _ => PLAIN,
     }
 }
@@ -28,6 +28,7 @@ pub(in crate::cli) fn of_state(state: &str) -> Style {
 pub(in crate::cli) fn of_event(body: &EventBody) -> Style {
     match body {
         EventBody::Ready | EventBody::Started => GOOD,
+        EventBody::Exited(exited) if exited.done => GOOD,
         EventBody::BeatLate(_) | EventBody::Dropped(_) | EventBody::Restarting(_) | EventBody::Exited(_) => BUSY,
         EventBody::Hung(_)
         | EventBody::KillFailed(_)

@@ -263,14 +263,17 @@ fn watchdog(micros: Option<String>, pid: Option<String>, own: u32) -> Option<Spa
 
 /// How the tree is: "10 workers: 9 running, 1 starting; 3 restarts".
 fn health(rollup: &Rollup) -> String {
-    let Rollup { running, starting, stopping, down, restarts, .. } = rollup;
-    let workers = u64::from(*running) + u64::from(*starting) + u64::from(*stopping) + u64::from(*down);
+    let Rollup { running, starting, stopping, down, done, restarts, .. } = rollup;
+    let counts = [
+        (running, "running"),
+        (starting, "starting or waiting"),
+        (stopping, "stopping"),
+        (down, "down"),
+        (done, "done"),
+    ];
+    let workers: u64 = counts.iter().map(|(number, _)| u64::from(**number)).sum();
     let parts: Vec<_> =
-        [(running, "running"), (starting, "starting or waiting"), (stopping, "stopping"), (down, "down")]
-            .iter()
-            .filter(|(number, _)| **number > 0)
-            .map(|(number, word)| format!("{number} {word}"))
-            .collect();
+        counts.iter().filter(|(number, _)| **number > 0).map(|(number, word)| format!("{number} {word}")).collect();
     let plural = |number: u64| if number == 1 { "" } else { "s" };
     let mut text = format!("{workers} worker{}", plural(workers));
     if !parts.is_empty() {
@@ -307,6 +310,10 @@ mod tests {
         let rollup = Rollup { running: 9, starting: 1, restarts: 3, supervisors: 2, ..Rollup::default() };
         assert_eq!(health(&rollup), "10 workers: 9 running, 1 starting or waiting; 3 restarts");
         assert_eq!(health(&Rollup { down: 1, restarts: 1, ..Rollup::default() }), "1 worker: 1 down; 1 restart");
+        assert_eq!(
+            health(&Rollup { running: 1, done: 1, ..Rollup::default() }),
+            "2 workers: 1 running, 1 done; 0 restarts"
+        );
         assert_eq!(health(&Rollup::default()), "0 workers; 0 restarts");
     }
 

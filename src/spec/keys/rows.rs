@@ -103,13 +103,23 @@ keys! {
     }
     /// When a worker is ready, and when it has ended well.
     READY of ChildPolicy {
-        "ready" => a_word(&[("simple", "exec"), ("beat", "heartbeat"), ("sd-notify", "notify")]),
+        "ready" => a_word(&[
+            ("simple", "exec"),
+            ("beat", "heartbeat"),
+            ("sd-notify", "notify"),
+            ("oneshot", "exit"),
+            ("exited", "exit"),
+            ("done", "exit"),
+            ("completed", "exit"),
+            ("success", "exit"),
+        ]),
             unless(Ready::Exec, ready), default("\"exec\""),
-            known("it gets the socket for its word when it is executed", |policy, exec| {
-                exec.speaks_by_notify(policy).to_string()
+            known("how its start ends is settled when it is executed", |policy, exec| {
+                format!("{} {}", exec.speaks_by_notify(policy), policy.ready == Ready::Exit)
             });
         "When its start is over and the next sibling may start: \"exec\" the program runs, \"heartbeat\" its first beat \
-         came, \"notify\" it said READY=1 by sd_notify."
+         came, \"notify\" it said READY=1 by sd_notify, \"exit\" it has exited with a success code: a step, such as a \
+         migration."
         "success-codes" => ExitCodes, unless([0], success_codes), default("[0]");
         "Exit codes that are a normal exit."
     }

@@ -105,6 +105,9 @@ pub struct Exited {
     /// The resource limit that has ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
+    /// It was a step (`ready = "exit"`), and its start is over with this; absent where it was none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub done: bool,
     /// Of a failure: the limits that its spec sets.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub limits: Map<String, Value>,
