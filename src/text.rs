@@ -31,6 +31,18 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// `1st`, `2nd`, `13th`.
+pub(crate) fn ordinal(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
 /// A page of ours on its way out: newlines, tabs and colours pass, and whatever else a terminal would act upon is escaped.
 /// It is the last gate; what is put into the page is cleaned where it is put in.
 pub(crate) fn page(text: &str) -> Cow<'_, str> {
@@ -167,6 +179,12 @@ fn colour_sequence(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn ordinals_of_the_teens_are_their_own() {
+        let words: Vec<String> = [1, 2, 3, 4, 11, 12, 13, 21, 112].map(ordinal).into();
+        assert_eq!(words.join(" "), "1st 2nd 3rd 4th 11th 12th 13th 21st 112th");
+    }
 
     #[test]
     fn text_passes_and_what_a_terminal_acts_upon_does_not() {

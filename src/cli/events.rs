@@ -378,7 +378,7 @@ mod tests {
         let mut width = 0;
         let mut columns = |events: &[EventView]| -> Vec<usize> {
             let text = lines(events, &mut width, Look::PLAIN).unwrap();
-            text.lines().map(|line| line.find("is up").unwrap()).collect()
+            text.lines().map(|line| line.find("is ready").unwrap()).collect()
         };
         assert_eq!(columns(&[event("/"), event("/web/api"), event("/db")]), [36, 36, 36]);
         // What is wider moves those that follow, up to a point.

@@ -1,24 +1,35 @@
 //! Events in words: the same sentence in the log, in `events`, and in the last output of a tree that gave up.
+//! `docs/events.md` lists them all; its table is written by the test of this file.
 
 use crate::signal::full_name;
-use crate::text::clean;
+use crate::text::{clean, ordinal};
 use crate::time::Span;
-use crate::wire::view::event::{Dropped, Exited, KillFailed, Restarting, StopWhy, Stopping};
+use crate::wire::view::event::{Dropped, Exited, GaveUp, Hung, Killed, Reloaded, Restarting, StopWhy, Stopping};
 use crate::wire::view::{EventBody, EventView, ExitView};
 use serde_json::Value;
-use std::fmt::Write;
 
-/// The whole sentence, beginning with the path that it is about.
+/// The whole sentence, with the path that it is about.
 pub fn of(event: &EventView) -> String {
-    format!("{} {}", event.path, words(event))
+    let words = words(event);
+    let verb = match event.body {
+        // What a supervisor does to a child: "stopping /db (reload by SIGHUP)".
+        EventBody::Starting | EventBody::Restarting(_) | EventBody::Stopping(_) => {
+            words.find(' ').unwrap_or(words.len())
+        }
+        _ => 0,
+    };
+    match words.split_at(verb) {
+        ("", words) => format!("{} {words}", event.path),
+        (verb, rest) => format!("{verb} {}{rest}", event.path),
+    }
 }
 
-/// The sentence without its subject.
+/// The sentence without its path.
 ///
 /// An event of a kind that this version does not know is shown by its kind and its fields, so that an older tool can
 /// show what a newer root sends.
 ///
-/// One that stands for many, see `docs/cli.md`, says so.
+/// One that stands for many, see `docs/cli.md`, counts them.
 pub fn words(event: &EventView) -> String {
     let one = phrase(event, Tense::Present);
     match &event.repeats {
@@ -42,7 +53,7 @@ fn to_the_second(at: &str) -> String {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Tense {
     Present,
     Past,
@@ -50,111 +61,63 @@ enum Tense {
 
 /// The wording of every kind, in both tenses where there are two.
 fn phrase(event: &EventView, tense: Tense) -> String {
-    use Tense::{Past, Present};
-    match (&event.body, tense) {
-        (EventBody::Starting, _) => match event.incarnation {
-            Some(number) if number > 1 => format!("is being started, incarnation {number}"),
-            _ => "is being started".into(),
+    let now = tense == Tense::Present;
+    match &event.body {
+        EventBody::Starting => match event.incarnation {
+            Some(number) if number > 1 => format!("starting (incarnation {number})"),
+            _ => "starting".into(),
         },
-        (EventBody::Started, _) => match event.pid {
-            Some(pid) => format!("was started as process {pid}"),
-            None => "was started".into(),
-        },
-        (EventBody::Ready, _) => "is up".into(),
-        (EventBody::BeatLate(late), _) => {
-            let (age, limit) = (coarse(late.age_ms), coarse(late.limit_ms));
-            let mut line = format!("is late: no beat for {age}, hung after {limit}");
-            if let Some(why) = &late.spared {
-                let _ = write!(line, "; spared for now: {}", clean(why));
-            }
-            line + &probe(late.probe.as_deref())
-        }
-        (EventBody::Hung(hung), tense) => {
-            let (age, limit) = (coarse(hung.age_ms), coarse(hung.limit_ms));
-            let seen = |before: &str| {
-                let seen = hung.seen.as_ref().map(|seen| format!("{before}{}", clean(seen)));
-                seen.unwrap_or_default()
-            };
-            match (hung.by_its_word, hung.no_progress, tense) {
-                (true, _, Present) => "hangs, by its own report (WATCHDOG=trigger)".into(),
-                (true, _, Past) => "hung, by its own report, and was killed".into(),
-                (false, true, Present) => {
-                    format!("hangs: it beats, but made no progress for {age} (limit {limit}){}", seen("; it "))
-                }
-                (false, true, Past) => {
-                    format!("made no progress for {age} (limit {limit}), though it beat, and was killed")
-                }
-                (false, false, Present) => {
-                    let probe = probe(hung.probe.as_deref());
-                    format!("hangs: no beat for {age} (limit {limit}){}{probe}", seen("; it "))
-                }
-                (false, false, Past) => {
-                    format!("gave no beat for {age} (limit {limit}){}, and was killed", seen(", "))
-                }
-            }
-        }
-        (EventBody::Dropped(body), _) => dropped(body),
-        (EventBody::Exited(body), Present) => exited(body),
-        (EventBody::Exited(body), Past) => ended(body).unwrap_or_else(|| "ended".into()),
-        (EventBody::KillFailed(body), Present) => {
-            format!("cannot be killed{}; it is not waited for any longer", survivor(body))
-        }
-        (EventBody::KillFailed(body), Past) => format!("could not be killed{}", survivor(body)),
-        (EventBody::Restarting(body), _) => restarting(body),
-        (EventBody::Stopping(body), tense) => stopping(body, tense),
-        (EventBody::Stopped, _) => "is down".into(),
-        (EventBody::Escalated(body), _) => format!("has given up, which escalates: {}", clean(&body.explanation)),
-        (EventBody::GaveUp(body), _) => format!(
-            "gives up: starting {} again would be restart {} within {}, {}",
-            clean(&body.child),
-            body.used,
-            coarse(body.period_ms),
-            allowed(body.max)
+        EventBody::Started => format!("was started{}", some(event.pid, |pid| format!(" (pid {pid})"))),
+        EventBody::Ready => "is ready".into(),
+        EventBody::BeatLate(late) => format!(
+            "is late: no heartbeat for {} (limit {}){}{}",
+            coarse(late.age_ms),
+            coarse(late.limit_ms),
+            some(late.spared.as_ref(), |why| format!("; kill deferred: {}", clean(why))),
+            last_probe(late.probe.as_ref()),
         ),
-        (EventBody::AutoShutdown(body), Present) => {
-            format!("ends by itself, as its significant child {} has ended", clean(&body.child))
+        EventBody::Hung(body) => format!("{}: {}", if now { "hangs" } else { "was killed as hung" }, hung(body)),
+        EventBody::Dropped(body) => dropped(body),
+        EventBody::Exited(body) => exited(body, tense),
+        EventBody::KillFailed(body) => {
+            let others = if body.others > 0 { format!(" (and {} more)", body.others) } else { String::new() };
+            let (is, end) = if now { ("cannot", "; no longer waiting for it") } else { ("could not", "") };
+            format!("{is} be killed: process {}{others}, {}{end}", body.survivor, clean(&body.reason))
         }
-        (EventBody::AutoShutdown(body), Past) => {
-            format!("ended by itself, as its significant child {} had ended", clean(&body.child))
+        EventBody::Restarting(body) => restarting(body),
+        EventBody::Stopping(body) => format!("{} ({})", if now { "stopping" } else { "was stopped" }, stopping(body)),
+        EventBody::Stopped => "is down".into(),
+        EventBody::Escalated(body) => format!("escalated: {}", clean(&body.explanation)),
+        EventBody::GaveUp(body) => format!("gave up: {}", over_limit(body)),
+        EventBody::AutoShutdown(body) => {
+            let shutting = if now { "is shutting" } else { "shut" };
+            format!("{shutting} down: significant child {} exited", clean(&body.child))
         }
-        (EventBody::Panic(body), tense) => {
-            let is = if matches!(tense, Present) { "is" } else { "was" };
-            format!("{is} panicked by {}{}", clean(&body.by), if body.hold { ", to be held down" } else { "" })
+        EventBody::Panic(body) => {
+            format!("was panicked{} by {}", if body.hold { " and held" } else { "" }, clean(&body.by))
         }
-        (EventBody::Held(body), _) if body.again => {
+        EventBody::Held(body) if body.again => {
             let (since, by) = (body.since.as_deref().unwrap_or("?"), body.by.as_deref().unwrap_or("an operator"));
-            format!("is held down since {} by {}, and stays so", clean(since), clean(by))
+            format!("is still held (since {}, by {})", clean(since), clean(by))
         }
-        (EventBody::Held(_), _) => "is down and held".into(),
-        (EventBody::Released(body), _) => {
-            format!("is no longer held, by {}; it starts with its next supervisor", clean(&body.by))
+        EventBody::Held(_) => "is held".into(),
+        EventBody::Released(body) => format!("was released by {}; starts with its supervisor", clean(&body.by)),
+        EventBody::Reloaded(body) => reloaded(body),
+        EventBody::StartFailed(body) => {
+            format!(
+                "could not be started: {}{}",
+                clean(&body.message),
+                if body.retry && now { "; retrying" } else { "" }
+            )
         }
-        (EventBody::Reloaded(body), _) => {
-            let counts: Vec<String> = [
-                (body.added, "added"),
-                (body.removed, "removed"),
-                (body.restarted, "restarted"),
-                (body.updated, "updated"),
-            ]
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
-            let what = if counts.is_empty() { "no child is touched".into() } else { counts.join(", ") };
-            format!("is reloaded by {}: {what}", clean(&body.by))
-        }
-        (EventBody::StartFailed(body), tense) => {
-            let retry = if body.retry && matches!(tense, Present) { "; trying again" } else { "" };
-            format!("could not be started: {}{retry}", clean(&body.message))
-        }
-        (EventBody::Other { kind, fields }, _) => {
-            let mut line = clean(kind).into_owned();
-            if !fields.is_empty() {
-                let _ = write!(line, " {}", Value::Object(fields.clone()));
-            }
-            line
-        }
+        EventBody::Other { kind, fields } if fields.is_empty() => clean(kind).into_owned(),
+        EventBody::Other { kind, fields } => format!("{} {}", clean(kind), Value::Object(fields.clone())),
     }
+}
+
+/// What there is in words, or nothing.
+fn some<T>(there: Option<T>, words: impl FnOnce(T) -> String) -> String {
+    there.map(words).unwrap_or_default()
 }
 
 fn coarse(millis: u64) -> String {
@@ -162,115 +125,128 @@ fn coarse(millis: u64) -> String {
 }
 
 /// What the last probe has come to, where the beats are those of probes.
-fn probe(why: Option<&str>) -> String {
-    why.map(|why| format!("; {}", clean(why))).unwrap_or_default()
+fn last_probe(why: Option<&String>) -> String {
+    some(why, |why| format!("; {}", clean(why)))
 }
 
-/// How many restarts are allowed.
-pub(super) fn allowed(max: u32) -> String {
-    if max == 1 { "1 is allowed".into() } else { format!("{max} are allowed") }
-}
-
-/// Which process could not be killed, with how many others, and why; follows "killed".
-fn survivor(body: &KillFailed) -> String {
-    let more = match body.others {
-        0 => String::new(),
-        others => format!(" (and {others} more)"),
+fn hung(body: &Hung) -> String {
+    let what = match (body.by_its_word, body.no_progress) {
+        (true, _) => return "by its own report (WATCHDOG=trigger)".into(),
+        (false, true) => "heartbeats without progress",
+        (false, false) => "no heartbeat",
     };
-    format!("{more}: process {}, {}", body.survivor, clean(&body.reason))
+    let seen = some(body.seen.as_ref(), |seen| format!("; it {}", clean(seen)));
+    format!(
+        "{what} for {} (limit {}){seen}{}",
+        coarse(body.age_ms),
+        coarse(body.limit_ms),
+        last_probe(body.probe.as_ref())
+    )
+}
+
+/// Which restart was one too many.
+pub(super) fn over_limit(body: &GaveUp) -> String {
+    let GaveUp { child, max, period_ms, used } = body;
+    format!("{} restart of {} within {}, limit {max}", ordinal(*used), clean(child), coarse(*period_ms))
 }
 
 /// What of a sender was dropped.
 fn dropped(body: &Dropped) -> String {
     let reasons = [
-        (body.malformed, "not understood"),
-        (body.unknown_token, "with a token that is not the sender's"),
-        (body.too_many, "too many in a second"),
+        (body.malformed, "malformed"),
+        (body.unknown_token, "with a token of another worker"),
+        (body.too_many, "over the rate limit"),
         (body.too_long, "too long"),
-        (body.by_strangers, "to a worker that is not the sender's"),
-        (body.connections, "connections too many"),
+        (body.by_strangers, "for another worker"),
+        (body.connections, "over the limit of connections"),
     ];
-    let counts = reasons.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}"));
-    let counts = counts.collect::<Vec<_>>().join(", ");
-    let by = body.sender.as_ref().map(|sender| format!(" from {}", clean(sender))).unwrap_or_default();
-    format!("has messages dropped{by}: {counts}")
+    let by = some(body.sender.as_ref(), |sender| format!(" (from {})", clean(sender)));
+    format!("had messages dropped{by}: {}", counts(&reasons))
 }
 
-fn stopping(body: &Stopping, tense: Tense) -> String {
-    let is = match tense {
-        Tense::Present => "is being",
-        Tense::Past => "was",
+/// Counts with what they count, but for those of zero.
+fn counts(all: &[(u64, &str)]) -> String {
+    let all = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    all.collect::<Vec<_>>().join(", ")
+}
+
+fn reloaded(body: &Reloaded) -> String {
+    let changed =
+        [(body.added, "added"), (body.removed, "removed"), (body.restarted, "restarted"), (body.updated, "updated")];
+    let changed = match counts(&changed) {
+        none if none.is_empty() => "no changes".into(),
+        counts => counts,
     };
-    let by = |unnamed| clean(body.by.as_deref().unwrap_or(unnamed));
-    match (&body.why, tense) {
-        (StopWhy::Group, _) => format!("{is} stopped, to be restarted with a sibling"),
-        (StopWhy::SupervisorEnds, Tense::Present) => "is being stopped, as its supervisor ends".into(),
-        (StopWhy::SupervisorEnds, Tense::Past) => "was stopped, as its supervisor ended".into(),
-        (StopWhy::Operator, _) => format!("{is} stopped by {}", by("an operator")),
-        (StopWhy::Reload, Tense::Present) => format!("is being stopped for a reload by {}", by("an operator")),
-        (StopWhy::StartTimeout, Tense::Present) => "is being stopped: its start took too long".into(),
-        (StopWhy::StartTimeout, Tense::Past) => "took too long to start, and was killed".into(),
-        (StopWhy::Signal, Tense::Present) => format!("is asked to end by {}", by("a signal")),
-        (StopWhy::Signal, Tense::Past) => format!("was asked to end by {}", by("a signal")),
-        (StopWhy::Reload, Tense::Past) | (StopWhy::Other(_), _) => format!("{is} stopped"),
+    format!("was reloaded by {}: {changed}", clean(&body.by))
+}
+
+/// Why a child is being stopped.
+fn stopping(body: &Stopping) -> String {
+    let by = |unnamed| clean(body.by.as_deref().unwrap_or(unnamed)).into_owned();
+    match &body.why {
+        StopWhy::Group => format!("restarting with {}", by("a sibling")),
+        StopWhy::SupervisorEnds => "its supervisor is stopping".into(),
+        StopWhy::Operator => format!("requested by {}", by("an operator")),
+        StopWhy::Reload => format!("reload by {}", by("an operator")),
+        StopWhy::StartTimeout => "start timeout".into(),
+        StopWhy::Signal => by("signal"),
+        StopWhy::Other(why) => clean(why).into_owned(),
     }
 }
 
-/// How a process ended, in a word or two.
-fn ended(body: &Exited) -> Option<String> {
-    match (body.code, body.signal) {
-        (Some(code), _) => Some(format!("exited with code {code}")),
-        (None, Some(signal)) => Some(format!("was ended by {}", full_name(signal))),
-        (None, None) => None,
-    }
-}
-
-fn exited(body: &Exited) -> String {
-    let mut line = match body.signal {
-        _ if body.done => format!("is done: it {}", ended(body).unwrap_or_else(|| "exited".into())),
-        Some(9) if body.code.is_none() && body.is_expected() => "was killed by its supervisor".into(),
-        _ => ended(body).unwrap_or_else(|| "exited".into()),
+fn exited(body: &Exited, tense: Tense) -> String {
+    let mut notes: Vec<String> = Vec::new();
+    let stopped = body.is_expected() && body.killed.is_none();
+    let mut line = match (body.code, body.signal) {
+        (Some(code), _) if body.done => format!("is done (exit status {code})"),
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(9)) if stopped => "was killed by its supervisor".into(),
+        (None, Some(9)) if body.killed.is_some() => "was killed".into(),
+        (None, Some(signal)) if stopped => {
+            notes.push(full_name(signal).into_owned());
+            "stopped".into()
+        }
+        (None, Some(signal)) => format!("was killed by {}", full_name(signal)),
+        (None, None) => "exited".into(),
     };
-    if body.core_dumped {
-        line.push_str(" and left a core file");
+    notes.extend(match &body.killed {
+        Some(Killed::Hung) => Some("hung".into()),
+        Some(Killed::Panic) => Some("panic".into()),
+        Some(Killed::StartTimeout) => Some("start timeout".into()),
+        Some(Killed::ShutdownOver) => Some("shutdown timeout".into()),
+        Some(Killed::StopRefused) => Some("the kernel refused the stop signal".into()),
+        Some(Killed::BrutalKill) => Some("brutal-kill".into()),
+        Some(Killed::Other(why)) => Some(clean(why).into_owned()),
+        None if stopped && body.signal != Some(9) => Some("as requested".into()),
+        None => None,
+    });
+    if tense == Tense::Present {
+        notes.extend(body.core_dumped.then(|| "core dumped".into()));
+        notes.extend(body.oom_killed.then(|| "cgroup out of memory".into()));
+        if body.left_behind && body.code == Some(0) && !body.is_expected() {
+            notes.push("killed its leftover processes: run it in the foreground, not as a daemon".into());
+        }
+        notes.extend(body.explanation.as_ref().map(|reason| format!("reason: {}", clean(reason))));
+        notes.extend(body.output.last().map(|last| last.trim()).filter(|last| !last.is_empty()).map(last_output));
     }
-    if body.oom_killed {
-        line.push_str(", as the memory of its cgroup had run out");
-    }
-    if body.left_behind && body.code == Some(0) && !body.is_expected() {
-        line.push_str(
-            " and left processes behind, which were killed: a program that goes into the background is taken for one that \
-             has ended; have it stay in the foreground",
-        );
-    }
-    if body.is_expected() && body.signal != Some(9) {
-        line.push_str(", as it was asked to");
-    }
-    if let Some(explanation) = &body.explanation {
-        let _ = write!(line, "; its reason: {}", clean(explanation));
-    }
-    if let Some(last) = body.output.last().map(|last| last.trim()).filter(|last| !last.is_empty()) {
-        let last = clean(last);
-        let cut: String = last.chars().take(OUTPUT_MAX).collect();
-        let more = if cut.len() < last.len() { "..." } else { "" };
-        let _ = write!(line, "; its last line: {cut}{more}");
+    if !notes.is_empty() {
+        line += &format!(" ({})", notes.join(if stopped { ", " } else { "; " }));
     }
     line
 }
 
-/// Characters of a worker's last line that a sentence holds; the whole is in the JSON.
-const OUTPUT_MAX: usize = 160;
+fn last_output(line: &str) -> String {
+    /// Characters of a worker's last line that a sentence holds; the whole is in the JSON.
+    const MAX: usize = 160;
+    let line = clean(line);
+    let cut: String = line.chars().take(MAX).collect();
+    format!("last output: {cut}{}", if cut.len() < line.len() { "..." } else { "" })
+}
 
 fn restarting(body: &Restarting) -> String {
-    let mut line = format!("is to be restarted by {}", clean(&body.strategy));
-    if body.delay_ms > 0 {
-        let _ = write!(line, " after {}", coarse(body.delay_ms));
-    }
-    let _ = match body.max {
-        Some(max) => write!(line, ", restart {} of {max} in the window", body.used),
-        None => write!(line, ", restart {} in the window", body.used),
-    };
-    line
+    let after = if body.delay_ms > 0 { format!(" in {}", coarse(body.delay_ms)) } else { String::new() };
+    let of = some(body.max, |max| format!(" of {max}"));
+    format!("restarting{after} ({}, restart {}{of} in {})", clean(&body.strategy), body.used, coarse(body.period_ms))
 }
 
 /// How a process ended, in the fewest words: `exit 1`, `SIGKILL`.
@@ -283,158 +259,4 @@ pub fn exit_words(exit: &ExitView) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::view::testing;
-    use serde_json::json;
-
-    fn event(kind: &str, detail: Value) -> EventView {
-        EventView { pid: Some(71), incarnation: Some(2), ..testing::event(1, "/web/api", kind, detail) }
-    }
-
-    #[test]
-    fn every_kind_has_its_words() {
-        for (kind, detail, words) in [
-            ("starting", json!({}), "/web/api is being started, incarnation 2"),
-            ("started", json!({}), "/web/api was started as process 71"),
-            ("ready", json!({}), "/web/api is up"),
-            (
-                "beat_late",
-                json!({"age_ms": 1600, "limit_ms": 3000, "spared": "held by the debugger with pid 17"}),
-                "/web/api is late: no beat for 1.6s, hung after 3s; spared for now: held by the debugger with pid 17",
-            ),
-            (
-                "beat_late",
-                json!({"age_ms": 1600, "limit_ms": 3000, "spared": null}),
-                "/web/api is late: no beat for 1.6s, hung after 3s",
-            ),
-            (
-                "kill_failed",
-                json!({"survivor": 71, "others": 0, "reason": "it is in uninterruptible sleep (state D), in nfs_wait"}),
-                "/web/api cannot be killed: process 71, it is in uninterruptible sleep (state D), in nfs_wait; it is not \
-                 waited for any longer",
-            ),
-            (
-                "kill_failed",
-                json!({"survivor": 71, "others": 2, "reason": "the kernel refuses it: EPERM\u{1b}[2J"}),
-                "/web/api cannot be killed (and 2 more): process 71, the kernel refuses it: EPERM\\x1b[2J; it is not \
-                 waited for any longer",
-            ),
-            (
-                "hung",
-                json!({"age_ms": 3001, "limit_ms": 3000, "no_progress": false}),
-                "/web/api hangs: no beat for 3s (limit 3s)",
-            ),
-            (
-                "hung",
-                json!({"age_ms": 3001, "limit_ms": 3000, "no_progress": true}),
-                "/web/api hangs: it beats, but made no progress for 3s (limit 3s)",
-            ),
-            (
-                "hung",
-                json!({"age_ms": 7, "limit_ms": 3000, "no_progress": false, "by_its_word": true}),
-                "/web/api hangs, by its own report (WATCHDOG=trigger)",
-            ),
-            (
-                "dropped",
-                json!({"sender": "process 71", "malformed": 3, "too_many": 0, "connections": 4744}),
-                "/web/api has messages dropped from process 71: 3 not understood, 4744 connections too many",
-            ),
-            ("exited", json!({"code": 1, "normal": false, "expected": false}), "/web/api exited with code 1"),
-            ("exited", json!({"signal": 9, "expected": true}), "/web/api was killed by its supervisor"),
-            (
-                "exited",
-                json!({"signal": 11, "core_dumped": true}),
-                "/web/api was ended by SIGSEGV and left a core file",
-            ),
-            (
-                "exited",
-                json!({"signal": 9, "oom_killed": true}),
-                "/web/api was ended by SIGKILL, as the memory of its cgroup had run out",
-            ),
-            (
-                "exited",
-                json!({"code": 10, "explanation": "too many restarts", "output": ["a", "b\u{1b}[31m"]}),
-                "/web/api exited with code 10; its reason: too many restarts; its last line: b",
-            ),
-            (
-                "restarting",
-                json!({"strategy": "one-for-all", "used": 2, "max": 3, "delay_ms": 0}),
-                "/web/api is to be restarted by one-for-all, restart 2 of 3 in the window",
-            ),
-            (
-                "restarting",
-                json!({"strategy": "one-for-one", "used": 2, "max": null, "delay_ms": 200}),
-                "/web/api is to be restarted by one-for-one after 0.2s, restart 2 in the window",
-            ),
-            ("stopping", json!({"why": "group"}), "/web/api is being stopped, to be restarted with a sibling"),
-            ("stopping", json!({"why": "supervisor_ends"}), "/web/api is being stopped, as its supervisor ends"),
-            ("stopping", json!({"why": "operator", "by": "uid 0"}), "/web/api is being stopped by uid 0"),
-            (
-                "stopping",
-                json!({"why": "signal", "by": "SIGTERM from process 7 (sh)"}),
-                "/web/api is asked to end by SIGTERM from process 7 (sh)",
-            ),
-            ("stopping", json!({"why": "start_timeout"}), "/web/api is being stopped: its start took too long"),
-            ("stopped", json!({}), "/web/api is down"),
-            ("escalated", json!({"explanation": "x"}), "/web/api has given up, which escalates: x"),
-            (
-                "gave_up",
-                json!({"child": "jobs", "used": 4, "max": 3, "period_ms": 30000}),
-                "/web/api gives up: starting jobs again would be restart 4 within 30s, 3 are allowed",
-            ),
-            (
-                "gave_up",
-                json!({"child": "jobs", "used": 2, "max": 1, "period_ms": 5000}),
-                "/web/api gives up: starting jobs again would be restart 2 within 5s, 1 is allowed",
-            ),
-            (
-                "auto_shutdown",
-                json!({"child": "jobs"}),
-                "/web/api ends by itself, as its significant child jobs has ended",
-            ),
-            ("panic", json!({"by": "uid 0", "hold": true}), "/web/api is panicked by uid 0, to be held down"),
-            (
-                "exited",
-                json!({"code": 1, "count": 412, "first": "2026-01-02T03:04:05.000000000Z", "last": "2026-01-02T03:09:05.000000000Z"}),
-                "/web/api exited with code 1 (412 times since 2026-01-02T03:04:05Z)",
-            ),
-            (
-                "exited",
-                json!({"code": 0, "normal": true, "expected": false, "left_behind": true}),
-                "/web/api exited with code 0 and left processes behind, which were killed: a program that goes into the \
-                 background is taken for one that has ended; have it stay in the foreground",
-            ),
-            ("held", json!({}), "/web/api is down and held"),
-            (
-                "released",
-                json!({"by": "uid 0"}),
-                "/web/api is no longer held, by uid 0; it starts with its next supervisor",
-            ),
-            (
-                "held",
-                json!({"again": true, "since": "2026-01-02T03:04:05Z", "by": "uid 0"}),
-                "/web/api is held down since 2026-01-02T03:04:05Z by uid 0, and stays so",
-            ),
-            ("reloaded", json!({ "by": "SIGHUP" }), "/web/api is reloaded by SIGHUP: no child is touched"),
-            (
-                "reloaded",
-                json!({ "by": "SIGHUP", "added": 1, "removed": 0, "restarted": 2, "updated": 0 }),
-                "/web/api is reloaded by SIGHUP: 1 added, 2 restarted",
-            ),
-            (
-                "stopping",
-                json!({ "why": "reload", "by": "SIGHUP" }),
-                "/web/api is being stopped for a reload by SIGHUP",
-            ),
-            (
-                "start_failed",
-                json!({"message": "executing ./api: No such file or directory", "retry": true}),
-                "/web/api could not be started: executing ./api: No such file or directory; trying again",
-            ),
-            ("of_tomorrow", json!({"x": 1}), "/web/api of_tomorrow {\"x\":1}"),
-        ] {
-            assert_eq!(of(&event(kind, detail)), words, "{kind}");
-        }
-    }
-}
+mod tests;

@@ -1,12 +1,12 @@
 //! An explanation in words: what the state is, where it began, what followed, what to press next.
 
 use super::types::{Category, Explanation, Step};
-use crate::explain::sentence::{allowed, happened, words};
+use crate::explain::sentence::{happened, over_limit, words};
 use crate::ids::Path;
 use crate::text::clean;
 use crate::time::Span;
 use crate::wire::view::EventBody;
-use crate::wire::view::event::{Exited, Killed, Restarting};
+use crate::wire::view::event::{Exited, Restarting};
 use std::fmt::Write;
 
 /// An explanation, ready to be laid out.
@@ -245,27 +245,11 @@ fn then_text(step: &Step) -> String {
         EventBody::Restarting(restarting) => restarted(step, restarting),
         EventBody::GaveUp(gave_up) => {
             let end = if event.path.is_root() {
-                "; as it is the root, the tree ended with exit code 10"
+                "; the tree ended with exit status 10"
             } else {
-                "; that escalated to the supervisor above"
+                "; escalated to the supervisor above"
             };
-            format!(
-                "{} gave up at {}: to start {} again would have been restart {} within {}, {} (intensity){end}",
-                event.path,
-                time(&event.at),
-                clean(&gave_up.child),
-                gave_up.used,
-                coarse(gave_up.period_ms),
-                allowed(gave_up.max),
-            )
-        }
-        EventBody::Exited(exited) => {
-            let why = match exited.killed {
-                Some(Killed::ShutdownOver) => ": it was still there when its shutdown time was over",
-                Some(Killed::StopRefused) => ": the kernel refused the signal that was to ask it to stop",
-                _ => "",
-            };
-            format!("{} {} at {}{why}", event.path, happened(event), time(&event.at))
+            format!("{} gave up at {}: {}{end}", event.path, time(&event.at), over_limit(gave_up))
         }
         _ => format!("{} {} at {}", event.path, happened(event), time(&event.at)),
     }

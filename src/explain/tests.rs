@@ -82,7 +82,7 @@ fn a_crash_and_the_group_that_came_back_with_it() {
     tree.boot(1, "/cart", Some(restarting));
     for path in ["/db", "/cart"] {
         let explained = tree.explain(path, Some("running"));
-        assert_eq!(explained.verdict, "/db exited with code 74", "{path}");
+        assert_eq!(explained.verdict, "/db exited with status 74", "{path}");
         assert_eq!(explained.first_cause.as_ref().map(|step| step.category), Some(Category::Exit));
         assert!(explained.complete);
     }
@@ -90,7 +90,7 @@ fn a_crash_and_the_group_that_came_back_with_it() {
         text(&tell(&tree.explain("/db", Some("running")))),
         "\
 /db is running (incarnation 2, for 15s); it was restarted once
-[First cause] /db exited with code 74 at 2026-01-02 03:04:04.500 UTC, after 12s
+[First cause] /db exited with status 74 at 2026-01-02 03:04:04.500 UTC, after 12s
   EX_IOERR: an error of input or output
   it had used 1.5s of CPU and at most 12.3 MiB of memory; it had beaten 11 times, last 0.4s before with its progress at \
 7; its last status: file 7
@@ -144,7 +144,7 @@ fn escalated() -> Tree {
 fn an_escalation_is_followed_down_to_where_it_began() {
     let tree = escalated();
     let explained = tree.explain("/", None);
-    assert_eq!(explained.verdict, "/web/api exited with code 1");
+    assert_eq!(explained.verdict, "/web/api exited with status 1");
     assert_eq!(explained.first_cause.as_ref().map(|step| step.times), Some(2));
     let kinds: Vec<&str> = explained.chain.iter().map(|step| step.event.kind()).collect();
     assert_eq!(kinds, ["exited", "gave_up", "escalated", "exited", "gave_up"]);
@@ -152,7 +152,7 @@ fn an_escalation_is_followed_down_to_where_it_began() {
     assert_eq!(short.len(), 4, "{short:?}");
     assert!(short[0].contains("the last of 2 failures"), "{short:?}");
     assert!(short[2].starts_with("then: /web gave up at"), "{short:?}");
-    assert!(short[3].contains("exit code 10"), "{short:?}");
+    assert!(short[3].contains("exit status 10"), "{short:?}");
     // What stood below has no event of its own end.
     assert_eq!(tree.explain("/web/api", None).verdict, explained.verdict);
     let cut = tell_short(&explained, 3);
@@ -214,21 +214,21 @@ fn a_stop_is_followed_up_to_who_gave_the_order() {
     let stopping = tree.add(2, "/web/api", "stopping", None, json!({ "why": "supervisor_ends" }));
     tree.add(2, "/web/api", "exited", Some(stopping), json!({ "signal": 15, "expected": true }));
     let explained = tree.explain("/web/api", Some("stopped"));
-    assert_eq!(explained.verdict, "/web was stopped by uid 7");
+    assert_eq!(explained.verdict, "/web was stopped (requested by uid 7)");
     assert_eq!(explained.hints[0], "`treevisor restart /web` starts it again");
 
     let mut tree = Tree::default();
     tree.boot(1, "/web", None);
     tree.add(2, "/web", "stopping", None, json!({ "why": "signal", "by": "SIGTERM from process 3 (sh)" }));
     tree.add(1, "/web", "exited", None, json!({ "signal": 15, "expected": false }));
-    assert_eq!(tree.explain("/web", None).verdict, "/web was asked to end by SIGTERM from process 3 (sh)");
+    assert_eq!(tree.explain("/web", None).verdict, "/web was stopped (SIGTERM from process 3 (sh))");
 }
 
 #[test]
 fn a_hang_begins_with_its_own_verdict_and_has_the_facts_of_the_exit() {
     for (no_progress, category, says) in [
-        (false, Category::Hang, "gave no beat for 3s (limit 3s)"),
-        (true, Category::Livelock, "made no progress for 3s"),
+        (false, Category::Hang, "was killed as hung: no heartbeat for 3s (limit 3s)"),
+        (true, Category::Livelock, "heartbeats without progress for 3s"),
     ] {
         let mut tree = Tree::default();
         tree.boot(1, "/db", None);
@@ -252,7 +252,7 @@ fn a_hang_begins_with_its_own_verdict_and_has_the_facts_of_the_exit() {
 fn what_cannot_be_killed_is_told_with_its_reason_and_what_to_do() {
     const STUCK: &str = "it is stuck in the kernel (state D, in nfs_wait)";
     const TOLD: &str =
-        "/db could not be killed (and 1 more): process 71, it is stuck in the kernel (state D, in nfs_wait)";
+        "/db could not be killed: process 71 (and 1 more), it is stuck in the kernel (state D, in nfs_wait)";
     let stuck = || json!({ "survivor": 71, "others": 1, "reason": STUCK });
     let next = |explanation: &Explanation| {
         explanation.hints.iter().filter(|hint| hint.starts_with("mend what holds the process")).count()
@@ -284,7 +284,7 @@ fn what_cannot_be_killed_is_told_with_its_reason_and_what_to_do() {
     let stopping = tree.add(1, "/db", "stopping", None, json!({ "why": "operator", "by": "uid 7" }));
     tree.add(1, "/db", "kill_failed", Some(stopping), stuck());
     let explained = tree.explain("/db", Some("stopping"));
-    assert_eq!(explained.verdict, "/db was stopped by uid 7");
+    assert_eq!(explained.verdict, "/db was stopped (requested by uid 7)");
     assert_eq!(next(&explained), 1, "{:?}", explained.hints);
     assert!(text(&tell(&explained)).contains(TOLD));
 

@@ -1,6 +1,6 @@
 //! Supervision's types to the wire's types and back. No decisions are made here.
 
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use crate::link::{Identity, PeerCred};
 use crate::os::clock::{self, Clock};
 use crate::os::usage::InUse;
@@ -264,17 +264,17 @@ pub(super) fn event(report: &Report, path: Path, at: String) -> EventView {
     EventView {
         id: report.id,
         at,
-        path,
         pid: report.pid,
         incarnation: (report.incarnation.0 > 0).then_some(report.incarnation.0),
         cause: report.cause,
-        body: body(report.fact.clone()),
+        body: body(report.fact.clone(), &path),
         repeats: None,
         more: Map::new(),
+        path,
     }
 }
 
-fn body(fact: Fact) -> EventBody {
+fn body(fact: Fact, path: &Path) -> EventBody {
     match fact {
         Fact::Starting => EventBody::Starting,
         Fact::Started => EventBody::Started,
@@ -334,7 +334,7 @@ fn body(fact: Fact) -> EventBody {
             strategy: with.word().into(),
             used,
         }),
-        Fact::Stopping { why } => EventBody::Stopping(stopping(why)),
+        Fact::Stopping { why } => EventBody::Stopping(stopping(why, path)),
         Fact::Escalated { explanation } => EventBody::Escalated(event::Escalated { explanation }),
         Fact::GaveUp { child, used, max, period } => {
             EventBody::GaveUp(event::GaveUp { child, max, period_ms: period.as_millis(), used })
@@ -358,9 +358,12 @@ fn body(fact: Fact) -> EventBody {
     }
 }
 
-fn stopping(cause: StopCause) -> event::Stopping {
+fn stopping(cause: StopCause, path: &Path) -> event::Stopping {
     let (why, by) = match cause {
-        StopCause::Group => (StopWhy::Group, None),
+        StopCause::Group(name) => {
+            let sibling = path.parent().zip(Name::parse(&name).ok()).map(|(above, name)| above.child(&name));
+            (StopWhy::Group, sibling.map(|path| path.to_string()))
+        }
         StopCause::SupervisorEnds => (StopWhy::SupervisorEnds, None),
         StopCause::Operator(by) => (StopWhy::Operator, Some(by)),
         StopCause::Reload(by) => (StopWhy::Reload, Some(by)),
@@ -394,7 +397,7 @@ pub(super) fn sentence(view: &EventView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Incarnation, Name};
+    use crate::ids::Incarnation;
     use crate::spec::policy::{Heartbeat, Restart};
     use crate::spec::probe::{Host, Probe, Server};
     use crate::supervision::{BeatStatus, ChildId, Kind};

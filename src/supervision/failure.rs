@@ -1,8 +1,10 @@
-//! How a child comes to grief, as types, and the one place where the core puts that into words: they travel upwards in the
-//! explanation of a supervisor that gives up, and in the message of a start that failed.
+//! How a child fails, as types, and the one place where the core puts that into words: they go up in the explanation of a
+//! supervisor that gives up, and in the message of a failed start.
 
 use super::action::End;
 use super::types::{Exit, Kind, StartFailure};
+use crate::signal::full_name;
+use crate::text::ordinal;
 use crate::time::Span;
 use std::fmt;
 
@@ -36,14 +38,14 @@ impl KillReason {
     /// The failure of a start that is cut short for this reason.
     pub(super) fn of_start(&self) -> StartFailure {
         let (stage, message) = match self {
-            KillReason::NotReady { .. } => ("start-timeout", format!("it {self}")),
+            KillReason::NotReady { .. } => ("start-timeout", self.to_string()),
             KillReason::Hung { self_reported: true, .. } => {
-                ("beat", "it reported that it hangs before it was ready".to_string())
+                ("beat", "reported that it hangs before it was ready".to_string())
             }
             KillReason::Hung { age, no_progress, self_reported: false } => {
-                ("beat", format!("it made no {} for {age} before it was ready", missing(*no_progress)))
+                ("beat", format!("no {} for {age} before it was ready", missing(*no_progress)))
             }
-            KillReason::Panicked { .. } => ("panic", format!("it {self} before it was ready")),
+            KillReason::Panicked { .. } => ("panic", format!("{self} before it was ready")),
         };
         StartFailure { stage: stage.into(), errno: 0, message }
     }
@@ -71,33 +73,28 @@ impl LastFailure {
 pub(super) fn not_ready(kind: Kind, exit: Option<Exit>) -> StartFailure {
     let message = match (kind, exit) {
         (Kind::Supervisor, Some(Exit::Code(code))) if code == End::StartFailed.code() => {
-            "it could not start its children".to_string()
+            "could not start its children".to_string()
         }
-        (Kind::Supervisor | Kind::Worker, Some(exit)) => format!("it {} before it was ready", ended(exit)),
-        (Kind::Supervisor | Kind::Worker, None) => "it could not be killed before it was ready".into(),
+        (Kind::Supervisor | Kind::Worker, Some(exit)) => format!("{} before it was ready", ended(exit)),
+        (Kind::Supervisor | Kind::Worker, None) => "could not be killed before it was ready".into(),
     };
     StartFailure { stage: "ready".into(), errno: 0, message }
 }
 
 /// Why a supervisor gives up: the child `name` has failed once more than `max` times within the period.
 pub(super) fn too_many(name: &str, last: Option<&LastFailure>, max: u32, period: Span, used: u32) -> String {
-    let allowed = match max {
-        0 => "no restart is allowed".to_string(),
-        1 => format!("1 restart is allowed within {period}"),
-        _ => format!("{max} restarts are allowed within {period}"),
-    };
-    let failed = last.map(LastFailure::to_string).unwrap_or_default();
-    format!("\"{name}\" {failed}; {allowed} and this would be number {used}")
+    let failed = last.map(|last| format!("; it {last}")).unwrap_or_default();
+    format!("{} restart of {name} within {period}, limit {max}{failed}", ordinal(used))
 }
 
 fn missing(no_progress: bool) -> &'static str {
-    if no_progress { "progress" } else { "beat" }
+    if no_progress { "progress" } else { "heartbeat" }
 }
 
 fn ended(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exited with status {code}"),
-        Exit::Signal(signal) => format!("was killed by signal {signal}"),
+        Exit::Signal(signal) => format!("was killed by {}", full_name(signal)),
     }
 }
 
@@ -105,9 +102,9 @@ impl fmt::Display for KillReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KillReason::NotReady { limit } => write!(f, "was not ready within {limit}"),
-            KillReason::Hung { self_reported: true, .. } => f.write_str("was hung (by its own report) and killed"),
+            KillReason::Hung { self_reported: true, .. } => f.write_str("was killed as hung: by its own report"),
             KillReason::Hung { age, no_progress, self_reported: false } => {
-                write!(f, "was hung (no {} for {}) and killed", missing(*no_progress), age.coarse())
+                write!(f, "was killed as hung: no {} for {}", missing(*no_progress), age.coarse())
             }
             KillReason::Panicked { by } => write!(f, "was panicked by {by}"),
         }
@@ -117,7 +114,7 @@ impl fmt::Display for KillReason {
 impl fmt::Display for LastFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LastFailure::GaveUp(explanation) => write!(f, "gave up ({explanation})"),
+            LastFailure::GaveUp(explanation) => write!(f, "gave up: {explanation}"),
             LastFailure::Killed(reason) => reason.fmt(f),
             LastFailure::Ended { exit, reported: None } => f.write_str(&ended(*exit)),
             LastFailure::Ended { exit, reported: Some(reported) } => write!(f, "{} ({reported})", ended(*exit)),

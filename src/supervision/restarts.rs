@@ -127,7 +127,7 @@ impl Supervisor {
         }
         let steps = stop_steps(&stops, self.policy.stop_order);
         let purpose = Purpose::Restart { child: id, until };
-        self.job = Some(Sequence::new(purpose, StopCause::Group, Some(cause), steps, starts));
+        self.job = Some(Sequence::new(purpose, StopCause::Group(self.name(id)), Some(cause), steps, starts));
     }
 
     /// One restart too many (R43): the reason goes up at once, the exit follows when all children are gone.
@@ -147,6 +147,6 @@ impl Supervisor {
         self.rest(id, AfterStop::Again);
         let purpose = Purpose::Restart { child: id, until: turn.now };
         let starts = VecDeque::from([id]);
-        self.job = Some(Sequence::new(purpose, StopCause::Group, Some(cause), VecDeque::new(), starts));
+        self.job = Some(Sequence::new(purpose, StopCause::Group(self.name(id)), Some(cause), VecDeque::new(), starts));
     }
 }

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn stops_come_first_and_each_is_waited_for() {
         let stops = [vec![B], vec![A]].into();
-        let mut sequence = Sequence::new(Purpose::Boot, StopCause::Group, None, stops, [A, B].into());
+        let mut sequence = Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, None, stops, [A, B].into());
         assert!(sequence.is_ahead(A) && sequence.is_ahead(B));
         assert_eq!(sequence.next(Time::ZERO), Step::Stop(vec![B]));
         sequence.await_end(B);
@@ -229,7 +229,7 @@ mod tests {
         let until = Time::ZERO + Span::from_secs(1);
         let mut sequence = Sequence::new(
             Purpose::Restart { child: A, until },
-            StopCause::Group,
+            StopCause::Group("a".into()),
             None,
             [vec![B]].into(),
             [A, B].into(),

@@ -122,7 +122,7 @@ pub enum Inspected {
     /// It could run and was given no CPU time for most of its silence. It is reported and spared, though not for ever: what
     /// keeps it from running may be its own subtree.
     Starved(String),
-    /// It is held on purpose, for instance "held by the debugger with pid 17" or "its cgroup is frozen". It is
+    /// It is held on purpose, for instance "process 17 traces it" or "its cgroup is frozen". It is
     /// reported and spared; the look is repeated after another interval.
     Held(String),
 }
@@ -179,8 +179,8 @@ impl fmt::Debug for ChildId {
 /// Why a child is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopCause {
-    /// A member of the group that is restarted (R23).
-    Group,
+    /// Restarted together with a sibling that failed (R23): its name.
+    Group(String),
     /// The supervisor gives up, shuts itself down, or was asked to end (R53).
     SupervisorEnds,
     /// An operator asked; which one.

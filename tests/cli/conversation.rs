@@ -366,7 +366,7 @@ fn why_tells_the_chain_behind_a_state() {
     golden::compare("why.txt", &out);
     let (out, _, _) = root.call(&["why", "--json", "/mail"]);
     let read: Explanation = serde_json::from_str(&out).unwrap();
-    assert_eq!((read.verdict.as_str(), read.complete), ("/web/api was ended by SIGSEGV (a crash)", true));
+    assert_eq!((read.verdict.as_str(), read.complete), ("/web/api was killed by SIGSEGV (a crash)", true));
     assert_eq!(read.first_cause.map(|step| (step.event, step.category)), Some((first, Category::Crash)));
     assert_eq!(read.chain.len(), 6);
     // A path that nothing has ever happened to is no failure.

@@ -24,7 +24,7 @@ fn a_restart_is_told_with_its_facts() {
     signal(tree.pid("/a"), 9);
     let event = tree.kind("/a", "restarting");
     let line = note(&tree, "on-restart /a: ");
-    assert!(line.contains("/a is to be restarted by one-for-one, restart 1 of 3 in the window"), "{line}");
+    assert!(line.contains("restarting /a (one-for-one, restart 1 of 3 in"), "{line}");
     let file = tree.dir().join("events.log");
     until("the event", || std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
     let told: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
@@ -57,7 +57,7 @@ on-panic = {NOTES}
     tree.run(&["panic", "/web/in/a"]).expect(0);
     tree.run(&["panic", "/web"]).expect(0);
     let line = note(&tree, "on-panic /web: ");
-    assert!(line.contains("/web is panicked by "), "{line}");
+    assert!(line.contains("/web was panicked by "), "{line}");
     note(&tree, "on-panic /web/in: ");
     tree.incarnation("/web", 2);
     // A worker's panic is no subtree's, and the others were not meant.
@@ -94,8 +94,8 @@ on-escalate = {NOTES}
         &[],
     );
     assert_eq!(tree.wait(), 10);
-    assert!(note(&tree, "on-escalate /web: ").contains("/web has given up"));
-    assert!(note(&tree, "on-escalate /: ").contains("/ gives up"));
+    assert!(note(&tree, "on-escalate /web: ").contains("/web escalated: "));
+    assert!(note(&tree, "on-escalate /: ").contains("/ gave up: "));
 }
 
 #[test]

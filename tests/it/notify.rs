@@ -162,7 +162,7 @@ exit 3
     std::fs::write(tree.dir().join("on"), "x\n").unwrap();
     let exited = tree.kind("/a", "exited");
     assert_eq!((&exited["code"], &exited["explanation"]), (&3.into(), &"Permission denied (errno 13)".into()));
-    tree.line("its reason: Permission denied (errno 13)");
+    tree.line("(reason: Permission denied (errno 13)");
     tree.stop();
 }
 

@@ -273,7 +273,7 @@ fn ends_with_its_worker(containment: &str) {
     signal(tree.pid("/a"), 9);
     tree.incarnation("/a", 2);
     assert!(!lives(probe), "the next one has started beside it");
-    assert!(!tree.printed().contains("left processes behind"), "{}", tree.printed());
+    assert!(!tree.printed().contains("leftover processes"), "{}", tree.printed());
     let probe = probe_of(&tree, probe);
     tree.run(&["panic", "/a", "--hold"]).expect(0);
     assert!(!lives(probe));
@@ -281,7 +281,7 @@ fn ends_with_its_worker(containment: &str) {
     let probe = probe_of(&tree, probe);
     tree.run(&["stop", "/a"]).expect(0);
     assert!(!lives(probe));
-    assert!(!tree.printed().contains("left processes behind"), "{}", tree.printed());
+    assert!(!tree.printed().contains("leftover processes"), "{}", tree.printed());
     tree.stop();
 }
 

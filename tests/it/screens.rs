@@ -165,7 +165,7 @@ fn top_shows_the_tree_and_acts_on_it() {
     let mut tree = Tree::start(TREE);
     let mut terminal = top(&tree, &[], 24, 80);
     terminal.shows("3 workers: 3 running");
-    terminal.shows("/db was started as process");
+    terminal.shows("/db was started (pid");
     assert!(terminal.is_taken() && terminal.is_raw());
     // A kill is asked for, and asks.
     terminal.types("/jobs\rp");
@@ -174,7 +174,7 @@ fn top_shows_the_tree_and_acts_on_it() {
     tree.kind("/web/jobs", "panic");
     tree.incarnation("/web/jobs", 2);
     terminal.shows("/web/jobs killed");
-    terminal.shows("/web/jobs is panicked by");
+    terminal.shows("/web/jobs was panicked by");
     terminal.types("/db\rs");
     terminal.shows("stop /db in order");
     terminal.types("y");

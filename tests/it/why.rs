@@ -110,7 +110,7 @@ fn limits_of_memory_and_of_time() {
     let mut tree = once("exec tail /dev/zero", "limits = { as = 104857600 }");
     tree.incarnation("/a", 2);
     let told = why(&tree, "/a");
-    first(&told, "/a", "out_of_memory", &["exited with code 1", "allocation that failed", "limits its memory"]);
+    first(&told, "/a", "out_of_memory", &["exited with status 1", "allocation that failed", "limits its memory"]);
     assert_eq!(told.0["first_cause"]["event"]["limits"]["as"], 104_857_600);
     tree.stop();
     let mut tree = once("while :; do :; done", "limits = { cpu = 1 }");
@@ -156,14 +156,14 @@ fn a_hang_and_a_livelock() {
     tree.incarnation("/a", 2);
     let told = why(&tree, "/a");
     let words =
-        ["gave no beat for", "(limit 0.9s)", "beaten once", "progress at 5", "file 5", "| waiting for the lock"];
+        ["no heartbeat for", "(limit 0.9s)", "beaten once", "progress at 5", "file 5", "| waiting for the lock"];
     first(&told, "/a", "hang", &words);
     assert_eq!(told.0["first_cause"]["event"]["beats"]["count"], 1);
     tree.stop();
     let busy = "while :; do \"$TREEVISOR_EXE\" beat --progress 5 --pending 3; sleep 0.1; done";
     let mut tree = once(busy, &beats(true));
     tree.incarnation("/a", 2);
-    first(&why(&tree, "/a"), "/a", "livelock", &["made no progress for", "though it beat", "and 3 pending"]);
+    first(&why(&tree, "/a"), "/a", "livelock", &["heartbeats without progress for", "and 3 pending"]);
     tree.stop();
 }
 
@@ -183,10 +183,10 @@ fn a_panic_by_an_operator() {
         first(&told, "/a", "panic", &["was panicked by uid", "restarted a and node (one-for-all)"]);
     }
     tree.run(&["panic", "--hold", "/a"]).expect(0);
-    first(&why(&tree, "/a"), "/a", "panic", &["/a is held", "to be held down", "`treevisor restart /a`"]);
+    first(&why(&tree, "/a"), "/a", "panic", &["/a is held", "/a was panicked and held by", "`treevisor restart /a`"]);
     tree.run(&["stop", "/node"]).expect(0);
     let told = why(&tree, "/node/b");
-    first(&told, "/node", "operator", &["/node was stopped by uid", "`treevisor restart /node`"]);
+    first(&told, "/node", "operator", &["/node was stopped (requested by uid", "`treevisor restart /node`"]);
     tree.stop();
 }
 
@@ -215,14 +215,14 @@ intensity = 1
     let from = said.find("the root gave up (exit code 10)").expect("the last words");
     let last = &said[from..];
     for words in [
-        "first cause: /outer/inner/crashy exited with code 74",
+        "first cause: /outer/inner/crashy exited with status 74",
         "the last of 2 failures",
         "EX_IOERR",
         "| no disk",
         "then: /outer/inner gave up",
         "then: /outer gave up",
         "then: / gave up",
-        "as it is the root",
+        "the tree ended with exit status 10",
     ] {
         assert!(last.contains(words), "\"{words}\" is missing in:\n{last}");
     }
@@ -230,7 +230,13 @@ intensity = 1
     // Nothing runs any more, and all of it can still be explained.
     for path in ["/", "/outer", "/outer/inner/crashy"] {
         let told = why(&tree, path);
-        let words = ["exited with code 74", "| no disk", "/outer gave up", "as it is the root", "treevisor start"];
+        let words = [
+            "exited with status 74",
+            "| no disk",
+            "/outer gave up",
+            "the tree ended with exit status 10",
+            "treevisor start",
+        ];
         first(&told, "/outer/inner/crashy", "exit", &words);
         assert_eq!((&told.0["runs"], &told.0["state"]), (&false.into(), &Value::Null));
     }
@@ -255,7 +261,7 @@ intensity = 0
     });
     for path in ["/node", "/node/a"] {
         let told = why(&tree, path);
-        first(&told, "/node/a", "exit", &["exited with code 3", "/node gave up", "/ restarted node"]);
+        first(&told, "/node/a", "exit", &["exited with status 3", "/node gave up", "/ restarted node"]);
     }
     tree.stop();
 }
@@ -282,12 +288,12 @@ fn signals_from_outside() {
     // A node can name the sender that asked it to end.
     signal(tree.pid("/node"), 15);
     restarted(&mut tree, 3);
-    first(&why(&tree, "/node/b"), "/node", "signal", &["was asked to end by SIGTERM from process"]);
+    first(&why(&tree, "/node/b"), "/node", "signal", &["was stopped (SIGTERM from process"]);
     // And so can the root, and, of one that is killed at once, the keeper.
     signal(tree.root_pid(), 15);
     assert_eq!(tree.wait(), 0);
     for path in ["/", "/a", "/node/b"] {
-        first(&why(&tree, path), "/", "signal", &["/ was asked to end by SIGTERM from process"]);
+        first(&why(&tree, path), "/", "signal", &["/ was stopped (SIGTERM from process"]);
     }
 }
 
@@ -316,7 +322,7 @@ fn a_port_that_is_taken() {
     fs::write(script.path(), format!("import socket\nsocket.socket().bind(('127.0.0.1', {port}))\n")).unwrap();
     let mut tree = once(&format!("exec python3 {}", script.path().display()), "");
     tree.incarnation("/a", 2);
-    first(&why(&tree, "/a"), "/a", "exit", &["exited with code 1", "Address already in use", "ss -ltnp"]);
+    first(&why(&tree, "/a"), "/a", "exit", &["exited with status 1", "Address already in use", "ss -ltnp"]);
     tree.stop();
 }
 

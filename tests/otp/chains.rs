@@ -122,10 +122,7 @@ fn an_escalation_explains_itself_one_level_up() {
         _ => None,
     });
     let (cause, explanation) = told.expect("it escalates");
-    assert_eq!(
-        explanation,
-        "\"api\" was killed by signal 11; 1 restart is allowed within 5s and this would be number 2"
-    );
+    assert_eq!(explanation, "2nd restart of api within 5s, limit 1; it was killed by SIGSEGV");
     assert_eq!(actions.last(), Some(&Action::Halt(End::GaveUp)));
 
     let mut parent = World::new("one-for-one 0/5s: web(node)");

@@ -269,12 +269,12 @@ impl Shell {
                 let within = self.restarts.iter().filter(|&&at| self.now.since(at) <= period).count();
                 assert!(max.is_none_or(|max| within <= max as usize), "{within} restarts in a window");
             }
-            Fact::Stopping { why: StopCause::SupervisorEnds | StopCause::Group }
+            Fact::Stopping { why: StopCause::SupervisorEnds | StopCause::Group(_) }
                 if self.policy.stop_order == StopOrder::Reverse && !self.hurried =>
             {
                 let child = report.child.expect("about a child");
                 if self.policy.strategy == Restarting::OneForOne
-                    && report.fact == (Fact::Stopping { why: StopCause::Group })
+                    && matches!(report.fact, Fact::Stopping { why: StopCause::Group(_) })
                 {
                     return;
                 }

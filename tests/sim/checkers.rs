@@ -866,7 +866,7 @@ impl Witness {
                 }
                 return Ok(());
             }
-            StopCause::Group => {
+            StopCause::Group(_) => {
                 let told = cause.and_then(|cause| self.told.get(cause.seq as usize - 1)).copied();
                 let Some(Told::Restarting(origin)) = told else {
                     ensure!(false, Rule::Causes, "{name} is stopped with a group for {cause:?}, which is no restart");

@@ -48,7 +48,7 @@ mod tests {
         };
         assert_eq!(
             event(&view, 10, Look::PLAIN),
-            "2026-01-02 03:04:05.678Z  /web/api    was ended by SIGSEGV; its last line: two\\nthree\n"
+            "2026-01-02 03:04:05.678Z  /web/api    was killed by SIGSEGV (last output: two\\nthree)\n"
         );
     }
 }

@@ -24,20 +24,20 @@ struct Seen {
 /// What is reported to the core.
 fn judge(seen: &Seen) -> Inspected {
     if seen.ended {
-        return Inspected::Held("it has ended, and what it left is being cleared".into());
+        return Inspected::Held("it has exited, and its cleanup is running".into());
     }
     if let Some(tracer) = seen.tracer {
-        return Inspected::Held(format!("the debugger with pid {tracer} holds it"));
+        return Inspected::Held(format!("process {tracer} traces it"));
     }
     if seen.frozen {
         return Inspected::Held("its cgroup is frozen".into());
     }
     if let Some(error) = &seen.unseen {
-        return Inspected::Held(format!("whether it is held on purpose cannot be seen: {error}"));
+        return Inspected::Held(format!("its state cannot be read: {error}"));
     }
     match (seen.state, seen.since_beat) {
         (Some(state), Some((did, silence))) if is_starved(state, did, silence) => Inspected::Starved(format!(
-            "it gets no CPU time: it could run, and did so for {} of the last {}",
+            "it gets no CPU time: it ran for {} of the last {}",
             did.ran.coarse(),
             silence.coarse()
         )),
@@ -110,24 +110,22 @@ mod tests {
             Seen { since_beat: Some((did, Span::from_secs(3))), ..seen(state) }
         };
         let hung = |words: &str| Inspected::Hung(Some(words.into()));
-        let starved = |ran: &str| {
-            Inspected::Starved(format!("it gets no CPU time: it could run, and did so for {ran} of the last 3s"))
-        };
+        let starved = |ran: &str| Inspected::Starved(format!("it gets no CPU time: it ran for {ran} of the last 3s"));
         for (seen, expected) in [
             (Seen::default(), Inspected::Hung(None)),
             (seen('T'), hung("was stopped by a signal")),
             (seen('S'), hung("was asleep, waiting for something")),
             (seen('R'), hung("was running")),
             (seen('D'), hung("waited in the kernel and could not be interrupted (state D)")),
-            (Seen { tracer: Some(7), ..seen('t') }, Inspected::Held("the debugger with pid 7 holds it".into())),
+            (Seen { tracer: Some(7), ..seen('t') }, Inspected::Held("process 7 traces it".into())),
             (Seen { frozen: true, ..seen('S') }, Inspected::Held("its cgroup is frozen".into())),
             (
                 Seen { unseen: Some("Too many open files".into()), ..seen('S') },
-                Inspected::Held("whether it is held on purpose cannot be seen: Too many open files".into()),
+                Inspected::Held("its state cannot be read: Too many open files".into()),
             ),
             (
                 Seen { ended: true, tracer: Some(7), ..seen('Z') },
-                Inspected::Held("it has ended, and what it left is being cleared".into()),
+                Inspected::Held("it has exited, and its cleanup is running".into()),
             ),
             // A node that had the CPU and did not beat hangs; one that was runnable and did not get it does not.
             (node('R', 2_900, 50), hung("was running, for 2.9s of the last 3s")),

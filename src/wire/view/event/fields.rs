@@ -211,7 +211,7 @@ pub struct Restarting {
 /// A stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopping {
-    /// The operator, the origin of the reload, or the sender of the signal.
+    /// The sibling that is restarted, the operator, the origin of the reload, or the sender of the signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Why.
