@@ -157,6 +157,7 @@ fn worker_rules(policy: &ChildPolicy, exec: &ExecSpec) -> String {
     if let Some(user) = &exec.user {
         rules.push(format!("as {user}"));
     }
+    rules.extend(exec.listen.iter().map(|listen| format!("listens at {}", listen.address)));
     rules.join(", ")
 }
 

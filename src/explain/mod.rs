@@ -45,6 +45,7 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
         restarts: now.map(ChildView::restarts),
         uptime_ms: now.and_then(ChildView::uptime_ms),
         waits_ms: now.and_then(ChildView::waits_ms),
+        listen: now.map_or_else(Vec::new, |view| view.listen().to_vec()),
         ended,
         verdict: String::new(),
         first_cause,

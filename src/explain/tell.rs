@@ -37,6 +37,11 @@ const QUOTE_MAX: usize = 200;
 /// The whole of it.
 pub fn tell(explanation: &Explanation) -> Told {
     let mut paragraphs = story(explanation);
+    if !explanation.listen.is_empty() {
+        let sockets = clean(&explanation.listen.join(", ")).into_owned();
+        let text = format!("{sockets}: held by its supervisor, so connections wait while it is down");
+        paragraphs.push(paragraph("Sockets", text));
+    }
     for hint in &explanation.hints {
         paragraphs.push(paragraph("Next", hint.clone()));
     }

@@ -26,6 +26,9 @@ pub struct Explanation {
     pub uptime_ms: Option<u64>,
     /// Milliseconds until its back-off is over.
     pub waits_ms: Option<u64>,
+    /// The sockets that its supervisor holds for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<String>,
     /// How the explained run ended; null where it goes on, and where no process was left to note it.
     pub ended: Option<EndNote>,
     /// The first cause in one line.

@@ -52,8 +52,8 @@ impl Node {
         let files = self.context.place.files.clone();
         let (directory, kept) = self.kept();
         directory.look_after_socket(kept);
-        if let Some(handle) = self.children.get_mut(run.child) {
-            handle.renew(&files);
+        if self.children.get_mut(run.child).is_some_and(|handle| handle.renew(&files)) {
+            self.children.settle_sockets(&self.context.logger);
         }
         let what = self.children.get(run.child).map(|child| &child.what);
         if let Err(error) = self.endpoint.bind_pulls(run.child, what, &mut self.reactor) {
@@ -116,6 +116,7 @@ impl Node {
 
     /// The node itself must be ready for whatever children it has, as at its boot.
     pub(super) fn make_room_for_children(&mut self) {
+        self.children.settle_sockets(&self.context.logger);
         let count = self.children.iter().count();
         fd::make_room(super::endpoint::doors::descriptors(count));
         let (own, other, others) = super::endpoint::doors::connections(count, fd::nofile_limit());

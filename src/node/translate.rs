@@ -157,6 +157,7 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         word: status.word.map(|word| word.as_str().to_string()),
         main_pid: status.main_pid,
         sources: if status.pid.is_some() && status.beats.is_some() { sources(status, exec) } else { Vec::new() },
+        listen: exec.listen.iter().map(|listen| listen.address.to_string()).collect(),
         usage: None,
         kill_failed: survivor(status),
         held_since: None,

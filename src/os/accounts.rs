@@ -44,15 +44,23 @@ fn below(
             }
             ChildKind::Worker(exec) => exec,
         };
-        if !exec.has_account() {
-            continue;
-        }
-        let key = (exec.user.clone(), exec.group.clone());
-        let found =
-            known.entry(key).or_insert_with_key(|(user, group)| users::resolve(user.as_deref(), group.as_deref()));
-        match found {
-            Ok(account) => exec.account = account.clone().map(Box::new),
-            Err(error) => missing.push((path, error.what(), objection(error, wanted))),
+        let mut find = |user: &Option<String>, group: &Option<String>| {
+            let key = (user.clone(), group.clone());
+            let found = known.entry(key);
+            let found = found.or_insert_with_key(|(user, group)| users::resolve(user.as_deref(), group.as_deref()));
+            match found {
+                Ok(account) => Ok(account.clone().map(Box::new)),
+                Err(error) => Err((error.what(), objection(error, wanted))),
+            }
+        };
+        let whole = exec.has_account().then_some((&exec.user, &exec.group, &mut exec.account, None));
+        let sockets = exec.listen.iter_mut().filter(|listen| listen.user.is_some() || listen.group.is_some());
+        let sockets = sockets.map(|listen| (&listen.user, &listen.group, &mut listen.account, Some("listen")));
+        for (user, group, account, key) in whole.into_iter().chain(sockets) {
+            match find(user, group) {
+                Ok(found) => *account = found,
+                Err((what, objection)) => missing.push((path.clone(), key.unwrap_or(what), objection)),
+            }
         }
     }
 }

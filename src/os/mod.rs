@@ -20,6 +20,7 @@
 //! | [`claim`] | a name that one process has at a time, and that is no file |
 //! | [`cleaners`] | what cleaners of temporary files heed, and noticing what they take |
 //! | [`net`] | TCP connections that are opened without waiting |
+//! | [`listener`] | sockets that are held for workers |
 //! | [`clock`] | the only file that reads a clock |
 //! | [`random`] | random bytes |
 #![allow(unsafe_code)]
@@ -42,6 +43,7 @@ pub mod descendants;
 pub mod epoll;
 pub mod fd;
 pub mod kinship;
+pub mod listener;
 pub mod lock;
 pub mod net;
 pub mod opening;

@@ -41,7 +41,7 @@ pub use self::plan::{SpawnError, Stage};
 
 use self::clone::CLONES_INTO_CGROUP;
 use self::plan::{OwnPid, PlanData, Strings};
-use self::slots::SLOTS;
+pub(crate) use self::slots::EXTRA_MAX;
 
 /// What a process is to be.
 pub struct PlanSpec<'a> {
@@ -49,8 +49,8 @@ pub struct PlanSpec<'a> {
     pub argv: Vec<OsString>,
     /// The whole environment.
     pub env: Vec<(OsString, OsString)>,
-    /// One more variable, whose value is the process's own number.
-    pub pid_variable: Option<&'static str>,
+    /// Further variables, whose value is the process's own number.
+    pub pid_variables: Vec<&'static str>,
     /// Working directory; `None` is ours.
     pub cwd: Option<PathBuf>,
     /// The user and groups to run as.
@@ -82,7 +82,7 @@ impl PlanSpec<'_> {
         PlanSpec {
             argv,
             env: Vec::new(),
-            pid_variable: None,
+            pid_variables: Vec::new(),
             cwd: None,
             credentials: None,
             umask: None,
@@ -136,9 +136,9 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
             c_string(key)
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let own_pid = spec.pid_variable.map(OwnPid::new);
+    let own_pids: Vec<OwnPid> = spec.pid_variables.into_iter().map(OwnPid::new).collect();
     let mut env = Strings::new(env);
-    if let Some(own_pid) = &own_pid {
+    for own_pid in &own_pids {
         // Before the null pointer that ends the list.
         env.pointers.insert(env.pointers.len() - 1, own_pid.entry.as_ptr().cast());
     }
@@ -151,7 +151,7 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         looked_up,
         argv: Strings::new(argv),
         env,
-        own_pid,
+        own_pids,
         cwd,
         credentials: spec.credentials.filter(|wanted| !wanted.are_ours()),
         umask: spec.umask,
@@ -171,8 +171,8 @@ fn streams(
     spec: &PlanSpec<'_>,
     wrong: &dyn Fn(Stage, i32, String) -> SpawnError,
 ) -> Result<Vec<Option<OwnedFd>>, SpawnError> {
-    if spec.extra.iter().zip(3..).any(|((_, number), expected)| *number != expected) || spec.extra.len() + 3 > SLOTS {
-        let reason = format!("descriptors are passed on as 3, 4 and so on, {} at most", SLOTS - 3);
+    if spec.extra.iter().zip(3..).any(|((_, number), expected)| *number != expected) || spec.extra.len() > EXTRA_MAX {
+        let reason = format!("descriptors are passed on as 3, 4 and so on, {EXTRA_MAX} at most");
         return Err(wrong(Stage::Prepare, 0, reason));
     }
 

@@ -92,15 +92,17 @@ impl Drop for SignalsBlocked {
 
 /// Does something that may wait for a disk, and goes on without it after `limit`.
 pub fn briefly(limit: Span, work: impl FnOnce() + Send + 'static) {
-    let (done, hear) = mpsc::channel::<()>();
-    let started = start_quiet("treevisor-brief", move || {
-        work();
-        drop(done);
-    });
-    // It is over when the other end is gone.
-    if started.is_ok() {
-        let _ = hear.recv_timeout(limit.as_duration());
-    }
+    let _ = within(limit, work);
+}
+
+/// Does something that may wait for a disk, and gives what came of it. What is given after `limit` is dropped there.
+///
+/// # Errors
+/// `TimedOut`, and the system's, when there can be no more threads.
+pub fn within<T: Send + 'static>(limit: Span, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (done, hear) = mpsc::channel();
+    start_quiet("treevisor-brief", move || drop(done.send(work())))?;
+    hear.recv_timeout(limit.as_duration()).map_err(|_| io::ErrorKind::TimedOut.into())
 }
 
 #[cfg(test)]

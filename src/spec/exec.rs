@@ -1,6 +1,7 @@
 //! The half of a child spec that `os` and `logs` read: what to execute, as which user, with what, and where its output
 //! goes.
 
+use super::listen::Listen;
 use super::policy::{ChildPolicy, Ready};
 use super::probe::Probe;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct ExecSpec {
     pub nice: Option<i32>,
     /// Number of the signal that asks the program to stop; SIGTERM by default.
     pub stop_signal: i32,
+    /// Sockets that its supervisor holds and hands to it, in this order, from descriptor 3 on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<Listen>,
     /// Where its output goes.
     pub log: LogSpec,
     /// Where its beats come from; never empty, `zmq` by default.
@@ -76,6 +80,7 @@ impl ExecSpec {
             limits: BTreeMap::new(),
             nice: None,
             stop_signal: ExecSpec::STOP_SIGNAL,
+            listen: Vec::new(),
             log: LogSpec::Capture,
             sources: vec![BeatSource::Zmq],
             memory_max: None,

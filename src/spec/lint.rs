@@ -1,7 +1,9 @@
 //! What is allowed and yet seldom meant, seen across levels, where trees go wrong. All of it is warnings.
 
 use super::exec::BeatSource;
+use super::listen::Address;
 use super::policy::{Backoff, ChildPolicy, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy};
+use super::probe::{Ask, Probe, Server};
 use super::source::{Finding, Findings, Place};
 use super::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Path;
@@ -37,6 +39,7 @@ impl Lint<'_> {
             let path = at.child(&child.name);
             self.one_miss(&path, &child.policy);
             self.slow_probe(&path, child);
+            self.probe_of_held_socket(&path, child);
             self.disarmed_window(&path, &child.policy, &supervisor.policy.intensity);
             let after = &supervisor.children[index + 1..];
             self.temporary_in_chain(&path, child, after, supervisor.policy.strategy);
@@ -83,6 +86,26 @@ impl Lint<'_> {
                 )
                 .label("one slow answer is taken for a hang")
                 .hint("lower `timeout`, or raise `interval` or `misses`")
+            });
+        }
+    }
+
+    /// The kernel accepts connections to a socket that the supervisor holds, whatever becomes of the worker.
+    fn probe_of_held_socket(&mut self, path: &Path, child: &ChildSpec) {
+        let ChildKind::Worker(exec) = &child.kind else { return };
+        let held = |server: &Server| {
+            let addresses = server.addresses().into_iter().map(Address::Tcp);
+            addresses.into_iter().any(|at| exec.listen.iter().any(|listen| listen.address.overlaps(&at)))
+        };
+        let tcp = |source: &BeatSource| match source {
+            BeatSource::Probe(Probe { ask: Ask::Tcp(server), .. }) => held(server),
+            _ => false,
+        };
+        if exec.sources.iter().any(tcp) {
+            self.warn(path, "heartbeat.source", |place| {
+                Finding::warning("probe-of-held-socket", place, "this probe succeeds whatever becomes of the worker")
+                    .label("its supervisor holds that socket, and the kernel accepts connections to it")
+                    .hint("ask for an answer: { http = \"http://…\" } or { exec = [\"…\"] }")
             });
         }
     }

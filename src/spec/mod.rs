@@ -19,6 +19,7 @@ mod fields;
 mod keys;
 mod kind;
 mod lint;
+pub mod listen;
 mod manual;
 mod overlay;
 pub mod policy;

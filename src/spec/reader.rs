@@ -382,6 +382,7 @@ impl<'v> Reader<'_, 'v> {
                 return;
             }
             self.rules.alone(&mut self.scope, &exec, &path, &places, place);
+            self.rules.sockets(&mut self.scope, &exec, &path, policy.group, &places, place);
             self.remember(path, places.clone());
             let kind = ChildKind::Worker(Box::new(exec));
             siblings.children.push(ChildSpec { name: called, policy: policy.clone(), kind, added: false });

@@ -8,6 +8,7 @@
 use super::diagnostic::quoted;
 use super::exec::{BeatSource, ExecSpec, LogSpec};
 use super::fields::Fields;
+use super::listen::{Address, Listen};
 use super::policy::{AutoShutdown, ChildPolicy, Ready, Restart, SupervisorPolicy};
 use super::source::{Finding, Place, Places};
 use super::tree::{CHILDREN_MAX, ChildSpec, PATH_BYTES_MAX, SupervisorSpec};
@@ -58,6 +59,8 @@ pub(super) struct Rules {
     files: HashMap<PathBuf, Path>,
     /// Endpoints that nodes bind for beats, and for which child.
     endpoints: HashMap<String, Path>,
+    /// Sockets that nodes hold, by what two of them may have in common, and for which child of which `count`.
+    sockets: HashMap<String, Vec<(Listen, Path, Option<u32>)>>,
     /// Children so far, in the whole tree.
     children: usize,
 }
@@ -143,6 +146,49 @@ impl Rules {
                         .hint("a beat on it would be nobody's: give each worker an endpoint of its own"),
                 );
             }
+        }
+    }
+
+    /// Looks for sockets that two workers have which are not of one `count`.
+    pub(super) fn sockets(
+        &mut self,
+        scope: &mut Scope<'_>,
+        exec: &ExecSpec,
+        path: &Path,
+        group: Option<u32>,
+        places: &Places,
+        place: Place,
+    ) {
+        for listen in &exec.listen {
+            let common = match &listen.address {
+                Address::Tcp(address) => address.port().to_string(),
+                address @ (Address::Unix(_) | Address::Abstract(_)) => address.to_string(),
+            };
+            let others = self.sockets.entry(common).or_default();
+            let Some((other, first, of)) = others.iter().find(|(other, ..)| other.address.overlaps(&listen.address))
+            else {
+                others.push((listen.clone(), path.clone(), group));
+                continue;
+            };
+            let together = first.parent() == path.parent();
+            let shared = together && other.address == listen.address;
+            if shared && group.is_some() && *of == group || !together && other.reuse_port && listen.reuse_port {
+                continue;
+            }
+            let (what, hint) = if shared {
+                let hint = "both accept connections from it; if they are copies of one program, write one worker with \
+                            `count`";
+                ("is the socket of two workers", hint)
+            } else {
+                let hint = "one of them cannot open it: give each an address of its own, or to both `reuse-port`";
+                ("is opened twice", hint)
+            };
+            let place = places.get("listen").copied().unwrap_or(place);
+            scope.judge(
+                Finding::warning("shared-socket", place, format!("{} {what}", listen.address))
+                    .label(format!("{first} and {path}"))
+                    .hint(hint),
+            );
         }
     }
 

@@ -174,6 +174,9 @@ pub struct WorkerView {
     /// in its present incarnation. Absent where no beats are expected, and while it is down.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceView>,
+    /// The sockets that its supervisor holds for it, as in its spec; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<String>,
     /// What its processes use; absent when unknown, as of one that is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageView>,
@@ -352,6 +355,7 @@ impl WorkerView {
             word: None,
             main_pid: None,
             sources: Vec::new(),
+            listen: Vec::new(),
             usage: None,
             kill_failed: None,
             held_since: None,
@@ -411,6 +415,14 @@ impl ChildView {
     /// Whether it is a step that has been done.
     pub fn is_done(&self) -> bool {
         matches!(self, ChildView::Worker(view) if view.done)
+    }
+
+    /// The sockets that are held for it; a supervisor has none.
+    pub fn listen(&self) -> &[String] {
+        match self {
+            ChildView::Supervisor(_) => &[],
+            ChildView::Worker(view) => &view.listen,
+        }
     }
 
     /// Whether it is a supervisor.

@@ -38,6 +38,7 @@ fn status() -> Value {
         word: None,
         main_pid: None,
         sources: Vec::new(),
+        listen: Vec::new(),
         usage: None,
         kill_failed: None,
         held_since: None,

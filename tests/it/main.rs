@@ -38,6 +38,7 @@ mod screens;
 mod servers;
 mod several;
 mod slow;
+mod sockets;
 mod steps;
 mod strangers;
 mod swept;

@@ -201,12 +201,13 @@ fn known_words(known: &RollupView) -> String {
     if words.is_empty() { "no workers".into() } else { words.join(", ") }
 }
 
-/// What a worker reports of itself. That it is ready is in its state already.
+/// What a worker reports of itself, or else the sockets that are held for it. That it is ready is in its state already.
 fn note(worker: &WorkerView) -> Cow<'_, str> {
     let text = clean(worker.status_text.as_deref().unwrap_or_default());
     match worker.word.as_deref().filter(|word| *word != "ready") {
         Some(word) if text.is_empty() => clean(word),
         Some(word) => Cow::Owned(format!("{}: {text}", clean(word))),
+        None if text.is_empty() => Cow::Owned(worker.listen.iter().map(|at| clean(at)).collect::<Vec<_>>().join(", ")),
         None => text,
     }
 }

@@ -1,9 +1,10 @@
 //! Why a node could not begin, for people.
 
-use crate::ids::Name;
+use crate::ids::{Name, Path};
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::link::LinkError;
 use crate::node::reach::Closed;
+use crate::os::listener::ListenError;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(super) enum BootError {
     Containment { reason: String },
     Closed(Closed),
     Link(LinkError),
+    Listen { path: Path, error: ListenError },
     Prepare { what: &'static str, cause: Box<dyn std::error::Error> },
 }
 
@@ -39,6 +41,7 @@ impl fmt::Display for BootError {
                 "containment = \"cgroup\" is asked for, but no cgroup v2 can be used here: {reason}; \
                  give the tree a writable cgroup, or choose \"auto\""
             ),
+            BootError::Listen { path, .. } => write!(f, "cannot open the sockets of {path}"),
             BootError::Link(_) => f.write_str("cannot open the tree's sockets"),
             BootError::Prepare { what, .. } => write!(f, "cannot {what}"),
         }
@@ -50,6 +53,7 @@ impl std::error::Error for BootError {
         match self {
             BootError::AlreadyRunning { .. } | BootError::Containment { .. } | BootError::Closed(_) => None,
             BootError::Link(cause) => Some(cause),
+            BootError::Listen { error, .. } => Some(error),
             BootError::Runtime { cause, .. } | BootError::Prepare { cause, .. } => Some(cause.as_ref()),
         }
     }

@@ -118,6 +118,11 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         stopping_signals: 0,
         had_terminal: process::has_terminal(),
     };
+    // Of a root nothing is to start then; of another node it is that worker's start that fails.
+    let unopened = node.children.open_sockets();
+    if let Some((path, error)) = unopened.into_iter().next().filter(|_| is_root) {
+        return Err(BootError::Listen { path, error });
+    }
     // Holds of children that no longer exist are dropped, here and in the nodes above.
     node.children.changed = node.view().holds() != holds;
     Ok(node)

@@ -15,6 +15,7 @@ use crate::os::cgroup::Group;
 use crate::os::users;
 use crate::spec::diff;
 use crate::spec::exec::{ExecSpec, LogSpec};
+use crate::spec::listen::Listen;
 use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{Kind, Member, Run};
@@ -169,13 +170,24 @@ impl Child {
         }
     }
 
-    /// Its process is gone: it is what it was to be then.
-    pub(crate) fn renew(&mut self, files: &Writer) {
-        if self.process.is_none()
-            && let Some(next) = self.next.take()
-        {
+    /// Its process is gone: it is what it was to be then. Whether that is another one.
+    pub(crate) fn renew(&mut self, files: &Writer) -> bool {
+        let next = self.next.take_if(|_| self.process.is_none());
+        let is_another = next.is_some();
+        if let Some(next) = next {
             self.become_now(*next, files);
         }
+        is_another
+    }
+
+    /// The sockets that it has, and those that it will have when its present process is gone.
+    pub(super) fn sockets(&self) -> Vec<Listen> {
+        let next = match self.next.as_ref().map(|next| &next.kind) {
+            Some(ChildKind::Worker(exec)) => Some(&**exec),
+            Some(ChildKind::Supervisor(_)) | None => None,
+        };
+        // Where both have one, the new one says what is to be changed of it.
+        next.into_iter().chain(self.exec()).flat_map(|exec| exec.listen.iter().cloned()).collect()
     }
 
     /// The process of this run, if it is still the present one.

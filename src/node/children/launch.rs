@@ -16,6 +16,7 @@ use crate::os::pidfd::PidFd;
 use crate::os::spawn::{self, Plan, PlanSpec, SpawnError};
 use crate::os::{fd, process, random, users};
 use crate::spec::exec::{ExecSpec, LogSpec};
+use crate::spec::listen;
 use crate::supervision::StartFailure;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -26,6 +27,20 @@ const PARENT_DEATH_SIGNAL: i32 = 9;
 
 /// What systemd's watchdog means: the process that was started.
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
+
+/// What the protocol of sd_listen_fds(3) means: the process that the sockets are for.
+const LISTEN_PID: &str = "LISTEN_PID";
+
+/// What a worker's own process and one beside it do not have in common.
+struct Own<'a> {
+    identity: Vec<(OsString, OsString)>,
+    /// Variables with the process's own number.
+    own_pids: Vec<&'static str>,
+    credentials: Option<users::Credentials>,
+    output: Option<BorrowedFd<'a>>,
+    sockets: Vec<BorrowedFd<'a>>,
+    stamp: Stamp,
+}
 
 /// A process that has just been made.
 pub(in crate::node) struct Started {
@@ -42,13 +57,14 @@ pub(in crate::node) struct Started {
 }
 
 impl Child {
-    /// Starts a process for an incarnation. `cause` is the report that leads to it.
+    /// Starts a process for an incarnation. It is given these sockets. `cause` is the report that leads to it.
     pub(crate) fn start(
         &mut self,
         incarnation: Incarnation,
         place: &Place,
         endpoint: &std::path::Path,
         base: &[(OsString, OsString)],
+        sockets: Vec<BorrowedFd<'_>>,
         cause: Option<ReportId>,
     ) -> Result<Started, StartFailure> {
         self.prepare_groups(place)?;
@@ -60,7 +76,7 @@ impl Child {
             Program::Worker(exec) => {
                 environment.push(("INVOCATION_ID".into(), other.to_string().into()));
                 environment.extend(self.beat_environment(incarnation, token, endpoint));
-                self.start_worker(exec, place, base, environment, token)
+                self.start_worker(exec, place, base, environment, sockets, token)
             }
             Program::Node(below) => {
                 let boot = NodeBoot {
@@ -96,6 +112,7 @@ impl Child {
         place: &Place,
         base: &[(OsString, OsString)],
         mut identity: Vec<(OsString, OsString)>,
+        sockets: Vec<BorrowedFd<'_>>,
         token: Token,
     ) -> Result<Started, StartFailure> {
         let credentials = credentials(exec)?;
@@ -105,7 +122,13 @@ impl Child {
             place.door.allow(uid);
         }
         let mut notify = None;
-        let mut own_pid = None;
+        let mut own_pids = Vec::new();
+        if !sockets.is_empty() {
+            let names = listen::names(&exec.listen, &self.name, self.policy.group.is_some());
+            identity.push(("LISTEN_FDS".into(), sockets.len().to_string().into()));
+            identity.push(("LISTEN_FDNAMES".into(), names.into()));
+            own_pids.push(LISTEN_PID);
+        }
         if exec.speaks_by_notify(&self.policy) {
             let socket = self.bind_notify_socket(exec, place, uid);
             let socket = socket.map_err(|e| failure("making the socket for notifications", &e))?;
@@ -114,7 +137,7 @@ impl Child {
             if let Some(heartbeat) = &self.policy.heartbeat {
                 let micros = (heartbeat.limit().as_nanos() / 1_000).max(1);
                 identity.push(("WATCHDOG_USEC".into(), micros.to_string().into()));
-                own_pid = Some(WATCHDOG_PID);
+                own_pids.push(WATCHDOG_PID);
             }
         }
         let (reader, writer) = match &exec.log {
@@ -126,7 +149,8 @@ impl Child {
         };
         let output = writer.as_ref().map(AsFd::as_fd);
         let stamp = Stamp::of_child(&place.mark, &self.path);
-        let plan = self.plan_beside(exec, &exec.command, place, base, identity, own_pid, credentials, output, stamp)?;
+        let own = Own { identity, own_pids, credentials, output, sockets, stamp };
+        let plan = self.plan_beside(exec, &exec.command, place, base, own)?;
         let spawned = run_plan(&plan)?;
         Ok(Started {
             pid: spawned.pid,
@@ -142,19 +166,15 @@ impl Child {
 
     /// Prepares the start of a command as the worker's own is: as the same user, in the same place, with the same
     /// environment and limits, and in the same cgroup.
-    #[expect(clippy::too_many_arguments, reason = "what the two callers have in common, and what they have not")]
     fn plan_beside(
         &self,
         exec: &ExecSpec,
         command: &[String],
         place: &Place,
         base: &[(OsString, OsString)],
-        identity: Vec<(OsString, OsString)>,
-        own_pid: Option<&'static str>,
-        credentials: Option<users::Credentials>,
-        output: Option<BorrowedFd<'_>>,
-        stamp: Stamp,
+        own: Own<'_>,
     ) -> Result<Plan, StartFailure> {
+        let Own { identity, own_pids, credentials, output, sockets, stamp } = own;
         let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
         if !exec.clear_env {
             environment.extend(base.iter().cloned());
@@ -171,7 +191,7 @@ impl Child {
         environment.extend(exec.env.iter().map(|(key, value)| (key.into(), value.into())));
         // Ours last: a spec cannot replace a child's identity.
         environment.extend(identity);
-        if let Some(variable) = own_pid {
+        for variable in &own_pids {
             // Of two variables of one name the first one counts, and this one comes last.
             environment.remove(OsStr::new(variable));
         }
@@ -182,7 +202,7 @@ impl Child {
         }
         spawn::prepare(PlanSpec {
             env: environment.into_iter().collect(),
-            pid_variable: own_pid,
+            pid_variables: own_pids,
             cwd: exec.cwd.clone(),
             credentials,
             umask: exec.umask,
@@ -190,6 +210,7 @@ impl Child {
             nice: exec.nice,
             stdout: output,
             stderr: output,
+            extra: sockets.into_iter().zip(3..).collect(),
             parent_death_signal: Some(PARENT_DEATH_SIGNAL),
             cgroup: self.group.as_ref(),
             ..PlanSpec::new(command.iter().map(OsString::from).collect())
@@ -224,7 +245,9 @@ impl Child {
         let (reader, writer) = output_pipe(credentials.as_ref())?;
         let stamp = Stamp::of_probe(&place.mark, &self.path);
         let output = Some(writer.as_fd());
-        let plan = self.plan_beside(exec, command, place, base, identity, None, credentials, output, stamp)?;
+        let (own_pids, sockets) = (Vec::new(), Vec::new());
+        let own = Own { identity, own_pids, credentials, output, sockets, stamp };
+        let plan = self.plan_beside(exec, command, place, base, own)?;
         Ok((run_plan(&plan)?, reader))
     }
 

@@ -15,6 +15,7 @@ mod process;
 mod reading;
 mod renew;
 mod signals;
+mod sockets;
 mod start;
 mod table;
 

@@ -58,14 +58,20 @@ impl Children {
         endpoint: &Path,
         cause: Option<ReportId>,
     ) -> Result<Begun, StartFailure> {
-        let Children { slots, beating, .. } = self;
+        let Children { slots, beating, sockets, .. } = self;
         let slot = slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut);
         let Some(child) = slot else {
             let message = "looking for it: there is no such child any more".into();
             return Err(StartFailure { stage: "look-up".into(), errno: 0, message });
         };
         let since = ticks_now();
-        let started = child.start(run.incarnation, &context.place, endpoint, &context.base_environment, cause)?;
+        let sockets = sockets.open(child.exec().map_or(&[], |exec| &exec.listen)).map_err(|error| StartFailure {
+            stage: "listen".into(),
+            errno: error.errno,
+            message: error.to_string(),
+        })?;
+        let (place, base) = (&context.place, &context.base_environment);
+        let started = child.start(run.incarnation, place, endpoint, base, sockets, cause)?;
         let now = context.now();
         let exit_tag = reactor.watch(started.pidfd.as_raw_fd(), Source::Exit(run)).map_err(|error| {
             // Without its pidfd in epoll the exit of this child would never be seen. It is killed here and now, and the

@@ -3,6 +3,7 @@
 use super::child::Child;
 use super::late::LateStarts;
 use super::output::Output;
+use super::sockets::Sockets;
 use crate::ids::Path;
 use crate::node::cleanup::Cleanups;
 use crate::node::naps::Naps;
@@ -24,6 +25,7 @@ pub(in crate::node) struct Children {
     pub cleanups: Cleanups,
     pub late_starts: LateStarts,
     pub output: Output,
+    pub(super) sockets: Sockets,
     /// Processes of the machine that were killed because memory ran out, when that was last looked at.
     pub(super) machine_oom_kills: u64,
 }
@@ -40,6 +42,7 @@ impl Children {
             cleanups: Cleanups::default(),
             late_starts: LateStarts::default(),
             output,
+            sockets: Sockets::default(),
             machine_oom_kills: process::machine_oom_kills().unwrap_or(0),
         }
     }

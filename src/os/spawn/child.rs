@@ -137,7 +137,7 @@ fn prepare_child(shared: &Shared) -> Failed {
             return Failed::at(Stage::ParentDeath, libc::ESRCH);
         }
     }
-    if let Some(own_pid) = &plan.own_pid {
+    for own_pid in &plan.own_pids {
         own_pid.write(call!(Stage::Prepare, libc::SYS_getpid) as u32);
     }
     let nothing = 0u64;

@@ -114,7 +114,7 @@ pub(super) struct PlanData {
     pub looked_up: bool,
     pub argv: Strings,
     pub env: Strings,
-    pub own_pid: Option<OwnPid>,
+    pub own_pids: Vec<OwnPid>,
     pub cwd: Option<CString>,
     pub credentials: Option<Credentials>,
     pub umask: Option<u32>,

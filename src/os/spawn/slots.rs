@@ -14,11 +14,14 @@ pub(super) struct Slots {
     used: usize,
 }
 
-/// Streams that a plan may have.
-pub(super) const SLOTS: usize = 6;
+/// Descriptors that a plan may pass on besides the three streams.
+pub(crate) const EXTRA_MAX: usize = 13;
+
+/// So many slots there are from the beginning; more come with the first plan that needs them.
+const SLOTS: usize = 6;
 
 /// Slots begin above every target number.
-const FIRST_SLOT: RawFd = 16;
+const FIRST_SLOT: RawFd = 3 + EXTRA_MAX as RawFd;
 
 /// /dev/null, and the slots, which hold it while they are not in use. Taken at the first spawn, when few descriptors are
 /// open, and kept: so they stay low.
@@ -29,24 +32,23 @@ impl Slots {
     pub(super) fn take(streams: &[Option<OwnedFd>]) -> Result<Slots, i32> {
         let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EMFILE);
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.is_empty() {
+        let missing = (streams.len().max(SLOTS) + 1).saturating_sub(kept.len());
+        if missing > 0 {
             // All of them or none: when descriptors have run out, the next spawn tries again.
             let null =
                 std::fs::File::open("/dev/null").map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))?;
-            *kept = (0..=SLOTS)
+            let more = (0..missing)
                 .map(|_| {
                     // SAFETY: plain descriptor numbers; the result is checked and then ours alone.
                     let fd = unsafe { libc::fcntl(null.as_raw_fd(), libc::F_DUPFD_CLOEXEC, FIRST_SLOT) };
                     // SAFETY: the kernel has just made it.
                     if fd < 0 { Err(errno()) } else { Ok(unsafe { OwnedFd::from_raw_fd(fd) }) }
                 })
-                .collect::<Result<_, _>>()?;
+                .collect::<Result<Vec<_>, _>>()?;
+            kept.extend(more);
         }
         let numbers: Vec<RawFd> = kept[1..].iter().map(AsRawFd::as_raw_fd).collect();
-        let above = numbers.iter().max().copied().unwrap_or(FIRST_SLOT) + 1;
-        if streams.len() > numbers.len() {
-            return Err(libc::EMFILE);
-        }
+        let above = numbers[..streams.len()].iter().max().copied().unwrap_or(FIRST_SLOT) + 1;
         let mut slots = Slots { numbers, above, null: kept[0].as_raw_fd(), used: 0, _kept: kept };
         for (stream, slot) in streams.iter().zip(slots.numbers.clone()) {
             if let Some(stream) = stream {

@@ -32,7 +32,7 @@ fn arguments_and_environment_come_through_as_they_are() {
 fn its_own_number_stands_in_a_variable() {
     let mut spec = script("test \"$ITS_PID\" = $$ && echo \"$BEFORE right\"");
     spec.env.push(("BEFORE".into(), "quite".into()));
-    spec.pid_variable = Some("ITS_PID");
+    spec.pid_variables = vec!["ITS_PID"];
     assert_eq!(output_of(spec), "quite right\n");
 
     let own = OwnPid::new("N");
@@ -193,10 +193,11 @@ fn what_cannot_be_said_to_the_kernel_is_refused_beforehand() {
     spec.env.push(("A\0".into(), "b".into()));
     assert_eq!(refused(spec).0, Stage::Prepare);
     let null = std::fs::File::open("/dev/null").unwrap();
-    for numbers in [&[4][..], &[3, 5], &[2], &[3, 4, 5, 6]] {
+    let many: Vec<i32> = (3..17).collect();
+    for numbers in [&[4][..], &[3, 5], &[2], &many] {
         let mut spec = program(&["/bin/echo"]);
         spec.extra = numbers.iter().map(|number| (null.as_fd(), *number)).collect();
-        assert_eq!(refused(spec).1, "preparing /bin/echo: descriptors are passed on as 3, 4 and so on, 3 at most");
+        assert_eq!(refused(spec).1, "preparing /bin/echo: descriptors are passed on as 3, 4 and so on, 13 at most");
     }
     let mut spec = program(&["/bin/echo"]);
     spec.limits.insert("files".into(), Limit { soft: None, hard: None });

@@ -7,6 +7,7 @@ use super::shape::{Row, rows};
 use rows::{BODY, BOUNDS, CHILD, NAME, OWN, READY, SETUP, TOP};
 
 pub(super) mod beat;
+pub(super) mod listen;
 pub(super) mod process;
 pub(super) mod rows;
 pub(super) mod settings;
@@ -37,10 +38,11 @@ pub(super) fn names(kind: Kind) -> Vec<&'static str> {
 }
 
 /// The tables with keys of their own, and their keys.
-pub(super) fn tables() -> [(&'static str, Vec<&'static dyn Row>); 5] {
+pub(super) fn tables() -> [(&'static str, Vec<&'static dyn Row>); 6] {
     [
         ("heartbeat", beat::WORKERS.rows()),
         ("source", beat::SOURCES.rows()),
+        ("listen", listen::SOCKETS.rows()),
         ("backoff", settings::BACKOFF_TABLE.rows()),
         ("log", settings::LOG.rows()),
         ("journal", settings::JOURNAL.rows()),

@@ -47,7 +47,8 @@ shapes! {
     /// A user or group, by name or number.
     Account: String, account, |text: &String| string(text), any([filled(), integer(0, i64::from(u32::MAX) - 1)]);
     /// A file mode mask.
-    Umask: u32, umask, |mask: &u32| format!("\"{mask:03o}\""),
+    Umask: u32, |scope: &mut Scope<'_>, value| octal(scope, value, "a file mode mask", "umask = \"022\""),
+        |mask: &u32| format!("\"{mask:03o}\""),
         any([text_like("(?:0o)?0*[0-7]{1,3}"), integer(0, 0o777)]);
     /// A signal that asks a program to stop.
     StopSignal: i32, stop_signal, show_signal, signal_schema();
@@ -69,8 +70,8 @@ fn account(scope: &mut Scope<'_>, value: Value<'_>) -> Option<String> {
     }
 }
 
-fn umask(scope: &mut Scope<'_>, value: Value<'_>) -> Option<u32> {
-    const HINT: &str = "write it in octal: umask = \"022\", or umask = 0o022";
+/// A file mode, or a mask of one. `right` is an example.
+pub(super) fn octal(scope: &mut Scope<'_>, value: Value<'_>, what: &str, right: &str) -> Option<u32> {
     let mask = match value.value {
         DeValue::String(_) => {
             let text = scope.text(value)?;
@@ -83,13 +84,15 @@ fn umask(scope: &mut Scope<'_>, value: Value<'_>) -> Option<u32> {
         }
         DeValue::Integer(_) => None,
         _ => {
-            scope.wrong_type(value, "an octal mask", "umask = \"022\"");
+            scope.wrong_type(value, what, right);
             return None;
         }
     };
     if mask.is_none_or(|mask| mask > 0o777) {
         let written = scope.written(value);
-        scope.bad_value(value, format!("{written} is no file mode mask"), HINT);
+        let none = what.strip_prefix("a ").unwrap_or(what);
+        let unquoted = right.replace(" = \"", " = 0o").replace('"', "");
+        scope.bad_value(value, format!("{written} is no {none}"), format!("write it in octal: {right}, or {unquoted}"));
         return None;
     }
     mask

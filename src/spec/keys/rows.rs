@@ -7,6 +7,7 @@
 use super::super::diagnostic::quoted;
 use super::super::exec::{ExecSpec, LogSpec};
 use super::super::kind::COUNT_GROUP;
+use super::super::listen::known_at_start;
 use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StopOrder};
 use super::super::shape::{
     Boolean, Command, Filename, Filled, Positive, Size, a_whole, a_word, any, integer, keys, reference, shapes,
@@ -15,6 +16,7 @@ use super::super::shape::{
 use super::super::source::Finding;
 use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use super::super::value::{Scope, Value};
+use super::listen::Listens;
 use super::process::{Account, Cpu, Environment, ExitCodes, Limits, StopSignal, Umask};
 use super::settings::{Delays, Journal, Log};
 use crate::ids::Name;
@@ -75,6 +77,10 @@ keys! {
         "command" => Command, always(command), restart("it is another program");
         "The program and its arguments: [\"program\", \"argument\"], or one string that is cut into words as a shell \
          cuts them. No shell is run; for one write [\"sh\", \"-c\", \"…\"]."
+        "listen" => Listens, unless(Vec::new(), listen),
+            known("it gets its sockets when it is executed", known_at_start);
+        "Sockets that its supervisor opens and holds, and hands to each incarnation (LISTEN_FDS): \
+         [\"tcp://127.0.0.1:8080\", \"unix:/run/app.sock\"], or tables with `address`. Those of a `count` share them."
         "count" => integer(1, COUNT_MAX.into()), by_hand();
         "Makes so many workers of it, NAME-1 to NAME-N."
         COUNT_GROUP => integer(1, u32::MAX.into()), by_hand();

@@ -180,6 +180,19 @@ const VALUES: &[&str] = &[
     "{ file = \"\" }",
     "{ keep = 1001 }",
     "{ max-size = 0 }",
+    "\"tcp://127.0.0.1:8080\"",
+    "\"tcp://*:80\"",
+    "\"tcp://db.example:80\"",
+    "\"unix:/run/a.sock\"",
+    "\"unix:\"",
+    "[\"tcp://[::]:80\", \"unix:a.sock\"]",
+    "[\"tcp://127.0.0.1:0\"]",
+    "{ address = \"unix:@a\" }",
+    "{ address = \"unix:a\", mode = \"660\", user = \"root\", group = 0, name = \"a\", backlog = 9 }",
+    "[{ address = \"tcp://127.0.0.1:1\", reuse-port = true }, \"unix:/a\"]",
+    "{ address = \"unix:a\", name = \"a:b\" }",
+    "{ address = \"unix:a\", mode = \"999\" }",
+    "{ backlog = 5 }",
     "\"${SET}\"",
     "[\"${SET:-x}\"]",
     "\"$HOME\"",
@@ -311,7 +324,11 @@ fn defaults_are_what_the_reader_assumes() {
         for row in rows {
             let (key, Some(value)) = (row.name(), row.default()) else { continue };
             let value = toml::Value::try_from(&value).unwrap();
-            let needed = if table == "log" { "file = \"x\"" } else { "" };
+            let needed = match table {
+                "log" => "file = \"x\"",
+                "listen" => "address = \"tcp://127.0.0.1:1\"",
+                _ => "",
+            };
             let file =
                 |inner: &str| format!("[[child]]\nname = \"a\"\ncommand = \"a\"\n[child.{table}]\n{needed}\n{inner}\n");
             assert_eq!(read(&file("")), read(&file(&format!("{key} = {value}"))), "{key} in {table}");

@@ -1,0 +1,150 @@
+//! Sockets that this node holds for its workers: opened once, open while workers come and go, closed when no worker is to
+//! have them any more. There is one of an address.
+
+use super::child::Child;
+use super::table::Children;
+use crate::ids::Path;
+use crate::os::listener::{ListenError, Listener};
+use crate::spec::listen::Listen;
+use slog::{Logger, warn};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// The sockets that are open.
+#[derive(Default)]
+pub(super) struct Sockets(Vec<Held>);
+
+struct Held {
+    listen: Listen,
+    listener: Listener,
+}
+
+impl Sockets {
+    fn find(&self, wanted: &Listen) -> Option<&Held> {
+        self.0.iter().find(|held| held.listen.address == wanted.address)
+    }
+
+    /// Opens those that are not open, and gives all of them in this order.
+    pub(super) fn open(&mut self, wanted: &[Listen]) -> Result<Vec<BorrowedFd<'_>>, ListenError> {
+        for listen in wanted {
+            if self.find(listen).is_none() {
+                let listener = Listener::open(listen)?;
+                self.0.push(Held { listen: listen.clone(), listener });
+            }
+        }
+        Ok(wanted.iter().filter_map(|listen| self.find(listen)).map(|held| held.listener.as_fd()).collect())
+    }
+
+    /// Closes those that are not among `wanted`, and changes what can be changed of the others. Gives what failed.
+    fn keep(&mut self, wanted: &[Listen]) -> Vec<ListenError> {
+        let mut failed = Vec::new();
+        self.0.retain_mut(|held| {
+            let Some(listen) = wanted.iter().find(|listen| listen.address == held.listen.address) else { return false };
+            if held.listen != *listen {
+                failed.extend(held.listener.adjust(listen).err());
+                held.listen = listen.clone();
+            }
+            true
+        });
+        failed
+    }
+}
+
+impl Children {
+    /// Opens what is not open yet of all workers that are not held down, before any of them starts. Gives what failed.
+    pub(crate) fn open_sockets(&mut self) -> Vec<(Path, ListenError)> {
+        let Children { slots, sockets, .. } = self;
+        let children = slots.iter().flatten().filter(|child| child.hold.is_none());
+        let failed = |child: &Child| Some((child.path.clone(), sockets.open(&child.sockets()).err()?));
+        children.map(AsRef::as_ref).filter_map(failed).collect()
+    }
+
+    /// The specs have changed: sockets that no worker has any more are closed, and new ones are opened, while the workers with
+    /// the old ones still run. One that cannot be opened now is tried again when its worker is started.
+    pub(crate) fn settle_sockets(&mut self, logger: &Logger) {
+        let wanted: Vec<Listen> = self.iter().flat_map(Child::sockets).collect();
+        if wanted.is_empty() && self.sockets.0.is_empty() {
+            return;
+        }
+        for error in self.sockets.keep(&wanted) {
+            warn!(logger, "a socket that is open cannot be changed"; "why" => %error);
+        }
+        self.open_sockets();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing;
+    use crate::supervision::ChildId;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn sockets_follow_the_specs_and_one_that_stays_is_never_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = testing::context();
+        let at = |name: &str| dir.path().join(name);
+        let tree = |a: &str, b: &str| {
+            let listen = |name: &str| format!("listen = \"unix:{}\"", at(name).display());
+            format!(
+                "child = [{{ name = \"a\", command = \"a\", {} }}, {{ name = \"b\", command = \"b\", {} }}]",
+                listen(a),
+                listen(b)
+            )
+        };
+        let open = |name: &str| UnixStream::connect(at(name)).is_ok();
+        let mut children = testing::children(&tree("one", "one"), &context);
+        assert!(children.open_sockets().is_empty() && open("one"));
+        let waiting = UnixStream::connect(at("one")).unwrap();
+
+        let specs = testing::tree(&tree("one", "two")).root.children;
+        for (id, spec) in (0..).map(ChildId).zip(specs) {
+            children.get_mut(id).unwrap().take_over(spec, &context.place.files);
+        }
+        children.settle_sockets(&context.logger);
+        assert!(open("one") && open("two"));
+        assert!(waiting.take_error().unwrap().is_none());
+
+        children.remove(ChildId(0));
+        children.settle_sockets(&context.logger);
+        assert!(!at("one").exists() && open("two"));
+        drop(children);
+        assert!(!at("two").exists());
+    }
+
+    #[test]
+    fn a_worker_that_runs_keeps_its_socket_until_it_has_its_new_spec() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = testing::context();
+        let at = |name: &str| dir.path().join(name);
+        let tree = |name: &str| {
+            format!("child = [{{ name = \"a\", command = \"a\", listen = \"unix:{}\" }}]", at(name).display())
+        };
+        let mut children = testing::children(&tree("old"), &context);
+        assert!(children.open_sockets().is_empty());
+        let run = crate::supervision::Run { child: ChildId(0), incarnation: crate::ids::Incarnation::FIRST };
+        children.start_in_test(run, &context);
+        let spec = testing::tree(&tree("new")).root.children.remove(0);
+        children.get_mut(ChildId(0)).unwrap().take_over(spec, &context.place.files);
+        children.settle_sockets(&context.logger);
+        assert!(at("old").exists() && at("new").exists(), "the new one is open before the old one is closed");
+
+        let child = children.get_mut(ChildId(0)).unwrap();
+        child.process = None;
+        assert!(child.renew(&context.place.files));
+        children.settle_sockets(&context.logger);
+        assert!(!at("old").exists() && at("new").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_told_of_its_worker() {
+        let context = testing::context();
+        let mut children = testing::children(
+            "child = [{ name = \"a\", command = \"a\", listen = \"unix:/dev/null/x\" }, { name = \"b\", command = \"b\" }]",
+            &context,
+        );
+        let failed = children.open_sockets();
+        let [(path, error)] = &failed[..] else { panic!("one of them") };
+        assert_eq!(path.as_str(), "/a");
+        assert!(error.to_string().starts_with("opening unix:/dev/null/x: "), "{error}");
+    }
+}

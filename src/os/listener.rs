@@ -1,0 +1,317 @@
+//! Sockets that listen, and are held for workers which come and go.
+//!
+//! Nobody accepts connections here: they wait in the kernel until a worker does. What concerns a file is done beside the
+//! loop and given up on after a moment, since its file system may not answer.
+use super::clock::Clock;
+use super::process::command_name;
+use super::thread;
+use crate::error::{errno_words, plain};
+use crate::files::FileId;
+use crate::spec::listen::{Address, Listen};
+use crate::time::{Span, Time};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, getsockopt, setsockopt, socket,
+    sockopt,
+};
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+#[cfg(test)]
+mod tests;
+
+/// So long a file system is waited for.
+const PATIENCE: Span = Span::from_secs(1);
+
+/// So long it is looked for the process that has an address.
+const LOOKING: Span = Span::from_millis(50);
+
+/// A socket that listens. Its file is removed with it, if it is still its own.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+    file: Option<SocketFile>,
+}
+
+/// The file of a UNIX socket.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    id: FileId,
+}
+
+/// Why a socket could not be opened, or not be changed.
+#[derive(Debug, Clone)]
+pub struct ListenError {
+    /// The kernel's error number; 0 where no call was made.
+    pub errno: i32,
+    address: String,
+    reason: String,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "opening {}: {}", self.address, self.reason)
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// At what an attempt has failed: the kernel's number, and what explains it.
+type Refused = (i32, String);
+
+impl Listener {
+    /// Opens it. A file that a socket has left behind to which nothing listens is replaced.
+    ///
+    /// # Errors
+    /// Why it cannot listen there; where another process does, which.
+    pub fn open(wanted: &Listen) -> Result<Listener, ListenError> {
+        let opened = match wanted.address.clone() {
+            Address::Tcp(address) => open_tcp(address, wanted),
+            Address::Abstract(name) => open_abstract(&name, wanted.backlog),
+            Address::Unix(path) => {
+                let wanted = wanted.clone();
+                aside(move || open_file(&path, &wanted)).and_then(|opened| opened)
+            }
+        };
+        opened.map_err(|refused| error(wanted, refused))
+    }
+
+    /// Brings what can be changed of a socket that is open to what is wanted of it.
+    ///
+    /// # Errors
+    /// What could not be changed.
+    pub fn adjust(&self, wanted: &Listen) -> Result<(), ListenError> {
+        let adjusted = listen(self.as_fd(), wanted.backlog).and_then(|()| match (&wanted.address, &self.file) {
+            (Address::Tcp(_), _) => setsockopt(&self.socket, sockopt::ReusePort, &wanted.reuse_port).map_err(kernels),
+            (Address::Unix(_), Some(SocketFile { path, id })) => {
+                let (path, id, wanted) = (path.clone(), *id, wanted.clone());
+                aside(move || if FileId::at(&path) == Some(id) { give(&path, &wanted) } else { Ok(()) })?
+            }
+            (Address::Unix(_) | Address::Abstract(_), _) => Ok(()),
+        });
+        adjusted.map_err(|refused| error(wanted, refused))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let Some(SocketFile { path, id }) = self.file.take() else { return };
+        thread::briefly(PATIENCE, move || {
+            // Another program may have put its own there.
+            if FileId::at(&path) == Some(id) {
+                let _ = fs::remove_file(&path);
+            }
+        });
+    }
+}
+
+fn error(wanted: &Listen, (errno, reason): Refused) -> ListenError {
+    ListenError { errno, address: wanted.address.to_string(), reason }
+}
+
+fn kernels(errno: Errno) -> Refused {
+    (errno as i32, errno_words(errno as i32))
+}
+
+fn systems(error: &io::Error) -> Refused {
+    (error.raw_os_error().unwrap_or(0), plain(error))
+}
+
+/// Asks a file system for something.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    thread::within(PATIENCE, work).map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => (libc::ETIMEDOUT, "its file system does not answer".into()),
+        _ => systems(&error),
+    })
+}
+
+/// Lets connections wait. Of a socket that listens already, it is how many may.
+fn listen(socket: BorrowedFd<'_>, backlog: u32) -> Result<(), Refused> {
+    // The kernel lowers it to its own limit. SAFETY: plain numbers.
+    match unsafe { libc::listen(socket.as_raw_fd(), i32::try_from(backlog).unwrap_or(i32::MAX)) } {
+        0 => Ok(()),
+        _ => Err(kernels(Errno::last())),
+    }
+}
+
+fn stream(family: AddressFamily) -> Result<OwnedFd, Refused> {
+    // It blocks, as programs expect of what they are given.
+    socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).map_err(kernels)
+}
+
+fn open_tcp(address: SocketAddr, wanted: &Listen) -> Result<Listener, Refused> {
+    let socket = stream(if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 })?;
+    let opened = (|| {
+        // Connections of an earlier life that wait for their end are no hindrance.
+        setsockopt(&socket, sockopt::ReuseAddr, &true).map_err(kernels)?;
+        if wanted.reuse_port {
+            setsockopt(&socket, sockopt::ReusePort, &true).map_err(kernels)?;
+        }
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(address)).map_err(kernels)?;
+        listen(socket.as_fd(), wanted.backlog)
+    })();
+    opened.map_err(|(errno, mut reason)| {
+        match errno {
+            libc::EADDRINUSE => match holder(address) {
+                Some(pid) => reason.push_str(&format!("; {} listens there", named(pid))),
+                None => reason.push_str("; `ss -tlnp` as root shows which process has it"),
+            },
+            libc::EACCES => reason.push_str("; a port below 1024 takes root or CAP_NET_BIND_SERVICE"),
+            libc::EADDRNOTAVAIL => reason.push_str("; this machine has no such address"),
+            _ => {}
+        }
+        (errno, reason)
+    })?;
+    Ok(Listener { socket, file: None })
+}
+
+fn open_abstract(name: &str, backlog: u32) -> Result<Listener, Refused> {
+    let socket = stream(AddressFamily::Unix)?;
+    let address = UnixAddr::new_abstract(name.as_bytes()).map_err(kernels)?;
+    bind(socket.as_raw_fd(), &address).map_err(|errno| match (errno, listener_at(&address)) {
+        (Errno::EADDRINUSE, Ok(Some(pid))) => (errno as i32, in_use(pid)),
+        _ => kernels(errno),
+    })?;
+    listen(socket.as_fd(), backlog)?;
+    Ok(Listener { socket, file: None })
+}
+
+/// A UNIX socket in a file. It can be connected to once all is right with its file.
+fn open_file(path: &Path, wanted: &Listen) -> Result<Listener, Refused> {
+    let socket = stream(AddressFamily::Unix)?;
+    let address = UnixAddr::new(path).map_err(kernels)?;
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        fs::create_dir_all(directory).map_err(|error| {
+            let (errno, reason) = systems(&error);
+            (errno, format!("making its directory {}: {reason}", directory.display()))
+        })?;
+    }
+    if let Some(mode) = wanted.mode {
+        // The file is never open to more than it is to be.
+        nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(mode)).map_err(kernels)?;
+    }
+    if let Err(errno) = bind(socket.as_raw_fd(), &address) {
+        if errno != Errno::EADDRINUSE {
+            return Err(kernels(errno));
+        }
+        remove_left(path, &address)?;
+        bind(socket.as_raw_fd(), &address).map_err(kernels)?;
+    }
+    let id = FileId::at(path).ok_or((libc::ENOENT, "its file was removed at once".to_owned()))?;
+    let listener = Listener { socket, file: Some(SocketFile { path: path.to_owned(), id }) };
+    give(path, wanted)?;
+    listen(listener.as_fd(), wanted.backlog)?;
+    Ok(listener)
+}
+
+/// Owner and mode of a socket's file.
+fn give(path: &Path, wanted: &Listen) -> Result<(), Refused> {
+    if let Some(account) = &wanted.account {
+        let (uid, gid) = (wanted.user.as_ref().map(|_| account.uid), Some(account.gid));
+        chown(path, uid, gid).map_err(|error| {
+            let (errno, reason) = systems(&error);
+            (errno, format!("giving its file away: {reason}"))
+        })?;
+    }
+    if let Some(mode) = wanted.mode {
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| systems(&error))?;
+    }
+    Ok(())
+}
+
+/// Removes the file of a socket that nothing listens to any more.
+fn remove_left(path: &Path, address: &UnixAddr) -> Result<(), Refused> {
+    let found = path.symlink_metadata().map_err(|error| systems(&error))?;
+    if !found.file_type().is_socket() {
+        return Err((
+            libc::EADDRINUSE,
+            "a file lies there that is no socket; remove it, or choose another path".into(),
+        ));
+    }
+    match listener_at(address) {
+        Ok(None) => match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(systems(&error)),
+            _ => Ok(()),
+        },
+        Ok(Some(pid)) => Err((libc::EADDRINUSE, in_use(pid))),
+        Err(errno) => Err(kernels(errno)),
+    }
+}
+
+/// The process that listens at a UNIX socket; `None` where none does, 0 for one that cannot be seen from here.
+fn listener_at(address: &UnixAddr) -> nix::Result<Option<u32>> {
+    let probe = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    match connect(probe.as_raw_fd(), address) {
+        Ok(()) => {
+            let peer = getsockopt(&probe, sockopt::PeerCredentials)?;
+            Ok(Some(u32::try_from(peer.pid()).unwrap_or(0)))
+        }
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
+        // Its queue is full; or it is for datagrams.
+        Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(Some(0)),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn in_use(pid: u32) -> String {
+    let who = if pid == 0 { "another process".to_owned() } else { named(pid) };
+    format!("{}; {who} listens there", errno_words(libc::EADDRINUSE))
+}
+
+/// A process, for people.
+fn named(pid: u32) -> String {
+    match command_name(pid) {
+        Some(name) => format!("process {pid} ({name})"),
+        None => format!("process {pid}"),
+    }
+}
+
+/// The process that listens at a TCP address, if it can be seen, and soon.
+fn holder(address: SocketAddr) -> Option<u32> {
+    let clock = Clock::start();
+    let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .into_iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| {
+            listening(&table, address.port()).map(|inode| format!("socket:[{inode}]")).collect::<Vec<_>>()
+        })
+        .collect();
+    if sockets.is_empty() {
+        return None;
+    }
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        for descriptor in fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten() {
+            let leads_to = fs::read_link(descriptor.path()).unwrap_or_default();
+            if sockets.iter().any(|socket| leads_to.as_os_str() == socket.as_str()) {
+                return Some(pid);
+            }
+        }
+        if clock.now() > Time::ZERO + LOOKING {
+            return None;
+        }
+    }
+    None
+}
+
+/// The inodes of the sockets in a table of proc_net_tcp(5) that listen on a port.
+fn listening(table: &str, port: u16) -> impl Iterator<Item = &str> {
+    table.lines().filter_map(move |line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (_, own_port) = fields.get(1)?.rsplit_once(':')?;
+        let listens = *fields.get(3)? == "0A" && u16::from_str_radix(own_port, 16) == Ok(port);
+        listens.then(|| fields.get(9).copied()).flatten()
+    })
+}
