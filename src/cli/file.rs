@@ -21,7 +21,11 @@ pub(super) struct Read(spec::Read);
 /// Reads `file`, and the ones that it includes, and looks up the users that they name.
 pub(super) fn read(file: &Path, wanted: Wanted) -> Read {
     // A value that is not UTF-8 cannot stand in a TOML string, and counts as unset.
-    let mut read = spec::read(file, &|name| std::env::var(name).ok());
+    let env = |name: &str| std::env::var(name).ok();
+    let mut read = match wanted {
+        Wanted::Elsewhere => spec::read_for_elsewhere(file, &env),
+        Wanted::Here | Wanted::Right => spec::read(file, &env),
+    };
     if let Some(tree) = &mut read.tree {
         let missing = accounts::look_up(tree, wanted);
         let unreachable = if wanted == Wanted::Right { sockets(tree) } else { None };

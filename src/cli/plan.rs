@@ -67,6 +67,7 @@ fn reason(change: &Change) -> String {
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".into());
     let mut text = match (old.as_deref(), new.as_deref()) {
         // Values of the environment are not shown: some are secrets.
+        (Some("…"), Some("…")) if key == "env-file" => "what is in env-file has changed".to_owned(),
         (Some("…"), Some("…")) => format!("{key} has another value"),
         (None, Some("…")) => format!("{key} is new"),
         (Some("…"), None) => format!("{key} is gone"),

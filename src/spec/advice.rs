@@ -56,7 +56,7 @@ fn foreign(word: &str) -> Option<&'static str> {
         "dir" | "directory" | "workdir" | "workingdir" | "workingdirectory" | "chdir" => {
             "the working directory is `cwd`"
         }
-        "environment" | "environ" | "environmentfile" => "the environment is `env = { NAME = \"value\" }`",
+        "environment" | "environ" => "the environment is `env = { NAME = \"value\" }`",
         "id" | "title" | "processname" | "programname" => "a child's id is its `name`",
         "autorestart" | "respawn" | "restartpolicy" | "keepalive" => {
             "write `restart = \"permanent\"` (always), \"transient\" (after a failure) or \"temporary\" (never)"
@@ -90,6 +90,9 @@ fn foreign(word: &str) -> Option<&'static str> {
         "exitcodes" | "successexitstatus" | "okexitcodes" => "the codes of a normal exit are `success-codes = [0]`",
         "stdout" | "stderr" | "stdoutlogfile" | "stderrlogfile" | "logfile" | "standardoutput" | "standarderror"
         | "redirectstderr" | "output" => "output goes where `log = { file = \"x.log\" }` says; `log = false` drops it",
+        "environmentfile" | "environmentfiles" | "envfiles" | "dotenv" => {
+            "files of variables are `env-file = \"FILE\"`"
+        }
         "priority" | "after" | "before" | "dependson" | "requires" | "wants" | "depends" | "order" => {
             "the order in the file is the order of starts; what depends on what is said by the supervisor's `strategy`"
         }

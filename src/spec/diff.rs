@@ -250,6 +250,10 @@ fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) ->
         keys
     };
     let mut changes = compare(&written(was), &written(is), &asks);
+    if exec_was.env_from_files != exec_is.env_from_files && changes.iter().all(|change| change.key != "env-file") {
+        let shown = || Some("…".to_owned());
+        changes.push(Change { key: "env-file".into(), old: shown(), new: shown(), restart: asks("env-file") });
+    }
     let names: BTreeSet<&String> = exec_was.env.keys().chain(exec_is.env.keys()).collect();
     for name in names {
         let (old, new) = (exec_was.env.get(name), exec_is.env.get(name));

@@ -19,6 +19,12 @@ pub struct ExecSpec {
     pub cwd: Option<PathBuf>,
     /// Variables added to the environment.
     pub env: BTreeMap<String, String>,
+    /// Files with further variables, of which later ones win; `env` wins over them all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_files: Vec<EnvFile>,
+    /// The variables in those files, as they were when the spec was read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_from_files: BTreeMap<String, String>,
     /// Whether the environment begins empty instead of being inherited.
     pub clear_env: bool,
     /// User to run as, by name or number.
@@ -72,6 +78,8 @@ impl ExecSpec {
             command,
             cwd: None,
             env: BTreeMap::new(),
+            env_files: Vec::new(),
+            env_from_files: BTreeMap::new(),
             clear_env: false,
             user: None,
             group: None,
@@ -89,6 +97,27 @@ impl ExecSpec {
         }
     }
 }
+
+/// A file of variables.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EnvFile {
+    /// The file; absolute.
+    #[serde(with = "crate::files::exact")]
+    pub path: PathBuf,
+    /// It may be missing.
+    pub optional: bool,
+}
+
+/// What the node itself puts into a worker's environment.
+pub(super) const RESERVED: &[&str] = &[
+    "TREEVISOR_ENDPOINT",
+    "TREEVISOR_PATH",
+    "TREEVISOR_INCARNATION",
+    "TREEVISOR_TOKEN",
+    "TREEVISOR_HEARTBEAT_MS",
+    "TREEVISOR_PID",
+    "INVOCATION_ID",
+];
 
 /// Puts the number of a worker made by `count` into its log file's name, before the extension: `jobs.log`, `jobs-2.log`.
 pub(super) fn numbered(file: &Path, number: u32) -> PathBuf {

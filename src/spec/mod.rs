@@ -13,6 +13,7 @@
 mod advice;
 mod diagnostic;
 pub mod diff;
+mod env_file;
 pub mod exec;
 mod expand;
 mod fields;
@@ -48,6 +49,7 @@ pub use unsupported::{Unsupported, unsupported};
 
 use crate::files;
 use crate::ids;
+use env_file::EnvFiles;
 use overlay::{Files, Overlay, Texts};
 use source::{Finding, Findings};
 use std::collections::HashSet;
@@ -134,22 +136,50 @@ pub fn renumbered(file: &Path, from: u32, to: u32) -> PathBuf {
 ///
 /// A pipe in the place of a file is read to its end, as long as data comes: this may take seconds.
 pub fn read(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
-    read_with(file, env, &|path| from_disk(path, files::read_or_wait))
+    read_with(file, env, Disk { files: &|path| from_disk(path, files::read_or_wait), ..Disk::REGULAR })
+}
+
+/// The same of a tree for another machine, where there may be files that this one has not: a missing `env-file` is no more
+/// than a warning.
+pub fn read_for_elsewhere(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
+    let files: Files<'_> = &|path| from_disk(path, files::read_or_wait);
+    read_with(file, env, Disk { files, elsewhere: true, ..Disk::REGULAR })
 }
 
 /// The same from regular files alone, for callers that cannot wait.
 pub fn read_at_once(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
-    read_with(file, env, &|path| from_disk(path, files::read_regular))
+    read_with(file, env, Disk::REGULAR)
 }
 
 /// Reads `text` as the file called `name`, which says where diagnostics are and what the instance is called. There are
-/// no other files: an `include` is an error.
+/// no other files: an `include` is an error, and an `env-file` a warning.
 pub fn read_text(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Read {
     let text = std::cell::Cell::new(Some(text));
-    read_with(Path::new(name), env, &|path| match text.take() {
+    let files = |path: &Path| match text.take() {
         Some(text) => Ok((path.to_owned(), text.as_bytes().to_vec())),
-        None => Err(io::Error::other("there are no other files here")),
-    })
+        None => Err(io::Error::new(io::ErrorKind::NotFound, "there are no other files here")),
+    };
+    read_with(Path::new(name), env, Disk { files: &files, env_files: &files, elsewhere: true })
+}
+
+/// Where files come from.
+#[derive(Clone, Copy)]
+struct Disk<'a> {
+    /// Those of the tree.
+    files: Files<'a>,
+    /// Files of variables. None of them is waited for: a tree may name many.
+    env_files: Files<'a>,
+    /// The tree is for another machine.
+    elsewhere: bool,
+}
+
+impl Disk<'static> {
+    /// Regular files, of this machine.
+    const REGULAR: Disk<'static> = Disk {
+        files: &|path| from_disk(path, files::read_regular),
+        env_files: &|path| from_disk(path, files::read_regular),
+        elsewhere: false,
+    };
 }
 
 fn from_disk(path: &Path, read: fn(&Path, u64) -> io::Result<Vec<u8>>) -> io::Result<(PathBuf, Vec<u8>)> {
@@ -158,11 +188,12 @@ fn from_disk(path: &Path, read: fn(&Path, u64) -> io::Result<Vec<u8>>) -> io::Re
     Ok((path.canonicalize().unwrap_or_else(|_| path.to_owned()), bytes))
 }
 
-fn read_with(file: &Path, env: &dyn Fn(&str) -> Option<String>, files: Files<'_>) -> Read {
+fn read_with(file: &Path, env: &dyn Fn(&str) -> Option<String>, disk: Disk<'_>) -> Read {
     let mut findings = Findings::default();
     let texts = Texts::new();
-    let overlay = Overlay::load(file, env, files, &texts, &mut findings);
-    let tree = reader::read(&overlay, env, &mut findings).filter(|_| !findings.has_errors());
+    let overlay = Overlay::load(file, env, disk.files, &texts, &mut findings);
+    let env_files = EnvFiles::new(disk.env_files, disk.elsewhere);
+    let tree = reader::read(&overlay, env, env_files, &mut findings).filter(|_| !findings.has_errors());
     if let Some(tree) = &tree {
         lint::lint(tree, &mut findings);
         for missing in unsupported(tree) {

@@ -2,7 +2,7 @@
 //!
 //! `check` prints this, and a child node receives its subtree so. What has a default of everyday interest is written out
 //! (strategy, intensity, period, restart, shutdown); the rest only where it differs from the default. Nothing refers to
-//! another file or to the environment any more. Workers of one `count` are written as one where that says the same.
+//! another file or to the environment any more, but for files of variables: what is in them is not for display. Workers of one `count` are written as one where that says the same.
 
 use super::exec::{ExecSpec, LogSpec, numbered, unnumbered};
 use super::keys::beat;

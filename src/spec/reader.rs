@@ -29,6 +29,7 @@
 //! `containment` and `journal` of an included file are checked but mean nothing there, so that a file can be included here
 //! and be started by itself there.
 
+use super::env_file::EnvFiles;
 use super::exec::{ExecSpec, LogSpec, numbered};
 use super::fields::{Fields, Layer};
 use super::keys::rows::{BODY, BOUNDS, CHILD, NAME, OWN, READY, SETUP, TOP};
@@ -49,11 +50,12 @@ use toml::de::DeValue;
 pub(super) fn read(
     overlay: &Overlay<'_>,
     env: &dyn Fn(&str) -> Option<String>,
+    env_files: EnvFiles<'_>,
     findings: &mut Findings,
 ) -> Option<TreeSpec> {
     let top = overlay.top()?;
     let scope = Scope { findings, env, judging: !overlay.broken };
-    Some(Reader { scope, overlay, rules: Rules::default() }.top(top))
+    Some(Reader { scope, env_files, overlay, rules: Rules::default() }.top(top))
 }
 
 /// Stands for a name that could not be read, in a tree that is never shown.
@@ -63,6 +65,7 @@ fn unnamed() -> Name {
 
 struct Reader<'a, 'v> {
     scope: Scope<'a>,
+    env_files: EnvFiles<'a>,
     overlay: &'v Overlay<'v>,
     rules: Rules,
 }
@@ -347,7 +350,7 @@ impl<'v> Reader<'_, 'v> {
         at: &Path,
         siblings: &mut Siblings,
     ) {
-        let (mut policy, exec) = self.worker_keys(&mut fields);
+        let (mut policy, mut exec) = self.worker_keys(&mut fields);
         let mut number = |key, most: u32| {
             let shape: Whole<u32> = a_whole(1, most.into());
             let values = fields.values(Some(Group::Own), key);
@@ -357,6 +360,9 @@ impl<'v> Reader<'_, 'v> {
         policy.group = siblings.group(count, group);
         if !self.scope.judging {
             return;
+        }
+        if let Some(place) = fields.meant("env-file") {
+            exec.env_from_files = self.env_files.variables(&mut self.scope, &exec.env_files, place);
         }
         self.rules.child(&mut self.scope, &policy, &siblings.parent, &fields);
         self.rules.worker(&mut self.scope, &policy, &exec, &fields);

@@ -365,7 +365,7 @@ fn includes_are_bounded() {
             (0..10).map(|n| format!("[[child]]\nname = \"c{n}\"\ninclude = \"{}.toml\"\n", level + 1)).collect();
         Ok((path.to_owned(), text.into_bytes()))
     };
-    let read = read_with(Path::new("0.toml"), &no_env, &files);
+    let read = read_with(Path::new("0.toml"), &no_env, Disk { files: &files, ..Disk::REGULAR });
     assert!(read.tree.is_none());
     assert!(read.diagnostics.iter().any(|found| found.code == "too-many" || found.code == "too-deep"));
 }
@@ -439,7 +439,7 @@ fn depth_is_bounded_across_files() {
             Ok((path.to_owned(), text.into_bytes()))
         }
     };
-    let read = |levels| read_with(Path::new("0.toml"), &no_env, &files(levels));
+    let read = |levels| read_with(Path::new("0.toml"), &no_env, Disk { files: &files(levels), ..Disk::REGULAR });
     let fits = read(DEPTH_MAX / 4);
     assert!(fits.tree.is_some(), "{:?}", fits.diagnostics);
     assert!(read(DEPTH_MAX / 4 + 1).errors().any(|found| found.code == "too-deep"));
@@ -707,4 +707,86 @@ proptest! {
         }
         prop_assert!(read.tree.is_some() || read.errors().next().is_some());
     }
+}
+
+#[test]
+fn files_of_variables_lie_beside_the_file_that_names_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("web")).unwrap();
+    for (name, text) in [
+        ("common.env", "A=common\nB=common\n"),
+        ("web/own.env", "B=own\n"),
+        ("wrong.env", "SECRET\nTREEVISOR_PATH=SECRET\n"),
+        (
+            "shop.toml",
+            "[defaults]\nenv-file = \"common.env\"\nenv = { C = \"c\" }\n[[child]]\nname = \"a\"\ncommand = \"a\"\n[[child]]\nname = \"web\"\n\
+             include = \"web/web.toml\"\n",
+        ),
+        (
+            "web/web.toml",
+            "[[child]]\nname = \"b\"\ncommand = \"b\"\nenv-file = [\"../common.env\", \"-none.env\", \"own.env\"]\n[[child]]\nname = \"c\"\n\
+             command = \"c\"\nenv-file = []\n",
+        ),
+        (
+            "bad.toml",
+            "[[child]]\nname = \"a\"\ncommand = \"a\"\ncount = 3\nenv-file = [\"wrong.env\", \"none.env\", \"web\"]\n",
+        ),
+    ] {
+        std::fs::write(at(name), text).unwrap();
+    }
+    let got = super::read(&at("shop.toml"), &no_env);
+    let tree = got.tree.unwrap_or_else(|| panic!("{:?}", got.diagnostics));
+    let shown = |exec: &ExecSpec| {
+        exec.env_from_files.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(shown(exec(&tree.root.children[0])), "A=common B=common");
+    let web = below(&tree.root.children[1]);
+    assert_eq!([shown(exec(&web.children[0])), shown(exec(&web.children[1]))], ["A=common B=own", ""]);
+    let files = &exec(&web.children[0]).env_files;
+    assert_eq!((files[1].path.as_path(), files[1].optional), (&*at("web/none.env"), true));
+    assert!(!print::to_toml(&tree).contains("own\n"), "what is in a file is not for display");
+
+    let bad = super::read(&at("bad.toml"), &no_env);
+    let said: Vec<_> = bad.diagnostics.iter().map(|found| (found.code, found.line, found.message.clone())).collect();
+    let path = |name: &str| at(name).display().to_string();
+    assert_eq!(
+        said,
+        [
+            ("bad-env-file", 5, format!("cannot read `{}`: in line 1 there is no =", path("wrong.env"))),
+            (
+                "bad-env-file",
+                5,
+                format!("cannot read `{}`: in line 2 a variable is set that treevisor sets itself", path("wrong.env"))
+            ),
+            ("no-env-file", 5, format!("there is no file `{}`", path("none.env"))),
+            ("bad-env-file", 5, format!("cannot read `{}`: Is a directory", path("web"))),
+        ]
+    );
+    assert!(bad.diagnostics.iter().all(|found| !found.to_string().contains("SECRET")));
+    let elsewhere = super::read_for_elsewhere(&at("bad.toml"), &no_env);
+    let errors = elsewhere.errors().map(|error| error.code).collect::<Vec<_>>();
+    assert_eq!(errors, ["bad-env-file"; 3], "a file that is missing may be there on the other machine");
+}
+
+#[test]
+fn what_a_file_of_variables_holds_is_part_of_the_spec() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("shop.toml");
+    std::fs::write(&file, worker("env-file = \"a.env\"\n")).unwrap();
+    let read = |text: &str| {
+        std::fs::write(dir.path().join("a.env"), text).unwrap();
+        super::read(&file, &no_env).tree.unwrap()
+    };
+    let (old, same, new) = (read("A=1\n"), read("# more\nA='1'\n"), read("A=2\nSECRET=x\n"));
+    assert!(diff::diff(&old, &same, false).unwrap().is_empty(), "a comment is no change");
+    let steps = diff::diff(&old, &new, false).unwrap().steps;
+    assert_eq!(steps[0].action, diff::Action::Restart);
+    let change = diff::Change {
+        key: "env-file".into(),
+        old: Some("…".into()),
+        new: Some("…".into()),
+        restart: Some("a process gets its environment when it is executed"),
+    };
+    assert_eq!(steps[0].changes, [change]);
 }

@@ -180,3 +180,58 @@ fn a_worker_does_not_outlive_its_node_and_leads_a_session_of_its_own() {
     }
     tree.stop();
 }
+
+#[test]
+fn a_file_of_variables_is_read_with_the_spec_and_shown_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"
+[[child]]
+name = "s"
+  [[child.child]]
+  name = "a"
+  env-file = ["a.env", "-none.env"]
+  env = { B = "from env" }
+  command = ["sh", "-c", "echo a has $A and $B; exec sleep 1000"]
+[[child]]
+name = "plain"
+command = ["sh", "-c", "echo plain has [$A]; exec sleep 1000"]
+"#;
+    fs::write(dir.path().join("tree.toml"), text).unwrap();
+    let missing = Ran::from(command_in(dir.path()).args(["start", "tree.toml"]).output().unwrap()).expect(2);
+    assert!(missing.stderr.contains("there is no file"), "{}", missing.stderr);
+    fs::write(dir.path().join("a.env"), "A=hunter2\nB=hunter3\n").unwrap();
+    let mut tree = Tree::begin_in(dir, &[]);
+    tree.line("a has hunter2 and from env");
+    tree.line("plain has []");
+    tree.line("the tree is up");
+    tree.follow();
+    let env = tree.dir().join("a.env");
+    fs::write(&env, "A=hunter4\n").unwrap();
+    let plan = tree.run(&["reload", "--plan"]).expect(0);
+    assert!(plan.stdout.contains("/s/a") && plan.stdout.contains("what is in env-file has changed"), "{}", plan.stdout);
+    tree.run(&["reload"]).expect(0);
+    tree.line("a has hunter4 and from env");
+    // It is read with the file, and not by a start.
+    fs::write(&env, "A=hunter5\n").unwrap();
+    tree.run(&["restart", "/s/a"]).expect(0);
+    tree.line("a has hunter4 and from env");
+    signal(tree.root_pid(), 1);
+    tree.line("a has hunter5 and from env");
+    // What never ends is not waited for, and changes nothing.
+    fs::remove_file(&env).unwrap();
+    nix::unistd::mkfifo(&env, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    signal(tree.root_pid(), 1);
+    tree.line("the file has errors, nothing is changed");
+    assert!(tree.run(&["reload"]).expect(2).stderr.contains("a.env"));
+    for arguments in [
+        &["status", "--json"][..],
+        &["events", "--json"],
+        &["why", "/s/a"],
+        &["reload", "--plan", "--json"],
+        &["check", "tree.toml"],
+    ] {
+        let ran = tree.run(arguments);
+        assert!(!ran.stdout.contains("hunter") && !ran.stderr.contains("hunter"), "{arguments:?}: {ran:?}");
+    }
+    tree.stop();
+}

@@ -18,7 +18,7 @@ use super::out::{self, Out};
 use crate::spec::print::basic;
 use crate::spec::read_text;
 use clap::{Args, ValueEnum};
-use draft::{Draft, Note};
+use draft::Draft;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -119,9 +119,10 @@ pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {
             }
             let env = first.with_file_name(".env");
             if env.exists() {
-                let why = "is not read here; before the start: `set -a; . ./.env; set +a`, workers \
-                     inherit its variables";
-                tree.note(Note::at(&env.display().to_string().into(), 1, ".env", why));
+                // A relative one begins where the tree's file will lie.
+                let lies_beside = args.output.as_ref().is_none_or(|output| files::directory(output) == here);
+                let name = if lies_beside { "-.env".into() } else { format!("-{}", here.join(".env").display()) };
+                tree.for_all("env-file", basic(&Value::plain(&name).in_toml()));
             }
             tree
         }

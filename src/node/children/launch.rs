@@ -188,6 +188,7 @@ impl Child {
                 }
             }
         }
+        environment.extend(exec.env_from_files.iter().map(|(key, value)| (key.into(), value.into())));
         environment.extend(exec.env.iter().map(|(key, value)| (key.into(), value.into())));
         // Ours last: a spec cannot replace a child's identity.
         environment.extend(identity);

@@ -1,7 +1,7 @@
 //! What a process can be given: its user, environment, limits, and the signal that ends it.
 
 use super::super::diagnostic::{nearest, quoted};
-use super::super::exec::Limit;
+use super::super::exec::{EnvFile, Limit, RESERVED};
 use super::super::fields::Layer;
 use super::super::quote::{array, inline, key, string};
 use super::super::shape::{NUMBER, Shape, any, filled, integer, reference, refuse_others, shapes, text_like, word};
@@ -10,6 +10,7 @@ use super::super::value::{Scope, Value};
 use crate::signal;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use toml::de::DeValue;
 
 /// Resource limits of getrlimit(2), and whether they count bytes, so that a size may be written.
@@ -32,20 +33,14 @@ const LIMITS: &[(&str, bool)] = &[
     ("stack", true),
 ];
 
-/// What the node itself puts into a worker's environment.
-const RESERVED: &[&str] = &[
-    "TREEVISOR_ENDPOINT",
-    "TREEVISOR_PATH",
-    "TREEVISOR_INCARNATION",
-    "TREEVISOR_TOKEN",
-    "TREEVISOR_HEARTBEAT_MS",
-    "TREEVISOR_PID",
-    "INVOCATION_ID",
-];
-
 shapes! {
     /// A user or group, by name or number.
     Account: String, account, |text: &String| string(text), any([filled(), integer(0, i64::from(u32::MAX) - 1)]);
+    /// One file of variables, or an array of them.
+    EnvFiles: Vec<EnvFile>, env_files, |files: &Vec<EnvFile>| match &**files {
+        [one] => show_env_file(one),
+        several => array(several, show_env_file),
+    }, any([env_file_schema(), json!({ "type": "array", "items": env_file_schema() })]);
     /// A file mode mask.
     Umask: u32, |scope: &mut Scope<'_>, value| octal(scope, value, "a file mode mask", "umask = \"022\""),
         |mask: &u32| format!("\"{mask:03o}\""),
@@ -68,6 +63,42 @@ fn account(scope: &mut Scope<'_>, value: Value<'_>) -> Option<String> {
         DeValue::Integer(_) => scope.integer(value, 0..=i64::from(u32::MAX - 1)).map(|id| id.to_string()),
         _ => scope.filled(value),
     }
+}
+
+fn env_files(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<EnvFile>> {
+    match value.value {
+        DeValue::Array(array) => {
+            let files: Vec<_> = value.elements(array).into_iter().map(|item| env_file(scope, item)).collect();
+            files.into_iter().collect()
+        }
+        DeValue::String(_) => env_file(scope, value).map(|file| vec![file]),
+        _ => {
+            scope.wrong_type(value, "a path, or an array of paths", "env-file = \"secrets.env\"");
+            None
+        }
+    }
+}
+
+/// A file that is named beside the one that names it. It is told from others by its whole path, wherever the tree is read.
+fn env_file(scope: &mut Scope<'_>, value: Value<'_>) -> Option<EnvFile> {
+    let text = scope.filled(value)?;
+    let (optional, name) = text.strip_prefix('-').map_or((false, &*text), |name| (true, name));
+    if name.is_empty() {
+        scope.bad_value(value, "`env-file` does not say which file".into(), "write env-file = \"-secrets.env\"");
+        return None;
+    }
+    let beside = scope.findings.sources.path(value.place.file).parent().unwrap_or(Path::new(""));
+    let path = beside.join(name);
+    Some(EnvFile { path: std::path::absolute(&path).unwrap_or(path), optional })
+}
+
+fn show_env_file(file: &EnvFile) -> String {
+    let sign = if file.optional { "-" } else { "" };
+    string(&format!("{sign}{}", file.path.to_string_lossy()))
+}
+
+fn env_file_schema() -> Json {
+    text_like("(?!-$).+")
 }
 
 /// A file mode, or a mask of one. `right` is an example.

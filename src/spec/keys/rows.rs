@@ -17,7 +17,7 @@ use super::super::source::Finding;
 use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use super::super::value::{Scope, Value};
 use super::listen::Listens;
-use super::process::{Account, Cpu, Environment, ExitCodes, Limits, StopSignal, Umask};
+use super::process::{Account, Cpu, EnvFiles, Environment, ExitCodes, Limits, StopSignal, Umask};
 use super::settings::{Delays, Journal, Log};
 use crate::ids::Name;
 use crate::time::Span;
@@ -92,6 +92,11 @@ keys! {
         "Working directory; by default where the tree was started."
         "env" => Environment, unless(BTreeMap::new(), env), restart(ENVIRONMENT);
         "Added to the environment: { NAME = \"value\" }."
+        "env-file" => EnvFiles, unless(Vec::new(), env_files), known(ENVIRONMENT, |_, exec| {
+            format!("{:?}", exec.env_from_files)
+        });
+        "Files with further variables, KEY=value a line, relative to this file: one, or an array of which later ones win. \
+         `env` wins over them. It may be missing with a minus in front: \"-local.env\"."
         "clear-env" => Boolean, unless(false, clear_env), default("false"), restart(ENVIRONMENT);
         "Begin with an empty environment instead of treevisor's."
         "user" => Account, optional(user), restart(AT_EXEC);

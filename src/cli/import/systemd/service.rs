@@ -1,6 +1,6 @@
 //! One service: its settings, to a worker's keys.
 
-use super::super::draft::{Draft, Setting};
+use super::super::draft::{Draft, Setting, array};
 use super::super::signals::stop_signal;
 use super::super::value::Value;
 use super::amount::{limits, span};
@@ -97,7 +97,6 @@ pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> Draft {
             section => worker.note(setting.note(format!("stands in [{section}], which a service does not have"))),
         }
     }
-    of_the_user(unit, &mut worker);
     of_the_group(unit, &mut worker);
     if !worker.has("backoff") && !worker.is("restart", "\"temporary\"") && unit.last("Service", "RestartSec").is_none()
     {
@@ -221,10 +220,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, notify: bool, worker: &mut Dra
         "WorkingDirectory" => working_directory(setting, unit, worker),
         "UMask" => worker.set("umask", basic(value), from),
         "Nice" => worker.set("nice", value.trim_start_matches('+'), from),
-        "EnvironmentFile" => worker.note(setting.note(
-            "is not read, and what is in it would win over `Environment=`; put its variables into `env`, or \
-             start the tree with them",
-        )),
+        "EnvironmentFile" => {}
         "WatchdogSec" => watchdog(setting, worker),
         "SuccessExitStatus" => success(unit, setting, worker),
         "StandardOutput" | "StandardError" => output(setting, unit, worker),
@@ -258,17 +254,6 @@ fn account(key: &'static str, setting: &Setting, unit: &Unit<'_>, worker: &mut D
     }
     // With other rights than its own it is better not started at all.
     worker.off |= !worker.has(key);
-}
-
-/// What comes with a user.
-fn of_the_user(unit: &Unit<'_>, worker: &mut Draft) {
-    let Some(setting) = unit.last("Service", "User").filter(|_| worker.has("user")) else { return };
-    let missing: Vec<_> =
-        ["HOME", "USER", "LOGNAME", "SHELL"].into_iter().filter(|name| !worker.has_variable(name)).collect();
-    if !missing.is_empty() {
-        let all = missing.join(", ");
-        worker.note(setting.note(format!("{all} are those of the tree, and not this user's: set them in `env`")));
-    }
 }
 
 /// What is asked to stop.
@@ -392,6 +377,29 @@ fn environment(unit: &Unit<'_>, worker: &mut Draft) -> Variables {
             worker.note(setting.note("the name is that of the host on which this was made"));
         }
     }
+    environment_files(unit, worker);
     directories(unit, worker, &mut variables);
     variables
+}
+
+/// `EnvironmentFile=`.
+fn environment_files(unit: &Unit<'_>, worker: &mut Draft) {
+    let mut files = Vec::new();
+    for setting in unit.all("Service", "EnvironmentFile") {
+        if setting.value.contains(['*', '?', '[']) {
+            worker.note(setting.note("is a pattern, and `env-file` takes names: name the files"));
+            continue;
+        }
+        match unit.named.specified(setting.value.trim()) {
+            Ok(value) => files.push((value.in_toml(), setting)),
+            Err(why) => worker.note(setting.note(why)),
+        }
+    }
+    let Some((_, last)) = files.last() else { return };
+    let last = *last;
+    let names: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
+    worker.set("env-file", if let [one] = &*names { basic(one) } else { array(&names) }, Some(last));
+    if !unit.all("Service", "Environment").is_empty() {
+        worker.note(last.note("wins over `Environment=` in systemd; here `env` wins over `env-file`"));
+    }
 }
