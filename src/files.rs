@@ -86,7 +86,7 @@ pub(crate) fn read_or_wait(path: &Path, max: u64) -> io::Result<Vec<u8>> {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock && looks < looks_max => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Err(io::Error::new(ErrorKind::TimedOut, "it is a pipe whose writer says nothing"));
+                return Err(io::Error::new(ErrorKind::TimedOut, "a pipe whose writer sends nothing"));
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),

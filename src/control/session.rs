@@ -354,7 +354,7 @@ impl fmt::Display for AskError {
             AskError::Gone => f.write_str("the instance has ended"),
             AskError::NoAnswer { limit } => write!(f, "the root does not answer, after {}", limit.coarse()),
             AskError::FellSilent { waiting_for } => {
-                write!(f, "the root has stopped answering; its last word was: {waiting_for}")
+                write!(f, "the root stopped responding; its last message: {waiting_for}")
             }
             AskError::NotDone { waiting_for, limit } => write!(f, "not done after {}: {waiting_for}", limit.coarse()),
             AskError::Refused { message, .. } => f.write_str(message),
@@ -372,7 +372,7 @@ impl fmt::Display for AskError {
                 };
                 if detail.is_empty() { f.write_str(word) } else { write!(f, "{word}: {detail}") }
             }
-            AskError::ReaderLeft => f.write_str("nobody reads the output any more"),
+            AskError::ReaderLeft => f.write_str("the output is closed"),
             AskError::NotUnderstood(what) => write!(f, "the root's answer was not understood: {what}"),
         }
     }

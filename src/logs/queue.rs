@@ -137,7 +137,7 @@ impl Queue {
             return;
         }
         let lost = self.untold.take();
-        let text = format!("{lost} of {} lost: nobody read fast enough, or the disk was full", self.what);
+        let text = format!("{lost} of {} lost: the reader was too slow, or the disk full", self.what);
         let notice = if self.json {
             let at = clock::rfc3339_now();
             format!(

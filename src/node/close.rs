@@ -53,7 +53,7 @@ impl Node {
 
         // What the log and a service manager are to know.
         for left in self.view().left_behind(self.context.now()) {
-            error!(self.context.logger, "ending without what cannot be killed; it is left behind"; "left" => left);
+            error!(self.context.logger, "ending although processes cannot be killed; they are left behind"; "left" => left);
         }
         if let Above::Operators(root) = &mut self.above {
             root.last_words(end, &self.context, LAST);

@@ -86,7 +86,7 @@ impl HelperProcess {
             Ok(Some(status)) => status,
             Ok(None) => return None,
             Err(error) => {
-                warn!(context.logger, "cannot read how a command ended"; "error" => %error);
+                warn!(context.logger, "cannot read the exit status of a command"; "error" => %error);
                 ExitStatus::default()
             }
         };
@@ -142,9 +142,9 @@ impl HelperProcess {
         let why = match (self.killed.take(), status) {
             (Some(why), _) => why,
             (None, ExitStatus { code: Some(0), .. }) => return Ok(()),
-            (None, ExitStatus { code: Some(code), .. }) => format!("it exited with code {code}"),
+            (None, ExitStatus { code: Some(code), .. }) => format!("exited with status {code}"),
             (None, ExitStatus { signal, .. }) => {
-                format!("it was ended by {}", signal::full_name(signal.unwrap_or(9)))
+                format!("was killed by {}", signal::full_name(signal.unwrap_or(9)))
             }
         };
         let why = if self.last_line.is_empty() { why } else { format!("{why}: {}", self.last_line) };

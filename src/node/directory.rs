@@ -239,16 +239,16 @@ impl Directory {
                 }
                 let missing = missing.join(", ");
                 if self.root.is_some() {
-                    warn!(context.logger, "another program has removed files of this tree, they are put back";
+                    warn!(context.logger, "runtime files removed by another program; restored";
                         "directory" => %directory, "files" => missing);
                 } else {
-                    debug!(context.logger, "another program has removed our socket, it is bound anew"; "file" => missing);
+                    debug!(context.logger, "socket removed by another program; bound again"; "file" => missing);
                 }
             }
             Err(error) => {
                 self.retry = Some(now + LOOK_EVERY);
                 if self.told.as_ref() != Some(&error) {
-                    warn!(context.logger, "another program has removed files of this tree, and they cannot be put back";
+                    warn!(context.logger, "runtime files removed by another program; cannot be restored";
                         "directory" => %directory, "error" => &error);
                     self.told = Some(error);
                 }

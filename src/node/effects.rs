@@ -132,7 +132,7 @@ impl Node {
         }
         self.directory.opened();
         if let Err(error) = self.context.place.runtime.open_to_others(self.endpoint.path()) {
-            warn!(self.context.logger, "workers of other users cannot reach their node"; "error" => %error);
+            warn!(self.context.logger, "workers of other users cannot reach this supervisor"; "error" => %error);
         }
     }
 

@@ -126,7 +126,7 @@ impl Node {
         let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
         let connection = translate::connection(&from, None);
         match message {
-            FromNode::Hello { pid } => debug!(self.context.logger, "a child node is connected"; "pid" => pid),
+            FromNode::Hello { pid } => debug!(self.context.logger, "child node connected"; "pid" => pid),
             FromNode::Up => {
                 self.inbox.push_back(Event::Ready(run));
                 self.endpoint.send(&from, &ToNode::UpSeen);
@@ -174,7 +174,7 @@ impl Node {
             let Some(message) = self.above.uplink().and_then(|uplink| uplink.receive()) else { break };
             match message {
                 Ok(ToNode::Request { void_after_ms, .. }) if clock::machine_millis() > void_after_ms => {
-                    debug!(self.context.logger, "a request has come too late and is dropped");
+                    debug!(self.context.logger, "late request dropped");
                 }
                 Ok(ToNode::Request { request, within_ms, by, verb, .. }) => {
                     self.request(Asker::Parent { request }, within_ms, by, verb);
@@ -190,7 +190,7 @@ impl Node {
 
     fn hear_panic_socket(&mut self) {
         if self.above.root_mut().is_some_and(Root::is_to_panic) {
-            info!(self.context.logger, "the panic button was pressed");
+            info!(self.context.logger, "panic requested");
             let first = self.children.with_ids().next().map_or(ChildId(0), |(first, _)| first);
             let request = self.requests.numbers().draw();
             self.inbox.push_back(Event::Asked {
@@ -206,7 +206,7 @@ impl Node {
         let Some(root) = self.above.root_mut() else { return };
         let Some((tree, file)) = root.file_mut().take_read(&self.context, &mut self.reactor) else { return };
         if let Err(refused) = self.reload_root(Asker::Nobody, "SIGHUP".into(), tree, false, None) {
-            error!(self.context.logger, "SIGHUP: {}; nothing is changed", refused; "file" => file);
+            error!(self.context.logger, "SIGHUP: {}; nothing changed", refused; "file" => file);
         }
     }
 
@@ -222,7 +222,7 @@ impl Node {
             Ok(Some(status)) => status,
             Ok(None) => return,
             Err(error) => {
-                warn!(self.context.logger, "cannot read how a child ended"; "error" => %error);
+                warn!(self.context.logger, "cannot read the exit status of a child"; "error" => %error);
                 ExitStatus::default()
             }
         };
@@ -269,7 +269,7 @@ impl Node {
                     if from_parent {
                         self.inbox.push_back(Event::Stop(StopReason::Asked));
                     } else if self.stopping_signals == 1 {
-                        warn!(self.context.logger, "a SIGTERM that is not the parent's: stopping in order"; "sender" => sender);
+                        warn!(self.context.logger, "SIGTERM from a process other than the parent: graceful shutdown"; "sender" => sender);
                         self.ordered(StopCause::Signal(sent("SIGTERM", sender)), false);
                         self.inbox.push_back(Event::Stop(StopReason::Stranger));
                     } else {
@@ -285,16 +285,16 @@ impl Node {
                     };
                     self.ordered(StopCause::Signal(words), self.stopping_signals > 1);
                     if self.stopping_signals == 1 {
-                        info!(self.context.logger, "stopping in order; a second signal stops at once");
+                        info!(self.context.logger, "graceful shutdown; a second signal kills at once");
                         self.inbox.push_back(Event::Stop(StopReason::Asked));
                     } else {
-                        warn!(self.context.logger, "second signal: stopping at once");
+                        warn!(self.context.logger, "second signal: killing at once");
                         self.children.cleanups.hurry(self.context.clock.now());
                         self.inbox.push_back(Event::StopNow);
                     }
                 }
                 Caught::Quit if is_root => {
-                    warn!(self.context.logger, "SIGQUIT: the whole tree is panicked");
+                    warn!(self.context.logger, "SIGQUIT: panic of the whole tree");
                     self.children.cleanups.hurry(self.context.clock.now());
                     self.ordered(StopCause::Signal(sent("SIGQUIT", None)), true);
                     self.inbox.push_back(Event::StopNow);
@@ -306,14 +306,14 @@ impl Node {
                         }
                     }
                     if is_root {
-                        info!(self.context.logger, "log files are opened anew");
+                        info!(self.context.logger, "log files reopened");
                     }
                     self.signal_nodes(10);
                 }
                 Caught::Hangup if is_root && self.had_terminal && !process::has_terminal() => {
-                    warn!(self.context.logger, "the terminal is gone: stopping in order");
+                    warn!(self.context.logger, "terminal closed: graceful shutdown");
                     self.stopping_signals += 1;
-                    self.ordered(StopCause::Signal("the end of its terminal (SIGHUP)".into()), false);
+                    self.ordered(StopCause::Signal("SIGHUP, terminal closed".into()), false);
                     self.inbox.push_back(Event::Stop(StopReason::Asked));
                 }
                 Caught::Hangup if is_root => {
@@ -339,7 +339,7 @@ impl Node {
             let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { continue };
             match process.pidfd.signal_child(process.pid, signal) {
                 Err(error) if !pidfd::is_gone(&error) => {
-                    warn!(self.context.logger, "a signal does not reach a child node"; "path" => %handle.path,
+                    warn!(self.context.logger, "cannot signal a child node"; "path" => %handle.path,
                         "signal" => crate::signal::full_name(signal), "error" => %error);
                 }
                 Ok(()) | Err(_) => {}
@@ -365,7 +365,7 @@ impl Node {
                     self.did(Work::Answering);
                 }
                 Err(malformed) => {
-                    debug!(self.context.logger, "an operator's request was not understood"; "why" => %malformed);
+                    debug!(self.context.logger, "malformed request dropped"; "why" => %malformed);
                     self.endpoint.drop_malformed_of(&self.reactor.processes, inbound.peer);
                 }
             }

@@ -239,7 +239,7 @@ impl Node {
         };
         match sent {
             Ok(()) => {
-                info!(self.context.logger, "a worker is sent a signal"; "path" => %path, "signal" => signal, "by" => by);
+                info!(self.context.logger, "sending a signal to a worker"; "path" => %path, "signal" => signal, "by" => by);
                 done(Outcome::Ok, String::new())
             }
             Err((_, error)) if pidfd::is_gone(&error) => {
@@ -317,7 +317,7 @@ impl Node {
         match &mut self.above {
             Above::Parent(uplink) => match serde_json::to_value(&spec) {
                 Ok(value) => uplink.children(self.context.now(), value, holds),
-                Err(error) => error!(self.context.logger, "cannot tell what children there are"; "error" => %error),
+                Err(error) => error!(self.context.logger, "cannot list the children"; "error" => %error),
             },
             Above::Operators(root) => {
                 root.keep_holds(holds);

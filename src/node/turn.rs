@@ -114,7 +114,7 @@ impl Node {
         let with = (!busy.is_zero()).then(|| self.diary.mostly());
         let planned = self.next_wake(before);
         if let Some(why) = self.spin.sleeps(before, planned) {
-            warn!(self.context.logger, "the loop does not come to rest: something is overdue and not done"; "what" => why);
+            warn!(self.context.logger, "event loop does not rest: a deadline stays overdue"; "what" => why);
         }
         // Last of all, and after every use of the sockets: their descriptors can swallow a wake-up.
         let awake = !self.inbox.is_empty()
@@ -274,16 +274,13 @@ impl Node {
         let with = with.unwrap_or_default();
         if lost.is_zero() {
             if let Some(losses) = self.diary.untold(now) {
-                self.tell_losses("this supervisor did not run for a while, several times", losses, "");
+                self.tell_losses("did not run", losses, "");
             }
         } else if slept.is_zero() && busy < Span::from_secs(1) {
-            debug!(self.context.logger, "busy for a while; the children are not blamed for it";
+            debug!(self.context.logger, "event loop was busy; heartbeat deadlines extended";
                 "lost_ms" => lost.as_millis(), "busy" => with);
         } else if let Some(losses) = self.diary.lost(now, lost) {
-            let what = match slept.is_zero() {
-                true => "this supervisor was busy or did not run for a while; its children are not blamed for it",
-                false => "this supervisor did not run for a while; its children are not blamed for it",
-            };
+            let what = if slept.is_zero() { "was busy or did not run" } else { "did not run" };
             self.tell_losses(what, losses, &with);
         }
         lost
@@ -291,9 +288,10 @@ impl Node {
 
     fn tell_losses(&self, what: &'static str, losses: Losses, with: &str) {
         let Losses { count, sum, longest } = losses;
+        let line = format!("{} {what} for {}; heartbeat deadlines extended", self.context.place.path, sum.coarse());
         match count {
-            0 | 1 => warn!(self.context.logger, "{}", what; "lost_ms" => sum.as_millis(), "busy" => with),
-            _ => warn!(self.context.logger, "{}", what; "lost_ms" => sum.as_millis(), "times" => count,
+            0 | 1 => warn!(self.context.logger, "{}", line; "lost_ms" => sum.as_millis(), "busy" => with),
+            _ => warn!(self.context.logger, "{}", line; "lost_ms" => sum.as_millis(), "times" => count,
                 "longest_ms" => longest.as_millis(), "busy" => with),
         }
     }

@@ -39,7 +39,7 @@ impl fmt::Display for LockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LockError::Held { pid: Some(pid) } => write!(f, "process {pid} holds the lock"),
-            LockError::Held { pid: None } => f.write_str("somebody holds the lock"),
+            LockError::Held { pid: None } => f.write_str("the lock is held by another process"),
             LockError::File { path, .. } => write!(f, "cannot lock {}", path.display()),
         }
     }

@@ -188,7 +188,7 @@ impl Supervisor {
             Phase::Waiting { wait, cause } => {
                 let (wait, cause) = (*wait, *cause);
                 if let (Wait::Gone, Some(lost)) = (wait, &child.lost) {
-                    let why = format!("the old {}; it is started when that is gone", lost.stuck);
+                    let why = format!("the old {}; starting once it is gone", lost.stuck);
                     turn.out.extend([Action::Kill(child.run()), Action::Answer(request, Answer::StartFailed(why))]);
                     return;
                 }

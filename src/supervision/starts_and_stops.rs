@@ -153,7 +153,7 @@ impl Supervisor {
             child
                 .lost
                 .as_ref()
-                .map(|lost| (format!("the old {}; it is started when that is gone", lost.stuck), lost.stuck.pid))
+                .map(|lost| (format!("the old {}; starting once it is gone", lost.stuck), lost.stuck.pid))
         }) else {
             return;
         };

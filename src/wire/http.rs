@@ -57,7 +57,7 @@ pub enum NoAnswer {
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            NoAnswer::NotHttp => "it does not speak HTTP",
+            NoAnswer::NotHttp => "not HTTP",
             NoAnswer::HeadTooLong => "the head of its answer is too long",
         })
     }
@@ -120,7 +120,7 @@ impl Answer {
         if (200..300).contains(code) {
             return Some(Ok(()));
         }
-        let mut why = format!("it answered {code}");
+        let mut why = format!("answered {code}");
         if !reason.is_empty() {
             why.push(' ');
             why.push_str(reason);
@@ -195,13 +195,13 @@ mod tests {
         assert_eq!(fed("HTTP/1.0 204 No Content\r\n\r\n"), (Ok(true), Some(Ok(()))));
         assert_eq!(fed("HTTP/1.1 299\n\n"), (Ok(false), Some(Ok(()))), "the body goes on to the end of the connection");
         let bad = |text: &str| fed(text).1.unwrap().unwrap_err();
-        assert_eq!(bad("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), "it answered 302 Found");
+        assert_eq!(bad("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), "answered 302 Found");
         assert_eq!(
             bad("HTTP/1.1 503 Busy\r\n\r\nthe database is down\r\nat line 7"),
-            "it answered 503 Busy: the database is down"
+            "answered 503 Busy: the database is down"
         );
-        assert_eq!(bad("HTTP/1.1 500 Oh\r\n\r\n<!DOCTYPE html>"), "it answered 500 Oh");
-        assert_eq!(bad("HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nno!!"), "it answered 500 Oh");
+        assert_eq!(bad("HTTP/1.1 500 Oh\r\n\r\n<!DOCTYPE html>"), "answered 500 Oh");
+        assert_eq!(bad("HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nno!!"), "answered 500 Oh");
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
                 done = answer.feed(rest).unwrap();
             }
             prop_assert!(done);
-            prop_assert_eq!(answer.verdict(), Some(Err("it answered 503 Busy: later".to_string())));
+            prop_assert_eq!(answer.verdict(), Some(Err("answered 503 Busy: later".to_string())));
         }
 
         #[test]

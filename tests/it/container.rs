@@ -108,7 +108,7 @@ fn a_second_signal_kills_what_does_not_go() {
     let Some(mut container) = Container::start(&toml) else { return };
     container.tree.line("deaf is up");
     signal(container.first, 15);
-    container.tree.line("stopping in order");
+    container.tree.line("graceful shutdown");
     signal(container.first, 2);
     container.tree.line("second signal");
     container.tree.wait();

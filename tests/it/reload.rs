@@ -113,12 +113,12 @@ fn a_bad_file_changes_nothing() {
     assert!(ran.stderr.contains("count"), "it says what would be right: {}", ran.stderr);
 
     signal(tree.root_pid(), 1);
-    tree.line("the file has errors, nothing is changed");
+    tree.line("the file has errors; nothing changed");
     write(&tree, &format!("containment = \"group\"\n{SHOP}"));
     let ran = tree.run(&["reload"]).expect(1);
     assert!(ran.stderr.contains("`containment` would change"), "{}", ran.stderr);
     signal(tree.root_pid(), 1);
-    tree.line("which a tree cannot do while it runs; nothing is changed");
+    tree.line("which a tree cannot do while it runs; nothing changed");
     assert_eq!(pids(&tree), before);
     assert!(tree.seen().iter().all(|event| event["kind"] != "reloaded"));
     tree.stop();

@@ -103,7 +103,7 @@ fn what_root_and_keeper_left_when_both_were_killed_is_cleared_by_the_next_start(
         })
         .unwrap();
     let ran = again.expect(0);
-    assert!(ran.stderr.contains("clearing what it left"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cleaning up after it"), "{}", ran.stderr);
     tree.nothing_is_left(&mark);
 }
 

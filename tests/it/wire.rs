@@ -57,7 +57,7 @@ fn garbage_wrong_tokens_and_old_tokens_are_dropped_and_counted() {
     send(&mut dealer, &[b"TV1", b"NODE", token.as_bytes(), b"{\"is\":\"up\"}"]);
     let many: Vec<&[u8]> = vec![b"x"; 60];
     send(&mut dealer, &many);
-    tree.line("messages were dropped");
+    tree.line("messages dropped");
     still_beats(&tree);
     // The token of an incarnation that is over is as good as none.
     let pid = tree.pid("/shows");
@@ -95,7 +95,7 @@ fn a_flood_of_beats_and_connections_makes_no_sibling_late() {
             dealer.send(&[b"TV1", b"BEAT", token.as_bytes()]);
         }
     }
-    tree.line("messages were dropped");
+    tree.line("messages dropped");
     still_beats(&tree);
     let flood = tree.kind("/shows", "dropped");
     assert!(flood["too_many"].as_u64() > Some(0), "whose token it is: {flood}");

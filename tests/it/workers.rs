@@ -160,7 +160,7 @@ fn a_worker_that_could_not_reach_its_socket_is_not_taken_over() {
         assert!(refused.stderr.contains(closed) && refused.stderr.contains(nothing), "{}", refused.stderr);
     }
     signal(tree.root_pid(), 1);
-    tree.line("SIGHUP: nothing is changed: /b runs as uid 65534");
+    tree.line("SIGHUP: nothing changed: /b runs as uid 65534");
     assert_eq!(tree.status("/")["children"].as_array().unwrap().len(), 1);
     tree.stop();
 }

@@ -27,7 +27,7 @@ fn events() -> Vec<(&'static str, Value)> {
         ("beat_late", json!({ "age_ms": 3000, "limit_ms": 3000, "spared": "its cgroup is frozen" })),
         ("hung", json!({ "age_ms": 3000, "limit_ms": 3000 })),
         ("hung", json!({ "age_ms": 3000, "limit_ms": 3000, "seen": "was stopped by a signal" })),
-        ("hung", json!({ "age_ms": 3000, "limit_ms": 3000, "probe": "the probe tcp localhost:80 failed: refused" })),
+        ("hung", json!({ "age_ms": 3000, "limit_ms": 3000, "probe": "probe tcp localhost:80 failed: refused" })),
         ("hung", json!({ "age_ms": 3000, "limit_ms": 3000, "no_progress": true })),
         ("hung", json!({ "by_its_word": true })),
         ("dropped", dropped),

@@ -71,11 +71,11 @@ pub(super) fn link_to_output(runtime: &RuntimeDir, output: PathBuf) -> Option<(P
 /// Clears what an earlier run of this instance left behind when root and keeper were killed together.
 pub(super) fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
     let Ok(stale) = runtime.read_instance() else { return };
-    warn!(logger, "an earlier run of this instance was killed, clearing what it left";
+    warn!(logger, "an earlier run of this instance was killed; cleaning up after it";
         "pid" => stale.pid, "started_at" => &stale.started_at);
     let left = clear_tree(stale.cgroup.as_deref(), &stale.mark, &stale.paths());
     if !left.is_none() {
-        error!(logger, "what an earlier run left cannot be killed, and runs beside this one"; "left" => %left);
+        error!(logger, "leftovers of an earlier run cannot be killed and run beside this one"; "left" => %left);
     }
     runtime.remove_sockets();
 }

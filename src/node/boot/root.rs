@@ -241,7 +241,7 @@ fn contain(tree: &TreeSpec, mark: &Mark, logger: &Logger) -> Result<Option<Tree>
             Err(BootError::Containment { reason: reason.to_string() })
         }
         Err(reason) => {
-            info!(logger, "cgroup v2 cannot be used, containment is by process group and descendants";
+            info!(logger, "no usable cgroup v2: containment by process group and descendants";
                 "reason" => %reason);
             Ok(None)
         }
@@ -300,8 +300,8 @@ fn bind_control(sockets: &Sockets, runtime: &RuntimeDir, logger: &Logger) -> Res
     if !link::has_doors() {
         info!(
             logger,
-            "this libzmq cannot turn connections away: who speaks is looked at with each message, and \
-            connections are counted now and then"
+            "this libzmq cannot reject connections: senders are checked with each message, connections counted \
+            periodically"
         );
     }
     Ok(control)
@@ -351,13 +351,13 @@ fn run_note(file: &InstanceFile) -> RunNote {
 /// Lays out the journal's place. A tree that has none runs all the same: supervision matters more than history.
 fn journal_record(state: Option<StateDir>, spec: JournalSpec, run: &RunNote, logger: &Logger) -> Option<JournalRecord> {
     let Some(state) = state else {
-        warn!(logger, "events are not kept on disk, as there is no place for them";
+        warn!(logger, "events are not kept on disk: no state directory";
             "set" => STATE_VARIABLE, "or" => "HOME");
         return None;
     };
     if let Err(error) = state.create() {
         // The keeper tries again with every event: what is missing may be mounted later.
-        warn!(logger, "cannot make the directory in which events are kept";
+        warn!(logger, "cannot create the state directory: events are not kept on disk";
             "directory" => %state.path().display(), "error" => %error, "set" => STATE_VARIABLE);
     }
     let JournalSpec { max_size, keep } = spec;

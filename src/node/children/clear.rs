@@ -96,7 +96,7 @@ impl Children {
         let child = self.get(run.child)?;
         let refused = child.ask_to_stop(run)?;
         let pid = child.process.as_ref().map_or(0, |process| process.pid);
-        warn!(context.logger, "a child cannot be asked to stop, it is killed"; "path" => %child.path, "pid" => pid,
+        warn!(context.logger, "cannot send the stop signal; killing"; "path" => %child.path, "pid" => pid,
             "why" => stuck::why_alive(pid, Some(refused)));
         Some(Event::StopRefused(run))
     }
@@ -172,8 +172,9 @@ impl Children {
         if let (false, true, Left::Processes { count, .. }) = (cleanup.is_killing(), cleanup.is_fresh(), remains.left)
             && let Some(child) = self.get_mut(run.child)
         {
-            info!(context.logger, "a child has left processes behind, they are killed"; "path" => %child.path,
-                "left" => count);
+            let processes = if count == 1 { "process" } else { "processes" };
+            info!(context.logger, "killed {} leftover {} of {}", count, processes, child.path;
+                "path" => %child.path, "left" => count);
             child.left_behind = true;
         }
         let looked = match cleanup.looked(*now, remains.left) {
@@ -251,10 +252,10 @@ impl Children {
         let (pid, refused) = remains.one.unwrap_or((process.pid, None));
         let (others, why) = match remains.left {
             Left::Processes { count, .. } => (count.saturating_sub(1), stuck::why_alive(pid, refused)),
-            Left::Unknown | Left::Nothing => (0, "whether anything is left of it cannot be seen".into()),
+            Left::Unknown | Left::Nothing => (0, "its leftovers cannot be read".into()),
         };
         let stuck = Stuck { pid, others: u32::try_from(others).unwrap_or(u32::MAX), why };
-        error!(context.logger, "what was to be killed is still there; it is not waited for any longer";
+        error!(context.logger, "cannot be killed; no longer waiting for it";
             "path" => %child.path, "pid" => pid, "why" => &stuck.why);
         Some(Event::KillFailed { run, exit, stuck })
     }

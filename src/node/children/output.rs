@@ -61,7 +61,7 @@ impl Output {
     /// Logs what was lost since.
     pub(super) fn tell_lost(&self, logger: &Logger) {
         for why in self.writer.heard() {
-            warn!(logger, "output of a worker is lost"; "why" => why);
+            warn!(logger, "worker output lost"; "why" => why);
         }
     }
 
@@ -70,7 +70,7 @@ impl Output {
         let lost = self.writer.finish(LAST);
         self.tell_lost(&context.logger);
         if !lost.is_none() {
-            warn!(context.logger, "a log file could not be written to its end"; "lost" => %lost);
+            warn!(context.logger, "log file not fully written"; "lost" => %lost);
         }
         let end = context.now() + LAST;
         self.console.finish(LAST);

@@ -163,7 +163,7 @@ impl Children {
         }
         match start.late.outcome() {
             Some(Ok(())) if start.told => {
-                info!(context.logger, "a program is executed at last"; "path" => path, "after_ms" => took.as_millis());
+                info!(context.logger, "program executed late"; "path" => path, "after_ms" => took.as_millis());
                 events.push(status(run, String::new()));
                 true
             }
@@ -177,7 +177,7 @@ impl Children {
                 false
             }
             None if !start.told && took >= TOLD_AFTER => {
-                warn!(context.logger, "a program is not executed yet: its file system may not answer"; "path" => path,
+                warn!(context.logger, "program not executed yet: its file system may not respond"; "path" => path,
                     "pid" => pid, "after_ms" => took.as_millis());
                 start.told = true;
                 events.push(Event::Spawned { run, pid });
@@ -213,7 +213,7 @@ impl Children {
                 if let Some(child) = self.get_mut(run.child) {
                     child.ring.push(at, speaker, Line::new(failure.to_string().as_bytes()));
                 }
-                warn!(context.logger, "a late start has failed"; "why" => %failure);
+                warn!(context.logger, "late start failed"; "why" => %failure);
             }
             None if !start.told => events.push(Event::Spawned { run, pid: start.pid }),
             None => {}

@@ -46,7 +46,7 @@ impl Descriptors {
         // Reported once until that is over.
         let short = runs_short(open, limit);
         if short && !self.warned {
-            warn!(context.logger, "descriptors run short: new connections are turned away, starts may fail; raise the \
+            warn!(context.logger, "descriptors run short: new connections are rejected, starts may fail; raise the \
                 limit of open files (ulimit -n)"; "open" => open, "limit" => limit);
         }
         self.warned = short;

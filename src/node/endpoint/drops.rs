@@ -202,7 +202,7 @@ impl Drops {
             inbox.push_back(Event::Dropped { by, sender: who, dropped: Box::new(dropped) });
         }
         if let Some(all) = self.take_for_log(now) {
-            warn!(logger, "messages were dropped"; "malformed" => all.malformed,
+            warn!(logger, "messages dropped"; "malformed" => all.malformed,
                 "unknown_token" => all.unknown_token, "too_many" => all.too_many, "too_long" => all.too_long,
                 "by_strangers" => all.by_strangers, "connections" => all.connections);
         }

@@ -205,7 +205,7 @@ impl Endpoint {
             return None;
         }
         let not_understood = |drops: &mut Drops, malformed: codec::Malformed| {
-            debug!(context.logger, "a frame was not understood"; "why" => %malformed, "pid" => peer.map(|peer| peer.pid));
+            debug!(context.logger, "malformed frame dropped"; "why" => %malformed, "pid" => peer.map(|peer| peer.pid));
             drops.count_of(processes, peer, |dropped| dropped.malformed += 1);
         };
         // Token, user and process first: of what any other process sends, nothing more is read.
@@ -311,7 +311,7 @@ impl Endpoint {
         if let Some(socket) = notify
             && let Err(error) = self.notify.listen(run, socket, uid, reactor)
         {
-            warn!(context.logger, "cannot watch a worker's notifications"; "error" => %error);
+            warn!(context.logger, "cannot read a worker's notifications"; "error" => %error);
         }
     }
 
@@ -406,7 +406,7 @@ impl Endpoint {
             match Barrier::connect(sockets, router.path()) {
                 Ok(made) => *barrier = Some(made),
                 Err(why) => {
-                    warn!(context.logger, "cannot connect to the own socket; whether all beats were read is not known";
+                    warn!(context.logger, "cannot connect to the own socket; heartbeats may be unread";
                     "error" => why)
                 }
             }

@@ -161,7 +161,7 @@ impl NotifySockets {
         for _ in 0..=watched.runs.len() / 64 {
             let mut ready = std::mem::take(&mut watched.ready);
             if let Err(error) = watched.poller.wait(Some(Span::ZERO), &mut ready) {
-                warn!(logger, "cannot look for notifications"; "error" => %error);
+                warn!(logger, "cannot poll for notifications"; "error" => %error);
                 break;
             }
             for event in &ready {
@@ -169,7 +169,7 @@ impl NotifySockets {
                 let Some(socket) = sockets.get_mut(&run) else { continue };
                 if let Err(error) = look.receive(run, socket, &mut watched.buffer) {
                     // It would be ready for ever.
-                    warn!(logger, "cannot read a worker's notifications any more"; "error" => %error);
+                    warn!(logger, "cannot read a worker's notifications; socket closed"; "error" => %error);
                     watched.unwatch(socket);
                 }
             }
@@ -193,7 +193,7 @@ impl NotifySockets {
             match watched.bind_again(*run, socket, runtime) {
                 Ok(()) => missing.extend(socket.socket.path().file_name().map(|name| name.to_string_lossy().into())),
                 Err(error) => {
-                    warn!(logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
+                    warn!(logger, "worker socket removed; cannot be restored"; "error" => %error);
                 }
             }
         }
@@ -219,7 +219,7 @@ impl Look<'_> {
         match verdict(handle, run, socket, datagram, now, |pid| pids.contains_key(&pid)) {
             Verdict::Own => {}
             Verdict::Stranger => {
-                debug!(self.context.logger, "a notification is not the worker's"; "path" => %handle.path,
+                debug!(self.context.logger, "notification from another process dropped"; "path" => %handle.path,
                     "pid" => datagram.sender.map(|sender| sender.pid), "uid" => datagram.sender.map(|sender| sender.uid));
                 let peer = datagram.sender.filter(|sender| sender.pid != 0);
                 let peer = peer.map(|sender| PeerCred { pid: sender.pid, uid: sender.uid, gid: 0 });
@@ -246,19 +246,18 @@ impl Look<'_> {
         }
         let mut notification = Notification::parse(bytes);
         if notification.flawed {
-            debug!(self.context.logger, "a notification was not understood in all"; "path" => %handle.path);
+            debug!(self.context.logger, "notification partly malformed"; "path" => %handle.path);
             self.drops.count(sender, |dropped| dropped.malformed += 1);
         }
         let kept = notification.fd_store || datagram.had_descriptors && !notification.barrier;
         if kept && !std::mem::replace(&mut socket.refused_descriptors, true) {
-            info!(self.context.logger, "a worker wants descriptors to be kept for it (FDSTORE), which is not supported; \
-                they were closed"; "path" => %handle.path);
+            info!(self.context.logger, "descriptors not stored and closed: FDSTORE is not supported"; "path" => %handle.path);
         }
         if let Some(pid) = notification.main_pid {
             let kinship =
                 family(handle, run).map(|family| kinship::kinship(pid, &family, |pid| pids.contains_key(&pid)));
             if !matches!(kinship, Some(Kinship::Own | Kinship::Adopted)) {
-                info!(self.context.logger, "a worker names a main process that is none of its own, which is passed over";
+                info!(self.context.logger, "MAINPID ignored: not a process of the worker";
                     "path" => %handle.path, "pid" => pid);
                 notification.main_pid = None;
             }

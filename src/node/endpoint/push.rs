@@ -155,7 +155,7 @@ impl Pulls {
                     missing.push(lost.endpoint.clone());
                 }
                 Err(error) => {
-                    debug!(logger, "a worker's socket was removed, and cannot be put back"; "error" => %error);
+                    debug!(logger, "worker socket removed; cannot be restored"; "error" => %error);
                 }
             }
         }

@@ -167,7 +167,7 @@ impl Hooks {
                 Queued::Waits | Queued::Lost => {}
                 // Reported once, and their number when their turn would have come.
                 Queued::FirstLost => {
-                    warn!(context.logger, "too many hooks wait already, further ones are not run"; "hook" => key.as_str(),
+                    warn!(context.logger, "hook queue full: hooks are dropped"; "hook" => key.as_str(),
                         "path" => %about);
                 }
             }
@@ -179,11 +179,11 @@ impl Hooks {
         self.number += 1;
         match order.start(self.number, context, reactor) {
             Ok(running) => {
-                debug!(context.logger, "a hook is run"; "hook" => key, "path" => %about, "pid" => running.process.pid());
+                debug!(context.logger, "running a hook"; "hook" => key, "path" => %about, "pid" => running.process.pid());
                 self.running.push(running);
             }
             Err(why) => {
-                warn!(context.logger, "a hook cannot be run"; "hook" => key, "path" => %about, "why" => why);
+                warn!(context.logger, "hook could not run"; "hook" => key, "path" => %about, "why" => why);
             }
         }
     }
@@ -194,14 +194,14 @@ impl Hooks {
         let Some(verdict) = self.running[at].process.hear(context, reactor) else { return };
         let running = self.running.swap_remove(at);
         if let Err(CommandFailure { why, not_run }) = verdict {
-            let what = if not_run { "a hook cannot be run" } else { "a hook has failed" };
+            let what = if not_run { "hook could not run" } else { "hook failed" };
             warn!(context.logger, "{}", what; "hook" => running.key.as_str(), "path" => %running.about, "why" => why);
         }
         while let Some(order) = self.next() {
             self.start(&order, context, reactor);
         }
         if let Some(count) = self.waiting.take_lost() {
-            warn!(context.logger, "hooks were not run, as too many waited"; "count" => count);
+            warn!(context.logger, "hooks dropped: the queue was full"; "count" => count);
         }
     }
 
@@ -281,7 +281,7 @@ impl Hooks {
     fn forget_waiting(&mut self, context: &Context) {
         match self.waiting.clear() {
             0 => {}
-            count => warn!(context.logger, "hooks were not run, as this supervisor has ended"; "count" => count),
+            count => warn!(context.logger, "hooks dropped: this supervisor ended"; "count" => count),
         }
     }
 }

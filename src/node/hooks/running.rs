@@ -133,8 +133,8 @@ impl Running {
     /// Its time is over.
     pub(super) fn kill_late(&mut self, context: &Context) {
         self.killed = true;
-        if let Some(why) = self.process.kill(format!("it took longer than {LIMIT}")) {
-            warn!(context.logger, "a hook that takes too long cannot be killed"; "hook" => self.key.as_str(),
+        if let Some(why) = self.process.kill(format!("took longer than {LIMIT}")) {
+            warn!(context.logger, "hook timed out and cannot be killed"; "hook" => self.key.as_str(),
                 "path" => %self.about, "pid" => self.process.pid(), "why" => why);
         }
     }

@@ -93,7 +93,7 @@ impl Attempt {
         match self {
             Attempt::Command(mut command) => {
                 if let Some(why) = command.kill(why) {
-                    warn!(means.context.logger, "the command of a probe cannot be killed"; "pid" => command.pid(), "why" => why);
+                    warn!(means.context.logger, "probe command cannot be killed"; "pid" => command.pid(), "why" => why);
                 }
                 Some(Attempt::Command(command))
             }
@@ -238,7 +238,7 @@ impl Visit {
             Ok(false) => None,
             Ok(true) => Some(match exchange.answer.verdict() {
                 Some(verdict) => Outcome::of(verdict),
-                None => Outcome::Failed("it closed the connection without a complete answer".into()),
+                None => Outcome::Failed("connection closed without a complete answer".into()),
             }),
             Err(why) => Some(match exchange.answer.verdict() {
                 // A server that has answered may close the connection in any way.

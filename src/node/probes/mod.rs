@@ -219,23 +219,23 @@ impl Probing {
         match outcome {
             Outcome::Answered => {
                 if let (true, Some(_)) = (self.answered, self.last_failure.take()) {
-                    info!(logger, "a probe is answered again"; "path" => &self.path, "probe" => what);
+                    info!(logger, "probe succeeds again"; "path" => &self.path, "probe" => what);
                 }
                 self.answered = true;
             }
             Outcome::Failed(why) => {
                 // Logged when it begins; how it ends is shown by the events. Before the first answer it is the rule.
                 if self.answered && self.last_failure.is_none() {
-                    warn!(logger, "a probe has failed"; "path" => &self.path, "probe" => &what, "why" => &why);
+                    warn!(logger, "probe failed"; "path" => &self.path, "probe" => &what, "why" => &why);
                 } else {
-                    debug!(logger, "a probe has failed"; "path" => &self.path, "probe" => &what, "why" => &why);
+                    debug!(logger, "probe failed"; "path" => &self.path, "probe" => &what, "why" => &why);
                 }
-                self.last_failure = Some(format!("the probe {what} has failed: {why}"));
+                self.last_failure = Some(format!("probe {what} failed: {why}"));
             }
             Outcome::Unable(why) => {
-                warn!(logger, "cannot probe a worker, which is not blamed for it"; "path" => &self.path,
+                warn!(logger, "probe could not run; not counted against the worker"; "path" => &self.path,
                     "probe" => &what, "why" => &why);
-                self.last_failure = Some(format!("the probe {what} could not be made: {why}"));
+                self.last_failure = Some(format!("probe {what} could not run: {why}"));
             }
         }
         good.then(|| {

@@ -74,7 +74,7 @@ impl Requests {
                 }
             }
             Change::Panic { hold } => {
-                warn!(self.logger, "the supervisor above does not answer, the subtree is killed past it";
+                warn!(self.logger, "supervisor does not respond; killing its subtree directly";
                     "path" => %path);
                 let reply = accepted(format!("{path} is being killed past its supervisor"));
                 out.push(Order::Reply(asker.clone(), reply));
@@ -127,9 +127,9 @@ pub(super) fn release(
     if *change != Change::Restart || !sight.is_held(node, path) {
         return "";
     }
-    info!(logger, "a hold is over: a restart was asked for"; "path" => %path);
+    info!(logger, "released: a restart was requested"; "path" => %path);
     out.push(Order::Release { node, path: path.clone() });
-    "; it is no longer held, and starts with its supervisor"
+    "; released, starts with its supervisor"
 }
 
 /// What a node below may take of a limit, in milliseconds: its reply has a way to go.

@@ -120,7 +120,7 @@ impl Requests {
                 self.begin_own_end(now, asker, out);
             }
             Change::Panic { .. } => {
-                warn!(self.logger, "the whole tree is panicked by an operator");
+                warn!(self.logger, "panic of the whole tree by an operator");
                 out.push(Order::Hurry);
                 out.push(Order::Core(Event::Ordered { why: StopCause::Operator(by), kill: true }));
                 out.push(Order::Core(Event::StopNow));
@@ -133,7 +133,7 @@ impl Requests {
                 }
             },
             Change::Reset => {
-                info!(self.logger, "failures are forgotten"; "path" => %self.own, "by" => &by);
+                info!(self.logger, "failures reset"; "path" => %self.own, "by" => &by);
                 let what = format!("{} is being reset", self.own);
                 self.ask_core(now, asker, by, Command::Reset(None), what, out);
             }
@@ -200,7 +200,7 @@ impl Requests {
                 return self.below(now, sight, request, child, path.clone(), Change::Reset, out);
             }
             Change::Reset => {
-                info!(self.logger, "failures are forgotten"; "path" => %path, "by" => &request.by);
+                info!(self.logger, "failures reset"; "path" => %path, "by" => &request.by);
                 (Command::Reset(Some(child)), format!("{path} is being reset"))
             }
             // Only the node itself can have another child, or another number of them.

@@ -211,7 +211,7 @@ impl Requests {
         let (outcome, detail) = spread.result();
         let Some(Waiting { asker, .. }) = self.pending.take(number) else { return };
         if asker == Asker::Nobody && outcome != Outcome::Ok {
-            error!(self.logger, "the reload is not complete"; "why" => &detail);
+            error!(self.logger, "reload incomplete"; "why" => &detail);
         }
         let reply = done(outcome, detail);
         if let Asker::Parent { request } = &asker {

@@ -105,7 +105,7 @@ impl TreeFile {
         self.instance.tree_paths.clear();
         tree_paths(&Path::root(), root, &mut self.instance.tree_paths);
         if let Err(error) = context.place.runtime.write_instance(&self.instance) {
-            warn!(context.logger, "cannot write down the paths of the tree"; "error" => %error);
+            warn!(context.logger, "cannot save the paths of the tree"; "error" => %error);
         }
         self.write_outputs(&context.logger);
     }
@@ -116,7 +116,7 @@ impl TreeFile {
         let (logger, tree_paths) = (logger.clone(), self.instance.tree_paths.clone());
         thread::briefly(OUTPUTS, move || {
             if let Err(error) = state.write_outputs(&tree_paths) {
-                warn!(logger, "cannot write down where the workers' output goes: `treevisor logs` will not find it when \
+                warn!(logger, "cannot save the list of log files: `treevisor logs` will not find them when \
                     nothing runs"; "directory" => %state.path().display(), "error" => %error);
             }
         });
@@ -126,18 +126,18 @@ impl TreeFile {
     pub(crate) fn read_again(&mut self, context: &Context, reactor: &mut Reactor) {
         let file = self.instance.config.clone();
         if file.as_os_str().is_empty() {
-            warn!(context.logger, "SIGHUP: this tree was started without a file, so there is nothing to reload");
+            warn!(context.logger, "SIGHUP: nothing to reload, the tree was started without a file");
             return;
         }
         if self.reading.is_some() {
-            warn!(context.logger, "SIGHUP: the file is being read already, and its disk does not answer";
+            warn!(context.logger, "SIGHUP: the file is still being read; its disk does not respond";
                 "file" => %file.display());
             return;
         }
         match Reading::begin(file, reactor) {
             Ok(reading) => self.reading = Some(reading),
             Err(error) => {
-                error!(context.logger, "SIGHUP: the file cannot be read; nothing is changed"; "error" => %error);
+                error!(context.logger, "SIGHUP: the file cannot be read; nothing changed"; "error" => %error);
             }
         }
     }
@@ -148,23 +148,23 @@ impl TreeFile {
         reactor.unwatch(wake.as_raw_fd(), tag);
         let file = file.display().to_string();
         let Ok(read) = result.try_recv() else {
-            error!(context.logger, "SIGHUP: the file cannot be read; nothing is changed"; "file" => file);
+            error!(context.logger, "SIGHUP: the file cannot be read; nothing changed"; "file" => file);
             return None;
         };
         for wrong in read.errors() {
             error!(context.logger, "{}", wrong);
         }
         let Some(tree) = read.tree else {
-            error!(context.logger, "SIGHUP: the file has errors, nothing is changed"; "file" => file);
+            error!(context.logger, "SIGHUP: the file has errors; nothing changed"; "file" => file);
             return None;
         };
         if let Some(first) = spec::unsupported(&tree).first() {
-            error!(context.logger, "SIGHUP: a key is not supported yet, nothing is changed"; "file" => file,
+            error!(context.logger, "SIGHUP: a key is not supported yet; nothing changed"; "file" => file,
                 "path" => %first.path, "key" => first.what());
             return None;
         }
         if let Err(closed) = reach::check(&Path::root(), &tree.root, &context.place.runtime) {
-            error!(context.logger, "SIGHUP: nothing is changed: {}", closed; "file" => file);
+            error!(context.logger, "SIGHUP: nothing changed: {}", closed; "file" => file);
             return None;
         }
         Some((tree, file))

@@ -60,14 +60,14 @@ impl ServiceManager {
         let notifier = match Notifier::from_env() {
             Ok(notifier) => notifier?,
             Err(error) => {
-                warn!(logger, "the service manager cannot be told how the tree is"; "error" => %Chain(&error));
+                warn!(logger, "cannot report to the service manager"; "error" => %Chain(&error));
                 return None;
             }
         };
         let variable = |name: &str| std::env::var(name).ok();
         let limit = watchdog(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), std::process::id());
         let beat_every = limit.map(|limit| limit.scaled(0.5));
-        info!(logger, "a service manager is told how the tree is";
+        info!(logger, "reporting to the service manager";
             "watchdog_ms" => beat_every.map(|every| every.times(2).as_millis()));
         Some(ServiceManager {
             notifier,

@@ -97,7 +97,7 @@ impl Streams {
                     return None;
                 }
                 // It was away for so long that it was dropped. It must not go on as if it still followed.
-                let message = "nothing was heard of this reader for ten seconds, so it was told nothing more";
+                let message = "reader silent for ten seconds; stream closed";
                 Some((asker.numbered(request)?, forgotten(message)))
             }
             StreamVerb::Unfollow { request } => {
@@ -117,7 +117,7 @@ impl Streams {
                     return None;
                 }
                 // It was stopped, or its machine slept. Without a reply it would wait for events for ever.
-                let message = "nothing was heard of this follower for ten seconds, so it was told nothing more";
+                let message = "follower silent for ten seconds; stream closed";
                 Some((asker.numbered(request)?, forgotten(message)))
             }
         }

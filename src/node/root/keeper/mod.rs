@@ -123,7 +123,7 @@ impl Keeper {
         if !matches!(self.pidfd.wait(), Ok(Some(_))) {
             return false;
         }
-        warn!(context.logger, "the keeper was killed, another one is started"; "pid" => self.pid);
+        warn!(context.logger, "the keeper was killed; starting another"; "pid" => self.pid);
         reactor.processes.known.remove(&self.pid);
         if let Some(tag) = self.tag {
             reactor.unwatch(self.pidfd.as_raw_fd(), tag);
@@ -140,7 +140,7 @@ impl Keeper {
                 true
             }
             Err(error) => {
-                error!(context.logger, "cannot start the keeper, trying again"; "error" => %error);
+                error!(context.logger, "cannot start the keeper; retrying"; "error" => %error);
                 self.tag = None;
                 self.retry = Some(context.now() + AGAIN);
                 false
