@@ -170,6 +170,9 @@ fn child_rules(policy: &ChildPolicy, supervisor: bool) -> Vec<String> {
     if policy.significant {
         rules.push("significant".into());
     }
+    if !policy.autostart {
+        rules.push("not started by itself".into());
+    }
     match policy.shutdown {
         Shutdown::Infinity if supervisor => {}
         Shutdown::Infinity => rules.push("stop unbounded".into()),
@@ -279,6 +282,7 @@ fn child_json(child: &ChildSpec, at: &Path) -> Value {
 /// What every child has.
 fn add_policy(value: &mut Value, policy: &ChildPolicy) {
     value["restart"] = json!(word(policy.restart));
+    value["autostart"] = json!(policy.autostart);
     value["significant"] = json!(policy.significant);
     value["shutdown"] = match policy.shutdown {
         Shutdown::BrutalKill => json!("brutal-kill"),
@@ -389,13 +393,13 @@ shop                    one-for-all, 3 restarts in 30s
         let web = &root["children"][1];
         assert_eq!(
             keys(web),
-            "auto_shutdown children heartbeat intensity kind name on_escalate on_panic on_restart path restart shutdown significant \
-             start_timeout_ms stop_order strategy"
+            "auto_shutdown autostart children heartbeat intensity kind name on_escalate on_panic on_restart path restart \
+             shutdown significant start_timeout_ms stop_order strategy"
         );
         let api = &web["children"][0];
         assert_eq!(
             keys(api),
-            "backoff command cwd heartbeat kind name path ready restart shutdown significant start_timeout_ms \
+            "autostart backoff command cwd heartbeat kind name path ready restart shutdown significant start_timeout_ms \
              success_codes user"
         );
         assert_eq!(api["path"], "/web/api");

@@ -48,11 +48,13 @@ pub(super) fn draw(plan: &Diff, look: Look) -> String {
     out
 }
 
-const ORDER: [Action; 6] = [Action::Start, Action::Stop, Action::Restart, Action::Update, Action::Move, Action::Keep];
+const ORDER: [Action; 7] =
+    [Action::Start, Action::Add, Action::Stop, Action::Restart, Action::Update, Action::Move, Action::Keep];
 
 fn word(action: Action) -> (&'static str, Style) {
     match action {
         Action::Start => ("start", AnsiColor::Green.on_default()),
+        Action::Add => ("add", AnsiColor::Cyan.on_default()),
         Action::Stop => ("stop", AnsiColor::Red.on_default().bold()),
         Action::Restart => ("restart", AnsiColor::Yellow.on_default()),
         Action::Update => ("update", AnsiColor::Cyan.on_default()),

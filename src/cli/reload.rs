@@ -31,12 +31,13 @@ use std::path::PathBuf;
 #[command(after_long_help = "\
 What is done, and shown with the reason by --plan:
   start    it is new: it is started at its place
+  add      it is new, and has `autostart = false`: it is not started
   stop     it is gone from the file: it is stopped and forgotten, the last ones first
   restart  a key differs that its process cannot be told: its command, environment, user, limits ...
   update   only rules of its supervisor differ: they hold from now on, the process stays
   move     it stands elsewhere among its siblings
   keep     it was added with `treevisor add`, and is not in the file; --prune stops it
-What is stopped, held or has ended stays so. A `count` is what the file says, whatever was scaled.
+What is stopped, held or has ended stays so, and what was never started (`autostart = false`). A `count` is what the file says, whatever was scaled.
 What cannot be started is told and stays down, and the rest is done.
 
 FILE and all that it includes are read here, with the environment of this command; SIGHUP to the
@@ -100,8 +101,8 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
     reach::check(&root, &new.root, &instance.runtime).map_err(|closed| {
         Failure::new(ExitCode::Failed, format!("cannot reload \"{}\": {closed}; nothing was changed", instance.name))
     })?;
-    let states = states(&mut session, args.timeout).map_err(failed)?;
-    spare_what_is_down(&mut plan, &states);
+    let children = children(&mut session, args.timeout).map_err(failed)?;
+    spare_what_is_down(&mut plan, &children);
     let look = Look::of_stdout(when);
     let mut out = Out::open();
     let shown = |done: bool| json!({ "instance": instance.name, "file": file, "plan": plan, "done": done });
@@ -157,33 +158,40 @@ fn limits(timeout: Span) -> Limits {
     Limits { first, overall: first }
 }
 
-/// The states of all children, and whether each is a step that is done.
-fn states(session: &mut Session, timeout: Span) -> Result<HashMap<Path, (String, bool)>, AskError> {
-    let mut states = HashMap::new();
+/// All children.
+fn children(session: &mut Session, timeout: Span) -> Result<HashMap<Path, ChildView>, AskError> {
+    let mut children = HashMap::new();
     if let Reply::Status { status } =
         session.ask(Verb::Status { path: Path::root() }, limits(timeout), &mut |_, _| {})?
     {
         let mut open = vec![status.root];
-        while let Some(view) = open.pop() {
-            match view {
-                ChildView::Worker(worker) => drop(states.insert(worker.path, (worker.state, worker.done))),
-                ChildView::Supervisor(supervisor) => {
-                    states.insert(supervisor.path, (supervisor.state, false));
-                    open.extend(supervisor.children);
-                }
+        while let Some(mut view) = open.pop() {
+            if let ChildView::Supervisor(supervisor) = &mut view {
+                open.append(&mut supervisor.children);
             }
+            children.insert(view.path().clone(), view);
         }
     }
-    Ok(states)
+    Ok(children)
 }
 
 /// What is down by order, or has ended, is not started by a reload: its new spec waits for its next start. But a step
-/// with another program has yet to be done.
-fn spare_what_is_down(plan: &mut Diff, states: &HashMap<Path, (String, bool)>) {
-    for step in plan.steps.iter_mut().filter(|step| step.action == Action::Restart) {
-        match states.get(&step.path).map(|(state, done)| (state.as_str(), *done)) {
-            Some((_, true)) => step.why = "it was done, and runs again".into(),
-            Some((state @ ("stopped" | "held" | "exited"), false)) => {
+/// with another program has yet to be done, and what only operators started may be started by itself now.
+fn spare_what_is_down(plan: &mut Diff, children: &HashMap<Path, ChildView>) {
+    for step in &mut plan.steps {
+        let Some(child) = children.get(&step.path) else { continue };
+        let begins = || step.changes.iter().any(|change| change.key == "autostart" && change.new.is_none());
+        match (step.action, child.state()) {
+            (Action::Restart | Action::Update, _) if child.is_unstarted() && begins() => {
+                step.action = Action::Start;
+                step.why = "it was not started".into();
+            }
+            (Action::Restart | Action::Update, _) if child.is_unstarted() => {
+                step.action = Action::Update;
+                step.why = "it is not started, and gets it with its first start".into();
+            }
+            (Action::Restart, _) if child.is_done() => step.why = "it was done, and runs again".into(),
+            (Action::Restart, state @ ("stopped" | "held" | "exited")) => {
                 step.action = Action::Update;
                 step.why = format!("it is {state}, and gets it with its next start");
             }

@@ -2,9 +2,10 @@
 
 use super::failure::{ExitCode, Failure};
 use super::file;
-use super::options::{LogFormat, Show, When, span};
+use super::options::{LogFormat, Show, Target, When, span};
 use super::out::{self, Out};
 use super::render::colour_for;
+use super::targets::{Changes, Pattern, Targets, change_targets, pattern};
 use crate::control::detach::{self, Outcome};
 use crate::control::{RuntimeDir, RuntimeError, StateDir, is_running, own_base, own_state_base};
 use crate::error::Chain;
@@ -14,14 +15,19 @@ use crate::node::boot::{self, RootOptions};
 use crate::os::accounts::Wanted;
 use crate::spec::tree::TreeSpec;
 use crate::time::Span;
+use crate::wire::message::Verb;
 use clap::Args;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Runs a tree from its file
+/// Runs a tree from its file; or starts what is down in a tree that runs
 ///
-/// Runs the tree of FILE in the foreground, until it is stopped or gives up. The output of the workers is shown with
+/// With a FILE, runs its tree in the foreground, until it is stopped or gives up. The output of the workers is shown with
 /// their paths in front.
+///
+/// With PATHs of a tree that runs, such as /web/api, starts what is down there: what was never started (`autostart = false`),
+/// was stopped, is held, or has ended. What waits for its back-off is tried now. What is up is left alone, and so are a
+/// step that is done, and siblings.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Signals:
@@ -33,19 +39,33 @@ Examples:
   treevisor start
   treevisor start shop.toml
   treevisor start --detach shop.toml && treevisor -i shop status
+  treevisor start /web/admin              a child of the tree that runs
+  treevisor start '/batch/*' /web/admin
 
-Exit codes:
+What begins with / is a PATH, unless it ends with .toml or there is such a file.
+
+Exit codes of a FILE:
   0   the tree was stopped, or ended by itself through auto-shutdown
   1   it could not begin: the instance runs already, no sockets, no cgroup
   2   the file has errors; nothing was started
   5   with --detach: the tree is not up yet, and goes on
   10  the root gave up: too many restarts came too fast
   11  a child could not be started at boot
+
+Exit codes of PATHs:
+  0   all of it is up
+  1   something could not be started
+  3   no such instance runs
+  4   no such path in the tree
+  5   not up in time; it goes on
 ")]
 pub struct Start {
-    /// The tree's file
-    #[arg(default_value = "supervisors.toml")]
-    pub file: PathBuf,
+    /// The tree's file; or paths in a tree that runs, where * stands for any name or part of one, ** for any way down
+    #[arg(value_name = "FILE|PATH", default_value = "supervisors.toml")]
+    pub what: Vec<PathBuf>,
+    /// Which instance.
+    #[command(flatten)]
+    pub target: Target,
     /// Run in the background, and return when the tree is up or has failed
     #[arg(short, long)]
     pub detach: bool,
@@ -53,8 +73,8 @@ pub struct Start {
     /// It is rotated at 10 MiB, and 5 older ones are kept: FILE.1 to FILE.5
     #[arg(long, value_name = "FILE", requires = "detach")]
     pub output: Option<PathBuf>,
-    /// With --detach: wait this long for the tree to be up
-    #[arg(long, value_name = "TIME", value_parser = span, default_value = "60s", requires = "detach")]
+    /// With --detach, and with PATHs: wait this long for it to be up
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "60s")]
     pub timeout: Span,
     /// What is shown.
     #[command(flatten)]
@@ -67,18 +87,70 @@ pub struct Start {
     pub ready_at: Option<PathBuf>,
 }
 
+/// What is to be started.
+#[derive(Debug, PartialEq)]
+enum Meant {
+    File(PathBuf),
+    Paths(Vec<Pattern>),
+}
+
+/// Whether a file is meant, or paths of a tree that runs.
+fn meant(what: &[PathBuf], is_file: &dyn Fn(&Path) -> bool) -> Result<Meant, Failure> {
+    let is_path = |one: &PathBuf| {
+        one.as_os_str().as_encoded_bytes().starts_with(b"/")
+            && one.extension().is_none_or(|ending| ending != "toml")
+            && !is_file(one)
+    };
+    if let [file] = what
+        && !is_path(file)
+    {
+        return Ok(Meant::File(file.clone()));
+    }
+    let wrong = |one: &Path, why: &str| Failure::new(ExitCode::Usage, format!("cannot start {}: {why}", one.display()));
+    let mut paths = Vec::new();
+    for one in what {
+        if !is_path(one) {
+            return Err(wrong(one, "it is no path of a tree, and one file is started at a time")
+                .hint("a path begins with /, as `treevisor status` shows it"));
+        }
+        let text = one.to_str().ok_or_else(|| wrong(one, "names are ASCII"))?;
+        paths.push(pattern(text).map_err(|why| wrong(one, &why))?);
+    }
+    Ok(Meant::Paths(paths))
+}
+
+/// Starts what is down in a tree that runs.
+fn start_children(args: &Start, paths: Vec<Pattern>, when: When) -> Result<i32, Failure> {
+    if args.detach {
+        return Err(Failure::new(ExitCode::Usage, "--detach is for a FILE: a tree that runs goes on by itself"));
+    }
+    let asked = |path: &crate::ids::Path| Verb::Start { path: path.clone() };
+    let changes = Changes { verb: "start", word: "is up", asked: &asked, timeout: args.timeout, root_ends: false };
+    let targets = Targets { paths, all: false };
+    change_targets(&changes, &targets, None, &args.target, when).map(ExitCode::number)
+}
+
 pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
+    let is_file = |path: &Path| path.metadata().is_ok_and(|there| !there.is_dir());
+    let file = match meant(&args.what, &is_file)? {
+        Meant::Paths(paths) => return start_children(&args, paths, when),
+        Meant::File(file) => file,
+    };
+    run_file(args, file, when)
+}
+
+fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
     let json = args.show.log_format == LogFormat::Json;
-    let read = file::read(&args.file, Wanted::Here);
+    let read = file::read(&file, Wanted::Here);
     if json {
         read.show_as_log();
     } else {
         read.show(when);
     }
-    let begun = read.into_tree("start", &args.file).and_then(|tree| Ok((runtime_of(&tree)?, tree)));
+    let begun = read.into_tree("start", &file).and_then(|tree| Ok((runtime_of(&tree)?, tree)));
     let (runtime, tree) = begun.map_err(|failure| if json { out::complain_as_log(failure) } else { failure })?;
     if args.detach {
-        return run_detached(&args, &tree, &runtime).map(ExitCode::number);
+        return run_detached(&args, &file, &tree, &runtime).map(ExitCode::number);
     }
     let ready = match &args.ready_at {
         None => None,
@@ -89,7 +161,7 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
     };
     Ok(boot::run_root(RootOptions {
         another_name: None,
-        config: std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()),
+        config: std::path::absolute(&file).unwrap_or(file),
         state: state_of(&tree),
         tree,
         runtime,
@@ -136,7 +208,7 @@ fn output_file(tree: &TreeSpec, runtime: &RuntimeDir) -> Result<PathBuf, Runtime
     }
 }
 
-fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<ExitCode, Failure> {
+fn run_detached(args: &Start, file: &Path, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<ExitCode, Failure> {
     let name = &tree.name;
     let failed = |error: &dyn std::error::Error| {
         Failure::new(ExitCode::Failed, format!("cannot start \"{name}\": {}", Chain(error)))
@@ -151,7 +223,7 @@ fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<E
         None => output_file(tree, runtime).map_err(|error| failed(&error))?,
     };
     let output = std::path::absolute(&output).unwrap_or(output);
-    let mut arguments: Vec<OsString> = vec!["start".into(), args.file.clone().into()];
+    let mut arguments: Vec<OsString> = vec!["start".into(), file.into()];
     let level = format!("{:?}", args.show.log_level).to_lowercase();
     arguments.extend(["--color".into(), "never".into(), "--log-level".into(), level.into()]);
     if args.show.log_format == LogFormat::Json {
@@ -188,6 +260,25 @@ fn run_detached(args: &Start, tree: &TreeSpec, runtime: &RuntimeDir) -> Result<E
             // The reasons of a root are ours. One that ended well was stopped while it started.
             failure.code = code.filter(|code| *code != 0).unwrap_or(failure.code);
             Err(failure)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_a_tree_is_told_from_a_file() {
+        let is_file = |path: &Path| path == Path::new("/dev/stdin");
+        let of = |words: &[&str]| meant(&words.iter().map(PathBuf::from).collect::<Vec<_>>(), &is_file);
+        for file in ["supervisors.toml", "web", "./web", "/etc/shop.toml", "/dev/stdin"] {
+            assert_eq!(of(&[file]).unwrap(), Meant::File(file.into()));
+        }
+        assert!(matches!(of(&["/web/api"]).unwrap(), Meant::Paths(paths) if paths[0].as_str() == "/web/api"));
+        assert!(matches!(of(&["/web/*", "/db"]).unwrap(), Meant::Paths(paths) if paths.len() == 2));
+        for wrong in [&["a.toml", "b.toml"][..], &["/web", "/etc/shop.toml"], &["/web//x"]] {
+            assert_eq!(of(wrong).unwrap_err().code, ExitCode::Usage.number(), "{wrong:?}");
         }
     }
 }

@@ -66,7 +66,7 @@ impl Pattern {
 }
 
 /// Names have none of the letters that make a pattern.
-fn pattern(text: &str) -> Result<Pattern, String> {
+pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
     if !text.contains(['*', '?', '[']) {
         return path(text).map(Pattern::Path);
     }

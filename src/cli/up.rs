@@ -31,10 +31,12 @@ fn collect<'v>(view: &'v ChildView, into: &mut Vec<&'v ChildView>) {
     let before = into.len();
     let runs = !matches!(view.state(), "stopped" | "held" | "exited" | "waiting");
     if let (ChildView::Supervisor(supervisor), true) = (view, runs) {
-        // An ended child was not to come back, or its supervisor would have started it.
-        supervisor.children.iter().filter(|child| child.state() != "exited").for_each(|child| collect(child, into));
+        // An ended child was not to come back, or its supervisor would have started it; and what only operators start need not
+        // be up.
+        let counts = |child: &&ChildView| child.state() != "exited" && !child.is_unstarted();
+        supervisor.children.iter().filter(counts).for_each(|child| collect(child, into));
     }
-    if into.len() == before && view.state() != "running" {
+    if into.len() == before && view.state() != "running" && !view.is_done() {
         into.push(view);
     }
 }

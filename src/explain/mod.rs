@@ -41,6 +41,7 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
         runs,
         state: now.map(|view| view.state().to_owned()),
         done: now.is_some_and(ChildView::is_done),
+        unstarted: now.is_some_and(ChildView::is_unstarted),
         incarnation: now.map(ChildView::incarnation).or_else(|| last.as_ref().and_then(|event| event.incarnation)),
         restarts: now.map(ChildView::restarts),
         uptime_ms: now.and_then(ChildView::uptime_ms),

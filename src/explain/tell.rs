@@ -139,9 +139,12 @@ fn headline(explanation: &Explanation) -> String {
             None => format!("{path} is down: nothing runs, and nothing is known of it"),
         };
     };
-    let mut line = match explanation.done {
-        true => format!("{path} is done: it is a step, and has exited as it should"),
-        false => format!("{path} is {}", clean(state)),
+    let mut line = match (explanation.done, explanation.unstarted) {
+        (true, _) => format!("{path} is done: it is a step, and has exited as it should"),
+        (false, true) => {
+            return format!("{path} is not started: its `autostart` is false, and no operator has started it");
+        }
+        (false, false) => format!("{path} is {}", clean(state)),
     };
     let mut brackets = Vec::new();
     if let Some(incarnation) = explanation.incarnation.filter(|number| *number > 0) {
@@ -292,6 +295,7 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
     let path = &explanation.path;
     let mut hints = Vec::new();
     match explanation.state.as_deref() {
+        Some(_) if explanation.unstarted => hints.push(format!("`treevisor start {path}` starts it")),
         Some("held" | "stopped" | "exited") if !path.is_root() => {
             // What was taken down with a supervisor comes back with it.
             let down = explanation.first_cause.as_ref().map(|first| &first.event.path);

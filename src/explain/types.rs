@@ -18,6 +18,10 @@ pub struct Explanation {
     /// It is a step that has been done; its state is `exited` then. Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
+    /// It is down because its `autostart` is false, and no operator has started it yet; its state is `stopped` then. Absent
+    /// where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unstarted: bool,
     /// Its incarnation, where it is known.
     pub incarnation: Option<u64>,
     /// How often it was restarted in the running tree, where it is known.

@@ -145,6 +145,9 @@ impl Sight for View<'_> {
             }
         };
         view.mark_holds(&holds);
+        if status.unstarted {
+            view.mark_unstarted();
+        }
         Some(view)
     }
 

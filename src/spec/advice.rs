@@ -61,9 +61,7 @@ fn foreign(word: &str) -> Option<&'static str> {
         "autorestart" | "respawn" | "restartpolicy" | "keepalive" => {
             "write `restart = \"permanent\"` (always), \"transient\" (after a failure) or \"temporary\" (never)"
         }
-        "autostart" | "enabled" | "disabled" => {
-            "all children of a file are started; leave out of the file what is not to be started"
-        }
+        "enabled" | "disabled" | "manual" => "what is not to be started with the tree has `autostart = false`",
         "startretries" | "maxrestarts" | "maxr" | "restarts" | "retries" | "startlimitburst" | "maxretries" => {
             "how many restarts are too many is said by the supervisor: `intensity = 3`, `period = \"30s\"`"
         }

@@ -47,8 +47,10 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// It is new, and is started at its place.
+    /// It is new, or was never started and is now to be; it is started at its place.
     Start,
+    /// It is new, and is not started: only operators start it.
+    Add,
     /// It is gone, and is stopped and forgotten.
     Stop,
     /// It is stopped and started with its new spec.
@@ -143,8 +145,11 @@ impl Diff {
             match before.get(child.name.as_str()) {
                 None => {
                     let below = size(child) - 1;
-                    let why = "it is new".to_string();
-                    self.steps.push(Step { below, why, ..Step::of(path, Action::Start, Vec::new()) });
+                    let (action, why) = match child.policy.autostart {
+                        true => (Action::Start, "it is new"),
+                        false => (Action::Add, "it is new, and is not started (autostart = false)"),
+                    };
+                    self.steps.push(Step { below, why: why.into(), ..Step::of(path, action, Vec::new()) });
                 }
                 Some((_, was)) => self.child(path, was, child, in_order.contains(&index), prune),
             }

@@ -174,6 +174,8 @@ pub struct Backoff {
 pub struct ChildPolicy {
     /// Whether it is restarted.
     pub restart: Restart,
+    /// Whether it is started with its supervisor; else by an operator alone.
+    pub autostart: bool,
     /// Whether its end counts for the supervisor's auto-shutdown; never together with `permanent` (R4).
     pub significant: bool,
     /// How it is stopped.
@@ -197,6 +199,7 @@ impl Default for ChildPolicy {
     fn default() -> ChildPolicy {
         ChildPolicy {
             restart: Restart::Permanent,
+            autostart: true,
             significant: false,
             shutdown: Shutdown::After(Span::from_secs(5)),
             heartbeat: None,

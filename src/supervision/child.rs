@@ -53,11 +53,15 @@ pub(super) struct Child {
 
 impl Child {
     pub(super) fn new(id: ChildId, member: Member) -> Child {
+        let (target, down) = match member.policy.autostart {
+            true => (Target::Up, DownReason::Idle),
+            false => (Target::Down, DownReason::Manual),
+        };
         Child {
             id,
             member,
-            target: Target::Up,
-            phase: Phase::Down(DownReason::Idle),
+            target,
+            phase: Phase::Down(down),
             incarnation: Incarnation::default(),
             began: None,
             restarts: 0,
@@ -127,7 +131,9 @@ impl Child {
         match &self.phase {
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => true,
             Phase::Waiting { .. } | Phase::Down(DownReason::Undecided { .. }) => true,
-            Phase::Down(DownReason::Queued | DownReason::Idle) | Phase::Held | Phase::Ended => false,
+            Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual) | Phase::Held | Phase::Ended => {
+                false
+            }
         }
     }
 
@@ -143,6 +149,11 @@ impl Child {
             && matches!(self.phase, Phase::Ended | Phase::Down(DownReason::Idle))
     }
 
+    /// Whether it is down because only an operator starts it, and none has.
+    pub(super) fn is_manual(&self) -> bool {
+        matches!(self.phase, Phase::Down(DownReason::Manual))
+    }
+
     /// Whether its start is over as soon as its program has been executed.
     pub(super) fn is_up_at_exec(&self) -> bool {
         self.member.kind == Kind::Worker && self.member.policy.ready == Ready::Exec
@@ -156,27 +167,6 @@ impl Child {
     /// Whether its start is over when it reports so; a node's always is (R6).
     pub(super) fn is_up_at_word(&self) -> bool {
         self.member.kind == Kind::Supervisor || self.member.policy.ready == Ready::Notify
-    }
-
-    /// Whether its start is over when it has exited with a success code: it is a step.
-    pub(super) fn is_up_at_exit(&self) -> bool {
-        self.member.kind == Kind::Worker && self.member.policy.ready == Ready::Exit
-    }
-
-    /// Whether it is a step that a new spec has run again: it is over, or could not be done and is not tried by itself.
-    pub(super) fn is_to_be_done_again(&self) -> bool {
-        let over = match &self.phase {
-            Phase::Ended | Phase::Down(DownReason::Undecided { normal: true, .. }) => true,
-            Phase::Down(DownReason::Idle) => self.member.policy.restart == Restart::Temporary,
-            Phase::Down(DownReason::Queued | DownReason::Undecided { .. })
-            | Phase::Waiting { .. }
-            | Phase::Starting { .. }
-            | Phase::Running(_)
-            | Phase::Stopping { .. }
-            | Phase::Killing { .. }
-            | Phase::Held => false,
-        };
-        self.is_up_at_exit() && over && self.target == Target::Up
     }
 
     /// Gets a new spec: now, or, when its process could not live with it, when that is gone. Returns whether the process
@@ -293,12 +283,6 @@ impl Child {
                 false
             }
         }
-    }
-
-    /// The start of a step is over: its process has ended as it should.
-    pub(super) fn done(&mut self) {
-        self.target = Target::Up;
-        self.delays.started();
     }
 
     /// Takes in a beat: what it reports of itself, and whether it is a sign of life.

@@ -85,6 +85,9 @@ pub enum Command {
     Terminate(ChildId),
     /// OTP's restart_child (R66): starts one idle child.
     Restart(ChildId),
+    /// `treevisor start` (D20): starts the child if it is down; what waits for its next attempt has it now. One that is up,
+    /// or is a step that is done, is left alone.
+    Up(ChildId),
     /// `treevisor restart` (D9): stops the child if it runs, then starts it, alone and uncharged; starts what was
     /// stopped, held or has ended.
     Cycle(ChildId),

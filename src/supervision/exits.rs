@@ -372,6 +372,7 @@ impl Supervisor {
                 if let Some(mut child) = self.table.edit(id) {
                     child.phase = match before {
                         Before::Down => Phase::Down(DownReason::Idle),
+                        Before::Manual => Phase::Down(DownReason::Manual),
                         Before::Held => Phase::Held,
                         Before::Ended => Phase::Ended,
                     };

@@ -81,7 +81,7 @@
 //! # Which file holds what
 //!
 //! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload` and `deadlines` are its work by theme; `table` holds
-//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase` and `shown`, `sequence`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure` and `rollup` know
+//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step` and `shown`, `sequence`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
 pub mod action;
@@ -104,6 +104,7 @@ mod sequence;
 mod shown;
 mod starts_and_stops;
 pub mod state;
+mod step;
 mod strategy;
 mod supervisor;
 mod table;

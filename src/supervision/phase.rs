@@ -68,6 +68,8 @@ pub(super) enum DownReason {
     Queued,
     /// It stays so until its group is restarted or an operator starts it.
     Idle,
+    /// It is not started with its supervisor (`autostart = false`), and no operator has started it yet.
+    Manual,
     /// It has exited by itself; what follows waits for its turn in the queue (D5).
     Undecided {
         /// OTP's `normal`.

@@ -18,11 +18,13 @@
 //! | down, but not by a stop | started, unless it waits for a sibling | the same | the same | forgotten |
 //! | stopped, held or ended | - | taken over | taken over | forgotten |
 //! | a step that is done | - | taken over | run again, in its turn | forgotten |
+//! | never started, as `autostart` is false | - | taken over; started if it no longer is | the same | forgotten |
 //!
 //! A start that fails here is no failed restart: the child stays down, the others go on, and the answer names it. A wrong
 //! command in a new file must not be what makes a supervisor give up.
 
 use super::action::{Action, Answer};
+use super::child::Child;
 use super::event::{Member, OwnPolicy, Reload, Scope};
 use super::phase::{AfterStop, DownReason, OnExit, Phase, Target, Wait};
 use super::report::Fact;
@@ -121,6 +123,10 @@ impl Supervisor {
         let mut starts = VecDeque::new();
         for id in self.table.order().to_vec() {
             if !(roll.new.contains(&id) || roll.restarted.contains(&id)) {
+                continue;
+            }
+            // What is new may be for an operator to start.
+            if self.table.get(id).is_some_and(Child::is_manual) {
                 continue;
             }
             starts.push_back(id);
@@ -247,12 +253,23 @@ impl Supervisor {
             child.added = false;
         }
         let same = child.member.is_same(&member) && child.next.is_none();
+        let is_started_now = child.is_manual() && member.policy.autostart;
+        if is_started_now {
+            child.target = Target::Up;
+            child.rest(AfterStop::Rest);
+        }
         if !child.take_over(turn.now, member) {
-            return if same { Change::Same } else { Change::InPlace };
+            return match (is_started_now, same) {
+                (true, _) => Change::Restart,
+                (false, true) => Change::Same,
+                (false, false) => Change::InPlace,
+            };
         }
         match &child.phase {
             // A step with another program is another step, and has yet to be done.
             _ if child.is_to_be_done_again() => Change::Restart,
+            // What only operators started is to be started by itself.
+            _ if is_started_now => Change::Restart,
             // Where nothing is to be started, the new spec simply is there at the next start.
             Phase::Killing { on_exit: OnExit::Held, .. } | Phase::Held | Phase::Ended | Phase::Down(_) => {
                 Change::InPlace

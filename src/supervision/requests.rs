@@ -46,6 +46,7 @@ impl Supervisor {
             Command::Terminate(_)
             | Command::Cycle(_)
             | Command::Restart(_)
+            | Command::Up(_)
             | Command::Delete(_)
             | Command::Start(_)
             | Command::Reset(_)
@@ -64,6 +65,7 @@ impl Supervisor {
             Command::Terminate(id) => self.terminate(turn, request, id, by),
             Command::Restart(id) => self.restart_child(turn, request, id, by),
             Command::Cycle(id) => self.cycle(turn, request, id, by),
+            Command::Up(id) => self.bring_up(turn, request, id, by),
             Command::Delete(id) => self.delete(turn, request, id),
             Command::Start(member) => self.add(turn, request, *member, by),
             Command::Reset(which) => self.reset(turn, request, which),
@@ -169,10 +171,23 @@ impl Supervisor {
             Phase::Down(DownReason::Queued | DownReason::Idle) => {
                 return self.start_alone(request, id, Before::Down, by);
             }
+            Phase::Down(DownReason::Manual) => return self.start_alone(request, id, Before::Manual, by),
             Phase::Held => return self.start_alone(request, id, Before::Held, by),
             Phase::Ended => return self.start_alone(request, id, Before::Ended, by),
         };
         turn.out.push(Action::Answer(request, refused));
+    }
+
+    /// `treevisor start`: a child that is down is started (R66), and one that waits for its next attempt has it now. One that
+    /// is there, or a step that is done, is left alone.
+    fn bring_up(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
+        match self.table.get(id) {
+            Some(child) if child.is_done() || matches!(child.phase, Phase::Running(_)) => {
+                turn.out.push(Action::Answer(request, Answer::Ok));
+            }
+            Some(child) if matches!(child.phase, Phase::Waiting { .. }) => self.cycle(turn, request, id, by),
+            Some(_) | None => self.restart_child(turn, request, id, by),
+        }
     }
 
     /// D9: stops one child if it runs, then starts it. What waits for its next attempt has that attempt now, with the
@@ -210,6 +225,10 @@ impl Supervisor {
                 drop(child);
                 self.start_alone(request, id, Before::Down, by);
             }
+            Phase::Down(DownReason::Manual) => {
+                drop(child);
+                self.start_alone(request, id, Before::Manual, by);
+            }
             Phase::Held => {
                 drop(child);
                 self.start_alone(request, id, Before::Held, by);
@@ -231,10 +250,8 @@ impl Supervisor {
             // It has exited after this request came: at the request's place in the queue it runs.
             Phase::Down(DownReason::Undecided { .. }) => Answer::Running,
             Phase::Waiting { .. } => Answer::Restarting,
-            Phase::Down(DownReason::Queued | DownReason::Idle) | Phase::Held | Phase::Ended if child.lost.is_some() => {
-                Answer::Running
-            }
-            Phase::Down(DownReason::Queued | DownReason::Idle) | Phase::Held | Phase::Ended => {
+            Phase::Down(_) | Phase::Held | Phase::Ended if child.lost.is_some() => Answer::Running,
+            Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual) | Phase::Held | Phase::Ended => {
                 self.overtake(turn, id, "it was removed");
                 self.table.remove(id);
                 turn.out.push(Action::Forget(id));
@@ -263,8 +280,16 @@ impl Supervisor {
             self.table.remove(over);
             turn.out.push(Action::Forget(over));
         }
+        let is_started = member.policy.autostart;
         let id = self.table.add(member);
         turn.out.push(Action::Renew(request));
+        if !is_started {
+            if let Some(mut child) = self.table.edit(id) {
+                child.added = true;
+            }
+            turn.out.push(Action::Answer(request, Answer::Ok));
+            return;
+        }
         if let Some(mut child) = self.table.edit(id) {
             child.added = true;
             child.waiters.push(Waiter { request, goal: Goal::Up });
@@ -369,7 +394,7 @@ impl Supervisor {
     /// A start that was asked for and does not come, as this supervisor ends. The operator's word ends a hold all the same: the
     /// next supervisor starts the child.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>, command: &Command, by: &str) {
-        let (Command::Restart(id) | Command::Cycle(id)) = command else { return };
+        let (Command::Restart(id) | Command::Up(id) | Command::Cycle(id)) = command else { return };
         let Some(mut child) = self.table.edit(*id) else { return };
         match &mut child.phase {
             Phase::Held => child.phase = Phase::Down(DownReason::Idle),
@@ -399,7 +424,9 @@ impl Supervisor {
 /// The child that a request is about; `None` for a new one.
 fn subject(command: &Command) -> Option<ChildId> {
     match command {
-        Command::Terminate(id) | Command::Restart(id) | Command::Cycle(id) | Command::Delete(id) => Some(*id),
+        Command::Terminate(id) | Command::Restart(id) | Command::Up(id) | Command::Cycle(id) | Command::Delete(id) => {
+            Some(*id)
+        }
         Command::Panic { child, .. } => Some(*child),
         Command::Reset(which) => *which,
         Command::Start(_) => None,

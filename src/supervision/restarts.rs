@@ -39,7 +39,7 @@ impl Supervisor {
             }
             // Absorbed (R29), stopped, or started with another group (R36): void, and free.
             Phase::Waiting { wait: Wait::Until(_) | Wait::Gone, .. }
-            | Phase::Down(DownReason::Queued | DownReason::Idle)
+            | Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual)
             | Phase::Starting { .. }
             | Phase::Running(_)
             | Phase::Stopping { .. }
@@ -119,7 +119,7 @@ impl Supervisor {
                 Phase::Down(_) | Phase::Waiting { .. } | Phase::Ended if comes => child.rest(AfterStop::Again),
                 // A temporary child whose end waited to be handled: absorbed like any other (R29).
                 Phase::Down(DownReason::Undecided { .. }) => child.rest(AfterStop::Done),
-                Phase::Down(DownReason::Queued | DownReason::Idle)
+                Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual)
                 | Phase::Waiting { .. }
                 | Phase::Held
                 | Phase::Ended => {}

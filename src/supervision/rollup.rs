@@ -15,6 +15,8 @@ pub struct Rollup {
     pub down: u32,
     /// Workers that are steps and have been done.
     pub done: u32,
+    /// Workers that only an operator starts, and none has.
+    pub unstarted: u32,
     /// Supervisors below, the folding one not counted.
     pub supervisors: u32,
     /// Restarts carried out so far in the subtree.
@@ -32,6 +34,7 @@ impl Rollup {
         self.stopping = self.stopping.saturating_add(other.stopping);
         self.down = self.down.saturating_add(other.down);
         self.done = self.done.saturating_add(other.done);
+        self.unstarted = self.unstarted.saturating_add(other.unstarted);
         self.supervisors = self.supervisors.saturating_add(other.supervisors);
         self.restarts = self.restarts.saturating_add(other.restarts);
         self.oldest_beat = self.oldest_beat.max(other.oldest_beat);

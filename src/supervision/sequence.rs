@@ -41,6 +41,8 @@ pub(super) enum Operation {
 pub(super) enum Before {
     /// Down, or up before it was stopped for this.
     Down,
+    /// Down, as it is not started by itself.
+    Manual,
     Held,
     Ended,
 }

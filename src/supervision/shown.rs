@@ -4,7 +4,6 @@ use super::child::Child;
 use super::phase::{DownReason, Phase, Wait};
 use super::report::{LastBeats, Past};
 use super::state::{BeatStatus, ChildStatus, State};
-use super::types::Exit;
 use crate::spec::policy::Restart;
 use crate::time::{Span, Time};
 
@@ -35,7 +34,7 @@ impl Child {
             Phase::Running(_) => State::Running,
             Phase::Stopping { .. } | Phase::Killing { .. } => State::Stopping,
             Phase::Waiting { .. } => State::Waiting,
-            Phase::Down(DownReason::Idle) => State::Stopped,
+            Phase::Down(DownReason::Idle | DownReason::Manual) => State::Stopped,
             Phase::Down(DownReason::Undecided { normal, .. }) => match (self.member.policy.restart, normal) {
                 (Restart::Permanent, _) | (Restart::Transient, false) => State::Waiting,
                 (Restart::Transient, true) | (Restart::Temporary, _) => State::Exited,
@@ -43,13 +42,6 @@ impl Child {
             Phase::Held => State::Held,
             Phase::Ended => State::Exited,
         }
-    }
-
-    /// Whether it is a step that has been done, and has not failed since.
-    pub(super) fn is_done(&self) -> bool {
-        let over = matches!(self.phase, Phase::Ended | Phase::Down(DownReason::Undecided { normal: true, .. }));
-        let success = |(exit, _): (Exit, Time)| exit.is_normal(&self.member.policy.success_codes);
-        self.is_up_at_exit() && over && self.last_exit.is_some_and(success)
     }
 
     /// The row of `status`.
@@ -65,6 +57,7 @@ impl Child {
             kind: self.member.kind,
             state: self.shown(),
             done: self.is_done(),
+            unstarted: self.is_manual(),
             pid: self.pid().or(self.lost.as_ref().map(|lost| lost.stuck.pid)),
             incarnation: self.incarnation,
             started: self.began,

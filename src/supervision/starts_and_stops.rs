@@ -27,6 +27,7 @@ impl Supervisor {
         for id in order {
             if let Some(mut child) = self.table.edit(id)
                 && matches!(child.phase, Phase::Down(_))
+                && !child.is_manual()
             {
                 child.phase = Phase::Down(DownReason::Queued);
                 starts.push_back(id);
@@ -261,7 +262,7 @@ impl Supervisor {
                 let _ = child.stop(turn.now, AfterStop::Rest);
             } else if child.process().is_some() {
                 members.push((id, child.member.policy.group));
-            } else if matches!(child.phase, Phase::Down(_) | Phase::Waiting { .. }) {
+            } else if matches!(child.phase, Phase::Down(_) | Phase::Waiting { .. }) && !child.is_manual() {
                 child.rest(AfterStop::Rest);
             }
         }

@@ -53,6 +53,8 @@ pub struct ChildStatus {
     pub state: State,
     /// It is a step that has been done: its start was over when it had exited with a success code.
     pub done: bool,
+    /// It is down because it is not started with its supervisor, and no operator has started it yet.
+    pub unstarted: bool,
     /// Its process, while there is one.
     pub pid: Option<u32>,
     /// Its present or last incarnation; 0 before the first start.

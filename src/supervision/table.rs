@@ -158,6 +158,7 @@ pub(super) fn fold<'a>(children: impl Iterator<Item = &'a Child>, restarts: u64,
                 State::Starting | State::Waiting => sum.starting += 1,
                 State::Stopping => sum.stopping += 1,
                 State::Exited if child.is_done() => sum.done += 1,
+                State::Stopped if child.is_manual() => sum.unstarted += 1,
                 State::Stopped | State::Held | State::Exited => sum.down += 1,
             },
         }

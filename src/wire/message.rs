@@ -200,6 +200,11 @@ pub enum Verb {
         /// Where.
         path: Path,
     },
+    /// Starts what is down; what is up is left alone.
+    Start {
+        /// Where.
+        path: Path,
+    },
     /// OTP's restart_child: starts one idle child.
     RestartChild {
         /// Which.

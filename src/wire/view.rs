@@ -50,6 +50,10 @@ pub struct SupervisorView {
     pub kind: SupervisorKind,
     /// `starting running stopping stopped waiting held exited unreachable`.
     pub state: String,
+    /// It is down because its `autostart` is false, and no operator has started it yet; its state is `stopped` then. Absent
+    /// where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unstarted: bool,
     /// Its process.
     pub pid: Option<u32>,
     /// Its incarnation.
@@ -143,6 +147,10 @@ pub struct WorkerView {
     /// It is a step (`ready = "exit"`) that has been done; its state is `exited` then. Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
+    /// It is down because its `autostart` is false, and no operator has started it yet; its state is `stopped` then. Absent
+    /// where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unstarted: bool,
     /// Its process.
     pub pid: Option<u32>,
     /// Its incarnation; 0 before its first start.
@@ -292,6 +300,9 @@ pub struct RollupView {
     /// Workers that are steps and have been done; absent where there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub done: u32,
+    /// Workers that only an operator starts, and none has; absent where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unstarted: u32,
     /// Supervisors below.
     pub supervisors: u32,
     /// Restarts so far.
@@ -315,6 +326,7 @@ macro_rules! of_either {
             name: path.name().unwrap_or_default().to_owned(),
             kind: SupervisorKind::Supervisor,
             state: state.to_owned(),
+            unstarted: false,
             pid: None,
             incarnation: 0,
             restarts: 0,
@@ -343,6 +355,7 @@ impl WorkerView {
             kind: WorkerKind::Worker,
             state: state.to_owned(),
             done: false,
+            unstarted: false,
             pid: None,
             incarnation: 0,
             restarts: 0,
@@ -387,6 +400,8 @@ of_either! {
     pid -> Option<u32> { view => view.pid }
     /// Its incarnation; 0 before its first start.
     incarnation -> u64 { view => view.incarnation }
+    /// Whether it is down because only an operator starts it, and none has.
+    is_unstarted -> bool { view => view.unstarted }
     /// How often it was restarted.
     restarts -> u64 { view => view.restarts }
     /// Milliseconds since its present process began.
@@ -428,6 +443,17 @@ impl ChildView {
     /// Whether it is a supervisor.
     pub fn is_supervisor(&self) -> bool {
         matches!(self, ChildView::Supervisor(_))
+    }
+
+    /// Marks it, and all below it, as never started.
+    pub fn mark_unstarted(&mut self) {
+        match self {
+            ChildView::Worker(view) => view.unstarted = true,
+            ChildView::Supervisor(view) => {
+                view.unstarted = true;
+                view.children.iter_mut().for_each(ChildView::mark_unstarted);
+            }
+        }
     }
 
     /// Marks those at or below this one that are held down: since when, and by which operator.

@@ -261,6 +261,7 @@ pub(crate) fn status() -> StatusView {
         name: "shop".into(),
         kind: SupervisorKind::Supervisor,
         state: "running".into(),
+        unstarted: false,
         pid: Some(6),
         incarnation: 1,
         restarts: 0,

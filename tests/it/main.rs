@@ -7,6 +7,7 @@
 mod actors;
 mod bad_input;
 mod beats;
+mod by_hand;
 mod clients;
 mod commands;
 mod completions;

@@ -74,6 +74,7 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
         1 => Just("backoff=1s"),
         1 => Just("timeout=3s"),
         1 => Just("count=1"),
+        1 => Just("manual"),
         1 => Just("beats"),
         1 => Just("progress")
     ];
@@ -129,6 +130,8 @@ struct Shell {
     kinds: BTreeMap<ChildId, Restart>,
     /// Children that an operator has ordered to be started.
     ordered: BTreeSet<ChildId>,
+    /// Children that only operators start, and none has been ordered to.
+    manual: BTreeSet<ChildId>,
     /// Children that an operator has held, in this life of the supervisor or before, and has not ordered to be started since.
     held: BTreeSet<ChildId>,
     /// Children that a reload has left out, which ends a hold where they come back before they are gone.
@@ -155,8 +158,10 @@ impl Shell {
         let held = (0..members.len()).filter(|n| is_held(*n)).map(|n| ChildId(n as u32)).collect();
         let ids = || members.iter().enumerate().map(|(n, member)| (ChildId(n as u32), member));
         let kinds = ids().map(|(id, member)| (id, member.policy.restart)).collect();
+        let manual = ids().filter(|(_, member)| !member.policy.autostart).map(|(id, _)| id).collect();
         let uplink = Some(Heartbeat::default());
         Shell {
+            manual,
             core: Supervisor::new(Config { policy, members, uplink, node: 1, seed: 1 })
                 .holding(names.iter().map(Name::as_str)),
             policy,
@@ -220,6 +225,7 @@ impl Shell {
                     "{:?} is held, and comes back without an operator's word",
                     run.child
                 );
+                assert!(!self.manual.contains(&run.child), "{:?} is started without an operator's word", run.child);
                 let last = self.latest.insert(run.child, run.incarnation).unwrap_or_default();
                 assert!(run.incarnation > last, "an incarnation is used twice");
                 let member = self.core.member(run.child).expect("it is a child");
@@ -348,6 +354,7 @@ impl Shell {
         let child = ids.get(n % ids.len().max(1)).copied().unwrap_or(ChildId(77));
         let command = match what {
             0 | 1 => Command::Terminate(child),
+            2 if n.is_multiple_of(2) => Command::Up(child),
             2 => Command::Restart(child),
             3 => Command::Cycle(child),
             4 => Command::Delete(child),
@@ -359,6 +366,7 @@ impl Shell {
         if what == 2 || what == 3 {
             self.ordered.insert(child);
             self.held.remove(&child);
+            self.manual.remove(&child);
         }
         if what == 6 && !self.halted {
             self.held.insert(child);

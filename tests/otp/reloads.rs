@@ -543,4 +543,37 @@ pub(crate) const ROWS: &[Row] = &[
         exit a 0 : ok:1; ask b
         exit b sig15 : halt AutoShutdown",
     ),
+    (
+        "D20 D8",
+        "a reload leaves a manual child down, whether it is new or another one; one that runs is like any other",
+        "one-for-one 0/30s: a b(manual) c(manual)",
+        "
+        boot
+        up c : spawn c#1
+        spawned c : ok:1
+        reload a b(manual,v=1) c(manual,v=1) d(manual) : ask c
+        exit c sig15 : spawn c#2
+        spawned c : ok:2
+        is b=stopped c=running d=stopped",
+    ),
+    (
+        "D20 D8",
+        "one that is to be started by itself now is started, unless an operator has stopped it; one that no longer is runs on",
+        "one-for-one 0/30s: a b(manual) c(manual)",
+        "
+        boot
+        stop c : ok:1
+        reload a(manual) b c : spawn b#1
+        spawned b : ok:2
+        is a=running b=running c=stopped",
+    ),
+    (
+        "D20",
+        "another number of a count that operators start makes children that operators start",
+        "one-for-one 0/30s: a b-1(manual,count=1)",
+        "
+        boot
+        count 1 b-1(manual,count=1) b-2(manual,count=1) : ok:1
+        is b-1=stopped b-2=stopped",
+    ),
 ];

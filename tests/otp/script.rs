@@ -202,6 +202,10 @@ impl World {
                 let command = Command::Restart(child(self));
                 self.request(command)
             }
+            "up" => {
+                let command = Command::Up(child(self));
+                self.request(command)
+            }
             "cycle" => {
                 let command = Command::Cycle(child(self));
                 self.request(command)
@@ -395,6 +399,7 @@ pub(crate) fn parse_child(text: &str) -> Member {
             "transient" => policy.restart = Restart::Transient,
             "temporary" => policy.restart = Restart::Temporary,
             "significant" => policy.significant = true,
+            "manual" => policy.autostart = false,
             "brutal" => policy.shutdown = Shutdown::BrutalKill,
             "infinity" => policy.shutdown = Shutdown::Infinity,
             "shutdown" => policy.shutdown = Shutdown::After(span()),

@@ -2468,6 +2468,110 @@ const ROWS: &[Row] = &[
         spawned a
         exit a 0 : ready",
     ),
+    (
+        "D20",
+        "a manual child is not started with its supervisor, which is up without it",
+        "one-for-all 9/5s: a b(manual) c",
+        "
+        begin : spawn a#1
+        spawned a : spawn c#1
+        spawned c : ready
+        is a=running b=stopped c=running
+        exit a 1 : ask c
+        exit c sig15 : spawn a#2
+        spawned a : spawn c#2
+        spawned c
+        is b=stopped
+        STOP : ask c
+        exit c sig15 : ask a
+        exit a sig15 : halt Stopped",
+    ),
+    (
+        "D20 R66",
+        "started by a request, alone and uncharged, it is a child like any other until it is stopped",
+        "rest-for-one 9/5s: a b(manual) c(manual,transient)",
+        "
+        boot
+        up b : spawn b#1
+        spawned b : ok:1
+        cycle c : spawn c#1
+        spawned c : ok:2
+        window 0
+        exit b 1 : ask c
+        exit c sig15 : spawn b#2
+        spawned b : spawn c#2
+        spawned c
+        stop b : ask b
+        exit b sig15 : ok:3
+        exit a 1 : ask c
+        exit c sig15 : spawn a#2
+        spawned a : spawn c#3
+        spawned c
+        is b=stopped c=running",
+    ),
+    (
+        "D20 R66",
+        "where its start fails it stays as it was, and nothing is tried again",
+        "one-for-all 0/5s: a b(manual,at-word)",
+        "
+        boot
+        up b : spawn b#1
+        spawned b
+        exit b 1 : start_failed:1
+        is a=running b=stopped
+        up b : spawn b#2
+        spawned b
+        ready b : ok:2
+        is b=running
+        window 0",
+    ),
+    (
+        "D20 D10",
+        "a hold of it ends with its start; a stop of it is a stop",
+        "one-for-one 9/5s: a(manual)",
+        "
+        boot
+        hold a : ok:1
+        is a=held
+        up a : spawn a#1
+        spawned a : ok:2
+        stop a : ask a
+        exit a sig15 : ok:3
+        is a=stopped",
+    ),
+    (
+        "D20 D19 D4 R36",
+        "what is up, and a step that is done, is left alone; what waits for its next attempt has it now",
+        "one-for-one 9/5s: a b(at-exit,transient) c(backoff=4s)",
+        "
+        boot
+        up a : ok:1
+        up b : ok:2
+        is a=running b=exited
+        exit c 1
+        is c=waiting
+        up c : spawn c#2
+        spawned c : ok:3
+        window 1",
+    ),
+    (
+        "D20 R62 R67",
+        "a manual child is added without being started, and can be forgotten",
+        "one-for-one 9/5s: a",
+        "
+        boot
+        add b(manual) : ok:1
+        is b=stopped
+        delete b : forget ?1; ok:2",
+    ),
+    (
+        "D20 R46 R48",
+        "a significant one that was never started does not keep the supervisor up",
+        "one-for-one auto=all 9/5s: a(transient,significant) b(manual,transient,significant)",
+        "
+        boot
+        exit a 0 : halt AutoShutdown",
+    ),
 ];
 
 fn rows() -> impl Iterator<Item = &'static Row> {
@@ -2488,7 +2592,7 @@ fn every_row_holds() {
 fn every_rule_and_every_decision_has_a_row_or_a_reason() {
     let named: Vec<&str> =
         rows().flat_map(|row| row.0.split_whitespace()).chain(NO_ROW.iter().map(|(rule, _)| *rule)).collect();
-    let all = (1..=79).map(|n| format!("R{n}")).chain((1..=19).map(|n| format!("D{n}")));
+    let all = (1..=79).map(|n| format!("R{n}")).chain((1..=20).map(|n| format!("D{n}")));
     let missing: Vec<String> = all.filter(|rule| !named.contains(&rule.as_str())).collect();
     assert!(missing.is_empty(), "rules without a row or a reason: {missing:?}");
 }

@@ -205,6 +205,7 @@ impl Ends {
 impl Witness {
     /// `held` is what was held in earlier incarnations of this supervisor.
     pub(crate) fn new(
+        tree: &Tree,
         children: impl Iterator<Item = SpecId>,
         at: SpecId,
         node: u32,
@@ -226,7 +227,7 @@ impl Witness {
             touched: false,
         };
         for spec in children {
-            let id = witness.add(spec);
+            let id = witness.add(tree, spec);
             if let Some(child) = witness.child(id).filter(|_| held.contains(&spec)) {
                 (child.held, child.stays_down) = (true, Some(RequestId(0)));
             }
@@ -261,7 +262,8 @@ impl Witness {
         self.children.get(id.0 as usize).map(|child| child.spec)
     }
 
-    fn add(&mut self, spec: SpecId) -> ChildId {
+    fn add(&mut self, tree: &Tree, spec: SpecId) -> ChildId {
+        let starts_by_hand = !tree.specs[spec.0].policy.autostart;
         let id = ChildId(self.children.len() as u32);
         self.children.push(Watched {
             spec,
@@ -272,7 +274,7 @@ impl Witness {
             hurried: false,
             stopping: false,
             killed: false,
-            stays_down: None,
+            stays_down: starts_by_hand.then_some(RequestId(0)),
             last: LastEnd::None,
             absorbed: false,
             forgotten: false,
@@ -368,7 +370,7 @@ impl Witness {
                 }
                 let request_kind = match command {
                     Command::Terminate(id) => Request::Terminate(*id),
-                    Command::Restart(id) | Command::Cycle(id) => Request::Start(*id),
+                    Command::Restart(id) | Command::Up(id) | Command::Cycle(id) => Request::Start(*id),
                     Command::Delete(id) => Request::Delete(*id),
                     Command::Start(_) => Request::Add,
                     Command::Reset(_) => Request::Reset,
@@ -479,7 +481,7 @@ impl Witness {
             .collect();
         new.sort();
         for (_, spec) in new {
-            self.add(spec);
+            self.add(tree, spec);
         }
         let stays: BTreeSet<ChildId> = core.ids().collect();
         for &id in &self.order {
@@ -488,7 +490,8 @@ impl Witness {
             let held = core.child(now, id).is_some() && child.held;
             if leaves && !child.leaving || child.leaving && !leaves && !held {
                 // When it comes back it is another child, of which no operator has requested anything yet.
-                (child.stays_down, child.held) = (None, false);
+                let starts_by_hand = !tree.specs[child.spec.0].policy.autostart;
+                (child.stays_down, child.held) = (starts_by_hand.then_some(RequestId(0)), false);
             }
             child.leaving = leaves;
         }
@@ -536,7 +539,7 @@ impl Witness {
                 self.path(tree)
             );
             found.into_iter().for_each(|&spec| {
-                self.add(spec);
+                self.add(tree, spec);
             });
         }
         let name = self.name(tree, run.child);

@@ -147,7 +147,7 @@ impl World {
             pid,
             spec,
             core,
-            witness: Witness::new(children.iter().map(|(child, _)| *child), spec, id, &self.held),
+            witness: Witness::new(&tree, children.iter().map(|(child, _)| *child), spec, id, &self.held),
             id,
             slots: Vec::new(),
             frames: VecDeque::new(),

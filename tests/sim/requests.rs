@@ -208,6 +208,7 @@ impl World {
             0 => Verb::Status { path: Path::root() },
             1 => Verb::Status { path: at(self) },
             2 => Verb::Panic { path: at(self), hold: false },
+            3 if self.request_rng.chance(400) => Verb::Start { path: at(self) },
             3 => Verb::Restart { path: at(self) },
             _ => Verb::Reset { path: at(self) },
         };

@@ -365,6 +365,7 @@ impl Builder {
         let success_codes = if self.rng.chance(200) { vec![0, 3] } else { vec![0] };
         self.specs[id.0].policy = ChildPolicy {
             restart,
+            autostart: !self.rng.chance(80),
             significant,
             shutdown,
             heartbeat,

@@ -84,6 +84,9 @@ fn counted(count: u32, what: &str) -> String {
 /// A step that has exited as it should.
 const DONE: &str = "done";
 
+/// One that only an operator starts, and none has.
+const UNSTARTED: &str = "not started";
+
 /// How many are in which state.
 #[derive(Default)]
 struct Census<'a> {
@@ -102,7 +105,11 @@ impl<'a> Census<'a> {
                 view.children.iter().for_each(|child| self.count(child));
             }
             ChildView::Worker(view) => {
-                let shown = if view.done { DONE } else { view.state.as_str() };
+                let shown = match (view.done, view.unstarted) {
+                    (true, _) => DONE,
+                    (false, true) => UNSTARTED,
+                    (false, false) => view.state.as_str(),
+                };
                 match self.workers.iter_mut().find(|(state, _)| *state == shown) {
                     Some((_, count)) => *count += 1,
                     None => self.workers.push((shown, 1)),
@@ -146,6 +153,7 @@ pub(in crate::cli) fn row(
     };
     let state = match view.waits_ms() {
         Some(waits) => format!("{} {}", clean(view.state()), Span::from_millis(waits).coarse()),
+        None if view.is_unstarted() => UNSTARTED.to_owned(),
         None if view.is_done() => format!("{} ({DONE})", clean(view.state())),
         None => clean(view.state()).into_owned(),
     };
@@ -195,6 +203,7 @@ fn known_words(known: &RollupView) -> String {
         (known.stopping, "stopping"),
         (known.down, "down"),
         (known.done, "done"),
+        (known.unstarted, UNSTARTED),
     ];
     let words: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();

@@ -19,7 +19,7 @@ pub(in crate::cli) fn of_state(state: &str) -> Style {
         "starting" | "stopping" | "waiting" => BUSY,
         "unreachable" => BAD,
         "held" => HELD,
-        "stopped" | "exited" | "done" => QUIET,
+        "stopped" | "exited" | "done" | "not started" => QUIET,
         _ => PLAIN,
     }
 }

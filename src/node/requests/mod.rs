@@ -142,6 +142,8 @@ impl Requests {
                 let message = format!("{} is a supervisor; signals go to workers", self.own);
                 out.push(Order::Reply(asker, refused(Refusal::NotAllowed, message)));
             }
+            // The root runs, or it could not be asked.
+            Change::Start => out.push(Order::Reply(asker, done(Outcome::Ok, String::new()))),
             Change::RemoveChild | Change::Restart | Change::RestartChild | Change::DeleteChild => {
                 let message = "nothing stands above the root that could start it again; restart its children, or stop \
                                the tree and start it";
@@ -174,6 +176,7 @@ impl Requests {
             Change::Status => return self.child_status(now, sight, request, child, out),
             Change::Stop => (Command::Terminate(child), format!("{path} is stopping")),
             Change::Restart => (Command::Cycle(child), format!("{path} is restarting")),
+            Change::Start => (Command::Up(child), format!("{path} is starting")),
             Change::RestartChild => (Command::Restart(child), format!("{path} is starting")),
             Change::DeleteChild => (Command::Delete(child), format!("{path} is being removed")),
             Change::Panic { hold } => (Command::Panic { child, hold }, format!("{path} is being killed")),

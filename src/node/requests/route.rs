@@ -138,6 +138,8 @@ pub enum Change {
     },
     /// Its failures are forgotten.
     Reset,
+    /// A start, where it is down.
+    Start,
     /// A start of what is idle.
     RestartChild,
     /// What is idle is forgotten.
@@ -168,6 +170,7 @@ impl Change {
             Change::Panic { hold } => Verb::Panic { path, hold },
             Change::Signal { signal } => Verb::Signal { path, signal },
             Change::Reset => Verb::Reset { path },
+            Change::Start => Verb::Start { path },
             Change::RestartChild => Verb::RestartChild { path },
             Change::DeleteChild => Verb::DeleteChild { path },
             Change::StartChild { child } => Verb::StartChild { path, child },
@@ -201,6 +204,7 @@ impl From<Verb> for Asked {
             Verb::Panic { path, hold } => Asked::At(path, Change::Panic { hold }),
             Verb::Signal { path, signal } => Asked::At(path, Change::Signal { signal }),
             Verb::Reset { path } => Asked::At(path, Change::Reset),
+            Verb::Start { path } => Asked::At(path, Change::Start),
             Verb::RestartChild { path } => Asked::At(path, Change::RestartChild),
             Verb::DeleteChild { path } => Asked::At(path, Change::DeleteChild),
             Verb::StartChild { path, child } => Asked::At(path, Change::StartChild { child }),

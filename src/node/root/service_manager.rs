@@ -263,13 +263,14 @@ fn watchdog(micros: Option<String>, pid: Option<String>, own: u32) -> Option<Spa
 
 /// How the tree is: "10 workers: 9 running, 1 starting; 3 restarts".
 fn health(rollup: &Rollup) -> String {
-    let Rollup { running, starting, stopping, down, done, restarts, .. } = rollup;
+    let Rollup { running, starting, stopping, down, done, unstarted, restarts, .. } = rollup;
     let counts = [
         (running, "running"),
         (starting, "starting or waiting"),
         (stopping, "stopping"),
         (down, "down"),
         (done, "done"),
+        (unstarted, "not started"),
     ];
     let workers: u64 = counts.iter().map(|(number, _)| u64::from(**number)).sum();
     let parts: Vec<_> =

@@ -57,6 +57,8 @@ keys! {
         ]), always(restart), default("\"permanent\"");
         "\"permanent\": always started again, after exit code 0 too. \"transient\": after an abnormal exit only. \
          \"temporary\": never."
+        "autostart" => Boolean, unless(true, autostart), default("true");
+        "Started with its supervisor. false: not before `treevisor start PATH`."
         // Workers and supervisors have different defaults.
         "shutdown" => AShutdown, always(shutdown);
         "Asked to stop, given so long, then killed with all that it left behind. \"brutal-kill\" does not ask, \

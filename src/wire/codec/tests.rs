@@ -377,6 +377,7 @@ mod for_nodes {
             ("v1-ask-panic", ask(Verb::Panic { path: at(), hold: false })),
             ("v1-ask-signal", ask(Verb::Signal { path: at(), signal: 10 })),
             ("v1-ask-reset", ask(Verb::Reset { path: at() })),
+            ("v1-ask-start", ask(Verb::Start { path: at() })),
             ("v1-ask-restart-child", ask(Verb::RestartChild { path: at() })),
             ("v1-ask-delete-child", ask(Verb::DeleteChild { path: at() })),
             ("v1-ask-events", ask(Verb::Events { path: at(), kinds: Vec::new(), from: None, follow: true })),

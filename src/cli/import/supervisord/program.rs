@@ -198,11 +198,7 @@ impl Process<'_> {
             "directory" => self.text("cwd", setting),
             "autostart" => {
                 if self.truth(setting) == Some(false) {
-                    self.child.off = true;
-                    self.child.note(setting.note(
-                        "all that stands in a file is started; take the `#` away to have it \
-                         started",
-                    ));
+                    self.child.set("autostart", "false", from);
                 }
             }
             "autorestart" => {
