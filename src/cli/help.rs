@@ -21,7 +21,8 @@ pub struct Help {
 
 /// Prints the version
 ///
-/// The same as `treevisor --version`.
+/// The same as `treevisor --version`: the version, the commit that it was built from (`+` where the sources had changes),
+/// the target, and the libzmq that it runs on. `treevisor -V` prints the first line.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -43,6 +44,6 @@ pub(super) fn run(args: Help, program: Command) -> Result<ExitCode, Failure> {
 }
 
 pub(super) fn version(Version {}: Version, program: &Command) -> Result<ExitCode, Failure> {
-    Out::open().write(&program.render_version())?;
+    Out::open().write(&program.render_long_version())?;
     Ok(ExitCode::Done)
 }

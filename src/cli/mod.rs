@@ -44,6 +44,7 @@ mod stop;
 mod targets;
 mod top;
 mod up;
+mod version;
 mod wait;
 mod why;
 
@@ -125,6 +126,7 @@ Examples:
 #[command(
     name = "treevisor",
     version,
+    long_version = version::long(),
     max_term_width = HELP_WIDTH,
     after_help = "See `treevisor VERB --help` for more, with examples.",
     after_long_help = format!("{EXAMPLES}\n{EXIT_CODES}"),

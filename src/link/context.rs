@@ -79,6 +79,11 @@ pub fn has_curve() -> bool {
     zmq::has("curve").unwrap_or(false)
 }
 
+/// The version of the libzmq that runs: major, minor, patch.
+pub fn libzmq_version() -> (i32, i32, i32) {
+    zmq::version()
+}
+
 /// The socket on which an instance's root answers operators, in the instance's runtime directory.
 pub fn control_socket(directory: &Path) -> PathBuf {
     directory.join("control.sock")

@@ -18,8 +18,6 @@
 //! libzmq's thread asks, the node's loop sets the rules and collects what was refused; what is between them is one lock,
 //! held for a few microseconds. [`State`] decides and has no descriptors of its own.
 
-#![cfg_attr(not(zmq_gate), allow(dead_code, reason = "this libzmq asks no doors"))]
-
 use super::peer::PeerCred;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::RawFd;
@@ -235,26 +233,16 @@ impl Door {
     }
 
     /// Stands before the socket that is bound at `path` next, until what is returned is dropped.
-    #[cfg(zmq_gate)]
     pub(super) fn stand_before(&self, path: &Path) -> Standing {
         zmq_sys::gate::put(path, Arc::new(self.clone()));
         Standing(path.to_owned())
     }
-
-    /// Nothing: this libzmq does not ask.
-    #[cfg(not(zmq_gate))]
-    pub(super) fn stand_before(&self, path: &Path) -> Standing {
-        Standing(path.to_owned())
-    }
 }
 
-/// Whether libzmq asks doors. One that was not built by this workspace does not: then the sender is looked at with each
-/// message, and connections are counted now and then.
+/// Whether libzmq asks doors. The system's (`ZMQ_SYS_SYSTEM=1` at build time) does not: then the sender is looked at with
+/// each message, and connections are counted now and then.
 pub fn has_doors() -> bool {
-    #[cfg(zmq_gate)]
-    return zmq_sys::gate::is_there();
-    #[cfg(not(zmq_gate))]
-    false
+    zmq_sys::gate::is_there()
 }
 
 /// A door in its place. Keep it as long as the socket.
@@ -263,12 +251,10 @@ pub(super) struct Standing(PathBuf);
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        #[cfg(zmq_gate)]
         zmq_sys::gate::take_away(&self.0);
     }
 }
 
-#[cfg(zmq_gate)]
 impl zmq_sys::gate::Gate for Door {
     fn admit(&self, peer: zmq_sys::gate::Peer) -> zmq_sys::gate::Admission {
         let cred = PeerCred { pid: peer.pid, uid: peer.uid, gid: peer.gid };

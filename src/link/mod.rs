@@ -32,7 +32,7 @@ mod router;
 #[cfg(test)]
 mod tests;
 
-pub use context::{Context, LinkError, control_socket, endpoint, has_curve, node_socket};
+pub use context::{Context, LinkError, control_socket, endpoint, has_curve, libzmq_version, node_socket};
 pub use dealer::Dealer;
 pub use door::{Door, MessageMax, Refused, Rules, Why, has_doors};
 pub use drain::Waited;

@@ -631,7 +631,6 @@ fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// What a door does to real connections; that it decides right is shown without any in `door.rs`.
-#[cfg(zmq_gate)]
 mod doors {
     use super::super::{Door, MessageMax, Refused, Rules, Why};
     use super::*;

@@ -86,7 +86,7 @@ fn manual_pages_are_without_faults() {
 fn help_and_version_are_verbs_too() {
     let directory = tempdir().unwrap();
     for (verb, option) in
-        [(&["help"][..], &["--help"][..]), (&["help", "run"], &["run", "--help"]), (&["version"], &["-V"])]
+        [(&["help"][..], &["--help"][..]), (&["help", "run"], &["run", "--help"]), (&["version"], &["--version"])]
     {
         let as_verb = call(directory.path(), verb);
         assert_eq!((as_verb.1.as_str(), as_verb.2), ("", 0));

@@ -298,10 +298,10 @@ fn bind_control(sockets: &Sockets, runtime: &RuntimeDir, logger: &Logger) -> Res
     let door = doors::for_operators(process::own_uid(), fd::nofile_limit());
     let control = Router::bind_behind(sockets, &runtime.control_socket(), limits, door).map_err(BootError::Link)?;
     if !link::has_doors() {
-        info!(
+        warn!(
             logger,
-            "this libzmq cannot reject connections: senders are checked with each message, connections counted \
-            periodically"
+            "this program runs on the system's libzmq, not on treevisor's edited build: it may abort when descriptors run \
+            out, and cannot reject connections; senders are checked with each message, connections counted periodically"
         );
     }
     Ok(control)

@@ -9,6 +9,7 @@
 //! and descent are what is left to identify it.
 use crate::ids::{Mark, Path};
 use crate::spec::exec::Limit;
+use nix::sys::resource::Resource;
 use std::fs;
 use std::io;
 use std::sync::OnceLock;
@@ -59,7 +60,7 @@ impl Stamp {
     pub fn limit(self) -> Option<Limit> {
         static ALLOWED: OnceLock<bool> = OnceLock::new();
         let allowed = *ALLOWED.get_or_init(|| {
-            let limit = rlimit(libc::RLIMIT_LOCKS);
+            let limit = rlimit(Resource::RLIMIT_LOCKS as u32);
             limit.is_some_and(|limit| limit.rlim_max == libc::RLIM64_INFINITY)
         });
         allowed.then_some(Limit { soft: Some(self.0), hard: None })
