@@ -18,6 +18,12 @@ export interface HeartOptions {
    * knows the children of `cluster` and of `child_process.fork`, and worker threads.
    */
   counts?: boolean;
+  /**
+   * "zmq" is the `zeromq` package, which the constructor then throws without; "stream" needs nothing to install; "auto", the
+   * default, is zeromq where it can be loaded. A stream sends from the event loop, so a program that never lets it turn is
+   * not seen to beat.
+   */
+  transport?: 'auto' | 'zmq' | 'stream';
 }
 
 /**
@@ -25,7 +31,6 @@ export interface HeartOptions {
  * for anything that the supervisor does or does not do: beats that it does not take are dropped.
  */
 export class Heart {
-  /** @throws where there is a supervisor and the `zeromq` package is not installed. */
   constructor(options?: HeartOptions);
 
   /** Whether there is a supervisor. */

@@ -47,6 +47,26 @@ function isOneOfSeveral(env) {
   return !isMainThread || env.NODE_UNIQUE_ID !== undefined || process.connected !== undefined;
 }
 
+/**
+ * A DEALER: zeromq's where that can be loaded, else a stream of our own (stream.js). Only where there is something to talk
+ * to: a program without a supervisor need not load it.
+ */
+function dealer(options, transport = 'auto') {
+  if (!['auto', 'zmq', 'stream'].includes(transport)) {
+    throw new TypeError(`transport is "auto", "zmq" or "stream", not ${JSON.stringify(transport)}`);
+  }
+  let zmq;
+  try {
+    if (transport !== 'stream') zmq = require('zeromq');
+  } catch (error) {
+    if (transport === 'zmq') throw error;
+  }
+  if (zmq === undefined) return new (require('./stream').Dealer)(options);
+  const { listens, ...known } = options;
+  // A context of its own: what the program does with the global one is its own matter.
+  return new zmq.Dealer({ ...known, context: new zmq.Context() });
+}
+
 class Heart {
   #socket = null;
   #token = '';
@@ -64,7 +84,7 @@ class Heart {
   #dropped = 0;
   #interval;
 
-  constructor({ env = process.env, counts = !isOneOfSeveral(env) } = {}) {
+  constructor({ env = process.env, counts = !isOneOfSeveral(env), transport = 'auto' } = {}) {
     this.#counts = counts;
     const endpoint = env.TREEVISOR_ENDPOINT ?? '';
     const token = env.TREEVISOR_TOKEN ?? '';
@@ -77,21 +97,12 @@ class Heart {
     this.#interval = Number.isSafeInteger(millis) && millis > 0 ? millis : undefined;
     this.#token = token;
     try {
-      // Only where there is a supervisor: a program without one need not load it.
-      const zmq = require('zeromq');
-      this.#socket = new zmq.Dealer({
-        // Two beats at most wait for a node: a queue of old ones would be of no use to it.
-        sendHighWaterMark: 2,
-        receiveHighWaterMark: 2,
-        sendTimeout: 0,
-        linger: 0,
-        reconnectInterval: 20,
-        // A context of its own: what the program does with the global one is its own matter.
-        context: new zmq.Context(),
-      });
+      // Two beats at most wait for a node: a queue of old ones would be of no use to it.
+      const options = { sendHighWaterMark: 2, receiveHighWaterMark: 2, sendTimeout: 0, linger: 0, reconnectInterval: 20 };
+      this.#socket = dealer({ ...options, listens: false }, transport);
       this.#socket.connect(endpoint);
     } catch (error) {
-      if (error && error.code === 'MODULE_NOT_FOUND') throw error;
+      if (transport !== 'auto') throw error; // It was asked for by name.
       this.#socket = null; // Out of descriptors, say: the program runs on, unwatched.
     }
   }
@@ -255,18 +266,18 @@ async function find(instance, env = process.env) {
 
 /** Asks the root for one thing and gives the last reply. */
 async function ask(verb, { instance, socket, timeout = 5000 } = {}) {
-  const zmq = require('zeromq');
-  const dealer = new zmq.Dealer({ linger: 0, sendTimeout: timeout, maxMessageSize: 262144 });
+  const path = socket ?? (await find(instance));
+  const root = dealer({ linger: 0, sendTimeout: timeout, maxMessageSize: 262144 });
   try {
-    dealer.connect(`ipc://${socket ?? (await find(instance))}`);
+    root.connect(`ipc://${path}`);
     const question = { request: 1, within_ms: Math.round(timeout), verb };
     const until = (milliseconds) => {
-      dealer.receiveTimeout = milliseconds;
+      root.receiveTimeout = milliseconds;
     };
     until(timeout);
-    await dealer.send(['TV1', 'ASK', JSON.stringify(question)]);
+    await root.send(['TV1', 'ASK', JSON.stringify(question)]);
     for (;;) {
-      const [version, kind, ...body] = await dealer.receive();
+      const [version, kind, ...body] = await root.receive();
       if (String(version) !== 'TV1' || String(kind) !== 'TOLD') continue;
       const { request, reply } = JSON.parse(Buffer.concat(body).toString('utf8'));
       if (request !== question.request) continue;
@@ -278,7 +289,7 @@ async function ask(verb, { instance, socket, timeout = 5000 } = {}) {
     if (error && error.code === 'EAGAIN') throw new TreevisorError('no_answer', `no answer to ${verb.verb} in time`);
     throw error;
   } finally {
-    dealer.close();
+    root.close();
   }
 }
 
@@ -311,19 +322,18 @@ class Events {
 
   constructor(at, { instance, socket, timeout = 5000 } = {}) {
     this.#open = async () => {
-      const zmq = require('zeromq');
       const path = socket ?? (await find(instance));
       // Few are taken before they are asked for: the root drops what a slow reader cannot take, and reports how many.
-      const dealer = new zmq.Dealer({ linger: 0, sendTimeout: timeout, receiveHighWaterMark: 16, maxMessageSize: 262144 });
-      this.#dealer = dealer;
-      dealer.connect(`ipc://${path}`);
+      const root = dealer({ linger: 0, sendTimeout: timeout, receiveHighWaterMark: 16, maxMessageSize: 262144 });
+      this.#dealer = root;
+      root.connect(`ipc://${path}`);
       const ask = (request, verb) =>
-        dealer.send(['TV1', 'ASK', JSON.stringify({ request, within_ms: Math.round(timeout), verb })]);
+        root.send(['TV1', 'ASK', JSON.stringify({ request, within_ms: Math.round(timeout), verb })]);
       // A tree in which nothing happens sends nothing, so another answer must show that the root is at work.
       await ask(1, { verb: 'ping' });
       await ask(2, { verb: 'events', path: at, follow: true });
       this.#timer = setInterval(() => {
-        if (dealer.closed || !dealer.writable) return;
+        if (root.closed || !root.writable) return;
         ask(3, { verb: 'still-following', request: 2 }).catch(() => {});
       }, STILL_THERE_EVERY);
       this.#timer.unref(); // Only a call that waits for an event keeps the program alive.

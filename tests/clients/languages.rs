@@ -17,7 +17,10 @@ pub(crate) enum Client {
     Python,
     /// Python without it.
     PythonStream,
+    /// Node.js on zeromq.
     Node,
+    /// Node.js without it.
+    NodeStream,
 }
 
 /// A program and its arguments.
@@ -41,7 +44,12 @@ impl Client {
                 let program = clients.join("python/tests/conformance.py");
                 Ok(vec![python()?.into(), program.into(), "stream".into()])
             }
-            Client::Node => Ok(vec![node()?.into(), clients.join("node/test/conformance.js").into()]),
+            Client::Node | Client::NodeStream => {
+                let program = clients.join("node/test/conformance.js");
+                let (node, transport) =
+                    if self == Client::Node { (node_with_zmq()?, "zmq") } else { (node()?, "stream") };
+                Ok(vec![node.into(), program.into(), transport.into()])
+            }
         }
     }
 
@@ -52,7 +60,8 @@ impl Client {
             Client::C => Ok(vec![compiled("examples/arrhythmic.c")?.into()]),
             Client::Python => Ok(vec![python_with_zmq()?.into(), example("arrhythmic.py")]),
             Client::PythonStream => Ok(vec![python()?.into(), example("arrhythmic.py")]),
-            Client::Node => Ok(vec![node()?.into(), example("arrhythmic.js")]),
+            Client::Node => Ok(vec![node_with_zmq()?.into(), example("arrhythmic.js")]),
+            Client::NodeStream => Ok(vec![node()?.into(), example("arrhythmic.js")]),
         }
     }
 }
@@ -129,9 +138,14 @@ pub(crate) fn python_with_zmq() -> Result<PathBuf, String> {
 
 pub(crate) fn node() -> Result<PathBuf, String> {
     runs(Command::new("node").arg("--version")).map_err(|why| format!("there is no node: {why}"))?;
+    Ok("node".into())
+}
+
+fn node_with_zmq() -> Result<PathBuf, String> {
+    let node = node()?;
     runs(Command::new("node").args(["-e", "require('zeromq')"]).current_dir(repository().join("clients/node")))
         .map_err(|_| "the zeromq package is not installed in clients/node".to_string())?;
-    Ok("node".into())
+    Ok(node)
 }
 
 /// Compiles a program of one C file, strictly, and gives the program.

@@ -57,6 +57,7 @@ conform! {
     python: Client::Python.conformance();
     python_stream: Client::PythonStream.conformance();
     node: Client::Node.conformance();
+    node_stream: Client::NodeStream.conformance();
     rust: program::own();
     foreign: program::foreign();
 }

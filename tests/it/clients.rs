@@ -71,6 +71,16 @@ fn the_arrhythmic_worker_in_node() {
     arrhythmic(Client::Node, &[("NODE_PATH", format!("{}{others}", modules.path().display()))]);
 }
 
+#[test]
+fn the_arrhythmic_worker_in_node_without_zeromq() {
+    let modules = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(languages::repository().join("clients/node"), modules.path().join("treevisor")).unwrap();
+    // A module of that name which cannot be loaded hides the real one.
+    std::fs::create_dir(modules.path().join("zeromq")).unwrap();
+    std::fs::write(modules.path().join("zeromq/index.js"), "throw new Error('hidden')\n").unwrap();
+    arrhythmic(Client::NodeStream, &[("NODE_PATH", modules.path().display().to_string())]);
+}
+
 fn beats(tree: &Tree, path: &str) -> u64 {
     tree.status(path)["heartbeat"]["beats"].as_u64().unwrap_or(0)
 }

@@ -4,7 +4,7 @@
 const readline = require('node:readline');
 const { Heart } = require('..');
 
-const heart = new Heart();
+const heart = new Heart({ transport: process.argv[2] ?? 'auto' });
 
 /** `progress=3 pending=2 busy=1500 status=...`; the status is the last one and goes to the end of the line. */
 function beat(line) {
