@@ -91,7 +91,7 @@ pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> Draft {
         match setting.section.as_str() {
             "Unit" | "Service" => {}
             "Install" if matches!(setting.key.as_str(), "WantedBy" | "RequiredBy" | "UpheldBy") => {
-                worker.note(setting.note("what is started with the machine is the tree: examples/treevisor.service"));
+                worker.note(setting.note("what is started with the machine is the tree: packaging/treevisor@.service"));
             }
             "Install" => worker.note(setting.lost()),
             section => worker.note(setting.note(format!("stands in [{section}], which a service does not have"))),
