@@ -107,6 +107,14 @@ impl Span {
         }
     }
 
+    /// The exact length, in seconds where it has some: `1.5s` where [`Display`](fmt::Display) has `1s500ms`.
+    pub(crate) fn decimal(self) -> String {
+        match (self.0 / 1_000_000_000, self.0 % 1_000_000_000) {
+            (seconds @ 1..60, nanos @ 1..) => format!("{}s", format!("{seconds}.{nanos:09}").trim_end_matches('0')),
+            _ => self.to_string(),
+        }
+    }
+
     /// The same length as std's type, for calls that want one.
     pub const fn as_duration(self) -> std::time::Duration {
         std::time::Duration::from_nanos(self.0)

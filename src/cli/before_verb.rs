@@ -25,7 +25,7 @@ pub(super) fn behind_the_verb(mut arguments: Vec<OsString>) -> Vec<OsString> {
         let word = word.to_string_lossy();
         at += match word.as_ref() {
             "-i" | "--instance" | "--color" => 2,
-            "--json" => 1,
+            "--json" | "--utc" => 1,
             word if word.starts_with("--instance=") || word.starts_with("--color=") => 1,
             word if word.starts_with("-i") => 1,
             word if word.starts_with('-') => return arguments,

@@ -8,8 +8,9 @@ use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::not_found;
 use super::moment::Moment;
-use super::options::{Target, When, moment, path, positive_span};
+use super::options::{Target, Times, When, moment, path, positive_span};
 use super::out::{self, Out, json_line};
+use super::render::event::short_time;
 use super::render::{self, Look};
 use crate::control::journal::{self, Entry, Filter, Runs, Summary};
 use crate::control::session::EventsWanted;
@@ -25,7 +26,7 @@ use std::os::fd::AsFd;
 
 /// Tells what happened, one event a line
 ///
-/// Prints what happened in the tree, or in the part of it at PATH, oldest first; times are UTC. It is kept on disk: without
+/// Prints what happened in the tree, or in the part of it at PATH, oldest first, in local time. It is kept on disk: without
 /// a running instance its last run is told, and with --since, --until or -n those before it as well.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -33,15 +34,17 @@ Kinds:
   starting started ready beat_late hung dropped exited restarting stopping stopped escalated
   gave_up auto_shutdown panic held reloaded start_failed kill_failed
 
-Times are UTC, as all that is printed:
-  10m, 1h30m              so long ago
+Times are local, or UTC with --utc; those of --json are UTC:
+  10m, 1h30m, 2h ago      so long ago
   03:00, 03:00:30         the last time it was so late
+  today, yesterday, yesterday 03:00
   2026-11-24, 2026-11-24T03:00, 2026-11-24T03:00:30+01:00
 
 Examples:
   treevisor events
   treevisor events -f /web
   treevisor events --since 03:10 --until 03:15 --kind exited,hung
+  treevisor events --since yesterday --kind hung
   treevisor events -n 20 -i shop          the end of the story, also when nothing runs
   treevisor events -f --json | jq 'select(.kind == \"exited\") | {path, code, signal}'
 ")]
@@ -64,9 +67,15 @@ pub struct Events {
     /// Not what happened after
     #[arg(long, value_name = "WHEN", value_parser = moment, conflicts_with = "follow")]
     pub until: Option<Moment>,
+    /// Show the id of each event, for `treevisor why ID`
+    #[arg(long, conflicts_with = "json")]
+    pub ids: bool,
     /// Only the last N of them; with --follow, of those that are there already
     #[arg(short = 'n', long = "lines", value_name = "N")]
     pub last: Option<usize>,
+    /// Whose times.
+    #[command(flatten)]
+    pub times: Times,
     /// Print each event as one JSON object on a line of its own
     #[arg(long)]
     pub json: bool,
@@ -87,9 +96,6 @@ fn event_kind(text: &str) -> Result<String, String> {
         _ => format!("there is no such kind of event; there are {}", KINDS.join(", ")),
     })
 }
-
-/// Paths beyond this do not push the words of all other lines to the right.
-const PATH_WIDTH_MAX: usize = 32;
 
 pub(super) fn run(args: Events, when: When) -> Result<ExitCode, Failure> {
     let wanted = args.target.instance.as_deref();
@@ -209,7 +215,7 @@ struct Teller {
     when: When,
     json: bool,
     look: Look,
-    path_width: usize,
+    lines: render::Events,
     filter: Filter,
     /// Where only the last so many are wanted: those that may be among them.
     held: Option<Held>,
@@ -222,13 +228,14 @@ struct Teller {
 
 impl Teller {
     fn new(args: &Events, when: When) -> Teller {
-        let moment = |moment: &Option<super::moment::Moment>| moment.as_ref().map(|moment| moment.0.clone());
+        let moment =
+            |moment: &Option<super::moment::Moment>| moment.as_ref().map(|moment| moment.at(args.times.zone()));
         Teller {
             out: Out::open(),
             when,
             json: args.json,
-            look: Look::of_stdout(when),
-            path_width: 0,
+            look: Look::of_stdout(when).times_of(args.times.zone()),
+            lines: render::Events::new(args.ids),
             filter: Filter {
                 path: Some(args.path.clone()),
                 kinds: args.kind.clone(),
@@ -321,13 +328,17 @@ impl Teller {
             // With one run alone there is nothing to tell apart.
             Entry::Run(_) if self.one_run => {}
             Entry::Run(run) => {
-                let text = format!("a run of \"{}\" began at {}, as process {}", run.instance, run.at, run.pid);
+                let at = short_time(&self.look.zone.rfc3339(&run.at));
+                let text = format!("a run of \"{}\" began at {at}, as process {}", run.instance, run.pid);
                 out::say(self.when, &text);
             }
             Entry::Lost { events, why } => {
                 out::say(self.when, &format!("{events} events are missing here in the journal: {why}"));
             }
-            Entry::End(end) => out::say(self.when, &format!("the run ended at {}: {}", end.at, end.text)),
+            Entry::End(end) => {
+                let at = short_time(&self.look.zone.rfc3339(&end.at));
+                out::say(self.when, &format!("the run ended at {at}: {}", end.text));
+            }
         }
         Ok(())
     }
@@ -340,19 +351,16 @@ impl Teller {
         if events.is_empty() {
             return Ok(());
         }
-        let text = if self.json { json_lines(events)? } else { lines(events, &mut self.path_width, self.look)? };
+        let text = if self.json { json_lines(events)? } else { lines(events, &mut self.lines, self.look) };
         self.out.write(&text)
     }
 }
 
-fn lines(events: &[EventView], path_width: &mut usize, look: Look) -> Result<String, Failure> {
-    let widest = events.iter().map(|event| event.path.as_str().len()).max().unwrap_or(0);
-    *path_width = (*path_width).max(widest).min(PATH_WIDTH_MAX);
+fn lines(events: &[EventView], shown: &mut render::Events, look: Look) -> String {
+    shown.expect(events);
     let mut text = String::new();
-    for event in events {
-        text.push_str(&render::event(event, *path_width, look));
-    }
-    Ok(text)
+    events.iter().for_each(|event| shown.write(event, look, &mut text));
+    text
 }
 
 fn json_lines(events: &[EventView]) -> Result<String, Failure> {
@@ -375,9 +383,9 @@ mod tests {
 
     #[test]
     fn words_stand_below_each_other() {
-        let mut width = 0;
+        let mut shown = render::Events::default();
         let mut columns = |events: &[EventView]| -> Vec<usize> {
-            let text = lines(events, &mut width, Look::PLAIN).unwrap();
+            let text = lines(events, &mut shown, Look::PLAIN);
             text.lines().map(|line| line.find("is ready").unwrap()).collect()
         };
         assert_eq!(columns(&[event("/"), event("/web/api"), event("/db")]), [36, 36, 36]);

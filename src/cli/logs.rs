@@ -8,7 +8,7 @@ use super::events::kept;
 use super::failure::{ExitCode, Failure};
 use super::instance::{near, not_found};
 use super::moment::Moment;
-use super::options::{Target, When, moment, path, positive_span};
+use super::options::{Target, Times, When, moment, path, positive_span};
 use super::out::{self, Out, json_line};
 use super::render::{self, Look};
 use super::targets::outermost;
@@ -65,12 +65,15 @@ pub struct Logs {
     /// The last N lines, of all that is shown together, or `all` there are
     #[arg(short = 'n', long, value_name = "N", value_parser = lines, default_value = "100")]
     pub lines: Lines,
-    /// Nothing older than this: 10m (ago), 03:00, 2026-11-24, 2026-11-24T03:00; UTC
+    /// Nothing older than this: 10m (ago), 03:00, yesterday, 2026-11-24, 2026-11-24T03:00
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub since: Option<Moment>,
-    /// Show when each line was said (UTC)
+    /// Show when each line was said
     #[arg(short, long)]
     pub times: bool,
+    /// Whose times.
+    #[command(flatten)]
+    pub zone: Times,
     /// Print each line as one JSON object on a line of its own
     #[arg(long)]
     pub json: bool,
@@ -113,7 +116,7 @@ pub(super) fn run(args: Logs, when: When) -> Result<ExitCode, Failure> {
     let asked = LogsAsked {
         paths: paths.clone(),
         lines: args.lines.0.map(|lines| lines as u64),
-        since_ms: args.since.as_ref().map(Moment::millis),
+        since_ms: args.since.as_ref().map(|since| since.millis(args.zone.zone())),
         follow: args.follow,
     };
     let mut kept = Some(Vec::new());
@@ -324,8 +327,16 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     fn new(args: &Logs, when: When) -> Shown<'_> {
-        let since = args.since.as_ref().map(|since| since.0.clone());
-        Shown { args, when, out: Out::open(), look: Look::of_stdout(when), several: true, width: 0, since }
+        let since = args.since.as_ref().map(|since| since.at(args.zone.zone()));
+        Shown {
+            args,
+            when,
+            out: Out::open(),
+            look: Look::of_stdout(when).times_of(args.zone.zone()),
+            several: true,
+            width: 0,
+            since,
+        }
     }
 
     fn width(&mut self, widest: usize) {

@@ -28,6 +28,7 @@ mod moment;
 mod notify;
 mod options;
 mod panic;
+mod past;
 mod plan;
 mod reload;
 mod remove;
@@ -144,6 +145,9 @@ pub struct Arguments {
     /// Print JSON; for verbs that read
     #[arg(long)]
     pub json: bool,
+    /// Show and read times in UTC; for verbs that show some
+    #[arg(long)]
+    pub utc: bool,
     /// When to use colours: auto, always or never
     #[arg(
         long,

@@ -1,6 +1,8 @@
-//! A moment as people write it on the command line: so long ago, at this hour, on that day. All in UTC, as all that is
-//! printed is.
+//! A moment as people write it on the command line: so long ago, at this hour, on that day.
+//!
+//! A time without a zone is local, or UTC with `--utc`; that is known only when the whole line was read.
 
+use super::render::Zone;
 use crate::os::clock;
 use crate::time::Span;
 use std::time::SystemTime;
@@ -8,56 +10,87 @@ use time::format_description::well_known::Rfc3339;
 use time::format_description::{self, OwnedFormatItem};
 use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 
-/// A moment, in the form in which events carry theirs: RFC 3339 with nanoseconds, UTC.
+/// A moment that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moment(pub String);
+pub struct Moment {
+    text: String,
+    /// When it was read.
+    now: SystemTime,
+}
 
 /// What can be written.
-const FORMS: &str = "write how long ago, as in \"10m\", a time of day, as in \"03:00\", or both with a day, as in \
-                     \"2026-11-24T03:00\"; all in UTC";
+const FORMS: &str = "write how long ago, as in \"10m\", a time of day, as in \"03:00\", a day, as in \"yesterday\" or \
+                     \"2026-11-24\", or both, as in \"yesterday 03:00\" or \"2026-11-24T03:00\"";
 
 impl Moment {
     /// Reads a moment; `now` is the present one.
     ///
     /// # Errors
     /// Says what can be written.
-    pub fn parse(text: &str, now: SystemTime) -> Result<Moment, String> {
-        let text = text.trim();
-        let refused = |why: String| format!("{why}; {FORMS}");
-        if let Ok(ago) = Span::parse(text) {
-            let then = now.checked_sub(ago.as_duration()).unwrap_or(SystemTime::UNIX_EPOCH);
-            return Ok(Moment::of(then));
-        }
-        let today = OffsetDateTime::from(now);
-        if let Some(time) = time_of_day(text) {
-            let moment = today.replace_time(time);
-            let moment = if moment > today { moment.saturating_sub(time::Duration::DAY) } else { moment };
-            return Ok(Moment::of(moment.into()));
-        }
-        let (day, rest) = text.split_at_checked("2026-11-24".len()).unwrap_or((text, ""));
-        let Ok(date) = Date::parse(day, &form("[year]-[month]-[day]")) else {
-            return Err(refused(format!("\"{text}\" is no moment")));
-        };
-        let of_day = rest.strip_prefix(['T', 't', ' ']).unwrap_or(rest);
-        let moment = match (rest, time_of_day(of_day)) {
-            ("", _) => PrimitiveDateTime::new(date, Time::MIDNIGHT).assume_utc(),
-            (_, Some(time)) => PrimitiveDateTime::new(date, time).assume_utc(),
-            // With a zone, it is RFC 3339.
-            (_, None) => OffsetDateTime::parse(text, &Rfc3339)
-                .map_err(|_| refused(format!("\"{of_day}\" in \"{text}\" is no time of day")))?,
-        };
-        Ok(Moment::of(moment.into()))
+    pub fn read(text: &str, now: SystemTime) -> Result<Moment, String> {
+        let moment = Moment { text: text.trim().to_owned(), now };
+        moment.parse(Zone::Utc).map(|_| moment)
+    }
+
+    /// The moment, in the form in which events carry theirs: RFC 3339 with nanoseconds, UTC.
+    pub fn at(&self, zone: Zone) -> String {
+        clock::rfc3339_nanos(self.time(zone))
     }
 
     /// Milliseconds from 1970 to this moment; 0 before.
-    pub fn millis(&self) -> u64 {
-        let time = OffsetDateTime::parse(&self.0, &Rfc3339).map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
-        clock::wall_nanos(time) / 1_000_000
+    pub fn millis(&self, zone: Zone) -> u64 {
+        clock::wall_nanos(self.time(zone)) / 1_000_000
     }
 
-    fn of(time: SystemTime) -> Moment {
-        Moment(clock::rfc3339_nanos(time))
+    fn time(&self, zone: Zone) -> SystemTime {
+        // It was read before.
+        self.parse(zone).map_or(SystemTime::UNIX_EPOCH, SystemTime::from)
     }
+
+    fn parse(&self, zone: Zone) -> Result<OffsetDateTime, String> {
+        let text = self.text.as_str();
+        let refused = |why: String| format!("{why}; {FORMS}");
+        let ago = text.strip_suffix("ago").map_or(text, str::trim_end);
+        if let Ok(ago) = Span::parse(ago) {
+            return Ok(self.now.checked_sub(ago.as_duration()).unwrap_or(SystemTime::UNIX_EPOCH).into());
+        }
+        let now = zone.of(self.now.into());
+        if let Some(time) = time_of_day(text) {
+            let moment = civil(PrimitiveDateTime::new(now.date(), time), zone_of(text, zone));
+            return Ok(if moment > now { moment.saturating_sub(time::Duration::DAY) } else { moment });
+        }
+        let word = text.find(' ').unwrap_or(text.len());
+        let (date, rest) = match &text[..word] {
+            "now" if word == text.len() => return Ok(now),
+            "today" => (now.date(), &text[word..]),
+            "yesterday" => (now.date().previous_day().unwrap_or(Date::MIN), &text[word..]),
+            _ => {
+                let (day, rest) = text.split_at_checked("2026-11-24".len()).unwrap_or((text, ""));
+                let date = Date::parse(day, &form("[year]-[month]-[day]"));
+                (date.map_err(|_| refused(format!("\"{text}\" is no moment")))?, rest)
+            }
+        };
+        let of_day = rest.strip_prefix(['T', 't', ' ']).unwrap_or(rest);
+        match (rest, time_of_day(of_day)) {
+            ("", _) => Ok(civil(PrimitiveDateTime::new(date, Time::MIDNIGHT), zone)),
+            (_, Some(time)) => Ok(civil(PrimitiveDateTime::new(date, time), zone_of(of_day, zone))),
+            // With a zone, it is RFC 3339.
+            (_, None) => OffsetDateTime::parse(text, &Rfc3339)
+                .map_err(|_| refused(format!("\"{of_day}\" in \"{text}\" is no time of day"))),
+        }
+    }
+}
+
+/// A Z makes it UTC, whatever the zone.
+fn zone_of(text: &str, zone: Zone) -> Zone {
+    if text.ends_with(['Z', 'z']) { Zone::Utc } else { zone }
+}
+
+/// The moment at which clocks of the zone show this. Where they show it twice, or skip it, one near by.
+fn civil(shown: PrimitiveDateTime, zone: Zone) -> OffsetDateTime {
+    let guess = zone.of(shown.assume_utc()).offset();
+    let offset = zone.of(shown.assume_offset(guess)).offset();
+    shown.assume_offset(offset)
 }
 
 fn time_of_day(text: &str) -> Option<Time> {
@@ -85,6 +118,11 @@ mod tests {
         for (text, moment) in [
             ("0s", "2026-11-24T04:05:06.000000000Z"),
             ("10m", "2026-11-24T03:55:06.000000000Z"),
+            ("now", "2026-11-24T04:05:06.000000000Z"),
+            ("5m ago", "2026-11-24T04:00:06.000000000Z"),
+            ("today", "2026-11-24T00:00:00.000000000Z"),
+            ("yesterday", "2026-11-23T00:00:00.000000000Z"),
+            ("yesterday 03:00", "2026-11-23T03:00:00.000000000Z"),
             ("1d", "2026-11-23T04:05:06.000000000Z"),
             ("03:00", "2026-11-24T03:00:00.000000000Z"),
             ("04:05:06", "2026-11-24T04:05:06.000000000Z"),
@@ -96,17 +134,27 @@ mod tests {
             ("2026-11-24T03:00:30.25Z", "2026-11-24T03:00:30.250000000Z"),
             ("2026-11-24T03:00:30+01:30", "2026-11-24T01:30:30.000000000Z"),
         ] {
-            assert_eq!(Moment::parse(text, now()), Ok(Moment(moment.into())), "{text}");
+            assert_eq!(Moment::read(text, now()).unwrap().at(Zone::Utc), moment, "{text}");
         }
     }
 
     #[test]
     fn what_is_no_moment_is_told_what_would_be() {
-        for text in
-            ["", "10", "25:00", "03", "yesterday", "2026-13-01", "2026-11-24Tx", "2026-11-24T03:00+1", "24.11.2026"]
-        {
-            let error = Moment::parse(text, now()).unwrap_err();
-            assert!(error.contains("10m") && error.contains("UTC"), "{error}");
+        for text in [
+            "",
+            "10",
+            "25:00",
+            "03",
+            "tomorrow",
+            "yesterday 3",
+            "now 03:00",
+            "2026-13-01",
+            "2026-11-24Tx",
+            "2026-11-24T03:00+1",
+            "24.11.2026",
+        ] {
+            let error = Moment::read(text, now()).unwrap_err();
+            assert!(error.contains("10m") && error.contains("yesterday"), "{error}");
         }
     }
 }

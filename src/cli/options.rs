@@ -1,6 +1,7 @@
 //! Options that several verbs share, and how their values are read.
 
 use super::moment::Moment;
+use super::render::Zone;
 use crate::ids::Path;
 use crate::time::Span;
 use clap::{Args, ValueEnum};
@@ -25,6 +26,21 @@ pub struct Target {
     pub instance: Option<String>,
 }
 
+/// Whose times are shown and read.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Times {
+    /// Times are of UTC, not local; those in JSON always are
+    #[arg(long)]
+    pub utc: bool,
+}
+
+impl Times {
+    /// Whose.
+    pub(super) fn zone(self) -> Zone {
+        if self.utc { Zone::Utc } else { Zone::Local }
+    }
+}
+
 pub(super) fn span(text: &str) -> Result<Span, String> {
     Span::parse(text).map_err(|error| error.to_string())
 }
@@ -41,7 +57,7 @@ pub(super) fn path(text: &str) -> Result<Path, String> {
 }
 
 pub(super) fn moment(text: &str) -> Result<Moment, String> {
-    Moment::parse(text, crate::os::clock::wall())
+    Moment::read(text, crate::os::clock::wall())
 }
 
 /// What is shown while a tree runs.

@@ -3,7 +3,7 @@
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
-use super::options::{Target, When, path, positive_span};
+use super::options::{Target, Times, When, path, positive_span};
 use super::out::{self, Out};
 use super::render::cpu::Shares;
 use super::render::{self, Look};
@@ -58,6 +58,9 @@ pub struct Status {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
+    /// Whose times.
+    #[command(flatten)]
+    pub times: Times,
     /// Show it again and again, in place on a terminal, until the instance ends [every 1s]
     #[arg(short, long, value_name = "INTERVAL", value_parser = watch_or_path, num_args = 0..=1)]
     #[arg(default_missing_value = "1s")]
@@ -74,6 +77,12 @@ pub struct Status {
     /// Wait this long for the answer
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "5s")]
     pub timeout: Span,
+}
+
+impl Status {
+    fn look(&self, when: When) -> Look {
+        Look::of_stdout(when).times_of(self.times.zone())
+    }
 }
 
 /// What stands behind `--watch`. An interval may stand there, and a path may follow: a path begins with no number and
@@ -137,7 +146,7 @@ pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
     if args.json {
         out.write_json(&status)?;
     } else {
-        out.write(&render::status(&status, &Shares::default(), Look::of_stdout(when)))?;
+        out.write(&render::status(&status, &Shares::default(), args.look(when)))?;
     }
     if args.fail_unless_up {
         let down = not_up(&status.root);
@@ -206,16 +215,16 @@ impl Watch<'_> {
                 if screen.is_none() {
                     screen = Screen::take(false).ok();
                 }
-                let now = render::event::short_time(&clock::rfc3339_nanos(clock.wall_of(clock.now())));
+                let now = render::event::short_time(&self.args.times.zone().now(clock.wall_of(clock.now())));
                 let head = trouble.unwrap_or_else(|| format!("every {}, {now}; Ctrl-C ends it", self.every));
-                let look = Look::of_stdout(self.when);
+                let look = self.args.look(self.when);
                 let text = render::status(status, &shares, look);
                 out.write(&frame(&head, &text, look, terminal_height()))?;
             } else {
                 if let Some(trouble) = &trouble {
                     out::say(self.when, trouble);
                 }
-                out.write(&format!("{}\n", render::status(status, &shares, Look::of_stdout(self.when))))?;
+                out.write(&format!("{}\n", render::status(status, &shares, self.args.look(self.when))))?;
             }
             if let Some(signal) = pause(&mut signals, &clock, self.every) {
                 break End::Signal(signal);
@@ -225,7 +234,7 @@ impl Watch<'_> {
         if screen.take().is_some()
             && let Some(status) = &known
         {
-            out.write(&render::status(status, &shares, Look::of_stdout(self.when)))?;
+            out.write(&render::status(status, &shares, self.args.look(self.when)))?;
         }
         match end {
             End::Gone => out::say(self.when, &format!("the instance \"{}\" has ended", self.instance.name)),

@@ -7,15 +7,19 @@ use super::change::ask_failed;
 use super::events::kept;
 use super::failure::{ExitCode, Failure};
 use super::instance::not_found;
-use super::options::{Target, When, path, positive_span};
+use super::moment::Moment;
+use super::options::{Target, Times, When, moment, path, positive_span};
 use super::out::{self, Out};
+use super::past::Past;
+use super::render::event::short_time;
 use super::render::{self, Look};
 use crate::control::journal::{self, Entry, Filter, JournalError, Runs};
 use crate::control::session::EventsWanted;
 use crate::control::{self, AskError, FindError, Instance, Limits, Session, StateDir};
 use crate::error::Chain;
-use crate::explain::{Explanation, Present, explain, tell};
-use crate::ids::{Name, Path};
+use crate::explain::{Explanation, Present, explain, explain_event, tell};
+use crate::ids::{Name, Path, ReportId};
+use crate::os::clock;
 use crate::time::Span;
 use crate::wire::journal::EndNote;
 use crate::wire::message::{Refusal, Reply, Verb};
@@ -28,12 +32,16 @@ use std::ops::ControlFlow;
 ///
 /// Follows the causes behind the present (or last) state of PATH back to where they began: what failed and how, its last
 /// output, its beats, what it had used; who was restarted with it, how full the window of restarts was, who gave up to
-/// whom. Without PATH the root is explained.
+/// whom. Of a supervisor, also what failed below it lately. Without PATH the root is explained. With --at, or of an EVENT, what
+/// was the case then: the journal has it, of earlier runs too.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   treevisor why /web/api
   treevisor why                                 why did the tree end, or what happened last
+  treevisor why --at 03:12 /web/api             what was the case then, and why
+  treevisor events --ids --since yesterday --kind exited
+  treevisor why 3f2a910c-17                     an event of the past, by its id
   treevisor why --json /web | jq .first_cause   for scripts: category, event, meaning
 
 Exit codes:
@@ -43,12 +51,18 @@ Exit codes:
   5  no answer in time
 ")]
 pub struct Why {
-    /// What to explain
-    #[arg(value_parser = path, default_value = "/")]
-    pub path: Path,
+    /// What to explain: a path, or the id of an event, as `events --ids` and `events --json` show it
+    #[arg(value_name = "PATH|EVENT", value_parser = subject, default_value = "/", hide_default_value = true)]
+    pub path: Subject,
+    /// Explain what was the case at this moment: 10m (ago), 03:00, yesterday 03:00, 2026-11-24T03:00
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub at: Option<Moment>,
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
+    /// Whose times.
+    #[command(flatten)]
+    pub times: Times,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -57,30 +71,99 @@ pub struct Why {
     pub timeout: Span,
 }
 
+/// What is to be explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The state of a child.
+    Path(Path),
+    /// An event.
+    Event(ReportId),
+}
+
+fn subject(text: &str) -> Result<Subject, String> {
+    // As it is printed, so that hardly any name is like it; with a slash in front, those are paths.
+    let id = ReportId::parse(text).filter(|id| id.to_string() == text);
+    id.map_or_else(|| path(text).map(Subject::Path), |id| Ok(Subject::Event(id)))
+}
+
 pub(super) fn run(args: Why, when: When) -> Result<ExitCode, Failure> {
     let wanted = args.target.instance.as_deref();
-    let explanation = match control::find(&control::own_base(), wanted) {
-        Ok(instance) => of_running(&args, &instance, when)?,
+    let path = match &args.path {
+        Subject::Path(path) => path.clone(),
+        Subject::Event(_) => Path::root(),
+    };
+    let found = control::find(&control::own_base(), wanted);
+    let past = args.at.is_some() || matches!(args.path, Subject::Event(_));
+    let explanation = match found {
+        Ok(instance) if past => {
+            let failed = |error| ask_failed("explain", &path, &instance, error);
+            let mut session = Session::connect(&instance.runtime).map_err(failed)?;
+            let (remembered, _) = events_of(&mut session, args.timeout).map_err(failed)?;
+            of_past(&args, &instance.name, remembered)?
+        }
+        Ok(instance) => of_running(&path, args.timeout, &instance, when)?,
         Err(error @ (FindError::NoneRuns { .. } | FindError::NotRunning { .. })) => match kept(wanted) {
-            Some((name, state)) => of_journal(&args, &name, &state, when)?,
-            None => return Err(not_found("explain", &args.path, &error)),
+            Some((name, _)) if past => of_past(&args, &name, Vec::new())?,
+            Some((name, state)) => of_journal(&path, &name, &state, when)?,
+            None => return Err(not_found("explain", &path, &error)),
         },
-        Err(error) => return Err(not_found("explain", &args.path, &error)),
+        Err(error) => return Err(not_found("explain", &path, &error)),
     };
     let mut out = Out::open();
     if args.json {
         out.write_json(&explanation)?;
     } else {
-        out.write(&render::told(&tell(&explanation), Look::of_stdout(when)))?;
+        let look = Look::of_stdout(when).times_of(args.times.zone());
+        out.write(&render::told(&tell(&render::people::explanation(&explanation, look)), look))?;
     }
     Ok(ExitCode::Done)
 }
 
-fn of_running(args: &Why, instance: &Instance, when: When) -> Result<Explanation, Failure> {
-    let failed = |error| ask_failed("explain", &args.path, instance, error);
+/// What was the case at a moment, or of an event.
+fn of_past(args: &Why, name: &Name, remembered: Vec<EventView>) -> Result<Explanation, Failure> {
+    let past = Past::of(name, remembered).map_err(|error| {
+        let message = format!("cannot explain what was: {}", Chain(&error));
+        Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may read it")
+    })?;
+    let zone = args.times.zone();
+    let from = past.begins().map(|at| short_time(&zone.rfc3339(at)));
+    let hint =
+        from.map_or("no journal is kept of it".into(), |from| format!("what is known of \"{name}\" begins at {from}"));
+    match (&args.path, &args.at) {
+        (Subject::Event(_), Some(_)) => {
+            let message = "cannot explain an event at another moment than its own";
+            Err(Failure::new(ExitCode::Usage, message).hint("leave --at out, or name a path"))
+        }
+        (Subject::Event(id), None) => {
+            let unknown =
+                || Failure::new(ExitCode::Failed, format!("cannot explain {id}: no such event is known")).hint(&hint);
+            past.with(*id).and_then(|events| explain_event(events, *id)).ok_or_else(unknown)
+        }
+        (Subject::Path(path), at) => {
+            let at = at.as_ref().map(|at| at.at(zone)).unwrap_or_default();
+            let Some(events) = past.until(&at) else {
+                let message = format!("cannot explain {path}: nothing is known of that time");
+                return Err(Failure::new(ExitCode::Failed, message).hint(hint));
+            };
+            if !path.is_root() && !events.iter().any(|event| event.path.is_within(path)) {
+                let message = format!("cannot explain {path} of \"{name}\": until then no such path was known");
+                return Err(Failure::new(ExitCode::NoPath, message));
+            }
+            let mut explanation = explain(&events, path, &Present::Past(at));
+            explanation.look_below(&events, None);
+            Ok(explanation)
+        }
+    }
+}
+
+/// What failed below a supervisor is of interest for so long.
+const LATELY: Span = Span::from_secs(3_600);
+
+fn of_running(path: &Path, timeout: Span, instance: &Instance, when: When) -> Result<Explanation, Failure> {
+    let failed = |error| ask_failed("explain", path, instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    let now = state_of(&mut session, &args.path, args.timeout).map_err(failed)?;
-    let (remembered, forgotten) = events_of(&mut session, args.timeout).map_err(failed)?;
+    let now = state_of(&mut session, path, timeout).map_err(failed)?;
+    let (remembered, forgotten) = events_of(&mut session, timeout).map_err(failed)?;
     let mut events = Vec::new();
     if forgotten > 0 {
         match older(instance) {
@@ -90,7 +173,10 @@ fn of_running(args: &Why, instance: &Instance, when: When) -> Result<Explanation
     }
     let known: HashSet<_> = events.iter().map(|event| event.id).collect();
     events.extend(remembered.into_iter().filter(|event| !known.contains(&event.id)));
-    Ok(explain(&events, &args.path, &Present::Runs(now)))
+    let mut explanation = explain(&events, path, &Present::Runs(now));
+    let since = clock::wall().checked_sub(LATELY.as_duration()).map(clock::rfc3339_nanos);
+    explanation.look_below(&events, since);
+    Ok(explanation)
 }
 
 /// The row of the status. `None` where the path is there, but its state cannot be had.
@@ -127,17 +213,17 @@ fn older(instance: &Instance) -> Result<Vec<EventView>, JournalError> {
     journal::read(&StateDir::of(&base, &instance.name), &filter)
 }
 
-fn of_journal(args: &Why, name: &Name, state: &StateDir, when: When) -> Result<Explanation, Failure> {
+fn of_journal(path: &Path, name: &Name, state: &StateDir, when: When) -> Result<Explanation, Failure> {
     let (events, end) = last_run(state).map_err(|error| {
-        let message = format!("cannot explain {} of \"{name}\": {}", args.path, Chain(&error));
+        let message = format!("cannot explain {path} of \"{name}\": {}", Chain(&error));
         Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may read it")
     })?;
-    if !events.iter().any(|event| event.path.is_within(&args.path)) && !args.path.is_root() {
-        let message = format!("cannot explain {} of \"{name}\": its journal knows no such path", args.path);
+    if !events.iter().any(|event| event.path.is_within(path)) && !path.is_root() {
+        let message = format!("cannot explain {path} of \"{name}\": its journal knows no such path");
         return Err(Failure::new(ExitCode::NoPath, message));
     }
     out::say(when, &format!("\"{name}\" does not run; this is of its journal, in {}", state.path().display()));
-    Ok(explain(&events, &args.path, &Present::Over(end)))
+    Ok(explain(&events, path, &Present::Over(end)))
 }
 
 /// The events of the run that began last, and how it ended.

@@ -15,6 +15,9 @@ use std::collections::{HashMap, HashSet};
 const GAVE_UP: i32 = 10;
 const NOT_STARTED: i32 = 11;
 
+/// A process that has run so long was healthy, as it is for a back-off that is not told otherwise.
+const HEALTHY_MS: u64 = 10_000;
+
 /// The events of a tree, to be looked up.
 pub(super) struct Story<'a> {
     events: &'a [EventView],
@@ -41,7 +44,23 @@ impl<'a> Story<'a> {
 
     /// The chain behind the state of a path; `runs` says whether the tree does.
     pub(super) fn behind(&self, path: &Path, runs: bool) -> Found {
-        let Some(anchor) = self.anchor(path, runs) else { return Found { steps: Vec::new(), complete: true } };
+        match self.anchor(path, runs) {
+            Some(anchor) => self.back_from(anchor),
+            None => Found { steps: Vec::new(), complete: true },
+        }
+    }
+
+    /// The chain behind an event, and what its supervisor decided upon it.
+    pub(super) fn around(&self, id: ReportId) -> Option<Found> {
+        let at = *self.by_id.get(&id)?;
+        let decides = |event: &EventView| {
+            event.cause == Some(id) && matches!(event.body, EventBody::Restarting(_) | EventBody::GaveUp(_))
+        };
+        let decision = self.events[at..].iter().position(decides).map(|after| at + after);
+        Some(self.back_from(decision.unwrap_or(at)))
+    }
+
+    fn back_from(&self, anchor: usize) -> Found {
         let mut steps = vec![anchor];
         let mut seen = HashSet::from([anchor]);
         let mut complete = true;
@@ -186,8 +205,8 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// How many failures of the same child there were up to this one, as far as they count in the window that the next
-    /// decision of the chain tells of.
+    /// How many failures of the same child there were in a row up to this one, without a healthy life between two of them,
+    /// as far as they count in the window that the next decision of the chain tells of.
     fn times(&self, at: usize, chain: &[usize]) -> u64 {
         let decision = chain.iter().filter(|step| **step > at).map(|step| &self.events[*step]);
         let used = decision.filter_map(|event| match &event.body {
@@ -197,18 +216,31 @@ impl<'a> Story<'a> {
         });
         let used = used.take(1).next().map_or(1, u64::from);
         let failed = &self.events[at];
+        let mut lives = HashMap::new();
         let mut runs = HashSet::new();
-        let mut times = 0;
-        for event in self.events[..=at].iter().rev() {
-            if event.path == failed.path && event.id.node == failed.id.node && is_failure(event) {
-                // One may stand for many.
-                times += if runs.insert(event.incarnation) { event.times() } else { 0 };
+        let (mut times, mut earliest) = (0, None);
+        let of_child = |event: &&EventView| event.path == failed.path && event.id.node == failed.id.node;
+        for event in self.events.iter().rev().filter(of_child) {
+            if let Some(uptime) = event.exited().and_then(|exited| exited.uptime_ms) {
+                lives.insert(event.incarnation, uptime);
             }
+            // The exit of a process that hung comes after its failure.
+            let is_later = event.incarnation > failed.incarnation || event.at > failed.at;
+            if is_later || !is_failure(event) || runs.contains(&event.incarnation) {
+                continue;
+            }
+            if earliest.and_then(|life| lives.get(&life)).is_some_and(|uptime| *uptime >= HEALTHY_MS) {
+                break;
+            }
+            runs.insert(event.incarnation);
+            earliest = Some(event.incarnation);
+            // One may stand for many.
+            times += event.times();
             if times >= used {
                 break;
             }
         }
-        times
+        times.max(1)
     }
 
     fn restarted_with(&self, restart: &EventView) -> Vec<Path> {

@@ -88,6 +88,7 @@ pub(super) fn of(event: &EventView) -> Vec<String> {
             }
             of_surroundings(exited, &mut meaning);
         }
+        EventBody::Hung(hung) => meaning.extend(hung.probe.clone()),
         EventBody::KillFailed(_) => meaning.push(
             "SIGKILL ends a process only when the kernel lets it go, or lets its user be signalled; no second process of it \
              is started meanwhile"

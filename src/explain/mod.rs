@@ -7,8 +7,10 @@
 //! `chain` follows the causes, `meaning` holds what exits and signals mean, `tell` puts it into words; [`sentence`] is
 //! one event in words, as the log and the tools print it.
 
+mod below;
 mod chain;
 mod meaning;
+mod output;
 pub mod sentence;
 mod tell;
 mod types;
@@ -17,25 +19,51 @@ mod types;
 mod tests;
 
 pub use tell::{Paragraph, Told, tell, tell_short};
-pub use types::{Category, Explanation, Present, Step};
+pub use types::{Below, Category, Explanation, Present, Step};
 
-use crate::ids::Path;
+use crate::ids::{Path, ReportId};
+use crate::wire::journal::EndNote;
 use crate::wire::view::{ChildView, EventView};
 use chain::{Found, Story};
 
 /// Explains `path` by the events of one run of its tree, oldest first, and by how it stands now.
 pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanation {
-    let (runs, now, ended) = match present {
-        Present::Runs(now) => (true, now.as_ref(), None),
-        Present::Over(ended) => (false, None, ended.clone()),
+    let (runs, now, ended, at) = match present {
+        Present::Runs(now) => (true, now.as_ref(), None, None),
+        Present::Over(ended) => (false, None, ended.clone(), None),
+        Present::Past(at) => (true, None, None, Some(at.clone())),
     };
     let story = Story::of(events);
     // A root that is killed takes all with it, and cannot report it.
     let killed = ended.as_ref().is_some_and(|end| end.killed);
     let found = if killed { Found::default() } else { story.behind(path, runs) };
+    let last = story.last_about(path).map(|at| events[at].clone());
+    explanation(&story, path, &found, Known { runs, now, ended, at, last })
+}
+
+/// Explains one event of a run, by what led to it and what its supervisor made of it. `None` where there is no such event.
+pub fn explain_event(events: &[EventView], id: ReportId) -> Option<Explanation> {
+    let event = events.iter().find(|event| event.id == id)?;
+    let story = Story::of(events);
+    let found = story.around(id)?;
+    let known = Known { runs: true, now: None, ended: None, at: Some(event.at.clone()), last: Some(event.clone()) };
+    Some(explanation(&story, &event.path, &found, known))
+}
+
+/// What is known besides the chain.
+struct Known<'a> {
+    runs: bool,
+    now: Option<&'a ChildView>,
+    ended: Option<EndNote>,
+    at: Option<String>,
+    last: Option<EventView>,
+}
+
+fn explanation(story: &Story<'_>, path: &Path, found: &Found, known: Known<'_>) -> Explanation {
+    let Known { runs, now, ended, at, last } = known;
+    let killed = ended.as_ref().is_some_and(|end| end.killed);
     let chain: Vec<Step> = found.steps.iter().map(|at| story.step(*at, &found.steps)).collect();
     let first_cause = chain.first().filter(|step| step.category != Category::Life).cloned();
-    let last = story.last_about(path).map(|at| events[at].clone());
     let mut explanation = Explanation {
         path: path.clone(),
         runs,
@@ -48,6 +76,8 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
         waits_ms: now.and_then(ChildView::waits_ms),
         listen: now.map_or_else(Vec::new, |view| view.listen().to_vec()),
         ended,
+        at,
+        below: None,
         verdict: String::new(),
         first_cause,
         last,

@@ -1,6 +1,7 @@
 //! Events in words: the same sentence in the log, in `events`, and in the last output of a tree that gave up.
 //! `docs/events.md` lists them all; its table is written by the test of this file.
 
+use super::output::telling;
 use crate::signal::full_name;
 use crate::text::{clean, ordinal};
 use crate::time::Span;
@@ -47,10 +48,8 @@ pub(super) fn happened(event: &EventView) -> String {
 
 /// A time of an event without its fraction of a second.
 fn to_the_second(at: &str) -> String {
-    match (at.split_once('.'), at.ends_with('Z')) {
-        (Some((seconds, _)), true) => format!("{seconds}Z"),
-        _ => at.into(),
-    }
+    let Some((seconds, fraction)) = at.split_once('.') else { return at.into() };
+    format!("{seconds}{}", fraction.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -227,7 +226,7 @@ fn exited(body: &Exited, tense: Tense) -> String {
             notes.push("killed its leftover processes: run it in the foreground, not as a daemon".into());
         }
         notes.extend(body.explanation.as_ref().map(|reason| format!("reason: {}", clean(reason))));
-        notes.extend(body.output.last().map(|last| last.trim()).filter(|last| !last.is_empty()).map(last_output));
+        notes.extend(telling(&body.output).map(|(at, line)| output(line, at + 1 == body.output.len())));
     }
     if !notes.is_empty() {
         line += &format!(" ({})", notes.join(if stopped { ", " } else { "; " }));
@@ -235,12 +234,13 @@ fn exited(body: &Exited, tense: Tense) -> String {
     line
 }
 
-fn last_output(line: &str) -> String {
+fn output(line: &str, is_last: bool) -> String {
     /// Characters of a worker's last line that a sentence holds; the whole is in the JSON.
     const MAX: usize = 160;
     let line = clean(line);
     let cut: String = line.chars().take(MAX).collect();
-    format!("last output: {cut}{}", if cut.len() < line.len() { "..." } else { "" })
+    let which = if is_last { "last output" } else { "output" };
+    format!("{which}: {cut}{}", if cut.len() < line.len() { "..." } else { "" })
 }
 
 fn restarting(body: &Restarting) -> String {

@@ -1,7 +1,8 @@
 //! An explanation in words: what the state is, where it began, what followed, what to press next.
 
-use super::types::{Category, Explanation, Step};
-use crate::explain::sentence::{happened, over_limit, words};
+use super::output::telling;
+use super::types::{Below, Category, Explanation, Step};
+use crate::explain::sentence::{self, happened, over_limit, words};
 use crate::ids::Path;
 use crate::text::clean;
 use crate::time::Span;
@@ -42,10 +43,35 @@ pub fn tell(explanation: &Explanation) -> Told {
         let text = format!("{sockets}: held by its supervisor, so connections wait while it is down");
         paragraphs.push(paragraph("Sockets", text));
     }
+    paragraphs.extend(explanation.below.as_ref().map(below));
     for hint in &explanation.hints {
         paragraphs.push(paragraph("Next", hint.clone()));
     }
     Told { headline: headline(explanation), paragraphs }
+}
+
+/// What failed below a supervisor.
+fn below(below: &Below) -> Paragraph {
+    /// Rows that are read at once.
+    const ROWS: usize = 5;
+    let times = below.failures;
+    let count = if times == 1 { "1 failure".into() } else { format!("{times} failures") };
+    let when = match &below.since {
+        Some(since) => format!(" since {}", time(since)),
+        None => String::new(),
+    };
+    let Below { last, children, .. } = below;
+    let (path, at) = (&last.path, date_and_time(&last.at));
+    let mut told = paragraph("Below", format!("{count}{when}; the last was {path} at {at}: {}", words(last)));
+    if let [_, _, ..] = children[..] {
+        let mut rows: Vec<_> =
+            children.iter().take(ROWS).map(|(path, times)| format!("{path} {}", often(*times))).collect();
+        if children.len() > ROWS {
+            rows.push(format!("{} more", children.len() - ROWS));
+        }
+        told.notes.push(rows.join(", "));
+    }
+    told
 }
 
 /// The story alone, in a few plain lines: what a root prints that gives up.
@@ -90,7 +116,7 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
             cause.notes.extend(exit.meaning.iter().map(|note| clean(note).into_owned()));
         }
         cause.notes.extend(life(exited));
-        cause.quotes = exited.output.iter().map(|line| quote(line)).collect();
+        cause.quotes = last_words(&exited.output).iter().map(|line| quote(line)).collect();
         if !cause.quotes.is_empty() {
             cause.notes.push("its last output:".into());
         }
@@ -110,6 +136,14 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
     paragraphs
 }
 
+/// The last lines of an output, from a little above the one that tells most.
+fn last_words(output: &[String]) -> &[String] {
+    const LINES: usize = 5;
+    const ABOVE: usize = 3;
+    let from = telling(output).map_or(0, |(at, _)| at.saturating_sub(ABOVE));
+    &output[from.min(output.len().saturating_sub(LINES))..]
+}
+
 fn quote(line: &str) -> String {
     let line = clean(line);
     let mut text: String = line.chars().take(QUOTE_MAX).collect();
@@ -125,6 +159,17 @@ fn headline(explanation: &Explanation) -> String {
     let Some(state) = &explanation.state else {
         if let Some(end) = explanation.ended.as_ref().filter(|end| end.killed) {
             return format!("{path} is down: the tree ended at {}: {}", time(&end.at), clean(&end.text));
+        }
+        match (&explanation.at, &explanation.last) {
+            (Some(at), Some(last)) if last.at == *at => {
+                return format!("{}, at {}", sentence::of(last), date_and_time(at));
+            }
+            (Some(at), Some(last)) => {
+                let (at, since) = (date_and_time(at), date_and_time(&last.at));
+                return format!("{path} at {at}: {}, since {since}", words(last));
+            }
+            (Some(at), None) => return format!("{path}: nothing is known of it before {}", date_and_time(at)),
+            (None, _) => {}
         }
         if explanation.runs {
             return format!("{path}: its state is not known, as its supervisor is down or does not answer");
@@ -220,7 +265,10 @@ fn life(exit: &Exited) -> Option<String> {
     if let Some(usage) = &exit.usage {
         let cpu = coarse(usage.cpu_ms);
         parts.push(match usage.peak_memory_bytes {
-            Some(memory) => format!("it had used {cpu} of CPU and at most {} of memory", bytes(memory)),
+            Some(memory) => {
+                let of = if usage.peak_of_one_process { ", its largest process" } else { "" };
+                format!("it had used {cpu} of CPU and at most {} of memory{of}", bytes(memory))
+            }
             None => format!("it had used {cpu} of CPU"),
         });
     }
@@ -294,6 +342,15 @@ const NEXT_FOR_STUCK: &str = "mend what holds the process (the disk or file syst
 pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
     let path = &explanation.path;
     let mut hints = Vec::new();
+    if let Some(at) = &explanation.at {
+        hints.push(format!("`treevisor events --until {at} -n 20 {path}` shows what came before it"));
+        hints.push(format!("`treevisor why {path}` explains its present state"));
+        return hints;
+    }
+    let ordered = explanation
+        .first_cause
+        .as_ref()
+        .is_some_and(|first| matches!(first.category, Category::Operator | Category::Signal | Category::Panic));
     match explanation.state.as_deref() {
         Some(_) if explanation.unstarted => hints.push(format!("`treevisor start {path}` starts it")),
         Some("held" | "stopped" | "exited") if !path.is_root() => {
@@ -310,15 +367,25 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
             ));
         }
         None if explanation.runs => {}
+        None if ordered => hints.push("`treevisor start FILE` starts the tree again".into()),
         None => hints.push("mend the first cause, and start the tree again with `treevisor start FILE`".into()),
         Some(_) => {}
     }
     let Some(first) = &explanation.first_cause else { return hints };
+    // What an operator has ordered needs no mending.
+    if ordered && matches!(explanation.state.as_deref(), Some("stopped" | "held") | None) {
+        return hints;
+    }
     let culprit = &first.event.path;
     if explanation.runs && first.event.exited().is_some_and(|exited| !exited.output.is_empty()) {
         hints.push(format!("`treevisor logs {culprit}` shows more of what it has printed"));
     }
     match first.category {
+        Category::Hang if is_probed(first) => hints.push(
+            "if it was healthy: try the probe by hand; is its `timeout`, or `interval` times `misses`, too short, or does \
+             it need `grace`?"
+                .into(),
+        ),
         Category::Hang => hints.push(
             "if it was healthy: is its `heartbeat` too strict, or does it need `grace` or `beat --busy-for`?".into(),
         ),
@@ -348,6 +415,11 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
         hints.push(format!("`treevisor events {culprit}` shows all that happened to it"));
     }
     hints
+}
+
+/// Whether what did not come were answers to probes.
+fn is_probed(step: &Step) -> bool {
+    matches!(&step.event.body, EventBody::Hung(hung) if hung.probe.is_some())
 }
 
 fn often(times: u64) -> String {
@@ -382,8 +454,10 @@ fn time(at: &str) -> String {
 /// The same with its date in front; anything else as it is.
 fn date_and_time(at: &str) -> String {
     let at = clean(at);
-    match (at.split_once('T'), at.ends_with('Z')) {
-        (Some((date, time)), true) if time.is_ascii() && time.len() >= 13 => format!("{date} {} UTC", &time[..12]),
+    match at.split_once('T') {
+        Some((date, time)) if time.is_ascii() && time.len() >= 13 => {
+            format!("{date} {}{}", &time[..12], if time.ends_with('Z') { " UTC" } else { "" })
+        }
         _ => at.into_owned(),
     }
 }

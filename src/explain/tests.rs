@@ -1,7 +1,6 @@
 //! Events of small trees, one by one, and their explanations.
 
 use super::*;
-use crate::ids::ReportId;
 use crate::wire::journal::EndNote;
 use crate::wire::view::{EventBody, WorkerView, testing};
 use serde_json::{Value, json};
@@ -350,4 +349,113 @@ fn what_a_damaged_journal_may_hold_does_no_harm() {
     let explained = tree.explain("/db", None);
     let json = serde_json::to_string(&explained).unwrap();
     assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explained);
+}
+
+#[test]
+fn in_a_row_are_failures_without_a_healthy_life_between() {
+    let mut tree = Tree::default();
+    let mut exit = |life: u64, uptime: u64| {
+        let detail = json!({ "code": 1, "normal": false, "expected": false, "uptime_ms": uptime, "incarnation": life });
+        let exited = tree.add(1, "/db", "exited", None, detail);
+        let detail = json!({ "strategy": "one-for-one", "used": life, "max": 9, "period_ms": 600_000, "delay_ms": 0 });
+        tree.add(1, "/db", "restarting", Some(exited), detail)
+    };
+    exit(1, 50);
+    exit(2, 20_000);
+    exit(3, 50);
+    let last = exit(4, 50);
+    tree.add(1, "/db", "starting", Some(last), json!({ "incarnation": 5 }));
+    // The second lived long before it failed, and so the count begins with it.
+    assert_eq!(tree.explain("/db", Some("running")).first_cause.map(|step| step.times), Some(3));
+}
+
+#[test]
+fn a_probe_says_why_it_failed_and_the_advice_is_for_probes() {
+    let mut tree = Tree::default();
+    tree.boot(1, "/web", None);
+    let probe = "the probe http://127.0.0.1:1/ has failed: no answer within 1.5s";
+    let hung = tree.add(1, "/web", "hung", None, json!({ "age_ms": 6000, "limit_ms": 6000, "probe": probe }));
+    tree.add(1, "/web", "exited", Some(hung), json!({ "signal": 9, "expected": true, "killed": "hung" }));
+    let told = text(&tell(&tree.explain("/web", Some("starting"))));
+    assert!(told.contains(probe) && told.contains("try the probe by hand") && !told.contains("busy-for"), "{told}");
+}
+
+#[test]
+fn what_an_operator_has_stopped_needs_no_mending() {
+    let mut tree = Tree::default();
+    tree.boot(1, "/web", None);
+    let order = tree.add(1, "/web", "stopping", None, json!({ "why": "operator", "by": "uid 0 (pid 7)" }));
+    let gone = tree.add(1, "/web", "exited", Some(order), json!({ "signal": 15, "expected": true }));
+    tree.add(1, "/web", "stopped", Some(gone), json!({}));
+    let told = text(&tell(&tree.explain("/web", Some("stopped"))));
+    assert!(
+        told.ends_with(
+            "by uid 0 (pid 7)) at 2026-01-02 03:04:02.500 UTC\n[Next] `treevisor restart /web` starts it again\n"
+        ),
+        "{told}"
+    );
+    let mut tree = Tree::default();
+    let order = tree.add(1, "/", "stopping", None, json!({ "why": "signal", "by": "SIGINT" }));
+    tree.add(1, "/", "stopped", Some(order), json!({}));
+    let told = text(&tell(&tree.explain("/", None)));
+    assert!(
+        told.ends_with("[Next] `treevisor start FILE` starts the tree again\n") && !told.contains("mend"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_failed_below_a_supervisor_is_counted_and_the_last_named() {
+    let mut tree = Tree::default();
+    tree.boot(1, "/web", None);
+    crashed(&mut tree);
+    tree.add(2, "/web/api", "hung", None, json!({ "age_ms": 3000, "limit_ms": 3000, "incarnation": 4 }));
+    tree.add(2, "/web/api", "exited", None, json!({ "signal": 9, "expected": true, "incarnation": 4 }));
+    tree.add(2, "/web/api", "exited", None, json!({ "code": 1, "expected": false, "incarnation": 5 }));
+    let below = |path: &str, since: Option<&str>| {
+        let mut explained = tree.explain(path, Some("running"));
+        explained.look_below(&tree.events, since.map(str::to_owned));
+        text(&tell(&explained))
+    };
+    let all = below("/", None);
+    assert!(
+        all.contains(
+            "[Below] 3 failures; the last was /web/api at 2026-01-02 03:04:05.500 UTC: exited with status 1\n  /web/api \
+             twice, /db once\n[Next] `treevisor why /web/api` explains the last one\n"
+        ),
+        "{all}"
+    );
+    let lately = below("/", Some("2026-01-02T03:04:05.000000000Z"));
+    assert!(lately.contains("[Below] 1 failure since 03:04:05.000 UTC; the last was /web/api"), "{lately}");
+    // Where nothing failed lately, what did before.
+    assert!(below("/", Some("2026-01-03T00:00:00.000000000Z")).contains("[Below] 3 failures; "));
+    assert!(!below("/db", None).contains("[Below]"));
+}
+
+#[test]
+fn a_moment_and_an_event_of_the_past_are_explained() {
+    let mut tree = Tree::default();
+    tree.boot(1, "/db", None);
+    let exited = crashed(&mut tree);
+    let detail = json!({ "strategy": "one-for-one", "used": 1, "max": 3, "period_ms": 30_000, "delay_ms": 0 });
+    let restarting = tree.add(1, "/db", "restarting", Some(exited), detail);
+    tree.boot(1, "/db", Some(restarting));
+    tree.add(1, "/db", "ready", None, json!({}));
+    let event = text(&tell(&explain_event(&tree.events, exited).unwrap()));
+    assert!(
+        event.starts_with("/db exited with status 74 (last output: I/O error), at 2026-01-02 03:04:02.500 UTC\n"),
+        "{event}"
+    );
+    assert!(event.contains("[Then] / restarted db (one-for-one): restart 1 of 3"), "{event}");
+    assert!(event.contains("events --until 2026-01-02T03:04:02.500000000Z -n 20 /db`"), "{event}");
+    assert_eq!(explain_event(&tree.events, ReportId { node: 9, seq: 9 }), None);
+    let at = "2026-01-02T03:10:00.000000000Z";
+    let path = Path::parse("/db").unwrap();
+    let then = text(&tell(&explain(&tree.events, &path, &Present::Past(at.into()))));
+    assert!(
+        then.starts_with("/db at 2026-01-02 03:10:00.000 UTC: is ready, since 2026-01-02 03:04:06.500 UTC\n"),
+        "{then}"
+    );
+    let before = text(&tell(&explain(&tree.events[..3], &path, &Present::Past(at.into()))));
+    assert!(before.contains("[First cause] /db exited with status 74"), "{before}");
 }

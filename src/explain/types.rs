@@ -35,6 +35,12 @@ pub struct Explanation {
     pub listen: Vec<String>,
     /// How the explained run ended; null where it goes on, and where no process was left to note it.
     pub ended: Option<EndNote>,
+    /// The moment that is explained, where it is not the present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Of a supervisor: what failed below it lately; absent where nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<Below>,
     /// The first cause in one line.
     pub verdict: String,
     /// Where the chain begins; null where nothing has gone wrong and no operator has ordered anything.
@@ -49,6 +55,19 @@ pub struct Explanation {
     pub hints: Vec<String>,
 }
 
+/// What failed below a supervisor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Below {
+    /// From when on it is counted, in RFC 3339; null for all that is remembered of the run.
+    pub since: Option<String>,
+    /// How many failures.
+    pub failures: u64,
+    /// Which children failed, the one that failed last first, and how often each.
+    pub children: Vec<(Path, u64)>,
+    /// The last failure.
+    pub last: EventView,
+}
+
 /// How it stands now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Present {
@@ -56,6 +75,8 @@ pub enum Present {
     Runs(Option<ChildView>),
     /// It does not, with how it ended where that is known.
     Over(Option<EndNote>),
+    /// It is looked at as it was at this moment, in RFC 3339, which is not before the events.
+    Past(String),
 }
 
 /// One event of a chain.

@@ -177,6 +177,16 @@ pub fn pause(span: Span) {
     std::thread::sleep(span.as_duration());
 }
 
+/// By how many seconds local time, of `TZ` or /etc/localtime, is ahead of UTC at a moment, in seconds since 1970.
+pub(crate) fn local_offset(seconds: i64) -> i32 {
+    let mut local = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both point to what is there for the whole call, and nothing in this program changes the environment.
+    let known = unsafe { !libc::localtime_r(&raw const seconds, local.as_mut_ptr()).is_null() };
+    // SAFETY: zeroes are a `tm`, and so is what localtime_r(3) has written.
+    let local = unsafe { local.assume_init() };
+    if known { i32::try_from(local.tm_gmtoff).unwrap_or(0) } else { 0 }
+}
+
 /// The present moment as [`rfc3339_nanos`] has it.
 #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
 pub fn rfc3339_now() -> String {

@@ -125,6 +125,12 @@ pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Account
     }))
 }
 
+/// The name of a user; `None` where it has none, or where that cannot be found out. May wait for a directory server: not for a
+/// node.
+pub(crate) fn name_of(uid: u32) -> Option<String> {
+    User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
+}
+
 fn find_group(group: &str) -> Result<u32, UserError> {
     let wrong = |cause| UserError { what: "group", name: group.to_string(), cause };
     if let Ok(gid) = group.parse::<u32>() {

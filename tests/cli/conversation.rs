@@ -358,6 +358,7 @@ fn why_tells_the_chain_behind_a_state() {
         chained(7, "/web", "starting", Some(5), json!({})),
     ];
     let first = told[0].clone();
+    let first_id = first.id;
     let root = Played::new(move |ask| match ask.verb {
         Verb::Status { .. } => Act::Say(vec![Reply::Status { status: Box::new(status()) }]),
         _ => Act::Say(vec![events(told.clone(), 0, true)]),
@@ -370,9 +371,29 @@ fn why_tells_the_chain_behind_a_state() {
     assert_eq!((read.verdict.as_str(), read.complete), ("/web/api was killed by SIGSEGV (a crash)", true));
     assert_eq!(read.first_cause.map(|step| (step.event, step.category)), Some((first, Category::Crash)));
     assert_eq!(read.chain.len(), 6);
-    // A path that nothing has ever happened to is no failure.
+    // What is well itself tells of what failed below.
     let (out, _, code) = root.call(&["why"]);
-    assert_eq!((out.as_str(), code), ("/ is running (incarnation 1, for 1m01s); it has never failed\n", 0));
+    assert_eq!(
+        (out.as_str(), code),
+        (
+            "/ is running (incarnation 1, for 1m01s); it has never failed\n\
+             Below        2 failures; the last was /web at 2026-01-02 03:04:05.678 UTC: exited with status 10 (reason: x)\n\
+             \x20            /web once, /web/api once\n\
+             Next         `treevisor why /web` explains the last one\n",
+            0
+        )
+    );
+    // An event by its id, and what is no event.
+    let id = first_id.to_string();
+    let (out, error, code) = root.call(&["why", &id]);
+    assert_eq!((error.as_str(), code), ("", 0));
+    assert!(out.starts_with("/web/api was killed by SIGSEGV") && out.contains("First cause"), "{out}");
+    let (_, error, code) = root.call(&["why", "00000009-9"]);
+    assert!(code == 1 && error.contains("no such event is known"), "{error}");
+    let (out, error, code) = root.call(&["why", "/web/api", "--at", "2026-01-02T03:05"]);
+    assert!(code == 0 && out.contains("First cause  /web/api was killed by SIGSEGV"), "{out}{error}");
+    let (_, error, code) = root.call(&["why", "/web/api", "--at", "2025-01-02"]);
+    assert!(code == 1 && error.contains("begins at 2026-01-02 03:04:05.678Z"), "{error}");
 }
 
 fn said(path: &str, at: &str, text: &str) -> LogView {

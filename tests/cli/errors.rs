@@ -50,7 +50,7 @@ fn wrong_usage_ends_with_2_and_teaches() {
         &["status", "--jsno"],
         &["events", "--kind", "exited,exit"],
         &["events", "--kind", "crash"],
-        &["events", "--since", "yesterday"],
+        &["events", "--since", "tomorrow"],
         &["events", "--since", "2026-11-24T25:00"],
         &["events", "-f", "--until", "03:00"],
         &["stop", "--timeout", "5"],

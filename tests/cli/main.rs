@@ -21,7 +21,7 @@ use std::process::{Command, Output};
 fn treevisor(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_treevisor"));
     command.args(arguments).current_dir(directory).env_clear();
-    command.env("PATH", "/usr/bin:/bin").env("TREEVISOR_RUNTIME_DIR", directory.join("run"));
+    command.env("PATH", "/usr/bin:/bin").env("TZ", "UTC").env("TREEVISOR_RUNTIME_DIR", directory.join("run"));
     command.env("TREEVISOR_STATE_DIR", directory.join("state"));
     command
 }

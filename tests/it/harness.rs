@@ -371,6 +371,7 @@ pub(crate) fn command_in(dir: &Path) -> Command {
             command.env_remove(key);
         }
     }
+    command.env("TZ", "UTC");
     // Backtraces of a hundred processes do not help.
     command.env("RUST_BACKTRACE", "0").env("TREEVISOR_EXE", TREEVISOR);
     command

@@ -133,3 +133,25 @@ fn scripts_wait_until_something_is_up_or_down() {
     tree.run(&["wait", "--until", "stopped"]).expect(3);
     tree.run(&["wait", "--until", "running", "--timeout", "100ms"]).expect(3);
 }
+
+#[test]
+fn times_are_local_and_utc_where_that_is_asked_for() {
+    let tree = Tree::start("[[child]]\nname = \"w\"\ncommand = [\"sleep\", \"1000\"]\n");
+    // Two hours ahead of UTC, by a rule that needs no file.
+    let ask = |arguments: &[&str]| -> String {
+        let ran: Ran = tree.command().env("TZ", "XXX-2").args(arguments).output().unwrap().into();
+        ran.expect(0).stdout
+    };
+    let first = |text: String| text.lines().next().unwrap().to_owned();
+    let (local, utc) = (first(ask(&["events"])), first(ask(&["--utc", "events"])));
+    assert!(utc[..24].ends_with('Z') && local.as_bytes()[23] == b' ', "{utc} {local}");
+    let hour = |line: &str| line[11..13].parse::<u32>().unwrap();
+    assert_eq!(hour(&local), (hour(&utc) + 2) % 24);
+    assert_eq!(local[14..23], utc[14..23]);
+    // The same moment, read in either zone.
+    assert_eq!(first(ask(&["events", "--since", &local[..23]]))[..23], local[..23]);
+    assert_eq!(first(ask(&["events", "--utc", "--since", &utc[..23]]))[..23], utc[..23]);
+    let event: serde_json::Value = serde_json::from_str(&first(ask(&["events", "--json"]))).unwrap();
+    assert!(event["at"].as_str().unwrap().ends_with('Z'), "{event}");
+    tree.stop();
+}

@@ -3,6 +3,15 @@
 use crate::cli::options::When;
 use std::io::IsTerminal;
 
+/// In whose time it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// In UTC.
+    Utc,
+    /// In that of this machine, or of `TZ`.
+    Local,
+}
+
 /// How something is to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
@@ -12,11 +21,13 @@ pub struct Look {
     pub unicode: bool,
     /// Columns there are; `None` for as many as are needed.
     pub width: Option<usize>,
+    /// Whose times.
+    pub zone: Zone,
 }
 
 impl Look {
     /// In a pipe or a file: nothing but plain text, and all of it.
-    pub const PLAIN: Look = Look { colour: false, unicode: false, width: None };
+    pub const PLAIN: Look = Look { colour: false, unicode: false, width: None, zone: Zone::Utc };
 
     /// What fits where stdout goes.
     pub fn of_stdout(when: When) -> Look {
@@ -24,10 +35,16 @@ impl Look {
         let terminal = stdout.is_terminal();
         let colour = colour_for(&stdout, when);
         if !terminal && when != When::Always {
-            return Look::PLAIN;
+            return Look { zone: Zone::Local, ..Look::PLAIN };
         }
         let width = terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0));
-        Look { colour, unicode: locale_is_unicode(), width }
+        Look { colour, unicode: locale_is_unicode(), width, zone: Zone::Local }
+    }
+
+    /// The same with the times of this zone.
+    #[must_use]
+    pub fn times_of(self, zone: Zone) -> Look {
+        Look { zone, ..self }
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod cpu;
 pub(in crate::cli) mod event;
 mod look;
+pub(in crate::cli) mod people;
 pub(in crate::cli) mod status;
 pub(in crate::cli) mod style;
 pub(in crate::cli) mod table;
@@ -14,9 +15,9 @@ mod why;
 #[cfg(test)]
 pub(in crate::cli) mod testing;
 
-pub use event::{event, time};
+pub use event::{Events, time};
 pub(in crate::cli) use look::locale_is_unicode;
-pub use look::{Look, colour_for};
+pub use look::{Look, Zone, colour_for};
 pub use status::status;
 pub use tree::{Branches, plain_tree};
 pub use why::told;

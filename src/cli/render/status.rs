@@ -1,7 +1,9 @@
 //! The tree at work, one line a child.
 
 use super::cpu::{Shares, memory_words, share_words, total, total_share};
-use super::look::Look;
+use super::event::short_time;
+use super::look::{Look, Zone};
+use super::people;
 use super::style;
 use super::table::{Cell, Column, Table, line};
 use super::tree::Branches;
@@ -121,7 +123,14 @@ impl<'a> Census<'a> {
 
 fn child_rows(view: &ChildView, branches: &Branches, shares: &Shares, look: Look, rows: &mut Vec<Vec<Cell>>) {
     // The branches share the name's style; they have no strokes that bold type would spoil.
-    rows.push(row(view, branches.draw(look), rows.is_empty(), shares.of(view), view.usage().map(|u| u.memory_bytes)));
+    rows.push(row(
+        view,
+        branches.draw(look),
+        rows.is_empty(),
+        look.zone,
+        shares.of(view),
+        view.usage().map(|u| u.memory_bytes),
+    ));
     let children = view.children();
     for (at, child) in children.iter().enumerate() {
         child_rows(child, &branches.below(at + 1 == children.len()), shares, look, rows);
@@ -133,6 +142,7 @@ pub(in crate::cli) fn row(
     view: &ChildView,
     before: String,
     topmost: bool,
+    zone: Zone,
     share: Option<f64>,
     memory: Option<u64>,
 ) -> Vec<Cell> {
@@ -163,9 +173,10 @@ pub(in crate::cli) fn row(
     let name_style = if view.is_supervisor() { style::NAME } else { style::PLAIN };
     let name = if topmost && !view.path().is_root() { view.path().as_str() } else { view.name() };
     let note = match view.held() {
-        Some((since, by)) => {
-            Cell::new(format!("held since {} by {}", super::event::short_time(since), clean(by)), style::PLAIN)
-        }
+        Some((since, by)) => Cell::new(
+            format!("held since {} by {}", short_time(&zone.rfc3339(since)), clean(&people::by(by))),
+            style::PLAIN,
+        ),
         None => note,
     };
     vec![

@@ -1,11 +1,11 @@
 //! A tree to be drawn.
 
-use super::Look;
+use super::{Look, Zone};
 use crate::wire::view::{
     ChildView, ExitView, HeartbeatView, IntensityView, StatusView, SupervisorView, UsageView, WorkerView, testing,
 };
 
-pub(crate) const UNICODE: Look = Look { colour: false, unicode: true, width: None };
+pub(crate) const UNICODE: Look = Look { colour: false, unicode: true, width: None, zone: Zone::Utc };
 
 pub(crate) fn worker(path: &str, state: &str) -> WorkerView {
     WorkerView { pid: Some(4713), uptime_ms: Some(192_000), ..testing::worker(path, state) }

@@ -49,7 +49,7 @@ pub fn told(told: &Told, look: Look) -> String {
 }
 
 /// `text` in lines of at most `width` characters, broken at blanks where there are some.
-fn wrap(text: &str, width: Option<usize>) -> Vec<&str> {
+pub(super) fn wrap(text: &str, width: Option<usize>) -> Vec<&str> {
     let Some(width) = width else { return vec![text] };
     let mut lines = Vec::new();
     let mut rest = text;

@@ -8,7 +8,7 @@ use super::state::{Link, Mode, Pane, State, verb};
 use crate::cli::render::cpu::{total, total_share};
 use crate::cli::render::status::{COLUMNS, row, summary};
 use crate::cli::render::table::{Cell, Table, fields, shorten};
-use crate::cli::render::{Look, event, style};
+use crate::cli::render::{Look, event, people, style};
 use crate::explain::sentence::words;
 use crate::text::clean;
 use ratatui::Frame;
@@ -117,11 +117,11 @@ fn row_cells(of: &Row<'_>, state: &State, look: Look) -> Vec<Cell> {
     let before = of.branches.draw(look);
     if !of.folded {
         let memory = of.view.usage().map(|usage| usage.memory_bytes);
-        return row(of.view, before, topmost, state.shares.of(of.view), memory);
+        return row(of.view, before, topmost, look.zone, state.shares.of(of.view), memory);
     }
     let mark = if look.unicode { "▸" } else { "+" };
     let memory = Some(total(of.view).memory_bytes).filter(|bytes| *bytes > 0);
-    let mut cells = row(of.view, before + mark + " ", topmost, total_share(of.view, &state.shares), memory);
+    let mut cells = row(of.view, before + mark + " ", topmost, look.zone, total_share(of.view, &state.shares), memory);
     cells[0].text.push_str(&format!(" ({})", workers(of.view)));
     cells
 }
@@ -214,6 +214,7 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
         .into_iter()
         .rev()
         .map(|view| {
+            let view = &people::event(view, look);
             let at = event::short_time(&view.at);
             // The day is that of the newest ones; the time is what is looked for.
             let time = at.get(11..19).unwrap_or(&at).to_owned();

@@ -14,7 +14,7 @@ mod state;
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
-use super::options::{Target, When, path, positive_span};
+use super::options::{Target, Times, When, path, positive_span};
 use super::render::{Look, colour_for, locale_is_unicode};
 use super::screen::Screen;
 use super::status::ask;
@@ -58,6 +58,9 @@ pub struct Top {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
+    /// Whose times.
+    #[command(flatten)]
+    pub times: Times,
     /// Look this often
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "1s")]
     pub interval: Span,
@@ -96,7 +99,12 @@ pub(super) fn run(args: Top, when: When) -> Result<ExitCode, Failure> {
     let began_at = clock::rfc3339_nanos(clock.wall_of(clock.now()));
     let screen = Screen::take(true).map_err(terminal_failed)?;
     let terminal = Terminal::new(CrosstermBackend::new(std::io::stdout())).map_err(terminal_failed)?;
-    let look = Look { colour: colour_for(&std::io::stdout(), when), unicode: locale_is_unicode(), width: None };
+    let look = Look {
+        colour: colour_for(&std::io::stdout(), when),
+        unicode: locale_is_unicode(),
+        width: None,
+        zone: args.times.zone(),
+    };
     let (send, inputs) = sync_channel(feed::QUEUE);
     feed::looks(send.clone(), instance.clone(), args.path.clone(), args.interval);
     feed::terminal(send.clone());

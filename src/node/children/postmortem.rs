@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 const TICKS: Span = Span::from_millis(500);
 
 /// Lines of output that go with the report of a failure.
-const LAST_LINES: u64 = 5;
+///
+/// The error of a Node.js program stands above a trace of ten lines, the fields of the error and the version.
+const LAST_LINES: u64 = 24;
 
 /// SIGKILL, SIGXCPU and SIGXFSZ.
 const KILL: i32 = 9;
@@ -42,6 +44,8 @@ pub(in crate::node) struct Postmortem {
     /// The most memory that its cgroup had at one time; without one, its own largest resident set. `None` where that is
     /// not known: up to the moment of execve(2) a new process has ours, and the kernel counts that as its own.
     peak_memory_bytes: Option<u64>,
+    /// That is of its largest process, not of its cgroup.
+    peak_of_one_process: bool,
     /// Processes of its cgroup that were killed because memory ran out.
     oom_kills: u64,
     /// Processes of the machine that were, since this was last looked at; only where that may explain its end.
@@ -69,7 +73,9 @@ impl Postmortem {
         let oom_kills = group.and_then(Group::oom_kills);
         let own = Some(status.usage.max_rss_kib).filter(|own| *own > process::own_peak_kib());
         // A peak that was reached by an earlier incarnation proves nothing about this one.
-        let peak_memory_bytes = peak_bytes.filter(|peak| *peak > before.peak_bytes).or(own.map(|kib| kib * 1024));
+        let of_all = peak_bytes.filter(|peak| *peak > before.peak_bytes);
+        let peak_memory_bytes = of_all.or(own.map(|kib| kib * 1024));
+        let peak_of_one_process = of_all.is_none() && peak_memory_bytes.is_some();
         let mut machine_oom_kills = 0;
         if status.signal == Some(KILL)
             && let Some(count) = process::machine_oom_kills()
@@ -84,15 +90,28 @@ impl Postmortem {
         let oom_kills = oom_kills.unwrap_or(0).saturating_sub(before.oom_kills);
         let last = process.output_from.max(ring.end().saturating_sub(LAST_LINES));
         let output = ring.read(last, usize::MAX).into_iter().map(|line| line.text).collect();
-        Postmortem { run: process.run, status, peak_memory_bytes, oom_kills, machine_oom_kills, left_behind, output }
+        Postmortem {
+            run: process.run,
+            status,
+            peak_memory_bytes,
+            peak_of_one_process,
+            oom_kills,
+            machine_oom_kills,
+            left_behind,
+            output,
+        }
     }
 
     /// The same for the report of the exit; output and limits only if it `failed`. `exec` is what a worker runs.
     pub(crate) fn tell(&self, exec: Option<&ExecSpec>, failed: bool, exited: &mut Exited) {
-        let Postmortem { run: _, status, peak_memory_bytes, oom_kills, machine_oom_kills, left_behind, output } = self;
+        let Postmortem { status, oom_kills, machine_oom_kills, left_behind, output, .. } = self;
         exited.core_dumped = status.core_dumped;
         let cpu = status.usage.user + status.usage.system;
-        exited.usage = Some(Used { cpu_ms: cpu.as_millis(), peak_memory_bytes: *peak_memory_bytes });
+        exited.usage = Some(Used {
+            cpu_ms: cpu.as_millis(),
+            peak_memory_bytes: self.peak_memory_bytes,
+            peak_of_one_process: self.peak_of_one_process,
+        });
         exited.left_behind = *left_behind && exec.is_some();
         exited.oom_killed = *oom_kills > 0;
         if !failed {
@@ -141,6 +160,7 @@ mod tests {
             run,
             status,
             peak_memory_bytes: Some(2048),
+            peak_of_one_process: false,
             oom_kills: 0,
             machine_oom_kills: 0,
             left_behind: false,

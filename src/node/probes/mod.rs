@@ -190,7 +190,7 @@ impl Probing {
         let patience = running.map_or(self.interval, |probe| probe.patience(self.interval));
         // What was good so far is good: an answer need not have been read to its end.
         let answer = self.attempt.as_ref().and_then(Attempt::answer);
-        let why = format!("no answer within {patience}");
+        let why = format!("no answer within {}", patience.decimal());
         let gone = self.end_attempt(why.clone(), means);
         gone.then(|| answer.unwrap_or(Outcome::Failed(why)))
     }

@@ -180,6 +180,9 @@ pub struct Used {
     pub cpu_ms: u64,
     /// The most memory it had; null where that is not known.
     pub peak_memory_bytes: Option<u64>,
+    /// That is of its largest process alone, as there is no cgroup that counts memory; absent where it is of all of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub peak_of_one_process: bool,
 }
 
 /// What cannot be killed.

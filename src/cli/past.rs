@@ -1,0 +1,61 @@
+//! What an instance went through, run by run: out of its journal, and of the memory of its root where that runs.
+
+use crate::control::journal::{self, Entry, Filter, JournalError};
+use crate::control::{self, StateDir};
+use crate::ids::{Name, ReportId};
+use crate::wire::view::EventView;
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+/// The events of each run, oldest first.
+pub(super) struct Past(Vec<Vec<EventView>>);
+
+impl Past {
+    /// Reads the journal of an instance. `remembered` is what its root has of the run that goes on.
+    pub(super) fn of(name: &Name, remembered: Vec<EventView>) -> Result<Past, JournalError> {
+        let mut runs: Vec<Vec<EventView>> = Vec::new();
+        if let Some(base) = control::own_state_base() {
+            let filter = Filter::default();
+            journal::read_each(&StateDir::of(&base, name), &filter, &mut |entry| {
+                match entry {
+                    Entry::Run(_) => runs.push(Vec::new()),
+                    Entry::Event(event) => match runs.last_mut() {
+                        Some(run) => run.push(event),
+                        None => runs.push(vec![event]),
+                    },
+                    Entry::Lost { .. } | Entry::End(_) => {}
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        if let Some(first) = remembered.first() {
+            // Where the journal has none of it, it is a run of its own.
+            let known: HashSet<_> =
+                runs.last().into_iter().flatten().map(|event| (event.id, event.at.clone())).collect();
+            let goes_on = runs.last().is_some_and(|run| run.last().is_some_and(|last| last.at >= first.at));
+            if !goes_on {
+                runs.push(Vec::new());
+            }
+            let new = remembered.into_iter().filter(|event| !known.contains(&(event.id, event.at.clone())));
+            runs.last_mut().expect("there is one now").extend(new);
+        }
+        runs.retain(|run| !run.is_empty());
+        Ok(Past(runs))
+    }
+
+    /// The run in which this event happened.
+    pub(super) fn with(&self, id: ReportId) -> Option<&[EventView]> {
+        self.0.iter().rev().find(|run| run.iter().any(|event| event.id == id)).map(Vec::as_slice)
+    }
+
+    /// What had happened up to this moment in the run of that time: of the last one that had begun.
+    pub(super) fn until(&self, at: &str) -> Option<Vec<EventView>> {
+        let run = self.0.iter().rev().find(|run| run.first().is_some_and(|first| first.at.as_str() <= at))?;
+        Some(run.iter().filter(|event| event.at.as_str() <= at).cloned().collect())
+    }
+
+    /// When the first event happened that is still known.
+    pub(super) fn begins(&self) -> Option<&str> {
+        self.0.first()?.first().map(|event| event.at.as_str())
+    }
+}
