@@ -219,8 +219,11 @@ const IN_CIRCLES: &[&str] = &[
     "cli/render/table",
     "cli/render/tree",
     "cli/render/why",
+    "node/beside",
     "node/children/sockets",
     "node/children/table",
+    "node/probes/attempt",
+    "node/probes/mod",
     "spec/exec",
     "spec/listen",
 ];

@@ -213,7 +213,7 @@ fn exited(body: &Exited, tense: Tense) -> String {
         Some(Killed::Panic) => Some("panic".into()),
         Some(Killed::StartTimeout) => Some("start timeout".into()),
         Some(Killed::ShutdownOver) => Some("shutdown timeout".into()),
-        Some(Killed::StopRefused) => Some("the kernel refused the stop signal".into()),
+        Some(Killed::StopRefused) => Some("it could not be asked to stop".into()),
         Some(Killed::BrutalKill) => Some("brutal-kill".into()),
         Some(Killed::Other(why)) => Some(clean(why).into_owned()),
         None if stopped && body.signal != Some(9) => Some("as requested".into()),

@@ -132,6 +132,11 @@ impl Cleanup {
         waits
     }
 
+    /// What it has left was asked to end, and is not looked for yet: the core has the time for that.
+    pub fn gives_time(&mut self, now: Time) {
+        (self.since, self.due) = (now, now + LOOK_FIRST);
+    }
+
     /// A look was taken.
     pub fn looked(&mut self, now: Time, left: Left) -> Next {
         if left == Left::Nothing {

@@ -1,6 +1,7 @@
 //! Actions to the world; what fails comes back as an event.
 
 use super::above::Above;
+use super::beside::Beside;
 use super::children::Child;
 use super::fold::Told;
 use super::history::EventBatch;
@@ -22,10 +23,14 @@ impl Node {
             Action::Spawn(run) => self.spawn(run),
             Action::AskToStop(run) => {
                 self.stop_probes(run);
-                self.inbox.extend(self.children.ask_to_stop(run, &self.context));
+                let (beside, mut means) = self.beside();
+                match beside.ask_to_stop(run, &mut means) {
+                    Some(event) => self.inbox.extend(event),
+                    None => self.inbox.extend(self.children.ask_to_stop(run, &self.context)),
+                }
             }
             Action::Kill(run) => {
-                self.stop_probes(run);
+                self.stop_helpers(run);
                 self.children.kill(run, self.context.now());
             }
             Action::Inspect(run) => {
@@ -90,6 +95,12 @@ impl Node {
         (probes, Means { context, reactor, children, endpoint: endpoint.path() }, inbox)
     }
 
+    /// The commands beside workers, and what they are made with.
+    pub(super) fn beside(&mut self) -> (&mut Beside, Means<'_>) {
+        let Node { beside, context, reactor, children, endpoint, .. } = self;
+        (beside, Means { context, reactor, children, endpoint: endpoint.path() })
+    }
+
     /// A worker's process has been started.
     pub(super) fn begin_probes(&mut self, run: Run) {
         if let Some(worker) = self.children.get(run.child) {
@@ -101,6 +112,13 @@ impl Node {
     pub(super) fn stop_probes(&mut self, run: Run) {
         let (probes, mut means, _) = self.probes();
         probes.stop(run, &mut means);
+    }
+
+    /// A worker has gone, or is killed.
+    pub(super) fn stop_helpers(&mut self, run: Run) {
+        self.stop_probes(run);
+        let (beside, mut means) = self.beside();
+        beside.end(run, &mut means);
     }
 
     /// The core has dropped a child: nothing stays of it.

@@ -32,6 +32,7 @@ impl Node {
         let mut log_files = false;
         let mut reading = false;
         let mut probes = Vec::new();
+        let mut beside = Vec::new();
         let mut hooks = Vec::new();
         let mut output = self.children.output.take_more();
         for event in ready {
@@ -45,6 +46,7 @@ impl Node {
                 Some(Source::Directory) => self.directory.stir(),
                 Some(Source::Reading) => reading = true,
                 Some(Source::Probe(run)) => probes.push(*run),
+                Some(Source::Beside(run)) => beside.push(*run),
                 Some(Source::Hook(number)) => hooks.push(*number),
                 // Sockets are drained every turn, whatever woke us.
                 Some(
@@ -68,6 +70,14 @@ impl Node {
         let Node { endpoint, context, reactor, children, inbox, .. } = self;
         endpoint.receive_notifications(context, &reactor.processes, children, inbox);
         self.did(Work::Reading);
+        for run in beside {
+            let (beside, mut means) = self.beside();
+            let (event, was_last) = beside.hear(run, &mut means);
+            self.inbox.extend(event);
+            if was_last {
+                self.children.cleanups.look_now(run, self.context.now());
+            }
+        }
         for run in probes {
             let (probes, mut means, events) = self.probes();
             if probes.hear(run, &mut means, events) {
@@ -215,7 +225,7 @@ impl Node {
         let Some(process) = handle.process_of(run).filter(|process| process.status.is_none()) else { return };
         let (fd, tag) = (process.pidfd.as_raw_fd(), process.exit_tag);
         // As long as its status has not been taken, its number, which is that of its group too, is no other process's.
-        if process.pidfd.has_ended() {
+        if process.pidfd.has_ended() && !process.leaves_time() {
             process::signal_group(process.pid, 9);
         }
         let status = match process.pidfd.wait() {
@@ -228,7 +238,7 @@ impl Node {
         };
         self.reactor.unwatch(fd, tag);
         self.children.process_ended(run, status, self.context.now(), &mut self.reactor.processes);
-        self.stop_probes(run);
+        self.stop_helpers(run);
     }
 
     /// Goes on with every child that is being killed or cleared and is due; those of which nothing is left have exited.
@@ -239,8 +249,8 @@ impl Node {
         };
         loop {
             self.did(Work::Clearing);
-            let (probes, processes) = (&self.probes, &mut self.reactor.processes);
-            let ending = |run| probes.is_ending(run);
+            let (probes, beside, processes) = (&self.probes, &self.beside, &mut self.reactor.processes);
+            let ending = |run| probes.is_ending(run) || beside.is_ending(run);
             match self.children.clear_next(&mut clearing, &self.context, processes, ending) {
                 None => return,
                 Some(Looked::Waits) => {}

@@ -37,6 +37,7 @@
 mod above;
 #[doc(hidden)]
 pub mod asker;
+mod beside;
 pub mod boot;
 mod children;
 #[doc(hidden)]

@@ -29,6 +29,8 @@ pub(super) enum Source {
     Reading,
     /// What a probe of this process waits for.
     Probe(Run),
+    /// A command beside the worker of this process.
+    Beside(Run),
     /// A hook, by its number.
     Hook(u64),
     /// Something was removed from the runtime directory.

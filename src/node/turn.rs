@@ -1,6 +1,7 @@
 //! The loop: wait, gather, hand in one by one, carry out, deadlines last.
 
 use super::above::Above;
+use super::beside::Beside;
 use super::children::Children;
 use super::context::Context;
 use super::deadlines::{Deadline, Spin, soonest};
@@ -42,6 +43,7 @@ pub(super) struct Node {
     pub directory: Directory,
     pub above: Above,
     pub probes: Probes,
+    pub beside: Beside,
     pub hooks: Hooks,
     /// Readers of events and of what workers print.
     pub streams: Streams,

@@ -2,7 +2,7 @@
 //! goes.
 
 use super::listen::Listen;
-use super::policy::{ChildPolicy, Ready};
+use super::policy::{ChildPolicy, Ready, words};
 use super::probe::Probe;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +43,12 @@ pub struct ExecSpec {
     pub nice: Option<i32>,
     /// Number of the signal that asks the program to stop; SIGTERM by default.
     pub stop_signal: i32,
+    /// Which of its processes that signal is sent to.
+    #[serde(default)]
+    pub kill_mode: KillMode,
+    /// The command that asks it to stop, instead of a signal.
+    #[serde(default)]
+    pub stop_command: Option<Vec<String>>,
     /// Sockets that its supervisor holds and hands to it, in this order, from descriptor 3 on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<Listen>,
@@ -88,6 +94,8 @@ impl ExecSpec {
             limits: BTreeMap::new(),
             nice: None,
             stop_signal: ExecSpec::STOP_SIGNAL,
+            kill_mode: KillMode::Mixed,
+            stop_command: None,
             listen: Vec::new(),
             log: LogSpec::Capture,
             sources: vec![BeatSource::Zmq],
@@ -175,6 +183,21 @@ pub struct Limit {
     pub soft: Option<u64>,
     /// What the soft limit may be raised to.
     pub hard: Option<u64>,
+}
+
+/// Which processes of a worker are asked to stop. What is left when its time is over is killed in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KillMode {
+    /// Its own process; what that leaves behind is killed.
+    #[default]
+    Mixed,
+    /// All of them; each has the same time.
+    ControlGroup,
+}
+
+words! {
+    KillMode { "mixed" Mixed, "control-group" ControlGroup }
 }
 
 /// Where a worker's stdout and stderr go.

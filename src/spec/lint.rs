@@ -1,6 +1,6 @@
 //! What is allowed and yet seldom meant, seen across levels, where trees go wrong. All of it is warnings.
 
-use super::exec::BeatSource;
+use super::exec::{BeatSource, KillMode};
 use super::listen::Address;
 use super::policy::{Backoff, ChildPolicy, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy};
 use super::probe::{Ask, Probe, Server};
@@ -40,6 +40,7 @@ impl Lint<'_> {
             self.one_miss(&path, &child.policy);
             self.slow_probe(&path, child);
             self.probe_of_held_socket(&path, child);
+            self.programs_behind_a_shell(&path, child);
             self.disarmed_window(&path, &child.policy, &supervisor.policy.intensity);
             let after = &supervisor.children[index + 1..];
             self.temporary_in_chain(&path, child, after, supervisor.policy.strategy);
@@ -106,6 +107,20 @@ impl Lint<'_> {
                 Finding::warning("probe-of-held-socket", place, "this probe succeeds whatever becomes of the worker")
                     .label("its supervisor holds that socket, and the kernel accepts connections to it")
                     .hint("ask for an answer: { http = \"http://…\" } or { exec = [\"…\"] }")
+            });
+        }
+    }
+
+    /// A shell that is asked to stop ends, and does not tell the programs that it has started.
+    fn programs_behind_a_shell(&mut self, path: &Path, child: &ChildSpec) {
+        let ChildKind::Worker(exec) = &child.kind else { return };
+        let asked_alone = exec.kill_mode == KillMode::Mixed && exec.stop_command.is_none();
+        let behind = shell_script(&exec.command).is_some_and(runs_behind);
+        if asked_alone && child.policy.shutdown != Shutdown::BrutalKill && behind {
+            self.warn(path, "command", |place| {
+                Finding::warning("shell-stop", place, "only the shell is asked to stop, not the programs behind it")
+                    .label("they are killed when it has ended")
+                    .hint("write kill-mode = \"control-group\" to ask all of them, or start the last program by `exec`")
             });
         }
     }
@@ -277,4 +292,68 @@ fn start_time(supervisor: &SupervisorSpec) -> Span {
             ChildKind::Supervisor(below) => own.unwrap_or_else(|| start_time(below)),
         }
     })
+}
+
+/// The script of `sh -c SCRIPT`.
+fn shell_script(command: &[String]) -> Option<&str> {
+    const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "ksh", "zsh"];
+    let [program, flag, script, ..] = command else { return None };
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let is_script = SHELLS.contains(&name) && flag.starts_with('-') && flag.ends_with('c');
+    is_script.then_some(script)
+}
+
+/// Whether a script has programs at work beside the shell that reads it, or behind it after other work: a pipeline, something in the
+/// background, or a last command that is not started by `exec`.
+fn runs_behind(script: &str) -> bool {
+    let (mut quote, mut plain, mut last) = (None, String::new(), ' ');
+    for c in script.chars() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') if last != '\\' => quote = Some(c),
+            (None, _) => plain.push(if last == '\\' { '_' } else { c }),
+        }
+        last = c;
+    }
+    let simple = plain.replace("&&", ";").replace("||", ";").replace(">&", ">").replace("&>", ">");
+    let words: Vec<&str> = simple.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    if words.contains(&"trap") {
+        // It has thought of that.
+        return false;
+    }
+    let at_once = simple.contains(['|', '&']);
+    // Of a loop the shell is the program.
+    let in_turn = !["while", "until", "for", "if", "case"].iter().any(|keyword| words.contains(keyword));
+    let mut commands = simple.split([';', '\n']).map(str::trim).filter(|command| !command.is_empty());
+    let first = commands.next();
+    let last = commands.next_back();
+    at_once || in_turn && first.is_some() && last.is_some_and(|last| !last.starts_with("exec "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_with_programs_behind_the_shell_are_told_from_others() {
+        for script in ["a & b; true", "a | b", "cd x; ./server", "a && b", "(a; exec b) | tee c", "a\nb"] {
+            assert!(runs_behind(script), "{script}");
+        }
+        for script in [
+            "./server",
+            "exec ./server",
+            "cd x && exec ./server 2>&1",
+            "echo 'a; b | c'",
+            "while true; do work; done",
+            "trap bye TERM; work & wait",
+            "a > b 2>&1; exec c",
+            "",
+        ] {
+            assert!(!runs_behind(script), "{script}");
+        }
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(shell_script(&words("/bin/sh -ec x")), Some("x"));
+        assert_eq!(shell_script(&words("python3 -c x")), None);
+    }
 }

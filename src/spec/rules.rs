@@ -250,6 +250,15 @@ impl Rules {
                     ),
             );
         }
+        for key in ["stop-signal", "kill-mode"] {
+            if let (true, Some(place)) = (exec.stop_command.is_some(), fields.meant(key)) {
+                scope.judge(
+                    Finding::warning("no-effect", place, format!("`{key}` has no effect beside `stop-command`"))
+                        .label("no signal is sent")
+                        .hint(format!("remove `{key}`, or send the signal by the command: kill -TERM $TREEVISOR_PID")),
+                );
+            }
+        }
         let timeout = fields.meant("start-timeout");
         if let (Ready::Exec, Some(_), Some(place)) = (policy.ready, policy.start_timeout, timeout) {
             scope.judge(

@@ -41,6 +41,7 @@ mod several;
 mod slow;
 mod sockets;
 mod steps;
+mod stops;
 mod strangers;
 mod swept;
 mod unkillable;

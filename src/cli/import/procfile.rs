@@ -59,16 +59,15 @@ fn workers(file: &Rc<str>, entry: &Entry, count: u32, base: u32) -> Vec<Draft> {
         notes.push(at("is run once at each release, before the others; do so yourself"));
     } else if count == 0 {
         notes.push(at("is not to run, by the formation"));
-    } else if !alone {
-        notes.push(at(
-            "a shell stands around it: what asks it to stop goes to the shell alone, and what is left after it has ended is \
-             killed",
-        ));
     }
     (0..count.max(1))
         .map(|number| {
             let mut child = Draft::new(&if count > 1 { format!("{name}-{}", number + 1) } else { name.clone() });
             child.set("command", array(&words), None);
+            if !alone {
+                // A shell stands around it, and foreman asks all of the group to stop.
+                child.set("kill-mode", "\"control-group\"", None);
+            }
             let mut pairs = vec![format!("PORT = {}", basic(&(base + number).to_string()))];
             if command.contains("$PS") || command.contains("${PS") {
                 pairs.push(format!("PS = {}", basic(&format!("{name}.{}", number + 1))));
@@ -123,11 +122,11 @@ mod tests {
         for part in [
             "name = \"web-1\"\ncommand = [\"sh\", \"-c\", \"exec serve -p $$PORT\"]\nenv = { PORT = \"5000\" }",
             "env = { PORT = \"5001\" }",
-            "name = \"job-3\"\ncommand = [\"sh\", \"-c\", \"echo $${HOME} $$PS | cat\"]\nenv = { PORT = \"5102\", PS = \"job.3\" }",
+            "name = \"job-3\"\ncommand = [\"sh\", \"-c\", \"echo $${HOME} $$PS | cat\"]\nkill-mode = \"control-group\"\nenv = { PORT = \"5102\", PS = \"job.3\" }",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
-        assert_eq!(text.matches("a shell stands around it").count(), 1, "{text}");
+        assert_eq!(text.matches("kill-mode = \"control-group\"").count(), 3, "{text}");
     }
 
     #[test]

@@ -75,12 +75,6 @@ impl Unit<'_> {
         Note::at(&self.file, 1, &self.named.name, why)
     }
 
-    /// About a setting that is not written, where it would stand.
-    fn section_note(&self, section: &str, key: &str, why: &str) -> Note {
-        let line = self.settings.iter().find(|setting| setting.section == section).map_or(1, |setting| setting.line);
-        Note::at(&self.file, line, &format!("{key} is not written"), why)
-    }
-
     /// The names of units that a key lists.
     fn names(&self, section: &str, key: &str) -> Vec<String> {
         let specified = |setting: &Setting| self.named.specified(&setting.value).ok().and_then(|value| value.text());

@@ -6,6 +6,7 @@ use crate::link::Context as Sockets;
 use crate::logging::LogHandle;
 use crate::logs::console::Console;
 use crate::node::above::Above;
+use crate::node::beside::Beside;
 use crate::node::children::{Child, Children, Output};
 use crate::node::context::{Context, Place};
 use crate::node::deadlines::Spin;
@@ -104,6 +105,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         directory,
         above,
         probes: Probes::default(),
+        beside: Beside::default(),
         hooks: Hooks::new(spec.hooks, is_root),
         streams: Streams::default(),
         requests,

@@ -92,8 +92,8 @@ pub(in crate::node) enum Looked {
 impl Children {
     /// Asks a child to stop. One that the kernel does not let us signal is not waited for: it is killed, as far as that
     /// works.
-    pub(crate) fn ask_to_stop(&self, run: Run, context: &Context) -> Option<Event> {
-        let child = self.get(run.child)?;
+    pub(crate) fn ask_to_stop(&mut self, run: Run, context: &Context) -> Option<Event> {
+        let child = self.get_mut(run.child)?;
         let refused = child.ask_to_stop(run)?;
         let pid = child.process.as_ref().map_or(0, |process| process.pid);
         warn!(context.logger, "cannot send the stop signal; killing"; "path" => %child.path, "pid" => pid,
@@ -103,9 +103,14 @@ impl Children {
 
     /// Kills a child with all that can be reached of it at once, and makes sure that it ends.
     pub(crate) fn kill(&mut self, run: Run, now: Time) {
-        let Some(child) = self.get(run.child).filter(|child| child.is_of(run)) else { return };
+        let Some(child) = self.get_mut(run.child).filter(|child| child.is_of(run)) else { return };
+        let had_time = child.process_of(run).is_some_and(|process| !std::mem::take(&mut process.asked).is_empty());
         let _ = child.kill(run);
-        self.cleanups.killed(run, now);
+        match child.process.as_ref().and_then(|process| process.status.as_ref()) {
+            // Its time is over, and that of what it has left behind.
+            Some(_) if had_time => self.cleanups.ended(run, now, false),
+            Some(_) | None => self.cleanups.killed(run, now),
+        }
     }
 
     /// A child's process has ended: what it left is cleaned up with the next look, and if that takes longer, turn by
@@ -134,7 +139,8 @@ impl Children {
         }
         let due = self.cleanups.take_due(now, core);
         let mut ended: Vec<strangers::Ended> = Vec::new();
-        ended.extend(due.iter().filter(|cleanup| !cleanup.is_killing()).filter_map(|cleanup| self.ended(cleanup.run)));
+        let clears = |cleanup: &&Cleanup| !cleanup.is_killing() && !self.leaves_time(cleanup.run);
+        ended.extend(due.iter().filter(clears).filter_map(|cleanup| self.ended(cleanup.run)));
         ended.extend(&helpers);
         let passed = if ended.is_empty() { Passed::nothing() } else { self.pass(&ended, context, processes) };
         Some(Clearing { due: due.into_iter(), passed, helpers: !helpers.is_empty(), now })
@@ -158,6 +164,11 @@ impl Children {
         };
         let run = cleanup.run;
         if !self.get(run.child).is_some_and(|child| child.is_of(run)) {
+            return Some(Looked::Waits);
+        }
+        if !cleanup.is_killing() && self.leaves_time(run) {
+            cleanup.gives_time(*now);
+            self.cleanups.put_back(cleanup);
             return Some(Looked::Waits);
         }
         // A probe is ours and not something that the child has left. Either wakes us up before this is due.
@@ -192,6 +203,12 @@ impl Children {
         let process = self.get(run.child).filter(|child| child.is_node()).and_then(|child| child.process.as_ref());
         let gave_up = |status: &ExitStatus| status.code == Some(End::GaveUp.code());
         process.is_some_and(|process| process.status.as_ref().is_some_and(gave_up) && !process.link.has_given_up)
+    }
+
+    /// Whether what a child has left behind was asked to end, and has its time for that.
+    fn leaves_time(&self, run: Run) -> bool {
+        let process = self.get(run.child).and_then(|child| child.process.as_ref());
+        process.is_some_and(|process| process.run == run && process.leaves_time())
     }
 
     /// A child that has ended, so that it is looked for what it has left.

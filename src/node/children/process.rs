@@ -5,7 +5,7 @@ use crate::logs::capture::Capture;
 use crate::node::endpoint::speakers::NodeLink;
 use crate::node::strangers::Kin;
 use crate::os::epoll::Tag;
-use crate::os::pidfd::{ExitStatus, PidFd};
+use crate::os::pidfd::{ExitStatus, PidFd, Reach};
 use crate::os::process::{self, Schedule};
 use crate::os::thread;
 use crate::supervision::Run;
@@ -22,6 +22,9 @@ pub(in crate::node) struct Process {
     /// Where its lines begin in the ring; those before are of earlier incarnations.
     pub output_from: u64,
     pub token: Token,
+    /// The others of the worker that were asked to stop with it: what it leaves behind has its time as long as one of them
+    /// is there.
+    pub asked: Vec<Reach>,
     /// Set once the process itself has ended; what it left is being cleared.
     pub status: Option<ExitStatus>,
     /// It counts among those that are to beat.
@@ -30,6 +33,13 @@ pub(in crate::node) struct Process {
     pub link: NodeLink,
     /// What a child node had run at its last message.
     pub heard: LastHeard,
+}
+
+impl Process {
+    /// Whether what it leaves behind is to end by itself, and is still about to.
+    pub(crate) fn leaves_time(&self) -> bool {
+        self.asked.iter().any(|process| process.has_ended().is_ok_and(|ended| !ended))
+    }
 }
 
 /// What a child node had run and waited at its last message.

@@ -2,20 +2,31 @@
 
 use super::child::{Child, Program};
 use crate::os::cgroup::Group;
-use crate::os::pidfd::{self};
+use crate::os::descendants::below;
+use crate::os::pidfd::{self, Reach};
 use crate::os::process;
 use crate::os::usage::{self, InUse};
+use crate::spec::exec::KillMode;
 use crate::supervision::Run;
 
 impl Child {
-    /// Sends the signal that asks the child to end. Where the kernel refuses that, it gives its error number.
-    pub(crate) fn ask_to_stop(&self, run: Run) -> Option<i32> {
-        let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
-        let signal = match &self.what {
-            Program::Worker(exec) => exec.stop_signal,
-            Program::Node(_) => 15,
+    /// Sends the signal that asks the child to end, to all of it where that is its `kill-mode`. Where the kernel refuses to
+    /// signal its own process, it gives its error number.
+    pub(crate) fn ask_to_stop(&mut self, run: Run) -> Option<i32> {
+        let (signal, all) = match &self.what {
+            Program::Worker(exec) => (exec.stop_signal, exec.kill_mode == KillMode::ControlGroup),
+            Program::Node(_) => (15, false),
         };
+        let others = if all { self.others() } else { Vec::new() };
+        let process = self.process.as_mut().filter(|p| p.run == run && p.status.is_none())?;
         let asked = process.pidfd.signal_child(process.pid, signal);
+        for other in others {
+            // One that has ended meanwhile needs no signal, and one that may not be signalled is killed later.
+            if other.signal(signal).is_ok() {
+                let _ = other.signal(18);
+                process.asked.push(other);
+            }
+        }
         // A stopped process cannot act on the request before it is continued.
         let _ = process.pidfd.signal_child(process.pid, 18);
         match asked {
@@ -23,6 +34,17 @@ impl Child {
             Err(error) if !pidfd::is_gone(&error) => Some(error.raw_os_error().unwrap_or(0)),
             Ok(()) | Err(_) => None,
         }
+    }
+
+    /// The processes of a worker besides its own: those of its cgroup, or else what descends from it, what its session has left
+    /// to us included.
+    fn others(&self) -> Vec<Reach> {
+        let Some(process) = &self.process else { return Vec::new() };
+        let all = match &self.group {
+            Some(group) => group.members().unwrap_or_default().into_iter().flat_map(Reach::of).collect(),
+            None => below::family(process.kin.leader, process.kin.stamp),
+        };
+        all.into_iter().filter(|other| other.pid() != process.pid).collect()
     }
 
     /// Kills all of the child that can be reached at once: its cgroup, its process, and that one's group. The process

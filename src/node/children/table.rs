@@ -70,7 +70,7 @@ impl Children {
     /// By what the processes of those that run are known.
     pub(crate) fn running(&self) -> impl Iterator<Item = Kin> {
         let processes = self.iter().filter_map(|child| child.process.as_ref());
-        processes.filter(|process| process.status.is_none()).map(|process| process.kin)
+        processes.filter(|process| process.status.is_none() || process.leaves_time()).map(|process| process.kin)
     }
 
     /// The present incarnation of a child, if its process has not ended.

@@ -2,13 +2,11 @@
 //! has come to is for `super` to judge.
 
 use crate::error::plain;
-use crate::node::children::{self, Children};
+use crate::node::beside::{self, NotStarted};
+use crate::node::children::Children;
 use crate::node::command::HelperProcess;
 use crate::node::context::Context;
 use crate::node::reactor::{Reactor, Source};
-use crate::node::strangers::Kin;
-use crate::os::descendants::below::ticks_now;
-use crate::os::descendants::stamp::Stamp;
 use crate::os::epoll::{Interest, PollError, Tag};
 use crate::os::net::{self, Connection};
 use crate::spec::exec::ExecSpec;
@@ -127,26 +125,10 @@ impl Outcome {
 }
 
 fn start_command(run: Run, exec: &ExecSpec, command: &[String], means: &mut Means<'_>) -> Step {
-    let Means { context, reactor, children, endpoint } = means;
-    let Some(worker) = children.get(run.child) else {
-        return Step::Over(Outcome::Failed("its worker is gone".into()));
-    };
-    let credentials = match children::credentials(exec) {
-        Ok(found) => found,
-        // The worker itself was started as that user, so the user is not the cause.
-        Err(failure) => return Step::Over(Outcome::Unable(failure.message)),
-    };
-    let (stamp, since) = (Stamp::of_probe(&context.place.mark, &worker.path), ticks_now());
-    let started = worker.start_beside(command, &context.place, endpoint, &context.base_environment, credentials);
-    let (spawned, output) = match started {
-        Ok(started) => started,
-        Err(failure) if net::is_our_own(failure.errno) => return Step::Over(Outcome::Unable(failure.message)),
-        Err(failure) => return Step::Over(Outcome::Failed(failure.message)),
-    };
-    let kin = Kin { leader: spawned.pid, stamp, since };
-    match HelperProcess::watch(spawned, output, Source::Probe(run), kin, reactor) {
+    match beside::start(run, exec, command, Source::Probe(run), means) {
         Ok(command) => Step::Waiting(Attempt::Command(command)),
-        Err(why) => Step::Over(Outcome::Unable(format!("watching the probe: {why}"))),
+        Err(NotStarted { is_ours: true, why }) => Step::Over(Outcome::Unable(why)),
+        Err(NotStarted { is_ours: false, why }) => Step::Over(Outcome::Failed(why)),
     }
 }
 

@@ -348,6 +348,28 @@ pub(super) fn own_session() -> Option<u32> {
     process::session_of(std::process::id())
 }
 
+/// A worker's processes where it has no cgroup: what descends from its leader, itself included, and what of its session or
+/// with its stamp has been left to us, with all below that. [`AT_ONCE`] of them at most.
+pub fn family(leader: u32, stamp: Stamp) -> Vec<Reach> {
+    let Ok(lists) = Lists::take() else { return Vec::new() };
+    let is_its = |pid: &u32| {
+        let facts = Facts::of(*pid).ok().flatten();
+        facts.is_some_and(|facts| facts.session == leader || facts.stamp == Some(stamp))
+    };
+    let left = lists.own().unwrap_or_default().into_iter().filter(is_its);
+    let (mut waiting, mut seen, mut found): (Vec<u32>, _, _) =
+        (left.chain([leader]).collect(), HashSet::new(), Vec::new());
+    while let Some(pid) = waiting.pop() {
+        if found.len() >= AT_ONCE || !seen.insert(pid) {
+            continue;
+        }
+        let Some(stat) = process::stat(pid).filter(|stat| !stat.has_ended()) else { continue };
+        waiting.extend(lists.of(pid, stat.threads));
+        found.extend(Reach::open(pid, stat.began));
+    }
+    found
+}
+
 /// All that descends from a process, itself included, for which `wanted` is true, with everything below that: killed as
 /// by [`clear`]. For a subtree of a child that does not answer.
 pub fn clear_below(pid: u32, limit: Span, wanted: impl Fn(u32) -> bool) -> Cleared {

@@ -5,7 +5,7 @@
 //! which keys are listed and written.
 
 use super::super::diagnostic::quoted;
-use super::super::exec::{ExecSpec, LogSpec};
+use super::super::exec::{ExecSpec, KillMode, LogSpec};
 use super::super::kind::COUNT_GROUP;
 use super::super::listen::known_at_start;
 use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StopOrder};
@@ -113,6 +113,12 @@ keys! {
         "Scheduling priority, from -20 (first) to 19 (last); by default inherited."
         "stop-signal" => StopSignal, unless(ExecSpec::STOP_SIGNAL, stop_signal), default("\"TERM\"");
         "The signal that asks the program to stop."
+        "kill-mode" => a_word(&[("process", "mixed"), ("none", "mixed"), ("group", "control-group")]),
+            unless(KillMode::Mixed, kill_mode), default("\"mixed\"");
+        "Which processes get that signal: \"mixed\" the worker's own, and what it leaves behind is killed; \"control-group\" \
+         all of them, and each has its time."
+        "stop-command" => Command, optional(stop_command);
+        "Asks the program to stop instead of a signal, with its pid in TREEVISOR_PID. One that fails kills it."
     }
     /// When a worker is ready, and when it has ended well.
     READY of ChildPolicy {

@@ -255,10 +255,7 @@ impl Process<'_> {
             )),
             "stopasgroup" => {
                 if self.truth(setting) == Some(true) {
-                    self.child.note(setting.note(
-                        "the signal goes to the program alone; what is \
-                         left after it has ended is killed",
-                    ));
+                    self.child.set("kill-mode", "\"control-group\"", from);
                 }
             }
             "killasgroup" => {

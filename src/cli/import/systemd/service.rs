@@ -258,14 +258,14 @@ fn account(key: &'static str, setting: &Setting, unit: &Unit<'_>, worker: &mut D
 
 /// What is asked to stop.
 fn of_the_group(unit: &Unit<'_>, worker: &mut Draft) {
-    const ALONE: &str = "systemd asks all processes of the unit to stop; here the signal goes to the first one alone, and what \
-                         is left after it has ended is killed";
+    const ALL: &str = "\"control-group\"";
     match unit.last("Service", "KillMode") {
         _ if worker.is("shutdown", "\"brutal-kill\"") => {}
-        None => worker.note(unit.section_note("Service", "KillMode", ALONE)),
+        // What systemd does where a unit does not say.
+        None => worker.set("kill-mode", ALL, None),
         Some(setting) => match setting.value.as_str() {
             "mixed" => {}
-            "control-group" => worker.note(setting.note(ALONE)),
+            "control-group" => worker.set("kill-mode", ALL, Some(setting)),
             _ => worker.note(setting.note("all that it leaves behind is always killed")),
         },
     }
