@@ -80,7 +80,7 @@ pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-fn in_json(child: &ChildSpec) -> Result<serde_json::Value, Failure> {
+pub(super) fn in_json(child: &ChildSpec) -> Result<serde_json::Value, Failure> {
     serde_json::to_value(child)
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot send \"{}\" to the tree: {error}", child.name)))
 }

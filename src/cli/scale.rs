@@ -1,9 +1,17 @@
 //! `treevisor scale`: another number of workers of one `count`.
 
-use super::change::{Change, change_one};
+use super::add::in_json;
+use super::change::{Change, ask_failed, carry_out, done_line};
 use super::failure::{ExitCode, Failure};
+use super::instance::find;
 use super::options::{Target, When, path, positive_span};
-use crate::ids::Path;
+use super::out::{self, Out};
+use super::reload::running_tree;
+use crate::control::Session;
+use crate::ids::{Name, Path};
+use crate::os::accounts::{self, Wanted};
+use crate::spec;
+use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
 use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
@@ -37,12 +45,53 @@ pub struct Scale {
 }
 
 pub(super) fn run(args: Scale, when: When) -> Result<ExitCode, Failure> {
+    let instance = find(&args.target, "scale", &args.path)?;
+    let mut session =
+        Session::connect(&instance.runtime).map_err(|error| ask_failed("scale", &args.path, &instance, error))?;
+    let (tree, _) = running_tree(&mut session, "scale", &instance, args.timeout)?;
+    let copies = new_copies(&args, tree, when)?.iter().map(in_json).collect::<Result<_, _>>()?;
     let change = Change {
         verb: "scale",
         path: &args.path,
-        asked: Verb::Scale { path: args.path.clone(), count: args.count },
+        asked: Verb::Scale { path: args.path.clone(), count: args.count, copies },
         timeout: args.timeout,
         ends_instance: false,
     };
-    change_one(change, &format!("scaled to {}", args.count), &args.target, when)
+    let detail = carry_out(change, &instance, when)?;
+    Out::open().write(&done_line(&args.path, &instance, &format!("scaled to {}", args.count), &detail))?;
+    Ok(ExitCode::Done)
+}
+
+/// The copies that are new, where they differ by more than their names: the tool reads them, and their files of variables.
+fn new_copies(args: &Scale, tree: TreeSpec, when: When) -> Result<Vec<ChildSpec>, Failure> {
+    let root = Path::root();
+    let (Some(base), Some(above)) = (args.path.name(), args.path.parent()) else { return Ok(Vec::new()) };
+    let supervisor = match tree.root.find(&root, &above).map(|child| &child.kind) {
+        Some(ChildKind::Supervisor(below)) => below,
+        None if above == root => &tree.root,
+        _ => return Ok(Vec::new()),
+    };
+    let names = (1..=args.count).filter_map(|number| Some((number, Name::parse(&format!("{base}-{number}")).ok()?)));
+    let (there, new): (Vec<_>, Vec<_>) = names.partition(|(_, name)| supervisor.child(name.as_str()).is_some());
+    let like = there.iter().find_map(|(_, name)| supervisor.child(name.as_str()));
+    let mut copies = Vec::new();
+    for (number, name) in new {
+        match like.and_then(|like| spec::copy_of(like, name, number)) {
+            None => return Ok(Vec::new()),
+            Some(Ok(copy)) => copies.push(copy),
+            Some(Err(wrong)) => {
+                for wrong in &wrong {
+                    out::say(when, &wrong.to_string());
+                }
+                let message = format!("cannot scale {}: its copy {number} cannot be; nothing was changed", args.path);
+                return Err(Failure::new(ExitCode::Failed, message));
+            }
+        }
+    }
+    let mut read = TreeSpec { root: SupervisorSpec { children: copies, ..SupervisorSpec::default() }, ..tree };
+    if let Some((path, _, missing)) = accounts::look_up(&mut read, Wanted::Here).into_iter().next() {
+        let message = format!("cannot scale {}: {path}: {}; nothing was changed", args.path, missing.message);
+        return Err(Failure::new(ExitCode::Failed, message));
+    }
+    Ok(read.root.children)
 }

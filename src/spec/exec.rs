@@ -62,6 +62,9 @@ pub struct ExecSpec {
     pub cpu_max: Option<u32>,
     /// Most processes, by cgroup.
     pub pids_max: Option<u64>,
+    /// What another copy of it is read from, where copies differ by more than their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Box<Template>>,
 }
 
 impl ExecSpec {
@@ -102,8 +105,28 @@ impl ExecSpec {
             memory_max: None,
             cpu_max: None,
             pids_max: None,
+            template: None,
         }
     }
+}
+
+/// What the copies of a worker were read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// The uppermost first: its own table, and each `[defaults]` above it.
+    pub tables: Vec<TemplateTable>,
+    /// The variables of treevisor's environment that occur in them.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// One of its tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateTable {
+    /// The file that it stands in; absolute.
+    #[serde(with = "crate::files::exact")]
+    pub file: PathBuf,
+    /// Its keys.
+    pub toml: String,
 }
 
 /// A file of variables.
@@ -124,6 +147,7 @@ pub(super) const RESERVED: &[&str] = &[
     "TREEVISOR_TOKEN",
     "TREEVISOR_HEARTBEAT_MS",
     "TREEVISOR_PID",
+    "TREEVISOR_NUMBER",
     "INVOCATION_ID",
 ];
 

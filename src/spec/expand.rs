@@ -3,6 +3,8 @@
 //! `$$` is a dollar. A dollar before anything else stands for itself, so that `["sh", "-c", "echo $HOME"]` gives the
 //! shell what it expects. A default may itself hold `${…}`; as in a shell it is used where the variable is unset *or
 //! empty*.
+//!
+//! In a worker with a `count`, `${@n}` is the number of the copy, from 1, and `${@n+8079}` and `${@n-1}` are sums with it.
 
 use std::ops::Range;
 
@@ -15,6 +17,10 @@ pub(super) enum Unexpandable {
     Unclosed,
     /// What stands between the braces is neither `VAR` nor `VAR:-default`.
     Malformed(String),
+    /// The number of a copy, where there are no copies.
+    NoCopies(String),
+    /// A sum with that number that is below zero.
+    BelowZero(String),
     /// Defaults within defaults, deeper than any real file has.
     TooDeep,
 }
@@ -26,26 +32,33 @@ pub(super) struct ExpandError {
     pub(super) at: Range<usize>,
 }
 
+/// What marks the number of a copy in a text.
+pub(super) const NUMBER: &str = "${@";
+
 /// How deep defaults may stand within defaults: the reader calls itself for each.
 const DEEPEST: usize = 8;
 
-/// Puts the values of variables into `text`.
+/// Puts the values of variables into `text`, which is read for the copy with the number `copy`, if there are copies.
 ///
 /// # Errors
 /// All that is wrong with it, not just the first.
-pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Vec<ExpandError>> {
+pub(super) fn expand(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    copy: Option<u32>,
+) -> Result<String, Vec<ExpandError>> {
     let mut errors = Vec::new();
-    let out = expand_into(text, 0, env, DEEPEST, &mut errors);
+    let out = expand_into(text, 0, &Known { env, copy }, DEEPEST, &mut errors);
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-fn expand_into(
-    text: &str,
-    offset: usize,
-    env: &dyn Fn(&str) -> Option<String>,
-    depth: usize,
-    errors: &mut Vec<ExpandError>,
-) -> String {
+/// What stands for what.
+struct Known<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    copy: Option<u32>,
+}
+
+fn expand_into(text: &str, offset: usize, known: &Known<'_>, depth: usize, errors: &mut Vec<ExpandError>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -63,6 +76,14 @@ fn expand_into(
             let at = start..start + close + 3;
             let body = &inside[..close];
             rest = &inside[close + 1..];
+            if let Some(sum) = body.strip_prefix('@') {
+                match numbered(sum, known.copy) {
+                    Some(Ok(number)) => out.push_str(&number.to_string()),
+                    Some(Err(why)) => errors.push(ExpandError { what: why(body.to_owned()), at }),
+                    None => errors.push(ExpandError { what: Unexpandable::Malformed(body.to_owned()), at }),
+                }
+                continue;
+            }
             let (name, default) = match body.split_once(":-") {
                 Some((name, default)) => (name, Some((default, start + 2 + name.len() + 2))),
                 None => (body, None),
@@ -72,11 +93,11 @@ fn expand_into(
                 continue;
             }
             // An empty one counts as unset for a default, and as set without one.
-            match (env(name).filter(|value| default.is_none() || !value.is_empty()), default) {
+            match ((known.env)(name).filter(|value| default.is_none() || !value.is_empty()), default) {
                 (Some(value), _) => out.push_str(&value),
                 (None, Some(_)) if depth == 0 => errors.push(ExpandError { what: Unexpandable::TooDeep, at }),
                 (None, Some((default, offset))) => {
-                    out.push_str(&expand_into(default, offset, env, depth - 1, errors));
+                    out.push_str(&expand_into(default, offset, known, depth - 1, errors));
                 }
                 (None, None) => errors.push(ExpandError { what: Unexpandable::Unset(name.to_owned()), at }),
             }
@@ -87,6 +108,25 @@ fn expand_into(
     }
     out.push_str(rest);
     out
+}
+
+/// Makes the failure of what stands between the braces.
+type WhyNot = fn(String) -> Unexpandable;
+
+/// The value of `n`, `n+8079` or `n-1`; `None` for what is none of these.
+fn numbered(sum: &str, copy: Option<u32>) -> Option<Result<i64, WhyNot>> {
+    let rest = sum.trim().strip_prefix('n')?.trim_start();
+    let more = match rest.split_at_checked(1) {
+        None => 0,
+        Some(("+", more)) => i64::from(more.trim().parse::<u32>().ok()?),
+        Some(("-", less)) => -i64::from(less.trim().parse::<u32>().ok()?),
+        Some(_) => return None,
+    };
+    Some(match copy.map(|copy| i64::from(copy) + more) {
+        None => Err(Unexpandable::NoCopies),
+        Some(below) if below < 0 => Err(Unexpandable::BelowZero),
+        Some(number) => Ok(number),
+    })
 }
 
 /// Where the brace closes that was opened just before `text`.
@@ -152,13 +192,13 @@ mod tests {
             ("ä${HOME}ö", "ä/rootö"),
             ("${HOME:-unused ${NO}}", "/root"),
         ] {
-            assert_eq!(expand(text, &env).as_deref(), Ok(meant), "{text}");
+            assert_eq!(expand(text, &env, None).as_deref(), Ok(meant), "{text}");
         }
     }
 
     #[test]
     fn every_failure_with_its_place() {
-        let errors = expand("a ${NO} ${b-c} ${NO:-${ALSO}} ${", &env).unwrap_err();
+        let errors = expand("a ${NO} ${b-c} ${NO:-${ALSO}} ${", &env, None).unwrap_err();
         let found: Vec<_> = errors.iter().map(|error| (error.what.clone(), error.at.clone())).collect();
         assert_eq!(
             found,
@@ -172,15 +212,36 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_a_copy_and_sums_with_it() {
+        for (text, meant) in [
+            ("${@n}", "3"),
+            ("a-${@n}.log", "a-3.log"),
+            ("${@n+8079}", "8082"),
+            ("${@n - 1},${@ n + 0}", "2,3"),
+            ("${NO:-${@n}}", "3"),
+            ("$${@n}", "${@n}"),
+            ("$@n", "$@n"),
+        ] {
+            assert_eq!(expand(text, &env, Some(3)).as_deref(), Ok(meant), "{text}");
+        }
+        let why = |text: &str, copy| expand(text, &env, copy).unwrap_err().remove(0).what;
+        assert_eq!(why("${@n+1}", None), Unexpandable::NoCopies("@n+1".into()));
+        assert_eq!(why("${@n-2}", Some(1)), Unexpandable::BelowZero("@n-2".into()));
+        for text in ["${@}", "${@N}", "${@n+}", "${@n+x}", "${@n*2}", "${@n+99999999999}", "${@n1}"] {
+            assert!(matches!(why(text, Some(1)), Unexpandable::Malformed(_)), "{text}");
+        }
+    }
+
+    #[test]
     fn depth_is_bounded() {
         let text = format!("{}{}", "${A:-".repeat(1000), "}".repeat(1000));
-        assert_eq!(expand(&text, &env).unwrap_err()[0].what, Unexpandable::TooDeep);
+        assert_eq!(expand(&text, &env, None).unwrap_err()[0].what, Unexpandable::TooDeep);
     }
 
     #[test]
     fn escaping_is_undone() {
         for text in ["$", "$$", "${HOME}", "a$b", "$${"] {
-            assert_eq!(expand(&escape(text), &env).as_deref(), Ok(text));
+            assert_eq!(expand(&escape(text), &env, None).as_deref(), Ok(text));
         }
     }
 }

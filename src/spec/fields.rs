@@ -72,6 +72,11 @@ impl<'v> Fields<'v> {
         Fields { layers, prefix: prefix.to_owned(), places: Places::new(), meant: BTreeMap::new() }
     }
 
+    /// The tables, the uppermost first.
+    pub(super) fn layers(&self) -> &[Layer<'v>] {
+        &self.layers
+    }
+
     /// The values of `key`, which is one of `group`, the uppermost first.
     pub(super) fn values(&mut self, group: Option<Group>, key: &'static str) -> Vec<Value<'v>> {
         let knows = |layer: &&Layer<'_>| match (layer.kind, group) {

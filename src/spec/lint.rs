@@ -1,5 +1,6 @@
 //! What is allowed and yet seldom meant, seen across levels, where trees go wrong. All of it is warnings.
 
+use super::copies;
 use super::exec::{BeatSource, KillMode};
 use super::listen::Address;
 use super::policy::{Backoff, ChildPolicy, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy};
@@ -35,6 +36,9 @@ struct Lint<'a> {
 impl Lint<'_> {
     fn supervisor(&mut self, at: &Path, supervisor: &SupervisorSpec) {
         self.restart_storm(at, supervisor);
+        for (child, (key, finding)) in copies::shared(&supervisor.children) {
+            self.warn(&at.child(&child.name), key, finding);
+        }
         for (index, child) in supervisor.children.iter().enumerate() {
             let path = at.child(&child.name);
             self.one_miss(&path, &child.policy);

@@ -11,6 +11,7 @@
 //! nothing of the crate but the hallway (`ids`, `text`, `time`).
 
 mod advice;
+mod copies;
 mod diagnostic;
 pub mod diff;
 mod env_file;
@@ -39,6 +40,7 @@ pub mod tree;
 mod unsupported;
 mod value;
 mod words;
+mod worker;
 
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use keys::settings::{BACKOFF, LOG_KEEP, LOG_MAX_SIZE};
@@ -48,14 +50,14 @@ pub use tree::{CHILDREN_MAX, COUNT_MAX, DEPTH_MAX, PATH_BYTES_MAX};
 pub use unsupported::{Unsupported, unsupported};
 
 use crate::files;
-use crate::ids;
+use crate::ids::{self, Name};
 use env_file::EnvFiles;
 use overlay::{Files, Overlay, Texts};
 use source::{Finding, Findings};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use tree::TreeSpec;
+use tree::{ChildKind, ChildSpec, TreeSpec};
 
 /// The largest file that is read. A tree of [`CHILDREN_MAX`] children written out one by one is smaller.
 const FILE_MAX: u64 = 32 << 20;
@@ -129,6 +131,25 @@ impl Read {
 /// The log file of the worker with the number `to`, given that of the worker with the number `from` of the same `count`.
 pub fn renumbered(file: &Path, from: u32, to: u32) -> PathBuf {
     exec::unnumbered(file, from).map_or_else(|| file.to_owned(), |base| exec::numbered(&base, to))
+}
+
+/// Another copy of the worker `like`, which a `count` has made, for a tree that runs: its files of variables are read, and no other
+/// file is. `None` where copies differ by no more than their names and log files.
+///
+/// # Errors
+/// What is wrong with this copy.
+pub fn copy_of(like: &ChildSpec, name: Name, number: u32) -> Option<Result<ChildSpec, Vec<Diagnostic>>> {
+    let ChildKind::Worker(exec) = &like.kind else { return None };
+    let mut findings = Findings::default();
+    let env_files = EnvFiles::new(Disk::REGULAR.env_files, false);
+    let (mut policy, exec) = worker::another(exec.template.as_ref()?, number, env_files, &mut findings);
+    policy.group = like.policy.group;
+    let is_wrong = findings.has_errors();
+    let (diagnostics, _) = findings.finish();
+    if is_wrong {
+        return Some(Err(diagnostics));
+    }
+    Some(Ok(ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)), added: like.added }))
 }
 
 /// Reads `file` and everything that it includes. `env` gives the values of `${VAR}`. A file that cannot be read is a

@@ -153,7 +153,12 @@ impl<'t> Loader<'_, 't> {
         let table = self.parse(file, texts.get(file)?.get_or_init(|| text));
         let mut includes = Vec::new();
         let top = Layer { table: &table, file, kind: Some(Kind::Top) };
-        includes_in(&mut Scope { findings: self.findings, env: self.env, judging: false }, top, 0, &mut includes);
+        includes_in(
+            &mut Scope { findings: self.findings, env: self.env, judging: false, copy: None, numbered: false },
+            top,
+            0,
+            &mut includes,
+        );
         self.overlay.tables[file] = Some(table);
         self.open.push(identity);
         for (target, place) in includes {

@@ -194,6 +194,13 @@ pub struct ChildPolicy {
     pub group: Option<u32>,
 }
 
+impl ChildPolicy {
+    /// The number of the copy called `name`, if it is one that a `count` has made.
+    pub fn number_of(&self, name: &str) -> Option<u32> {
+        self.group.and_then(|_| name.rsplit_once('-')?.1.parse().ok())
+    }
+}
+
 /// OTP's defaults for a worker (R3).
 impl Default for ChildPolicy {
     fn default() -> ChildPolicy {

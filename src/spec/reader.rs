@@ -30,9 +30,9 @@
 //! and be started by itself there.
 
 use super::env_file::EnvFiles;
-use super::exec::{ExecSpec, LogSpec, numbered};
+use super::exec::ExecSpec;
 use super::fields::{Fields, Layer};
-use super::keys::rows::{BODY, BOUNDS, CHILD, NAME, OWN, READY, SETUP, TOP};
+use super::keys::rows::{BODY, CHILD, NAME, TOP};
 use super::keys::{self, beat};
 use super::kind::{COUNT_GROUP, Group, Kind};
 use super::overlay::Overlay;
@@ -42,6 +42,7 @@ use super::shape::{Shape, Whole, a_whole, refuse_others};
 use super::source::{Finding, Findings, Place, Places};
 use super::tree::{COUNT_MAX, ChildKind, ChildSpec, Containment, DEPTH_MAX, JournalSpec, SupervisorSpec, TreeSpec};
 use super::value::{Scope, Value};
+use super::worker;
 use crate::ids::{Name, Path};
 use std::sync::Arc;
 use toml::de::DeValue;
@@ -54,7 +55,7 @@ pub(super) fn read(
     findings: &mut Findings,
 ) -> Option<TreeSpec> {
     let top = overlay.top()?;
-    let scope = Scope { findings, env, judging: !overlay.broken };
+    let scope = Scope { findings, env, judging: !overlay.broken, copy: None, numbered: false };
     Some(Reader { scope, env_files, overlay, rules: Rules::default() }.top(top))
 }
 
@@ -128,8 +129,10 @@ impl<'v> Reader<'_, 'v> {
     /// Reads what becomes no child, for what is wrong with its values.
     fn try_out<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
         let judging = std::mem::replace(&mut self.scope.judging, false);
+        // Whether there are copies is known where it becomes a child.
+        let copy = self.scope.copy.replace(1);
         let read = read(self);
-        self.scope.judging = judging;
+        (self.scope.judging, self.scope.copy) = (judging, copy);
         read
     }
 
@@ -191,7 +194,7 @@ impl<'v> Reader<'_, 'v> {
             self.open(*layer);
         }
         let layers = defaults.clone();
-        self.try_out(|reader| reader.worker_keys(&mut Fields::new(layers, "")));
+        self.try_out(|reader| worker::keys(&mut reader.scope, &mut Fields::new(layers, "")));
         defaults
     }
 
@@ -288,7 +291,7 @@ impl<'v> Reader<'_, 'v> {
             for child in children {
                 reader.child(child, at, depth + 1, &[], &mut Siblings::new(Default::default()));
             }
-            reader.worker_keys(fields);
+            worker::keys(&mut reader.scope, fields);
         });
     }
 
@@ -322,25 +325,6 @@ impl<'v> Reader<'_, 'v> {
         siblings.children.push(ChildSpec { name, policy, kind: ChildKind::Supervisor(Box::new(below)), added: false });
     }
 
-    /// What a worker's keys mean.
-    fn worker_keys(&mut self, fields: &mut Fields<'v>) -> (ChildPolicy, ExecSpec) {
-        let (mut policy, mut exec) = (ChildPolicy::default(), ExecSpec::new(Vec::new()));
-        let scope = &mut self.scope;
-        fields.fill(scope, Some(Group::Child), CHILD, &mut policy);
-        let values = fields.values(Some(Group::Child), "heartbeat");
-        if let Some(beats) = beat::heartbeat(scope, &values, &mut fields.places) {
-            fields.mean("heartbeat", beats.place);
-            if let Some(beats) = beats.value {
-                (policy.heartbeat, exec.sources) = (Some(beats.heartbeat), beats.sources);
-            }
-        }
-        fields.fill(scope, Some(Group::Own), OWN, &mut exec);
-        fields.fill(scope, Some(Group::Setup), SETUP, &mut exec);
-        fields.fill(scope, Some(Group::Ready), READY, &mut policy);
-        fields.fill(scope, Some(Group::Bounds), BOUNDS, &mut exec);
-        (policy, exec)
-    }
-
     /// One worker, or with a `count` several.
     fn worker(
         &mut self,
@@ -350,49 +334,75 @@ impl<'v> Reader<'_, 'v> {
         at: &Path,
         siblings: &mut Siblings,
     ) {
-        let (mut policy, mut exec) = self.worker_keys(&mut fields);
-        let mut number = |key, most: u32| {
+        let mut whole = |key, most: u32| {
             let shape: Whole<u32> = a_whole(1, most.into());
             let values = fields.values(Some(Group::Own), key);
             shape.merge(&mut self.scope, &values, &mut Places::new()).map(|number| number.value)
         };
-        let (count, group) = (number("count", COUNT_MAX), number(COUNT_GROUP, u32::MAX));
-        policy.group = siblings.group(count, group);
+        let (count, group) = (whole("count", COUNT_MAX), whole(COUNT_GROUP, u32::MAX));
+        let group = siblings.group(count, group);
+        let counted = fields.places.contains_key("count");
+        self.scope.numbered = false;
+        let mut read = self.read_worker(&mut fields, group, siblings, counted.then_some(1));
         if !self.scope.judging {
             return;
         }
-        if let Some(place) = fields.meant("env-file") {
-            exec.env_from_files = self.env_files.variables(&mut self.scope, &exec.env_files, place);
+        if count.is_some() && self.scope.numbered && !self.scope.findings.has_errors() {
+            read.1.template = Some(Box::new(worker::template(&self.scope, &fields)));
         }
-        self.rules.child(&mut self.scope, &policy, &siblings.parent, &fields);
-        self.rules.worker(&mut self.scope, &policy, &exec, &fields);
-        let places = Arc::new(fields.places);
+        let template = read.1.template.clone();
+        let places = Arc::new(fields.places.clone());
         let base = name.cloned().unwrap_or_else(unnamed);
         for number in 1..=count.unwrap_or(1) {
-            let mut exec = exec.clone();
+            if number > 1 && self.scope.numbered {
+                let found = self.scope.findings.len();
+                read = self.read_worker(&mut fields, group, siblings, Some(number));
+                read.1.template.clone_from(&template);
+                // What is wrong with this one is so with those after it.
+                if self.scope.findings.len() > found {
+                    break;
+                }
+            }
+            let (policy, mut exec) = read.clone();
             let mut called = base.clone();
             if count.is_some() {
                 match self.rules.numbered(&mut self.scope, &base, number, place) {
                     Some(name) => called = name,
-                    None => return,
+                    None => break,
                 }
-                if let LogSpec::File { file, .. } = &mut exec.log {
-                    *file = numbered(file, number);
-                }
+                worker::number_log(&self.scope, &fields, &mut exec, number);
             }
             if name.is_some() {
                 siblings.claim(&mut self.scope, &called, place);
             }
             let path = at.child(&called);
             if !self.rules.tally(&mut self.scope, place) || !self.rules.measure(&mut self.scope, &path, place) {
-                return;
+                break;
             }
             self.rules.alone(&mut self.scope, &exec, &path, &places, place);
             self.rules.sockets(&mut self.scope, &exec, &path, policy.group, &places, place);
             self.remember(path, places.clone());
             let kind = ChildKind::Worker(Box::new(exec));
-            siblings.children.push(ChildSpec { name: called, policy: policy.clone(), kind, added: false });
+            siblings.children.push(ChildSpec { name: called, policy, kind, added: false });
         }
+    }
+
+    /// What a worker's keys mean, for the copy with this number if it has copies, and what is wrong between them.
+    fn read_worker(
+        &mut self,
+        fields: &mut Fields<'v>,
+        group: Option<u32>,
+        siblings: &Siblings,
+        number: Option<u32>,
+    ) -> (ChildPolicy, ExecSpec) {
+        let (mut policy, exec) = worker::read(&mut self.scope, fields, &mut self.env_files, number);
+        self.scope.copy = None;
+        policy.group = group;
+        if self.scope.judging {
+            self.rules.child(&mut self.scope, &policy, &siblings.parent, fields);
+            self.rules.worker(&mut self.scope, &policy, &exec, fields);
+        }
+        (policy, exec)
     }
 
     fn remember(&mut self, path: Path, places: Arc<Places>) {

@@ -265,6 +265,11 @@ impl Findings {
         self.broken.insert(file, broken);
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.found.iter().any(|(.., found)| found.severity == Severity::Error)
     }

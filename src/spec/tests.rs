@@ -790,3 +790,49 @@ fn what_a_file_of_variables_holds_is_part_of_the_spec() {
     };
     assert_eq!(steps[0].changes, [change]);
 }
+
+#[test]
+fn each_copy_is_read_with_its_own_number() {
+    let text = "[defaults]\nenv = { SHARD = \"${@n-1}\" }\n[[child]]\nname = \"web\"\ncount = 3\n\
+        command = \"serve --port ${@n+8079} $${@n}\"\ncwd = \"/srv/${@n}\"\nlog = { file = \"web-${@n}.log\" }\n\
+        heartbeat = { interval = \"1s\", misses = 3, source = { http = \"http://127.0.0.1:${@n+8079}/\" } }\n";
+    let tree = tree(text);
+    let web: Vec<_> = tree.root.children.iter().map(exec).collect();
+    assert_eq!(tree.root.children[2].policy.number_of("web-3"), Some(3));
+    assert_eq!(web[2].command, ["serve", "--port", "8082", "${@n}"]);
+    assert_eq!((web[0].env["SHARD"].as_str(), web[2].env["SHARD"].as_str()), ("0", "2"));
+    let LogSpec::File { file, .. } = &web[1].log else { panic!("a file") };
+    assert_eq!((web[1].cwd.as_deref(), &**file), (Some(Path::new("/srv/2")), Path::new("web-2.log")));
+    let ask = Ask::http("http://127.0.0.1:8081/").unwrap();
+    assert_eq!(web[1].sources, [BeatSource::Probe(Probe { ask, timeout: None })]);
+    let again = parse(&print::to_toml(&tree)).tree.unwrap();
+    assert_eq!(exec(&again.root.children[2]).command, web[2].command);
+
+    // Further ones are read from what these were read from, with the variables of that time.
+    let text = worker(
+        "count = 2\nenv = { A = \"${HOME}/${@n}\", B = \"${NONE:-x}\" }\numask = 0o027\nlog = { file = \"a.log\" }\n",
+    );
+    let read = read_text("shop.toml", &text, &|name| (name == "HOME").then(|| "/ho$me ${X}".to_owned()));
+    let like = &read.tree.unwrap().root.children[1];
+    let copy = copy_of(like, name("w-7"), 7).unwrap().unwrap();
+    assert_eq!((exec(&copy).env["A"].as_str(), exec(&copy).env["B"].as_str()), ("/ho$me ${X}/7", "x"));
+    let LogSpec::File { file, .. } = &exec(&copy).log else { panic!("a file") };
+    assert_eq!((&**file, exec(&copy).umask, copy.policy.group), (Path::new("a-7.log"), Some(0o027), Some(1)));
+    assert_eq!(exec(&copy).template, exec(like).template);
+    let alike = super::tests::tree(&worker("count = 2\n")).root.children.remove(1);
+    assert!(copy_of(&alike, name("w-7"), 7).is_none(), "these differ by their names only");
+    let ports = worker("count = 2\nheartbeat = { source = { tcp = \"127.0.0.1:${@n+65533}\" } }\n");
+    let ports = parse(&ports).tree.unwrap();
+    assert!(copy_of(&ports.root.children[1], name("w-3"), 3).unwrap().is_err(), "there is no port 65536");
+}
+
+#[test]
+fn the_number_of_a_copy_without_copies_is_an_error() {
+    assert_eq!(codes(&worker("env = { A = \"${@n}\" }\n")), ["no-copies"]);
+    assert_eq!(codes("on-panic = \"x ${@n}\"\n[[child]]\nname = \"w\"\ncommand = \"x\"\n"), ["no-copies"]);
+    let defaults = "[defaults]\nenv = { A = \"${@n}\" }\n[[child]]\nname = \"w\"\ncommand = \"x\"\n";
+    assert_eq!(codes(defaults), ["no-copies"]);
+    assert!(codes(&format!("{defaults}count = 1\n")).is_empty());
+    assert_eq!(codes(&worker("count = 2\nenv = { A = \"${@n-2}\" }\n")), ["bad-variable"]);
+    assert_eq!(codes(&worker("count = 2\nenv = { A = \"${@x}\" }\n")), ["bad-variable"]);
+}

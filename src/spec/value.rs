@@ -2,7 +2,7 @@
 //! the reading goes on and finds the rest.
 
 use super::diagnostic::{nearest, plain, quoted};
-use super::expand::{self, Unexpandable};
+use super::expand::{self, NUMBER, Unexpandable};
 use super::source::{Finding, Findings, Place};
 use super::{size, words};
 use crate::time::Span;
@@ -17,6 +17,10 @@ pub(super) struct Scope<'a> {
     /// Whether what is between values is judged. It is not where something was not understood at all, nor for what
     /// becomes no child.
     pub(super) judging: bool,
+    /// The copy of a worker that is read; `None` where there are no copies.
+    pub(super) copy: Option<u32>,
+    /// Something was read that is another thing for another copy.
+    pub(super) numbered: bool,
 }
 
 /// A value, its key and its place.
@@ -81,7 +85,8 @@ impl Scope<'_> {
 
     /// Puts the values of variables into `text`, which is (part of) `value`.
     fn expanded(&mut self, value: Value<'_>, text: &str) -> Option<String> {
-        let out = match expand::expand(text, self.env) {
+        self.numbered |= text.contains(NUMBER);
+        let out = match expand::expand(text, self.env, self.copy) {
             Ok(out) => out,
             Err(errors) => {
                 for error in errors {
@@ -104,7 +109,26 @@ impl Scope<'_> {
                             place,
                             format!("{} is no variable", quoted(&format!("${{{inside}}}"))),
                         )
-                        .hint("only `${VAR}` and `${VAR:-default}` are known; a literal `${` is `$${`"),
+                        .hint(
+                            "only `${VAR}` and `${VAR:-default}` are known, and in copies `${@n}` and `${@n+8079}`; a \
+                                 literal `${` is `$${`",
+                        ),
+                        Unexpandable::NoCopies(inside) => Finding::error(
+                            "no-copies",
+                            place,
+                            format!(
+                                "{} is the number of a copy, and there are no copies",
+                                quoted(&format!("${{{inside}}}"))
+                            ),
+                        )
+                        .label("read for a child without `count`")
+                        .hint("add a `count` to the worker, or write the number; a literal `${` is `$${`"),
+                        Unexpandable::BelowZero(inside) => Finding::error(
+                            "bad-variable",
+                            place,
+                            format!("{} is below zero for the first copy", quoted(&format!("${{{inside}}}"))),
+                        )
+                        .hint("the first copy has the number 1, so `${@n-1}` is the least"),
                         Unexpandable::TooDeep => {
                             Finding::error("bad-variable", place, "defaults stand within defaults too deep")
                                 .hint("set the variable instead")

@@ -233,6 +233,10 @@ pub enum Verb {
         path: Path,
         /// How many, at least one.
         count: u32,
+        /// Those that are new, as JSON of the checked types, where copies differ by more than their names: the tool has
+        /// read them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        copies: Vec<Value>,
     },
     /// The whole tree as it is now: one `Spec`.
     Spec,

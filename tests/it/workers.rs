@@ -3,6 +3,7 @@
 use crate::harness::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 #[test]
 fn a_worker_gets_what_its_spec_says() {
@@ -233,5 +234,48 @@ command = ["sh", "-c", "echo plain has [$A]; exec sleep 1000"]
         let ran = tree.run(arguments);
         assert!(!ran.stdout.contains("hunter") && !ran.stderr.contains("hunter"), "{arguments:?}: {ran:?}");
     }
+    tree.stop();
+}
+
+#[test]
+fn copies_know_their_numbers_and_new_ones_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"
+[[child]]
+name = "s"
+  [[child.child]]
+  name = "w"
+  count = 2
+  command = ["sh", "-c", "echo copy $TREEVISOR_NUMBER has port $PORT, $SHARD, ${@n+100} of ${PLACE}; exec sleep 1000"]
+  env = { PORT = "${@n+8079}" }
+  env-file = "shard-${@n}.env"
+[[child]]
+name = "one"
+command = ["sh", "-c", "echo one has [$TREEVISOR_NUMBER]; exec sleep 1000"]
+"#;
+    fs::write(dir.path().join("tree.toml"), text).unwrap();
+    for n in 1..=4 {
+        fs::write(dir.path().join(format!("shard-{n}.env")), format!("SHARD=shard{n}\n")).unwrap();
+    }
+    let mut start = command_in(dir.path());
+    start.args(["start", "tree.toml"]).env("PLACE", "here").stdin(Stdio::null());
+    let root = start.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut tree = Tree::adopt(dir, root);
+    tree.line("copy 1 has port 8080, shard1, 101 of here");
+    tree.line("copy 2 has port 8081, shard2, 102 of here");
+    tree.line("one has []");
+    tree.line("the tree is up");
+    // The tool has another environment, and the tree remembers its own.
+    tree.run(&["scale", "/s/w", "4"]).expect(0);
+    tree.line("copy 3 has port 8082, shard3, 103 of here");
+    tree.line("copy 4 has port 8083, shard4, 104 of here");
+    let refused = tree.run(&["scale", "/s/w", "6"]).expect(1);
+    assert!(refused.stderr.contains("shard-5.env") && refused.stderr.contains("nothing was changed"), "{refused:?}");
+    tree.run(&["scale", "/s/w", "1"]).expect(0);
+    tree.run(&["scale", "/s/w", "2"]).expect(0);
+    tree.line("copy 2 has port 8081, shard2, 102 of here");
+    let plan = tree.command().args(["reload", "--plan"]).env("PLACE", "here").output().unwrap();
+    let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert!(plan.starts_with("nothing to do"), "{plan}");
     tree.stop();
 }

@@ -264,6 +264,9 @@ impl Child {
             ("TREEVISOR_INCARNATION".into(), incarnation.to_string().into()),
             ("TREEVISOR_TOKEN".into(), token.to_string().into()),
         ];
+        if let Some(number) = self.path.name().and_then(|name| self.policy.number_of(name)) {
+            environment.push(("TREEVISOR_NUMBER".into(), number.to_string().into()));
+        }
         if let Some(heartbeat) = &self.policy.heartbeat {
             let millis = heartbeat.interval.as_millis().max(1);
             environment.push(("TREEVISOR_HEARTBEAT_MS".into(), millis.to_string().into()));

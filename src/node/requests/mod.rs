@@ -137,7 +137,9 @@ impl Requests {
                 let what = format!("{} is being reset", self.own);
                 self.ask_core(now, asker, by, Command::Reset(None), what, out);
             }
-            Change::Scale { group, count } => self.scale(now, sight, asker, by, &group, count, out),
+            Change::Scale { group, count, copies } => {
+                self.scale(now, sight, asker, by, (&group, count, copies), out);
+            }
             Change::Signal { .. } => {
                 let message = format!("{} is a supervisor; signals go to workers", self.own);
                 out.push(Order::Reply(asker, refused(Refusal::NotAllowed, message)));

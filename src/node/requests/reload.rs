@@ -23,6 +23,7 @@ use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{ChildId, Command, Event, Member, OwnPolicy, Reload, RequestId, Run, Scope};
 use crate::time::Time;
 use crate::wire::message::{Outcome, Refusal, Reply, Verb};
+use serde_json::Value;
 use slog::error;
 
 impl Requests {
@@ -105,19 +106,18 @@ impl Requests {
         self.bring(now, asker, incoming, some_children(by, Vec::new(), Scope::Child(child)), out);
     }
 
-    /// Makes the workers of one `count` so many.
-    #[expect(clippy::too_many_arguments, reason = "a request, and what it asks for")]
+    /// Makes the workers of one `count` so many. Those that are new were read by the tool where copies differ by more than
+    /// their names.
     pub(super) fn scale(
         &mut self,
         now: Time,
         sight: &impl Sight,
         asker: Asker,
         by: String,
-        path: &Path,
-        count: u32,
+        (path, count, copies): (&Path, u32, Vec<Value>),
         out: &mut Orders,
     ) {
-        match self.scaled(sight, path, count) {
+        match self.scaled(sight, path, count, copies) {
             Ok((group, children)) => {
                 let members = children.iter().map(children::member).collect();
                 let incoming = Incoming { children, whole: None };
@@ -128,7 +128,13 @@ impl Requests {
     }
 
     /// So many workers of one `count`, or why they cannot be.
-    fn scaled(&self, sight: &impl Sight, path: &Path, count: u32) -> Result<(u32, Vec<ChildSpec>), Reply> {
+    fn scaled(
+        &self,
+        sight: &impl Sight,
+        path: &Path,
+        count: u32,
+        copies: Vec<Value>,
+    ) -> Result<(u32, Vec<ChildSpec>), Reply> {
         let Some(name) = path.name() else { return Err(no_such_path(path)) };
         if self.incoming.values().any(|incoming| incoming.whole.is_some()) {
             return Err(refused(Refusal::Busy, "a reload is under way; try again when it is done".into()));
@@ -141,12 +147,20 @@ impl Requests {
             let message = format!("a `count` makes 1 to {} workers, not {count}", spec::COUNT_MAX);
             return Err(refused(Refusal::NotUnderstood, message));
         }
+        let copies: Vec<ChildSpec> = copies.into_iter().filter_map(|copy| serde_json::from_value(copy).ok()).collect();
         let one = |number| {
             let called = format!("{name}-{number}");
             let present = sight.find(&called).and_then(|child| sight.spec_of(child));
-            present
-                .or_else(|| numbered(&like, &called, number))
-                .ok_or_else(|| refused(Refusal::NotUnderstood, format!("\"{called}\" is no name for a worker")))
+            let read = || copies.iter().find(|copy| copy.name.as_str() == called).cloned();
+            present.or_else(read).or_else(|| numbered(&like, &called, number)).ok_or_else(|| {
+                let message = match &like.spec.kind {
+                    ChildKind::Worker(exec) if exec.template.is_some() => format!(
+                        "copies of {path} have their number in their values, and {called} was not read for this; try again"
+                    ),
+                    _ => format!("\"{called}\" is no name for a worker"),
+                };
+                refused(Refusal::NotUnderstood, message)
+            })
         };
         let children = (1..=count).map(one).collect::<Result<_, _>>()?;
         Ok((like.group, children))
@@ -226,13 +240,16 @@ fn some_children(by: String, members: Vec<Member>, scope: Scope) -> Reload {
     Reload { request: RequestId(0), by, generation: 0, own: None, members, scope }
 }
 
-/// A worker of a `count` like `like`, with another number.
+/// A worker of a `count` like `like`, with another number; `None` where more than that is different.
 fn numbered(like: &Counted, name: &str, number: u32) -> Option<ChildSpec> {
     let mut child = ChildSpec { name: Name::parse(name).ok()?, ..like.spec.clone() };
-    if let ChildKind::Worker(exec) = &mut child.kind
-        && let LogSpec::File { file, .. } = &mut exec.log
-    {
-        *file = spec::renumbered(file, like.number, number);
+    if let ChildKind::Worker(exec) = &mut child.kind {
+        if exec.template.is_some() {
+            return None;
+        }
+        if let LogSpec::File { file, .. } = &mut exec.log {
+            *file = spec::renumbered(file, like.number, number);
+        }
     }
     Some(child)
 }

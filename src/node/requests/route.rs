@@ -157,6 +157,8 @@ pub enum Change {
         group: Path,
         /// How many.
         count: u32,
+        /// Those that are new, where copies differ by more than their names.
+        copies: Vec<Value>,
     },
 }
 
@@ -175,7 +177,7 @@ impl Change {
             Change::DeleteChild => Verb::DeleteChild { path },
             Change::StartChild { child } => Verb::StartChild { path, child },
             Change::RemoveChild => Verb::RemoveChild { path },
-            Change::Scale { group, count } => Verb::Scale { path: group, count },
+            Change::Scale { group, count, copies } => Verb::Scale { path: group, count, copies },
         }
     }
 }
@@ -211,8 +213,8 @@ impl From<Verb> for Asked {
             Verb::RemoveChild { path } => Asked::At(path, Change::RemoveChild),
             // The path names workers by what they have in common, which is no child: the way goes to the supervisor
             // above.
-            Verb::Scale { path, count } => {
-                Asked::At(path.parent().unwrap_or_else(Path::root), Change::Scale { group: path, count })
+            Verb::Scale { path, count, copies } => {
+                Asked::At(path.parent().unwrap_or_else(Path::root), Change::Scale { group: path, count, copies })
             }
         }
     }
@@ -234,7 +236,7 @@ mod tests {
             Verb::Panic { path: at.clone(), hold: true },
             Verb::Signal { path: at.clone(), signal: 10 },
             Verb::StartChild { path: at.clone(), child: Value::Null },
-            Verb::Scale { path: at, count: 3 },
+            Verb::Scale { path: at, count: 3, copies: vec![Value::Null] },
         ];
         for verb in verbs {
             let Asked::At(path, change) = Asked::from(verb.clone()) else { panic!("{verb:?}") };
