@@ -45,7 +45,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("roff", &["cli"]),
-    ("glob", &["cli"]),
+    ("glob", &["cli", "spec"]),
     ("clap", &["cli"]),
     ("ratatui", &["cli"]),
     ("indicatif", &["cli"]),

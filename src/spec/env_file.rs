@@ -3,7 +3,7 @@
 //! The readers of such files agree on most of it, and where they do not, one had to be chosen; docs/spec.md has the rules and a
 //! table of cases, which the test below reads. What stands in a file is never repeated in a message: it may be a secret.
 
-use super::overlay::Files;
+use super::disk::Files;
 use super::source::{Finding, Place};
 use super::value::Scope;
 use crate::spec::diagnostic::quoted;

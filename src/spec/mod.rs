@@ -14,6 +14,7 @@ mod advice;
 mod copies;
 mod diagnostic;
 pub mod diff;
+mod disk;
 mod env_file;
 pub mod exec;
 mod expand;
@@ -49,18 +50,15 @@ pub use source::{Location, Sources};
 pub use tree::{CHILDREN_MAX, COUNT_MAX, DEPTH_MAX, PATH_BYTES_MAX};
 pub use unsupported::{Unsupported, unsupported};
 
-use crate::files;
 use crate::ids::{self, Name};
+use disk::Disk;
 use env_file::EnvFiles;
-use overlay::{Files, Overlay, Texts};
+use overlay::{Overlay, Texts};
 use source::{Finding, Findings};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use tree::{ChildKind, ChildSpec, TreeSpec};
-
-/// The largest file that is read. A tree of [`CHILDREN_MAX`] children written out one by one is smaller.
-const FILE_MAX: u64 = 32 << 20;
 
 /// What came of reading a file.
 #[derive(Debug, Clone)]
@@ -157,14 +155,13 @@ pub fn copy_of(like: &ChildSpec, name: Name, number: u32) -> Option<Result<Child
 ///
 /// A pipe in the place of a file is read to its end, as long as data comes: this may take seconds.
 pub fn read(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
-    read_with(file, env, Disk { files: &|path| from_disk(path, files::read_or_wait), ..Disk::REGULAR })
+    read_with(file, env, Disk::ANY)
 }
 
 /// The same of a tree for another machine, where there may be files that this one has not: a missing `env-file` is no more
 /// than a warning.
 pub fn read_for_elsewhere(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
-    let files: Files<'_> = &|path| from_disk(path, files::read_or_wait);
-    read_with(file, env, Disk { files, elsewhere: true, ..Disk::REGULAR })
+    read_with(file, env, Disk { elsewhere: true, ..Disk::ANY })
 }
 
 /// The same from regular files alone, for callers that cannot wait.
@@ -176,43 +173,22 @@ pub fn read_at_once(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
 /// no other files: an `include` is an error, and an `env-file` a warning.
 pub fn read_text(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Read {
     let text = std::cell::Cell::new(Some(text));
+    let none = || io::Error::new(io::ErrorKind::NotFound, "there are no other files here");
     let files = |path: &Path| match text.take() {
         Some(text) => Ok((path.to_owned(), text.as_bytes().to_vec())),
-        None => Err(io::Error::new(io::ErrorKind::NotFound, "there are no other files here")),
+        None => Err(none()),
     };
-    read_with(Path::new(name), env, Disk { files: &files, env_files: &files, elsewhere: true })
-}
-
-/// Where files come from.
-#[derive(Clone, Copy)]
-struct Disk<'a> {
-    /// Those of the tree.
-    files: Files<'a>,
-    /// Files of variables. None of them is waited for: a tree may name many.
-    env_files: Files<'a>,
-    /// The tree is for another machine.
-    elsewhere: bool,
-}
-
-impl Disk<'static> {
-    /// Regular files, of this machine.
-    const REGULAR: Disk<'static> = Disk {
-        files: &|path| from_disk(path, files::read_regular),
-        env_files: &|path| from_disk(path, files::read_regular),
-        elsewhere: false,
-    };
-}
-
-fn from_disk(path: &Path, read: fn(&Path, u64) -> io::Result<Vec<u8>>) -> io::Result<(PathBuf, Vec<u8>)> {
-    let bytes = read(path, FILE_MAX)?;
-    // A pipe has no canonical path, and cannot include itself either.
-    Ok((path.canonicalize().unwrap_or_else(|_| path.to_owned()), bytes))
+    read_with(
+        Path::new(name),
+        env,
+        Disk { files: &files, matching: &|_, _| Err(none()), env_files: &files, elsewhere: true },
+    )
 }
 
 fn read_with(file: &Path, env: &dyn Fn(&str) -> Option<String>, disk: Disk<'_>) -> Read {
     let mut findings = Findings::default();
     let texts = Texts::new();
-    let overlay = Overlay::load(file, env, disk.files, &texts, &mut findings);
+    let overlay = Overlay::load(file, env, disk, &texts, &mut findings);
     let env_files = EnvFiles::new(disk.env_files, disk.elsewhere);
     let tree = reader::read(&overlay, env, env_files, &mut findings).filter(|_| !findings.has_errors());
     if let Some(tree) = &tree {

@@ -4,6 +4,7 @@
 //! tables that lie over one another as one, by [`reader`](super::reader).
 
 use super::diagnostic::quoted;
+use super::disk::Disk;
 use super::fields::Layer;
 use super::kind::Kind;
 use super::source::{Finding, Findings, Place};
@@ -11,15 +12,11 @@ use super::tree::DEPTH_MAX;
 use super::value::Scope;
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 /// The most files of one tree: a few files that include each other several times each would otherwise multiply.
 const INCLUDES_MAX: usize = 1_000;
-
-/// Where files come from: the path that identifies a file, and its bytes.
-pub(super) type Files<'a> = &'a dyn Fn(&Path) -> io::Result<(PathBuf, Vec<u8>)>;
 
 /// Texts of files, which the tables borrow from.
 pub(super) struct Texts(Vec<OnceCell<String>>);
@@ -36,6 +33,8 @@ pub(super) struct Overlay<'t> {
     tables: Vec<Option<DeTable<'t>>>,
     /// Where an `include` stands, and the file that it brings in.
     included: HashMap<Place, usize>,
+    /// Where an `include` stands that is a pattern, and the files that are like it.
+    matched: HashMap<Place, Vec<usize>>,
     /// Whether some file was no TOML: then what seems to be missing may stand in the broken part.
     pub(super) broken: bool,
 }
@@ -45,12 +44,12 @@ impl Overlay<'_> {
     pub(super) fn load<'t>(
         file: &Path,
         env: &dyn Fn(&str) -> Option<String>,
-        files: Files<'_>,
+        disk: Disk<'_>,
         texts: &'t Texts,
         findings: &mut Findings,
     ) -> Overlay<'t> {
-        let overlay = Overlay { tables: Vec::new(), included: HashMap::new(), broken: false };
-        let mut loader = Loader { findings, env, files, texts: &texts.0, open: Vec::new(), loaded: 0, overlay };
+        let overlay = Overlay { tables: Vec::new(), included: HashMap::new(), matched: HashMap::new(), broken: false };
+        let mut loader = Loader { findings, env, disk, texts: &texts.0, open: Vec::new(), loaded: 0, overlay };
         loader.load(file, None);
         loader.overlay
     }
@@ -63,6 +62,12 @@ impl Overlay<'_> {
     /// The file that the `include` in this table brings in.
     pub(super) fn included(&self, layer: Layer<'_>) -> Option<Layer<'_>> {
         self.file(*self.included.get(&layer.get("include")?.place)?)
+    }
+
+    /// The files that the `include` in this table means, which is a pattern; `None` where it is none.
+    pub(super) fn matched(&self, layer: Layer<'_>) -> Option<Vec<Layer<'_>>> {
+        let files = self.matched.get(&layer.get("include")?.place)?;
+        Some(files.iter().filter_map(|file| self.file(*file)).collect())
     }
 
     fn file(&self, file: usize) -> Option<Layer<'_>> {
@@ -94,7 +99,7 @@ fn dismantle(table: DeTable<'_>) {
 struct Loader<'a, 't> {
     findings: &'a mut Findings,
     env: &'a dyn Fn(&str) -> Option<String>,
-    files: Files<'a>,
+    disk: Disk<'a>,
     texts: &'t [OnceCell<String>],
     /// The files that are being read, the innermost last, to find cycles.
     open: Vec<PathBuf>,
@@ -106,7 +111,7 @@ struct Loader<'a, 't> {
 impl<'t> Loader<'_, 't> {
     /// Reads `path`, and gives its number; `from` is the `include` that asks for it.
     fn load(&mut self, path: &Path, from: Option<Place>) -> Option<usize> {
-        let (identity, bytes) = match (self.files)(path) {
+        let (identity, bytes) = match (self.disk.files)(path) {
             Ok(found) => found,
             Err(error) => {
                 self.unreadable(path, from, &error.to_string());
@@ -166,13 +171,47 @@ impl<'t> Loader<'_, 't> {
                 self.findings.add(Finding::error("too-deep", place, "files include files too deep"));
                 continue;
             }
-            let target = path.parent().unwrap_or(Path::new("")).join(target);
+            let beside = path.parent().unwrap_or(Path::new(""));
+            if is_pattern(&target) {
+                self.load_all(beside, &target, place);
+                continue;
+            }
+            let target = beside.join(target);
             if let Some(included) = self.load(&target, Some(place)) {
                 self.overlay.included.insert(place, included);
             }
         }
         self.open.pop();
         Some(file)
+    }
+
+    /// Reads the files that are like a pattern.
+    fn load_all(&mut self, beside: &Path, pattern: &str, place: Place) {
+        if pattern.contains("**") {
+            self.findings.add(
+                Finding::error("bad-value", place, format!("{} reaches over directories", quoted(pattern)))
+                    .hint("a `*` stands for a part of one name: include = \"conf.d/*.toml\""),
+            );
+            return;
+        }
+        let files = match (self.disk.matching)(beside, pattern) {
+            Ok(files) => files,
+            Err(error) => {
+                self.unreadable(&beside.join(pattern), Some(place), &error.to_string());
+                return;
+            }
+        };
+        if files.is_empty() {
+            self.findings.add(
+                Finding::warning("nothing-included", place, format!("no file is like {}", quoted(pattern)))
+                    .label("nothing comes in")
+                    .hint(
+                        "it is taken from the folder of the file that includes; `*` does not stand for a leading dot",
+                    ),
+            );
+        }
+        let loaded = files.iter().filter_map(|file| self.load(file, Some(place))).collect();
+        self.overlay.matched.insert(place, loaded);
     }
 
     fn add(&mut self, path: &Path, text: &str) -> usize {
@@ -222,7 +261,9 @@ fn includes_in(scope: &mut Scope<'_>, body: Layer<'_>, depth: usize, found: &mut
     if let Some(include) = body.get("include")
         && let Some(target) = scope.filled(include)
     {
-        match children {
+        // What comes in by a pattern stands behind children of its own.
+        let several = is_pattern(&target);
+        match children.as_ref().filter(|_| !several) {
             None => found.push((target, include.place)),
             Some((array, children)) => {
                 let first = children.first().map_or(array.place, |child| child.place);
@@ -238,7 +279,9 @@ fn includes_in(scope: &mut Scope<'_>, body: Layer<'_>, depth: usize, found: &mut
                 );
             }
         }
-        return;
+        if !several {
+            return;
+        }
     }
     if depth >= DEPTH_MAX {
         return;
@@ -249,6 +292,11 @@ fn includes_in(scope: &mut Scope<'_>, body: Layer<'_>, depth: usize, found: &mut
             includes_in(scope, child, depth + 1, found);
         }
     }
+}
+
+/// Whether an `include` means all files that are like it.
+pub(super) fn is_pattern(target: &str) -> bool {
+    target.contains(['*', '?', '['])
 }
 
 /// The parser's message, and for what people most often get wrong a hint.

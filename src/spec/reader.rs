@@ -151,13 +151,14 @@ impl<'v> Reader<'_, 'v> {
         defaults.extend(inherited);
         fields.places.entry(String::new()).or_insert(place);
         let children = self.array_of_children(&mut fields);
+        let further = fields.layers().iter().find_map(|layer| self.overlay.matched(*layer));
         let auto_shutdown = fields.meant("auto-shutdown");
         let written = fields.places.contains_key("child") || fields.places.contains_key("include");
         self.remember(at.clone(), Arc::new(fields.places));
         let (place, children) = match children {
             Some(children) => children,
             // Children that could not be read were reported; so was an include.
-            None if written => return spec,
+            None if written && further.is_none() => return spec,
             None => (place, Vec::new()),
         };
         let mut siblings = Siblings::new(spec.policy);
@@ -166,6 +167,11 @@ impl<'v> Reader<'_, 'v> {
         for child in children {
             self.scope.judging &= !self.rules.too_many();
             readable |= self.child(child, at, depth, &defaults, &mut siblings);
+        }
+        // That nothing is like a pattern was said, and files may be put there later.
+        readable |= further.is_some();
+        for file in further.into_iter().flatten() {
+            self.file_of_children(file, at, depth, &defaults, &mut siblings);
         }
         self.scope.judging = judging;
         if !readable {
@@ -178,6 +184,37 @@ impl<'v> Reader<'_, 'v> {
         spec.children = siblings.children;
         self.rules.auto_shutdown(&mut self.scope, &spec, auto_shutdown);
         spec
+    }
+
+    /// A file that an `include` brings in with others: its children, and what they have in common.
+    fn file_of_children(
+        &mut self,
+        file: Layer<'v>,
+        at: &Path,
+        depth: usize,
+        inherited: &[Layer<'v>],
+        siblings: &mut Siblings,
+    ) {
+        self.open(file);
+        self.top_keys(file);
+        let of_supervisor = |key: &str| BODY.iter().any(|row| row.name == key) && !matches!(key, "child" | "defaults");
+        for (key, place) in file.keys().filter(|(key, _)| of_supervisor(key)) {
+            self.scope.report(
+                Finding::error("wrong-place", place, format!("`{key}` in a file that is included with others"))
+                    .label("of which supervisor?")
+                    .hint(
+                        "such a file holds [[child]] tables and their [defaults]; write the key beside the `include`",
+                    ),
+            );
+        }
+        let mut fields = Fields::new(vec![file], "");
+        let mut defaults = self.defaults(&mut fields);
+        defaults.extend(inherited);
+        let children = self.array_of_children(&mut fields).map_or(Vec::new(), |(_, children)| children);
+        for child in children {
+            self.scope.judging &= !self.rules.too_many();
+            self.child(child, at, depth, &defaults, siblings);
+        }
     }
 
     /// The `[defaults]` of a supervisor. A worker reads them as if they were its own; what is wrong with them is wrong

@@ -836,3 +836,47 @@ fn the_number_of_a_copy_without_copies_is_an_error() {
     assert_eq!(codes(&worker("count = 2\nenv = { A = \"${@n-2}\" }\n")), ["bad-variable"]);
     assert_eq!(codes(&worker("count = 2\nenv = { A = \"${@x}\" }\n")), ["bad-variable"]);
 }
+
+#[test]
+fn a_pattern_includes_the_children_of_each_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    std::fs::create_dir(dir.path().join("conf.d")).unwrap();
+    std::fs::create_dir(dir.path().join("else[1]")).unwrap();
+    let child = |name: &str| format!("[[child]]\nname = \"{name}\"\ncommand = \"x\"\n");
+    write("shop.toml", &format!("include = \"conf.d/*.toml\"\n[defaults]\nnice = 5\n{}", child("own")));
+    let names = |read: &Read| {
+        let tree = read.tree.as_ref().unwrap_or_else(|| panic!("{:?}", read.diagnostics));
+        tree.root.children.iter().map(|child| child.name.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let got = || super::read(&dir.path().join("shop.toml"), &no_env);
+    assert_eq!((names(&got()).as_str(), got().diagnostics[0].code), ("own", "nothing-included"));
+    write("conf.d/20-b.toml", &format!("[defaults]\numask = \"027\"\n{}{}", child("b"), child("c")));
+    write("conf.d/10-a.toml", &child("a"));
+    write("conf.d/.hidden.toml", &child("hidden"));
+    write("conf.d/30.toml~", &child("old"));
+    write("conf.d/40-empty.toml", "");
+    write("else[1]/d.toml", "[[child]]\nname = \"d\"\ninclude = \"d/*.toml\"\n");
+    std::os::unix::fs::symlink("../else[1]/d.toml", dir.path().join("conf.d/30-link.toml")).unwrap();
+    let read = got();
+    assert_eq!(names(&read), "own a b c d");
+    let tree = read.tree.unwrap();
+    let [a, b] = [1, 2].map(|at| exec(&tree.root.children[at]));
+    assert_eq!(((a.nice, a.umask), (b.nice, b.umask)), ((Some(5), None), (Some(5), Some(0o27))));
+    assert!(below(&tree.root.children[4]).children.is_empty(), "a supervisor whose directory is empty waits for files");
+    let found: Vec<_> = read.diagnostics.iter().map(|found| found.code).collect();
+    assert_eq!(found, ["nothing-included"]);
+    // The directory of the file that includes is no pattern.
+    assert_eq!(names(&super::read(&dir.path().join("else[1]/d.toml"), &no_env)), "d");
+    // Two of one name, and keys of a supervisor.
+    write("conf.d/50.toml", &format!("intensity = 7\ninclude = \"x.toml\"\n{}", child("a")));
+    let mut wrong: Vec<_> = got().errors().map(|found| found.code).collect();
+    wrong.sort_unstable();
+    wrong.dedup();
+    assert_eq!(wrong, ["duplicate-name", "include-and-children", "wrong-place"]);
+    write("conf.d/50.toml", &child("a"));
+    assert_eq!(got().errors().map(|found| found.code).collect::<Vec<_>>(), ["duplicate-name"]);
+    write("shop.toml", "include = \"**/*.toml\"\n");
+    assert_eq!(got().errors().map(|found| found.code).collect::<Vec<_>>(), ["bad-value"]);
+    assert_eq!(codes("include = \"conf.d/*.toml\"\n"), ["unreadable"], "there are no other files");
+}

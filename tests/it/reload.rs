@@ -379,3 +379,29 @@ fn rules_are_taken_over_in_place() {
     assert_eq!(tree.status("/web")["intensity"]["max"], 9, "it is started with its new rules");
     tree.stop();
 }
+
+#[test]
+fn a_file_that_is_put_into_the_directory_is_taken_with_the_next_reload() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("conf.d")).unwrap();
+    std::fs::write(dir.path().join("tree.toml"), "include = \"conf.d/*.toml\"\n").unwrap();
+    let write = |dir: &std::path::Path, name: &str| {
+        let text = format!("[[child]]\nname = \"{name}\"\ncommand = [\"sleep\", \"1000\"]\n");
+        std::fs::write(dir.join(format!("conf.d/{name}.toml")), text).unwrap();
+    };
+    let mut tree = Tree::begin_in(dir, &[]);
+    tree.line("the tree is up");
+    tree.follow();
+    write(tree.dir(), "b");
+    tree.run(&["reload"]).expect(0);
+    tree.kind("/b", "started");
+    write(tree.dir(), "a");
+    signal(tree.root_pid(), 1);
+    tree.kind("/a", "started");
+    std::fs::remove_file(tree.dir().join("conf.d/b.toml")).unwrap();
+    std::fs::remove_file(tree.dir().join("conf.d/a.toml")).unwrap();
+    let plan = tree.run(&["reload"]).expect(0);
+    assert!(plan.stdout.contains("2 to stop"), "{}", plan.stdout);
+    assert!(plan.stderr.contains("no file is like"), "{}", plan.stderr);
+    tree.stop();
+}

@@ -188,7 +188,8 @@ keys! {
         "The children in start order: [[child]], and one level down [[child.child]]."
         // Its value was taken when the files were read.
         "include" => Filled, by(|_: &SupervisorSpec| None, |_, _| {});
-        "Takes the supervisor's body, its children with it, from another file. Relative to this file."
+        "Takes the supervisor's body, its children with it, from another file, relative to this file; or, as a pattern such as \
+         \"conf.d/*.toml\", children from all files that are like it, in the order of their names."
     }
 }
 
