@@ -5,7 +5,7 @@ use super::options::{Show, When, positive_span, span};
 use super::start::{format_of, runtime_of, state_of};
 use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
-use crate::spec::exec::{BeatSource, ExecSpec};
+use crate::spec::exec::{BeatSource, ExecSpec, StdinSpec};
 use crate::spec::policy::{
     AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy,
     SupervisorPolicy,
@@ -15,6 +15,7 @@ use crate::spec::tree::{ChildKind, ChildSpec, Containment, JournalSpec, Supervis
 use crate::time::Span;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 /// Supervises one program, without a file
@@ -165,7 +166,10 @@ const BACKOFF_FIRST: Span = Span::from_millis(100);
 const MISSES: u32 = 3;
 
 pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
-    let tree = tree(&args)?;
+    let mut tree = tree(&args)?;
+    if !std::io::stdin().is_terminal() {
+        read_what_we_read(&mut tree);
+    }
     let runtime = runtime_of(&tree)?;
     let free = args.name.is_none();
     Ok(boot::run_root(RootOptions {
@@ -199,6 +203,17 @@ fn renamed(mut options: RootOptions) -> Option<RootOptions> {
     options.runtime = runtime_of(&options.tree).ok()?;
     options.state = state_of(&options.tree);
     Some(options)
+}
+
+/// Lets the program read our standard input: a pipe or a file that it was given for that program. A terminal is not passed
+/// on: the program is in a session of its own, where job control does not reach it, so after Ctrl-Z it would go on to read
+/// what is typed for the shell.
+fn read_what_we_read(tree: &mut TreeSpec) {
+    for child in &mut tree.root.children {
+        if let ChildKind::Worker(exec) = &mut child.kind {
+            exec.stdin = StdinSpec::Inherit;
+        }
+    }
 }
 
 /// The tree that stands for the options: a root with one worker.

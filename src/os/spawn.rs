@@ -44,6 +44,17 @@ use self::clone::CLONES_INTO_CGROUP;
 use self::plan::{OwnPid, PlanData, Strings};
 pub(crate) use self::slots::EXTRA_MAX;
 
+/// What a process reads.
+#[derive(Debug, Clone)]
+pub enum Stdin<'a> {
+    /// /dev/null.
+    Null,
+    /// This.
+    Open(BorrowedFd<'a>),
+    /// A file. The process opens it: as the user that it runs as, and where its file system may not answer.
+    File(PathBuf),
+}
+
 /// What a process is to be.
 pub struct PlanSpec<'a> {
     /// Program and arguments. A program without a slash is looked up in the `PATH` of `env`.
@@ -62,6 +73,8 @@ pub struct PlanSpec<'a> {
     pub limits: BTreeMap<String, Limit>,
     /// Nice value.
     pub nice: Option<i32>,
+    /// What it reads.
+    pub stdin: Stdin<'a>,
     /// `None` is /dev/null.
     pub stdout: Option<BorrowedFd<'a>>,
     /// `None` is /dev/null.
@@ -89,6 +102,7 @@ impl PlanSpec<'_> {
             umask: None,
             limits: BTreeMap::new(),
             nice: None,
+            stdin: Stdin::Null,
             stdout: None,
             stderr: None,
             extra: Vec::new(),
@@ -143,6 +157,10 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         // Before the null pointer that ends the list.
         env.pointers.insert(env.pointers.len() - 1, own_pid.entry.as_ptr().cast());
     }
+    let stdin = match spec.stdin {
+        Stdin::File(file) => Some(c_string(file.into_os_string())?),
+        Stdin::Null | Stdin::Open(_) => None,
+    };
     let cwd = spec.cwd.map(|cwd| c_string(cwd.into_os_string())).transpose()?;
     let by_itself = spec.cgroup.filter(|group| !CLONES_INTO_CGROUP || group.is_entered_by_itself());
     let cgroup_procs =
@@ -153,6 +171,7 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         argv: Strings::new(argv),
         env,
         own_pids,
+        stdin,
         cwd,
         credentials: spec.credentials.filter(|wanted| !wanted.are_ours()),
         umask: spec.umask,
@@ -191,7 +210,11 @@ fn streams(
     };
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     let null = null.map_err(|error| wrong(Stage::Streams, error.raw_os_error().unwrap_or(0), plain(&error)))?;
-    let wanted = [None, spec.stdout, spec.stderr].into_iter().map(|fd| fd.unwrap_or(null.as_fd()));
+    let stdin = match &spec.stdin {
+        Stdin::Open(fd) => Some(*fd),
+        Stdin::Null | Stdin::File(_) => None,
+    };
+    let wanted = [stdin, spec.stdout, spec.stderr].into_iter().map(|fd| fd.unwrap_or(null.as_fd()));
     let wanted = wanted.chain(spec.extra.iter().map(|(fd, _)| *fd));
     let mut streams = Vec::new();
     for (fd, target) in wanted.zip(0..) {

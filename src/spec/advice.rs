@@ -91,6 +91,7 @@ fn foreign(word: &str) -> Option<&'static str> {
         "environmentfile" | "environmentfiles" | "envfiles" | "dotenv" => {
             "files of variables are `env-file = \"FILE\"`"
         }
+        "standardinput" | "input" => "its standard input is `stdin = \"FILE\"`, or \"inherit\"",
         "priority" | "after" | "before" | "dependson" | "requires" | "wants" | "depends" | "order" => {
             "the order in the file is the order of starts; what depends on what is said by the supervisor's `strategy`"
         }

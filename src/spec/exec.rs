@@ -27,6 +27,9 @@ pub struct ExecSpec {
     pub env_from_files: BTreeMap<String, String>,
     /// Whether the environment begins empty instead of being inherited.
     pub clear_env: bool,
+    /// Its standard input.
+    #[serde(default)]
+    pub stdin: StdinSpec,
     /// User to run as, by name or number.
     pub user: Option<String>,
     /// Group to run as, by name or number; by default the user's own.
@@ -90,6 +93,7 @@ impl ExecSpec {
             env_files: Vec::new(),
             env_from_files: BTreeMap::new(),
             clear_env: false,
+            stdin: StdinSpec::Null,
             user: None,
             group: None,
             account: None,
@@ -222,6 +226,23 @@ pub enum KillMode {
 
 words! {
     KillMode { "mixed" Mixed, "control-group" ControlGroup }
+}
+
+/// What a worker reads as its standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StdinSpec {
+    /// Nothing: /dev/null.
+    #[default]
+    Null,
+    /// A file, which the worker's process opens, with its rights and relative to its directory.
+    File {
+        /// The file.
+        #[serde(with = "crate::files::exact")]
+        file: PathBuf,
+    },
+    /// That of treevisor.
+    Inherit,
 }
 
 /// Where a worker's stdout and stderr go.

@@ -1,7 +1,7 @@
 //! What is allowed and yet seldom meant, seen across levels, where trees go wrong. All of it is warnings.
 
 use super::copies;
-use super::exec::{BeatSource, KillMode};
+use super::exec::{BeatSource, KillMode, StdinSpec};
 use super::listen::Address;
 use super::policy::{Backoff, ChildPolicy, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy};
 use super::probe::{Ask, Probe, Server};
@@ -26,11 +26,14 @@ pub(super) fn lint(tree: &TreeSpec, findings: &mut Findings) {
             .hint("allow some: intensity = 3, period = \"30s\""),
         );
     }
-    Lint { findings }.supervisor(&root, &tree.root);
+    let mut lint = Lint { findings, inherits: None };
+    lint.supervisor(&root, &tree.root);
 }
 
 struct Lint<'a> {
     findings: &'a mut Findings,
+    /// The first worker that reads what treevisor reads.
+    inherits: Option<Path>,
 }
 
 impl Lint<'_> {
@@ -48,12 +51,30 @@ impl Lint<'_> {
             self.disarmed_window(&path, &child.policy, &supervisor.policy.intensity);
             let after = &supervisor.children[index + 1..];
             self.temporary_in_chain(&path, child, after, supervisor.policy.strategy);
+            self.one_reader(&path, child);
             if let ChildKind::Supervisor(below) = &child.kind {
                 self.stop_times(&path, &child.policy, below);
                 self.start_times(&path, &child.policy, below);
                 self.supervisor(&path, below);
             }
         }
+    }
+
+    /// Of several that read one input, each line goes to one of them.
+    fn one_reader(&mut self, path: &Path, child: &ChildSpec) {
+        let ChildKind::Worker(exec) = &child.kind else { return };
+        if exec.stdin != StdinSpec::Inherit {
+            return;
+        }
+        let Some(first) = self.inherits.clone() else {
+            self.inherits = Some(path.clone());
+            return;
+        };
+        self.warn(path, "stdin", |place| {
+            Finding::warning("shared-stdin", place, format!("{first} and {path} read the same standard input"))
+                .label("what one of them has read, the other does not get")
+                .hint("let one worker inherit it")
+        });
     }
 
     fn warn(&mut self, path: &Path, key: &str, finding: impl FnOnce(Place) -> Finding) {

@@ -279,3 +279,67 @@ command = ["sh", "-c", "echo one has [$TREEVISOR_NUMBER]; exec sleep 1000"]
     assert!(plan.starts_with("nothing to do"), "{plan}");
     tree.stop();
 }
+
+#[test]
+fn a_worker_reads_what_its_spec_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"
+[defaults]
+restart = "temporary"
+[[child]]
+name = "nothing"
+command = ["sh", "-c", "echo nothing: $(wc -c)"]
+[[child]]
+name = "file"
+cwd = "below"
+stdin = "in.txt"
+command = ["sh", "-c", "read line; echo file: $line; exec sleep 1000"]
+[[child]]
+name = "fifo"
+stdin = "fifo"
+restart = "permanent"
+command = ["sh", "-c", "read line; echo fifo: $line; exec sleep 1000"]
+[[child]]
+name = "s"
+  [[child.child]]
+  name = "ours"
+  stdin = "inherit"
+  command = ["sh", "-c", "read line; echo ours: $line; exec sleep 1000"]
+"#;
+    fs::write(dir.path().join("tree.toml"), text).unwrap();
+    fs::create_dir(dir.path().join("below")).unwrap();
+    fs::write(dir.path().join("below/in.txt"), "from a file\nmore\n").unwrap();
+    nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let mut start = command_in(dir.path());
+    start.args(["start", "tree.toml"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut root = start.spawn().unwrap();
+    use std::io::Write;
+    root.stdin.take().unwrap().write_all(b"from a pipe\n").unwrap();
+    let mut tree = Tree::adopt(dir, root);
+    tree.line("nothing: 0");
+    tree.line("file: from a file");
+    tree.line("ours: from a pipe");
+    // Nothing waits for a fifo but the process that is to read it.
+    tree.line("the tree is up");
+    tree.follow();
+    fs::write(tree.dir().join("fifo"), "from a fifo\n").unwrap();
+    tree.line("fifo: from a fifo");
+    fs::remove_file(tree.dir().join("below/in.txt")).unwrap();
+    signal(tree.pid("/fifo"), 9);
+    tree.incarnation("/fifo", 2);
+    let failed = tree.run(&["restart", "/file"]).expect(1);
+    assert!(failed.stderr.contains("opening the standard input in.txt: No such file"), "{}", failed.stderr);
+    tree.stop();
+}
+
+#[test]
+fn a_program_that_is_run_reads_what_treevisor_reads() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = command_in(dir.path());
+    run.args(["run", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = run.spawn().unwrap();
+    run.stdin.take().unwrap().write_all(b"hello\nworld\n").unwrap();
+    let ran = Ran::from(run.wait_with_output().unwrap()).expect(0);
+    assert!(ran.stdout.contains("hello") && ran.stdout.contains("world"), "{ran:?}");
+}

@@ -13,9 +13,9 @@ use crate::os::cgroup::Group;
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::pidfd::PidFd;
-use crate::os::spawn::{self, Plan, PlanSpec, SpawnError};
+use crate::os::spawn::{self, Plan, PlanSpec, SpawnError, Stdin};
 use crate::os::{fd, process, random, users};
-use crate::spec::exec::{ExecSpec, LogSpec};
+use crate::spec::exec::{ExecSpec, LogSpec, StdinSpec};
 use crate::spec::listen;
 use crate::supervision::StartFailure;
 use std::collections::BTreeMap;
@@ -37,6 +37,7 @@ struct Own<'a> {
     /// Variables with the process's own number.
     own_pids: Vec<&'static str>,
     credentials: Option<users::Credentials>,
+    stdin: Stdin<'a>,
     output: Option<BorrowedFd<'a>>,
     sockets: Vec<BorrowedFd<'a>>,
     stamp: Stamp,
@@ -148,8 +149,14 @@ impl Child {
             }
         };
         let output = writer.as_ref().map(AsFd::as_fd);
+        let ours = std::io::stdin();
         let stamp = Stamp::of_child(&place.mark, &self.path);
-        let own = Own { identity, own_pids, credentials, output, sockets, stamp };
+        let stdin = match &exec.stdin {
+            StdinSpec::Null => Stdin::Null,
+            StdinSpec::File { file } => Stdin::File(file.clone()),
+            StdinSpec::Inherit => Stdin::Open(ours.as_fd()),
+        };
+        let own = Own { identity, own_pids, credentials, stdin, output, sockets, stamp };
         let plan = self.plan_beside(exec, &exec.command, place, base, own)?;
         let spawned = run_plan(&plan)?;
         Ok(Started {
@@ -174,7 +181,7 @@ impl Child {
         base: &[(OsString, OsString)],
         own: Own<'_>,
     ) -> Result<Plan, StartFailure> {
-        let Own { identity, own_pids, credentials, output, sockets, stamp } = own;
+        let Own { identity, own_pids, credentials, stdin, output, sockets, stamp } = own;
         let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
         if !exec.clear_env {
             environment.extend(base.iter().cloned());
@@ -209,6 +216,7 @@ impl Child {
             umask: exec.umask,
             limits,
             nice: exec.nice,
+            stdin,
             stdout: output,
             stderr: output,
             extra: sockets.into_iter().zip(3..).collect(),
@@ -247,7 +255,7 @@ impl Child {
         let stamp = Stamp::of_probe(&place.mark, &self.path);
         let output = Some(writer.as_fd());
         let (own_pids, sockets) = (Vec::new(), Vec::new());
-        let own = Own { identity, own_pids, credentials, output, sockets, stamp };
+        let own = Own { identity, own_pids, credentials, stdin: Stdin::Null, output, sockets, stamp };
         let plan = self.plan_beside(exec, command, place, base, own)?;
         Ok((run_plan(&plan)?, reader))
     }
@@ -284,6 +292,8 @@ impl Child {
         let memory = fd::memfd_with("treevisor-node", &text).map_err(|e| failure("passing on the spec", &e))?;
         let mut environment: BTreeMap<OsString, OsString> = base.iter().cloned().collect();
         environment.extend(identity);
+        // For a worker below that inherits it.
+        let stdin = std::io::stdin();
         let stdout = std::io::stdout();
         let stderr = std::io::stderr();
         let stamp = Mark::parse(&boot.mark).ok().and_then(|mark| Stamp::of_child(&mark, &self.path).limit());
@@ -291,6 +301,7 @@ impl Child {
             env: environment.into_iter().collect(),
             // A node needs many descriptors, as its parent does; it hands the old limit back to its workers.
             limits: stamp.into_iter().map(|limit| (stamp::LIMIT.to_string(), limit)).collect(),
+            stdin: Stdin::Open(stdin.as_fd()),
             stdout: Some(stdout.as_fd()),
             stderr: Some(stderr.as_fd()),
             extra: vec![(memory.as_fd(), BOOT_FD)],

@@ -142,6 +142,13 @@ fn prepare_child(shared: &Shared) -> Failed {
     }
     let nothing = 0u64;
     call!(Stage::Signals, libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const nothing, 0usize, 8usize);
+    if let Some(file) = &plan.stdin {
+        // With signals on: a fifo waits here for what writes to it, as it does in a shell.
+        let how = libc::O_RDONLY | libc::O_NOCTTY;
+        let opened = call!(Stage::Input, libc::SYS_openat, libc::AT_FDCWD, file.as_ptr(), how, 0i32) as i32;
+        call!(Stage::Input, libc::SYS_dup3, opened, 0i32, 0i32);
+        call!(Stage::Input, libc::SYS_close, opened);
+    }
     execute(plan)
 }
 

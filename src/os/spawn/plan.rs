@@ -34,6 +34,8 @@ pub enum Stage {
     WorkingDirectory,
     /// dup3(2).
     Streams,
+    /// open(2) of what it reads.
+    Input,
     /// close_range(2).
     Descriptors,
     /// setgroups(2), setresgid(2).
@@ -59,6 +61,7 @@ impl fmt::Display for Stage {
             Stage::Nice => "setting the nice value of",
             Stage::WorkingDirectory => "changing to the working directory",
             Stage::Streams => "connecting the output of",
+            Stage::Input => "opening the standard input",
             Stage::Descriptors => "closing the descriptors of",
             Stage::Groups => "setting the groups of",
             Stage::User => "setting the user of",
@@ -115,6 +118,8 @@ pub(super) struct PlanData {
     pub argv: Strings,
     pub env: Strings,
     pub own_pids: Vec<OwnPid>,
+    /// What it opens as its standard input.
+    pub stdin: Option<CString>,
     pub cwd: Option<CString>,
     pub credentials: Option<Credentials>,
     pub umask: Option<u32>,
@@ -193,6 +198,9 @@ impl PlanData {
         match (stage, errno) {
             (Stage::WorkingDirectory, _) => {
                 subject = self.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()).unwrap_or_default();
+            }
+            (Stage::Input, _) => {
+                subject = self.stdin.as_ref().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
             }
             (Stage::LookUp, libc::EACCES) => {
                 let at = self.programs.get(program).map(|at| OsStr::from_bytes(at.as_bytes())).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What a process can be given: its user, environment, limits, and the signal that ends it.
 
 use super::super::diagnostic::{nearest, quoted};
-use super::super::exec::{EnvFile, Limit, RESERVED};
+use super::super::exec::{EnvFile, Limit, RESERVED, StdinSpec};
 use super::super::fields::Layer;
 use super::super::quote::{array, inline, key, string};
 use super::super::shape::{NUMBER, Shape, any, filled, integer, reference, refuse_others, shapes, text_like, word};
@@ -41,6 +41,16 @@ shapes! {
         [one] => show_env_file(one),
         several => array(several, show_env_file),
     }, any([env_file_schema(), json!({ "type": "array", "items": env_file_schema() })]);
+    /// A standard input.
+    Stdin: StdinSpec, |scope: &mut Scope<'_>, value| Some(match &*scope.filled(value)? {
+        "/dev/null" | "null" => StdinSpec::Null,
+        "inherit" => StdinSpec::Inherit,
+        file => StdinSpec::File { file: file.into() },
+    }), |stdin: &StdinSpec| match stdin {
+        StdinSpec::Null => "\"/dev/null\"".into(),
+        StdinSpec::Inherit => "\"inherit\"".into(),
+        StdinSpec::File { file } => string(&file.to_string_lossy()),
+    }, filled();
     /// A file mode mask.
     Umask: u32, |scope: &mut Scope<'_>, value| octal(scope, value, "a file mode mask", "umask = \"022\""),
         |mask: &u32| format!("\"{mask:03o}\""),

@@ -5,7 +5,7 @@
 //! which keys are listed and written.
 
 use super::super::diagnostic::quoted;
-use super::super::exec::{ExecSpec, KillMode, LogSpec};
+use super::super::exec::{ExecSpec, KillMode, LogSpec, StdinSpec};
 use super::super::kind::COUNT_GROUP;
 use super::super::listen::known_at_start;
 use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StopOrder};
@@ -17,7 +17,7 @@ use super::super::source::Finding;
 use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use super::super::value::{Scope, Value};
 use super::listen::Listens;
-use super::process::{Account, Cpu, EnvFiles, Environment, ExitCodes, Limits, StopSignal, Umask};
+use super::process::{Account, Cpu, EnvFiles, Environment, ExitCodes, Limits, Stdin, StopSignal, Umask};
 use super::settings::{Delays, Journal, Log};
 use crate::ids::Name;
 use crate::time::Span;
@@ -101,6 +101,8 @@ keys! {
          `env` wins over them. It may be missing with a minus in front: \"-local.env\"."
         "clear-env" => Boolean, unless(false, clear_env), default("false"), restart(ENVIRONMENT);
         "Begin with an empty environment instead of treevisor's."
+        "stdin" => Stdin, unless(StdinSpec::Null, stdin), default("\"/dev/null\""), restart(AT_EXEC);
+        "Its standard input: \"/dev/null\", a file (relative to its `cwd`), or \"inherit\" for treevisor's own."
         "user" => Account, optional(user), restart(AT_EXEC);
         "Runs as this user, by name or number; by default as treevisor."
         "group" => Account, optional(group), restart(AT_EXEC);

@@ -225,6 +225,10 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, notify: bool, worker: &mut Dra
         "SuccessExitStatus" => success(unit, setting, worker),
         "StandardOutput" | "StandardError" => output(setting, unit, worker),
         "StandardInput" if value == "null" => {}
+        "StandardInput" if value.starts_with("file:") => match unit.named.specified(&value["file:".len()..]) {
+            Ok(file) => worker.set("stdin", basic(&file.in_toml()), from),
+            Err(why) => worker.note(setting.note(why)),
+        },
         "RemainAfterExit" if matches!(value, "no" | "false" | "off" | "0") => {}
         "DynamicUser" if matches!(value, "no" | "false" | "off" | "0") => {}
         "DynamicUser" => {
