@@ -142,6 +142,12 @@ fn prepare_child(shared: &Shared) -> Failed {
     }
     let nothing = 0u64;
     call!(Stage::Signals, libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const nothing, 0usize, 8usize);
+    execute(plan)
+}
+
+/// Opens what it reads, and executes the first of the programs that can be; returns only why there is none. As the user that it runs as, and in the
+/// child: their file systems may not answer.
+fn execute(plan: &PlanData) -> Failed {
     if let Some(file) = &plan.stdin {
         // With signals on: a fifo waits here for what writes to it, as it does in a shell.
         let how = libc::O_RDONLY | libc::O_NOCTTY;
@@ -149,12 +155,6 @@ fn prepare_child(shared: &Shared) -> Failed {
         call!(Stage::Input, libc::SYS_dup3, opened, 0i32, 0i32);
         call!(Stage::Input, libc::SYS_close, opened);
     }
-    execute(plan)
-}
-
-/// Executes the first of the programs that can be; returns only why there is none. As the user that it runs as, and in the
-/// child: their file systems may not answer.
-fn execute(plan: &PlanData) -> Failed {
     let mut denied = None;
     for (index, program) in plan.programs.iter().enumerate() {
         if plan.looked_up && ask!(libc::SYS_faccessat, libc::AT_FDCWD, program.as_ptr(), libc::X_OK).is_err() {

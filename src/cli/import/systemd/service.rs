@@ -224,11 +224,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, notify: bool, worker: &mut Dra
         "WatchdogSec" => watchdog(setting, worker),
         "SuccessExitStatus" => success(unit, setting, worker),
         "StandardOutput" | "StandardError" => output(setting, unit, worker),
-        "StandardInput" if value == "null" => {}
-        "StandardInput" if value.starts_with("file:") => match unit.named.specified(&value["file:".len()..]) {
-            Ok(file) => worker.set("stdin", basic(&file.in_toml()), from),
-            Err(why) => worker.note(setting.note(why)),
-        },
+        "StandardInput" => input(setting, unit, worker),
         "RemainAfterExit" if matches!(value, "no" | "false" | "off" | "0") => {}
         "DynamicUser" if matches!(value, "no" | "false" | "off" | "0") => {}
         "DynamicUser" => {
@@ -247,6 +243,16 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, notify: bool, worker: &mut Dra
             worker.note(setting.note("is not made: let it be there before the start"));
         }
         _ => worker.note(setting.lost()),
+    }
+}
+
+/// What it reads.
+fn input(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
+    match setting.value.strip_prefix("file:").map(|file| unit.named.specified(file)) {
+        Some(Ok(file)) => worker.set("stdin", basic(&file.in_toml()), Some(setting)),
+        Some(Err(why)) => worker.note(setting.note(why)),
+        None if setting.value == "null" => {}
+        None => worker.note(setting.lost()),
     }
 }
 
