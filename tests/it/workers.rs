@@ -36,12 +36,12 @@ command = ["sh", "-c", "trap 'echo usr1 came; exit 0' USR1; echo ready now; whil
 "#
         .replace("NICE", &nice.to_string()),
     );
-    let line = tree.line("got ");
+    let line = tree.line("│ got ");
     assert!(line.contains(&format!("got / good morning 0027 {nice} 123 0")), "{line}");
-    let line = tree.line("env: ");
+    let line = tree.line("│ env: ");
     assert!(!line.contains("HOME") && line.contains("ONLY") && line.contains("TREEVISOR_PATH"), "{line}");
     // ls itself opens the directory as the next free number.
-    let line = tree.line("fds: ");
+    let line = tree.line("│ fds: ");
     assert!(line.contains("fds: 0 1 2 3 ."), "{line}");
     tree.line("ready now");
     tree.run(&["stop", "/d"]).expect(0);
@@ -222,7 +222,7 @@ command = ["sh", "-c", "echo plain has [$A]; exec sleep 1000"]
     fs::remove_file(&env).unwrap();
     nix::unistd::mkfifo(&env, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     signal(tree.root_pid(), 1);
-    tree.line("the file has errors, nothing is changed");
+    tree.line("the file has errors");
     assert!(tree.run(&["reload"]).expect(2).stderr.contains("a.env"));
     for arguments in [
         &["status", "--json"][..],
