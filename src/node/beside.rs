@@ -1,5 +1,6 @@
-//! Commands that run beside a worker, as the worker's user and in its place: the one that asks it to stop. Of each worker
-//! there is one at most. As a probe, it is a child of this node: the worker's exit waits for its end.
+//! Commands that run beside a worker, as the worker's user and in its place: the one that asks it to stop, and the one that
+//! looks at it when it hangs. Of each worker there is one at most. As a probe, it is a child of this node: the worker's exit
+//! waits for its end. How long it may take is for the core: it kills the worker then, and what is beside it ends with it.
 
 use super::children;
 use super::command::{CommandFailure, HelperProcess};
@@ -12,20 +13,62 @@ use crate::os::net;
 use crate::spec::exec::ExecSpec;
 use crate::supervision::{Event, Run};
 use slog::warn;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// The commands that run.
 #[derive(Default)]
 pub(super) struct Beside {
-    stops: HashMap<Run, Stop>,
+    of: HashMap<Run, Running>,
 }
 
-/// A `stop-command`.
-struct Stop {
+struct Running {
+    purpose: Purpose,
     process: HelperProcess,
     path: String,
-    /// The worker has ended, or its time has: how the command ends does not matter any more.
+    /// The worker has ended, or is killed: how the command ends does not matter any more.
     over: bool,
+}
+
+/// What a command is for: its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Stop,
+    Hang,
+}
+
+impl Purpose {
+    fn key(self) -> &'static str {
+        match self {
+            Purpose::Stop => "stop-command",
+            Purpose::Hang => "on-hang",
+        }
+    }
+
+    fn command(self, exec: &ExecSpec) -> Option<&[String]> {
+        match self {
+            Purpose::Stop => exec.stop_command.as_deref(),
+            Purpose::Hang => exec.on_hang.as_deref(),
+        }
+    }
+
+    /// What follows from the end of one.
+    fn event(self, run: Run, failed: bool) -> Option<Event> {
+        match self {
+            // The worker does not know that it is to stop.
+            Purpose::Stop => failed.then_some(Event::StopRefused(run)),
+            Purpose::Hang => Some(Event::Examined(run)),
+        }
+    }
+}
+
+/// What has come of a command.
+#[derive(Default)]
+pub(super) struct Heard {
+    pub event: Option<Event>,
+    /// What it has seen of its worker.
+    pub lines: Vec<Vec<u8>>,
+    /// The worker's end has waited for it.
+    pub was_last: bool,
 }
 
 /// Why a command could not be started.
@@ -60,55 +103,78 @@ pub(super) fn start(
 }
 
 impl Beside {
-    /// Asks a worker to stop by a command, where it has one. `None` where it has none; else what is to be handed in.
-    pub(super) fn ask_to_stop(&mut self, run: Run, means: &mut Means<'_>) -> Option<Option<Event>> {
-        let worker = means.children.get(run.child).filter(|child| child.is_of(run))?;
-        let (exec, path) = (worker.exec()?, worker.path.to_string());
-        let command = exec.stop_command.as_ref()?;
-        if self.stops.contains_key(&run) {
-            return Some(None);
+    /// Asks a worker to stop by its command. False where it has none; then it gets a signal.
+    pub(super) fn ask_to_stop(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
+        let worker = means.children.get(run.child).filter(|child| child.is_of(run));
+        let has_one = worker.and_then(|child| child.exec()).is_some_and(|exec| exec.stop_command.is_some());
+        if has_one && !self.of.contains_key(&run) {
+            // A stopped process cannot act on what it is asked before it is continued.
+            let process = worker.and_then(|child| child.process.as_ref());
+            let _ = process.map(|process| process.pidfd.signal_child(process.pid, 18));
+            events.extend(self.begin(run, Purpose::Stop, means));
         }
-        // A stopped process cannot act on what it is asked before it is continued.
-        let _ = worker.process.as_ref().map(|process| process.pidfd.signal_child(process.pid, 18));
+        has_one
+    }
+
+    /// Looks at a worker that hangs. Gives what is to be handed in where that cannot be done.
+    pub(super) fn examine(&mut self, run: Run, means: &mut Means<'_>) -> Option<Event> {
+        self.begin(run, Purpose::Hang, means)
+    }
+
+    fn begin(&mut self, run: Run, purpose: Purpose, means: &mut Means<'_>) -> Option<Event> {
+        let worker = means.children.get(run.child).filter(|child| child.is_of(run));
+        let Some((worker, exec)) = worker.and_then(|child| Some((child, child.exec()?))) else {
+            return purpose.event(run, true);
+        };
+        let Some(command) = purpose.command(exec) else { return purpose.event(run, true) };
+        let path = worker.path.to_string();
         match start(run, exec, command, Source::Beside(run), means) {
-            Ok(process) => {
-                self.stops.insert(run, Stop { process, path, over: false });
-                Some(None)
+            Ok(mut process) => {
+                if purpose == Purpose::Hang {
+                    process.keep_lines();
+                }
+                self.of.insert(run, Running { purpose, process, path, over: false });
+                None
             }
             Err(NotStarted { why, .. }) => {
-                warn!(means.context.logger, "the stop-command of a worker cannot be run, the worker is killed"; "path" => path, "why" => why);
-                Some(Some(Event::StopRefused(run)))
+                warn!(means.context.logger, "the {} of a worker cannot be run, the worker is killed", purpose.key();
+                    "path" => path, "why" => why);
+                purpose.event(run, true)
             }
         }
     }
 
-    /// Something of a command is ready. Gives what is to be handed in, and whether it was all that the worker's end has
-    /// waited for.
-    pub(super) fn hear(&mut self, run: Run, means: &mut Means<'_>) -> (Option<Event>, bool) {
-        let Some(stop) = self.stops.get_mut(&run) else { return (None, false) };
-        let Some(result) = stop.process.hear(means.context, means.reactor) else { return (None, false) };
-        let Some(Stop { path, over, .. }) = self.stops.remove(&run) else { return (None, false) };
-        match result {
-            Err(CommandFailure { why, .. }) if !over => {
-                warn!(means.context.logger, "the stop-command of a worker has failed, the worker is killed"; "path" => path, "why" => why);
-                (Some(Event::StopRefused(run)), true)
-            }
-            Ok(()) | Err(_) => (None, true),
+    /// Something of a command is ready.
+    pub(super) fn hear(&mut self, run: Run, means: &mut Means<'_>) -> Heard {
+        let Some(running) = self.of.get_mut(&run) else { return Heard::default() };
+        let Some(result) = running.process.hear(means.context, means.reactor) else { return Heard::default() };
+        let lines = running.process.take_lines();
+        let Some(Running { purpose, path, over, .. }) = self.of.remove(&run) else { return Heard::default() };
+        let failed = result.is_err();
+        if let (Err(CommandFailure { why, .. }), false) = (result, over) {
+            warn!(means.context.logger, "the {} of a worker has failed, the worker is killed", purpose.key();
+                "path" => path, "why" => why);
         }
+        let event = if over { None } else { purpose.event(run, failed) };
+        Heard { event, lines, was_last: true }
     }
 
     /// The worker has ended, or is killed: what still runs beside it ends too.
     pub(super) fn end(&mut self, run: Run, means: &mut Means<'_>) {
-        let Some(stop) = self.stops.get_mut(&run).filter(|stop| !stop.over) else { return };
-        stop.over = true;
-        if let Some(why) = stop.process.kill("its worker is gone".into()) {
-            let pid = stop.process.pid();
-            warn!(means.context.logger, "a stop-command cannot be killed"; "path" => &stop.path, "pid" => pid, "why" => why);
+        let Some(running) = self.of.get_mut(&run).filter(|running| !running.over) else { return };
+        running.over = true;
+        if running.purpose == Purpose::Hang {
+            warn!(means.context.logger, "the {} of a worker is ended with it", running.purpose.key();
+                "path" => &running.path);
+        }
+        if let Some(why) = running.process.kill("its worker is gone".into()) {
+            warn!(means.context.logger, "the {} of a worker cannot be killed", running.purpose.key();
+                "path" => &running.path, "pid" => running.process.pid(), "why" => why);
         }
     }
 
     /// Whether the end of a worker has to wait for one.
     pub(super) fn is_ending(&self, run: Run) -> bool {
-        self.stops.contains_key(&run)
+        self.of.contains_key(&run)
     }
 }

@@ -22,6 +22,9 @@ const OUTPUT_PER_TURN: usize = 16 * 1024;
 /// Characters of the last line that are reported.
 const LAST_LINE_MAX: usize = 200;
 
+/// Lines of a command that are kept at most.
+const LINES_MAX: usize = 1_000;
+
 /// The process of such a command.
 pub(super) struct HelperProcess {
     pid: u32,
@@ -29,6 +32,8 @@ pub(super) struct HelperProcess {
     tag: Tag,
     output: Option<(Capture, Tag)>,
     last_line: String,
+    /// All its lines, where they are wanted.
+    lines: Option<Vec<Vec<u8>>>,
     /// It was killed, for this reason.
     killed: Option<String>,
     /// Its program was not executed yet when it was made.
@@ -69,7 +74,8 @@ impl HelperProcess {
         // Without its output it can still succeed, as long as it writes little.
         let output = reactor.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
         let Spawned { late, pid, pidfd: process } = spawned;
-        Ok(HelperProcess { pid, process, tag, output, last_line: String::new(), killed: None, late })
+        let (last_line, lines, killed) = (String::new(), None, None);
+        Ok(HelperProcess { pid, process, tag, output, last_line, lines, killed, late })
     }
 
     /// Something of it is ready. Returns how it ended once it has exited: well, or why not.
@@ -100,8 +106,8 @@ impl HelperProcess {
         }
         if let Some((mut capture, tag)) = self.output.take() {
             reactor.unwatch(capture.as_raw_fd(), tag);
-            let last_line = &mut self.last_line;
-            capture.finish(&mut |line| remember(last_line, line.bytes()));
+            let (last_line, lines) = (&mut self.last_line, &mut self.lines);
+            capture.finish(&mut |line| remember(last_line, lines, line.bytes()));
         }
         Some(self.verdict(status))
     }
@@ -116,6 +122,16 @@ impl HelperProcess {
         Some(stuck::why_alive(self.pid, Some(refused.raw_os_error().unwrap_or(0))))
     }
 
+    /// What it prints is kept from here on.
+    pub(super) fn keep_lines(&mut self) {
+        self.lines.get_or_insert_default();
+    }
+
+    /// What was kept of it since.
+    pub(super) fn take_lines(&mut self) -> Vec<Vec<u8>> {
+        self.lines.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.pid
     }
@@ -127,8 +143,8 @@ impl HelperProcess {
     /// Reads some of its output. Gives the pipe back when it is closed.
     fn read(&mut self, now: Time) -> Option<(Capture, Tag)> {
         let (capture, _) = self.output.as_mut()?;
-        let last_line = &mut self.last_line;
-        match capture.read_some(now, OUTPUT_PER_TURN, &mut |line| remember(last_line, line.bytes())) {
+        let (last_line, lines) = (&mut self.last_line, &mut self.lines);
+        match capture.read_some(now, OUTPUT_PER_TURN, &mut |line| remember(last_line, lines, line.bytes())) {
             Progress::Closed => self.output.take(),
             Progress::MoreWaiting | Progress::Drained => None,
         }
@@ -152,8 +168,11 @@ impl HelperProcess {
     }
 }
 
-/// Keeps the last line that is not empty.
-fn remember(last_line: &mut String, line: &[u8]) {
+/// Keeps the last line that is not empty, and all of them where they are wanted.
+fn remember(last_line: &mut String, lines: &mut Option<Vec<Vec<u8>>>, line: &[u8]) {
+    if let Some(lines) = lines.as_mut().filter(|lines| lines.len() < LINES_MAX) {
+        lines.push(line.to_vec());
+    }
     let line = &line[..line.len().min(LAST_LINE_MAX * 4)];
     if !line.trim_ascii().is_empty() {
         *last_line = printable(line.trim_ascii()).chars().take(LAST_LINE_MAX).collect();

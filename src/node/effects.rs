@@ -23,15 +23,25 @@ impl Node {
             Action::Spawn(run) => self.spawn(run),
             Action::AskToStop(run) => {
                 self.stop_probes(run);
-                let (beside, mut means) = self.beside();
-                match beside.ask_to_stop(run, &mut means) {
-                    Some(event) => self.inbox.extend(event),
-                    None => self.inbox.extend(self.children.ask_to_stop(run, &self.context)),
+                let (beside, mut means, events) = self.beside();
+                if !beside.ask_to_stop(run, &mut means, events) {
+                    self.inbox.extend(self.children.ask_to_stop(run, &self.context));
                 }
             }
             Action::Kill(run) => {
                 self.stop_helpers(run);
                 self.children.kill(run, self.context.now());
+            }
+            Action::Examine(run) => {
+                self.stop_probes(run);
+                let (beside, mut means, events) = self.beside();
+                events.extend(beside.examine(run, &mut means));
+            }
+            Action::Abort(run) => {
+                self.stop_probes(run);
+                if let Some(child) = self.children.get(run.child) {
+                    child.abort(run);
+                }
             }
             Action::Inspect(run) => {
                 let now = self.context.now();
@@ -96,9 +106,9 @@ impl Node {
     }
 
     /// The commands beside workers, and what they are made with.
-    pub(super) fn beside(&mut self) -> (&mut Beside, Means<'_>) {
-        let Node { beside, context, reactor, children, endpoint, .. } = self;
-        (beside, Means { context, reactor, children, endpoint: endpoint.path() })
+    pub(super) fn beside(&mut self) -> (&mut Beside, Means<'_>, &mut VecDeque<Event>) {
+        let Node { beside, context, reactor, children, endpoint, inbox, .. } = self;
+        (beside, Means { context, reactor, children, endpoint: endpoint.path() }, inbox)
     }
 
     /// A worker's process has been started.
@@ -117,7 +127,7 @@ impl Node {
     /// A worker has gone, or is killed.
     pub(super) fn stop_helpers(&mut self, run: Run) {
         self.stop_probes(run);
-        let (beside, mut means) = self.beside();
+        let (beside, mut means, _) = self.beside();
         beside.end(run, &mut means);
     }
 

@@ -1,6 +1,7 @@
 //! Whatever is ready, to events.
 
 use super::asker::Asker;
+use super::beside;
 use super::children::Looked;
 use super::diary::Work;
 use super::endpoint::Heard;
@@ -32,7 +33,7 @@ impl Node {
         let mut log_files = false;
         let mut reading = false;
         let mut probes = Vec::new();
-        let mut beside = Vec::new();
+        let mut helpers = Vec::new();
         let mut hooks = Vec::new();
         let mut output = self.children.output.take_more();
         for event in ready {
@@ -46,7 +47,7 @@ impl Node {
                 Some(Source::Directory) => self.directory.stir(),
                 Some(Source::Reading) => reading = true,
                 Some(Source::Probe(run)) => probes.push(*run),
-                Some(Source::Beside(run)) => beside.push(*run),
+                Some(Source::Beside(run)) => helpers.push(*run),
                 Some(Source::Hook(number)) => hooks.push(*number),
                 // Sockets are drained every turn, whatever woke us.
                 Some(
@@ -70,10 +71,11 @@ impl Node {
         let Node { endpoint, context, reactor, children, inbox, .. } = self;
         endpoint.receive_notifications(context, &reactor.processes, children, inbox);
         self.did(Work::Reading);
-        for run in beside {
-            let (beside, mut means) = self.beside();
-            let (event, was_last) = beside.hear(run, &mut means);
-            self.inbox.extend(event);
+        for run in helpers {
+            let (commands, mut means, events) = self.beside();
+            let beside::Heard { event, lines, was_last } = commands.hear(run, &mut means);
+            events.extend(event);
+            self.children.take_lines(run, &lines, &self.context, &mut self.streams);
             if was_last {
                 self.children.cleanups.look_now(run, self.context.now());
             }

@@ -208,6 +208,8 @@ impl Node {
                 // at.
                 Action::AskToStop(_)
                 | Action::Kill(_)
+                | Action::Examine(_)
+                | Action::Abort(_)
                 | Action::Inspect(_)
                 | Action::TellParent(_)
                 | Action::Answer(..)
@@ -316,7 +318,9 @@ impl Node {
 fn work_of(action: &Action) -> Work {
     match action {
         Action::Spawn(_) | Action::Renew(_) => Work::Starting,
-        Action::AskToStop(_) | Action::Kill(_) | Action::Inspect(_) => Work::Stopping,
+        Action::AskToStop(_) | Action::Kill(_) | Action::Inspect(_) | Action::Examine(_) | Action::Abort(_) => {
+            Work::Stopping
+        }
         Action::Report(_) | Action::TellParent(_) => Work::Telling,
         Action::Answer(..) => Work::Answering,
         Action::Forget(_) | Action::Halt(_) => Work::Other,

@@ -2,7 +2,7 @@
 //! goes.
 
 use super::listen::Listen;
-use super::policy::{ChildPolicy, Ready, words};
+use super::policy::{ChildPolicy, Evidence, Ready, words};
 use super::probe::Probe;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +52,12 @@ pub struct ExecSpec {
     /// The command that asks it to stop, instead of a signal.
     #[serde(default)]
     pub stop_command: Option<Vec<String>>,
+    /// The command that looks at it when it hangs, before it is killed.
+    #[serde(default)]
+    pub on_hang: Option<Vec<String>>,
+    /// Number of the signal by which it is to end when it hangs, before it is killed.
+    #[serde(default)]
+    pub hang_signal: Option<i32>,
     /// Sockets that its supervisor holds and hands to it, in this order, from descriptor 3 on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<Listen>,
@@ -79,6 +85,11 @@ impl ExecSpec {
         self.user.is_some() || self.group.is_some()
     }
 
+    /// What is done with it when it hangs, before it is killed.
+    pub(super) fn evidence(&self) -> Evidence {
+        Evidence { command: self.on_hang.is_some(), signal: self.hang_signal.is_some() }
+    }
+
     /// Whether a worker with this policy is given a socket to speak by sd_notify.
     pub fn speaks_by_notify(&self, policy: &ChildPolicy) -> bool {
         policy.ready == Ready::Notify || policy.heartbeat.is_some() && self.sources.contains(&BeatSource::Notify)
@@ -103,6 +114,8 @@ impl ExecSpec {
             stop_signal: ExecSpec::STOP_SIGNAL,
             kill_mode: KillMode::Mixed,
             stop_command: None,
+            on_hang: None,
+            hang_signal: None,
             listen: Vec::new(),
             log: LogSpec::Capture,
             sources: vec![BeatSource::Zmq],

@@ -190,6 +190,9 @@ pub struct ChildPolicy {
     pub backoff: Option<Backoff>,
     /// Exit codes that are a normal exit. For a supervisor child this is `[0]`.
     pub success_codes: Vec<i32>,
+    /// What is done with a process that hangs before it is killed.
+    #[serde(default)]
+    pub evidence: Evidence,
     /// Children created by one `count` share a number; they are stopped together where they stand side by side.
     pub group: Option<u32>,
 }
@@ -214,9 +217,24 @@ impl Default for ChildPolicy {
             start_timeout: None,
             backoff: None,
             success_codes: vec![0],
+            evidence: Evidence::default(),
             group: None,
         }
     }
+}
+
+/// What is done with a process that hangs before it is killed, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Evidence {
+    /// A command looks at it, for [`Evidence::LIMIT`] at most.
+    pub command: bool,
+    /// It gets a signal of its own, and has the time of its `shutdown` to end by it.
+    pub signal: bool,
+}
+
+impl Evidence {
+    /// So long a command may look, and a process without a limit of its own may take to end by the signal.
+    pub const LIMIT: Span = Span::from_secs(10);
 }
 
 /// What supervision needs to know of the supervisor itself.

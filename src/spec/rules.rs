@@ -259,6 +259,15 @@ impl Rules {
                 );
             }
         }
+        for key in ["on-hang", "hang-signal"] {
+            let watched = policy.heartbeat.is_some() || exec.speaks_by_notify(policy);
+            if let (false, Some(place)) = (watched, fields.meant(key)) {
+                scope.judge(
+                    Finding::warning("no-effect", place, format!("`{key}` has no effect: nothing tells that it hangs"))
+                        .hint("add heartbeat = { interval = \"1s\" }"),
+                );
+            }
+        }
         let timeout = fields.meant("start-timeout");
         if let (Ready::Exec, Some(_), Some(place)) = (policy.ready, policy.start_timeout, timeout) {
             scope.judge(

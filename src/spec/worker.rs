@@ -33,6 +33,7 @@ pub(super) fn keys(scope: &mut Scope<'_>, fields: &mut Fields<'_>) -> (ChildPoli
     fields.fill(scope, Some(Group::Setup), SETUP, &mut exec);
     fields.fill(scope, Some(Group::Ready), READY, &mut policy);
     fields.fill(scope, Some(Group::Bounds), BOUNDS, &mut exec);
+    policy.evidence = exec.evidence();
     (policy, exec)
 }
 

@@ -16,6 +16,11 @@ pub enum Action {
     /// `Event::KillFailed` before it where that takes longer than the shell's patience.
     /// May be given more than once for a run.
     Kill(Run),
+    /// It hangs, and is killed in a moment: run the command that is to look at it; answer with `Event::Examined`. Followed by
+    /// [`Action::Kill`] or [`Action::Abort`].
+    Examine(Run),
+    /// It hangs: send it the signal by which it is to end of that. Followed by [`Action::Kill`] where it does not.
+    Abort(Run),
     /// Look at a child that is overdue; answer with `Event::Inspected`.
     Inspect(Run),
     /// Send our own parent something; the root has none and drops it.

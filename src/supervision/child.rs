@@ -8,12 +8,12 @@ use super::event::{Beat, Member, Notice};
 use super::failure::LastFailure;
 use super::liveness::Watch;
 use super::phase::{
-    AfterStop, DownReason, Ended, Lost, OnExit, Phase, Process, Spawned, StopBegun, Target, Wait, Waiter,
+    AfterStop, DownReason, Ended, Look, Lost, OnExit, Phase, Process, Spawned, StopBegun, Target, Wait, Waiter,
 };
 use super::report::Killed;
 use super::types::{ChildId, Exit, Kind, ReportedState, Run, Stale};
 use crate::ids::{Incarnation, ReportId};
-use crate::spec::policy::{Ready, Restart, Shutdown};
+use crate::spec::policy::{Evidence, Ready, Restart, Shutdown};
 use crate::time::{Span, Time};
 use std::mem;
 
@@ -224,6 +224,7 @@ impl Child {
             escalation: None,
             kill_reason: None,
             killed: None,
+            evidence: None,
         };
         let deadline = self.member.policy.start_timeout.map(|limit| now + limit);
         self.phase = Phase::Starting { process: Box::new(process), since: now, deadline };
@@ -392,8 +393,35 @@ impl Child {
         let Some(mut process) = self.take_process() else { return StopBegun::NoProcess };
         let there = process.pid.is_some();
         process.killed.get_or_insert(why);
+        // Whatever else was to be done with it first.
+        process.evidence = None;
         self.phase = Phase::Killing { process, on_exit };
         if there { StopBegun::Kill } else { StopBegun::Underway }
+    }
+
+    /// It hangs: it is killed when it was looked at.
+    pub(super) fn kill_hung(&mut self, now: Time, on_exit: OnExit) -> StopBegun {
+        match self.kill(on_exit, Killed::Hung) {
+            StopBegun::Kill => self.look(now, None),
+            begun => begun,
+        }
+    }
+
+    /// What comes next for a process that hangs: another look at it, or the kill.
+    pub(super) fn look(&mut self, now: Time, last: Option<Look>) -> StopBegun {
+        let Evidence { command, signal } = self.member.policy.evidence;
+        let limit = match self.member.policy.shutdown {
+            Shutdown::After(limit) if limit > Span::ZERO => limit,
+            Shutdown::After(_) | Shutdown::BrutalKill | Shutdown::Infinity => Evidence::LIMIT,
+        };
+        let (next, begun) = match last {
+            None if command => (Some((Look::Command, now + Evidence::LIMIT)), StopBegun::Examine),
+            None | Some(Look::Command) if signal => (Some((Look::Signal, now + limit)), StopBegun::Abort),
+            None | Some(Look::Command | Look::Signal) => (None, StopBegun::Kill),
+        };
+        let Some(process) = self.process_mut() else { return StopBegun::NoProcess };
+        process.evidence = next;
+        begun
     }
 
     /// Takes the process out of the phase that has one. The caller sets the next phase at once.
@@ -445,10 +473,10 @@ impl Child {
             Phase::Waiting { wait: Wait::Until(until), .. } => Some(*until),
             Phase::Waiting { wait: Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed, .. }
             | Phase::Running(_)
-            | Phase::Killing { .. }
             | Phase::Down(_)
             | Phase::Held
             | Phase::Ended => None,
+            Phase::Killing { process, .. } => process.evidence.map(|(_, until)| until),
         };
         let beats = self.watch().and_then(Watch::deadline);
         match (own, beats) {

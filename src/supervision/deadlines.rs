@@ -4,7 +4,7 @@ use super::action::Action;
 use super::child::Child;
 use super::failure::KillReason;
 use super::liveness::{Judgement, Overdue, is_suspicious};
-use super::phase::{OnExit, Phase, Wait};
+use super::phase::{Look, OnExit, Phase, Wait};
 use super::report::{Fact, Killed};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, Inspected, Run, Stale, StopCause};
@@ -56,6 +56,10 @@ impl Supervisor {
                 let then = *then;
                 turn.stop(child.run(), child.kill(OnExit::Stopped(then), Killed::ShutdownOver));
             }
+            Phase::Killing { process, .. } if process.evidence.is_some_and(|(_, until)| until <= turn.now) => {
+                let last = process.evidence.map(|(look, _)| look);
+                turn.stop(child.run(), child.look(turn.now, last));
+            }
             Phase::Waiting { wait: Wait::Until(until), cause } if *until <= turn.now => {
                 let cause = *cause;
                 child.phase = Phase::Waiting { wait: Wait::Due, cause };
@@ -88,6 +92,26 @@ impl Supervisor {
             Phase::Starting { .. }
             | Phase::Waiting { .. }
             | Phase::Running(_)
+            | Phase::Down(_)
+            | Phase::Held
+            | Phase::Ended => Err(Stale),
+        }
+    }
+
+    /// The command that looked at a process which hangs has come to its end.
+    pub(super) fn examined(&mut self, turn: &mut Turn<'_>, run: Run) -> Result<(), Stale> {
+        let mut child = self.table.edit_run(run)?;
+        match &child.phase {
+            Phase::Killing { process, .. } => {
+                if let Some((last @ Look::Command, _)) = process.evidence {
+                    turn.stop(run, child.look(turn.now, Some(last)));
+                }
+                Ok(())
+            }
+            Phase::Starting { .. }
+            | Phase::Waiting { .. }
+            | Phase::Running(_)
+            | Phase::Stopping { .. }
             | Phase::Down(_)
             | Phase::Held
             | Phase::Ended => Err(Stale),
@@ -200,6 +224,6 @@ impl Supervisor {
         if let Some(process) = child.process_mut() {
             process.kill_reason = Some(reason);
         }
-        turn.stop(child.run(), child.kill(on_exit, Killed::Hung));
+        turn.stop(child.run(), child.kill_hung(turn.now, on_exit));
     }
 }

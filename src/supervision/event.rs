@@ -213,6 +213,8 @@ pub enum Event {
     /// The kernel refuses the signal by which [`Action::AskToStop`](super::Action::AskToStop) asks: the child does not
     /// know that it is to end, so its time to stop is over.
     StopRefused(Run),
+    /// Answers [`Action::Examine`](super::Action::Examine): the command has come to its end, or could not be run.
+    Examined(Run),
     /// Answers [`Action::Inspect`](super::Action::Inspect).
     Inspected(Run, Inspected),
     /// An operator asks for something.

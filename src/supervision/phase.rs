@@ -37,6 +37,17 @@ pub(super) struct Process {
     pub(super) kill_reason: Option<KillReason>,
     /// Why it was killed by us, if it was.
     pub(super) killed: Option<Killed>,
+    /// It hangs, and is killed when this is over, or then.
+    pub(super) evidence: Option<(Look, Time)>,
+}
+
+/// What is done with a process that hangs before it is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// A command looks at it.
+    Command,
+    /// It is to end by a signal of its own.
+    Signal,
 }
 
 /// What a worker reported of itself besides its beats and its text.
@@ -171,6 +182,10 @@ pub(super) enum StopBegun {
     AskAndKill,
     /// Kill it.
     Kill,
+    /// Look at it before it is killed.
+    Examine,
+    /// Send it the signal of a hang before it is killed.
+    Abort,
 }
 
 /// What the end of a process means.

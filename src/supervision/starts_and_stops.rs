@@ -106,7 +106,8 @@ impl Supervisor {
     ) -> bool {
         let Some(mut child) = self.table.edit(id) else { return false };
         let fresh = matches!(child.phase, Phase::Starting { .. } | Phase::Running(_));
-        let begun = if kill && !matches!(child.phase, Phase::Killing { .. }) {
+        let waits = child.process().is_some_and(|process| process.evidence.is_some());
+        let begun = if kill && (waits || !matches!(child.phase, Phase::Killing { .. })) {
             child.kill(OnExit::Stopped(then), Killed::Brutal)
         } else {
             child.stop(turn.now, then)

@@ -107,6 +107,8 @@ impl Turn<'_> {
             StopBegun::Ask => self.out.push(Action::AskToStop(run)),
             StopBegun::AskAndKill => self.out.extend([Action::AskToStop(run), Action::Kill(run)]),
             StopBegun::Kill => self.out.push(Action::Kill(run)),
+            StopBegun::Examine => self.out.push(Action::Examine(run)),
+            StopBegun::Abort => self.out.push(Action::Abort(run)),
         }
     }
 }
@@ -172,6 +174,7 @@ impl Supervisor {
             Event::Exited { run, exit } => return self.exited(turn, run, exit),
             Event::KillFailed { run, exit, stuck } => return self.kill_failed(turn, run, exit, stuck),
             Event::StopRefused(run) => return self.stop_refused(turn, run),
+            Event::Examined(run) => return self.examined(turn, run),
             Event::Inspected(run, what) => return self.inspected(turn, run, what),
             Event::Asked { request, command, by } => self.asked(turn, request, command, by),
             Event::Ordered { why, kill } => self.ordered(turn, why, kill),

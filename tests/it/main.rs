@@ -14,6 +14,7 @@ mod completions;
 mod container;
 mod examples;
 mod following;
+mod hangs;
 mod harness;
 mod holds;
 mod hooks;

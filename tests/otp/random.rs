@@ -257,6 +257,9 @@ impl Shell {
                 assert!(self.open.remove(&request), "{request:?} was answered twice, now {answer:?}");
             }
             Action::Forget(child) => assert!(self.processes.keys().all(|run| run.child != child)),
+            Action::Examine(run) | Action::Abort(run) => {
+                assert!(self.processes.get(&run).is_some_and(|p| *p != Process::Ordered), "a look at nobody");
+            }
             Action::TellParent(_) | Action::Renew(_) => {}
             Action::Report(report) => self.read(&report),
             Action::Halt(_) => self.halted = true,
@@ -555,6 +558,7 @@ fn nonsense(run: Run, what: u8) -> Event {
             stuck: Stuck { pid: 17, others: 0, why: String::new() },
         },
         9 => Event::StopRefused(run),
+        10 => Event::Examined(run),
         _ => Event::Begin,
     }
 }

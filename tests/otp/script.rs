@@ -142,6 +142,8 @@ impl World {
                 Action::AskToStop(run) => format!("ask {}", self.name(run.child)),
                 Action::Kill(run) => format!("kill {}", self.name(run.child)),
                 Action::Inspect(run) => format!("look {}", self.name(run.child)),
+                Action::Examine(run) => format!("examine {}", self.name(run.child)),
+                Action::Abort(run) => format!("abort {}", self.name(run.child)),
                 Action::TellParent(ToParent::Ready) => "ready".into(),
                 Action::TellParent(ToParent::Beat(_)) => "beat".into(),
                 Action::TellParent(ToParent::Escalating { .. }) => "escalate".into(),
@@ -191,6 +193,7 @@ impl World {
                 stuck: Stuck { pid: 17, others: 0, why: "it is stuck in the kernel (state D)".into() },
             },
             "refused" => Event::StopRefused(self.run(rest[0])),
+            "examined" => Event::Examined(self.run(rest[0])),
             "hung" => Event::Inspected(self.run(rest[0]), Inspected::Hung(None)),
             "starved" => Event::Inspected(self.run(rest[0]), Inspected::Starved("it gets no CPU time".into())),
             "debugged" => Event::Inspected(self.run(rest[0]), Inspected::Held("a debugger holds it".into())),
@@ -408,6 +411,8 @@ pub(crate) fn parse_child(text: &str) -> Member {
                 kind = Kind::Supervisor;
                 policy.shutdown = Shutdown::Infinity;
             }
+            "examined" => policy.evidence.command = true,
+            "aborted" => policy.evidence.signal = true,
             "beats" => policy.heartbeat = Some(Heartbeat::default()),
             "progress" => policy.heartbeat = Some(Heartbeat { progress: true, ..Heartbeat::default() }),
             "grace" => policy.heartbeat = Some(Heartbeat { grace: span(), ..Heartbeat::default() }),

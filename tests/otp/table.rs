@@ -1436,6 +1436,56 @@ const ROWS: &[Row] = &[
     ),
     (
         "D11",
+        "what hangs is looked at by a command, then gets a signal of its own, and is killed where it does not end by that",
+        "one-for-one 9/5s: a(beats,examined,aborted)",
+        "
+        boot
+        wait 1500ms
+        wait 1500ms : look a
+        hung a : examine a
+        told hung(a)
+        examined a : abort a
+        examined a
+        wait 4999ms
+        wait 1ms : kill a
+        exit a sig9 : spawn a#2
+        window 1",
+    ),
+    (
+        "D11",
+        "a command that looks has ten seconds, and a process that ends by the signal has crashed",
+        "one-for-one 9/5s: a(beats,examined,aborted)",
+        "
+        boot
+        wait 1500ms
+        wait 1500ms : look a
+        hung a : examine a
+        wait 9999ms
+        wait 1ms : abort a
+        exit a sig6 : spawn a#2
+        window 1",
+    ),
+    (
+        "D11",
+        "neither a panic nor the end of the supervisor at once waits for a look",
+        "one-for-one 9/5s: a(beats,examined) b(beats,aborted)",
+        "
+        boot
+        beat b
+        wait 1500ms
+        beat b
+        wait 1500ms : look a
+        hung a : examine a
+        panic a : kill a
+        examined a
+        beat b
+        wait 1500ms
+        wait 1500ms : look b
+        hung b : abort b
+        NOW : kill b",
+    ),
+    (
+        "D11",
         "by its own word it hangs at once, watched or not, and nobody looks",
         "one-for-one 9/5s: a(transient,beats) b(transient)",
         "

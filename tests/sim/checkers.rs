@@ -399,6 +399,7 @@ impl Witness {
             | Event::Dropped { .. }
             | Event::Escalating { .. }
             | Event::Inspected(..)
+            | Event::Examined(_)
             | Event::Tick { .. } => {}
         }
     }
@@ -427,10 +428,12 @@ impl Witness {
                 Ok(())
             }
             Action::Kill(run) => self.kill(tree, now, action, *run),
-            Action::Inspect(run) => match self.running(*run).is_some_and(|child| child.there) {
-                true => Ok(()),
-                false => self.stray(tree, action),
-            },
+            Action::Examine(run) | Action::Abort(run) | Action::Inspect(run) => {
+                match self.running(*run).is_some_and(|child| child.there) {
+                    true => Ok(()),
+                    false => self.stray(tree, action),
+                }
+            }
             Action::TellParent(ToParent::Ready) => {
                 ensure!(!self.ready, Rule::Readiness, "{} says twice that it is up", self.path(tree));
                 self.ready = true;

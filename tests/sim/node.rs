@@ -457,6 +457,19 @@ impl World {
                     node.cleanups.killed(run, self.now);
                 }
             }
+            Action::Examine(run) => {
+                // A command that looks may take longer than it has.
+                let delay = self.rng.millis(0, 15_000);
+                self.after(delay, Happening::Examined(node.pid, run));
+            }
+            Action::Abort(run) => {
+                // Some programs end by it, and what hangs in the kernel does not.
+                if let Some(pid) = node.process(run)
+                    && self.rng.chance(500)
+                {
+                    self.condemn(pid);
+                }
+            }
             Action::Inspect(run) => {
                 if self.rng.chance(self.scenario.late_looks) {
                     let delay = self.rng.millis(0, 1_500);

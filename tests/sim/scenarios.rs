@@ -5,7 +5,7 @@ use crate::seeds::REGRESSIONS;
 use std::fmt::Write;
 use treevisor::ids::{Name, Path};
 use treevisor::spec::policy::{
-    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy,
+    AutoShutdown, Backoff, ChildPolicy, Evidence, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy,
     SupervisorPolicy,
 };
 use treevisor::supervision::Kind;
@@ -362,6 +362,8 @@ impl Builder {
             3 => Shutdown::Infinity,
             _ => Shutdown::After(self.rng.millis(100, 3_000)),
         };
+        let mut looks = || heartbeat.is_some() && self.rng.chance(200);
+        let evidence = Evidence { command: looks(), signal: looks() };
         let success_codes = if self.rng.chance(200) { vec![0, 3] } else { vec![0] };
         self.specs[id.0].policy = ChildPolicy {
             restart,
@@ -373,6 +375,7 @@ impl Builder {
             start_timeout,
             backoff: self.backoff(),
             success_codes,
+            evidence,
             group: None,
         };
         let wild = self.wild;

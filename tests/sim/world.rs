@@ -53,6 +53,8 @@ pub(crate) enum Happening {
     Turn(Pid, u64),
     SpawnDone(Pid, Run),
     LookDone(Pid, Run),
+    /// The command that looks at a process which hangs has come to its end.
+    Examined(Pid, Run),
     /// An operator's word reaches a node.
     Ask(Pid, Box<Command>),
     Fault,
@@ -317,6 +319,13 @@ impl World {
             Happening::SpawnDone(pid, run) => {
                 self.with_active_node(pid, Happening::SpawnDone(pid, run), |world, node| {
                     world.start_process(node, run)?;
+                    world.wake(node);
+                    Ok(())
+                })
+            }
+            Happening::Examined(pid, run) => {
+                self.with_active_node(pid, Happening::Examined(pid, run), |world, node| {
+                    node.inbox.push_back(Event::Examined(run));
                     world.wake(node);
                     Ok(())
                 })

@@ -106,6 +106,33 @@ impl Children {
         progress == Progress::MoreWaiting
     }
 
+    /// Takes lines about a worker as if it had printed them: what a command has seen of it.
+    pub(crate) fn take_lines(&mut self, run: Run, lines: &[Vec<u8>], context: &Context, followers: &mut dyn Followers) {
+        let at = wall_nanos(context.clock.wall_of(context.now()));
+        let Children { slots, output, .. } = self;
+        let Some(child) = slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return };
+        let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
+        let mut follow = followers.begin(&child.path, speaker, at);
+        let mut batch = child.file.as_ref().map(LogFile::batch);
+        for line in lines {
+            let line = Line::new(line);
+            if let Some(batch) = &mut batch {
+                batch.write_line(&line);
+            }
+            if context.place.show_output {
+                output.console.push(child.path.as_str(), &line);
+            }
+            if let Some(follow) = &mut follow {
+                follow(&line);
+            }
+            child.ring.push(at, speaker, line);
+        }
+        if batch.take().is_some() {
+            output.due.get_or_insert(context.now() + LOOK);
+        }
+    }
+
     /// Whether a worker's output is to be left in its pipe for now.
     fn rests(&mut self, run: Run, context: &Context, reactor: &mut Reactor) -> bool {
         let Some(child) = self.get(run.child) else { return false };

@@ -36,6 +36,17 @@ impl Child {
         }
     }
 
+    /// Sends a worker that hangs the signal by which it is to end of that. What refuses it, or ignores it, is killed.
+    pub(crate) fn abort(&self, run: Run) {
+        let signal = self.exec().and_then(|exec| exec.hang_signal);
+        let process = self.process.as_ref().filter(|process| process.run == run && process.status.is_none());
+        if let (Some(signal), Some(process)) = (signal, process) {
+            let _ = process.pidfd.signal_child(process.pid, signal);
+            // One that is stopped gets it when it goes on.
+            let _ = process.pidfd.signal_child(process.pid, 18);
+        }
+    }
+
     /// The processes of a worker besides its own: those of its cgroup, or else what descends from it, what its session has left
     /// to us included.
     fn others(&self) -> Vec<Reach> {

@@ -121,6 +121,12 @@ keys! {
          all of them, and each has its time."
         "stop-command" => Command, optional(stop_command);
         "Asks the program to stop instead of a signal, with its pid in TREEVISOR_PID. One that fails kills it."
+        "on-hang" => Command, optional(on_hang);
+        "Looks at a program that hangs before it is killed, with its pid in TREEVISOR_PID: [\"py-spy\", \"dump\", …]. It has 10 \
+         seconds, and its output stands in the log."
+        "hang-signal" => StopSignal, optional(hang_signal);
+        "Sent to a program that hangs before it is killed, such as \"ABRT\" for a core dump; it has the time of `shutdown` \
+         to end by it."
     }
     /// When a worker is ready, and when it has ended well.
     READY of ChildPolicy {
