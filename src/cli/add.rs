@@ -17,7 +17,7 @@ use crate::wire::message::Verb;
 use clap::Args;
 use std::path::PathBuf;
 
-/// Adds children to a supervisor that runs
+/// Add children to a running supervisor
 ///
 /// Starts the children of FILE below the supervisor at PARENT, as OTP's start_child does: one after the other, behind the
 /// children that are there. One that cannot be started is forgotten, and those after it are not tried.
@@ -48,7 +48,7 @@ pub struct Add {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Wait this long for each child to be up; it goes on afterwards
+    /// Stop waiting for a child after this long (the operation continues)
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }

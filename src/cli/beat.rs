@@ -10,13 +10,13 @@ use std::ffi::OsString;
 use std::time::Duration;
 use treevisor_client::{Delivered, Heart};
 
-/// Sends a heartbeat, from a shell script
+/// Send a heartbeat, from a shell script
 ///
-/// Called by a worker (or something that a worker has started), tells the worker's supervisor that it lives. Where
-/// nothing is supervised it does nothing, and ends with 0: a script runs the same without treevisor.
+/// Called by a worker (or a process that it has started), reports that the worker is alive. Outside a
+/// supervised process it does nothing, and exits with 0: a script runs the same without treevisor.
 ///
-/// With CMD, beats for a program that cannot: whenever it makes output, which is passed on, as are signals and its exit
-/// status. With --while-pid, beats as long as a process is there, which says that it has not ended and no more.
+/// With CMD, beats for a program that cannot: at each output, which is passed on, as are signals and its exit status. With
+/// --while-pid, beats as long as a process exists, which shows that and no more.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Environment, set by the supervisor:
@@ -30,37 +30,37 @@ Examples:
   treevisor beat --ready                       the start is over (ready = \"heartbeat\")
   treevisor beat --progress $n --pending $left --status \"file $n\"
   treevisor beat --busy-for 5m && pg_dump shop > shop.sql
-  treevisor beat -- rsync -a --info=progress2 /srv backup:    alive is what still talks
+  treevisor beat -- rsync -a --info=progress2 /srv backup:    output is the heartbeat
   ./server & exec treevisor beat --every 1s --while-pid $!
 
 Exit codes:
-  0    sent; or, without --strict, there was nobody to send it to
-  1    with --strict: nothing is supervised
-  5    with --strict: the supervisor did not take it in time
+  0    sent; without --strict also outside a supervised process
+  1    with --strict: not in a supervised process
+  5    with --strict: not received in time
   126  of CMD: it cannot be executed
   127  of CMD: it was not found
   n    of CMD: its own; 128 + n when signal n has ended it
 ")]
 pub struct Beat {
-    /// Work done so far; with `progress = true` a counter that stands still is as bad as silence
+    /// Work done so far; with `progress = true` a counter that does not move counts as a hang
     #[arg(long, value_name = "N")]
     pub progress: Option<u64>,
-    /// Work that waits; with 0 the counter may stand still
+    /// Pending work; with 0 the counter need not move
     #[arg(long, value_name = "N")]
     pub pending: Option<u64>,
-    /// Announce a silence: the next beat may take this long
+    /// Announce a pause: the next beat may take this long
     #[arg(long, value_name = "TIME", value_parser = positive_span)]
     pub busy_for: Option<Span>,
     /// A short text for `status`
     #[arg(long, value_name = "TEXT")]
     pub status: Option<String>,
-    /// Say that the start is over
+    /// Report readiness
     #[arg(long)]
     pub ready: bool,
-    /// Fail where nothing is supervised, or nobody takes the beat
+    /// Fail outside a supervised process, or if the heartbeat is not received
     #[arg(long)]
     pub strict: bool,
-    /// Beat again and again until this process has ended, which need not be a child
+    /// Beat until this process has ended, which need not be a child
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     #[arg(conflicts_with_all = ["progress", "pending", "busy_for", "ready", "strict"])]
     pub while_pid: Option<u32>,

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Checks a file, and shows the tree that it means
+/// Check a file, and show its tree
 ///
 /// Reads FILE as `start` would, starts nothing, and draws the tree with its rules. All errors of the file are shown at
 /// once, on stderr; so are warnings about rules that work against each other. Users and groups have to be there on this

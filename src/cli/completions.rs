@@ -19,7 +19,7 @@ use clap_complete::env::Shells;
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 
-/// Prints what a shell needs in order to complete
+/// Print a completion script for a shell
 ///
 /// Verbs, options and files are completed, and the paths and instances of what runs just then: the shell asks this
 /// program at each TAB. What is printed belongs to this version, so have your shell ask for it anew.

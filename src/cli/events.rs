@@ -24,7 +24,7 @@ use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
-/// Tells what happened, one event a line
+/// Show what happened, one event a line
 ///
 /// Prints what happened in the tree, or in the part of it at PATH, oldest first, in local time. It is kept on disk: without
 /// a running instance its last run is told, and with --since, --until or -n those before it as well.
@@ -55,16 +55,16 @@ pub struct Events {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Go on with what happens from now on, until the instance ends
+    /// Follow new events, until the instance ends
     #[arg(short, long)]
     pub follow: bool,
     /// Only events of these kinds
     #[arg(short, long, value_name = "KIND", value_delimiter = ',', value_parser = event_kind)]
     pub kind: Vec<String>,
-    /// Not what happened before
+    /// Only events at or after this time
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub since: Option<Moment>,
-    /// Not what happened after
+    /// Only events before this time
     #[arg(long, value_name = "WHEN", value_parser = moment, conflicts_with = "follow")]
     pub until: Option<Moment>,
     /// Show the id of each event, for `treevisor why ID`

@@ -4,7 +4,7 @@ use super::failure::{ExitCode, Failure};
 use super::out::Out;
 use clap::{Args, Command};
 
-/// Prints the help of treevisor, or of a verb
+/// Print the help of treevisor, or of a verb
 ///
 /// The same as `treevisor VERB --help`.
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub struct Help {
     pub verb: Option<String>,
 }
 
-/// Prints the version
+/// Print the version
 ///
 /// The same as `treevisor --version`: the version, the commit that it was built from (`+` where the sources had changes),
 /// the target, and the libzmq that it runs on. `treevisor -V` prints the first line.

@@ -8,7 +8,7 @@ use super::schema;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// Writes a file to begin with
+/// Write a starter file
 ///
 /// Writes FILE with a small tree, and with comments on the keys that are needed most. It runs as it is.
 #[derive(Debug, Args)]

@@ -29,10 +29,10 @@ use std::os::fd::AsFd;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lines(pub Option<usize>);
 
-/// Shows what workers have printed
+/// Show the output of workers
 ///
-/// Prints the last lines of the worker at PATH, or of all workers at and below several, put in the order in which they
-/// were said. The last 256 lines of each worker (16 KiB at most) are in its supervisor's memory; what is older is read from the
+/// Prints the last lines of the worker at PATH, or of all workers at and below several, in the order of their
+/// times. The last 256 lines of each worker (16 KiB at most) are in its supervisor's memory; what is older is read from the
 /// worker's own file, where it has one. Nothing in it can steer the terminal: control characters are
 /// shown for what they are, colours are left out.
 #[derive(Debug, Args)]
@@ -53,13 +53,13 @@ Exit codes:
   5  no answer in time
 ")]
 pub struct Logs {
-    /// Whose output; that of the whole tree without it
+    /// Workers to show; the whole tree by default
     #[arg(value_name = "PATH", value_parser = path, default_value = "/", hide_default_value = true)]
     pub paths: Vec<Path>,
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Go on with what is printed from now on, until the instance ends
+    /// Follow new output, until the instance ends
     #[arg(short, long)]
     pub follow: bool,
     /// The last N lines, of all that is shown together, or `all` there are
@@ -68,7 +68,7 @@ pub struct Logs {
     /// Nothing older than this: 10m (ago), 03:00, yesterday, 2026-11-24, 2026-11-24T03:00
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub since: Option<Moment>,
-    /// Show when each line was said
+    /// Show the time of each line
     #[arg(short, long)]
     pub times: bool,
     /// Whose times.

@@ -11,7 +11,7 @@ use roff::{Roff, roman};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// Prints a manual page
+/// Print a manual page
 ///
 /// Prints the page of treevisor, of one VERB, or of the tree's file (treevisor.toml), as man(1) reads it.
 #[derive(Debug, Args)]

@@ -112,10 +112,10 @@ Examples:
   treevisor top                               the same, live, with keys to act on it
   treevisor events -f                         what happens to it, one line an event
   treevisor why /web/api                      what led to its state, from the first cause on
-  treevisor restart /web/api                  stop one child in order, and start it
-  treevisor panic /web                        kill a subtree now; its supervisor heals it
+  treevisor restart /web/api                  restart one child gracefully
+  treevisor panic /web                        kill a subtree now; its supervisor restarts it
   treevisor reload --plan                     the file has changed: what would that do?
-  treevisor stop                              stop everything, in order
+  treevisor stop                              stop everything, gracefully
   treevisor run --heartbeat 1s -- ./worker    supervise one program without a file
 ";
 

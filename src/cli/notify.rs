@@ -6,7 +6,7 @@ use clap::Args;
 use std::time::Duration;
 use treevisor_client::{self as client, NotifyError};
 
-/// Says something by sd_notify, from a shell script
+/// Send an sd_notify message, from a shell script
 ///
 /// What systemd-notify does, for machines without systemd: sends assignments as in sd_notify(3) to the socket that the
 /// environment names. Under treevisor that is a worker with `ready = "notify"` or `source = "notify"`. Where nobody
@@ -33,13 +33,13 @@ Examples:
   treevisor notify EXTEND_TIMEOUT_USEC=60000000 && pg_dump shop > shop.sql
 
 Exit codes:
-  0  sent; or, without --strict, there was nobody to send it to
-  1  with --strict: nobody wants notifications
-  2  nothing to say
-  5  with --strict: nobody took it in time
+  0  sent; without --strict also where no socket is set
+  1  with --strict: no socket is set
+  2  empty message
+  5  with --strict: not received in time
 ")]
 pub struct Notify {
-    /// What to say, as in sd_notify(3)
+    /// The message, as in sd_notify(3)
     #[arg(value_name = "KEY=VALUE", value_parser = assignment)]
     pub assignments: Vec<String>,
     /// Say that the start is over: READY=1
@@ -51,7 +51,7 @@ pub struct Notify {
     /// A short text for `status`: STATUS=TEXT
     #[arg(long, value_name = "TEXT")]
     pub status: Option<String>,
-    /// Fail where nobody wants notifications, or nobody takes this one
+    /// Fail if no socket is set, or the message is not received
     #[arg(long)]
     pub strict: bool,
 }
@@ -75,14 +75,14 @@ pub(super) fn run(args: Notify) -> Result<ExitCode, Failure> {
     lines.extend(args.status.map(|text| format!("STATUS={}", text.replace(['\n', '\r'], " "))));
     lines.extend(args.assignments);
     if lines.is_empty() {
-        return Err(Failure::new(ExitCode::Usage, "there is nothing to say")
+        return Err(Failure::new(ExitCode::Usage, "the message is empty")
             .hint("name one assignment at least, as in `treevisor notify WATCHDOG=1`"));
     }
     let lenient = |failure: Failure| if args.strict { Err(failure) } else { Ok(ExitCode::Done) };
     match client::notify(&lines.join("\n"), LIMIT) {
         Ok(true) => Ok(ExitCode::Done),
         Ok(false) => lenient(
-            Failure::new(ExitCode::Failed, "cannot notify: nobody wants notifications of this process")
+            Failure::new(ExitCode::Failed, "cannot notify: NOTIFY_SOCKET is not set")
                 .hint("NOTIFY_SOCKET is not set: write ready = \"notify\" or source = \"notify\" for the worker"),
         ),
         Err(error @ NotifyError::Address) => {

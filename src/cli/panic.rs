@@ -14,10 +14,10 @@ use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
 
-/// Kills a part of the tree now
+/// Kill a part of the tree now
 ///
-/// The big red button. All processes at and below PATH are killed, without being asked, also when the supervisors in
-/// between hang or are stopped. The supervisor above then restarts what was killed by its own strategy, as after any
+/// The big red button. All processes at and below PATH are killed at once, even if the supervisors in between are
+/// hung or stopped. The supervisor above then restarts what was killed by its own strategy, as after any
 /// crash. The panic of / ends the instance.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").args(["paths", "all"]).required(true))]
@@ -38,11 +38,11 @@ pub struct Panic {
     /// Leave it down, until it is restarted by hand: also when the supervisors above it are replaced
     #[arg(long)]
     pub hold: bool,
-    /// Ask nobody: find the processes from outside and kill them. For when the root hangs. What is killed this way comes
-    /// back by its supervisor's strategy as soon as that runs again
+    /// Find and kill the processes from outside, without any supervisor: for when the root hangs. They come back by
+    /// their supervisor's strategy as soon as that runs again
     #[arg(long, conflicts_with = "hold")]
     pub force: bool,
-    /// Wait this long until all of it is gone
+    /// Stop waiting after this long (the operation continues)
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "10s")]
     pub timeout: Span,
 }

@@ -22,7 +22,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// Brings the tree to what its file says now
+/// Apply the changes of the tree's file
 ///
 /// Reads the file, compares it with the tree that runs, and does what is needed so that both are the same: starts what
 /// is new, stops what is gone, restarts what has another program or environment, and takes over the rest without a
@@ -30,13 +30,13 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 What is done, and shown with the reason by --plan:
-  start    it is new: it is started at its place
-  add      it is new, and has `autostart = false`: it is not started
-  stop     it is gone from the file: it is stopped and forgotten, the last ones first
-  restart  a key differs that its process cannot be told: its command, environment, user, limits ...
-  update   only rules of its supervisor differ: they hold from now on, the process stays
-  move     it stands elsewhere among its siblings
-  keep     it was added with `treevisor add`, and is not in the file; --prune stops it
+  start    new: started in its place
+  add      new, with `autostart = false`: not started
+  stop     removed from the file: stopped and forgotten, the last ones first
+  restart  a key differs that only a new process takes: its command, environment, user, limits ...
+  update   only rules of its supervisor differ: applied at once, the process stays
+  move     its place among its siblings differs
+  keep     added with `treevisor add`, not in the file; --prune stops it
 What is stopped, held or has ended stays so, and what was never started (`autostart = false`). A `count` is what the file says, whatever was scaled.
 What cannot be started is told and stays down, and the rest is done.
 
@@ -51,10 +51,10 @@ Examples:
   treevisor reload --plan --json | jq '.plan.steps[] | select(.action == \"restart\") | .path'
 
 Exit codes:
-  0  the tree is as the file says; with --plan: the plan was shown
-  1  something could not be started, or the tree cannot become this one; the message says what
+  0  the tree matches the file; with --plan: the plan was shown
+  1  something could not be started, or the tree cannot become this one; the message names it
   2  the file has errors; nothing was changed
-  5  not done in time; it goes on
+  5  not done in time; the operation continues
 ")]
 pub struct Reload {
     /// The tree's file; by default the one that it was started with, or reloaded from last
@@ -71,7 +71,7 @@ pub struct Reload {
     /// Print one JSON object: the plan, and whether it was carried out
     #[arg(long)]
     pub json: bool,
-    /// Wait this long until it is done; it goes on afterwards
+    /// Stop waiting after this long (the operation continues)
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }

@@ -8,7 +8,7 @@ use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
 
-/// Stops a child and forgets it
+/// Stop a child and remove it from the tree
 ///
 /// OTP's terminate_child and delete_child in one: the child at PATH is stopped in order, with all that is below it, and
 /// is no longer part of the tree. Its siblings are not touched, and no restart is counted.
@@ -27,7 +27,7 @@ pub struct Remove {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Wait this long until it is gone; it goes on afterwards
+    /// Stop waiting after this long (the operation continues)
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }

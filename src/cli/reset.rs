@@ -8,7 +8,7 @@ use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
 
-/// Forgets failures, and starts what waits for its back-off
+/// Reset failure counts, and end backoff delays
 ///
 /// Of a supervisor: empties its window of restarts, forgets how often each of its children has failed, and starts those that
 /// wait. Of a worker: the same for it alone; the window is its supervisor's. It reaches one supervisor, not those below it,
@@ -20,7 +20,7 @@ Examples:
   treevisor reset /web/api        its next attempt now, and its delays from the shortest on
 ")]
 pub struct Reset {
-    /// What is to be forgotten; that of the root without it
+    /// The supervisor or worker to reset; the root by default
     #[arg(value_parser = path, default_value = "/", hide_default_value = true)]
     pub path: Path,
     /// Which instance.

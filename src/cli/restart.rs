@@ -8,7 +8,7 @@ use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
 
-/// Stops children in order, and starts them
+/// Restart children gracefully
 ///
 /// The child at PATH alone is restarted, whatever the strategy of its supervisor, and no restart is counted. What was
 /// stopped, held or has ended is started. Of several, those of different supervisors are restarted at the same time.
@@ -28,7 +28,7 @@ pub struct Restart {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Wait this long until all of it is up; it goes on afterwards
+    /// Stop waiting after this long (the operation continues)
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-/// Supervises one program, without a file
+/// Supervise one program, without a file
 ///
 /// Starts CMD, and starts it again when it fails, hangs or is panicked. When it ends with success, so does this, with
 /// exit code 0.
@@ -54,7 +54,7 @@ pub struct Run {
     /// asked for
     #[arg(long, value_name = "TIME", value_parser = positive_span)]
     pub heartbeat: Option<Span>,
-    /// So many intervals without a beat are a hang [default: 3]
+    /// Intervals without a heartbeat until it counts as hung [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub misses: Option<u32>,
     /// The first beat after a start may come this much later
@@ -63,16 +63,16 @@ pub struct Run {
     /// Take any message at this ZeroMQ endpoint, such as ipc://heartbeat, for a beat
     #[arg(long, value_name = "ENDPOINT", value_parser = ipc)]
     pub push: Option<String>,
-    /// The program speaks sd_notify: READY=1 ends its start, and beats that are asked for are WATCHDOG=1
+    /// The program uses sd_notify: READY=1 is its readiness, WATCHDOG=1 its heartbeat
     #[arg(long)]
     pub notify: bool,
-    /// Ask this URL once an interval; an answer of 2xx is a beat. As all probes, it may be given again
+    /// Health check: GET this URL once an interval; 2xx is a heartbeat. As all probes, it may be repeated
     #[arg(long, value_name = "URL", value_parser = probe_http)]
     pub probe_http: Vec<Ask>,
-    /// Connect to this server once an interval; a connection that is accepted is a beat
+    /// Health check: connect to this server once an interval; an accepted connection is a heartbeat
     #[arg(long, value_name = "HOST:PORT", value_parser = probe_tcp)]
     pub probe_tcp: Vec<Ask>,
-    /// Run this command once an interval; success is a beat. Split into words as a shell does, but no shell is run
+    /// Health check: run this command once an interval; success is a heartbeat. Split into words as by a shell; no shell runs
     #[arg(long, value_name = "COMMAND", value_parser = probe_exec)]
     pub probe_exec: Vec<Ask>,
     /// How long a probe may take; by default as long as the interval
@@ -84,7 +84,7 @@ pub struct Run {
     /// Panic the program at any message at this ZeroMQ endpoint, such as ipc://command
     #[arg(long = "command", id = "button", value_name = "ENDPOINT", value_parser = ipc)]
     pub command_at: Option<String>,
-    /// When it is started again: after a failure (transient), after any end (permanent), never (temporary)
+    /// Restart policy: after a failure (transient), after any exit (permanent), never (temporary)
     #[arg(long, value_name = "TYPE", default_value = "transient", hide_possible_values = true)]
     pub restart: RestartType,
     /// Restarts allowed within the period: a number, or "unlimited"
@@ -103,7 +103,7 @@ pub struct Run {
     /// A program that ran at least this long has its next restart after the first wait again
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "10s")]
     pub backoff_reset: Span,
-    /// How long the program has to stop when it is asked to, before it is killed
+    /// Graceful shutdown: how long the program has to stop before it is killed
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "5s")]
     pub shutdown: Span,
     /// What is shown.

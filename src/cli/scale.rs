@@ -16,7 +16,7 @@ use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
 
-/// Changes how many workers a `count` has made
+/// Change the number of replicas of a `count`
 ///
 /// A child with `count = 4` and the name jobs is jobs-1 to jobs-4. With fewer, the highest numbers are stopped and
 /// forgotten; with more, the next numbers are started behind them. Those that stay are not touched.
@@ -39,7 +39,7 @@ pub struct Scale {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Wait this long until it is done; it goes on afterwards
+    /// Stop waiting after this long (the operation continues)
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }

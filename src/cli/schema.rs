@@ -5,7 +5,7 @@ use super::out::Out;
 use crate::spec::schema::schema;
 use clap::Args;
 
-/// Prints the JSON schema of the file, for editors
+/// Print the JSON schema of the file, for editors
 ///
 /// With it an editor completes the keys of a tree's file, shows what each of them means, and underlines what is wrong.
 /// What values must be together is seen by `check` alone.

@@ -10,10 +10,10 @@ use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
 
-/// Sends a signal to a worker's process
+/// Send a signal to a worker's process
 ///
 /// To the process that was started, not to what it has started in turn; by its supervisor, which cannot mistake another one
-/// for it. What the worker makes of it is its own affair: if it ends, its supervisor acts as on any end.
+/// for it. If the worker exits from it, its supervisor acts as on any exit.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -20,7 +20,7 @@ use clap::Args;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Runs a tree from its file; or starts what is down in a tree that runs
+/// Run a tree from its file, or start children of a running tree
 ///
 /// With a FILE, runs its tree in the foreground, until it is stopped or gives up. The output of the workers is shown with
 /// their paths in front.
@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Signals:
-  TERM, INT  stop the tree in order; a second one kills what is left at once
+  TERM, INT  graceful shutdown of the tree; a second one kills at once
   QUIT       panic: kill the whole tree at once
   HUP        read the file again, as `treevisor reload` does; errors are logged, and change nothing
 
@@ -48,7 +48,7 @@ Exit codes of a FILE:
   0   the tree was stopped, or ended by itself through auto-shutdown
   1   it could not begin: the instance runs already, no sockets, no cgroup
   2   the file has errors; nothing was started
-  5   with --detach: the tree is not up yet, and goes on
+  5   with --detach: the tree is not up yet; the start continues
   10  the root gave up: too many restarts came too fast
   11  a child could not be started at boot
 
@@ -57,7 +57,7 @@ Exit codes of PATHs:
   1   something could not be started
   3   no such instance runs
   4   no such path in the tree
-  5   not up in time; it goes on
+  5   not up in time; the start continues
 ")]
 pub struct Start {
     /// The tree's file; or paths in a tree that runs, where * stands for any name or part of one, ** for any way down

@@ -23,7 +23,7 @@ use clap::Args;
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-/// Shows the tree at work
+/// Show the running tree
 ///
 /// Draws the running tree, or the part of it at PATH: the state of each child, its process, incarnation (#), uptime,
 /// restarts, the age of its last beat against its limit, CPU, memory, its last exit, and of supervisors the restarts in
@@ -34,7 +34,7 @@ States:
   starting     its start is not over       stopped      an operator or its supervisor stopped it
   running      it is up                    held         panicked with --hold; stays down
   stopping     it is being stopped         exited       ended by itself, and is not to come back
-  waiting      a back-off is not over      unreachable  its supervisor does not answer
+  waiting      in backoff                  unreachable  its supervisor does not respond
 
 CPU% is of one CPU: since the start of the process, or with --watch since the last look. What a worker
 uses is that of all its processes; what a supervisor uses is that of its own process.
@@ -61,7 +61,7 @@ pub struct Status {
     /// Whose times.
     #[command(flatten)]
     pub times: Times,
-    /// Show it again and again, in place on a terminal, until the instance ends [every 1s]
+    /// Refresh periodically, in place on a terminal, until the instance ends [every 1s]
     #[arg(short, long, value_name = "INTERVAL", value_parser = watch_or_path, num_args = 0..=1)]
     #[arg(default_missing_value = "1s")]
     pub watch: Option<WatchOrPath>,

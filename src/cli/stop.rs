@@ -8,10 +8,10 @@ use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
 
-/// Stops a part of the tree, or all of it, in order
+/// Stop a part of the tree, or all of it, gracefully
 ///
 /// Asks the child at PATH to stop, as OTP's terminate_child does: a supervisor stops its children one by one, the last
-/// started first; who does not go within its shutdown time is killed. It stays down until `restart`. Without PATH the
+/// started first; a child that exceeds its shutdown time is killed. It stays down until `restart`. Without PATH the
 /// whole instance ends.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -27,7 +27,7 @@ pub struct Stop {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Wait this long until all of it is down; it goes on afterwards
+    /// Stop waiting after this long (the operation continues)
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }

@@ -18,7 +18,7 @@ use std::io::IsTerminal;
 /// One or several children.
 #[derive(Debug, Clone, Args)]
 pub struct Targets {
-    /// What is meant; * stands for any name or part of one, ** for any way down (quote them)
+    /// Paths or patterns: `*` within a name, `**` across levels (quote them)
     #[arg(value_name = "PATH", value_parser = pattern)]
     pub paths: Vec<Pattern>,
     /// All children of the root, each with what is below it

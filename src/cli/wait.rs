@@ -24,7 +24,7 @@ pub enum Until {
     Stopped,
 }
 
-/// Waits until something is up or down, for scripts
+/// Wait until a child is up or down, for scripts
 ///
 /// Ends as soon as the child at PATH is what is wanted, which may be at once. `running`: it is up, and so is all that is below
 /// it, but for what has ended by itself and is not to come back. `stopped`: it is stopped, held or has ended. With `running`
@@ -43,7 +43,7 @@ Exit codes:
   5  it was not so in time
 ")]
 pub struct Wait {
-    /// What is waited for; the whole tree without it
+    /// The child to wait for; the whole tree by default
     #[arg(value_parser = path, default_value = "/", hide_default_value = true)]
     pub path: Path,
     /// Which instance.

@@ -28,12 +28,12 @@ use clap::Args;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-/// Tells why something is as it is
+/// Explain how a child got into its current state
 ///
 /// Follows the causes behind the present (or last) state of PATH back to where they began: what failed and how, its last
-/// output, its beats, what it had used; who was restarted with it, how full the window of restarts was, who gave up to
-/// whom. Of a supervisor, also what failed below it lately. Without PATH the root is explained. With --at, or of an EVENT, what
-/// was the case then: the journal has it, of earlier runs too.
+/// output, its heartbeats, its resource usage; which children were restarted with it, how full the window of restarts was, which
+/// supervisors escalated. Of a supervisor, also what failed below it lately. Without PATH the root is explained. With --at, or
+/// of an EVENT, what was the case then: the journal has it, of earlier runs too.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -45,7 +45,7 @@ Examples:
   treevisor why --json /web | jq .first_cause   for scripts: category, event, meaning
 
 Exit codes:
-  0  told, also when nothing has ever gone wrong
+  0  explained, also when nothing has ever failed
   3  no such instance runs
   4  no such path in the tree
   5  no answer in time

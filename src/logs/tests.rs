@@ -219,7 +219,7 @@ fn a_slow_reader_costs_lines_which_are_told_of_and_never_split() {
     assert_eq!(notices.len(), 1, "{notices:?}");
     assert!(notices[0].starts_with(&format!("treevisor: … {} lines (", console.lost().lines)), "{notices:?}");
     assert_eq!(lines.len() as u64 + console.lost().lines, 10_000);
-    assert!(all.ends_with("was full\n"), "the notice comes where the lines are missing");
+    assert!(all.ends_with("the disk full\n"), "the notice comes where the lines are missing");
 }
 
 #[test]

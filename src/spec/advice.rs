@@ -35,7 +35,7 @@ pub(super) fn unknown(
         };
     }
     if let Some(hint) = foreign(&spelt.replace('-', "")) {
-        return Advice { message, label: "not a word of treevisor".into(), hint: hint.into() };
+        return Advice { message, label: "not a key of treevisor".into(), hint: hint.into() };
     }
     if let Some(known) = nearest(key, known.iter().copied()) {
         return Advice {
@@ -61,16 +61,14 @@ fn foreign(word: &str) -> Option<&'static str> {
         "autorestart" | "respawn" | "restartpolicy" | "keepalive" => {
             "write `restart = \"permanent\"` (always), \"transient\" (after a failure) or \"temporary\" (never)"
         }
-        "enabled" | "disabled" | "manual" => "what is not to be started with the tree has `autostart = false`",
+        "enabled" | "disabled" | "manual" => "`autostart = false` keeps a child from starting with the tree",
         "startretries" | "maxrestarts" | "maxr" | "restarts" | "retries" | "startlimitburst" | "maxretries" => {
-            "how many restarts are too many is said by the supervisor: `intensity = 3`, `period = \"30s\"`"
+            "the limit of restarts is the supervisor's: `intensity = 3`, `period = \"30s\"`"
         }
         "maxt" | "maxseconds" | "within" | "window" | "startlimitinterval" | "startlimitintervalsec" => {
             "the window for restarts is the supervisor's `period = \"30s\"`"
         }
-        "startsecs" | "timeoutstartsec" | "startuptimeout" => {
-            "when a start is over is said by `ready`, how long it may take by `start-timeout`"
-        }
+        "startsecs" | "timeoutstartsec" | "startuptimeout" => "readiness is `ready`, its time limit `start-timeout`",
         "restartsec" | "delay" | "restartdelay" | "throttle" => {
             "a delay between restarts is `backoff = { initial = \"100ms\", max = \"5s\" }`"
         }
@@ -78,12 +76,12 @@ fn foreign(word: &str) -> Option<&'static str> {
         | "timeout" => "how long a child may take to stop is `shutdown = \"5s\"`",
         "stopsignal" | "killsignal" => "the signal is `stop-signal = \"TERM\"`",
         "watchdog" | "watchdogsec" | "healthcheck" | "liveness" | "livenessprobe" | "beat" => {
-            "signs of life are `heartbeat = { interval = \"1s\", misses = 3 }`"
+            "liveness is `heartbeat = { interval = \"1s\", misses = 3 }`; a health check is its `source`"
         }
-        "type" => "a child with a `command` is a worker, one with children a supervisor; when it is ready says `ready`",
+        "type" => "a child with a `command` is a worker, one with children a supervisor; readiness is `ready`",
         "modules" => "only Erlang has modules; leave it out",
         "numprocs" | "instances" | "replicas" | "processes" | "scale" | "copies" | "workers" => {
-            "several workers of one kind are `count = 4`"
+            "replicas are `count = 4`"
         }
         "exitcodes" | "successexitstatus" | "okexitcodes" => "the codes of a normal exit are `success-codes = [0]`",
         "stdout" | "stderr" | "stdoutlogfile" | "stderrlogfile" | "logfile" | "standardoutput" | "standarderror"
@@ -93,9 +91,9 @@ fn foreign(word: &str) -> Option<&'static str> {
         }
         "standardinput" | "input" => "its standard input is `stdin = \"FILE\"`, or \"inherit\"",
         "priority" | "after" | "before" | "dependson" | "requires" | "wants" | "depends" | "order" => {
-            "the order in the file is the order of starts; what depends on what is said by the supervisor's `strategy`"
+            "children start in the order of the file; dependencies are the supervisor's `strategy`"
         }
-        "killasgroup" | "stopasgroup" | "killmode" => "everything that a child leaves behind is always killed",
+        "killasgroup" | "stopasgroup" | "killmode" => "leftover processes of a child are always killed",
         "uid" | "runas" => "the user is `user`",
         "gid" => "the group is `group`",
         "rlimits" | "ulimit" | "ulimits" | "limitnofile" | "rlimit" => "limits are `limits = { nofile = 1024 }`",
@@ -105,7 +103,7 @@ fn foreign(word: &str) -> Option<&'static str> {
         "children" | "childs" | "childspec" | "childspecs" | "worker" | "supervisor" | "service" | "services"
         | "programs" => "each child is a table of its own, headed `[[child]]`; below a child, `[[child.child]]`",
         "import" | "includes" | "files" => "the children of another file come in by `include = \"other.toml\"`",
-        "default" => "what all workers have in common stands in `[defaults]`",
+        "default" => "values for all workers are in `[defaults]`",
         "onfailure" | "onexit" | "onstop" => "a supervisor's hooks are `on-restart`, `on-escalate` and `on-panic`",
         _ => return None,
     })

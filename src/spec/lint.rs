@@ -20,9 +20,9 @@ pub(super) fn lint(tree: &TreeSpec, findings: &mut Findings) {
             Finding::warning(
                 "intensity-zero",
                 place,
-                "with `intensity = 0` at the top level the first restart ends the tree",
+                "`intensity = 0` at the top level: the first failure ends the tree",
             )
-            .label("no restart is allowed")
+            .label("no restart allowed")
             .hint("allow some: intensity = 3, period = \"30s\""),
         );
     }
@@ -88,9 +88,9 @@ impl Lint<'_> {
     fn one_miss(&mut self, path: &Path, policy: &ChildPolicy) {
         if policy.heartbeat.is_some_and(|beat| beat.misses == 1) {
             self.warn(path, "heartbeat.misses", |place| {
-                Finding::warning("tight-heartbeat", place, "with `misses = 1` one late beat is taken for a hang")
+                Finding::warning("tight-heartbeat", place, "`misses = 1`: one late heartbeat counts as a hang")
                     .label("the deadline is one interval")
-                    .hint("write misses = 2 or more; a shorter interval notices a hang as fast")
+                    .hint("write misses = 2 or more; a shorter interval detects a hang as fast")
             });
         }
     }
@@ -108,9 +108,9 @@ impl Lint<'_> {
                 Finding::warning(
                     "slow-probe",
                     place,
-                    format!("a probe may take {timeout}, its worker is hung after {limit}"),
+                    format!("a probe may take {timeout}, but its worker counts as hung after {limit}"),
                 )
-                .label("one slow answer is taken for a hang")
+                .label("one slow answer counts as a hang")
                 .hint("lower `timeout`, or raise `interval` or `misses`")
             });
         }
@@ -163,12 +163,12 @@ impl Lint<'_> {
                     "window-disarmed",
                     place,
                     format!(
-                        "this back-off keeps the supervisor from ever giving up: {max} delays last longer than its period of {}",
+                        "this backoff keeps the supervisor from ever giving up: {max} delays last longer than its period of {}",
                         intensity.period
                     ),
                 )
-                .label("restarted for ever, and nobody above hears of it")
-                .hint("raise the supervisor's `period`, lower its `intensity`, or lower `max` of the back-off")
+                .label("retried forever, never escalated")
+                .hint("raise the supervisor's `period`, lower its `intensity`, or lower `max` of the backoff")
             });
         }
     }
@@ -189,10 +189,10 @@ impl Lint<'_> {
                 Finding::warning(
                     "restart-storm",
                     place,
-                    format!("`intensity = \"unlimited\"`, and `{name}` has no `backoff`: if it cannot run, it is restarted without pause, for ever"),
+                    format!("`intensity = \"unlimited\"` and `{name}` has no `backoff`: a crash loop without pause or end"),
                 )
-                .label("nothing slows it down and nothing ends it")
-                .hint("give the children a back-off, backoff = { initial = \"100ms\", max = \"30s\" } (in [defaults] for all), or write a number"),
+                .label("no limit, no delay")
+                .hint("add backoff = { initial = \"100ms\", max = \"30s\" } (in [defaults] for all children), or write a number"),
             );
         }
     }
@@ -211,7 +211,7 @@ impl Lint<'_> {
             Finding::warning("temporary-in-chain", place, "a temporary child in the middle of a rest-for-one chain")
                 .label("never started again (R15, R27)")
                 .hint(format!(
-                    "`{}` and what stands after it go on without it; move it to the end, or make it transient",
+                    "`{}` and later children continue without it; move it to the end, or make it transient",
                     next.name
                 ))
         });
@@ -224,14 +224,14 @@ impl Lint<'_> {
         if needed.is_some_and(|needed| needed <= given) {
             return;
         }
-        let needed = needed.map_or_else(|| "for ever".to_owned(), |needed| format!("up to {needed}"));
+        let needed = needed.map_or_else(|| "forever".to_owned(), |needed| format!("up to {needed}"));
         self.warn(path, "shutdown", |place| {
             Finding::warning(
                 "stop-times",
                 place,
-                format!("the children below may take {needed} to stop, their supervisor has {given}"),
+                format!("the children below may take {needed} to stop, but their supervisor has {given}"),
             )
-            .label("those that are left then are killed")
+            .label("children that are left by then are killed")
             .hint("write shutdown = \"infinity\" for the supervisor (its default), or give its children less time")
         });
     }
@@ -247,7 +247,7 @@ impl Lint<'_> {
                     place,
                     format!("the children below may take up to {needed} to start, one after the other; their supervisor has {given}"),
                 )
-                .label("its start fails although none of theirs has")
+                .label("its start may fail although no child's has")
                 .hint("raise it above the sum of the children's, or remove it")
             });
         }

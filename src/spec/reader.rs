@@ -85,7 +85,7 @@ impl<'v> Reader<'_, 'v> {
         if let Some(beats) = beats {
             self.scope.judge(
                 Finding::warning("no-effect", beats.place, "`heartbeat` at the top level has no effect")
-                    .hint("nobody stands above the root to watch it"),
+                    .hint("the root has no supervisor that could watch it"),
             );
         }
         fields.places.extend(own.places);
@@ -266,7 +266,7 @@ impl<'v> Reader<'_, 'v> {
         };
         if depth >= DEPTH_MAX {
             self.scope.report(
-                Finding::error("too-deep", value.place, "supervisors stand within supervisors too deep")
+                Finding::error("too-deep", value.place, "the tree is too deep")
                     .hint(format!("a tree has at most {DEPTH_MAX} levels")),
             );
             return false;

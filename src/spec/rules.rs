@@ -46,7 +46,7 @@ impl Siblings {
         let line = scope.findings.sources.line(first);
         scope.judge(
             Finding::error("duplicate-name", place, format!("two children are called {}", quoted(name.as_str())))
-                .label(format!("the first is in line {line}"))
+                .label(format!("the first is on line {line}"))
                 .hint("names are unique among the children of one supervisor; `count = 4` makes NAME-1 to NAME-4"),
         );
     }
@@ -133,7 +133,7 @@ impl Rules {
             scope.judge(
                 Finding::error("shared-log", place, format!("{} is the log file of two workers", quoted(&file)))
                     .label(format!("{first} and {path}"))
-                    .hint("rotating it for one would take it from the other: give each worker a file of its own"),
+                    .hint("rotation for one would break the other: give each worker its own file"),
             );
         }
         for source in &exec.sources {
@@ -143,7 +143,7 @@ impl Rules {
                 scope.judge(
                     Finding::error("shared-endpoint", place, format!("{} is bound for two workers", quoted(endpoint)))
                         .label(format!("{first} and {path}"))
-                        .hint("a beat on it would be nobody's: give each worker an endpoint of its own"),
+                        .hint("a heartbeat could not be attributed: give each worker its own endpoint"),
                 );
             }
         }
@@ -180,7 +180,7 @@ impl Rules {
                             `count`";
                 ("is the socket of two workers", hint)
             } else {
-                let hint = "one of them cannot open it: give each an address of its own, or to both `reuse-port`";
+                let hint = "one of them cannot open it: give each its own address, or both `reuse-port`";
                 ("is opened twice", hint)
             };
             let place = places.get("listen").copied().unwrap_or(place);
@@ -205,7 +205,7 @@ impl Rules {
             let place = fields.meant("restart").unwrap_or(significant);
             scope.judge(
                 Finding::error("significant-permanent", place, "a significant child cannot be permanent")
-                    .label("always restarted, so its end never counts")
+                    .label("always restarted, so its exit never counts")
                     .hint("write restart = \"transient\" or \"temporary\", or remove `significant` (R4)"),
             );
         }
@@ -216,7 +216,7 @@ impl Rules {
                     significant,
                     "a significant child under a supervisor whose auto-shutdown is \"never\"",
                 )
-                .label("significant for nothing")
+                .label("has no effect")
                 .hint("write auto-shutdown = \"any-significant\" or \"all-significant\" for the supervisor (R4)"),
             );
         }
@@ -228,14 +228,14 @@ impl Rules {
         let heartbeat = fields.places.get("heartbeat.progress").copied().or(fields.meant("heartbeat"));
         if let (true, Some(place)) = (progress, heartbeat) {
             scope.judge(
-                Finding::error("progress-source", place, "`progress` needs beats that carry a counter")
+                Finding::error("progress-source", place, "`progress` needs heartbeats with a counter")
                     .hint("add the source: source = [\"zmq\", …]; no other source has a counter"),
             );
         }
         if let (Ready::Heartbeat, None, Some(place)) = (policy.ready, policy.heartbeat, fields.meant("ready")) {
             scope.judge(
                 Finding::error("ready-without-heartbeat", place, "`ready = \"heartbeat\"` without a heartbeat")
-                    .label("waits for a beat that is not expected")
+                    .label("waits for a heartbeat that is not expected")
                     .hint("add heartbeat = { interval = \"1s\" }, or write ready = \"exec\""),
             );
         }
@@ -243,7 +243,7 @@ impl Rules {
             let place = fields.meant("restart").unwrap_or(ready);
             scope.judge(
                 Finding::error("step-permanent", place, "`ready = \"exit\"` is a step, and a step cannot be permanent")
-                    .label("restarted whenever it ends, so it is never over")
+                    .label("restarted at each exit, so never done")
                     .hint(
                         "write restart = \"transient\" (it runs again when its group is restarted), or \
                          restart = \"temporary\" (it runs once)",
@@ -272,7 +272,7 @@ impl Rules {
         if let (Ready::Exec, Some(_), Some(place)) = (policy.ready, policy.start_timeout, timeout) {
             scope.judge(
                 Finding::warning("no-effect", place, "`start-timeout` has no effect: the start is over at exec")
-                    .hint("say when the worker is ready: ready = \"heartbeat\""),
+                    .hint("set the worker's readiness: ready = \"heartbeat\""),
             );
         }
     }
@@ -283,8 +283,8 @@ impl Rules {
         if let (false, Some(place), false) = (never, place, spec.children.iter().any(|child| child.policy.significant))
         {
             scope.judge(
-                Finding::warning("no-effect", place, "`auto-shutdown` never comes: no child is significant")
-                    .hint("mark the children that count with `significant = true`"),
+                Finding::warning("no-effect", place, "`auto-shutdown` has no effect: no child is significant")
+                    .hint("set `significant = true` on the children that count"),
             );
         }
     }

@@ -19,7 +19,7 @@ pub fn schema() -> Value {
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A supervision tree of treevisor",
-        "description": "What runs, who watches whom, and what happens when something dies.",
+        "description": "A supervision tree: what runs, under which supervisor, and what happens when it fails.",
         "type": "object",
         "properties": properties(&known(Kind::Top)),
         "additionalProperties": false,

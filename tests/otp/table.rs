@@ -817,7 +817,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "R57",
-        "how a child ends while it is being stopped matters to nobody; what is gone counts as stopped",
+        "the exit status of a child that is being stopped is ignored; what is gone counts as stopped",
         "one-for-one 0/5s: a b",
         "
         boot

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use value::Value;
 
-/// Makes a tree's file of another supervisor's
+/// Convert another supervisor's configuration
 ///
 /// Reads a supervisord.conf, a Procfile, or units of systemd, and prints a TOML file that means the same. What could not
 /// be carried over is named on stderr with its line, and in comments where it would stand.
@@ -41,7 +41,7 @@ Examples:
 Exit codes:
   0  all is carried over, or named
   1  a file cannot be read or written, or there is nothing in it to start
-  2  wrong usage: what kind of file it is cannot be told
+  2  wrong usage: unknown kind of file
 ")]
 pub struct Import {
     /// What to read; several only of systemd
@@ -53,7 +53,7 @@ pub struct Import {
     /// Write over an output file that is there
     #[arg(short, long, requires = "output")]
     pub force: bool,
-    /// What the files are, where their names do not tell: supervisord, procfile or systemd
+    /// Format of the files, where their names do not show it: supervisord, procfile or systemd
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     pub format: Option<Format>,
     /// Of a Procfile: how many of each process, as in web=2,worker=4; those that are not named run once
@@ -96,8 +96,8 @@ struct Machine<'a> {
 pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {
     let first = &args.files[0];
     let format = args.format.or_else(|| format_of(first)).ok_or_else(|| {
-        Failure::new(ExitCode::Usage, format!("cannot import {}: its name does not tell what it is", first.display()))
-            .hint("say so, with --format supervisord, procfile or systemd")
+        Failure::new(ExitCode::Usage, format!("cannot import {}: unknown format", first.display()))
+            .hint("set it: --format supervisord, procfile or systemd")
     })?;
     if format != Format::Systemd && args.files.len() > 1 {
         return Err(Failure::new(ExitCode::Usage, "cannot import several files at once but units of systemd"));

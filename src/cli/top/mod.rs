@@ -31,7 +31,7 @@ use state::{Input, State, Wish};
 use std::io::{IsTerminal, Stdout};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
-/// Shows the tree at work, live, with keys to act on it
+/// Show the running tree live, with keys to act on it
 ///
 /// The whole screen: the tree, what happens in it, the last output of the selected child, and how beats and restarts
 /// come. It goes on when the instance ends, and finds it again when it is started.

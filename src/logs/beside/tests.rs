@@ -69,7 +69,7 @@ fn a_disk_that_does_not_answer_holds_up_nobody_and_what_was_lost_is_told() {
     }
     test.beside.0.lock().given_up = false;
     test.beside.finish(LIMIT);
-    let notice = "treevisor: … 6 lines (42 B) of output lost: nobody read fast enough, or the disk was full\n";
+    let notice = "treevisor: … 6 lines (42 B) of output lost: the reader was too slow, or the disk full\n";
     assert_eq!(test.taken(), format!("first\nline 0\nline 1\nline 2\nline 3\n{notice}"));
 }
 

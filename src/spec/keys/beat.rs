@@ -212,7 +212,7 @@ fn source(scope: &mut Scope<'_>, value: Value<'_>) -> Option<BeatSource> {
         (BeatSource::Probe(probe), _) => probe.timeout = asked.timeout,
         (_, Some(place)) => scope.report(
             Finding::error("bad-value", place, "`timeout` is for probes, and this source is none")
-                .hint("remove it: nobody is asked, so nobody can be slow to answer"),
+                .hint("remove it: without a probe there is no answer to wait for"),
         ),
         (_, None) => {}
     }

@@ -78,8 +78,8 @@ pub(super) fn elsewhere(key: &str, kind: Kind) -> Option<&'static str> {
         Kind::Top if of_worker || is(Group::Own) => {
             Some("a worker is a `[[child]]` table of its own; for all workers, write the key into `[defaults]`")
         }
-        Kind::Defaults if is(Group::Own) || is(Group::Name) => Some("each worker says this for itself"),
-        Kind::Defaults if is(Group::Body) => Some("`[defaults]` is for workers; each supervisor says this for itself"),
+        Kind::Defaults if is(Group::Own) || is(Group::Name) => Some("set it in each worker"),
+        Kind::Defaults if is(Group::Body) => Some("`[defaults]` is for workers; set it in each supervisor"),
         _ if is(Group::Top) => {
             Some("it holds for a whole tree, so it stands at the top level of the file that is started")
         }

@@ -166,7 +166,11 @@ fn stop_signal(scope: &mut Scope<'_>, value: Value<'_>) -> Option<i32> {
     };
     match signal::name(number) {
         Some("KILL") => {
-            scope.bad_value(value, "KILL asks nobody to stop".into(), "write shutdown = \"brutal-kill\" instead");
+            scope.bad_value(
+                value,
+                "KILL is no stop signal: it cannot be handled".into(),
+                "write shutdown = \"brutal-kill\" instead",
+            );
             None
         }
         Some("STOP") => {
@@ -207,7 +211,7 @@ fn exit_codes(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<i32>> {
     for item in value.elements(array) {
         let Some(code) = scope.integer(item, 0..=255).and_then(|code| i32::try_from(code).ok()) else { continue };
         if codes.contains(&code) {
-            scope.bad_value(item, format!("the exit code {code} is there twice"), "remove one of them");
+            scope.bad_value(item, format!("duplicate exit code {code}"), "remove one of them");
         } else {
             codes.push(code);
         }

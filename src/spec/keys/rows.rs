@@ -55,22 +55,22 @@ keys! {
             ("never", "temporary"),
             ("no", "temporary"),
         ]), always(restart), default("\"permanent\"");
-        "\"permanent\": always started again, after exit code 0 too. \"transient\": after an abnormal exit only. \
+        "Restart policy. \"permanent\": always restarted, after exit code 0 too. \"transient\": after an abnormal exit only. \
          \"temporary\": never."
         "autostart" => Boolean, unless(true, autostart), default("true");
         "Started with its supervisor. false: not before `treevisor start PATH`."
         // Workers and supervisors have different defaults.
         "shutdown" => AShutdown, always(shutdown);
-        "Asked to stop, given so long, then killed with all that it left behind. \"brutal-kill\" does not ask, \
-         \"infinity\" waits without bound. Default: \"5s\" for a worker, \"infinity\" for a supervisor."
+        "Graceful shutdown timeout; then it is killed, with its leftover processes. \"brutal-kill\" kills at once, \
+         \"infinity\" waits forever. Default: \"5s\" for a worker, \"infinity\" for a supervisor."
         "significant" => Boolean, unless(false, significant), default("false");
         "Its end by itself counts for the supervisor's `auto-shutdown`. Not for permanent children."
         "start-timeout" => Timeout, unless(None, start_timeout), default("\"infinity\"");
-        "A start that is not over by then has failed. A worker needs a `ready` other than \"exec\" for it."
+        "A child that is not ready by then has failed. A worker needs a `ready` other than \"exec\" for it."
         "backoff" => Delays, unless(None, backoff), default("false");
         "Delays between restarts. Off by default, as in OTP."
         "heartbeat" => reference("worker-heartbeat"), by_hand(),
-            known("it was told of its beats in its environment", told_of_beats);
+            known("its heartbeat is passed in its environment", told_of_beats);
         "Signs of life that are expected: { interval, misses, grace, source, progress }, or false for the exit alone, \
          which is a worker's default. A supervisor beats by itself, every second."
     }
@@ -84,7 +84,7 @@ keys! {
         "Sockets that its supervisor opens and holds, and hands to each incarnation (LISTEN_FDS): \
          [\"tcp://127.0.0.1:8080\", \"unix:/run/app.sock\"], or tables with `address`. Those of a `count` share them."
         "count" => integer(1, COUNT_MAX.into()), by_hand();
-        "Makes so many workers of it, NAME-1 to NAME-N."
+        "Number of replicas, NAME-1 to NAME-N."
         COUNT_GROUP => integer(1, u32::MAX.into()), by_hand();
         "Those of one `count` that is not written as one."
     }
@@ -144,8 +144,8 @@ keys! {
             known("how its start ends is settled when it is executed", |policy, exec| {
                 format!("{} {}", exec.speaks_by_notify(policy), policy.ready == Ready::Exit)
             });
-        "When its start is over and the next sibling may start: \"exec\" the program runs, \"heartbeat\" its first beat \
-         came, \"notify\" it said READY=1 by sd_notify, \"exit\" it has exited with a success code: a step, such as a \
+        "Readiness, when the next sibling may start: \"exec\" the program runs, \"heartbeat\" its first beat came, \
+         \"notify\" READY=1 by sd_notify, \"exit\" it has exited with a success code: a step, such as a \
          migration."
         "success-codes" => ExitCodes, unless([0], success_codes), default("[0]");
         "Exit codes that are a normal exit."
@@ -168,8 +168,7 @@ keys! {
     BODY of SupervisorSpec {
         "strategy" => a_word(&[("simple-one-for-one", "one-for-one"), ("all-for-one", "one-for-all")]),
             always(policy.strategy), default("\"one-for-one\"");
-        "Who is restarted along with a child that has failed: \"one-for-one\" nobody, \"one-for-all\" all children, \
-         \"rest-for-one\" all that stand after it."
+        "Which siblings restart with a failed child: \"one-for-one\" none, \"one-for-all\" all, \"rest-for-one\" those after it."
         "intensity" => Restarts, always(policy.intensity.max), default("3");
         "Restarts allowed within `period`. One more, and the supervisor stops its children and gives up, which its own \
          supervisor sees as a failure. Or \"unlimited\"."
@@ -183,11 +182,11 @@ keys! {
             unless(StopOrder::Reverse, policy.stop_order), default("\"reverse\"");
         "\"reverse\": the youngest child first, each gone before the next is asked. \"together\": all are asked at once."
         "heartbeat" => reference("supervisor-heartbeat"), by_hand(), default("{\"interval\": \"1s\", \"misses\": 3}");
-        "How the supervisor above watches this one: { interval, misses, grace }, or false for its exit alone."
+        "Liveness of this supervisor, watched by the one above: { interval, misses, grace }, or false for its exit alone."
         "on-panic" => Command, optional(hooks.on_panic);
         "Run once after this subtree was panicked and nothing of it is left."
         "on-escalate" => Command, optional(hooks.on_escalate);
-        "Run when this supervisor has given up."
+        "Run when this supervisor escalates: it gave up."
         "on-restart" => Command, optional(hooks.on_restart);
         "Run when this supervisor restarts a child."
         "defaults" => reference("defaults"), by_hand();

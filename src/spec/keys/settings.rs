@@ -45,13 +45,13 @@ keys! {
         "max-size" => Size, always(max_size), default("\"10MiB\"");
         "It is rotated before it grows beyond this."
         "keep" => a_whole(0, 1000), always(keep), default("5");
-        "So many old files stay: FILE.1 to FILE.N."
+        "Old files that are kept: FILE.1 to FILE.N."
     }
     FILES of JournalSpec {
         "max-size" => JournalSize, always(max_size), default("\"2MiB\"");
         "The next file begins before one grows beyond this: 64KiB or more."
         "keep" => a_whole(0, 1000), always(keep), default("7");
-        "So many full files are kept beside the one that is written to."
+        "Full files that are kept beside the current one."
     }
 }
 
@@ -138,7 +138,7 @@ impl Shape for Log {
             Is::Table => {
                 if log.file.as_os_str().is_empty() {
                     scope.judge(
-                        Finding::error("bad-value", place, "`log` does not say which file")
+                        Finding::error("bad-value", place, "`log` has no `file`")
                             .hint("write log = { file = \"x.log\" }; here, or in the worker if this is `[defaults]`"),
                     );
                 }
