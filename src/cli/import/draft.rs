@@ -119,6 +119,21 @@ impl Draft {
         }
     }
 
+    /// Makes a step of it: what stands after it waits for its end.
+    pub(super) fn be_a_step(&mut self, restart: &str) {
+        self.set("ready", "\"exit\"", None);
+        self.set("restart", basic(restart), None);
+    }
+
+    /// A step that is set up as this worker is: as its user, in its directory, with its environment.
+    pub(super) fn step(&self, name: &str) -> Draft {
+        const SETUP: [&str; 8] = ["cwd", "env", "clear-env", "user", "group", "umask", "limits", "nice"];
+        let keys = self.keys.iter().filter(|(key, _)| SETUP.contains(key)).cloned().collect();
+        let mut step = Draft { keys, env: self.env.clone(), off: self.off, ..Draft::new(name) };
+        step.be_a_step("transient");
+        step
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.keys.iter().any(|(known, _)| *known == key)
     }
@@ -305,12 +320,12 @@ fn refusal(key: &str, value: &str) -> Option<String> {
     };
     let read = read_text("import", &text, &|_| None);
     // What the other keys make of it cannot be known yet.
-    read.errors().find(|error| !matches!(error.code, "ready-without-heartbeat" | "significant-never")).map(|error| {
-        match &error.hint {
+    read.errors()
+        .find(|error| !matches!(error.code, "ready-without-heartbeat" | "significant-never" | "step-permanent"))
+        .map(|error| match &error.hint {
             Some(hint) => format!("{}; {hint}", error.message),
             None => error.message.clone(),
-        }
-    })
+        })
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ mod shell;
 const PORT: u32 = 5000;
 const PORT_STEP: u32 = 100;
 
+/// What is run at each release, before the others.
+const RELEASE: &str = "release";
+
 /// More of one process than this are not meant.
 const MANY: u32 = 10_000;
 
@@ -36,7 +39,10 @@ pub(super) fn read(file: &Rc<str>, text: &str, formation: &[(String, u32)]) -> D
         let wanted = |wanted: &str| formation.iter().rev().find(|(name, _)| name == wanted).map(|(_, count)| *count);
         let count = wanted(&entry.name).or_else(|| wanted("all")).unwrap_or(1).min(MANY);
         let base = PORT + PORT_STEP * u32::try_from(index).unwrap_or(0);
-        tree.children.extend(workers(file, entry, count, base));
+        let once = entry.name == RELEASE;
+        // It is done before the others start, wherever it stands.
+        let place = if once { 0 } else { tree.children.len() };
+        tree.children.splice(place..place, workers(file, entry, if once { count.min(1) } else { count }, base));
     }
     for name in asked {
         tree.note(Note::at(file, 0, name, "stands in the formation and not in the file"));
@@ -50,13 +56,13 @@ fn workers(file: &Rc<str>, entry: &Entry, count: u32, base: u32) -> Vec<Draft> {
     let at = |why: &str| Note::at(file, *line, &format!("{name}: {command}"), why);
     let (written, alone) = shell::line(command);
     let words = ["sh".to_owned(), "-c".to_owned(), Value::plain(&written).in_toml()];
-    let once = name == "release";
+    let once = name == RELEASE;
     let mut notes = Vec::new();
     if !Draft::is_name(name) {
         notes.push(at("the name is longer than one may be here"));
     }
-    if once {
-        notes.push(at("is run once at each release, before the others; do so yourself"));
+    if once && count > 0 {
+        notes.push(at("is run at each start of the tree, before the others; a failure keeps the tree from starting"));
     } else if count == 0 {
         notes.push(at("is not to run, by the formation"));
     }
@@ -68,12 +74,15 @@ fn workers(file: &Rc<str>, entry: &Entry, count: u32, base: u32) -> Vec<Draft> {
                 // A shell stands around it, and foreman asks all of the group to stop.
                 child.set("kill-mode", "\"control-group\"", None);
             }
+            if once {
+                child.be_a_step("temporary");
+            }
             let mut pairs = vec![format!("PORT = {}", basic(&(base + number).to_string()))];
             if command.contains("$PS") || command.contains("${PS") {
                 pairs.push(format!("PS = {}", basic(&format!("{name}.{}", number + 1))));
             }
             child.set("env", format!("{{ {} }}", pairs.join(", ")), None);
-            child.off = count == 0 || once;
+            child.off = count == 0;
             // Once is enough for what is true of all.
             child.notes.append(&mut notes);
             child
@@ -134,7 +143,8 @@ mod tests {
         let text = toml("web ./x\n  job: ./y\nrelease: ./migrate\na: x\na: y\n", &[("wob", 1)]);
         assert!(text.contains("# differs: Procfile:1: web ./x: is no line"), "{text}");
         assert!(text.contains("# differs: Procfile:2: job: ./y: begins with a blank"), "{text}");
-        assert!(text.contains("# [[child]]\n# name = \"release\""), "{text}");
+        assert!(text.contains("[[child]]\nname = \"release\"") && text.contains("ready = \"exit\""), "{text}");
+        assert!(text.find("\"release\"") < text.find("\"a\""), "it comes first\n{text}");
         assert!(text.contains("wob: stands in the formation"), "{text}");
         assert!(text.contains("# differs: Procfile:5: a: stands there twice"), "{text}");
     }

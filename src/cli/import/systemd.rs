@@ -88,6 +88,9 @@ impl Unit<'_> {
     }
 }
 
+/// A worker that fails is restarted with the steps before it.
+const ALL: &str = "\"one-for-all\"";
+
 /// Makes a tree of units.
 pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
     let mut tree = Draft::default();
@@ -112,24 +115,38 @@ pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
     let names: Vec<_> = units.iter().map(|unit| unit.named.name.clone()).collect();
     for index in in_order(&units, &mut tree) {
         let unit = &units[index];
-        let mut worker = service::worker(unit, &names);
+        let (mut worker, mut steps) = service::worker(unit, &names);
         worker.notes.extend(unit.notes.iter().cloned());
         started_by(unit, &others, &mut worker);
+        // What comes before its start is off with it.
+        steps.iter_mut().for_each(|step| step.off |= worker.off);
         let window = Window::of(unit, &mut worker);
+        let is_restarted = window.limited && !worker.is("restart", "\"temporary\"");
         if alone {
+            if !steps.is_empty() {
+                tree.set("strategy", ALL, None);
+            }
             window.set(&mut tree);
+            tree.children.append(&mut steps);
             tree.children.push(worker);
-        } else if window.limited && !worker.is("restart", "\"temporary\"") {
+        } else if is_restarted || !steps.is_empty() {
             let mut own = Draft::new(&worker.name);
             own.about = std::mem::take(&mut worker.about);
-            own.about.push(
-                "When it fails too often it stays down, and the others go on, as systemd has \
-                 it."
-                .into(),
-            );
+            if is_restarted {
+                own.about.push(
+                    "When it fails too often it stays down, and the others go on, as systemd has \
+                     it."
+                    .into(),
+                );
+            }
             own.set("restart", "\"temporary\"", None);
+            if !steps.is_empty() {
+                own.about.push("Its steps run again before each start of it.".into());
+                own.set("strategy", ALL, None);
+            }
             window.set(&mut own);
             worker.name = "main".into();
+            own.children.append(&mut steps);
             own.children.push(worker);
             tree.children.push(own);
         } else {

@@ -18,35 +18,38 @@ enum Argument {
 
 /// One command of a line.
 #[derive(Debug, Default)]
-struct Command {
+pub(super) struct Command {
     prefixes: String,
     words: Vec<String>,
     /// Words with a backslash that begins no escape.
     odd: Vec<String>,
 }
 
-/// Sets the command.
-pub(super) fn command(unit: &Unit<'_>, kind: &str, variables: &Variables, worker: &mut Draft) {
-    let settings = unit.all("Service", "ExecStart");
-    let mut first = true;
-    for setting in settings {
-        match commands(&setting.value) {
-            Ok(commands) => {
-                for command in commands {
-                    if !std::mem::take(&mut first) {
-                        let kept =
-                            if kind == "oneshot" { "only the first command is run" } else { "only one command is run" };
-                        worker.note(setting.note(format!("{kept}, and not {}", command.words.join(" "))));
-                    } else if let Err(why) = one(unit, setting, command, variables, worker) {
-                        worker.note(setting.note(why));
-                    }
-                }
-            }
-            Err(why) => {
-                first = false;
-                worker.note(setting.note(why));
-            }
-        }
+/// A command, and the setting that it stands in.
+pub(super) type Written<'u> = (&'u Setting, Command);
+
+/// Sets the command. Gives those that are to be run before it, one after the other.
+pub(super) fn command<'u>(
+    unit: &'u Unit<'_>,
+    kind: &str,
+    variables: &Variables,
+    worker: &mut Draft,
+) -> Vec<Written<'u>> {
+    let mut before = written(unit, "ExecStartPre", worker);
+    let mut own = written(unit, "ExecStart", worker);
+    let first = own.is_empty() && unit.all("Service", "ExecStart").is_empty();
+    // Those of a oneshot are run one after the other; of another kind there is one.
+    let last = if kind == "oneshot" { own.pop() } else { (!own.is_empty()).then(|| own.remove(0)) };
+    if kind == "oneshot" {
+        before.append(&mut own);
+    }
+    for (setting, command) in own {
+        worker.note(setting.note(format!("only one command is run, and not {}", command.words.join(" "))));
+    }
+    if let Some((setting, command)) = last
+        && let Err(why) = one(unit, setting, command, variables, worker)
+    {
+        worker.note(setting.note(why));
     }
     if first {
         worker.note(Note::at(&unit.file, 1, &unit.named.name, "has no ExecStart"));
@@ -54,6 +57,38 @@ pub(super) fn command(unit: &Unit<'_>, kind: &str, variables: &Variables, worker
     if !worker.has("command") {
         worker.off = true;
     }
+    before
+}
+
+/// The steps that these commands are, set up as the worker that they come before.
+pub(super) fn steps(
+    unit: &Unit<'_>,
+    commands: Vec<Written<'_>>,
+    variables: &Variables,
+    worker: &mut Draft,
+) -> Vec<Draft> {
+    let mut steps = Vec::new();
+    for (number, (setting, command)) in commands.into_iter().enumerate() {
+        let name = if number == 0 { "pre".to_owned() } else { format!("pre-{}", number + 1) };
+        let mut step = worker.step(&name);
+        match one(unit, setting, command, variables, &mut step) {
+            Ok(()) => steps.push(step),
+            Err(why) => worker.note(setting.note(why)),
+        }
+    }
+    steps
+}
+
+/// All commands of a key.
+fn written<'u>(unit: &'u Unit<'_>, key: &str, worker: &mut Draft) -> Vec<Written<'u>> {
+    let mut all = Vec::new();
+    for setting in unit.all("Service", key) {
+        match commands(&setting.value) {
+            Ok(commands) => all.extend(commands.into_iter().map(|command| (setting, command))),
+            Err(why) => worker.note(setting.note(why)),
+        }
+    }
+    all
 }
 
 /// The commands of a line, which a semicolon of its own separates.

@@ -4,7 +4,7 @@ use super::super::draft::{Draft, Setting, array};
 use super::super::signals::stop_signal;
 use super::super::value::Value;
 use super::amount::{limits, span};
-use super::command::{Variables, command};
+use super::command::{self, Variables, command};
 use super::output::output;
 use super::{Unit, specifier, words};
 use crate::spec::print::basic;
@@ -54,8 +54,8 @@ const SINGLE: &[&str] = &[
     "TasksMax",
 ];
 
-/// The worker that a unit means. `units` are the names of all that are carried over with it.
-pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> Draft {
+/// The worker that a unit means, and the steps before it. `units` are the names of all that are carried over with it.
+pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> (Draft, Vec<Draft>) {
     let mut worker = Draft::new(unit.named.stem().trim_end_matches('@'));
     if !Draft::is_name(unit.named.stem().trim_end_matches('@')) {
         worker.note(unit.note(format!("is called `{}` here", worker.name)));
@@ -68,12 +68,20 @@ pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> Draft {
     let variables = environment(unit, &mut worker);
     let kind = kind(unit);
     let notify = matches!(kind, "notify" | "notify-reload");
-    command(unit, kind, &variables, &mut worker);
+    let before = command(unit, kind, &variables, &mut worker);
     worker.set("restart", "\"temporary\"", None);
     if notify {
         worker.set("ready", "\"notify\"", None);
     }
+    let oneshot = kind == "oneshot";
+    if oneshot {
+        worker.be_a_step("temporary");
+    }
     limit("shutdown", unit.latest("Service", &["TimeoutStopSec", "TimeoutSec"]), &mut worker);
+    let start_limit = unit.latest("Service", &["TimeoutStartSec", "TimeoutSec"]);
+    if oneshot && start_limit.is_some() {
+        limit("start-timeout", start_limit, &mut worker);
+    }
     if notify {
         limit("start-timeout", unit.latest("Service", &["TimeoutStartSec", "TimeoutSec"]), &mut worker);
     }
@@ -84,7 +92,7 @@ pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> Draft {
     for setting in unit.effective("Service") {
         let counts = unit.last("Service", &setting.key).is_none_or(|last| std::ptr::eq(last, setting));
         if counts || !SINGLE.contains(&setting.key.as_str()) {
-            of_service(setting, unit, notify, &mut worker);
+            of_service(setting, unit, notify || oneshot || !before.is_empty(), &mut worker);
         }
     }
     for setting in &unit.settings {
@@ -102,7 +110,12 @@ pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> Draft {
     {
         delay(RESTART_SEC, None, &mut worker);
     }
-    worker
+    let mut steps = command::steps(unit, before, &variables, &mut worker);
+    // What is run to its end has no limit by default.
+    for step in steps.iter_mut().filter(|_| !oneshot || start_limit.is_some()) {
+        limit("start-timeout", start_limit, step);
+    }
+    (worker, steps)
 }
 
 /// Its type, by systemd's rules where none is written.
@@ -167,15 +180,20 @@ fn of_unit(setting: &Setting, unit: &Unit<'_>, units: &[String], worker: &mut Dr
     }
 }
 
-fn of_service(setting: &Setting, unit: &Unit<'_>, notify: bool, worker: &mut Draft) {
+fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker: &mut Draft) {
     let from = Some(setting);
     let value = setting.value.as_str();
     match setting.key.as_str() {
-        "Environment" | "ExecStart" | "StartLimitBurst" | "StartLimitInterval" | "StartLimitIntervalSec" => {}
+        "Environment"
+        | "ExecStart"
+        | "ExecStartPre"
+        | "StartLimitBurst"
+        | "StartLimitInterval"
+        | "StartLimitIntervalSec" => {}
         // They are inherited anyway.
         "PassEnvironment" | "NotifyAccess" => {}
         "TimeoutStopSec" | "TimeoutSec" => {}
-        "TimeoutStartSec" if notify => {}
+        "TimeoutStartSec" if start_is_limited => {}
         key if key.starts_with("Limit") => {}
         "TimeoutStartSec" => worker.note(setting.note("its start is over when the program runs")),
         "Type" => match value {
@@ -186,7 +204,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, notify: bool, worker: &mut Dra
                 "it has to stay in the foreground (most programs have an option for that); what it leaves in the \
                  background is killed when the first process ends",
             )),
-            "oneshot" => worker.note(setting.note("what stands after it does not wait for its end")),
+            "oneshot" => {}
             "dbus" => {
                 worker.note(setting.note("its start is over when the program runs, not when its name is on the bus"))
             }
@@ -194,6 +212,8 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, notify: bool, worker: &mut Dra
         },
         "Restart" => match value {
             "no" => {}
+            // systemd refuses it for what is run to its end.
+            "always" if worker.is("ready", "\"exit\"") => worker.set("restart", "\"transient\"", from),
             "always" => worker.set("restart", "\"permanent\"", from),
             "on-failure" => worker.set("restart", "\"transient\"", from),
             "on-abnormal" | "on-abort" | "on-watchdog" => {
