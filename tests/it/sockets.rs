@@ -186,3 +186,24 @@ fn the_next_node_opens_anew_what_was_lost_with_one_that_was_killed() {
     assert!(!tree.dir().join("m.sock").exists());
     tree.stop();
 }
+
+#[test]
+fn copies_have_sockets_of_their_own_where_their_number_stands_in_the_address() {
+    let text = |count: u32| {
+        format!(
+            "[[child]]\nname = \"w\"\ncommand = [\"sh\", \"-c\", \"echo has $$LISTEN_FDS; exec sleep 1000\"]\ncount = {count}\n\
+             listen = [\"unix:own-${{@n}}.sock\", \"unix:all.sock\"]\n"
+        )
+    };
+    let mut tree = Tree::start(&text(2));
+    tree.line("has 2");
+    tree.line("has 2");
+    let listens = |tree: &Tree, name: &str| UnixStream::connect(tree.dir().join(name)).is_ok();
+    assert!(listens(&tree, "own-1.sock") && listens(&tree, "own-2.sock") && listens(&tree, "all.sock"));
+    tree.run(&["scale", "/w", "3"]).expect(0);
+    assert!(listens(&tree, "own-3.sock"));
+    tree.run(&["scale", "/w", "1"]).expect(0);
+    assert!(listens(&tree, "own-1.sock") && listens(&tree, "all.sock"));
+    assert!(!tree.dir().join("own-2.sock").exists() && !tree.dir().join("own-3.sock").exists());
+    tree.stop();
+}

@@ -349,7 +349,7 @@ pub(super) fn own_session() -> Option<u32> {
 }
 
 /// A worker's processes where it has no cgroup: what descends from its leader, itself included, and what of its session or
-/// with its stamp has been left to us, with all below that. [`AT_ONCE`] of them at most.
+/// with its stamp has been left to us, with all below that; 256 of them at most.
 pub fn family(leader: u32, stamp: Stamp) -> Vec<Reach> {
     let Ok(lists) = Lists::take() else { return Vec::new() };
     let is_its = |pid: &u32| {
