@@ -11,6 +11,7 @@ use crate::control::Session;
 use crate::ids::Path;
 use crate::node::reach;
 use crate::os::accounts::Wanted;
+use crate::os::cgroup::demand::Below;
 use crate::spec::tree::{ChildSpec, SupervisorSpec, TreeSpec};
 use crate::time::Span;
 use crate::wire::message::Verb;
@@ -57,10 +58,13 @@ pub struct Add {
 const GROUPS_FROM: u32 = 1 << 20;
 
 pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
-    let read = file::read(&args.file, Wanted::Here);
+    let instance = find(&args.target, "add to", &args.parent);
+    let running = instance.as_ref().ok().and_then(|instance| instance.runtime.read_instance().ok());
+    let below = running.as_ref().map_or(Below::Own, |running| Below::Running(running.cgroup.as_deref()));
+    let read = file::read_for(&args.file, Wanted::Here, below);
     read.show(when);
     let added = read.into_tree("add", &args.file)?;
-    let instance = find(&args.target, "add to", &args.parent)?;
+    let instance = instance?;
     reach::check(&args.parent, &added.root, &instance.runtime).map_err(|closed| {
         Failure::new(ExitCode::Failed, format!("cannot add to {}: {closed}; nothing was started", args.parent))
     })?;

@@ -9,9 +9,11 @@ use crate::ids::Path;
 use crate::os::accounts::Wanted;
 use crate::spec::exec::ExecSpec;
 use crate::spec::policy::{
-    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, SupervisorPolicy,
+    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder,
 };
-use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, SupervisorSpec, TreeSpec};
+use crate::spec::print;
+use crate::spec::resources::Resources;
+use crate::spec::tree::{ChildKind, ChildSpec, Containment, SupervisorSpec, TreeSpec};
 use crate::time::Span;
 use clap::Args;
 use serde::Serialize;
@@ -76,7 +78,7 @@ pub(super) fn run(args: Check, when: When) -> Result<ExitCode, Failure> {
 // The drawing.
 
 fn draw(tree: &TreeSpec, look: Look) -> String {
-    let mut rows = vec![[tree.name.to_string(), supervisor_rules(&tree.root.policy, &tree.root.hooks), String::new()]];
+    let mut rows = vec![[tree.name.to_string(), supervisor_rules(&tree.root), String::new()]];
     child_rows(&tree.root, &Branches::default(), look, &mut rows);
     let mut workers = 0;
     let mut supervisors = 0;
@@ -125,7 +127,7 @@ fn row(child: &ChildSpec, name: String, branches: &Branches, look: Look) -> [Str
     let (rules, command) = match &child.kind {
         ChildKind::Worker(exec) => (worker_rules(&child.policy, exec), command_line(exec)),
         ChildKind::Supervisor(below) => {
-            let mut rules = supervisor_rules(&below.policy, &below.hooks);
+            let mut rules = supervisor_rules(below);
             // As a child of the one above it has rules too; what is usual is not shown.
             for rule in child_rules(&child.policy, true) {
                 rules = format!("{rules}, {rule}");
@@ -136,7 +138,8 @@ fn row(child: &ChildSpec, name: String, branches: &Branches, look: Look) -> [Str
     [format!("{}{name}", branches.draw(look)), rules, command]
 }
 
-fn supervisor_rules(policy: &SupervisorPolicy, hooks: &Hooks) -> String {
+fn supervisor_rules(spec: &SupervisorSpec) -> String {
+    let SupervisorSpec { policy, hooks, resources, .. } = spec;
     let mut rules = vec![word(policy.strategy)];
     rules.push(match policy.intensity.max {
         None => "restarts unlimited".into(),
@@ -149,6 +152,7 @@ fn supervisor_rules(policy: &SupervisorPolicy, hooks: &Hooks) -> String {
         rules.push("stopped together".into());
     }
     rules.extend(hooks.by_key().map(|(key, _)| key.to_owned()));
+    rules.extend(limit_rules(resources));
     rules.join(", ")
 }
 
@@ -157,8 +161,13 @@ fn worker_rules(policy: &ChildPolicy, exec: &ExecSpec) -> String {
     if let Some(user) = &exec.user {
         rules.push(format!("as {user}"));
     }
+    rules.extend(limit_rules(&exec.resources));
     rules.extend(exec.listen.iter().map(|listen| format!("listens at {}", listen.address)));
     rules.join(", ")
+}
+
+fn limit_rules(resources: &Resources) -> impl Iterator<Item = String> {
+    print::limits(resources).into_iter().map(|(key, value)| format!("{key} {}", value.replace('"', "")))
 }
 
 fn child_rules(policy: &ChildPolicy, supervisor: bool) -> Vec<String> {
@@ -255,7 +264,17 @@ fn supervisor_json(supervisor: &SupervisorSpec, at: &Path, name: &str, policy: O
     if let Some(policy) = policy {
         add_policy(&mut value, policy);
     }
+    add_limits(&mut value, &supervisor.resources);
     value
+}
+
+/// Limits as they are written, by their keys; nothing where there are none.
+fn add_limits(value: &mut Value, resources: &Resources) {
+    let limits = print::limits(resources);
+    if !limits.is_empty() {
+        let limits = limits.into_iter().map(|(key, limit)| (key.to_owned(), limit.replace('"', "").into()));
+        value["limits"] = Value::Object(limits.collect());
+    }
 }
 
 fn child_json(child: &ChildSpec, at: &Path) -> Value {
@@ -274,6 +293,7 @@ fn child_json(child: &ChildSpec, at: &Path) -> Value {
                 "backoff": child.policy.backoff.map(backoff_json),
             });
             add_policy(&mut value, &child.policy);
+            add_limits(&mut value, &exec.resources);
             value
         }
     }
@@ -316,7 +336,8 @@ fn backoff_json(backoff: Backoff) -> Value {
 mod tests {
     use super::*;
     use crate::ids::Name;
-    use crate::spec::policy::Strategy;
+    use crate::spec::policy::{Strategy, SupervisorPolicy};
+    use crate::spec::tree::Hooks;
 
     fn worker(name: &str, command: &[&str], group: Option<u32>) -> ChildSpec {
         ChildSpec {
@@ -347,6 +368,7 @@ mod tests {
                     ..SupervisorPolicy::default()
                 },
                 hooks: Hooks::default(),
+                resources: Resources::default(),
                 children: std::iter::once(api).chain(jobs).collect(),
             })),
             added: false,
@@ -358,6 +380,7 @@ mod tests {
             root: SupervisorSpec {
                 policy: SupervisorPolicy { strategy: Strategy::OneForAll, ..SupervisorPolicy::default() },
                 hooks: Hooks::default(),
+                resources: Resources::default(),
                 children: vec![worker("db", &["postgres", "-D", "data"], None), web],
             },
         }

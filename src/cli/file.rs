@@ -7,6 +7,7 @@ use super::render::colour_for;
 use crate::ids;
 use crate::instance::runtime::{RuntimeDir, own_base};
 use crate::os::accounts::{self, Wanted};
+use crate::os::cgroup::demand::{self, Below};
 use crate::os::clock;
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, Diagnostic, Objection, Severity};
@@ -18,8 +19,14 @@ use std::path::Path;
 /// A file that was read.
 pub(super) struct Read(spec::Read);
 
-/// Reads `file`, and the ones that it includes, and looks up the users that they name.
+/// Reads `file`, and the ones that it includes, for a tree that is to be started from here, and looks up what they name and need
+/// of this machine.
 pub(super) fn read(file: &Path, wanted: Wanted) -> Read {
+    read_for(file, wanted, Below::Own)
+}
+
+/// The same for a tree that runs.
+pub(super) fn read_for(file: &Path, wanted: Wanted, below: Below<'_>) -> Read {
     // A value that is not UTF-8 cannot stand in a TOML string, and counts as unset.
     let env = |name: &str| std::env::var(name).ok();
     let mut read = match wanted {
@@ -29,7 +36,8 @@ pub(super) fn read(file: &Path, wanted: Wanted) -> Read {
     if let Some(tree) = &mut read.tree {
         let missing = accounts::look_up(tree, wanted);
         let unreachable = if wanted == Wanted::Right { sockets(tree) } else { None };
-        read.object(missing.into_iter().chain(unreachable));
+        let limits = demand::object(tree, wanted, below);
+        read.object(missing.into_iter().chain(unreachable).chain(limits));
     }
     Read(read)
 }
@@ -89,7 +97,7 @@ impl Read {
     /// The tree to `verb`, as in "start". Everything that is wrong with it has to have been shown.
     ///
     /// # Errors
-    /// The file has errors, or keys that this version cannot serve: to ignore those would be worse.
+    /// The file has errors.
     pub(super) fn into_tree(self, verb: &str, file: &Path) -> Result<TreeSpec, Failure> {
         let (errors, _) = self.counts();
         let there = file.exists();
@@ -100,20 +108,7 @@ impl Read {
             let failure = Failure::new(ExitCode::Usage, message);
             return Err(if there { failure } else { failure.hint("`treevisor init` writes a file to begin with") });
         };
-        let unsupported = spec::unsupported(&tree);
-        let Some(first) = unsupported.first() else { return Ok(tree) };
-        let place = match self.0.sources.locate(&first.path, &first.key) {
-            Some(at) => format!("{}:{}:{}", at.file.display(), at.line, at.column),
-            None => file.to_string(),
-        };
-        let mut message = format!("cannot {verb} {file}: {} of {} ({place})", first.what(), first.path);
-        match unsupported.len() - 1 {
-            0 => message.push_str(" is not supported yet"),
-            1 => message.push_str(" and 1 more are not supported yet"),
-            more => message.push_str(&format!(" and {more} more are not supported yet")),
-        }
-        message.push_str(&format!("; {nothing}"));
-        Err(Failure::new(ExitCode::Usage, message).hint("remove what is marked above, or wait for a later version"))
+        Ok(tree)
     }
 }
 

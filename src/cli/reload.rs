@@ -12,6 +12,7 @@ use crate::error::Chain;
 use crate::ids::Path;
 use crate::node::reach;
 use crate::os::accounts::Wanted;
+use crate::os::cgroup::demand::Below;
 use crate::spec::diff::{self, Action, Diff};
 use crate::spec::tree::TreeSpec;
 use crate::time::Span;
@@ -90,7 +91,9 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
         }
         None => config,
     };
-    let read = file::read(&file, Wanted::Here);
+    let running = instance.runtime.read_instance().ok();
+    let below = Below::Running(running.as_ref().and_then(|running| running.cgroup.as_deref()));
+    let read = file::read_for(&file, Wanted::Here, below);
     read.show(when);
     let new = read.into_tree("reload", &file)?;
     let mut plan = diff::diff(&old, &new, args.prune).map_err(|refused| {

@@ -274,6 +274,7 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
                 stop_order: StopOrder::Reverse,
             },
             hooks: crate::spec::tree::Hooks::default(),
+            resources: crate::spec::resources::Resources::default(),
             children: vec![ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)), added: false }],
         },
     })

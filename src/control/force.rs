@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn each_path_has_its_cgroup() {
         let path = Path::parse("/web/api").unwrap();
-        assert_eq!(group_of(&instance(Some("/cg/t")), &path), Some(PathBuf::from("/cg/t/c.web/c.api")));
+        assert_eq!(group_of(&instance(Some("/cg/t")), &path), Some(PathBuf::from("/cg/t/c.web/below/c.api")));
         assert_eq!(group_of(&instance(Some("/cg/t")), &Path::root()), Some(PathBuf::from("/cg/t")));
         assert_eq!(group_of(&instance(None), &path), None);
     }

@@ -2,7 +2,8 @@
 
 use super::types::Category;
 use crate::signal::full_name;
-use crate::wire::view::event::{Exited, StopWhy};
+use crate::text::clean;
+use crate::wire::view::event::{Exited, MemoryLimit, StopWhy};
 use crate::wire::view::{EventBody, EventView};
 
 /// What kind of thing an event is.
@@ -74,6 +75,22 @@ fn wants_memory(exited: &Exited) -> bool {
 
 fn printed(exited: &Exited, words: &[&str]) -> bool {
     exited.output.iter().any(|line| words.iter().any(|word| line.contains(word)))
+}
+
+/// An amount of memory.
+pub(super) fn bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
+        // A tenth is enough to tell growth from noise.
+        Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+/// A limit of memory, in a few words.
+pub(super) fn memory_limit(limit: &MemoryLimit) -> String {
+    let key = if limit.of.starts_with("/sys/") { "memory.max" } else { "memory-max" };
+    format!("{key} of {}: {}", clean(&limit.of), bytes(limit.bytes))
 }
 
 /// What an event means, in sentences for people: first of its code or signal, then of what comes along.
@@ -166,6 +183,10 @@ fn of_signal(exited: &Exited, signal: i32) -> String {
         6 => "it aborted itself: a failed assertion, or an error that the program or its runtime could not go on with",
         7 => "an access to memory that is not there: a mapped file that was cut short, or bad alignment",
         8 => "an arithmetic error: most often a division by zero",
+        9 if exited.oom_killed && exited.memory_limit.is_some() => {
+            let limit = exited.memory_limit.as_ref().map(memory_limit).unwrap_or_default();
+            return format!("the kernel's out-of-memory killer ended it: a limit was reached, {limit}");
+        }
         9 if exited.oom_killed => "the kernel's out-of-memory killer ended it: the memory of its cgroup had run out",
         9 if exited.limit.as_deref() == Some("cpu") => {
             "the kernel sent it: the hard limit of CPU time (cpu) was reached, or very nearly so"

@@ -1,6 +1,7 @@
 //! Events in words: the same sentence in the log, in `events`, and in the last output of a tree that gave up.
 //! `docs/events.md` lists them all; its table is written by the test of this file.
 
+use super::meaning::memory_limit;
 use super::output::telling;
 use crate::signal::full_name;
 use crate::text::{clean, ordinal};
@@ -221,7 +222,10 @@ fn exited(body: &Exited, tense: Tense) -> String {
     });
     if tense == Tense::Present {
         notes.extend(body.core_dumped.then(|| "core dumped".into()));
-        notes.extend(body.oom_killed.then(|| "cgroup out of memory".into()));
+        notes.extend(body.oom_killed.then(|| match &body.memory_limit {
+            Some(limit) => format!("cgroup out of memory, {}", memory_limit(limit)),
+            None => "cgroup out of memory".into(),
+        }));
         if body.left_behind && body.code == Some(0) && !body.is_expected() {
             notes.push("killed its leftover processes: run it in the foreground, not as a daemon".into());
         }
@@ -253,6 +257,7 @@ fn restarting(body: &Restarting) -> String {
 pub fn exit_words(exit: &ExitView) -> String {
     match (exit.code, exit.signal) {
         (Some(code), _) => format!("exit {code}"),
+        (None, Some(9)) if exit.oom_killed => "SIGKILL (cgroup out of memory)".into(),
         (None, Some(signal)) => full_name(signal).into_owned(),
         (None, None) => "?".into(),
     }

@@ -1,5 +1,6 @@
 //! An explanation in words: what the state is, where it began, what followed, what to press next.
 
+use super::meaning::bytes;
 use super::output::telling;
 use super::types::{Below, Category, Explanation, Step};
 use crate::explain::sentence::{self, happened, over_limit, words};
@@ -432,15 +433,6 @@ fn often(times: u64) -> String {
 
 fn coarse(millis: u64) -> String {
     Span::from_millis(millis).coarse()
-}
-
-fn bytes(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
-        // A tenth is enough to tell growth from noise.
-        Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
-        None => format!("{bytes} bytes"),
-    }
 }
 
 /// `2026-01-02T03:04:05.678901234Z` as `03:04:05.678 UTC`.

@@ -59,6 +59,7 @@ mod hooks;
 mod inputs;
 #[doc(hidden)]
 pub mod lateness;
+mod limits;
 #[doc(hidden)]
 pub mod naps;
 mod orders;

@@ -31,6 +31,7 @@ macro_rules! view {
             children: &$node.children,
             context: &$node.context,
             hooks: $node.hooks.own(),
+            limits: &$node.limits,
             tree: $node.above.root().map(Root::file),
         }
     };
@@ -156,9 +157,10 @@ impl Node {
     pub(super) fn renew(&mut self, request: RequestId) {
         let Some(requests::Incoming { children, whole }) = self.requests.take_incoming(request) else { return };
         let news = whole.as_ref().map(|whole| News { generation: whole.generation, prune: whole.prune });
-        let told = self.children.take_over(&self.core, &self.context.place, children, news);
-        if let Some(requests::Whole { hooks, by, .. }) = whole {
+        let told = self.children.take_over(&self.core, &self.context, children, news);
+        if let Some(requests::Whole { hooks, resources, by, .. }) = whole {
             self.hooks.set_own(hooks);
+            self.limits.set(resources, &self.context);
             let orders = self.requests.spread(self.context.now(), request, &by, told);
             self.obey(orders);
         }

@@ -28,7 +28,7 @@ pub(super) struct NodeBoot {
     pub parent: PathBuf,
     pub runtime: PathBuf,
     pub mark: String,
-    /// The directory of this subtree, which this process must leave to its children; it sits in a leaf of its own.
+    /// The cgroup of our children; this process sits in a leaf beside it.
     #[serde(with = "crate::files::exact::option")]
     pub cgroup: Option<PathBuf>,
     /// Whether processes have to enter cgroups by themselves here.

@@ -1,5 +1,6 @@
 //! Supervision's types to the wire's types and back. No decisions are made here.
 
+use super::limits;
 use crate::ids::{Name, Path};
 use crate::link::{Identity, PeerCred};
 use crate::os::clock::{self, Clock};
@@ -123,7 +124,7 @@ fn code_or_signal(exit: Exit) -> (Option<i32>, Option<i32>) {
 
 fn exit_view(exit: Exit, at: Time, clock: &Clock) -> ExitView {
     let (code, signal) = code_or_signal(exit);
-    ExitView { code, signal, at: clock::rfc3339_nanos(clock.wall_of(at)) }
+    ExitView { code, signal, at: clock::rfc3339_nanos(clock.wall_of(at)), oom_killed: false }
 }
 
 fn heartbeat(status: &ChildStatus) -> Option<HeartbeatView> {
@@ -165,6 +166,7 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         kill_failed: survivor(status),
         held_since: None,
         held_by: None,
+        limits: None,
     }
 }
 
@@ -239,6 +241,7 @@ pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &s
         strategy: spec.policy.strategy.word().to_string(),
         intensity: window(&spec.policy, 0),
         children: spec.children.iter().map(|child| child_from_spec(child, &path.child(&child.name), state)).collect(),
+        limits: limits::view(&spec.resources, &[]),
         ..SupervisorView::bare(path, state)
     }
 }
@@ -247,7 +250,8 @@ pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &s
 pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> ChildView {
     match &child.kind {
         ChildKind::Supervisor(below) => ChildView::Supervisor(Box::new(supervisor_from_spec(below, path, state))),
-        ChildKind::Worker(_) => ChildView::Worker(Box::new(WorkerView {
+        ChildKind::Worker(exec) => ChildView::Worker(Box::new(WorkerView {
+            limits: limits::view(&exec.resources, &[]),
             restart: child.policy.restart.word().to_string(),
             heartbeat: child.policy.heartbeat.map(|promise| HeartbeatView {
                 interval_ms: promise.interval.as_millis(),

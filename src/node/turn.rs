@@ -11,6 +11,7 @@ use super::endpoint::Endpoint;
 use super::fold::Folds;
 use super::hooks::Hooks;
 use super::lateness;
+use super::limits::Limits;
 use super::probes::Probes;
 use super::reactor::Reactor;
 use super::requests::Requests;
@@ -45,6 +46,7 @@ pub(super) struct Node {
     pub probes: Probes,
     pub beside: Beside,
     pub hooks: Hooks,
+    pub limits: Limits,
     /// Readers of events and of what workers print.
     pub streams: Streams,
     pub requests: Requests,

@@ -2,21 +2,44 @@
 
 use super::children::{Child, Children, Program};
 use super::context::Context;
+use super::limits::{self, Limits};
 use super::requests::{Answers, Counted, Seen, Sight};
 use super::root::TreeFile;
 use super::translate;
 use crate::ids::Path;
+use crate::os::cgroup::Group;
+use crate::os::cgroup::demand::{self, Below};
 use crate::os::usage;
 use crate::spec::policy::Words;
+use crate::spec::resources::Controller;
 use crate::spec::tree::{ChildSpec, Hooks, SupervisorSpec, TreeSpec};
 use crate::supervision::{ChildId, Run, State, Supervisor};
 use crate::time::{Span, Time};
-use crate::wire::view::{ChildView, HoldView, StatusView, SupervisorView, WorkerView};
+use crate::wire::view::{ChildView, ControllersView, ExitView, HoldView, StatusView, SupervisorView};
 use std::path::PathBuf;
 
 /// Measuring what children use may take so long in all; children that are left after that appear without it. A loop
 /// that spends longer on this would be late for others.
 const MEASURING: Span = Span::from_millis(40);
+
+/// Which controllers its limits can have, and why not the others.
+fn controllers(base: Option<&Group>) -> ControllersView {
+    let missing = demand::missing(match base {
+        Some(group) => Below::Running(Some(group.path())),
+        None => Below::Own,
+    });
+    let has = |one: &Controller| missing.iter().all(|(missing, _)| missing != one);
+    let available = Controller::ALL.into_iter().filter(has).map(|one| one.name().to_owned()).collect();
+    let missing = missing.into_iter().map(|(one, why)| (one.name().to_owned(), why)).collect();
+    ControllersView { available, missing }
+}
+
+/// How its last process ended, as far as the core does not know it.
+fn mark_out_of_memory(last_exit: &mut Option<ExitView>, handle: &Child) {
+    if let Some(exit) = last_exit {
+        exit.oom_killed = handle.out_of_memory;
+    }
+}
 
 /// What may be looked at.
 pub(super) struct View<'a> {
@@ -25,6 +48,8 @@ pub(super) struct View<'a> {
     pub context: &'a Context,
     /// Those of this supervisor itself.
     pub hooks: &'a Hooks,
+    /// Those of all that stands below it.
+    pub limits: &'a Limits,
     /// The root's only.
     pub tree: Option<&'a TreeFile>,
 }
@@ -34,7 +59,8 @@ impl View<'_> {
     pub(super) fn spec(&self) -> SupervisorSpec {
         let child = |id| Some(self.children.get(id)?.spec(self.core.was_added(id)));
         let children = self.core.ids().filter_map(child).collect();
-        SupervisorSpec { policy: *self.core.policy(), hooks: self.hooks.clone(), children }
+        let (policy, hooks) = (*self.core.policy(), self.hooks.clone());
+        SupervisorSpec { policy, hooks, resources: *self.limits.own(), children }
     }
 
     /// All that is held below this supervisor, as far as this node knows.
@@ -106,6 +132,7 @@ impl Sight for View<'_> {
             children,
             uptime_ms: Some(now.since(Time::ZERO).as_millis()),
             usage: usage::of_process(*pid).map(translate::usage),
+            limits: self.limits.view(),
             ..SupervisorView::bare(&place.path, self.core.state().as_str())
         }
     }
@@ -125,8 +152,11 @@ impl Sight for View<'_> {
         }
         let mut view = match &handle.what {
             Program::Worker(exec) => {
-                let view = translate::worker(&status, exec, &handle.path, now, &self.context.clock);
-                ChildView::Worker(Box::new(WorkerView { usage, ..view }))
+                let mut view = translate::worker(&status, exec, &handle.path, now, &self.context.clock);
+                view.usage = usage;
+                view.limits = limits::view(&exec.resources, &handle.unset);
+                mark_out_of_memory(&mut view.last_exit, handle);
+                ChildView::Worker(Box::new(view))
             }
             Program::Node(below) => {
                 // One that has not introduced itself yet is on its way.
@@ -139,6 +169,7 @@ impl Sight for View<'_> {
                 let mut view = translate::supervisor_from_spec(below.now(), &handle.path, state);
                 translate::fill_supervisor(&mut view, &status, now, &self.context.clock);
                 view.usage = usage;
+                mark_out_of_memory(&mut view.last_exit, handle);
                 // Replaced, as all of this is, by what the node itself reports.
                 view.last_known = status.rollup.as_ref().map(translate::rollup_view);
                 ChildView::Supervisor(Box::new(view))
@@ -162,6 +193,9 @@ impl Sight for View<'_> {
         let Some(status) = self.core.child(now, node) else { return };
         let state = std::mem::take(&mut view.state);
         translate::fill_supervisor(view, &status, now, &self.context.clock);
+        if let Some(handle) = self.children.get(node) {
+            mark_out_of_memory(&mut view.last_exit, handle);
+        }
         if status.state == State::Running {
             view.state = state;
         }
@@ -175,6 +209,7 @@ impl Sight for View<'_> {
             pid: *pid,
             uptime_ms: now.since(Time::ZERO).as_millis(),
             containment: if place.base_group.is_some() { "cgroup" } else { "group" }.to_string(),
+            controllers: controllers(place.base_group.as_ref()),
             root,
         }
     }

@@ -2,6 +2,7 @@
 //! it.
 use super::pidfd::Reach;
 use super::process;
+use crate::ids;
 use crate::time::Span;
 use std::cell::Cell;
 use std::fs;
@@ -10,6 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+pub mod control;
+pub mod demand;
 #[cfg(test)]
 mod tests;
 pub mod tree;
@@ -19,11 +22,33 @@ pub fn name_of(child: &str) -> String {
     format!("c.{child}")
 }
 
-/// The directory of what stands `names` below the supervisor whose cgroup is `base`.
+/// In the cgroup of a child supervisor: that of its own process, beside its children, so that their limits are not its own.
+pub const NODE: &str = "node";
+
+/// In the cgroup of a child supervisor: that of its children, which has their limits.
+pub const BELOW: &str = "below";
+
+/// The directory of what stands `names` below the supervisor whose children's cgroup is `base`.
 pub fn path_below<'a>(base: &Path, names: impl Iterator<Item = &'a str>) -> PathBuf {
     let mut at = base.to_path_buf();
-    at.extend(names.map(name_of));
+    for (depth, name) in names.enumerate() {
+        if depth > 0 {
+            at.push(BELOW);
+        }
+        at.push(name_of(name));
+    }
     at
+}
+
+/// What a cgroup belongs to, by the names on the way to it, and whether it is that of the children of a supervisor. A tree may
+/// run in a worker of another one; what stands above the innermost tree is not of this one.
+pub fn owner(directory: &Path) -> Option<(ids::Path, bool)> {
+    let parts: Vec<&str> = directory.iter().filter_map(|part| part.to_str()).collect();
+    let tree = parts.iter().rposition(|part| part.starts_with(tree::PREFIX))?;
+    let inside = &parts[tree + 1..];
+    let names = inside.iter().filter(|part| **part != BELOW).map_while(|part| part.strip_prefix("c."));
+    let path = ids::Path::parse(&format!("/{}", names.collect::<Vec<_>>().join("/"))).ok()?;
+    Some((path, inside.last().is_none_or(|last| *last == BELOW)))
 }
 
 /// One cgroup.
@@ -170,8 +195,7 @@ impl Group {
     /// How many processes in it and below it the kernel has killed because memory ran out; `None` without the memory
     /// controller.
     pub fn oom_kills(&self) -> Option<u64> {
-        let text = fs::read_to_string(self.path.join("memory.events")).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+        control::events(&self.path, "memory.events", "oom_kill")
     }
 
     /// Removes it with all below it, the deepest first, as far as they are empty.

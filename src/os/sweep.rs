@@ -1,7 +1,7 @@
 //! Killing all that belongs to a tree, or to a part of one, from outside of it: where its supervisors have gone, or do not
 //! answer. It goes on until nothing is left or the time is over, and then names what is left.
 
-use super::cgroup::Group;
+use super::cgroup::{Group, owner};
 use super::clock::{self, Clock};
 use super::descendants::stamp::Stamp;
 use super::descendants::{self, Scope};
@@ -158,13 +158,8 @@ fn path_of(pid: u32, scope: &Scope<'_>) -> Option<Path> {
     })
 }
 
-/// The same by the text of proc_pid_cgroup(5): the names of the children's cgroups below that of the tree.
+/// The same by the text of proc_pid_cgroup(5).
 fn path_of_group(text: &str) -> Option<Path> {
     let group = PathBuf::from(text.lines().find_map(|line| line.strip_prefix("0::"))?);
-    let parts = group.iter().filter_map(|part| part.to_str());
-    // A tree may run in a worker of another one, so what stands above the innermost tree is not of this one.
-    let parts: Vec<&str> = parts.collect();
-    let tree = parts.iter().rposition(|part| part.starts_with("treevisor-"))?;
-    let names: Vec<&str> = parts[tree + 1..].iter().map_while(|part| part.strip_prefix("c.")).collect();
-    Path::parse(&format!("/{}", names.join("/"))).ok()
+    owner(&group).map(|(path, _)| path)
 }

@@ -4,6 +4,7 @@
 use super::listen::Listen;
 use super::policy::{ChildPolicy, Evidence, Ready, words};
 use super::probe::Probe;
+use super::resources::Resources;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -65,12 +66,9 @@ pub struct ExecSpec {
     pub log: LogSpec,
     /// Where its beats come from; never empty, `zmq` by default.
     pub sources: Vec<BeatSource>,
-    /// Most memory in bytes, by cgroup.
-    pub memory_max: Option<u64>,
-    /// Most CPU in thousandths of one core, by cgroup.
-    pub cpu_max: Option<u32>,
-    /// Most processes, by cgroup.
-    pub pids_max: Option<u64>,
+    /// Its limits by cgroup.
+    #[serde(default)]
+    pub resources: Resources,
     /// What another copy of it is read from, where copies differ by more than their names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Box<Template>>,
@@ -119,9 +117,7 @@ impl ExecSpec {
             listen: Vec::new(),
             log: LogSpec::Capture,
             sources: vec![BeatSource::Zmq],
-            memory_max: None,
-            cpu_max: None,
-            pids_max: None,
+            resources: Resources::default(),
             template: None,
         }
     }

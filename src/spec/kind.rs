@@ -33,22 +33,24 @@ pub(super) enum Group {
     Setup,
     /// When a worker is ready, and when it has ended well.
     Ready,
-    /// Where a worker's output goes, and how much it may take.
+    /// Where a worker's output goes.
     Bounds,
     /// A supervisor's, the top level included.
     Body,
+    /// What a worker, or all below a supervisor, may take of the machine.
+    Resources,
 }
 
 impl Kind {
     /// The groups that it knows, in the order in which keys are listed.
     pub(super) fn groups(self) -> &'static [Group] {
-        use Group::{Body, Bounds, Child, Name, Own, Ready, Setup, Top};
+        use Group::{Body, Bounds, Child, Name, Own, Ready, Resources, Setup, Top};
         match self {
-            Kind::Top => &[Top, Body],
-            Kind::Supervisor => &[Name, Child, Body],
-            Kind::Worker => &[Name, Child, Own, Setup, Ready, Bounds],
-            Kind::Unclear => &[Name, Child, Own, Setup, Ready, Bounds, Body],
-            Kind::Defaults => &[Child, Setup, Ready, Bounds],
+            Kind::Top => &[Top, Body, Resources],
+            Kind::Supervisor => &[Name, Child, Body, Resources],
+            Kind::Worker => &[Name, Child, Own, Setup, Ready, Bounds, Resources],
+            Kind::Unclear => &[Name, Child, Own, Setup, Ready, Bounds, Body, Resources],
+            Kind::Defaults => &[Child, Setup, Ready, Bounds, Resources],
         }
     }
 

@@ -5,6 +5,7 @@ use super::exec::{BeatSource, KillMode, StdinSpec};
 use super::listen::Address;
 use super::policy::{Backoff, ChildPolicy, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy};
 use super::probe::{Ask, Probe, Server};
+use super::resources::{Amount, Cap, Resources};
 use super::source::{Finding, Findings, Place};
 use super::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Path;
@@ -42,9 +43,13 @@ impl Lint<'_> {
         for (child, (key, finding)) in copies::shared(&supervisor.children) {
             self.warn(&at.child(&child.name), key, finding);
         }
+        self.high_above_max(at, &supervisor.resources);
         for (index, child) in supervisor.children.iter().enumerate() {
             let path = at.child(&child.name);
             self.one_miss(&path, &child.policy);
+            if let ChildKind::Worker(exec) = &child.kind {
+                self.high_above_max(&path, &exec.resources);
+            }
             self.slow_probe(&path, child);
             self.probe_of_held_socket(&path, child);
             self.programs_behind_a_shell(&path, child);
@@ -81,6 +86,23 @@ impl Lint<'_> {
         // A tree read back from print has a place for everything too; one that was built otherwise has no file to show.
         if let Some(place) = self.findings.sources.place_above(path, key) {
             self.findings.add(finding(place));
+        }
+    }
+
+    /// What is killed at a limit is never slowed down beyond it.
+    fn high_above_max(&mut self, path: &Path, resources: &Resources) {
+        let of = |cap: Option<Cap<Amount>>| cap.and_then(|cap| cap.value);
+        let above = match (of(resources.memory_high), of(resources.memory_max)) {
+            (Some(Amount::Absolute(high)), Some(Amount::Absolute(max))) => high >= max,
+            (Some(Amount::Share(high)), Some(Amount::Share(max))) => high >= max,
+            _ => false,
+        };
+        if above {
+            self.warn(path, "memory-high", |place| {
+                Finding::warning("no-effect", place, "`memory-high` has no effect: `memory-max` is reached before")
+                    .label("not below `memory-max`")
+                    .hint("lower it, so that its processes are slowed down before they are killed")
+            });
         }
     }
 

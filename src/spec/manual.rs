@@ -32,6 +32,7 @@ pub(crate) fn manual() -> Vec<Table> {
         ("every child", &[Group::Name, Group::Child]),
         ("workers", &[Group::Own, Group::Setup, Group::Ready, Group::Bounds]),
         ("supervisors, the top level included", &[Group::Body]),
+        ("workers and supervisors: limits by cgroup", &[Group::Resources]),
     ];
     let mut all = Vec::new();
     for (of, groups) in of_tree {

@@ -30,6 +30,7 @@ pub mod print;
 pub mod probe;
 mod quote;
 mod reader;
+pub mod resources;
 mod rules;
 pub mod schema;
 mod shape;
@@ -38,7 +39,6 @@ mod source;
 #[cfg(test)]
 mod tests;
 pub mod tree;
-mod unsupported;
 mod value;
 mod words;
 mod worker;
@@ -48,7 +48,6 @@ pub use keys::settings::{BACKOFF, LOG_KEEP, LOG_MAX_SIZE};
 pub(crate) use manual::manual;
 pub use source::{Location, Sources};
 pub use tree::{CHILDREN_MAX, COUNT_MAX, DEPTH_MAX, PATH_BYTES_MAX};
-pub use unsupported::{Unsupported, unsupported};
 
 use crate::ids::{self, Name};
 use disk::Disk;
@@ -193,18 +192,6 @@ fn read_with(file: &Path, env: &dyn Fn(&str) -> Option<String>, disk: Disk<'_>) 
     let tree = reader::read(&overlay, env, env_files, &mut findings).filter(|_| !findings.has_errors());
     if let Some(tree) = &tree {
         lint::lint(tree, &mut findings);
-        for missing in unsupported(tree) {
-            let Some(place) = findings.sources.place_above(&missing.path, &missing.key) else { continue };
-            findings.add(
-                Finding::warning(
-                    "not-supported",
-                    place,
-                    format!("{} is not supported yet by this version", missing.what()),
-                )
-                .label("checked, but nothing is done about it yet")
-                .hint("a tree with this key cannot be started; remove it until a later version"),
-            );
-        }
     }
     let (diagnostics, sources) = findings.finish();
     Read { tree, diagnostics, sources }

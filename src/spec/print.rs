@@ -6,11 +6,13 @@
 
 use super::exec::{ExecSpec, LogSpec, numbered, unnumbered};
 use super::keys::beat;
+use super::keys::resources::RESOURCES;
 use super::keys::rows::{BODY, BOUNDS, CHILD, OWN, READY, SETUP, TOP};
 use super::kind::COUNT_GROUP;
 use super::policy::Heartbeat;
 use super::quote::string;
 pub use super::quote::{basic, key};
+use super::resources::Resources;
 use super::shape::Key;
 use super::tree::{COUNT_MAX, ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Name;
@@ -35,7 +37,14 @@ fn written<W>(keys: &[Key<W>], of: &W) -> Pairs {
 
 /// The keys of a supervisor's own body, as [`to_toml`] writes them.
 pub(super) fn own_keys(supervisor: &SupervisorSpec) -> Pairs {
-    written(BODY, supervisor)
+    let mut all = written(BODY, supervisor);
+    all.extend(written(RESOURCES, &supervisor.resources));
+    all
+}
+
+/// The limits that are written, each with its key.
+pub(crate) fn limits(resources: &Resources) -> Vec<(&'static str, String)> {
+    written(RESOURCES, resources)
 }
 
 /// The keys of a child, as [`to_toml`] writes them; of a supervisor, those that it has as a child.
@@ -76,6 +85,7 @@ fn worker(child: &ChildSpec, exec: &ExecSpec, counted: Option<&Counted>) -> Pair
         }
         _ => all.extend(written(BOUNDS, exec)),
     }
+    all.extend(written(RESOURCES, &exec.resources));
     all
 }
 

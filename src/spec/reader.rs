@@ -32,6 +32,7 @@
 use super::env_file::EnvFiles;
 use super::exec::ExecSpec;
 use super::fields::{Fields, Layer};
+use super::keys::resources::RESOURCES;
 use super::keys::rows::{BODY, CHILD, NAME, TOP};
 use super::keys::{self, beat};
 use super::kind::{COUNT_GROUP, Group, Kind};
@@ -90,6 +91,7 @@ impl<'v> Reader<'_, 'v> {
         }
         fields.places.extend(own.places);
         tree.root = self.supervisor(fields, place, &Path::root(), 0, &[]);
+        self.rules.limits(&mut self.scope, &tree);
         tree
     }
 
@@ -147,6 +149,7 @@ impl<'v> Reader<'_, 'v> {
     ) -> SupervisorSpec {
         let mut spec = SupervisorSpec::default();
         fields.fill(&mut self.scope, Some(Group::Body), BODY, &mut spec);
+        fields.fill(&mut self.scope, Some(Group::Resources), RESOURCES, &mut spec.resources);
         let mut defaults = self.defaults(&mut fields);
         defaults.extend(inherited);
         fields.places.entry(String::new()).or_insert(place);

@@ -2,7 +2,7 @@
 //!
 //! Names are unique among siblings, those that `count` makes included. A significant child is not permanent, and its
 //! supervisor's auto-shutdown is not `never` (R4). `ready = "heartbeat"` needs a heartbeat, `progress` the source `zmq`.
-//! A back-off's `max` is not below its `initial`. No two workers share a log file or an endpoint for beats. A tree has at
+//! A back-off's `max` is not below its `initial`. A tree without cgroups has no limits by cgroup. No two workers share a log file or an endpoint for beats. A tree has at
 //! most [`DEPTH_MAX`](super::DEPTH_MAX) levels and [`CHILDREN_MAX`] children, and a path at most [`PATH_BYTES_MAX`] bytes.
 
 use super::diagnostic::quoted;
@@ -10,11 +10,12 @@ use super::exec::{BeatSource, ExecSpec, LogSpec};
 use super::fields::Fields;
 use super::listen::{Address, Listen};
 use super::policy::{AutoShutdown, ChildPolicy, Ready, Restart, SupervisorPolicy};
+use super::resources::Resources;
 use super::source::{Finding, Place, Places};
-use super::tree::{CHILDREN_MAX, ChildSpec, PATH_BYTES_MAX, SupervisorSpec};
+use super::tree::{CHILDREN_MAX, ChildKind, ChildSpec, Containment, PATH_BYTES_MAX, SupervisorSpec, TreeSpec};
 use super::value::Scope;
 use crate::ids::{Name, Path};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// The children of one supervisor so far.
@@ -274,6 +275,39 @@ impl Rules {
                 Finding::warning("no-effect", place, "`start-timeout` has no effect: the start is over at exec")
                     .hint("set the worker's readiness: ready = \"heartbeat\""),
             );
+        }
+    }
+
+    /// Limits are kept by cgroups: a tree that has none by its own word cannot have any.
+    pub(super) fn limits(&self, scope: &mut Scope<'_>, tree: &TreeSpec) {
+        let mut said = HashSet::new();
+        let mut judge = |path: &Path, resources: &Resources| {
+            for used in resources.uses() {
+                let Some(place) = scope.findings.sources.place_above(path, used.key) else { continue };
+                if !said.insert(place) {
+                    continue;
+                }
+                let (key, label) = (used.key, "process groups have no limits");
+                let message = format!("`{key}` needs cgroups, and the tree has `containment = \"group\"`");
+                let finding = match used.best_effort {
+                    true => Finding::warning("no-effect", place, message),
+                    false => Finding::error("limit-without-cgroup", place, message),
+                };
+                scope.judge(finding.label(label).hint(
+                    "write containment = \"auto\" or \"cgroup\"; or set what one process may have by getrlimit(2): \
+                     limits = { as = \"512MB\" }",
+                ));
+            }
+        };
+        if tree.containment == Containment::Group {
+            tree.root.for_each_supervisor(&Path::root(), &mut |path, supervisor| {
+                judge(path, &supervisor.resources);
+                for child in &supervisor.children {
+                    if let ChildKind::Worker(exec) = &child.kind {
+                        judge(&path.child(&child.name), &exec.resources);
+                    }
+                }
+            });
         }
     }
 

@@ -48,6 +48,17 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
     bytes.filter(|bytes| *bytes <= MAX).ok_or_else(|| format!("\"{number}\" is not a number that fits"))
 }
 
+/// Reads a size in which a letter alone is a power of 1024, as systemd and the kernel have it: `512M`; and Kubernetes' `512Mi`.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_binary(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let plain = text.strip_suffix(['i', 'I']).unwrap_or(text);
+    let alone = plain.ends_with(['k', 'K', 'm', 'M', 'g', 'G', 't', 'T']);
+    if alone { parse(&format!("{plain}iB")) } else { parse(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +72,19 @@ mod tests {
         }
         for text in ["", "MB", "10", "10K", "10 m", "1..2MB", "9999999999TB", "10 parsecs", "-1MB"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+        for (text, bytes) in [
+            ("10M", 10 << 20),
+            (" 1.5 k ", 1536),
+            ("2G", 2 << 30),
+            ("1t", 1 << 40),
+            ("2Mi", 2 << 20),
+            ("3MB", 3_000_000),
+        ] {
+            assert_eq!(parse_binary(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "i", "10", "10i", "1P"] {
+            assert!(parse_binary(text).is_err(), "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@ use super::policy::{
     SupervisorPolicy, Words,
 };
 use super::probe::{Ask, Host, Probe, Server};
+use super::resources::{Amount, Cap, Resources};
 use super::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
 use super::*;
 use crate::ids::{self, Name};
@@ -284,9 +285,6 @@ fn values_in_all_their_spellings() {
     assert_eq!(policy("heartbeat = true").heartbeat, Some(Heartbeat::default()));
     assert_eq!(policy("start-timeout = \"infinity\"").start_timeout, None);
     let later = |lines: &str| exec(&parse(&worker(lines)).tree.unwrap().root.children[0]).clone();
-    assert_eq!(later("cpu-max = \"150%\"").cpu_max, Some(1500));
-    assert_eq!(later("cpu-max = 0.5").cpu_max, Some(500));
-    assert_eq!(later("memory-max = \"1GB\"").memory_max, Some(1_000_000_000));
     assert_eq!(
         later("heartbeat = { source = { exec = \"probe me\" } }").sources,
         [BeatSource::Probe(Probe { ask: Ask::Exec(vec!["probe".into(), "me".into()]), timeout: None })]
@@ -294,23 +292,21 @@ fn values_in_all_their_spellings() {
 }
 
 #[test]
-fn keys_for_later_are_warned_of_and_listed() {
-    let read = parse(
-        "[[child]]\nname = \"a\"\ncommand = \"a\"\nready = \"notify\"\nmemory-max = 1\ncpu-max = 1\npids-max = 1\n\
-         heartbeat = { source = [\"zmq\", \"notify\", { tcp = \"[::1]:1\" }, { http = \"http://localhost/\" }, { exec = \"x\" }] }\n",
-    );
-    assert!(read.diagnostics.iter().all(|found| found.code == "not-supported" && found.severity == Severity::Warning));
-    let tree = read.tree.unwrap();
-    let keys: Vec<_> = unsupported(&tree).iter().map(|found| format!("{} {}", found.path, found.what())).collect();
-    assert_eq!(keys.len(), 3, "{keys:?}");
-    assert_eq!(read.diagnostics.len(), 3);
-    for found in unsupported(&tree) {
-        assert!(read.sources.locate(&found.path, &found.key).is_some(), "{found:?}");
-    }
-    let fine = "[[child]]\nname = \"a\"\ncommand = \"a\"\nready = \"heartbeat\"\nbackoff = true\n\
-                heartbeat = { progress = true, source = [\"zmq\", \"notify\", { push = \"ipc://x\" }] }\nstart-timeout = \"3s\"\n\
-                [[child]]\nname = \"b\"\ncommand = \"b\"\nready = \"notify\"\n";
-    assert_eq!(unsupported(&parse(fine).tree.unwrap()), []);
+fn a_tree_without_cgroups_has_no_limits() {
+    let of = |text: &str| {
+        let read = parse(&format!("containment = \"group\"\n{text}"));
+        let found = read.diagnostics.iter().map(|found| (found.code, found.line, found.is_error()));
+        (read.tree.is_some(), found.collect::<Vec<_>>())
+    };
+    let worker = "[[child]]\nname = \"a\"\ncommand = \"a\"\ncount = 3\n";
+    let error = |line| ("limit-without-cgroup", line, true);
+    assert_eq!(of(&format!("pids-max = 9\n{worker}")), (false, vec![error(2)]));
+    // Said once of what holds for many.
+    assert_eq!(of(&format!("[defaults]\nmemory-max = \"1G\"\n{worker}")), (false, vec![error(3)]));
+    let soft = format!("{worker}cpu-max = {{ value = 1, best-effort = true }}\nio-weight = {{ value = 5 }}\n");
+    assert_eq!(of(&soft), (false, vec![("no-effect", 6, false), error(7)]));
+    assert_eq!(of(&format!("{worker}memory-max = \"max\"\n")), (true, vec![]));
+    assert!(parse(&format!("{worker}memory-max = 1\n")).diagnostics.is_empty(), "what this machine has is for `os`");
 }
 
 #[test]
@@ -503,14 +499,35 @@ fn any_limit() -> impl Strategy<Value = Limit> {
     })
 }
 
+fn any_resources() -> BoxedStrategy<Resources> {
+    fn cap<T: Clone + std::fmt::Debug + 'static>(value: BoxedStrategy<Option<T>>) -> BoxedStrategy<Option<Cap<T>>> {
+        option::of((value, any::<bool>()).prop_map(|(value, best_effort)| Cap { value, best_effort })).boxed()
+    }
+    let amount = || {
+        let amount =
+            prop_oneof![(1..=i64::MAX as u64).prop_map(Amount::Absolute), (1..=10_000u32).prop_map(Amount::Share)];
+        cap(option::of(amount).boxed())
+    };
+    let weight = || cap((1..=10_000u32).prop_map(Some).boxed());
+    (amount(), amount(), cap(option::of(1..100_000_000u32).boxed()), weight(), amount(), weight())
+        .prop_map(|(memory_max, memory_high, cpu_max, cpu_weight, pids_max, io_weight)| Resources {
+            memory_max,
+            memory_high,
+            cpu_max,
+            cpu_weight,
+            pids_max,
+            io_weight,
+        })
+        .boxed()
+}
+
 fn any_exec() -> BoxedStrategy<ExecSpec> {
     let ids = (option::of(any_word()), option::of(any_word()), option::of(0u32..=0o777), option::of(-20..=19));
     let signal = (1..=64).prop_filter("not asked with", |n| *n != 9 && *n != 19);
     let limits = btree_map(prop_oneof![Just("nofile".to_owned()), Just("core".to_owned())], any_limit(), 0..3);
     let env = btree_map("[A-Z\"ä. ]{1,5}", any_text(), 0..3);
-    let max = (option::of(1..=i64::MAX as u64), option::of(1..100_000_000u32), option::of(1..=i64::MAX as u64));
     let log = prop_oneof![Just(false), Just(true)];
-    (any_command(), option::of(any_word()), env, any::<bool>(), ids, (signal, limits), log, max)
+    (any_command(), option::of(any_word()), env, any::<bool>(), ids, (signal, limits), log, any_resources())
         .prop_map(|(command, cwd, env, clear_env, (user, group, umask, nice), (stop_signal, limits), log, max)| {
             ExecSpec {
                 cwd: cwd.map(Into::into),
@@ -523,9 +540,7 @@ fn any_exec() -> BoxedStrategy<ExecSpec> {
                 nice,
                 stop_signal,
                 log: if log { LogSpec::Capture } else { LogSpec::Discard },
-                memory_max: max.0,
-                cpu_max: max.1,
-                pids_max: max.2,
+                resources: max,
                 ..ExecSpec::new(command)
             }
         })
@@ -616,8 +631,8 @@ fn any_supervisor(depth: u32) -> BoxedStrategy<SupervisorSpec> {
     let intensity = (option::of(any::<u32>()), any_span()).prop_map(|(max, period)| Intensity { max, period });
     // A member is sometimes left out, as a later `scale` or `remove` would do, so that a row is no whole count.
     let children = vec((any_children(depth), any::<u8>()), 1..4);
-    (strategy, intensity, auto, order, vec(option::of(any_command()), 3), children)
-        .prop_map(|(strategy, intensity, auto_shutdown, stop_order, mut hooks, written)| {
+    (strategy, intensity, auto, order, vec(option::of(any_command()), 3), any_resources(), children)
+        .prop_map(|(strategy, intensity, auto_shutdown, stop_order, mut hooks, resources, written)| {
             let mut children: Vec<ChildSpec> = Vec::new();
             for (group, (mut members, left_out)) in (1..).zip(written) {
                 if members.len() > 1 && left_out < 40 {
@@ -637,7 +652,7 @@ fn any_supervisor(depth: u32) -> BoxedStrategy<SupervisorSpec> {
                 on_escalate: hooks.pop().flatten(),
                 on_restart: hooks.pop().flatten(),
             };
-            SupervisorSpec { policy, hooks, children }
+            SupervisorSpec { policy, hooks, resources, children }
         })
         .boxed()
 }
@@ -666,6 +681,9 @@ fn any_tree() -> impl Strategy<Value = TreeSpec> {
             }
         }
         own_logs(&ids::Path::root(), &mut root);
+        // Where there are limits, there are cgroups.
+        let limited = !root.controllers(|_| true).is_empty();
+        let containment = if limited { Containment::Auto } else { containment };
         TreeSpec { name, containment, journal, root }
     })
 }

@@ -3,6 +3,7 @@
 
 use super::exec::ExecSpec;
 use super::policy::{ChildPolicy, SupervisorPolicy, words};
+use super::resources::Resources;
 use crate::ids::{Name, Path};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,9 @@ pub struct SupervisorSpec {
     pub policy: SupervisorPolicy,
     /// Commands to run when something happens here.
     pub hooks: Hooks,
+    /// The limits by cgroup of all that stands below it together; the supervisor's own process is not counted.
+    #[serde(default)]
+    pub resources: Resources,
     /// Its children in start order (R1).
     pub children: Vec<ChildSpec>,
 }

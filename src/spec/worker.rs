@@ -8,6 +8,7 @@ use super::exec::{ExecSpec, LogSpec, Template, TemplateTable, numbered};
 use super::expand::NUMBER;
 use super::fields::{Fields, Layer};
 use super::keys::beat;
+use super::keys::resources::RESOURCES;
 use super::keys::rows::{BOUNDS, CHILD, OWN, READY, SETUP};
 use super::kind::{Group, Kind};
 use super::policy::ChildPolicy;
@@ -34,6 +35,7 @@ pub(super) fn keys(scope: &mut Scope<'_>, fields: &mut Fields<'_>) -> (ChildPoli
     fields.fill(scope, Some(Group::Ready), READY, &mut policy);
     fields.fill(scope, Some(Group::Bounds), BOUNDS, &mut exec);
     policy.evidence = exec.evidence();
+    fields.fill(scope, Some(Group::Resources), RESOURCES, &mut exec.resources);
     (policy, exec)
 }
 

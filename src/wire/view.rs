@@ -7,7 +7,11 @@ use crate::ids::Path;
 use serde::{Deserialize, Serialize};
 
 pub mod event;
+mod limits;
+mod log;
 pub use event::{EventBody, EventView};
+pub use limits::{ControllersView, LimitsView};
+pub use log::LogView;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,6 +29,9 @@ pub struct StatusView {
     pub uptime_ms: u64,
     /// What keeps the processes together: "cgroup" or "group".
     pub containment: String,
+    /// Which of the controllers that limits need the tree has.
+    #[serde(default, skip_serializing_if = "ControllersView::is_unknown")]
+    pub controllers: ControllersView,
     /// The root, or the child that was asked for.
     pub root: ChildView,
 }
@@ -93,6 +100,9 @@ pub struct SupervisorView {
     /// The operator that holds it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<String>,
+    /// The limits of all that stands below it; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Box<LimitsView>>,
 }
 
 /// A child that is held down: an operator has panicked it with hold, and no other word brings it back but an operator's.
@@ -197,6 +207,9 @@ pub struct WorkerView {
     /// What cannot be killed of it and is still there; absent where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_failed: Option<SurvivorView>,
+    /// Its limits; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Box<LimitsView>>,
 }
 
 /// A process that SIGKILL has not ended.
@@ -219,30 +232,6 @@ pub struct UsageView {
     pub memory_bytes: u64,
     /// How many processes.
     pub processes: u32,
-}
-
-/// A line that a worker has printed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogView {
-    /// When its supervisor has read it, in RFC 3339; null where only the text is known, as in a file.
-    pub at: Option<String>,
-    /// The child that printed it.
-    pub path: Path,
-    /// Its process; null where it is not known.
-    pub pid: Option<u32>,
-    /// Its incarnation; null where it is not known.
-    pub incarnation: Option<u64>,
-    /// By which stream it came, `stdout` or `stderr`; absent where both share one pipe.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<String>,
-    /// Its content, with nothing in it that a terminal would act upon.
-    pub text: String,
-    /// The line was too long for one piece: more of it follows.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub cut: bool,
-    /// This goes on where the piece before it was cut.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub continued: bool,
 }
 
 /// One way by which a worker's beats come.
@@ -284,6 +273,9 @@ pub struct ExitView {
     pub signal: Option<i32>,
     /// When, in RFC 3339.
     pub at: String,
+    /// The memory of its cgroup had run out; absent where it had not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
 }
 
 /// A subtree folded into a few numbers: the mirror of supervision's roll-up.
@@ -342,6 +334,7 @@ macro_rules! of_either {
             kill_failed: None,
             held_since: None,
             held_by: None,
+            limits: None,
         }
     }
 }
@@ -373,6 +366,7 @@ impl WorkerView {
             kill_failed: None,
             held_since: None,
             held_by: None,
+            limits: None,
         }
     }
 }
@@ -404,6 +398,8 @@ of_either! {
     is_unstarted -> bool { view => view.unstarted }
     /// How often it was restarted.
     restarts -> u64 { view => view.restarts }
+    /// Its limits.
+    limits -> Option<&LimitsView> { view => view.limits.as_deref() }
     /// Milliseconds since its present process began.
     uptime_ms -> Option<u64> { view => view.uptime_ms }
     /// Milliseconds until its back-off is over.

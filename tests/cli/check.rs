@@ -114,16 +114,15 @@ fn a_file_that_cannot_be_read_is_an_error_of_its_own() {
 }
 
 #[test]
-fn what_is_not_supported_yet_is_checked_and_not_started() {
-    let file = "[[child]]\nname = \"db\"\ncommand = \"./db\"\nready = \"notify\"\npids-max = 7\n";
-    let (out, error, code) = check(file, &[]);
-    assert_eq!(code, 0, "{error}");
-    assert!(out.contains("ready by notify"), "{out}");
+fn a_limit_of_a_tree_without_cgroups_is_refused_by_check_and_start_alike() {
+    let file = "containment = \"group\"\n[[child]]\nname = \"db\"\ncommand = \"./db\"\npids-max = 7\n";
+    let (out, checked, code) = check(file, &[]);
+    assert_eq!((out.as_str(), code), ("", 2), "{checked}");
     let directory = tempdir().unwrap();
     fs::write(directory.path().join("shop.toml"), file).unwrap();
     let (out, error, code) = call(directory.path(), &["start", "shop.toml"]);
     assert_eq!((out.as_str(), code), ("", 2));
-    golden::compare("not-supported.txt", &error);
+    golden::compare("limit-without-cgroup.txt", &error);
 }
 
 #[test]

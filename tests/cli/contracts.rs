@@ -32,7 +32,7 @@ fn status() -> Value {
         restarts: 0,
         restart: "permanent".into(),
         heartbeat: Some(HeartbeatView { interval_ms: 1000, misses: 3, age_ms: None, beats: 0, missed: 0 }),
-        last_exit: Some(ExitView { code: Some(1), signal: None, at: String::new() }),
+        last_exit: Some(ExitView { code: Some(1), signal: None, at: String::new(), oom_killed: false }),
         uptime_ms: Some(1),
         waits_ms: None,
         status_text: None,
@@ -44,6 +44,7 @@ fn status() -> Value {
         kill_failed: None,
         held_since: None,
         held_by: None,
+        limits: None,
     };
     let quiet = WorkerView { heartbeat: None, last_exit: None, uptime_ms: None, ..worker.clone() };
     let root = SupervisorView {
@@ -67,6 +68,7 @@ fn status() -> Value {
         kill_failed: None,
         held_since: None,
         held_by: None,
+        limits: None,
     };
     let status = StatusView {
         instance: "shop".into(),
@@ -74,6 +76,7 @@ fn status() -> Value {
         pid: 6,
         uptime_ms: 1,
         containment: "group".into(),
+        controllers: Default::default(),
         root: ChildView::Supervisor(Box::new(root)),
     };
     serde_json::to_value(status).unwrap()
@@ -107,7 +110,8 @@ fn status_keeps_its_promise() {
 
 #[test]
 fn an_exit_has_a_code_or_a_signal() {
-    let exit = |code, signal| serde_json::to_value(ExitView { code, signal, at: "t".into() }).unwrap();
+    let exit =
+        |code, signal| serde_json::to_value(ExitView { code, signal, at: "t".into(), oom_killed: false }).unwrap();
     assert_eq!(exit(Some(0), None), json!({ "code": 0, "at": "t" }));
     assert_eq!(exit(None, Some(9)), json!({ "signal": 9, "at": "t" }));
 }

@@ -277,6 +277,7 @@ pub(crate) fn status() -> StatusView {
         kill_failed: None,
         held_since: None,
         held_by: None,
+        limits: None,
     };
     StatusView {
         instance: "shop".into(),
@@ -284,6 +285,7 @@ pub(crate) fn status() -> StatusView {
         pid: 6,
         uptime_ms: 61_000,
         containment: "group".into(),
+        controllers: Default::default(),
         root: ChildView::Supervisor(Box::new(root)),
     }
 }

@@ -30,7 +30,7 @@ fn imported(name: &str, arguments: &[&str]) {
     golden::compare(&format!("import-{name}.toml"), &plain(&toml));
     golden::compare(&format!("import-{name}.txt"), &plain(&said));
     fs::write(at.join("imported.toml"), &toml).unwrap();
-    let (_, complaints, code) = call(at, &["check", "imported.toml"]);
+    let (_, complaints, code) = call(at, &["check", "--portable", "imported.toml"]);
     assert_eq!((complaints.as_str(), code), ("", 0));
     // What is printed on stderr stands in the file too.
     let notes = |text: &str, mark: &str| text.lines().filter(|line| line.contains(mark)).count();

@@ -39,15 +39,6 @@ fn a_bad_toml() {
 }
 
 #[test]
-fn a_key_whose_function_comes_later_is_refused_and_not_ignored() {
-    start_fails(
-        "[[child]]\nname = \"a\"\ncommand = \"sleep 1000\"\nmemory-max = \"1GB\"\n",
-        2,
-        &["memory-max", "not supported yet"],
-    );
-}
-
-#[test]
 fn a_missing_program() {
     start_fails(
         "[[child]]\nname = \"a\"\ncommand = [\"no-such-program-anywhere\"]\n",

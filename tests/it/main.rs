@@ -24,6 +24,7 @@ mod journal;
 mod languages;
 mod leftovers;
 mod lifecycle;
+mod limits;
 mod logs;
 mod manager;
 mod nodes;

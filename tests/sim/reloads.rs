@@ -16,7 +16,7 @@ use std::sync::Arc;
 use treevisor::ids::Path;
 use treevisor::node::asker::Asker;
 use treevisor::spec::policy::SupervisorPolicy;
-use treevisor::spec::tree::{Hooks, SupervisorSpec};
+use treevisor::spec::tree::SupervisorSpec;
 use treevisor::supervision::{Event, Kind, Member, OwnPolicy, Reload, RequestId};
 use treevisor::wire::message::Verb;
 
@@ -235,5 +235,5 @@ impl World {
 
 /// What stands for the children of a supervisor on the way to it: its plan is known by its number.
 fn nothing() -> SupervisorSpec {
-    SupervisorSpec { policy: SupervisorPolicy::default(), hooks: Hooks::default(), children: Vec::new() }
+    SupervisorSpec::default()
 }

@@ -157,6 +157,7 @@ impl Sight for Eyes<'_> {
             pid: 0,
             uptime_ms: now.since(Time::ZERO).as_millis(),
             containment: "group".into(),
+            controllers: Default::default(),
             root,
         }
     }

@@ -41,9 +41,26 @@ pub fn status(status: &StatusView, shares: &Shares, look: Look) -> String {
     for parts in summary(status, shares) {
         out.push_str(&line(&parts, look));
     }
+    if let Some(text) = not_in_force(status) {
+        out.push_str(&line(&[Cell::new(text, style::BUSY)], look));
+    }
     out.push('\n');
     out.push_str(&Table { columns: COLUMNS.to_vec(), rows }.draw(look));
     out
+}
+
+/// The limits that the tree does without, and why.
+fn not_in_force(status: &StatusView) -> Option<String> {
+    let (mut limits, mut open) = (Vec::new(), vec![&status.root]);
+    while let Some(view) = open.pop() {
+        let keys = view.limits().map(|limits| limits.not_in_force.as_slice()).unwrap_or_default();
+        limits.extend(keys.iter().map(|key| format!("{} of {}", clean(key), clean(view.path().as_str()))));
+        open.extend(view.children().iter().rev());
+    }
+    let mut reasons: Vec<_> = status.controllers.missing.values().map(|why| clean(why)).collect();
+    reasons.dedup();
+    let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
+    (!limits.is_empty()).then(|| format!("limits not in force: {}{why}", limits.join(", ")))
 }
 
 /// The lines above the table: the instance, how many workers are in which state, and what all of them use.

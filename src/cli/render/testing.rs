@@ -21,7 +21,12 @@ pub(crate) fn shop() -> StatusView {
         incarnation: 3,
         uptime_ms: Some(12_300),
         heartbeat: Some(HeartbeatView { interval_ms: 1000, misses: 3, age_ms: Some(400), beats: 12, missed: 0 }),
-        last_exit: Some(ExitView { code: None, signal: Some(9), at: "2026-01-02T03:04:05.000000000Z".into() }),
+        last_exit: Some(ExitView {
+            code: None,
+            signal: Some(9),
+            at: "2026-01-02T03:04:05.000000000Z".into(),
+            oom_killed: false,
+        }),
         usage: Some(UsageView { cpu_ms: 1_600, memory_bytes: 120 << 20, processes: 3 }),
         status_text: Some("serving \u{1b}[31m17 clients".into()),
         ..worker("/web/api", "running")
@@ -30,7 +35,7 @@ pub(crate) fn shop() -> StatusView {
         pid: None,
         uptime_ms: None,
         waits_ms: Some(1_500),
-        last_exit: Some(ExitView { code: Some(1), signal: None, at: String::new() }),
+        last_exit: Some(ExitView { code: Some(1), signal: None, at: String::new(), oom_killed: false }),
         ..worker("/web/jobs", "waiting")
     };
     let mut web = supervisor("/web", vec![ChildView::Worker(Box::new(api)), ChildView::Worker(Box::new(jobs))]);
@@ -50,6 +55,7 @@ pub(crate) fn shop() -> StatusView {
         pid: 4711,
         uptime_ms: 192_000,
         containment: "cgroup".into(),
+        controllers: Default::default(),
         root: ChildView::Supervisor(Box::new(supervisor(
             "/",
             vec![

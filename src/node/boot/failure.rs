@@ -4,6 +4,7 @@ use crate::ids::{Name, Path};
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::link::LinkError;
 use crate::node::reach::Closed;
+use crate::os::cgroup::control::Unset;
 use crate::os::listener::ListenError;
 use std::fmt;
 use std::path::PathBuf;
@@ -15,9 +16,17 @@ pub(super) enum BootError {
     Runtime { path: PathBuf, cause: Box<dyn std::error::Error> },
     Containment { reason: String },
     Closed(Closed),
+    Limit { limit: Unset },
     Link(LinkError),
     Listen { path: Path, error: ListenError },
     Prepare { what: &'static str, cause: Box<dyn std::error::Error> },
+}
+
+impl BootError {
+    /// The exit status of a root that could not begin: 2 where its file asks for what is not there.
+    pub(super) fn code(&self) -> i32 {
+        if matches!(self, BootError::Limit { .. }) { 2 } else { 1 }
+    }
 }
 
 impl fmt::Display for BootError {
@@ -42,6 +51,9 @@ impl fmt::Display for BootError {
                  give the tree a writable cgroup, or choose \"auto\""
             ),
             BootError::Listen { path, .. } => write!(f, "cannot open the sockets of {path}"),
+            BootError::Limit { limit: Unset { key, why, .. } } => {
+                write!(f, "cannot set `{key}`: {why}; with best-effort the tree starts without it")
+            }
             BootError::Link(_) => f.write_str("cannot open the tree's sockets"),
             BootError::Prepare { what, .. } => write!(f, "cannot {what}"),
         }
@@ -51,7 +63,10 @@ impl fmt::Display for BootError {
 impl std::error::Error for BootError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            BootError::AlreadyRunning { .. } | BootError::Containment { .. } | BootError::Closed(_) => None,
+            BootError::AlreadyRunning { .. }
+            | BootError::Containment { .. }
+            | BootError::Closed(_)
+            | BootError::Limit { .. } => None,
             BootError::Link(cause) => Some(cause),
             BootError::Listen { error, .. } => Some(error),
             BootError::Runtime { cause, .. } | BootError::Prepare { cause, .. } => Some(cause.as_ref()),

@@ -15,6 +15,7 @@ use crate::node::directory::Directory;
 use crate::node::endpoint::{Endpoint, PullError};
 use crate::node::fold::Folds;
 use crate::node::hooks::Hooks;
+use crate::node::limits::{self, Limits};
 use crate::node::probes::Probes;
 use crate::node::processes::Processes;
 use crate::node::reactor::{Reactor, Source};
@@ -67,6 +68,7 @@ pub(super) struct Parts {
 pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
     let Parts { clock, place, spec, holds, above, sockets, heartbeat, cause, event_logger, log_handle, outsiders } =
         parts;
+    let limits = Limits::begin(spec.resources, &place).map_err(|limit| BootError::Limit { limit })?;
     let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
     let (mut endpoint, directory) = bind_endpoint(&place, &spec.children, sockets)?;
     let mut numbers = [0u8; 12];
@@ -107,6 +109,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         probes: Probes::default(),
         beside: Beside::default(),
         hooks: Hooks::new(spec.hooks, is_root),
+        limits,
         streams: Streams::default(),
         requests,
         inbox: VecDeque::new(),
@@ -125,6 +128,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
     if let Some((path, error)) = unopened.into_iter().next().filter(|_| is_root) {
         return Err(BootError::Listen { path, error });
     }
+    limits::complain(&node.context.place.path, node.limits.unset(), &node.context);
     // Holds of children that no longer exist are dropped, here and in the nodes above.
     node.children.changed = node.view().holds() != holds;
     Ok(node)

@@ -12,6 +12,7 @@ use crate::logs::{LogFile, Writer};
 use crate::node::context::Place;
 
 use crate::os::cgroup::Group;
+use crate::os::cgroup::control::Unset;
 use crate::os::users;
 use crate::spec::diff;
 use crate::spec::exec::{ExecSpec, LogSpec};
@@ -40,6 +41,10 @@ pub(in crate::node) struct Child {
     pub ring: Ring,
     pub file: Option<LogFile>,
     pub memory_marks: MemoryMarks,
+    /// Its limits that are not in force.
+    pub unset: Vec<Unset>,
+    /// Its last process was ended as memory ran out.
+    pub out_of_memory: bool,
     /// An operator holds it down.
     pub hold: Option<Hold>,
     /// Its last process has left others behind when it ended, which were killed.
@@ -103,6 +108,8 @@ impl Child {
             ring: Ring::new(),
             file,
             memory_marks: MemoryMarks::default(),
+            unset: Vec::new(),
+            out_of_memory: false,
             hold: None,
             left_behind: false,
             postmortem: None,
@@ -149,10 +156,12 @@ impl Child {
             }
             (Program::Worker(exec), ChildKind::Worker(new)) => {
                 let same_log = exec.log == new.log && exec.account == new.account;
+                let before = exec.resources;
                 *exec = Arc::from(new);
                 if !same_log {
                     self.file = log_file(&self.what, files);
                 }
+                self.renew_limits(&before);
             }
             (_, kind) => {
                 // A worker's cgroup and a node's are not made alike.

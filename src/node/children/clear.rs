@@ -301,16 +301,19 @@ impl Children {
     pub(crate) fn cleared(&mut self, run: Run, context: &Context) -> Option<Vec<Event>> {
         let mut events = Vec::new();
         let failed_late = self.end_of_late_start(run, context, &mut events);
-        let machine_oom_kills = &mut self.machine_oom_kills;
+        let machine = &mut self.machine;
         let child = self.slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut)?;
         let process = child.process.take_if(|process| process.run == run)?;
         let status = process.status.unwrap_or_default();
         let left_behind = std::mem::take(&mut child.left_behind);
         let mut marks = child.memory_marks;
         let group = child.own_group();
-        let post = Postmortem::of(&process, status, group, &mut marks, machine_oom_kills, &child.ring, left_behind);
+        let post = Postmortem::of(&process, status, group, &mut marks, machine, &child.ring, left_behind);
+        child.out_of_memory = post.is_out_of_memory();
         (child.memory_marks, child.postmortem) = (marks, Some(Box::new(post)));
-        child.reset_groups(&status);
+        if let Some(removed) = child.reset_groups(&status) {
+            machine.limits.forget(&removed);
+        }
         let path = &child.path;
         let mut changed = false;
         if let Program::Node(below) = &mut child.what {

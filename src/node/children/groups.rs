@@ -5,9 +5,11 @@ use super::launch::failure;
 use super::postmortem::MemoryMarks;
 use crate::ids::Path;
 use crate::node::context::Place;
+use crate::os::cgroup::control::{self, Unset};
 use crate::os::cgroup::{self, Group};
 use crate::os::pidfd::ExitStatus;
 use crate::os::usage::{self};
+use crate::spec::resources::Resources;
 use crate::supervision::StartFailure;
 use crate::time::Span;
 use std::path::PathBuf;
@@ -16,12 +18,19 @@ impl Child {
     /// Makes the child's cgroup at its first start. It is used again by later incarnations: making and removing one
     /// costs more than the rest of a spawn.
     pub(super) fn prepare_groups(&mut self, place: &Place) -> Result<(), StartFailure> {
-        let Some(base) = &place.base_group else { return Ok(()) };
+        let Some(base) = &place.base_group else {
+            return self.limited(control::without(self.resources(), "this tree runs without cgroups"));
+        };
         if self.group.is_none() {
             let made =
                 base.child(&cgroup::name_of(self.name.as_str())).map_err(|e| failure("making its cgroup", &e))?;
             if self.is_node() {
-                self.own_leaf = Some(made.child("node").map_err(|e| failure("making its cgroup", &e))?);
+                self.own_leaf = Some(made.child(cgroup::NODE).map_err(|e| failure("making its cgroup", &e))?);
+                made.child(cgroup::BELOW).map_err(|e| failure("making its cgroup", &e))?;
+            } else {
+                control::share_memory(base.path());
+                self.limited(control::set(made.path(), &Resources::default(), self.resources()))?;
+                control::end_as_a_whole(made.path());
             }
             self.group = Some(made);
             self.cpu_before = Span::ZERO;
@@ -29,6 +38,37 @@ impl Child {
             self.cpu_before = used;
         }
         Ok(())
+    }
+
+    /// The limits of a worker. A supervisor sets its own.
+    fn resources(&self) -> &Resources {
+        const NONE: &Resources = &Resources::NONE;
+        self.exec().map_or(NONE, |exec| &exec.resources)
+    }
+
+    /// Keeps which limits are not in force.
+    ///
+    /// # Errors
+    /// The first that is not to be done without.
+    fn limited(&mut self, unset: Vec<Unset>) -> Result<(), StartFailure> {
+        let hard = unset.iter().find(|unset| !unset.best_effort);
+        let refused = hard.map(|Unset { key, why, .. }| StartFailure {
+            stage: format!("setting `{key}`"),
+            errno: 0,
+            message: format!("setting `{key}`: {why}; with best-effort it starts without it"),
+        });
+        self.unset = unset;
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// A worker that has a cgroup has other limits than `before` from here on.
+    pub(super) fn renew_limits(&mut self, before: &Resources) {
+        let now = *self.resources();
+        if now != *before
+            && let Some(group) = &self.group
+        {
+            self.unset = control::set(group.path(), before, &now);
+        }
     }
 
     /// Removes the child's cgroup, with what a child node had made below it.
@@ -41,18 +81,14 @@ impl Child {
     /// After the child's end. The groups below a node are removed, its next incarnation makes its own. A worker's is
     /// used again, unless it was killed, perhaps from outside: to start a process in a group that was killed takes far
     /// longer than to make a new one.
-    pub(crate) fn reset_groups(&mut self, status: &ExitStatus) {
-        if self.is_node() {
-            self.memory_marks = MemoryMarks::default();
-            self.own_leaf = None;
-            if let Some(group) = self.group.take() {
-                group.remove_all();
-            }
-        } else if let Some(group) = self.group.take_if(|group| status.signal == Some(9) || group.is_entered_by_itself())
-        {
-            self.memory_marks = MemoryMarks::default();
-            group.remove_all();
-        }
+    /// Gives the directory of one that is removed.
+    pub(crate) fn reset_groups(&mut self, status: &ExitStatus) -> Option<PathBuf> {
+        let is_node = self.is_node();
+        let group = self.group.take_if(|group| is_node || status.signal == Some(9) || group.is_entered_by_itself())?;
+        self.memory_marks = MemoryMarks::default();
+        self.own_leaf = None;
+        group.remove_all();
+        Some(group.path().to_path_buf())
     }
 
     /// The cgroup of its own process: without a child node's children.

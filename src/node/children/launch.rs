@@ -9,7 +9,7 @@ use crate::logs::stream_file;
 use crate::node::context::Place;
 use crate::node::endpoint::speakers::{self, NodeLink};
 use crate::node::record::{BOOT_FD, NodeBoot};
-use crate::os::cgroup::Group;
+use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::pidfd::PidFd;
@@ -90,7 +90,7 @@ impl Child {
                     parent: endpoint.to_path_buf(),
                     runtime: place.runtime.path().to_path_buf(),
                     mark: place.mark.to_string(),
-                    cgroup: self.group.as_ref().map(|group| group.path().to_path_buf()),
+                    cgroup: self.group.as_ref().map(|group| group.path().join(cgroup::BELOW)),
                     cgroup_by_itself: self.group.as_ref().is_some_and(Group::is_entered_by_itself),
                     heartbeat: self.policy.heartbeat,
                     spec: (*below.spec).clone(),

@@ -5,13 +5,14 @@
 
 use super::process::Process;
 use crate::logs::ring::Ring;
-use crate::os::cgroup::Group;
+use crate::os::cgroup::control::{OutOfMemory, Reached};
+use crate::os::cgroup::{self, Group};
 use crate::os::pidfd::ExitStatus;
 use crate::os::process;
 use crate::spec::exec::{ExecSpec, Limit};
 use crate::supervision::Run;
 use crate::time::Span;
-use crate::wire::view::event::{Exited, Used};
+use crate::wire::view::event::{Exited, MemoryLimit, Used};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -36,6 +37,15 @@ pub(in crate::node) struct MemoryMarks {
     oom_kills: u64,
 }
 
+/// What was counted outside of the child's own cgroup when that was last looked at.
+#[derive(Debug, Default)]
+pub(in crate::node) struct MachineMarks {
+    /// Processes of the machine that were killed because memory ran out.
+    pub oom_kills: u64,
+    /// Limits of cgroups that were reached.
+    pub limits: OutOfMemory,
+}
+
 /// What is known of a process that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::node) struct Postmortem {
@@ -48,6 +58,8 @@ pub(in crate::node) struct Postmortem {
     peak_of_one_process: bool,
     /// Processes of its cgroup that were killed because memory ran out.
     oom_kills: u64,
+    /// The limit that was reached then.
+    memory_limit: Option<MemoryLimit>,
     /// Processes of the machine that were, since this was last looked at; only where that may explain its end.
     machine_oom_kills: u64,
     /// Others were still there when it had ended, and were killed.
@@ -64,7 +76,7 @@ impl Postmortem {
         status: ExitStatus,
         group: Option<&Group>,
         marks: &mut MemoryMarks,
-        machine: &mut u64,
+        machine: &mut MachineMarks,
         ring: &Ring,
         left_behind: bool,
     ) -> Postmortem {
@@ -80,14 +92,18 @@ impl Postmortem {
         if status.signal == Some(KILL)
             && let Some(count) = process::machine_oom_kills()
         {
-            machine_oom_kills = count.saturating_sub(*machine);
-            *machine = count;
+            machine_oom_kills = count.saturating_sub(machine.oom_kills);
+            machine.oom_kills = count;
         }
         *marks = MemoryMarks {
             peak_bytes: peak_bytes.unwrap_or(0).max(before.peak_bytes),
             oom_kills: oom_kills.unwrap_or(before.oom_kills),
         };
         let oom_kills = oom_kills.unwrap_or(0).saturating_sub(before.oom_kills);
+        let memory_limit = match group {
+            Some(group) if oom_kills > 0 => machine.limits.reached(group.path()).map(limit_of),
+            _ => None,
+        };
         let last = process.output_from.max(ring.end().saturating_sub(LAST_LINES));
         let output = ring.read(last, usize::MAX).into_iter().map(|line| line.text).collect();
         Postmortem {
@@ -96,10 +112,16 @@ impl Postmortem {
             peak_memory_bytes,
             peak_of_one_process,
             oom_kills,
+            memory_limit,
             machine_oom_kills,
             left_behind,
             output,
         }
+    }
+
+    /// Whether memory had run out.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.oom_kills > 0
     }
 
     /// The same for the report of the exit; output and limits only if it `failed`. `exec` is what a worker runs.
@@ -114,6 +136,7 @@ impl Postmortem {
         });
         exited.left_behind = *left_behind && exec.is_some();
         exited.oom_killed = *oom_kills > 0;
+        exited.memory_limit.clone_from(&self.memory_limit);
         if !failed {
             return;
         }
@@ -131,6 +154,16 @@ impl Postmortem {
         exited.limit = limit.map(str::to_owned);
         exited.limits = exec.map(|exec| limits(&exec.limits)).unwrap_or_default();
     }
+}
+
+/// A limit that was reached, by the path that it belongs to.
+fn limit_of(reached: Reached) -> MemoryLimit {
+    let Reached { directory, bytes } = reached;
+    let of = match cgroup::owner(&directory) {
+        Some((path, _)) => path.to_string(),
+        None => directory.to_string_lossy().into_owned(),
+    };
+    MemoryLimit { bytes, of }
 }
 
 /// The limits in force that a spec sets.
@@ -162,6 +195,7 @@ mod tests {
             peak_memory_bytes: Some(2048),
             peak_of_one_process: false,
             oom_kills: 0,
+            memory_limit: None,
             machine_oom_kills: 0,
             left_behind: false,
             output: vec!["a".into()],
@@ -174,8 +208,13 @@ mod tests {
         assert_eq!(told(killed_by(15), ExecSpec::new(vec!["a".into()]), false), json!({ "usage": used }));
         let mut post = killed_by(9);
         (post.oom_kills, post.machine_oom_kills, post.status.core_dumped) = (1, 3, true);
-        let all =
-            json!({ "output": ["a"], "usage": used, "oom_killed": true, "machine_oom_kills": 3, "core_dumped": true });
+        let directory = "/sys/fs/cgroup/a.slice/treevisor-t-1/c.web/below".into();
+        post.memory_limit = Some(limit_of(Reached { directory, bytes: 4096 }));
+        let limit = json!({ "bytes": 4096, "of": "/web" });
+        let all = json!({
+            "output": ["a"], "usage": used, "oom_killed": true, "machine_oom_kills": 3, "core_dumped": true,
+            "memory_limit": limit,
+        });
         assert_eq!(told(post, ExecSpec::new(vec!["a".into()]), true), all);
     }
 

@@ -2,7 +2,8 @@
 
 use super::child::{Child, Program};
 use super::table::Children;
-use crate::node::context::Place;
+use crate::node::context::Context;
+use crate::node::limits;
 use crate::spec::diff;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{Run, Supervisor};
@@ -24,7 +25,7 @@ impl Children {
     pub(crate) fn take_over(
         &mut self,
         core: &Supervisor,
-        place: &Place,
+        context: &Context,
         specs: Vec<ChildSpec>,
         news: Option<News>,
     ) -> Vec<(Run, Verb)> {
@@ -32,7 +33,7 @@ impl Children {
         for child in specs {
             let Some(id) = core.find(child.name.as_str()) else { continue };
             match self.get_mut(id) {
-                None => self.insert(id, Child::new(child, place, None)),
+                None => self.insert(id, Child::new(child, &context.place, None)),
                 Some(handle) => {
                     if let Some(news) = news
                         && let Some(verb) = news_for(handle, &child, news)
@@ -40,7 +41,8 @@ impl Children {
                     {
                         told.push((process.run, verb));
                     }
-                    handle.take_over(child, &place.files);
+                    handle.take_over(child, &context.place.files);
+                    limits::complain(&handle.path, &handle.unset, context);
                 }
             }
         }

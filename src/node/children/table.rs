@@ -3,6 +3,7 @@
 use super::child::Child;
 use super::late::LateStarts;
 use super::output::Output;
+use super::postmortem::MachineMarks;
 use super::sockets::Sockets;
 use crate::ids::Path;
 use crate::node::cleanup::Cleanups;
@@ -26,8 +27,8 @@ pub(in crate::node) struct Children {
     pub late_starts: LateStarts,
     pub output: Output,
     pub(super) sockets: Sockets,
-    /// Processes of the machine that were killed because memory ran out, when that was last looked at.
-    pub(super) machine_oom_kills: u64,
+    /// What has run out of memory beside the children.
+    pub(super) machine: MachineMarks,
 }
 
 impl Children {
@@ -43,7 +44,7 @@ impl Children {
             late_starts: LateStarts::default(),
             output,
             sockets: Sockets::default(),
-            machine_oom_kills: process::machine_oom_kills().unwrap_or(0),
+            machine: MachineMarks { oom_kills: process::machine_oom_kills().unwrap_or(0), ..MachineMarks::default() },
         }
     }
 

@@ -40,9 +40,9 @@ impl Requests {
         prune: bool,
     ) -> Vec<Order> {
         let mut out = Vec::new();
-        let SupervisorSpec { policy, hooks, children } = spec;
+        let SupervisorSpec { policy, hooks, resources, children } = spec;
         let members = children.iter().map(children::member).collect();
-        let whole = Some(Whole { hooks, generation, prune, by: by.clone() });
+        let whole = Some(Whole { hooks, resources, generation, prune, by: by.clone() });
         let own = Some(OwnPolicy { policy, uplink });
         let reload = Reload { request: RequestId(0), by, generation, own, members, scope: Scope::All { prune } };
         self.bring(now, asker, Incoming { children, whole }, reload, &mut out);

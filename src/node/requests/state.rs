@@ -5,6 +5,7 @@ use super::sight::Order;
 use super::spread::LastReload;
 use crate::ids::Path;
 use crate::node::asker::{Asker, Numbers};
+use crate::spec::resources::Resources;
 use crate::spec::tree::{ChildSpec, Hooks};
 use crate::supervision::RequestId;
 use crate::time::Time;
@@ -49,6 +50,8 @@ pub struct Incoming {
 pub struct Whole {
     /// The supervisor's own.
     pub hooks: Hooks,
+    /// The limits of all that stands below it.
+    pub resources: Resources,
     /// The number of the reload in the life of the tree.
     pub generation: u64,
     /// Children that were added by hand go as well.

@@ -110,6 +110,7 @@ impl Sight for Tree {
             pid: 1,
             uptime_ms: 0,
             containment: "group".into(),
+            controllers: Default::default(),
             root,
         }
     }

@@ -135,11 +135,7 @@ fn a_change_is_reported_each_second_until_the_core_answers() {
 fn a_part_of_a_reload_is_sent_until_it_is_answered() {
     let tree = Tree::of(&["/a/"]);
     let mut requests = requests();
-    let spec = crate::spec::tree::SupervisorSpec {
-        policy: Default::default(),
-        hooks: Default::default(),
-        children: Vec::new(),
-    };
+    let spec = crate::spec::tree::SupervisorSpec::default();
     let orders = requests.reload(START, Asker::Parent { request: 4 }, "x".into(), 1, spec, None, false);
     let Some(Order::Core(Event::Reloaded(reload))) = orders.last() else { panic!("{orders:?}") };
     assert!(requests.take_incoming(reload.request).is_some());

@@ -10,12 +10,12 @@ use crate::node::context::Context;
 use crate::node::reach;
 use crate::node::reactor::{Reactor, Source};
 use crate::os::accounts::{self, Wanted};
+use crate::os::cgroup::demand::{self, Below};
 use crate::os::epoll::Tag;
 use crate::os::thread;
 use crate::os::wake::Wake;
 use crate::spec::exec::LogSpec;
-use crate::spec::policy::SupervisorPolicy;
-use crate::spec::tree::{ChildKind, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
+use crate::spec::tree::{ChildKind, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::spec::{self, diff};
 use crate::time::Span;
 use slog::{Logger, error, warn};
@@ -89,7 +89,7 @@ impl TreeFile {
             name: name.clone(),
             containment,
             journal,
-            root: SupervisorSpec { policy: SupervisorPolicy::default(), hooks: Hooks::default(), children: Vec::new() },
+            root: SupervisorSpec::default(),
         };
         let now = empty(&self.instance.name, self.containment, self.journal);
         diff::diff(&now, &empty(&tree.name, tree.containment, tree.journal), prune)?;
@@ -134,7 +134,7 @@ impl TreeFile {
                 "file" => %file.display());
             return;
         }
-        match Reading::begin(file, reactor) {
+        match Reading::begin(file, self.instance.cgroup.clone(), reactor) {
             Ok(reading) => self.reading = Some(reading),
             Err(error) => {
                 error!(context.logger, "SIGHUP: the file cannot be read; nothing changed"; "error" => %error);
@@ -158,11 +158,6 @@ impl TreeFile {
             error!(context.logger, "SIGHUP: the file has errors; nothing changed"; "file" => file);
             return None;
         };
-        if let Some(first) = spec::unsupported(&tree).first() {
-            error!(context.logger, "SIGHUP: a key is not supported yet; nothing changed"; "file" => file,
-                "path" => %first.path, "key" => first.what());
-            return None;
-        }
         if let Err(closed) = reach::check(&Path::root(), &tree.root, &context.place.runtime) {
             error!(context.logger, "SIGHUP: nothing changed: {}", closed; "file" => file);
             return None;
@@ -172,7 +167,11 @@ impl TreeFile {
 }
 
 impl Reading {
-    fn begin(file: PathBuf, reactor: &mut Reactor) -> Result<Reading, Box<dyn std::error::Error>> {
+    fn begin(
+        file: PathBuf,
+        cgroup: Option<PathBuf>,
+        reactor: &mut Reactor,
+    ) -> Result<Reading, Box<dyn std::error::Error>> {
         let wake = Arc::new(Wake::new()?);
         let (sender, result) = mpsc::channel();
         let tag = reactor.watch(wake.as_raw_fd(), Source::Reading)?;
@@ -181,7 +180,8 @@ impl Reading {
             let mut read = spec::read_at_once(&path, &|name| std::env::var(name).ok());
             if let Some(tree) = &mut read.tree {
                 let missing = accounts::look_up(tree, Wanted::Here);
-                read.object(missing);
+                let limits = demand::object(tree, Wanted::Here, Below::Running(cgroup.as_deref()));
+                read.object(missing.into_iter().chain(limits));
             }
             // A root that has ended meanwhile does not receive it.
             let _ = sender.send(read);

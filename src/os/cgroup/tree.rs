@@ -23,6 +23,9 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
+/// How the name of a tree's cgroup begins.
+pub(super) const PREFIX: &str = "treevisor-";
+
 /// The cgroup of one running tree.
 #[derive(Debug)]
 pub struct Tree {
@@ -35,9 +38,9 @@ impl Tree {
     /// # Errors
     /// The error is why no cgroup can be used.
     pub fn create(instance: &str, mark: &Mark) -> Result<Tree, Unavailable> {
-        let own = own_directory()?;
+        let own = Own::find()?.directory;
         let short: String = mark.as_str().chars().take(8).collect();
-        let path = own.join(format!("treevisor-{instance}-{short}"));
+        let path = own.join(format!("{PREFIX}{instance}-{short}"));
         let wrong =
             |what: &str, error: io::Error| Unavailable { reason: format!("{what} {}: {error}", path.display()) };
         fs::create_dir(&path).map_err(|error| wrong("cannot make", error))?;
@@ -89,43 +92,58 @@ impl Tree {
     }
 }
 
-/// The directory of the v2 cgroup in which this process is.
-fn own_directory() -> Result<PathBuf, Unavailable> {
-    let read = |path: &str| {
-        // A mount may have a name that is no UTF-8.
-        let bytes = fs::read(path).map_err(|_| Unavailable { reason: format!("{path} cannot be read") })?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    directory_of(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
+/// Where this process stands in the v2 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// The directory of its cgroup.
+    pub directory: PathBuf,
+    /// The topmost cgroup that can be seen from here: in a container, the container's.
+    pub top: PathBuf,
 }
 
-/// The same from the two texts of /proc. Of several mounts it is the first one under which the group can be seen.
-fn directory_of(mounts: &str, groups: &str) -> Result<PathBuf, Unavailable> {
-    let none = |reason: &str| Unavailable { reason: reason.to_string() };
-    // "36 35 98:0 /root /mount/point options … - fstype source options", proc_pid_mountinfo(5).
-    let mut mounts = mounts
-        .lines()
-        .filter_map(|line| {
-            let (fields, rest) = line.split_once(" - ")?;
-            let mut fields = fields.split(' ').skip(3);
-            (rest.split(' ').next() == Some("cgroup2")).then_some((fields.next()?, fields.next()?))
-        })
-        .peekable();
-    if mounts.peek().is_none() {
-        return Err(none("no cgroup v2 hierarchy is mounted"));
+impl Own {
+    /// Looks for it.
+    ///
+    /// # Errors
+    /// The error is why it is in none that can be used.
+    pub fn find() -> Result<Own, Unavailable> {
+        let read = |path: &str| {
+            // A mount may have a name that is no UTF-8.
+            let bytes = fs::read(path).map_err(|_| Unavailable { reason: format!("{path} cannot be read") })?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        Own::from(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
     }
-    let own = groups
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .ok_or_else(|| none("this process is in no cgroup of the v2 hierarchy"))?;
-    mounts
-        .find_map(|(root, mount)| {
-            let below = Path::new(own).strip_prefix(unescape(root)).ok()?;
-            // A group outside of our cgroup namespace is written "/../…".
-            let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
-            inside.then(|| PathBuf::from(unescape(mount)).join(below))
-        })
-        .ok_or_else(|| none("our cgroup lies outside of the mount"))
+
+    /// The same from the two texts of /proc. Of several mounts it is the first one under which the group can be seen.
+    fn from(mounts: &str, groups: &str) -> Result<Own, Unavailable> {
+        let none = |reason: &str| Unavailable { reason: reason.to_string() };
+        // "36 35 98:0 /root /mount/point options … - fstype source options", proc_pid_mountinfo(5).
+        let mut mounts = mounts
+            .lines()
+            .filter_map(|line| {
+                let (fields, rest) = line.split_once(" - ")?;
+                let mut fields = fields.split(' ').skip(3);
+                (rest.split(' ').next() == Some("cgroup2")).then_some((fields.next()?, fields.next()?))
+            })
+            .peekable();
+        if mounts.peek().is_none() {
+            return Err(none("no cgroup v2 hierarchy is mounted"));
+        }
+        let own = groups
+            .lines()
+            .find_map(|line| line.strip_prefix("0::"))
+            .ok_or_else(|| none("this process is in no cgroup of the v2 hierarchy"))?;
+        mounts
+            .find_map(|(root, mount)| {
+                let below = Path::new(own).strip_prefix(unescape(root)).ok()?;
+                // A group outside of our cgroup namespace is written "/../…".
+                let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
+                let top = PathBuf::from(unescape(mount));
+                inside.then(|| Own { directory: top.join(below), top })
+            })
+            .ok_or_else(|| none("our cgroup lies outside of the mount"))
+    }
 }
 
 /// mountinfo writes blanks as octal numbers.
@@ -140,7 +158,8 @@ mod tests {
     #[test]
     fn our_group_is_found_in_what_proc_says() {
         let found = |mounts: &str, groups: &str| {
-            directory_of(mounts, groups).map_err(|none| none.to_string()).map(|path| path.to_str().unwrap().to_string())
+            let own = Own::from(mounts, groups).map_err(|none| none.to_string())?;
+            Ok::<_, String>(own.directory.to_str().unwrap().to_string())
         };
         let v1 = "30 29 0:26 / /sys/fs/cgroup/cpu rw,relatime shared:4 - cgroup cgroup rw,cpu";
         let v2 = "42 29 0:37 / /sys/fs/cgroup/unified rw,relatime shared:5 master:1 - cgroup2 cgroup2 rw";

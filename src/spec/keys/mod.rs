@@ -4,11 +4,13 @@ use super::exec::ExecSpec;
 use super::kind::{Group, Kind};
 use super::policy::ChildPolicy;
 use super::shape::{Row, rows};
+use resources::RESOURCES;
 use rows::{BODY, BOUNDS, CHILD, NAME, OWN, READY, SETUP, TOP};
 
 pub(super) mod beat;
 pub(super) mod listen;
 pub(super) mod process;
+pub(super) mod resources;
 pub(super) mod rows;
 pub(super) mod settings;
 mod switch;
@@ -24,6 +26,7 @@ pub(super) fn rows_of(group: Group) -> Vec<&'static dyn Row> {
         Group::Ready => rows(READY),
         Group::Bounds => rows(BOUNDS),
         Group::Body => rows(BODY),
+        Group::Resources => rows(RESOURCES),
     }
 }
 

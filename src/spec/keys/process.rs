@@ -4,7 +4,7 @@ use super::super::diagnostic::{nearest, quoted};
 use super::super::exec::{EnvFile, Limit, RESERVED, StdinSpec};
 use super::super::fields::Layer;
 use super::super::quote::{array, inline, key, string};
-use super::super::shape::{NUMBER, Shape, any, filled, integer, reference, refuse_others, shapes, text_like, word};
+use super::super::shape::{Shape, any, filled, integer, reference, refuse_others, shapes, text_like, word};
 use super::super::source::{At, Finding, Places};
 use super::super::value::{Scope, Value};
 use crate::signal;
@@ -60,11 +60,6 @@ shapes! {
     /// Exit codes, each once.
     ExitCodes: Vec<i32>, exit_codes, |codes: &Vec<i32>| array(codes, i32::to_string),
         json!({ "type": "array", "items": integer(0, 255), "uniqueItems": true });
-    /// CPU in thousandths of a core, from `"150%"` or a number of cores.
-    Cpu: u32, cpu, |thousandths: &u32| format!("{:?}", f64::from(*thousandths) / 1000.0), any([
-        text_like(&format!(r"\s*{NUMBER}\s*%\s*")),
-        json!({ "type": "number", "minimum": 0.001, "maximum": 100_000 }),
-    ]);
 }
 
 fn account(scope: &mut Scope<'_>, value: Value<'_>) -> Option<String> {
@@ -217,31 +212,6 @@ fn exit_codes(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<i32>> {
         }
     }
     Some(codes)
-}
-
-fn cpu(scope: &mut Scope<'_>, value: Value<'_>) -> Option<u32> {
-    // A thousandth of a core is the kernel's own floor (1 ms in a period of 100 ms is 10 of them), and no machine
-    // has more than a hundred thousand cores.
-    let cores = match value.value {
-        DeValue::String(_) => {
-            let text = scope.text(value)?;
-            let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-            match percent.filter(|percent| (0.1..=10_000_000.0).contains(percent)) {
-                Some(percent) => percent / 100.0,
-                None => {
-                    let hint = "write a percentage of one core such as \"150%\", or a number of cores such as 1.5";
-                    scope.bad_value(value, format!("{} is no share of CPU", quoted(&text)), hint);
-                    return None;
-                }
-            }
-        }
-        DeValue::Integer(_) | DeValue::Float(_) => scope.number(value, 0.001..=100_000.0)?,
-        _ => {
-            scope.wrong_type(value, "a share of CPU", "cpu-max = \"150%\"");
-            return None;
-        }
-    };
-    Some((cores * 1000.0).round() as u32)
 }
 
 /// The entries of a table whose keys are the user's own, each merged by itself: `read` takes one.

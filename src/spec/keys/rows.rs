@@ -10,14 +10,14 @@ use super::super::kind::COUNT_GROUP;
 use super::super::listen::known_at_start;
 use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StopOrder};
 use super::super::shape::{
-    Boolean, Command, Filename, Filled, Positive, Size, a_whole, a_word, any, integer, keys, reference, shapes,
-    text_like, word,
+    Boolean, Command, Filename, Filled, Positive, a_whole, a_word, any, integer, keys, reference, shapes, text_like,
+    word,
 };
 use super::super::source::Finding;
 use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use super::super::value::{Scope, Value};
 use super::listen::Listens;
-use super::process::{Account, Cpu, EnvFiles, Environment, ExitCodes, Limits, Stdin, StopSignal, Umask};
+use super::process::{Account, EnvFiles, Environment, ExitCodes, Limits, Stdin, StopSignal, Umask};
 use super::settings::{Delays, Journal, Log};
 use crate::ids::Name;
 use crate::time::Span;
@@ -150,19 +150,13 @@ keys! {
         "success-codes" => ExitCodes, unless([0], success_codes), default("[0]");
         "Exit codes that are a normal exit."
     }
-    /// Where a worker's output goes, and how much it may take.
+    /// Where a worker's output goes.
     BOUNDS of ExecSpec {
         "log" => Log, unless(LogSpec::Capture, log), default("true"),
             known("where it writes to is given to it when it is executed", |_, exec| {
                 (exec.log == LogSpec::Discard).to_string()
             });
         "Where its output goes: true to treevisor, false to /dev/null, a table to treevisor and to a file that is rotated."
-        "memory-max" => Size, optional(memory_max), restart(AT_EXEC);
-        "The most memory, by cgroup. Not supported yet."
-        "cpu-max" => Cpu, optional(cpu_max), restart(AT_EXEC);
-        "The most CPU, by cgroup: \"150%\", or cores such as 1.5. Not supported yet."
-        "pids-max" => a_whole(1, i64::MAX), optional(pids_max), restart(AT_EXEC);
-        "The most processes, by cgroup. Not supported yet."
     }
     /// A supervisor's, the top level included.
     BODY of SupervisorSpec {

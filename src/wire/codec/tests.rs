@@ -260,7 +260,12 @@ mod for_nodes {
             incarnation: 3,
             restarts: 2,
             heartbeat: Some(HeartbeatView { interval_ms: 1_000, misses: 3, age_ms: Some(250), beats: 12, missed: 0 }),
-            last_exit: Some(ExitView { code: None, signal: Some(11), at: "2026-03-01T03:12:00Z".into() }),
+            last_exit: Some(ExitView {
+                code: None,
+                signal: Some(11),
+                at: "2026-03-01T03:12:00Z".into(),
+                oom_killed: false,
+            }),
             uptime_ms: Some(12_000),
             status_text: Some("idle".into()),
             ..testing::worker(&format!("/web/{name}"), "running")
@@ -284,6 +289,7 @@ mod for_nodes {
                 pid: 97,
                 uptime_ms: 61_000,
                 containment: "group".into(),
+                controllers: Default::default(),
                 root: supervisor(children),
             }),
         }

@@ -252,9 +252,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
             // With more rights than it had it is better not started at all.
             worker.off |= unit.last("Service", "User").is_none();
         }
-        "MemoryMax" | "CPUQuota" | "TasksMax" => {
-            worker.note(setting.note("limits by cgroup are not supported yet: `memory-max`, `cpu-max`, `pids-max`"));
-        }
+        "MemoryMax" | "MemoryHigh" | "TasksMax" | "CPUQuota" | "CPUWeight" | "IOWeight" => by_cgroup(setting, worker),
         "ExecReload" => worker.note(setting.note("no process is asked to read its file again")),
         key if key.starts_with("Exec") => {
             worker.note(setting.note("only one command is run; do it in the program, or in a script in front of it"));
@@ -273,6 +271,24 @@ fn input(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
         Some(Err(why)) => worker.note(setting.note(why)),
         None if setting.value == "null" => {}
         None => worker.note(setting.lost()),
+    }
+}
+
+/// A limit by cgroup, which is written there as here. What is no limit need not be said.
+fn by_cgroup(setting: &Setting, worker: &mut Draft) {
+    let key = match setting.key.as_str() {
+        "MemoryMax" => "memory-max",
+        "MemoryHigh" => "memory-high",
+        "TasksMax" => "pids-max",
+        "CPUQuota" => "cpu-max",
+        "CPUWeight" => "cpu-weight",
+        _ => "io-weight",
+    };
+    let value = setting.value.trim();
+    match value {
+        "infinity" | "" => {}
+        _ if value.bytes().all(|byte| byte.is_ascii_digit()) => worker.set(key, value, Some(setting)),
+        _ => worker.set(key, basic(value), Some(setting)),
     }
 }
 

@@ -114,6 +114,9 @@ pub struct Exited {
     /// Of a failure: processes of this machine that the kernel has ended since the last look, as memory ran out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_oom_kills: Option<u64>,
+    /// Where the memory of its cgroup had run out: the limit that was reached, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<MemoryLimit>,
     /// One of the success codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normal: Option<bool>,
@@ -150,6 +153,15 @@ impl Exited {
     pub fn is_failure(&self) -> bool {
         self.normal != Some(true) && !self.is_expected()
     }
+}
+
+/// A limit of memory that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryLimit {
+    /// How much it is.
+    pub bytes: u64,
+    /// The child or the supervisor of the tree whose limit it is; of one above the tree, the directory of its cgroup.
+    pub of: String,
 }
 
 /// Why a process was killed by its supervisor.

@@ -1,0 +1,377 @@
+//! Limits by cgroup v2: which controllers can be had where, how they are passed down the tree, and what is written for a limit.
+//!
+//! A cgroup passes controllers on to those below it by `cgroup.subtree_control`, and then may have no process in it, cgroups(7).
+//! So where a tree has limits, its root and its keeper move from the cgroup that they were started in to a leaf beside the tree,
+//! [`LEAF`]; and other processes in that cgroup keep the tree from its limits, since they are not ours to move.
+
+use super::BELOW;
+use super::tree::PREFIX;
+use crate::spec::resources::{Amount, Cap, Controller, Resources, Use};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+#[cfg(test)]
+mod tests;
+
+/// Where root and keeper sit in the cgroup that the tree was started in, once that passes on controllers. It stays behind,
+/// empty, for the next tree that is started there.
+const LEAF: &str = "treevisor";
+
+/// So many others are named.
+const NAMED: usize = 3;
+
+/// What a cgroup can pass on to the cgroups below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// The cgroup.
+    directory: PathBuf,
+    /// What it has, from the cgroup above.
+    pub(super) available: Vec<Controller>,
+    /// What it passes on.
+    passed_on: Vec<Controller>,
+    /// Why it cannot pass on more; `None` where it can.
+    obstacle: Option<String>,
+}
+
+impl Survey {
+    /// Looks at a cgroup.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of(directory: &Path) -> io::Result<Survey> {
+        let available = listed(directory, "cgroup.controllers")?;
+        let passed_on = listed(directory, "cgroup.subtree_control")?;
+        Ok(Survey { directory: directory.to_path_buf(), available, passed_on, obstacle: obstacle(directory) })
+    }
+
+    /// Why it cannot have this controller below it; `None` where it can.
+    pub fn why_without(&self, controller: Controller) -> Option<String> {
+        let Survey { directory, available, passed_on, obstacle } = self;
+        let name = controller.name();
+        if passed_on.contains(&controller) {
+            return None;
+        }
+        if !available.contains(&controller) {
+            let others: Vec<&str> = available.iter().map(|controller| controller.name()).collect();
+            let others = if others.is_empty() { "none".to_owned() } else { format!("only {}", others.join(", ")) };
+            return Some(format!("the cgroup {} is passed no `{name}` controller, {others}", directory.display()));
+        }
+        obstacle.as_ref().map(|why| format!("the cgroup {} cannot pass on `{name}`: {why}", directory.display()))
+    }
+}
+
+/// The controllers that such a file lists, as far as they are of use here.
+fn listed(directory: &Path, file: &str) -> io::Result<Vec<Controller>> {
+    let text = fs::read_to_string(directory.join(file))?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Ok(Controller::ALL.into_iter().filter(|controller| words.contains(&controller.name())).collect())
+}
+
+/// Why nothing can be added to what a cgroup passes on.
+fn obstacle(directory: &Path) -> Option<String> {
+    for file in ["cgroup.subtree_control", "cgroup.procs"] {
+        if !may_write(&directory.join(file)) {
+            return Some("it belongs to another user, and is not delegated to this one".to_owned());
+        }
+    }
+    if is_top(directory) {
+        return None;
+    }
+    let others: Vec<u32> = processes(directory).into_iter().filter(|pid| !is_ours(*pid)).collect();
+    if others.is_empty() {
+        return None;
+    }
+    let named = others.iter().take(NAMED).map(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("{} ({pid})", crate::text::clean(name.trim_end()))
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = others.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("other processes run in it: {named}{more}"))
+}
+
+/// Whether it is the root of the hierarchy, which may have processes and pass on controllers.
+fn is_top(directory: &Path) -> bool {
+    !directory.join("cgroup.type").exists()
+}
+
+fn may_write(file: &Path) -> bool {
+    nix::unistd::access(file, nix::unistd::AccessFlags::W_OK).is_ok()
+}
+
+/// The processes right in a cgroup.
+fn processes(directory: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Whether a process runs this program: a root, its keeper, or a command that waits for them.
+fn is_ours(pid: u32) -> bool {
+    let program = |of: &str| {
+        let file = fs::metadata(format!("/proc/{of}/exe")).ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    pid == std::process::id() || program("self").is_some_and(|own| program(&pid.to_string()) == Some(own))
+}
+
+/// Has every cgroup from the one that the tree was started in down to `directory` pass on these controllers, so that it has them.
+/// What cannot be had is left out; [`apply`] finds its files missing.
+///
+/// # Errors
+/// The first thing that failed.
+fn provide(directory: &Path, wanted: &[Controller]) -> io::Result<()> {
+    let mut way: Vec<&Path> = Vec::new();
+    for at in directory.ancestors() {
+        way.extend(at.parent());
+        if at.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
+            break;
+        }
+    }
+    let mut done = Ok(());
+    for at in way.into_iter().rev() {
+        done = done.and(pass_on(at, wanted));
+    }
+    done
+}
+
+/// Adds to what a cgroup passes on, one by one: the kernel takes all of a line or nothing. The cgroup that the tree was started in is
+/// left first: with processes in it, the kernel refuses some controllers, and takes others but makes of what is below it what can
+/// have no processes.
+fn pass_on(directory: &Path, wanted: &[Controller]) -> io::Result<()> {
+    let passed_on = listed(directory, "cgroup.subtree_control")?;
+    let missing: Vec<_> = wanted.iter().filter(|controller| !passed_on.contains(controller)).collect();
+    if !missing.is_empty() && !is_top(directory) && !processes(directory).is_empty() {
+        move_aside(directory)?;
+        if let Some(why) = obstacle(directory) {
+            let text = format!("{} cannot pass on a controller: {why}", directory.display());
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+        }
+    }
+    let mut done = Ok(());
+    for controller in missing {
+        let written = write(&directory.join("cgroup.subtree_control"), &format!("+{}", controller.name()));
+        done = done.and(written.map_err(|error| {
+            let text = format!("{} cannot pass on `{}`: {error}", directory.display(), controller.name());
+            io::Error::new(error.kind(), text)
+        }));
+    }
+    done
+}
+
+/// Moves the processes of this program out of a cgroup, which is to have none.
+fn move_aside(directory: &Path) -> io::Result<()> {
+    let leaf = directory.join(LEAF);
+    match fs::create_dir(&leaf) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    for pid in processes(directory).into_iter().filter(|pid| is_ours(*pid)) {
+        match write(&leaf.join("cgroup.procs"), &pid.to_string()) {
+            // One that has ended is out of it.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            moved => moved?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes to a file that is there: in a cgroup none can be made, and in a directory that is none, none must be.
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    File::options().write(true).open(file)?.write_all(text.as_bytes())
+}
+
+/// What percentages are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Processes and threads that it allows.
+    pub pids: u64,
+}
+
+/// This machine, as it was when it was first looked at.
+pub fn machine() -> Machine {
+    static MACHINE: OnceLock<Machine> = OnceLock::new();
+    *MACHINE.get_or_init(Machine::read)
+}
+
+impl Machine {
+    /// This one. What cannot be read is without bound.
+    fn read() -> Machine {
+        let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+        let kib = total.and_then(|total| total.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        let number = |file: &str| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+        let pids = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"].into_iter().filter_map(number).min();
+        Machine { memory: kib.map_or(u64::MAX, |kib| kib.saturating_mul(1024)), pids: pids.unwrap_or(u64::MAX) }
+    }
+}
+
+/// A limit that is not in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unset {
+    /// Its key.
+    pub key: &'static str,
+    /// Why, by the system's word.
+    pub why: String,
+    /// The tree may do without.
+    pub best_effort: bool,
+}
+
+/// What is written where for one key.
+#[derive(Debug, PartialEq, Eq)]
+struct Setting {
+    key: &'static str,
+    /// The first of these that is there.
+    files: &'static [&'static str],
+    /// What is written; `None` where the key is not.
+    text: Option<String>,
+    /// What it is in a new cgroup.
+    neutral: &'static str,
+    best_effort: bool,
+}
+
+/// Every limit, as the kernel takes it, cgroups(7).
+fn settings(resources: &Resources, machine: &Machine) -> [Setting; 6] {
+    fn one<T: Copy>(
+        key: &'static str,
+        files: &'static [&'static str],
+        neutral: &'static str,
+        cap: Option<Cap<T>>,
+        text: impl Fn(T) -> String,
+    ) -> Setting {
+        Setting {
+            key,
+            files,
+            text: cap.and_then(|cap| cap.value).map(text),
+            neutral,
+            best_effort: cap.is_some_and(|cap| cap.best_effort),
+        }
+    }
+    let bytes = |amount: Amount| amount.of(machine.memory).to_string();
+    let Resources { memory_max, memory_high, cpu_max, cpu_weight, pids_max, io_weight } = *resources;
+    [
+        // Raised before, and lowered after, `high` it makes no difference: each holds by itself.
+        one("memory-high", &["memory.high"], "max", memory_high, bytes),
+        one("memory-max", &["memory.max"], "max", memory_max, bytes),
+        one("cpu-max", &["cpu.max"], "max 100000", cpu_max, quota),
+        one("cpu-weight", &["cpu.weight"], "100", cpu_weight, |weight| weight.to_string()),
+        one("pids-max", &["pids.max"], "max", pids_max, |amount| amount.of(machine.pids).to_string()),
+        // The second is that of the scheduler BFQ, on kernels without the first.
+        one("io-weight", &["io.weight", "io.bfq.weight"], "100", io_weight, |weight| weight.to_string()),
+    ]
+}
+
+/// Thousandths of a core as `QUOTA PERIOD` in microseconds. The kernel takes no quota below 1 ms; a longer period, of 1 s at most,
+/// makes one of what would be.
+fn quota(thousandths: u32) -> String {
+    let period = if thousandths < 10 { 1_000_000 } else { 100_000 };
+    format!("{} {period}", u64::from(thousandths) * period / 1000)
+}
+
+/// Sets the limits of a cgroup of a tree that had those of `before`, and sees to it that it has the controllers. Gives those that
+/// are not in force.
+pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<Unset> {
+    let mut wanted: Vec<Controller> = resources.uses().map(|used| used.controller).collect();
+    wanted.dedup();
+    let provided = if wanted.is_empty() { Ok(()) } else { provide(directory, &wanted) };
+    let mut unset = apply(directory, before, resources, &machine());
+    if let Err(why) = provided {
+        // That its file is not there says less.
+        unset.iter_mut().for_each(|unset| unset.why = why.to_string());
+    }
+    unset
+}
+
+/// All of these limits, where none can be set.
+pub fn without(resources: &Resources, why: &str) -> Vec<Unset> {
+    let unset = |used: Use| Unset { key: used.key, why: why.to_owned(), best_effort: used.best_effort };
+    resources.uses().map(unset).collect()
+}
+
+/// Writes limits to the files of a cgroup.
+fn apply(directory: &Path, before: &Resources, resources: &Resources, machine: &Machine) -> Vec<Unset> {
+    let mut unset = Vec::new();
+    let before = settings(before, machine);
+    for (was, setting) in before.into_iter().zip(settings(resources, machine)) {
+        let Setting { key, files, text, neutral, best_effort } = setting;
+        if text.is_none() && was.text.is_none() {
+            continue;
+        }
+        let set = text.is_some();
+        let text = text.unwrap_or_else(|| neutral.to_owned());
+        let file = files.iter().map(|file| directory.join(file)).find(|file| file.exists());
+        let written = match file {
+            Some(file) => write(&file, &text),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", files[0]))),
+        };
+        if let (true, Err(error)) = (set, written) {
+            unset.push(Unset { key, why: error.to_string(), best_effort });
+        }
+    }
+    unset
+}
+
+/// Passes the memory controller on to the cgroups of the children in `base`, if it has come as far as this: below a limit of memory
+/// it has to be known whose process is ended, and that is to be ended as a whole.
+pub fn share_memory(base: &Path) {
+    let above = base.parent().filter(|_| base.ends_with(BELOW));
+    for at in above.into_iter().chain([base]) {
+        if listed(at, "cgroup.controllers").is_ok_and(|has| has.contains(&Controller::Memory)) {
+            // Without it, less is known.
+            let _ = pass_on(at, &[Controller::Memory]);
+        }
+    }
+}
+
+/// Has the kernel end a cgroup as a whole where it ends one of its processes because memory has run out. Without the memory
+/// controller there is nothing to be set.
+pub fn end_as_a_whole(directory: &Path) {
+    let _ = write(&directory.join("memory.oom.group"), "1");
+}
+
+/// A limit of memory that was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The cgroup whose limit it is.
+    pub directory: PathBuf,
+    /// The limit.
+    pub bytes: u64,
+}
+
+/// How often memory has run out in cgroups, as far as that was looked at.
+#[derive(Debug, Default)]
+pub struct OutOfMemory(std::collections::BTreeMap<PathBuf, u64>);
+
+impl OutOfMemory {
+    /// The cgroup whose limit has just been reached: `directory`, or the nearest one above it that counts one more than when it
+    /// was last looked at.
+    pub fn reached(&mut self, directory: &Path) -> Option<Reached> {
+        let mut found = None;
+        for at in directory.ancestors() {
+            // The root of the hierarchy has no limit, and what is above it is no cgroup.
+            let Ok(limit) = fs::read_to_string(at.join("memory.max")) else { break };
+            let Some(count) = events(at, "memory.events.local", "oom") else { continue };
+            let before = self.0.insert(at.to_path_buf(), count).unwrap_or(0);
+            if let (None, true, Ok(bytes)) = (&found, count > before, limit.trim().parse()) {
+                found = Some(Reached { directory: at.to_path_buf(), bytes });
+            }
+        }
+        found
+    }
+
+    /// A cgroup was removed: one of its name begins anew.
+    pub fn forget(&mut self, directory: &Path) {
+        self.0.remove(directory);
+    }
+}
+
+/// One line of a file of `NAME COUNT`.
+pub(super) fn events(directory: &Path, file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(directory.join(file)).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.trim().parse().ok()
+}

@@ -1,0 +1,172 @@
+//! What a tree's limits need of its cgroup, held against what is there: before anything is started, and before a reload.
+
+use super::control::Survey;
+use super::tree::Own;
+use crate::ids;
+use crate::os::accounts::Wanted;
+use crate::spec::resources::{Controller, Use};
+use crate::spec::tree::{ChildKind, Containment, SupervisorSpec, TreeSpec};
+use crate::spec::{Objection, Severity};
+use std::path::Path;
+
+/// Which cgroup the tree is below.
+#[derive(Debug, Clone, Copy)]
+pub enum Below<'a> {
+    /// Our own: it is to be started from here.
+    Own,
+    /// The one in which a tree that runs has this cgroup; `None` where it has none.
+    Running(Option<&'a Path>),
+}
+
+/// What there is to have.
+struct Supply {
+    survey: Result<Survey, String>,
+    /// The controllers of the machine, or of the container; `None` where it does not matter.
+    machine: Option<Vec<Controller>>,
+}
+
+impl Supply {
+    fn look(below: Below<'_>) -> Supply {
+        match below {
+            Below::Running(None) => Supply { survey: Err("this tree runs without cgroups".into()), machine: None },
+            Below::Running(Some(tree)) => {
+                let survey = tree.parent().ok_or_else(|| "its cgroup is not known".to_owned()).and_then(survey);
+                Supply { survey, machine: None }
+            }
+            Below::Own => match Own::find() {
+                Ok(own) => Supply {
+                    survey: survey(&own.directory),
+                    machine: Survey::of(&own.top).ok().map(|top| top.available),
+                },
+                Err(none) => Supply { survey: Err(none.to_string()), machine: Some(Vec::new()) },
+            },
+        }
+    }
+
+    /// Why there is no such controller for the tree, and whether there is none on the whole machine.
+    fn why_without(&self, controller: Controller) -> Option<(String, bool)> {
+        let on_machine = self.machine.as_ref().is_none_or(|machine| machine.contains(&controller));
+        let why = match &self.survey {
+            Err(why) => why.clone(),
+            Ok(_) if !on_machine => {
+                format!("the cgroup v2 hierarchy of this machine has no `{}` controller", controller.name())
+            }
+            Ok(survey) => survey.why_without(controller)?,
+        };
+        Some((why, !on_machine))
+    }
+}
+
+fn survey(directory: &Path) -> Result<Survey, String> {
+    Survey::of(directory).map_err(|error| format!("the cgroup {} cannot be used: {error}", directory.display()))
+}
+
+/// The controllers that cannot be had below `below`, with the reason.
+pub fn missing(below: Below<'_>) -> Vec<(Controller, String)> {
+    let supply = Supply::look(below);
+    Controller::ALL.into_iter().filter_map(|one| Some((one, supply.why_without(one)?.0))).collect()
+}
+
+/// The limits of `tree` that cannot be had below `below`, each with its place.
+pub fn object(tree: &TreeSpec, wanted: Wanted, below: Below<'_>) -> Vec<(ids::Path, &'static str, Objection)> {
+    // For process groups alone the file is wrong by itself; what another machine has is not known.
+    if tree.containment == Containment::Group || wanted == Wanted::Elsewhere {
+        return Vec::new();
+    }
+    let mut uses = Vec::new();
+    collect(&tree.root, &ids::Path::root(), &mut uses);
+    if uses.is_empty() {
+        return Vec::new();
+    }
+    let supply = Supply::look(below);
+    let objections = uses.into_iter().filter_map(|(path, used)| {
+        let (why, whole_machine) = supply.why_without(used.controller)?;
+        Some((path, used.key, objection(used, why, whole_machine, wanted)))
+    });
+    objections.collect()
+}
+
+fn collect(supervisor: &SupervisorSpec, at: &ids::Path, into: &mut Vec<(ids::Path, Use)>) {
+    into.extend(supervisor.resources.uses().map(|used| (at.clone(), used)));
+    for child in &supervisor.children {
+        let path = at.child(&child.name);
+        match &child.kind {
+            ChildKind::Worker(exec) => into.extend(exec.resources.uses().map(|used| (path.clone(), used))),
+            ChildKind::Supervisor(below) => collect(below, &path, into),
+        }
+    }
+}
+
+fn objection(used: Use, why: String, whole_machine: bool, wanted: Wanted) -> Objection {
+    let key = used.key;
+    let severity = match wanted {
+        _ if used.best_effort => Severity::Warning,
+        Wanted::Here => Severity::Error,
+        // In a unit that delegates its cgroup the same file is right.
+        Wanted::Right if !whole_machine => Severity::Warning,
+        Wanted::Right | Wanted::Elsewhere => Severity::Error,
+    };
+    let label = match (used.best_effort, severity) {
+        (true, _) => "the tree starts without it (`best-effort`)".to_owned(),
+        (false, Severity::Warning) => "started from here, the tree would be refused".to_owned(),
+        (false, Severity::Error) => format!("it needs the `{}` controller", used.controller.name()),
+    };
+    let delegation = if whole_machine {
+        "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"
+    } else {
+        "systemd delegates a cgroup by `Delegate=yes` in the unit, or by `systemd-run --scope -p Delegate=yes treevisor \
+         start …`, with --user for an ordinary user"
+    };
+    let elsewhere = match (wanted, severity) {
+        (Wanted::Right, Severity::Error) => "; a file for another machine is checked with --portable",
+        _ => "",
+    };
+    let without = if used.best_effort { "" } else { "; `{ value = …, best-effort = true }` starts without it" };
+    Objection {
+        severity,
+        code: "no-controller",
+        message: format!("`{key}` cannot be set here: {why}"),
+        label,
+        hint: format!("{delegation}{without}{elsewhere}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+    use std::fs;
+
+    const FILE: &str = "memory-max = \"1G\"\n[[child]]\nname = \"a\"\ncommand = \"a\"\ncount = 2\n\
+                        cpu-weight = { value = 50, best-effort = true }\npids-max = \"max\"\n";
+
+    fn found(wanted: Wanted, below: Below<'_>) -> (bool, Vec<(&'static str, u32, bool)>) {
+        let mut read = spec::read_text("t.toml", FILE, &|_| None);
+        let objections = object(read.tree.as_ref().unwrap(), wanted, below);
+        read.object(objections);
+        let found = read.diagnostics.iter().map(|found| (found.code, found.line, found.is_error()));
+        (read.tree.is_some(), found.collect())
+    }
+
+    #[test]
+    fn a_limit_without_its_controller_is_refused_unless_it_is_best_effort() {
+        let (memory, cpu) = (("no-controller", 1, true), ("no-controller", 6, false));
+        assert_eq!(found(Wanted::Here, Below::Running(None)), (false, vec![memory, cpu]));
+        assert_eq!(found(Wanted::Elsewhere, Below::Running(None)), (true, vec![]));
+        let own = tempfile::tempdir().unwrap();
+        let tree = own.path().join("treevisor-t-1");
+        let put = |controllers| fs::write(own.path().join("cgroup.controllers"), controllers).unwrap();
+        for file in ["cgroup.subtree_control", "cgroup.procs", "cgroup.type"] {
+            fs::write(own.path().join(file), "").unwrap();
+        }
+        put("memory cpu");
+        assert_eq!(found(Wanted::Here, Below::Running(Some(&tree))), (true, vec![]));
+        put("memory");
+        assert_eq!(found(Wanted::Here, Below::Running(Some(&tree))), (true, vec![cpu]));
+        put("");
+        // In a shell it is a warning, since in a unit it may be right.
+        let here = found(Wanted::Right, Below::Running(Some(&tree)));
+        assert_eq!(here, (true, vec![("no-controller", 1, false), cpu]));
+        assert_eq!(missing(Below::Running(Some(&tree))).len(), 4);
+    }
+}

@@ -1,0 +1,181 @@
+//! Limits by cgroup v2: what a worker, or all that stands below a supervisor, may take of the machine. `os` applies them.
+
+use super::tree::{ChildKind, SupervisorSpec};
+use serde::{Deserialize, Serialize};
+
+/// One limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cap<T> {
+    /// How much; `None` for "max", which is no limit.
+    pub value: Option<T>,
+    /// Where its controller is missing, the tree starts without this limit instead of being refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub best_effort: bool,
+}
+
+/// So many bytes or processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Amount {
+    /// As written.
+    Absolute(u64),
+    /// Hundredths of a percent of what the machine has.
+    Share(u32),
+}
+
+impl Amount {
+    /// How much it is where the machine has `whole`; at least 1.
+    pub fn of(self, whole: u64) -> u64 {
+        match self {
+            Amount::Absolute(number) => number,
+            Amount::Share(part) => {
+                u64::try_from(u128::from(whole) * u128::from(part) / 10_000).unwrap_or(u64::MAX).max(1)
+            }
+        }
+    }
+}
+
+/// All limits of a worker, or of all that stands below a supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Bytes; beyond them the kernel kills.
+    pub memory_max: Option<Cap<Amount>>,
+    /// Bytes; beyond them its processes are slowed down and their memory is reclaimed.
+    pub memory_high: Option<Cap<Amount>>,
+    /// Thousandths of a core.
+    pub cpu_max: Option<Cap<u32>>,
+    /// Share of the CPU against its siblings, 1 to 10,000; 100 where it is not set.
+    pub cpu_weight: Option<Cap<u32>>,
+    /// Processes and threads.
+    pub pids_max: Option<Cap<Amount>>,
+    /// Share of block I/O against its siblings, 1 to 10,000; 100 where it is not set.
+    pub io_weight: Option<Cap<u32>>,
+}
+
+/// What the kernel needs for a limit: the controllers of cgroups(7) that this program sets limits by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Controller {
+    /// CPU time.
+    Cpu,
+    /// Block devices.
+    Io,
+    /// Memory.
+    Memory,
+    /// Processes.
+    Pids,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Controller; 4] = [Controller::Cpu, Controller::Io, Controller::Memory, Controller::Pids];
+
+    /// The kernel's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Controller::Cpu => "cpu",
+            Controller::Io => "io",
+            Controller::Memory => "memory",
+            Controller::Pids => "pids",
+        }
+    }
+}
+
+/// A key that sets a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    /// The key of the file.
+    pub key: &'static str,
+    /// What it needs.
+    pub controller: Controller,
+    /// Whether the tree starts without it too.
+    pub best_effort: bool,
+}
+
+impl Resources {
+    /// No limits.
+    pub const NONE: Resources = Resources {
+        memory_max: None,
+        memory_high: None,
+        cpu_max: None,
+        cpu_weight: None,
+        pids_max: None,
+        io_weight: None,
+    };
+
+    /// The keys that are written, "max" among them.
+    fn written(&self) -> impl Iterator<Item = (Use, bool)> {
+        fn one<T>(key: &'static str, controller: Controller, cap: Option<Cap<T>>) -> Option<(Use, bool)> {
+            let cap = cap?;
+            Some((Use { key, controller, best_effort: cap.best_effort }, cap.value.is_some()))
+        }
+        [
+            one("memory-max", Controller::Memory, self.memory_max),
+            one("memory-high", Controller::Memory, self.memory_high),
+            one("cpu-max", Controller::Cpu, self.cpu_max),
+            one("cpu-weight", Controller::Cpu, self.cpu_weight),
+            one("pids-max", Controller::Pids, self.pids_max),
+            one("io-weight", Controller::Io, self.io_weight),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The keys that limit something: "max" does not.
+    pub fn uses(&self) -> impl Iterator<Item = Use> {
+        self.written().filter(|(_, limits)| *limits).map(|(used, _)| used)
+    }
+}
+
+impl SupervisorSpec {
+    /// The controllers that its own limits and those below it need; those of which `wanted` says so.
+    pub fn controllers(&self, wanted: impl Fn(Use) -> bool + Copy) -> Vec<Controller> {
+        let mut all: Vec<Controller> = Vec::new();
+        self.for_each_use(&mut |used| {
+            if wanted(used) && !all.contains(&used.controller) {
+                all.push(used.controller);
+            }
+        });
+        all.sort_unstable();
+        all
+    }
+
+    fn for_each_use(&self, visit: &mut impl FnMut(Use)) {
+        self.resources.uses().for_each(&mut *visit);
+        for child in &self.children {
+            match &child.kind {
+                ChildKind::Worker(exec) => exec.resources.uses().for_each(&mut *visit),
+                ChildKind::Supervisor(below) => below.for_each_use(visit),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_one_of_what_the_machine_has() {
+        for (amount, whole, is) in [
+            (Amount::Absolute(7), 3, 7),
+            (Amount::Share(5_000), 8 << 30, 4 << 30),
+            (Amount::Share(10_000), u64::MAX, u64::MAX),
+            (Amount::Share(1), 100, 1),
+        ] {
+            assert_eq!(amount.of(whole), is, "{amount:?} of {whole}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_limit_needs_no_controller() {
+        let max = Cap { value: None, best_effort: false };
+        let soft = Cap { value: Some(50), best_effort: true };
+        let resources = Resources { memory_max: Some(max), cpu_weight: Some(soft), ..Resources::default() };
+        let used: Vec<_> = resources.uses().collect();
+        assert_eq!(used, [Use { key: "cpu-weight", controller: Controller::Cpu, best_effort: true }]);
+        let tree = SupervisorSpec { resources, ..SupervisorSpec::default() };
+        assert_eq!(tree.controllers(|_| true), [Controller::Cpu]);
+        assert_eq!(tree.controllers(|used| !used.best_effort), []);
+    }
+}
