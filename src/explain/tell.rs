@@ -102,7 +102,7 @@ fn paragraph(label: &'static str, text: String) -> Paragraph {
 fn story(explanation: &Explanation) -> Vec<Paragraph> {
     let mut paragraphs = Vec::new();
     if !explanation.complete {
-        let text = "what led to the first step below is not remembered any more, or was lost on its way".to_string();
+        let text = "earlier events are forgotten or lost".to_string();
         paragraphs.push(paragraph("Before", text));
     }
     let Some(first) = &explanation.first_cause else { return paragraphs };
@@ -177,10 +177,10 @@ fn headline(explanation: &Explanation) -> String {
         }
         return match &explanation.last {
             Some(last) if matches!(last.body, EventBody::GaveUp(_)) && path.is_root() => {
-                format!("/ gave up at {}, and with it the tree has ended", time(&last.at))
+                format!("/ gave up at {}, and the tree ended", time(&last.at))
             }
             Some(last) => {
-                format!("{path} is down: nothing runs; the last about it, at {}: it {}", time(&last.at), words(last))
+                format!("{path} is down: nothing runs; its last event, at {}: {}", time(&last.at), words(last))
             }
             None => format!("{path} is down: nothing runs, and nothing is known of it"),
         };
@@ -200,7 +200,7 @@ fn headline(explanation: &Explanation) -> String {
         brackets.push(format!("for {}", coarse(uptime)));
     }
     if let Some(waits) = explanation.waits_ms {
-        brackets.push(format!("its back-off is over in {}", coarse(waits)));
+        brackets.push(format!("backoff ends in {}", coarse(waits)));
     }
     if !brackets.is_empty() {
         let _ = write!(line, " ({})", brackets.join(", "));
@@ -326,7 +326,7 @@ fn restarted(step: &Step, restarting: &Restarting) -> String {
     let Restarting { delay_ms, max, period_ms, strategy, used } = restarting;
     let mut text = format!("{above} restarted {names} ({})", clean(strategy));
     if *delay_ms > 0 {
-        let _ = write!(text, " after a back-off of {}", coarse(*delay_ms));
+        let _ = write!(text, " after a backoff of {}", coarse(*delay_ms));
     }
     let _ = match max {
         Some(max) => write!(text, ": restart {used} of {max} allowed within {}", coarse(*period_ms)),

@@ -186,7 +186,7 @@ fn a_chain_whose_beginning_was_forgotten_says_so() {
     let explained = tree.explain("/", None);
     assert!(!explained.complete);
     assert_eq!(explained.first_cause.as_ref().map(|step| step.event.kind()), Some("gave_up"));
-    assert!(text(&tell(&explained)).contains("[Before] what led to the first step below is not remembered"));
+    assert!(text(&tell(&explained)).contains("[Before] earlier events are forgotten or lost"));
 }
 
 #[test]
