@@ -101,6 +101,14 @@ pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: As
                 "it is down, and all else is done; correct the file and reload again, or `treevisor restart PATH`",
             )
         }
+        AskError::Failed { outcome: Outcome::RolloutStopped, detail } if verb == "reload" => {
+            Failure::new(ExitCode::Failed, format!("\"{name}\" is reloaded in part: {detail}"))
+                .hint("`treevisor reload` continues, `treevisor reload --abort` goes back")
+        }
+        AskError::Failed { outcome: Outcome::RolloutStopped, detail } => {
+            Failure::new(ExitCode::Failed, format!("{path} of \"{name}\": {detail}"))
+                .hint(format!("`treevisor why {path}-N` tells more of one; then `treevisor restart --rolling {path}`"))
+        }
         AskError::Failed { outcome: Outcome::Overtaken, .. } if verb == "reload" => {
             Failure::new(ExitCode::Failed, message).hint("`treevisor reload --plan` shows what is still to be done")
         }

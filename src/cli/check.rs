@@ -345,6 +345,7 @@ mod tests {
             policy: ChildPolicy { group, ..ChildPolicy::default() },
             kind: ChildKind::Worker(Box::new(ExecSpec::new(command.iter().map(|word| (*word).into()).collect()))),
             added: false,
+            behind: false,
         }
     }
 
@@ -372,6 +373,7 @@ mod tests {
                 children: std::iter::once(api).chain(jobs).collect(),
             })),
             added: false,
+            behind: false,
         };
         TreeSpec {
             name: Name::parse("shop").unwrap(),

@@ -35,6 +35,7 @@ pub(super) fn draw(plan: &Diff, look: Look) -> String {
         .iter()
         .filter_map(|action| match plan.count(*action) {
             0 => None,
+            count if *action == Action::Roll && count > 1 => Some(format!("{count} to roll one after another")),
             count => Some(format!("{count} to {}", self::word(*action).0)),
         })
         .collect();
@@ -48,8 +49,16 @@ pub(super) fn draw(plan: &Diff, look: Look) -> String {
     out
 }
 
-const ORDER: [Action; 7] =
-    [Action::Start, Action::Add, Action::Stop, Action::Restart, Action::Update, Action::Move, Action::Keep];
+const ORDER: [Action; 8] = [
+    Action::Start,
+    Action::Add,
+    Action::Stop,
+    Action::Restart,
+    Action::Roll,
+    Action::Update,
+    Action::Move,
+    Action::Keep,
+];
 
 fn word(action: Action) -> (&'static str, Style) {
     match action {
@@ -57,6 +66,7 @@ fn word(action: Action) -> (&'static str, Style) {
         Action::Add => ("add", AnsiColor::Cyan.on_default()),
         Action::Stop => ("stop", AnsiColor::Red.on_default().bold()),
         Action::Restart => ("restart", AnsiColor::Yellow.on_default()),
+        Action::Roll => ("roll", AnsiColor::Yellow.on_default()),
         Action::Update => ("update", AnsiColor::Cyan.on_default()),
         Action::Move => ("move", Style::new().dimmed()),
         Action::Keep => ("keep", Style::new().dimmed()),

@@ -35,11 +35,14 @@ What is done, and shown with the reason by --plan:
   add      new, with `autostart = false`: not started
   stop     removed from the file: stopped and forgotten, the last ones first
   restart  a key differs that only a new process takes: its command, environment, user, limits ...
+  roll     the same for the copies of a `count`: one after another, as its key `update` says
   update   only rules of its supervisor differ: applied at once, the process stays
   move     its place among its siblings differs
   keep     added with `treevisor add`, not in the file; --prune stops it
 What is stopped, held or has ended stays so, and what was never started (`autostart = false`). A `count` is what the file says, whatever was scaled.
-What cannot be started is told and stays down, and the rest is done.
+What cannot be started is told and stays down, and the rest is done. A copy that does not come up
+with its new spec gets its old one back, and the copies after it are not touched: `treevisor reload`
+goes on with them, `treevisor reload --abort` goes back to the tree from before.
 
 FILE and all that it includes are read here, with the environment of this command; SIGHUP to the
 root reads them there, with the environment that the tree was started in. Name and containment of
@@ -49,11 +52,13 @@ Examples:
   treevisor reload --plan
   treevisor reload
   treevisor reload other.toml --prune
+  treevisor reload --abort
   treevisor reload --plan --json | jq '.plan.steps[] | select(.action == \"restart\") | .path'
 
 Exit codes:
   0  the tree matches the file; with --plan: the plan was shown
-  1  something could not be started, or the tree cannot become this one; the message names it
+  1  something could not be started, a rolling update was stopped, or the tree cannot become this
+     one; the message names it
   2  the file has errors; nothing was changed
   5  not done in time; the operation continues
 ")]
@@ -72,17 +77,24 @@ pub struct Reload {
     /// Print one JSON object: the plan, and whether it was carried out
     #[arg(long)]
     pub json: bool,
-    /// Stop waiting after this long (the operation continues)
-    #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
-    pub timeout: Span,
+    /// Go back to the tree from before the last reload, which is under way or was stopped
+    #[arg(long, conflicts_with_all = ["file", "plan", "prune", "json"])]
+    pub abort: bool,
+    /// Stop waiting after this long (the operation continues) [default: 60s, and what copies have to settle]
+    #[arg(long, value_name = "TIME", value_parser = positive_span)]
+    pub timeout: Option<Span>,
 }
 
 pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
     let root = Path::root();
     let instance = find(&args.target, "reload", &root)?;
     let failed = |error| ask_failed("reload", &root, &instance, error);
+    if args.abort {
+        return abort(&instance, args.timeout, when);
+    }
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    let (old, config) = running_tree(&mut session, "reload", &instance, args.timeout)?;
+    let asking = args.timeout.unwrap_or(TIMEOUT);
+    let (old, config) = running_tree(&mut session, "reload", &instance, asking)?;
     let file = match args.file {
         Some(file) => std::path::absolute(&file).unwrap_or(file),
         None if config.as_os_str().is_empty() => {
@@ -104,7 +116,7 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
     reach::check(&root, &new.root, &instance.runtime).map_err(|closed| {
         Failure::new(ExitCode::Failed, format!("cannot reload \"{}\": {closed}; nothing was changed", instance.name))
     })?;
-    let children = children(&mut session, args.timeout).map_err(failed)?;
+    let children = children(&mut session, asking).map_err(failed)?;
     spare_what_is_down(&mut plan, &children);
     let look = Look::of_stdout(when);
     let mut out = Out::open();
@@ -127,7 +139,7 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
         verb: "reload",
         path: &root,
         asked: Verb::Reload { tree, prune: args.prune, config: Some(file.clone()) },
-        timeout: args.timeout,
+        timeout: args.timeout.unwrap_or_else(|| patience(&plan, &new)),
         ends_instance: false,
     };
     carry_out(change, &instance, when)?;
@@ -137,6 +149,28 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
         out.write(&format!("{} reloaded\n", instance.name))?;
     }
     Ok(ExitCode::Done)
+}
+
+/// What a reload may take, besides what copies have to settle.
+const TIMEOUT: Span = Span::from_secs(60);
+
+/// The tree is to be again what it was before the last reload.
+fn abort(instance: &Instance, timeout: Option<Span>, when: When) -> Result<ExitCode, Failure> {
+    let root = Path::root();
+    // What is to be gone back over is known to the root alone.
+    let timeout = timeout.unwrap_or_else(|| TIMEOUT.times(10));
+    let change = Change { verb: "reload", path: &root, asked: Verb::AbortReload, timeout, ends_instance: false };
+    carry_out(change, instance, when)?;
+    Out::open().write(&format!("{} is as it was before the reload\n", instance.name))?;
+    Ok(ExitCode::Done)
+}
+
+/// What this reload may take: copies that are rolled have to be up for some time, one after another.
+fn patience(plan: &Diff, new: &TreeSpec) -> Span {
+    let rolled = plan.steps.iter().filter(|step| step.action == Action::Roll);
+    let updates = rolled.filter_map(|step| Some(new.root.find(&Path::root(), &step.path)?.policy.update));
+    let nanos = updates.map(|update| update.settle.as_nanos() / u64::from(update.at_once.max(1)));
+    Span::from_nanos(nanos.fold(TIMEOUT.as_nanos(), u64::saturating_add))
 }
 
 /// The tree as it is now, and the file that it came from.
@@ -185,16 +219,19 @@ fn spare_what_is_down(plan: &mut Diff, children: &HashMap<Path, ChildView>) {
         let Some(child) = children.get(&step.path) else { continue };
         let begins = || step.changes.iter().any(|change| change.key == "autostart" && change.new.is_none());
         match (step.action, child.state()) {
-            (Action::Restart | Action::Update, _) if child.is_unstarted() && begins() => {
+            (Action::Restart | Action::Roll | Action::Update, _) if child.is_unstarted() && begins() => {
                 step.action = Action::Start;
                 step.why = "it was not started".into();
             }
-            (Action::Restart | Action::Update, _) if child.is_unstarted() => {
+            (Action::Restart | Action::Roll | Action::Update, _) if child.is_unstarted() => {
                 step.action = Action::Update;
                 step.why = "it is not started, and gets it with its first start".into();
             }
-            (Action::Restart, _) if child.is_done() => step.why = "it was done, and runs again".into(),
-            (Action::Restart, state @ ("stopped" | "held" | "exited")) => {
+            (Action::Restart | Action::Roll, _) if child.is_done() => {
+                step.action = Action::Restart;
+                step.why = "it was done, and runs again".into();
+            }
+            (Action::Restart | Action::Roll, state @ ("stopped" | "held" | "exited")) => {
                 step.action = Action::Update;
                 step.why = format!("it is {state}, and gets it with its next start");
             }

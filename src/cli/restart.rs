@@ -1,8 +1,9 @@
 //! `treevisor restart`: an orderly stop and a start of children.
 
+use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
 use super::options::{Target, When, positive_span};
-use super::targets::{Changes, Targets, change_targets};
+use super::targets::{Changes, Pattern, Targets, change_targets};
 use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::message::Verb;
@@ -20,6 +21,7 @@ Examples:
   treevisor restart /web          a supervisor, with all that is below it
   treevisor restart '/web/jobs-*' /db
   treevisor restart --all
+  treevisor restart --rolling /web/jobs    /web/jobs-1, then /web/jobs-2 ...
 ")]
 pub struct Restart {
     /// What to restart.
@@ -28,14 +30,42 @@ pub struct Restart {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
+    /// Restart the copies of a `count` one after another, each up and settled before the next, as the key `update` says.
+    /// PATH is the path without the number. Copies that do not run are left alone
+    #[arg(long, conflicts_with = "all")]
+    pub rolling: bool,
     /// Stop waiting after this long (the operation continues)
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }
 
 pub(super) fn run(args: Restart, when: When) -> Result<ExitCode, Failure> {
+    if args.rolling {
+        return rolling(&args, when);
+    }
     let asked = |path: &Path| Verb::Restart { path: path.clone() };
     let changes =
         Changes { verb: "restart", word: "restarted", asked: &asked, timeout: args.timeout, root_ends: false };
     change_targets(&changes, &args.targets, None, &args.target, when)
+}
+
+/// Restarts the copies of each `count` that is named, one `count` after the other.
+fn rolling(args: &Restart, when: When) -> Result<ExitCode, Failure> {
+    let mut paths = Vec::new();
+    for pattern in &args.targets.paths {
+        match pattern {
+            Pattern::Path(path) => paths.push(path),
+            Pattern::Glob(_) => {
+                let message = format!("cannot restart {}: --rolling takes the name of a `count`", pattern.as_str());
+                let hint = "name it without number: treevisor restart --rolling /web/jobs";
+                return Err(Failure::new(ExitCode::Usage, message).hint(hint));
+            }
+        }
+    }
+    for path in paths {
+        let asked = Verb::RestartRolling { path: path.clone() };
+        let change = Change { verb: "restart", path, asked, timeout: args.timeout, ends_instance: false };
+        change_one(change, "restarted", &args.target, when)?;
+    }
+    Ok(ExitCode::Done)
 }

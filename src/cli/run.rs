@@ -275,7 +275,13 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
             },
             hooks: crate::spec::tree::Hooks::default(),
             resources: crate::spec::resources::Resources::default(),
-            children: vec![ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)), added: false }],
+            children: vec![ChildSpec {
+                name,
+                policy,
+                kind: ChildKind::Worker(Box::new(exec)),
+                added: false,
+                behind: false,
+            }],
         },
     })
 }

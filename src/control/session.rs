@@ -368,6 +368,7 @@ impl fmt::Display for AskError {
                     Outcome::AlreadyStarted => "a child of that name runs already",
                     Outcome::KillFailed => "it could not be killed",
                     Outcome::StartFailed => "it could not be started",
+                    Outcome::RolloutStopped => "a copy did not come up",
                     Outcome::Overtaken => "something stronger came between",
                 };
                 if detail.is_empty() { f.write_str(word) } else { write!(f, "{word}: {detail}") }

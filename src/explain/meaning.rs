@@ -27,6 +27,7 @@ pub(super) fn category(event: &EventView) -> Category {
         EventBody::Escalated(_) | EventBody::GaveUp(_) => Category::Escalation,
         EventBody::AutoShutdown(_) => Category::AutoShutdown,
         EventBody::Reloaded(_) => Category::Operator,
+        EventBody::Rollout(_) => Category::Decision,
         EventBody::Starting
         | EventBody::Started
         | EventBody::Ready

@@ -11,6 +11,7 @@ mod below;
 mod chain;
 mod meaning;
 mod output;
+pub(crate) mod rollout;
 pub mod sentence;
 mod tell;
 mod types;

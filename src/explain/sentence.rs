@@ -3,6 +3,7 @@
 
 use super::meaning::memory_limit;
 use super::output::telling;
+use super::rollout;
 use crate::signal::full_name;
 use crate::text::{clean, ordinal};
 use crate::time::Span;
@@ -103,6 +104,7 @@ fn phrase(event: &EventView, tense: Tense) -> String {
         EventBody::Held(_) => "is held".into(),
         EventBody::Released(body) => format!("was released by {}; starts with its supervisor", clean(&body.by)),
         EventBody::Reloaded(body) => reloaded(body),
+        EventBody::Rollout(body) => rollout::phrase(body),
         EventBody::StartFailed(body) => {
             format!(
                 "could not be started: {}{}",

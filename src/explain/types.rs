@@ -163,6 +163,7 @@ impl Step {
             | EventBody::AutoShutdown(_)
             | EventBody::Panic(_)
             | EventBody::Reloaded(_)
+            | EventBody::Rollout(_)
             | EventBody::StartFailed(_)
             | EventBody::Other { .. } => true,
         }

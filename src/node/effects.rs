@@ -12,6 +12,7 @@ use crate::logs::Format;
 use crate::os::{fd, process};
 use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, ToParent};
 use crate::time::Time;
+use crate::wire::view::event::RolloutStage;
 use crate::wire::view::{EventBody, EventView};
 use slog::{error, info, o, warn};
 use std::collections::VecDeque;
@@ -57,6 +58,14 @@ impl Node {
                 self.answered(request, answer);
             }
             Action::Renew(request) => self.renew(request),
+            Action::Adopt(child, which) => {
+                let files = self.context.place.files.clone();
+                if let Some(handle) = self.children.get_mut(child) {
+                    handle.adopt(which, &files);
+                    super::limits::complain(&handle.path, &handle.unset, &self.context);
+                    self.children.changed = true;
+                }
+            }
             Action::Forget(child) => self.forget(child),
             Action::Report(report) => self.pending_reports.push(*report),
             Action::Halt(end) => self.ended = Some(end),
@@ -296,6 +305,7 @@ impl Node {
             | EventBody::Escalated(_)
             | EventBody::Panic(_)
             | EventBody::StartFailed(_) => warn!(logger, "{}", sentence),
+            EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => error!(logger, "{}", sentence),
             EventBody::GaveUp(_) => error!(logger, "{}", sentence),
             EventBody::Starting | EventBody::Ready | EventBody::Stopping(_) => slog::debug!(logger, "{}", sentence),
             EventBody::Started | EventBody::Stopped if own => slog::debug!(logger, "{}", sentence),
@@ -307,6 +317,7 @@ impl Node {
             | EventBody::Held(_)
             | EventBody::Released(_)
             | EventBody::Reloaded(_)
+            | EventBody::Rollout(_)
             | EventBody::Other { .. } => info!(logger, "{}", sentence),
         }
     }

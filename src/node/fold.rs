@@ -286,7 +286,11 @@ impl Seen {
 /// Whether an event is no part of a round: something else happens to the child, and is published at once.
 fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
     match &event.body {
-        EventBody::Panic(_) | EventBody::Held(_) | EventBody::Released(_) | EventBody::Reloaded(_) => true,
+        EventBody::Panic(_)
+        | EventBody::Held(_)
+        | EventBody::Released(_)
+        | EventBody::Reloaded(_)
+        | EventBody::Rollout(_) => true,
         // Those of a sibling that is restarted with it, and of what is below it, come again with each round.
         EventBody::Stopping(_) | EventBody::Stopped => is_its_own && event.path == *path,
         EventBody::Starting

@@ -190,6 +190,11 @@ impl Node {
                 Order::Release { node, path } => self.children.release(node, &path),
                 Order::Stream(asker, verb) => self.stream(asker, verb),
                 Order::Root(change) => self.change_root(change),
+                Order::Reloaded(complete) => {
+                    if let Some(root) = self.above.root_mut().filter(|_| complete) {
+                        root.file_mut().settled();
+                    }
+                }
             }
         }
     }
@@ -261,6 +266,7 @@ impl Node {
         if !self.above.is_root() {
             return self.reply(&asker, refused(Refusal::NotAllowed, "only the root reloads the tree".into()));
         }
+        let Some(tree) = tree else { return self.abort_reload(asker, by) };
         let asked = match serde_json::from_value::<TreeSpec>(tree) {
             Ok(tree) => self
                 .reload_root(asker.clone(), by, tree, prune, config)
@@ -282,13 +288,26 @@ impl Node {
         config: Option<PathBuf>,
     ) -> Result<(), diff::Refused> {
         let now = self.context.now();
+        let before = self.view().spec();
         let Some(root) = self.above.root_mut() else { return Ok(()) };
-        let generation = root.file_mut().change(&tree, prune, config)?;
+        let generation = root.file_mut().change(&tree, prune, config, before)?;
         root.reloading(now);
         info!(self.context.logger, "reloading"; "by" => &by, "generation" => generation);
         let orders = self.requests.reload(now, asker, by, generation, tree.root, None, prune);
         self.obey(orders);
         Ok(())
+    }
+
+    /// The tree is to be what it was before the last reload, which is not complete.
+    fn abort_reload(&mut self, asker: Asker, by: String) {
+        let before = self.above.root().and_then(|root| root.file().before());
+        let Some((tree, config)) = before else {
+            let message = "no reload is under way, and the last one is complete: there is nothing to go back from";
+            return self.reply(&asker, refused(Refusal::NotAllowed, message.into()));
+        };
+        if let Err(error) = self.reload_root(asker.clone(), by, tree, false, Some(config)) {
+            self.reply(&asker, refused(Refusal::NotAllowed, error.to_string()));
+        }
     }
 
     pub(super) fn refuse_stranger(&mut self, asker: &Asker) {

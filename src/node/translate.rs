@@ -1,5 +1,7 @@
 //! Supervision's types to the wire's types and back. No decisions are made here.
 
+pub(super) mod rollout;
+
 use super::limits;
 use crate::ids::{Name, Path};
 use crate::link::{Identity, PeerCred};
@@ -99,7 +101,8 @@ pub(super) fn window(policy: &SupervisorPolicy, used: u32) -> IntensityView {
     IntensityView { max: policy.intensity.max, period_ms: policy.intensity.period.as_millis(), used }
 }
 
-pub(super) fn answer(answer: Answer) -> (Outcome, String) {
+/// `own` is where the supervisor stands that answers.
+pub(super) fn answer(answer: Answer, own: &Path) -> (Outcome, String) {
     match answer {
         Answer::Ok => (Outcome::Ok, String::new()),
         Answer::Running => (Outcome::Running, String::new()),
@@ -109,6 +112,7 @@ pub(super) fn answer(answer: Answer) -> (Outcome, String) {
         Answer::AlreadyStarted => (Outcome::AlreadyStarted, String::new()),
         Answer::KillFailed(why) => (Outcome::KillFailed, why),
         Answer::StartFailed(why) => (Outcome::StartFailed, why),
+        Answer::RolloutStopped(end) => rollout::answer(end, own),
         Answer::Overtaken(why) => (Outcome::Overtaken, why),
     }
 }
@@ -167,6 +171,7 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         held_since: None,
         held_by: None,
         limits: None,
+        behind: status.behind,
     }
 }
 
@@ -359,6 +364,15 @@ fn body(fact: Fact, path: &Path) -> EventBody {
                 updated: updated as u64,
             })
         }
+        Fact::Rollout { stage, by, updated, total, reload, end } => {
+            let (updated, total) = (updated as u64, total as u64);
+            EventBody::Rollout(Box::new(event::Rollout {
+                updated,
+                total,
+                reload,
+                ..rollout::event(stage, by, end, path)
+            }))
+        }
         Fact::Panic { by, hold } => EventBody::Panic(event::Panic { by, hold }),
         Fact::StartFailed { failure: StartFailure { stage, errno, message }, retry } => {
             EventBody::StartFailed(event::StartFailed { errno, message, retry, stage })
@@ -427,6 +441,7 @@ mod tests {
             last_exit: None,
             waits_until: None,
             stuck: None,
+            behind: false,
             status: None,
             word: None,
             main_pid: None,

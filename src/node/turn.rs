@@ -216,6 +216,7 @@ impl Node {
                 | Action::TellParent(_)
                 | Action::Answer(..)
                 | Action::Renew(_)
+                | Action::Adopt(..)
                 | Action::Forget(_)
                 | Action::Halt(_) => {
                     self.tell(now);
@@ -319,7 +320,7 @@ impl Node {
 /// Which kind of work an action is.
 fn work_of(action: &Action) -> Work {
     match action {
-        Action::Spawn(_) | Action::Renew(_) => Work::Starting,
+        Action::Spawn(_) | Action::Renew(_) | Action::Adopt(..) => Work::Starting,
         Action::AskToStop(_) | Action::Kill(_) | Action::Inspect(_) | Action::Examine(_) | Action::Abort(_) => {
             Work::Stopping
         }

@@ -13,7 +13,7 @@ use crate::os::usage;
 use crate::spec::policy::Words;
 use crate::spec::resources::Controller;
 use crate::spec::tree::{ChildSpec, Hooks, SupervisorSpec, TreeSpec};
-use crate::supervision::{ChildId, Run, State, Supervisor};
+use crate::supervision::{ChildId, RolloutStatus, Run, State, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire::view::{ChildView, ControllersView, ExitView, HoldView, StatusView, SupervisorView};
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ pub(super) struct View<'a> {
 impl View<'_> {
     /// This supervisor as it is now.
     pub(super) fn spec(&self) -> SupervisorSpec {
-        let child = |id| Some(self.children.get(id)?.spec(self.core.was_added(id)));
+        let child = |id| Some(self.children.get(id)?.spec(self.core.was_added(id), self.core.is_behind(id)));
         let children = self.core.ids().filter_map(child).collect();
         let (policy, hooks) = (*self.core.policy(), self.hooks.clone());
         SupervisorSpec { policy, hooks, resources: *self.limits.own(), children }
@@ -133,6 +133,7 @@ impl Sight for View<'_> {
             uptime_ms: Some(now.since(Time::ZERO).as_millis()),
             usage: usage::of_process(*pid).map(translate::usage),
             limits: self.limits.view(),
+            rollout: translate::rollout::view(self.core, &place.path),
             ..SupervisorView::bare(&place.path, self.core.state().as_str())
         }
     }
@@ -219,7 +220,7 @@ impl Sight for View<'_> {
     }
 
     fn spec_of(&self, child: ChildId) -> Option<ChildSpec> {
-        Some(self.children.get(child)?.spec(false))
+        Some(self.children.get(child)?.spec(false, false))
     }
 
     fn counted(&self, name: &str) -> Option<Counted> {
@@ -232,7 +233,18 @@ impl Sight for View<'_> {
             .iter()
             .filter_map(|handle| number(handle).map(|(group, number)| (group, number, handle)))
             .min_by_key(|(_, number, _)| *number)?;
-        Some(Counted { group, number, spec: handle.spec(false) })
+        Some(Counted { group, number, spec: handle.newest() })
+    }
+
+    fn rollout(&self) -> Option<RolloutStatus> {
+        self.core.rollout()
+    }
+
+    fn behind(&self, node: ChildId) -> Vec<Path> {
+        match self.children.get(node).map(|handle| (&handle.what, &handle.path)) {
+            Some((Program::Node(below), path)) => below.now().behind(path),
+            Some((Program::Worker(_), _)) | None => Vec::new(),
+        }
     }
 
     fn left_behind(&self, now: Time) -> Vec<String> {

@@ -55,6 +55,8 @@ pub enum Action {
     Stop,
     /// It is stopped and started with its new spec.
     Restart,
+    /// The same in its turn: it is one of a `count`, whose copies are replaced one after another.
+    Roll,
     /// Its new spec is taken over while it runs.
     Update,
     /// Only its place among its siblings is another one.
@@ -175,7 +177,7 @@ impl Diff {
                 keys
             };
             let changes = compare(&keys(old, below_old), &keys(new, below_new), &|_| None);
-            self.note(path.clone(), changes, in_order);
+            self.note(path.clone(), changes, Action::Restart, in_order);
             self.children(&path, below_old, below_new, prune);
             return;
         }
@@ -192,12 +194,14 @@ impl Diff {
             }
         };
         changes.sort_by_key(|change| change.restart.is_none());
-        self.note(path, changes, in_order);
+        let rolls = old.policy.group.is_some() && new.policy.group.is_some();
+        self.note(path, changes, if rolls { Action::Roll } else { Action::Restart }, in_order);
     }
 
-    fn note(&mut self, path: Path, changes: Vec<Change>, in_order: bool) {
+    /// `replaced` is what is done where a change takes another process.
+    fn note(&mut self, path: Path, changes: Vec<Change>, replaced: Action, in_order: bool) {
         let action = if changes.iter().any(|change| change.restart.is_some()) {
-            Action::Restart
+            replaced
         } else if !changes.is_empty() {
             Action::Update
         } else if !in_order {
@@ -365,6 +369,15 @@ mod tests {
         assert_eq!(words(&three, &two, false), ["Stop /a-3", "stay 3"]);
         // A count before it gives the next one another number, which is no change.
         assert_eq!(words(&two, &(worker("z", "count = 2") + &two), false), ["Start /z-1", "Start /z-2", "stay 3"]);
+    }
+
+    #[test]
+    fn copies_are_rolled_and_what_becomes_one_is_not() {
+        let (old, new) = (worker("a", "count = 2"), worker("a", "count = 2\nnice = 1"));
+        assert_eq!(words(&old, &new, false), ["Roll /a-1 nice!", "Roll /a-2 nice!", "stay 0"]);
+        let update = worker("a", "count = 2\nupdate = { at-once = 2 }");
+        assert_eq!(words(&old, &update, false), ["Update /a-1 update", "Update /a-2 update", "stay 0"]);
+        assert_eq!(words(&worker("a-1", ""), &worker("a", "count = 1"), false), ["Restart /a-1 command!", "stay 0"]);
     }
 
     #[test]

@@ -90,6 +90,11 @@ impl<'v> Fields<'v> {
         values
     }
 
+    /// Where the value of `key` stands in the uppermost table, if it is there.
+    pub(super) fn own(&self, key: &'v str) -> Option<Place> {
+        self.layers.first()?.get(key).map(|value| value.place)
+    }
+
     /// Notes which of the values of `key` is meant.
     pub(super) fn mean(&mut self, key: &'static str, place: Place) {
         self.meant.insert(key, place);

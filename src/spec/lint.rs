@@ -51,6 +51,8 @@ impl Lint<'_> {
                 self.high_above_max(&path, &exec.resources);
             }
             self.slow_probe(&path, child);
+            let before = index.checked_sub(1).and_then(|before| supervisor.children[before].policy.group);
+            self.endless_rollout(&path, &child.policy, before);
             self.probe_of_held_socket(&path, child);
             self.programs_behind_a_shell(&path, child);
             self.disarmed_window(&path, &child.policy, &supervisor.policy.intensity);
@@ -115,6 +117,23 @@ impl Lint<'_> {
                     .hint("write misses = 2 or more; a shorter interval detects a hang as fast")
             });
         }
+    }
+
+    /// A copy that may take for ever to be ready keeps a roll-out waiting for ever.
+    fn endless_rollout(&mut self, path: &Path, policy: &ChildPolicy, before: Option<u32>) {
+        let endless = policy.ready == Ready::Notify && policy.start_timeout.is_none() && policy.heartbeat.is_none();
+        if !endless || policy.group.is_none() || policy.group == before {
+            return;
+        }
+        self.warn(path, "ready", |place| {
+            Finding::warning(
+                "endless-rollout",
+                place,
+                "a copy that never becomes ready holds a rolling update for ever",
+            )
+            .label("nothing limits how long this takes")
+            .hint("write start-timeout = \"30s\": then the copy has failed, and goes back to its old spec")
+        });
     }
 
     /// A probe that is waited for as long as the worker has leaves no time for another one.

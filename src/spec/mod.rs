@@ -146,7 +146,7 @@ pub fn copy_of(like: &ChildSpec, name: Name, number: u32) -> Option<Result<Child
     if is_wrong {
         return Some(Err(diagnostics));
     }
-    Some(Ok(ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)), added: like.added }))
+    Some(Ok(ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)), added: like.added, behind: false }))
 }
 
 /// Reads `file` and everything that it includes. `env` gives the values of `${VAR}`. A file that cannot be read is a

@@ -33,6 +33,7 @@ words! {
     AutoShutdown { "never" Never, "any-significant" AnySignificant, "all-significant" AllSignificant }
     StopOrder { "reverse" Reverse, "together" Together }
     Ready { "exec" Exec, "heartbeat" Heartbeat, "notify" Notify, "exit" Exit }
+    UpdateOrder { "stop-first" StopFirst, "start-first" StartFirst }
 }
 
 /// Which siblings are restarted along with a child that has to be restarted (R18, R19, R20).
@@ -169,6 +170,35 @@ pub struct Backoff {
     pub reset: Span,
 }
 
+/// How the copies of a `count` get what a reload changes of them: one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// So many are replaced at a time; at least 1.
+    pub at_once: u32,
+    /// Which process of a copy is there first.
+    pub order: UpdateOrder,
+    /// A copy must be up for this long before the next is replaced.
+    pub settle: Span,
+}
+
+/// As `docker service update` does it without options, whose monitor waits 5 s for a new task to fail.
+impl Default for Update {
+    fn default() -> Update {
+        Update { at_once: 1, order: UpdateOrder::StopFirst, settle: Span::from_secs(5) }
+    }
+}
+
+/// Which process of a copy that is replaced is there first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateOrder {
+    /// The old one is gone before the new one is started.
+    #[default]
+    StopFirst,
+    /// The new one is up before the old one is stopped.
+    StartFirst,
+}
+
 /// What supervision needs to know of one child.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChildPolicy {
@@ -195,6 +225,9 @@ pub struct ChildPolicy {
     pub evidence: Evidence,
     /// Children created by one `count` share a number; they are stopped together where they stand side by side.
     pub group: Option<u32>,
+    /// How it gets what a reload changes of it, as one of a `count`.
+    #[serde(default)]
+    pub update: Update,
 }
 
 impl ChildPolicy {
@@ -219,6 +252,7 @@ impl Default for ChildPolicy {
             success_codes: vec![0],
             evidence: Evidence::default(),
             group: None,
+            update: Update::default(),
         }
     }
 }

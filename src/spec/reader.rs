@@ -362,7 +362,13 @@ impl<'v> Reader<'_, 'v> {
         }
         self.rules.child(&mut self.scope, &policy, &siblings.parent, &fields);
         let below = self.supervisor(fields, place, &path, depth + 1, defaults);
-        siblings.children.push(ChildSpec { name, policy, kind: ChildKind::Supervisor(Box::new(below)), added: false });
+        siblings.children.push(ChildSpec {
+            name,
+            policy,
+            kind: ChildKind::Supervisor(Box::new(below)),
+            added: false,
+            behind: false,
+        });
     }
 
     /// One worker, or with a `count` several.
@@ -423,7 +429,7 @@ impl<'v> Reader<'_, 'v> {
             self.rules.sockets(&mut self.scope, &exec, &path, policy.group, &places, place);
             self.remember(path, places.clone());
             let kind = ChildKind::Worker(Box::new(exec));
-            siblings.children.push(ChildSpec { name: called, policy, kind, added: false });
+            siblings.children.push(ChildSpec { name: called, policy, kind, added: false, behind: false });
         }
     }
 

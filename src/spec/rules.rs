@@ -9,7 +9,7 @@ use super::diagnostic::quoted;
 use super::exec::{BeatSource, ExecSpec, LogSpec};
 use super::fields::Fields;
 use super::listen::{Address, Listen};
-use super::policy::{AutoShutdown, ChildPolicy, Ready, Restart, SupervisorPolicy};
+use super::policy::{AutoShutdown, ChildPolicy, Ready, Restart, SupervisorPolicy, UpdateOrder};
 use super::resources::Resources;
 use super::source::{Finding, Place, Places};
 use super::tree::{CHILDREN_MAX, ChildKind, ChildSpec, Containment, PATH_BYTES_MAX, SupervisorSpec, TreeSpec};
@@ -249,6 +249,22 @@ impl Rules {
                         "write restart = \"transient\" (it runs again when its group is restarted), or \
                          restart = \"temporary\" (it runs once)",
                     ),
+            );
+        }
+        let order = fields.places.get("update.order").copied().or(fields.meant("update"));
+        if let (UpdateOrder::StartFirst, Some(place)) = (policy.update.order, order) {
+            // Two incarnations of one worker would share its path, its cgroup, its sockets and its log.
+            scope.judge(
+                Finding::error("start-first", place, "`order = \"start-first\"` is not supported yet")
+                    .label("two processes of one copy would live at once")
+                    .hint("write order = \"stop-first\"; with `listen` on the whole `count`, no connection is refused meanwhile"),
+            );
+        }
+        if let (None, Some(place)) = (policy.group, fields.own("update")) {
+            scope.judge(
+                Finding::warning("no-effect", place, "`update` has no effect: this worker is not one of a `count`")
+                    .label("a reload stops and starts it")
+                    .hint("make copies of it: count = 2; with count = 1 it is NAME-1"),
             );
         }
         for key in ["stop-signal", "kill-mode"] {

@@ -607,7 +607,13 @@ fn any_children(depth: u32) -> BoxedStrategy<Vec<ChildSpec>> {
                 if log {
                     exec.log = LogSpec::File { file: format!("/{name}.log").into(), max_size: 7, keep: 1 };
                 }
-                ChildSpec { name, policy: policy.clone(), kind: ChildKind::Worker(Box::new(exec)), added: false }
+                ChildSpec {
+                    name,
+                    policy: policy.clone(),
+                    kind: ChildKind::Worker(Box::new(exec)),
+                    added: false,
+                    behind: false,
+                }
             };
             if count == 0 { vec![child(None)] } else { (1..=count).map(|number| child(Some(number))).collect() }
         })
@@ -618,7 +624,7 @@ fn any_children(depth: u32) -> BoxedStrategy<Vec<ChildSpec>> {
     let supervisor = (any_name(), any_policy(), any_supervisor(depth - 1)).prop_map(|(name, policy, below)| {
         let heartbeat = policy.heartbeat.map(|beat| Heartbeat { progress: false, ..beat });
         let policy = ChildPolicy { heartbeat, ..policy };
-        vec![ChildSpec { name, policy, kind: ChildKind::Supervisor(Box::new(below)), added: false }]
+        vec![ChildSpec { name, policy, kind: ChildKind::Supervisor(Box::new(below)), added: false, behind: false }]
     });
     prop_oneof![2 => worker, 1 => supervisor].boxed()
 }

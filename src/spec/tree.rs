@@ -80,6 +80,9 @@ pub struct ChildSpec {
     /// It was added while the tree ran; never so in a file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub added: bool,
+    /// The last reload has another spec for it: its turn in a roll-out has not come, or does not come; never so in a file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind: bool,
 }
 
 /// What a child is.
@@ -138,6 +141,41 @@ impl ChildSpec {
 }
 
 impl SupervisorSpec {
+    /// Takes over from what stands there those children that are behind: their spec is proven, that of the last reload is
+    /// not.
+    pub(crate) fn keep_behind(&mut self, there: &SupervisorSpec) {
+        for child in &mut self.children {
+            let Some(is) = there.child(child.name.as_str()) else { continue };
+            match (&mut child.kind, &is.kind) {
+                (ChildKind::Supervisor(below), ChildKind::Supervisor(there)) => below.keep_behind(there),
+                (ChildKind::Worker(_), ChildKind::Worker(_)) if is.behind => *child = is.clone(),
+                (ChildKind::Worker(_) | ChildKind::Supervisor(_), _) => {}
+            }
+        }
+    }
+
+    /// The paths of all children that are behind; `at` is that of this supervisor.
+    pub(crate) fn behind(&self, at: &Path) -> Vec<Path> {
+        let mut behind = Vec::new();
+        self.for_each_supervisor(at, &mut |at, supervisor| {
+            let children = supervisor.children.iter().filter(|child| child.behind);
+            behind.extend(children.map(|child| at.child(&child.name)));
+        });
+        behind
+    }
+
+    /// The same tree without what is only so while it runs: children that were added, and marks of those that are behind.
+    pub(crate) fn into_file_form(mut self) -> SupervisorSpec {
+        self.children.retain(|child| !child.added);
+        for child in &mut self.children {
+            child.behind = false;
+            if let ChildKind::Supervisor(below) = &mut child.kind {
+                **below = std::mem::take(&mut **below).into_file_form();
+            }
+        }
+        self
+    }
+
     /// The child called `name`.
     pub fn child(&self, name: &str) -> Option<&ChildSpec> {
         self.children.iter().find(|child| child.name.as_str() == name)

@@ -1,6 +1,7 @@
 //! What goes out of the core: orders to the shell, which carries out all of them before it hands in the next event.
 
 use super::report::Report;
+use super::rollout::RolloutEnd;
 use super::rollup::Rollup;
 use super::types::{ChildId, RequestId, Run};
 use crate::ids::ReportId;
@@ -29,14 +30,30 @@ pub enum Action {
     Answer(RequestId, Answer),
     /// The specs that came with this request, a [`Command::Start`](super::Command::Start) or a
     /// [`Reload`](super::Reload), are in force from here on: the shell takes them over. By now
-    /// [`Supervisor::find`](super::Supervisor::find) finds the new children.
+    /// [`Supervisor::find`](super::Supervisor::find) finds the new children. Those of which an
+    /// [`Action::Adopt`] before it says so get theirs later.
     Renew(RequestId),
+    /// A copy of a `count` gets another spec by itself: the roll-out of a reload has come to it, or goes back.
+    Adopt(ChildId, Adopt),
     /// A child is gone for good: the shell forgets its handle. (A new one shows with its first `Spawn`.)
     Forget(ChildId),
     /// Something happened that people want to know.
     Report(Box<Report>),
     /// Nothing is left below: end this process. The last action there ever is.
     Halt(End),
+}
+
+/// Which spec a copy gets from its next start on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopt {
+    /// It does not get what the next [`Action::Renew`] has for it, but keeps what it has until its turn comes.
+    Later,
+    /// That of the last reload.
+    New,
+    /// The one that it had before, with which it last was up for long enough.
+    Former,
+    /// The one that it has: there is no way back any more.
+    Settled,
 }
 
 /// What a node sends its parent.
@@ -74,6 +91,8 @@ pub enum Answer {
     KillFailed(String),
     /// The start that was asked for has failed, and why.
     StartFailed(String),
+    /// A copy did not come up, so the others were not replaced.
+    RolloutStopped(Box<RolloutEnd>),
     /// Something stronger came between: the supervisor is ending, or a later request undid this one.
     Overtaken(String),
 }

@@ -47,6 +47,9 @@ pub(super) struct Child {
     pub(super) added: bool,
     /// It is forgotten when its process is gone.
     pub(super) leaving: bool,
+    /// The last reload has another spec for it, which it has not got yet: its turn in the roll-out is to come, or does not
+    /// come.
+    pub(super) behind: bool,
     /// A process of it that cannot be killed. There is no other one then.
     pub(super) lost: Option<Box<Lost>>,
 }
@@ -73,6 +76,7 @@ impl Child {
             next: None,
             added: false,
             leaving: false,
+            behind: false,
             lost: None,
         }
     }

@@ -96,6 +96,8 @@ pub enum Command {
     /// OTP's start_child (R62, R63): adds a child at the end of the start order and starts it. The id that it got is
     /// found by [`Supervisor::find`](super::Supervisor::find).
     Start(Box<Member>),
+    /// `treevisor restart --rolling`: restarts the copies of one `count` that run, one after another.
+    Roll(u32),
     /// Kills the child with all that is below it, now. Its end then counts as an abnormal exit (D10).
     Panic {
         /// The child.

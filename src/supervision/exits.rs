@@ -328,12 +328,18 @@ impl Supervisor {
         let purpose = self.job.as_ref().map(|job| job.purpose);
         // One that has waited for the end of its old process may be temporary: it is never tried again by itself (R15).
         let temporary = self.table.get(id).is_some_and(|child| child.member.policy.restart == Restart::Temporary);
-        let retry = matches!(purpose, Some(Purpose::Restart { .. })) && !temporary;
+        let rolled = self.off_probation(id);
+        let retry = matches!(purpose, Some(Purpose::Restart { .. })) && !temporary && rolled.is_none();
         let report = self.report(turn, Some(id), cause, Fact::StartFailed { failure: failure.clone(), retry });
         if let Some(mut child) = self.table.edit(id) {
             child.last_failure = Some(LastFailure::NotStarted(failure.message.clone()));
         }
         self.answer(turn, id, Goal::Up, &Answer::StartFailed(failure.message.clone()));
+        if let Some(rolled) = rolled {
+            // What has failed is its new spec, not the restart, the request or the reload that has started it.
+            self.go_back(turn, id, rolled, failure.message);
+            return self.start_as_before(id, report);
+        }
         match purpose {
             // R9: whatever its restart type, the supervisor has not started.
             Some(Purpose::Boot) => {
@@ -386,6 +392,11 @@ impl Supervisor {
                 if let Some(reloading) = &mut self.reloading {
                     reloading.failed.push(format!("\"{name}\" could not be started: {}", failure.message));
                 }
+            }
+            // It was on its way back to its old spec.
+            Some(Purpose::Roll) => {
+                self.rest(id, AfterStop::Rest);
+                self.not_even_as_before(id, &failure.message);
             }
             Some(Purpose::Operator { what: Operation::Stop, .. } | Purpose::End { .. }) | None => {
                 self.rest(id, AfterStop::Rest);

@@ -66,6 +66,9 @@
 //! waited in OTP's mailbox waits in a queue (R30, D5 of `docs/otp.md`). An exit is reported at once but decided in its
 //! turn, so a group restart that comes first absorbs it (R29).
 //!
+//! A *roll-out*, by which the copies of a `count` get what a reload changes of them, is what it does when nothing else is
+//! to be done (see `rolling`): each of its steps is a sequence.
+//!
 //! What does not wait, because what it would wait for may never end:
 //!
 //! - [`Event::Stop`], [`Event::StopNow`], [`Event::ParentLost`]: the sequence is cut. A stop that is in progress is
@@ -80,8 +83,8 @@
 //!
 //! # Which file holds what
 //!
-//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload` and `deadlines` are its work by theme; `table` holds
-//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step` and `shown`, `sequence`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure` and `rollup` know
+//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling` and `deadlines` are its work by theme; `table` holds
+//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
 pub mod action;
@@ -99,6 +102,8 @@ mod reload;
 pub mod report;
 mod requests;
 mod restarts;
+mod rolling;
+pub mod rollout;
 pub mod rollup;
 mod sequence;
 mod shown;
@@ -110,9 +115,10 @@ mod supervisor;
 mod table;
 pub mod types;
 
-pub use action::{Action, Answer, End, ToParent};
+pub use action::{Action, Adopt, Answer, End, ToParent};
 pub use event::{Beat, Command, Event, Member, Notice, OwnPolicy, Reload, Scope};
-pub use report::{Fact, Killed, LastBeats, Past, Report};
+pub use report::{Fact, Killed, LastBeats, Past, Report, RolloutStage};
+pub use rollout::{RolloutEnd, RolloutStatus};
 pub use rollup::Rollup;
 pub use state::{BeatStatus, ChildStatus, State};
 pub use supervisor::{Config, Supervisor};

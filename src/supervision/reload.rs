@@ -20,23 +20,28 @@
 //! | a step that is done | - | taken over | run again, in its turn | forgotten |
 //! | never started, as `autostart` is false | - | taken over; started if it no longer is | the same | forgotten |
 //!
+//! But of the copies of a `count`, those that run and have another revision are not stopped here: they get their new
+//! spec one after another when all else is done (see `rolling`).
+//!
 //! A start that fails here is no failed restart: the child stays down, the others go on, and the answer names it. A wrong
 //! command in a new file must not be what makes a supervisor give up.
 
-use super::action::{Action, Answer};
+use super::action::{Action, Adopt, Answer};
 use super::child::Child;
 use super::event::{Member, OwnPolicy, Reload, Scope};
 use super::phase::{AfterStop, DownReason, OnExit, Phase, Target, Wait};
 use super::report::Fact;
+use super::rollout::{Due, Probation, Rollout};
 use super::sequence::{Purpose, Reloading, Sequence};
 use super::strategy::{group, stop_steps};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, StopCause};
+use crate::ids::ReportId;
 use std::collections::{BTreeSet, VecDeque};
 
 /// What a reload makes of a child that was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     Same,
     InPlace,
     /// The processes of its old spec and of its new one are not the same.
@@ -53,6 +58,8 @@ struct ReloadPlan {
     /// To be stopped, if they have a process, and started.
     restarted: BTreeSet<ChildId>,
     updated: BTreeSet<ChildId>,
+    /// Copies whose turn comes when all else is done.
+    rolled: Vec<Due>,
 }
 
 impl Supervisor {
@@ -72,6 +79,7 @@ impl Supervisor {
                 }
                 QueueItem::Reload(_) | QueueItem::Asked { .. } | QueueItem::Recheck(_) => true,
             });
+            self.cut_roll(turn, &reload.by);
         }
         self.queue.push_back(QueueItem::Reload(reload));
     }
@@ -89,40 +97,45 @@ impl Supervisor {
             self.take_over_own(turn, own);
         }
         let before = self.table.order().to_vec();
-        let mut roll = self.match_members(turn, members, &scope, &before);
-        self.put_in_order(&roll, &scope, &before);
-        self.update_idle(&scope, &mut roll);
+        let mut earlier = match scope {
+            Scope::All { .. } => self.leave_rollout(turn),
+            Scope::Count(_) | Scope::Child(_) => Vec::new(),
+        };
+        let mut plan = self.match_members(turn, members, &scope, &before, &mut earlier);
+        self.put_in_order(&plan, &scope, &before);
+        self.update_idle(&scope, &mut plan, &earlier);
         // From here on the shell has the new specs: the starts below are meant with them.
         turn.out.push(Action::Renew(request));
         let cause = matches!(scope, Scope::All { .. }).then(|| {
-            let kept =
-                self.table.order().len() - roll.new.len() - roll.gone.len() - roll.restarted.len() - roll.updated.len();
+            let restarted = plan.restarted.len() + plan.rolled.len();
+            let kept = self.table.order().len() - plan.new.len() - plan.gone.len() - restarted - plan.updated.len();
             let fact = Fact::Reloaded {
                 by: by.clone(),
                 generation,
-                added: roll.new.len(),
-                removed: roll.gone.len(),
-                restarted: roll.restarted.len(),
-                updated: roll.updated.len(),
+                added: plan.new.len(),
+                removed: plan.gone.len(),
+                restarted,
+                updated: plan.updated.len(),
                 kept,
             };
             self.report(turn, None, None, fact)
         });
+        self.plan_the_rest(turn, &mut plan, earlier, cause, &by);
 
         let mut stops = Vec::new();
         for &id in &before {
             let Some(child) = self.table.get(id) else { continue };
-            if child.process().is_some() && (roll.gone.contains(&id) || roll.restarted.contains(&id)) {
+            if child.process().is_some() && (plan.gone.contains(&id) || plan.restarted.contains(&id)) {
                 stops.push((id, child.member.policy.group));
             }
         }
         let steps = stop_steps(&stops, self.policy.stop_order);
-        for &id in &roll.gone {
+        for &id in &plan.gone {
             self.mark_leaving(turn, id, &by);
         }
         let mut starts = VecDeque::new();
         for id in self.table.order().to_vec() {
-            if !(roll.new.contains(&id) || roll.restarted.contains(&id)) {
+            if !(plan.new.contains(&id) || plan.restarted.contains(&id)) {
                 continue;
             }
             // What is new may be for an operator to start.
@@ -138,13 +151,33 @@ impl Supervisor {
             Scope::All { .. } => StopCause::Reload(by),
             Scope::Count(_) | Scope::Child(_) => StopCause::Operator(by),
         };
-        let failed = roll.gone.iter().filter_map(|id| {
+        let failed = plan.gone.iter().filter_map(|id| {
             let lost = self.table.get(*id)?.lost.as_ref()?;
             Some(format!("\"{}\": {}", self.name(*id), lost.stuck))
         });
         let failed = failed.collect();
         self.reloading = Some(Reloading { request, failed });
         self.job = Some(Sequence::new(Purpose::Reload, why, cause, steps, starts));
+    }
+
+    /// The copies that are rolled, in their new order. Of those that were on probation, those that stay as they are stay on it.
+    fn plan_the_rest(
+        &mut self,
+        turn: &mut Turn<'_>,
+        plan: &mut ReloadPlan,
+        earlier: Vec<Probation>,
+        cause: Option<ReportId>,
+        by: &str,
+    ) {
+        let changed = |id: &ChildId| plan.gone.contains(id) || !plan.listed.contains(id);
+        let (others, carried): (Vec<_>, Vec<_>) = earlier.into_iter().partition(|rolled| changed(&rolled.id));
+        turn.out.extend(others.into_iter().map(|rolled| Action::Adopt(rolled.id, Adopt::Settled)));
+        let mut rolled = std::mem::take(&mut plan.rolled);
+        self.table.put_in_start_order(&mut rolled, |due| due.id);
+        if !rolled.is_empty() || !carried.is_empty() {
+            let roll = Rollout::new(by.to_owned(), StopCause::Reload(by.to_owned()), cause, true);
+            self.plan_rollout(roll, rolled, carried);
+        }
     }
 
     /// R72: they hold at once, recorded charges stay and are judged by the new limits at the next charge. R76: nothing
@@ -166,37 +199,43 @@ impl Supervisor {
         members: Vec<Member>,
         scope: &Scope,
         before: &[ChildId],
+        earlier: &mut Vec<Probation>,
     ) -> ReloadPlan {
-        let mut roll = ReloadPlan::default();
+        let mut plan = ReloadPlan::default();
         let mut listed = BTreeSet::new();
         for member in members {
             let Some(id) = self.table.find(member.name.as_str()) else {
                 let id = self.table.add(member);
                 listed.insert(id);
-                roll.listed.push(id);
-                roll.new.insert(id);
+                plan.listed.push(id);
+                plan.new.insert(id);
                 continue;
             };
             if !listed.insert(id) {
                 continue;
             }
-            roll.listed.push(id);
+            plan.listed.push(id);
             let returns = self.stays(id);
             if returns {
-                roll.new.insert(id);
+                plan.new.insert(id);
             }
             if let (Scope::Count(_), false) = (scope, returns) {
                 // What is there of a count stays as it is.
+                continue;
+            }
+            if let (Scope::All { .. }, false, Some(due)) = (scope, returns, self.due(id, &member, earlier)) {
+                turn.out.push(Action::Adopt(id, Adopt::Later));
+                plan.rolled.push(due);
                 continue;
             }
             match self.take_over(turn, id, member, scope) {
                 _ if returns => {}
                 Change::Same => {}
                 Change::InPlace => {
-                    roll.updated.insert(id);
+                    plan.updated.insert(id);
                 }
                 Change::Restart => {
-                    roll.restarted.insert(id);
+                    plan.restarted.insert(id);
                 }
             }
         }
@@ -208,15 +247,15 @@ impl Supervisor {
                 Scope::Child(only) => *only == id,
             };
             if goes {
-                roll.gone.insert(id);
+                plan.gone.insert(id);
             }
         }
-        roll
+        plan
     }
 
     /// Some are down without having been stopped: their start has failed, or they went down with a group and were to
     /// come up with the next attempt of a sibling. Unless there still is such a sibling, they are started.
-    fn update_idle(&self, scope: &Scope, roll: &mut ReloadPlan) {
+    fn update_idle(&self, scope: &Scope, plan: &mut ReloadPlan, earlier: &[Probation]) {
         let waits = |id: &ChildId| {
             // Of one whose old process cannot be killed, no caller waits for the start.
             let phase = self.table.get(*id).map(|child| &child.phase);
@@ -224,29 +263,34 @@ impl Supervisor {
         };
         let concerned = match scope {
             Scope::All { .. } => true,
-            Scope::Count(_) | Scope::Child(_) => roll.gone.iter().any(waits),
+            Scope::Count(_) | Scope::Child(_) => plan.gone.iter().any(waits),
         };
         if !concerned {
             return;
         }
         let order = self.table.order();
-        let waiting: Vec<ChildId> = order.iter().copied().filter(|id| waits(id) && !roll.gone.contains(id)).collect();
+        let waiting: Vec<ChildId> = order.iter().copied().filter(|id| waits(id) && !plan.gone.contains(id)).collect();
         // By the strategy and the order that hold from now on: a child that stands elsewhere waits for no sibling any
         // more.
         let called: BTreeSet<ChildId> =
             waiting.iter().flat_map(|id| group(self.policy.strategy, order, id)).copied().collect();
         for child in self.table.iter() {
-            let idle = matches!(child.phase, Phase::Down(DownReason::Idle)) && child.comes_with_group();
-            let new_or_gone = roll.gone.contains(&child.id) || roll.new.contains(&child.id);
-            if idle && !new_or_gone && !called.contains(&child.id) {
-                roll.updated.remove(&child.id);
-                roll.restarted.insert(child.id);
+            let idle = matches!(child.phase, Phase::Down(DownReason::Idle)) && child.target == Target::Up;
+            let new_or_gone = plan.gone.contains(&child.id) || plan.new.contains(&child.id);
+            // A temporary one comes with no group; this reload has stopped it, in the midst of a roll-out.
+            let comes = match child.comes_with_group() {
+                true => !called.contains(&child.id),
+                false => earlier.iter().any(|rolled| rolled.id == child.id),
+            };
+            if idle && !new_or_gone && comes {
+                plan.updated.remove(&child.id);
+                plan.restarted.insert(child.id);
             }
         }
     }
 
     /// A child that was there before gets its new spec, now or when it is down.
-    fn take_over(&mut self, turn: &mut Turn<'_>, id: ChildId, member: Member, scope: &Scope) -> Change {
+    pub(super) fn take_over(&mut self, turn: &mut Turn<'_>, id: ChildId, member: Member, scope: &Scope) -> Change {
         let Some(mut child) = self.table.edit(id) else { return Change::Same };
         if matches!(scope, Scope::All { .. }) {
             // It stands in the file now, wherever it came from.
@@ -291,19 +335,19 @@ impl Supervisor {
     }
 
     /// Puts the children into their new order. Those that go stand last, so that whatever comes between stops them first.
-    fn put_in_order(&mut self, roll: &ReloadPlan, scope: &Scope, before: &[ChildId]) {
+    fn put_in_order(&mut self, plan: &ReloadPlan, scope: &Scope, before: &[ChildId]) {
         let mut order = match scope {
             Scope::All { .. } => {
-                let listed: BTreeSet<ChildId> = roll.listed.iter().copied().collect();
-                let others = before.iter().copied().filter(|id| !listed.contains(id) && !roll.gone.contains(id));
-                roll.listed.iter().copied().chain(others).collect::<Vec<_>>()
+                let listed: BTreeSet<ChildId> = plan.listed.iter().copied().collect();
+                let others = before.iter().copied().filter(|id| !listed.contains(id) && !plan.gone.contains(id));
+                plan.listed.iter().copied().chain(others).collect::<Vec<_>>()
             }
             // All children stay, and a new one stands after the one that it is listed after.
             Scope::Count(_) | Scope::Child(_) => {
-                let mut order: Vec<ChildId> = before.iter().copied().filter(|id| !roll.gone.contains(id)).collect();
+                let mut order: Vec<ChildId> = before.iter().copied().filter(|id| !plan.gone.contains(id)).collect();
                 let mut last = None;
-                for &id in &roll.listed {
-                    if roll.new.contains(&id) {
+                for &id in &plan.listed {
+                    if plan.new.contains(&id) {
                         // One that was to go stands at the end.
                         order.retain(|other| *other != id);
                         let at = last.and_then(|last| order.iter().position(|other| *other == last));
@@ -314,7 +358,7 @@ impl Supervisor {
                 order
             }
         };
-        order.extend(before.iter().copied().filter(|id| roll.gone.contains(id)));
+        order.extend(before.iter().copied().filter(|id| plan.gone.contains(id)));
         self.table.set_order(order);
     }
 
@@ -357,6 +401,9 @@ impl Supervisor {
     /// All stops and starts are over.
     pub(super) fn reloaded(&mut self, turn: &mut Turn<'_>) {
         let Some(Reloading { request, failed }) = self.reloading.take() else { return };
+        if self.begin_rollout(turn, request, &failed) {
+            return;
+        }
         let answer = if failed.is_empty() { Answer::Ok } else { Answer::StartFailed(failed.join("; ")) };
         turn.out.push(Action::Answer(request, answer));
     }

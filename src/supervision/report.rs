@@ -1,5 +1,6 @@
 //! What the command line calls an event: one fact of the tree's life, with the fact that led to it.
 
+use super::rollout::RolloutEnd;
 use super::types::{ChildId, Dropped, Exit, StartFailure, StopCause, Stuck};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::Strategy;
@@ -65,6 +66,19 @@ pub struct LastBeats {
     pub progress: Option<u64>,
     /// What was waiting to be done, by the last one that had it.
     pub pending: Option<u64>,
+}
+
+/// Where a roll-out stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutStage {
+    /// The first copies are about to be replaced.
+    Begun,
+    /// All copies have been replaced.
+    Done,
+    /// A copy did not come up: the others are not replaced.
+    Stopped,
+    /// A later reload has taken its place.
+    Overtaken,
 }
 
 /// What happened.
@@ -204,6 +218,21 @@ pub enum Fact {
         updated: usize,
         /// Children that nothing was changed of.
         kept: usize,
+    },
+    /// The copies of a `count` are replaced one after another.
+    Rollout {
+        /// Where that stands.
+        stage: RolloutStage,
+        /// The operator.
+        by: String,
+        /// So many copies have been replaced, and are up.
+        updated: usize,
+        /// So many are to be.
+        total: usize,
+        /// They get the spec of a reload; else they are only started anew.
+        reload: bool,
+        /// Why it is stopped.
+        end: Option<Box<RolloutEnd>>,
     },
     /// It could not be started.
     StartFailed {

@@ -49,6 +49,7 @@ impl Supervisor {
             | Command::Up(_)
             | Command::Delete(_)
             | Command::Start(_)
+            | Command::Roll(_)
             | Command::Reset(_)
             | Command::Panic { .. } => self.queue.push_back(QueueItem::Asked { request, command, by }),
         }
@@ -68,6 +69,7 @@ impl Supervisor {
             Command::Up(id) => self.bring_up(turn, request, id, by),
             Command::Delete(id) => self.delete(turn, request, id),
             Command::Start(member) => self.add(turn, request, *member, by),
+            Command::Roll(group) => self.restart_rolling(turn, request, group, by),
             Command::Reset(which) => self.reset(turn, request, which),
             Command::Panic { child, hold } => self.panic(turn, request, child, hold, by),
         }
@@ -429,6 +431,6 @@ fn subject(command: &Command) -> Option<ChildId> {
         }
         Command::Panic { child, .. } => Some(*child),
         Command::Reset(which) => *which,
-        Command::Start(_) => None,
+        Command::Start(_) | Command::Roll(_) => None,
     }
 }

@@ -52,7 +52,15 @@ impl Supervisor {
     /// A child has exited by itself: is it restarted? (R13, R14, R15)
     fn decide(&mut self, turn: &mut Turn<'_>, id: ChildId, normal: bool, cause: ReportId, ran: Span) {
         let Some(child) = self.table.get(id) else { return };
-        match (child.member.policy.restart, normal) {
+        let restart = child.member.policy.restart;
+        let why = child.last_failure.as_ref().map(|failure| format!("it {failure}"));
+        if (!normal || restart == Restart::Permanent)
+            && let Some(rolled) = self.off_probation(id)
+        {
+            self.go_back(turn, id, rolled, why.unwrap_or_default());
+            return self.start_as_before(id, cause);
+        }
+        match (restart, normal) {
             (Restart::Permanent, _) | (Restart::Transient, false) => self.restart(turn, id, cause, Some(ran)),
             (Restart::Transient, true) | (Restart::Temporary, _) => {
                 self.rest(id, AfterStop::Done);

@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Operator { child: ChildId, what: Operation },
     /// A new set of children.
     Reload,
+    /// Some copies of a roll-out are replaced.
+    Roll,
     /// The end of the supervisor; `kill` without asking.
     End { end: End, kill: bool },
 }
@@ -158,6 +160,22 @@ impl Sequence {
                 self.starts.push_front(id);
             }
         }
+    }
+
+    /// The child whose start is waited for now.
+    pub(super) fn is_starting_now(&self) -> Option<ChildId> {
+        self.starting
+    }
+
+    /// Nothing more is started; gives back what was to be.
+    pub(super) fn drop_starts(&mut self) -> VecDeque<ChildId> {
+        std::mem::take(&mut self.starts)
+    }
+
+    /// `id` could not be started, and is started once more, as the next one.
+    pub(super) fn start_again(&mut self, id: ChildId) {
+        self.gone(id);
+        self.starts.push_front(id);
     }
 
     /// Whether its turn to be stopped is still to come.

@@ -77,6 +77,7 @@ impl Child {
                 | Phase::Ended => None,
             },
             stuck: self.lost.as_ref().map(|lost| lost.stuck.clone()),
+            behind: self.behind,
             status: process.and_then(|process| process.status.clone()),
             word: process.and_then(|process| process.said.as_ref()).and_then(|said| said.word),
             main_pid: process.and_then(|process| process.said.as_ref()).and_then(|said| said.main_pid),

@@ -79,13 +79,14 @@ impl Supervisor {
         let Some(child) = self.table.get(id) else { return AfterStop::Rest };
         match self.job.as_ref().map(|job| job.purpose) {
             // Unless an operator has held or stopped it meanwhile.
-            Some(Purpose::Reload) if !child.leaving && child.target == Target::Up => AfterStop::Again,
+            Some(Purpose::Reload | Purpose::Roll) if !child.leaving && child.target == Target::Up => AfterStop::Again,
             Some(Purpose::Restart { .. }) if child.comes_with_group() => AfterStop::Again,
             Some(Purpose::Restart { .. }) if child.member.policy.restart == Restart::Temporary => AfterStop::Done,
             Some(Purpose::Operator { what: Operation::Start(_) | Operation::Add, .. }) => AfterStop::Again,
             Some(
                 Purpose::Restart { .. }
                 | Purpose::Reload
+                | Purpose::Roll
                 | Purpose::Operator { what: Operation::Stop, .. }
                 | Purpose::Boot
                 | Purpose::End { .. },
@@ -170,7 +171,10 @@ impl Supervisor {
         if let Some(reloading) = &mut self.reloading {
             reloading.failed.push(format!("\"{name}\": {text}"));
         }
-        self.answer(turn, id, Goal::Up, &Answer::StartFailed(text));
+        self.answer(turn, id, Goal::Up, &Answer::StartFailed(text.clone()));
+        if let Some(rolled) = self.off_probation(id) {
+            self.go_back(turn, id, rolled, text);
+        }
     }
 
     /// The stops of a restart are over and its back-off is not: the child waits, the others of its group are down
@@ -179,7 +183,7 @@ impl Supervisor {
         let Some(job) = self.job.take() else { return };
         let waits = match job.purpose {
             Purpose::Restart { child, .. } => child,
-            Purpose::Boot | Purpose::Operator { .. } | Purpose::Reload | Purpose::End { .. } => return,
+            Purpose::Boot | Purpose::Operator { .. } | Purpose::Reload | Purpose::Roll | Purpose::End { .. } => return,
         };
         let queued = |supervisor: &Supervisor, id| {
             supervisor.table.get(id).is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Queued)))
@@ -211,7 +215,7 @@ impl Supervisor {
                 }
                 turn.out.push(Action::TellParent(ToParent::Ready));
             }
-            Purpose::Restart { .. } | Purpose::Operator { .. } => {}
+            Purpose::Restart { .. } | Purpose::Operator { .. } | Purpose::Roll => {}
             Purpose::Reload => self.reloaded(turn),
             Purpose::End { end, .. } => self.halt(turn, end, job.cause),
         }
@@ -250,6 +254,9 @@ impl Supervisor {
         if let Some(Reloading { request, .. }) = self.reloading.take() {
             turn.out.push(Action::Answer(request, overtaken.clone()));
         }
+        if let Some(request) = self.roll.take().and_then(|roll| roll.request) {
+            turn.out.push(Action::Answer(request, overtaken.clone()));
+        }
         let mut awaited = self.job.take().map(Sequence::into_awaited).unwrap_or_default();
         if kill {
             awaited.clear();
@@ -279,7 +286,10 @@ impl Supervisor {
     fn ending(&self) -> Option<End> {
         match self.job.as_ref().map(|job| job.purpose) {
             Some(Purpose::End { end, .. }) => Some(end),
-            Some(Purpose::Boot | Purpose::Restart { .. } | Purpose::Operator { .. } | Purpose::Reload) | None => None,
+            Some(
+                Purpose::Boot | Purpose::Restart { .. } | Purpose::Operator { .. } | Purpose::Reload | Purpose::Roll,
+            )
+            | None => None,
         }
     }
 

@@ -73,6 +73,8 @@ pub struct ChildStatus {
     pub waits_until: Option<Time>,
     /// A process of it that cannot be killed and is still there.
     pub stuck: Option<Stuck>,
+    /// The last reload has another spec for it, which it has not got.
+    pub behind: bool,
     /// What the child last reported of itself.
     pub status: Option<String>,
     /// Where it stands by its own word.

@@ -10,6 +10,7 @@ use super::intensity::Window;
 use super::liveness::Judgement;
 use super::phase::{Phase, StopBegun, Target};
 use super::report::{Fact, Report};
+use super::rollout::{Rollout, RolloutEnd};
 use super::rollup::Rollup;
 use super::sequence::{Reloading, Sequence};
 use super::state::{ChildStatus, State};
@@ -50,6 +51,10 @@ pub struct Supervisor {
     pub(super) job: Option<Sequence>,
     /// What belongs to it when it is a reload.
     pub(super) reloading: Option<Reloading>,
+    /// The roll-out that is under way.
+    pub(super) roll: Option<Rollout>,
+    /// How the last one ended, if it was stopped, until the next reload.
+    pub(super) stopped_roll: Option<Box<RolloutEnd>>,
     /// What waits until there is none (D5).
     pub(super) queue: VecDeque<QueueItem>,
     /// The report of what wants this supervisor to end, until it begins to.
@@ -130,6 +135,8 @@ impl Supervisor {
             lifecycle: Lifecycle::New,
             job: None,
             reloading: None,
+            roll: None,
+            stopped_roll: None,
             queue: VecDeque::new(),
             ordered: None,
             started_by: None,
@@ -192,10 +199,9 @@ impl Supervisor {
         match self.lifecycle {
             Lifecycle::New | Lifecycle::Halted => None,
             Lifecycle::Booting | Lifecycle::Running | Lifecycle::Ending => {
-                match (self.table.next_deadline(), self.own_beat) {
-                    (Some(child), Some(own)) => Some(child.min(own)),
-                    (one, other) => one.or(other),
-                }
+                // While a sequence runs, the roll-out waits for that.
+                let roll = self.roll.as_ref().filter(|_| self.job.is_none()).and_then(Rollout::deadline);
+                [self.table.next_deadline(), self.own_beat, roll].into_iter().flatten().min()
             }
         }
     }
@@ -347,6 +353,8 @@ impl Supervisor {
                 Some(QueueItem::Recheck(run)) => self.look(turn, run),
                 Some(QueueItem::Asked { request, command, by }) => self.serve(turn, request, command, by),
                 Some(QueueItem::Reload(reload)) => self.reload(turn, *reload),
+                // A roll-out comes after all that waits.
+                None if self.roll_on(turn) => {}
                 None => return,
             }
         }

@@ -238,6 +238,11 @@ pub enum Verb {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         copies: Vec<Value>,
     },
+    /// Restarts the workers of one `count` that run, one after another.
+    RestartRolling {
+        /// The supervisor's path and the name that the `count` numbers.
+        path: Path,
+    },
     /// The whole tree as it is now: one `Spec`.
     Spec,
     /// The tree is to become this one. Of the root only.
@@ -250,6 +255,8 @@ pub enum Verb {
         #[serde(default, with = "crate::files::exact::option")]
         config: Option<PathBuf>,
     },
+    /// The tree is to be again what it was before the last reload, where that is not complete. Of the root only.
+    AbortReload,
     /// From a node to its child node: its part of a reload. Sent again until it is answered.
     ReloadBelow {
         /// The child node.
@@ -410,6 +417,8 @@ pub enum Outcome {
     KillFailed,
     /// The start has failed.
     StartFailed,
+    /// A copy of a `count` did not come up, so the others were not replaced.
+    RolloutStopped,
     /// Something stronger came between.
     Overtaken,
 }

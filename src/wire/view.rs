@@ -103,6 +103,9 @@ pub struct SupervisorView {
     /// The limits of all that stands below it; absent where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<LimitsView>>,
+    /// The roll-out of its copies that is under way, or was stopped; absent where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Box<RolloutView>>,
 }
 
 /// A child that is held down: an operator has panicked it with hold, and no other word brings it back but an operator's.
@@ -210,6 +213,26 @@ pub struct WorkerView {
     /// Its limits; absent where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<LimitsView>>,
+    /// It still has its spec from before the last reload: its turn in the roll-out has not come, or does not come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind: bool,
+}
+
+/// A roll-out of the copies of a `count`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutView {
+    /// `rolling` or `stopped`.
+    pub state: String,
+    /// So many copies have been replaced, and are up.
+    pub updated: u64,
+    /// So many are to be.
+    pub total: u64,
+    /// Those that are being replaced now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replacing: Vec<Path>,
+    /// Of one that was stopped: how, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A process that SIGKILL has not ended.
@@ -335,6 +358,7 @@ macro_rules! of_either {
             held_since: None,
             held_by: None,
             limits: None,
+            rollout: None,
         }
     }
 }
@@ -367,6 +391,7 @@ impl WorkerView {
             held_since: None,
             held_by: None,
             limits: None,
+            behind: false,
         }
     }
 }

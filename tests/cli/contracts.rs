@@ -45,6 +45,7 @@ fn status() -> Value {
         held_since: None,
         held_by: None,
         limits: None,
+        behind: false,
     };
     let quiet = WorkerView { heartbeat: None, last_exit: None, uptime_ms: None, ..worker.clone() };
     let root = SupervisorView {
@@ -69,6 +70,7 @@ fn status() -> Value {
         held_since: None,
         held_by: None,
         limits: None,
+        rollout: None,
     };
     let status = StatusView {
         instance: "shop".into(),

@@ -278,6 +278,7 @@ pub(crate) fn status() -> StatusView {
         held_since: None,
         held_by: None,
         limits: None,
+        rollout: None,
     };
     StatusView {
         instance: "shop".into(),

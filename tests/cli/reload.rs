@@ -92,6 +92,28 @@ fn each_end_of_a_reload_has_its_words_and_its_exit_code() {
         done(Outcome::StartFailed, "/: \"late\" could not be started: executing ./late: No such file or directory");
     for (arguments, file, answer, wanted) in [
         (&["reload", "new.toml"][..], NEW, failed, 1),
+        (
+            &["reload", "new.toml"],
+            NEW,
+            done(
+                Outcome::RolloutStopped,
+                "2 of 4 updated; /api-3 failed: it exited with status 1; /api-3, /api-4 keep the old spec",
+            ),
+            1,
+        ),
+        (
+            &["reload", "--abort"],
+            NEW,
+            refused(Refusal::NotAllowed, "no reload is under way, and the last one is complete"),
+            1,
+        ),
+        (
+            &["restart", "--rolling", "/api"],
+            NEW,
+            done(Outcome::RolloutStopped, "1 of 2 restarted; /api-2 failed: it exited with status 1"),
+            1,
+        ),
+        (&["restart", "--rolling", "/api-*"], NEW, done(Outcome::Ok, ""), 2),
         (&["reload", "new.toml"], NEW, done(Outcome::Overtaken, "/: a later reload came before it was begun"), 1),
         (&["reload", "new.toml"], NEW, refused(Refusal::NotAllowed, "only the root reloads the tree"), 1),
         (

@@ -36,6 +36,7 @@ mod probes;
 mod pty;
 mod reload;
 mod restarts;
+mod rolling;
 mod root_death;
 mod screens;
 mod servers;

@@ -1,7 +1,7 @@
 //! The rules of OTP's supervisor, R1 to R79, and where this project decides otherwise, D1 to D17, as tests of the
 //! supervision core. `docs/otp.md` says what the decisions are.
 //!
-//! `table`, and `reloads` for new sets of children, have a row or more for every rule, told in the little language of `script`; `chains` follows causes; `worlds`
+//! `table`, and `reloads` for new sets of children and `rolling` for those that come one after another, have a row or more for every rule, told in the little language of `script`; `chains` follows causes; `worlds`
 //! enumerates all small supervisors against an oracle; `random` feeds streams of events, sense and nonsense; `large`
 //! has ten thousand children.
 
@@ -10,6 +10,7 @@ mod fact;
 mod large;
 mod random;
 mod reloads;
+mod rolling;
 mod script;
 mod table;
 mod worlds;

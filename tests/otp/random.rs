@@ -57,7 +57,7 @@ fn ops(ends: bool) -> impl Strategy<Value = Vec<Op>> {
         4 => (0u64..4_000, any::<bool>()).prop_map(|(millis, next)| Op::Pass(millis, next)),
         1 => (0u64..60_000).prop_map(Op::Lose),
         2 => any::<bool>().prop_map(Op::Inspect),
-        4 => (0usize..8, 0u8..8).prop_map(|(n, what)| Op::Ask(n, what)),
+        4 => (0usize..8, 0u8..9).prop_map(|(n, what)| Op::Ask(n, what)),
         2 => (any::<u64>(), any::<bool>()).prop_map(|(pick, prune)| Op::Reload(pick, prune)),
         1 => (if ends { 0u8 } else { 4 }..40).prop_map(Op::Stop),
         2 => (0usize..8, 0u8..10, 0u64..6).prop_map(|(n, what, run)| Op::Nonsense(n, what, run)),
@@ -120,6 +120,37 @@ enum Process {
     Lost,
 }
 
+/// The kind and the revision of children by name.
+type Specs = Vec<(Name, (Kind, u64))>;
+
+/// What a shell keeps of a child's specs: of each the kind and the revision.
+#[derive(Debug)]
+struct Spec {
+    now: (Kind, u64),
+    /// What it is when its process is gone.
+    next: Option<(Kind, u64)>,
+    later: bool,
+    wanted: Option<(Kind, u64)>,
+    former: Option<(Kind, u64)>,
+}
+
+impl Default for Spec {
+    fn default() -> Spec {
+        Spec { now: (Kind::Worker, 0), next: None, later: false, wanted: None, former: None }
+    }
+}
+
+impl Spec {
+    fn take_over(&mut self, what: (Kind, u64), has_process: bool) {
+        self.next = None;
+        if has_process && what != self.now {
+            self.next = Some(what);
+        } else {
+            self.now = what;
+        }
+    }
+}
+
 /// The world around one supervisor, and what is known of its past.
 struct Shell {
     core: Supervisor,
@@ -147,6 +178,9 @@ struct Shell {
     pid: u32,
     /// Runs of which it was handed in that they cannot be killed, and not reported yet.
     untold: BTreeSet<Run>,
+    specs: BTreeMap<ChildId, Spec>,
+    /// Specs that have come and are not in force yet.
+    incoming: BTreeMap<RequestId, (bool, Specs)>,
 }
 
 impl Shell {
@@ -159,6 +193,8 @@ impl Shell {
         let ids = || members.iter().enumerate().map(|(n, member)| (ChildId(n as u32), member));
         let kinds = ids().map(|(id, member)| (id, member.policy.restart)).collect();
         let manual = ids().filter(|(_, member)| !member.policy.autostart).map(|(id, _)| id).collect();
+        let specs = ids().map(|(id, member)| (id, Spec { now: (member.kind, member.revision), ..Spec::default() }));
+        let specs = specs.collect();
         let uplink = Some(Heartbeat::default());
         Shell {
             manual,
@@ -181,6 +217,8 @@ impl Shell {
             halted: false,
             pid: 1,
             untold: BTreeSet::new(),
+            specs,
+            incoming: BTreeMap::new(),
         }
     }
 
@@ -233,6 +271,9 @@ impl Shell {
                 if self.kinds.insert(run.child, restart) == Some(Restart::Temporary) && last.0 > 0 {
                     assert!(brought || self.ordered.contains(&run.child), "a temporary child returned by itself");
                 }
+                let spec = self.specs.entry(run.child).or_default();
+                spec.now = spec.next.take().unwrap_or(spec.now);
+                assert_eq!(spec.now, (member.kind, member.revision), "{run:?} is not started with what the core means");
                 self.processes.insert(run, Process::Ordered);
             }
             Action::AskToStop(run) => {
@@ -256,13 +297,54 @@ impl Shell {
             Action::Answer(request, answer) => {
                 assert!(self.open.remove(&request), "{request:?} was answered twice, now {answer:?}");
             }
-            Action::Forget(child) => assert!(self.processes.keys().all(|run| run.child != child)),
+            Action::Forget(child) => {
+                assert!(self.processes.keys().all(|run| run.child != child));
+                self.specs.remove(&child);
+            }
+            Action::Renew(request) => self.renew(request),
+            Action::Adopt(child, which) => {
+                let has_process = self.processes.keys().any(|run| run.child == child);
+                let spec = self.specs.entry(child).or_default();
+                match which {
+                    Adopt::Later => spec.later = true,
+                    Adopt::New => {
+                        let wanted = spec.wanted.take().expect("a roll-out has nothing for it");
+                        spec.former.get_or_insert(spec.next.unwrap_or(spec.now));
+                        spec.take_over(wanted, has_process);
+                    }
+                    Adopt::Former => {
+                        let former = spec.former.take().expect("there is nothing to go back to");
+                        spec.take_over(former, has_process);
+                    }
+                    Adopt::Settled => spec.former = None,
+                }
+            }
             Action::Examine(run) | Action::Abort(run) => {
                 assert!(self.processes.get(&run).is_some_and(|p| *p != Process::Ordered), "a look at nobody");
             }
-            Action::TellParent(_) | Action::Renew(_) => {}
+            Action::TellParent(_) => {}
             Action::Report(report) => self.read(&report),
             Action::Halt(_) => self.halted = true,
+        }
+    }
+
+    /// Specs are in force: children get theirs, but for those that get them in their turn of a roll-out.
+    fn renew(&mut self, request: RequestId) {
+        let (whole, specs) = self.incoming.remove(&request).unwrap_or_default();
+        for (name, what) in specs {
+            let Some(child) = self.core.find(name.as_str()) else { continue };
+            if !whole && self.specs.contains_key(&child) {
+                // What is there of a count stays as it is.
+                continue;
+            }
+            let has_process = self.processes.keys().any(|run| run.child == child);
+            let spec = self.specs.entry(child).or_default();
+            spec.wanted = None;
+            if std::mem::take(&mut spec.later) {
+                spec.wanted = Some(what);
+            } else {
+                spec.take_over(what, has_process);
+            }
         }
     }
 
@@ -364,12 +446,16 @@ impl Shell {
             5 => Command::Panic { child, hold: false },
             6 => Command::Panic { child, hold: true },
             7 => Command::Reset(n.is_multiple_of(2).then_some(child)),
+            8 => Command::Roll(1),
             _ => Command::Start(Box::new(parse_child(&format!("x{}(temporary)", n % 3)))),
         };
         if what == 2 || what == 3 {
             self.ordered.insert(child);
             self.held.remove(&child);
             self.manual.remove(&child);
+        }
+        if what == 8 {
+            self.ordered.extend(&ids);
         }
         if what == 6 && !self.halted {
             self.held.insert(child);
@@ -390,7 +476,7 @@ impl Shell {
             let mut member = self.core.member(child.id).expect("it is a child").clone();
             match (pick >> (n * 2)) & 3 {
                 0 => continue,
-                1 => member.revision += 1,
+                1 if pick >> 62 != 0 => member.revision += 1,
                 2 => Arc::make_mut(&mut member.policy).shutdown = Shutdown::BrutalKill,
                 _ => {}
             }
@@ -408,13 +494,21 @@ impl Shell {
             }
         }
         let scope = match pick >> 62 {
-            0 => Scope::Count(1),
+            // While a whole reload waits, no count is scaled.
+            0 if self.incoming.values().all(|(whole, _)| !whole) => Scope::Count(1),
             1 => {
                 members.clear();
                 Scope::Child(ChildId((pick & 7) as u32))
             }
             _ => Scope::All { prune },
         };
+        let whole = matches!(scope, Scope::All { .. });
+        for member in members.iter_mut().filter(|_| !whole) {
+            if let Some(spec) = self.core.find(member.name.as_str()).and_then(|id| self.specs.get(&id)) {
+                // What is there of a count stays as it is, or is to be when its process is gone.
+                (member.kind, member.revision) = spec.next.unwrap_or(spec.now);
+            }
+        }
         for child in self.core.children(self.now) {
             if members.iter().all(|member| member.name != child.name) {
                 self.left_out.insert(child.id);
@@ -424,6 +518,8 @@ impl Shell {
         self.asked += 1;
         let request = RequestId(self.asked);
         self.open.insert(request);
+        let specs = members.iter().map(|member| (member.name.clone(), (member.kind, member.revision)));
+        self.incoming.insert(request, (whole, specs.collect()));
         let reload = Reload { request, by: "uid 1".into(), generation: 1, own: None, members, scope };
         self.hand_in(Event::Reloaded(Box::new(reload)));
     }
@@ -617,7 +713,8 @@ proptest! {
                 matches!(child.state, State::Starting | State::Stopping | State::Waiting) && child.stuck.is_none()
             });
             let owing = shell.processes.values().any(|process| !matches!(process, Process::There | Process::Lost));
-            if shell.halted || !(moving || owing || shell.core.state() == State::Starting) {
+            let rolling = shell.core.rollout().is_some();
+            if shell.halted || !(moving || owing || rolling || shell.core.state() == State::Starting) {
                 break;
             }
             shell.play(&Op::Pass(500, false));

@@ -151,7 +151,9 @@ impl World {
                 Action::Forget(child) => format!("forget {}", self.name(child)),
                 Action::Halt(end) => format!("halt {end:?}"),
                 // The shell's affair.
-                Action::Renew(_) => continue,
+                Action::Renew(_) | Action::Adopt(_, Adopt::Later | Adopt::Settled) => continue,
+                Action::Adopt(child, Adopt::New) => format!("roll {}", self.name(child)),
+                Action::Adopt(child, Adopt::Former) => format!("back {}", self.name(child)),
                 Action::Report(report) => {
                     self.reports.push(*report);
                     continue;
@@ -228,6 +230,10 @@ impl World {
             "add" => {
                 let member = parse_child(rest[0]);
                 self.request(Command::Start(Box::new(member)))
+            }
+            "rolling" => {
+                let group = rest[0].parse().expect("a number");
+                self.request(Command::Roll(group))
             }
             // `reload CHILD …`, with `:prune` or `strategy=WORD` among them; `count N CHILD …`; `remove CHILD`.
             "reload" => self.reload(&rest, None),
@@ -310,6 +316,7 @@ fn answer_word(answer: &Answer) -> &'static str {
         Answer::AlreadyStarted => "already_started",
         Answer::KillFailed(_) => "kill_failed",
         Answer::StartFailed(_) => "start_failed",
+        Answer::RolloutStopped(_) => "rollout_stopped",
         Answer::Overtaken(_) => "overtaken",
     }
 }
@@ -432,6 +439,8 @@ pub(crate) fn parse_child(text: &str) -> Member {
             "codes" => policy.success_codes = value.split('+').map(|code| code.parse().expect("a code")).collect(),
             "v" => revision = value.parse().expect("a number"),
             "count" => policy.group = Some(value.parse().expect("a number")),
+            "settle" => policy.update.settle = span(),
+            "at-once" => policy.update.at_once = value.parse().expect("a number"),
             _ => panic!("no such word: {word}"),
         }
     }

@@ -10,8 +10,8 @@ use std::fmt;
 use treevisor::ids::{Incarnation, ReportId};
 use treevisor::spec::policy::{Ready, Restart, Shutdown, StopOrder, Strategy};
 use treevisor::supervision::{
-    Action, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, Run, State, StopCause, StopReason,
-    Supervisor, ToParent,
+    Action, Adopt, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, Run, State, StopCause,
+    StopReason, Supervisor, ToParent,
 };
 use treevisor::time::{Span, Time};
 
@@ -67,6 +67,9 @@ pub(crate) enum Rule {
     Replies,
     /// What is killed past a supervisor that hangs is gone when that is said.
     PanicPast,
+    /// No more copies of a `count` are replaced at once than may be, each settles before the next, and none of them is
+    /// charged for on probation (D21).
+    Rollout,
     /// After a reload the tree is what it says, when it has settled.
     Reloaded,
     /// The core panicked.
@@ -179,6 +182,8 @@ pub(crate) struct Witness {
     last_spawn: Option<(Option<ReportId>, usize)>,
     /// Those whose turn to be stopped with the group that is being restarted is still to come.
     ahead: BTreeSet<ChildId>,
+    /// Copies on probation.
+    rolled: BTreeSet<ChildId>,
     /// An operator, or a start that failed for one, may have left children down that would else run (R37, R66).
     pub(crate) touched: bool,
 }
@@ -224,6 +229,7 @@ impl Witness {
             ready: false,
             last_spawn: None,
             ahead: BTreeSet::new(),
+            rolled: BTreeSet::new(),
             touched: false,
         };
         for spec in children {
@@ -373,6 +379,8 @@ impl Witness {
                     Command::Restart(id) | Command::Up(id) | Command::Cycle(id) => Request::Start(*id),
                     Command::Delete(id) => Request::Delete(*id),
                     Command::Start(_) => Request::Add,
+                    // Like a reload, it may start a temporary child again.
+                    Command::Roll(_) => Request::Reload,
                     Command::Reset(_) => Request::Reset,
                     Command::Panic { child, hold: false } => Request::Panic(*child),
                     Command::Panic { child, hold: true } => Request::Hold(*child),
@@ -465,9 +473,40 @@ impl Witness {
                 self.renew(tree, now, core);
                 Ok(())
             }
+            Action::Adopt(id, which) => self.adopt(tree, now, *id, *which, core),
             Action::Report(report) => self.report(tree, now, report, known),
             Action::Halt(end) => self.halt(tree, *end),
         }
+    }
+
+    fn adopt(&mut self, tree: &Tree, now: Time, id: ChildId, which: Adopt, core: &Supervisor) -> Verdict {
+        let name = self.name(tree, id);
+        match which {
+            // A later reload has it otherwise: it is rolled on.
+            Adopt::Later => drop(self.rolled.remove(&id)),
+            Adopt::New => {
+                self.rolled.insert(id);
+                let update = self.child(id).map(|child| tree.specs[child.spec.0].policy.update).unwrap_or_default();
+                let (count, most) = (self.rolled.len(), update.at_once as usize);
+                ensure!(count <= most, Rule::Rollout, "{name} is replaced as one of {count} at once");
+            }
+            Adopt::Former => {
+                self.rolled.remove(&id);
+            }
+            Adopt::Settled => {
+                let was = self.rolled.remove(&id);
+                // One that goes has nothing to prove any more.
+                let settle = self
+                    .child(id)
+                    .filter(|child| !child.leaving)
+                    .map(|child| tree.specs[child.spec.0].policy.update.settle);
+                let status = core.child(now, id).filter(|child| was && child.state == State::Running);
+                if let (Some(started), Some(settle)) = (status.and_then(|child| child.started), settle) {
+                    ensure!(now.since(started) >= settle, Rule::Rollout, "{name} is said to have settled too early");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// There may be new children, and another order. A child that is not there any more is forgotten in a moment.
@@ -777,6 +816,7 @@ impl Witness {
                 }
             }
             (Fact::Restarting { .. }, Some(id)) => {
+                ensure!(!self.rolled.contains(&id), Rule::Rollout, "{name} is charged for on probation");
                 if let Some(child) = self.child(id) {
                     let fits = match tree.specs[child.spec.0].policy.restart {
                         Restart::Permanent => true,
@@ -825,6 +865,7 @@ impl Witness {
                 | Fact::HeldAgain
                 | Fact::Released { .. }
                 | Fact::Reloaded { .. }
+                | Fact::Rollout { .. }
                 | Fact::Escalated { .. },
                 _,
             ) => {}

@@ -5,6 +5,7 @@
 
 use crate::checkers::Rule;
 use treevisor::spec::policy::{ChildPolicy, Intensity, Restart, Shutdown, StopOrder, Strategy, SupervisorPolicy};
+use treevisor::time::Span;
 
 /// What is wrong on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,10 @@ pub(crate) enum Mutation {
     Impatient,
     /// An operator's stop is carried out as a crash.
     StopAsPanic,
+    /// All copies of a `count` are replaced at once.
+    RolledTogether,
+    /// No copy has to settle.
+    NothingSettles,
     /// A reload does not reach the child nodes that run.
     ReloadNotPassedOn,
     /// Requests are not informed that a child node's process is gone.
@@ -89,6 +94,8 @@ pub(crate) const MUTATIONS: &[(Mutation, &[Rule])] = &[
     (Mutation::OneRestartLess, &[Rule::Intensity]),
     (Mutation::Impatient, &[Rule::StopTime]),
     (Mutation::StopAsPanic, &[Rule::Answers, Rule::StaysDown]),
+    (Mutation::RolledTogether, &[Rule::Rollout]),
+    (Mutation::NothingSettles, &[Rule::Rollout]),
     (Mutation::ReloadNotPassedOn, &[Rule::Reloaded]),
     (Mutation::LossNotNoticed, &[Rule::Settles]),
     (Mutation::RepliedTwice, &[Rule::Replies]),
@@ -119,6 +126,8 @@ impl Mutation {
                 policy.restart = Restart::Permanent;
                 policy.significant = false;
             }
+            Mutation::RolledTogether => policy.update.at_once = u32::MAX,
+            Mutation::NothingSettles => policy.update.settle = Span::ZERO,
             Mutation::Impatient => policy.shutdown = Shutdown::BrutalKill,
             _ => {}
         }

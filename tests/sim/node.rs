@@ -12,7 +12,7 @@ use crate::reloads::Plan;
 use crate::scenarios::SpecId;
 use crate::world::{Happening, World, log};
 use slog::Logger;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use treevisor::ids::ReportId;
 use treevisor::node::cleanup::{Cleanup, Cleanups, Left, Next};
@@ -20,8 +20,8 @@ use treevisor::node::outbox::{LINGER, Outbox};
 use treevisor::node::requests::Requests;
 use treevisor::node::{held, lateness, naps};
 use treevisor::supervision::{
-    Action, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run, StartFailure,
-    StopCause, StopReason, Stuck, Supervisor, ToParent,
+    Action, Adopt, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run,
+    StartFailure, StopCause, StopReason, Stuck, Supervisor, ToParent,
 };
 use treevisor::time::{Span, Time};
 use treevisor::wire::message::{FromNode, ToNode, Verb};
@@ -55,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) token: u64,
     /// What child nodes are started with.
     pub(crate) plan: Arc<Plan>,
+    /// Copies that get what the next plan has for them later.
+    pub(crate) later: BTreeSet<SpecId>,
     halted: Option<End>,
     leaving: bool,
     pub(crate) uplink: Option<Uplink>,
@@ -130,7 +132,11 @@ impl World {
         let here = &tree.specs[spec.0];
         let policy = self.told_of(here.sup);
         let children = plan.children(spec).to_vec();
-        let members = children.iter().map(|&(child, revision)| self.member(child, revision)).collect();
+        // A copy whose turn in the last process's roll-out had not come is what it was: that was reported upward.
+        let has = |child: &SpecId, revision| self.behind.get(child).copied().unwrap_or(revision);
+        let members = children.iter().map(|(child, revision)| self.member(*child, has(child, *revision))).collect();
+        let behind: Vec<SpecId> =
+            children.iter().map(|(child, _)| *child).filter(|child| self.behind.contains_key(child)).collect();
         let uplink = above.and(here.policy.heartbeat);
         let config = Config { policy, members, uplink, node: id, seed: self.rng.next() };
         // What is not in the plan any more is not held any more.
@@ -142,7 +148,9 @@ impl World {
         }
         let told = self.mutation != Some(Mutation::HoldForgotten);
         let held = children.iter().filter(|(child, _)| told && self.holds.contains(child));
-        let core = Supervisor::new(config).holding(held.map(|(child, _)| tree.specs[child.0].name.as_str()));
+        let core = Supervisor::new(config)
+            .holding(held.map(|(child, _)| tree.specs[child.0].name.as_str()))
+            .behind(behind.iter().map(|child| tree.specs[child.0].name.as_str()));
         let node = Node {
             pid,
             spec,
@@ -164,6 +172,7 @@ impl World {
             scheduled: None,
             token: 0,
             plan,
+            later: BTreeSet::new(),
             halted: None,
             leaving: false,
             uplink: above.map(|(parent, run)| Uplink {
@@ -489,6 +498,7 @@ impl World {
                     treevisor::supervision::Answer::AlreadyStarted => "answer: already started",
                     treevisor::supervision::Answer::KillFailed(_) => "answer: kill failed",
                     treevisor::supervision::Answer::StartFailed(_) => "answer: start failed",
+                    treevisor::supervision::Answer::RolloutStopped(_) => "answer: rollout stopped",
                     treevisor::supervision::Answer::Overtaken(_) => "answer: overtaken",
                 });
                 let orders = node.requests.answered(request, answer);
@@ -500,6 +510,7 @@ impl World {
                 }
             }
             Action::Renew(request) => self.renew(node, request)?,
+            Action::Adopt(child, which) => self.adopt(node, child, which),
             Action::Report(report) => {
                 self.reports.insert(node.id, report.id.seq);
                 self.saw(crate::fact::kind(&report.fact));
@@ -546,6 +557,27 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A copy gets its spec by itself. What has not got it is known above before anything else comes of it.
+    fn adopt(&mut self, node: &mut Node, child: ChildId, which: Adopt) {
+        let Some(spec) = node.witness.spec_of(child) else { return };
+        let revision = node.core.member(child).map_or(0, |member| member.revision);
+        match which {
+            Adopt::Later => {
+                node.later.insert(spec);
+                self.behind.insert(spec, revision);
+            }
+            Adopt::New => {
+                self.saw("a copy is rolled");
+                self.behind.remove(&spec);
+            }
+            Adopt::Former => {
+                self.saw("a copy goes back");
+                self.behind.insert(spec, revision);
+            }
+            Adopt::Settled => self.saw("a copy has settled"),
+        }
     }
 
     /// What a node reports of holds is known above before anything else comes of them.

@@ -178,6 +178,10 @@ impl World {
         let whole = node.requests.take_incoming(request).and_then(|incoming| incoming.whole);
         let Some(plan) = whole.and_then(|whole| self.plans.get(&whole.generation)).cloned() else { return Ok(()) };
         let before = std::mem::replace(&mut node.plan, plan.clone());
+        let later = std::mem::take(&mut node.later);
+        for (child, _) in plan.children(node.spec).iter().filter(|(child, _)| !later.contains(child)) {
+            self.behind.remove(child);
+        }
         if self.mutation == Some(Mutation::ReloadNotPassedOn) {
             return Ok(());
         }
@@ -200,9 +204,9 @@ impl World {
     }
 
     /// Whether the tree is what the last reload says, once it has settled.
-    pub(crate) fn check_plan(&self) -> Verdict {
+    pub(crate) fn check_plan(&mut self) -> Verdict {
         let Some(last) = self.last_plan else { return Ok(()) };
-        let mut open = vec![self.root];
+        let (mut open, mut stopped) = (vec![self.root], false);
         while let Some(pid) = open.pop() {
             let Some(node) = self.nodes[pid].as_deref() else { continue };
             let who = self.who(pid);
@@ -220,6 +224,11 @@ impl World {
                     // The next process of it is what the reload says.
                     continue;
                 }
+                if status.behind {
+                    // Its roll-out was stopped, by a copy that failed or with its supervisor's process.
+                    stopped = true;
+                    continue;
+                }
                 let Some(process) = node.process_of(status.id) else { continue };
                 let is = self.kernel.get(process).revision;
                 let name = &self.tree.specs[spec.0].path;
@@ -228,6 +237,9 @@ impl World {
                     open.push(process);
                 }
             }
+        }
+        if stopped {
+            self.saw("a roll-out that is left as it was stopped");
         }
         Ok(())
     }

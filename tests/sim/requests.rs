@@ -18,7 +18,7 @@ use treevisor::link::Identity;
 use treevisor::node::asker::Asker;
 use treevisor::node::requests::{Answers, Counted, Look, Order, Question, Request, Seen, Sight};
 use treevisor::spec::tree::{ChildSpec, TreeSpec};
-use treevisor::supervision::{ChildId, Event, Kind, Run, State, Supervisor};
+use treevisor::supervision::{ChildId, Event, Kind, RolloutStatus, Run, State, Supervisor};
 use treevisor::time::{Span, Time};
 use treevisor::wire::message::{Outcome, Refusal, Reply, ToNode, Verb};
 use treevisor::wire::view::{ChildView, StatusView, SupervisorView};
@@ -174,6 +174,18 @@ impl Sight for Eyes<'_> {
         None
     }
 
+    fn rollout(&self) -> Option<RolloutStatus> {
+        self.core.rollout()
+    }
+
+    fn behind(&self, node: ChildId) -> Vec<Path> {
+        let Some(top) = self.spec_of_child(node).map(|spec| &self.world.tree.specs[spec.0].at) else {
+            return Vec::new();
+        };
+        let behind = self.world.behind.keys().map(|spec| &self.world.tree.specs[spec.0].at);
+        behind.filter(|path| path.is_within(top)).cloned().collect()
+    }
+
     fn left_behind(&self, _: Time) -> Vec<String> {
         Vec::new()
     }
@@ -316,7 +328,11 @@ impl World {
                     ensure!(left == 0, Rule::PanicPast, "{path} was killed past its supervisor, and {left} live there");
                     self.saw("a panic past a supervisor that hangs");
                 }
-                Order::Signal { .. } | Order::Release { .. } | Order::Stream(..) | Order::Root(_) => {}
+                Order::Signal { .. }
+                | Order::Release { .. }
+                | Order::Stream(..)
+                | Order::Root(_)
+                | Order::Reloaded(_) => {}
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use treevisor::ids::{Name, Path};
 use treevisor::spec::policy::{
     AutoShutdown, Backoff, ChildPolicy, Evidence, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy,
-    SupervisorPolicy,
+    SupervisorPolicy, Update,
 };
 use treevisor::supervision::Kind;
 use treevisor::time::{Span, Time};
@@ -272,6 +272,12 @@ impl Builder {
         id
     }
 
+    /// Nothing is drawn for it: a seed from before means the same tree.
+    fn update(&self) -> Update {
+        let settle = [Span::ZERO, Span::from_millis(300), Span::from_secs(2)][self.groups as usize % 3];
+        Update { at_once: 1 + self.groups / 2 % 2, settle, ..Update::default() }
+    }
+
     fn children(&mut self, of: SpecId, depth: u64) {
         let auto = self.specs[of.0].sup.auto_shutdown;
         let count = self.rng.between(1, if depth == 0 { 5 } else { 4 });
@@ -286,6 +292,7 @@ impl Builder {
                 self.groups += 1;
                 let first = self.worker(of, &format!("g{letter}-1"), auto);
                 self.specs[first.0].policy.group = Some(self.groups);
+                self.specs[first.0].policy.update = self.update();
                 self.specs[of.0].children.push(first);
                 for number in 2..=self.rng.between(2, 3) {
                     let like = self.specs[first.0].clone();
@@ -377,6 +384,7 @@ impl Builder {
             success_codes,
             evidence,
             group: None,
+            update: Update::default(),
         };
         let wild = self.wild;
         let mut vice = |chance: u32, permille: u32| if self.rng.chance(chance) { permille * wild } else { 0 };

@@ -159,6 +159,8 @@ pub(crate) struct World {
     pub(crate) generation: u64,
     /// The number of the one after the storm.
     pub(crate) last_plan: Option<u64>,
+    /// Copies that have not got what the last reload has for them, with the revision that they have instead.
+    pub(crate) behind: BTreeMap<SpecId, u64>,
     pub(crate) phase: Phase,
     /// Since when no more faults happen.
     calm_since: Option<Time>,
@@ -202,6 +204,7 @@ impl World {
             plans: BTreeMap::new(),
             generation: 0,
             last_plan: None,
+            behind: BTreeMap::new(),
             phase: Phase::Life,
             calm_since: None,
             root: 0,
@@ -939,6 +942,9 @@ impl World {
             let who = self.who(pid);
             if node.core.state() != State::Running {
                 return Err(format!("{who} is {:?}", node.core.state()));
+            }
+            if node.core.rollout().is_some() {
+                return Err(format!("{who} rolls out"));
             }
             if node.witness.waits_for_answers() {
                 return Err(format!("{who} owes an answer"));

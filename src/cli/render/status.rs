@@ -216,6 +216,13 @@ pub(in crate::cli) fn row(
 /// The strategy of a supervisor; of one that does not answer, how it stood below it when it last did.
 fn note_of_supervisor(view: &SupervisorView) -> Cell {
     let strategy = clean(&view.strategy);
+    if let Some(roll) = &view.rollout {
+        let (updated, total) = (roll.updated, roll.total);
+        return match &roll.why {
+            Some(why) => Cell::new(format!("rolling update stopped: {}", clean(why)), style::BAD),
+            None => Cell::new(format!("{strategy}, rolling: {updated} of {total} updated"), style::BUSY),
+        };
+    }
     match &view.last_known {
         Some(known) if view.state == "unreachable" => {
             Cell::new(format!("last known: {}", known_words(known)), style::BAD)
@@ -240,6 +247,9 @@ fn known_words(known: &RollupView) -> String {
 
 /// What a worker reports of itself, or else the sockets that are held for it. That it is ready is in its state already.
 fn note(worker: &WorkerView) -> Cow<'_, str> {
+    if worker.behind {
+        return "has the old spec: its rolling update has not come".into();
+    }
     let text = clean(worker.status_text.as_deref().unwrap_or_default());
     match worker.word.as_deref().filter(|word| *word != "ready") {
         Some(word) if text.is_empty() => clean(word),

@@ -1,6 +1,7 @@
 //! Styles by what they mean. `status`, `events` and `top` have them in common, so that a colour is learnt once.
 
 use crate::wire::view::EventBody;
+use crate::wire::view::event::RolloutStage;
 use anstyle::{AnsiColor, Style};
 
 pub(in crate::cli) const PLAIN: Style = Style::new();
@@ -38,6 +39,11 @@ pub(in crate::cli) fn of_event(body: &EventBody) -> Style {
         | EventBody::StartFailed(_) => BAD,
         EventBody::Held(_) => HELD,
         EventBody::Starting | EventBody::Stopping(_) | EventBody::Stopped => QUIET,
-        EventBody::AutoShutdown(_) | EventBody::Released(_) | EventBody::Reloaded(_) | EventBody::Other { .. } => PLAIN,
+        EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => BAD,
+        EventBody::AutoShutdown(_)
+        | EventBody::Released(_)
+        | EventBody::Reloaded(_)
+        | EventBody::Rollout(_)
+        | EventBody::Other { .. } => PLAIN,
     }
 }

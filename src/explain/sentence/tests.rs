@@ -70,6 +70,17 @@ fn events() -> Vec<(&'static str, Value)> {
         ("released", json!({ "by": "uid 0" })),
         ("reloaded", json!({ "by": "SIGHUP" })),
         ("reloaded", json!({ "by": "SIGHUP", "added": 1, "removed": 2, "restarted": 3, "updated": 4 })),
+        ("rollout", json!({ "by": "uid 0", "reload": true, "stage": "begun", "total": 4 })),
+        ("rollout", json!({ "by": "uid 0", "reload": true, "stage": "done", "total": 4, "updated": 4 })),
+        (
+            "rollout",
+            json!({
+                "by": "uid 0", "reload": true, "stage": "stopped", "total": 4, "updated": 2, "failed": "/web/api-3",
+                "why": "it exited with status 1", "behind": ["/web/api-3", "/web/api-4"], "behind_count": 2,
+            }),
+        ),
+        ("rollout", json!({ "by": "uid 0", "reload": true, "stage": "overtaken", "total": 4, "updated": 2 })),
+        ("rollout", json!({ "by": "uid 0", "reload": false, "stage": "begun", "total": 4 })),
         ("start_failed", json!({ "message": "exec ./api: No such file or directory" })),
         ("start_failed", json!({ "message": "exec ./api: No such file or directory", "retry": true })),
     ]

@@ -1,7 +1,7 @@
 //! What all nodes are made of, and how it is put together.
 
 use super::failure::{BootError, while_trying};
-use crate::ids::{Path, ReportId, Token};
+use crate::ids::{Name, Path, ReportId, Token};
 use crate::link::Context as Sockets;
 use crate::logging::LogHandle;
 use crate::logs::console::Console;
@@ -74,6 +74,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
     let mut numbers = [0u8; 12];
     random::fill(&mut numbers).map_err(while_trying("draw random numbers"))?;
     let mut reactor = watch(signals, &endpoint, &place, &above, outsiders)?;
+    let behind: Vec<Name> = spec.children.iter().filter(|child| child.behind).map(|child| child.name.clone()).collect();
     let handles = handles(spec.children, &holds, &place);
     for (id, handle) in (0..).map(ChildId).zip(&handles) {
         endpoint.bind_pulls(id, Some(&handle.what), &mut reactor).map_err(|error| match error {
@@ -83,6 +84,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
     }
     let is_root = above.is_root();
     let core = core(spec.policy, &handles, heartbeat, numbers).started_by(cause);
+    let core = core.behind(behind.iter().map(Name::as_str));
     let core = if is_root { core.as_root() } else { core };
 
     let mut console = Console::stdout(place.output_format);
@@ -130,7 +132,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
     }
     limits::complain(&node.context.place.path, node.limits.unset(), &node.context);
     // Holds of children that no longer exist are dropped, here and in the nodes above.
-    node.children.changed = node.view().holds() != holds;
+    node.children.changed = node.view().holds() != holds || !behind.is_empty();
     Ok(node)
 }
 

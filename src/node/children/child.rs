@@ -19,7 +19,7 @@ use crate::spec::exec::{ExecSpec, LogSpec};
 use crate::spec::listen::Listen;
 use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
-use crate::supervision::{Kind, Member, Run};
+use crate::supervision::{Adopt, Kind, Member, Run};
 use crate::time::Span;
 use crate::wire::view::HoldView;
 use std::sync::Arc;
@@ -53,6 +53,17 @@ pub(in crate::node) struct Child {
     pub postmortem: Option<Box<Postmortem>>,
     /// What it will be when its present process is gone.
     next: Option<Box<ChildSpec>>,
+    /// What it gets in its turn of a roll-out.
+    rollout: Rolling,
+}
+
+/// What a copy of a `count` becomes in a roll-out, and what it can go back to.
+#[derive(Default)]
+struct Rolling {
+    /// Its part of the next whole reload comes later.
+    later: bool,
+    wanted: Option<Box<ChildSpec>>,
+    former: Option<Box<ChildSpec>>,
 }
 
 /// What a child is.
@@ -83,7 +94,7 @@ impl Subtree {
 impl Child {
     /// A child without a process. What it has in common with `like`, the sibling before it, is kept once.
     pub(crate) fn new(child: ChildSpec, place: &Place, like: Option<&Child>) -> Child {
-        let ChildSpec { name, policy, kind, added: _ } = child;
+        let ChildSpec { name, policy, kind, added: _, behind: _ } = child;
         let policy = match like {
             Some(like) if *like.policy == policy => like.policy.clone(),
             _ => Arc::new(policy),
@@ -114,6 +125,7 @@ impl Child {
             left_behind: false,
             postmortem: None,
             next: None,
+            rollout: Rolling::default(),
         }
     }
 
@@ -125,15 +137,50 @@ impl Child {
     }
 
     /// Its spec, or the one that it will have when its present process is gone.
-    pub(crate) fn spec(&self, added: bool) -> ChildSpec {
+    pub(crate) fn spec(&self, added: bool, behind: bool) -> ChildSpec {
         if let Some(next) = &self.next {
-            return ChildSpec { added, ..(**next).clone() };
+            return ChildSpec { added, behind, ..(**next).clone() };
         }
         let kind = match &self.what {
             Program::Worker(exec) => ChildKind::Worker(Box::new((**exec).clone())),
             Program::Node(below) => ChildKind::Supervisor(Box::new(below.now().clone())),
         };
-        ChildSpec { name: self.name.clone(), policy: (*self.policy).clone(), kind, added }
+        ChildSpec { name: self.name.clone(), policy: (*self.policy).clone(), kind, added, behind }
+    }
+
+    /// What the last reload has for it, whether it has got that or not.
+    pub(crate) fn newest(&self) -> ChildSpec {
+        self.rollout.wanted.as_deref().cloned().unwrap_or_else(|| self.spec(false, false))
+    }
+
+    /// Its part of a whole reload: now, or in its turn of the roll-out.
+    pub(crate) fn reloaded(&mut self, child: ChildSpec, files: &Writer) {
+        self.rollout.wanted = None;
+        if std::mem::take(&mut self.rollout.later) {
+            self.rollout.wanted = Some(Box::new(child));
+        } else {
+            self.take_over(child, files);
+        }
+    }
+
+    /// The core has decided which spec it gets.
+    pub(crate) fn adopt(&mut self, which: Adopt, files: &Writer) {
+        match which {
+            Adopt::Later => self.rollout.later = true,
+            Adopt::New => {
+                let Some(wanted) = self.rollout.wanted.take() else { return };
+                if self.rollout.former.is_none() {
+                    self.rollout.former = Some(Box::new(self.spec(false, false)));
+                }
+                self.take_over(*wanted, files);
+            }
+            Adopt::Former => {
+                if let Some(former) = self.rollout.former.take() {
+                    self.take_over(*former, files);
+                }
+            }
+            Adopt::Settled => self.rollout.former = None,
+        }
     }
 
     /// Gives it a new spec: now, or, when its running process cannot take it, before it is started the next time.
@@ -147,7 +194,7 @@ impl Child {
     }
 
     fn become_now(&mut self, child: ChildSpec, files: &Writer) {
-        let ChildSpec { name: _, policy, kind, added: _ } = child;
+        let ChildSpec { name: _, policy, kind, added: _, behind: _ } = child;
         self.policy = Arc::new(policy);
         match (&mut self.what, kind) {
             (Program::Node(below), ChildKind::Supervisor(spec)) => {

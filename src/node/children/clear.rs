@@ -320,6 +320,9 @@ impl Children {
             // Those that it was started with too: what was removed there may have been killed in the midst of it.
             let actual = below.actual.take();
             changed = actual.is_some();
+            if let Some(actual) = &actual {
+                below.spec.keep_behind(actual);
+            }
             // Sockets of nodes that were killed; those that ended in order have removed theirs.
             let runtime = &context.place.runtime;
             for subtree in actual.iter().chain([&below.spec]) {

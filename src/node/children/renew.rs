@@ -41,8 +41,11 @@ impl Children {
                     {
                         told.push((process.run, verb));
                     }
-                    handle.take_over(child, &context.place.files);
-                    limits::complain(&handle.path, &handle.unset, context);
+                    // Of a part of the children, those that are there stay as they are.
+                    if news.is_some() {
+                        handle.reloaded(child, &context.place.files);
+                        limits::complain(&handle.path, &handle.unset, context);
+                    }
                 }
             }
         }

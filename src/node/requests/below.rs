@@ -29,7 +29,7 @@ impl Requests {
     ) {
         let Request { asker, within_ms, by } = request;
         let Some(seen) = sight.child(node) else { return };
-        let path = if let Change::Scale { group, .. } = &change { group.clone() } else { path };
+        let path = change.group().cloned().unwrap_or(path);
         let Some(run) = seen.run else {
             if change == Change::Status {
                 // Nothing runs below a supervisor that is down, and that is the answer.

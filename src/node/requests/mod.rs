@@ -31,6 +31,7 @@ use self::below::release;
 use self::emptying::Emptying;
 use self::pending::{Waiting, Waits};
 use self::place::Place;
+use self::reload::{how_far, lost_part};
 use self::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, no_such_path};
 pub(super) use self::replies::{done, refused};
 use self::route::{Asked, Change, StreamVerb, Tool};
@@ -67,7 +68,7 @@ impl Requests {
                 Place::Child(child) => self.child(now, sight, request, child, change, &mut out),
                 Place::Below(node) => self.below(now, sight, request, node, path, change, &mut out),
                 Place::Nowhere => {
-                    let path = if let Change::Scale { group, .. } = change { group } else { path };
+                    let path = change.group().cloned().unwrap_or(path);
                     out.push(Order::Reply(request.asker, no_such_path(&path)));
                 }
             },
@@ -90,7 +91,10 @@ impl Requests {
                 out.push(Order::Reply(asker, reply));
             }
             Tool::Reload(route::Reload { tree, prune, config }) => {
-                out.push(Order::Root(RootChange { asker, by, tree, prune, config }));
+                out.push(Order::Root(RootChange { asker, by, tree: Some(tree), prune, config }));
+            }
+            Tool::AbortReload => {
+                out.push(Order::Root(RootChange { asker, by, tree: None, prune: false, config: None }));
             }
             Tool::ReloadBelow(reload) => self.reload_below(now, asker, by, reload, out),
         }
@@ -140,6 +144,7 @@ impl Requests {
             Change::Scale { group, count, copies } => {
                 self.scale(now, sight, asker, by, (&group, count, copies), out);
             }
+            Change::RestartRolling { group } => self.restart_rolling(now, sight, asker, by, &group, out),
             Change::Signal { .. } => {
                 let message = format!("{} is a supervisor; signals go to workers", self.own);
                 out.push(Order::Reply(asker, refused(Refusal::NotAllowed, message)));
@@ -209,14 +214,16 @@ impl Requests {
                 (Command::Reset(Some(child)), format!("{path} is being reset"))
             }
             // Only the node itself can have another child, or another number of them.
-            change @ (Change::StartChild { .. } | Change::Scale { .. }) if node => {
+            change @ (Change::StartChild { .. } | Change::Scale { .. } | Change::RestartRolling { .. }) if node => {
                 return self.below(now, sight, request, child, path.clone(), change, out);
             }
             Change::StartChild { .. } => {
                 let message = format!("{path} is a worker; children are added to a supervisor");
                 return out.push(Order::Reply(request.asker, refused(Refusal::NotAllowed, message)));
             }
-            Change::Scale { group, .. } => return out.push(Order::Reply(request.asker, no_such_path(&group))),
+            Change::Scale { group, .. } | Change::RestartRolling { group } => {
+                return out.push(Order::Reply(request.asker, no_such_path(&group)));
+            }
         };
         self.ask_core(now, request.asker, request.by, command, what, out);
     }
@@ -247,6 +254,7 @@ impl Requests {
             // It is sent again when its time has come.
             Waits::PartOfSpread { .. }
             | Waits::Core { .. }
+            | Waits::Rolling { .. }
             | Waits::Gather { .. }
             | Waits::Emptying(_)
             | Waits::Spread(_)
@@ -259,9 +267,14 @@ impl Requests {
     pub fn answered(&mut self, request: RequestId, answer: Answer) -> Vec<Order> {
         let mut out = Vec::new();
         self.incoming.remove(&request);
-        let (outcome, detail) = translate::answer(answer);
+        let (outcome, detail) = translate::answer(answer, &self.own);
         if let Some(spread) = self.pending.spread(request.0) {
-            let detail = if detail.is_empty() { detail } else { format!("{}: {detail}", self.own) };
+            let detail = match outcome {
+                // It names its children by their paths.
+                Outcome::RolloutStopped => detail,
+                _ if detail.is_empty() => detail,
+                _ => format!("{}: {detail}", self.own),
+            };
             spread.core_is_done(outcome, detail);
             self.finish_spread(request.0, &mut out);
         } else if let Some(waiting) = self.pending.take(request.0) {
@@ -296,6 +309,7 @@ impl Requests {
             (
                 Waits::Part { .. }
                 | Waits::Core { .. }
+                | Waits::Rolling { .. }
                 | Waits::Gather { .. }
                 | Waits::Emptying(_)
                 | Waits::Spread(_)
@@ -327,9 +341,16 @@ impl Requests {
                     out.push(Order::Reply(asker, reply));
                 }
                 Waits::Part { of, .. } => self.part_is_over(now, sight, of, number, &mut out),
-                // It is started with what it was to become.
-                Waits::PartOfSpread { of, .. } => self.part_is_done(of, number, Outcome::Ok, String::new(), &mut out),
-                Waits::Core { .. } | Waits::Gather { .. } | Waits::Emptying(_) | Waits::Spread(_) | Waits::OwnEnd => {}
+                Waits::PartOfSpread { of, .. } => {
+                    let (outcome, detail) = lost_part(sight, gone.child);
+                    self.part_is_done(of, number, outcome, detail, &mut out);
+                }
+                Waits::Core { .. }
+                | Waits::Rolling { .. }
+                | Waits::Gather { .. }
+                | Waits::Emptying(_)
+                | Waits::Spread(_)
+                | Waits::OwnEnd => {}
             }
         }
         out
@@ -345,10 +366,13 @@ impl Requests {
             let ending = self.is_ending();
             let Some(waiting) = self.pending.get_mut(number) else { continue };
             match &waiting.waits {
-                Waits::Core { .. } | Waits::OwnEnd | Waits::Spread(_) => {
+                Waits::Core { .. } | Waits::Rolling { .. } | Waits::OwnEnd | Waits::Spread(_) => {
                     let reply = match &waiting.waits {
                         Waits::Core { what } => accepted(what.clone()),
-                        Waits::Spread(spread) => accepted(spread.waiting_for()),
+                        Waits::Rolling { what } => accepted(format!("{what}{}", how_far(sight, &self.own))),
+                        Waits::Spread(spread) => {
+                            accepted(format!("{}{}", spread.waiting_for(), how_far(sight, &self.own)))
+                        }
                         _ => ending,
                     };
                     waiting.due = now + PROGRESS_EVERY;
@@ -378,6 +402,7 @@ impl Requests {
                 },
                 Waits::Part { .. } | Waits::PartOfSpread { .. } => continue,
                 Waits::Core { .. }
+                | Waits::Rolling { .. }
                 | Waits::Below { .. }
                 | Waits::Gather { .. }
                 | Waits::Emptying(_)

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 pub(super) enum Waits {
     /// For the core's answer.
     Core { what: String },
+    /// For the same about a rolling restart, which has something to say of how far it is.
+    Rolling { what: String },
     /// For a node below, which was asked about a path.
     Below { run: Run, path: Path, change: Change, accepted: bool },
     /// For the parts of a status; the view is complete but for them.
@@ -100,7 +102,12 @@ impl Pending {
     pub(super) fn of(&self, gone: Run) -> Vec<u64> {
         self.numbers(|waiting| match &waiting.waits {
             Waits::Below { run, .. } | Waits::Part { run, .. } | Waits::PartOfSpread { run, .. } => *run == gone,
-            Waits::Core { .. } | Waits::Gather { .. } | Waits::Emptying(_) | Waits::Spread(_) | Waits::OwnEnd => false,
+            Waits::Core { .. }
+            | Waits::Rolling { .. }
+            | Waits::Gather { .. }
+            | Waits::Emptying(_)
+            | Waits::Spread(_)
+            | Waits::OwnEnd => false,
         })
     }
 

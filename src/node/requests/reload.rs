@@ -53,7 +53,7 @@ impl Requests {
     fn bring(&mut self, now: Time, asker: Asker, incoming: Incoming, reload: Reload, out: &mut Orders) {
         let what = format!("{} is reloading", self.own);
         out.push(Order::Reply(asker.clone(), accepted(what.clone())));
-        let waits = Waits::Spread(Box::new(Spread::new(what)));
+        let waits = Waits::Spread(Box::new(Spread::new(what, incoming.whole.is_some())));
         let request = RequestId(self.pending.add(asker, waits, now + PROGRESS_EVERY));
         self.incoming.insert(request, incoming);
         out.push(Order::Core(Event::Reloaded(Box::new(Reload { request, ..reload }))));
@@ -127,6 +127,37 @@ impl Requests {
         }
     }
 
+    /// Starts the workers of one `count` anew, one after another.
+    pub(super) fn restart_rolling(
+        &mut self,
+        now: Time,
+        sight: &impl Sight,
+        asker: Asker,
+        by: String,
+        path: &Path,
+        out: &mut Orders,
+    ) {
+        let refusal = match path.name().and_then(|name| sight.counted(name)) {
+            None => refused(Refusal::NoSuchPath, no_workers(path)),
+            Some(_) if sight.rollout().is_some() || self.reloads() => {
+                let message = "a reload or a roll-out is under way; try again when it is done".into();
+                refused(Refusal::Busy, message)
+            }
+            Some(counted) => {
+                let what = format!("{path} is restarting, one after another");
+                out.push(Order::Reply(asker.clone(), accepted(what.clone())));
+                let request = RequestId(self.pending.add(asker, Waits::Rolling { what }, now + PROGRESS_EVERY));
+                return out.push(Order::Core(Event::Asked { request, command: Command::Roll(counted.group), by }));
+            }
+        };
+        out.push(Order::Reply(asker, refusal));
+    }
+
+    /// Whether a whole reload waits for its turn.
+    fn reloads(&self) -> bool {
+        self.incoming.values().any(|incoming| incoming.whole.is_some())
+    }
+
     /// So many workers of one `count`, or why they cannot be.
     fn scaled(
         &self,
@@ -136,12 +167,11 @@ impl Requests {
         copies: Vec<Value>,
     ) -> Result<(u32, Vec<ChildSpec>), Reply> {
         let Some(name) = path.name() else { return Err(no_such_path(path)) };
-        if self.incoming.values().any(|incoming| incoming.whole.is_some()) {
+        if self.reloads() {
             return Err(refused(Refusal::Busy, "a reload is under way; try again when it is done".into()));
         }
         let Some(like) = sight.counted(name) else {
-            let message = format!("there are no workers {path}-1, {path}-2 … that a `count` has made");
-            return Err(refused(Refusal::NoSuchPath, message));
+            return Err(refused(Refusal::NoSuchPath, no_workers(path)));
         };
         if !(1..=spec::COUNT_MAX).contains(&count) {
             let message = format!("a `count` makes 1 to {} workers, not {count}", spec::COUNT_MAX);
@@ -203,7 +233,12 @@ impl Requests {
         let Waits::PartOfSpread { of, .. } = &waiting.waits else { return };
         let of = *of;
         match PartReply::from(reply) {
-            PartReply::Accepted => waiting.due = now + SILENCE_BELOW,
+            PartReply::Accepted(what) => {
+                waiting.due = now + SILENCE_BELOW;
+                if let Some(spread) = self.pending.spread(of) {
+                    spread.hear(part, what);
+                }
+            }
             PartReply::Again => {}
             PartReply::Done(outcome, detail) => {
                 self.pending.take(part);
@@ -223,6 +258,7 @@ impl Requests {
     pub(super) fn finish_spread(&mut self, number: u64, out: &mut Orders) {
         let Some(spread) = self.pending.spread(number).filter(|spread| spread.is_over()) else { return };
         let (outcome, detail) = spread.result();
+        let whole = spread.is_whole();
         let Some(Waiting { asker, .. }) = self.pending.take(number) else { return };
         if asker == Asker::Nobody && outcome != Outcome::Ok {
             error!(self.logger, "reload incomplete"; "why" => &detail);
@@ -231,8 +267,41 @@ impl Requests {
         if let Asker::Parent { request } = &asker {
             self.last_reload.over(*request, &reply);
         }
+        if whole {
+            out.push(Order::Reloaded(outcome == Outcome::Ok));
+        }
         out.push(Order::Reply(asker, reply));
     }
+}
+
+fn no_workers(path: &Path) -> String {
+    format!("there are no workers {path}-1, {path}-2 … that a `count` has made")
+}
+
+/// How far the roll-out of this node is; nothing where none is under way.
+pub(super) fn how_far(sight: &impl Sight, own: &Path) -> String {
+    let Some(roll) = sight.rollout() else { return String::new() };
+    let word = if roll.reload { "updated" } else { "restarted" };
+    let mut text = format!("; {} of {} {word}", roll.updated, roll.total);
+    let replacing: Vec<String> = roll.replacing.iter().take(3).map(|name| own.child(name).to_string()).collect();
+    if !replacing.is_empty() {
+        let is = if roll.replacing.len() == 1 { "is" } else { "are" };
+        text.push_str(&format!(", {} {is} being replaced", replacing.join(", ")));
+    }
+    text
+}
+
+/// What becomes of a part of a reload when the process of the child node is gone: it is started with what it was to become,
+/// but for the copies whose turn in its roll-out had not come.
+pub(super) fn lost_part(sight: &impl Sight, node: ChildId) -> (Outcome, String) {
+    let behind = sight.behind(node);
+    let Some(seen) = sight.child(node).filter(|_| !behind.is_empty()) else { return (Outcome::Ok, String::new()) };
+    let names: Vec<String> = behind.iter().take(4).map(ToString::to_string).collect();
+    let more =
+        if behind.len() > names.len() { format!(" and {} more", behind.len() - names.len()) } else { String::new() };
+    let keep = if behind.len() == 1 { "keeps" } else { "keep" };
+    let detail = format!("{} went down during its roll-out; {}{more} {keep} the old spec", seen.path, names.join(", "));
+    (Outcome::RolloutStopped, detail)
 }
 
 /// A reload of some children only. It gets its number with its request.

@@ -26,6 +26,8 @@ pub enum Tool {
     Spec,
     /// The tree is to become another one.
     Reload(Reload),
+    /// The tree is to be what it was before the last reload.
+    AbortReload,
     /// This node is to become another one.
     ReloadBelow(ReloadBelow),
 }
@@ -160,9 +162,22 @@ pub enum Change {
         /// Those that are new, where copies differ by more than their names.
         copies: Vec<Value>,
     },
+    /// The workers of one `count` below it are started anew one after another.
+    RestartRolling {
+        /// The name that the `count` numbers, below the supervisor's path.
+        group: Path,
+    },
 }
 
 impl Change {
+    /// Where it is meant: not at a child, but at what several have in common.
+    pub fn group(&self) -> Option<&Path> {
+        match self {
+            Change::Scale { group, .. } | Change::RestartRolling { group } => Some(group),
+            _ => None,
+        }
+    }
+
     /// As it is passed down.
     pub fn at(self, path: Path) -> Verb {
         match self {
@@ -178,6 +193,7 @@ impl Change {
             Change::StartChild { child } => Verb::StartChild { path, child },
             Change::RemoveChild => Verb::RemoveChild { path },
             Change::Scale { group, count, copies } => Verb::Scale { path: group, count, copies },
+            Change::RestartRolling { group } => Verb::RestartRolling { path: group },
         }
     }
 }
@@ -188,6 +204,7 @@ impl From<Verb> for Asked {
             Verb::Ping => Asked::Tool(Tool::Ping),
             Verb::Spec => Asked::Tool(Tool::Spec),
             Verb::Reload { tree, prune, config } => Asked::Tool(Tool::Reload(Reload { tree, prune, config })),
+            Verb::AbortReload => Asked::Tool(Tool::AbortReload),
             Verb::ReloadBelow { path: _, spec, heartbeat, generation, prune } => {
                 Asked::Tool(Tool::ReloadBelow(ReloadBelow { spec, heartbeat, generation, prune }))
             }
@@ -216,6 +233,9 @@ impl From<Verb> for Asked {
             Verb::Scale { path, count, copies } => {
                 Asked::At(path.parent().unwrap_or_else(Path::root), Change::Scale { group: path, count, copies })
             }
+            Verb::RestartRolling { path } => {
+                Asked::At(path.parent().unwrap_or_else(Path::root), Change::RestartRolling { group: path })
+            }
         }
     }
 }
@@ -236,7 +256,8 @@ mod tests {
             Verb::Panic { path: at.clone(), hold: true },
             Verb::Signal { path: at.clone(), signal: 10 },
             Verb::StartChild { path: at.clone(), child: Value::Null },
-            Verb::Scale { path: at, count: 3, copies: vec![Value::Null] },
+            Verb::Scale { path: at.clone(), count: 3, copies: vec![Value::Null] },
+            Verb::RestartRolling { path: at },
         ];
         for verb in verbs {
             let Asked::At(path, change) = Asked::from(verb.clone()) else { panic!("{verb:?}") };

@@ -4,7 +4,7 @@ use super::route::StreamVerb;
 use crate::ids::Path;
 use crate::node::asker::Asker;
 use crate::spec::tree::{ChildSpec, TreeSpec};
-use crate::supervision::{ChildId, ChildStatus, Event, Run, State};
+use crate::supervision::{ChildId, ChildStatus, Event, RolloutStatus, Run, State};
 use crate::time::Time;
 use crate::wire::message::{Reply, ToNode, Verb};
 use crate::wire::view::{ChildView, StatusView, SupervisorView};
@@ -45,6 +45,10 @@ pub trait Sight {
     fn spec_of(&self, child: ChildId) -> Option<ChildSpec>;
     /// The workers of one `count` by the name that it numbers.
     fn counted(&self, name: &str) -> Option<Counted>;
+    /// The roll-out of this node that is under way.
+    fn rollout(&self) -> Option<RolloutStatus>;
+    /// The paths below a child node that still have their spec from before the last reload.
+    fn behind(&self, node: ChildId) -> Vec<Path>;
     /// What of the children could not be killed, by path, process and reason.
     fn left_behind(&self, now: Time) -> Vec<String>;
 }
@@ -134,6 +138,8 @@ pub enum Order {
     Stream(Asker, StreamVerb),
     /// The root is to have another tree.
     Root(RootChange),
+    /// A whole reload of this node is over; whether all of it is as it was asked for.
+    Reloaded(bool),
 }
 
 /// What a child node is asked.
@@ -169,8 +175,8 @@ pub struct RootChange {
     pub asker: Asker,
     /// The operator.
     pub by: String,
-    /// The tree, as JSON of the checked types.
-    pub tree: Value,
+    /// The tree, as JSON of the checked types; without one, that from before the last reload, if that is not complete.
+    pub tree: Option<Value>,
     /// Children that were added by hand go as well.
     pub prune: bool,
     /// The file that it came from.

@@ -5,7 +5,10 @@
 //! so that nothing has to be sent to it; one that hangs is found by its beats.
 
 use crate::wire::message::{Outcome, Refusal, Reply};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+/// How many child nodes are heard on how far they are.
+const PARTS_SHOWN: usize = 3;
 
 /// Which parts of one change are still to be done.
 #[derive(Debug, Default, PartialEq)]
@@ -13,30 +16,50 @@ pub(super) struct Spread {
     what: String,
     /// The core of this node.
     core: bool,
-    /// The numbers of what was asked of child nodes.
-    parts: BTreeSet<u64>,
+    /// It is a reload of everything.
+    whole: bool,
+    /// The numbers of what was asked of child nodes, and how far each of them is, by its own word.
+    parts: BTreeMap<u64, String>,
     worst: Option<Outcome>,
     troubles: Vec<String>,
 }
 
 impl Spread {
     /// A change that the core has a part in, and child nodes perhaps.
-    pub(super) fn new(what: String) -> Spread {
-        Spread { what, core: true, ..Spread::default() }
+    pub(super) fn new(what: String, whole: bool) -> Spread {
+        Spread { what, whole, core: true, ..Spread::default() }
+    }
+
+    /// Whether it is a reload of everything.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// A child node reports how far it is.
+    pub(super) fn hear(&mut self, part: u64, what: String) {
+        if let Some(part) = self.parts.get_mut(&part) {
+            *part = what;
+        }
     }
 
     /// What is being waited for.
     pub(super) fn waiting_for(&self) -> String {
-        match self.parts.len() {
+        let mut text = match self.parts.len() {
             0 => self.what.clone(),
             1 => format!("{}, and so is 1 supervisor below", self.what),
             several => format!("{}, and so are {several} supervisors below", self.what),
+        };
+        // Of those that have more to say than that they do it.
+        for part in self.parts.values().filter(|part| part.contains(';')).take(PARTS_SHOWN) {
+            text.push_str("; ");
+            text.push_str(part);
         }
+        text
     }
 
     /// A child node has a part in it, of this number.
     pub(super) fn add(&mut self, part: u64) {
-        self.parts.insert(part);
+        self.parts.insert(part, String::new());
     }
 
     /// The core has done its part.
@@ -53,8 +76,14 @@ impl Spread {
 
     fn note(&mut self, outcome: Outcome, detail: String) {
         if outcome != Outcome::Ok {
-            // A start that has failed matters more than that another request came between.
-            if self.worst != Some(Outcome::StartFailed) {
+            // A start that has failed matters more than that another request came between, and a roll-out that was
+            // stopped is to be decided about.
+            let rank = |outcome| match outcome {
+                Outcome::RolloutStopped => 2,
+                Outcome::StartFailed => 1,
+                _ => 0,
+            };
+            if self.worst.is_none_or(|worst| rank(outcome) >= rank(worst)) {
                 self.worst = Some(outcome);
             }
             self.troubles.push(detail);
@@ -75,8 +104,8 @@ impl Spread {
 /// What a child node has replied about its part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PartReply {
-    /// It does it: it need not be sent it for a while.
-    Accepted,
+    /// It does it: it need not be sent it for a while. How far it is.
+    Accepted(String),
     /// It is over.
     Done(Outcome, String),
     /// It is sent again when its time has come.
@@ -86,7 +115,7 @@ pub(super) enum PartReply {
 impl From<Reply> for PartReply {
     fn from(reply: Reply) -> PartReply {
         match reply {
-            Reply::Accepted { .. } => PartReply::Accepted,
+            Reply::Accepted { waiting_for } => PartReply::Accepted(waiting_for),
             // If it is ending, it comes back with what it was to become, or not at all.
             Reply::Done { outcome: Outcome::Overtaken, detail } => PartReply::Done(Outcome::Ok, detail),
             Reply::Done { outcome, detail } => PartReply::Done(outcome, detail),
@@ -146,7 +175,7 @@ mod tests {
 
     #[test]
     fn it_is_over_when_all_have_done_their_parts() {
-        let mut spread = Spread::new("/ is reloading".into());
+        let mut spread = Spread::new("/ is reloading".into(), true);
         spread.add(7);
         spread.add(8);
         assert_eq!(spread.waiting_for(), "/ is reloading, and so are 2 supervisors below");

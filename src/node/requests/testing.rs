@@ -3,7 +3,7 @@
 use super::{Answers, Counted, Seen, Sight};
 use crate::ids::{Incarnation, Path};
 use crate::spec::tree::{ChildSpec, TreeSpec};
-use crate::supervision::{ChildId, Run, State};
+use crate::supervision::{ChildId, RolloutStatus, Run, State};
 use crate::time::Time;
 use crate::wire::view::{ChildView, StatusView, SupervisorView};
 use std::collections::BTreeSet;
@@ -74,6 +74,14 @@ impl Sight for Tree {
 
     fn state(&self, _: Time, child: ChildId) -> State {
         if self.down.contains(&child) { State::Stopped } else { State::Running }
+    }
+
+    fn rollout(&self) -> Option<RolloutStatus> {
+        None
+    }
+
+    fn behind(&self, _: ChildId) -> Vec<Path> {
+        Vec::new()
     }
 
     fn is_held(&self, _: ChildId, path: &Path) -> bool {

@@ -36,6 +36,8 @@ pub(in crate::node) struct TreeFile {
     journal: Option<JournalSpec>,
     /// The number of the last reload.
     generation: u64,
+    /// What the root was, and the file that it came from, before reloads of which none is complete.
+    before: Option<Box<(SupervisorSpec, PathBuf)>>,
     /// The file, while it is read again.
     reading: Option<Reading>,
 }
@@ -55,7 +57,7 @@ impl TreeFile {
         containment: Containment,
         journal: Option<JournalSpec>,
     ) -> TreeFile {
-        TreeFile { instance, outputs, containment, journal, generation: 0, reading: None }
+        TreeFile { instance, outputs, containment, journal, generation: 0, before: None, reading: None }
     }
 
     /// What tools are to find of the instance.
@@ -74,7 +76,18 @@ impl TreeFile {
         (tree, instance.config.clone())
     }
 
-    /// The root is to have another tree. Gives the number of that reload.
+    /// A reload is complete: there is nothing to go back to.
+    pub(crate) fn settled(&mut self) {
+        self.before = None;
+    }
+
+    /// The tree before reloads of which none is complete, and the file that it came from.
+    pub(crate) fn before(&self) -> Option<(TreeSpec, PathBuf)> {
+        let (root, config) = self.before.as_deref()?.clone();
+        Some((TreeSpec { root, ..self.tree(SupervisorSpec::default()).0 }, config))
+    }
+
+    /// The root, which is `before` now, is to have another tree. Gives the number of that reload.
     ///
     /// # Errors
     /// Why that cannot be.
@@ -83,6 +96,7 @@ impl TreeFile {
         tree: &TreeSpec,
         prune: bool,
         config: Option<PathBuf>,
+        before: SupervisorSpec,
     ) -> Result<u64, diff::Refused> {
         // Compared without their children: only the top level can refuse.
         let empty = |name: &Name, containment, journal| TreeSpec {
@@ -94,6 +108,9 @@ impl TreeFile {
         let now = empty(&self.instance.name, self.containment, self.journal);
         diff::diff(&now, &empty(&tree.name, tree.containment, tree.journal), prune)?;
         self.generation += 1;
+        if self.before.is_none() {
+            self.before = Some(Box::new((before.into_file_form(), self.instance.config.clone())));
+        }
         if let Some(config) = config {
             self.instance.config = config;
         }
@@ -241,9 +258,14 @@ mod tests {
             tree_paths: Vec::new(),
         };
         let mut file = TreeFile::new(instance, None, first.containment, first.journal);
-        assert_eq!(file.change(&tree("shop"), false, Some("other.toml".into())).ok(), Some(1));
-        assert!(file.change(&tree("another"), false, None).is_err());
-        assert_eq!(file.change(&tree("shop"), false, None).ok(), Some(2), "one that was refused has no number");
+        let before = || first.root.clone();
+        assert_eq!(file.change(&tree("shop"), false, Some("other.toml".into()), before()).ok(), Some(1));
+        assert!(file.change(&tree("another"), false, None, before()).is_err());
+        let later = SupervisorSpec::default();
+        assert_eq!(file.change(&tree("shop"), false, None, later).ok(), Some(2), "one that was refused has no number");
+        assert_eq!(file.before(), Some((first.clone(), "shop.toml".into())), "the first of them is gone back to");
+        file.settled();
+        assert_eq!(file.before(), None);
         let (now, config) = file.tree(first.root);
         assert_eq!((now.name.as_str(), config), ("shop", "other.toml".into()));
     }

@@ -41,12 +41,13 @@ pub(super) fn names(kind: Kind) -> Vec<&'static str> {
 }
 
 /// The tables with keys of their own, and their keys.
-pub(super) fn tables() -> [(&'static str, Vec<&'static dyn Row>); 6] {
+pub(super) fn tables() -> [(&'static str, Vec<&'static dyn Row>); 7] {
     [
         ("heartbeat", beat::WORKERS.rows()),
         ("source", beat::SOURCES.rows()),
         ("listen", listen::SOCKETS.rows()),
         ("backoff", settings::BACKOFF_TABLE.rows()),
+        ("update", settings::UPDATE.rows()),
         ("log", settings::LOG.rows()),
         ("journal", settings::JOURNAL.rows()),
     ]

@@ -8,7 +8,7 @@ use super::super::diagnostic::quoted;
 use super::super::exec::{ExecSpec, KillMode, LogSpec, StdinSpec};
 use super::super::kind::COUNT_GROUP;
 use super::super::listen::known_at_start;
-use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StopOrder};
+use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StopOrder, Update};
 use super::super::shape::{
     Boolean, Command, Filename, Filled, Positive, a_whole, a_word, any, integer, keys, reference, shapes, text_like,
     word,
@@ -18,7 +18,7 @@ use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, Tr
 use super::super::value::{Scope, Value};
 use super::listen::Listens;
 use super::process::{Account, EnvFiles, Environment, ExitCodes, Limits, Stdin, StopSignal, Umask};
-use super::settings::{Delays, Journal, Log};
+use super::settings::{Delays, Journal, Log, Updates};
 use crate::ids::Name;
 use crate::time::Span;
 use serde_json::json;
@@ -149,6 +149,10 @@ keys! {
          migration."
         "success-codes" => ExitCodes, unless([0], success_codes), default("[0]");
         "Exit codes that are a normal exit."
+        "update" => Updates, unless(Update::default(), update),
+            default("{\"at-once\": 1, \"order\": \"stop-first\", \"settle\": \"5s\"}");
+        "How the copies of a `count` are replaced when a reload changes what they run: at-once of them at a time, each up \
+         for settle before the next."
     }
     /// Where a worker's output goes.
     BOUNDS of ExecSpec {

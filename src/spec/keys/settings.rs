@@ -1,8 +1,10 @@
 //! `backoff`, `log` and `journal`: settings that can be switched off.
 
 use super::super::exec::LogSpec;
-use super::super::policy::Backoff;
-use super::super::shape::{Filename, Number, Positive, Shape, Size, a_whole, keys, reference, shapes};
+use super::super::policy::{Backoff, Update, UpdateOrder};
+use super::super::shape::{
+    Duration, Filename, Number, Positive, Shape, Size, a_whole, a_word, keys, reference, shapes, table,
+};
 use super::super::source::{At, Finding, Places};
 use super::super::tree::JournalSpec;
 use super::super::value::{Scope, Value};
@@ -10,6 +12,7 @@ use super::switch::{Is, Table};
 use crate::time::Span;
 use serde_json::Value as Json;
 use std::path::PathBuf;
+use toml::de::DeValue;
 
 /// A log file is rotated before it grows beyond this many bytes, unless `max-size` says otherwise.
 pub const LOG_MAX_SIZE: u64 = 10 << 20;
@@ -38,6 +41,16 @@ keys! {
         "Each delay is stretched or shrunk at random by up to this part of it."
         "reset" => Positive, always(reset), default("\"1m\"");
         "A run of at least this long makes the next delay the first one again."
+    }
+    UPDATES of Update {
+        "at-once" => a_whole(1, super::super::tree::COUNT_MAX as i64), always(at_once), default("1");
+        "So many copies are replaced at a time."
+        "order" => a_word(&[("start-before-stop", "start-first"), ("stop-before-start", "stop-first")]),
+            unless(UpdateOrder::StopFirst, order), default("\"stop-first\"");
+        "\"stop-first\": the old process of a copy is gone before the new one is started. \"start-first\" is not \
+         supported yet."
+        "settle" => Duration, always(settle), default("\"5s\"");
+        "A copy must be up for so long before the next one is replaced."
     }
     FILE of LogFile {
         "file" => Filename, always(file);
@@ -160,6 +173,33 @@ impl Shape for Log {
 
     fn schema(&self) -> Json {
         LOG.schema()
+    }
+}
+
+pub(super) static UPDATE: Table<Update> =
+    Table::new("update", &[UPDATES], "a table", "update = { at-once = 1, order = \"stop-first\", settle = \"5s\" }");
+
+/// How the copies of a `count` get what a reload changes of them.
+pub(in crate::spec) struct Updates;
+
+impl Shape for Updates {
+    type Of = Update;
+
+    fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], places: &mut Places) -> Option<At<Update>> {
+        if let Some(switch) = values.iter().find(|value| matches!(value.value, DeValue::Boolean(_))) {
+            scope.wrong_type(*switch, "a table", UPDATE.right);
+            return None;
+        }
+        let (switched, update) = UPDATE.read(scope, values, places, Update::default)?;
+        Some(At { value: update, place: switched.place })
+    }
+
+    fn show(&self, update: &Update) -> String {
+        UPDATE.show(update)
+    }
+
+    fn schema(&self) -> Json {
+        table(&UPDATE.rows())
     }
 }
 

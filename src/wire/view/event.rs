@@ -136,6 +136,8 @@ event_bodies! {
     "released" Released(body: Released);
     /// A supervisor has a new set of children.
     "reloaded" Reloaded(body: Reloaded);
+    /// Copies of a `count` are replaced one after another.
+    "rollout" Rollout(body: Box<Rollout>);
     /// It could not be started.
     "start_failed" StartFailed(body: StartFailed);
 }

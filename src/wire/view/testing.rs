@@ -35,6 +35,7 @@ fn least(kind: &str) -> Value {
         "reloaded" => json!({
             "by": "", "generation": 1, "added": 0, "removed": 0, "restarted": 0, "updated": 0, "kept": 0,
         }),
+        "rollout" => json!({ "by": "", "reload": true, "stage": "begun", "total": 1, "updated": 0 }),
         "start_failed" => json!({ "stage": "", "errno": 0, "message": "", "retry": false }),
         _ => json!({}),
     }

@@ -1,6 +1,7 @@
 //! The fields that only events of one kind have. They stand in the order of their names: that is how they have always been
 //! written.
 
+use crate::ids::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -330,6 +331,53 @@ pub struct Reloaded {
     pub updated: u64,
 }
 
+/// A roll-out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Of one that was stopped: the first copies that are as they were before, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<Path>,
+    /// How many there are of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub behind_count: u64,
+    /// The origin of the reload, or the operator.
+    pub by: String,
+    /// Of one that was stopped: the copy that did not come up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Path>,
+    /// Why that could not be started as it was before either; absent where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_restored: Option<String>,
+    /// The copies get the spec of a reload; else they are only started anew.
+    pub reload: bool,
+    /// Where it stands.
+    pub stage: RolloutStage,
+    /// So many copies are to be replaced.
+    pub total: u64,
+    /// So many were, and are up.
+    pub updated: u64,
+    /// Why the copy that did not come up did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Where a roll-out stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutStage {
+    /// The first copies are about to be replaced.
+    Begun,
+    /// All copies have been replaced.
+    Done,
+    /// A copy did not come up: the others are not replaced.
+    Stopped,
+    /// A later reload has taken its place.
+    Overtaken,
+    /// One of a later version.
+    #[serde(untagged)]
+    Other(String),
+}
+
 /// A start that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartFailed {
@@ -341,6 +389,10 @@ pub struct StartFailed {
     pub retry: bool,
     /// Which step failed, such as "exec".
     pub stage: String,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn is_false(flag: &bool) -> bool {

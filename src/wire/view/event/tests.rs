@@ -57,6 +57,13 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("held", &["", r#","again":true,"by":"uid 0","since":"2026-01-02T03:04:05Z""#]),
     ("released", &[r#","by":"uid 0""#]),
     ("reloaded", &[r#","added":1,"by":"SIGHUP","generation":2,"kept":3,"removed":0,"restarted":0,"updated":1"#]),
+    (
+        "rollout",
+        &[
+            r#","by":"SIGHUP","reload":true,"stage":"begun","total":4,"updated":0"#,
+            r#","behind":["/a-3"],"behind_count":2,"by":"SIGHUP","failed":"/a-3","not_restored":"no","reload":true,"stage":"stopped","total":4,"updated":2,"why":"it exited""#,
+        ],
+    ),
     ("start_failed", &[r#","errno":2,"message":"exec ./api: No such file","retry":true,"stage":"exec""#]),
 ];
 
