@@ -169,8 +169,9 @@ $treevisor stop >/dev/null
 unset TREEVISOR_RUNTIME_DIR TREEVISOR_STATE_DIR
 
 echo "# the shipped unit"
-install -d -o shop /srv/shop
-cat >/srv/shop/supervisors.toml <<TOML
+install -d -o shop /srv/shop /etc/treevisor
+install -m 755 "$here/treevisor" /usr/bin/treevisor
+cat >/etc/treevisor/shop.toml <<TOML
 name = "shop"
 intensity = "unlimited"
 [[child]]
@@ -184,25 +185,28 @@ command = $hog
 restart = "temporary"
 memory-max = "48M"
 TOML
-cp "$here/treevisor.service" /etc/systemd/system/shop.service
+cp "$here/treevisor@.service" /etc/systemd/system/
+unit=treevisor@shop.service
+mkdir -p "/etc/systemd/system/$unit.d"
+printf '[Service]\nUser=shop\n' >"/etc/systemd/system/$unit.d/user.conf"
 systemctl daemon-reload
-systemctl start shop.service
+systemctl start "$unit"
 is "systemctl start" $? 0
-base=$(find /sys/fs/cgroup/system.slice/shop.service -maxdepth 1 -name 'treevisor-shop-*')
+base=$(find /sys/fs/cgroup/system.slice -name 'treevisor-shop-*')
 is "db memory.max" "$(cat "$base/c.db/memory.max")" 67108864
 is "db cpu.max" "$(cat "$base/c.db/cpu.max")" "50000 100000"
-in_shop() { runuser -u shop -- env TREEVISOR_RUNTIME_DIR="$(systemctl show -P Environment shop.service | tr ' ' '\n' | sed -n 's/^TREEVISOR_RUNTIME_DIR=//p')" "$treevisor" "$@"; }
-until_done 60 sh -c "journalctl -u shop.service | grep -q memory-max" || not_ok "the journal tells of the hog"
+in_shop() { runuser -u shop -- env TREEVISOR_RUNTIME_DIR=/run/treevisor TREEVISOR_STATE_DIR=/var/lib/treevisor "$treevisor" "$@"; }
+until_done 60 sh -c "journalctl -u $unit | grep -q 'memory-max of /hog'" || not_ok "the journal tells of the hog"
 says "why" "$(in_shop why /hog 2>&1)" "memory-max of /hog: 48.0 MiB"
-is "the service goes on" "$(systemctl is-active shop.service)" active
-sed -i 's/64M/96M/' /srv/shop/supervisors.toml
-systemctl reload shop.service
+is "the service goes on" "$(systemctl is-active "$unit")" active
+sed -i 's/64M/96M/' /etc/treevisor/shop.toml
+systemctl reload "$unit"
 until_done 30 sh -c "grep -qx 100663296 $base/c.db/memory.max" && ok "systemctl reload changes the limit" || not_ok "systemctl reload changes the limit"
-systemctl restart shop.service
+systemctl restart "$unit"
 is "systemctl restart" $? 0
-systemctl stop shop.service
-is "systemctl stop" "$(systemctl is-failed shop.service)" inactive
-[ "$failed" = 0 ] || journalctl -u shop.service | tail -n 30
+systemctl stop "$unit"
+is "systemctl stop" "$(systemctl is-failed "$unit")" inactive
+[ "$failed" = 0 ] || journalctl -u "$unit" | tail -n 30
 
 echo "# a user's session"
 loginctl enable-linger shop
