@@ -19,6 +19,7 @@ use slog_term::{Decorator, FullFormat, RecordDecorator};
 use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So much is kept for a reader that is slow.
@@ -37,19 +38,40 @@ const LEVELS: [(&str, Level); 6] = [
 /// The logger of a node on standard error, and the handle by which its loop empties the buffer. Records graver than or
 /// as grave as `level` are written.
 pub(crate) fn root(level: Level, format: Format) -> (Logger, LogHandle) {
-    root_on(std::io::stderr().as_fd(), level, format)
+    let journal = is_to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref(), stderr_file());
+    on(std::io::stderr().as_fd(), level, format, journal)
+}
+
+/// Whether what is written to standard error goes to the journal of systemd: that one names its socket to what it starts.
+fn is_to_journal(stream: Option<&str>, stderr: io::Result<(u64, u64)>) -> bool {
+    let named = stream.and_then(|named| {
+        let (device, inode) = named.split_once(':')?;
+        Some((device.parse().ok()?, inode.parse().ok()?))
+    });
+    matches!((named, stderr), (Some(named), Ok(stderr)) if named == stderr)
+}
+
+fn stderr_file() -> io::Result<(u64, u64)> {
+    let file = std::fs::metadata("/proc/self/fd/2")?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// The same on any descriptor.
+#[cfg(test)]
+pub(crate) fn root_on(fd: BorrowedFd<'_>, level: Level, format: impl Into<Format>) -> (Logger, LogHandle) {
+    on(fd, level, format.into(), false)
 }
 
 /// The same on any descriptor; into the void if that cannot be used.
-pub(crate) fn root_on(fd: BorrowedFd<'_>, level: Level, format: impl Into<Format>) -> (Logger, LogHandle) {
-    let format = format.into();
+fn on(fd: BorrowedFd<'_>, level: Level, format: Format, journal: bool) -> (Logger, LogHandle) {
     let outlet = Outlet::open(fd, CAPACITY, "the log").unwrap_or_else(|_| Outlet::nowhere());
     let handle = LogHandle { outlet: Arc::new(Mutex::new(outlet.in_json(format == Format::Json))) };
     if format == Format::Json {
         let objects = Objects::new(Arc::clone(&handle.outlet));
         return (Logger::root(LevelFilter::new(objects, level).ignore_res(), o!()), handle);
     }
-    let lines = OneLine { outlet: Arc::clone(&handle.outlet), colour: format == Format::Coloured };
+    let lines = OneLine { outlet: Arc::clone(&handle.outlet), colour: format == Format::Coloured, journal };
+    let timestamp = if journal { no_timestamp } else { timestamp };
     let format = FullFormat::new(lines).use_original_order().use_custom_timestamp(timestamp).build();
     let drain = LevelFilter::new(Mutex::new(format), level).ignore_res();
     (Logger::root(drain, o!()), handle)
@@ -61,6 +83,11 @@ pub(crate) fn complaint(format: Format, text: &str) -> String {
         Format::Plain | Format::Coloured => format!("treevisor: {text}"),
         Format::Json => json!({ "at": clock::rfc3339_now(), "level": "error", "message": text }).to_string(),
     }
+}
+
+/// The journal has a time of its own.
+fn no_timestamp(_: &mut dyn Write) -> io::Result<()> {
+    Ok(())
 }
 
 fn timestamp(to: &mut dyn Write) -> io::Result<()> {
@@ -183,6 +210,8 @@ impl Write for Gathered {
 struct OneLine {
     outlet: Arc<Mutex<Outlet>>,
     colour: bool,
+    /// With the priority in front, as sd-daemon(3) has it, which the journal takes off.
+    journal: bool,
 }
 
 impl Decorator for OneLine {
@@ -195,12 +224,26 @@ impl Decorator for OneLine {
         line.text.truncate(line.text.trim_end().len());
         line.style("\x1b[0m");
         line.text.push('\n');
+        if self.journal {
+            line.text = format!("<{}>{}", priority(record.level()), line.text.trim_start());
+        }
         let mut outlet = lock(&self.outlet);
         outlet.push(line.text.as_bytes());
         if record.level().is_at_least(Level::Error) {
             outlet.flush();
         }
         Ok(())
+    }
+}
+
+/// Of syslog(3).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Critical => 2,
+        Level::Error => 3,
+        Level::Warning => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
     }
 }
 
@@ -250,7 +293,7 @@ impl RecordDecorator for Layout {
     fn start_level(&mut self) -> io::Result<()> {
         self.style(match self.level {
             Level::Critical | Level::Error => "\x1b[0;1;31m",
-            Level::Warning => "\x1b[0;33m",
+            Level::Warning => "\x1b[0;35m",
             Level::Info => "\x1b[0;32m",
             Level::Debug | Level::Trace => "\x1b[0;36m",
         });
@@ -294,6 +337,23 @@ mod tests {
         });
         let (time, rest) = text.split_once("Z ").unwrap();
         assert_eq!(rest, "INFO child exited, node: /web, path: /web/api, code: 3\n", "{time}");
+    }
+
+    #[test]
+    fn the_journal_gets_the_priority_and_no_second_time() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (logger, handle) = on(writer.as_fd(), Level::Info, Format::Plain, true);
+        slog::warn!(logger, "late"; "path" => "/a");
+        info!(logger, "up");
+        handle.flush();
+        drop((logger, handle, writer));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "<4>WARN late, path: /a\n<6>INFO up\n");
+        assert!(is_to_journal(Some("8:17"), Ok((8, 17))));
+        for (named, stderr) in [(Some("8:18"), Ok((8, 17))), (Some("x"), Ok((8, 17))), (None, Ok((8, 17)))] {
+            assert!(!is_to_journal(named, stderr));
+        }
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl Node {
             }
             (Above::Operators(root), ToParent::Ready) => {
                 info!(self.context.logger, "the tree is up"; "instance" => %self.context.place.instance);
+                root.greet(&self.context);
                 root.tree_is_up(self.context.now(), &self.core);
                 // Reading the file and starting all children took more than running does.
                 process::release_memory();

@@ -148,3 +148,79 @@ on-panic = "./no-such-hook"
     tree.incarnation("/web", 2);
     tree.stop();
 }
+
+#[test]
+fn the_cause_is_told_with_its_exit_and_its_output() {
+    let tree = Tree::start(
+        r#"
+on-restart = ["sh", "-c", "echo \"$TREEVISOR_CAUSE|$TREEVISOR_EXIT_STATUS|$TREEVISOR_OUTPUT\" >>hooks.log; echo \"$TREEVISOR_CAUSE_EVENT\" >cause.json"]
+[[child]]
+name = "a"
+command = ["sh", "-c", "[ -e failed ] && exec sleep 1000; touch failed; echo loading; echo poison message; exit 7"]
+"#,
+    );
+    let line = note(&tree, "/a exited with status 7");
+    assert!(line.contains("poison message)|7|loading"), "{line}");
+    let file = tree.dir().join("cause.json");
+    until("the event", || std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
+    let cause: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!((&cause["kind"], &cause["code"]), (&"exited".into(), &7.into()));
+    tree.stop();
+}
+
+/// Takes one connection, says `lines` one after the other, each when something was said to it, and gives all that it was told.
+fn listener(lines: Vec<&'static str>) -> (std::net::SocketAddr, std::thread::JoinHandle<String>) {
+    use std::io::{Read, Write};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = server.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut peer, _) = server.accept().unwrap();
+        let (mut told, mut lines, mut part) = (String::new(), lines.into_iter(), [0; 8192]);
+        loop {
+            // A head and its body may come apart.
+            let whole = told.is_empty() || told.ends_with("\r\n") || told.ends_with('}');
+            if whole {
+                match lines.next() {
+                    Some("") => {}
+                    Some(line) => peer.write_all(line.as_bytes()).unwrap(),
+                    None => return told,
+                }
+            }
+            match peer.read(&mut part).unwrap_or(0) {
+                0 => return told,
+                read => told.push_str(&String::from_utf8_lossy(&part[..read])),
+            }
+        }
+    });
+    (at, thread)
+}
+
+/// What a shipped alert says to a listener when a worker has failed.
+fn alerted(script: &str, arguments: &str, at: std::thread::JoinHandle<String>) -> String {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let tree = Tree::start(&format!(
+        "on-restart = [\"python3\", \"{examples}/{script}\", {arguments}]\n[[child]]\nname = \"a\"\ncommand = [\"sh\", \"-c\", \
+         \"[ -e failed ] && exec sleep 1000; touch failed; echo poison message; exit 7\"]\n"
+    ));
+    let told = at.join().unwrap();
+    tree.stop();
+    told
+}
+
+#[test]
+fn the_shipped_alerts_reach_a_webhook_and_a_mail_server() {
+    let (at, thread) = listener(vec!["", "", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
+    let told = alerted("alert_webhook.py", &format!("\"http://{at}/hook\""), thread);
+    assert!(told.starts_with("POST /hook ") && told.contains("cause: /a exited with status 7"), "{told}");
+    let (at, thread) = listener(vec![
+        "220 here\r\n",
+        "250 here\r\n",
+        "250 from\r\n",
+        "250 to\r\n",
+        "354 go on\r\n",
+        "250 taken\r\n",
+        "221 bye\r\n",
+    ]);
+    let told = alerted("alert_mail.py", &format!("\"ops@example.org\", \"{at}\""), thread);
+    assert!(told.contains("To: ops@example.org") && told.contains("poison message"), "{told}");
+}

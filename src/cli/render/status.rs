@@ -299,7 +299,9 @@ fn beat(beats: HeartbeatView) -> Cell {
 }
 
 fn last_exit(exit: &ExitView) -> Cell {
-    let style = if exit.code == Some(0) { style::QUIET } else { style::BUSY };
+    // SIGTERM is how most are asked to stop.
+    let as_asked = exit.code == Some(0) || exit.signal == Some(15);
+    let style = if as_asked { style::QUIET } else { style::BUSY };
     Cell::new(exit_words(exit), style)
 }
 

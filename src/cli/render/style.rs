@@ -9,9 +9,10 @@ pub(in crate::cli) const HEAD: Style = Style::new().dimmed();
 pub(in crate::cli) const QUIET: Style = Style::new().dimmed();
 pub(in crate::cli) const NAME: Style = Style::new().bold();
 pub(in crate::cli) const GOOD: Style = AnsiColor::Green.on_default();
-pub(in crate::cli) const BUSY: Style = AnsiColor::Yellow.on_default();
+/// Magenta and not yellow, which cannot be read on a light background.
+pub(in crate::cli) const BUSY: Style = AnsiColor::Magenta.on_default();
 pub(in crate::cli) const BAD: Style = AnsiColor::Red.on_default().bold();
-pub(in crate::cli) const HELD: Style = AnsiColor::Magenta.on_default();
+pub(in crate::cli) const HELD: Style = AnsiColor::Magenta.on_default().bold();
 
 /// The colour of a state of `status`.
 pub(in crate::cli) fn of_state(state: &str) -> Style {
@@ -30,6 +31,8 @@ pub(in crate::cli) fn of_event(body: &EventBody) -> Style {
     match body {
         EventBody::Ready | EventBody::Started => GOOD,
         EventBody::Exited(exited) if exited.done => GOOD,
+        // What was asked for is as it should be.
+        EventBody::Exited(exited) if exited.is_expected() && exited.killed.is_none() => QUIET,
         EventBody::BeatLate(_) | EventBody::Dropped(_) | EventBody::Restarting(_) | EventBody::Exited(_) => BUSY,
         EventBody::Hung(_)
         | EventBody::KillFailed(_)

@@ -97,14 +97,14 @@ impl Table {
             shown.clone().sum::<usize>() + GAP * shown.count().saturating_sub(1)
         };
         let natural = widths.to_vec();
-        for (at, column) in self.columns.iter().enumerate() {
+        let mut by_rank: Vec<usize> = (0..widths.len()).filter(|at| self.columns[*at].rank > 0).collect();
+        by_rank.sort_by_key(|at| std::cmp::Reverse(self.columns[*at].rank));
+        for at in by_rank.iter().copied() {
             let over = total(widths).saturating_sub(width);
-            if let Some(least) = column.cut_to {
+            if let Some(least) = self.columns[at].cut_to {
                 widths[at] = widths[at].saturating_sub(over).max(least.min(widths[at]));
             }
         }
-        let mut by_rank: Vec<usize> = (0..widths.len()).filter(|at| self.columns[*at].rank > 0).collect();
-        by_rank.sort_by_key(|at| std::cmp::Reverse(self.columns[*at].rank));
         for at in by_rank {
             if total(widths) <= width {
                 break;

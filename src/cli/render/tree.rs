@@ -35,6 +35,7 @@ pub fn plain_tree(rows: Vec<[String; 3]>, look: Look) -> String {
     let styles = [style::NAME, style::PLAIN, style::QUIET];
     let rows =
         rows.into_iter().map(|row| row.into_iter().zip(styles).map(|(t, s)| Cell::new(t, s)).collect()).collect();
-    let columns = vec![Column::left("TREE", 0), Column::left("RULES", 1), Column::left("COMMAND", 2).cut_to(12)];
+    let columns =
+        vec![Column::left("TREE", 0), Column::left("RULES", 1).cut_to(24), Column::left("COMMAND", 2).cut_to(12)];
     Table { columns, rows }.draw(look)
 }

@@ -45,8 +45,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, look: Look) {
         Constraint::Length(1),
     ])
     .areas(area);
-    draw_head(frame, head, state, look);
     draw_tree(frame, tree, state, look);
+    draw_head(frame, head, state, look);
     if pulse.height > 0 {
         draw_pulse(frame, pulse, state, look);
     }
@@ -70,6 +70,15 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
         // In place of what is true of a tree that runs only.
         lines[0].truncate(1);
         lines[0].push(Cell::new(trouble, style::BAD));
+    }
+    let (above, below) = state.hidden;
+    if let (Some(last), true) = (lines.last_mut(), above + below > 0) {
+        let hidden: Vec<String> = [(above, "above"), (below, "below")]
+            .into_iter()
+            .filter(|(rows, _)| *rows > 0)
+            .map(|(rows, where_to)| format!("{rows} {where_to}"))
+            .collect();
+        last.insert(0, Cell::new(format!("rows: {}; ", hidden.join(", ")), style::NAME));
     }
     let lines: Vec<Line<'_>> = lines.into_iter().map(|parts| line(parts, look)).collect();
     frame.render_widget(Paragraph::new(lines), area);
@@ -103,7 +112,8 @@ fn draw_tree(frame: &mut Frame<'_>, area: Rect, state: &mut State, look: Look) {
         }
         lines.push(drawn);
     }
-    (state.first_row, state.page) = (first, page);
+    let hidden = (first, rows.len().saturating_sub(first + page));
+    (state.first_row, state.page, state.hidden) = (first, page, hidden);
     frame.render_widget(Paragraph::new(lines), area);
 }
 

@@ -86,6 +86,13 @@ pub(super) fn run(args: Top, when: When) -> Result<ExitCode, Failure> {
         return Err(Failure::new(ExitCode::Usage, "cannot show top: stdin and stdout have to be a terminal")
             .hint("`treevisor status --watch` prints the tree again and again anywhere"));
     }
+    if std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "cannot show top: this terminal (TERM) cannot draw a picture in place",
+        )
+        .hint("`treevisor status --watch` prints the tree again and again anywhere"));
+    }
     let instance = find(&args.target, "see", &args.path)?;
     let failed = |error| ask_failed("see", &args.path, &instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;

@@ -119,6 +119,8 @@ pub(super) struct State {
     pub selected: Path,
     /// The first row that is shown; kept by the code that draws, which knows how many fit.
     pub first_row: usize,
+    /// So many rows are not to be seen: above, and below.
+    pub hidden: (usize, usize),
     /// Rows that fit; set by the code that draws.
     pub page: usize,
     pub search: String,
@@ -151,6 +153,7 @@ impl State {
             folded: HashSet::new(),
             selected,
             first_row: 0,
+            hidden: (0, 0),
             page: 10,
             search: String::new(),
             events: VecDeque::new(),

@@ -8,9 +8,11 @@
 //! None is left behind: each has a time limit, after which it is killed with its process group; it is killed with its
 //! node, and is found by the tree's mark like every process of the tree.
 
+mod causes;
 mod queue;
 mod running;
 
+use self::causes::Causes;
 use self::queue::{Class, Queue, Queued};
 use self::running::{Facts, Key, Order, Running};
 use super::children::{Children, Program};
@@ -46,6 +48,8 @@ pub(super) struct Hooks {
     waiting: Queue<Order>,
     /// Children that have been panicked and whose exit has not been seen yet, with what is to be reported of it.
     panicked: HashMap<ChildId, Facts>,
+    /// What failed last, where a hook may ask for it.
+    causes: Causes,
     number: u64,
     /// Once this supervisor has ended: until when its hooks are waited for, and until when those that were killed.
     ending: Option<Ending>,
@@ -65,6 +69,7 @@ impl Hooks {
             running: Vec::new(),
             waiting: Queue::new(),
             panicked: HashMap::new(),
+            causes: Causes::default(),
             number: 0,
             ending: None,
         }
@@ -83,6 +88,7 @@ impl Hooks {
     /// A child is no more.
     pub(super) fn forget(&mut self, child: ChildId) {
         self.panicked.remove(&child);
+        self.causes.forget(child);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -107,6 +113,11 @@ impl Hooks {
         context: &Context,
         reactor: &mut Reactor,
     ) {
+        if let Some(child) = child
+            && (self.own.on_restart.is_some() || self.own.on_escalate.is_some())
+        {
+            self.causes.note(fact, child, view);
+        }
         let orders = self.orders_for(fact, child, view, children);
         self.call(orders, context, reactor);
     }
@@ -115,7 +126,8 @@ impl Hooks {
     fn orders_for(&mut self, fact: &Fact, child: Option<ChildId>, view: &EventView, children: &Children) -> Vec<Order> {
         let order = |key: Key, command: &Option<Vec<String>>| {
             let command = command.clone()?;
-            Some(Order { key, command, about: view.path.clone(), facts: Facts::of(view) })
+            let facts = Facts::of(view).caused_by(child.and_then(|child| self.causes.of(child)));
+            Some(Order { key, command, about: view.path.clone(), facts })
         };
         let one = match (fact, child) {
             (Fact::Restarting { .. }, _) => order(Key::Restart, &self.own.on_restart),

@@ -1,5 +1,6 @@
 //! One hook: what it is about, its process, and how that is started.
 
+use super::causes::Cause;
 use super::queue::Class;
 use crate::ids::Path;
 use crate::node::children;
@@ -70,15 +71,38 @@ impl Key {
 pub(super) struct Facts {
     message: String,
     event: Option<EventView>,
+    cause: Option<Cause>,
 }
 
 impl Facts {
     pub(super) fn of(view: &EventView) -> Facts {
-        Facts { message: translate::sentence(view), event: Some(view.clone()) }
+        Facts { message: translate::sentence(view), event: Some(view.clone()), cause: None }
     }
 
     pub(super) fn without_event(message: String) -> Facts {
-        Facts { message, event: None }
+        Facts { message, event: None, cause: None }
+    }
+
+    /// What led to it. Without any it is its own cause.
+    pub(super) fn caused_by(self, cause: Option<Cause>) -> Facts {
+        Facts { cause, ..self }
+    }
+
+    /// What of the cause stands in the environment.
+    fn cause(&self, environment: &mut BTreeMap<OsString, OsString>) {
+        let Some(cause) = self.cause.clone().or_else(|| self.event.clone().map(Cause::itself)) else { return };
+        let sentence = translate::sentence(&cause.first).replace('\0', " ");
+        environment.insert("TREEVISOR_CAUSE".into(), sentence.into());
+        if let Ok(json) = serde_json::to_string(&cause.first) {
+            environment.insert("TREEVISOR_CAUSE_EVENT".into(), text::json(&json).into_owned().into());
+        }
+        let Some(exited) = cause.exited() else { return };
+        let status = exited.code.map(|code| code.to_string()).or_else(|| exited.signal_name.clone());
+        if let Some(status) = status {
+            environment.insert("TREEVISOR_EXIT_STATUS".into(), status.into());
+        }
+        let output: Vec<_> = exited.output.iter().map(|line| text::clean(line)).collect();
+        environment.insert("TREEVISOR_OUTPUT".into(), output.join("\n").into());
     }
 }
 
@@ -96,6 +120,7 @@ impl Order {
         environment.insert("TREEVISOR_HOOK".into(), self.key.as_str().into());
         environment.insert("TREEVISOR_SUBJECT".into(), self.about.as_str().into());
         environment.insert("TREEVISOR_MESSAGE".into(), self.facts.message.replace('\0', " ").into());
+        self.facts.cause(&mut environment);
         if let Some(event) = &self.facts.event {
             environment.insert("TREEVISOR_EVENT_ID".into(), event.id.to_string().into());
             environment.insert("TREEVISOR_EVENT_AT".into(), event.at.clone().into());

@@ -84,7 +84,7 @@ fn it_fits_the_width() {
 fn colours_follow_the_state() {
     let text = draw(&shop(), Look { colour: true, ..UNICODE });
     assert!(text.contains("\u{1b}[32mrunning\u{1b}[0m"), "{text:?}");
-    assert!(text.contains("\u{1b}[33mwaiting 1.5s\u{1b}[0m"), "{text:?}");
+    assert!(text.contains("\u{1b}[35mwaiting 1.5s\u{1b}[0m"), "{text:?}");
     let without: String = anstream::adapter::strip_str(&text).to_string();
     assert_eq!(without, draw(&shop(), UNICODE));
 }

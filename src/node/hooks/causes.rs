@@ -1,0 +1,67 @@
+//! What failed last of each child: the cause that the hook of its restart is told.
+
+use crate::supervision::{ChildId, Fact};
+use crate::wire::view::EventView;
+use crate::wire::view::event::Exited;
+use std::collections::HashMap;
+
+/// A failure, and the exit that it came to where that is another event.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Cause {
+    /// Where it began: of a hang that, and not the kill that followed.
+    pub first: EventView,
+    exit: Option<EventView>,
+}
+
+impl Cause {
+    /// Of what has no other cause than itself.
+    pub(super) fn itself(first: EventView) -> Cause {
+        Cause { first, exit: None }
+    }
+
+    /// How the process ended, if it has.
+    pub(super) fn exited(&self) -> Option<&Exited> {
+        self.exit.as_ref().unwrap_or(&self.first).exited()
+    }
+}
+
+/// The last failure of each child.
+#[derive(Debug, Default)]
+pub(super) struct Causes(HashMap<ChildId, Cause>);
+
+impl Causes {
+    /// Something has happened to a child.
+    pub(super) fn note(&mut self, fact: &Fact, child: ChildId, view: &EventView) {
+        match fact {
+            Fact::Hung { .. } | Fact::Panic { .. } => {
+                self.0.insert(child, Cause::itself(view.clone()));
+            }
+            Fact::Exited { .. } => match self.0.get_mut(&child) {
+                // The end of what hung.
+                Some(cause) if cause.exit.is_none() && cause.first.incarnation == view.incarnation => {
+                    cause.exit = Some(view.clone());
+                }
+                _ => {
+                    self.0.insert(child, Cause { first: view.clone(), exit: Some(view.clone()) });
+                }
+            },
+            Fact::StartFailed { .. } => {
+                let known = self.0.get(&child).is_some_and(|cause| cause.first.incarnation == view.incarnation);
+                if !known {
+                    self.0.insert(child, Cause::itself(view.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What failed last of a child.
+    pub(super) fn of(&self, child: ChildId) -> Option<Cause> {
+        self.0.get(&child).cloned()
+    }
+
+    /// A child is no more.
+    pub(super) fn forget(&mut self, child: ChildId) {
+        self.0.remove(&child);
+    }
+}
