@@ -93,7 +93,7 @@ fn only_what_changed_is_touched() {
 
     // Of what is gone nothing is left: neither its cgroup nor its path.
     if let Some(cgroup) = tree.instance()["cgroup"].as_str() {
-        let web = std::path::Path::new(cgroup).join("c.web");
+        let web = std::path::Path::new(cgroup).join("c.web/below");
         assert!(web.join("c.jobs-2").exists() && !web.join("c.jobs-3").exists());
     }
     assert!(!told_paths(&tree).contains(&"/web/jobs-3".to_string()));
@@ -347,7 +347,7 @@ fn a_count_is_scaled_and_nothing_stays_of_what_was() {
     assert!(descriptors(web) < open, "{} descriptors, {open} before", descriptors(web));
     assert_eq!(files_below(&tree.dir().join("run")).len(), files - 1);
     if let Some(cgroup) = tree.instance()["cgroup"].as_str() {
-        let left = fs::read_dir(std::path::Path::new(cgroup).join("c.web")).unwrap().flatten();
+        let left = fs::read_dir(std::path::Path::new(cgroup).join("c.web/below")).unwrap().flatten();
         let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("c.jobs")).count();
         assert_eq!(left, 2);
     }
