@@ -6,7 +6,9 @@ use crate::os::pidfd::PidFd;
 use crate::os::thread::SignalsBlocked;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+#[cfg(target_arch = "x86_64")]
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
 /// Whether a process can be made right in its cgroup here: that takes clone3(2), for which libc has no wrapper.
