@@ -13,7 +13,7 @@ pub const COUNT_MAX: u32 = 10_000;
 /// The most levels of children below the root: the stack of what walks the tree stays small.
 pub const DEPTH_MAX: usize = 64;
 
-/// The most bytes of a path in the tree. Its cgroup's path is longer by two bytes a level, the tree's own and where that lies,
+/// The most bytes of a path in the tree. Its cgroup's path is longer by eight bytes a level, the tree's own and where that lies,
 /// and must stay within the 4,095 bytes of the kernel.
 pub const PATH_BYTES_MAX: usize = 3_000;
 
