@@ -48,6 +48,7 @@ mod up;
 mod version;
 mod wait;
 mod why;
+mod zone;
 
 use crate::node;
 use add::Add;

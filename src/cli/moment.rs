@@ -2,7 +2,7 @@
 //!
 //! A time without a zone is local, or UTC with `--utc`; that is known only when the whole line was read.
 
-use super::render::Zone;
+use super::zone::Zone;
 use crate::os::clock;
 use crate::time::Span;
 use std::time::SystemTime;

@@ -1,7 +1,7 @@
 //! Options that several verbs share, and how their values are read.
 
 use super::moment::Moment;
-use super::render::Zone;
+use super::zone::Zone;
 use crate::ids::Path;
 use crate::time::Span;
 use clap::{Args, ValueEnum};

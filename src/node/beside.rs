@@ -2,14 +2,9 @@
 //! looks at it when it hangs. Of each worker there is one at most. As a probe, it is a child of this node: the worker's exit
 //! waits for its end. How long it may take is for the core: it kills the worker then, and what is beside it ends with it.
 
-use super::children;
 use super::command::{CommandFailure, HelperProcess};
-use super::probes::Means;
+use super::means::{self, Means, NotStarted};
 use super::reactor::Source;
-use super::strangers::Kin;
-use crate::os::descendants::below::ticks_now;
-use crate::os::descendants::stamp::Stamp;
-use crate::os::net;
 use crate::spec::exec::ExecSpec;
 use crate::supervision::{Event, Run};
 use slog::warn;
@@ -71,37 +66,6 @@ pub(super) struct Heard {
     pub was_last: bool,
 }
 
-/// Why a command could not be started.
-pub(super) struct NotStarted {
-    /// For want of descriptors, processes or memory, and not for what it is.
-    pub is_ours: bool,
-    pub why: String,
-}
-
-/// Starts a command beside a worker that runs; what is ready of it comes by `source`.
-pub(super) fn start(
-    run: Run,
-    exec: &ExecSpec,
-    command: &[String],
-    source: Source,
-    means: &mut Means<'_>,
-) -> Result<HelperProcess, NotStarted> {
-    let Means { context, reactor, children, endpoint } = means;
-    let Some(worker) = children.get(run.child) else {
-        return Err(NotStarted { is_ours: false, why: "its worker is gone".into() });
-    };
-    // The worker itself was started as that user, so the user is not the cause.
-    let credentials =
-        children::credentials(exec).map_err(|failure| NotStarted { is_ours: true, why: failure.message })?;
-    let (stamp, since) = (Stamp::of_probe(&context.place.mark, &worker.path), ticks_now());
-    let (spawned, output) = worker
-        .start_beside(command, &context.place, endpoint, &context.base_environment, credentials)
-        .map_err(|failure| NotStarted { is_ours: net::is_our_own(failure.errno), why: failure.message })?;
-    let kin = Kin { leader: spawned.pid, stamp, since };
-    HelperProcess::watch(spawned, output, source, kin, reactor)
-        .map_err(|why| NotStarted { is_ours: true, why: format!("watching it: {why}") })
-}
-
 impl Beside {
     /// Asks a worker to stop by its command. False where it has none; then it gets a signal.
     pub(super) fn ask_to_stop(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
@@ -128,7 +92,7 @@ impl Beside {
         };
         let Some(command) = purpose.command(exec) else { return purpose.event(run, true) };
         let path = worker.path.to_string();
-        match start(run, exec, command, Source::Beside(run), means) {
+        match means::start(run, exec, command, Source::Beside(run), means) {
             Ok(mut process) => {
                 if purpose == Purpose::Hang {
                     process.keep_lines();

@@ -60,6 +60,7 @@ mod inputs;
 #[doc(hidden)]
 pub mod lateness;
 mod limits;
+mod means;
 #[doc(hidden)]
 pub mod naps;
 mod orders;

@@ -2,7 +2,7 @@
 
 use super::users::{self, UserError};
 use crate::ids::Path;
-use crate::spec::exec::Account;
+use crate::spec::account::Account;
 use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
 use crate::spec::{Objection, Severity};
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Users and groups. They are looked up when a file is read, by the tool or the root before there is a tree: what answers
 //! may be a directory server that is away, and a node waits for nothing.
-use crate::spec::exec::Account;
+use crate::spec::account::Account;
 use nix::errno::Errno;
 use nix::unistd::{Group, User, getgrouplist};
 use std::collections::BTreeSet;

@@ -1,13 +1,13 @@
 //! The half of a child spec that `os` and `logs` read: what to execute, as which user, with what, and where its output
 //! goes.
 
+use super::account::Account;
 use super::listen::Listen;
 use super::policy::{ChildPolicy, Evidence, Ready, words};
 use super::probe::Probe;
 use super::resources::Resources;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Everything that is needed to execute a worker's program.
@@ -181,36 +181,6 @@ pub(super) fn unnumbered(file: &Path, number: u32) -> Option<PathBuf> {
         None => file.with_file_name(stem),
     };
     (numbered(&base, number) == file).then_some(base)
-}
-
-/// The user that a worker runs as, in the kernel's numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Account {
-    /// User.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
-    /// The user's name; a number without an entry has none.
-    pub name: Option<String>,
-    /// Its home directory.
-    #[serde(with = "crate::files::exact::option")]
-    pub home: Option<PathBuf>,
-    /// Its shell.
-    #[serde(with = "crate::files::exact::option")]
-    pub shell: Option<PathBuf>,
-}
-
-impl Account {
-    /// What login(1) and systemd tell a process of the user that it runs as. A number without an entry has no more than
-    /// that number, and the root directory, as in a container.
-    pub(crate) fn environment(&self) -> [(&'static str, Option<OsString>); 4] {
-        let name = OsString::from(self.name.clone().unwrap_or_else(|| self.uid.to_string()));
-        let home = self.home.clone().unwrap_or_else(|| PathBuf::from("/"));
-        let shell = self.shell.clone().map(OsString::from);
-        [("HOME", Some(home.into())), ("USER", Some(name.clone())), ("LOGNAME", Some(name)), ("SHELL", shell)]
-    }
 }
 
 /// One resource limit; `None` is unlimited.

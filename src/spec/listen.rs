@@ -2,8 +2,7 @@
 //!
 //! An address is a number, never a name that would have to be looked up: see [`probe`](super::probe).
 
-use super::exec::{Account, ExecSpec};
-use super::policy::ChildPolicy;
+use super::account::Account;
 use super::probe::{Host, NoServer, Server};
 use crate::ids::Name;
 use serde::{Deserialize, Serialize};
@@ -156,11 +155,6 @@ impl TryFrom<String> for Address {
     fn try_from(text: String) -> Result<Address, NoAddress> {
         Address::parse(&text)
     }
-}
-
-/// What a worker's process knows of its sockets, in their order: it has to be restarted for a change of that.
-pub(super) fn known_at_start(_: &ChildPolicy, exec: &ExecSpec) -> String {
-    exec.listen.iter().map(|listen| format!("{} {:?};", listen.address, listen.name)).collect()
 }
 
 /// The names of a worker's sockets as `LISTEN_FDNAMES` has them. One without a name is called as the worker is; of several

@@ -10,6 +10,7 @@
 //! there is no error. [`read`] is the one function here that touches the disk; all else is pure. This room imports
 //! nothing of the crate but the hallway (`ids`, `text`, `time`).
 
+pub mod account;
 mod advice;
 mod copies;
 mod diagnostic;

@@ -1,16 +1,8 @@
 //! How something is to be shown: colours, lines, width.
 
 use crate::cli::options::When;
+use crate::cli::zone::Zone;
 use std::io::IsTerminal;
-
-/// In whose time it is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Zone {
-    /// In UTC.
-    Utc,
-    /// In that of this machine, or of `TZ`.
-    Local,
-}
 
 /// How something is to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ pub(in crate::cli) mod testing;
 
 pub use event::{Events, time};
 pub(in crate::cli) use look::locale_is_unicode;
-pub use look::{Look, Zone, colour_for};
+pub use look::{Look, colour_for};
 pub use status::status;
 pub use tree::{Branches, plain_tree};
 pub use why::told;

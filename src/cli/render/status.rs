@@ -2,11 +2,12 @@
 
 use super::cpu::{Shares, memory_words, share_words, total, total_share};
 use super::event::short_time;
-use super::look::{Look, Zone};
+use super::look::Look;
 use super::people;
 use super::style;
 use super::table::{Cell, Column, Table, line};
 use super::tree::Branches;
+use crate::cli::zone::Zone;
 use crate::explain::sentence::exit_words;
 use crate::text::clean;
 use crate::time::Span;

@@ -1,6 +1,7 @@
 //! A tree to be drawn.
 
-use super::{Look, Zone};
+use super::Look;
+use crate::cli::zone::Zone;
 use crate::wire::view::{
     ChildView, ExitView, HeartbeatView, IntensityView, StatusView, SupervisorView, UsageView, WorkerView, testing,
 };

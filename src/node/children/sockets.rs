@@ -1,12 +1,8 @@
 //! Sockets that this node holds for its workers: opened once, open while workers come and go, closed when no worker is to
 //! have them any more. There is one of an address.
 
-use super::child::Child;
-use super::table::Children;
-use crate::ids::Path;
 use crate::os::listener::{ListenError, Listener};
 use crate::spec::listen::Listen;
-use slog::{Logger, warn};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// The sockets that are open.
@@ -19,6 +15,11 @@ struct Held {
 }
 
 impl Sockets {
+    /// Whether none is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn find(&self, wanted: &Listen) -> Option<&Held> {
         self.0.iter().find(|held| held.listen.address == wanted.address)
     }
@@ -35,7 +36,7 @@ impl Sockets {
     }
 
     /// Closes those that are not among `wanted`, and changes what can be changed of the others. Gives what failed.
-    fn keep(&mut self, wanted: &[Listen]) -> Vec<ListenError> {
+    pub(super) fn keep(&mut self, wanted: &[Listen]) -> Vec<ListenError> {
         let mut failed = Vec::new();
         self.0.retain_mut(|held| {
             let Some(listen) = wanted.iter().find(|listen| listen.address == held.listen.address) else { return false };
@@ -46,29 +47,6 @@ impl Sockets {
             true
         });
         failed
-    }
-}
-
-impl Children {
-    /// Opens what is not open yet of all workers that are not held down, before any of them starts. Gives what failed.
-    pub(crate) fn open_sockets(&mut self) -> Vec<(Path, ListenError)> {
-        let Children { slots, sockets, .. } = self;
-        let children = slots.iter().flatten().filter(|child| child.hold.is_none());
-        let failed = |child: &Child| Some((child.path.clone(), sockets.open(&child.sockets()).err()?));
-        children.map(AsRef::as_ref).filter_map(failed).collect()
-    }
-
-    /// The specs have changed: sockets that no worker has any more are closed, and new ones are opened, while the workers with
-    /// the old ones still run. One that cannot be opened now is tried again when its worker is started.
-    pub(crate) fn settle_sockets(&mut self, logger: &Logger) {
-        let wanted: Vec<Listen> = self.iter().flat_map(Child::sockets).collect();
-        if wanted.is_empty() && self.sockets.0.is_empty() {
-            return;
-        }
-        for error in self.sockets.keep(&wanted) {
-            warn!(logger, "a socket that is open cannot be changed"; "why" => %error);
-        }
-        self.open_sockets();
     }
 }
 

@@ -9,9 +9,12 @@ use crate::ids::Path;
 use crate::node::cleanup::Cleanups;
 use crate::node::naps::Naps;
 use crate::node::strangers::Kin;
+use crate::os::listener::ListenError;
 use crate::os::process;
+use crate::spec::listen::Listen;
 use crate::supervision::{ChildId, Run};
 use crate::time::{Span, Time};
+use slog::{Logger, warn};
 
 /// The children of a node, and what is looked up of them.
 pub(in crate::node) struct Children {
@@ -123,6 +126,27 @@ impl Children {
     /// How long the node may sleep at most, where a child beats.
     pub(crate) fn longest_nap(&self) -> Option<Span> {
         self.naps.longest_nap().filter(|_| self.beating > 0)
+    }
+
+    /// Opens what is not open yet of all workers that are not held down, before any of them starts. Gives what failed.
+    pub(crate) fn open_sockets(&mut self) -> Vec<(Path, ListenError)> {
+        let Children { slots, sockets, .. } = self;
+        let children = slots.iter().flatten().filter(|child| child.hold.is_none());
+        let failed = |child: &Child| Some((child.path.clone(), sockets.open(&child.sockets()).err()?));
+        children.map(AsRef::as_ref).filter_map(failed).collect()
+    }
+
+    /// The specs have changed: sockets that no worker has any more are closed, and new ones are opened, while the workers with
+    /// the old ones still run. One that cannot be opened now is tried again when its worker is started.
+    pub(crate) fn settle_sockets(&mut self, logger: &Logger) {
+        let wanted: Vec<Listen> = self.iter().flat_map(Child::sockets).collect();
+        if wanted.is_empty() && self.sockets.is_empty() {
+            return;
+        }
+        for error in self.sockets.keep(&wanted) {
+            warn!(logger, "a socket that is open cannot be changed"; "why" => %error);
+        }
+        self.open_sockets();
     }
 }
 

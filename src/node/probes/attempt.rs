@@ -2,10 +2,8 @@
 //! has come to is for `super` to judge.
 
 use crate::error::plain;
-use crate::node::beside::{self, NotStarted};
-use crate::node::children::Children;
 use crate::node::command::HelperProcess;
-use crate::node::context::Context;
+use crate::node::means::{self, Means, NotStarted};
 use crate::node::reactor::{Reactor, Source};
 use crate::os::epoll::{Interest, PollError, Tag};
 use crate::os::net::{self, Connection};
@@ -17,16 +15,6 @@ use slog::warn;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::path::Path;
-
-/// What a probe is made with.
-pub(in crate::node) struct Means<'a> {
-    pub context: &'a Context,
-    pub reactor: &'a mut Reactor,
-    pub children: &'a Children,
-    /// Where children send their beats.
-    pub endpoint: &'a Path,
-}
 
 /// The probe that runs.
 pub(super) enum Attempt {
@@ -125,7 +113,7 @@ impl Outcome {
 }
 
 fn start_command(run: Run, exec: &ExecSpec, command: &[String], means: &mut Means<'_>) -> Step {
-    match beside::start(run, exec, command, Source::Probe(run), means) {
+    match means::start(run, exec, command, Source::Probe(run), means) {
         Ok(command) => Step::Waiting(Attempt::Command(command)),
         Err(NotStarted { is_ours: true, why }) => Step::Over(Outcome::Unable(why)),
         Err(NotStarted { is_ours: false, why }) => Step::Over(Outcome::Failed(why)),

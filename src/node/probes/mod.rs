@@ -12,11 +12,11 @@
 mod attempt;
 mod schedule;
 
-pub(super) use self::attempt::Means;
 use self::attempt::{Attempt, Outcome, Step};
 use self::schedule::{Due, Schedule};
 use super::children::{Child, Program};
 use super::context::Context;
+use super::means::Means;
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::probe::{Ask, Probe};
 use crate::supervision::{Beat, Event, Run, Source as CameBy};

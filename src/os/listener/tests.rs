@@ -1,5 +1,5 @@
 use super::*;
-use crate::spec::exec::Account;
+use crate::spec::account::Account;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -1,7 +1,9 @@
 //! `listen`: the sockets of a worker.
 
 use super::super::diagnostic::quoted;
+use super::super::exec::ExecSpec;
 use super::super::listen::{Address, BACKLOG, LISTEN_MAX, Listen};
+use super::super::policy::ChildPolicy;
 use super::super::quote::{array, quote, string};
 use super::super::shape::{Boolean, a_whole, any, integer, keys, reference, shapes, table, text_like};
 use super::super::source::Finding;
@@ -51,6 +53,11 @@ shapes! {
         reference("socket"),
         json!({ "type": "array", "maxItems": LISTEN_MAX, "uniqueItems": true, "items": reference("socket") }),
     ]);
+}
+
+/// What a worker's process knows of its sockets, in their order: it has to be restarted for a change of that.
+pub(super) fn known_at_start(_: &ChildPolicy, exec: &ExecSpec) -> String {
+    exec.listen.iter().map(|listen| format!("{} {:?};", listen.address, listen.name)).collect()
 }
 
 /// What editors are told of one socket.

@@ -7,7 +7,6 @@
 use super::super::diagnostic::quoted;
 use super::super::exec::{ExecSpec, KillMode, LogSpec, StdinSpec};
 use super::super::kind::COUNT_GROUP;
-use super::super::listen::known_at_start;
 use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StopOrder, Update};
 use super::super::shape::{
     Boolean, Command, Filename, Filled, Positive, a_whole, a_word, any, integer, keys, reference, shapes, text_like,
@@ -16,7 +15,7 @@ use super::super::shape::{
 use super::super::source::Finding;
 use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use super::super::value::{Scope, Value};
-use super::listen::Listens;
+use super::listen::{Listens, known_at_start};
 use super::process::{Account, EnvFiles, Environment, ExitCodes, Limits, Stdin, StopSignal, Umask};
 use super::settings::{Delays, Journal, Log, Updates};
 use crate::ids::Name;
