@@ -1,0 +1,200 @@
+//! What the documentation shows is tried: every TOML is checked, every command is parsed by the program, every link leads somewhere,
+//! every page is in the book.
+//!
+//! A block of TOML is a whole file, or keys of a worker or a supervisor. One that is marked `toml,lines` has alternatives, each line one of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// What files in the examples of the documentation are named, and exist where they are tried.
+const FILES: &[(&str, &str)] = &[
+    ("web.toml", "[[child]]\nname = \"included\"\ncommand = \"true\"\n"),
+    ("conf.d/one.toml", "[[child]]\nname = \"included\"\ncommand = \"true\"\n"),
+    ("secrets.env", "A=b\n"),
+    ("common.env", "A=b\n"),
+    ("shop.env", "A=b\n"),
+];
+
+/// A block of a page: page, line, info string, text.
+struct Block {
+    place: String,
+    info: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn markdown_below(directory: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            _ if path.is_dir() => markdown_below(&path, into),
+            Some(extension) if extension == "md" => into.push(path),
+            _ => {}
+        }
+    }
+}
+
+/// Every page, with its text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md"), root().join("clients/README.md")];
+    markdown_below(&root().join("docs"), &mut pages);
+    pages.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// A page's blocks of code, and the page without them.
+fn split(path: &Path, text: &str) -> (Vec<Block>, String) {
+    let (mut blocks, mut rest, mut open) = (Vec::new(), String::new(), None::<Block>);
+    for (number, line) in text.lines().enumerate() {
+        let fence = line.trim_start().strip_prefix("```");
+        match (&mut open, fence) {
+            (None, Some(info)) => {
+                let place = format!("{}:{}", path.strip_prefix(root()).unwrap().display(), number + 1);
+                open = Some(Block { place, info: info.to_owned(), text: String::new() });
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => block.text += &format!("{line}\n"),
+            (None, None) => rest += &format!("{line}\n"),
+        }
+    }
+    assert!(open.is_none(), "{}: a block without an end", path.display());
+    (blocks, rest)
+}
+
+fn blocks(language: &str) -> Vec<Block> {
+    let all = pages().into_iter().flat_map(|(path, text)| split(&path, &text).0);
+    all.filter(|block| block.info.split(',').next() == Some(language)).collect()
+}
+
+/// A directory with the files that examples name, and nothing that runs.
+fn workshop() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in FILES {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+fn treevisor(dir: &Path, arguments: &[String]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_treevisor"));
+    command.args(arguments).current_dir(dir).env("NO_COLOR", "1").env("USER", "docs").stdin(Stdio::null());
+    command.env("TREEVISOR_RUNTIME_DIR", dir.join("run")).env("TREEVISOR_STATE_DIR", dir.join("state"));
+    #[allow(clippy::disallowed_methods, reason = "no node is involved here")]
+    command.output().unwrap()
+}
+
+/// What `check` has against a file; `None` where it has nothing.
+fn refused(dir: &Path, toml: &str) -> Option<String> {
+    fs::write(dir.join("tree.toml"), toml).unwrap();
+    let output = treevisor(dir, &["check", "--portable", "tree.toml"].map(str::to_owned));
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn every_toml_is_right() {
+    let dir = workshop();
+    let mut wrong = String::new();
+    for Block { place, info, text } in blocks("toml") {
+        let parts = if info == "toml,lines" { text.lines().map(str::to_owned).collect() } else { vec![text] };
+        for part in parts.iter().filter(|part| !part.trim().is_empty()) {
+            let child = "[[child]]\nname = \"docs\"\ncommand = \"true\"\n";
+            let forms = if part.contains("[child]") || part.contains("[[child") {
+                vec![part.clone()]
+            } else {
+                vec![format!("{child}{part}"), format!("{part}\n{child}")]
+            };
+            let complaints: Vec<_> = forms.iter().filter_map(|form| refused(dir.path(), form)).collect();
+            if complaints.len() == forms.len() {
+                wrong += &format!("{place}:\n{part}\n{}\n", complaints[0]);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The words of each call of treevisor in a block of shell commands.
+fn calls(text: &str) -> Vec<Vec<String>> {
+    let mut calls = Vec::new();
+    for line in text.lines() {
+        let line = line.trim_start().trim_start_matches("$ ").replace('…', "");
+        for command in line.split("&&").flat_map(|part| part.split(" | ")).flat_map(|part| part.split(';')) {
+            let Some(words) = shlex::split(command.split(" > ").next().unwrap()) else { continue };
+            let words: Vec<_> = words.into_iter().skip_while(|word| word.contains('=')).collect();
+            if words.first().is_some_and(|word| word == "treevisor") {
+                calls.push(words[1..].to_vec());
+            }
+        }
+    }
+    calls
+}
+
+#[test]
+fn every_command_is_one_of_the_program() {
+    let dir = workshop();
+    let mut wrong = String::new();
+    for block in blocks("sh").into_iter().chain(blocks("console")) {
+        for call in calls(&block.text) {
+            // What these would run is not here, and a server of systemd's would wait for it.
+            if call.iter().any(|word| word == "--") || call.iter().any(|word| word == "PID") {
+                continue;
+            }
+            let output = treevisor(dir.path(), &call);
+            let error = String::from_utf8_lossy(&output.stderr);
+            if output.status.code() == Some(2) && error.contains("Usage:") {
+                wrong += &format!("{}: treevisor {}\n{error}\n", block.place, call.join(" "));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The anchor that a heading gets on GitHub and in mdBook: lower case, words joined by hyphens, punctuation left out.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut wrong = String::new();
+    for (path, text) in pages() {
+        let (_, prose) = split(&path, &text);
+        for link in prose.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, wanted) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let is_there = target.exists()
+                && (wanted.is_empty()
+                    || anchors(&split(&path, &fs::read_to_string(&target).unwrap_or_default()).1).contains(wanted));
+            if !is_there {
+                wrong += &format!("{}: {link}\n", path.display());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn every_page_is_in_the_book() {
+    let book = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    let mut pages = Vec::new();
+    markdown_below(&root().join("docs"), &mut pages);
+    for page in pages {
+        let name = page.strip_prefix(root().join("docs")).unwrap().to_str().unwrap();
+        assert!(name == "SUMMARY.md" || book.contains(&format!("({name})")), "{name} is not in SUMMARY.md");
+    }
+}
