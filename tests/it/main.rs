@@ -43,6 +43,7 @@ mod servers;
 mod several;
 mod slow;
 mod sockets;
+mod stack;
 mod steps;
 mod stops;
 mod strangers;

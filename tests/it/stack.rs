@@ -1,0 +1,147 @@
+//! The stack of `examples/stack`: PostgreSQL, Redis, nginx, an application with a migration, two workers. A client asks all the time
+//! while each part is killed, stopped, scaled and replaced.
+
+use crate::harness::*;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// What has to be installed; `examples/stack/install.sh` does that.
+const PROGRAMS: &str = "command -v redis-server gunicorn >/dev/null && test -x /usr/sbin/nginx && ls /usr/lib/postgresql/*/bin/postgres >/dev/null &&
+    /usr/bin/python3 -c 'import psycopg2, redis'";
+
+/// A client that asks all the time, and what it got.
+struct Client {
+    over: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+    failures: Arc<Mutex<Vec<String>>>,
+    thread: JoinHandle<()>,
+}
+
+fn ask(port: u16) -> Result<String, String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| format!("refused: {error}"))?;
+    let mut answer = String::new();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").map_err(|error| error.to_string())?;
+    stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(answer) } else { Err(answer.lines().next().unwrap_or("").to_owned()) }
+}
+
+impl Client {
+    fn of(port: u16) -> Client {
+        let over = Arc::new(AtomicBool::new(false));
+        let (answers, failures) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let thread = std::thread::spawn({
+            let (over, answers, failures) = (Arc::clone(&over), Arc::clone(&answers), Arc::clone(&failures));
+            move || {
+                while !over.load(Ordering::Relaxed) {
+                    match ask(port) {
+                        Ok(_) => _ = answers.fetch_add(1, Ordering::Relaxed),
+                        Err(failure) => failures.lock().unwrap().push(failure),
+                    }
+                }
+            }
+        });
+        Client { over, answers, failures, thread }
+    }
+
+    /// What failed since the last call, after some more answers.
+    fn failed(&self) -> Vec<String> {
+        let before = self.answers.load(Ordering::Relaxed);
+        until("ten more answers", || self.answers.load(Ordering::Relaxed) >= before + 10);
+        std::mem::take(&mut self.failures.lock().unwrap())
+    }
+
+    fn end(self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+/// The stack, up, and its port. PostgreSQL does not run as root, so root runs it as its user. `None` where a part is missing.
+fn stack() -> Option<(Tree, u16)> {
+    let sh = |script: &str| Command::new("sh").args(["-c", script]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !sh(PROGRAMS).unwrap().success() {
+        eprintln!("skipped: examples/stack/install.sh has not been run");
+        return None;
+    }
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/stack")), dir.path());
+    let port = free_port();
+    let plain = command_in(dir.path());
+    let mut root = if nix::unistd::getuid().is_root() {
+        assert!(sh(&format!("chown -R postgres '{}'", dir.path().display())).unwrap().success());
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", TREEVISOR]).current_dir(dir.path());
+        command.envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command
+    } else {
+        plain
+    };
+    root.env("STACK_PORT", port.to_string()).env("HOME", dir.path());
+    let root = root.args(["start"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut tree = Tree::adopt(dir, root);
+    tree.line("the tree is up");
+    tree.follow();
+    Some((tree, port))
+}
+
+fn is_up(tree: &Tree) -> bool {
+    tree.run(&["status", "--fail-unless-up"]).code == Some(0)
+}
+
+#[test]
+fn each_part_of_the_stack_fails_and_is_replaced_with_a_client_asking() {
+    let Some((mut tree, port)) = stack() else { return };
+    let client = Client::of(port);
+    assert!(client.failed().is_empty());
+
+    // A crash: what was being answered is lost, no connection is refused.
+    for path in ["/web/nginx", "/web/api-1", "/web/jobs-1"] {
+        signal(tree.pid(path), 9);
+        tree.incarnation(path, 2);
+        until("all is up", || is_up(&tree));
+        let failures = client.failed();
+        assert!(!failures.iter().any(|failure| failure.starts_with("refused")), "{path}: {failures:?}");
+    }
+
+    // A hang is noticed by what does not come.
+    signal(tree.pid("/web/jobs-2"), 19);
+    tree.kind("/web/jobs-2", "hung");
+    tree.incarnation("/web/jobs-2", 2);
+
+    // More copies, fewer copies, the next version: no request fails.
+    client.failed();
+    tree.run(&["scale", "/web/api", "3"]).expect(0);
+    tree.run(&["scale", "/web/api", "2"]).expect(0);
+    assert!(client.failed().is_empty(), "scale");
+    let file = tree.dir().join("supervisors.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("VERSION = \"1\"", "VERSION = \"2\"");
+    fs::write(&file, text).unwrap();
+    tree.run(&["reload"]).expect(0);
+    assert_eq!(client.failed(), Vec::<String>::new(), "a roll-out");
+    assert!(ask(port).unwrap().contains("version 2"));
+
+    // The database takes along what uses it, in order.
+    let web = tree.status("/web")["incarnation"].as_u64().unwrap();
+    signal(tree.pid("/postgres"), 9);
+    tree.incarnation("/web", web + 1);
+    until("all is up", || is_up(&tree));
+    assert_eq!(tree.status("/migrate")["done"], true);
+    client.failed();
+    client.end();
+    tree.stop();
+}
