@@ -94,7 +94,9 @@ fn stack() -> Option<(Tree, u16)> {
     root.env("STACK_PORT", port.to_string()).env("HOME", dir.path());
     let root = root.args(["start"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut tree = Tree::adopt(dir, root);
-    tree.line("the tree is up");
+    for step in ["ready to accept connections", "/migrate is done", "/web/nginx was started", "the tree is up"] {
+        tree.line(step);
+    }
     tree.follow();
     Some((tree, port))
 }
