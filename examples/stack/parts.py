@@ -10,7 +10,7 @@ import redis
 def database():
     """A connection to PostgreSQL; each statement is a transaction of its own."""
     # A relative directory of a socket is none for libpq.
-    connection = psycopg2.connect(os.environ["DATABASE"].replace("host=run", "host=" + os.path.abspath("run")))
+    connection = psycopg2.connect(os.environ["DATABASE"].replace("host=sockets", "host=" + os.path.abspath("sockets")))
     connection.autocommit = True
     return connection
 
