@@ -73,7 +73,8 @@ fn copy(from: &Path, to: &Path) {
 
 /// The stack, up, and its port. PostgreSQL does not run as root, so root runs it as its user. `None` where a part is missing.
 fn stack() -> Option<(Tree, u16)> {
-    let sh = |script: &str| Command::new("sh").args(["-c", script]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let sh =
+        |script: &str| Command::new("sh").args(["-c", script]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !sh(PROGRAMS).unwrap().success() {
         eprintln!("skipped: examples/stack/install.sh has not been run");
         return None;
