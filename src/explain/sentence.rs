@@ -190,7 +190,7 @@ fn stopping(body: &Stopping) -> String {
         StopWhy::SupervisorEnds => "its supervisor is stopping".into(),
         StopWhy::Operator => format!("requested by {}", by("an operator")),
         StopWhy::Reload => format!("reload by {}", by("an operator")),
-        StopWhy::StartTimeout => "start timeout".into(),
+        StopWhy::StartTimeout => format!("start timeout{}", last_probe(body.probe.as_ref())),
         StopWhy::Signal => by("signal"),
         StopWhy::Other(why) => clean(why).into_owned(),
     }

@@ -13,7 +13,7 @@ use crate::logs::Format;
 use crate::os::{fd, process};
 use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, ToParent};
 use crate::time::Time;
-use crate::wire::view::event::RolloutStage;
+use crate::wire::view::event::{RolloutStage, StopWhy};
 use crate::wire::view::{EventBody, EventView};
 use slog::{error, info, o, warn};
 use std::collections::VecDeque;
@@ -236,6 +236,7 @@ impl Node {
         match &mut view.body {
             EventBody::BeatLate(late) => late.probe = probe(),
             EventBody::Hung(hung) => hung.probe = probe(),
+            EventBody::Stopping(stopping) if stopping.why == StopWhy::StartTimeout => stopping.probe = probe(),
             _ => {}
         }
         if let Some(root) = self.above.root_mut() {

@@ -392,7 +392,8 @@ fn stopping(cause: StopCause, path: &Path) -> event::Stopping {
         StopCause::StartTimeout => (StopWhy::StartTimeout, None),
         StopCause::Signal(by) => (StopWhy::Signal, Some(by)),
     };
-    event::Stopping { by, why }
+    // Why a probe was not answered is added by the one that makes them.
+    event::Stopping { by, probe: None, why }
 }
 
 fn killed_word(killed: Killed) -> event::Killed {

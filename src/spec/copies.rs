@@ -1,7 +1,7 @@
 //! What the copies of one worker cannot well share: a port, and the address of a probe.
 
-use super::exec::{BeatSource, ExecSpec};
-use super::probe::Ask;
+use super::exec::{BeatSource, ExecSpec, ReadyProbe};
+use super::probe::{Ask, Probe};
 use super::source::{Finding, Place};
 use super::tree::{ChildKind, ChildSpec};
 
@@ -26,29 +26,35 @@ pub(super) fn shared(children: &[ChildSpec]) -> Vec<(&ChildSpec, Said)> {
         }
         last = group;
         let (ChildKind::Worker(one), ChildKind::Worker(other)) = (&first.kind, &second.kind) else { continue };
-        found.extend(probe(one, other).map(|said| (first, said)));
+        found.extend(probes(one, other).map(|said| (first, said)));
         found.extend(port(one, other, children).map(|said| (first, said)));
     }
     found
 }
 
-/// A server that is asked for all of them.
-fn probe(one: &ExecSpec, other: &ExecSpec) -> Option<Said> {
-    let asked = one.sources.iter().find(|source| match source {
-        // A command is told which copy it asks for.
-        BeatSource::Probe(probe) => !matches!(probe.ask, Ask::Exec(_)) && other.sources.contains(source),
-        _ => false,
-    })?;
-    let BeatSource::Probe(probe) = asked else { return None };
+/// Servers that are asked for all of them.
+fn probes(one: &ExecSpec, other: &ExecSpec) -> impl Iterator<Item = Said> {
+    let liveness = one.sources.iter().filter(|source| other.sources.contains(source)).find_map(|source| match source {
+        BeatSource::Probe(probe) => shared_probe("heartbeat.source", probe),
+        _ => None,
+    });
+    let readiness = one.ready_probe.as_ref().filter(|asked| other.ready_probe.as_ref() == Some(asked));
+    let readiness = readiness.and_then(|ReadyProbe { probe, .. }| shared_probe("ready", probe));
+    liveness.into_iter().chain(readiness)
+}
+
+/// A command is told which copy it asks for.
+fn shared_probe(key: &'static str, probe: &Probe) -> Option<Said> {
+    if matches!(probe.ask, Ask::Exec(_)) {
+        return None;
+    }
     let message = format!("all copies are probed at {}", probe.ask);
-    Some((
-        "heartbeat.source",
-        Box::new(move |place| {
-            Finding::warning("shared-probe", place, message)
-                .label("one that answers stands for all of them")
-                .hint("give each its own: `${@n+8079}` is 8080 for the first copy, 8081 for the second")
-        }),
-    ))
+    let finding = move |place| {
+        Finding::warning("shared-probe", place, message)
+            .label("one that answers stands for all of them")
+            .hint("give each its own: `${@n+8079}` is 8080 for the first copy, 8081 for the second")
+    };
+    Some((key, Box::new(finding)))
 }
 
 /// A port that is given to all of them. A variable that other workers have too comes from their `[defaults]`, and says little of these.
@@ -137,19 +143,22 @@ mod tests {
 
     #[test]
     fn a_probe_that_is_answered_for_all_is_found() {
-        let said = |source: &str| {
-            let text = format!(
-                "[[child]]\nname = \"w\"\ncount = 2\ncommand = \"serve\"\nheartbeat = {{ interval = \"1s\", misses = 3, source = {{ {source} }} }}\n"
-            );
-            super::super::read_text("t.toml", &text, &|_| None)
-                .diagnostics
-                .iter()
-                .map(|found| found.code)
-                .collect::<Vec<_>>()
+        let said = |keys: &str| {
+            let text = format!("[[child]]\nname = \"w\"\ncount = 2\ncommand = \"serve\"\n{keys}\n");
+            let read = super::super::read_text("t.toml", &text, &|_| None);
+            read.diagnostics.iter().map(|found| (found.code, found.line)).collect::<Vec<_>>()
         };
-        assert_eq!(said("tcp = \"127.0.0.1:8080\""), ["shared-probe"]);
-        assert_eq!(said("http = \"http://127.0.0.1:8080/\""), ["shared-probe"]);
-        assert!(said("http = \"http://127.0.0.1:${@n+8079}/\"").is_empty());
-        assert!(said("exec = [\"probe\"]").is_empty());
+        let liveness = |probe: &str| format!("heartbeat = {{ interval = \"1s\", misses = 3, source = {{ {probe} }} }}");
+        let readiness = |probe: &str| format!("ready = {{ {probe} }}");
+        let both = |probe: &str| format!("{}\n{}", readiness(probe), liveness(probe));
+        let found = |line| ("shared-probe", line);
+        for shared in ["tcp = \"127.0.0.1:8080\"", "http = \"http://127.0.0.1:8080/\""] {
+            assert_eq!(said(&liveness(shared)), [found(5)]);
+            assert_eq!(said(&readiness(shared)), [found(5)]);
+            assert_eq!(said(&both(shared)).len(), 2);
+        }
+        for fine in ["http = \"http://127.0.0.1:${@n+8079}/\"", "exec = [\"probe\"]"] {
+            assert!(said(&both(fine)).is_empty(), "{fine}");
+        }
     }
 }

@@ -461,6 +461,8 @@ mod tests {
             ("", "limits = { nofile = 99 }", true),
             ("", "nice = 3", true),
             ("", "ready = \"notify\"", true),
+            ("", "ready = { tcp = \"127.0.0.1:1\" }", true),
+            ("ready = { tcp = \"127.0.0.1:1\" }", "ready = { tcp = \"127.0.0.1:1\", interval = \"2s\" }", true),
             (beat, "heartbeat = { interval = \"1s\", misses = 3 }\nready = \"heartbeat\"", false),
             ("", beat, true),
             (beat, "heartbeat = { interval = \"1s\", misses = 9 }", false),

@@ -6,6 +6,7 @@ use super::listen::Listen;
 use super::policy::{ChildPolicy, Evidence, Ready, words};
 use super::probe::Probe;
 use super::resources::Resources;
+use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,9 @@ pub struct ExecSpec {
     pub log: LogSpec,
     /// Where its beats come from; never empty, `zmq` by default.
     pub sources: Vec<BeatSource>,
+    /// What is asked until it is ready, where [`Ready::Probe`] decides that.
+    #[serde(default)]
+    pub ready_probe: Option<ReadyProbe>,
     /// Its limits by cgroup.
     #[serde(default)]
     pub resources: Resources,
@@ -117,6 +121,7 @@ impl ExecSpec {
             listen: Vec::new(),
             log: LogSpec::Capture,
             sources: vec![BeatSource::Zmq],
+            ready_probe: None,
             resources: Resources::default(),
             template: None,
         }
@@ -163,6 +168,15 @@ pub(super) const RESERVED: &[&str] = &[
     "TREEVISOR_NUMBER",
     "INVOCATION_ID",
 ];
+
+/// A probe that is made until it is answered for the first time: then the worker is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ReadyProbe {
+    /// What is asked.
+    pub probe: Probe,
+    /// How often; above zero.
+    pub interval: Span,
+}
 
 /// Puts the number of a worker made by `count` into its log file's name, before the extension: `jobs.log`, `jobs-2.log`.
 pub(super) fn numbered(file: &Path, number: u32) -> PathBuf {

@@ -32,7 +32,7 @@ words! {
     Restart { "permanent" Permanent, "transient" Transient, "temporary" Temporary }
     AutoShutdown { "never" Never, "any-significant" AnySignificant, "all-significant" AllSignificant }
     StopOrder { "reverse" Reverse, "together" Together }
-    Ready { "exec" Exec, "heartbeat" Heartbeat, "notify" Notify, "exit" Exit }
+    Ready { "exec" Exec, "heartbeat" Heartbeat, "notify" Notify, "exit" Exit, "probe" Probe }
     UpdateOrder { "stop-first" StopFirst, "start-first" StartFirst }
 }
 
@@ -153,6 +153,8 @@ pub enum Ready {
     Notify,
     /// When it has exited with a success code: a step that the next sibling waits for. Never together with `permanent`.
     Exit,
+    /// When a probe of its own is answered; what is asked is the shell's business.
+    Probe,
 }
 
 /// Delays between restarts. Off by default: OTP restarts at once (R34).

@@ -5,9 +5,9 @@
 //! another file or to the environment any more, but for files of variables: what is in them is not for display. Workers of one `count` are written as one where that says the same.
 
 use super::exec::{ExecSpec, LogSpec, numbered, unnumbered};
-use super::keys::beat;
 use super::keys::resources::RESOURCES;
 use super::keys::rows::{BODY, BOUNDS, CHILD, OWN, READY, SETUP, TOP};
+use super::keys::{beat, ready};
 use super::kind::COUNT_GROUP;
 use super::policy::Heartbeat;
 use super::quote::string;
@@ -76,6 +76,7 @@ fn worker(child: &ChildSpec, exec: &ExecSpec, counted: Option<&Counted>) -> Pair
     }
     all.extend(written(CHILD, &child.policy));
     all.extend(child.policy.heartbeat.map(|beat| ("heartbeat", beat::show(&beat, Some(&exec.sources)))));
+    all.extend(ready::show(&child.policy, exec).map(|ready| ("ready", ready)));
     all.extend(written(READY, &child.policy));
     all.extend(written(SETUP, exec));
     match (&exec.log, counted.and_then(|counted| counted.log.clone())) {

@@ -6,7 +6,7 @@
 //!
 //! A schema sees one value at a time. What values must be together is for `treevisor check`.
 
-use super::keys::{beat, known, listen, process, settings};
+use super::keys::{beat, known, listen, process, ready, settings};
 use super::kind::{COUNT_GROUP, Kind};
 use super::shape::{command, properties, reference, size, span, table};
 use serde_json::{Value, json};
@@ -34,6 +34,7 @@ pub fn schema() -> Value {
             "worker-heartbeat": beat::schema(true),
             "supervisor-heartbeat": beat::schema(false),
             "source": beat::source_schema(),
+            "ready": ready::schema(),
             "socket": listen::socket_schema(),
             "backoff": settings::backoff_schema(),
             "limit": process::limit_schema(false),

@@ -7,13 +7,13 @@ use super::env_file::EnvFiles;
 use super::exec::{ExecSpec, LogSpec, Template, TemplateTable, numbered};
 use super::expand::NUMBER;
 use super::fields::{Fields, Layer};
-use super::keys::beat;
 use super::keys::resources::RESOURCES;
 use super::keys::rows::{BOUNDS, CHILD, OWN, READY, SETUP};
+use super::keys::{beat, ready};
 use super::kind::{Group, Kind};
 use super::policy::ChildPolicy;
 use super::quote::{array, basic, inline, key};
-use super::source::Findings;
+use super::source::{At, Findings};
 use super::value::Scope;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -32,6 +32,11 @@ pub(super) fn keys(scope: &mut Scope<'_>, fields: &mut Fields<'_>) -> (ChildPoli
     }
     fields.fill(scope, Some(Group::Own), OWN, &mut exec);
     fields.fill(scope, Some(Group::Setup), SETUP, &mut exec);
+    let values = fields.values(Some(Group::Ready), "ready");
+    if let Some(At { value, place }) = ready::ready(scope, &values, &mut fields.places) {
+        fields.mean("ready", place);
+        (policy.ready, exec.ready_probe) = value;
+    }
     fields.fill(scope, Some(Group::Ready), READY, &mut policy);
     fields.fill(scope, Some(Group::Bounds), BOUNDS, &mut exec);
     policy.evidence = exec.evidence();

@@ -111,6 +111,8 @@ impl Child {
     /// and its stop, which has no limit, must not wait for one that hangs.
     pub(super) fn watch(&self) -> Option<&Watch> {
         match &self.phase {
+            // Liveness begins where readiness has been seen.
+            Phase::Starting { .. } if self.is_up_at(Ready::Probe) => None,
             Phase::Starting { process, .. } | Phase::Running(process) => process.watch.as_deref(),
             Phase::Stopping { process, .. } => match self.member.kind {
                 Kind::Supervisor => process.watch.as_deref(),
@@ -158,14 +160,10 @@ impl Child {
         matches!(self.phase, Phase::Down(DownReason::Manual))
     }
 
-    /// Whether its start is over as soon as its program has been executed.
-    pub(super) fn is_up_at_exec(&self) -> bool {
-        self.member.kind == Kind::Worker && self.member.policy.ready == Ready::Exec
-    }
-
-    /// Whether its start is over with its first beat.
-    pub(super) fn is_up_at_beat(&self) -> bool {
-        self.member.kind == Kind::Worker && self.member.policy.ready == Ready::Heartbeat
+    /// Whether its start is over by this sign: for [`Ready::Exec`] as soon as its program has been executed, for
+    /// [`Ready::Heartbeat`] with its first beat, for [`Ready::Probe`] when the shell's probe of it is answered.
+    pub(super) fn is_up_at(&self, sign: Ready) -> bool {
+        self.member.kind == Kind::Worker && self.member.policy.ready == sign
     }
 
     /// Whether its start is over when it reports so; a node's always is (R6).
@@ -219,19 +217,8 @@ impl Child {
         );
         self.incarnation = self.incarnation.next();
         self.began = Some(now);
-        let process = Process {
-            pid: None,
-            watch: None,
-            status: None,
-            said: None,
-            rollup: None,
-            escalation: None,
-            kill_reason: None,
-            killed: None,
-            evidence: None,
-        };
         let deadline = self.member.policy.start_timeout.map(|limit| now + limit);
-        self.phase = Phase::Starting { process: Box::new(process), since: now, deadline };
+        self.phase = Phase::Starting { process: Box::default(), since: now, deadline };
         self.run()
     }
 
@@ -243,8 +230,7 @@ impl Child {
         }
         // As in systemd, the watchdog runs from READY=1 on. Before it the start has a limit of its own; where it has
         // none, silence is all there is to go by.
-        let gated =
-            self.is_up_at_word() && self.member.kind == Kind::Worker && self.member.policy.start_timeout.is_some();
+        let gated = self.is_up_at(Ready::Notify) && self.member.policy.start_timeout.is_some();
         let Some(process) = self.process_mut().filter(|process| process.pid.is_none()) else { return Spawned::Stray };
         process.pid = Some(pid);
         process.watch = promise.map(|promise| Box::new(Watch::new(promise, now)));
@@ -265,11 +251,11 @@ impl Child {
     /// Its start is over. False if it was not starting.
     #[must_use]
     pub(super) fn up(&mut self, now: Time) -> bool {
-        let at_word = self.is_up_at_word() && self.member.kind == Kind::Worker;
+        let (at_word, at_probe) = (self.is_up_at(Ready::Notify), self.is_up_at(Ready::Probe));
         match mem::replace(&mut self.phase, Phase::Held) {
             Phase::Starting { mut process, .. } if process.pid.is_some() => {
-                if let (true, Some(watch)) = (at_word, process.watch.as_deref_mut()) {
-                    watch.begin(now);
+                if let (true, Some(watch)) = (at_word || at_probe, process.watch.as_deref_mut()) {
+                    watch.begin(now, at_probe);
                 }
                 self.phase = Phase::Running(process);
                 self.target = Target::Up;

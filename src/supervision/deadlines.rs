@@ -123,7 +123,8 @@ impl Supervisor {
         let report = self.report(turn, Some(id), None, Fact::Stopping { why: StopCause::StartTimeout });
         let Some(mut child) = self.table.edit(id) else { return };
         child.cause = Some(report);
-        let reason = KillReason::NotReady { limit };
+        let unanswered = child.process_mut().and_then(|process| process.unanswered.take());
+        let reason = KillReason::NotReady { limit, unanswered };
         let failure = reason.of_start();
         if let Some(process) = child.process_mut() {
             process.kill_reason = Some(reason);

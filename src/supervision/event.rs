@@ -172,6 +172,8 @@ pub enum Event {
     },
     /// The child reports that it is ready; from a node, that all below it is up.
     Ready(Run),
+    /// The probe that decides whether the child is ready was answered; or has failed, and why.
+    Probed(Run, Result<(), String>),
     /// A beat has come. The shell has checked token and incarnation.
     Beat(Run, Box<Beat>),
     /// A worker reports something of itself. The shell has checked that it is the worker that sent it.

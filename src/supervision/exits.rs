@@ -9,7 +9,7 @@ use super::sequence::{Before, Operation, Purpose, Sequence};
 use super::supervisor::{QueueItem, Supervisor, Turn};
 use super::types::{ChildId, Exit, Run, Stale, StartFailure, Stuck};
 use crate::ids::ReportId;
-use crate::spec::policy::Restart;
+use crate::spec::policy::{Ready, Restart};
 use crate::time::Span;
 
 impl Supervisor {
@@ -17,7 +17,7 @@ impl Supervisor {
     pub(super) fn spawned(&mut self, turn: &mut Turn<'_>, run: Run, pid: u32) -> Result<(), Stale> {
         let mut child = self.table.edit_run(run)?;
         let spawned = child.spawned(turn.now, pid);
-        let (cause, up_at_exec) = (child.cause, child.is_up_at_exec());
+        let (cause, up_at_exec) = (child.cause, child.is_up_at(Ready::Exec));
         drop(child);
         match spawned {
             Spawned::Stray => return Err(Stale),
@@ -44,13 +44,31 @@ impl Supervisor {
         Ok(())
     }
 
+    /// The probe by which a child is seen to be ready has come to something.
+    pub(super) fn probed(&mut self, turn: &mut Turn<'_>, run: Run, answer: Result<(), String>) -> Result<(), Stale> {
+        let mut child = self.table.edit_run(run)?;
+        if !child.is_up_at(Ready::Probe) {
+            return Err(Stale);
+        }
+        let process = child.process_mut().ok_or(Stale)?;
+        match answer {
+            Err(why) => process.unanswered = Some(why),
+            Ok(()) => {
+                process.unanswered = None;
+                drop(child);
+                self.up(turn, run.child);
+            }
+        }
+        Ok(())
+    }
+
     /// The start of a child is over, if it was starting.
     pub(super) fn up(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(mut child) = self.table.edit(id) else { return };
         if !child.up(turn.now) {
             return;
         }
-        let gated = !child.is_up_at_exec();
+        let gated = !child.is_up_at(Ready::Exec);
         // What happens to it from now on is not the consequence of its start.
         let cause = child.cause.take();
         drop(child);

@@ -11,8 +11,8 @@ use std::fmt;
 /// Why a process is killed, where that makes its end a failure. Its words can follow the child's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KillReason {
-    /// Its start has taken longer than this.
-    NotReady { limit: Span },
+    /// Its start has taken longer than this, and why its readiness probe was not answered.
+    NotReady { limit: Span, unanswered: Option<String> },
     /// It hangs.
     Hung { age: Span, no_progress: bool, self_reported: bool },
     /// By order.
@@ -101,7 +101,8 @@ fn ended(exit: Exit) -> String {
 impl fmt::Display for KillReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KillReason::NotReady { limit } => write!(f, "was not ready within {limit}"),
+            KillReason::NotReady { limit, unanswered: None } => write!(f, "was not ready within {limit}"),
+            KillReason::NotReady { limit, unanswered: Some(why) } => write!(f, "was not ready within {limit}: {why}"),
             KillReason::Hung { self_reported: true, .. } => f.write_str("was killed as hung: by its own report"),
             KillReason::Hung { age, no_progress, self_reported: false } => {
                 write!(f, "was killed as hung: no {} for {}", missing(*no_progress), age.coarse())

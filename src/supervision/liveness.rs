@@ -120,9 +120,9 @@ impl Watch {
         self.spare(Time::ZERO + Span::MAX);
     }
 
-    /// The start is over. A child that has not beaten yet has its first deadline from here.
-    pub(super) fn begin(&mut self, now: Time) {
-        if self.beats == 0 {
+    /// The start is over. A child that has not beaten yet has its first deadline from here; with `anew`, so has one that has.
+    pub(super) fn begin(&mut self, now: Time, anew: bool) {
+        if self.beats == 0 || anew {
             let from = now + self.promise.grace;
             (self.last, self.quiet_from, self.moved, self.still_from) = (now, from, now, from);
             self.not_before = Time::ZERO;

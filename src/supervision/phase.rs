@@ -19,7 +19,7 @@ pub(super) enum Target {
 }
 
 /// A process that is there, or is about to be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Process {
     /// `None` until the shell has reported that it exists.
     pub(super) pid: Option<u32>,
@@ -33,6 +33,8 @@ pub(super) struct Process {
     pub(super) rollup: Option<Box<(Rollup, Time)>>,
     /// What a node reported before it gave up.
     pub(super) escalation: Option<String>,
+    /// Why the probe that decides its readiness has not been answered, in words.
+    pub(super) unanswered: Option<String>,
     /// Why it is being killed, where that is a failure.
     pub(super) kill_reason: Option<KillReason>,
     /// Why it was killed by us, if it was.

@@ -17,7 +17,7 @@ use super::state::{ChildStatus, State};
 use super::table::{self, Table};
 use super::types::{ChildId, Dropped, RequestId, Run, Stale};
 use crate::ids::ReportId;
-use crate::spec::policy::{Heartbeat, SupervisorPolicy};
+use crate::spec::policy::{Heartbeat, Ready, SupervisorPolicy};
 use crate::time::Time;
 use std::collections::VecDeque;
 use std::mem;
@@ -174,6 +174,7 @@ impl Supervisor {
             Event::Spawned { run, pid } => return self.spawned(turn, run, pid),
             Event::SpawnFailed { run, failure } => return self.spawn_failed(turn, run, failure),
             Event::Ready(run) => return self.said_ready(turn, run),
+            Event::Probed(run, answer) => return self.probed(turn, run, answer),
             Event::Beat(run, beat) => return self.beat(turn, run, *beat),
             Event::Notice(run, notice) => return self.notice(turn, run, *notice),
             Event::Dropped { by, sender, dropped } => return self.dropped(turn, by, sender, *dropped),
@@ -363,7 +364,7 @@ impl Supervisor {
     fn beat(&mut self, turn: &mut Turn<'_>, run: Run, beat: Beat) -> Result<(), Stale> {
         let mut child = self.table.edit_run(run)?;
         child.beat(turn.now, beat)?;
-        if child.is_up_at_beat() {
+        if child.is_up_at(Ready::Heartbeat) {
             drop(child);
             self.up(turn, run.child);
         }

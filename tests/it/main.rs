@@ -34,6 +34,7 @@ mod panics;
 mod pauses;
 mod probes;
 mod pty;
+mod readiness;
 mod reload;
 mod restarts;
 mod rolling;

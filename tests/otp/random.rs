@@ -68,7 +68,7 @@ fn ops(ends: bool) -> impl Strategy<Value = Vec<Op>> {
 fn members() -> impl Strategy<Value = Vec<Member>> {
     let restart = prop_oneof![Just("permanent"), Just("transient"), Just("temporary")];
     let shutdown = prop_oneof![Just("shutdown=5s"), Just("brutal"), Just("infinity"), Just("shutdown=0s")];
-    let ready = prop_oneof![3 => Just("shutdown=5s"), 1 => Just("at-beat"), 1 => Just("at-word"), 1 => Just("at-exit"), 1 => Just("node")];
+    let ready = prop_oneof![3 => Just("shutdown=5s"), 1 => Just("at-beat"), 1 => Just("at-word"), 1 => Just("at-exit"), 1 => Just("at-probe"), 1 => Just("node")];
     let extra = prop_oneof![
         3 => Just("shutdown=5s"),
         1 => Just("backoff=1s"),
@@ -570,6 +570,8 @@ impl Shell {
             }
             Op::Ready(n) => {
                 if let Some((run, _)) = self.pick(n) {
+                    self.hand_in(Event::Probed(run, Err("no".into())));
+                    self.hand_in(Event::Probed(run, Ok(())));
                     self.hand_in(Event::Ready(run));
                 }
             }

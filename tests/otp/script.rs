@@ -182,6 +182,9 @@ impl World {
             }
             "failed" => Event::SpawnFailed { run: self.run(rest[0]), failure: failure() },
             "ready" => Event::Ready(self.run(rest[0])),
+            // Its readiness probe is answered, or has failed.
+            "answered" => Event::Probed(self.run(rest[0]), Ok(())),
+            "unanswered" => Event::Probed(self.run(rest[0]), Err("probe x failed: no".into())),
             "beat" => Event::Beat(self.run(rest[0]), Box::new(beat(&rest[1..]))),
             "says" => Event::Notice(self.run(rest[0]), Box::new(notice(&rest[1..]))),
             "escalating" => {
@@ -300,6 +303,7 @@ impl World {
                 done.extend(self.hand_in(Event::Beat(run, Box::default())));
             }
             (Kind::Worker, Ready::Exec) => {}
+            (Kind::Worker, Ready::Probe) => done.extend(self.hand_in(Event::Probed(run, Ok(())))),
             (Kind::Worker, Ready::Exit) => done.extend(self.hand_in(Event::Exited { run, exit: Exit::Code(0) })),
         }
         done
@@ -426,6 +430,7 @@ pub(crate) fn parse_child(text: &str) -> Member {
             "at-beat" => policy.ready = Ready::Heartbeat,
             "at-word" => policy.ready = Ready::Notify,
             "at-exit" => policy.ready = Ready::Exit,
+            "at-probe" => policy.ready = Ready::Probe,
             "timeout" => policy.start_timeout = Some(span()),
             "backoff" => {
                 policy.backoff = Some(Backoff {

@@ -2622,6 +2622,45 @@ const ROWS: &[Row] = &[
         boot
         exit a 0 : halt AutoShutdown",
     ),
+    (
+        "R6 R7",
+        "a child with a readiness probe is up when that is answered, and nothing else of it decides that",
+        "one-for-one 9/5s: a(at-probe) b",
+        "
+        begin : spawn a#1
+        spawned a
+        ready a
+        beat a
+        unanswered a
+        is a=starting
+        answered a : spawn b#1
+        spawned b : ready
+        stale 0
+        answered b
+        stale 1",
+    ),
+    (
+        "R33 D11",
+        "its liveness counts from there, whatever it did before; its start has a limit of its own",
+        "one-for-one 9/30s: a(at-probe,beats,timeout=60s)",
+        "
+        begin : spawn a#1
+        spawned a
+        beat a
+        wait 20s
+        deadline 40s
+        answered a : ready
+        wait 2s
+        wait 1s : look a
+        hung a : kill a
+        exit a sig9 : spawn a#2
+        spawned a
+        wait 59s
+        unanswered a
+        wait 1s : kill a
+        exit a sig9 : spawn a#3
+        told exited(a) start_failed(a) restarting(a) starting(a)",
+    ),
 ];
 
 fn rows() -> impl Iterator<Item = &'static Row> {

@@ -402,6 +402,7 @@ impl Witness {
             Event::ParentLost => self.ends.orphaned = true,
             Event::Begin
             | Event::Ready(_)
+            | Event::Probed(..)
             | Event::Beat(..)
             | Event::Notice(..)
             | Event::Dropped { .. }

@@ -5,9 +5,10 @@
 //! start, the connection by being closed. A bad answer is no event. Silence becomes a hang by the usual rule, and the
 //! last failure is reported with it, as the cause.
 //!
-//! Probes begin with the process and end with the first order to stop it: a server that closes its port during a
-//! graceful shutdown is not unhealthy. A probe is a child of this node, so a worker's exit waits for that of its probe,
-//! and does not count it among the worker's leftovers.
+//! Where a probe decides that a worker is ready, it is made until it is answered for the first time, and never again; those
+//! that are about liveness begin then, else with the process. They end with the first order to stop it: a server that closes
+//! its port during a graceful shutdown is not unhealthy. A probe is a child of this node, so a worker's exit waits for that
+//! of its probe, and does not count it among the worker's leftovers.
 
 mod attempt;
 mod schedule;
@@ -47,12 +48,18 @@ struct Probing {
     attempt: Option<Attempt>,
     /// Its place in `due`.
     due: Option<Time>,
+    /// It is probed for being ready, and its liveness has still to be probed, at this interval, when it is.
+    readiness: Option<Liveness>,
     /// It has answered once.
     answered: bool,
     last_failure: Option<String>,
     /// The worker is on its way out: what still runs is ended, and nothing more is started.
     over: bool,
 }
+
+/// The liveness probes of a worker: their interval, if it has such probes.
+#[derive(Clone, Copy)]
+struct Liveness(Option<Span>);
 
 impl Probes {
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -80,22 +87,26 @@ impl Probes {
 
     /// A worker's process has been started: its first probe is due.
     pub(super) fn begin(&mut self, run: Run, worker: &Child, now: Time) {
-        let (Program::Worker(exec), Some(interval)) = (&worker.what, worker.beat_interval()) else { return };
-        let patience: Vec<Span> = probes_of(exec).map(|probe| probe.patience(interval)).collect();
-        if patience.is_empty() {
-            return;
-        }
-        let probing = Probing {
+        let Program::Worker(exec) = &worker.what else { return };
+        let liveness = Liveness(worker.beat_interval().filter(|_| sources_of(exec).next().is_some()));
+        let (interval, readiness) = match (&exec.ready_probe, liveness) {
+            (Some(ready), _) => (ready.interval, Some(liveness)),
+            (None, Liveness(Some(interval))) => (interval, None),
+            (None, Liveness(None)) => return,
+        };
+        let mut probing = Probing {
             exec: exec.clone(),
             path: worker.path.to_string(),
             interval,
-            schedule: Schedule::new(now, interval, patience),
+            schedule: Schedule::new(now, interval, Vec::new()),
             attempt: None,
             due: None,
+            readiness,
             answered: false,
             last_failure: None,
             over: false,
         };
+        probing.begin(now, interval);
         self.put(run, Box::new(probing));
     }
 
@@ -169,8 +180,32 @@ impl Probes {
 }
 
 impl Probing {
+    /// The probes that are made now: the one for readiness, or those for liveness.
+    fn probes(&self) -> Vec<&Probe> {
+        match (self.readiness, &self.exec.ready_probe) {
+            (Some(_), Some(ready)) => vec![&ready.probe],
+            (Some(_) | None, _) => sources_of(&self.exec).collect(),
+        }
+    }
+
     fn probe(&self, index: usize) -> Option<&Probe> {
-        probes_of(&self.exec).nth(index)
+        self.probes().get(index).copied()
+    }
+
+    /// Begins with the probes that are to be made now.
+    fn begin(&mut self, now: Time, interval: Span) {
+        let patience = self.probes().iter().map(|probe| probe.patience(interval)).collect();
+        (self.interval, self.schedule) = (interval, Schedule::new(now, interval, patience));
+    }
+
+    /// The worker is ready. Its liveness is probed from here on, where it is at all.
+    fn is_ready(&mut self, now: Time) {
+        let Some(Liveness(liveness)) = self.readiness.take() else { return };
+        (self.answered, self.last_failure) = (false, None);
+        match liveness {
+            Some(interval) => self.begin(now, interval),
+            None => self.over = true,
+        }
     }
 
     /// Keeps an attempt that goes on; gives what it has come to where it is over.
@@ -238,6 +273,16 @@ impl Probing {
                 self.last_failure = Some(format!("probe {what} could not run: {why}"));
             }
         }
+        if self.readiness.is_some() {
+            let answer = match (good, &self.last_failure) {
+                (true, _) => Ok(()),
+                (false, why) => Err(why.clone().unwrap_or_default()),
+            };
+            if good {
+                self.is_ready(context.now());
+            }
+            return Some(Event::Probed(run, answer));
+        }
         good.then(|| {
             let nth = running.and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX);
             let beat = Beat { source: CameBy::Probe(nth), ..Beat::default() };
@@ -246,7 +291,7 @@ impl Probing {
     }
 }
 
-fn probes_of(exec: &ExecSpec) -> impl Iterator<Item = &Probe> {
+fn sources_of(exec: &ExecSpec) -> impl Iterator<Item = &Probe> {
     exec.sources.iter().filter_map(|source| match source {
         BeatSource::Probe(probe) => Some(probe),
         BeatSource::Zmq | BeatSource::Notify | BeatSource::Push(_) => None,

@@ -10,6 +10,7 @@ use rows::{BODY, BOUNDS, CHILD, NAME, OWN, READY, SETUP, TOP};
 pub(super) mod beat;
 pub(super) mod listen;
 pub(super) mod process;
+pub(super) mod ready;
 pub(super) mod resources;
 pub(super) mod rows;
 pub(super) mod settings;
@@ -41,10 +42,11 @@ pub(super) fn names(kind: Kind) -> Vec<&'static str> {
 }
 
 /// The tables with keys of their own, and their keys.
-pub(super) fn tables() -> [(&'static str, Vec<&'static dyn Row>); 7] {
+pub(super) fn tables() -> [(&'static str, Vec<&'static dyn Row>); 8] {
     [
         ("heartbeat", beat::WORKERS.rows()),
         ("source", beat::SOURCES.rows()),
+        ("ready", ready::PROBES.rows()),
         ("listen", listen::SOCKETS.rows()),
         ("backoff", settings::BACKOFF_TABLE.rows()),
         ("update", settings::UPDATE.rows()),

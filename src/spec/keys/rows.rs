@@ -129,23 +129,14 @@ keys! {
     }
     /// When a worker is ready, and when it has ended well.
     READY of ChildPolicy {
-        "ready" => a_word(&[
-            ("simple", "exec"),
-            ("beat", "heartbeat"),
-            ("sd-notify", "notify"),
-            ("oneshot", "exit"),
-            ("exited", "exit"),
-            ("done", "exit"),
-            ("completed", "exit"),
-            ("success", "exit"),
-        ]),
-            unless(Ready::Exec, ready), default("\"exec\""),
+        "ready" => reference("ready"), by_hand(), default("\"exec\""),
             known("how its start ends is settled when it is executed", |policy, exec| {
-                format!("{} {}", exec.speaks_by_notify(policy), policy.ready == Ready::Exit)
+                let is_step = policy.ready == Ready::Exit;
+                format!("{} {is_step} {:?}", exec.speaks_by_notify(policy), exec.ready_probe)
             });
         "Readiness, when the next sibling may start: \"exec\" the program runs, \"heartbeat\" its first beat came, \
          \"notify\" READY=1 by sd_notify, \"exit\" it has exited with a success code: a step, such as a \
-         migration."
+         migration; or a probe is answered: { http }, { tcp } or { exec }, with an interval and a timeout of its own."
         "success-codes" => ExitCodes, unless([0], success_codes), default("[0]");
         "Exit codes that are a normal exit."
         "update" => Updates, unless(Update::default(), update),

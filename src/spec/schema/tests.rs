@@ -335,6 +335,7 @@ fn defaults_are_what_the_reader_assumes() {
             let value = toml::Value::try_from(&value).unwrap();
             let needed = match table {
                 "log" => "file = \"x\"",
+                "ready" => "tcp = \"127.0.0.1:1\"",
                 "listen" => "address = \"tcp://127.0.0.1:1\"",
                 _ => "",
             };

@@ -230,6 +230,9 @@ pub struct Stopping {
     /// The sibling that is restarted, the operator, the origin of the reload, or the sender of the signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Of a start that took too long: why its readiness probe was not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
     /// Why.
     pub why: StopWhy,
 }
