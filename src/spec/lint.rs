@@ -369,20 +369,36 @@ fn shell_script(command: &[String]) -> Option<&str> {
     is_script.then_some(script)
 }
 
+/// A script without what is quoted, and without its command substitutions: those have ended when their command begins.
+fn own_words(script: &str) -> String {
+    let (mut own, mut closers) = (String::new(), Vec::new());
+    let mut chars = script.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (closers.last().copied(), c) {
+            (Some('\''), '\\') => {}
+            (inner, '\\') => {
+                chars.next();
+                own.extend(inner.is_none().then_some('_'));
+            }
+            (Some(closer), _) if c == closer => drop(closers.pop()),
+            (Some('\''), _) | (Some('"'), '\'') => {}
+            (inner, '$') if chars.next_if_eq(&'(').is_some() => {
+                closers.push(')');
+                own.extend(inner.is_none().then_some('_'));
+            }
+            (Some(')'), '(') => closers.push(')'),
+            (_, '\'' | '"' | '`') => closers.push(c),
+            (None, _) => own.push(c),
+            (Some(_), _) => {}
+        }
+    }
+    own
+}
+
 /// Whether a script has programs at work beside the shell that reads it, or behind it after other work: a pipeline, something in the
 /// background, or a last command that is not started by `exec`.
 fn runs_behind(script: &str) -> bool {
-    let (mut quote, mut plain, mut last) = (None, String::new(), ' ');
-    for c in script.chars() {
-        match (quote, c) {
-            (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') if last != '\\' => quote = Some(c),
-            (None, _) => plain.push(if last == '\\' { '_' } else { c }),
-        }
-        last = c;
-    }
-    let simple = plain.replace("&&", ";").replace("||", ";").replace(">&", ">").replace("&>", ">");
+    let simple = own_words(script).replace("&&", ";").replace("||", ";").replace(">&", ">").replace("&>", ">");
     let words: Vec<&str> = simple.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     if words.contains(&"trap") {
         // It has thought of that.
@@ -403,7 +419,7 @@ mod tests {
 
     #[test]
     fn scripts_with_programs_behind_the_shell_are_told_from_others() {
-        for script in ["a & b; true", "a | b", "cd x; ./server", "a && b", "(a; exec b) | tee c", "a\nb"] {
+        for script in ["a & b; true", "a | b", "$(a) | b", "cd x; ./server", "a && b", "(a; exec b) | tee c", "a\nb"] {
             assert!(runs_behind(script), "{script}");
         }
         for script in [
@@ -414,6 +430,9 @@ mod tests {
             "while true; do work; done",
             "trap bye TERM; work & wait",
             "a > b 2>&1; exec c",
+            "exec ./server --id $(hostname | cut -d. -f1)",
+            "exec ./server \"$(echo \"a | b\" | c)\" $((1 | (2)))",
+            "cd `ls | head -1` && exec ./server",
             "",
         ] {
             assert!(!runs_behind(script), "{script}");
