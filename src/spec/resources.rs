@@ -1,6 +1,5 @@
 //! Limits by cgroup v2: what a worker, or all that stands below a supervisor, may take of the machine. `os` applies them.
 
-use super::tree::{ChildKind, SupervisorSpec};
 use serde::{Deserialize, Serialize};
 
 /// One limit.
@@ -127,32 +126,9 @@ impl Resources {
     }
 }
 
-impl SupervisorSpec {
-    /// The controllers that its own limits and those below it need; those of which `wanted` says so.
-    pub fn controllers(&self, wanted: impl Fn(Use) -> bool + Copy) -> Vec<Controller> {
-        let mut all: Vec<Controller> = Vec::new();
-        self.for_each_use(&mut |used| {
-            if wanted(used) && !all.contains(&used.controller) {
-                all.push(used.controller);
-            }
-        });
-        all.sort_unstable();
-        all
-    }
-
-    fn for_each_use(&self, visit: &mut impl FnMut(Use)) {
-        self.resources.uses().for_each(&mut *visit);
-        for child in &self.children {
-            match &child.kind {
-                ChildKind::Worker(exec) => exec.resources.uses().for_each(&mut *visit),
-                ChildKind::Supervisor(below) => below.for_each_use(visit),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tree::SupervisorSpec;
     use super::*;
 
     #[test]
