@@ -71,22 +71,8 @@ impl Node {
         let Node { endpoint, context, reactor, children, inbox, .. } = self;
         endpoint.receive_notifications(context, &reactor.processes, children, inbox);
         self.did(Work::Reading);
-        for run in helpers {
-            let (commands, mut means, events) = self.beside();
-            let beside::Heard { event, lines, was_last } = commands.hear(run, &mut means);
-            events.extend(event);
-            self.children.take_lines(run, &lines, &self.context, &mut self.streams);
-            if was_last {
-                self.children.cleanups.look_now(run, self.context.now());
-            }
-        }
-        for run in probes {
-            let (probes, mut means, events) = self.probes();
-            if probes.hear(run, &mut means, events) {
-                // It was all that the worker's end has waited for.
-                self.children.cleanups.look_now(run, self.context.now());
-            }
-        }
+        helpers.into_iter().for_each(|run| self.hear_command(run));
+        probes.into_iter().for_each(|run| self.hear_probe(run));
 
         // In whatever order they were read: `clear_remains` hands them in, in start order.
         for run in exits {
@@ -114,6 +100,24 @@ impl Node {
         for run in output {
             self.children.read_output(run, &self.context, &mut self.reactor, &mut self.streams);
             self.did(Work::Output);
+        }
+    }
+
+    fn hear_command(&mut self, run: Run) {
+        let (commands, mut means, events) = self.beside();
+        let beside::Heard { event, lines, was_last } = commands.hear(run, &mut means);
+        events.extend(event);
+        self.children.take_lines(run, &lines, &self.context, &mut self.streams);
+        if was_last {
+            self.children.cleanups.look_now(run, self.context.now());
+        }
+    }
+
+    fn hear_probe(&mut self, run: Run) {
+        let (probes, mut means, events) = self.probes();
+        if probes.hear(run, &mut means, events) {
+            // It was all that the worker's end has waited for.
+            self.children.cleanups.look_now(run, self.context.now());
         }
     }
 

@@ -87,23 +87,11 @@ impl Child {
     }
 
     pub(super) fn process(&self) -> Option<&Process> {
-        match &self.phase {
-            Phase::Starting { process, .. }
-            | Phase::Running(process)
-            | Phase::Stopping { process, .. }
-            | Phase::Killing { process, .. } => Some(process),
-            Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => None,
-        }
+        self.phase.process()
     }
 
     pub(super) fn process_mut(&mut self) -> Option<&mut Process> {
-        match &mut self.phase {
-            Phase::Starting { process, .. }
-            | Phase::Running(process)
-            | Phase::Stopping { process, .. }
-            | Phase::Killing { process, .. } => Some(process),
-            Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => None,
-        }
+        self.phase.process_mut()
     }
 
     /// Its watch, while a missed beat means anything: for a worker until it is asked to stop, for a node until it is
@@ -134,13 +122,7 @@ impl Child {
 
     /// Whether OTP would count it as active: a process is there, or will be again, or its exit is not yet handled.
     pub(super) fn is_active(&self) -> bool {
-        match &self.phase {
-            Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => true,
-            Phase::Waiting { .. } | Phase::Down(DownReason::Undecided { .. }) => true,
-            Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual) | Phase::Held | Phase::Ended => {
-                false
-            }
-        }
+        self.phase.is_active()
     }
 
     /// Whether a restart of its group starts it (R26, R27, D2, D15).

@@ -366,21 +366,7 @@ impl Supervisor {
             }
             Some(Purpose::Restart { .. }) if temporary => self.rest(id, AfterStop::Done),
             // R33: the child that could not be started is the one to retry, at the end of the queue.
-            Some(Purpose::Restart { .. }) => {
-                // Those after it stay down until its retry, which may never come (R37): no caller waits for them.
-                let why = format!("\"{}\" could not be started: {}", self.name(id), failure.message);
-                for other in self.job.take().iter().flat_map(Sequence::starts) {
-                    if self.table.get(other).is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Queued)))
-                    {
-                        self.rest(other, AfterStop::Rest);
-                        self.answer(turn, other, Goal::Up, &Answer::StartFailed(why.clone()));
-                    }
-                }
-                if let Some(mut child) = self.table.edit(id) {
-                    child.phase = Phase::Waiting { wait: Wait::Charge, cause: report };
-                }
-                self.queue.push_back(QueueItem::Recheck(run));
-            }
+            Some(Purpose::Restart { .. }) => self.wait_for_retry(turn, run, &failure.message, report),
             // R62: nothing is kept.
             Some(Purpose::Operator { what: Operation::Add, .. }) => {
                 let gone = self.end_of(id);
@@ -423,6 +409,23 @@ impl Supervisor {
         if let Some(job) = &mut self.job {
             job.gone(id);
         }
+    }
+
+    /// A restart has failed, and is to be tried again. Those after it stay down until then, which may never come (R37): no
+    /// caller waits for them.
+    fn wait_for_retry(&mut self, turn: &mut Turn<'_>, run: Run, failure: &str, report: ReportId) {
+        let id = run.child;
+        let why = format!("\"{}\" could not be started: {failure}", self.name(id));
+        for other in self.job.take().iter().flat_map(Sequence::starts) {
+            if self.table.get(other).is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Queued))) {
+                self.rest(other, AfterStop::Rest);
+                self.answer(turn, other, Goal::Up, &Answer::StartFailed(why.clone()));
+            }
+        }
+        if let Some(mut child) = self.table.edit(id) {
+            child.phase = Phase::Waiting { wait: Wait::Charge, cause: report };
+        }
+        self.queue.push_back(QueueItem::Recheck(run));
     }
 
     /// Lets a child that has no process rest.

@@ -1,5 +1,5 @@
-//! The phases of a child's life and what can lead from one to the next, as plain types. The tables that use them are
-//! in `child.rs`.
+//! The phases of a child's life and what can lead from one to the next, as plain types. The tables that move a child
+//! are in `child.rs`.
 
 use super::failure::KillReason;
 use super::liveness::Watch;
@@ -152,6 +152,41 @@ pub(super) enum Phase {
     Held,
     /// Ended by itself and not restarted: transient after a normal exit (R14), temporary (R15, D15).
     Ended,
+}
+
+impl Phase {
+    /// Its process, while there is one.
+    pub(super) fn process(&self) -> Option<&Process> {
+        match self {
+            Phase::Starting { process, .. }
+            | Phase::Running(process)
+            | Phase::Stopping { process, .. }
+            | Phase::Killing { process, .. } => Some(process),
+            Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn process_mut(&mut self) -> Option<&mut Process> {
+        match self {
+            Phase::Starting { process, .. }
+            | Phase::Running(process)
+            | Phase::Stopping { process, .. }
+            | Phase::Killing { process, .. } => Some(process),
+            Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => None,
+        }
+    }
+
+    /// Whether OTP would count it as active: a process is there, or will be again, or its exit is not yet handled.
+    pub(super) fn is_active(&self) -> bool {
+        match self {
+            Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => true,
+            Phase::Waiting { .. } | Phase::Down(DownReason::Undecided { .. }) => true,
+            Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual) | Phase::Held | Phase::Ended => {
+                false
+            }
+        }
+    }
 }
 
 /// A request that is answered when something has become of the child.

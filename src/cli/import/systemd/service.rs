@@ -210,18 +210,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
             }
             _ => worker.note(setting.note("is no type")),
         },
-        "Restart" => match value {
-            "no" => {}
-            // systemd refuses it for what is run to its end.
-            "always" if worker.is("ready", "\"exit\"") => worker.set("restart", "\"transient\"", from),
-            "always" => worker.set("restart", "\"permanent\"", from),
-            "on-failure" => worker.set("restart", "\"transient\"", from),
-            "on-abnormal" | "on-abort" | "on-watchdog" => {
-                worker.set("restart", "\"transient\"", from);
-                worker.note(setting.note("it is restarted after every failure, an exit code too"));
-            }
-            _ => worker.note(setting.note("there is no restart type for it; it is not restarted")),
-        },
+        "Restart" => restart(setting, worker),
         "RestartSec" => match span(value) {
             Some(Span::ZERO) => {}
             Some(span) => delay(&span.to_string(), from, worker),
@@ -261,6 +250,23 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
             worker.note(setting.note("is not made: let it be there before the start"));
         }
         _ => worker.note(setting.lost()),
+    }
+}
+
+/// When it is restarted.
+fn restart(setting: &Setting, worker: &mut Draft) {
+    let from = Some(setting);
+    match setting.value.as_str() {
+        "no" => {}
+        // systemd refuses it for what is run to its end.
+        "always" if worker.is("ready", "\"exit\"") => worker.set("restart", "\"transient\"", from),
+        "always" => worker.set("restart", "\"permanent\"", from),
+        "on-failure" => worker.set("restart", "\"transient\"", from),
+        "on-abnormal" | "on-abort" | "on-watchdog" => {
+            worker.set("restart", "\"transient\"", from);
+            worker.note(setting.note("it is restarted after every failure, an exit code too"));
+        }
+        _ => worker.note(setting.note("there is no restart type for it; it is not restarted")),
     }
 }
 
