@@ -37,8 +37,8 @@ impl Supervisor {
     pub(super) fn said_ready(&mut self, turn: &mut Turn<'_>, run: Run) -> Result<(), Stale> {
         let child = self.table.get_run(run)?;
         child.process().ok_or(Stale)?;
-        // The start of another one does not depend on its report.
-        if child.is_up_at_word() {
+        // The start of another one does not depend on its report. A first beat and this report mean the same.
+        if child.is_up_at_word() || child.is_up_at(Ready::Heartbeat) {
             self.up(turn, run.child);
         }
         Ok(())

@@ -92,8 +92,8 @@ const ROWS: &[Row] = &[
         beat a
         ready a : spawn b#1
         spawned b
-        ready b
-        beat b : spawn c#1
+        ready b : spawn c#1
+        beat b
         spawned c
         beat c
         ready c : spawn d#1
