@@ -282,7 +282,7 @@ impl World {
         let run = *self.faults.pick(&[unknown, earlier, later]);
         let there = present.filter(|_| self.scenario.late_spawns == 0 && self.scenario.late_looks == 0);
         let failure = || StartFailure { stage: "exec".into(), errno: 2, message: "stray".into() };
-        let event = match self.faults.below(11) {
+        let event = match self.faults.below(12) {
             0 => Event::Exited { run, exit: Exit::Signal(9) },
             1 => Event::Spawned { run: there.unwrap_or(run), pid: 1 },
             2 => Event::SpawnFailed { run: there.unwrap_or(run), failure: failure() },
@@ -293,6 +293,7 @@ impl World {
             7 => Event::Escalating { run, cause: None, explanation: "stray".into() },
             8 => Event::StopRefused(run),
             9 => Event::Examined(run),
+            10 => Event::Probed(run, Ok(())),
             _ => Event::Begin,
         };
         log!(self, "stray at {}: {event:?}", self.who(pid));

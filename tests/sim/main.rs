@@ -52,6 +52,8 @@ const WANTED: &[&str] = &[
     "a node is stopped",
     "a process cannot be killed",
     "a panic past a supervisor that hangs",
+    "a readiness probe fails",
+    "a readiness probe is answered",
     "a reload",
     "a request",
     "a request that came too late",

@@ -276,6 +276,13 @@ impl World {
             match frame {
                 Frame::Beat(run, beat) if known(node, run) => node.inbox.push_back(Event::Beat(run, beat)),
                 Frame::Notify(run) if known(node, run) => node.inbox.push_back(Event::Ready(run)),
+                Frame::Probed(run, answer) if known(node, run) => {
+                    if answer.is_ok() {
+                        self.kernel.get_mut(from).said_ready = true;
+                        self.saw("a readiness probe is answered");
+                    }
+                    node.inbox.push_back(Event::Probed(run, answer));
+                }
                 Frame::Up(run) if known(node, run) => {
                     node.inbox.push_back(Event::Ready(run));
                     self.send(node.pid, from, Frame::UpSeen);
@@ -292,7 +299,12 @@ impl World {
                 }
                 Frame::UpSeen => acknowledge(node, &ToNode::UpSeen),
                 Frame::EscalatingSeen => acknowledge(node, &ToNode::EscalatingSeen),
-                Frame::Beat(..) | Frame::Notify(_) | Frame::Up(_) | Frame::Escalating(..) | Frame::Reply(..) => {
+                Frame::Beat(..)
+                | Frame::Notify(_)
+                | Frame::Probed(..)
+                | Frame::Up(_)
+                | Frame::Escalating(..)
+                | Frame::Reply(..) => {
                     self.saw("a frame of an earlier run");
                 }
             }

@@ -357,6 +357,7 @@ impl Builder {
             0 | 1 if heartbeat.is_some() => Ready::Heartbeat,
             2 | 3 => Ready::Notify,
             4 if restart != Restart::Permanent => Ready::Exit,
+            5 => Ready::Probe,
             _ => Ready::Exec,
         };
         // Where a supervisor is permanent, and ends when its step is done, the two would go on for ever.

@@ -509,6 +509,9 @@ impl World {
                 plans.push((delay, Task::Ready));
             }
         }
+        if spec.policy.ready == Ready::Probe {
+            plans.push((delay, Task::Probed));
+        }
         if rng.chance(vices.crash) {
             let at = if rng.chance(300) { rng.millis(0, 40) } else { rng.millis(40, 8_000) };
             let exit = *rng.pick(&[Exit::Signal(11), Exit::Signal(6), Exit::Code(1), Exit::Code(3)]);
@@ -556,6 +559,7 @@ impl World {
                     self.send(pid, parent, Frame::Notify(run));
                 }
             }
+            Task::Probed => self.is_probed(pid),
             Task::Exit(exit) => {
                 // In the calm no process ends unless it is asked to, or is a step that is done.
                 let is_done = self.policy_of(pid).ready == Ready::Exit && exit == Exit::Code(0);
@@ -619,6 +623,24 @@ impl World {
     fn upward(&self, pid: Pid) -> (Option<Pid>, Option<Run>) {
         let process = self.kernel.get(pid);
         (process.parent, process.run)
+    }
+
+    /// Its node probes whether it is ready, as often as it takes.
+    fn is_probed(&mut self, pid: Pid) {
+        let process = self.kernel.get(pid);
+        if process.said_ready || process.ending {
+            return;
+        }
+        let bad = process.hung || self.is_stormy() && self.rng.chance(200);
+        if bad {
+            self.kernel.get_mut(pid).excuse.get_or_insert("its readiness probe failed");
+            self.saw("a readiness probe fails");
+        }
+        if let (Some(parent), Some(run)) = self.upward(pid) {
+            let answer = if bad { Err("no answer".into()) } else { Ok(()) };
+            self.send(pid, parent, Frame::Probed(run, answer));
+        }
+        self.after(Span::from_millis(200), Happening::Task(pid, Task::Probed));
     }
 
     fn policy_of(&self, pid: Pid) -> &treevisor::spec::policy::ChildPolicy {
@@ -919,7 +941,9 @@ impl World {
             return Ok(());
         }
         let watched = node.core.child(self.now, run.child).is_some_and(|child| {
-            child.incarnation == run.incarnation && matches!(child.state, State::Starting | State::Running)
+            // The liveness of one that is probed for being ready begins when it is.
+            let starts = child.state == State::Starting && policy.ready != Ready::Probe;
+            child.incarnation == run.incarnation && (starts || child.state == State::Running)
         });
         ensure!(
             !watched,
