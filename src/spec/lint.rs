@@ -404,13 +404,13 @@ fn runs_behind(script: &str) -> bool {
         // It has thought of that.
         return false;
     }
-    let at_once = simple.contains(['|', '&']);
     // Of a loop the shell is the program.
     let in_turn = !["while", "until", "for", "if", "case"].iter().any(|keyword| words.contains(keyword));
-    let mut commands = simple.split([';', '\n']).map(str::trim).filter(|command| !command.is_empty());
-    let first = commands.next();
-    let last = commands.next_back();
-    at_once || in_turn && first.is_some() && last.is_some_and(|last| !last.starts_with("exec "))
+    let commands: Vec<&str> = simple.split([';', '\n']).map(str::trim).filter(|command| !command.is_empty()).collect();
+    let Some(last) = commands.last() else { return false };
+    // What came before the last command is over by then, unless it is in the background.
+    let at_once = simple.contains('&') || last.contains('|');
+    at_once || in_turn && commands.len() > 1 && !last.starts_with("exec ")
 }
 
 #[cfg(test)]
@@ -430,6 +430,7 @@ mod tests {
             "while true; do work; done",
             "trap bye TERM; work & wait",
             "a > b 2>&1; exec c",
+            "yes | head -1; exec c",
             "exec ./server --id $(hostname | cut -d. -f1)",
             "exec ./server \"$(echo \"a | b\" | c)\" $((1 | (2)))",
             "cd `ls | head -1` && exec ./server",

@@ -1,6 +1,6 @@
 //! One service: its settings, to a worker's keys.
 
-use super::super::draft::{Draft, Setting, array};
+use super::super::draft::{Draft, Note, Setting, array};
 use super::super::signals::stop_signal;
 use super::super::value::Value;
 use super::amount::{limits, span};
@@ -224,7 +224,10 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         "SendSIGKILL" | "FinalKillSignal" => {
             worker.note(setting.note("what does not go in time is killed, by SIGKILL"));
         }
-        "User" => account("user", setting, unit, worker),
+        "User" => {
+            account("user", setting, unit, worker);
+            worker.note(setting.note("HOME, USER, LOGNAME and SHELL are set to those of the user, as by systemd"));
+        }
         "Group" => account("group", setting, unit, worker),
         "WorkingDirectory" => working_directory(setting, unit, worker),
         "UMask" => worker.set("umask", basic(value), from),
@@ -314,10 +317,21 @@ fn of_the_group(unit: &Unit<'_>, worker: &mut Draft) {
     match unit.last("Service", "KillMode") {
         _ if worker.is("shutdown", "\"brutal-kill\"") => {}
         // What systemd does where a unit does not say.
-        None => worker.set("kill-mode", ALL, None),
+        None => {
+            worker.set("kill-mode", ALL, None);
+            worker.note(Note::at(
+                &unit.file,
+                0,
+                "KillMode",
+                "systemd's default, control-group, is written down: here it is mixed",
+            ));
+        }
         Some(setting) => match setting.value.as_str() {
             "mixed" => {}
-            "control-group" => worker.set("kill-mode", ALL, Some(setting)),
+            "control-group" => {
+                worker.set("kill-mode", ALL, Some(setting));
+                worker.note(setting.note("asks all processes of the worker, with one `shutdown` time for all"));
+            }
             _ => worker.note(setting.note("all that it leaves behind is always killed")),
         },
     }
