@@ -2,7 +2,7 @@
 //!
 //! A cgroup passes controllers on to those below it by `cgroup.subtree_control`, and then may have no process in it, cgroups(7).
 //! So where a tree has limits, its root and its keeper move from the cgroup that they were started in to a leaf beside the tree,
-//! [`LEAF`]; and other processes in that cgroup keep the tree from its limits, since they are not ours to move.
+//! `LEAF`; and other processes in that cgroup keep the tree from its limits, since they are not ours to move.
 
 use super::BELOW;
 use super::tree::PREFIX;
