@@ -61,7 +61,7 @@ pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
     let instance = find(&args.target, "add to", &args.parent);
     let running = instance.as_ref().ok().and_then(|instance| instance.runtime.read_instance().ok());
     let below = running.as_ref().map_or(Below::Own, |running| Below::Running(running.cgroup.as_deref()));
-    let read = file::read_for(&args.file, Wanted::Here, below);
+    let read = file::read_for(&args.file, Wanted::Here, below).without_advice();
     read.show(when);
     let added = read.into_tree("add", &args.file)?;
     let instance = instance?;

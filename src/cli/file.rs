@@ -73,6 +73,12 @@ impl Read {
         (errors, self.0.diagnostics.len() - errors)
     }
 
+    /// Without what only `check` shows.
+    pub(super) fn without_advice(mut self) -> Self {
+        self.0.diagnostics.retain(|diagnostic| !diagnostic.is_advice);
+        self
+    }
+
     /// Shows all diagnostics on stderr.
     pub(super) fn show(&self, when: When) {
         let colour = colour_for(&std::io::stderr(), when);

@@ -141,7 +141,7 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
 
 fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
     let json = args.show.log_format == LogFormat::Json;
-    let read = file::read(&file, Wanted::Here);
+    let read = file::read(&file, Wanted::Here).without_advice();
     if json {
         read.show_as_log();
     } else {

@@ -24,6 +24,9 @@ pub enum Severity {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
+    /// Of a warning: `check` shows it, and a start does not.
+    #[serde(skip)]
+    pub is_advice: bool,
     /// A stable word for the kind of finding, such as `unknown-key`.
     pub code: &'static str,
     /// The file, as it was named by the user or by an `include`.

@@ -184,7 +184,7 @@ impl Lint<'_> {
         let behind = shell_script(&exec.command).is_some_and(runs_behind);
         if asked_alone && child.policy.shutdown != Shutdown::BrutalKill && behind {
             self.warn(path, "command", |place| {
-                Finding::warning("shell-stop", place, "only the shell is asked to stop, not the programs behind it")
+                Finding::advice("shell-stop", place, "only the shell is asked to stop, not the programs behind it")
                     .label("they are killed when it has ended")
                     .hint("write kill-mode = \"control-group\" to ask all of them, or start the last program by `exec`")
             });

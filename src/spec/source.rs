@@ -134,10 +134,22 @@ impl Sources {
 
     /// What was found, with the line and column of its place.
     pub(super) fn diagnostic(&self, finding: Finding) -> Diagnostic {
-        let Finding { severity, code, place, message, label, hint } = finding;
+        let Finding { severity, is_advice, code, place, message, label, hint } = finding;
         let (line, column, span) = self.position(place);
         let File { path, text, .. } = &self.files[place.file];
-        Diagnostic { severity, code, file: path.clone(), line, column, span, message, label, hint, text: text.clone() }
+        Diagnostic {
+            severity,
+            is_advice,
+            code,
+            file: path.clone(),
+            line,
+            column,
+            span,
+            message,
+            label,
+            hint,
+            text: text.clone(),
+        }
     }
 
     /// The line that `place` begins in.
@@ -164,6 +176,7 @@ impl Sources {
 #[derive(Debug)]
 pub(super) struct Finding {
     severity: Severity,
+    is_advice: bool,
     code: &'static str,
     place: Place,
     message: String,
@@ -173,11 +186,17 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn error(code: &'static str, place: Place, message: impl Into<String>) -> Finding {
-        Finding { severity: Severity::Error, code, place, message: message.into(), label: String::new(), hint: None }
+        let (severity, message) = (Severity::Error, message.into());
+        Finding { severity, is_advice: false, code, place, message, label: String::new(), hint: None }
     }
 
     pub(super) fn warning(code: &'static str, place: Place, message: impl Into<String>) -> Finding {
         Finding { severity: Severity::Warning, ..Finding::error(code, place, message) }
+    }
+
+    /// A warning that many files deserve which are right as they are.
+    pub(super) fn advice(code: &'static str, place: Place, message: impl Into<String>) -> Finding {
+        Finding { is_advice: true, ..Finding::warning(code, place, message) }
     }
 
     /// What stands beside the caret.
@@ -241,11 +260,11 @@ impl Findings {
     }
 
     fn add_of(&mut self, of: Of, finding: Finding) {
-        let Finding { severity, code, place, message, label, hint } = finding;
+        let Finding { severity, is_advice, code, place, message, label, hint } = finding;
         if !self.said.insert((code, place, message.clone())) {
             return;
         }
-        let finding = Finding { severity, code, place, message, label, hint };
+        let finding = Finding { severity, is_advice, code, place, message, label, hint };
         let diagnostic = self.sources.diagnostic(finding);
         self.found.push((place, of, diagnostic));
     }

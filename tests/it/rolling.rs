@@ -136,7 +136,7 @@ fn it_goes_on_when_its_caller_does_not_wait_and_a_later_file_counts() {
     let slow = |script| shop("auto", script).replace("300ms", "1h");
     let mut tree = Tree::start(&shop("auto", GOOD));
     write(&tree, &slow(BETTER));
-    let ran = tree.run(&["reload", "--timeout", "2s"]).expect(5).stderr;
+    let ran = tree.run(&["reload", "--timeout", "8s"]).expect(5).stderr;
     assert!(ran.contains("0 of 3 updated, /web/api-1 is being replaced") && ran.contains("it goes on"), "{ran}");
     assert_eq!(tree.status("/web")["rollout"]["replacing"][0], "/web/api-1");
     assert_eq!(what(&tree), ["1002", "1001", "1001"]);

@@ -15,9 +15,10 @@ use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
 use super::options::{Target, Times, When, path, positive_span};
+use super::out;
 use super::render::{Look, colour_for, locale_is_unicode};
 use super::screen::Screen;
-use super::status::ask;
+use super::status::{Status, ask};
 use crate::control::{Instance, Session};
 use crate::ids::Path;
 use crate::os::clock::{self, Clock};
@@ -87,11 +88,10 @@ pub(super) fn run(args: Top, when: When) -> Result<ExitCode, Failure> {
             .hint("`treevisor status --watch` prints the tree again and again anywhere"));
     }
     if std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
-        return Err(Failure::new(
-            ExitCode::Usage,
-            "cannot show top: this terminal (TERM) cannot draw a picture in place",
-        )
-        .hint("`treevisor status --watch` prints the tree again and again anywhere"));
+        out::say(when, "this terminal (TERM) cannot be drawn on: here is the status, and `status --watch` repeats it");
+        let Top { path, target, times, timeout, .. } = args;
+        let once = Status { path, target, times, watch: None, fail_unless_up: false, wait: None, json: false, timeout };
+        return super::status::run(once, when);
     }
     let instance = find(&args.target, "see", &args.path)?;
     let failed = |error| ask_failed("see", &args.path, &instance, error);
