@@ -28,9 +28,12 @@ impl Child {
                 self.own_leaf = Some(made.child(cgroup::NODE).map_err(|e| failure("making its cgroup", &e))?);
                 made.child(cgroup::BELOW).map_err(|e| failure("making its cgroup", &e))?;
             } else {
-                control::share_memory(base.path());
-                self.limited(control::set(made.path(), &Resources::default(), self.resources()))?;
-                control::end_as_a_whole(made.path());
+                let shared = control::share_memory(base.path());
+                self.limited(control::set(made.path(), &Resources::NONE, self.resources()))?;
+                // A limit of its own has brought the controller, too.
+                if shared || *self.resources() != Resources::NONE {
+                    control::end_as_a_whole(made.path());
+                }
             }
             self.group = Some(made);
             self.cpu_before = Span::ZERO;

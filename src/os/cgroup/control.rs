@@ -317,15 +317,21 @@ fn apply(directory: &Path, before: &Resources, resources: &Resources, machine: &
 }
 
 /// Passes the memory controller on to the cgroups of the children in `base`, if it has come as far as this: below a limit of memory
-/// it has to be known whose process is ended, and that is to be ended as a whole.
-pub fn share_memory(base: &Path) {
+/// it has to be known whose process is ended, and that is to be ended as a whole. Gives whether it has.
+///
+/// A cgroup to which the controller has come has its files. To look for one is a quarter of the calls that reading the list of
+/// controllers takes, and most trees have no limit: this is done in each restart for which a cgroup is made anew.
+pub fn share_memory(base: &Path) -> bool {
     let above = base.parent().filter(|_| base.ends_with(BELOW));
+    let mut comes = false;
     for at in above.into_iter().chain([base]) {
-        if listed(at, "cgroup.controllers").is_ok_and(|has| has.contains(&Controller::Memory)) {
+        comes = at.join("memory.max").exists();
+        if comes {
             // Without it, less is known.
             let _ = pass_on(at, &[Controller::Memory]);
         }
     }
+    comes
 }
 
 /// Has the kernel end a cgroup as a whole where it ends one of its processes because memory has run out. Without the memory

@@ -103,6 +103,9 @@ fn memory_is_shared_as_far_as_it_has_come() {
     fs::create_dir_all(&base).unwrap();
     let put = |at: &Path, controllers: &str| {
         fs::write(at.join("cgroup.controllers"), controllers).unwrap();
+        if controllers.contains("memory") {
+            fs::write(at.join("memory.max"), "max").unwrap();
+        }
         fs::write(at.join("cgroup.subtree_control"), "").unwrap();
     };
     let passed = |at: &Path| read(at, "cgroup.subtree_control");
