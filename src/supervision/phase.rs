@@ -177,6 +177,11 @@ impl Phase {
         }
     }
 
+    /// Whether its process is being killed by a panic with hold.
+    pub(super) fn is_killed_to_be_held(&self) -> bool {
+        matches!(self, Phase::Killing { on_exit: OnExit::Held, .. })
+    }
+
     /// Whether OTP would count it as active: a process is there, or will be again, or its exit is not yet handled.
     pub(super) fn is_active(&self) -> bool {
         match self {

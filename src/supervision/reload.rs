@@ -297,23 +297,22 @@ impl Supervisor {
             child.added = false;
         }
         let same = child.member.is_same(&member) && child.next.is_none();
+        // What only operators started is to be started by itself.
         let is_started_now = child.is_manual() && member.policy.autostart;
         if is_started_now {
             child.target = Target::Up;
             child.rest(AfterStop::Rest);
         }
-        if !child.take_over(turn.now, member) {
-            return match (is_started_now, same) {
-                (true, _) => Change::Restart,
-                (false, true) => Change::Same,
-                (false, false) => Change::InPlace,
-            };
+        let is_another = child.take_over(turn.now, member);
+        if is_started_now {
+            return Change::Restart;
+        }
+        if !is_another {
+            return if same { Change::Same } else { Change::InPlace };
         }
         match &child.phase {
             // A step with another program is another step, and has yet to be done.
             _ if child.is_to_be_done_again() => Change::Restart,
-            // What only operators started is to be started by itself.
-            _ if is_started_now => Change::Restart,
             // Where nothing is to be started, the new spec simply is there at the next start.
             Phase::Killing { on_exit: OnExit::Held, .. } | Phase::Held | Phase::Ended | Phase::Down(_) => {
                 Change::InPlace

@@ -7,8 +7,8 @@
 //! Until its turn a copy is what it was, and is restarted as that. From its turn on it is *on probation*, until it was up
 //! for `update.settle`. If it cannot be started, or exits or hangs before that, then the new spec is to blame, not the
 //! copy: nothing is charged, so that a bad deployment never makes a supervisor give up. The copy is started as it was
-//! before, the roll-out stops, and those whose turn was still to come stay as they are. Whoever else starts or stops a
-//! copy on probation meanwhile, an operator or a group restart, changes nothing of that.
+//! before, the roll-out stops, and those whose turn was still to come stay as they are. An operator or a group
+//! restart that starts or stops a copy on probation meanwhile changes nothing of that.
 //!
 //! | a copy, at its turn or on probation | what it means |
 //! | --- | --- |
@@ -22,7 +22,7 @@
 
 use super::action::{Action, Adopt, Answer};
 use super::event::{Member, Scope};
-use super::phase::{AfterStop, DownReason, OnExit, Phase, Target};
+use super::phase::{AfterStop, DownReason, Phase, Target};
 use super::report::{Fact, RolloutStage};
 use super::rollout::{Due, Probation, Rollout, RolloutEnd, RolloutStatus};
 use super::sequence::{Purpose, Sequence};
@@ -69,8 +69,10 @@ impl Supervisor {
     /// cannot become that without another one.
     pub(super) fn due(&self, id: ChildId, member: &Member, earlier: &mut Vec<Probation>) -> Option<Due> {
         let child = self.table.get(id).filter(|child| child.process().is_some())?;
-        let held = matches!(child.phase, Phase::Killing { on_exit: OnExit::Held, .. });
-        if held || child.member.policy.group.is_none() || !member.is_another(&child.member) {
+        if child.phase.is_killed_to_be_held()
+            || child.member.policy.group.is_none()
+            || !member.is_another(&child.member)
+        {
             return None;
         }
         let former = earlier.iter().position(|rolled| rolled.id == id);
@@ -82,7 +84,8 @@ impl Supervisor {
     /// A reload begins: the roll-out before it, if one is under way, is over. Gives back which copies are on probation.
     pub(super) fn leave_rollout(&mut self, turn: &mut Turn<'_>) -> Vec<Probation> {
         self.stopped_roll = None;
-        for id in self.table.order().to_vec() {
+        let behind: Vec<ChildId> = self.table.iter().filter(|child| child.behind).map(|child| child.id).collect();
+        for id in behind {
             if let Some(mut child) = self.table.edit(id) {
                 child.behind = false;
             }
@@ -206,8 +209,7 @@ impl Supervisor {
                 roll.total -= 1;
                 continue;
             };
-            let held = matches!(child.phase, Phase::Killing { on_exit: OnExit::Held, .. });
-            let replaced = child.process().is_some() && !held;
+            let replaced = child.process().is_some() && !child.phase.is_killed_to_be_held();
             let former = match wanted {
                 Some(member) => {
                     let former = former.unwrap_or_else(|| child.member.clone());
