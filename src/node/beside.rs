@@ -72,9 +72,9 @@ impl Beside {
         let worker = means.children.get(run.child).filter(|child| child.is_of(run));
         let has_one = worker.and_then(|child| child.exec()).is_some_and(|exec| exec.stop_command.is_some());
         if has_one && !self.of.contains_key(&run) {
-            // A stopped process cannot act on what it is asked before it is continued.
-            let process = worker.and_then(|child| child.process.as_ref());
-            let _ = process.map(|process| process.pidfd.signal_child(process.pid, 18));
+            if let Some(worker) = worker {
+                worker.resume(run);
+            }
             events.extend(self.begin(run, Purpose::Stop, means));
         }
         has_one

@@ -27,8 +27,7 @@ impl Child {
                 process.asked.push(other);
             }
         }
-        // A stopped process cannot act on the request before it is continued.
-        let _ = process.pidfd.signal_child(process.pid, 18);
+        self.resume(run);
         match asked {
             // A process that is gone already counts as stopped (R57): its exit is on the way.
             Err(error) if !pidfd::is_gone(&error) => Some(error.raw_os_error().unwrap_or(0)),
@@ -42,7 +41,13 @@ impl Child {
         let process = self.process.as_ref().filter(|process| process.run == run && process.status.is_none());
         if let (Some(signal), Some(process)) = (signal, process) {
             let _ = process.pidfd.signal_child(process.pid, signal);
-            // One that is stopped gets it when it goes on.
+            self.resume(run);
+        }
+    }
+
+    /// Continues the process: one that is stopped cannot act on what it is asked before that.
+    pub(crate) fn resume(&self, run: Run) {
+        if let Some(process) = self.process.as_ref().filter(|process| process.run == run && process.status.is_none()) {
             let _ = process.pidfd.signal_child(process.pid, 18);
         }
     }
