@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 
 mod actors;
+mod asking;
 mod bad_input;
 mod beats;
 mod by_hand;

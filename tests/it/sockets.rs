@@ -1,62 +1,13 @@
 //! Sockets that supervisors hold for their workers.
 
+use crate::asking::{Clients, Failure, ask};
 use crate::harness::*;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The server of the examples, on what is held for it.
 fn server(name: &str, listen: &str, more: &str) -> String {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/held_server.py");
     format!("[[child]]\nname = \"{name}\"\ncommand = [\"python3\", \"{program}\"]\nlisten = {listen}\n{more}\n")
-}
-
-/// One request; an error is a connection that was refused. `None` where the server went away with it.
-fn ask(port: u16) -> std::io::Result<Option<String>> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    let mut answer = String::new();
-    let asked = stream.write_all(b"GET / HTTP/1.0\r\n\r\n").and_then(|()| stream.read_to_string(&mut answer));
-    Ok(asked.ok().filter(|bytes| *bytes > 0).map(|_| answer))
-}
-
-/// Clients that ask all the time.
-struct Clients {
-    over: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    threads: Vec<std::thread::JoinHandle<()>>,
-}
-
-impl Clients {
-    fn of(port: u16) -> Clients {
-        let (over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let client = || {
-            let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
-            std::thread::spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    let answer = ask(port).expect("no connection is refused");
-                    answered.fetch_add(u64::from(answer.is_some()), Ordering::Relaxed);
-                }
-            })
-        };
-        let threads = vec![client(), client()];
-        Clients { over, answered, threads }
-    }
-
-    /// Waits for so many more answers.
-    fn answered(&self, more: u64) {
-        let before = self.answered.load(Ordering::Relaxed);
-        until("requests are answered", || {
-            assert!(!self.threads.iter().any(|thread| thread.is_finished()), "a connection was refused");
-            self.answered.load(Ordering::Relaxed) >= before + more
-        });
-    }
-
-    fn end(self) {
-        self.over.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().expect("no connection was refused"));
-    }
 }
 
 fn nothing_is_refused(containment: &str) {
@@ -71,8 +22,8 @@ fn nothing_is_refused(containment: &str) {
     let mut tree = Tree::start(&text(""));
     assert_eq!(tree.status("/web-1")["listen"][0], format!("tcp://127.0.0.1:{port}"));
     assert!(tree.line("held").contains("1 held: web"));
-    let clients = Clients::of(port);
-    clients.answered(5);
+    let clients = Clients::of(port, 2);
+    clients.none_refused(5);
     for incarnation in 2..4 {
         for path in ["/web-1", "/web-2"] {
             signal(tree.pid(path), 9);
@@ -80,15 +31,16 @@ fn nothing_is_refused(containment: &str) {
         for path in ["/web-1", "/web-2"] {
             tree.incarnation(path, incarnation);
         }
-        clients.answered(5);
+        clients.none_refused(5);
     }
     tree.run(&["restart", "/web-1"]).expect(0);
-    clients.answered(5);
+    clients.none_refused(5);
     // Others are started in their place, and take over what waits.
     std::fs::write(tree.dir().join("tree.toml"), text("env = { NEW = \"1\" }")).unwrap();
     tree.run(&["reload"]).expect(0);
-    clients.answered(5);
-    clients.end();
+    clients.none_refused(5);
+    let failures = clients.end();
+    assert!(!failures.iter().any(|failure| matches!(failure, Failure::Refused(_))), "{failures:?}");
     tree.stop();
     assert!(ask(port).is_err(), "it is closed with the tree");
 }

@@ -1,66 +1,15 @@
 //! The stack of `examples/stack`: PostgreSQL, Redis, nginx, an application with a migration, two workers. A client asks all the time
 //! while each part is killed, stopped, scaled and replaced.
 
+use crate::asking::{Clients, ask};
 use crate::harness::*;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 /// What has to be installed; `examples/stack/install.sh` does that.
 const PROGRAMS: &str = "command -v redis-server gunicorn >/dev/null && test -x /usr/sbin/nginx && ls /usr/lib/postgresql/*/bin/postgres >/dev/null &&
     /usr/bin/python3 -c 'import psycopg2, redis'";
-
-/// A client that asks all the time, and what it got.
-struct Client {
-    over: Arc<AtomicBool>,
-    answers: Arc<AtomicUsize>,
-    failures: Arc<Mutex<Vec<String>>>,
-    thread: JoinHandle<()>,
-}
-
-fn ask(port: u16) -> Result<String, String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| format!("refused: {error}"))?;
-    let mut answer = String::new();
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").map_err(|error| error.to_string())?;
-    stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
-    if answer.starts_with("HTTP/1.1 200") { Ok(answer) } else { Err(answer.lines().next().unwrap_or("").to_owned()) }
-}
-
-impl Client {
-    fn of(port: u16) -> Client {
-        let over = Arc::new(AtomicBool::new(false));
-        let (answers, failures) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
-        let thread = std::thread::spawn({
-            let (over, answers, failures) = (Arc::clone(&over), Arc::clone(&answers), Arc::clone(&failures));
-            move || {
-                while !over.load(Ordering::Relaxed) {
-                    match ask(port) {
-                        Ok(_) => _ = answers.fetch_add(1, Ordering::Relaxed),
-                        Err(failure) => failures.lock().unwrap().push(failure),
-                    }
-                }
-            }
-        });
-        Client { over, answers, failures, thread }
-    }
-
-    /// What failed since the last call, after some more answers.
-    fn failed(&self) -> Vec<String> {
-        let before = self.answers.load(Ordering::Relaxed);
-        until("ten more answers", || self.answers.load(Ordering::Relaxed) >= before + 10);
-        std::mem::take(&mut self.failures.lock().unwrap())
-    }
-
-    fn end(self) {
-        self.over.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap();
-    }
-}
 
 fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
@@ -109,16 +58,15 @@ fn is_up(tree: &Tree) -> bool {
 #[test]
 fn each_part_of_the_stack_fails_and_is_replaced_with_a_client_asking() {
     let Some((mut tree, port)) = stack() else { return };
-    let client = Client::of(port);
-    assert!(client.failed().is_empty());
+    let client = Clients::of(port, 1);
+    assert!(client.answered(10).is_empty());
 
     // A crash: what was being answered is lost, no connection is refused.
     for path in ["/web/nginx", "/web/api-1", "/web/jobs-1"] {
         signal(tree.pid(path), 9);
         tree.incarnation(path, 2);
         until("all is up", || is_up(&tree));
-        let failures = client.failed();
-        assert!(!failures.iter().any(|failure| failure.starts_with("refused")), "{path}: {failures:?}");
+        client.none_refused(10);
     }
 
     // A hang is noticed by what does not come.
@@ -127,17 +75,17 @@ fn each_part_of_the_stack_fails_and_is_replaced_with_a_client_asking() {
     tree.incarnation("/web/jobs-2", 2);
 
     // More copies, fewer copies, the next version: no request fails.
-    client.failed();
+    client.answered(10);
     tree.run(&["scale", "/web/api", "3"]).expect(0);
     tree.run(&["scale", "/web/api", "2"]).expect(0);
-    assert!(client.failed().is_empty(), "scale");
+    assert!(client.answered(10).is_empty(), "scale");
     let file = tree.dir().join("supervisors.toml");
     let text = fs::read_to_string(&file).unwrap().replace("VERSION = \"1\"", "VERSION = \"2\"");
     fs::write(&file, text).unwrap();
     // The file takes the port from the environment, here as at the start.
     let reloaded = tree.command().arg("reload").env("STACK_PORT", port.to_string()).output().unwrap();
     assert!(reloaded.status.success(), "{reloaded:?}");
-    assert_eq!(client.failed(), Vec::<String>::new(), "a roll-out");
+    assert_eq!(client.answered(10), [], "a roll-out");
     assert!(ask(port).unwrap().contains("version 2"));
 
     // The database takes along what uses it, in order.
@@ -146,7 +94,7 @@ fn each_part_of_the_stack_fails_and_is_replaced_with_a_client_asking() {
     tree.incarnation("/web", web + 1);
     until("all is up", || is_up(&tree));
     assert_eq!(tree.status("/migrate")["done"], true);
-    client.failed();
+    client.answered(10);
     client.end();
     tree.stop();
 }
