@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A program with arrhythmia that does not know treevisor.
 
-It sleeps a random time of up to three seconds, tells whoever listens that it is alive, and crashes in one turn out of ten:
+It sleeps a random time of up to three seconds, reports that it is alive, and crashes in one turn out of ten:
 a read-eval-heartbeat-print loop without the reading. All that it knows is a ZeroMQ PUSH socket (Debian: python3-zmq).
 
 usage: random_app.py [ENDPOINT]         ipc://heartbeat by default

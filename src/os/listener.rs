@@ -1,6 +1,6 @@
 //! Sockets that listen, and are held for workers which come and go.
 //!
-//! Nobody accepts connections here: they wait in the kernel until a worker does. What concerns a file is done beside the
+//! No connection is accepted here: they wait in the kernel until a worker does. What concerns a file is done beside the
 //! loop and given up on after a moment, since its file system may not answer.
 use super::clock::Clock;
 use super::process::command_name;

@@ -1,7 +1,7 @@
 //! What the keys of a worker mean, and those of each copy that a `count` makes of it.
 //!
-//! A worker whose values have a `${@n}` in them is read anew for each copy. When a running tree is scaled there is no file to
-//! read, and nobody waits for one: so such copies keep what they were read from, with the variables in it.
+//! A worker whose values have a `${@n}` in them is read anew for each copy. When a running tree is scaled no file is
+//! read: so such copies keep what they were read from, with the variables in it.
 
 use super::env_file::EnvFiles;
 use super::exec::{ExecSpec, LogSpec, Template, TemplateTable, numbered};
