@@ -102,7 +102,7 @@ fn phrase(event: &EventView, tense: Tense) -> String {
             format!("is still held (since {}, by {})", clean(since), clean(by))
         }
         EventBody::Held(_) => "is held".into(),
-        EventBody::Released(body) => format!("was released by {}; starts with its supervisor", clean(&body.by)),
+        EventBody::Released(body) => format!("is no longer held: released by {}", clean(&body.by)),
         EventBody::Reloaded(body) => reloaded(body),
         EventBody::Rollout(body) => rollout::phrase(body),
         EventBody::StartFailed(body) => {

@@ -337,6 +337,23 @@ impl Child {
         }
     }
 
+    /// Ends a hold, also where it is still being killed for it. False if it was not held.
+    #[must_use]
+    pub(super) fn release(&mut self) -> bool {
+        match &mut self.phase {
+            Phase::Held => self.phase = Phase::Down(DownReason::Idle),
+            Phase::Killing { on_exit: on_exit @ OnExit::Held, .. } => *on_exit = OnExit::Stopped(AfterStop::Rest),
+            Phase::Killing { on_exit: OnExit::Stopped(_) | OnExit::Crash | OnExit::StartFailed(_), .. }
+            | Phase::Down(_)
+            | Phase::Waiting { .. }
+            | Phase::Starting { .. }
+            | Phase::Running(_)
+            | Phase::Stopping { .. }
+            | Phase::Ended => return false,
+        }
+        true
+    }
+
     /// Asks, or kills where asking is not wanted. Without a process to ask, it is noted and done at `spawned`.
     fn ask(&mut self, now: Time, then: AfterStop) -> StopBegun {
         let Some(mut process) = self.take_process() else { return StopBegun::NoProcess };

@@ -377,14 +377,14 @@ impl Supervisor {
     fn mark_leaving(&mut self, turn: &mut Turn<'_>, id: ChildId, by: &str) {
         self.overtake(turn, id, &format!("it was removed by {by}"));
         // One that goes already, and was held meanwhile, is not removed once more by a reload that leaves it out again.
-        if let Some(mut child) = self.table.edit(id).filter(|child| !child.leaving) {
+        let released = self.table.edit(id).filter(|child| !child.leaving).is_some_and(|mut child| {
             child.leaving = true;
-            // A hold is over with its child, also where that cannot be killed and may come back before it is gone.
-            match &mut child.phase {
-                Phase::Held => child.phase = Phase::Down(DownReason::Idle),
-                Phase::Killing { on_exit: on_exit @ OnExit::Held, .. } => *on_exit = OnExit::Stopped(AfterStop::Rest),
-                _ => {}
-            }
+            child.release() && (child.process().is_some() || child.lost.is_some())
+        });
+        if released {
+            // A hold is over with its child, also where that cannot be killed and may come back before it is gone. It is kept
+            // above, where nothing else shows its end.
+            self.report(turn, Some(id), None, Fact::Released { by: by.to_owned() });
         }
         self.forget_if_gone(turn, id);
     }

@@ -197,9 +197,10 @@ pub enum Fact {
     Held,
     /// It was held down before this supervisor began, and stays so.
     HeldAgain,
-    /// An operator has ended the hold while this supervisor ends: the child starts with the next one.
+    /// The hold is over, and no start shows it: an operator has asked for a restart while this supervisor ends, or has removed
+    /// the child, whose process is still there.
     Released {
-        /// The operator that asked.
+        /// The operator that asked, or the origin of the reload.
         by: String,
     },
     /// This supervisor has a new set of children, and what became of the old one.

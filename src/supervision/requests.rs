@@ -397,15 +397,9 @@ impl Supervisor {
     /// next supervisor starts the child.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>, command: &Command, by: &str) {
         let (Command::Restart(id) | Command::Up(id) | Command::Cycle(id)) = command else { return };
-        let Some(mut child) = self.table.edit(*id) else { return };
-        match &mut child.phase {
-            Phase::Held => child.phase = Phase::Down(DownReason::Idle),
-            // It is still being killed for it.
-            Phase::Killing { on_exit: on_exit @ OnExit::Held, .. } => *on_exit = OnExit::Stopped(AfterStop::Rest),
-            _ => return,
+        if self.table.edit(*id).is_some_and(|mut child| child.release()) {
+            self.report(turn, Some(*id), None, Fact::Released { by: by.to_owned() });
         }
-        drop(child);
-        self.report(turn, Some(*id), None, Fact::Released { by: by.to_owned() });
     }
 
     /// A later request undoes the earlier ones about the same child: those that wait for it to come up, and those that

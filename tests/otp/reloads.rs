@@ -149,6 +149,26 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "D8",
+        "the hold of one that cannot be killed ends when it is removed, however that is asked for, and is reported",
+        "one-for-one 9/30s: a b c(count=1) d(count=1)",
+        "
+        boot
+        hold a : kill a
+        stuck a : kill_failed:1
+        hold b : kill b
+        stuck b : kill_failed:2
+        hold d : kill d
+        stuck d : kill_failed:3
+        reload b c(count=1) d(count=1) : start_failed:4
+        told reloaded() released(a)
+        remove b : start_failed:5
+        told released(b)
+        count 1 c(count=1) : start_failed:6
+        told released(d)
+        is a=stopping b=stopping d=stopping",
+    ),
+    (
+        "D8",
         "held or stopped, what is gone is forgotten at once",
         "one-for-one 9/30s: a b c",
         "
