@@ -6,12 +6,17 @@
 //!
 //! Nothing that is written into a message or a value can break the line or reach the terminal as a command.
 
+mod live;
+
 pub(crate) use crate::logs::Format;
 
+use self::live::OnTerminal;
+use crate::logs::live::Live;
 use crate::logs::outlet::Outlet;
 use crate::os::clock;
 use crate::text;
 use crate::time::Span;
+use anstyle::Style;
 use serde_json::json;
 use slog::{Drain, FnValue, Level, LevelFilter, Logger, Never, OwnedKVList, PushFnValue, Record, o};
 use slog_json::Json;
@@ -65,7 +70,14 @@ pub(crate) fn root_on(fd: BorrowedFd<'_>, level: Level, format: impl Into<Format
 /// The same on any descriptor; into the void if that cannot be used.
 fn on(fd: BorrowedFd<'_>, level: Level, format: Format, journal: bool) -> (Logger, LogHandle) {
     let outlet = Outlet::open(fd, CAPACITY, "the log").unwrap_or_else(|_| Outlet::nowhere());
-    let handle = LogHandle { outlet: Arc::new(Mutex::new(outlet.in_json(format == Format::Json))) };
+    let outlet = Arc::new(Mutex::new(outlet.in_json(format == Format::Json)));
+    let mut handle = LogHandle { outlet, live: None };
+    if let Format::Live { colour, column } = format {
+        let live = Live { colour, column: column.into() };
+        let live = OnTerminal::new(Arc::clone(&handle.outlet), live, level);
+        handle.live = Some(live.clone());
+        return (Logger::root(live, o!()), handle);
+    }
     if format == Format::Json {
         let objects = Objects::new(Arc::clone(&handle.outlet));
         return (Logger::root(LevelFilter::new(objects, level).ignore_res(), o!()), handle);
@@ -80,7 +92,7 @@ fn on(fd: BorrowedFd<'_>, level: Level, format: Format, journal: bool) -> (Logge
 /// What a process reports that has no log yet: a line of the given kind.
 pub(crate) fn complaint(format: Format, text: &str) -> String {
     match format {
-        Format::Plain | Format::Coloured => format!("treevisor: {text}"),
+        Format::Plain | Format::Coloured | Format::Live { .. } => format!("treevisor: {text}"),
         Format::Json => json!({ "at": clock::rfc3339_now(), "level": "error", "message": text }).to_string(),
     }
 }
@@ -99,9 +111,22 @@ fn timestamp(to: &mut dyn Write) -> io::Result<()> {
 #[derive(Debug, Clone)]
 pub(crate) struct LogHandle {
     outlet: Arc<Mutex<Outlet>>,
+    live: Option<OnTerminal>,
 }
 
 impl LogHandle {
+    /// Whether the log is the foreground's on a terminal, which shows events by [`happened`](Self::happened).
+    pub(crate) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Shows what has happened to the part of the tree at `path`, in the foreground on a terminal.
+    pub(crate) fn happened(&self, level: Level, path: &str, style: Style, words: &str) {
+        if let Some(live) = &self.live {
+            live.write(level, path, style, words);
+        }
+    }
+
     /// Writes what can be written without waiting. Returns whether something is left for later.
     pub(crate) fn flush(&self) -> bool {
         lock(&self.outlet).flush()

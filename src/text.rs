@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Whether a terminal does something else with this character than to draw it: control characters (C0 with the tab, DEL,
 /// C1), separators that some take for newlines, and what turns the direction of writing around, with which a line can be
@@ -90,6 +91,25 @@ pub(crate) fn cut_owned(mut text: String, max: usize) -> String {
     let end = cut(&text, max).len();
     text.truncate(end);
     text
+}
+
+/// The beginning of a text that fits into `width` columns of a terminal, with `mark` where it was cut.
+pub(crate) fn shorten(text: &str, width: usize, mark: char) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut left = width.saturating_sub(1);
+    let fits = |c: &char| {
+        let wide = c.width().unwrap_or(0);
+        let fits = wide <= left;
+        left = left.saturating_sub(wide);
+        fits
+    };
+    let mut cut: String = text.chars().take_while(fits).collect();
+    if width > 0 {
+        cut.push(mark);
+    }
+    cut
 }
 
 /// The text of a line as it may be shown: control characters as `\x1b`, `\r`, `\u{202e}`, bytes that are no UTF-8 as

@@ -18,6 +18,7 @@ mod completions;
 mod events;
 mod failure;
 mod file;
+mod foreground;
 mod help;
 mod import;
 mod init;

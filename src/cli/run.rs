@@ -1,8 +1,9 @@
 //! `treevisor run`: one supervised program without a file.
 
 use super::failure::{ExitCode, Failure};
+use super::foreground::Foreground;
 use super::options::{Show, When, positive_span, span};
-use super::start::{format_of, runtime_of, state_of};
+use super::start::{runtime_of, state_of};
 use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
 use crate::spec::exec::{BeatSource, ExecSpec, StdinSpec};
@@ -172,6 +173,7 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
     }
     let runtime = runtime_of(&tree)?;
     let free = args.name.is_none();
+    let foreground = Foreground::of(&args.show, &tree, when);
     Ok(boot::run_root(RootOptions {
         another_name: free.then_some(renamed),
         config: PathBuf::new(),
@@ -179,8 +181,9 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
         tree,
         runtime,
         log_level: args.show.log_level.into(),
-        log_format: format_of(args.show.log_format, &std::io::stderr(), when),
-        output_format: format_of(args.show.log_format, &std::io::stdout(), when),
+        log_format: foreground.log,
+        output_format: foreground.output,
+        first_line: foreground.first_line,
         show_output: !args.show.no_output,
         output: None,
         ready: None,

@@ -2,14 +2,13 @@
 
 use super::failure::{ExitCode, Failure};
 use super::file;
+use super::foreground::Foreground;
 use super::options::{LogFormat, Show, Target, When, span};
 use super::out::{self, Out};
-use super::render::colour_for;
 use super::targets::{Changes, Pattern, Targets, change_targets, pattern};
 use crate::control::detach::{self, Outcome};
 use crate::control::{RuntimeDir, RuntimeError, StateDir, is_running, own_base, own_state_base};
 use crate::error::Chain;
-use crate::logging::Format;
 use crate::logs::stream_file::StreamFile;
 use crate::node::boot::{self, RootOptions};
 use crate::os::accounts::Wanted;
@@ -159,6 +158,7 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
                 .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot go into the background: {error}")))?,
         ),
     };
+    let foreground = Foreground::of(&args.show, &tree, when);
     Ok(boot::run_root(RootOptions {
         another_name: None,
         config: std::path::absolute(&file).unwrap_or(file),
@@ -166,8 +166,9 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
         tree,
         runtime,
         log_level: args.show.log_level.into(),
-        log_format: format_of(args.show.log_format, &std::io::stderr(), when),
-        output_format: format_of(args.show.log_format, &std::io::stdout(), when),
+        log_format: foreground.log,
+        output_format: foreground.output,
+        first_line: foreground.first_line,
         show_output: !args.show.no_output,
         output: args.output_at.clone().map(|path| StreamFile {
             path,
@@ -178,15 +179,6 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
         panic_button: None,
         read_holds: crate::control::journal::held,
     }))
-}
-
-/// How a log or an output looks.
-pub(super) fn format_of(wanted: LogFormat, stream: &impl anstream::stream::RawStream, when: When) -> Format {
-    match wanted {
-        LogFormat::Json => Format::Json,
-        LogFormat::Term if colour_for(stream, when) => Format::Coloured,
-        LogFormat::Term => Format::Plain,
-    }
 }
 
 /// The directory in which the tree will live.

@@ -5,7 +5,7 @@
 //! after the root is gone.
 //!
 //! `chain` follows the causes, `meaning` holds what exits and signals mean, `tell` puts it into words; [`sentence`] is
-//! one event in words, as the log and the tools print it.
+//! one event in words, as the log and the tools print it, and `style` its colour.
 
 mod below;
 mod chain;
@@ -13,6 +13,7 @@ mod meaning;
 mod output;
 pub(crate) mod rollout;
 pub mod sentence;
+pub(crate) mod style;
 mod tell;
 mod types;
 

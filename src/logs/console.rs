@@ -2,6 +2,7 @@
 
 use super::format::Format;
 use super::lines::{Audience, Line, Stream};
+use super::live::cut_inside;
 use super::outlet::Outlet;
 use crate::os::clock;
 use crate::text;
@@ -153,28 +154,42 @@ impl Console {
     }
 
     fn prefix(&mut self, path: &str, stream: Stream) {
-        write_prefix(&mut self.scratch, path, stream, &mut self.width, self.format == Format::Coloured);
+        let colour = self.format.is_coloured();
+        match self.format.column() {
+            Some(column) => {
+                let (shown, hue) = (cut_inside(path, column), colour.then(|| colour_of(path)));
+                write_aligned(&mut self.scratch, &shown, stream, column, hue);
+            }
+            None => write_prefix(&mut self.scratch, path, stream, &mut self.width, colour),
+        }
     }
 }
 
 /// Appends what stands before each line of the worker at `path`. In colour, all lines are aligned with the widest path
 /// so far, whose `width` is kept by the caller.
 pub(crate) fn write_prefix(out: &mut String, path: &str, stream: Stream, width: &mut usize, colour: bool) {
-    let bar = if stream == Stream::Stderr { '┃' } else { '│' };
-    let written = if colour {
+    if colour {
         *width = (*width).max(path.len().min(WIDTH_MAX));
+        write_aligned(out, path, stream, *width, Some(colour_of(path)));
+    } else {
+        write_aligned(out, path, stream, 0, None);
+    }
+}
+
+fn write_aligned(out: &mut String, path: &str, stream: Stream, width: usize, colour: Option<u8>) {
+    let bar = if stream == Stream::Stderr { '┃' } else { '│' };
+    let written = if let Some(colour) = colour {
         // Standard error has a red bar; the dim one is no worker's colour.
         let bar_colour = if stream == Stream::Stderr { 31 } else { 2 };
-        let (colour, width) = (colour_of(path), *width);
         write!(out, "\x1b[{colour}m{path:width$}\x1b[0m \x1b[{bar_colour}m{bar}\x1b[0m ")
     } else {
-        write!(out, "{path} {bar} ")
+        write!(out, "{path:width$} {bar} ")
     };
     written.expect("writing to a String does not fail");
 }
 
 /// The colour of a path: always the same one, in every node (FNV-1a).
-fn colour_of(path: &str) -> u8 {
+pub(super) fn colour_of(path: &str) -> u8 {
     let hash = path.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     COLOURS[hash as usize % COLOURS.len()]
 }

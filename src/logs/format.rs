@@ -12,6 +12,29 @@ pub enum Format {
     Coloured,
     /// One JSON object a line.
     Json,
+    /// For a terminal before which a person sits: paths in a column, and of the log what happens, in a line each that is cut
+    /// to the terminal's width. Output of workers is not cut.
+    Live {
+        /// In colours.
+        colour: bool,
+        /// How wide the column of paths is.
+        column: u8,
+    },
+}
+
+impl Format {
+    /// Whether escapes for colours are written.
+    pub(super) fn is_coloured(self) -> bool {
+        matches!(self, Format::Coloured | Format::Live { colour: true, .. })
+    }
+
+    /// The width of the column of paths, where there is one from the first line on.
+    pub(super) fn column(self) -> Option<usize> {
+        match self {
+            Format::Live { column, .. } => Some(column.into()),
+            Format::Plain | Format::Coloured | Format::Json => None,
+        }
+    }
 }
 
 /// Whether it is in colours.

@@ -13,13 +13,14 @@
 //!   ([`writer`]);
 //! - what a worker prints cannot paint the operator's terminal ([`text`](crate::text)).
 //!
-//! [`lines`] and [`ring`] are pure. This room may import `spec::exec` and `os`.
+//! [`lines`], [`live`] and [`ring`] are pure. This room may import `spec::exec` and `os`.
 
 mod beside;
 pub(crate) mod capture;
 pub(crate) mod console;
 mod format;
 pub(crate) mod lines;
+pub(crate) mod live;
 mod lost;
 pub(crate) mod outlet;
 pub(crate) mod past;

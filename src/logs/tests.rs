@@ -191,6 +191,14 @@ fn lines_are_shown_behind_their_path() {
     assert!(!coloured.flush());
     let text = String::from_utf8(drain(&mut reader)).unwrap();
     assert!(text.contains("m/db       \x1b[0m \x1b[2m│\x1b[0m x\n"), "{text:?}");
+
+    let mut live = Console::open(writer.as_fd(), Format::Live { colour: false, column: 8 });
+    live.push("/db", &Line::new(b"a line that is longer than any terminal is wide, and not cut"));
+    live.push("/web/api/jobs", &Line::new(b"x").by(Stream::Stderr));
+    assert!(!live.flush());
+    let text = String::from_utf8(drain(&mut reader)).unwrap();
+    let whole = "/db      │ a line that is longer than any terminal is wide, and not cut\n/w…/jobs ┃ x\n";
+    assert_eq!(text, whole);
 }
 
 #[test]

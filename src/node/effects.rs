@@ -9,13 +9,14 @@ use super::means::Means;
 use super::probes::Probes;
 use super::translate;
 use super::turn::Node;
+use crate::explain;
 use crate::logs::Format;
 use crate::os::{fd, process};
 use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, ToParent};
 use crate::time::Time;
 use crate::wire::view::event::{RolloutStage, StopWhy};
 use crate::wire::view::{EventBody, EventView};
-use slog::{error, info, o, warn};
+use slog::{Level, error, info, o, warn};
 use std::collections::VecDeque;
 
 impl Node {
@@ -186,7 +187,6 @@ impl Node {
             }
             (Above::Operators(root), ToParent::Ready) => {
                 info!(self.context.logger, "the tree is up"; "instance" => %self.context.place.instance);
-                root.greet(&self.context);
                 root.tree_is_up(self.context.now(), &self.core);
                 // Reading the file and starting all children took more than running does.
                 process::release_memory();
@@ -292,36 +292,64 @@ impl Node {
     }
 
     fn log_event(&self, view: &EventView) {
+        // Of its own start and end the root's log has lines of their own.
+        let level = level_of(view, view.path == self.context.place.path);
+        if self.context.log_handle.is_live() {
+            return self.show_event(view, level);
+        }
         let sentence = translate::sentence(view);
         // Machines get the event itself beside the sentence.
         let with_event = (self.context.place.log_format == Format::Json)
             .then(|| self.context.event_logger.new(o!("event" => slog::Serde(view.clone()))));
         let logger = with_event.as_ref().unwrap_or(&self.context.event_logger);
-        // Of its own start and end the root's log has lines of their own.
-        let own = view.path == self.context.place.path;
-        match &view.body {
-            EventBody::Exited(exited) if exited.is_failure() => warn!(logger, "{}", sentence),
-            EventBody::BeatLate(_)
-            | EventBody::Hung(_)
-            | EventBody::Dropped(_)
-            | EventBody::Restarting(_)
-            | EventBody::Escalated(_)
-            | EventBody::Panic(_)
-            | EventBody::StartFailed(_) => warn!(logger, "{}", sentence),
-            EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => error!(logger, "{}", sentence),
-            EventBody::GaveUp(_) => error!(logger, "{}", sentence),
-            EventBody::Starting | EventBody::Ready | EventBody::Stopping(_) => slog::debug!(logger, "{}", sentence),
-            EventBody::Started | EventBody::Stopped if own => slog::debug!(logger, "{}", sentence),
-            EventBody::Started
-            | EventBody::Stopped
-            | EventBody::Exited(_)
-            | EventBody::KillFailed(_)
-            | EventBody::AutoShutdown(_)
-            | EventBody::Held(_)
-            | EventBody::Released(_)
-            | EventBody::Reloaded(_)
-            | EventBody::Rollout(_)
-            | EventBody::Other { .. } => info!(logger, "{}", sentence),
+        match level {
+            Level::Critical | Level::Error => error!(logger, "{}", sentence),
+            Level::Warning => warn!(logger, "{}", sentence),
+            Level::Info => info!(logger, "{}", sentence),
+            Level::Debug | Level::Trace => slog::debug!(logger, "{}", sentence),
         }
+    }
+
+    /// On a terminal: what was started, is up, has failed, is restarted and why. A supervisor's process is of interest once
+    /// all below it is up.
+    fn show_event(&self, view: &EventView, level: Level) {
+        let is_node = self.children.iter().any(|child| child.path == view.path && child.is_node());
+        let level = match view.body {
+            EventBody::Started if is_node => return,
+            // What has ended is down.
+            EventBody::Stopped => return,
+            EventBody::Ready if view.path != self.context.place.path => Level::Info,
+            _ => level,
+        };
+        let words = explain::sentence::words(view);
+        self.context.log_handle.happened(level, view.path.as_str(), explain::style::of_event(&view.body), &words);
+    }
+}
+
+/// How grave an event is; `own` is one of this supervisor itself.
+fn level_of(view: &EventView, own: bool) -> Level {
+    match &view.body {
+        EventBody::Exited(exited) if exited.is_failure() => Level::Warning,
+        EventBody::BeatLate(_)
+        | EventBody::Hung(_)
+        | EventBody::Dropped(_)
+        | EventBody::Restarting(_)
+        | EventBody::Escalated(_)
+        | EventBody::Panic(_)
+        | EventBody::StartFailed(_) => Level::Warning,
+        EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => Level::Error,
+        EventBody::GaveUp(_) => Level::Error,
+        EventBody::Starting | EventBody::Ready | EventBody::Stopping(_) => Level::Debug,
+        EventBody::Started | EventBody::Stopped if own => Level::Debug,
+        EventBody::Started
+        | EventBody::Stopped
+        | EventBody::Exited(_)
+        | EventBody::KillFailed(_)
+        | EventBody::AutoShutdown(_)
+        | EventBody::Held(_)
+        | EventBody::Released(_)
+        | EventBody::Reloaded(_)
+        | EventBody::Rollout(_)
+        | EventBody::Other { .. } => Level::Info,
     }
 }

@@ -187,6 +187,15 @@ pub(crate) fn local_offset(seconds: i64) -> i32 {
     if known { i32::try_from(local.tm_gmtoff).unwrap_or(0) } else { 0 }
 }
 
+/// The time of day of this machine, or of `TZ`: `03:04:05`.
+#[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+pub(crate) fn local_time_of_day() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let of_day = (seconds + i64::from(local_offset(seconds))).rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}", of_day / 3_600, of_day / 60 % 60, of_day % 60)
+}
+
 /// The present moment as [`rfc3339_nanos`] has it.
 #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
 pub fn rfc3339_now() -> String {

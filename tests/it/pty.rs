@@ -68,6 +68,16 @@ impl OnTerminal {
         !settings.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO)
     }
 
+    /// Gives the terminal another width, as a window that is drawn smaller.
+    pub(crate) fn resize(&mut self, rows: u16, columns: u16) {
+        let slave = self.slave.try_clone().expect("the terminal once more");
+        let [rows_word, columns_word] = [rows, columns].map(|size| size.to_string());
+        let set = Command::new("stty").args(["rows", &rows_word, "cols", &columns_word]).stdin(slave).status();
+        assert!(set.expect("stty runs").success(), "resizing the terminal");
+        let [rows, columns] = [rows, columns].map(|size| NonZero::new(size).expect("a terminal has a size"));
+        self.screen.lock().unwrap().screen_mut().set_size(rows, columns);
+    }
+
     pub(crate) fn types(&mut self, keys: &str) {
         self.master.write_all(keys.as_bytes()).expect("typing");
     }

@@ -201,6 +201,54 @@ fn top_gives_the_terminal_back_when_it_is_ended() {
 }
 
 #[test]
+fn the_foreground_on_a_terminal_is_a_line_for_each_event_as_wide_as_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = "one two three four five six seven eight nine ten eleven twelve thirteen";
+    let tree = format!(
+        r#"
+        name = "front"
+        [[child]]
+        name = "talks"
+        command = ["sh", "-c", "echo {words}; [ -e again ] || sleep 1000; exec sleep 1000"]
+        [[child]]
+        name = "web"
+          [[child.child]]
+          name = "api"
+          command = ["sh", "-c", "[ -e again ] || echo {words} >&2; until [ -e again ]; do sleep 0.1; done; [ -e up ] && exec sleep 1000; >up; exit 3"]
+        "#
+    );
+    std::fs::write(dir.path().join("tree.toml"), tree).unwrap();
+    let mut command = command_in(dir.path());
+    command.args(["start", "tree.toml"]);
+    let mut terminal = OnTerminal::start(command, 30, 60);
+    terminal.until("the tree is up", |text| text.contains("/        ● ") && text.contains("the tree is up"));
+    let text = terminal.text();
+    assert!(
+        text.starts_with("in another terminal: ") && text.lines().next().unwrap().ends_with("treevisor top"),
+        "{text}"
+    );
+    assert!(text.contains("/talks   ● ") && text.contains("was started (pid "), "{text}");
+    assert!(text.contains("/web     ● ") && text.contains("is ready"), "{text}");
+    assert!(!text.contains("INFO") && !text.contains("starting"), "{text}");
+    // The output of workers is not cut: a terminal wraps it.
+    terminal.until("whole lines", |text| text.matches("thirteen").count() == 2);
+    assert!(terminal.text().contains("/talks   │ one two three"), "{}", terminal.text());
+    // A window of another size counts for what comes next.
+    terminal.resize(30, 40);
+    std::fs::write(dir.path().join("again"), "").unwrap();
+    terminal.shows("/web/api ● exited with status 3 (last o…");
+    terminal.shows("/web/api ● restarting (one-for-one, res…");
+    signal(terminal.pid(), 15);
+    assert_eq!(terminal.ends().code(), Some(0));
+    let text = terminal.text();
+    assert!(
+        text.contains("/talks   ● stopped (SIGTERM, as requested)")
+            || text.contains("/talks   ● stopped (SIGTERM, as request"),
+        "{text}"
+    );
+}
+
+#[test]
 fn top_outlives_the_instance_and_finds_the_next_one() {
     let mut tree = Tree::start(TREE);
     let mut terminal = top(&tree, &[], 24, 80);

@@ -1,18 +1,10 @@
 //! Styles by what they mean. `status`, `events` and `top` have them in common, so that a colour is learnt once.
 
-use crate::wire::view::EventBody;
-use crate::wire::view::event::RolloutStage;
-use anstyle::{AnsiColor, Style};
+pub(in crate::cli) use crate::explain::style::{BAD, BUSY, GOOD, HELD, PLAIN, QUIET, of_event};
+use anstyle::Style;
 
-pub(in crate::cli) const PLAIN: Style = Style::new();
 pub(in crate::cli) const HEAD: Style = Style::new().dimmed();
-pub(in crate::cli) const QUIET: Style = Style::new().dimmed();
 pub(in crate::cli) const NAME: Style = Style::new().bold();
-pub(in crate::cli) const GOOD: Style = AnsiColor::Green.on_default();
-/// Magenta and not yellow, which cannot be read on a light background.
-pub(in crate::cli) const BUSY: Style = AnsiColor::Magenta.on_default();
-pub(in crate::cli) const BAD: Style = AnsiColor::Red.on_default().bold();
-pub(in crate::cli) const HELD: Style = AnsiColor::Magenta.on_default().bold();
 
 /// The colour of a state of `status`.
 pub(in crate::cli) fn of_state(state: &str) -> Style {
@@ -23,30 +15,5 @@ pub(in crate::cli) fn of_state(state: &str) -> Style {
         "held" => HELD,
         "stopped" | "exited" | "done" | "not started" => QUIET,
         _ => PLAIN,
-    }
-}
-
-/// The colour of an event.
-pub(in crate::cli) fn of_event(body: &EventBody) -> Style {
-    match body {
-        EventBody::Ready | EventBody::Started => GOOD,
-        EventBody::Exited(exited) if exited.done => GOOD,
-        // What was asked for is as it should be.
-        EventBody::Exited(exited) if exited.is_expected() && exited.killed.is_none() => QUIET,
-        EventBody::BeatLate(_) | EventBody::Dropped(_) | EventBody::Restarting(_) | EventBody::Exited(_) => BUSY,
-        EventBody::Hung(_)
-        | EventBody::KillFailed(_)
-        | EventBody::Escalated(_)
-        | EventBody::GaveUp(_)
-        | EventBody::Panic(_)
-        | EventBody::StartFailed(_) => BAD,
-        EventBody::Held(_) => HELD,
-        EventBody::Starting | EventBody::Stopping(_) | EventBody::Stopped => QUIET,
-        EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => BAD,
-        EventBody::AutoShutdown(_)
-        | EventBody::Released(_)
-        | EventBody::Reloaded(_)
-        | EventBody::Rollout(_)
-        | EventBody::Other { .. } => PLAIN,
     }
 }

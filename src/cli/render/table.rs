@@ -4,7 +4,7 @@ use super::look::Look;
 use super::style;
 use anstyle::Style;
 use std::fmt::Write;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// One field of a table, or one part of a line.
 #[derive(Debug, Clone, Default)]
@@ -173,19 +173,5 @@ pub(in crate::cli) fn paint(out: &mut String, text: &str, style: Style, look: Lo
 
 /// The beginning of a text that fits into `width` columns, marked where it was cut.
 pub(in crate::cli) fn shorten(text: &str, width: usize, look: Look) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut left = width.saturating_sub(1);
-    let fits = |c: &char| {
-        let wide = c.width().unwrap_or(0);
-        let fits = wide <= left;
-        left = left.saturating_sub(wide);
-        fits
-    };
-    let mut cut: String = text.chars().take_while(fits).collect();
-    if width > 0 {
-        cut.push(if look.unicode { '…' } else { '~' });
-    }
-    cut
+    crate::text::shorten(text, width, if look.unicode { '…' } else { '~' })
 }

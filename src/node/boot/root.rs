@@ -52,6 +52,8 @@ pub struct RootOptions {
     pub log_format: Format,
     /// How the workers' output looks, on stdout.
     pub output_format: Format,
+    /// The first line on a terminal, which tells what to look at next.
+    pub first_line: Option<String>,
     /// Whether workers' output is shown.
     pub show_output: bool,
     /// The file that the streams are of a tree in the background.
@@ -138,6 +140,9 @@ impl WholeTree {
             options;
         let clock = Clock::start();
         let (event_logger, log_handle) = logging::root(log_level, log_format);
+        if let Some(line) = options.first_line {
+            log_handle.say(line);
+        }
         let logger = node_logger(&event_logger, &Path::root());
         sweep_stale(&runtime, &logger);
         reach::check(&Path::root(), &tree.root, &runtime).map_err(BootError::Closed)?;

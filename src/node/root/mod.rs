@@ -29,7 +29,7 @@ use crate::wire::journal::{EndNote, Note};
 use crate::wire::view::HoldView;
 use slog::{Logger, error, info, warn};
 use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 
 /// Lines of the explanation that a root prints when it ends by itself.
@@ -179,17 +179,6 @@ impl Root {
         if let Some(manager) = &mut self.service_manager {
             manager.beat(now);
         }
-    }
-
-    /// Says on a terminal what to look at next: the log alone does not show the tree.
-    pub(super) fn greet(&self, context: &Context) {
-        let place = &context.place;
-        if place.log_format == Format::Json || !std::io::stderr().is_terminal() {
-            return;
-        }
-        let program = std::env::args_os().next().unwrap_or_else(|| "treevisor".into());
-        let line = format!("{0} is up. In another terminal: {1} top -i {0}", place.instance, program.to_string_lossy());
-        context.log_handle.say(line);
     }
 
     pub(super) fn tree_is_up(&mut self, now: Time, core: &Supervisor) {

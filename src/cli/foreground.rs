@@ -1,0 +1,71 @@
+//! How a tree looks that runs in the foreground: on a terminal, where a person sits before it, and elsewhere.
+
+use super::options::{LogFormat, LogLevel, Show, When};
+use super::render::colour_for;
+use crate::control::{own_base, running};
+use crate::ids::Path;
+use crate::logging::Format;
+use crate::logs::live;
+use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
+use anstream::stream::RawStream;
+
+/// How its log and the output of its workers are written.
+pub(super) struct Foreground {
+    pub log: Format,
+    pub output: Format,
+    /// What stands above all, on a terminal.
+    pub first_line: Option<String>,
+}
+
+impl Foreground {
+    /// As it is asked for, and fits where the two streams go.
+    pub(super) fn of(show: &Show, tree: &TreeSpec, when: When) -> Foreground {
+        let log = format(show, tree, &std::io::stderr(), when);
+        let output = format(show, tree, &std::io::stdout(), when);
+        let first_line = matches!(log, Format::Live { .. }).then(|| first_line(tree));
+        Foreground { log, output, first_line }
+    }
+}
+
+fn format(show: &Show, tree: &TreeSpec, stream: &impl RawStream, when: When) -> Format {
+    let colour = colour_for(stream, when);
+    // What looks for a fault in treevisor itself wants each word of it.
+    let in_full = matches!(show.log_level, LogLevel::Debug | LogLevel::Trace);
+    match show.log_format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Term if stream.is_terminal() && !in_full => Format::Live { colour, column: column(tree) },
+        LogFormat::Term => colour.into(),
+    }
+}
+
+/// Of all paths of the tree, on the terminal as it is now.
+fn column(tree: &TreeSpec) -> u8 {
+    let mut paths = vec![Path::root()];
+    collect(&Path::root(), &tree.root, &mut paths);
+    let columns = terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
+    live::column(paths.iter().map(Path::as_str), columns)
+}
+
+fn collect(at: &Path, supervisor: &SupervisorSpec, into: &mut Vec<Path>) {
+    for child in &supervisor.children {
+        let path = at.child(&child.name);
+        if let ChildKind::Supervisor(below) = &child.kind {
+            collect(&path, below, into);
+        }
+        into.push(path);
+    }
+}
+
+/// The log alone does not show the tree.
+fn first_line(tree: &TreeSpec) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "treevisor".into());
+    let program = program.to_string_lossy();
+    // With none beside it, it is the one that is meant where none is named.
+    let beside = running(&own_base()).is_ok_and(|all| all.iter().any(|one| one.name != tree.name));
+    let named = std::env::var("TREEVISOR_INSTANCE").is_ok_and(|named| named != tree.name.as_str());
+    if named || beside {
+        format!("in another terminal: {program} top -i {}", tree.name)
+    } else {
+        format!("in another terminal: {program} top")
+    }
+}
