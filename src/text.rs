@@ -21,10 +21,16 @@ pub(crate) fn is_obeyed(c: char) -> bool {
     }
 }
 
+/// Nearly all text is printable ASCII, which is seen at once.
+fn is_plain(text: &str) -> bool {
+    // Without a way out of the loop, so that it looks at many bytes at a time.
+    text.bytes().fold(true, |plain, byte| plain & (b' '..=b'~').contains(&byte))
+}
+
 /// A piece of text from elsewhere within a line of ours: what a terminal would act upon is escaped, tabs and newlines
 /// too, so that nothing in it moves the cursor, changes a colour or begins a line. What was cleaned stays as it is.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_obeyed) {
+    if is_plain(text) || !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -136,7 +142,7 @@ pub(crate) fn write_printable(bytes: &[u8], out: &mut String) {
 /// escaped. Such characters stand in strings only, so it is the same JSON afterwards. Newlines and tabs of its layout
 /// stay.
 pub(crate) fn json(json: &str) -> Cow<'_, str> {
-    if !json.contains(|c| is_obeyed(c) && !is_layout(c)) {
+    if is_plain(json) || !json.contains(|c| is_obeyed(c) && !is_layout(c)) {
         return Cow::Borrowed(json);
     }
     let mut out = String::with_capacity(json.len() + 16);

@@ -12,8 +12,8 @@ use crate::supervision::End;
 use crate::time::{Span, Time};
 use slog::error;
 
-/// How long the journal's pipe is waited for to take the last lines.
-const LAST_LINES: Span = Span::from_millis(200);
+/// How long the journal's pipe is waited for to take the last lines: as long as a disk is slow, but not dead.
+const LAST_LINES: Span = Span::from_secs(1);
 
 /// How long a socket keeps on sending after it was closed.
 const LINGER: Span = Span::from_millis(200);

@@ -16,7 +16,7 @@ use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, ToPa
 use crate::time::Time;
 use crate::wire::view::event::{RolloutStage, StopWhy};
 use crate::wire::view::{EventBody, EventView};
-use slog::{Level, error, info, o, warn};
+use slog::{Drain, Level, error, info, o, warn};
 use std::collections::VecDeque;
 
 impl Node {
@@ -212,23 +212,20 @@ impl Node {
         let handle = report.child.and_then(|child| self.children.get(child));
         let path = handle.map_or_else(|| self.context.place.path.clone(), |handle| handle.path.clone());
         let mut view = translate::event(&report, path, wall);
-        let shown = report.child.and_then(|child| self.core.child(self.context.now(), child));
-        self.children.note_hold(&report, shown.map(|status| status.state), &mut view);
-        let handle = report.child.and_then(|child| self.children.get(child));
+        let core = &self.core;
+        self.children.note_hold(&report, |child| core.state_of(child), &mut view);
         if report.child.is_none() {
             view.pid = view.pid.or(Some(self.context.pid));
             view.incarnation = view.incarnation.or(Some(self.context.place.incarnation.0));
         }
-        if let (Fact::Exited { normal, expected, past, .. }, EventBody::Exited(exited), Some(handle)) =
-            (&report.fact, &mut view.body, handle)
-            && let Some(post) = handle.postmortem.as_deref()
-            && report.child == Some(post.run.child)
-            && report.incarnation == post.run.incarnation
+        if let (Fact::Exited { normal, expected, past, .. }, EventBody::Exited(exited), Some(child)) =
+            (&report.fact, &mut view.body, report.child)
         {
             // A child that we have killed may well have logged why it came to that.
             let failed = !normal && !expected || matches!(past.killed, Some(Killed::Hung | Killed::StartTimeout));
-            post.tell(handle.exec(), failed, exited);
+            self.children.tell_past(Run { child, incarnation: report.incarnation }, failed, exited);
         }
+        let handle = report.child.and_then(|child| self.children.get(child));
         let probe = || {
             let process = handle.and_then(|handle| handle.process.as_ref())?;
             self.probes.why_no_answer(process.run, self.context.now())
@@ -296,6 +293,9 @@ impl Node {
         let level = level_of(view, view.path == self.context.place.path);
         if self.context.log_handle.is_live() {
             return self.show_event(view, level);
+        }
+        if !self.context.event_logger.is_enabled(level) {
+            return;
         }
         let sentence = translate::sentence(view);
         // Machines get the event itself beside the sentence.

@@ -16,16 +16,16 @@ pub enum Word {
     Unchanged,
 }
 
-/// What a report about a child means for its hold. `state` is what the child is shown as after it, `is_held` whether it
+/// What a report about a child means for its hold. `state` gives what the child is shown as after it, `is_held` is whether it
 /// was held before.
-pub fn word(fact: &Fact, state: Option<State>, is_held: bool) -> Word {
+pub fn word(fact: &Fact, state: impl FnOnce() -> Option<State>, is_held: bool) -> Word {
     match (fact, is_held) {
         (Fact::Panic { hold: true, .. }, _) => Word::Begins,
         (Fact::HeldAgain, true) => Word::Again,
         (Fact::Released { .. }, true) => Word::Ends,
         // An operator has had it started, and its old process cannot be killed: it is started when that is gone.
         (Fact::StartFailed { retry: true, .. }, true) => Word::Ends,
-        (_, true) if !state.is_some_and(may_be_held) => Word::Ends,
+        (_, true) if !state().is_some_and(may_be_held) => Word::Ends,
         _ => Word::Unchanged,
     }
 }
@@ -67,8 +67,8 @@ mod tests {
             (Fact::Released { by: String::new() }, State::Stopping, true, Word::Ends),
             (Fact::Started, State::Running, false, Word::Unchanged),
         ] {
-            assert_eq!(word(&fact, Some(state), is_held), says, "{fact:?} {state:?}");
+            assert_eq!(word(&fact, || Some(state), is_held), says, "{fact:?} {state:?}");
         }
-        assert_eq!(word(&Fact::Stopped, None, true), Word::Ends, "it was removed");
+        assert_eq!(word(&Fact::Stopped, || None, true), Word::Ends, "it was removed");
     }
 }

@@ -22,7 +22,7 @@ use nix::sys::resource::Resource;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -43,6 +43,7 @@ pub use self::plan::{SpawnError, Stage};
 use self::clone::CLONES_INTO_CGROUP;
 use self::plan::{OwnPid, PlanData, Strings};
 pub(crate) use self::slots::EXTRA_MAX;
+use self::slots::Stream;
 
 /// What a process reads.
 #[derive(Debug, Clone)]
@@ -187,10 +188,7 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
 }
 
 /// The descriptors of the new process by their numbers. One that has its number already is passed on as it is.
-fn streams(
-    spec: &PlanSpec<'_>,
-    wrong: &dyn Fn(Stage, i32, String) -> SpawnError,
-) -> Result<Vec<Option<OwnedFd>>, SpawnError> {
+fn streams(spec: &PlanSpec<'_>, wrong: &dyn Fn(Stage, i32, String) -> SpawnError) -> Result<Vec<Stream>, SpawnError> {
     if spec.extra.iter().zip(3..).any(|((_, number), expected)| *number != expected) || spec.extra.len() > EXTRA_MAX {
         let reason = format!("descriptors are passed on as 3, 4 and so on, {EXTRA_MAX} at most");
         return Err(wrong(Stage::Prepare, 0, reason));
@@ -208,20 +206,21 @@ fn streams(
         // SAFETY: the kernel has just made it.
         Ok(unsafe { OwnedFd::from_raw_fd(copy) })
     };
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
-    let null = null.map_err(|error| wrong(Stage::Streams, error.raw_os_error().unwrap_or(0), plain(&error)))?;
     let stdin = match &spec.stdin {
         Stdin::Open(fd) => Some(*fd),
         Stdin::Null | Stdin::File(_) => None,
     };
-    let wanted = [stdin, spec.stdout, spec.stderr].into_iter().map(|fd| fd.unwrap_or(null.as_fd()));
-    let wanted = wanted.chain(spec.extra.iter().map(|(fd, _)| *fd));
-    let mut streams = Vec::new();
-    for (fd, target) in wanted.zip(0..) {
-        // A stream that is passed on as it is needs no copy, and to close one may wait for the disk with its file.
-        streams.push(if fd.as_raw_fd() == target { None } else { Some(copy(fd)?) });
-    }
-    Ok(streams)
+    let wanted = [stdin, spec.stdout, spec.stderr].into_iter();
+    let wanted = wanted.chain(spec.extra.iter().map(|(fd, _)| Some(*fd)));
+    let stream = |(fd, target): (Option<BorrowedFd<'_>>, RawFd)| {
+        Ok(match fd {
+            None => Stream::Null,
+            // It needs no copy, and to close one may wait for the disk with its file.
+            Some(fd) if fd.as_raw_fd() == target => Stream::AsItIs,
+            Some(fd) => Stream::Of(copy(fd)?),
+        })
+    };
+    wanted.zip(0..).map(stream).collect()
 }
 
 /// Where a program may be: itself with a slash in it, else in each directory of PATH, of which relative ones begin

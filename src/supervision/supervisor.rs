@@ -235,6 +235,11 @@ impl Supervisor {
         self.table.get(id).map(|child| child.status(now))
     }
 
+    /// The state that a child is shown in.
+    pub fn state_of(&self, id: ChildId) -> Option<State> {
+        self.table.get(id).map(Child::shown)
+    }
+
     /// The child of this name. After [`Command::Start`] it returns the id that the new child got.
     pub fn find(&self, name: &str) -> Option<ChildId> {
         self.table.find(name)

@@ -597,7 +597,7 @@ impl World {
         let Some(child) = report.child else { return };
         let Some(spec) = node.witness.spec_of(child) else { return };
         let state = node.core.child(self.now, child).map(|status| status.state);
-        match held::word(&report.fact, state, self.holds.contains(&spec)) {
+        match held::word(&report.fact, || state, self.holds.contains(&spec)) {
             held::Word::Begins => {
                 self.holds.insert(spec);
             }

@@ -26,6 +26,7 @@ use crate::os::{process, stuck};
 use crate::spec::tree::ChildKind;
 use crate::supervision::{End, Event, Exit, Run, Stuck, Supervisor};
 use crate::time::{Span, Time};
+use crate::wire::view::event::Exited;
 use slog::{error, info, warn};
 
 /// What one pass may take; then the loop goes on.
@@ -346,6 +347,15 @@ impl Children {
             None => Event::Exited { run, exit: exit_of(&status) },
         });
         Some(events)
+    }
+
+    /// Adds what the system knows of a process that has ended to the report of its exit.
+    pub(crate) fn tell_past(&mut self, run: Run, failed: bool, exited: &mut Exited) {
+        let Children { slots, machine, .. } = self;
+        let Some(child) = slots.get(run.child.0 as usize).and_then(Option::as_deref) else { return };
+        if let Some(post) = child.postmortem.as_deref().filter(|post| post.run == run) {
+            post.tell(child.exec(), failed, machine, exited);
+        }
     }
 }
 

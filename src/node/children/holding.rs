@@ -48,11 +48,17 @@ impl Children {
         }
     }
 
-    /// Records what a report means for a hold, and adds to the report that a hold goes on. `state` is what the child is shown
-    /// as after it.
-    pub(crate) fn note_hold(&mut self, report: &Report, state: Option<State>, view: &mut EventView) {
-        let Some(handle) = report.child.and_then(|child| self.get_mut(child)) else { return };
-        match held::word(&report.fact, state, handle.hold.is_some()) {
+    /// Records what a report means for a hold, and adds to the report that a hold goes on. `state` gives what a child is
+    /// shown as after it.
+    pub(crate) fn note_hold(
+        &mut self,
+        report: &Report,
+        state: impl Fn(ChildId) -> Option<State>,
+        view: &mut EventView,
+    ) {
+        let Some(child) = report.child else { return };
+        let Some(handle) = self.get_mut(child) else { return };
+        match held::word(&report.fact, || state(child), handle.hold.is_some()) {
             Word::Begins => {
                 let Fact::Panic { by, .. } = &report.fact else { return };
                 handle.hold = Some(Hold { since: view.at.clone(), by: by.clone() });

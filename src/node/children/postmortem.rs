@@ -60,8 +60,6 @@ pub(in crate::node) struct Postmortem {
     oom_kills: u64,
     /// The limit that was reached then.
     memory_limit: Option<MemoryLimit>,
-    /// Processes of the machine that were, since this was last looked at; only where that may explain its end.
-    machine_oom_kills: u64,
     /// Others were still there when it had ended, and were killed.
     left_behind: bool,
     /// Its own last lines, and none of an incarnation before it.
@@ -81,20 +79,14 @@ impl Postmortem {
         left_behind: bool,
     ) -> Postmortem {
         let before = *marks;
-        let peak_bytes = group.and_then(Group::memory_peak);
+        // Without the memory controller there is neither.
         let oom_kills = group.and_then(Group::oom_kills);
+        let peak_bytes = oom_kills.and(group).and_then(Group::memory_peak);
         let own = Some(status.usage.max_rss_kib).filter(|own| *own > process::own_peak_kib());
         // A peak that was reached by an earlier incarnation proves nothing about this one.
         let of_all = peak_bytes.filter(|peak| *peak > before.peak_bytes);
         let peak_memory_bytes = of_all.or(own.map(|kib| kib * 1024));
         let peak_of_one_process = of_all.is_none() && peak_memory_bytes.is_some();
-        let mut machine_oom_kills = 0;
-        if status.signal == Some(KILL)
-            && let Some(count) = process::machine_oom_kills()
-        {
-            machine_oom_kills = count.saturating_sub(machine.oom_kills);
-            machine.oom_kills = count;
-        }
         *marks = MemoryMarks {
             peak_bytes: peak_bytes.unwrap_or(0).max(before.peak_bytes),
             oom_kills: oom_kills.unwrap_or(before.oom_kills),
@@ -113,7 +105,6 @@ impl Postmortem {
             peak_of_one_process,
             oom_kills,
             memory_limit,
-            machine_oom_kills,
             left_behind,
             output,
         }
@@ -124,9 +115,11 @@ impl Postmortem {
         self.oom_kills > 0
     }
 
-    /// The same for the report of the exit; output and limits only if it `failed`. `exec` is what a worker runs.
-    pub(crate) fn tell(&self, exec: Option<&ExecSpec>, failed: bool, exited: &mut Exited) {
-        let Postmortem { status, oom_kills, machine_oom_kills, left_behind, output, .. } = self;
+    /// The same for the report of the exit; output and limits only if it `failed`, and then, where that may explain its end, how
+    /// many processes of the machine were killed because memory ran out, since that was last looked at. `exec` is what a
+    /// worker runs.
+    pub(crate) fn tell(&self, exec: Option<&ExecSpec>, failed: bool, machine: &mut MachineMarks, exited: &mut Exited) {
+        let Postmortem { status, oom_kills, left_behind, output, .. } = self;
         exited.core_dumped = status.core_dumped;
         let cpu = status.usage.user + status.usage.system;
         exited.usage = Some(Used {
@@ -140,7 +133,13 @@ impl Postmortem {
         if !failed {
             return;
         }
-        exited.machine_oom_kills = Some(*machine_oom_kills).filter(|kills| *kills > 0);
+        // Not before it is needed: the kernel writes 4 KiB for it, while a restart waits.
+        if status.signal == Some(KILL)
+            && let Some(count) = process::machine_oom_kills()
+        {
+            let before = std::mem::replace(&mut machine.oom_kills, count);
+            exited.machine_oom_kills = Some(count.saturating_sub(before)).filter(|kills| *kills > 0);
+        }
         exited.output.clone_from(output);
         let cpu_max = exec.and_then(|exec| exec.limits.get("cpu")?.hard);
         // The limits whose end is a signal of their own, getrlimit(2); and that of CPU time, where soft and hard are the
@@ -181,7 +180,9 @@ mod tests {
 
     fn told(post: Postmortem, exec: ExecSpec, failed: bool) -> Value {
         let mut exited = Exited::default();
-        post.tell(Some(&exec), failed, &mut exited);
+        let mut machine =
+            MachineMarks { oom_kills: process::machine_oom_kills().unwrap_or(0), ..MachineMarks::default() };
+        post.tell(Some(&exec), failed, &mut machine, &mut exited);
         serde_json::to_value(exited).unwrap()
     }
 
@@ -196,7 +197,6 @@ mod tests {
             peak_of_one_process: false,
             oom_kills: 0,
             memory_limit: None,
-            machine_oom_kills: 0,
             left_behind: false,
             output: vec!["a".into()],
         }
@@ -207,12 +207,12 @@ mod tests {
         let used = json!({ "cpu_ms": 42, "peak_memory_bytes": 2048 });
         assert_eq!(told(killed_by(15), ExecSpec::new(vec!["a".into()]), false), json!({ "usage": used }));
         let mut post = killed_by(9);
-        (post.oom_kills, post.machine_oom_kills, post.status.core_dumped) = (1, 3, true);
+        (post.oom_kills, post.status.core_dumped) = (1, true);
         let directory = "/sys/fs/cgroup/a.slice/treevisor-t-1/c.web/below".into();
         post.memory_limit = Some(limit_of(Reached { directory, bytes: 4096 }));
         let limit = json!({ "bytes": 4096, "of": "/web" });
         let all = json!({
-            "output": ["a"], "usage": used, "oom_killed": true, "machine_oom_kills": 3, "core_dumped": true,
+            "output": ["a"], "usage": used, "oom_killed": true, "core_dumped": true,
             "memory_limit": limit,
         });
         assert_eq!(told(post, ExecSpec::new(vec!["a".into()]), true), all);

@@ -2,6 +2,7 @@
 
 use super::plan::{Failed, PlanData, Stage};
 use super::raw::{Word, raw};
+use super::slots::Stream;
 use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -91,7 +92,7 @@ fn prepare_child(shared: &Shared) -> Failed {
     // From here on nothing of ours is the parent's but the memory.
     shared.apart.store(true, Ordering::Release);
     for (target, slot) in shared.slots.iter().enumerate() {
-        if plan.streams.get(target).is_some_and(Option::is_none) {
+        if matches!(plan.streams.get(target), Some(Stream::AsItIs)) {
             // Our own with this number, which would go with the execution as all of ours do.
             call!(Stage::Streams, libc::SYS_fcntl, target, libc::F_SETFD, 0i32);
             continue;

@@ -1,12 +1,12 @@
 //! A plan in the kernel's form, and at which step a start has failed.
 
+use super::slots::Stream;
 use crate::error::errno_words;
 use crate::os::cgroup::Group;
 use crate::os::users::Credentials;
 use std::cell::Cell;
 use std::ffi::{CString, OsStr};
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -125,8 +125,8 @@ pub(super) struct PlanData {
     pub umask: Option<u32>,
     pub limits: Vec<(u32, libc::rlimit64)>,
     pub nice: Option<i32>,
-    /// Descriptor by target number: 0, 1, 2, and the extra ones. `None` is our own with that number.
-    pub streams: Vec<Option<OwnedFd>>,
+    /// By target number: 0, 1, 2, and the extra ones.
+    pub streams: Vec<Stream>,
     pub parent_death_signal: Option<i32>,
     pub new_session: bool,
     pub cgroup: Option<Group>,

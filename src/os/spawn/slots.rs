@@ -4,6 +4,16 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// A stream of a new process.
+pub(super) enum Stream {
+    /// /dev/null.
+    Null,
+    /// The one that has this number here.
+    AsItIs,
+    /// This one.
+    Of(OwnedFd),
+}
+
 /// Low descriptor numbers that are kept free for passing streams on. There is one set of them, so one thread spawns at
 /// a time: it holds the lock until the child has its streams.
 pub(super) struct Slots {
@@ -11,7 +21,7 @@ pub(super) struct Slots {
     pub numbers: Vec<RawFd>,
     pub above: RawFd,
     null: RawFd,
-    used: usize,
+    used: Vec<RawFd>,
 }
 
 /// Descriptors that a plan may pass on besides the three streams.
@@ -28,15 +38,15 @@ const FIRST_SLOT: RawFd = 3 + EXTRA_MAX as RawFd;
 static KEPT: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
 impl Slots {
-    /// Places copies of the streams into the slots; `None` needs none.
-    pub(super) fn take(streams: &[Option<OwnedFd>]) -> Result<Slots, i32> {
+    /// Places copies of the streams into the slots. One that is /dev/null needs none, as it is there already.
+    pub(super) fn take(streams: &[Stream]) -> Result<Slots, i32> {
         let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EMFILE);
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = (streams.len().max(SLOTS) + 1).saturating_sub(kept.len());
         if missing > 0 {
             // All of them or none: when descriptors have run out, the next spawn tries again.
-            let null =
-                std::fs::File::open("/dev/null").map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))?;
+            let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+            let null = null.map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))?;
             let more = (0..missing)
                 .map(|_| {
                     // SAFETY: plain descriptor numbers; the result is checked and then ours alone.
@@ -49,15 +59,14 @@ impl Slots {
         }
         let numbers: Vec<RawFd> = kept[1..].iter().map(AsRawFd::as_raw_fd).collect();
         let above = numbers[..streams.len()].iter().max().copied().unwrap_or(FIRST_SLOT) + 1;
-        let mut slots = Slots { numbers, above, null: kept[0].as_raw_fd(), used: 0, _kept: kept };
-        for (stream, slot) in streams.iter().zip(slots.numbers.clone()) {
-            if let Some(stream) = stream {
-                // SAFETY: both are descriptors of ours; the slot is kept for this.
-                if unsafe { libc::dup3(stream.as_raw_fd(), slot, libc::O_CLOEXEC) } < 0 {
-                    return Err(errno());
-                }
+        let mut slots = Slots { numbers, above, null: kept[0].as_raw_fd(), used: Vec::new(), _kept: kept };
+        for (stream, slot) in streams.iter().zip(&slots.numbers) {
+            let Stream::Of(stream) = stream else { continue };
+            // SAFETY: both are descriptors of ours; the slot is kept for this.
+            if unsafe { libc::dup3(stream.as_raw_fd(), *slot, libc::O_CLOEXEC) } < 0 {
+                return Err(errno());
             }
-            slots.used += 1;
+            slots.used.push(*slot);
         }
         Ok(slots)
     }
@@ -66,7 +75,7 @@ impl Slots {
 impl Drop for Slots {
     /// Puts /dev/null back, so that no pipe is held open here.
     fn drop(&mut self) {
-        for slot in &self.numbers[..self.used] {
+        for slot in &self.used {
             // SAFETY: both are descriptors of ours; the slot is kept for this.
             unsafe { libc::dup3(self.null, *slot, libc::O_CLOEXEC) };
         }

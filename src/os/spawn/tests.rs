@@ -7,6 +7,7 @@ use crate::os::pidfd::PidFd;
 use crate::os::{descendants, fd, users};
 use crate::time::Span;
 use std::cell::Cell;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 
 /// Spawns what has to fail: where, with which errno, and with which text.

@@ -27,11 +27,12 @@ pub(super) const RECORD_FD: RawFd = 3;
 pub(super) const GOODBYE_FD: RawFd = 4;
 pub(super) const JOURNAL_FD: RawFd = 5;
 
-/// What is written to the journal in one go.
+/// What is written to the journal in one go. A longer read would cost memory in every tree.
 const CHUNK: usize = 16 * 1024;
 
-/// After each write the journal rests for so long, or until the root ends: many events come close together, and a write
-/// for each would cost a core. Nothing is at stake, as the pipe is the root's.
+/// After the write that emptied the pipe the journal rests for so long, or until the root ends: many events come close
+/// together, and a write for each would cost a core. While there is more, it is written as fast as the disk takes it: a
+/// burst must not wait in a pipe that is full, least of all the one at the end of the tree.
 const REST: Span = Span::from_millis(20);
 
 /// How often it is looked whether the root is there, where it cannot be watched.
@@ -215,6 +216,7 @@ fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, ag
         let begun = buffer.len();
         buffer.resize(begun + CHUNK, 0);
         let read = source.read(&mut buffer[begun..]);
+        let there_is_more = matches!(read, Ok(CHUNK));
         buffer.truncate(begun + read.as_ref().copied().unwrap_or(0));
         match read {
             Ok(0) => return,
@@ -236,8 +238,10 @@ fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, ag
             tell(segments.write(&buffer[begin..end]));
         }
         buffer.drain(..end);
-        // It ends with the root, too.
-        let _ = fd::wait_readable_any(&[goodbye.as_fd()], Some(REST));
+        if !there_is_more {
+            // It ends with the root, too.
+            let _ = fd::wait_readable_any(&[goodbye.as_fd()], Some(REST));
+        }
     }
 }
 
