@@ -163,7 +163,7 @@ fn known(instance: &Instance) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let limits = Limits { first: LIMIT, overall: LIMIT };
     let asked = Session::connect(&instance.runtime)
-        .and_then(|mut session| session.ask(Verb::Status { path: Path::root() }, limits, &mut |_, _| {}));
+        .and_then(|mut session| session.ask(Verb::status(Path::root()), limits, &mut |_, _| {}));
     if let Ok(Reply::Status { status }) = asked {
         collect(&status.root, &mut found);
         return found;

@@ -198,9 +198,7 @@ fn limits(timeout: Span) -> Limits {
 /// All children.
 fn children(session: &mut Session, timeout: Span) -> Result<HashMap<Path, ChildView>, AskError> {
     let mut children = HashMap::new();
-    if let Reply::Status { status } =
-        session.ask(Verb::Status { path: Path::root() }, limits(timeout), &mut |_, _| {})?
-    {
+    if let Reply::Status { status } = session.ask(Verb::status(Path::root()), limits(timeout), &mut |_, _| {})? {
         let mut open = vec![status.root];
         while let Some(mut view) = open.pop() {
             if let ChildView::Supervisor(supervisor) = &mut view {

@@ -160,7 +160,7 @@ pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
 /// Asks for the state once.
 pub(super) fn ask(session: &mut Session, path: &Path, limit: Span) -> Result<StatusView, AskError> {
     let limits = Limits { first: limit, overall: limit };
-    match session.ask(Verb::Status { path: path.clone() }, limits, &mut |_, _| {})? {
+    match session.ask(Verb::status(path.clone()), limits, &mut |_, _| {})? {
         Reply::Status { status } => Ok(*status),
         _ => Err(AskError::NotUnderstood("an answer to something else".into())),
     }

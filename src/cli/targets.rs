@@ -158,7 +158,7 @@ fn known_paths(verb: &str, instance: &Instance) -> Result<Vec<Path>, Failure> {
     let failed = |error| ask_failed(verb, &root, instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
     let limits = Limits { first: FIRST_REPLY, overall: FIRST_REPLY };
-    match session.ask(Verb::Status { path: root.clone() }, limits, &mut |_, _| {}).map_err(failed)? {
+    match session.ask(Verb::status(root.clone()), limits, &mut |_, _| {}).map_err(failed)? {
         Reply::Status { status } => Ok(paths_of(&status)),
         _ => Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
     }

@@ -70,7 +70,7 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
     loop {
         let left = end.since(clock.now()).max(LOOK_EVERY);
         let limits = Limits { first: FIRST_REPLY.min(left), overall: FIRST_REPLY.min(left) };
-        let waiting_for = match session.ask(Verb::Status { path: args.path.clone() }, limits, &mut |_, _| {}) {
+        let waiting_for = match session.ask(Verb::status(args.path.clone()), limits, &mut |_, _| {}) {
             Ok(Reply::Status { status }) => {
                 if holds(&status.root, args.until) {
                     break;

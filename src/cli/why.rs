@@ -182,7 +182,7 @@ fn of_running(path: &Path, timeout: Span, instance: &Instance, when: When) -> Re
 /// The row of the status. `None` where the path is there, but its state cannot be had.
 fn state_of(session: &mut Session, path: &Path, timeout: Span) -> Result<Option<ChildView>, AskError> {
     let limits = Limits { first: timeout, overall: timeout };
-    match session.ask(Verb::Status { path: path.clone() }, limits, &mut |_, _| {}) {
+    match session.ask(Verb::status(path.clone()), limits, &mut |_, _| {}) {
         Ok(Reply::Status { status }) => Ok(Some(status.root)),
         Ok(_) => Err(AskError::NotUnderstood("an answer to something else".into())),
         // A supervisor above is down or hung: what the root remembers explains it.

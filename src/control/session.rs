@@ -73,6 +73,7 @@ pub struct Session {
     _context: Context,
     clock: Clock,
     last_request: u64,
+    via: Option<String>,
     /// What was asked and has no reply yet, as it was sent, and until when it may be sent again.
     unanswered: HashMap<u64, (Vec<Vec<u8>>, Time)>,
     /// Where the answers are written to, when they are not worth waiting for without a reader.
@@ -95,9 +96,16 @@ impl Session {
             _context: context,
             clock: Clock::start(),
             last_request: 0,
+            via: None,
             unanswered: HashMap::new(),
             output: None,
         })
+    }
+
+    /// Sets on whose behalf all is asked from now on: at most [`Ask::VIA_MAX`] printable characters, which the events that
+    /// follow from it name beside this process.
+    pub fn speaks_for(&mut self, via: Option<String>) {
+        self.via = via;
     }
 
     /// Ends every wait from now on when `output` has no reader any more: a tool that follows something quiet would
@@ -227,7 +235,7 @@ impl Session {
     pub(super) fn send(&mut self, verb: Verb, within: Span) -> Result<u64, AskError> {
         self.last_request += 1;
         let is_answered = !matches!(verb, Verb::StillFollowing { .. } | Verb::Unfollow { .. } | Verb::LogsSeen { .. });
-        let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb };
+        let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb, via: self.via.clone() };
         let frames = codec::encode_ask(&ask);
         if !send(&mut self.dealer, &frames) {
             return Err(AskError::NoAnswer { limit: Span::ZERO });

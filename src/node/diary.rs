@@ -72,6 +72,7 @@ pub(super) struct Diary {
     mark: Time,
     spent: [Spent; Work::ALL.len()],
     late: Late,
+    stalled: Span,
 }
 
 impl Diary {
@@ -113,6 +114,16 @@ impl Diary {
             0 | 1 => format!("{words} ({} in one step)", time.coarse()),
             _ => format!("{words} ({} in {steps} steps, the longest took {})", time.coarse(), longest.coarse()),
         }
+    }
+
+    /// Notes time in which no child was looked after although one should have been.
+    pub(super) fn stall(&mut self, lost: Span) {
+        self.stalled += lost;
+    }
+
+    /// All of that so far.
+    pub(super) fn stalled(&self) -> Span {
+        self.stalled
     }
 
     /// That time was lost. Returns what is to be reported now, if anything is.

@@ -7,9 +7,11 @@ use super::diary::Work;
 use super::endpoint::Heard;
 use super::fold::Told;
 use super::reactor::Source;
+use super::requests::refused;
 use super::root::Root;
 use super::translate;
 use super::turn::Node;
+use crate::link::PeerCred;
 use crate::os::epoll::Ready;
 use crate::os::pidfd::{self, ExitStatus};
 use crate::os::signals::Caught;
@@ -17,7 +19,7 @@ use crate::os::{clock, process};
 use crate::supervision::{Beat, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
 use crate::time::Time;
 use crate::wire::codec;
-use crate::wire::message::{FromNode, ToNode};
+use crate::wire::message::{Ask, FromNode, Refusal, ToNode};
 use slog::{debug, error, info, warn};
 use std::os::fd::AsRawFd;
 
@@ -368,13 +370,15 @@ impl Node {
             let Some(inbound) = self.above.root_mut().and_then(Root::receive) else { break };
             match codec::decode_ask(&inbound.frames) {
                 Ok(ask) => {
-                    let by = match inbound.peer {
-                        Some(peer) => format!("uid {} (pid {})", peer.uid, peer.pid),
-                        None => "an operator".to_string(),
-                    };
+                    let by = operator(inbound.peer, ask.via.as_deref());
                     let asker = Asker::Operator { to: inbound.from, request: ask.request };
                     if inbound.peer.is_some_and(|peer| peer.uid != 0 && peer.uid != process::own_uid()) {
                         self.refuse_stranger(&asker);
+                        continue;
+                    }
+                    if !ask.is_via_printable() {
+                        let message = format!("via is not 1 to {} printable characters", Ask::VIA_MAX);
+                        self.reply(&asker, refused(Refusal::NotUnderstood, message));
                         continue;
                     }
                     self.request(asker, ask.within_ms, by, ask.verb);
@@ -386,6 +390,20 @@ impl Node {
                 }
             }
         }
+    }
+}
+
+/// An operator, by the process that has asked, and on whose behalf that did, such as "uid 1000 (pid 71; web, acting key)".
+fn operator(peer: Option<PeerCred>, via: Option<&str>) -> String {
+    let Some(PeerCred { pid, uid, .. }) = peer else {
+        return match via {
+            Some(via) => format!("an operator ({via})"),
+            None => "an operator".into(),
+        };
+    };
+    match via {
+        Some(via) => format!("uid {uid} (pid {pid}; {via})"),
+        None => format!("uid {uid} (pid {pid})"),
     }
 }
 

@@ -32,6 +32,8 @@ macro_rules! view {
             context: &$node.context,
             hooks: $node.hooks.own(),
             limits: &$node.limits,
+            dropped: $node.endpoint.dropped(),
+            stalled: $node.diary.stalled(),
             tree: $node.above.root().map(Root::file),
         }
     };

@@ -13,16 +13,16 @@ use crate::spec::policy::{SupervisorPolicy, Words};
 use crate::spec::probe::Ask;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
-    Answer, Beat, ChildStatus, Connection, Exit, Fact, Killed, LastBeats, Notice, Past, Report, ReportedState, Rollup,
-    Source, StartFailure, State, StopCause, Stuck,
+    Answer, Beat, ChildStatus, Connection, Dropped, Exit, Exits, Fact, Killed, LastBeats, Notice, Past, Report,
+    ReportedState, RestartTimes, Rollup, Source, StartFailure, State, StopCause, Stuck,
 };
 use crate::time::{Span, Time};
 use crate::wire::message::{BeatFrame, Outcome};
 use crate::wire::notify::{Notification, Watchdog};
 use crate::wire::view::event::{self, StopWhy};
 use crate::wire::view::{
-    ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, SupervisorView,
-    SurvivorView, UsageView, WorkerKind, WorkerView,
+    ChildView, DroppedView, EventBody, EventView, ExitCounts, ExitView, HeartbeatView, IntensityView, RestartTimesView,
+    RollupView, SourceView, SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
 };
 use serde_json::Map;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -141,6 +141,24 @@ fn heartbeat(status: &ChildStatus) -> Option<HeartbeatView> {
     })
 }
 
+pub(super) fn exits(exits: &Exits) -> ExitCounts {
+    exits.iter().map(|(cause, count)| (cause.as_str().to_string(), count)).collect()
+}
+
+pub(super) fn restart_times(times: &RestartTimes) -> RestartTimesView {
+    RestartTimesView { count: times.count(), sum_ms: times.sum().as_millis(), le: times.cumulative().collect() }
+}
+
+pub(super) fn dropped(dropped: &Dropped) -> DroppedView {
+    let Dropped { malformed, unknown_token, too_many, too_long, by_strangers, connections } = *dropped;
+    DroppedView { malformed, unknown_token, too_many, too_long, by_strangers, connections }
+}
+
+/// When its present process began.
+fn started_at(status: &ChildStatus, clock: &Clock) -> Option<String> {
+    status.there_since.map(|since| clock::rfc3339_nanos(clock.wall_of(since)))
+}
+
 pub(super) fn usage(used: InUse) -> UsageView {
     UsageView { cpu_ms: used.cpu.as_millis(), memory_bytes: used.memory_bytes, processes: used.processes }
 }
@@ -172,6 +190,10 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         held_by: None,
         limits: None,
         behind: status.behind,
+        started_at: started_at(status, clock),
+        exits: Some(exits(&status.exits)),
+        usage_age_ms: None,
+        ready: status.ready.word().to_string(),
     }
 }
 
@@ -232,6 +254,8 @@ pub(super) fn fill_supervisor(view: &mut SupervisorView, status: &ChildStatus, n
     view.waits_ms = status.waits_until.map(|until| until.since(now).as_millis());
     view.heartbeat = heartbeat(status).filter(|_| status.pid.is_some() && status.stuck.is_none());
     view.kill_failed = survivor(status);
+    view.started_at = started_at(status, clock);
+    view.exits = Some(exits(&status.exits));
 }
 
 /// What of a child cannot be killed.
@@ -258,6 +282,7 @@ pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> Ch
         ChildKind::Worker(exec) => ChildView::Worker(Box::new(WorkerView {
             limits: limits::view(&exec.resources, &[]),
             restart: child.policy.restart.word().to_string(),
+            ready: child.policy.ready.word().to_string(),
             heartbeat: child.policy.heartbeat.map(|promise| HeartbeatView {
                 interval_ms: promise.interval.as_millis(),
                 misses: promise.misses,
@@ -319,7 +344,7 @@ fn body(fact: Fact, path: &Path) -> EventBody {
             unknown_token: dropped.unknown_token,
         }),
         Fact::Exited { exit, normal, expected, done, explanation, past } => {
-            let Past { ran, killed, beats, status } = *past;
+            let Past { ran, killed, beats, status, out_of_memory: _ } = *past;
             let (code, signal) = code_or_signal(exit);
             EventBody::Exited(Box::new(event::Exited {
                 beats: beats.map(last_beats),
@@ -421,7 +446,7 @@ pub(super) fn sentence(view: &EventView) -> String {
 mod tests {
     use super::*;
     use crate::ids::Incarnation;
-    use crate::spec::policy::{Heartbeat, Restart};
+    use crate::spec::policy::{Heartbeat, Ready, Restart};
     use crate::spec::probe::{Host, Probe, Server};
     use crate::supervision::{BeatStatus, ChildId, Kind};
 
@@ -436,8 +461,11 @@ mod tests {
             pid: Some(7),
             incarnation: Incarnation(1),
             started: Some(Time::ZERO),
+            there_since: Some(Time::ZERO),
             restarts: 0,
+            exits: Exits::default(),
             restart: Restart::Permanent,
+            ready: Ready::Exec,
             beats: Some(BeatStatus { promise: Heartbeat::default(), age: None, beats: 0, missed: 0 }),
             last_exit: None,
             waits_until: None,

@@ -278,6 +278,7 @@ impl Node {
         }
         let busy = busy + since;
         let lost = slept + busy;
+        self.diary.stall(lost);
         let with = with.unwrap_or_default();
         if lost.is_zero() {
             if let Some(losses) = self.diary.untold(now) {

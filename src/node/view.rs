@@ -6,20 +6,22 @@ use super::limits::{self, Limits};
 use super::requests::{Answers, Counted, Seen, Sight};
 use super::root::TreeFile;
 use super::translate;
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use crate::os::cgroup::Group;
 use crate::os::cgroup::demand::{self, Below};
+use crate::os::clock;
 use crate::os::usage;
 use crate::spec::policy::Words;
 use crate::spec::resources::Controller;
 use crate::spec::tree::{ChildSpec, Hooks, SupervisorSpec, TreeSpec};
-use crate::supervision::{ChildId, RolloutStatus, Run, State, Supervisor};
+use crate::supervision::{ChildId, Dropped, RolloutStatus, Run, State, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire::view::{ChildView, ControllersView, ExitView, HoldView, StatusView, SupervisorView};
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-/// Measuring what children use may take so long in all; children that are left after that appear without it. A loop
-/// that spends longer on this would be late for others.
+/// Measuring what children use may take so long in all; children that are left after that appear with what was measured of
+/// them last, and come first the next time. A loop that spends longer on this would be late for others.
 const MEASURING: Span = Span::from_millis(40);
 
 /// Which controllers its limits can have, and why not the others.
@@ -50,6 +52,10 @@ pub(super) struct View<'a> {
     pub hooks: &'a Hooks,
     /// Those of all that stands below it.
     pub limits: &'a Limits,
+    /// What was dropped so far.
+    pub dropped: &'a Dropped,
+    /// The time so far in which this process did not run although it should have.
+    pub stalled: Span,
     /// The root's only.
     pub tree: Option<&'a TreeFile>,
 }
@@ -66,6 +72,66 @@ impl View<'_> {
     /// All that is held below this supervisor, as far as this node knows.
     pub(super) fn holds(&self) -> Vec<HoldView> {
         self.core.ids().filter_map(|id| self.children.get(id)).flat_map(Child::holds).collect()
+    }
+
+    /// Measures what these children use, as far as there is time, those first whose last measurement is the oldest.
+    fn measure(&self, now: Time, children: &[ChildId]) {
+        let mut handles: Vec<&Child> = children.iter().filter_map(|id| self.children.get(*id)).collect();
+        handles.sort_by_key(|handle| handle.measured_at());
+        for handle in handles {
+            let at = self.context.now();
+            if at.since(now) >= MEASURING {
+                return;
+            }
+            handle.measure(at);
+        }
+    }
+
+    /// A child, with what was last measured of it.
+    fn measured_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
+        let status = self.core.child(now, child)?;
+        let handle = self.children.get(child)?;
+        let (usage, usage_age) = handle.last_use(now).unzip();
+        let usage = usage.map(translate::usage);
+        let usage_age_ms = usage_age.map(Span::as_millis).filter(|age| *age > 0);
+        let mut holds = match &handle.what {
+            Program::Worker(_) => Vec::new(),
+            Program::Node(below) => below.holds.clone(),
+        };
+        if let Some(hold) = handle.hold.as_ref().filter(|_| status.state == State::Held) {
+            let (path, since, by) = (handle.path.clone(), hold.since.clone(), hold.by.clone());
+            holds.push(HoldView { path, since, by });
+        }
+        let mut view = match &handle.what {
+            Program::Worker(exec) => {
+                let mut view = translate::worker(&status, exec, &handle.path, now, &self.context.clock);
+                (view.usage, view.usage_age_ms) = (usage, usage_age_ms);
+                view.limits = limits::view(&exec.resources, &handle.unset);
+                mark_out_of_memory(&mut view.last_exit, handle);
+                ChildView::Worker(Box::new(view))
+            }
+            Program::Node(below) => {
+                // One that has not introduced itself yet is on its way.
+                let connected = handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
+                let state = match status.state {
+                    State::Starting if !connected => "starting",
+                    State::Starting | State::Running => "unreachable",
+                    state => super::requests::down_state(state),
+                };
+                let mut view = translate::supervisor_from_spec(below.now(), &handle.path, state);
+                translate::fill_supervisor(&mut view, &status, now, &self.context.clock);
+                (view.usage, view.usage_age_ms) = (usage, usage_age_ms);
+                mark_out_of_memory(&mut view.last_exit, handle);
+                // Replaced, as all of this is, by what the node itself reports.
+                view.last_known = status.rollup.as_ref().map(translate::rollup_view);
+                ChildView::Supervisor(Box::new(view))
+            }
+        };
+        view.mark_holds(&holds);
+        if status.unstarted {
+            view.mark_unstarted();
+        }
+        Some(view)
     }
 }
 
@@ -120,9 +186,16 @@ impl Sight for View<'_> {
         }
     }
 
-    fn own_view(&self, now: Time) -> SupervisorView {
-        let Context { place, pid, .. } = self.context;
-        let children = self.core.children(now).iter().filter_map(|status| self.child_view(now, status.id)).collect();
+    fn own_view(&self, now: Time, only: Option<&[Name]>) -> SupervisorView {
+        let Context { place, pid, clock, .. } = self.context;
+        let mut ids: Vec<ChildId> = self.core.all().collect();
+        if let Some(only) = only {
+            let wanted: HashSet<&str> = only.iter().map(Name::as_str).collect();
+            ids.retain(|id| self.children.get(*id).is_some_and(|handle| wanted.contains(handle.name.as_str())));
+        }
+        self.measure(now, &ids);
+        let children = ids.into_iter().filter_map(|id| self.measured_view(now, id)).collect();
+        let began = self.core.began().map(|began| clock::rfc3339_nanos(clock.wall_of(began)));
         SupervisorView {
             name: place.path.name().unwrap_or(place.instance.as_str()).to_string(),
             pid: Some(*pid),
@@ -133,54 +206,21 @@ impl Sight for View<'_> {
             uptime_ms: Some(now.since(Time::ZERO).as_millis()),
             usage: usage::of_process(*pid).map(translate::usage),
             limits: self.limits.view(),
+            started_at: began,
+            version: Some(env!("CARGO_PKG_VERSION").to_string()),
+            exits_below: Some(translate::exits(&self.core.exits())),
+            restarts_below: Some(self.core.restarts()),
+            restart_times: Some(Box::new(translate::restart_times(self.core.restart_times()))),
+            dropped: Some(Box::new(translate::dropped(self.dropped))),
+            stalled_ms: Some(self.stalled.as_millis()),
             rollout: translate::rollout::view(self.core, &place.path),
             ..SupervisorView::bare(&place.path, self.core.state().as_str())
         }
     }
 
     fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
-        let status = self.core.child(now, child)?;
-        let handle = self.children.get(child)?;
-        let measured = self.context.now().since(now) < MEASURING;
-        let usage = if measured { handle.in_use().map(translate::usage) } else { None };
-        let mut holds = match &handle.what {
-            Program::Worker(_) => Vec::new(),
-            Program::Node(below) => below.holds.clone(),
-        };
-        if let Some(hold) = handle.hold.as_ref().filter(|_| status.state == State::Held) {
-            let (path, since, by) = (handle.path.clone(), hold.since.clone(), hold.by.clone());
-            holds.push(HoldView { path, since, by });
-        }
-        let mut view = match &handle.what {
-            Program::Worker(exec) => {
-                let mut view = translate::worker(&status, exec, &handle.path, now, &self.context.clock);
-                view.usage = usage;
-                view.limits = limits::view(&exec.resources, &handle.unset);
-                mark_out_of_memory(&mut view.last_exit, handle);
-                ChildView::Worker(Box::new(view))
-            }
-            Program::Node(below) => {
-                // One that has not introduced itself yet is on its way.
-                let connected = handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
-                let state = match status.state {
-                    State::Starting if !connected => "starting",
-                    State::Starting | State::Running => "unreachable",
-                    state => super::requests::down_state(state),
-                };
-                let mut view = translate::supervisor_from_spec(below.now(), &handle.path, state);
-                translate::fill_supervisor(&mut view, &status, now, &self.context.clock);
-                view.usage = usage;
-                mark_out_of_memory(&mut view.last_exit, handle);
-                // Replaced, as all of this is, by what the node itself reports.
-                view.last_known = status.rollup.as_ref().map(translate::rollup_view);
-                ChildView::Supervisor(Box::new(view))
-            }
-        };
-        view.mark_holds(&holds);
-        if status.unstarted {
-            view.mark_unstarted();
-        }
-        Some(view)
+        self.measure(now, &[child]);
+        self.measured_view(now, child)
     }
 
     fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {

@@ -11,6 +11,7 @@ use super::phase::{
     AfterStop, DownReason, Ended, Look, Lost, OnExit, Phase, Process, Spawned, StopBegun, Target, Wait, Waiter,
 };
 use super::report::Killed;
+use super::tally::Tally;
 use super::types::{ChildId, Exit, Kind, ReportedState, Run, Stale};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Evidence, Ready, Restart, Shutdown};
@@ -52,6 +53,8 @@ pub(super) struct Child {
     pub(super) behind: bool,
     /// A process of it that cannot be killed. There is no other one then.
     pub(super) lost: Option<Box<Lost>>,
+    /// How its processes have ended so far.
+    pub(super) tally: Tally,
 }
 
 impl Child {
@@ -78,6 +81,7 @@ impl Child {
             leaving: false,
             behind: false,
             lost: None,
+            tally: Tally::default(),
         }
     }
 
@@ -214,7 +218,7 @@ impl Child {
         // none, silence is all there is to go by.
         let gated = self.is_up_at(Ready::Notify) && self.member.policy.start_timeout.is_some();
         let Some(process) = self.process_mut().filter(|process| process.pid.is_none()) else { return Spawned::Stray };
-        process.pid = Some(pid);
+        (process.pid, process.since) = (Some(pid), now);
         process.watch = promise.map(|promise| Box::new(Watch::new(promise, now)));
         if let (true, Some(watch)) = (gated, process.watch.as_deref_mut()) {
             watch.wait_for_begin();
@@ -448,6 +452,14 @@ impl Child {
 
     /// The phase that a stopped child goes into.
     pub(super) fn rest(&mut self, then: AfterStop) {
+        let stays_down = match then {
+            AfterStop::Again => false,
+            AfterStop::Rest => self.target == Target::Down,
+            AfterStop::Done => true,
+        };
+        if stays_down {
+            self.tally.rests();
+        }
         self.phase = match then {
             AfterStop::Again => Phase::Down(DownReason::Queued),
             AfterStop::Rest => Phase::Down(DownReason::Idle),

@@ -202,6 +202,8 @@ pub enum Event {
         run: Run,
         /// How.
         exit: Exit,
+        /// The memory of its cgroup had run out.
+        out_of_memory: bool,
     },
     /// What was to be killed is still there after the shell's patience: the child's process, or, where `exit` tells how
     /// that has ended, processes that it has left. For all that waits for it the child has ended with this; only a new

@@ -12,6 +12,13 @@ use crate::ids::ReportId;
 use crate::spec::policy::{Ready, Restart};
 use crate::time::Span;
 
+/// How the process of a run is over, besides by its exit.
+struct Over {
+    /// It is still there, and was given up on.
+    stuck: Option<Stuck>,
+    out_of_memory: bool,
+}
+
 impl Supervisor {
     /// A process exists.
     pub(super) fn spawned(&mut self, turn: &mut Turn<'_>, run: Run, pid: u32) -> Result<(), Stale> {
@@ -68,10 +75,14 @@ impl Supervisor {
         if !child.up(turn.now) {
             return;
         }
+        let down_since = child.tally.up();
         let gated = !child.is_up_at(Ready::Exec);
         // What happens to it from now on is not the consequence of its start.
         let cause = child.cause.take();
         drop(child);
+        if let Some(since) = down_since {
+            self.restart_times.add(turn.now.since(since));
+        }
         if gated {
             self.report(turn, Some(id), cause, Fact::Ready);
         }
@@ -139,12 +150,18 @@ impl Supervisor {
     }
 
     /// A process has ended and nothing of it is left.
-    pub(super) fn exited(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit) -> Result<(), Stale> {
+    pub(super) fn exited(
+        &mut self,
+        turn: &mut Turn<'_>,
+        run: Run,
+        exit: Exit,
+        out_of_memory: bool,
+    ) -> Result<(), Stale> {
         if self.table.get_run(run)?.lost.is_some() {
-            self.lost_ended(turn, run, exit);
+            self.lost_ended(turn, run, exit, out_of_memory);
             return Ok(());
         }
-        self.process_over(turn, run, Some(exit), None)
+        self.process_over(turn, run, Some(exit), Over { stuck: None, out_of_memory })
     }
 
     /// A process, or what it has left, cannot be killed. It is taken to be over, but that it stands in the way of the
@@ -161,7 +178,7 @@ impl Supervisor {
         if child.pid().is_none() || exit.is_none() && !matches!(child.phase, Phase::Killing { .. }) {
             return Err(Stale);
         }
-        self.process_over(turn, run, exit, Some(stuck))
+        self.process_over(turn, run, exit, Over { stuck: Some(stuck), out_of_memory: false })
     }
 
     /// The process of a run is over: it has ended with this exit, or it is still there and was given up on.
@@ -170,12 +187,12 @@ impl Supervisor {
         turn: &mut Turn<'_>,
         run: Run,
         exit: Option<Exit>,
-        stuck: Option<Stuck>,
+        Over { stuck, out_of_memory }: Over,
     ) -> Result<(), Stale> {
         let id = run.child;
         let mut child = self.table.edit_run(run)?;
         let pid = child.pid();
-        let past = Box::new(child.past(turn.now));
+        let past = Box::new(Past { out_of_memory, ..child.past(turn.now) });
         let (kill_reason, escalation, said) = match child.process_mut() {
             Some(process) => {
                 let said = process.said.take().and_then(|said| said.trouble);
@@ -198,6 +215,10 @@ impl Supervisor {
         child.last_failure = Some(LastFailure::of(escalation.as_ref(), kill_reason, exit, said.as_ref()));
         if let Some(exit) = exit {
             child.last_exit = Some((exit, turn.now));
+        }
+        match done {
+            true => child.tally.rests(),
+            false => child.tally.down(turn.now),
         }
         let cause = child.cause.take();
         drop(child);
@@ -256,7 +277,7 @@ impl Supervisor {
 
     /// Nothing is left of a process that was given up on. What its end means was settled then; a start that has waited for
     /// it comes now, alone: its siblings have had theirs.
-    fn lost_ended(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit) {
+    fn lost_ended(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit, out_of_memory: bool) {
         let id = run.child;
         let Some(mut child) = self.table.edit(id) else { return };
         let Some(lost) = child.lost.take() else { return };
@@ -265,7 +286,7 @@ impl Supervisor {
         let ran = child.began.map_or(Span::ZERO, |began| turn.now.since(began));
         child.last_exit = Some((exit, turn.now));
         drop(child);
-        let past = Box::new(Past { ran, ..past });
+        let past = Box::new(Past { ran, out_of_memory, ..past });
         let fact = Fact::Exited { exit, normal, expected: true, done: false, explanation: None, past };
         let report = self.report_of(turn, Some(id), Some(stuck.pid), Some(report), fact);
         if let Some(mut child) = self.table.edit(id)
@@ -331,6 +352,7 @@ impl Supervisor {
         self.report_of(turn, Some(id), pid, cause, Fact::Held);
         if let Some(mut child) = self.table.edit(id) {
             child.phase = Phase::Held;
+            child.tally.rests();
         }
         if let Some(job) = &mut self.job {
             job.gone(id);
@@ -380,6 +402,7 @@ impl Supervisor {
             // R66: the child stays as it was, and nothing is retried.
             Some(Purpose::Operator { what: Operation::Start(before), .. }) => {
                 if let Some(mut child) = self.table.edit(id) {
+                    child.tally.rests();
                     child.phase = match before {
                         Before::Down => Phase::Down(DownReason::Idle),
                         Before::Manual => Phase::Down(DownReason::Manual),

@@ -29,7 +29,7 @@
 //! supervisor.handle(Time::ZERO, Event::Begin, &mut actions);
 //! let Some(Action::Spawn(run)) = actions.pop() else { panic!("the first child is to be started") };
 //! supervisor.handle(Time::ZERO, Event::Spawned { run, pid: 42 }, &mut actions);
-//! supervisor.handle(Time::ZERO, Event::Exited { run, exit: Exit::Signal(11) }, &mut actions);
+//! supervisor.handle(Time::ZERO, Event::Exited { run, exit: Exit::Signal(11), out_of_memory: false }, &mut actions);
 //! assert!(matches!(actions.pop(), Some(Action::Spawn(again)) if again.incarnation == run.incarnation.next()));
 //! ```
 //!
@@ -84,7 +84,7 @@
 //! # Which file holds what
 //!
 //! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling` and `deadlines` are its work by theme; `table` holds
-//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure` and `rollup` know
+//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`, `tally` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
 pub mod action;
@@ -113,6 +113,7 @@ mod step;
 mod strategy;
 mod supervisor;
 mod table;
+mod tally;
 pub mod types;
 
 pub use action::{Action, Adopt, Answer, End, ToParent};
@@ -122,6 +123,7 @@ pub use rollout::{RolloutEnd, RolloutStatus};
 pub use rollup::Rollup;
 pub use state::{BeatStatus, ChildStatus, State};
 pub use supervisor::{Config, Supervisor};
+pub use tally::{Cause, Exits, RestartTimes};
 pub use types::{
     ChildId, Connection, Dropped, Exit, Inspected, Kind, ReportedState, RequestId, Run, Source, StartFailure,
     StopCause, StopReason, Stuck,

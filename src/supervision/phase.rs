@@ -23,6 +23,8 @@ pub(super) enum Target {
 pub(super) struct Process {
     /// `None` until the shell has reported that it exists.
     pub(super) pid: Option<u32>,
+    /// Since when it exists.
+    pub(super) since: Time,
     /// Its beats, if it promised any; from the moment it exists.
     pub(super) watch: Option<Box<Watch>>,
     /// What it last reported of itself.

@@ -51,6 +51,8 @@ pub struct Past {
     pub beats: Option<LastBeats>,
     /// What it last reported of itself.
     pub status: Option<String>,
+    /// The memory of its cgroup had run out.
+    pub out_of_memory: bool,
 }
 
 /// The beats of a process up to a moment.

@@ -389,6 +389,7 @@ impl Supervisor {
         if let Some(mut child) = self.table.edit(id) {
             child.target = Target::Down;
             child.phase = Phase::Held;
+            child.tally.rests();
         }
         self.report(turn, Some(id), Some(report), Fact::Held);
     }

@@ -16,6 +16,7 @@ impl Child {
             killed: process.and_then(|process| process.killed),
             beats: self.last_beats(now),
             status: process.and_then(|process| process.status.clone()),
+            out_of_memory: false,
         }
     }
 
@@ -61,8 +62,11 @@ impl Child {
             pid: self.pid().or(self.lost.as_ref().map(|lost| lost.stuck.pid)),
             incarnation: self.incarnation,
             started: self.began,
+            there_since: process.filter(|process| process.pid.is_some()).map(|process| process.since),
             restarts: self.restarts,
+            exits: self.tally.exits(),
             restart: self.member.policy.restart,
+            ready: self.member.policy.ready,
             beats,
             last_exit: self.last_exit,
             waits_until: match &self.phase {

@@ -19,6 +19,7 @@ impl Supervisor {
             return Err(Stale);
         }
         self.lifecycle = Lifecycle::Booting;
+        self.began = Some(turn.now);
         if self.is_root {
             self.started_by = Some(self.report(turn, None, self.started_by, Fact::Started));
         }

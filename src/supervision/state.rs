@@ -1,9 +1,10 @@
 //! What people see of a supervisor's children: the coarse states, and the table of `status`.
 
 use super::rollup::Rollup;
+use super::tally::Exits;
 use super::types::{ChildId, Exit, Kind, ReportedState, Source, Stuck};
 use crate::ids::{Incarnation, Name};
-use crate::spec::policy::{Heartbeat, Restart};
+use crate::spec::policy::{Heartbeat, Ready, Restart};
 use crate::time::{Span, Time};
 
 /// The state of a child as people see it.
@@ -61,10 +62,16 @@ pub struct ChildStatus {
     pub incarnation: Incarnation,
     /// When that incarnation began.
     pub started: Option<Time>,
+    /// Since when its present process exists, which is the moment of its `started`; `None` while there is none.
+    pub there_since: Option<Time>,
     /// How often it was started again by the strategy since this supervisor began.
     pub restarts: u64,
+    /// How its processes have ended since this supervisor began.
+    pub exits: Exits,
     /// Its restart type.
     pub restart: Restart,
+    /// By which sign its start is over; of a worker.
+    pub ready: Ready,
     /// Its beats, if it was to give any.
     pub beats: Option<BeatStatus>,
     /// How its last process ended, and when.

@@ -15,6 +15,7 @@ use super::rollup::Rollup;
 use super::sequence::{Reloading, Sequence};
 use super::state::{ChildStatus, State};
 use super::table::{self, Table};
+use super::tally::{Cause, Exits, RestartTimes};
 use super::types::{ChildId, Dropped, RequestId, Run, Stale};
 use crate::ids::ReportId;
 use crate::spec::policy::{Heartbeat, Ready, SupervisorPolicy};
@@ -65,6 +66,11 @@ pub struct Supervisor {
     /// When our own next beat is due.
     pub(super) own_beat: Option<Time>,
     pub(super) restarts: u64,
+    /// How the processes of all children have ended, gone ones included.
+    exits: Exits,
+    pub(super) restart_times: RestartTimes,
+    /// When its life began.
+    pub(super) began: Option<Time>,
     pub(super) stale: u64,
     /// No supervisor stands above that reports this one, so it reports itself.
     pub(super) is_root: bool,
@@ -143,6 +149,9 @@ impl Supervisor {
             uplink: config.uplink,
             own_beat: None,
             restarts: 0,
+            exits: Exits::default(),
+            restart_times: RestartTimes::default(),
+            began: None,
             stale: 0,
             is_root: false,
             node: config.node,
@@ -179,7 +188,7 @@ impl Supervisor {
             Event::Notice(run, notice) => return self.notice(turn, run, *notice),
             Event::Dropped { by, sender, dropped } => return self.dropped(turn, by, sender, *dropped),
             Event::Escalating { run, cause, explanation } => return self.escalating(turn, run, cause, explanation),
-            Event::Exited { run, exit } => return self.exited(turn, run, exit),
+            Event::Exited { run, exit, out_of_memory } => return self.exited(turn, run, exit, out_of_memory),
             Event::KillFailed { run, exit, stuck } => return self.kill_failed(turn, run, exit, stuck),
             Event::StopRefused(run) => return self.stop_refused(turn, run),
             Event::Examined(run) => return self.examined(turn, run),
@@ -299,6 +308,11 @@ impl Supervisor {
         self.table.iter().filter(|child| !child.leaving).map(|child| child.id)
     }
 
+    /// All children in start order.
+    pub fn all(&self) -> impl Iterator<Item = ChildId> {
+        self.table.order().iter().copied()
+    }
+
     /// Puts what is about children into their start order: so the exits of one turn are handed in (D17).
     pub fn put_in_start_order<T>(&self, items: &mut [T], child: impl Fn(&T) -> ChildId) {
         self.table.put_in_start_order(items, child);
@@ -337,6 +351,22 @@ impl Supervisor {
     /// Restarts that were charged and allowed since this supervisor began; a group counts once (R22).
     pub fn restarts(&self) -> u64 {
         self.restarts
+    }
+
+    /// How the processes of all children have ended since this supervisor began, those of gone children included: as many
+    /// as there were reports of an exit or of a failed start.
+    pub fn exits(&self) -> Exits {
+        self.exits
+    }
+
+    /// How long the restarts of children have taken since this supervisor began.
+    pub fn restart_times(&self) -> &RestartTimes {
+        &self.restart_times
+    }
+
+    /// When its life began, with [`Event::Begin`].
+    pub fn began(&self) -> Option<Time> {
+        self.began
     }
 
     /// Events that were dropped because they came too late or twice: of earlier runs, of unknown children, old beats.
@@ -456,7 +486,17 @@ impl Supervisor {
         self.reports = self.reports.wrapping_add(1);
         let id = ReportId { node: self.node, seq: self.reports };
         let incarnation = child.and_then(|id| self.table.get(id)).map(|child| child.incarnation).unwrap_or_default();
+        self.count(child, &fact);
         turn.out.push(Action::Report(Box::new(Report { id, cause, child, pid, incarnation, fact })));
         id
+    }
+
+    /// Counts the end that a report is about.
+    fn count(&mut self, child: Option<ChildId>, fact: &Fact) {
+        let Some(mut child) = child.and_then(|id| self.table.edit(id)) else { return };
+        if let Some(cause) = Cause::of(child.member.kind, fact) {
+            child.tally.add(cause);
+            self.exits.add(cause);
+        }
     }
 }

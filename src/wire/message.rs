@@ -1,7 +1,8 @@
 //! Every message that crosses a process border, as types. `codec` turns them into frames and back;
 //! `docs/protocol.md` specifies the frames.
 
-use crate::ids::{Path, ReportId, Token};
+use crate::ids::{Name, Path, ReportId, Token};
+use crate::text::is_obeyed;
 use crate::time::Span;
 use crate::wire::view::{ChildView, EventView, HoldView, LogView, RollupView, StatusView};
 use serde::{Deserialize, Serialize};
@@ -149,6 +150,23 @@ pub struct Ask {
     pub within_ms: u64,
     /// What is asked.
     pub verb: Verb,
+    /// On whose behalf the sender asks, for the events that follow from it: printable, [`Ask::VIA_MAX`] characters at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+}
+
+impl Ask {
+    /// The longest `via`, in characters.
+    pub const VIA_MAX: usize = 80;
+
+    /// Whether its `via` can be shown: it has something to show, nothing that a terminal would act upon, and is not too
+    /// long.
+    pub fn is_via_printable(&self) -> bool {
+        self.via.as_ref().is_none_or(|via| {
+            let length = via.chars().count();
+            (1..=Ask::VIA_MAX).contains(&length) && !via.chars().any(is_obeyed)
+        })
+    }
 }
 
 /// What the root sends back.
@@ -170,6 +188,10 @@ pub enum Verb {
     Status {
         /// Where.
         path: Path,
+        /// Of the children of the supervisor there only these, [`Verb::CHILDREN_MAX`] at most, with all that is below them;
+        /// those that it does not have are left out. All of them when it is absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        children: Option<Vec<Name>>,
     },
     /// Orderly stop, OTP's terminate_child; `/` stops the whole tree.
     Stop {
@@ -317,6 +339,16 @@ pub enum Verb {
         /// The number of the `Events` or `Logs` request.
         request: u64,
     },
+}
+
+impl Verb {
+    /// So many children of a supervisor can be asked for by name at most.
+    pub const CHILDREN_MAX: usize = 200;
+
+    /// How it stands at a path, with all that is below.
+    pub fn status(path: Path) -> Verb {
+        Verb::Status { path, children: None }
+    }
 }
 
 /// One reply. `Accepted` is followed by another one, `Events` by more until `end`, `Logs` until

@@ -3,17 +3,23 @@
 //! These are promises to other tools: fields are added, never renamed or removed. They mirror supervision's types
 //! instead of being them, so that those stay free to change.
 
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use serde::{Deserialize, Serialize};
 
 mod beats;
+mod counts;
 pub mod event;
 mod limits;
 mod log;
+mod process;
+mod rollup;
 pub use beats::{HeartbeatView, SourceView};
+pub use counts::{DroppedView, ExitCounts, RestartTimesView};
 pub use event::{EventBody, EventView};
 pub use limits::{ControllersView, LimitsView};
 pub use log::LogView;
+pub use process::{ExitView, SurvivorView, UsageView};
+pub use rollup::{HoldView, RolloutView, RollupView};
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -108,17 +114,33 @@ pub struct SupervisorView {
     /// The roll-out of its copies that is under way, or was stopped; absent where none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Box<RolloutView>>,
-}
-
-/// A child that is held down: an operator has panicked it with hold, and no other word brings it back but an operator's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HoldView {
-    /// Which one.
-    pub path: Path,
-    /// When it was ordered, in RFC 3339.
-    pub since: String,
-    /// The operator that ordered it, such as "uid 1000 (pid 71)".
-    pub by: String,
+    /// When its present process began, in RFC 3339: the moment of its event `started`. Absent while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// How its processes have ended since the supervisor above began; absent where that is not known, and of the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exits: Option<ExitCounts>,
+    /// Milliseconds since `usage` was measured; absent where that was now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage_age_ms: Option<u64>,
+    /// Version of treevisor that its process runs. This and what follows is absent where it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How the processes of its children have ended since its process began, those of gone children included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exits_below: Option<ExitCounts>,
+    /// Restarts of its children that were charged since its process began; a group counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts_below: Option<u64>,
+    /// How long those took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_times: Option<Box<RestartTimesView>>,
+    /// What it has dropped since its process began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Box<DroppedView>>,
+    /// Milliseconds in which its process did not run although it should have, since it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled_ms: Option<u64>,
 }
 
 /// The word "supervisor".
@@ -218,95 +240,30 @@ pub struct WorkerView {
     /// It still has its spec from before the last reload: its turn in the roll-out has not come, or does not come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub behind: bool,
-}
-
-/// A roll-out of the copies of a `count`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RolloutView {
-    /// `rolling` or `stopped`.
-    pub state: String,
-    /// So many copies have been replaced, and are up.
-    pub updated: u64,
-    /// So many are to be.
-    pub total: u64,
-    /// Those that are being replaced now.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub replacing: Vec<Path>,
-    /// Of one that was stopped: how, in words.
+    /// When its present process began, in RFC 3339: the moment of its event `started`. Absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
-
-/// A process that SIGKILL has not ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SurvivorView {
-    /// Its process id.
-    pub pid: u32,
-    /// How many there are besides.
-    pub others: u32,
-    /// Why, by the kernel's word.
-    pub reason: String,
-}
-
-/// What processes use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsageView {
-    /// CPU time in milliseconds, since the present process began.
-    pub cpu_ms: u64,
-    /// Memory: what the cgroup is charged with, or else the sum of the resident sets.
-    pub memory_bytes: u64,
-    /// How many processes.
-    pub processes: u32,
-}
-
-/// How a process ended: exactly one of `code` and `signal` is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExitView {
-    /// Exit status.
+    pub started_at: Option<String>,
+    /// How its processes have ended since the supervisor above began; absent where that is not known, and of the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<i32>,
-    /// Number of the signal that ended it.
+    pub exits: Option<ExitCounts>,
+    /// Milliseconds since `usage` was measured; absent where that was now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<i32>,
-    /// When, in RFC 3339.
-    pub at: String,
-    /// The memory of its cgroup had run out; absent where it had not.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub oom_killed: bool,
-}
-
-/// A subtree folded into a few numbers: the mirror of supervision's roll-up.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct RollupView {
-    /// Workers that run.
-    pub running: u32,
-    /// Workers that start or wait.
-    pub starting: u32,
-    /// Workers that are being stopped.
-    pub stopping: u32,
-    /// Workers that are down.
-    pub down: u32,
-    /// Workers that are steps and have been done; absent where there are none.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub done: u32,
-    /// Workers that only an operator starts, and none has; absent where there are none.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub unstarted: u32,
-    /// Supervisors below.
-    pub supervisors: u32,
-    /// Restarts so far.
-    pub restarts: u64,
-    /// Age of the oldest last beat, in milliseconds.
-    pub oldest_beat_ms: Option<u64>,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+    pub usage_age_ms: Option<u64>,
+    /// By which sign its start is over: `exec heartbeat notify probe exit`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ready: String,
 }
 
 macro_rules! of_either {
     ($($(#[$doc:meta])* $name:ident -> $type:ty { $view:ident => $value:expr })*) => {
         impl SupervisorView {
+    /// Leaves only these of its children; all when there are none named.
+    pub fn keep_children(&mut self, only: Option<&[Name]>) {
+        if let Some(only) = only {
+            self.children.retain(|child| only.iter().any(|name| name.as_str() == child.name()));
+        }
+    }
+
     /// A supervisor of which nothing is known but where it stands and what state it is in: without a process, and without
     /// children.
     pub fn bare(path: &Path, state: &str) -> SupervisorView {
@@ -333,6 +290,15 @@ macro_rules! of_either {
             held_by: None,
             limits: None,
             rollout: None,
+            started_at: None,
+            exits: None,
+            usage_age_ms: None,
+            version: None,
+            exits_below: None,
+            restarts_below: None,
+            restart_times: None,
+            dropped: None,
+            stalled_ms: None,
         }
     }
 }
@@ -366,6 +332,10 @@ impl WorkerView {
             held_by: None,
             limits: None,
             behind: false,
+            started_at: None,
+            exits: None,
+            usage_age_ms: None,
+            ready: String::new(),
         }
     }
 }
@@ -409,6 +379,10 @@ of_either! {
     last_exit -> Option<&ExitView> { view => view.last_exit.as_ref() }
     /// What its processes use.
     usage -> Option<UsageView> { view => view.usage }
+    /// When its present process began.
+    started_at -> Option<&str> { view => view.started_at.as_deref() }
+    /// How its processes have ended.
+    exits -> Option<&ExitCounts> { view => view.exits.as_ref() }
     /// What cannot be killed of it.
     kill_failed -> Option<&SurvivorView> { view => view.kill_failed.as_ref() }
 }
@@ -476,6 +450,13 @@ impl ChildView {
             ChildView::Supervisor(view) => (&view.held_since, &view.held_by),
         };
         Some((since.as_deref()?, by.as_deref()?))
+    }
+
+    /// Leaves only these of its children; all when there are none named.
+    pub fn keep_children(&mut self, only: Option<&[Name]>) {
+        if let ChildView::Supervisor(view) = self {
+            view.keep_children(only);
+        }
     }
 
     /// The one at a path at or below this one.

@@ -46,6 +46,7 @@ fn status() -> Value {
         held_by: None,
         limits: None,
         behind: false,
+        ..WorkerView::bare(&Path::root(), "running")
     };
     let quiet = WorkerView { heartbeat: None, last_exit: None, uptime_ms: None, ..worker.clone() };
     let root = SupervisorView {
@@ -71,6 +72,7 @@ fn status() -> Value {
         held_by: None,
         limits: None,
         rollout: None,
+        ..SupervisorView::bare(&Path::root(), "running")
     };
     let status = StatusView {
         instance: "shop".into(),

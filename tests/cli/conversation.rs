@@ -279,6 +279,7 @@ pub(crate) fn status() -> StatusView {
         held_by: None,
         limits: None,
         rollout: None,
+        ..SupervisorView::bare(&Path::root(), "running")
     };
     StatusView {
         instance: "shop".into(),

@@ -13,6 +13,7 @@ mod clients;
 mod commands;
 mod completions;
 mod container;
+mod counts;
 mod examples;
 mod following;
 mod hangs;

@@ -116,7 +116,7 @@ fn an_escalation_explains_itself_one_level_up() {
     node.play("spawned api");
     let mut actions = Vec::new();
     let run = node.core.run_of(ChildId(0)).expect("it runs");
-    node.core.handle(node.now, Event::Exited { run, exit: Exit::Signal(11) }, &mut actions);
+    node.core.handle(node.now, Event::Exited { run, exit: Exit::Signal(11), out_of_memory: false }, &mut actions);
     let told = actions.iter().find_map(|action| match action {
         Action::TellParent(ToParent::Escalating { cause, explanation }) => Some((*cause, explanation.clone())),
         _ => None,
@@ -131,7 +131,7 @@ fn an_escalation_explains_itself_one_level_up() {
     parent.hand_in(Event::Escalating { run, cause, explanation: explanation.clone() });
     assert_eq!(parent.reports[0].cause, cause, "the node's own report is the cause");
     let escalated: ReportId = parent.reports[0].id;
-    parent.hand_in(Event::Exited { run, exit: Exit::Code(10) });
+    parent.hand_in(Event::Exited { run, exit: Exit::Code(10), out_of_memory: false });
     assert_eq!(parent.reports[0].cause, Some(escalated));
     assert!(matches!(&parent.reports[0].fact,
         Fact::Exited { normal: false, expected: false, explanation: Some(text), .. } if *text == explanation));

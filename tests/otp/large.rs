@@ -25,7 +25,7 @@ fn obey(core: &mut Supervisor, now: Time, event: Event) -> (u32, u32, bool) {
                 }
                 Action::AskToStop(run) => {
                     ended += 1;
-                    events.push_back(Event::Exited { run, exit: Exit::Code(0) });
+                    events.push_back(Event::Exited { run, exit: Exit::Code(0), out_of_memory: false });
                 }
                 Action::Halt(_) => halted = true,
                 _ => {}
@@ -51,7 +51,7 @@ fn ten_thousand_children_boot_beat_restart_and_stop() {
         assert_eq!(core.next_deadline(), Some(now + Span::from_millis(1_500)));
     }
     let run = core.run_of(ChildId(5_000)).expect("it runs");
-    let exit = Event::Exited { run, exit: Exit::Signal(11) };
+    let exit = Event::Exited { run, exit: Exit::Signal(11), out_of_memory: false };
     assert_eq!(obey(&mut core, now, exit), (MANY, MANY - 1, false));
     assert_eq!(obey(&mut core, now, Event::Stop(StopReason::Asked)), (0, MANY, true));
     assert_eq!(core.next_deadline(), None);

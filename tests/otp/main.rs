@@ -6,6 +6,7 @@
 //! has ten thousand children.
 
 mod chains;
+mod counts;
 mod fact;
 mod large;
 mod random;

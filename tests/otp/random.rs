@@ -403,7 +403,7 @@ impl Shell {
             }
             Process::There | Process::Doomed | Process::Killed | Process::Lost => {
                 self.processes.remove(&run);
-                self.hand_in(Event::Exited { run, exit: Exit::Signal(15) });
+                self.hand_in(Event::Exited { run, exit: Exit::Signal(15), out_of_memory: false });
             }
         }
         true
@@ -430,7 +430,11 @@ impl Shell {
         let lost: Vec<Run> = self.processes.iter().filter(|(_, p)| **p == Process::Lost).map(|(run, _)| *run).collect();
         let Some(&run) = lost.get(n % lost.len().max(1)) else { return false };
         self.processes.remove(&run);
-        self.hand_in(Event::Exited { run, exit: if n.is_multiple_of(3) { Exit::Code(0) } else { Exit::Signal(9) } });
+        self.hand_in(Event::Exited {
+            run,
+            exit: if n.is_multiple_of(3) { Exit::Code(0) } else { Exit::Signal(9) },
+            out_of_memory: false,
+        });
         true
     }
 
@@ -532,7 +536,7 @@ impl Shell {
             let is_step = self.core.member(run.child).is_some_and(|member| member.policy.ready == Ready::Exit);
             if is_step && !self.halted && self.processes.get(&run) == Some(&Process::There) {
                 self.processes.remove(&run);
-                self.hand_in(Event::Exited { run, exit: Exit::Code(0) });
+                self.hand_in(Event::Exited { run, exit: Exit::Code(0), out_of_memory: false });
             }
         }
     }
@@ -555,7 +559,7 @@ impl Shell {
                 if let Some((run, _)) = self.pick(n) {
                     self.processes.remove(&run);
                     let exit = if code < 0 { Exit::Signal(-code) } else { Exit::Code(code) };
-                    self.hand_in(Event::Exited { run, exit });
+                    self.hand_in(Event::Exited { run, exit, out_of_memory: false });
                 }
             }
             Op::Stuck(n, ended) => self.give_up_on(n, ended),
@@ -640,7 +644,7 @@ fn saying(what: u8) -> Notice {
 /// An event about a run, whatever that is.
 fn nonsense(run: Run, what: u8) -> Event {
     match what {
-        0 => Event::Exited { run, exit: Exit::Code(0) },
+        0 => Event::Exited { run, exit: Exit::Code(0), out_of_memory: false },
         1 => Event::Spawned { run, pid: 1 },
         2 => {
             Event::SpawnFailed { run, failure: StartFailure { stage: String::new(), errno: 0, message: String::new() } }

@@ -6,6 +6,8 @@
 //! exit b 1 : ask c                             an event, and all actions but reports, in order
 //! exit c 0 : spawn b#2
 //! is a=running b=starting c=starting           states as people see them
+//! ends a exit=1 signal=2                       how the processes of a child have ended so far; without a child, of all
+//! took 2 1.5s                                  so many restarts were measured, which took so long together
 //! ```
 //!
 //! Everything that touches the core's door is in this file.
@@ -40,6 +42,17 @@ pub(crate) fn check(spec: &str, script: &str) -> Result<(), String> {
                 let found = world.status(name).state.as_str();
                 same(line, found, state)?;
             }
+            continue;
+        }
+        if let Some(words) = words.strip_prefix("ends").map(str::trim) {
+            let (name, causes) = match words.split_once(' ') {
+                Some((name, causes)) if !name.contains('=') => (name, causes),
+                _ if words.is_empty() || words.contains('=') => ("", words),
+                _ => (words, ""),
+            };
+            let exits = if name.is_empty() { world.core.exits() } else { world.status(name).exits };
+            let found: Vec<String> = exits.iter().map(|(cause, n)| format!("{}={n}", cause.as_str())).collect();
+            same(line, &found.join(" "), causes.trim())?;
             continue;
         }
         if let Some(facts) = words.strip_prefix("told").map(str::trim) {
@@ -190,7 +203,11 @@ impl World {
             "escalating" => {
                 Event::Escalating { run: self.run(rest[0]), cause: None, explanation: "it had enough".into() }
             }
-            "exit" => Event::Exited { run: self.run(rest[0]), exit: exit(rest[1]) },
+            "exit" => Event::Exited {
+                run: self.run(rest[0]),
+                exit: exit(rest[1]),
+                out_of_memory: rest.get(2) == Some(&"oom"),
+            },
             // What was to be killed is there; with a second word, its own process has ended like that.
             "stuck" => Event::KillFailed {
                 run: self.run(rest[0]),
@@ -274,6 +291,11 @@ impl World {
                 assert_eq!(next, (rest[0] != "none").then(|| span(0)), "{line}");
                 return None;
             }
+            "took" => {
+                let times = self.core.restart_times();
+                assert_eq!((times.count().to_string().as_str(), times.sum()), (rest[0], span(1)), "{line}");
+                return None;
+            }
             "stale" => {
                 assert_eq!(self.core.stale().to_string(), rest[0], "{line}");
                 return None;
@@ -304,7 +326,9 @@ impl World {
             }
             (Kind::Worker, Ready::Exec) => {}
             (Kind::Worker, Ready::Probe) => done.extend(self.hand_in(Event::Probed(run, Ok(())))),
-            (Kind::Worker, Ready::Exit) => done.extend(self.hand_in(Event::Exited { run, exit: Exit::Code(0) })),
+            (Kind::Worker, Ready::Exit) => {
+                done.extend(self.hand_in(Event::Exited { run, exit: Exit::Code(0), out_of_memory: false }))
+            }
         }
         done
     }

@@ -57,6 +57,8 @@ pub(crate) enum Rule {
     HangMissed,
     /// Halt is the last action, for a reason that was given.
     Halt,
+    /// As many ends are counted, by whatever cause, as exits and failed starts are reported (D22).
+    Counts,
     /// `ToParent::Ready` once, when all below is up (R6).
     Readiness,
     /// When faults cease, the tree settles.
@@ -172,6 +174,8 @@ pub(crate) struct Witness {
     at: SpecId,
     node: u32,
     told: Vec<Told>,
+    /// Exits and failed starts that were reported: of all, and by child.
+    ended: (u64, BTreeMap<ChildId, u64>),
     charges: VecDeque<Time>,
     children: Vec<Watched>,
     order: Vec<ChildId>,
@@ -220,6 +224,7 @@ impl Witness {
             at,
             node,
             told: Vec::new(),
+            ended: Default::default(),
             charges: VecDeque::new(),
             children: Vec::new(),
             order: Vec::new(),
@@ -558,6 +563,13 @@ impl Witness {
         if let Some(&id) = untold {
             ensure!(false, Rule::Told, "{} cannot be killed, and it is not told", self.name(tree, id));
         }
+        let (ended, by_child) = &self.ended;
+        let counted = core.exits().sum();
+        ensure!(counted == *ended, Rule::Counts, "{counted} ends of {ended} are counted at {}", self.path(tree));
+        for child in core.children(now) {
+            let (counted, ended) = (child.exits.sum(), by_child.get(&child.id).copied().unwrap_or_default());
+            ensure!(counted == ended, Rule::Counts, "{counted} ends of {ended} of {}", self.name(tree, child.id));
+        }
         let deadline = core.next_deadline();
         if deadline.is_none() || (beats_upward && !self.halted) {
             return Ok(());
@@ -763,6 +775,10 @@ impl Witness {
             _ => Told::Other,
         };
         self.told.push(told);
+        if let (Fact::Exited { .. } | Fact::StartFailed { .. }, Some(id)) = (&report.fact, report.child) {
+            self.ended.0 += 1;
+            *self.ended.1.entry(id).or_default() += 1;
+        }
         let name = report.child.map(|id| self.name(tree, id)).unwrap_or_else(|| self.path(tree).to_string());
         match (&report.fact, report.child) {
             (Fact::Starting, Some(id)) => self.starting(tree, id, report.cause)?,

@@ -283,7 +283,7 @@ impl World {
         let there = present.filter(|_| self.scenario.late_spawns == 0 && self.scenario.late_looks == 0);
         let failure = || StartFailure { stage: "exec".into(), errno: 2, message: "stray".into() };
         let event = match self.faults.below(12) {
-            0 => Event::Exited { run, exit: Exit::Signal(9) },
+            0 => Event::Exited { run, exit: Exit::Signal(9), out_of_memory: false },
             1 => Event::Spawned { run: there.unwrap_or(run), pid: 1 },
             2 => Event::SpawnFailed { run: there.unwrap_or(run), failure: failure() },
             3 => Event::Ready(run),

@@ -375,9 +375,9 @@ impl World {
                     }
                     let exit = node.ended.remove(&run).unwrap_or(Exit::Signal(9));
                     self.requests_lost(node, run)?;
-                    node.inbox.push_back(Event::Exited { run, exit });
+                    node.inbox.push_back(Event::Exited { run, exit, out_of_memory: false });
                     if self.rng.chance(self.scenario.doubled_exits) {
-                        node.inbox.push_back(Event::Exited { run, exit });
+                        node.inbox.push_back(Event::Exited { run, exit, out_of_memory: false });
                     }
                 }
             }

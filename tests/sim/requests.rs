@@ -13,7 +13,7 @@ use crate::scenarios::SpecId;
 use crate::world::{Happening, World, log};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use treevisor::ids::Path;
+use treevisor::ids::{Name, Path};
 use treevisor::link::Identity;
 use treevisor::node::asker::Asker;
 use treevisor::node::requests::{Answers, Counted, Look, Order, Question, Request, Seen, Sight};
@@ -121,7 +121,7 @@ impl Sight for Eyes<'_> {
         false
     }
 
-    fn own_view(&self, now: Time) -> SupervisorView {
+    fn own_view(&self, now: Time, _: Option<&[Name]>) -> SupervisorView {
         let children = self.core.children(now);
         let supervisors = children.iter().filter(|status| status.kind == Kind::Supervisor);
         SupervisorView {
@@ -218,8 +218,8 @@ impl World {
             world.tree.specs[spec as usize].at.clone()
         };
         let verb = match self.request_rng.weighted(&[5, 3, 6, 2, 1]) {
-            0 => Verb::Status { path: Path::root() },
-            1 => Verb::Status { path: at(self) },
+            0 => Verb::status(Path::root()),
+            1 => Verb::status(at(self)),
             2 => Verb::Panic { path: at(self), hold: false },
             3 if self.request_rng.chance(400) => Verb::Start { path: at(self) },
             3 => Verb::Restart { path: at(self) },

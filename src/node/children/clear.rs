@@ -315,7 +315,7 @@ impl Children {
         if let Some(removed) = child.reset_groups(&status) {
             machine.limits.forget(&removed);
         }
-        let path = &child.path;
+        let (path, out_of_memory) = (&child.path, child.out_of_memory);
         let mut changed = false;
         if let Program::Node(below) = &mut child.what {
             // Those that it was started with too: what was removed there may have been killed in the midst of it.
@@ -344,7 +344,7 @@ impl Children {
         self.naps.ended(run);
         events.push(match failed_late {
             Some(failure) => Event::SpawnFailed { run, failure },
-            None => Event::Exited { run, exit: exit_of(&status) },
+            None => Event::Exited { run, exit: exit_of(&status), out_of_memory },
         });
         Some(events)
     }

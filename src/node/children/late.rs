@@ -115,6 +115,6 @@ mod tests {
         assert_eq!(sender(&Event::Ready(run(1))), Some(run(1)));
         assert_eq!(sender(&Event::Beat(run(2), Box::default())), Some(run(2)));
         assert_eq!(sender(&Event::Notice(run(3), Box::default())), Some(run(3)));
-        assert_eq!(sender(&Event::Exited { run: run(1), exit: Exit::Code(0) }), None);
+        assert_eq!(sender(&Event::Exited { run: run(1), exit: Exit::Code(0), out_of_memory: false }), None);
     }
 }

@@ -8,8 +8,11 @@ use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd, Reach};
 use crate::os::process::{self, Schedule};
 use crate::os::thread;
+use crate::os::usage::InUse;
 use crate::supervision::Run;
 use crate::time::Time;
+use std::cell::Cell;
+
 /// The process of a child's present incarnation.
 pub(in crate::node) struct Process {
     pub run: Run,
@@ -33,6 +36,15 @@ pub(in crate::node) struct Process {
     pub link: NodeLink,
     /// What a child node had run at its last message.
     pub heard: LastHeard,
+    /// What was last measured of its use, once that was asked for.
+    pub used: Cell<Option<Box<Measured>>>,
+}
+
+/// What was in use at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::node) struct Measured {
+    pub(super) used: InUse,
+    pub(super) at: Time,
 }
 
 impl Process {

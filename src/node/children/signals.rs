@@ -1,6 +1,7 @@
 //! What can be done to the process of a child.
 
 use super::child::{Child, Program};
+use super::process::Measured;
 use crate::os::cgroup::Group;
 use crate::os::descendants::below;
 use crate::os::pidfd::{self, Reach};
@@ -8,6 +9,7 @@ use crate::os::process;
 use crate::os::usage::{self, InUse};
 use crate::spec::exec::KillMode;
 use crate::supervision::Run;
+use crate::time::{Span, Time};
 
 impl Child {
     /// Sends the signal that asks the child to end, to all of it where that is its `kill-mode`. Where the kernel refuses to
@@ -86,7 +88,7 @@ impl Child {
     }
 
     /// What the processes of a worker use, or a child node's own; `None` when it has none, or they cannot be read.
-    pub(crate) fn in_use(&self) -> Option<InUse> {
+    fn in_use(&self) -> Option<InUse> {
         let process = self.process.as_ref().filter(|process| process.status.is_none())?;
         match (&self.what, &self.group) {
             (Program::Node(_), _) => usage::of_process(process.pid),
@@ -95,6 +97,31 @@ impl Child {
                 usage::of_group(group).map(|used| InUse { cpu: used.cpu - self.cpu_before, ..used })
             }
         }
+    }
+
+    /// Measures what its processes use now.
+    pub(crate) fn measure(&self, at: Time) {
+        if let Some(process) = &self.process {
+            process.used.set(self.in_use().map(|used| Box::new(Measured { used, at })));
+        }
+    }
+
+    /// What its processes used when that was last measured, and how long ago that was.
+    pub(crate) fn last_use(&self, now: Time) -> Option<(InUse, Span)> {
+        self.last_measured().map(|Measured { used, at }| (used, now.since(at)))
+    }
+
+    /// When that was.
+    pub(crate) fn measured_at(&self) -> Option<Time> {
+        self.last_measured().map(|last| last.at)
+    }
+
+    fn last_measured(&self) -> Option<Measured> {
+        let used = &self.process.as_ref()?.used;
+        let last = used.take();
+        let copy = last.as_deref().copied();
+        used.set(last);
+        copy
     }
 
     /// Whether its process cannot answer now, since it was stopped or its cgroup was frozen. Where that cannot be seen it is

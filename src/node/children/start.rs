@@ -18,6 +18,7 @@ use crate::os::spawn::Late;
 use crate::supervision::{Event, Notice, Run, StartFailure};
 use crate::time::{Span, Time};
 use slog::{error, info, warn};
+use std::cell::Cell;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
@@ -107,6 +108,7 @@ impl Children {
             promised,
             link: started.link,
             heard: LastHeard::begun(now),
+            used: Cell::default(),
         });
         Ok(Begun {
             pid: started.pid,
@@ -248,6 +250,7 @@ impl Children {
             promised: true,
             link: crate::node::endpoint::speakers::NodeLink::default(),
             heard: LastHeard::begun(context.now()),
+            used: Cell::default(),
         });
     }
 }

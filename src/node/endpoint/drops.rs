@@ -117,6 +117,8 @@ struct Told {
 /// What was dropped: counted at once, reported later.
 #[derive(Default)]
 pub(super) struct Drops {
+    /// Since the beginning.
+    so_far: Dropped,
     /// For the log.
     all: Dropped,
     logged: Fold,
@@ -125,8 +127,14 @@ pub(super) struct Drops {
 }
 
 impl Drops {
+    /// What was dropped so far.
+    pub(super) fn so_far(&self) -> &Dropped {
+        &self.so_far
+    }
+
     /// Counts what `count` counts, for this sender. `None` is one that has ended since: there is none to be named.
     pub(super) fn count(&mut self, sender: Option<(Sender, Option<u32>)>, count: impl Fn(&mut Dropped)) {
+        count(&mut self.so_far);
         count(&mut self.all);
         let Some((sender, pid)) = sender else { return };
         let mut row = sender.row();
@@ -296,5 +304,7 @@ mod tests {
             drops.take_for_log(at(*second)).is_some()
         });
         assert!(lines.count() < 160);
+        let so_far = Dropped { unknown_token: 1, malformed: 2 + 24 * 3_600 - 3, ..Dropped::default() };
+        assert_eq!(*drops.so_far(), so_far, "what was reported still counts");
     }
 }

@@ -35,7 +35,7 @@ use crate::link::{
 };
 use crate::os::datagram::DatagramSocket;
 use crate::os::{connected, fd, process};
-use crate::supervision::{ChildId, Event, Run, Supervisor};
+use crate::supervision::{ChildId, Dropped, Event, Run, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire;
 use crate::wire::codec;
@@ -115,6 +115,11 @@ impl Endpoint {
             descriptors: Descriptors::default(),
             sockets,
         })
+    }
+
+    /// What was dropped so far.
+    pub(super) fn dropped(&self) -> &Dropped {
+        self.drops.so_far()
     }
 
     /// The socket that children connect to.

@@ -31,9 +31,10 @@ impl Requests {
         let Some(seen) = sight.child(node) else { return };
         let path = change.group().cloned().unwrap_or(path);
         let Some(run) = seen.run else {
-            if change == Change::Status {
+            if let Change::Status { children } = &change {
                 // Nothing runs below a supervisor that is down, and that is the answer.
-                if let Some(view) = sight.spec_view(&path, down_state(sight.state(now, node))) {
+                if let Some(mut view) = sight.spec_view(&path, down_state(sight.state(now, node))) {
+                    view.keep_children(children.as_deref());
                     out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view)));
                 }
                 return;
@@ -46,7 +47,7 @@ impl Requests {
         };
         // A node that cannot answer gets no request: its time is over at once.
         let (limit, within_ms) = match change {
-            Change::Status => status::limit_of_one(now, sight, run, within_ms),
+            Change::Status { .. } => status::limit_of_one(now, sight, run, within_ms),
             _ => {
                 let limit = CHANGE_BELOW.min(Span::from_millis(within_ms));
                 (Some(limit), left_below(limit))
@@ -68,8 +69,9 @@ impl Requests {
             return;
         };
         match change {
-            Change::Status => {
-                if let Some(view) = sight.spec_view(&path, "unreachable") {
+            Change::Status { children } => {
+                if let Some(mut view) = sight.spec_view(&path, "unreachable") {
+                    view.keep_children(children.as_deref());
                     out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view)));
                 }
             }

@@ -60,6 +60,12 @@ impl Requests {
             let busy = refused(Refusal::Full, "too many requests are waiting; try again".into());
             return vec![Order::Reply(request.asker, busy)];
         }
+        if let Verb::Status { children: Some(names), .. } = &verb
+            && names.len() > Verb::CHILDREN_MAX
+        {
+            let message = format!("{} children are asked for by name; at most {}", names.len(), Verb::CHILDREN_MAX);
+            return vec![Order::Reply(request.asker, refused(Refusal::NotUnderstood, message))];
+        }
         match Asked::from(verb) {
             Asked::Tool(tool) => self.tool(now, sight, request, tool, &mut out),
             Asked::Stream(verb) => self.stream(sight, request.asker, verb, &mut out),
@@ -117,7 +123,9 @@ impl Requests {
     fn own(&mut self, now: Time, sight: &impl Sight, request: Request, change: Change, out: &mut Orders) {
         let Request { asker, within_ms, by } = request;
         match change {
-            Change::Status => self.own_status(now, sight, asker, within_ms, out),
+            Change::Status { children } => {
+                self.own_status(now, sight, (asker, within_ms), children.as_deref(), out);
+            }
             Change::Stop => {
                 out.push(Order::Core(Event::Ordered { why: StopCause::Operator(by), kill: false }));
                 out.push(Order::Core(Event::Stop(StopReason::Asked)));
@@ -180,7 +188,9 @@ impl Requests {
     ) {
         let Some(Seen { path, node, run }) = sight.child(child) else { return };
         let (command, what) = match change {
-            Change::Status => return self.child_status(now, sight, request, child, out),
+            Change::Status { children } => {
+                return self.child_status(now, sight, request, child, children, out);
+            }
             Change::Stop => (Command::Terminate(child), format!("{path} is stopping")),
             Change::Restart => (Command::Cycle(child), format!("{path} is restarting")),
             Change::Start => (Command::Up(child), format!("{path} is starting")),

@@ -1,7 +1,7 @@
 //! What a verb asks for: decided once, so that each match behind it has an arm for all that can come there and for nothing
 //! else. Pure.
 
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use crate::wire::message::Verb;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -123,7 +123,10 @@ impl Query {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// How it is.
-    Status,
+    Status {
+        /// Of its children only these.
+        children: Option<Vec<Name>>,
+    },
     /// An orderly stop.
     Stop,
     /// A stop and a start.
@@ -181,7 +184,7 @@ impl Change {
     /// As it is passed down.
     pub fn at(self, path: Path) -> Verb {
         match self {
-            Change::Status => Verb::Status { path },
+            Change::Status { children } => Verb::Status { path, children },
             Change::Stop => Verb::Stop { path },
             Change::Restart => Verb::Restart { path },
             Change::Panic { hold } => Verb::Panic { path, hold },
@@ -217,7 +220,7 @@ impl From<Verb> for Asked {
             Verb::LogsSeen { request, replies } => Asked::Stream(StreamVerb::Seen { request, replies }),
             Verb::Unfollow { request } => Asked::Stream(StreamVerb::Unfollow { request }),
             Verb::StillFollowing { request } => Asked::Stream(StreamVerb::StillFollowing { request }),
-            Verb::Status { path } => Asked::At(path, Change::Status),
+            Verb::Status { path, children } => Asked::At(path, Change::Status { children }),
             Verb::Stop { path } => Asked::At(path, Change::Stop),
             Verb::Restart { path } => Asked::At(path, Change::Restart),
             Verb::Panic { path, hold } => Asked::At(path, Change::Panic { hold }),
@@ -252,7 +255,8 @@ mod tests {
     fn a_change_is_passed_down_as_it_came() {
         let at = path("/web/in/a");
         let verbs = [
-            Verb::Status { path: at.clone() },
+            Verb::status(at.clone()),
+            Verb::Status { path: at.clone(), children: Some(vec![Name::parse("a").unwrap()]) },
             Verb::Panic { path: at.clone(), hold: true },
             Verb::Signal { path: at.clone(), signal: 10 },
             Verb::StartChild { path: at.clone(), child: Value::Null },

@@ -1,7 +1,7 @@
 //! What requests may look at, and what they lead to.
 
 use super::route::StreamVerb;
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use crate::node::asker::Asker;
 use crate::spec::tree::{ChildSpec, TreeSpec};
 use crate::supervision::{ChildId, ChildStatus, Event, RolloutStatus, Run, State};
@@ -29,8 +29,8 @@ pub trait Sight {
     fn state(&self, now: Time, child: ChildId) -> State;
     /// Whether what stands at a path below a child node is held.
     fn is_held(&self, node: ChildId, path: &Path) -> bool;
-    /// This supervisor with its children, as far as this node knows them.
-    fn own_view(&self, now: Time) -> SupervisorView;
+    /// This supervisor with its children, or only some of them, as far as this node knows them.
+    fn own_view(&self, now: Time, only: Option<&[Name]>) -> SupervisorView;
     /// A child; of a node's own children only that the spec names them.
     fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView>;
     /// A path of the spec below a node that cannot report.

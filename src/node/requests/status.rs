@@ -6,6 +6,7 @@
 use super::pending::{Waiting, Waits};
 use super::sight::{Answers, Order, Question, Seen, Sight};
 use super::state::{Orders, Request, Requests};
+use crate::ids::Name;
 use crate::node::asker::Asker;
 use crate::supervision::{ChildId, Run, State};
 use crate::time::{Span, Time};
@@ -24,9 +25,21 @@ const SHALLOW: u64 = 8;
 const STATUS_OF_LATE: Span = Span::from_millis(100);
 
 impl Requests {
-    pub(super) fn own_status(&mut self, now: Time, sight: &impl Sight, asker: Asker, within_ms: u64, out: &mut Orders) {
-        let view = ChildView::Supervisor(Box::new(sight.own_view(now)));
-        self.gather(now, sight, (asker, within_ms), view, &sight.nodes(), out);
+    pub(super) fn own_status(
+        &mut self,
+        now: Time,
+        sight: &impl Sight,
+        asker: (Asker, u64),
+        only: Option<&[Name]>,
+        out: &mut Orders,
+    ) {
+        let view = ChildView::Supervisor(Box::new(sight.own_view(now, only)));
+        let mut nodes = sight.nodes();
+        if let Some(only) = only {
+            let wanted = only.iter().filter_map(|name| sight.find(name.as_str())).collect::<Vec<_>>();
+            nodes.retain(|node| wanted.contains(&node.child));
+        }
+        self.gather(now, sight, asker, view, (&nodes, None), out);
     }
 
     pub(super) fn child_status(
@@ -35,21 +48,24 @@ impl Requests {
         sight: &impl Sight,
         request: Request,
         child: ChildId,
+        only: Option<Vec<Name>>,
         out: &mut Orders,
     ) {
-        let Some(view) = sight.child_view(now, child) else { return };
+        let Some(mut view) = sight.child_view(now, child) else { return };
+        view.keep_children(only.as_deref());
         let node = sight.child(child).filter(|seen| seen.node).and_then(|seen| seen.run);
-        self.gather(now, sight, (request.asker, request.within_ms), view, node.as_slice(), out);
+        self.gather(now, sight, (request.asker, request.within_ms), view, (node.as_slice(), only.as_ref()), out);
     }
 
-    /// Asks child nodes for their parts of a view; replies at once when there are none.
+    /// Asks child nodes for their parts of a view, which have only these children in them; replies at once when there are
+    /// none.
     fn gather(
         &mut self,
         now: Time,
         sight: &impl Sight,
         (asker, within_ms): (Asker, u64),
         view: ChildView,
-        nodes: &[Run],
+        (nodes, only): (&[Run], Option<&Vec<Name>>),
         out: &mut Orders,
     ) {
         let levels = sight.levels();
@@ -60,8 +76,11 @@ impl Requests {
             let Some(limit) = patience(sight.answers(now, node), limit) else { continue };
             let Some(Seen { path, .. }) = sight.child(node.child) else { continue };
             let request = self.pending.add(Asker::Nobody, Waits::Part { of, run: node }, now + limit);
-            let (within_ms, by, verb) =
-                (status_below(limit, levels), String::new(), Verb::Status { path: path.clone() });
+            let (within_ms, by, verb) = (
+                status_below(limit, levels),
+                String::new(),
+                Verb::Status { path: path.clone(), children: only.cloned() },
+            );
             out.push(Order::Ask(Question { node, request, within_ms, lasting: false, by, verb }));
             parts.push(request);
         }

@@ -1,7 +1,7 @@
 //! A tree without processes, for tests.
 
 use super::{Answers, Counted, Seen, Sight};
-use crate::ids::{Incarnation, Path};
+use crate::ids::{Incarnation, Name, Path};
 use crate::spec::tree::{ChildSpec, TreeSpec};
 use crate::supervision::{ChildId, RolloutStatus, Run, State};
 use crate::time::Time;
@@ -88,14 +88,16 @@ impl Sight for Tree {
         self.held.contains(path)
     }
 
-    fn own_view(&self, _: Time) -> SupervisorView {
+    fn own_view(&self, _: Time, only: Option<&[Name]>) -> SupervisorView {
         let child = |(path, node): &(Path, bool)| {
             node.then(|| ChildView::Supervisor(Box::new(SupervisorView::bare(path, "unreachable"))))
         };
-        SupervisorView {
+        let mut view = SupervisorView {
             children: self.children.iter().filter_map(child).collect(),
             ..SupervisorView::bare(&self.own, "running")
-        }
+        };
+        view.keep_children(only);
+        view
     }
 
     fn child_view(&self, _: Time, child: ChildId) -> Option<ChildView> {

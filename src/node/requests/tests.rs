@@ -1,6 +1,6 @@
 use super::testing::Tree;
 use super::*;
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use crate::time::Span;
 use crate::wire::view::{ChildView, SupervisorView};
 use slog::{Discard, Logger, o};
@@ -57,7 +57,7 @@ fn a_status_comes_with_the_parts_that_came_and_shows_the_others_as_unreachable()
     let mut tree = Tree::of(&["/a/", "/b/", "/c/"]);
     tree.mute.insert(ChildId(2));
     let mut requests = requests();
-    let orders = requests.ask(START, &tree, request(1), Verb::Status { path: Path::root() });
+    let orders = requests.ask(START, &tree, request(1), Verb::status(Path::root()));
     let parts = asked(&orders);
     assert_eq!((parts.len(), replies(&orders).len()), (2, 0), "the third cannot answer and is not asked");
     assert!(requests.heard(at(3), &tree, Tree::run(0), parts[0], subtree(&path("/a"))).is_empty());
@@ -72,10 +72,31 @@ fn a_status_comes_with_the_parts_that_came_and_shows_the_others_as_unreachable()
 }
 
 #[test]
+fn of_a_supervisor_only_some_children_are_asked_for() {
+    let tree = Tree::of(&["/a/", "/b/", "/c/"]);
+    let mut requests = requests();
+    let only = |names: &[&str]| Some(names.iter().map(|name| Name::parse(name).unwrap()).collect::<Vec<_>>());
+    let verb = Verb::Status { path: Path::root(), children: only(&["c", "x"]) };
+    let orders = requests.ask(START, &tree, request(1), verb);
+    let [Order::Ask(Question { node, request: part, verb, .. })] = orders.as_slice() else { panic!("{orders:?}") };
+    assert_eq!((*node, verb), (Tree::run(2), &Verb::status(path("/c"))));
+    let orders = requests.heard(at(3), &tree, Tree::run(2), *part, subtree(&path("/c")));
+    assert_eq!(states(replies(&orders)[0].1), [("/c".to_string(), "running".to_string())]);
+    // A child node is asked for some of its children in turn, and with none named, for itself alone.
+    let verb = Verb::Status { path: path("/b"), children: only(&[]) };
+    let orders = requests.ask(START, &tree, request(2), verb.clone());
+    assert!(matches!(&orders[0], Order::Ask(Question { verb: asked, .. }) if *asked == verb), "{orders:?}");
+    // It may not be the whole tree in another form.
+    let many = (0..=Verb::CHILDREN_MAX).map(|n| Name::parse(&format!("a{n}")).unwrap()).collect();
+    let orders = requests.ask(START, &tree, request(3), Verb::Status { path: Path::root(), children: Some(many) });
+    assert!(matches!(replies(&orders)[0], (3, Reply::Refused { why: Refusal::NotUnderstood, .. })), "{orders:?}");
+}
+
+#[test]
 fn a_status_waits_neither_for_what_could_not_be_asked_nor_for_what_is_gone() {
     let tree = Tree::of(&["/a/", "/b/"]);
     let mut requests = requests();
-    let parts = asked(&requests.ask(START, &tree, request(1), Verb::Status { path: Path::root() }));
+    let parts = asked(&requests.ask(START, &tree, request(1), Verb::status(Path::root())));
     assert!(requests.unsent(START, &tree, parts[0]).is_empty());
     let orders = requests.lost(at(1), &tree, Tree::run(1));
     assert_eq!(replies(&orders).len(), 1);

@@ -201,7 +201,7 @@ fn any_beat() -> impl Strategy<Value = BeatFrame> {
 
 mod for_nodes {
     use super::*;
-    use crate::ids::{Path, ReportId};
+    use crate::ids::{Name, Path, ReportId};
     use crate::wire::message::{Outcome, Refusal, Reply, Verb};
     use crate::wire::view::LogView;
     use crate::wire::view::{
@@ -329,7 +329,7 @@ mod for_nodes {
     fn golden() -> BTreeMap<&'static str, Golden> {
         let beat = |beat| Golden::FromChild(from_child(ChildBody::Beat(beat)));
         let said = |said| Golden::FromChild(node(said));
-        let ask = |verb| Golden::Ask(Ask { request: 7, within_ms: 5_000, verb });
+        let ask = |verb| Golden::Ask(Ask { request: 7, within_ms: 5_000, verb, via: None });
         let told = |reply| Golden::Told(Told { request: 7, reply });
         let at = || path("/web/api");
         BTreeMap::from([
@@ -377,7 +377,20 @@ mod for_nodes {
                 }),
             ),
             ("v1-ask-ping", ask(Verb::Ping)),
-            ("v1-ask-status", ask(Verb::Status { path: Path::root() })),
+            ("v1-ask-status", ask(Verb::status(Path::root()))),
+            (
+                "v1-ask-status-children",
+                ask(Verb::Status { path: path("/web"), children: Some(vec![Name::parse("api").unwrap()]) }),
+            ),
+            (
+                "v1-ask-via",
+                Golden::Ask(Ask {
+                    request: 7,
+                    within_ms: 5_000,
+                    verb: Verb::Stop { path: at() },
+                    via: Some("web, acting key, 127.0.0.1".into()),
+                }),
+            ),
             ("v1-ask-stop", ask(Verb::Stop { path: at() })),
             ("v1-ask-restart", ask(Verb::Restart { path: at() })),
             ("v1-ask-panic", ask(Verb::Panic { path: at(), hold: false })),
@@ -496,7 +509,7 @@ mod for_nodes {
     fn unknown_fields_are_passed_over() {
         let frames =
             [&b"TV1"[..], b"ASK", br#"{"request":1,"within_ms":2,"verb":{"verb":"ping","loud":true},"since":"now"}"#];
-        assert_eq!(decode_ask(&frames), Ok(Ask { request: 1, within_ms: 2, verb: Verb::Ping }));
+        assert_eq!(decode_ask(&frames), Ok(Ask { request: 1, within_ms: 2, verb: Verb::Ping, via: None }));
     }
 
     #[test]
@@ -534,7 +547,7 @@ mod for_nodes {
         #[test]
         fn a_request_is_read_as_it_was_written(request: u64, within_ms: u64, at in "(/[a-z0-9_-]{1,64}){0,5}", hold: bool) {
             let path = Path::parse(&at).unwrap();
-            let ask = Ask { request, within_ms, verb: Verb::Panic { path: path.clone(), hold } };
+            let ask = Ask { request, within_ms, verb: Verb::Panic { path: path.clone(), hold }, via: None };
             prop_assert_eq!(decode_ask(&encode_ask(&ask)), Ok(ask));
             let down = ToNode::Request { request, within_ms, void_after_ms: within_ms, by: at, verb: Verb::Events { path, kinds: vec!["hung".into()], from: Some(within_ms), follow: hold } };
             prop_assert_eq!(decode_to_node(&encode_to_node(&down)), Ok(down));

@@ -1,0 +1,41 @@
+//! What is known of processes, as `status` shows it.
+
+use serde::{Deserialize, Serialize};
+
+/// A process that SIGKILL has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SurvivorView {
+    /// Its process id.
+    pub pid: u32,
+    /// How many there are besides.
+    pub others: u32,
+    /// Why, by the kernel's word.
+    pub reason: String,
+}
+
+/// What processes use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageView {
+    /// CPU time in milliseconds, since the present process began.
+    pub cpu_ms: u64,
+    /// Memory: what the cgroup is charged with, or else the sum of the resident sets.
+    pub memory_bytes: u64,
+    /// How many processes.
+    pub processes: u32,
+}
+
+/// How a process ended: exactly one of `code` and `signal` is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitView {
+    /// Exit status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// Number of the signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// When, in RFC 3339.
+    pub at: String,
+    /// The memory of its cgroup had run out; absent where it had not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
+}
