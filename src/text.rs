@@ -118,6 +118,16 @@ pub(crate) fn shorten(text: &str, width: usize, mark: char) -> String {
     cut
 }
 
+/// A path, which is ASCII, in so many columns: of a longer one the middle is left out and marked, as its end tells most.
+pub(crate) fn cut_inside(path: &str, columns: usize, mark: char) -> Cow<'_, str> {
+    if path.len() <= columns || !path.is_ascii() {
+        return Cow::Borrowed(path);
+    }
+    let kept = columns.saturating_sub(1);
+    let head = kept / 3;
+    Cow::Owned(format!("{}{mark}{}", &path[..head], &path[path.len() - (kept - head)..]))
+}
+
 /// The text of a line as it may be shown: control characters as `\x1b`, `\r`, `\u{202e}`, bytes that are no UTF-8 as
 /// `\xff`, colour sequences left out, tabs as they are. A carriage return at the end, as in files from elsewhere, is
 /// left out as well.

@@ -2,10 +2,9 @@
 
 use super::format::Format;
 use super::lines::{Audience, Line, Stream};
-use super::live::cut_inside;
 use super::outlet::Outlet;
 use crate::os::clock;
-use crate::text;
+use crate::text::{self, cut_inside};
 use crate::time::Span;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -157,7 +156,7 @@ impl Console {
         let colour = self.format.is_coloured();
         match self.format.column() {
             Some(column) => {
-                let (shown, hue) = (cut_inside(path, column), colour.then(|| colour_of(path)));
+                let (shown, hue) = (cut_inside(path, column, '…'), colour.then(|| colour_of(path)));
                 write_aligned(&mut self.scratch, &shown, stream, column, hue);
             }
             None => write_prefix(&mut self.scratch, path, stream, &mut self.width, colour),

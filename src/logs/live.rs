@@ -1,9 +1,8 @@
 //! What happens, for a terminal before which a person sits: one line each, in the column beside the workers' output. Pure.
 
 use super::console::{WIDTH_MAX, colour_of};
-use crate::text;
+use crate::text::{self, cut_inside};
 use anstyle::Style;
-use std::borrow::Cow;
 use std::fmt::Write;
 
 /// On a terminal that is narrower there are no times.
@@ -31,7 +30,7 @@ impl Live {
     pub(crate) fn line(self, path: &str, style: Style, time: &str, words: &str, columns: Option<usize>) -> String {
         let columns = columns.unwrap_or(usize::MAX);
         let mut out = String::with_capacity(160);
-        let shown = cut_inside(path, self.column.max(1));
+        let shown = cut_inside(path, self.column.max(1), '…');
         // ASCII, so bytes are columns; but for the mark of a cut.
         let padding = self.column.saturating_sub(shown.chars().count());
         self.paint(&mut out, &format!("\x1b[{}m", colour_of(path)), &shown);
@@ -58,16 +57,6 @@ impl Live {
             out.push_str(what);
         }
     }
-}
-
-/// A path in so many columns. Its end tells more than its middle.
-pub(super) fn cut_inside(path: &str, columns: usize) -> Cow<'_, str> {
-    if path.len() <= columns {
-        return Cow::Borrowed(path);
-    }
-    let kept = columns.saturating_sub(1);
-    let head = kept / 3;
-    Cow::Owned(format!("{}…{}", &path[..head], &path[path.len() - (kept - head)..]))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub(in crate::cli) mod status;
 pub(in crate::cli) mod style;
 pub(in crate::cli) mod table;
 mod tree;
-mod why;
+pub(in crate::cli) mod why;
 
 #[cfg(test)]
 pub(in crate::cli) mod testing;

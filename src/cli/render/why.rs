@@ -2,12 +2,21 @@
 
 use super::look::Look;
 use super::style;
-use super::table::{paint, shorten};
+use super::table::{Cell, paint, shorten};
 use crate::explain::Told;
-use std::fmt::Write;
 
 /// The whole of `treevisor why`: the state, and the paragraphs with their labels in a column of their own.
 pub fn told(told: &Told, look: Look) -> String {
+    let mut out = String::new();
+    for line in lines(told, look) {
+        line.iter().for_each(|part| paint(&mut out, &part.text, part.style, look));
+        out.push('\n');
+    }
+    out
+}
+
+/// The same as lines of several parts.
+pub(in crate::cli) fn lines(told: &Told, look: Look) -> Vec<Vec<Cell>> {
     /// As wide as the longest label, and a gap.
     const INDENT: usize = 13;
     /// Longer lines are hard to read, however wide the terminal is.
@@ -15,11 +24,9 @@ pub fn told(told: &Told, look: Look) -> String {
     /// Narrower than this there is no use in wrapping.
     const WIDTH_MIN: usize = 24;
     let width = look.width.map(|width| width.min(WIDTH_MAX).saturating_sub(INDENT).max(WIDTH_MIN));
-    let mut out = String::new();
-    for line in wrap(&told.headline, width.map(|width| width + INDENT)) {
-        paint(&mut out, line, style::NAME, look);
-        out.push('\n');
-    }
+    let gap = |label: &str| Cell::new(" ".repeat(INDENT - label.len()), style::PLAIN);
+    let headline = wrap(&told.headline, width.map(|width| width + INDENT)).into_iter();
+    let mut lines: Vec<Vec<Cell>> = headline.map(|line| vec![Cell::new(line, style::NAME)]).collect();
     for paragraph in &told.paragraphs {
         let style = match paragraph.label {
             "First cause" | "First known" => style::BAD,
@@ -28,28 +35,21 @@ pub fn told(told: &Told, look: Look) -> String {
         };
         for (at, line) in wrap(&paragraph.text, width).into_iter().enumerate() {
             let label = if at == 0 { paragraph.label } else { "" };
-            paint(&mut out, label, style, look);
-            let _ = writeln!(out, "{:1$}{line}", "", INDENT - label.len());
+            lines.push(vec![Cell::new(label, style), gap(label), Cell::new(line, style::PLAIN)]);
         }
         for line in paragraph.notes.iter().flat_map(|note| wrap(note, width)) {
-            let _ = writeln!(out, "{:INDENT$}{line}", "");
+            lines.push(vec![gap(""), Cell::new(line, style::PLAIN)]);
         }
         for quote in &paragraph.quotes {
-            let _ = write!(out, "{:INDENT$}", "");
-            paint(
-                &mut out,
-                &format!("| {}", shorten(quote, width.unwrap_or(usize::MAX).saturating_sub(2), look)),
-                style::QUIET,
-                look,
-            );
-            out.push('\n');
+            let quote = shorten(quote, width.unwrap_or(usize::MAX).saturating_sub(2), look);
+            lines.push(vec![gap(""), Cell::new(format!("| {quote}"), style::QUIET)]);
         }
     }
-    out
+    lines
 }
 
 /// `text` in lines of at most `width` characters, broken at blanks where there are some.
-pub(super) fn wrap(text: &str, width: Option<usize>) -> Vec<&str> {
+pub(in crate::cli) fn wrap(text: &str, width: Option<usize>) -> Vec<&str> {
     let Some(width) = width else { return vec![text] };
     let mut lines = Vec::new();
     let mut rest = text;

@@ -3,20 +3,25 @@
 //! Everything is laid out for 80 by 24 and grows from there; smaller screens lose the panes first, then the pulse.
 
 use super::keys::{self, Kind};
+use super::page::{Page, Subject};
 use super::rows::{Row, workers};
 use super::state::{Link, Mode, Pane, State, verb};
 use crate::cli::render::cpu::{total, total_share};
 use crate::cli::render::status::{COLUMNS, row, summary};
 use crate::cli::render::table::{Cell, Table, fields, shorten};
+use crate::cli::render::why::{self, wrap};
 use crate::cli::render::{Look, event, people, style};
 use crate::explain::sentence::words;
-use crate::text::clean;
+use crate::explain::{Present, explain, tell};
+use crate::ids::Path;
+use crate::text::{clean, cut_inside};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Sparkline};
+use std::borrow::Cow;
 
 /// From here on both panes stand beside each other.
 const WIDE: u16 = 120;
@@ -45,6 +50,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, look: Look) {
         Constraint::Length(1),
     ])
     .areas(area);
+    if let Mode::Page(page) = &state.mode {
+        let (page, below) = (page.clone(), Rect { height: tree.height + pulse.height + panes.height, ..tree });
+        draw_head(frame, head, state, look);
+        draw_page(frame, below, state, page, look);
+        draw_foot(frame, foot, state, look);
+        return;
+    }
     draw_tree(frame, tree, state, look);
     draw_head(frame, head, state, look);
     if pulse.height > 0 {
@@ -97,7 +109,14 @@ fn draw_tree(frame: &mut Frame<'_>, area: Rect, state: &mut State, look: Look) {
     if state.link == Link::Ended {
         cells.iter_mut().flatten().for_each(|cell| cell.style = style::QUIET);
     }
-    let table = Table { columns: COLUMNS.to_vec(), rows: cells };
+    let mut columns = COLUMNS.to_vec();
+    if let Some((sorted, mark)) = state.order.mark(look.unicode)
+        && let Some(column) = columns.iter_mut().find(|column| column.head == sorted)
+    {
+        // What it is sorted by is always to be seen.
+        (column.head, column.rank) = (mark, 0);
+    }
+    let table = Table { columns, rows: cells };
     let widths = table.widths(look.width);
     let heads = fields(&table.columns, &table.heads(), &widths, look);
     let mut lines = vec![line(heads, look)];
@@ -217,6 +236,7 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
     let lost = if state.lost > 0 { format!(", {} lost", state.lost) } else { String::new() };
     let inner = pane(frame, area, &format!("{of}{lost}{other}"), look);
     let look = Look { width: Some(usize::from(inner.width)), ..look };
+    let room = usize::from(inner.width) / 3;
     let wanted =
         |event: &&crate::wire::view::EventView| !state.events_of_selected || event.path.is_within(&state.selected);
     let latest: Vec<_> = state.events.iter().rev().filter(wanted).take(usize::from(inner.height)).collect();
@@ -230,7 +250,8 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
             let time = at.get(11..19).unwrap_or(&at).to_owned();
             let parts = vec![
                 Cell::new(time, style::QUIET),
-                Cell::new(format!(" {} ", clean(view.path.as_str())), style::PLAIN),
+                // What has happened has to be seen; of a long path its end tells most.
+                Cell::new(format!(" {} ", clean(&shown_path(&view.path, room, look))), style::PLAIN),
                 Cell::new(words(view), style::of_event(&view.body)),
             ];
             line(parts, look)
@@ -271,6 +292,7 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
             vec![Cell::new(format!("{what}? y: yes, any other key: no"), style::BAD)]
         }
         Mode::Search => vec![Cell::new(format!("/{}", clean(&state.search)), style::NAME)],
+        Mode::Page(_) => keys_of(keys::BAR_OF_PAGE, look.width.unwrap_or(usize::MAX)),
         Mode::Normal | Mode::Help => {
             if let Some(request) = state.requests.last() {
                 let since = state.now.since(request.began).coarse();
@@ -283,17 +305,74 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
                     Err(text) => vec![Cell::new(clean(text), style::BAD)],
                 }
             } else {
-                // With the whole path of the selected one: a narrow tree may have cut its name.
-                let hint = "  ?: help  s: stop  r: restart  p: panic  q: quit";
-                vec![
-                    Cell::new(clean(state.selected.as_str()), style::NAME),
-                    Cell::new(format!("  by {}", state.order.words()), style::QUIET),
-                    Cell::new(hint, style::QUIET),
-                ]
+                // With the path of the selected one: a narrow tree may have cut its name.
+                let width = look.width.unwrap_or(usize::MAX);
+                let path = shown_path(&state.selected, width / 3, look).into_owned();
+                let room = width.saturating_sub(path.chars().count() + 2);
+                let mut parts = vec![Cell::new(clean(&path), style::NAME), Cell::new("  ", style::PLAIN)];
+                parts.extend(keys_of(keys::BAR, room));
+                parts
             }
         }
     };
     frame.render_widget(Paragraph::new(line(parts, look)), area);
+}
+
+fn shown_path(path: &Path, columns: usize, look: Look) -> Cow<'_, str> {
+    cut_inside(path.as_str(), columns, if look.unicode { '…' } else { '~' })
+}
+
+/// As many keys as there is room for, each with what it does.
+fn keys_of(bar: &[(&str, &str)], room: usize) -> Vec<Cell> {
+    let (mut parts, mut left) = (Vec::new(), room);
+    for (key, words) in bar {
+        let Some(rest) = left.checked_sub(key.len() + 1 + words.len()) else { break };
+        // Two blanks behind each.
+        left = rest.saturating_sub(2);
+        parts.push(Cell::new(*key, style::NAME));
+        parts.push(Cell::new(format!(" {words}  "), style::QUIET));
+    }
+    parts
+}
+
+/// What is read on the whole screen.
+fn draw_page(frame: &mut Frame<'_>, area: Rect, state: &mut State, mut page: Page, look: Look) {
+    let whose = match page.subject {
+        Subject::Logs => state.last_output().map_or(&state.selected, |output| &output.path).clone(),
+        Subject::Why => state.selected.clone(),
+    };
+    let title = match page.subject {
+        Subject::Logs => format!("last output of {whose}"),
+        Subject::Why => format!("why {whose}"),
+    };
+    let inner = pane(frame, area, &title, look);
+    let look = Look { width: Some(usize::from(inner.width)), ..look };
+    let parts = match page.subject {
+        Subject::Logs => output_lines(state, look),
+        Subject::Why => why_lines(state, look),
+    };
+    let first = page.first(parts.len(), usize::from(inner.height));
+    let lines: Vec<Line<'_>> = parts.into_iter().skip(first).map(|parts| line(parts, look)).collect();
+    frame.render_widget(Paragraph::new(lines), inner);
+    state.mode = Mode::Page(page);
+}
+
+fn output_lines(state: &State, look: Look) -> Vec<Vec<Cell>> {
+    let Some(output) = state.last_output() else { return vec![vec![Cell::new("none yet", style::QUIET)]] };
+    let lines = output.lines.iter().map(|text| clean(text));
+    let wrapped = lines.flat_map(|text| wrap(&text, look.width).into_iter().map(str::to_owned).collect::<Vec<_>>());
+    wrapped.map(|text| vec![Cell::new(text, style::PLAIN)]).collect()
+}
+
+fn why_lines(state: &State, look: Look) -> Vec<Vec<Cell>> {
+    let events: Vec<_> = state.events.iter().cloned().collect();
+    let present = match state.link {
+        Link::Ended => Present::Over(None),
+        Link::Live | Link::Silent(_) => Present::Runs(state.selected_view().cloned()),
+    };
+    let mut explanation = explain(&events, &state.selected, &present);
+    explanation.look_below(&events, None);
+    why::lines(&tell(&people::explanation(&explanation, look)), look)
 }
 
 fn draw_help(frame: &mut Frame<'_>, area: Rect, look: Look) {

@@ -1,5 +1,6 @@
 //! Keys, and what they mean in each mode. The help is made from the same table, so that it cannot lie.
 
+use super::page::Subject;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// A key, as far as any is of use here.
@@ -68,6 +69,7 @@ pub(super) enum Command {
     Previous,
     NextPane,
     EventsOf,
+    Read(Subject),
     Operate(Kind),
     Help,
     Redraw,
@@ -119,6 +121,8 @@ const TABLE: &[(Key, Command, &str, &str)] = &[
     (Key::Char('N'), Command::Previous, "", ""),
     (Key::Tab, Command::NextPane, "tab", "events, or the last output"),
     (Key::Char('e'), Command::EventsOf, "e", "events of all, or of what is selected"),
+    (Key::Char('l'), Command::Read(Subject::Logs), "l", "logs: its last output, on the whole screen"),
+    (Key::Char('w'), Command::Read(Subject::Why), "w", "why it is as it is"),
     (Key::Char('s'), Command::Operate(Kind::Stop), "s", "stop what is selected, in order"),
     (Key::Char('r'), Command::Operate(Kind::Restart), "r", "restart it; starts what is down"),
     (Key::Char('p'), Command::Operate(Kind::Panic), "p", "panic: kill it now; it is started again"),
@@ -134,6 +138,26 @@ const TABLE: &[(Key, Command, &str, &str)] = &[
 pub(super) fn command(key: Key) -> Option<Command> {
     TABLE.iter().find(|(of, ..)| *of == key).map(|(_, command, ..)| *command)
 }
+
+/// What the last line tells: those that are needed most come first, and go last where it is narrow.
+pub(super) const BAR: &[(&str, &str)] = &[
+    ("?", "help"),
+    ("q", "quit"),
+    ("l", "logs"),
+    ("w", "why"),
+    ("s", "stop"),
+    ("r", "restart"),
+    ("p", "panic"),
+    ("h", "hold"),
+    ("o", "sort"),
+    ("/", "search"),
+    ("e", "events of it"),
+    ("a", "fold all"),
+];
+
+/// The same where a page is read.
+pub(super) const BAR_OF_PAGE: &[(&str, &str)] =
+    &[("q", "back"), ("l", "logs"), ("w", "why"), ("up, down, PgUp, PgDn", "scroll")];
 
 /// Keys and what they do, for the help.
 pub(super) fn help() -> impl Iterator<Item = (&'static str, &'static str)> {

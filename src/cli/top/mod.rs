@@ -1,12 +1,13 @@
 //! `treevisor top`: the tree live, with keys to act on it.
 //!
 //! `state` is what is known, changed by `update` alone; `draw` makes the picture of it; `keys` holds what keys mean;
-//! `rows` and `pulse` are parts of the state. All of these are without I/O. `feed` has the threads that bring something
+//! `rows`, `page` and `pulse` are parts of the state. All of these are without I/O. `feed` has the threads that bring something
 //! in, and here they are joined: take in what has come, draw at most ten times a second.
 
 mod draw;
 mod feed;
 mod keys;
+mod page;
 mod pulse;
 mod rows;
 mod state;
@@ -43,7 +44,8 @@ Keys:
   left, right, space               fold, open   r  restart      /  search; n, N next, previous
   a                                fold all     p  panic        e  events of the whole tree, or
   tab                              panes        h  panic and       of what is selected
-  ?                                help            hold         q  quit
+  l                                last output     hold         ?  help
+  w                                why it is so                 q  quit
 
 What kills or stops asks first.
 

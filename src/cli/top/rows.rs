@@ -33,15 +33,17 @@ impl Order {
         self.further(Self::ALL.len() - 1)
     }
 
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Order::Start => "start order",
-            Order::Name => "name",
-            Order::Cpu => "CPU",
-            Order::Memory => "memory",
-            Order::Restarts => "restarts",
-            Order::Beat => "beat age",
-        }
+    /// The column that it goes by, and what stands above that one then; without lines of Unicode, in ASCII.
+    pub(super) fn mark(self, unicode: bool) -> Option<(&'static str, &'static str)> {
+        let (column, marked, plain) = match self {
+            Order::Start => return None,
+            Order::Name => ("TREE", "TREE▴", "TREE^"),
+            Order::Cpu => ("CPU%", "CPU%▾", "CPU%v"),
+            Order::Memory => ("MEM", "MEM▾", "MEMv"),
+            Order::Restarts => ("RESTARTS", "RESTARTS▾", "RESTARTSv"),
+            Order::Beat => ("BEAT", "BEAT▾", "BEATv"),
+        };
+        Some((column, if unicode { marked } else { plain }))
     }
 
     fn compare(self, a: &ChildView, b: &ChildView, shares: &Shares) -> Ordering {

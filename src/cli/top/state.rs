@@ -2,6 +2,7 @@
 
 use super::super::render::cpu::Shares;
 use super::keys::{self, Command, Key, Kind, Step};
+use super::page::Page;
 use super::pulse::Pulse;
 use super::rows::{Order, Row, rows};
 use crate::ids::Path;
@@ -10,8 +11,8 @@ use crate::time::{Span, Time};
 use crate::wire::view::{ChildView, EventBody, EventView, StatusView};
 use std::collections::{HashSet, VecDeque};
 
-/// Events that are kept for the pane.
-const EVENTS: usize = 1_000;
+/// Events that are kept: as many as the root remembers, for causes may lie far back.
+const EVENTS: usize = 10_000;
 
 /// Workers whose last output is kept, and lines of each.
 const OUTPUTS: usize = 500;
@@ -69,6 +70,8 @@ pub(super) enum Mode {
     Search,
     Confirm(Kind, Path),
     Help,
+    /// Something is read on the whole screen.
+    Page(Page),
 }
 
 /// Whether the picture is of now.
@@ -286,6 +289,7 @@ impl State {
         match std::mem::take(&mut self.mode) {
             Mode::Normal => return self.command(keys::command(key)?),
             Mode::Help => {}
+            Mode::Page(page) => self.mode = page.key(key).map_or(Mode::Normal, Mode::Page),
             Mode::Confirm(kind, path) => {
                 if key == Key::Char('y') {
                     return Some(self.request(kind, path));
@@ -341,6 +345,7 @@ impl State {
                 }
             }
             Command::EventsOf => self.events_of_selected = !self.events_of_selected,
+            Command::Read(subject) => self.mode = Mode::Page(Page::new(subject)),
             Command::Operate(kind) if self.link == Link::Ended => {
                 let words = format!("nothing to {}: the instance has ended", verb(kind));
                 self.message = Some((Err(words), self.now));

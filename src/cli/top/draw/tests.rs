@@ -93,7 +93,7 @@ fn the_help_fits_the_smallest_screen() {
 fn the_last_line_says_what_is_asked_done_and_gone() {
     let mut state = state();
     let last = |state: &mut State| screen(state, 80, 24, UNICODE).lines().last().unwrap().to_owned();
-    assert_eq!(last(&mut state), "/  by start order  ?: help  s: stop  r: restart  p: panic  q: quit");
+    assert_eq!(last(&mut state), "/  ? help  q quit  l logs  w why  s stop  r restart  p panic  h hold  o sort");
     press(&mut state, "/db");
     assert_eq!(last(&mut state), "/db");
     press(&mut state, "\nh");
@@ -103,6 +103,27 @@ fn the_last_line_says_what_is_asked_done_and_gone() {
     assert_eq!(last(&mut state), "panic --hold /db … 3s");
     state.update(Time::ZERO, Input::Done { number: 1, result: Ok("/db killed and held".into()) });
     assert_eq!(last(&mut state), "/db killed and held");
+}
+
+#[test]
+fn what_is_selected_is_explained_and_its_output_read_on_the_whole_screen() {
+    let mut state = state();
+    press(&mut state, "/jobs\nw");
+    insta::assert_snapshot!("why", screen(&mut state, 80, 24, UNICODE));
+    press(&mut state, "l");
+    insta::assert_snapshot!("logs", screen(&mut state, 80, 24, UNICODE));
+    press(&mut state, "l");
+    assert!(screen(&mut state, 80, 24, UNICODE).contains("TREE"));
+}
+
+#[test]
+fn the_column_that_is_sorted_by_is_marked_and_stays() {
+    let mut state = state();
+    for (column, width) in [("TREE▴", 30), ("CPU%▾", 50), ("MEM▾", 50), ("RESTARTS▾", 50), ("BEAT▾", 50)] {
+        press(&mut state, "o");
+        let text = screen(&mut state, width, 24, UNICODE);
+        assert!(text.lines().nth(2).is_some_and(|heads| heads.contains(column)), "{column}:\n{text}");
+    }
 }
 
 #[test]
