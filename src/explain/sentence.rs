@@ -49,7 +49,7 @@ pub(super) fn happened(event: &EventView) -> String {
 }
 
 /// A time of an event without its fraction of a second.
-fn to_the_second(at: &str) -> String {
+pub(crate) fn to_the_second(at: &str) -> String {
     let Some((seconds, fraction)) = at.split_once('.') else { return at.into() };
     format!("{seconds}{}", fraction.trim_start_matches(|c: char| c.is_ascii_digit()))
 }

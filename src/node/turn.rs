@@ -252,7 +252,7 @@ impl Node {
         }
         let (probes, mut means, events) = self.probes();
         probes.due(now, lost, &mut means, events);
-        self.hooks.due(now, lost, &self.context);
+        self.hooks.due(now, lost, &self.context, &mut self.reactor);
         self.children.output_due(now, &self.context, &mut self.reactor);
         for event in self.children.late_starts_due(now, &self.context) {
             if let Event::Spawned { run, .. } = &event {

@@ -106,19 +106,41 @@ intensity = "unlimited"
 on-restart = ["sh", "-c", "sleep 99881 & sleep 99882"]
 [[child]]
 name = "a"
+count = 8
 command = ["sh", "-c", "exit 1"]
 backoff = { initial = "1ms", max = "1ms" }
 "#,
     );
-    tree.incarnation("/a", 30);
+    tree.incarnation("/a-1", 30);
     let hooks = |tree: &Tree| {
         let lines =
             marked(&tree.mark()).into_iter().filter_map(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok());
         lines.filter(|line| line.starts_with(b"sleep\x0099882")).count()
     };
     until("as many as there may be", || hooks(&tree) == 4);
-    tree.incarnation("/a", 60);
+    tree.incarnation("/a-1", 60);
     assert_eq!(hooks(&tree), 4);
+    tree.stop();
+}
+
+#[test]
+fn a_burst_of_restarts_calls_at_once_and_then_once_with_their_number() {
+    let mut tree = Tree::start(
+        r#"
+intensity = 1000
+on-restart = ["sh", "-c", "echo \"$TREEVISOR_RESTARTS|$TREEVISOR_RESTARTS_SINCE|$TREEVISOR_MESSAGE\" >>hooks.log"]
+[[child]]
+name = "a"
+command = ["sh", "-c", "[ $(ls n* | wc -l) -lt 20 ] || exec sleep 1000; touch n$$-$TREEVISOR_INCARNATION; exit 1"]
+"#,
+    );
+    let event = tree.kind("/a", "restarting");
+    tree.incarnation("/a", 21);
+    let first = note(&tree, "1|");
+    assert!(first.starts_with(&format!("1|{}|restarting /a", event["at"].as_str().unwrap())), "{first}");
+    let counted = note(&tree, "19|");
+    assert!(counted.contains("; 19 restarts since 20"), "{counted}");
+    assert_eq!(noted(&tree).len(), 2, "{:?}", noted(&tree));
     tree.stop();
 }
 

@@ -8,10 +8,12 @@
 //! None is left behind: each has a time limit, after which it is killed with its process group; it is killed with its
 //! node, and is found by the tree's mark like every process of the tree.
 
+mod bursts;
 mod causes;
 mod queue;
 mod running;
 
+use self::bursts::{Bursts, Counted};
 use self::causes::Causes;
 use self::queue::{Class, Queue, Queued};
 use self::running::{Facts, Key, Order, Running};
@@ -48,6 +50,8 @@ pub(super) struct Hooks {
     waiting: Queue<Order>,
     /// Children that have been panicked and whose exit has not been seen yet, with what is to be reported of it.
     panicked: HashMap<ChildId, Facts>,
+    /// Restarts whose hooks are held back, to be told together.
+    bursts: Bursts<Order>,
     /// What failed last, where a hook may ask for it.
     causes: Causes,
     number: u64,
@@ -69,6 +73,7 @@ impl Hooks {
             running: Vec::new(),
             waiting: Queue::new(),
             panicked: HashMap::new(),
+            bursts: Bursts::new(),
             causes: Causes::default(),
             number: 0,
             ending: None,
@@ -89,10 +94,12 @@ impl Hooks {
     pub(super) fn forget(&mut self, child: ChildId) {
         self.panicked.remove(&child);
         self.causes.forget(child);
+        self.bursts.forget(child);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.running.iter().filter(|running| !running.killed).map(|running| running.until).min()
+        let running = self.running.iter().filter(|running| !running.killed).map(|running| running.until);
+        running.chain(self.bursts.next_deadline()).min()
     }
 
     /// Whether one more of this kind may run now.
@@ -119,6 +126,13 @@ impl Hooks {
             self.causes.note(fact, child, view);
         }
         let orders = self.orders_for(fact, child, view, children);
+        let held_back = |order: Order| match (order.key, child) {
+            (Key::Restart, Some(child)) => {
+                self.bursts.restarted(context.now(), child, &view.at, order).map(standing_for)
+            }
+            _ => Some(order),
+        };
+        let orders = orders.into_iter().filter_map(held_back).collect();
         self.call(orders, context, reactor);
     }
 
@@ -217,14 +231,19 @@ impl Hooks {
         }
     }
 
-    /// Ends hooks that have taken too long.
-    pub(super) fn due(&mut self, now: Time, lost: Span, context: &Context) {
+    /// Ends hooks that have taken too long, and calls those that were held back.
+    pub(super) fn due(&mut self, now: Time, lost: Span, context: &Context, reactor: &mut Reactor) {
         for running in &mut self.running {
             running.until += lost;
             if running.until <= now && !running.killed {
                 running.kill_late(context);
             }
         }
+        let counted = self.bursts.due(now).into_iter().map(standing_for);
+        // The file may have changed meanwhile.
+        let own = self.own.on_restart.clone();
+        let orders = counted.filter_map(|order| Some(Order { command: own.clone()?, ..order })).collect();
+        self.call(orders, context, reactor);
     }
 
     /// This node ends, and all its children have. Hooks for disasters are given their time, all others are ended.
@@ -240,6 +259,7 @@ impl Hooks {
             }
         }
         self.waiting.clear_routine();
+        self.bursts.clear();
         let now = context.now();
         for running in &mut self.running {
             if running.key == Key::Restart {
@@ -264,7 +284,7 @@ impl Hooks {
         if reactor.signals.drain().iter().any(hurry) || self.ending.is_some_and(|ending| now >= ending.until) {
             self.hurry(context);
         }
-        self.due(now, Span::ZERO, context);
+        self.due(now, Span::ZERO, context, reactor);
         if self.running.is_empty() {
             return true;
         }
@@ -296,6 +316,11 @@ impl Hooks {
             count => warn!(context.logger, "hooks dropped: this supervisor ended"; "count" => count),
         }
     }
+}
+
+/// The hook of several restarts.
+fn standing_for(Counted { count, since, last }: Counted<Order>) -> Order {
+    Order { facts: last.facts.standing_for(count, since), ..last }
 }
 
 /// The subtree at `within`, which is at or below this child, was panicked: every supervisor in it has its hook run, the

@@ -2,6 +2,7 @@
 
 use super::causes::Cause;
 use super::queue::Class;
+use crate::explain::sentence::to_the_second;
 use crate::ids::Path;
 use crate::node::children;
 use crate::node::command::HelperProcess;
@@ -72,20 +73,31 @@ pub(super) struct Facts {
     message: String,
     event: Option<EventView>,
     cause: Option<Cause>,
+    /// How many restarts it stands for, and since when.
+    restarts: Option<(u64, String)>,
 }
 
 impl Facts {
     pub(super) fn of(view: &EventView) -> Facts {
-        Facts { message: translate::sentence(view), event: Some(view.clone()), cause: None }
+        Facts { message: translate::sentence(view), event: Some(view.clone()), cause: None, restarts: None }
     }
 
     pub(super) fn without_event(message: String) -> Facts {
-        Facts { message, event: None, cause: None }
+        Facts { message, event: None, cause: None, restarts: None }
     }
 
     /// What led to it. Without any it is its own cause.
     pub(super) fn caused_by(self, cause: Option<Cause>) -> Facts {
         Facts { cause, ..self }
+    }
+
+    /// So many restarts, since this time.
+    pub(super) fn standing_for(mut self, count: u64, since: String) -> Facts {
+        if count > 1 {
+            self.message += &format!("; {count} restarts since {}", to_the_second(&since));
+        }
+        self.restarts = Some((count, since));
+        self
     }
 
     /// What of the cause stands in the environment.
@@ -121,6 +133,10 @@ impl Order {
         environment.insert("TREEVISOR_SUBJECT".into(), self.about.as_str().into());
         environment.insert("TREEVISOR_MESSAGE".into(), self.facts.message.replace('\0', " ").into());
         self.facts.cause(&mut environment);
+        if let Some((count, since)) = &self.facts.restarts {
+            environment.insert("TREEVISOR_RESTARTS".into(), count.to_string().into());
+            environment.insert("TREEVISOR_RESTARTS_SINCE".into(), since.into());
+        }
         if let Some(event) = &self.facts.event {
             environment.insert("TREEVISOR_EVENT_ID".into(), event.id.to_string().into());
             environment.insert("TREEVISOR_EVENT_AT".into(), event.at.clone().into());
