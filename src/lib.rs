@@ -67,5 +67,8 @@ pub mod supervision;
 mod text;
 #[doc(hidden)]
 pub mod time;
+#[cfg(feature = "web")]
+#[doc(hidden)]
+pub mod web;
 #[doc(hidden)]
 pub mod wire;

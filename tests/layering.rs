@@ -29,7 +29,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logs", &["spec", "os"]),
     ("node", &["spec", "supervision", "wire", "os", "explain", "link", "instance", "logs", "logging"]),
     ("control", &["wire", "link", "instance", "os"]),
-    ("cli", &["spec", "wire", "control", "node", "logging", "logs", "link", "instance", "explain", "os"]),
+    ("web", &["spec", "wire", "control", "instance", "explain", "os"]),
+    ("cli", &["spec", "wire", "control", "web", "node", "logging", "logs", "link", "instance", "explain", "os"]),
     ("main", &["cli"]),
 ];
 
@@ -51,6 +52,14 @@ const HOMES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("miette", &["spec"]),
     ("treevisor_client", &["lib", "node", "cli"]),
+    // No supervisor starts a thread of these, or touches a page of them.
+    ("axum", &["web"]),
+    ("http_body", &["web"]),
+    ("hyper", &["web"]),
+    ("hyper_util", &["web"]),
+    ("sha2", &["web"]),
+    ("subtle", &["web"]),
+    ("tokio", &["web"]),
 ];
 
 fn sources() -> Vec<(String, PathBuf, String)> {

@@ -48,6 +48,7 @@ mod top;
 mod up;
 mod version;
 mod wait;
+mod web;
 mod why;
 mod zone;
 
@@ -81,6 +82,7 @@ use std::ffi::OsString;
 use stop::Stop;
 use top::Top;
 use wait::Wait;
+use web::Web;
 use why::Why;
 
 /// Help is wrapped here at the latest: longer lines are hard to read, and golden texts need one width.
@@ -174,6 +176,7 @@ pub enum Verb {
     Logs(Logs),
     Events(Events),
     Why(Why),
+    Web(Web),
     Stop(Stop),
     Restart(Restart),
     Panic(Panic),
@@ -234,6 +237,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Logs(args) => logs::run(args, when).map(ExitCode::number),
         Verb::Events(args) => events::run(args, when).map(ExitCode::number),
         Verb::Why(args) => why::run(args, when).map(ExitCode::number),
+        Verb::Web(args) => web::run(args, when).map(ExitCode::number),
         Verb::Stop(args) => stop::run(args, when).map(ExitCode::number),
         Verb::Restart(args) => restart::run(args, when).map(ExitCode::number),
         Verb::Panic(args) => panic::run(args, when).map(ExitCode::number),

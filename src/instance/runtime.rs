@@ -282,7 +282,7 @@ impl RuntimeDir {
 }
 
 /// Whether no user but us (or, above, root) could put something else in the place of what is in `directory`.
-pub(super) fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeError> {
+pub(crate) fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeError> {
     let metadata =
         directory.symlink_metadata().map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?;
     let not_ours = |reason: String| Err(RuntimeError::NotOurs { path: directory.to_owned(), reason });

@@ -46,6 +46,7 @@ const VERBS: &[&str] = &[
     "logs",
     "events",
     "why",
+    "web",
     "stop",
     "restart",
     "panic",

@@ -1,0 +1,166 @@
+//! The page: what `assets/` holds, in the program, under names that change with it.
+//!
+//! A browser may keep an asset for ever, since its name has the hash of all of them in it. One hash for all: a module
+//! imports others by name, so its own content changes whenever theirs does.
+
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::sync::OnceLock;
+
+macro_rules! embedded {
+    ($($name:literal $kind:expr,)*) => {
+        /// Name, type and content.
+        const FILES: &[(&str, &str, &[u8])] = &[$(($name, $kind, include_bytes!(concat!("assets/", $name)))),*];
+    };
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+embedded! {
+    "app.js" SCRIPT,
+    "incident.js" SCRIPT,
+    "rows.js" SCRIPT,
+    "search.js" SCRIPT,
+    "style.css" "text/css; charset=utf-8",
+    "tree.js" SCRIPT,
+    "words.js" SCRIPT,
+}
+
+const PAGE: &str = include_str!("assets/index.html");
+
+/// What is sent for a name.
+pub(super) struct Asset {
+    pub(super) kind: &'static str,
+    pub(super) content: Vec<u8>,
+    name: String,
+}
+
+/// The page and its assets, with their names written into each other.
+pub(super) struct Assets {
+    page: String,
+    files: Vec<Asset>,
+}
+
+impl Assets {
+    /// What is in this program.
+    pub(super) fn own() -> &'static Assets {
+        static OWN: OnceLock<Assets> = OnceLock::new();
+        OWN.get_or_init(|| Assets::of(PAGE, FILES))
+    }
+
+    fn of(page: &str, files: &[(&'static str, &'static str, &[u8])]) -> Assets {
+        let mut hash = Sha256::new();
+        for (name, _, content) in files {
+            hash.update(name.as_bytes());
+            hash.update(content);
+        }
+        let mut text = String::new();
+        for byte in &hash.finalize()[..8] {
+            let _ = write!(text, "{byte:02x}");
+        }
+        let names: Vec<(&str, String)> = files.iter().map(|(name, ..)| (*name, hashed(name, &text))).collect();
+        let files = files.iter().zip(&names).map(|((_, kind, content), (_, name))| {
+            let content = match std::str::from_utf8(content) {
+                Ok(source) if *kind == SCRIPT => renamed(source, "./", &names).into_bytes(),
+                _ => content.to_vec(),
+            };
+            Asset { kind, content, name: name.clone() }
+        });
+        Assets { page: renamed(page, "assets/", &names), files: files.collect() }
+    }
+
+    /// The page. No fact about a tree is in it.
+    pub(super) fn page(&self) -> &str {
+        &self.page
+    }
+
+    /// The asset of this name, hash and all.
+    pub(super) fn find(&self, name: &str) -> Option<&Asset> {
+        self.files.iter().find(|asset| asset.name == name)
+    }
+}
+
+fn hashed(name: &str, hash: &str) -> String {
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+    format!("{stem}-{hash}.{ending}")
+}
+
+/// A source with the names that stand in quotes, behind `before`, as they are sent.
+fn renamed(source: &str, before: &str, names: &[(&str, String)]) -> String {
+    let mut text = source.to_owned();
+    for (name, new) in names {
+        for quote in ['"', '\''] {
+            text = text.replace(&format!("{quote}{before}{name}{quote}"), &format!("{quote}{before}{new}{quote}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn names_follow_the_content_of_all() {
+        let of = |b: &'static str| {
+            Assets::of(
+                "<script type=\"module\" src=\"assets/a.js\"></script>",
+                &[("a.js", SCRIPT, b"import { x } from './b.js'; // b.js"), ("b.js", SCRIPT, b.as_bytes())],
+            )
+        };
+        let (one, other) = (of("1"), of("2"));
+        let name = |assets: &Assets| assets.files[0].name.clone();
+        assert_ne!(name(&one), name(&other));
+        assert!(one.page().contains(&format!("\"assets/{}\"", name(&one))), "{}", one.page());
+        let source = String::from_utf8(one.find(&name(&one)).unwrap().content.clone()).unwrap();
+        assert_eq!(source, format!("import {{ x }} from './{}'; // b.js", one.files[1].name));
+        assert!(one.find("a.js").is_none() && one.find(&name(&other)).is_none() && one.find("../a.js").is_none());
+    }
+
+    fn on_disk() -> Vec<(String, String)> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/assets");
+        let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        let sent = files.filter(|path| path.is_file() && path.extension().is_some_and(|ending| ending != "md"));
+        sent.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn what_lies_there_is_what_is_sent() {
+        let sent: BTreeSet<String> = FILES.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        let mut there: BTreeSet<String> = on_disk().into_iter().map(|(name, _)| name).collect();
+        assert!(there.remove("index.html"));
+        assert_eq!(sent, there);
+    }
+
+    #[test]
+    fn all_together_are_small_and_hold_nothing_that_makes_markup_of_text() {
+        let files = on_disk();
+        let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
+        assert!(bytes < 120 * 1024, "{bytes} bytes");
+        for (name, text) in &files {
+            for wrong in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+                "javascript:",
+            ] {
+                assert!(!text.contains(wrong), "{name}: {wrong}");
+            }
+        }
+        let page = &files.iter().find(|(name, _)| name == "index.html").unwrap().1;
+        assert!(
+            !page.contains(" on")
+                || !page.split(" on").skip(1).any(|rest| {
+                    rest.split_once('=').is_some_and(|(word, _)| word.bytes().all(|letter| letter.is_ascii_lowercase()))
+                })
+        );
+        assert!(!page.contains("style=") && !page.contains("<style") && !page.contains("<base"));
+    }
+}

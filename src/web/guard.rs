@@ -1,0 +1,211 @@
+//! What holds for each request before it is looked at, for the client that sent it, and for each answer.
+
+use super::app::App;
+use super::host::{Door, is_our_origin, is_ours};
+use super::keys::{May, Secret};
+use crate::os::process::own_uid;
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+use tokio::sync::Notify;
+
+/// What a page sends with each of its requests that change something.
+const CSRF: &str = "x-treevisor-csrf";
+
+/// The name of the cookie.
+pub(super) const COOKIE_NAME: &str = "tv";
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// Where a request comes from.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) door: Door,
+    /// Its address, for events; or the user behind a UNIX socket.
+    pub(super) address: String,
+    /// The user that the kernel names; of a UNIX socket alone.
+    pub(super) uid: Option<u32>,
+    /// Closes its connection.
+    pub(super) close: Arc<Notify>,
+}
+
+/// A refusal, or any other answer that is a status and a sentence.
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Refused {
+        Refused(status, text.into())
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, axum::Json(json!({ "error": self.1 }))).into_response()
+    }
+}
+
+/// Looks at a request before anything else does, and takes the path of the public URL off it.
+pub(super) fn admit(app: &App, peer: &Peer, parts: &mut Parts) -> Result<(), Refused> {
+    let public = app.config.public_url.as_ref();
+    let misdirected = || Refused::new(StatusCode::MISDIRECTED_REQUEST, "this is no name of the console");
+    let host = only(&parts.headers, &HOST).ok_or_else(misdirected)?;
+    let named = parts.uri.authority().is_none_or(|named| is_ours(named.as_str(), peer.door, public));
+    if !named || !is_ours(host, peer.door, public) {
+        return Err(misdirected());
+    }
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        let origin = only(&parts.headers, &ORIGIN).is_some_and(|origin| is_our_origin(origin, peer.door, public));
+        if !origin {
+            return Err(Refused::new(StatusCode::FORBIDDEN, "only a page of the console may ask for this"));
+        }
+        let kind = only(&parts.headers, &CONTENT_TYPE).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json"));
+        }
+    }
+    if let Some(public) = public.filter(|public| !public.path().is_empty()) {
+        // A proxy may have taken it off already.
+        let rest = parts.uri.path_and_query().and_then(|path| path.as_str().strip_prefix(public.path()));
+        if let Some(Ok(uri)) = rest.filter(|rest| rest.starts_with('/')).map(str::parse::<Uri>) {
+            parts.uri = uri;
+        }
+    }
+    Ok(())
+}
+
+/// The value of a header that stands there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// Puts into an answer what stands in each.
+pub(super) fn with_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// How it is known what a client may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// By a key in a header.
+    Bearer,
+    /// By the cookie of a session.
+    Session,
+    /// By the kernel: a UNIX socket was opened by our user, or root.
+    Kernel,
+}
+
+/// What a client may, and how that is known.
+pub(super) struct Client {
+    pub(super) may: May,
+    pub(super) how: How,
+    token: Option<Secret>,
+}
+
+impl Client {
+    /// Of a request; `None` where nothing is known of it.
+    pub(super) fn of(app: &App, peer: &Peer, headers: &HeaderMap) -> Option<Client> {
+        if headers.contains_key(AUTHORIZATION) {
+            let key = only(headers, &AUTHORIZATION)?;
+            let (scheme, key) = key.split_once(' ')?;
+            let key = scheme.eq_ignore_ascii_case("bearer").then(|| Secret::parse(key.trim())).flatten()?;
+            return Some(Client { may: app.bearer(&key)?, how: How::Bearer, token: None });
+        }
+        let by_session = cookie(headers).and_then(|token| {
+            let may = app.session(&token)?;
+            Some(Client { may, how: How::Session, token: Some(token) })
+        });
+        by_session.or_else(|| {
+            // Behind a public name it is the proxy's user that the kernel names.
+            let known = app.config.public_url.is_none() && peer.uid.is_some_and(|uid| uid == 0 || uid == own_uid());
+            known.then(|| Client { may: app.capped(May::Act), how: How::Kernel, token: None })
+        })
+    }
+
+    /// The session's token, if it is one.
+    pub(super) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    /// Whether the page of its session has sent this: no other site knows the value.
+    fn has_csrf(&self, headers: &HeaderMap) -> bool {
+        let sent = only(headers, &HeaderName::from_static(CSRF)).unwrap_or_default();
+        self.token.as_ref().is_some_and(|token| token.csrf().as_bytes().ct_eq(sent.as_bytes()).into())
+    }
+}
+
+/// The token in the cookie. Where several are sent, as of an old path, the first one that can be one.
+pub(super) fn cookie(headers: &HeaderMap) -> Option<Secret> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == COOKIE_NAME)
+        .find_map(|(_, value)| Secret::parse(value))
+}
+
+/// A client that may look on.
+pub(super) struct Viewer(pub(super) Client);
+
+/// A client that may act: one with a session whose page has sent this.
+pub(super) struct Actor(pub(super) Client);
+
+impl FromRequestParts<Arc<App>> for Viewer {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Viewer, Refused> {
+        let client = parts.extensions.get::<Peer>().and_then(|peer| Client::of(app, peer, &parts.headers));
+        let client = client.ok_or_else(|| Refused::new(StatusCode::UNAUTHORIZED, "log in first"))?;
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+        if changes && client.how == How::Session && !client.has_csrf(&parts.headers) {
+            return Err(Refused::new(StatusCode::FORBIDDEN, "the session's X-Treevisor-CSRF is missing"));
+        }
+        Ok(Viewer(client))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Actor {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Actor, Refused> {
+        let Viewer(client) = Viewer::from_request_parts(parts, app).await?;
+        if client.how != How::Session {
+            return Err(Refused::new(StatusCode::FORBIDDEN, "to act takes a session: log in"));
+        }
+        if client.may < May::Act {
+            return Err(Refused::new(StatusCode::FORBIDDEN, "this session may look on, not act"));
+        }
+        Ok(Actor(client))
+    }
+}
+
+/// An answer without a body.
+pub(super) fn empty(status: StatusCode) -> Response {
+    (status, Body::empty()).into_response()
+}

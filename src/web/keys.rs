@@ -1,0 +1,305 @@
+//! Keys and sessions: what each lets its bearer do, and for how long.
+//!
+//! Of none of them more than the SHA-256 is kept. They are random numbers of 256 bits, so no salt and no slow hash would make
+//! them harder to guess. All are compared with all that is known, in constant time.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+/// A key of a link is good for so many milliseconds.
+pub(super) const LOGIN_MS: u64 = 10 * 60 * 1_000;
+
+/// A session ends so many milliseconds after its login.
+pub(super) const SESSION_MS: u64 = 7 * 24 * 3_600 * 1_000;
+
+/// So many sessions and links may be open; the oldest ends for a new one.
+const OPEN_MAX: usize = 256;
+
+/// What is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum May {
+    /// To look.
+    View,
+    /// To look and to act.
+    Act,
+}
+
+/// A key or the token of a session, as its bearer has it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret([u8; 32]);
+
+impl Secret {
+    /// Of 32 random bytes.
+    pub(super) fn of(bytes: [u8; 32]) -> Secret {
+        Secret(bytes)
+    }
+
+    /// Reads what [`Secret::text`] has written; `None` where it is something else.
+    pub(super) fn parse(text: &str) -> Option<Secret> {
+        hex(text).map(Secret)
+    }
+
+    /// 64 hexadecimal digits.
+    pub(super) fn text(&self) -> String {
+        text(&self.0)
+    }
+
+    /// What the page of a session sends with each action. It follows from the session's token, which no page can read.
+    pub(super) fn csrf(&self) -> String {
+        text(&hash(&[b"treevisor csrf ", &self.0]))
+    }
+
+    fn hashed(&self) -> Hashed {
+        Hashed(hash(&[b"", &self.0]))
+    }
+}
+
+fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().into()
+}
+
+fn text(bytes: &[u8; 32]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// The SHA-256 of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+struct Hashed([u8; 32]);
+
+impl From<Hashed> for String {
+    fn from(hashed: Hashed) -> String {
+        text(&hashed.0)
+    }
+}
+
+impl TryFrom<String> for Hashed {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Hashed, &'static str> {
+        hex(&text).map(Hashed).ok_or("not 64 hexadecimal digits")
+    }
+}
+
+/// A key of a link, or a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Open {
+    sha256: Hashed,
+    may: May,
+    /// It ends: milliseconds since 1970.
+    until_ms: u64,
+}
+
+/// All keys and sessions of a console, as they are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Keys {
+    view: Hashed,
+    act: Hashed,
+    #[serde(default)]
+    logins: Vec<Open>,
+    #[serde(default)]
+    sessions: Vec<Open>,
+}
+
+impl Keys {
+    /// With two keys, and nothing open.
+    pub(super) fn new(view: &Secret, act: &Secret) -> Keys {
+        Keys { view: view.hashed(), act: act.hashed(), logins: Vec::new(), sessions: Vec::new() }
+    }
+
+    /// A key for one login from now on.
+    pub(super) fn add_login(&mut self, key: &Secret, may: May, now_ms: u64) {
+        add(&mut self.logins, key, may, now_ms, LOGIN_MS);
+    }
+
+    /// What a login with this key may. The key of a link is used up by it.
+    pub(super) fn login(&mut self, key: &Secret, now_ms: u64) -> Option<May> {
+        let hashed = key.hashed();
+        let open = find(&self.logins, &hashed, now_ms);
+        self.logins.retain(|login| !bool::from(login.sha256.0.ct_eq(&hashed.0)) && login.until_ms > now_ms);
+        self.bearer(key).max(open)
+    }
+
+    /// What the bearer of a lasting key may. That of a link is none.
+    pub(super) fn bearer(&self, key: &Secret) -> Option<May> {
+        let hashed = key.hashed();
+        let (view, act) = (self.view.0.ct_eq(&hashed.0), self.act.0.ct_eq(&hashed.0));
+        let number = u8::conditional_select(&u8::conditional_select(&0, &1, view), &2, act);
+        [None, Some(May::View), Some(May::Act)][usize::from(number)]
+    }
+
+    /// Opens a session.
+    pub(super) fn open_session(&mut self, token: &Secret, may: May, now_ms: u64) {
+        add(&mut self.sessions, token, may, now_ms, SESSION_MS);
+    }
+
+    /// What a session may that is still open.
+    pub(super) fn session(&self, token: &Secret, now_ms: u64) -> Option<May> {
+        find(&self.sessions, &token.hashed(), now_ms)
+    }
+
+    /// Ends a session.
+    pub(super) fn close_session(&mut self, token: &Secret) {
+        let hashed = token.hashed();
+        self.sessions.retain(|session| session.sha256 != hashed);
+    }
+}
+
+fn add(list: &mut Vec<Open>, secret: &Secret, may: May, now_ms: u64, lasts_ms: u64) {
+    list.retain(|open| open.until_ms > now_ms);
+    if list.len() >= OPEN_MAX {
+        list.remove(0);
+    }
+    list.push(Open { sha256: secret.hashed(), may, until_ms: now_ms.saturating_add(lasts_ms) });
+}
+
+/// Looks at all of them, whichever fits.
+fn find(list: &[Open], hashed: &Hashed, now_ms: u64) -> Option<May> {
+    let (mut found, mut at) = (Choice::from(0), 0_u64);
+    for (index, open) in list.iter().enumerate() {
+        let fits = open.sha256.0.ct_eq(&hashed.0);
+        at.conditional_assign(&(index as u64), fits);
+        found |= fits;
+    }
+    let open = bool::from(found).then(|| usize::try_from(at).ok().and_then(|at| list.get(at))).flatten()?;
+    (open.until_ms > now_ms).then_some(open.may)
+}
+
+/// How many logins may be tried: ten a minute, from all clients together.
+#[derive(Debug)]
+pub(super) struct Tries {
+    times_ms: std::collections::VecDeque<u64>,
+}
+
+impl Tries {
+    const A_MINUTE: usize = 10;
+
+    pub(super) fn new() -> Tries {
+        Tries { times_ms: std::collections::VecDeque::new() }
+    }
+
+    /// Counts one; `false` where it is one too many.
+    pub(super) fn allow(&mut self, now_ms: u64) -> bool {
+        while self.times_ms.front().is_some_and(|time| now_ms.saturating_sub(*time) >= 60_000) {
+            self.times_ms.pop_front();
+        }
+        let allowed = self.times_ms.len() < Tries::A_MINUTE;
+        if allowed {
+            self.times_ms.push_back(now_ms);
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(number: u8) -> Secret {
+        Secret::of([number; 32])
+    }
+
+    fn keys() -> Keys {
+        Keys::new(&secret(1), &secret(2))
+    }
+
+    #[test]
+    fn a_secret_has_one_text() {
+        let text = secret(0xab).text();
+        assert_eq!(text, "ab".repeat(32));
+        assert!(Secret::parse(&text) == Some(secret(0xab)));
+        for wrong in ["", &text[1..], &text.to_uppercase(), &format!("{text}0"), &"+f".repeat(32), &"é".repeat(32)] {
+            assert!(Secret::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lasting_keys_let_their_bearers_do_what_they_are_for() {
+        let keys = keys();
+        assert_eq!(keys.bearer(&secret(1)), Some(May::View));
+        assert_eq!(keys.bearer(&secret(2)), Some(May::Act));
+        assert_eq!(keys.bearer(&secret(3)), None);
+        let mut keys = keys;
+        assert_eq!(keys.login(&secret(1), 0), Some(May::View));
+        assert_eq!(keys.login(&secret(1), 1), Some(May::View));
+    }
+
+    #[test]
+    fn the_key_of_a_link_holds_once_and_for_ten_minutes() {
+        let mut keys = keys();
+        keys.add_login(&secret(3), May::Act, 1_000);
+        keys.add_login(&secret(4), May::View, 1_000);
+        assert_eq!(keys.bearer(&secret(3)), None);
+        assert_eq!(keys.login(&secret(5), 2_000), None);
+        assert_eq!(keys.login(&secret(3), 2_000), Some(May::Act));
+        assert_eq!(keys.login(&secret(3), 2_000), None);
+        assert_eq!(keys.login(&secret(4), 1_000 + LOGIN_MS - 1), Some(May::View));
+        keys.add_login(&secret(4), May::View, 1_000);
+        assert_eq!(keys.login(&secret(4), 1_000 + LOGIN_MS), None);
+    }
+
+    #[test]
+    fn sessions_end_by_logout_and_by_time() {
+        let mut keys = keys();
+        keys.open_session(&secret(5), May::View, 0);
+        keys.open_session(&secret(6), May::Act, 0);
+        assert_eq!(keys.session(&secret(5), SESSION_MS - 1), Some(May::View));
+        assert_eq!(keys.session(&secret(5), SESSION_MS), None);
+        assert_eq!(keys.bearer(&secret(6)), None);
+        keys.close_session(&secret(5));
+        assert_eq!((keys.session(&secret(5), 1), keys.session(&secret(6), 1)), (None, Some(May::Act)));
+    }
+
+    #[test]
+    fn what_is_open_is_bounded() {
+        let mut keys = keys();
+        for number in 0..OPEN_MAX as u64 + 44 {
+            let mut bytes = [9; 32];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            keys.open_session(&Secret::of(bytes), May::View, number);
+        }
+        assert_eq!(keys.sessions.len(), OPEN_MAX);
+        keys.open_session(&secret(7), May::View, SESSION_MS + 200);
+        assert_eq!(keys.sessions.iter().map(|open| open.until_ms).min(), Some(SESSION_MS + 201));
+    }
+
+    #[test]
+    fn nothing_that_is_kept_can_be_presented() {
+        let mut keys = keys();
+        keys.open_session(&secret(5), May::Act, 0);
+        let json = serde_json::to_string(&keys).unwrap();
+        assert!(!json.contains(&secret(1).text()) && !json.contains(&secret(5).text()), "{json}");
+        let kept: Keys = serde_json::from_str(&json).unwrap();
+        assert_eq!(kept, keys);
+        let stolen = Secret::of(keys.act.0);
+        assert_eq!((keys.bearer(&stolen), keys.session(&stolen, 1)), (None, None));
+        assert_ne!(secret(5).csrf(), secret(6).csrf());
+    }
+
+    #[test]
+    fn ten_logins_a_minute() {
+        let mut tries = Tries::new();
+        assert!((0..10).all(|second| tries.allow(second * 1_000)));
+        assert!(!tries.allow(59_999) && tries.allow(60_000) && !tries.allow(60_500) && tries.allow(61_000));
+    }
+}

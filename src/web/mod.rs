@@ -1,0 +1,321 @@
+//! The console in the browser: a process of its own that speaks the control protocol as any tool does, and HTTP to browsers.
+//!
+//! It may be killed, stopped or flooded; the tree does not notice. What faces the network is hyper and axum, on one thread; what
+//! asks the root has threads of its own. `host`, `keys`, `assets` and `table` decide without a descriptor, and are tested so.
+
+mod app;
+mod ask;
+mod assets;
+mod config;
+#[allow(dead_code, reason = "the stream takes the rest")]
+mod guard;
+mod host;
+mod keys;
+mod known;
+mod routes;
+mod serve;
+#[allow(dead_code, reason = "the stream takes the rest")]
+mod store;
+#[allow(dead_code, reason = "the stream takes the rest")]
+mod table;
+
+pub use config::{Config, Texts};
+pub use host::PublicUrl;
+pub use keys::May;
+
+use crate::control::{self, FindError, Instance, RuntimeDir, StateDir};
+use crate::error::Chain;
+use crate::ids::Name;
+use crate::instance::runtime::check_owner;
+use crate::os::clock;
+use crate::os::fd;
+use crate::os::listener::{ListenError, Listener};
+use crate::os::process::is_alive;
+use crate::os::signals::{Caught, Signals};
+use crate::spec::listen::{Address, Listen};
+use crate::time::Span;
+use app::App;
+use known::Known;
+use serve::Server;
+use std::fmt;
+use std::fs::DirBuilder;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net as unix;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use store::Store;
+use tokio::sync::mpsc::{Sender, channel};
+
+/// Why there is no console.
+#[derive(Debug)]
+pub enum WebError {
+    /// It cannot listen.
+    Listen(ListenError),
+    /// Which instance is meant is not known.
+    Find(FindError),
+    /// There is no place for keys.
+    NoState,
+    /// Keys cannot be read or written.
+    Keys(io::Error),
+    /// No console of this instance runs.
+    NotRunning(Name),
+    /// The system's.
+    System(io::Error),
+}
+
+impl fmt::Display for WebError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WebError::Listen(_) => f.write_str("cannot listen"),
+            WebError::Find(_) => f.write_str("cannot tell which instance is meant"),
+            WebError::NoState => {
+                f.write_str("there is no directory for keys: TREEVISOR_STATE_DIR and HOME are not set")
+            }
+            WebError::Keys(_) => f.write_str("cannot use the keys"),
+            WebError::NotRunning(name) => write!(f, "no console of \"{name}\" runs"),
+            WebError::System(_) => f.write_str("cannot begin"),
+        }
+    }
+}
+
+impl std::error::Error for WebError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            WebError::Listen(cause) => Some(cause),
+            WebError::Find(cause) => Some(cause),
+            WebError::Keys(cause) | WebError::System(cause) => Some(cause),
+            WebError::NoState | WebError::NotRunning(_) => None,
+        }
+    }
+}
+
+/// An instance that does not run is looked for this often.
+const LOOK_FOR: Span = Span::from_millis(500);
+
+/// Keys that another process has changed count after this.
+const LOOK_AT_KEYS: Span = Span::from_millis(500);
+
+/// Serves until a signal ends it, whose number is returned.
+///
+/// # Errors
+/// Every [`WebError`] but `NotRunning`.
+pub fn serve(config: Config) -> Result<i32, WebError> {
+    let opened = open(&config)?;
+    let known = Arc::new(OnceLock::new());
+    match named(config.instance.as_deref())? {
+        Some(name) => drop(known.set(known_as(name)?)),
+        None => (config.texts.say)("no instance runs; the first one that does is shown"),
+    }
+    let signals = Signals::install().map_err(WebError::System)?;
+    let (to, mut ends) = channel(1);
+    ended(signals, to.clone());
+    let url = url_of(&config, &opened);
+    let app = Arc::new(App::new(config, Arc::clone(&known)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(8)
+        .build()
+        .map_err(WebError::System)?;
+    runtime.block_on(async {
+        let server = Server::new(Arc::clone(&app), routes::routes(Arc::clone(&app)));
+        for door in &opened {
+            let socket = door.listener.as_fd().try_clone_to_owned().map_err(WebError::System)?;
+            match door.address {
+                Address::Tcp(_) => server.tcp(net::TcpListener::from(socket)),
+                Address::Unix(_) | Address::Abstract(_) => server.unix(unix::UnixListener::from(socket)),
+            }
+            .map_err(WebError::System)?;
+        }
+        thread::spawn(move || keep(&app, &url, &to));
+        Ok(ends.recv().await.unwrap_or(0))
+    })
+}
+
+/// A socket that listens, and where.
+struct Opened {
+    address: Address,
+    listener: Listener,
+}
+
+fn open(config: &Config) -> Result<Vec<Opened>, WebError> {
+    let open = |address: &Address| {
+        let mut wanted = Listen::new(address.clone());
+        if let Address::Unix(path) = address {
+            wanted.mode = Some(0o600);
+            check_directory_of(path).map_err(WebError::System)?;
+        }
+        let listener = Listener::open(&wanted).map_err(WebError::Listen)?;
+        let address = match address {
+            // The kernel may have chosen the port.
+            Address::Tcp(_) => local_address(&listener).map(Address::Tcp).map_err(WebError::System)?,
+            other => other.clone(),
+        };
+        Ok(Opened { address, listener })
+    };
+    config.listen.iter().map(open).collect()
+}
+
+fn local_address(listener: &Listener) -> io::Result<SocketAddr> {
+    net::TcpListener::from(listener.as_fd().try_clone_to_owned()?).local_addr()
+}
+
+/// No other user may be able to put another socket in the place of ours.
+fn check_directory_of(socket: &Path) -> io::Result<()> {
+    let directory = match socket.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    check_owner(directory, true).map_err(io::Error::other)
+}
+
+/// The address for a browser on this machine, or the one that was given.
+fn url_of(config: &Config, opened: &[Opened]) -> String {
+    if let Some(public) = &config.public_url {
+        return public.to_string();
+    }
+    let tcp = opened.iter().find_map(|door| match door.address {
+        Address::Tcp(address) => Some(address),
+        Address::Unix(_) | Address::Abstract(_) => None,
+    });
+    match tcp {
+        Some(address) if address.ip().is_unspecified() => format!("http://localhost:{}/", address.port()),
+        Some(address) => format!("http://{address}/"),
+        // What leads to a socket in a file is the reader's own.
+        None => "http://localhost/".to_owned(),
+    }
+}
+
+fn known_as(name: Name) -> Result<Known, WebError> {
+    let runtime =
+        RuntimeDir::of(&control::own_base(), &name).map_err(|error| WebError::Find(FindError::Runtime(error)))?;
+    Ok(Known { runtime, store: store_of(&name)?, name })
+}
+
+fn store_of(name: &Name) -> Result<Store, WebError> {
+    let base = control::own_state_base().ok_or(WebError::NoState)?;
+    Ok(Store::of(StateDir::of(&base, name)))
+}
+
+/// The name of the instance that is meant: the one that is wanted, whether it runs or not, or the only one that runs. `None`
+/// where none does.
+fn named(wanted: Option<&str>) -> Result<Option<Name>, WebError> {
+    if let Some(wanted) = wanted {
+        let bad = |cause| WebError::Find(FindError::BadName { name: wanted.to_owned(), cause });
+        return Name::parse(wanted).map(Some).map_err(bad);
+    }
+    match control::find(&control::own_base(), None) {
+        Ok(Instance { name, .. }) => Ok(Some(name)),
+        Err(FindError::NoneRuns { .. }) => Ok(None),
+        Err(error) => Err(WebError::Find(error)),
+    }
+}
+
+/// Makes a link to the console of an instance, with a key that holds once.
+///
+/// # Errors
+/// [`WebError::NotRunning`] and those of keys and instances.
+pub fn link(instance: Option<&str>, may: May) -> Result<String, WebError> {
+    let name = named_or_kept(instance)?;
+    let store = store_of(&name)?;
+    let running = store.read_running().map_err(WebError::Keys)?.filter(|running| is_alive(running.pid));
+    let running = running.ok_or(WebError::NotRunning(name))?;
+    let (key, _) = store.login_key(may).map_err(WebError::Keys)?;
+    Ok(with_key(&running.url, &key))
+}
+
+/// Throws away all keys and sessions. Returns the new keys: for looking, and for acting.
+///
+/// # Errors
+/// Those of keys and instances.
+pub fn renew(instance: Option<&str>) -> Result<(String, String), WebError> {
+    let name = named_or_kept(instance)?;
+    let (view, act) = store_of(&name)?.renew().map_err(WebError::Keys)?;
+    Ok((view.text(), act.text()))
+}
+
+fn named_or_kept(instance: Option<&str>) -> Result<Name, WebError> {
+    let base = control::own_base();
+    named(instance)?.ok_or(WebError::Find(FindError::NoneRuns { base }))
+}
+
+fn with_key(url: &str, key: &keys::Secret) -> String {
+    format!("{url}#key={}", key.text())
+}
+
+/// Until a signal comes that ends us.
+fn ended(mut signals: Signals, to: Sender<i32>) {
+    thread::spawn(move || {
+        loop {
+            // An error is a signal that came in between.
+            let _ = fd::wait_readable_any(&[signals.as_fd()], None);
+            for signal in signals.drain() {
+                let number = match signal {
+                    Caught::Terminate { .. } => 15,
+                    Caught::Interrupt => 2,
+                    Caught::Quit => 3,
+                    Caught::Hangup => 1,
+                    Caught::User1 | Caught::ChildExited => continue,
+                };
+                if to.blocking_send(number).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+}
+
+/// Finds the instance, prints the link, and keeps an eye on the file of keys.
+fn keep(app: &App, url: &str, ends: &Sender<i32>) {
+    let known = loop {
+        match app.known.get() {
+            Some(known) => break known,
+            None => {
+                if let Ok(Some(known)) = named(None).and_then(|name| name.map(known_as).transpose()) {
+                    let _ = app.known.set(known);
+                } else {
+                    clock::pause(LOOK_FOR);
+                }
+            }
+        }
+    };
+    if let Err(error) = announce(app, known, url) {
+        (app.config.texts.say)(&Chain(&error).to_string());
+        let _ = ends.blocking_send(-1);
+        return;
+    }
+    let mut stamp = known.store.stamp();
+    loop {
+        clock::pause(LOOK_AT_KEYS);
+        let now = known.store.stamp();
+        if now != stamp {
+            stamp = now;
+            // What cannot be read opens nothing.
+            app.set_keys(known.store.read().ok().flatten());
+        }
+    }
+}
+
+fn announce(app: &App, known: &Known, url: &str) -> Result<(), WebError> {
+    known.store.write_running(url).map_err(WebError::Keys)?;
+    let texts = app.config.texts;
+    if app.config.supervised {
+        // What a worker prints is kept, and can be read by those who may only look on.
+        let ((), keys) = known.store.change(|_| ()).map_err(WebError::Keys)?;
+        app.set_keys(Some(keys));
+        (texts.print)(&format!(
+            "the console of \"{0}\" is at {url}; `treevisor web --url -i {0}` prints a link",
+            known.name
+        ));
+        return Ok(());
+    }
+    let (key, keys) = known.store.login_key(app.capped(May::Act)).map_err(WebError::Keys)?;
+    app.set_keys(Some(keys));
+    (texts.print)(&with_key(url, &key));
+    Ok(())
+}

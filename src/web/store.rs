@@ -1,0 +1,261 @@
+//! Where keys and sessions are kept: a file of the instance's state directory that its user alone may read. The console and
+//! the tool that makes links both write it, each change under a lock.
+
+use super::keys::{Keys, May, Secret};
+use crate::control::StateDir;
+use crate::files;
+use crate::os::clock::{self, Clock};
+use crate::os::lock::{LockError, LockFile};
+use crate::os::random;
+use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The most bytes of the file: some 500 entries of 130 bytes have room.
+const MAX: u64 = 1 << 20;
+
+/// A change takes a millisecond; after so long its lock is not given back any more.
+const PATIENCE: Span = Span::from_secs(5);
+
+/// The files of one console.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    state: StateDir,
+}
+
+/// What tells one content of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp(u64, i64, i64);
+
+/// Where a console that runs can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Running {
+    /// Its process.
+    pub(super) pid: u32,
+    /// Its address, for browsers.
+    pub(super) url: String,
+}
+
+impl Store {
+    /// In this directory.
+    pub(super) fn of(state: StateDir) -> Store {
+        Store { state }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.state.path().join("web-keys.json")
+    }
+
+    fn running_file(&self) -> PathBuf {
+        self.state.path().join("web.json")
+    }
+
+    /// What the file holds now; changes with it.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        fs::symlink_metadata(self.file()).ok().map(|file| Stamp(file.ino(), file.mtime(), file.mtime_nsec()))
+    }
+
+    /// Reads keys and sessions; `None` where there are none yet.
+    ///
+    /// # Errors
+    /// The system's; `PermissionDenied` where other users may read the file, and `InvalidData` for another content.
+    pub(super) fn read(&self) -> io::Result<Option<Keys>> {
+        let text = match files::read_regular(&self.file(), MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
+        let mode = fs::symlink_metadata(self.file())?.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            let text = format!("{} may be read by others (its mode is {mode:04o})", self.file().display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        let keys = serde_json::from_slice(&text).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", self.file().display()))
+        })?;
+        Ok(Some(keys))
+    }
+
+    /// Changes keys and sessions. Where there are none yet, keys that are in no hand are made first.
+    ///
+    /// # Errors
+    /// As [`Store::read`]; `TimedOut` where another process keeps the lock.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Keys) -> T) -> io::Result<(T, Keys)> {
+        self.state.create()?;
+        let _lock = self.lock()?;
+        let mut keys = match self.read()? {
+            Some(keys) => keys,
+            None => Keys::new(&secret()?, &secret()?),
+        };
+        let done = change(&mut keys);
+        write(&self.file(), &keys)?;
+        Ok((done, keys))
+    }
+
+    /// Puts new keys in the place of all keys and sessions, whatever lies there, and returns those for looking and for
+    /// acting.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn renew(&self) -> io::Result<(Secret, Secret)> {
+        self.state.create()?;
+        let _lock = self.lock()?;
+        let (view, act) = (secret()?, secret()?);
+        write(&self.file(), &Keys::new(&view, &act))?;
+        Ok((view, act))
+    }
+
+    /// A key for a link: for one login, within ten minutes.
+    ///
+    /// # Errors
+    /// As [`Store::change`].
+    pub(super) fn login_key(&self, may: May) -> io::Result<(Secret, Keys)> {
+        let key = secret()?;
+        let ((), keys) = self.change(|keys| keys.add_login(&key, may, now_ms()))?;
+        Ok((key, keys))
+    }
+
+    /// Writes down where the console can be reached.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn write_running(&self, url: &str) -> io::Result<()> {
+        self.state.create()?;
+        write(&self.running_file(), &Running { pid: std::process::id(), url: url.to_owned() })
+    }
+
+    /// Where the console can be reached that wrote itself down last; `None` where none did. It may have ended since.
+    ///
+    /// # Errors
+    /// The system's, and `InvalidData`.
+    pub(super) fn read_running(&self) -> io::Result<Option<Running>> {
+        match files::read_regular(&self.running_file(), MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => serde_json::from_slice(&text?)
+                .map(Some)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+
+    /// Removes what [`Store::write_running`] has written, if it is still ours.
+    pub(super) fn remove_running(&self) {
+        if matches!(self.read_running(), Ok(Some(running)) if running.pid == std::process::id()) {
+            let _ = fs::remove_file(self.running_file());
+        }
+    }
+
+    fn lock(&self) -> io::Result<LockFile> {
+        let path = self.state.path().join("web-keys.lock");
+        let clock = Clock::start();
+        loop {
+            match LockFile::acquire(&path) {
+                Ok(lock) => return Ok(lock),
+                Err(LockError::Held { .. }) if clock.now() < Time::ZERO + PATIENCE => {
+                    clock::pause(Span::from_millis(2))
+                }
+                Err(LockError::Held { .. }) => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} is locked", path.display())));
+                }
+                Err(LockError::File { cause, .. }) => return Err(cause),
+            }
+        }
+    }
+}
+
+/// Readers see the old content or the new one.
+fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let new = path.with_extension("json.new");
+    let mut text = serde_json::to_vec(value).map_err(io::Error::other)?;
+    text.push(b'\n');
+    // What a run before us has left there may have another mode.
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(&text)?;
+    fs::rename(&new, path)
+}
+
+/// A new secret.
+///
+/// # Errors
+/// The kernel has no random numbers.
+pub(super) fn secret() -> io::Result<Secret> {
+    let mut bytes = [0; 32];
+    random::fill(&mut bytes)?;
+    Ok(Secret::of(bytes))
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    clock::wall_nanos(clock::wall()) / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Name;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let base = tempfile::tempdir().unwrap();
+        let store = Store::of(StateDir::of(base.path(), &Name::parse("shop").unwrap()));
+        (base, store)
+    }
+
+    #[test]
+    fn keys_are_in_a_file_that_its_user_alone_may_read() {
+        let (_base, store) = store();
+        assert!(store.read().unwrap().is_none());
+        let (key, keys) = store.login_key(May::Act).unwrap();
+        assert_eq!(fs::metadata(store.file()).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(store.read().unwrap(), Some(keys));
+        let before = store.stamp();
+        let (may, _) = store.change(|keys| keys.login(&key, now_ms())).unwrap();
+        assert_eq!(may, Some(May::Act));
+        assert_ne!(store.stamp(), before);
+        let (again, _) = store.change(|keys| keys.login(&key, now_ms())).unwrap();
+        assert_eq!(again, None);
+        fs::set_permissions(store.file(), Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(store.read().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert!(store.login_key(May::View).is_err());
+        // New keys are what helps.
+        let (view, act) = store.renew().unwrap();
+        let keys = store.read().unwrap().unwrap();
+        assert_eq!((keys.bearer(&view), keys.bearer(&act)), (Some(May::View), Some(May::Act)));
+    }
+
+    #[test]
+    fn new_keys_end_all_sessions() {
+        let (_base, store) = store();
+        let token = secret().unwrap();
+        store.change(|keys| keys.open_session(&token, May::Act, now_ms())).unwrap();
+        assert_eq!(store.read().unwrap().unwrap().session(&token, now_ms()), Some(May::Act));
+        store.renew().unwrap();
+        assert_eq!(store.read().unwrap().unwrap().session(&token, now_ms()), None);
+    }
+
+    #[test]
+    fn links_are_made_by_several_processes_at_once() {
+        let (_base, store) = store();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..10).for_each(|_| drop(store.login_key(May::View).unwrap())));
+            }
+        });
+        let json = fs::read_to_string(store.file()).unwrap();
+        assert_eq!(json.matches("until_ms").count(), 40);
+    }
+
+    #[test]
+    fn a_console_that_runs_is_written_down() {
+        let (_base, store) = store();
+        assert_eq!(store.read_running().unwrap(), None);
+        store.write_running("http://127.0.0.1:8808/").unwrap();
+        let running = store.read_running().unwrap().unwrap();
+        assert_eq!((running.pid, running.url.as_str()), (std::process::id(), "http://127.0.0.1:8808/"));
+        store.remove_running();
+        assert_eq!(store.read_running().unwrap(), None);
+    }
+}

@@ -1,0 +1,405 @@
+//! The tree as the console knows it: one row a child, kept up by events, put right by status.
+//!
+//! Events tell at once what state a child is in, and cost its supervisors nothing. What they cannot tell (what a process uses, how
+//! full a window is) comes with a status, and so does whatever was missed. A status is put together from many processes'
+//! answers while the tree goes on, so where a row has had an event since the status was asked for, the event is believed.
+
+use crate::ids::Path;
+use crate::wire::view::{
+    ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, StatusView, SurvivorView, UsageView,
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeSet, HashMap};
+
+macro_rules! cells {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        /// What a row has: the columns of `/api/tree`, and the fields of `rows` in the stream.
+        #[derive(Debug, Clone, PartialEq, Default, Serialize)]
+        pub(super) struct Cells {
+            $($(#[$doc])* pub(super) $name: $type,)*
+        }
+
+        impl Cells {
+            /// What is other than it was, with the new values.
+            fn changes(&self, before: &Cells) -> Map<String, Value> {
+                let mut changes = Map::new();
+                $(if self.$name != before.$name {
+                    changes.insert(stringify!($name).into(), json!(self.$name));
+                })*
+                changes
+            }
+
+            /// One list for each column.
+            fn columns(rows: &[Row], into: &mut Map<String, Value>) {
+                $(into.insert(stringify!($name).into(), rows.iter().map(|row| json!(row.cells.$name)).collect());)*
+            }
+        }
+    };
+}
+
+cells! {
+    /// `starting running stopping stopped waiting held exited unreachable`.
+    state: String,
+    pid: Option<u32>,
+    incarnation: u64,
+    restarts: u64,
+    /// When the present process began, in RFC 3339.
+    started_at: Option<String>,
+    /// Of a worker: by which sign its start is over.
+    ready: Option<String>,
+    /// Of a worker: `permanent transient temporary`.
+    restart: Option<String>,
+    /// Of a supervisor.
+    strategy: Option<String>,
+    /// Of a supervisor: its window.
+    intensity: Option<IntensityView>,
+    last_exit: Option<ExitView>,
+    /// Milliseconds until a back-off is over, when that was told.
+    waits_ms: Option<u64>,
+    status_text: Option<String>,
+    held_since: Option<String>,
+    held_by: Option<String>,
+    /// A step that has been done.
+    done: bool,
+    /// Only an operator starts it, and none has.
+    unstarted: bool,
+    /// Still with its spec from before the last reload.
+    behind: bool,
+    /// What SIGKILL has not ended of it.
+    kill_failed: Option<SurvivorView>,
+}
+
+/// A child, or the root.
+#[derive(Debug, Clone)]
+struct Row {
+    path: Path,
+    parent: Option<usize>,
+    supervisor: bool,
+    cells: Cells,
+    /// What was last told of it.
+    told: Cells,
+    /// Number of the event after the one that changed it last.
+    changed: u64,
+    numbers: Numbers,
+}
+
+/// What is asked for of rows that are seen: it changes all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Numbers {
+    heartbeat: Option<HeartbeatView>,
+    usage: Option<UsageView>,
+}
+
+/// The tree.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    instance: String,
+    version: String,
+    rows: Vec<Row>,
+    by_path: HashMap<Path, usize>,
+    /// Number of the next event.
+    next: u64,
+    /// Rows that have changed since they were last told.
+    dirty: BTreeSet<usize>,
+}
+
+/// What a whole status has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fits {
+    /// The rows are the same as before.
+    Same,
+    /// There are other rows now: a page that has the old ones has to fetch them anew.
+    Other,
+}
+
+impl Table {
+    /// Whether nothing is known yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Number of the event that comes next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Begins anew, as with another run.
+    pub(super) fn clear(&mut self) {
+        *self = Table::default();
+    }
+
+    /// The whole, in columns, parents before their children.
+    pub(super) fn columns(&self, run: &str, now: &str) -> Value {
+        let mut columns = Map::new();
+        let each = |value: fn(&Row) -> Value| self.rows.iter().map(value).collect::<Value>();
+        columns.insert("parent".into(), each(|row| json!(row.parent)));
+        columns.insert("name".into(), each(|row| json!(row.path.name().unwrap_or("/"))));
+        columns.insert("kind".into(), each(|row| json!(if row.supervisor { "supervisor" } else { "worker" })));
+        Cells::columns(&self.rows, &mut columns);
+        columns.insert("heartbeat".into(), each(|row| json!(row.numbers.heartbeat)));
+        columns.insert("usage".into(), each(|row| json!(row.numbers.usage)));
+        let (instance, version) = (&self.instance, &self.version);
+        json!({ "at": now, "instance": instance, "version": version, "run": run, "next": self.next, "rows": columns })
+    }
+
+    /// The parent of each of these rows that is there, once.
+    pub(super) fn supervisors_of<'a>(&self, paths: impl Iterator<Item = &'a Path>) -> BTreeSet<Path> {
+        paths
+            .filter(|path| self.by_path.contains_key(path))
+            .map(|path| path.parent().unwrap_or_else(Path::root))
+            .collect()
+    }
+
+    /// Takes in a whole status that was asked for when `asked` was the number of the next event.
+    pub(super) fn whole(&mut self, status: &StatusView, asked: u64) -> Fits {
+        (self.instance, self.version) = (status.instance.clone(), status.version.clone());
+        let mut paths = Vec::new();
+        walk(&status.root, None, &mut |child, parent| {
+            paths.push((child.path().clone(), parent, child.is_supervisor()));
+            paths.len() - 1
+        });
+        let same = paths.len() == self.rows.len()
+            && paths.iter().zip(&self.rows).all(|((path, parent, supervisor), row)| {
+                *path == row.path && *parent == row.parent && *supervisor == row.supervisor
+            });
+        if !same {
+            let mut before: HashMap<Path, Row> =
+                std::mem::take(&mut self.rows).into_iter().map(|row| (row.path.clone(), row)).collect();
+            self.rows = paths
+                .into_iter()
+                .map(|(path, parent, supervisor)| match before.remove(&path) {
+                    Some(row) => Row { parent, supervisor, ..row },
+                    None => Row::new(path, parent, supervisor),
+                })
+                .collect();
+            self.by_path = self.rows.iter().enumerate().map(|(at, row)| (row.path.clone(), at)).collect();
+            self.dirty.clear();
+        }
+        self.part(&status.root, asked);
+        if same { Fits::Same } else { Fits::Other }
+    }
+
+    /// Takes in the status of a part of the tree: what it has of rows that are known. Returns whether a row was in it that is
+    /// not.
+    pub(super) fn part(&mut self, child: &ChildView, asked: u64) -> bool {
+        let known = match self.by_path.get(child.path()) {
+            Some(index) => {
+                self.row(*index, child, asked);
+                true
+            }
+            None => false,
+        };
+        child.children().iter().fold(!known, |unknown, child| self.part(child, asked) | unknown)
+    }
+
+    fn row(&mut self, index: usize, child: &ChildView, asked: u64) {
+        let next = self.next;
+        let row = &mut self.rows[index];
+        row.numbers = Numbers { heartbeat: child.heartbeat(), usage: child.usage() };
+        let mut cells = Cells::of(child, &row.cells);
+        if row.changed > asked {
+            cells.keep_life(&row.cells);
+        }
+        if cells != row.cells {
+            row.cells = cells;
+            row.changed = row.changed.max(next);
+            self.dirty.insert(index);
+        }
+    }
+
+    /// Takes in an event. Returns whether it shows that there are other rows now.
+    pub(super) fn event(&mut self, event: &EventView) -> bool {
+        self.next += 1;
+        let Some(index) = self.by_path.get(&event.path).copied() else { return !self.rows.is_empty() };
+        let (next, row) = (self.next, &mut self.rows[index]);
+        if row.cells.happened(event, row.supervisor) {
+            row.changed = next;
+            self.dirty.insert(index);
+        }
+        if let (EventBody::Restarting(restarting), Some(parent)) = (&event.body, row.parent) {
+            // The window is that of its supervisor.
+            let above = &mut self.rows[parent];
+            above.changed = next;
+            if let Some(intensity) = &mut above.cells.intensity {
+                intensity.used = restarting.used;
+            }
+            self.dirty.insert(parent);
+        }
+        matches!(event.body, EventBody::Reloaded(_))
+    }
+
+    /// Events that are missing: as many numbers go by.
+    pub(super) fn skip(&mut self, events: u64) {
+        self.next += events;
+    }
+
+    /// The rows that have changed since the last call, with the columns that have.
+    pub(super) fn changes(&mut self) -> Vec<Value> {
+        let mut changes = Vec::new();
+        for index in std::mem::take(&mut self.dirty) {
+            let row = &mut self.rows[index];
+            let mut change = row.cells.changes(&row.told);
+            if !change.is_empty() {
+                row.told = row.cells.clone();
+                change.insert("path".into(), json!(row.path));
+                changes.push(Value::Object(change));
+            }
+        }
+        changes
+    }
+
+    /// The rows that have changed since the event of this number, whole.
+    pub(super) fn since(&self, number: u64) -> Vec<Value> {
+        let changed = self.rows.iter().filter(|row| row.changed >= number);
+        changed
+            .map(|row| {
+                let mut all = match json!(row.cells) {
+                    Value::Object(all) => all,
+                    _ => Map::new(),
+                };
+                all.insert("path".into(), json!(row.path));
+                Value::Object(all)
+            })
+            .collect()
+    }
+
+    /// What is measured of a row, if it is there.
+    pub(super) fn numbers(&self, path: &Path) -> Option<Value> {
+        let row = &self.rows[*self.by_path.get(path)?];
+        let Numbers { heartbeat, usage } = row.numbers;
+        Some(json!({ "path": row.path, "heartbeat": heartbeat, "usage": usage, "intensity": row.cells.intensity }))
+    }
+}
+
+/// Each child, the parents first, with the number that its parent was given.
+fn walk(child: &ChildView, parent: Option<usize>, each: &mut dyn FnMut(&ChildView, Option<usize>) -> usize) {
+    let number = each(child, parent);
+    child.children().iter().for_each(|child| walk(child, Some(number), each));
+}
+
+impl Row {
+    fn new(path: Path, parent: Option<usize>, supervisor: bool) -> Row {
+        let (cells, told) = (Cells::default(), Cells::default());
+        Row { path, parent, supervisor, cells, told, changed: 0, numbers: Numbers::default() }
+    }
+}
+
+impl Cells {
+    /// What a status has of a child.
+    fn of(child: &ChildView, before: &Cells) -> Cells {
+        let held = child.held();
+        let mut cells = Cells {
+            state: child.state().to_owned(),
+            pid: child.pid(),
+            incarnation: child.incarnation(),
+            restarts: child.restarts(),
+            started_at: child.started_at().map(str::to_owned),
+            last_exit: child.last_exit().cloned(),
+            waits_ms: child.waits_ms(),
+            held_since: held.map(|(since, _)| since.to_owned()),
+            held_by: held.map(|(_, by)| by.to_owned()),
+            done: child.is_done(),
+            unstarted: child.is_unstarted(),
+            kill_failed: child.kill_failed().cloned(),
+            ..Cells::default()
+        };
+        match child {
+            ChildView::Supervisor(view) => {
+                cells.strategy = Some(view.strategy.clone());
+                cells.intensity = Some(view.intensity);
+            }
+            ChildView::Worker(view) => {
+                cells.ready = Some(view.ready.clone());
+                cells.restart = Some(view.restart.clone());
+                cells.status_text.clone_from(&view.status_text);
+                cells.behind = view.behind;
+            }
+        }
+        // It becomes less by itself, which is no news.
+        if cells.waits_ms.is_some() && before.waits_ms.is_some() {
+            cells.waits_ms = before.waits_ms;
+        }
+        cells
+    }
+
+    /// Keeps what events tell of a child.
+    fn keep_life(&mut self, before: &Cells) {
+        self.state.clone_from(&before.state);
+        (self.pid, self.incarnation) = (before.pid, before.incarnation);
+        self.restarts = self.restarts.max(before.restarts);
+        self.started_at.clone_from(&before.started_at);
+        self.last_exit.clone_from(&before.last_exit);
+        self.waits_ms = before.waits_ms;
+        self.held_since.clone_from(&before.held_since);
+        self.held_by.clone_from(&before.held_by);
+        (self.done, self.unstarted) = (before.done, before.unstarted);
+    }
+
+    /// Takes in an event; returns whether it changed anything. Of an incarnation that is gone it does not.
+    fn happened(&mut self, event: &EventView, supervisor: bool) -> bool {
+        if event.incarnation.is_some_and(|incarnation| incarnation < self.incarnation) {
+            return false;
+        }
+        let before = self.clone();
+        let mut state = |state: &str| state.clone_into(&mut self.state);
+        match &event.body {
+            EventBody::Starting => {
+                state("starting");
+                (self.pid, self.started_at, self.waits_ms, self.status_text) = (None, None, None, None);
+                (self.held_since, self.held_by, self.unstarted, self.done) = (None, None, false, false);
+            }
+            EventBody::Started => {
+                // Where a start is over with the process, no event says so.
+                state(if self.ready.as_deref() == Some("exec") && !supervisor { "running" } else { "starting" });
+                (self.pid, self.started_at) = (event.pid, Some(event.at.clone()));
+            }
+            EventBody::Ready => state("running"),
+            EventBody::Stopping(_) | EventBody::Hung(_) | EventBody::Panic(_) => state("stopping"),
+            EventBody::Exited(exited) => {
+                state("exited");
+                (self.pid, self.started_at, self.done) = (None, None, exited.done);
+                let (code, signal, at) = (exited.code, exited.signal, event.at.clone());
+                self.last_exit = Some(ExitView { code, signal, at, oom_killed: exited.oom_killed });
+            }
+            EventBody::Restarting(restarting) => {
+                state("waiting");
+                self.waits_ms = Some(restarting.delay_ms);
+            }
+            EventBody::Stopped => {
+                state("stopped");
+                (self.pid, self.started_at) = (None, None);
+            }
+            EventBody::Held(held) => {
+                state("held");
+                (self.pid, self.started_at) = (None, None);
+                self.held_since = Some(held.since.clone().unwrap_or_else(|| event.at.clone()));
+                self.held_by.clone_from(&held.by);
+            }
+            EventBody::Released(_) => (self.held_since, self.held_by) = (None, None),
+            EventBody::StartFailed(_) => {
+                state("exited");
+                (self.pid, self.started_at) = (None, None);
+            }
+            EventBody::KillFailed(failed) => {
+                let (pid, others, reason) = (failed.survivor, failed.others, failed.reason.clone());
+                self.kill_failed = Some(SurvivorView { pid, others, reason });
+            }
+            EventBody::BeatLate(_)
+            | EventBody::Dropped(_)
+            | EventBody::Escalated(_)
+            | EventBody::GaveUp(_)
+            | EventBody::AutoShutdown(_)
+            | EventBody::Reloaded(_)
+            | EventBody::Rollout(_)
+            | EventBody::Other { .. } => {}
+        }
+        if let Some(incarnation) = event.incarnation {
+            self.incarnation = incarnation;
+            if before.incarnation > 0 {
+                self.restarts += incarnation - before.incarnation;
+            }
+        }
+        *self != before
+    }
+}
