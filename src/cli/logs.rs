@@ -365,6 +365,10 @@ impl Shown<'_> {
     }
 
     fn line(&mut self, line: &LogView, text: &mut String) {
+        // The end of a line that stood still is nothing to be shown.
+        if line.continued && !line.cut && line.text.is_empty() {
+            return;
+        }
         if self.args.times {
             match &line.at {
                 Some(at) => render::time(at, self.look, text),

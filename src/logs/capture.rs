@@ -19,6 +19,9 @@ pub(crate) const SHOWN_LINES_PER_SECOND: u32 = 10_000;
 /// Bytes that are shown per second and child; also how many may come at once.
 pub(crate) const SHOWN_BYTES_PER_SECOND: u32 = 1024 * 1024;
 
+/// A line that has begun is shown without its end after so long without a further byte.
+pub(crate) const PAUSE: Span = Span::from_secs(1);
+
 /// What [`Capture::read_some`] has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -38,6 +41,10 @@ pub(crate) struct Capture {
     stream: Stream,
     lines: Lines,
     gate: Gate,
+    /// When the last bytes came of a line that has no end yet.
+    unfinished: Option<Time>,
+    /// That was reported already.
+    reported: bool,
 }
 
 impl Capture {
@@ -48,7 +55,7 @@ impl Capture {
 
     /// Takes over the read end of a pipe that carries one stream. It must not block (`O_NONBLOCK`).
     pub(crate) fn of(pipe: OwnedFd, stream: Stream) -> Capture {
-        Capture { pipe: pipe.into(), stream, lines: Lines::new(), gate: Gate::new() }
+        Capture { pipe: pipe.into(), stream, lines: Lines::new(), gate: Gate::new(), unfinished: None, reported: false }
     }
 
     /// Reads at most about `budget` bytes, and hands each line that is complete to `sink`. `now` tells how fast the
@@ -68,6 +75,7 @@ impl Capture {
                     left -= length;
                     let (gate, stream) = (&mut self.gate, self.stream);
                     self.lines.feed(&buffer[..length], &mut |line| gate.pass(line.by(stream), sink));
+                    self.unfinished = self.lines.is_unfinished().then_some(now);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Drained,
@@ -79,6 +87,26 @@ impl Capture {
             }
         }
         Progress::MoreWaiting
+    }
+
+    /// Whether a line has begun that may not go on, so that [`pause`](Self::pause) has to be called after [`PAUSE`]; reported
+    /// once until that has come to an end.
+    pub(crate) fn begins_to_wait(&mut self) -> bool {
+        self.unfinished.is_some() && !std::mem::replace(&mut self.reported, true)
+    }
+
+    /// Hands on what there is of a line that has not gone on for a while: it is shown, though its end is not known. Returns whether one
+    /// is waited for still.
+    pub(crate) fn pause(&mut self, now: Time, sink: &mut impl FnMut(Line<'_>)) -> bool {
+        if self.unfinished.is_some_and(|last| now.since(last) < PAUSE) {
+            return true;
+        }
+        if self.unfinished.take().is_some() {
+            let (gate, stream) = (&mut self.gate, self.stream);
+            self.lines.pause(&mut |line| gate.pass(line.by(stream), sink));
+        }
+        self.reported = false;
+        false
     }
 
     /// Hands on what stands there without a newline, and how much was not shown. For a pipe that is given up although

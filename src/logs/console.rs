@@ -82,6 +82,10 @@ impl Console {
             self.push_json(path, line);
             return;
         }
+        // The end of a line that stood still is nothing to be shown.
+        if line.continued && !line.cut && line.bytes().is_empty() {
+            return;
+        }
         self.prefix(path, line.stream);
         if line.continued {
             self.scratch.push('…');

@@ -111,6 +111,19 @@ impl Lines {
         }
     }
 
+    /// Whether a line has begun of which nothing was handed on yet.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !self.partial.is_empty() && !self.continued
+    }
+
+    /// Hands on what there is of a line that does not go on, such as a prompt. Its rest is one more piece, however it comes: so a line
+    /// that grows slowly is not cut again and again.
+    pub(crate) fn pause(&mut self, each: &mut impl FnMut(Line<'_>)) {
+        if self.is_unfinished() && character_boundary(&self.partial) > 0 {
+            self.cut(each);
+        }
+    }
+
     /// The stream has ended: what stands there without a newline is a line as well.
     pub(crate) fn finish(&mut self, each: &mut impl FnMut(Line<'_>)) {
         if !self.partial.is_empty() || self.continued {
@@ -189,6 +202,27 @@ mod tests {
         assert_eq!(texts(&[b"one\ntw", b"", b"o\n\nthree"], false), ["one", "two", ""]);
         assert_eq!(texts(&[b"one\ntw", b"o\n\nthree"], true), ["one", "two", "", "three"]);
         assert_eq!(texts(&[b"one\n"], true), ["one"]);
+    }
+
+    #[test]
+    fn a_line_that_pauses_is_shown_once_before_its_end() {
+        let mut lines = Lines::new();
+        let mut out = Vec::new();
+        let mut each = |line: Line<'_>| {
+            out.push((String::from_utf8(line.bytes().to_vec()).unwrap(), line.cut, line.continued));
+        };
+        lines.pause(&mut each);
+        lines.feed("Passwort für ü".as_bytes().split_last().unwrap().1, &mut each);
+        assert!(lines.is_unfinished());
+        lines.pause(&mut each);
+        for more in [&b"\xbc"[..], b"...", b"..."] {
+            lines.feed(more, &mut each);
+            lines.pause(&mut each);
+            assert!(!lines.is_unfinished());
+        }
+        lines.feed(b"\nnext\n", &mut each);
+        let pieces = [("Passwort für ", true, false), ("ü......", false, true), ("next", false, false)];
+        assert_eq!(out, pieces.map(|(text, cut, continued)| (text.to_owned(), cut, continued)));
     }
 
     #[test]

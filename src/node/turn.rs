@@ -254,6 +254,7 @@ impl Node {
         probes.due(now, lost, &mut means, events);
         self.hooks.due(now, lost, &self.context, &mut self.reactor);
         self.children.output_due(now, &self.context, &mut self.reactor);
+        self.children.show_unfinished(now, &self.context, &mut self.reactor, &mut self.streams);
         for event in self.children.late_starts_due(now, &self.context) {
             if let Event::Spawned { run, .. } = &event {
                 self.begin_probes(*run);

@@ -297,3 +297,33 @@ fn a_node_that_hangs_is_named_and_the_others_are_read() {
     tree.stop();
     follower.end();
 }
+
+#[test]
+fn a_line_without_an_end_is_shown_after_a_while_and_whole_where_it_is_kept() {
+    for containment in ["auto", "group"] {
+        let mut tree = Tree::start(&format!(
+            r#"
+            containment = "{containment}"
+            [[child]]
+            name = "asks"
+            command = ["sh", "-c", "printf 'Password: '; until [ -e go ]; do sleep 0.05; done; printf 'wrong'; exit 3"]
+            restart = "temporary"
+            log = {{ file = "asks.log" }}
+            "#
+        ));
+        let mut follower = Follower::start(&tree, &[]);
+        let begun = follower.text("Password: ");
+        assert_eq!(begun["cut"], true, "{begun}");
+        let file = tree.dir().join("asks.log");
+        until("it is in the file", || std::fs::read_to_string(&file).is_ok_and(|text| text == "Password: "));
+        std::fs::write(tree.dir().join("go"), "").unwrap();
+        let rest = follower.text("wrong");
+        assert_eq!(rest["continued"], true, "{rest}");
+        let exited = tree.kind("/asks", "exited");
+        assert_eq!(exited["output"], serde_json::json!(["Password: wrong"]));
+        until("the file is whole", || std::fs::read_to_string(&file).is_ok_and(|text| text == "Password: wrong\n"));
+        assert!(tree.run(&["why", "/asks"]).expect(0).stdout.contains("| Password: wrong"));
+        drop(follower);
+        tree.stop();
+    }
+}

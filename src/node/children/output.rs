@@ -33,15 +33,19 @@ pub(in crate::node) struct Output {
     /// Workers whose output is not read for the moment, as their disk is behind.
     pub(super) resting: Vec<Run>,
     pub(super) due: Option<Time>,
+    /// Workers that have begun a line which may not go on, and when they are looked at.
+    pub(super) unfinished: Vec<Run>,
+    pub(super) unfinished_due: Option<Time>,
 }
 
 impl Output {
     pub(crate) fn new(console: Console, writer: Writer) -> Output {
-        Output { console, writer, more: Vec::new(), resting: Vec::new(), due: None }
+        let (more, resting, unfinished) = (Vec::new(), Vec::new(), Vec::new());
+        Output { console, writer, more, resting, due: None, unfinished, unfinished_due: None }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.due
+        [self.due, self.unfinished_due].into_iter().flatten().min()
     }
 
     /// Workers that had more output than the last turn allowed.

@@ -4,7 +4,8 @@
 //! mean is decided by [`explain`](crate::explain).
 
 use super::process::Process;
-use crate::logs::ring::Ring;
+use crate::logs::lines::LINE_MAX;
+use crate::logs::ring::{Ring, Said};
 use crate::os::cgroup::control::{OutOfMemory, Reached};
 use crate::os::cgroup::{self, Group};
 use crate::os::pidfd::ExitStatus;
@@ -97,7 +98,7 @@ impl Postmortem {
             _ => None,
         };
         let last = process.output_from.max(ring.end().saturating_sub(LAST_LINES));
-        let output = ring.read(last, usize::MAX).into_iter().map(|line| line.text).collect();
+        let output = whole(ring.read(last, usize::MAX));
         Postmortem {
             run: process.run,
             status,
@@ -163,6 +164,18 @@ fn limit_of(reached: Reached) -> MemoryLimit {
         None => directory.to_string_lossy().into_owned(),
     };
     MemoryLimit { bytes, of }
+}
+
+/// Lines without cuts, but of those that are longer than any is to be.
+fn whole(lines: Vec<Said>) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for line in lines {
+        match texts.last_mut() {
+            Some(begun) if line.continued && begun.len() + line.text.len() <= LINE_MAX => begun.push_str(&line.text),
+            _ => texts.push(line.text),
+        }
+    }
+    texts
 }
 
 /// The limits in force that a spec sets.

@@ -3,7 +3,7 @@
 use super::output::Followers;
 use super::table::Children;
 use crate::logs::LogFile;
-use crate::logs::capture::Progress;
+use crate::logs::capture::{PAUSE, Progress};
 use crate::logs::lines::Line;
 use crate::logs::ring::Speaker;
 use crate::node::context::Context;
@@ -14,6 +14,16 @@ use crate::supervision::Run;
 use crate::time::{Span, Time};
 use slog::warn;
 use std::os::fd::AsRawFd;
+
+/// What is taken of a worker's output.
+enum Share {
+    /// So many bytes at most.
+    Bytes(usize),
+    /// What stands there of a line that does not go on.
+    Unfinished,
+    /// What is left of the last line; then the pipe is closed.
+    Rest,
+}
 
 /// How soon the writer is looked at again while something waits.
 const LOOK: Span = Span::from_millis(250);
@@ -34,7 +44,9 @@ impl Children {
         reactor: &mut Reactor,
         followers: &mut dyn Followers,
     ) {
-        if !self.rests(run, context, reactor) && self.take_output(run, Some(PER_TURN), context, reactor, followers) {
+        if !self.rests(run, context, reactor)
+            && self.take_output(run, Share::Bytes(PER_TURN), context, reactor, followers)
+        {
             self.output.more.push(run);
         }
     }
@@ -48,17 +60,36 @@ impl Children {
         reactor: &mut Reactor,
         followers: &mut dyn Followers,
     ) {
-        self.take_output(run, Some(PIPE_MAX), context, reactor, followers);
+        self.take_output(run, Share::Bytes(PIPE_MAX), context, reactor, followers);
         self.output.more.retain(|other| *other != run);
-        self.take_output(run, None, context, reactor, followers);
+        self.take_output(run, Share::Rest, context, reactor, followers);
     }
 
-    /// Takes so many bytes of a worker's output at most, or what is left of its last line and closes the pipe. Returns
-    /// whether there is more.
+    /// Shows what workers have begun to print and have not gone on with for a while.
+    pub(crate) fn show_unfinished(
+        &mut self,
+        now: Time,
+        context: &Context,
+        reactor: &mut Reactor,
+        followers: &mut dyn Followers,
+    ) {
+        if self.output.unfinished_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.output.unfinished_due = None;
+        for run in std::mem::take(&mut self.output.unfinished) {
+            if self.take_output(run, Share::Unfinished, context, reactor, followers) {
+                self.output.unfinished.push(run);
+                self.output.unfinished_due = Some(now + PAUSE);
+            }
+        }
+    }
+
+    /// Takes a share of a worker's output. Returns whether there is more.
     fn take_output(
         &mut self,
         run: Run,
-        budget: Option<usize>,
+        share: Share,
         context: &Context,
         reactor: &mut Reactor,
         followers: &mut dyn Followers,
@@ -87,13 +118,21 @@ impl Children {
             }
             ring.push(at, speaker, line);
         };
-        let progress = match budget {
-            Some(budget) => capture.read_some(now, budget, &mut take),
-            None => {
+        let progress = match share {
+            Share::Bytes(budget) => capture.read_some(now, budget, &mut take),
+            Share::Unfinished => match capture.pause(now, &mut take) {
+                true => Progress::MoreWaiting,
+                false => Progress::Drained,
+            },
+            Share::Rest => {
                 capture.finish(&mut take);
                 Progress::Closed
             }
         };
+        if capture.begins_to_wait() {
+            output.unfinished.push(run);
+            output.unfinished_due.get_or_insert(now + PAUSE);
+        }
         // What was gathered for the file is handed over here; whether it is written is looked at a moment later.
         if batch.take().is_some() {
             output.due.get_or_insert(now + LOOK);
