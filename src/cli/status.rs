@@ -8,11 +8,10 @@ use super::out::{self, Out};
 use super::render::cpu::Shares;
 use super::render::{self, Look};
 use super::screen::Screen;
-use super::up::{is_up, not_up};
-use super::wait::LOOK_EVERY;
+use super::up::{is_up, look_until, not_up};
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::ids::Path;
-use crate::os::clock::{self, Clock};
+use crate::os::clock::Clock;
 use crate::os::fd;
 use crate::os::process::die_by;
 use crate::os::signals::{Caught, Signals};
@@ -131,17 +130,10 @@ pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
     if let Some(every) = watch {
         return Watch { session, path: path.clone(), instance: &instance, args: &args, when, every }.run();
     }
-    let end = args.wait.map(|wait| Time::ZERO + wait);
-    let clock = Clock::start();
-    let status = loop {
-        let status = ask(&mut session, &path, args.timeout).map_err(failed)?;
-        match end {
-            Some(end) if clock.now() < end && !is_up(&status.root) => {
-                clock::pause(LOOK_EVERY.min(end.since(clock.now())));
-            }
-            _ => break status,
-        }
-    };
+    // Without `--wait` the first look is the last.
+    let (clock, end) = (Clock::start(), Time::ZERO + args.wait.unwrap_or(Span::ZERO));
+    let look = |_| ask(&mut session, &path, args.timeout).map_err(failed);
+    let status = look_until(&clock, end, look, |status| is_up(&status.root))?;
     let mut out = Out::open();
     if args.json {
         out.write_json(&status)?;

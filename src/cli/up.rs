@@ -1,6 +1,33 @@
-//! Whether a part of the tree is up, and what of it is not.
+//! Whether a part of the tree is up, and what of it is not; and how that is waited for.
 
+use super::failure::Failure;
+use crate::os::clock::{self, Clock};
+use crate::time::{Span, Time};
 use crate::wire::view::ChildView;
+
+/// A tool that waits may look a few times a second. The state is what counts, not the event: one that comes and goes
+/// between two looks is not what a script can build upon.
+const LOOK_EVERY: Span = Span::from_millis(100);
+
+/// Looks again and again until what is seen holds, or until `end`. Returns what was seen last. `look` is given the time that is left for it,
+/// which at the end still suffices for an answer.
+///
+/// # Errors
+/// Those of a look.
+pub(super) fn look_until<T>(
+    clock: &Clock,
+    end: Time,
+    mut look: impl FnMut(Span) -> Result<T, Failure>,
+    holds: impl Fn(&T) -> bool,
+) -> Result<T, Failure> {
+    loop {
+        let seen = look(end.since(clock.now()).max(LOOK_EVERY))?;
+        if holds(&seen) || clock.now() >= end {
+            return Ok(seen);
+        }
+        clock::pause(LOOK_EVERY.min(end.since(clock.now())));
+    }
+}
 
 /// Whether it is up with all that is below it, but for what has ended by itself and is not to come back.
 pub(super) fn is_up(view: &ChildView) -> bool {

@@ -5,13 +5,13 @@ use super::failure::{ExitCode, Failure};
 use super::instance::not_found;
 use super::options::{Target, When, path, positive_span};
 use super::out::Out;
-use super::up::{is_up, not_up};
-use crate::control::{self, AskError, FindError, Instance, Limits, Session};
+use super::status::ask;
+use super::up::{is_up, look_until, not_up};
+use crate::control::{self, AskError, FindError, Instance, Session};
 use crate::ids::Path;
-use crate::os::clock::{self, Clock};
+use crate::os::clock::Clock;
 use crate::time::{Span, Time};
-use crate::wire::message::{Reply, Verb};
-use crate::wire::view::ChildView;
+use crate::wire::view::{ChildView, StatusView};
 use clap::{Args, ValueEnum};
 
 /// What is waited for.
@@ -57,38 +57,26 @@ pub struct Wait {
     pub timeout: Span,
 }
 
-/// A tool that waits may look a few times a second. The state is what counts, not the event: one that comes and goes
-/// between two looks is not what a script can build upon.
-pub(super) const LOOK_EVERY: Span = Span::from_millis(100);
-
 pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
     let clock = Clock::start();
     let end = Time::ZERO + args.timeout;
     let instance = appeared(&args, &clock, end)?;
     let failed = |error| ask_failed("wait for", &args.path, &instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    loop {
-        let left = end.since(clock.now()).max(LOOK_EVERY);
-        let limits = Limits { first: FIRST_REPLY.min(left), overall: FIRST_REPLY.min(left) };
-        let waiting_for = match session.ask(Verb::status(args.path.clone()), limits, &mut |_, _| {}) {
-            Ok(Reply::Status { status }) => {
-                if holds(&status.root, args.until) {
-                    break;
-                }
-                match args.until {
-                    Until::Running => not_up(&status.root),
-                    Until::Stopped => format!("{} is {}", args.path, status.root.state()),
-                }
-            }
-            Ok(_) => return Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
-            // Nothing of it runs any more.
-            Err(AskError::Gone) if args.until == Until::Stopped => break,
-            Err(error) => return Err(failed(error)),
+    let look = |left: Span| match ask(&mut session, &args.path, FIRST_REPLY.min(left)) {
+        Ok(status) => Ok(Some(status)),
+        // Nothing of it runs any more.
+        Err(AskError::Gone) if args.until == Until::Stopped => Ok(None),
+        Err(error) => Err(failed(error)),
+    };
+    let is_so = |seen: &Option<StatusView>| seen.as_ref().is_none_or(|status| holds(&status.root, args.until));
+    let seen = look_until(&clock, end, look, is_so)?;
+    if let Some(status) = seen.filter(|status| !holds(&status.root, args.until)) {
+        let waiting_for = match args.until {
+            Until::Running => not_up(&status.root),
+            Until::Stopped => format!("{} is {}", args.path, status.root.state()),
         };
-        if clock.now() >= end {
-            return Err(failed(AskError::NotDone { waiting_for, limit: args.timeout }));
-        }
-        clock::pause(LOOK_EVERY.min(end.since(clock.now())));
+        return Err(failed(AskError::NotDone { waiting_for, limit: args.timeout }));
     }
     let word = match args.until {
         Until::Running => "is running",
@@ -100,17 +88,12 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
 
 /// The instance; one that is to run may still be on its way.
 fn appeared(args: &Wait, clock: &Clock, end: Time) -> Result<Instance, Failure> {
-    loop {
-        match control::find(&control::own_base(), args.target.instance.as_deref()) {
-            Ok(instance) => return Ok(instance),
-            Err(FindError::NoneRuns { .. } | FindError::NotRunning { .. })
-                if args.until == Until::Running && clock.now() < end =>
-            {
-                clock::pause(LOOK_EVERY.min(end.since(clock.now())));
-            }
-            Err(error) => return Err(not_found("wait for", &args.path, &error)),
-        }
-    }
+    let look = |_| Ok(control::find(&control::own_base(), args.target.instance.as_deref()));
+    let may_come = |found: &Result<Instance, FindError>| {
+        matches!(found, Err(FindError::NoneRuns { .. } | FindError::NotRunning { .. })) && args.until == Until::Running
+    };
+    let found = look_until(clock, end, look, |found| !may_come(found))?;
+    found.map_err(|error| not_found("wait for", &args.path, &error))
 }
 
 /// Whether it is as it is to be.
