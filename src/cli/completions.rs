@@ -14,7 +14,7 @@ use crate::wire::message::{Reply, Verb};
 use crate::wire::view::ChildView;
 use clap::{Arg, Args, Command, ValueEnum};
 use clap_complete::CompleteEnv;
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::Shells;
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
@@ -104,6 +104,8 @@ fn completed(arg: Arg, program: fn() -> Command) -> Arg {
     let id = arg.get_id().as_str();
     if id == "instance" {
         arg.add(ArgValueCompleter::new(instances))
+    } else if id == "what" {
+        arg.add(ArgValueCompleter::new(files_and_paths))
     } else if arg.get_value_parser().type_id() == TypeId::of::<Path>() || matches!(id, "path" | "paths") {
         arg.add(ArgValueCompleter::new(paths))
     } else if id == "verb" {
@@ -142,6 +144,14 @@ fn paths(written: &OsStr) -> Vec<CompletionCandidate> {
         .into_iter()
         .map(|(path, state)| CompletionCandidate::new(path).help((!state.is_empty()).then(|| state.into())))
         .collect()
+}
+
+/// What `start` takes: paths of a tree that runs, which begin with a slash there, and files.
+fn files_and_paths(written: &OsStr) -> Vec<CompletionCandidate> {
+    let begins = |candidate: &CompletionCandidate| candidate.get_value().as_encoded_bytes().starts_with(b"/");
+    let mut found: Vec<_> = paths(written).into_iter().filter(begins).collect();
+    found.extend(PathCompleter::any().complete(written));
+    found
 }
 
 /// The instance that the command line names, or else the environment.

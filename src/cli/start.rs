@@ -147,6 +147,7 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
         read.show(when);
     }
     let begun = read.into_tree("start", &file).and_then(|tree| Ok((runtime_of(&tree)?, tree)));
+    let begun = begun.and_then(|(runtime, tree)| named_as_asked(&args, &tree).map(|()| (runtime, tree)));
     let (runtime, tree) = begun.map_err(|failure| if json { out::complain_as_log(failure) } else { failure })?;
     if args.detach {
         return run_detached(&args, &file, &tree, &runtime).map(ExitCode::number);
@@ -179,6 +180,18 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
         panic_button: None,
         read_holds: crate::control::journal::held,
     }))
+}
+
+/// What starts is named by its file. The variable is for those that look for what runs, so it may name another.
+fn named_as_asked(args: &Start, tree: &TreeSpec) -> Result<(), Failure> {
+    let by_variable = std::env::var("TREEVISOR_INSTANCE").ok();
+    match &args.target.instance {
+        Some(asked) if asked != tree.name.as_str() && args.target.instance != by_variable => {
+            let message = format!("cannot start \"{}\" as \"{asked}\": a tree is named by its file", tree.name);
+            Err(Failure::new(ExitCode::Usage, message).hint(format!("write name = \"{asked}\" there")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The directory in which the tree will live.

@@ -175,3 +175,13 @@ fn a_beat_without_a_supervisor_is_silent_unless_it_must_not_be() {
     let (_, error, code) = beat(&["beat", "--strict"]);
     assert_eq!(code, 5, "{error}");
 }
+
+#[test]
+fn a_tree_that_is_started_is_named_by_its_file() {
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("shop.toml"), "[[child]]\nname = \"a\"\ncommand = \"true\"\n").unwrap();
+    let (_, error, code) = call(directory.path(), &["start", "shop.toml", "-i", "other"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("cannot start \"shop\" as \"other\": a tree is named by its file"), "{error}");
+    assert!(error.contains("write name = \"other\" there"), "{error}");
+}

@@ -95,6 +95,9 @@ fn paths_and_instances_are_those_that_run() {
         let Some(found) = offered(&tree, shell, &["restart", "/web/"]) else { continue };
         assert_eq!(found, ["/web/api", "/web/jobs-1", "/web/jobs-2"], "{shell}");
         assert_eq!(offered(&tree, shell, &["panic", "web/a"]).unwrap(), ["web/api"], "{shell}");
+        // What `start` takes is a file or a path.
+        assert_eq!(offered(&tree, shell, &["start", "/web/j"]).unwrap(), ["/web/jobs-1", "/web/jobs-2"], "{shell}");
+        assert_eq!(offered(&tree, shell, &["start", "tree.t"]).unwrap(), ["tree.toml"], "{shell}");
         assert_eq!(offered(&tree, shell, &["status", "-i", "s"]).unwrap(), ["shop"], "{shell}");
         assert_eq!(offered(&tree, shell, &["status", "-i", "shop", "/d"]).unwrap(), ["/db"], "{shell}");
         assert_eq!(offered(&tree, shell, &["status", "-i", "farm", "/d"]).unwrap(), [""; 0], "{shell}");

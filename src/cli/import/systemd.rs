@@ -15,6 +15,7 @@ mod command;
 mod output;
 mod parse;
 mod service;
+mod socket;
 mod specifier;
 mod words;
 
@@ -108,11 +109,15 @@ pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
     let (units, others): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|unit| unit.named.name.ends_with(".service") || !unit.all("Service", "ExecStart").is_empty());
-    for other in others.iter().filter(|other| !other.named.name.ends_with(".target")) {
+    let is_of_one =
+        |other: &Unit<'_>| units.iter().any(|unit| starts(other).is_some_and(|(_, meant)| meant == unit.named.name));
+    let is_socket = |other: &Unit<'_>| other.named.name.ends_with(".socket") && is_of_one(other);
+    for other in others.iter().filter(|other| !other.named.name.ends_with(".target") && !is_socket(other)) {
         tree.note(other.note("is left out: only services are carried over"));
     }
     let alone = units.len() == 1;
-    let names: Vec<_> = units.iter().map(|unit| unit.named.name.clone()).collect();
+    let carried = units.iter().chain(others.iter().filter(|other| is_socket(other)));
+    let names: Vec<_> = carried.map(|unit| unit.named.name.clone()).collect();
     for index in in_order(&units, &mut tree) {
         let unit = &units[index];
         let (mut worker, mut steps) = service::worker(unit, &names);
@@ -156,24 +161,32 @@ pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
     tree
 }
 
-/// A service that a timer, a socket or a path starts is not started with the rest.
+/// What starts a service that is not started with the rest, and which service that is.
+fn starts<'u>(other: &'u Unit<'_>) -> Option<(&'u str, String)> {
+    let (_, kind) = other.named.name.rsplit_once('.')?;
+    let (section, key) = match kind {
+        "timer" => ("Timer", "Unit"),
+        "path" => ("Path", "Unit"),
+        "socket" => ("Socket", "Service"),
+        _ => return None,
+    };
+    let meant = other.names(section, key).pop();
+    Some((kind, meant.unwrap_or_else(|| format!("{}.service", other.stem()))))
+}
+
+/// A service that a timer or a path starts is not started with the rest; one that has a socket is handed it.
 fn started_by(unit: &Unit<'_>, others: &[Unit<'_>], worker: &mut Draft) {
     for other in others {
-        let Some((_, kind)) = other.named.name.rsplit_once('.') else { continue };
-        let section = match kind {
-            "timer" => "Timer",
-            "path" => "Path",
-            "socket" => "Socket",
-            _ => continue,
-        };
-        let key = if kind == "socket" { "Service" } else { "Unit" };
-        let meant = other.names(section, key).pop().unwrap_or_else(|| format!("{}.service", other.stem()));
-        if meant == unit.named.name {
-            worker.off = true;
-            worker.note(unit.note(match kind {
-                "socket" => "its socket is not handed to it; take the `#` away if it opens one by itself".to_owned(),
-                _ => format!("is started by {}; take the `#` away to have it started with the tree", other.named.name),
-            }));
+        match starts(other) {
+            Some((_, meant)) if meant != unit.named.name => {}
+            Some(("socket", _)) => socket::hand_over(other, worker),
+            Some(_) => {
+                worker.off = true;
+                let name = &other.named.name;
+                let why = format!("is started by {name}; take the `#` away to have it started with the tree");
+                worker.note(unit.note(why));
+            }
+            None => {}
         }
     }
 }

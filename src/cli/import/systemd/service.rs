@@ -163,6 +163,9 @@ fn of_unit(setting: &Setting, unit: &Unit<'_>, units: &[String], worker: &mut Dr
         "After" | "Before" if others.is_empty() => {}
         "After" | "Before" => worker
             .note(setting.note(format!("the tree has no {}; let the tree's own unit wait for it", others.join(", ")))),
+        // A socket is the worker's own here.
+        "Requires" | "BindsTo" | "Wants"
+            if others.is_empty() && names.split_whitespace().all(|n| n.ends_with(".socket")) => {}
         "Requires" | "BindsTo" | "PartOf" | "Wants" | "Requisite" | "Upholds" if others.is_empty() => {
             worker.note(setting.note(
                 "which workers are restarted together is said by the supervisor's `strategy`: \
@@ -191,7 +194,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         | "StartLimitInterval"
         | "StartLimitIntervalSec" => {}
         // They are inherited anyway.
-        "PassEnvironment" | "NotifyAccess" => {}
+        "PassEnvironment" | "NotifyAccess" | "Sockets" => {}
         "TimeoutStopSec" | "TimeoutSec" => {}
         "TimeoutStartSec" if start_is_limited => {}
         key if key.starts_with("Limit") => {}
