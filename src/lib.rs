@@ -56,9 +56,13 @@ pub mod link;
 mod logging;
 mod logs;
 #[doc(hidden)]
+pub mod metrics;
+#[doc(hidden)]
 pub mod node;
 #[doc(hidden)]
 pub mod os;
+#[doc(hidden)]
+pub mod pattern;
 mod signal;
 #[doc(hidden)]
 pub mod spec;

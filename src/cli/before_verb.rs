@@ -10,7 +10,7 @@ use std::fmt::Write;
 /// The verbs as the help lists them.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Run", &["start", "run", "stop"]),
-    ("Look", &["status", "top", "logs", "events", "why", "wait", "web"]),
+    ("Look", &["status", "top", "logs", "events", "why", "metrics", "wait", "web"]),
     ("Act", &["restart", "panic", "signal", "reset"]),
     ("Change", &["reload", "add", "remove", "scale"]),
     ("For workers", &["beat", "notify"]),

@@ -25,6 +25,7 @@ mod init;
 mod instance;
 mod logs;
 mod man;
+mod metrics;
 mod moment;
 mod notify;
 mod options;
@@ -65,6 +66,7 @@ use import::Import;
 use init::Init;
 use logs::Logs;
 use man::Man;
+use metrics::Metrics;
 use notify::Notify;
 use options::When;
 use panic::Panic;
@@ -176,6 +178,7 @@ pub enum Verb {
     Logs(Logs),
     Events(Events),
     Why(Why),
+    Metrics(Metrics),
     Web(Web),
     Stop(Stop),
     Restart(Restart),
@@ -237,6 +240,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Logs(args) => logs::run(args, when).map(ExitCode::number),
         Verb::Events(args) => events::run(args, when).map(ExitCode::number),
         Verb::Why(args) => why::run(args, when).map(ExitCode::number),
+        Verb::Metrics(args) => metrics::run(args).map(ExitCode::number),
         Verb::Web(args) => web::run(args, when).map(ExitCode::number),
         Verb::Stop(args) => stop::run(args, when).map(ExitCode::number),
         Verb::Restart(args) => restart::run(args, when).map(ExitCode::number),

@@ -3,8 +3,9 @@
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
 use super::options::{Target, When, positive_span};
-use super::targets::{Changes, Pattern, Targets, change_targets};
+use super::targets::{Changes, Targets, change_targets};
 use crate::ids::Path;
+use crate::pattern::Pattern;
 use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;

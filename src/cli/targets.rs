@@ -3,11 +3,12 @@
 use super::change::{Change, FIRST_REPLY, WORTH_TELLING, ask_failed, carry_out, done_line};
 use super::failure::{ExitCode, Failure};
 use super::instance::{find, near};
-use super::options::{Target, When, path};
+use super::options::{Target, When};
 use super::out::{self, Out};
 use crate::control::many::Heard;
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::ids::Path;
+use crate::pattern::Pattern;
 use crate::time::Span;
 use crate::wire::message::{Outcome, Reply, Verb};
 use crate::wire::view::{ChildView, StatusView};
@@ -36,44 +37,9 @@ impl Targets {
     }
 }
 
-/// A path, or a pattern that paths are compared with.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Pattern {
-    /// This one path.
-    Path(Path),
-    /// All paths like this.
-    Glob(glob::Pattern),
-}
-
-impl Pattern {
-    /// Whether this path is meant. The root is never meant by a pattern.
-    pub fn matches(&self, path: &Path) -> bool {
-        // A star stands for a part of one name: what spans several is written with two.
-        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-        match self {
-            Pattern::Path(own) => own == path,
-            Pattern::Glob(glob) => !path.is_root() && glob.matches_with(path.as_str(), options),
-        }
-    }
-
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Pattern::Path(path) => path.as_str(),
-            Pattern::Glob(glob) => glob.as_str(),
-        }
-    }
-}
-
-/// Names have none of the letters that make a pattern.
+/// Reads one, for clap.
 pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
-    if !text.contains(['*', '?', '[']) {
-        return path(text).map(Pattern::Path);
-    }
-    let rooted = format!("/{}", text.trim_matches('/'));
-    glob::Pattern::new(&rooted)
-        .map(Pattern::Glob)
-        .map_err(|error| format!("the pattern is not understood: {}", error.msg))
+    Pattern::parse(text)
 }
 
 /// So many changes are under way at one time: enough for supervisors to work side by side, and few enough that each of
@@ -330,29 +296,6 @@ fn suspended(bar: Option<&ProgressBar>, write: impl FnOnce()) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_are_compared_name_by_name() {
-        for (text, path, meant) in [
-            ("web/*", "/web/api", true),
-            ("/web/*", "/web/jobs/a", false),
-            ("/web/*", "/web", false),
-            ("/web/jobs-*", "/web/jobs-12", true),
-            ("/web/jobs-[12]", "/web/jobs-2", true),
-            ("/web/jobs-?", "/web/jobs-12", false),
-            ("**", "/web/jobs/a", true),
-            ("**", "/", false),
-            ("/*", "/", false),
-            ("/**/api", "/web/in/api", true),
-            ("/**/api", "/api", true),
-            ("/web", "/web", true),
-            ("/web", "/web/api", false),
-        ] {
-            let pattern = pattern(text).unwrap();
-            assert_eq!(pattern.matches(&Path::parse(path).unwrap()), meant, "{text} {path}");
-        }
-        assert!(pattern("/web/***").is_err() && pattern("/web/[a").is_err() && pattern("/w b").is_err());
-    }
 
     #[test]
     fn paths_below_others_say_nothing_new() {

@@ -46,6 +46,7 @@ const VERBS: &[&str] = &[
     "logs",
     "events",
     "why",
+    "metrics",
     "web",
     "stop",
     "restart",

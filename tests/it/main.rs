@@ -29,6 +29,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod manager;
+mod metrics;
 mod nodes;
 mod notify;
 mod output;
