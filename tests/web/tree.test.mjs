@@ -5,10 +5,9 @@ import { announcement, Tree, trouble } from "../../src/web/assets/tree.js";
 
 const NOW = Date.UTC(2026, 0, 2, 3, 4, 5);
 const ALL = { folded: new Set(), test: null, trouble: false, sort: null, now: NOW };
-const TIMES = { now: NOW, received: 1000 };
 
 /** A shop: a database, and a supervisor of an api and two jobs. */
-function shop(more = {}) {
+function shop() {
   return Tree.from(
     {
       parent: [null, 0, 0, 2, 2, 2],
@@ -22,9 +21,7 @@ function shop(more = {}) {
       strategy: ["rest-for-one", null, "one-for-one", null, null, null],
       intensity: [{ max: 3, period_ms: 5000, used: 0 }, null, { max: 3, period_ms: 5000, used: 1 }, null, null, null],
       heartbeat: [null, null, null, { interval_ms: 1000, misses: 3, age_ms: 200, beats: 9, missed: 0 }, null, null],
-      ready: [null, "exec", null, "heartbeat", "exec", "exec"],
       usage: [null, { cpu_ms: 100, memory_bytes: 300 << 20, processes: 1 }, null, null, null, null],
-      ...more,
     },
     NOW,
   );
@@ -83,48 +80,40 @@ test("the language of the search field", () => {
 
 test("changes are merged, and what is not known asks for the tree anew", () => {
   const tree = shop();
-  const { unknown, changed } = tree.merge([{ path: "/db", state: "exited", pid: null }], TIMES);
-  assert.ok(!unknown);
-  assert.deepEqual(paths(changed), ["/db"]);
+  const db = tree.byPath.get("/db");
+  assert.ok(!tree.merge([{ path: "/db", state: "exited", pid: null, last_exit: { code: 3, at: "2026-01-02T03:04:05Z" } }], 0));
   assert.deepEqual([...tree.counts], [["running", 2], ["held", 1], ["exited", 1]]);
-  assert.ok(tree.merge([{ path: "/new", state: "running" }], TIMES).unknown);
-  assert.ok(tree.merge([{ path: "/db", gone: true }], TIMES).unknown);
-  assert.ok(!tree.merge([{ path: "/never", gone: true }], TIMES).unknown);
+  assert.deepEqual([db.failed, trouble(db, NOW), db.memory_bytes], [true, "ended: exit 3", null], "numbers are of a process");
+  assert.ok(tree.merge([{ path: "/new", state: "running" }], 0));
+  tree.merge([{ path: "/db", state: "waiting", waits_ms: 2000 }], NOW);
+  assert.ok(tree.merge([{ path: "/db", gone: true }], 0) && !tree.merge([{ path: "/never", gone: true }], 0));
+  assert.equal(trouble(db, NOW), "next attempt in 2s");
 });
 
-test("CPU is the difference of two measurements", () => {
+test("CPU is the difference of two measurements of one process", () => {
   const tree = shop();
-  const measure = (cpu_ms, received) =>
-    tree.merge([{ path: "/db", usage: { cpu_ms, memory_bytes: 1, processes: 1 } }], { now: NOW, received });
   const db = tree.byPath.get("/db");
-  measure(100, 1000);
-  assert.equal(db.cpu, undefined);
-  measure(350, 2000);
+  const measure = (cpu_ms, at) => tree.merge([{ path: "/db", usage: { cpu_ms, memory_bytes: 1, processes: 1 } }], NOW + at);
+  measure(350, 1000);
   assert.equal(db.cpu, 25);
-  measure(50, 3000);
-  assert.equal(db.cpu, 25, "another process has begun: nothing is known of it yet");
+  tree.merge([{ path: "/db", pid: 9 }], NOW + 1500);
+  measure(10, 2000);
+  assert.equal(db.cpu, null);
+  measure(510, 3000);
+  assert.equal(db.cpu, 50);
 });
 
-test("events tell states until the server does", () => {
+test("what beats late is not well, until it beats again or is another", () => {
   const tree = shop();
-  const db = tree.byPath.get("/db");
-  tree.apply(happens("exited", "/db", { signal: 9, signal_name: "SIGKILL", normal: false, expected: false, pid: 2 }));
-  assert.deepEqual([db.state, db.pid, db.last_exit.signal, db.failed], ["exited", null, 9, true]);
-  tree.apply(happens("restarting", "/db", { delay_ms: 2000, strategy: "rest-for-one", used: 1, max: 3, period_ms: 5000 }));
-  assert.deepEqual([db.state, trouble(db, NOW)], ["waiting", "next attempt in 2s"]);
-  tree.apply(happens("starting", "/db", { incarnation: 2 }));
-  assert.deepEqual([db.state, db.incarnation, db.restarts], ["starting", 2, 1]);
-  tree.apply(happens("started", "/db", { incarnation: 2, pid: 7 }));
-  assert.deepEqual([db.state, db.pid], ["running", 7], "ready = exec: up once it is there");
   const api = tree.byPath.get("/web/api");
-  tree.apply(happens("starting", "/web/api", { incarnation: 2 }));
-  tree.apply(happens("started", "/web/api", { incarnation: 2, pid: 8 }));
-  assert.equal(api.state, "starting");
-  tree.apply(happens("exited", "/web/api", { incarnation: 1, code: 1 }));
-  assert.equal(api.state, "starting", "an event of an incarnation that is over changes nothing");
-  tree.apply(happens("ready", "/web/api", { incarnation: 2 }));
-  assert.equal(api.state, "running");
-  assert.ok(tree.apply(happens("starting", "/web/new")).unknown);
+  const late = () => tree.notice(happens("beat_late", "/web/api", { age_ms: 1600, limit_ms: 3000 }));
+  late();
+  assert.equal(trouble(api, NOW), "no heartbeat for 1.6s");
+  tree.merge([{ path: "/web/api", heartbeat: { interval_ms: 1000, misses: 3, age_ms: 100, beats: 10, missed: 0 } }], 7);
+  assert.deepEqual([trouble(api, NOW), api.seen], [null, 7]);
+  late();
+  tree.merge([{ path: "/web/api", state: "starting" }], 8);
+  assert.equal(trouble(api, NOW), "is starting");
 });
 
 test("an action says what it will touch", () => {

@@ -1,17 +1,5 @@
 // An incident: an event and all that came of it, as a picture without pixels. Pure; the timeline groups events by the same rule.
 
-/** @typedef {import("../types.js").TreeEvent} TreeEvent */
-/** @typedef {import("../types.js").Row} Row */
-
-/**
- * @typedef {"up" | "ill" | "stopping" | "down" | "starting"} Span
- * @typedef {{ from: number, to: number, is: Span }} Stretch
- * @typedef {{ x: number, id: string, kind: string }} Mark
- * @typedef {{ path: string, count: number, paths: string[], spans: Stretch[], marks: Mark[] }} Lane
- * @typedef {{ from: { lane: number, x: number }, to: { lane: number, x: number } }} Arrow
- * @typedef {{ lanes: Lane[], more: number, arrows: Arrow[], ticks: { x: number, at: string }[], width: number }} Picture
- */
-
 /** Events that are closer stand side by side, in milliseconds. */
 const TOGETHER = 0.5;
 
@@ -33,12 +21,8 @@ export function moment(at) {
   return Date.parse(at) + Number(`0.${fraction || 0}`);
 }
 
-/**
- * The event that led to each. A supervisor that is stopped tells its children so as a process of its own, and they name no cause:
- * it is the stop of the supervisor.
- * @param {TreeEvent[]} events in the order of their numbers
- * @returns {Map<string, string>} from id to id
- */
+/** The event that led to each. A supervisor that is stopped tells its children so as a process of its own, and they name no cause: it is the stop of
+ * the supervisor. @param {TreeEvent[]} events in the order of their numbers @returns {Map<string, string>} from id to id */
 export function causes(events) {
   /** @type {Map<string, string>} */
   const causes = new Map();
@@ -54,12 +38,8 @@ export function causes(events) {
   return causes;
 }
 
-/**
- * The event and every later one that it led to.
- * @param {TreeEvent[]} events in the order of their numbers
- * @param {string} id
- * @returns {TreeEvent[]} by time; none where the event is not known
- */
+/** The event and every later one that it led to. @param {TreeEvent[]} events in the order of their numbers @param {string} id @returns {TreeEvent[]}
+ * by time; none where the event is not known */
 export function incident(events, id) {
   const first = events.findIndex((event) => event.id === id);
   if (first < 0) return [];
@@ -77,10 +57,7 @@ export function incident(events, id) {
     .map(({ event }) => event);
 }
 
-/**
- * The first cause of an event, as far as it is known.
- * @param {TreeEvent[]} events @param {string} id
- */
+/** The first cause of an event, as far as it is known. @param {TreeEvent[]} events @param {string} id */
 export function first(events, id) {
   const known = new Set(events.map((event) => event.id));
   const cause = causes(events);
@@ -88,13 +65,8 @@ export function first(events, id) {
   return id;
 }
 
-/**
- * Where each event stands: silences grow with their logarithm, and what happens in one moment stands side by side where the
- * one led to the other, or both are of one lane.
- * @param {TreeEvent[]} events by time
- * @param {(event: TreeEvent) => number} lane
- * @param {Map<string, string>} cause
- */
+/** Where each event stands: silences grow with their logarithm, and what happens in one moment stands side by side where the one led to the other, or
+ * both are of one lane. @param {TreeEvent[]} events by time @param {(event: TreeEvent) => number} lane @param {Map<string, string>} cause */
 function axis(events, lane, cause) {
   /** @type {Map<string, number>} */
   const xs = new Map();
@@ -129,12 +101,8 @@ function until(kind) {
   return kind === "started" || kind === "ready" || kind === "start_failed" ? "starting" : "up";
 }
 
-/**
- * What an event makes of its lane; null where that stays as it is.
- * @param {TreeEvent} event
- * @param {boolean} awaited whether a `ready` is still to come
- * @returns {Span | null}
- */
+/** What an event makes of its lane; null where that stays as it is. @param {TreeEvent} event @param {boolean} awaited whether a `ready` is still to
+ * come @returns {Span | null} */
 function becomes(event, awaited) {
   switch (event.kind) {
     case "beat_late":
@@ -165,10 +133,7 @@ function becomes(event, awaited) {
 /** Events whose words stand in the picture, besides the first. */
 const LOUD = new Set(["gave_up", "escalated", "held"]);
 
-/**
- * Siblings of one `count` that did the same share a lane.
- * @param {TreeEvent[]} events @param {{ path: string }[]} order
- */
+/** Siblings of one `count` that did the same share a lane. @param {TreeEvent[]} events @param {{ path: string }[]} order */
 function lanes(events, order) {
   /** @type {Map<string, TreeEvent[]>} */
   const own = new Map();
@@ -199,21 +164,17 @@ function lanes(events, order) {
   return all;
 }
 
-/**
- * The picture of an incident.
- * @param {TreeEvent[]} events of one incident, by time, the first cause first
- * @param {{ path: string, ready?: string | null }[]} order the rows of the tree; `ready` says whether a worker is up once it is started
- * @returns {Picture}
- */
+/** The picture of an incident. @param {TreeEvent[]} events of one incident, by time, the first cause first @param {{ path: string, ready?: string |
+ * null }[]} order the rows of the tree; `ready` says whether a worker is up once it is started @returns {Picture} */
 export function layout(events, order) {
   const cause = causes(events);
   const all = lanes(events, order);
   const shown = all.slice(0, LANES);
   const laneOf = new Map(shown.flatMap(({ paths }, at) => paths.map((path) => [path, at])));
   const drawn = events.filter((event) => laneOf.has(event.path));
-  const lane = (/** @type {TreeEvent} */ event) => laneOf.get(event.path) ?? -1;
+  const lane = (event) => laneOf.get(event.path) ?? -1;
   const { xs, ticks, width } = axis(drawn, lane, cause);
-  const at = (/** @type {TreeEvent} */ event) => xs.get(event.id) ?? 0;
+  const at = (event) => xs.get(event.id) ?? 0;
   const ready = new Map(order.map((row) => [row.path, row.ready]));
   const list = shown.map(({ path, paths, events: mine }) => ({
     path,
@@ -227,12 +188,9 @@ export function layout(events, order) {
   return { lanes: list, more: all.length - shown.length, arrows: arrows(drawn, cause, lane, at), ticks, width };
 }
 
-/**
- * The spans of a lane. Of several copies the n-th step begins with the first of them, and something is up or down when all are.
- * @param {TreeEvent[]} mine @param {string[]} paths @param {(event: TreeEvent) => number} at
- * @param {number} width @param {string | null | undefined} ready
- * @returns {Stretch[]}
- */
+/** The spans of a lane. Of several copies the n-th step begins with the first of them, and something is up or down when all are. @param {TreeEvent[]}
+ * mine @param {string[]} paths @param {(event: TreeEvent) => number} at @param {number} width @param {string | null | undefined} ready @returns
+ * {Stretch[]} */
 function stretches(mine, paths, at, width, ready) {
   const one = mine.filter((event) => event.path === paths[0]);
   const copies = paths.map((path) => mine.filter((event) => event.path === path));
@@ -255,12 +213,8 @@ function stretches(mine, paths, at, width, ready) {
   return spans;
 }
 
-/**
- * Arrows from a cause to an effect in another lane, one for each pair of lanes and moment.
- * @param {TreeEvent[]} events @param {Map<string, string>} cause
- * @param {(event: TreeEvent) => number} lane @param {(event: TreeEvent) => number} at
- * @returns {Arrow[]}
- */
+/** Arrows from a cause to an effect in another lane, one for each pair of lanes and moment. @param {TreeEvent[]} events @param {Map<string, string>}
+ * cause @param {(event: TreeEvent) => number} lane @param {(event: TreeEvent) => number} at @returns {Arrow[]} */
 function arrows(events, cause, lane, at) {
   const byId = new Map(events.map((event) => [event.id, event]));
   const drawn = new Set();
@@ -276,11 +230,7 @@ function arrows(events, cause, lane, at) {
   return list;
 }
 
-/**
- * What makes an event worth a mark on the timeline.
- * @param {TreeEvent} event
- * @returns {"escalation" | "hang" | "operator" | "failure" | null}
- */
+/** What makes an event worth a mark on the timeline. @param {TreeEvent} event @returns {"escalation" | "hang" | "operator" | "failure" | null} */
 function weight(event) {
   if (event.kind === "gave_up" || event.kind === "escalated") return "escalation";
   if (event.kind === "hung") return "hang";
@@ -291,22 +241,7 @@ function weight(event) {
 
 const WEIGHTS = ["escalation", "hang", "failure", "operator"];
 
-/**
- * @typedef {object} Incident
- * @property {string} id of its first event
- * @property {string} at @property {string} path
- * @property {string} lane the top-level subtree
- * @property {string} is `escalation`, `hang`, `failure` or `operator`: the gravest
- * @property {number} size how many children were taken down
- * @property {number} events how many it consists of
- * @property {TreeEvent} worst the event that speaks for it
- */
-
-/**
- * All incidents among some events.
- * @param {TreeEvent[]} events in the order of their numbers
- * @returns {Incident[]} by time
- */
+/** All incidents among some events. @param {TreeEvent[]} events in the order of their numbers @returns {Incident[]} by time */
 export function incidents(events) {
   const cause = causes(events);
   /** @type {Map<string, string>} */

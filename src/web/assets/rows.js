@@ -1,14 +1,8 @@
 // Which rows of a long list are drawn. Pure.
 
-/**
- * The rows to draw: those that are seen, and some on each side, so that the next turn of the wheel has them.
- * @param {number} top how far the list is scrolled beyond its first row, in pixels; negative where it begins further down
- * @param {number} height of what is seen
- * @param {number} row height of a row
- * @param {number} count of rows
- * @param {number} [spare] rows on each side
- * @returns {{ from: number, to: number }} `to` is not drawn
- */
+/** The rows to draw: those that are seen, and some on each side, so that the next turn of the wheel has them. @param {number} top how far the list is
+ * scrolled beyond its first row, in pixels; negative where it begins further down @param {number} height of what is seen @param {number} row height
+ * of a row @param {number} count of rows @param {number} [spare] rows on each side @returns {{ from: number, to: number }} `to` is not drawn */
 export function seen(top, height, row, count, spare = 8) {
   const first = Math.floor(top / row) - spare;
   const last = Math.ceil((top + height) / row) + spare;
@@ -16,12 +10,8 @@ export function seen(top, height, row, count, spare = 8) {
   return { from, to: Math.min(Math.max(last, from), count) };
 }
 
-/**
- * How far to scroll so that a row is seen; the same where it is.
- * @param {number} index of the row
- * @param {number} top @param {number} height @param {number} row
- * @param {number} [head] pixels at the top that something else covers
- */
+/** How far to scroll so that a row is seen; the same where it is. @param {number} index of the row @param {number} top @param {number} height @param
+ * {number} row @param {number} [head] pixels at the top that something else covers */
 export function reveal(index, top, height, row, head = 0) {
   const from = index * row;
   if (from < top + head) return from - head;
@@ -29,13 +19,9 @@ export function reveal(index, top, height, row, head = 0) {
   return top;
 }
 
-/**
- * Points of a sparkline, for a polyline in a box.
- * @param {(number | null)[]} values null where there is none: the line has a gap
- * @param {number} width @param {number} height
- * @param {number} [max] of the scale; the largest value where it is absent
- * @returns {string[]} one list of points for each piece
- */
+/** Points of a sparkline, for a polyline in a box. @param {(number | null)[]} values null where there is none: the line has a gap @param {number}
+ * width @param {number} height @param {number} [max] of the scale; the largest value where it is absent @returns {string[]} one list of points for
+ * each piece */
 export function spark(values, width, height, max) {
   const top = Math.max(max ?? 0, ...values.map((value) => value ?? 0)) || 1;
   const step = values.length > 1 ? width / (values.length - 1) : 0;
@@ -49,10 +35,7 @@ export function spark(values, width, height, max) {
   return pieces.filter((piece) => piece.length).map((piece) => piece.join(" "));
 }
 
-/**
- * Sorts events into slots of equal length.
- * @param {number[]} times @param {number} from @param {number} to @param {number} slots
- */
+/** Sorts events into slots of equal length. @param {number[]} times @param {number} from @param {number} to @param {number} slots */
 export function histogram(times, from, to, slots) {
   const counts = new Array(slots).fill(0);
   for (const time of times) {

@@ -3,9 +3,6 @@
 // Words that a path contains (`*` stands for anything), and conditions `key:value`, all of which must hold. A value may be a list
 // with commas, of which one must fit; numbers, times and sizes take `>`, `<`, `>=`, `<=`. A minus before a word turns it round.
 
-/** @typedef {import("../types.js").Row} Row */
-/** @typedef {(row: Row, now: number) => boolean} Test */
-
 const UNITS = /** @type {Record<string, number>} */ ({
   ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000,
   b: 1, k: 1024, kb: 1024, kib: 1024, mb: 1 << 20, mib: 1 << 20, g: 1 << 30, gb: 1 << 30, gib: 1 << 30,
@@ -17,10 +14,10 @@ const NUMBERS = /** @type {Record<string, (row: Row, now: number) => number | nu
   incarnation: (row) => row.incarnation,
   pid: (row) => row.pid,
   cpu: (row) => row.cpu,
-  memory: (row) => row.usage?.memory_bytes,
-  beat: (row) => row.heartbeat?.age_ms,
+  memory: (row) => row.memory_bytes,
+  beat: (row) => row.beat_age_ms,
   up: (row, now) => (row.started_at ? now - Date.parse(row.started_at) : null),
-  window: (row) => row.intensity?.used,
+  window: (row) => row.window,
 });
 
 /** Keys that compare a word. */
@@ -37,20 +34,14 @@ const WORDS = /** @type {Record<string, (row: Row) => (string | null | undefined
 /** The keys, for a hint. */
 export const KEYS = [...Object.keys(WORDS), ...Object.keys(NUMBERS)];
 
-/**
- * A test for a word with `*`; without one it may stand anywhere.
- * @param {string} word
- */
+/** A test for a word with `*`; without one it may stand anywhere. @param {string} word */
 function pattern(word) {
   const parts = word.toLowerCase().split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
   const whole = new RegExp(parts.length > 1 ? `^${parts.join(".*")}$` : parts[0], "s");
-  return (/** @type {string} */ text) => whole.test(text.toLowerCase());
+  return (text) => whole.test(text.toLowerCase());
 }
 
-/**
- * A number with its unit, in milliseconds or bytes.
- * @param {string} text @param {string} key
- */
+/** A number with its unit, in milliseconds or bytes. @param {string} text @param {string} key */
 function number(text, key) {
   const match = /^([0-9]+(?:\.[0-9]+)?)([a-z]*)%?$/i.exec(text);
   if (!match) return null;
@@ -60,11 +51,7 @@ function number(text, key) {
   return factor === undefined ? null : Number(match[1]) * factor;
 }
 
-/**
- * The test of one condition, or a sentence that says what is wrong with it.
- * @param {string} key @param {string} value
- * @returns {Test | string}
- */
+/** The test of one condition, or a sentence that says what is wrong with it. @param {string} key @param {string} value @returns {Test | string} */
 function condition(key, value) {
   const words = WORDS[key];
   if (words) {
@@ -87,11 +74,7 @@ function condition(key, value) {
   };
 }
 
-/**
- * What a text in the search field asks for.
- * @param {string} text
- * @returns {{ test: Test | null, error: string | null }} no test where nothing is asked for
- */
+/** What a text in the search field asks for. @param {string} text @returns {{ test: Test | null, error: string | null }} no test where nothing is asked for */
 export function parse(text) {
   /** @type {Test[]} */
   const tests = [];

@@ -2,23 +2,8 @@
 
 import { ending, plural, span } from "./words.js";
 
-/** @typedef {import("../types.js").Row} Row */
-/** @typedef {import("../types.js").TreeEvent} TreeEvent */
-
-/** States that come and go by themselves. */
-const PASSING = new Set(["starting", "stopping", "waiting"]);
-
 /** States of which there is a process, or was until a moment ago. */
 const ALIVE = new Set(["running", "starting", "stopping"]);
-
-/**
- * @typedef {object} Wanted what of the tree is to be seen
- * @property {Set<string>} folded paths of supervisors whose children are not shown
- * @property {((row: Row, now: number) => boolean) | null} test
- * @property {boolean} trouble only what is not well
- * @property {{ by: string, down: boolean } | null} sort within each supervisor
- * @property {number} now server's clock, in milliseconds
- */
 
 /** By what rows are sorted; what has no value comes last. */
 const SORTS = /** @type {Record<string, (row: Row) => string | number | null | undefined>} */ ({
@@ -27,35 +12,22 @@ const SORTS = /** @type {Record<string, (row: Row) => string | number | null | u
   incarnation: (row) => row.incarnation,
   up: (row) => (row.started_at ? -Date.parse(row.started_at) : null),
   restarts: (row) => row.restarts,
-  beat: (row) => (row.heartbeat?.age_ms == null ? null : row.heartbeat.age_ms / limit(row)),
+  beat: (row) => (row.beat_age_ms == null || !row.beat_limit_ms ? null : row.beat_age_ms / row.beat_limit_ms),
   cpu: (row) => row.cpu,
-  memory: (row) => row.usage?.memory_bytes,
+  memory: (row) => row.memory_bytes,
 });
 
-/** How long a row may be silent, in milliseconds. @param {Row} row */
-export function limit(row) {
-  return row.heartbeat ? row.heartbeat.interval_ms * row.heartbeat.misses : Infinity;
-}
-
-/**
- * Whether the end of a process is a success, by its status alone: success-codes are the supervisor's to know.
- * @param {Row["last_exit"]} exit
- */
+/** Whether the end of a process is a success, by its status alone: success-codes are the supervisor's to know. @param {Row["last_exit"]} exit */
 function success(exit) {
   return !exit || exit.code === 0;
 }
 
-/**
- * What is wrong with a row in one line, or null.
- * @param {Row} row
- * @param {number} now server's clock
- * @returns {string | null}
- */
+/** What is wrong with a row in one line, or null. @param {Row} row @param {number} now server's clock @returns {string | null} */
 export function trouble(row, now) {
-  if (row.kill_failed) return `cannot be killed: process ${row.kill_failed.pid}, ${row.kill_failed.reason}`;
+  if (row.survivor) return `cannot be killed: process ${row.survivor}`;
   switch (row.state) {
     case "running":
-      return row.ill ? `no heartbeat for ${span(row.heartbeat?.age_ms ?? limit(row))}` : null;
+      return row.ill ? `no heartbeat for ${span(row.beat_age_ms ?? row.beat_limit_ms ?? 0)}` : null;
     case "unreachable":
       return "does not answer";
     case "held":
@@ -81,31 +53,23 @@ export class Tree {
     this.counts = new Map();
   }
 
-  /**
-   * @param {Record<string, any[]>} columns of one length; `parent` has the places of supervisors, null of the root
-   * @param {number} now server's clock
-   */
+  /** @param {Record<string, any[]>} columns of one length; `parent` has the places of supervisors, null of the root @param {number} now server's clock */
   static from(columns, now) {
     const tree = new Tree();
     const names = Object.keys(columns);
     const length = columns.name?.length ?? 0;
     for (let at = 0; at < length; at += 1) {
       /** @type {any} */
+      const sent = Object.fromEntries(names.map((name) => [name, columns[name][at]]).filter(([, value]) => value != null));
+      /** @type {any} */
       const row = {};
-      for (const name of names) {
-        const value = columns[name][at];
-        if (value != null) row[name] = value;
-      }
       const above = tree.rows[columns.parent?.[at] ?? -1];
-      row.at = at;
-      row.parent = above ? above.at : -1;
-      row.level = above ? above.level + 1 : 1;
-      row.children = [];
-      row.path ??= !above ? "/" : `${above.path === "/" ? "" : above.path}/${row.name}`;
+      tree.take(row, sent, now);
+      Object.assign(row, { at, parent: above ? above.at : -1, level: above ? above.level + 1 : 1, children: [] });
+      row.path ??= above ? `${above.level > 1 ? above.path : ""}/${row.name}` : "/";
       if (above) above.children.push(at);
       tree.rows.push(row);
       tree.byPath.set(row.path, row);
-      tree.settle(row, now);
       tree.count(row, 1);
     }
     return tree;
@@ -116,23 +80,32 @@ export class Tree {
     if (row.kind === "worker") this.counts.set(row.state, (this.counts.get(row.state) ?? 0) + by);
   }
 
-  /** What follows from what the server has sent of a row. @param {Row} row @param {number} now */
-  settle(row, now) {
+  /** Takes over what the server has sent of a row, by the names of `status --json`. @param {Row} row @param {Sent} sent @param {number} now */
+  take(row, { intensity, heartbeat, usage, waits_ms, kill_failed, ...plain }, now) {
+    // Numbers are of a process.
+    if ("pid" in plain && plain.pid !== row.pid) Object.assign(row, { beat_age_ms: null, cpu: null, memory_bytes: null, cpu_ms: null });
+    Object.assign(row, plain);
+    if (intensity) Object.assign(row, { window: intensity.used, window_max: intensity.max, window_ms: intensity.period_ms });
+    if (heartbeat) {
+      const { interval_ms, misses, age_ms, beats, missed } = heartbeat;
+      Object.assign(row, { beat_ms: interval_ms, beat_limit_ms: interval_ms * misses, beat_age_ms: age_ms, beats, missed, seen: now });
+    }
+    if (usage) {
+      const past = now - (row.measured ?? now);
+      if (row.cpu_ms != null && past > 0) row.cpu = Math.max(0, ((usage.cpu_ms - row.cpu_ms) / past) * 100);
+      const { cpu_ms, memory_bytes, processes } = usage;
+      Object.assign(row, { cpu_ms, memory_bytes, processes, measured: now });
+    }
+    if (waits_ms != null) row.waits_until = now + waits_ms;
+    if (kill_failed !== undefined) row.survivor = kill_failed?.pid;
     row.failed = !success(row.last_exit);
-    if (row.waits_ms != null) row.waits_until = now + row.waits_ms;
-    if (row.heartbeat?.age_ms != null) row.ill = row.state === "running" && row.heartbeat.age_ms > row.heartbeat.interval_ms * 1.5;
     if (row.state !== "running") row.ill = false;
+    else if (row.beat_age_ms != null && row.beat_ms) row.ill = row.beat_age_ms > row.beat_ms * 1.5;
   }
 
-  /**
-   * Takes over changed rows, or numbers.
-   * @param {(Partial<Row> & { path: string, gone?: boolean })[]} changes
-   * @param {{ now: number, received: number }} times server's clock, and the browser's
-   * @returns {{ unknown: boolean, changed: Row[] }} whether the tree has to be fetched anew
-   */
-  merge(changes, { now, received }) {
-    /** @type {Row[]} */
-    const changed = [];
+  /** Takes over changed rows, or numbers. Returns whether there was a row that is not known: then the tree has to be fetched anew.
+   * @param {Sent[]} changes @param {number} now */
+  merge(changes, now) {
     let unknown = false;
     for (const change of changes) {
       const row = this.byPath.get(change.path);
@@ -141,113 +114,20 @@ export class Tree {
         continue;
       }
       this.count(row, -1);
-      const { usage } = row;
-      const { parent: _, ...fields } = change;
-      Object.assign(row, fields);
-      if (change.usage) {
-        const past = received - (row.measured ?? NaN);
-        const spent = change.usage.cpu_ms - (usage?.cpu_ms ?? NaN);
-        if (past > 200 && spent >= 0) row.cpu = (spent / past) * 100;
-        if (!(past <= 200)) row.measured = received;
-        else row.usage = usage;
-      }
-      if (change.heartbeat) row.seen = received;
-      this.settle(row, now);
+      this.take(row, change, now);
       this.count(row, 1);
-      changed.push(row);
     }
-    return { unknown, changed };
+    return unknown;
   }
 
-  /**
-   * What an event says of the row that it is about.
-   * @param {TreeEvent} event
-   * @returns {{ unknown: boolean, changed: Row | null }}
-   */
-  apply(event) {
+  /** What an event tells that rows do not: a beat is late. @param {TreeEvent} event */
+  notice(event) {
     const row = this.byPath.get(event.path);
-    if (!row) return { unknown: true, changed: null };
-    // An event of an incarnation that is over already changes nothing.
-    if (event.incarnation != null && event.incarnation < (row.incarnation ?? 0)) return { unknown: false, changed: null };
-    this.count(row, -1);
-    this.follow(row, event);
-    this.count(row, 1);
-    return { unknown: event.kind === "reloaded", changed: row };
+    if (!row || (event.kind !== "beat_late" && event.kind !== "hung")) return;
+    Object.assign(row, { ill: row.state === "running", beat_age_ms: event.age_ms });
   }
 
-  /** @param {Row} row @param {TreeEvent} event */
-  follow(row, event) {
-    switch (event.kind) {
-      case "starting":
-        if (event.incarnation != null) {
-          const more = event.incarnation - (row.incarnation ?? 0);
-          if (more > 0) row.restarts = (row.restarts ?? 0) + (row.incarnation ? more : 0);
-          row.incarnation = event.incarnation;
-        }
-        Object.assign(row, { state: "starting", pid: null, usage: null, cpu: undefined, measured: undefined, started_at: null });
-        Object.assign(row, { status_text: null, held_by: null, unstarted: null, waits_until: undefined });
-        this.silence(row);
-        break;
-      case "started":
-        row.pid = event.pid;
-        row.started_at = event.at;
-        if (row.path !== "/" && (row.kind === "worker" ? (row.ready ?? "exec") === "exec" : false)) row.state = "running";
-        break;
-      case "ready":
-        row.state = "running";
-        break;
-      case "beat_late":
-      case "hung":
-        row.ill = true;
-        if (row.heartbeat) row.heartbeat = { ...row.heartbeat, age_ms: event.age_ms };
-        break;
-      case "exited":
-        row.last_exit = { at: event.at, oom_killed: event.oom_killed };
-        if (event.signal == null) row.last_exit.code = event.code;
-        else row.last_exit.signal = event.signal;
-        row.failed = !event.normal && !event.expected;
-        Object.assign(row, { state: "exited", pid: null, ill: false, usage: null, cpu: undefined, started_at: null });
-        this.silence(row);
-        break;
-      case "restarting":
-        row.state = "waiting";
-        row.waits_until = Date.parse(event.at) + (event.delay_ms ?? 0);
-        break;
-      case "stopping":
-      case "auto_shutdown":
-      case "gave_up":
-        row.state = "stopping";
-        break;
-      case "panic":
-        if (ALIVE.has(row.state)) row.state = "stopping";
-        break;
-      case "stopped":
-        row.state = "stopped";
-        row.pid = null;
-        break;
-      case "held":
-        Object.assign(row, { state: "held", pid: null, held_by: event.by ?? row.held_by, held_since: event.since ?? event.at });
-        break;
-      case "start_failed":
-        row.failed = true;
-        if (!event.retry) row.state = "exited";
-        break;
-      case "kill_failed":
-        row.kill_failed = { pid: event.survivor, others: event.others, reason: event.reason };
-        break;
-    }
-  }
-
-  /** A new process has not beaten yet. @param {Row} row */
-  silence(row) {
-    if (row.heartbeat) row.heartbeat = { ...row.heartbeat, age_ms: null, beats: 0, missed: 0 };
-  }
-
-  /**
-   * The rows to show, in order. Those that are asked for are shown with the supervisors above them.
-   * @param {Wanted} wanted
-   * @returns {Row[]}
-   */
+  /** The rows to show, in order. Those that are asked for are shown with the supervisors above them. @param {Wanted} wanted @returns {Row[]} */
   visible({ folded, test, trouble: ill, sort, now }) {
     const { rows } = this;
     /** @type {Uint8Array | null} */
@@ -314,7 +194,7 @@ export class Tree {
     const strategy = above.strategy ?? "one-for-one";
     const place = siblings.indexOf(row);
     const with_ = strategy === "one-for-all" ? siblings.length - 1 : strategy === "rest-for-one" ? siblings.length - 1 - place : 0;
-    const window = above.intensity && above.intensity.max != null ? `; restart ${above.intensity.used + 1} of ${above.intensity.max}` : "";
+    const window = above.window_max == null ? "" : `; restart ${(above.window ?? 0) + 1} of ${above.window_max}`;
     const who = with_ > 0 ? `it together with ${plural(with_, "sibling")}` : "it alone";
     return `${above.path} then restarts ${who} (${strategy}${window}).`;
   }
@@ -332,20 +212,11 @@ function order({ by, down }) {
   };
 }
 
-/** Whether a state passes by itself. @param {string} state */
-export function passing(state) {
-  return PASSING.has(state);
-}
-
-/**
- * A burst of events in one sentence, for a screen reader; null where nothing is worth a word.
- * @param {TreeEvent[]} events
- * @returns {string | null}
- */
+/** A burst of events in one sentence, for a screen reader; null where nothing is worth a word. @param {TreeEvent[]} events @returns {string | null} */
 export function announcement(events) {
   /** @type {Map<string, Set<string>>} */
   const paths = new Map();
-  const note = (/** @type {string} */ what, /** @type {string} */ path) => {
+  const note = (what, path) => {
     const set = paths.get(what) ?? new Set();
     paths.set(what, set.add(path));
   };

@@ -1,15 +1,9 @@
 // How times, sizes, states and events are written. Pure.
 
-/** @typedef {import("../types.js").Row} Row */
-/** @typedef {import("../types.js").TreeEvent} TreeEvent */
-
-/**
- * A span of time with two units at most: `0.3s`, `45s`, `3m 20s`, `2h 5m`, `3d 4h`.
- * @param {number} ms
- */
+/** A span of time with two units at most: `0.3s`, `45s`, `3m 20s`, `2h 5m`, `3d 4h`. @param {number} ms */
 export function span(ms) {
   if (!Number.isFinite(ms)) return "";
-  if (ms < 0) ms = 0;
+  if (ms <= 0) return "0s";
   if (ms < 1) return `${Math.round(ms * 1000)}µs`;
   if (ms < 100) return `${Math.round(ms)}ms`;
   if (ms < 9950) return `${(ms / 1000).toFixed(1).replace(/\.0$/, "")}s`;
@@ -45,22 +39,15 @@ export function ordinal(number) {
   return number + (teen ? "th" : ["th", "st", "nd", "rd"][number % 10] ?? "th");
 }
 
-/**
- * The time of day, in the reader's zone.
- * @param {string | number | Date} at
- * @param {boolean} [exact] with milliseconds
- */
+/** The time of day, in the reader's zone. @param {string | number | Date} at @param {boolean} [exact] with milliseconds */
 export function clock(at, exact = false) {
   const date = new Date(at);
-  const two = (/** @type {number} */ number) => String(number).padStart(2, "0");
+  const two = (number) => String(number).padStart(2, "0");
   const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
   return exact ? `${time}.${String(date.getMilliseconds()).padStart(3, "0")}` : time;
 }
 
-/**
- * The time as it is in UTC, for a tooltip.
- * @param {string | number | Date} at
- */
+/** The time as it is in UTC, for a tooltip. @param {string | number | Date} at */
 export function utc(at) {
   return `${new Date(at).toISOString().replace("T", " ").replace("Z", "")} UTC`;
 }
@@ -78,11 +65,9 @@ export const SHAPES = /** @type {Record<string, string>} */ ({
   unreachable: "✕",
 });
 
-/**
- * How a row is shown: the state, or `failed` of what has ended without success and stays.
- * @param {Row} row
- */
+/** How a row is shown: the state, or `failed` of what has ended without success and stays. @param {Row} row */
 export function look(row) {
+  if (row.ill) return { shape: "◐", word: "late", name: "ill" };
   const word = row.state === "exited" && row.failed ? "failed" : row.state;
   return { shape: SHAPES[word] ?? "○", word: row.unstarted && word === "stopped" ? "not started" : word, name: word };
 }
@@ -92,10 +77,7 @@ const SIGNALS = /** @type {Record<number, string>} */ ({
   10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 25: "SIGXFSZ",
 });
 
-/**
- * The end of a process, as short as it goes.
- * @param {{ code?: number | null, signal?: number | null, signal_name?: string, oom_killed?: boolean }} exit
- */
+/** The end of a process, as short as it goes. @param {{ code?: number | null, signal?: number | null, signal_name?: string, oom_killed?: boolean }} exit */
 export function ending(exit) {
   if (exit.oom_killed) return "out of memory";
   if (exit.signal != null) return exit.signal_name ?? SIGNALS[exit.signal] ?? `signal ${exit.signal}`;
@@ -161,10 +143,7 @@ function hung(event) {
   return `hangs: ${what} for ${span(event.age_ms)} (limit ${span(event.limit_ms)})${seen}${event.probe ? `; ${event.probe}` : ""}`;
 }
 
-/**
- * What an event tells, without its path; docs/events.md has the sentences of the log.
- * @param {TreeEvent} event
- */
+/** What an event tells, without its path; docs/events.md has the sentences of the log. @param {TreeEvent} event */
 export function sentence(event) {
   const times = event.count > 1 ? ` (${event.count} times since ${clock(event.first)})` : "";
   return phrase(event) + times;
@@ -232,10 +211,7 @@ const MEANINGS = /** @type {Record<string, string>} */ ({
   kill_failed: "The kernel does not let go of the process. Its supervisor no longer waits for it.",
 });
 
-/**
- * What an event means, where its sentence does not say it all.
- * @param {TreeEvent} event
- */
+/** What an event means, where its sentence does not say it all. @param {TreeEvent} event */
 export function meaning(event) {
   if (event.kind === "exited" && event.killed === "hung") return "SIGKILL by its supervisor, to it and all that it had started.";
   if (event.kind === "exited" && event.oom_killed) return "The kernel ended it, as the memory of its cgroup had run out.";

@@ -1,0 +1,137 @@
+// What an operator may do to a child: it shows first what it will touch.
+
+import { button, h, say, shape } from "./dom.js";
+import { Refused } from "./server.js";
+import { verbs } from "./view-child.js";
+import { look } from "./words.js";
+
+/** How long panic is held down. */
+const HOLD = 1500;
+
+/** A dialog with a title, which gives the focus back when it closes. @param {...Node} parts */
+export function dialog(title, ...parts) {
+  const before = document.activeElement;
+  const close = button("Close", () => element.close(), { class: "close" });
+  const element = h("dialog", { "aria-label": title }, h("h2", title), ...parts, close);
+  element.addEventListener("close", () => {
+    element.remove();
+    if (before instanceof HTMLElement) before.focus({ preventScroll: true });
+  });
+  document.body.append(element);
+  element.showModal();
+  return element;
+}
+
+/** A button that acts when it is held down, by pointer or by key. A program that presses buttons for its user cannot hold one: it presses twice. */
+export function holdButton(label, act) {
+  const fill = h("i", { "aria-hidden": "true" });
+  const words = h("span", label);
+  const element = h("button", { type: "button", class: "danger hold", "aria-describedby": "hold-how" }, fill, words);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  let held = false;
+  let asked = 0;
+  const begin = () => {
+    if (timer !== undefined) return;
+    held = true;
+    element.classList.add("down");
+    timer = setTimeout(() => {
+      end();
+      act();
+    }, HOLD);
+  };
+  const end = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    element.classList.remove("down");
+  };
+  element.addEventListener("pointerdown", (event) => {
+    if (event.button === 0) begin();
+  });
+  for (const kind of ["pointerup", "pointerleave", "pointercancel", "blur"]) element.addEventListener(kind, end);
+  element.addEventListener("contextmenu", (event) => event.preventDefault());
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    if (!event.repeat) begin();
+  });
+  element.addEventListener("keyup", end);
+  element.addEventListener("click", () => {
+    const by = held;
+    held = false;
+    if (by) return;
+    if (Date.now() - asked < 5000) act();
+    else {
+      asked = Date.now();
+      say(words, `${label}: press again`);
+    }
+  });
+  return element;
+}
+
+/** The dialog of actions. @param {Page} page @param {string} path @param {string} [verb] the one that has been chosen already @param {boolean} [hold] */
+export function actions(page, path, verb, hold = false) {
+  const { console } = page;
+  const row = console.tree.byPath.get(path);
+  if (!row) return;
+  // The incarnation that is looked at now: the action is for no other.
+  const incarnation = row.incarnation;
+  const body = h("div");
+  const told = h("p.told", { role: "status" });
+  const { word, name } = look(row);
+  const state = h("p", { class: `state ${name}` }, shape(look(row)), `${word}, incarnation ${incarnation ?? 0}`);
+  const element = dialog(path, state, body, told);
+  element.classList.add("actions");
+
+  const choose = () => {
+    const able = verbs(row).map(([verb, label, hold]) => button(label, () => confirm(verb, label, hold), { class: verb === "panic" ? "danger" : "" }));
+    body.replaceChildren(h("div.buttons", ...able));
+    able[0]?.focus();
+  };
+
+  const confirm = (verb, label, hold) => {
+    const words = h("p.touches", console.tree.touches(row, verb, hold, console.self));
+    const parts = [words];
+    const go = () => send(verb, hold);
+    const act = verb === "panic" ? holdButton(label, go) : button(`${label} ${path}`, go, { class: "main" });
+    if (verb === "panic") parts.push(h("p.meaning", { id: "hold-how" }, "Hold the button down for a second and a half."));
+    if (console.root !== "here") {
+      parts.push(h("p", "The root does not answer. From a shell on its machine: ", h("code", `treevisor -i ${console.instance} panic --force ${path}`)));
+    }
+    body.replaceChildren(...parts, h("div.buttons", act, button("Something else", choose)));
+    act.focus();
+  };
+
+  const send = async (verb, hold) => {
+    const done = (text, wrong) => {
+      say(told, text);
+      told.classList.toggle("error", wrong);
+      page.say(text);
+    };
+    body.replaceChildren();
+    say(told, "Asked; waiting for an answer.");
+    const close = element.querySelector("button.close");
+    if (close instanceof HTMLElement) close.focus();
+    try {
+      await console.act({ verb, path, hold, ...(incarnation !== undefined && { incarnation }) }, (said) => {
+        if (said.is === "done") {
+          done(`${verb} ${path}: ${said.outcome ?? "done"}${said.detail ? ` (${said.detail})` : ""}`, false);
+          if (element.open) setTimeout(() => element.close(), 1200);
+        } else if (said.is === "failed") {
+          done(`${verb} ${path} failed: ${said.detail ?? said.outcome ?? "no reason was given"}`, true);
+        } else {
+          say(told, said.waiting_for ? `Accepted; waiting for ${said.waiting_for}.` : "Accepted.");
+        }
+      });
+    } catch (error) {
+      const { status, message } = /** @type {Refused} */ (error);
+      const now = console.tree.byPath.get(path)?.incarnation;
+      if (status === 409) done(`Refused: incarnation ${incarnation} is over${now !== incarnation ? `, ${now} runs now` : ""}. Nothing was done.`, true);
+      else done(`Refused: ${message}`, true);
+    }
+  };
+
+  const chosen = verbs(row).find(([name, , holds]) => name === verb && holds === hold);
+  if (chosen) confirm(...chosen);
+  else choose();
+}

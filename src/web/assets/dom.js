@@ -1,0 +1,64 @@
+// Elements. What comes from the tree is text, set as text: nothing here makes markup of it.
+
+/** @template {Element} E @param {E} element @param {string[]} classes @param {any[]} parts attributes, if the first is neither a node nor text, and children */
+function fill(element, classes, [first, ...rest]) {
+  element.classList.add(...classes);
+  const attributes = first && typeof first === "object" && !(first instanceof Node) ? first : null;
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value == null || value === false) continue;
+    if (typeof value === "object") Object.entries(value).forEach(([event, listener]) => element.addEventListener(event, listener));
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  const children = attributes ? rest : [first, ...rest];
+  element.append(...children.filter((child) => child != null && child !== false));
+  return element;
+}
+
+/** An element: `h("p.dim", { title, on: { click } }, "text", node)`. An attribute or a child that is null or false is left out. @template {string} T
+ * @param {T} tag with classes @param {...any} parts attributes, and children @returns {Made<T>} */
+export function h(tag, ...parts) {
+  const [name, ...classes] = tag.split(".");
+  return /** @type {any} */ (fill(document.createElement(name), classes, parts));
+}
+
+/** The same in a drawing. @param {string} tag @param {...any} parts */
+export function s(tag, ...parts) {
+  const [name, ...classes] = tag.split(".");
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", name), classes, parts);
+}
+
+/** A button. @param {any} label @param {() => void} act @param {object} [attributes] */
+export function button(label, act, attributes) {
+  return h("button", { type: "button", ...attributes, on: { click: () => act() } }, label);
+}
+
+/** Sets a text if it is another one. @param {Node | null} node @param {string} text */
+export function say(node, text) {
+  if (node && node.textContent !== text) node.textContent = text;
+}
+
+/** Sets an attribute if it is another one; null takes it away. @param {Element} element @param {string} name @param {any} value */
+export function set(element, name, value) {
+  if (value === null) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+}
+
+/** What a row's state looks like. @param {{ shape: string }} look */
+export function shape({ shape }) {
+  return h("span.shape", { "aria-hidden": "true" }, shape);
+}
+
+/** The element of this id, which the page has. @param {string} id */
+export function byId(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+
+/** What this browser keeps of the reader's choices; it may keep nothing. @param {string} name @param {string} [value] */
+export function choice(name, value) {
+  try {
+    if (value !== undefined) localStorage.setItem(`treevisor.${name}`, value);
+    return localStorage.getItem(`treevisor.${name}`);
+  } catch {
+    return value ?? null;
+  }
+}

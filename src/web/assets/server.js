@@ -1,0 +1,46 @@
+// What is asked of the server. All addresses are relative: the page may stand below a path of a proxy.
+
+/** A request that was refused, with the server's reason. */
+export class Refused extends Error {
+  constructor(status, reason) {
+    super(reason);
+    this.status = status;
+  }
+}
+
+let csrf = "";
+
+/** @param {string} path of the tree @returns {string} as a part of an address */
+export function address(path) {
+  return path.split("/").filter(Boolean).map(encodeURIComponent).join("/");
+}
+
+/** @param {RequestInit} [init] @returns {Promise<any>} the JSON of the answer, or null where there is none */
+async function ask(url, init = {}) {
+  const answer = await fetch(url, { credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(15_000), ...init });
+  const text = await answer.text();
+  if (answer.ok) return text ? JSON.parse(text) : null;
+  let reason = text;
+  try {
+    reason = JSON.parse(text).error ?? text;
+  } catch {
+    // An answer in words.
+  }
+  throw new Refused(answer.status, reason || `the server answered ${answer.status}`);
+}
+
+/** @returns {Promise<any>} */
+export function get(url) {
+  return ask(url);
+}
+
+/** @param {object} body @returns {Promise<any>} */
+export function post(url, body) {
+  const headers = { "Content-Type": "application/json", ...(csrf && { "X-Treevisor-CSRF": csrf }) };
+  return ask(url, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+/** Remembers the word by which this session's requests are known. @param {{ csrf?: string } | null} answer */
+export function remember(answer) {
+  if (answer?.csrf) csrf = answer.csrf;
+}
