@@ -30,11 +30,11 @@ test("every event has a sentence", () => {
 });
 
 test("the rows that are seen are drawn, and a few more", () => {
-  assert.deepEqual(seen(0, 600, 30, 10_000), { from: 0, to: 28 });
-  assert.deepEqual(seen(30_000, 600, 30, 10_000), { from: 992, to: 1028 });
+  assert.deepEqual(seen(0, 600, 30, 10_000), { from: 0, to: 25 });
+  assert.deepEqual(seen(30_000, 600, 30, 10_000), { from: 995, to: 1025 });
   assert.deepEqual(seen(-900, 600, 30, 10_000), { from: 0, to: 0 });
   assert.deepEqual(seen(-300, 600, 30, 5), { from: 0, to: 5 });
-  assert.deepEqual(seen(299_900, 600, 30, 10_000), { from: 9988, to: 10_000 });
+  assert.deepEqual(seen(299_900, 600, 30, 10_000), { from: 9991, to: 10_000 });
   assert.equal(reveal(5, 300, 600, 30), 150);
   assert.equal(reveal(100, 300, 600, 30), 2430);
   assert.equal(reveal(12, 300, 600, 30), 300);

@@ -3,7 +3,7 @@
 /** The rows to draw: those that are seen, and some on each side, so that the next turn of the wheel has them. @param {number} top how far the list is
  * scrolled beyond its first row, in pixels; negative where it begins further down @param {number} height of what is seen @param {number} row height
  * of a row @param {number} count of rows @param {number} [spare] rows on each side @returns {{ from: number, to: number }} `to` is not drawn */
-export function seen(top, height, row, count, spare = 8) {
+export function seen(top, height, row, count, spare = 5) {
   const first = Math.floor(top / row) - spare;
   const last = Math.ceil((top + height) / row) + spare;
   const from = Math.min(Math.max(first, 0), count);

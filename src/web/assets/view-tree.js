@@ -38,11 +38,11 @@ class Line {
   constructor(view) {
     this.index = -1;
     this.shape = shape({ shape: "" });
-    this.word = h("span.word");
+    this.word = new Text();
     this.twist = h("span.twist", { "aria-hidden": "true" });
     this.link = h("a", { tabindex: -1 });
     this.fill = h("i");
-    this.beat = h("span");
+    this.beat = new Text();
     this.bar = h("span.bar", { "aria-hidden": "true" }, this.fill);
     const cells = COLUMNS.map(([, , name]) => h("div", { role: "gridcell", class: name }));
     cells[0].append(this.shape, this.word);

@@ -28,7 +28,7 @@ export class WallView {
   constructor(page) {
     this.page = page;
     this.title = "Wall";
-    this.name = h("h2");
+    this.name = h("h1");
     this.clock = h("span.clock");
     this.seen = h("span.seen");
     this.tiles = h("div.tiles");
