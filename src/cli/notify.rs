@@ -19,7 +19,8 @@ What treevisor understands:
   WATCHDOG=trigger       it hangs: kill it, as if its beats had stopped
   WATCHDOG_USEC=N        from now on a silence of N microseconds is a hang
   EXTEND_TIMEOUT_USEC=N  what it does now, start, stop or work, may take so long from now
-  STATUS=TEXT            shown by `treevisor status`; so are RELOADING=1, STOPPING=1, MAINPID=N
+  STATUS=TEXT            shown by `treevisor status`; so are RELOADING=1, STOPPING=1
+  MAINPID=N              process N of the worker is its main one from now on
   ERRNO=N                why it fails, told with its exit; so are BUSERROR=NAME, EXIT_STATUS=N
 
 Environment, set by the supervisor:

@@ -12,7 +12,7 @@ use clap::Args;
 
 /// Send a signal to a worker's process
 ///
-/// To the process that was started, not to what it has started in turn; by its supervisor, which cannot mistake another one
+/// To its main process, not to what that has started; by its supervisor, which cannot mistake another one
 /// for it. If the worker exits from it, its supervisor acts as on any exit.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\

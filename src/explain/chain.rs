@@ -39,7 +39,7 @@ impl<'a> Story<'a> {
 
     /// The last event about a path. That a beat was late and came after all is no event of its life.
     pub(super) fn last_about(&self, path: &Path) -> Option<usize> {
-        self.events.iter().rposition(|event| event.path == *path && !is_late(event))
+        self.events.iter().rposition(|event| event.path == *path && !is_late(event) && !is_main_pid(event))
     }
 
     /// The chain behind the state of a path; `runs` says whether the tree does.
@@ -195,7 +195,7 @@ impl<'a> Story<'a> {
         Step {
             category: meaning::category(event),
             text: sentence::of(event),
-            meaning: meaning::of(event),
+            meaning: self.meaning(at),
             times: if is_failure(event) { self.times(at, chain) } else { 1 },
             with: match event.body {
                 EventBody::Restarting(_) => self.restarted_with(event),
@@ -203,6 +203,21 @@ impl<'a> Story<'a> {
             },
             event: event.clone(),
         }
+    }
+
+    /// What it means, and of an exit which process it was about.
+    fn meaning(&self, at: usize) -> Vec<String> {
+        let event = &self.events[at];
+        let mut meaning = meaning::of(event);
+        let is_its = |other: &EventView| {
+            is_main_pid(other) && other.path == event.path && other.incarnation == event.incarnation
+        };
+        if matches!(event.body, EventBody::Exited(_))
+            && let Some(main) = self.last_before(at, is_its)
+        {
+            meaning.push(meaning::of_main_pid(&self.events[main]));
+        }
+        meaning
     }
 
     /// How many failures of the same child there were in a row up to this one, without a healthy life between two of them,
@@ -272,6 +287,10 @@ fn is_start(event: &EventView) -> bool {
 
 fn is_late(event: &EventView) -> bool {
     matches!(event.body, EventBody::BeatLate(_))
+}
+
+fn is_main_pid(event: &EventView) -> bool {
+    matches!(event.body, EventBody::MainPid(_))
 }
 
 fn is_failed_start(event: &EventView) -> bool {

@@ -36,6 +36,7 @@ pub(super) fn category(event: &EventView) -> Category {
         | EventBody::Stopped
         | EventBody::Held(_)
         | EventBody::Released(_)
+        | EventBody::MainPid(_)
         | EventBody::Other { .. } => Category::Life,
     }
 }
@@ -116,6 +117,13 @@ pub(super) fn of(event: &EventView) -> Vec<String> {
         _ => {}
     }
     meaning
+}
+
+/// What it means for an exit that the worker had named its main process itself.
+pub(super) fn of_main_pid(event: &EventView) -> String {
+    let EventBody::MainPid(body) = &event.body else { return String::new() };
+    let main = event.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
+    format!("it was process{main}, which the worker had named in place of {} (MAINPID)", body.before)
 }
 
 fn of_surroundings(exited: &Exited, meaning: &mut Vec<String>) {

@@ -94,6 +94,10 @@ fn phrase(event: &EventView, tense: Tense) -> String {
             let shutting = if now { "is shutting" } else { "shut" };
             format!("{shutting} down: significant child {} exited", clean(&body.child))
         }
+        EventBody::MainPid(body) => {
+            let new = some(event.pid, |pid| format!(" {pid}"));
+            format!("is now process{new}, in place of {} (MAINPID)", body.before)
+        }
         EventBody::Panic(body) => {
             format!("was panicked{} by {}", if body.hold { " and held" } else { "" }, clean(&body.by))
         }
@@ -209,7 +213,7 @@ fn exited(body: &Exited, tense: Tense) -> String {
             "stopped".into()
         }
         (None, Some(signal)) => format!("was killed by {}", full_name(signal)),
-        (None, None) => "exited".into(),
+        (None, None) => "ended, its exit status is not known".into(),
     };
     notes.extend(match &body.killed {
         Some(Killed::Hung) => Some("hung".into()),

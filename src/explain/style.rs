@@ -31,6 +31,7 @@ pub(crate) fn of_event(body: &EventBody) -> Style {
         EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => BAD,
         EventBody::AutoShutdown(_)
         | EventBody::Released(_)
+        | EventBody::MainPid(_)
         | EventBody::Reloaded(_)
         | EventBody::Rollout(_)
         | EventBody::Other { .. } => PLAIN,

@@ -224,6 +224,19 @@ fn a_stop_is_followed_up_to_who_gave_the_order() {
 }
 
 #[test]
+fn an_exit_names_the_main_process_that_the_worker_had_named() {
+    let mut tree = Tree::default();
+    tree.boot(1, "/db", None);
+    tree.add(1, "/db", "main_pid", None, json!({ "before": 5 }));
+    assert_eq!(tree.explain("/db", Some("running")).verdict, "/db has never failed, as far as is remembered");
+    let exited = tree.add(1, "/db", "exited", None, json!({ "normal": false, "expected": false, "uptime_ms": 7000 }));
+    tree.add(1, "/db", "restarting", Some(exited), json!({ "strategy": "one-for-one", "used": 1, "max": null }));
+    let text = text(&tell(&tree.explain("/db", Some("waiting"))));
+    assert!(text.contains("/db ended, its exit status is not known"), "{text}");
+    assert!(text.contains("it was process 7, which the worker had named in place of 5 (MAINPID)"), "{text}");
+}
+
+#[test]
 fn a_hang_begins_with_its_own_verdict_and_has_the_facts_of_the_exit() {
     for (no_progress, category, says) in [
         (false, Category::Hang, "was killed as hung: no heartbeat for 3s (limit 3s)"),

@@ -149,6 +149,7 @@ impl Step {
             | EventBody::Stopped
             | EventBody::Held(_)
             | EventBody::Released(_)
+            | EventBody::MainPid(_)
             | EventBody::Escalated(_) => false,
             EventBody::Exited(exited) if exited.done => false,
             EventBody::Exited(exited) => {

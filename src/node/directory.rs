@@ -10,7 +10,6 @@
 use super::children::Children;
 use super::context::Context;
 use super::endpoint::Endpoint;
-use super::processes::Processes;
 use super::reactor::{Reactor, Source};
 use crate::error::Chain;
 use crate::files::FileId;
@@ -60,7 +59,7 @@ pub(super) struct Directory {
 /// What is looked after, and what that takes.
 pub(super) struct Kept<'a> {
     pub context: &'a Context,
-    pub processes: &'a Processes,
+    pub reactor: &'a mut Reactor,
     pub children: &'a mut Children,
     pub endpoint: &'a mut Endpoint,
     /// The operators' socket; the root's only.
@@ -226,9 +225,9 @@ impl Directory {
         let mut missing = Vec::new();
         let restored =
             self.restore_files(now, kept, &mut missing).and_then(|()| self.restore_sockets(kept, &mut missing));
-        let Kept { context, endpoint, children, processes, inbox, .. } = kept;
+        let Kept { context, endpoint, children, reactor, inbox, .. } = kept;
         if workers {
-            endpoint.put_back_files(context, processes, children, inbox, &mut missing);
+            endpoint.put_back_files(context, reactor, children, inbox, &mut missing);
         }
         let directory = context.place.runtime.path().display();
         match restored {
@@ -337,23 +336,15 @@ mod tests {
         let mut context = testing::context();
         context.place.runtime = RuntimeDir::at(base.path().join("test"));
         context.place.runtime.create().unwrap();
-        let (processes, mut inbox) = (Processes::new(false), VecDeque::new());
+        let (mut reactor, mut inbox) = (testing::reactor(), VecDeque::new());
         let mut children = testing::children("name = \"test\"\n[[child]]\nname = \"a\"\ncommand = [\"a\"]", &context);
         let socket = context.place.runtime.node_socket(&context.place.path);
         let door = context.place.door.clone();
         let mut endpoint = Endpoint::bind(Sockets::new().unwrap(), &socket, door, false).unwrap();
         let mut directory = Directory::new(false);
         let mut look = |endpoint: &mut Endpoint| {
-            let (children, inbox) = (&mut children, &mut inbox);
-            let kept = Kept {
-                context: &context,
-                processes: &processes,
-                children,
-                endpoint,
-                control: None,
-                instance: None,
-                inbox,
-            };
+            let (reactor, children, inbox) = (&mut reactor, &mut children, &mut inbox);
+            let kept = Kept { context: &context, reactor, children, endpoint, control: None, instance: None, inbox };
             directory.look_after(kept);
             directory.next_deadline()
         };

@@ -348,6 +348,7 @@ fn level_of(view: &EventView, own: bool) -> Level {
         | EventBody::AutoShutdown(_)
         | EventBody::Held(_)
         | EventBody::Released(_)
+        | EventBody::MainPid(_)
         | EventBody::Reloaded(_)
         | EventBody::Rollout(_)
         | EventBody::Other { .. } => Level::Info,

@@ -289,6 +289,7 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
         EventBody::Panic(_)
         | EventBody::Held(_)
         | EventBody::Released(_)
+        | EventBody::MainPid(_)
         | EventBody::Reloaded(_)
         | EventBody::Rollout(_) => true,
         // Those of a sibling that is restarted with it, and of what is below it, come again with each round.

@@ -13,7 +13,7 @@ use super::translate;
 use super::turn::Node;
 use crate::link::PeerCred;
 use crate::os::epoll::Ready;
-use crate::os::pidfd::{self, ExitStatus};
+use crate::os::pidfd;
 use crate::os::signals::Caught;
 use crate::os::{clock, process};
 use crate::supervision::{Beat, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
@@ -21,7 +21,6 @@ use crate::time::Time;
 use crate::wire::codec;
 use crate::wire::message::{Ask, FromNode, Refusal, ToNode};
 use slog::{debug, error, info, warn};
-use std::os::fd::AsRawFd;
 
 /// Requests of operators, and frames of the parent, that are taken in one turn at most.
 const REQUESTS_PER_TURN: usize = 64;
@@ -71,7 +70,7 @@ impl Node {
         self.hear_panic_socket();
         // Before the exits: a worker's last report is about the exit that follows.
         let Node { endpoint, context, reactor, children, inbox, .. } = self;
-        endpoint.receive_notifications(context, &reactor.processes, children, inbox);
+        endpoint.receive_notifications(context, reactor, children, inbox);
         self.did(Work::Reading);
         helpers.into_iter().for_each(|run| self.hear_command(run));
         probes.into_iter().for_each(|run| self.hear_probe(run));
@@ -229,24 +228,9 @@ impl Node {
     }
 
     fn reap(&mut self, run: Run) {
-        let Some(handle) = self.children.get_mut(run.child) else { return };
-        let Some(process) = handle.process_of(run).filter(|process| process.status.is_none()) else { return };
-        let (fd, tag) = (process.pidfd.as_raw_fd(), process.exit_tag);
-        // As long as its status has not been taken, its number, which is that of its group too, is no other process's.
-        if process.pidfd.has_ended() && !process.leaves_time() {
-            process::signal_group(process.pid, 9);
+        if self.children.reap(run, &self.context, &mut self.reactor) {
+            self.stop_helpers(run);
         }
-        let status = match process.pidfd.wait() {
-            Ok(Some(status)) => status,
-            Ok(None) => return,
-            Err(error) => {
-                warn!(self.context.logger, "cannot read the exit status of a child"; "error" => %error);
-                ExitStatus::default()
-            }
-        };
-        self.reactor.unwatch(fd, tag);
-        self.children.process_ended(run, status, self.context.now(), &mut self.reactor.processes);
-        self.stop_helpers(run);
     }
 
     /// Goes on with every child that is being killed or cleared and is due; those of which nothing is left have exited.

@@ -243,7 +243,7 @@ impl Node {
         let Some(handle) = self.children.get(child.child) else { return done(Outcome::NotFound, String::new()) };
         let path = &handle.path;
         let sent = match handle.process.as_ref().filter(|process| process.run == child) {
-            Some(process) => process.pidfd.signal_child(process.pid, signal).map_err(|error| (process.pid, error)),
+            Some(process) => process.signal(signal).map_err(|error| (process.pid, error)),
             None => return refused(Refusal::Down, format!("the process of {path} has just ended")),
         };
         match sent {

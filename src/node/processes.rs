@@ -12,6 +12,8 @@ pub(super) struct Processes {
     /// Those that were started here and have not ended: of children, and of probes, hooks and the keeper, which are no
     /// child's.
     pub known: HashMap<u32, Option<Run>>,
+    /// Sessions of main processes that children have named themselves.
+    pub sessions: HashMap<u32, Run>,
     /// Those that were adopted.
     pub unknown: Strangers,
     /// Adopted ones may have ended that are not reaped yet.
@@ -21,13 +23,21 @@ pub(super) struct Processes {
 impl Processes {
     /// `outsiders`: this process may adopt processes that nothing of the tree has started.
     pub(super) fn new(outsiders: bool) -> Processes {
-        Processes { known: HashMap::new(), unknown: Strangers::new(outsiders), orphans_wait: false }
+        Processes {
+            known: HashMap::new(),
+            sessions: HashMap::new(),
+            unknown: Strangers::new(outsiders),
+            orphans_wait: false,
+        }
     }
 
     /// The child in whose session a process is; `None` for any other. One system call at most.
     pub(super) fn child_of(&self, pid: u32) -> Option<Run> {
         let run = |pid| self.known.get(&pid).copied().flatten();
-        run(pid).or_else(|| run(process::session_of(pid)?))
+        run(pid).or_else(|| {
+            let session = process::session_of(pid)?;
+            run(session).or_else(|| self.sessions.get(&session).copied())
+        })
     }
 
     /// Reaps adopted children that have ended. Returns whether some may be left, behind a child of our own whose exit

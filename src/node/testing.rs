@@ -2,6 +2,8 @@
 
 use super::children::{Child, Children, Output};
 use super::context::{Context, Place};
+use super::processes::Processes;
+use super::reactor::Reactor;
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
 use crate::instance::runtime::RuntimeDir;
 use crate::link::{Door, MessageMax, Rules};
@@ -9,6 +11,8 @@ use crate::logging;
 use crate::logs::console::Console;
 use crate::logs::{Format, Writer};
 use crate::os::clock::Clock;
+use crate::os::epoll::Poller;
+use crate::os::signals::Signals;
 use crate::spec;
 use crate::spec::exec::Limit;
 use crate::spec::tree::TreeSpec;
@@ -36,6 +40,11 @@ pub(super) fn context() -> Context {
     };
     let (clock, event_logger, base_environment) = (Clock::start(), logger.clone(), Vec::new());
     Context { clock, pid: std::process::id(), place, logger, event_logger, log_handle, base_environment }
+}
+
+/// One that waits for nothing yet.
+pub(super) fn reactor() -> Reactor {
+    Reactor::new(Poller::new().expect("an epoll"), Signals::none(), Processes::new(false))
 }
 
 /// A tree as its file has it, in TOML.

@@ -123,6 +123,7 @@ fn code_or_signal(exit: Exit) -> (Option<i32>, Option<i32>) {
     match exit {
         Exit::Code(code) => (Some(code), None),
         Exit::Signal(signal) => (None, Some(signal)),
+        Exit::Unknown => (None, None),
     }
 }
 
@@ -320,6 +321,7 @@ fn body(fact: Fact, path: &Path) -> EventBody {
         Fact::Stopped => EventBody::Stopped,
         // Since when, and by which operator, is known to what keeps the holds.
         Fact::Held | Fact::HeldAgain => EventBody::Held(event::Held::default()),
+        Fact::MainPid { before } => EventBody::MainPid(event::MainPid { before }),
         Fact::Released { by } => EventBody::Released(event::Released { by }),
         Fact::BeatLate { age, limit, spared } => {
             let (age_ms, limit_ms) = (age.as_millis(), limit.as_millis());

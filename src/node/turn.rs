@@ -99,8 +99,7 @@ impl Node {
     pub(super) fn kept(&mut self) -> (&mut Directory, Kept<'_>) {
         let Node { directory, context, reactor, children, endpoint, above, inbox, .. } = self;
         let (control, instance) = above.root_mut().map(Root::outside).unzip();
-        let processes = &reactor.processes;
-        (directory, Kept { context, processes, children, endpoint, control, instance, inbox })
+        (directory, Kept { context, reactor, children, endpoint, control, instance, inbox })
     }
 
     /// Looks whether descriptors run short.

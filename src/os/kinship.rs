@@ -16,8 +16,10 @@ mod tests;
 /// A child with everything that belongs to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Family<'a> {
-    /// The child's own process, which leads a session.
+    /// The leader of its session: the process that was started. The number is the session's where that one has ended.
     pub leader: u32,
+    /// Its main process: the same one, or one that has taken its place.
+    pub main: u32,
     /// Where it is kept, if in a cgroup.
     pub group: Option<&'a Group>,
 }
@@ -37,8 +39,9 @@ pub enum Kinship {
 
 /// Whether a process is of the child's session: the common case, for one system call at most. `None` when it is not,
 /// and a closer look is needed.
-pub fn is_of_session(pid: u32, leader: u32) -> Option<Kinship> {
-    if pid == leader {
+pub fn is_of_session(pid: u32, family: &Family<'_>) -> Option<Kinship> {
+    let Family { leader, main, .. } = *family;
+    if pid == leader || pid == main {
         return Some(Kinship::Own);
     }
     let number = i32::try_from(pid).ok().filter(|number| *number > 0);
@@ -54,7 +57,7 @@ pub fn is_of_session(pid: u32, leader: u32) -> Option<Kinship> {
 /// What a process is to a child. `known` is true for the processes that we have started ourselves, and false for those
 /// that we have adopted.
 pub fn kinship(pid: u32, family: &Family<'_>, known: impl Fn(u32) -> bool) -> Kinship {
-    if let Some(kinship) = is_of_session(pid, family.leader) {
+    if let Some(kinship) = is_of_session(pid, family) {
         return kinship;
     }
     if family.group.is_some_and(|group| group.holds(pid)) {
@@ -65,7 +68,7 @@ pub fn kinship(pid: u32, family: &Family<'_>, known: impl Fn(u32) -> bool) -> Ki
     let mut at = pid;
     for _ in 0..GENERATIONS {
         match process::stat(at) {
-            Some(stat) if stat.parent == family.leader => return Kinship::Own,
+            Some(stat) if [family.leader, family.main].contains(&stat.parent) => return Kinship::Own,
             // Where there is a cgroup it would be in it.
             Some(stat) if stat.parent == own && family.group.is_none() && !known(at) => return Kinship::Adopted,
             Some(stat) if stat.parent > 1 && stat.parent != own => at = stat.parent,

@@ -178,6 +178,12 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
+/// The process group that a process is in, also of one that has ended and was not reaped. `None` when there is no such process.
+pub fn group_of(pid: u32) -> Option<u32> {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).ok().map(|group| group.as_raw().unsigned_abs())
+}
+
 /// The session that a process is in: the number of its leader. `None` when there is no such process, or it is not shown.
 pub fn session_of(pid: u32) -> Option<u32> {
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;

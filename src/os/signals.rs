@@ -100,6 +100,14 @@ impl Signals {
         Ok(Signals(SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals)?))
     }
 
+    /// As those of a process that catches none, for tests: what is caught is caught for all of their threads.
+    #[cfg(test)]
+    pub(crate) fn none() -> Signals {
+        let (read, write) = UnixStream::pair().expect("a pair of sockets");
+        let none: [i32; 0] = [];
+        Signals(SignalDelivery::with_pipe(read, write, WithOrigin::default(), none).expect("nothing to install"))
+    }
+
     /// Becomes readable when a signal has come.
     pub fn fd(&self) -> RawFd {
         self.0.get_read().as_raw_fd()

@@ -4,7 +4,7 @@
 //! error in each of them. They decide nothing about other children and write no reports; [`super::Supervisor`] does.
 
 use super::backoff::Delays;
-use super::event::{Beat, Member, Notice};
+use super::event::Member;
 use super::failure::LastFailure;
 use super::liveness::Watch;
 use super::phase::{
@@ -12,7 +12,7 @@ use super::phase::{
 };
 use super::report::Killed;
 use super::tally::Tally;
-use super::types::{ChildId, Exit, Kind, ReportedState, Run, Stale};
+use super::types::{ChildId, Exit, Kind, Run};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Evidence, Ready, Restart, Shutdown};
 use crate::time::{Span, Time};
@@ -260,59 +260,6 @@ impl Child {
                 false
             }
         }
-    }
-
-    /// Takes in a beat: what it reports of itself, and whether it is a sign of life.
-    pub(super) fn beat(&mut self, now: Time, beat: Beat) -> Result<(), Stale> {
-        let process = self.process_mut().filter(|process| process.pid.is_some()).ok_or(Stale)?;
-        if process.watch.as_mut().is_some_and(|watch| !watch.beat(now, &beat)) {
-            return Err(Stale);
-        }
-        if beat.status.is_some() {
-            process.status = beat.status;
-        }
-        if let Some(rollup) = beat.rollup {
-            process.rollup = Some(Box::new((rollup, now)));
-        }
-        Ok(())
-    }
-
-    /// Takes in what it reports of itself.
-    pub(super) fn notice(&mut self, now: Time, notice: Notice) -> Result<(), Stale> {
-        let shutdown = self.member.policy.shutdown;
-        let process = self.process_mut().filter(|process| process.pid.is_some()).ok_or(Stale)?;
-        let Notice { word, status, main_pid, trouble, limit, extend, hung: _ } = notice;
-        if let Some(text) = status {
-            process.status = Some(text).filter(|text| !text.is_empty());
-        }
-        if word.is_some() || main_pid.is_some() || trouble.is_some() {
-            let said = process.said.get_or_insert_default();
-            said.word = word.or(said.word);
-            said.main_pid = main_pid.or(said.main_pid);
-            said.trouble = trouble.or(said.trouble.take());
-        }
-        if let Some(watch) = process.watch.as_deref_mut() {
-            if let Some(limit) = limit {
-                watch.set_limit(limit);
-            }
-            // A child that winds up has left the loop that beats. It has the time that a stop has.
-            if word == Some(ReportedState::Stopping) {
-                match shutdown {
-                    Shutdown::BrutalKill => {}
-                    Shutdown::After(time) => watch.spare(now + time),
-                    Shutdown::Infinity => watch.spare(now + Span::MAX),
-                }
-            }
-            if let Some(time) = extend {
-                watch.spare(now + time);
-            }
-        }
-        if let (Some(time), Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. }) =
-            (extend, &mut self.phase)
-        {
-            *deadline = deadline.map(|deadline| deadline.max(now + time));
-        }
-        Ok(())
     }
 
     /// Begins to stop it by its own shutdown value (R54 to R56), or lets a stop that is under way lead to `then`.

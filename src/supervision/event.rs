@@ -66,7 +66,7 @@ pub struct Notice {
     pub word: Option<ReportedState>,
     /// A text for people; an empty one takes the last one back.
     pub status: Option<String>,
-    /// Which of its processes is the main one, for people. The shell has seen that it is one of them.
+    /// Which of its processes is the main one. The shell has seen that it is one of them, and looks after that one from now on.
     pub main_pid: Option<u32>,
     /// Why it fails, in words.
     pub trouble: Option<String>,

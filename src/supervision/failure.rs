@@ -95,6 +95,7 @@ fn ended(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exited with status {code}"),
         Exit::Signal(signal) => format!("was killed by {}", full_name(signal)),
+        Exit::Unknown => "ended, its exit status is not known".into(),
     }
 }
 

@@ -84,7 +84,7 @@
 //! # Which file holds what
 //!
 //! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling` and `deadlines` are its work by theme; `table` holds
-//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`, `tally` and `rollup` know
+//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step`, `word` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`, `tally` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
 pub mod action;
@@ -115,6 +115,7 @@ mod supervisor;
 mod table;
 mod tally;
 pub mod types;
+mod word;
 
 pub use action::{Action, Adopt, Answer, End, ToParent};
 pub use event::{Beat, Command, Event, Member, Notice, OwnPolicy, Reload, Scope};

@@ -188,6 +188,12 @@ pub enum Fact {
         /// The child whose end decided it, by name.
         child: String,
     },
+    /// The worker has named another process of it as its main one, as sd_notify(3) has it. That one is meant from now on; the
+    /// end of the former one is no exit.
+    MainPid {
+        /// The process that was it before.
+        before: u32,
+    },
     /// It is killed by order.
     Panic {
         /// The origin of the order.

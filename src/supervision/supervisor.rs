@@ -424,7 +424,16 @@ impl Supervisor {
     /// A worker has reported something of itself.
     fn notice(&mut self, turn: &mut Turn<'_>, run: Run, notice: Notice) -> Result<(), Stale> {
         let hung = notice.hung;
-        self.table.edit_run(run)?.notice(turn.now, notice)?;
+        let mut child = self.table.edit_run(run)?;
+        let before = child.notice(turn.now, notice)?;
+        let missed = child.asked_before();
+        drop(child);
+        if let Some(before) = before {
+            self.report(turn, Some(run.child), None, Fact::MainPid { before });
+            if let Some(missed) = missed {
+                turn.stop(run, missed);
+            }
+        }
         if hung {
             self.self_reported_hang(turn, run.child);
         }

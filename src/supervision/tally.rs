@@ -74,7 +74,7 @@ impl Cause {
         };
         let code = match (kind, exit) {
             (Kind::Supervisor, Exit::Code(code)) => Some(code),
-            (Kind::Supervisor, Exit::Signal(_)) | (Kind::Worker, _) => None,
+            (Kind::Supervisor, Exit::Signal(_) | Exit::Unknown) | (Kind::Worker, _) => None,
         };
         Some(match (code, past.killed) {
             (Some(code), _) if code == End::GaveUp.code() => Cause::GaveUp,
@@ -87,7 +87,7 @@ impl Cause {
             (_, None) if past.out_of_memory => Cause::Oom,
             (_, None) => match exit {
                 Exit::Code(_) if normal => Cause::Normal,
-                Exit::Code(_) => Cause::Exit,
+                Exit::Code(_) | Exit::Unknown => Cause::Exit,
                 Exit::Signal(_) => Cause::Signal,
             },
         })

@@ -36,6 +36,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// Its parent was another process, and the system does not tell how. Not OTP's `normal`.
+    Unknown,
 }
 
 /// One connection of a sender of beats. The programs that a worker runs one after the other have one each, and each of them

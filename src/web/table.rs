@@ -355,6 +355,7 @@ impl Cells {
                 (self.pid, self.started_at) = (event.pid, Some(event.at.clone()));
             }
             EventBody::Ready => state("running"),
+            EventBody::MainPid(_) => self.pid = event.pid,
             EventBody::Stopping(_) | EventBody::Hung(_) | EventBody::Panic(_) => state("stopping"),
             EventBody::Exited(exited) => {
                 state("exited");

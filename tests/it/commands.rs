@@ -108,6 +108,7 @@ fn events_json_is_as_promised() {
         "auto_shutdown",
         "panic",
         "held",
+        "main_pid",
         "released",
         "reloaded",
         "start_failed",

@@ -28,6 +28,7 @@ mod leftovers;
 mod lifecycle;
 mod limits;
 mod logs;
+mod main_pid;
 mod manager;
 mod metrics;
 mod nodes;

@@ -218,12 +218,18 @@ fn what_a_worker_says_of_itself_is_shown_and_told_with_its_end() {
     assert_eq!((row.word, row.status.as_deref()), (Some(ReportedState::Reloading), Some("again")));
     let sources: Vec<_> = row.sources.iter().map(|(source, age)| (*source, age.as_millis())).collect();
     assert_eq!(sources, [(Source::Zmq, 100), (Source::Notify, 800)]);
+    let before = world.status("a").pid.expect("it runs");
+    world.play("says a main=4711");
+    let Report { pid, fact, .. } = &world.reports[0];
+    assert_eq!((*pid, fact), (Some(4711), &Fact::MainPid { before }));
+    assert_eq!((world.status("a").pid, world.status("a").main_pid), (Some(4711), Some(4711)));
     world.play("says a ready status=");
     let row = world.status("a");
     assert_eq!((row.word, row.status), (Some(ReportedState::Ready), None));
     world.play("exit a 3");
     let told: Vec<String> = world.reports.iter().map(|report| format!("{:?}", report.fact)).collect();
     assert!(told[0].contains("errno_13"), "{told:?}");
+    assert_eq!(world.reports[0].pid, Some(4711));
     assert_eq!(world.status("a").word, None);
 }
 

@@ -176,6 +176,8 @@ struct Shell {
     hurried: bool,
     halted: bool,
     pid: u32,
+    /// It names its main process now.
+    named: Option<Run>,
     /// Runs of which it was handed in that they cannot be killed, and not reported yet.
     untold: BTreeSet<Run>,
     specs: BTreeMap<ChildId, Spec>,
@@ -216,6 +218,7 @@ impl Shell {
             hurried: false,
             halted: false,
             pid: 1,
+            named: None,
             untold: BTreeSet::new(),
             specs,
             incoming: BTreeMap::new(),
@@ -278,7 +281,9 @@ impl Shell {
             }
             Action::AskToStop(run) => {
                 let process = self.processes.get_mut(&run).expect("only what lives is asked");
-                assert!(matches!(*process, Process::There | Process::Killed), "asked as {process:?}");
+                // A new main process has not been asked yet.
+                let again = self.named == Some(run) && *process == Process::Doomed;
+                assert!(again || matches!(*process, Process::There | Process::Killed), "asked as {process:?}");
                 if *process == Process::There {
                     *process = Process::Doomed;
                 }
@@ -581,7 +586,10 @@ impl Shell {
             }
             Op::Says(n, what) => {
                 if let Some((run, _)) = self.pick(n) {
-                    self.hand_in(Event::Notice(run, Box::new(saying(what))));
+                    let notice = saying(what);
+                    self.named = notice.main_pid.map(|_| run);
+                    self.hand_in(Event::Notice(run, Box::new(notice)));
+                    self.named = None;
                 }
             }
             Op::Pass(millis, next) => {

@@ -388,6 +388,7 @@ fn notice(words: &[&str]) -> Notice {
             "stopping" => notice.word = Some(ReportedState::Stopping),
             "limit" => notice.limit = span(),
             "extend" => notice.extend = span(),
+            "main" => notice.main_pid = Some(value.parse().expect("a number")),
             "trouble" => notice.trouble = Some(value.into()),
             "status" => notice.status = Some(value.into()),
             _ => panic!("no such key: {word}"),

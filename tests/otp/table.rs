@@ -1592,6 +1592,29 @@ const ROWS: &[Row] = &[
         exit a sig9 : halt StartFailed",
     ),
     (
+        "D23",
+        "another main process is no other life; one that stops or is killed is asked and killed again",
+        "one-for-one 9/5s: a(shutdown=20s) b c",
+        "
+        boot
+        says a main=900
+        told main_pid(a)
+        says a main=900
+        told
+        stop a : ask a
+        says a main=901 : ask a
+        told main_pid(a)
+        wait 20s : kill a
+        exit a sig9 : ok:1
+        hold b : kill b
+        says b main=902 : kill b
+        exit b sig9 : ok:2
+        says c main=903
+        exit c 7 : spawn c#2
+        says c main=904
+        told",
+    ),
+    (
         "D11",
         "one that winds itself up has the time of a stop before its silence counts",
         "one-for-one 9/5s: a(beats,shutdown=20s) b(beats,infinity)",

@@ -881,6 +881,7 @@ impl Witness {
                 | Fact::KillFailed { .. }
                 | Fact::HeldAgain
                 | Fact::Released { .. }
+                | Fact::MainPid { .. }
                 | Fact::Reloaded { .. }
                 | Fact::Rollout { .. }
                 | Fact::Escalated { .. },

@@ -31,6 +31,7 @@ fn events() -> Vec<(&'static str, Value)> {
         ("hung", json!({ "age_ms": 3000, "limit_ms": 3000, "no_progress": true })),
         ("hung", json!({ "by_its_word": true })),
         ("dropped", dropped),
+        ("exited", json!({ "normal": false })),
         ("exited", json!({ "code": 3, "output": ["page 3018", "I/O error on page 3019"] })),
         ("exited", json!({ "signal": 11, "core_dumped": true })),
         ("exited", json!({ "signal": 9, "oom_killed": true })),
@@ -67,6 +68,7 @@ fn events() -> Vec<(&'static str, Value)> {
         ("panic", json!({ "by": "uid 0", "hold": true })),
         ("held", json!({})),
         ("held", json!({ "again": true, "since": "2026-01-02T03:04:05Z", "by": "uid 0" })),
+        ("main_pid", json!({ "before": 4711 })),
         ("released", json!({ "by": "uid 0" })),
         ("reloaded", json!({ "by": "SIGHUP" })),
         ("reloaded", json!({ "by": "SIGHUP", "added": 1, "removed": 2, "restarted": 3, "updated": 4 })),
@@ -152,7 +154,7 @@ fn what_another_version_or_a_worker_wrote_is_shown_without_harm() {
             "/web/api exited with status 1 (last output: b)",
         ),
         ("exited", json!({ "signal": 9, "killed": "boredom" }), "/web/api was killed (boredom)"),
-        ("exited", json!({}), "/web/api exited"),
+        ("exited", json!({}), "/web/api ended, its exit status is not known"),
         ("stopping", json!({ "why": "boredom" }), "stopping /web/api (boredom)"),
     ] {
         assert_eq!(of(&event(kind, detail)), words);

@@ -122,7 +122,12 @@ impl Children {
         let patient_before = child.is_node() && status.code.is_some();
         let Some(process) = child.process_of(run) else { return };
         process.status = Some(status);
+        // What was started at first and is still there goes with its main process.
+        if !process.leaves_time() {
+            process.kill_first();
+        }
         processes.known.remove(&process.pid);
+        processes.sessions.retain(|_, of| *of != run);
         self.cleanups.ended(run, now, patient_before);
     }
 
@@ -257,9 +262,10 @@ impl Children {
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
         let pid = process.pid;
         let refused = child.kill(run).map(|errno| (pid, errno));
-        let count = if thorough { below::clear_below(pid, PASS, |_| true).count().max(1) } else { 1 };
+        let roots = process.first.iter().map(|first| first.pid).chain([pid]);
+        let count = if thorough { roots.map(|pid| below::clear_below(pid, PASS, |_| true).count()).sum() } else { 1 };
         // Its end, if it has come, is read as any end is.
-        Remains::of(&descendants::Left { count, some: vec![pid], refused })
+        Remains::of(&descendants::Left { count: count.max(1), some: vec![pid], refused })
     }
 
     /// It cannot be killed: the core goes on without its end, and it is looked at again now and then.
@@ -282,6 +288,10 @@ impl Children {
     fn remains(&self, run: Run, passed: &Passed) -> Remains {
         let Some(handle) = self.get(run.child) else { return Remains::NONE };
         let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
+        if let Some(first) = &process.first {
+            process.kill_first();
+            return Remains::of(&descendants::Left { count: 1, some: vec![first.pid], refused: None });
+        }
         if let Some(group) = handle.group.as_ref().filter(|group| group.populated()) {
             let _ = group.kill();
             let members = group.members().unwrap_or_default();
@@ -305,7 +315,9 @@ impl Children {
         let machine = &mut self.machine;
         let child = self.slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut)?;
         let process = child.process.take_if(|process| process.run == run)?;
-        let status = process.status.unwrap_or_default();
+        // Of one that was no child of ours it is known now at the earliest, when its parent has taken its status.
+        let known = process.status.filter(|status| status.code.is_some() || status.signal.is_some());
+        let status = known.or_else(|| process.pidfd.told_exit()).unwrap_or_default();
         let left_behind = std::mem::take(&mut child.left_behind);
         let mut marks = child.memory_marks;
         let group = child.own_group();
@@ -363,7 +375,7 @@ fn exit_of(status: &ExitStatus) -> Exit {
     match (status.code, status.signal) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),
-        // The kernel always reports one of the two; a status that another waiter has taken reads as a kill.
-        (None, None) => Exit::Signal(9),
+        // Another process was its parent, or has taken it.
+        (None, None) => Exit::Unknown,
     }
 }

@@ -8,6 +8,8 @@ mod holding;
 mod late;
 mod launch;
 mod look;
+mod main_pid;
+mod main_process;
 mod output;
 mod past;
 mod postmortem;

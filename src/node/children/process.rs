@@ -16,11 +16,16 @@ use std::cell::Cell;
 /// The process of a child's present incarnation.
 pub(in crate::node) struct Process {
     pub run: Run,
+    /// Its main process: the one that was started, or the one that the worker has named in its place.
     pub pid: u32,
     pub pidfd: PidFd,
     /// By what all that it starts is recognized.
     pub kin: Kin,
     pub exit_tag: Tag,
+    /// The one that was started, as long as it is there and another one is the main one.
+    pub(super) first: Option<Box<First>>,
+    /// The session of the main process, where that is another one.
+    pub(super) session: Option<u32>,
     pub output: Option<(Capture, Tag)>,
     /// Where its lines begin in the ring; those before are of earlier incarnations.
     pub output_from: u64,
@@ -45,6 +50,13 @@ pub(in crate::node) struct Process {
 pub(in crate::node) struct Measured {
     pub(super) used: InUse,
     pub(super) at: Time,
+}
+
+/// A process that was started and is no longer the main one. Its end is none of the child.
+pub(super) struct First {
+    pub pid: u32,
+    pub pidfd: PidFd,
+    pub tag: Tag,
 }
 
 impl Process {

@@ -21,7 +21,7 @@ impl Child {
         };
         let others = if all { self.others() } else { Vec::new() };
         let process = self.process.as_mut().filter(|p| p.run == run && p.status.is_none())?;
-        let asked = process.pidfd.signal_child(process.pid, signal);
+        let asked = process.signal(signal);
         for other in others {
             // One that has ended meanwhile needs no signal, and one that may not be signalled is killed later.
             if other.signal(signal).is_ok() {
@@ -42,7 +42,7 @@ impl Child {
         let signal = self.exec().and_then(|exec| exec.hang_signal);
         let process = self.process.as_ref().filter(|process| process.run == run && process.status.is_none());
         if let (Some(signal), Some(process)) = (signal, process) {
-            let _ = process.pidfd.signal_child(process.pid, signal);
+            let _ = process.signal(signal);
             self.resume(run);
         }
     }
@@ -50,7 +50,7 @@ impl Child {
     /// Continues the process: one that is stopped cannot act on what it is asked before that.
     pub(crate) fn resume(&self, run: Run) {
         if let Some(process) = self.process.as_ref().filter(|process| process.run == run && process.status.is_none()) {
-            let _ = process.pidfd.signal_child(process.pid, 18);
+            let _ = process.signal(18);
         }
     }
 
@@ -60,7 +60,7 @@ impl Child {
         let Some(process) = &self.process else { return Vec::new() };
         let all = match &self.group {
             Some(group) => group.members().unwrap_or_default().into_iter().flat_map(Reach::of).collect(),
-            None => below::family(process.kin.leader, process.kin.stamp),
+            None => below::family(process.kin.leader, process.pid, process.kin.stamp),
         };
         all.into_iter().filter(|other| other.pid() != process.pid).collect()
     }
@@ -74,8 +74,11 @@ impl Child {
         let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
         let in_group = self.group.as_ref().map(Group::kill);
         // SIGKILL works on stopped processes too, and a killed node starts nothing more.
-        let by_itself = process.pidfd.signal_child(process.pid, 9);
-        process::signal_group(process.pid, 9);
+        let by_itself = process.signal(9);
+        if !matches!(&by_itself, Err(error) if pidfd::is_gone(error)) {
+            process.signal_group(9);
+        }
+        process.kill_first();
         match (by_itself, in_group) {
             (Err(error), group) if !pidfd::is_gone(&error) => {
                 // The cgroup has killed it, whatever user it runs as, if it is still in there.

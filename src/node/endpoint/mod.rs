@@ -270,12 +270,12 @@ impl Endpoint {
     pub(super) fn receive_notifications(
         &mut self,
         context: &Context,
-        processes: &Processes,
+        reactor: &mut Reactor,
         children: &mut Children,
         inbox: &mut VecDeque<Event>,
     ) {
         let Endpoint { notify, speakers, drops, .. } = self;
-        notify.receive(&mut Look { context, processes, children, speakers, drops, inbox });
+        notify.receive(&mut Look { context, reactor, children, speakers, drops, inbox });
     }
 
     // What goes.
@@ -342,14 +342,14 @@ impl Endpoint {
     pub(super) fn put_back_files(
         &mut self,
         context: &Context,
-        processes: &Processes,
+        reactor: &mut Reactor,
         children: &mut Children,
         inbox: &mut VecDeque<Event>,
         missing: &mut Vec<String>,
     ) {
         if self.notify.is_one_missing() {
             // What has come so far is in the sockets that are given up.
-            self.receive_notifications(context, processes, children, inbox);
+            self.receive_notifications(context, reactor, children, inbox);
             self.notify.put_back(&context.place.runtime, &context.logger, missing);
         }
         self.pulls.put_back(&context.logger, missing);

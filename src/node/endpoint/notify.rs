@@ -13,13 +13,12 @@ use crate::instance::runtime::RuntimeDir;
 use crate::link::PeerCred;
 use crate::node::children::{Child, Children};
 use crate::node::context::Context;
-use crate::node::processes::Processes;
 use crate::node::rate::Allowance;
 use crate::node::reactor::{Reactor, Source};
 use crate::node::translate;
 use crate::os::datagram::{self, Datagram, DatagramSocket};
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
-use crate::os::kinship::{self, Family, Kinship};
+use crate::os::kinship::{self, Kinship};
 use crate::os::process;
 use crate::supervision::{Beat, Event, Run, Source as BeatSource};
 use crate::time::{Span, Time};
@@ -60,6 +59,8 @@ struct NotifySocket {
     lookups: Allowance,
     /// It was logged that descriptors are not kept.
     refused_descriptors: bool,
+    /// The process that was logged last as none that may be its main one.
+    refused_main: Option<u32>,
 }
 
 impl Watched {
@@ -111,7 +112,7 @@ enum Verdict {
 /// What a look for notifications needs.
 pub(super) struct Look<'a> {
     pub context: &'a Context,
-    pub processes: &'a Processes,
+    pub reactor: &'a mut Reactor,
     pub children: &'a mut Children,
     pub speakers: &'a mut Speakers,
     pub drops: &'a mut Drops,
@@ -129,7 +130,8 @@ impl NotifySockets {
     ) -> Result<(), PollError> {
         // Full from the first second on.
         let lookups = Allowance::of(LOOKUPS_PER_SECOND, Time::ZERO);
-        let mut socket = NotifySocket { socket, tag: None, uid, lookups, refused_descriptors: false };
+        let mut socket =
+            NotifySocket { socket, tag: None, uid, lookups, refused_descriptors: false, refused_main: None };
         let read = self.watched(reactor).and_then(|watched| watched.watch(run, &mut socket));
         self.sockets.insert(run, socket);
         read
@@ -214,7 +216,7 @@ impl Look<'_> {
     fn take(&mut self, run: Run, socket: &mut NotifySocket, datagram: &Datagram, bytes: &[u8]) {
         let now = self.context.now();
         let sender = Some((Sender::Child(run), datagram.sender.map(|sender| sender.pid)));
-        let pids = &self.processes.known;
+        let pids = &self.reactor.processes.known;
         let Some(handle) = self.children.get_mut(run.child) else { return };
         match verdict(handle, run, socket, datagram, now, |pid| pids.contains_key(&pid)) {
             Verdict::Own => {}
@@ -223,7 +225,7 @@ impl Look<'_> {
                     "pid" => datagram.sender.map(|sender| sender.pid), "uid" => datagram.sender.map(|sender| sender.uid));
                 let peer = datagram.sender.filter(|sender| sender.pid != 0);
                 let peer = peer.map(|sender| PeerCred { pid: sender.pid, uid: sender.uid, gid: 0 });
-                self.drops.count_of(self.processes, peer, |dropped| dropped.by_strangers += 1);
+                self.drops.count_of(&self.reactor.processes, peer, |dropped| dropped.by_strangers += 1);
                 return;
             }
             Verdict::TooMany => {
@@ -253,15 +255,8 @@ impl Look<'_> {
         if kept && !std::mem::replace(&mut socket.refused_descriptors, true) {
             info!(self.context.logger, "descriptors not stored and closed: FDSTORE is not supported"; "path" => %handle.path);
         }
-        if let Some(pid) = notification.main_pid {
-            let kinship =
-                family(handle, run).map(|family| kinship::kinship(pid, &family, |pid| pids.contains_key(&pid)));
-            if !matches!(kinship, Some(Kinship::Own | Kinship::Adopted)) {
-                info!(self.context.logger, "MAINPID ignored: not a process of the worker";
-                    "path" => %handle.path, "pid" => pid);
-                notification.main_pid = None;
-            }
-        }
+        notification.main_pid = notification.main_pid.filter(|pid| self.follow(run, *pid, socket));
+        let Some(handle) = self.children.get(run.child) else { return };
         if let (Some(limit), Some(heartbeat)) = (notification.watchdog_limit, handle.policy.heartbeat) {
             // Our naps must stay shorter than what a child may be silent for; see `naps`.
             self.children.naps.says(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
@@ -277,11 +272,16 @@ impl Look<'_> {
             self.inbox.push_back(Event::Notice(run, Box::new(notice)));
         }
     }
-}
 
-fn family(handle: &Child, run: Run) -> Option<Family<'_>> {
-    let process = handle.process.as_ref().filter(|process| process.run == run)?;
-    Some(Family { leader: process.pid, group: handle.group.as_ref() })
+    /// The worker names a process as its main one. Whether it is that from now on.
+    fn follow(&mut self, run: Run, pid: u32, socket: &mut NotifySocket) -> bool {
+        let Err(why) = self.children.follow(run, pid, self.reactor) else { return true };
+        if socket.refused_main.replace(pid) != Some(pid) {
+            let path = self.children.get(run.child).map(|child| child.path.to_string()).unwrap_or_default();
+            warn!(self.context.logger, "MAINPID refused: {}", why; "path" => path, "pid" => pid);
+        }
+        false
+    }
 }
 
 /// Whether a datagram on the worker's socket is the worker's. `known` distinguishes the processes that this node has
@@ -295,15 +295,14 @@ fn verdict(
     known: impl Fn(u32) -> bool,
 ) -> Verdict {
     let Some(sender) = datagram.sender.filter(|sender| sender.pid != 0) else { return Verdict::Stranger };
-    let Some(family) = family(handle, run) else { return Verdict::Stranger };
-    let leader = family.leader;
+    let Some(family) = handle.family(run) else { return Verdict::Stranger };
     let trusted = [Some(0), Some(process::own_uid()), socket.uid].contains(&Some(sender.uid));
-    let at_once = kinship::is_of_session(sender.pid, leader);
+    let at_once = kinship::is_of_session(sender.pid, &family);
     if (at_once.is_none() || !trusted) && !socket.lookups.take(now) {
         return Verdict::TooMany;
     }
     // A program that is started as root may have made itself another user since, as servers do.
-    let trusted = trusted || process::effective_uid(leader) == Some(sender.uid);
+    let trusted = trusted || process::effective_uid(family.main) == Some(sender.uid);
     if !trusted {
         return judge(trusted, Kinship::Stranger);
     }

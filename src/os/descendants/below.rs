@@ -348,9 +348,9 @@ pub(super) fn own_session() -> Option<u32> {
     process::session_of(std::process::id())
 }
 
-/// A worker's processes where it has no cgroup: what descends from its leader, itself included, and what of its session or
-/// with its stamp has been left to us, with all below that; 256 of them at most.
-pub fn family(leader: u32, stamp: Stamp) -> Vec<Reach> {
+/// A worker's processes where it has no cgroup: what descends from the leader of its session and from its main process, both
+/// included, and what of its session or with its stamp has been left to us, with all below that; 256 of them at most.
+pub fn family(leader: u32, main: u32, stamp: Stamp) -> Vec<Reach> {
     let Ok(lists) = Lists::take() else { return Vec::new() };
     let is_its = |pid: &u32| {
         let facts = Facts::of(*pid).ok().flatten();
@@ -358,7 +358,7 @@ pub fn family(leader: u32, stamp: Stamp) -> Vec<Reach> {
     };
     let left = lists.own().unwrap_or_default().into_iter().filter(is_its);
     let (mut waiting, mut seen, mut found): (Vec<u32>, _, _) =
-        (left.chain([leader]).collect(), HashSet::new(), Vec::new());
+        (left.chain([leader, main]).collect(), HashSet::new(), Vec::new());
     while let Some(pid) = waiting.pop() {
         if found.len() >= AT_ONCE || !seen.insert(pid) {
             continue;

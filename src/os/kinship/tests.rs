@@ -12,7 +12,7 @@ alone! {
         let mut numbers: Vec<u32> = (0..4).map(|_| read_line(&reader).parse().unwrap()).collect();
         let (sibling, reader) = start_piped(script("echo $$; setsid sh -c 'echo $$; exec sleep 1000' & exec sleep 1000")).unwrap();
         let below: Vec<u32> = (0..2).map(|_| read_line(&reader).parse().unwrap()).collect();
-        let family = Family { leader: leader.pid, group: None };
+        let family = Family { leader: leader.pid, main: leader.pid, group: None };
         let known = |pid| pid == leader.pid || pid == sibling.pid;
         let is = |pid| kinship(pid, &family, known);
         let adopted: Vec<u32> = numbers.extract_if(.., |pid| is(*pid) == Kinship::Adopted).collect();

@@ -128,6 +128,8 @@ event_bodies! {
     "gave_up" GaveUp(body: GaveUp);
     /// This supervisor ends because its significant children are done.
     "auto_shutdown" AutoShutdown(body: AutoShutdown);
+    /// The worker has named another process as its main one.
+    "main_pid" MainPid(body: MainPid);
     /// It is killed by order.
     "panic" Panic(body: Panic);
     /// It is down and held.

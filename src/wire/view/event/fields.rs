@@ -308,6 +308,13 @@ pub struct Held {
     pub since: Option<String>,
 }
 
+/// Another main process of a worker. The new one is the event's `pid`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MainPid {
+    /// The process that was it before.
+    pub before: u32,
+}
+
 /// The end of a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {

@@ -1,0 +1,85 @@
+//! Which process of a worker is its main one, where the worker names another than was started: `MAINPID=` of sd_notify(3), as
+//! programs do that replace themselves. Whether the named one is believed is decided here; nothing here has a descriptor.
+
+use crate::os::kinship::Kinship;
+use crate::supervision::Run;
+use std::fmt;
+
+/// What is known of a process that a worker names as its main one.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::node) struct Named {
+    /// Whether this node has started it, and for which child; `Some(None)` for a probe, a hook, or what runs beside a worker.
+    pub started: Option<Option<Run>>,
+    pub kinship: Kinship,
+    /// It has inherited the worker's stamp.
+    pub stamped: bool,
+}
+
+/// Why a named process does not become the main one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) enum Refusal {
+    /// It is another child's, or nothing of this tree, or that cannot be told.
+    Foreign,
+    /// This node has started it for something else than to be the worker.
+    Helper,
+    /// There is no such process, or it has ended.
+    Gone,
+    /// Its end could not be watched.
+    Unwatched,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::Foreign => "it does not belong to the worker",
+            Refusal::Helper => "it is a probe or a command beside the worker",
+            Refusal::Gone => "it has ended",
+            Refusal::Unwatched => "its end cannot be watched",
+        })
+    }
+}
+
+/// Whether a process may become the main one of `run`. It has to be one of the worker's for certain: whatever it is, the worker
+/// lives and dies with it, and what stops the worker is sent to it.
+pub(in crate::node) fn judge(run: Run, named: &Named) -> Result<(), Refusal> {
+    match (named.started, named.kinship) {
+        (Some(Some(of)), _) if of == run => Ok(()),
+        (Some(Some(_)), _) => Err(Refusal::Foreign),
+        (Some(None), _) => Err(Refusal::Helper),
+        (None, Kinship::Own) => Ok(()),
+        // Some child has started it. Which one, without a cgroup, only the stamp shows.
+        (None, Kinship::Adopted) if named.stamped => Ok(()),
+        (None, Kinship::Adopted | Kinship::Stranger) => Err(Refusal::Foreign),
+        (None, Kinship::Gone) => Err(Refusal::Gone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::supervision::ChildId;
+
+    #[test]
+    fn only_a_process_of_the_worker_becomes_its_main_one() {
+        let run = |child| Run { child: ChildId(child), incarnation: Incarnation(3) };
+        let other = Run { incarnation: Incarnation(2), ..run(1) };
+        for (started, kinship, stamped, expected) in [
+            (None, Kinship::Own, false, Ok(())),
+            (None, Kinship::Adopted, true, Ok(())),
+            (None, Kinship::Adopted, false, Err(Refusal::Foreign)),
+            (None, Kinship::Stranger, true, Err(Refusal::Foreign)),
+            (None, Kinship::Gone, true, Err(Refusal::Gone)),
+            // The one that was started for it, once more.
+            (Some(Some(run(1))), Kinship::Own, true, Ok(())),
+            (Some(Some(run(1))), Kinship::Stranger, false, Ok(())),
+            // A sibling's, or one of an earlier life; and a probe in the worker's own cgroup.
+            (Some(Some(run(2))), Kinship::Own, true, Err(Refusal::Foreign)),
+            (Some(Some(other)), Kinship::Own, true, Err(Refusal::Foreign)),
+            (Some(None), Kinship::Own, true, Err(Refusal::Helper)),
+        ] {
+            let named = Named { started, kinship, stamped };
+            assert_eq!(judge(run(1), &named), expected, "{named:?}");
+        }
+    }
+}
