@@ -37,6 +37,7 @@ mod output;
 mod panics;
 mod pauses;
 mod probes;
+mod prometheus;
 mod pty;
 mod readiness;
 mod reload;
