@@ -361,8 +361,22 @@ impl Drop for Tree {
     }
 }
 
+/// What these tests start heeds SIGHUP, even if they were started by nohup(1): a signal with a handler has its default action
+/// in a new program, one that is ignored stays ignored.
+fn heed_hang_ups() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+        if u64::from_str_radix(ignored, 16).unwrap() & 1 == 1 {
+            signal_hook::flag::register(1, std::sync::Arc::default()).unwrap();
+        }
+    });
+}
+
 /// A treevisor command in a directory, with a runtime and a state directory of its own.
 pub(crate) fn command_in(dir: &Path) -> Command {
+    heed_hang_ups();
     let mut command = Command::new(TREEVISOR);
     command.current_dir(dir).env_remove("NOTIFY_SOCKET");
     command.env("TREEVISOR_RUNTIME_DIR", dir.join("run")).env("TREEVISOR_STATE_DIR", dir.join("state"));
