@@ -11,13 +11,17 @@ use super::translate;
 use super::turn::Node;
 use crate::explain;
 use crate::logs::Format;
-use crate::os::{fd, process};
+use crate::os::fd;
 use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, ToParent};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::wire::view::event::{RolloutStage, StopWhy};
 use crate::wire::view::{EventBody, EventView};
 use slog::{Drain, Level, error, info, o, warn};
 use std::collections::VecDeque;
+
+/// When memory is given back after a subtree has come up: reading the file and starting all children takes more than running
+/// does, and what is reported of it is on its way first.
+const AFTER_UP: Span = Span::from_secs(2);
 
 impl Node {
     /// Carries out one order of the core.
@@ -179,7 +183,7 @@ impl Node {
         match (&mut self.above, up) {
             (Above::Parent(uplink), ToParent::Ready) => {
                 uplink.up(self.context.clock.now());
-                process::release_memory();
+                self.release_memory_at = Some(self.context.now() + AFTER_UP);
             }
             (Above::Parent(uplink), ToParent::Beat(rollup)) => uplink.beat(translate::rollup_view(&rollup)),
             (Above::Parent(uplink), ToParent::Escalating { cause, explanation }) => {
@@ -188,8 +192,7 @@ impl Node {
             (Above::Operators(root), ToParent::Ready) => {
                 info!(self.context.logger, "the tree is up"; "instance" => %self.context.place.instance);
                 root.tree_is_up(self.context.now(), &self.core);
-                // Reading the file and starting all children took more than running does.
-                process::release_memory();
+                self.release_memory_at = Some(self.context.now() + AFTER_UP);
             }
             (Above::Operators(_), ToParent::Beat(_) | ToParent::Escalating { .. }) => {}
         }

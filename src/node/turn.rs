@@ -18,6 +18,7 @@ use super::requests::Requests;
 use super::root::Root;
 use super::streams::Streams;
 use crate::os::epoll::Ready;
+use crate::os::process;
 use crate::supervision::{Action, End, Event, Report, Supervisor, ToParent};
 use crate::time::{Span, Time};
 use slog::{debug, warn};
@@ -58,6 +59,8 @@ pub(super) struct Node {
     pub folds: Folds,
     /// When the console and the log are tried again.
     pub console_retry: Option<Time>,
+    /// When memory is given back that was needed to start the children.
+    pub release_memory_at: Option<Time>,
     pub ended: Option<End>,
     /// What this process has spent its time on.
     pub diary: Diary,
@@ -148,6 +151,7 @@ impl Node {
             (self.above.next_deadline(), "the parent, the journal or the service manager"),
             (self.streams.next_deadline(), "a reader of events or of output"),
             (self.console_retry, "the console"),
+            (self.release_memory_at, "memory that was needed to begin"),
             (self.probes.next_deadline(), "a probe"),
             (self.hooks.next_deadline(), "a hook"),
             (self.directory.next_deadline(), "the runtime directory"),
@@ -262,6 +266,9 @@ impl Node {
         }
         self.folds_due(now);
         self.requests_due();
+        if self.release_memory_at.take_if(|at| *at <= now).is_some() {
+            process::release_memory();
+        }
         match &mut self.above {
             Above::Parent(uplink) => uplink.due(now),
             Above::Operators(root) => root.due(now, &self.core, &self.context, &mut self.reactor),

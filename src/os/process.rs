@@ -1,4 +1,5 @@
 //! What /proc reports about a process, and a few things a process does to itself.
+use super::usage;
 use crate::files::FileId;
 use crate::time::Span;
 use std::fs;
@@ -302,13 +303,48 @@ pub fn set_name(name: &str) {
     }
 }
 
-/// Gives memory back that was needed for a while only; where libc is not glibc, which keeps it, nothing.
+/// Has all threads allocate in one place, where glibc gives each one its own: the room that reading the file has taken on one is
+/// used by the children on another, mallopt(3). Called before there is a second thread.
+pub fn allocate_in_one_place() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes numbers only. A refusal changes nothing.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Gives memory back that was needed for a while only: what glibc's allocator keeps, and the pages of this program's code
+/// and constants, of which to begin takes many more than to run. Those that are used again are still in the page cache.
 pub fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointer and may be called at any time, malloc_trim(3).
     unsafe {
         libc::malloc_trim(0);
     }
+    // SAFETY: the callback has the type that is asked for, and is given nothing.
+    unsafe { libc::dl_iterate_phdr(Some(unmap_constant_pages), std::ptr::null_mut()) };
+}
+
+/// Unmaps the pages of the first object, which is this program itself: dl_iterate_phdr(3).
+unsafe extern "C" fn unmap_constant_pages(
+    object: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    _data: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: valid as long as this function runs.
+    let object = unsafe { &*object };
+    // SAFETY: as is what it points to, which has this length.
+    let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
+    // Nothing has ever written to a segment that may not be written to: what is relocated lies in one that was writable.
+    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
+        let page = usage::page_size() as usize;
+        let begin = (object.dlpi_addr + header.p_vaddr) as usize;
+        let end = (begin + header.p_memsz as usize) / page * page;
+        let begin = begin.next_multiple_of(page);
+        // SAFETY: whole pages of a private mapping of a file that were never written to read the same afterwards, madvise(2).
+        unsafe { libc::madvise(begin as *mut libc::c_void, end.saturating_sub(begin), libc::MADV_DONTNEED) };
+    }
+    1
 }
 
 /// Whether this process has a terminal that is still there.

@@ -107,7 +107,7 @@ fn resident(pid: u32) -> u64 {
     pages.saturating_mul(page_size())
 }
 
-fn page_size() -> u64 {
+pub(super) fn page_size() -> u64 {
     // SAFETY: takes a number and gives one.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4_096)
 }

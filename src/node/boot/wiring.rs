@@ -119,6 +119,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         pending_reports: Vec::new(),
         folds: Folds::default(),
         console_retry: None,
+        release_memory_at: None,
         ended: None,
         diary: Diary::default(),
         spin: Spin::default(),

@@ -38,8 +38,11 @@ impl Children {
     /// Children without processes, in start order.
     pub(crate) fn new(children: Vec<Child>, output: Output) -> Children {
         let naps = Naps::new(children.iter().filter_map(Child::beat_interval));
+        // Not collected: that keeps the place of the whole children for what are pointers now.
+        let mut slots = Vec::with_capacity(children.len());
+        slots.extend(children.into_iter().map(|child| Some(Box::new(child))));
         Children {
-            slots: children.into_iter().map(|child| Some(Box::new(child))).collect(),
+            slots,
             beating: 0,
             naps,
             changed: false,

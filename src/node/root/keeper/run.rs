@@ -35,6 +35,9 @@ const CHUNK: usize = 16 * 1024;
 /// burst must not wait in a pipe that is full, least of all the one at the end of the tree.
 const REST: Span = Span::from_millis(20);
 
+/// When no event comes for so long, this process gives its memory back until the next one.
+const QUIET: Span = Span::from_secs(1);
+
 /// How often it is looked whether the root is there, where it cannot be watched.
 const LOOKING_AGAIN: Span = Span::from_millis(100);
 
@@ -81,6 +84,10 @@ fn watch_root() -> io::Result<()> {
         Some(journal) => Some(Writer::start(journal, record.again, goodbye.try_clone()?)?),
         None => None,
     };
+    if writer.is_none() {
+        // It does nothing from here on, for as long as the tree lives.
+        process::release_memory();
+    }
 
     if root_says_goodbye(&root, &goodbye, record.root)? {
         if let Some(writer) = writer {
@@ -241,6 +248,9 @@ fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, ag
         if !there_is_more {
             // It ends with the root, too.
             let _ = fd::wait_readable_any(&[goodbye.as_fd()], Some(REST));
+            if let Ok(false) = fd::wait_readable_any(&[lines.as_fd()], Some(QUIET)) {
+                process::release_memory();
+            }
         }
     }
 }
