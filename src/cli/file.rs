@@ -9,6 +9,7 @@ use crate::instance::runtime::{RuntimeDir, own_base};
 use crate::os::accounts::{self, Wanted};
 use crate::os::cgroup::demand::{self, Below};
 use crate::os::clock;
+use crate::os::oom;
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, Diagnostic, Objection, Severity};
 use serde_json::json;
@@ -37,7 +38,8 @@ pub(super) fn read_for(file: &Path, wanted: Wanted, below: Below<'_>) -> Read {
         let missing = accounts::look_up(tree, wanted);
         let unreachable = if wanted == Wanted::Right { sockets(tree) } else { None };
         let limits = demand::object(tree, wanted, below);
-        read.object(missing.into_iter().chain(unreachable).chain(limits));
+        let scores = oom::object(tree, wanted);
+        read.object(missing.into_iter().chain(unreachable).chain(limits).chain(scores));
     }
     Read(read)
 }

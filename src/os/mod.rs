@@ -46,6 +46,7 @@ pub mod kinship;
 pub mod listener;
 pub mod lock;
 pub mod net;
+pub mod oom;
 pub mod opening;
 pub mod pidfd;
 pub mod process;

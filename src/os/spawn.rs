@@ -74,6 +74,8 @@ pub struct PlanSpec<'a> {
     pub limits: BTreeMap<String, Limit>,
     /// Nice value.
     pub nice: Option<i32>,
+    /// What is added to its score when memory runs out.
+    pub oom_score_adjust: Option<i32>,
     /// What it reads.
     pub stdin: Stdin<'a>,
     /// `None` is /dev/null.
@@ -103,6 +105,7 @@ impl PlanSpec<'_> {
             umask: None,
             limits: BTreeMap::new(),
             nice: None,
+            oom_score_adjust: None,
             stdin: Stdin::Null,
             stdout: None,
             stderr: None,
@@ -178,6 +181,7 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         umask: spec.umask,
         limits,
         nice: spec.nice,
+        oom_score_adjust: spec.oom_score_adjust,
         streams,
         parent_death_signal: spec.parent_death_signal,
         new_session: spec.new_session,

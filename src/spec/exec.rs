@@ -46,6 +46,9 @@ pub struct ExecSpec {
     pub limits: BTreeMap<String, Limit>,
     /// Nice value, -20 to 19, as in setpriority(2).
     pub nice: Option<i32>,
+    /// What is added to the score by which the kernel chooses what to end when memory runs out, -1000 to 1000.
+    #[serde(default)]
+    pub oom_score_adjust: Option<i32>,
     /// Number of the signal that asks the program to stop; SIGTERM by default.
     pub stop_signal: i32,
     /// Which of its processes that signal is sent to.
@@ -113,6 +116,7 @@ impl ExecSpec {
             umask: None,
             limits: BTreeMap::new(),
             nice: None,
+            oom_score_adjust: None,
             stop_signal: ExecSpec::STOP_SIGNAL,
             kill_mode: KillMode::Mixed,
             stop_command: None,

@@ -343,3 +343,22 @@ fn a_program_that_is_run_reads_what_treevisor_reads() {
     let ran = Ran::from(run.wait_with_output().unwrap()).expect(0);
     assert!(ran.stdout.contains("hello") && ran.stdout.contains("world"), "{ran:?}");
 }
+
+#[test]
+fn the_oom_score_is_the_workers_own() {
+    for containment in ["auto", "group"] {
+        let mut tree = Tree::start(&format!(
+            r#"
+            containment = "{containment}"
+            [[child]]
+            name = "first"
+            oom-score-adjust = 700
+            command = ["sh", "-c", "until [ $(cat /proc/self/oom_score_adj) = 700 ]; do :; done; echo score 700; exec sleep 1000"]
+            "#
+        ));
+        tree.line("score 700");
+        let own = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        assert_eq!(own(tree.root_pid()), own(std::process::id()), "treevisor keeps its own");
+        tree.stop();
+    }
+}

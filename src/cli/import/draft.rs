@@ -127,7 +127,8 @@ impl Draft {
 
     /// A step that is set up as this worker is: as its user, in its directory, with its environment.
     pub(super) fn step(&self, name: &str) -> Draft {
-        const SETUP: [&str; 8] = ["cwd", "env", "clear-env", "user", "group", "umask", "limits", "nice"];
+        const SETUP: [&str; 9] =
+            ["cwd", "env", "clear-env", "user", "group", "umask", "limits", "nice", "oom-score-adjust"];
         let keys = self.keys.iter().filter(|(key, _)| SETUP.contains(key)).cloned().collect();
         let mut step = Draft { keys, env: self.env.clone(), off: self.off, ..Draft::new(name) };
         step.be_a_step("transient");

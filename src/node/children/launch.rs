@@ -216,6 +216,7 @@ impl Child {
             umask: exec.umask,
             limits,
             nice: exec.nice,
+            oom_score_adjust: exec.oom_score_adjust,
             stdin,
             stdout: output,
             stderr: output,

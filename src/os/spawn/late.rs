@@ -40,6 +40,7 @@ pub struct Spawned {
 /// is very busy.
 pub struct Late {
     held: Option<Box<Held>>,
+    pid: u32,
 }
 
 thread_local! {
@@ -87,7 +88,12 @@ impl Late {
     /// like any other. `None` as long as it is not known.
     pub fn outcome(&mut self) -> Option<Result<(), SpawnError>> {
         let held = self.held.take_if(|held| held.is_over())?;
-        Some(held.outcome())
+        let outcome = held.outcome();
+        if outcome.is_ok() {
+            // It runs already: that it has another score is no reason to end it.
+            let _ = held.shared.plan.set_oom_score(self.pid);
+        }
+        Some(outcome)
     }
 }
 
@@ -162,10 +168,15 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
     drop(slots);
     if !held.is_over() {
         SHORTLY.set(clock::machine_millis() + SHORTLY_FOR.as_millis());
-        return Ok(Spawned { pid, pidfd, late: Some(Late { held: Some(held) }) });
+        return Ok(Spawned { pid, pidfd, late: Some(Late { held: Some(held), pid }) });
     }
     let outcome = held.outcome();
     STACK.set(Some(held.stack));
+    let outcome = outcome.and_then(|()| {
+        plan.set_oom_score(pid).inspect_err(|_| {
+            let _ = pidfd.signal_child(pid, libc::SIGKILL);
+        })
+    });
     match outcome {
         Ok(()) => Ok(Spawned { pid, pidfd, late: None }),
         Err(error) => {
@@ -175,7 +186,23 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
     }
 }
 
-/// It has ended by itself; its number is given back here.
+impl PlanData {
+    /// Sets the score of its process, which has to have left our memory: what is written before that counts for all that share it, us
+    /// among them.
+    fn set_oom_score(&self, pid: u32) -> Result<(), SpawnError> {
+        let Some(score) = self.oom_score_adjust else { return Ok(()) };
+        match std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string()) {
+            Err(error) => match error.raw_os_error() {
+                // It has ended.
+                Some(libc::ESRCH | libc::ENOENT) => Ok(()),
+                errno => Err(self.error(Stage::OomScore, errno.unwrap_or(0))),
+            },
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// It has ended, or does so now; its number is given back here.
 fn reap(pidfd: &PidFd) {
     while matches!(pidfd.wait(), Ok(None)) {
         pidfd.wait_exit(Span::from_secs(1));

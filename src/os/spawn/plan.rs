@@ -30,6 +30,8 @@ pub enum Stage {
     Limits,
     /// setpriority(2).
     Nice,
+    /// proc(5), oom_score_adj.
+    OomScore,
     /// chdir(2).
     WorkingDirectory,
     /// dup3(2).
@@ -59,6 +61,7 @@ impl fmt::Display for Stage {
             Stage::Session => "making a session for",
             Stage::Limits => "setting the limits of",
             Stage::Nice => "setting the nice value of",
+            Stage::OomScore => "setting the oom-score-adjust of",
             Stage::WorkingDirectory => "changing to the working directory",
             Stage::Streams => "connecting the output of",
             Stage::Input => "opening the standard input",
@@ -125,6 +128,7 @@ pub(super) struct PlanData {
     pub umask: Option<u32>,
     pub limits: Vec<(u32, libc::rlimit64)>,
     pub nice: Option<i32>,
+    pub oom_score_adjust: Option<i32>,
     /// By target number: 0, 1, 2, and the extra ones.
     pub streams: Vec<Stream>,
     pub parent_death_signal: Option<i32>,

@@ -61,6 +61,16 @@ fn directory_mask_limits_and_nice_value_are_set() {
 }
 
 #[test]
+fn it_has_an_oom_score_of_its_own_and_we_keep_ours() {
+    let own = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let before = own();
+    // It is set as soon as the program is executed.
+    let mut spec = script("until [ $(cat /proc/self/oom_score_adj) = 777 ]; do :; done; echo 777");
+    spec.oom_score_adjust = Some(777);
+    assert_eq!((output_of(spec).as_str(), own()), ("777\n", before));
+}
+
+#[test]
 fn it_leads_a_session_or_stays_in_ours() {
     // Process, parent, group, session: fields 1, 4, 5, 6.
     let fields =

@@ -112,6 +112,8 @@ keys! {
         "Resource limits as of getrlimit(2): { nofile = 1024, core = \"unlimited\" }."
         "nice" => a_whole(-20, 19), optional(nice), restart(AT_EXEC);
         "Scheduling priority, from -20 (first) to 19 (last); by default inherited."
+        "oom-score-adjust" => a_whole(-1000, 1000), optional(oom_score_adjust), restart(AT_EXEC);
+        "How likely the kernel ends it when memory runs out, from -1000 (never) to 1000 (first); by default as treevisor."
         "stop-signal" => StopSignal, unless(ExecSpec::STOP_SIGNAL, stop_signal), default("\"TERM\"");
         "The signal that asks the program to stop."
         "kill-mode" => a_word(&[("process", "mixed"), ("none", "mixed"), ("group", "control-group")]),

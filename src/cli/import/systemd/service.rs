@@ -44,6 +44,7 @@ const SINGLE: &[&str] = &[
     "WorkingDirectory",
     "UMask",
     "Nice",
+    "OOMScoreAdjust",
     "WatchdogSec",
     "StandardInput",
     "StandardOutput",
@@ -235,6 +236,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         "WorkingDirectory" => working_directory(setting, unit, worker),
         "UMask" => worker.set("umask", basic(value), from),
         "Nice" => worker.set("nice", value.trim_start_matches('+'), from),
+        "OOMScoreAdjust" => worker.set("oom-score-adjust", value.trim_start_matches('+'), from),
         "EnvironmentFile" => {}
         "WatchdogSec" => watchdog(setting, worker),
         "SuccessExitStatus" => success(unit, setting, worker),

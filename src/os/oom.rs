@@ -1,0 +1,59 @@
+//! The kernel's choice of what to end when memory runs out, proc(5): oom_score_adj.
+
+use super::accounts::Wanted;
+use crate::ids::Path;
+use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
+use crate::spec::{Objection, Severity};
+use std::fs;
+
+/// Of the process that opens it.
+const FILE: &str = "/proc/self/oom_score_adj";
+
+/// What the kernel will not let workers of this tree have, with its place in the tree.
+pub fn object(tree: &TreeSpec, wanted: Wanted) -> Vec<(Path, &'static str, Objection)> {
+    let mut objections = Vec::new();
+    if wanted != Wanted::Elsewhere {
+        below(&tree.root, &Path::root(), &mut objections);
+    }
+    objections
+}
+
+fn below(supervisor: &SupervisorSpec, at: &Path, into: &mut Vec<(Path, &'static str, Objection)>) {
+    for child in &supervisor.children {
+        let path = at.child(&child.name);
+        match &child.kind {
+            ChildKind::Supervisor(supervisor) => below(supervisor, &path, into),
+            ChildKind::Worker(exec) => {
+                if let Some(wanted) = exec.oom_score_adjust.filter(|wanted| !is_allowed(*wanted)) {
+                    into.push((path, "oom-score-adjust", objection(wanted)));
+                }
+            }
+        }
+    }
+}
+
+/// Whether what is started from here may have it. The limit down to which that is so without privileges cannot be read, so it is
+/// tried with our own: up again is always allowed.
+fn is_allowed(wanted: i32) -> bool {
+    let Some(own) = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok()) else { return true };
+    if wanted >= own {
+        return true;
+    }
+    let allowed = fs::write(FILE, wanted.to_string()).is_ok();
+    if allowed {
+        let _ = fs::write(FILE, own.to_string());
+    }
+    allowed
+}
+
+fn objection(wanted: i32) -> Objection {
+    Objection {
+        severity: Severity::Error,
+        code: "not-allowed",
+        message: format!("oom-score-adjust = {wanted} is lower than treevisor may go here"),
+        label: "the kernel refuses it".into(),
+        hint: "raising it is free, lowering it needs root or CAP_SYS_RESOURCE; a file for another machine is checked with \
+               --portable"
+            .into(),
+    }
+}
