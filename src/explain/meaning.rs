@@ -113,6 +113,12 @@ pub(super) fn of(event: &EventView) -> Vec<String> {
              is started meanwhile"
                 .into(),
         ),
+        EventBody::StartFailed(failed) if matches!(failed.errno, 1 | 13) && failed.stage.starts_with("setting the oom") => {
+            meaning.push("a lower oom-score-adjust than treevisor's own needs root or CAP_SYS_RESOURCE".into());
+        }
+        EventBody::StartFailed(failed) if matches!(failed.errno, 1 | 13) && failed.stage.starts_with("setting the nice") => {
+            meaning.push("a lower nice value than treevisor's own needs root, CAP_SYS_NICE, or a limit (`ulimit -e`)".into());
+        }
         EventBody::StartFailed(failed) => meaning.extend(of_errno(failed.errno).map(str::to_owned)),
         _ => {}
     }
@@ -130,6 +136,13 @@ fn of_surroundings(exited: &Exited, meaning: &mut Vec<String>) {
     let signal = exited.signal;
     if exited.core_dumped {
         meaning.push("a core file was written".into());
+    }
+    if exited.forks_refused > 0 {
+        let times = match exited.forks_refused {
+            1 => "once".into(),
+            times => format!("{times} times"),
+        };
+        meaning.push(format!("the kernel refused it a new process or thread {times}: its `pids-max` was reached"));
     }
     if exited.oom_killed && signal != Some(9) {
         meaning.push("one of its processes was killed by the kernel because the memory of its cgroup ran out".into());

@@ -89,5 +89,10 @@ fn explanation(story: &Story<'_>, path: &Path, found: &Found, known: Known<'_>) 
     };
     explanation.verdict = tell::verdict(&explanation);
     explanation.hints = tell::hints(&explanation);
+    if let Some(refused) = now.and_then(ChildView::limits).and_then(|limits| limits.forks_refused) {
+        let what = if refused == 1 { "a new process" } else { "new processes" };
+        let hint = format!("its `pids-max` was reached: the kernel refused it {what}, {refused} so far");
+        explanation.hints.insert(0, hint);
+    }
     explanation
 }

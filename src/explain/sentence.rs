@@ -232,6 +232,9 @@ fn exited(body: &Exited, tense: Tense) -> String {
             Some(limit) => format!("cgroup out of memory, {}", memory_limit(limit)),
             None => "cgroup out of memory".into(),
         }));
+        if body.forks_refused > 0 {
+            notes.push(format!("pids-max reached, {} refused", counted_forks(body.forks_refused)));
+        }
         if body.left_behind && body.code == Some(0) && !body.is_expected() {
             notes.push("killed its leftover processes: run it in the foreground, not as a daemon".into());
         }
@@ -242,6 +245,10 @@ fn exited(body: &Exited, tense: Tense) -> String {
         line += &format!(" ({})", notes.join(if stopped { ", " } else { "; " }));
     }
     line
+}
+
+fn counted_forks(forks: u64) -> String {
+    format!("{forks} new process{}", if forks == 1 { "" } else { "es" })
 }
 
 fn output(line: &str, is_last: bool) -> String {

@@ -83,6 +83,7 @@ pub(super) fn view(resources: &Resources, unset: &[Unset]) -> Option<Box<LimitsV
     let view = LimitsView {
         cpu_max_percent: of(resources.cpu_max).map(|thousandths| f64::from(thousandths) / 10.0),
         cpu_weight: of(resources.cpu_weight),
+        forks_refused: None,
         io_weight: of(resources.io_weight),
         memory_high_bytes: bytes(resources.memory_high),
         memory_max_bytes: bytes(resources.memory_max),

@@ -107,6 +107,10 @@ impl View<'_> {
                 let mut view = translate::worker(&status, exec, &handle.path, now, &self.context.clock);
                 (view.usage, view.usage_age_ms) = (usage, usage_age_ms);
                 view.limits = limits::view(&exec.resources, &handle.unset);
+                if let Some(limits) = view.limits.as_mut().filter(|limits| limits.pids_max.is_some()) {
+                    let refused = handle.group.as_ref().and_then(Group::forks_refused);
+                    limits.forks_refused = refused.filter(|times| *times > 0);
+                }
                 mark_out_of_memory(&mut view.last_exit, handle);
                 ChildView::Worker(Box::new(view))
             }

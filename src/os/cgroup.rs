@@ -198,6 +198,11 @@ impl Group {
         control::events(&self.path, "memory.events", "oom_kill")
     }
 
+    /// How often a process in it was refused a new one, as a limit of processes was reached; `None` without the pids controller.
+    pub fn forks_refused(&self) -> Option<u64> {
+        control::events(&self.path, "pids.events", "max")
+    }
+
     /// Removes it with all below it, the deepest first, as far as they are empty.
     pub fn remove_all(&self) {
         remove_below(&self.path);

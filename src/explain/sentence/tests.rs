@@ -35,6 +35,7 @@ fn events() -> Vec<(&'static str, Value)> {
         ("exited", json!({ "code": 3, "output": ["page 3018", "I/O error on page 3019"] })),
         ("exited", json!({ "signal": 11, "core_dumped": true })),
         ("exited", json!({ "signal": 9, "oom_killed": true })),
+        ("exited", json!({ "code": 1, "forks_refused": 12 })),
         ("exited", json!({ "signal": 9, "oom_killed": true, "memory_limit": { "bytes": 64 << 20, "of": "/web" } })),
         ("exited", json!({ "code": 10, "explanation": "4th restart of beat within 30s, limit 3" })),
         ("exited", json!({ "code": 0, "left_behind": true })),

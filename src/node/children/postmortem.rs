@@ -36,6 +36,7 @@ const FILE_SIZE: i32 = 25;
 pub(in crate::node) struct MemoryMarks {
     peak_bytes: u64,
     oom_kills: u64,
+    forks_refused: u64,
 }
 
 /// What was counted outside of the child's own cgroup when that was last looked at.
@@ -59,6 +60,8 @@ pub(in crate::node) struct Postmortem {
     peak_of_one_process: bool,
     /// Processes of its cgroup that were killed because memory ran out.
     oom_kills: u64,
+    /// How often one of them was refused a new process.
+    forks_refused: u64,
     /// The limit that was reached then.
     memory_limit: Option<MemoryLimit>,
     /// Others were still there when it had ended, and were killed.
@@ -82,6 +85,7 @@ impl Postmortem {
         let before = *marks;
         // Without the memory controller there is neither.
         let oom_kills = group.and_then(Group::oom_kills);
+        let forks_refused = group.and_then(Group::forks_refused);
         let peak_bytes = oom_kills.and(group).and_then(Group::memory_peak);
         let own = Some(status.usage.max_rss_kib).filter(|own| *own > process::own_peak_kib());
         // A peak that was reached by an earlier incarnation proves nothing about this one.
@@ -91,7 +95,9 @@ impl Postmortem {
         *marks = MemoryMarks {
             peak_bytes: peak_bytes.unwrap_or(0).max(before.peak_bytes),
             oom_kills: oom_kills.unwrap_or(before.oom_kills),
+            forks_refused: forks_refused.unwrap_or(before.forks_refused),
         };
+        let forks_refused = forks_refused.unwrap_or(0).saturating_sub(before.forks_refused);
         let oom_kills = oom_kills.unwrap_or(0).saturating_sub(before.oom_kills);
         let memory_limit = match group {
             Some(group) if oom_kills > 0 => machine.limits.reached(group.path()).map(limit_of),
@@ -105,6 +111,7 @@ impl Postmortem {
             peak_memory_bytes,
             peak_of_one_process,
             oom_kills,
+            forks_refused,
             memory_limit,
             left_behind,
             output,
@@ -130,6 +137,7 @@ impl Postmortem {
         });
         exited.left_behind = *left_behind && exec.is_some();
         exited.oom_killed = *oom_kills > 0;
+        exited.forks_refused = self.forks_refused;
         exited.memory_limit.clone_from(&self.memory_limit);
         if !failed {
             return;
@@ -209,6 +217,7 @@ mod tests {
             peak_memory_bytes: Some(2048),
             peak_of_one_process: false,
             oom_kills: 0,
+            forks_refused: 0,
             memory_limit: None,
             left_behind: false,
             output: vec!["a".into()],

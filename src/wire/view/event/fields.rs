@@ -97,6 +97,9 @@ pub struct Exited {
     /// What a supervisor reported before it gave up, or a worker of why it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
+    /// So often it was refused a new process or thread, as the limit of its cgroup was reached; absent where it was not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub forks_refused: u64,
     /// Why its supervisor killed it; absent where it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub killed: Option<Killed>,
