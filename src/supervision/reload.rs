@@ -12,7 +12,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | running; hung or panicked and being killed | - | taken over | stopped, started | stopped, forgotten |
 //! | being killed by a hold | - | taken over | at its next start; it stays held | forgotten when it is gone |
-//! | given up on, as it cannot be killed | - | taken over | at its next start | forgotten when it is gone; listed again before that, it stays |
+//! | given up on, as it cannot be killed | - | taken over | at its next start | forgotten when it is gone; listed again before that, it stays, as a new one would |
 //! | exited, not yet decided | - | taken over, then decided | the same | forgotten |
 //! | waiting for its next attempt | - | taken over | tried now, with the group that waits for it | forgotten |
 //! | down, but not by a stop | started, unless it waits for a sibling | the same | the same | forgotten |
@@ -215,7 +215,7 @@ impl Supervisor {
                 continue;
             }
             plan.listed.push(id);
-            let returns = self.stays(id);
+            let returns = self.stays(id, member.policy.autostart);
             if returns {
                 plan.new.insert(id);
             }
@@ -361,15 +361,21 @@ impl Supervisor {
         self.table.set_order(order);
     }
 
-    /// One that was to go, and has not because its process cannot be killed, is listed again: it stays. Whether it did not.
-    fn stays(&mut self, id: ChildId) -> bool {
+    /// One that was to go, and has not because its process cannot be killed, is listed again: it stays, as a new one would. Whether
+    /// it is as new.
+    fn stays(&mut self, id: ChildId, autostart: bool) -> bool {
         let Some(mut child) = self.table.edit(id).filter(|child| child.leaving) else { return false };
         child.leaving = false;
         if matches!(child.phase, Phase::Held) {
             // It was held after it had been removed.
             return false;
         }
-        child.target = Target::Up;
+        if autostart {
+            child.target = Target::Up;
+        } else if child.process().is_none() {
+            // Whatever was to start it before it was removed.
+            (child.target, child.phase) = (Target::Down, Phase::Down(DownReason::Manual));
+        }
         true
     }
 

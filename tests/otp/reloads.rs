@@ -168,6 +168,27 @@ pub(crate) const ROWS: &[Row] = &[
         is a=stopping b=stopping d=stopping",
     ),
     (
+        "D8 D20",
+        "one that cannot be killed and is listed again for an operator to start is not started when it is gone",
+        "one-for-one 9/30s: a b",
+        "
+        boot
+        panic a : kill a
+        stuck a : kill_failed:1
+        reload b : start_failed:2
+        reload a(manual) b : ok:3
+        exit a sig9
+        is a=stopped
+        panic b : kill b
+        stuck b : kill_failed:4
+        reload a(manual) : start_failed:5
+        reload a(manual) b : start_failed:6
+        reload a(manual) : start_failed:7
+        reload a(manual) b(manual) : ok:8
+        exit b sig9
+        up b : spawn b#2",
+    ),
+    (
         "D8",
         "held or stopped, what is gone is forgotten at once",
         "one-for-one 9/30s: a b c",

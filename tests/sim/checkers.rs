@@ -300,6 +300,15 @@ impl Witness {
         id
     }
 
+    /// Up to this number there may be children that were added and removed in one turn, and have never been seen.
+    fn pass_over(&mut self, tree: &Tree, id: ChildId) {
+        let Some(&any) = tree.specs[self.at.0].children.first() else { return };
+        while self.children.len() <= id.0 as usize {
+            self.add(tree, any);
+            self.order.pop();
+        }
+    }
+
     /// Which place of the tree a child stands for.
     pub(crate) fn spec_of(&self, id: ChildId) -> Option<SpecId> {
         self.children.get(id.0 as usize).filter(|child| !child.forgotten).map(|child| child.spec)
@@ -467,6 +476,7 @@ impl Witness {
             Action::TellParent(ToParent::Beat(_) | ToParent::Escalating { .. }) => Ok(()),
             Action::Answer(request, answer) => self.answer(tree, now, *request, answer, core),
             Action::Forget(id) => {
+                self.pass_over(tree, *id);
                 let name = self.name(tree, *id);
                 let Some(child) = self.child(*id) else { return self.stray(tree, action) };
                 let gone = child.run.is_none() && child.lost.is_none();
@@ -528,7 +538,10 @@ impl Witness {
             .filter_map(|child| Some((child.id, place(child.name.as_str())?)))
             .collect();
         new.sort();
-        for (_, spec) in new {
+        for (id, spec) in new {
+            if id.0 > 0 {
+                self.pass_over(tree, ChildId(id.0 - 1));
+            }
             self.add(tree, spec);
         }
         let stays: BTreeSet<ChildId> = core.ids().collect();
