@@ -7,6 +7,9 @@ import { Tree, announcement } from "./tree.js";
 /** Events that are remembered. */
 const EVENTS = 5000;
 
+/** Numbers come once a second; what is older than this, in milliseconds, is not shown. */
+const LATELY = 5000;
+
 /** Rows whose numbers are asked for, at most. */
 const ROWS = 200;
 
@@ -71,9 +74,10 @@ export class Console {
     return Date.now() + this.ahead;
   }
 
-  /** How long a row has been silent by now, in milliseconds. @param {Row} row */
+  /** How long a row has been silent by now, in milliseconds; null where that was not told lately. @param {Row} row */
   silence(row) {
-    return row.beat_age_ms == null ? null : row.beat_age_ms + Math.max(0, this.now() - (row.seen ?? Infinity));
+    const past = this.now() - (row.seen ?? 0);
+    return row.beat_age_ms == null || past > LATELY ? null : row.beat_age_ms + Math.max(0, past);
   }
 
   /** Opens a session, or finds out what the present one may do. */

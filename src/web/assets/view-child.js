@@ -79,10 +79,10 @@ export class ChildView {
       h("div.title", this.crumbs(), this.state, this.wrong, this.buttons),
       h("div.panels",
         panel("What it is", this.facts),
+        this.below,
         panel("Why it is so", this.why),
         panel("Last 10 minutes", this.pulse, this.restarts),
-        panel("Its last ends", this.ends),
-        this.below),
+        panel("Its last ends", this.ends)),
       h("section.panel", h("h3", "Output ", h("a", { href: `#/l${path}`, class: "aside" }, "on a page of its own")), this.pane.element),
     );
     this.load();
@@ -98,7 +98,7 @@ export class ChildView {
 
   async load() {
     const exits = get(`api/events?path=${encodeURIComponent(this.path)}&kind=exited&n=${ENDS}`).catch(() => []);
-    this.past = await exits;
+    this.past = (await exits).filter((event) => event.path === this.path);
     this.made.events = -1;
     this.page.console.changed();
   }

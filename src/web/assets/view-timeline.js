@@ -129,7 +129,11 @@ export class TimelineView {
           s("circle", { cx: mark, cy: y, r: radius }), s("text", { x: mark, y: y + 4, "text-anchor": "middle", "aria-hidden": "true" }, SHAPES[worst.is])));
       }
     });
-    this.picture.replaceChildren(h("div.scroll", { tabindex: 0, role: "group", "aria-label": "The picture; scroll it sideways" }, svg), h("ul.legend", ...Object.keys(SHAPES).map((is) => h("li", { class: is }, shape({ shape: SHAPES[is] }), ` ${NAMES[is]}`))));
+    const before = this.picture.firstElementChild?.scrollLeft;
+    const scroll = h("div.scroll", { tabindex: 0, role: "group", "aria-label": "The picture; scroll it sideways" }, svg);
+    this.picture.replaceChildren(scroll, h("ul.legend", ...Object.keys(SHAPES).map((is) => h("li", { class: is }, shape({ shape: SHAPES[is] }), ` ${NAMES[is]}`))));
+    // What has happened last is at the right.
+    scroll.scrollLeft = before ?? scroll.scrollWidth;
     if (focused) [...svg.querySelectorAll("a")].find((mark) => mark.getAttribute("href") === focused)?.focus();
   }
 }
