@@ -98,7 +98,7 @@ function exited(event) {
   let words = killed;
   if (!words) {
     if (event.signal == null) {
-      words = `exited with status ${event.code}`;
+      words = event.code == null ? "ended, its exit status is not known" : `exited with status ${event.code}`;
       if (event.expected) notes.push("as requested");
     } else if (event.expected) {
       words = `stopped (${ending(event)}, as requested)`;
@@ -178,12 +178,14 @@ function phrase(event) {
       return `gave up: ${ordinal(event.used)} restart of ${event.child} within ${span(event.period_ms)}, limit ${event.max}`;
     case "auto_shutdown":
       return `is shutting down: significant child ${event.child} exited`;
+    case "main_pid":
+      return `is now process ${event.pid}, in place of ${event.before} (MAINPID)`;
     case "panic":
       return `was panicked${event.hold ? " and held" : ""} by ${event.by}`;
     case "held":
       return event.again ? `is still held (since ${event.since}, by ${event.by})` : "is held";
     case "released":
-      return `was released by ${event.by}; starts with its supervisor`;
+      return `is no longer held: released by ${event.by}`;
     case "reloaded": {
       const counts = ["added", "removed", "restarted", "updated"].filter((what) => event[what] > 0);
       return `was reloaded by ${event.by}: ${counts.map((what) => `${event[what]} ${what}`).join(", ") || "no changes"}`;
