@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 fn watch(instance: Option<&str>) -> Result<(), Box<dyn Error>> {
     let instance = control::find(&control::own_base(), instance)?;
     let mut session = Session::connect(&instance.runtime)?;
-    let wanted = EventsWanted { path: Path::root(), kinds: Vec::new(), follow: true };
+    let wanted = EventsWanted { path: Path::root(), kinds: Vec::new(), from: None, follow: true };
     session.events(&wanted, Span::from_secs(5), &mut |read: EventsRead| {
         let mut out = std::io::stdout().lock();
         if read.lost > 0 {

@@ -56,7 +56,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ratatui", &["cli"]),
     ("indicatif", &["cli"]),
     ("miette", &["spec"]),
-    ("treevisor_client", &["lib", "node", "cli"]),
+    ("treevisor_client", &["lib", "node", "cli", "web"]),
     // No supervisor starts a thread of these, or touches a page of them.
     ("axum", &["web"]),
     ("http_body", &["web"]),

@@ -133,7 +133,7 @@ fn of_running(args: &Events, instance: &Instance, when: When) -> Result<ExitCode
     }
     let mut teller = Teller::new(args, when);
     let mut begun = false;
-    let wanted = EventsWanted { path: args.path.clone(), kinds: args.kind.clone(), follow: args.follow };
+    let wanted = EventsWanted { path: args.path.clone(), kinds: args.kind.clone(), from: None, follow: args.follow };
     let ended = session.events(&wanted, args.timeout, &mut |read| {
         let first = !std::mem::replace(&mut begun, true);
         let told = (|| {

@@ -4,8 +4,10 @@ use super::failure::{ExitCode, Failure};
 use super::options::{Target, When};
 #[cfg(feature = "web")]
 use super::{
+    options::moment,
     out::{self, Out},
     render::{self, Look, cpu::Shares},
+    zone::Zone,
 };
 use crate::spec::listen::Address;
 #[cfg(feature = "web")]
@@ -97,7 +99,7 @@ pub(super) fn run(_: Web, _: When) -> Result<ExitCode, Failure> {
 }
 
 #[cfg(feature = "web")]
-pub(super) fn run(args: Web, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Web, _: When) -> Result<ExitCode, Failure> {
     let instance = args.target.instance.as_deref();
     if args.url {
         let may = if args.view { May::View } else { May::Act };
@@ -127,9 +129,8 @@ pub(super) fn run(args: Web, when: When) -> Result<ExitCode, Failure> {
         no_pages: args.no_pages,
         open_metrics: args.open_metrics,
         supervised: std::env::var_os(treevisor_client::ENDPOINT).is_some(),
-        texts: Texts { plain, print, say },
+        texts: Texts { plain, moment: at, print, say },
     };
-    let _ = when;
     web::serve(config).map_err(failed)?;
     Ok(ExitCode::Done)
 }
@@ -160,6 +161,11 @@ fn failed(error: WebError) -> Failure {
 #[cfg(feature = "web")]
 fn plain(status: &StatusView) -> String {
     render::status(status, &Shares::default(), Look::PLAIN)
+}
+
+#[cfg(feature = "web")]
+fn at(text: &str) -> Result<String, String> {
+    moment(text).map(|moment| moment.at(Zone::Utc))
 }
 
 #[cfg(feature = "web")]

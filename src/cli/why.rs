@@ -194,7 +194,7 @@ fn state_of(session: &mut Session, path: &Path, timeout: Span) -> Result<Option<
 /// All events of the tree that its root remembers, oldest first, and how many it has forgotten. Causes lie anywhere in
 /// the tree, so it is all of them.
 fn events_of(session: &mut Session, timeout: Span) -> Result<(Vec<EventView>, u64), AskError> {
-    let wanted = EventsWanted { path: Path::root(), kinds: Vec::new(), follow: false };
+    let wanted = EventsWanted { path: Path::root(), kinds: Vec::new(), from: None, follow: false };
     let (mut events, mut forgotten) = (Vec::new(), 0);
     session.events(&wanted, timeout, &mut |read| {
         events.extend(read.events);

@@ -45,6 +45,8 @@ pub struct EventsWanted {
     pub path: Path,
     /// Of these kinds; of all when it is empty.
     pub kinds: Vec<String>,
+    /// None before this number: the [`EventsRead::next`] of an earlier reading of the same run.
+    pub from: Option<u64>,
     /// Go on with those to come, until the instance ends.
     pub follow: bool,
 }
@@ -60,6 +62,8 @@ pub struct EventsRead {
     pub forgotten: u64,
     /// What follows happens after the question was asked.
     pub caught_up: bool,
+    /// Number of the event after these, counted from the beginning of the run.
+    pub next: u64,
 }
 
 /// A conversation.
@@ -167,8 +171,8 @@ impl Session {
             self.ask(Verb::Ping, Limits { first, overall: first }, &mut |_, _| {})?;
         }
         let ask = |from| Verb::Events { path: wanted.path.clone(), kinds: wanted.kinds.clone(), from, follow };
-        let mut request = self.send(ask(None), first)?;
-        let mut next_number = None;
+        let mut request = self.send(ask(wanted.from), first)?;
+        let mut next_number = wanted.from;
         let begun = self.clock.now();
         let mut silent_at = begun + first;
         let mut told = begun;
@@ -184,7 +188,7 @@ impl Session {
                 Ok(Some(Reply::Events { events, lost, end, forgotten, caught_up, next })) => {
                     silent_at = self.clock.now() + first;
                     next_number = Some(next);
-                    if each(EventsRead { events, lost, forgotten, caught_up }).is_break() {
+                    if each(EventsRead { events, lost, forgotten, caught_up, next }).is_break() {
                         if follow {
                             let _ = self.send(Verb::Unfollow { request }, first);
                         }
@@ -608,7 +612,7 @@ mod tests {
     }
 
     fn wanted(follow: bool) -> EventsWanted {
-        EventsWanted { path: Path::root(), kinds: Vec::new(), follow }
+        EventsWanted { path: Path::root(), kinds: Vec::new(), from: None, follow }
     }
 
     #[test]

@@ -1,17 +1,33 @@
 //! What all requests share.
 
-use super::ask::Asker;
+use super::act::Actions;
+use super::answers::Refused;
+use super::ask::{Asker, Unanswered};
 use super::config::Config;
 use super::keys::{Keys, May, Secret, Tries};
 use super::known::Known;
+use super::recent::Recent;
+use super::shared::{self, Shared};
 use super::store::now_ms;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::Semaphore;
+use treevisor_client::PATH;
 
 /// The console.
 pub(super) struct App {
     pub(super) config: Config,
     pub(super) known: Arc<OnceLock<Known>>,
+    pub(super) shared: Arc<Shared>,
     pub(super) asker: Asker,
+    pub(super) actions: Actions,
+    /// Reading journals and output takes threads: so many at a time.
+    pub(super) readers: Semaphore,
+    pub(super) recent: Recent,
+    /// Its own path in the tree, where it is a worker of it.
+    pub(super) own_path: Option<String>,
+    /// How often it has answered with each status.
+    answered: Mutex<BTreeMap<u16, u64>>,
     /// As they were read last.
     keys: Mutex<Option<Keys>>,
     tries: Mutex<Tries>,
@@ -24,8 +40,33 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl App {
     pub(super) fn new(config: Config, known: Arc<OnceLock<Known>>) -> App {
-        let asker = Asker::start(Arc::clone(&known));
-        App { config, known, asker, keys: Mutex::new(None), tries: Mutex::new(Tries::new()) }
+        let shared = Arc::new(Shared::new());
+        let asker = Asker::start(Arc::clone(&known), Arc::clone(&shared));
+        let (readers, keys, tries) = (Semaphore::new(4), Mutex::new(None), Mutex::new(Tries::new()));
+        let own_path = config.supervised.then(|| std::env::var(PATH).ok()).flatten();
+        let (actions, recent, answered) = (Actions::new(), Recent::default(), Mutex::default());
+        App { config, known, shared, asker, actions, readers, recent, own_path, answered, keys, tries }
+    }
+
+    /// The instance, if it is known already.
+    pub(super) fn known(&self) -> Result<&Known, Refused> {
+        self.known.get().ok_or_else(|| Unanswered::Gone.into())
+    }
+
+    /// A request needs the tree as it is now, which is followed from now on for a while.
+    pub(super) fn use_hub(&self) {
+        self.shared.lock().uses(shared::now_ms());
+        self.asker.look();
+    }
+
+    /// Counts an answer.
+    pub(super) fn count(&self, status: u16) {
+        *locked(&self.answered).entry(status).or_default() += 1;
+    }
+
+    /// How often it has answered with each status.
+    pub(super) fn answered(&self) -> BTreeMap<u16, u64> {
+        locked(&self.answered).clone()
     }
 
     /// Keys and sessions have changed.

@@ -1,17 +1,20 @@
 //! Questions to the root, one after the other: a thread of its own asks them, and those that want the same thing share one
 //! answer. However many pages are open, the root has one question of theirs at a time.
 
+use super::hub::Root;
 use super::known::Known;
+use super::shared::{Shared, now_ms};
 use crate::control::{AskError, Limits, Session};
 use crate::error::Chain;
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use crate::time::Span;
 use crate::wire::message::{Refusal, Reply, Verb};
 use crate::wire::view::StatusView;
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A root that sends nothing for so long does not answer.
@@ -45,80 +48,132 @@ impl From<AskError> for Unanswered {
     }
 }
 
+/// How often it is looked whether something is to be asked for pages, where there are some, and where not.
+const LOOK: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_secs(5);
+
 type Answer = Result<Arc<StatusView>, Unanswered>;
 
+/// A question of one request.
 struct Question {
     path: Path,
+    children: Option<Vec<Name>>,
     to: oneshot::Sender<Answer>,
 }
 
+enum Word {
+    Ask(Question),
+    /// There may be something to ask for the pages.
+    Look,
+}
+
 /// Where questions are handed in.
-#[derive(Debug, Clone)]
-pub(super) struct Asker(SyncSender<Question>);
+#[derive(Clone)]
+pub(super) struct Asker(SyncSender<Word>);
 
 impl Asker {
     /// Starts the thread that asks.
-    pub(super) fn start(known: Arc<OnceLock<Known>>) -> Asker {
-        let (to, questions) = sync_channel(WAITING);
-        thread::spawn(move || Asking { known, session: None, waiting: VecDeque::new() }.run(&questions));
+    pub(super) fn start(known: Arc<OnceLock<Known>>, hub: Arc<Shared>) -> Asker {
+        let (to, words) = sync_channel(WAITING);
+        thread::spawn(move || Asking { known, hub, session: None, waiting: VecDeque::new() }.run(&words));
         Asker(to)
     }
 
     /// The status of what is at a path.
     pub(super) async fn status(&self, path: &Path) -> Answer {
+        self.ask(path, None).await
+    }
+
+    /// The same without what is below it.
+    pub(super) async fn status_alone(&self, path: &Path) -> Answer {
+        self.ask(path, Some(Vec::new())).await
+    }
+
+    async fn ask(&self, path: &Path, children: Option<Vec<Name>>) -> Answer {
         let (to, answer) = oneshot::channel();
-        match self.0.try_send(Question { path: path.clone(), to }) {
+        match self.0.try_send(Word::Ask(Question { path: path.clone(), children, to })) {
             Ok(()) => answer.await.unwrap_or(Err(Unanswered::Gone)),
             Err(TrySendError::Full(_)) => Err(Unanswered::Silent("too many questions wait for the root".into())),
             Err(TrySendError::Disconnected(_)) => Err(Unanswered::Gone),
         }
     }
+
+    /// A page shows something else now, or the first one was opened.
+    pub(super) fn look(&self) {
+        // Where the queue is full, it looks anyway.
+        let _ = self.0.try_send(Word::Look);
+    }
 }
 
 struct Asking {
     known: Arc<OnceLock<Known>>,
+    hub: Arc<Shared>,
     session: Option<Session>,
     waiting: VecDeque<Question>,
 }
 
 impl Asking {
     /// Until no handle is left to ask by.
-    fn run(mut self, questions: &Receiver<Question>) {
-        while let Ok(question) = questions.recv() {
-            self.waiting.push_back(question);
-            while let Some(first) = {
-                self.waiting.extend(questions.try_iter());
-                self.waiting.pop_front()
-            } {
-                // What waits before it is asked shares its answer. What comes later must not: it may be asked after a change that
-                // this answer does not have yet.
-                let (mut same, others): (Vec<_>, Vec<_>) =
-                    self.waiting.drain(..).partition(|other| other.path == first.path);
-                self.waiting = others.into();
-                same.push(first);
-                let answer = self.status(&same[0].path.clone());
-                for question in same {
-                    // One that has gone away needs no answer.
-                    let _ = question.to.send(answer.clone());
-                }
+    fn run(mut self, words: &Receiver<Word>) {
+        loop {
+            let pause = if self.hub.lock().is_idle(now_ms()) { IDLE } else { LOOK };
+            match words.recv_timeout(pause) {
+                Ok(Word::Ask(question)) => self.waiting.push_back(question),
+                Ok(Word::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
+            loop {
+                self.waiting.extend(words.try_iter().filter_map(|word| match word {
+                    Word::Ask(question) => Some(question),
+                    Word::Look => None,
+                }));
+                let Some(first) = self.waiting.pop_front() else { break };
+                self.for_requests(first);
+                self.for_pages();
+            }
+            self.for_pages();
         }
     }
 
-    fn status(&mut self, path: &Path) -> Answer {
-        let known = self.known.get().ok_or(Unanswered::Gone)?;
-        if self.session.is_none() {
-            self.session = Some(Session::connect(&known.runtime)?);
+    fn for_requests(&mut self, first: Question) {
+        // What waits before it is asked shares its answer. What comes later must not: it may be asked after a change that this
+        // answer does not have yet.
+        let (mut same, others): (Vec<_>, Vec<_>) =
+            self.waiting.drain(..).partition(|other| other.path == first.path && other.children == first.children);
+        self.waiting = others.into();
+        let answer = self.status(&first.path, first.children.clone()).map(Arc::new);
+        same.push(first);
+        for question in same {
+            // One that has gone away needs no answer.
+            let _ = question.to.send(answer.clone());
         }
-        let Some(session) = &mut self.session else { return Err(Unanswered::Gone) };
+    }
+
+    fn for_pages(&mut self) {
+        let question = self.hub.lock().question(now_ms());
+        if let Some(question) = question
+            && let Ok(status) = self.status(&question.path, question.children.clone())
+        {
+            self.hub.lock().answer(&question, &status, now_ms());
+            self.hub.stir();
+        }
+    }
+
+    fn status(&mut self, path: &Path, children: Option<Vec<Name>>) -> Result<StatusView, Unanswered> {
+        let known = self.known.get().ok_or(Unanswered::Gone)?;
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => none.insert(Session::connect(&known.runtime)?),
+        };
         let limits = Limits { first: SILENCE, overall: SILENCE };
-        let reply = session.ask(Verb::status(path.clone()), limits, &mut |_, _| {});
-        match reply {
-            Ok(Reply::Status { status }) => Ok(Arc::new(*status)),
+        match session.ask(Verb::Status { path: path.clone(), children }, limits, &mut |_, _| {}) {
+            Ok(Reply::Status { status }) => Ok(*status),
             Ok(_) => Err(Unanswered::Silent("the root's answer was not understood".into())),
             Err(error) => {
                 if matches!(error, AskError::Gone | AskError::Link(_)) {
                     self.session = None;
+                } else if matches!(error, AskError::NoAnswer { .. } | AskError::FellSilent { .. }) {
+                    self.hub.lock().is_not(Root::Silent, now_ms());
                 }
                 Err(error.into())
             }

@@ -29,6 +29,8 @@ pub struct Config {
 pub struct Texts {
     /// What `treevisor status` prints.
     pub plain: fn(&StatusView) -> String,
+    /// Reads a moment, such as `10m` or `2026-11-24T03:00`, in UTC: RFC 3339 with nanoseconds, or what is wrong.
+    pub moment: fn(&str) -> Result<String, String>,
     /// Prints a line that is the answer.
     pub print: fn(&str),
     /// Prints a line for people.

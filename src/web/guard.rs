@@ -1,10 +1,10 @@
 //! What holds for each request before it is looked at, for the client that sent it, and for each answer.
 
+use super::answers::Refused;
 use super::app::App;
 use super::host::{Door, is_our_origin, is_ours};
 use super::keys::{May, Secret};
 use crate::os::process::own_uid;
-use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName,
@@ -12,8 +12,7 @@ use axum::http::header::{
 };
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use axum::response::Response;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
@@ -37,22 +36,6 @@ pub(super) struct Peer {
     pub(super) uid: Option<u32>,
     /// Closes its connection.
     pub(super) close: Arc<Notify>,
-}
-
-/// A refusal, or any other answer that is a status and a sentence.
-#[derive(Debug)]
-pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
-
-impl Refused {
-    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Refused {
-        Refused(status, text.into())
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.0, axum::Json(json!({ "error": self.1 }))).into_response()
-    }
 }
 
 /// Looks at a request before anything else does, and takes the path of the public URL off it.
@@ -203,9 +186,4 @@ impl FromRequestParts<Arc<App>> for Actor {
         }
         Ok(Actor(client))
     }
-}
-
-/// An answer without a body.
-pub(super) fn empty(status: StatusCode) -> Response {
-    (status, Body::empty()).into_response()
 }

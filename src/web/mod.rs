@@ -1,22 +1,35 @@
 //! The console in the browser: a process of its own that speaks the control protocol as any tool does, and HTTP to browsers.
 //!
 //! It may be killed, stopped or flooded; the tree does not notice. What faces the network is hyper and axum, on one thread; what
-//! asks the root has threads of its own. `host`, `keys`, `assets` and `table` decide without a descriptor, and are tested so.
+//! asks the root has threads of its own. `host`, `keys`, `assets`, `table`, `ring`, `outbox` and `hub` decide without a descriptor, and are tested so.
 
+mod act;
+mod answers;
 mod app;
 mod ask;
 mod assets;
 mod config;
-#[allow(dead_code, reason = "the stream takes the rest")]
+mod feed;
 mod guard;
+mod history;
 mod host;
+mod hub;
 mod keys;
 mod known;
+mod live;
+mod login;
+mod outbox;
+mod page;
+mod past;
+mod recent;
+mod ring;
 mod routes;
+mod schedule;
+mod scrape;
 mod serve;
-#[allow(dead_code, reason = "the stream takes the rest")]
+mod shared;
 mod store;
-#[allow(dead_code, reason = "the stream takes the rest")]
+mod stream;
 mod table;
 
 pub use config::{Config, Texts};
@@ -24,7 +37,6 @@ pub use host::PublicUrl;
 pub use keys::May;
 
 use crate::control::{self, FindError, Instance, RuntimeDir, StateDir};
-use crate::error::Chain;
 use crate::ids::Name;
 use crate::instance::runtime::check_owner;
 use crate::os::clock;
@@ -35,8 +47,10 @@ use crate::os::signals::{Caught, Signals};
 use crate::spec::listen::{Address, Listen};
 use crate::time::Span;
 use app::App;
+use feed::Feed;
 use known::Known;
 use serve::Server;
+use shared::now_ms;
 use std::fmt;
 use std::fs::DirBuilder;
 use std::io;
@@ -47,8 +61,11 @@ use std::os::unix::net as unix;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 use store::Store;
 use tokio::sync::mpsc::{Sender, channel};
+use tokio::time::sleep;
+use treevisor_client::{Heart, notify};
 
 /// Why there is no console.
 #[derive(Debug)]
@@ -97,13 +114,19 @@ impl std::error::Error for WebError {
 const LOOK_FOR: Span = Span::from_millis(500);
 
 /// Keys that another process has changed count after this.
-const LOOK_AT_KEYS: Span = Span::from_millis(500);
+const LOOK_AT_KEYS_MS: u64 = 500;
 
-/// Serves until a signal ends it, whose number is returned.
+/// A supervisor that does not read notifications now is not waited for.
+const NOTIFY_WITHIN: Duration = Duration::from_millis(100);
+
+/// How long the last words to pages may take.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Serves until a signal ends it.
 ///
 /// # Errors
 /// Every [`WebError`] but `NotRunning`.
-pub fn serve(config: Config) -> Result<i32, WebError> {
+pub fn serve(config: Config) -> Result<(), WebError> {
     let opened = open(&config)?;
     let known = Arc::new(OnceLock::new());
     match named(config.instance.as_deref())? {
@@ -131,9 +154,48 @@ pub fn serve(config: Config) -> Result<i32, WebError> {
             }
             .map_err(WebError::System)?;
         }
+        let _ = notify("READY=1", NOTIFY_WITHIN);
+        tokio::spawn(tick(Arc::clone(&app)));
+        let shared = Arc::clone(&app.shared);
+        let announced = Arc::clone(&app);
         thread::spawn(move || keep(&app, &url, &to));
-        Ok(ends.recv().await.unwrap_or(0))
+        let ended = ends.recv().await;
+        let _ = notify("STOPPING=1", NOTIFY_WITHIN);
+        // Pages are told, if they can be told at once.
+        shared.lock().end(now_ms());
+        sleep(if shared.lock().pages() > 0 { LAST_WORDS } else { Duration::ZERO }).await;
+        if let Some(known) = announced.known.get() {
+            known.store.remove_running();
+        }
+        ended.unwrap_or(Ok(()))
     })
+}
+
+/// What is due by time alone, and the heartbeat: it comes from the loop that serves.
+async fn tick(app: Arc<App>) {
+    let mut heart = Heart::from_env();
+    let every =
+        heart.interval().map_or(u64::MAX, |interval| u64::try_from(interval.as_millis() / 2).unwrap_or(u64::MAX));
+    let watchdog = watchdog_ms();
+    let mut beaten = 0;
+    loop {
+        let now = now_ms();
+        if now >= beaten + every.min(watchdog).min(1_000) {
+            beaten = now;
+            heart.beat();
+            if watchdog < u64::MAX {
+                let _ = notify("WATCHDOG=1", NOTIFY_WITHIN);
+            }
+        }
+        let next = app.shared.lock().tick(now);
+        app.shared.stirred(next.min(every.min(watchdog).max(10))).await;
+    }
+}
+
+/// How often a supervisor wants to be notified, where it does.
+fn watchdog_ms() -> u64 {
+    let micros = std::env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse::<u64>().ok());
+    micros.map_or(u64::MAX, |micros| micros / 2_000)
 }
 
 /// A socket that listens, and where.
@@ -194,12 +256,17 @@ fn url_of(config: &Config, opened: &[Opened]) -> String {
 fn known_as(name: Name) -> Result<Known, WebError> {
     let runtime =
         RuntimeDir::of(&control::own_base(), &name).map_err(|error| WebError::Find(FindError::Runtime(error)))?;
-    Ok(Known { runtime, store: store_of(&name)?, name })
+    let state = state_of(&name)?;
+    Ok(Known { runtime, store: Store::of(state.clone()), state, name })
+}
+
+fn state_of(name: &Name) -> Result<StateDir, WebError> {
+    let base = control::own_state_base().ok_or(WebError::NoState)?;
+    Ok(StateDir::of(&base, name))
 }
 
 fn store_of(name: &Name) -> Result<Store, WebError> {
-    let base = control::own_state_base().ok_or(WebError::NoState)?;
-    Ok(Store::of(StateDir::of(&base, name)))
+    state_of(name).map(Store::of)
 }
 
 /// The name of the instance that is meant: the one that is wanted, whether it runs or not, or the only one that runs. `None`
@@ -249,20 +316,14 @@ fn with_key(url: &str, key: &keys::Secret) -> String {
 }
 
 /// Until a signal comes that ends us.
-fn ended(mut signals: Signals, to: Sender<i32>) {
+fn ended(mut signals: Signals, to: Sender<Result<(), WebError>>) {
     thread::spawn(move || {
         loop {
             // An error is a signal that came in between.
             let _ = fd::wait_readable_any(&[signals.as_fd()], None);
             for signal in signals.drain() {
-                let number = match signal {
-                    Caught::Terminate { .. } => 15,
-                    Caught::Interrupt => 2,
-                    Caught::Quit => 3,
-                    Caught::Hangup => 1,
-                    Caught::User1 | Caught::ChildExited => continue,
-                };
-                if to.blocking_send(number).is_err() {
+                let ends = !matches!(signal, Caught::User1 | Caught::ChildExited);
+                if ends && to.blocking_send(Ok(())).is_err() {
                     return;
                 }
             }
@@ -271,7 +332,7 @@ fn ended(mut signals: Signals, to: Sender<i32>) {
 }
 
 /// Finds the instance, prints the link, and keeps an eye on the file of keys.
-fn keep(app: &App, url: &str, ends: &Sender<i32>) {
+fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
     let known = loop {
         match app.known.get() {
             Some(known) => break known,
@@ -285,13 +346,18 @@ fn keep(app: &App, url: &str, ends: &Sender<i32>) {
         }
     };
     if let Err(error) = announce(app, known, url) {
-        (app.config.texts.say)(&Chain(&error).to_string());
-        let _ = ends.blocking_send(-1);
+        let _ = ends.blocking_send(Err(error));
         return;
     }
-    let mut stamp = known.store.stamp();
+    let mut feed = Feed::new(known.clone(), Arc::clone(&app.shared));
+    let (mut stamp, mut looked) = (known.store.stamp(), now_ms());
     loop {
-        clock::pause(LOOK_AT_KEYS);
+        let pause = feed.look();
+        clock::pause(pause);
+        if now_ms() < looked + LOOK_AT_KEYS_MS {
+            continue;
+        }
+        looked = now_ms();
         let now = known.store.stamp();
         if now != stamp {
             stamp = now;

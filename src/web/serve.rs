@@ -1,7 +1,8 @@
 //! Connections: which are let in, for how long, and what stands between them and the routes.
 
+use super::answers::Refused;
 use super::app::App;
-use super::guard::{Peer, Refused, admit, with_headers};
+use super::guard::{Peer, admit, with_headers};
 use super::host::Door;
 use axum::Router;
 use axum::body::Body;
@@ -132,6 +133,7 @@ impl Server {
                 let answered = timeout(ANSWER_WITHIN, answer(&app, routes, peer, request)).await;
                 let late = || Refused::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response();
                 let response = answered.unwrap_or_else(|_| late());
+                app.count(response.status().as_u16());
                 Ok::<_, Infallible>(with_headers(response))
             }
         });

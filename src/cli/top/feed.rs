@@ -77,7 +77,7 @@ fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) 
 /// root is never kept waiting.
 fn follow(to: SyncSender<Input>, instance: &Instance, path: Path) {
     let Ok(mut session) = connect(instance) else { return };
-    let wanted = EventsWanted { path, kinds: Vec::new(), follow: true };
+    let wanted = EventsWanted { path, kinds: Vec::new(), from: None, follow: true };
     thread::spawn(move || {
         let mut dropped = 0;
         let mut each = |read: EventsRead| {

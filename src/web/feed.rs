@@ -1,0 +1,164 @@
+//! What comes from the root by itself: whether it is there, its events, and what workers print. A thread looks whether it is
+//! there, and starts and ends those that follow.
+
+use super::ask::SILENCE;
+use super::hub::{Root, Wants};
+use super::known::Known;
+use super::shared::{Shared, now_ms};
+use crate::control::logs::LogsAsked;
+use crate::control::session::{EventsRead, EventsWanted};
+use crate::control::{self, AskError, Session};
+use crate::ids::Path;
+use crate::os::clock;
+use crate::time::Span;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, PipeReader};
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// How often it is looked for the root, and for what pages want, where there are some, and where not.
+const LOOK: Span = Span::from_millis(50);
+const IDLE: Span = Span::from_millis(250);
+
+/// A follower that got no answer tries again after this.
+const AGAIN: Span = Span::from_millis(500);
+
+/// A thread that follows something. It ends when this is dropped: its session takes that for the end of a reader.
+struct Following {
+    _reader: PipeReader,
+    ended: Arc<AtomicBool>,
+}
+
+impl Following {
+    /// Starts it. `follow` returns when there is nothing more to come.
+    fn start(known: &Known, follow: impl FnOnce(Session) + Send + 'static) -> Result<Following, AskError> {
+        let mut session = Session::connect(&known.runtime)?;
+        let (reader, writer) = io::pipe().map_err(|error| AskError::NotUnderstood(error.to_string()))?;
+        session.ends_with_reader_of(writer.into());
+        let ended = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&ended);
+        thread::spawn(move || {
+            follow(session);
+            ends.store(true, Ordering::Release);
+        });
+        Ok(Following { _reader: reader, ended })
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// What tells one description of the instance from another.
+#[derive(PartialEq, Eq)]
+struct Stamp(u64, i64, i64);
+
+/// Keeps the hub up with the instance.
+pub(super) struct Feed {
+    known: Known,
+    shared: Arc<Shared>,
+    stamp: Option<Stamp>,
+    events: Option<Following>,
+    logs: Option<(BTreeSet<Path>, Following)>,
+}
+
+impl Feed {
+    pub(super) fn new(known: Known, shared: Arc<Shared>) -> Feed {
+        Feed { known, shared, stamp: None, events: None, logs: None }
+    }
+
+    /// One look; returns when the next one is due.
+    pub(super) fn look(&mut self) -> Span {
+        if !control::is_running(&self.known.runtime) {
+            (self.stamp, self.events, self.logs) = (None, None, None);
+            let mut hub = self.shared.lock();
+            hub.is_not(Root::Gone, now_ms());
+            hub.follows_no_more();
+            return if hub.pages() > 0 { LOOK } else { IDLE };
+        }
+        self.find_run();
+        let wants = self.shared.lock().wants(now_ms());
+        let busy = wants.follow.is_some();
+        self.follow(wants);
+        if busy { LOOK } else { IDLE }
+    }
+
+    /// Which run it is stands in a file, which is written anew with each change of the tree.
+    fn find_run(&mut self) {
+        let stamp = fs::metadata(self.known.runtime.instance_file());
+        let stamp = stamp.ok().map(|file| Stamp(file.ino(), file.mtime(), file.mtime_nsec()));
+        if stamp == self.stamp {
+            return;
+        }
+        if let Ok(instance) = self.known.runtime.read_instance() {
+            let before = self.shared.lock().run().to_owned();
+            if before != instance.run() {
+                (self.events, self.logs) = (None, None);
+            }
+            self.shared.lock().here(self.known.name.as_str(), instance.run(), now_ms());
+            self.shared.stir();
+            self.stamp = stamp;
+        }
+    }
+
+    fn follow(&mut self, wants: Wants) {
+        if self.events.as_ref().is_some_and(|events| !events.goes_on()) {
+            self.events = None;
+            self.shared.lock().follows_no_more();
+        }
+        match wants.follow {
+            None if self.events.take().is_some() => self.shared.lock().follows_no_more(),
+            None => {}
+            Some(_) if self.events.is_some() => {}
+            Some((generation, from)) => {
+                let shared = Arc::clone(&self.shared);
+                self.events =
+                    Following::start(&self.known, move |session| follow_events(session, &shared, generation, from))
+                        .ok();
+            }
+        }
+        let as_before = self.logs.as_ref().is_some_and(|(paths, logs)| *paths == wants.logs && logs.goes_on());
+        if !as_before {
+            self.logs = None;
+            if !wants.logs.is_empty() {
+                let (shared, paths) = (Arc::clone(&self.shared), wants.logs.clone());
+                let started = Following::start(&self.known, move |session| follow_logs(session, &shared, paths));
+                self.logs = started.ok().map(|logs| (wants.logs, logs));
+            }
+        }
+    }
+}
+
+fn follow_events(mut session: Session, shared: &Shared, generation: u64, mut from: Option<u64>) {
+    loop {
+        let wanted = EventsWanted { path: Path::root(), kinds: Vec::new(), from, follow: true };
+        let ended = session.events(&wanted, SILENCE, &mut |read: EventsRead| {
+            shared.lock().events(generation, &read, now_ms());
+            shared.stir();
+            from = Some(read.next);
+            ControlFlow::Continue(())
+        });
+        match ended {
+            Err(AskError::NoAnswer { .. } | AskError::FellSilent { .. }) => {
+                shared.lock().is_not(Root::Silent, now_ms());
+                clock::pause(AGAIN);
+            }
+            // The instance has ended, or nothing is wanted any more.
+            _ => return,
+        }
+    }
+}
+
+fn follow_logs(mut session: Session, shared: &Shared, paths: BTreeSet<Path>) {
+    // What was printed before is asked for by the page.
+    let asked = LogsAsked { paths: paths.into_iter().collect(), lines: Some(0), since_ms: None, follow: true };
+    // However it ends, it is begun again as long as it is wanted.
+    let _ = session.logs(&asked, SILENCE, &mut |told| {
+        shared.lock().logs(&told, now_ms());
+        ControlFlow::Continue(())
+    });
+}

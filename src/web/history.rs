@@ -1,0 +1,93 @@
+//! What happened, and why: out of the events that are kept for pages, and the journal. It reads files, so it runs in threads
+//! aside.
+
+use super::known::Known;
+use crate::control::journal::{self, Entry, Filter, JournalError, Runs};
+use crate::explain::{Explanation, Present, explain};
+use crate::ids::Path;
+use crate::os::clock;
+use crate::time::Span;
+use crate::wire::view::{ChildView, EventView};
+use std::collections::{HashSet, VecDeque};
+use std::ops::ControlFlow;
+
+/// The most events of one answer.
+pub(super) const EVENTS_MAX: usize = 10_000;
+
+/// What failed below a supervisor is of interest for so long.
+const LATELY: Span = Span::from_secs(3_600);
+
+/// What is known of the run that is shown.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    /// The events that are kept, as JSON, oldest first; none where no root is there.
+    pub(super) events: Option<Vec<Vec<u8>>>,
+    /// So many of the run came before them.
+    pub(super) forgotten: u64,
+    /// The run.
+    pub(super) run: String,
+}
+
+impl Remembered {
+    fn views(&self) -> impl Iterator<Item = EventView> {
+        self.events.iter().flatten().filter_map(|json| serde_json::from_slice(json).ok())
+    }
+
+    /// Of which runs the journal has more: `None` where of none.
+    fn more(&self, looks_back: bool) -> Option<Runs> {
+        match (&self.events, looks_back) {
+            (_, true) => Some(Runs::All),
+            (None, false) => Some(Runs::Last),
+            (Some(_), false) => (self.forgotten > 0).then(|| Runs::Only(self.run.clone())),
+        }
+    }
+}
+
+/// The last `most` of the events that are wanted, oldest first. With `looks_back` those of earlier runs too.
+pub(super) fn events(
+    known: &Known,
+    remembered: &Remembered,
+    filter: Filter,
+    looks_back: bool,
+    most: usize,
+) -> Result<Vec<EventView>, JournalError> {
+    let mut found: VecDeque<EventView> = VecDeque::new();
+    let mut keep = |event| {
+        if found.len() >= most {
+            found.pop_front();
+        }
+        found.push_back(event);
+    };
+    let mut told = HashSet::new();
+    if let Some(runs) = remembered.more(looks_back) {
+        let filter = Filter { runs, ..filter.clone() };
+        journal::read_each(&known.state, &filter, &mut |entry| {
+            if let Entry::Event(event) = entry {
+                told.insert((event.id, event.at.clone()));
+                keep(event);
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    let new = |event: &EventView| filter.takes(event) && !told.contains(&(event.id, event.at.clone()));
+    remembered.views().filter(new).for_each(keep);
+    Ok(found.into())
+}
+
+/// Why a child is in its state; `now` is that state, where it can be told.
+pub(super) fn why(
+    known: &Known,
+    remembered: &Remembered,
+    path: &Path,
+    now: Option<ChildView>,
+) -> Result<Explanation, JournalError> {
+    let events = events(known, remembered, Filter::default(), false, usize::MAX)?;
+    if remembered.events.is_none() {
+        let end = journal::runs(&known.state)?.pop().and_then(|run| run.ended);
+        return Ok(explain(&events, path, &Present::Over(end)));
+    }
+    let mut explanation = explain(&events, path, &Present::Runs(now));
+    let since = clock::wall().checked_sub(LATELY.as_duration()).map(clock::rfc3339_nanos);
+    explanation.look_below(&events, since);
+    Ok(explanation)
+}

@@ -1,0 +1,656 @@
+//! What all pages share: the tree, its events, and what each page still has to be sent. No descriptor and no clock is in it.
+//!
+//! Threads that ask the root put in what they are told; the connections of pages take out what is theirs. A page is never
+//! waited for. Towards the root all pages are one: one follower, and one question at a time.
+
+use super::keys::May;
+use super::outbox::{Kind, Pushed, WAITING_MAX, frame};
+use super::page::{Has, Page, View};
+use super::ring::Ring;
+use super::schedule::{Question, Schedule};
+use super::table::{Fits, Table};
+use crate::control::logs::LogsTold;
+use crate::control::session::EventsRead;
+use crate::ids::{Name, Path};
+use crate::wire::view::StatusView;
+use axum::body::Bytes;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use tokio::sync::Notify;
+
+/// Pages at a time.
+pub(super) const PAGES: usize = 64;
+
+/// The most paths whose output is read for all pages together.
+const READ: usize = 64;
+
+/// Changes of rows are gathered for so many milliseconds.
+const GATHER_MS: u64 = 50;
+
+/// A page that was sent nothing for so long takes the stream for broken.
+const TICK_MS: u64 = 15_000;
+
+/// A page that comes back within so long finds all as it was.
+const LINGER_MS: u64 = 10_000;
+
+/// A page that has taken nothing for so long while events wait for it is slow.
+const SLOW_MS: u64 = 1_000;
+
+/// In place of a number that is not known yet: what has happened before is not wanted.
+const FROM_NOW_ON: u64 = u64::MAX;
+
+/// How it is with the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Root {
+    Here,
+    /// It is there and does not answer.
+    Silent,
+    Gone,
+}
+
+impl Root {
+    fn word(self) -> &'static str {
+        match self {
+            Root::Here => "here",
+            Root::Silent => "silent",
+            Root::Gone => "gone",
+        }
+    }
+}
+
+/// What is wanted of the root beside answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wants {
+    /// Its events, of this run, from this number on; all that it remembers where that is not known yet.
+    pub(super) follow: Option<(u64, Option<u64>)>,
+    /// The output of these.
+    pub(super) logs: BTreeSet<Path>,
+}
+
+/// All of it.
+pub(super) struct Hub {
+    instance: String,
+    run: String,
+    /// Counts runs.
+    generation: u64,
+    root: Root,
+    ring: Ring,
+    /// The number of the first event is known.
+    numbered: bool,
+    caught_up: bool,
+    table: Table,
+    schedule: Schedule,
+    used_at: u64,
+    dirty_since: Option<u64>,
+    ticked_at: u64,
+    pages: Vec<Page>,
+}
+
+impl Hub {
+    pub(super) fn new() -> Hub {
+        Hub {
+            instance: String::new(),
+            run: String::new(),
+            generation: 0,
+            root: Root::Gone,
+            ring: Ring::default(),
+            numbered: false,
+            caught_up: false,
+            table: Table::default(),
+            schedule: Schedule::default(),
+            used_at: 0,
+            dirty_since: None,
+            ticked_at: 0,
+            pages: Vec::new(),
+        }
+    }
+
+    pub(super) fn root(&self) -> Root {
+        self.root
+    }
+
+    /// How many pages are open.
+    pub(super) fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    // What the root's threads put in.
+
+    /// The root of a run is there.
+    pub(super) fn here(&mut self, instance: &str, run: &str, now: u64) {
+        if self.run != run {
+            self.generation += 1;
+            (self.instance, self.run) = (instance.to_owned(), run.to_owned());
+            self.ring = Ring::default();
+            self.table.clear();
+            self.schedule = Schedule::default();
+            (self.numbered, self.caught_up) = (false, false);
+            self.become_(Root::Here, now);
+            (0..self.pages.len()).for_each(|at| self.lose(at, 0, now));
+        } else if self.root == Root::Gone {
+            self.become_(Root::Here, now);
+        }
+    }
+
+    /// The root is there and does not answer, or is gone. What is known stays.
+    pub(super) fn is_not(&mut self, root: Root, now: u64) {
+        if self.root != root && (self.root == Root::Here || root == Root::Gone) {
+            self.become_(root, now);
+        }
+    }
+
+    fn become_(&mut self, root: Root, now: u64) {
+        self.root = root;
+        let frame = self.root_frame();
+        self.each(Kind::Needed, &frame, now);
+    }
+
+    fn root_frame(&self) -> Bytes {
+        frame("root", None, json!({ "is": self.root.word(), "run": self.run }).to_string().as_bytes())
+    }
+
+    /// Nothing follows any more: what is known grows old.
+    pub(super) fn follows_no_more(&mut self) {
+        self.caught_up = false;
+        self.schedule.forget();
+    }
+
+    /// What a follower of that run was told.
+    pub(super) fn events(&mut self, generation: u64, read: &EventsRead, now: u64) {
+        if generation != self.generation {
+            return;
+        }
+        let first = read.next.saturating_sub(read.events.len() as u64);
+        if !self.numbered {
+            self.numbered = true;
+            self.ring = Ring::at(first);
+            self.table.skip(first);
+        }
+        let missing = first.saturating_sub(self.ring.end());
+        if missing > 0 {
+            self.ring.skip(missing);
+            self.table.skip(missing);
+            self.schedule.missed(now);
+        }
+        let known = usize::try_from(self.ring.end().saturating_sub(first)).unwrap_or(usize::MAX);
+        let mut other = false;
+        for event in read.events.iter().skip(known) {
+            // What consists of texts and numbers can always be written.
+            self.ring.push(serde_json::to_vec(event).unwrap_or_else(|_| b"null".to_vec()));
+            other |= self.table.event(event);
+        }
+        if other {
+            self.schedule.changed(now);
+        }
+        if read.caught_up && !self.caught_up {
+            self.caught_up = true;
+            self.schedule.missed(now);
+            let end = self.ring.end();
+            self.pages.iter_mut().filter(|page| page.next == FROM_NOW_ON).for_each(|page| page.next = end);
+        }
+        self.dirty_since.get_or_insert(now);
+        self.answered(now);
+        for at in 0..self.pages.len() {
+            let page = &mut self.pages[at];
+            if page.next < self.ring.end() {
+                page.outbox.waits(now);
+                let waits = self.ring.bytes_from(page.next.max(self.ring.first()));
+                if waits > WAITING_MAX as u64 && page.outbox.stuck_ms(now) > SLOW_MS {
+                    self.lose(at, self.ring.end() - self.pages[at].next, now);
+                }
+            }
+            self.pages[at].wake();
+        }
+    }
+
+    /// The root has told something.
+    pub(super) fn answered(&mut self, now: u64) {
+        if self.root == Root::Silent {
+            self.become_(Root::Here, now);
+        }
+    }
+
+    /// The answer to a question.
+    pub(super) fn answer(&mut self, question: &Question, status: &StatusView, now: u64) {
+        self.answered(now);
+        self.dirty_since.get_or_insert(now);
+        self.schedule.answered(question, now);
+        if question.whole {
+            let first = self.table.is_empty();
+            let fits = self.table.whole(status, question.next);
+            if fits == Fits::Other && !first {
+                // Events go on as they were.
+                self.pages.iter_mut().for_each(|page| page.outbox.drop_rows());
+                self.each(Kind::Needed, &frame("lost", None, b"{\"count\":0}"), now);
+            }
+        } else if self.table.part(&status.root, question.next) {
+            self.schedule.changed(now);
+        }
+        for page in &mut self.pages {
+            let rows = page.view.rows().filter(|path| question.whole || question.has(path));
+            let numbers: Vec<Value> = rows.filter_map(|path| self.table.numbers(path)).collect();
+            if !numbers.is_empty() {
+                let numbers = frame("numbers", None, json!(numbers).to_string().as_bytes());
+                page.outbox.push(Kind::Numbers, numbers, now);
+                page.wake();
+            }
+        }
+    }
+
+    /// What workers have printed.
+    pub(super) fn logs(&mut self, told: &LogsTold, now: u64) {
+        for page in &mut self.pages {
+            let wanted = |path: &Path| page.view.reads().any(|top| path.is_within(top));
+            let mut lines: Vec<Value> =
+                told.lines.iter().filter(|line| wanted(&line.path)).map(|line| json!(line)).collect();
+            let lost = page.outbox.lines_lost() + if page.view.reads().next().is_some() { told.lost } else { 0 };
+            if lost > 0 {
+                lines.insert(0, json!({ "lost": lost }));
+            }
+            if !lines.is_empty() {
+                let count = lines.len() as u64;
+                let lines = frame("logs", None, json!(lines).to_string().as_bytes());
+                page.outbox.push(Kind::Logs(count), lines, now);
+                page.wake();
+            }
+        }
+    }
+
+    /// What has become of an action.
+    pub(super) fn action(&mut self, action: &Value, now: u64) {
+        self.each(Kind::Needed, &frame("action", None, action.to_string().as_bytes()), now);
+    }
+
+    // What pages take out.
+
+    /// Opens the stream of a page; `None` where there are too many.
+    pub(super) fn open(&mut self, id: String, may: May, has: &Has, close: Arc<Notify>, now: u64) -> Option<()> {
+        if self.pages.len() >= PAGES {
+            return None;
+        }
+        self.used_at = now;
+        let mut page = Page::new(id, self.end_of_events(), close);
+        let hello = json!({ "stream": page.id, "may": may, "instance": self.instance, "run": self.run });
+        page.outbox.push(Kind::Needed, frame("hello", None, hello.to_string().as_bytes()), now);
+        page.outbox.push(Kind::Needed, self.root_frame(), now);
+        let end = page.next;
+        self.pages.push(page);
+        let at = self.pages.len() - 1;
+        let same_run = has.run.as_ref().is_none_or(|run| *run == self.run);
+        match has.from {
+            Some(from) if same_run && self.ring.reaches(from) && self.numbered => {
+                self.pages[at].next = from;
+                let rows = self.table.since(from);
+                if !rows.is_empty() {
+                    self.push(at, Kind::Rows, rows_frame(&rows), now);
+                }
+            }
+            Some(from) => self.lose(at, if same_run && self.numbered { end.saturating_sub(from) } else { 0 }, now),
+            None => {}
+        }
+        Some(())
+    }
+
+    /// Its connection is gone.
+    pub(super) fn close(&mut self, id: &str, now: u64) {
+        self.pages.retain(|page| page.id != id);
+        self.used_at = now;
+    }
+
+    /// Takes what a page shows now; false where there is no such page.
+    pub(super) fn show(&mut self, id: &str, view: View) -> bool {
+        let page = self.pages.iter_mut().find(|page| page.id == id);
+        page.is_some_and(|page| {
+            page.view = view;
+            true
+        })
+    }
+
+    /// The next frame for a page; `None` at the end. Where there is none now, `waker` is called when there is.
+    pub(super) fn next_frame(&mut self, id: &str, waker: &Waker, now: u64) -> Poll<Option<Bytes>> {
+        let Some(at) = self.pages.iter().position(|page| page.id == id) else { return Poll::Ready(None) };
+        if self.pages[at].next < self.ring.first() && self.numbered {
+            self.lose(at, self.ring.first() - self.pages[at].next, now);
+        }
+        self.pages[at].take(self.numbered.then_some(&self.ring), waker, now)
+    }
+
+    /// All streams end, and tell that the root is gone: the console is.
+    pub(super) fn end(&mut self, now: u64) {
+        self.root = Root::Gone;
+        let last = self.root_frame();
+        for page in &mut self.pages {
+            page.outbox.push(Kind::Needed, last.clone(), now);
+            page.end();
+        }
+    }
+
+    /// What has to be done by time alone. Returns in how many milliseconds there is more to do.
+    pub(super) fn tick(&mut self, now: u64) -> u64 {
+        if self.dirty_since.is_some_and(|since| now >= since + GATHER_MS) {
+            self.dirty_since = None;
+            let rows = self.table.changes();
+            // The rows that a page has not fetched yet, it gets with the tree.
+            if !rows.is_empty() {
+                self.each(Kind::Rows, &rows_frame(&rows), now);
+            }
+        }
+        if now >= self.ticked_at + TICK_MS {
+            self.ticked_at = now;
+            self.each(Kind::Needed, &frame("tick", None, b"{}"), now);
+        }
+        self.pages.iter().for_each(|page| page.close_if_stuck(now));
+        let flush = self.dirty_since.map_or(u64::MAX, |since| since + GATHER_MS);
+        flush.min(self.ticked_at + TICK_MS).min(now + 1_000).saturating_sub(now).max(1)
+    }
+
+    // What is wanted of the root.
+
+    /// Something needs the tree as it is now.
+    pub(super) fn uses(&mut self, now: u64) {
+        self.used_at = now;
+    }
+
+    /// Whether nothing is to be asked for.
+    pub(super) fn is_idle(&self, now: u64) -> bool {
+        self.root == Root::Gone || !self.is_used(now)
+    }
+
+    fn is_used(&self, now: u64) -> bool {
+        !self.pages.is_empty() || (self.used_at > 0 && now < self.used_at + LINGER_MS)
+    }
+
+    /// The whole tree, if it is known as it is now.
+    pub(super) fn tree(&self, at: &str) -> Option<Value> {
+        let known = self.caught_up && self.schedule.has_whole();
+        known.then(|| self.table.columns(&self.run, at))
+    }
+
+    /// The events that are kept, if all are that the root remembers, and how many of the run came before them.
+    pub(super) fn events_kept(&self) -> Option<(Vec<Vec<u8>>, u64)> {
+        self.caught_up.then(|| (self.ring.all().map(<[u8]>::to_vec).collect(), self.ring.first()))
+    }
+
+    /// The run that is shown; empty before the first one.
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// What is to be followed and read now.
+    pub(super) fn wants(&self, now: u64) -> Wants {
+        if self.root == Root::Gone || !self.is_used(now) {
+            return Wants { follow: None, logs: BTreeSet::new() };
+        }
+        let logs = self.pages.iter().flat_map(|page| page.view.reads()).take(READ).cloned().collect();
+        Wants { follow: Some((self.generation, self.numbered.then(|| self.ring.end()))), logs }
+    }
+
+    /// The next question, if it is time for one.
+    pub(super) fn question(&mut self, now: u64) -> Option<Question> {
+        if self.is_idle(now) || !self.caught_up {
+            return None;
+        }
+        let in_view = self.in_view();
+        self.schedule.question(self.table.next(), self.root == Root::Silent, in_view, now)
+    }
+
+    /// The supervisors of rows that are seen, with those of their children.
+    fn in_view(&self) -> BTreeMap<Path, BTreeSet<Name>> {
+        let mut found: BTreeMap<Path, BTreeSet<Name>> = BTreeMap::new();
+        for path in self.pages.iter().flat_map(|page| page.view.rows()) {
+            match self.table.is_supervisor(path) {
+                None => {}
+                Some(true) => drop(found.entry(path.clone()).or_default()),
+                Some(false) => {
+                    let name = path.name().and_then(|name| Name::parse(name).ok());
+                    if let (Some(parent), Some(name)) = (path.parent(), name) {
+                        found.entry(parent).or_default().insert(name);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    // Pages.
+
+    /// Number of the event that comes next, as far as that is known.
+    fn end_of_events(&self) -> u64 {
+        if self.numbered { self.ring.end() } else { FROM_NOW_ON }
+    }
+
+    fn each(&mut self, kind: Kind, frame: &Bytes, now: u64) {
+        (0..self.pages.len()).for_each(|at| self.push(at, kind, frame.clone(), now));
+    }
+
+    fn push(&mut self, at: usize, kind: Kind, frame: Bytes, now: u64) {
+        if self.pages[at].outbox.push(kind, frame, now) == Pushed::Lost {
+            let waits = self.ring.end().saturating_sub(self.pages[at].next);
+            self.lose(at, waits, now);
+        }
+        self.pages[at].wake();
+    }
+
+    /// A page is to fetch the tree anew, and gets the events from now on.
+    fn lose(&mut self, at: usize, count: u64, now: u64) {
+        let (end, numbered) = (self.end_of_events(), self.numbered);
+        let page = &mut self.pages[at];
+        page.next = end;
+        page.outbox.drop_rows();
+        let lost = frame("lost", numbered.then_some(end), json!({ "count": count }).to_string().as_bytes());
+        page.outbox.push(Kind::Needed, lost, now);
+        page.wake();
+    }
+}
+
+fn rows_frame(rows: &[Value]) -> Bytes {
+    frame("rows", None, json!(rows).to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::view::{ChildView, EventView, SupervisorView, WorkerView, testing};
+    use std::collections::HashSet;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    fn events(numbers: std::ops::Range<u32>, lost: u64, caught_up: bool) -> EventsRead {
+        let event =
+            |number| testing::event(number, "/a", "beat_late", json!({ "age_ms": 1, "limit_ms": 2, "spared": null }));
+        let next = u64::from(numbers.end);
+        EventsRead { events: numbers.map(event).collect(), lost, forgotten: 0, caught_up, next }
+    }
+
+    fn status(workers: &[&str]) -> StatusView {
+        let mut root = SupervisorView::bare(&Path::root(), "running");
+        root.children =
+            workers.iter().map(|at| ChildView::Worker(Box::new(WorkerView::bare(&path(at), "running")))).collect();
+        StatusView {
+            instance: "shop".into(),
+            version: "1".into(),
+            pid: 1,
+            uptime_ms: 1,
+            containment: "group".into(),
+            controllers: Default::default(),
+            root: ChildView::Supervisor(Box::new(root)),
+        }
+    }
+
+    /// A hub that knows a tree.
+    fn known() -> Hub {
+        let mut hub = Hub::new();
+        hub.here("shop", "r1", 1_000);
+        hub.uses(1_000);
+        assert_eq!(hub.question(1_000), None);
+        hub.events(1, &events(0..3, 0, true), 1_000);
+        assert!(hub.tree("").is_none());
+        let question = hub.question(1_000).unwrap();
+        hub.answer(&question, &status(&["/a", "/b"]), 1_000);
+        hub
+    }
+
+    fn open(hub: &mut Hub, id: &str, from: Option<u64>, run: Option<&str>, now: u64) {
+        let has = Has { from, run: run.map(str::to_owned) };
+        hub.open(id.into(), May::View, &has, Arc::new(Notify::new()), now).unwrap();
+    }
+
+    /// All frames that there are now: name, number, content.
+    fn taken(hub: &mut Hub, id: &str, now: u64) -> Vec<(String, Option<u64>, Value)> {
+        let mut all = Vec::new();
+        while let Poll::Ready(Some(frame)) = hub.next_frame(id, Waker::noop(), now) {
+            let text = String::from_utf8(frame.to_vec()).unwrap();
+            let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+            let number = line("id: ").map(|number| number.parse().unwrap());
+            all.push((line("event: ").unwrap(), number, serde_json::from_str(&line("data: ").unwrap()).unwrap()));
+        }
+        all
+    }
+
+    fn names(frames: &[(String, Option<u64>, Value)]) -> Vec<&str> {
+        frames.iter().map(|(name, ..)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_tree_is_told_when_events_and_status_are_there() {
+        let hub = known();
+        let tree = hub.tree("now").unwrap();
+        assert_eq!((&tree["next"], &tree["run"], &tree["at"]), (&json!(3), &json!("r1"), &json!("now")));
+        assert_eq!(tree["rows"]["name"], json!(["/", "a", "b"]));
+        assert_eq!(tree["rows"]["parent"], json!([null, 0, 0]));
+    }
+
+    #[test]
+    fn a_page_that_comes_back_misses_nothing_and_gets_nothing_twice() {
+        let mut hub = known();
+        open(&mut hub, "p", Some(1), Some("r1"), 1_000);
+        let frames = taken(&mut hub, "p", 1_000);
+        let (_, next, list) = frames.iter().find(|(name, ..)| name == "events").unwrap();
+        assert_eq!((*next, list.as_array().unwrap().len()), (Some(3), 2), "{frames:?}");
+        // A follower that asks anew is told some twice.
+        hub.events(1, &events(2..6, 0, false), 1_000);
+        let frames = taken(&mut hub, "p", 1_000);
+        assert_eq!((frames[0].1, frames[0].2.as_array().unwrap().len()), (Some(6), 3));
+        // Of another run, or from where nothing is known, the tree is fetched anew.
+        for (id, from, run) in [("q", 1, "r0"), ("r", 99, "r1")] {
+            open(&mut hub, id, Some(from), Some(run), 1_000);
+            assert_eq!(names(&taken(&mut hub, id, 1_000)), ["hello", "root", "lost"], "{id}");
+        }
+        open(&mut hub, "s", None, None, 1_000);
+        assert_eq!(names(&taken(&mut hub, "s", 1_000)), ["hello", "root"]);
+    }
+
+    #[test]
+    fn a_gap_is_told_with_how_many_are_missing() {
+        let mut hub = known();
+        open(&mut hub, "p", Some(3), Some("r1"), 1_000);
+        taken(&mut hub, "p", 1_000);
+        hub.events(1, &events(10..12, 7, false), 1_000);
+        let frames = taken(&mut hub, "p", 1_000);
+        assert_eq!(names(&frames), ["lost"]);
+        assert_eq!((frames[0].1, &frames[0].2), (Some(12), &json!({ "count": 7 })));
+        assert!(hub.question(1_000).unwrap().whole);
+    }
+
+    #[test]
+    fn a_slow_page_is_told_and_a_quick_one_gets_all() {
+        let mut hub = known();
+        open(&mut hub, "slow", Some(3), None, 1_000);
+        open(&mut hub, "quick", Some(3), None, 1_000);
+        let mut seen = HashSet::new();
+        let mut now = 1_000;
+        for batch in 0..200 {
+            now += 50;
+            hub.events(1, &events(3 + batch * 50..53 + batch * 50, 0, false), now);
+            for (name, _, list) in taken(&mut hub, "quick", now) {
+                assert_ne!(name, "lost");
+                if name == "events" {
+                    list.as_array().unwrap().iter().for_each(|event| assert!(seen.insert(event["id"].to_string())));
+                }
+            }
+        }
+        assert_eq!(seen.len(), 10_000);
+        let frames = taken(&mut hub, "slow", now);
+        assert!(names(&frames).contains(&"lost"));
+        let bytes: usize = frames.iter().map(|(_, _, json)| json.to_string().len()).sum();
+        assert!(bytes < 2 * WAITING_MAX, "{bytes}");
+    }
+
+    #[test]
+    fn another_run_is_told_and_what_the_old_follower_still_has_is_not_taken() {
+        let mut hub = known();
+        open(&mut hub, "p", Some(3), Some("r1"), 1_000);
+        taken(&mut hub, "p", 1_000);
+        hub.is_not(Root::Gone, 2_000);
+        assert_eq!(hub.wants(2_000).follow, None);
+        hub.here("shop", "r2", 3_000);
+        let frames = taken(&mut hub, "p", 3_000);
+        assert_eq!(names(&frames), ["root", "root", "lost"]);
+        assert_eq!(
+            (&frames[0].2["is"], &frames[1].2["is"], &frames[1].2["run"]),
+            (&json!("gone"), &json!("here"), &json!("r2"))
+        );
+        hub.events(1, &events(3..4, 0, false), 3_000);
+        assert_eq!((hub.tree(""), hub.wants(3_000).follow), (None, Some((2, None))));
+        assert!(taken(&mut hub, "p", 3_000).is_empty());
+    }
+
+    #[test]
+    fn other_rows_are_told_as_a_tree_to_be_fetched() {
+        let mut hub = known();
+        open(&mut hub, "p", Some(3), None, 1_000);
+        taken(&mut hub, "p", 1_000);
+        let unknown: EventView = testing::event(4, "/c", "starting", json!({}));
+        hub.events(1, &EventsRead { events: vec![unknown], lost: 0, forgotten: 0, caught_up: false, next: 4 }, 2_000);
+        let question = hub.question(2_600).unwrap();
+        assert!(question.whole);
+        hub.answer(&question, &status(&["/a", "/b", "/c"]), 2_600);
+        assert_eq!(names(&taken(&mut hub, "p", 2_600)), ["lost", "events"]);
+        assert_eq!(hub.tree("").unwrap()["rows"]["name"], json!(["/", "a", "b", "c"]));
+    }
+
+    #[test]
+    fn nothing_is_asked_while_no_page_is_open() {
+        let mut hub = known();
+        open(&mut hub, "p", None, None, 1_000);
+        assert!(hub.wants(60_000).follow.is_some() && hub.question(60_000).is_some());
+        hub.close("p", 60_000);
+        assert!(hub.wants(69_000).follow.is_some());
+        assert_eq!((hub.wants(71_000).follow, hub.question(99_000)), (None, None));
+    }
+
+    #[test]
+    fn rows_in_view_are_asked_for_by_their_supervisors() {
+        let mut hub = known();
+        open(&mut hub, "p", Some(3), None, 1_000);
+        assert!(!hub.show("other", View::default()));
+        let view = View { paths: vec![path("/a"), path("/x")], select: Some(path("/b")), logs: vec![path("/")] };
+        assert!(hub.show("p", view));
+        let question = hub.question(2_000).unwrap();
+        assert_eq!(question.path, Path::root());
+        assert_eq!(question.children.as_ref().unwrap().len(), 2);
+        assert_eq!(hub.wants(2_000).logs, BTreeSet::from([path("/"), path("/b")]));
+        taken(&mut hub, "p", 2_000);
+        hub.answer(&question, &status(&["/a", "/b"]), 2_000);
+        let frames = taken(&mut hub, "p", 2_000);
+        assert_eq!(names(&frames), ["numbers"]);
+        assert_eq!(frames[0].2.as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn there_are_so_many_pages_and_each_hears_of_the_end() {
+        let mut hub = known();
+        for number in 0..PAGES {
+            open(&mut hub, &number.to_string(), None, None, 1_000);
+        }
+        assert!(hub.open("more".into(), May::View, &Has::default(), Arc::new(Notify::new()), 1_000).is_none());
+        hub.end(1_000);
+        let frames = taken(&mut hub, "7", 1_000);
+        assert_eq!(frames.last().unwrap().2["is"], json!("gone"));
+        assert!(matches!(hub.next_frame("7", Waker::noop(), 1_000), Poll::Ready(None)));
+    }
+}

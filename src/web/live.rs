@@ -1,0 +1,142 @@
+//! The tree as it is, what happens to it, and what is done to it.
+
+use super::act::{Action, is_meant};
+use super::answers::{Refused, body, empty};
+use super::app::App;
+use super::ask::Unanswered;
+use super::guard::{Actor, How, Peer, Viewer};
+use super::hub::Root;
+use super::keys::May;
+use super::page::{Has, IN_VIEW, View};
+use super::shared::now_ms;
+use super::store::secret;
+use super::stream::Stream;
+use crate::ids::Path;
+use crate::os::clock;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Extension, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The tree is there as soon as its root has answered twice.
+const TREE_WITHIN: Duration = Duration::from_secs(6);
+
+/// The whole tree, in columns.
+pub(super) async fn tree(State(app): State<Arc<App>>, _: Viewer) -> Result<Response, Refused> {
+    app.use_hub();
+    let find = |hub: &mut super::hub::Hub| {
+        if hub.root() == Root::Gone {
+            return Some(Err(Unanswered::Gone));
+        }
+        hub.tree(&clock::rfc3339_now()).map(Ok)
+    };
+    let silent = || Err(Unanswered::Silent("the root does not answer".into()));
+    let mut tree = app.shared.wait_for(TREE_WITHIN, find).await.unwrap_or_else(silent)?;
+    tree["self"] = json!(app.own_path);
+    Ok(Json(tree).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct From {
+    from: Option<u64>,
+    run: Option<String>,
+}
+
+/// What happens, from now on or from where the page was.
+pub(super) async fn stream(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    Viewer(client): Viewer,
+    headers: HeaderMap,
+    from: Result<Query<From>, QueryRejection>,
+) -> Result<Response, Refused> {
+    let Query(From { from, run }) = from.map_err(|error| Refused::new(error.status(), error.body_text()))?;
+    // A browser that connects anew tells how far it was; its URL is the one of the first time.
+    let last = headers.get(HeaderName::from_static("last-event-id"));
+    let last = last.and_then(|last| last.to_str().ok()).and_then(|last| last.parse().ok());
+    let id = secret().map_err(|error| super::answers::failed(&error))?.text();
+    let has = Has { from: last.or(from), run };
+    let opened = app.shared.lock().open(id[..32].to_owned(), client.may, &has, peer.close, now_ms());
+    opened.ok_or_else(|| Refused::unavailable("too many pages are open"))?;
+    app.use_hub();
+    let stream = Stream::of(id[..32].to_owned(), Arc::clone(&app.shared));
+    // A proxy in front is not to gather what comes.
+    let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
+    Ok(([(CONTENT_TYPE, "text/event-stream"), unbuffered], Body::new(stream)).into_response())
+}
+
+/// A path, or several.
+#[derive(Deserialize, Default)]
+#[serde(untagged)]
+enum Paths {
+    #[default]
+    None,
+    One(Path),
+    Some(Vec<Path>),
+}
+
+#[derive(Deserialize)]
+pub(super) struct Shown {
+    stream: String,
+    #[serde(default)]
+    paths: Vec<Path>,
+    #[serde(default)]
+    select: Option<Path>,
+    #[serde(default)]
+    logs: Paths,
+}
+
+/// A page tells what it shows.
+pub(super) async fn view(
+    State(app): State<Arc<App>>,
+    _: Viewer,
+    shown: Result<Json<Shown>, JsonRejection>,
+) -> Result<Response, Refused> {
+    let Shown { stream, mut paths, select, logs } = body(shown)?;
+    paths.truncate(IN_VIEW);
+    let mut logs = match logs {
+        Paths::None => Vec::new(),
+        Paths::One(path) => vec![path],
+        Paths::Some(paths) => paths,
+    };
+    logs.truncate(IN_VIEW);
+    if !app.shared.lock().show(&stream, View { paths, select, logs }) {
+        return Err(Refused::new(StatusCode::NOT_FOUND, "this stream is not open"));
+    }
+    app.asker.look();
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Does something to a child, if it is still the one that the page shows.
+pub(super) async fn act(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    Actor(client): Actor,
+    action: Result<Json<Action>, JsonRejection>,
+) -> Result<Response, Refused> {
+    let action = body(action)?;
+    let known = app.known()?;
+    let status = app.asker.status_alone(&action.path).await?;
+    let incarnation = status.root.incarnation();
+    if !is_meant(&action, incarnation) {
+        let error = format!("{} is another incarnation by now: #{incarnation}", action.path);
+        return Ok((StatusCode::CONFLICT, Json(json!({ "error": error, "incarnation": incarnation }))).into_response());
+    }
+    let key = match (client.how, client.may) {
+        (How::Kernel, _) => "unix socket",
+        (_, May::Act) => "acting key",
+        (_, May::View) => "viewing key",
+    };
+    let behalf = format!("web, {key}, {}", peer.address);
+    match app.actions.begin(known, &app.shared, action, &behalf) {
+        Some(action) => Ok((StatusCode::ACCEPTED, Json(json!({ "action": action }))).into_response()),
+        None => Err(Refused::unavailable("too many actions are under way")),
+    }
+}

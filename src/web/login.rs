@@ -1,0 +1,120 @@
+//! Sessions: opened by a key, told about, and closed.
+
+use super::answers::{Refused, body, empty, failed};
+use super::app::App;
+use super::guard::{COOKIE_NAME, Client, How, Peer, Viewer, cookie};
+use super::keys::{Keys, May, SESSION_MS, Secret};
+use super::known::Known;
+use super::store::{now_ms, secret};
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Extension, State};
+use axum::http::header::{HeaderMap, SET_COOKIE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+/// What a wrong key costs.
+const WRONG_KEY: Duration = Duration::from_secs(1);
+
+#[derive(Deserialize)]
+pub(super) struct Login {
+    key: Option<String>,
+}
+
+/// Opens a session for a key. Without one, tells the page of a session its value for CSRF again; on a UNIX socket, opens one
+/// for a user that the kernel vouches for.
+pub(super) async fn login(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    sent: Result<Json<Login>, JsonRejection>,
+) -> Result<Response, Refused> {
+    let Login { key } = body(sent)?;
+    let wrong = || Refused::new(StatusCode::UNAUTHORIZED, "this key opens nothing, or no longer");
+    let known = app.known()?.clone();
+    let Some(key) = key else {
+        let client = Client::of(&app, &peer, &headers).ok_or_else(wrong)?;
+        return match (client.how, client.token()) {
+            (How::Session, Some(token)) => Ok(welcome(client.may, token)),
+            (How::Kernel, _) => opened(&app, known, move |_| Some(client.may)).await?.ok_or_else(wrong),
+            _ => Err(wrong()),
+        };
+    };
+    if !app.may_try() {
+        return Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "too many logins; try again in a minute"));
+    }
+    let session = match Secret::parse(&key) {
+        Some(key) => opened(&app, known, move |keys| keys.login(&key, now_ms())).await?,
+        None => None,
+    };
+    match session {
+        Some(session) => Ok(session),
+        None => {
+            sleep(WRONG_KEY).await;
+            Err(wrong())
+        }
+    }
+}
+
+/// Opens a session for what `may` allows, if it allows anything.
+async fn opened(
+    app: &App,
+    known: Known,
+    may: impl FnOnce(&mut Keys) -> Option<May> + Send + 'static,
+) -> Result<Option<Response>, Refused> {
+    let opened = spawn_blocking(move || {
+        let token = secret()?;
+        let (may, keys) = known.store.change(|keys| {
+            let may = may(keys)?;
+            keys.open_session(&token, may, now_ms());
+            Some(may)
+        })?;
+        Ok((may.map(|may| (may, token)), keys))
+    });
+    let (opened, keys) =
+        opened.await.map_err(io::Error::other).and_then(|opened| opened).map_err(|error| failed(&error))?;
+    app.set_keys(Some(keys));
+    Ok(opened.map(|(may, token)| {
+        let mut response = welcome(app.capped(may), &token);
+        let cookie = cookie_header(app, &token.text(), SESSION_MS / 1_000);
+        response.headers_mut().insert(SET_COOKIE, cookie);
+        response
+    }))
+}
+
+fn welcome(may: May, token: &Secret) -> Response {
+    Json(json!({ "may": may, "csrf": token.csrf() })).into_response()
+}
+
+fn cookie_header(app: &App, value: &str, seconds: u64) -> HeaderValue {
+    let public = app.config.public_url.as_ref();
+    let path = public.map(|public| public.path()).unwrap_or_default();
+    let secure = if public.is_some_and(|public| public.is_https()) { "; Secure" } else { "" };
+    let text = format!("{COOKIE_NAME}={value}; Path={path}/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    // The path of a public URL was looked at when it was read.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+pub(super) async fn logout(
+    State(app): State<Arc<App>>,
+    Viewer(_): Viewer,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    if let Some(token) = cookie(&headers) {
+        let known = app.known()?.clone();
+        let closed = spawn_blocking(move || known.store.change(|keys| keys.close_session(&token)));
+        let closed = closed.await.map_err(io::Error::other).and_then(|closed| closed);
+        let ((), keys) = closed.map_err(|error| failed(&error))?;
+        app.set_keys(Some(keys));
+    }
+    let mut response = empty(StatusCode::NO_CONTENT);
+    response.headers_mut().insert(SET_COOKIE, cookie_header(&app, "", 0));
+    Ok(response)
+}

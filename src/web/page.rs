@@ -1,0 +1,106 @@
+//! A page: what it shows, and what still has to be sent to it.
+
+use super::outbox::{Outbox, STUCK_MS, frame};
+use super::ring::Ring;
+use crate::ids::Path;
+use axum::body::Bytes;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use tokio::sync::Notify;
+
+/// The most rows whose numbers one page is sent.
+pub(super) const IN_VIEW: usize = 200;
+
+/// Events of about so many bytes go in one frame.
+const EVENTS_MAX: usize = 64 << 10;
+
+/// What a page shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct View {
+    /// Rows whose numbers it wants.
+    pub(super) paths: Vec<Path>,
+    /// The row whose numbers and output it wants.
+    pub(super) select: Option<Path>,
+    /// Where else it wants the output.
+    pub(super) logs: Vec<Path>,
+}
+
+impl View {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Path> {
+        self.paths.iter().chain(&self.select)
+    }
+
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Path> {
+        self.logs.iter().chain(&self.select)
+    }
+}
+
+/// A page whose stream is open.
+pub(super) struct Page {
+    pub(super) id: String,
+    pub(super) outbox: Outbox,
+    /// Number of the next event that it is to be sent.
+    pub(super) next: u64,
+    pub(super) view: View,
+    waker: Option<Waker>,
+    /// Closes its connection.
+    close: Arc<Notify>,
+    /// It gets what waits for it, and nothing more.
+    ended: bool,
+}
+
+/// What a page has when it opens its stream.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Has {
+    /// Number of the next event.
+    pub(super) from: Option<u64>,
+    /// Of this run.
+    pub(super) run: Option<String>,
+}
+
+impl Page {
+    /// Without anything to be sent yet but the events from this number on.
+    pub(super) fn new(id: String, next: u64, close: Arc<Notify>) -> Page {
+        Page { id, outbox: Outbox::default(), next, view: View::default(), waker: None, close, ended: false }
+    }
+
+    /// There is something to take.
+    pub(super) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// It gets what waits for it, and nothing more.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        self.wake();
+    }
+
+    /// Its connection is closed where it has taken nothing for too long.
+    pub(super) fn close_if_stuck(&self, now: u64) {
+        if self.outbox.stuck_ms(now) > STUCK_MS {
+            self.close.notify_one();
+        }
+    }
+
+    /// The next frame: one that waits, or else events. `None` at the end. Where there is none now, `waker` is called when
+    /// there is.
+    pub(super) fn take(&mut self, ring: Option<&Ring>, waker: &Waker, now: u64) -> Poll<Option<Bytes>> {
+        let ring = ring.filter(|_| !self.ended);
+        let frame = self.outbox.take().or_else(|| {
+            let (list, next) = ring?.list_from(self.next, EVENTS_MAX)?;
+            self.next = next;
+            Some(frame("events", Some(next), &list))
+        });
+        self.outbox.moved(now);
+        if ring.is_some_and(|ring| self.next < ring.end()) {
+            self.outbox.waits(now);
+        }
+        if frame.is_none() && !self.ended {
+            self.waker = Some(waker.clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(frame)
+    }
+}

@@ -1,0 +1,174 @@
+//! What is told of a part of the tree: its status, what happened, why, and what was printed.
+
+use super::answers::{Refused, done, failed, path_of};
+use super::app::App;
+use super::ask::{SILENCE, Unanswered};
+use super::guard::Viewer;
+use super::history::{self, EVENTS_MAX, Remembered};
+use super::hub::Root;
+use crate::control::journal::Filter;
+use crate::control::logs::LogsAsked;
+use crate::control::{AskError, Session};
+use crate::ids::Path;
+use crate::wire::view::{EventBody, LogView};
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path as At, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+
+/// What the root remembers is there as soon as it has answered.
+const EVENTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The most lines of one answer, and how many where nothing is said.
+const LINES_MAX: u64 = 10_000;
+const LINES: u64 = 200;
+
+type Queried<T> = Result<Query<T>, QueryRejection>;
+
+fn query<T>(query: Queried<T>) -> Result<T, Refused> {
+    query.map(|Query(query)| query).map_err(|error| Refused::new(error.status(), error.body_text()))
+}
+
+fn top() -> At<String> {
+    At(String::new())
+}
+
+pub(super) async fn status_root(app: State<Arc<App>>, viewer: Viewer) -> Result<Response, Refused> {
+    status(app, viewer, top()).await
+}
+
+/// What `treevisor status --json` prints.
+pub(super) async fn status(State(app): State<Arc<App>>, _: Viewer, At(path): At<String>) -> Result<Response, Refused> {
+    let status = app.asker.status(&path_of(&path)?).await?;
+    Ok(Json(&*status).into_response())
+}
+
+impl App {
+    /// The events of the run that is shown, as far as its root remembers them.
+    async fn remembered(&self) -> Result<Remembered, Refused> {
+        self.use_hub();
+        let find = |hub: &mut super::hub::Hub| {
+            if hub.root() == Root::Gone {
+                return Some(Remembered::default());
+            }
+            let (events, forgotten) = hub.events_kept()?;
+            Some(Remembered { events: Some(events), forgotten, run: hub.run().to_owned() })
+        };
+        let remembered = self.shared.wait_for(EVENTS_WITHIN, find).await;
+        remembered.ok_or_else(|| Unanswered::Silent("the root does not answer".into()).into())
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    path: Option<String>,
+    kind: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    n: Option<usize>,
+}
+
+/// What `treevisor events --json` prints, as a list.
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    _: Viewer,
+    wanted: Queried<Wanted>,
+) -> Result<Response, Refused> {
+    let Wanted { path, kind, since, until, n } = query(wanted)?;
+    let bad = |text: String| Refused::new(StatusCode::BAD_REQUEST, text);
+    let moment = |text: Option<String>| text.map(|text| (app.config.texts.moment)(&text)).transpose().map_err(bad);
+    let kinds: Vec<String> = kind.iter().flat_map(|kinds| kinds.split(',')).map(str::to_owned).collect();
+    if let Some(unknown) = kinds.iter().find(|kind| !EventBody::KINDS.contains(&kind.as_str())) {
+        return Err(bad(format!("there is no kind of event \"{}\"", unknown.escape_debug())));
+    }
+    let looks_back = since.is_some() || until.is_some() || n.is_some();
+    let (since, until) = (moment(since)?, moment(until)?);
+    let path = path.as_deref().map(path_of).transpose()?;
+    let filter = Filter { path, kinds, since, until, ..Filter::default() };
+    let (known, remembered) = (app.known()?.clone(), app.remembered().await?);
+    let _permit = app.readers.acquire().await;
+    let most = n.unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
+    let read = spawn_blocking(move || {
+        let events = history::events(&known, &remembered, filter, looks_back, most).map_err(|error| failed(&error))?;
+        serde_json::to_string(&events).map_err(|error| failed(&error))
+    });
+    Ok(json(done(read.await)??))
+}
+
+pub(super) async fn why_root(app: State<Arc<App>>, viewer: Viewer) -> Result<Response, Refused> {
+    why(app, viewer, top()).await
+}
+
+/// What `treevisor why --json` prints.
+pub(super) async fn why(State(app): State<Arc<App>>, _: Viewer, At(path): At<String>) -> Result<Response, Refused> {
+    let path = path_of(&path)?;
+    let remembered = app.remembered().await?;
+    let now = match app.asker.status(&path).await {
+        Ok(status) => Some(status.root.clone()),
+        // A supervisor above is down or hung: what is remembered explains it.
+        Err(Unanswered::Down(_) | Unanswered::Gone) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let known = app.known()?.clone();
+    let _permit = app.readers.acquire().await;
+    let read = spawn_blocking(move || {
+        let why = history::why(&known, &remembered, &path, now).map_err(|error| failed(&error))?;
+        serde_json::to_string(&why).map_err(|error| failed(&error))
+    });
+    Ok(json(done(read.await)??))
+}
+
+fn json(text: String) -> Response {
+    ([(axum::http::header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+#[derive(Deserialize)]
+pub(super) struct Lines {
+    lines: Option<u64>,
+}
+
+pub(super) async fn logs_root(
+    app: State<Arc<App>>,
+    viewer: Viewer,
+    lines: Queried<Lines>,
+) -> Result<Response, Refused> {
+    logs(app, viewer, top(), lines).await
+}
+
+/// The last lines of what the workers at and below a path have printed, as `treevisor logs --json` has them, as a list.
+pub(super) async fn logs(
+    State(app): State<Arc<App>>,
+    _: Viewer,
+    At(path): At<String>,
+    lines: Queried<Lines>,
+) -> Result<Response, Refused> {
+    let (path, lines) = (path_of(&path)?, query(lines)?.lines.unwrap_or(LINES).min(LINES_MAX));
+    let known = app.known()?.clone();
+    if app.shared.lock().root() == Root::Gone {
+        return Err(Unanswered::Gone.into());
+    }
+    let _permit = app.readers.acquire().await;
+    let read = spawn_blocking(move || read_lines(&mut Session::connect(&known.runtime)?, path, lines));
+    let lines = done(read.await)?.map_err(|error| Refused::from(Unanswered::from(error)))?;
+    Ok(Json(lines).into_response())
+}
+
+fn read_lines(session: &mut Session, path: Path, count: u64) -> Result<Vec<LogView>, AskError> {
+    let asked = LogsAsked { paths: vec![path], lines: Some(count), since_ms: None, follow: false };
+    let mut lines: Vec<LogView> = Vec::new();
+    session.logs(&asked, SILENCE, &mut |told| {
+        lines.extend(told.lines);
+        ControlFlow::Continue(())
+    })?;
+    // Each node tells its own last ones; RFC 3339 in UTC sorts as text, and those of one moment stay in their order.
+    lines.sort_by(|a, b| a.at.cmp(&b.at));
+    let first = lines.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+    lines.drain(..first);
+    Ok(lines)
+}

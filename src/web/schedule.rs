@@ -1,0 +1,203 @@
+//! What the root is to be asked for pages, and when: one thing at a time.
+//!
+//! Events tell what happens; what is asked for is what they cannot tell. A supervisor of which rows are seen is asked for those
+//! rows once a second, four of them a second at most; the whole tree every 30 seconds, and after a gap.
+
+use crate::ids::{Name, Path};
+use crate::wire::message::Verb;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The whole tree, a supervisor of which rows are seen, any of those, and a root of which none are.
+const WHOLE_MS: u64 = 30_000;
+const PART_MS: u64 = 1_000;
+const ANY_MS: u64 = 250;
+const ALONE_MS: u64 = 3_000;
+
+/// After a question that was not answered.
+const AGAIN_MS: u64 = 1_000;
+
+/// After an event which shows that there are other rows: more of them may follow.
+const GATHER_MS: u64 = 500;
+
+/// What the root is to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) path: Path,
+    pub(super) children: Option<Vec<Name>>,
+    /// Number of the next event when it is asked.
+    pub(super) next: u64,
+    begun_ms: u64,
+    pub(super) whole: bool,
+}
+
+impl Question {
+    /// Whether its answer has this row.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        *path == self.path
+            || path.parent().as_ref() == Some(&self.path)
+                && self
+                    .children
+                    .as_ref()
+                    .is_none_or(|names| names.iter().any(|name| Some(name.as_str()) == path.name()))
+    }
+}
+
+/// Who is asked when.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// The whole tree was told, and is known since.
+    whole: bool,
+    whole_due: u64,
+    /// When supervisors were asked last.
+    asked: HashMap<Path, u64>,
+    asked_at: u64,
+}
+
+impl Schedule {
+    /// Whether the whole tree is known.
+    pub(super) fn has_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// What is known is old: the whole tree is asked for at once.
+    pub(super) fn forget(&mut self) {
+        (self.whole, self.whole_due) = (false, 0);
+    }
+
+    /// Something was missed, so the whole tree is asked for now.
+    pub(super) fn missed(&mut self, now: u64) {
+        self.whole_due = self.whole_due.min(now);
+    }
+
+    /// There are other rows.
+    pub(super) fn changed(&mut self, now: u64) {
+        self.whole_due = self.whole_due.min(now + GATHER_MS);
+    }
+
+    /// A question was answered.
+    pub(super) fn answered(&mut self, question: &Question, now: u64) {
+        if question.whole {
+            self.whole = true;
+            // A tree that takes long to tell is not asked more often for it.
+            self.whole_due = now + WHOLE_MS.max(10 * now.saturating_sub(question.begun_ms));
+        }
+    }
+
+    /// The next question, if it is time for one. `next` is the number of the next event, `in_view` has the supervisors of rows
+    /// that are seen, with those of their children.
+    pub(super) fn question(
+        &mut self,
+        next: u64,
+        silent: bool,
+        in_view: BTreeMap<Path, BTreeSet<Name>>,
+        now: u64,
+    ) -> Option<Question> {
+        let pause = if silent { AGAIN_MS } else { ANY_MS };
+        let ask = |path, children, whole| Some(Question { path, children, next, begun_ms: now, whole });
+        if now >= self.whole_due && (!silent || now >= self.asked_at + pause) {
+            // The next one, should it not be answered.
+            (self.asked_at, self.whole_due) = (now, now + AGAIN_MS);
+            return ask(Path::root(), None, true);
+        }
+        if now < self.asked_at + pause {
+            return None;
+        }
+        self.asked.retain(|path, _| in_view.contains_key(path));
+        let asked = |path: &Path| self.asked.get(path).copied().unwrap_or(0);
+        let longest = in_view.into_iter().min_by_key(|(path, _)| asked(path));
+        if let Some((path, children)) = longest.filter(|(path, _)| now >= asked(path) + PART_MS) {
+            self.asked_at = now;
+            self.asked.insert(path.clone(), now);
+            return ask(path, Some(children.into_iter().take(Verb::CHILDREN_MAX).collect()), false);
+        }
+        if now >= self.asked_at + ALONE_MS {
+            self.asked_at = now;
+            return ask(Path::root(), Some(Vec::new()), false);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    fn view(supervisors: &[&str]) -> BTreeMap<Path, BTreeSet<Name>> {
+        supervisors.iter().map(|at| (path(at), BTreeSet::new())).collect()
+    }
+
+    /// What is asked in so many seconds where every question is answered at once.
+    fn asked(schedule: &mut Schedule, supervisors: &[&str], seconds: u64, silent: bool) -> Vec<(u64, String, bool)> {
+        let mut all = Vec::new();
+        for now in (1..=seconds * 100).map(|tick| 1_000_000 + tick * 10) {
+            if let Some(question) = schedule.question(7, silent, view(supervisors), now) {
+                if !silent {
+                    schedule.answered(&question, now);
+                }
+                all.push((now, question.path.to_string(), question.whole));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn the_whole_comes_first_and_every_half_minute() {
+        let mut schedule = Schedule::default();
+        assert!(!schedule.has_whole());
+        let all = asked(&mut schedule, &[], 65, false);
+        assert!(schedule.has_whole());
+        assert_eq!(all.iter().filter(|(_, _, whole)| *whole).count(), 3);
+        assert!(all[0].2);
+        // Nothing is in view: the root is looked for now and then.
+        assert!(all.len() <= 3 + 65 / 3, "{}", all.len());
+    }
+
+    #[test]
+    fn a_supervisor_in_view_is_asked_once_a_second_and_four_of_them_at_most() {
+        let mut schedule = Schedule::default();
+        let all = asked(&mut schedule, &["/web"], 10, false);
+        let count = all.iter().filter(|(_, path, _)| path == "/web").count();
+        assert!((9..=10).contains(&count), "{count}");
+        let many = ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h"];
+        let mut schedule = Schedule::default();
+        let all = asked(&mut schedule, &many, 20, false);
+        assert!((70..=81).contains(&all.len()), "{}", all.len());
+        for one in many {
+            let count = all.iter().filter(|(_, path, _)| path == one).count();
+            assert!((8..=11).contains(&count), "{one}: {count}");
+        }
+    }
+
+    #[test]
+    fn a_silent_root_is_asked_once_a_second() {
+        let mut schedule = Schedule::default();
+        assert!(asked(&mut schedule, &["/a", "/b"], 10, true).len() <= 10);
+    }
+
+    #[test]
+    fn what_was_missed_is_asked_for_at_once_and_a_long_answer_less_often() {
+        let mut schedule = Schedule::default();
+        let question = schedule.question(0, false, view(&[]), 1_000).unwrap();
+        schedule.answered(&question, 6_000);
+        assert_eq!(schedule.whole_due, 6_000 + 50_000);
+        schedule.changed(7_000);
+        schedule.missed(7_000);
+        assert!(schedule.question(0, false, view(&[]), 7_000).unwrap().whole);
+        // It was not answered.
+        assert!(schedule.question(0, false, view(&[]), 7_500).is_none_or(|question| !question.whole));
+        assert!(schedule.question(0, false, view(&[]), 8_000).unwrap().whole);
+    }
+
+    #[test]
+    fn an_answer_has_the_rows_that_were_asked_for() {
+        let names = ["a"].map(|name| Name::parse(name).unwrap()).to_vec();
+        let question = Question { path: path("/web"), children: Some(names), next: 0, begun_ms: 0, whole: false };
+        for (at, has) in [("/web", true), ("/web/a", true), ("/web/b", false), ("/web/a/c", false), ("/", false)] {
+            assert_eq!(question.has(&path(at)), has, "{at}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `/metrics`: the status of the tree as Prometheus reads it, and what the console counts of itself.
+
+use super::answers::Refused;
+use super::app::App;
+use super::guard::{Client, Peer};
+use crate::metrics::{self, Kind, Page, Wanted, label};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::response::{IntoResponse, Response};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A scrape that takes longer is none.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// The page of a scrape. Its parameters are the options of `treevisor metrics`.
+pub(super) async fn metrics(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    parameters: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Response, Refused> {
+    if !app.config.open_metrics && Client::of(&app, &peer, &headers).is_none() {
+        return Err(Refused::new(StatusCode::UNAUTHORIZED, "a key is needed: Authorization: Bearer KEY"));
+    }
+    let Query(parameters) = parameters.map_err(|error| Refused::new(error.status(), error.body_text()))?;
+    let mut wanted = Wanted::default();
+    for (name, value) in &parameters {
+        wanted.set(name, value).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error))?;
+    }
+    let page = match timeout(WITHIN, app.recent.status(&app.asker)).await.ok().flatten() {
+        Some((took, status)) => {
+            let mut page = metrics::of(&status, took, &wanted);
+            own(&mut page, &app.answered(), app.shared.lock().pages());
+            page
+        }
+        None => metrics::without(app.known.get().map(|known| known.name.as_str())),
+    };
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page.into_text()).into_response())
+}
+
+/// What the console counts of itself.
+fn own(page: &mut Page, answered: &BTreeMap<u16, u64>, streams: usize) {
+    page.family("treevisor_web_requests_total", Kind::Counter, "Requests that the console has answered.");
+    for (code, count) in answered {
+        page.row(&label("code", &code.to_string()), "", *count);
+    }
+    page.family("treevisor_web_streams", Kind::Gauge, "Pages of the console that are open.");
+    page.row("", "", streams);
+}
