@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 
 /// When memory is given back after a subtree has come up: reading the file and starting all children takes more than running
 /// does, and what is reported of it is on its way first.
-const AFTER_UP: Span = Span::from_secs(2);
+const AFTER_UP: Span = Span::from_secs(1);
 
 impl Node {
     /// Carries out one order of the core.
