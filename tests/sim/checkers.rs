@@ -7,7 +7,7 @@
 use crate::scenarios::{SpecId, Tree};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use treevisor::ids::{Incarnation, ReportId};
+use treevisor::ids::{Incarnation, Name, ReportId};
 use treevisor::spec::policy::{Ready, Restart, Shutdown, StopOrder, Strategy};
 use treevisor::supervision::{
     Action, Adopt, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, Run, State, StopCause,
@@ -483,6 +483,8 @@ impl Witness {
                 ensure!(gone, Rule::Orphan, "{name} is forgotten while its process is there");
                 child.forgotten = true;
                 self.order.retain(|other| other != id);
+                // On probation or not: nothing is known of it any more.
+                self.rolled.remove(id);
                 Ok(())
             }
             Action::Renew(_) => {
@@ -563,6 +565,12 @@ impl Witness {
 
     /// Checks what must hold between two events.
     pub(crate) fn between(&self, tree: &Tree, now: Time, core: &Supervisor, beats_upward: bool) -> Verdict {
+        if let Some(roll) = core.rollout().filter(|roll| !roll.reload) {
+            let of = |name: &Name| core.find(name.as_str()).and_then(|id| core.member(id)).map(|member| &member.policy);
+            let most = roll.replacing.first().and_then(of).map_or(0, |policy| policy.update.at_once as usize);
+            let count = roll.replacing.len();
+            ensure!(count <= most, Rule::Rollout, "{} restarts {count} copies at once", self.path(tree));
+        }
         if self.ends.now || self.ends.orphaned {
             let spared = self.order.iter().find(|id| {
                 let child = &self.children[id.0 as usize];

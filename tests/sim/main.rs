@@ -2,7 +2,7 @@
 //!
 //! Many supervision cores, a fake kernel and a fake network, all driven from one seed in virtual time: `world` is the
 //! queue, `node` the shell around each core, `kernel` and `network` what stands below, `scenarios` what a seed means,
-//! `faults` what befalls a tree, `reloads` other sets of children while it runs, `requests` what operators ask, `checkers` what must hold, `mutations` how we know that the checkers see.
+//! `faults` what befalls a tree, `reloads` other sets of children and rolling restarts while it runs, `requests` what operators ask, `checkers` what must hold, `mutations` how we know that the checkers see.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -55,6 +55,8 @@ const WANTED: &[&str] = &[
     "a readiness probe fails",
     "a readiness probe is answered",
     "a reload",
+    "a reload is taken back",
+    "a rolling restart is asked for",
     "a request",
     "a request that came too late",
     "a request that was carried out",

@@ -17,7 +17,8 @@ use treevisor::ids::Path;
 use treevisor::node::asker::Asker;
 use treevisor::spec::policy::SupervisorPolicy;
 use treevisor::spec::tree::SupervisorSpec;
-use treevisor::supervision::{Event, Kind, Member, OwnPolicy, Reload, RequestId};
+use treevisor::supervision::{Command, Event, Kind, Member, OwnPolicy, Reload, RequestId};
+use treevisor::time::Span;
 use treevisor::wire::message::Verb;
 
 /// What a tree is to be.
@@ -100,6 +101,33 @@ impl World {
         }
     }
 
+    /// Copies are restarted one after another, often while a reload rolls others, or these.
+    pub(crate) fn roll_some_time(&mut self) {
+        let delay = self.roll_rng.millis(300, 9_000);
+        self.after(delay, Happening::Roll);
+    }
+
+    /// An operator has the copies of one `count` restarted, if there are any.
+    pub(crate) fn roll(&mut self) {
+        if !self.is_stormy() {
+            return;
+        }
+        self.roll_some_time();
+        let mut counts = Vec::new();
+        for &pid in self.kernel.living() {
+            let Some(node) = self.nodes[pid].as_deref() else { continue };
+            let children = node.plan.children(node.spec).iter();
+            let groups = children.filter_map(|(child, _)| Some((pid, self.tree.specs[child.0].policy.group?)));
+            counts.extend(groups);
+        }
+        counts.dedup();
+        if !counts.is_empty() {
+            let (pid, group) = *self.roll_rng.pick(&counts);
+            self.saw("a rolling restart is asked for");
+            self.after(Span::ZERO, Happening::Ask(pid, Box::new(Command::Roll(group))));
+        }
+    }
+
     /// One reload; after `last` no other one is planned.
     pub(crate) fn reload(&mut self, last: bool) -> Verdict {
         if !self.is_stormy() {
@@ -108,7 +136,14 @@ impl World {
         let tree = self.tree.clone();
         self.generation += 1;
         let generation = self.generation;
-        let plan = self.wanted.next(&tree, &mut self.reload_rng, generation);
+        let mut plan = self.wanted.next(&tree, &mut self.reload_rng, generation);
+        // `reload --abort`: the tree from before the last reload, in the midst of its roll-outs more often than not.
+        if self.roll_rng.chance(150)
+            && let Some(before) = generation.checked_sub(2).and_then(|before| self.plans.get(&before)).cloned()
+        {
+            self.saw("a reload is taken back");
+            plan = Plan { generation, ..Plan::clone(&before) };
+        }
         self.bring(plan)?;
         if !last {
             self.reload_some_time();

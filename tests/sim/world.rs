@@ -81,6 +81,8 @@ pub(crate) enum Happening {
     },
     /// The same, when all faults have ceased.
     LastReload,
+    /// An operator has the copies of a `count` restarted one after another.
+    Roll,
     /// An operator asks the root.
     Request,
 }
@@ -146,6 +148,7 @@ pub(crate) struct World {
     pub(crate) reload_rng: Rng,
     pub(crate) stuck_rng: Rng,
     pub(crate) request_rng: Rng,
+    pub(crate) roll_rng: Rng,
     pub(crate) operators: Operators,
     /// What operators hold down, as the nodes above have received it.
     pub(crate) holds: BTreeSet<SpecId>,
@@ -197,6 +200,7 @@ impl World {
             reload_rng: Rng::new(seed, 7),
             stuck_rng: Rng::new(seed, 8),
             request_rng: Rng::new(seed, 11),
+            roll_rng: Rng::new(seed, 12),
             operators: Operators::default(),
             holds: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -242,6 +246,7 @@ impl World {
         self.stuck_some_time();
         if self.scenario.reloads {
             self.reload_some_time();
+            self.roll_some_time();
         }
         self.request_some_time();
         while let Some(entry) = self.queue.pop() {
@@ -405,6 +410,10 @@ impl World {
             Happening::Reload { last } => self.reload(last),
             Happening::LastReload if self.phase != Phase::Ending => self.reload_at_last(),
             Happening::LastReload => Ok(()),
+            Happening::Roll => {
+                self.roll();
+                Ok(())
+            }
             Happening::Request => {
                 self.random_request();
                 Ok(())
