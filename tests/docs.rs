@@ -198,3 +198,133 @@ fn every_page_is_in_the_book() {
         assert!(name == "SUMMARY.md" || book.contains(&format!("({name})")), "{name} is not in SUMMARY.md");
     }
 }
+
+/// Whether all these programs are there.
+fn have(programs: &[&str]) -> bool {
+    let paths: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    programs.iter().all(|program| paths.iter().any(|path| path.join(program).exists()))
+}
+
+/// A shell of a reader of the tutorial.
+struct Reader {
+    home: TempDir,
+    at: PathBuf,
+    /// What stands in the pages, and what it is here, where others may use these ports.
+    ports: [(&'static str, String); 2],
+}
+
+impl Reader {
+    fn new() -> Reader {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let ports = [("8080", free()), ("6390", free())];
+        Reader { home: tempfile::tempdir().unwrap(), at: root().to_owned(), ports }
+    }
+
+    fn here(&self, text: &str) -> String {
+        self.ports.iter().fold(text.to_owned(), |text, (page, here)| text.replace(page, here))
+    }
+
+    fn shell(&self, commands: &str) -> Command {
+        let program = Path::new(env!("CARGO_BIN_EXE_treevisor")).parent().unwrap();
+        let path = std::env::join_paths(
+            [program.to_owned()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+        );
+        let home = self.home.path();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &self.here(commands)]).current_dir(&self.at).stdin(Stdio::null());
+        shell.env("HOME", home).env("PATH", path.unwrap()).env("NO_COLOR", "1").env_remove("TREEVISOR_INSTANCE");
+        shell.env("TREEVISOR_RUNTIME_DIR", home.join("run")).env("TREEVISOR_STATE_DIR", home.join("state"));
+        shell
+    }
+
+    /// Types commands, which succeed, and returns what they print.
+    #[track_caller]
+    fn types(&mut self, commands: &str) -> String {
+        #[allow(clippy::disallowed_methods, reason = "no node is involved here")]
+        let output = self.shell(commands).output().unwrap();
+        let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{commands}\n{out}\n{error}");
+        out.into_owned()
+    }
+
+    /// Types a command again and again until it prints this.
+    #[track_caller]
+    fn sees(&mut self, commands: &str, text: &str) -> String {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let printed = self.types(commands);
+            if printed.contains(text) {
+                return printed;
+            }
+            assert!(std::time::Instant::now() < end, "{commands}\nnever prints {text:?}, but\n{printed}");
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        #[allow(clippy::disallowed_methods, reason = "no node is involved here")]
+        let _ = self.shell("treevisor panic --force /").output();
+    }
+}
+
+/// The commands of the tutorial in their order, as a reader types them; and what it promises comes true.
+#[test]
+fn the_tutorial_can_be_followed() {
+    if !have(&["redis-server", "redis-cli", "curl", "python3"]) {
+        eprintln!("notice: Redis, curl or Python is missing; the tutorial is not tried");
+        return;
+    }
+    let page = root().join("docs/tutorial.md");
+    let (blocks, _) = split(&page, &fs::read_to_string(&page).unwrap());
+    let mut typed = blocks.into_iter().filter(|block| block.info == "sh").map(|block| block.text);
+    let mut next = |begin: &str| {
+        let text = typed.next().unwrap_or_default();
+        assert!(text.starts_with(begin), "the tutorial has another command now; this test has to follow it: {text}");
+        text
+    };
+    let mut reader = Reader::new();
+    reader.types(&next("cp -r examples/shop ~/shop"));
+    reader.at = reader.home.path().join("shop");
+    for file in ["supervisors.toml", "shop.env"] {
+        let file = reader.at.join(file);
+        fs::write(&file, reader.here(&fs::read_to_string(&file).unwrap())).unwrap();
+    }
+    assert!(reader.types(&next("treevisor check")).contains("`- web"));
+    let status = reader.types(&next("treevisor start --detach\ntreevisor status"));
+    assert!(status.contains("5 workers: 4 running, 1 done"), "{status}");
+    assert!(reader.types(&next("curl ")).starts_with("version 1, copy "));
+    // The crash: it is answered by nothing, so curl fails, or by the copy that is started next.
+    let crash = next("curl ").replacen('\n', " || true\n", 1);
+    let events = reader.types(&crash);
+    assert!(events.contains("exited with status 3"), "{events}");
+    let crashed = if events.contains("/web/app-1  exited") { "/web/app-1" } else { "/web/app-2" };
+    let why = next("treevisor why /web/app-1").replace("/web/app-1", crashed);
+    assert!(reader.sees(&why, "is running").contains("fatal: asked to crash"));
+    // The hang, which `events -f` would show.
+    let hang = next("redis-cli").replace("treevisor events -f\n", "");
+    reader.types(&hang);
+    reader.sees("treevisor events /web/jobs", "was killed (hung");
+    reader.types(&next("treevisor signal /redis KILL"));
+    reader.sees("treevisor status", "4 running, 1 done");
+    let file = reader.at.join("supervisors.toml");
+    let changed = fs::read_to_string(&file).unwrap().replace("VERSION = \"1\"", "VERSION = \"2\"");
+    fs::write(&file, changed).unwrap();
+    assert!(reader.types(&next("treevisor reload --plan")).contains("2 to roll one after another"));
+    // The second terminal: it asks until it has seen the new version of both, and no question fails.
+    let asks = next("while curl").replace("; do", " >>answers || exit 1; do") + "false";
+    let mut second = reader.shell(&asks).spawn().unwrap();
+    reader.types(&next("treevisor reload"));
+    assert!(reader.sees("cat answers", "version 2").contains("version 1"));
+    assert!(second.try_wait().unwrap().is_none(), "no request was refused");
+    let _ = second.kill();
+    let _ = second.wait();
+    let alerts = reader.types(&next("cat alerts.log"));
+    assert!(
+        alerts.contains(&format!("{crashed}: restarting {crashed}")) && alerts.contains("first cause:"),
+        "{alerts}"
+    );
+    assert!(reader.types(&next("treevisor stop")).contains("stopped"));
+    assert_eq!(typed.next(), None, "the tutorial has more commands than are tried here");
+}
