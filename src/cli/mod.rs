@@ -1,4 +1,4 @@
-//! The command line as a whole, and the way to its verbs. `docs/cli.md` is the reference.
+//! The command line as a whole, and the way to its verbs. `docs/cli.md` and the pages below it are the reference.
 //!
 //! One file a verb, with its options. What they share stands below them and imports none of them: `failure` (how a verb
 //! ends), `options`, `instance` (which one is meant), `change` and `targets` (asking for a change), [`out`].

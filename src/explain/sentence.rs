@@ -32,7 +32,7 @@ pub fn of(event: &EventView) -> String {
 /// An event of a kind that this version does not know is shown by its kind and its fields, so that an older tool can
 /// show what a newer root sends.
 ///
-/// One that stands for many, see `docs/cli.md`, counts them.
+/// One that stands for many, see `docs/json.md`, counts them.
 pub fn words(event: &EventView) -> String {
     let one = phrase(event, Tense::Present);
     match &event.repeats {

@@ -1,6 +1,6 @@
 //! Files of variables, as `env-file` names them: `KEY=value`, a line each.
 //!
-//! The readers of such files agree on most of it, and where they do not, one had to be chosen; docs/spec.md has the rules and a
+//! The readers of such files agree on most of it, and where they do not, one had to be chosen; docs/spec/worker.md has the rules and a
 //! table of cases, which the test below reads. What stands in a file is never repeated in a message: it may be a secret.
 
 use super::disk::Files;
@@ -205,9 +205,9 @@ fn within(quote: char, first: &str, lines: &mut Lines<'_>) -> Result<String, &'s
 mod tests {
     use super::*;
 
-    /// The rows of the table in docs/spec.md: what a file holds, and what is read.
+    /// The rows of the table in docs/spec/worker.md: what a file holds, and what is read.
     fn cases() -> impl Iterator<Item = (String, String)> {
-        let page = include_str!("../../docs/spec.md");
+        let page = include_str!("../../docs/spec/worker.md");
         let (_, table) = page.split_once("| the file holds | a program gets |").expect("the table of cases");
         let unquoted = |cell: &str| cell.trim().trim_matches('`').replace('⏎', "\n").replace('␣', " ");
         table.lines().skip(2).take_while(|line| line.starts_with('|')).map(move |line| {

@@ -62,10 +62,15 @@ fn worker(lines: &str) -> String {
     format!("[[child]]\nname = \"a\"\ncommand = \"a\"\n{lines}\n")
 }
 
+/// The pages about the file.
+fn reference() -> String {
+    ["docs/spec.md", "docs/spec/worker.md"].map(|page| std::fs::read_to_string(page).unwrap()).concat()
+}
+
 /// Each file in `tests/data/bad` beside what is said about it.
 #[test]
 fn golden_diagnostics() {
-    let reference = std::fs::read_to_string("docs/spec.md").unwrap();
+    let reference = reference();
     let folder = Path::new("tests/data/bad");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -86,7 +91,7 @@ fn golden_diagnostics() {
 /// Every key has its line in the reference.
 #[test]
 fn the_reference_knows_every_key() {
-    let reference = std::fs::read_to_string("docs/spec.md").unwrap();
+    let reference = reference();
     for kind in [Kind::Top, Kind::Supervisor, Kind::Worker, Kind::Defaults] {
         for key in keys::names(kind).into_iter().filter(|key| *key != COUNT_GROUP) {
             assert!(reference.contains(&format!("`{key}`")), "docs/spec.md does not know {key}");

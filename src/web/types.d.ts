@@ -1,4 +1,4 @@
-// What the server sends, for the JSDoc of the page's modules. docs/cli.md has the meaning of what `status`, `events` and `logs`
+// What the server sends, for the JSDoc of the page's modules. docs/json.md has the meaning of what `status`, `events` and `logs`
 // have too.
 
 /** A row of the tree: what `status --json` has of a child, and what the page knows besides. */

@@ -1,4 +1,4 @@
-//! `docs/cli.md` holds the help of every verb, word for word.
+//! `docs/cli.md` and the pages of `docs/cli` hold the help of every verb, word for word.
 
 use crate::{VERBS, call, golden};
 use std::fs;
@@ -37,16 +37,24 @@ fn clean(help: &str) -> String {
 
 #[test]
 fn the_reference_is_the_help() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let (real, met) = with_real_help(&page);
-    assert_eq!(met.first().map(String::as_str), Some(""), "the page begins with the help of treevisor itself");
-    assert_eq!(met[1..], *VERBS);
-    if golden::blessing() {
-        fs::write(path, real).unwrap();
-    } else {
-        assert!(page == real, "docs/cli.md does not hold the present help; run with TREEVISOR_BLESS=1");
+    let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut pages: Vec<_> = fs::read_dir(docs.join("cli")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.push(docs.join("cli.md"));
+    let mut all = Vec::new();
+    for path in pages {
+        let page = fs::read_to_string(&path).unwrap();
+        let (real, met) = with_real_help(&page);
+        all.extend(met);
+        if golden::blessing() {
+            fs::write(path, real).unwrap();
+        } else {
+            assert!(page == real, "{} does not hold the present help; run with TREEVISOR_BLESS=1", path.display());
+        }
     }
+    let mut wanted: Vec<_> = VERBS.iter().chain(&[""]).collect();
+    wanted.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(all.iter().map(String::as_str).collect::<Vec<_>>(), wanted.into_iter().copied().collect::<Vec<_>>());
 }
 
 #[test]

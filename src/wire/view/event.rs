@@ -62,7 +62,7 @@ macro_rules! event_bodies {
         }
 
         impl EventBody {
-            /// The kinds, in the order in which they occur. `docs/cli.md` has what each means.
+            /// The kinds, in the order in which they occur. `docs/json.md` has what each means.
             pub const KINDS: &'static [&'static str] = &[$($kind),*];
 
             /// The kind, as JSON has it.
