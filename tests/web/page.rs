@@ -73,6 +73,12 @@ fn the_link_opens_the_tree_and_a_killed_worker_is_seen_at_once() {
     for name in ["db", "web", "api", "jobs-1", "jobs-3"] {
         page.until(&format!("{} === '●running'", cell(name, "state")));
     }
+    // A page that is loaded anew has its session still.
+    page.command("Page.reload", &serde_json::json!({}));
+    page.until(&format!(
+        "document.querySelector('.connection')?.textContent === 'live' && {} === '●running'",
+        cell("db", "state")
+    ));
     // From the change in the tree to the change in the document.
     page.eval(&format!("(window.row = {}, window.seen = null, new MutationObserver(() => {{ window.seen ??= Date.now(); }}).observe(window.row.querySelector('.name').nextSibling, {{ subtree: true, childList: true, characterData: true }}), 0)", row("db")));
     let before = tree.pid("/db");
@@ -404,6 +410,33 @@ fn the_root_is_stopped_continued_killed_and_started_anew() {
     signal(again.id(), 15);
     again.wait().unwrap();
     drop((page, console));
+}
+
+#[test]
+fn a_console_that_is_a_worker_says_so_and_its_page_comes_back() {
+    let Some(browser) = Browser::start() else { return };
+    let port = crate::harness::free_port();
+    let mut tree = Tree::start(&format!(
+        "name = \"shop\"\n[[child]]\nname = \"console\"\ncommand = [\"{}\", \"web\", \"--listen\", \"127.0.0.1:{port}\"]\n\
+         ready = \"notify\"\nheartbeat = {{ interval = \"2s\", misses = 5 }}\n",
+        crate::harness::TREEVISOR
+    ));
+    let page = browser.open(&Console::another(&tree, false), DESK);
+    page.until(&format!("{}?.startsWith('this page')", cell("console", "note")));
+    press_until(&page, "Tab", "document.activeElement.getAttribute('role') === 'treegrid'");
+    press_until(&page, "ArrowDown", "document.querySelector('.row.active .name a')?.textContent === 'console'");
+    page.key(".");
+    page.until("document.activeElement.textContent === 'Restart'");
+    page.key("Enter");
+    page.until("document.querySelector('.touches').textContent.endsWith('the page will lose its connection.')");
+    page.key("Enter");
+    tree.incarnation("/console", 2);
+    page.until(&format!(
+        "document.querySelector('.connection').textContent === 'live' && {} === '2'",
+        cell("console", "number")
+    ));
+    drop(page);
+    tree.stop();
 }
 
 #[test]

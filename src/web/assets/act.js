@@ -115,7 +115,7 @@ export function actions(page, path, verb, hold = false) {
     try {
       await console.act({ verb, path, hold, ...(incarnation !== undefined && { incarnation }) }, (said) => {
         if (said.is === "done") {
-          done(`${verb} ${path}: ${said.outcome ?? "done"}${said.detail ? ` (${said.detail})` : ""}`, false);
+          done(`${verb} ${path}: done${said.detail ? ` (${said.detail})` : ""}`, false);
           if (element.open) setTimeout(() => element.close(), 1200);
         } else if (said.is === "failed") {
           done(`${verb} ${path} failed: ${said.detail ?? said.outcome ?? "no reason was given"}`, true);

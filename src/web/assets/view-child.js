@@ -242,6 +242,9 @@ export class ChildView {
   exits() {
     const ends = [...this.past, ...this.page.console.events.filter((event) => event.path === this.path && event.kind === "exited")];
     const once = [...new Map(ends.map((event) => [event.id, event])).values()].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, ENDS);
+    const key = once.map((event) => event.id).join();
+    if (once.length && this.ends.dataset.key === key) return;
+    this.ends.dataset.key = key;
     this.ends.replaceChildren(...once.map((event) => h("li", time(event.at), " ", sentence(event), event.uptime_ms == null ? "" : `, after ${span(event.uptime_ms)}`,
       " ", h("a", { href: `#/i/${first(this.page.console.events, event.id)}`, "aria-label": `the incident of ${clock(event.at)}` }, "incident"))));
     if (!once.length) this.ends.append(h("li.empty", "None is known."));

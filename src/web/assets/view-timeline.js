@@ -17,6 +17,9 @@ const TOP = 24;
 const WIDTH = 1000;
 const LEFT = 130;
 
+/** It is not painted more often than this, in milliseconds. */
+const OFTEN = 500;
+
 /** Incidents of a lane that are nearer share a mark. */
 const NEAR = 22;
 
@@ -54,6 +57,7 @@ export class TimelineView {
     this.title = "Timeline";
     this.range = HOUR;
     this.made = "";
+    this.painted = 0;
     /** @type {TreeEvent[]} */
     this.fetched = [];
     this.buttons = RANGES.map(([label, range]) => button(label, () => this.choose(range), { "aria-pressed": String(range === this.range) }));
@@ -87,8 +91,9 @@ export class TimelineView {
     const now = console.now();
     // As time goes by the marks move, by a pixel every few seconds.
     const key = `${own.length} ${own.at(-1)?.id} ${Math.floor(now / 5000)} ${this.fetched.length} ${this.range}`;
-    if (key === this.made) return;
-    this.made = key;
+    // In a storm there is something new in every frame.
+    if (key === this.made || (this.made && now - this.painted < OFTEN)) return;
+    [this.made, this.painted] = [key, now];
     const known = new Set(this.fetched.map((event) => event.id));
     const all = [...this.fetched, ...own.filter((event) => !known.has(event.id))];
     const from = Number.isFinite(this.range) ? now - this.range : Math.min(now - HOUR, ...all.slice(0, 1).map((event) => Date.parse(event.at)));

@@ -35,7 +35,7 @@ export class WallView {
     /** @type {Map<string, { element: HTMLElement, parts: HTMLElement[] }>} */
     this.drawn = new Map();
     this.order = "";
-    this.told = { key: "", last: /** @type {Map<string, string>} */ (new Map()) };
+    this.told = { key: "", at: 0, last: /** @type {Map<string, string>} */ (new Map()) };
     this.element = h("section.wall", { "aria-label": "Wall" }, h("div.line", this.name, this.clock, this.seen), this.tiles);
     document.documentElement.classList.add("walled");
   }
@@ -63,14 +63,14 @@ export class WallView {
 
   happened(now) {
     const { events } = this.page.console;
-    const key = `${events.length} ${events.at(-1)?.id} ${Math.floor(now / 10_000)}`;
-    if (key === this.told.key) return;
+    const key = `${events.at(-1)?.id} ${Math.floor(now / 10_000)}`;
+    if (key === this.told.key || now - this.told.at < 1000) return;
     const last = new Map();
     for (const one of incidents(events)) {
       const age = now - Date.parse(one.at);
       if (age < TOLD) last.set(one.lane, `${span(age)} ago: ${one.worst.path === one.lane ? "" : `${one.worst.path.slice(one.lane.length + 1)} `}${sentence(one.worst)}`);
     }
-    this.told = { key, last };
+    this.told = { key, last, at: now };
   }
 
   /** @param {Row} row */
