@@ -1,7 +1,7 @@
 //! TCP connections that are opened without waiting for them, and what a socket file may be called.
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, connect, getsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, connect, getsockopt, setsockopt, socket, sockopt,
 };
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -100,6 +100,14 @@ impl AsRawFd for Connection {
     fn as_raw_fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
+}
+
+/// Bounds what the kernel keeps of what a peer has not received yet, of this socket or of each connection that it accepts.
+///
+/// # Errors
+/// The kernel's.
+pub fn bound_send_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    Ok(setsockopt(&socket, sockopt::SndBuf, &bytes)?)
 }
 
 /// Whether an error is want of our own, of descriptors, processes, memory or ports, and proves nothing about the peer.

@@ -42,6 +42,7 @@ use crate::instance::runtime::check_owner;
 use crate::os::clock;
 use crate::os::fd;
 use crate::os::listener::{ListenError, Listener};
+use crate::os::net::bound_send_buffer;
 use crate::os::process::is_alive;
 use crate::os::signals::{Caught, Signals};
 use crate::spec::listen::{Address, Listen};
@@ -118,6 +119,9 @@ const LOOK_AT_KEYS_MS: u64 = 500;
 
 /// A supervisor that does not read notifications now is not waited for.
 const NOTIFY_WITHIN: Duration = Duration::from_millis(100);
+
+/// The kernel keeps at most so many bytes for a client.
+const SEND_BUFFER: usize = 128 << 10;
 
 /// How long the last words to pages may take.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -212,6 +216,8 @@ fn open(config: &Config) -> Result<Vec<Opened>, WebError> {
             check_directory_of(path).map_err(WebError::System)?;
         }
         let listener = Listener::open(&wanted).map_err(WebError::Listen)?;
+        // A page that reads slowly is to be found out, not buffered.
+        bound_send_buffer(listener.as_fd(), SEND_BUFFER).map_err(WebError::System)?;
         let address = match address {
             // The kernel may have chosen the port.
             Address::Tcp(_) => local_address(&listener).map(Address::Tcp).map_err(WebError::System)?,

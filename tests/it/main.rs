@@ -57,6 +57,7 @@ mod swept;
 mod unkillable;
 mod vandals;
 mod verbs;
+mod web;
 mod why;
 mod wire;
 mod workers;
