@@ -93,11 +93,15 @@ fn the_link_opens_the_tree_and_a_killed_worker_is_seen_at_once() {
     tree.stop();
 }
 
-/// Whether others use the machine: limits of time are those of a quiet one.
+/// Whether others use the machine, the tests beside this one too: limits of time are those of a quiet one.
 fn busy() -> bool {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = load.split(' ').next().and_then(|it| it.parse().ok()).unwrap_or_default();
-    load > std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64) * 0.75
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let load = read("/proc/loadavg").split(' ').next().and_then(|it| it.parse::<f64>().ok()).unwrap_or_default();
+    // How much of the last ten seconds some process has waited for a processor.
+    let pressure = read("/proc/pressure/cpu");
+    let waited = pressure.split_once("avg10=").and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok());
+    let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+    load > processors * 0.4 || waited.is_some_and(|percent| percent > 5.0)
 }
 
 #[test]

@@ -124,7 +124,7 @@ export class Page {
     }, h("label", { for: "key" }, "Link or key"), field, h("button.main", "Enter"));
     byId("main").replaceChildren(h("section.gate", h("h1", "treevisor"), wrong,
       h("p", "This console opens with a link. On the machine of the tree, this prints one that holds once, for ten minutes:"),
-      h("pre", "treevisor web --url"), form, h("p", h("a", { href: "plain" }, "The tree as text"))));
+      h("pre", "treevisor web --url"), form));
     field.focus();
   }
 
