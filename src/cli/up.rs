@@ -9,6 +9,9 @@ use crate::wire::view::ChildView;
 /// between two looks is not what a script can build upon.
 const LOOK_EVERY: Span = Span::from_millis(100);
 
+/// A root on a busy machine is given this time for its answer, even where the wait ends sooner: it is asked what is not up then.
+const ANSWER: Span = Span::from_secs(1);
+
 /// Looks again and again until what is seen holds, or until `end`. Returns what was seen last. `look` is given the time that is left for it,
 /// which at the end still suffices for an answer.
 ///
@@ -21,7 +24,7 @@ pub(super) fn look_until<T>(
     holds: impl Fn(&T) -> bool,
 ) -> Result<T, Failure> {
     loop {
-        let seen = look(end.since(clock.now()).max(LOOK_EVERY))?;
+        let seen = look(end.since(clock.now()).max(ANSWER))?;
         if holds(&seen) || clock.now() >= end {
             return Ok(seen);
         }

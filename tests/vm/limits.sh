@@ -149,6 +149,8 @@ TOML
 until_done 20 $treevisor add /web/sub fork.toml || not_ok "add"
 is "fork io.weight" "$(cat "$base/c.web/below/c.sub/below/c.fork/io.weight")" "default 300"
 is "forks beyond pids-max are refused" "$(awk '$1 == "max" { print ($2 > 0) }' "$base/c.web/below/c.sub/below/c.fork/pids.events")" 1
+is "its exit tells of it" "$(events /web/sub/fork exited 'v.get("forks_refused", 0) > 0')" True
+says "why tells of it" "$($treevisor why /web/sub/fork)" "its \`pids-max\` was reached"
 $treevisor stop >/dev/null
 [ -e "$base" ] && not_ok "the tree's cgroups are left" || ok "the tree's cgroups are gone"
 
