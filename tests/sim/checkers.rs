@@ -7,6 +7,7 @@
 use crate::scenarios::{SpecId, Tree};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::mem;
 use treevisor::ids::{Incarnation, Name, ReportId};
 use treevisor::spec::policy::{Ready, Restart, Shutdown, StopOrder, Strategy};
 use treevisor::supervision::{
@@ -43,6 +44,8 @@ pub(crate) enum Rule {
     StaysDown,
     /// Restarts within a window never exceed the intensity, and no supervisor gives up earlier (R40 to R43).
     Intensity,
+    /// What is reported of a worker is about the process that it has named last (D23).
+    MainProcess,
     /// Requests are answered exactly once.
     Answers,
     /// A child is not killed before its time to stop is over (R54 to R56).
@@ -121,6 +124,10 @@ struct Watched {
     run: Option<Run>,
     /// Its process exists.
     there: bool,
+    /// The process that was started, or that the worker has named last.
+    pid: Option<u32>,
+    /// It has named another one since it was asked to stop: that one is asked too.
+    renamed: bool,
     asked: Option<Time>,
     /// There was a reason to kill it: hung, panicked, start-timeout.
     hurried: bool,
@@ -281,6 +288,8 @@ impl Witness {
             incarnation: Incarnation::default(),
             run: None,
             there: false,
+            pid: None,
+            renamed: false,
             asked: None,
             hurried: false,
             stopping: false,
@@ -345,9 +354,16 @@ impl Witness {
     /// Notes what goes in.
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
-            Event::Spawned { run, .. } => {
-                if let Some(child) = self.running(*run) {
+            Event::Spawned { run, pid } => {
+                if let Some(child) = self.running(*run).filter(|child| !child.there) {
                     child.there = true;
+                    child.pid = Some(*pid);
+                }
+            }
+            Event::Notice(run, notice) => {
+                if let (Some(child), Some(main)) = (self.running(*run).filter(|child| child.there), notice.main_pid) {
+                    child.pid = Some(main);
+                    child.renamed = true;
                 }
             }
             Event::SpawnFailed { run, .. } => {
@@ -360,6 +376,8 @@ impl Witness {
                 let Some(child) = self.running(*run) else { return };
                 child.run = None;
                 child.there = false;
+                // From here on the process that is left is the one that is meant.
+                child.pid = None;
                 child.absorbed = ahead;
                 (child.lost, child.untold, child.owed) = (Some(*run), true, false);
                 child.lost_exit = *exit;
@@ -418,7 +436,6 @@ impl Witness {
             | Event::Ready(_)
             | Event::Probed(..)
             | Event::Beat(..)
-            | Event::Notice(..)
             | Event::Dropped { .. }
             | Event::Escalating { .. }
             | Event::Inspected(..)
@@ -444,8 +461,9 @@ impl Witness {
                 let Some(child) = self.running(*run).filter(|child| child.there) else {
                     return self.stray(tree, action);
                 };
-                ensure!(child.asked.is_none(), Rule::NoSuchProcess, "{path} is asked to stop twice");
-                child.asked = Some(now);
+                let again = mem::take(&mut child.renamed) && child.asked.is_some();
+                ensure!(child.asked.is_none() || again, Rule::NoSuchProcess, "{path} is asked to stop twice");
+                child.asked.get_or_insert(now);
                 let shutdown = tree.specs[child.spec.0].policy.shutdown;
                 ensure!(shutdown != Shutdown::BrutalKill, Rule::StopTime, "{path} is asked although brutal-kill");
                 Ok(())
@@ -675,6 +693,8 @@ impl Witness {
         child.incarnation = run.incarnation;
         child.run = Some(run);
         child.there = false;
+        child.pid = None;
+        child.renamed = false;
         child.asked = None;
         child.hurried = false;
         child.stopping = false;
@@ -801,6 +821,12 @@ impl Witness {
             *self.ended.1.entry(id).or_default() += 1;
         }
         let name = report.child.map(|id| self.name(tree, id)).unwrap_or_else(|| self.path(tree).to_string());
+        if let (Some(pid), Some(id)) = (report.pid, report.child)
+            && let Some(child) = self.child(id).filter(|child| child.pid.is_some())
+            && child.incarnation == report.incarnation
+        {
+            ensure!(child.pid == Some(pid), Rule::MainProcess, "{name} is told of as {pid}, and is {:?}", child.pid);
+        }
         match (&report.fact, report.child) {
             (Fact::Starting, Some(id)) => self.starting(tree, id, report.cause)?,
             (Fact::Stopping { why }, Some(id)) => self.stopping(tree, id, why, report.cause)?,

@@ -6,7 +6,9 @@ use crate::network::Weather;
 use crate::node::Node;
 use crate::world::{Happening, World, log};
 use treevisor::ids::{Incarnation, Name};
-use treevisor::supervision::{Beat, ChildId, Command, Event, Exit, Inspected, Member, Run, StartFailure, StopReason};
+use treevisor::supervision::{
+    Beat, ChildId, Command, Event, Exit, Inspected, Member, Notice, Run, StartFailure, StopReason,
+};
 use treevisor::time::{Span, Time};
 
 impl World {
@@ -179,6 +181,35 @@ impl World {
         };
         let delay = self.faults.millis(0, delay_ms);
         self.after(delay, Happening::Ask(pid, Box::new(command)));
+    }
+
+    pub(crate) fn rename_some_time(&mut self) {
+        let delay = self.main_rng.millis(100, 6_000);
+        self.after(delay, Happening::MainPid);
+    }
+
+    /// A worker hands its work on to another process and names that one. It is the same life: only the number is another.
+    pub(crate) fn rename(&mut self) {
+        if !self.is_stormy() {
+            return;
+        }
+        self.rename_some_time();
+        let named = |pid: &&Pid| {
+            let process = self.kernel.get(**pid);
+            process.role == Role::Worker && process.life == Life::Alive && process.run.is_some()
+        };
+        let all: Vec<Pid> = self.kernel.living().iter().filter(named).copied().collect();
+        if all.is_empty() {
+            return;
+        }
+        let pid = *self.main_rng.pick(&all);
+        let (Some(parent), Some(run)) = (self.kernel.get(pid).parent, self.kernel.get(pid).run) else { return };
+        // No process of the fake kernel has such a number.
+        let main = u32::try_from(1_000_000 + pid * 8 + self.main_rng.below(3) as usize).expect("few processes");
+        log!(self, "{} is process {main} from now on", self.who(pid));
+        self.saw("a worker names another main process");
+        let notice = Notice { main_pid: Some(main), ..Notice::default() };
+        self.order(parent, Event::Notice(run, Box::new(notice)));
     }
 
     /// Something is going to be unkillable, in those scenarios that have it.

@@ -67,6 +67,7 @@ const WANTED: &[&str] = &[
     "a supervisor ends without what cannot be killed",
     "a supervisor that did not run",
     "a worker hangs",
+    "a worker names another main process",
     "answer: already present",
     "answer: already started",
     "answer: kill failed",

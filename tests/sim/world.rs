@@ -83,6 +83,8 @@ pub(crate) enum Happening {
     LastReload,
     /// An operator has the copies of a `count` restarted one after another.
     Roll,
+    /// A worker names another process as its main one.
+    MainPid,
     /// An operator asks the root.
     Request,
 }
@@ -149,6 +151,7 @@ pub(crate) struct World {
     pub(crate) stuck_rng: Rng,
     pub(crate) request_rng: Rng,
     pub(crate) roll_rng: Rng,
+    pub(crate) main_rng: Rng,
     pub(crate) operators: Operators,
     /// What operators hold down, as the nodes above have received it.
     pub(crate) holds: BTreeSet<SpecId>,
@@ -201,6 +204,7 @@ impl World {
             stuck_rng: Rng::new(seed, 8),
             request_rng: Rng::new(seed, 11),
             roll_rng: Rng::new(seed, 12),
+            main_rng: Rng::new(seed, 13),
             operators: Operators::default(),
             holds: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -244,6 +248,7 @@ impl World {
         self.after(self.scenario.hazards.pace, Happening::Fault);
         self.after(Span::from_millis(500), Happening::Look);
         self.stuck_some_time();
+        self.rename_some_time();
         if self.scenario.reloads {
             self.reload_some_time();
             self.roll_some_time();
@@ -410,6 +415,10 @@ impl World {
             Happening::Reload { last } => self.reload(last),
             Happening::LastReload if self.phase != Phase::Ending => self.reload_at_last(),
             Happening::LastReload => Ok(()),
+            Happening::MainPid => {
+                self.rename();
+                Ok(())
+            }
             Happening::Roll => {
                 self.roll();
                 Ok(())
