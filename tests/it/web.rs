@@ -463,6 +463,7 @@ fn heads_bodies_and_connections_are_bounded() {
     let _ = slow.read_to_end(&mut rest);
     let took = begun.elapsed();
     assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(40), "{took:?}");
+    assert_eq!(tree.status("/a")["incarnation"], 1);
     // Streams.
     let streams: Vec<Stream> = (0..64).map(|_| console.stream("")).collect();
     assert_eq!(console.get("/api/stream").status, 503);
@@ -679,6 +680,43 @@ fn a_unix_socket_lets_its_user_in_and_is_closed_to_others() {
     command.args(["web", "-i", "tree", "--listen", &format!("unix:{}/s", open.display())]);
     let refused = run(command).expect(1);
     assert!(refused.stderr.contains("others may write to it"), "{}", refused.stderr);
+    tree.stop();
+}
+
+#[test]
+fn behind_a_proxy_its_name_counts_and_not_the_user_whom_the_kernel_names() {
+    let tree = Tree::start(QUIET);
+    let path = tree.dir().join("web.sock");
+    let address = format!("unix:{}", path.display());
+    let mut command = command_in(tree.dir());
+    command.args(["web", "-i", "tree", "--listen", &address, "--public-url", "https://ops.example/shop"]);
+    let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut link = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut link).unwrap();
+    let key = link.trim().strip_prefix("https://ops.example/shop/#key=").unwrap_or_else(|| panic!("{link}"));
+    let ask = |line: &str, more: &str, body: &str| {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        let length = body.len();
+        write!(stream, "{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n{body}").unwrap();
+        Answer::read(&mut stream)
+    };
+    let host = "Host: ops.example\r\n";
+    assert_eq!(ask("GET /shop/", host, "").status, 200);
+    assert_eq!(ask("GET /shop/api/tree", host, "").status, 401);
+    let json = "Content-Type: application/json\r\n";
+    let body = json!({ "key": key }).to_string();
+    let foreign = format!("{host}{json}Origin: http://ops.example\r\n");
+    assert_eq!(ask("POST /shop/login", &foreign, &body).status, 403);
+    // A proxy may set another Host, and may take the path off.
+    let own = format!("Host: localhost\r\n{json}Origin: https://ops.example\r\n");
+    let session = ask("POST /login", &own, &body);
+    let cookie = session.header("set-cookie").unwrap_or_else(|| panic!("{session:?}"));
+    assert!(cookie.contains("; Path=/shop/;") && cookie.ends_with("; HttpOnly; SameSite=Strict; Secure"), "{cookie}");
+    let cookie = format!("{host}Cookie: {}\r\n", cookie.split(';').next().unwrap());
+    assert_eq!(ask("GET /shop/api/status/a", &cookie, "").json()["root"]["path"], "/a");
+    assert_eq!(ask("GET /api/status/a", &cookie, "").status, 200);
+    signal(process.id(), 15);
+    assert_eq!(process.wait().unwrap().code(), Some(0));
     tree.stop();
 }
 
