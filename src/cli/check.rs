@@ -9,7 +9,7 @@ use crate::ids::Path;
 use crate::os::accounts::Wanted;
 use crate::spec::exec::ExecSpec;
 use crate::spec::policy::{
-    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder,
+    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder, StopOrder,
 };
 use crate::spec::print;
 use crate::spec::resources::Resources;
@@ -148,6 +148,9 @@ fn supervisor_rules(spec: &SupervisorSpec) -> String {
     if policy.auto_shutdown != AutoShutdown::Never {
         rules.push(format!("auto-shutdown {}", word(policy.auto_shutdown)));
     }
+    if policy.start_order == StartOrder::Together {
+        rules.push("started together".into());
+    }
     if policy.stop_order == StopOrder::Together {
         rules.push("stopped together".into());
     }
@@ -255,6 +258,7 @@ fn supervisor_json(supervisor: &SupervisorSpec, at: &Path, name: &str, policy: O
         "strategy": word(supervisor.policy.strategy),
         "intensity": intensity_json(supervisor.policy.intensity),
         "auto_shutdown": word(supervisor.policy.auto_shutdown),
+        "start_order": word(supervisor.policy.start_order),
         "stop_order": word(supervisor.policy.stop_order),
         "on_panic": supervisor.hooks.on_panic,
         "on_escalate": supervisor.hooks.on_escalate,
@@ -413,13 +417,13 @@ shop                    one-for-all, 3 restarts in 30s
         let root = &value["root"];
         assert_eq!(
             keys(root),
-            "auto_shutdown children intensity kind name on_escalate on_panic on_restart path stop_order strategy"
+            "auto_shutdown children intensity kind name on_escalate on_panic on_restart path start_order stop_order strategy"
         );
         let web = &root["children"][1];
         assert_eq!(
             keys(web),
             "auto_shutdown autostart children heartbeat intensity kind name on_escalate on_panic on_restart path restart \
-             shutdown significant start_timeout_ms stop_order strategy"
+             shutdown significant start_order start_timeout_ms stop_order strategy"
         );
         let api = &web["children"][0];
         assert_eq!(

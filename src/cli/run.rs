@@ -8,8 +8,8 @@ use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
 use crate::spec::exec::{BeatSource, ExecSpec, StdinSpec};
 use crate::spec::policy::{
-    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy,
-    SupervisorPolicy,
+    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder, StopOrder,
+    Strategy, SupervisorPolicy,
 };
 use crate::spec::probe::{Ask, Probe};
 use crate::spec::tree::{ChildKind, ChildSpec, Containment, JournalSpec, SupervisorSpec, TreeSpec};
@@ -274,6 +274,7 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
                 } else {
                     AutoShutdown::AnySignificant
                 },
+                start_order: StartOrder::InOrder,
                 stop_order: StopOrder::Reverse,
             },
             hooks: crate::spec::tree::Hooks::default(),

@@ -3,7 +3,7 @@
 use super::copies;
 use super::exec::{BeatSource, KillMode, StdinSpec};
 use super::listen::Address;
-use super::policy::{Backoff, ChildPolicy, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy};
+use super::policy::{Backoff, ChildPolicy, Intensity, Ready, Restart, Shutdown, StartOrder, StopOrder, Strategy};
 use super::probe::{Ask, Probe, Server};
 use super::resources::{Amount, Cap, Resources};
 use super::source::{Finding, Findings, Place};
@@ -351,13 +351,17 @@ fn stop_time(supervisor: &SupervisorSpec) -> Option<Span> {
 
 /// The longest that the starts of all children take which have a bound.
 fn start_time(supervisor: &SupervisorSpec) -> Span {
-    supervisor.children.iter().fold(Span::ZERO, |sum, child| {
+    let times = supervisor.children.iter().map(|child| {
         let own = child.policy.start_timeout;
-        sum + match &child.kind {
+        match &child.kind {
             ChildKind::Worker(_) => own.unwrap_or(Span::ZERO),
             ChildKind::Supervisor(below) => own.unwrap_or_else(|| start_time(below)),
         }
-    })
+    });
+    match supervisor.policy.start_order {
+        StartOrder::InOrder => times.fold(Span::ZERO, |sum, time| sum + time),
+        StartOrder::Together => times.max().unwrap_or(Span::ZERO),
+    }
 }
 
 /// The script of `sh -c SCRIPT`.

@@ -31,6 +31,7 @@ words! {
     Strategy { "one-for-one" OneForOne, "one-for-all" OneForAll, "rest-for-one" RestForOne }
     Restart { "permanent" Permanent, "transient" Transient, "temporary" Temporary }
     AutoShutdown { "never" Never, "any-significant" AnySignificant, "all-significant" AllSignificant }
+    StartOrder { "in-order" InOrder, "together" Together }
     StopOrder { "reverse" Reverse, "together" Together }
     Ready { "exec" Exec, "heartbeat" Heartbeat, "notify" Notify, "exit" Exit, "probe" Probe }
     UpdateOrder { "stop-first" StopFirst, "start-first" StartFirst }
@@ -85,6 +86,18 @@ pub enum AutoShutdown {
     AnySignificant,
     /// When the last significant child has ended by itself.
     AllSignificant,
+}
+
+/// In which order a supervisor starts its children when it is started itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartOrder {
+    /// One after the other, each up before the next is begun (R6).
+    #[default]
+    InOrder,
+    /// All at once: for children that do not depend on each other. Goes beyond OTP. Where one of them cannot be started, all end, as
+    /// in the other order (R9).
+    Together,
 }
 
 /// In which order a supervisor stops its children.
@@ -282,6 +295,9 @@ pub struct SupervisorPolicy {
     pub intensity: Intensity,
     /// Whether the end of significant children ends the supervisor.
     pub auto_shutdown: AutoShutdown,
+    /// In which order children are started at the supervisor's own start.
+    #[serde(default)]
+    pub start_order: StartOrder,
     /// In which order children are stopped when all are.
     pub stop_order: StopOrder,
 }

@@ -3,8 +3,8 @@
 use super::exec::{BeatSource, ExecSpec, Limit, LogSpec};
 use super::kind::{COUNT_GROUP, Kind};
 use super::policy::{
-    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy as Plan,
-    SupervisorPolicy, Words,
+    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder, StopOrder,
+    Strategy as Plan, SupervisorPolicy, Words,
 };
 use super::probe::{Ask, Host, Probe, Server};
 use super::resources::{Amount, Cap, Resources};
@@ -110,6 +110,7 @@ fn every_word_is_the_same_in_json() {
     hold::<Plan>();
     hold::<Restart>();
     hold::<AutoShutdown>();
+    hold::<StartOrder>();
     hold::<StopOrder>();
     hold::<Ready>();
     hold::<Containment>();
@@ -638,12 +639,15 @@ fn any_supervisor(depth: u32) -> BoxedStrategy<SupervisorSpec> {
     let strategy = prop_oneof![Just(Plan::OneForOne), Just(Plan::OneForAll), Just(Plan::RestForOne)];
     let auto =
         prop_oneof![Just(AutoShutdown::Never), Just(AutoShutdown::AnySignificant), Just(AutoShutdown::AllSignificant)];
-    let order = prop_oneof![Just(StopOrder::Reverse), Just(StopOrder::Together)];
+    let order = (
+        prop_oneof![Just(StartOrder::InOrder), Just(StartOrder::Together)],
+        prop_oneof![Just(StopOrder::Reverse), Just(StopOrder::Together)],
+    );
     let intensity = (option::of(any::<u32>()), any_span()).prop_map(|(max, period)| Intensity { max, period });
     // A member is sometimes left out, as a later `scale` or `remove` would do, so that a row is no whole count.
     let children = vec((any_children(depth), any::<u8>()), 1..4);
     (strategy, intensity, auto, order, vec(option::of(any_command()), 3), any_resources(), children)
-        .prop_map(|(strategy, intensity, auto_shutdown, stop_order, mut hooks, resources, written)| {
+        .prop_map(|(strategy, intensity, auto_shutdown, (start_order, stop_order), mut hooks, resources, written)| {
             let mut children: Vec<ChildSpec> = Vec::new();
             for (group, (mut members, left_out)) in (1..).zip(written) {
                 if members.len() > 1 && left_out < 40 {
@@ -657,7 +661,7 @@ fn any_supervisor(depth: u32) -> BoxedStrategy<SupervisorSpec> {
                     }
                 }
             }
-            let policy = SupervisorPolicy { strategy, intensity, auto_shutdown, stop_order };
+            let policy = SupervisorPolicy { strategy, intensity, auto_shutdown, start_order, stop_order };
             let hooks = Hooks {
                 on_panic: hooks.pop().flatten(),
                 on_escalate: hooks.pop().flatten(),

@@ -63,8 +63,10 @@ pub(super) struct Sequence {
     /// Those of the step that is being carried out which are not gone yet.
     awaited: BTreeSet<ChildId>,
     starts: VecDeque<ChildId>,
-    /// The one whose start is not over yet.
-    starting: Option<ChildId>,
+    /// Those whose start is not over yet: one, unless they are started together.
+    starting: BTreeSet<ChildId>,
+    /// A start waits for no other.
+    together: bool,
 }
 
 /// The reload that is being carried out.
@@ -99,12 +101,27 @@ impl Sequence {
         starts: VecDeque<ChildId>,
     ) -> Sequence {
         let ahead = stops.iter().flatten().copied().collect();
-        Sequence { purpose, why, cause, stops, ahead, awaited: BTreeSet::new(), starts, starting: None }
+        Sequence {
+            purpose,
+            why,
+            cause,
+            stops,
+            ahead,
+            awaited: BTreeSet::new(),
+            starts,
+            starting: BTreeSet::new(),
+            together: false,
+        }
+    }
+
+    /// The same, with starts that wait for no other.
+    pub(super) fn all_at_once(self) -> Sequence {
+        Sequence { together: true, ..self }
     }
 
     /// What to do now; call it again until it returns [`Step::Wait`] or [`Step::Done`].
     pub(super) fn next(&mut self, now: Time) -> Step {
-        if !self.awaited.is_empty() || self.starting.is_some() {
+        if !self.awaited.is_empty() || !(self.starting.is_empty() || self.together) {
             return Step::Wait;
         }
         if let Some(step) = self.stops.pop_front() {
@@ -121,6 +138,7 @@ impl Sequence {
         }
         match self.starts.pop_front() {
             Some(id) => Step::Start(id),
+            None if !self.starting.is_empty() => Step::Wait,
             None => Step::Done,
         }
     }
@@ -132,29 +150,24 @@ impl Sequence {
 
     /// The start of `id` is the present step.
     pub(super) fn await_start(&mut self, id: ChildId) {
-        self.starting = Some(id);
+        self.starting.insert(id);
     }
 
     /// `id` is gone, or needs not be waited for any more.
     pub(super) fn gone(&mut self, id: ChildId) {
         self.awaited.remove(&id);
         self.ahead.remove(&id);
-        if self.starting == Some(id) {
-            self.starting = None;
-        }
+        self.starting.remove(&id);
     }
 
     /// The start of `id` is over.
     pub(super) fn started(&mut self, id: ChildId) {
-        if self.starting == Some(id) {
-            self.starting = None;
-        }
+        self.starting.remove(&id);
     }
 
     /// What was being started is being stopped instead; with `again`, it is then started anew.
     pub(super) fn stop_instead(&mut self, id: ChildId, again: bool) {
-        if self.starting == Some(id) {
-            self.starting = None;
+        if self.starting.remove(&id) {
             self.awaited.insert(id);
             if again {
                 self.starts.push_front(id);
@@ -162,9 +175,9 @@ impl Sequence {
         }
     }
 
-    /// The child whose start is waited for now.
+    /// The child whose start is waited for now; the first of them.
     pub(super) fn is_starting_now(&self) -> Option<ChildId> {
-        self.starting
+        self.starting.first().copied()
     }
 
     /// Nothing more is started; gives back what was to be.
@@ -190,7 +203,7 @@ impl Sequence {
 
     /// Whether its start is waited for now.
     pub(super) fn is_starting(&self, id: ChildId) -> bool {
-        self.starting == Some(id)
+        self.starting.contains(&id)
     }
 
     /// The same, with nothing to wait for between stops and starts.
@@ -241,6 +254,21 @@ mod tests {
         assert_eq!(sequence.next(Time::ZERO), Step::Wait);
         sequence.started(A);
         assert_eq!(sequence.next(Time::ZERO), Step::Start(B));
+        assert_eq!(sequence.next(Time::ZERO), Step::Done);
+    }
+
+    #[test]
+    fn starts_together_wait_for_no_other_and_all_are_waited_for() {
+        let sequence = Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, None, VecDeque::new(), [A, B].into());
+        let mut sequence = sequence.all_at_once();
+        for id in [A, B] {
+            assert_eq!(sequence.next(Time::ZERO), Step::Start(id));
+            sequence.await_start(id);
+        }
+        assert_eq!(sequence.next(Time::ZERO), Step::Wait);
+        sequence.started(B);
+        assert!(sequence.is_starting(A) && sequence.next(Time::ZERO) == Step::Wait);
+        sequence.gone(A);
         assert_eq!(sequence.next(Time::ZERO), Step::Done);
     }
 

@@ -8,12 +8,12 @@ use super::strategy::stop_steps;
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, Stale, StartFailure, StopCause, StopReason};
 use crate::ids::ReportId;
-use crate::spec::policy::{Restart, StopOrder};
+use crate::spec::policy::{Restart, StartOrder, StopOrder};
 use crate::time::Time;
 use std::collections::VecDeque;
 
 impl Supervisor {
-    /// The children are started one after another (R6). An empty supervisor is up at once (R5).
+    /// The children are started one after another (R6), or together where the spec says so. An empty supervisor is up at once (R5).
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>) -> Result<(), Stale> {
         if self.lifecycle != Lifecycle::New {
             return Err(Stale);
@@ -41,7 +41,11 @@ impl Supervisor {
                 self.report(turn, Some(id), cause, Fact::HeldAgain);
             }
         }
-        self.job = Some(Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, cause, VecDeque::new(), starts));
+        let job = Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, cause, VecDeque::new(), starts);
+        self.job = Some(match self.policy.start_order {
+            StartOrder::InOrder => job,
+            StartOrder::Together => job.all_at_once(),
+        });
         if self.uplink.is_some() {
             self.own_beat = Some(turn.now);
             self.beat_upward(turn);

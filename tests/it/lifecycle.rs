@@ -252,6 +252,30 @@ command = ["sh", "-c", "trap 'sleep 0.4; exit 0' TERM; echo ready now; while :; 
     assert_eq!(tree.wait(), 0);
 }
 
+/// Each of two subtrees is up only once the other one has begun.
+#[test]
+fn start_order_together_waits_for_no_start() {
+    let meet = |name: &str, own: &str, other: &str| {
+        format!(
+            r#"
+[[child]]
+name = "{name}"
+[[child.child]]
+name = "meets"
+restart = "transient"
+ready = "exit"
+command = ["sh", "-c", "> {own}; until [ -e {other} ]; do sleep 0.05; done"]
+"#
+        )
+    };
+    let tree =
+        Tree::start(&format!("start-order = \"together\"\n{}{}", meet("left", "l", "r"), meet("right", "r", "l")));
+    for path in ["/left", "/right"] {
+        tree.run(&["wait", path, "--until", "running"]).expect(0);
+    }
+    tree.stop();
+}
+
 #[test]
 fn run_supervises_one_program_until_it_succeeds() {
     let dir = tempfile::tempdir().unwrap();

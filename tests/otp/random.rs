@@ -103,6 +103,7 @@ fn policies() -> impl Strategy<Value = SupervisorPolicy> {
         intensity: Intensity { max, period: Span::from_secs(10) },
         auto_shutdown,
         stop_order,
+        ..SupervisorPolicy::default()
     })
 }
 

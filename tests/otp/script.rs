@@ -397,7 +397,7 @@ fn notice(words: &[&str]) -> Notice {
     notice
 }
 
-/// `STRATEGY MAX/PERIOD [auto=any|all] [together] [uplink]: CHILD CHILD …`
+/// `STRATEGY MAX/PERIOD [auto=any|all] [together] [at-once] [uplink]: CHILD CHILD …`
 fn parse_spec(text: &str) -> (SupervisorPolicy, Vec<Member>, Option<Heartbeat>) {
     let (head, children) = text.split_once(':').expect("a colon after the supervisor");
     let mut policy = SupervisorPolicy::default();
@@ -410,6 +410,7 @@ fn parse_spec(text: &str) -> (SupervisorPolicy, Vec<Member>, Option<Heartbeat>) 
             "auto=any" => policy.auto_shutdown = AutoShutdown::AnySignificant,
             "auto=all" => policy.auto_shutdown = AutoShutdown::AllSignificant,
             "together" => policy.stop_order = StopOrder::Together,
+            "at-once" => policy.start_order = StartOrder::Together,
             "uplink" => uplink = Some(Heartbeat::default()),
             _ => {
                 let (max, period) = word.split_once('/').expect("max/period");

@@ -172,6 +172,47 @@ const ROWS: &[Row] = &[
         exit b sig15 : ask a
         exit a 0 : halt Stopped",
     ),
+    (
+        "R6",
+        "with start-order together no start waits for another, and the supervisor is up when all are",
+        "one-for-one at-once 9/5s: a(node) b(at-word) c",
+        "
+        begin : spawn a#1; spawn b#1; spawn c#1
+        spawned a
+        spawned b
+        spawned c
+        ready b
+        is a=starting b=running c=running
+        ready a : ready
+        exit b 1 : spawn b#2",
+    ),
+    (
+        "R9 R11 R53",
+        "one that cannot be started ends those that are up and those that are starting, in reverse",
+        "one-for-one at-once 9/5s: a b(at-word) c d(at-word)",
+        "
+        begin : spawn a#1; spawn b#1; spawn c#1; spawn d#1
+        spawned a
+        spawned b
+        failed c
+        spawned d : ask d
+        exit d sig15 : ask b
+        exit b sig15 : ask a
+        exit a 0 : halt StartFailed
+        window 0",
+    ),
+    (
+        "R6 R64",
+        "one of those that are starting is stopped by an operator, and the others go on",
+        "one-for-one at-once 9/5s: a(at-word) b(at-word)",
+        "
+        begin : spawn a#1; spawn b#1
+        spawned a
+        spawned b
+        stop a : ask a
+        ready b
+        exit a 0 : ok:1; ready",
+    ),
     // Exits.
     (
         "R12",

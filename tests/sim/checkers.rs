@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::mem;
 use treevisor::ids::{Incarnation, Name, ReportId};
-use treevisor::spec::policy::{Ready, Restart, Shutdown, StopOrder, Strategy};
+use treevisor::spec::policy::{Ready, Restart, Shutdown, StartOrder, StopOrder, Strategy};
 use treevisor::supervision::{
     Action, Adopt, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, Run, State, StopCause,
     StopReason, Supervisor, ToParent,
@@ -644,7 +644,8 @@ impl Witness {
                 && self.children[id.0 as usize].run.is_some()
                 && core.child(now, id).is_some_and(|child| child.state == State::Starting)
         });
-        if let Some(other) = starting {
+        let together = !self.ready && tree.specs[self.at.0].sup.start_order == StartOrder::Together;
+        if let Some(other) = starting.filter(|_| !together) {
             let other = self.name(tree, other);
             ensure!(false, Rule::StartOrder, "{name} is started while the start of {other} is not over");
         }
@@ -652,7 +653,7 @@ impl Witness {
             let child = &self.children[id.0 as usize];
             id != run.child && child.run.is_some() && tree.specs[child.spec.0].policy.ready == Ready::Exit
         });
-        if let Some(other) = step {
+        if let Some(other) = step.filter(|_| !together) {
             let other = self.name(tree, other);
             ensure!(false, Rule::StartOrder, "{name} is started while the step {other} is not done");
         }

@@ -5,8 +5,8 @@ use crate::seeds::REGRESSIONS;
 use std::fmt::Write;
 use treevisor::ids::{Name, Path};
 use treevisor::spec::policy::{
-    AutoShutdown, Backoff, ChildPolicy, Evidence, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy,
-    SupervisorPolicy, Update,
+    AutoShutdown, Backoff, ChildPolicy, Evidence, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder,
+    StopOrder, Strategy, SupervisorPolicy, Update,
 };
 use treevisor::supervision::Kind;
 use treevisor::time::{Span, Time};
@@ -431,6 +431,7 @@ impl Builder {
                 AutoShutdown::AnySignificant,
                 AutoShutdown::AllSignificant,
             ]),
+            start_order: *self.rng.pick(&[StartOrder::InOrder, StartOrder::InOrder, StartOrder::Together]),
             stop_order: *self.rng.pick(&[StopOrder::Reverse, StopOrder::Reverse, StopOrder::Together]),
         }
     }

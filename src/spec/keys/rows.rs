@@ -7,7 +7,7 @@
 use super::super::diagnostic::quoted;
 use super::super::exec::{ExecSpec, KillMode, LogSpec, StdinSpec};
 use super::super::kind::COUNT_GROUP;
-use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StopOrder, Update};
+use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StartOrder, StopOrder, Update};
 use super::super::shape::{
     Boolean, Command, Filename, Filled, Positive, a_whole, a_word, any, integer, keys, reference, shapes, text_like,
     word,
@@ -168,6 +168,10 @@ keys! {
             unless(AutoShutdown::Never, policy.auto_shutdown), default("\"never\"");
         "End this supervisor when significant children have ended by themselves: \"any-significant\" the first, \
          \"all-significant\" the last of them."
+        "start-order" => a_word(&[("parallel", "together"), ("sequential", "in-order")]),
+            unless(StartOrder::InOrder, policy.start_order), default("\"in-order\"");
+        "How its children are started when it is started itself. \"in-order\": each is up before the next is begun. \"together\": \
+         all at once, for children that do not depend on each other."
         "stop-order" => a_word(&[("parallel", "together"), ("sequential", "reverse")]),
             unless(StopOrder::Reverse, policy.stop_order), default("\"reverse\"");
         "\"reverse\": the youngest child first, each gone before the next is asked. \"together\": all are asked at once."
