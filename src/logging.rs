@@ -6,10 +6,12 @@
 //!
 //! Nothing that is written into a message or a value can break the line or reach the terminal as a command.
 
+mod journald;
 mod live;
 
 pub(crate) use crate::logs::Format;
 
+use self::journald::{ToJournald, priority_of};
 use self::live::OnTerminal;
 use crate::logs::live::Live;
 use crate::logs::outlet::Outlet;
@@ -42,7 +44,14 @@ const LEVELS: [(&str, Level); 6] = [
 
 /// The logger of a node on standard error, and the handle by which its loop empties the buffer. Records graver than or
 /// as grave as `level` are written.
-pub(crate) fn root(level: Level, format: Format) -> (Logger, LogHandle) {
+/// `instance` is what entries of systemd's journal name.
+pub(crate) fn root(level: Level, format: Format, instance: &str) -> (Logger, LogHandle) {
+    if format == Format::Journald {
+        let to = ToJournald::new(instance);
+        let handle =
+            LogHandle { outlet: Arc::new(Mutex::new(Outlet::nowhere())), live: None, journald: Some(to.clone()) };
+        return (Logger::root(LevelFilter::new(to, level).ignore_res(), o!()), handle);
+    }
     let journal = is_to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref(), stderr_file());
     on(std::io::stderr().as_fd(), level, format, journal)
 }
@@ -71,7 +80,7 @@ pub(crate) fn root_on(fd: BorrowedFd<'_>, level: Level, format: impl Into<Format
 fn on(fd: BorrowedFd<'_>, level: Level, format: Format, journal: bool) -> (Logger, LogHandle) {
     let outlet = Outlet::open(fd, CAPACITY, "the log").unwrap_or_else(|_| Outlet::nowhere());
     let outlet = Arc::new(Mutex::new(outlet.in_json(format == Format::Json)));
-    let mut handle = LogHandle { outlet, live: None };
+    let mut handle = LogHandle { outlet, live: None, journald: None };
     if let Format::Live { colour, column } = format {
         let live = Live { colour, column: column.into() };
         let live = OnTerminal::new(Arc::clone(&handle.outlet), live, level);
@@ -92,7 +101,7 @@ fn on(fd: BorrowedFd<'_>, level: Level, format: Format, journal: bool) -> (Logge
 /// What a process reports that has no log yet: a line of the given kind.
 pub(crate) fn complaint(format: Format, text: &str) -> String {
     match format {
-        Format::Plain | Format::Coloured | Format::Live { .. } => format!("treevisor: {text}"),
+        Format::Plain | Format::Coloured | Format::Live { .. } | Format::Journald => format!("treevisor: {text}"),
         Format::Json => json!({ "at": clock::rfc3339_now(), "level": "error", "message": text }).to_string(),
     }
 }
@@ -112,6 +121,7 @@ fn timestamp(to: &mut dyn Write) -> io::Result<()> {
 pub(crate) struct LogHandle {
     outlet: Arc<Mutex<Outlet>>,
     live: Option<OnTerminal>,
+    journald: Option<ToJournald>,
 }
 
 impl LogHandle {
@@ -127,6 +137,23 @@ impl LogHandle {
         }
     }
 
+    /// Whether the log goes to systemd's journal, which gets events by [`send_entry`](Self::send_entry).
+    pub(crate) fn is_to_journald(&self) -> bool {
+        self.journald.is_some()
+    }
+
+    /// Sends an entry with these fields, where the log goes to systemd's journal.
+    pub(crate) fn send_entry<'a>(
+        &self,
+        level: Level,
+        message: &str,
+        fields: impl IntoIterator<Item = (&'static str, &'a str)>,
+    ) {
+        if let Some(journald) = &self.journald {
+            journald.send(level, message, fields);
+        }
+    }
+
     /// Writes what can be written without waiting. Returns whether something is left for later.
     pub(crate) fn flush(&self) -> bool {
         lock(&self.outlet).flush()
@@ -139,6 +166,9 @@ impl LogHandle {
 
     /// Writes a line as it is, behind all that was logged.
     pub(crate) fn say(&self, line: impl fmt::Display) {
+        if self.is_to_journald() {
+            return self.send_entry(Level::Error, &line.to_string(), []);
+        }
         let mut outlet = lock(&self.outlet);
         outlet.push(format!("{}\n", text::page(&line.to_string())).as_bytes());
         outlet.flush();
@@ -250,7 +280,7 @@ impl Decorator for OneLine {
         line.style("\x1b[0m");
         line.text.push('\n');
         if self.journal {
-            line.text = format!("<{}>{}", priority(record.level()), line.text.trim_start());
+            line.text = format!("<{}>{}", priority_of(record.level()), line.text.trim_start());
         }
         let mut outlet = lock(&self.outlet);
         outlet.push(line.text.as_bytes());
@@ -258,17 +288,6 @@ impl Decorator for OneLine {
             outlet.flush();
         }
         Ok(())
-    }
-}
-
-/// Of syslog(3).
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::Critical => 2,
-        Level::Error => 3,
-        Level::Warning => 4,
-        Level::Info => 6,
-        Level::Debug | Level::Trace => 7,
     }
 }
 

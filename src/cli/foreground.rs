@@ -33,6 +33,7 @@ fn format(show: &Show, tree: &TreeSpec, stream: &impl RawStream, when: When) -> 
     let in_full = matches!(show.log_level, LogLevel::Debug | LogLevel::Trace);
     match show.log_format {
         LogFormat::Json => Format::Json,
+        LogFormat::Journald => Format::Journald,
         LogFormat::Term if stream.is_terminal() && !in_full => Format::Live { colour, column: column(tree) },
         LogFormat::Term => colour.into(),
     }

@@ -1,10 +1,14 @@
 //! Options that several verbs share, and how their values are read.
 
+use super::failure::{ExitCode, Failure};
 use super::moment::Moment;
 use super::zone::Zone;
 use crate::ids::Path;
+use crate::logs::journald;
 use crate::time::Span;
 use clap::{Args, ValueEnum};
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
 
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,12 +70,29 @@ pub struct Show {
     /// How much of its own doings treevisor logs: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true)]
     pub log_level: LogLevel,
-    /// How log and output are written: term, for people, or json, one object a line
+    /// How log and output are written: term, for people; json, one object a line; or journald, to systemd's journal
     #[arg(long, value_name = "FORMAT", default_value = "term", hide_possible_values = true)]
     pub log_format: LogFormat,
     /// Do not show the output of the workers
     #[arg(long)]
     pub no_output: bool,
+}
+
+impl Show {
+    /// Refuses a journal that is not there.
+    pub(super) fn can_be_written(&self) -> Result<(), Failure> {
+        if self.log_format != LogFormat::Journald {
+            return Ok(());
+        }
+        let path = journald::socket_path();
+        let why = match fs::metadata(&path) {
+            Ok(there) if there.file_type().is_socket() => return Ok(()),
+            Ok(_) => "it is no socket".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let message = format!("cannot write to systemd's journal: {}: {why}", path.display());
+        Err(Failure::new(ExitCode::Failed, message).hint("`--log-format term` or `json` need no journal"))
+    }
 }
 
 /// How log and output are written.
@@ -82,6 +103,8 @@ pub enum LogFormat {
     Term,
     /// One JSON object a line.
     Json,
+    /// Entries of systemd's journal.
+    Journald,
 }
 
 /// How much is logged.

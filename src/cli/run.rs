@@ -167,6 +167,7 @@ const BACKOFF_FIRST: Span = Span::from_millis(100);
 const MISSES: u32 = 3;
 
 pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
+    args.show.can_be_written()?;
     let mut tree = tree(&args)?;
     if !std::io::stdin().is_terminal() {
         read_what_we_read(&mut tree);

@@ -140,6 +140,7 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
 }
 
 fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
+    args.show.can_be_written()?;
     let json = args.show.log_format == LogFormat::Json;
     let read = file::read(&file, Wanted::Here).without_advice();
     if json {
@@ -232,8 +233,10 @@ fn run_detached(args: &Start, file: &Path, tree: &TreeSpec, runtime: &RuntimeDir
     let mut arguments: Vec<OsString> = vec!["start".into(), file.into()];
     let level = format!("{:?}", args.show.log_level).to_lowercase();
     arguments.extend(["--color".into(), "never".into(), "--log-level".into(), level.into()]);
-    if args.show.log_format == LogFormat::Json {
-        arguments.extend(["--log-format".into(), "json".into()]);
+    match args.show.log_format {
+        LogFormat::Term => {}
+        LogFormat::Json => arguments.extend(["--log-format".into(), "json".into()]),
+        LogFormat::Journald => arguments.extend(["--log-format".into(), "journald".into()]),
     }
     if args.show.no_output {
         arguments.push("--no-output".into());

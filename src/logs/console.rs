@@ -1,8 +1,10 @@
 //! The foreground: what workers print, each line behind its worker's path.
 
 use super::format::Format;
+use super::journald::Journald;
 use super::lines::{Audience, Line, Stream};
 use super::outlet::Outlet;
+use super::ring::Speaker;
 use crate::os::clock;
 use crate::text::{self, cut_inside};
 use crate::time::Span;
@@ -51,11 +53,17 @@ pub(crate) struct Console {
     format: Format,
     width: usize,
     scratch: String,
+    journald: Option<Journald>,
 }
 
 impl Console {
-    /// Shows lines on standard output. Without a standard output, nowhere.
-    pub(crate) fn stdout(format: Format) -> Console {
+    /// Shows lines on standard output, or hands them to systemd's journal as the instance's. Without a standard output,
+    /// nowhere.
+    pub(crate) fn stdout(format: Format, instance: &str) -> Console {
+        if format == Format::Journald {
+            let journald = Some(Journald::open(instance));
+            return Console { outlet: Outlet::nowhere(), format, width: 0, scratch: String::new(), journald };
+        }
         Console::open(std::io::stdout().as_fd(), format)
     }
 
@@ -63,7 +71,8 @@ impl Console {
     pub(crate) fn open(fd: BorrowedFd<'_>, format: impl Into<Format>) -> Console {
         let format = format.into();
         let outlet = Outlet::open(fd, CAPACITY, "the workers' output").unwrap_or_else(|_| Outlet::nowhere());
-        Console { outlet: outlet.in_json(format == Format::Json), format, width: 0, scratch: String::new() }
+        let outlet = outlet.in_json(format == Format::Json);
+        Console { outlet, format, width: 0, scratch: String::new(), journald: None }
     }
 
     /// Announces paths of this width, so that the first lines are aligned with later ones already.
@@ -72,8 +81,12 @@ impl Console {
         self.width = self.width.max(width.min(WIDTH_MAX));
     }
 
-    /// Takes a line of the worker at `path`. Lines that came too fast to be shown are left out.
-    pub(crate) fn push(&mut self, path: &str, line: &Line<'_>) {
+    /// Takes a line of the worker at `path`. Lines that came too fast to be shown are left out, but for the journal, where they
+    /// are searched.
+    pub(crate) fn push(&mut self, path: &str, speaker: Speaker, line: &Line<'_>) {
+        if let Some(journald) = &mut self.journald {
+            return journald.send_line(path, (speaker.pid, speaker.incarnation), line);
+        }
         if !line.is_shown() || self.outlet.is_gone() {
             return;
         }

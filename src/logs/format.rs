@@ -12,6 +12,8 @@ pub enum Format {
     Coloured,
     /// One JSON object a line.
     Json,
+    /// Entries of systemd's journal, by its own protocol.
+    Journald,
     /// For a terminal before which a person sits: paths in a column, and of the log what happens, in a line each that is cut
     /// to the terminal's width. Output of workers is not cut.
     Live {
@@ -32,7 +34,7 @@ impl Format {
     pub(super) fn column(self) -> Option<usize> {
         match self {
             Format::Live { column, .. } => Some(column.into()),
-            Format::Plain | Format::Coloured | Format::Json => None,
+            Format::Plain | Format::Coloured | Format::Json | Format::Journald => None,
         }
     }
 }

@@ -19,6 +19,7 @@ mod beside;
 pub(crate) mod capture;
 pub(crate) mod console;
 mod format;
+pub(crate) mod journald;
 pub(crate) mod lines;
 pub(crate) mod live;
 mod lost;

@@ -5,6 +5,7 @@ use super::capture::{Capture, Progress, SHOWN_BYTES_PER_SECOND, SHOWN_LINES_PER_
 use super::console::Console;
 use super::lines::{Audience, LINE_MAX};
 use super::outlet::Outlet;
+use super::ring::Speaker;
 use super::rotate::RotatingFile;
 use super::*;
 use crate::time::{Span, Time};
@@ -174,27 +175,27 @@ fn lines_are_shown_behind_their_path() {
     let (reader, writer) = std::io::pipe().unwrap();
     let mut reader = nonblocking(reader);
     let mut plain = Console::open(writer.as_fd(), false);
-    plain.push("/web/api", &Line::new(b"\x1b[1mhello\x1b[m \xff\x07"));
-    plain.push("/web/api", &Line::new(b"bad").by(Stream::Stderr));
-    plain.push("/web/api", &Line::new(b"not shown").only_for(Audience::Record));
+    plain.push("/web/api", Speaker::default(), &Line::new(b"\x1b[1mhello\x1b[m \xff\x07"));
+    plain.push("/web/api", Speaker::default(), &Line::new(b"bad").by(Stream::Stderr));
+    plain.push("/web/api", Speaker::default(), &Line::new(b"not shown").only_for(Audience::Record));
     let (mut long, mut longer) = (Line::new(b"long"), Line::new(b"er"));
     (long.cut, longer.continued) = (true, true);
-    plain.push("/db", &long);
-    plain.push("/db", &longer);
+    plain.push("/db", Speaker::default(), &long);
+    plain.push("/db", Speaker::default(), &longer);
     assert!(!plain.flush());
     let text = String::from_utf8(drain(&mut reader)).unwrap();
     assert_eq!(text, "/web/api │ hello \\xff\\x07\n/web/api ┃ bad\n/db │ long…\n/db │ …er\n");
 
     let mut coloured = Console::open(writer.as_fd(), true);
     coloured.set_width(10);
-    coloured.push("/db", &Line::new(b"x"));
+    coloured.push("/db", Speaker::default(), &Line::new(b"x"));
     assert!(!coloured.flush());
     let text = String::from_utf8(drain(&mut reader)).unwrap();
     assert!(text.contains("m/db       \x1b[0m \x1b[2m│\x1b[0m x\n"), "{text:?}");
 
     let mut live = Console::open(writer.as_fd(), Format::Live { colour: false, column: 8 });
-    live.push("/db", &Line::new(b"a line that is longer than any terminal is wide, and not cut"));
-    live.push("/web/api/jobs", &Line::new(b"x").by(Stream::Stderr));
+    live.push("/db", Speaker::default(), &Line::new(b"a line that is longer than any terminal is wide, and not cut"));
+    live.push("/web/api/jobs", Speaker::default(), &Line::new(b"x").by(Stream::Stderr));
     assert!(!live.flush());
     let text = String::from_utf8(drain(&mut reader)).unwrap();
     let whole = "/db      │ a line that is longer than any terminal is wide, and not cut\n/w…/jobs ┃ x\n";
@@ -208,7 +209,7 @@ fn a_slow_reader_costs_lines_which_are_told_of_and_never_split() {
     let mut console = Console::open(writer.as_fd(), false);
     let text = "x".repeat(100);
     for _ in 0..10_000 {
-        console.push("/chatty", &Line::new(text.as_bytes()));
+        console.push("/chatty", Speaker::default(), &Line::new(text.as_bytes()));
         console.flush();
     }
     assert!(console.wants_write() && console.fd().is_some());
@@ -238,7 +239,7 @@ fn two_nodes_share_a_pipe_line_by_line() {
     let mut all = Vec::new();
     for n in 0..2_000 {
         for (number, console) in consoles.iter_mut().enumerate() {
-            console.push("/a", &Line::new(format!("{number} {}", "z".repeat(n % 300)).as_bytes()));
+            console.push("/a", Speaker::default(), &Line::new(format!("{number} {}", "z".repeat(n % 300)).as_bytes()));
             if n % 7 == 0 {
                 console.flush();
             }
@@ -262,7 +263,7 @@ fn a_terminal_that_is_held_up_does_not_hold_us_up() {
     let pty = nix::pty::openpty(None, None).unwrap();
     let mut console = Console::open(pty.slave.as_fd(), true);
     for _ in 0..3_000 {
-        console.push("/loud", &Line::new(&[b'x'; 200]));
+        console.push("/loud", Speaker::default(), &Line::new(&[b'x'; 200]));
         console.flush();
     }
     assert!(console.wants_write() && console.lost().lines > 0);
@@ -285,7 +286,7 @@ fn a_socket_that_is_held_up_does_not_hold_us_up() {
     let (mut far, near) = UnixStream::pair().unwrap();
     let mut console = Console::open(near.as_fd(), false);
     for _ in 0..20_000 {
-        console.push("/a", &Line::new(&[b'x'; 100]));
+        console.push("/a", Speaker::default(), &Line::new(&[b'x'; 100]));
         console.flush();
     }
     assert!(console.wants_write() && console.lost().lines > 0);
@@ -294,7 +295,7 @@ fn a_socket_that_is_held_up_does_not_hold_us_up() {
         assert!(!drain(&mut far).is_empty());
     }
     drop(far);
-    console.push("/a", &Line::new(b"to nobody"));
+    console.push("/a", Speaker::default(), &Line::new(b"to nobody"));
     assert!(!console.flush());
 }
 
@@ -304,14 +305,14 @@ fn without_a_reader_there_is_silence() {
     let mut console = Console::open(writer.as_fd(), false);
     drop(reader);
     for _ in 0..3 {
-        console.push("/a", &Line::new(b"x"));
+        console.push("/a", Speaker::default(), &Line::new(b"x"));
         assert!(!console.flush());
     }
     assert!(!console.wants_write() && console.fd().is_none());
 
     // As when started with `>&-`, or with something that is not open for writing.
     let mut deaf = Console::open(File::open("/dev/null").unwrap().as_fd(), false);
-    deaf.push("/a", &Line::new(b"x"));
+    deaf.push("/a", Speaker::default(), &Line::new(b"x"));
     assert!(!deaf.flush() && !deaf.wants_write());
 }
 
@@ -322,7 +323,7 @@ fn a_regular_file_is_continued_where_the_others_are() {
     let mut file = File::create(&path).unwrap();
     writeln!(file, "before").unwrap();
     let mut console = Console::open(file.as_fd(), false);
-    console.push("/a", &Line::new(b"x"));
+    console.push("/a", Speaker::default(), &Line::new(b"x"));
     assert!(!console.flush());
     console.finish(Span::from_secs(60));
     writeln!(file, "after").unwrap();

@@ -5,6 +5,7 @@ use super::beside::Beside;
 use super::children::Child;
 use super::fold::Told;
 use super::history::EventBatch;
+use super::journald;
 use super::means::Means;
 use super::probes::Probes;
 use super::translate;
@@ -301,6 +302,9 @@ impl Node {
             return;
         }
         let sentence = translate::sentence(view);
+        if self.context.log_handle.is_to_journald() {
+            return journald::send(&self.context.log_handle, level, &sentence, view);
+        }
         // Machines get the event itself beside the sentence.
         let with_event = (self.context.place.log_format == Format::Json)
             .then(|| self.context.event_logger.new(o!("event" => slog::Serde(view.clone()))));

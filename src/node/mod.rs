@@ -58,6 +58,7 @@ mod history;
 mod hooks;
 mod inputs;
 #[doc(hidden)]
+mod journald;
 pub mod lateness;
 mod limits;
 mod means;

@@ -19,7 +19,7 @@ use crate::spec::tree::TreeSpec;
 
 /// Where a root stands of which nothing is on disk, and which logs nothing but what is critical.
 pub(super) fn context() -> Context {
-    let (logger, log_handle) = logging::root(slog::Level::Critical, Format::Plain);
+    let (logger, log_handle) = logging::root(slog::Level::Critical, Format::Plain, "test");
     let small = MessageMax { parts: 1, bytes: 1 };
     let rules = Rules { uid: 0, own: 1, other: 0, others: 0, anyone: false, family: None, large: small, small };
     let place = Place {
@@ -55,6 +55,6 @@ pub(super) fn tree(text: &str) -> TreeSpec {
 /// The children of the root of a tree; no process is started.
 pub(super) fn children(text: &str, context: &Context) -> Children {
     let specs = tree(text).root.children;
-    let output = Output::new(Console::stdout(Format::Plain), context.place.files.clone());
+    let output = Output::new(Console::stdout(Format::Plain, "test"), context.place.files.clone());
     Children::new(specs.into_iter().map(|child| Child::new(child, &context.place, None)).collect(), output)
 }

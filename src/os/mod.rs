@@ -42,6 +42,7 @@ pub mod datagram;
 pub mod descendants;
 pub mod epoll;
 pub mod fd;
+pub mod journald;
 pub mod kinship;
 pub mod listener;
 pub mod lock;

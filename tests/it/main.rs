@@ -22,6 +22,7 @@ mod holds;
 mod hooks;
 mod inherited;
 mod journal;
+mod journald;
 #[path = "../clients/languages.rs"]
 mod languages;
 mod leftovers;

@@ -48,7 +48,7 @@ fn parts() -> Result<Parts, BootError> {
     drop(text);
     stream_file::set(boot.output.clone());
     let log_level = slog::Level::from_usize(boot.log_level).unwrap_or(slog::Level::Info);
-    let (event_logger, log_handle) = logging::root(log_level, boot.log_format);
+    let (event_logger, log_handle) = logging::root(log_level, boot.log_format, boot.instance.as_str());
     descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
     let base_group = match &boot.cgroup {
         Some(path) => {

@@ -139,7 +139,7 @@ impl WholeTree {
         let RootOptions { tree, config, runtime, state, log_level, log_format, output_format, show_output, .. } =
             options;
         let clock = Clock::start();
-        let (event_logger, log_handle) = logging::root(log_level, log_format);
+        let (event_logger, log_handle) = logging::root(log_level, log_format, tree.name.as_str());
         if let Some(line) = options.first_line {
             log_handle.say(line);
         }

@@ -5,6 +5,7 @@ use crate::ids::{Name, Path, ReportId, Token};
 use crate::link::Context as Sockets;
 use crate::logging::LogHandle;
 use crate::logs::console::Console;
+use crate::logs::journald;
 use crate::node::above::Above;
 use crate::node::beside::Beside;
 use crate::node::children::{Child, Children, Output};
@@ -87,7 +88,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
     let core = core.behind(behind.iter().map(Name::as_str));
     let core = if is_root { core.as_root() } else { core };
 
-    let mut console = Console::stdout(place.output_format);
+    let mut console = Console::stdout(place.output_format, place.instance.as_str());
     let (writer, bell) = (place.files.clone(), place.files.clone());
     console.rings(move || bell.ring());
     let logger = node_logger(&event_logger, &place.path);
@@ -204,7 +205,8 @@ fn inherited_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os()
         .filter(|(key, _)| {
             let key = key.to_string_lossy();
-            !(key.starts_with("TREEVISOR_")
+            // Where the journal listens is the same for all.
+            !(key.starts_with("TREEVISOR_") && key != journald::SOCKET_VARIABLE
                 || key.starts_with("WATCHDOG_")
                 || key.starts_with("LISTEN_")
                 || key == "NOTIFY_SOCKET"

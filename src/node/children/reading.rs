@@ -111,7 +111,7 @@ impl Children {
                 batch.write_line(&line);
             }
             if show {
-                console.push(path, &line);
+                console.push(path, speaker, &line);
             }
             if let Some(follow) = &mut follow {
                 follow(&line);
@@ -160,7 +160,7 @@ impl Children {
                 batch.write_line(&line);
             }
             if context.place.show_output {
-                output.console.push(child.path.as_str(), &line);
+                output.console.push(child.path.as_str(), speaker, &line);
             }
             if let Some(follow) = &mut follow {
                 follow(&line);

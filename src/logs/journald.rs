@@ -1,0 +1,237 @@
+//! Entries for systemd's journal: what they look like, and what becomes of those that it does not take.
+
+use super::lines::{LINE_MAX, Line};
+use crate::os::journald::JournalSocket;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// Where systemd's journal listens.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// Names another socket: of a journal elsewhere, or of a test.
+pub(crate) const SOCKET_VARIABLE: &str = "TREEVISOR_JOURNALD_SOCKET";
+
+/// A line of a worker is put together again from the pieces that it was read in, up to this length.
+const JOINED_MAX: usize = 1024 * 1024;
+
+/// All lines that are not finished have this together. Beyond it their pieces are entries of their own.
+const UNFINISHED_MAX: usize = 4 * JOINED_MAX;
+
+/// Where the journal listens.
+pub(crate) fn socket_path() -> PathBuf {
+    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| SOCKET.into(), PathBuf::from)
+}
+
+/// Grave enough for syslog(3)'s words.
+pub(crate) mod priority {
+    pub(crate) const CRITICAL: u8 = 2;
+    pub(crate) const ERROR: u8 = 3;
+    pub(crate) const WARNING: u8 = 4;
+    pub(crate) const INFO: u8 = 6;
+    pub(crate) const DEBUG: u8 = 7;
+}
+
+/// One entry of the journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Entry(Vec<u8>);
+
+impl Entry {
+    /// One with this message of a program.
+    pub(crate) fn new(message: &[u8], priority: u8, identifier: &str) -> Entry {
+        let mut entry = Entry::default();
+        entry.add("MESSAGE", message);
+        entry.add("PRIORITY", &[b'0' + priority.min(7)]);
+        entry.add("SYSLOG_IDENTIFIER", identifier.as_bytes());
+        entry
+    }
+
+    /// Adds a field. A value with a newline has a length before it; all others stand behind a `=`.
+    pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
+        self.0.extend_from_slice(name.as_bytes());
+        if value.contains(&b'\n') {
+            self.0.push(b'\n');
+            self.0.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        } else {
+            self.0.push(b'=');
+        }
+        self.0.extend_from_slice(value);
+        self.0.push(b'\n');
+    }
+
+    /// As it is sent.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The way of a process to the journal. It never waits: what the journal does not take is dropped and counted, and spoken of when
+/// it takes something again.
+#[derive(Debug)]
+pub(crate) struct Journald {
+    /// None where there is no descriptor for it.
+    socket: Option<JournalSocket>,
+    instance: String,
+    lost: u64,
+    /// Lines of workers that are not finished, by path.
+    unfinished: HashMap<String, Vec<u8>>,
+    unfinished_bytes: usize,
+}
+
+impl Journald {
+    /// For the entries of an instance.
+    pub(crate) fn open(instance: &str) -> Journald {
+        Journald {
+            socket: JournalSocket::open(&socket_path()).ok(),
+            instance: instance.to_owned(),
+            lost: 0,
+            unfinished: HashMap::new(),
+            unfinished_bytes: 0,
+        }
+    }
+
+    /// Sends an entry, which gets the instance's name.
+    pub(crate) fn send(&mut self, mut entry: Entry) {
+        entry.add("TREEVISOR_INSTANCE", self.instance.as_bytes());
+        if self.lost > 0 {
+            let text = format!("{} entries were lost: the journal did not take them", self.lost);
+            let mut notice = Entry::new(text.as_bytes(), priority::WARNING, "treevisor");
+            notice.add("TREEVISOR_INSTANCE", self.instance.as_bytes());
+            if !self.try_send(&notice) {
+                self.lost += 1;
+                return;
+            }
+            self.lost = 0;
+        }
+        if !self.try_send(&entry) {
+            self.lost += 1;
+        }
+    }
+
+    fn try_send(&self, entry: &Entry) -> bool {
+        self.socket.as_ref().is_some_and(|socket| socket.send(entry.bytes()).is_ok())
+    }
+
+    /// Sends a line of the worker at `path`: of this process, in this incarnation. Pieces of a long one are put together.
+    pub(crate) fn send_line(&mut self, path: &str, (pid, incarnation): (u32, u64), line: &Line<'_>) {
+        if !line.is_recorded() {
+            return;
+        }
+        let begun = if line.continued { self.unfinished.remove(path) } else { None };
+        let is_begun = begun.is_some();
+        let mut text = begun.unwrap_or_default();
+        self.unfinished_bytes -= text.len();
+        // The end of a line that stood still, whose beginning was sent then.
+        if line.continued && !is_begun && line.bytes().is_empty() {
+            return;
+        }
+        text.extend_from_slice(line.bytes());
+        // One that is cut for its length goes on; one that stands still may never.
+        let goes_on = line.cut && line.bytes().len() + 8 >= LINE_MAX;
+        if goes_on && text.len() < JOINED_MAX && self.unfinished_bytes + text.len() <= UNFINISHED_MAX {
+            self.unfinished_bytes += text.len();
+            self.unfinished.insert(path.to_owned(), text);
+            return;
+        }
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let mut entry = Entry::new(&text, priority::INFO, name);
+        entry.add("TREEVISOR_PATH", path.as_bytes());
+        entry.add("TREEVISOR_INCARNATION", incarnation.to_string().as_bytes());
+        entry.add("OBJECT_PID", pid.to_string().as_bytes());
+        self.send(entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_with_a_newline_has_its_length_before_it() {
+        let mut entry = Entry::new(b"up", priority::INFO, "treevisor");
+        entry.add("TREEVISOR_PATH", b"/web");
+        entry.add("TREEVISOR_CAUSE", b"a\nb=");
+        let expected = b"MESSAGE=up\nPRIORITY=6\nSYSLOG_IDENTIFIER=treevisor\nTREEVISOR_PATH=/web\n\
+                         TREEVISOR_CAUSE\n\x04\0\0\0\0\0\0\0a\nb=\n";
+        assert_eq!(entry.bytes(), expected);
+    }
+
+    fn piece(bytes: &[u8], continued: bool, cut: bool) -> Line<'_> {
+        let mut line = Line::new(bytes);
+        (line.continued, line.cut) = (continued, cut);
+        line
+    }
+
+    fn journal() -> (tempfile::TempDir, std::os::unix::net::UnixDatagram, Journald) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        let journald = Journald { socket: JournalSocket::open(&path).ok(), ..Journald::open("shop") };
+        (dir, socket, journald)
+    }
+
+    fn received(socket: &std::os::unix::net::UnixDatagram) -> String {
+        let mut buffer = vec![0; 1 << 16];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    #[test]
+    fn what_is_not_taken_is_counted_and_told_of_later() {
+        let (_dir, socket, mut journald) = journal();
+        let entry = |n: u32| Entry::new(n.to_string().as_bytes(), priority::INFO, "treevisor");
+        let mut sent = 0;
+        while journald.lost < 3 {
+            journald.send(entry(sent));
+            sent += 1;
+        }
+        for n in 0..sent - 3 {
+            assert!(received(&socket).starts_with(&format!("MESSAGE={n}\n")));
+        }
+        journald.send(entry(1_000_000));
+        assert!(received(&socket).starts_with("MESSAGE=3 entries were lost"));
+        assert!(received(&socket).contains("MESSAGE=1000000\n"));
+        // A journal that is started anew is found again.
+        drop(socket);
+        journald.send(entry(7));
+        assert_eq!(journald.lost, 1);
+    }
+
+    #[test]
+    fn a_line_is_one_entry_however_many_pieces_it_came_in() {
+        let (_dir, socket, mut journald) = journal();
+        let long = vec![b'x'; LINE_MAX];
+        let mut take = |line| journald.send_line("/web/api", (77, 3), &line);
+        take(piece(&long, false, true));
+        take(piece(b"end", true, false));
+        // One that stands still is shown as far as it has come.
+        take(piece(b"Name: ", false, true));
+        take(piece(b"", true, false));
+        take(Line::new(b""));
+        let first = received(&socket);
+        assert!(
+            first.starts_with("MESSAGE=xxxx") && first.contains("xend\nPRIORITY=6\nSYSLOG_IDENTIFIER=api\n"),
+            "{first}"
+        );
+        assert!(
+            first.ends_with(
+                "TREEVISOR_PATH=/web/api\nTREEVISOR_INCARNATION=3\nOBJECT_PID=77\nTREEVISOR_INSTANCE=shop\n"
+            )
+        );
+        assert!(received(&socket).starts_with("MESSAGE=Name: \n"));
+        assert!(received(&socket).starts_with("MESSAGE=\nPRIORITY"));
+        assert_eq!((journald.unfinished.len(), journald.unfinished_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_line_without_an_end_takes_no_memory_without_one() {
+        let (_dir, socket, mut journald) = journal();
+        let long = vec![b'x'; LINE_MAX];
+        for path in ["/a", "/b", "/c", "/d", "/e", "/f"] {
+            for n in 0..127 {
+                journald.send_line(path, (7, 1), &piece(&long, n > 0, true));
+            }
+        }
+        assert!(journald.unfinished_bytes <= UNFINISHED_MAX);
+        drop(socket);
+    }
+}
