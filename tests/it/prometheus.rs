@@ -350,3 +350,33 @@ fn prometheus_counts_what_happens_and_each_alert_fires_for_its_fault() {
     until("the tree is down", || prometheus.firing().contains("TreevisorDown"));
     assert_eq!(tree.wait(), 0);
 }
+
+/// `examples/observability`: Prometheus, the console and a failing application as workers of one tree.
+#[test]
+fn the_example_shows_an_alert_fire() {
+    let Some(_) = tool("prometheus") else { return };
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/observability");
+    let (console, port) = (free_port(), free_port());
+    let ported = |file: &str| {
+        let text = fs::read_to_string(example.join(file)).unwrap();
+        let rules = contrib("prometheus/treevisor.rules.yml");
+        let text = text.replace(":8808", &format!(":{console}")).replace(":9090", &format!(":{port}"));
+        text.replace("../../contrib/prometheus/treevisor.rules.yml", rules.to_str().unwrap())
+    };
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    fs::write(dir.path().join("prometheus.yml"), ported("prometheus.yml")).unwrap();
+    fs::write(dir.path().join("tree.toml"), ported("observability.toml")).unwrap();
+    let mut tree = Tree::begin_in(dir, &[]);
+    tree.line("the tree is up");
+    until("the application is seen to flap", || {
+        let Some((200, alerts)) = get(port, "/api/v1/alerts") else { return false };
+        let alerts: Value = serde_json::from_str(&alerts).unwrap();
+        let firing = |alert: &Value| {
+            alert["state"] == "firing"
+                && alert["labels"]["alertname"] == "TreevisorFlapping"
+                && alert["labels"]["path"] == "/shop/api"
+        };
+        alerts["data"]["alerts"].as_array().unwrap().iter().any(firing)
+    });
+    tree.stop();
+}
