@@ -12,6 +12,7 @@ use super::{
 use crate::spec::listen::Address;
 #[cfg(feature = "web")]
 use crate::{
+    control::FindError,
     error::Chain,
     web::{self, Config, May, PublicUrl, Texts, WebError},
     wire::view::StatusView,
@@ -41,6 +42,7 @@ Exit codes:
   0  ended by a signal
   1  cannot listen
   2  wrong usage
+  3  of --url and --new-keys: no instance is named, and none runs
 ")]
 pub struct Web {
     /// Which instance.
@@ -143,6 +145,7 @@ fn is_open(address: &Address) -> bool {
 #[cfg(feature = "web")]
 fn failed(error: WebError) -> Failure {
     let code = match error {
+        WebError::Find(FindError::NoneRuns { .. }) => ExitCode::NoInstance,
         WebError::Find(_) => ExitCode::Usage,
         _ => ExitCode::Failed,
     };
