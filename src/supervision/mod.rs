@@ -105,6 +105,7 @@ mod restarts;
 mod rolling;
 pub mod rollout;
 pub mod rollup;
+mod seen;
 mod sequence;
 mod shown;
 mod starts_and_stops;

@@ -1,4 +1,4 @@
-//! The supervisor: its door, and what can be asked of it. What it does stands in the files beside this one:
+//! The supervisor: its door. What it does, and what can be asked of it, stands in the files beside this one: `seen` answers,
 //! `starts_and_stops` carries sequences out, `exits` decides what follows from an exit, `requests` serves operators,
 //! `deadlines` looks at the time.
 
@@ -13,8 +13,7 @@ use super::report::{Fact, Report};
 use super::rollout::{Rollout, RolloutEnd};
 use super::rollup::Rollup;
 use super::sequence::{Reloading, Sequence};
-use super::state::{ChildStatus, State};
-use super::table::{self, Table};
+use super::table::Table;
 use super::tally::{Cause, Exits, RestartTimes};
 use super::types::{ChildId, Dropped, RequestId, Run, Stale};
 use crate::ids::ReportId;
@@ -67,7 +66,7 @@ pub struct Supervisor {
     pub(super) own_beat: Option<Time>,
     pub(super) restarts: u64,
     /// How the processes of all children have ended, gone ones included.
-    exits: Exits,
+    pub(super) exits: Exits,
     pub(super) restart_times: RestartTimes,
     /// When its life began.
     pub(super) began: Option<Time>,
@@ -234,31 +233,6 @@ impl Supervisor {
         due
     }
 
-    /// All children in start order, as people see them.
-    pub fn children(&self, now: Time) -> Vec<ChildStatus> {
-        self.table.iter().map(|child| child.status(now)).collect()
-    }
-
-    /// One child, as people see it.
-    pub fn child(&self, now: Time, id: ChildId) -> Option<ChildStatus> {
-        self.table.get(id).map(|child| child.status(now))
-    }
-
-    /// The state that a child is shown in.
-    pub fn state_of(&self, id: ChildId) -> Option<State> {
-        self.table.get(id).map(Child::shown)
-    }
-
-    /// The child of this name. After [`Command::Start`] it returns the id that the new child got.
-    pub fn find(&self, name: &str) -> Option<ChildId> {
-        self.table.find(name)
-    }
-
-    /// The spec of a child.
-    pub fn member(&self, id: ChildId) -> Option<&Member> {
-        self.table.get(id).map(|child| &child.member)
-    }
-
     /// Sets which report of the parent led to this supervisor's own start: it is named as the cause of its children's.
     /// Before [`Event::Begin`].
     #[must_use]
@@ -286,92 +260,6 @@ impl Supervisor {
     pub fn as_root(mut self) -> Supervisor {
         self.is_root = true;
         self
-    }
-
-    /// The report that explains what is being done to a child just now, if one does.
-    pub fn cause_of(&self, id: ChildId) -> Option<ReportId> {
-        self.table.get(id).and_then(|child| child.cause)
-    }
-
-    /// The present run of a child, while its process exists.
-    pub fn run_of(&self, id: ChildId) -> Option<Run> {
-        self.table.get(id).filter(|child| child.pid().is_some()).map(Child::run)
-    }
-
-    /// How it supervises.
-    pub fn policy(&self) -> &SupervisorPolicy {
-        &self.policy
-    }
-
-    /// The children in start order, without those that go as soon as their process is gone.
-    pub fn ids(&self) -> impl Iterator<Item = ChildId> {
-        self.table.iter().filter(|child| !child.leaving).map(|child| child.id)
-    }
-
-    /// All children in start order.
-    pub fn all(&self) -> impl Iterator<Item = ChildId> {
-        self.table.order().iter().copied()
-    }
-
-    /// Puts what is about children into their start order: so the exits of one turn are handed in (D17).
-    pub fn put_in_start_order<T>(&self, items: &mut [T], child: impl Fn(&T) -> ChildId) {
-        self.table.put_in_start_order(items, child);
-    }
-
-    /// Whether a child was added while the supervisor ran, and has not been part of a reload since.
-    pub fn was_added(&self, id: ChildId) -> bool {
-        self.table.get(id).is_some_and(|child| child.added)
-    }
-
-    /// The state of the supervisor itself: starting, running, stopping or stopped.
-    pub fn state(&self) -> State {
-        match self.lifecycle {
-            Lifecycle::New | Lifecycle::Booting => State::Starting,
-            Lifecycle::Running => State::Running,
-            Lifecycle::Ending => State::Stopping,
-            Lifecycle::Halted => State::Stopped,
-        }
-    }
-
-    /// Restarts that count toward the intensity at `now`. With an unlimited intensity it stops counting at 1,000.
-    pub fn window_used(&self, now: Time) -> u32 {
-        self.window.used(now)
-    }
-
-    /// Whether another set of children is being brought, or waits to be.
-    pub fn is_reloading(&self) -> bool {
-        self.reloading.is_some() || self.queue.iter().any(|item| matches!(item, QueueItem::Reload(_)))
-    }
-
-    /// The subtree folded into a few numbers: what our own beat carries.
-    pub fn rollup(&self, now: Time) -> Rollup {
-        table::fold(self.table.iter(), self.restarts, now)
-    }
-
-    /// Restarts that were charged and allowed since this supervisor began; a group counts once (R22).
-    pub fn restarts(&self) -> u64 {
-        self.restarts
-    }
-
-    /// How the processes of all children have ended since this supervisor began, those of gone children included: as many
-    /// as there were reports of an exit or of a failed start.
-    pub fn exits(&self) -> Exits {
-        self.exits
-    }
-
-    /// How long the restarts of children have taken since this supervisor began.
-    pub fn restart_times(&self) -> &RestartTimes {
-        &self.restart_times
-    }
-
-    /// When its life began, with [`Event::Begin`].
-    pub fn began(&self) -> Option<Time> {
-        self.began
-    }
-
-    /// Events that were dropped because they came too late or twice: of earlier runs, of unknown children, old beats.
-    pub fn stale(&self) -> u64 {
-        self.stale
     }
 
     /// Goes on with the sequence, and with the queue whenever there is none.

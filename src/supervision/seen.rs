@@ -1,0 +1,126 @@
+//! What can be asked of a supervisor. Nothing changes by it.
+
+use super::child::Child;
+use super::event::Member;
+use super::rollup::Rollup;
+use super::state::{ChildStatus, State};
+use super::supervisor::{Lifecycle, QueueItem, Supervisor};
+use super::table;
+use super::tally::{Exits, RestartTimes};
+use super::types::{ChildId, Run};
+use crate::ids::ReportId;
+use crate::spec::policy::SupervisorPolicy;
+use crate::time::Time;
+
+impl Supervisor {
+    /// All children in start order, as people see them.
+    pub fn children(&self, now: Time) -> Vec<ChildStatus> {
+        self.table.iter().map(|child| child.status(now)).collect()
+    }
+
+    /// One child, as people see it.
+    pub fn child(&self, now: Time, id: ChildId) -> Option<ChildStatus> {
+        self.table.get(id).map(|child| child.status(now))
+    }
+
+    /// The state that a child is shown in.
+    pub fn state_of(&self, id: ChildId) -> Option<State> {
+        self.table.get(id).map(Child::shown)
+    }
+
+    /// The child of this name. After [`Command::Start`] it returns the id that the new child got.
+    pub fn find(&self, name: &str) -> Option<ChildId> {
+        self.table.find(name)
+    }
+
+    /// The spec of a child.
+    pub fn member(&self, id: ChildId) -> Option<&Member> {
+        self.table.get(id).map(|child| &child.member)
+    }
+
+    /// The report that explains what is being done to a child just now, if one does.
+    pub fn cause_of(&self, id: ChildId) -> Option<ReportId> {
+        self.table.get(id).and_then(|child| child.cause)
+    }
+
+    /// The present run of a child, while its process exists.
+    pub fn run_of(&self, id: ChildId) -> Option<Run> {
+        self.table.get(id).filter(|child| child.pid().is_some()).map(Child::run)
+    }
+
+    /// How it supervises.
+    pub fn policy(&self) -> &SupervisorPolicy {
+        &self.policy
+    }
+
+    /// The children in start order, without those that go as soon as their process is gone.
+    pub fn ids(&self) -> impl Iterator<Item = ChildId> {
+        self.table.iter().filter(|child| !child.leaving).map(|child| child.id)
+    }
+
+    /// All children in start order.
+    pub fn all(&self) -> impl Iterator<Item = ChildId> {
+        self.table.order().iter().copied()
+    }
+
+    /// Puts what is about children into their start order: so the exits of one turn are handed in (D17).
+    pub fn put_in_start_order<T>(&self, items: &mut [T], child: impl Fn(&T) -> ChildId) {
+        self.table.put_in_start_order(items, child);
+    }
+
+    /// Whether a child was added while the supervisor ran, and has not been part of a reload since.
+    pub fn was_added(&self, id: ChildId) -> bool {
+        self.table.get(id).is_some_and(|child| child.added)
+    }
+
+    /// The state of the supervisor itself: starting, running, stopping or stopped.
+    pub fn state(&self) -> State {
+        match self.lifecycle {
+            Lifecycle::New | Lifecycle::Booting => State::Starting,
+            Lifecycle::Running => State::Running,
+            Lifecycle::Ending => State::Stopping,
+            Lifecycle::Halted => State::Stopped,
+        }
+    }
+
+    /// Restarts that count toward the intensity at `now`. With an unlimited intensity it stops counting at 1,000.
+    pub fn window_used(&self, now: Time) -> u32 {
+        self.window.used(now)
+    }
+
+    /// Whether another set of children is being brought, or waits to be.
+    pub fn is_reloading(&self) -> bool {
+        self.reloading.is_some() || self.queue.iter().any(|item| matches!(item, QueueItem::Reload(_)))
+    }
+
+    /// The subtree folded into a few numbers: what our own beat carries.
+    pub fn rollup(&self, now: Time) -> Rollup {
+        table::fold(self.table.iter(), self.restarts, now)
+    }
+
+    /// Restarts that were charged and allowed since this supervisor began; a group counts once (R22).
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// How the processes of all children have ended since this supervisor began, those of gone children included: as many
+    /// as there were reports of an exit or of a failed start.
+    pub fn exits(&self) -> Exits {
+        self.exits
+    }
+
+    /// How long the restarts of children have taken since this supervisor began.
+    pub fn restart_times(&self) -> &RestartTimes {
+        &self.restart_times
+    }
+
+    /// When its life began, with [`Event::Begin`].
+    pub fn began(&self) -> Option<Time> {
+        self.began
+    }
+
+    /// Events that were dropped because they came too late or twice: of earlier runs, of unknown children, old beats.
+    pub fn stale(&self) -> u64 {
+        self.stale
+    }
+}
