@@ -2,7 +2,7 @@
 
 use crate::browser::{Browser, DESK, Look, PHONE, Page};
 use crate::console::{Console, kill};
-use crate::harness::{Tree, signal};
+use crate::harness::{Tree, signal, until};
 use std::path::PathBuf;
 
 const SHOP: &str = r#"
@@ -279,7 +279,8 @@ fn in_every_look(test: impl Fn(&Page, &str, &str)) {
     kill(tree.pid("/db"));
     tree.incarnation("/web", 2);
     tree.kind("/web", "ready");
-    tree.run(&["panic", "--hold", "/web/jobs-2"]).expect(0);
+    // Its supervisor has just been started, and may not answer in time on a busy machine.
+    until("a worker is held", || tree.run(&["panic", "--hold", "/web/jobs-2"]).code == Some(0));
     let console = Console::of(&tree, &[]);
     let page = console.enter(&browser, DESK);
     let looks = [
