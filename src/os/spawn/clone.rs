@@ -1,6 +1,5 @@
 //! The system call itself: clone3(2) where there is one, with the cgroup; else clone(2).
 
-use super::raw::LEAVES_NO_TRACE;
 use crate::os::cgroup::Group;
 use crate::os::pidfd::PidFd;
 use crate::os::thread::SignalsBlocked;
@@ -58,10 +57,7 @@ pub(super) unsafe fn clone_apart(
     argument: *mut libc::c_void,
     here: *mut i32,
 ) -> Result<(u32, PidFd), i32> {
-    let mut flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_PIDFD | libc::CLONE_CHILD_CLEARTID;
-    if !LEAVES_NO_TRACE {
-        flags |= libc::CLONE_VFORK;
-    }
+    let flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_PIDFD | libc::CLONE_CHILD_CLEARTID;
     // SAFETY: as for this function.
     unsafe { clone_masked(flags, group, stack, half, argument, here) }
 }
@@ -173,7 +169,8 @@ unsafe fn clone_into(
     unsafe { clone_by_libc(flags, stack, half, argument, here) }
 }
 
-/// clone(2) by libc's wrapper, which takes no cgroup.
+/// clone(2) by libc's wrapper, which takes no cgroup. This thread stands still until the child has left our memory: musl's
+/// wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would tell of it.
 unsafe fn clone_by_libc(
     flags: u64,
     stack: &mut Stack,
@@ -182,15 +179,23 @@ unsafe fn clone_by_libc(
     here: *mut i32,
 ) -> Result<(libc::pid_t, RawFd), i32> {
     let mut pidfd: RawFd = -1;
+    let flags = flags as i32 & !libc::CLONE_CHILD_CLEARTID | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the two types differ in the return type only, and the half never returns.
     let half: extern "C" fn(*mut libc::c_void) -> libc::c_int = unsafe { std::mem::transmute(half) };
     // SAFETY: the top of the stack is 16-aligned; with CLONE_PIDFD the third pointer is where the descriptor goes.
     let pid = unsafe {
         let top = stack.0.as_mut_ptr().add(STACK).cast();
         let no_tls: *mut libc::c_void = std::ptr::null_mut();
-        libc::clone(half, top, flags as i32 | libc::SIGCHLD, argument, &raw mut pidfd, no_tls, here)
+        libc::clone(half, top, flags, argument, &raw mut pidfd, no_tls, here)
     };
-    if pid < 0 { Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok((pid, pidfd)) }
+    if pid < 0 {
+        return Err(io::Error::last_os_error().raw_os_error().unwrap_or(0));
+    }
+    if !here.is_null() {
+        // SAFETY: an aligned word of the caller's, which only the kernel would write; the child is out of our memory.
+        unsafe { here.write_volatile(0) };
+    }
+    Ok((pid, pidfd))
 }
 
 /// Whether a process that is started in a cgroup is in there, tried with one that ends at once.

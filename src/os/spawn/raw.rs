@@ -3,9 +3,6 @@
 //! The child half may still be in our memory while we go on, and what libc's wrappers write there, errno, is the parent's
 //! too.
 
-/// Whether there is such a call here. Elsewhere the parent stands still until the child has left its memory.
-pub(super) const LEAVES_NO_TRACE: bool = cfg!(target_arch = "x86_64");
-
 /// One system call; a negative result is the errno.
 ///
 /// # Safety
@@ -33,7 +30,7 @@ pub(super) unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
     result
 }
 
-/// The same by libc.
+/// The same by libc, which writes errno: the parent stands still until the child has left its memory.
 ///
 /// # Safety
 /// That of the call.
