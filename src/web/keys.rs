@@ -185,7 +185,7 @@ fn find(list: &[Open], hashed: &Hashed, now_ms: u64) -> Option<May> {
     (open.until_ms > now_ms).then_some(open.may)
 }
 
-/// How many logins may be tried: ten a minute, from all clients together.
+/// How many wrong keys may be tried: ten a minute, from all clients together.
 #[derive(Debug)]
 pub(super) struct Tries {
     times_ms: std::collections::VecDeque<u64>,

@@ -47,15 +47,16 @@ pub(super) async fn login(
             _ => Err(wrong()),
         };
     };
-    if !app.may_try() {
-        return Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "too many logins; try again in a minute"));
-    }
     let session = match Secret::parse(&key) {
         Some(key) => opened(&app, known, move |keys| keys.login(&key, now_ms())).await?,
         None => None,
     };
     match session {
         Some(session) => Ok(session),
+        // Only wrong keys count: whoever sends them must not keep the owner out, and no number of tries finds one of 256 bits.
+        None if !app.may_try() => {
+            Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong keys; try again in a minute"))
+        }
         None => {
             sleep(WRONG_KEY).await;
             Err(wrong())

@@ -427,6 +427,9 @@ fn keys_and_sessions() {
         tries.into_iter().map(|one| one.join().unwrap()).collect()
     });
     assert!(statuses.contains(&429) && statuses.contains(&401), "{statuses:?}");
+    // A stranger's wrong keys do not keep out who has the right one.
+    let right = link(&["--url"]);
+    assert_eq!(console.login(&right)["may"], "act");
     console.end();
     // With --read-only none may act.
     let console = Console::opened(&dir, &["--read-only"]);
