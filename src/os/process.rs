@@ -1,5 +1,4 @@
 //! What /proc reports about a process, and a few things a process does to itself.
-use super::usage;
 use crate::files::FileId;
 use crate::time::Span;
 use std::fs;
@@ -337,7 +336,7 @@ unsafe extern "C" fn unmap_constant_pages(
     let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
     // Nothing has ever written to a segment that may not be written to: what is relocated lies in one that was writable.
     for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
-        let page = usage::page_size() as usize;
+        let page = page_size() as usize;
         let begin = (object.dlpi_addr + header.p_vaddr) as usize;
         let end = (begin + header.p_memsz as usize) / page * page;
         let begin = begin.next_multiple_of(page);
@@ -345,6 +344,12 @@ unsafe extern "C" fn unmap_constant_pages(
         unsafe { libc::madvise(begin as *mut libc::c_void, end.saturating_sub(begin), libc::MADV_DONTNEED) };
     }
     1
+}
+
+/// The size of a page of memory in bytes.
+pub(super) fn page_size() -> u64 {
+    // SAFETY: takes a number and gives one.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4_096)
 }
 
 /// Whether this process has a terminal that is still there.

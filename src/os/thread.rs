@@ -1,7 +1,6 @@
 //! The thread of the loop, and threads beside it. Those start no process, since a parent-death signal follows the thread
 //! that started one, and no signal is theirs: handlers run where they always ran, and a write beyond a limit is an error and no SIGXFSZ.
 
-use super::fd;
 use crate::time::Span;
 use std::cell::Cell;
 use std::fs;
@@ -14,9 +13,6 @@ const STACK: usize = 256 * 1024;
 
 /// What a loop needs of a stack: as much as a main thread has by default. Only what is touched takes memory.
 const LOOP_STACK: usize = 8 * 1024 * 1024;
-
-/// Descriptors for which there is room from the beginning: enough for a supervisor of some 150 children.
-const ROOM: usize = 1024;
 
 /// Runs what starts processes in a thread beside the main one, which waits for its end and does nothing else.
 ///
@@ -34,8 +30,6 @@ pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         IS_LOOP.set(true);
         work()
     };
-    // As long as there is one thread: later each growth of the table takes the kernel some 20 ms.
-    fd::make_room(ROOM);
     let thread = Builder::new().name(LOOP.to_owned()).stack_size(LOOP_STACK).spawn(work)?;
     let _blocked = SignalsBlocked::all();
     thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)

@@ -104,12 +104,7 @@ fn ticks(count: u64) -> Span {
 fn resident(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
     let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    pages.saturating_mul(page_size())
-}
-
-pub(super) fn page_size() -> u64 {
-    // SAFETY: takes a number and gives one.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4_096)
+    pages.saturating_mul(process::page_size())
 }
 
 /// The children of all threads of a process. A kernel without CONFIG_PROC_CHILDREN shows none.
