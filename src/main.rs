@@ -5,8 +5,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     treevisor::os::signals::begin();
     treevisor::os::process::allocate_in_one_place();
-    // For a supervisor of some 150 children. Beside a second thread each growth of the table takes the kernel some 20 ms.
-    treevisor::os::fd::make_room(1024);
     let code = treevisor::cli::run(std::env::args_os().collect());
     // All that we return lies in the range of an exit status.
     ExitCode::from(u8::try_from(code).unwrap_or(1))

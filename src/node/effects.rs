@@ -320,9 +320,9 @@ impl Node {
     /// On a terminal: what was started, is up, has failed, is restarted and why. A supervisor's process is of interest once
     /// all below it is up.
     fn show_event(&self, view: &EventView, level: Level) {
-        let is_node = self.children.iter().any(|child| child.path == view.path && child.is_node());
+        let is_node = || self.children.iter().any(|child| child.path == view.path && child.is_node());
         let level = match view.body {
-            EventBody::Started if is_node => return,
+            EventBody::Started if is_node() => return,
             // What has ended is down.
             EventBody::Stopped => return,
             EventBody::Ready if view.path != self.context.place.path => Level::Info,

@@ -20,7 +20,11 @@ pub fn run_node() -> i32 {
     run_beside(child::run)
 }
 
+/// Descriptors for which there is room before there is a second thread: enough for a supervisor of some 150 children.
+const ROOM: usize = 1024;
+
 fn run_beside(work: impl FnOnce() -> i32 + Send + 'static) -> i32 {
+    fd::make_room(ROOM);
     thread::beside_main(work).unwrap_or_else(|error| {
         fd::complain(format_args!("treevisor: cannot start the thread of a supervisor's loop: {error}"));
         1
