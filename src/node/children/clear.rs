@@ -366,7 +366,7 @@ impl Children {
         let Children { slots, machine, .. } = self;
         let Some(child) = slots.get(run.child.0 as usize).and_then(Option::as_deref) else { return };
         if let Some(post) = child.postmortem.as_deref().filter(|post| post.run == run) {
-            post.tell(child.exec(), failed, machine, exited);
+            post.tell(child.exec(), failed, || machine.newly_killed(), exited);
         }
     }
 }

@@ -48,6 +48,14 @@ pub(in crate::node) struct MachineMarks {
     pub limits: OutOfMemory,
 }
 
+impl MachineMarks {
+    /// How many processes of the machine were killed because memory ran out, since this was last asked.
+    pub(super) fn newly_killed(&mut self) -> u64 {
+        let count = process::machine_oom_kills().unwrap_or(self.oom_kills);
+        count.saturating_sub(std::mem::replace(&mut self.oom_kills, count))
+    }
+}
+
 /// What is known of a process that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::node) struct Postmortem {
@@ -124,9 +132,15 @@ impl Postmortem {
     }
 
     /// The same for the report of the exit; output and limits only if it `failed`, and then, where that may explain its end, how
-    /// many processes of the machine were killed because memory ran out, since that was last looked at. `exec` is what a
-    /// worker runs.
-    pub(crate) fn tell(&self, exec: Option<&ExecSpec>, failed: bool, machine: &mut MachineMarks, exited: &mut Exited) {
+    /// many processes `machine` has killed because memory ran out, since that was last looked at. `exec` is what a worker
+    /// runs.
+    pub(crate) fn tell(
+        &self,
+        exec: Option<&ExecSpec>,
+        failed: bool,
+        machine: impl FnOnce() -> u64,
+        exited: &mut Exited,
+    ) {
         let Postmortem { status, oom_kills, left_behind, output, .. } = self;
         exited.core_dumped = status.core_dumped;
         let cpu = status.usage.user + status.usage.system;
@@ -143,12 +157,8 @@ impl Postmortem {
             return;
         }
         // Not before it is needed: the kernel writes 4 KiB for it, while a restart waits.
-        if status.signal == Some(KILL)
-            && let Some(count) = process::machine_oom_kills()
-        {
-            let before = std::mem::replace(&mut machine.oom_kills, count);
-            exited.machine_oom_kills = Some(count.saturating_sub(before)).filter(|kills| *kills > 0);
-        }
+        let machine_oom_kills = if status.signal == Some(KILL) { machine() } else { 0 };
+        exited.machine_oom_kills = Some(machine_oom_kills).filter(|kills| *kills > 0);
         exited.output.clone_from(output);
         let cpu_max = exec.and_then(|exec| exec.limits.get("cpu")?.hard);
         // The limits whose end is a signal of their own, getrlimit(2); and that of CPU time, where soft and hard are the
@@ -201,9 +211,7 @@ mod tests {
 
     fn told(post: Postmortem, exec: ExecSpec, failed: bool) -> Value {
         let mut exited = Exited::default();
-        let mut machine =
-            MachineMarks { oom_kills: process::machine_oom_kills().unwrap_or(0), ..MachineMarks::default() };
-        post.tell(Some(&exec), failed, &mut machine, &mut exited);
+        post.tell(Some(&exec), failed, || 3, &mut exited);
         serde_json::to_value(exited).unwrap()
     }
 
@@ -234,7 +242,7 @@ mod tests {
         post.memory_limit = Some(limit_of(Reached { directory, bytes: 4096 }));
         let limit = json!({ "bytes": 4096, "of": "/web" });
         let all = json!({
-            "output": ["a"], "usage": used, "oom_killed": true, "core_dumped": true,
+            "output": ["a"], "usage": used, "oom_killed": true, "machine_oom_kills": 3, "core_dumped": true,
             "memory_limit": limit,
         });
         assert_eq!(told(post, ExecSpec::new(vec!["a".into()]), true), all);
