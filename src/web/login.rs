@@ -53,7 +53,7 @@ pub(super) async fn login(
     };
     match session {
         Some(session) => Ok(session),
-        // Only wrong keys count: whoever sends them must not keep the owner out, and no number of tries finds one of 256 bits.
+        // Only wrong keys count: a stranger must not keep the owner out by them, and no number of tries finds one of 256 bits.
         None if !app.may_try() => {
             Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong keys; try again in a minute"))
         }

@@ -351,11 +351,13 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
             }
         }
     };
+    let mut feed = Feed::new(known.clone(), Arc::clone(&app.shared));
+    // A page that is opened at once is to find the root.
+    feed.look();
     if let Err(error) = announce(app, known, url) {
         let _ = ends.blocking_send(Err(error));
         return;
     }
-    let mut feed = Feed::new(known.clone(), Arc::clone(&app.shared));
     let (mut stamp, mut looked) = (known.store.stamp(), now_ms());
     loop {
         let pause = feed.look();
