@@ -27,7 +27,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// So much is kept for a reader that is slow.
 pub(crate) const CAPACITY: usize = 64 * 1024;
@@ -156,12 +156,12 @@ impl LogHandle {
 
     /// Writes what can be written without waiting. Returns whether something is left for later.
     pub(crate) fn flush(&self) -> bool {
-        lock(&self.outlet).flush()
+        Outlet::locked(&self.outlet).flush()
     }
 
     /// Waits until all is written, for no longer than `limit`. For processes that end.
     pub(crate) fn finish(&self, limit: Span) {
-        lock(&self.outlet).finish(limit);
+        Outlet::locked(&self.outlet).finish(limit);
     }
 
     /// Writes a line as it is, behind all that was logged.
@@ -169,7 +169,7 @@ impl LogHandle {
         if self.is_to_journald() {
             return self.send_entry(Level::Error, &line.to_string(), []);
         }
-        let mut outlet = lock(&self.outlet);
+        let mut outlet = Outlet::locked(&self.outlet);
         outlet.push(format!("{}\n", text::page(&line.to_string())).as_bytes());
         outlet.flush();
     }
@@ -177,26 +177,20 @@ impl LogHandle {
     /// Whether lines wait to be written.
     #[cfg(test)]
     pub(crate) fn wants_write(&self) -> bool {
-        lock(&self.outlet).wants_write()
+        Outlet::locked(&self.outlet).wants_write()
     }
 
     /// What to watch for becoming writable; `None` where waiting is of no use.
     #[cfg(test)]
     pub(crate) fn fd(&self) -> Option<std::os::fd::RawFd> {
-        lock(&self.outlet).fd()
+        Outlet::locked(&self.outlet).fd()
     }
 
     /// Lines that were lost because the reader was too slow.
     #[cfg(test)]
     pub(crate) fn lost(&self) -> crate::logs::Lost {
-        lock(&self.outlet).lost()
+        Outlet::locked(&self.outlet).lost()
     }
-}
-
-/// A node is one thread, so the lock is never contended; it is there because slog asks for it. Half a record is no
-/// reason to write no more of them, so a poisoned lock is as good as any.
-fn lock(outlet: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
-    outlet.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One record as one JSON object in one line: `at`, `level`, `message`, and the keys.
@@ -228,7 +222,7 @@ impl Drain for Objects {
         // Half a record is left out; a value that cannot be written as JSON is no reason to fail.
         let _ = self.json.lock().unwrap_or_else(PoisonError::into_inner).log(record, values);
         if record.level().is_at_least(Level::Error) {
-            lock(&self.outlet).flush();
+            Outlet::locked(&self.outlet).flush();
         }
         Ok(())
     }
@@ -255,7 +249,7 @@ impl Write for Gathered {
         text::write_json(&String::from_utf8_lossy(&self.bytes), &mut line);
         line.push('\n');
         self.bytes.clear();
-        lock(&self.outlet).push(line.as_bytes());
+        Outlet::locked(&self.outlet).push(line.as_bytes());
         Ok(())
     }
 }
@@ -282,7 +276,7 @@ impl Decorator for OneLine {
         if self.journal {
             line.text = format!("<{}>{}", priority_of(record.level()), line.text.trim_start());
         }
-        let mut outlet = lock(&self.outlet);
+        let mut outlet = Outlet::locked(&self.outlet);
         outlet.push(line.text.as_bytes());
         if record.level().is_at_least(Level::Error) {
             outlet.flush();

@@ -1,6 +1,5 @@
 //! The log as the foreground shows it on a terminal: each record as one line, cut to the terminal's width.
 
-use super::lock;
 use crate::logs::live::Live;
 use crate::logs::outlet::Outlet;
 use crate::os::clock;
@@ -30,7 +29,7 @@ impl OnTerminal {
         // Asked for each line, so that a window of another size counts at once.
         let columns = terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
         let line = self.live.line(path, style, &clock::local_time_of_day(), words, columns);
-        let mut outlet = lock(&self.outlet);
+        let mut outlet = Outlet::locked(&self.outlet);
         outlet.push(line.as_bytes());
         if level.is_at_least(Level::Error) {
             outlet.flush();

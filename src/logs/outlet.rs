@@ -20,6 +20,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// `PIPE_BUF` of Linux: so much is written to a pipe in one piece or not at all.
 const ATOMIC: usize = 4096;
@@ -76,6 +77,12 @@ enum Way {
 }
 
 impl Outlet {
+    /// The one that several drains of a log write to. A node is one thread, so the lock is never contended; it is there
+    /// because slog asks for it. Half a record is no reason to write no more of them, so a poisoned lock is as good as any.
+    pub(crate) fn locked(shared: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes to what `fd` is open for. At most `capacity` bytes are kept for a reader of it, and some more for a disk. `what`
     /// names the lines in the notice of those that were lost, such as "output".
     ///

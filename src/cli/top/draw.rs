@@ -2,8 +2,8 @@
 //!
 //! Everything is laid out for 80 by 24 and grows from there; smaller screens lose the panes first, then the pulse.
 
-use super::keys::{self, Kind};
-use super::page::{Page, Subject};
+use super::keys::{self, Kind, Subject};
+use super::page::Page;
 use super::rows::{Row, workers};
 use super::state::{Link, Mode, Pane, State, verb};
 use crate::cli::render::cpu::{total, total_share};

@@ -1,6 +1,5 @@
 //! Keys, and what they mean in each mode. The help is made from the same table, so that it cannot lie.
 
-use super::page::Subject;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// A key, as far as any is of use here.
@@ -86,6 +85,13 @@ pub(super) enum Step {
     PageDown,
     First,
     Last,
+}
+
+/// What a page over the whole tree is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    Logs,
+    Why,
 }
 
 /// What can be asked of a child.

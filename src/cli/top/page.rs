@@ -1,13 +1,6 @@
 //! A page over the whole tree: the last output of what is selected, or why it is as it is.
 
-use super::keys::{Command, Key, Step, command};
-
-/// What it is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    Logs,
-    Why,
-}
+use super::keys::{Command, Key, Step, Subject, command};
 
 /// What is read, and how far from where it begins: the end of logs, the beginning of an explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
