@@ -13,6 +13,7 @@ pub(crate) use crate::logs::Format;
 
 use self::journald::{ToJournald, priority_of};
 use self::live::OnTerminal;
+use crate::logs::journald::reads;
 use crate::logs::live::Live;
 use crate::logs::outlet::Outlet;
 use crate::os::clock;
@@ -26,7 +27,6 @@ use slog_term::{Decorator, FullFormat, RecordDecorator};
 use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// So much is kept for a reader that is slow.
@@ -52,22 +52,8 @@ pub(crate) fn root(level: Level, format: Format, instance: &str) -> (Logger, Log
             LogHandle { outlet: Arc::new(Mutex::new(Outlet::nowhere())), live: None, journald: Some(to.clone()) };
         return (Logger::root(LevelFilter::new(to, level).ignore_res(), o!()), handle);
     }
-    let journal = is_to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref(), stderr_file());
-    on(std::io::stderr().as_fd(), level, format, journal)
-}
-
-/// Whether what is written to standard error goes to the journal of systemd: that one names its socket to what it starts.
-fn is_to_journal(stream: Option<&str>, stderr: io::Result<(u64, u64)>) -> bool {
-    let named = stream.and_then(|named| {
-        let (device, inode) = named.split_once(':')?;
-        Some((device.parse().ok()?, inode.parse().ok()?))
-    });
-    matches!((named, stderr), (Some(named), Ok(stderr)) if named == stderr)
-}
-
-fn stderr_file() -> io::Result<(u64, u64)> {
-    let file = std::fs::metadata("/proc/self/fd/2")?;
-    Ok((file.dev(), file.ino()))
+    let stderr = std::io::stderr();
+    on(stderr.as_fd(), level, format, reads(stderr.as_fd()))
 }
 
 /// The same on any descriptor.
@@ -388,10 +374,6 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "<4>WARN late, path: /a\n<6>INFO up\n");
-        assert!(is_to_journal(Some("8:17"), Ok((8, 17))));
-        for (named, stderr) in [(Some("8:18"), Ok((8, 17))), (Some("x"), Ok((8, 17))), (None, Ok((8, 17)))] {
-            assert!(!is_to_journal(named, stderr));
-        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The foreground: what workers print, each line behind its worker's path.
 
 use super::format::Format;
-use super::journald::Journald;
+use super::journald::{self, Journald, priority};
 use super::lines::{Audience, Line, Stream};
 use super::outlet::Outlet;
 use super::ring::Speaker;
@@ -54,6 +54,8 @@ pub(crate) struct Console {
     width: usize,
     scratch: String,
     journald: Option<Journald>,
+    /// Each line begins with its priority, as sd-daemon(3) has it: the journal reads standard output.
+    prioritized: bool,
 }
 
 impl Console {
@@ -62,9 +64,16 @@ impl Console {
     pub(crate) fn stdout(format: Format, instance: &str) -> Console {
         if format == Format::Journald {
             let journald = Some(Journald::open(instance));
-            return Console { outlet: Outlet::nowhere(), format, width: 0, scratch: String::new(), journald };
+            let nowhere = Outlet::nowhere();
+            return Console { outlet: nowhere, format, width: 0, scratch: String::new(), journald, prioritized: false };
         }
-        Console::open(std::io::stdout().as_fd(), format)
+        let stdout = std::io::stdout();
+        Console::open(stdout.as_fd(), format).prioritized(journald::reads(stdout.as_fd()))
+    }
+
+    /// Says whether the journal reads the lines.
+    pub(crate) fn prioritized(self, prioritized: bool) -> Console {
+        Console { prioritized: prioritized && self.format != Format::Json, ..self }
     }
 
     /// Shows lines on what `fd` is open for; nowhere if it cannot be used.
@@ -72,7 +81,7 @@ impl Console {
         let format = format.into();
         let outlet = Outlet::open(fd, CAPACITY, "the workers' output").unwrap_or_else(|_| Outlet::nowhere());
         let outlet = outlet.in_json(format == Format::Json);
-        Console { outlet, format, width: 0, scratch: String::new(), journald: None }
+        Console { outlet, format, width: 0, scratch: String::new(), journald: None, prioritized: false }
     }
 
     /// Announces paths of this width, so that the first lines are aligned with later ones already.
@@ -99,11 +108,18 @@ impl Console {
         if line.continued && !line.cut && line.bytes().is_empty() {
             return;
         }
+        let mut bytes = line.bytes();
+        if self.prioritized {
+            let (own, text) = priority::of_line(bytes);
+            // What continues a line has no priority of its own.
+            bytes = if line.continued { bytes } else { text };
+            let _ = write!(self.scratch, "<{}>", own.filter(|_| !line.continued).unwrap_or(priority::INFO));
+        }
         self.prefix(path, line.stream);
         if line.continued {
             self.scratch.push('…');
         }
-        text::write_printable(line.bytes(), &mut self.scratch);
+        text::write_printable(bytes, &mut self.scratch);
         if line.cut {
             self.scratch.push('…');
         }

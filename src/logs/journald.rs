@@ -3,6 +3,8 @@
 use super::lines::{LINE_MAX, Line};
 use crate::os::journald::JournalSocket;
 use std::collections::HashMap;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// Where systemd's journal listens.
@@ -22,8 +24,31 @@ pub(crate) fn socket_path() -> PathBuf {
     std::env::var_os(SOCKET_VARIABLE).map_or_else(|| SOCKET.into(), PathBuf::from)
 }
 
+/// Whether the journal reads what is written to `fd`: systemd names its socket in `JOURNAL_STREAM` to what it starts
+/// (systemd.exec(5)).
+pub(crate) fn reads(fd: BorrowedFd<'_>) -> bool {
+    let file = std::fs::metadata(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    is_named(std::env::var("JOURNAL_STREAM").ok().as_deref(), file.ok().map(|file| (file.dev(), file.ino())))
+}
+
+fn is_named(stream: Option<&str>, file: Option<(u64, u64)>) -> bool {
+    let named = stream.and_then(|named| {
+        let (device, inode) = named.split_once(':')?;
+        Some((device.parse().ok()?, inode.parse().ok()?))
+    });
+    named.is_some() && named == file
+}
+
 /// Grave enough for syslog(3)'s words.
 pub(crate) mod priority {
+    /// The priority that a program wrote before a line of its own, as sd-daemon(3) has it (`<3>text`), and the text behind it.
+    pub(crate) fn of_line(text: &[u8]) -> (Option<u8>, &[u8]) {
+        match text {
+            [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (Some(digit - b'0'), text),
+            _ => (None, text),
+        }
+    }
+
     pub(crate) const CRITICAL: u8 = 2;
     pub(crate) const ERROR: u8 = 3;
     pub(crate) const WARNING: u8 = 4;
@@ -133,7 +158,8 @@ impl Journald {
             return;
         }
         let name = path.rsplit('/').next().unwrap_or(path);
-        let mut entry = Entry::new(&text, priority::INFO, name);
+        let (own, text) = priority::of_line(&text);
+        let mut entry = Entry::new(text, own.unwrap_or(priority::INFO), name);
         entry.add("TREEVISOR_PATH", path.as_bytes());
         entry.add("TREEVISOR_INCARNATION", incarnation.to_string().as_bytes());
         entry.add("OBJECT_PID", pid.to_string().as_bytes());
@@ -144,6 +170,31 @@ impl Journald {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_journal_is_known_by_device_and_inode() {
+        assert!(is_named(Some("8:17"), Some((8, 17))));
+        for (named, file) in
+            [(Some("8:18"), Some((8, 17))), (Some("x"), Some((8, 17))), (None, Some((8, 17))), (None, None)]
+        {
+            assert!(!is_named(named, file));
+        }
+    }
+
+    #[test]
+    fn a_program_may_write_the_priority_before_a_line() {
+        let cases: [(&[u8], Option<u8>, &[u8]); 6] = [
+            (b"<3>disk full", Some(3), b"disk full"),
+            (b"<0>", Some(0), b""),
+            (b"<8>x", None, b"<8>x"),
+            (b"<13>x", None, b"<13>x"),
+            (b" <3>x", None, b" <3>x"),
+            (b"", None, b""),
+        ];
+        for (line, priority, text) in cases {
+            assert_eq!(priority::of_line(line), (priority, text));
+        }
+    }
 
     #[test]
     fn a_value_with_a_newline_has_its_length_before_it() {

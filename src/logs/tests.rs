@@ -203,6 +203,21 @@ fn lines_are_shown_behind_their_path() {
 }
 
 #[test]
+fn the_journal_gets_the_priority_that_a_worker_wrote_before_the_path() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut reader = nonblocking(reader);
+    let mut console = Console::open(writer.as_fd(), false).prioritized(true);
+    let (mut long, mut rest) = (Line::new(b"<4>long"), Line::new(b"<5>er"));
+    (long.cut, rest.continued) = (true, true);
+    for line in [Line::new(b"<3>disk full"), Line::new(b"up"), long, rest] {
+        console.push("/db", Speaker::default(), &line);
+    }
+    assert!(!console.flush());
+    let text = String::from_utf8(drain(&mut reader)).unwrap();
+    assert_eq!(text, "<3>/db │ disk full\n<6>/db │ up\n<4>/db │ long…\n<6>/db │ …<5>er\n");
+}
+
+#[test]
 fn a_slow_reader_costs_lines_which_are_told_of_and_never_split() {
     let (reader, writer) = std::io::pipe().unwrap();
     let mut reader = nonblocking(reader);
