@@ -1,7 +1,8 @@
 //! What crosses a process border: messages, their frames, their limits, and the stable JSON. No I/O.
 //!
 //! [`message`] has every message as a type, [`codec`] turns them into frames and back, [`view`] is the JSON in which
-//! status and events travel, [`journal`] the lines in which events are kept, [`http`] the little HTTP that probes speak.
+//! status and events travel, [`journal`] the lines in which events are kept, [`snapshot`] the file in which a node hands its
+//! state to another version of the program, [`http`] the little HTTP that probes speak.
 //! `docs/protocol.md` specifies the frames for authors of a client in another language; a test reads its tables and
 //! compares them with the constants below and with what [`codec`] does.
 
@@ -11,6 +12,7 @@ pub mod journal;
 pub mod json;
 pub mod message;
 pub mod notify;
+pub mod snapshot;
 pub mod view;
 
 use message::BeatFrame;
