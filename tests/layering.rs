@@ -41,8 +41,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that have one home.
 const HOMES: &[(&str, &[&str])] = &[
-    ("zmq", &["link"]),
-    ("zmq_sys", &["link"]),
+    ("zmq", &["link", "os"]),
+    ("zmq_sys", &["link", "os"]),
     ("nix", &["os"]),
     ("signal_hook", &["os"]),
     ("toml", &["spec"]),

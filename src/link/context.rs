@@ -4,9 +4,11 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use crate::os::net::SOCKET_PATH_MAX;
+use crate::os::zeromq;
 use crate::time::Span;
 
 /// How many messages libzmq queues for a peer or from it. Enough for a burst, and small enough that a peer which
@@ -125,12 +127,23 @@ pub fn endpoint(socket: &Path) -> Result<String, LinkError> {
 /// Listeners of a socket that are kept at most although nothing can reach them.
 pub(super) const LISTENERS_MAX: u32 = 16;
 
-/// Binds a socket once more where it was, for the `nth` time.
-pub(super) fn bind_again(socket: &zmq::Socket, endpoint: &str, nth: u32) -> Result<(), LinkError> {
+/// Closes the listeners that a socket has, before it is bound for the `nth` time and where that makes too many.
+pub(super) fn let_go(socket: &zmq::Socket, endpoint: &str, nth: u32) {
     if nth.is_multiple_of(LISTENERS_MAX) {
         while socket.unbind(endpoint).is_ok() {}
     }
+}
+
+/// Binds a socket once more where it was, for the `nth` time.
+pub(super) fn bind_again(socket: &zmq::Socket, endpoint: &str, nth: u32) -> Result<(), LinkError> {
+    let_go(socket, endpoint, nth);
     socket.bind(endpoint).map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: io_error(cause) })
+}
+
+/// Has a socket accept from one that listens there.
+pub(super) fn bind_to(socket: &mut zmq::Socket, endpoint: &str, listener: &UnixListener) -> Result<(), LinkError> {
+    zeromq::bind_to(socket, endpoint, listener)
+        .map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause })
 }
 
 /// The socket file that an `ipc://` endpoint names; the same checks as [`endpoint`].

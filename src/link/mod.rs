@@ -1,6 +1,6 @@
 //! ZeroMQ sockets, for nodes and for the operator's tools alike.
 //!
-//! This is the only room that names the crate `zmq`. It knows endpoints, socket options and the one rule about
+//! This room and one file of `os` name the crate `zmq`. It knows endpoints, socket options and the one rule about
 //! libzmq's descriptor (file `drain.rs`); it does not know what is inside a frame (that is `wire`'s business) nor which
 //! peer may send what (that is the node's). It imports nothing but the hallway.
 //!
@@ -19,7 +19,10 @@
 //!   peers may connect at all, how often, and how much one message may hold, a [`Door`] decides (file `door.rs`).
 //! - **After use, look.** Code that sleeps on a socket's `fd` calls its `has_input` as the last thing before.
 //!
-//! Every descriptor of libzmq is close-on-exec, so none reaches a child.
+//! The sockets that children and operators connect to are made here, and libzmq accepts from a duplicate: so they are this
+//! process's own, whatever becomes of libzmq's context. One at an endpoint of the user's ([`Pull`]) is libzmq's.
+//!
+//! Every descriptor is close-on-exec, libzmq's too, so none reaches a child.
 
 mod context;
 mod dealer;

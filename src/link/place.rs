@@ -1,12 +1,13 @@
 //! What stands where a socket is to be bound.
 //!
-//! libzmq removes whatever is there before it binds: the leftover of a process that was killed, which is right; a
-//! regular file, which is a loss; and the socket of a running process, which from then on receives nothing, without any
-//! error. So the place is looked at first.
+//! Whatever is there must be removed before a socket can be bound, and libzmq does so without a look: the leftover of a
+//! process that was killed, which is right; a regular file, which is a loss; and the socket of a running process, which
+//! from then on receives nothing, without any error. So the place is looked at first.
 
+use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
 use super::context::LinkError;
@@ -38,6 +39,25 @@ pub(super) fn check(path: &Path) -> Result<(), LinkError> {
         Err(error) => Err(look(error)),
         Ok(()) => Err(LinkError::InUse { path: path.to_owned() }),
     }
+}
+
+/// Listens at `path`, in place of what a process has left there that is no more. The mode of the file follows the umask.
+///
+/// # Errors
+/// Those of [`check`], and [`LinkError::Bind`].
+pub(super) fn listen(path: &Path, endpoint: &str) -> Result<UnixListener, LinkError> {
+    check(path)?;
+    let listening = || {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        // libzmq's thread must not wait for a connection that another duplicate has accepted.
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    listening().map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause })
 }
 
 /// The file of a socket that is bound.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::os::fd::RawFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::context::{self, Context, LinkError};
@@ -100,6 +101,8 @@ const DROPS_PER_CALL: usize = 64;
 /// A ROUTER socket: many peers, each of which can be answered by its identity.
 pub struct Router {
     socket: zmq::Socket,
+    /// What peers connect to; libzmq accepts from a duplicate.
+    listener: UnixListener,
     fd: RawFd,
     frames_max: usize,
     dropped: Dropped,
@@ -141,14 +144,14 @@ impl Router {
         door: Option<Door>,
     ) -> Result<Router, LinkError> {
         let endpoint = context::endpoint(socket)?;
-        place::check(socket)?;
+        let listener = place::listen(socket, &endpoint)?;
         let door = door.map(|door| {
             let standing = door.stand_before(socket);
             (door, standing)
         });
         let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: context::io_error(cause) };
         let path = socket.to_owned();
-        let socket = context.socket(zmq::ROUTER, &endpoint, limits.frame_bytes_max)?;
+        let mut socket = context.socket(zmq::ROUTER, &endpoint, limits.frame_bytes_max)?;
         // A message to no peer, or to one that does not read, is an error and not dropped silently.
         socket.set_router_mandatory(true).map_err(failed)?;
         // A child that reconnects under its name is received at once. Otherwise it would be ignored silently until
@@ -158,9 +161,9 @@ impl Router {
             socket.set_rcvhwm(context::QUEUE_BEHIND_DOOR).map_err(failed)?;
         }
         let fd = socket.get_fd().map_err(failed)?;
-        socket.bind(&endpoint).map_err(|cause| LinkError::Bind { endpoint, cause: context::io_error(cause) })?;
+        context::bind_to(&mut socket, &endpoint, &listener)?;
         let (file, frames_max) = (BoundFile::now(path), limits.frames_max);
-        Ok(Router { socket, fd, frames_max, dropped: Dropped::default(), door, file, bound_again: 0 })
+        Ok(Router { socket, listener, fd, frames_max, dropped: Dropped::default(), door, file, bound_again: 0 })
     }
 
     /// Binds the socket once more where it was, as another program has removed its file. Connections that stand are not
@@ -171,10 +174,12 @@ impl Router {
     /// As for [`Router::bind`].
     pub fn bind_again(&mut self) -> Result<(), LinkError> {
         let endpoint = context::endpoint(self.path())?;
-        place::check(self.path())?;
+        let listener = place::listen(self.path(), &endpoint)?;
         self.bound_again += 1;
-        context::bind_again(&self.socket, &endpoint, self.bound_again)?;
+        context::let_go(&self.socket, &endpoint, self.bound_again);
+        context::bind_to(&mut self.socket, &endpoint, &listener)?;
         self.file.renew();
+        self.listener = listener;
         Ok(())
     }
 

@@ -466,6 +466,31 @@ fn no_descriptor_of_a_socket_reaches_a_child() {
     drop((router, pull, dealer));
 }
 
+#[test]
+fn however_often_a_socket_is_bound_again_there_are_few_listeners() {
+    let Some(directory) = std::env::var_os(CHILD) else {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let name = "however_often_a_socket_is_bound_again_there_are_few_listeners";
+        let output = in_own_process(name, directory.path()).output().expect("started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    };
+    let socket = Path::new(&directory).join("r.sock");
+    let context = Context::new().expect("a context");
+    let mut router = Router::bind(&context, &socket, LIMITS).expect("a router");
+    let before = descriptors().len();
+    for _ in 0..50 {
+        std::fs::remove_file(&socket).expect("removed");
+        router.bind_again().expect("bound again");
+        assert!(router.is_in_place());
+    }
+    let most = before + context::LISTENERS_MAX as usize;
+    until(|| (descriptors().len() <= most).then_some(()));
+    let mut dealer = Dealer::connect(&context, &socket, b"late", LIMITS).expect("a dealer");
+    assert!(dealer.send(&[b"x"]));
+    assert_eq!(hear(&mut router).frames, [b"x"]);
+}
+
 /// The open descriptors of this process, but for the one that reading them needs.
 fn descriptors() -> BTreeSet<RawFd> {
     let names: Vec<String> = std::fs::read_dir("/proc/self/fd")

@@ -23,6 +23,7 @@
 //! | [`listener`] | sockets that are held for workers |
 //! | [`clock`] | the only file that reads a clock |
 //! | [`random`] | random bytes |
+//! | `zeromq` | a socket that listens already, given to libzmq |
 #![allow(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
@@ -60,3 +61,4 @@ pub mod thread;
 pub mod usage;
 pub mod users;
 pub mod wake;
+pub(crate) mod zeromq;

@@ -2,8 +2,8 @@
 //!
 //! This crate takes the place of the published `zmq-sys` 0.12 through `[patch.crates-io]` in the workspace. Why it
 //! exists, and how its libzmq differs, is in its README. The declarations follow `zmq.h` of libzmq 4.3.5, whose manual
-//! (<https://libzmq.readthedocs.io>) describes each function and option; only those are declared that `zmq` names, and
-//! those that a test here needs.
+//! (<https://libzmq.readthedocs.io>) describes each function and option; only those are declared that `zmq` names,
+//! `ZMQ_USE_FD`, and those that a test here needs.
 
 #![allow(non_camel_case_types)]
 
@@ -84,7 +84,7 @@ constants! {
         ZMQ_IPC_FILTER_UID = 59, ZMQ_IPC_FILTER_GID = 60, ZMQ_GSSAPI_SERVER = 62, ZMQ_GSSAPI_PRINCIPAL = 63,
         ZMQ_GSSAPI_SERVICE_PRINCIPAL = 64, ZMQ_GSSAPI_PLAINTEXT = 65, ZMQ_HANDSHAKE_IVL = 66, ZMQ_SOCKS_PROXY = 68,
         ZMQ_XPUB_WELCOME_MSG = 72, ZMQ_INVERT_MATCHING = 74, ZMQ_HEARTBEAT_IVL = 75, ZMQ_HEARTBEAT_TTL = 76,
-        ZMQ_HEARTBEAT_TIMEOUT = 77, ZMQ_CONNECT_TIMEOUT = 79,
+        ZMQ_HEARTBEAT_TIMEOUT = 77, ZMQ_CONNECT_TIMEOUT = 79, ZMQ_USE_FD = 89,
     }
 
     "A flag of sending or receiving." { ZMQ_DONTWAIT = 1, ZMQ_SNDMORE = 2 }

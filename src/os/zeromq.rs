@@ -1,0 +1,30 @@
+//! What libzmq takes of a process and crate `zmq` has no safe call for: a socket that listens already.
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+
+#[cfg(test)]
+mod tests;
+
+/// Binds a socket of libzmq to the endpoint at which `listener` listens: libzmq accepts from a duplicate of it
+/// (`ZMQ_USE_FD`), which is closed with the socket. It neither binds nor removes a file.
+///
+/// # Errors
+/// No descriptor is left, or libzmq's.
+pub(crate) fn bind_to(socket: &mut zmq::Socket, endpoint: &str, listener: impl AsFd) -> io::Result<()> {
+    // Close-on-exec, as all of libzmq's.
+    let copy: OwnedFd = listener.as_fd().try_clone_to_owned()?;
+    let number = copy.as_raw_fd();
+    // SAFETY: the socket is open as long as it is borrowed; libzmq reads as many bytes as are named here, and keeps none
+    // of the pointers. The descriptor is open, and libzmq's alone from a successful bind on.
+    let set = unsafe {
+        let (value, size) = ((&raw const number).cast(), mem::size_of_val(&number));
+        zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), zmq_sys::ZMQ_USE_FD as i32, value, size)
+    };
+    if set != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    socket.bind(endpoint).map_err(|error| io::Error::from_raw_os_error(error.to_raw()))?;
+    let _ = copy.into_raw_fd();
+    Ok(())
+}
