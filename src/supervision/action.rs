@@ -5,6 +5,7 @@ use super::rollout::RolloutEnd;
 use super::rollup::Rollup;
 use super::types::{ChildId, RequestId, Run};
 use crate::ids::ReportId;
+use serde::{Deserialize, Serialize};
 
 /// An order to the shell.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,7 +99,8 @@ pub enum Answer {
 }
 
 /// How this supervisor's own life ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum End {
     /// It was asked to: exit status 0.
     Stopped,

@@ -2,6 +2,7 @@
 
 use crate::spec::policy::Backoff;
 use crate::time::Span;
+use serde::{Deserialize, Serialize};
 
 /// With an unlimited intensity nothing ends a row of failed starts, so a missing program would be tried in a busy
 /// loop: such retries wait at least this long (D4), twice as long each time …
@@ -11,7 +12,7 @@ const FLOOR_MAX: Span = Span::from_secs(5);
 
 /// Pseudo-random numbers for jitter (splitmix64), from the seed of the supervisor's configuration: the same history
 /// with the same seed makes the same delays, in a test and in a replay.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Jitter(u64);
 
 impl Jitter {
@@ -32,7 +33,8 @@ impl Jitter {
 }
 
 /// What one child's delays so far were.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Delays {
     /// Delays given since the last one that was the first.
     given: u32,

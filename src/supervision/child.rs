@@ -16,6 +16,7 @@ use super::types::{ChildId, Exit, Kind, Run};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Evidence, Ready, Restart, Shutdown};
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 use std::mem;
 
 /// What a node may take to its first beat at least, before its silence counts: its program is executed, reads its part of the tree
@@ -23,7 +24,8 @@ use std::mem;
 const NODE_BOOT: Span = Span::from_secs(10);
 
 /// A child: its spec and what has become of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Child {
     pub(super) id: ChildId,
     pub(super) member: Member,

@@ -5,6 +5,7 @@
 //! anew, has a count for each, and a client that connects again may go on with its own or begin anew.
 
 use super::types::Connection;
+use serde::{Deserialize, Serialize};
 
 /// Connections of one process that are remembered: the last ones that a beat has come on. A client has one, and programs
 /// that run beside one another seldom count all. One that is forgotten and sends again begins anew, so a flood of
@@ -12,7 +13,8 @@ use super::types::Connection;
 const REMEMBERED: usize = 8;
 
 /// The counts of one process of a child.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Counts {
     /// The highest number of each connection, the one that was received last at the end.
     heard: Vec<(u64, u64)>,

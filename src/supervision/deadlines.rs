@@ -20,11 +20,7 @@ impl Supervisor {
             Lifecycle::Booting | Lifecycle::Running | Lifecycle::Ending => {}
         }
         if !lost.is_zero() {
-            for id in self.table.order().to_vec() {
-                if let Some(mut child) = self.table.edit(id) {
-                    child.credit(turn.now, lost);
-                }
-            }
+            self.for_each(|child| child.credit(turn.now, lost));
         }
         let mut overdue = Vec::new();
         for id in self.table.due(turn.now) {
@@ -40,6 +36,25 @@ impl Supervisor {
             self.judge(turn, overdue);
         }
         self.beat_upward(turn);
+    }
+
+    /// Another image of the program goes on. What beats has to connect anew, and what was under way is lost: no silence counts
+    /// before there was time for that (D24).
+    pub(super) fn resumed(&mut self, turn: &mut Turn<'_>, lost: Span) {
+        self.for_each(|child| {
+            child.credit(turn.now, lost);
+            if let Some(watch) = child.process_mut().and_then(|process| process.watch.as_deref_mut()) {
+                watch.resume(turn.now);
+            }
+        });
+    }
+
+    fn for_each(&mut self, mut change: impl FnMut(&mut Child)) {
+        for id in self.table.order().to_vec() {
+            if let Some(mut child) = self.table.edit(id) {
+                change(&mut child);
+            }
+        }
     }
 
     /// The deadlines that belong to a phase.

@@ -8,6 +8,7 @@ use super::types::{
 use crate::ids::{Name, ReportId};
 use crate::spec::policy::{ChildPolicy, Heartbeat, SupervisorPolicy};
 use crate::time::Span;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What the core has of a child: never a command line.
@@ -79,7 +80,8 @@ pub struct Notice {
 }
 
 /// What an operator asks of this supervisor. Each is answered once, by [`Action::Answer`](super::Action::Answer).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
     /// OTP's terminate_child (R64, R65): stops one child, which then stays down until it is started again (D2).
     Terminate(ChildId),
@@ -112,7 +114,8 @@ pub enum Command {
 
 /// A new set of children. It waits for its turn like a request, and is answered like one: `Ok` when all stops and starts
 /// are over, `StartFailed` with the names of those that could not be started, which stay down.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reload {
     /// For the answer, and for [`Action::Renew`](super::Action::Renew).
     pub request: RequestId,
@@ -129,7 +132,8 @@ pub struct Reload {
 }
 
 /// A supervisor's own part of a [`Reload`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OwnPolicy {
     /// How it supervises from now on.
     pub policy: SupervisorPolicy,
@@ -138,7 +142,8 @@ pub struct OwnPolicy {
 }
 
 /// Which children a [`Reload`] is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Scope {
     /// All children: those not listed go, but for those that were added while the tree ran, unless `prune` is set.
     All {
@@ -253,6 +258,12 @@ pub enum Event {
     /// turn, after all pending input.
     Tick {
         /// Time during which this process did not run although it should have; every deadline of a child moves by it.
+        lost: Span,
+    },
+    /// Another image of the program goes on with this supervisor, which was made by
+    /// [`Supervisor::restore`](super::Supervisor::restore): its first event.
+    Resumed {
+        /// Time from the snapshot until now; every deadline of a child moves by it.
         lost: Span,
     },
 }

@@ -6,10 +6,12 @@ use super::types::{Exit, Kind, StartFailure};
 use crate::signal::full_name;
 use crate::text::ordinal;
 use crate::time::Span;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Why a process is killed, where that makes its end a failure. Its words can follow the child's name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum KillReason {
     /// Its start has taken longer than this, and why its readiness probe was not answered.
     NotReady { limit: Span, unanswered: Option<String> },
@@ -20,7 +22,8 @@ pub(super) enum KillReason {
 }
 
 /// How a child last failed. Its words can follow the child's name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum LastFailure {
     /// A node gave up, with this explanation.
     GaveUp(String),

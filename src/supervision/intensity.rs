@@ -38,6 +38,17 @@ impl Window {
         Window { intensity, charges: VecDeque::new() }
     }
 
+    /// A window in which these restarts count, the oldest first.
+    pub(super) fn restored(intensity: Intensity, charges: VecDeque<Time>) -> Window {
+        Window { intensity, charges }
+    }
+
+    /// The restarts that may still count, the oldest first. The limits are the supervisor's own.
+    pub(super) fn into_charges(self) -> VecDeque<Time> {
+        let Window { intensity: _, charges } = self;
+        charges
+    }
+
     /// Other limits from now on (R72): the charges stay, and the next one is judged by these.
     pub(super) fn set(&mut self, intensity: Intensity) {
         self.intensity = intensity;

@@ -19,6 +19,7 @@ use super::types::Source;
 use crate::ids::ReportId;
 use crate::spec::policy::Heartbeat;
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 
 /// What is repeated at an interval is not repeated faster than this, whatever was promised; and no child can promise a shorter one
 /// while it runs.
@@ -27,12 +28,16 @@ const INTERVAL_MIN: Span = Span::from_millis(10);
 /// So many times in one silence a child is spared because it gets no CPU time.
 const STARVED_MAX: u8 = 10;
 
+/// So long the beats of a thousand children may take to come again on new connections, on a machine that is busy.
+const RECONNECT: Span = Span::from_secs(1);
+
 /// Beats that come within so much of an interval after one that has ended a silence were sent before it, one after the other, and
 /// have come at once: a connection or a thread on the way was late, and not the child.
 const CATCHING_UP: f64 = 0.125;
 
 /// The beats of one process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Watch {
     promise: Heartbeat,
     /// The last beat, or the start.
@@ -62,7 +67,9 @@ pub(super) struct Watch {
     held: bool,
     /// How often this silence was spared because the child got no CPU time.
     starved: u8,
-    /// An inspection is under way; its answer decides.
+    /// An inspection is under way; its answer decides. A snapshot has none under way: the shell answers in the turn in which it
+    /// was asked, and one without an answer would be waited for for ever.
+    #[serde(skip)]
     looking: bool,
     /// The last beat of each way by which some have come.
     sources: Vec<(Source, Time)>,
@@ -153,6 +160,11 @@ impl Watch {
         self.not_before = self.not_before.max(until);
     }
 
+    /// The child has to connect anew: it has an interval for that and [`RECONNECT`].
+    pub(super) fn resume(&mut self, now: Time) {
+        self.spare(now + self.promise.interval + RECONNECT);
+    }
+
     /// The limit in force.
     pub(super) fn limit(&self) -> Span {
         self.promise.limit()
@@ -213,6 +225,11 @@ impl Watch {
             self.looking = false;
         }
         true
+    }
+
+    /// Whether its counts can be of one history.
+    pub(super) fn is_consistent(&self) -> bool {
+        self.gap.1 <= self.missed
     }
 
     /// When this watch must be looked at next; `None` while an inspection is under way.

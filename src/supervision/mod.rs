@@ -83,8 +83,8 @@
 //!
 //! # Which file holds what
 //!
-//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling` and `deadlines` are its work by theme; `table` holds
-//! the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step`, `word` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`, `tally` and `rollup` know
+//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling` and `deadlines` are its work by theme; `snapshot` writes all of it down and makes it
+//! again; `table` holds the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step`, `word` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`, `tally` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
 pub mod action;
@@ -108,6 +108,7 @@ pub mod rollup;
 mod seen;
 mod sequence;
 mod shown;
+pub mod snapshot;
 mod starts_and_stops;
 pub mod state;
 mod step;
@@ -123,6 +124,7 @@ pub use event::{Beat, Command, Event, Member, Notice, OwnPolicy, Reload, Scope};
 pub use report::{Fact, Killed, LastBeats, Past, Report, RolloutStage};
 pub use rollout::{RolloutEnd, RolloutStatus};
 pub use rollup::Rollup;
+pub use snapshot::{Place, Snapshot, SnapshotError};
 pub use state::{BeatStatus, ChildStatus, State};
 pub use supervisor::{Config, Supervisor};
 pub use tally::{Cause, Exits, RestartTimes};

@@ -8,9 +8,11 @@ use super::rollup::Rollup;
 use super::types::{ReportedState, RequestId, StartFailure, Stuck};
 use crate::ids::ReportId;
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 
 /// What its supervisor, or an operator, wants of a child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Target {
     /// It is started with its group.
     Up,
@@ -19,7 +21,8 @@ pub(super) enum Target {
 }
 
 /// A process that is there, or is about to be.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Process {
     /// `None` until the shell has reported that it exists.
     pub(super) pid: Option<u32>,
@@ -46,7 +49,8 @@ pub(super) struct Process {
 }
 
 /// What is done with a process that hangs before it is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Look {
     /// A command looks at it.
     Command,
@@ -55,7 +59,8 @@ pub(super) enum Look {
 }
 
 /// What a worker reported of itself besides its beats and its text.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Reported {
     pub(super) word: Option<ReportedState>,
     pub(super) main_pid: Option<u32>,
@@ -65,7 +70,8 @@ pub(super) struct Reported {
 
 /// A process that could not be killed. The child has ended for all that waits for that; a new process of it is not
 /// started before this one is gone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Lost {
     pub(super) stuck: Stuck,
     /// The report of it.
@@ -77,7 +83,8 @@ pub(super) struct Lost {
 }
 
 /// Down, without a decision by an operator or an end of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum DownReason {
     /// Its turn to be started will come in the sequence that runs.
     Queued,
@@ -97,7 +104,8 @@ pub(super) enum DownReason {
 }
 
 /// OTP's `restarting`: between two attempts to start it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Wait {
     /// The retry has its place in the queue; its charge falls when its turn comes (R33, R34).
     Charge,
@@ -112,7 +120,8 @@ pub(super) enum Wait {
 }
 
 /// What a stopped child becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum AfterStop {
     /// It is started again later in the same sequence.
     Again,
@@ -123,7 +132,8 @@ pub(super) enum AfterStop {
 }
 
 /// What the end of a killed child will mean.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum OnExit {
     /// It was being stopped; how it ends does not matter (R57).
     Stopped(AfterStop),
@@ -136,7 +146,8 @@ pub(super) enum OnExit {
 }
 
 /// The phases of a child's life. What exists in one phase only stands in that variant.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Phase {
     /// No process.
     Down(DownReason),
@@ -197,14 +208,16 @@ impl Phase {
 }
 
 /// A request that is answered when something has become of the child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Waiter {
     pub(super) request: RequestId,
     pub(super) goal: Goal,
 }
 
 /// What a request waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Goal {
     /// Its present process is gone.
     Gone,

@@ -5,6 +5,7 @@ use super::types::{ChildId, Dropped, Exit, StartFailure, StopCause, Stuck};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::Strategy;
 use crate::time::Span;
+use serde::{Deserialize, Serialize};
 
 /// One entry of the tree's history. The shell adds path, wall-clock time and the last lines of output.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +25,8 @@ pub struct Report {
 }
 
 /// Why we killed a process. Without it the process ended by itself, or by a process outside of the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Killed {
     /// No beat, no progress, or its own word that it hangs (D11).
     Hung,
@@ -41,7 +43,8 @@ pub enum Killed {
 }
 
 /// How the life of a process looked when it was over.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Past {
     /// From its start to its end.
     pub ran: Span,
@@ -56,7 +59,8 @@ pub struct Past {
 }
 
 /// The beats of a process up to a moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LastBeats {
     /// How many there were.
     pub count: u64,

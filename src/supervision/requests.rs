@@ -419,7 +419,7 @@ impl Supervisor {
 }
 
 /// The child that a request is about; `None` for a new one.
-fn subject(command: &Command) -> Option<ChildId> {
+pub(super) fn subject(command: &Command) -> Option<ChildId> {
     match command {
         Command::Terminate(id) | Command::Restart(id) | Command::Up(id) | Command::Cycle(id) | Command::Delete(id) => {
             Some(*id)

@@ -6,10 +6,12 @@ use super::types::{ChildId, RequestId, StopCause};
 use crate::ids::{Incarnation, Name, ReportId};
 use crate::spec::policy::Update;
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// How a roll-out was stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RolloutEnd {
     /// So many copies were replaced, and stay so.
     pub updated: usize,
@@ -43,7 +45,8 @@ pub struct RolloutStatus {
 }
 
 /// A roll-out that is under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Rollout {
     /// The request that is answered when it is over.
     pub(super) request: Option<RequestId>,
@@ -70,7 +73,8 @@ pub(super) struct Rollout {
 }
 
 /// A copy whose turn has not come.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Due {
     pub(super) id: ChildId,
     /// Its `count`.
@@ -83,7 +87,8 @@ pub(super) struct Due {
 }
 
 /// A copy that is being replaced, or not up for long enough yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Probation {
     pub(super) id: ChildId,
     /// What it goes back to when it fails; `None` for what it is.

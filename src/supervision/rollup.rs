@@ -1,9 +1,11 @@
 //! A subtree folded into a few numbers: what a node's beat carries upward.
 
 use crate::time::Span;
+use serde::{Deserialize, Serialize};
 
 /// How it stands in a subtree. Adding two of them gives that of both together.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rollup {
     /// Workers that run.
     pub running: u32,

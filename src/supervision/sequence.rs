@@ -8,10 +8,12 @@ use super::action::End;
 use super::types::{ChildId, RequestId, StopCause};
 use crate::ids::ReportId;
 use crate::time::Time;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 
 /// What a sequence is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Purpose {
     /// The supervisor's own start (R6).
     Boot,
@@ -28,7 +30,8 @@ pub(super) enum Purpose {
 }
 
 /// What an operator's sequence does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Operation {
     /// Stops it (R64).
     Stop,
@@ -39,7 +42,8 @@ pub(super) enum Operation {
 }
 
 /// What a child was before an operator had it started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Before {
     /// Down, or up before it was stopped for this.
     Down,
@@ -50,7 +54,8 @@ pub(super) enum Before {
 }
 
 /// The stops and starts that are left to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Sequence {
     pub(super) purpose: Purpose,
     /// What the reports of its stops carry.
@@ -70,7 +75,8 @@ pub(super) struct Sequence {
 }
 
 /// The reload that is being carried out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Reloading {
     pub(super) request: RequestId,
     /// What could not be started, in words.
@@ -217,6 +223,22 @@ impl Sequence {
     /// The starts that are left.
     pub(super) fn starts(&self) -> impl Iterator<Item = ChildId> {
         self.starts.iter().copied()
+    }
+
+    /// Those whose end or start is waited for.
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = ChildId> {
+        self.awaited.iter().chain(&self.starting).copied()
+    }
+
+    /// Every child that it is about.
+    pub(super) fn concerns(&self) -> impl Iterator<Item = ChildId> {
+        let Sequence { purpose, why: _, cause: _, stops, ahead, awaited, starts, starting, together: _ } = self;
+        let child = match purpose {
+            Purpose::Restart { child, .. } | Purpose::Operator { child, .. } => Some(*child),
+            Purpose::Boot | Purpose::Reload | Purpose::Roll | Purpose::End { .. } => None,
+        };
+        let others = [ahead, awaited, starting].into_iter().flatten();
+        child.into_iter().chain(stops.iter().flatten().chain(starts).chain(others).copied())
     }
 
     /// Those whose end is waited for. A sequence that cuts this one short lets them finish first.

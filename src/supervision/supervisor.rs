@@ -19,6 +19,7 @@ use super::types::{ChildId, Dropped, RequestId, Run, Stale};
 use crate::ids::ReportId;
 use crate::spec::policy::{Heartbeat, Ready, SupervisorPolicy};
 use crate::time::Time;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::mem;
 
@@ -73,12 +74,14 @@ pub struct Supervisor {
     pub(super) stale: u64,
     /// No supervisor stands above that reports this one, so it reports itself.
     pub(super) is_root: bool,
-    node: u32,
-    reports: u32,
+    pub(super) node: u32,
+    /// How many reports it has written.
+    pub(super) reports: u32,
 }
 
 /// The supervisor's own life. It only ever goes forward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Lifecycle {
     /// Before [`Event::Begin`].
     New,
@@ -92,7 +95,8 @@ pub(super) enum Lifecycle {
 }
 
 /// What waits in the queue.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum QueueItem {
     /// Something is due for this child: the decision on an exit, a retry, the end of a back-off. Its phase shows which,
     /// and when neither fits any more it is void (R29, R36).
@@ -199,6 +203,7 @@ impl Supervisor {
             Event::StopNow => self.stop_now(turn),
             Event::ParentLost => self.parent_lost(turn),
             Event::Tick { lost } => self.tick(turn, lost),
+            Event::Resumed { lost } => self.resumed(turn, lost),
         }
         Ok(())
     }

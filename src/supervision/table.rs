@@ -32,6 +32,28 @@ pub(super) struct Edit<'a> {
 }
 
 impl Table {
+    /// All children in start order, and how many ids have been given. What a snapshot needs of them: names and alarms are found
+    /// again.
+    pub(super) fn into_children(self) -> (Vec<Child>, u32) {
+        let Table { mut slots, order, names: _, alarms: _ } = self;
+        let given = slots.len() as u32;
+        let take = |id: ChildId| slots.get_mut(id.0 as usize).and_then(Option::take);
+        (order.into_iter().filter_map(take).map(|child| *child).collect(), given)
+    }
+
+    /// A table of children in start order, of which each has an id of its own below `given`, and a name of its own.
+    pub(super) fn of(children: Vec<Child>, given: u32) -> Table {
+        let names = children.iter().map(|child| (child.member.name.as_str().into(), child.id)).collect();
+        let order = children.iter().map(|child| child.id).collect();
+        let alarms = children.iter().filter_map(|child| Some((child.deadline()?, child.id))).collect();
+        let mut slots = vec![None; given as usize];
+        for child in children {
+            let at = child.id.0 as usize;
+            slots[at] = Some(Box::new(child));
+        }
+        Table { slots, order, names, alarms }
+    }
+
     /// Appends a child at the end of the start order. Its name is new; the caller has looked.
     pub(super) fn add(&mut self, member: Member) -> ChildId {
         let id = ChildId(self.slots.len() as u32);

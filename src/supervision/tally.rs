@@ -8,9 +8,12 @@ use super::action::End;
 use super::report::{Fact, Killed};
 use super::types::{Exit, Kind};
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Why a process has ended, or did not come to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A supervisor: one restart too many.
     GaveUp,
@@ -95,7 +98,8 @@ impl Cause {
 }
 
 /// Ends by cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<Cause, u64>", into = "BTreeMap<Cause, u64>")]
 pub struct Exits([u64; Cause::ALL.len()]);
 
 impl Exits {
@@ -114,8 +118,24 @@ impl Exits {
     }
 }
 
+/// In a snapshot each cause stands by its word, so that another order of them is no other meaning.
+impl From<Exits> for BTreeMap<Cause, u64> {
+    fn from(exits: Exits) -> BTreeMap<Cause, u64> {
+        exits.iter().collect()
+    }
+}
+
+impl From<BTreeMap<Cause, u64>> for Exits {
+    fn from(counts: BTreeMap<Cause, u64>) -> Exits {
+        let mut exits = Exits::default();
+        counts.into_iter().for_each(|(cause, count)| exits.0[cause as usize] = count);
+        exits
+    }
+}
+
 /// How long it takes from the end of a process until the next one is up, as a histogram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RestartTimes {
     count: u64,
     sum: Span,
@@ -156,10 +176,11 @@ impl RestartTimes {
 }
 
 /// What is counted of one child. Nothing is kept before its first end.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Tally(Option<Box<Ended>>);
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Ended {
     exits: Exits,
     /// Since when it is down, where its next start is a restart.

@@ -1,18 +1,20 @@
 //! Plain types that the rest of the room is made of: which child, which run of it, how it ended, why it is stopped.
 
 use crate::ids::Incarnation;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A child within its supervisor: given once, never given again, so that nothing is keyed by a pid or a position.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChildId(pub u32);
 
 /// A request that waits for its [`Answer`](super::action::Answer); the shell chooses the numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
 /// Which run of which child a fact is about. What belongs to an earlier run is counted and dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Run {
     /// The child.
     pub child: ChildId,
@@ -30,7 +32,8 @@ pub enum Kind {
 }
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Exit {
     /// By itself, with this status.
     Code(i32),
@@ -52,7 +55,8 @@ pub struct Connection {
 }
 
 /// By which way a beat has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Source {
     /// By the node's own endpoint.
     #[default]
@@ -83,7 +87,8 @@ pub struct Dropped {
 }
 
 /// Where a worker stands, by its own word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ReportedState {
     /// Its start or its reloading is over.
     Ready,
@@ -105,7 +110,8 @@ impl ReportedState {
 }
 
 /// Why a start did not come to pass, as plain data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StartFailure {
     /// Which step failed, such as "exec".
     pub stage: String,
@@ -130,7 +136,8 @@ pub enum Inspected {
 }
 
 /// A process that SIGKILL has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stuck {
     /// Its number, for reports only.
     pub pid: u32,
@@ -179,7 +186,8 @@ impl fmt::Debug for ChildId {
 }
 
 /// Why a child is being stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum StopCause {
     /// Restarted together with a sibling that failed (R23): its name.
     Group(String),

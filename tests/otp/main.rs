@@ -3,7 +3,8 @@
 //!
 //! `table`, and `reloads` for new sets of children and `rolling` for those that come one after another, have a row or more for every rule, told in the little language of `script`; `chains` follows causes; `worlds`
 //! enumerates all small supervisors against an oracle; `random` feeds streams of events, sense and nonsense; `large`
-//! has ten thousand children.
+//! has ten thousand children. Beside every row goes a `twin` that is written down and made again after each event; `snapshot` is
+//! about what was written down.
 
 mod chains;
 mod counts;
@@ -13,5 +14,7 @@ mod random;
 mod reloads;
 mod rolling;
 mod script;
+mod snapshot;
 mod table;
+mod twin;
 mod worlds;

@@ -12,6 +12,7 @@
 //!
 //! Everything that touches the core's door is in this file.
 
+use crate::twin::Twin;
 use std::collections::BTreeMap;
 use treevisor::ids::{Incarnation, Name};
 use treevisor::spec::policy::*;
@@ -26,11 +27,25 @@ pub(crate) struct World {
     names: BTreeMap<ChildId, String>,
     requests: u64,
     pid: u32,
+    /// Is written down and made again after each event.
+    pub(crate) twin: Option<Twin>,
+    /// What is done to what was written down of it.
+    pub(crate) change: fn(&str, String) -> String,
+    pub(crate) change_of: String,
+    /// What the twin first did otherwise.
+    pub(crate) differs: Option<String>,
 }
 
 /// Runs one row. An error names the line and the difference.
 pub(crate) fn check(spec: &str, script: &str) -> Result<(), String> {
     let mut world = World::new(spec);
+    world.twin = Some(Twin::of(&world.core));
+    play(&mut world, script)?;
+    world.differs.map_or(Ok(()), Err)
+}
+
+/// The same with a world that is there.
+pub(crate) fn play(world: &mut World, script: &str) -> Result<(), String> {
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (words, expected) = match line.split_once(" : ") {
             Some((words, expected)) => (words.trim(), expected.trim()),
@@ -74,7 +89,18 @@ impl World {
         let (policy, members, uplink) = parse_spec(spec);
         let names = members.iter().enumerate().map(|(n, m)| (ChildId(n as u32), m.name.to_string())).collect();
         let core = Supervisor::new(Config { policy, members, uplink, node: 7, seed: 7 });
-        World { core, now: Time::ZERO, reports: Vec::new(), names, requests: 0, pid: 100 }
+        World {
+            core,
+            now: Time::ZERO,
+            reports: Vec::new(),
+            names,
+            requests: 0,
+            pid: 100,
+            twin: None,
+            change: |_, text| text,
+            change_of: String::new(),
+            differs: None,
+        }
     }
 
     pub(crate) fn status(&self, name: &str) -> ChildStatus {
@@ -142,7 +168,15 @@ impl World {
     /// Hands in one event; what comes back is in words, reports apart.
     pub(crate) fn hand_in(&mut self, event: Event) -> Vec<String> {
         let mut actions = Vec::new();
+        let copy = self.twin.is_some().then(|| event.clone());
         self.core.handle(self.now, event, &mut actions);
+        if let (Some(twin), Some(event)) = (&mut self.twin, copy) {
+            let same = twin.handle(self.now, event, &actions, &self.core);
+            let again = same.and_then(|()| twin.again(|text| (self.change)(&self.change_of, text)));
+            if let Err(difference) = again {
+                (self.differs, self.twin) = (Some(difference), None);
+            }
+        }
         self.reports.clear();
         let mut words = Vec::new();
         for action in actions {
@@ -275,6 +309,11 @@ impl World {
             "lose" => {
                 self.now += span(0);
                 Event::Tick { lost: span(0) }
+            }
+            // Time passes between a snapshot and what goes on with it.
+            "resume" => {
+                self.now += span(0);
+                Event::Resumed { lost: span(0) }
             }
             // Time passes without a look.
             "later" => {

@@ -1656,6 +1656,87 @@ const ROWS: &[Row] = &[
         told",
     ),
     (
+        "D24",
+        "after a gap a child that beats has an interval and a second to be heard again",
+        "one-for-one 9/5s: a(beats)",
+        "
+        boot
+        beat a
+        wait 2900ms
+        told beat_late(a)
+        resume 100ms
+        told
+        wait 1999ms
+        told
+        wait 1ms : look a
+        hung a : kill a",
+    ),
+    (
+        "D24",
+        "once heard it has as long as ever",
+        "one-for-one 9/5s: a(beats)",
+        "
+        boot
+        resume 1s
+        beat a
+        wait 2999ms
+        told beat_late(a)
+        wait 1ms : look a",
+    ),
+    (
+        "D24",
+        "the time that a child has to start or to stop moves by the gap",
+        "one-for-one 9/5s: a(shutdown=5s) b(at-word,timeout=5s)",
+        "
+        begin : spawn a#1
+        spawned a : spawn b#1
+        spawned b
+        wait 1s
+        resume 2s
+        wait 3999ms
+        ready b : ready
+        stop a : ask a
+        wait 1s
+        resume 2s
+        wait 3999ms
+        wait 1ms : kill a
+        exit a sig9 : ok:1",
+    ),
+    (
+        "D24",
+        "a start that has used up its time fails the gap later",
+        "one-for-one 9/5s: a(at-word,timeout=5s)",
+        "
+        begin : spawn a#1
+        spawned a
+        wait 4s
+        resume 2s
+        wait 999ms
+        wait 1ms : kill a
+        exit a sig9 : halt StartFailed",
+    ),
+    (
+        "D24",
+        "a sequence, a queue and a window go on as they were",
+        "one-for-all 2/30s: a b c",
+        "
+        boot
+        exit b 1 : ask c
+        stop a
+        resume 1s
+        exit c 0 : ask a
+        resume 1s
+        exit a 0 : spawn a#2
+        spawned a : spawn b#2
+        resume 1s
+        spawned b : spawn c#2
+        spawned c : ask a
+        window 1
+        resume 1s
+        exit a 0 : ok:1
+        is a=stopped b=running c=running",
+    ),
+    (
         "D11",
         "one that winds itself up has the time of a stop before its silence counts",
         "one-for-one 9/5s: a(beats,shutdown=20s) b(beats,infinity)",
@@ -2727,7 +2808,7 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-fn rows() -> impl Iterator<Item = &'static Row> {
+pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     ROWS.iter().chain(super::reloads::ROWS).chain(super::rolling::ROWS).chain(super::counts::ROWS)
 }
 
@@ -2745,7 +2826,7 @@ fn every_row_holds() {
 fn every_rule_and_every_decision_has_a_row_or_a_reason() {
     let named: Vec<&str> =
         rows().flat_map(|row| row.0.split_whitespace()).chain(NO_ROW.iter().map(|(rule, _)| *rule)).collect();
-    let all = (1..=79).map(|n| format!("R{n}")).chain((1..=22).map(|n| format!("D{n}")));
+    let all = (1..=79).map(|n| format!("R{n}")).chain((1..=24).map(|n| format!("D{n}")));
     let missing: Vec<String> = all.filter(|rule| !named.contains(&rule.as_str())).collect();
     assert!(missing.is_empty(), "rules without a row or a reason: {missing:?}");
 }

@@ -77,6 +77,8 @@ pub(crate) enum Rule {
     Rollout,
     /// After a reload the tree is what it says, when it has settled.
     Reloaded,
+    /// A supervisor that was written down and made again is the same.
+    Twin,
     /// The core panicked.
     Panicked,
 }
@@ -440,7 +442,8 @@ impl Witness {
             | Event::Escalating { .. }
             | Event::Inspected(..)
             | Event::Examined(_)
-            | Event::Tick { .. } => {}
+            | Event::Tick { .. }
+            | Event::Resumed { .. } => {}
         }
     }
 

@@ -329,8 +329,9 @@ impl World {
         };
         log!(self, "stray at {}: {event:?}", self.who(pid));
         let mut actions = Vec::new();
-        node.core.handle(self.now, event.clone(), &mut actions);
+        let same = self.handle(&mut node, event.clone(), &mut actions);
         self.nodes[pid] = Some(node);
+        same?;
         ensure!(actions.is_empty(), Rule::NoSuchProcess, "{event:?} is stray and led to {actions:?}");
         Ok(())
     }
@@ -341,11 +342,13 @@ impl World {
         let Some(mut node) = self.nodes[pid].take() else { return Ok(()) };
         let before = node.core.next_deadline();
         let mut actions = Vec::new();
+        let mut same = Ok(());
         if before.is_none_or(|at| at > self.now) {
-            node.core.handle(self.now, Event::Tick { lost: Span::ZERO }, &mut actions);
+            same = self.handle(&mut node, Event::Tick { lost: Span::ZERO }, &mut actions);
         }
         let after = node.core.next_deadline();
         self.nodes[pid] = Some(node);
+        same?;
         ensure!(
             actions.is_empty() && before == after,
             Rule::Deadlines,

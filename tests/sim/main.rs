@@ -2,12 +2,13 @@
 //!
 //! Many supervision cores, a fake kernel and a fake network, all driven from one seed in virtual time: `world` is the
 //! queue, `node` the shell around each core, `kernel` and `network` what stands below, `scenarios` what a seed means,
-//! `faults` what befalls a tree, `reloads` other sets of children and rolling restarts while it runs, `requests` what operators ask, `checkers` what must hold, `mutations` how we know that the checkers see.
+//! `faults` what befalls a tree, `reloads` other sets of children and rolling restarts while it runs, `requests` what operators ask, `checkers` what must hold, `twin` a core that is written down and made again beside each that is not, `mutations` how we know that the checkers see.
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `SIM_SEEDS` | how many seeds `seeds` runs, 1,000 unless said otherwise |
 //! | `SIM_FROM` | the first of them |
+//! | `SIM_TWINS` | how many seeds go with twins, 400 unless said otherwise |
 //! | `SIM_SEED` | the one that `replay` runs, with its whole log on stdout under `--nocapture` |
 //!
 //! A seed that fails is replayed with `SIM_SEED=… cargo test --test sim -- replay --nocapture`.
@@ -25,6 +26,8 @@ mod requests;
 mod rng;
 mod scenarios;
 mod seeds;
+#[path = "../otp/twin.rs"]
+mod twin;
 mod world;
 
 use checkers::{Rule, Violation};
@@ -115,9 +118,13 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
 }
 
-/// A panic of the core is a violation like any other.
 fn run(seed: u64, mutation: Option<Mutation>, keep_log: bool) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| World::run(seed, mutation, keep_log))).unwrap_or_else(|panic| {
+    guarded(|| World::run(seed, mutation, keep_log))
+}
+
+/// A panic of the core is a violation like any other.
+fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
             .cloned()
@@ -147,6 +154,13 @@ fn explain(seed: u64, violation: &Violation) -> String {
 
 /// Runs seeds on all processors until one fails. Returns what was seen.
 fn run_all(seeds: impl Fn(u64) -> Option<u64> + Sync) -> BTreeMap<Cow<'static, str>, u64> {
+    run_all_as(seeds, |seed| run(seed, None, false))
+}
+
+fn run_all_as(
+    seeds: impl Fn(u64) -> Option<u64> + Sync,
+    run_one: impl Fn(u64) -> Outcome + Sync,
+) -> BTreeMap<Cow<'static, str>, u64> {
     let next = AtomicU64::new(0);
     let failed = Mutex::new(BTreeMap::<u64, Violation>::new());
     let seen = Mutex::new(BTreeMap::<Cow<'static, str>, u64>::new());
@@ -155,7 +169,7 @@ fn run_all(seeds: impl Fn(u64) -> Option<u64> + Sync) -> BTreeMap<Cow<'static, s
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(seed) = seeds(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run(seed, None, false);
+                    let outcome = run_one(seed);
                     let mut sums = seen.lock().expect("no thread panics with it");
                     *sums.entry("steps".into()).or_default() += outcome.steps;
                     for (what, count) in outcome.seen {
@@ -191,6 +205,20 @@ fn seeds() {
     if count >= 1_000 {
         let missing: Vec<_> = WANTED.iter().filter(|what| !seen.contains_key(**what)).collect();
         assert!(missing.is_empty(), "no scenario has shown {missing:?}");
+    }
+}
+
+/// In every node of many trees a twin takes in what the core takes in, and is written down and made again at random: it does the
+/// same, step by step.
+#[test]
+fn what_is_written_down_and_made_again_does_the_same() {
+    let count = number("SIM_TWINS").unwrap_or(400);
+    let seen = run_all_as(|at| (at < count).then_some(at), |seed| guarded(|| World::run_with_twins(seed)));
+    let of = |what: &str| seen.get(what).copied().unwrap_or_default();
+    let (steps, again) = (of("a twin goes along"), of("a twin is made again"));
+    println!("{steps} steps of twins, which were made again {again} times");
+    if count >= 400 {
+        assert!(steps >= 100_000 && again >= 10_000, "only {steps} steps, made again {again} times");
     }
 }
 

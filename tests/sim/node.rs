@@ -4,12 +4,13 @@
 //! tick last, with the time in which the loop did not run. What must arrive at the parent is sent again until it is
 //! acknowledged; the exit of a child is handed in when nothing of it is left.
 
-use crate::checkers::{Rule, Verdict, Witness, ensure};
+use crate::checkers::{Rule, Verdict, Violation, Witness, ensure};
 use crate::kernel::{Life, Pid, Role, Spell, Task};
 use crate::mutations::Mutation;
 use crate::network::{Envelope, Frame};
 use crate::reloads::Plan;
 use crate::scenarios::SpecId;
+use crate::twin::Twin;
 use crate::world::{Happening, World, log};
 use slog::Logger;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) pid: Pid,
     pub(crate) spec: SpecId,
     pub(crate) core: Supervisor,
+    /// Takes in what the core takes in.
+    pub(crate) twin: Option<Twin>,
     pub(crate) witness: Witness,
     id: u32,
     /// By child id: the present run and its process.
@@ -154,6 +157,7 @@ impl World {
         let node = Node {
             pid,
             spec,
+            twin: self.twin_rng.as_ref().map(|_| Twin::of(&core)),
             core,
             witness: Witness::new(&tree, children.iter().map(|(child, _)| *child), spec, id, &self.held),
             id,
@@ -422,9 +426,9 @@ impl World {
             (Some(Mutation::HaltsEarly), Event::Stop(StopReason::Asked)) => actions.push(Action::Halt(End::Stopped)),
             (Some(Mutation::StopAsPanic), Event::Asked { request, command: Command::Terminate(child), by }) => {
                 let command = Command::Panic { child, hold: false };
-                node.core.handle(self.now, Event::Asked { request, command, by }, &mut actions);
+                self.handle(node, Event::Asked { request, command, by }, &mut actions)?;
             }
-            (_, event) => node.core.handle(self.now, event, &mut actions),
+            (_, event) => self.handle(node, event, &mut actions)?,
         }
         let tree = self.tree.clone();
         for action in actions {
@@ -442,6 +446,21 @@ impl World {
         }
         let beats = node.uplink.is_some() && tree.specs[node.spec.0].policy.heartbeat.is_some();
         node.witness.between(&tree, self.now, &node.core, beats)
+    }
+
+    /// The core takes an event in, and so does its twin.
+    pub(crate) fn handle(&mut self, node: &mut Node, event: Event, actions: &mut Vec<Action>) -> Verdict {
+        let copy = node.twin.is_some().then(|| event.clone());
+        node.core.handle(self.now, event, actions);
+        let (Some(twin), Some(event), Some(rng)) = (&mut node.twin, copy, &mut self.twin_rng) else { return Ok(()) };
+        let same = twin.handle(self.now, event, actions, &node.core);
+        let again = same.and_then(|()| if rng.chance(120) { twin.again(|text| text) } else { Ok(false) });
+        let again = again.map_err(|text| Violation { rule: Rule::Twin, text })?;
+        self.saw("a twin goes along");
+        if again {
+            self.saw("a twin is made again");
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, node: &mut Node, action: Action) -> Verdict {

@@ -152,6 +152,8 @@ pub(crate) struct World {
     pub(crate) request_rng: Rng,
     pub(crate) roll_rng: Rng,
     pub(crate) main_rng: Rng,
+    /// When the twins of cores are written down; without it there are none.
+    pub(crate) twin_rng: Option<Rng>,
     pub(crate) operators: Operators,
     /// What operators hold down, as the nodes above have received it.
     pub(crate) holds: BTreeSet<SpecId>,
@@ -188,6 +190,15 @@ pub(crate) struct World {
 impl World {
     /// Runs one seed from beginning to end.
     pub(crate) fn run(seed: u64, mutation: Option<Mutation>, keep_log: bool) -> Outcome {
+        World::run_as(seed, mutation, keep_log, None)
+    }
+
+    /// The same with a twin of each core, which is written down and made again at random.
+    pub(crate) fn run_with_twins(seed: u64) -> Outcome {
+        World::run_as(seed, None, false, Some(Rng::new(seed, 14)))
+    }
+
+    fn run_as(seed: u64, mutation: Option<Mutation>, keep_log: bool, twin_rng: Option<Rng>) -> Outcome {
         let scenario = Scenario::new(seed);
         let tree = Arc::new(scenario.tree.clone());
         let mut world = World {
@@ -205,6 +216,7 @@ impl World {
             request_rng: Rng::new(seed, 11),
             roll_rng: Rng::new(seed, 12),
             main_rng: Rng::new(seed, 13),
+            twin_rng,
             operators: Operators::default(),
             holds: BTreeSet::new(),
             held: BTreeSet::new(),

@@ -1,0 +1,368 @@
+//! A supervisor written down, and made again from that: what goes over from one image of the program to the next.
+//!
+//! The types of the core are written as they are, by derived code: a field that is new stands in the snapshot without any
+//! thought, and one that shall not needs a word where it is declared. Only the supervisor and its table, which hold what can be
+//! found again, are taken apart here, without `..`: what they get is a compiler error until it is decided. Which of the two a
+//! field is, and how the format changes, is told in `docs/upgrade-format.md`.
+//!
+//! What is not written:
+//!
+//! - Of a [`Member`], all but its name. It is made from a spec by the shell, which writes down the specs; [`Place`] tells
+//!   which one is meant.
+//! - Names and alarms of the table, and the limits of the window of restarts: they follow from the rest.
+//! - Whether a child is being inspected: it is not, at the end of a turn.
+
+use super::backoff::Jitter;
+use super::child::Child;
+use super::event::{Command, Member, Scope};
+use super::intensity::Window;
+use super::phase::Phase;
+use super::requests::subject;
+use super::rollout::{Rollout, RolloutEnd};
+use super::sequence::{Purpose, Reloading, Sequence};
+use super::supervisor::{Lifecycle, QueueItem, Supervisor};
+use super::table::Table;
+use super::tally::{Exits, RestartTimes};
+use super::types::{ChildId, Kind, RequestId};
+use crate::ids::{Name, ReportId};
+use crate::spec::policy::{Heartbeat, SupervisorPolicy};
+use crate::time::Time;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+/// More ids than this are refused: each takes a place, and a damaged number must not take all memory.
+const IDS_MAX: u32 = 1 << 24;
+
+/// All of a supervisor that is not found again. Times are nanoseconds on the clock of its node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    policy: SupervisorPolicy,
+    /// In start order.
+    children: Vec<Child>,
+    ids_given: u32,
+    charges: VecDeque<Time>,
+    jitter: Jitter,
+    lifecycle: Lifecycle,
+    job: Option<Sequence>,
+    reloading: Option<Reloading>,
+    roll: Option<Rollout>,
+    stopped_roll: Option<Box<RolloutEnd>>,
+    queue: VecDeque<QueueItem>,
+    ordered: Option<ReportId>,
+    started_by: Option<ReportId>,
+    uplink: Option<Heartbeat>,
+    own_beat: Option<Time>,
+    restarts: u64,
+    exits: Exits,
+    restart_times: RestartTimes,
+    began: Option<Time>,
+    stale: u64,
+    is_root: bool,
+    node: u32,
+    reports: u32,
+}
+
+/// Of which spec a [`Member`] was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// What the child is.
+    Present,
+    /// What it will be when its present process is gone.
+    Next,
+    /// What it gets in its turn of the roll-out.
+    Wanted,
+    /// What it was before its turn in the roll-out, and goes back to if that fails.
+    Former,
+    /// What a request that waits for its turn has for it.
+    Asked(RequestId),
+}
+
+/// Why a snapshot cannot be gone on with. Its words can follow "the snapshot cannot be used: ".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotError(String);
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+/// By its name. Until [`Supervisor::restore`] has the rest of it, it is any worker.
+impl Serialize for Member {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Member { name, kind: _, revision: _, policy: _ } = self;
+        name.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Member, D::Error> {
+        let name = Name::deserialize(from)?;
+        Ok(Member { name, kind: Kind::Worker, revision: 0, policy: Arc::default() })
+    }
+}
+
+impl Supervisor {
+    /// Writes it down. At the end of a turn: what is handed in or carried out at that moment is in no snapshot.
+    pub fn snapshot(&self) -> Snapshot {
+        let Supervisor {
+            policy,
+            table,
+            window,
+            jitter,
+            lifecycle,
+            job,
+            reloading,
+            roll,
+            stopped_roll,
+            queue,
+            ordered,
+            started_by,
+            uplink,
+            own_beat,
+            restarts,
+            exits,
+            restart_times,
+            began,
+            stale,
+            is_root,
+            node,
+            reports,
+        } = self.clone();
+        let (children, ids_given) = table.into_children();
+        let charges = window.into_charges();
+        Snapshot {
+            policy,
+            children,
+            ids_given,
+            charges,
+            jitter,
+            lifecycle,
+            job,
+            reloading,
+            roll,
+            stopped_roll,
+            queue,
+            ordered,
+            started_by,
+            uplink,
+            own_beat,
+            restarts,
+            exits,
+            restart_times,
+            began,
+            stale,
+            is_root,
+            node,
+            reports,
+        }
+    }
+
+    /// Makes the supervisor of a snapshot again. It goes on where the other one was; its first event is
+    /// [`Event::Resumed`](super::Event::Resumed). `member` gives what the shell makes of the spec that it has for a child at a
+    /// place.
+    ///
+    /// # Errors
+    /// When a spec is not there, or what the snapshot holds does not fit together: what is wrong, and of which child.
+    pub fn restore(
+        mut snapshot: Snapshot,
+        mut member: impl FnMut(&Name, Place) -> Option<Member>,
+    ) -> Result<Supervisor, SnapshotError> {
+        let mut wrong = None;
+        snapshot.for_each_member(&mut |place, found| match member(&found.name, place) {
+            Some(given) if given.name == found.name => *found = given,
+            Some(_) | None => {
+                wrong.get_or_insert_with(|| format!("there is no spec of \"{}\" ({place})", found.name));
+            }
+        });
+        match wrong {
+            Some(wrong) => return Err(SnapshotError(wrong)),
+            None => snapshot.check().map_err(SnapshotError)?,
+        }
+        let Snapshot {
+            policy,
+            children,
+            ids_given,
+            charges,
+            jitter,
+            lifecycle,
+            job,
+            reloading,
+            roll,
+            stopped_roll,
+            queue,
+            ordered,
+            started_by,
+            uplink,
+            own_beat,
+            restarts,
+            exits,
+            restart_times,
+            began,
+            stale,
+            is_root,
+            node,
+            reports,
+        } = snapshot;
+        Ok(Supervisor {
+            policy,
+            table: Table::of(children, ids_given),
+            window: Window::restored(policy.intensity, charges),
+            jitter,
+            lifecycle,
+            job,
+            reloading,
+            roll,
+            stopped_roll,
+            queue,
+            ordered,
+            started_by,
+            uplink,
+            own_beat,
+            restarts,
+            exits,
+            restart_times,
+            began,
+            stale,
+            is_root,
+            node,
+            reports,
+        })
+    }
+}
+
+impl Snapshot {
+    /// Every member that it holds, with its place: the shell must have a spec for each.
+    pub fn members(&self) -> Vec<(Place, Member)> {
+        let mut all = Vec::new();
+        self.clone().for_each_member(&mut |place, member| all.push((place, member.clone())));
+        all
+    }
+
+    fn for_each_member(&mut self, act: &mut dyn FnMut(Place, &mut Member)) {
+        for child in &mut self.children {
+            act(Place::Present, &mut child.member);
+            if let Some(next) = &mut child.next {
+                act(Place::Next, next);
+            }
+        }
+        if let Some(roll) = &mut self.roll {
+            for due in &mut roll.ahead {
+                due.wanted.iter_mut().for_each(|member| act(Place::Wanted, member));
+                due.former.iter_mut().for_each(|member| act(Place::Former, member));
+            }
+            for probation in &mut roll.batch {
+                probation.former.iter_mut().for_each(|member| act(Place::Former, member));
+            }
+        }
+        for item in &mut self.queue {
+            match item {
+                QueueItem::Recheck(_) => {}
+                QueueItem::Asked { request, command: Command::Start(member), by: _ } => {
+                    act(Place::Asked(*request), member);
+                }
+                QueueItem::Asked { .. } => {}
+                QueueItem::Reload(reload) => {
+                    let place = Place::Asked(reload.request);
+                    reload.members.iter_mut().for_each(|member| act(place, member));
+                }
+            }
+        }
+    }
+
+    /// Whether it fits together: it is damaged, or was written by a program with another idea of it, if not. What is odd but can
+    /// be gone on with is not looked for: a supervisor that is stuck must not be kept from an upgrade.
+    fn check(&self) -> Result<(), String> {
+        if self.ids_given > IDS_MAX {
+            return Err(format!("{} ids of children were given, more than {IDS_MAX}", self.ids_given));
+        }
+        let (mut ids, mut names, mut with_process) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for child in &self.children {
+            let name = &child.member.name;
+            if child.id.0 >= self.ids_given || !ids.insert(child.id) {
+                return Err(format!("\"{name}\" has the id {}, which is not its own", child.id.0));
+            }
+            if !names.insert(name) {
+                return Err(format!("two children are called \"{name}\""));
+            }
+            if child.process().is_some() {
+                with_process.insert(child.id);
+            }
+            check_child(child).map_err(|wrong| format!("\"{name}\" {wrong}"))?;
+        }
+        let sequence = self.job.as_ref().map(|job| &job.purpose);
+        match (self.lifecycle, sequence) {
+            (Lifecycle::Booting, Some(Purpose::Boot)) | (Lifecycle::Ending, Some(Purpose::End { .. })) => {}
+            (Lifecycle::Booting | Lifecycle::Ending, _) => {
+                return Err("the supervisor begins or ends, and no sequence of that is under way".into());
+            }
+            (Lifecycle::New | Lifecycle::Running | Lifecycle::Halted, _) => {}
+        }
+        if let Some(job) = &self.job {
+            if let Some(id) = job.waits_for().find(|id| !with_process.contains(id)) {
+                return Err(format!("the sequence waits for child {}, which has no process", id.0));
+            }
+            self.known("the sequence", job.concerns())?;
+        }
+        self.known("the queue", self.queue.iter().filter_map(concerned))?;
+        if let Some(roll) = &self.roll {
+            let on_it = roll.ahead.iter().map(|due| due.id).chain(roll.batch.iter().map(|rolled| rolled.id));
+            self.known("the roll-out", on_it)?;
+            let least = roll.ahead.len().checked_add(roll.batch.len()).and_then(|sum| sum.checked_add(roll.updated));
+            if least.is_none_or(|least| roll.total < least) {
+                return Err(format!("the roll-out is of {} copies, and has more", roll.total));
+            }
+        }
+        Ok(())
+    }
+
+    /// A child that is meant may be forgotten by now, but has been there.
+    fn known(&self, what: &str, mut ids: impl Iterator<Item = ChildId>) -> Result<(), String> {
+        match ids.find(|id| id.0 >= self.ids_given) {
+            Some(id) => Err(format!("{what} has child {}, and only {} ids were given", id.0, self.ids_given)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_child(child: &Child) -> Result<(), &'static str> {
+    if child.process().is_some() && child.lost.is_some() {
+        return Err("has a process, and another one that cannot be killed");
+    }
+    if matches!(&child.phase, Phase::Running(process) if process.pid.is_none()) {
+        return Err("runs, and has no pid");
+    }
+    match child.process().and_then(|process| process.watch.as_deref()) {
+        Some(watch) if !watch.is_consistent() => Err("has missed fewer beats than the last silence had"),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The child that what waits in the queue is about.
+fn concerned(item: &QueueItem) -> Option<ChildId> {
+    match item {
+        QueueItem::Recheck(run) => Some(run.child),
+        QueueItem::Asked { command, .. } => subject(command),
+        QueueItem::Reload(reload) => match reload.scope {
+            Scope::Child(id) => Some(id),
+            Scope::All { .. } | Scope::Count(_) => None,
+        },
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Present => f.write_str("what it is"),
+            Place::Next => f.write_str("what it will be when its process is gone"),
+            Place::Wanted => f.write_str("what it gets in the roll-out"),
+            Place::Former => f.write_str("what it was before the roll-out"),
+            Place::Asked(request) => write!(f, "what request {} has for it", request.0),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! JSON that is taken over whole or not at all: nothing in it may be unknown, and nothing missing.
+//!
+//! A reader made by `serde` takes an optional member that is missing for one that is not there, and may pass over members that it
+//! does not know. For a message that is right. What one image of the program leaves to the next is not a message: what the
+//! reader does not know, the writer had a reason for, and dropping it in silence changes the behaviour of a tree.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Reads `text`, writes again what was read, and compares.
+///
+/// # Errors
+/// What is not understood, unknown or missing, and where: "queue[0].asked.by is missing".
+pub fn read<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, String> {
+    let read: T = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let again = serde_json::to_string(&read).map_err(|error| error.to_string())?;
+    // The same program writes the same text; only where it does not, a closer look is worth its time.
+    if again == text {
+        return Ok(read);
+    }
+    let value = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| error.to_string());
+    match difference("", &value(text)?, &value(&again)?) {
+        Some(difference) => Err(difference),
+        None => Ok(read),
+    }
+}
+
+/// Where what is there differs from what was understood.
+fn difference(at: &str, there: &Value, understood: &Value) -> Option<String> {
+    let below = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+    match (there, understood) {
+        (Value::Object(there), Value::Object(understood)) => {
+            if let Some(name) = understood.keys().find(|name| !there.contains_key(*name)) {
+                return Some(format!("{} is missing", below(name)));
+            }
+            there.iter().find_map(|(name, value)| match understood.get(name) {
+                None => Some(format!("{} is not known", below(name))),
+                Some(understood) => difference(&below(name), value, understood),
+            })
+        }
+        (Value::Array(there), Value::Array(understood)) if there.len() == understood.len() => there
+            .iter()
+            .zip(understood)
+            .enumerate()
+            .find_map(|(n, (value, understood))| difference(&format!("{at}[{n}]"), value, understood)),
+        _ if there == understood => None,
+        _ => Some(format!("{at} is {there}, and is understood as {understood}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Lax {
+        name: String,
+        cause: Option<u32>,
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Inner {
+        #[serde(default)]
+        on: bool,
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_named_with_its_place() {
+        let found = |text: &str| read::<Lax>(text).map_err(|error| error.to_string());
+        assert!(found(r#"{"name":"a","cause":null,"inner":[{"on":true}]}"#).is_ok());
+        let spaced = "{ \"inner\": [],\n \"cause\": 7, \"name\": \"a\" }";
+        assert_eq!(found(spaced).unwrap().cause, Some(7), "neither order nor white space means anything");
+        let wrong = |text: &str| found(text).unwrap_err();
+        assert_eq!(wrong(r#"{"name":"a","inner":[]}"#), "cause is missing");
+        assert_eq!(wrong(r#"{"name":"a","cause":1,"inner":[{"on":true},{}]}"#), "inner[1].on is missing");
+        assert_eq!(wrong(r#"{"name":"a","cause":1,"inner":[{"on":true,"x":1}]}"#), "inner[0].x is not known");
+        assert!(wrong(r#"{"cause":1,"inner":[]}"#).contains("missing field `name`"));
+    }
+}
