@@ -6,6 +6,7 @@ use crate::instance::runtime::RuntimeDir;
 use crate::link::{Context, Dealer, LinkError, RouterLimits, Waited};
 use crate::os::clock::{self, Clock};
 use crate::os::lock;
+use crate::os::random;
 use crate::time::{Span, Time};
 use crate::wire::codec;
 use crate::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
@@ -19,6 +20,13 @@ use std::os::fd::{AsFd, OwnedFd};
 /// How often a wait is interrupted to see whether the instance is still there. A tool that waits may turn a few times
 /// a second; a node may not.
 const LOOK_EVERY: Span = Span::from_millis(200);
+
+/// Without a reply for so long the same is asked again: the request or the reply may be lost, and the root does not do
+/// it twice.
+const AGAIN: Span = Span::from_secs(1);
+
+/// As much after it has been accepted: from then on a reply comes every second.
+const AGAIN_WHEN_ACCEPTED: Span = Span::from_secs(2);
 
 /// A root that has too many requests is asked again after this.
 const FULL: Span = Span::from_millis(50);
@@ -78,10 +86,30 @@ pub struct Session {
     clock: Clock,
     last_request: u64,
     via: Option<String>,
-    /// What was asked and has no reply yet, as it was sent, and until when it may be sent again.
-    unanswered: HashMap<u64, (Vec<Vec<u8>>, Time)>,
+    /// What was asked and has no last reply yet.
+    unanswered: HashMap<u64, Unanswered>,
     /// Where the answers are written to, when they are not worth waiting for without a reader.
     output: Option<OwnedFd>,
+}
+
+/// A request without a last reply.
+#[derive(Debug)]
+struct Unanswered {
+    /// As it was sent.
+    frames: Vec<Vec<u8>>,
+    /// How long the next reply may take.
+    within: Span,
+    /// When it is sent again, and until when that is done.
+    again: Time,
+    until: Time,
+}
+
+/// A name that no other asker has, by which the root knows what is asked again. libzmq keeps those that begin with zero.
+fn identity() -> Result<[u8; 16], AskError> {
+    let mut bytes = [0; 16];
+    random::fill(&mut bytes).map_err(|cause| AskError::Link(LinkError::Context { cause }))?;
+    bytes[0] |= 1;
+    Ok(bytes)
 }
 
 impl Session {
@@ -92,7 +120,8 @@ impl Session {
     pub fn connect(runtime: &RuntimeDir) -> Result<Session, AskError> {
         let context = Context::new().map_err(AskError::Link)?;
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
-        let dealer = Dealer::connect(&context, &runtime.control_socket(), b"", limits).map_err(AskError::Link)?;
+        let dealer = Dealer::connect(&context, &runtime.control_socket(), &identity()?, limits);
+        let dealer = dealer.map_err(AskError::Link)?;
         Ok(Session {
             runtime: runtime.clone(),
             root: runtime.read_instance().ok().map(|instance| instance.pid),
@@ -245,23 +274,46 @@ impl Session {
             return Err(AskError::NoAnswer { limit: Span::ZERO });
         }
         if is_answered {
-            self.unanswered.insert(ask.request, (frames, self.clock.now() + within));
+            let now = self.clock.now();
+            let waits = Unanswered { frames, within, again: now + AGAIN, until: now + within };
+            self.unanswered.insert(ask.request, waits);
         }
         Ok(ask.request)
     }
 
     /// Sends a request once more that the root has not taken, for it had too many; returns whether that was so, and there is
-    /// time left. It has not done anything of it, so whatever was asked may be repeated.
+    /// time left.
     fn sent_again(&mut self, told: &Told) -> bool {
-        let Some((frames, until)) = self.unanswered.remove(&told.request) else { return false };
-        let full = matches!(told.reply, Reply::Refused { why: Refusal::Full, .. });
-        if !full || self.clock.now() + FULL >= until {
+        let Some(mut waits) = self.unanswered.remove(&told.request) else { return false };
+        let now = self.clock.now();
+        let full = match told.reply {
+            Reply::Accepted { .. } => {
+                (waits.again, waits.until) = (now + AGAIN_WHEN_ACCEPTED, now + waits.within);
+                self.unanswered.insert(told.request, waits);
+                return false;
+            }
+            Reply::Refused { why, .. } => why == Refusal::Full,
+            _ => false,
+        };
+        if !full || now + FULL >= waits.until {
             return false;
         }
         clock::pause(FULL);
-        let sent = send(&mut self.dealer, &frames);
-        self.unanswered.insert(told.request, (frames, until));
+        let sent = send(&mut self.dealer, &waits.frames);
+        waits.again = now + AGAIN;
+        self.unanswered.insert(told.request, waits);
         sent
+    }
+
+    /// Asks again, unchanged, what has had no reply for a while.
+    fn ask_again(&mut self) {
+        let now = self.clock.now();
+        self.unanswered.retain(|_, waits| waits.until > now);
+        for waits in self.unanswered.values_mut().filter(|waits| waits.again <= now) {
+            // A full queue means a root that does not read now.
+            send(&mut self.dealer, &waits.frames);
+            waits.again = now + AGAIN;
+        }
     }
 
     /// The next reply to `request`; `None` when none has come by `until`.
@@ -296,6 +348,7 @@ impl Session {
             if now >= until {
                 return Ok(None);
             }
+            self.ask_again();
             let limit = until.since(now).min(LOOK_EVERY).as_duration();
             let waited = match &self.output {
                 Some(output) => self.dealer.wait_input_or_closed(output.as_fd(), limit),
@@ -516,6 +569,29 @@ mod tests {
         let limits = Limits { first: FULL, overall: LONG };
         let refused = ask(&mut session, limits);
         assert!(matches!(refused, Err(AskError::Refused { why: Refusal::Full, .. } | AskError::NoAnswer { .. })));
+        drop(played.join().unwrap());
+    }
+
+    #[test]
+    fn what_has_no_reply_is_asked_again_unchanged_and_also_after_it_was_accepted() {
+        let (mut root, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, first) = root.next();
+            assert_eq!(to.as_bytes().len(), 16);
+            assert_eq!(root.next(), (to.clone(), first.clone()));
+            root.tell(&to, first.request, accepted("/web is stopping"));
+            assert_eq!(root.next(), (to.clone(), first.clone()));
+            root.tell(&to, first.request, done());
+            // What has its last reply is not asked again.
+            let (other, ask) = root.next();
+            assert_eq!((other, ask.request), (to.clone(), first.request + 1));
+            root.tell(&to, ask.request, done());
+            root
+        });
+        let mut session = Session::connect(&runtime).unwrap();
+        let stop = Verb::Stop { path: Path::root() };
+        assert_eq!(session.ask(stop, LIMITS, &mut |_, _| {}).unwrap(), done());
+        assert_eq!(ask(&mut session, LIMITS).unwrap(), done());
         drop(played.join().unwrap());
     }
 

@@ -320,6 +320,7 @@ impl Node {
     pub(super) fn reply(&mut self, asker: &Asker, reply: Reply) {
         // A caller that gets the reply is to find it done.
         self.tell_children();
+        self.requests.replied(self.context.now(), asker, &reply);
         match (asker, &mut self.above) {
             (Asker::Operator { to, request }, Above::Operators(root)) => {
                 // An asker that is gone or does not read has lost its reply.

@@ -52,6 +52,32 @@ fn a_root_that_was_stopped_for_ten_seconds_kills_nobody() {
     tree.stop();
 }
 
+/// The tool asks again each second, as the request or the reply may be lost.
+fn a_restart_that_is_asked_for_again_is_one_restart(containment: &str) {
+    let mut tree = Tree::start(&format!("{containment}\n[[child]]\nname = \"a\"\ncommand = [\"sleep\", \"1000\"]\n"));
+    signal(tree.root_pid(), 19);
+    let mut asking = tree.command().args(["restart", "/a"]).stdout(Stdio::null()).spawn().unwrap();
+    sleep(Duration::from_millis(2_500));
+    signal(tree.root_pid(), 18);
+    assert!(asking.wait().unwrap().success());
+    tree.incarnation("/a", 2);
+    // What was asked a second time would have been done before this.
+    tree.run(&["restart", "/a"]).expect(0);
+    tree.incarnation("/a", 3);
+    assert_eq!(tree.status("/a")["incarnation"], 3);
+    tree.stop();
+}
+
+#[test]
+fn a_restart_that_is_asked_for_again_while_the_root_is_stopped_is_one_restart() {
+    a_restart_that_is_asked_for_again_is_one_restart("");
+}
+
+#[test]
+fn a_restart_that_is_asked_for_again_while_the_root_is_stopped_is_one_restart_without_cgroups() {
+    a_restart_that_is_asked_for_again_is_one_restart("containment = \"group\"");
+}
+
 #[test]
 fn an_unwatched_node_that_was_stopped_for_ten_seconds_kills_nobody() {
     let mut tree = Tree::start(&TREE.replace("HEARTBEAT", "false"));

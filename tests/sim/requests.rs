@@ -1,7 +1,8 @@
 //! Requests of operators and parts of reloads, on their ways through the nodes: `treevisor::node::requests` decides, as in
 //! the real node; what it sees and what becomes of its orders is fake.
 //!
-//! What operators must be able to rely on: each request has exactly one last reply, a status comes in time and shows
+//! What operators must be able to rely on: each request is carried out once and has one last reply for each time that it was
+//! sent, however often that was, as replies get lost; a status comes in time and shows
 //! what is silent as such, and what is killed past a node that hangs is gone when that is said.
 
 use crate::checkers::{Rule, Verdict, Witness, ensure};
@@ -29,6 +30,15 @@ const WITHIN: Span = Span::from_secs(5);
 /// A status is there after this, with a root that runs: half a second for the parts, and its own turns.
 const STATUS_WITHIN: Span = Span::from_millis(600);
 
+/// An operator without a last reply asks again after this.
+const AGAIN: Span = Span::from_secs(1);
+
+/// Of so many last replies one is lost, in permille.
+const LOST: u32 = 150;
+
+/// An identity as tools take it: the root knows by it what it is asked again.
+const OPERATOR: &[u8; 16] = b"operator-16-byte";
+
 /// What operators have asked the root for.
 #[derive(Default)]
 pub(crate) struct Operators {
@@ -40,12 +50,25 @@ struct Asked {
     verb: Verb,
     /// Whether its last reply has come.
     over: bool,
+    /// How often it was sent, but for those times at which it was under way.
+    sent: u32,
+    /// How often the root has given the last reply.
+    answered: u32,
+    /// The root has begun to do something.
+    begun: bool,
+    /// The root has taken it, and not answered yet.
+    open: bool,
 }
 
 impl Operators {
     /// A request without its last reply.
     pub(crate) fn waits(&self) -> Option<&Verb> {
         self.asked.values().find(|asked| !asked.over).map(|asked| &asked.verb)
+    }
+
+    /// One to which the root has given none, not even one that was lost.
+    pub(crate) fn unanswered(&self) -> Option<&Verb> {
+        self.asked.values().find(|asked| asked.answered == 0).map(|asked| &asked.verb)
     }
 }
 
@@ -233,12 +256,38 @@ impl World {
         let number = self.requests;
         log!(self, "an operator asks ({number}): {verb:?}");
         if let Some(mut node) = self.nodes[self.root].take_if(|root| !root.has_halted()) {
-            self.operators.asked.insert(number, Asked { at: self.now, verb: verb.clone(), over: false });
+            let asked = Asked {
+                at: self.now,
+                verb: verb.clone(),
+                over: false,
+                sent: 1,
+                answered: 0,
+                begun: false,
+                open: false,
+            };
+            self.operators.asked.insert(number, asked);
+            self.after(AGAIN, Happening::AskAgain(number));
             node.asked.push_back((number, verb));
             self.wake(&mut node);
             let root = self.root;
             self.nodes[root] = Some(node);
         }
+    }
+
+    /// An operator that has had no last reply asks for the same again.
+    pub(crate) fn ask_again(&mut self, number: u64) {
+        let Some(asked) = self.operators.asked.get_mut(&number).filter(|asked| !asked.over) else { return };
+        let Some(mut root) = self.nodes[self.root].take_if(|root| !root.has_halted()) else { return };
+        asked.sent += 1;
+        if asked.answered > 0 {
+            asked.at = self.now;
+        }
+        root.asked.push_back((number, asked.verb.clone()));
+        self.saw("a request that is sent again");
+        self.after(AGAIN, Happening::AskAgain(number));
+        self.wake(&mut root);
+        let at = self.root;
+        self.nodes[at] = Some(root);
     }
 
     /// Takes what operators have asked.
@@ -247,7 +296,7 @@ impl World {
             self.unread(node);
         }
         while let Some((request, verb)) = node.asked.pop_front() {
-            let asker = Asker::Operator { to: Identity::new(b"operator"), request };
+            let asker = Asker::Operator { to: Identity::new(OPERATOR), request };
             self.ask(node, asker, WITHIN.as_millis(), verb)?;
         }
         Ok(())
@@ -262,7 +311,20 @@ impl World {
 
     fn ask(&mut self, node: &mut Node, asker: Asker, within_ms: u64, verb: Verb) -> Verdict {
         let request = Request { asker, within_ms, by: "an operator".into() };
+        let (asker, reads) = (request.asker.clone(), matches!(verb, Verb::Status { .. }));
         let orders = node.requests.ask(self.now, &eyes!(self, node), request, verb);
+        if let Asker::Operator { request, .. } = asker
+            && let Some(asked) = self.operators.asked.get_mut(&request)
+        {
+            let begins = orders.iter().any(|order| !matches!(order, Order::Reply(..)));
+            ensure!(reads || !(begins && asked.begun), Rule::Replies, "{:?} is carried out twice", asked.verb);
+            asked.begun |= begins;
+            if asked.open {
+                ensure!(orders.is_empty(), Rule::Replies, "{:?} is under way, and begins again", asked.verb);
+                asked.sent -= 1;
+            }
+            asked.open = true;
+        }
         self.obey(node, orders)
     }
 
@@ -359,7 +421,8 @@ impl World {
         }
     }
 
-    fn reply(&mut self, node: &Node, asker: &Asker, reply: Reply) -> Verdict {
+    fn reply(&mut self, node: &mut Node, asker: &Asker, reply: Reply) -> Verdict {
+        node.requests.replied(self.now, asker, &reply);
         log!(self, "{} replies to {asker:?}: {reply:?}", self.who(node.pid));
         match asker {
             Asker::Operator { request, .. } => self.replied(*request, &reply),
@@ -390,10 +453,16 @@ impl World {
         if self.mutation == Some(Mutation::ReplyLost) && !matches!(reply, Reply::Accepted { .. }) {
             return Ok(());
         }
-        let now = self.now;
+        let (now, stormy) = (self.now, self.is_stormy());
         let Some(asked) = self.operators.asked.get_mut(&number) else { return Ok(()) };
-        ensure!(!asked.over, Rule::Replies, "{reply:?} follows the last reply to {:?}", asked.verb);
+        ensure!(asked.answered < asked.sent, Rule::Replies, "{reply:?} follows the last reply to {:?}", asked.verb);
         if matches!(reply, Reply::Accepted { .. }) {
+            return Ok(());
+        }
+        asked.answered += 1;
+        asked.open = false;
+        if stormy && self.reply_rng.chance(LOST) {
+            self.saw("a reply that was lost");
             return Ok(());
         }
         asked.over = true;

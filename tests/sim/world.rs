@@ -87,6 +87,8 @@ pub(crate) enum Happening {
     MainPid,
     /// An operator asks the root.
     Request,
+    /// The same operator asks for the same again, having had no last reply.
+    AskAgain(u64),
 }
 
 struct Entry {
@@ -150,6 +152,7 @@ pub(crate) struct World {
     pub(crate) reload_rng: Rng,
     pub(crate) stuck_rng: Rng,
     pub(crate) request_rng: Rng,
+    pub(crate) reply_rng: Rng,
     pub(crate) roll_rng: Rng,
     pub(crate) main_rng: Rng,
     /// When the twins of cores are written down; without it there are none.
@@ -214,6 +217,7 @@ impl World {
             reload_rng: Rng::new(seed, 7),
             stuck_rng: Rng::new(seed, 8),
             request_rng: Rng::new(seed, 11),
+            reply_rng: Rng::new(seed, 14),
             roll_rng: Rng::new(seed, 12),
             main_rng: Rng::new(seed, 13),
             twin_rng,
@@ -437,6 +441,10 @@ impl World {
             }
             Happening::Request => {
                 self.random_request();
+                Ok(())
+            }
+            Happening::AskAgain(number) => {
+                self.ask_again(number);
                 Ok(())
             }
             Happening::HurryRoot => {
@@ -790,7 +798,7 @@ impl World {
             } else {
                 let left = self.kernel.mortal().map(|left| self.who(left));
                 ensure!(left.is_none(), Rule::Orphan, "the root has ended and {left:?} lives");
-                let waits = self.operators.waits();
+                let waits = self.operators.unanswered();
                 ensure!(waits.is_none(), Rule::Replies, "the root has ended and has not answered {waits:?}");
                 if !self.kernel.living().is_empty() {
                     self.saw("the root ends without what cannot be killed");

@@ -11,6 +11,7 @@
 //! - Nothing here has a descriptor, reads a clock or sends: the node is seen through [`Sight`], and what a request leads
 //!   to is given back as [`Order`]s. So the simulator in `tests/sim` runs all of this.
 
+mod again;
 mod below;
 mod emptying;
 mod pending;
@@ -27,6 +28,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+use self::again::Before;
 use self::below::release;
 use self::emptying::Emptying;
 use self::pending::{Waiting, Waits};
@@ -55,6 +57,11 @@ const PENDING_MAX: usize = 1_024;
 impl Requests {
     /// A request has come.
     pub fn ask(&mut self, now: Time, sight: &impl Sight, request: Request, verb: Verb) -> Vec<Order> {
+        match self.again.asked(now, &request.asker, &verb) {
+            Before::Nothing => {}
+            Before::UnderWay => return Vec::new(),
+            Before::Answered(reply) => return vec![Order::Reply(request.asker, reply)],
+        }
         let mut out = Vec::new();
         if self.pending.len() >= PENDING_MAX {
             let busy = refused(Refusal::Full, "too many requests are waiting; try again".into());
@@ -80,6 +87,11 @@ impl Requests {
             },
         }
         out
+    }
+
+    /// A reply goes to its asker: to be called for each, so that a request that is sent again has the same one.
+    pub fn replied(&mut self, now: Time, asker: &Asker, reply: &Reply) {
+        self.again.replied(now, asker, reply);
     }
 
     fn tool(&mut self, now: Time, sight: &impl Sight, request: Request, tool: Tool, out: &mut Orders) {

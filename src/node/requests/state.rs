@@ -1,5 +1,6 @@
 //! What a node keeps of requests.
 
+use super::again::Again;
 use super::pending::Pending;
 use super::sight::Order;
 use super::spread::LastReload;
@@ -18,6 +19,8 @@ pub struct Requests {
     pub(super) own: Path,
     pub(super) logger: Logger,
     pub(super) pending: Pending,
+    /// What operators have asked, for one that asks again.
+    pub(super) again: Again,
     /// Specs that are not in force yet.
     pub(super) incoming: HashMap<RequestId, Incoming>,
     /// The last reload that our parent has sent.
@@ -67,6 +70,7 @@ impl Requests {
             own,
             logger,
             pending: Pending::default(),
+            again: Again::default(),
             incoming: HashMap::new(),
             last_reload: LastReload::default(),
         }

@@ -51,7 +51,7 @@ impl Wanted {
 
 impl Followers {
     /// Begins to feed a reader with the events from this number on, and on request with all that comes. False when there
-    /// are too many already.
+    /// are too many already. One that asks again goes on as it was.
     pub(super) fn add(
         &mut self,
         now: Time,
@@ -60,6 +60,9 @@ impl Followers {
         next: u64,
         follow: bool,
     ) -> bool {
+        if self.still_there(now, &to, request) {
+            return true;
+        }
         if self.0.len() >= READERS_MAX {
             return false;
         }

@@ -1,0 +1,238 @@
+//! What operators have asked, so that a request which is sent again is answered again, and not carried out a second time.
+//!
+//! An asker cannot know whether its request was lost or the reply to it. One that takes an identity of its own, 16 random
+//! bytes, may send the same request again. What only reads is carried out again once it was answered, which is the same;
+//! so only short replies are kept. Those of strangers do not come here: they are refused before.
+
+use crate::link::Identity;
+use crate::node::asker::Asker;
+use crate::time::{Span, Time};
+use crate::wire::message::{Refusal, Reply, Verb};
+use std::collections::{HashMap, VecDeque};
+
+/// So many bytes has an identity that an asker has taken by chance. libzmq's own are shorter, and the same may be given
+/// to two.
+const IDENTITY_BYTES: usize = 16;
+
+/// How long a reply is kept: longer than any tool sends its request again.
+const KEPT_FOR: Span = Span::from_secs(60);
+
+/// How many replies are kept, and how many bytes of them; the oldest go first.
+const KEPT_MAX: usize = 8_192;
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+/// How many requests are known that have no last reply yet.
+const UNDER_WAY_MAX: usize = 2 * super::PENDING_MAX;
+
+/// A request by its asker and its number.
+type Key = (Identity, u64);
+
+/// The requests of a while.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    /// With the last reply of each that has one.
+    known: HashMap<Key, Option<Reply>>,
+    /// Those with a reply: since when, which, and its bytes.
+    kept: VecDeque<(Time, Key, usize)>,
+    bytes: usize,
+}
+
+/// What has become of a request before.
+#[derive(Debug, PartialEq)]
+pub(super) enum Before {
+    /// It is new, or nothing is known of it any more.
+    Nothing,
+    /// It is being carried out, and its reply will come.
+    UnderWay,
+    /// It was answered with this.
+    Answered(Reply),
+}
+
+impl Again {
+    /// A request has come.
+    pub(super) fn asked(&mut self, now: Time, asker: &Asker, verb: &Verb) -> Before {
+        self.forget(now);
+        let Some(key) = key(asker).filter(|_| has_one_last_reply(verb)) else { return Before::Nothing };
+        match self.known.get(&key) {
+            Some(None) => Before::UnderWay,
+            Some(Some(reply)) => Before::Answered(reply.clone()),
+            None => {
+                if self.known.len() - self.kept.len() < UNDER_WAY_MAX {
+                    self.known.insert(key, None);
+                }
+                Before::Nothing
+            }
+        }
+    }
+
+    /// A reply goes to its asker.
+    pub(super) fn replied(&mut self, now: Time, asker: &Asker, reply: &Reply) {
+        let Some(key) = key(asker) else { return };
+        let Some(slot @ None) = self.known.get_mut(&key) else { return };
+        let text = match reply {
+            Reply::Accepted { .. } => return,
+            // It was not taken, so it may be.
+            Reply::Refused { why: Refusal::Full, .. } => None,
+            Reply::Done { detail: text, .. } | Reply::Refused { message: text, .. } => Some(text),
+            Reply::Status { .. }
+            | Reply::Subtree { .. }
+            | Reply::Spec { .. }
+            | Reply::Events { .. }
+            | Reply::Logs { .. } => None,
+        };
+        let Some(text) = text else {
+            self.known.remove(&key);
+            return;
+        };
+        *slot = Some(reply.clone());
+        self.bytes += text.len();
+        self.kept.push_back((now, key, text.len()));
+        self.forget(now);
+    }
+
+    /// Forgets what is old, and what is too much.
+    fn forget(&mut self, now: Time) {
+        while let Some((since, _, _)) = self.kept.front() {
+            let too_much = self.kept.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX;
+            if !too_much && now.since(*since) < KEPT_FOR {
+                return;
+            }
+            if let Some((_, key, bytes)) = self.kept.pop_front() {
+                self.known.remove(&key);
+                self.bytes -= bytes;
+            }
+        }
+    }
+}
+
+fn key(asker: &Asker) -> Option<Key> {
+    match asker {
+        Asker::Operator { to, request } if to.as_bytes().len() == IDENTITY_BYTES => Some((to.clone(), *request)),
+        Asker::Operator { .. } | Asker::Parent { .. } | Asker::Nobody => None,
+    }
+}
+
+/// Readers have many replies or none, and are known where those are sent.
+fn has_one_last_reply(verb: &Verb) -> bool {
+    !matches!(
+        verb,
+        Verb::Events { .. }
+            | Verb::Logs { .. }
+            | Verb::LogsSeen { .. }
+            | Verb::Unfollow { .. }
+            | Verb::StillFollowing { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Path;
+    use crate::wire::message::Outcome;
+
+    const START: Time = Time::ZERO;
+
+    fn asker(identity: &[u8], request: u64) -> Asker {
+        Asker::Operator { to: Identity::new(identity), request }
+    }
+
+    fn mine(request: u64) -> Asker {
+        asker(b"0123456789abcdef", request)
+    }
+
+    fn restart() -> Verb {
+        Verb::Restart { path: Path::root() }
+    }
+
+    fn done(detail: &str) -> Reply {
+        Reply::Done { outcome: Outcome::Ok, detail: detail.into() }
+    }
+
+    fn refused(why: Refusal) -> Reply {
+        Reply::Refused { why, message: String::new() }
+    }
+
+    #[test]
+    fn a_request_is_new_once_then_under_way_and_then_answered() {
+        let mut again = Again::default();
+        assert_eq!(again.asked(START, &mine(1), &restart()), Before::Nothing);
+        assert_eq!(again.asked(START, &mine(1), &restart()), Before::UnderWay);
+        again.replied(START, &mine(1), &Reply::Accepted { waiting_for: "it".into() });
+        assert_eq!(again.asked(START, &mine(1), &restart()), Before::UnderWay);
+        again.replied(START, &mine(1), &done("first"));
+        // What is sent when it is answered again changes nothing.
+        again.replied(START, &mine(1), &done("second"));
+        assert_eq!(again.asked(START, &mine(1), &restart()), Before::Answered(done("first")));
+        assert_eq!(again.asked(START, &mine(2), &restart()), Before::Nothing);
+        assert_eq!(again.asked(START, &asker(b"fedcba9876543210", 1), &restart()), Before::Nothing);
+    }
+
+    #[test]
+    fn only_an_identity_of_sixteen_bytes_is_known_again() {
+        let mut again = Again::default();
+        for to in [asker(b"panic", 1), asker(&[0, 1, 2, 3, 4], 1), Asker::Parent { request: 1 }, Asker::Nobody] {
+            for _ in 0..2 {
+                assert_eq!(again.asked(START, &to, &restart()), Before::Nothing, "{to:?}");
+                again.replied(START, &to, &done(""));
+            }
+        }
+        assert!(again.known.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_taken_may_be_taken_and_a_refusal_stands() {
+        let mut again = Again::default();
+        again.asked(START, &mine(1), &restart());
+        again.replied(START, &mine(1), &refused(Refusal::Full));
+        assert_eq!(again.asked(START, &mine(1), &restart()), Before::Nothing);
+        again.replied(START, &mine(1), &refused(Refusal::Busy));
+        assert_eq!(again.asked(START, &mine(1), &restart()), Before::Answered(refused(Refusal::Busy)));
+    }
+
+    #[test]
+    fn what_reads_is_read_again_and_readers_are_not_kept() {
+        let mut again = Again::default();
+        assert_eq!(again.asked(START, &mine(1), &Verb::Spec), Before::Nothing);
+        assert_eq!(again.asked(START, &mine(1), &Verb::Spec), Before::UnderWay);
+        again.replied(START, &mine(1), &Reply::Spec { tree: serde_json::Value::Null, config: "".into() });
+        assert_eq!(again.asked(START, &mine(1), &Verb::Spec), Before::Nothing);
+        for _ in 0..2 {
+            assert_eq!(again.asked(START, &mine(2), &Verb::StillFollowing { request: 1 }), Before::Nothing);
+        }
+        assert_eq!(again.known.len(), 1);
+    }
+
+    #[test]
+    fn replies_are_kept_for_a_while_in_number_and_in_bytes() {
+        let mut again = Again::default();
+        let answer = |again: &mut Again, at: Time, number: u64, detail: &str| {
+            again.asked(at, &mine(number), &restart());
+            again.replied(at, &mine(number), &done(detail));
+        };
+        answer(&mut again, START, 1, "");
+        let known = |again: &mut Again, at, number| again.asked(at, &mine(number), &restart()) != Before::Nothing;
+        assert!(known(&mut again, START + Span::from_secs(59), 1));
+        assert!(!known(&mut again, START + KEPT_FOR, 1));
+        let later = START + KEPT_FOR;
+        for number in 10..10 + KEPT_MAX as u64 + 1 {
+            answer(&mut again, later, number, "");
+        }
+        assert_eq!(again.kept.len(), KEPT_MAX);
+        assert!(!again.known.contains_key(&(Identity::new(b"0123456789abcdef"), 10)), "the oldest has gone");
+        let long = "x".repeat(KEPT_BYTES_MAX / 2);
+        for number in 100_000..100_003 {
+            answer(&mut again, later, number, &long);
+        }
+        assert_eq!((again.kept.len(), again.bytes), (2, long.len() * 2));
+    }
+
+    #[test]
+    fn what_is_under_way_is_bounded_and_nothing_of_it_is_lost() {
+        let mut again = Again::default();
+        for number in 0..UNDER_WAY_MAX as u64 + 10 {
+            again.asked(START, &mine(number), &restart());
+        }
+        assert_eq!(again.known.len(), UNDER_WAY_MAX);
+        assert_eq!(again.asked(START + KEPT_FOR + KEPT_FOR, &mine(0), &restart()), Before::UnderWay);
+    }
+}
