@@ -21,6 +21,8 @@
 //! | [`cleaners`] | what cleaners of temporary files heed, and noticing what they take |
 //! | [`net`] | TCP connections that are opened without waiting |
 //! | [`listener`] | sockets that are held for workers |
+//! | [`exec`], [`executable`] | another program in the place of this one, and which may be |
+//! | [`memory`], [`kept`] | what one program leaves to the next |
 //! | [`clock`] | the only file that reads a clock |
 //! | [`random`] | random bytes |
 //! | `zeromq` | a socket that listens already, given to libzmq |
@@ -42,11 +44,15 @@ pub mod connected;
 pub mod datagram;
 pub mod descendants;
 pub mod epoll;
+pub mod exec;
+pub mod executable;
 pub mod fd;
 pub mod journald;
+pub mod kept;
 pub mod kinship;
 pub mod listener;
 pub mod lock;
+pub mod memory;
 pub mod net;
 pub mod oom;
 pub mod opening;

@@ -50,8 +50,8 @@ impl PidFd {
         Ok(PidFd(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
     }
 
-    /// Takes over a descriptor that clone(2) has made.
-    pub(super) fn from_owned(fd: OwnedFd) -> PidFd {
+    /// Takes over a descriptor that clone(2) has made, or another program of this process has left.
+    pub fn from_owned(fd: OwnedFd) -> PidFd {
         PidFd(fd)
     }
 

@@ -24,6 +24,16 @@ static HANGUP_IGNORED: AtomicBool = AtomicBool::new(false);
 ///
 /// Children that are made by [`spawn`](super::spawn) begin with an empty mask and the default of every signal.
 pub fn begin() {
+    set_dispositions();
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// The same for a program that has taken another one's place ([`exec`](super::exec)): signals wait until its handlers stand.
+pub fn begin_in_place() {
+    set_dispositions();
+}
+
+fn set_dispositions() {
     for signal in Signal::iterator() {
         let wanted = match signal {
             Signal::SIGKILL | Signal::SIGSTOP => continue,
@@ -38,7 +48,6 @@ pub fn begin() {
             ignore(signal);
         }
     }
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
 /// A supervisor that runs in the background of a terminal goes on when it writes there although the terminal does not

@@ -5,6 +5,7 @@ use crate::time::Span;
 use std::cell::Cell;
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc;
 use std::thread::Builder;
 
@@ -21,11 +22,17 @@ const LOOP_STACK: usize = 8 * 1024 * 1024;
 /// else, and whether there is any is one read, however many children there are. Signals are the business of the loop's
 /// thread: the main one takes none, which would wake it up at every end of a child.
 ///
+/// In a program that has taken another one's place it runs on the main thread, and the list there holds all children.
+///
 /// Returns what `work` does; a panic of `work` goes on here.
 ///
 /// # Errors
 /// The system's, when there can be no more threads; `work` has not begun then.
 pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    if STAYS_ON_MAIN.load(Ordering::Relaxed) {
+        return Ok(work());
+    }
+    DEATH_SIGNAL.store(death_signal(), Ordering::Relaxed);
     let work = || {
         IS_LOOP.set(true);
         work()
@@ -33,6 +40,40 @@ pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     let thread = Builder::new().name(LOOP.to_owned()).stack_size(LOOP_STACK).spawn(work)?;
     let _blocked = SignalsBlocked::all();
     thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
+}
+
+/// The loop is to run on the main thread: this program has taken another one's place, whose children are those of the main thread,
+/// and would end with it. A later program takes its place in the same way, from the thread that has started all of them.
+pub(super) fn stay_on_main() {
+    STAYS_ON_MAIN.store(true, Ordering::Relaxed);
+}
+
+static STAYS_ON_MAIN: AtomicBool = AtomicBool::new(false);
+
+/// The parent-death signal of the main thread when [`beside_main`] was called.
+static DEATH_SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// The signal that the main thread gets at the end of its parent; 0 for none.
+pub(super) fn death_signal_of_main() -> i32 {
+    if IS_LOOP.get() && !STAYS_ON_MAIN.load(Ordering::Relaxed) {
+        DEATH_SIGNAL.load(Ordering::Relaxed)
+    } else {
+        death_signal()
+    }
+}
+
+/// The same of this thread, prctl(2). Each has its own.
+pub(super) fn death_signal() -> i32 {
+    let mut signal: libc::c_int = 0;
+    // SAFETY: the kernel writes a number to a live place.
+    unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) };
+    signal
+}
+
+/// Sets it; 0 is none.
+pub(super) fn set_death_signal(signal: i32) {
+    // SAFETY: plain numbers, of the width that the kernel takes. Only one that is no signal is refused.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(signal.unsigned_abs())) };
 }
 
 thread_local!(static IS_LOOP: Cell<bool> = const { Cell::new(false) });

@@ -1,0 +1,51 @@
+//! The variables by which one program tells the next what it finds, and the strings that execveat(2) takes.
+use std::ffi::{CString, OsString};
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStringExt;
+
+/// The number of the descriptor of the snapshot.
+pub(super) const RESUME: &str = "TREEVISOR_RESUME";
+
+/// The number of the descriptor of the program that was here before.
+pub(super) const OLD_FILE: &str = "TREEVISOR_OLD_FILE";
+
+/// Why the program that was here before is here again.
+pub(super) const WAY_BACK: &str = "TREEVISOR_WAY_BACK";
+
+/// Strings, and the array of pointers to them that a C function takes.
+pub(super) struct Strings {
+    _owned: Vec<CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl Strings {
+    /// Strings with a zero byte cannot be passed on, nor can they have come from the kernel: they are left out.
+    fn new(strings: impl Iterator<Item = OsString>) -> Strings {
+        let owned: Vec<CString> = strings.filter_map(|string| CString::new(string.into_vec()).ok()).collect();
+        let pointers = owned.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
+        Strings { _owned: owned, pointers }
+    }
+
+    /// The arguments of this process.
+    pub(super) fn arguments() -> Strings {
+        Strings::new(std::env::args_os())
+    }
+
+    /// The environment of this process, with these variables in place of those that it had by these names.
+    pub(super) fn environment(snapshot: RawFd, more: &[(&str, &str)]) -> Strings {
+        let own = std::env::vars_os().filter(|(key, _)| [RESUME, OLD_FILE, WAY_BACK].iter().all(|name| key != name));
+        let snapshot = snapshot.to_string();
+        let new = [(RESUME, snapshot.as_str())].into_iter().chain(more.iter().copied());
+        let new = new.map(|(key, value)| (key.into(), value.into()));
+        Strings::new(own.chain(new).map(|(mut entry, value): (OsString, OsString)| {
+            entry.push("=");
+            entry.push(value);
+            entry
+        }))
+    }
+
+    /// The array, with a null pointer at its end; valid as long as this is there.
+    pub(super) fn as_ptr(&self) -> *const *const libc::c_char {
+        self.pointers.as_ptr()
+    }
+}
