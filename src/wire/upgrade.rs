@@ -1,0 +1,316 @@
+//! What `treevisor upgrade` answers, and what is decided on the way without a look at the world: what refuses an upgrade, whose
+//! turn it is, and what became of it in numbers and words.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+
+/// So many supervisors below one are in the gap at the same time, at most.
+pub const AT_ONCE: usize = 4;
+
+/// What became of one supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It runs the new version.
+    Upgraded,
+    /// Its rehearsal has gone well.
+    Ready,
+    /// It was not asked, and goes on with the version that it had: one above it could not.
+    Kept,
+    /// It could not, and goes on with the version that it had.
+    Failed,
+}
+
+/// One supervisor, as in `upgrade --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Supervisor {
+    /// Its path.
+    pub path: String,
+    /// What became of it.
+    pub state: State,
+    /// The version that it runs.
+    pub version: String,
+    /// How long it neither heard nor acted, in milliseconds; `null` where there was no gap.
+    pub gap_ms: Option<u64>,
+    /// What went wrong; `null` where nothing did.
+    pub message: Option<String>,
+}
+
+impl fmt::Display for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Supervisor { path, state, version, .. } = self;
+        match state {
+            State::Upgraded => write!(f, "{path}: upgraded to {version}")?,
+            State::Ready => write!(f, "{path}: ready")?,
+            State::Kept => write!(f, "{path}: kept at {version}")?,
+            State::Failed => write!(f, "{path}: failed, still {version}")?,
+        }
+        if let Some(gap) = self.gap_ms {
+            write!(f, ", the gap was {gap} ms")?;
+        }
+        self.message.iter().try_for_each(|message| write!(f, ": {message}"))
+    }
+}
+
+/// The whole upgrade, as `upgrade --json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The version that the root had.
+    pub from: String,
+    /// The version of the file.
+    pub to: String,
+    /// Nothing is under way any more.
+    pub done: bool,
+    /// Every supervisor of which it is known what became of it.
+    pub supervisors: Vec<Supervisor>,
+    /// The longest of all gaps in milliseconds; `null` without any.
+    pub longest_gap_ms: Option<u64>,
+}
+
+impl Upgrade {
+    /// What has become of these supervisors so far.
+    pub fn new(from: String, to: String, done: bool, supervisors: Vec<Supervisor>) -> Upgrade {
+        let longest_gap_ms = supervisors.iter().filter_map(|supervisor| supervisor.gap_ms).max();
+        Upgrade { from, to, done, supervisors, longest_gap_ms }
+    }
+
+    /// The exit status of the verb: 0 when all are upgraded or ready, 1 when some could not, 5 when it is not done.
+    pub fn exit_code(&self) -> i32 {
+        let well = |supervisor: &Supervisor| matches!(supervisor.state, State::Upgraded | State::Ready);
+        match self.done {
+            true if self.supervisors.iter().all(well) => 0,
+            true => 1,
+            false => 5,
+        }
+    }
+
+    /// The last line on a terminal, with the name of the instance before it; `check` if it was a rehearsal alone.
+    pub fn summary(&self, instance: &str, check: bool) -> String {
+        let count = |state| self.supervisors.iter().filter(|supervisor| supervisor.state == state).count();
+        let all = self.supervisors.len();
+        let (well, what) =
+            if check { (count(State::Ready), "ready to be upgraded") } else { (count(State::Upgraded), "upgraded") };
+        let number = if well == all || !self.done { well.to_string() } else { format!("{well} of {all}") };
+        let supervisors = if all == 1 { "supervisor" } else { "supervisors" };
+        let (from, to) = (&self.from, &self.to);
+        let mut text = format!("{instance}: {number} {supervisors} {what} from {from} to {to}");
+        if let Some(gap) = self.longest_gap_ms {
+            text += &format!(", the longest gap was {gap} ms");
+        }
+        for (count, what) in [(count(State::Failed), "failed"), (count(State::Kept), "kept")] {
+            if count > 0 {
+                text += &format!(", {count} {what}");
+            }
+        }
+        if !self.done {
+            text += "; it goes on";
+        }
+        text
+    }
+}
+
+/// What a root looks at before it begins.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Present<'a> {
+    /// The version to which the tree is being upgraded.
+    pub upgrading_to: Option<&'a str>,
+    /// A reload is under way or waits.
+    pub reloading: bool,
+    /// The tree is being stopped.
+    pub ending: bool,
+    /// Its children are being started for the first time.
+    pub booting: bool,
+}
+
+/// Why an upgrade is refused. Nothing has been changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// One is under way.
+    UnderWay {
+        /// To this version.
+        to: String,
+    },
+    /// The tree is being reloaded.
+    Reloading,
+    /// The tree is being stopped.
+    Ending,
+    /// The tree is being started.
+    Booting,
+    /// The rehearsal of a supervisor has failed.
+    Rehearsal {
+        /// Its path.
+        path: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl Refusal {
+    /// What refuses an upgrade at present, if anything does.
+    pub fn of(present: Present<'_>) -> Option<Refusal> {
+        match present {
+            // It ends whatever else it does.
+            Present { ending: true, .. } => Some(Refusal::Ending),
+            Present { upgrading_to: Some(to), .. } => Some(Refusal::UnderWay { to: to.to_owned() }),
+            Present { booting: true, .. } => Some(Refusal::Booting),
+            Present { reloading: true, .. } => Some(Refusal::Reloading),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::UnderWay { to } => {
+                write!(f, "another upgrade is under way, to {to}: `treevisor status` shows when it is done")
+            }
+            Refusal::Reloading => {
+                f.write_str("the tree is being reloaded: upgrade it when that is done, as `treevisor status` shows")
+            }
+            Refusal::Ending => f.write_str("the tree is being stopped"),
+            Refusal::Booting => f.write_str("the tree is still being started: upgrade it after `treevisor wait`"),
+            Refusal::Rehearsal { path, reason } => {
+                write!(f, "the rehearsal of {path} has failed, and nothing was changed: {reason}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Why a change is refused below a supervisor that could not be upgraded, and what to do.
+pub fn left_behind(path: &str, version: &str, above: &str) -> String {
+    format!(
+        "{path} runs treevisor {version} and the supervisor above it {above}: nothing can be changed there before `treevisor upgrade` has brought it along"
+    )
+}
+
+/// Whose turn it is among the child nodes of one node: in their order, [`AT_ONCE`] at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turns<T> {
+    waiting: VecDeque<T>,
+    under_way: BTreeSet<T>,
+}
+
+impl<T: Ord + Clone> Turns<T> {
+    /// All of these.
+    pub fn new(children: impl IntoIterator<Item = T>) -> Turns<T> {
+        Turns { waiting: children.into_iter().collect(), under_way: BTreeSet::new() }
+    }
+
+    /// Those that are to begin now.
+    pub fn begin(&mut self) -> Vec<T> {
+        let free = AT_ONCE.saturating_sub(self.under_way.len()).min(self.waiting.len());
+        let next: Vec<T> = self.waiting.drain(..free).collect();
+        self.under_way.extend(next.iter().cloned());
+        next
+    }
+
+    /// One has ended its part, well or not, or is gone: another one's turn may have come.
+    pub fn ended(&mut self, child: &T) {
+        self.under_way.remove(child);
+        self.waiting.retain(|waiting| waiting != child);
+    }
+
+    /// Nothing waits and nothing is under way.
+    pub fn are_over(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(path: &str, state: State, gap_ms: Option<u64>) -> Supervisor {
+        let version = if state == State::Upgraded { "0.2.0" } else { "0.1.0" };
+        let message = (state == State::Failed).then(|| "no descriptor is left".to_owned());
+        Supervisor { path: path.into(), state, version: version.into(), gap_ms, message }
+    }
+
+    fn upgrade(done: bool, supervisors: Vec<Supervisor>) -> Upgrade {
+        Upgrade::new("0.1.0".into(), "0.2.0".into(), done, supervisors)
+    }
+
+    #[test]
+    fn all_upgraded_or_ready_is_success() {
+        let all = upgrade(true, vec![one("/", State::Upgraded, Some(7)), one("/web", State::Upgraded, Some(23))]);
+        assert_eq!((all.exit_code(), all.longest_gap_ms), (0, Some(23)));
+        let line = "shop: 2 supervisors upgraded from 0.1.0 to 0.2.0, the longest gap was 23 ms";
+        assert_eq!(all.summary("shop", false), line);
+        assert_eq!(all.supervisors[1].to_string(), "/web: upgraded to 0.2.0, the gap was 23 ms");
+        let ready = upgrade(true, vec![one("/", State::Ready, None)]);
+        assert_eq!(ready.exit_code(), 0);
+        assert_eq!(ready.summary("shop", true), "shop: 1 supervisor ready to be upgraded from 0.1.0 to 0.2.0");
+        assert_eq!(ready.supervisors[0].to_string(), "/: ready");
+    }
+
+    #[test]
+    fn one_that_could_not_is_named_and_counted() {
+        let some = upgrade(
+            true,
+            vec![
+                one("/", State::Upgraded, Some(7)),
+                one("/web", State::Failed, None),
+                one("/web/api", State::Kept, None),
+            ],
+        );
+        assert_eq!(some.exit_code(), 1);
+        let line = "shop: 1 of 3 supervisors upgraded from 0.1.0 to 0.2.0, the longest gap was 7 ms, 1 failed, 1 kept";
+        assert_eq!(some.summary("shop", false), line);
+        assert_eq!(some.supervisors[1].to_string(), "/web: failed, still 0.1.0: no descriptor is left");
+        assert_eq!(some.supervisors[2].to_string(), "/web/api: kept at 0.1.0");
+    }
+
+    #[test]
+    fn what_goes_on_is_no_failure_yet() {
+        let part = upgrade(false, vec![one("/", State::Upgraded, Some(7))]);
+        assert_eq!(part.exit_code(), 5);
+        let line = "shop: 1 supervisor upgraded from 0.1.0 to 0.2.0, the longest gap was 7 ms; it goes on";
+        assert_eq!(part.summary("shop", false), line);
+    }
+
+    #[test]
+    fn the_json_has_these_members() {
+        let json = serde_json::to_string(&upgrade(true, vec![one("/db", State::Failed, None)])).unwrap();
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"from":"0.1.0","to":"0.2.0","done":true,"supervisors":[{"path":"/db","state":"failed","#,
+                r#""version":"0.1.0","gap_ms":null,"message":"no descriptor is left"}],"longest_gap_ms":null}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_under_way_refuses_an_upgrade() {
+        let why = |present| Refusal::of(present).map(|refusal| refusal.to_string()).unwrap_or_default();
+        assert_eq!(why(Present::default()), "");
+        let busy = Present { upgrading_to: Some("0.2.0"), reloading: true, ending: false, booting: true };
+        assert_eq!(why(busy), "another upgrade is under way, to 0.2.0: `treevisor status` shows when it is done");
+        assert_eq!(why(Present { ending: true, ..busy }), "the tree is being stopped");
+        assert!(why(Present { upgrading_to: None, ..busy }).starts_with("the tree is still being started"));
+        assert!(why(Present { reloading: true, ..Present::default() }).starts_with("the tree is being reloaded"));
+        let rehearsal = Refusal::Rehearsal { path: "/db".into(), reason: "it took 10 s".into() };
+        assert_eq!(rehearsal.to_string(), "the rehearsal of /db has failed, and nothing was changed: it took 10 s");
+        assert!(left_behind("/web", "0.1.0", "0.2.0").starts_with("/web runs treevisor 0.1.0 and"));
+    }
+
+    #[test]
+    fn four_at_a_time_in_their_order() {
+        let mut turns = Turns::new(0..6);
+        assert_eq!(turns.begin(), [0, 1, 2, 3]);
+        assert!(turns.begin().is_empty());
+        turns.ended(&2);
+        assert_eq!(turns.begin(), [4]);
+        // Gone before its turn.
+        turns.ended(&5);
+        turns.ended(&0);
+        assert!(turns.begin().is_empty() && !turns.are_over());
+        [1, 3, 4].iter().for_each(|child| turns.ended(child));
+        assert!(turns.are_over());
+        assert!(Turns::<u32>::new([]).are_over());
+    }
+}
