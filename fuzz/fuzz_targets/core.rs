@@ -12,7 +12,7 @@ use treevisor::supervision::{Kind, Member, Snapshot, Supervisor};
 use treevisor::wire::exact;
 
 fuzz_target!(|text: &str| {
-    let Ok(snapshot) = exact::read::<Snapshot>(text) else { return };
+    let Ok(snapshot) = exact::read::<Snapshot>(text.as_bytes()) else { return };
     let before = serde_json::to_string(&snapshot).expect("what was read can be written");
     let restored = Supervisor::restore(snapshot, |name, _| {
         Some(Member { name: name.clone(), kind: Kind::Worker, revision: 0, policy: Default::default() })

@@ -4,22 +4,23 @@
 //! does not know. For a message that is right. What one image of the program leaves to the next is not a message: what the
 //! reader does not know, the writer had a reason for, and dropping it in silence changes the behaviour of a tree.
 
+use super::json;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Reads `text`, writes again what was read, and compares.
+/// Reads JSON, writes again what was read, and compares.
 ///
 /// # Errors
 /// What is not understood, unknown or missing, and where: "queue[0].asked.by is missing".
-pub fn read<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, String> {
-    let read: T = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let again = serde_json::to_string(&read).map_err(|error| error.to_string())?;
+pub fn read<T: Serialize + DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    let read: T = json::from_slice(text).map_err(|error| error.to_string())?;
+    let again = serde_json::to_vec(&read).map_err(|error| error.to_string())?;
     // The same program writes the same text; only where it does not, a closer look is worth its time.
     if again == text {
         return Ok(read);
     }
-    let value = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| error.to_string());
+    let value = |text: &[u8]| json::from_slice::<Value>(text).map_err(|error| error.to_string());
     match difference("", &value(text)?, &value(&again)?) {
         Some(difference) => Err(difference),
         None => Ok(read),
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_unknown_is_named_with_its_place() {
-        let found = |text: &str| read::<Lax>(text).map_err(|error| error.to_string());
+        let found = |text: &str| read::<Lax>(text.as_bytes()).map_err(|error| error.to_string());
         assert!(found(r#"{"name":"a","cause":null,"inner":[{"on":true}]}"#).is_ok());
         let spaced = "{ \"inner\": [],\n \"cause\": 7, \"name\": \"a\" }";
         assert_eq!(found(spaced).unwrap().cause, Some(7), "neither order nor white space means anything");

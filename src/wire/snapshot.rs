@@ -7,7 +7,7 @@
 //! Whatever a reader does not know is refused: the writer knew something that would be lost. So is whatever is more than a
 //! writer writes, and nothing that is read can end the process.
 
-use super::json;
+use super::exact;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -202,7 +202,11 @@ impl<'a> Blobs<'a> {
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn read<N: DeserializeOwned, C: DeserializeOwned>(file: &[u8]) -> Result<(State<N, C>, Blobs<'_>), Unreadable> {
+pub fn read<N, C>(file: &[u8]) -> Result<(State<N, C>, Blobs<'_>), Unreadable>
+where
+    N: Serialize + DeserializeOwned,
+    C: Serialize + DeserializeOwned,
+{
     let Some(rest) = file.strip_prefix(BEGIN) else {
         return unreadable("it is no snapshot: it does not begin with TVSNAP and a newline");
     };
@@ -214,7 +218,7 @@ pub fn read<N: DeserializeOwned, C: DeserializeOwned>(file: &[u8]) -> Result<(St
     let Some((state, bytes)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)) else {
         return unreadable(format_args!("it is cut off: {} bytes of a state of {length} are there", rest.len()));
     };
-    let mut state: State<N, C> = match json::from_slice(state) {
+    let mut state: State<N, C> = match exact::read(state) {
         Ok(state) => state,
         Err(error) => return unreadable(format_args!("the state: {error}")),
     };

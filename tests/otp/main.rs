@@ -4,11 +4,12 @@
 //! `table`, and `reloads` for new sets of children and `rolling` for those that come one after another, have a row or more for every rule, told in the little language of `script`; `chains` follows causes; `worlds`
 //! enumerates all small supervisors against an oracle; `random` feeds streams of events, sense and nonsense; `large`
 //! has ten thousand children. Beside every row goes a `twin` that is written down and made again after each event; `snapshot` is
-//! about what was written down.
+//! about what was written down, and `forgotten` shows that nothing of it can be left out.
 
 mod chains;
 mod counts;
 mod fact;
+mod forgotten;
 mod large;
 mod random;
 mod reloads;

@@ -14,7 +14,7 @@ fn worker(name: &treevisor::ids::Name) -> Member {
 
 /// Reads a snapshot and makes a supervisor of it, to which any name is that of a worker.
 fn restore(text: &str) -> Result<Supervisor, String> {
-    let snapshot: Snapshot = exact::read(text)?;
+    let snapshot: Snapshot = exact::read(text.as_bytes())?;
     Supervisor::restore(snapshot, |name, _| Some(worker(name))).map_err(|error| error.to_string())
 }
 
@@ -129,7 +129,7 @@ fn what_does_not_fit_together_is_named() {
     assert_eq!(refused("/children/1/id", json!(0)), "\"b\" has the id 0, which is not its own");
     assert_eq!(refused("/children/1/member", json!("a")), "two children are called \"a\"");
     assert_eq!(refused("/queue/0/recheck/child", json!(999)), "the queue has child 999, and only 40 ids were given");
-    let lone = exact::read::<Snapshot>(&golden()[0].to_string()).unwrap();
+    let lone = exact::read::<Snapshot>(golden()[0].to_string().as_bytes()).unwrap();
     let error = Supervisor::restore(lone, |name, _| (name.as_str() != "b").then(|| worker(name))).unwrap_err();
     assert_eq!(error.to_string(), "there is no spec of \"b\" (what it is)");
 }

@@ -1721,20 +1721,20 @@ const ROWS: &[Row] = &[
         "one-for-all 2/30s: a b c",
         "
         boot
-        exit b 1 : ask c
-        stop a
+        exit a 1 : ask c
+        stop b
         resume 1s
-        exit c 0 : ask a
+        exit c 0 : ask b
         resume 1s
-        exit a 0 : spawn a#2
+        exit b 0 : spawn a#2
         spawned a : spawn b#2
         resume 1s
         spawned b : spawn c#2
-        spawned c : ask a
+        spawned c : ask b
         window 1
         resume 1s
-        exit a 0 : ok:1
-        is a=stopped b=running c=running",
+        exit b 0 : ok:1
+        is a=running b=stopped c=running",
     ),
     (
         "D11",
