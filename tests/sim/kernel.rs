@@ -188,7 +188,9 @@ impl Kernel {
         process.life = Life::Dead;
         process.deferred.clear();
         let spec = process.spec;
-        self.living.retain(|&other| other != pid);
+        if let Ok(at) = self.living.binary_search(&pid) {
+            self.living.remove(at);
+        }
         self.count(tree, spec, -1);
         let orphans = &self.processes[pid].children;
         orphans

@@ -243,6 +243,32 @@ fn replay() {
     }
 }
 
+/// Hours of many workers: what the root does does not depend on how many stand below the supervisors that it sees.
+fn the_root_does_no_more(hours: u64, below: [(u64, u64); 2]) {
+    let turns = below.map(|(leaves, workers)| {
+        let begun = std::time::Instant::now();
+        let outcome = World::live(Scenario::regular(hours, leaves, workers), 0, None, false, None);
+        assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+        let turns = outcome.seen["a turn of the root"];
+        let all = 100 * leaves * workers;
+        println!("{all} workers: {} steps, {turns} turns of the root, {:?}", outcome.steps, begun.elapsed());
+        turns
+    });
+    assert!(turns[1] * 10 <= turns[0] * 11, "{turns:?}");
+}
+
+#[test]
+fn the_root_of_a_larger_tree_does_no_more() {
+    the_root_does_no_more(1, [(1, 1), (2, 10)]);
+}
+
+/// `cargo test --release --test sim -- --ignored --nocapture a_million`
+#[test]
+#[ignore = "a million workers for a day: some minutes and some gigabytes"]
+fn a_million_workers() {
+    the_root_does_no_more(24, [(1, 1), (100, 100)]);
+}
+
 /// The same seed makes the same history, to the letter.
 #[test]
 fn a_seed_replays_the_same() {

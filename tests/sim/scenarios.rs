@@ -134,7 +134,14 @@ pub(crate) struct Scenario {
     pub(crate) stuck: u32,
     /// What the tree has tried to kill by the end of the storm stays for ever.
     pub(crate) stuck_for_ever: bool,
+    /// Time between two looks at the whole during the storm.
+    pub(crate) look: Span,
+    /// More steps than any sound run takes: it runs in circles.
+    pub(crate) steps_max: u64,
 }
+
+/// Time between two looks at the whole.
+pub(crate) const LOOK: Span = Span::from_millis(500);
 
 impl Scenario {
     /// The same seed makes the same scenario, for ever.
@@ -167,10 +174,29 @@ impl Scenario {
             late_commands: rng.chance(300),
             stuck: *Rng::new(seed, 9).pick(&[0, 0, 0, 8_000, 3_000, 1_000]),
             stuck_for_ever: Rng::new(seed, 10).chance(500),
+            look: LOOK,
+            steps_max: 3_000_000,
             requests: Rng::new(seed, 12).chance(500) && REGRESSIONS.iter().all(|(known, _)| *known != seed),
             // A draw of its own, and none for the seeds that once showed something else.
             reloads: Rng::new(seed, 6).chance(400) && REGRESSIONS.iter().all(|(known, _)| *known != seed),
         }
+    }
+
+    /// So many hours of a tree of three levels: a hundred supervisors, `leaves` below each, and `workers` below each of those. A process is
+    /// killed every minute, and now and then a whole supervisor.
+    pub(crate) fn regular(hours: u64, leaves: u64, workers: u64) -> Scenario {
+        let mut scenario = Scenario::new(0);
+        let calm = Builder { rng: Rng::new(0, 2), specs: Vec::new(), wild: 0, groups: 0 };
+        scenario.tree = calm.regular(leaves, workers);
+        scenario.hazards = Hazards { pace: Span::from_secs(60), kill_worker: 20, kill_node: 1, ..Hazards::default() };
+        scenario.peace = Time::ZERO;
+        scenario.storm = Span::from_secs(hours * 3600);
+        scenario.ending = Ending::Stop;
+        scenario.grain = Span::from_nanos(1);
+        (scenario.late_spawns, scenario.late_looks, scenario.doubled_exits, scenario.stuck) = (0, 0, 0, 0);
+        (scenario.reloads, scenario.requests, scenario.late_commands, scenario.cut) = (false, false, false, None);
+        (scenario.look, scenario.steps_max) = (Span::from_secs(3600), u64::MAX);
+        scenario
     }
 
     /// The tree as a person would draw it.
@@ -250,6 +276,33 @@ impl Builder {
         }
         self.children(root, depth - 1);
         Tree { specs: self.specs }
+    }
+
+    fn regular(mut self, leaves: u64, workers: u64) -> Tree {
+        let beats = |seconds| {
+            let interval = Span::from_secs(seconds);
+            Some(Heartbeat { interval, misses: 3, grace: interval, progress: false })
+        };
+        let root = self.push(None, "root", Kind::Supervisor);
+        self.specs[0].path = "/".into();
+        for middle in 0..100 {
+            let middle = self.member(root, &format!("m{middle}"), Kind::Supervisor, beats(60));
+            for leaf in 0..leaves {
+                let leaf = self.member(middle, &format!("n{leaf}"), Kind::Supervisor, beats(60));
+                for worker in 0..workers {
+                    self.member(leaf, &format!("w{worker}"), Kind::Worker, beats(3600));
+                }
+            }
+        }
+        Tree { specs: self.specs }
+    }
+
+    fn member(&mut self, of: SpecId, name: &str, kind: Kind, heartbeat: Option<Heartbeat>) -> SpecId {
+        let id = self.push(Some(of), name, kind);
+        let shutdown = if kind == Kind::Supervisor { Shutdown::Infinity } else { Shutdown::After(Span::from_secs(5)) };
+        self.specs[id.0].policy = ChildPolicy { shutdown, heartbeat, ..ChildPolicy::default() };
+        self.specs[of.0].children.push(id);
+        id
     }
 
     fn push(&mut self, parent: Option<SpecId>, name: &str, kind: Kind) -> SpecId {

@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::reloads::Plan;
 use crate::requests::Operators;
 use crate::rng::Rng;
-use crate::scenarios::{Ending, Scenario, SpecId, Tree};
+use crate::scenarios::{Ending, LOOK, Scenario, SpecId, Tree};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
@@ -37,9 +37,6 @@ const PATIENCE: Span = Span::from_secs(240);
 
 /// Nothing may change for so long before the tree counts as settled: longer than any deadline of a healthy child.
 const STABLE: Span = Span::from_secs(10);
-
-/// More steps than any sound scenario takes: it runs in circles.
-const STEPS_MAX: u64 = 3_000_000;
 
 /// Something that is going to happen.
 #[derive(Debug)]
@@ -193,16 +190,22 @@ pub(crate) struct World {
 impl World {
     /// Runs one seed from beginning to end.
     pub(crate) fn run(seed: u64, mutation: Option<Mutation>, keep_log: bool) -> Outcome {
-        World::run_as(seed, mutation, keep_log, None)
+        World::live(Scenario::new(seed), seed, mutation, keep_log, None)
     }
 
     /// The same with a twin of each core, which is written down and made again at random.
     pub(crate) fn run_with_twins(seed: u64) -> Outcome {
-        World::run_as(seed, None, false, Some(Rng::new(seed, 14)))
+        World::live(Scenario::new(seed), seed, None, false, Some(Rng::new(seed, 14)))
     }
 
-    fn run_as(seed: u64, mutation: Option<Mutation>, keep_log: bool, twin_rng: Option<Rng>) -> Outcome {
-        let scenario = Scenario::new(seed);
+    /// Runs a scenario from beginning to end.
+    pub(crate) fn live(
+        scenario: Scenario,
+        seed: u64,
+        mutation: Option<Mutation>,
+        keep_log: bool,
+        twin_rng: Option<Rng>,
+    ) -> Outcome {
         let tree = Arc::new(scenario.tree.clone());
         let mut world = World {
             mutation,
@@ -262,7 +265,7 @@ impl World {
             self.after(cut, Happening::Cut);
         }
         self.after(self.scenario.hazards.pace, Happening::Fault);
-        self.after(Span::from_millis(500), Happening::Look);
+        self.after(LOOK, Happening::Look);
         self.stuck_some_time();
         self.rename_some_time();
         if self.scenario.reloads {
@@ -273,7 +276,7 @@ impl World {
         while let Some(entry) = self.queue.pop() {
             self.now = entry.at;
             *steps += 1;
-            ensure!(*steps < STEPS_MAX, Rule::Settles, "too many steps: somebody runs in circles");
+            ensure!(*steps < self.scenario.steps_max, Rule::Settles, "too many steps: somebody runs in circles");
             self.happen(entry.what)?;
             if let Some(gone) = self.root_gone {
                 // What cannot be killed is left behind for now.
@@ -338,6 +341,9 @@ impl World {
                 }
                 match self.nodes[pid].take_if(|node| node.token == token) {
                     Some(mut node) => {
+                        if pid == self.root {
+                            self.saw("a turn of the root");
+                        }
                         let verdict = self.turn(&mut node);
                         self.nodes[pid] = Some(node);
                         verdict
@@ -927,7 +933,7 @@ impl World {
 
     /// A look at the whole: is every silent child taken for hung in time, has the tree settled, has it stopped?
     fn look(&mut self) -> Verdict {
-        self.after(Span::from_millis(500), Happening::Look);
+        self.after(if self.is_stormy() { self.scenario.look } else { LOOK }, Happening::Look);
         for index in 0..self.kernel.living().len() {
             self.check_silent(self.kernel.living()[index])?;
         }
@@ -998,6 +1004,7 @@ impl World {
         if let Some(verb) = self.operators.waits() {
             return Err(format!("an operator waits for the last reply to {verb:?}"));
         }
+        let stuck = self.kernel.living().iter().any(|&pid| self.kernel.get(pid).spell.is_some());
         let mut open = vec![self.root];
         while let Some(pid) = open.pop() {
             let Some(node) = self.nodes[pid].as_deref() else { return Err(format!("{} is gone", self.who(pid))) };
@@ -1012,7 +1019,6 @@ impl World {
                 return Err(format!("{who} owes an answer"));
             }
             // A part of a reload is sent for as long as its node is there, be it one that cannot be killed.
-            let stuck = self.kernel.living().iter().any(|&pid| self.kernel.get(pid).spell.is_some());
             if node.requests.next_deadline().is_some() && !stuck {
                 return Err(format!("requests wait at {who}"));
             }
