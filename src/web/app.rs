@@ -87,6 +87,16 @@ impl App {
         locked(&self.keys).as_ref()?.session(token, now_ms()).map(|may| self.capped(may))
     }
 
+    /// Whether the page of a session has sent this: no other page, and nothing that sees the cookie, knows it.
+    pub(super) fn is_page_of(&self, token: &Secret, csrf: &Secret) -> bool {
+        locked(&self.keys).as_ref().is_some_and(|keys| keys.is_page_of(token, csrf, now_ms()))
+    }
+
+    /// The name of the cookie. A browser sends cookies to all ports of a host, so that each instance has its own.
+    pub(super) fn cookie_name(&self) -> String {
+        self.known.get().map_or_else(|| "tv".into(), |known| format!("tv-{}", known.name))
+    }
+
     /// Whether one more login may be tried now.
     pub(super) fn may_try(&self) -> bool {
         locked(&self.tries).allow(now_ms())

@@ -14,14 +14,10 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use std::sync::Arc;
-use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
 
 /// What a page sends with each of its requests that change something.
 const CSRF: &str = "x-treevisor-csrf";
-
-/// The name of the cookie.
-pub(super) const COOKIE_NAME: &str = "tv";
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
@@ -75,16 +71,19 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// Puts into an answer what stands in each.
+/// What stands in each answer, for browsers.
+pub(super) const IN_EACH: [(HeaderName, &str); 5] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Puts it into an answer.
 pub(super) fn with_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    for (name, value) in [
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    ] {
+    for (name, value) in &IN_EACH {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -118,38 +117,37 @@ impl Client {
             let key = scheme.eq_ignore_ascii_case("bearer").then(|| Secret::parse(key.trim())).flatten()?;
             return Some(Client { may: app.bearer(&key)?, how: How::Bearer, token: None });
         }
-        let by_session = cookie(headers).and_then(|token| {
+        let by_session = cookie(app, headers).and_then(|token| {
             let may = app.session(&token)?;
             Some(Client { may, how: How::Session, token: Some(token) })
         });
-        by_session.or_else(|| {
-            // Behind a public name it is the proxy's user that the kernel names.
-            let known = app.config.public_url.is_none() && peer.uid.is_some_and(|uid| uid == 0 || uid == own_uid());
-            known.then(|| Client { may: app.capped(May::Act), how: How::Kernel, token: None })
-        })
+        by_session.or_else(|| Client::by_kernel(app, peer))
     }
 
-    /// The session's token, if it is one.
-    pub(super) fn token(&self) -> Option<&Secret> {
-        self.token.as_ref()
+    /// What the user behind a UNIX socket may.
+    pub(super) fn by_kernel(app: &App, peer: &Peer) -> Option<Client> {
+        // Behind a public name it is the proxy's user that the kernel names.
+        let known = app.config.public_url.is_none() && peer.uid.is_some_and(|uid| uid == 0 || uid == own_uid());
+        known.then(|| Client { may: app.capped(May::Act), how: How::Kernel, token: None })
     }
 
-    /// Whether the page of its session has sent this: no other site knows the value.
-    fn has_csrf(&self, headers: &HeaderMap) -> bool {
-        let sent = only(headers, &HeaderName::from_static(CSRF)).unwrap_or_default();
-        self.token.as_ref().is_some_and(|token| token.csrf().as_bytes().ct_eq(sent.as_bytes()).into())
+    /// What the page of its session has sent for a word that it alone knows; `None` where it is another one, or none.
+    pub(super) fn csrf(&self, app: &App, headers: &HeaderMap) -> Option<Secret> {
+        let sent = Secret::parse(only(headers, &HeaderName::from_static(CSRF))?)?;
+        app.is_page_of(self.token.as_ref()?, &sent).then_some(sent)
     }
 }
 
 /// The token in the cookie. Where several are sent, as of an old path, the first one that can be one.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<Secret> {
+pub(super) fn cookie(app: &App, headers: &HeaderMap) -> Option<Secret> {
+    let ours = app.cookie_name();
     headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, _)| *name == COOKIE_NAME)
+        .filter(|(name, _)| *name == ours)
         .find_map(|(_, value)| Secret::parse(value))
 }
 
@@ -166,8 +164,9 @@ impl FromRequestParts<Arc<App>> for Viewer {
         let client = parts.extensions.get::<Peer>().and_then(|peer| Client::of(app, peer, &parts.headers));
         let client = client.ok_or_else(|| Refused::new(StatusCode::UNAUTHORIZED, "log in first"))?;
         let changes = !matches!(parts.method, Method::GET | Method::HEAD);
-        if changes && client.how == How::Session && !client.has_csrf(&parts.headers) {
-            return Err(Refused::new(StatusCode::FORBIDDEN, "the session's X-Treevisor-CSRF is missing"));
+        if changes && client.how == How::Session && client.csrf(app, &parts.headers).is_none() {
+            let text = "X-Treevisor-CSRF is missing, or is not the one that the login of this session has answered";
+            return Err(Refused::new(StatusCode::FORBIDDEN, text));
         }
         Ok(Viewer(client))
     }

@@ -47,20 +47,9 @@ impl Secret {
         text(&self.0)
     }
 
-    /// What the page of a session sends with each action. It follows from the session's token, which no page can read.
-    pub(super) fn csrf(&self) -> String {
-        text(&hash(&[b"treevisor csrf ", &self.0]))
-    }
-
     fn hashed(&self) -> Hashed {
-        Hashed(hash(&[b"", &self.0]))
+        Hashed(Sha256::digest(self.0).into())
     }
-}
-
-fn hash(parts: &[&[u8]]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
-    hash.finalize().into()
 }
 
 fn text(bytes: &[u8; 32]) -> String {
@@ -108,6 +97,10 @@ struct Open {
     may: May,
     /// It ends: milliseconds since 1970.
     until_ms: u64,
+    /// What the page of a session sends with each request that changes something. It does not follow from the token: a browser
+    /// sends cookies to all ports of a host, so the console of another user may come to see that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    csrf: Option<Hashed>,
 }
 
 /// All keys and sessions of a console, as they are kept.
@@ -129,13 +122,17 @@ impl Keys {
 
     /// A key for one login from now on.
     pub(super) fn add_login(&mut self, key: &Secret, may: May, now_ms: u64) {
-        add(&mut self.logins, key, may, now_ms, LOGIN_MS);
+        add(
+            &mut self.logins,
+            Open { sha256: key.hashed(), may, until_ms: now_ms.saturating_add(LOGIN_MS), csrf: None },
+            now_ms,
+        );
     }
 
     /// What a login with this key may. The key of a link is used up by it.
     pub(super) fn login(&mut self, key: &Secret, now_ms: u64) -> Option<May> {
         let hashed = key.hashed();
-        let open = find(&self.logins, &hashed, now_ms);
+        let open = find(&self.logins, &hashed, now_ms).map(|open| open.may);
         self.logins.retain(|login| !bool::from(login.sha256.0.ct_eq(&hashed.0)) && login.until_ms > now_ms);
         self.bearer(key).max(open)
     }
@@ -148,14 +145,21 @@ impl Keys {
         [None, Some(May::View), Some(May::Act)][usize::from(number)]
     }
 
-    /// Opens a session.
-    pub(super) fn open_session(&mut self, token: &Secret, may: May, now_ms: u64) {
-        add(&mut self.sessions, token, may, now_ms, SESSION_MS);
+    /// Opens a session, whose page knows `csrf`.
+    pub(super) fn open_session(&mut self, token: &Secret, csrf: &Secret, may: May, now_ms: u64) {
+        let until_ms = now_ms.saturating_add(SESSION_MS);
+        add(&mut self.sessions, Open { sha256: token.hashed(), may, until_ms, csrf: Some(csrf.hashed()) }, now_ms);
     }
 
     /// What a session may that is still open.
     pub(super) fn session(&self, token: &Secret, now_ms: u64) -> Option<May> {
-        find(&self.sessions, &token.hashed(), now_ms)
+        find(&self.sessions, &token.hashed(), now_ms).map(|open| open.may)
+    }
+
+    /// Whether `csrf` is known to the page of this session alone.
+    pub(super) fn is_page_of(&self, token: &Secret, csrf: &Secret, now_ms: u64) -> bool {
+        let known = find(&self.sessions, &token.hashed(), now_ms).and_then(|open| open.csrf.as_ref());
+        known.is_some_and(|known| known.0.ct_eq(&csrf.hashed().0).into())
     }
 
     /// Ends a session.
@@ -165,16 +169,16 @@ impl Keys {
     }
 }
 
-fn add(list: &mut Vec<Open>, secret: &Secret, may: May, now_ms: u64, lasts_ms: u64) {
+fn add(list: &mut Vec<Open>, new: Open, now_ms: u64) {
     list.retain(|open| open.until_ms > now_ms);
     if list.len() >= OPEN_MAX {
         list.remove(0);
     }
-    list.push(Open { sha256: secret.hashed(), may, until_ms: now_ms.saturating_add(lasts_ms) });
+    list.push(new);
 }
 
 /// Looks at all of them, whichever fits.
-fn find(list: &[Open], hashed: &Hashed, now_ms: u64) -> Option<May> {
+fn find<'a>(list: &'a [Open], hashed: &Hashed, now_ms: u64) -> Option<&'a Open> {
     let (mut found, mut at) = (Choice::from(0), 0_u64);
     for (index, open) in list.iter().enumerate() {
         let fits = open.sha256.0.ct_eq(&hashed.0);
@@ -182,7 +186,7 @@ fn find(list: &[Open], hashed: &Hashed, now_ms: u64) -> Option<May> {
         found |= fits;
     }
     let open = bool::from(found).then(|| usize::try_from(at).ok().and_then(|at| list.get(at))).flatten()?;
-    (open.until_ms > now_ms).then_some(open.may)
+    (open.until_ms > now_ms).then_some(open)
 }
 
 /// How many wrong keys may be tried: ten a minute, from all clients together.
@@ -261,8 +265,8 @@ mod tests {
     #[test]
     fn sessions_end_by_logout_and_by_time() {
         let mut keys = keys();
-        keys.open_session(&secret(5), May::View, 0);
-        keys.open_session(&secret(6), May::Act, 0);
+        keys.open_session(&secret(5), &secret(15), May::View, 0);
+        keys.open_session(&secret(6), &secret(16), May::Act, 0);
         assert_eq!(keys.session(&secret(5), SESSION_MS - 1), Some(May::View));
         assert_eq!(keys.session(&secret(5), SESSION_MS), None);
         assert_eq!(keys.bearer(&secret(6)), None);
@@ -276,24 +280,26 @@ mod tests {
         for number in 0..OPEN_MAX as u64 + 44 {
             let mut bytes = [9; 32];
             bytes[..8].copy_from_slice(&number.to_le_bytes());
-            keys.open_session(&Secret::of(bytes), May::View, number);
+            keys.open_session(&Secret::of(bytes), &secret(9), May::View, number);
         }
         assert_eq!(keys.sessions.len(), OPEN_MAX);
-        keys.open_session(&secret(7), May::View, SESSION_MS + 200);
+        keys.open_session(&secret(7), &secret(17), May::View, SESSION_MS + 200);
         assert_eq!(keys.sessions.iter().map(|open| open.until_ms).min(), Some(SESSION_MS + 201));
     }
 
     #[test]
     fn nothing_that_is_kept_can_be_presented() {
         let mut keys = keys();
-        keys.open_session(&secret(5), May::Act, 0);
+        keys.open_session(&secret(5), &secret(15), May::Act, 0);
         let json = serde_json::to_string(&keys).unwrap();
         assert!(!json.contains(&secret(1).text()) && !json.contains(&secret(5).text()), "{json}");
         let kept: Keys = serde_json::from_str(&json).unwrap();
         assert_eq!(kept, keys);
         let stolen = Secret::of(keys.act.0);
         assert_eq!((keys.bearer(&stolen), keys.session(&stolen, 1)), (None, None));
-        assert_ne!(secret(5).csrf(), secret(6).csrf());
+        assert!(!json.contains(&secret(15).text()), "{json}");
+        assert!(keys.is_page_of(&secret(5), &secret(15), 1) && !keys.is_page_of(&secret(5), &secret(5), 1));
+        assert!(!keys.is_page_of(&secret(15), &secret(5), 1) && !keys.is_page_of(&secret(5), &secret(15), SESSION_MS));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::answers::{Refused, body, empty, failed};
 use super::app::App;
-use super::guard::{COOKIE_NAME, Client, How, Peer, Viewer, cookie};
+use super::guard::{Client, How, Peer, Viewer, cookie};
 use super::keys::{Keys, May, SESSION_MS, Secret};
 use super::known::Known;
 use super::store::{now_ms, secret};
@@ -28,8 +28,8 @@ pub(super) struct Login {
     key: Option<String>,
 }
 
-/// Opens a session for a key. Without one, tells the page of a session its value for CSRF again; on a UNIX socket, opens one
-/// for a user that the kernel vouches for.
+/// Opens a session for a key. Without one, tells the page of a session what it may; on a UNIX socket, opens one for a user that
+/// the kernel vouches for. The value for CSRF is told once: who has the cookie alone cannot ask for it.
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -40,12 +40,12 @@ pub(super) async fn login(
     let wrong = || Refused::new(StatusCode::UNAUTHORIZED, "this key opens nothing, or no longer");
     let known = app.known()?.clone();
     let Some(key) = key else {
-        let client = Client::of(&app, &peer, &headers).ok_or_else(wrong)?;
-        return match (client.how, client.token()) {
-            (How::Session, Some(token)) => Ok(welcome(client.may, token)),
-            (How::Kernel, _) => opened(&app, known, move |_| Some(client.may)).await?.ok_or_else(wrong),
-            _ => Err(wrong()),
-        };
+        let session = Client::of(&app, &peer, &headers).filter(|client| client.how == How::Session);
+        if let Some((client, csrf)) = session.and_then(|client| Some((client.may, client.csrf(&app, &headers)?))) {
+            return Ok(welcome(client, &csrf));
+        }
+        let client = Client::by_kernel(&app, &peer).ok_or_else(wrong)?;
+        return opened(&app, known, move |_| Some(client.may)).await?.ok_or_else(wrong);
     };
     let session = match Secret::parse(&key) {
         Some(key) => opened(&app, known, move |keys| keys.login(&key, now_ms())).await?,
@@ -71,34 +71,35 @@ async fn opened(
     may: impl FnOnce(&mut Keys) -> Option<May> + Send + 'static,
 ) -> Result<Option<Response>, Refused> {
     let opened = spawn_blocking(move || {
-        let token = secret()?;
+        let (token, csrf) = (secret()?, secret()?);
         let (may, keys) = known.store.change(|keys| {
             let may = may(keys)?;
-            keys.open_session(&token, may, now_ms());
+            keys.open_session(&token, &csrf, may, now_ms());
             Some(may)
         })?;
-        Ok((may.map(|may| (may, token)), keys))
+        Ok((may.map(|may| (may, token, csrf)), keys))
     });
     let (opened, keys) =
         opened.await.map_err(io::Error::other).and_then(|opened| opened).map_err(|error| failed(&error))?;
     app.set_keys(Some(keys));
-    Ok(opened.map(|(may, token)| {
-        let mut response = welcome(app.capped(may), &token);
+    Ok(opened.map(|(may, token, csrf)| {
+        let mut response = welcome(app.capped(may), &csrf);
         let cookie = cookie_header(app, &token.text(), SESSION_MS / 1_000);
         response.headers_mut().insert(SET_COOKIE, cookie);
         response
     }))
 }
 
-fn welcome(may: May, token: &Secret) -> Response {
-    Json(json!({ "may": may, "csrf": token.csrf() })).into_response()
+fn welcome(may: May, csrf: &Secret) -> Response {
+    Json(json!({ "may": may, "csrf": csrf.text() })).into_response()
 }
 
 fn cookie_header(app: &App, value: &str, seconds: u64) -> HeaderValue {
     let public = app.config.public_url.as_ref();
     let path = public.map(|public| public.path()).unwrap_or_default();
     let secure = if public.is_some_and(|public| public.is_https()) { "; Secure" } else { "" };
-    let text = format!("{COOKIE_NAME}={value}; Path={path}/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    let name = app.cookie_name();
+    let text = format!("{name}={value}; Path={path}/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     // The path of a public URL was looked at when it was read.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
@@ -108,7 +109,7 @@ pub(super) async fn logout(
     Viewer(_): Viewer,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    if let Some(token) = cookie(&headers) {
+    if let Some(token) = cookie(&app, &headers) {
         let known = app.known()?.clone();
         let closed = spawn_blocking(move || known.store.change(|keys| keys.close_session(&token)));
         let closed = closed.await.map_err(io::Error::other).and_then(|closed| closed);

@@ -370,7 +370,11 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
         if now != stamp {
             stamp = now;
             // What cannot be read opens nothing.
-            app.set_keys(known.store.read().ok().flatten());
+            let keys = known.store.read().unwrap_or_else(|error| {
+                (app.config.texts.say)(&format!("treevisor: the console lets nobody in: {error}"));
+                None
+            });
+            app.set_keys(keys);
         }
     }
 }

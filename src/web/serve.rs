@@ -2,7 +2,7 @@
 
 use super::answers::Refused;
 use super::app::App;
-use super::guard::{Peer, admit, with_headers};
+use super::guard::{IN_EACH, Peer, admit, with_headers};
 use super::host::Door;
 use axum::Router;
 use axum::body::Body;
@@ -23,8 +23,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
-/// Connections at a time.
+/// Connections at a time over TCP, and as many over a UNIX socket: those that are full of strangers must not keep out the
+/// user of the tree.
 const CONNECTIONS: usize = 256;
 
 /// The most bytes of a request's head.
@@ -33,6 +35,9 @@ const HEAD_MAX: usize = 16 << 10;
 /// How long the head of a request may take.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a client may leave its answer unread, where no more of it fits into its connection.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long a request may take, its body included; a stream counts only until it begins.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -40,21 +45,30 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// What is sent to a connection too many.
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\
-    Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n";
+fn too_many() -> String {
+    let body = r#"{"error":"too many connections are open; try again in some seconds"}"#;
+    let mut text = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nCache-Control: no-store\r\n",
+        body.len()
+    );
+    IN_EACH.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
+    text + "\r\n" + body
+}
 
 /// What a connection needs.
 #[derive(Clone)]
 pub(super) struct Server {
     app: Arc<App>,
     routes: Router,
-    room: Arc<Semaphore>,
 }
+
+/// For how many connections there is room.
+type Room = Arc<Semaphore>;
 
 impl Server {
     pub(super) fn new(app: Arc<App>, routes: Router) -> Server {
-        Server { app, routes, room: Arc::new(Semaphore::new(CONNECTIONS)) }
+        Server { app, routes }
     }
 
     /// Takes connections from a TCP socket that listens.
@@ -64,6 +78,7 @@ impl Server {
     pub(super) fn tcp(&self, socket: net::TcpListener) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let (socket, server) = (TcpListener::from_std(socket)?, self.clone());
+        let room = Room::new(Semaphore::new(CONNECTIONS));
         tokio::spawn(async move {
             loop {
                 match socket.accept().await {
@@ -71,7 +86,7 @@ impl Server {
                         let Ok(here) = stream.local_addr() else { continue };
                         // Small events are to arrive at once.
                         let _ = stream.set_nodelay(true);
-                        server.connection(stream, Door::Tcp(here), from.ip().to_canonical().to_string(), None);
+                        server.connection(&room, stream, Door::Tcp(here), from.ip().to_canonical().to_string(), None);
                     }
                     Err(error) => refused(&error).await,
                 }
@@ -87,13 +102,14 @@ impl Server {
     pub(super) fn unix(&self, socket: unix::UnixListener) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let (socket, server) = (UnixListener::from_std(socket)?, self.clone());
+        let room = Room::new(Semaphore::new(CONNECTIONS));
         tokio::spawn(async move {
             loop {
                 match socket.accept().await {
                     Ok((stream, _)) => {
                         let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                         let address = uid.map_or_else(|| "unix".into(), |uid| format!("uid {uid}"));
-                        server.connection(stream, Door::Unix, address, uid);
+                        server.connection(&room, stream, Door::Unix, address, uid);
                     }
                     Err(error) => refused(&error).await,
                 }
@@ -104,17 +120,18 @@ impl Server {
 
     fn connection(
         &self,
+        room: &Room,
         mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         door: Door,
         address: String,
         uid: Option<u32>,
     ) {
         let peer = Peer { door, address, uid, close: Arc::new(Notify::new()) };
-        match Arc::clone(&self.room).try_acquire_owned() {
+        match Arc::clone(room).try_acquire_owned() {
             Ok(permit) => drop(tokio::spawn(self.clone().serve(stream, peer, permit))),
             Err(_) => drop(tokio::spawn(async move {
                 // It is told why, if it can be told at once.
-                let _ = timeout(Duration::from_millis(100), stream.write_all(TOO_MANY)).await;
+                let _ = timeout(Duration::from_millis(100), stream.write_all(too_many().as_bytes())).await;
             })),
         }
     }
@@ -137,9 +154,12 @@ impl Server {
                 Ok::<_, Infallible>(with_headers(response))
             }
         });
+        // What the parser refuses itself (400, 414, 431) has no body and closes the connection; it lets nobody add to it.
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_MAX);
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(READ_WITHIN));
+        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
         // A client that breaks off, or sends what is no HTTP, harms itself alone.
         let (mut connection, mut closed) = (std::pin::pin!(connection), std::pin::pin!(close.notified()));
         std::future::poll_fn(|context| {

@@ -26,9 +26,9 @@ pub(super) struct Store {
     state: StateDir,
 }
 
-/// What tells one content of a file from another.
+/// What tells one content of a file, and one mode of it, from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp(u64, i64, i64);
+pub(super) struct Stamp(u64, [i64; 4]);
 
 /// Where a console that runs can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +55,9 @@ impl Store {
 
     /// What the file holds now; changes with it.
     pub(super) fn stamp(&self) -> Option<Stamp> {
-        fs::symlink_metadata(self.file()).ok().map(|file| Stamp(file.ino(), file.mtime(), file.mtime_nsec()))
+        let file = fs::symlink_metadata(self.file()).ok()?;
+        // A chmod changes the second pair alone.
+        Some(Stamp(file.ino(), [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]))
     }
 
     /// Reads keys and sessions; `None` where there are none yet.
@@ -69,7 +71,12 @@ impl Store {
         };
         let mode = fs::symlink_metadata(self.file())?.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            let text = format!("{} may be read by others (its mode is {mode:04o})", self.file().display());
+            let file = self.file();
+            let text = format!(
+                "{0} may be read by others (its mode is {mode:04o}), so its keys hold no more; `chmod 600 {0}`, or new ones by \
+                 `treevisor web --new-keys`",
+                file.display()
+            );
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         let keys = serde_json::from_slice(&text).map_err(|error| {
@@ -217,7 +224,9 @@ mod tests {
         assert_ne!(store.stamp(), before);
         let (again, _) = store.change(|keys| keys.login(&key, now_ms())).unwrap();
         assert_eq!(again, None);
+        let before = store.stamp();
         fs::set_permissions(store.file(), Permissions::from_mode(0o640)).unwrap();
+        assert_ne!(store.stamp(), before);
         assert_eq!(store.read().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(store.login_key(May::View).is_err());
         // New keys are what helps.
@@ -230,7 +239,7 @@ mod tests {
     fn new_keys_end_all_sessions() {
         let (_base, store) = store();
         let token = secret().unwrap();
-        store.change(|keys| keys.open_session(&token, May::Act, now_ms())).unwrap();
+        store.change(|keys| keys.open_session(&token, &token, May::Act, now_ms())).unwrap();
         assert_eq!(store.read().unwrap().unwrap().session(&token, now_ms()), Some(May::Act));
         store.renew().unwrap();
         assert_eq!(store.read().unwrap().unwrap().session(&token, now_ms()), None);

@@ -58,6 +58,14 @@ impl Answer {
     }
 }
 
+/// Whether something can be read.
+fn has_answer(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let has = matches!(stream.peek(&mut [0]), Ok(1));
+    stream.set_nonblocking(false).unwrap();
+    has
+}
+
 impl Console {
     #[track_caller]
     fn start(dir: &Path, arguments: &[&str]) -> Console {
@@ -98,6 +106,13 @@ impl Console {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream
+    }
+
+    /// How many sockets its process has.
+    fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().flatten();
+        let links = open.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// Sends what is given, and reads to the end of the connection.
@@ -349,7 +364,7 @@ fn a_request_has_to_be_for_us() {
         (&[("X-Treevisor-CSRF", "")], 403),
         (&[("X-Treevisor-CSRF", "0000000000000000000000000000000000000000000000000000000000000000")], 403),
         (&[("Cookie", "")], 401),
-        (&[("Cookie", "tv=0000000000000000000000000000000000000000000000000000000000000000")], 401),
+        (&[("Cookie", "tv-tree=0000000000000000000000000000000000000000000000000000000000000000")], 401),
     ] {
         assert_eq!(act(more), status, "{more:?}");
     }
@@ -383,8 +398,10 @@ fn keys_and_sessions() {
     let again = console.post("/login", &json!({ "key": key }));
     assert_eq!((again.status, again.header("set-cookie")), (401, None));
     assert!(begun.elapsed() >= Duration::from_secs(1));
-    // The page of a session is told its value again.
-    assert_eq!(console.post("/login", &json!({})).json()["csrf"], json!(first.1));
+    // The page of a session is told what it may; the cookie alone is not told the other half.
+    assert_eq!(console.post("/login", &json!({})).json(), json!({ "may": "act", "csrf": first.1 }));
+    assert_eq!(console.post_with("/login", "{}", &[("X-Treevisor-CSRF", "")]).status, 401);
+    assert!(first.0.as_ref().unwrap().starts_with("tv-tree="));
     // A key for looking on sees, and does not act.
     let view = link(&["--url", "--view"]);
     assert_eq!(console.login(&view)["may"], "view");
@@ -442,15 +459,24 @@ fn keys_and_sessions() {
 fn heads_bodies_and_connections_are_bounded() {
     let tree = Tree::start(QUIET);
     let console = Console::opened(tree.dir(), &[]);
+    until("the login is over", || console.get("/healthz").status == 204);
+    let sockets = console.sockets();
     let long = "x".repeat(20 << 10);
     assert_eq!(console.get_with("/", &[("X-Long", &long)]).status, 431);
     let body = json!({ "stream": "y".repeat(70 << 10) }).to_string();
     assert_eq!(console.post_with("/api/view", &body, &[]).status, 413);
+    until("what was refused is closed", || console.sockets() <= sockets);
     let begun = Instant::now();
     let mut slow = console.connect();
     slow.write_all(b"GET / HTTP/1.1\r\nHost: ").unwrap();
+    // One that asks for more and more, and reads nothing.
+    let mut unread = console.connect();
+    unread.set_nonblocking(true).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", console.port).repeat(100);
+    until("the answers are in its way", || unread.write_all(request.as_bytes()).is_err());
     // Three hundred at a time: those beyond 256 are told so, and the others are served.
     let mut open: Vec<TcpStream> = (0..300).map(|_| console.connect()).collect();
+    until("those beyond 256 are refused", || open.iter().filter(|stream| has_answer(stream)).count() >= 44);
     let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
     for stream in &mut open {
         let text = format!("GET /healthz HTTP/1.1\r\n{}\r\n", console.headers(&[]));
@@ -464,6 +490,7 @@ fn heads_bodies_and_connections_are_bounded() {
     until("there is room again", || console.get("/healthz").status == 204);
     let mut rest = Vec::new();
     let _ = slow.read_to_end(&mut rest);
+    until("the one that reads nothing is closed", || console.sockets() <= sockets);
     let took = begun.elapsed();
     assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(40), "{took:?}");
     assert_eq!(tree.status("/a")["incarnation"], 1);

@@ -8,7 +8,19 @@ export class Refused extends Error {
   }
 }
 
-let csrf = "";
+/** Where the word by which this session's requests are known is kept: for this origin alone, its port included. */
+const KEPT = "treevisor csrf";
+
+let csrf = kept();
+
+function kept() {
+  try {
+    return localStorage.getItem(KEPT) ?? "";
+  } catch {
+    // A browser that keeps nothing: the page knows it until it is loaded again.
+    return "";
+  }
+}
 
 /** @param {string} path of the tree @returns {string} as a part of an address */
 export function address(path) {
@@ -42,5 +54,11 @@ export function post(url, body) {
 
 /** Remembers the word by which this session's requests are known. @param {{ csrf?: string } | null} answer */
 export function remember(answer) {
-  if (answer?.csrf) csrf = answer.csrf;
+  if (!answer?.csrf) return;
+  csrf = answer.csrf;
+  try {
+    localStorage.setItem(KEPT, csrf);
+  } catch {
+    // As above.
+  }
 }
