@@ -35,8 +35,8 @@ const HEAD_MAX: usize = 16 << 10;
 /// How long the head of a request may take.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a client may leave its answer unread, where no more of it fits into its connection.
-const READ_WITHIN: Duration = Duration::from_secs(10);
+/// How long a client may leave its answer unread, where no more of it fits into its connection: as long as a page its stream.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a request may take, its body included; a stream counts only until it begins.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
