@@ -265,6 +265,7 @@ impl Node {
             self.inbox.push_back(event);
         }
         self.folds_due(now);
+        self.requests.forget_replies(now, lost);
         self.requests_due();
         if self.release_memory_at.take_if(|at| *at <= now).is_some() {
             process::release_memory();

@@ -245,6 +245,7 @@ impl World {
         self.tick(node, lost)?;
         self.settle(node)?;
         if node.halted.is_none() {
+            node.requests.forget_replies(self.now, lost);
             self.requests_due(node)?;
             self.settle(node)?;
         }

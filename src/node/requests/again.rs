@@ -50,8 +50,7 @@ pub(super) enum Before {
 
 impl Again {
     /// A request has come.
-    pub(super) fn asked(&mut self, now: Time, asker: &Asker, verb: &Verb) -> Before {
-        self.forget(now);
+    pub(super) fn asked(&mut self, asker: &Asker, verb: &Verb) -> Before {
         let Some(key) = key(asker).filter(|_| has_one_last_reply(verb)) else { return Before::Nothing };
         match self.known.get(&key) {
             Some(None) => Before::UnderWay,
@@ -87,20 +86,26 @@ impl Again {
         *slot = Some(reply.clone());
         self.bytes += text.len();
         self.kept.push_back((now, key, text.len()));
-        self.forget(now);
+        while self.kept.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX {
+            self.forget_oldest();
+        }
     }
 
-    /// Forgets what is old, and what is too much.
-    fn forget(&mut self, now: Time) {
-        while let Some((since, _, _)) = self.kept.front() {
-            let too_much = self.kept.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX;
-            if !too_much && now.since(*since) < KEPT_FOR {
-                return;
-            }
-            if let Some((_, key, bytes)) = self.kept.pop_front() {
-                self.known.remove(&key);
-                self.bytes -= bytes;
-            }
+    /// All that had come by now has been read. Time in which the loop did not run does not count: what was sent again meanwhile
+    /// has waited for it.
+    pub(super) fn due(&mut self, now: Time, lost: Span) {
+        if !lost.is_zero() {
+            self.kept.iter_mut().for_each(|(since, ..)| *since += lost);
+        }
+        while self.kept.front().is_some_and(|(since, ..)| now.since(*since) >= KEPT_FOR) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, key, bytes)) = self.kept.pop_front() {
+            self.known.remove(&key);
+            self.bytes -= bytes;
         }
     }
 }
@@ -155,16 +160,16 @@ mod tests {
     #[test]
     fn a_request_is_new_once_then_under_way_and_then_answered() {
         let mut again = Again::default();
-        assert_eq!(again.asked(START, &mine(1), &restart()), Before::Nothing);
-        assert_eq!(again.asked(START, &mine(1), &restart()), Before::UnderWay);
+        assert_eq!(again.asked(&mine(1), &restart()), Before::Nothing);
+        assert_eq!(again.asked(&mine(1), &restart()), Before::UnderWay);
         again.replied(START, &mine(1), &Reply::Accepted { waiting_for: "it".into() });
-        assert_eq!(again.asked(START, &mine(1), &restart()), Before::UnderWay);
+        assert_eq!(again.asked(&mine(1), &restart()), Before::UnderWay);
         again.replied(START, &mine(1), &done("first"));
         // What is sent when it is answered again changes nothing.
         again.replied(START, &mine(1), &done("second"));
-        assert_eq!(again.asked(START, &mine(1), &restart()), Before::Answered(done("first")));
-        assert_eq!(again.asked(START, &mine(2), &restart()), Before::Nothing);
-        assert_eq!(again.asked(START, &asker(b"fedcba9876543210", 1), &restart()), Before::Nothing);
+        assert_eq!(again.asked(&mine(1), &restart()), Before::Answered(done("first")));
+        assert_eq!(again.asked(&mine(2), &restart()), Before::Nothing);
+        assert_eq!(again.asked(&asker(b"fedcba9876543210", 1), &restart()), Before::Nothing);
     }
 
     #[test]
@@ -172,7 +177,7 @@ mod tests {
         let mut again = Again::default();
         for to in [asker(b"panic", 1), asker(&[0, 1, 2, 3, 4], 1), Asker::Parent { request: 1 }, Asker::Nobody] {
             for _ in 0..2 {
-                assert_eq!(again.asked(START, &to, &restart()), Before::Nothing, "{to:?}");
+                assert_eq!(again.asked(&to, &restart()), Before::Nothing, "{to:?}");
                 again.replied(START, &to, &done(""));
             }
         }
@@ -182,22 +187,22 @@ mod tests {
     #[test]
     fn what_was_not_taken_may_be_taken_and_a_refusal_stands() {
         let mut again = Again::default();
-        again.asked(START, &mine(1), &restart());
+        again.asked(&mine(1), &restart());
         again.replied(START, &mine(1), &refused(Refusal::Full));
-        assert_eq!(again.asked(START, &mine(1), &restart()), Before::Nothing);
+        assert_eq!(again.asked(&mine(1), &restart()), Before::Nothing);
         again.replied(START, &mine(1), &refused(Refusal::Busy));
-        assert_eq!(again.asked(START, &mine(1), &restart()), Before::Answered(refused(Refusal::Busy)));
+        assert_eq!(again.asked(&mine(1), &restart()), Before::Answered(refused(Refusal::Busy)));
     }
 
     #[test]
     fn what_reads_is_read_again_and_readers_are_not_kept() {
         let mut again = Again::default();
-        assert_eq!(again.asked(START, &mine(1), &Verb::Spec), Before::Nothing);
-        assert_eq!(again.asked(START, &mine(1), &Verb::Spec), Before::UnderWay);
+        assert_eq!(again.asked(&mine(1), &Verb::Spec), Before::Nothing);
+        assert_eq!(again.asked(&mine(1), &Verb::Spec), Before::UnderWay);
         again.replied(START, &mine(1), &Reply::Spec { tree: serde_json::Value::Null, config: "".into() });
-        assert_eq!(again.asked(START, &mine(1), &Verb::Spec), Before::Nothing);
+        assert_eq!(again.asked(&mine(1), &Verb::Spec), Before::Nothing);
         for _ in 0..2 {
-            assert_eq!(again.asked(START, &mine(2), &Verb::StillFollowing { request: 1 }), Before::Nothing);
+            assert_eq!(again.asked(&mine(2), &Verb::StillFollowing { request: 1 }), Before::Nothing);
         }
         assert_eq!(again.known.len(), 1);
     }
@@ -206,14 +211,20 @@ mod tests {
     fn replies_are_kept_for_a_while_in_number_and_in_bytes() {
         let mut again = Again::default();
         let answer = |again: &mut Again, at: Time, number: u64, detail: &str| {
-            again.asked(at, &mine(number), &restart());
+            again.asked(&mine(number), &restart());
             again.replied(at, &mine(number), &done(detail));
         };
         answer(&mut again, START, 1, "");
-        let known = |again: &mut Again, at, number| again.asked(at, &mine(number), &restart()) != Before::Nothing;
-        assert!(known(&mut again, START + Span::from_secs(59), 1));
-        assert!(!known(&mut again, START + KEPT_FOR, 1));
-        let later = START + KEPT_FOR;
+        let known = |again: &mut Again, at, lost, number| {
+            again.due(at, lost);
+            again.asked(&mine(number), &restart()) != Before::Nothing
+        };
+        let (minute, hour) = (KEPT_FOR, Span::from_secs(3_600));
+        assert!(known(&mut again, START + Span::from_secs(59), Span::ZERO, 1));
+        // It stood still for an hour.
+        assert!(known(&mut again, START + hour, hour - Span::from_secs(59), 1));
+        assert!(!known(&mut again, START + hour + minute, Span::ZERO, 1));
+        let later = START + hour + minute;
         for number in 10..10 + KEPT_MAX as u64 + 1 {
             answer(&mut again, later, number, "");
         }
@@ -230,9 +241,9 @@ mod tests {
     fn what_is_under_way_is_bounded_and_nothing_of_it_is_lost() {
         let mut again = Again::default();
         for number in 0..UNDER_WAY_MAX as u64 + 10 {
-            again.asked(START, &mine(number), &restart());
+            again.asked(&mine(number), &restart());
         }
         assert_eq!(again.known.len(), UNDER_WAY_MAX);
-        assert_eq!(again.asked(START + KEPT_FOR + KEPT_FOR, &mine(0), &restart()), Before::UnderWay);
+        assert_eq!(again.asked(&mine(0), &restart()), Before::UnderWay);
     }
 }

@@ -47,7 +47,7 @@ pub use super::children::Look;
 use super::translate;
 use crate::spec::tree::ChildSpec;
 use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 use slog::{info, warn};
 
@@ -57,7 +57,7 @@ const PENDING_MAX: usize = 1_024;
 impl Requests {
     /// A request has come.
     pub fn ask(&mut self, now: Time, sight: &impl Sight, request: Request, verb: Verb) -> Vec<Order> {
-        match self.again.asked(now, &request.asker, &verb) {
+        match self.again.asked(&request.asker, &verb) {
             Before::Nothing => {}
             Before::UnderWay => return Vec::new(),
             Before::Answered(reply) => return vec![Order::Reply(request.asker, reply)],
@@ -87,6 +87,11 @@ impl Requests {
             },
         }
         out
+    }
+
+    /// At the end of a turn, when all that had come was read, with the time in which the loop did not run before it.
+    pub fn forget_replies(&mut self, now: Time, lost: Span) {
+        self.again.due(now, lost);
     }
 
     /// A reply goes to its asker: to be called for each, so that a request that is sent again has the same one.
