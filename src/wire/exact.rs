@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Reads JSON, writes again what was read, and compares.
 ///
 /// # Errors
-/// What is not understood, unknown or missing, and where: "queue[0].asked.by is missing".
+/// What is not understood, unknown or missing, and where: `queue[0].asked.by is missing`.
 pub fn read<T: Serialize + DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let read: T = json::from_slice(text).map_err(|error| error.to_string())?;
     let again = serde_json::to_vec(&read).map_err(|error| error.to_string())?;
