@@ -371,7 +371,7 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
             stamp = now;
             // What cannot be read opens nothing.
             let keys = known.store.read().unwrap_or_else(|error| {
-                (app.config.texts.say)(&format!("treevisor: the console lets nobody in: {error}"));
+                (app.config.texts.say)(&format!("no key and no session of the console holds: {error}"));
                 None
             });
             app.set_keys(keys);

@@ -73,7 +73,7 @@ impl Store {
         if mode & 0o077 != 0 {
             let file = self.file();
             let text = format!(
-                "{0} may be read by others (its mode is {mode:04o}), so its keys hold no more; `chmod 600 {0}`, or new ones by \
+                "{0} may be read by others (its mode is {mode:04o}); `chmod 600 {0}`, or make new keys by \
                  `treevisor web --new-keys`",
                 file.display()
             );
