@@ -76,6 +76,8 @@ pub(super) struct Hub {
     /// Counts runs.
     generation: u64,
     root: Root,
+    /// When it told something last.
+    told_at: u64,
     ring: Ring,
     /// The number of the first event is known.
     numbered: bool,
@@ -95,6 +97,7 @@ impl Hub {
             run: String::new(),
             generation: 0,
             root: Root::Gone,
+            told_at: 0,
             ring: Ring::default(),
             numbered: false,
             caught_up: false,
@@ -207,6 +210,7 @@ impl Hub {
 
     /// The root has told something.
     pub(super) fn answered(&mut self, now: u64) {
+        self.told_at = now;
         if self.root == Root::Silent {
             self.become_(Root::Here, now);
         }
@@ -363,9 +367,16 @@ impl Hub {
     }
 
     /// The whole tree, if it is known as it is now.
-    pub(super) fn tree(&self, at: &str) -> Option<Value> {
+    pub(super) fn tree(&self, at: &str, now: u64) -> Option<Value> {
         let known = self.caught_up && self.schedule.has_whole();
-        known.then(|| self.table.columns(&self.run, at))
+        known.then(|| {
+            let mut tree = self.table.columns(&self.run, at);
+            tree["root"] = json!(self.root.word());
+            if self.root == Root::Silent {
+                tree["silent_ms"] = json!(now.saturating_sub(self.told_at));
+            }
+            tree
+        })
     }
 
     /// The events that are kept, if all are that the root remembers, and how many of the run came before them.
@@ -488,7 +499,7 @@ mod tests {
         hub.uses(1_000);
         assert_eq!(hub.question(1_000), None);
         hub.events(1, &events(0..3, 0, true), 1_000);
-        assert!(hub.tree("").is_none());
+        assert!(hub.tree("", 0).is_none());
         let question = hub.question(1_000).unwrap();
         hub.answer(&question, &status(&["/a", "/b"]), 1_000);
         hub
@@ -518,7 +529,7 @@ mod tests {
     #[test]
     fn the_tree_is_told_when_events_and_status_are_there() {
         let hub = known();
-        let tree = hub.tree("now").unwrap();
+        let tree = hub.tree("now", 0).unwrap();
         assert_eq!((&tree["next"], &tree["run"], &tree["at"]), (&json!(3), &json!("r1"), &json!("now")));
         assert_eq!(tree["rows"]["name"], json!(["/", "a", "b"]));
         assert_eq!(tree["rows"]["parent"], json!([null, 0, 0]));
@@ -595,7 +606,7 @@ mod tests {
             (&json!("gone"), &json!("here"), &json!("r2"))
         );
         hub.events(1, &events(3..4, 0, false), 3_000);
-        assert_eq!((hub.tree(""), hub.wants(3_000).follow), (None, Some((2, None))));
+        assert_eq!((hub.tree("", 0), hub.wants(3_000).follow), (None, Some((2, None))));
         assert!(taken(&mut hub, "p", 3_000).is_empty());
     }
 
@@ -610,7 +621,7 @@ mod tests {
         assert!(question.whole);
         hub.answer(&question, &status(&["/a", "/b", "/c"]), 2_600);
         assert_eq!(names(&taken(&mut hub, "p", 2_600)), ["lost", "events"]);
-        assert_eq!(hub.tree("").unwrap()["rows"]["name"], json!(["/", "a", "b", "c"]));
+        assert_eq!(hub.tree("", 0).unwrap()["rows"]["name"], json!(["/", "a", "b", "c"]));
     }
 
     #[test]

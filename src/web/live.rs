@@ -35,7 +35,7 @@ pub(super) async fn tree(State(app): State<Arc<App>>, _: Viewer) -> Result<Respo
         if hub.root() == Root::Gone {
             return Some(Err(Unanswered::Gone));
         }
-        hub.tree(&clock::rfc3339_now()).map(Ok)
+        hub.tree(&clock::rfc3339_now(), now_ms()).map(Ok)
     };
     let silent = || Err(Unanswered::Silent("the root does not answer".into()));
     let mut tree = app.shared.wait_for(TREE_WITHIN, find).await.unwrap_or_else(silent)?;

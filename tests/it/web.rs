@@ -648,6 +648,9 @@ fn a_root_that_is_silent_or_gone_is_told_and_the_next_run_is_found() {
     stream.wait("root", |root| root["is"] == "here" && root["run"] == run);
     signal(tree.root_pid(), 19);
     stream.wait("root", |root| root["is"] == "silent");
+    let tree_then = console.get("/api/tree").json();
+    assert_eq!(tree_then["root"], "silent");
+    assert!(tree_then["silent_ms"].as_u64().unwrap() >= 1_000, "{tree_then}");
     assert_eq!(console.get("/api/status/a").status, 503);
     assert!(console.get("/metrics").body.contains("treevisor_up{tree=\"tree\"} 0"));
     signal(tree.root_pid(), 18);

@@ -118,9 +118,9 @@ export class Console {
       Object.assign(this, { instance: answer.instance, version: answer.version, self: answer.self ?? null });
       this.run = answer.run ?? this.run;
       this.stream.run = this.run ?? "";
-      this.root = "here";
+      this.root = answer.root;
       this.stream.next = answer.next;
-      this.heard = Date.now();
+      this.heard = Date.now() - (answer.silent_ms ?? 0);
       this.changed();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
