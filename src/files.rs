@@ -1,7 +1,7 @@
 //! Opening and reading files that others may have put something else in the place of: nothing is waited for without end, and
 //! nothing is read without end.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -97,17 +97,35 @@ pub(crate) fn read_or_wait(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What a file is that is none, for people: "a fifo".
-fn unsuited(metadata: &Metadata) -> io::Error {
+/// What a file is that is no regular one, for people: "a fifo".
+pub(crate) fn what_it_is(metadata: &Metadata) -> &'static str {
     let kind = metadata.file_type();
-    let what = match () {
-        () if kind.is_dir() => return io::Error::from_raw_os_error(libc::EISDIR),
+    match () {
+        () if kind.is_dir() => "a directory",
         () if kind.is_fifo() => "a fifo",
         () if kind.is_socket() => "a socket",
         () if kind.is_char_device() || kind.is_block_device() => "a device",
         () => "something else",
-    };
+    }
+}
+
+fn unsuited(metadata: &Metadata) -> io::Error {
+    if metadata.is_dir() {
+        return io::Error::from_raw_os_error(libc::EISDIR);
+    }
+    let what = what_it_is(metadata);
     io::Error::new(ErrorKind::InvalidInput, format!("it is {what}, where a regular file is expected"))
+}
+
+/// Removes a file, if there is one.
+///
+/// # Errors
+/// The system's, where one is left.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn open(path: &Path) -> io::Result<(File, Metadata)> {

@@ -114,10 +114,7 @@ impl StateDir {
     /// The system's, when the file cannot be written.
     pub fn write_outputs(&self, tree: &[TreePath]) -> io::Result<()> {
         if tree.iter().all(|known| known.log.is_none()) {
-            return match fs::remove_file(self.outputs_file()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
+            return files::remove(&self.outputs_file());
         }
         let new = self.outputs_file().with_extension("json.new");
         let text = serde_json::to_vec(tree).map_err(io::Error::other)?;

@@ -4,13 +4,13 @@
 //! process that was killed, which is right; a regular file, which is a loss; and the socket of a running process, which
 //! from then on receives nothing, without any error. So the place is looked at first.
 
-use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
 use super::context::LinkError;
+use crate::files;
 use crate::files::FileId;
 
 /// Whether a socket can be bound at `path` without harm to any process.
@@ -48,10 +48,7 @@ pub(super) fn check(path: &Path) -> Result<(), LinkError> {
 pub(super) fn listen(path: &Path, endpoint: &str) -> Result<UnixListener, LinkError> {
     check(path)?;
     let listening = || {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        files::remove(path)?;
         let listener = UnixListener::bind(path)?;
         // libzmq's thread must not wait for a connection that another duplicate has accepted.
         listener.set_nonblocking(true)?;

@@ -3,6 +3,7 @@
 //! Descriptors that come along are not wanted: there is hardly room for them in what recvmsg(2) is given, so the kernel
 //! closes them. What it hands over all the same, in the room that is for the sender's pidfd, is closed at once.
 use super::pidfd::PidFd;
+use crate::files;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, setsockopt, socket, sockopt};
 use std::fs;
 use std::io;
@@ -122,10 +123,7 @@ impl AsRawFd for DatagramSocket {
 
 /// A socket at `path`, in the place of what lies there.
 fn bound(path: &Path) -> io::Result<OwnedFd> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    files::remove(path)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     // Before there is an address to send to, so that no datagram comes without its sender.

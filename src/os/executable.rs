@@ -1,4 +1,5 @@
 //! Whether a file may take the place of this program: what it is, and in whose hands.
+use crate::files;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::{AccessFlags, faccessat};
@@ -6,7 +7,7 @@ use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 #[cfg(test)]
@@ -82,7 +83,10 @@ impl Executable {
         let file = file.map_err(|error| cannot("cannot be opened to be read", error))?;
         let metadata = file.metadata().map_err(|error| cannot("cannot be looked at", error))?;
         if !metadata.is_file() {
-            return refuse(format_args!("{shown} is {}, no program: a regular file is needed", what_it_is(&metadata)));
+            return refuse(format_args!(
+                "{shown} is {}, no program: a regular file is needed",
+                files::what_it_is(&metadata)
+            ));
         }
         faccessat(AT_FDCWD, &resolved, AccessFlags::X_OK, AtFlags::AT_EACCESS).map_err(|errno| {
             let words = crate::error::errno_words(errno as i32);
@@ -133,16 +137,6 @@ impl Executable {
 impl AsFd for Executable {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
-    }
-}
-
-fn what_it_is(metadata: &Metadata) -> &'static str {
-    let kind = metadata.file_type();
-    match () {
-        () if kind.is_dir() => "a directory",
-        () if kind.is_fifo() => "a fifo",
-        () if kind.is_socket() => "a socket",
-        () => "a device",
     }
 }
 

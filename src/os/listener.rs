@@ -6,7 +6,7 @@ use super::clock::Clock;
 use super::process::command_name;
 use super::thread;
 use crate::error::{errno_words, plain};
-use crate::files::FileId;
+use crate::files::{self, FileId};
 use crate::spec::listen::{Address, Listen};
 use crate::time::{Span, Time};
 use nix::errno::Errno;
@@ -241,10 +241,7 @@ fn remove_left(path: &Path, address: &UnixAddr) -> Result<(), Refused> {
         ));
     }
     match listener_at(address) {
-        Ok(None) => match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(systems(&error)),
-            _ => Ok(()),
-        },
+        Ok(None) => files::remove(path).map_err(|error| systems(&error)),
         Ok(Some(pid)) => Err((libc::EADDRINUSE, in_use(pid))),
         Err(errno) => Err(kernels(errno)),
     }
