@@ -3,10 +3,9 @@
 use super::find::is_running;
 use crate::ids::Path;
 use crate::instance::runtime::RuntimeDir;
-use crate::link::{Context, Dealer, LinkError, RouterLimits, Waited};
+use crate::link::{Context, Dealer, Identity, LinkError, RouterLimits, Waited};
 use crate::os::clock::{self, Clock};
 use crate::os::lock;
-use crate::os::random;
 use crate::time::{Span, Time};
 use crate::wire::codec;
 use crate::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
@@ -104,14 +103,6 @@ struct Unanswered {
     until: Time,
 }
 
-/// A name that no other asker has, by which the root knows what is asked again. libzmq keeps those that begin with zero.
-fn identity() -> Result<[u8; 16], AskError> {
-    let mut bytes = [0; 16];
-    random::fill(&mut bytes).map_err(|cause| AskError::Link(LinkError::Context { cause }))?;
-    bytes[0] |= 1;
-    Ok(bytes)
-}
-
 impl Session {
     /// Connects to the root of the instance in `runtime`. Whether it answers is seen with the first question.
     ///
@@ -120,7 +111,9 @@ impl Session {
     pub fn connect(runtime: &RuntimeDir) -> Result<Session, AskError> {
         let context = Context::new().map_err(AskError::Link)?;
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
-        let dealer = Dealer::connect(&context, &runtime.control_socket(), &identity()?, limits);
+        // By it the root knows what is asked again.
+        let own = Identity::drawn().map_err(|cause| AskError::Link(LinkError::Context { cause }))?;
+        let dealer = Dealer::connect(&context, &runtime.control_socket(), own.as_bytes(), limits);
         let dealer = dealer.map_err(AskError::Link)?;
         Ok(Session {
             runtime: runtime.clone(),

@@ -1,6 +1,7 @@
 //! The socket with many peers.
 
 use std::fmt;
+use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixListener;
@@ -11,6 +12,7 @@ use super::door::{Door, Refused, Standing};
 use super::drain;
 use super::peer::PeerCred;
 use super::place::{self, BoundFile};
+use crate::os::random;
 use crate::time::Span;
 
 /// A peer as libzmq knows it: the name that it gave itself, or one that libzmq made up for it.
@@ -20,6 +22,21 @@ use crate::time::Span;
 pub struct Identity(Box<[u8]>);
 
 impl Identity {
+    /// So many bytes has one that was [drawn](Identity::drawn). libzmq's own are shorter, and the same may be given to two.
+    pub const DRAWN_BYTES: usize = 16;
+
+    /// One that no other peer has, and that cannot be guessed.
+    ///
+    /// # Errors
+    /// The kernel has no random numbers.
+    pub fn drawn() -> io::Result<Identity> {
+        let mut bytes = [0; Identity::DRAWN_BYTES];
+        random::fill(&mut bytes)?;
+        // Those that begin with zero are libzmq's.
+        bytes[0] |= 1;
+        Ok(Identity::new(&bytes))
+    }
+
     /// The identity with these bytes.
     pub fn new(bytes: &[u8]) -> Identity {
         Identity(bytes.into())

@@ -31,7 +31,6 @@
 //! is due.
 
 use crate::link::{Context as Sockets, Dealer, Identity, RouterLimits};
-use crate::os::random;
 use crate::time::{Span, Time};
 use std::path::Path;
 
@@ -166,15 +165,12 @@ pub(super) struct Barrier {
 impl Barrier {
     /// Connects to the socket that the node has bound there.
     pub(super) fn connect(sockets: &Sockets, socket: &Path) -> Result<Barrier, String> {
-        let mut name = [0; 16];
-        random::fill(&mut name).map_err(|error| error.to_string())?;
-        // A name must not begin with a zero byte, which is libzmq's.
-        name[0] |= 1;
+        let name = Identity::drawn().map_err(|error| error.to_string())?;
         // The other side's half of the handshake must fit too.
         let limits = RouterLimits { frame_bytes_max: 512, frames_max: 1 };
-        let dealer =
-            Dealer::connect(sockets, socket, &name, limits).map_err(|error| crate::error::Chain(&error).to_string())?;
-        Ok(Barrier { dealer, name: Identity::new(&name), steps: Steps::default() })
+        let dealer = Dealer::connect(sockets, socket, name.as_bytes(), limits)
+            .map_err(|error| crate::error::Chain(&error).to_string())?;
+        Ok(Barrier { dealer, name, steps: Steps::default() })
     }
 
     /// Whether a message is one of its own. Then it is taken in, and is of no other sender.

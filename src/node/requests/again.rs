@@ -10,10 +10,6 @@ use crate::time::{Span, Time};
 use crate::wire::message::{Refusal, Reply, Verb};
 use std::collections::{HashMap, VecDeque};
 
-/// So many bytes has an identity that an asker has taken by chance. libzmq's own are shorter, and the same may be given
-/// to two.
-const IDENTITY_BYTES: usize = 16;
-
 /// How long a reply is kept: longer than any tool sends its request again.
 const KEPT_FOR: Span = Span::from_secs(60);
 
@@ -110,9 +106,10 @@ impl Again {
     }
 }
 
+/// By which a request is known again: of an asker that has drawn its identity.
 fn key(asker: &Asker) -> Option<Key> {
     match asker {
-        Asker::Operator { to, request } if to.as_bytes().len() == IDENTITY_BYTES => Some((to.clone(), *request)),
+        Asker::Operator { to, request } if to.as_bytes().len() == Identity::DRAWN_BYTES => Some((to.clone(), *request)),
         Asker::Operator { .. } | Asker::Parent { .. } | Asker::Nobody => None,
     }
 }
