@@ -1,14 +1,12 @@
 //! The journal's socket of systemd: one datagram an entry, and what is too long for that in a sealed file in memory
 //! (systemd's native journal protocol). Nothing here waits.
 
+use super::memory;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, sendto, socket,
 };
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -44,10 +42,7 @@ impl JournalSocket {
 
     /// What a datagram has no room for. The seals tell the journal that it will not change any more.
     fn send_file(&self, entry: &[u8]) -> io::Result<()> {
-        let mut file = File::from(memfd_create("treevisor", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
-        file.write_all(entry)?;
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+        let file = memory::sealed("treevisor", &[entry])?;
         let descriptors = [file.as_raw_fd()];
         let along = [ControlMessage::ScmRights(&descriptors)];
         sendmsg(self.fd.as_raw_fd(), &[], &along, MsgFlags::MSG_NOSIGNAL, Some(&self.to))?;
