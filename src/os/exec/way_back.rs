@@ -8,6 +8,7 @@
 //! So a thread in trouble leaves it to the main one, by a signal, and waits.
 use super::variables::{OLD_FILE, Strings, WAY_BACK};
 use crate::os::fd;
+use nix::sys::signal::{SigSet, Signal};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -103,15 +104,9 @@ impl WayBack {
             way.prepared = Some(prepared);
             way.watch()?;
         }
-        // SAFETY: a live set, of which all zeros are a value, and valid numbers.
-        unsafe {
-            let mut blocked: libc::sigset_t = std::mem::zeroed();
-            libc::sigfillset(&raw mut blocked);
-            for (signal, _) in SIGNALS {
-                libc::sigdelset(&raw mut blocked, signal);
-            }
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, ptr::null_mut());
-        }
+        let mut blocked = SigSet::all();
+        SIGNALS.iter().filter_map(|(signal, _)| Signal::try_from(*signal).ok()).for_each(|one| blocked.remove(one));
+        blocked.thread_set_mask()?;
         Ok(way)
     }
 
@@ -155,13 +150,8 @@ impl WayBack {
         unsafe { libc::alarm(0) };
         self.disarm();
         let kept = fd::keep_to_ourselves();
-        // SAFETY: a live set, of which all zeros are a value.
-        unsafe {
-            let mut none: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut none);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        }
-        kept
+        let unblocked = SigSet::empty().thread_set_mask();
+        kept.and(unblocked.map_err(io::Error::from))
     }
 
     fn disarm(&mut self) {
