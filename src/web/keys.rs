@@ -122,11 +122,8 @@ impl Keys {
 
     /// A key for one login from now on.
     pub(super) fn add_login(&mut self, key: &Secret, may: May, now_ms: u64) {
-        add(
-            &mut self.logins,
-            Open { sha256: key.hashed(), may, until_ms: now_ms.saturating_add(LOGIN_MS), csrf: None },
-            now_ms,
-        );
+        let until_ms = now_ms.saturating_add(LOGIN_MS);
+        add(&mut self.logins, Open { sha256: key.hashed(), may, until_ms, csrf: None }, now_ms);
     }
 
     /// What a login with this key may. The key of a link is used up by it.

@@ -2,7 +2,7 @@
 
 use super::answers::{Refused, body, empty, failed};
 use super::app::App;
-use super::guard::{Client, How, Peer, Viewer, cookie};
+use super::guard::{Client, Peer, Viewer, cookie};
 use super::keys::{Keys, May, SESSION_MS, Secret};
 use super::known::Known;
 use super::store::{now_ms, secret};
@@ -29,7 +29,7 @@ pub(super) struct Login {
 }
 
 /// Opens a session for a key. Without one, tells the page of a session what it may; on a UNIX socket, opens one for a user that
-/// the kernel vouches for. The value for CSRF is told once: who has the cookie alone cannot ask for it.
+/// the kernel vouches for. The value for CSRF is told once: the cookie alone is not enough to ask for it.
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -40,9 +40,9 @@ pub(super) async fn login(
     let wrong = || Refused::new(StatusCode::UNAUTHORIZED, "this key opens nothing, or no longer");
     let known = app.known()?.clone();
     let Some(key) = key else {
-        let session = Client::of(&app, &peer, &headers).filter(|client| client.how == How::Session);
-        if let Some((client, csrf)) = session.and_then(|client| Some((client.may, client.csrf(&app, &headers)?))) {
-            return Ok(welcome(client, &csrf));
+        let client = Client::of(&app, &peer, &headers);
+        if let Some((may, csrf)) = client.and_then(|client| Some((client.may, client.csrf(&app, &headers)?))) {
+            return Ok(welcome(may, &csrf));
         }
         let client = Client::by_kernel(&app, &peer).ok_or_else(wrong)?;
         return opened(&app, known, move |_| Some(client.may)).await?.ok_or_else(wrong);

@@ -17,7 +17,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net;
 use std::os::unix::net as unix;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
@@ -45,7 +45,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// What is sent to a connection too many.
-fn too_many() -> String {
+static TOO_MANY: LazyLock<String> = LazyLock::new(|| {
     let body = r#"{"error":"too many connections are open; try again in some seconds"}"#;
     let mut text = format!(
         "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Type: application/json\r\n\
@@ -54,7 +54,7 @@ fn too_many() -> String {
     );
     IN_EACH.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
     text + "\r\n" + body
-}
+});
 
 /// What a connection needs.
 #[derive(Clone)]
@@ -131,7 +131,7 @@ impl Server {
             Ok(permit) => drop(tokio::spawn(self.clone().serve(stream, peer, permit))),
             Err(_) => drop(tokio::spawn(async move {
                 // It is told why, if it can be told at once.
-                let _ = timeout(Duration::from_millis(100), stream.write_all(too_many().as_bytes())).await;
+                let _ = timeout(Duration::from_millis(100), stream.write_all(TOO_MANY.as_bytes())).await;
             })),
         }
     }
@@ -154,7 +154,7 @@ impl Server {
                 Ok::<_, Infallible>(with_headers(response))
             }
         });
-        // What the parser refuses itself (400, 414, 431) has no body and closes the connection; it lets nobody add to it.
+        // What the parser refuses itself (400, 414, 431) has no body and closes the connection; nothing can be added to it.
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_MAX);
         let mut stream = TimeoutStream::new(stream);
