@@ -63,9 +63,7 @@ impl Console {
     /// nowhere.
     pub(crate) fn stdout(format: Format, instance: &str) -> Console {
         if format == Format::Journald {
-            let journald = Some(Journald::open(instance));
-            let nowhere = Outlet::nowhere();
-            return Console { outlet: nowhere, format, width: 0, scratch: String::new(), journald, prioritized: false };
+            return Console { journald: Some(Journald::open(instance)), ..Console::on(Outlet::nowhere(), format) };
         }
         let stdout = std::io::stdout();
         Console::open(stdout.as_fd(), format).prioritized(journald::reads(stdout.as_fd()))
@@ -80,7 +78,10 @@ impl Console {
     pub(crate) fn open(fd: BorrowedFd<'_>, format: impl Into<Format>) -> Console {
         let format = format.into();
         let outlet = Outlet::open(fd, CAPACITY, "the workers' output").unwrap_or_else(|_| Outlet::nowhere());
-        let outlet = outlet.in_json(format == Format::Json);
+        Console::on(outlet.in_json(format == Format::Json), format)
+    }
+
+    fn on(outlet: Outlet, format: Format) -> Console {
         Console { outlet, format, width: 0, scratch: String::new(), journald: None, prioritized: false }
     }
 
@@ -110,10 +111,10 @@ impl Console {
         }
         let mut bytes = line.bytes();
         if self.prioritized {
-            let (own, text) = priority::of_line(bytes);
             // What continues a line has no priority of its own.
-            bytes = if line.continued { bytes } else { text };
-            let _ = write!(self.scratch, "<{}>", own.filter(|_| !line.continued).unwrap_or(priority::INFO));
+            let (own, text) = if line.continued { (None, bytes) } else { priority::of_line(bytes) };
+            let _ = write!(self.scratch, "<{}>", own.unwrap_or(priority::INFO));
+            bytes = text;
         }
         self.prefix(path, line.stream);
         if line.continued {
