@@ -193,10 +193,16 @@ fn serve(mut metrics: Command) -> u16 {
     metrics.args(["metrics", "-i", "tree", "--output"]).arg(file.path());
     metrics.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let page = file.path().to_owned();
+    let (scraped, scrapes) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        while file.path().exists() {
+        let _file = file;
+        loop {
             let _ = metrics.status();
-            std::thread::sleep(Duration::from_millis(300));
+            // The next one is for the next scrape.
+            if scrapes.recv().is_err() {
+                return;
+            }
+            scrapes.try_iter().for_each(drop);
         }
     });
     std::thread::spawn(move || {
@@ -206,6 +212,7 @@ fn serve(mut metrics: Command) -> u16 {
             let _ = stream.read(&mut request);
             let page = fs::read_to_string(&page).unwrap_or_default();
             let _ = write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n{page}");
+            let _ = scraped.send(());
         }
     });
     port

@@ -276,7 +276,7 @@ impl World {
         while let Some(entry) = self.queue.pop() {
             self.now = entry.at;
             *steps += 1;
-            ensure!(*steps < self.scenario.steps_max, Rule::Settles, "too many steps: somebody runs in circles");
+            ensure!(*steps < self.scenario.steps_max, Rule::Settles, "too many steps: it goes round in circles");
             self.happen(entry.what)?;
             if let Some(gone) = self.root_gone {
                 // What cannot be killed is left behind for now.

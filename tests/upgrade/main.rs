@@ -12,10 +12,11 @@ use image::{Plan, Report};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use treevisor::os::pidfd::PidFd;
+use treevisor::time::Span;
 
 /// What has not happened after this long is broken.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Span = Span::from_secs(120);
 
 type Test = (&'static str, fn());
 
@@ -67,18 +68,12 @@ fn end_of(plan: &Plan) -> (std::process::ExitStatus, String) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = process.try_wait().unwrap() {
-            break status;
-        }
-        if begun.elapsed() > PATIENCE {
-            process.kill().unwrap();
-            process.wait().unwrap();
-            panic!("{plan:?}: it does not end");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
+    let in_time = PidFd::open(process.id()).unwrap().wait_exit(PATIENCE);
+    if !in_time {
+        process.kill().unwrap();
+    }
+    let status = process.wait().unwrap();
+    assert!(in_time, "{plan:?}: it does not end");
     let mut printed = String::new();
     process.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
     (status, printed)
