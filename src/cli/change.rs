@@ -92,9 +92,12 @@ pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: As
             Refusal::NoAnswer => Failure::new(ExitCode::NoAnswer, message),
             Refusal::NotUnderstood => Failure::new(ExitCode::Usage, message)
                 .hint("the root is of another version than this tool; `treevisor --version` tells this one's"),
-            Refusal::Down | Refusal::NotAllowed | Refusal::Busy | Refusal::Full | Refusal::Forgotten => {
-                Failure::new(ExitCode::Failed, message)
-            }
+            Refusal::Down
+            | Refusal::NotAllowed
+            | Refusal::Busy
+            | Refusal::Changed
+            | Refusal::Full
+            | Refusal::Forgotten => Failure::new(ExitCode::Failed, message),
         },
         AskError::Failed { outcome: Outcome::StartFailed, detail } if verb == "reload" => {
             Failure::new(ExitCode::Failed, format!("\"{name}\" is reloaded, but for this: {detail}")).hint(

@@ -85,6 +85,7 @@ pub struct Session {
     clock: Clock,
     last_request: u64,
     via: Option<String>,
+    incarnation: Option<u64>,
     /// What was asked and has no last reply yet.
     unanswered: HashMap<u64, Unanswered>,
     /// Where the answers are written to, when they are not worth waiting for without a reader.
@@ -123,6 +124,7 @@ impl Session {
             clock: Clock::start(),
             last_request: 0,
             via: None,
+            incarnation: None,
             unanswered: HashMap::new(),
             output: None,
         })
@@ -132,6 +134,11 @@ impl Session {
     /// follow from it name beside this process.
     pub fn speaks_for(&mut self, via: Option<String>) {
         self.via = via;
+    }
+
+    /// What is asked from now on is meant for this incarnation of its child alone.
+    pub fn means(&mut self, incarnation: u64) {
+        self.incarnation = Some(incarnation);
     }
 
     /// Ends every wait from now on when `output` has no reader any more: a tool that follows something quiet would
@@ -261,7 +268,8 @@ impl Session {
     pub(super) fn send(&mut self, verb: Verb, within: Span) -> Result<u64, AskError> {
         self.last_request += 1;
         let is_answered = !matches!(verb, Verb::StillFollowing { .. } | Verb::Unfollow { .. } | Verb::LogsSeen { .. });
-        let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb, via: self.via.clone() };
+        let (via, incarnation) = (self.via.clone(), self.incarnation);
+        let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb, via, incarnation };
         let frames = codec::encode_ask(&ask);
         if !send(&mut self.dealer, &frames) {
             return Err(AskError::NoAnswer { limit: Span::ZERO });

@@ -7,7 +7,7 @@ use super::diary::Work;
 use super::endpoint::Heard;
 use super::fold::Told;
 use super::reactor::Source;
-use super::requests::refused;
+use super::requests::{Request, refused};
 use super::root::Root;
 use super::translate;
 use super::turn::Node;
@@ -193,8 +193,9 @@ impl Node {
                 Ok(ToNode::Request { void_after_ms, .. }) if clock::machine_millis() > void_after_ms => {
                     debug!(self.context.logger, "late request dropped");
                 }
-                Ok(ToNode::Request { request, within_ms, by, verb, .. }) => {
-                    self.request(Asker::Parent { request }, within_ms, by, verb);
+                Ok(ToNode::Request { request, within_ms, by, verb, incarnation, .. }) => {
+                    let asker = Asker::Parent { request };
+                    self.request(Request { asker, within_ms, by, incarnation }, verb);
                 }
                 // The uplink has taken note of it.
                 Ok(
@@ -365,7 +366,8 @@ impl Node {
                         self.reply(&asker, refused(Refusal::NotUnderstood, message));
                         continue;
                     }
-                    self.request(asker, ask.within_ms, by, ask.verb);
+                    let Ask { within_ms, verb, incarnation, .. } = ask;
+                    self.request(Request { asker, within_ms, by, incarnation }, verb);
                     self.did(Work::Answering);
                 }
                 Err(malformed) => {

@@ -76,7 +76,8 @@ impl Ways for Outward<'_> {
 
     fn ask(&mut self, node: Run, request: u64, within: Span, verb: Verb) -> bool {
         let within_ms = within.as_millis();
-        let question = Question { node, request, within_ms, lasting: false, by: String::new(), verb };
+        let question =
+            Question { node, request, within_ms, lasting: false, by: String::new(), verb, incarnation: None };
         ask(self.children, self.endpoint, question)
     }
 
@@ -103,9 +104,9 @@ impl Node {
     }
 
     /// A request has come.
-    pub(super) fn request(&mut self, asker: Asker, within_ms: u64, by: String, verb: Verb) {
+    pub(super) fn request(&mut self, request: Request, verb: Verb) {
         let now = self.context.now();
-        let orders = self.requests.ask(now, &view!(self), Request { asker, within_ms, by }, verb);
+        let orders = self.requests.ask(now, &view!(self), request, verb);
         self.obey(orders);
     }
 

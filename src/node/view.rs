@@ -146,7 +146,9 @@ impl Sight for View<'_> {
 
     fn child(&self, child: ChildId) -> Option<Seen<'_>> {
         let handle = self.children.get(child)?;
-        Some(Seen { path: &handle.path, node: handle.is_node(), run: self.children.running_as(child) })
+        let (node, run, incarnation) =
+            (handle.is_node(), self.children.running_as(child), self.core.incarnation(child));
+        Some(Seen { path: &handle.path, node, run, incarnation })
     }
 
     fn nodes(&self) -> Vec<Run> {

@@ -8,7 +8,7 @@ use super::supervisor::{Lifecycle, QueueItem, Supervisor};
 use super::table;
 use super::tally::{Exits, RestartTimes};
 use super::types::{ChildId, Run};
-use crate::ids::ReportId;
+use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::SupervisorPolicy;
 use crate::time::Time;
 
@@ -26,6 +26,11 @@ impl Supervisor {
     /// The state that a child is shown in.
     pub fn state_of(&self, id: ChildId) -> Option<State> {
         self.table.get(id).map(Child::shown)
+    }
+
+    /// The present or last incarnation of a child; 0 before its first start.
+    pub fn incarnation(&self, id: ChildId) -> Incarnation {
+        self.table.get(id).map_or(Incarnation::default(), |child| child.incarnation)
     }
 
     /// The child of this name. After [`Command::Start`] it returns the id that the new child got.

@@ -6,12 +6,13 @@ use crate::control::{AskError, Limits, Session};
 use crate::error::Chain;
 use crate::ids::Path;
 use crate::time::Span;
-use crate::wire::message::{Ask, Outcome, Reply, Verb};
+use crate::wire::message::{Ask, Outcome, Refusal, Reply, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use tokio::sync::oneshot;
 
 /// Actions that may be under way at a time.
 const AT_ONCE: usize = 16;
@@ -73,12 +74,6 @@ impl Action {
     }
 }
 
-/// Whether what a page shows is what is there. Of what has no process there is nothing that could be hit by mistake but the
-/// one that comes: the number has to be right all the same.
-pub(super) fn is_meant(action: &Action, incarnation: u64) -> bool {
-    action.incarnation == incarnation
-}
-
 /// All actions of a console.
 pub(super) struct Actions {
     last: AtomicU64,
@@ -90,13 +85,14 @@ impl Actions {
         Actions { last: AtomicU64::new(0), under_way: Arc::new(AtomicUsize::new(0)) }
     }
 
-    /// Begins one on behalf of a client; returns its number, or `None` where there are too many.
-    pub(super) fn begin(&self, known: &Known, shared: &Arc<Shared>, action: Action, behalf: &str) -> Option<u64> {
+    /// Begins one on behalf of a client; returns it, or `None` where there are too many.
+    pub(super) fn begin(&self, known: &Known, shared: &Arc<Shared>, action: Action, behalf: &str) -> Option<Begun> {
         let running = Running::one_more(&self.under_way)?;
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (known, shared) = (known.clone(), Arc::clone(shared));
         let via: String =
             behalf.chars().filter(|letter| letter.is_ascii_graphic() || *letter == ' ').take(Ask::VIA_MAX).collect();
+        let (says, first) = oneshot::channel();
         thread::spawn(move || {
             let _running = running;
             let tell = |what: Value| {
@@ -106,11 +102,47 @@ impl Actions {
                 }
                 shared.lock().action(&told, now_ms());
             };
-            tell(carry_out(&known, &action, via, &|waiting_for| {
+            tell(json!({ "is": "accepted", "waiting_for": "the root" }));
+            let mut says = Some(says);
+            // A client that has gone away needs no answer.
+            let mut first = |word| drop(says.take().map(|says| says.send(word)));
+            let said = carry_out(&known, &action, via, &mut |waiting_for| {
+                first(First::Taken);
                 tell(json!({ "is": "accepted", "waiting_for": waiting_for }));
-            }));
+            });
+            match said {
+                Ok(said) => {
+                    tell(said);
+                    first(First::Taken);
+                }
+                Err(changed) => {
+                    tell(json!({ "is": "failed", "detail": changed }));
+                    first(First::Changed(changed));
+                }
+            }
         });
-        Some(number)
+        Some(Begun { number, first })
+    }
+}
+
+/// An action that the root is being asked for.
+pub(super) struct Begun {
+    pub(super) number: u64,
+    first: oneshot::Receiver<First>,
+}
+
+/// What the root has said of an action at first.
+pub(super) enum First {
+    /// It is being carried out, or what else is told to the pages.
+    Taken,
+    /// It is refused, as what is there is not what the page has shown.
+    Changed(String),
+}
+
+impl Begun {
+    /// The root's first word.
+    pub(super) async fn first(self) -> First {
+        self.first.await.unwrap_or(First::Taken)
     }
 }
 
@@ -131,11 +163,11 @@ impl Drop for Running {
     }
 }
 
-/// Asks for it, and returns what has become of it.
-fn carry_out(known: &Known, action: &Action, via: String, progress: &dyn Fn(&str)) -> Value {
+/// Asks for it, and returns what has become of it; why it was refused, where another incarnation is there than the page shows.
+fn carry_out(known: &Known, action: &Action, via: String, progress: &mut dyn FnMut(&str)) -> Result<Value, String> {
     let asked = Session::connect(&known.runtime).and_then(|mut session| {
         session.speaks_for(Some(via));
-        progress("the root");
+        session.means(action.incarnation);
         let mut said = String::new();
         session.ask(action.asked(), Limits { first: FIRST_REPLY, overall: PATIENCE }, &mut |waiting_for, _| {
             if said != waiting_for {
@@ -144,7 +176,7 @@ fn carry_out(known: &Known, action: &Action, via: String, progress: &dyn Fn(&str
             }
         })
     });
-    match asked {
+    Ok(match asked {
         Ok(Reply::Done { outcome: Outcome::Ok, detail }) => {
             json!({ "is": "done", "outcome": Outcome::Ok, "detail": detail })
         }
@@ -153,7 +185,8 @@ fn carry_out(known: &Known, action: &Action, via: String, progress: &dyn Fn(&str
             json!({ "is": "failed", "outcome": outcome, "detail": words })
         }
         Err(AskError::Gone) if action.ends_instance() => json!({ "is": "done", "outcome": Outcome::Ok, "detail": "" }),
+        Err(AskError::Refused { why: Refusal::Changed, message }) => return Err(message),
         Ok(_) => json!({ "is": "failed", "detail": "the root's answer was not understood" }),
         Err(error) => json!({ "is": "failed", "detail": Chain(&error).to_string() }),
-    }
+    })
 }

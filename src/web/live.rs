@@ -1,6 +1,6 @@
 //! The tree as it is, what happens to it, and what is done to it.
 
-use super::act::{Action, is_meant};
+use super::act::{Action, First};
 use super::answers::{Refused, body, empty};
 use super::app::App;
 use super::ask::Unanswered;
@@ -123,20 +123,24 @@ pub(super) async fn act(
 ) -> Result<Response, Refused> {
     let action = body(action)?;
     let known = app.known()?;
-    let status = app.asker.status_alone(&action.path).await?;
-    let incarnation = status.root.incarnation();
-    if !is_meant(&action, incarnation) {
-        let error = format!("{} is another incarnation by now: #{incarnation}", action.path);
-        return Ok((StatusCode::CONFLICT, Json(json!({ "error": error, "incarnation": incarnation }))).into_response());
-    }
+    let path = action.path.clone();
+    // A root that does not answer, or has no such path, is told as such.
+    app.asker.status_alone(&path).await?;
     let key = match (client.how, client.may) {
         (How::Kernel, _) => "unix socket",
         (_, May::Act) => "acting key",
         (_, May::View) => "viewing key",
     };
     let behalf = format!("web, {key}, {}", peer.address);
-    match app.actions.begin(known, &app.shared, action, &behalf) {
-        Some(action) => Ok((StatusCode::ACCEPTED, Json(json!({ "action": action }))).into_response()),
-        None => Err(Refused::unavailable("too many actions are under way")),
-    }
+    let begun = app.actions.begin(known, &app.shared, action, &behalf);
+    let begun = begun.ok_or_else(|| Refused::unavailable("too many actions are under way"))?;
+    let number = begun.number;
+    Ok(match begun.first().await {
+        First::Taken => (StatusCode::ACCEPTED, Json(json!({ "action": number }))).into_response(),
+        First::Changed(error) => {
+            let now = app.asker.status_alone(&path).await?;
+            let told = json!({ "error": error, "incarnation": now.root.incarnation() });
+            (StatusCode::CONFLICT, Json(told)).into_response()
+        }
+    })
 }

@@ -138,6 +138,9 @@ pub enum ToNode {
         by: String,
         /// What.
         verb: Verb,
+        /// As in [`Ask`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        incarnation: Option<u64>,
     },
 }
 
@@ -153,6 +156,10 @@ pub struct Ask {
     /// On whose behalf the sender asks, for the events that follow from it: printable, [`Ask::VIA_MAX`] characters at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
+    /// The incarnation of the child that the sender means: where it is another one by now, or is being restarted already, the
+    /// request is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<u64>,
 }
 
 impl Ask {
@@ -471,6 +478,9 @@ pub enum Refusal {
     NotUnderstood,
     /// There is too much of this kind already, or a reload is under way (exit code 1).
     Busy,
+    /// Another incarnation than the one that was meant is there, or the one that was meant is being restarted already (exit
+    /// code 1).
+    Changed,
     /// Too many requests of any kind are waiting (the tool asks again until its time is over; exit code 1).
     Full,
     /// The follower was silent for too long and is no longer sent anything (it asks again).

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 const QUIET: &str =
@@ -557,6 +558,33 @@ fn the_stream_tells_what_changes_and_an_action_what_becomes_of_it() {
     console.end();
     assert_eq!(stream.wait("root", |root| root["is"] == "gone")["run"], told["run"]);
     assert!(stream.frame().is_none());
+    tree.stop();
+}
+
+#[test]
+fn two_quick_actions_with_the_same_incarnation_are_one() {
+    let worker = "command = [\"sh\", \"-c\", \"trap 'sleep 0.3; exit' TERM; while :; do sleep 0.05; done\"]\n";
+    let mut tree = Tree::start(&format!(
+        "[[child]]\nname = \"a\"\n{worker}[[child]]\nname = \"in\"\n[[child.child]]\nname = \"x\"\n{worker}"
+    ));
+    let console = Console::opened(tree.dir(), &[]);
+    for path in ["/a", "/in/x"] {
+        let restart = || console.post("/api/act", &json!({ "verb": "restart", "path": path, "incarnation": 1 }));
+        let mut answers = thread::scope(|scope| {
+            let both = [scope.spawn(restart), scope.spawn(restart)];
+            both.map(|one| one.join().unwrap())
+        });
+        answers.sort_by_key(|answer| answer.status);
+        assert_eq!(answers.each_ref().map(|answer| answer.status), [202, 409], "{answers:?}");
+        let why = answers[1].json()["error"].as_str().unwrap().to_owned();
+        assert!(why.contains(path) && why.contains("incarnation"), "{why}");
+        tree.incarnation(path, 2);
+        let late = restart();
+        assert_eq!((late.status, &late.json()["incarnation"]), (409, &json!(2)), "{late:?}");
+        let exits = console.get(&format!("/api/events?path={path}&kind=exited")).json();
+        assert_eq!(exits.as_array().unwrap().len(), 1, "{exits}");
+    }
+    console.end();
     tree.stop();
 }
 

@@ -105,7 +105,8 @@ impl Sight for Eyes<'_> {
     fn child(&self, child: ChildId) -> Option<Seen<'_>> {
         let spec = &self.world.tree.specs[self.spec_of_child(child)?.0];
         let node = spec.kind == Kind::Supervisor;
-        Some(Seen { path: &spec.at, node, run: self.process(child).map(|(run, _)| run) })
+        let (run, incarnation) = (self.process(child).map(|(run, _)| run), self.core.incarnation(child));
+        Some(Seen { path: &spec.at, node, run, incarnation })
     }
 
     fn nodes(&self) -> Vec<Run> {
@@ -310,7 +311,7 @@ impl World {
     }
 
     fn ask(&mut self, node: &mut Node, asker: Asker, within_ms: u64, verb: Verb) -> Verdict {
-        let request = Request { asker, within_ms, by: "an operator".into() };
+        let request = Request { asker, within_ms, by: "an operator".into(), incarnation: None };
         let (asker, reads) = (request.asker.clone(), matches!(verb, Verb::Status { .. }));
         let orders = node.requests.ask(self.now, &eyes!(self, node), request, verb);
         if let Asker::Operator { request, .. } = asker

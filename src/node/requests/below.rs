@@ -27,7 +27,7 @@ impl Requests {
         change: Change,
         out: &mut Orders,
     ) {
-        let Request { asker, within_ms, by } = request;
+        let Request { asker, within_ms, by, incarnation } = request;
         let Some(seen) = sight.child(node) else { return };
         let path = change.group().cloned().unwrap_or(path);
         let Some(run) = seen.run else {
@@ -57,7 +57,7 @@ impl Requests {
         let request = self.pending.add(asker, waits, now + limit.unwrap_or(Span::ZERO));
         if limit.is_some() {
             let verb = change.at(path);
-            out.push(Order::Ask(Question { node: run, request, within_ms, lasting: false, by, verb }));
+            out.push(Order::Ask(Question { node: run, request, within_ms, lasting: false, by, verb, incarnation }));
         }
     }
 

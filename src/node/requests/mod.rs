@@ -14,6 +14,7 @@
 mod again;
 mod below;
 mod emptying;
+mod meant;
 mod pending;
 mod place;
 mod reload;
@@ -31,7 +32,7 @@ mod tests;
 use self::again::Before;
 use self::below::release;
 use self::emptying::Emptying;
-use self::pending::{Waiting, Waits};
+use self::pending::{Does, Waiting, Waits};
 use self::place::Place;
 use self::reload::{how_far, lost_part};
 use self::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, no_such_path};
@@ -76,15 +77,22 @@ impl Requests {
         match Asked::from(verb) {
             Asked::Tool(tool) => self.tool(now, sight, request, tool, &mut out),
             Asked::Stream(verb) => self.stream(sight, request.asker, verb, &mut out),
-            Asked::At(path, change) => match Place::of(&path, &self.own, sight) {
-                Place::Own => self.own(now, sight, request, change, &mut out),
-                Place::Child(child) => self.child(now, sight, request, child, change, &mut out),
-                Place::Below(node) => self.below(now, sight, request, node, path, change, &mut out),
-                Place::Nowhere => {
-                    let path = change.group().cloned().unwrap_or(path);
-                    out.push(Order::Reply(request.asker, no_such_path(&path)));
+            Asked::At(path, change) => {
+                let place = Place::of(&path, &self.own, sight);
+                let other = |meant| meant::refusal(now, sight, &self.pending, place, &change, meant);
+                if let Some(refusal) = request.incarnation.and_then(other) {
+                    return vec![Order::Reply(request.asker, refusal)];
                 }
-            },
+                match place {
+                    Place::Own => self.own(now, sight, request, change, &mut out),
+                    Place::Child(child) => self.child(now, sight, request, child, change, &mut out),
+                    Place::Below(node) => self.below(now, sight, request, node, path, change, &mut out),
+                    Place::Nowhere => {
+                        let path = change.group().cloned().unwrap_or(path);
+                        out.push(Order::Reply(request.asker, no_such_path(&path)));
+                    }
+                }
+            }
         }
         out
     }
@@ -138,7 +146,7 @@ impl Requests {
 
     /// About this supervisor itself.
     fn own(&mut self, now: Time, sight: &impl Sight, request: Request, change: Change, out: &mut Orders) {
-        let Request { asker, within_ms, by } = request;
+        let Request { asker, within_ms, by, .. } = request;
         match change {
             Change::Status { children } => {
                 self.own_status(now, sight, (asker, within_ms), children.as_deref(), out);
@@ -203,7 +211,7 @@ impl Requests {
         change: Change,
         out: &mut Orders,
     ) {
-        let Some(Seen { path, node, run }) = sight.child(child) else { return };
+        let Some(Seen { path, node, run, .. }) = sight.child(child) else { return };
         let (command, what) = match change {
             Change::Status { children } => {
                 return self.child_status(now, sight, request, child, children, out);
@@ -266,7 +274,8 @@ impl Requests {
         out: &mut Orders,
     ) -> RequestId {
         out.push(Order::Reply(asker.clone(), accepted(what.clone())));
-        let request = RequestId(self.pending.add(asker, Waits::Core { what }, now + PROGRESS_EVERY));
+        let waits = Waits::Core { what, does: Does::of(&command) };
+        let request = RequestId(self.pending.add(asker, waits, now + PROGRESS_EVERY));
         out.push(Order::Core(Event::Asked { request, command, by }));
         request
     }
@@ -395,7 +404,7 @@ impl Requests {
             match &waiting.waits {
                 Waits::Core { .. } | Waits::Rolling { .. } | Waits::OwnEnd | Waits::Spread(_) => {
                     let reply = match &waiting.waits {
-                        Waits::Core { what } => accepted(what.clone()),
+                        Waits::Core { what, .. } => accepted(what.clone()),
                         Waits::Rolling { what } => accepted(format!("{what}{}", how_far(sight, &self.own))),
                         Waits::Spread(spread) => {
                             accepted(format!("{}{}", spread.waiting_for(), how_far(sight, &self.own)))

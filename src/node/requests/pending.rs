@@ -7,7 +7,7 @@ use super::route::Change;
 use super::spread::Spread;
 use crate::ids::Path;
 use crate::node::asker::{Asker, Numbers};
-use crate::supervision::Run;
+use crate::supervision::{ChildId, Command, Run};
 use crate::time::Time;
 use crate::wire::message::Verb;
 use crate::wire::view::ChildView;
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(super) enum Waits {
     /// For the core's answer.
-    Core { what: String },
+    Core { what: String, does: Option<(ChildId, Does)> },
     /// For the same about a rolling restart, which has something to say of how far it is.
     Rolling { what: String },
     /// For a node below, which was asked about a path.
@@ -34,6 +34,24 @@ pub(super) enum Waits {
     PartOfSpread { of: u64, run: Run, by: String, verb: Box<Verb> },
     /// For our own end.
     OwnEnd,
+}
+
+/// What the core is to do to a child, as far as it matters to requests that come meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Does {
+    Restart,
+    Stop,
+}
+
+impl Does {
+    /// Of a command.
+    pub(super) fn of(command: &Command) -> Option<(ChildId, Does)> {
+        match command {
+            Command::Cycle(child) => Some((*child, Does::Restart)),
+            Command::Terminate(child) => Some((*child, Does::Stop)),
+            _ => None,
+        }
+    }
 }
 
 /// One request that waits.
@@ -114,6 +132,12 @@ impl Pending {
     /// What this process of a child node has not answered of earlier changes that several have a part in.
     pub(super) fn parts_of(&self, child: Run) -> Vec<u64> {
         self.numbers(|waiting| matches!(&waiting.waits, Waits::PartOfSpread { run, .. } if *run == child))
+    }
+
+    /// Whether a request for this waits for the core.
+    pub(super) fn does(&self, child: ChildId, wanted: Does) -> bool {
+        let wanted = Some((child, wanted));
+        self.waiting.values().any(|waiting| matches!(&waiting.waits, Waits::Core { does, .. } if *does == wanted))
     }
 
     fn numbers(&self, which: impl Fn(&Waiting) -> bool) -> Vec<u64> {

@@ -224,7 +224,7 @@ impl Requests {
         let (node, by, verb) = (*run, by.clone(), (**verb).clone());
         waiting.due = now + CHANGE_BELOW;
         let within_ms = SILENCE_BELOW.as_millis();
-        out.push(Order::Ask(Question { node, request: part, within_ms, lasting: true, by, verb }));
+        out.push(Order::Ask(Question { node, request: part, within_ms, lasting: true, by, verb, incarnation: None }));
     }
 
     /// A child node has replied about its part.

@@ -181,6 +181,25 @@ impl Change {
         }
     }
 
+    /// Whether it is something that is done to one child, and so to an incarnation of it.
+    pub(super) fn is_about_one(&self) -> bool {
+        match self {
+            Change::Stop
+            | Change::Restart
+            | Change::Panic { .. }
+            | Change::Signal { .. }
+            | Change::Reset
+            | Change::Start
+            | Change::RestartChild
+            | Change::DeleteChild
+            | Change::RemoveChild => true,
+            Change::Status { .. }
+            | Change::StartChild { .. }
+            | Change::Scale { .. }
+            | Change::RestartRolling { .. } => false,
+        }
+    }
+
     /// As it is passed down.
     pub fn at(self, path: Path) -> Verb {
         match self {

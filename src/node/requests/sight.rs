@@ -1,7 +1,7 @@
 //! What requests may look at, and what they lead to.
 
 use super::route::StreamVerb;
-use crate::ids::{Name, Path};
+use crate::ids::{Incarnation, Name, Path};
 use crate::node::asker::Asker;
 use crate::spec::tree::{ChildSpec, TreeSpec};
 use crate::supervision::{ChildId, ChildStatus, Event, RolloutStatus, Run, State};
@@ -62,6 +62,8 @@ pub struct Seen<'a> {
     pub node: bool,
     /// Its process, where that has not ended.
     pub run: Option<Run>,
+    /// Its present or last incarnation.
+    pub incarnation: Incarnation,
 }
 
 /// Whether a child node can be expected to answer.
@@ -157,14 +159,16 @@ pub struct Question {
     pub by: String,
     /// What.
     pub verb: Verb,
+    /// The incarnation that the operator means.
+    pub incarnation: Option<u64>,
 }
 
 impl Question {
     /// As it is sent at this time, in milliseconds of the machine's clock.
     pub fn message(self, now_ms: u64) -> ToNode {
-        let Question { node: _, request, within_ms, lasting, by, verb } = self;
+        let Question { node: _, request, within_ms, lasting, by, verb, incarnation } = self;
         let void_after_ms = if lasting { u64::MAX } else { now_ms + within_ms };
-        ToNode::Request { request, within_ms, void_after_ms, by, verb }
+        ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation }
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Request {
     pub within_ms: u64,
     /// The operator.
     pub by: String,
+    /// The incarnation that it means, where it has named one.
+    pub incarnation: Option<u64>,
 }
 
 /// What is to be done, in this order.

@@ -81,7 +81,7 @@ impl Requests {
                 String::new(),
                 Verb::Status { path: path.clone(), children: only.cloned() },
             );
-            out.push(Order::Ask(Question { node, request, within_ms, lasting: false, by, verb }));
+            out.push(Order::Ask(Question { node, request, within_ms, lasting: false, by, verb, incarnation: None }));
             parts.push(request);
         }
         if parts.is_empty() {

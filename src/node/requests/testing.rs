@@ -20,6 +20,10 @@ pub(super) struct Tree {
     pub down: BTreeSet<ChildId>,
     /// What is held below child nodes.
     pub held: Vec<Path>,
+    /// That of all children.
+    pub incarnation: Incarnation,
+    /// What is being stopped.
+    pub stopping: BTreeSet<ChildId>,
 }
 
 impl Tree {
@@ -36,6 +40,8 @@ impl Tree {
             mute: BTreeSet::new(),
             down: BTreeSet::new(),
             held: Vec::new(),
+            incarnation: Incarnation(1),
+            stopping: BTreeSet::new(),
         }
     }
 
@@ -53,7 +59,7 @@ impl Sight for Tree {
     fn child(&self, child: ChildId) -> Option<Seen<'_>> {
         let (path, node) = self.children.get(child.0 as usize)?;
         let run = (!self.down.contains(&child)).then(|| Tree::run(child.0));
-        Some(Seen { path, node: *node, run })
+        Some(Seen { path, node: *node, run, incarnation: self.incarnation })
     }
 
     fn nodes(&self) -> Vec<Run> {
@@ -73,7 +79,11 @@ impl Sight for Tree {
     }
 
     fn state(&self, _: Time, child: ChildId) -> State {
-        if self.down.contains(&child) { State::Stopped } else { State::Running }
+        match child {
+            _ if self.stopping.contains(&child) => State::Stopping,
+            _ if self.down.contains(&child) => State::Stopped,
+            _ => State::Running,
+        }
     }
 
     fn rollout(&self) -> Option<RolloutStatus> {

@@ -1,6 +1,6 @@
 use super::testing::Tree;
 use super::*;
-use crate::ids::{Name, Path};
+use crate::ids::{Incarnation, Name, Path};
 use crate::time::Span;
 use crate::wire::view::{ChildView, SupervisorView};
 use slog::{Discard, Logger, o};
@@ -14,7 +14,7 @@ fn requests() -> Requests {
 }
 
 fn request(number: u64) -> Request {
-    Request { asker: Asker::Parent { request: number }, within_ms: 5_000, by: "a test".into() }
+    Request { asker: Asker::Parent { request: number }, within_ms: 5_000, by: "a test".into(), incarnation: None }
 }
 
 const START: Time = Time::ZERO;
@@ -150,6 +150,84 @@ fn a_change_is_reported_each_second_until_the_core_answers() {
     assert!(requests.due(at(1_500), &tree).is_empty());
     assert!(matches!(replies(&requests.answered(*request, Answer::Ok))[..], [(9, Reply::Done { .. })]));
     assert!(requests.answered(*request, Answer::Ok).is_empty());
+}
+
+fn meant(number: u64, incarnation: u64) -> Request {
+    Request { incarnation: Some(incarnation), ..request(number) }
+}
+
+/// Why a request was refused as changed; `None` where it was not.
+fn changed(orders: &[Order]) -> Option<&str> {
+    match orders {
+        [Order::Reply(_, Reply::Refused { why: Refusal::Changed, message })] => Some(message),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_is_meant_for_another_incarnation_is_refused_and_what_is_there_is_told() {
+    let mut tree = Tree::of(&["/a", "/b/", "/b/x"]);
+    tree.incarnation = Incarnation(4);
+    let a = || path("/a");
+    for verb in [
+        Verb::Stop { path: a() },
+        Verb::Restart { path: a() },
+        Verb::Panic { path: a(), hold: true },
+        Verb::Signal { path: a(), signal: 15 },
+        Verb::Reset { path: a() },
+        Verb::Start { path: a() },
+        Verb::RemoveChild { path: a() },
+        Verb::Reset { path: path("/b") },
+    ] {
+        let orders = requests().ask(START, &tree, meant(1, 3), verb.clone());
+        let why = changed(&orders).unwrap_or_else(|| panic!("{verb:?}: {orders:?}"));
+        assert!(why.ends_with("is incarnation 4 by now, running; 3 was meant"), "{why}");
+        let orders = requests().ask(START, &tree, meant(1, 4), verb.clone());
+        assert!(changed(&orders).is_none(), "{verb:?}");
+    }
+    // The root itself has none.
+    let orders = requests().ask(START, &tree, meant(1, 1), Verb::Stop { path: Path::root() });
+    assert_eq!(changed(&orders), Some("/ is incarnation 0 by now; 1 was meant"));
+    assert!(changed(&requests().ask(START, &tree, meant(1, 0), Verb::Stop { path: Path::root() })).is_none());
+    // What stands below a child node is looked at there.
+    let orders = requests().ask(START, &tree, meant(1, 9), Verb::Restart { path: path("/b/x") });
+    assert!(matches!(&orders[..], [Order::Ask(Question { incarnation: Some(9), .. })]), "{orders:?}");
+    let orders = requests().ask(START, &tree, meant(1, 4), Verb::status(a()));
+    assert!(matches!(replies(&orders)[0].1, Reply::Refused { why: Refusal::NotUnderstood, .. }), "{orders:?}");
+}
+
+#[test]
+fn two_restarts_of_the_same_incarnation_are_one() {
+    let mut tree = Tree::of(&["/a", "/b"]);
+    let restart = |at: &str| Verb::Restart { path: path(at) };
+    let mut requests = requests();
+    let orders = requests.ask(START, &tree, meant(1, 1), restart("/a"));
+    let Some(Order::Core(Event::Asked { request: first, .. })) = orders.last() else { panic!("{orders:?}") };
+    // It may still wait for its turn, or the process be on its way out.
+    for _ in 0..2 {
+        let orders = requests.ask(START, &tree, meant(2, 1), restart("/a"));
+        assert_eq!(changed(&orders), Some("incarnation 1 of /a is being stopped or restarted already"));
+        tree.stopping.insert(ChildId(0));
+    }
+    // Others are not meant; nor is one by which it is to stay down, nor is a request that names none.
+    assert!(changed(&requests.ask(START, &tree, meant(3, 1), restart("/b"))).is_none());
+    assert!(changed(&requests.ask(START, &tree, meant(4, 1), Verb::Stop { path: path("/a") })).is_none());
+    assert!(changed(&requests.ask(START, &tree, request(5), restart("/a"))).is_none());
+    requests.answered(*first, Answer::Ok);
+    tree.stopping.clear();
+    tree.incarnation = Incarnation(2);
+    assert!(changed(&requests.ask(START, &tree, meant(6, 1), restart("/a"))).is_some());
+}
+
+#[test]
+fn what_is_stopped_by_its_supervisor_comes_again_and_what_an_operator_stops_may_be_restarted() {
+    let mut tree = Tree::of(&["/a"]);
+    tree.stopping.insert(ChildId(0));
+    let restart = || Verb::Restart { path: path("/a") };
+    assert!(changed(&requests().ask(START, &tree, meant(1, 1), restart())).is_some());
+    let mut requests = requests();
+    requests.ask(START, &tree, request(1), Verb::Stop { path: path("/a") });
+    assert!(changed(&requests.ask(START, &tree, meant(2, 1), restart())).is_none());
 }
 
 #[test]

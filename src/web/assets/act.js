@@ -125,9 +125,7 @@ export function actions(page, path, verb, hold = false) {
       });
     } catch (error) {
       const { status, message } = /** @type {Refused} */ (error);
-      const now = console.tree.byPath.get(path)?.incarnation;
-      if (status === 409) done(`Refused: incarnation ${incarnation} is over${now !== incarnation ? `, ${now} runs now` : ""}. Nothing was done.`, true);
-      else done(`Refused: ${message}`, true);
+      done(`Refused: ${message}${status === 409 ? ". Nothing was done." : ""}`, true);
     }
   };
 

@@ -1,0 +1,56 @@
+//! Whether a change is for what is there: an operator may name the incarnation that was looked at, and another one is not
+//! to be hit in its place. Pure.
+
+use super::pending::{Does, Pending};
+use super::place::Place;
+use super::replies::refused;
+use super::route::Change;
+use super::sight::{Seen, Sight};
+use crate::supervision::{ChildId, State};
+use crate::time::Time;
+use crate::wire::message::{Refusal, Reply};
+
+/// Why a change that is meant for this incarnation is not carried out, if it is not. What stands below a child node is
+/// looked at there.
+pub(super) fn refusal(
+    now: Time,
+    sight: &impl Sight,
+    pending: &Pending,
+    place: Place,
+    change: &Change,
+    meant: u64,
+) -> Option<Reply> {
+    if !change.is_about_one() {
+        let message = "an incarnation goes with a change of one child".into();
+        return Some(refused(Refusal::NotUnderstood, message));
+    }
+    let changed = |message| Some(refused(Refusal::Changed, message));
+    match place {
+        Place::Below(_) | Place::Nowhere => None,
+        Place::Own => {
+            let own = sight.own_view(now, Some(&[]));
+            let text = || format!("{} is incarnation {} by now; {meant} was meant", own.path, own.incarnation);
+            if own.incarnation == meant { None } else { changed(text()) }
+        }
+        Place::Child(child) => {
+            let Seen { path, incarnation, .. } = sight.child(child)?;
+            let state = sight.state(now, child);
+            if incarnation.0 != meant {
+                let state = state.as_str();
+                return changed(format!("{path} is incarnation {} by now, {state}; {meant} was meant", incarnation.0));
+            }
+            let twice = *change == Change::Restart && is_going(pending, child, state);
+            if twice {
+                changed(format!("incarnation {meant} of {path} is being stopped or restarted already"))
+            } else {
+                None
+            }
+        }
+    }
+}
+
+/// Whether the process of a child goes anyway, to be followed by another one: a second restart would hit that one. What an
+/// operator has stopped would stay down, and may be restarted.
+fn is_going(pending: &Pending, child: ChildId, state: State) -> bool {
+    pending.does(child, Does::Restart) || (state == State::Stopping && !pending.does(child, Does::Stop))
+}
