@@ -210,7 +210,9 @@ fn an_action_on_an_incarnation_that_is_over_is_refused() {
     let pid = tree.pid("/web/api");
     page.until(&format!("{} === '2'", cell("api", "number")));
     page.key("Enter");
-    page.until("document.querySelector('.told').textContent.startsWith('Refused: incarnation 1 is over')");
+    page.until(
+        "document.querySelector('.told').textContent === 'Refused: /web/api is incarnation 2 by now, running; 1 was meant. Nothing was done.'",
+    );
     assert_eq!(tree.pid("/web/api"), pid);
     drop((page, console));
     tree.stop();
@@ -342,6 +344,30 @@ fn hold(seen: &[(String, String)]) {
             assert!(near, "{name}: {now} stood at {then}");
         }
     }
+}
+
+#[test]
+fn the_columns_of_the_tree_fit_at_every_width() {
+    let Some(browser) = Browser::start() else { return };
+    let tree = Tree::start(SHOP);
+    let console = Console::of(&tree, &[]);
+    let page = console.enter(&browser, DESK);
+    // Narrow ones have other rows; 62rem are 992 pixels, 72rem are 1152.
+    for width in [320, 700, 991, 992, 993, 1_050, 1_100, 1_151, 1_152, 1_153, 1_280, 1_920] {
+        page.look(Look { width, ..DESK });
+        page.until(&format!("innerWidth === {width} && document.querySelectorAll('.rows .row').length === 7"));
+        let out = page.eval(
+            "[...document.querySelectorAll('.rows .row, .rows .more')].filter((one) => { const box = one.getBoundingClientRect(); \
+             const note = one.closest('.row').querySelector('.note').getBoundingClientRect(); \
+             return box.width === 0 || box.right > innerWidth || note.right > innerWidth; }).map((one) => one.outerHTML.slice(0, 80)).join()",
+        );
+        assert_eq!(out, "", "{width}");
+        assert_eq!(page.eval("document.documentElement.scrollWidth - innerWidth"), 0, "{width}");
+        page.picture(&format!("width-{width}"));
+    }
+    well(&page);
+    drop((page, console));
+    tree.stop();
 }
 
 #[test]
