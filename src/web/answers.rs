@@ -20,6 +20,11 @@ impl Refused {
         Refused(status, text.into())
     }
 
+    /// As text, for a reader without a program.
+    pub(super) fn in_words(self) -> Response {
+        (self.0, format!("{}\n", self.1)).into_response()
+    }
+
     /// What was asked for cannot be told now.
     pub(super) fn unavailable(text: impl Into<String>) -> Refused {
         Refused::new(StatusCode::SERVICE_UNAVAILABLE, text)

@@ -6,7 +6,7 @@ use super::ask::{Asker, Unanswered};
 use super::config::Config;
 use super::keys::{Keys, May, Secret, Tries};
 use super::known::Known;
-use super::recent::Recent;
+use super::recent::{Last, Recent};
 use super::shared::{self, Shared};
 use super::store::now_ms;
 use std::collections::BTreeMap;
@@ -24,6 +24,7 @@ pub(super) struct App {
     /// Reading journals and output takes threads: so many at a time.
     pub(super) readers: Semaphore,
     pub(super) recent: Recent,
+    pub(super) last: Last,
     /// Its own path in the tree, where it is a worker of it.
     pub(super) own_path: Option<String>,
     /// How often it has answered with each status.
@@ -44,8 +45,8 @@ impl App {
         let asker = Asker::start(Arc::clone(&known), Arc::clone(&shared));
         let (readers, keys, tries) = (Semaphore::new(4), Mutex::new(None), Mutex::new(Tries::new()));
         let own_path = config.supervised.then(|| std::env::var(PATH).ok()).flatten();
-        let (actions, recent, answered) = (Actions::new(), Recent::default(), Mutex::default());
-        App { config, known, shared, asker, actions, readers, recent, own_path, answered, keys, tries }
+        let (actions, recent, last, answered) = (Actions::new(), Recent::default(), Last::default(), Mutex::default());
+        App { config, known, shared, asker, actions, readers, recent, last, own_path, answered, keys, tries }
     }
 
     /// The instance, if it is known already.

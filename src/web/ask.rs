@@ -1,13 +1,12 @@
 //! Questions to the root, one after the other: a thread of its own asks them, and those that want the same thing share one
 //! answer. However many pages are open, the root has one question of theirs at a time.
 
-use super::hub::Root;
+use super::hub::{Root, SILENCE};
 use super::known::Known;
 use super::shared::{Shared, now_ms};
 use crate::control::{AskError, Limits, Session};
 use crate::error::Chain;
 use crate::ids::{Name, Path};
-use crate::time::Span;
 use crate::wire::message::{Refusal, Reply, Verb};
 use crate::wire::view::StatusView;
 use std::collections::VecDeque;
@@ -16,9 +15,6 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// A root that sends nothing for so long does not answer.
-pub(super) const SILENCE: Span = Span::from_secs(2);
 
 /// Questions that may wait.
 const WAITING: usize = 128;
@@ -167,7 +163,10 @@ impl Asking {
         };
         let limits = Limits { first: SILENCE, overall: SILENCE };
         match session.ask(Verb::Status { path: path.clone(), children }, limits, &mut |_, _| {}) {
-            Ok(Reply::Status { status }) => Ok(*status),
+            Ok(Reply::Status { status }) => {
+                self.hub.lock().answered(now_ms());
+                Ok(*status)
+            }
             Ok(_) => Err(Unanswered::Silent("the root's answer was not understood".into())),
             Err(error) => {
                 if matches!(error, AskError::Gone | AskError::Link(_)) {

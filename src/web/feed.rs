@@ -1,8 +1,7 @@
 //! What comes from the root by itself: whether it is there, its events, and what workers print. A thread looks whether it is
 //! there, and starts and ends those that follow.
 
-use super::ask::SILENCE;
-use super::hub::{Root, Wants};
+use super::hub::{Root, SILENCE, Wants};
 use super::known::Known;
 use super::shared::{Shared, now_ms};
 use crate::control::logs::LogsAsked;

@@ -12,6 +12,7 @@ use super::table::{Fits, Table};
 use crate::control::logs::LogsTold;
 use crate::control::session::EventsRead;
 use crate::ids::{Name, Path};
+use crate::time::Span;
 use crate::wire::view::StatusView;
 use axum::body::Bytes;
 use serde_json::{Value, json};
@@ -19,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio::sync::Notify;
+
+/// A root that sends nothing for so long does not answer.
+pub(super) const SILENCE: Span = Span::from_secs(2);
 
 /// Pages at a time.
 pub(super) const PAGES: usize = 64;
@@ -78,6 +82,8 @@ pub(super) struct Hub {
     root: Root,
     /// When it told something last.
     told_at: u64,
+    /// Since when it does not answer.
+    silent_since: u64,
     ring: Ring,
     /// The number of the first event is known.
     numbered: bool,
@@ -98,6 +104,7 @@ impl Hub {
             generation: 0,
             root: Root::Gone,
             told_at: 0,
+            silent_since: 0,
             ring: Ring::default(),
             numbered: false,
             caught_up: false,
@@ -112,6 +119,11 @@ impl Hub {
 
     pub(super) fn root(&self) -> Root {
         self.root
+    }
+
+    /// How long the root has told nothing, where it is there and does not answer.
+    pub(super) fn silent(&self, now: u64) -> Option<Span> {
+        (self.root == Root::Silent).then(|| Span::from_millis(now.saturating_sub(self.silent_since)))
     }
 
     /// How many pages are open.
@@ -140,6 +152,8 @@ impl Hub {
     /// The root is there and does not answer, or is gone. What is known stays.
     pub(super) fn is_not(&mut self, root: Root, now: u64) {
         if self.root != root && (self.root == Root::Here || root == Root::Gone) {
+            // Before it was asked in vain it had no reason to tell something.
+            self.silent_since = self.told_at.max(now.saturating_sub(SILENCE.as_millis()));
             self.become_(root, now);
         }
     }
@@ -372,8 +386,8 @@ impl Hub {
         known.then(|| {
             let mut tree = self.table.columns(&self.run, at);
             tree["root"] = json!(self.root.word());
-            if self.root == Root::Silent {
-                tree["silent_ms"] = json!(now.saturating_sub(self.told_at));
+            if let Some(silent) = self.silent(now) {
+                tree["silent_ms"] = json!(silent.as_millis());
             }
             tree
         })

@@ -21,6 +21,7 @@ mod login;
 mod outbox;
 mod page;
 mod past;
+mod plain;
 mod recent;
 mod ring;
 mod routes;

@@ -2,10 +2,10 @@
 
 use super::answers::{Refused, done, failed, path_of};
 use super::app::App;
-use super::ask::{SILENCE, Unanswered};
+use super::ask::Unanswered;
 use super::guard::Viewer;
 use super::history::{self, EVENTS_MAX, Remembered};
-use super::hub::Root;
+use super::hub::{Root, SILENCE};
 use crate::control::journal::Filter;
 use crate::control::logs::LogsAsked;
 use crate::control::{AskError, Session};

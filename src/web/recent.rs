@@ -1,11 +1,12 @@
-//! The status of the tree for those who ask often: scrapes that come at one time share one question.
+//! What the root has told of the tree a while ago: for those who ask often, scrapes that come at one time share one question, and for
+//! those who ask while it does not answer.
 
 use super::ask::Asker;
 use super::shared::now_ms;
 use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::view::StatusView;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::Mutex;
 
 /// An answer of the root is used again for so many milliseconds.
@@ -30,5 +31,28 @@ impl Recent {
         let took = Span::from_millis(now - begun);
         *last = Some((now, took, Arc::clone(&status)));
         Some((took, status))
+    }
+}
+
+/// What `/plain` has told last: when, of which path, and what.
+#[derive(Default)]
+pub(super) struct Last(std::sync::Mutex<Option<(u64, Path, Arc<StatusView>)>>);
+
+impl Last {
+    /// What is shared is never left half changed.
+    fn lock(&self) -> MutexGuard<'_, Option<(u64, Path, Arc<StatusView>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps it in place of the one before.
+    pub(super) fn keep(&self, path: &Path, status: &Arc<StatusView>) {
+        *self.lock() = Some((now_ms(), path.clone(), Arc::clone(status)));
+    }
+
+    /// Of this path, and how old it is.
+    pub(super) fn of(&self, path: &Path) -> Option<(Span, Arc<StatusView>)> {
+        let last = self.lock();
+        let (at, _, status) = last.as_ref().filter(|(_, known, _)| known == path)?;
+        Some((Span::from_millis(now_ms().saturating_sub(*at)), Arc::clone(status)))
     }
 }

@@ -1,13 +1,12 @@
 //! What can be asked for, and who may ask.
 
-use super::answers::{Refused, empty, path_of};
+use super::answers::{Refused, empty};
 use super::app::App;
 use super::assets::Assets;
-use super::guard::Viewer;
-use super::{live, login, past, scrape};
+use super::{live, login, past, plain, scrape};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path as At, State};
+use axum::extract::{DefaultBodyLimit, Path as At};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -26,9 +25,9 @@ pub(super) fn routes(app: Arc<App>) -> Router {
             .route("/assets/{name}", get(asset))
             .route("/login", post(login::login))
             .route("/logout", post(login::logout))
-            .route("/plain", get(plain_root))
-            .route("/plain/", get(plain_root))
-            .route("/plain/{*path}", get(plain))
+            .route("/plain", get(plain::root))
+            .route("/plain/", get(plain::root))
+            .route("/plain/{*path}", get(plain::at))
             .route("/api/tree", get(live::tree))
             .route("/api/stream", get(live::stream))
             .route("/api/view", post(live::view))
@@ -65,14 +64,4 @@ async fn asset(At(name): At<String>) -> Response {
     let Some(asset) = Assets::own().find(&name) else { return empty(StatusCode::NOT_FOUND) };
     let forever = "public, max-age=31536000, immutable";
     ([(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, forever)], Body::from(&asset.content[..])).into_response()
-}
-
-async fn plain_root(app: State<Arc<App>>, viewer: Viewer) -> Result<Response, Refused> {
-    plain(app, viewer, At(String::new())).await
-}
-
-/// What `treevisor status` prints.
-async fn plain(State(app): State<Arc<App>>, _: Viewer, At(path): At<String>) -> Result<Response, Refused> {
-    let status = app.asker.status(&path_of(&path)?).await?;
-    Ok((app.config.texts.plain)(&status).into_response())
 }
