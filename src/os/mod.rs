@@ -56,6 +56,7 @@ pub mod memory;
 pub mod net;
 pub mod oom;
 pub mod opening;
+pub mod peer;
 pub mod pidfd;
 pub mod process;
 pub mod random;

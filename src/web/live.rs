@@ -10,7 +10,7 @@ use super::keys::May;
 use super::page::{Has, IN_VIEW, View};
 use super::shared::now_ms;
 use super::store::secret;
-use super::stream::Stream;
+use super::stream::{EVENT_STREAM, Stream};
 use crate::ids::Path;
 use crate::os::clock;
 use axum::Json;
@@ -69,7 +69,7 @@ pub(super) async fn stream(
     let stream = Stream::of(id[..32].to_owned(), Arc::clone(&app.shared));
     // A proxy in front is not to gather what comes.
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
-    Ok(([(CONTENT_TYPE, "text/event-stream"), unbuffered], Body::new(stream)).into_response())
+    Ok(([(CONTENT_TYPE, EVENT_STREAM), unbuffered], Body::new(stream)).into_response())
 }
 
 /// A path, or several.

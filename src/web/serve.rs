@@ -4,8 +4,14 @@ use super::answers::Refused;
 use super::app::App;
 use super::guard::{IN_EACH, Peer, admit, with_headers};
 use super::host::Door;
+use super::owed::{Accounted, Owed};
+use super::rooms::{EACH, EACH_OF_PROXY, Place, Room, Who};
+use super::stream::EVENT_STREAM;
+use crate::os::peer::user_of;
+use crate::os::process::own_uid;
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
@@ -21,13 +27,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
-
-/// Connections at a time over TCP, and as many over a UNIX socket: those that are full of strangers must not keep out the
-/// user of the tree.
-const CONNECTIONS: usize = 256;
 
 /// The most bytes of a request's head.
 const HEAD_MAX: usize = 16 << 10;
@@ -37,6 +39,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a client may leave its answer unread, where no more of it fits into its connection: as long as a page its stream.
 const READ_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a client may take for all of an answer that is no stream: the tree of 10,000 workers, over a slow telephone.
+const READ_ALL_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long a request may take, its body included; a stream counts only until it begins.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -63,12 +68,13 @@ pub(super) struct Server {
     routes: Router,
 }
 
-/// For how many connections there is room.
-type Room = Arc<Semaphore>;
-
 impl Server {
     pub(super) fn new(app: Arc<App>, routes: Router) -> Server {
         Server { app, routes }
+    }
+
+    fn room(&self) -> Arc<Room> {
+        Room::new(if self.app.config.public_url.is_some() { EACH_OF_PROXY } else { EACH })
     }
 
     /// Takes connections from a TCP socket that listens.
@@ -78,7 +84,7 @@ impl Server {
     pub(super) fn tcp(&self, socket: net::TcpListener) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let (socket, server) = (TcpListener::from_std(socket)?, self.clone());
-        let room = Room::new(Semaphore::new(CONNECTIONS));
+        let room = self.room();
         tokio::spawn(async move {
             loop {
                 match socket.accept().await {
@@ -86,7 +92,8 @@ impl Server {
                         let Ok(here) = stream.local_addr() else { continue };
                         // Small events are to arrive at once.
                         let _ = stream.set_nodelay(true);
-                        server.connection(&room, stream, Door::Tcp(here), from.ip().to_canonical().to_string(), None);
+                        let address = from.ip().to_canonical().to_string();
+                        server.connection(room.take(who(from, here)), stream, Door::Tcp(here), address, None);
                     }
                     Err(error) => refused(&error).await,
                 }
@@ -102,14 +109,16 @@ impl Server {
     pub(super) fn unix(&self, socket: unix::UnixListener) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let (socket, server) = (UnixListener::from_std(socket)?, self.clone());
-        let room = Room::new(Semaphore::new(CONNECTIONS));
+        let room = self.room();
         tokio::spawn(async move {
             loop {
                 match socket.accept().await {
                     Ok((stream, _)) => {
                         let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                         let address = uid.map_or_else(|| "unix".into(), |uid| format!("uid {uid}"));
-                        server.connection(&room, stream, Door::Unix, address, uid);
+                        // It is the kernel that names it, but for a process that has ended already.
+                        let who = Who::user(uid.unwrap_or(u32::MAX), own_uid());
+                        server.connection(room.take(who), stream, Door::Unix, address, uid);
                     }
                     Err(error) => refused(&error).await,
                 }
@@ -120,37 +129,36 @@ impl Server {
 
     fn connection(
         &self,
-        room: &Room,
+        place: Option<Place>,
         mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         door: Door,
         address: String,
         uid: Option<u32>,
     ) {
         let peer = Peer { door, address, uid, close: Arc::new(Notify::new()) };
-        match Arc::clone(room).try_acquire_owned() {
-            Ok(permit) => drop(tokio::spawn(self.clone().serve(stream, peer, permit))),
-            Err(_) => drop(tokio::spawn(async move {
+        match place {
+            Some(place) => drop(tokio::spawn(self.clone().serve(stream, peer, place))),
+            None => drop(tokio::spawn(async move {
                 // It is told why, if it can be told at once.
                 let _ = timeout(Duration::from_millis(100), stream.write_all(TOO_MANY.as_bytes())).await;
             })),
         }
     }
 
-    async fn serve(
-        self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        peer: Peer,
-        _permit: OwnedSemaphorePermit,
-    ) {
-        let close = Arc::clone(&peer.close);
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer, _place: Place) {
+        let (close, owed) = (Arc::clone(&peer.close), Arc::new(Owed::default()));
+        let account = Arc::clone(&owed);
         let (app, routes) = (self.app, TowerToHyperService::new(self.routes));
         let service = service_fn(move |request: Request<Incoming>| {
-            let (app, routes, peer) = (Arc::clone(&app), routes.clone(), peer.clone());
+            let (app, routes, peer, account) = (Arc::clone(&app), routes.clone(), peer.clone(), Arc::clone(&account));
             async move {
                 let answered = timeout(ANSWER_WITHIN, answer(&app, routes, peer, request)).await;
                 let late = || Refused::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response();
                 let response = answered.unwrap_or_else(|_| late());
                 app.count(response.status().as_u16());
+                if is_stream(&response) {
+                    account.stream();
+                }
                 Ok::<_, Infallible>(with_headers(response))
             }
         });
@@ -159,15 +167,31 @@ impl Server {
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_MAX);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(READ_WITHIN));
-        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
+        let stream = Accounted::new(Box::pin(stream), Arc::clone(&owed));
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         // A client that breaks off, or sends what is no HTTP, harms itself alone.
         let (mut connection, mut closed) = (std::pin::pin!(connection), std::pin::pin!(close.notified()));
+        let mut too_long = std::pin::pin!(owed.too_long(READ_ALL_WITHIN));
         std::future::poll_fn(|context| {
-            let ended = closed.as_mut().poll(context).is_ready() || connection.as_mut().poll(context).is_ready();
+            let cut = closed.as_mut().poll(context).is_ready() || too_long.as_mut().poll(context).is_ready();
+            let ended = cut || connection.as_mut().poll(context).is_ready();
             if ended { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
         .await;
     }
+}
+
+/// Who has connected over TCP. On this machine all have one address, and the kernel knows the user.
+fn who(from: net::SocketAddr, here: net::SocketAddr) -> Who {
+    let near = from.ip().to_canonical() == here.ip().to_canonical() || from.ip().to_canonical().is_loopback();
+    match near.then(|| user_of(from, here)) {
+        Some(Ok(uid)) => Who::user(uid, own_uid()),
+        Some(Err(_)) | None => Who::machine(from.ip()),
+    }
+}
+
+fn is_stream(response: &Response) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == EVENT_STREAM)
 }
 
 async fn answer(app: &App, routes: TowerToHyperService<Router>, peer: Peer, request: Request<Incoming>) -> Response {

@@ -8,6 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+/// The kind of a stream.
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
+
 /// What is sent to one page. Its page is closed with it.
 pub(super) struct Stream {
     id: String,

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -505,6 +506,62 @@ fn heads_bodies_and_connections_are_bounded() {
         let mut line = [0; 12];
         stream.read_exact(&mut line).is_ok() && line.ends_with(b"200")
     });
+    console.end();
+    tree.stop();
+}
+
+/// Opens as many connections as it can, of 300, and keeps them; tells how many.
+const KNOCKS: &str = r#"
+use Socket;
+my @open;
+for (1 .. 300) {
+    socket(my $one, PF_INET, SOCK_STREAM, 0) or last;
+    connect($one, pack_sockaddr_in($ARGV[0], inet_aton("127.0.0.1"))) or last;
+    push @open, $one;
+}
+$| = 1;
+print scalar(@open), "\n";
+sleep 1000;
+"#;
+
+#[test]
+fn a_stranger_has_its_part_of_the_connections_and_the_user_of_the_tree_the_rest() {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let perl = Command::new("perl").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !root || !perl {
+        return eprintln!("skipped: needs root, to be another user too, and perl");
+    }
+    let tree = Tree::start(QUIET);
+    let console = Console::opened(tree.dir(), &[]);
+    let quiet = console.sockets();
+    let mut perl = Command::new("perl");
+    perl.args(["-e", KNOCKS, &console.port.to_string()]).uid(54_321).gid(54_321).stdout(Stdio::piped());
+    let mut stranger = perl.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(stranger.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "300\n");
+    until("only its part is kept open", || (60..=70).contains(&console.sockets().saturating_sub(quiet)));
+    let open: Vec<TcpStream> = (0..128).map(|_| console.connect()).collect();
+    assert_eq!(console.get("/healthz").status, 204);
+    assert_eq!(open.iter().filter(|stream| has_answer(stream)).count(), 0);
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    console.end();
+    tree.stop();
+}
+
+#[test]
+fn where_tcp_is_full_the_unix_socket_still_answers() {
+    let tree = Tree::start(QUIET);
+    let path = tree.dir().join("web.sock");
+    let console = Console::start(tree.dir(), &["--listen", &format!("unix:{}", path.display())]);
+    let open: Vec<TcpStream> = (0..300).map(|_| console.connect()).collect();
+    until("there is no room over TCP", || open.iter().filter(|stream| has_answer(stream)).count() >= 44);
+    let mut stream = UnixStream::connect(&path).unwrap();
+    write!(stream, "GET /plain HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let answer = Answer::read(&mut stream);
+    assert!(answer.status == 200 && answer.body.contains("- a  running"), "{answer:?}");
+    drop(open);
     console.end();
     tree.stop();
 }

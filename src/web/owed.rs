@@ -1,0 +1,138 @@
+//! How long a client takes to read an answer. One that takes a byte now and then would keep its connection for days, since each
+//! byte counts as progress: so there is a time for the whole of it.
+
+use super::shared::now_ms;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::sleep;
+
+/// What a connection owes its client.
+#[derive(Default)]
+pub(super) struct Owed {
+    /// Since when something is to be written, in milliseconds; 0 while nothing is.
+    since: AtomicU64,
+    /// A stream has no end.
+    is_stream: AtomicBool,
+}
+
+impl Owed {
+    /// What is written from now on is a stream, for which the outbox of its page has a limit.
+    pub(super) fn stream(&self) {
+        self.is_stream.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns when one answer has been read for too long.
+    pub(super) async fn too_long(&self, limit: Duration) {
+        loop {
+            let since = self.since.load(Ordering::Relaxed);
+            let waits =
+                if since == 0 || self.is_stream.load(Ordering::Relaxed) { 0 } else { now_ms().saturating_sub(since) };
+            match limit.checked_sub(Duration::from_millis(waits)).filter(|left| !left.is_zero()) {
+                Some(left) => sleep(left).await,
+                None => return,
+            }
+        }
+    }
+}
+
+/// A connection that keeps account of what it owes.
+pub(super) struct Accounted<S> {
+    stream: S,
+    owed: Arc<Owed>,
+}
+
+impl<S> Accounted<S> {
+    pub(super) fn new(stream: S, owed: Arc<Owed>) -> Accounted<S> {
+        Accounted { stream, owed }
+    }
+
+    fn owes(&self) {
+        let _ = self.owed.since.compare_exchange(0, now_ms().max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Accounted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Accounted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.owes();
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.owes();
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// It is flushed when all that waited has been written.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(context));
+        self.owed.since.store(0, Ordering::Relaxed);
+        Poll::Ready(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::runtime::Builder;
+    use tokio::time::timeout;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    /// Whether a client is cut off, within this time, that takes an answer of ten thousand bytes one by one with pauses.
+    fn is_cut_off(prepare: impl FnOnce(&Owed), pause: Duration, within: Duration) -> bool {
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (here, mut there) = duplex(16);
+            let owed = Arc::new(Owed::default());
+            prepare(&owed);
+            let mut here = Accounted::new(here, Arc::clone(&owed));
+            tokio::spawn(async move {
+                let mut byte = [0];
+                while there.read_exact(&mut byte).await.is_ok() {
+                    if !pause.is_zero() {
+                        sleep(pause).await;
+                    }
+                }
+            });
+            tokio::spawn(async move {
+                here.write_all(&[0; 10_000]).await.unwrap();
+                here.flush().await.unwrap();
+                // It stays open, and nothing is owed.
+                sleep(within).await;
+            });
+            timeout(within, owed.too_long(LIMIT)).await.is_ok()
+        })
+    }
+
+    #[test]
+    fn an_answer_has_a_time_and_a_stream_has_none() {
+        let slow = Duration::from_millis(5);
+        assert!(is_cut_off(|_| (), slow, 50 * LIMIT));
+        assert!(!is_cut_off(Owed::stream, slow, 3 * LIMIT));
+        assert!(!is_cut_off(|_| (), Duration::ZERO, 3 * LIMIT));
+    }
+}
