@@ -344,19 +344,24 @@ impl Drop for Tree {
         if !self.ended {
             signal(self.root.id(), 9);
             let _ = self.root.wait();
-            // The keeper cleans up; a test that failed must not leave its tree to the next one.
-            let instance = find_file(self.dir.path(), "instance.json").and_then(|file| fs::read(file).ok());
-            if let Some(instance) = instance.and_then(|text| serde_json::from_slice::<Value>(&text).ok()) {
-                if let Some(keeper) = instance["keeper_pid"].as_u64() {
-                    gone_within(keeper as u32, Duration::from_secs(10));
-                }
-                for pid in marked(instance["mark"].as_str().unwrap_or("none")) {
-                    signal(pid, 9);
-                }
-            }
+            sweep(self.dir.path());
         }
         if std::thread::panicking() {
             eprintln!("the tree printed:\n{}", self.printed());
+        }
+    }
+}
+
+/// The root of an instance below this directory was killed. The keeper cleans up; a test that failed must not leave its tree to
+/// the next one.
+pub(crate) fn sweep(dir: &Path) {
+    let instance = find_file(dir, "instance.json").and_then(|file| fs::read(file).ok());
+    if let Some(instance) = instance.and_then(|text| serde_json::from_slice::<Value>(&text).ok()) {
+        if let Some(keeper) = instance["keeper_pid"].as_u64() {
+            gone_within(keeper as u32, Duration::from_secs(10));
+        }
+        for pid in marked(instance["mark"].as_str().unwrap_or("none")) {
+            signal(pid, 9);
         }
     }
 }

@@ -109,10 +109,32 @@ fn start(dir: &Path, tree: &str) -> Command {
     command
 }
 
-/// Ends it, and gives what it has printed, which is nothing.
-fn ended(root: Child) {
-    signal(root.id(), 15);
-    let out = root.wait_with_output().unwrap();
+/// A root that is not left behind by a test that fails.
+struct Root<'a> {
+    process: Option<Child>,
+    dir: &'a Path,
+}
+
+impl Root<'_> {
+    fn start<'a>(dir: &'a Path, tree: &str) -> Root<'a> {
+        Root { process: Some(start(dir, tree).spawn().unwrap()), dir }
+    }
+}
+
+impl Drop for Root<'_> {
+    fn drop(&mut self) {
+        if let Some(mut root) = self.process.take() {
+            signal(root.id(), 9);
+            let _ = root.wait();
+            sweep(self.dir);
+        }
+    }
+}
+
+/// Ends it, and looks at what it has printed, which is nothing.
+fn ended(mut root: Root) {
+    signal(root.process.as_ref().unwrap().id(), 15);
+    let out = root.process.take().unwrap().wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!((out.status.code(), text(&out.stdout), text(&out.stderr)), (Some(0), String::new(), String::new()));
 }
@@ -121,7 +143,7 @@ fn ended(root: Child) {
 fn entries_have_their_fields_and_a_long_line_is_one_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::at(&dir.path().join("journal"));
-    let root = start(dir.path(), TREE).spawn().unwrap();
+    let root = Root::start(dir.path(), TREE);
     let started = journal.wanted(|entry| {
         entry.get("TREEVISOR_KIND").is_some_and(|kind| kind == "started") && entry["TREEVISOR_PATH"] == "/web/api"
     });
@@ -155,7 +177,7 @@ fn a_journal_that_does_not_read_holds_nothing_up() {
     let chatty = "name = \"shop\"\n[[child]]\nname = \"chatty\"\nheartbeat = { interval = \"500ms\", misses = 20 }\n\
                   command = [\"sh\", \"-c\", \"n=0; while :; do n=$((n+1)); echo line $n; \
                   [ $((n % 200)) = 0 ] && \\\"$TREEVISOR_EXE\\\" beat; done\"]\n";
-    let root = start(dir.path(), chatty).spawn().unwrap();
+    let root = Root::start(dir.path(), chatty);
     journal.wanted(|entry| entry["MESSAGE"].starts_with("line "));
     // It stops reading. The worker goes on, and beats.
     let beats = || {
