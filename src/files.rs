@@ -50,14 +50,39 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     if metadata.is_file() { Ok(file) } else { Err(unsuited(&metadata)) }
 }
 
+/// Opens a regular file that a path names itself: a symbolic link is not followed.
+///
+/// # Errors
+/// As [`open_regular`], and `InvalidInput` for a link.
+pub(crate) fn open_itself(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file =
+        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.raw_os_error() {
+            Some(libc::ELOOP) => {
+                io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link, where a regular file is expected")
+            }
+            _ => error,
+        })?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(unsuited(&metadata)) }
+}
+
 /// The content of a regular file of at most `max` bytes.
 ///
 /// # Errors
 /// As [`open_regular`], and `FileTooLarge` for a longer one.
 pub(crate) fn read_regular(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    read_open(open_regular(path)?, max)
+}
+
+/// The same of one that is open.
+///
+/// # Errors
+/// The system's, and `FileTooLarge`.
+pub(crate) fn read_open(file: File, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // Without trust in what the file says of its size: it may grow meanwhile.
-    open_regular(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    file.take(max + 1).read_to_end(&mut bytes)?;
     within(bytes, max)
 }
 

@@ -63,26 +63,28 @@ impl Store {
     /// Reads keys and sessions; `None` where there are none yet.
     ///
     /// # Errors
-    /// The system's; `PermissionDenied` where other users may read the file, and `InvalidData` for another content.
+    /// The system's; `PermissionDenied` where other users may read the file, `InvalidInput` for what is no file itself, such as a
+    /// symbolic link, and `InvalidData` for another content.
     pub(super) fn read(&self) -> io::Result<Option<Keys>> {
-        let text = match files::read_regular(&self.file(), MAX) {
+        let path = self.file();
+        let new_keys = "make new keys by `treevisor web --new-keys`, which puts a file in its place";
+        let told = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}; {new_keys}", path.display());
+        // What is looked at is what is read: another file may be put there in between.
+        let (file, metadata) = match files::open_itself(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text?,
+            Err(error) => return Err(io::Error::new(error.kind(), told(&error))),
+            Ok(opened) => opened,
         };
-        let mode = fs::symlink_metadata(self.file())?.mode() & 0o7777;
+        let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            let file = self.file();
             let text = format!(
-                "{0} may be read by others (its mode is {mode:04o}); `chmod 600 {0}`, or make new keys by \
-                 `treevisor web --new-keys`",
-                file.display()
+                "{0} may be read by others (its mode is {mode:04o}); `chmod 600 {0}`, or {new_keys}",
+                path.display()
             );
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
-        let keys = serde_json::from_slice(&text).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", self.file().display()))
-        })?;
-        Ok(Some(keys))
+        let keys = files::read_open(file, MAX).and_then(|text| Ok(serde_json::from_slice(&text)?));
+        keys.map(Some).map_err(|error| io::Error::new(error.kind(), told(&error)))
     }
 
     /// Changes keys and sessions. Where there are none yet, keys that are in no hand are made first.
@@ -233,6 +235,30 @@ mod tests {
         let (view, act) = store.renew().unwrap();
         let keys = store.read().unwrap().unwrap();
         assert_eq!((keys.bearer(&view), keys.bearer(&act)), (Some(May::View), Some(May::Act)));
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_what_helps_is_told() {
+        let (base, store) = store();
+        store.login_key(May::Act).unwrap();
+        let elsewhere = base.path().join("elsewhere");
+        fs::rename(store.file(), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, store.file()).unwrap();
+        let error = store.read().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let text = error.to_string();
+        for part in ["web-keys.json: it is a symbolic link", "`treevisor web --new-keys`"] {
+            assert!(text.contains(part), "{text}");
+        }
+        store.renew().unwrap();
+        assert!(store.read().is_ok() && fs::symlink_metadata(store.file()).unwrap().is_file());
+        assert!(!fs::read_to_string(elsewhere).unwrap().is_empty());
+        fs::write(store.file(), "{").unwrap();
+        let text = store.read().unwrap_err().to_string();
+        assert!(text.contains("EOF while parsing") && text.contains("--new-keys"), "{text}");
+        fs::remove_file(store.file()).unwrap();
+        fs::create_dir(store.file()).unwrap();
+        assert!(store.read().unwrap_err().to_string().contains("Is a directory"));
     }
 
     #[test]
