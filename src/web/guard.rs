@@ -2,7 +2,7 @@
 
 use super::answers::Refused;
 use super::app::App;
-use super::host::{Door, is_our_origin, is_ours};
+use super::host::{Door, is_our_origin, is_ours, port_of};
 use super::keys::{May, Secret};
 use crate::os::process::own_uid;
 use axum::extract::FromRequestParts;
@@ -138,9 +138,14 @@ impl Client {
     }
 }
 
+/// The name of the cookie for the browser that has sent this.
+pub(super) fn cookie_name(app: &App, headers: &HeaderMap) -> String {
+    app.cookie_name(only(headers, &HOST).and_then(port_of))
+}
+
 /// The token in the cookie. Where several are sent, as of an old path, the first one that can be one.
 pub(super) fn cookie(app: &App, headers: &HeaderMap) -> Option<Secret> {
-    let ours = app.cookie_name();
+    let ours = cookie_name(app, headers);
     headers
         .get_all(COOKIE)
         .iter()

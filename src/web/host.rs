@@ -105,6 +105,11 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
+/// The port in a `Host`, if one stands there.
+pub(super) fn port_of(host: &str) -> Option<u16> {
+    split(host)?.1
+}
+
 /// The address that a host is, if it is a number as browsers write it.
 fn number(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {

@@ -2,7 +2,7 @@
 
 use super::answers::{Refused, body, empty, failed};
 use super::app::App;
-use super::guard::{Client, Peer, Viewer, cookie};
+use super::guard::{Client, Peer, Viewer, cookie, cookie_name};
 use super::keys::{Keys, May, SESSION_MS, Secret};
 use super::known::Known;
 use super::store::{now_ms, secret};
@@ -45,10 +45,10 @@ pub(super) async fn login(
             return Ok(welcome(may, &csrf));
         }
         let client = Client::by_kernel(&app, &peer).ok_or_else(wrong)?;
-        return opened(&app, known, move |_| Some(client.may)).await?.ok_or_else(wrong);
+        return opened(&app, &headers, known, move |_| Some(client.may)).await?.ok_or_else(wrong);
     };
     let session = match Secret::parse(&key) {
-        Some(key) => opened(&app, known, move |keys| keys.login(&key, now_ms())).await?,
+        Some(key) => opened(&app, &headers, known, move |keys| keys.login(&key, now_ms())).await?,
         None => None,
     };
     match session {
@@ -67,6 +67,7 @@ pub(super) async fn login(
 /// Opens a session for what `may` allows, if it allows anything.
 async fn opened(
     app: &App,
+    headers: &HeaderMap,
     known: Known,
     may: impl FnOnce(&mut Keys) -> Option<May> + Send + 'static,
 ) -> Result<Option<Response>, Refused> {
@@ -84,7 +85,7 @@ async fn opened(
     app.set_keys(Some(keys));
     Ok(opened.map(|(may, token, csrf)| {
         let mut response = welcome(app.capped(may), &csrf);
-        let cookie = cookie_header(app, &token.text(), SESSION_MS / 1_000);
+        let cookie = cookie_header(app, headers, &token.text(), SESSION_MS / 1_000);
         response.headers_mut().insert(SET_COOKIE, cookie);
         response
     }))
@@ -94,11 +95,11 @@ fn welcome(may: May, csrf: &Secret) -> Response {
     Json(json!({ "may": may, "csrf": csrf.text() })).into_response()
 }
 
-fn cookie_header(app: &App, value: &str, seconds: u64) -> HeaderValue {
+fn cookie_header(app: &App, headers: &HeaderMap, value: &str, seconds: u64) -> HeaderValue {
     let public = app.config.public_url.as_ref();
     let path = public.map(|public| public.path()).unwrap_or_default();
     let secure = if public.is_some_and(|public| public.is_https()) { "; Secure" } else { "" };
-    let name = app.cookie_name();
+    let name = cookie_name(app, headers);
     let text = format!("{name}={value}; Path={path}/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     // The path of a public URL was looked at when it was read.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
@@ -117,6 +118,6 @@ pub(super) async fn logout(
         app.set_keys(Some(keys));
     }
     let mut response = empty(StatusCode::NO_CONTENT);
-    response.headers_mut().insert(SET_COOKIE, cookie_header(&app, "", 0));
+    response.headers_mut().insert(SET_COOKIE, cookie_header(&app, &headers, "", 0));
     Ok(response)
 }

@@ -403,7 +403,7 @@ fn keys_and_sessions() {
     // The page of a session is told what it may; the cookie alone is not told the other half.
     assert_eq!(console.post("/login", &json!({})).json(), json!({ "may": "act", "csrf": first.1 }));
     assert_eq!(console.post_with("/login", "{}", &[("X-Treevisor-CSRF", "")]).status, 401);
-    assert!(first.0.as_ref().unwrap().starts_with("tv-tree="));
+    assert!(first.0.as_ref().unwrap().starts_with(&format!("tv-tree-{}=", console.port)));
     // A key for looking on sees, and does not act.
     let view = link(&["--url", "--view"]);
     assert_eq!(console.login(&view)["may"], "view");
@@ -420,6 +420,9 @@ fn keys_and_sessions() {
     console.end();
     let mut console = Console::start(&dir, &[]);
     (console.cookie, console.csrf) = (cookie, csrf);
+    assert_eq!(console.get("/api/tree").status, 401, "it is for another port, as of a console of the same name");
+    let token = console.cookie.take().unwrap();
+    console.cookie = Some(format!("tv-tree-{}={}", console.port, token.split_once('=').unwrap().1));
     assert_eq!(console.get("/api/tree").status, 200);
     // New keys end all of it; the new ones look on in a header.
     let mut command = command_in(&dir);
