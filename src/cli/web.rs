@@ -26,9 +26,9 @@ use clap::Args;
 /// run. Run it by hand, by systemd, or as a worker of the tree that it shows.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Who may do what: the key for acting lets its bearer stop, start, restart, reset and panic; the one for
-looking on nothing of that. A link logs in once. In front of a TCP port stands nothing but keys; a UNIX
-socket lets root and the user of the instance in without one.
+Who may do what: the key for acting lets its bearer stop, start, restart, reset and panic; the one
+for looking on nothing of that. A link logs in once. In front of a TCP port stands nothing but
+keys; a UNIX socket lets root and the user of the console in without one.
 
 Examples:
   treevisor web                                   on this machine, at http://127.0.0.1:8808
@@ -40,7 +40,7 @@ Examples:
 
 Exit codes:
   0  ended by a signal
-  1  cannot listen
+  1  cannot listen, or cannot use the keys; of --url: no console of the instance runs
   2  wrong usage
   3  of --url and --new-keys: no instance is named, and none runs
 ")]
@@ -57,13 +57,13 @@ pub struct Web {
     /// Listen without TLS on an address that other machines reach
     #[arg(long)]
     pub plain_http: bool,
-    /// Let no key act
+    /// Let none act, whatever the key
     #[arg(long)]
     pub read_only: bool,
-    /// Serve /metrics alone
+    /// Serve /metrics and /healthz, and no pages
     #[arg(long)]
     pub no_pages: bool,
-    /// Let all who can connect read /metrics
+    /// Let all who can connect read /metrics, without a key
     #[arg(long)]
     pub open_metrics: bool,
     /// Print a link to the console that runs, and start none
@@ -105,11 +105,12 @@ pub(super) fn run(args: Web, _: When) -> Result<ExitCode, Failure> {
     let instance = args.target.instance.as_deref();
     if args.url {
         let may = if args.view { May::View } else { May::Act };
-        Out::open().write(&format!("{}\n", web::link(instance, may).map_err(failed)?))?;
+        Out::open()
+            .write(&format!("{}\n", web::link(instance, may).map_err(|error| failed("print a link", error))?))?;
         return Ok(ExitCode::Done);
     }
     if args.new_keys {
-        let (view, act) = web::renew(instance).map_err(failed)?;
+        let (view, act) = web::renew(instance).map_err(|error| failed("make new keys", error))?;
         Out::open().write(&format!("view {view}\nact {act}\n"))?;
         return Ok(ExitCode::Done);
     }
@@ -133,7 +134,7 @@ pub(super) fn run(args: Web, _: When) -> Result<ExitCode, Failure> {
         supervised: std::env::var_os(treevisor_client::ENDPOINT).is_some(),
         texts: Texts { plain, moment: at, print, say },
     };
-    web::serve(config).map_err(failed)?;
+    web::serve(config).map_err(|error| failed("serve the console", error))?;
     Ok(ExitCode::Done)
 }
 
@@ -143,16 +144,19 @@ fn is_open(address: &Address) -> bool {
 }
 
 #[cfg(feature = "web")]
-fn failed(error: WebError) -> Failure {
+fn failed(doing: &str, error: WebError) -> Failure {
     let code = match error {
         WebError::Find(FindError::NoneRuns { .. }) => ExitCode::NoInstance,
         WebError::Find(_) => ExitCode::Usage,
         _ => ExitCode::Failed,
     };
-    let message = format!("cannot serve the console: {}", Chain(&error));
+    let message = format!("cannot {doing}: {}", Chain(&error));
     match error {
         WebError::NotRunning(name) => Failure::new(code, message)
-            .hint(format!("start one with `treevisor web -i {name}`, which prints a link itself")),
+            .hint(format!("start one with `treevisor web -i {name}`: it prints a link itself, and no --url is needed")),
+        WebError::Find(FindError::NoneRuns { .. }) => {
+            Failure::new(code, message).hint("name an instance that is known, with --instance NAME")
+        }
         WebError::Listen(_) => Failure::new(code, message).hint("choose another address with --listen"),
         WebError::Find(_) => {
             Failure::new(code, message).hint("say which one, with --instance NAME or TREEVISOR_INSTANCE")

@@ -42,6 +42,16 @@ impl Wanted {
         Ok(())
     }
 
+    /// Whether paths are wanted, and nothing at or below this is called like one of them.
+    pub fn finds_nothing(&self, view: &ChildView) -> bool {
+        !self.paths.is_empty() && !self.names(view)
+    }
+
+    fn names(&self, view: &ChildView) -> bool {
+        let here = self.paths.iter().any(|pattern| pattern.matches(view.path()));
+        here || view.children().iter().any(|child| self.names(child))
+    }
+
     /// Whether what is about this child is wanted.
     pub(super) fn has(&self, view: &ChildView) -> bool {
         (self.workers || view.is_supervisor())

@@ -25,7 +25,9 @@ pub(super) async fn metrics(
     parameters: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, Refused> {
     if !app.config.open_metrics && Client::of(&app, &peer, &headers).is_none() {
-        return Err(Refused::new(StatusCode::UNAUTHORIZED, "a key is needed: Authorization: Bearer KEY"));
+        let text = "a key is needed, in a header `Authorization: Bearer KEY`; `treevisor web --new-keys` prints one for looking on, and \
+                    a console with --open-metrics asks for none";
+        return Err(Refused::new(StatusCode::UNAUTHORIZED, text));
     }
     let Query(parameters) = parameters.map_err(|error| Refused::new(error.status(), error.body_text()))?;
     let mut wanted = Wanted::default();
@@ -33,6 +35,11 @@ pub(super) async fn metrics(
         wanted.set(name, value).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error))?;
     }
     let page = match timeout(WITHIN, app.recent.status(&app.asker)).await.ok().flatten() {
+        Some((_, status)) if wanted.finds_nothing(&status.root) => {
+            let named: Vec<&str> = wanted.paths.iter().map(|path| path.as_str()).collect();
+            let text = format!("nothing in this tree is called {}; /api/status shows its paths", named.join(" or "));
+            return Err(Refused::new(StatusCode::NOT_FOUND, text));
+        }
         Some((took, status)) => {
             let mut page = metrics::of(&status, took, &wanted);
             own(&mut page, &app.answered(), app.shared.lock().pages());

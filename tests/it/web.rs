@@ -513,6 +513,30 @@ fn heads_bodies_and_connections_are_bounded() {
     tree.stop();
 }
 
+#[test]
+fn what_is_wrong_is_told_with_what_to_do() {
+    let tree = Tree::start(QUIET);
+    let mut command = command_in(tree.dir());
+    command.args(["web", "-i", "tree", "--url"]);
+    let none = run(command).expect(1).stderr;
+    assert!(none.contains("cannot print a link: no console of \"tree\" runs"), "{none}");
+    assert!(none.contains("start one with `treevisor web -i tree`"), "{none}");
+    let mut console = Console::opened(tree.dir(), &[]);
+    assert_eq!(console.get("/metrics?path=/nope&path=/a").status, 200, "one of them is there");
+    let nope = console.get("/metrics?path=/nope&path=/x*");
+    let text = nope.json()["error"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (nope.status, text.as_str()),
+        (404, "nothing in this tree is called /nope or /x*; /api/status shows its paths")
+    );
+    console.cookie = None;
+    let stranger = console.get("/metrics?path=/nope");
+    assert!(stranger.status == 401 && stranger.body.contains("Authorization: Bearer KEY"), "{stranger:?}");
+    assert!(stranger.body.contains("`treevisor web --new-keys`"), "{stranger:?}");
+    console.end();
+    tree.stop();
+}
+
 /// Opens as many connections as it can, of 300, and keeps them; tells how many.
 const KNOCKS: &str = r#"
 use Socket;
