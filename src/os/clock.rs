@@ -1,7 +1,7 @@
 //! The only file that reads a clock.
 use crate::time::{Span, Time};
 use std::cell::Cell;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +9,8 @@ mod tests;
 /// A monotonic clock that begins at zero, and how far the wall clock stands from it.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    began: Instant,
+    /// CLOCK_MONOTONIC at the clock's zero, in nanoseconds.
+    origin: u64,
     wall: Cell<Wall>,
 }
 
@@ -85,18 +86,25 @@ impl Wall {
 
 impl Clock {
     /// Starts a clock: now is [`Time::ZERO`].
-    #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
     pub fn start() -> Clock {
-        let mut clock =
-            Clock { began: Instant::now(), wall: Cell::new(Wall { zero: 0, told: (Time::ZERO, i128::MIN) }) };
+        Clock::with_origin(machine_nanos())
+    }
+
+    /// The clock that had this [`Clock::origin`]: the same moment is the same [`Time`] on both. Only of the same boot.
+    pub fn with_origin(origin: u64) -> Clock {
+        let mut clock = Clock { origin, wall: Cell::new(Wall { zero: 0, told: (Time::ZERO, i128::MIN) }) };
         clock.wall = Cell::new(Wall::by((0..READINGS).map(|_| clock.read())));
         clock
     }
 
+    /// Where its zero is, in nanoseconds of CLOCK_MONOTONIC.
+    pub fn origin(&self) -> u64 {
+        self.origin
+    }
+
     /// Time since the start. CLOCK_MONOTONIC: it stands still while the machine is suspended, and never jumps.
     pub fn now(&self) -> Time {
-        let nanos = self.began.elapsed().as_nanos();
-        Time::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        Time::from_nanos(machine_nanos().saturating_sub(self.origin))
     }
 
     /// Wall-clock time of a moment on this clock: the same whenever it is asked for, until the wall clock is set.
@@ -164,6 +172,10 @@ pub fn machine_millis() -> u64 {
 /// The same in microseconds, as sd_notify(3) wants it.
 pub fn machine_micros() -> u64 {
     u64::try_from(machine_time().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn machine_nanos() -> u64 {
+    u64::try_from(machine_time().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn machine_time() -> Duration {

@@ -26,6 +26,19 @@ fn times_are_written_as_rfc_3339() {
 }
 
 #[test]
+fn a_clock_with_the_same_origin_shows_the_same_time() {
+    let clock = Clock::start();
+    pause(Span::from_millis(2));
+    let before = clock.now();
+    let again = Clock::with_origin(clock.origin());
+    let there = again.now();
+    assert!(before <= there && there <= clock.now());
+    let apart = |one: SystemTime, other: SystemTime| one.duration_since(other).unwrap_or_else(|error| error.duration());
+    assert!(apart(clock.wall_of(before), again.wall_of(before)) < Duration::from_secs(1), "it has one wall time too");
+    assert_eq!(Clock::with_origin(u64::MAX).now(), Time::ZERO, "nothing is before the beginning");
+}
+
+#[test]
 fn times_before_1970_count_backwards() {
     check(-1, 0, "1969-12-31T23:59:59.000000000Z");
     check(-1, 999_999_999, "1969-12-31T23:59:59.999999999Z");
