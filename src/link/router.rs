@@ -48,6 +48,27 @@ impl Identity {
     }
 }
 
+/// Two hexadecimal digits for each byte.
+impl serde::Serialize for Identity {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        to.serialize_str(&hex)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Identity {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Identity, D::Error> {
+        let wrong = || serde::de::Error::custom("an identity is a row of bytes, each as two hexadecimal digits");
+        let text = String::deserialize(from)?;
+        if !text.is_ascii() || text.len() % 2 != 0 {
+            return Err(wrong());
+        }
+        let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16);
+        let bytes = (0..text.len()).step_by(2).map(byte).collect::<Result<Box<[u8]>, _>>();
+        bytes.map(Identity).map_err(|_| wrong())
+    }
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.0.escape_ascii())

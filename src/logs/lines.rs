@@ -1,5 +1,7 @@
 //! Bytes to lines. Pure.
 
+use serde::{Deserialize, Serialize};
+
 /// The longest line, in bytes. A longer one is cut into pieces of at most this length: a worker that never writes a
 /// newline must not make its supervisor hold all that it ever wrote.
 pub(crate) const LINE_MAX: usize = 8 * 1024;
@@ -79,7 +81,8 @@ impl<'a> Line<'a> {
 
 /// Cuts a stream of bytes into lines. Holds the beginning of the line that is not finished yet, and nothing while there
 /// is none.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Lines {
     partial: Vec<u8>,
     continued: bool,

@@ -1,9 +1,11 @@
 //! How much was lost.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Lines that were lost, and how much text they held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Lost {
     /// How many lines.
     pub lines: u64,

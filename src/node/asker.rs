@@ -1,9 +1,11 @@
 //! Where the reply to a request goes.
 
 use crate::link::Identity;
+use serde::{Deserialize, Serialize};
 
 /// The receiver of a reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Asker {
     /// An operator's tool at the control endpoint.
     Operator {
@@ -33,7 +35,7 @@ impl Asker {
 }
 
 /// Gives numbers to what is asked of child nodes, each only once.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Numbers(u64);
 
 impl Numbers {

@@ -10,6 +10,7 @@
 
 use crate::supervision::{Run, Supervisor};
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 
 /// What SIGKILL has not ended after so long is given up on: it is reported, and nothing waits for it any more.
 pub const PATIENCE: Span = Span::from_secs(10);
@@ -36,7 +37,8 @@ const LOOK_MAX: Span = Span::from_millis(500);
 const QUICK_LOOKS: u32 = 40;
 
 /// A child that was killed, or whose process has ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cleanup {
     /// Which one.
     pub run: Run,
@@ -49,7 +51,8 @@ pub struct Cleanup {
     given_up: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Stage {
     /// Its own process is still there.
     Killing,
@@ -170,7 +173,8 @@ impl Cleanup {
 }
 
 /// All children that are being killed or cleared.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cleanups {
     list: Vec<Cleanup>,
     /// Everything is to end at once.

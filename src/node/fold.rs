@@ -18,6 +18,7 @@ use crate::supervision::ChildId;
 use crate::time::{Span, Time};
 use crate::wire::view::event::Repeats;
 use crate::wire::view::{EventBody, EventView};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -37,24 +38,28 @@ const FIRST_PAUSE: Span = Span::from_secs(1);
 const LONGEST_PAUSE: Span = Span::from_secs(300);
 
 /// An event on its way, and whether it is this supervisor's own.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Told {
     pub event: EventView,
     pub own: bool,
 }
 
 /// What is withheld of a supervisor's children.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Folds {
     by_child: HashMap<ChildId, Fold>,
     /// In which child's present round an event is.
+    #[serde(with = "crate::pairs")]
     owners: HashMap<ReportId, ChildId>,
     /// Those whose present round is withheld.
     withholding: BTreeSet<ChildId>,
 }
 
 /// The rounds of one child.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Fold {
     /// The present round, and when it began.
     present: Seen,
@@ -76,7 +81,8 @@ struct Fold {
 }
 
 /// What is remembered of a round.
-#[derive(Default, Clone)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Seen {
     /// Each event with what happened in it, as a number that no other one of the round has.
     events: Vec<(ReportId, u64)>,
@@ -85,6 +91,8 @@ struct Seen {
 }
 
 /// A whole round, and how many it stands for.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Kept {
     events: Vec<Told>,
     /// What it is, and what the round before it was.

@@ -3,6 +3,7 @@
 use crate::ids::Path;
 use crate::text;
 use crate::wire::view::{EventBody, EventView};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -14,7 +15,7 @@ pub(super) struct EventBatch {
 }
 
 /// Some of the kinds of events: a bit for each that there is, and one for all that are none of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kinds(u32);
 
 const _: () = assert!(EventBody::KINDS.len() < 32);

@@ -87,7 +87,7 @@ pub(super) fn view(resources: &Resources, unset: &[Unset]) -> Option<Box<LimitsV
         io_weight: of(resources.io_weight),
         memory_high_bytes: bytes(resources.memory_high),
         memory_max_bytes: bytes(resources.memory_max),
-        not_in_force: unset.iter().map(|unset| unset.key.to_owned()).collect(),
+        not_in_force: unset.iter().map(|unset| unset.key.to_string()).collect(),
         pids_max: of(resources.pids_max).map(|amount| amount.of(machine.pids)),
     };
     (view != LimitsView::default()).then(|| Box::new(view))

@@ -3,6 +3,7 @@
 
 use crate::supervision::Run;
 use crate::time::Span;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// No nap is cut shorter than this, whatever is promised: an interval below twice as much costs the node a few turns a second and
@@ -15,11 +16,13 @@ pub fn longest(shortest: Span) -> Span {
 }
 
 /// The shortest interval in force.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Naps {
     /// Of all children by their specs.
     by_spec: Option<Span>,
     /// What running processes have announced since; each was at least [`SHORTEST`].
+    #[serde(with = "crate::pairs")]
     said: HashMap<Run, Span>,
 }
 

@@ -15,6 +15,7 @@ use crate::ids::{Mark, Path};
 use crate::os::descendants::below::{Adopted, Facts};
 use crate::os::descendants::stamp::Stamp;
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
 /// What one look may cost in adopted processes that were not seen before; there are more in the next turn.
@@ -28,7 +29,8 @@ const REST: Span = Span::from_millis(50);
 const PATIENCE: Span = Span::from_secs(10);
 
 /// By what the processes of a child, of a probe or of a hook are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Kin {
     /// Its first process, which leads a session.
     pub leader: u32,

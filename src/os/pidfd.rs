@@ -11,7 +11,8 @@ mod tests;
 pub struct PidFd(OwnedFd);
 
 /// What a process has used, as in getrusage(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Usage {
     /// CPU time in user mode.
     pub user: Span,
@@ -22,7 +23,8 @@ pub struct Usage {
 }
 
 /// How a process ended. Exactly one of `code` and `signal` is there when the kernel has reported it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ExitStatus {
     /// Its exit status.
     pub code: Option<i32>,

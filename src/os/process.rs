@@ -224,7 +224,8 @@ pub fn state(pid: u32) -> Option<char> {
 }
 
 /// How long a process has run, and how long it has waited for a CPU while it could have run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// Time on a CPU.
     pub ran: Span,

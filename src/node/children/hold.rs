@@ -3,9 +3,11 @@
 use crate::ids::Path;
 use crate::spec::tree::SupervisorSpec;
 use crate::wire::view::HoldView;
+use serde::{Deserialize, Serialize};
 
 /// Who holds a child, and since when.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::node) struct Hold {
     pub since: String,
     pub by: String,

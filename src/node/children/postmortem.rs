@@ -14,6 +14,7 @@ use crate::spec::exec::{ExecSpec, Limit};
 use crate::supervision::Run;
 use crate::time::Span;
 use crate::wire::view::event::{Exited, MemoryLimit, Used};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -32,7 +33,8 @@ const FILE_SIZE: i32 = 25;
 
 /// The values of a child's cgroup counters when they were last read. The cgroup outlives an incarnation, and so do
 /// they: only what is above belongs to the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::node) struct MemoryMarks {
     peak_bytes: u64,
     oom_kills: u64,

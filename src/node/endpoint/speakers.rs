@@ -13,10 +13,12 @@ use crate::link::{Identity, PeerCred};
 use crate::node::rate::Allowance;
 use crate::supervision::Run;
 use crate::time::Time;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// What a node knows of the connection to one of its children.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::node) struct NodeLink {
     /// The name that a child node was given. A worker has none.
     name: Option<Identity>,

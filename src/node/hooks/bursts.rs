@@ -6,6 +6,7 @@
 
 use crate::supervision::ChildId;
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Restarts are counted for so long after the first call, and twice as long after each further one ...
@@ -15,7 +16,8 @@ const FIRST_PAUSE: Span = Span::from_secs(10);
 const LONGEST_PAUSE: Span = Span::from_secs(600);
 
 /// Restarts that one call stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Counted<T> {
     pub count: u64,
     /// When the first of them happened, in words.
@@ -25,10 +27,11 @@ pub(super) struct Counted<T> {
 }
 
 /// The bursts of a supervisor's children.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Bursts<T>(HashMap<ChildId, Burst<T>>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Burst<T> {
     /// Nothing is called for before this.
     until: Time,

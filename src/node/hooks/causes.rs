@@ -3,10 +3,12 @@
 use crate::supervision::{ChildId, Fact};
 use crate::wire::view::EventView;
 use crate::wire::view::event::Exited;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// A failure, and the exit that it came to where that is another event.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Cause {
     /// Where it began: of a hang that, and not the kill that followed.
     pub first: EventView,
@@ -26,7 +28,7 @@ impl Cause {
 }
 
 /// The last failure of each child.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Causes(HashMap<ChildId, Cause>);
 
 impl Causes {

@@ -1,5 +1,6 @@
 //! Hooks that wait for their turn: bounded, and what is lost is counted. Nothing is run here.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Hooks of restarts that wait at most.
@@ -28,6 +29,8 @@ pub(super) enum Queued {
     Lost,
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Queue<T> {
     disasters: VecDeque<T>,
     routine: VecDeque<T>,

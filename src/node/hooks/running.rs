@@ -17,6 +17,7 @@ use crate::os::{fd, net};
 use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::view::EventView;
+use serde::{Deserialize, Serialize};
 use slog::warn;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -36,6 +37,8 @@ pub(super) struct Running {
 }
 
 /// A hook that is to be run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Order {
     pub key: Key,
     pub command: Vec<String>,
@@ -43,7 +46,8 @@ pub(super) struct Order {
     pub facts: Facts,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Key {
     Panic,
     Escalate,
@@ -68,7 +72,8 @@ impl Key {
 }
 
 /// What a hook is given.
-#[derive(Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Facts {
     message: String,
     event: Option<EventView>,

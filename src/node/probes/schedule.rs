@@ -6,13 +6,15 @@
 //! to be up soon after it is.
 
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 
 /// The first pause after a round without an answer, while the worker starts. Each further one is twice as long, up to the
 /// interval.
 const FIRST_PAUSE: Span = Span::from_millis(100);
 
 /// The probes of one process.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Schedule {
     interval: Span,
     /// How long each probe may take.
@@ -28,7 +30,8 @@ pub(super) struct Schedule {
     pause: Option<Span>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Running {
     probe: usize,
     since: Time,

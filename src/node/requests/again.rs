@@ -8,6 +8,7 @@ use crate::link::Identity;
 use crate::node::asker::Asker;
 use crate::time::{Span, Time};
 use crate::wire::message::{Refusal, Reply, Verb};
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 
 /// How long a reply is kept: longer than any tool sends its request again.
@@ -24,9 +25,11 @@ const UNDER_WAY_MAX: usize = 2 * super::PENDING_MAX;
 type Key = (Identity, u64);
 
 /// The requests of a while.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Again {
     /// With the last reply of each that has one.
+    #[serde(with = "crate::pairs")]
     known: HashMap<Key, Option<Reply>>,
     /// Those with a reply: since when, which, and its bytes.
     kept: VecDeque<(Time, Key, usize)>,

@@ -6,9 +6,11 @@ use crate::ids::Path;
 use crate::node::children::Look;
 use crate::time::{Span, Time};
 use crate::wire::message::{Outcome, Refusal, Reply};
+use serde::{Deserialize, Serialize};
 
 /// The subtree, and since when it is being killed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Emptying {
     pub path: Path,
     pub hold: bool,

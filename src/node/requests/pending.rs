@@ -11,10 +11,12 @@ use crate::supervision::{ChildId, Command, Run};
 use crate::time::Time;
 use crate::wire::message::Verb;
 use crate::wire::view::ChildView;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a request waits for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Waits {
     /// For the core's answer.
     Core { what: String, does: Option<(ChildId, Does)> },
@@ -55,7 +57,8 @@ impl Does {
 }
 
 /// One request that waits.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Waiting {
     pub asker: Asker,
     pub waits: Waits,
@@ -64,7 +67,8 @@ pub(super) struct Waiting {
 }
 
 /// All that wait.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Pending {
     pub numbers: Numbers,
     waiting: BTreeMap<u64, Waiting>,

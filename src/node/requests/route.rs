@@ -3,6 +3,7 @@
 
 use crate::ids::{Name, Path};
 use crate::wire::message::Verb;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -92,7 +93,8 @@ pub enum StreamVerb {
 }
 
 /// Which lines a reader wants.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Query {
     /// Of the workers at and below these.
     pub paths: Vec<Path>,
@@ -120,7 +122,8 @@ impl Query {
 }
 
 /// What is asked of a child or a supervisor.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Change {
     /// How it is.
     Status {

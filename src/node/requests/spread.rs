@@ -5,13 +5,15 @@
 //! so that nothing has to be sent to it; one that hangs is found by its beats.
 
 use crate::wire::message::{Outcome, Refusal, Reply};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How many child nodes are heard on how far they are.
 const PARTS_SHOWN: usize = 3;
 
 /// Which parts of one change are still to be done.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Spread {
     what: String,
     /// The core of this node.
@@ -131,7 +133,8 @@ impl From<Reply> for PartReply {
 }
 
 /// The last reload that our parent has sent, and its result: sent again, it is not done again.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LastReload {
     request: u64,
     reply: Option<Reply>,

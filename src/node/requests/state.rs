@@ -10,6 +10,7 @@ use crate::spec::resources::Resources;
 use crate::spec::tree::{ChildSpec, Hooks};
 use crate::supervision::RequestId;
 use crate::time::Time;
+use serde::{Deserialize, Serialize};
 use slog::Logger;
 use std::collections::HashMap;
 
@@ -44,6 +45,8 @@ pub struct Request {
 pub(super) type Orders = Vec<Order>;
 
 /// Specs that have come and are not in force yet, for the request that they came with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Incoming {
     /// The children, all of them or some.
     pub children: Vec<ChildSpec>,
@@ -52,6 +55,8 @@ pub struct Incoming {
 }
 
 /// What comes with a whole reload besides the children.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Whole {
     /// The supervisor's own.
     pub hooks: Hooks,

@@ -9,6 +9,7 @@ use crate::link::{Identity, SendOutcome};
 use crate::node::history::{History, Kept, Kinds};
 use crate::time::{Span, Time};
 use crate::wire::codec::{self, Place};
+use serde::{Deserialize, Serialize};
 
 /// Events in one message at most.
 const BATCH: usize = 256;
@@ -17,9 +18,11 @@ const BATCH: usize = 256;
 const RETRY: Span = Span::from_millis(50);
 
 /// All readers of events.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Followers(Vec<Follower>);
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Follower {
     to: Identity,
     request: u64,
@@ -33,6 +36,8 @@ struct Follower {
 }
 
 /// Which events a reader is interested in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     path: Path,
     kinds: Kinds,

@@ -8,6 +8,7 @@ use crate::supervision::{ChildId, Run};
 use crate::time::{Span, Time};
 use crate::wire::message::Reply;
 use crate::wire::view::LogView;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Reader that wait for a reader, in bytes. What is more pushes out the oldest.
@@ -28,6 +29,8 @@ const RETRY: Span = Span::from_millis(20);
 const LINE_COST: usize = 128;
 
 /// Reader of one of our own workers that were there when the reader came: by their positions in its ring.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Backlog {
     pub child: ChildId,
     pub next: u64,
@@ -35,6 +38,8 @@ pub(super) struct Backlog {
 }
 
 /// What a child node is to send.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Source {
     pub child: ChildId,
     /// The process that was asked; none while it is down.
@@ -54,6 +59,8 @@ pub(super) struct Source {
 }
 
 /// One reader.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Reader {
     pub asker: Asker,
     pub query: Query,

@@ -2,6 +2,7 @@
 //! The same for readers of events and of lines. Pure.
 
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 
 /// A reader that has sent nothing for so long is forgotten.
 const PATIENCE: Span = Span::from_secs(10);
@@ -10,7 +11,8 @@ const PATIENCE: Span = Span::from_secs(10);
 pub(super) const READERS_MAX: usize = 64;
 
 /// The flow of replies to one reader.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Flow {
     /// When its last message came.
     heard: Time,

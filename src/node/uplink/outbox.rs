@@ -6,6 +6,7 @@ use crate::ids::ReportId;
 use crate::time::{Span, Time};
 use crate::wire::message::{FromNode, ToNode};
 use crate::wire::view::{EventView, HoldView};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -25,7 +26,8 @@ const EVENTS_MAX: usize = 4_096;
 const BATCH_MAX: usize = 128;
 
 /// What has not been acknowledged, and what could not be sent yet.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Outbox {
     /// `Up` was sent and not acknowledged.
     up: bool,

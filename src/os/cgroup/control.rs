@@ -7,6 +7,7 @@
 use super::BELOW;
 use super::tree::PREFIX;
 use crate::spec::resources::{Amount, Cap, Controller, Resources, Use};
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -212,10 +213,11 @@ impl Machine {
 }
 
 /// A limit that is not in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unset {
     /// Its key.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// Why, by the system's word.
     pub why: String,
     /// The tree may do without.
@@ -289,7 +291,7 @@ pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<U
 
 /// All of these limits, where none can be set.
 pub fn without(resources: &Resources, why: &str) -> Vec<Unset> {
-    let unset = |used: Use| Unset { key: used.key, why: why.to_owned(), best_effort: used.best_effort };
+    let unset = |used: Use| Unset { key: used.key.into(), why: why.to_owned(), best_effort: used.best_effort };
     resources.uses().map(unset).collect()
 }
 
@@ -310,7 +312,7 @@ fn apply(directory: &Path, before: &Resources, resources: &Resources, machine: &
             None => Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", files[0]))),
         };
         if let (true, Err(error)) = (set, written) {
-            unset.push(Unset { key, why: error.to_string(), best_effort });
+            unset.push(Unset { key: key.into(), why: error.to_string(), best_effort });
         }
     }
     unset

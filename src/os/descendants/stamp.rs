@@ -15,7 +15,7 @@ use std::io;
 use std::sync::OnceLock;
 
 /// Such a number: 30 bits of the tree, 32 of what was started in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Stamp(u64);
 
 /// No limit that a person sets is as large; and the highest bit is clear, as some programs read limits with a sign.
