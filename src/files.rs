@@ -12,7 +12,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LOOKS: u32 = 600;
 
 /// What tells one file from all others, as long as it is there: its device and its inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct FileId {
     device: u64,
     inode: u64,

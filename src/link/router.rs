@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -181,8 +181,33 @@ impl Router {
         limits: RouterLimits,
         door: Option<Door>,
     ) -> Result<Router, LinkError> {
+        let listener = place::listen(socket, &context::endpoint(socket)?)?;
+        Router::with(context, socket, listener, limits, door)
+    }
+
+    /// Goes on with the listening socket of a router that another image of this program has bound, behind its door: peers that
+    /// connect meanwhile wait in its backlog.
+    ///
+    /// # Errors
+    /// libzmq does not take it.
+    pub fn go_on(
+        context: &Context,
+        socket: &Path,
+        listener: OwnedFd,
+        limits: RouterLimits,
+        door: Door,
+    ) -> Result<Router, LinkError> {
+        Router::with(context, socket, listener.into(), limits, Some(door))
+    }
+
+    fn with(
+        context: &Context,
+        socket: &Path,
+        listener: UnixListener,
+        limits: RouterLimits,
+        door: Option<Door>,
+    ) -> Result<Router, LinkError> {
         let endpoint = context::endpoint(socket)?;
-        let listener = place::listen(socket, &endpoint)?;
         let door = door.map(|door| {
             let standing = door.stand_before(socket);
             (door, standing)
@@ -219,6 +244,11 @@ impl Router {
         self.file.renew();
         self.listener = listener;
         Ok(())
+    }
+
+    /// The socket that peers connect to, for [`Router::go_on`].
+    pub fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 
     /// Where it is bound.

@@ -7,6 +7,7 @@
 use super::lines::{Audience, Line, Lines, Stream};
 use super::lost::Lost;
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -34,6 +35,15 @@ pub(crate) enum Progress {
     Closed,
 }
 
+/// What has begun of a pipe's output and is not over, for another image of the program.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Begun {
+    lines: Lines,
+    hidden: Lost,
+    unfinished: Option<Time>,
+}
+
 /// One pipe that carries a worker's output.
 #[derive(Debug)]
 pub(crate) struct Capture {
@@ -56,6 +66,20 @@ impl Capture {
     /// Takes over the read end of a pipe that carries one stream. It must not block (`O_NONBLOCK`).
     pub(crate) fn of(pipe: OwnedFd, stream: Stream) -> Capture {
         Capture { pipe: pipe.into(), stream, lines: Lines::new(), gate: Gate::new(), unfinished: None, reported: false }
+    }
+
+    /// What is not over, with the pipe: [`Capture::go_on`] makes the same of it.
+    pub(crate) fn begun(&self) -> Begun {
+        // The rates begin anew, and what was reported is reported again.
+        let Capture { pipe: _, stream: _, lines, gate, unfinished, reported: _ } = self;
+        Begun { lines: lines.clone(), hidden: gate.hidden, unfinished: *unfinished }
+    }
+
+    /// Goes on with a pipe that both streams share, in another image of the program.
+    pub(crate) fn go_on(pipe: OwnedFd, begun: Begun) -> Capture {
+        let Begun { lines, hidden, unfinished } = begun;
+        let gate = Gate { hidden, ..Gate::new() };
+        Capture { lines, gate, unfinished, ..Capture::new(pipe) }
     }
 
     /// Reads at most about `budget` bytes, and hands each line that is complete to `sink`. `now` tells how fast the

@@ -5,6 +5,7 @@
 
 use super::lines::Line;
 use crate::text;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// So many lines are kept ...
@@ -19,7 +20,8 @@ pub(crate) struct Ring {
 }
 
 /// The process of a child that printed a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Speaker {
     /// The child's incarnation.
     pub incarnation: u64,
@@ -63,7 +65,54 @@ pub(crate) struct Said {
     pub continued: bool,
 }
 
+/// What stands in a ring besides its lines, for another image of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Written {
+    lines: usize,
+    speakers: VecDeque<(u64, Speaker)>,
+    end: u64,
+}
+
+/// A mark as it is written: when, how long, and whether it is cut or continued.
+const MARK: usize = 8 + 2 + 1;
+
 impl Ring {
+    /// All of it as bytes, with what tells how they are read; `None` without a line. [`Ring::read_again`] makes the same of it.
+    pub(crate) fn written(&self) -> Option<(Vec<u8>, Written)> {
+        let Kept { text, marks, speakers, end } = self.kept.as_deref()?;
+        let mut bytes = Vec::with_capacity(marks.len() * MARK + text.len());
+        for Mark { at, length, cut, continued } in marks {
+            bytes.extend(at.to_le_bytes());
+            bytes.extend(length.to_le_bytes());
+            bytes.push(u8::from(*cut) | u8::from(*continued) << 1);
+        }
+        bytes.extend(text);
+        Some((bytes, Written { lines: marks.len(), speakers: speakers.clone(), end: *end }))
+    }
+
+    /// The ring that was written as these bytes.
+    ///
+    /// # Errors
+    /// They do not fit together, in words.
+    pub(crate) fn read_again(bytes: &[u8], written: Written) -> Result<Ring, String> {
+        let Written { lines, speakers, end } = written;
+        let wrong = || format!("{} bytes are no {lines} lines of output, the last of them number {end}", bytes.len());
+        let (heads, text) = lines.checked_mul(MARK).and_then(|at| bytes.split_at_checked(at)).ok_or_else(wrong)?;
+        let mark = |head: &[u8]| Mark {
+            at: u64::from_le_bytes(head[..8].try_into().expect("eight bytes")),
+            length: u16::from_le_bytes(head[8..10].try_into().expect("two bytes")),
+            cut: head[10] & 1 != 0,
+            continued: head[10] & 2 != 0,
+        };
+        let marks: VecDeque<Mark> = heads.chunks_exact(MARK).map(mark).collect();
+        if marks.iter().map(|mark| usize::from(mark.length)).sum::<usize>() != text.len() || end < lines as u64 {
+            return Err(wrong());
+        }
+        let text = text.iter().copied().collect();
+        Ok(Ring { kept: Some(Box::new(Kept { text, marks, speakers, end })) })
+    }
+
     /// A ring without lines.
     pub(crate) const fn new() -> Ring {
         Ring { kept: None }
@@ -178,6 +227,23 @@ mod tests {
         let ring = Ring::new();
         assert!(ring.kept.is_none() && ring.is_empty() && ring.last(5).is_empty());
         assert!(ring.read(0, usize::MAX).is_empty());
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut ring = Ring::new();
+        assert_eq!(ring.written(), None);
+        for n in 0..LINES_MAX + 3 {
+            let speaker = Speaker { incarnation: n as u64 / 100, pid: 7 };
+            ring.push(n as u64, speaker, Line::new(format!("line {n} \u{e4}").as_bytes()));
+        }
+        let (bytes, written) = ring.written().unwrap();
+        let again = Ring::read_again(&bytes, written.clone()).unwrap();
+        assert_eq!(again.read(0, usize::MAX), ring.read(0, usize::MAX));
+        assert_eq!((again.first(), again.end()), (ring.first(), ring.end()));
+        assert!(Ring::read_again(&bytes[1..], written.clone()).is_err());
+        assert!(Ring::read_again(&bytes, Written { end: 1, ..written.clone() }).is_err());
+        assert!(Ring::read_again(&bytes, Written { lines: usize::MAX, ..written }).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind, connect, getsockopt, listen, socket, sockopt,
 };
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// A name that is ours.
 #[derive(Debug)]
@@ -75,12 +75,23 @@ impl Claim {
         Ok(Claimed::Held(Holder::Stranger { uid: None }))
     }
 
+    /// The name that another image of this program has taken with this descriptor.
+    pub fn held_by(fd: OwnedFd) -> Claim {
+        Claim { fd }
+    }
+
     /// Closes the connections of those that have checked the holder, so that there is room for the next.
     pub fn answer(&self) {
         while let Ok(fd) = accept4(self.fd.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
             // SAFETY: the kernel has just made it for us.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
+    }
+}
+
+impl AsRawFd for Claim {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

@@ -66,6 +66,11 @@ impl DatagramSocket {
         Ok(DatagramSocket { fd: bound(path)?, path: path.to_owned() })
     }
 
+    /// Goes on with the socket that another image of this program has bound at `path`. What lies unread is still there.
+    pub fn go_on(fd: OwnedFd, path: PathBuf) -> DatagramSocket {
+        DatagramSocket { fd, path }
+    }
+
     /// Makes a new socket at the same path, where another program has removed the file. What lies unread is lost.
     ///
     /// # Errors

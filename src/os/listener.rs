@@ -14,6 +14,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, getsockopt, setsockopt, socket,
     sockopt,
 };
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
@@ -39,8 +40,10 @@ pub struct Listener {
 }
 
 /// The file of a UNIX socket.
-#[derive(Debug)]
-struct SocketFile {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SocketFile {
+    #[serde(with = "files::exact")]
     path: PathBuf,
     id: FileId,
 }
@@ -80,6 +83,16 @@ impl Listener {
             }
         };
         opened.map_err(|refused| error(wanted, refused))
+    }
+
+    /// Goes on with what another image of this program has opened; the file as [`Listener::file`] gave it.
+    pub fn go_on(socket: OwnedFd, file: Option<SocketFile>) -> Listener {
+        Listener { socket, file }
+    }
+
+    /// The file of a UNIX socket that has one.
+    pub fn file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
     }
 
     /// Brings what can be changed of a socket that is open to what is wanted of it.

@@ -6,6 +6,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -99,6 +100,12 @@ impl LockFile {
         }
     }
 
+    /// The lock that another image of this program has held by this descriptor: it belongs to the open file, and so was held all
+    /// the time.
+    pub fn held_by(fd: OwnedFd) -> LockFile {
+        LockFile { file: fd.into() }
+    }
+
     /// Whether the locked file lies at `path`: it may have been removed, and another put in its place.
     pub fn is_at(&self, path: &Path) -> bool {
         match (self.file.metadata(), fs::symlink_metadata(path)) {
@@ -115,6 +122,12 @@ impl LockFile {
     }
 }
 
+impl AsRawFd for LockFile {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
 impl Drop for LockFile {
     /// Closing alone would not do: a child that has not executed its program yet has a copy of the descriptor.
     fn drop(&mut self) {
@@ -125,7 +138,6 @@ impl Drop for LockFile {
 
 /// Takes a lock on an open file, flock(2), if no other description of it has one. It goes when this description is closed.
 pub fn try_alone(file: &File) -> bool {
-    use std::os::fd::AsRawFd;
     // SAFETY: plain numbers; the descriptor is open as long as the reference lives.
     unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
 }

@@ -252,6 +252,11 @@ impl Reach {
         }
     }
 
+    /// When it began, in ticks as in proc_pid_stat(5).
+    pub fn began(&self) -> u64 {
+        self.began
+    }
+
     /// Its number.
     pub fn pid(&self) -> u32 {
         self.pid
