@@ -2,11 +2,13 @@
 //! looks at it when it hangs. Of each worker there is one at most. As a probe, it is a child of this node: the worker's exit
 //! waits for its end. How long it may take is for the core: it kills the worker then, and what is beside it ends with it.
 
-use super::command::{CommandFailure, HelperProcess};
+use super::command::{CarriedHelper, CommandFailure, HelperProcess};
+use super::luggage::{Packing, Unpacking};
 use super::means::{self, Means, NotStarted};
-use super::reactor::Source;
+use super::reactor::{Reactor, Source};
 use crate::spec::exec::ExecSpec;
 use crate::supervision::{Event, Run};
+use serde::{Deserialize, Serialize};
 use slog::warn;
 use std::collections::{HashMap, VecDeque};
 
@@ -25,7 +27,8 @@ struct Running {
 }
 
 /// What a command is for: its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Purpose {
     Stop,
     Hang,
@@ -56,6 +59,19 @@ impl Purpose {
     }
 }
 
+/// All of them as another image of the program goes on with them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CarriedBeside(Vec<(Run, CarriedCommand)>);
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedCommand {
+    purpose: Purpose,
+    process: CarriedHelper,
+    path: String,
+    over: bool,
+}
+
 /// What has come of a command.
 #[derive(Default)]
 pub(super) struct Heard {
@@ -67,6 +83,34 @@ pub(super) struct Heard {
 }
 
 impl Beside {
+    /// Whether they can go over to another image of the program now.
+    pub(super) fn can_go_over(&self) -> bool {
+        self.of.values().all(|running| running.process.can_go_over())
+    }
+
+    /// What goes over.
+    pub(super) fn pack(&self, packing: &mut Packing<'_>) -> CarriedBeside {
+        let Beside { of } = self;
+        let mut one = |Running { purpose, process, path, over }: &Running| CarriedCommand {
+            purpose: *purpose,
+            process: process.pack(&format!("the {} of {path}", purpose.key()), packing),
+            path: path.clone(),
+            over: *over,
+        };
+        let mut all: Vec<_> = of.iter().map(|(run, running)| (*run, one(running))).collect();
+        all.sort_by_key(|(run, _)| *run);
+        CarriedBeside(all)
+    }
+
+    /// Goes on with those of another image.
+    pub(super) fn unpack(carried: CarriedBeside, unpacking: &mut Unpacking<'_>, reactor: &mut Reactor) -> Beside {
+        let mut one = |run, CarriedCommand { purpose, process, path, over }| {
+            let process = HelperProcess::unpack(process, Source::Beside(run), unpacking, reactor);
+            Running { purpose, process, path, over }
+        };
+        Beside { of: carried.0.into_iter().map(|(run, command)| (run, one(run, command))).collect() }
+    }
+
     /// Asks a worker to stop by its command. False where it has none; then it gets a signal.
     pub(super) fn ask_to_stop(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
         let worker = means.children.get(run.child).filter(|child| child.is_of(run));

@@ -2,10 +2,11 @@
 //! by its pidfd, ended with its process group, its output read so that it never blocks, and of that the last line kept.
 
 use super::context::Context;
+use super::luggage::{Number, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
 use super::strangers::Kin;
 use crate::error::Chain;
-use crate::logs::capture::{Capture, Progress};
+use crate::logs::capture::{Begun, Capture, Progress};
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{self, ExitStatus, PidFd};
 use crate::os::spawn::{Late, Spawned};
@@ -13,6 +14,8 @@ use crate::os::{process, stuck};
 use crate::signal;
 use crate::text::printable;
 use crate::time::Time;
+use crate::wire::snapshot::Kind;
+use serde::{Deserialize, Serialize};
 use slog::warn;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -38,6 +41,18 @@ pub(super) struct HelperProcess {
     killed: Option<String>,
     /// Its program was not executed yet when it was made.
     late: Option<Late>,
+}
+
+/// The same as another image of the program goes on with it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CarriedHelper {
+    pid: u32,
+    process: Number,
+    output: Option<(Number, Begun)>,
+    last_line: String,
+    lines: Option<Vec<Vec<u8>>>,
+    killed: Option<String>,
 }
 
 /// Why a command has not succeeded.
@@ -76,6 +91,46 @@ impl HelperProcess {
         let Spawned { late, pid, pidfd: process } = spawned;
         let (last_line, lines, killed) = (String::new(), None, None);
         Ok(HelperProcess { pid, process, tag, output, last_line, lines, killed, late })
+    }
+
+    /// Whether it can go over to another image of the program: it has executed its own, or that has failed, which is known only
+    /// to us.
+    pub(super) fn can_go_over(&self) -> bool {
+        self.late.as_ref().is_none_or(Late::has_executed)
+    }
+
+    /// What goes over.
+    pub(super) fn pack(&self, what: &str, packing: &mut Packing<'_>) -> CarriedHelper {
+        let HelperProcess { pid, process, tag: _, output, last_line, lines, killed, late: _ } = self;
+        CarriedHelper {
+            pid: *pid,
+            process: packing.process(process, *pid),
+            output: output.as_ref().map(|(capture, _)| {
+                (packing.descriptor(capture, Kind::Pipe, format_args!("the output of {what}")), capture.begun())
+            }),
+            last_line: last_line.clone(),
+            lines: lines.clone(),
+            killed: killed.clone(),
+        }
+    }
+
+    /// Goes on with it.
+    pub(super) fn unpack(
+        carried: CarriedHelper,
+        source: Source,
+        unpacking: &mut Unpacking<'_>,
+        reactor: &mut Reactor,
+    ) -> HelperProcess {
+        let CarriedHelper { pid, process, output, last_line, lines, killed } = carried;
+        let process = unpacking.process(process);
+        let tag = reactor.watch_again(&process, source);
+        reactor.processes.known.insert(pid, None);
+        let output = output.map(|(number, begun)| {
+            let capture = Capture::go_on(unpacking.take(number), begun);
+            let tag = reactor.watch_again(&capture, source);
+            (capture, tag)
+        });
+        HelperProcess { pid, process, tag, output, last_line, lines, killed, late: None }
     }
 
     /// Something of it is ready. Returns how it ended once it has exited: well, or why not.

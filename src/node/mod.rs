@@ -61,6 +61,7 @@ mod inputs;
 mod journald;
 pub mod lateness;
 mod limits;
+mod luggage;
 mod means;
 #[doc(hidden)]
 pub mod naps;

@@ -1,11 +1,12 @@
 //! What the loop waits for: descriptors, signals, and the ends of processes.
 
+use super::luggage::OrBack;
 use super::processes::Processes;
 use crate::os::epoll::{Interest, PollError, Poller, Tag};
 use crate::os::signals::Signals;
 use crate::supervision::Run;
 use std::collections::HashMap;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// What a descriptor in epoll stands for. Tags are never used again, so an event of a closed descriptor finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,11 @@ impl Reactor {
         self.poller.add(fd, tag, interest)?;
         self.sources.insert(tag, source);
         Ok(tag)
+    }
+
+    /// Begins to watch what another image of the program has watched. Before the commit, and so it must succeed.
+    pub(super) fn watch_again(&mut self, fd: &impl AsRawFd, source: Source) -> Tag {
+        self.watch(fd.as_raw_fd(), source).or_back("watching a descriptor")
     }
 
     /// Takes a descriptor out of epoll; always before it is closed, since a copy in a child that has not executed yet

@@ -116,7 +116,32 @@ pub(super) struct Strangers {
     outsiders: bool,
 }
 
+/// The same as another image of the program goes on with it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CarriedStrangers {
+    helpers: Vec<Kin>,
+    left: Vec<(Kin, Time)>,
+    due: Option<Time>,
+    outsiders: bool,
+}
+
 impl Strangers {
+    /// What goes over: those that were adopted are looked at again.
+    pub(super) fn pack(&self) -> CarriedStrangers {
+        let Strangers { adopted: _, seen: _, helpers, left, due, outsiders } = self;
+        let mut helpers: Vec<Kin> = helpers.values().copied().collect();
+        helpers.sort_by_key(|kin| kin.leader);
+        CarriedStrangers { helpers, left: left.clone(), due: *due, outsiders: *outsiders }
+    }
+
+    /// What another image of the program has known.
+    pub(super) fn unpack(carried: CarriedStrangers) -> Strangers {
+        let CarriedStrangers { helpers, left, due, outsiders } = carried;
+        let helpers = helpers.into_iter().map(|kin| (kin.leader, kin)).collect();
+        Strangers { helpers, left, due, ..Strangers::new(outsiders) }
+    }
+
     /// `outsiders`: see the module's head.
     pub(super) fn new(outsiders: bool) -> Strangers {
         Strangers {

@@ -22,6 +22,7 @@ use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{Adopt, Kind, Member, Run};
 use crate::time::Span;
 use crate::wire::view::HoldView;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One child.
@@ -52,18 +53,29 @@ pub(in crate::node) struct Child {
     /// What is known of its last process, until that is reported.
     pub postmortem: Option<Box<Postmortem>>,
     /// What it will be when its present process is gone.
-    next: Option<Box<ChildSpec>>,
+    pub(super) next: Option<Box<ChildSpec>>,
     /// What it gets in its turn of a roll-out.
-    rollout: Rolling,
+    pub(super) rollout: Rolling,
 }
 
 /// What a copy of a `count` becomes in a roll-out, and what it can go back to.
-#[derive(Default)]
-struct Rolling {
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rolling {
     /// Its part of the next whole reload comes later.
     later: bool,
     wanted: Option<Box<ChildSpec>>,
     former: Option<Box<ChildSpec>>,
+}
+
+impl Rolling {
+    pub(super) fn wanted(&self) -> Option<&ChildSpec> {
+        self.wanted.as_deref()
+    }
+
+    pub(super) fn former(&self) -> Option<&ChildSpec> {
+        self.former.as_deref()
+    }
 }
 
 /// What a child is.
@@ -285,7 +297,7 @@ pub(in crate::node) fn member(child: &ChildSpec) -> Member {
 }
 
 /// The file that a child's output is written to, if any.
-fn log_file(what: &Program, files: &Writer) -> Option<LogFile> {
+pub(super) fn log_file(what: &Program, files: &Writer) -> Option<LogFile> {
     match what {
         Program::Worker(exec) => match &exec.log {
             LogSpec::File { file, max_size, keep } => {

@@ -1,5 +1,6 @@
 //! The children of a node: what they are, their processes, and what is done with these.
 
+mod carried;
 mod child;
 mod clear;
 mod groups;
@@ -21,6 +22,7 @@ mod sockets;
 mod start;
 mod table;
 
+pub(super) use self::carried::CarriedChildren;
 pub(super) use self::child::{Child, Program, member};
 pub(super) use self::clear::Looked;
 pub(super) use self::launch::{credentials, identity_environment};

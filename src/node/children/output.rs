@@ -1,6 +1,7 @@
 //! What workers print: it is read, shown on the console, written into files by a thread ([`crate::logs::writer`]), kept in
 //! memory, and passed to those that follow it. A worker whose disk is behind waits.
 
+use super::process::Process;
 use crate::ids::Path;
 use crate::logs::Writer;
 use crate::logs::console::Console;
@@ -46,6 +47,16 @@ impl Output {
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         [self.due, self.unfinished_due].into_iter().flatten().min()
+    }
+
+    /// After the program was replaced: of whose output has to be taken notice again. What can be read shows by itself.
+    pub(super) fn look_again<'a>(&mut self, processes: impl Iterator<Item = &'a mut Process>) {
+        for process in processes {
+            if process.output.as_mut().is_some_and(|(capture, _)| capture.begins_to_wait()) {
+                self.unfinished.push(process.run);
+                self.unfinished_due = Some(Time::ZERO);
+            }
+        }
     }
 
     /// Workers that had more output than the last turn allowed.

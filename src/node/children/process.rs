@@ -11,6 +11,7 @@ use crate::os::thread;
 use crate::os::usage::InUse;
 use crate::supervision::Run;
 use crate::time::Time;
+use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 
 /// The process of a child's present incarnation.
@@ -67,7 +68,8 @@ impl Process {
 }
 
 /// What a child node had run and waited at its last message.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::node) struct LastHeard {
     /// The thread of its loop, which is what beats.
     pub(super) thread: Option<u32>,

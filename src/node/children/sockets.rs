@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// The sockets that are open.
 #[derive(Default)]
-pub(super) struct Sockets(Vec<Held>);
+pub(super) struct Sockets(pub(super) Vec<Held>);
 
-struct Held {
-    listen: Listen,
-    listener: Listener,
+pub(super) struct Held {
+    pub(super) listen: Listen,
+    pub(super) listener: Listener,
 }
 
 impl Sockets {

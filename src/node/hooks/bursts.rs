@@ -6,6 +6,7 @@
 
 use crate::supervision::ChildId;
 use crate::time::{Span, Time};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -28,7 +29,10 @@ pub(super) struct Counted<T> {
 
 /// The bursts of a supervisor's children.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Bursts<T>(HashMap<ChildId, Burst<T>>);
+pub(super) struct Bursts<T>(
+    #[serde(with = "crate::pairs", bound(serialize = "T: Serialize", deserialize = "T: DeserializeOwned"))]
+    HashMap<ChildId, Burst<T>>,
+);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

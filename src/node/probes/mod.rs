@@ -11,9 +11,11 @@
 //! of its probe, and does not count it among the worker's leftovers.
 
 mod attempt;
+mod carried;
 mod schedule;
 
 use self::attempt::{Attempt, Outcome, Step};
+pub(super) use self::carried::CarriedProbes;
 use self::schedule::{Due, Schedule};
 use super::children::{Child, Program};
 use super::context::Context;
@@ -22,6 +24,7 @@ use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::probe::{Ask, Probe};
 use crate::supervision::{Beat, Event, Run, Source as CameBy};
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 use slog::{debug, info, warn};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -58,7 +61,7 @@ struct Probing {
 }
 
 /// The liveness probes of a worker: their interval, if it has such probes.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Liveness(Option<Span>);
 
 impl Probes {

@@ -106,6 +106,11 @@ impl Schedule {
         }
     }
 
+    /// The probe that runs is given up, and made once more as soon as it can be: it was not its fault.
+    pub(super) fn once_more(&mut self) {
+        self.running = None;
+    }
+
     /// Rounds that could not take place are not made up for.
     fn next_round(&mut self, now: Time, after: Span) {
         self.tried = 0;

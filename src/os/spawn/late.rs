@@ -84,6 +84,11 @@ impl Held {
 }
 
 impl Late {
+    /// Whether it is known that the program was executed.
+    pub fn has_executed(&self) -> bool {
+        self.held.as_ref().is_none_or(|held| held.is_over() && held.outcome().is_ok())
+    }
+
     /// What came of the start: the program is executed, or why not; then the process has ended, and is to be reaped
     /// like any other. `None` as long as it is not known.
     pub fn outcome(&mut self) -> Option<Result<(), SpawnError>> {

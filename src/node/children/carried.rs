@@ -1,0 +1,455 @@
+//! The children as another image of the program goes on with them.
+//!
+//! What is the same for many, such as the spec of all copies of one `count`, is written once. Paths, log files and what is looked
+//! up of the processes follow from the rest. Output that was read is in memory and goes along; what was not is in the pipes.
+
+use super::child::{Child, Program, Rolling, Subtree, log_file};
+use super::hold::Hold;
+use super::output::Output;
+use super::postmortem::{MachineMarks, MemoryMarks};
+use super::process::{First, LastHeard, Process};
+use super::sockets::{Held, Sockets};
+use super::table::Children;
+use crate::ids::{Name, Token};
+use crate::logs::capture::{Begun, Capture};
+use crate::logs::ring::{Ring, Written};
+use crate::node::cleanup::Cleanups;
+use crate::node::context::Place;
+use crate::node::endpoint::speakers::NodeLink;
+use crate::node::luggage::{Number, OrBack, Packing, Unpacking, fail};
+use crate::node::naps::Naps;
+use crate::node::reactor::{Reactor, Source};
+use crate::node::strangers::Kin;
+use crate::os::cgroup::control::Unset;
+use crate::os::cgroup::{self, Group};
+use crate::os::listener::{Listener, SocketFile};
+use crate::os::pidfd::{ExitStatus, Reach};
+use crate::spec::exec::ExecSpec;
+use crate::spec::listen::Listen;
+use crate::spec::policy::ChildPolicy;
+use crate::spec::tree::{ChildSpec, SupervisorSpec};
+use crate::supervision::{Member, Place as Where, Run};
+use crate::time::{Span, Time};
+use crate::wire::snapshot::{Blob, Kind};
+use crate::wire::view::HoldView;
+use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// All children of a node.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedChildren {
+    policies: Vec<ChildPolicy>,
+    execs: Vec<ExecSpec>,
+    slots: Vec<Option<CarriedChild>>,
+    naps: Naps,
+    changed: bool,
+    cleanups: Cleanups,
+    sockets: Vec<CarriedSocket>,
+    machine_oom_kills: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedChild {
+    name: Name,
+    /// Its place among the policies.
+    policy: usize,
+    what: What,
+    group: Option<CarriedGroup>,
+    cpu_before: Span,
+    process: Option<CarriedProcess>,
+    ring: Option<(Blob, Written)>,
+    memory_marks: MemoryMarks,
+    unset: Vec<Unset>,
+    out_of_memory: bool,
+    hold: Option<Hold>,
+    left_behind: bool,
+    next: Option<Box<ChildSpec>>,
+    rollout: Rolling,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum What {
+    /// Its place among the execs.
+    Worker(usize),
+    Node {
+        spec: Box<SupervisorSpec>,
+        actual: Option<Box<SupervisorSpec>>,
+        holds: Vec<HoldView>,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedGroup {
+    #[serde(with = "crate::files::exact")]
+    path: PathBuf,
+    /// One that was killed once kills what is cloned into it.
+    by_itself: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedProcess {
+    run: Run,
+    pid: u32,
+    pidfd: Number,
+    kin: Kin,
+    first: Option<(u32, Number)>,
+    session: Option<u32>,
+    output: Option<(Number, Begun)>,
+    output_from: u64,
+    token: Token,
+    /// Each with the moment at which it began.
+    asked: Vec<(u32, u64)>,
+    status: Option<ExitStatus>,
+    promised: bool,
+    link: NodeLink,
+    heard: LastHeard,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedSocket {
+    listen: Listen,
+    socket: Number,
+    file: Option<SocketFile>,
+}
+
+/// Values that several have in common, each once.
+struct Shared<T> {
+    all: Vec<T>,
+    last: Option<(Arc<T>, usize)>,
+}
+
+impl<T: Clone + PartialEq> Shared<T> {
+    fn place(&mut self, value: &Arc<T>) -> usize {
+        if let Some((_, place)) = self.last.as_ref().filter(|(last, _)| Arc::ptr_eq(last, value)) {
+            return *place;
+        }
+        self.all.push((**value).clone());
+        let place = self.all.len() - 1;
+        self.last = Some((value.clone(), place));
+        place
+    }
+}
+
+impl Children {
+    /// What goes over. Nothing of it is changed: this image may have to go on.
+    pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedChildren {
+        let Children { slots, beating: _, naps, changed, cleanups, late_starts: _, output: _, sockets, machine } = self;
+        let mut policies = Shared { all: Vec::new(), last: None };
+        let mut execs = Shared { all: Vec::new(), last: None };
+        let slots = slots
+            .iter()
+            .map(|slot| slot.as_ref().map(|child| child.pack(&mut policies, &mut execs, packing)))
+            .collect();
+        let MachineMarks { oom_kills, limits: _ } = machine;
+        CarriedChildren {
+            policies: policies.all,
+            execs: execs.all,
+            slots,
+            naps: naps.clone(),
+            changed: *changed,
+            cleanups: cleanups.clone(),
+            sockets: sockets.pack(packing),
+            machine_oom_kills: *oom_kills,
+        }
+    }
+
+    /// The children of another image of the program.
+    pub(crate) fn unpack(
+        carried: CarriedChildren,
+        place: &Place,
+        output: Output,
+        unpacking: &mut Unpacking<'_>,
+        reactor: &mut Reactor,
+    ) -> Children {
+        let CarriedChildren { policies, execs, slots, naps, changed, cleanups, sockets, machine_oom_kills } = carried;
+        let policies: Vec<_> = policies.into_iter().map(Arc::new).collect();
+        let execs: Vec<_> = execs.into_iter().map(Arc::new).collect();
+        let mut children = Children::new(Vec::new(), output);
+        children.slots = slots
+            .into_iter()
+            .map(|slot| {
+                slot.map(|child| Box::new(Child::unpack(child, (&policies, &execs), place, unpacking, reactor)))
+            })
+            .collect();
+        let promised = |child: &&Child| child.process.as_ref().is_some_and(|process| process.promised);
+        children.beating = children.iter().filter(promised).count();
+        children.sockets = Sockets::unpack(sockets, unpacking);
+        children.machine.oom_kills = machine_oom_kills;
+        (children.naps, children.changed, children.cleanups) = (naps, changed, cleanups);
+        children.output.look_again(children.slots.iter_mut().flatten().filter_map(|child| child.process.as_mut()));
+        children
+    }
+}
+
+impl CarriedChildren {
+    /// What the core is given of a child, by the spec that it has at a place; see [`Where`].
+    pub(crate) fn member(&self, name: &Name, place: Where) -> Option<Member> {
+        let child = self.slots.iter().flatten().find(|child| child.name == *name)?;
+        let spec = match place {
+            Where::Present => return child.member(self),
+            Where::Next => child.next.as_deref(),
+            Where::Wanted => child.rollout.wanted(),
+            Where::Former => child.rollout.former(),
+            Where::Asked(_) => None,
+        };
+        spec.map(super::child::member)
+    }
+}
+
+impl CarriedChild {
+    fn member(&self, all: &CarriedChildren) -> Option<Member> {
+        let policy = all.policies.get(self.policy)?;
+        let (kind, exec) = match &self.what {
+            What::Worker(exec) => (crate::supervision::Kind::Worker, Some(all.execs.get(*exec)?)),
+            What::Node { .. } => (crate::supervision::Kind::Supervisor, None),
+        };
+        let revision = crate::spec::diff::revision(policy, exec);
+        Some(Member { name: self.name.clone(), kind, revision, policy: Arc::new(policy.clone()) })
+    }
+}
+
+impl Child {
+    fn pack(
+        &self,
+        policies: &mut Shared<ChildPolicy>,
+        execs: &mut Shared<ExecSpec>,
+        packing: &mut Packing<'_>,
+    ) -> CarriedChild {
+        let Child {
+            name,
+            path,
+            what,
+            policy,
+            group,
+            own_leaf: _,
+            cpu_before,
+            process,
+            ring,
+            file: _,
+            memory_marks,
+            unset,
+            out_of_memory,
+            hold,
+            left_behind,
+            // The exit that it is about was reported in the turn in which it came.
+            postmortem: _,
+            next,
+            rollout,
+        } = self;
+        CarriedChild {
+            name: name.clone(),
+            policy: policies.place(policy),
+            what: match what {
+                Program::Worker(exec) => What::Worker(execs.place(exec)),
+                Program::Node(Subtree { spec, actual, holds }) => {
+                    What::Node { spec: spec.clone(), actual: actual.clone(), holds: holds.clone() }
+                }
+            },
+            group: group.as_ref().map(|group| CarriedGroup {
+                path: group.path().to_path_buf(),
+                by_itself: group.is_entered_by_itself(),
+            }),
+            cpu_before: *cpu_before,
+            process: process.as_ref().map(|process| process.pack(path.as_str(), packing)),
+            ring: ring.written().map(|(bytes, written)| (packing.bytes(bytes), written)),
+            memory_marks: *memory_marks,
+            unset: unset.clone(),
+            out_of_memory: *out_of_memory,
+            hold: hold.clone(),
+            left_behind: *left_behind,
+            next: next.clone(),
+            rollout: rollout.clone(),
+        }
+    }
+
+    fn unpack(
+        carried: CarriedChild,
+        (policies, execs): (&[Arc<ChildPolicy>], &[Arc<ExecSpec>]),
+        place: &Place,
+        unpacking: &mut Unpacking<'_>,
+        reactor: &mut Reactor,
+    ) -> Child {
+        let CarriedChild {
+            name,
+            policy,
+            what,
+            group,
+            cpu_before,
+            process,
+            ring,
+            memory_marks,
+            unset,
+            out_of_memory,
+            hold,
+            left_behind,
+            next,
+            rollout,
+        } = carried;
+        let missing = || -> ! { fail(&format!("the snapshot has no spec of \"{name}\"")) };
+        let what = match what {
+            What::Worker(exec) => Program::Worker(execs.get(exec).cloned().unwrap_or_else(|| missing())),
+            What::Node { spec, actual, holds } => Program::Node(Subtree { spec, actual, holds }),
+        };
+        let policy = policies.get(policy).cloned().unwrap_or_else(|| missing());
+        let is_node = matches!(what, Program::Node(_));
+        // One that was removed meanwhile is made anew at the next start.
+        let open = |path: PathBuf, by_itself| Group::open_entered_by_itself(&path, by_itself).ok();
+        let group = group.and_then(|CarriedGroup { path, by_itself }| open(path, by_itself));
+        let own_leaf = group.as_ref().filter(|_| is_node);
+        let own_leaf = own_leaf.and_then(|group| open(group.path().join(cgroup::NODE), group.is_entered_by_itself()));
+        Child {
+            path: place.path.child(&name),
+            file: log_file(&what, &place.files),
+            name,
+            what,
+            policy,
+            group,
+            own_leaf,
+            cpu_before,
+            process: process.map(|process| Process::unpack(process, unpacking, reactor)),
+            ring: ring.map_or_else(Ring::new, |(bytes, written)| {
+                Ring::read_again(unpacking.bytes(bytes), written).unwrap_or_else(|why| fail(&why))
+            }),
+            memory_marks,
+            unset,
+            out_of_memory,
+            hold,
+            left_behind,
+            postmortem: None,
+            next,
+            rollout,
+        }
+    }
+}
+
+impl Process {
+    fn pack(&self, path: &str, packing: &mut Packing<'_>) -> CarriedProcess {
+        let Process {
+            run,
+            pid,
+            pidfd,
+            kin,
+            exit_tag: _,
+            first,
+            session,
+            output,
+            output_from,
+            token,
+            asked,
+            status,
+            promised,
+            link,
+            heard,
+            // Measured anew when it is asked for.
+            used: _,
+        } = self;
+        CarriedProcess {
+            run: *run,
+            pid: *pid,
+            pidfd: packing.process(pidfd, *pid),
+            kin: *kin,
+            first: first.as_ref().map(|first| (first.pid, packing.process(&first.pidfd, first.pid))),
+            session: *session,
+            output: output.as_ref().map(|(capture, _)| {
+                (packing.descriptor(capture, Kind::Pipe, format_args!("the output of {path}")), capture.begun())
+            }),
+            output_from: *output_from,
+            token: *token,
+            asked: asked.iter().map(|other| (other.pid(), other.began())).collect(),
+            status: *status,
+            promised: *promised,
+            link: link.clone(),
+            heard: *heard,
+        }
+    }
+
+    fn unpack(carried: CarriedProcess, unpacking: &mut Unpacking<'_>, reactor: &mut Reactor) -> Process {
+        let CarriedProcess {
+            run,
+            pid,
+            pidfd,
+            kin,
+            first,
+            session,
+            output,
+            output_from,
+            token,
+            asked,
+            status,
+            promised,
+            mut link,
+            heard,
+        } = carried;
+        let pidfd = unpacking.process(pidfd);
+        let source = Source::Exit(run);
+        let exit_tag = match status {
+            // Its end was read, and it is watched no longer.
+            Some(_) => reactor.poller.next_tag(),
+            None => {
+                reactor.processes.known.insert(pid, Some(run));
+                reactor.processes.sessions.extend(session.map(|session| (session, run)));
+                reactor.watch_again(&pidfd, source)
+            }
+        };
+        let first = first.map(|(pid, number)| {
+            let pidfd = unpacking.process(number);
+            reactor.processes.known.insert(pid, Some(run));
+            let tag = reactor.watch_again(&pidfd, source);
+            Box::new(First { pid, pidfd, tag })
+        });
+        let output = output.map(|(number, begun)| {
+            let capture = Capture::go_on(unpacking.take(number), begun);
+            let tag = reactor.watch_again(&capture, Source::Output(run));
+            (capture, tag)
+        });
+        link.begins_again();
+        Process {
+            run,
+            pid,
+            pidfd,
+            kin,
+            exit_tag,
+            first,
+            session,
+            output,
+            output_from,
+            token,
+            // One that has ended meanwhile is waited for no longer.
+            asked: asked.into_iter().filter_map(|(pid, began)| Reach::open(pid, began).ok()).collect(),
+            status,
+            promised,
+            link,
+            heard,
+            used: Cell::default(),
+        }
+    }
+}
+
+impl Sockets {
+    fn pack(&self, packing: &mut Packing<'_>) -> Vec<CarriedSocket> {
+        let Sockets(all) = self;
+        let one = |Held { listen, listener }: &Held| CarriedSocket {
+            listen: listen.clone(),
+            socket: packing.descriptor(&listener.as_fd(), Kind::Listener, &listen.address),
+            file: listener.file().cloned(),
+        };
+        all.iter().map(one).collect()
+    }
+
+    fn unpack(carried: Vec<CarriedSocket>, unpacking: &mut Unpacking<'_>) -> Sockets {
+        let one = |CarriedSocket { listen, socket, file }| Held {
+            listen,
+            listener: Listener::go_on(unpacking.take(socket), file),
+        };
+        Sockets(carried.into_iter().map(one).collect())
+    }
+}

@@ -1,0 +1,87 @@
+//! The hooks as another image of the program goes on with them: those that run, run on.
+
+use super::Hooks;
+use super::bursts::Bursts;
+use super::causes::Causes;
+use super::queue::Queue;
+use super::running::{Facts, Key, Order, Running};
+use crate::ids::Path;
+use crate::node::command::{CarriedHelper, HelperProcess};
+use crate::node::luggage::{Packing, Unpacking};
+use crate::node::reactor::{Reactor, Source};
+use crate::spec::tree;
+use crate::supervision::ChildId;
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// The hooks of a node.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedHooks {
+    own: tree::Hooks,
+    running: Vec<CarriedHook>,
+    waiting: Queue<Order>,
+    #[serde(with = "crate::pairs")]
+    panicked: HashMap<ChildId, Facts>,
+    bursts: Bursts<Order>,
+    causes: Causes,
+    number: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedHook {
+    number: u64,
+    key: Key,
+    about: Path,
+    process: CarriedHelper,
+    until: Time,
+    killed: bool,
+}
+
+impl Hooks {
+    /// Whether they can go over now.
+    pub(crate) fn can_go_over(&self) -> bool {
+        self.running.iter().all(|hook| hook.process.can_go_over())
+    }
+
+    /// What goes over.
+    pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedHooks {
+        // A supervisor that ends is not replaced.
+        let Hooks { is_root: _, own, running, waiting, panicked, bursts, causes, number, ending: _ } = self;
+        let one = |Running { number, key, about, process, until, killed }: &Running| CarriedHook {
+            number: *number,
+            key: *key,
+            about: about.clone(),
+            process: process.pack(&format!("hook {number}"), packing),
+            until: *until,
+            killed: *killed,
+        };
+        CarriedHooks {
+            own: own.clone(),
+            running: running.iter().map(one).collect(),
+            waiting: waiting.clone(),
+            panicked: panicked.clone(),
+            bursts: bursts.clone(),
+            causes: causes.clone(),
+            number: *number,
+        }
+    }
+
+    /// The hooks of another image of the program.
+    pub(crate) fn unpack(
+        carried: CarriedHooks,
+        is_root: bool,
+        unpacking: &mut Unpacking<'_>,
+        reactor: &mut Reactor,
+    ) -> Hooks {
+        let CarriedHooks { own, running, waiting, panicked, bursts, causes, number } = carried;
+        let one = |CarriedHook { number, key, about, process, until, killed }| {
+            let process = HelperProcess::unpack(process, Source::Hook(number), unpacking, reactor);
+            Running { number, key, about, process, until, killed }
+        };
+        let running = running.into_iter().map(one).collect();
+        Hooks { running, waiting, panicked, bursts, causes, number, ..Hooks::new(own, is_root) }
+    }
+}

@@ -1,0 +1,105 @@
+//! The probes as another image of the program goes on with them.
+//!
+//! A command runs on. A connection goes with the program that has opened it: that probe is made again at once, and is no failure.
+
+use super::attempt::Attempt;
+use super::schedule::Schedule;
+use super::{Liveness, Probes, Probing};
+use crate::node::children::{Children, Program};
+use crate::node::command::{CarriedHelper, HelperProcess};
+use crate::node::luggage::{Packing, Unpacking};
+use crate::node::reactor::{Reactor, Source};
+use crate::supervision::Run;
+use crate::time::Span;
+use serde::{Deserialize, Serialize};
+
+/// All probes of a node.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::node) struct CarriedProbes(Vec<(Run, CarriedProbing)>);
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedProbing {
+    interval: Span,
+    schedule: Schedule,
+    command: Option<CarriedHelper>,
+    readiness: Option<Liveness>,
+    answered: bool,
+    last_failure: Option<String>,
+    over: bool,
+}
+
+impl Probes {
+    /// Whether they can go over now.
+    pub(crate) fn can_go_over(&self) -> bool {
+        self.of.values().all(|probing| match &probing.attempt {
+            Some(Attempt::Command(command)) => command.can_go_over(),
+            Some(Attempt::Connection(_)) | None => true,
+        })
+    }
+
+    /// What goes over.
+    pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedProbes {
+        let Probes { of, due: _ } = self;
+        let mut all: Vec<_> = of.iter().map(|(run, probing)| (*run, probing.pack(packing))).collect();
+        all.sort_by_key(|(run, _)| *run);
+        CarriedProbes(all)
+    }
+
+    /// The probes of another image of the program.
+    pub(crate) fn unpack(
+        carried: CarriedProbes,
+        children: &Children,
+        unpacking: &mut Unpacking<'_>,
+        reactor: &mut Reactor,
+    ) -> Probes {
+        let mut probes = Probes::default();
+        for (run, carried) in carried.0 {
+            if let Some(probing) = Probing::unpack(run, carried, children, unpacking, reactor) {
+                probes.put(run, Box::new(probing));
+            }
+        }
+        probes
+    }
+}
+
+impl Probing {
+    fn pack(&self, packing: &mut Packing<'_>) -> CarriedProbing {
+        let Probing { exec: _, path, interval, schedule, attempt, due: _, readiness, answered, last_failure, over } =
+            self;
+        let mut schedule = schedule.clone();
+        let command = match attempt {
+            Some(Attempt::Command(command)) => Some(command.pack(&format!("a probe of {path}"), packing)),
+            Some(Attempt::Connection(_)) => {
+                schedule.once_more();
+                None
+            }
+            None => None,
+        };
+        CarriedProbing {
+            interval: *interval,
+            schedule,
+            command,
+            readiness: *readiness,
+            answered: *answered,
+            last_failure: last_failure.clone(),
+            over: *over,
+        }
+    }
+
+    fn unpack(
+        run: Run,
+        carried: CarriedProbing,
+        children: &Children,
+        unpacking: &mut Unpacking<'_>,
+        reactor: &mut Reactor,
+    ) -> Option<Probing> {
+        let CarriedProbing { interval, schedule, command, readiness, answered, last_failure, over } = carried;
+        let attempt = command
+            .map(|command| Attempt::Command(HelperProcess::unpack(command, Source::Probe(run), unpacking, reactor)));
+        let child = children.get(run.child)?;
+        let Program::Worker(exec) = &child.what else { return None };
+        let (exec, path) = (exec.clone(), child.path.to_string());
+        Some(Probing { exec, path, interval, schedule, attempt, due: None, readiness, answered, last_failure, over })
+    }
+}
