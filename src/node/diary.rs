@@ -121,6 +121,11 @@ impl Diary {
         self.stalled += lost;
     }
 
+    /// So much was lost before.
+    pub(super) fn after(stalled: Span) -> Diary {
+        Diary { stalled, ..Diary::default() }
+    }
+
     /// All of that so far.
     pub(super) fn stalled(&self) -> Span {
         self.stalled

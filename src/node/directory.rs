@@ -10,6 +10,7 @@
 use super::children::Children;
 use super::context::Context;
 use super::endpoint::Endpoint;
+use super::luggage::{Number, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
 use crate::error::Chain;
 use crate::files::FileId;
@@ -20,6 +21,8 @@ use crate::os::cleaners::{DirectoryLock, Watch, touch};
 use crate::os::lock::{LockError, LockFile};
 use crate::supervision::Event;
 use crate::time::{Span, Time};
+use crate::wire::snapshot::Kind;
+use serde::{Deserialize, Serialize};
 use slog::{debug, warn};
 use std::collections::VecDeque;
 use std::fs;
@@ -83,7 +86,43 @@ pub(super) struct Held {
     link: Option<(PathBuf, PathBuf)>,
 }
 
+/// What of it goes over to another image of the program. The lock belongs to the open file, so it is held all the time.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CarriedDirectory {
+    open: bool,
+    root: Option<CarriedHeld>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedHeld {
+    lock: Number,
+    claim: Option<Number>,
+    touch_at: Time,
+    /// A link, and what it points to.
+    link: Option<(String, String)>,
+}
+
 impl Held {
+    fn pack(&self, packing: &mut Packing<'_>) -> CarriedHeld {
+        let Held { lock, claim, guards: _, watch: _, guarded: _, touch_at, link } = self;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        CarriedHeld {
+            lock: packing.descriptor(lock, Kind::File, "the lock"),
+            claim: claim.as_ref().map(|claim| packing.descriptor(claim, Kind::Listener, "the name of the instance")),
+            touch_at: *touch_at,
+            link: link.as_ref().map(|(link, target)| (text(link), text(target))),
+        }
+    }
+
+    fn unpack(carried: CarriedHeld, unpacking: &mut Unpacking<'_>) -> Held {
+        let CarriedHeld { lock, claim, touch_at, link } = carried;
+        let claim = claim.map(|claim| Claim::held_by(unpacking.take(claim)));
+        let link = link.map(|(link, target)| (link.into(), target.into()));
+        Held { touch_at, link, ..Held::new(LockFile::held_by(unpacking.take(lock)), claim) }
+    }
+
     pub(super) fn new(lock: LockFile, claim: Option<Claim>) -> Held {
         let touch_at = Time::ZERO + TOUCH_EVERY;
         Held { lock, claim, guards: Vec::new(), watch: None, guarded: None, touch_at, link: None }
@@ -129,6 +168,27 @@ impl Directory {
             retry: None,
             told: None,
         }
+    }
+
+    /// What goes over. All is looked at again at once.
+    pub(super) fn pack(&self, packing: &mut Packing<'_>) -> CarriedDirectory {
+        let Directory {
+            open,
+            root,
+            next_look: _,
+            next_look_at_workers: _,
+            stirred: _,
+            missing_since: _,
+            retry: _,
+            told: _,
+        } = self;
+        CarriedDirectory { open: *open, root: root.as_ref().map(|held| held.pack(packing)) }
+    }
+
+    /// The view of another image of the program.
+    pub(super) fn unpack(carried: CarriedDirectory, unpacking: &mut Unpacking<'_>) -> Directory {
+        let CarriedDirectory { open, root } = carried;
+        Directory { root: root.map(|held| Held::unpack(held, unpacking)), ..Directory::new(open) }
     }
 
     /// The root's: what shows that the instance is running. Its sockets are to stay.

@@ -1,7 +1,9 @@
 //! The root's memory of the tree's events: bounded, the oldest ones are dropped.
 
+use super::luggage::{Packing, Unpacking, fail};
 use crate::ids::Path;
 use crate::text;
+use crate::wire::snapshot::Blob;
 use crate::wire::view::{EventBody, EventView};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -62,7 +64,38 @@ pub(super) struct History {
     first: u64,
 }
 
+/// The same as another image of the program goes on with it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CarriedHistory {
+    /// Each with the length of its JSON, which stand one after the other.
+    events: Vec<(Path, Kinds, usize)>,
+    json: Blob,
+    first: u64,
+}
+
 impl History {
+    /// What goes over.
+    pub(super) fn pack(&self, packing: &mut Packing<'_>) -> CarriedHistory {
+        let History { events, first } = self;
+        let json: Vec<u8> = events.iter().flat_map(|event| event.json.iter().copied()).collect();
+        let events = events.iter().map(|event| (event.path.clone(), event.kind, event.json.len())).collect();
+        CarriedHistory { events, json: packing.bytes(json), first: *first }
+    }
+
+    /// What another image of the program has remembered.
+    pub(super) fn unpack(carried: CarriedHistory, unpacking: &Unpacking<'_>) -> History {
+        let CarriedHistory { events, json, first } = carried;
+        let mut rest = unpacking.bytes(json);
+        let one = |(path, kind, length)| {
+            let (json, after) =
+                rest.split_at_checked(length).unwrap_or_else(|| fail("the snapshot's events are cut off"));
+            rest = after;
+            Kept { path, kind, json: json.into() }
+        };
+        History { events: events.into_iter().map(one).collect(), first }
+    }
+
     pub(super) fn new() -> History {
         History { events: VecDeque::new(), first: 0 }
     }

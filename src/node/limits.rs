@@ -7,10 +7,12 @@ use super::context::{Context, Place};
 use crate::os::cgroup::control::{self, Unset};
 use crate::spec::resources::{Amount, Cap, Resources};
 use crate::wire::view::LimitsView;
+use serde::{Deserialize, Serialize};
 use slog::{error, warn};
 
 /// The limits of a supervisor.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     own: Resources,
     /// Those of them that are not in force.

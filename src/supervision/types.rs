@@ -70,7 +70,8 @@ pub enum Source {
 }
 
 /// How much of what one sender has sent was dropped since it was last reported, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dropped {
     /// Messages that were not understood.
     pub malformed: u64,

@@ -127,6 +127,11 @@ pub(super) struct Drops {
 }
 
 impl Drops {
+    /// Goes on counting from what was dropped before.
+    pub(super) fn after(so_far: Dropped) -> Drops {
+        Drops { so_far, ..Drops::default() }
+    }
+
     /// What was dropped so far.
     pub(super) fn so_far(&self) -> &Dropped {
         &self.so_far

@@ -9,6 +9,7 @@
 //! What a child *node* sends is more than the core needs: that is given to the loop as it is.
 
 mod barrier;
+mod carried;
 mod descriptors;
 pub(super) mod doors;
 mod drops;
@@ -16,6 +17,7 @@ mod notify;
 mod push;
 pub(super) mod speakers;
 
+pub(super) use self::carried::CarriedEndpoint;
 pub(super) use self::push::PullError;
 
 use self::barrier::{Barrier, Progress};
@@ -103,10 +105,13 @@ impl Endpoint {
     /// # Errors
     /// See [`Router::bind`].
     pub(super) fn bind(sockets: Sockets, path: &Path, door: Door, nodes: bool) -> Result<Endpoint, LinkError> {
-        let frames_max = if nodes { wire::NODE_FRAMES_MAX } else { wire::WORKER_FRAMES_MAX };
-        let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max };
-        Ok(Endpoint {
-            router: Router::bind_behind(&sockets, path, limits, door)?,
+        let router = Router::bind_behind(&sockets, path, limits(nodes), door)?;
+        Ok(Endpoint::of(router, sockets))
+    }
+
+    fn of(router: Router, sockets: Sockets) -> Endpoint {
+        Endpoint {
+            router,
             speakers: Speakers::default(),
             pulls: Pulls::default(),
             notify: NotifySockets::default(),
@@ -114,7 +119,7 @@ impl Endpoint {
             barrier: None,
             descriptors: Descriptors::default(),
             sockets,
-        })
+        }
     }
 
     /// What was dropped so far.
@@ -448,6 +453,12 @@ impl Endpoint {
     pub(super) fn forget_verdict(&mut self) {
         self.barrier.iter_mut().for_each(Barrier::forget);
     }
+}
+
+/// What peers may send; with `nodes` among the children, that is more.
+fn limits(nodes: bool) -> RouterLimits {
+    let frames_max = if nodes { wire::NODE_FRAMES_MAX } else { wire::WORKER_FRAMES_MAX };
+    RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max }
 }
 
 /// Whether a message with the token of `run`, whose user is `uid` where that is not ours, comes from a process that may send

@@ -148,6 +148,11 @@ impl NotifySockets {
         })
     }
 
+    /// The sockets of all processes, with the users of these.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Run, &DatagramSocket, Option<u32>)> {
+        self.sockets.iter().map(|(run, socket)| (*run, &socket.socket, socket.uid))
+    }
+
     /// Closes the socket of a process that has ended.
     pub(super) fn ended(&mut self, run: Run) {
         if let (Some(mut socket), Some(watched)) = (self.sockets.remove(&run), &mut self.watched) {

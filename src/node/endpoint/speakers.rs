@@ -89,6 +89,13 @@ impl Speakers {
         self.by_token.insert(token, run);
     }
 
+    /// All of them, with their tokens and users: what [`Speakers::admit`] is given.
+    pub(super) fn all(&self) -> Vec<(Run, Token, Option<u32>)> {
+        let mut all: Vec<_> = self.of.iter().map(|(run, speaker)| (*run, speaker.token, speaker.uid)).collect();
+        all.sort_by_key(|(run, ..)| *run);
+        all
+    }
+
     /// It has ended.
     pub(super) fn forget(&mut self, run: Run) {
         if let Some(speaker) = self.of.remove(&run) {

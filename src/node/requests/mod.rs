@@ -40,7 +40,7 @@ pub(super) use self::replies::{done, refused};
 use self::route::{Asked, Change, StreamVerb, Tool};
 pub use self::sight::{Answers, Counted, Order, Question, RootChange, Seen, Sight};
 use self::state::Orders;
-pub use self::state::{Incoming, Request, Requests, Whole};
+pub use self::state::{Carried, Incoming, Request, Requests, Whole};
 pub(super) use self::status::down_state;
 use self::status::view_for;
 use super::asker::Asker;

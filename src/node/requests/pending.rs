@@ -111,6 +111,16 @@ impl Pending {
         self.waiting.remove(&number)
     }
 
+    /// Whether a change is under way that several have a part in.
+    pub(super) fn spreads(&self) -> bool {
+        self.waiting.values().any(|waiting| matches!(waiting.waits, Waits::Spread(_)))
+    }
+
+    /// Whether the parts of a status are being collected.
+    pub(super) fn gathers(&self) -> bool {
+        self.waiting.values().any(|waiting| matches!(waiting.waits, Waits::Gather { .. } | Waits::Part { .. }))
+    }
+
     /// The numbers of those whose time has come.
     pub(super) fn due(&self, now: Time) -> Vec<u64> {
         self.numbers(|waiting| waiting.due <= now)

@@ -4,7 +4,7 @@ use super::again::Again;
 use super::pending::Pending;
 use super::sight::Order;
 use super::spread::LastReload;
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use crate::node::asker::{Asker, Numbers};
 use crate::spec::resources::Resources;
 use crate::spec::tree::{ChildSpec, Hooks};
@@ -70,7 +70,51 @@ pub struct Whole {
     pub by: String,
 }
 
+/// The same as another image of the program goes on with it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    pending: Pending,
+    again: Again,
+    incoming: HashMap<RequestId, Incoming>,
+    last_reload: LastReload,
+}
+
+impl Carried {
+    /// The spec that a request which waits for its turn has for a child.
+    pub fn asked(&self, request: RequestId, name: &Name) -> Option<&ChildSpec> {
+        self.incoming.get(&request)?.children.iter().find(|child| child.name == *name)
+    }
+}
+
 impl Requests {
+    /// What goes over.
+    pub fn pack(&self) -> Carried {
+        let Requests { own: _, logger: _, pending, again, incoming, last_reload } = self;
+        Carried {
+            pending: pending.clone(),
+            again: again.clone(),
+            incoming: incoming.clone(),
+            last_reload: last_reload.clone(),
+        }
+    }
+
+    /// The requests that another image of the program has had.
+    pub fn unpack(carried: Carried, own: Path, logger: Logger) -> Requests {
+        let Carried { pending, again, incoming, last_reload } = carried;
+        Requests { own, logger, pending, again, incoming, last_reload }
+    }
+
+    /// Whether a whole reload waits, or its parts are being done.
+    pub fn reloads_or_spreads(&self) -> bool {
+        self.incoming.values().any(|incoming| incoming.whole.is_some()) || self.pending.spreads()
+    }
+
+    /// Whether states are being collected, which is over soon.
+    pub fn gathers(&self) -> bool {
+        self.pending.gathers()
+    }
+
     /// For the node at `own`.
     pub fn new(own: Path, logger: Logger) -> Requests {
         Requests {

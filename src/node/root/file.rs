@@ -18,6 +18,7 @@ use crate::spec::exec::LogSpec;
 use crate::spec::tree::{ChildKind, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::spec::{self, diff};
 use crate::time::Span;
+use serde::{Deserialize, Serialize};
 use slog::{Logger, error, warn};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -42,6 +43,24 @@ pub(in crate::node) struct TreeFile {
     reading: Option<Reading>,
 }
 
+/// The same as another image of the program goes on with it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedFile {
+    instance: InstanceFile,
+    #[serde(with = "crate::files::exact::option")]
+    outputs: Option<PathBuf>,
+    containment: Containment,
+    journal: Option<JournalSpec>,
+    generation: u64,
+    before: Option<Box<(SupervisorSpec, Config)>>,
+}
+
+/// The file of a tree.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Config(#[serde(with = "crate::files::exact")] PathBuf);
+
 /// A file that is being read.
 struct Reading {
     result: Receiver<spec::Read>,
@@ -58,6 +77,34 @@ impl TreeFile {
         journal: Option<JournalSpec>,
     ) -> TreeFile {
         TreeFile { instance, outputs, containment, journal, generation: 0, before: None, reading: None }
+    }
+
+    /// Whether it is being read again.
+    pub(crate) fn is_being_read(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// What goes over.
+    pub(crate) fn pack(&self) -> CarriedFile {
+        let TreeFile { instance, outputs, containment, journal, generation, before, reading: _ } = self;
+        let before = before.as_deref().map(|(spec, config)| Box::new((spec.clone(), Config(config.clone()))));
+        CarriedFile {
+            instance: instance.clone(),
+            outputs: outputs.as_ref().map(|state| state.path().to_path_buf()),
+            containment: *containment,
+            journal: *journal,
+            generation: *generation,
+            before,
+        }
+    }
+
+    /// That of another image of the program.
+    pub(crate) fn unpack(carried: CarriedFile) -> TreeFile {
+        let CarriedFile { mut instance, outputs, containment, journal, generation, before } = carried;
+        instance.version = env!("CARGO_PKG_VERSION").to_string();
+        let outputs = outputs.map(|path| StateDir::at(&path));
+        let before = before.map(|before| Box::new((before.0, before.1.0)));
+        TreeFile { instance, outputs, containment, journal, generation, before, reading: None }
     }
 
     /// What tools are to find of the instance.

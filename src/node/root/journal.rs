@@ -6,10 +6,13 @@
 //! that is killed, and the next one reads on. After a root that is killed, the keeper reads it to its end.
 
 use crate::node::history::History;
+use crate::node::luggage::{Number, Packing, Unpacking};
 use crate::os::clock;
 use crate::os::fd;
 use crate::time::{Span, Time};
 use crate::wire::journal::Note;
+use crate::wire::snapshot::{Blob, Kind};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -41,7 +44,42 @@ pub(in crate::node) struct Journal {
     last: Option<Vec<u8>>,
 }
 
+/// The same as another image of the program goes on with it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedJournal {
+    run: String,
+    writer: Number,
+    reader: Number,
+    next: u64,
+    /// What was taken and is not in the pipe yet.
+    taken: Blob,
+    notes: Blob,
+}
+
 impl Journal {
+    /// What goes over.
+    pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedJournal {
+        // The run is not over, and a full pipe is tried again at once.
+        let Journal { run, writer, reader, next, taken, sent, retry: _, notes, last: _ } = self;
+        CarriedJournal {
+            run: run.clone(),
+            writer: packing.descriptor(writer, Kind::Pipe, "the journal"),
+            reader: packing.descriptor(reader, Kind::Pipe, "the journal's end"),
+            next: *next,
+            taken: packing.bytes(taken[*sent..].to_vec()),
+            notes: packing.bytes(notes.clone()),
+        }
+    }
+
+    /// The way of another image of the program.
+    pub(crate) fn unpack(carried: CarriedJournal, unpacking: &mut Unpacking<'_>) -> Journal {
+        let CarriedJournal { run, writer, reader, next, taken, notes } = carried;
+        let (taken, notes) = (unpacking.bytes(taken).to_vec(), unpacking.bytes(notes).to_vec());
+        let (writer, reader) = (unpacking.take(writer).into(), unpacking.take(reader));
+        Journal { run, writer, reader, next, taken, sent: 0, retry: None, notes, last: None }
+    }
+
     pub(crate) fn open(run: String) -> io::Result<Journal> {
         let (reader, writer) = fd::wide_pipe(PIPE_BYTES)?;
         Ok(Journal {

@@ -1,12 +1,14 @@
 //! What only the root has: the operators' endpoint, the memory of events and its way to the disk, what is written down of
 //! the tree, the keeper, the service manager, and the panic socket.
 
+mod carried;
 pub(super) mod file;
 mod journal;
 pub(super) mod keeper;
 pub(super) mod segments;
 pub(super) mod service_manager;
 
+pub(super) use self::carried::CarriedRoot;
 pub(super) use self::file::TreeFile;
 pub(super) use self::journal::Journal;
 pub(super) use self::keeper::Keeper;

@@ -12,6 +12,7 @@ use crate::os::clock;
 use crate::supervision::{ChildId, End, Fact, Rollup, State, Supervisor};
 use crate::text::{clean, cut};
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 use slog::{Logger, info, warn};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -54,7 +55,58 @@ pub(in crate::node) struct ServiceManager {
     errno: Option<i32>,
 }
 
+/// The same as another image of the program goes on with it; the line itself is named by the environment.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedManager {
+    owed: Vec<String>,
+    told: String,
+    up: bool,
+    stopping: bool,
+    reloading: bool,
+    #[serde(with = "crate::pairs")]
+    below: HashMap<ChildId, Rollup>,
+    errno: Option<i32>,
+}
+
 impl ServiceManager {
+    /// What goes over.
+    pub(crate) fn pack(&self) -> CarriedManager {
+        // The watchdog is fed at once, and what is owed and what is stale is sent at once.
+        let ServiceManager {
+            notifier: _,
+            beat_every: _,
+            beat_at: _,
+            owed,
+            again_at: _,
+            told,
+            told_at: _,
+            stale: _,
+            up,
+            stopping,
+            reloading,
+            below,
+            errno,
+        } = self;
+        CarriedManager {
+            owed: owed.clone(),
+            told: told.clone(),
+            up: *up,
+            stopping: *stopping,
+            reloading: *reloading,
+            below: below.clone(),
+            errno: *errno,
+        }
+    }
+
+    /// That of another image of the program.
+    pub(crate) fn unpack(carried: CarriedManager, logger: &Logger) -> Option<ServiceManager> {
+        let CarriedManager { owed, told, up, stopping, reloading, below, errno } = carried;
+        let again_at = (!owed.is_empty()).then_some(Time::ZERO);
+        let new = ServiceManager::from_env(logger)?;
+        Some(ServiceManager { owed, again_at, told, stale: true, up, stopping, reloading, below, errno, ..new })
+    }
+
     /// The manager that the environment names; none when no manager wants notifications.
     pub(crate) fn from_env(logger: &Logger) -> Option<ServiceManager> {
         let notifier = match Notifier::from_env() {

@@ -36,9 +36,11 @@ use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::message::{Refusal, Reply};
 use crate::wire::view::LogView;
+use serde::{Deserialize, Serialize};
 
 /// All readers of one node.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Streams {
     events: Followers,
     readers: Vec<Reader>,

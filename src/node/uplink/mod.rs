@@ -4,6 +4,7 @@ pub mod outbox;
 
 use self::outbox::{Outbox, RESEND};
 use super::history::EventBatch;
+use super::luggage::OrBack;
 use super::record::NodeBoot;
 use crate::ids::{ReportId, Token};
 use crate::link::{Context, Dealer, LinkError, RouterLimits};
@@ -12,8 +13,10 @@ use crate::wire;
 use crate::wire::codec::{self, Malformed};
 use crate::wire::message::{ChildBody, FromChild, FromNode, Reply, ToNode};
 use crate::wire::view::{HoldView, RollupView};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 /// The connection to the parent.
 pub(super) struct Uplink {
@@ -22,12 +25,32 @@ pub(super) struct Uplink {
     outbox: Outbox,
 }
 
+/// The same as another image of the program goes on with it: under the same name, which the parent's socket hands over.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CarriedUplink {
+    #[serde(with = "crate::files::exact")]
+    parent: PathBuf,
+    name: String,
+    token: Token,
+    beats: u64,
+    outbox: Outbox,
+}
+
 struct Line {
     dealer: Dealer,
     token: Token,
+    parent: PathBuf,
+    name: String,
 }
 
 impl Line {
+    fn connect(context: &Context, parent: PathBuf, name: String, token: Token) -> Result<Line, LinkError> {
+        let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
+        let dealer = Dealer::connect(context, &parent, name.as_bytes(), limits)?;
+        Ok(Line { dealer, token, parent, name })
+    }
+
     /// Sends a message, if the queue has room for it.
     fn send(&mut self, message: FromNode) -> bool {
         let frames =
@@ -39,11 +62,28 @@ impl Line {
 
 impl Uplink {
     pub(super) fn connect(context: &Context, boot: &NodeBoot) -> Result<Uplink, LinkError> {
-        let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
-        let dealer = Dealer::connect(context, &boot.parent, boot.name.as_bytes(), limits)?;
-        let mut line = Line { dealer, token: boot.token };
+        let mut line = Line::connect(context, boot.parent.clone(), boot.name.clone(), boot.token)?;
         line.send(FromNode::Hello { pid: std::process::id() });
         Ok(Uplink { line, beats: 0, outbox: Outbox::default() })
+    }
+
+    /// What goes over to another image of the program.
+    pub(super) fn pack(&self) -> CarriedUplink {
+        let Uplink { line: Line { dealer: _, token, parent, name }, beats, outbox } = self;
+        let (parent, name) = (parent.clone(), name.clone());
+        CarriedUplink { parent, name, token: *token, beats: *beats, outbox: outbox.clone() }
+    }
+
+    /// The connection of another image, which is made anew. It introduces itself when all is done.
+    pub(super) fn unpack(carried: CarriedUplink, context: &Context) -> Uplink {
+        let CarriedUplink { parent, name, token, beats, outbox } = carried;
+        let line = Line::connect(context, parent, name, token).or_back("connecting to the parent");
+        Uplink { line, beats, outbox }
+    }
+
+    /// Introduces this process.
+    pub(super) fn introduce(&mut self) {
+        self.line.send(FromNode::Hello { pid: std::process::id() });
     }
 
     pub(super) fn fd(&self) -> RawFd {

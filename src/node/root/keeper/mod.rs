@@ -22,12 +22,15 @@ use crate::ids::Mark;
 use crate::instance::runtime::RuntimeDir;
 use crate::logs::stream_file;
 use crate::node::context::Context;
+use crate::node::luggage::{Number, Packing, Unpacking};
 use crate::node::reactor::{Reactor, Source};
 use crate::os::epoll::{PollError, Tag};
 use crate::os::pidfd::PidFd;
 use crate::os::spawn::{self, PlanSpec};
 use crate::os::{fd, process};
 use crate::time::{Span, Time};
+use crate::wire::snapshot::Kind;
+use serde::{Deserialize, Serialize};
 use slog::{error, warn};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -47,7 +50,42 @@ pub(in crate::node) struct Keeper {
     retry: Option<Time>,
 }
 
+/// The same as another image of the program goes on with it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedKeeper {
+    pid: u32,
+    pidfd: Number,
+    goodbye: Number,
+    record: Record,
+    retry: Option<Time>,
+}
+
 impl Keeper {
+    /// What goes over.
+    pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedKeeper {
+        let Keeper { pid, pidfd, goodbye, tag: _, record, retry } = self;
+        CarriedKeeper {
+            pid: *pid,
+            pidfd: packing.process(pidfd, *pid),
+            goodbye: packing.descriptor(goodbye, Kind::Pipe, "the keeper's goodbye"),
+            record: record.clone(),
+            retry: *retry,
+        }
+    }
+
+    /// The keeper of another image of the program.
+    pub(crate) fn unpack(carried: CarriedKeeper, unpacking: &mut Unpacking<'_>, reactor: &mut Reactor) -> Keeper {
+        let CarriedKeeper { pid, pidfd, goodbye, record, retry } = carried;
+        let (pidfd, goodbye) = (unpacking.process(pidfd), unpacking.take(goodbye));
+        // One that has ended and was not replaced is watched no longer.
+        let tag = retry.is_none().then(|| {
+            reactor.processes.known.insert(pid, None);
+            reactor.watch_again(&pidfd, Source::Keeper)
+        });
+        Keeper { pid, pidfd, goodbye, tag, record, retry }
+    }
+
     pub(crate) fn start(
         runtime: &RuntimeDir,
         mark: &Mark,

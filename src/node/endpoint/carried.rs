@@ -1,0 +1,92 @@
+//! The children's endpoint as another image of the program goes on with it: connections that come meanwhile wait in the backlog of
+//! the listening socket, and datagrams in the sockets of their workers. Sockets for plain beats are bound anew.
+
+use super::drops::Drops;
+use super::{Endpoint, limits};
+use crate::ids::Token;
+use crate::link::{Context as Sockets, Router};
+use crate::node::children::{Child, Children};
+use crate::node::context::Context;
+use crate::node::luggage::{Number, OrBack, Packing, Unpacking};
+use crate::node::reactor::Reactor;
+use crate::os::datagram::DatagramSocket;
+use crate::supervision::{Dropped, Run};
+use crate::wire::snapshot::Kind;
+use serde::{Deserialize, Serialize};
+use slog::warn;
+use std::path::PathBuf;
+
+/// The endpoint.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedEndpoint {
+    #[serde(with = "crate::files::exact")]
+    path: PathBuf,
+    listener: Number,
+    speakers: Vec<(Run, Token, Option<u32>)>,
+    notify: Vec<CarriedNotify>,
+    dropped: Dropped,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedNotify {
+    run: Run,
+    socket: Number,
+    #[serde(with = "crate::files::exact")]
+    path: PathBuf,
+    uid: Option<u32>,
+}
+
+impl Endpoint {
+    /// What goes over.
+    pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedEndpoint {
+        // A verdict is asked for anew, and descriptors are counted anew.
+        let Endpoint { router, speakers, pulls: _, notify, drops, barrier: _, descriptors: _, sockets: _ } = self;
+        let one = |(run, socket, uid): (Run, &DatagramSocket, Option<u32>)| CarriedNotify {
+            run,
+            socket: packing.descriptor(socket, Kind::Datagram, socket.path().display()),
+            path: socket.path().to_path_buf(),
+            uid,
+        };
+        CarriedEndpoint {
+            notify: notify.all().map(one).collect(),
+            path: router.path().to_path_buf(),
+            listener: packing.descriptor(&router.listener(), Kind::Listener, "the socket of the children"),
+            speakers: speakers.all(),
+            dropped: drops.so_far().clone(),
+        }
+    }
+
+    /// The endpoint of another image of the program.
+    pub(crate) fn unpack(
+        carried: CarriedEndpoint,
+        sockets: Sockets,
+        children: &Children,
+        context: &Context,
+        unpacking: &mut Unpacking<'_>,
+        reactor: &mut Reactor,
+    ) -> Endpoint {
+        let CarriedEndpoint { path, listener, speakers, notify, dropped } = carried;
+        let (listener, door) = (unpacking.take(listener), context.place.door.clone());
+        let nodes = children.iter().any(Child::is_node);
+        let router =
+            Router::go_on(&sockets, &path, listener, limits(nodes), door).or_back("opening the children's socket");
+        let mut endpoint = Endpoint { drops: Drops::after(dropped), ..Endpoint::of(router, sockets) };
+        for (run, token, uid) in speakers {
+            uid.into_iter().for_each(|uid| context.place.door.allow(uid));
+            endpoint.speakers.admit(run, token, uid, context.now());
+        }
+        for CarriedNotify { run, socket, path, uid } in notify {
+            let socket = DatagramSocket::go_on(unpacking.take(socket), path);
+            endpoint.notify.listen(run, socket, uid, reactor).or_back("watching a worker's notifications");
+        }
+        for (id, child) in children.with_ids() {
+            // It is tried again before the next start.
+            if endpoint.bind_pulls(id, Some(&child.what), reactor).is_err() {
+                warn!(context.logger, "cannot listen for plain beats any more"; "path" => %child.path);
+            }
+        }
+        endpoint
+    }
+}

@@ -1,0 +1,83 @@
+//! What only the root has, as another image of the program goes on with it.
+
+use super::file::CarriedFile;
+use super::journal::CarriedJournal;
+use super::keeper::CarriedKeeper;
+use super::service_manager::CarriedManager;
+use super::{Journal, Keeper, Root, ServiceManager, TreeFile};
+use crate::link::{Context as Sockets, Door, Pull, Router, RouterLimits};
+use crate::node::history::{CarriedHistory, History};
+use crate::node::luggage::{Number, OrBack, Packing, Unpacking};
+use crate::node::reactor::{Reactor, Source};
+use crate::wire::snapshot::Kind;
+use crate::wire::view::HoldView;
+use serde::{Deserialize, Serialize};
+use slog::{Logger, warn};
+use std::path::{Path, PathBuf};
+
+/// What only the root has.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedRoot {
+    control: Number,
+    history: CarriedHistory,
+    file: CarriedFile,
+    journal: Option<CarriedJournal>,
+    holds: Vec<HoldView>,
+    keeper: Option<CarriedKeeper>,
+    service_manager: Option<CarriedManager>,
+    #[serde(with = "crate::files::exact::option")]
+    panic_socket: Option<PathBuf>,
+    ready: Option<Number>,
+}
+
+impl Root {
+    /// What goes over.
+    pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedRoot {
+        let Root { control, history, file, journal, holds, keeper, service_manager, panic_socket, ready } = self;
+        CarriedRoot {
+            control: packing.descriptor(&control.listener(), Kind::Listener, "the operators' socket"),
+            history: history.pack(packing),
+            file: file.pack(),
+            journal: journal.as_ref().map(|journal| journal.pack(packing)),
+            holds: holds.clone(),
+            keeper: keeper.as_ref().map(|keeper| keeper.pack(packing)),
+            service_manager: service_manager.as_ref().map(|manager| manager.pack()),
+            panic_socket: panic_socket.as_ref().map(|socket| socket.path().to_path_buf()),
+            ready: ready.as_ref().map(|ready| packing.descriptor(ready, Kind::Pipe, "what waits for the tree")),
+        }
+    }
+
+    /// What another image of the program has had.
+    pub(crate) fn unpack(
+        carried: CarriedRoot,
+        (sockets, path, limits, door): (&Sockets, &Path, RouterLimits, Door),
+        logger: &Logger,
+        unpacking: &mut Unpacking<'_>,
+        reactor: &mut Reactor,
+    ) -> Root {
+        let CarriedRoot { control, history, file, journal, holds, keeper, service_manager, panic_socket, ready } =
+            carried;
+        let control = Router::go_on(sockets, path, unpacking.take(control), limits, door);
+        let mut root = Root {
+            control: control.or_back("opening the operators' socket"),
+            history: History::unpack(history, unpacking),
+            file: TreeFile::unpack(file),
+            journal: journal.map(|journal| Journal::unpack(journal, unpacking)),
+            holds,
+            keeper: keeper.map(|keeper| Keeper::unpack(keeper, unpacking, reactor)),
+            service_manager: service_manager.and_then(|manager| ServiceManager::unpack(manager, logger)).map(Box::new),
+            panic_socket: None,
+            ready: ready.map(|ready| unpacking.take(ready).into()),
+        };
+        root.watch_control(reactor).or_back("watching the operators' socket");
+        if let Some(path) = panic_socket {
+            let endpoint = format!("ipc://{}", path.display());
+            match root.bind_panic_socket(sockets, &endpoint).map(Pull::fd) {
+                Ok(fd) => _ = reactor.watch(fd, Source::PanicSocket).or_back("watching the panic button"),
+                Err(error) => warn!(logger, "the panic button cannot be bound again"; "error" => %error),
+            }
+        }
+        root
+    }
+}
