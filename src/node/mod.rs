@@ -81,6 +81,7 @@ mod streams;
 mod testing;
 mod translate;
 mod turn;
+mod upgrade;
 mod uplink;
 mod view;
 

@@ -193,6 +193,7 @@ impl Node {
                 Order::Release { node, path } => self.children.release(node, &path),
                 Order::Stream(asker, verb) => self.stream(asker, verb),
                 Order::Root(change) => self.change_root(change),
+                Order::Upgrade { asker, by, exe, check } => self.upgrade(asker, by, exe, check),
                 Order::Reloaded(complete) => {
                     if let Some(root) = self.above.root_mut().filter(|_| complete) {
                         root.file_mut().settled();

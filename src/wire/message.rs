@@ -4,6 +4,7 @@
 use crate::ids::{Name, Path, ReportId, Token};
 use crate::text::is_obeyed;
 use crate::time::Span;
+use crate::wire::upgrade::Upgrade;
 use crate::wire::view::{ChildView, EventView, HoldView, LogView, RollupView, StatusView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -286,6 +287,14 @@ pub enum Verb {
     },
     /// The tree is to be again what it was before the last reload, where that is not complete. Of the root only.
     AbortReload,
+    /// The tree goes on with another executable, and no worker notices. Of the root only. Answered by several `Upgraded`.
+    Upgrade {
+        /// The executable, by its absolute path.
+        #[serde(with = "crate::files::exact")]
+        exe: PathBuf,
+        /// Only try in every supervisor whether it could be done.
+        check: bool,
+    },
     /// From a node to its child node: its part of a reload. Sent again until it is answered.
     ReloadBelow {
         /// The child node.
@@ -358,7 +367,7 @@ impl Verb {
     }
 }
 
-/// One reply. `Accepted` is followed by another one, `Events` by more until `end`, `Logs` until
+/// One reply. `Accepted` is followed by another one, `Upgraded` by more until it is done, `Events` until `end`, `Logs` until
 /// `caught_up` (or for ever), all others are the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
@@ -430,6 +439,22 @@ pub enum Reply {
         /// Supervisors that are down or did not answer, so that what is below them is missing; with `caught_up`.
         silent: Vec<Path>,
     },
+    /// What has become of an upgrade so far; each time that more is known, and once more when it is done.
+    Upgraded {
+        /// All that is known.
+        upgrade: Box<Upgrade>,
+    },
+}
+
+impl Reply {
+    /// Whether what was asked for is still under way: another reply follows to the same request.
+    pub fn is_under_way(&self) -> bool {
+        match self {
+            Reply::Accepted { .. } => true,
+            Reply::Upgraded { upgrade } => !upgrade.done,
+            _ => false,
+        }
+    }
 }
 
 fn is_zero(number: &u64) -> bool {

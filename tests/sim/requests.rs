@@ -395,6 +395,7 @@ impl World {
                 | Order::Release { .. }
                 | Order::Stream(..)
                 | Order::Root(_)
+                | Order::Upgrade { .. }
                 | Order::Reloaded(_) => {}
             }
         }

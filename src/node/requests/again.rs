@@ -8,6 +8,7 @@ use crate::link::Identity;
 use crate::node::asker::Asker;
 use crate::time::{Span, Time};
 use crate::wire::message::{Refusal, Reply, Verb};
+use crate::wire::upgrade::Supervisor;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 
@@ -67,25 +68,30 @@ impl Again {
     pub(super) fn replied(&mut self, now: Time, asker: &Asker, reply: &Reply) {
         let Some(key) = key(asker) else { return };
         let Some(slot @ None) = self.known.get_mut(&key) else { return };
-        let text = match reply {
-            Reply::Accepted { .. } => return,
+        if reply.is_under_way() {
+            return;
+        }
+        let bytes = match reply {
             // It was not taken, so it may be.
             Reply::Refused { why: Refusal::Full, .. } => None,
-            Reply::Done { detail: text, .. } | Reply::Refused { message: text, .. } => Some(text),
-            Reply::Status { .. }
+            Reply::Done { detail: text, .. } | Reply::Refused { message: text, .. } => Some(text.len()),
+            Reply::Upgraded { upgrade } => Some(upgrade.supervisors.iter().map(bytes_of).sum()),
+            Reply::Accepted { .. }
+            | Reply::Status { .. }
             | Reply::Subtree { .. }
             | Reply::Spec { .. }
             | Reply::Events { .. }
             | Reply::Logs { .. } => None,
         };
-        let Some(text) = text else {
+        let Some(bytes) = bytes else {
             self.known.remove(&key);
             return;
         };
         *slot = Some(reply.clone());
-        self.bytes += text.len();
-        self.kept.push_back((now, key, text.len()));
-        while self.kept.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX {
+        self.bytes += bytes;
+        self.kept.push_back((now, key, bytes));
+        // The newest stays, however long it is.
+        while self.kept.len() > KEPT_MAX || (self.bytes > KEPT_BYTES_MAX && self.kept.len() > 1) {
             self.forget_oldest();
         }
     }
@@ -107,6 +113,12 @@ impl Again {
             self.bytes -= bytes;
         }
     }
+}
+
+/// What of an upgrade's reply is about one supervisor.
+fn bytes_of(supervisor: &Supervisor) -> usize {
+    let Supervisor { path, state: _, version, gap_ms: _, message } = supervisor;
+    size_of::<Supervisor>() + path.len() + version.len() + message.as_ref().map_or(0, String::len)
 }
 
 /// By which a request is known again: of an asker that has drawn its identity.
@@ -134,6 +146,7 @@ mod tests {
     use super::*;
     use crate::ids::Path;
     use crate::wire::message::Outcome;
+    use crate::wire::upgrade::{State, Upgrade};
 
     const START: Time = Time::ZERO;
 
@@ -205,6 +218,30 @@ mod tests {
             assert_eq!(again.asked(&mine(2), &Verb::StillFollowing { request: 1 }), Before::Nothing);
         }
         assert_eq!(again.known.len(), 1);
+    }
+
+    #[test]
+    fn an_upgrade_is_under_way_until_its_last_reply_and_is_not_done_twice() {
+        let mut again = Again::default();
+        let upgrade = Verb::Upgrade { exe: "/usr/bin/treevisor".into(), check: false };
+        let told = |done, supervisors: usize| {
+            let one = |number: usize| Supervisor {
+                path: format!("/{number}"),
+                state: State::Upgraded,
+                version: "0.2.0".into(),
+                gap_ms: Some(7),
+                message: None,
+            };
+            let supervisors = (0..supervisors).map(one).collect();
+            Reply::Upgraded { upgrade: Box::new(Upgrade::new("0.1.0".into(), "0.2.0".into(), done, supervisors)) }
+        };
+        assert_eq!(again.asked(&mine(1), &upgrade), Before::Nothing);
+        again.replied(START, &mine(1), &told(false, 1));
+        assert_eq!(again.asked(&mine(1), &upgrade), Before::UnderWay);
+        // Longer than all replies together may be.
+        let last = told(true, KEPT_BYTES_MAX / size_of::<Supervisor>());
+        again.replied(START, &mine(1), &last);
+        assert_eq!(again.asked(&mine(1), &upgrade), Before::Answered(last));
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl Requests {
             Tool::AbortReload => {
                 out.push(Order::Root(RootChange { asker, by, tree: None, prune: false, config: None }));
             }
+            Tool::Upgrade(route::Upgrade { exe, check }) => out.push(Order::Upgrade { asker, by, exe, check }),
             Tool::ReloadBelow(reload) => self.reload_below(now, asker, by, reload, out),
         }
     }

@@ -29,6 +29,8 @@ pub enum Tool {
     Reload(Reload),
     /// The tree is to be what it was before the last reload.
     AbortReload,
+    /// The tree is to go on with another executable.
+    Upgrade(Upgrade),
     /// This node is to become another one.
     ReloadBelow(ReloadBelow),
 }
@@ -42,6 +44,15 @@ pub struct Reload {
     pub prune: bool,
     /// The file that it came from.
     pub config: Option<PathBuf>,
+}
+
+/// Another executable, for the root.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upgrade {
+    /// It, by its absolute path.
+    pub exe: PathBuf,
+    /// It is only tried whether it could be done.
+    pub check: bool,
 }
 
 /// A node's part of another tree.
@@ -230,6 +241,7 @@ impl From<Verb> for Asked {
             Verb::Spec => Asked::Tool(Tool::Spec),
             Verb::Reload { tree, prune, config } => Asked::Tool(Tool::Reload(Reload { tree, prune, config })),
             Verb::AbortReload => Asked::Tool(Tool::AbortReload),
+            Verb::Upgrade { exe, check } => Asked::Tool(Tool::Upgrade(Upgrade { exe, check })),
             Verb::ReloadBelow { path: _, spec, heartbeat, generation, prune } => {
                 Asked::Tool(Tool::ReloadBelow(ReloadBelow { spec, heartbeat, generation, prune }))
             }

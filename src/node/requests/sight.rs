@@ -140,6 +140,17 @@ pub enum Order {
     Stream(Asker, StreamVerb),
     /// The root is to have another tree.
     Root(RootChange),
+    /// The tree is to go on with another executable.
+    Upgrade {
+        /// The receiver of the replies.
+        asker: Asker,
+        /// The operator.
+        by: String,
+        /// The executable, by its absolute path.
+        exe: PathBuf,
+        /// It is only tried whether it could be done.
+        check: bool,
+    },
     /// A whole reload of this node is over; whether all of it is as it was asked for.
     Reloaded(bool),
 }

@@ -127,7 +127,8 @@ impl From<Reply> for PartReply {
             | Reply::Subtree { .. }
             | Reply::Spec { .. }
             | Reply::Events { .. }
-            | Reply::Logs { .. } => PartReply::Again,
+            | Reply::Logs { .. }
+            | Reply::Upgraded { .. } => PartReply::Again,
         }
     }
 }

@@ -203,9 +203,9 @@ mod for_nodes {
     use super::*;
     use crate::ids::{Name, Path, ReportId};
     use crate::wire::message::{Outcome, Refusal, Reply, Verb};
-    use crate::wire::view::LogView;
+    use crate::wire::upgrade::{State, Supervisor, Upgrade};
     use crate::wire::view::{
-        ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, RollupView, StatusView,
+        ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, LogView, RollupView, StatusView,
         SupervisorView, WorkerView, testing,
     };
     use serde_json::json;
@@ -293,6 +293,11 @@ mod for_nodes {
                 root: supervisor(children),
             }),
         }
+    }
+
+    fn upgraded(path: &str, state: State, gap_ms: Option<u64>, message: Option<&str>) -> Supervisor {
+        let version = if state == State::Upgraded { "0.2.0" } else { "0.1.0" };
+        Supervisor { path: path.into(), state, version: version.into(), gap_ms, message: message.map(Into::into) }
     }
 
     fn node(said: FromNode) -> FromChild {
@@ -433,6 +438,7 @@ mod for_nodes {
                 }),
             ),
             ("v1-ask-logs-seen", ask(Verb::LogsSeen { request: 6, replies: 2 })),
+            ("v1-ask-upgrade", ask(Verb::Upgrade { exe: "/usr/bin/treevisor".into(), check: false })),
             ("v1-ask-unfollow", ask(Verb::Unfollow { request: 6 })),
             ("v1-ask-still-following", ask(Verb::StillFollowing { request: 6 })),
             ("v1-told-accepted", told(Reply::Accepted { waiting_for: "/web/api is stopping".into() })),
@@ -459,6 +465,20 @@ mod for_nodes {
             (
                 "v1-told-refused",
                 told(Reply::Refused { why: Refusal::NoSuchPath, message: "there is no /web/apu".into() }),
+            ),
+            (
+                "v1-told-upgraded",
+                told(Reply::Upgraded {
+                    upgrade: Box::new(Upgrade::new(
+                        "0.1.0".into(),
+                        "0.2.0".into(),
+                        false,
+                        vec![
+                            upgraded("/", State::Upgraded, Some(7), None),
+                            upgraded("/mail", State::Failed, None, Some("no descriptor is left")),
+                        ],
+                    )),
+                }),
             ),
             ("v1-told-events", told(events(vec![event(2, 3)], 1, true))),
         ])
