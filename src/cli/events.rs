@@ -32,7 +32,8 @@ use std::os::fd::AsFd;
 #[command(after_long_help = "\
 Kinds:
   starting started ready beat_late hung dropped exited restarting stopping stopped escalated
-  gave_up auto_shutdown panic held reloaded rollout start_failed kill_failed
+  gave_up auto_shutdown panic held released reloaded rollout upgraded
+  upgrade_failed start_failed kill_failed main_pid
 
 Times are local, or UTC with --utc; those of --json are UTC:
   10m, 1h30m, 2h ago      so long ago

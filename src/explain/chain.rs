@@ -37,9 +37,10 @@ impl<'a> Story<'a> {
         Story { events, by_id }
     }
 
-    /// The last event about a path. That a beat was late and came after all is no event of its life.
+    /// The last event about a path. That a beat was late and came after all is no event of its life, nor is what changes
+    /// nothing of its state.
     pub(super) fn last_about(&self, path: &Path) -> Option<usize> {
-        self.events.iter().rposition(|event| event.path == *path && !is_late(event) && !is_main_pid(event))
+        self.events.iter().rposition(|event| event.path == *path && !is_late(event) && !is_aside(event))
     }
 
     /// The chain behind the state of a path; `runs` says whether the tree does.
@@ -205,17 +206,16 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// What it means, and of an exit which process it was about.
+    /// What it means, and of an exit which process it was about, and which version that ran.
     fn meaning(&self, at: usize) -> Vec<String> {
         let event = &self.events[at];
         let mut meaning = meaning::of(event);
-        let is_its = |other: &EventView| {
-            is_main_pid(other) && other.path == event.path && other.incarnation == event.incarnation
-        };
+        let is_its =
+            |other: &EventView| is_aside(other) && other.path == event.path && other.incarnation == event.incarnation;
         if matches!(event.body, EventBody::Exited(_))
-            && let Some(main) = self.last_before(at, is_its)
+            && let Some(before) = self.last_before(at, is_its)
         {
-            meaning.push(meaning::of_main_pid(&self.events[main]));
+            meaning.extend(meaning::before_exit(&self.events[before]));
         }
         meaning
     }
@@ -289,8 +289,9 @@ fn is_late(event: &EventView) -> bool {
     matches!(event.body, EventBody::BeatLate(_))
 }
 
-fn is_main_pid(event: &EventView) -> bool {
-    matches!(event.body, EventBody::MainPid(_))
+/// Whether it is the same life that goes on: with another main process, or another executable.
+fn is_aside(event: &EventView) -> bool {
+    matches!(event.body, EventBody::MainPid(_) | EventBody::Upgraded(_) | EventBody::UpgradeFailed(_))
 }
 
 fn is_failed_start(event: &EventView) -> bool {

@@ -26,7 +26,7 @@ pub(super) fn category(event: &EventView) -> Category {
         EventBody::Restarting(_) => Category::Decision,
         EventBody::Escalated(_) | EventBody::GaveUp(_) => Category::Escalation,
         EventBody::AutoShutdown(_) => Category::AutoShutdown,
-        EventBody::Reloaded(_) => Category::Operator,
+        EventBody::Reloaded(_) | EventBody::Upgraded(_) | EventBody::UpgradeFailed(_) => Category::Operator,
         EventBody::Rollout(_) => Category::Decision,
         EventBody::Starting
         | EventBody::Started
@@ -125,11 +125,20 @@ pub(super) fn of(event: &EventView) -> Vec<String> {
     meaning
 }
 
-/// What it means for an exit that the worker had named its main process itself.
-pub(super) fn of_main_pid(event: &EventView) -> String {
-    let EventBody::MainPid(body) = &event.body else { return String::new() };
-    let main = event.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
-    format!("it was process{main}, which the worker had named in place of {} (MAINPID)", body.before)
+/// What an event before the exit of the same process means for that: the worker had named its main process itself, or
+/// the supervisor had been upgraded.
+pub(super) fn before_exit(event: &EventView) -> Option<String> {
+    match &event.body {
+        EventBody::MainPid(body) => {
+            let main = event.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
+            Some(format!("it was process{main}, which the worker had named in place of {} (MAINPID)", body.before))
+        }
+        EventBody::Upgraded(body) => {
+            let (from, to) = (clean(&body.from), clean(&body.to));
+            Some(format!("it ran {to}, to which it had been upgraded from {from} without a restart"))
+        }
+        _ => None,
+    }
 }
 
 fn of_surroundings(exited: &Exited, meaning: &mut Vec<String>) {

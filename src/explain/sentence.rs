@@ -7,7 +7,10 @@ use super::rollout;
 use crate::signal::full_name;
 use crate::text::{clean, ordinal};
 use crate::time::Span;
-use crate::wire::view::event::{Dropped, Exited, GaveUp, Hung, Killed, Reloaded, Restarting, StopWhy, Stopping};
+use crate::wire::view::event::{
+    Dropped, Exited, GaveUp, Hung, Killed, Reloaded, Restarting, StopWhy, Stopping, UpgradeFailed, UpgradeStage,
+    Upgraded,
+};
 use crate::wire::view::{EventBody, EventView, ExitView};
 use serde_json::Value;
 
@@ -109,6 +112,11 @@ fn phrase(event: &EventView, tense: Tense) -> String {
         EventBody::Released(body) => format!("is no longer held: released by {}", clean(&body.by)),
         EventBody::Reloaded(body) => reloaded(body),
         EventBody::Rollout(body) => rollout::phrase(body),
+        EventBody::Upgraded(body) => {
+            let Upgraded { by, from, gap_ms, to } = body;
+            format!("was upgraded from {} to {} by {} (gap {gap_ms} ms)", clean(from), clean(to), clean(by))
+        }
+        EventBody::UpgradeFailed(body) => upgrade_failed(body),
         EventBody::StartFailed(body) => {
             format!(
                 "could not be started: {}{}",
@@ -184,6 +192,17 @@ fn reloaded(body: &Reloaded) -> String {
         counts => counts,
     };
     format!("was reloaded by {}: {changed}", clean(&body.by))
+}
+
+fn upgrade_failed(body: &UpgradeFailed) -> String {
+    let UpgradeFailed { message, stage, to } = body;
+    let stage = match stage {
+        UpgradeStage::Rehearsal => "the rehearsal failed",
+        UpgradeStage::Exec => "exec failed",
+        UpgradeStage::Restore => "restore failed, and the old version is back",
+        UpgradeStage::Other(stage) => &format!("{} failed", clean(stage)),
+    };
+    format!("could not be upgraded to {}: {stage}: {}", clean(to), clean(message))
 }
 
 /// Why a child is being stopped.

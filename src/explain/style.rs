@@ -25,6 +25,7 @@ pub(crate) fn of_event(body: &EventBody) -> Style {
         | EventBody::Escalated(_)
         | EventBody::GaveUp(_)
         | EventBody::Panic(_)
+        | EventBody::UpgradeFailed(_)
         | EventBody::StartFailed(_) => BAD,
         EventBody::Held(_) => HELD,
         EventBody::Starting | EventBody::Stopping(_) | EventBody::Stopped => QUIET,
@@ -34,6 +35,7 @@ pub(crate) fn of_event(body: &EventBody) -> Style {
         | EventBody::MainPid(_)
         | EventBody::Reloaded(_)
         | EventBody::Rollout(_)
+        | EventBody::Upgraded(_)
         | EventBody::Other { .. } => PLAIN,
     }
 }

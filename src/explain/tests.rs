@@ -237,6 +237,22 @@ fn an_exit_names_the_main_process_that_the_worker_had_named() {
 }
 
 #[test]
+fn an_upgrade_explains_no_state_and_stands_with_the_exit_after_it() {
+    let mut tree = Tree::default();
+    tree.boot(1, "/web", None);
+    tree.add(2, "/web", "upgraded", None, json!({ "from": "0.1.0", "to": "0.2.0", "gap_ms": 7, "by": "uid 0" }));
+    assert_eq!(tree.explain("/web", Some("running")).verdict, "/web has never failed, as far as is remembered");
+    let detail = json!({ "signal": 11, "normal": false, "expected": false, "uptime_ms": 7000 });
+    let exited = tree.add(1, "/web", "exited", None, detail);
+    tree.add(1, "/web", "restarting", Some(exited), json!({ "strategy": "one-for-one", "used": 1, "max": null }));
+    let failed = json!({ "to": "0.3.0", "stage": "restore", "message": "it took 10 s" });
+    tree.add(2, "/web", "upgrade_failed", None, failed);
+    let text = text(&tell(&tree.explain("/web", Some("waiting"))));
+    assert!(text.contains("/web was killed by SIGSEGV"), "{text}");
+    assert!(text.contains("it ran 0.2.0, to which it had been upgraded from 0.1.0 without a restart"), "{text}");
+}
+
+#[test]
 fn a_hang_begins_with_its_own_verdict_and_has_the_facts_of_the_exit() {
     for (no_progress, category, says) in [
         (false, Category::Hang, "was killed as hung: no heartbeat for 3s (limit 3s)"),

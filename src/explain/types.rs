@@ -165,6 +165,8 @@ impl Step {
             | EventBody::Panic(_)
             | EventBody::Reloaded(_)
             | EventBody::Rollout(_)
+            | EventBody::Upgraded(_)
+            | EventBody::UpgradeFailed(_)
             | EventBody::StartFailed(_)
             | EventBody::Other { .. } => true,
         }

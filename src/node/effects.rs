@@ -345,7 +345,7 @@ fn level_of(view: &EventView, own: bool) -> Level {
         | EventBody::Panic(_)
         | EventBody::StartFailed(_) => Level::Warning,
         EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => Level::Error,
-        EventBody::GaveUp(_) => Level::Error,
+        EventBody::GaveUp(_) | EventBody::UpgradeFailed(_) => Level::Error,
         EventBody::Starting | EventBody::Ready | EventBody::Stopping(_) => Level::Debug,
         EventBody::Started | EventBody::Stopped if own => Level::Debug,
         EventBody::Started
@@ -358,6 +358,7 @@ fn level_of(view: &EventView, own: bool) -> Level {
         | EventBody::MainPid(_)
         | EventBody::Reloaded(_)
         | EventBody::Rollout(_)
+        | EventBody::Upgraded(_)
         | EventBody::Other { .. } => Level::Info,
     }
 }

@@ -299,7 +299,9 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
         | EventBody::Released(_)
         | EventBody::MainPid(_)
         | EventBody::Reloaded(_)
-        | EventBody::Rollout(_) => true,
+        | EventBody::Rollout(_)
+        | EventBody::Upgraded(_)
+        | EventBody::UpgradeFailed(_) => true,
         // Those of a sibling that is restarted with it, and of what is below it, come again with each round.
         EventBody::Stopping(_) | EventBody::Stopped => is_its_own && event.path == *path,
         EventBody::Starting

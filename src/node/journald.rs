@@ -26,6 +26,8 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("released", "57ace0432d775ba9bc063e6ed34adbe9"),
     ("reloaded", "6b92a0d825b35e22bf03c00ca7f619a7"),
     ("rollout", "35b826e43de55be8a6bb8ccc7a61227f"),
+    ("upgraded", "096b1e8cb14844bab8bd35d678592a2e"),
+    ("upgrade_failed", "68959fe6795847208bdd3d906fbdeed2"),
     ("start_failed", "00313a158aab53388dff5f5b8aa1cae9"),
 ];
 

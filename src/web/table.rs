@@ -394,6 +394,8 @@ impl Cells {
             | EventBody::AutoShutdown(_)
             | EventBody::Reloaded(_)
             | EventBody::Rollout(_)
+            | EventBody::Upgraded(_)
+            | EventBody::UpgradeFailed(_)
             | EventBody::Other { .. } => {}
         }
         if let Some(incarnation) = event.incarnation {

@@ -23,6 +23,7 @@ fn for_people(event: &mut EventView, look: Look) {
         EventBody::Panic(body) => body.by = by(&body.by),
         EventBody::Released(body) => body.by = by(&body.by),
         EventBody::Reloaded(body) => body.by = by(&body.by),
+        EventBody::Upgraded(body) => body.by = by(&body.by),
         EventBody::Stopping(body) => body.by = body.by.as_deref().map(by),
         EventBody::Held(body) => {
             body.by = body.by.as_deref().map(by);

@@ -84,6 +84,11 @@ fn events() -> Vec<(&'static str, Value)> {
         ),
         ("rollout", json!({ "by": "uid 0", "reload": true, "stage": "overtaken", "total": 4, "updated": 2 })),
         ("rollout", json!({ "by": "uid 0", "reload": false, "stage": "begun", "total": 4 })),
+        ("upgraded", json!({ "from": "0.1.0", "to": "0.2.0", "by": "uid 0", "gap_ms": 23 })),
+        ("upgrade_failed", json!({ "to": "0.2.0", "stage": "rehearsal", "message": "it took longer than 10 s" })),
+        ("upgrade_failed", json!({ "to": "0.2.0", "stage": "exec", "message": "no descriptor is left" })),
+        ("upgrade_failed", json!({ "to": "0.2.0", "stage": "restore", "message": "it ended by SIGSEGV" })),
+        ("upgrade_failed", json!({ "to": "0.2.0", "stage": "commit", "message": "no memory" })),
         ("start_failed", json!({ "message": "exec ./api: No such file or directory" })),
         ("start_failed", json!({ "message": "exec ./api: No such file or directory", "retry": true })),
     ]

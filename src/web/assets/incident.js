@@ -234,8 +234,8 @@ function arrows(events, cause, lane, at) {
 function weight(event) {
   if (event.kind === "gave_up" || event.kind === "escalated") return "escalation";
   if (event.kind === "hung") return "hang";
-  if (event.kind === "panic" || event.kind === "reloaded" || (event.kind === "stopping" && ["operator", "reload"].includes(event.why))) return "operator";
-  if (event.kind === "restarting" || event.kind === "start_failed" || event.kind === "kill_failed") return "failure";
+  if (["panic", "reloaded", "upgraded"].includes(event.kind) || (event.kind === "stopping" && ["operator", "reload"].includes(event.why))) return "operator";
+  if (event.kind === "restarting" || event.kind === "start_failed" || event.kind === "kill_failed" || event.kind === "upgrade_failed") return "failure";
   return event.kind === "exited" && !event.expected && !event.normal ? "failure" : null;
 }
 

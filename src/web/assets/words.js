@@ -190,6 +190,10 @@ function phrase(event) {
       const counts = ["added", "removed", "restarted", "updated"].filter((what) => event[what] > 0);
       return `was reloaded by ${event.by}: ${counts.map((what) => `${event[what]} ${what}`).join(", ") || "no changes"}`;
     }
+    case "upgraded":
+      return `was upgraded from ${event.from} to ${event.to} by ${event.by} (gap ${event.gap_ms} ms)`;
+    case "upgrade_failed":
+      return `could not be upgraded to ${event.to}: ${event.message}`;
     case "start_failed":
       return `could not be started: ${event.message}`;
     case "dropped":
@@ -209,6 +213,8 @@ const MEANINGS = /** @type {Record<string, string>} */ ({
   auto_shutdown: "A child that matters has ended by itself; so the supervisor ends.",
   panic: "Killed at once, without being asked, with all that stood below it.",
   held: "It stays down until an operator starts it again.",
+  upgraded: "It goes on with another treevisor, in the same process. Nothing below it was stopped.",
+  upgrade_failed: "It goes on with the treevisor that it had. Nothing was changed.",
   start_failed: "A start that fails counts as a failure.",
   kill_failed: "The kernel does not let go of the process. Its supervisor no longer waits for it.",
 });

@@ -140,6 +140,10 @@ event_bodies! {
     "reloaded" Reloaded(body: Reloaded);
     /// Copies of a `count` are replaced one after another.
     "rollout" Rollout(body: Box<Rollout>);
+    /// A supervisor goes on with another executable.
+    "upgraded" Upgraded(body: Upgraded);
+    /// A supervisor could not go on with another executable, and goes on as it was.
+    "upgrade_failed" UpgradeFailed(body: UpgradeFailed);
     /// It could not be started.
     "start_failed" StartFailed(body: StartFailed);
 }

@@ -37,6 +37,8 @@ fn least(kind: &str) -> Value {
             "by": "", "generation": 1, "added": 0, "removed": 0, "restarted": 0, "updated": 0, "kept": 0,
         }),
         "rollout" => json!({ "by": "", "reload": true, "stage": "begun", "total": 1, "updated": 0 }),
+        "upgraded" => json!({ "by": "", "from": "", "to": "", "gap_ms": 0 }),
+        "upgrade_failed" => json!({ "to": "", "stage": "exec", "message": "" }),
         "start_failed" => json!({ "stage": "", "errno": 0, "message": "", "retry": false }),
         _ => json!({}),
     }

@@ -391,6 +391,45 @@ pub enum RolloutStage {
     Other(String),
 }
 
+/// A change to another executable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The operator, or the signal.
+    pub by: String,
+    /// The version until now.
+    pub from: String,
+    /// How long it neither heard nor acted.
+    pub gap_ms: u64,
+    /// The version from now on.
+    pub to: String,
+}
+
+/// A change to another executable that could not be made. Nothing has been changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeFailed {
+    /// Why.
+    pub message: String,
+    /// What could not be done.
+    pub stage: UpgradeStage,
+    /// The version that it was to have.
+    pub to: String,
+}
+
+/// How far an upgrade has come.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpgradeStage {
+    /// The other executable has tried what it will have to do, in a process aside.
+    Rehearsal,
+    /// The other executable takes the place of this one.
+    Exec,
+    /// The other executable makes of the snapshot what it was.
+    Restore,
+    /// One of a later version.
+    #[serde(untagged)]
+    Other(String),
+}
+
 /// A start that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartFailed {

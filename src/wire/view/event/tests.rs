@@ -65,6 +65,16 @@ const FIELDS: &[(&str, &[&str])] = &[
             r#","behind":["/a-3"],"behind_count":2,"by":"SIGHUP","failed":"/a-3","not_restored":"no","reload":true,"stage":"stopped","total":4,"updated":2,"why":"it exited""#,
         ],
     ),
+    ("upgraded", &[r#","by":"uid 0","from":"0.1.0","gap_ms":23,"to":"0.2.0""#]),
+    (
+        "upgrade_failed",
+        &[
+            r#","message":"it took 10 s","stage":"rehearsal","to":"0.2.0""#,
+            r#","message":"x","stage":"exec","to":"0.2.0""#,
+            r#","message":"x","stage":"restore","to":"0.2.0""#,
+            r#","message":"x","stage":"boredom","to":"0.2.0""#,
+        ],
+    ),
     ("start_failed", &[r#","errno":2,"message":"exec ./api: No such file","retry":true,"stage":"exec""#]),
 ];
 
