@@ -12,7 +12,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Run", &["start", "run", "stop"]),
     ("Look", &["status", "top", "logs", "events", "why", "metrics", "wait", "web"]),
     ("Act", &["restart", "panic", "signal", "reset"]),
-    ("Change", &["reload", "add", "remove", "scale"]),
+    ("Change", &["reload", "add", "remove", "scale", "upgrade"]),
     ("For workers", &["beat", "notify"]),
     ("Files and shells", &["check", "init", "import", "schema", "completions", "man", "help", "version"]),
 ];

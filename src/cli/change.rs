@@ -32,13 +32,18 @@ pub(super) const WORTH_TELLING: Span = Span::from_millis(900);
 
 /// Asks for the change, and waits until it is done. Returns what else the root reports about it.
 pub(super) fn carry_out(change: Change<'_>, instance: &Instance, when: When) -> Result<String, Failure> {
+    carry_out_with(change, instance, &mut progress_on_stderr(when))
+}
+
+/// Prints what is being waited for, where that takes long, once for each.
+pub(super) fn progress_on_stderr(when: When) -> impl FnMut(&str, Span) {
     let mut said: Option<String> = None;
-    carry_out_with(change, instance, &mut |waiting_for, since| {
+    move |waiting_for, since| {
         if since >= WORTH_TELLING && said.as_deref() != Some(waiting_for) {
             out::say(when, waiting_for);
             said = Some(waiting_for.to_owned());
         }
-    })
+    }
 }
 
 /// The same, with another recipient for its progress.

@@ -47,6 +47,7 @@ mod stop;
 mod targets;
 mod top;
 mod up;
+mod upgrade;
 mod version;
 mod wait;
 mod web;
@@ -83,6 +84,7 @@ use status::Status;
 use std::ffi::OsString;
 use stop::Stop;
 use top::Top;
+use upgrade::Upgrade;
 use wait::Wait;
 use web::Web;
 use why::Why;
@@ -187,6 +189,7 @@ pub enum Verb {
     Add(Add),
     Remove(Remove),
     Scale(Scale),
+    Upgrade(Upgrade),
     Wait(Wait),
     Signal(Signal),
     Reset(Reset),
@@ -249,6 +252,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Add(args) => add::run(args, when).map(ExitCode::number),
         Verb::Remove(args) => remove::run(args, when).map(ExitCode::number),
         Verb::Scale(args) => scale::run(args, when).map(ExitCode::number),
+        Verb::Upgrade(args) => upgrade::run(args, when).map(ExitCode::number),
         Verb::Wait(args) => wait::run(args, when).map(ExitCode::number),
         Verb::Signal(args) => signal::run(args, when).map(ExitCode::number),
         Verb::Reset(args) => reset::run(args, when).map(ExitCode::number),

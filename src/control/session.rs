@@ -153,6 +153,19 @@ impl Session {
     /// # Errors
     /// Every [`AskError`] but those of the tool itself.
     pub fn ask(&mut self, verb: Verb, limits: Limits, progress: &mut dyn FnMut(&str, Span)) -> Result<Reply, AskError> {
+        self.ask_through(verb, limits, &mut |reply, since| progress(reply.waits_for().unwrap_or_default(), since))
+    }
+
+    /// The same, with the whole of each reply before the last one.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub fn ask_through(
+        &mut self,
+        verb: Verb,
+        limits: Limits,
+        each: &mut dyn FnMut(&Reply, Span),
+    ) -> Result<Reply, AskError> {
         let begun = self.clock.now();
         let request = self.send(verb, limits.first)?;
         let overall = begun + limits.overall;
@@ -160,13 +173,13 @@ impl Session {
         let mut waiting_for: Option<String> = None;
         loop {
             match self.next_reply(request, silent_at)? {
-                Some(Reply::Accepted { waiting_for: what }) => {
+                Some(Reply::Refused { why, message }) => return Err(AskError::Refused { why, message }),
+                Some(reply) => {
+                    let Some(what) = reply.waits_for().map(str::to_owned) else { return Ok(reply) };
                     silent_at = overall.min(self.clock.now() + limits.first);
-                    progress(&what, self.clock.now().since(begun));
+                    each(&reply, self.clock.now().since(begun));
                     waiting_for = Some(what);
                 }
-                Some(Reply::Refused { why, message }) => return Err(AskError::Refused { why, message }),
-                Some(reply) => return Ok(reply),
                 None => {
                     return Err(match waiting_for {
                         None => AskError::NoAnswer { limit: self.clock.now().since(begun) },
@@ -288,7 +301,7 @@ impl Session {
         let Some(mut waits) = self.unanswered.remove(&told.request) else { return false };
         let now = self.clock.now();
         let full = match told.reply {
-            Reply::Accepted { .. } => {
+            _ if told.reply.waits_for().is_some() => {
                 (waits.again, waits.until) = (now + AGAIN_WHEN_ACCEPTED, now + waits.within);
                 self.unanswered.insert(told.request, waits);
                 return false;

@@ -447,12 +447,12 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Whether what was asked for is still under way: another reply follows to the same request.
-    pub fn is_under_way(&self) -> bool {
+    /// What is being waited for, in words, if it is what was asked for: another reply follows to the same request.
+    pub fn waits_for(&self) -> Option<&str> {
         match self {
-            Reply::Accepted { .. } => true,
-            Reply::Upgraded { upgrade } => !upgrade.done,
-            _ => false,
+            Reply::Accepted { waiting_for } => Some(waiting_for),
+            Reply::Upgraded { upgrade } if !upgrade.done => Some("supervisors are being upgraded"),
+            _ => None,
         }
     }
 }

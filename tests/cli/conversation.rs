@@ -123,7 +123,7 @@ pub(crate) fn done(outcome: Outcome, detail: &str) -> Reply {
     Reply::Done { outcome, detail: detail.into() }
 }
 
-fn accepted(text: &str) -> Reply {
+pub(crate) fn accepted(text: &str) -> Reply {
     Reply::Accepted { waiting_for: text.into() }
 }
 

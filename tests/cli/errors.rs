@@ -25,6 +25,7 @@ fn every_verb_says_that_no_instance_runs() {
         &["panic", "/web"],
         &["panic", "--force", "/"],
         &["reload", "--plan"],
+        &["upgrade"],
         &["remove", "/web"],
         &["scale", "/web/jobs", "3"],
         &["status", "-i", "shop"],

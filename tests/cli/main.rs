@@ -13,6 +13,7 @@ mod import;
 mod reference;
 mod reload;
 mod tools;
+mod upgrade;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -55,6 +56,7 @@ const VERBS: &[&str] = &[
     "add",
     "remove",
     "scale",
+    "upgrade",
     "wait",
     "signal",
     "reset",

@@ -68,7 +68,7 @@ impl Again {
     pub(super) fn replied(&mut self, now: Time, asker: &Asker, reply: &Reply) {
         let Some(key) = key(asker) else { return };
         let Some(slot @ None) = self.known.get_mut(&key) else { return };
-        if reply.is_under_way() {
+        if reply.waits_for().is_some() {
             return;
         }
         let bytes = match reply {
