@@ -61,7 +61,6 @@ pub mod metrics;
 pub mod node;
 #[doc(hidden)]
 pub mod os;
-mod pairs;
 #[doc(hidden)]
 pub mod pattern;
 mod signal;

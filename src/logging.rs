@@ -145,6 +145,11 @@ impl LogHandle {
         Outlet::locked(&self.outlet).flush()
     }
 
+    /// Waits until all is written, for no longer than `limit`. Whether it is.
+    pub(crate) fn settle(&self, limit: Span) -> bool {
+        Outlet::locked(&self.outlet).settle(limit)
+    }
+
     /// Waits until all is written, for no longer than `limit`. For processes that end.
     pub(crate) fn finish(&self, limit: Span) {
         Outlet::locked(&self.outlet).finish(limit);

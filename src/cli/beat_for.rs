@@ -234,6 +234,7 @@ impl Watch {
             let number = match caught {
                 Caught::Terminate { .. } => libc::SIGTERM,
                 Caught::User1 => libc::SIGUSR1,
+                Caught::User2 => libc::SIGUSR2,
                 Caught::Interrupt if !from_keys => libc::SIGINT,
                 Caught::Quit if !from_keys => libc::SIGQUIT,
                 Caught::Hangup if !from_keys => libc::SIGHUP,

@@ -221,6 +221,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
     match arguments.get(1).and_then(|verb| verb.to_str()) {
         Some("node") => return node::boot::run_node(),
         Some("keeper") => return node::run_keeper(),
+        Some(node::REHEARSAL) => return node::run_rehearsal(),
         _ => {}
     }
     if let Some(code) = completions::answer(&arguments, command) {

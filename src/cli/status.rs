@@ -246,7 +246,7 @@ pub(super) fn pause(signals: &mut Signals, clock: &Clock, time: Span) -> Option<
                 Caught::Interrupt => return Some(2),
                 Caught::Quit => return Some(3),
                 Caught::Hangup => return Some(1),
-                Caught::User1 | Caught::ChildExited => {}
+                Caught::User1 | Caught::User2 | Caught::ChildExited => {}
             }
         }
         let left = end.since(clock.now());

@@ -102,6 +102,22 @@ impl Beside {
         self.0.relieve(&mut self.0.lock())
     }
 
+    /// Waits until all is written, for no longer than `limit`. Whether it is.
+    pub(super) fn settle(&self, limit: Span) -> bool {
+        let end = now() + limit;
+        let mut state = self.0.lock();
+        loop {
+            self.0.relieve(&mut state);
+            let now = now();
+            if !state.has_work() || now >= end {
+                return !state.has_work();
+            }
+            let step = end.since(now).min(Span::from_millis(50)).as_duration();
+            state = self.0.done.wait_timeout(state, step).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The same for a process that ends: what is left then is given up.
     pub(super) fn finish(&self, limit: Span) {
         let end = now() + limit;
         let mut state = self.0.lock();

@@ -133,6 +133,11 @@ impl Console {
         self.outlet.flush()
     }
 
+    /// Waits until all is written, for no longer than `limit`. Whether it is.
+    pub(crate) fn settle(&mut self, limit: Span) -> bool {
+        self.outlet.settle(limit)
+    }
+
     /// Waits until all is written, for no longer than `limit`. For processes that end.
     pub(crate) fn finish(&mut self, limit: Span) {
         self.outlet.finish(limit);

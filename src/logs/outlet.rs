@@ -165,9 +165,16 @@ impl Outlet {
 
     /// Waits until all is written, for no longer than `limit`. For processes that end.
     pub(crate) fn finish(&mut self, limit: Span) {
+        match &self.0 {
+            Way::Beside(beside) => beside.finish(limit),
+            Way::Direct { .. } => _ = self.settle(limit),
+        }
+    }
+
+    /// The same where it goes on: whether all is written.
+    pub(crate) fn settle(&mut self, limit: Span) -> bool {
         if let Way::Beside(beside) = &self.0 {
-            beside.finish(limit);
-            return;
+            return beside.settle(limit);
         }
         let (clock, end) = (Clock::start(), Time::ZERO + limit);
         while self.flush()
@@ -176,6 +183,7 @@ impl Outlet {
         {
             let _ = fd::wait_writable(fd, end.since(clock.now()));
         }
+        !self.flush()
     }
 
     /// Whether the producer of lines is to wait before there are more: the disk is behind, though not stuck. A worker

@@ -51,7 +51,7 @@ pub(super) struct Told {
 pub(super) struct Folds {
     by_child: HashMap<ChildId, Fold>,
     /// In which child's present round an event is.
-    #[serde(with = "crate::pairs")]
+    #[serde(with = "crate::node::pairs")]
     owners: HashMap<ReportId, ChildId>,
     /// Those whose present round is withheld.
     withholding: BTreeSet<ChildId>,

@@ -57,7 +57,9 @@ impl Node {
                     | Source::Uplink
                     | Source::Push
                     | Source::PanicSocket
-                    | Source::Notify,
+                    | Source::Notify
+                    // Looked at when the turn ends.
+                    | Source::Rehearsal,
                 )
                 | None => {}
             }
@@ -139,11 +141,15 @@ impl Node {
         let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
         if process.link.meet() {
             self.streams_meet(run);
+            self.ask_what_was_held(run);
         }
         let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
         let connection = translate::connection(&from, None);
         match message {
-            FromNode::Hello { pid } => debug!(self.context.logger, "child node connected"; "pid" => pid),
+            FromNode::Hello { pid } => {
+                self.ask_what_was_held(run);
+                debug!(self.context.logger, "child node connected"; "pid" => pid);
+            }
             FromNode::Up => {
                 self.inbox.push_back(Event::Ready(run));
                 self.endpoint.send(&from, &ToNode::UpSeen);
@@ -263,8 +269,15 @@ impl Node {
     }
 
     fn hear_signals(&mut self) {
-        let is_root = self.above.is_root();
         for caught in self.reactor.signals.drain() {
+            self.caught(caught);
+        }
+    }
+
+    /// A signal has come.
+    pub(super) fn caught(&mut self, caught: Caught) {
+        let is_root = self.above.is_root();
+        {
             match caught {
                 Caught::ChildExited => self.reactor.processes.orphans_wait = true,
                 Caught::Terminate { from_parent, sender } if !is_root => {
@@ -313,6 +326,8 @@ impl Node {
                     }
                     self.signal_nodes(10);
                 }
+                Caught::User2 if is_root => self.upgrade_by_signal(),
+                Caught::User2 => {}
                 Caught::Hangup if is_root && self.had_terminal && !process::has_terminal() => {
                     warn!(self.context.logger, "terminal closed: graceful shutdown");
                     self.stopping_signals += 1;

@@ -106,7 +106,7 @@ mod tests {
         let cap = |best_effort| Some(Cap { value: Some(50), best_effort });
         let hard = Resources { cpu_weight: cap(false), ..Resources::default() };
         let refused = Limits::begin(hard, &context.place).unwrap_err();
-        assert_eq!((refused.key, refused.why.as_str()), ("cpu-weight", "this tree runs without cgroups"));
+        assert_eq!((&*refused.key, refused.why.as_str()), ("cpu-weight", "this tree runs without cgroups"));
         let soft = Resources { cpu_weight: cap(true), ..Resources::default() };
         let mut limits = Limits::begin(soft, &context.place).unwrap();
         let shown = limits.view().unwrap();

@@ -118,6 +118,7 @@ fn fits(descriptor: &Descriptor) -> Result<(), String> {
 }
 
 /// The program before goes on. Where there is no way back, this process ends as one that has crashed.
+#[expect(clippy::disallowed_methods, reason = "a destructor would close or remove what the program before needs")]
 pub(super) fn fail(why: &str) -> ! {
     exec::go_back(why);
     fd::complain(format_args!("treevisor: a supervisor could not go on in a new image of the program: {why}"));

@@ -66,6 +66,7 @@ mod means;
 #[doc(hidden)]
 pub mod naps;
 mod orders;
+mod pairs;
 mod probes;
 mod processes;
 mod rate;
@@ -86,6 +87,8 @@ mod uplink;
 mod view;
 
 pub use self::root::keeper::run as run_keeper;
+pub use self::upgrade::rehearsal::VERB as REHEARSAL;
+pub use self::upgrade::restore_check::run as run_rehearsal;
 
 #[doc(hidden)]
 pub use uplink::outbox;

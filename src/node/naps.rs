@@ -22,7 +22,7 @@ pub(super) struct Naps {
     /// Of all children by their specs.
     by_spec: Option<Span>,
     /// What running processes have announced since; each was at least [`SHORTEST`].
-    #[serde(with = "crate::pairs")]
+    #[serde(with = "crate::node::pairs")]
     said: HashMap<Run, Span>,
 }
 

@@ -92,7 +92,7 @@ fn send(router: &mut Router, to: &Identity, frames: &[Vec<u8>]) -> SendOutcome {
 }
 
 /// Sends a child node a question; false when it cannot be reached.
-fn ask(children: &Children, endpoint: &mut Endpoint, question: Question) -> bool {
+pub(super) fn ask(children: &Children, endpoint: &mut Endpoint, question: Question) -> bool {
     let process = children.get(question.node.child).and_then(|handle| handle.process.as_ref());
     let to = process.filter(|process| process.run == question.node).and_then(|process| process.link.to());
     to.is_some_and(|to| endpoint.send(to, &question.message(clock::machine_millis())))
@@ -126,6 +126,10 @@ impl Node {
             }
             reply => reply,
         };
+        let reply = match self.upgrade_heard(run, request, reply) {
+            Some(reply) => reply,
+            None => return,
+        };
         if !self.requests.waits_for(request) {
             // A node that refuses its lines counts as one that does not answer.
             return self.streams.refused(request);
@@ -138,6 +142,7 @@ impl Node {
     /// A child node's process is gone.
     pub(super) fn requests_lost_node(&mut self, gone: Run) {
         self.streams.lost(gone);
+        self.upgrade.lost(gone);
         let now = self.context.now();
         let orders = self.requests.lost(now, &view!(self), gone);
         self.obey(orders);
@@ -193,7 +198,8 @@ impl Node {
                 Order::Release { node, path } => self.children.release(node, &path),
                 Order::Stream(asker, verb) => self.stream(asker, verb),
                 Order::Root(change) => self.change_root(change),
-                Order::Upgrade { asker, by, exe, check } => self.upgrade(asker, by, exe, check),
+                Order::Upgrade { asker, by, exe, check } => self.upgrade(asker, by, &exe, check),
+                Order::UpgradeBelow { asker, by, part } => self.upgrade_below(asker, by, &part),
                 Order::Reloaded(complete) => {
                     if let Some(root) = self.above.root_mut().filter(|_| complete) {
                         root.file_mut().settled();
@@ -203,8 +209,14 @@ impl Node {
         }
     }
 
-    fn ask_node(&mut self, question: Question) {
+    /// Sends a child node a question, whatever becomes of it. Whether that could be done.
+    pub(super) fn ask_now(&mut self, question: Question) -> bool {
+        ask(&self.children, &mut self.endpoint, question)
+    }
+
+    pub(super) fn ask_node(&mut self, question: Question) {
         let request = question.request;
+        let Some(question) = self.upgrade.hold(self.context.now(), question) else { return };
         if !ask(&self.children, &mut self.endpoint, question) {
             let now = self.context.now();
             let orders = self.requests.unsent(now, &view!(self), request);

@@ -34,6 +34,8 @@ pub(super) enum Source {
     Beside(Run),
     /// A hook, by its number.
     Hook(u64),
+    /// The rehearsal of an upgrade.
+    Rehearsal,
     /// Something was removed from the runtime directory.
     Directory,
 }

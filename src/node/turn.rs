@@ -17,6 +17,7 @@ use super::reactor::Reactor;
 use super::requests::Requests;
 use super::root::Root;
 use super::streams::Streams;
+use super::upgrade::upgrading::Upgrading;
 use crate::os::epoll::Ready;
 use crate::os::process;
 use crate::supervision::{Action, End, Event, Report, Supervisor, ToParent};
@@ -65,17 +66,18 @@ pub(super) struct Node {
     /// What this process has spent its time on.
     pub diary: Diary,
     pub spin: Spin,
+    pub upgrade: Upgrading,
     pub stopping_signals: u32,
     /// There was a terminal when the tree began, so a SIGHUP may mean that it is gone.
     pub had_terminal: bool,
 }
 
 impl Node {
-    /// Runs until the core halts.
-    pub(super) fn run(&mut self) -> End {
+    /// Runs until the core halts; `begin` is its first event, unless another image of the program has gone before.
+    pub(super) fn run(&mut self, begin: Option<Event>) -> End {
         let now = self.context.now();
         self.diary.begin(now);
-        self.inbox.push_back(Event::Begin);
+        self.inbox.extend(begin);
         self.settle();
         let mut ready = Vec::new();
         while self.ended.is_none() {
@@ -94,6 +96,7 @@ impl Node {
             let Node { endpoint, context, reactor, above, inbox, .. } = self;
             endpoint.report_drops(context, &reactor.processes, above.root_mut().map(Root::control), inbox);
             self.watch_descriptors();
+            self.go_on_upgrading();
         }
         self.ended.unwrap_or(End::Stopped)
     }
@@ -156,6 +159,7 @@ impl Node {
             (self.hooks.next_deadline(), "a hook"),
             (self.directory.next_deadline(), "the runtime directory"),
             (self.folds.next_deadline(), "events that are folded"),
+            (self.upgrade.next_deadline(), "an upgrade"),
             // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
             // process did not run is seen as such before it can be mistaken for a child's silence.
             (nap, "a nap"),
@@ -196,6 +200,18 @@ impl Node {
         if let Some(root) = self.above.root_mut() {
             root.beat(now);
         }
+    }
+
+    /// This image goes on where another one was, after a gap of this length in which nothing was done.
+    pub(super) fn begin_again(&mut self, gap: Span, came_back: Option<String>) {
+        let now = self.context.now();
+        self.hand_in(now, Event::Resumed { lost: gap });
+        self.streams.credit(now, gap);
+        self.requests.forget_replies(now, gap);
+        let (probes, mut means, events) = self.probes();
+        probes.due(now, gap, &mut means, events);
+        self.hooks.due(now, gap, &self.context, &mut self.reactor);
+        self.has_resumed(gap, came_back);
     }
 
     /// Hands in one event and carries out what it leads to.

@@ -120,6 +120,34 @@ impl Executable {
         Ok(Executable { identity: Identity::of(&metadata), file })
     }
 
+    /// The program that runs.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn own() -> io::Result<Executable> {
+        Executable::at(Path::new("/proc/self/exe"))
+    }
+
+    /// Opens a file of which another process has found out that it may be executed.
+    ///
+    /// # Errors
+    /// The system's, and `InvalidInput` when another file is there.
+    pub fn known(path: &Path, identity: Identity) -> io::Result<Executable> {
+        let found = Executable::at(path)?;
+        if found.identity == identity {
+            return Ok(found);
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} is another file than was rehearsed", path.display()),
+        ))
+    }
+
+    fn at(path: &Path) -> io::Result<Executable> {
+        let file = File::open(path)?;
+        Ok(Executable { identity: Identity::of(&file.metadata()?), file })
+    }
+
     /// What it was when it was looked at.
     pub fn identity(&self) -> Identity {
         self.identity

@@ -1,7 +1,7 @@
 //! Signals as a descriptor: signal-hook's handlers write into a socket pair, the loop reads it. The sender of a signal
 //! comes along, which distinguishes a parent's order from any other process's.
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use std::io;
@@ -88,6 +88,8 @@ pub enum Caught {
     Hangup,
     /// SIGUSR1.
     User1,
+    /// SIGUSR2.
+    User2,
     /// SIGCHLD: some child has ended, maybe an adopted one. Several may show as one.
     ChildExited,
 }
@@ -102,7 +104,7 @@ impl Signals {
     /// The kernel's.
     pub fn install() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
-        let wanted = [SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGCHLD];
+        let wanted = [SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD];
         // Under nohup(1) a hangup stays ignored.
         let hangup = (!HANGUP_IGNORED.load(Ordering::Relaxed)).then_some(SIGHUP);
         let signals = wanted.into_iter().chain(hangup);
@@ -140,6 +142,7 @@ impl Signals {
                     SIGQUIT => Some(Caught::Quit),
                     SIGHUP => Some(Caught::Hangup),
                     SIGUSR1 => Some(Caught::User1),
+                    SIGUSR2 => Some(Caught::User2),
                     SIGCHLD => Some(Caught::ChildExited),
                     _ => None,
                 }

@@ -376,6 +376,12 @@ impl Supervisor {
         self.report_of(turn, child, pid, cause, fact)
     }
 
+    /// An id for a report about this supervisor that its shell makes.
+    pub fn draw_report(&mut self) -> ReportId {
+        self.reports = self.reports.wrapping_add(1);
+        ReportId { node: self.node, seq: self.reports }
+    }
+
     /// The same about a process that is no more.
     pub(super) fn report_of(
         &mut self,
@@ -385,8 +391,7 @@ impl Supervisor {
         cause: Option<ReportId>,
         fact: Fact,
     ) -> ReportId {
-        self.reports = self.reports.wrapping_add(1);
-        let id = ReportId { node: self.node, seq: self.reports };
+        let id = self.draw_report();
         let incarnation = child.and_then(|id| self.table.get(id)).map(|child| child.incarnation).unwrap_or_default();
         self.count(child, &fact);
         turn.out.push(Action::Report(Box::new(Report { id, cause, child, pid, incarnation, fact })));

@@ -188,8 +188,9 @@ pub fn left_behind(path: &str, version: &str, above: &str) -> String {
 }
 
 /// Whose turn it is among the child nodes of one node: in their order, [`AT_ONCE`] at a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turns<T> {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turns<T: Ord> {
     waiting: VecDeque<T>,
     under_way: BTreeSet<T>,
 }
@@ -198,6 +199,17 @@ impl<T: Ord + Clone> Turns<T> {
     /// All of these.
     pub fn new(children: impl IntoIterator<Item = T>) -> Turns<T> {
         Turns { waiting: children.into_iter().collect(), under_way: BTreeSet::new() }
+    }
+
+    /// One cannot begin yet: it is the next one again.
+    pub fn later(&mut self, child: T) {
+        self.under_way.remove(&child);
+        self.waiting.push_front(child);
+    }
+
+    /// Those that wait and are not these go.
+    pub fn retain(&mut self, stays: impl Fn(&T) -> bool) {
+        self.waiting.retain(stays);
     }
 
     /// Those that are to begin now.

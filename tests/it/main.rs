@@ -56,6 +56,7 @@ mod stops;
 mod strangers;
 mod swept;
 mod unkillable;
+mod upgrade;
 mod vandals;
 mod verbs;
 mod web;

@@ -396,6 +396,7 @@ impl World {
                 | Order::Stream(..)
                 | Order::Root(_)
                 | Order::Upgrade { .. }
+                | Order::UpgradeBelow { .. }
                 | Order::Reloaded(_) => {}
             }
         }

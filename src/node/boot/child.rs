@@ -16,6 +16,7 @@ use crate::node::uplink::Uplink;
 use crate::os::cgroup::Group;
 use crate::os::clock::Clock;
 use crate::os::{descendants, fd, process, signals};
+use crate::supervision::Event;
 use crate::wire;
 use std::io::Read;
 
@@ -25,7 +26,7 @@ pub(super) fn run() -> i32 {
     fd::complain_of_crashes();
     match parts().and_then(wire_up) {
         Ok(mut node) => {
-            let end = node.run();
+            let end = node.run(Some(Event::Begin));
             node.leave(end)
         }
         Err(error) => {

@@ -3,11 +3,13 @@
 mod child;
 mod failure;
 mod instance;
+mod resume;
 mod root;
 mod wiring;
 
 pub use self::root::RootOptions;
 
+use crate::os::exec::Resumed;
 use crate::os::{fd, thread};
 
 /// Runs a whole tree in this process, as its root, until it ends. Returns the exit status of `treevisor start`.
@@ -18,6 +20,11 @@ pub fn run_root(options: RootOptions) -> i32 {
 /// Runs a node that another node has started, until it ends. Returns its exit status.
 pub fn run_node() -> i32 {
     run_beside(child::run)
+}
+
+/// Goes on with a node that another image of the program has left in this process. Returns its exit status.
+pub fn resume(resumed: Resumed) -> i32 {
+    run_beside(|| resume::run(resumed))
 }
 
 /// Descriptors for which there is room before there is a second thread: enough for a supervisor of some 150 children.

@@ -27,6 +27,7 @@ use crate::os::clock::{self, Clock};
 use crate::os::{descendants, fd, process, random, signals};
 use crate::spec::exec::Limit;
 use crate::spec::tree::{Containment, JournalSpec, TreeSpec};
+use crate::supervision::Event;
 use crate::time::Time;
 use crate::wire;
 use crate::wire::journal::{Note, RunNote};
@@ -76,7 +77,7 @@ pub(super) fn run(options: RootOptions) -> i32 {
     fd::complain_of_crashes();
     stream_file::set(options.output.clone());
     match WholeTree::prepare(options) {
-        Ok(root) => root.run(),
+        Ok(root) => root.run(Some(Event::Begin)),
         Err(error) => {
             let text = Chain(&error).to_string();
             fd::complain(format_args!("{}", logging::complaint(format, &text)));
@@ -91,17 +92,17 @@ pub(super) fn run(options: RootOptions) -> i32 {
 }
 
 /// The root, and what it has laid out.
-struct WholeTree {
-    node: Node,
-    laid_out: LaidOut,
+pub(super) struct WholeTree {
+    pub(super) node: Node,
+    pub(super) laid_out: LaidOut,
 }
 
 /// What a root has made outside of itself, to be taken back at its end, or when it cannot begin.
-struct LaidOut {
-    runtime: RuntimeDir,
-    tree: Option<Tree>,
+pub(super) struct LaidOut {
+    pub(super) runtime: RuntimeDir,
+    pub(super) tree: Option<Tree>,
     /// Until the node has it.
-    keeper: Option<Keeper>,
+    pub(super) keeper: Option<Keeper>,
 }
 
 impl LaidOut {
@@ -208,8 +209,8 @@ impl WholeTree {
         Ok(node)
     }
 
-    fn run(mut self) -> i32 {
-        let end = self.node.run();
+    pub(super) fn run(mut self, begin: Option<Event>) -> i32 {
+        let end = self.node.run(begin);
         let held = self.node.directory.give_up();
         let code = self.node.leave(end);
         self.laid_out.remove();
@@ -297,9 +298,14 @@ fn remember(
     Ok(Memory { holds, record, journal })
 }
 
+/// What tools may send.
+pub(super) fn control_limits() -> RouterLimits {
+    RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX }
+}
+
 /// Binds the operators' endpoint.
 fn bind_control(sockets: &Sockets, runtime: &RuntimeDir, logger: &Logger) -> Result<Router, BootError> {
-    let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
+    let limits = control_limits();
     let door = doors::for_operators(process::own_uid(), fd::nofile_limit());
     let control = Router::bind_behind(sockets, &runtime.control_socket(), limits, door).map_err(BootError::Link)?;
     if !link::has_doors() {

@@ -23,6 +23,7 @@ use crate::node::reactor::{Reactor, Source};
 use crate::node::requests::Requests;
 use crate::node::streams::Streams;
 use crate::node::turn::Node;
+use crate::node::upgrade::upgrading::Upgrading;
 use crate::os::clock::Clock;
 use crate::os::epoll::Poller;
 use crate::os::signals::Signals;
@@ -124,6 +125,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         ended: None,
         diary: Diary::default(),
         spin: Spin::default(),
+        upgrade: Upgrading::default(),
         stopping_signals: 0,
         had_terminal: process::has_terminal(),
     };
@@ -201,7 +203,7 @@ fn core(policy: SupervisorPolicy, handles: &[Child], heartbeat: Option<Heartbeat
 
 /// Our own environment without what is meant for us alone: a worker must not take the service manager that started the
 /// tree, or the node above, for its own.
-fn inherited_environment() -> Vec<(OsString, OsString)> {
+pub(super) fn inherited_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os()
         .filter(|(key, _)| {
             let key = key.to_string_lossy();

@@ -16,7 +16,7 @@ use crate::logs::ring::{Ring, Written};
 use crate::node::cleanup::Cleanups;
 use crate::node::context::Place;
 use crate::node::endpoint::speakers::NodeLink;
-use crate::node::luggage::{Number, OrBack, Packing, Unpacking, fail};
+use crate::node::luggage::{Number, Packing, Unpacking, fail};
 use crate::node::naps::Naps;
 use crate::node::reactor::{Reactor, Source};
 use crate::node::strangers::Kin;
@@ -29,7 +29,7 @@ use crate::spec::listen::Listen;
 use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildSpec, SupervisorSpec};
 use crate::supervision::{Member, Place as Where, Run};
-use crate::time::{Span, Time};
+use crate::time::Span;
 use crate::wire::snapshot::{Blob, Kind};
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
@@ -191,6 +191,11 @@ impl Children {
 }
 
 impl CarriedChildren {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
     /// What the core is given of a child, by the spec that it has at a place; see [`Where`].
     pub(crate) fn member(&self, name: &Name, place: Where) -> Option<Member> {
         let child = self.slots.iter().flatten().find(|child| child.name == *name)?;
@@ -386,7 +391,7 @@ impl Process {
             asked,
             status,
             promised,
-            mut link,
+            link,
             heard,
         } = carried;
         let pidfd = unpacking.process(pidfd);
@@ -411,7 +416,6 @@ impl Process {
             let tag = reactor.watch_again(&capture, Source::Output(run));
             (capture, tag)
         });
-        link.begins_again();
         Process {
             run,
             pid,

@@ -16,6 +16,9 @@ use slog::{Logger, warn};
 /// it at once, or has failed.
 pub(in crate::node) const LAST: Span = Span::from_secs(1);
 
+/// So long a disk is waited for before the program is replaced; it is tried again then.
+const MOMENT: Span = Span::from_millis(50);
+
 /// Takes a line as it was read.
 pub(in crate::node) type TakeLine<'a> = Box<dyn FnMut(&Line<'_>) + 'a>;
 
@@ -71,6 +74,11 @@ impl Output {
     /// Writes to the console what it takes now. Returns whether something waits.
     pub(crate) fn flush_console(&mut self) -> bool {
         self.console.flush()
+    }
+
+    /// Whether all is written that workers have printed; a disk or a reader is given a moment for it.
+    pub(crate) fn is_written(&mut self) -> bool {
+        self.writer.finish(MOMENT).is_none() && self.console.settle(MOMENT)
     }
 
     /// Logs what was lost since.

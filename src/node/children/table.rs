@@ -54,6 +54,11 @@ impl Children {
         }
     }
 
+    /// Whether all that was started has executed its program: what comes of that is known only to us.
+    pub(crate) fn can_go_over(&self) -> bool {
+        self.late_starts.next_deadline().is_none()
+    }
+
     /// When something of this is to be done.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let deadlines = [self.cleanups.next_deadline(), self.late_starts.next_deadline(), self.output.next_deadline()];

@@ -54,7 +54,7 @@ impl Endpoint {
             path: router.path().to_path_buf(),
             listener: packing.descriptor(&router.listener(), Kind::Listener, "the socket of the children"),
             speakers: speakers.all(),
-            dropped: drops.so_far().clone(),
+            dropped: *drops.so_far(),
         }
     }
 

@@ -9,7 +9,7 @@
 //! What a child *node* sends is more than the core needs: that is given to the loop as it is.
 
 mod barrier;
-mod carried;
+pub(super) mod carried;
 mod descriptors;
 pub(super) mod doors;
 mod drops;
@@ -17,7 +17,6 @@ mod notify;
 mod push;
 pub(super) mod speakers;
 
-pub(super) use self::carried::CarriedEndpoint;
 pub(super) use self::push::PullError;
 
 use self::barrier::{Barrier, Progress};

@@ -36,11 +36,6 @@ impl NodeLink {
         NodeLink { name: Some(name), met: false, events_through: 0, has_given_up: false }
     }
 
-    /// This program was replaced: the child node connects anew.
-    pub(crate) fn begins_again(&mut self) {
-        self.met = false;
-    }
-
     /// Where the child node receives, once it has sent.
     pub(crate) fn to(&self) -> Option<&Identity> {
         self.name.as_ref().filter(|_| self.met)

@@ -30,7 +30,7 @@ pub(super) struct Counted<T> {
 /// The bursts of a supervisor's children.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Bursts<T>(
-    #[serde(with = "crate::pairs", bound(serialize = "T: Serialize", deserialize = "T: DeserializeOwned"))]
+    #[serde(with = "crate::node::pairs", bound(serialize = "T: Serialize", deserialize = "T: DeserializeOwned"))]
     HashMap<ChildId, Burst<T>>,
 );
 

@@ -22,7 +22,7 @@ pub(in crate::node) struct CarriedHooks {
     own: tree::Hooks,
     running: Vec<CarriedHook>,
     waiting: Queue<Order>,
-    #[serde(with = "crate::pairs")]
+    #[serde(with = "crate::node::pairs")]
     panicked: HashMap<ChildId, Facts>,
     bursts: Bursts<Order>,
     causes: Causes,

@@ -9,13 +9,12 @@
 //! node, and is found by the tree's mark like every process of the tree.
 
 mod bursts;
-mod carried;
+pub(super) mod carried;
 mod causes;
 mod queue;
 mod running;
 
 use self::bursts::{Bursts, Counted};
-pub(super) use self::carried::CarriedHooks;
 use self::causes::Causes;
 use self::queue::{Class, Queue, Queued};
 use self::running::{Facts, Key, Order, Running};

@@ -11,11 +11,10 @@
 //! of its probe, and does not count it among the worker's leftovers.
 
 mod attempt;
-mod carried;
+pub(super) mod carried;
 mod schedule;
 
 use self::attempt::{Attempt, Outcome, Step};
-pub(super) use self::carried::CarriedProbes;
 use self::schedule::{Due, Schedule};
 use super::children::{Child, Program};
 use super::context::Context;

@@ -30,7 +30,7 @@ type Key = (Identity, u64);
 #[serde(deny_unknown_fields)]
 pub(super) struct Again {
     /// With the last reply of each that has one.
-    #[serde(with = "crate::pairs")]
+    #[serde(with = "crate::node::pairs")]
     known: HashMap<Key, Option<Reply>>,
     /// Those with a reply: since when, which, and its bytes.
     kept: VecDeque<(Time, Key, usize)>,

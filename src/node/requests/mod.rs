@@ -128,6 +128,13 @@ impl Requests {
                 out.push(Order::Root(RootChange { asker, by, tree: None, prune: false, config: None }));
             }
             Tool::Upgrade(route::Upgrade { exe, check }) => out.push(Order::Upgrade { asker, by, exe, check }),
+            Tool::UpgradeBelow(part) => out.push(match asker {
+                Asker::Parent { .. } => Order::UpgradeBelow { asker, by, part },
+                asker => {
+                    let message = "only a supervisor tells this to its child".into();
+                    Order::Reply(asker, refused(Refusal::NotAllowed, message))
+                }
+            }),
             Tool::ReloadBelow(reload) => self.reload_below(now, asker, by, reload, out),
         }
     }

@@ -39,7 +39,8 @@ pub(super) enum Waits {
 }
 
 /// What the core is to do to a child, as far as it matters to requests that come meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Does {
     Restart,
     Stop,

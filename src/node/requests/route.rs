@@ -33,6 +33,8 @@ pub enum Tool {
     Upgrade(Upgrade),
     /// This node is to become another one.
     ReloadBelow(ReloadBelow),
+    /// This node is to go on with another executable.
+    UpgradeBelow(UpgradeBelow),
 }
 
 /// Another tree, for the root.
@@ -66,6 +68,19 @@ pub struct ReloadBelow {
     pub generation: u64,
     /// Children that were added by hand go as well.
     pub prune: bool,
+}
+
+/// A node's part of an upgrade.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpgradeBelow {
+    /// Where the executable is opened, for a rehearsal.
+    pub file: PathBuf,
+    /// What tells it from other files, as JSON.
+    pub identity: Value,
+    /// Only a rehearsal.
+    pub check: bool,
+    /// Nodes that run the executable already stay as they are.
+    pub rest: bool,
 }
 
 /// What is asked about readers of events or lines.
@@ -244,6 +259,9 @@ impl From<Verb> for Asked {
             Verb::Upgrade { exe, check } => Asked::Tool(Tool::Upgrade(Upgrade { exe, check })),
             Verb::ReloadBelow { path: _, spec, heartbeat, generation, prune } => {
                 Asked::Tool(Tool::ReloadBelow(ReloadBelow { spec, heartbeat, generation, prune }))
+            }
+            Verb::UpgradeBelow { path: _, file, identity, check, rest } => {
+                Asked::Tool(Tool::UpgradeBelow(UpgradeBelow { file, identity, check, rest }))
             }
             Verb::Events { path, kinds, from, follow } => {
                 Asked::Stream(StreamVerb::Events { path, kinds, from, follow })

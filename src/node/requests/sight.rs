@@ -1,6 +1,6 @@
 //! What requests may look at, and what they lead to.
 
-use super::route::StreamVerb;
+use super::route::{StreamVerb, UpgradeBelow};
 use crate::ids::{Incarnation, Name, Path};
 use crate::node::asker::Asker;
 use crate::spec::tree::{ChildSpec, TreeSpec};
@@ -150,6 +150,15 @@ pub enum Order {
         exe: PathBuf,
         /// It is only tried whether it could be done.
         check: bool,
+    },
+    /// This node is to go on with another executable, by its parent's order.
+    UpgradeBelow {
+        /// The receiver of the reply.
+        asker: Asker,
+        /// The operator.
+        by: String,
+        /// Its part.
+        part: UpgradeBelow,
     },
     /// A whole reload of this node is over; whether all of it is as it was asked for.
     Reloaded(bool),

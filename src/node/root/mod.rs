@@ -1,14 +1,13 @@
 //! What only the root has: the operators' endpoint, the memory of events and its way to the disk, what is written down of
 //! the tree, the keeper, the service manager, and the panic socket.
 
-mod carried;
+pub(super) mod carried;
 pub(super) mod file;
 mod journal;
 pub(super) mod keeper;
 pub(super) mod segments;
 pub(super) mod service_manager;
 
-pub(super) use self::carried::CarriedRoot;
 pub(super) use self::file::TreeFile;
 pub(super) use self::journal::Journal;
 pub(super) use self::keeper::Keeper;
@@ -91,6 +90,13 @@ impl Root {
     pub(super) fn begin(&mut self, ready: Option<OwnedFd>, logger: &Logger) {
         self.service_manager = if ready.is_none() { ServiceManager::from_env(logger).map(Box::new) } else { None };
         self.ready = ready.map(File::from);
+    }
+
+    /// Another image of the program has taken over: the keeper is replaced by one of its own.
+    pub(super) fn goes_on(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.is_replaced();
+        }
     }
 
     // What others use of it.

@@ -64,7 +64,7 @@ pub(in crate::node) struct CarriedManager {
     up: bool,
     stopping: bool,
     reloading: bool,
-    #[serde(with = "crate::pairs")]
+    #[serde(with = "crate::node::pairs")]
     below: HashMap<ChildId, Rollup>,
     errno: Option<i32>,
 }

@@ -76,6 +76,11 @@ impl Tree {
         Ok(())
     }
 
+    /// The tree that another image of this program has made.
+    pub fn again(root: Group) -> Tree {
+        Tree { root }
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.root.path

@@ -48,6 +48,8 @@ pub(in crate::node) struct Keeper {
     record: Record,
     /// When another one may be started in the place of this one, which is gone.
     retry: Option<Time>,
+    /// It was told to end, since another one takes its place.
+    replaced: bool,
 }
 
 /// The same as another image of the program goes on with it.
@@ -64,7 +66,7 @@ pub(in crate::node) struct CarriedKeeper {
 impl Keeper {
     /// What goes over.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedKeeper {
-        let Keeper { pid, pidfd, goodbye, tag: _, record, retry } = self;
+        let Keeper { pid, pidfd, goodbye, tag: _, record, retry, replaced: _ } = self;
         CarriedKeeper {
             pid: *pid,
             pidfd: packing.process(pidfd, *pid),
@@ -83,7 +85,7 @@ impl Keeper {
             reactor.processes.known.insert(pid, None);
             reactor.watch_again(&pidfd, Source::Keeper)
         });
-        Keeper { pid, pidfd, goodbye, tag, record, retry }
+        Keeper { pid, pidfd, goodbye, tag, record, retry, replaced: false }
     }
 
     pub(crate) fn start(
@@ -125,7 +127,15 @@ impl Keeper {
             ..PlanSpec::new(vec![process::self_exe().into(), "keeper".into(), record.runtime.clone().into()])
         })?;
         let spawned = plan.spawn()?;
-        Ok(Keeper { pid: spawned.pid, pidfd: spawned.pidfd, goodbye: writer, tag: None, record, retry: None })
+        Ok(Keeper {
+            pid: spawned.pid,
+            pidfd: spawned.pidfd,
+            goodbye: writer,
+            tag: None,
+            record,
+            retry: None,
+            replaced: false,
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -145,6 +155,12 @@ impl Keeper {
         let _ = self.pidfd.wait();
     }
 
+    /// Another one is to take its place, since this one is of another version. It ends when it has written what it has received.
+    pub(crate) fn is_replaced(&mut self) {
+        let goodbye = self.goodbye.try_clone().map(std::fs::File::from);
+        self.replaced = goodbye.and_then(|mut goodbye| goodbye.write_all(b"q")).is_ok();
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.retry
     }
@@ -161,7 +177,9 @@ impl Keeper {
         if !matches!(self.pidfd.wait(), Ok(Some(_))) {
             return false;
         }
-        warn!(context.logger, "the keeper was killed; starting another"; "pid" => self.pid);
+        if !self.replaced {
+            warn!(context.logger, "the keeper was killed; starting another"; "pid" => self.pid);
+        }
         reactor.processes.known.remove(&self.pid);
         if let Some(tag) = self.tag {
             reactor.unwatch(self.pidfd.as_raw_fd(), tag);

@@ -69,7 +69,7 @@ fn a_limit_whose_file_is_missing_is_not_in_force() {
     let mut wanted = Resources { io_weight: cap(300), memory_max: cap(Amount::Absolute(1)), ..Resources::default() };
     wanted.cpu_weight = Some(Cap { value: Some(5), best_effort: true });
     let unset = apply(directory.path(), &Resources::default(), &wanted, &MACHINE);
-    let unset: Vec<_> = unset.iter().map(|unset| (unset.key, unset.best_effort)).collect();
+    let unset: Vec<_> = unset.iter().map(|unset| (&*unset.key, unset.best_effort)).collect();
     assert_eq!(unset, [("memory-max", false), ("cpu-weight", true)]);
     assert_eq!(read(directory.path(), "io.bfq.weight"), "300");
     assert!(!directory.path().join("memory.max").exists(), "no file is made");

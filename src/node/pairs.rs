@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
-/// For `#[serde(with = "crate::pairs")]`.
-pub(crate) fn serialize<K: Serialize, V: Serialize, H, S: Serializer>(
+/// For `#[serde(with = "crate::node::pairs")]`.
+pub(super) fn serialize<K: Serialize, V: Serialize, H, S: Serializer>(
     map: &HashMap<K, V, H>,
     to: S,
 ) -> Result<S::Ok, S::Error> {
@@ -15,8 +15,8 @@ pub(crate) fn serialize<K: Serialize, V: Serialize, H, S: Serializer>(
     pairs.serialize(to)
 }
 
-/// For `#[serde(with = "crate::pairs")]`.
-pub(crate) fn deserialize<'de, K, V, H, D>(from: D) -> Result<HashMap<K, V, H>, D::Error>
+/// For `#[serde(with = "crate::node::pairs")]`.
+pub(super) fn deserialize<'de, K, V, H, D>(from: D) -> Result<HashMap<K, V, H>, D::Error>
 where
     K: DeserializeOwned + Eq + Hash,
     V: DeserializeOwned,

@@ -1,0 +1,233 @@
+//! One node's part in an upgrade: its own rehearsal or replacement, and those of the child nodes, at most four at a time. Pure:
+//! what is done outside is told to it, and so is the time.
+//!
+//! ```text
+//! rehearsal:    own ┐                     upgrade:    own, then ┐
+//!               child nodes ┴▶ over                    child nodes ┴▶ over
+//! ```
+//!
+//! It stands in the snapshot: the image that comes goes on where this one was.
+
+use crate::ids::Path;
+use crate::node::asker::Asker;
+use crate::supervision::Run;
+use crate::time::{Span, Time};
+use crate::wire::message::Reply;
+use crate::wire::upgrade::{State, Supervisor, Turns, Upgrade};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A child node that sends nothing about its part for so long is not waited for: it may be stopped.
+const SILENCE_BELOW: Span = Span::from_secs(30);
+
+/// A child node whose connection does not stand yet is waited for so long before it is asked.
+const CONNECTS: Span = Span::from_secs(5);
+
+/// A node waits so long for a moment at which it can be replaced.
+const REST: Span = Span::from_secs(5);
+
+/// What is wanted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// Who is told what becomes of it.
+    pub asker: Asker,
+    pub by: String,
+    /// A rehearsal: nothing is changed.
+    pub check: bool,
+    /// Nodes that run the executable already stay as they are: an earlier upgrade has reached them.
+    pub rest: bool,
+}
+
+/// A child node.
+type Child = (Run, Path);
+
+/// One node's part.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Course {
+    pub wanted: Wanted,
+    /// Versions: of this node before, and of the executable.
+    from: String,
+    to: Option<String>,
+    own: Own,
+    /// Since when the next child node is waited for, which has not connected again.
+    connects: Option<Time>,
+    children: Turns<Child>,
+    /// By the number of the question; until when the answer is waited for.
+    asked: BTreeMap<u64, (Child, Time)>,
+    known: Vec<Supervisor>,
+}
+
+/// This node's own part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Own {
+    /// It is being rehearsed.
+    Rehearsing,
+    /// It is to be replaced as soon as it can be.
+    Wanted {
+        /// Since when.
+        since: Time,
+    },
+    /// It is over.
+    Over,
+}
+
+impl Course {
+    /// A part that begins now: a rehearsal, or a replacement.
+    pub(super) fn new(now: Time, wanted: Wanted, from: String, to: Option<String>, children: Vec<Child>) -> Course {
+        let own = if wanted.check { Own::Rehearsing } else { Own::Wanted { since: now } };
+        let (asked, known) = (BTreeMap::new(), Vec::new());
+        Course { wanted, from, to, own, connects: None, children: Turns::new(children), asked, known }
+    }
+
+    /// The version of this node when it began.
+    pub(super) fn from(&self) -> &str {
+        &self.from
+    }
+
+    /// The version that it is to.
+    pub(super) fn to(&self) -> &str {
+        self.to.as_deref().unwrap_or("another version")
+    }
+
+    /// Whether this node's own rehearsal is to run.
+    pub(super) fn wants_rehearsal(&self) -> bool {
+        self.own == Own::Rehearsing
+    }
+
+    /// Whether a child node was asked by this number.
+    pub(super) fn has_asked(&self, number: u64) -> bool {
+        self.asked.contains_key(&number)
+    }
+
+    /// Whether this node is to be replaced now, and whether it has tried that for long enough.
+    pub(super) fn wants_own(&self, now: Time) -> Option<bool> {
+        match self.own {
+            Own::Wanted { since } => Some(now.since(since) >= REST),
+            Own::Rehearsing | Own::Over => None,
+        }
+    }
+
+    /// This node's part is over.
+    pub(super) fn own_is_over(&mut self, supervisor: Supervisor) {
+        if supervisor.state == State::Upgraded || supervisor.state == State::Ready {
+            self.to =
+                Some(supervisor.version.clone()).filter(|_| supervisor.state == State::Upgraded).or(self.to.take());
+        }
+        self.own = Own::Over;
+        self.known.push(supervisor);
+    }
+
+    /// The executable is of this version.
+    pub(super) fn is_to(&mut self, version: String) {
+        self.to = Some(version);
+    }
+
+    /// What stands below is not asked: these stay as they are.
+    pub(super) fn keep_below(&mut self, kept: Vec<Supervisor>) {
+        self.children = Turns::new([]);
+        self.known.extend(kept);
+    }
+
+    /// The child nodes whose turn it is now.
+    pub(super) fn next(&mut self) -> Vec<Child> {
+        if self.wanted.check || self.own == Own::Over { self.children.begin() } else { Vec::new() }
+    }
+
+    /// A child node was asked, by this number.
+    pub(super) fn asked(&mut self, now: Time, number: u64, child: Child) {
+        self.connects = None;
+        self.asked.insert(number, (child, now + SILENCE_BELOW));
+    }
+
+    /// A child node cannot be reached: it has not connected yet to a parent that was just replaced. It is tried again soon, for a
+    /// while.
+    pub(super) fn not_reached(&mut self, now: Time, child: Child) {
+        let since = *self.connects.get_or_insert(now);
+        if now.since(since) < CONNECTS {
+            return self.children.later(child);
+        }
+        self.children.ended(&child);
+        self.failed(&child.1, "it does not connect to its parent".into());
+    }
+
+    /// Whether a child node is waited for that cannot be reached yet.
+    pub(super) fn waits_for_one(&self) -> bool {
+        self.connects.is_some()
+    }
+
+    /// A child node has answered a question of this number.
+    pub(super) fn heard(&mut self, now: Time, number: u64, reply: Reply) {
+        let Some((_, until)) = self.asked.get_mut(&number) else { return };
+        match reply {
+            Reply::Upgraded { upgrade } if upgrade.done => {
+                let Some((child, _)) = self.asked.remove(&number) else { return };
+                self.children.ended(&child);
+                self.known.extend(upgrade.supervisors);
+            }
+            Reply::Refused { message, .. } => self.failed_below(number, message),
+            _ => *until = now + SILENCE_BELOW,
+        }
+    }
+
+    /// A child node's process is gone.
+    pub(super) fn lost(&mut self, gone: Run) {
+        let numbers: Vec<u64> =
+            self.asked.iter().filter(|(_, ((run, _), _))| *run == gone).map(|(number, _)| *number).collect();
+        for number in numbers {
+            self.failed_below(number, "its process has ended meanwhile".into());
+        }
+        self.children.retain(|(run, _)| *run != gone);
+    }
+
+    /// A child node could not do its part, or does not answer.
+    fn failed_below(&mut self, number: u64, message: String) {
+        if let Some((child, _)) = self.asked.remove(&number) {
+            self.children.ended(&child);
+            self.failed(&child.1, message);
+        }
+    }
+
+    fn failed(&mut self, path: &Path, message: String) {
+        let (path, version, message) = (path.to_string(), self.from.clone(), Some(message));
+        self.known.push(Supervisor { path, state: State::Failed, version, gap_ms: None, message });
+    }
+
+    /// Gives up on child nodes that are silent.
+    pub(super) fn due(&mut self, now: Time) {
+        let late: Vec<u64> =
+            self.asked.iter().filter(|(_, (_, until))| *until <= now).map(|(number, _)| *number).collect();
+        for number in late {
+            self.failed_below(number, format!("it has not answered for {}", SILENCE_BELOW.coarse()));
+        }
+    }
+
+    /// When something is to be done although nothing happens.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.asked.values().map(|(_, until)| *until).min()
+    }
+
+    /// Whether all have done their parts.
+    pub(super) fn is_over(&self) -> bool {
+        self.own == Own::Over && self.children.are_over() && self.asked.is_empty()
+    }
+
+    /// How many supervisors it is known of what became of them.
+    pub(super) fn known(&self) -> usize {
+        self.known.len()
+    }
+
+    /// The first that could not.
+    pub(super) fn failure(&self) -> Option<&Supervisor> {
+        self.known.iter().find(|supervisor| supervisor.state == State::Failed)
+    }
+
+    /// What has become of it so far.
+    pub(super) fn upgrade(&self) -> Upgrade {
+        let mut supervisors = self.known.clone();
+        supervisors.sort_by(|one, other| one.path.cmp(&other.path));
+        Upgrade::new(self.from.clone(), self.to().to_owned(), self.is_over(), supervisors)
+    }
+}

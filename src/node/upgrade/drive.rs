@@ -1,0 +1,410 @@
+//! What a node does in an upgrade, at the end of a turn and when something has come for it.
+
+use super::course::{Course, Wanted};
+use super::rehearsal::{self, Rehearsal};
+use super::upgrading::{AWAY, Away, Upgrading};
+use crate::error::Chain;
+use crate::node::asker::Asker;
+use crate::node::children::Program;
+use crate::node::fold::Told;
+use crate::node::luggage::Packing;
+use crate::node::orders;
+use crate::node::requests::route::UpgradeBelow;
+use crate::node::requests::{Question, refused};
+use crate::node::turn::Node;
+use crate::os::exec::{Gap, Order};
+use crate::os::executable::{Executable, Identity};
+use crate::os::signals::Caught;
+use crate::os::{clock, memory, process, thread};
+use crate::supervision::{Run, State as Lifecycle};
+use crate::time::{Span, Time};
+use crate::wire::message::{Refusal, Reply, Verb};
+use crate::wire::upgrade::{self, Present, State, Supervisor};
+use crate::wire::view::event::{UpgradeFailed, UpgradeStage, Upgraded};
+use crate::wire::view::{EventBody, EventView};
+use serde_json::Map;
+use slog::{info, warn};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+/// The version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A file system has so long to show a file.
+const FILE: Span = Span::from_secs(1);
+
+/// What it logs has so long to be written before it is tried again.
+const MOMENT: Span = Span::from_millis(50);
+
+/// A node that cannot be replaced at this moment looks again after this.
+const AGAIN: Span = Span::from_millis(20);
+
+impl Node {
+    /// An operator wants the tree to go on with `exe`, or to know whether it could.
+    pub(in crate::node) fn upgrade(&mut self, asker: Asker, by: String, exe: &Path, check: bool) {
+        let begun = self.begin_whole(asker.clone(), by, exe, check);
+        if let Err(why) = begun {
+            if asker == Asker::Nobody {
+                warn!(self.context.logger, "upgrade refused"; "why" => &why);
+            }
+            self.reply(&asker, refused(Refusal::NotAllowed, why));
+        }
+    }
+
+    /// SIGUSR2: the file that stands by now where this program was started from.
+    pub(in crate::node) fn upgrade_by_signal(&mut self) {
+        let name = process::self_exe_name();
+        let text = name.to_string_lossy();
+        let exe = PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(&text));
+        self.upgrade(Asker::Nobody, "SIGUSR2".into(), &exe, false);
+    }
+
+    fn begin_whole(&mut self, asker: Asker, by: String, exe: &Path, check: bool) -> Result<(), String> {
+        let Some(root) = self.above.root() else { return Err("only the root upgrades the tree".into()) };
+        let refusal = upgrade::Refusal::of(Present {
+            upgrading_to: self.upgrade.course.as_ref().map(Course::to),
+            reloading: self.core.is_reloading() || self.requests.reloads_or_spreads() || root.file().is_being_read(),
+            ending: self.core.state() == Lifecycle::Stopping,
+            booting: self.core.state() == Lifecycle::Starting,
+        });
+        if let Some(refusal) = refusal {
+            return Err(refusal.to_string());
+        }
+        let (path, owner) = (exe.to_owned(), process::own_uid());
+        let file = thread::within(FILE, move || Executable::open(&path, owner))
+            .map_err(|error| format!("{} cannot be looked at: {error}", exe.display()))?
+            .map_err(|refused| refused.to_string())?;
+        info!(self.context.logger, "upgrade"; "to" => %exe.display(), "by" => &by, "check" => check);
+        let rest = self.upgrade.incomplete && Executable::own().is_ok_and(|own| own.identity() == file.identity());
+        self.upgrade.then = !check;
+        self.begin_course(Wanted { asker, by, check: true, rest }, file);
+        Ok(())
+    }
+
+    /// The parent wants this node to go on with another executable, or to rehearse that.
+    pub(in crate::node) fn upgrade_below(&mut self, asker: Asker, by: String, part: &UpgradeBelow) {
+        let UpgradeBelow { file, identity, check, rest } = part;
+        let opened = match serde_json::from_value::<Identity>(identity.clone()) {
+            // What the parent runs, if it is that.
+            Ok(identity) => Executable::known(file, identity).map_err(|error| error.to_string()),
+            Err(error) => Err(format!("the executable was not understood: {error}")),
+        };
+        let file = match opened {
+            Ok(file) => file,
+            Err(why) => return self.reply(&asker, refused(Refusal::NotAllowed, why)),
+        };
+        self.begin_course(Wanted { asker, by, check: *check, rest: *rest }, file);
+    }
+
+    fn begin_course(&mut self, wanted: Wanted, file: Executable) {
+        let now = self.context.now();
+        let children = self.children.with_ids().filter(|(_, child)| child.is_node());
+        let children = children.filter_map(|(id, child)| Some((self.children.running_as(id)?, child.path.clone())));
+        let to = self.upgrade.course.take().map(|course| course.to().to_owned());
+        let course = Course::new(now, wanted, VERSION.into(), to, children.collect());
+        let stays = course.wanted.rest && Executable::own().is_ok_and(|own| own.identity() == file.identity());
+        self.upgrade.course = Some(course);
+        self.upgrade.file = Some(file);
+        self.upgrade.told = 0;
+        if stays {
+            self.own_is_over(if self.is_check() { State::Ready } else { State::Upgraded }, None, None);
+        }
+    }
+
+    fn is_check(&self) -> bool {
+        self.upgrade.course.as_ref().is_some_and(|course| course.wanted.check)
+    }
+
+    /// At the end of a turn, with nothing in hand. This node may be another image afterwards, which goes on elsewhere.
+    pub(in crate::node) fn go_on_upgrading(&mut self) {
+        let now = self.context.now();
+        self.upgrade.again = None;
+        self.ask_those_away(now);
+        let Some(course) = &mut self.upgrade.course else { return };
+        course.due(now);
+        if course.wants_rehearsal() {
+            self.rehearse(now);
+        }
+        let wanted = self.upgrade.course.as_ref().and_then(|course| course.wants_own(now));
+        if let Some(last) = wanted {
+            let tried = match self.why_not_now() {
+                None => self.exec_in_place(),
+                Some(why) => Err((why, false)),
+            };
+            match tried {
+                Ok(()) => {}
+                Err((_, false)) if !last => self.upgrade.again = Some(now + AGAIN),
+                Err((why, _)) => self.own_failed(UpgradeStage::Exec, why),
+            }
+        }
+        self.ask_below(now);
+        self.tell_upgrade();
+    }
+
+    /// Goes on with this node's own rehearsal.
+    fn rehearse(&mut self, now: Time) {
+        let Node { upgrade: Upgrading { rehearsal, .. }, context, reactor, .. } = self;
+        let over = match rehearsal {
+            Some(rehearsal) => rehearsal.look(now, context, reactor),
+            None => self.begin_rehearsal().err().map(Err),
+        };
+        let Some(over) = over else { return };
+        self.upgrade.rehearsal = None;
+        match (over, &mut self.upgrade.course) {
+            (Ok(version), Some(course)) => {
+                course.is_to(version);
+                self.own_is_over(State::Ready, None, None);
+            }
+            (Ok(_), None) => {}
+            (Err(why), _) => self.own_is_over(State::Failed, None, Some(why)),
+        }
+    }
+
+    fn begin_rehearsal(&mut self) -> Result<(), String> {
+        let mut packing = Packing::default();
+        let node = self.pack(&mut packing);
+        let pieces = self.written(packing, node, self.core.snapshot());
+        let pieces = pieces.map_err(|error| format!("writing its state: {error}"))?;
+        let snapshot = memory::sealed("treevisor-rehearsal", &pieces);
+        let snapshot = snapshot.map_err(|error| format!("keeping its state: {error}"))?;
+        let Some(file) = &self.upgrade.file else { return Err("the executable is gone".into()) };
+        self.upgrade.rehearsal = Some(Rehearsal::begin(file, &snapshot, &self.context, &mut self.reactor)?);
+        Ok(())
+    }
+
+    /// Asks the child nodes whose turn it is.
+    fn ask_below(&mut self, now: Time) {
+        let Node { upgrade: Upgrading { course: Some(course), file: Some(file), .. }, .. } = self else { return };
+        let Ok(identity) = serde_json::to_value(file.identity()) else { return };
+        let Wanted { check, rest, by, .. } = course.wanted.clone();
+        let file = match check {
+            true => format!("/proc/{}/fd/{}", std::process::id(), file.as_fd().as_raw_fd()),
+            false => format!("/proc/{}/exe", std::process::id()),
+        };
+        for child in course.next() {
+            let request = self.requests.numbers().draw();
+            let (node, path, identity) = (child.0, child.1.clone(), identity.clone());
+            let verb = Verb::UpgradeBelow { path, file: file.clone().into(), identity, check, rest };
+            let question =
+                Question { node, request, within_ms: 1_000, lasting: true, by: by.clone(), verb, incarnation: None };
+            let reached = self.ask_now(question);
+            let Some(course) = &mut self.upgrade.course else { return };
+            match reached {
+                true => course.asked(now, request, child),
+                false => course.not_reached(now, child),
+            }
+            if reached && !check {
+                // The last that it is sent before it is replaced; what comes then waits.
+                self.upgrade.away.insert(node, Away { until: now + AWAY, held: Vec::new(), connects: false });
+            }
+        }
+        if self.upgrade.course.as_ref().is_some_and(Course::waits_for_one) {
+            self.upgrade.again = Some(now + AGAIN);
+        }
+    }
+
+    /// A child node has replied. Gives the reply back where it is about something else.
+    pub(in crate::node) fn upgrade_heard(&mut self, run: Run, request: u64, reply: Reply) -> Option<Reply> {
+        let now = self.context.now();
+        let Some(course) = &mut self.upgrade.course else { return Some(reply) };
+        if !course.has_asked(request) {
+            return Some(reply);
+        }
+        course.heard(now, request, reply);
+        self.ask_what_was_held(run);
+        None
+    }
+
+    /// A child node is there again.
+    pub(in crate::node) fn ask_what_was_held(&mut self, run: Run) {
+        if let Some(Away { held, .. }) = self.upgrade.away.remove(&run) {
+            held.into_iter().for_each(|question| self.ask_node(question));
+        }
+    }
+
+    /// Asks those that can be reached by now, and those that were waited for long enough.
+    fn ask_those_away(&mut self, now: Time) {
+        let late = self.upgrade.away.extract_if(|_, away| away.until <= now);
+        let mut ask: Vec<Question> = late.flat_map(|(_, away)| away.held).collect();
+        for away in self.upgrade.away.values_mut().filter(|away| away.connects && !away.held.is_empty()) {
+            if orders::ask(&self.children, &mut self.endpoint, away.held[0].clone()) {
+                ask.extend(std::mem::take(&mut away.held).into_iter().skip(1));
+                away.until = now;
+            } else {
+                self.upgrade.again = Some(now + AGAIN);
+            }
+        }
+        ask.into_iter().for_each(|question| self.ask_node(question));
+    }
+
+    /// Tells the asker what has become known, and goes on or ends where all have done their parts.
+    fn tell_upgrade(&mut self) {
+        let Some(course) = &self.upgrade.course else { return };
+        let (asker, upgrade, known) = (course.wanted.asker.clone(), course.upgrade(), course.known());
+        if !upgrade.done {
+            let is_operator = matches!(asker, Asker::Operator { .. });
+            if is_operator && known > std::mem::replace(&mut self.upgrade.told, known) && !self.upgrade.then {
+                self.reply(&asker, Reply::Upgraded { upgrade: Box::new(upgrade) });
+            }
+            return;
+        }
+        let failed = course.failure().map(|failed| (failed.path.clone(), failed.message.clone().unwrap_or_default()));
+        if course.wanted.check && std::mem::take(&mut self.upgrade.then) {
+            if let Some((path, reason)) = failed {
+                let refusal = upgrade::Refusal::Rehearsal { path, reason: reason.clone() };
+                self.tell_failure(UpgradeStage::Rehearsal, &reason);
+                self.end_course();
+                return self.reply(&asker, refused(Refusal::NotAllowed, refusal.to_string()));
+            }
+            let wanted = Wanted { check: false, ..course.wanted.clone() };
+            if let Some(file) = self.upgrade.file.take() {
+                self.begin_course(wanted, file);
+                self.upgrade.again = Some(self.context.now());
+            }
+            return;
+        }
+        if self.above.is_root() && !course.wanted.check {
+            self.upgrade.incomplete = failed.is_some();
+            info!(self.context.logger, "{}", upgrade.summary(self.context.place.instance.as_str(), false));
+        }
+        self.end_course();
+        self.reply(&asker, Reply::Upgraded { upgrade: Box::new(upgrade) });
+    }
+
+    fn end_course(&mut self) {
+        (self.upgrade.course, self.upgrade.file, self.upgrade.rehearsal) = (None, None, None);
+        self.upgrade.again = None;
+    }
+
+    /// This node's own part is over.
+    fn own_is_over(&mut self, state: State, gap: Option<Span>, message: Option<String>) {
+        let supervisor = Supervisor {
+            path: self.context.place.path.to_string(),
+            state,
+            version: VERSION.into(),
+            gap_ms: gap.map(Span::as_millis),
+            message,
+        };
+        if let Some(course) = &mut self.upgrade.course {
+            course.own_is_over(supervisor);
+        }
+    }
+
+    /// This node cannot be replaced, and neither is what stands below it.
+    fn own_failed(&mut self, stage: UpgradeStage, why: String) {
+        self.tell_failure(stage, &why);
+        let mut kept = Vec::new();
+        for child in self.children.iter() {
+            if let Program::Node(below) = &child.what {
+                below.now().for_each_supervisor(&child.path, &mut |path, _| {
+                    let (path, version) = (path.to_string(), VERSION.to_owned());
+                    kept.push(Supervisor { path, state: State::Kept, version, gap_ms: None, message: None });
+                });
+            }
+        }
+        if let Some(course) = &mut self.upgrade.course {
+            course.keep_below(kept);
+        }
+        self.own_is_over(State::Failed, None, Some(why));
+    }
+
+    fn tell_failure(&mut self, stage: UpgradeStage, why: &str) {
+        let to = self.upgrade.course.as_ref().map_or(String::new(), |course| course.to().to_owned());
+        self.tell_of_itself(EventBody::UpgradeFailed(UpgradeFailed { message: why.to_owned(), stage, to }));
+    }
+
+    /// Publishes an event about this supervisor that its core knows nothing of.
+    fn tell_of_itself(&mut self, body: EventBody) {
+        let now = self.context.now();
+        let event = EventView {
+            id: self.core.draw_report(),
+            at: clock::rfc3339_nanos(self.context.clock.wall_in_order(now)),
+            path: self.context.place.path.clone(),
+            pid: Some(self.context.pid),
+            incarnation: Some(self.context.place.incarnation.0),
+            cause: None,
+            body,
+            repeats: None,
+            more: Map::new(),
+        };
+        self.happened(now, None, Told { event, own: true });
+    }
+
+    /// This image has taken the place of another one, or has come back since that could not.
+    pub(in crate::node) fn has_resumed(&mut self, gap: Span, came_back: Option<String>) {
+        if self.upgrade.course.is_none() {
+            return;
+        }
+        match came_back {
+            None => {
+                let told = self.upgrade.course.as_ref().map(|course| Upgraded {
+                    by: course.wanted.by.clone(),
+                    from: course.from().to_owned(),
+                    gap_ms: gap.as_millis(),
+                    to: VERSION.to_owned(),
+                });
+                told.into_iter().for_each(|told| self.tell_of_itself(EventBody::Upgraded(told)));
+                self.upgrade.file = Executable::own().ok();
+                self.own_is_over(State::Upgraded, Some(gap), None);
+            }
+            Some(why) => self.own_failed(UpgradeStage::Restore, why),
+        }
+    }
+
+    /// Why this node cannot be replaced at this moment; nothing where it can.
+    fn why_not_now(&self) -> Option<String> {
+        let waits = [
+            (!self.inbox.is_empty() || !self.pending_reports.is_empty(), "it has something in hand"),
+            (self.ended.is_some(), "it has ended"),
+            (self.core.state() == Lifecycle::Stopping, "it is being stopped"),
+            (!self.children.can_go_over(), "the program of a child is not executed yet"),
+            (!self.probes.can_go_over() || !self.beside.can_go_over(), "a probe or a command is just being started"),
+            (!self.hooks.can_go_over(), "a hook is just being started"),
+            (self.requests.gathers(), "a status is being collected"),
+            (self.console_retry.is_some(), "the reader of its output is slow"),
+            (self.upgrade.rehearsal.is_some(), "a rehearsal still runs"),
+        ];
+        waits.into_iter().find(|(waits, _)| *waits).map(|(_, why)| why.to_owned())
+    }
+
+    /// Executes the other image in this process. Returns only where that cannot be done: why, and whether it is not to be tried
+    /// again.
+    fn exec_in_place(&mut self) -> Result<(), (String, bool)> {
+        let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };
+        let unchanged = file.is_unchanged().map_err(|error| (error.to_string(), true))?;
+        if !unchanged {
+            return Err(("the executable was changed since the rehearsal".into(), true));
+        }
+        if !self.children.output.is_written() || !self.context.log_handle.settle(MOMENT) {
+            return Err(("a disk or a reader is behind with its output".into(), false));
+        }
+        let gap = Gap::begin();
+        let caught = self.reactor.signals.drain();
+        if caught.iter().any(|caught| *caught != Caught::ChildExited) {
+            drop(gap);
+            // What it orders comes first.
+            caught.into_iter().for_each(|caught| self.caught(caught));
+            self.settle();
+            return Err(("a signal has come".into(), false));
+        }
+        let failed = |what: &str, error: &dyn std::error::Error| (format!("{what}: {}", Chain(&error)), true);
+        let mut packing = Packing::default();
+        let old = File::open("/proc/self/exe").map_err(|error| failed("opening this program", &error))?;
+        let (node, core) = (self.pack(&mut packing), self.core.snapshot());
+        let kept = packing.numbers();
+        let pieces = self.written(packing, node, core).map_err(|error| failed("writing the snapshot", &error))?;
+        let snapshot =
+            memory::sealed("treevisor-snapshot", &pieces).map_err(|error| failed("keeping the snapshot", &error))?;
+        let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };
+        let order = Order {
+            file: file.as_fd(),
+            old: old.as_fd(),
+            snapshot: snapshot.as_fd(),
+            kept: &kept,
+            limit: rehearsal::LIMIT,
+        };
+        let error = gap.execute(&order);
+        Err((format!("it cannot be executed: {error}"), true))
+    }
+}

@@ -1,0 +1,89 @@
+//! All of a node that goes over to another image of the program. What is not here is made anew, or is empty at the end of a turn.
+
+use super::upgrading::CarriedUpgrading;
+use crate::ids::{Incarnation, Name, Path, Token};
+use crate::logs::Format;
+use crate::logs::stream_file::StreamFile;
+use crate::node::beside::CarriedBeside;
+use crate::node::children::CarriedChildren;
+use crate::node::directory::CarriedDirectory;
+use crate::node::endpoint::carried::CarriedEndpoint;
+use crate::node::fold::Folds;
+use crate::node::hooks::carried::CarriedHooks;
+use crate::node::limits::Limits;
+use crate::node::probes::carried::CarriedProbes;
+use crate::node::requests;
+use crate::node::root::carried::CarriedRoot;
+use crate::node::strangers::CarriedStrangers;
+use crate::node::streams::Streams;
+use crate::node::uplink::CarriedUplink;
+use crate::spec::exec::Limit;
+use crate::supervision::{Member, Place as Where};
+use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The shell of a node.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedNode {
+    pub place: CarriedPlace,
+    /// The file that the streams are of a tree in the background.
+    pub output: Option<StreamFile>,
+    pub children: CarriedChildren,
+    pub endpoint: CarriedEndpoint,
+    pub directory: CarriedDirectory,
+    pub above: CarriedAbove,
+    pub strangers: CarriedStrangers,
+    pub probes: CarriedProbes,
+    pub beside: CarriedBeside,
+    pub hooks: CarriedHooks,
+    pub limits: Limits,
+    pub streams: Streams,
+    pub requests: requests::Carried,
+    pub folds: Folds,
+    pub release_memory_at: Option<Time>,
+    pub stalled: Span,
+    pub stopping_signals: u32,
+    pub had_terminal: bool,
+    pub upgrade: CarriedUpgrading,
+}
+
+/// Where it stands.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedPlace {
+    pub instance: Name,
+    pub path: Path,
+    pub incarnation: Incarnation,
+    #[serde(with = "crate::files::exact")]
+    pub runtime: PathBuf,
+    pub mark: String,
+    #[serde(with = "crate::files::exact::option")]
+    pub base_group: Option<PathBuf>,
+    pub base_group_by_itself: bool,
+    pub log_level: usize,
+    pub log_format: Format,
+    pub output_format: Format,
+    pub show_output: bool,
+    pub nofile: Limit,
+    pub family: Token,
+}
+
+/// What stands above it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(in crate::node) enum CarriedAbove {
+    Parent(Box<CarriedUplink>),
+    Operators(Box<CarriedRoot>),
+}
+
+impl CarriedNode {
+    /// What the core is given of a child, by the spec that it has at a place.
+    pub(in crate::node) fn member(&self, name: &Name, place: Where) -> Option<Member> {
+        match place {
+            Where::Asked(request) => self.requests.asked(request, name).map(crate::node::children::member),
+            Where::Present | Where::Next | Where::Wanted | Where::Former => self.children.member(name, place),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a node knows of an upgrade: its course, the executable, and the child nodes that cannot be asked meanwhile.
+
+use super::course::Course;
+use super::rehearsal::Rehearsal;
+use crate::node::requests::Question;
+use crate::os::executable::Executable;
+use crate::supervision::Run;
+use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// A child node that is being replaced has so long before what is asked of it is asked all the same.
+pub(super) const AWAY: Span = Span::from_secs(5);
+
+/// What a node knows of an upgrade.
+#[derive(Default)]
+pub(in crate::node) struct Upgrading {
+    pub(super) course: Option<Course>,
+    /// The executable.
+    pub(super) file: Option<Executable>,
+    pub(super) rehearsal: Option<Rehearsal>,
+    /// It begins when all are ready.
+    pub(super) then: bool,
+    /// An earlier upgrade has not reached all.
+    pub(super) incomplete: bool,
+    /// When to look again whether this node can be replaced.
+    pub(super) again: Option<Time>,
+    /// Child nodes that cannot be asked now.
+    pub(super) away: HashMap<Run, Away>,
+    /// How much of the course the asker has been told.
+    pub(super) told: usize,
+}
+
+/// A child node that cannot be asked now.
+pub(super) struct Away {
+    /// Not for longer than this.
+    pub(super) until: Time,
+    /// What is to be asked then.
+    pub(super) held: Vec<Question>,
+    /// It has not connected yet to this image. Else it is being replaced itself.
+    pub(super) connects: bool,
+}
+
+/// What of it goes over to the other image.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::node) struct CarriedUpgrading {
+    course: Option<Course>,
+    incomplete: bool,
+}
+
+impl Upgrading {
+    pub(in crate::node) fn pack(&self) -> CarriedUpgrading {
+        let Upgrading { course, file: _, rehearsal: _, then: _, incomplete, again: _, away: _, told: _ } = self;
+        CarriedUpgrading { course: course.clone(), incomplete: *incomplete }
+    }
+
+    /// Child nodes connect again: what is asked of them meanwhile waits.
+    pub(in crate::node) fn unpack(
+        carried: CarriedUpgrading,
+        now: Time,
+        nodes: impl IntoIterator<Item = Run>,
+    ) -> Upgrading {
+        let CarriedUpgrading { course, incomplete } = carried;
+        let away =
+            nodes.into_iter().map(|run| (run, Away { until: now + AWAY, held: Vec::new(), connects: true })).collect();
+        Upgrading { course, incomplete, away, ..Upgrading::default() }
+    }
+
+    pub(in crate::node) fn next_deadline(&self) -> Option<Time> {
+        let away = self.away.values().filter(|away| !away.held.is_empty()).map(|away| away.until);
+        let rehearsal = self.rehearsal.as_ref().and_then(Rehearsal::deadline);
+        away.chain(rehearsal).chain(self.again).chain(self.course.as_ref().and_then(Course::next_deadline)).min()
+    }
+
+    /// A question to a child node that is being replaced waits. Gives back one that does not.
+    pub(in crate::node) fn hold(&mut self, now: Time, question: Question) -> Option<Question> {
+        match self.away.get_mut(&question.node) {
+            Some(away) if away.until > now => {
+                away.held.push(question);
+                None
+            }
+            _ => Some(question),
+        }
+    }
+
+    /// A child node's process is gone.
+    pub(in crate::node) fn lost(&mut self, gone: Run) {
+        self.away.remove(&gone);
+        self.course.iter_mut().for_each(|course| course.lost(gone));
+    }
+}

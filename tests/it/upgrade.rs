@@ -1,0 +1,367 @@
+//! Another executable in the place of a running one: the workers notice nothing, whatever goes wrong.
+
+use crate::asking::{Clients, Failure};
+use crate::harness::*;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+/// Prints numbered lines without end, some of them in two pieces.
+const PRINTS: &str =
+    r#"["sh", "-c", "n=0; while :; do n=$((n+1)); printf 'line '; sleep 0.002; echo $n; sleep 0.002; done"]"#;
+
+/// A tree of three levels with workers of most kinds.
+fn deep(containment: &str, port: u16) -> String {
+    format!(
+        r#"
+containment = "{containment}"
+intensity = 50
+[[child]]
+name = "prints"
+command = {PRINTS}
+[[child]]
+name = "beats"
+command = ["sh", "-c", "while :; do '{TREEVISOR}' beat; sleep 0.05; done"]
+heartbeat = {{ interval = "200ms", misses = 10 }}
+[[child]]
+name = "mid"
+  [[child.child]]
+  name = "logs"
+  command = {PRINTS}
+  log = {{ file = "logs.log", max-size = "64MB" }}
+  [[child.child]]
+  name = "notifies"
+  command = ["sh", "-c", "while :; do '{TREEVISOR}' notify WATCHDOG=1; sleep 0.05; done"]
+  heartbeat = {{ interval = "500ms", misses = 10, source = "notify" }}
+  [[child.child]]
+  name = "deep"
+    [[child.child.child]]
+    name = "probed"
+    command = ["sleep", "1000"]
+    heartbeat = {{ interval = "200ms", misses = 20, source = {{ exec = ["true"] }} }}
+    [[child.child.child]]
+    name = "asked"
+    command = ["python3", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]
+    heartbeat = {{ interval = "200ms", misses = 20, source = {{ http = "http://127.0.0.1:{port}/" }} }}
+    log = false
+"#
+    )
+}
+
+/// Of all that runs: process, incarnation and restarts.
+fn who(tree: &Tree) -> BTreeMap<String, (Value, Value, Value)> {
+    fn walk(node: &Value, into: &mut BTreeMap<String, (Value, Value, Value)>) {
+        let of = |key: &str| node[key].clone();
+        into.insert(node["path"].as_str().unwrap().into(), (of("pid"), of("incarnation"), of("restarts")));
+        node["children"].as_array().into_iter().flatten().for_each(|child| walk(child, into));
+    }
+    let mut all = BTreeMap::new();
+    walk(&tree.status("/"), &mut all);
+    all
+}
+
+fn supervisors(tree: &Tree) -> Vec<u32> {
+    ["/", "/mid", "/mid/deep"].iter().map(|path| tree.pid(path)).collect()
+}
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Whether these are all lines that the worker printed, whole and in their order.
+fn whole<'a>(lines: impl Iterator<Item = &'a str>) -> usize {
+    let mut next = None;
+    let mut count = 0;
+    for line in lines {
+        let number: u64 = line.strip_prefix("line ").and_then(|number| number.parse().ok()).expect(line);
+        assert!(next.is_none_or(|next| next == number), "{line}, and not {next:?}");
+        next = Some(number + 1);
+        count += 1;
+    }
+    count
+}
+
+/// Upgrades once, to the same program.
+#[track_caller]
+fn upgrade(tree: &Tree) -> Value {
+    tree.run(&["upgrade", "--exe", TREEVISOR, "--json"]).expect(0).json()
+}
+
+fn nothing_is_noticed(containment: &str) {
+    let mut tree = Tree::start(&deep(containment, free_port()));
+    tree.run(&["wait", "--until", "running", "/"]).expect(0);
+    let before = who(&tree);
+    let mut open = Vec::new();
+    for round in 0..6 {
+        let done = upgrade(&tree);
+        let states: Vec<_> = done["supervisors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["path"].as_str().unwrap(), one["state"].as_str().unwrap()))
+            .collect();
+        assert_eq!(states, [("/", "upgraded"), ("/mid", "upgraded"), ("/mid/deep", "upgraded")], "{done}");
+        assert_eq!(done["done"], true);
+        if round == 0 {
+            open = supervisors(&tree).into_iter().map(descriptors).collect();
+        }
+    }
+    for path in ["/", "/mid", "/mid/deep"] {
+        for _ in 0..6 {
+            tree.kind(path, "upgraded");
+        }
+    }
+    assert_eq!(who(&tree), before);
+    // A probe may run at any moment, with a process and a pipe.
+    for (before, after) in open.iter().zip(supervisors(&tree).into_iter().map(descriptors)) {
+        assert!(after <= before + 8, "{before} descriptors were open, and now {after}");
+    }
+    // Beats are read on, and what hangs is still found.
+    for path in ["/beats", "/mid/notifies", "/mid/deep/probed", "/mid/deep/asked"] {
+        let beats = tree.status(path)["heartbeat"]["beats"].as_u64().unwrap();
+        until("a beat", || tree.status(path)["heartbeat"]["beats"].as_u64().unwrap() > beats);
+    }
+    signal(tree.pid("/mid/notifies"), 19);
+    tree.kind("/mid/notifies", "hung");
+    tree.incarnation("/mid/notifies", 2);
+    signal(tree.pid("/prints"), 9);
+    tree.incarnation("/prints", 2);
+
+    let printed = tree.printed();
+    let of_prints =
+        printed.lines().filter_map(|line| line.split_once("│ ")).filter(|(path, _)| path.trim() == "/prints");
+    // Those of the second process begin anew.
+    let lines: Vec<&str> = of_prints.map(|(_, line)| line).collect();
+    let again = lines.iter().rposition(|line| *line == "line 1").filter(|at| *at > 0).unwrap_or(lines.len());
+    assert!(whole(lines[..again].iter().copied()) > 100);
+    let log = fs::read_to_string(tree.dir().join("logs.log")).unwrap();
+    let end = log.rfind('\n').unwrap();
+    assert!(whole(log[..end].lines()) > 100);
+
+    // No event twice, and none that is missing: the follower has had all that the root has.
+    let told = tree.run(&["events", "--json"]).expect(0).stdout;
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: std::collections::BTreeSet<String> = told.iter().map(|event| event["id"].to_string()).collect();
+    assert_eq!(ids.len(), told.len());
+    tree.stop();
+}
+
+#[test]
+fn workers_notice_nothing_with_cgroups() {
+    nothing_is_noticed("auto");
+}
+
+#[test]
+fn workers_notice_nothing_without_cgroups() {
+    nothing_is_noticed("group");
+}
+
+#[test]
+fn a_rehearsal_changes_nothing_and_what_cannot_go_on_is_refused() {
+    let mut tree = Tree::start(&deep("auto", free_port()));
+    let before = who(&tree);
+    let ready = tree.run(&["upgrade", "--exe", TREEVISOR, "--check", "--json"]).expect(0).json();
+    assert_eq!(ready["supervisors"].as_array().unwrap().len(), 3);
+    assert!(ready["supervisors"].as_array().unwrap().iter().all(|one| one["state"] == "ready"), "{ready}");
+    let script = tree.dir().join("script");
+    fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for (exe, why) in [
+        ("/bin/true", "it does not know how to rehearse"),
+        ("/nowhere/treevisor", "/nowhere/treevisor cannot be found"),
+        (script.to_str().unwrap(), "is a script"),
+    ] {
+        let ran = tree.run(&["upgrade", "--exe", exe]).expect(1);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    }
+    assert_eq!(tree.kind("/", "upgrade_failed")["stage"], "rehearsal");
+    assert_eq!(who(&tree), before);
+    assert!(!tree.seen().iter().any(|event| event["kind"] == "upgraded"));
+    tree.stop();
+}
+
+/// A tree of which one supervisor meets with something when it is restored.
+fn with_fault(fault: &str) -> Tree {
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    fs::write(dir.path().join("tree.toml"), deep("auto", free_port())).unwrap();
+    let mut command = command_in(dir.path());
+    command.args(["start", "tree.toml"]).env("TV_TEST_UPGRADE", fault).stdin(Stdio::null());
+    let root = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut tree = Tree::adopt(dir, root);
+    tree.line("the tree is up");
+    tree.follow();
+    tree
+}
+
+#[test]
+fn what_cannot_be_restored_goes_on_as_it_was() {
+    for (fault, why) in [
+        ("/ read fail", "a test wants it"),
+        ("/ restored panic", "it panicked"),
+        ("/ restored abort", "SIGABRT"),
+        ("/mid read panic", "it panicked"),
+        ("/mid restored fail", "a test wants it"),
+        ("/mid/deep restored abort", "SIGABRT"),
+    ] {
+        let path = fault.split(' ').next().unwrap();
+        let mut tree = with_fault(fault);
+        let before = who(&tree);
+        let ran = tree.run(&["upgrade", "--exe", TREEVISOR, "--json"]).expect(1).json();
+        let states: Vec<_> = ["/", "/mid", "/mid/deep"]
+            .iter()
+            .map(|at| {
+                let all = ran["supervisors"].as_array().unwrap();
+                all.iter().find(|one| one["path"] == *at).map(|one| one["state"].as_str().unwrap().to_owned())
+            })
+            .map(Option::unwrap_or_default)
+            .collect();
+        let expected = match path {
+            "/" => ["failed", "kept", "kept"],
+            "/mid" => ["upgraded", "failed", "kept"],
+            _ => ["upgraded", "upgraded", "failed"],
+        };
+        assert_eq!(states, expected, "{fault}: {ran}");
+        let event = tree.kind(path, "upgrade_failed");
+        assert_eq!(event["stage"], "restore", "{event}");
+        assert!(event["message"].as_str().unwrap().contains(why), "{event}");
+        assert_eq!(who(&tree), before, "{fault}");
+        signal(tree.pid("/mid/notifies"), 9);
+        tree.incarnation("/mid/notifies", 2);
+        tree.stop();
+    }
+}
+
+#[test]
+fn what_takes_too_long_goes_on_as_it_was() {
+    let mut tree = with_fault("/mid read hang");
+    let before = who(&tree);
+    let ran = tree.run(&["upgrade", "--exe", TREEVISOR]);
+    // Its parent may have taken it for hung before its ten seconds were over, as it would any that does not beat.
+    if ran.code == Some(1) && tree.status("/mid")["restarts"] == 0 {
+        assert!(tree.kind("/mid", "upgrade_failed")["message"].as_str().unwrap().contains("not done in time"));
+        assert_eq!(who(&tree), before);
+    }
+    tree.run(&["wait", "--until", "running", "/"]).expect(0);
+    tree.stop();
+}
+
+#[test]
+fn what_is_under_way_goes_on() {
+    let mut tree = Tree::start(
+        r#"
+[[child]]
+name = "slow"
+command = ["sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"]
+shutdown = "20s"
+[[child]]
+name = "mid"
+  [[child.child]]
+  name = "slower"
+  command = ["sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"]
+  shutdown = "20s"
+"#,
+    );
+    let asked: Vec<_> = ["/slow", "/mid/slower"]
+        .iter()
+        .map(|path| tree.command().args(["restart", path]).stderr(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for path in ["/slow", "/mid/slower"] {
+        tree.kind(path, "stopping");
+    }
+    upgrade(&tree);
+    for asked in asked {
+        let ran: Ran = asked.wait_with_output().unwrap().into();
+        ran.expect(0);
+    }
+    for path in ["/slow", "/mid/slower"] {
+        assert_eq!(tree.status(path)["incarnation"], 2, "{path}: it was restarted once");
+    }
+    tree.stop();
+}
+
+#[test]
+fn sockets_that_are_held_refuse_nothing() {
+    let port = free_port();
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/held_server.py");
+    let toml = format!(
+        "[[child]]\nname = \"sub\"\n[[child.child]]\nname = \"web\"\ncommand = [\"python3\", \"{program}\"]\n\
+         listen = \"tcp://127.0.0.1:{port}\"\n"
+    );
+    let mut tree = Tree::start(&toml);
+    tree.line("held");
+    let clients = Clients::of(port, 2);
+    clients.none_refused(5);
+    for _ in 0..3 {
+        upgrade(&tree);
+        clients.none_refused(5);
+    }
+    signal(tree.pid("/sub/web"), 9);
+    tree.incarnation("/sub/web", 2);
+    clients.none_refused(5);
+    let failures = clients.end();
+    assert!(!failures.iter().any(|failure| matches!(failure, Failure::Refused(_))), "{failures:?}");
+    tree.stop();
+}
+
+#[test]
+fn a_signal_in_the_midst_of_it_means_what_it_means() {
+    for (number, code) in [(15, 0), (3, 1)] {
+        let mut tree = Tree::start(&deep("auto", free_port()));
+        let mark = tree.mark();
+        let mut upgrading = tree.command();
+        upgrading.args(["upgrade", "--exe", TREEVISOR]).stderr(Stdio::null()).stdout(Stdio::null());
+        let mut upgrading = upgrading.spawn().unwrap();
+        tree.kind("/", "upgraded");
+        signal(tree.root_pid(), number);
+        assert_eq!(tree.wait(), code);
+        tree.nothing_is_left(&mark);
+        upgrading.kill().unwrap();
+        upgrading.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_supervisor_that_is_killed_in_the_midst_of_it_has_crashed() {
+    let mut tree = Tree::start(&deep("auto", free_port()));
+    let mut upgrading = tree.command().args(["upgrade", "--exe", TREEVISOR]).stdout(Stdio::null()).spawn().unwrap();
+    signal(tree.pid("/mid"), 9);
+    tree.incarnation("/mid", 2);
+    upgrading.wait().unwrap();
+    tree.run(&["wait", "--until", "running", "/"]).expect(0);
+    upgrade(&tree);
+    tree.stop();
+}
+
+#[test]
+fn the_signal_takes_the_file_that_stands_there_now() {
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    let program = dir.path().join("treevisor");
+    fs::copy(TREEVISOR, &program).unwrap();
+    fs::write(dir.path().join("tree.toml"), deep("auto", free_port())).unwrap();
+    let ours = command_in(dir.path());
+    let mut command = std::process::Command::new(&program);
+    command.args(["start", "tree.toml"]).current_dir(dir.path()).stdin(Stdio::null());
+    command.envs(ours.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let root = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut tree = Tree::adopt(dir, root);
+    tree.line("the tree is up");
+    tree.follow();
+    let before = who(&tree);
+    // As a package manager does it: a new file in the place of the old one.
+    let new = tree.dir().join("treevisor.new");
+    fs::copy(TREEVISOR, &new).unwrap();
+    fs::rename(&new, &program).unwrap();
+    let runs = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    assert!(runs(tree.root_pid()).to_str().unwrap().ends_with(" (deleted)"));
+    signal(tree.root_pid(), 12);
+    for path in ["/", "/mid", "/mid/deep"] {
+        tree.kind(path, "upgraded");
+    }
+    for pid in supervisors(&tree) {
+        assert_eq!(runs(pid), Path::new(&program));
+    }
+    assert_eq!(who(&tree), before);
+    tree.stop();
+}
