@@ -184,7 +184,7 @@ impl World {
     }
 
     pub(crate) fn rename_some_time(&mut self) {
-        let delay = self.main_rng.millis(100, 6_000);
+        let delay = self.main_rng.millis(100, self.scenario.renames);
         self.after(delay, Happening::MainPid);
     }
 

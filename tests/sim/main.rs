@@ -1,7 +1,7 @@
 //! A deterministic simulation of whole trees.
 //!
 //! Many supervision cores, a fake kernel and a fake network, all driven from one seed in virtual time: `world` is the
-//! queue, `node` the shell around each core, `kernel` and `network` what stands below, `scenarios` what a seed means,
+//! course of events and `queue` what comes next, `node` the shell around each core, `kernel` and `network` what stands below, `scenarios` what a seed means,
 //! `faults` what befalls a tree, `reloads` other sets of children and rolling restarts while it runs, `requests` what operators ask, `checkers` what must hold, `twin` a core that is written down and made again beside each that is not, `mutations` how we know that the checkers see.
 //!
 //! | variable | meaning |
@@ -21,6 +21,7 @@ mod kernel;
 mod mutations;
 mod network;
 mod node;
+mod queue;
 mod reloads;
 mod requests;
 mod rng;

@@ -47,10 +47,10 @@ pub(crate) struct Weather {
 }
 
 /// What becomes of one frame.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Transit {
     /// After which delays it arrives: never, once or twice.
-    pub(crate) arrivals: Vec<Span>,
+    pub(crate) arrivals: [Option<Span>; 2],
     /// It was lost or delayed by more than a healthy network takes.
     pub(crate) troubled: bool,
 }
@@ -75,14 +75,13 @@ impl Network {
             return transit;
         }
         let copies = 1 + usize::from(self.rng.chance(doubled));
-        for _ in 0..copies {
-            let delay = if self.rng.chance(late) {
+        for arrival in &mut transit.arrivals[..copies] {
+            *arrival = Some(if self.rng.chance(late) {
                 transit.troubled = true;
                 self.rng.millis(50, 3_000)
             } else {
                 Span::from_nanos(self.rng.between(20_000, 4_000_000))
-            };
-            transit.arrivals.push(delay);
+            });
         }
         transit
     }

@@ -38,6 +38,8 @@ pub(crate) struct Node {
     id: u32,
     /// By child id: the present run and its process.
     pub(crate) slots: Vec<Option<(Run, Pid)>>,
+    /// The shortest interval of these, as long as they are the same.
+    shortest: Option<Option<Span>>,
     pub(crate) frames: VecDeque<Envelope>,
     pub(crate) exits: Vec<(Run, Pid, Exit)>,
     /// Signals and requests.
@@ -103,11 +105,13 @@ impl Node {
             self.slots.resize(at + 1, None);
         }
         self.slots[at] = Some((run, pid));
+        self.shortest = None;
     }
 
     fn vacate(&mut self, run: Run) {
         if self.process(run).is_some() {
             self.slots[run.child.0 as usize] = None;
+            self.shortest = None;
         }
     }
 
@@ -162,6 +166,7 @@ impl World {
             witness: Witness::new(&tree, children.iter().map(|(child, _)| *child), spec, id, &self.held),
             id,
             slots: Vec::new(),
+            shortest: None,
             frames: VecDeque::new(),
             exits: Vec::new(),
             orders: VecDeque::new(),
@@ -261,13 +266,20 @@ impl World {
         Ok(())
     }
 
-    fn next_wake(&self, node: &Node) -> Option<Time> {
-        let beating = node.slots.iter().flatten().filter_map(|(_, pid)| {
-            self.tree.specs[self.kernel.get(*pid).spec.0].policy.heartbeat.map(|heartbeat| heartbeat.interval)
-        });
+    /// The shortest interval at which a process of a child beats.
+    fn shortest(&self, node: &mut Node) -> Option<Span> {
+        *node.shortest.get_or_insert_with(|| {
+            let beating = node.slots.iter().flatten().filter_map(|(_, pid)| {
+                self.tree.specs[self.kernel.get(*pid).spec.0].policy.heartbeat.map(|heartbeat| heartbeat.interval)
+            });
+            beating.min()
+        })
+    }
+
+    fn next_wake(&self, node: &mut Node) -> Option<Time> {
         // With children that beat, no sleep is longer than half the shortest interval: a time in which the loop did
         // not run is then seen before it can be mistaken for a child's silence.
-        let nap = beating.min().map(|interval| self.now + naps::longest(interval));
+        let nap = self.shortest(node).map(|interval| self.now + naps::longest(interval));
         let clearing = node.cleanups.next_deadline();
         let resend = node.uplink.as_ref().and_then(|uplink| uplink.outbox.next_deadline());
         let leave = node.uplink.as_ref().and_then(|uplink| uplink.leave_by).filter(|_| !node.leaving);
@@ -423,6 +435,7 @@ impl World {
             node.vacate(*run);
         }
         let mut actions = Vec::new();
+        let beat = matches!(event, Event::Beat(..) | Event::Tick { .. });
         match (self.mutation, event) {
             (Some(Mutation::HaltsEarly), Event::Stop(StopReason::Asked)) => actions.push(Action::Halt(End::Stopped)),
             (Some(Mutation::StopAsPanic), Event::Asked { request, command: Command::Terminate(child), by }) => {
@@ -431,6 +444,7 @@ impl World {
             }
             (_, event) => self.handle(node, event, &mut actions)?,
         }
+        let beat = beat && actions.iter().all(|action| matches!(action, Action::TellParent(ToParent::Beat(_))));
         let tree = self.tree.clone();
         for action in actions {
             log!(self, "{} -> {action:?}", self.who(node.pid));
@@ -445,8 +459,13 @@ impl World {
             }
             self.carry_out(node, action)?;
         }
-        let beats = node.uplink.is_some() && tree.specs[node.spec.0].policy.heartbeat.is_some();
-        node.witness.between(&tree, self.now, &node.core, beats)
+        if beat && !self.scenario.every_beat { Ok(()) } else { self.between(node) }
+    }
+
+    /// Checks what must hold between two events.
+    pub(crate) fn between(&self, node: &Node) -> Verdict {
+        let beats = node.uplink.is_some() && self.tree.specs[node.spec.0].policy.heartbeat.is_some();
+        node.witness.between(&self.tree, self.now, &node.core, beats)
     }
 
     /// The core takes an event in, and so does its twin.

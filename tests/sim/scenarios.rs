@@ -3,6 +3,7 @@
 use crate::rng::Rng;
 use crate::seeds::REGRESSIONS;
 use std::fmt::Write;
+use std::sync::Arc;
 use treevisor::ids::{Name, Path};
 use treevisor::spec::policy::{
     AutoShutdown, Backoff, ChildPolicy, Evidence, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder,
@@ -104,7 +105,7 @@ pub(crate) enum Ending {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
-    pub(crate) tree: Tree,
+    pub(crate) tree: Arc<Tree>,
     pub(crate) hazards: Hazards,
     /// Until then starts succeed and workers are healthy.
     pub(crate) peace: Time,
@@ -134,8 +135,13 @@ pub(crate) struct Scenario {
     pub(crate) stuck: u32,
     /// What the tree has tried to kill by the end of the storm stays for ever.
     pub(crate) stuck_for_ever: bool,
+    /// The longest time, in milliseconds, until the next worker names another main process.
+    pub(crate) renames: u64,
     /// Time between two looks at the whole during the storm.
     pub(crate) look: Span,
+    /// Supervisors are checked after every event; without it not after a beat that has led to nothing but one further up, and all of
+    /// them at every look.
+    pub(crate) every_beat: bool,
     /// More steps than any sound run takes: it runs in circles.
     pub(crate) steps_max: u64,
 }
@@ -152,7 +158,7 @@ impl Scenario {
         let hazards = hazards(&mut rng, wild);
         let storm = rng.millis(5_000, 90_000);
         Scenario {
-            tree,
+            tree: Arc::new(tree),
             hazards,
             peace: if rng.chance(600) { Time::ZERO + Span::from_secs(2) } else { Time::ZERO },
             storm,
@@ -174,7 +180,9 @@ impl Scenario {
             late_commands: rng.chance(300),
             stuck: *Rng::new(seed, 9).pick(&[0, 0, 0, 8_000, 3_000, 1_000]),
             stuck_for_ever: Rng::new(seed, 10).chance(500),
+            renames: 6_000,
             look: LOOK,
+            every_beat: true,
             steps_max: 3_000_000,
             requests: Rng::new(seed, 12).chance(500) && REGRESSIONS.iter().all(|(known, _)| *known != seed),
             // A draw of its own, and none for the seeds that once showed something else.
@@ -187,7 +195,7 @@ impl Scenario {
     pub(crate) fn regular(hours: u64, leaves: u64, workers: u64) -> Scenario {
         let mut scenario = Scenario::new(0);
         let calm = Builder { rng: Rng::new(0, 2), specs: Vec::new(), wild: 0, groups: 0 };
-        scenario.tree = calm.regular(leaves, workers);
+        scenario.tree = Arc::new(calm.regular(leaves, workers));
         scenario.hazards = Hazards { pace: Span::from_secs(60), kill_worker: 20, kill_node: 1, ..Hazards::default() };
         scenario.peace = Time::ZERO;
         scenario.storm = Span::from_secs(hours * 3600);
@@ -195,7 +203,9 @@ impl Scenario {
         scenario.grain = Span::from_nanos(1);
         (scenario.late_spawns, scenario.late_looks, scenario.doubled_exits, scenario.stuck) = (0, 0, 0, 0);
         (scenario.reloads, scenario.requests, scenario.late_commands, scenario.cut) = (false, false, false, None);
-        (scenario.look, scenario.steps_max) = (Span::from_secs(3600), u64::MAX);
+        // Each of these looks at all processes.
+        (scenario.renames, scenario.look, scenario.every_beat, scenario.steps_max) =
+            (600_000, Span::from_secs(3600), false, u64::MAX);
         scenario
     }
 

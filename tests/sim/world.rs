@@ -8,13 +8,13 @@ use crate::kernel::{Kernel, Life, Pid, Role, Spell, Task};
 use crate::mutations::Mutation;
 use crate::network::{Envelope, Frame, Network, Weather};
 use crate::node::Node;
+use crate::queue::Queue;
 use crate::reloads::Plan;
 use crate::requests::Operators;
 use crate::rng::Rng;
 use crate::scenarios::{Ending, LOOK, Scenario, SpecId, Tree};
 use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use treevisor::spec::policy::{Ready, Restart, Shutdown};
 use treevisor::supervision::{Beat, Command, Event, Exit, Kind, Run, State, StopReason};
@@ -88,30 +88,6 @@ pub(crate) enum Happening {
     AskAgain(u64),
 }
 
-struct Entry {
-    at: Time,
-    seq: u64,
-    what: Happening,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Entry) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    /// The earliest is the greatest, as the heap wants it; of one moment, what was planned first.
-    fn cmp(&self, other: &Entry) -> Ordering {
-        (other.at, other.seq).cmp(&(self.at, self.seq))
-    }
-}
-
 /// Where the scenario stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -138,8 +114,7 @@ pub(crate) struct World {
     pub(crate) tree: Arc<Tree>,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) now: Time,
-    queue: BinaryHeap<Entry>,
-    seq: u64,
+    queue: Queue<Happening>,
     pub(crate) kernel: Kernel,
     pub(crate) network: Network,
     /// By pid. One that has its turn is taken out meanwhile.
@@ -206,12 +181,11 @@ impl World {
         keep_log: bool,
         twin_rng: Option<Rng>,
     ) -> Outcome {
-        let tree = Arc::new(scenario.tree.clone());
+        let tree = scenario.tree.clone();
         let mut world = World {
             mutation,
             now: Time::ZERO,
-            queue: BinaryHeap::new(),
-            seq: 0,
+            queue: Queue::new(),
             kernel: Kernel::new(&tree),
             network: Network::new(Rng::new(seed, 3)),
             nodes: Vec::new(),
@@ -273,11 +247,11 @@ impl World {
             self.roll_some_time();
         }
         self.request_some_time();
-        while let Some(entry) = self.queue.pop() {
-            self.now = entry.at;
+        while let Some((at, what)) = self.queue.pop() {
+            self.now = at;
             *steps += 1;
             ensure!(*steps < self.scenario.steps_max, Rule::Settles, "too many steps: it goes round in circles");
-            self.happen(entry.what)?;
+            self.happen(what)?;
             if let Some(gone) = self.root_gone {
                 // What cannot be killed is left behind for now.
                 let Some(left) = self.kernel.mortal() else { return Ok(()) };
@@ -289,10 +263,9 @@ impl World {
     }
 
     pub(crate) fn after(&mut self, delay: Span, what: Happening) {
-        self.seq += 1;
         let grain = self.scenario.grain.as_nanos();
         let at = Time::from_nanos((self.now + delay).as_nanos().next_multiple_of(grain));
-        self.queue.push(Entry { at, seq: self.seq, what });
+        self.queue.push(at, what);
     }
 
     pub(crate) fn saw(&mut self, what: impl Into<Cow<'static, str>>) {
@@ -497,8 +470,10 @@ impl World {
             self.kernel.get_mut(from).excuse = Some("its frames were lost or late");
             log!(self, "bad weather for {frame:?}: {:?}", transit.arrivals);
         }
-        for delay in transit.arrivals {
-            self.after(delay, Happening::Arrive(Envelope { from, to, frame: frame.clone() }));
+        let [first, second] = transit.arrivals;
+        let copy = second.map(|delay| (delay, frame.clone()));
+        for (delay, frame) in first.map(|delay| (delay, frame)).into_iter().chain(copy) {
+            self.after(delay, Happening::Arrive(Envelope { from, to, frame }));
         }
     }
 
@@ -935,7 +910,13 @@ impl World {
     fn look(&mut self) -> Verdict {
         self.after(if self.is_stormy() { self.scenario.look } else { LOOK }, Happening::Look);
         for index in 0..self.kernel.living().len() {
-            self.check_silent(self.kernel.living()[index])?;
+            let pid = self.kernel.living()[index];
+            self.check_silent(pid)?;
+            if !self.scenario.every_beat
+                && let Some(node) = self.nodes[pid].as_deref()
+            {
+                self.between(node)?;
+            }
         }
         let Some(since) = self.calm_since.filter(|_| self.root_gone.is_none()) else { return Ok(()) };
         let late = self.now.since(since) > PATIENCE;
