@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 mod beats;
 mod counts;
+mod either;
 pub mod event;
 mod limits;
 mod log;
@@ -44,11 +45,11 @@ pub struct StatusView {
     pub root: ChildView,
 }
 
-/// A supervisor or a worker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A supervisor or a worker, by its `kind`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ChildView {
-    /// A supervisor. Stands first: it has the fields that a worker lacks.
+    /// A supervisor.
     Supervisor(Box<SupervisorView>),
     /// A worker.
     Worker(Box<WorkerView>),
