@@ -106,6 +106,9 @@ impl Node {
     /// A request has come.
     pub(super) fn request(&mut self, request: Request, verb: Verb) {
         let now = self.context.now();
+        if let Some(why) = self.refused_by_upgrade(&verb) {
+            return self.reply(&request.asker, refused(Refusal::Busy, why));
+        }
         let orders = self.requests.ask(now, &view!(self), request, verb);
         self.obey(orders);
     }

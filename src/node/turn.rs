@@ -207,7 +207,10 @@ impl Node {
         let now = self.context.now();
         self.hand_in(now, Event::Resumed { lost: gap });
         self.streams.credit(now, gap);
+        self.streams.begins_again();
         self.requests.forget_replies(now, gap);
+        let orders = self.requests.ask_again(now);
+        self.obey(orders);
         let (probes, mut means, events) = self.probes();
         probes.due(now, gap, &mut means, events);
         self.hooks.due(now, gap, &self.context, &mut self.reactor);

@@ -1,4 +1,4 @@
-//! What operators have asked, so that a request which is sent again is answered again, and not carried out a second time.
+//! What operators and the parent have asked, so that a request which is sent again is answered again, and not carried out a second time.
 //!
 //! An asker cannot know whether its request was lost or the reply to it. One that takes an identity of its own, 16 random
 //! bytes, may send the same request again. What only reads is carried out again once it was answered, which is the same;
@@ -121,11 +121,13 @@ fn bytes_of(supervisor: &Supervisor) -> usize {
     size_of::<Supervisor>() + path.len() + version.len() + message.as_ref().map_or(0, String::len)
 }
 
-/// By which a request is known again: of an asker that has drawn its identity.
+/// By which a request is known again: of the parent, or of an asker that has drawn its identity.
 fn key(asker: &Asker) -> Option<Key> {
     match asker {
         Asker::Operator { to, request } if to.as_bytes().len() == Identity::DRAWN_BYTES => Some((to.clone(), *request)),
-        Asker::Operator { .. } | Asker::Parent { .. } | Asker::Nobody => None,
+        // A parent asks again when its program was replaced. There is one, and it never gives a number twice.
+        Asker::Parent { request } => Some((Identity::new(b""), *request)),
+        Asker::Operator { .. } | Asker::Nobody => None,
     }
 }
 
@@ -138,6 +140,8 @@ fn has_one_last_reply(verb: &Verb) -> bool {
             | Verb::LogsSeen { .. }
             | Verb::Unfollow { .. }
             | Verb::StillFollowing { .. }
+            // Has a memory of its own.
+            | Verb::ReloadBelow { .. }
     )
 }
 
@@ -186,15 +190,18 @@ mod tests {
     }
 
     #[test]
-    fn only_an_identity_of_sixteen_bytes_is_known_again() {
+    fn only_the_parent_and_an_identity_of_sixteen_bytes_are_known_again() {
         let mut again = Again::default();
-        for to in [asker(b"panic", 1), asker(&[0, 1, 2, 3, 4], 1), Asker::Parent { request: 1 }, Asker::Nobody] {
+        for to in [asker(b"panic", 1), asker(&[0, 1, 2, 3, 4], 1), Asker::Nobody] {
             for _ in 0..2 {
                 assert_eq!(again.asked(&to, &restart()), Before::Nothing, "{to:?}");
                 again.replied(START, &to, &done(""));
             }
         }
         assert!(again.known.is_empty());
+        let parent = Asker::Parent { request: 1 };
+        assert_eq!(again.asked(&parent, &restart()), Before::Nothing);
+        assert_eq!(again.asked(&parent, &restart()), Before::UnderWay);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::emptying::{Emptying, Next};
 use super::pending::{Waiting, Waits};
-use super::replies::{CHANGE_BELOW, accepted, refused};
+use super::replies::{CHANGE_BELOW, SILENCE_BELOW, accepted, refused};
 use super::route::Change;
 use super::sight::{Order, Question, Sight};
 use super::state::{Orders, Request, Requests};
@@ -53,7 +53,8 @@ impl Requests {
                 (Some(limit), left_below(limit))
             }
         };
-        let waits = Waits::Below { run, path: path.clone(), change: change.clone(), accepted: false };
+        let (at, what) = (path.clone(), change.clone());
+        let waits = Waits::Below { run, path: at, change: what, by: by.clone(), incarnation, accepted: false };
         let request = self.pending.add(asker, waits, now + limit.unwrap_or(Span::ZERO));
         if limit.is_some() {
             let verb = change.at(path);
@@ -61,9 +62,24 @@ impl Requests {
         }
     }
 
+    /// This program was replaced: a reply that was on its way is lost with the connection. So what was asked of child nodes is asked
+    /// again under its number; one that has done it answers once more.
+    pub fn ask_again(&mut self, now: Time) -> Vec<Order> {
+        let mut out = Vec::new();
+        for request in self.pending.all() {
+            let Some(waiting) = self.pending.get_mut(request) else { continue };
+            let Waits::Below { run, path, change, by, incarnation, .. } = &waiting.waits else { continue };
+            let (node, by, incarnation) = (*run, by.clone(), *incarnation);
+            let (verb, within_ms) = (change.clone().at(path.clone()), left_below(CHANGE_BELOW));
+            waiting.due = now + SILENCE_BELOW;
+            out.push(Order::Ask(Question { node, request, within_ms, lasting: true, by, verb, incarnation }));
+        }
+        out
+    }
+
     /// A node below did not answer in time.
     pub(super) fn below_is_silent(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
-        let Some(Waiting { asker, waits: Waits::Below { run, path, change, accepted: was_accepted }, .. }) =
+        let Some(Waiting { asker, waits: Waits::Below { run, path, change, accepted: was_accepted, .. }, .. }) =
             self.pending.take(number)
         else {
             return;

@@ -23,7 +23,7 @@ pub(super) enum Waits {
     /// For the same about a rolling restart, which has something to say of how far it is.
     Rolling { what: String },
     /// For a node below, which was asked about a path.
-    Below { run: Run, path: Path, change: Change, accepted: bool },
+    Below { run: Run, path: Path, change: Change, by: String, incarnation: Option<u64>, accepted: bool },
     /// For the parts of a status; the view is complete but for them.
     Gather { view: Box<ChildView>, missing: Vec<u64> },
     /// For a part of another request's status.

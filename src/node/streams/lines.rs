@@ -159,6 +159,12 @@ impl Reader {
         self.unsent = Some(reply);
     }
 
+    /// Connections are new: what was on its way in either direction counts as acknowledged.
+    pub(super) fn begins_again(&mut self) {
+        self.flow.begins_again();
+        self.sources.iter_mut().for_each(|source| source.unacknowledged = WINDOW);
+    }
+
     /// Whether there is nothing more to send, ever.
     pub(super) fn is_done(&self) -> bool {
         self.caught_up && self.unsent.is_none() && !self.query.follow

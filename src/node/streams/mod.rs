@@ -138,6 +138,11 @@ impl Streams {
         self.readers.iter_mut().for_each(|reader| reader.flow.credit(now, lost));
     }
 
+    /// This program was replaced: what was on its way may be lost, acknowledgements among it. None may be waited for.
+    pub(super) fn begins_again(&mut self) {
+        self.readers.iter_mut().for_each(Reader::begins_again);
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let flows = self.readers.iter().map(|reader| reader.flow.next_deadline());
         let sources = self.readers.iter().flat_map(|reader| reader.sources.iter().filter_map(|source| source.due));

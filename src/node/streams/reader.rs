@@ -42,6 +42,11 @@ impl Flow {
         self.heard += lost.min(now.since(self.heard));
     }
 
+    /// Nothing is on its way to it any more.
+    pub(super) fn begins_again(&mut self) {
+        (self.in_flight, self.full_until) = (0, None);
+    }
+
     pub(super) fn is_forgotten(&self, now: Time) -> bool {
         now.since(self.heard) >= PATIENCE
     }

@@ -224,10 +224,119 @@ impl Course {
         self.known.iter().find(|supervisor| supervisor.state == State::Failed)
     }
 
+    /// What it has not reached, with the versions there.
+    pub(super) fn behind(&self) -> Vec<(Path, String)> {
+        let left = self.known.iter().filter(|one| matches!(one.state, State::Failed | State::Kept));
+        left.filter_map(|one| Some((Path::parse(&one.path).ok()?, one.version.clone()))).collect()
+    }
+
     /// What has become of it so far.
     pub(super) fn upgrade(&self) -> Upgrade {
         let mut supervisors = self.known.clone();
         supervisors.sort_by(|one, other| one.path.cmp(&other.path));
         Upgrade::new(self.from.clone(), self.to().to_owned(), self.is_over(), supervisors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::supervision::ChildId;
+    use crate::wire::message::Refusal;
+
+    const START: Time = Time::ZERO;
+
+    fn child(number: u32) -> Child {
+        let run = Run { child: ChildId(number), incarnation: Incarnation::FIRST };
+        (run, Path::parse(&format!("/{number}")).unwrap())
+    }
+
+    fn course(check: bool, children: u32) -> Course {
+        let wanted = Wanted { asker: Asker::Nobody, by: "a test".into(), check, rest: false };
+        Course::new(START, wanted, "1".into(), None, (0..children).map(child).collect())
+    }
+
+    fn known(path: &str, state: State) -> Supervisor {
+        Supervisor { path: path.into(), state, version: "2".into(), gap_ms: None, message: None }
+    }
+
+    fn done(path: &str, state: State) -> Reply {
+        let upgrade = Upgrade::new("1".into(), "2".into(), true, vec![known(path, state)]);
+        Reply::Upgraded { upgrade: Box::new(upgrade) }
+    }
+
+    #[test]
+    fn a_rehearsal_is_made_at_once_and_an_upgrade_from_the_top_down_four_at_a_time() {
+        let mut check = course(true, 2);
+        assert!(check.wants_rehearsal() && check.wants_own(START).is_none());
+        assert_eq!(check.next(), [child(0), child(1)]);
+
+        let mut upgrade = course(false, 6);
+        assert!(!upgrade.wants_rehearsal());
+        assert_eq!((upgrade.next(), upgrade.wants_own(START)), (Vec::new(), Some(false)));
+        assert_eq!(upgrade.wants_own(START + REST), Some(true), "its last attempt");
+        upgrade.own_is_over(known("/", State::Upgraded));
+        assert_eq!(upgrade.wants_own(START), None);
+        for (number, child) in (1..).zip(upgrade.next()) {
+            upgrade.asked(START, number, child);
+        }
+        assert_eq!(upgrade.next(), []);
+        upgrade.heard(START, 2, done("/1", State::Upgraded));
+        assert_eq!(upgrade.next(), [child(4)]);
+        upgrade.asked(START, 5, child(4));
+        for number in [1, 3, 4, 5] {
+            upgrade.heard(START, number, done("/x", State::Upgraded));
+        }
+        assert!(!upgrade.is_over());
+        for child in upgrade.next() {
+            upgrade.asked(START, 6, child);
+        }
+        upgrade.heard(START, 6, done("/5", State::Upgraded));
+        assert!(upgrade.is_over() && upgrade.failure().is_none());
+        assert_eq!((upgrade.upgrade().supervisors.len(), upgrade.behind()), (7, Vec::new()));
+    }
+
+    #[test]
+    fn whatever_becomes_of_a_child_node_it_ends() {
+        let mut course = course(false, 4);
+        course.own_is_over(known("/", State::Upgraded));
+        let children = course.next();
+        // One is not there yet, and then is.
+        course.not_reached(START, children[0].clone());
+        assert!(course.waits_for_one() && !course.is_over());
+        assert_eq!(course.next(), [child(0)]);
+        for (number, child) in children.iter().enumerate() {
+            course.asked(START, number as u64, child.clone());
+        }
+        assert!(!course.waits_for_one());
+        // One refuses, one ends, one is silent, and one fails.
+        course.heard(START, 0, Reply::Refused { why: Refusal::NotAllowed, message: "no".into() });
+        course.lost(child(1).0);
+        course.heard(START, 3, done("/3", State::Failed));
+        assert_eq!(course.next_deadline(), Some(START + SILENCE_BELOW));
+        course.due(START + SILENCE_BELOW);
+        assert!(course.is_over());
+        let mut failed: Vec<_> = course.behind().into_iter().map(|(path, _)| path.to_string()).collect();
+        failed.sort();
+        assert_eq!(failed, ["/0", "/1", "/2", "/3"]);
+        // One that never connects is not waited for either.
+        let mut course = self::course(false, 1);
+        course.own_is_over(known("/", State::Upgraded));
+        let [one] = course.next().try_into().unwrap();
+        course.not_reached(START, one);
+        let [one] = course.next().try_into().unwrap();
+        course.not_reached(START + CONNECTS, one);
+        assert!(course.is_over() && course.failure().is_some());
+    }
+
+    #[test]
+    fn what_fails_at_the_top_keeps_all_below() {
+        let mut course = course(false, 3);
+        course.keep_below((0..3).map(|n| known(&format!("/{n}"), State::Kept)).collect());
+        course.own_is_over(known("/", State::Failed));
+        assert_eq!(course.next(), []);
+        assert!(course.is_over());
+        assert_eq!(course.behind().len(), 4);
     }
 }

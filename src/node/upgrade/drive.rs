@@ -37,10 +37,29 @@ const FILE: Span = Span::from_secs(1);
 /// What it logs has so long to be written before it is tried again.
 const MOMENT: Span = Span::from_millis(50);
 
+/// So long the thread of libzmq has for what waits to be sent.
+const SENDS: Span = Span::from_millis(2);
+
 /// A node that cannot be replaced at this moment looks again after this.
 const AGAIN: Span = Span::from_millis(20);
 
 impl Node {
+    /// Why a request cannot be carried out as long as an upgrade is under way, or has not reached a part of the tree.
+    pub(in crate::node) fn refused_by_upgrade(&self, verb: &Verb) -> Option<String> {
+        let at = match verb {
+            Verb::Reload { .. } | Verb::AbortReload => None,
+            Verb::StartChild { path, .. } | Verb::RemoveChild { path } | Verb::Scale { path, .. } => Some(path),
+            _ => return None,
+        };
+        let course = self.upgrade.course.as_ref().filter(|course| !course.wanted.check || self.upgrade.then);
+        if let Some(course) = course {
+            return Some(upgrade::Refusal::UnderWay { to: course.to().to_owned() }.to_string());
+        }
+        let within = |behind: &&(crate::ids::Path, String)| at.is_none_or(|at| at.is_within(&behind.0));
+        let (path, version) = self.upgrade.behind.iter().find(within)?;
+        Some(upgrade::left_behind(path.as_str(), version, VERSION))
+    }
+
     /// An operator wants the tree to go on with `exe`, or to know whether it could.
     pub(in crate::node) fn upgrade(&mut self, asker: Asker, by: String, exe: &Path, check: bool) {
         let begun = self.begin_whole(asker.clone(), by, exe, check);
@@ -76,7 +95,8 @@ impl Node {
             .map_err(|error| format!("{} cannot be looked at: {error}", exe.display()))?
             .map_err(|refused| refused.to_string())?;
         info!(self.context.logger, "upgrade"; "to" => %exe.display(), "by" => &by, "check" => check);
-        let rest = self.upgrade.incomplete && Executable::own().is_ok_and(|own| own.identity() == file.identity());
+        let rest =
+            !self.upgrade.behind.is_empty() && Executable::own().is_ok_and(|own| own.identity() == file.identity());
         self.upgrade.then = !check;
         self.begin_course(Wanted { asker, by, check: true, rest }, file);
         Ok(())
@@ -265,7 +285,7 @@ impl Node {
             return;
         }
         if self.above.is_root() && !course.wanted.check {
-            self.upgrade.incomplete = failed.is_some();
+            self.upgrade.behind = course.behind();
             info!(self.context.logger, "{}", upgrade.summary(self.context.place.instance.as_str(), false));
         }
         self.end_course();
@@ -379,6 +399,12 @@ impl Node {
         if !self.children.output.is_written() || !self.context.log_handle.settle(MOMENT) {
             return Err(("a disk or a reader is behind with its output".into(), false));
         }
+        let now = self.context.now();
+        if let Some(root) = self.above.root_mut() {
+            root.reloading(now);
+        }
+        // libzmq's thread sends what was given to it.
+        clock::pause(SENDS);
         let gap = Gap::begin();
         let caught = self.reactor.signals.drain();
         if caught.iter().any(|caught| *caught != Caught::ChildExited) {

@@ -2,6 +2,7 @@
 
 use super::course::Course;
 use super::rehearsal::Rehearsal;
+use crate::ids::Path;
 use crate::node::requests::Question;
 use crate::os::executable::Executable;
 use crate::supervision::Run;
@@ -21,8 +22,8 @@ pub(in crate::node) struct Upgrading {
     pub(super) rehearsal: Option<Rehearsal>,
     /// It begins when all are ready.
     pub(super) then: bool,
-    /// An earlier upgrade has not reached all.
-    pub(super) incomplete: bool,
+    /// What an earlier upgrade has not reached, with the versions there.
+    pub(super) behind: Vec<(Path, String)>,
     /// When to look again whether this node can be replaced.
     pub(super) again: Option<Time>,
     /// Child nodes that cannot be asked now.
@@ -46,13 +47,13 @@ pub(super) struct Away {
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedUpgrading {
     course: Option<Course>,
-    incomplete: bool,
+    behind: Vec<(Path, String)>,
 }
 
 impl Upgrading {
     pub(in crate::node) fn pack(&self) -> CarriedUpgrading {
-        let Upgrading { course, file: _, rehearsal: _, then: _, incomplete, again: _, away: _, told: _ } = self;
-        CarriedUpgrading { course: course.clone(), incomplete: *incomplete }
+        let Upgrading { course, file: _, rehearsal: _, then: _, behind, again: _, away: _, told: _ } = self;
+        CarriedUpgrading { course: course.clone(), behind: behind.clone() }
     }
 
     /// Child nodes connect again: what is asked of them meanwhile waits.
@@ -61,10 +62,10 @@ impl Upgrading {
         now: Time,
         nodes: impl IntoIterator<Item = Run>,
     ) -> Upgrading {
-        let CarriedUpgrading { course, incomplete } = carried;
+        let CarriedUpgrading { course, behind } = carried;
         let away =
             nodes.into_iter().map(|run| (run, Away { until: now + AWAY, held: Vec::new(), connects: true })).collect();
-        Upgrading { course, incomplete, away, ..Upgrading::default() }
+        Upgrading { course, behind, away, ..Upgrading::default() }
     }
 
     pub(in crate::node) fn next_deadline(&self) -> Option<Time> {
