@@ -38,9 +38,9 @@ impl<'a> Story<'a> {
     }
 
     /// The last event about a path. That a beat was late and came after all is no event of its life, nor is what changes
-    /// nothing of its state.
+    /// nothing of its state, or happens beside it.
     pub(super) fn last_about(&self, path: &Path) -> Option<usize> {
-        self.events.iter().rposition(|event| event.path == *path && !is_late(event) && !is_aside(event))
+        self.events.iter().rposition(|event| event.path == *path && is_of_its_life(event))
     }
 
     /// The chain behind the state of a path; `runs` says whether the tree does.
@@ -234,7 +234,9 @@ impl<'a> Story<'a> {
         let mut lives = HashMap::new();
         let mut runs = HashSet::new();
         let (mut times, mut earliest) = (0, None);
-        let of_child = |event: &&EventView| event.path == failed.path && event.id.node == failed.id.node;
+        let of_child = |event: &&EventView| {
+            event.path == failed.path && event.id.node == failed.id.node && event.beside == failed.beside
+        };
         for event in self.events.iter().rev().filter(of_child) {
             if let Some(uptime) = event.exited().and_then(|exited| exited.uptime_ms) {
                 lives.insert(event.incarnation, uptime);
@@ -283,6 +285,10 @@ enum Cause {
 
 fn is_start(event: &EventView) -> bool {
     matches!(event.body, EventBody::Starting | EventBody::Started | EventBody::Ready)
+}
+
+fn is_of_its_life(event: &EventView) -> bool {
+    event.beside.is_none() && !is_late(event) && !is_aside(event)
 }
 
 fn is_late(event: &EventView) -> bool {

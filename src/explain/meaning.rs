@@ -37,6 +37,7 @@ pub(super) fn category(event: &EventView) -> Category {
         | EventBody::Held(_)
         | EventBody::Released(_)
         | EventBody::MainPid(_)
+        | EventBody::Succeeded(_)
         | EventBody::Other { .. } => Category::Life,
     }
 }

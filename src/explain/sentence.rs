@@ -8,15 +8,24 @@ use crate::signal::full_name;
 use crate::text::{clean, ordinal};
 use crate::time::Span;
 use crate::wire::view::event::{
-    Dropped, Exited, GaveUp, Hung, Killed, Reloaded, Restarting, StopWhy, Stopping, UpgradeFailed, UpgradeStage,
-    Upgraded,
+    Beside, Dropped, Exited, GaveUp, Hung, Killed, Reloaded, Restarting, StopWhy, Stopping, UpgradeFailed,
+    UpgradeStage, Upgraded,
 };
 use crate::wire::view::{EventBody, EventView, ExitView};
 use serde_json::Value;
 
 /// The whole sentence, with the path that it is about.
 pub fn of(event: &EventView) -> String {
-    let words = words(event);
+    let about = match event.beside {
+        None => event.path.to_string(),
+        Some(Beside::Successor) => format!("the successor of {}", event.path),
+        Some(Beside::Predecessor) => format!("the predecessor of {}", event.path),
+    };
+    with_subject(event, &about)
+}
+
+fn with_subject(event: &EventView, about: &str) -> String {
+    let words = counted(event);
     let verb = match event.body {
         // What a supervisor does to a child: "stopping /db (reload by SIGHUP)".
         EventBody::Starting | EventBody::Restarting(_) | EventBody::Stopping(_) => {
@@ -25,8 +34,8 @@ pub fn of(event: &EventView) -> String {
         _ => 0,
     };
     match words.split_at(verb) {
-        ("", words) => format!("{} {words}", event.path),
-        (verb, rest) => format!("{verb} {}{rest}", event.path),
+        ("", words) => format!("{about} {words}"),
+        (verb, rest) => format!("{verb} {about}{rest}"),
     }
 }
 
@@ -37,6 +46,14 @@ pub fn of(event: &EventView) -> String {
 ///
 /// One that stands for many, see `docs/json.md`, counts them.
 pub fn words(event: &EventView) -> String {
+    match event.beside {
+        None => counted(event),
+        Some(Beside::Successor) => with_subject(event, "its successor"),
+        Some(Beside::Predecessor) => with_subject(event, "its predecessor"),
+    }
+}
+
+fn counted(event: &EventView) -> String {
     let one = phrase(event, Tense::Present);
     match &event.repeats {
         Some(repeats) => {
@@ -100,6 +117,11 @@ fn phrase(event: &EventView, tense: Tense) -> String {
         EventBody::MainPid(body) => {
             let new = some(event.pid, |pid| format!(" {pid}"));
             format!("is now process{new}, in place of {} (MAINPID)", body.before)
+        }
+        EventBody::Succeeded(body) => {
+            let new = some(event.pid, |pid| format!(" {pid}"));
+            let number = some(event.incarnation, |number| format!(" (incarnation {number})"));
+            format!("is now process{new}{number}, in place of incarnation {}", body.before)
         }
         EventBody::Panic(body) => {
             format!("was panicked{} by {}", if body.hold { " and held" } else { "" }, clean(&body.by))

@@ -33,6 +33,7 @@ pub(crate) fn of_event(body: &EventBody) -> Style {
         EventBody::AutoShutdown(_)
         | EventBody::Released(_)
         | EventBody::MainPid(_)
+        | EventBody::Succeeded(_)
         | EventBody::Reloaded(_)
         | EventBody::Rollout(_)
         | EventBody::Upgraded(_)

@@ -150,6 +150,7 @@ impl Step {
             | EventBody::Held(_)
             | EventBody::Released(_)
             | EventBody::MainPid(_)
+            | EventBody::Succeeded(_)
             | EventBody::Escalated(_) => false,
             EventBody::Exited(exited) if exited.done => false,
             EventBody::Exited(exited) => {

@@ -144,6 +144,29 @@ impl Ring {
         }
     }
 
+    /// Takes the lines of another one in, at their times.
+    pub(crate) fn merge(&mut self, other: &Ring) {
+        if other.is_empty() {
+            return;
+        }
+        let mut all = self.read(0, usize::MAX);
+        all.extend(other.read(0, usize::MAX));
+        all.sort_by_key(|said| said.at);
+        let end = self.end() + other.len() as u64;
+        *self = Ring::new();
+        for said in all {
+            let mut line = Line::new(said.text.as_bytes());
+            (line.cut, line.continued) = (said.cut, said.continued);
+            self.push(said.at, said.speaker, line);
+        }
+        // Positions go on.
+        if let Some(kept) = &mut self.kept {
+            let gone = end - kept.end;
+            kept.end = end;
+            kept.speakers.iter_mut().for_each(|(from, _)| *from += gone);
+        }
+    }
+
     /// The position of the next line that will be pushed; lines are counted from 0.
     pub(crate) fn end(&self) -> u64 {
         self.kept.as_ref().map_or(0, |kept| kept.end)
@@ -309,6 +332,27 @@ mod tests {
         // Speakers without lines are forgotten with their last one.
         assert_eq!(ring.kept.as_ref().unwrap().speakers.len(), 2);
         assert_eq!(ring.read(0, usize::MAX)[0].speaker.incarnation, 4);
+    }
+
+    #[test]
+    fn two_rings_become_one_in_the_order_of_their_times() {
+        let (mut one, mut other) = (Ring::new(), Ring::new());
+        let second = Speaker { incarnation: 2, pid: 8 };
+        one.merge(&other);
+        assert!(one.is_empty());
+        for (at, ring, speaker) in [(1, 0, FIRST), (2, 1, second), (3, 0, FIRST), (4, 1, second), (4, 0, FIRST)] {
+            [&mut one, &mut other][ring].push(at, speaker, Line::new(format!("{at}").as_bytes()));
+        }
+        one.merge(&other);
+        let lines = one.read(0, usize::MAX);
+        let said: Vec<_> = lines.iter().map(|line| (line.at, line.speaker.incarnation)).collect();
+        assert_eq!(said, [(1, 1), (2, 2), (3, 1), (4, 1), (4, 2)]);
+        assert_eq!((one.first(), one.end()), (0, 5));
+        // Positions go on also where not all fit.
+        (0..LINES_MAX).for_each(|_| other.push(9, second, Line::new(b"x")));
+        one.merge(&other);
+        assert_eq!((one.first(), one.end()), (5, 5 + LINES_MAX as u64));
+        assert!(one.read(0, usize::MAX).iter().all(|line| line.speaker == second));
     }
 
     #[test]

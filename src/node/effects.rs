@@ -73,6 +73,11 @@ impl Node {
                     self.children.changed = true;
                 }
             }
+            Action::Beside(child, successor) => self.children.begin_beside(child, successor, &self.context),
+            Action::Succeed(child, successor) => {
+                self.end_fold(child);
+                self.children.succeed(child, successor);
+            }
             Action::Forget(child) => self.forget(child),
             Action::Report(report) => self.pending_reports.push(*report),
             Action::Halt(end) => self.ended = Some(end),
@@ -151,6 +156,7 @@ impl Node {
     fn forget(&mut self, child: ChildId) {
         self.end_fold(child);
         let Some(handle) = self.children.remove(child) else { return };
+        self.children.keep_lines(&handle);
         self.endpoint.forget(child, &mut self.reactor);
         self.hooks.forget(child);
         handle.remove_group();
@@ -356,6 +362,7 @@ fn level_of(view: &EventView, own: bool) -> Level {
         | EventBody::Held(_)
         | EventBody::Released(_)
         | EventBody::MainPid(_)
+        | EventBody::Succeeded(_)
         | EventBody::Reloaded(_)
         | EventBody::Rollout(_)
         | EventBody::Upgraded(_)

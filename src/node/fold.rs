@@ -298,6 +298,7 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
         | EventBody::Held(_)
         | EventBody::Released(_)
         | EventBody::MainPid(_)
+        | EventBody::Succeeded(_)
         | EventBody::Reloaded(_)
         | EventBody::Rollout(_)
         | EventBody::Upgraded(_)

@@ -21,6 +21,7 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("gave_up", "edf17ade22bb588abc81c0553cbb360c"),
     ("auto_shutdown", "3792e0b2ee3953f4ba2dfb85a941455d"),
     ("main_pid", "2068c767472852ebb76d2ab6645fe6a4"),
+    ("succeeded", "b2ec2b3eb6407cb25c3bce111679fb32"),
     ("panic", "47ae8e8840365fb7ab78fb0738a8f0e0"),
     ("held", "b59d821af7bd5ef0b6fd5b32b4e559c3"),
     ("released", "57ace0432d775ba9bc063e6ed34adbe9"),

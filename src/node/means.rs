@@ -6,7 +6,6 @@ use super::context::Context;
 use super::reactor::{Reactor, Source};
 use super::strangers::Kin;
 use crate::os::descendants::below::ticks_now;
-use crate::os::descendants::stamp::Stamp;
 use crate::os::net;
 use crate::spec::exec::ExecSpec;
 use crate::supervision::Run;
@@ -43,7 +42,7 @@ pub(super) fn start(
     // The worker itself was started as that user, so the user is not the cause.
     let credentials =
         children::credentials(exec).map_err(|failure| NotStarted { is_ours: true, why: failure.message })?;
-    let (stamp, since) = (Stamp::of_probe(&context.place.mark, &worker.path), ticks_now());
+    let (stamp, since) = (worker.stamp_of_probe(&context.place.mark), ticks_now());
     let (spawned, output) = worker
         .start_beside(command, &context.place, endpoint, &context.base_environment, credentials)
         .map_err(|failure| NotStarted { is_ours: net::is_our_own(failure.errno), why: failure.message })?;

@@ -13,16 +13,16 @@ use crate::spec::policy::{SupervisorPolicy, Words};
 use crate::spec::probe::Ask;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
-    Answer, Beat, ChildStatus, Connection, Dropped, Exit, Exits, Fact, Killed, LastBeats, Notice, Past, Report,
-    ReportedState, RestartTimes, Rollup, Source, StartFailure, State, StopCause, Stuck,
+    Answer, Beat, Beside, BesideStatus, ChildStatus, Connection, Dropped, Exit, Exits, Fact, Killed, LastBeats, Notice,
+    Past, Report, ReportedState, RestartTimes, Rollup, Source, StartFailure, State, StopCause, Stuck,
 };
 use crate::time::{Span, Time};
 use crate::wire::message::{BeatFrame, Outcome};
 use crate::wire::notify::{Notification, Watchdog};
 use crate::wire::view::event::{self, StopWhy};
 use crate::wire::view::{
-    ChildView, DroppedView, EventBody, EventView, ExitCounts, ExitView, HeartbeatView, IntensityView, RestartTimesView,
-    RollupView, SourceView, SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
+    BesideView, ChildView, DroppedView, EventBody, EventView, ExitCounts, ExitView, HeartbeatView, IntensityView,
+    RestartTimesView, RollupView, SourceView, SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
 };
 use serde_json::Map;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -191,10 +191,27 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         held_by: None,
         limits: None,
         behind: status.behind,
+        beside: status.beside.iter().map(process_beside).collect(),
         started_at: started_at(status, clock),
         exits: Some(exits(&status.exits)),
         usage_age_ms: None,
         ready: status.ready.word().to_string(),
+    }
+}
+
+fn beside(beside: Beside) -> event::Beside {
+    match beside {
+        Beside::Successor(_) => event::Beside::Successor,
+        Beside::Predecessor(_) => event::Beside::Predecessor,
+    }
+}
+
+fn process_beside(status: &BesideStatus) -> BesideView {
+    BesideView {
+        beside: beside(status.beside),
+        state: status.state.as_str().to_string(),
+        pid: status.pid,
+        incarnation: status.incarnation.0,
     }
 }
 
@@ -306,6 +323,7 @@ pub(super) fn event(report: &Report, path: Path, at: String) -> EventView {
         pid: report.pid,
         incarnation: (report.incarnation.0 > 0).then_some(report.incarnation.0),
         cause: report.cause,
+        beside: report.beside.map(beside),
         body: body(report.fact.clone(), &path),
         repeats: None,
         more: Map::new(),
@@ -322,6 +340,7 @@ fn body(fact: Fact, path: &Path) -> EventBody {
         // Since when, and by which operator, is known to what keeps the holds.
         Fact::Held | Fact::HeldAgain => EventBody::Held(event::Held::default()),
         Fact::MainPid { before } => EventBody::MainPid(event::MainPid { before }),
+        Fact::Succeeded { before } => EventBody::Succeeded(event::Succeeded { before: before.0 }),
         Fact::Released { by } => EventBody::Released(event::Released { by }),
         Fact::BeatLate { age, limit, spared } => {
             let (age_ms, limit_ms) = (age.as_millis(), limit.as_millis());
@@ -473,6 +492,7 @@ mod tests {
             waits_until: None,
             stuck: None,
             behind: false,
+            beside: Vec::new(),
             status: None,
             word: None,
             main_pid: None,

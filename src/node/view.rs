@@ -275,8 +275,9 @@ impl Sight for View<'_> {
             Some((handle.policy.group?, number))
         };
         let (group, number, handle) = self
-            .children
-            .iter()
+            .core
+            .ids()
+            .filter_map(|id| self.children.get(id))
             .filter_map(|handle| number(handle).map(|(group, number)| (group, number, handle)))
             .min_by_key(|(_, number, _)| *number)?;
         Some(Counted { group, number, spec: handle.newest() })

@@ -28,6 +28,9 @@ pub const NODE: &str = "node";
 /// In the cgroup of a child supervisor: that of its children, which has their limits.
 pub const BELOW: &str = "below";
 
+/// The end of the name of the cgroup of a child that was started beside another one of its path.
+pub const SECOND: &str = "+";
+
 /// The directory of what stands `names` below the supervisor whose children's cgroup is `base`.
 pub fn path_below<'a>(base: &Path, names: impl Iterator<Item = &'a str>) -> PathBuf {
     let mut at = base.to_path_buf();
@@ -47,6 +50,7 @@ pub fn owner(directory: &Path) -> Option<(ids::Path, bool)> {
     let tree = parts.iter().rposition(|part| part.starts_with(tree::PREFIX))?;
     let inside = &parts[tree + 1..];
     let names = inside.iter().filter(|part| **part != BELOW).map_while(|part| part.strip_prefix("c."));
+    let names = names.map(|name| name.strip_suffix(SECOND).unwrap_or(name));
     let path = ids::Path::parse(&format!("/{}", names.collect::<Vec<_>>().join("/"))).ok()?;
     Some((path, inside.last().is_none_or(|last| *last == BELOW)))
 }

@@ -154,7 +154,8 @@ fn path_of(pid: u32, scope: &Scope<'_>) -> Option<Path> {
     let told = told.and_then(|path| Path::parse(std::str::from_utf8(path).ok()?).ok());
     told.or_else(|| path_of_group(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)).or_else(|| {
         let stamp = Stamp::read(pid)?;
-        scope.paths.iter().find(|path| Stamp::of_child(scope.mark, path) == stamp).cloned()
+        let is_its = |path: &&Path| [stamp, stamp.second()].contains(&Stamp::of_child(scope.mark, path));
+        scope.paths.iter().find(is_its).cloned()
     })
 }
 

@@ -8,7 +8,7 @@ use super::exec::ExecSpec;
 use super::keys;
 use super::keys::settings::Journal;
 use super::kind::COUNT_GROUP;
-use super::policy::{ChildPolicy, Words};
+use super::policy::{ChildPolicy, UpdateOrder, Words};
 use super::print::{self, Pairs};
 use super::shape::Shape;
 use super::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
@@ -195,7 +195,13 @@ impl Diff {
         };
         changes.sort_by_key(|change| change.restart.is_none());
         let rolls = old.policy.group.is_some() && new.policy.group.is_some();
+        let before = self.steps.len();
         self.note(path, changes, if rolls { Action::Roll } else { Action::Restart }, in_order);
+        if let (UpdateOrder::StartFirst, Some(step)) = (new.policy.update.order, self.steps.get_mut(before))
+            && step.action == Action::Roll
+        {
+            step.why = "the new process is up before the old one is stopped".into();
+        }
     }
 
     /// `replaced` is what is done where a change takes another process.

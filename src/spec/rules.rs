@@ -252,12 +252,23 @@ impl Rules {
             );
         }
         let order = fields.places.get("update.order").copied().or(fields.meant("update"));
-        if let (UpdateOrder::StartFirst, Some(place)) = (policy.update.order, order) {
-            // Two incarnations of one worker would share its path, its cgroup, its sockets and its log.
+        let pushes = exec.sources.iter().any(|source| matches!(source, BeatSource::Push(_)));
+        if let (UpdateOrder::StartFirst, true, Some(place)) = (policy.update.order, pushes, order) {
             scope.judge(
-                Finding::error("start-first", place, "`order = \"start-first\"` is not supported yet")
-                    .label("two processes of one copy would live at once")
-                    .hint("write order = \"stop-first\"; with `listen` on the whole `count`, no connection is refused meanwhile"),
+                Finding::error(
+                    "start-first-push",
+                    place,
+                    "`order = \"start-first\"` with heartbeats that come by `push`",
+                )
+                .label("two processes of one copy would beat to one address, and neither would be missed")
+                .hint("write order = \"stop-first\", or another source: zmq and notify tell who beats"),
+            );
+        }
+        if let (UpdateOrder::StartFirst, Ready::Exit, Some(place)) = (policy.update.order, policy.ready, order) {
+            scope.judge(
+                Finding::warning("no-effect", place, "`order = \"start-first\"` has no effect on a step")
+                    .label("a step is not up beside another one")
+                    .hint("write order = \"stop-first\""),
             );
         }
         if let (None, Some(place)) = (policy.group, fields.own("update")) {

@@ -36,6 +36,12 @@ pub enum Action {
     Renew(RequestId),
     /// A copy of a `count` gets another spec by itself: the roll-out of a reload has come to it, or goes back.
     Adopt(ChildId, Adopt),
+    /// The successor of a copy is started beside its process: it has a number of its own, and is what the copy is to become: what
+    /// the last reload has for that, if anything. A `Spawn` of it follows. It is none of the children, and has the path of its copy.
+    Beside(ChildId, ChildId),
+    /// The successor, which stands second, is the child from here on, with its name and its place in the order. The other one is none of
+    /// the children any more, and forgotten when its process is gone.
+    Succeed(ChildId, ChildId),
     /// A child is gone for good: the shell forgets its handle. (A new one shows with its first `Spawn`.)
     Forget(ChildId),
     /// Something happened that people want to know.

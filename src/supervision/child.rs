@@ -12,7 +12,7 @@ use super::phase::{
 };
 use super::report::Killed;
 use super::tally::Tally;
-use super::types::{ChildId, Exit, Kind, Run};
+use super::types::{Beside, ChildId, Exit, Kind, Run};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Evidence, Ready, Restart, Shutdown};
 use crate::time::{Span, Time};
@@ -33,6 +33,8 @@ pub(super) struct Child {
     pub(super) phase: Phase,
     /// Of the present or last process; 0 before the first.
     pub(super) incarnation: Incarnation,
+    /// The highest that was given to it or to a successor of it.
+    pub(super) given: Incarnation,
     /// When that one began.
     pub(super) began: Option<Time>,
     /// Starts by the strategy.
@@ -53,6 +55,10 @@ pub(super) struct Child {
     /// The last reload has another spec for it, which it has not got yet: its turn in the roll-out is to come, or does not
     /// come.
     pub(super) behind: bool,
+    /// Which of its table is to take its place, until nothing of that is left.
+    pub(super) successor: Option<ChildId>,
+    /// It is no child by itself, but stands beside one.
+    pub(super) beside: Option<Beside>,
     /// A process of it that cannot be killed. There is no other one then.
     pub(super) lost: Option<Box<Lost>>,
     /// How its processes have ended so far.
@@ -71,6 +77,7 @@ impl Child {
             target,
             phase: Phase::Down(down),
             incarnation: Incarnation::default(),
+            given: Incarnation::default(),
             began: None,
             restarts: 0,
             last_exit: None,
@@ -82,6 +89,8 @@ impl Child {
             added: false,
             leaving: false,
             behind: false,
+            successor: None,
+            beside: None,
             lost: None,
             tally: Tally::default(),
         }
@@ -203,7 +212,7 @@ impl Child {
             self.process().is_none() && self.lost.is_none(),
             "two incarnations of a child never live together"
         );
-        self.incarnation = self.incarnation.next();
+        self.incarnation = self.incarnation.max(self.given).next();
         self.began = Some(now);
         let deadline = self.member.policy.start_timeout.map(|limit| now + limit);
         self.phase = Phase::Starting { process: Box::default(), since: now, deadline };

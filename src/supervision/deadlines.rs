@@ -50,7 +50,7 @@ impl Supervisor {
     }
 
     fn for_each(&mut self, mut change: impl FnMut(&mut Child)) {
-        for id in self.table.order().to_vec() {
+        for id in self.table.everything().map(|child| child.id).collect::<Vec<_>>() {
             if let Some(mut child) = self.table.edit(id) {
                 change(&mut child);
             }
@@ -158,7 +158,7 @@ impl Supervisor {
     /// Some children have reached their limit. If most have at once, the likelier cause is this process, or the
     /// machine: the verdict waits, once. Else the shell inspects them, and the answer decides.
     fn judge(&mut self, turn: &mut Turn<'_>, overdue: Vec<(ChildId, Overdue)>) {
-        let beating = self.table.iter().filter(|child| child.watch().is_some()).count();
+        let beating = self.table.everything().filter(|child| child.watch().is_some()).count();
         let count = overdue.len();
         let suspicious = is_suspicious(count, beating);
         for (id, figures) in overdue {

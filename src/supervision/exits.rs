@@ -132,8 +132,11 @@ impl Supervisor {
 
     /// A child's process is no more, or not waited for any more, and it is settled what becomes of the child.
     fn over(&mut self, turn: &mut Turn<'_>, id: ChildId) {
-        let answer = self.end_of(id);
-        self.answer(turn, id, Goal::Gone, &answer);
+        if !self.waits_for_successor(id) {
+            let answer = self.end_of(id);
+            self.answer(turn, id, Goal::Gone, &answer);
+        }
+        self.beside_over(id);
         if let Some(mut child) = self.table.edit(id) {
             child.renew();
         }
@@ -242,7 +245,7 @@ impl Supervisor {
             Ended::Stray => {}
             _ if done => self.done(turn, run, report, ran),
             Ended::Alone { .. } => {
-                if !self.absorb(id) {
+                if !self.absorb(turn, id) && !self.succeeded_by_exit(turn, id, report) {
                     if let Some(mut child) = self.table.edit(id) {
                         child.phase = Phase::Down(DownReason::Undecided { normal, cause: report, ran });
                     }
@@ -299,7 +302,7 @@ impl Supervisor {
     }
 
     /// A member of the group that is being stopped has ended before its turn: that is all there is to it (R29).
-    fn absorb(&mut self, id: ChildId) -> bool {
+    fn absorb(&mut self, turn: &mut Turn<'_>, id: ChildId) -> bool {
         if !self.job.as_ref().is_some_and(|job| job.is_ahead(id)) {
             return false;
         }
@@ -310,6 +313,7 @@ impl Supervisor {
         if let Some(job) = &mut self.job {
             job.gone(id);
         }
+        self.stop_successor(turn, id);
         true
     }
 
@@ -362,7 +366,7 @@ impl Supervisor {
     /// A start has failed. What that means depends on what started it.
     fn unready(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure, cause: Option<ReportId>) {
         let id = run.child;
-        if self.absorb(id) {
+        if self.absorb(turn, id) || self.successor_unready(turn, id, &failure, cause) {
             return;
         }
         let purpose = self.job.as_ref().map(|job| job.purpose);

@@ -83,7 +83,7 @@
 //!
 //! # Which file holds what
 //!
-//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling` and `deadlines` are its work by theme; `snapshot` writes all of it down and makes it
+//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling`, `successor` and `deadlines` are its work by theme; `snapshot` writes all of it down and makes it
 //! again; `table` holds the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step`, `word` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`, `tally` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
@@ -113,6 +113,7 @@ mod starts_and_stops;
 pub mod state;
 mod step;
 mod strategy;
+mod successor;
 mod supervisor;
 mod table;
 mod tally;
@@ -125,10 +126,10 @@ pub use report::{Fact, Killed, LastBeats, Past, Report, RolloutStage};
 pub use rollout::{RolloutEnd, RolloutStatus};
 pub use rollup::Rollup;
 pub use snapshot::{Place, Snapshot, SnapshotError};
-pub use state::{BeatStatus, ChildStatus, State};
+pub use state::{BeatStatus, BesideStatus, ChildStatus, State};
 pub use supervisor::{Config, Supervisor};
 pub use tally::{Cause, Exits, RestartTimes};
 pub use types::{
-    ChildId, Connection, Dropped, Exit, Inspected, Kind, ReportedState, RequestId, Run, Source, StartFailure,
+    Beside, ChildId, Connection, Dropped, Exit, Inspected, Kind, ReportedState, RequestId, Run, Source, StartFailure,
     StopCause, StopReason, Stuck,
 };

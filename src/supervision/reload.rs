@@ -98,7 +98,7 @@ impl Supervisor {
         }
         let before = self.table.order().to_vec();
         let mut earlier = match scope {
-            Scope::All { .. } => self.leave_rollout(turn),
+            Scope::All { .. } => self.leave_rollout(turn, &by),
             Scope::Count(_) | Scope::Child(_) => Vec::new(),
         };
         let mut plan = self.match_members(turn, members, &scope, &before, &mut earlier);

@@ -1,7 +1,7 @@
 //! What the command line calls an event: one fact of the tree's life, with the fact that led to it.
 
 use super::rollout::RolloutEnd;
-use super::types::{ChildId, Dropped, Exit, StartFailure, StopCause, Stuck};
+use super::types::{Beside, ChildId, Dropped, Exit, StartFailure, StopCause, Stuck};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::Strategy;
 use crate::time::Span;
@@ -20,6 +20,8 @@ pub struct Report {
     pub pid: Option<u32>,
     /// Incarnation of the child, 0 where it never started.
     pub incarnation: Incarnation,
+    /// It is about a process that stands beside the child.
+    pub beside: Option<Beside>,
     /// What happened.
     pub fact: Fact,
 }
@@ -197,6 +199,11 @@ pub enum Fact {
     MainPid {
         /// The process that was it before.
         before: u32,
+    },
+    /// The process that was started beside the one before it is the child from here on.
+    Succeeded {
+        /// The incarnation in whose place it is.
+        before: Incarnation,
     },
     /// It is killed by order.
     Panic {

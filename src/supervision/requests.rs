@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 impl Supervisor {
     /// A request has come: it is carried out now or queued.
     pub(super) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, command: Command, by: String) {
+        let command = self.of_the_child(command);
         let about = subject(&command);
         if about.is_some_and(|id| self.table.get(id).is_none()) {
             turn.out.push(Action::Answer(request, Answer::NotFound));
@@ -57,6 +58,7 @@ impl Supervisor {
 
     /// A request's turn has come; no sequence is running.
     pub(super) fn serve(&mut self, turn: &mut Turn<'_>, request: RequestId, command: Command, by: String) {
+        let command = self.of_the_child(command);
         let about = subject(&command);
         if about.is_some_and(|id| self.table.get(id).is_none()) {
             turn.out.push(Action::Answer(request, Answer::NotFound));
@@ -377,6 +379,7 @@ impl Supervisor {
             turn.stop(child.run(), child.kill(on_exit, Killed::Panic));
             child.waiters.push(Waiter { request, goal: Goal::Gone });
         }
+        self.kill_successor(turn, id, report);
         if hold && let Some(job) = &mut self.job {
             // A start that waited for it goes on without it.
             job.stop_instead(id, false);

@@ -82,7 +82,8 @@ impl Supervisor {
     }
 
     /// A reload begins: the roll-out before it, if one is under way, is over. Gives back which copies are on probation.
-    pub(super) fn leave_rollout(&mut self, turn: &mut Turn<'_>) -> Vec<Probation> {
+    pub(super) fn leave_rollout(&mut self, turn: &mut Turn<'_>, by: &str) -> Vec<Probation> {
+        self.drop_successors(turn, by);
         self.stopped_roll = None;
         let behind: Vec<ChildId> = self.table.iter().filter(|child| child.behind).map(|child| child.id).collect();
         for id in behind {
@@ -95,12 +96,18 @@ impl Supervisor {
         if let Some(request) = roll.request {
             turn.out.push(Action::Answer(request, Answer::Overtaken("a later reload came".into())));
         }
-        roll.batch
+        // A copy whose successor has not settled is as it was before.
+        roll.batch.into_iter().filter(|rolled| rolled.again.is_none() && rolled.leaving.is_none()).collect()
     }
 
     /// Plans the roll-out of a reload; `carried` have their new spec, and are still on probation.
     pub(super) fn plan_rollout(&mut self, mut roll: Rollout, due: Vec<Due>, carried: Vec<Probation>) {
-        carried.into_iter().for_each(|probation| roll.carry(probation));
+        for mut probation in carried {
+            if let Some(child) = self.table.get(probation.id) {
+                probation.settle = child.member.policy.update.settle;
+            }
+            roll.carry(probation);
+        }
         for due in due {
             if let Some(mut child) = self.table.edit(due.id) {
                 child.behind = true;
@@ -152,7 +159,7 @@ impl Supervisor {
         }
         let Some(mut roll) = self.roll.take() else { return false };
         self.look_at_batch(turn, &mut roll);
-        while roll.batch.is_empty() && roll.failed.is_none() && !roll.ahead.is_empty() {
+        while roll.batch.is_empty() && roll.failed.is_none() && !roll.ahead.is_empty() && !self.is_one_beside() {
             let due = roll.next_batch();
             if let Some(step) = self.replace(turn, &mut roll, due) {
                 self.job = Some(step);
@@ -171,9 +178,13 @@ impl Supervisor {
     }
 
     /// Which copies have settled, or have nothing to settle.
-    fn look_at_batch(&self, turn: &mut Turn<'_>, roll: &mut Rollout) {
+    fn look_at_batch(&mut self, turn: &mut Turn<'_>, roll: &mut Rollout) {
+        self.look_at_successors(turn, roll);
         let Rollout { batch, updated, total, .. } = roll;
         batch.retain_mut(|rolled| {
+            if rolled.again.is_some() || rolled.leaving.is_some() {
+                return true;
+            }
             let Some(child) = self.table.get(rolled.id) else {
                 *total -= 1;
                 return false;
@@ -204,7 +215,12 @@ impl Supervisor {
     /// Some copies get their new spec, and those that have a process another one. `None` when none of them has.
     fn replace(&mut self, turn: &mut Turn<'_>, roll: &mut Rollout, batch: Vec<Due>) -> Option<Sequence> {
         let mut concerned = VecDeque::new();
-        for Due { id, update, wanted, former, group: _ } in batch {
+        for due in batch {
+            if self.is_start_first(&due) {
+                self.begin_successor(turn, roll, due);
+                continue;
+            }
+            let Due { id, update, wanted, former, group: _ } = due;
             let Some(child) = self.table.get(id).filter(|child| !child.leaving) else {
                 roll.total -= 1;
                 continue;

@@ -94,6 +94,10 @@ pub(super) struct Probation {
     /// What it goes back to when it fails; `None` for what it is.
     pub(super) former: Option<Member>,
     pub(super) settle: Span,
+    /// Its old process goes on beside the new one until that has settled: what it was due for.
+    pub(super) again: Option<Box<Due>>,
+    /// It is updated, and its old process, which has this number, is on its way down.
+    pub(super) leaving: Option<ChildId>,
     /// Which process of it is up, and since when that is known.
     up: Option<(Incarnation, Time)>,
 }
@@ -138,7 +142,7 @@ impl Rollout {
 
     /// Takes a copy off probation.
     pub(super) fn take(&mut self, id: ChildId) -> Option<Probation> {
-        let at = self.batch.iter().position(|rolled| rolled.id == id)?;
+        let at = self.batch.iter().position(|rolled| rolled.id == id && rolled.leaving.is_none())?;
         Some(self.batch.swap_remove(at))
     }
 
@@ -160,7 +164,13 @@ impl Rollout {
 
 impl Probation {
     pub(super) fn new(id: ChildId, former: Option<Member>, settle: Span) -> Probation {
-        Probation { id, former, settle, up: None }
+        Probation { id, former, settle, again: None, leaving: None, up: None }
+    }
+
+    /// The same with a process that starts beside the old one.
+    pub(super) fn beside(due: Due) -> Probation {
+        let probation = Probation::new(due.id, None, due.update.settle);
+        Probation { again: Some(Box::new(due)), ..probation }
     }
 
     /// This process of it is up. Whether it has been for long enough.

@@ -15,12 +15,12 @@ use crate::time::Time;
 impl Supervisor {
     /// All children in start order, as people see them.
     pub fn children(&self, now: Time) -> Vec<ChildStatus> {
-        self.table.iter().map(|child| child.status(now)).collect()
+        self.table.iter().map(|child| self.status(now, child)).collect()
     }
 
     /// One child, as people see it.
     pub fn child(&self, now: Time, id: ChildId) -> Option<ChildStatus> {
-        self.table.get(id).map(|child| child.status(now))
+        self.table.get(id).map(|child| self.status(now, child))
     }
 
     /// The state that a child is shown in.

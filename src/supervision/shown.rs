@@ -45,6 +45,11 @@ impl Child {
         }
     }
 
+    /// Its process, also one that cannot be killed.
+    pub(super) fn status_pid(&self) -> Option<u32> {
+        self.pid().or(self.lost.as_ref().map(|lost| lost.stuck.pid))
+    }
+
     /// The row of `status`.
     pub(super) fn status(&self, now: Time) -> ChildStatus {
         let process = self.process();
@@ -58,8 +63,9 @@ impl Child {
             kind: self.member.kind,
             state: self.shown(),
             done: self.is_done(),
+            beside: Vec::new(),
             unstarted: self.is_manual(),
-            pid: self.pid().or(self.lost.as_ref().map(|lost| lost.stuck.pid)),
+            pid: self.status_pid(),
             incarnation: self.incarnation,
             started: self.began,
             there_since: process.filter(|process| process.pid.is_some()).map(|process| process.since),

@@ -18,12 +18,12 @@ use super::event::{Command, Member, Scope};
 use super::intensity::Window;
 use super::phase::Phase;
 use super::requests::subject;
-use super::rollout::{Rollout, RolloutEnd};
+use super::rollout::{Due, Rollout, RolloutEnd};
 use super::sequence::{Purpose, Reloading, Sequence};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor};
 use super::table::Table;
 use super::tally::{Exits, RestartTimes};
-use super::types::{ChildId, Kind, RequestId};
+use super::types::{Beside, ChildId, Kind, RequestId};
 use crate::ids::{Name, ReportId};
 use crate::spec::policy::{Heartbeat, SupervisorPolicy};
 use crate::time::Time;
@@ -65,17 +65,17 @@ pub struct Snapshot {
     reports: u32,
 }
 
-/// Of which spec a [`Member`] was made.
+/// Of which spec a [`Member`] was made. Of one name there may be two children in a roll-out, so it goes by the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// What the child is.
-    Present,
+    Present(ChildId),
     /// What it will be when its present process is gone.
-    Next,
+    Next(ChildId),
     /// What it gets in its turn of the roll-out.
-    Wanted,
+    Wanted(ChildId),
     /// What it was before its turn in the roll-out, and goes back to if that fails.
-    Former,
+    Former(ChildId),
     /// What a request that waits for its turn has for it.
     Asked(RequestId),
 }
@@ -245,19 +245,21 @@ impl Snapshot {
     }
 
     fn for_each_member(&mut self, act: &mut dyn FnMut(Place, &mut Member)) {
+        fn of_due(due: &mut Due, act: &mut dyn FnMut(Place, &mut Member)) {
+            due.wanted.iter_mut().for_each(|member| act(Place::Wanted(due.id), member));
+            due.former.iter_mut().for_each(|member| act(Place::Former(due.id), member));
+        }
         for child in &mut self.children {
-            act(Place::Present, &mut child.member);
+            act(Place::Present(child.id), &mut child.member);
             if let Some(next) = &mut child.next {
-                act(Place::Next, next);
+                act(Place::Next(child.id), next);
             }
         }
         if let Some(roll) = &mut self.roll {
-            for due in &mut roll.ahead {
-                due.wanted.iter_mut().for_each(|member| act(Place::Wanted, member));
-                due.former.iter_mut().for_each(|member| act(Place::Former, member));
-            }
+            roll.ahead.iter_mut().for_each(|due| of_due(due, act));
             for probation in &mut roll.batch {
-                probation.former.iter_mut().for_each(|member| act(Place::Former, member));
+                probation.former.iter_mut().for_each(|member| act(Place::Former(probation.id), member));
+                probation.again.iter_mut().for_each(|due| of_due(due, act));
             }
         }
         for item in &mut self.queue {
@@ -287,7 +289,7 @@ impl Snapshot {
             if child.id.0 >= self.ids_given || !ids.insert(child.id) {
                 return Err(format!("\"{name}\" has the id {}, which is not its own", child.id.0));
             }
-            if !names.insert(name) {
+            if child.beside.is_none() && !names.insert(name) {
                 return Err(format!("two children are called \"{name}\""));
             }
             if child.process().is_some() {
@@ -309,11 +311,22 @@ impl Snapshot {
             }
             self.known("the sequence", job.concerns())?;
         }
+        let others = self.children.iter().flat_map(|child| {
+            let ((Some(Beside::Successor(other) | Beside::Predecessor(other)), _) | (None, Some(other))) =
+                (child.beside, child.successor)
+            else {
+                return None;
+            };
+            Some(other)
+        });
+        self.known("a child", others)?;
         self.known("the queue", self.queue.iter().filter_map(concerned))?;
         if let Some(roll) = &self.roll {
             let on_it = roll.ahead.iter().map(|due| due.id).chain(roll.batch.iter().map(|rolled| rolled.id));
             self.known("the roll-out", on_it)?;
-            let least = roll.ahead.len().checked_add(roll.batch.len()).and_then(|sum| sum.checked_add(roll.updated));
+            // One whose old process is on its way down is updated.
+            let open = roll.batch.iter().filter(|rolled| rolled.leaving.is_none()).count();
+            let least = roll.ahead.len().checked_add(open).and_then(|sum| sum.checked_add(roll.updated));
             if least.is_none_or(|least| roll.total < least) {
                 return Err(format!("the roll-out is of {} copies, and has more", roll.total));
             }
@@ -358,10 +371,10 @@ fn concerned(item: &QueueItem) -> Option<ChildId> {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Present => f.write_str("what it is"),
-            Place::Next => f.write_str("what it will be when its process is gone"),
-            Place::Wanted => f.write_str("what it gets in the roll-out"),
-            Place::Former => f.write_str("what it was before the roll-out"),
+            Place::Present(_) => f.write_str("what it is"),
+            Place::Next(_) => f.write_str("what it will be when its process is gone"),
+            Place::Wanted(_) => f.write_str("what it gets in the roll-out"),
+            Place::Former(_) => f.write_str("what it was before the roll-out"),
             Place::Asked(request) => write!(f, "what request {} has for it", request.0),
         }
     }

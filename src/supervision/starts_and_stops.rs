@@ -1,6 +1,7 @@
 //! Carrying a sequence out, and the supervisor's own beginning and end.
 
 use super::action::{Action, Answer, End, ToParent};
+use super::child::Child;
 use super::phase::{AfterStop, DownReason, Goal, OnExit, Phase, StopBegun, Target, Wait};
 use super::report::{Fact, Killed};
 use super::sequence::{Operation, Purpose, Reloading, Sequence, Step};
@@ -77,6 +78,7 @@ impl Supervisor {
         {
             job.await_end(id);
         }
+        self.stop_successor(turn, id);
     }
 
     /// What becomes of a child that the present sequence stops.
@@ -279,6 +281,10 @@ impl Supervisor {
                 child.rest(AfterStop::Rest);
             }
         }
+        // A successor is stopped with its copy; others that stand beside one are on their way down, and waited for.
+        let goes = |child: &&Child| child.leaving && child.process().is_some() && !awaited.contains(&child.id);
+        let beside = self.table.beside().filter(goes);
+        members.extend(beside.map(|child| (child.id, child.member.policy.group)));
         let order = if kill { StopOrder::Together } else { self.policy.stop_order };
         let steps = stop_steps(&members, order);
         let purpose = Purpose::End { end, kill };

@@ -2,7 +2,7 @@
 
 use super::rollup::Rollup;
 use super::tally::Exits;
-use super::types::{ChildId, Exit, Kind, ReportedState, Source, Stuck};
+use super::types::{Beside, ChildId, Exit, Kind, ReportedState, Source, Stuck};
 use crate::ids::{Incarnation, Name};
 use crate::spec::policy::{Heartbeat, Ready, Restart};
 use crate::time::{Span, Time};
@@ -41,6 +41,19 @@ impl State {
     }
 }
 
+/// A process that stands beside a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BesideStatus {
+    /// As what.
+    pub beside: Beside,
+    /// Its state.
+    pub state: State,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// Its process, when there is one.
+    pub pid: Option<u32>,
+}
+
 /// One child, as `status` shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildStatus {
@@ -56,6 +69,8 @@ pub struct ChildStatus {
     pub done: bool,
     /// It is down because it is not started with its supervisor, and no operator has started it yet.
     pub unstarted: bool,
+    /// The processes that stand beside it in a roll-out.
+    pub beside: Vec<BesideStatus>,
     /// Its process, while there is one.
     pub pid: Option<u32>,
     /// Its present or last incarnation; 0 before the first start.

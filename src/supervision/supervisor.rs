@@ -392,18 +392,23 @@ impl Supervisor {
         fact: Fact,
     ) -> ReportId {
         let id = self.draw_report();
-        let incarnation = child.and_then(|id| self.table.get(id)).map(|child| child.incarnation).unwrap_or_default();
+        let about = child.and_then(|id| self.table.get(id));
+        let incarnation = about.map(|child| child.incarnation).unwrap_or_default();
+        let beside = about.and_then(|child| child.beside);
         self.count(child, &fact);
-        turn.out.push(Action::Report(Box::new(Report { id, cause, child, pid, incarnation, fact })));
+        turn.out.push(Action::Report(Box::new(Report { id, cause, child, pid, incarnation, beside, fact })));
         id
     }
 
     /// Counts the end that a report is about.
     fn count(&mut self, child: Option<ChildId>, fact: &Fact) {
-        let Some(mut child) = child.and_then(|id| self.table.edit(id)) else { return };
-        if let Some(cause) = Cause::of(child.member.kind, fact) {
+        let Some(about) = child.and_then(|id| self.table.get(id)) else { return };
+        let Some(cause) = Cause::of(about.member.kind, fact) else { return };
+        let child = self.child_of(about.id);
+        self.exits.add(cause);
+        // One that cannot be killed may outlive the child that it stood beside.
+        if let Some(mut child) = self.table.edit(child) {
             child.tally.add(cause);
-            self.exits.add(cause);
         }
     }
 }

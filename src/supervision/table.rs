@@ -20,6 +20,8 @@ pub(super) struct Table {
     /// The start order (R1).
     order: Vec<ChildId>,
     names: HashMap<Box<str>, ChildId>,
+    /// Those that stand beside a child, in neither of these.
+    beside: Vec<ChildId>,
     alarms: BTreeSet<(Time, ChildId)>,
 }
 
@@ -35,23 +37,26 @@ impl Table {
     /// All children in start order, and how many ids have been given. What a snapshot needs of them: names and alarms are found
     /// again.
     pub(super) fn into_children(self) -> (Vec<Child>, u32) {
-        let Table { mut slots, order, names: _, alarms: _ } = self;
+        let Table { mut slots, order, beside, names: _, alarms: _ } = self;
         let given = slots.len() as u32;
         let take = |id: ChildId| slots.get_mut(id.0 as usize).and_then(Option::take);
-        (order.into_iter().filter_map(take).map(|child| *child).collect(), given)
+        (order.into_iter().chain(beside).filter_map(take).map(|child| *child).collect(), given)
     }
 
-    /// A table of children in start order, of which each has an id of its own below `given`, and a name of its own.
+    /// A table of children in start order, of which each has an id of its own below `given`, and a name of its own; behind them,
+    /// those that stand beside one.
     pub(super) fn of(children: Vec<Child>, given: u32) -> Table {
-        let names = children.iter().map(|child| (child.member.name.as_str().into(), child.id)).collect();
-        let order = children.iter().map(|child| child.id).collect();
+        let own = |child: &&Child| child.beside.is_none();
+        let names = children.iter().filter(own).map(|child| (child.member.name.as_str().into(), child.id)).collect();
+        let order = children.iter().filter(own).map(|child| child.id).collect();
+        let beside = children.iter().filter(|child| child.beside.is_some()).map(|child| child.id).collect();
         let alarms = children.iter().filter_map(|child| Some((child.deadline()?, child.id))).collect();
         let mut slots = vec![None; given as usize];
         for child in children {
             let at = child.id.0 as usize;
             slots[at] = Some(Box::new(child));
         }
-        Table { slots, order, names, alarms }
+        Table { slots, order, names, beside, alarms }
     }
 
     /// Appends a child at the end of the start order. Its name is new; the caller has looked.
@@ -63,6 +68,39 @@ impl Table {
         id
     }
 
+    /// Takes in one that stands beside a child of the same name: it is found by its id alone.
+    pub(super) fn add_beside(&mut self, member: Member) -> ChildId {
+        let id = ChildId(self.slots.len() as u32);
+        self.slots.push(Some(Box::new(Child::new(id, member))));
+        self.beside.push(id);
+        id
+    }
+
+    /// One that stands beside a child gets its name and its place in the order; the child stands beside it from here on.
+    pub(super) fn swap(&mut self, child: ChildId, successor: ChildId) {
+        for id in &mut self.order {
+            if *id == child {
+                *id = successor;
+            }
+        }
+        for id in self.beside.iter_mut().filter(|id| **id == successor) {
+            *id = child;
+        }
+        if let Some(name) = self.get(successor).map(|child| child.member.name.as_str().into()) {
+            self.names.insert(name, successor);
+        }
+    }
+
+    /// Those that stand beside a child.
+    pub(super) fn beside(&self) -> impl Iterator<Item = &Child> {
+        self.beside.iter().filter_map(|&id| self.get(id))
+    }
+
+    /// All that may have a process: the children in start order, and those that stand beside one.
+    pub(super) fn everything(&self) -> impl Iterator<Item = &Child> {
+        self.iter().chain(self.beside())
+    }
+
     /// Forgets a child that has no process.
     pub(super) fn remove(&mut self, id: ChildId) {
         let Some(child) = self.slots.get_mut(id.0 as usize).and_then(Option::take) else { return };
@@ -70,7 +108,10 @@ impl Table {
         if let Some(at) = child.deadline() {
             self.alarms.remove(&(at, id));
         }
-        self.names.remove(child.member.name.as_str());
+        if self.names.get(child.member.name.as_str()) == Some(&id) {
+            self.names.remove(child.member.name.as_str());
+        }
+        self.beside.retain(|&other| other != id);
         self.order.retain(|&other| other != id);
     }
 
@@ -101,7 +142,8 @@ impl Table {
 
     /// Puts the children into another start order; the same children, each once.
     pub(super) fn set_order(&mut self, order: Vec<ChildId>) {
-        debug_assert_eq!(order.len(), self.slots.iter().flatten().count(), "everybody has a place in the order");
+        let all = self.slots.iter().flatten().count();
+        debug_assert_eq!(order.len() + self.beside.len(), all, "every child has a place in the order");
         self.order = order;
     }
 

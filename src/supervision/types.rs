@@ -203,3 +203,13 @@ pub enum StopCause {
     /// The supervisor itself got a signal that its parent has not sent; its sender.
     Signal(String),
 }
+
+/// Beside which child one stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Beside {
+    /// It is to take the place of this one.
+    Successor(ChildId),
+    /// This one has taken its place.
+    Predecessor(ChildId),
+}

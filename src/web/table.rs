@@ -339,7 +339,7 @@ impl Cells {
 
     /// Takes in an event; returns whether it changed anything. Of an incarnation that is gone it does not.
     fn happened(&mut self, event: &EventView, supervisor: bool) -> bool {
-        if event.incarnation.is_some_and(|incarnation| incarnation < self.incarnation) {
+        if event.beside.is_some() || event.incarnation.is_some_and(|incarnation| incarnation < self.incarnation) {
             return false;
         }
         let before = self.clone();
@@ -357,6 +357,11 @@ impl Cells {
             }
             EventBody::Ready => state("running"),
             EventBody::MainPid(_) => self.pid = event.pid,
+            // When that began is in the next status.
+            EventBody::Succeeded(_) => {
+                state(if before.state == "running" { "running" } else { "starting" });
+                (self.pid, self.started_at) = (event.pid, None);
+            }
             EventBody::Stopping(_) | EventBody::Hung(_) | EventBody::Panic(_) => state("stopping"),
             EventBody::Exited(exited) => {
                 state("exited");

@@ -19,7 +19,7 @@ pub use counts::{DroppedView, ExitCounts, RestartTimesView};
 pub use event::{EventBody, EventView};
 pub use limits::{ControllersView, LimitsView};
 pub use log::LogView;
-pub use process::{ExitView, SurvivorView, UsageView};
+pub use process::{BesideView, ExitView, SurvivorView, UsageView};
 pub use rollup::{HoldView, RolloutView, RollupView};
 
 #[cfg(test)]
@@ -241,6 +241,9 @@ pub struct WorkerView {
     /// It still has its spec from before the last reload: its turn in the roll-out has not come, or does not come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub behind: bool,
+    /// The processes that stand beside it in a roll-out; absent where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<BesideView>,
     /// When its present process began, in RFC 3339: the moment of its event `started`. Absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
@@ -333,6 +336,7 @@ impl WorkerView {
             held_by: None,
             limits: None,
             behind: false,
+            beside: Vec::new(),
             started_at: None,
             exits: None,
             usage_age_ms: None,

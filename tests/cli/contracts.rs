@@ -46,6 +46,7 @@ fn status() -> Value {
         held_by: None,
         limits: None,
         behind: false,
+        beside: Vec::new(),
         ..WorkerView::bare(&Path::root(), "running")
     };
     let quiet = WorkerView { heartbeat: None, last_exit: None, uptime_ms: None, ..worker.clone() };
@@ -130,6 +131,7 @@ fn events_keep_their_promise() {
             pid: None,
             incarnation: None,
             cause: None,
+            beside: None,
             body,
             repeats: None,
             more: Map::new(),

@@ -51,6 +51,7 @@ mod several;
 mod slow;
 mod sockets;
 mod stack;
+mod start_first;
 mod steps;
 mod stops;
 mod strangers;

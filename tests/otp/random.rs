@@ -74,6 +74,7 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
         1 => Just("backoff=1s"),
         1 => Just("timeout=3s"),
         1 => Just("count=1"),
+        2 => Just("count=1,first,settle=1s"),
         1 => Just("manual"),
         1 => Just("beats"),
         1 => Just("progress")
@@ -125,7 +126,7 @@ enum Process {
 type Specs = Vec<(Name, (Kind, u64))>;
 
 /// What a shell keeps of a child's specs: of each the kind and the revision.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Spec {
     now: (Kind, u64),
     /// What it is when its process is gone.
@@ -303,6 +304,23 @@ impl Shell {
             Action::Answer(request, answer) => {
                 assert!(self.open.remove(&request), "{request:?} was answered twice, now {answer:?}");
             }
+            Action::Beside(child, successor) => {
+                assert!(self.processes.keys().any(|run| run.child == child), "nothing runs that it would stand beside");
+                let spec = *self.specs.get(&child).expect("it is a child");
+                let now = spec.wanted.unwrap_or(spec.now);
+                self.specs.insert(successor, Spec { now, ..Spec::default() });
+                let last = self.latest.get(&child).copied().unwrap_or_default();
+                self.latest.insert(successor, last);
+            }
+            Action::Succeed(child, successor) => {
+                let old = *self.specs.get(&child).expect("it was a child");
+                let spec = self.specs.entry(successor).or_default();
+                spec.former = old.wanted.map(|_| old.next.unwrap_or(old.now));
+                assert!(!self.held.contains(&child), "what is held has a successor");
+                if self.ordered.contains(&child) {
+                    self.ordered.insert(successor);
+                }
+            }
             Action::Forget(child) => {
                 assert!(self.processes.keys().all(|run| run.child != child));
                 self.specs.remove(&child);
@@ -376,7 +394,8 @@ impl Shell {
                     return;
                 }
                 let order: Vec<ChildId> = self.core.children(self.now).iter().map(|child| child.id).collect();
-                let place = |id: ChildId| order.iter().position(|other| *other == id);
+                // What is to take the place of a child is stopped with it.
+                let place = |id: ChildId| order.iter().position(|other| *other == self.core.child_of(id));
                 let count = |id: ChildId| self.core.member(id).and_then(|member| member.policy.group);
                 let group = count(child);
                 let awaited = self.processes.iter().filter(|(_, process)| **process != Process::Lost);

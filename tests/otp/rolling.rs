@@ -460,4 +460,189 @@ pub(crate) const ROWS: &[Row] = &[
         window 0
         rolling 7 : ok:4",
     ),
+    (
+        "D21",
+        "start-first: a successor is started beside each copy, and takes its place once it has settled; nothing is charged",
+        "one-for-all 0/30s: a j-1(count=1,first) j-2(count=1,first)",
+        "
+        boot
+        reload a j-1(count=1,first,v=1) j-2(count=1,first,v=1) : spawn j-1+#2
+        told reloaded() rollout() starting(j-1+)
+        spawned j-1+
+        is j-1=running
+        deadline 5s
+        wait 5s : succeed j-1; ask j-1-
+        deadline 5s
+        exit j-1- 0 : forget j-1-; spawn j-2+#2
+        spawned j-2+
+        wait 5s : succeed j-2; ask j-2-
+        exit j-2- 0 : forget j-2-; ok:1
+        window 0
+        exit j-2 1 : escalate; ask j-1",
+    ),
+    (
+        "D21",
+        "start-first: a successor that is not ready in time, exits or hangs is stopped, and the old process goes on untouched",
+        "one-for-one 0/30s: j-1(count=1,first,at-word,timeout=3s) j-2(count=1,first,at-word,timeout=3s)",
+        "
+        boot
+        reload j-1(count=1,first,at-word,timeout=3s,v=1) j-2(count=1,first,at-word,timeout=3s,v=1) : spawn j-1+#2
+        spawned j-1+
+        wait 3s : kill j-1+
+        exit j-1+ sig9 : forget j-1+; rollout_stopped:1
+        is j-1=running j-2=running
+        reload j-1(count=1,first,at-word,timeout=3s,v=2) j-2(count=1,first,at-word,timeout=3s,v=2) : spawn j-1+#3
+        failed j-1+ : forget j-1+; rollout_stopped:2
+        reload j-1(count=1,first,at-word,timeout=3s,v=3) j-2(count=1,first,at-word,timeout=3s,v=3) : spawn j-1+#4
+        spawned j-1+
+        ready j-1+
+        exit j-1+ 0 : forget j-1+; rollout_stopped:3
+        reload j-1(count=1,first,at-word,timeout=3s) j-2(count=1,first,at-word,timeout=3s) : ok:4
+        window 0
+        exit j-1#1 1 : escalate; ask j-2",
+    ),
+    (
+        "D21",
+        "start-first: where the old process ends first, its successor is its restart, on probation, uncharged",
+        "one-for-all 0/30s: j-1(count=1,first,at-word) z",
+        "
+        boot
+        reload j-1(count=1,first,at-word,v=1) z : spawn j-1+#2
+        spawned j-1+
+        exit j-1 1 : succeed j-1; forget j-1-
+        is j-1=starting z=running
+        ready j-1
+        wait 5s : ok:1
+        reload j-1(count=1,first,at-word,v=2) z : spawn j-1+#3
+        spawned j-1+
+        ready j-1+
+        exit j-1 1 : succeed j-1; forget j-1-
+        exit j-1 1 : back j-1; spawn j-1#4
+        spawned j-1
+        ready j-1 : rollout_stopped:2
+        window 0",
+    ),
+    (
+        "D21",
+        "start-first: an operator who stops, cycles, holds or panics a copy does so to its successor as well",
+        "one-for-one 9/30s: j-1(count=1,first)",
+        "
+        boot
+        reload j-1(count=1,first,v=1) : spawn j-1+#2
+        spawned j-1+
+        stop j-1 : ask j-1; ask j-1+
+        exit j-1 0
+        exit j-1+ 0 : ok:2; forget j-1+; roll j-1; ok:1
+        up j-1 : spawn j-1#3
+        spawned j-1 : ok:3
+        reload j-1(count=1,first,v=2) : spawn j-1+#4
+        spawned j-1+
+        cycle j-1 : ask j-1; ask j-1+
+        exit j-1+ 0 : forget j-1+
+        exit j-1 0 : spawn j-1#5
+        spawned j-1 : ok:5; spawn j-1+#6
+        spawned j-1+
+        panic j-1 : kill j-1; kill j-1+
+        exit j-1 sig9 : spawn j-1#7
+        exit j-1+ sig9 : ok:6; forget j-1+
+        spawned j-1 : spawn j-1+#8
+        spawned j-1+
+        hold j-1 : kill j-1; kill j-1+
+        exit j-1+ sig9 : forget j-1+; roll j-1
+        exit j-1 sig9 : ok:7; ok:4
+        is j-1=held",
+    ),
+    (
+        "D21",
+        "start-first: a restart of its group stops both, and the copy's turn comes again",
+        "one-for-all 9/30s: a j-1(count=1,first)",
+        "
+        boot
+        reload a j-1(count=1,first,v=1) : spawn j-1+#2
+        spawned j-1+
+        exit a 1 : ask j-1; ask j-1+
+        exit j-1 0
+        exit j-1+ 0 : forget j-1+; spawn a#2
+        spawned a : spawn j-1#3
+        spawned j-1 : spawn j-1+#4
+        spawned j-1+
+        wait 5s : succeed j-1; ask j-1-
+        exit j-1- 0 : forget j-1-; ok:1
+        window 1",
+    ),
+    (
+        "D21",
+        "start-first: a reload stops a successor that has not settled; what stood beside a copy is gone before another does",
+        "one-for-one 0/30s: j-1(count=1,first)",
+        "
+        boot
+        reload j-1(count=1,first,v=1) : spawn j-1+#2
+        spawned j-1+
+        reload j-1(count=1,first,v=2) : ask j-1+; overtaken:1
+        exit j-1+ 0 : forget j-1+; spawn j-1+#3
+        spawned j-1+
+        reload j-1(count=1,first) : ask j-1+; overtaken:2; ok:3
+        exit j-1+ 0 : forget j-1+
+        is j-1=running",
+    ),
+    (
+        "D21",
+        "start-first: at the end both are stopped, and an old process that is on its way down is waited for",
+        "one-for-one 0/30s: j-1(count=1,first) j-2(count=1,first)",
+        "
+        boot
+        reload j-1(count=1,first,v=1) j-2(count=1,first,v=1) : spawn j-1+#2
+        spawned j-1+
+        wait 5s : succeed j-1; ask j-1-
+        STOP : overtaken:1; ask j-2; ask j-1
+        exit j-2 0
+        exit j-1 0
+        exit j-1- 0 : forget j-1-; halt Stopped",
+    ),
+    (
+        "D21",
+        "start-first: `restart --rolling` likewise; a successor is ended by force with all else",
+        "one-for-one 0/30s: j-1(count=1,first) j-2(count=1,first)",
+        "
+        boot
+        rolling 1 : spawn j-1+#2
+        spawned j-1+
+        wait 5s : succeed j-1; ask j-1-
+        exit j-1- 0 : forget j-1-; spawn j-2+#2
+        NOW : overtaken:1; kill j-2; kill j-1
+        exit j-1 sig9
+        exit j-2 sig9
+        spawned j-2+ : kill j-2+
+        exit j-2+ sig9 : forget j-2+; halt Panicked",
+    ),
+    (
+        "D21",
+        "start-first: a copy that hangs and is looked at, and a step, are stopped first; an old process that cannot be killed is left behind",
+        "one-for-one 9/30s: j-1(count=1,first)",
+        "
+        boot
+        reload j-1(count=1,first,v=1) : spawn j-1+#2
+        spawned j-1+
+        wait 5s : succeed j-1; ask j-1-
+        wait 5s : kill j-1-
+        stuck j-1- : ok:1
+        is j-1=running
+        exit j-1- sig9 : forget j-1-",
+    ),
+    (
+        "D21",
+        "start-first: one whose turn comes again is in a batch with the next of its count",
+        "one-for-one 9/30s: j-1(count=1,first,at-once=2) j-2(count=1,first,at-once=2) j-3(count=1,first,at-once=2)",
+        "
+        boot
+        reload j-1(count=1,first,at-once=2,v=1) j-2(count=1,first,at-once=2,v=1) j-3(count=1,first,at-once=2,v=1) : spawn j-1+#2; spawn j-2+#2
+        spawned j-1+
+        spawned j-2+
+        cycle j-1 : ask j-1; ask j-1+
+        exit j-1+ 0 : forget j-1+
+        exit j-1 0 : spawn j-1#3
+        spawned j-1 : ok:2
+        wait 5s : succeed j-2; ask j-2-
+        exit j-2- 0 : forget j-2-; spawn j-1+#4; spawn j-3+#2",
+    ),
 ];

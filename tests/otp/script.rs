@@ -123,7 +123,9 @@ impl World {
             Some((name, n)) => (name, Some(Incarnation(n.parse().expect("an incarnation")))),
             None => (word, None),
         };
-        let child = self.core.find(name).unwrap_or(ChildId(999));
+        // `a+` is the successor of a, `a-` what it has taken the place of.
+        let beside = || self.names.iter().rev().find(|(_, other)| *other == name).map(|(id, _)| *id);
+        let child = self.core.find(name).or_else(beside).unwrap_or(ChildId(999));
         let present = self.core.child(self.now, child).map(|c| c.incarnation).unwrap_or_default();
         Run { child, incarnation: incarnation.unwrap_or(present) }
     }
@@ -183,7 +185,7 @@ impl World {
             words.push(match action {
                 Action::Spawn(run) => {
                     let name = self.core.member(run.child).map(|m| m.name.to_string()).unwrap_or_default();
-                    self.names.insert(run.child, name);
+                    self.names.entry(run.child).or_insert(name);
                     format!("spawn {}{:?}", self.name(run.child), run.incarnation)
                 }
                 Action::AskToStop(run) => format!("ask {}", self.name(run.child)),
@@ -196,6 +198,17 @@ impl World {
                 Action::TellParent(ToParent::Escalating { .. }) => "escalate".into(),
                 Action::Answer(request, answer) => format!("{}:{}", answer_word(&answer), request.0),
                 Action::Forget(child) => format!("forget {}", self.name(child)),
+                Action::Beside(child, successor) => {
+                    let name = format!("{}+", self.name(child));
+                    self.names.insert(successor, name);
+                    continue;
+                }
+                Action::Succeed(child, successor) => {
+                    let name = self.name(child);
+                    self.names.insert(child, format!("{name}-"));
+                    self.names.insert(successor, name.clone());
+                    format!("succeed {name}")
+                }
                 Action::Halt(end) => format!("halt {end:?}"),
                 // The shell's affair.
                 Action::Renew(_) | Action::Adopt(_, Adopt::Later | Adopt::Settled) => continue,
@@ -510,6 +523,7 @@ pub(crate) fn parse_child(text: &str) -> Member {
             "v" => revision = value.parse().expect("a number"),
             "count" => policy.group = Some(value.parse().expect("a number")),
             "settle" => policy.update.settle = span(),
+            "first" => policy.update.order = UpdateOrder::StartFirst,
             "at-once" => policy.update.at_once = value.parse().expect("a number"),
             _ => panic!("no such word: {word}"),
         }

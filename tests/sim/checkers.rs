@@ -11,8 +11,8 @@ use std::mem;
 use treevisor::ids::{Incarnation, Name, ReportId};
 use treevisor::spec::policy::{Ready, Restart, Shutdown, StartOrder, StopOrder, Strategy};
 use treevisor::supervision::{
-    Action, Adopt, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, Run, State, StopCause,
-    StopReason, Supervisor, ToParent,
+    Action, Adopt, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, RolloutStage, Run, State,
+    StopCause, StopReason, Supervisor, ToParent,
 };
 use treevisor::time::{Span, Time};
 
@@ -122,6 +122,8 @@ enum LastEnd {
 struct Watched {
     spec: SpecId,
     incarnation: Incarnation,
+    /// The highest that was given to it, or to what was started beside it.
+    given: Incarnation,
     /// From the order to start it until its end.
     run: Option<Run>,
     /// Its process exists.
@@ -197,6 +199,8 @@ pub(crate) struct Witness {
     ahead: BTreeSet<ChildId>,
     /// Copies on probation.
     rolled: BTreeSet<ChildId>,
+    /// What stands beside a child, and beside which.
+    beside: BTreeMap<ChildId, ChildId>,
     /// An operator, or a start that failed for one, may have left children down that would else run (R37, R66).
     pub(crate) touched: bool,
 }
@@ -244,6 +248,7 @@ impl Witness {
             last_spawn: None,
             ahead: BTreeSet::new(),
             rolled: BTreeSet::new(),
+            beside: BTreeMap::new(),
             touched: false,
         };
         for spec in children {
@@ -258,7 +263,9 @@ impl Witness {
     /// Returns what is held at its end. `told` is what those above believe: a child whose start an operator has
     /// ordered and ended again may be held or not as long as it is on its way down.
     pub(crate) fn bequeath(&self, told: &BTreeSet<SpecId>, held: &mut BTreeSet<SpecId>) {
-        for child in &self.children {
+        let forgotten = self.children.iter().filter(|child| child.forgotten);
+        // What stands beside one of these has no hold of its own.
+        for child in forgotten.chain(self.order.iter().map(|id| &self.children[id.0 as usize])) {
             let unclear = child.run.is_some() && told.contains(&child.spec);
             if (child.held || unclear) && !child.forgotten {
                 held.insert(child.spec);
@@ -288,6 +295,7 @@ impl Witness {
         self.children.push(Watched {
             spec,
             incarnation: Incarnation::default(),
+            given: Incarnation::default(),
             run: None,
             there: false,
             pid: None,
@@ -323,6 +331,30 @@ impl Witness {
     /// Which place of the tree a child stands for.
     pub(crate) fn spec_of(&self, id: ChildId) -> Option<SpecId> {
         self.children.get(id.0 as usize).filter(|child| !child.forgotten).map(|child| child.spec)
+    }
+
+    /// The child beside which this one stands, or itself.
+    fn child_of(&self, mut id: ChildId) -> ChildId {
+        while let Some(of) = self.beside.get(&id) {
+            id = *of;
+        }
+        id
+    }
+
+    /// All that may have a process.
+    fn everything(&self) -> impl Iterator<Item = &ChildId> {
+        self.order.iter().chain(self.beside.keys())
+    }
+
+    /// What stands beside a child.
+    fn beside(&self, id: ChildId) -> impl Iterator<Item = &Watched> {
+        let of = move |(_, of): &(&ChildId, &ChildId)| **of == id;
+        self.beside.iter().filter(of).map(|(id, _)| &self.children[id.0 as usize])
+    }
+
+    /// Whether anything stands beside the child of this one.
+    pub(crate) fn has_one_beside(&self, id: ChildId) -> bool {
+        self.beside(self.child_of(id)).next().is_some()
     }
 
     /// The children in start order.
@@ -503,6 +535,7 @@ impl Witness {
                 let gone = child.run.is_none() && child.lost.is_none();
                 ensure!(gone, Rule::Orphan, "{name} is forgotten while its process is there");
                 child.forgotten = true;
+                self.beside.remove(id);
                 self.order.retain(|other| other != id);
                 // On probation or not: nothing is known of it any more.
                 self.rolled.remove(id);
@@ -513,6 +546,8 @@ impl Witness {
                 Ok(())
             }
             Action::Adopt(id, which) => self.adopt(tree, now, *id, *which, core),
+            Action::Beside(id, successor) => self.starts_beside(tree, *id, *successor),
+            Action::Succeed(id, successor) => self.succeeds(tree, now, *id, *successor, core),
             Action::Report(report) => self.report(tree, now, report, known),
             Action::Halt(end) => self.halt(tree, *end),
         }
@@ -545,6 +580,63 @@ impl Witness {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A copy gets a successor: it runs, and is the only one that does.
+    fn starts_beside(&mut self, tree: &Tree, id: ChildId, successor: ChildId) -> Verdict {
+        let name = self.name(tree, id);
+        let Some(child) = self.child(id).filter(|child| child.there).cloned() else {
+            ensure!(false, Rule::NoSuchProcess, "{name} has a successor and no process");
+            return Ok(());
+        };
+        ensure!(!self.beside.contains_key(&id), Rule::TwoIncarnations, "the successor of {name} has a successor");
+        ensure!(self.beside(id).next().is_none(), Rule::TwoIncarnations, "{name} gets a third process");
+        ensure!(child.stays_down.is_none() && !child.leaving, Rule::StaysDown, "{name} gets a successor and goes");
+        let most = tree.specs[child.spec.0].policy.update.at_once as usize;
+        let is_live = |id: &&ChildId| {
+            let child = &self.children[id.0 as usize];
+            child.run.is_some() && !child.stopping
+        };
+        let live = self.beside.keys().filter(is_live).count();
+        let count = live + 1 + self.rolled.len();
+        ensure!(count <= most, Rule::Rollout, "{name} is replaced as one of {count} at once");
+        self.pass_over(tree, ChildId(successor.0 - 1));
+        let new = self.add(tree, child.spec);
+        ensure!(new == successor, Rule::NoSuchProcess, "the successor of {name} is {successor:?}, not {new:?}");
+        self.order.pop();
+        self.beside.insert(successor, id);
+        let watched = &mut self.children[successor.0 as usize];
+        (watched.given, watched.stays_down) = (child.given, None);
+        Ok(())
+    }
+
+    /// It has settled, or the process before it has ended by itself.
+    fn succeeds(&mut self, tree: &Tree, now: Time, id: ChildId, successor: ChildId, core: &Supervisor) -> Verdict {
+        let name = self.name(tree, id);
+        let of = self.beside.remove(&successor);
+        ensure!(
+            of == Some(id),
+            Rule::TwoIncarnations,
+            "{name} is succeeded by {successor:?}, which stands beside {of:?}"
+        );
+        self.beside.insert(id, successor);
+        self.order.iter_mut().filter(|place| **place == id).for_each(|place| *place = successor);
+        self.children[id.0 as usize].leaving = true;
+        let ended = self.ended.1.remove(&id).unwrap_or_default();
+        self.ended.1.insert(successor, ended);
+        let [old, new] = [id, successor].map(|id| self.children[id.0 as usize].clone());
+        ensure!(new.run.is_some() && !new.stopping, Rule::TwoIncarnations, "{name} is succeeded by what is not there");
+        ensure!(!old.held && old.stays_down.is_none(), Rule::StaysDown, "{name} stays down and is succeeded");
+        if old.run.is_none() {
+            self.rolled.insert(successor);
+            return Ok(());
+        }
+        let settle = tree.specs[new.spec.0].policy.update.settle;
+        let status = core.child(now, successor);
+        let started = status.filter(|child| child.state == State::Running).and_then(|child| child.started);
+        let settled = started.is_some_and(|started| now.since(started) >= settle);
+        ensure!(settled, Rule::Rollout, "{name} is succeeded by what has not settled");
         Ok(())
     }
 
@@ -593,7 +685,7 @@ impl Witness {
             ensure!(count <= most, Rule::Rollout, "{} restarts {count} copies at once", self.path(tree));
         }
         if self.ends.now || self.ends.orphaned {
-            let spared = self.order.iter().find(|id| {
+            let spared = self.everything().find(|id| {
                 let child = &self.children[id.0 as usize];
                 child.there && !child.killed
             });
@@ -601,7 +693,7 @@ impl Witness {
                 ensure!(false, Rule::Hurry, "{} is not killed at once", self.name(tree, id));
             }
         }
-        let untold = self.order.iter().find(|id| self.children[id.0 as usize].untold);
+        let untold = self.everything().find(|id| self.children[id.0 as usize].untold);
         if let Some(&id) = untold {
             ensure!(false, Rule::Told, "{} cannot be killed, and it is not told", self.name(tree, id));
         }
@@ -616,7 +708,7 @@ impl Witness {
         if deadline.is_none() || (beats_upward && !self.halted) {
             return Ok(());
         }
-        let down = self.order.iter().all(|id| self.children[id.0 as usize].run.is_none());
+        let down = self.everything().all(|id| self.children[id.0 as usize].run.is_none());
         let quiet = self.halted || (down && core.children(now).iter().all(|child| child.waits_until.is_none()));
         ensure!(!quiet, Rule::Deadlines, "{} has a deadline although all is down: {deadline:?}", self.path(tree));
         Ok(())
@@ -677,11 +769,11 @@ impl Witness {
         ensure!(child.run.is_none(), Rule::TwoIncarnations, "{name} is started while {:?} is there", child.run);
         ensure!(child.lost.is_none(), Rule::TwoIncarnations, "{name} is started beside {:?}", child.lost);
         ensure!(
-            run.incarnation == child.incarnation.next(),
+            run.incarnation == child.given.next(),
             Rule::TwoIncarnations,
             "{name} gets {:?} after {:?}",
             run.incarnation,
-            child.incarnation
+            child.given
         );
         ensure!(
             stays_down.is_none() || by_operator,
@@ -694,7 +786,7 @@ impl Witness {
             Rule::RestartType,
             "{name} is temporary and comes again"
         );
-        child.incarnation = run.incarnation;
+        (child.incarnation, child.given) = (run.incarnation, run.incarnation);
         child.run = Some(run);
         child.there = false;
         child.pid = None;
@@ -705,6 +797,9 @@ impl Witness {
         child.killed = false;
         child.absorbed = false;
         child.owed = false;
+        if let Some(of) = self.beside.get(&run.child) {
+            self.children[of.0 as usize].given = run.incarnation;
+        }
         Ok(())
     }
 
@@ -737,15 +832,27 @@ impl Witness {
             ensure!(false, Rule::Answers, "{} answers {request:?} twice, or without being asked", self.path(tree));
             return Ok(());
         };
+        // What was the child when it was asked about may stand beside it now.
+        let kind = match kind {
+            Request::Terminate(id) => Request::Terminate(self.child_of(id)),
+            Request::Start(id) => Request::Start(self.child_of(id)),
+            Request::Delete(id) => Request::Delete(self.child_of(id)),
+            Request::Panic(id) => Request::Panic(self.child_of(id)),
+            Request::Hold(id) => Request::Hold(self.child_of(id)),
+            Request::Add | Request::Reload | Request::Reset => kind,
+        };
         match (kind, answer) {
             (Request::Terminate(id) | Request::Hold(id), Answer::Ok | Answer::KillFailed(_)) => {
                 self.touched = true;
                 let name = self.name(tree, id);
+                let successor = self.beside(id).find(|child| !child.leaving && child.run.is_some());
+                ensure!(successor.is_none(), Rule::Answers, "{name} is said to be stopped and its successor is there");
+                let is_one_lost = self.beside(id).any(|child| child.lost.is_some());
                 if let Some(child) = self.child(id) {
                     let lost = matches!(answer, Answer::KillFailed(_));
                     ensure!(child.run.is_none(), Rule::Answers, "{name} is said to be stopped and is there");
                     ensure!(
-                        child.lost.is_some() == lost,
+                        child.lost.is_some() == lost || is_one_lost,
                         Rule::Answers,
                         "{name}: {answer:?}, and there is {:?}",
                         child.lost
@@ -815,6 +922,11 @@ impl Witness {
             ensure!(earlier, Rule::Causes, "{report:?} is caused by a report that nobody has made yet");
         }
         let policy = tree.specs[self.at.0].sup;
+        if let (Fact::Panic { .. }, Some(id)) = (&report.fact, report.child) {
+            // It means both.
+            let beside = self.beside.iter().filter(|(_, of)| **of == id).map(|(id, _)| *id).collect::<Vec<_>>();
+            beside.into_iter().for_each(|id| self.children[id.0 as usize].hurried = true);
+        }
         let told = match (&report.fact, report.child) {
             (Fact::Restarting { .. }, Some(id)) => Told::Restarting(id),
             _ => Told::Other,
@@ -822,7 +934,7 @@ impl Witness {
         self.told.push(told);
         if let (Fact::Exited { .. } | Fact::StartFailed { .. }, Some(id)) = (&report.fact, report.child) {
             self.ended.0 += 1;
-            *self.ended.1.entry(id).or_default() += 1;
+            *self.ended.1.entry(self.child_of(id)).or_default() += 1;
         }
         let name = report.child.map(|id| self.name(tree, id)).unwrap_or_else(|| self.path(tree).to_string());
         if let (Some(pid), Some(id)) = (report.pid, report.child)
@@ -915,6 +1027,8 @@ impl Witness {
                 );
             }
             (Fact::AutoShutdown { .. }, _) => self.ends.auto = true,
+            // Of a restart with nothing changed no copy is told to go back.
+            (Fact::Rollout { stage: RolloutStage::Done | RolloutStage::Stopped, .. }, _) => self.rolled.clear(),
             (
                 Fact::Starting
                 | Fact::Stopping { .. }
@@ -933,6 +1047,7 @@ impl Witness {
                 | Fact::HeldAgain
                 | Fact::Released { .. }
                 | Fact::MainPid { .. }
+                | Fact::Succeeded { .. }
                 | Fact::Reloaded { .. }
                 | Fact::Rollout { .. }
                 | Fact::Escalated { .. },
@@ -988,9 +1103,9 @@ impl Witness {
                     ensure!(false, Rule::Causes, "{name} is stopped with a group for {cause:?}, which is no restart");
                     return Ok(());
                 };
-                let place = |id| self.order.iter().position(|&other| other == id);
+                let place = |id| self.order.iter().position(|&other| other == self.child_of(id));
                 let member = match policy.strategy {
-                    Strategy::OneForOne => id == origin,
+                    Strategy::OneForOne => self.child_of(id) == self.child_of(origin),
                     Strategy::OneForAll => true,
                     Strategy::RestForOne => place(id) >= place(origin),
                 };
@@ -1042,7 +1157,7 @@ impl Witness {
             End::Orphaned => orphaned,
         };
         ensure!(given, Rule::Halt, "{path} halts with {end:?}, which nothing has led to: {:?}", self.ends);
-        for &id in &self.order {
+        for &id in self.everything() {
             let there = self.children[id.0 as usize].run;
             ensure!(there.is_none(), Rule::Orphan, "{path} halts while {} is there", self.name(tree, id));
         }

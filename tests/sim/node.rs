@@ -385,7 +385,13 @@ impl World {
                 Next::Done => {
                     let spec = self.kernel.get(pid).spec;
                     let left = self.kernel.alive_at(spec);
-                    ensure!(left == 0, Rule::Orphan, "{left} processes live below {} which has ended", self.who(pid));
+                    let others = self.beside(node, spec, run);
+                    ensure!(
+                        left == others.iter().map(|(_, count)| count).sum::<u32>(),
+                        Rule::Orphan,
+                        "{left} processes live below {} which has ended",
+                        self.who(pid)
+                    );
                     self.kernel.reap(node.pid, pid);
                     if node.witness.is_lost(run) {
                         self.saw("what was given up on is gone");
@@ -562,6 +568,14 @@ impl World {
             }
             Action::Renew(request) => self.renew(node, request)?,
             Action::Adopt(child, which) => self.adopt(node, child, which),
+            Action::Beside(..) => self.saw("a successor is started"),
+            Action::Succeed(child, successor) => {
+                let is_there = node.process_of(child).is_some();
+                self.saw(if is_there { "a successor has settled" } else { "a successor comes early" });
+                if let Some(spec) = node.witness.spec_of(successor) {
+                    self.behind.remove(&spec);
+                }
+            }
             Action::Report(report) => {
                 self.reports.insert(node.id, report.id.seq);
                 self.saw(crate::fact::kind(&report.fact));
@@ -664,7 +678,12 @@ impl World {
         }
         let left = self.kernel.alive_at(spec);
         let path = &self.tree.specs[spec.0].path;
-        ensure!(left == 0, Rule::TwoIncarnations, "{path} is started while {left} processes of it live");
+        let others = self.beside(node, spec, run);
+        // What could not be killed may be there beside another child of its name.
+        let there = others.iter().filter(|(run, _)| !node.witness.is_lost(*run)).count();
+        let right = left == others.iter().map(|(_, count)| count).sum::<u32>()
+            && there <= usize::from(node.witness.has_one_beside(run.child));
+        ensure!(right, Rule::TwoIncarnations, "{path} is started while {left} processes of it live");
         let kind = self.tree.specs[spec.0].kind;
         let role = match kind {
             Kind::Worker => Role::Worker,
@@ -680,6 +699,16 @@ impl World {
         self.embody(pid);
         node.inbox.push_back(Event::Spawned { run, pid: pid as u32 });
         Ok(())
+    }
+
+    /// How many live of each other process of the same place.
+    fn beside(&self, node: &Node, spec: SpecId, run: Run) -> Vec<(Run, u32)> {
+        let others = node
+            .slots
+            .iter()
+            .flatten()
+            .filter(|(other, pid)| other.child != run.child && self.kernel.get(*pid).spec == spec);
+        others.map(|(run, pid)| (*run, self.kernel.family(*pid).len() as u32)).collect()
     }
 
     pub(crate) fn look_at(&mut self, node: &mut Node, run: Run) {

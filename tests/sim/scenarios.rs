@@ -7,7 +7,7 @@ use std::sync::Arc;
 use treevisor::ids::{Name, Path};
 use treevisor::spec::policy::{
     AutoShutdown, Backoff, ChildPolicy, Evidence, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder,
-    StopOrder, Strategy, SupervisorPolicy, Update,
+    StopOrder, Strategy, SupervisorPolicy, Update, UpdateOrder,
 };
 use treevisor::supervision::Kind;
 use treevisor::time::{Span, Time};
@@ -338,7 +338,8 @@ impl Builder {
     /// Nothing is drawn for it: a seed from before means the same tree.
     fn update(&self) -> Update {
         let settle = [Span::ZERO, Span::from_millis(300), Span::from_secs(2)][self.groups as usize % 3];
-        Update { at_once: 1 + self.groups / 2 % 2, settle, ..Update::default() }
+        let order = [UpdateOrder::StopFirst, UpdateOrder::StartFirst][self.specs.len() / 2 % 2];
+        Update { at_once: 1 + self.groups / 2 % 2, settle, order }
     }
 
     fn children(&mut self, of: SpecId, depth: u64) {

@@ -11,8 +11,10 @@ use crate::cli::zone::Zone;
 use crate::explain::sentence::exit_words;
 use crate::text::clean;
 use crate::time::Span;
+use crate::wire::view::event::Beside;
 use crate::wire::view::{
-    ChildView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, StatusView, SupervisorView, WorkerView,
+    BesideView, ChildView, ExitView, HeartbeatView, IntensityView, RollupView, SourceView, StatusView, SupervisorView,
+    WorkerView,
 };
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -248,6 +250,14 @@ fn known_words(known: &RollupView) -> String {
 
 /// What a worker reports of itself, or else the sockets that are held for it. That it is ready is in its state already.
 fn note(worker: &WorkerView) -> Cow<'_, str> {
+    if let Some(BesideView { beside, state, pid, incarnation }) = worker.beside.first() {
+        let which = match beside {
+            Beside::Successor => "successor",
+            Beside::Predecessor => "predecessor",
+        };
+        let pid = pid.map_or(String::new(), |pid| format!("pid {pid}, "));
+        return format!("its {which} is {} ({pid}incarnation {incarnation})", clean(state)).into();
+    }
     if worker.behind {
         return "has the old spec: its rolling update has not come".into();
     }

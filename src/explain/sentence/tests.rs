@@ -70,6 +70,10 @@ fn events() -> Vec<(&'static str, Value)> {
         ("held", json!({})),
         ("held", json!({ "again": true, "since": "2026-01-02T03:04:05Z", "by": "uid 0" })),
         ("main_pid", json!({ "before": 4711 })),
+        ("succeeded", json!({ "before": 1 })),
+        ("starting", json!({ "incarnation": 2, "beside": "successor" })),
+        ("exited", json!({ "code": 1, "beside": "successor" })),
+        ("stopping", json!({ "why": "reload", "by": "uid 0", "beside": "predecessor" })),
         ("released", json!({ "by": "uid 0" })),
         ("reloaded", json!({ "by": "SIGHUP" })),
         ("reloaded", json!({ "by": "SIGHUP", "added": 1, "removed": 2, "restarted": 3, "updated": 4 })),
@@ -124,7 +128,11 @@ fn no_sentence_is_without_a_row() {
         assert!(rows.contains(&format!("| `{kind}` |")), "no row for {kind}");
     }
     // What stands in the source between quotes is in a row, but for the parts that are filled in.
-    let words: String = events().into_iter().map(|(kind, detail)| words(&event(kind, detail)) + "\n").collect();
+    let shown = |(kind, detail)| {
+        let event = event(kind, detail);
+        words(&event) + "\n" + &of(&event) + "\n"
+    };
+    let words: String = events().into_iter().map(shown).collect();
     let source = include_str!("../sentence.rs");
     let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     for literal in code.split('"').skip(1).step_by(2) {

@@ -28,7 +28,7 @@ use crate::spec::exec::ExecSpec;
 use crate::spec::listen::Listen;
 use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildSpec, SupervisorSpec};
-use crate::supervision::{Member, Place as Where, Run};
+use crate::supervision::{ChildId, Member, Place as Where, Run};
 use crate::time::Span;
 use crate::wire::snapshot::{Blob, Kind};
 use crate::wire::view::HoldView;
@@ -69,6 +69,7 @@ struct CarriedChild {
     hold: Option<Hold>,
     left_behind: bool,
     next: Option<Box<ChildSpec>>,
+    second: bool,
     rollout: Rolling,
 }
 
@@ -103,7 +104,6 @@ struct CarriedProcess {
     first: Option<(u32, Number)>,
     session: Option<u32>,
     output: Option<(Number, Begun)>,
-    output_from: u64,
     token: Token,
     /// Each with the moment at which it began.
     asked: Vec<(u32, u64)>,
@@ -180,6 +180,7 @@ impl Children {
                 slot.map(|child| Box::new(Child::unpack(child, (&policies, &execs), place, unpacking, reactor)))
             })
             .collect();
+        children.share_logs();
         let promised = |child: &&Child| child.process.as_ref().is_some_and(|process| process.promised);
         children.beating = children.iter().filter(promised).count();
         children.sockets = Sockets::unpack(sockets, unpacking);
@@ -197,13 +198,13 @@ impl CarriedChildren {
     }
 
     /// What the core is given of a child, by the spec that it has at a place; see [`Where`].
-    pub(crate) fn member(&self, name: &Name, place: Where) -> Option<Member> {
-        let child = self.slots.iter().flatten().find(|child| child.name == *name)?;
+    pub(crate) fn member(&self, name: &Name, child: ChildId, place: Where) -> Option<Member> {
+        let child = self.slots.get(child.0 as usize)?.as_ref().filter(|child| child.name == *name)?;
         let spec = match place {
-            Where::Present => return child.member(self),
-            Where::Next => child.next.as_deref(),
-            Where::Wanted => child.rollout.wanted(),
-            Where::Former => child.rollout.former(),
+            Where::Present(_) => return child.member(self),
+            Where::Next(_) => child.next.as_deref(),
+            Where::Wanted(_) => child.rollout.wanted(),
+            Where::Former(_) => child.rollout.former(),
             Where::Asked(_) => None,
         };
         spec.map(super::child::member)
@@ -248,6 +249,7 @@ impl Child {
             // The exit that it is about was reported in the turn in which it came.
             postmortem: _,
             next,
+            second,
             rollout,
         } = self;
         CarriedChild {
@@ -272,6 +274,7 @@ impl Child {
             hold: hold.clone(),
             left_behind: *left_behind,
             next: next.clone(),
+            second: *second,
             rollout: rollout.clone(),
         }
     }
@@ -297,6 +300,7 @@ impl Child {
             hold,
             left_behind,
             next,
+            second,
             rollout,
         } = carried;
         let missing = || -> ! { fail(&format!("the snapshot has no spec of \"{name}\"")) };
@@ -331,6 +335,7 @@ impl Child {
             left_behind,
             postmortem: None,
             next,
+            second,
             rollout,
         }
     }
@@ -347,7 +352,6 @@ impl Process {
             first,
             session,
             output,
-            output_from,
             token,
             asked,
             status,
@@ -367,7 +371,6 @@ impl Process {
             output: output.as_ref().map(|(capture, _)| {
                 (packing.descriptor(capture, Kind::Pipe, format_args!("the output of {path}")), capture.begun())
             }),
-            output_from: *output_from,
             token: *token,
             asked: asked.iter().map(|other| (other.pid(), other.began())).collect(),
             status: *status,
@@ -386,7 +389,6 @@ impl Process {
             first,
             session,
             output,
-            output_from,
             token,
             asked,
             status,
@@ -425,7 +427,6 @@ impl Process {
             first,
             session,
             output,
-            output_from,
             token,
             // One that has ended meanwhile is waited for no longer.
             asked: asked.into_iter().filter_map(|(pid, began)| Reach::open(pid, began).ok()).collect(),

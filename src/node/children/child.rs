@@ -6,13 +6,14 @@
 use super::hold::{self, Hold};
 use super::postmortem::{MemoryMarks, Postmortem};
 use super::process::Process;
-use crate::ids::{Name, Path};
+use crate::ids::{Mark, Name, Path};
 use crate::logs::ring::Ring;
 use crate::logs::{LogFile, Writer};
 use crate::node::context::Place;
 
-use crate::os::cgroup::Group;
 use crate::os::cgroup::control::Unset;
+use crate::os::cgroup::{Group, SECOND};
+use crate::os::descendants::stamp::Stamp;
 use crate::os::users;
 use crate::spec::diff;
 use crate::spec::exec::{ExecSpec, LogSpec};
@@ -23,6 +24,7 @@ use crate::supervision::{Adopt, Kind, Member, Run};
 use crate::time::Span;
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// One child.
@@ -40,7 +42,8 @@ pub(in crate::node) struct Child {
     pub process: Option<Process>,
     /// Its last lines of output.
     pub ring: Ring,
-    pub file: Option<LogFile>,
+    /// Shared with the process that it is beside, if that has the same.
+    pub file: Option<Rc<LogFile>>,
     pub memory_marks: MemoryMarks,
     /// Its limits that are not in force.
     pub unset: Vec<Unset>,
@@ -54,6 +57,8 @@ pub(in crate::node) struct Child {
     pub postmortem: Option<Box<Postmortem>>,
     /// What it will be when its present process is gone.
     pub(super) next: Option<Box<ChildSpec>>,
+    /// It was made beside one of the same path that is not so: what is named by the path has another name.
+    pub(super) second: bool,
     /// What it gets in its turn of a roll-out.
     pub(super) rollout: Rolling,
 }
@@ -137,6 +142,7 @@ impl Child {
             left_behind: false,
             postmortem: None,
             next: None,
+            second: false,
             rollout: Rolling::default(),
         }
     }
@@ -173,6 +179,46 @@ impl Child {
         } else {
             self.take_over(child, files);
         }
+    }
+
+    /// What it is to become in a roll-out is started beside it.
+    pub(super) fn successor(&self, place: &Place) -> Child {
+        let mut successor = Child::new(self.newest(), place, Some(self));
+        successor.share_log(self);
+        successor
+    }
+
+    /// Of two of one path with the same log there is one that writes it.
+    pub(super) fn share_log(&mut self, other: &Child) {
+        if let (Some(other_exec), Some(exec)) = (other.exec(), self.exec())
+            && (&other_exec.log, &other_exec.account) == (&exec.log, &exec.account)
+        {
+            self.file.clone_from(&other.file);
+        }
+    }
+
+    /// What is added to the names that are made of its path. No name of a child has such an end.
+    pub(super) fn end_of_names(&self) -> &'static str {
+        if self.second { SECOND } else { "" }
+    }
+
+    /// What all that it starts inherits.
+    pub(super) fn stamp(&self, mark: &Mark) -> Stamp {
+        let stamp = Stamp::of_child(mark, &self.path);
+        if self.second { stamp.second() } else { stamp }
+    }
+
+    /// The same of its probes.
+    pub(crate) fn stamp_of_probe(&self, mark: &Mark) -> Stamp {
+        let stamp = Stamp::of_probe(mark, &self.path);
+        if self.second { stamp.second() } else { stamp }
+    }
+
+    /// It is the child in place of this one, and can go back to what that was where that is another.
+    pub(super) fn succeeds(&mut self, old: &Child) {
+        let former = old.rollout.wanted.is_some().then(|| Box::new(old.spec(false, false)));
+        self.rollout = Rolling { later: false, wanted: None, former };
+        self.out_of_memory = old.out_of_memory;
     }
 
     /// The core has decided which spec it gets.
@@ -297,12 +343,12 @@ pub(in crate::node) fn member(child: &ChildSpec) -> Member {
 }
 
 /// The file that a child's output is written to, if any.
-pub(super) fn log_file(what: &Program, files: &Writer) -> Option<LogFile> {
+pub(super) fn log_file(what: &Program, files: &Writer) -> Option<Rc<LogFile>> {
     match what {
         Program::Worker(exec) => match &exec.log {
             LogSpec::File { file, max_size, keep } => {
                 let user = exec.account.as_deref().map(users::Credentials::of);
-                Some(files.file(file, *max_size, *keep, user))
+                Some(Rc::new(files.file(file, *max_size, *keep, user)))
             }
             LogSpec::Capture | LogSpec::Discard => None,
         },

@@ -17,6 +17,7 @@ use crate::node::cleanup::{Cleanup, Left, Next};
 use crate::node::context::Context;
 use crate::node::processes::Processes;
 use crate::node::strangers::{self, Kin, NEW_AT_ONCE, Whose, whose};
+use crate::os::cgroup::SECOND;
 use crate::os::descendants::{
     self,
     below::{self, Claim},
@@ -345,7 +346,10 @@ impl Children {
                         if let ChildKind::Worker(exec) = &child.kind
                             && exec.speaks_by_notify(&child.policy)
                         {
-                            let _ = std::fs::remove_file(runtime.notify_socket(&path.child(&child.name)));
+                            let mut socket = runtime.notify_socket(&path.child(&child.name)).into_os_string();
+                            let _ = std::fs::remove_file(&socket);
+                            socket.push(SECOND);
+                            let _ = std::fs::remove_file(&socket);
                         }
                     }
                 });

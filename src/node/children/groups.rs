@@ -22,8 +22,8 @@ impl Child {
             return self.limited(control::without(self.resources(), "this tree runs without cgroups"));
         };
         if self.group.is_none() {
-            let made =
-                base.child(&cgroup::name_of(self.name.as_str())).map_err(|e| failure("making its cgroup", &e))?;
+            let name = cgroup::name_of(self.name.as_str()) + self.end_of_names();
+            let made = base.child(&name).map_err(|e| failure("making its cgroup", &e))?;
             if self.is_node() {
                 self.own_leaf = Some(made.child(cgroup::NODE).map_err(|e| failure("making its cgroup", &e))?);
                 made.child(cgroup::BELOW).map_err(|e| failure("making its cgroup", &e))?;
@@ -100,8 +100,11 @@ impl Child {
     }
 }
 
-/// Where the cgroup of a path below `place` lies.
-pub(in crate::node) fn group_path(place: &Place, path: &Path) -> Option<PathBuf> {
-    let parts = path.parts().skip(place.path.parts().count());
-    Some(cgroup::path_below(place.base_group.as_ref()?.path(), parts))
+/// Where the cgroups of a path below `place` lie, of which there may be two: see [`SECOND`](cgroup::SECOND).
+pub(super) fn groups_of(place: &Place, path: &Path) -> Vec<PathBuf> {
+    let Some(base) = &place.base_group else { return Vec::new() };
+    let first = cgroup::path_below(base.path(), path.parts().skip(place.path.parts().count()));
+    let mut second = first.clone().into_os_string();
+    second.push(cgroup::SECOND);
+    vec![first, second.into()]
 }

@@ -150,7 +150,7 @@ impl Child {
         };
         let output = writer.as_ref().map(AsFd::as_fd);
         let ours = std::io::stdin();
-        let stamp = Stamp::of_child(&place.mark, &self.path);
+        let stamp = self.stamp(&place.mark);
         let stdin = match &exec.stdin {
             StdinSpec::Null => Stdin::Null,
             StdinSpec::File { file } => Stdin::File(file.clone()),
@@ -230,7 +230,9 @@ impl Child {
 
     /// The socket to which this incarnation sends by sd_notify.
     fn bind_notify_socket(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<DatagramSocket> {
-        let socket = DatagramSocket::bind(&place.runtime.notify_socket(&self.path))?;
+        let mut at = place.runtime.notify_socket(&self.path).into_os_string();
+        at.push(self.end_of_names());
+        let socket = DatagramSocket::bind(std::path::Path::new(&at))?;
         if let (Some(_), Some(uid)) = (&exec.user, uid) {
             place.runtime.open_to(socket.path(), uid)?;
         }
@@ -253,7 +255,7 @@ impl Child {
         identity.extend(self.beat_environment(process.run.incarnation, process.token, endpoint));
         identity.push(("TREEVISOR_PID".into(), process.pid.to_string().into()));
         let (reader, writer) = output_pipe(credentials.as_ref())?;
-        let stamp = Stamp::of_probe(&place.mark, &self.path);
+        let stamp = self.stamp_of_probe(&place.mark);
         let output = Some(writer.as_fd());
         let (own_pids, sockets) = (Vec::new(), Vec::new());
         let own = Own { identity, own_pids, credentials, stdin: Stdin::Null, output, sockets, stamp };
@@ -297,7 +299,7 @@ impl Child {
         let stdin = std::io::stdin();
         let stdout = std::io::stdout();
         let stderr = std::io::stderr();
-        let stamp = Mark::parse(&boot.mark).ok().and_then(|mark| Stamp::of_child(&mark, &self.path).limit());
+        let stamp = Mark::parse(&boot.mark).ok().and_then(|mark| self.stamp(&mark).limit());
         let plan = spawn::prepare(PlanSpec {
             env: environment.into_iter().collect(),
             // A node needs many descriptors, as its parent does; it hands the old limit back to its workers.

@@ -20,6 +20,7 @@ mod renew;
 mod signals;
 mod sockets;
 mod start;
+mod successor;
 mod table;
 
 pub(super) use self::carried::CarriedChildren;

@@ -1,7 +1,7 @@
 //! A subtree that is killed past the node above it, since that does not answer.
 
 use super::child::Program;
-use super::groups::group_path;
+use super::groups::groups_of;
 use super::table::Children;
 use crate::ids::{Mark, Path};
 use crate::node::context::Place;
@@ -28,17 +28,20 @@ impl Children {
     /// Kills what is left of a subtree below one of the child nodes, and tells what there was.
     pub(crate) fn kill_past(&self, place: &Place, path: &Path) -> Look {
         let mut one = None;
-        let in_group = match group_path(place, path).map(|at| Group::open(&at)) {
-            Some(Ok(group)) if group.populated() => {
-                let _ = group.kill();
-                one = group.members().unwrap_or_default().into_iter().find(|pid| process::is_alive(*pid));
-                true
-            }
-            Some(Ok(_)) | None => false,
-            // No such group: the child has never been started.
-            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Some(Err(_)) => true,
-        };
+        let mut in_group = false;
+        for at in groups_of(place, path) {
+            in_group |= match Group::open(&at) {
+                Ok(group) if group.populated() => {
+                    let _ = group.kill();
+                    one = one.or_else(|| group.members().ok()?.into_iter().find(|pid| process::is_alive(*pid)));
+                    true
+                }
+                Ok(_) => false,
+                // No such group: the child has never been started.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+                Err(_) => true,
+            };
+        }
         // Once the group is empty: what has left it, or where there is none, all of it.
         let mut refused = None;
         let left = in_group || {
@@ -67,6 +70,7 @@ impl Children {
                 spec.children.iter().map(|child| at.child(&child.name)).filter(|child| child.is_within(path));
             stamps.extend(children.map(|child| Stamp::of_child(mark, &child)));
         });
+        stamps.extend(stamps.iter().map(|stamp| stamp.second()).collect::<Vec<_>>());
         let cleared =
             below::clear_below(process.pid, PASS, |pid| match Stamp::read(pid).filter(|stamp| stamp.is_of(mark)) {
                 Some(stamp) => stamps.contains(&stamp),

@@ -113,8 +113,8 @@ impl Postmortem {
             Some(group) if oom_kills > 0 => machine.limits.reached(group.path()).map(limit_of),
             _ => None,
         };
-        let last = process.output_from.max(ring.end().saturating_sub(LAST_LINES));
-        let output = whole(ring.read(last, usize::MAX));
+        let last = ring.read(ring.end().saturating_sub(LAST_LINES), usize::MAX).into_iter();
+        let output = whole(last.filter(|said| said.speaker.incarnation == process.run.incarnation.0).collect());
         Postmortem {
             run: process.run,
             status,

@@ -28,8 +28,6 @@ pub(in crate::node) struct Process {
     /// The session of the main process, where that is another one.
     pub(super) session: Option<u32>,
     pub output: Option<(Capture, Tag)>,
-    /// Where its lines begin in the ring; those before are of earlier incarnations.
-    pub output_from: u64,
     pub token: Token,
     /// The others of the worker that were asked to stop with it: what it leaves behind has its time as long as one of them
     /// is there.

@@ -104,7 +104,7 @@ impl Children {
         let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
         let mut follow = followers.begin(&child.path, speaker, at);
         let (ring, path) = (&mut child.ring, child.path.as_str());
-        let mut batch = child.file.as_ref().map(LogFile::batch);
+        let mut batch = child.file.as_deref().map(LogFile::batch);
         let (show, console) = (context.place.show_output, &mut output.console);
         let mut take = |line: Line<'_>| {
             if let Some(batch) = &mut batch {
@@ -153,7 +153,7 @@ impl Children {
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return };
         let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
         let mut follow = followers.begin(&child.path, speaker, at);
-        let mut batch = child.file.as_ref().map(LogFile::batch);
+        let mut batch = child.file.as_deref().map(LogFile::batch);
         for line in lines {
             let line = Line::new(line);
             if let Some(batch) = &mut batch {
@@ -178,7 +178,7 @@ impl Children {
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return false };
         let Some((capture, _)) = &process.output else { return false };
         let console_behind = context.place.show_output && self.output.console.must_rest();
-        if !console_behind && !child.file.as_ref().is_some_and(LogFile::must_rest) {
+        if !console_behind && !child.file.as_deref().is_some_and(LogFile::must_rest) {
             return false;
         }
         let fd = capture.as_raw_fd();

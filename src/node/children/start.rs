@@ -13,7 +13,6 @@ use crate::node::strangers::Kin;
 use crate::os::clock::wall_nanos;
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::below::ticks_now;
-use crate::os::descendants::stamp::Stamp;
 use crate::os::spawn::Late;
 use crate::supervision::{Event, Notice, Run, StartFailure};
 use crate::time::{Span, Time};
@@ -98,12 +97,11 @@ impl Children {
             run,
             pid: started.pid,
             pidfd: started.pidfd,
-            kin: Kin { leader: started.pid, stamp: Stamp::of_child(&context.place.mark, &child.path), since },
+            kin: Kin { leader: started.pid, stamp: child.stamp(&context.place.mark), since },
             exit_tag,
             first: None,
             session: None,
             output,
-            output_from: child.ring.end(),
             token: started.token,
             asked: Vec::new(),
             status: None,
@@ -237,7 +235,7 @@ impl Children {
     pub(crate) fn start_in_test(&mut self, run: Run, context: &Context) {
         let pid = context.pid;
         let child = self.get_mut(run.child).expect("the test has it");
-        let stamp = Stamp::of_child(&context.place.mark, &child.path);
+        let stamp = child.stamp(&context.place.mark);
         child.process = Some(Process {
             run,
             pid,
@@ -247,7 +245,6 @@ impl Children {
             first: None,
             session: None,
             output: None,
-            output_from: 0,
             token: Token([0; 16]),
             asked: Vec::new(),
             status: None,

@@ -107,7 +107,8 @@ impl Children {
     }
 
     /// Takes a child in, in the place of any that had its number.
-    pub(crate) fn insert(&mut self, id: ChildId, child: Child) {
+    pub(crate) fn insert(&mut self, id: ChildId, mut child: Child) {
+        child.second = self.iter().any(|other| other.path == child.path && !other.second);
         let at = id.0 as usize;
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);

@@ -344,6 +344,7 @@ impl Node {
             pid: Some(self.context.pid),
             incarnation: Some(self.context.place.incarnation.0),
             cause: None,
+            beside: None,
             body,
             repeats: None,
             more: Map::new(),

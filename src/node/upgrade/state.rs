@@ -83,7 +83,9 @@ impl CarriedNode {
     pub(in crate::node) fn member(&self, name: &Name, place: Where) -> Option<Member> {
         match place {
             Where::Asked(request) => self.requests.asked(request, name).map(crate::node::children::member),
-            Where::Present | Where::Next | Where::Wanted | Where::Former => self.children.member(name, place),
+            Where::Present(child) | Where::Next(child) | Where::Wanted(child) | Where::Former(child) => {
+                self.children.member(name, child, place)
+            }
         }
     }
 }

@@ -33,6 +33,11 @@ impl Stamp {
         Stamp::of(mark, path, "probe")
     }
 
+    /// That of the second of two processes of one path, where this is the first one's.
+    pub fn second(self) -> Stamp {
+        Stamp(self.0 ^ 1)
+    }
+
     /// That of one hook of a supervisor.
     pub fn of_hook(mark: &Mark, path: &Path, number: u64) -> Stamp {
         Stamp::of(mark, path, &format!("hook {number}"))
@@ -119,6 +124,8 @@ mod tests {
             Stamp::of_child(&mark, &path("/a")),
             Stamp::of_child(&mark, &path("/b")),
             Stamp::of_probe(&mark, &path("/a")),
+            Stamp::of_child(&mark, &path("/a")).second(),
+            Stamp::of_probe(&mark, &path("/a")).second(),
             Stamp::of_hook(&mark, &path("/a"), 1),
             Stamp::of_hook(&mark, &path("/a"), 2),
             Stamp::of_child(&mark, &Path::root()),

@@ -47,8 +47,8 @@ keys! {
         "So many copies are replaced at a time."
         "order" => a_word(&[("start-before-stop", "start-first"), ("stop-before-start", "stop-first")]),
             unless(UpdateOrder::StopFirst, order), default("\"stop-first\"");
-        "\"stop-first\": the old process of a copy is gone before the new one is started. \"start-first\" is not \
-         supported yet."
+        "\"stop-first\": the old process of a copy is gone before the new one is started. \"start-first\": the new one is up, \
+         and has settled, before the old one is stopped."
         "settle" => Duration, always(settle), default("\"5s\"");
         "A copy must be up for so long before the next one is replaced."
     }

@@ -104,6 +104,7 @@ function until(kind) {
 /** What an event makes of its lane; null where that stays as it is. @param {TreeEvent} event @param {boolean} awaited whether a `ready` is still to
  * come @returns {Span | null} */
 function becomes(event, awaited) {
+  if (event.beside) return null;
   switch (event.kind) {
     case "beat_late":
     case "hung":

@@ -221,6 +221,7 @@ export function announcement(events) {
     paths.set(what, set.add(path));
   };
   for (const event of events) {
+    if (event.beside) continue;
     if (event.kind === "gave_up") note("gave up", event.path);
     else if (event.kind === "hung") note("hangs", event.path);
     else if (event.kind === "panic") note("was panicked", event.path);

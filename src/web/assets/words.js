@@ -146,7 +146,8 @@ function hung(event) {
 /** What an event tells, without its path; docs/events.md has the sentences of the log. @param {TreeEvent} event */
 export function sentence(event) {
   const times = event.count > 1 ? ` (${event.count} times since ${clock(event.first)})` : "";
-  return phrase(event) + times;
+  // Of a process that stands beside the child: "its successor: starting".
+  return (event.beside ? `its ${event.beside}: ` : "") + phrase(event) + times;
 }
 
 /** @param {TreeEvent} event @returns {string} */
@@ -180,6 +181,8 @@ function phrase(event) {
       return `is shutting down: significant child ${event.child} exited`;
     case "main_pid":
       return `is now process ${event.pid}, in place of ${event.before} (MAINPID)`;
+    case "succeeded":
+      return `is now process ${event.pid}, incarnation ${event.incarnation}, in place of incarnation ${event.before}`;
     case "panic":
       return `was panicked${event.hold ? " and held" : ""} by ${event.by}`;
     case "held":

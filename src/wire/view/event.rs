@@ -27,12 +27,30 @@ pub struct EventView {
     pub incarnation: Option<u64>,
     /// The event that led to it.
     pub cause: Option<ReportId>,
+    /// It is about a process that stands beside the child; absent of all others.
+    pub beside: Option<Beside>,
     /// What happened.
     pub body: EventBody,
     /// Of one that stands for many alike: how many, and when.
     pub repeats: Option<Box<Repeats>>,
     /// Fields that this version does not know; they are passed on.
     pub more: Map<String, Value>,
+}
+
+/// How a process stands beside the child that it has the path of: `update = { order = "start-first" }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Beside {
+    /// It is to take the place of the child.
+    Successor,
+    /// The child has taken its place.
+    Predecessor,
+}
+
+/// The field of an event that says so.
+#[derive(Serialize, Deserialize)]
+struct IsBeside {
+    beside: Beside,
 }
 
 /// What an event has that stands for many.
@@ -130,6 +148,8 @@ event_bodies! {
     "auto_shutdown" AutoShutdown(body: AutoShutdown);
     /// The worker has named another process as its main one.
     "main_pid" MainPid(body: MainPid);
+    /// A process that was started beside the one before it is the child from here on.
+    "succeeded" Succeeded(body: Succeeded);
     /// It is killed by order.
     "panic" Panic(body: Panic);
     /// It is down and held.
@@ -208,21 +228,25 @@ impl From<Read> for EventView {
     fn from(read: Read) -> EventView {
         let Read { id, at, path, kind, pid, incarnation, cause, mut fields } = read;
         let repeats = if fields.contains_key("count") { take_fields(&mut fields) } else { None };
+        let is_beside = if fields.contains_key("beside") { take_fields(&mut fields) } else { None };
+        let beside = is_beside.map(|IsBeside { beside }| beside);
         let body = EventBody::take(kind, &mut fields);
-        EventView { id, at, path, pid, incarnation, cause, body, repeats, more: fields }
+        EventView { id, at, path, pid, incarnation, cause, beside, body, repeats, more: fields }
     }
 }
 
 impl Serialize for EventView {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let EventView { id, at, path, pid, incarnation, cause, body, repeats, more } = self;
+        let EventView { id, at, path, pid, incarnation, cause, beside, body, repeats, more } = self;
         let (id, pid, incarnation, cause, kind) = (*id, *pid, *incarnation, *cause, body.kind());
-        if repeats.is_none() && more.is_empty() {
+        if repeats.is_none() && beside.is_none() && more.is_empty() {
             return Written { id, at, path, kind, pid, incarnation, cause, fields: Fields(body) }.serialize(to);
         }
         // All fields in the order of their names.
         let mut fields = more.clone();
-        for part in [serde_json::to_value(Fields(body)), serde_json::to_value(repeats)] {
+        let is_beside = beside.map(|beside| IsBeside { beside });
+        for part in [serde_json::to_value(Fields(body)), serde_json::to_value(repeats), serde_json::to_value(is_beside)]
+        {
             if let Value::Object(part) = part.map_err(serde::ser::Error::custom)? {
                 fields.extend(part);
             }

@@ -1,5 +1,6 @@
 //! What is known of processes, as `status` shows it.
 
+use super::event::Beside;
 use serde::{Deserialize, Serialize};
 
 /// A process that SIGKILL has not ended.
@@ -38,4 +39,17 @@ pub struct ExitView {
     /// The memory of its cgroup had run out; absent where it had not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
+}
+
+/// A process that stands beside a worker in a roll-out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BesideView {
+    /// As what.
+    pub beside: Beside,
+    /// Its state, as of a worker.
+    pub state: String,
+    /// Its process, where there is one.
+    pub pid: Option<u32>,
+    /// Its incarnation.
+    pub incarnation: u64,
 }

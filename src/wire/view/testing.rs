@@ -31,7 +31,7 @@ fn least(kind: &str) -> Value {
         "gave_up" => json!({ "child": "", "used": 0, "max": 0, "period_ms": 0 }),
         "auto_shutdown" => json!({ "child": "" }),
         "panic" => json!({ "by": "", "hold": false }),
-        "main_pid" => json!({ "before": 0 }),
+        "main_pid" | "succeeded" => json!({ "before": 0 }),
         "released" => json!({ "by": "" }),
         "reloaded" => json!({
             "by": "", "generation": 1, "added": 0, "removed": 0, "restarted": 0, "updated": 0, "kept": 0,

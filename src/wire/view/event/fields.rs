@@ -318,6 +318,13 @@ pub struct MainPid {
     pub before: u32,
 }
 
+/// Another process in the place of a child's. The new one is the event's `pid` and `incarnation`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Succeeded {
+    /// The incarnation that was it before.
+    pub before: u64,
+}
+
 /// The end of a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {

@@ -54,6 +54,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("gave_up", &[r#","child":"jobs","max":3,"period_ms":30000,"used":4"#]),
     ("auto_shutdown", &[r#","child":"jobs""#]),
     ("main_pid", &[r#","before":4711"#]),
+    ("succeeded", &[r#","before":1"#, r#","before":1,"beside":"successor""#]),
     ("panic", &[r#","by":"uid 0","hold":true"#]),
     ("held", &["", r#","again":true,"by":"uid 0","since":"2026-01-02T03:04:05Z""#]),
     ("released", &[r#","by":"uid 0""#]),
