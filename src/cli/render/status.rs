@@ -44,12 +44,26 @@ pub fn status(status: &StatusView, shares: &Shares, look: Look) -> String {
     for parts in summary(status, shares) {
         out.push_str(&line(&parts, look));
     }
-    if let Some(text) = not_in_force(status) {
+    for text in [not_in_force(status), not_upgraded(status)].into_iter().flatten() {
         out.push_str(&line(&[Cell::new(text, style::BUSY)], look));
     }
     out.push('\n');
     out.push_str(&Table { columns: COLUMNS.to_vec(), rows }.draw(look));
     out
+}
+
+/// The supervisors that an upgrade has not reached, with their versions.
+fn not_upgraded(status: &StatusView) -> Option<String> {
+    let (mut others, mut open) = (Vec::new(), vec![&status.root]);
+    while let Some(view) = open.pop() {
+        if let ChildView::Supervisor(view) = view
+            && let Some(version) = view.version.as_ref().filter(|version| **version != status.version)
+        {
+            others.push(format!("{} runs {}", clean(view.path.as_str()), clean(version)));
+        }
+        open.extend(view.children().iter().rev());
+    }
+    (!others.is_empty()).then(|| format!("not upgraded: {}; `treevisor upgrade` tries them again", others.join(", ")))
 }
 
 /// The limits that the tree does without, and why.

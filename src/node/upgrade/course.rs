@@ -172,12 +172,19 @@ impl Course {
         }
     }
 
-    /// A child node's process is gone.
+    /// A child node's process is gone. Its next one is what this node is, which is replaced before those below: there is nothing more
+    /// to do for it.
     pub(super) fn lost(&mut self, gone: Run) {
         let numbers: Vec<u64> =
             self.asked.iter().filter(|(_, ((run, _), _))| *run == gone).map(|(number, _)| *number).collect();
         for number in numbers {
-            self.failed_below(number, "its process has ended meanwhile".into());
+            let Some((child, _)) = self.asked.remove(&number) else { continue };
+            self.children.ended(&child);
+            if !self.wanted.check {
+                let (path, version) = (child.1.to_string(), self.to().to_owned());
+                let message = Some("its process ended, and the next one began with this version".into());
+                self.known.push(Supervisor { path, state: State::Upgraded, version, gap_ms: None, message });
+            }
         }
         self.children.retain(|(run, _)| *run != gone);
     }
@@ -310,7 +317,7 @@ mod tests {
             course.asked(START, number as u64, child.clone());
         }
         assert!(!course.waits_for_one());
-        // One refuses, one ends, one is silent, and one fails.
+        // One refuses, one ends, one fails, and one is silent.
         course.heard(START, 0, Reply::Refused { why: Refusal::NotAllowed, message: "no".into() });
         course.lost(child(1).0);
         course.heard(START, 3, done("/3", State::Failed));
@@ -319,7 +326,7 @@ mod tests {
         assert!(course.is_over());
         let mut failed: Vec<_> = course.behind().into_iter().map(|(path, _)| path.to_string()).collect();
         failed.sort();
-        assert_eq!(failed, ["/0", "/1", "/2", "/3"]);
+        assert_eq!(failed, ["/0", "/2", "/3"], "what has ended begins with the new version");
         // One that never connects is not waited for either.
         let mut course = self::course(false, 1);
         course.own_is_over(known("/", State::Upgraded));

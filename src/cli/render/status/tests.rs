@@ -97,3 +97,14 @@ fn a_beat_is_coloured_by_its_age() {
     assert_eq!(at(Some(3_000)), style::BAD);
     assert_eq!(at(None), style::QUIET);
 }
+
+#[test]
+fn supervisors_that_an_upgrade_has_not_reached_are_named() {
+    let mut status = shop();
+    assert!(!draw(&status, Look::PLAIN).contains("upgraded"));
+    let ChildView::Supervisor(root) = &mut status.root else { panic!("it has children") };
+    let ChildView::Supervisor(web) = &mut root.children[1] else { panic!("it is a supervisor") };
+    web.version = Some("0.0.9".into());
+    let text = draw(&status, Look::PLAIN);
+    assert_eq!(text.lines().nth(2), Some("not upgraded: /web runs 0.0.9; `treevisor upgrade` tries them again"));
+}
