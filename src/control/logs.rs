@@ -56,6 +56,7 @@ impl Session {
         let mut told = begun;
         let mut caught_up = false;
         let mut gap = false;
+        let mut received = 0;
         loop {
             let now = self.now();
             if now.since(told) >= STILL_THERE_EVERY {
@@ -65,8 +66,15 @@ impl Session {
             }
             let until = if caught_up { now + STILL_THERE_EVERY } else { silent_at };
             match self.next_reply(request, until) {
-                Ok(Some(Reply::Logs { lines, lost, caught_up: all_told, silent })) => {
+                // It came before, or others before it are missing, as after an upgrade of the root.
+                Ok(Some(Reply::Logs { nth, .. })) if nth > 0 && nth != received + 1 => {
+                    let again = nth > received;
+                    let verb = Verb::LogsSeen { request, replies: 0, through: Some(received), again };
+                    let _ = self.send(verb, first);
+                }
+                Ok(Some(Reply::Logs { lines, lost, caught_up: all_told, silent, nth })) => {
                     silent_at = self.now() + first;
+                    received = received.max(nth);
                     // Sent a second time when it had to be asked for anew.
                     let now_caught_up = all_told && !caught_up;
                     caught_up |= all_told;
@@ -78,12 +86,14 @@ impl Session {
                     if all_told && !asked.follow {
                         return Ok(());
                     }
+                    let through = Some(received).filter(|_| nth > 0);
                     // Only now: a tool that writes slowly reads slowly, and the root must know.
-                    let _ = self.send(Verb::LogsSeen { request, replies: 1 }, first);
+                    let _ = self.send(Verb::LogsSeen { request, replies: 1, through, again: false }, first);
                 }
                 // We were stopped, or could not write, for so long that the root believes us gone.
                 Ok(Some(Reply::Refused { why: Refusal::Forgotten, .. })) if caught_up => {
                     request = self.send(verb(Some(0)), first)?;
+                    received = 0;
                     gap = true;
                 }
                 Ok(Some(Reply::Refused { why, message })) => return Err(AskError::Refused { why, message }),

@@ -122,8 +122,8 @@ impl Node {
     /// A child node has replied to what it was asked.
     pub(super) fn reply_from_below(&mut self, run: Run, request: u64, reply: Reply) {
         let reply = match reply {
-            Reply::Logs { lines, lost, caught_up, silent } => {
-                let (part, now) = (streams::Part { lines, lost, caught_up, silent }, self.context.now());
+            Reply::Logs { lines, lost, caught_up, silent, nth } => {
+                let (part, now) = (streams::Part { lines, lost, caught_up, silent, nth }, self.context.now());
                 let (_, mut ways) = outward!(self);
                 return self.streams.lines(now, run, request, part, &mut ways);
             }

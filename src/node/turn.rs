@@ -207,7 +207,7 @@ impl Node {
         let now = self.context.now();
         self.hand_in(now, Event::Resumed { lost: gap });
         self.streams.credit(now, gap);
-        self.streams.begins_again();
+        self.streams.begins_again(now);
         self.requests.forget_replies(now, gap);
         let orders = self.requests.ask_again(now);
         self.obey(orders);

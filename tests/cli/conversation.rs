@@ -426,12 +426,14 @@ fn lines_of_workers_are_put_in_order() {
                     lost: 7,
                     caught_up: false,
                     silent: Vec::new(),
+                    nth: 0,
                 },
                 Reply::Logs {
                     lines: vec![said("/db", "01", "one"), said("/db", "03", "three")],
                     lost: 0,
                     caught_up: true,
                     silent: vec![Path::parse("/mail").unwrap()],
+                    nth: 0,
                 },
             ])
         }
@@ -454,12 +456,14 @@ fn a_follower_that_was_forgotten_follows_anew() {
             lost: 0,
             caught_up: true,
             silent: Vec::new(),
+            nth: 0,
         }]),
         Verb::Logs { .. } => Act::Say(vec![Reply::Logs {
             lines: vec![said("/db", "01", "one")],
             lost: 0,
             caught_up: true,
             silent: Vec::new(),
+            nth: 0,
         }]),
         Verb::LogsSeen { request, .. } => Act::SayOf(*request, refused(Refusal::Forgotten, "it no longer follows")),
         _ => Act::Say(Vec::new()),

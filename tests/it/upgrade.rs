@@ -365,3 +365,25 @@ fn the_signal_takes_the_file_that_stands_there_now() {
     assert_eq!(who(&tree), before);
     tree.stop();
 }
+
+#[test]
+fn a_follower_of_lines_misses_none_and_gets_none_twice() {
+    let mut tree =
+        Tree::start(&format!("[[child]]\nname = \"sub\"\n[[child.child]]\nname = \"prints\"\ncommand = {PRINTS}\n"));
+    let mut follower = tree.command();
+    let mut follower = follower.args(["logs", "-f", "--json", "/"]).stdout(Stdio::piped()).spawn().unwrap();
+    for _ in 0..5 {
+        upgrade(&tree);
+        tree.kind("/sub", "upgraded");
+    }
+    // What is printed after the last one arrives as well.
+    tree.run(&["restart", "/sub/prints"]).expect(0);
+    signal(follower.id(), 15);
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut follower.stdout.take().unwrap(), &mut told).unwrap();
+    follower.wait().unwrap();
+    let lines: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let first = lines.iter().filter(|line| line["incarnation"] == 1).map(|line| line["text"].as_str().unwrap());
+    assert!(whole(first.filter(|line| *line != "line ")) > 100);
+    tree.stop();
+}

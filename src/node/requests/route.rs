@@ -105,6 +105,10 @@ pub enum StreamVerb {
         request: u64,
         /// How many.
         replies: u32,
+        /// The number of the last one, if the reader tells it.
+        through: Option<u64>,
+        /// Those after it are to be sent again.
+        again: bool,
     },
     /// The reader of this request goes.
     Unfollow {
@@ -269,7 +273,9 @@ impl From<Verb> for Asked {
             Verb::Logs { paths, lines, since_ms, follow } => {
                 Asked::Stream(StreamVerb::Logs(Query { paths, lines, since_ms, follow }))
             }
-            Verb::LogsSeen { request, replies } => Asked::Stream(StreamVerb::Seen { request, replies }),
+            Verb::LogsSeen { request, replies, through, again } => {
+                Asked::Stream(StreamVerb::Seen { request, replies, through, again })
+            }
             Verb::Unfollow { request } => Asked::Stream(StreamVerb::Unfollow { request }),
             Verb::StillFollowing { request } => Asked::Stream(StreamVerb::StillFollowing { request }),
             Verb::Status { path, children } => Asked::At(path, Change::Status { children }),

@@ -90,6 +90,11 @@ impl Followers {
         self.0.iter_mut().for_each(|follower| follower.flow.credit(now, lost));
     }
 
+    /// Readers connect anew. What was on its way they ask for again, by its number.
+    pub(super) fn begins_again(&mut self, now: Time) {
+        self.0.iter_mut().for_each(|follower| follower.flow.begins_again(now));
+    }
+
     pub(super) fn remove(&mut self, to: &Identity, request: u64) {
         self.0.retain(|f| !(f.to == *to && f.request == request));
     }
@@ -145,6 +150,7 @@ impl Follower {
                     }
                 }
                 SendOutcome::Full => self.flow.full(now),
+                SendOutcome::NoSuchPeer if self.flow.connects(now) => self.flow.full(now),
                 SendOutcome::NoSuchPeer => return false,
             }
         }

@@ -56,6 +56,37 @@ pub(super) struct Source {
     pub heard: bool,
     /// When to do something about its silence.
     pub due: Option<Time>,
+    /// The number of its last reply that has come.
+    pub received: u64,
+    /// Replies after that were lost, and it is to send them again.
+    pub again: bool,
+}
+
+impl Source {
+    /// A reply of this number has come. Whether it is the next one: else it came before, or others before it are missing.
+    pub(super) fn takes(&mut self, nth: u64) -> bool {
+        // Without a number they are taken as they come.
+        if nth == 0 || nth == self.received + 1 {
+            self.received = self.received.max(nth);
+            return true;
+        }
+        match nth <= self.received {
+            true => self.unacknowledged += 1,
+            false => self.again = true,
+        }
+        false
+    }
+}
+
+/// What a reader has read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Acknowledged {
+    /// So many replies more.
+    pub replies: u32,
+    /// The number of the last one.
+    pub through: Option<u64>,
+    /// Those after it are to be sent again.
+    pub again: bool,
 }
 
 /// One reader.
@@ -73,8 +104,12 @@ pub(super) struct Reader {
     queued: usize,
     lost: u64,
     caught_up: bool,
-    /// A reply that did not fit into the way out.
-    unsent: Option<Reply>,
+    /// Replies that did not fit into the way out, or are to be sent again.
+    unsent: VecDeque<Reply>,
+    /// Those that were sent and not acknowledged.
+    sent: VecDeque<Reply>,
+    /// The number of the last one that was made.
+    nth: u64,
 }
 
 impl Reader {
@@ -90,7 +125,9 @@ impl Reader {
             queued: 0,
             lost: 0,
             caught_up: false,
-            unsent: None,
+            unsent: VecDeque::new(),
+            sent: VecDeque::new(),
+            nth: 0,
         }
     }
 
@@ -118,7 +155,7 @@ impl Reader {
     /// The next reply, if there is something to send. `backlog` reads the lines that were there before: those of the
     /// first of the backlog, as many as go into a reply, with the number that are gone.
     pub(super) fn next_reply(&mut self, backlog: impl FnOnce(&mut Backlog) -> (Vec<LogView>, u64)) -> Option<Reply> {
-        if let Some(reply) = self.unsent.take() {
+        if let Some(reply) = self.unsent.pop_front() {
             return Some(reply);
         }
         let mut lines = Vec::new();
@@ -150,24 +187,61 @@ impl Reader {
         }
         self.caught_up |= caught_up;
         let silent = if caught_up { std::mem::take(&mut self.silent) } else { Vec::new() };
-        Some(Reply::Logs { lines, lost: std::mem::take(&mut self.lost), caught_up, silent })
+        self.nth += 1;
+        let (lost, nth) = (std::mem::take(&mut self.lost), self.nth);
+        Some(Reply::Logs { lines, lost, caught_up, silent, nth })
+    }
+
+    /// The reply has gone out. It is kept until it is acknowledged.
+    pub(super) fn was_sent(&mut self, reply: Reply) {
+        self.flow.sent();
+        self.sent.push_back(reply);
+    }
+
+    /// The reader has read something.
+    pub(super) fn seen(&mut self, now: Time, acknowledged: Acknowledged) {
+        let Acknowledged { replies, through, again } = acknowledged;
+        let read = match through {
+            Some(through) => self.sent.iter().take_while(|reply| nth(reply) <= through).count(),
+            None => self.sent.len().min(replies as usize),
+        };
+        self.sent.drain(..read);
+        self.flow.seen(now, replies);
+        if again {
+            self.send_again();
+        }
+        self.flow.in_flight(self.sent.len());
+    }
+
+    fn send_again(&mut self) {
+        self.sent.append(&mut self.unsent);
+        self.unsent = std::mem::take(&mut self.sent);
     }
 
     /// The reply could not go out: it is the next one again.
     pub(super) fn not_sent(&mut self, now: Time, reply: Reply) {
         self.flow.full(now);
-        self.unsent = Some(reply);
+        self.unsent.push_front(reply);
     }
 
-    /// Connections are new: what was on its way in either direction counts as acknowledged.
-    pub(super) fn begins_again(&mut self) {
-        self.flow.begins_again();
-        self.sources.iter_mut().for_each(|source| source.unacknowledged = WINDOW);
+    /// Connections are new: what was on its way is sent again, in either direction.
+    pub(super) fn begins_again(&mut self, now: Time) {
+        self.send_again();
+        self.flow.begins_again(now);
+        self.sources.iter_mut().for_each(|source| source.again = true);
     }
 
     /// Whether there is nothing more to send, ever.
     pub(super) fn is_done(&self) -> bool {
-        self.caught_up && self.unsent.is_none() && !self.query.follow
+        self.caught_up && self.unsent.is_empty() && !self.query.follow
+    }
+}
+
+/// The number of a reply to a reader of lines.
+fn nth(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Logs { nth, .. } => *nth,
+        _ => 0,
     }
 }
 
@@ -240,6 +314,56 @@ mod tests {
         assert_eq!(next(&mut reader), Some((vec!["new".into()], 0, true)));
         assert!(reader.is_done());
         assert_eq!(next(&mut reader), None);
+    }
+
+    fn send(reader: &mut Reader) -> u64 {
+        let reply = reader.next_reply(|_| unreachable!("no backlog")).expect("a reply");
+        let number = nth(&reply);
+        reader.was_sent(reply);
+        number
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_is_sent_again_under_its_number() {
+        let mut reader = new(true);
+        let texts = |reader: &mut Reader| next(reader).map(|(lines, ..)| lines);
+        assert_eq!(send(&mut reader), 1);
+        for n in 2..=4 {
+            reader.push(line(format!("{n}")));
+            assert_eq!(send(&mut reader), n);
+        }
+        assert!(!reader.flow.may_send(Time::ZERO), "so many are sent ahead");
+        // Two were read, of which the acknowledgement of one was lost.
+        reader.seen(Time::ZERO, Acknowledged { replies: 1, through: Some(2), again: false });
+        assert!(reader.flow.may_send(Time::ZERO));
+        reader.begins_again(Time::ZERO);
+        assert_eq!((send(&mut reader), send(&mut reader)), (3, 4));
+        assert_eq!(texts(&mut reader), None);
+        // The reader itself was replaced.
+        reader.seen(Time::ZERO, Acknowledged { replies: 0, through: Some(3), again: true });
+        assert_eq!(texts(&mut reader), Some(vec!["4".into()]));
+        assert!(reader.flow.connects(Time::ZERO) && !reader.flow.connects(Time::ZERO + Span::from_secs(5)));
+    }
+
+    #[test]
+    fn of_a_source_each_reply_is_taken_once_and_in_its_order() {
+        let run = Run { child: ChildId(0), incarnation: crate::ids::Incarnation::FIRST };
+        let mut source = Source {
+            child: run.child,
+            run: Some(run),
+            request: 1,
+            lines: None,
+            unacknowledged: 0,
+            caught_up: false,
+            heard: false,
+            due: None,
+            received: 0,
+            again: false,
+        };
+        assert!(source.takes(1) && source.takes(2) && !source.takes(2));
+        assert_eq!((source.unacknowledged, source.again), (1, false));
+        assert!(!source.takes(4) && source.again, "the third is missing");
+        assert!(source.takes(3) && source.takes(4) && source.takes(0));
     }
 
     #[test]

@@ -86,6 +86,9 @@ impl Streams {
             ways.ask(run, request, STILL_THERE_EVERY, Verb::Unfollow { request });
             return;
         };
+        if !reader.sources[at].takes(part.nth) {
+            return;
+        }
         reader.lose(part.lost);
         part.lines.into_iter().for_each(|line| reader.push(line));
         reader.silent.extend(part.silent);
@@ -146,8 +149,12 @@ impl Reader {
         while self.flow.may_send(now) {
             let Some(reply) = self.next_reply(|first| read_backlog(children, first)) else { break };
             match ways.reply(&self.asker, &reply) {
-                SendOutcome::Sent => self.flow.sent(),
+                SendOutcome::Sent => self.was_sent(reply),
                 SendOutcome::Full => {
+                    self.not_sent(now, reply);
+                    break;
+                }
+                SendOutcome::NoSuchPeer if self.flow.connects(now) => {
                     self.not_sent(now, reply);
                     break;
                 }
@@ -188,11 +195,13 @@ impl Reader {
         if !self.has_room() {
             return;
         }
-        for source in self.sources.iter_mut().filter(|source| source.unacknowledged > 0) {
+        for source in self.sources.iter_mut().filter(|source| source.unacknowledged > 0 || source.again) {
             let Some(run) = source.run else { continue };
-            let (request, replies) = (source.request, source.unacknowledged);
-            if ways.ask(run, request, STILL_THERE_EVERY, Verb::LogsSeen { request, replies }) {
-                source.unacknowledged = 0;
+            let (request, replies, again) = (source.request, source.unacknowledged, source.again);
+            let through = Some(source.received).filter(|received| *received > 0 || again);
+            let verb = Verb::LogsSeen { request, replies, through, again };
+            if ways.ask(run, request, STILL_THERE_EVERY, verb) {
+                (source.unacknowledged, source.again) = (0, false);
             }
         }
     }
@@ -218,8 +227,18 @@ fn ask(
     ways: &mut impl Ways,
 ) -> Source {
     let request = ways.number();
-    let mut source =
-        Source { child, run: None, request, lines, unacknowledged: 0, caught_up: true, heard: false, due: None };
+    let mut source = Source {
+        child,
+        run: None,
+        request,
+        lines,
+        unacknowledged: 0,
+        caught_up: true,
+        heard: false,
+        due: None,
+        received: 0,
+        again: false,
+    };
     let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { return source };
     if process.link.to().is_none() {
         return source;

@@ -20,7 +20,7 @@ mod tests;
 mod ways;
 
 use self::events::{Followers, Wanted};
-use self::lines::Reader;
+use self::lines::{Acknowledged, Reader};
 use self::reader::READERS_MAX;
 pub(super) use self::ways::Ways;
 use super::asker::Asker;
@@ -54,6 +54,8 @@ pub(super) struct Part {
     pub lost: u64,
     pub caught_up: bool,
     pub silent: Vec<Path>,
+    /// Its number among those of this node to this reader.
+    pub nth: u64,
 }
 
 /// The readers of one worker, while some of its output is being read.
@@ -94,8 +96,8 @@ impl Streams {
                 self.begin(now, asker, query, children, ways);
                 None
             }
-            StreamVerb::Seen { request, replies } => {
-                if self.seen(now, &asker, request, replies) {
+            StreamVerb::Seen { request, replies, through, again } => {
+                if self.seen(now, &asker, request, Acknowledged { replies, through, again }) {
                     return None;
                 }
                 // It was away for so long that it was dropped. It must not go on as if it still followed.
@@ -112,10 +114,11 @@ impl Streams {
             }
             StreamVerb::StillFollowing { request } => {
                 let Asker::Operator { to, .. } = &asker else {
-                    self.seen(now, &asker, request, 0);
+                    self.seen(now, &asker, request, Acknowledged::default());
                     return None;
                 };
-                if self.seen(now, &asker, request, 0) || self.events.still_there(now, to, request) {
+                if self.seen(now, &asker, request, Acknowledged::default()) || self.events.still_there(now, to, request)
+                {
                     return None;
                 }
                 // It was stopped, or its machine slept. Without a reply it would wait for events for ever.
@@ -126,10 +129,10 @@ impl Streams {
     }
 
     /// A reader of lines is there, and has read so many replies; false when no such reader is known.
-    fn seen(&mut self, now: Time, asker: &Asker, request: u64, replies: u32) -> bool {
+    fn seen(&mut self, now: Time, asker: &Asker, request: u64, acknowledged: Acknowledged) -> bool {
         let Some(wanted) = asker.numbered(request) else { return false };
         let reader = self.readers.iter_mut().find(|reader| reader.asker == wanted);
-        reader.map(|reader| reader.flow.seen(now, replies)).is_some()
+        reader.map(|reader| reader.seen(now, acknowledged)).is_some()
     }
 
     /// Credits `lost`, a time in which this process did not run.
@@ -138,9 +141,10 @@ impl Streams {
         self.readers.iter_mut().for_each(|reader| reader.flow.credit(now, lost));
     }
 
-    /// This program was replaced: what was on its way may be lost, acknowledgements among it. None may be waited for.
-    pub(super) fn begins_again(&mut self) {
-        self.readers.iter_mut().for_each(Reader::begins_again);
+    /// This program was replaced: what was on its way may be lost, acknowledgements among it, and readers connect anew.
+    pub(super) fn begins_again(&mut self, now: Time) {
+        self.readers.iter_mut().for_each(|reader| reader.begins_again(now));
+        self.events.begins_again(now);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {

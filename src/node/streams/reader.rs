@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// A reader that has sent nothing for so long is forgotten.
 const PATIENCE: Span = Span::from_secs(10);
 
+/// After an upgrade a reader has so long to connect.
+const CONNECTS: Span = Span::from_secs(5);
+
 /// Readers of one kind at one time; each costs a cursor and a socket.
 pub(super) const READERS_MAX: usize = 64;
 
@@ -24,11 +27,13 @@ pub(super) struct Flow {
     /// turn.
     retry: Span,
     full_until: Option<Time>,
+    /// Until when it may still be connecting to this image of the program.
+    connects_until: Option<Time>,
 }
 
 impl Flow {
     pub(super) fn new(now: Time, window: Option<u32>, retry: Span) -> Flow {
-        Flow { heard: now, window, in_flight: 0, retry, full_until: None }
+        Flow { heard: now, window, in_flight: 0, retry, full_until: None, connects_until: None }
     }
 
     /// The reader is there, and has read so many replies.
@@ -42,9 +47,19 @@ impl Flow {
         self.heard += lost.min(now.since(self.heard));
     }
 
-    /// Nothing is on its way to it any more.
-    pub(super) fn begins_again(&mut self) {
-        (self.in_flight, self.full_until) = (0, None);
+    /// It connects anew, and nothing is on its way to it.
+    pub(super) fn begins_again(&mut self, now: Time) {
+        (self.in_flight, self.full_until, self.connects_until) = (0, None, Some(now + CONNECTS));
+    }
+
+    /// Whether one that cannot be reached may be about to connect.
+    pub(super) fn connects(&self, now: Time) -> bool {
+        self.connects_until.is_some_and(|until| now < until)
+    }
+
+    /// So many replies are on their way.
+    pub(super) fn in_flight(&mut self, replies: usize) {
+        self.in_flight = u32::try_from(replies).unwrap_or(u32::MAX);
     }
 
     pub(super) fn is_forgotten(&self, now: Time) -> bool {

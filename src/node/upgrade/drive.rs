@@ -104,6 +104,10 @@ impl Node {
 
     /// The parent wants this node to go on with another executable, or to rehearse that.
     pub(in crate::node) fn upgrade_below(&mut self, asker: Asker, by: String, part: &UpgradeBelow) {
+        if let Some(course) = &self.upgrade.course {
+            let why = upgrade::Refusal::UnderWay { to: course.to().to_owned() };
+            return self.reply(&asker, refused(Refusal::Busy, why.to_string()));
+        }
         let UpgradeBelow { file, identity, check, rest } = part;
         let opened = match serde_json::from_value::<Identity>(identity.clone()) {
             // What the parent runs, if it is that.

@@ -437,7 +437,7 @@ mod for_nodes {
                     follow: true,
                 }),
             ),
-            ("v1-ask-logs-seen", ask(Verb::LogsSeen { request: 6, replies: 2 })),
+            ("v1-ask-logs-seen", ask(Verb::LogsSeen { request: 6, replies: 2, through: None, again: false })),
             ("v1-ask-upgrade", ask(Verb::Upgrade { exe: "/usr/bin/treevisor".into(), check: false })),
             ("v1-ask-unfollow", ask(Verb::Unfollow { request: 6 })),
             ("v1-ask-still-following", ask(Verb::StillFollowing { request: 6 })),
@@ -460,6 +460,7 @@ mod for_nodes {
                     lost: 2,
                     caught_up: true,
                     silent: vec![path("/mail")],
+                    nth: 0,
                 }),
             ),
             (

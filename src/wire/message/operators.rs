@@ -220,6 +220,12 @@ pub enum Verb {
         request: u64,
         /// So many more have been read.
         replies: u32,
+        /// The number of the last one that was read; none before it is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<u64>,
+        /// Those after it were lost, and are to be sent again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// Ends a following `Events` or `Logs` request.
     Unfollow {
@@ -315,6 +321,10 @@ pub enum Reply {
         caught_up: bool,
         /// Supervisors that are down or did not answer, so that what is below them is missing; with `caught_up`.
         silent: Vec<Path>,
+        /// Its number among the replies to this request, from 1; one that comes twice is taken once, and what comes after one that is
+        /// missing is asked for again.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        nth: u64,
     },
     /// What has become of an upgrade so far; each time that more is known, and once more when it is done.
     Upgraded {
