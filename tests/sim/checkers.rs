@@ -154,6 +154,9 @@ struct Watched {
     owed: bool,
     /// An operator holds it down, in this life of its supervisor or since one before.
     held: bool,
+    /// A restart was ordered while it was on its way down to be held, and a stop has overtaken it: it is held then, if nothing
+    /// was started in between.
+    was_held: bool,
     /// It was to go, and has not yet because it cannot be killed.
     leaving: bool,
 }
@@ -313,6 +316,7 @@ impl Witness {
             untold: false,
             owed: false,
             held: false,
+            was_held: false,
             leaving: false,
         });
         self.order.push(id);
@@ -895,6 +899,7 @@ impl Witness {
                 // It is an operator's word all the same: the next supervisor starts it, or it had been started already.
                 self.touched = true;
                 if let Some(child) = self.child(id) {
+                    child.was_held |= child.held;
                     child.held = false;
                 }
             }
@@ -977,9 +982,14 @@ impl Witness {
                     child.held = true;
                 }
             }
+            (Fact::Held, Some(id)) => {
+                if let Some(child) = self.child(id) {
+                    child.held |= std::mem::take(&mut child.was_held);
+                }
+            }
             (Fact::Released { .. }, Some(id)) => {
                 if let Some(child) = self.child(id) {
-                    child.held = false;
+                    (child.held, child.was_held) = (false, false);
                 }
             }
             (Fact::StartFailed { retry, .. }, Some(id)) => {
@@ -1070,6 +1080,9 @@ impl Witness {
     /// The starts of one sequence go in start order. Those of one restart name the same cause.
     fn starting(&mut self, tree: &Tree, id: ChildId, cause: Option<ReportId>) -> Verdict {
         self.ahead.clear();
+        if let Some(child) = self.child(id) {
+            child.was_held = false;
+        }
         let Some(place) = self.order.iter().position(|&other| other == id) else { return Ok(()) };
         if let Some((before, last)) = self.last_spawn
             && before.is_some()
