@@ -112,9 +112,8 @@ impl Course {
 
     /// This node's part is over.
     pub(super) fn own_is_over(&mut self, supervisor: Supervisor) {
-        if supervisor.state == State::Upgraded || supervisor.state == State::Ready {
-            self.to =
-                Some(supervisor.version.clone()).filter(|_| supervisor.state == State::Upgraded).or(self.to.take());
+        if supervisor.state == State::Upgraded {
+            self.to = Some(supervisor.version.clone());
         }
         self.own = Own::Over;
         self.known.push(supervisor);

@@ -25,7 +25,7 @@ use crate::wire::view::{EventBody, EventView};
 use serde_json::Map;
 use slog::{info, warn};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// The version of this program.
@@ -186,15 +186,22 @@ impl Node {
     }
 
     fn begin_rehearsal(&mut self) -> Result<(), String> {
-        let mut packing = Packing::default();
-        let node = self.pack(&mut packing);
-        let pieces = self.written(packing, node, self.core.snapshot());
-        let pieces = pieces.map_err(|error| format!("writing its state: {error}"))?;
-        let snapshot = memory::sealed("treevisor-rehearsal", &pieces);
-        let snapshot = snapshot.map_err(|error| format!("keeping its state: {error}"))?;
+        let (snapshot, _) = self.kept_snapshot("treevisor-rehearsal", "its state")?;
         let Some(file) = &self.upgrade.file else { return Err("the executable is gone".into()) };
         self.upgrade.rehearsal = Some(Rehearsal::begin(file, &snapshot, &self.context, &mut self.reactor)?);
         Ok(())
+    }
+
+    /// The snapshot as a file in memory of this name, and the descriptors that go along with it. `what` is how it is called where that
+    /// fails.
+    fn kept_snapshot(&self, name: &str, what: &str) -> Result<(OwnedFd, Vec<RawFd>), String> {
+        let mut packing = Packing::default();
+        let node = self.pack(&mut packing);
+        let kept = packing.numbers();
+        let pieces = self.written(packing, node, self.core.snapshot());
+        let pieces = pieces.map_err(|error| format!("writing {what}: {}", Chain(&error)))?;
+        let snapshot = memory::sealed(name, &pieces).map_err(|error| format!("keeping {what}: {}", Chain(&error)))?;
+        Ok((snapshot, kept))
     }
 
     /// Asks the child nodes whose turn it is.
@@ -419,14 +426,8 @@ impl Node {
             self.settle();
             return Err(("a signal has come".into(), false));
         }
-        let failed = |what: &str, error: &dyn std::error::Error| (format!("{what}: {}", Chain(&error)), true);
-        let mut packing = Packing::default();
-        let old = File::open("/proc/self/exe").map_err(|error| failed("opening this program", &error))?;
-        let (node, core) = (self.pack(&mut packing), self.core.snapshot());
-        let kept = packing.numbers();
-        let pieces = self.written(packing, node, core).map_err(|error| failed("writing the snapshot", &error))?;
-        let snapshot =
-            memory::sealed("treevisor-snapshot", &pieces).map_err(|error| failed("keeping the snapshot", &error))?;
+        let old = File::open("/proc/self/exe").map_err(|error| (format!("opening this program: {error}"), true))?;
+        let (snapshot, kept) = self.kept_snapshot("treevisor-snapshot", "the snapshot").map_err(|why| (why, true))?;
         let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };
         let order = Order {
             file: file.as_fd(),
