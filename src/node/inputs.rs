@@ -277,72 +277,70 @@ impl Node {
     /// A signal has come.
     pub(super) fn caught(&mut self, caught: Caught) {
         let is_root = self.above.is_root();
-        {
-            match caught {
-                Caught::ChildExited => self.reactor.processes.orphans_wait = true,
-                Caught::Terminate { from_parent, sender } if !is_root => {
-                    self.stopping_signals += 1;
-                    if from_parent {
-                        self.inbox.push_back(Event::Stop(StopReason::Asked));
-                    } else if self.stopping_signals == 1 {
-                        warn!(self.context.logger, "SIGTERM from a process other than the parent: graceful shutdown"; "sender" => sender);
-                        self.ordered(StopCause::Signal(sent("SIGTERM", sender)), false);
-                        self.inbox.push_back(Event::Stop(StopReason::Stranger));
-                    } else {
-                        self.children.cleanups.hurry(self.context.clock.now());
-                        self.inbox.push_back(Event::StopNow);
-                    }
-                }
-                Caught::Terminate { .. } | Caught::Interrupt if is_root => {
-                    self.stopping_signals += 1;
-                    let words = match caught {
-                        Caught::Terminate { sender, .. } => sent("SIGTERM", sender),
-                        _ => sent("SIGINT", None),
-                    };
-                    self.ordered(StopCause::Signal(words), self.stopping_signals > 1);
-                    if self.stopping_signals == 1 {
-                        info!(self.context.logger, "graceful shutdown; a second signal kills at once");
-                        self.inbox.push_back(Event::Stop(StopReason::Asked));
-                    } else {
-                        warn!(self.context.logger, "second signal: killing at once");
-                        self.children.cleanups.hurry(self.context.clock.now());
-                        self.inbox.push_back(Event::StopNow);
-                    }
-                }
-                Caught::Quit if is_root => {
-                    warn!(self.context.logger, "SIGQUIT: panic of the whole tree");
+        match caught {
+            Caught::ChildExited => self.reactor.processes.orphans_wait = true,
+            Caught::Terminate { from_parent, sender } if !is_root => {
+                self.stopping_signals += 1;
+                if from_parent {
+                    self.inbox.push_back(Event::Stop(StopReason::Asked));
+                } else if self.stopping_signals == 1 {
+                    warn!(self.context.logger, "SIGTERM from a process other than the parent: graceful shutdown"; "sender" => sender);
+                    self.ordered(StopCause::Signal(sent("SIGTERM", sender)), false);
+                    self.inbox.push_back(Event::Stop(StopReason::Stranger));
+                } else {
                     self.children.cleanups.hurry(self.context.clock.now());
-                    self.ordered(StopCause::Signal(sent("SIGQUIT", None)), true);
                     self.inbox.push_back(Event::StopNow);
                 }
-                Caught::User1 => {
-                    for handle in self.children.iter() {
-                        if let Some(file) = &handle.file {
-                            file.reopen();
-                        }
-                    }
-                    if is_root {
-                        info!(self.context.logger, "log files reopened");
-                    }
-                    self.signal_nodes(10);
-                }
-                Caught::User2 if is_root => self.upgrade_by_signal(),
-                Caught::User2 => {}
-                Caught::Hangup if is_root && self.had_terminal && !process::has_terminal() => {
-                    warn!(self.context.logger, "terminal closed: graceful shutdown");
-                    self.stopping_signals += 1;
-                    self.ordered(StopCause::Signal("SIGHUP, terminal closed".into()), false);
-                    self.inbox.push_back(Event::Stop(StopReason::Asked));
-                }
-                Caught::Hangup if is_root => {
-                    if let Some(root) = self.above.root_mut() {
-                        root.reloading(self.context.now());
-                        root.file_mut().read_again(&self.context, &mut self.reactor);
-                    }
-                }
-                // Only the root takes signals of the terminal.
-                Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}
             }
+            Caught::Terminate { .. } | Caught::Interrupt if is_root => {
+                self.stopping_signals += 1;
+                let words = match caught {
+                    Caught::Terminate { sender, .. } => sent("SIGTERM", sender),
+                    _ => sent("SIGINT", None),
+                };
+                self.ordered(StopCause::Signal(words), self.stopping_signals > 1);
+                if self.stopping_signals == 1 {
+                    info!(self.context.logger, "graceful shutdown; a second signal kills at once");
+                    self.inbox.push_back(Event::Stop(StopReason::Asked));
+                } else {
+                    warn!(self.context.logger, "second signal: killing at once");
+                    self.children.cleanups.hurry(self.context.clock.now());
+                    self.inbox.push_back(Event::StopNow);
+                }
+            }
+            Caught::Quit if is_root => {
+                warn!(self.context.logger, "SIGQUIT: panic of the whole tree");
+                self.children.cleanups.hurry(self.context.clock.now());
+                self.ordered(StopCause::Signal(sent("SIGQUIT", None)), true);
+                self.inbox.push_back(Event::StopNow);
+            }
+            Caught::User1 => {
+                for handle in self.children.iter() {
+                    if let Some(file) = &handle.file {
+                        file.reopen();
+                    }
+                }
+                if is_root {
+                    info!(self.context.logger, "log files reopened");
+                }
+                self.signal_nodes(10);
+            }
+            Caught::User2 if is_root => self.upgrade_by_signal(),
+            Caught::User2 => {}
+            Caught::Hangup if is_root && self.had_terminal && !process::has_terminal() => {
+                warn!(self.context.logger, "terminal closed: graceful shutdown");
+                self.stopping_signals += 1;
+                self.ordered(StopCause::Signal("SIGHUP, terminal closed".into()), false);
+                self.inbox.push_back(Event::Stop(StopReason::Asked));
+            }
+            Caught::Hangup if is_root => {
+                if let Some(root) = self.above.root_mut() {
+                    root.reloading(self.context.now());
+                    root.file_mut().read_again(&self.context, &mut self.reactor);
+                }
+            }
+            // Only the root takes signals of the terminal.
+            Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}
         }
     }
 
