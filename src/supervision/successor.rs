@@ -147,9 +147,14 @@ impl Supervisor {
         }
     }
 
+    /// What was started beside a child to take its place, on its way down or not.
+    fn successor_of(&self, id: ChildId) -> Option<ChildId> {
+        self.table.get(id)?.successor
+    }
+
     /// The successor of a child, unless it is on its way down.
     fn live_successor(&self, id: ChildId) -> Option<ChildId> {
-        let successor = self.table.get(id)?.successor?;
+        let successor = self.successor_of(id)?;
         self.table.get(successor).filter(|child| !child.leaving).map(|child| child.id)
     }
 
@@ -164,9 +169,7 @@ impl Supervisor {
         let (before, restarts, last_exit, target) = (old.incarnation, old.restarts, old.last_exit, old.target);
         let last_failure = old.last_failure.clone();
         let tally = std::mem::take(&mut old.tally);
-        let waiters = std::mem::take(&mut old.waiters);
-        let (gone, up) = waiters.into_iter().partition(|waiter| waiter.goal == Goal::Gone);
-        old.waiters = gone;
+        let up = old.waiters.extract_if(.., |waiter| waiter.goal != Goal::Gone).collect();
         drop(old);
         self.table.swap(id, successor);
         turn.out.push(Action::Succeed(id, successor));
@@ -254,7 +257,7 @@ impl Supervisor {
 
     /// A child is on its way down, so its successor is as well; the sequence waits for both. Its turn comes again.
     pub(super) fn stop_successor(&mut self, turn: &mut Turn<'_>, id: ChildId) {
-        let Some(successor) = self.table.get(id).and_then(|child| child.successor) else { return };
+        let Some(successor) = self.successor_of(id) else { return };
         let Some(job) = &self.job else { return };
         let (why, cause) = (job.why.clone(), job.cause);
         let kill = matches!(job.purpose, Purpose::End { kill: true, .. });
@@ -268,7 +271,7 @@ impl Supervisor {
 
     /// A child is killed by an operator, and its successor with it.
     pub(super) fn kill_successor(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
-        let Some(successor) = self.table.get(id).and_then(|child| child.successor) else { return };
+        let Some(successor) = self.successor_of(id) else { return };
         self.let_go(id);
         let Some(mut child) = self.table.edit(successor) else { return };
         child.cause = Some(cause);
@@ -296,7 +299,7 @@ impl Supervisor {
         {
             roll.ahead.push_front(*due);
         }
-        let successor = self.table.get(id).and_then(|child| child.successor);
+        let successor = self.successor_of(id);
         if let Some(mut child) = successor.and_then(|id| self.table.edit(id)) {
             child.leaving = true;
         }
@@ -304,15 +307,13 @@ impl Supervisor {
 
     /// Whether callers that want the end of a child have to wait for that of its successor: they do from here on.
     pub(super) fn waits_for_successor(&mut self, id: ChildId) -> bool {
-        let successor = self.table.get(id).and_then(|child| child.successor);
+        let successor = self.successor_of(id);
         let Some(successor) = successor.filter(|id| self.table.get(*id).is_some_and(|child| child.process().is_some()))
         else {
             return false;
         };
         let Some(mut child) = self.table.edit(id) else { return false };
-        let waiters = std::mem::take(&mut child.waiters);
-        let (gone, others): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|waiter| waiter.goal == Goal::Gone);
-        child.waiters = others;
+        let gone: Vec<_> = child.waiters.extract_if(.., |waiter| waiter.goal == Goal::Gone).collect();
         drop(child);
         if let Some(mut child) = self.table.edit(successor) {
             child.waiters.extend(gone);
