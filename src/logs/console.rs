@@ -32,18 +32,14 @@ struct Object<'a> {
     stream: Option<&'static str>,
     text: Cow<'a, str>,
     /// These are not the worker's words, but treevisor's about them.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     notice: bool,
     /// More of the same line follows.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
     /// This goes on where the one before was cut.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     continued: bool,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// Where the output of workers is shown.

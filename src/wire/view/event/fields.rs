@@ -28,7 +28,7 @@ pub struct Hung {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beats: Option<LastBeats>,
     /// It reported so itself; absent where it did not.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_its_word: bool,
     /// The limit that was exceeded.
     pub limit_ms: u64,
@@ -89,7 +89,7 @@ pub struct Exited {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
     /// A core file was written; absent where none was.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub core_dumped: bool,
     /// It was being stopped or killed by its supervisor. Absent from the first version's events, as all that follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,13 +104,13 @@ pub struct Exited {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub killed: Option<Killed>,
     /// It had left processes behind, which were killed; absent where it had not.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub left_behind: bool,
     /// The resource limit that has ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
     /// It was a step (`ready = "exit"`), and its start is over with this; absent where it was none.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
     /// Of a failure: the limits that its spec sets.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -125,7 +125,7 @@ pub struct Exited {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normal: Option<bool>,
     /// The memory of its cgroup had run out; absent where it had not.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
     /// Of a failure: its last lines of output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -197,7 +197,7 @@ pub struct Used {
     /// The most memory it had; null where that is not known.
     pub peak_memory_bytes: Option<u64>,
     /// That is of its largest process alone, as there is no cgroup that counts memory; absent where it is of all of them.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub peak_of_one_process: bool,
 }
 
@@ -301,7 +301,7 @@ pub struct Panic {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Held {
     /// It was held before its supervisor began; absent where it is held from now on, as what follows.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
     /// The operator that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -452,8 +452,4 @@ pub struct StartFailed {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
