@@ -168,6 +168,11 @@ impl Tree {
         self.dir.path()
     }
 
+    /// The tree's file says this from now on; a reload reads it.
+    pub(crate) fn write(&self, toml: impl AsRef<[u8]>) {
+        fs::write(self.dir().join("tree.toml"), toml).unwrap();
+    }
+
     /// A treevisor command that means this tree.
     pub(crate) fn command(&self) -> Command {
         command_in(self.dir.path())

@@ -130,7 +130,7 @@ fn a_hold_is_over_when_its_child_is_removed() {
     tree.kind("/n", "ready");
     hold(&tree);
     tree.run(&["remove", "/n/held"]).expect(0);
-    std::fs::write(tree.dir().join("tree.toml"), TREE).unwrap();
+    tree.write(TREE);
     tree.run(&["reload", "tree.toml"]).expect(0);
     until("it runs again", || tree.status("/n/held")["state"] == "running");
     signal(tree.pid("/n"), 9);

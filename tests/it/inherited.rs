@@ -30,7 +30,7 @@ fn below_nohup_a_hangup_is_ignored_and_a_reload_is_not() {
     let two = format!(
         "{SLEEPER}[[child]]\nname = \"x\"\ncommand = [\"sh\", \"-c\", \"grep SigIgn /proc/self/status; sleep 1000\"]\n"
     );
-    std::fs::write(tree.dir().join("tree.toml"), two).unwrap();
+    tree.write(two);
     tree.run(&["reload"]).expect(0);
     // A worker begins with the defaults all the same.
     let line = tree.line("SigIgn");

@@ -57,7 +57,7 @@ fn a_limit_that_is_best_effort_is_done_without_and_a_reload_changes_it_in_place(
         let shown = tree.run(&["status"]).expect(0).stdout;
         assert!(shown.contains("limits not in force: memory-max of /db, memory-max of /web ("), "{shown}");
         let (db, web, api) = (tree.pid("/db"), tree.pid("/web"), tree.pid("/web/api"));
-        fs::write(tree.dir().join("tree.toml"), soft("1G")).unwrap();
+        tree.write(soft("1G"));
         let plan = tree.run(&["reload", "--plan", "--json"]).expect(0).json();
         let steps = plan["plan"]["steps"].as_array().unwrap().iter();
         let steps: Vec<_> = steps.map(|step| (&step["path"], &step["action"])).collect();
@@ -69,7 +69,7 @@ fn a_limit_that_is_best_effort_is_done_without_and_a_reload_changes_it_in_place(
         assert_eq!((tree.pid("/db"), tree.pid("/web"), tree.pid("/web/api")), (db, web, api), "nothing is restarted");
         // One that must be set is refused, and nothing is changed.
         let hard = fs::read_to_string(tree.dir().join("tree.toml")).unwrap().replace(", best-effort = true", "");
-        fs::write(tree.dir().join("tree.toml"), hard).unwrap();
+        tree.write(hard);
         let refused = tree.run(&["reload"]).expect(2);
         assert!(refused.stderr.contains("nothing was changed"), "{refused:?}");
         tree.stop();

@@ -22,10 +22,6 @@ name = "web"
   count = 3
 "#;
 
-fn write(tree: &Tree, toml: &str) {
-    fs::write(tree.dir().join("tree.toml"), toml).unwrap();
-}
-
 /// Path and pid of everything that `status` shows.
 fn pids(tree: &Tree) -> BTreeMap<String, Option<u64>> {
     fn walk(node: &Value, into: &mut BTreeMap<String, Option<u64>>) {
@@ -62,7 +58,7 @@ fn only_what_changed_is_touched() {
         .replace("count = 3", "count = 2")
         .replace("\"1001\"]", "\"1001\"]\n  shutdown = \"1s\"")
         + "[[child]]\nname = \"late\"\ncommand = [\"sleep\", \"1003\"]\n";
-    write(&tree, &new);
+    tree.write(&new);
 
     let plan = tree.run(&["reload", "--plan", "--json"]).expect(0).json();
     let steps: Vec<(&str, &str)> = plan["plan"]["steps"]
@@ -107,14 +103,14 @@ fn only_what_changed_is_touched() {
 fn a_bad_file_changes_nothing() {
     let mut tree = Tree::start(SHOP);
     let before = pids(&tree);
-    write(&tree, &SHOP.replace("count = 3", "cuont = 3"));
+    tree.write(SHOP.replace("count = 3", "cuont = 3"));
     let ran = tree.run(&["reload"]).expect(2);
     assert!(ran.stderr.contains("cuont") && ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
     assert!(ran.stderr.contains("count"), "it says what would be right: {}", ran.stderr);
 
     signal(tree.root_pid(), 1);
     tree.line("the file has errors; nothing changed");
-    write(&tree, &format!("containment = \"group\"\n{SHOP}"));
+    tree.write(format!("containment = \"group\"\n{SHOP}"));
     let ran = tree.run(&["reload"]).expect(1);
     assert!(ran.stderr.contains("`containment` would change"), "{}", ran.stderr);
     signal(tree.root_pid(), 1);
@@ -128,7 +124,7 @@ fn a_bad_file_changes_nothing() {
 fn sighup_reads_the_file_again() {
     let mut tree = Tree::start(SHOP);
     let before = pids(&tree);
-    write(&tree, &SHOP.replace("\"1001\"", "\"3001\""));
+    tree.write(SHOP.replace("\"1001\"", "\"3001\""));
     signal(tree.root_pid(), 1);
     assert_eq!(tree.kind("/", "reloaded")["by"], "SIGHUP");
     tree.incarnation("/web/api", 2);
@@ -143,14 +139,14 @@ fn what_cannot_be_started_is_told_and_the_rest_is_done() {
     let mut tree = Tree::start(SHOP);
     let new = SHOP.replace("[\"sleep\", \"1001\"]", "[\"./no-such-program\"]")
         + "[[child]]\nname = \"late\"\ncommand = [\"sleep\", \"1003\"]\n";
-    write(&tree, &new);
+    tree.write(&new);
     let ran = tree.run(&["reload"]).expect(1);
     assert!(ran.stderr.contains("no-such-program") && ran.stderr.contains("\"api\""), "{}", ran.stderr);
     tree.kind("/web/api", "start_failed");
     assert_eq!(tree.status("/web/api")["state"], "stopped");
     assert_eq!(tree.status("/web")["intensity"]["used"], 0, "it is not retried");
     assert_eq!(tree.status("/late")["state"], "running");
-    write(&tree, SHOP);
+    tree.write(SHOP);
     tree.run(&["reload"]).expect(0);
     assert!(all_run(&tree, &["/", "/db", "/web", "/web/api", "/web/jobs-1", "/web/jobs-2", "/web/jobs-3"]));
     tree.stop();
@@ -175,11 +171,11 @@ command = ["sleep", "1001"]
     for round in 0..5u64 {
         tree.incarnation("/last", 3 * round + 2);
         let extra = format!("[[child]]\nname = \"extra-{round}\"\ncommand = [\"sleep\", \"10\"]\n");
-        write(&tree, &(CRASHY.replace("\"1001\"", &format!("\"11{round}\"")) + &extra));
+        tree.write(CRASHY.replace("\"1001\"", &format!("\"11{round}\"")) + &extra);
         tree.run(&["reload"]).expect(0);
     }
     let healed = CRASHY.replace("sleep 0.02; exit 1", "exec sleep 1002");
-    write(&tree, &healed);
+    tree.write(&healed);
     tree.run(&["reload"]).expect(0);
     until("all run", || all_run(&tree, &["/", "/calm", "/crashy", "/last"]));
     let here: Vec<u32> = pids(&tree).values().flatten().map(|pid| *pid as u32).collect();
@@ -251,14 +247,14 @@ intensity = 1
     let calm = tree.pid("/calm");
     for _ in 0..3 {
         tree.kind("/fragile", "gave_up");
-        write(&tree, FRAGILE);
+        tree.write(FRAGILE);
         tree.run(&["reload"]).expect(0);
         assert!(all_run(&tree, &["/", "/calm"]), "{:?}", pids(&tree));
         assert_eq!(marked(&tree.mark()), [calm].into());
         if let Some(cgroup) = tree.instance()["cgroup"].as_str() {
             assert!(!std::path::Path::new(cgroup).join("c.fragile").exists());
         }
-        write(&tree, &format!("{FRAGILE}{failing}"));
+        tree.write(format!("{FRAGILE}{failing}"));
         tree.run(&["reload"]).expect(0);
     }
     assert_eq!(tree.pid("/calm"), calm);
@@ -271,7 +267,7 @@ fn a_node_that_is_stopped_or_killed_meanwhile_comes_to_the_new_tree() {
     let new = SHOP.replace("name = \"web\"", "name = \"web\"\nheartbeat = false").replace("count = 3", "count = 1");
     let web = tree.pid("/web");
     signal(web, 19);
-    write(&tree, &new);
+    tree.write(&new);
     let ran = tree.run(&["reload", "--timeout", "1s"]).expect(5);
     assert!(ran.stderr.contains("not done"), "{}", ran.stderr);
     signal(web, 18);
@@ -280,7 +276,7 @@ fn a_node_that_is_stopped_or_killed_meanwhile_comes_to_the_new_tree() {
 
     // Killed, it is started with what it was to become.
     signal(web, 19);
-    write(&tree, &new.replace("count = 1", "count = 2"));
+    tree.write(new.replace("count = 1", "count = 2"));
     tree.run(&["reload", "--timeout", "1s"]).expect(5);
     signal(web, 9);
     tree.incarnation("/web", 2);
@@ -363,10 +359,10 @@ fn a_count_is_scaled_and_nothing_stays_of_what_was() {
 fn rules_are_taken_over_in_place() {
     let mut tree = Tree::start(SHOP);
     let before = pids(&tree);
-    write(
-        &tree,
-        &format!("strategy = \"one-for-all\"\n{}", SHOP.replace("name = \"web\"", "name = \"web\"\nintensity = 9")),
-    );
+    tree.write(format!(
+        "strategy = \"one-for-all\"\n{}",
+        SHOP.replace("name = \"web\"", "name = \"web\"\nintensity = 9")
+    ));
     tree.run(&["reload"]).expect(0);
     assert_eq!(pids(&tree), before);
     assert_eq!(tree.status("/")["strategy"], "one-for-all");

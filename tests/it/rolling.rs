@@ -28,10 +28,6 @@ intensity = 0
     )
 }
 
-fn write(tree: &Tree, toml: &str) {
-    fs::write(tree.dir().join("tree.toml"), toml).unwrap();
-}
-
 /// What the copies run: the argument of sleep, and their processes.
 fn copies(tree: &Tree) -> Vec<(String, u32)> {
     (1..=3)
@@ -74,7 +70,7 @@ fn copies_are_replaced_one_after_another() {
     in_both(|containment| {
         let mut tree = Tree::start(&shop(containment, GOOD));
         let (before, db) = (copies(&tree), tree.pid("/db"));
-        write(&tree, &shop(containment, BETTER));
+        tree.write(shop(containment, BETTER));
         let plan = tree.run(&["reload", "--plan"]).expect(0).stdout;
         assert!(plan.contains("roll     /web/api-2") && plan.contains("3 to roll one after another"), "{plan}");
         tree.run(&["reload"]).expect(0);
@@ -98,7 +94,7 @@ fn one_that_does_not_come_up_stops_it_and_nothing_is_lost() {
     in_both(|containment| {
         let mut tree = Tree::start(&shop(containment, GOOD));
         let before = copies(&tree);
-        write(&tree, &shop(containment, BAD));
+        tree.write(shop(containment, BAD));
         let ran = tree.run(&["reload"]).expect(1).stderr;
         let wanted =
             "1 of 3 updated; /web/api-2 failed: it exited with status 3; /web/api-2, /web/api-3 keep the old spec";
@@ -124,7 +120,7 @@ fn one_that_does_not_come_up_stops_it_and_nothing_is_lost() {
 
         tree.run(&["reload", "--abort"]).expect(0);
         assert_eq!(what(&tree), ["1001", "1001", "1001"]);
-        write(&tree, &shop(containment, BETTER));
+        tree.write(shop(containment, BETTER));
         tree.run(&["reload"]).expect(0);
         assert_eq!(what(&tree), ["1002", "1002", "1002"]);
         tree.stop();
@@ -135,12 +131,12 @@ fn one_that_does_not_come_up_stops_it_and_nothing_is_lost() {
 fn it_goes_on_when_its_caller_does_not_wait_and_a_later_file_counts() {
     let slow = |script| shop("auto", script).replace("300ms", "1h");
     let mut tree = Tree::start(&shop("auto", GOOD));
-    write(&tree, &slow(BETTER));
+    tree.write(slow(BETTER));
     let ran = tree.run(&["reload", "--timeout", "8s"]).expect(5).stderr;
     assert!(ran.contains("0 of 3 updated, /web/api-1 is being replaced") && ran.contains("it goes on"), "{ran}");
     assert_eq!(tree.status("/web")["rollout"]["replacing"][0], "/web/api-1");
     assert_eq!(what(&tree), ["1002", "1001", "1001"]);
-    write(&tree, &shop("auto", "exec sleep 1004"));
+    tree.write(shop("auto", "exec sleep 1004"));
     tree.run(&["reload"]).expect(0);
     assert_eq!(what(&tree), ["1004", "1004", "1004"]);
     tree.event("the first one is overtaken", |event| event["kind"] == "rollout" && event["stage"] == "overtaken");

@@ -36,7 +36,7 @@ fn nothing_is_refused(containment: &str) {
     tree.run(&["restart", "/web-1"]).expect(0);
     clients.none_refused(5);
     // Others are started in their place, and take over what waits.
-    std::fs::write(tree.dir().join("tree.toml"), text("env = { NEW = \"1\" }")).unwrap();
+    tree.write(text("env = { NEW = \"1\" }"));
     tree.run(&["reload"]).expect(0);
     clients.none_refused(5);
     let failures = clients.end();
@@ -130,7 +130,7 @@ fn the_next_node_opens_anew_what_was_lost_with_one_that_was_killed() {
     until("it listens again", || UnixStream::connect(&path).is_ok());
 
     // Another address is opened before the old one is closed, and one that goes takes its file along.
-    std::fs::write(tree.dir().join("tree.toml"), text.replace("n.sock", "m.sock")).unwrap();
+    tree.write(text.replace("n.sock", "m.sock"));
     tree.run(&["reload"]).expect(0);
     UnixStream::connect(tree.dir().join("m.sock")).unwrap();
     until("the old one is gone", || !path.exists());

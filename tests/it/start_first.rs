@@ -26,10 +26,6 @@ intensity = 0
     )
 }
 
-fn write(tree: &Tree, toml: &str) {
-    fs::write(tree.dir().join("tree.toml"), toml).unwrap();
-}
-
 fn in_both(test: impl Fn(&str)) {
     ["auto", "group"].into_iter().for_each(test);
 }
@@ -90,7 +86,7 @@ fn nothing_is_refused_and_never_are_fewer_up() {
         let clients = Clients::of(port, 2);
         clients.none_refused(20);
         for release in 2..4 {
-            fs::write(tree.dir().join("tree.toml"), text(release)).unwrap();
+            tree.write(text(release));
             tree.run(&["reload"]).expect(0);
             clients.none_refused(20);
         }
@@ -145,7 +141,7 @@ fn a_successor_that_fails_leaves_the_old_one_untouched_and_nothing_of_itself() {
         let (old, _) = (helper(&tree, 2, 1), helper(&tree, 1, 1));
         let bad =
             format!("{HELPER}test $TREEVISOR_PATH != /web/api-2 || {{ echo no such table; exit 3; }}; exec sleep 1003");
-        write(&tree, &shop(containment, &bad, "300ms"));
+        tree.write(shop(containment, &bad, "300ms"));
         let ran = tree.run(&["reload"]).expect(1).stderr;
         let wanted = "1 of 2 updated; /web/api-2 failed: it exited with status 3; /web/api-2 keeps the old spec";
         assert!(ran.contains(wanted), "{ran}");
@@ -180,7 +176,7 @@ fn an_abort_while_both_run_ends_the_successor() {
     in_both(|containment| {
         let mut tree = Tree::start(&shop(containment, "exec sleep 1001", "300ms"));
         let before = pids(&tree);
-        write(&tree, &shop(containment, "exec sleep 1002", "1h"));
+        tree.write(shop(containment, "exec sleep 1002", "1h"));
         let plan = tree.run(&["reload", "--plan"]).expect(0).stdout;
         assert!(plan.contains("the new process is up before the old one is stopped"), "{plan}");
         let ran = tree.run(&["reload", "--timeout", "3s"]).expect(5).stderr;
@@ -201,7 +197,7 @@ fn an_abort_while_both_run_ends_the_successor() {
         gone(successor);
         assert_eq!((pids(&tree), tree.status("/web/api-1")["beside"].clone()), (before, Value::Null));
         // Its number is not given again.
-        write(&tree, &shop(containment, "exec sleep 1003", "100ms"));
+        tree.write(shop(containment, "exec sleep 1003", "100ms"));
         tree.run(&["reload"]).expect(0);
         assert_eq!(tree.status("/web/api-1")["incarnation"], 3);
         tree.event("it is done", |event| event["kind"] == "rollout" && event["stage"] == "done");
@@ -210,7 +206,7 @@ fn an_abort_while_both_run_ends_the_successor() {
         let after = pids(&tree);
         tree.run(&["upgrade", "--exe", TREEVISOR]).expect(0);
         assert_eq!(pids(&tree), after);
-        write(&tree, &shop(containment, "exec sleep 1003", "1h"));
+        tree.write(shop(containment, "exec sleep 1003", "1h"));
         tree.run(&["reload"]).expect(0);
         tree.run(&["restart", "--rolling", "/web/api", "--timeout", "2s"]).expect(5);
         tree.run(&["upgrade", "--exe", TREEVISOR]).expect(0);
@@ -229,7 +225,7 @@ fn where_the_old_one_dies_the_successor_is_the_copy() {
     in_both(|containment| {
         let mut tree = Tree::start(&shop(containment, "exec sleep 1001", "300ms"));
         let before = pids(&tree);
-        write(&tree, &shop(containment, "exec sleep 1002", "1h"));
+        tree.write(shop(containment, "exec sleep 1002", "1h"));
         tree.run(&["reload", "--timeout", "3s"]).expect(5);
         let successor = tree.status("/web/api-1")["beside"][0]["pid"].as_u64().unwrap() as u32;
         signal(before[0], 9);
@@ -237,12 +233,12 @@ fn where_the_old_one_dies_the_successor_is_the_copy() {
         assert_eq!((&succeeded["pid"], &succeeded["before"]), (&Value::from(successor), &Value::from(1)));
         assert_eq!(pids(&tree), [successor, before[1]]);
         // With an intensity of 0 a restart that counts would have ended the supervisor. A reload rolls on.
-        write(&tree, &shop(containment, "exec sleep 1002", "100ms"));
+        tree.write(shop(containment, "exec sleep 1002", "100ms"));
         tree.run(&["reload"]).expect(0);
         assert_eq!(tree.pid("/web/api-1"), successor);
         assert_ne!(tree.pid("/web/api-2"), before[1]);
         // An operator's stop and panic mean both.
-        write(&tree, &shop(containment, "exec sleep 1003", "1h"));
+        tree.write(shop(containment, "exec sleep 1003", "1h"));
         for order in [&["stop", "/web/api-1"][..], &["panic", "--hold", "/web/api-2"]] {
             tree.run(&["reload", "--timeout", "3s"]).expect(5);
             let path = order[order.len() - 1];

@@ -104,7 +104,7 @@ fn a_user_that_has_no_part_in_the_tree_is_turned_away_and_named() {
     assert_eq!(event["sender"], format!("process {} of user {STRANGER}", stranger.id()));
     // What is sent to a child node goes to the child node.
     let changed = TREE.replace("name = \"w\"", "name = \"w\"\n  env = { A = \"1\" }");
-    std::fs::write(tree.dir().join("tree.toml"), changed).unwrap();
+    tree.write(changed);
     tree.run(&["reload", "tree.toml"]).expect(0);
     stranger.kill().unwrap();
     let out = stranger.wait_with_output().unwrap();
