@@ -13,7 +13,7 @@ use super::turn::Node;
 use crate::explain;
 use crate::logs::Format;
 use crate::os::fd;
-use crate::supervision::{Action, ChildId, Event, Fact, Killed, Report, Run, ToParent};
+use crate::supervision::{Action, ChildId, Event, Fact, Inspected, Killed, Report, Run, ToParent};
 use crate::time::{Span, Time};
 use crate::wire::view::event::{RolloutStage, StopWhy};
 use crate::wire::view::{EventBody, EventView};
@@ -53,8 +53,10 @@ impl Node {
             }
             Action::Inspect(run) => {
                 let now = self.context.now();
-                let Some(verdict) = self.children.get_mut(run.child).map(|handle| handle.inspect(run, now)) else {
-                    return;
+                let Some(handle) = self.children.get_mut(run.child) else { return };
+                let verdict = match self.upgrade.spares(run, now) {
+                    Some(why) => Inspected::Held(why),
+                    None => handle.inspect(run, now),
                 };
                 self.inbox.push_back(Event::Inspected(run, verdict));
             }

@@ -147,6 +147,7 @@ impl Node {
         let connection = translate::connection(&from, None);
         match message {
             FromNode::Hello { pid } => {
+                self.upgrade.is_back(run);
                 self.ask_what_was_held(run);
                 debug!(self.context.logger, "child node connected"; "pid" => pid);
             }

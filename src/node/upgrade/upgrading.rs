@@ -13,6 +13,9 @@ use std::collections::HashMap;
 /// A child node that is being replaced has so long before what is asked of it is asked all the same.
 pub(super) const AWAY: Span = Span::from_secs(5);
 
+/// So long a child node may be silent that was told to be replaced: until it can be, and until the other image has given up.
+pub(super) const SPARED: Span = Span::from_secs(15);
+
 /// What a node knows of an upgrade.
 #[derive(Default)]
 pub(in crate::node) struct Upgrading {
@@ -28,6 +31,8 @@ pub(in crate::node) struct Upgrading {
     pub(super) again: Option<Time>,
     /// Child nodes that cannot be asked now.
     pub(super) away: HashMap<Run, Away>,
+    /// Child nodes that are being replaced, and until when they may be silent for it.
+    pub(super) spared: HashMap<Run, Time>,
     /// How much of the course the asker has been told.
     pub(super) told: usize,
 }
@@ -52,7 +57,7 @@ pub(in crate::node) struct CarriedUpgrading {
 
 impl Upgrading {
     pub(in crate::node) fn pack(&self) -> CarriedUpgrading {
-        let Upgrading { course, file: _, rehearsal: _, then: _, behind, again: _, away: _, told: _ } = self;
+        let Upgrading { course, file: _, rehearsal: _, then: _, behind, again: _, away: _, spared: _, told: _ } = self;
         CarriedUpgrading { course: course.clone(), behind: behind.clone() }
     }
 
@@ -85,8 +90,21 @@ impl Upgrading {
         }
     }
 
+    /// Why a child node that is overdue is not taken for hung: the image that takes its place has a limit of its own, after which the
+    /// one before goes on.
+    pub(in crate::node) fn spares(&self, run: Run, now: Time) -> Option<String> {
+        let until = self.spared.get(&run)?;
+        (now < *until).then(|| "it is being replaced by another executable".to_owned())
+    }
+
+    /// A child node is there again, as one image or the other.
+    pub(in crate::node) fn is_back(&mut self, run: Run) {
+        self.spared.remove(&run);
+    }
+
     /// A child node's process is gone.
     pub(in crate::node) fn lost(&mut self, gone: Run) {
+        self.spared.remove(&gone);
         self.away.remove(&gone);
         self.course.iter_mut().for_each(|course| course.lost(gone));
     }
