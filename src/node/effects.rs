@@ -75,7 +75,9 @@ impl Node {
                     self.children.changed = true;
                 }
             }
-            Action::Beside(child, successor) => self.children.begin_beside(child, successor, &self.context),
+            Action::Beside { child, successor, renewed } => {
+                self.children.begin_beside(child, successor, renewed, &self.context);
+            }
             Action::Succeed(child, successor) => {
                 self.end_fold(child);
                 self.children.succeed(child, successor);

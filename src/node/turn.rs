@@ -227,7 +227,7 @@ impl Node {
                 // Reporting takes half as long as acting, so actions come first: a restart does not wait for its own
                 // reports.
                 Action::Report(report) => self.pending_reports.push(*report),
-                Action::Beside(..) | Action::Spawn(_) => self.carry_out(action),
+                Action::Beside { .. } | Action::Spawn(_) => self.carry_out(action),
                 // Readers of an event are to know what led to it, and a child that is ended by it can still be looked
                 // at.
                 Action::AskToStop(_)
@@ -349,7 +349,7 @@ impl Node {
 /// Which kind of work an action is.
 fn work_of(action: &Action) -> Work {
     match action {
-        Action::Spawn(_) | Action::Renew(_) | Action::Adopt(..) | Action::Beside(..) | Action::Succeed(..) => {
+        Action::Spawn(_) | Action::Renew(_) | Action::Adopt(..) | Action::Beside { .. } | Action::Succeed(..) => {
             Work::Starting
         }
         Action::AskToStop(_) | Action::Kill(_) | Action::Inspect(_) | Action::Examine(_) | Action::Abort(_) => {

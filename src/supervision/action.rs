@@ -36,9 +36,14 @@ pub enum Action {
     Renew(RequestId),
     /// A copy of a `count` gets another spec by itself: the roll-out of a reload has come to it, or goes back.
     Adopt(ChildId, Adopt),
-    /// The successor of a copy is started beside its process: it has a number of its own, and is what the copy is to become: what
-    /// the last reload has for that, if anything. A `Spawn` of it follows. It is none of the children, and has the path of its copy.
-    Beside(ChildId, ChildId),
+    /// The successor of a copy is started beside its process. It has a number of its own and the path of its copy, and is none of
+    /// the children. A `Spawn` of it follows.
+    Beside {
+        child: ChildId,
+        successor: ChildId,
+        /// It is what the last reload has for the copy; else what the copy is.
+        renewed: bool,
+    },
     /// The successor, which stands second, is the child from here on, with its name and its place in the order. The other one is none of
     /// the children any more, and forgotten when its process is gone.
     Succeed(ChildId, ChildId),

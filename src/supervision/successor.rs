@@ -94,12 +94,15 @@ impl Supervisor {
     pub(super) fn begin_successor(&mut self, turn: &mut Turn<'_>, roll: &mut Rollout, due: Due) {
         let Some(child) = self.table.get(due.id) else { return };
         let (id, added) = (child.id, child.added);
+        let renewed = due.wanted.is_some();
         let member = due.wanted.clone().unwrap_or_else(|| child.member.clone());
         let given = child.incarnation.max(child.given);
+        let behind = child.behind && !renewed;
         let successor = self.table.add_beside(member);
         let run = self.table.edit(successor).map(|mut child| {
             child.given = given;
             child.added = added;
+            child.behind = behind;
             child.beside = Some(Beside::Successor(id));
             child.start(turn.now)
         });
@@ -108,7 +111,7 @@ impl Supervisor {
             child.successor = Some(successor);
             child.given = run.incarnation;
         }
-        turn.out.push(Action::Beside(id, successor));
+        turn.out.push(Action::Beside { child: id, successor, renewed });
         let report = self.report(turn, Some(successor), roll.cause, Fact::Starting);
         self.set_cause(successor, Some(report));
         roll.batch.push(Probation::beside(due));

@@ -304,18 +304,18 @@ impl Shell {
             Action::Answer(request, answer) => {
                 assert!(self.open.remove(&request), "{request:?} was answered twice, now {answer:?}");
             }
-            Action::Beside(child, successor) => {
+            Action::Beside { child, successor, renewed } => {
                 assert!(self.processes.keys().any(|run| run.child == child), "nothing runs that it would stand beside");
                 let spec = *self.specs.get(&child).expect("it is a child");
-                let now = spec.wanted.unwrap_or(spec.now);
-                self.specs.insert(successor, Spec { now, ..Spec::default() });
+                let now = if renewed { spec.wanted.expect("a reload has something for it") } else { spec.now };
+                self.specs.insert(successor, Spec { now, wanted: spec.wanted.filter(|_| !renewed), ..Spec::default() });
                 let last = self.latest.get(&child).copied().unwrap_or_default();
                 self.latest.insert(successor, last);
             }
             Action::Succeed(child, successor) => {
                 let old = *self.specs.get(&child).expect("it was a child");
                 let spec = self.specs.entry(successor).or_default();
-                spec.former = old.wanted.map(|_| old.next.unwrap_or(old.now));
+                spec.former = old.wanted.filter(|_| spec.wanted.is_none()).map(|_| old.next.unwrap_or(old.now));
                 assert!(!self.held.contains(&child), "what is held has a successor");
                 if self.ordered.contains(&child) {
                     self.ordered.insert(successor);

@@ -198,7 +198,7 @@ impl World {
                 Action::TellParent(ToParent::Escalating { .. }) => "escalate".into(),
                 Action::Answer(request, answer) => format!("{}:{}", answer_word(&answer), request.0),
                 Action::Forget(child) => format!("forget {}", self.name(child)),
-                Action::Beside(child, successor) => {
+                Action::Beside { child, successor, renewed: _ } => {
                     let name = format!("{}+", self.name(child));
                     self.names.insert(successor, name);
                     continue;

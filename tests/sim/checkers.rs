@@ -550,7 +550,7 @@ impl Witness {
                 Ok(())
             }
             Action::Adopt(id, which) => self.adopt(tree, now, *id, *which, core),
-            Action::Beside(id, successor) => self.starts_beside(tree, *id, *successor),
+            Action::Beside { child, successor, renewed: _ } => self.starts_beside(tree, *child, *successor),
             Action::Succeed(id, successor) => self.succeeds(tree, now, *id, *successor, core),
             Action::Report(report) => self.report(tree, now, report, known),
             Action::Halt(end) => self.halt(tree, *end),

@@ -568,7 +568,7 @@ impl World {
             }
             Action::Renew(request) => self.renew(node, request)?,
             Action::Adopt(child, which) => self.adopt(node, child, which),
-            Action::Beside(..) => self.saw("a successor is started"),
+            Action::Beside { .. } => self.saw("a successor is started"),
             Action::Succeed(child, successor) => {
                 let is_there = node.process_of(child).is_some();
                 self.saw(if is_there { "a successor has settled" } else { "a successor comes early" });

@@ -181,9 +181,12 @@ impl Child {
         }
     }
 
-    /// What it is to become in a roll-out is started beside it.
-    pub(super) fn successor(&self, place: &Place) -> Child {
-        let mut successor = Child::new(self.newest(), place, Some(self));
+    /// What it is to become in a roll-out is started beside it: what the last reload has for it where it is `renewed`, else the
+    /// same again, which still waits for that.
+    pub(super) fn successor(&self, renewed: bool, place: &Place) -> Child {
+        let spec = if renewed { self.newest() } else { self.spec(false, false) };
+        let mut successor = Child::new(spec, place, Some(self));
+        successor.rollout.wanted = self.rollout.wanted.clone().filter(|_| !renewed);
         successor.share_log(self);
         successor
     }
@@ -216,8 +219,8 @@ impl Child {
 
     /// It is the child in place of this one, and can go back to what that was where that is another.
     pub(super) fn succeeds(&mut self, old: &Child) {
-        let former = old.rollout.wanted.is_some().then(|| Box::new(old.spec(false, false)));
-        self.rollout = Rolling { later: false, wanted: None, former };
+        let renewed = old.rollout.wanted.is_some() && self.rollout.wanted.is_none();
+        self.rollout.former = renewed.then(|| Box::new(old.spec(false, false)));
         self.out_of_memory = old.out_of_memory;
     }
 

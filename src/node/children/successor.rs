@@ -7,9 +7,9 @@ use crate::supervision::ChildId;
 
 impl Children {
     /// A copy gets a successor, which is not started yet.
-    pub(crate) fn begin_beside(&mut self, child: ChildId, successor: ChildId, context: &Context) {
+    pub(crate) fn begin_beside(&mut self, child: ChildId, successor: ChildId, renewed: bool, context: &Context) {
         let Some(handle) = self.get(child) else { return };
-        self.insert(successor, handle.successor(&context.place));
+        self.insert(successor, handle.successor(renewed, &context.place));
         self.settle_sockets(&context.logger);
     }
 
