@@ -175,6 +175,9 @@ impl Supervisor {
         let up = old.waiters.extract_if(.., |waiter| waiter.goal != Goal::Gone).collect();
         drop(old);
         self.table.swap(id, successor);
+        if let Some(mut new) = self.table.edit(successor) {
+            new.beside = None;
+        }
         turn.out.push(Action::Succeed(id, successor));
         // The child that was may be forgotten before these have their turn.
         for item in std::mem::take(&mut self.queue) {
@@ -187,7 +190,7 @@ impl Supervisor {
         }
         let mut new = self.table.edit(successor)?;
         (new.restarts, new.last_exit, new.target) = (restarts, last_exit, target);
-        (new.last_failure, new.tally, new.waiters, new.beside) = (last_failure, tally, up, None);
+        (new.last_failure, new.tally, new.waiters) = (last_failure, tally, up);
         let is_up = matches!(new.phase, Phase::Running(_));
         let down_since = if is_up { new.tally.up() } else { None };
         drop(new);
