@@ -132,7 +132,8 @@ impl Supervisor {
 
     /// A child's process is no more, or not waited for any more, and it is settled what becomes of the child.
     fn over(&mut self, turn: &mut Turn<'_>, id: ChildId) {
-        if !self.waits_for_successor(id) {
+        let beside = Some(self.child_of(id)).filter(|child| *child != id);
+        if !self.waits_for_beside(id) {
             let answer = self.end_of(id);
             self.answer(turn, id, Goal::Gone, &answer);
         }
@@ -141,6 +142,10 @@ impl Supervisor {
             child.renew();
         }
         self.forget_if_gone(turn, id);
+        // A child that was to go may have waited for this.
+        if let Some(child) = beside {
+            self.forget_if_gone(turn, child);
+        }
     }
 
     /// What is answered to callers that want the end of a child that has no process: it is there, or what cannot be
@@ -313,7 +318,7 @@ impl Supervisor {
         if let Some(job) = &mut self.job {
             job.gone(id);
         }
-        self.stop_successor(turn, id);
+        self.stop_beside(turn, id);
         true
     }
 

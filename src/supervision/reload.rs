@@ -125,7 +125,7 @@ impl Supervisor {
         let mut stops = Vec::new();
         for &id in &before {
             let Some(child) = self.table.get(id) else { continue };
-            if child.process().is_some() && (plan.gone.contains(&id) || plan.restarted.contains(&id)) {
+            if self.has_process(id) && (plan.gone.contains(&id) || plan.restarted.contains(&id)) {
                 stops.push((id, child.member.policy.group));
             }
         }
@@ -397,7 +397,8 @@ impl Supervisor {
 
     /// Forgets a child that was to go, once nothing is left of it.
     pub(super) fn forget_if_gone(&mut self, turn: &mut Turn<'_>, id: ChildId) {
-        if self.table.get(id).is_some_and(|child| child.leaving && child.process().is_none() && child.lost.is_none()) {
+        let is_leaving = self.table.get(id).is_some_and(|child| child.leaving && child.lost.is_none());
+        if is_leaving && !self.has_process(id) {
             self.table.remove(id);
             turn.out.push(Action::Forget(id));
         }

@@ -13,6 +13,7 @@ use super::report::{Fact, Killed};
 use super::sequence::{Before, Operation, Purpose, Sequence};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, RequestId, StopCause};
+use crate::ids::ReportId;
 use crate::spec::policy::{AutoShutdown, Ready, Restart};
 use std::collections::VecDeque;
 
@@ -152,7 +153,18 @@ impl Supervisor {
             self.report(turn, Some(id), Some(cause), Fact::Stopped);
         }
         self.kill_the_lost(turn, id);
-        turn.out.push(Action::Answer(request, self.end_of(id)));
+        self.answer_when_gone(turn, request, id);
+    }
+
+    /// A child that has no process itself is gone once nothing on its way down is left beside it.
+    fn answer_when_gone(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId) {
+        if let Some(mut child) = self.table.edit(id) {
+            child.waiters.push(Waiter { request, goal: Goal::Gone });
+        }
+        if !self.waits_for_beside(id) {
+            let answer = self.end_of(id);
+            self.answer(turn, id, Goal::Gone, &answer);
+        }
     }
 
     /// An order about a child whose process cannot be killed is worth another attempt.
@@ -254,7 +266,9 @@ impl Supervisor {
             // It has exited after this request came: at the request's place in the queue it runs.
             Phase::Down(DownReason::Undecided { .. }) => Answer::Running,
             Phase::Waiting { .. } => Answer::Restarting,
-            Phase::Down(_) | Phase::Held | Phase::Ended if child.lost.is_some() => Answer::Running,
+            Phase::Down(_) | Phase::Held | Phase::Ended if child.lost.is_some() || self.has_process(id) => {
+                Answer::Running
+            }
             Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual) | Phase::Held | Phase::Ended => {
                 self.overtake(turn, id, "it was removed");
                 self.table.remove(id);
@@ -270,7 +284,7 @@ impl Supervisor {
         let there = self.table.find(member.name.as_str()).and_then(|id| self.table.get(id));
         let over = there.filter(|child| child.is_over()).map(|child| child.id);
         let refused = match there {
-            Some(child) if child.process().is_some() || child.lost.is_some() => Some(Answer::AlreadyStarted),
+            Some(child) if child.lost.is_some() || self.has_process(child.id) => Some(Answer::AlreadyStarted),
             Some(_) if over.is_none() => Some(Answer::AlreadyPresent),
             Some(_) | None => self.unfit(&member).map(|why| Answer::StartFailed(why.into())),
         };
@@ -352,11 +366,16 @@ impl Supervisor {
         let on_exit = match &child.phase {
             Phase::Down(_) | Phase::Waiting { .. } | Phase::Held | Phase::Ended => {
                 let is_held = matches!(child.phase, Phase::Held);
+                let mut report = None;
                 if hold && !is_held {
-                    self.hold_idle(turn, id, by);
+                    report = Some(self.hold_idle(turn, id, by.clone()));
+                }
+                if self.has_process(id) {
+                    let report = report.unwrap_or_else(|| self.report(turn, Some(id), None, Fact::Panic { by, hold }));
+                    self.kill_beside(turn, id, report);
                 }
                 self.kill_the_lost(turn, id);
-                turn.out.push(Action::Answer(request, self.end_of(id)));
+                self.answer_when_gone(turn, request, id);
                 return;
             }
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } if hold => {
@@ -379,7 +398,7 @@ impl Supervisor {
             turn.stop(child.run(), child.kill(on_exit, Killed::Panic));
             child.waiters.push(Waiter { request, goal: Goal::Gone });
         }
-        self.kill_successor(turn, id, report);
+        self.kill_beside(turn, id, report);
         if hold && let Some(job) = &mut self.job {
             // A start that waited for it goes on without it.
             job.stop_instead(id, false);
@@ -387,7 +406,7 @@ impl Supervisor {
     }
 
     /// A hold of a child without a process: there is nothing to kill, and it stays down.
-    fn hold_idle(&mut self, turn: &mut Turn<'_>, id: ChildId, by: String) {
+    fn hold_idle(&mut self, turn: &mut Turn<'_>, id: ChildId, by: String) -> ReportId {
         let report = self.report(turn, Some(id), None, Fact::Panic { by, hold: true });
         if let Some(mut child) = self.table.edit(id) {
             child.target = Target::Down;
@@ -395,6 +414,7 @@ impl Supervisor {
             child.tally.rests();
         }
         self.report(turn, Some(id), Some(report), Fact::Held);
+        report
     }
 
     /// A start that was asked for and does not come, as this supervisor ends. The operator's word ends a hold all the same: the

@@ -78,7 +78,7 @@ impl Supervisor {
         {
             job.await_end(id);
         }
-        self.stop_successor(turn, id);
+        self.stop_beside(turn, id);
     }
 
     /// What becomes of a child that the present sequence stops.

@@ -261,27 +261,42 @@ impl Supervisor {
         }
     }
 
-    /// A child is on its way down, so its successor is as well; the sequence waits for both. Its turn comes again.
-    pub(super) fn stop_successor(&mut self, turn: &mut Turn<'_>, id: ChildId) {
-        let Some(successor) = self.successor_of(id) else { return };
+    /// What has a process and stands beside a child, or beside the same child as this one.
+    fn beside_of(&self, id: ChildId) -> Vec<ChildId> {
+        let child = self.child_of(id);
+        let of_it = |other: &&Child| other.id != id && other.process().is_some() && self.child_of(other.id) == child;
+        self.table.beside().filter(of_it).map(|other| other.id).collect()
+    }
+
+    /// Whether anything of a child has a process: itself, or what stands beside it.
+    pub(super) fn has_process(&self, id: ChildId) -> bool {
+        self.table.get(id).is_some_and(|child| child.process().is_some()) || !self.beside_of(id).is_empty()
+    }
+
+    /// A child is on its way down, so what stands beside it is as well; the sequence waits for all of it. The turn of a successor
+    /// comes again.
+    pub(super) fn stop_beside(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(job) = &self.job else { return };
         let (why, cause) = (job.why.clone(), job.cause);
         let kill = matches!(job.purpose, Purpose::End { kill: true, .. });
         self.let_go(id);
-        if self.begin_stop(turn, successor, AfterStop::Rest, kill, why, cause)
-            && let Some(job) = &mut self.job
-        {
-            job.await_end(successor);
+        for other in self.beside_of(id) {
+            if self.begin_stop(turn, other, AfterStop::Rest, kill, why.clone(), cause)
+                && let Some(job) = &mut self.job
+            {
+                job.await_end(other);
+            }
         }
     }
 
-    /// A child is killed by an operator, and its successor with it.
-    pub(super) fn kill_successor(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
-        let Some(successor) = self.successor_of(id) else { return };
+    /// A child is killed by an operator, and with it what stands beside it.
+    pub(super) fn kill_beside(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
         self.let_go(id);
-        let Some(mut child) = self.table.edit(successor) else { return };
-        child.cause = Some(cause);
-        turn.stop(child.run(), child.kill(OnExit::Stopped(AfterStop::Rest), Killed::Panic));
+        for other in self.beside_of(id) {
+            let Some(mut child) = self.table.edit(other) else { continue };
+            child.cause = Some(cause);
+            turn.stop(child.run(), child.kill(OnExit::Stopped(AfterStop::Rest), Killed::Panic));
+        }
     }
 
     /// A reload has come: what was to take the place of a copy is not what is wanted any more.
@@ -298,30 +313,28 @@ impl Supervisor {
         }
     }
 
-    /// The successor of a child will not take its place: the child's turn in the roll-out comes again.
+    /// The successor of a child, if it has one, will not take its place: the child's turn in the roll-out comes again.
     fn let_go(&mut self, id: ChildId) {
+        let Some(successor) = self.successor_of(id) else { return };
         if let Some(roll) = &mut self.roll
             && let Some(due) = roll.take(id).and_then(|rolled| rolled.again)
         {
             roll.ahead.push_front(*due);
         }
-        let successor = self.successor_of(id);
-        if let Some(mut child) = successor.and_then(|id| self.table.edit(id)) {
+        if let Some(mut child) = self.table.edit(successor) {
             child.leaving = true;
         }
     }
 
-    /// Whether callers that want the end of a child have to wait for that of its successor: they do from here on.
-    pub(super) fn waits_for_successor(&mut self, id: ChildId) -> bool {
-        let successor = self.successor_of(id);
-        let Some(successor) = successor.filter(|id| self.table.get(*id).is_some_and(|child| child.process().is_some()))
-        else {
-            return false;
-        };
+    /// Callers that want the end of a child wait for what is on its way down beside it: those of this one do from here on. False
+    /// where there is nothing to wait for.
+    pub(super) fn waits_for_beside(&mut self, id: ChildId) -> bool {
+        let leaving = |other: &ChildId| self.table.get(*other).is_some_and(|child| child.leaving);
+        let Some(other) = self.beside_of(id).into_iter().find(leaving) else { return false };
         let Some(mut child) = self.table.edit(id) else { return false };
         let gone: Vec<_> = child.waiters.extract_if(.., |waiter| waiter.goal == Goal::Gone).collect();
         drop(child);
-        if let Some(mut child) = self.table.edit(successor) {
+        if let Some(mut child) = self.table.edit(other) {
             child.waiters.extend(gone);
         }
         true

@@ -617,6 +617,36 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "D21",
+        "start-first: the end of a copy is that of its old process too: a stop, a panic, a removal wait for it",
+        "one-for-one 9/30s: j-1(count=1,first,backoff=1s)",
+        "
+        boot
+        reload j-1(count=1,first,backoff=1s,v=1) : spawn j-1+#2
+        spawned j-1+
+        wait 5s : succeed j-1; ask j-1-
+        stop j-1 : ask j-1
+        exit j-1 0
+        exit j-1- 0 : ok:2; forget j-1-; ok:1
+        up j-1 : spawn j-1#3
+        spawned j-1 : ok:3
+        rolling 1 : spawn j-1+#4
+        spawned j-1+
+        wait 5s : succeed j-1; ask j-1-
+        panic j-1 : kill j-1; kill j-1-
+        exit j-1 sig9
+        exit j-1- sig9 : ok:5; forget j-1-; ok:4
+        wait 1s : spawn j-1#5
+        spawned j-1
+        rolling 1 : spawn j-1+#6
+        spawned j-1+
+        wait 5s : succeed j-1; ask j-1-
+        exit j-1 1
+        reload z : overtaken:6
+        exit j-1- 0 : forget j-1-; forget j-1; spawn z#1
+        spawned z : ok:7",
+    ),
+    (
+        "D21",
         "start-first: a command that waits while the successor takes its place is about the successor",
         "one-for-one 9/30s: j-1(count=1,first,at-word) z",
         "
