@@ -15,5 +15,6 @@ pub(crate) const REGRESSIONS: &[(u64, &str)] = &[
     (142, "a deadline that was set anew is lost, and a hang goes unnoticed"),
     (159, "a supervisor that ends does not wait for the stop that is in progress"),
     (2_481, "old beats that overtook newer ones pass for life, and a dead counter for progress"),
+    (1_093, "a copy that was removed and added again is started beside its old process by another child of its name"),
     (3_770, "a start times out because the machine stood still"),
 ];
