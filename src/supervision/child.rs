@@ -234,8 +234,13 @@ impl Child {
         if let (true, Some(watch)) = (gated, process.watch.as_deref_mut()) {
             watch.wait_for_begin();
         }
-        match &self.phase {
-            Phase::Starting { .. } => Spawned::Starting,
+        let limit = self.member.policy.start_timeout;
+        match &mut self.phase {
+            Phase::Starting { deadline, .. } => {
+                // However long the supervisor took to make the process, or to take notice of it.
+                *deadline = limit.map(|limit| now + limit);
+                Spawned::Starting
+            }
             Phase::Stopping { then, .. } => {
                 let then = *then;
                 Spawned::Stop(self.ask(now, then))

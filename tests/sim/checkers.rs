@@ -194,6 +194,8 @@ pub(crate) struct Witness {
     children: Vec<Watched>,
     order: Vec<ChildId>,
     requests: BTreeMap<RequestId, Request>,
+    /// The last request to start what stands at a place.
+    starts_asked: BTreeMap<SpecId, RequestId>,
     ends: Ends,
     halted: bool,
     ready: bool,
@@ -245,6 +247,7 @@ impl Witness {
             children: Vec::new(),
             order: Vec::new(),
             requests: BTreeMap::new(),
+            starts_asked: BTreeMap::new(),
             ends: Ends::default(),
             halted: false,
             ready: false,
@@ -455,6 +458,11 @@ impl Witness {
                     Command::Panic { child, hold: false } => Request::Panic(*child),
                     Command::Panic { child, hold: true } => Request::Hold(*child),
                 };
+                if let Request::Start(id) = request_kind
+                    && let Some(spec) = self.spec_of(id)
+                {
+                    self.starts_asked.insert(spec, *request);
+                }
                 if !self.halted {
                     self.requests.insert(*request, request_kind);
                 }
@@ -852,6 +860,11 @@ impl Witness {
                 let successor = self.beside(id).find(|child| !child.leaving && child.run.is_some());
                 ensure!(successor.is_none(), Rule::Answers, "{name} is said to be stopped and its successor is there");
                 let is_one_lost = self.beside(id).any(|child| child.lost.is_some());
+                // What stood beside it may be gone later than a newer request has started it again.
+                let started_since = |spec| self.starts_asked.get(&spec).is_some_and(|later| *later > request);
+                if self.spec_of(id).is_some_and(started_since) {
+                    return Ok(());
+                }
                 if let Some(child) = self.child(id) {
                     let lost = matches!(answer, Answer::KillFailed(_));
                     ensure!(child.run.is_none(), Rule::Answers, "{name} is said to be stopped and is there");
