@@ -862,7 +862,8 @@ impl Witness {
                 let is_one_lost = self.beside(id).any(|child| child.lost.is_some());
                 // What stood beside it may be gone later than a newer request has started it again.
                 let started_since = |spec| self.starts_asked.get(&spec).is_some_and(|later| *later > request);
-                if self.spec_of(id).is_some_and(started_since) {
+                let started_since = self.spec_of(id).is_some_and(started_since);
+                if started_since && self.child(id).is_some_and(|child| child.run.is_some()) {
                     return Ok(());
                 }
                 if let Some(child) = self.child(id) {
