@@ -6,7 +6,8 @@
 
 use crate::ids::Path;
 use crate::wire::view::{
-    ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, StatusView, SurvivorView, UsageView,
+    BesideView, ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, StatusView, SurvivorView,
+    UsageView,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -66,6 +67,8 @@ cells! {
     unstarted: bool,
     /// Still with its spec from before the last reload.
     behind: bool,
+    /// The processes that stand beside it in a roll-out, as the last status had them.
+    beside: Vec<BesideView>,
     /// What SIGKILL has not ended of it.
     kill_failed: Option<SurvivorView>,
 }
@@ -315,6 +318,7 @@ impl Cells {
                 cells.restart = Some(view.restart.clone());
                 cells.status_text.clone_from(&view.status_text);
                 cells.behind = view.behind;
+                cells.beside.clone_from(&view.beside);
             }
         }
         // It becomes less by itself, which is no news.

@@ -41,6 +41,8 @@ interface Row {
   unstarted?: boolean;
   /** Still with its spec from before the last reload. */
   behind?: boolean;
+  /** The processes that stand beside it in a roll-out. */
+  beside?: { beside: "successor" | "predecessor"; state: string; pid: number | null; incarnation: number }[];
   /** A process of it that SIGKILL has not ended. */
   survivor?: number | null;
 

@@ -119,6 +119,7 @@ function note(row, wrong, self) {
   else if (row.restart && row.restart !== "permanent") notes.push(row.restart);
   if (row.done) notes.push("done");
   if (row.behind) notes.push("old spec");
+  for (const other of row.beside ?? []) notes.push(`its ${other.beside} is ${other.state}`);
   return notes.join("; ");
 }
 
