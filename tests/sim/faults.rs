@@ -328,6 +328,11 @@ impl World {
             _ => Event::Begin,
         };
         log!(self, "stray at {}: {event:?}", self.who(pid));
+        if node.core.next_deadline().is_some_and(|at| at <= self.now) {
+            // What is due comes with whatever is handed in.
+            self.nodes[pid] = Some(node);
+            return Ok(());
+        }
         let mut actions = Vec::new();
         let same = self.handle(&mut node, event.clone(), &mut actions);
         self.nodes[pid] = Some(node);
