@@ -237,19 +237,9 @@ fn the_client_has_no_dependencies() {
     assert_eq!(table.trim(), "");
 }
 
-/// Files that name the node as a whole, besides the one that defines it. This list may only shrink, too: what hangs on `Node`
-/// cannot be made in a test. Where the whole goes over to another image of the program, it is taken apart and put together.
-const NAME_THE_NODE: &[&str] = &[
-    "node/boot/resume",
-    "node/boot/root",
-    "node/boot/wiring",
-    "node/close",
-    "node/effects",
-    "node/inputs",
-    "node/orders",
-    "node/upgrade/drive",
-    "node/upgrade/pack",
-];
+/// Files that name the node as a whole, besides the one that defines it and turns its loop. This list may only shrink, too: what hangs
+/// on `Node` cannot be made in a test.
+const NAME_THE_NODE: &[&str] = &["node/boot/whole", "node/effects", "node/inputs", "node/orders", "node/upgrade/drive"];
 
 /// The modules of the library: path as parts, the file below src, and its code without tests.
 fn modules() -> Vec<(Vec<String>, String, String)> {
@@ -369,7 +359,9 @@ fn fewer_files_name_the_node() {
     let modules = modules();
     let naming: BTreeSet<&str> = modules
         .iter()
-        .filter(|(_, _, text)| used(text).iter().any(|path| path.ends_with("turn::Node")))
+        .filter(|(_, _, text)| {
+            text.contains("turn::Node") || used(text).iter().any(|path| path.ends_with("turn::Node"))
+        })
         .map(|(_, file, _)| file.as_str())
         .collect();
     // The list may only become shorter.

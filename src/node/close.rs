@@ -1,13 +1,13 @@
-//! The end of a node, after its core has halted: the order in which those that wait are answered, everything is closed,
-//! and what lies outside of this process is removed.
+//! The steps of a node's end, after its core has halted. `Node::leave` has their order.
 
 use super::above::Above;
-use super::children::LAST;
-use super::requests::Sight;
-use super::turn::Node;
+use super::children::{Children, LAST};
+use super::context::Context;
+use super::endpoint::Endpoint;
+use super::hooks::Hooks;
+use super::reactor::Reactor;
 use super::uplink::outbox;
 use crate::os::clock::{self, Clock};
-use crate::os::process;
 use crate::supervision::End;
 use crate::time::{Span, Time};
 use slog::error;
@@ -27,76 +27,71 @@ const STEP: Span = Span::from_millis(20);
 /// A full pipe is tried again after this.
 const FULL: Span = Span::from_millis(1);
 
-impl Node {
-    /// Ends this node after its core has: notifies those that wait, closes and removes everything, and gives the exit
-    /// status.
-    pub(super) fn leave(mut self, end: End) -> i32 {
-        // Those that wait for an answer, for events, or for lines.
-        self.finish_requests();
-        self.end_folds();
-        self.tell_children();
-        let now = self.context.now();
-        match &mut self.above {
-            Above::Parent(uplink) => {
-                uplink.flush(now);
-                wait_until(&self.context.clock, Some(outbox::LINGER), |now, left| {
-                    let done = uplink.go_on_ending(now);
-                    if !done {
-                        uplink.wait(left);
-                    }
-                    done
-                });
-            }
-            Above::Operators(root) => root.end_waiting(),
-        }
-        self.finish_streams();
-
-        // What the log and a service manager are to know.
-        for left in self.view().left_behind(self.context.now()) {
-            error!(self.context.logger, "ending although processes cannot be killed; they are left behind"; "left" => left);
-        }
-        if let Above::Operators(root) = &mut self.above {
-            root.last_words(end, &self.context, LAST);
-            root.end_service_manager(end, &self.context);
-        }
-
-        // What still works for this node. Hooks have a time limit of their own.
-        self.hooks.begin_end(end, &self.children, &self.context, &mut self.reactor);
-        wait_until(&self.context.clock, None, |_, left| {
-            let done = self.hooks.go_on_ending(&self.context, &mut self.reactor);
-            if !done {
-                self.context.log_handle.flush();
-                self.hooks.wait(left);
-            }
-            done
-        });
-        self.children.output.finish(&self.context);
-        if let Above::Operators(root) = &mut self.above {
-            root.begin_journal_end(end);
-            wait_until(&self.context.clock, Some(LAST_LINES), |_, left| {
-                let done = root.go_on_journal_end();
+/// The parent receives what is left for it.
+pub(super) fn send_last(above: &mut Above, context: &Context) {
+    match above {
+        Above::Parent(uplink) => {
+            uplink.flush(context.now());
+            wait_until(&context.clock, Some(outbox::LINGER), |now, left| {
+                let done = uplink.go_on_ending(now);
                 if !done {
-                    clock::pause(left.min(FULL));
+                    uplink.wait(left);
                 }
                 done
             });
         }
-
-        // The keeper, the sockets, and what is outside of this process.
-        match self.above {
-            Above::Operators(root) => root.close(GOODBYE, LINGER),
-            Above::Parent(uplink) => uplink.close(LINGER),
-        }
-        let sockets = self.endpoint.close();
-        for handle in self.children.into_all() {
-            handle.remove_group();
-        }
-        drop(sockets);
-        if end == End::Terminated {
-            process::die_by(15);
-        }
-        end.code()
+        Above::Operators(root) => root.end_waiting(),
     }
+}
+
+/// What the log and a service manager are to show. `left`: processes that stay behind.
+pub(super) fn report(left: impl IntoIterator<Item = String>, end: End, above: &mut Above, context: &Context) {
+    for left in left {
+        error!(context.logger, "ending although processes cannot be killed; they are left behind"; "left" => left);
+    }
+    if let Above::Operators(root) = above {
+        root.last_words(end, context, LAST);
+        root.end_service_manager(end, context);
+    }
+}
+
+/// The hooks that are still due. They have a time limit of their own.
+pub(super) fn end_hooks(end: End, hooks: &mut Hooks, children: &Children, context: &Context, reactor: &mut Reactor) {
+    hooks.begin_end(end, children, context, reactor);
+    wait_until(&context.clock, None, |_, left| {
+        let done = hooks.go_on_ending(context, reactor);
+        if !done {
+            context.log_handle.flush();
+            hooks.wait(left);
+        }
+        done
+    });
+}
+
+/// The root's journal gets its last lines.
+pub(super) fn end_journal(end: End, above: &mut Above, clock: &Clock) {
+    let Above::Operators(root) = above else { return };
+    root.begin_journal_end(end);
+    wait_until(clock, Some(LAST_LINES), |_, left| {
+        let done = root.go_on_journal_end();
+        if !done {
+            clock::pause(left.min(FULL));
+        }
+        done
+    });
+}
+
+/// Closes the sockets, dismisses the keeper, and removes what is outside of this process.
+pub(super) fn shut(above: Above, endpoint: Endpoint, children: Children) {
+    match above {
+        Above::Operators(root) => root.close(GOODBYE, LINGER),
+        Above::Parent(uplink) => uplink.close(LINGER),
+    }
+    let sockets = endpoint.close();
+    for handle in children.into_all() {
+        handle.remove_group();
+    }
+    drop(sockets);
 }
 
 /// Goes on with one part of the end, step by step, until it is over or its time is. A step is given the time and for how

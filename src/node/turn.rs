@@ -3,6 +3,7 @@
 use super::above::Above;
 use super::beside::Beside;
 use super::children::Children;
+use super::close;
 use super::context::Context;
 use super::deadlines::{Deadline, Spin, soonest};
 use super::diary::{Diary, Losses, Work};
@@ -14,7 +15,7 @@ use super::lateness;
 use super::limits::Limits;
 use super::probes::Probes;
 use super::reactor::Reactor;
-use super::requests::Requests;
+use super::requests::{Requests, Sight};
 use super::root::Root;
 use super::streams::Streams;
 use super::upgrade::upgrading::Upgrading;
@@ -99,6 +100,28 @@ impl Node {
             self.go_on_upgrading();
         }
         self.ended.unwrap_or(End::Stopped)
+    }
+
+    /// Ends this node after its core has: notifies those that wait, closes and removes everything, and gives the exit
+    /// status.
+    pub(super) fn leave(mut self, end: End) -> i32 {
+        // Those that wait for an answer, for events, or for lines.
+        self.finish_requests();
+        self.end_folds();
+        self.tell_children();
+        close::send_last(&mut self.above, &self.context);
+        self.finish_streams();
+        let left = self.view().left_behind(self.context.now());
+        close::report(left, end, &mut self.above, &self.context);
+        // What still works for this node.
+        close::end_hooks(end, &mut self.hooks, &self.children, &self.context, &mut self.reactor);
+        self.children.output.finish(&self.context);
+        close::end_journal(end, &mut self.above, &self.context.clock);
+        close::shut(self.above, self.endpoint, self.children);
+        if end == End::Terminated {
+            process::die_by(15);
+        }
+        end.code()
     }
 
     /// The runtime directory, and what of this node lies there.
@@ -202,9 +225,19 @@ impl Node {
         }
     }
 
-    /// This image goes on where another one was, after a gap of this length in which nothing was done.
-    pub(super) fn begin_again(&mut self, gap: Span, came_back: Option<String>) {
+    /// This image goes on where another one was, of which a snapshot was taken at that time. Since then nothing was done.
+    pub(super) fn begin_again(&mut self, taken: Time, came_back: Option<String>) {
         let now = self.context.now();
+        let gap = now.since(taken);
+        self.diary.begin(now);
+        match &mut self.above {
+            Above::Parent(uplink) => uplink.introduce(),
+            Above::Operators(root) => {
+                root.goes_on();
+                self.directory.guard(&self.context.place.runtime, &mut self.reactor);
+                self.children.changed = true;
+            }
+        }
         self.hand_in(now, Event::Resumed { lost: gap });
         self.streams.credit(now, gap);
         self.streams.begins_again(now);

@@ -1,7 +1,8 @@
 //! A node that another node has started: from its boot record.
 
 use super::failure::{BootError, while_trying};
-use super::wiring::{Parts, draw_family, wire_up};
+use super::whole::wire_up;
+use super::wiring::{Parts, draw_family};
 use crate::error::Chain;
 use crate::ids::Mark;
 use crate::instance::runtime::RuntimeDir;

@@ -1,10 +1,12 @@
 //! How a node starts: the root from a checked tree, every other node from the boot record of its parent.
 
+mod carried;
 mod child;
 mod failure;
 mod instance;
 mod resume;
 mod root;
+mod whole;
 mod wiring;
 
 pub use self::root::RootOptions;

@@ -1,27 +1,25 @@
 //! The root of a tree: what it lays out before it runs, and takes back when it has ended.
 
 use super::failure::{BootError, while_trying};
-use super::instance::{link_to_output, sweep_stale, take_instance};
-use super::wiring::{Parts, draw_family, node_logger, wire_up};
+use super::instance::{sweep_stale, take_instance};
+use super::whole::{LaidOut, Shown, WholeTree, open};
+use super::wiring::{Parts, draw_family, node_logger};
 use crate::error::Chain;
 use crate::ids::{Incarnation, Mark, Path};
 use crate::instance::runtime::{InstanceFile, RuntimeDir};
 use crate::instance::state::{STATE_VARIABLE, StateDir};
-use crate::link::{self, Context as Sockets, Router, RouterLimits};
+use crate::link::{self, Context as Sockets, Router};
 use crate::logging;
 use crate::logs::stream_file::{self, StreamFile};
 use crate::logs::{Format, Writer};
 use crate::node::above::Above;
-use crate::node::close::GOODBYE;
 use crate::node::context::Place;
 use crate::node::directory::Held;
 use crate::node::endpoint::doors;
 use crate::node::reach;
-use crate::node::reactor::Source;
 use crate::node::root::file::tree_paths;
 use crate::node::root::segments::JournalRecord;
 use crate::node::root::{Journal, Keeper, Root, TreeFile, service_manager};
-use crate::node::turn::Node;
 use crate::os::cgroup::tree::Tree;
 use crate::os::clock::{self, Clock};
 use crate::os::{descendants, fd, process, random, signals};
@@ -29,7 +27,6 @@ use crate::spec::exec::Limit;
 use crate::spec::tree::{Containment, JournalSpec, TreeSpec};
 use crate::supervision::Event;
 use crate::time::Time;
-use crate::wire;
 use crate::wire::journal::{Note, RunNote};
 use crate::wire::view::HoldView;
 use slog::{Logger, info, warn};
@@ -76,7 +73,7 @@ pub(super) fn run(options: RootOptions) -> i32 {
     signals::go_on_in_background();
     fd::complain_of_crashes();
     stream_file::set(options.output.clone());
-    match WholeTree::prepare(options) {
+    match prepare(options) {
         Ok(root) => root.run(Some(Event::Begin)),
         Err(error) => {
             let text = Chain(&error).to_string();
@@ -91,135 +88,91 @@ pub(super) fn run(options: RootOptions) -> i32 {
     }
 }
 
-/// The root, and what it has laid out.
-pub(super) struct WholeTree {
-    pub(super) node: Node,
-    pub(super) laid_out: LaidOut,
-}
-
-/// What a root has made outside of itself, to be taken back at its end, or when it cannot begin.
-pub(super) struct LaidOut {
-    pub(super) runtime: RuntimeDir,
-    pub(super) tree: Option<Tree>,
-    /// Until the node has it.
-    pub(super) keeper: Option<Keeper>,
-}
-
-impl LaidOut {
-    /// Removes it all. Only for the holder of the lock.
-    fn remove(self) {
-        if let Some(keeper) = self.keeper {
-            keeper.dismiss(GOODBYE);
-        }
-        if let Some(tree) = self.tree {
-            tree.remove();
-        }
-        self.runtime.remove();
-    }
-}
-
-impl WholeTree {
-    fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
-        let (options, held) = take_name(options)?;
-        let mut held = Some(held);
-        let mut laid_out = LaidOut { runtime: options.runtime.clone(), tree: None, keeper: None };
-        match WholeTree::lay_out(options, &mut held, &mut laid_out) {
-            Ok(node) => Ok(WholeTree { node, laid_out }),
-            Err(error) => {
-                laid_out.remove();
-                if let Some(held) = held {
-                    held.release();
-                }
-                Err(error)
+fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
+    let (mut options, held) = take_name(options)?;
+    let mut held = Some(held);
+    let mut laid_out = LaidOut { runtime: options.runtime.clone(), tree: None, keeper: None };
+    let shown = Shown {
+        panic_button: options.panic_button.take(),
+        ready: options.ready.take(),
+        output: options.output.take().map(|file| file.path),
+    };
+    let begun = lay_out(options, &mut laid_out).and_then(|parts| open(parts, shown, &mut laid_out, &mut held));
+    match begun {
+        Ok(node) => Ok(WholeTree { node, laid_out }),
+        Err(error) => {
+            laid_out.remove();
+            if let Some(held) = held {
+                held.release();
             }
+            Err(error)
         }
     }
+}
 
-    /// Makes everything. Sockets are bound before anything is written.
-    fn lay_out(options: RootOptions, held: &mut Option<Held>, laid_out: &mut LaidOut) -> Result<Node, BootError> {
-        let RootOptions { tree, config, runtime, state, log_level, log_format, output_format, show_output, .. } =
-            options;
-        let clock = Clock::start();
-        let (event_logger, log_handle) = logging::root(log_level, log_format, tree.name.as_str());
-        if let Some(line) = options.first_line {
-            log_handle.say(line);
-        }
-        let logger = node_logger(&event_logger, &Path::root());
-        sweep_stale(&runtime, &logger);
-        reach::check(&Path::root(), &tree.root, &runtime).map_err(BootError::Closed)?;
-
-        let nofile = fd::raise_nofile().map_err(while_trying("raise the limit of open files"))?;
-        // What others start in our pid namespace, and what the program before us in this process has started.
-        let outsiders = std::process::id() == 1 || descendants::below::has_children();
-        descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
-        let mark = random::mark().map_err(while_trying("draw the tree's mark"))?;
-        laid_out.tree = contain(&tree, &mark, &logger)?;
-        let cgroups = laid_out.tree.as_ref();
-        let mut file = instance_file(&tree, config, &mark, cgroups, &clock);
-        let Memory { holds, record, journal } = remember(&tree, state, options.read_holds, &run_note(&file), &logger)?;
-        let outputs = record.as_ref().map(|record| StateDir::at(&record.directory));
-        let lines = record.zip(journal.as_ref().map(Journal::reader));
-        // From here on something cleans up after us, should we be killed.
-        let keeper =
-            Keeper::start(&runtime, &mark, cgroups.map(Tree::path), lines).map_err(while_trying("start the keeper"))?;
-        file.keeper_pid = Some(keeper.pid());
-        laid_out.keeper = Some(keeper);
-
-        let (family, children) = (draw_family()?, tree.root.children.len());
-        let place = Place {
-            instance: tree.name,
-            path: Path::root(),
-            incarnation: Incarnation::FIRST,
-            runtime: runtime.clone(),
-            mark,
-            base_group: cgroups.map(|tree| tree.root().clone()),
-            log_level,
-            log_format,
-            output_format,
-            show_output,
-            files: Writer::new(),
-            nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
-            family,
-            door: doors::for_children(process::own_uid(), family, children, fd::nofile_limit()),
-        };
-        fd::make_room(doors::descriptors(children));
-        let sockets = Sockets::new().map_err(BootError::Link)?;
-        let control = bind_control(&sockets, &runtime, &logger)?;
-        let root = Root::new(control, TreeFile::new(file, outputs, tree.containment, tree.journal), journal);
-        let mut node = wire_up(Parts {
-            clock,
-            place,
-            spec: tree.root,
-            holds,
-            above: Above::Operators(Box::new(root)),
-            sockets,
-            heartbeat: None,
-            cause: None,
-            event_logger,
-            log_handle,
-            outsiders,
-        })?;
-        open(&mut node, options.panic_button, options.ready, laid_out)?;
-        if let Some(mut held) = held.take() {
-            held.keep_link(options.output.and_then(|file| link_to_output(&runtime, file.path)));
-            let sockets = [node.endpoint.path(), &runtime.control_socket()];
-            node.directory.hold(&runtime, held, sockets);
-        }
-        node.directory.guard(&runtime, &mut node.reactor);
-        Ok(node)
+/// Makes what the root is made of, and what is outside of it.
+fn lay_out(options: RootOptions, laid_out: &mut LaidOut) -> Result<Parts, BootError> {
+    let RootOptions { tree, config, runtime, state, log_level, log_format, output_format, show_output, .. } = options;
+    let clock = Clock::start();
+    let (event_logger, log_handle) = logging::root(log_level, log_format, tree.name.as_str());
+    if let Some(line) = options.first_line {
+        log_handle.say(line);
     }
+    let logger = node_logger(&event_logger, &Path::root());
+    sweep_stale(&runtime, &logger);
+    reach::check(&Path::root(), &tree.root, &runtime).map_err(BootError::Closed)?;
 
-    pub(super) fn run(mut self, begin: Option<Event>) -> i32 {
-        let end = self.node.run(begin);
-        let held = self.node.directory.give_up();
-        let code = self.node.leave(end);
-        self.laid_out.remove();
-        // Last: while it is held, no other root may lay out the directory.
-        if let Some(held) = held {
-            held.release();
-        }
-        code
-    }
+    let nofile = fd::raise_nofile().map_err(while_trying("raise the limit of open files"))?;
+    // What others start in our pid namespace, and what the program before us in this process has started.
+    let outsiders = std::process::id() == 1 || descendants::below::has_children();
+    descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
+    let mark = random::mark().map_err(while_trying("draw the tree's mark"))?;
+    laid_out.tree = contain(&tree, &mark, &logger)?;
+    let cgroups = laid_out.tree.as_ref();
+    let mut file = instance_file(&tree, config, &mark, cgroups, &clock);
+    let Memory { holds, record, journal } = remember(&tree, state, options.read_holds, &run_note(&file), &logger)?;
+    let outputs = record.as_ref().map(|record| StateDir::at(&record.directory));
+    let lines = record.zip(journal.as_ref().map(Journal::reader));
+    // From here on something cleans up after us, should we be killed.
+    let keeper =
+        Keeper::start(&runtime, &mark, cgroups.map(Tree::path), lines).map_err(while_trying("start the keeper"))?;
+    file.keeper_pid = Some(keeper.pid());
+    laid_out.keeper = Some(keeper);
+
+    let (family, children) = (draw_family()?, tree.root.children.len());
+    let place = Place {
+        instance: tree.name,
+        path: Path::root(),
+        incarnation: Incarnation::FIRST,
+        runtime: runtime.clone(),
+        mark,
+        base_group: cgroups.map(|tree| tree.root().clone()),
+        log_level,
+        log_format,
+        output_format,
+        show_output,
+        files: Writer::new(),
+        nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
+        family,
+        door: doors::for_children(process::own_uid(), family, children, fd::nofile_limit()),
+    };
+    fd::make_room(doors::descriptors(children));
+    let sockets = Sockets::new().map_err(BootError::Link)?;
+    let control = bind_control(&sockets, &runtime, &logger)?;
+    let root = Root::new(control, TreeFile::new(file, outputs, tree.containment, tree.journal), journal);
+    Ok(Parts {
+        clock,
+        place,
+        spec: tree.root,
+        holds,
+        above: Above::Operators(Box::new(root)),
+        sockets,
+        heartbeat: None,
+        cause: None,
+        event_logger,
+        log_handle,
+        outsiders,
+    })
 }
 
 /// Takes the instance of this name, or of another one where that is allowed.
@@ -298,14 +251,9 @@ fn remember(
     Ok(Memory { holds, record, journal })
 }
 
-/// What tools may send.
-pub(super) fn control_limits() -> RouterLimits {
-    RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX }
-}
-
 /// Binds the operators' endpoint.
 fn bind_control(sockets: &Sockets, runtime: &RuntimeDir, logger: &Logger) -> Result<Router, BootError> {
-    let limits = control_limits();
+    let limits = doors::operators_limits();
     let door = doors::for_operators(process::own_uid(), fd::nofile_limit());
     let control = Router::bind_behind(sockets, &runtime.control_socket(), limits, door).map_err(BootError::Link)?;
     if !link::has_doors() {
@@ -316,34 +264,6 @@ fn bind_control(sockets: &Sockets, runtime: &RuntimeDir, logger: &Logger) -> Res
         );
     }
     Ok(control)
-}
-
-/// The node is made: its instance is shown to tools, and the root has the keeper.
-fn open(
-    node: &mut Node,
-    panic_button: Option<String>,
-    ready: Option<OwnedFd>,
-    laid_out: &mut LaidOut,
-) -> Result<(), BootError> {
-    let holds = node.view().holds();
-    let Node { above, context, reactor, endpoint, .. } = node;
-    let Some(root) = above.root_mut() else { return Ok(()) };
-    root.watch_control(reactor).map_err(while_trying("watch the control socket"))?;
-    if let Some(address) = panic_button {
-        let socket = root.bind_panic_socket(endpoint.sockets(), &address).map_err(BootError::Link)?;
-        reactor.watch(socket.fd(), Source::PanicSocket).map_err(while_trying("watch the panic button"))?;
-    }
-    let runtime = &context.place.runtime;
-    runtime
-        .write_instance(root.file().instance())
-        .map_err(|cause| BootError::Runtime { path: runtime.path().to_path_buf(), cause: cause.into() })?;
-    if let Some(keeper) = laid_out.keeper.take() {
-        root.take_keeper_on(keeper, reactor).map_err(while_trying("watch the keeper"))?;
-    }
-    root.file().write_outputs(&context.logger);
-    root.keep_holds(holds);
-    root.begin(ready, &context.logger);
-    Ok(())
 }
 
 /// The journal's note on the run that begins.

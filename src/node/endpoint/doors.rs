@@ -5,7 +5,7 @@
 //! would set things right.
 
 use crate::ids::Token;
-use crate::link::{Door, MessageMax, Rules};
+use crate::link::{Door, MessageMax, RouterLimits, Rules};
 use crate::wire;
 
 /// Connections that the processes of one user have in ordinary times, besides those of each child.
@@ -25,6 +25,11 @@ const READ_PARTS: usize = 4 * wire::WORKER_FRAMES_MAX;
 /// What a child node or an operator's tool may send.
 const LARGE: MessageMax =
     MessageMax { parts: wire::NODE_FRAMES_MAX, bytes: wire::NODE_FRAMES_MAX * wire::NODE_FRAME_MAX };
+
+/// What a router takes of operators' tools.
+pub(in crate::node) fn operators_limits() -> RouterLimits {
+    RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX }
+}
 
 /// How many descriptors a supervisor will use, roughly: of each child its process, its output, its cgroup, a connection
 /// and a socket for notifications, and its own.

@@ -11,7 +11,6 @@
 
 mod course;
 mod drive;
-mod pack;
 pub(super) mod rehearsal;
 pub(super) mod restore_check;
 pub(super) mod state;

@@ -1,0 +1,359 @@
+//! A node as a whole: made of its parts where it begins, made of a snapshot where it goes on, and written down for that. The three
+//! stand in one file and name every field: a new one does not compile until it is decided for each of them.
+
+use super::carried::reactor_of;
+use super::failure::{BootError, while_trying};
+use super::instance::link_to_output;
+use super::wiring::{Parts, awaited, bind_endpoint, context_of, core, handles, output_of};
+use crate::ids::Name;
+use crate::instance::runtime::RuntimeDir;
+use crate::link::Context as Sockets;
+use crate::logging;
+use crate::logs::stream_file;
+use crate::node::above::Above;
+use crate::node::beside::Beside;
+use crate::node::children::{Child, Children};
+use crate::node::close::GOODBYE;
+use crate::node::context::Place;
+use crate::node::deadlines::Spin;
+use crate::node::diary::Diary;
+use crate::node::directory::{Directory, Held};
+use crate::node::endpoint::{Endpoint, PullError, doors};
+use crate::node::fold::Folds;
+use crate::node::hooks::Hooks;
+use crate::node::limits::{self, Limits};
+use crate::node::luggage::{OrBack, Packing, Unpacking, fail};
+use crate::node::probes::Probes;
+use crate::node::processes::Processes;
+use crate::node::reactor::{Reactor, Source};
+use crate::node::requests::Requests;
+use crate::node::root::Keeper;
+use crate::node::streams::Streams;
+use crate::node::turn::Node;
+use crate::node::upgrade::state::{CarriedAbove, CarriedNode};
+use crate::node::upgrade::upgrading::Upgrading;
+use crate::os::cgroup::tree::Tree;
+use crate::os::clock::Clock;
+use crate::os::epoll::Poller;
+use crate::os::signals::Signals;
+use crate::os::{fd, process, random};
+use crate::supervision::{ChildId, Event, Snapshot, Supervisor};
+use crate::wire::snapshot::{Facts, State};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// Makes a node of its parts.
+pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
+    let Parts { clock, place, spec, holds, above, sockets, heartbeat, cause, event_logger, log_handle, outsiders } =
+        parts;
+    let limits = Limits::begin(spec.resources, &place).map_err(|limit| BootError::Limit { limit })?;
+    let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
+    let (mut endpoint, directory) = bind_endpoint(&place, &spec.children, sockets)?;
+    let mut numbers = [0u8; 12];
+    random::fill(&mut numbers).map_err(while_trying("draw random numbers"))?;
+    let poller = Poller::new().map_err(while_trying("open an epoll"))?;
+    let mut reactor = Reactor::new(poller, signals, Processes::new(outsiders));
+    for (fd, source) in awaited(&reactor.signals, &endpoint, &place, &above) {
+        reactor.watch(fd, source).map_err(while_trying("watch a descriptor"))?;
+    }
+    let behind: Vec<Name> = spec.children.iter().filter(|child| child.behind).map(|child| child.name.clone()).collect();
+    let handles = handles(spec.children, &holds, &place);
+    for (id, handle) in (0..).map(ChildId).zip(&handles) {
+        endpoint.bind_pulls(id, Some(&handle.what), &mut reactor).map_err(|error| match error {
+            PullError::Link(error) => BootError::Link(error),
+            PullError::Watch(error) => while_trying("watch a descriptor")(error),
+        })?;
+    }
+    let is_root = above.is_root();
+    let core = core(spec.policy, &handles, heartbeat, numbers).started_by(cause);
+    let core = core.behind(behind.iter().map(Name::as_str));
+    let core = if is_root { core.as_root() } else { core };
+
+    let output = output_of(&place);
+    let context = context_of(clock, place, event_logger, log_handle);
+    let requests = Requests::new(context.place.path.clone(), context.logger.clone());
+    let mut node = Node {
+        context,
+        reactor,
+        core,
+        children: Children::new(handles, output),
+        endpoint,
+        directory,
+        above,
+        probes: Probes::default(),
+        beside: Beside::default(),
+        hooks: Hooks::new(spec.hooks, is_root),
+        limits,
+        streams: Streams::default(),
+        requests,
+        inbox: VecDeque::new(),
+        actions: Vec::new(),
+        pending_reports: Vec::new(),
+        folds: Folds::default(),
+        console_retry: None,
+        release_memory_at: None,
+        ended: None,
+        diary: Diary::default(),
+        spin: Spin::default(),
+        upgrade: Upgrading::default(),
+        stopping_signals: 0,
+        had_terminal: process::has_terminal(),
+    };
+    // Of a root nothing is to start then; of another node it is that worker's start that fails.
+    let unopened = node.children.open_sockets();
+    if let Some((path, error)) = unopened.into_iter().next().filter(|_| is_root) {
+        return Err(BootError::Listen { path, error });
+    }
+    limits::complain(&node.context.place.path, node.limits.unset(), &node.context);
+    // Holds of children that no longer exist are dropped, here and in the nodes above.
+    node.children.changed = node.view().holds() != holds || !behind.is_empty();
+    Ok(node)
+}
+
+/// What of a root is shown to others.
+pub(super) struct Shown {
+    pub panic_button: Option<String>,
+    pub ready: Option<OwnedFd>,
+    /// The file that the streams are of a tree in the background.
+    pub output: Option<PathBuf>,
+}
+
+/// Makes the root of its parts, shows its instance to tools, and gives it the keeper. Sockets are bound before anything is written.
+pub(super) fn open(
+    parts: Parts,
+    shown: Shown,
+    laid_out: &mut LaidOut,
+    held: &mut Option<Held>,
+) -> Result<Node, BootError> {
+    let mut node = wire_up(parts)?;
+    let holds = node.view().holds();
+    let Node { above, context, reactor, endpoint, directory, .. } = &mut node;
+    let runtime = &context.place.runtime;
+    if let Some(root) = above.root_mut() {
+        root.watch_control(reactor).map_err(while_trying("watch the control socket"))?;
+        if let Some(address) = shown.panic_button {
+            let socket = root.bind_panic_socket(endpoint.sockets(), &address).map_err(BootError::Link)?;
+            reactor.watch(socket.fd(), Source::PanicSocket).map_err(while_trying("watch the panic button"))?;
+        }
+        runtime
+            .write_instance(root.file().instance())
+            .map_err(|cause| BootError::Runtime { path: runtime.path().to_path_buf(), cause: cause.into() })?;
+        if let Some(keeper) = laid_out.keeper.take() {
+            root.take_keeper_on(keeper, reactor).map_err(while_trying("watch the keeper"))?;
+        }
+        root.file().write_outputs(&context.logger);
+        root.keep_holds(holds);
+        root.begin(shown.ready, &context.logger);
+    }
+    if let Some(mut held) = held.take() {
+        held.keep_link(shown.output.and_then(|file| link_to_output(runtime, file)));
+        directory.hold(runtime, held, [endpoint.path(), &runtime.control_socket()]);
+    }
+    directory.guard(runtime, reactor);
+    Ok(node)
+}
+
+/// The root, and what it has laid out.
+pub(super) struct WholeTree {
+    pub(super) node: Node,
+    pub(super) laid_out: LaidOut,
+}
+
+/// What a root has made outside of itself, to be taken back at its end, or when it cannot begin.
+pub(super) struct LaidOut {
+    pub(super) runtime: RuntimeDir,
+    pub(super) tree: Option<Tree>,
+    /// Until the node has it.
+    pub(super) keeper: Option<Keeper>,
+}
+
+impl LaidOut {
+    /// Removes it all. Only for the holder of the lock.
+    pub(super) fn remove(self) {
+        if let Some(keeper) = self.keeper {
+            keeper.dismiss(GOODBYE);
+        }
+        if let Some(tree) = self.tree {
+            tree.remove();
+        }
+        self.runtime.remove();
+    }
+}
+
+impl WholeTree {
+    /// One that another image of the program has laid out.
+    pub(super) fn again(node: Node) -> WholeTree {
+        let Place { runtime, base_group, .. } = &node.context.place;
+        let tree = base_group.clone().map(Tree::again);
+        WholeTree { laid_out: LaidOut { runtime: runtime.clone(), tree, keeper: None }, node }
+    }
+
+    pub(super) fn run(mut self, begin: Option<Event>) -> i32 {
+        let end = self.node.run(begin);
+        let held = self.node.directory.give_up();
+        let code = self.node.leave(end);
+        self.laid_out.remove();
+        // Last: while it is held, no other root may lay out the directory.
+        if let Some(held) = held {
+            held.release();
+        }
+        code
+    }
+}
+
+/// Makes the node of its snapshot.
+pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpacking<'_>) -> Node {
+    if state.boot != process::boot_id() {
+        fail("the snapshot is of another boot of the machine");
+    }
+    let clock = Clock::with_origin(state.clock);
+    let now = clock.now();
+    let core = Supervisor::restore(state.core, |name, place| state.node.member(name, place))
+        .or_back("making the supervisor again");
+    let CarriedNode {
+        place,
+        output,
+        children,
+        endpoint,
+        directory,
+        above,
+        strangers,
+        probes,
+        beside,
+        hooks,
+        limits,
+        streams,
+        requests,
+        folds,
+        release_memory_at,
+        stalled,
+        stopping_signals,
+        had_terminal,
+        upgrade,
+    } = state.node;
+    stream_file::set(output);
+    let count = children.count();
+    let place = Place::unpack(place, count);
+    let (event_logger, log_handle) = logging::root(place.log_level, place.log_format, place.instance.as_str());
+    let context = context_of(clock, place, event_logger, log_handle);
+    let mut reactor = reactor_of(strangers);
+    let output = output_of(&context.place);
+    let children = Children::unpack(children, &context.place, output, &mut unpacking, &mut reactor);
+    fd::make_room(doors::descriptors(count));
+    let sockets = Sockets::new().or_back("making a ZeroMQ context");
+    let is_root = matches!(above, CarriedAbove::Operators(_));
+    let above = Above::unpack(above, &sockets, &context, &mut unpacking, &mut reactor);
+    let endpoint = Endpoint::unpack(endpoint, sockets, &children, &context, &mut unpacking, &mut reactor);
+    for (fd, source) in awaited(&reactor.signals, &endpoint, &context.place, &above) {
+        reactor.watch(fd, source).or_back("watching a descriptor");
+    }
+    let probes = Probes::unpack(probes, &children, &mut unpacking, &mut reactor);
+    let beside = Beside::unpack(beside, &mut unpacking, &mut reactor);
+    let hooks = Hooks::unpack(hooks, is_root, &mut unpacking, &mut reactor);
+    let nodes = children.with_ids().filter(|(_, child)| Child::is_node(child));
+    let nodes: Vec<_> = nodes.filter_map(|(id, _)| children.running_as(id)).collect();
+    Node {
+        requests: Requests::unpack(requests, context.place.path.clone(), context.logger.clone()),
+        directory: Directory::unpack(directory, &mut unpacking),
+        upgrade: Upgrading::unpack(upgrade, now, nodes),
+        context,
+        reactor,
+        core,
+        children,
+        endpoint,
+        above,
+        probes,
+        beside,
+        hooks,
+        limits,
+        streams,
+        inbox: VecDeque::new(),
+        actions: Vec::new(),
+        pending_reports: Vec::new(),
+        folds,
+        console_retry: None,
+        release_memory_at,
+        ended: None,
+        diary: Diary::after(stalled),
+        spin: Spin::default(),
+        stopping_signals,
+        had_terminal,
+    }
+}
+
+impl Node {
+    /// What goes over of the shell. Nothing is changed: this image goes on where the other cannot.
+    pub(in crate::node) fn pack(&self, packing: &mut Packing<'_>) -> CarriedNode {
+        let Node {
+            context,
+            reactor,
+            core: _,
+            children,
+            endpoint,
+            directory,
+            above,
+            probes,
+            beside,
+            hooks,
+            limits,
+            streams,
+            requests,
+            // Empty at the end of a turn.
+            inbox: _,
+            actions: _,
+            pending_reports: _,
+            folds,
+            // Tried at once.
+            console_retry: _,
+            release_memory_at,
+            // One that has ended is not replaced.
+            ended: _,
+            diary,
+            spin: _,
+            upgrade,
+            stopping_signals,
+            had_terminal,
+        } = self;
+        CarriedNode {
+            place: context.place.pack(),
+            output: stream_file::get().cloned(),
+            children: children.pack(packing),
+            endpoint: endpoint.pack(packing),
+            directory: directory.pack(packing),
+            above: above.pack(packing),
+            strangers: reactor.processes.unknown.pack(),
+            probes: probes.pack(packing),
+            beside: beside.pack(packing),
+            hooks: hooks.pack(packing),
+            limits: limits.clone(),
+            streams: streams.clone(),
+            requests: requests.pack(),
+            folds: folds.clone(),
+            release_memory_at: *release_memory_at,
+            stalled: diary.stalled(),
+            stopping_signals: *stopping_signals,
+            had_terminal: *had_terminal,
+            upgrade: upgrade.pack(),
+        }
+    }
+
+    /// The snapshot in pieces.
+    pub(in crate::node) fn written(
+        &self,
+        packing: Packing<'static>,
+        node: CarriedNode,
+        core: Snapshot,
+    ) -> serde_json::Result<Vec<Cow<'static, [u8]>>> {
+        packing.finish(|descriptors| Facts {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot: process::boot_id(),
+            clock: self.context.clock.origin(),
+            taken: self.context.now().as_nanos(),
+            node,
+            core,
+            descriptors,
+        })
+    }
+}
