@@ -156,6 +156,7 @@ impl Node {
                 self.endpoint.send(&from, &ToNode::UpSeen);
             }
             FromNode::Rollup { seq, rollup } => {
+                self.upgrade.beat(run);
                 process.heard = process.heard.now(process.pid, now);
                 let rollup = translate::rollup(&rollup);
                 if let Some(root) = self.above.root_mut() {

@@ -2,7 +2,7 @@
 
 use super::course::{Course, Wanted};
 use super::rehearsal::{self, Rehearsal};
-use super::upgrading::{AWAY, Away, SPARED, Upgrading};
+use super::upgrading::{AWAY, Away, SPARED, Spared, Upgrading};
 use crate::error::Chain;
 use crate::node::asker::Asker;
 use crate::node::children::Program;
@@ -228,7 +228,7 @@ impl Node {
             if reached && !check {
                 // The last that it is sent before it is replaced; what comes then waits.
                 self.upgrade.away.insert(node, Away { until: now + AWAY, held: Vec::new(), connects: false });
-                self.upgrade.spared.insert(node, now + SPARED);
+                self.upgrade.spared.insert(node, Spared { until: now + SPARED, back: false });
             }
         }
         if self.upgrade.course.as_ref().is_some_and(Course::waits_for_one) {

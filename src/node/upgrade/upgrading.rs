@@ -31,8 +31,8 @@ pub(in crate::node) struct Upgrading {
     pub(super) again: Option<Time>,
     /// Child nodes that cannot be asked now.
     pub(super) away: HashMap<Run, Away>,
-    /// Child nodes that are being replaced, and until when they may be silent for it.
-    pub(super) spared: HashMap<Run, Time>,
+    /// Child nodes that may be silent, as they are being replaced.
+    pub(super) spared: HashMap<Run, Spared>,
     /// How much of the course the asker has been told.
     pub(super) told: usize,
 }
@@ -45,6 +45,14 @@ pub(super) struct Away {
     pub(super) held: Vec<Question>,
     /// It has not connected yet to this image. Else it is being replaced itself.
     pub(super) connects: bool,
+}
+
+/// A child node that may be silent.
+pub(super) struct Spared {
+    /// Not for longer than this.
+    pub(super) until: Time,
+    /// It is there again, and has not beaten since.
+    pub(super) back: bool,
 }
 
 /// What of it goes over to the other image.
@@ -93,13 +101,18 @@ impl Upgrading {
     /// Why a child node that is overdue is not taken for hung: the image that takes its place has a limit of its own, after which the
     /// one before goes on.
     pub(in crate::node) fn spares(&self, run: Run, now: Time) -> Option<String> {
-        let until = self.spared.get(&run)?;
-        (now < *until).then(|| "it is being replaced by another executable".to_owned())
+        let spared = self.spared.get(&run)?;
+        (now < spared.until).then(|| "it is being replaced by another executable".to_owned())
     }
 
-    /// A child node is there again, as one image or the other.
+    /// A child node is there again, as one image or the other. Its silence lasts until its next beat.
     pub(in crate::node) fn is_back(&mut self, run: Run) {
-        self.spared.remove(&run);
+        self.spared.entry(run).and_modify(|spared| spared.back = true);
+    }
+
+    /// A child node has beaten.
+    pub(in crate::node) fn beat(&mut self, run: Run) {
+        self.spared.retain(|spared, how| *spared != run || !how.back);
     }
 
     /// A child node's process is gone.
@@ -107,5 +120,31 @@ impl Upgrading {
         self.spared.remove(&gone);
         self.away.remove(&gone);
         self.course.iter_mut().for_each(|course| course.lost(gone));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervision::ChildId;
+
+    #[test]
+    fn a_supervisor_that_is_replaced_is_spared_until_it_is_back_and_beats() {
+        let run = Run { child: ChildId(1), incarnation: crate::ids::Incarnation::FIRST };
+        let mut upgrading = Upgrading::default();
+        let spared =
+            |upgrading: &Upgrading, after| upgrading.spares(run, Time::ZERO + Span::from_secs(after)).is_some();
+        assert!(!spared(&upgrading, 0));
+        upgrading.spared.insert(run, Spared { until: Time::ZERO + SPARED, back: false });
+        // A beat that was sent before.
+        upgrading.beat(run);
+        assert!(spared(&upgrading, 14) && !spared(&upgrading, 15));
+        upgrading.is_back(run);
+        assert!(spared(&upgrading, 14));
+        upgrading.beat(run);
+        assert!(!spared(&upgrading, 14));
+        // One that was not told to be replaced.
+        upgrading.is_back(run);
+        assert!(!spared(&upgrading, 0));
     }
 }
