@@ -1,0 +1,207 @@
+use super::*;
+use crate::wire::view::testing;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// A supervisor with children whose rounds are made by hand.
+struct World {
+    folds: Folds,
+    now: Time,
+    ids: u32,
+    out: Vec<Told>,
+    happened: usize,
+}
+
+impl World {
+    fn new() -> World {
+        World { folds: Folds::default(), now: Time::ZERO, ids: 0, out: Vec::new(), happened: 0 }
+    }
+
+    fn event(&mut self, child: u32, path: &str, kind: &str, cause: Option<ReportId>, detail: Value) -> ReportId {
+        self.ids += 1;
+        self.happened += 1;
+        let id = ReportId { node: 1, seq: self.ids };
+        let at = format!("{:015}", self.now.as_nanos());
+        let event = EventView { at, cause, ..testing::event(self.ids, path, kind, detail) };
+        let own = Path::parse(&format!("/c{child}")).unwrap();
+        self.folds.take(self.now, ChildId(child), &own, Told { event, own: true }, &mut self.out);
+        id
+    }
+
+    /// One round of a child that ends with `code` after `millis`.
+    fn round(&mut self, child: u32, code: i32, millis: u64) {
+        self.life(child, millis, |_, _| {});
+        let path = format!("/c{child}");
+        self.event(child, &path, "exited", None, json!({ "code": code }));
+    }
+
+    fn life(&mut self, child: u32, millis: u64, mut more: impl FnMut(&mut World, ReportId)) {
+        let path = format!("/c{child}");
+        let last = self.out.last().map(|told| told.event.id).filter(|_| false);
+        let exit = ReportId { node: 1, seq: self.ids };
+        let cause = last.or(Some(exit));
+        let restarting = self.event(child, &path, "restarting", cause, json!({}));
+        more(self, restarting);
+        let starting = self.event(child, &path, "starting", Some(restarting), json!({}));
+        self.event(child, &path, "started", Some(starting), json!({}));
+        self.pass(millis);
+    }
+
+    fn pass(&mut self, millis: u64) {
+        let end = self.now + Span::from_millis(millis);
+        while let Some(at) = self.folds.next_deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.folds.due(self.now, &mut self.out);
+        }
+        self.now = end;
+    }
+
+    /// How many events of a kind those that were published stand for.
+    fn stands_for(&self, kind: &str) -> u64 {
+        self.out.iter().filter(|told| told.event.kind() == kind).map(|told| told.event.times()).sum()
+    }
+
+    /// Each id is there once, and each cause before its effect, but for those of before the first round.
+    fn is_whole(&self) {
+        let mut told = HashSet::new();
+        for Told { event, .. } in &self.out {
+            assert!(event.cause.is_none_or(|cause| cause.seq == 0 || told.contains(&cause)), "{event:?}");
+            assert!(told.insert(event.id), "told twice: {event:?}");
+        }
+    }
+}
+
+#[test]
+fn a_storm_is_told_by_its_beginning_its_going_on_and_its_end() {
+    let mut world = World::new();
+    for _ in 0..100_000 {
+        world.round(0, 1, 10);
+    }
+    assert!(world.out.len() < 300, "{}", world.out.len());
+    world.is_whole();
+    let full = world.out.iter().take_while(|told| told.event.repeats.is_none()).count();
+    assert!(full >= 4 * TOLD_IN_FULL as usize, "the first ones stand there as they happened: {full}");
+    world.folds.end_all(&mut world.out);
+    world.is_whole();
+    assert_eq!((world.stands_for("exited"), world.stands_for("restarting")), (100_000, 100_000));
+    let folded = world.out.iter().rfind(|told| told.event.repeats.is_some()).unwrap();
+    let Repeats { first, last, .. } = &**folded.event.repeats.as_ref().unwrap();
+    assert!(first < last && *last == folded.event.at);
+}
+
+#[test]
+fn what_is_well_again_is_told_soon() {
+    let mut world = World::new();
+    for _ in 0..1_000 {
+        world.round(0, 1, 10);
+    }
+    world.life(0, 0, |_, _| {});
+    let told = world.out.len();
+    world.pass(1_100);
+    assert_eq!(world.out.last().unwrap().event.kind(), "started", "it is up");
+    assert!(world.out.len() > told);
+    assert_eq!(world.folds.next_deadline(), None);
+    world.is_whole();
+    assert_eq!(world.stands_for("started"), 1_001);
+}
+
+#[test]
+fn another_end_and_an_operators_word_are_told_at_once() {
+    let mut world = World::new();
+    (0..500).for_each(|_| world.round(0, 1, 10));
+    world.round(0, 2, 10);
+    world.life(0, 10, |_, _| {});
+    let codes: Vec<_> = world.out.iter().filter_map(|told| told.event.exited()?.code).collect();
+    assert_eq!(codes.last(), Some(&2));
+    (0..500).for_each(|_| world.round(0, 2, 10));
+    let panic = world.event(0, "/c0", "panic", None, json!({}));
+    assert_eq!(world.out.last().unwrap().event.id, panic);
+    world.is_whole();
+    assert_eq!(world.stands_for("exited"), 1_001);
+}
+
+#[test]
+fn siblings_that_are_restarted_with_it_are_part_of_its_rounds() {
+    let mut world = World::new();
+    for _ in 0..1_000 {
+        world.life(0, 10, |world, restarting| {
+            let stopping = world.event(1, "/c1", "stopping", Some(restarting), json!({ "why": "group" }));
+            let exited = world.event(1, "/c1", "exited", Some(stopping), json!({ "code": 0 }));
+            world.event(1, "/c1", "stopped", Some(exited), json!({}));
+            let starting = world.event(1, "/c1", "starting", Some(restarting), json!({}));
+            world.event(1, "/c1", "started", Some(starting), json!({}));
+        });
+        world.event(0, "/c0", "exited", None, json!({ "code": 1 }));
+    }
+    assert!(world.out.len() < 400, "{}", world.out.len());
+    world.folds.end_all(&mut world.out);
+    world.is_whole();
+    assert_eq!(world.stands_for("stopped"), 1_000);
+}
+
+#[test]
+fn a_supervisor_is_folded_with_what_is_below_it() {
+    let mut world = World::new();
+    for round in 0..1_000 {
+        world.life(0, 10, |_, _| {});
+        let exited = world.event(0, "/c0/w", "exited", None, json!({ "code": 1 }));
+        let gave_up = world.event(0, "/c0", "gave_up", Some(exited), json!({}));
+        // Its own report and its children's come by different ways.
+        let escalated =
+            if round % 2 == 0 { world.event(0, "/c0", "escalated", Some(gave_up), json!({})) } else { gave_up };
+        world.event(0, "/c0/v", "stopping", None, json!({ "why": "supervisor_ends" }));
+        let escalated =
+            if round % 2 == 0 { escalated } else { world.event(0, "/c0", "escalated", Some(gave_up), json!({})) };
+        world.event(0, "/c0", "exited", Some(escalated), json!({ "code": 10 }));
+    }
+    assert!(world.out.len() < 400, "{}", world.out.len());
+    world.folds.end_all(&mut world.out);
+    world.is_whole();
+    assert_eq!(world.stands_for("gave_up"), 1_000);
+}
+
+#[test]
+fn what_is_not_alike_or_slow_is_told_in_full() {
+    let mut world = World::new();
+    for round in 0..300 {
+        world.round(0, round % 2, 10);
+    }
+    for _ in 0..100 {
+        world.round(1, 1, 31_000);
+    }
+    assert_eq!(world.out.len(), world.happened);
+    world.is_whole();
+}
+
+#[test]
+fn slow_rounds_are_folded_too() {
+    let mut world = World::new();
+    // A day.
+    for _ in 0..8_640 {
+        world.round(0, 1, 10_000);
+    }
+    assert!(world.out.len() < 4 * 350, "{}", world.out.len());
+    world.folds.end_all(&mut world.out);
+    world.is_whole();
+    assert_eq!(world.stands_for("exited"), 8_640);
+}
+
+#[test]
+fn storms_side_by_side_do_not_mix() {
+    let mut world = World::new();
+    for round in 0..5_000u32 {
+        for child in 0..5 {
+            // Each has its own last exit.
+            world.life(child, 0, |_, _| {});
+            let path = format!("/c{child}");
+            world.event(child, &path, "exited", None, json!({ "code": 1 }));
+        }
+        world.pass(10);
+        if round == 2_500 {
+            world.event(3, "/c3", "panic", None, json!({}));
+        }
+    }
+    world.folds.end_all(&mut world.out);
+    assert_eq!(world.stands_for("exited"), 25_000);
+    assert!(world.out.len() < 3_000, "{}", world.out.len());
+}

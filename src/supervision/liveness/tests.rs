@@ -1,0 +1,146 @@
+use super::*;
+
+fn promise(progress: bool) -> Heartbeat {
+    Heartbeat { interval: Span::from_secs(1), misses: 3, grace: Span::from_secs(2), progress }
+}
+
+fn at(millis: u64) -> Time {
+    Time::ZERO + Span::from_millis(millis)
+}
+
+fn is_overdue(watch: &Watch, millis: u64) -> bool {
+    matches!(watch.judge(at(millis)), Judgement::Overdue(_))
+}
+
+#[test]
+fn the_first_deadline_has_grace_and_the_next_has_none() {
+    let mut watch = Watch::new(promise(false), at(0));
+    assert!(!is_overdue(&watch, 4_999) && is_overdue(&watch, 5_000));
+    assert!(watch.beat(at(4_000), &Beat::default()));
+    assert!(!is_overdue(&watch, 6_999) && is_overdue(&watch, 7_000));
+}
+
+#[test]
+fn an_old_beat_is_no_sign_of_life() {
+    let mut watch = Watch::new(promise(false), at(0));
+    let beat = |seq| Beat { seq, ..Beat::default() };
+    assert!(watch.beat(at(1), &beat(5)));
+    assert!(!watch.beat(at(2), &beat(5)));
+    assert!(!watch.beat(at(3), &beat(4)));
+    assert!(watch.beat(at(4), &beat(6)));
+    assert!(watch.beat(at(5), &beat(0)), "a sender that does not count is always heard");
+}
+
+#[test]
+fn late_comes_at_one_and_a_half_intervals() {
+    let mut watch = Watch::new(promise(false), at(0));
+    assert!(watch.beat(at(0), &Beat::default()));
+    assert_eq!(watch.deadline(), Some(at(1_500)));
+    assert_eq!(watch.judge(at(1_499)), Judgement::Fine);
+    assert!(matches!(watch.judge(at(1_500)), Judgement::Late(_)));
+    watch.told_late(ReportId { node: 0, seq: 1 });
+    assert_eq!(watch.judge(at(1_600)), Judgement::Fine);
+    assert_eq!(watch.deadline(), Some(at(3_000)));
+}
+
+#[test]
+fn beats_without_progress_are_silence() {
+    let mut watch = Watch::new(promise(true), at(0));
+    let beat = |progress, pending| Beat { progress, pending, ..Beat::default() };
+    assert!(watch.beat(at(0), &beat(Some(1), None)));
+    for second in 1..3 {
+        assert!(watch.beat(at(second * 1_000), &beat(Some(1), Some(9))));
+    }
+    assert!(is_overdue(&watch, 3_000));
+    assert!(watch.overdue(at(3_000)).is_some_and(|o| o.no_progress));
+    assert!(watch.beat(at(3_000), &beat(Some(1), Some(0))), "nothing is pending");
+    assert!(!is_overdue(&watch, 5_900));
+    assert!(watch.beat(at(5_000), &beat(Some(2), Some(4))));
+    assert!(!is_overdue(&watch, 7_900));
+}
+
+#[test]
+fn a_lease_stops_both_clocks() {
+    let mut watch = Watch::new(promise(true), at(0));
+    let lease = Beat { progress: Some(1), busy_for: Some(Span::from_secs(60)), ..Beat::default() };
+    assert!(watch.beat(at(0), &lease));
+    assert!(!is_overdue(&watch, 62_999) && is_overdue(&watch, 63_000));
+    assert!(watch.beat(at(10_000), &Beat { progress: Some(2), ..Beat::default() }), "the lease is over early");
+    assert!(is_overdue(&watch, 13_000));
+}
+
+#[test]
+fn lost_time_is_credited_once_and_never_beyond_now() {
+    let mut watch = Watch::new(promise(false), at(0));
+    assert!(watch.beat(at(1_000), &Beat::default()));
+    watch.credit(at(11_500), Span::from_secs(10));
+    assert!(!is_overdue(&watch, 13_999) && is_overdue(&watch, 14_000));
+    let mut fresh = Watch::new(promise(false), at(0));
+    assert!(fresh.beat(at(11_500), &Beat::default()));
+    fresh.credit(at(11_500), Span::from_secs(10));
+    assert!(is_overdue(&fresh, 14_500), "it beat after the loss: there is nothing to credit");
+}
+
+#[test]
+fn missed_intervals_are_counted() {
+    let mut watch = Watch::new(Heartbeat::default(), at(0));
+    assert!(watch.beat(at(1_020), &Beat::default()));
+    assert_eq!(watch.status(at(1_020)).missed, 0);
+    assert_eq!(watch.status(at(2_520)).missed, 1);
+    assert!(watch.beat(at(3_600), &Beat::default()));
+    assert_eq!((watch.status(at(3_600)).missed, watch.status(at(3_600)).beats), (2, 2));
+}
+
+#[test]
+fn what_lay_unread_was_not_missed() {
+    let mut watch = Watch::new(Heartbeat::default(), at(0));
+    for second in 1..=10 {
+        assert!(watch.beat(at(second * 1_000), &Beat::default()));
+    }
+    // It beat every second; none was read for five, and then all at once.
+    (0..5).for_each(|_| assert!(watch.beat(at(15_010), &Beat::default())));
+    assert_eq!(watch.status(at(15_010)).missed, 0);
+    // One of them is still to be read, and this process knows that it was late.
+    assert!(watch.beat(at(18_000), &Beat::default()));
+    assert_eq!(watch.status(at(18_000)).missed, 2);
+    watch.credit(at(18_010), Span::from_millis(2_000));
+    assert_eq!(watch.status(at(18_010)).missed, 0);
+    // The next one in its time ends no silence before it.
+    assert!(watch.beat(at(19_000), &Beat::default()) && watch.beat(at(22_000), &Beat::default()));
+    assert!(watch.beat(at(22_200), &Beat::default()));
+    assert_eq!(watch.status(at(22_200)).missed, 2);
+    // A silence of its own stays one.
+    assert!(watch.beat(at(25_100), &Beat::default()));
+    watch.credit(at(26_000), Span::from_millis(200));
+    assert_eq!(watch.status(at(26_000)).missed, 4);
+}
+
+#[test]
+fn a_supervisor_suspects_itself_when_most_are_late() {
+    assert!(is_suspicious(3, 4) && is_suspicious(4, 4));
+    assert!(!is_suspicious(2, 4) && !is_suspicious(3, 3));
+}
+
+#[test]
+fn a_child_without_cpu_time_is_spared_for_a_while() {
+    let mut watch = Watch::new(promise(false), at(0));
+    assert!(watch.beat(at(0), &Beat::default()));
+    let looks = |watch: &mut Watch, from: u64| -> Vec<Option<bool>> {
+        (0..12).map(|nth| watch.starve(at(from + nth * 1_000))).collect()
+    };
+    let mut expected = vec![Some(false); 10];
+    expected[0] = Some(true);
+    expected.extend([None, None]);
+    assert_eq!(looks(&mut watch, 3_000), expected);
+    assert!(watch.beat(at(20_000), &Beat::default()));
+    assert_eq!(looks(&mut watch, 23_000), expected, "another silence begins anew");
+}
+
+#[test]
+fn no_child_can_promise_what_nobody_could_keep() {
+    let mut watch = Watch::new(promise(false), at(0));
+    watch.set_limit(Span::from_nanos(1));
+    assert_eq!(watch.limit(), Span::from_millis(30));
+    watch.set_limit(Span::from_secs(60));
+    assert_eq!(watch.limit(), Span::from_secs(60));
+}

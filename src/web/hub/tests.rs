@@ -1,0 +1,202 @@
+use super::*;
+use crate::wire::view::{ChildView, EventView, SupervisorView, WorkerView, testing};
+use std::collections::HashSet;
+
+fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+fn events(numbers: std::ops::Range<u32>, lost: u64, caught_up: bool) -> EventsRead {
+    let event =
+        |number| testing::event(number, "/a", "beat_late", json!({ "age_ms": 1, "limit_ms": 2, "spared": null }));
+    let next = u64::from(numbers.end);
+    EventsRead { events: numbers.map(event).collect(), lost, forgotten: 0, caught_up, next }
+}
+
+fn status(workers: &[&str]) -> StatusView {
+    let mut root = SupervisorView::bare(&Path::root(), "running");
+    root.children =
+        workers.iter().map(|at| ChildView::Worker(Box::new(WorkerView::bare(&path(at), "running")))).collect();
+    StatusView {
+        instance: "shop".into(),
+        version: "1".into(),
+        pid: 1,
+        uptime_ms: 1,
+        containment: "group".into(),
+        controllers: Default::default(),
+        root: ChildView::Supervisor(Box::new(root)),
+    }
+}
+
+/// A hub that knows a tree.
+fn known() -> Hub {
+    let mut hub = Hub::new();
+    hub.here("shop", "r1", 1_000);
+    hub.uses(1_000);
+    assert_eq!(hub.question(1_000), None);
+    hub.events(1, &events(0..3, 0, true), 1_000);
+    assert!(hub.tree("", 0).is_none());
+    let question = hub.question(1_000).unwrap();
+    hub.answer(&question, &status(&["/a", "/b"]), 1_000);
+    hub
+}
+
+fn open(hub: &mut Hub, id: &str, from: Option<u64>, run: Option<&str>, now: u64) {
+    let has = Has { from, run: run.map(str::to_owned) };
+    hub.open(id.into(), May::View, &has, Arc::new(Notify::new()), now).unwrap();
+}
+
+/// All frames that there are now: name, number, content.
+fn taken(hub: &mut Hub, id: &str, now: u64) -> Vec<(String, Option<u64>, Value)> {
+    let mut all = Vec::new();
+    while let Poll::Ready(Some(frame)) = hub.next_frame(id, Waker::noop(), now) {
+        let text = String::from_utf8(frame.to_vec()).unwrap();
+        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        let number = line("id: ").map(|number| number.parse().unwrap());
+        all.push((line("event: ").unwrap(), number, serde_json::from_str(&line("data: ").unwrap()).unwrap()));
+    }
+    all
+}
+
+fn names(frames: &[(String, Option<u64>, Value)]) -> Vec<&str> {
+    frames.iter().map(|(name, ..)| name.as_str()).collect()
+}
+
+#[test]
+fn the_tree_is_told_when_events_and_status_are_there() {
+    let hub = known();
+    let tree = hub.tree("now", 0).unwrap();
+    assert_eq!((&tree["next"], &tree["run"], &tree["at"]), (&json!(3), &json!("r1"), &json!("now")));
+    assert_eq!(tree["rows"]["name"], json!(["/", "a", "b"]));
+    assert_eq!(tree["rows"]["parent"], json!([null, 0, 0]));
+}
+
+#[test]
+fn a_page_that_comes_back_misses_nothing_and_gets_nothing_twice() {
+    let mut hub = known();
+    open(&mut hub, "p", Some(1), Some("r1"), 1_000);
+    let frames = taken(&mut hub, "p", 1_000);
+    let (_, next, list) = frames.iter().find(|(name, ..)| name == "events").unwrap();
+    assert_eq!((*next, list.as_array().unwrap().len()), (Some(3), 2), "{frames:?}");
+    // A follower that asks anew is told some twice.
+    hub.events(1, &events(2..6, 0, false), 1_000);
+    let frames = taken(&mut hub, "p", 1_000);
+    assert_eq!((frames[0].1, frames[0].2.as_array().unwrap().len()), (Some(6), 3));
+    // Of another run, or from where nothing is known, the tree is fetched anew.
+    for (id, from, run) in [("q", 1, "r0"), ("r", 99, "r1")] {
+        open(&mut hub, id, Some(from), Some(run), 1_000);
+        assert_eq!(names(&taken(&mut hub, id, 1_000)), ["hello", "root", "lost"], "{id}");
+    }
+    open(&mut hub, "s", None, None, 1_000);
+    assert_eq!(names(&taken(&mut hub, "s", 1_000)), ["hello", "root"]);
+}
+
+#[test]
+fn a_gap_is_told_with_how_many_are_missing() {
+    let mut hub = known();
+    open(&mut hub, "p", Some(3), Some("r1"), 1_000);
+    taken(&mut hub, "p", 1_000);
+    hub.events(1, &events(10..12, 7, false), 1_000);
+    let frames = taken(&mut hub, "p", 1_000);
+    assert_eq!(names(&frames), ["lost"]);
+    assert_eq!((frames[0].1, &frames[0].2), (Some(12), &json!({ "count": 7 })));
+    assert!(hub.question(1_000).unwrap().whole);
+}
+
+#[test]
+fn a_slow_page_is_told_and_a_quick_one_gets_all() {
+    let mut hub = known();
+    open(&mut hub, "slow", Some(3), None, 1_000);
+    open(&mut hub, "quick", Some(3), None, 1_000);
+    let mut seen = HashSet::new();
+    let mut now = 1_000;
+    for batch in 0..200 {
+        now += 50;
+        hub.events(1, &events(3 + batch * 50..53 + batch * 50, 0, false), now);
+        for (name, _, list) in taken(&mut hub, "quick", now) {
+            assert_ne!(name, "lost");
+            if name == "events" {
+                list.as_array().unwrap().iter().for_each(|event| assert!(seen.insert(event["id"].to_string())));
+            }
+        }
+    }
+    assert_eq!(seen.len(), 10_000);
+    let frames = taken(&mut hub, "slow", now);
+    assert!(names(&frames).contains(&"lost"));
+    let bytes: usize = frames.iter().map(|(_, _, json)| json.to_string().len()).sum();
+    assert!(bytes < 2 * WAITING_MAX, "{bytes}");
+}
+
+#[test]
+fn another_run_is_told_and_what_the_old_follower_still_has_is_not_taken() {
+    let mut hub = known();
+    open(&mut hub, "p", Some(3), Some("r1"), 1_000);
+    taken(&mut hub, "p", 1_000);
+    hub.is_not(Root::Gone, 2_000);
+    assert_eq!(hub.wants(2_000).follow, None);
+    hub.here("shop", "r2", 3_000);
+    let frames = taken(&mut hub, "p", 3_000);
+    assert_eq!(names(&frames), ["root", "root", "lost"]);
+    assert_eq!(
+        (&frames[0].2["is"], &frames[1].2["is"], &frames[1].2["run"]),
+        (&json!("gone"), &json!("here"), &json!("r2"))
+    );
+    hub.events(1, &events(3..4, 0, false), 3_000);
+    assert_eq!((hub.tree("", 0), hub.wants(3_000).follow), (None, Some((2, None))));
+    assert!(taken(&mut hub, "p", 3_000).is_empty());
+}
+
+#[test]
+fn other_rows_are_told_as_a_tree_to_be_fetched() {
+    let mut hub = known();
+    open(&mut hub, "p", Some(3), None, 1_000);
+    taken(&mut hub, "p", 1_000);
+    let unknown: EventView = testing::event(4, "/c", "starting", json!({}));
+    hub.events(1, &EventsRead { events: vec![unknown], lost: 0, forgotten: 0, caught_up: false, next: 4 }, 2_000);
+    let question = hub.question(2_600).unwrap();
+    assert!(question.whole);
+    hub.answer(&question, &status(&["/a", "/b", "/c"]), 2_600);
+    assert_eq!(names(&taken(&mut hub, "p", 2_600)), ["lost", "events"]);
+    assert_eq!(hub.tree("", 0).unwrap()["rows"]["name"], json!(["/", "a", "b", "c"]));
+}
+
+#[test]
+fn nothing_is_asked_while_no_page_is_open() {
+    let mut hub = known();
+    open(&mut hub, "p", None, None, 1_000);
+    assert!(hub.wants(60_000).follow.is_some() && hub.question(60_000).is_some());
+    hub.close("p", 60_000);
+    assert!(hub.wants(69_000).follow.is_some());
+    assert_eq!((hub.wants(71_000).follow, hub.question(99_000)), (None, None));
+}
+
+#[test]
+fn rows_in_view_are_asked_for_by_their_supervisors() {
+    let mut hub = known();
+    open(&mut hub, "p", Some(3), None, 1_000);
+    assert!(!hub.show("other", View::default()));
+    let view = View { paths: vec![path("/a"), path("/x")], select: Some(path("/b")), logs: vec![path("/")] };
+    assert!(hub.show("p", view));
+    let question = hub.question(2_000).unwrap();
+    assert_eq!(question.path, Path::root());
+    assert_eq!(question.children.as_ref().unwrap().len(), 2);
+    assert_eq!(hub.wants(2_000).logs, BTreeSet::from([path("/"), path("/b")]));
+    taken(&mut hub, "p", 2_000);
+    hub.answer(&question, &status(&["/a", "/b"]), 2_000);
+    let frames = taken(&mut hub, "p", 2_000);
+    assert_eq!(names(&frames), ["numbers"]);
+    assert_eq!(frames[0].2.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn there_are_so_many_pages_and_each_hears_of_the_end() {
+    let mut hub = known();
+    for number in 0..PAGES {
+        open(&mut hub, &number.to_string(), None, None, 1_000);
+    }
+    assert!(hub.open("more".into(), May::View, &Has::default(), Arc::new(Notify::new()), 1_000).is_none());
+    hub.end(1_000);
+    let frames = taken(&mut hub, "7", 1_000);
+    assert_eq!(frames.last().unwrap().2["is"], json!("gone"));
+    assert!(matches!(hub.next_frame("7", Waker::noop(), 1_000), Poll::Ready(None)));
+}
