@@ -174,11 +174,8 @@ impl Image {
             }
             let mut spawned = spawn::prepare(spec).unwrap().spawn().unwrap();
             if let Some(late) = &mut spawned.late {
-                let begun = Instant::now();
-                while late.outcome().is_none_or(|outcome| outcome.map_err(|error| panic!("{error}")).is_err()) {
-                    assert!(begun.elapsed() < Duration::from_secs(60), "it is not started");
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+                late.wait(Span::from_secs(60));
+                late.outcome().expect("it is started by now").unwrap_or_else(|error| panic!("{error}"));
             }
             (spawned.pid, spawned.pidfd)
         };

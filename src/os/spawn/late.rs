@@ -84,6 +84,13 @@ impl Held {
 }
 
 impl Late {
+    /// Waits until it is known what came of the start, for so long at most.
+    pub fn wait(&self, limit: Span) {
+        if let Some(held) = &self.held {
+            held.wait(limit);
+        }
+    }
+
     /// Whether it is known that the program was executed.
     pub fn has_executed(&self) -> bool {
         self.held.as_ref().is_none_or(|held| held.is_over() && held.outcome().is_ok())
@@ -225,7 +232,7 @@ impl Spawned {
                     reap(&self.pidfd);
                     return Err(error);
                 }
-                None => clock::pause(Span::from_millis(1)),
+                None => late.wait(Span::from_secs(1)),
             }
         }
         Ok(self)
