@@ -416,7 +416,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let (logger, handle) = root_on(writer.as_fd(), Level::Info, Format::Json);
         for n in 0..5_000 {
-            info!(logger, "a line of some length that nobody reads"; "n" => n);
+            info!(logger, "a line of some length that no process reads"; "n" => n);
             handle.flush();
         }
         drop((logger, writer));
@@ -444,14 +444,14 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let (logger, handle) = root_on(writer.as_fd(), Level::Info, false);
         for n in 0..5_000 {
-            info!(logger, "a line of some length that nobody reads"; "n" => n);
+            info!(logger, "a line of some length that no process reads"; "n" => n);
             handle.flush();
         }
         assert!(handle.wants_write() && handle.fd().is_some());
         assert!(handle.lost().lines > 1_000, "{:?}", handle.lost());
         drop(reader);
         assert!(!handle.flush(), "after EPIPE it is silent");
-        info!(logger, "to nobody");
+        info!(logger, "without a reader");
         assert!(!handle.wants_write());
     }
 }

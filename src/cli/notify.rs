@@ -9,8 +9,8 @@ use treevisor_client::{self as client, NotifyError};
 /// Send an sd_notify message, from a shell script
 ///
 /// What systemd-notify does, for machines without systemd: sends assignments as in sd_notify(3) to the socket that the
-/// environment names. Under treevisor that is a worker with `ready = "notify"` or `source = "notify"`. Where nobody
-/// wants notifications it does nothing, and ends with 0: a script runs the same without a supervisor.
+/// environment names. Under treevisor that is a worker with `ready = "notify"` or `source = "notify"`. Where no
+/// `NOTIFY_SOCKET` is set it does nothing, and ends with 0: a script runs the same without a supervisor.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 What treevisor understands:

@@ -87,7 +87,7 @@ impl Session {
                         return Ok(());
                     }
                     let through = Some(received).filter(|_| nth > 0);
-                    // Only now: a tool that writes slowly reads slowly, and the root must know.
+                    // Only now: a tool that writes slowly reads slowly, and the root has to be sent that.
                     let _ = self.send(Verb::LogsSeen { request, replies: 1, through, again: false }, first);
                 }
                 // We were stopped, or could not write, for so long that the root believes us gone.

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 const GAVE_UP: i32 = 10;
 const NOT_STARTED: i32 = 11;
 
-/// A process that has run so long was healthy, as it is for a back-off that is not told otherwise.
+/// A process that has run so long was healthy, as it is for a back-off without a setting of its own.
 const HEALTHY_MS: u64 = 10_000;
 
 /// The events of a tree, to be looked up.

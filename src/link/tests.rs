@@ -124,11 +124,11 @@ fn the_kernel_says_who_a_peer_of_an_old_version_is() {
 #[test]
 fn a_message_to_nobody_is_an_error() {
     let mut room = Room::new();
-    let nobody = Identity::new(b"nobody");
-    assert_eq!(room.router.send(&nobody, &[b"x"]), SendOutcome::NoSuchPeer);
-    assert_eq!(room.router.send(&nobody, &[b"x", b"y"]), SendOutcome::NoSuchPeer);
+    let absent = Identity::new(b"absent");
+    assert_eq!(room.router.send(&absent, &[b"x"]), SendOutcome::NoSuchPeer);
+    assert_eq!(room.router.send(&absent, &[b"x", b"y"]), SendOutcome::NoSuchPeer);
     // A failed send must leave nothing behind that a later message would be glued to.
-    let mut dealer = room.dealer(b"somebody");
+    let mut dealer = room.dealer(b"a peer");
     assert!(dealer.send(&[b"hello"]));
     let heard = hear(&mut room.router);
     assert_eq!(room.router.send(&heard.from, &[b"a", b"b"]), SendOutcome::Sent);
@@ -297,7 +297,7 @@ fn what_was_sent_before_closing_arrives_when_there_is_a_linger() {
 fn dropping_everything_with_unsent_messages_does_not_hang() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let context = Context::new().expect("a context");
-    let mut dealer = Dealer::connect(&context, &directory.path().join("nobody.sock"), b"", LIMITS).expect("a dealer");
+    let mut dealer = Dealer::connect(&context, &directory.path().join("absent.sock"), b"", LIMITS).expect("a dealer");
     assert!(dealer.send(&[b"x"]));
     let dropped = thread::spawn(move || drop((dealer, context)));
     until(|| dropped.is_finished().then_some(()));
@@ -530,7 +530,7 @@ fn running_out_of_descriptors_kills_nobody() {
     let more: Vec<UnixStream> = (0..20).map(|_| UnixStream::connect(&socket).expect("connected")).collect();
     for _ in 0..50 {
         assert!(friend.send(&[b"room?"]));
-        assert_eq!(answer(&mut friend), [b"no"], "it serves whom it has");
+        assert_eq!(answer(&mut friend), [b"no"], "it serves those that it has");
     }
     assert!(child.0.try_wait().expect("it is ours").is_none());
     assert!(friend.send(&[b"empty"]));

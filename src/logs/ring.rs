@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(texts(ring.read(2, 8)), ["cccc"]);
         // A single line is given however long it is, or no reader would ever come past it.
         assert_eq!(texts(ring.read(0, 1)), ["aaaa"]);
-        // A position from the future, of another process say, shows nothing.
+        // A position from the future, of another process for instance, shows nothing.
         assert!(ring.read(u64::MAX, 8).is_empty());
     }
 

@@ -1,7 +1,7 @@
 //! What a status says, in the text format of Prometheus: a pure function of one answer of the root.
 //!
 //! Series come in the order of the tree, so two pages of a quiet tree differ in nothing but values. Labels are bounded by what
-//! the file has: no pid, no incarnation, no command. What a supervisor that does not answer last said of its subtree is not
+//! the file has: no pid, no incarnation, no command. What a supervisor that does not answer last reported of its subtree is not
 //! repeated as if it were fresh. `docs/metrics.md` says what each family means.
 
 mod page;
@@ -76,7 +76,7 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Whether the supervisor above has told of it. The root has none above; what stands below one that is down or does not
+    /// Whether the supervisor above has reported it. The root has none above; what stands below one that is down or does not
     /// answer is known by the file alone.
     fn is_known(&self) -> bool {
         self.view.exits().is_some() || self.view.path().is_root()

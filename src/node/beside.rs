@@ -52,7 +52,7 @@ impl Purpose {
     /// What follows from the end of one.
     fn event(self, run: Run, failed: bool) -> Option<Event> {
         match self {
-            // The worker does not know that it is to stop.
+            // The worker was not asked to stop.
             Purpose::Stop => failed.then_some(Event::StopRefused(run)),
             Purpose::Hang => Some(Event::Examined(run)),
         }

@@ -1,4 +1,4 @@
-//! How the end of a tree is told: in the journal, in the log, and to a service manager.
+//! How the end of a tree is reported: in the journal, in the log, and to a service manager.
 
 use crate::supervision::End;
 
@@ -14,7 +14,7 @@ pub(super) struct Texts {
     pub is_error: bool,
 }
 
-/// What is told of an end.
+/// What is reported of an end.
 pub(super) fn texts(end: End) -> Texts {
     match end {
         End::Stopped => Texts {

@@ -53,7 +53,7 @@ impl<'a> Packing<'a> {
     /// The snapshot in pieces. Its descriptors are those that were packed.
     ///
     /// # Errors
-    /// When the state is nothing that JSON can say.
+    /// When JSON cannot represent the state.
     pub(super) fn finish<N: Serialize, C: Serialize>(
         self,
         facts: impl FnOnce(Vec<Descriptor>) -> Facts<N, C>,

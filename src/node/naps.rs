@@ -38,7 +38,7 @@ impl Naps {
     }
 
     /// A process has announced the interval at which it beats from now on. The last one counts.
-    pub(super) fn says(&mut self, run: Run, interval: Span) {
+    pub(super) fn announced(&mut self, run: Run, interval: Span) {
         self.said.insert(run, interval);
     }
 
@@ -76,10 +76,10 @@ mod tests {
     fn what_a_process_has_said_of_itself_ends_with_it_or_with_its_next_word() {
         let mut naps = Naps::new([3_000, 1_000].map(Span::from_millis).into_iter());
         assert_eq!((naps.shortest(), naps.longest_nap()), (millis(1_000), millis(500)));
-        naps.says(run(1, 1), Span::from_millis(100));
-        naps.says(run(2, 1), Span::from_millis(200));
+        naps.announced(run(1, 1), Span::from_millis(100));
+        naps.announced(run(2, 1), Span::from_millis(200));
         assert_eq!(naps.longest_nap(), millis(50));
-        naps.says(run(1, 1), Span::from_secs(60));
+        naps.announced(run(1, 1), Span::from_secs(60));
         assert_eq!(naps.longest_nap(), millis(100), "a longer one takes the short one back");
         naps.ended(run(2, 2));
         assert_eq!(naps.longest_nap(), millis(100), "that was another process");
@@ -88,7 +88,7 @@ mod tests {
         naps.renew([Span::from_secs(4)].into_iter());
         assert_eq!(naps.longest_nap(), millis(2_000));
         naps.renew(std::iter::empty());
-        assert_eq!(naps.longest_nap(), millis(30_000), "the first one has said a minute");
+        assert_eq!(naps.longest_nap(), millis(30_000), "the first one has announced a minute");
         naps.ended(run(1, 1));
         assert_eq!(naps.longest_nap(), None);
     }
@@ -98,7 +98,7 @@ mod tests {
         let mut naps = Naps::new([Span::from_micros(1)].into_iter());
         assert_eq!(naps.longest_nap(), millis(10));
         naps.renew(std::iter::empty());
-        naps.says(run(0, 1), Span::from_nanos(1));
+        naps.announced(run(0, 1), Span::from_nanos(1));
         assert_eq!(naps.longest_nap(), millis(10));
     }
 }

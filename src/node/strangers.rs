@@ -100,7 +100,7 @@ pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> Whos
     find(&|ended| ended.kin.since <= facts.began).unwrap_or(Whose::Unclear)
 }
 
-/// What a node knows of the processes that it has adopted, and of what has to be looked for among them.
+/// What is known of the processes that it has adopted, and of what has to be looked for among them.
 pub(super) struct Strangers {
     /// Whether there are any.
     adopted: Adopted,

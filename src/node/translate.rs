@@ -258,7 +258,7 @@ fn sources(status: &ChildStatus, exec: &ExecSpec) -> Vec<SourceView> {
         .collect()
 }
 
-/// What a parent knows of a child node, written into the view of it. The state is left to the caller.
+/// What is known to a parent of a child node, written into the view of it. The state is left to the caller.
 pub(super) fn fill_supervisor(view: &mut SupervisorView, status: &ChildStatus, now: Time, clock: &Clock) {
     let up = matches!(status.state, State::Running | State::Starting);
     if !up || view.state.is_empty() {
@@ -379,7 +379,7 @@ fn body(fact: Fact, path: &Path) -> EventBody {
                 signal_name: signal.map(|signal| full_name(signal).into_owned()),
                 status_text: status,
                 uptime_ms: Some(ran.as_millis()),
-                // What the system knows of it is added where it was asked.
+                // What the system shows of it is added where it was asked.
                 ..event::Exited::default()
             }))
         }

@@ -261,7 +261,7 @@ impl Node {
                 // reports.
                 Action::Report(report) => self.pending_reports.push(*report),
                 Action::Beside { .. } | Action::Spawn(_) => self.carry_out(action),
-                // Readers of an event are to know what led to it, and a child that is ended by it can still be looked
+                // Readers of an event get what led to it before it, and a child that is ended by it can still be looked
                 // at.
                 Action::AskToStop(_)
                 | Action::Kill(_)

@@ -36,7 +36,7 @@ fn controllers(base: Option<&Group>) -> ControllersView {
     ControllersView { available, missing }
 }
 
-/// How its last process ended, as far as the core does not know it.
+/// How its last process ended, as far as the core does not have it.
 fn mark_out_of_memory(last_exit: &mut Option<ExitView>, handle: &Child) {
     if let Some(exit) = last_exit {
         exit.oom_killed = handle.out_of_memory;
@@ -69,7 +69,7 @@ impl View<'_> {
         SupervisorSpec { policy, hooks, resources: *self.limits.own(), children }
     }
 
-    /// All that is held below this supervisor, as far as this node knows.
+    /// All that is held below this supervisor, as far as it is known here.
     pub(super) fn holds(&self) -> Vec<HoldView> {
         self.core.ids().filter_map(|id| self.children.get(id)).flat_map(Child::holds).collect()
     }

@@ -32,7 +32,7 @@ pub enum Action {
     /// The specs that came with this request, a [`Command::Start`](super::Command::Start) or a
     /// [`Reload`](super::Reload), are in force from here on: the shell takes them over. By now
     /// [`Supervisor::find`](super::Supervisor::find) finds the new children. Those of which an
-    /// [`Action::Adopt`] before it says so get theirs later.
+    /// [`Action::Adopt`] before it announces that get theirs later.
     Renew(RequestId),
     /// A copy of a `count` gets another spec by itself: the roll-out of a reload has come to it, or goes back.
     Adopt(ChildId, Adopt),
@@ -49,7 +49,7 @@ pub enum Action {
     Succeed(ChildId, ChildId),
     /// A child is gone for good: the shell forgets its handle. (A new one shows with its first `Spawn`.)
     Forget(ChildId),
-    /// Something happened that people want to know.
+    /// Something happened that is published.
     Report(Box<Report>),
     /// Nothing is left below: end this process. The last action there ever is.
     Halt(End),

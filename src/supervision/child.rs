@@ -182,7 +182,7 @@ impl Child {
         let renewed = promise != self.member.policy.heartbeat;
         self.member = member;
         if other {
-            // How often the old one failed says nothing of the new one.
+            // How often the old one failed does not count for the new one.
             self.delays = Delays::default();
         }
         if let Some(process) = self.process_mut().filter(|process| renewed && process.pid.is_some()) {

@@ -1,4 +1,4 @@
-//! What comes into the core: facts about children, and what people and the parent want.
+//! What comes into the core: facts about children, and what operators and the parent ask for.
 
 use super::rollup::Rollup;
 use super::types::{
@@ -221,8 +221,8 @@ pub enum Event {
         /// What is left of it.
         stuck: Stuck,
     },
-    /// The kernel refuses the signal by which [`Action::AskToStop`](super::Action::AskToStop) asks: the child does not
-    /// know that it is to end, so its time to stop is over.
+    /// The kernel refuses the signal by which [`Action::AskToStop`](super::Action::AskToStop) asks: the child was
+    /// not asked to end, so its time to stop is over.
     StopRefused(Run),
     /// Answers [`Action::Examine`](super::Action::Examine): the command has come to its end, or could not be run.
     Examined(Run),
@@ -237,7 +237,7 @@ pub enum Event {
         /// The caller, for reports, such as "uid 1000".
         by: String,
     },
-    /// Another process than the parent wants this supervisor to end: reported, and named as the cause of what the
+    /// A process other than the parent orders this supervisor to end: reported, and named as the cause of what the
     /// [`Event::Stop`] or [`Event::StopNow`] that follows leads to. By itself it changes nothing.
     Ordered {
         /// The sender, and how.

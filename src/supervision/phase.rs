@@ -10,7 +10,7 @@ use crate::ids::ReportId;
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-/// What its supervisor, or an operator, wants of a child.
+/// What a child is to be, by its supervisor or an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Target {

@@ -58,7 +58,7 @@ pub struct Supervisor {
     pub(super) stopped_roll: Option<Box<RolloutEnd>>,
     /// What waits until there is none (D5).
     pub(super) queue: VecDeque<QueueItem>,
-    /// The report of what wants this supervisor to end, until it begins to.
+    /// The report of what has ordered this supervisor to end, until it begins to.
     pub(super) ordered: Option<ReportId>,
     /// The parent's report of our start.
     pub(super) started_by: Option<ReportId>,
@@ -354,7 +354,7 @@ impl Supervisor {
         Some(self.rollup(now))
     }
 
-    /// When our own beat is due; `None` without a parent that wants one, and when this supervisor is over.
+    /// When our own beat is due; `None` without a parent that waits for one, and when this supervisor is over.
     pub fn next_own_beat(&self) -> Option<Time> {
         self.own_beat
     }

@@ -148,7 +148,7 @@ pub struct Stuck {
     pub why: String,
 }
 
-/// What wants this supervisor to end.
+/// What has ordered this supervisor to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StopReason {
     /// The parent's request, a signal to the root, or `treevisor stop`: the end is [`End::Stopped`](super::End).

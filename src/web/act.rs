@@ -1,4 +1,4 @@
-//! Actions: each is asked for in a thread of its own, and what becomes of it is told to all pages.
+//! Actions: each is asked for in a thread of its own, and what becomes of it is sent to all pages.
 
 use super::known::Known;
 use super::shared::{Shared, now_ms};
@@ -131,7 +131,7 @@ pub(super) struct Begun {
     first: oneshot::Receiver<First>,
 }
 
-/// What the root has said of an action at first.
+/// What the root has replied to an action at first.
 pub(super) enum First {
     /// It is being carried out, or what else is told to the pages.
     Taken,

@@ -1,6 +1,6 @@
 //! What all pages share: the tree, its events, and what each page still has to be sent. No descriptor and no clock is in it.
 //!
-//! Threads that ask the root put in what they are told; the connections of pages take out what is theirs. A page is never
+//! Threads that ask the root put in what they receive; the connections of pages take out what is theirs. A page is never
 //! waited for. Towards the root all pages are one: one follower, and one question at a time.
 
 use super::keys::May;
@@ -80,7 +80,7 @@ pub(super) struct Hub {
     /// Counts runs.
     generation: u64,
     root: Root,
-    /// When it told something last.
+    /// When it sent something last.
     told_at: u64,
     /// Since when it does not answer.
     silent_since: u64,
@@ -121,7 +121,7 @@ impl Hub {
         self.root
     }
 
-    /// How long the root has told nothing, where it is there and does not answer.
+    /// How long the root has sent nothing, where it is there and does not answer.
     pub(super) fn silent(&self, now: u64) -> Option<Span> {
         (self.root == Root::Silent).then(|| Span::from_millis(now.saturating_sub(self.silent_since)))
     }
@@ -174,7 +174,7 @@ impl Hub {
         self.schedule.forget();
     }
 
-    /// What a follower of that run was told.
+    /// What a follower of that run has received.
     pub(super) fn events(&mut self, generation: u64, read: &EventsRead, now: u64) {
         if generation != self.generation {
             return;
@@ -222,7 +222,7 @@ impl Hub {
         }
     }
 
-    /// The root has told something.
+    /// The root has sent something.
     pub(super) fn answered(&mut self, now: u64) {
         self.told_at = now;
         if self.root == Root::Silent {

@@ -126,7 +126,7 @@ const NOTIFY_WITHIN: Duration = Duration::from_millis(100);
 /// The kernel keeps at most so many bytes for a client.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// How long the last words to pages may take.
+/// How long the last messages to pages may take.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Serves until a signal ends it.

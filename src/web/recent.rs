@@ -1,5 +1,5 @@
-//! What the root has told of the tree a while ago: for those who ask often, scrapes that come at one time share one question, and for
-//! those who ask while it does not answer.
+//! What the root has reported of the tree a while ago: for those that ask often, scrapes that come at one time share one question, and
+//! for those that ask while it does not answer.
 
 use super::ask::Asker;
 use super::shared::now_ms;
@@ -34,7 +34,7 @@ impl Recent {
     }
 }
 
-/// What `/plain` has told last: when, of which path, and what.
+/// What `/plain` has shown last: when, of which path, and what.
 #[derive(Default)]
 pub(super) struct Last(std::sync::Mutex<Option<(u64, Path, Arc<StatusView>)>>);
 

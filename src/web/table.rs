@@ -56,7 +56,7 @@ cells! {
     /// Of a supervisor: its window.
     intensity: Option<IntensityView>,
     last_exit: Option<ExitView>,
-    /// Milliseconds until a back-off is over, when that was told.
+    /// Milliseconds until a back-off is over, when that was reported.
     waits_ms: Option<u64>,
     status_text: Option<String>,
     held_since: Option<String>,
@@ -80,7 +80,7 @@ struct Row {
     parent: Option<usize>,
     supervisor: bool,
     cells: Cells,
-    /// What was last told of it.
+    /// What was last sent of it.
     told: Cells,
     /// Number of the event after the one that changed it last.
     changed: u64,
@@ -103,7 +103,7 @@ pub(super) struct Table {
     by_path: HashMap<Path, usize>,
     /// Number of the next event.
     next: u64,
-    /// Rows that have changed since they were last told.
+    /// Rows that have changed since they were last sent.
     dirty: BTreeSet<usize>,
 }
 

@@ -4,7 +4,7 @@
 //! JSON; then the blobs, one directly after the other. Blobs are what would be long in JSON, such as last lines of output: the
 //! reader gives them as slices of the file, which is mapped, so that only what is used is read.
 //!
-//! Whatever a reader does not know is refused: the writer knew something that would be lost. So is whatever is more than a
+//! Whatever a reader does not know is refused: what the writer has put in would be lost. So is whatever is more than a
 //! writer writes, and nothing that is read can end the process.
 
 use super::exact;
@@ -26,7 +26,7 @@ const BEGIN: &[u8] = b"TVSNAP\n";
 /// Digits of the longest number in the head.
 const DIGITS_MAX: usize = 20;
 
-/// All that a snapshot says, but for the contents of the blobs. `N` is the node's own state and `C` that of its core.
+/// All that stands in a snapshot, but for the contents of the blobs. `N` is the node's own state and `C` that of its core.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State<N, C> {
@@ -141,7 +141,7 @@ impl<'a> Draft<'a> {
     /// The snapshot in pieces, to be written one after the other.
     ///
     /// # Errors
-    /// When the state is nothing that JSON can say.
+    /// When JSON cannot represent the state.
     pub fn finish<N: Serialize, C: Serialize>(self, facts: Facts<N, C>) -> serde_json::Result<Vec<Cow<'a, [u8]>>> {
         let Facts { version, boot, clock, taken, node, core, descriptors } = facts;
         let state = State { format: FORMAT, version, boot, clock, taken, node, core, descriptors, blobs: self.extents };

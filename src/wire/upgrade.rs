@@ -31,7 +31,7 @@ pub struct Supervisor {
     pub state: State,
     /// The version that it runs.
     pub version: String,
-    /// How long it neither heard nor acted, in milliseconds; `null` where there was no gap.
+    /// How long it neither read nor acted, in milliseconds; `null` where there was no gap.
     pub gap_ms: Option<u64>,
     /// What went wrong; `null` where nothing did.
     pub message: Option<String>,
@@ -141,7 +141,7 @@ pub enum Refusal {
     Rehearsal {
         /// Its path.
         path: String,
-        /// What it said.
+        /// What it reported.
         reason: String,
     },
 }

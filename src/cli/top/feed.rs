@@ -73,7 +73,7 @@ fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) 
     }
 }
 
-/// Follows the events until the instance has ended. A picture that is too slow loses events and is told how many: the
+/// Follows the events until the instance has ended. A picture that is too slow loses events and gets their number: the
 /// root is never kept waiting.
 fn follow(to: SyncSender<Input>, instance: &Instance, path: Path) {
     let Ok(mut session) = connect(instance) else { return };

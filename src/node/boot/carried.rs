@@ -119,7 +119,7 @@ impl Above {
     }
 }
 
-/// With the processes that a node knows of besides its children.
+/// With the processes that are a node's own besides its children.
 pub(super) fn reactor_of(strangers: CarriedStrangers) -> Reactor {
     let signals = Signals::install().or_back("installing signal handlers");
     let mut processes = Processes::new(false);

@@ -102,7 +102,7 @@ pub(in crate::node) struct Subtree {
 }
 
 impl Subtree {
-    /// What stands there now, as far as we know.
+    /// What stands there now, as far as it is known.
     pub(crate) fn now(&self) -> &SupervisorSpec {
         self.actual.as_deref().unwrap_or(&self.spec)
     }

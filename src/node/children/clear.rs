@@ -365,7 +365,7 @@ impl Children {
         Some(events)
     }
 
-    /// Adds what the system knows of a process that has ended to the report of its exit.
+    /// Adds what the system shows of a process that has ended to the report of its exit.
     pub(crate) fn tell_past(&mut self, run: Run, failed: bool, exited: &mut Exited) {
         let Children { slots, machine, .. } = self;
         let Some(child) = slots.get(run.child.0 as usize).and_then(Option::as_deref) else { return };

@@ -263,7 +263,7 @@ impl Child {
         Ok((run_plan(&plan)?, reader))
     }
 
-    /// What a worker needs to know for its beats.
+    /// What a worker needs for its beats.
     fn beat_environment(
         &self,
         incarnation: Incarnation,

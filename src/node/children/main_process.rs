@@ -72,7 +72,7 @@ impl Children {
         let status = match process.pidfd.wait() {
             Ok(Some(status)) => status,
             Ok(None) => return false,
-            // Another process is its parent, and is told how it has ended.
+            // Another process is its parent, and gets its exit status.
             Err(_) if process.is_followed() && !process.pidfd.wait_exit(Span::ZERO) => return false,
             Err(_) if process.is_followed() => ExitStatus::default(),
             Err(error) => {

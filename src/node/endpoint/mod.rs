@@ -77,7 +77,7 @@ pub(super) enum Heard {
 /// How much is taken in this turn: all of it, or where a child sends without end, some of every child that has sent
 /// anything. Otherwise a child could be judged while a beat of its lies behind those of two thousand siblings.
 ///
-/// libzmq takes the peers of which it knows that they have sent something in turns, and registers all that have
+/// libzmq takes the peers that it has found to have sent something in turns, and registers all that have
 /// when it is asked whether there is input. So as many messages as there are peers have one of each among them. A
 /// peer has a connection, and a connection has a descriptor: there are no more peers than the lowest free one's
 /// number.
@@ -470,7 +470,7 @@ fn may_speak(
     processes: &Processes,
     children: &Children,
 ) -> bool {
-    // Any process that knows a worker's token may beat for it, but not one that is a sibling's.
+    // Any process that has a worker's token may beat for it, but not one that is a sibling's.
     let speaker = peer.and_then(|peer| processes.child_of(peer.pid));
     if speaker.is_some_and(|speaker| speaker.child != run.child) {
         return false;

@@ -264,7 +264,7 @@ impl Look<'_> {
         let Some(handle) = self.children.get(run.child) else { return };
         if let (Some(limit), Some(heartbeat)) = (notification.watchdog_limit, handle.policy.heartbeat) {
             // Our naps must stay shorter than what a child may be silent for; see `naps`.
-            self.children.naps.says(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
+            self.children.naps.announced(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
         }
         if notification.watchdog == Some(Watchdog::Alive) {
             let beat = Beat { source: BeatSource::Notify, ..Beat::default() };

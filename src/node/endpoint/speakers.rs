@@ -2,7 +2,7 @@
 //!
 //! A routing id is chosen by the peer, so it proves nothing: a name that others can guess can be taken by them, and
 //! what is sent to it is theirs. A child node's name is drawn at random for each run and travels in the boot record
-//! only. The node above knows it because it has passed it on; it never takes from a message where to send. And it sends
+//! only. The node above has it because it has passed it on; it never takes from a message where to send. And it sends
 //! nothing before a message with the right token has come from there, from the child's own process by the kernel's
 //! credentials.
 //!
@@ -16,7 +16,7 @@ use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// What a node knows of the connection to one of its children.
+/// What is known of the connection to one of its children.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct NodeLink {

@@ -1,4 +1,4 @@
-//! What failed last of each child: the cause that the hook of its restart is told.
+//! What failed last of each child: the cause that the hook of its restart is given.
 
 use crate::supervision::{ChildId, Fact};
 use crate::wire::view::EventView;

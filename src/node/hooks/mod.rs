@@ -365,7 +365,7 @@ mod tests {
         command = ["true"]
     "#;
 
-    /// The hooks that an event calls, by whom they are about and their program.
+    /// The hooks that an event calls, by the path that they are about and their program.
     fn called(hooks: &mut Hooks, fact: &Fact, child: Option<u32>, path: &str) -> Vec<String> {
         let children = testing::children(TREE, &testing::context());
         let view = event(1, path, "panic", json!({}));

@@ -117,7 +117,7 @@ impl Requests {
                     Some((Err(error), _)) => {
                         refused(Refusal::NotUnderstood, format!("the tree cannot be told: {error}"))
                     }
-                    None => refused(Refusal::NotAllowed, "only the root knows the whole tree".into()),
+                    None => refused(Refusal::NotAllowed, "only the root has the whole tree".into()),
                 };
                 out.push(Order::Reply(asker, reply));
             }
@@ -131,7 +131,7 @@ impl Requests {
             Tool::UpgradeBelow(part) => out.push(match asker {
                 Asker::Parent { .. } => Order::UpgradeBelow { asker, by, part },
                 asker => {
-                    let message = "only a supervisor tells this to its child".into();
+                    let message = "only a supervisor sends this to its child".into();
                     Order::Reply(asker, refused(Refusal::NotAllowed, message))
                 }
             }),

@@ -1,4 +1,4 @@
-//! The table of requests that wait: for whom, for what, and when something has to be done about it. Pure.
+//! The table of requests that wait: of which asker, for what, and when something has to be done about it. Pure.
 //!
 //! A request leaves the table with its last reply; so no receiver gets two.
 
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 pub(super) enum Waits {
     /// For the core's answer.
     Core { what: String, does: Option<(ChildId, Does)> },
-    /// For the same about a rolling restart, which has something to say of how far it is.
+    /// For the same about a rolling restart, which reports how far it is.
     Rolling { what: String },
     /// For a node below, which was asked about a path.
     Below { run: Run, path: Path, change: Change, by: String, incarnation: Option<u64>, accepted: bool },

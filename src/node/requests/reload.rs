@@ -69,7 +69,7 @@ impl Requests {
         out: &mut Orders,
     ) {
         let Asker::Parent { request } = asker else {
-            let message = "only a supervisor tells this to its child".into();
+            let message = "only a supervisor sends this to its child".into();
             return out.push(Order::Reply(asker, refused(Refusal::NotAllowed, message)));
         };
         match self.last_reload.hear(request) {

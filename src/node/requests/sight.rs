@@ -29,13 +29,13 @@ pub trait Sight {
     fn state(&self, now: Time, child: ChildId) -> State;
     /// Whether what stands at a path below a child node is held.
     fn is_held(&self, node: ChildId, path: &Path) -> bool;
-    /// This supervisor with its children, or only some of them, as far as this node knows them.
+    /// This supervisor with its children, or only some of them, as far as they are known here.
     fn own_view(&self, now: Time, only: Option<&[Name]>) -> SupervisorView;
     /// A child; of a node's own children only that the spec names them.
     fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView>;
     /// A path of the spec below a node that cannot report.
     fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView>;
-    /// Adds to the view of a child node what its parent knows of it.
+    /// Adds to the view of a child node what is known of it to its parent.
     fn fill(&self, now: Time, node: ChildId, view: &mut SupervisorView);
     /// All that an operator gets of the tree.
     fn status(&self, now: Time, root: ChildView) -> StatusView;
@@ -78,7 +78,7 @@ pub enum Answers {
 }
 
 impl Answers {
-    /// As its beats say.
+    /// By its beats.
     pub fn by_beats(status: &ChildStatus) -> Answers {
         let late = status.beats.is_some_and(|beats| {
             beats.age.is_some_and(|age| age.as_nanos() > beats.promise.interval.as_nanos().saturating_mul(3) / 2)

@@ -8,7 +8,7 @@ use crate::wire::message::{Outcome, Refusal, Reply};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How many child nodes are heard on how far they are.
+/// Of how many child nodes it is shown how far they are.
 const PARTS_SHOWN: usize = 3;
 
 /// Which parts of one change are still to be done.
@@ -51,7 +51,7 @@ impl Spread {
             1 => format!("{}, and so is 1 supervisor below", self.what),
             several => format!("{}, and so are {several} supervisors below", self.what),
         };
-        // Of those that have more to say than that they do it.
+        // Of those that have reported how far they are.
         for part in self.parts.values().filter(|part| part.contains(';')).take(PARTS_SHOWN) {
             text.push_str("; ");
             text.push_str(part);

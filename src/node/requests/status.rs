@@ -1,4 +1,4 @@
-//! The state of the tree: what this node knows itself, and what its child nodes report of their parts.
+//! The state of the tree: what is known to this node itself, and what its child nodes report of their parts.
 //!
 //! A part that does not come in time stands there as unreachable, filled from the spec and its supervisor's last
 //! report: the answer has a limit, not the question. A node that is known not to answer is not waited for at all.
@@ -142,7 +142,7 @@ impl Requests {
                 ChildView::Worker(_) => None,
             };
             if let Some(slot) = slot {
-                // The node knows its own state and children best; its parent knows how often it was restarted.
+                // Its own state and children are what the node reports; how often it was restarted is known to its parent.
                 sight.fill(now, run.child, &mut subtree);
                 *slot = subtree;
             }

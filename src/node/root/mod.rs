@@ -43,11 +43,11 @@ pub(super) struct Root {
     file: TreeFile,
     /// The way of events to the disk, where a journal is kept.
     journal: Option<Journal>,
-    /// What is held down, as the journal knows it.
+    /// What is held down, as it stands in the journal.
     holds: Vec<HoldView>,
     /// There from the end of the boot to the end of the tree.
     keeper: Option<Keeper>,
-    /// The service manager that has started the root and wants the tree's health.
+    /// The service manager that has started the root and is sent the tree's health.
     service_manager: Option<Box<ServiceManager>>,
     /// Where any message panics the first child.
     panic_socket: Option<Pull>,

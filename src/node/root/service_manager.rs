@@ -107,7 +107,7 @@ impl ServiceManager {
         Some(ServiceManager { owed, again_at, told, stale: true, up, stopping, reloading, below, errno, ..new })
     }
 
-    /// The manager that the environment names; none when no manager wants notifications.
+    /// The manager that the environment names; none when no manager takes notifications.
     pub(crate) fn from_env(logger: &Logger) -> Option<ServiceManager> {
         let notifier = match Notifier::from_env() {
             Ok(notifier) => notifier?,

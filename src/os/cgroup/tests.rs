@@ -165,7 +165,7 @@ alone! {
         assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
         outer.remove_all();
         assert!(!outer.path().exists());
-        assert!(!outer.populated() && !outer.frozen().unwrap(), "what is gone has nobody");
+        assert!(!outer.populated() && !outer.frozen().unwrap(), "what is gone has no process");
         outer.remove_all();
         assert!(outer.kill().is_err());
     }

@@ -163,7 +163,7 @@ alone! {
             // All of them have had the pipe, so it ends with the last one.
             let clock = Clock::start();
             while !fd::wait_readable_any(&[reader.as_fd()], Some(Span::from_millis(10))).unwrap() {
-                assert!(clock.now() < Time::ZERO + PATIENCE, "somebody is left: {text}");
+                assert!(clock.now() < Time::ZERO + PATIENCE, "a process is left: {text}");
                 // One that goes on must not fill the machine with zombies.
                 reap_orphans(|_| false);
             }

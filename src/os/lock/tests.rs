@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn held_by(result: Result<LockFile, LockError>) -> Option<u32> {
-    match result.expect_err("somebody holds it") {
+    match result.expect_err("a process holds it") {
         LockError::Held { pid } => pid,
         LockError::File { path, cause } => panic!("{}: {cause}", path.display()),
     }
@@ -15,7 +15,7 @@ fn held_by(result: Result<LockFile, LockError>) -> Option<u32> {
 fn one_holds_it_and_the_others_are_told_who() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lock");
-    assert!(!is_held(&path), "without a file nobody does");
+    assert!(!is_held(&path), "without a file no process does");
     let lock = LockFile::acquire(&path).unwrap();
     assert!(is_held(&path));
     // In this process too: it is the open file that counts.

@@ -131,8 +131,8 @@ fn a_group_is_signalled_as_a_whole() {
         assert!(second.wait_exit(PATIENCE));
         // Gone, and no group at all: nothing happens.
         signal_group(spawned.pid, signal);
-        for nobody in [0, 1, u32::MAX] {
-            signal_group(nobody, libc::SIGKILL);
+        for group in [0, 1, u32::MAX] {
+            signal_group(group, libc::SIGKILL);
         }
     }
 }

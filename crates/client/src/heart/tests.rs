@@ -234,7 +234,7 @@ fn a_new_node_is_told_again_that_the_worker_is_ready() {
     let (mut live, start) = (live(place.socket()), now());
     live.said_ready = true;
     live.due.ready = true;
-    assert!(!live.transmit(start), "nobody is there");
+    assert!(!live.transmit(start), "no supervisor is there");
     let listener = UnixListener::bind(place.socket()).unwrap();
     assert!(!live.transmit(start + RECONNECT_GAP / 2), "too early for another try");
     let mut peer = with_node(&listener, || assert!(live.transmit(start + RECONNECT_GAP)));

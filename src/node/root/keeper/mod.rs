@@ -48,7 +48,7 @@ pub(in crate::node) struct Keeper {
     record: Record,
     /// When another one may be started in the place of this one, which is gone.
     retry: Option<Time>,
-    /// It was told to end, since another one takes its place.
+    /// It was asked to end, since another one takes its place.
     replaced: bool,
 }
 

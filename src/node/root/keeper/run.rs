@@ -133,7 +133,7 @@ fn root_says_goodbye(root: &io::Result<PidFd>, goodbye: &OwnedFd, pid: u32) -> i
         }
         // It is gone already.
         Err(error) if pidfd::is_gone(error) => said_goodbye |= read_goodbye(goodbye),
-        // There is no watching it by a descriptor, for the call is refused, say. We are its child as long as it runs.
+        // There is no watching it by a descriptor, for instance where the call is refused. We are its child as long as it runs.
         Err(_) => {
             fd::wait_readable_any(&[goodbye.as_fd()], None)?;
             said_goodbye |= read_goodbye(goodbye);

@@ -405,7 +405,7 @@ pub struct Upgraded {
     pub by: String,
     /// The version until now.
     pub from: String,
-    /// How long it neither heard nor acted.
+    /// How long it neither read nor acted.
     pub gap_ms: u64,
     /// The version from now on.
     pub to: String,
