@@ -79,7 +79,6 @@ fn title(command: &Command) -> String {
     }
 }
 
-/// One page.
 fn page(command: &Command) -> String {
     let is_program = command.get_name() == "treevisor";
     let name = title(command);

@@ -195,7 +195,6 @@ fn limits(timeout: Span) -> Limits {
     Limits { first, overall: first }
 }
 
-/// All children.
 fn children(session: &mut Session, timeout: Span) -> Result<HashMap<Path, ChildView>, AskError> {
     let mut children = HashMap::new();
     if let Reply::Status { status } = session.ask(Verb::status(Path::root()), limits(timeout), &mut |_, _| {})? {

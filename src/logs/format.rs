@@ -17,7 +17,6 @@ pub enum Format {
     /// For a terminal before which a person sits: paths in a column, and of the log what happens, in a line each that is cut
     /// to the terminal's width. Output of workers is not cut.
     Live {
-        /// In colours.
         colour: bool,
         /// How wide the column of paths is.
         column: u8,

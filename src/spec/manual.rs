@@ -14,7 +14,6 @@ pub(crate) struct Table {
     pub(crate) keys: Vec<Key>,
 }
 
-/// A key.
 #[derive(Debug)]
 pub(crate) struct Key {
     /// As it is written.

@@ -42,7 +42,6 @@ pub(super) fn strings(values: &[String]) -> String {
     array(values, |value| string(value))
 }
 
-/// An array.
 pub(super) fn array<T>(values: &[T], one: impl Fn(&T) -> String) -> String {
     format!("[{}]", values.iter().map(one).collect::<Vec<_>>().join(", "))
 }

@@ -139,7 +139,6 @@ pub(super) enum OnExit {
     Stopped(AfterStop),
     /// An abnormal exit, whatever its status: it was hung, or panicked (D10, D11).
     Crash,
-    /// A failed start.
     StartFailed(StartFailure),
     /// It stays down until an operator starts it.
     Held,
@@ -221,7 +220,6 @@ pub(super) struct Waiter {
 pub(super) enum Goal {
     /// Its present process is gone.
     Gone,
-    /// It is up.
     Up,
 }
 
@@ -233,11 +231,9 @@ pub(super) enum StopBegun {
     NoProcess,
     /// It is on its way down already, or will be as soon as its process exists.
     Underway,
-    /// Ask it.
     Ask,
     /// Ask it, and kill it at once (a shutdown of 0, R55).
     AskAndKill,
-    /// Kill it.
     Kill,
     /// Look at it before it is killed.
     Examine,

@@ -24,7 +24,6 @@ pub(super) struct Remembered {
     pub(super) events: Option<Vec<Vec<u8>>>,
     /// So many of the run came before them.
     pub(super) forgotten: u64,
-    /// The run.
     pub(super) run: String,
 }
 

@@ -73,7 +73,6 @@ pub(super) struct Wants {
     pub(super) logs: BTreeSet<Path>,
 }
 
-/// All of it.
 pub(super) struct Hub {
     instance: String,
     run: String,

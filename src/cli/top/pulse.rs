@@ -18,7 +18,6 @@ struct Track {
     seen: (u64, u64),
 }
 
-/// All tracks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pulse(HashMap<Path, Track>);
 

@@ -73,7 +73,6 @@ pub(super) fn workers(view: &ChildView) -> usize {
     if view.is_supervisor() { view.children().iter().map(workers).sum() } else { 1 }
 }
 
-/// One row.
 pub(super) struct Row<'a> {
     pub view: &'a ChildView,
     pub branches: Branches,

@@ -107,7 +107,6 @@ pub(super) struct Request {
     pub began: Time,
 }
 
-/// All of it.
 pub(super) struct State {
     pub status: StatusView,
     pub shares: Shares,

@@ -27,7 +27,6 @@ use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// One child.
 pub(in crate::node) struct Child {
     pub name: Name,
     pub path: Path,

@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use slog::warn;
 use std::path::PathBuf;
 
-/// The endpoint.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedEndpoint {

@@ -47,7 +47,6 @@ pub(super) enum Does {
 }
 
 impl Does {
-    /// Of a command.
     pub(super) fn of(command: &Command) -> Option<(ChildId, Does)> {
         match command {
             Command::Cycle(child) => Some((*child, Does::Restart)),

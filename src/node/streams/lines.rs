@@ -89,7 +89,6 @@ pub(super) struct Acknowledged {
     pub again: bool,
 }
 
-/// One reader.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reader {
