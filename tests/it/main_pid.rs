@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 const CONTAINMENTS: [&str; 2] = ["auto", "group"];
 
-/// As nginx does at SIGUSR2: the old master starts a new one, which names itself, and ends when it is told to. What it does next
+/// As nginx does at SIGUSR2: the old master starts a new one, which names itself, and ends when it is asked to. What it does next
 /// comes by a fifo: `quit` ends the old one, a number is the exit status of the new one.
 const MASTER: &str = r#"
 say() { $TREEVISOR_EXE notify "$@"; }
@@ -58,7 +58,7 @@ fn upgraded(tree: &mut Tree) -> (u32, u32) {
     assert_eq!((&status["pid"], &status["main_pid"]), (&new.into(), &new.into()), "{status}");
     go(tree, "quit", "x");
     gone(old);
-    until("the old one is told of by its output", || tree.printed().contains("old ends"));
+    until("the old one shows in its output", || tree.printed().contains("old ends"));
     (old, new)
 }
 

@@ -145,7 +145,7 @@ fn watched_on_a_terminal_it_is_drawn_in_place_and_leaves_it_clean() {
     };
     let mut terminal = watch();
     signal(terminal.pid(), 2);
-    assert_eq!(terminal.ends().signal(), Some(2), "whoever started it sees that it was interrupted");
+    assert_eq!(terminal.ends().signal(), Some(2), "its parent gets that it was interrupted");
     terminal.shows("└─ jobs");
     let mut terminal = watch();
     tree.stop();

@@ -42,7 +42,7 @@ fn a_program_on_a_dead_disk_waits_alone() {
     signal(tree.pid("/needy"), 9);
     // It counts as started before its program is executed, and is reported so.
     tree.incarnation("/needy", 2);
-    until("it says what it waits for", || {
+    until("it reports what it waits for", || {
         tree.status("/needy")["status_text"].as_str().is_some_and(|text| text.contains("not executed yet"))
     });
     signal(tree.pid("/healthy"), 9);

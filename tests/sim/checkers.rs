@@ -523,7 +523,7 @@ impl Witness {
                 }
             }
             Action::TellParent(ToParent::Ready) => {
-                ensure!(!self.ready, Rule::Readiness, "{} says twice that it is up", self.path(tree));
+                ensure!(!self.ready, Rule::Readiness, "{} reports twice that it is up", self.path(tree));
                 self.ready = true;
                 for &id in &self.order {
                     let starting = self.children[id.0 as usize].run.is_some()
@@ -531,7 +531,7 @@ impl Witness {
                     ensure!(
                         !starting,
                         Rule::Readiness,
-                        "{} says that it is up while {} is starting",
+                        "{} reports that it is up while {} is starting",
                         self.path(tree),
                         self.name(tree, id)
                     );
@@ -707,7 +707,7 @@ impl Witness {
         }
         let untold = self.everything().find(|id| self.children[id.0 as usize].untold);
         if let Some(&id) = untold {
-            ensure!(false, Rule::Told, "{} cannot be killed, and it is not told", self.name(tree, id));
+            ensure!(false, Rule::Told, "{} cannot be killed, and that is not reported", self.name(tree, id));
         }
         let (ended, by_child) = &self.ended;
         let counted = core.exits().sum();
@@ -938,7 +938,7 @@ impl Witness {
         ensure!(report.id == expected, Rule::Causes, "report {} comes where {expected} was due", report.id);
         if let Some(cause) = report.cause {
             let earlier = if cause.node == self.node { cause.seq < report.id.seq } else { known(cause) };
-            ensure!(earlier, Rule::Causes, "{report:?} is caused by a report that nobody has made yet");
+            ensure!(earlier, Rule::Causes, "{report:?} is caused by a report that is not made yet");
         }
         let policy = tree.specs[self.at.0].sup;
         if let (Fact::Panic { .. }, Some(id)) = (&report.fact, report.child) {
@@ -960,7 +960,7 @@ impl Witness {
             && let Some(child) = self.child(id).filter(|child| child.pid.is_some())
             && child.incarnation == report.incarnation
         {
-            ensure!(child.pid == Some(pid), Rule::MainProcess, "{name} is told of as {pid}, and is {:?}", child.pid);
+            ensure!(child.pid == Some(pid), Rule::MainProcess, "{name} is reported as {pid}, and is {:?}", child.pid);
         }
         match (&report.fact, report.child) {
             (Fact::Starting, Some(id)) => self.starting(tree, id, report.cause)?,
@@ -982,7 +982,7 @@ impl Witness {
             }
             (Fact::KillFailed { .. }, Some(id)) => {
                 if let Some(child) = self.child(id) {
-                    ensure!(child.untold, Rule::Told, "{name} is told twice to be unkillable, or without a reason");
+                    ensure!(child.untold, Rule::Told, "{name} is reported twice as unkillable, or without a reason");
                     child.untold = false;
                     // That we have killed it is no normal exit, whatever its status.
                     let codes = &tree.specs[child.spec.0].policy.success_codes;

@@ -298,7 +298,7 @@ fn mutations_are_caught() {
                     "{mutation:?} breaks another rule at seed {seed}: {violation}"
                 );
             }
-            None => panic!("nobody sees {mutation:?}"),
+            None => panic!("no run shows {mutation:?}"),
         }
     }
 }
