@@ -43,7 +43,7 @@ fn probes(one: &ExecSpec, other: &ExecSpec) -> impl Iterator<Item = Said> {
     liveness.into_iter().chain(readiness)
 }
 
-/// A command is told which copy it asks for.
+/// A command gets the number of the copy that it asks for.
 fn shared_probe(key: &'static str, probe: &Probe) -> Option<Said> {
     if matches!(probe.ask, Ask::Exec(_)) {
         return None;

@@ -1,4 +1,4 @@
-//! What the value of a key can be: how it is read, how it is written, and what editors are told of it.
+//! What the value of a key can be: how it is read, how it is written, and what editors show of it.
 
 use super::advice;
 use super::exec::ExecSpec;
@@ -38,7 +38,7 @@ pub(super) trait Shape: Sync {
     /// Writes it as TOML.
     fn show(&self, value: &Self::Of) -> String;
 
-    /// What editors are told of it.
+    /// What editors show of it.
     fn schema(&self) -> Json;
 }
 
@@ -50,7 +50,7 @@ pub(super) trait Field<W>: Sync {
     /// The value, where it is to be written.
     fn show(&self, of: &W) -> Option<String>;
 
-    /// What editors are told of it.
+    /// What editors show of it.
     fn schema(&self) -> Json;
 }
 
@@ -73,7 +73,7 @@ impl<S: Shape, W> Field<W> for Of<S, W> {
     }
 }
 
-/// What is no field of anything: the structure of the tree, which its reader makes of it. What editors are told of it.
+/// What is no field of anything: the structure of the tree, which its reader makes of it. What editors show of it.
 pub(super) struct ByHand(pub(super) fn() -> Json);
 
 impl Shape for ByHand {
@@ -195,7 +195,7 @@ pub(super) trait Row {
     /// What it is where it is not written.
     fn default(&self) -> Option<Json>;
 
-    /// What editors are told of it.
+    /// What editors show of it.
     fn schema(&self) -> Json;
 }
 
@@ -293,7 +293,7 @@ pub(super) fn word<'w>(words: impl IntoIterator<Item = &'w str>) -> Json {
     any([json!({ "enum": words }), json!({ "type": "string", "pattern": VARIABLE })])
 }
 
-/// The keys of a table, with what editors are told of them.
+/// The keys of a table, with what editors show of them.
 pub(super) fn properties(keys: &[&'static dyn Row]) -> Json {
     let mut all = Map::new();
     for key in keys.iter().filter(|key| key.name() != COUNT_GROUP) {

@@ -133,7 +133,7 @@ pub(super) struct Begun {
 
 /// What the root has replied to an action at first.
 pub(super) enum First {
-    /// It is being carried out, or what else is told to the pages.
+    /// It is being carried out, or what else is sent to the pages.
     Taken,
     /// It is refused, as what is there is not what the page has shown.
     Changed(String),

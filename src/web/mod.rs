@@ -127,7 +127,7 @@ const NOTIFY_WITHIN: Duration = Duration::from_millis(100);
 const SEND_BUFFER: usize = 128 << 10;
 
 /// How long the last messages to pages may take.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const LAST_MESSAGES: Duration = Duration::from_millis(100);
 
 /// Serves until a signal ends it.
 ///
@@ -168,9 +168,9 @@ pub fn serve(config: Config) -> Result<(), WebError> {
         thread::spawn(move || keep(&app, &url, &to));
         let ended = ends.recv().await;
         let _ = notify("STOPPING=1", NOTIFY_WITHIN);
-        // Pages are told, if they can be told at once.
+        // Pages get a last message, if that can be sent at once.
         shared.lock().end(now_ms());
-        sleep(if shared.lock().pages() > 0 { LAST_WORDS } else { Duration::ZERO }).await;
+        sleep(if shared.lock().pages() > 0 { LAST_MESSAGES } else { Duration::ZERO }).await;
         if let Some(known) = announced.known.get() {
             known.store.remove_running();
         }

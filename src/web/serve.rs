@@ -139,7 +139,7 @@ impl Server {
         match place {
             Some(place) => drop(tokio::spawn(self.clone().serve(stream, peer, place))),
             None => drop(tokio::spawn(async move {
-                // It is told why, if it can be told at once.
+                // It gets the reason, if that can be sent at once.
                 let _ = timeout(Duration::from_millis(100), stream.write_all(TOO_MANY.as_bytes())).await;
             })),
         }

@@ -136,12 +136,12 @@ pub(in crate::spec) fn show(heartbeat: &Heartbeat, sources: Option<&[BeatSource]
     table.show(&Beat { heartbeat: *heartbeat, sources: sources.unwrap_or_default().to_vec() })
 }
 
-/// What editors are told of a heartbeat.
+/// What editors show of a heartbeat.
 pub(in crate::spec) fn schema(worker: bool) -> Json {
     if worker { WORKERS.schema() } else { NODES.schema() }
 }
 
-/// What editors are told of one source.
+/// What editors show of one source.
 pub(in crate::spec) fn source_schema() -> Json {
     let rows = SOURCES.rows();
     let mut table = table(&rows);

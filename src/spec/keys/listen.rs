@@ -60,7 +60,7 @@ pub(super) fn known_at_start(_: &ChildPolicy, exec: &ExecSpec) -> String {
     exec.listen.iter().map(|listen| format!("{} {:?};", listen.address, listen.name)).collect()
 }
 
-/// What editors are told of one socket.
+/// What editors show of one socket.
 pub(in crate::spec) fn socket_schema() -> Json {
     let mut table = table(&SOCKETS.rows());
     table["required"] = json!(["address"]);

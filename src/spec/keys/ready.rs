@@ -81,7 +81,7 @@ pub(in crate::spec) fn show(policy: &ChildPolicy, exec: &ExecSpec) -> Option<Str
     (policy.ready != Ready::Exec).then(|| IsReady.show(&(policy.ready, exec.ready_probe.clone())))
 }
 
-/// What editors are told of it.
+/// What editors show of it.
 pub(in crate::spec) fn schema() -> Json {
     IsReady.schema()
 }

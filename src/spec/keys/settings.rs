@@ -118,7 +118,7 @@ impl Shape for Delays {
     }
 }
 
-/// What editors are told of a back-off.
+/// What editors show of a back-off.
 pub(in crate::spec) fn backoff_schema() -> Json {
     BACKOFF_TABLE.schema()
 }

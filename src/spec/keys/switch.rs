@@ -141,7 +141,7 @@ impl<W> Table<W> {
         inline(keys.filter_map(|key| Some((key.name.to_owned(), key.field.show(of)?))))
     }
 
-    /// What editors are told of it.
+    /// What editors show of it.
     pub(super) fn schema(&self) -> Json {
         any([json!({ "type": "boolean" }), table(&self.rows())])
     }

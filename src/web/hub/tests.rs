@@ -78,7 +78,7 @@ fn a_page_that_comes_back_misses_nothing_and_gets_nothing_twice() {
     let frames = taken(&mut hub, "p", 1_000);
     let (_, next, list) = frames.iter().find(|(name, ..)| name == "events").unwrap();
     assert_eq!((*next, list.as_array().unwrap().len()), (Some(3), 2), "{frames:?}");
-    // A follower that asks anew is told some twice.
+    // A follower that asks anew gets some twice.
     hub.events(1, &events(2..6, 0, false), 1_000);
     let frames = taken(&mut hub, "p", 1_000);
     assert_eq!((frames[0].1, frames[0].2.as_array().unwrap().len()), (Some(6), 3));

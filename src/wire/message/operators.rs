@@ -214,7 +214,7 @@ pub enum Verb {
         follow: bool,
     },
     /// `Logs` replies have been read. A few are sent ahead, and then no more until this comes: a slow reader loses
-    /// lines, and is told how many, but never fills a queue.
+    /// lines, and gets their number, but never fills a queue.
     LogsSeen {
         /// The number of the `Logs` request.
         request: u64,

@@ -1,4 +1,4 @@
-//! What is told of a subtree as a whole: its numbers, its roll-out, what is held down in it.
+//! What is reported of a subtree as a whole: its numbers, its roll-out, what is held down in it.
 
 use crate::ids::Path;
 use serde::{Deserialize, Serialize};
