@@ -1,9 +1,10 @@
 //! What must hold between keys.
 //!
 //! Names are unique among siblings, those that `count` makes included. A significant child is not permanent, and its
-//! supervisor's auto-shutdown is not `never` (R4). `ready = "heartbeat"` needs a heartbeat, `progress` the source `zmq`.
-//! A back-off's `max` is not below its `initial`. A tree without cgroups has no limits by cgroup. No two workers share a log file or an endpoint for beats. A tree has at
-//! most [`DEPTH_MAX`](super::DEPTH_MAX) levels and [`CHILDREN_MAX`] children, and a path at most [`PATH_BYTES_MAX`] bytes.
+//! supervisor's auto-shutdown is not `never` (R4). `ready = "heartbeat"` needs a heartbeat, `progress` the source
+//! `zmq`. A back-off's `max` is not below its `initial`. A tree without cgroups has no limits by cgroup. No two workers
+//! share a log file or an endpoint for beats. A tree has at most [`DEPTH_MAX`](super::DEPTH_MAX) levels and
+//! [`CHILDREN_MAX`] children, and a path at most [`PATH_BYTES_MAX`] bytes.
 
 use super::diagnostic::quoted;
 use super::exec::{BeatSource, ExecSpec, LogSpec};

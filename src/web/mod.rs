@@ -1,7 +1,8 @@
 //! The console in the browser: a process of its own that speaks the control protocol as any tool does, and HTTP to browsers.
 //!
-//! It may be killed, stopped or flooded; the tree does not notice. What faces the network is hyper and axum, on one thread; what
-//! asks the root has threads of its own. `host`, `keys`, `assets`, `table`, `ring`, `outbox`, `rooms` and `hub` decide without a descriptor, and are tested so.
+//! It may be killed, stopped or flooded; the tree does not notice. What faces the network is hyper and axum, on one
+//! thread; what asks the root has threads of its own. `host`, `keys`, `assets`, `table`, `ring`, `outbox`, `rooms` and
+//! `hub` decide without a descriptor, and are tested so.
 
 mod act;
 mod answers;
