@@ -6,7 +6,7 @@ use super::failure::{self, LastFailure};
 use super::phase::{AfterStop, DownReason, Ended, Goal, Lost, Phase, Spawned, Wait};
 use super::report::{Fact, Past};
 use super::sequence::{Before, Operation, Purpose, Sequence};
-use super::supervisor::{QueueItem, Supervisor, Turn};
+use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, Exit, Run, Stale, StartFailure, Stuck};
 use crate::ids::ReportId;
 use crate::spec::policy::{Ready, Restart};
@@ -374,6 +374,10 @@ impl Supervisor {
         if self.absorb(turn, id) || self.successor_unready(turn, id, &failure, cause) {
             return;
         }
+        let own = self.job.as_ref().filter(|job| job.is_starting(id));
+        if own.is_none() && self.lifecycle == Lifecycle::Running {
+            return self.unready_alone(turn, run, failure, cause);
+        }
         let purpose = self.job.as_ref().map(|job| job.purpose);
         // One that has waited for the end of its old process may be temporary: it is never tried again by itself (R15).
         let temporary = self.table.get(id).is_some_and(|child| child.member.policy.restart == Restart::Temporary);
@@ -441,6 +445,20 @@ impl Supervisor {
         if let Some(job) = &mut self.job {
             job.gone(id);
         }
+    }
+
+    /// The start of a child has failed which no sequence waits for: it has taken the place of a process that had ended. What follows
+    /// is decided in its turn, as after an exit.
+    fn unready_alone(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure, cause: Option<ReportId>) {
+        let id = run.child;
+        let report = self.report(turn, Some(id), cause, Fact::StartFailed { failure: failure.clone(), retry: false });
+        self.answer(turn, id, Goal::Up, &Answer::StartFailed(failure.message.clone()));
+        let Some(mut child) = self.table.edit(id) else { return };
+        let ran = child.began.map_or(Span::ZERO, |began| turn.now.since(began));
+        child.last_failure = Some(LastFailure::NotStarted(failure.message));
+        child.phase = Phase::Down(DownReason::Undecided { normal: false, cause: report, ran });
+        drop(child);
+        self.queue.push_back(QueueItem::Recheck(run));
     }
 
     /// A restart has failed, and is to be tried again. Those after it stay down until then, which may never come (R37): no

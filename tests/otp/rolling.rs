@@ -661,6 +661,19 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "D21",
+        "start-first: where the successor of an ended process fails before it is ready, what follows waits for its turn",
+        "one-for-one 9/30s: j-1(count=1,first,at-word) z",
+        "
+        boot
+        reload j-1(count=1,first,at-word,v=1) z : spawn j-1+#2
+        spawned j-1+
+        exit j-1 1 : succeed j-1; forget j-1-
+        stop z : ask z
+        exit j-1 1
+        exit z 0 : ok:2; back j-1; spawn j-1#3",
+    ),
+    (
+        "D21",
         "start-first: a copy that hangs and is looked at, and a step, are stopped first; an old process that cannot be killed is left behind",
         "one-for-one 9/30s: j-1(count=1,first)",
         "
