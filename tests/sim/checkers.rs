@@ -204,6 +204,8 @@ pub(crate) struct Witness {
     ahead: BTreeSet<ChildId>,
     /// Copies on probation.
     rolled: BTreeSet<ChildId>,
+    /// Those that took the place of a process which had ended, before their start was over.
+    early: BTreeSet<Run>,
     /// What stands beside a child, and beside which.
     beside: BTreeMap<ChildId, ChildId>,
     /// An operator, or a start that failed for one, may have left children down that would else run (R37, R66).
@@ -254,6 +256,7 @@ impl Witness {
             last_spawn: None,
             ahead: BTreeSet::new(),
             rolled: BTreeSet::new(),
+            early: BTreeSet::new(),
             beside: BTreeMap::new(),
             touched: false,
         };
@@ -642,6 +645,7 @@ impl Witness {
         ensure!(!old.held && old.stays_down.is_none(), Rule::StaysDown, "{name} stays down and is succeeded");
         if old.run.is_none() {
             self.rolled.insert(successor);
+            self.early.extend(new.run);
             return Ok(());
         }
         let settle = tree.specs[new.spec.0].policy.update.settle;
@@ -748,7 +752,7 @@ impl Witness {
         ensure!(!ending, Rule::Halt, "{name} is started although its supervisor is ending");
         let starting = self.order.iter().copied().find(|&id| {
             id != run.child
-                && self.children[id.0 as usize].run.is_some()
+                && self.children[id.0 as usize].run.is_some_and(|run| !self.early.contains(&run))
                 && core.child(now, id).is_some_and(|child| child.state == State::Starting)
         });
         let together = !self.ready && tree.specs[self.at.0].sup.start_order == StartOrder::Together;
@@ -1052,7 +1056,10 @@ impl Witness {
             }
             (Fact::AutoShutdown { .. }, _) => self.ends.auto = true,
             // Of a restart with nothing changed no copy is told to go back.
-            (Fact::Rollout { stage: RolloutStage::Done | RolloutStage::Stopped, .. }, _) => self.rolled.clear(),
+            // Which are still on probation in the roll-out of a later reload is not reported.
+            (Fact::Rollout { stage: RolloutStage::Done | RolloutStage::Stopped | RolloutStage::Overtaken, .. }, _) => {
+                self.rolled.clear();
+            }
             (
                 Fact::Starting
                 | Fact::Stopping { .. }

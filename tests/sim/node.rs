@@ -562,7 +562,10 @@ impl World {
                 self.obey(node, orders)?;
             }
             Action::Forget(child) => {
-                if let Some(spec) = node.witness.spec_of_any(child) {
+                // What stood beside a child leaves the child's hold as it is.
+                let here =
+                    |spec: &SpecId| node.witness.order().iter().any(|id| node.witness.spec_of(*id) == Some(*spec));
+                if let Some(spec) = node.witness.spec_of_any(child).filter(|spec| !here(spec)) {
                     self.holds.remove(&spec);
                 }
             }
@@ -647,7 +650,8 @@ impl World {
 
     /// What a node reports of holds is known above before anything else comes of them.
     fn remember_hold(&mut self, node: &Node, report: &Report) {
-        let Some(child) = report.child else { return };
+        // What stands beside a child has no hold.
+        let Some(child) = report.child.filter(|_| report.beside.is_none()) else { return };
         let Some(spec) = node.witness.spec_of(child) else { return };
         let state = node.core.child(self.now, child).map(|status| status.state);
         match held::word(&report.fact, || state, self.holds.contains(&spec)) {
