@@ -250,7 +250,7 @@ impl Supervisor {
             Ended::Stray => {}
             _ if done => self.done(turn, run, report, ran),
             Ended::Alone { .. } => {
-                if !self.absorb(turn, id) && !self.succeeded_by_exit(turn, id, report) {
+                if !self.absorb(id) && !self.succeeded_by_exit(turn, id, report) {
                     if let Some(mut child) = self.table.edit(id) {
                         child.phase = Phase::Down(DownReason::Undecided { normal, cause: report, ran });
                     }
@@ -307,7 +307,7 @@ impl Supervisor {
     }
 
     /// A member of the group that is being stopped has ended before its turn: that is all there is to it (R29).
-    fn absorb(&mut self, turn: &mut Turn<'_>, id: ChildId) -> bool {
+    fn absorb(&mut self, id: ChildId) -> bool {
         if !self.job.as_ref().is_some_and(|job| job.is_ahead(id)) {
             return false;
         }
@@ -315,10 +315,13 @@ impl Supervisor {
         if let Some(mut child) = self.table.edit(id) {
             child.rest(then);
         }
-        if let Some(job) = &mut self.job {
+        // What stands beside it is stopped in its turn.
+        self.let_go(id);
+        if !self.has_process(id)
+            && let Some(job) = &mut self.job
+        {
             job.gone(id);
         }
-        self.stop_beside(turn, id);
         true
     }
 
@@ -371,7 +374,7 @@ impl Supervisor {
     /// A start has failed. What that means depends on what started it.
     fn unready(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure, cause: Option<ReportId>) {
         let id = run.child;
-        if self.absorb(turn, id) || self.successor_unready(turn, id, &failure, cause) {
+        if self.absorb(id) || self.successor_unready(turn, id, &failure, cause) {
             return;
         }
         let own = self.job.as_ref().filter(|job| job.is_starting(id));

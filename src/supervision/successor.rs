@@ -314,7 +314,7 @@ impl Supervisor {
     }
 
     /// The successor of a child, if it has one, will not take its place: the child's turn in the roll-out comes again.
-    fn let_go(&mut self, id: ChildId) {
+    pub(super) fn let_go(&mut self, id: ChildId) {
         let Some(successor) = self.successor_of(id) else { return };
         if let Some(roll) = &mut self.roll
             && let Some(due) = roll.take(id).and_then(|rolled| rolled.again)

@@ -673,6 +673,19 @@ pub(crate) const ROWS: &[Row] = &[
         exit z 0 : ok:2; back j-1; spawn j-1#3",
     ),
     (
+        "D21 R29 R53",
+        "start-first: where a copy ends before its turn to be stopped, its successor is stopped in that turn",
+        "one-for-all 0/30s: j-1(count=1,first) z",
+        "
+        boot
+        reload j-1(count=1,first,v=1) z : spawn j-1+#2
+        spawned j-1+
+        STOP : overtaken:1; ask z
+        exit j-1 0
+        exit z 0 : ask j-1+
+        exit j-1+ 0 : forget j-1+; halt Stopped",
+    ),
+    (
         "D21",
         "start-first: a copy that hangs and is looked at, and a step, are stopped first; an old process that cannot be killed is left behind",
         "one-for-one 9/30s: j-1(count=1,first)",
