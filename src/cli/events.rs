@@ -132,34 +132,34 @@ fn of_running(args: &Events, instance: &Instance, when: When) -> Result<ExitCode
     if let Ok(output) = std::io::stdout().as_fd().try_clone_to_owned() {
         session.ends_with_reader_of(output);
     }
-    let mut teller = Teller::new(args, when);
+    let mut printer = Printer::new(args, when);
     let mut begun = false;
     let wanted = EventsWanted { path: args.path.clone(), kinds: args.kind.clone(), from: None, follow: args.follow };
     let ended = session.events(&wanted, args.timeout, &mut |read| {
         let first = !std::mem::replace(&mut begun, true);
         let told = (|| {
             if first {
-                teller.older(args, instance, read.forgotten)?;
+                printer.older(args, instance, read.forgotten)?;
             }
             if read.lost > 0 {
-                teller.lost(read.lost);
+                printer.lost(read.lost);
             }
-            teller.events(read.events)?;
-            if read.caught_up { teller.history_is_told() } else { Ok(()) }
+            printer.events(read.events)?;
+            if read.caught_up { printer.history_is_told() } else { Ok(()) }
         })();
         match told {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
-                teller.failure = Some(error);
+                printer.failure = Some(error);
                 ControlFlow::Break(())
             }
         }
     });
-    if let Some(failure) = teller.failure.take() {
+    if let Some(failure) = printer.failure.take() {
         return Err(failure);
     }
     ended.map_err(failed)?;
-    teller.history_is_told()?;
+    printer.history_is_told()?;
     if args.follow {
         out::say(when, &format!("the instance \"{}\" has ended", instance.name));
     }
@@ -168,14 +168,14 @@ fn of_running(args: &Events, instance: &Instance, when: When) -> Result<ExitCode
 
 fn of_journal(args: &Events, name: &Name, state: &StateDir, when: When) -> Result<ExitCode, Failure> {
     out::say(when, &format!("\"{name}\" does not run; this is its journal, in {}", state.path().display()));
-    let mut teller = Teller::new(args, when);
+    let mut printer = Printer::new(args, when);
     let runs = if args.looks_back() { Runs::All } else { Runs::Last };
-    let summary = teller.journal(state, runs).map_err(|error| {
+    let summary = printer.journal(state, runs).map_err(|error| {
         let message = format!("cannot see the events of {} of \"{name}\": {}", args.path, Chain(&error));
         Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may read it")
     })?;
-    teller.history_is_told()?;
-    if let Some(failure) = teller.failure {
+    printer.history_is_told()?;
+    if let Some(failure) = printer.failure {
         return Err(failure);
     }
     if !summary.path_known && !args.path.is_root() {
@@ -211,7 +211,7 @@ impl Held {
 }
 
 /// Prints events and what stands between them, each event once.
-struct Teller {
+struct Printer {
     out: Out,
     when: When,
     json: bool,
@@ -227,11 +227,11 @@ struct Teller {
     failure: Option<Failure>,
 }
 
-impl Teller {
-    fn new(args: &Events, when: When) -> Teller {
+impl Printer {
+    fn new(args: &Events, when: When) -> Printer {
         let moment =
             |moment: &Option<super::moment::Moment>| moment.as_ref().map(|moment| moment.at(args.times.zone()));
-        Teller {
+        Printer {
             out: Out::open(),
             when,
             json: args.json,

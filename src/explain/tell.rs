@@ -117,7 +117,7 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
             cause.notes.extend(exit.meaning.iter().map(|note| clean(note).into_owned()));
         }
         cause.notes.extend(life(exited));
-        cause.quotes = last_words(&exited.output).iter().map(|line| quote(line)).collect();
+        cause.quotes = last_lines(&exited.output).iter().map(|line| quote(line)).collect();
         if !cause.quotes.is_empty() {
             cause.notes.push("its last output:".into());
         }
@@ -138,7 +138,7 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
 }
 
 /// The last lines of an output, from a little above the one that tells most.
-fn last_words(output: &[String]) -> &[String] {
+fn last_lines(output: &[String]) -> &[String] {
     const LINES: usize = 5;
     const ABOVE: usize = 3;
     let from = telling(output).map_or(0, |(at, _)| at.saturating_sub(ABOVE));

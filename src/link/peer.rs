@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The process at the other end of a connection.
 
 /// A peer's process, user and group, as the kernel noted them when the peer connected.
 ///

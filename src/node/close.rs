@@ -50,7 +50,7 @@ pub(super) fn report(left: impl IntoIterator<Item = String>, end: End, above: &m
         error!(context.logger, "ending although processes cannot be killed; they are left behind"; "left" => left);
     }
     if let Above::Operators(root) = above {
-        root.last_words(end, context, LAST);
+        root.report_end(end, context, LAST);
         root.end_service_manager(end, context);
     }
 }

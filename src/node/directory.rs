@@ -51,7 +51,7 @@ pub(super) struct Directory {
     next_look: Time,
     next_look_at_workers: Time,
     /// Something was removed.
-    stirred: bool,
+    marked: bool,
     /// Since when something is known to be missing.
     missing_since: Option<Time>,
     /// When to try again what did not work.
@@ -163,7 +163,7 @@ impl Directory {
             root: None,
             next_look: Time::ZERO,
             next_look_at_workers: Time::ZERO,
-            stirred: false,
+            marked: false,
             missing_since: None,
             retry: None,
             told: None,
@@ -177,7 +177,7 @@ impl Directory {
             root,
             next_look: _,
             next_look_at_workers: _,
-            stirred: _,
+            marked: _,
             missing_since: _,
             retry: _,
             told: _,
@@ -210,8 +210,8 @@ impl Directory {
     }
 
     /// The kernel has reported that something was removed.
-    pub(super) fn stir(&mut self) {
-        self.stirred = true;
+    pub(super) fn mark_changed(&mut self) {
+        self.marked = true;
         if let Some(watch) = self.root.as_ref().and_then(|root| root.watch.as_ref()) {
             watch.drain();
         }
@@ -238,10 +238,10 @@ impl Directory {
         if self.missing_since.is_some() && self.retry.is_some_and(|at| at > now) {
             return;
         }
-        if now < self.next_look && !self.stirred && self.retry.is_none_or(|at| at > now) {
+        if now < self.next_look && !self.marked && self.retry.is_none_or(|at| at > now) {
             return;
         }
-        let workers = std::mem::take(&mut self.stirred) || now >= self.next_look_at_workers;
+        let workers = std::mem::take(&mut self.marked) || now >= self.next_look_at_workers;
         if workers {
             self.next_look_at_workers = if kept.children.len() > MANY { now + LOOK_AT_MANY_EVERY } else { now };
         }
@@ -252,7 +252,7 @@ impl Directory {
             let since = *self.missing_since.get_or_insert(now);
             if now < since + SETTLE {
                 self.retry = Some(since + SETTLE);
-                self.stirred |= workers;
+                self.marked |= workers;
                 return;
             }
         }

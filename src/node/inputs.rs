@@ -45,7 +45,7 @@ impl Node {
                 Some(Source::Signals) => signals = true,
                 Some(Source::Keeper) => keeper = true,
                 Some(Source::LogFiles) => log_files = true,
-                Some(Source::Directory) => self.directory.stir(),
+                Some(Source::Directory) => self.directory.mark_changed(),
                 Some(Source::Reading) => reading = true,
                 Some(Source::Probe(run)) => probes.push(*run),
                 Some(Source::Beside(run)) => helpers.push(*run),

@@ -151,7 +151,7 @@ impl Asking {
             && let Ok(status) = self.status(&question.path, question.children.clone())
         {
             self.hub.lock().answer(&question, &status, now_ms());
-            self.hub.stir();
+            self.hub.wake();
         }
     }
 

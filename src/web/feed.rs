@@ -99,7 +99,7 @@ impl Feed {
                 (self.events, self.logs) = (None, None);
             }
             self.shared.lock().here(self.known.name.as_str(), instance.run(), now_ms());
-            self.shared.stir();
+            self.shared.wake();
             self.stamp = stamp;
         }
     }
@@ -137,7 +137,7 @@ fn follow_events(mut session: Session, shared: &Shared, generation: u64, mut fro
         let wanted = EventsWanted { path: Path::root(), kinds: Vec::new(), from, follow: true };
         let ended = session.events(&wanted, SILENCE, &mut |read: EventsRead| {
             shared.lock().events(generation, &read, now_ms());
-            shared.stir();
+            shared.wake();
             from = Some(read.next);
             ControlFlow::Continue(())
         });

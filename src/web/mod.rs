@@ -196,7 +196,7 @@ async fn tick(app: Arc<App>) {
             }
         }
         let next = app.shared.lock().tick(now);
-        app.shared.stirred(next.min(every.min(watchdog).max(10))).await;
+        app.shared.woken(next.min(every.min(watchdog).max(10))).await;
     }
 }
 

@@ -42,7 +42,7 @@ impl Question {
     }
 }
 
-/// Who is asked when.
+/// Which supervisor is asked when.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// The whole tree was told, and is known since.

@@ -11,14 +11,14 @@ use tokio::time::timeout;
 pub(super) struct Shared {
     hub: Mutex<Hub>,
     /// There is something to do before the time that was named last.
-    stirred: Notify,
+    wakes: Notify,
     /// Something may be known now that was waited for.
     news: Notify,
 }
 
 impl Shared {
     pub(super) fn new() -> Shared {
-        Shared { hub: Mutex::new(Hub::new()), stirred: Notify::new(), news: Notify::new() }
+        Shared { hub: Mutex::new(Hub::new()), wakes: Notify::new(), news: Notify::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Hub> {
@@ -27,14 +27,14 @@ impl Shared {
     }
 
     /// Something was put in.
-    pub(super) fn stir(&self) {
-        self.stirred.notify_one();
+    pub(super) fn wake(&self) {
+        self.wakes.notify_one();
         self.news.notify_waiters();
     }
 
     /// Waits until there may be something to do: for so many milliseconds at most.
-    pub(super) async fn stirred(&self, ms: u64) {
-        let _ = timeout(Duration::from_millis(ms), self.stirred.notified()).await;
+    pub(super) async fn woken(&self, ms: u64) {
+        let _ = timeout(Duration::from_millis(ms), self.wakes.notified()).await;
     }
 
     /// What `find` finds, if it does so in time.

@@ -34,7 +34,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 
 /// Lines of the explanation that a root prints when it ends by itself.
-const LAST_WORDS_LINES: usize = 10;
+const END_LINES: usize = 10;
 
 /// What only the root has.
 pub(super) struct Root {
@@ -178,7 +178,7 @@ impl Root {
     /// What led to the state of the root, from the first cause on, in a few lines: an operator may have nothing else to
     /// read.
     fn explanation(&self, root: &Path) -> Vec<String> {
-        tell_short(&explain(&self.history.views(), root, &Present::Over(None)), LAST_WORDS_LINES)
+        tell_short(&explain(&self.history.views(), root, &Present::Over(None)), END_LINES)
     }
 
     // The service manager, and whichever process has started the tree in the background.
@@ -266,7 +266,7 @@ impl Root {
 
     /// What the root writes to its log and to stderr when the tree has ended by itself. A slow reader of the log is waited
     /// for no longer than `patience`.
-    pub(super) fn last_words(&self, end: End, context: &Context, patience: Span) {
+    pub(super) fn report_end(&self, end: End, context: &Context, patience: Span) {
         let end::Texts { log: Some(text), is_error, .. } = end::texts(end) else { return };
         if !is_error {
             info!(context.logger, "{}", text);
