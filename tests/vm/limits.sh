@@ -1,42 +1,13 @@
 #!/bin/sh
 # Limits by cgroup on a real systemd: see README.md. As root, in a machine that may be thrown away.
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/kit.sh"
 treevisor=/usr/local/bin/treevisor
 install -m 755 "$here/treevisor" "$treevisor"
 work=$(mktemp -d /tmp/limits.XXXXXX)
 chmod 755 "$work"
 cd "$work" || exit 1
 export TREEVISOR_RUNTIME_DIR="$work/run" TREEVISOR_STATE_DIR="$work/state"
-failed=0
-
-ok() { echo "ok - $1"; }
-not_ok() { echo "NOT OK - $1"; failed=1; }
-# says WHAT TEXT WORDS: the text has the words.
-says() {
-    case $2 in
-        *"$3"*) ok "$1" ;;
-        *) not_ok "$1: \"$3\" is not in:"; printf '%s\n' "$2" | sed 's/^/    /' ;;
-    esac
-}
-# is WHAT VALUE RIGHT
-is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1: it is \"$2\" and should be \"$3\""; fi; }
-# field EXPRESSION: of the JSON on stdin, in Python's words; v is the value.
-field() { python3 -c "import json,sys; v=json.load(sys.stdin); print($1)"; }
-# events PATH KIND EXPRESSION: of the last event of this kind.
-events() { $treevisor events --json "$1" | python3 -c "
-import json,sys
-v=[e for e in map(json.loads, sys.stdin) if e['kind'] == '$2'][-1]
-print($3)"; }
-# until SECONDS COMMAND...
-until_done() {
-    left=$1
-    shift
-    while ! "$@" >/dev/null 2>&1; do
-        left=$((left - 1))
-        [ $left -gt 0 ] || return 1
-        sleep 1
-    done
-}
 group() { sed -n 's/.*"cgroup": *"\([^"]*\)".*/\1/p' "$TREEVISOR_RUNTIME_DIR/$1/instance.json"; }
 
 hog='["python3", "-c", "x = []\nwhile True: x.append(b\"x\" * 1000000)"]'
@@ -140,7 +111,7 @@ echo "# add: a child with limits, deep in the tree"
 cat >fork.toml <<'TOML'
 [[child]]
 name = "fork"
-command = ["sh", "-c", "for n in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait"]
+command = ["sh", "-c", "(for n in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done); exec sleep 1000"]
 restart = "temporary"
 pids-max = 5
 io-weight = 300
@@ -148,7 +119,9 @@ TOML
 # In an emulator a supervisor may need longer to reply than it is waited for.
 until_done 20 $treevisor add /web/sub fork.toml || not_ok "add"
 is "fork io.weight" "$(cat "$base/c.web/below/c.sub/below/c.fork/io.weight")" "default 300"
-is "forks beyond pids-max are refused" "$(awk '$1 == "max" { print ($2 > 0) }' "$base/c.web/below/c.sub/below/c.fork/pids.events")" 1
+until_done 60 grep -q "max [1-9]" "$base/c.web/below/c.sub/below/c.fork/pids.events" && ok "forks beyond pids-max are refused" || not_ok "forks beyond pids-max are refused"
+kill -KILL "$($treevisor status --json /web/sub/fork | field 'v["root"]["pid"]')"
+until_done 60 sh -c "$treevisor events --json /web/sub/fork | grep -q '\"kind\":\"exited\"'" || not_ok "the end of fork"
 is "its exit tells of it" "$(events /web/sub/fork exited 'v.get("forks_refused", 0) > 0')" True
 says "why tells of it" "$($treevisor why /web/sub/fork)" "its \`pids-max\` was reached"
 $treevisor stop >/dev/null
