@@ -114,7 +114,7 @@ impl Session {
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
         // By it the root knows what is asked again.
         let own = Identity::drawn().map_err(|cause| AskError::Link(LinkError::Context { cause }))?;
-        let dealer = Dealer::connect(&context, &runtime.control_socket(), own.as_bytes(), limits);
+        let dealer = Dealer::connect_and_report(&context, &runtime.control_socket(), own.as_bytes(), limits);
         let dealer = dealer.map_err(AskError::Link)?;
         Ok(Session {
             runtime: runtime.clone(),
@@ -319,11 +319,12 @@ impl Session {
         sent
     }
 
-    /// Asks again, unchanged, what has had no reply for a while.
-    fn ask_again(&mut self) {
+    /// Asks again, unchanged, what has had no reply for a while, or all when the connection was made again: a root that was replaced
+    /// may have replied before it stood.
+    fn ask_again(&mut self, reconnected: bool) {
         let now = self.clock.now();
         self.unanswered.retain(|_, waits| waits.until > now);
-        for waits in self.unanswered.values_mut().filter(|waits| waits.again <= now) {
+        for waits in self.unanswered.values_mut().filter(|waits| reconnected || waits.again <= now) {
             // A full queue means a root that does not read now.
             send(&mut self.dealer, &waits.frames);
             waits.again = now + AGAIN;
@@ -362,17 +363,12 @@ impl Session {
             if now >= until {
                 return Ok(None);
             }
-            self.ask_again();
+            self.ask_again(false);
             let limit = until.since(now).min(LOOK_EVERY).as_duration();
-            let waited = match &self.output {
-                Some(output) => self.dealer.wait_input_or_closed(output.as_fd(), limit),
-                None => {
-                    self.dealer.wait_input(limit);
-                    continue;
-                }
-            };
-            if waited == Waited::OutputClosed {
-                return Err(AskError::ReaderLeft);
+            match self.dealer.wait(self.output.as_ref().map(AsFd::as_fd), limit) {
+                Waited::Reconnected => self.ask_again(true),
+                Waited::OutputClosed => return Err(AskError::ReaderLeft),
+                Waited::Input | Waited::Nothing => {}
             }
         }
     }
@@ -475,7 +471,7 @@ mod tests {
     use crate::os::lock::LockFile;
     use crate::wire::view::testing;
     use serde_json::json;
-    use std::thread;
+    use std::{fs, thread};
 
     /// Long enough to mean "broken".
     const LONG: Span = Span::from_secs(30);
@@ -510,6 +506,16 @@ mod tests {
                 assert!(clock.now().since(Time::ZERO) < LONG, "no request came");
                 clock::pause(Span::from_millis(1));
             }
+        }
+
+        /// Another image has taken its place: the connections are gone.
+        fn is_replaced(&mut self) {
+            let context = Context::new().unwrap();
+            let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+            let socket = self.router.path().to_owned();
+            fs::remove_file(&socket).unwrap();
+            self.router = Router::bind(&context, &socket, limits).unwrap();
+            self._context = context;
         }
 
         /// Ends as a root does: the sockets first, and the lock last.
@@ -606,6 +612,30 @@ mod tests {
         let stop = Verb::Stop { path: Path::root() };
         assert_eq!(session.ask(stop, LIMITS, &mut |_, _| {}).unwrap(), done());
         assert_eq!(ask(&mut session, LIMITS).unwrap(), done());
+        drop(played.join().unwrap());
+    }
+
+    #[test]
+    fn what_is_under_way_is_asked_again_when_the_connection_was_made_again() {
+        let (mut root, runtime) = Root::new();
+        let mut session = Session::connect(&runtime).unwrap();
+        let request = session.send(Verb::Stop { path: Path::root() }, LONG).unwrap();
+        // Not by the clock.
+        session.unanswered.values_mut().for_each(|waits| waits.again += LONG);
+        let played = thread::spawn(move || {
+            let (to, first) = root.next();
+            root.is_replaced();
+            assert_eq!(root.next(), (to.clone(), first.clone()));
+            root.tell(&to, first.request, accepted("/web is stopping"));
+            root.is_replaced();
+            assert_eq!(root.next(), (to.clone(), first.clone()));
+            root.tell(&to, first.request, done());
+            root
+        });
+        let until = session.clock.now() + LONG;
+        assert_eq!(session.next_reply(request, until).unwrap(), Some(accepted("/web is stopping")));
+        session.unanswered.values_mut().for_each(|waits| waits.again += LONG);
+        assert_eq!(session.next_reply(request, until).unwrap(), Some(done()));
         drop(played.join().unwrap());
     }
 

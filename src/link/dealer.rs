@@ -21,9 +21,17 @@ const SEND_QUEUE: i32 = 64;
 /// waits longer: a parent that is back after a crash must receive from its children before it declares them hung.
 const RECONNECT_MS: i32 = 20;
 
+/// What libzmq reports of the connection.
+struct Reports {
+    socket: zmq::Socket,
+    /// It stood before.
+    connected: bool,
+}
+
 /// A DEALER socket: one peer, in both directions. It connects again by itself, until it is dropped.
 pub struct Dealer {
     socket: zmq::Socket,
+    reports: Option<Reports>,
     fd: RawFd,
     frames_max: usize,
 }
@@ -42,6 +50,29 @@ impl Dealer {
         identity: &[u8],
         limits: RouterLimits,
     ) -> Result<Dealer, LinkError> {
+        Dealer::open(context, socket, identity, limits, false)
+    }
+
+    /// The same, of which [`Dealer::wait`] tells when the connection was made again.
+    ///
+    /// # Errors
+    /// Those of [`Dealer::connect`].
+    pub fn connect_and_report(
+        context: &Context,
+        socket: &Path,
+        identity: &[u8],
+        limits: RouterLimits,
+    ) -> Result<Dealer, LinkError> {
+        Dealer::open(context, socket, identity, limits, true)
+    }
+
+    fn open(
+        context: &Context,
+        socket: &Path,
+        identity: &[u8],
+        limits: RouterLimits,
+        reports: bool,
+    ) -> Result<Dealer, LinkError> {
         let endpoint = context::endpoint(socket)?;
         let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: context::io_error(cause) };
         let socket = context.socket(zmq::DEALER, &endpoint, limits.frame_bytes_max)?;
@@ -56,8 +87,9 @@ impl Dealer {
         // Zero is "no back-off": the interval stays as it is.
         socket.set_reconnect_ivl_max(0).map_err(failed)?;
         let fd = socket.get_fd().map_err(failed)?;
+        let reports = if reports { Some(Reports::of(&socket, context, fd).map_err(failed)?) } else { None };
         socket.connect(&endpoint).map_err(|cause| LinkError::Connect { endpoint, cause: context::io_error(cause) })?;
-        Ok(Dealer { socket, fd, frames_max: limits.frames_max })
+        Ok(Dealer { socket, reports, fd, frames_max: limits.frames_max })
     }
 
     /// The descriptor to watch for readability. It is libzmq's: never read it, and see [`Dealer::has_input`].
@@ -99,19 +131,43 @@ impl Dealer {
     ///
     /// This is for tools of the command line, which have nothing else to do. A node never calls it.
     pub fn wait_input(&mut self, limit: Duration) -> bool {
-        drain::wait_input(&self.socket, None, limit) == Waited::Input
+        drain::wait_input(&self.socket, None, None, limit) == Waited::Input
     }
 
-    /// As [`Dealer::wait_input`], and ends also when `output` has no reader any more, a pipe of ours whose other end
-    /// may be closed while we have nothing to write to it.
-    pub fn wait_input_or_closed(&mut self, output: BorrowedFd<'_>, limit: Duration) -> Waited {
-        drain::wait_input(&self.socket, Some(output.as_raw_fd()), limit)
+    /// As [`Dealer::wait_input`]. Ends also when the connection was made again, and when `output` has no reader any more, a pipe of
+    /// ours whose other end may be closed while we have nothing to write to it.
+    pub fn wait(&mut self, output: Option<BorrowedFd<'_>>, limit: Duration) -> Waited {
+        let reports = self.reports.as_ref().map(|reports| &reports.socket);
+        let waited = drain::wait_input(&self.socket, reports, output.map(|output| output.as_raw_fd()), limit);
+        // That it stands for the first time tells nothing.
+        let is_first = waited == Waited::Reconnected && !self.reports.as_mut().is_some_and(Reports::read);
+        if is_first { Waited::Nothing } else { waited }
     }
 
     /// Closes the socket, and gives libzmq up to `linger` to deliver what was sent. Returns at once; the time is spent
     /// when the [`Context`] is dropped, and only as much of it as delivery takes.
     pub fn close(self, linger: Span) {
         context::close(self.socket, linger);
+    }
+}
+
+impl Reports {
+    /// Those of a socket that is not connected yet. `number` is one that no other socket of the context has.
+    fn of(socket: &zmq::Socket, context: &Context, number: RawFd) -> zmq::Result<Reports> {
+        let endpoint = format!("inproc://connection-{number}");
+        socket.monitor(&endpoint, zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32)?;
+        let reports = context.context.socket(zmq::PAIR)?;
+        reports.connect(&endpoint)?;
+        Ok(Reports { socket: reports, connected: false })
+    }
+
+    /// Takes all that has come, and returns whether the connection was made again.
+    fn read(&mut self) -> bool {
+        let mut again = false;
+        while drain::receive(&self.socket, |_, _| ControlFlow::Break(())).is_some() {
+            again = std::mem::replace(&mut self.connected, true);
+        }
+        again
     }
 }
 

@@ -80,14 +80,22 @@ pub(super) fn send<'a>(socket: &zmq::Socket, frames: impl IntoIterator<Item = &'
 pub enum Waited {
     /// A message is there.
     Input,
+    /// The connection was made again: what was under way in the one before may be lost.
+    Reconnected,
     /// The watched output has no reader any more.
     OutputClosed,
-    /// Neither; the limit is over.
+    /// None of these; the limit is over.
     Nothing,
 }
 
-/// Waits until a message is there or the reader of `output` has left, at most `limit`.
-pub(super) fn wait_input(socket: &zmq::Socket, output: Option<RawFd>, limit: Duration) -> Waited {
+/// Waits until a message is there or on `beside`, or the reader of `output` has left, at most `limit`. What has come on `beside` is
+/// shown as [`Waited::Reconnected`].
+pub(super) fn wait_input(
+    socket: &zmq::Socket,
+    beside: Option<&zmq::Socket>,
+    output: Option<RawFd>,
+    limit: Duration,
+) -> Waited {
     // Time is counted in slices, so that a signal handler in the middle (a terminal that is resized, say) does not
     // end the wait, and no clock has to be read to go on with what is left. A signal costs at most a slice.
     const SLICE: Duration = Duration::from_millis(250);
@@ -97,11 +105,13 @@ pub(super) fn wait_input(socket: &zmq::Socket, output: Option<RawFd>, limit: Dur
         // Rounded up, or the last fraction of a millisecond would be spent turning.
         let millis = slice.as_nanos().div_ceil(1_000_000) as i64;
         let mut items = vec![socket.as_poll_item(zmq::POLLIN)];
+        items.extend(beside.map(|socket| socket.as_poll_item(zmq::POLLIN)));
         // Of the output only its end is of interest, and that is reported without being asked for.
         items.extend(output.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLERR)));
         match zmq::poll(&mut items, millis) {
             Ok(0) | Err(zmq::Error::EINTR) => left -= slice,
             Ok(_) if items[0].is_readable() => return Waited::Input,
+            Ok(_) if beside.is_some() && items[1].is_readable() => return Waited::Reconnected,
             Ok(_) => return Waited::OutputClosed,
             // As in `has_input`.
             Err(_) => return Waited::Nothing,
