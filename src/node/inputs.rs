@@ -227,6 +227,18 @@ impl Node {
         }
     }
 
+    /// SIGHUP: the root's file is read again.
+    fn reload_by_signal(&mut self) {
+        let refused = self.change_refused_by_upgrade(None);
+        let Some(root) = self.above.root_mut() else { return };
+        // Refused or not: a service manager waits for its end.
+        root.reloading(self.context.now());
+        match refused {
+            Some(why) => error!(self.context.logger, "SIGHUP: {}; nothing changed", why),
+            None => root.file_mut().read_again(&self.context, &mut self.reactor),
+        }
+    }
+
     /// The root's file was read again.
     fn hear_reading(&mut self) {
         let Some(root) = self.above.root_mut() else { return };
@@ -335,12 +347,7 @@ impl Node {
                 self.ordered(StopCause::Signal("SIGHUP, terminal closed".into()), false);
                 self.inbox.push_back(Event::Stop(StopReason::Asked));
             }
-            Caught::Hangup if is_root => {
-                if let Some(root) = self.above.root_mut() {
-                    root.reloading(self.context.now());
-                    root.file_mut().read_again(&self.context, &mut self.reactor);
-                }
-            }
+            Caught::Hangup if is_root => self.reload_by_signal(),
             // Only the root takes signals of the terminal.
             Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}
         }

@@ -164,7 +164,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::UnderWay { to } => {
-                write!(f, "another upgrade is under way, to {to}: `treevisor status` shows when it is done")
+                write!(f, "an upgrade is under way, to {to}: `treevisor status` shows when it is done")
             }
             Refusal::Reloading => {
                 f.write_str("the tree is being reloaded: upgrade it when that is done, as `treevisor status` shows")
@@ -301,7 +301,7 @@ mod tests {
         let why = |present| Refusal::of(present).map(|refusal| refusal.to_string()).unwrap_or_default();
         assert_eq!(why(Present::default()), "");
         let busy = Present { upgrading_to: Some("0.2.0"), reloading: true, ending: false, booting: true };
-        assert_eq!(why(busy), "another upgrade is under way, to 0.2.0: `treevisor status` shows when it is done");
+        assert_eq!(why(busy), "an upgrade is under way, to 0.2.0: `treevisor status` shows when it is done");
         assert_eq!(why(Present { ending: true, ..busy }), "the tree is being stopped");
         assert!(why(Present { upgrading_to: None, ..busy }).starts_with("the tree is still being started"));
         assert!(why(Present { reloading: true, ..Present::default() }).starts_with("the tree is being reloaded"));

@@ -43,7 +43,7 @@ fn each_supervisor_has_a_line_and_each_end_its_words_and_exit_code() {
         [one("/", State::Ready, None, None), one("/web", State::Failed, None, Some("it took longer than 10 s"))];
     let many: Vec<Supervisor> =
         (1..=7).map(|n| one(&format!("/s{n}"), State::Failed, None, Some("no memory"))).collect();
-    let busy = "another upgrade is under way, to 0.2.0: `treevisor status` shows when it is done";
+    let busy = "an upgrade is under way, to 0.2.0: `treevisor status` shows when it is done";
     let mut text = String::new();
     for (arguments, replies, wanted) in [
         (

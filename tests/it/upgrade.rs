@@ -243,7 +243,17 @@ fn what_cannot_be_restored_goes_on_as_it_was() {
 fn what_takes_too_long_goes_on_as_it_was() {
     let mut tree = with_fault("/mid read hang");
     let before = who(&tree);
-    tree.run(&["upgrade", "--exe", TREEVISOR]).expect(1);
+    let mut upgrading = tree.command();
+    upgrading.args(["upgrade", "--exe", TREEVISOR]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut upgrading = upgrading.spawn().unwrap();
+    tree.kind("/", "upgraded");
+    // Neither a reload nor the signal that means one changes the tree meanwhile.
+    signal(tree.root_pid(), 1);
+    tree.line("SIGHUP: an upgrade is under way");
+    let refused = tree.run(&["reload"]).expect(1);
+    assert!(refused.stderr.contains("an upgrade is under way"), "{}", refused.stderr);
+    assert_eq!(upgrading.wait().unwrap().code(), Some(1));
+    assert!(!tree.seen().iter().any(|event| event["kind"] == "reloaded"));
     assert!(tree.kind("/mid", "upgrade_failed")["message"].as_str().unwrap().contains("not done in time"));
     assert_eq!(who(&tree), before);
     tree.stop();

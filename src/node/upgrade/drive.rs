@@ -51,6 +51,11 @@ impl Node {
             Verb::StartChild { path, .. } | Verb::RemoveChild { path } | Verb::Scale { path, .. } => Some(path),
             _ => return None,
         };
+        self.change_refused_by_upgrade(at)
+    }
+
+    /// The same of a change at a path, or of one of the whole tree.
+    pub(in crate::node) fn change_refused_by_upgrade(&self, at: Option<&crate::ids::Path>) -> Option<String> {
         let course = self.upgrade.course.as_ref().filter(|course| !course.wanted.check || self.upgrade.then);
         if let Some(course) = course {
             return Some(upgrade::Refusal::UnderWay { to: course.to().to_owned() }.to_string());
