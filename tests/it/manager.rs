@@ -153,6 +153,31 @@ fn a_reloading_begins_and_ends() {
 }
 
 #[test]
+fn an_upgrade_is_a_reloading_and_the_watchdog_is_fed_right_before_and_after() {
+    let manager = Manager::abstract_one("upgraded");
+    let mut tree = manager.start(SLEEPERS, Some(1_000));
+    manager.hears("READY=1");
+    tree.line("the tree is up");
+    tree.follow();
+    tree.run(&["upgrade", "--exe", TREEVISOR]).expect(0);
+    let mut before = String::new();
+    let reloading = loop {
+        match manager.within(LIMIT).expect("a reloading") {
+            datagram if datagram.starts_with("RELOADING=1\nMONOTONIC_USEC=") => break datagram,
+            datagram => before = datagram,
+        }
+    };
+    assert_eq!(before, "WATCHDOG=1", "before {reloading}");
+    assert_eq!(manager.within(LIMIT).unwrap(), "WATCHDOG=1");
+    assert_eq!(manager.within(LIMIT).unwrap(), "READY=1");
+    for _ in 0..3 {
+        manager.hears("WATCHDOG=1");
+    }
+    assert_eq!(tree.status("/")["restarts"], 0);
+    tree.stop();
+}
+
+#[test]
 fn a_root_that_gives_up_says_why() {
     let manager = Manager::abstract_one("gave-up");
     let mut tree =

@@ -205,6 +205,13 @@ impl Root {
         }
     }
 
+    /// Another image of the program is to take the place of this one.
+    pub(super) fn is_replaced(&mut self, now: Time) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.is_replaced(now);
+        }
+    }
+
     pub(super) fn note(&mut self, fact: &Fact) {
         if let Some(manager) = &mut self.service_manager {
             manager.note(fact);

@@ -422,7 +422,7 @@ impl Node {
         }
         let now = self.context.now();
         if let Some(root) = self.above.root_mut() {
-            root.reloading(now);
+            root.is_replaced(now);
         }
         // libzmq's thread sends what was given to it.
         clock::pause(SENDS);
