@@ -91,7 +91,7 @@ fn an_unwatched_node_that_was_stopped_for_ten_seconds_kills_nobody() {
 }
 
 /// A worker for every way by which beats come, at the root and below a node.
-fn every_source() -> String {
+pub(crate) fn every_source() -> String {
     let children = |indent: &str, table: &str, place: &str| {
         let port = [free_port(), free_port()];
         format!(
@@ -141,14 +141,14 @@ fn every_source() -> String {
 const SOURCES: [&str; 6] = ["zmq", "notify", "exec", "tcp", "http", "push"];
 
 /// A tree of every source in which every worker has beaten, and its processes.
-struct Everybody {
-    tree: Tree,
+pub(crate) struct Everybody {
+    pub tree: Tree,
     paths: Vec<String>,
     pids: Vec<u32>,
 }
 
 impl Everybody {
-    fn start(mut tree: Tree) -> Everybody {
+    pub(crate) fn start(mut tree: Tree) -> Everybody {
         tree.line("the tree is up");
         tree.follow();
         let below = |parent: &'static str| SOURCES.iter().map(move |source| format!("{parent}/{source}"));
@@ -172,7 +172,7 @@ impl Everybody {
     }
 
     /// Every worker beats at least three times more, by the source of its name.
-    fn beat_on(&self) {
+    pub(crate) fn beat_on(&self) {
         let beats = |worker: &Value| worker["heartbeat"]["beats"].as_u64().unwrap_or(0);
         let before = self.workers();
         until("everybody beats on", || {
@@ -192,7 +192,7 @@ impl Everybody {
     }
 
     /// No worker was ever taken for hung, and the tree has reported at least so often that it did not run.
-    fn were_never_blamed(mut self, pauses: usize) {
+    pub(crate) fn were_never_blamed(mut self, pauses: usize) {
         self.is_unharmed();
         // Whatever was reported until now is read: what follows from this comes after all of it.
         self.tree.run(&["restart", "/zmq"]).expect(0);

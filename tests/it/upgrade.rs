@@ -2,10 +2,13 @@
 
 use crate::asking::{Clients, Failure};
 use crate::harness::*;
+use crate::pauses::{Everybody, every_source};
+use crate::pty::OnTerminal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -398,4 +401,82 @@ fn a_follower_of_lines_misses_none_and_gets_none_twice() {
     assert!(follower.wait().unwrap().success());
     assert_eq!(all.last().unwrap(), &text(&kept.stdout));
     whole(all.iter().map(String::as_str).filter(|line| *line != "line "));
+}
+
+#[test]
+fn every_source_beats_on() {
+    let everybody = Everybody::start(Tree::begin(&every_source(), &[]));
+    for _ in 0..2 {
+        upgrade(&everybody.tree);
+        everybody.beat_on();
+    }
+    everybody.were_never_blamed(0);
+}
+
+#[test]
+fn a_worker_of_another_user_beats_on_and_is_one_when_it_is_restarted() {
+    let tree = tree_for_other_users(|program| {
+        format!(
+            r#"
+[[child]]
+name = "beats"
+user = "nobody"
+heartbeat = {{ interval = "200ms", misses = 20 }}
+command = ["sh", "-c", "while :; do {program} beat; sleep 0.05; done"]
+[[child]]
+name = "notifies"
+user = "nobody"
+heartbeat = {{ interval = "500ms", misses = 10, source = "notify" }}
+command = ["sh", "-c", "while :; do {program} notify WATCHDOG=1; sleep 0.05; done"]
+"#
+        )
+    });
+    let Some(mut tree) = tree else { return };
+    tree.line("the tree is up");
+    tree.follow();
+    let before = who(&tree);
+    for _ in 0..2 {
+        upgrade(&tree);
+        for path in ["/beats", "/notifies"] {
+            let beats = |tree: &Tree| tree.status(path)["heartbeat"]["beats"].as_u64().unwrap();
+            let count = beats(&tree);
+            until("it beats on", || beats(&tree) >= count + 3);
+        }
+    }
+    assert_eq!(who(&tree), before);
+    let user = |pid: u32| fs::metadata(format!("/proc/{pid}")).unwrap().uid();
+    let nobody = user(tree.pid("/beats"));
+    assert_ne!(nobody, 0);
+    for path in ["/beats", "/notifies"] {
+        signal(tree.pid(path), 9);
+        tree.incarnation(path, 2);
+        assert_eq!(user(tree.pid(path)), nobody);
+    }
+    tree.stop();
+}
+
+#[test]
+fn a_screen_and_one_that_waits_go_on() {
+    let mut tree = Tree::start(
+        "[[child]]\nname = \"a\"\ncommand = \"sleep 1000\"\n[[child]]\nname = \"sub\"\n[[child.child]]\nname = \"b\"\n\
+         command = \"sleep 1000\"\n",
+    );
+    tree.run(&["stop", "/sub/b"]).expect(0);
+    let waiting = tree.command().args(["wait", "/sub/b", "--until", "running"]).stdin(Stdio::null()).spawn().unwrap();
+    let mut command = tree.command();
+    command.args(["top", "--interval", "100ms"]);
+    let mut screen = OnTerminal::start(command, 24, 100);
+    screen.shows("2 workers: 1 running");
+    for _ in 0..2 {
+        upgrade(&tree);
+        tree.kind("/sub", "upgraded");
+    }
+    // What happens after it is shown, and ends the wait.
+    tree.run(&["start", "/sub/b"]).expect(0);
+    screen.shows("2 workers: 2 running");
+    let waited: Ran = waiting.wait_with_output().unwrap().into();
+    waited.expect(0);
+    screen.types("q");
+    assert_eq!(screen.ends().code(), Some(0));
+    tree.stop();
 }
