@@ -89,7 +89,7 @@ mod view;
 
 pub use self::root::keeper::run as run_keeper;
 pub use self::upgrade::rehearsal::VERB as REHEARSAL;
-pub use self::upgrade::restore_check::run as run_rehearsal;
+pub use self::upgrade::restore_check::{check_state, run as run_rehearsal};
 
 #[doc(hidden)]
 pub use uplink::outbox;

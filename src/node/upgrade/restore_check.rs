@@ -45,7 +45,10 @@ fn keep_for_tests(snapshot: &[u8]) {
 }
 
 /// Reads the snapshot, makes the core of it, writes that again, and compares. No descriptor is touched.
-fn check_state(snapshot: &[u8]) -> Result<(), String> {
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn check_state(snapshot: &[u8]) -> Result<(), String> {
     let (state, _) = snapshot::read::<CarriedNode, Snapshot>(snapshot).map_err(|error| error.to_string())?;
     let text = |snapshot: &Snapshot| serde_json::to_value(snapshot).map_err(|error| error.to_string());
     let before = text(&state.core)?;
