@@ -158,25 +158,7 @@ impl PidFd {
     /// How a process that is no child of ours has ended: its wait status, once its parent has taken it. `None` before,
     /// and on kernels before Linux 6.15, which do not report it.
     pub fn told_exit(&self) -> Option<ExitStatus> {
-        // struct pidfd_info and PIDFD_GET_INFO of linux/pidfd.h, which libc has not for every target. The size is part of
-        // the request's number: that of the first version, which ends with the exit status.
-        #[repr(C)]
-        #[derive(Default)]
-        struct Info {
-            mask: u64,
-            cgroup: u64,
-            ids: [u32; 3],
-            credentials: [u32; 8],
-            exit_code: i32,
-        }
-        const EXIT: u64 = 1 << 3;
-        const GET_INFO: u32 = 3 << 30 | (size_of::<Info>() as u32) << 16 | 0xff << 8 | 11;
-        let mut info = Info { mask: EXIT, ..Info::default() };
-        // SAFETY: the pointer is to a live value of the size that the request's number encodes.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), GET_INFO as _, &raw mut info) };
-        if result < 0 || info.mask & EXIT == 0 {
-            return None;
-        }
+        let info = Info::of(self.0.as_raw_fd(), Info::EXIT).ok().filter(|info| info.mask & Info::EXIT != 0)?;
         let status = info.exit_code;
         let exited = libc::WIFEXITED(status);
         Some(ExitStatus {
@@ -185,6 +167,36 @@ impl PidFd {
             core_dumped: !exited && libc::WCOREDUMP(status),
             usage: Usage::default(),
         })
+    }
+}
+
+/// struct pidfd_info of linux/pidfd.h, which libc has not for every target.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct Info {
+    mask: u64,
+    cgroup: u64,
+    /// The process, as our pid namespace numbers it.
+    pub(super) pid: u32,
+    ids: [u32; 2],
+    credentials: [u32; 8],
+    exit_code: i32,
+}
+
+impl Info {
+    const EXIT: u64 = 1 << 3;
+
+    /// What the kernel tells of a process besides what it always does.
+    ///
+    /// # Errors
+    /// ENOTTY when this is no pidfd, and on kernels before Linux 6.13. ESRCH when the process has ended and its status was taken.
+    pub(super) fn of(pidfd: RawFd, mask: u64) -> io::Result<Info> {
+        // PIDFD_GET_INFO. The size is part of the request's number: that of the first version, which ends with the exit status.
+        const GET_INFO: u32 = 3 << 30 | (size_of::<Info>() as u32) << 16 | 0xff << 8 | 11;
+        let mut info = Info { mask, ..Info::default() };
+        // SAFETY: the pointer is to a live value of the size that the request's number encodes.
+        let result = unsafe { libc::ioctl(pidfd, GET_INFO as _, &raw mut info) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(info) }
     }
 }
 

@@ -14,6 +14,14 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     if depth(json) > JSON_DEPTH_MAX {
         return Err(serde_json::Error::custom(format_args!("it is nested deeper than {JSON_DEPTH_MAX} levels")));
     }
+    from_own(json)
+}
+
+/// The same of JSON that this program has written itself: how deep it is is not measured.
+///
+/// # Errors
+/// It is no JSON, or not the JSON of such a value.
+pub fn from_own<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     reader.disable_recursion_limit();
     let value = T::deserialize(&mut reader)?;

@@ -7,7 +7,7 @@
 //! Whatever a reader does not know is refused: what the writer has put in would be lost. So is whatever is more than a
 //! writer writes, and nothing that is read can end the process.
 
-use super::exact;
+use super::{exact, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -198,7 +198,7 @@ impl<'a> Blobs<'a> {
     }
 }
 
-/// Reads a snapshot.
+/// Reads a snapshot, of which nothing may be unknown and nothing missing.
 ///
 /// # Errors
 /// What is wrong with it, in words.
@@ -207,6 +207,26 @@ where
     N: Serialize + DeserializeOwned,
     C: Serialize + DeserializeOwned,
 {
+    read_by(file, exact::read)
+}
+
+/// Reads one of a node whose state was read by [`read`] in the rehearsal right before. What that takes to find a member that is
+/// unknown or missing, which is to write all of it again, is not spent while the node does not act.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_rehearsed<N, C>(file: &[u8]) -> Result<(State<N, C>, Blobs<'_>), Unreadable>
+where
+    N: DeserializeOwned,
+    C: DeserializeOwned,
+{
+    read_by(file, |state| json::from_own(state).map_err(|error| error.to_string()))
+}
+
+fn read_by<N, C>(
+    file: &[u8],
+    read_state: impl FnOnce(&[u8]) -> Result<State<N, C>, String>,
+) -> Result<(State<N, C>, Blobs<'_>), Unreadable> {
     let Some(rest) = file.strip_prefix(BEGIN) else {
         return unreadable("it is no snapshot: it does not begin with TVSNAP and a newline");
     };
@@ -218,7 +238,7 @@ where
     let Some((state, bytes)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)) else {
         return unreadable(format_args!("it is cut off: {} bytes of a state of {length} are there", rest.len()));
     };
-    let mut state: State<N, C> = match exact::read(state) {
+    let mut state: State<N, C> = match read_state(state) {
         Ok(state) => state,
         Err(error) => return unreadable(format_args!("the state: {error}")),
     };

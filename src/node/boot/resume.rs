@@ -27,7 +27,7 @@ pub(super) fn run(resumed: Resumed) -> i32 {
         Err(error) => fail(&format!("the way back cannot be prepared: {error}")),
     };
     let mapped = Mapped::of(&snapshot).or_back("mapping the snapshot");
-    let (state, blobs) = snapshot::read::<CarriedNode, Snapshot>(&mapped).or_back("reading the snapshot");
+    let (state, blobs) = snapshot::read_rehearsed::<CarriedNode, Snapshot>(&mapped).or_back("reading the snapshot");
     fault(&state.node.place.path, "read", came_back.is_some());
     let unpacking = Unpacking::begin(&state.descriptors, blobs);
     let taken = Time::from_nanos(state.taken);

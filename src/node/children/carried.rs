@@ -33,7 +33,8 @@ use crate::time::Span;
 use crate::wire::snapshot::{Blob, Kind};
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +51,9 @@ pub(in crate::node) struct CarriedChildren {
     cleanups: Cleanups,
     sockets: Vec<CarriedSocket>,
     machine_oom_kills: u64,
+    /// What was made for the core, by the places of policy and exec: children that differ in name only share it.
+    #[serde(skip)]
+    members: RefCell<HashMap<(usize, Option<usize>), Member>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -159,6 +163,7 @@ impl Children {
             cleanups: cleanups.clone(),
             sockets: sockets.pack(packing),
             machine_oom_kills: *oom_kills,
+            members: RefCell::default(),
         }
     }
 
@@ -170,7 +175,8 @@ impl Children {
         unpacking: &mut Unpacking<'_>,
         reactor: &mut Reactor,
     ) -> Children {
-        let CarriedChildren { policies, execs, slots, naps, changed, cleanups, sockets, machine_oom_kills } = carried;
+        let CarriedChildren { policies, execs, slots, naps, changed, cleanups, sockets, machine_oom_kills, members: _ } =
+            carried;
         let policies: Vec<_> = policies.into_iter().map(Arc::new).collect();
         let execs: Vec<_> = execs.into_iter().map(Arc::new).collect();
         let mut children = Children::new(Vec::new(), output);
@@ -214,12 +220,16 @@ impl CarriedChildren {
 impl CarriedChild {
     fn member(&self, all: &CarriedChildren) -> Option<Member> {
         let policy = all.policies.get(self.policy)?;
-        let (kind, exec) = match &self.what {
-            What::Worker(exec) => (crate::supervision::Kind::Worker, Some(all.execs.get(*exec)?)),
-            What::Node { .. } => (crate::supervision::Kind::Supervisor, None),
+        let (kind, place, exec) = match &self.what {
+            What::Worker(exec) => (crate::supervision::Kind::Worker, Some(*exec), Some(all.execs.get(*exec)?)),
+            What::Node { .. } => (crate::supervision::Kind::Supervisor, None, None),
         };
-        let revision = crate::spec::diff::revision(policy, exec);
-        Some(Member { name: self.name.clone(), kind, revision, policy: Arc::new(policy.clone()) })
+        let mut members = all.members.borrow_mut();
+        let member = members.entry((self.policy, place)).or_insert_with(|| {
+            let revision = crate::spec::diff::revision(policy, exec);
+            Member { name: self.name.clone(), kind, revision, policy: Arc::new(policy.clone()) }
+        });
+        Some(Member { name: self.name.clone(), ..member.clone() })
     }
 }
 
