@@ -236,9 +236,9 @@ impl Child {
         }
         let limit = self.member.policy.start_timeout;
         match &mut self.phase {
-            Phase::Starting { deadline, .. } => {
+            Phase::Starting { since, deadline, .. } => {
                 // However long the supervisor took to make the process, or to take notice of it.
-                *deadline = limit.map(|limit| now + limit);
+                (*since, *deadline) = (now, limit.map(|limit| now + limit));
                 Spawned::Starting
             }
             Phase::Stopping { then, .. } => {

@@ -2501,6 +2501,18 @@ const ROWS: &[Row] = &[
         exit a 0 : halt StartFailed",
     ),
     (
+        "R9",
+        "`start-timeout` counts from when the process is there, and before that for making it",
+        "one-for-one 9/5s: a(at-word,timeout=3s)",
+        "
+        begin : spawn a#1
+        wait 2s
+        spawned a
+        wait 2s
+        wait 1s : kill a
+        exit a sig9 : halt StartFailed",
+    ),
+    (
         "D19 D11",
         "a step that beats is watched to its end; a hang is a failed start",
         "one-for-one 9/5s: a(at-exit,transient,beats) b",
