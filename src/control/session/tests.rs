@@ -1,0 +1,345 @@
+use super::*;
+use crate::ids::Name;
+use crate::link::{Identity, Inbound, Router, SendOutcome};
+use crate::os::lock::LockFile;
+use crate::wire::view::testing;
+use serde_json::json;
+use std::{fs, thread};
+
+/// Long enough to mean "broken".
+const LONG: Span = Span::from_secs(30);
+const LIMITS: Limits = Limits { first: LONG, overall: LONG };
+
+/// The root's part of a conversation.
+struct Root {
+    router: Router,
+    _context: Context,
+    lock: LockFile,
+    directory: tempfile::TempDir,
+}
+
+impl Root {
+    fn new() -> (Root, RuntimeDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = RuntimeDir::of(directory.path(), &Name::parse("shop").unwrap()).unwrap();
+        runtime.create().unwrap();
+        let lock = LockFile::acquire(&runtime.lock_file()).unwrap();
+        let context = Context::new().unwrap();
+        let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+        let router = Router::bind(&context, &runtime.control_socket(), limits).unwrap();
+        (Root { router, _context: context, lock, directory }, runtime)
+    }
+
+    fn next(&mut self) -> (Identity, Ask) {
+        let clock = Clock::start();
+        loop {
+            if let Some(Inbound { from, frames, .. }) = self.router.receive() {
+                return (from, codec::decode_ask(&frames).unwrap());
+            }
+            assert!(clock.now().since(Time::ZERO) < LONG, "no request came");
+            clock::pause(Span::from_millis(1));
+        }
+    }
+
+    /// Another image has taken its place: the connections are gone.
+    fn is_replaced(&mut self) {
+        let context = Context::new().unwrap();
+        let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+        let socket = self.router.path().to_owned();
+        fs::remove_file(&socket).unwrap();
+        self.router = Router::bind(&context, &socket, limits).unwrap();
+        self._context = context;
+    }
+
+    /// Ends as a root does: the sockets first, and the lock last.
+    fn end(self) -> tempfile::TempDir {
+        let Root { router, _context: context, lock, directory } = self;
+        router.close(Span::from_millis(200));
+        drop(context);
+        lock.release();
+        directory
+    }
+
+    fn tell(&mut self, to: &Identity, request: u64, reply: Reply) {
+        let frames = codec::encode_told(&Told { request, reply });
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        assert_eq!(self.router.send(to, &frames), SendOutcome::Sent);
+    }
+}
+
+fn done() -> Reply {
+    Reply::Done { outcome: Outcome::Ok, detail: String::new() }
+}
+
+fn accepted(text: &str) -> Reply {
+    Reply::Accepted { waiting_for: text.into() }
+}
+
+fn ask(session: &mut Session, limits: Limits) -> Result<Reply, AskError> {
+    session.ask(Verb::Ping, limits, &mut |_, _| {})
+}
+
+#[test]
+fn progress_is_heard_and_answers_to_others_are_not() {
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        let (to, ask) = root.next();
+        assert_eq!(ask.within_ms, LONG.as_millis());
+        root.tell(&to, ask.request + 1, Reply::Done { outcome: Outcome::NotFound, detail: String::new() });
+        root.tell(&to, ask.request, accepted("/web is stopping"));
+        root.tell(&to, ask.request, done());
+        root
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    let mut heard = Vec::new();
+    let reply = session.ask(Verb::Stop { path: Path::root() }, LIMITS, &mut |text, _| heard.push(text.to_owned()));
+    assert_eq!(reply.unwrap(), done());
+    assert_eq!(heard, ["/web is stopping"]);
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn a_root_with_too_many_requests_is_asked_again_whatever_was_asked() {
+    let full = || Reply::Refused { why: Refusal::Full, message: "too many requests".into() };
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        for _ in 0..2 {
+            let (to, ask) = root.next();
+            assert!(matches!(ask.verb, Verb::Stop { .. }), "{ask:?}");
+            root.tell(&to, ask.request, full());
+        }
+        let (to, ask) = root.next();
+        root.tell(&to, ask.request, accepted("/web is stopping"));
+        root.tell(&to, ask.request, done());
+        // What was taken is not asked again, and patience has an end.
+        let (to, ask) = root.next();
+        assert!(matches!(ask.verb, Verb::Ping), "{ask:?}");
+        root.tell(&to, ask.request, full());
+        root
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    assert_eq!(session.ask(Verb::Stop { path: Path::root() }, LIMITS, &mut |_, _| {}).unwrap(), done());
+    let limits = Limits { first: FULL, overall: LONG };
+    let refused = ask(&mut session, limits);
+    assert!(matches!(refused, Err(AskError::Refused { why: Refusal::Full, .. } | AskError::NoAnswer { .. })));
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn what_has_no_reply_is_asked_again_unchanged_and_also_after_it_was_accepted() {
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        let (to, first) = root.next();
+        assert_eq!(to.as_bytes().len(), 16);
+        assert_eq!(root.next(), (to.clone(), first.clone()));
+        root.tell(&to, first.request, accepted("/web is stopping"));
+        assert_eq!(root.next(), (to.clone(), first.clone()));
+        root.tell(&to, first.request, done());
+        // What has its last reply is not asked again.
+        let (other, ask) = root.next();
+        assert_eq!((other, ask.request), (to.clone(), first.request + 1));
+        root.tell(&to, ask.request, done());
+        root
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    let stop = Verb::Stop { path: Path::root() };
+    assert_eq!(session.ask(stop, LIMITS, &mut |_, _| {}).unwrap(), done());
+    assert_eq!(ask(&mut session, LIMITS).unwrap(), done());
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn what_is_under_way_is_asked_again_when_the_connection_was_made_again() {
+    let (mut root, runtime) = Root::new();
+    let mut session = Session::connect(&runtime).unwrap();
+    let request = session.send(Verb::Stop { path: Path::root() }, LONG).unwrap();
+    // Not by the clock.
+    session.unanswered.values_mut().for_each(|waits| waits.again += LONG);
+    let played = thread::spawn(move || {
+        let (to, first) = root.next();
+        root.is_replaced();
+        assert_eq!(root.next(), (to.clone(), first.clone()));
+        root.tell(&to, first.request, accepted("/web is stopping"));
+        root.is_replaced();
+        assert_eq!(root.next(), (to.clone(), first.clone()));
+        root.tell(&to, first.request, done());
+        root
+    });
+    let until = session.clock.now() + LONG;
+    assert_eq!(session.next_reply(request, until).unwrap(), Some(accepted("/web is stopping")));
+    session.unanswered.values_mut().for_each(|waits| waits.again += LONG);
+    assert_eq!(session.next_reply(request, until).unwrap(), Some(done()));
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn a_root_that_says_nothing_is_not_waited_for() {
+    let (root, runtime) = Root::new();
+    let mut session = Session::connect(&runtime).unwrap();
+    let limits = Limits { first: Span::from_millis(50), overall: LONG };
+    assert!(matches!(ask(&mut session, limits), Err(AskError::NoAnswer { .. })));
+    drop(root);
+}
+
+#[test]
+fn a_root_that_falls_silent_is_not_waited_for_either() {
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        let (to, ask) = root.next();
+        root.tell(&to, ask.request, accepted("it begins"));
+        root
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    let limits = Limits { first: Span::from_millis(500), overall: LONG };
+    let error = ask(&mut session, limits).unwrap_err();
+    assert!(matches!(&error, AskError::FellSilent { waiting_for } if waiting_for == "it begins"), "{error}");
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn work_that_takes_too_long_is_told_apart_from_silence() {
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        let (to, ask) = root.next();
+        root.tell(&to, ask.request, accepted("it goes on"));
+        root
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    let limits = Limits { first: LONG, overall: Span::from_millis(500) };
+    assert!(matches!(ask(&mut session, limits), Err(AskError::NotDone { .. })));
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn an_instance_that_ends_is_noticed_and_its_last_word_is_heard() {
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        let (to, ask) = root.next();
+        root.tell(&to, ask.request, done());
+        let _ = root.next();
+        root.end()
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    assert_eq!(ask(&mut session, LIMITS).unwrap(), done());
+    assert!(matches!(ask(&mut session, LIMITS), Err(AskError::Gone)));
+    assert!(session.wait_gone(LONG));
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn a_follower_of_something_quiet_goes_with_its_reader() {
+    let (mut root, runtime) = Root::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let played = thread::spawn(move || {
+        let (to, ping) = root.next();
+        root.tell(&to, ping.request, done());
+        let _ = root.next();
+        drop(reader);
+        root
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    session.ends_with_reader_of(writer.into());
+    let ended = session.events(&wanted(true), LONG, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(ended, Err(AskError::ReaderLeft)));
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn a_refusal_keeps_its_reason() {
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        let (to, ask) = root.next();
+        root.tell(&to, ask.request, Reply::Refused { why: Refusal::NoSuchPath, message: "no /x".into() });
+        root
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    let error = ask(&mut session, LIMITS).unwrap_err();
+    assert!(matches!(&error, AskError::Refused { why: Refusal::NoSuchPath, .. }), "{error}");
+    drop(played.join().unwrap());
+}
+
+fn told(numbers: &[u32], lost: u64, end: bool) -> Reply {
+    let events = numbers.iter().map(|seq| testing::event(*seq, "/", "ready", json!({}))).collect();
+    let next = u64::from(*numbers.last().unwrap());
+    Reply::Events { events, lost, end, forgotten: 0, caught_up: end, next }
+}
+
+fn wanted(follow: bool) -> EventsWanted {
+    EventsWanted { path: Path::root(), kinds: Vec::new(), from: None, follow }
+}
+
+#[test]
+fn a_follower_that_was_forgotten_goes_on_where_it_was() {
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        let (to, ping) = root.next();
+        root.tell(&to, ping.request, done());
+        let (to, ask) = root.next();
+        root.tell(&to, ask.request, told(&[7], 0, false));
+        root.tell(&to, ask.request, Reply::Refused { why: Refusal::Forgotten, message: String::new() });
+        let (to, again) = root.next();
+        assert!(matches!(again.verb, Verb::Events { from: Some(7), follow: true, .. }), "{again:?}");
+        root.tell(&to, again.request, told(&[9], 1, false));
+        root.end()
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    let mut heard = Vec::new();
+    let read = session.events(&wanted(true), LONG, &mut |read| {
+        heard.push((read.events[0].id.seq, read.lost));
+        ControlFlow::Continue(())
+    });
+    read.unwrap();
+    assert_eq!(heard, [(7, 0), (9, 1)]);
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn events_are_read_to_their_end() {
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        let (to, ask) = root.next();
+        let request = ask.request;
+        root.tell(&to, request, told(&[1, 2], 0, false));
+        root.tell(&to, request, told(&[5], 2, true));
+        root
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    let mut heard = Vec::new();
+    let read = session.events(&wanted(false), LONG, &mut |read| {
+        heard.push((read.events.iter().map(|event| event.id.seq).collect::<Vec<_>>(), read.lost));
+        ControlFlow::Continue(())
+    });
+    read.unwrap();
+    assert_eq!(heard, [(vec![1, 2], 0), (vec![5], 2)]);
+    drop(played.join().unwrap());
+}
+
+#[test]
+fn a_follower_says_goodbye_and_one_whose_instance_ends_returns() {
+    let (mut root, runtime) = Root::new();
+    let played = thread::spawn(move || {
+        for _ in 0..2 {
+            let (to, ping) = root.next();
+            assert_eq!(ping.verb, Verb::Ping);
+            root.tell(&to, ping.request, done());
+            let (to, ask) = root.next();
+            assert!(matches!(ask.verb, Verb::Events { follow: true, .. }));
+            root.tell(&to, ask.request, told(&[1], 0, false));
+            if ask.request == 2 {
+                let (_, bye) = root.next();
+                assert_eq!(bye.verb, Verb::Unfollow { request: 2 });
+            }
+        }
+        root.end()
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    session.events(&wanted(true), LONG, &mut |_| ControlFlow::Break(())).unwrap();
+    let mut heard = 0;
+    let read = session.events(&wanted(true), LONG, &mut |read| {
+        heard += read.events.len();
+        ControlFlow::Continue(())
+    });
+    read.unwrap();
+    assert_eq!(heard, 1);
+    drop(played.join().unwrap());
+}
