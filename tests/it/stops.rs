@@ -54,7 +54,7 @@ fn what_does_not_heed_the_signal_is_killed_when_its_time_is_over() {
 
 fn asked_by_a_command(containment: &str) {
     let worker = "trap '' TERM; trap 'echo bye; exit 0' USR1; echo in; while :; do sleep 0.02; done";
-    let more = "stop-command = [\"sh\", \"-c\", 'kill -USR1 $$TREEVISOR_PID; echo $$TREEVISOR_PATH > asked']\nshutdown = \"20s\"";
+    let more = "stop-command = [\"sh\", \"-c\", 'echo $$TREEVISOR_PATH > asked; kill -USR1 $$TREEVISOR_PID']\nshutdown = \"20s\"";
     let mut tree = Tree::start(&with(containment, worker, more));
     tree.line("in");
     tree.run(&["stop", "/w"]).expect(0);

@@ -123,9 +123,9 @@ fn nothing_is_noticed(containment: &str) {
         }
     }
     assert_eq!(who(&tree), before);
-    // A probe may run at any moment, with a process and a pipe.
-    for (before, after) in open.iter().zip(supervisors(&tree).into_iter().map(descriptors)) {
-        assert!(after <= before + 8, "{before} descriptors were open, and now {after}");
+    // A probe may run at any moment, with a process and a pipe; connections of tools that have ended are closed in their time.
+    for (before, pid) in open.iter().zip(supervisors(&tree)) {
+        until("as few descriptors as before", || descriptors(pid) <= before + 8);
     }
     // Beats are read on, and what hangs is still found.
     for path in ["/beats", "/mid/notifies", "/mid/deep/probed", "/mid/deep/asked"] {
