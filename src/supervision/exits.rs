@@ -377,8 +377,8 @@ impl Supervisor {
         if self.absorb(id) || self.successor_unready(turn, id, &failure, cause) {
             return;
         }
-        let own = self.job.as_ref().filter(|job| job.is_starting(id));
-        if own.is_none() && self.lifecycle == Lifecycle::Running {
+        let in_sequence = self.job.as_ref().is_some_and(|job| job.is_starting(id));
+        if !in_sequence && self.lifecycle == Lifecycle::Running {
             return self.unready_alone(turn, run, failure, cause);
         }
         let purpose = self.job.as_ref().map(|job| job.purpose);

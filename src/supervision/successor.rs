@@ -276,12 +276,12 @@ impl Supervisor {
     /// A child is on its way down, so what stands beside it is as well; the sequence waits for all of it. The turn of a successor
     /// comes again.
     pub(super) fn stop_beside(&mut self, turn: &mut Turn<'_>, id: ChildId) {
-        let Some(job) = &self.job else { return };
-        let (why, cause) = (job.why.clone(), job.cause);
-        let kill = matches!(job.purpose, Purpose::End { kill: true, .. });
         self.let_go(id);
         for other in self.beside_of(id) {
-            if self.begin_stop(turn, other, AfterStop::Rest, kill, why.clone(), cause)
+            let Some(job) = &self.job else { return };
+            let (why, cause) = (job.why.clone(), job.cause);
+            let kill = matches!(job.purpose, Purpose::End { kill: true, .. });
+            if self.begin_stop(turn, other, AfterStop::Rest, kill, why, cause)
                 && let Some(job) = &mut self.job
             {
                 job.await_end(other);
