@@ -175,12 +175,33 @@ pub fn machine_micros() -> u64 {
 }
 
 fn machine_nanos() -> u64 {
-    u64::try_from(machine_time().as_nanos()).unwrap_or(u64::MAX)
+    nanos(machine_time())
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn machine_time() -> Duration {
     // The clock always exists.
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+/// One moment, or one limit, on the two clocks by which the lease of a host is reckoned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Both {
+    /// CLOCK_BOOTTIME: it counts on while the machine is suspended, and a time daemon may slew it.
+    pub boottime: Time,
+    /// CLOCK_MONOTONIC_RAW: no daemon bends it, and it stands still while the machine is suspended.
+    pub raw: Time,
+}
+
+/// The present moment on both. Both count from a moment that all processes of this machine share.
+pub fn both() -> Both {
+    use nix::time::ClockId;
+    let read = |id| nix::time::clock_gettime(id).map_or(Time::ZERO, |time| Time::from_nanos(nanos(time.into())));
+    // Both clocks exist on every kernel that treevisor runs on.
+    Both { boottime: read(ClockId::CLOCK_BOOTTIME), raw: read(ClockId::CLOCK_MONOTONIC_RAW) }
 }
 
 /// Sleeps. Not for the loop of a node: for command-line clients and the keeper.

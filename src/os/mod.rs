@@ -23,6 +23,10 @@
 //! | [`listener`] | sockets that are held for workers |
 //! | [`exec`], [`executable`] | another program in the place of this one, and which may be |
 //! | [`memory`], [`kept`] | what one program leaves to the next |
+//! | [`page`] | the deadline of a host's lease, in memory that its processes share |
+//! | [`deadman`] | a timer of the kernel that kills this process at its deadline |
+//! | [`alarm`] | a timer on the clock that counts suspension, as a descriptor |
+//! | [`realtime`] | a process that has to run in time: scheduled first, locked in memory, spared when memory runs out |
 //! | [`clock`] | the only file that reads a clock |
 //! | [`random`] | random bytes |
 //! | `zeromq` | a socket that listens already, given to libzmq |
@@ -36,12 +40,14 @@ compile_error!("treevisor needs Linux 5.4 or newer: it supervises by pidfds, par
 mod testing;
 
 pub mod accounts;
+pub mod alarm;
 pub mod cgroup;
 pub mod claim;
 pub mod cleaners;
 pub mod clock;
 pub mod connected;
 pub mod datagram;
+pub mod deadman;
 pub mod descendants;
 pub mod epoll;
 pub mod exec;
@@ -56,10 +62,12 @@ pub mod memory;
 pub mod net;
 pub mod oom;
 pub mod opening;
+pub mod page;
 pub mod peer;
 pub mod pidfd;
 pub mod process;
 pub mod random;
+pub mod realtime;
 pub mod signals;
 pub mod spawn;
 pub mod stuck;

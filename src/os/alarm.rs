@@ -1,0 +1,75 @@
+//! A timer as a descriptor, on CLOCK_BOOTTIME: it is due during a suspension too, and fires at the resume.
+use crate::time::Time;
+use nix::sys::time::TimeSpec;
+use nix::sys::timer::{Expiration, TimerSetTimeFlags};
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Can be read once its moment has come.
+#[derive(Debug)]
+pub struct Alarm(TimerFd);
+
+impl Alarm {
+    /// One that is not set.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new() -> io::Result<Alarm> {
+        Ok(Alarm(TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?))
+    }
+
+    /// Sets it to a moment of CLOCK_BOOTTIME in place of the one before, and makes it unread. One that has passed is due at once.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set(&self, at: Time) -> io::Result<()> {
+        Ok(self.0.set(Expiration::OneShot(timespec(at)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?)
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A moment as timer_settime(2) and timerfd_settime(2) take it, where zero would unset the timer.
+pub(super) fn timespec(at: Time) -> TimeSpec {
+    TimeSpec::from_duration(std::time::Duration::from_nanos(at.as_nanos().max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::PATIENCE;
+    use super::*;
+    use crate::os::clock;
+    use crate::os::fd::wait_readable_any;
+    use crate::time::Span;
+
+    fn is_due(alarm: &Alarm, limit: Span) -> bool {
+        wait_readable_any(&[alarm.as_fd()], Some(limit)).unwrap()
+    }
+
+    #[test]
+    fn it_is_due_at_its_moment_and_not_before() {
+        let alarm = Alarm::new().unwrap();
+        assert!(!is_due(&alarm, Span::ZERO));
+        let at = clock::both().boottime + Span::from_millis(20);
+        alarm.set(at).unwrap();
+        assert!(is_due(&alarm, PATIENCE));
+        assert!(clock::both().boottime >= at);
+        // Set anew, it is unread.
+        alarm.set(at + Span::from_secs(1000)).unwrap();
+        assert!(!is_due(&alarm, Span::ZERO));
+    }
+
+    #[test]
+    fn what_has_passed_is_due_at_once() {
+        let alarm = Alarm::new().unwrap();
+        for past in [Time::ZERO, Time::from_nanos(1), clock::both().boottime] {
+            alarm.set(past).unwrap();
+            assert!(is_due(&alarm, PATIENCE), "{past:?}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The deadline of a host's lease, in memory that its processes share: a page that one process writes and others can only read.
+//!
+//! There are two. On the agent's stand the deadline and the poke, a number; on the fence's its answer to the poke, and how often it has
+//! cleared what runs by the lease. Each is a file in memory of a fixed size. Its writer maps it and then seals it against every later
+//! writing (F_SEAL_FUTURE_WRITE, fcntl(2)): who is handed the descriptor afterwards, or opens it in /proc, cannot write to it.
+//!
+//! A deadline is two numbers, which are written one after the other, and a reader may find one of them new and the other old. It takes
+//! the deadline as passed if *either* clock has passed. Of an old and a later deadline each mixture is then over no later than the
+//! later one, so whatever a reader finds is early and never late.
+use super::clock::Both;
+use crate::time::{Span, Time};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::fstat;
+use nix::unistd::ftruncate;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Until when something may run, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deadline(pub Both);
+
+impl Deadline {
+    /// Whether it has passed on either clock.
+    pub fn passed(self, now: Both) -> bool {
+        self.left(now).is_zero()
+    }
+
+    /// How long it still is, on the clock that has less left.
+    pub fn left(self, now: Both) -> Span {
+        self.0.boottime.since(now.boottime).min(self.0.raw.since(now.raw))
+    }
+
+    /// The moment of CLOCK_BOOTTIME at which it will have passed, as seen now: for a timer, which knows that clock alone.
+    pub fn on_boottime(self, now: Both) -> Time {
+        now.boottime + self.left(now)
+    }
+}
+
+/// The agent's page, as its writer has it.
+#[derive(Debug)]
+pub struct LeasePage(Written);
+
+/// The agent's page, as others read it.
+#[derive(Debug)]
+pub struct LeaseView(Words);
+
+/// The fence's page, as its writer has it.
+#[derive(Debug)]
+pub struct AnswerPage(Written);
+
+/// The fence's page, as the agent reads it.
+#[derive(Debug)]
+pub struct AnswerView(Words);
+
+// What stands where. The same in every version, as a node may be of a newer one than its agent.
+const BOOTTIME: usize = 0;
+const RAW: usize = 1;
+const POKE: usize = 2;
+const ANSWER: usize = 0;
+const CLEARINGS: usize = 1;
+
+impl LeasePage {
+    /// A page whose deadline has passed.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new() -> io::Result<LeasePage> {
+        Ok(LeasePage(Written::of(blank("treevisor-lease")?)?))
+    }
+
+    /// Sets the deadline. One process and one thread of it does so.
+    pub fn set(&self, deadline: Deadline) {
+        let Both { boottime, raw } = deadline.0;
+        self.0.words.set(BOOTTIME, boottime.as_nanos());
+        self.0.words.set(RAW, raw.as_nanos());
+    }
+
+    /// Sets the poke, which the fence answers by the same number.
+    pub fn poke(&self, number: u64) {
+        self.0.words.set(POKE, number);
+    }
+
+    /// The descriptor for a child: it cannot write by it.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.file.as_fd()
+    }
+}
+
+impl LeaseView {
+    /// Maps the page that stands behind a descriptor, which may be closed afterwards.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is no such page; and the kernel's.
+    pub fn of(file: impl AsFd) -> io::Result<LeaseView> {
+        Ok(LeaseView(Words::read(file.as_fd(), fixed() | SealFlag::F_SEAL_FUTURE_WRITE)?))
+    }
+
+    /// The deadline; one that is just being set is early. To be read *before* the clock that it is held against.
+    pub fn deadline(&self) -> Deadline {
+        let (boottime, raw) = (self.0.get(BOOTTIME), self.0.get(RAW));
+        Deadline(Both { boottime: Time::from_nanos(boottime), raw: Time::from_nanos(raw) })
+    }
+
+    /// The poke that stands there.
+    pub fn poke(&self) -> u64 {
+        self.0.get(POKE)
+    }
+}
+
+impl AnswerPage {
+    /// Takes over the page that the agent has made ([`blank_answer`]).
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is no page, or has a writer already; and the kernel's.
+    pub fn of(file: OwnedFd) -> io::Result<AnswerPage> {
+        Ok(AnswerPage(Written::of(file)?))
+    }
+
+    /// Answers a poke.
+    pub fn answer(&self, poke: u64) {
+        self.0.words.set(ANSWER, poke);
+    }
+
+    /// Sets how often all was cleared.
+    pub fn set_clearings(&self, count: u64) {
+        self.0.words.set(CLEARINGS, count);
+    }
+}
+
+impl AnswerView {
+    /// Maps the page, whether its writer has taken it over by then or not.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is no such page; and the kernel's.
+    pub fn of(file: impl AsFd) -> io::Result<AnswerView> {
+        Ok(AnswerView(Words::read(file.as_fd(), fixed())?))
+    }
+
+    /// The poke that was answered last; zero before the first.
+    pub fn answer(&self) -> u64 {
+        self.0.get(ANSWER)
+    }
+
+    /// How often what ran by the lease was cleared after its deadline.
+    pub fn clearings(&self) -> u64 {
+        self.0.get(CLEARINGS)
+    }
+}
+
+/// A page for the fence to answer on, which has no writer yet.
+///
+/// # Errors
+/// The kernel's.
+pub fn blank_answer() -> io::Result<OwnedFd> {
+    blank("treevisor-fence")
+}
+
+const SIZE: usize = 4096;
+const WORDS: usize = SIZE / size_of::<AtomicU64>();
+
+/// A page can become neither shorter, which would be a SIGBUS for its readers, nor longer.
+fn fixed() -> SealFlag {
+    SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW
+}
+
+fn blank(name: &str) -> io::Result<OwnedFd> {
+    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    ftruncate(&file, SIZE as libc::off_t)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(fixed()))?;
+    Ok(file)
+}
+
+/// A page that this process writes.
+#[derive(Debug)]
+struct Written {
+    words: Words,
+    file: OwnedFd,
+}
+
+impl Written {
+    fn of(file: OwnedFd) -> io::Result<Written> {
+        let words = Words::map(file.as_fd(), fixed(), libc::PROT_READ | libc::PROT_WRITE)?;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_FUTURE_WRITE | SealFlag::F_SEAL_SEAL))?;
+        Ok(Written { words, file })
+    }
+}
+
+/// The mapping.
+#[derive(Debug)]
+struct Words(NonNull<AtomicU64>);
+
+// SAFETY: atomic numbers in memory that stays mapped as long as this is there; each thread may look at them.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Words {
+    fn read(file: BorrowedFd<'_>, seals: SealFlag) -> io::Result<Words> {
+        Words::map(file, seals, libc::PROT_READ)
+    }
+
+    fn map(file: BorrowedFd<'_>, seals: SealFlag, protection: i32) -> io::Result<Words> {
+        let wrong = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
+        let found = fcntl(file, FcntlArg::F_GET_SEALS).map_err(|_| wrong("this is no file in memory"))?;
+        if !SealFlag::from_bits_retain(found).contains(seals) {
+            return Err(wrong("this file in memory is not sealed as a lease's page is"));
+        }
+        if usize::try_from(fstat(file)?.st_size) != Ok(SIZE) {
+            return Err(wrong("this file in memory has not the size of a lease's page"));
+        }
+        // SAFETY: a new mapping at a place of the kernel's choice, of a file that keeps its size.
+        let address =
+            unsafe { libc::mmap(std::ptr::null_mut(), SIZE, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::new(address.cast()).map(Words).ok_or_else(|| wrong("the kernel has mapped it at address zero"))
+    }
+
+    fn at(&self, index: usize) -> &AtomicU64 {
+        assert!(index < WORDS);
+        // SAFETY: within the mapping, which is aligned to a page and there for as long as we are. All who map it use atomic accesses.
+        unsafe { self.0.add(index).as_ref() }
+    }
+
+    fn get(&self, index: usize) -> u64 {
+        self.at(index).load(Ordering::SeqCst)
+    }
+
+    /// Only where it was mapped for writing.
+    fn set(&self, index: usize, value: u64) {
+        self.at(index).store(value, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, of which no reference is left.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), SIZE) };
+    }
+}
+
+#[cfg(test)]
+mod tests;
