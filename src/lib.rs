@@ -48,6 +48,8 @@ pub mod error;
 pub mod explain;
 mod files;
 #[doc(hidden)]
+pub mod hosts;
+#[doc(hidden)]
 pub mod ids;
 #[doc(hidden)]
 pub mod instance;

@@ -1,0 +1,127 @@
+//! What goes out of an agent: orders to the shell, which carries out all of them, in order, before it hands in the next event.
+
+use super::event::{RequestId, RunId};
+use super::moment::Moment;
+use super::record::{ClaimKey, Version};
+use super::report::Report;
+
+/// An order to the shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Read all records whose key begins with `prefix`; answer with `Event::Answered`. At most one is under way.
+    Read {
+        /// For the answer.
+        request: RequestId,
+        /// `/treevisor/CLUSTER/`
+        prefix: String,
+    },
+    /// Write `new` if the record still has this version (`None`: if there is none); answer with `Event::Answered`. At most one is
+    /// under way for a key. That of the host's own record must not wait for the answers to others: its lease runs meanwhile.
+    Swap {
+        /// For the answer.
+        request: RequestId,
+        /// The whole key.
+        key: String,
+        /// What is to be there before.
+        expected: Option<Version>,
+        /// What is to be there after.
+        new: Vec<u8>,
+    },
+    /// Have the fence answer: `Event::Poked` with the same number. The fence answers only when it has run and has looked at its
+    /// own clock. No answer is no event.
+    Poke(u64),
+    /// Write this deadline into the page that the fence and all that is exclusive reads. It never goes back.
+    SetDeadline(Moment),
+    /// Kill all that is exclusive on this host, by one write to `x/`, and look until it is empty; answer with `Event::Cleared` with
+    /// the same number. Another one replaces it. Nothing is run between the two.
+    Clear(u64),
+    /// Start the root, or the top node of a subtree.
+    Run(Run),
+    /// Ask it to stop in order. Without a limit: the deadline, or a [`Action::Kill`], ends what does not.
+    Stop {
+        /// Which one.
+        run: RunId,
+        /// What for.
+        why: StopWhy,
+    },
+    /// Kill it with all that stands below it; `Event::Exited` follows.
+    Kill(RunId),
+    /// Another bundle is deployed, and is on this host: have the running root take it over, as a reload.
+    Reload {
+        /// Which one.
+        run: RunId,
+        /// The digest of the bundle.
+        bundle: String,
+    },
+    /// Something happened that is published.
+    Report(Report),
+    /// End this process. The last action there ever is.
+    Halt(End),
+}
+
+/// What is to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// For all that is told of it.
+    pub run: RunId,
+    /// The subtree.
+    pub claim: ClaimKey,
+    /// `TREEVISOR_FENCE`
+    pub token: u64,
+    /// The digest of the bundle that it is started from.
+    pub bundle: String,
+    /// `TREEVISOR_START`
+    pub start: Start,
+    /// `TREEVISOR_FROM`: the other host that had it before, if any.
+    pub from: Option<String>,
+}
+
+/// Why something starts where it does: `TREEVISOR_START`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It ran on no other host, or had ended there by itself; or it is started again where it was.
+    Normal,
+    /// The host that had it was lost.
+    Failover,
+    /// A host of higher preference has taken it over.
+    Takeover,
+    /// It was stopped elsewhere, to be started here.
+    Move,
+}
+
+impl Start {
+    /// The value of the variable.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Start::Normal => "normal",
+            Start::Failover => "failover",
+            Start::Takeover => "takeover",
+            Start::Move => "move",
+        }
+    }
+}
+
+/// What a run is asked to stop for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopWhy {
+    /// The lease cannot be renewed, and comes to its end in a moment: `stop-before`.
+    LeaseEnds,
+    /// The instance is to be down.
+    NotWanted,
+    /// The host is to be empty.
+    Draining,
+    /// The agent ends.
+    Stopping,
+}
+
+/// How an agent's life ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to. `left` tells whether its record says so; if not, the others wait for its lease to end.
+    Stopped {
+        /// The store has taken note of it.
+        left: bool,
+    },
+    /// Another machine uses this host's name: the text says which. Starting the agent again does not help.
+    NameTaken(String),
+}

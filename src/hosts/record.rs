@@ -1,0 +1,388 @@
+//! The records of a cluster, as they stand in its store: JSON of at most [`RECORD_MAX`] bytes below `/treevisor/CLUSTER/`.
+//!
+//! A reader passes over members that it does not know, and takes those that are missing as their defaults, so that hosts of two
+//! versions read each other's records. No time in a record is acted upon: those that are there are for people.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// No record is longer; one that is counts as unreadable.
+pub const RECORD_MAX: usize = 8 * 1024;
+
+/// What the store calls a record's version. Two are equal or not; nothing else is known of them.
+pub type Version = u64;
+
+/// Labels of a host, and those that are required of one.
+pub type Labels = BTreeMap<String, String>;
+
+/// `host/NAME`: one host, and its lease.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// Which life of the host in the cluster this is.
+    pub epoch: u64,
+    /// Drawn anew for each write of its own: by it a host finds out which of its attempts has arrived.
+    pub seq: u64,
+    /// Whether the epoch goes on.
+    pub state: HostState,
+    /// D of this host: so long its record must stand unchanged before others may declare it dead.
+    pub ttl_ms: u64,
+    /// Of `/proc/sys/kernel/random/boot_id`, or what else differs from machine to machine and from boot to boot.
+    pub boot: String,
+    /// Where its agent listens.
+    pub address: String,
+    /// Its certificate.
+    pub cert: String,
+    /// What can be required of it.
+    pub labels: Labels,
+    /// The version of its program.
+    pub version: String,
+    /// The protocol of its agent.
+    pub protocol: u32,
+    /// Nothing new is placed there, and what is there leaves.
+    pub draining: bool,
+    /// It has cgroups that can be killed with one write. Without, nothing exclusive is placed there.
+    pub cgroup: bool,
+    /// How many claims it holds.
+    pub placed: u32,
+    /// By which host it was declared dead; its own name where it has left in order.
+    pub by: Option<String>,
+    /// It was not lost within the last `settle`: hosts of which that is true are preferred.
+    pub settled: bool,
+    /// Digests of the bundles that some `want` names and that are on its disk.
+    pub bundles: Vec<String>,
+    /// Instances whose root has lately given up there.
+    pub tried: BTreeMap<String, Tried>,
+    /// What keeps it from being of use, for people.
+    pub note: Option<String>,
+}
+
+/// Whether a host's epoch goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostState {
+    /// As far as is known.
+    Live,
+    /// It is over: nothing exclusive of this epoch runs any more. What a record without a state means, too: that of no host.
+    #[default]
+    Dead,
+}
+
+/// A root has given up on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tried {
+    /// The serial of the [`Want`] that it was started for; with another one the host is free to try again.
+    pub serial: u64,
+    /// Why it has ended.
+    pub note: String,
+}
+
+/// `own/INSTANCE/PATH`: on which host a subtree may run. Never deleted, so that its token only grows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Own {
+    /// The host that holds it, or held it last.
+    pub host: String,
+    /// In which of that host's epochs.
+    pub epoch: u64,
+    /// Larger with each new owner.
+    pub token: u64,
+    /// Whether it is held.
+    pub state: OwnState,
+    /// Since when, in milliseconds since 1970: for people.
+    pub since: u64,
+    /// The token of the root that has placed it; of a root its own.
+    pub root_token: u64,
+    /// The bundle that it was started from.
+    pub digest: String,
+    /// Why it was set free, where it was.
+    pub freed: Option<Freed>,
+    /// The same for people.
+    pub note: Option<String>,
+}
+
+/// Whether a claim is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OwnState {
+    /// By its host in its epoch, unless that is over. What a record without a state means, too.
+    #[default]
+    Held,
+    /// Nothing of it is left on the host that held it last.
+    Free,
+}
+
+/// Why a claim was set free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Freed {
+    /// It was no longer wanted, or has ended by itself.
+    Stopped,
+    /// Its host was to be empty, or to end.
+    Drained,
+    /// It has given up there, or could not be started.
+    GaveUp,
+    /// It was claimed, but never started.
+    Unused,
+    /// For a reason of a later version.
+    #[serde(other)]
+    Other,
+}
+
+/// `want/INSTANCE`: what is deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Want {
+    /// The digest of the bundle.
+    pub bundle: String,
+    /// Larger with each order of an operator: a host on which the root gave up under an earlier one may try again.
+    pub serial: u64,
+    /// Whether it is to run.
+    pub state: WantState,
+    /// Who wrote this last.
+    pub by: String,
+    /// When, in milliseconds since 1970: for people.
+    pub at: u64,
+    /// Where the root may run, from the top level of the bundle.
+    pub placement: Placement,
+    /// Why it is down, where no operator has said so.
+    pub note: Option<String>,
+}
+
+/// Whether an instance is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WantState {
+    /// On one of the hosts.
+    Up,
+    /// On none.
+    #[default]
+    Down,
+}
+
+/// On which hosts something may run, and where rather.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Placement {
+    /// These only, the first rather than the second. Empty: all of the cluster, alike.
+    pub hosts: Vec<Choice>,
+    /// Labels that the host must have.
+    pub require: Labels,
+}
+
+/// One rank of a [`Placement`]: `"a"`, or equals, `["c", "d"]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Choice {
+    /// One host.
+    One(String),
+    /// Several that are as good as each other.
+    Equals(Vec<String>),
+}
+
+impl Placement {
+    /// At which rank a host stands; `None` where it may not be used.
+    pub fn rank(&self, host: &str) -> Option<usize> {
+        if self.hosts.is_empty() {
+            return Some(0);
+        }
+        self.hosts.iter().position(|choice| match choice {
+            Choice::One(name) => name == host,
+            Choice::Equals(names) => names.iter().any(|name| name == host),
+        })
+    }
+}
+
+/// `cluster`: what the hosts have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970: for people.
+    pub created: u64,
+    /// The public half of the key that signs certificates.
+    pub issuer: String,
+    /// The highest serial of a certificate so far.
+    pub serial: u64,
+    /// Serials of certificates that are no longer taken.
+    pub revoked: Vec<u64>,
+}
+
+/// Why the value of a record is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordError(String);
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+/// Reads a record's value.
+///
+/// # Errors
+/// It is too long, or not the JSON of such a record.
+pub fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, RecordError> {
+    fits(value.len())?;
+    serde_json::from_slice(value).map_err(|error| RecordError(format!("the record cannot be read: {error}")))
+}
+
+/// Writes a record's value.
+///
+/// # Errors
+/// It would be too long.
+pub fn write<T: Serialize>(record: &T) -> Result<Vec<u8>, RecordError> {
+    let value = serde_json::to_vec(record)
+        .map_err(|error| RecordError(format!("the record cannot be written as JSON: {error}")))?;
+    fits(value.len())?;
+    Ok(value)
+}
+
+fn fits(length: usize) -> Result<(), RecordError> {
+    if length > RECORD_MAX {
+        return Err(RecordError(format!("the record has {length} bytes; a record has {RECORD_MAX} at most")));
+    }
+    Ok(())
+}
+
+/// Which record a key names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// `host/NAME`
+    Host(String),
+    /// `own/INSTANCE/PATH`
+    Own(ClaimKey),
+    /// `want/INSTANCE`
+    Want(String),
+    /// `cluster`
+    Cluster,
+}
+
+/// What a claim is about: a subtree of an instance. A path begins with a slash, and that of the root is `/`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClaimKey {
+    /// The instance.
+    pub instance: String,
+    /// The path of the subtree in it.
+    pub path: String,
+}
+
+impl ClaimKey {
+    /// The claim of an instance's root.
+    pub fn root(instance: &str) -> ClaimKey {
+        ClaimKey { instance: instance.to_owned(), path: "/".to_owned() }
+    }
+}
+
+/// `shop/` of the root of shop, `shop/db` of what stands below.
+impl fmt::Display for ClaimKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.instance, self.path)
+    }
+}
+
+/// What all keys of a cluster begin with: `/treevisor/CLUSTER/`.
+pub fn prefix(cluster: &str) -> String {
+    format!("/treevisor/{cluster}/")
+}
+
+impl Key {
+    /// The key in the store.
+    pub fn in_store(&self, cluster: &str) -> String {
+        let prefix = prefix(cluster);
+        match self {
+            Key::Host(name) => format!("{prefix}host/{name}"),
+            Key::Own(ClaimKey { instance, path }) => format!("{prefix}own/{instance}/{path}"),
+            Key::Want(instance) => format!("{prefix}want/{instance}"),
+            Key::Cluster => format!("{prefix}cluster"),
+        }
+    }
+
+    /// Which record of the cluster this is; `None` if it is none that is known.
+    pub fn parse(cluster: &str, key: &str) -> Option<Key> {
+        let rest = key.strip_prefix(&prefix(cluster))?;
+        let (kind, name) = rest.split_once('/').unwrap_or((rest, ""));
+        match kind {
+            "cluster" if rest == "cluster" => Some(Key::Cluster),
+            "host" if is_name(name) => Some(Key::Host(name.to_owned())),
+            "want" if is_name(name) => Some(Key::Want(name.to_owned())),
+            "own" => {
+                let (instance, path) = name.split_once('/')?;
+                let known = is_name(instance) && path.starts_with('/');
+                known.then(|| Key::Own(ClaimKey { instance: instance.to_owned(), path: path.to_owned() }))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_as_they_are_written() {
+        for (key, text) in [
+            (Key::Cluster, "/treevisor/shop/cluster"),
+            (Key::Host("a".into()), "/treevisor/shop/host/a"),
+            (Key::Want("web".into()), "/treevisor/shop/want/web"),
+            (Key::Own(ClaimKey::root("web")), "/treevisor/shop/own/web//"),
+            (Key::Own(ClaimKey { instance: "web".into(), path: "/db/one".into() }), "/treevisor/shop/own/web//db/one"),
+        ] {
+            assert_eq!(key.in_store("shop"), text);
+            assert_eq!(Key::parse("shop", text), Some(key));
+        }
+        for text in [
+            "/treevisor/other/cluster",
+            "/treevisor/shop/cluster/",
+            "/treevisor/shop/host/",
+            "/treevisor/shop/host/a/b",
+            "/treevisor/shop/own/web/db",
+            "/treevisor/shop/own/web",
+            "/treevisor/shop/later/x",
+        ] {
+            assert_eq!(Key::parse("shop", text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn members_that_are_not_known_are_passed_over_and_missing_ones_are_defaults() {
+        let host: Host = read(br#"{"epoch":3,"state":"live","later":[1],"labels":{"disk":"ssd"}}"#).unwrap();
+        assert_eq!((host.epoch, host.state, host.labels["disk"].as_str()), (3, HostState::Live, "ssd"));
+        let own: Own = read(br#"{"token":7,"freed":"by-a-later-version"}"#).unwrap();
+        assert_eq!((own.token, own.state, own.freed), (7, OwnState::Held, Some(Freed::Other)));
+        assert_eq!(read::<Want>(b"{}").unwrap().state, WantState::Down);
+    }
+
+    #[test]
+    fn all_bits_of_a_number_come_back() {
+        let host = Host { seq: u64::MAX - 1, ..Host::default() };
+        assert_eq!(read::<Host>(&write(&host).unwrap()).unwrap(), host);
+    }
+
+    #[test]
+    fn a_record_has_its_limit() {
+        let note = |length| Own { note: Some("x".repeat(length)), ..Own::default() };
+        assert!(write(&note(RECORD_MAX - 500)).is_ok());
+        let error = write(&note(RECORD_MAX)).unwrap_err().to_string();
+        assert!(error.ends_with("a record has 8192 at most"), "{error}");
+        assert!(read::<Own>(&[b' '; RECORD_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn a_placement_ranks_hosts_and_equals_stand_together() {
+        let placement: Placement = serde_json::from_str(r#"{"hosts":["a",["c","d"]]}"#).unwrap();
+        assert_eq!(["a", "c", "d", "e"].map(|host| placement.rank(host)), [Some(0), Some(1), Some(1), None]);
+        assert_eq!(Placement::default().rank("any"), Some(0));
+    }
+}
