@@ -83,12 +83,7 @@ impl Read {
 
     /// Shows all diagnostics on stderr.
     pub(super) fn show(&self, when: When) {
-        let colour = colour_for(&std::io::stderr(), when);
-        let width = stderr_width();
-        for diagnostic in &self.0.diagnostics {
-            out::raw_error(&spec::render(diagnostic, colour, width));
-            out::raw_error("\n");
-        }
+        show(&self.0.diagnostics, when);
     }
 
     /// Shows all diagnostics on stderr, as records of a log in JSON.
@@ -117,6 +112,16 @@ impl Read {
             return Err(if there { failure } else { failure.hint("`treevisor init` writes a file to begin with") });
         };
         Ok(tree)
+    }
+}
+
+/// Shows diagnostics on stderr.
+pub(super) fn show(diagnostics: &[Diagnostic], when: When) {
+    let colour = colour_for(&std::io::stderr(), when);
+    let width = stderr_width();
+    for diagnostic in diagnostics {
+        out::raw_error(&spec::render(diagnostic, colour, width));
+        out::raw_error("\n");
     }
 }
 

@@ -20,6 +20,7 @@ mod failure;
 mod file;
 mod foreground;
 mod help;
+mod host;
 mod import;
 mod init;
 mod instance;
@@ -63,6 +64,7 @@ use completions::Completions;
 use events::Events;
 use failure::ExitCode;
 use help::{Help, Version};
+use host::Host;
 use import::Import;
 use init::Init;
 use logs::Logs;
@@ -191,6 +193,7 @@ pub enum Verb {
     Scale(Scale),
     Upgrade(Upgrade),
     Wait(Wait),
+    Host(Host),
     Signal(Signal),
     Reset(Reset),
     Beat(Beat),
@@ -254,6 +257,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Remove(args) => remove::run(args, when).map(ExitCode::number),
         Verb::Scale(args) => scale::run(args, when).map(ExitCode::number),
         Verb::Upgrade(args) => upgrade::run(args, when).map(ExitCode::number),
+        Verb::Host(args) => host::run(args, when),
         Verb::Wait(args) => wait::run(args, when).map(ExitCode::number),
         Verb::Signal(args) => signal::run(args, when).map(ExitCode::number),
         Verb::Reset(args) => reset::run(args, when).map(ExitCode::number),

@@ -20,6 +20,7 @@ mod env_file;
 pub mod exec;
 mod expand;
 mod fields;
+pub mod host;
 mod keys;
 mod kind;
 mod lint;

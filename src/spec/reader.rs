@@ -32,6 +32,7 @@
 use super::env_file::EnvFiles;
 use super::exec::ExecSpec;
 use super::fields::{Fields, Layer};
+use super::host;
 use super::keys::resources::RESOURCES;
 use super::keys::rows::{BODY, CHILD, NAME, TOP};
 use super::keys::{self, beat};
@@ -80,6 +81,14 @@ impl<'v> Reader<'_, 'v> {
         let (mut tree, own) = self.top_keys(top);
         if own.meant("name").is_none() {
             tree.name = self.rules.instance_name(&mut self.scope, place, top.has("name")).unwrap_or_else(unnamed);
+        }
+        if tree.name.as_str() == host::INSTANCE {
+            let place = own.meant("name").unwrap_or(place);
+            self.scope.judge(
+                Finding::error("reserved-name", place, "the instance `host` is a host's own tree")
+                    .label("what `treevisor host run` starts is called so")
+                    .hint("write another name = \"…\" at the top of the file"),
+            );
         }
         let mut fields = self.body_of(top);
         let beats = beat::node_heartbeat(&mut self.scope, &fields.values(Some(Group::Body), "heartbeat"));

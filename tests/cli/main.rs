@@ -9,6 +9,7 @@ mod contracts;
 mod conversation;
 mod errors;
 mod golden;
+mod host;
 mod import;
 mod reference;
 mod reload;
@@ -58,6 +59,7 @@ const VERBS: &[&str] = &[
     "scale",
     "upgrade",
     "wait",
+    "host",
     "signal",
     "reset",
     "beat",
@@ -70,3 +72,6 @@ const VERBS: &[&str] = &[
     "help",
     "version",
 ];
+
+/// The verbs of `treevisor host`.
+const OF_HOST: &[&str] = &["host check"];

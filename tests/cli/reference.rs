@@ -1,6 +1,6 @@
 //! `docs/cli.md` and the pages of `docs/cli` hold the help of every verb, word for word.
 
-use crate::{VERBS, call, golden};
+use crate::{OF_HOST, VERBS, call, golden};
 use std::fs;
 use std::path::PathBuf;
 
@@ -51,7 +51,7 @@ fn the_reference_is_the_help() {
             assert!(page == real, "{} does not hold the present help; run with TREEVISOR_BLESS=1", path.display());
         }
     }
-    let mut wanted: Vec<_> = VERBS.iter().chain(&[""]).collect();
+    let mut wanted: Vec<_> = VERBS.iter().chain(OF_HOST).chain(&[""]).collect();
     wanted.sort_unstable();
     all.sort_unstable();
     assert_eq!(all.iter().map(String::as_str).collect::<Vec<_>>(), wanted.into_iter().copied().collect::<Vec<_>>());
@@ -74,8 +74,9 @@ fn the_short_help_fits_a_screen() {
 #[test]
 fn no_line_of_help_is_wider_than_a_screen() {
     let directory = tempfile::tempdir().unwrap();
-    for verb in VERBS {
-        let (help, _, _) = call(directory.path(), &[verb, "--help"]);
+    for verb in VERBS.iter().chain(OF_HOST) {
+        let words: Vec<_> = verb.split(' ').chain(["--help"]).collect();
+        let (help, _, _) = call(directory.path(), &words);
         for line in help.lines() {
             assert!(line.chars().count() <= 100, "{verb}: {line}");
         }

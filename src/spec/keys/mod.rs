@@ -14,7 +14,7 @@ pub(super) mod ready;
 pub(super) mod resources;
 pub(super) mod rows;
 pub(super) mod settings;
-mod switch;
+pub(super) mod switch;
 
 /// The keys of a group, whatever they set.
 pub(super) fn rows_of(group: Group) -> Vec<&'static dyn Row> {

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 /// A table with keys of its own, which set something in a `W`.
-pub(super) struct Table<W: 'static> {
+pub(in crate::spec) struct Table<W: 'static> {
     /// The key that it is the value of.
     pub(super) name: &'static str,
     /// Its keys, in groups.
@@ -43,7 +43,7 @@ pub(super) struct Switched<'v> {
 
 impl<W> Table<W> {
     /// A table whose `true` is an empty one, and where no key is misplaced.
-    pub(super) const fn new(
+    pub(in crate::spec) const fn new(
         name: &'static str,
         keys: &'static [&'static [Key<W>]],
         expected: &'static str,
@@ -53,7 +53,7 @@ impl<W> Table<W> {
     }
 
     /// All its keys.
-    pub(super) fn rows(&self) -> Vec<&'static dyn Row> {
+    pub(in crate::spec) fn rows(&self) -> Vec<&'static dyn Row> {
         self.keys.iter().flat_map(|keys| rows(keys)).collect()
     }
 
@@ -103,7 +103,12 @@ impl<W> Table<W> {
     }
 
     /// Reads a value that is nothing but such a table.
-    pub(super) fn read_alone<'v>(&self, scope: &mut Scope<'_>, value: Value<'v>, set: &mut W) -> Option<Fields<'v>> {
+    pub(in crate::spec) fn read_alone<'v>(
+        &self,
+        scope: &mut Scope<'_>,
+        value: Value<'v>,
+        set: &mut W,
+    ) -> Option<Fields<'v>> {
         let Some(layer) = Layer::of(value, None) else {
             scope.wrong_type(value, self.expected, self.right);
             return None;
@@ -136,7 +141,7 @@ impl<W> Table<W> {
     }
 
     /// The keys that are to be written, in one line.
-    pub(super) fn show(&self, of: &W) -> String {
+    pub(in crate::spec) fn show(&self, of: &W) -> String {
         let keys = self.keys.iter().copied().flatten();
         inline(keys.filter_map(|key| Some((key.name.to_owned(), key.field.show(of)?))))
     }

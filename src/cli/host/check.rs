@@ -1,0 +1,108 @@
+//! `treevisor host check`: what the file of a host means, or what is wrong with it.
+
+use crate::cli::failure::{ExitCode, Failure};
+use crate::cli::file;
+use crate::cli::options::When;
+use crate::cli::out::{self, Out};
+use crate::spec::host::{self, HostFile};
+use crate::spec::policy::Words;
+use crate::time::Span;
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Check the file of a host
+///
+/// Reads FILE as `host run` would, starts nothing, and shows what it means. All errors are shown at once, on stderr. The
+/// store is not asked.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor host check
+  treevisor host check ./host.toml
+  treevisor host check --json | jq .host.lease_ms
+
+Exit codes:
+  0  the file is right; there may be warnings
+  2  it has errors, or cannot be read
+")]
+pub struct Check {
+    /// The host's file
+    #[arg(env = "TREEVISOR_HOST_FILE", hide_env_values = true, default_value = "/etc/treevisor/host.toml")]
+    pub file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub(super) fn run(args: Check, when: When) -> Result<ExitCode, Failure> {
+    let read = read(&args.file);
+    let ok = read.host.is_some();
+    let code = if ok { ExitCode::Done } else { ExitCode::Usage };
+    if args.json {
+        let host = read.host.as_ref().map(host_json);
+        Out::open().write_json(&json!({ "ok": ok, "diagnostics": read.diagnostics, "host": host }))?;
+        return Ok(code);
+    }
+    file::show(&read.diagnostics, when);
+    let name = args.file.display();
+    let errors = read.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    let warnings = read.diagnostics.len() - errors;
+    let also = if warnings > 0 { file::count(warnings, "warning") } else { String::new() };
+    let Some(host) = read.host else {
+        let also = if warnings > 0 { format!(" and {also}") } else { also };
+        return Err(Failure::new(code, format!("{name} has {}{also}", file::count(errors, "error"))));
+    };
+    Out::open().write(&told(&host))?;
+    if warnings > 0 {
+        out::say(when, &format!("{name} is right, with {also}"));
+    }
+    Ok(code)
+}
+
+/// Reads the file, with the variables of our environment.
+pub(super) fn read(file: &Path) -> host::Read {
+    host::read(file, &|name| std::env::var(name).ok())
+}
+
+fn told(host: &HostFile) -> String {
+    let HostFile { cluster, name, lease, renew, guard, stop_before, settle, store, env } = host;
+    let mut text = format!(
+        "host {name} of the cluster {cluster}\n\n\
+         lease        {lease}: others leave alone what runs here for so long after a renewal\n\
+         renew        {}\n\
+         stop-before  asked to stop after {} without a renewal\n\
+         guard        killed after {}\n\
+         settle       {settle}\n\
+         store        {} at {}\n",
+        renew.decimal(),
+        in_millis(*lease - *guard - *stop_before),
+        in_millis(*lease - *guard),
+        store.kind.word(),
+        store.endpoints.join(", "),
+    );
+    if !env.is_empty() {
+        let names: Vec<_> = env.keys().map(String::as_str).collect();
+        text.push_str(&format!("env          {}\n", names.join(", ")));
+    }
+    text
+}
+
+fn host_json(host: &HostFile) -> Value {
+    let HostFile { cluster, name, lease, renew, guard, stop_before, settle, store, env } = host;
+    json!({
+        "cluster": cluster,
+        "name": name,
+        "lease_ms": lease.as_millis(),
+        "renew_ms": renew.as_millis(),
+        "guard_ms": guard.as_millis(),
+        "stop_before_ms": stop_before.as_millis(),
+        "settle_ms": settle.as_millis(),
+        "store": { "kind": store.kind.word(), "endpoints": store.endpoints },
+        "env": env.keys().collect::<Vec<_>>(),
+    })
+}
+
+fn in_millis(span: Span) -> String {
+    Span::from_millis(span.as_millis()).decimal()
+}

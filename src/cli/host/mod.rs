@@ -1,0 +1,39 @@
+//! `treevisor host`: this machine as one of several that a tree may run on.
+
+mod check;
+
+use super::failure::{ExitCode, Failure};
+use super::options::When;
+use check::Check;
+use clap::{Args, Subcommand};
+
+/// This machine as one of several that a tree can run on
+///
+/// A host is a machine that belongs to a cluster: its file says to which, and where the cluster's store is.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "\
+Examples:
+  treevisor host check
+",
+    subcommand_value_name = "VERB",
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+pub struct Host {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: HostVerb,
+}
+
+/// What there is to do with a host.
+#[derive(Debug, Subcommand)]
+pub enum HostVerb {
+    Check(Check),
+}
+
+pub(super) fn run(args: Host, when: When) -> Result<i32, Failure> {
+    match args.verb {
+        HostVerb::Check(args) => check::run(args, when).map(ExitCode::number),
+    }
+}

@@ -1,0 +1,405 @@
+//! The file of a host: which cluster it belongs to, what it is called there, where the store is, and how long its lease is.
+//!
+//! It is read as a tree's file is, by a table of keys, and every error is reported at once with its place.
+
+use super::diagnostic::{Diagnostic, quoted};
+use super::disk::Disk;
+use super::fields::{Fields, Layer};
+use super::keys::process::Environment;
+use super::keys::switch::Table;
+use super::overlay::{Overlay, Texts};
+use super::policy::words;
+use super::quote::{string, strings};
+use super::shape::{Duration, Filename, Positive, a_word, filled, keys, refuse_others, rows, shapes, table, text_like};
+use super::source::{Finding, Findings, Place};
+use super::value::{Scope, Value};
+use crate::time::Span;
+use serde_json::json;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use toml::de::DeValue;
+
+/// The name of an instance that is a host's own tree, and of no other.
+pub const INSTANCE: &str = "host";
+
+/// The longest name of a host or a cluster.
+const NAME_MAX: usize = 32;
+
+/// Below this, one election of the store takes most of what is left of a lease.
+const LEASE_MIN: Span = Span::from_secs(5);
+
+/// A third of it is the time that one attempt has: less is no time for an answer.
+const RENEW_MIN: Span = Span::from_millis(300);
+
+/// A host, as its file describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostFile {
+    /// What the cluster is called: the first part of its keys in the store.
+    pub cluster: String,
+    /// What this host is called in it.
+    pub name: String,
+    /// For so long from the sending of a renewal on others leave alone what runs here.
+    pub lease: Span,
+    /// How often it is renewed.
+    pub renew: Span,
+    /// So long before its end everything exclusive is dead here.
+    pub guard: Span,
+    /// So long before that it is asked to stop.
+    pub stop_before: Span,
+    /// How long a host must be sound before it is preferred again.
+    pub settle: Span,
+    /// Where the records are kept.
+    pub store: StoreFile,
+    /// What everything that is started here inherits.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Where the cluster's records are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoreFile {
+    /// What kind of store it is.
+    pub kind: StoreKind,
+    /// Its members, as URLs without a path; never empty.
+    pub endpoints: Vec<String>,
+    /// The authority by which its members are known; `None` for those of the system.
+    pub ca: Option<PathBuf>,
+    /// The certificate that this host shows.
+    pub cert: Option<PathBuf>,
+    /// And the key to it.
+    pub key: Option<PathBuf>,
+}
+
+/// A kind of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreKind {
+    /// etcd, by its gateway for HTTP and JSON.
+    #[default]
+    Etcd,
+}
+
+words! { StoreKind { "etcd" Etcd } }
+
+/// What came of reading a host's file.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// The host, if there is no error.
+    pub host: Option<HostFile>,
+    /// Errors and warnings in the order of their places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What is written in the file, before it is known whether all is there that must be.
+#[derive(Debug, Default)]
+pub(in crate::spec) struct Written {
+    cluster: Option<String>,
+    name: Option<String>,
+    lease: Option<Span>,
+    renew: Option<Span>,
+    guard: Option<Span>,
+    stop_before: Option<Span>,
+    settle: Option<Span>,
+    store: Option<StoreFile>,
+    env: Option<BTreeMap<String, String>>,
+}
+
+keys! {
+    HOST of Written {
+        "cluster" => HostName, optional(cluster);
+        "The cluster's name: the same on all its hosts."
+        "name" => HostName, optional(name);
+        "This host's name in it: another one on each host."
+        "lease" => Positive, optional(lease), default("\"15s\"");
+        "So long after its last renewal another host may take over what runs here: 5s or more."
+        "renew" => Positive, optional(renew);
+        "How often the lease is renewed. Default: a fifth of it."
+        "guard" => Positive, optional(guard);
+        "So long before the lease ends everything exclusive is killed here. Default: lease / 7.5."
+        "stop-before" => Duration, optional(stop_before);
+        "So long before that it is asked to stop. Default: a fifth of the lease."
+        "settle" => Positive, optional(settle), default("\"1m\"");
+        "A host is preferred again once it has been sound for so long."
+        "store" => Store, optional(store);
+        "Where the cluster's records are kept."
+        "env" => Environment, optional(env);
+        "What everything that is started here inherits."
+    }
+    STORE of StoreFile {
+        "kind" => a_word(&[]), always(kind), default("\"etcd\"");
+        "What kind of store it is."
+        "endpoints" => Endpoints, always(endpoints);
+        "Its members, as URLs: [\"https://10.0.0.1:2379\", …]."
+        "ca" => Filename, optional(ca);
+        "The authority by which its members are known."
+        "cert" => Filename, optional(cert);
+        "The certificate that this host shows to it."
+        "key" => Filename, optional(key);
+        "The key to that."
+    }
+}
+
+static STORE_TABLE: Table<StoreFile> =
+    Table::new("store", &[STORE], "a table", "[store] with endpoints = [\"https://10.0.0.1:2379\"]");
+
+shapes! {
+    /// The name of a host or a cluster: a part of keys in the store, so it is short and plain.
+    HostName: String, host_name, |name: &String| string(name),
+        text_like(&format!("[a-z0-9-]{{1,{NAME_MAX}}}"));
+    /// The members of the store.
+    Endpoints: Vec<String>, endpoints, |all: &Vec<String>| strings(all),
+        json!({ "type": "array", "minItems": 1, "items": filled() });
+    /// The table of the store.
+    Store: StoreFile, store, |of: &StoreFile| STORE_TABLE.show(of), table(&STORE_TABLE.rows());
+}
+
+/// Reads a host's file. `env` gives the values of `${VAR}`. A file that cannot be read is a diagnostic like any other.
+pub fn read(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
+    let mut findings = Findings::default();
+    let texts = Texts::new();
+    let left = Cell::new(Some(Disk::REGULAR.files));
+    // An `include` is a key that this file does not have.
+    let none = || io::Error::new(io::ErrorKind::Unsupported, "the file of a host includes no others");
+    let files = |path: &Path| left.take().map_or_else(|| Err(none()), |read| read(path));
+    let disk = Disk { files: &files, matching: &|_, _| Err(none()), env_files: &files, elsewhere: false };
+    let overlay = Overlay::load(file, env, disk, &texts, &mut findings);
+    let host = overlay.top().and_then(|top| {
+        let judging = !overlay.broken;
+        Reader { scope: Scope { findings: &mut findings, env, judging, copy: None, numbered: false } }.host(top)
+    });
+    let host = host.filter(|_| !findings.has_errors());
+    Read { host, diagnostics: findings.finish().0 }
+}
+
+struct Reader<'a> {
+    scope: Scope<'a>,
+}
+
+impl Reader<'_> {
+    fn host(&mut self, top: Layer<'_>) -> Option<HostFile> {
+        let top = Layer { kind: None, ..top };
+        let known: Vec<_> = rows(HOST).iter().map(|row| row.name()).collect();
+        refuse_others(&mut self.scope, top, &known, "the file of a host", not_yet);
+        let mut fields = Fields::new(vec![top], "");
+        let mut written = Written::default();
+        fields.fill(&mut self.scope, None, HOST, &mut written);
+        let place = top.keys().map(|(_, place)| place).min_by_key(|place| place.start());
+        let place = place.unwrap_or(Place::new(top.file, 0..0));
+        for (key, right) in [
+            ("cluster", "cluster = \"shop\": the same on all hosts"),
+            ("name", "name = \"a\": another one on each host"),
+            ("store", "[store] with endpoints = [\"https://10.0.0.1:2379\"]"),
+        ] {
+            if !top.has(key) {
+                self.scope.judge(
+                    Finding::error("missing-key", place, format!("{} is missing", quoted(key)))
+                        .hint(format!("write {right}")),
+                );
+            }
+        }
+        self.env(&written, &fields);
+        let times = self.times(&written, &fields);
+        let [lease, renew, guard, stop_before, settle] = times;
+        Some(HostFile {
+            cluster: written.cluster?,
+            name: written.name?,
+            lease,
+            renew,
+            guard,
+            stop_before,
+            settle,
+            store: written.store?,
+            env: written.env.unwrap_or_default(),
+        })
+    }
+
+    /// The times of the lease: lease, renew, guard, stop-before, settle; and the bounds within which two hosts never run the
+    /// same, and one lost answer costs nothing.
+    fn times(&mut self, written: &Written, fields: &Fields<'_>) -> [Span; 5] {
+        let lease = written.lease.unwrap_or(Span::from_secs(15));
+        let guard = written.guard.unwrap_or(part(lease.times(2), 15).max(Span::from_millis(500)));
+        let stop_before = written.stop_before.unwrap_or(part(lease, 5));
+        let renew = written.renew.unwrap_or(part(lease, 5));
+        let settle = written.settle.unwrap_or(Span::from_secs(60).max(lease.times(2)));
+        let mut wrong = |keys: &[&str], message: String, hint: String| {
+            if let Some(place) = keys.iter().find_map(|key| fields.meant(key)) {
+                self.scope.judge(Finding::error("bad-value", place, message).hint(hint));
+            }
+        };
+        if lease < LEASE_MIN {
+            wrong(
+                &["lease"],
+                format!("a lease of {lease} is too short"),
+                format!("write {LEASE_MIN} or more: an election of the store takes one or two seconds"),
+            );
+        }
+        if renew < RENEW_MIN {
+            wrong(
+                &["renew", "lease"],
+                format!("a renewal every {} is too often", renew.decimal()),
+                format!("write {RENEW_MIN} or more: a member of the store has a third of it to answer"),
+            );
+        }
+        let least = part(lease, 20) + Span::from_millis(300);
+        if guard < least {
+            wrong(
+                &["guard"],
+                format!("a guard of {guard} is too short for a lease of {lease}"),
+                format!("write {} or more: clocks differ, and a kill takes its time", least.decimal()),
+            );
+        }
+        let left = part(lease - guard - stop_before, 3);
+        if renew > left {
+            let hint = format!(
+                "lease, less `guard` ({}) and `stop-before` ({}), must hold three renewals: renew = \"{}\" or less",
+                guard.decimal(),
+                stop_before.decimal(),
+                Span::from_millis(left.as_millis()).decimal()
+            );
+            let keys = ["renew", "stop-before", "guard", "lease"];
+            wrong(&keys, format!("a renewal every {} is too seldom for a lease of {lease}", renew.decimal()), hint);
+        }
+        if settle < lease.times(2) {
+            wrong(
+                &["settle"],
+                format!("to settle for {settle} is too short for a lease of {lease}"),
+                format!("write {} or more, twice the lease", lease.times(2)),
+            );
+        }
+        [lease, renew, guard, stop_before, settle]
+    }
+
+    fn env(&mut self, written: &Written, fields: &Fields<'_>) {
+        let own = written.env.iter().flatten().map(|(name, _)| name).find(|name| name.starts_with("TREEVISOR_"));
+        if let (Some(name), Some(place)) = (own, fields.meant("env")) {
+            let message = format!("{} is set by treevisor itself", quoted(name));
+            self.scope.judge(Finding::error("reserved-variable", place, message).hint("remove it"));
+        }
+    }
+}
+
+/// One of `number` equal parts.
+fn part(span: Span, number: u64) -> Span {
+    Span::from_nanos(span.as_nanos() / number)
+}
+
+/// What a host's file will have, and has not yet: said where it is written, and not passed over.
+fn not_yet(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "listen" | "address" => "agents do not talk to each other yet, but by the store alone; remove the line",
+        "labels" => "nothing asks for labels yet; remove the line",
+        "watchdog" => "a hardware watchdog is not fed yet; remove the line",
+        "endpoints" | "kind" | "ca" | "cert" | "key" => "it belongs into the table [store]",
+        _ => return None,
+    })
+}
+
+fn host_name(scope: &mut Scope<'_>, value: Value<'_>) -> Option<String> {
+    let text = scope.text(value)?;
+    let fits = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
+    let label = match text.chars().find(|c| !fits(*c)) {
+        Some(other) => format!("{other:?} is none of them"),
+        None if text.is_empty() => "it is empty".into(),
+        None if text.len() > NAME_MAX => format!("it has {}", text.len()),
+        None => return Some(text),
+    };
+    scope.report(
+        Finding::error("bad-name", value.place, format!("{} cannot be {}", quoted(value.key), quoted(&text)))
+            .label(label)
+            .hint(format!("it is 1 to {NAME_MAX} characters of a-z 0-9 -")),
+    );
+    None
+}
+
+fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile> {
+    let mut store = StoreFile::default();
+    let layer = Layer::of(value, None);
+    // Said before the table says that it is unknown.
+    let later = layer.and_then(|layer| layer.keys().find(|(key, _)| matches!(*key, "run" | "witness")));
+    if let Some((key, place)) = later {
+        scope.report(
+            Finding::error("unknown-key", place, format!("{} is not there yet", quoted(key)))
+                .label("not here")
+                .hint("run etcd as a service of the system, or as a worker of a tree of its own: docs/hosts.md"),
+        );
+        return None;
+    }
+    let fields = STORE_TABLE.read_alone(scope, value, &mut store)?;
+    if !layer?.has("endpoints") {
+        scope.judge(
+            Finding::error("missing-key", value.place, "`endpoints` is missing")
+                .hint("write endpoints = [\"https://10.0.0.1:2379\"]"),
+        );
+    }
+    if let (Some(place), None) | (None, Some(place)) = (fields.meant("cert"), fields.meant("key")) {
+        scope.judge(
+            Finding::error("bad-value", place, "a certificate and its key go together")
+                .hint("write both `cert` and `key`, or neither"),
+        );
+    }
+    Some(store)
+}
+
+fn endpoints(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<String>> {
+    let DeValue::Array(array) = value.value else {
+        scope.wrong_type(value, "an array of URLs", "endpoints = [\"https://10.0.0.1:2379\"]");
+        return None;
+    };
+    if array.is_empty() {
+        scope.bad_value(value, "`endpoints` is empty".into(), "name at least one member of the store");
+        return None;
+    }
+    let all: Vec<_> = value.elements(array).into_iter().map(|item| endpoint(scope, item)).collect();
+    all.into_iter().collect()
+}
+
+fn endpoint(scope: &mut Scope<'_>, item: Value<'_>) -> Option<String> {
+    let text = scope.filled(item)?;
+    let Some((tls, host)) = url(&text) else {
+        scope.report(
+            Finding::error("bad-value", item.place, format!("{} is no address of a member", quoted(&text)))
+                .hint("write \"https://HOST:PORT\"; http:// is for loopback"),
+        );
+        return None;
+    };
+    if !tls && !is_loopback(host) {
+        scope.report(
+            Finding::warning("store-in-the-clear", item.place, "records travel unencrypted, and unproved")
+                .label("not on loopback")
+                .hint(
+                    "who can write them can make things stop, or run twice: use https:// with `ca`, `cert` and `key`, \
+                     unless the network is yours alone",
+                ),
+        );
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+/// Whether it is by TLS, and the host that it names.
+fn url(text: &str) -> Option<(bool, &str)> {
+    let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (_, Some(rest)) => (false, rest),
+        _ => return None,
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '@', '?', '#', ' ']) {
+        return None;
+    }
+    let colon = match authority.rfind(']') {
+        Some(end) => end + 1,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at(colon);
+    let port_fits = port.is_empty() || port[1..].parse::<u16>().is_ok_and(|port| port > 0) && port.starts_with(':');
+    (!host.is_empty() && port_fits).then_some((tls, host))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let plain = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || plain.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests;
