@@ -57,6 +57,7 @@ mod fold;
 pub mod held;
 mod history;
 mod hooks;
+mod hosted;
 mod inputs;
 #[doc(hidden)]
 mod journald;

@@ -38,6 +38,8 @@ pub(super) enum Source {
     Rehearsal,
     /// Something was removed from the runtime directory.
     Directory,
+    /// The page of the host's lease is to be looked at.
+    Lease,
 }
 
 /// The descriptors that are watched, and what they stand for.

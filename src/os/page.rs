@@ -14,7 +14,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -96,6 +96,15 @@ impl LeaseView {
     /// `InvalidInput` when it is no such page; and the kernel's.
     pub fn of(file: impl AsFd) -> io::Result<LeaseView> {
         Ok(LeaseView(Words::read(file.as_fd(), fixed() | SealFlag::F_SEAL_FUTURE_WRITE)?))
+    }
+
+    /// The same of a descriptor that another image of this program has left open, which stays as it is.
+    ///
+    /// # Errors
+    /// As [`LeaseView::of`].
+    pub fn inherited(number: RawFd) -> io::Result<LeaseView> {
+        // SAFETY: borrowed for calls that fail with EBADF when nothing is there.
+        LeaseView::of(unsafe { BorrowedFd::borrow_raw(number) })
     }
 
     /// The deadline; one that is just being set is early. To be read *before* the clock that it is held against.

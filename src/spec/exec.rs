@@ -171,7 +171,14 @@ pub(super) const RESERVED: &[&str] = &[
     "TREEVISOR_PID",
     "TREEVISOR_NUMBER",
     "INVOCATION_ID",
+    "TREEVISOR_HOST",
+    "TREEVISOR_FENCE",
+    "TREEVISOR_START",
+    "TREEVISOR_FROM",
 ];
+
+/// What the agent of a host tells all that it starts: the host, the number of its claim, how it came there, and from where.
+pub const HOSTED: &[&str] = &["TREEVISOR_HOST", "TREEVISOR_FENCE", "TREEVISOR_START", "TREEVISOR_FROM"];
 
 /// A probe that is made until it is answered for the first time: then the worker is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

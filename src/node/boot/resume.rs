@@ -5,6 +5,7 @@
 
 use super::whole::{WholeTree, restore};
 use crate::ids::Path;
+use crate::node::hosted;
 use crate::node::luggage::{OrBack, Unpacking, fail};
 use crate::node::upgrade::rehearsal::LIMIT;
 use crate::node::upgrade::state::CarriedNode;
@@ -26,12 +27,15 @@ pub(super) fn run(resumed: Resumed) -> i32 {
         Ok(armed) => armed,
         Err(error) => fail(&format!("the way back cannot be prepared: {error}")),
     };
+    // The timer of the program before has ended with it. This one is there until the root has its own.
+    let lease = hosted::arm_again().or_back("arming the timer of the host's lease");
     let mapped = Mapped::of(&snapshot).or_back("mapping the snapshot");
     let (state, blobs) = snapshot::read_rehearsed::<CarriedNode, Snapshot>(&mapped).or_back("reading the snapshot");
     fault(&state.node.place.path, "read", came_back.is_some());
     let unpacking = Unpacking::begin(&state.descriptors, blobs);
     let taken = Time::from_nanos(state.taken);
     let mut node = restore(state, unpacking);
+    drop(lease);
     fault(&node.context.place.path, "restored", came_back.is_some());
     drop(mapped);
     drop(snapshot);

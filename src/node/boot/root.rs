@@ -16,6 +16,7 @@ use crate::node::above::Above;
 use crate::node::context::Place;
 use crate::node::directory::Held;
 use crate::node::endpoint::doors;
+use crate::node::hosted::Hosted;
 use crate::node::reach;
 use crate::node::root::file::tree_paths;
 use crate::node::root::segments::JournalRecord;
@@ -89,6 +90,8 @@ pub(super) fn run(options: RootOptions) -> i32 {
 }
 
 fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
+    // Before anything else: from here on the kernel kills this process when the lease of its host is over.
+    let hosted = Hosted::from_env().map_err(while_trying("run by the lease of the host"))?;
     let (mut options, held) = take_name(options)?;
     let mut held = Some(held);
     let mut laid_out = LaidOut { runtime: options.runtime.clone(), tree: None, keeper: None };
@@ -97,7 +100,7 @@ fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
         ready: options.ready.take(),
         output: options.output.take().map(|file| file.path),
     };
-    let begun = lay_out(options, &mut laid_out).and_then(|parts| open(parts, shown, &mut laid_out, &mut held));
+    let begun = lay_out(options, hosted, &mut laid_out).and_then(|parts| open(parts, shown, &mut laid_out, &mut held));
     match begun {
         Ok(node) => Ok(WholeTree { node, laid_out }),
         Err(error) => {
@@ -111,7 +114,7 @@ fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
 }
 
 /// Makes what the root is made of, and what is outside of it.
-fn lay_out(options: RootOptions, laid_out: &mut LaidOut) -> Result<Parts, BootError> {
+fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut) -> Result<Parts, BootError> {
     let RootOptions { tree, config, runtime, state, log_level, log_format, output_format, show_output, .. } = options;
     let clock = Clock::start();
     let (event_logger, log_handle) = logging::root(log_level, log_format, tree.name.as_str());
@@ -159,7 +162,7 @@ fn lay_out(options: RootOptions, laid_out: &mut LaidOut) -> Result<Parts, BootEr
     fd::make_room(doors::descriptors(children));
     let sockets = Sockets::new().map_err(BootError::Link)?;
     let control = bind_control(&sockets, &runtime, &logger)?;
-    let root = Root::new(control, TreeFile::new(file, outputs, tree.containment, tree.journal), journal);
+    let root = Root::new(control, TreeFile::new(file, outputs, tree.containment, tree.journal), journal, hosted);
     Ok(Parts {
         clock,
         place,

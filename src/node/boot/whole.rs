@@ -133,6 +133,7 @@ pub(super) fn open(
     let runtime = &context.place.runtime;
     if let Some(root) = above.root_mut() {
         root.watch_control(reactor).map_err(while_trying("watch the control socket"))?;
+        root.watch_lease(reactor).map_err(while_trying("watch the alarm of the host's lease"))?;
         if let Some(address) = shown.panic_button {
             let socket = root.bind_panic_socket(endpoint.sockets(), &address).map_err(BootError::Link)?;
             reactor.watch(socket.fd(), Source::PanicSocket).map_err(while_trying("watch the panic button"))?;

@@ -15,7 +15,7 @@ use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::pidfd::PidFd;
 use crate::os::spawn::{self, Plan, PlanSpec, SpawnError, Stdin};
 use crate::os::{fd, process, random, users};
-use crate::spec::exec::{ExecSpec, LogSpec, StdinSpec};
+use crate::spec::exec::{ExecSpec, HOSTED, LogSpec, StdinSpec};
 use crate::spec::listen;
 use crate::supervision::StartFailure;
 use std::collections::BTreeMap;
@@ -332,6 +332,8 @@ pub(in crate::node) fn identity_environment(place: &Place, path: &Path) -> Vec<(
     // So that tools in there mean this tree, wherever it lies, and read its journal.
     environment.extend(place.runtime.path().parent().map(|base| (BASE_VARIABLE.into(), base.into())));
     environment.extend(std::env::var_os(STATE_VARIABLE).map(|base| (STATE_VARIABLE.into(), base)));
+    // On which host, and by which claim: of a tree that a host's agent has started.
+    environment.extend(HOSTED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))));
     environment
 }
 

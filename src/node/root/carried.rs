@@ -7,6 +7,7 @@ use super::service_manager::CarriedManager;
 use super::{Journal, Keeper, Root, ServiceManager, TreeFile};
 use crate::link::{Context as Sockets, Door, Pull, Router, RouterLimits};
 use crate::node::history::{CarriedHistory, History};
+use crate::node::hosted::{CarriedHosted, Hosted};
 use crate::node::luggage::{Number, OrBack, Packing, Unpacking};
 use crate::node::reactor::{Reactor, Source};
 use crate::wire::snapshot::Kind;
@@ -29,12 +30,16 @@ pub(in crate::node) struct CarriedRoot {
     #[serde(with = "crate::files::exact::option")]
     panic_socket: Option<PathBuf>,
     ready: Option<Number>,
+    /// Written where there is one: without, the snapshot is what it was before there were hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hosted: Option<CarriedHosted>,
 }
 
 impl Root {
     /// What goes over.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedRoot {
-        let Root { control, history, file, journal, holds, keeper, service_manager, panic_socket, ready } = self;
+        let Root { control, history, file, journal, holds, keeper, service_manager, panic_socket, ready, hosted } =
+            self;
         CarriedRoot {
             control: packing.descriptor(&control.listener(), Kind::Listener, "the operators' socket"),
             history: history.pack(packing),
@@ -45,6 +50,7 @@ impl Root {
             service_manager: service_manager.as_ref().map(|manager| manager.pack()),
             panic_socket: panic_socket.as_ref().map(|socket| socket.path().to_path_buf()),
             ready: ready.as_ref().map(|ready| packing.descriptor(ready, Kind::Pipe, "what waits for the tree")),
+            hosted: hosted.as_ref().map(|hosted| hosted.pack(packing)),
         }
     }
 
@@ -56,8 +62,18 @@ impl Root {
         unpacking: &mut Unpacking<'_>,
         reactor: &mut Reactor,
     ) -> Root {
-        let CarriedRoot { control, history, file, journal, holds, keeper, service_manager, panic_socket, ready } =
-            carried;
+        let CarriedRoot {
+            control,
+            history,
+            file,
+            journal,
+            holds,
+            keeper,
+            service_manager,
+            panic_socket,
+            ready,
+            hosted,
+        } = carried;
         let control = Router::go_on(sockets, path, unpacking.take(control), limits, door);
         let mut root = Root {
             control: control.or_back("opening the operators' socket"),
@@ -69,6 +85,7 @@ impl Root {
             service_manager: service_manager.and_then(|manager| ServiceManager::unpack(manager, logger)).map(Box::new),
             panic_socket: None,
             ready: ready.map(|ready| unpacking.take(ready).into()),
+            hosted: hosted.map(|hosted| Hosted::unpack(hosted, unpacking, reactor)).map(Box::new),
         };
         root.watch_control(reactor).or_back("watching the operators' socket");
         if let Some(path) = panic_socket {

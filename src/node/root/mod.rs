@@ -16,6 +16,7 @@ pub(super) use self::service_manager::ServiceManager;
 use super::context::Context;
 use super::end;
 use super::history::{EventBatch, History};
+use super::hosted::Hosted;
 use super::reactor::{Reactor, Source};
 use crate::explain::{Present, explain, tell_short};
 use crate::ids::Path;
@@ -53,10 +54,12 @@ pub(super) struct Root {
     panic_socket: Option<Pull>,
     /// Where it is reported that the tree is up.
     ready: Option<File>,
+    /// The lease that it runs by, where the agent of a host has started it.
+    hosted: Option<Box<Hosted>>,
 }
 
 impl Root {
-    pub(super) fn new(control: Router, file: TreeFile, journal: Option<Journal>) -> Root {
+    pub(super) fn new(control: Router, file: TreeFile, journal: Option<Journal>, hosted: Option<Hosted>) -> Root {
         Root {
             control,
             history: History::new(),
@@ -67,6 +70,7 @@ impl Root {
             service_manager: None,
             panic_socket: None,
             ready: None,
+            hosted: hosted.map(Box::new),
         }
     }
 
@@ -74,6 +78,10 @@ impl Root {
 
     pub(super) fn watch_control(&self, reactor: &mut Reactor) -> Result<(), PollError> {
         reactor.watch(self.control.fd(), Source::Control).map(drop)
+    }
+
+    pub(super) fn watch_lease(&self, reactor: &mut Reactor) -> Result<(), PollError> {
+        self.hosted.as_ref().map_or(Ok(()), |hosted| hosted.watch(reactor))
     }
 
     /// Binds the socket on which any message panics the first child.
@@ -157,6 +165,14 @@ impl Root {
         }
         if self.keeper.as_mut().is_some_and(|keeper| keeper.is_due(now)) {
             self.start_keeper_again(context, reactor);
+        }
+    }
+
+    /// The page of the host's lease shows another deadline by now.
+    pub(super) fn look_at_lease(&mut self, context: &Context) {
+        if let Some(Err(error)) = self.hosted.as_mut().map(|hosted| hosted.look()) {
+            error!(context.logger, "cannot set the timer of the host's lease: this tree ends with the lease that it has";
+                "error" => %error);
         }
     }
 
