@@ -16,20 +16,80 @@
 //! - **Nothing is trusted.** An event of an earlier request, run, poke or clearing is dropped.
 //! - **One deadline.** [`Agent::next_deadline`] is the BOOTTIME at which [`Event::Tick`] is due; earlier ones change nothing.
 //!
+//! # The rules
+//!
+//! | | | where |
+//! |---|---|---|
+//! | W1 | A renewal is a swap of the own record, expecting the version written last, with a number drawn for this attempt. Once it is proved, by its answer or by that number read back, the deadline is D − G after the turn in which it was ordered | `lease` |
+//! | W2 | An epoch begins only when `x/` was seen empty; on a record of another boot only after it has stood for two renewals | `lease` |
+//! | W3 | Another host's record is swapped to `dead`, expecting the version that was received D ago or longer | `judge` |
+//! | W4 | A claim is swapped, expecting the version read, when it is free or its epoch is over; not within a second of the own deadline | `claim` |
+//! | W5 | Something runs only while its claim is this host's in its present epoch, and the deadline is ahead | `agent` |
+//! | W6 | A claim is set free when nothing of it is left, and that was seen | `claim` |
+//! | W7 | No write of the own record is sent before the fence has answered a poke, within 200 ms | `lease` |
+//! | W8 | A missing answer is *unknown*: what was sent is remembered until it is known to have come about, or that it cannot any more | `lease`, `claim` |
+//!
+//! # Why no two hosts run one subtree at once
+//!
+//! What is assumed: (A1) a swap is atomic, and no version comes back; (A2) over a lease the clocks of two hosts differ from true time by
+//! a factor of 1 ± ε at most; (A3) no instruction of what is exclusive is executed later than K after the deadline; (A4) no clock of a
+//! running machine is stopped or set back from outside.
+//!
+//! By A1 the owners of a claim come one after another. Take one, h in its epoch e, and the next, which has swapped the record by W4.
+//!
+//! 1. *The record was free.* Then h had seen that nothing was left of it (W6), and has run nothing of it after: what is being set free is
+//!    not run again, and a claim that h wins anew is a later owner.
+//! 2. *h had a later epoch.* It began when nothing was left on h (W2), and what h runs after is run for claims of the new epoch.
+//! 3. *The record of h was dead in e*, by a swap of some host w that expected the version v. That swap was done, so v was the last
+//!    version of h's record in e: no renewal came about after it. Let s be when the last one that h holds for proved was ordered. It had
+//!    become v, or an earlier version, before w received v at r; so s ≤ r. By W3, w has declared at r + D/(1+ε) or later, and the next
+//!    owner came after that. By W1, W5 and A3 h has run until s + (D−G)/(1−ε) + K at most. With s ≤ r the second is not after the
+//!    first as long as
+//!
+//!    > G ≥ 2εD/(1+ε) + (1−ε)K
+//!
+//!    and [`Settings::new`] refuses a G below D/20 + 300 ms, which is that for ε = 2 % and K of a quarter of a second.
+//!
+//! Where both clocks are read, the holder takes the one that has advanced more and the one who waits that which has advanced less. So A2 need hold
+//! for one of the two only: for MONOTONIC_RAW while a machine is not suspended, however BOOTTIME is slewed. A suspended machine counts by BOOTTIME.
+//!
+//! Nothing in this needs a read to be fresh, a message to arrive, a time in a record, or an agent that runs: the deadline is in memory
+//! that the fence reads and by which a timer of the kernel is set, before anything is run under it. What reads do decide: that a
+//! claim is *not* held, which the swap then finds out for certain; that an epoch is over, which never becomes untrue; and that an attempt has come
+//! about, by a number that only that attempt had.
+//!
+//! What of it may be late, doubled or lost is tried in `tests/hosts`, for thousands of histories, with each rule broken in turn.
+//!
 //! # Which file holds what
 //!
-//! `moment` is time, `record` what stands in the store, `settings` the bounds, `event`, `action` and `report` the door's types.
+//! `agent` is the door, `answers` takes what the store answers, `placing` moves claims; `lease`, `judge`, `claim` and `choose` know
+//! nothing of each other and are tested alone. `moment` is time, `record` what stands in the store, `settings` the bounds,
+//! `event`, `action`, `report` and `view` the door's types.
 
 pub mod action;
+mod agent;
+mod answers;
+pub mod choose;
+mod claim;
 pub mod event;
+mod judge;
+mod lease;
 pub mod moment;
+mod placing;
 pub mod record;
 pub mod report;
 pub mod settings;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use action::{Action, End, Run, Start, StopWhy};
+pub use agent::Agent;
+pub use choose::Fit;
 pub use event::{Answer, Event, RequestId, RunEnd, RunId, Stored, Turn, Wish};
 pub use moment::Moment;
 pub use record::{ClaimKey, Key};
 pub use report::Report;
 pub use settings::{About, Settings, SettingsError, Timing};
+pub use view::{HostView, InstanceView};

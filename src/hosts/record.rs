@@ -59,6 +59,13 @@ pub struct Host {
     pub note: Option<String>,
 }
 
+impl Host {
+    /// The record in a value. One that cannot be read is that of no host: dead, in no epoch.
+    pub(super) fn of(value: &[u8]) -> Host {
+        read(value).unwrap_or_default()
+    }
+}
+
 /// Whether a host's epoch goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -102,6 +109,13 @@ pub struct Own {
     pub freed: Option<Freed>,
     /// The same for people.
     pub note: Option<String>,
+}
+
+impl Own {
+    /// The record in a value. One that cannot be read is held, by no host and so for ever, with no token: it is for an operator.
+    pub(super) fn of(value: &[u8]) -> Own {
+        read(value).unwrap_or_default()
+    }
 }
 
 /// Whether a claim is held.

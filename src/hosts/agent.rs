@@ -1,0 +1,377 @@
+//! The door: one [`Agent`] for one host. `answers` has what comes back from the store, `placing` what is claimed and run.
+
+use super::action::{Action, End};
+use super::claim::Claim;
+use super::event::{Event, RequestId, RunId, Turn, Wish};
+use super::judge::Judge;
+use super::lease::{Lease, Step};
+use super::moment::Moment;
+use super::record::{self, ClaimKey, Host, HostState, Key, Own, Tried, Version, Want};
+use super::report::Report;
+use super::settings::Settings;
+use crate::time::{Span, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A root that has given up here is not tried here again for so long, unless an operator says so.
+pub(super) const TRIED: Span = Span::from_secs(600);
+
+/// A note in a record has so many characters at most, so that the record keeps within its limit.
+const NOTE_MAX: usize = 200;
+
+/// What a request was sent for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Purpose {
+    /// The own record: an epoch's begin, or a renewal.
+    Renew,
+    /// The own record: the host has left.
+    Leave,
+    /// A look at all records.
+    Read,
+    /// Another host's record: it is dead.
+    Declare(String, Host),
+    /// A claim, in this epoch.
+    Claim(ClaimKey, u64, Own),
+    /// The end of one.
+    Free(ClaimKey, Own),
+    /// An instance is to be down.
+    WantDown(ClaimKey, Want),
+}
+
+/// How far the agent's end has come.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ending {
+    /// What runs was asked to stop; at this time of BOOTTIME what is left is killed.
+    Stopping(Time),
+    /// All is being killed, or is seen to be gone.
+    Clearing(End),
+    /// Nothing runs here: claims are set free, then the record says so; at this time the agent ends without it.
+    Leaving(Time),
+    /// [`Action::Halt`] was given.
+    Halted,
+}
+
+/// The core of one host.
+#[derive(Debug)]
+pub struct Agent {
+    pub(super) settings: Settings,
+    pub(super) lease: Lease,
+    pub(super) judge: Judge,
+    pub(super) owns: BTreeMap<ClaimKey, (Version, Own)>,
+    pub(super) wants: BTreeMap<String, (Version, Want)>,
+    pub(super) claims: BTreeMap<ClaimKey, Claim>,
+    pub(super) requests: BTreeMap<RequestId, Purpose>,
+    requested: RequestId,
+    pub(super) runs: RunId,
+    /// The clearing that is waited for, and how many there were.
+    clearing: Option<u64>,
+    clearings: u64,
+    pub(super) bundles: BTreeSet<String>,
+    pub(super) draining: bool,
+    /// Nothing is left since it is drained, and that was reported.
+    pub(super) drained: bool,
+    /// Instances whose root has given up here, and until when they are not tried again.
+    pub(super) tried: BTreeMap<String, (Time, Tried)>,
+    /// This host was lost; so long it is not preferred.
+    pub(super) unsettled_until: Time,
+    /// What was taken over from the record of an earlier life of this agent.
+    pub(super) inherited: bool,
+    pub(super) ending: Option<Ending>,
+    /// Hosts that are off by the word of an operator, in this epoch of theirs.
+    pub(super) forgotten: BTreeMap<String, u64>,
+    /// When a host may be declared the next time.
+    pub(super) declared: BTreeMap<String, Time>,
+    pub(super) no_host: BTreeMap<ClaimKey, String>,
+    next_look: Time,
+    /// When the claims are to be looked at again.
+    pub(super) claims_due: Option<Time>,
+    /// When the store has last answered.
+    pub(super) answered: Moment,
+    pub(super) store_lost: bool,
+}
+
+impl Agent {
+    /// The core of a host that has no lease.
+    pub fn new(settings: Settings) -> Agent {
+        Agent {
+            lease: Lease::new(settings.timing, &settings.about.boot),
+            settings,
+            judge: Judge::default(),
+            owns: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            requested: 0,
+            runs: 0,
+            clearing: None,
+            clearings: 0,
+            bundles: BTreeSet::new(),
+            draining: false,
+            drained: false,
+            tried: BTreeMap::new(),
+            unsettled_until: Time::ZERO,
+            inherited: false,
+            ending: None,
+            forgotten: BTreeMap::new(),
+            declared: BTreeMap::new(),
+            no_host: BTreeMap::new(),
+            next_look: Time::ZERO,
+            claims_due: None,
+            answered: Moment::ZERO,
+            store_lost: false,
+        }
+    }
+
+    /// Takes in one event, and says what is to be done.
+    pub fn handle(&mut self, turn: Turn, event: Event, out: &mut Vec<Action>) {
+        if self.ending == Some(Ending::Halted) {
+            return;
+        }
+        // First of all: whatever this event proves, it is too late for an epoch whose deadline has passed.
+        if let Some((_, deadline)) = self.lease.held()
+            && deadline.is_over(turn.now)
+        {
+            self.epoch_ends(turn.now.longest_since(deadline), out);
+        }
+        let mut poked = false;
+        match event {
+            Event::Begin => {
+                self.answered = turn.now;
+                self.clear(out);
+            }
+            Event::Tick => {}
+            Event::Answered { request, answer } => self.take_answer(turn, request, answer, out),
+            Event::Poked(number) => poked = self.lease.poked(turn.now, number),
+            Event::Cleared(number) if self.clearing == Some(number) => self.is_clear(turn, out),
+            Event::Cleared(_) | Event::Started(_) => {}
+            Event::Exited { run, end } => self.exited(turn, run, end),
+            Event::Hung(run) if self.claims.values().any(|claim| claim.run() == Some(run)) => {
+                out.push(Action::Kill(run));
+            }
+            Event::Hung(_) => {}
+            Event::Bundles(digests) => {
+                self.bundles = digests.into_iter().collect();
+                self.lease.hurry();
+            }
+            Event::Asked(wish) => self.asked(turn, wish),
+        }
+        self.act(turn, poked, out);
+    }
+
+    /// When [`Event::Tick`] is due, as a time of BOOTTIME. To be asked again after each event.
+    pub fn next_deadline(&self, now: Moment) -> Option<Time> {
+        let ending = match self.ending {
+            Some(Ending::Halted) => return None,
+            Some(Ending::Stopping(at) | Ending::Leaving(at)) => Some(at),
+            Some(Ending::Clearing(_)) | None => None,
+        };
+        let look = (!self.requests.values().any(|purpose| *purpose == Purpose::Read)).then_some(self.next_look);
+        let mut next = [ending, look, self.lease.next(now)].into_iter().flatten().min();
+        if let Some((_, deadline)) = self.lease.held() {
+            let asks = deadline.minus(self.settings.timing.stop_before);
+            next = next.into_iter().chain((!asks.is_over(now)).then(|| now.boottime + asks.left(now))).min();
+            next = next.into_iter().chain(self.claims_due).min();
+        }
+        next
+    }
+
+    /// How much of this host's lease is left; `None` while it has none.
+    pub fn lease_left(&self, now: Moment) -> Option<Span> {
+        self.lease.held().map(|(_, deadline)| deadline.left(now)).filter(|left| !left.is_zero())
+    }
+
+    fn asked(&mut self, turn: Turn, wish: Wish) {
+        match wish {
+            Wish::Drain => self.draining = true,
+            Wish::Undrain => (self.draining, self.drained) = (false, false),
+            Wish::Stop { kill_after } if self.ending.is_none() => {
+                self.ending = Some(Ending::Stopping(turn.now.boottime + kill_after));
+            }
+            Wish::Stop { .. } => {}
+            Wish::Forget(host) => {
+                if let Some(seen) = self.judge.get(&host).filter(|_| host != self.settings.name) {
+                    self.forgotten.insert(host, seen.record.epoch);
+                }
+            }
+        }
+        self.lease.hurry();
+    }
+
+    /// The epoch is over: all that is exclusive is killed, and the next one begins when nothing of it is left.
+    pub(super) fn epoch_ends(&mut self, late: Span, out: &mut Vec<Action>) {
+        self.lease.end();
+        self.clear(out);
+        for (key, claim) in &mut self.claims {
+            if let Some(here) = claim.end_of_epoch() {
+                out.push(Action::Report(Report::Fenced { claim: key.clone(), token: here.token, late }));
+            }
+        }
+        if matches!(self.ending, Some(Ending::Stopping(_) | Ending::Leaving(_))) {
+            self.ending = Some(Ending::Clearing(End::Stopped { left: false }));
+        }
+    }
+
+    /// Another machine has this name: nothing may be left here.
+    pub(super) fn name_taken(&mut self, text: String, out: &mut Vec<Action>) {
+        self.epoch_ends(Span::ZERO, out);
+        self.ending = Some(Ending::Clearing(End::NameTaken(text)));
+    }
+
+    fn clear(&mut self, out: &mut Vec<Action>) {
+        self.clearings += 1;
+        self.clearing = Some(self.clearings);
+        out.push(Action::Clear(self.clearings));
+    }
+
+    fn is_clear(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        self.clearing = None;
+        self.lease.clear();
+        for claim in self.claims.values_mut() {
+            claim.emptied();
+        }
+        match self.ending.take() {
+            Some(Ending::Clearing(End::Stopped { .. })) if self.lease.held().is_some() => {
+                self.ending = Some(Ending::Leaving(turn.now.boottime + self.settings.timing.renew));
+            }
+            Some(Ending::Clearing(end)) => self.halt(end, out),
+            other => self.ending = other,
+        }
+    }
+
+    pub(super) fn halt(&mut self, end: End, out: &mut Vec<Action>) {
+        self.ending = Some(Ending::Halted);
+        out.push(Action::Halt(end));
+    }
+
+    /// What is due by now.
+    fn act(&mut self, turn: Turn, poked: bool, out: &mut Vec<Action>) {
+        self.tried.retain(|_, (until, _)| *until > turn.now.boottime);
+        self.end_in_steps(turn, out);
+        if self.ending == Some(Ending::Halted) {
+            return;
+        }
+        let reads = self.requests.values().any(|purpose| *purpose == Purpose::Read);
+        if !reads && turn.now.boottime >= self.next_look {
+            self.next_look = turn.now.boottime + self.settings.timing.look;
+            let prefix = record::prefix(&self.settings.cluster);
+            let request = self.request(Purpose::Read);
+            out.push(Action::Read { request, prefix });
+        }
+        self.declare(turn, out);
+        self.place(turn, out);
+        if !matches!(self.ending, Some(Ending::Clearing(_) | Ending::Leaving(_))) {
+            self.keep_lease(turn, poked, out);
+        }
+    }
+
+    fn keep_lease(&mut self, turn: Turn, poked: bool, out: &mut Vec<Action>) {
+        match self.lease.step(turn.now, poked) {
+            Step::Wait => {}
+            Step::Poke(number) => out.push(Action::Poke(number)),
+            Step::Write { expected, epoch } => {
+                if self.lease.held().is_none() {
+                    self.inherit(turn);
+                }
+                let record = Host { epoch, seq: turn.random, ..self.own_record(turn.now.boottime) };
+                self.write_own(turn, Purpose::Renew, expected, record, out);
+            }
+        }
+    }
+
+    /// Before an epoch begins: what the record of the one before means for it.
+    fn inherit(&mut self, turn: Turn) {
+        let settled_at = turn.now.boottime + self.settings.timing.settle;
+        let Some(before) = self.lease.known().cloned() else { return };
+        let left = before.by.as_ref() == Some(&self.settings.name);
+        if before.state == HostState::Dead && !left {
+            self.unsettled_until = settled_at;
+        }
+        if !self.inherited {
+            if !before.settled && !left {
+                self.unsettled_until = settled_at;
+            }
+            self.draining |= before.draining;
+            let until = turn.now.boottime + TRIED;
+            self.tried.extend(before.tried.into_iter().map(|(instance, tried)| (instance, (until, tried))));
+        }
+    }
+
+    /// The record as it is to be now, but for what differs with each write.
+    pub(super) fn own_record(&self, now: Time) -> Host {
+        let about = self.settings.about.clone();
+        let named = |digest: &&String| self.wants.values().any(|(_, want)| want.bundle == **digest);
+        Host {
+            epoch: 0,
+            seq: 0,
+            state: HostState::Live,
+            // Not rounded down: the others wait for as long as this host has reckoned with, at least.
+            ttl_ms: self.settings.timing.lease.as_nanos().div_ceil(1_000_000),
+            boot: about.boot,
+            address: about.address,
+            cert: about.cert,
+            labels: about.labels,
+            version: about.version,
+            protocol: about.protocol,
+            draining: self.draining,
+            cgroup: about.cgroup,
+            placed: self.claims.values().filter(|claim| claim.here().is_some()).count().try_into().unwrap_or(u32::MAX),
+            by: None,
+            settled: now >= self.unsettled_until,
+            bundles: self.bundles.iter().filter(named).cloned().collect(),
+            tried: self.tried.iter().map(|(instance, (_, tried))| (instance.clone(), tried.clone())).collect(),
+            note: None,
+        }
+    }
+
+    /// Writes the own record. Where it would be too long, it goes without what only helps to place.
+    pub(super) fn write_own(
+        &mut self,
+        turn: Turn,
+        purpose: Purpose,
+        expected: Option<Version>,
+        record: Host,
+        out: &mut Vec<Action>,
+    ) {
+        let bare = || Host { bundles: Vec::new(), tried: BTreeMap::new(), note: None, ..record.clone() };
+        let written = record::write(&record).or_else(|_| record::write(&bare()));
+        let Ok(new) = written else { return };
+        let request = self.request(purpose);
+        self.lease.sent(turn.now, request, record);
+        let key = Key::Host(self.settings.name.clone()).in_store(&self.settings.cluster);
+        out.push(Action::Swap { request, key, expected, new });
+    }
+
+    pub(super) fn request(&mut self, purpose: Purpose) -> RequestId {
+        self.requested += 1;
+        self.requests.insert(self.requested, purpose);
+        self.requested
+    }
+
+    /// The agent's end, as far as it has come.
+    fn end_in_steps(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        let now = turn.now.boottime;
+        let empty = self.claims.values().all(|claim| claim.here().is_none());
+        match self.ending {
+            Some(Ending::Stopping(kill_at)) if empty || now >= kill_at => {
+                self.ending = Some(Ending::Clearing(End::Stopped { left: false }));
+                if self.clearing.is_none() {
+                    self.clear(out);
+                }
+            }
+            Some(Ending::Leaving(until)) if now >= until => self.halt(End::Stopped { left: false }, out),
+            Some(Ending::Leaving(_)) if empty => {
+                if let Some((expected, epoch)) = self.lease.last_write(turn.now) {
+                    let by = Some(self.settings.name.clone());
+                    let present = self.own_record(now);
+                    let record = Host { epoch, seq: turn.random, state: HostState::Dead, by, ..present };
+                    self.write_own(turn, Purpose::Leave, Some(expected), record, out);
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+/// A text for a record: not longer than a record can bear.
+pub(super) fn note(text: &str) -> String {
+    text.chars().take(NOTE_MAX).collect()
+}

@@ -1,0 +1,238 @@
+//! What comes back from the store.
+
+use super::action::{Action, End};
+use super::agent::{Agent, Ending, Purpose};
+use super::event::{Answer, RequestId, Stored, Turn};
+use super::judge::Turned;
+use super::lease::Change;
+use super::record::{self, ClaimKey, Host, HostState, Key, Own, OwnState, Version, Want};
+use super::report::Report;
+use crate::time::Span;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Agent {
+    pub(super) fn take_answer(&mut self, turn: Turn, request: RequestId, answer: Answer, out: &mut Vec<Action>) {
+        let Some(purpose) = self.requests.remove(&request) else { return };
+        match &answer {
+            Answer::Unknown(why) => self.store_is_silent(turn, why, out),
+            Answer::Records(_) | Answer::Done(_) | Answer::Lost(_) => self.store_answers(turn, out),
+        }
+        match purpose {
+            Purpose::Read => {
+                if let Answer::Records(records) = answer {
+                    self.take_records(turn, records, out);
+                }
+            }
+            Purpose::Renew => {
+                let change = self.lease.answered(turn.now, request, answer);
+                self.lease_changed(change, out);
+            }
+            Purpose::Leave => {
+                let done = matches!(answer, Answer::Done(_));
+                let change = self.lease.answered(turn.now, request, answer);
+                self.lease_changed(if done { Change::Over } else { change }, out);
+            }
+            Purpose::Declare(host, dead) => {
+                self.declared.insert(host.clone(), turn.now.boottime + self.settings.timing.attempt);
+                match answer {
+                    Answer::Done(version) => self.saw_host(turn, &host, version, dead, out),
+                    Answer::Lost(Some(stored)) => {
+                        self.saw_host(turn, &host, stored.version, Host::of(&stored.value), out);
+                    }
+                    Answer::Lost(None) => self.judge.forget(&host),
+                    Answer::Unknown(_) | Answer::Records(_) => {}
+                }
+            }
+            Purpose::Claim(..) | Purpose::Free(..) | Purpose::WantDown(..) => {
+                self.take_placed(turn, request, purpose, answer);
+            }
+        }
+    }
+
+    /// A swap of a claim, or of a want for the sake of one, has ended.
+    fn take_placed(&mut self, turn: Turn, request: RequestId, purpose: Purpose, answer: Answer) {
+        let unknown = matches!(answer, Answer::Unknown(_) | Answer::Records(_));
+        let again = unknown.then(|| turn.now.boottime + self.settings.timing.attempt);
+        let epoch = self.lease.held().map(|(epoch, _)| epoch);
+        match purpose {
+            Purpose::Claim(key, in_epoch, own) => {
+                let claim = self.claims.entry(key.clone()).or_default();
+                claim.answered(request, again);
+                match answer {
+                    Answer::Done(version) => {
+                        if epoch == Some(in_epoch) {
+                            claim.claimed(own.token, version);
+                        }
+                        self.owns.insert(key, (version, own));
+                    }
+                    Answer::Lost(stored) => {
+                        self.saw_own(&key, stored);
+                    }
+                    Answer::Unknown(_) | Answer::Records(_) => {}
+                }
+            }
+            Purpose::Free(key, own) => {
+                let claim = self.claims.entry(key.clone()).or_default();
+                claim.answered(request, again);
+                match answer {
+                    Answer::Done(version) => {
+                        claim.freed(own.token);
+                        self.owns.insert(key, (version, own));
+                    }
+                    Answer::Lost(stored) => {
+                        let now = self.saw_own(&key, stored);
+                        let mine = |own: &Own| {
+                            own.state == OwnState::Held
+                                && own.host == self.settings.name
+                                && Some(own.epoch) == self.lease.held().map(|(epoch, _)| epoch)
+                        };
+                        let found = now.map(|(version, own)| (version, mine(&own), own.token));
+                        self.claims.entry(key).or_default().not_freed(found);
+                    }
+                    Answer::Unknown(_) | Answer::Records(_) => {}
+                }
+            }
+            Purpose::WantDown(key, want) => {
+                self.claims.entry(key.clone()).or_default().answered(request, again);
+                match answer {
+                    Answer::Done(version) => {
+                        self.wants.insert(key.instance, (version, want));
+                    }
+                    Answer::Lost(Some(stored)) => {
+                        if let Ok(want) = record::read::<Want>(&stored.value) {
+                            self.wants.insert(key.instance, (stored.version, want));
+                        }
+                    }
+                    Answer::Lost(None) => {
+                        self.wants.remove(&key.instance);
+                    }
+                    Answer::Unknown(_) | Answer::Records(_) => {}
+                }
+            }
+            Purpose::Renew | Purpose::Leave | Purpose::Read | Purpose::Declare(..) => {}
+        }
+    }
+
+    /// A claim's record was found to be this one.
+    fn saw_own(&mut self, key: &ClaimKey, stored: Option<Stored>) -> Option<(Version, Own)> {
+        let found = stored.map(|stored| (stored.version, Own::of(&stored.value)));
+        match &found {
+            Some(found) => self.owns.insert(key.clone(), found.clone()),
+            None => self.owns.remove(key),
+        };
+        found
+    }
+
+    pub(super) fn lease_changed(&mut self, change: Change, out: &mut Vec<Action>) {
+        match change {
+            Change::None => {}
+            Change::Begun | Change::Renewed => {
+                self.inherited = true;
+                if let Some((_, deadline)) = self.lease.held() {
+                    out.push(Action::SetDeadline(deadline));
+                }
+            }
+            // An attempt to leave has come about, or another host has declared what is true by now.
+            Change::Over if matches!(self.ending, Some(Ending::Leaving(_))) => {
+                self.halt(End::Stopped { left: true }, out);
+            }
+            Change::Over => self.epoch_ends(Span::ZERO, out),
+            Change::NameTaken(text) => self.name_taken(text, out),
+        }
+    }
+
+    /// All records, each perhaps stale.
+    fn take_records(&mut self, turn: Turn, records: Vec<Stored>, out: &mut Vec<Action>) {
+        let (mut owns, mut wants, mut hosts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for Stored { key, version, value } in records {
+            match Key::parse(&self.settings.cluster, &key) {
+                Some(Key::Host(name)) => {
+                    hosts.insert(name, (version, Host::of(&value)));
+                }
+                Some(Key::Own(key)) => {
+                    let own = Own::of(&value);
+                    if own.host == self.settings.name {
+                        self.lease.has_had(own.epoch);
+                    }
+                    owns.insert(key, (version, own));
+                }
+                Some(Key::Want(instance)) => {
+                    // One that cannot be read orders nothing.
+                    if let Ok(want) = record::read::<Want>(&value) {
+                        wants.insert(instance, (version, want));
+                    }
+                }
+                Some(Key::Cluster) | None => {}
+            }
+        }
+        let named = |wants: &BTreeMap<String, (Version, Want)>| -> BTreeSet<String> {
+            wants.values().map(|(_, want)| want.bundle.clone()).collect()
+        };
+        if named(&self.wants) != named(&wants) {
+            // Which bundles are here is told of those that are wanted.
+            self.lease.hurry();
+        }
+        (self.owns, self.wants) = (owns, wants);
+        self.judge.retain(|name| hosts.contains_key(name));
+        let own = hosts.remove(&self.settings.name);
+        for (name, (version, record)) in hosts {
+            self.saw_host(turn, &name, version, record, out);
+        }
+        let change = self.lease.seen(turn.now, own.as_ref());
+        self.lease_changed(change, out);
+    }
+
+    fn saw_host(&mut self, turn: Turn, name: &str, version: Version, record: Host, out: &mut Vec<Action>) {
+        let by = record.by.clone().unwrap_or_default();
+        let host = name.to_owned();
+        match self.judge.observe(turn.now, name, version, record) {
+            // It has left by itself.
+            Some(Turned::Lost(_)) if by == host => {}
+            Some(Turned::Lost(lease_age)) => out.push(Action::Report(Report::HostLost { host, by, lease_age })),
+            Some(Turned::Back) => out.push(Action::Report(Report::HostBack { host })),
+            None => {}
+        }
+    }
+
+    /// Declares dead those whose time is over (W3), and those that an operator has sworn to be off.
+    pub(super) fn declare(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        let now = turn.now.boottime;
+        let mut due = Vec::new();
+        for (name, seen) in self.judge.all() {
+            let forgotten =
+                self.forgotten.get(name) == Some(&seen.record.epoch) && seen.record.state == HostState::Live;
+            let asked =
+                self.requests.values().any(|purpose| matches!(purpose, Purpose::Declare(host, _) if host == name));
+            let waits = self.declared.get(name).is_some_and(|at| *at > now);
+            if (forgotten || seen.is_due(turn.now)) && !asked && !waits {
+                let by = Some(self.settings.name.clone());
+                due.push((name.to_owned(), seen.version, Host { state: HostState::Dead, by, ..seen.record.clone() }));
+            }
+        }
+        for (name, version, dead) in due {
+            let Ok(new) = record::write(&dead) else { continue };
+            let key = Key::Host(name.clone()).in_store(&self.settings.cluster);
+            let request = self.request(Purpose::Declare(name, dead));
+            out.push(Action::Swap { request, key, expected: Some(version), new });
+        }
+    }
+
+    fn store_answers(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        let age = turn.now.longest_since(self.answered);
+        self.answered = turn.now;
+        if std::mem::take(&mut self.store_lost) {
+            out.push(Action::Report(Report::StoreBack { age }));
+        }
+    }
+
+    fn store_is_silent(&mut self, turn: Turn, why: &str, out: &mut Vec<Action>) {
+        let timing = &self.settings.timing;
+        let age = turn.now.longest_since(self.answered);
+        if self.store_lost || age < timing.renew + timing.attempt {
+            return;
+        }
+        self.store_lost = true;
+        let lease_left = self.lease_left(turn.now).unwrap_or(Span::ZERO);
+        out.push(Action::Report(Report::StoreLost { age, lease_left, why: why.to_owned() }));
+    }
+}

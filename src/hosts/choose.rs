@@ -1,0 +1,152 @@
+//! Which hosts may have a subtree, in which order, and why the others may not.
+
+use super::record::{Host, HostState, Placement};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What is to be placed.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The instance.
+    pub instance: &'a str,
+    /// Where it may run.
+    pub placement: &'a Placement,
+    /// The bundle that it is started from.
+    pub bundle: &'a str,
+    /// The order that it is to run by: what a host has tried under an earlier one does not count.
+    pub serial: u64,
+}
+
+/// Whether a host may have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    /// It may.
+    Yes,
+    /// It may, but was lost a short time ago: those of which that is not so go first.
+    Unsettled,
+    /// It has given up there, and this is why.
+    Tried(String),
+    /// It may not, and this is why.
+    No(String),
+}
+
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fit::Yes => f.write_str("fit"),
+            Fit::Unsettled => f.write_str("fit, but it was lost a short time ago"),
+            Fit::Tried(why) => write!(f, "the root has given up there: {why}"),
+            Fit::No(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A host's own part in the answer.
+pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
+    let Question { instance, placement, bundle, serial } = *question;
+    let no = |why: &str| Fit::No(why.to_owned());
+    if host.state == HostState::Dead {
+        return no("the host is lost, or has left");
+    }
+    if placement.rank(name).is_none() {
+        return no("`placement` does not name the host");
+    }
+    for (label, wanted) in &placement.require {
+        match host.labels.get(label) {
+            Some(has) if has == wanted => {}
+            Some(has) => return Fit::No(format!("its label {label} is \"{has}\", and \"{wanted}\" is required")),
+            None => return Fit::No(format!("it has no label {label}, and \"{wanted}\" is required")),
+        }
+    }
+    if host.draining {
+        return no("it is being drained");
+    }
+    if !host.cgroup {
+        return no("it has no cgroups that can be killed with one write");
+    }
+    if !host.bundles.iter().any(|has| has == bundle) {
+        return no("what is deployed is not on its disk: deploy it there");
+    }
+    match host.tried.get(instance) {
+        Some(tried) if tried.serial == serial => Fit::Tried(tried.note.clone()),
+        Some(_) | None if host.settled => Fit::Yes,
+        Some(_) | None => Fit::Unsettled,
+    }
+}
+
+/// All hosts, those that may have it first: settled ones before others, by preference, then those that hold the fewest claims,
+/// then by name.
+pub fn choose<'a>(
+    question: &Question<'_>,
+    hosts: impl Iterator<Item = (&'a str, &'a Host)>,
+    placed: &BTreeMap<&str, usize>,
+) -> Vec<(&'a str, Fit)> {
+    let mut ranked: Vec<_> = hosts.map(|(name, host)| (name, fit(question, name, host))).collect();
+    ranked.sort_by_cached_key(|(name, fit)| {
+        let class = match fit {
+            Fit::Yes => 0,
+            Fit::Unsettled => 1,
+            Fit::Tried(_) => 2,
+            Fit::No(_) => 3,
+        };
+        (class, question.placement.rank(name), placed.get(name).copied().unwrap_or_default(), *name)
+    });
+    ranked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Choice, Tried};
+    use super::*;
+
+    fn host() -> Host {
+        Host {
+            state: HostState::Live,
+            cgroup: true,
+            settled: true,
+            bundles: vec!["sum".into()],
+            labels: [("disk".to_owned(), "ssd".to_owned())].into(),
+            ..Host::default()
+        }
+    }
+
+    fn chosen(placement: &Placement, hosts: &[(&str, Host)], placed: &[(&str, usize)]) -> Vec<String> {
+        let question = Question { instance: "shop", placement, bundle: "sum", serial: 2 };
+        let placed = placed.iter().copied().collect();
+        choose(&question, hosts.iter().map(|(name, host)| (*name, host)), &placed)
+            .into_iter()
+            .filter(|(_, fit)| matches!(fit, Fit::Yes | Fit::Unsettled))
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn settled_hosts_go_first_then_preference_then_the_fewest_placed_then_the_name() {
+        let hosts = [("a", Host { settled: false, ..host() }), ("b", host()), ("c", host()), ("d", host())];
+        let any = Placement::default();
+        assert_eq!(chosen(&any, &hosts, &[]), ["b", "c", "d", "a"]);
+        assert_eq!(chosen(&any, &hosts, &[("b", 1)]), ["c", "d", "b", "a"]);
+        let listed =
+            Placement { hosts: vec![Choice::One("d".into()), Choice::Equals(vec!["b".into(), "a".into()])], ..any };
+        assert_eq!(chosen(&listed, &hosts, &[("d", 9)]), ["d", "b", "a"]);
+    }
+
+    #[test]
+    fn each_host_that_may_not_says_why() {
+        let tried = |serial| [("shop".to_owned(), Tried { serial, note: "api".into() })].into();
+        let placement = Placement { require: [("disk".to_owned(), "ssd".to_owned())].into(), ..Placement::default() };
+        let question = Question { instance: "shop", placement: &placement, bundle: "sum", serial: 2 };
+        let says = |host: Host| fit(&question, "a", &host).to_string();
+        assert_eq!(says(host()), "fit");
+        assert_eq!(says(Host { state: HostState::Dead, ..host() }), "the host is lost, or has left");
+        assert_eq!(says(Host { draining: true, ..host() }), "it is being drained");
+        assert_eq!(says(Host { cgroup: false, ..host() }), "it has no cgroups that can be killed with one write");
+        assert!(says(Host { bundles: vec![], ..host() }).ends_with("deploy it there"));
+        assert_eq!(says(Host { labels: [].into(), ..host() }), "it has no label disk, and \"ssd\" is required");
+        assert_eq!(says(Host { tried: tried(2), ..host() }), "the root has given up there: api");
+        assert_eq!(says(Host { tried: tried(1), ..host() }), "fit");
+        let elsewhere = Placement { hosts: vec![Choice::One("b".into())], ..Placement::default() };
+        let question = Question { placement: &elsewhere, ..question };
+        assert_eq!(fit(&question, "a", &host()).to_string(), "`placement` does not name the host");
+    }
+}

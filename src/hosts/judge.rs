@@ -1,0 +1,182 @@
+//! The other hosts' records: how long each has stood, who is to be declared dead (W3), and whose epochs are over (W4).
+
+use super::moment::Moment;
+use super::record::{Host, HostState, Own, OwnState, Version};
+use crate::time::Span;
+use std::collections::BTreeMap;
+
+/// No host has a shorter lease: a record that tells less has lost its member.
+const SHORTEST: Span = Span::from_secs(5);
+
+/// A host's record, as it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) version: Version,
+    pub(super) record: Host,
+    /// When this version was received for the first time. That is after it was written, and so the wait is never too short.
+    pub(super) received: Moment,
+}
+
+impl Seen {
+    /// For how long it is known to have stood, by the clock that has advanced less.
+    pub(super) fn stood(&self, now: Moment) -> Span {
+        now.shortest_since(self.received)
+    }
+
+    /// How long it is before this host may be declared dead.
+    pub(super) fn left(&self, now: Moment) -> Span {
+        let lease = Span::from_millis(self.record.ttl_ms).max(SHORTEST);
+        match self.record.state {
+            HostState::Live => Span::from_nanos(lease.as_nanos().saturating_sub(self.stood(now).as_nanos())),
+            HostState::Dead => Span::ZERO,
+        }
+    }
+
+    /// D of this host has passed since its record was received.
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        self.record.state == HostState::Live && self.left(now).is_zero()
+    }
+}
+
+/// What a look has shown of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Turned {
+    /// It was live, and is dead: how long its record had stood.
+    Lost(Span),
+    /// It was dead, and is live.
+    Back,
+}
+
+/// What is known of all hosts.
+#[derive(Debug, Default)]
+pub(super) struct Judge {
+    seen: BTreeMap<String, Seen>,
+}
+
+impl Judge {
+    /// A record was received. An older one than was seen before changes nothing: an epoch that is over stays over.
+    pub(super) fn observe(&mut self, now: Moment, name: &str, version: Version, record: Host) -> Option<Turned> {
+        let age = |record: &Host| (record.epoch, record.state == HostState::Dead);
+        let turned = match self.seen.get(name) {
+            Some(seen) if seen.version == version || age(&record) < age(&seen.record) => return None,
+            Some(seen) => match (seen.record.state, record.state) {
+                (HostState::Live, HostState::Dead) => Some(Turned::Lost(seen.stood(now))),
+                (HostState::Dead, HostState::Live) => Some(Turned::Back),
+                (HostState::Live, HostState::Live) | (HostState::Dead, HostState::Dead) => None,
+            },
+            None => None,
+        };
+        self.seen.insert(name.to_owned(), Seen { version, record, received: now });
+        turned
+    }
+
+    /// Only these hosts have a record.
+    pub(super) fn retain(&mut self, has_record: impl Fn(&str) -> bool) {
+        self.seen.retain(|name, _| has_record(name));
+    }
+
+    /// There is no record of this host any more.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.seen.remove(name);
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Seen> {
+        self.seen.get(name)
+    }
+
+    /// All hosts, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Seen)> {
+        self.seen.iter().map(|(name, seen)| (name.as_str(), seen))
+    }
+
+    /// Whether the holder's epoch is over: its record is dead in that epoch, or has a later one. That never becomes untrue, so it
+    /// may be known late. A record that is absent tells nothing.
+    pub(super) fn is_over(&self, host: &str, epoch: u64) -> bool {
+        self.seen.get(host).is_some_and(|Seen { record, .. }| {
+            record.epoch > epoch || record.epoch == epoch && record.state == HostState::Dead
+        })
+    }
+
+    /// How many claims each host holds.
+    pub(super) fn placed<'a>(&self, claims: impl Iterator<Item = &'a Own>) -> BTreeMap<&'a str, usize> {
+        let mut placed = BTreeMap::new();
+        for own in claims.filter(|own| own.state == OwnState::Held && !self.is_over(&own.host, own.epoch)) {
+            *placed.entry(own.host.as_str()).or_default() += 1;
+        }
+        placed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Time;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::ZERO.plus(Span::from_secs(seconds))
+    }
+
+    fn live(epoch: u64) -> Host {
+        Host { epoch, state: HostState::Live, ttl_ms: 15_000, ..Host::default() }
+    }
+
+    fn dead(epoch: u64) -> Host {
+        Host { state: HostState::Dead, ..live(epoch) }
+    }
+
+    fn due(judge: &Judge, now: Moment) -> bool {
+        judge.get("b").unwrap().is_due(now)
+    }
+
+    #[test]
+    fn the_wait_begins_when_a_version_is_received() {
+        let mut judge = Judge::default();
+        judge.observe(at(100), "b", 1, live(1));
+        judge.observe(at(110), "b", 1, live(1));
+        assert!(!due(&judge, at(114)));
+        assert!(due(&judge, at(115)));
+        judge.observe(at(114), "b", 2, live(1));
+        assert!(!due(&judge, at(128)));
+        judge.observe(at(128), "b", 3, dead(1));
+        assert!(!due(&judge, at(999)), "what is dead is not declared again");
+    }
+
+    #[test]
+    fn who_waits_takes_the_clock_that_has_advanced_less() {
+        let mut judge = Judge::default();
+        judge.observe(at(100), "b", 1, live(1));
+        let suspended = Moment { boottime: Time::ZERO + Span::from_secs(900), raw: Time::ZERO + Span::from_secs(101) };
+        assert!(!due(&judge, suspended));
+    }
+
+    #[test]
+    fn a_record_without_its_lease_is_not_declared_at_once() {
+        let mut judge = Judge::default();
+        judge.observe(at(100), "b", 1, Host { ttl_ms: 0, ..live(1) });
+        assert!(!due(&judge, at(104)));
+        assert!(due(&judge, at(105)));
+    }
+
+    #[test]
+    fn an_epoch_is_over_by_its_death_or_by_a_later_one() {
+        let mut judge = Judge::default();
+        assert!(!judge.is_over("b", 3), "an absent record tells nothing");
+        judge.observe(at(1), "b", 1, live(3));
+        assert!(judge.is_over("b", 2) && !judge.is_over("b", 3));
+        judge.observe(at(2), "b", 2, dead(3));
+        assert!(judge.is_over("b", 3) && !judge.is_over("b", 4));
+        judge.observe(at(3), "b", 3, live(4));
+        assert!(judge.is_over("b", 3) && !judge.is_over("b", 4));
+    }
+
+    #[test]
+    fn a_stale_look_takes_nothing_back() {
+        let mut judge = Judge::default();
+        judge.observe(at(1), "b", 5, dead(3));
+        assert_eq!(judge.observe(at(2), "b", 4, live(3)), None);
+        assert_eq!(judge.observe(at(2), "b", 3, dead(2)), None);
+        assert!(judge.is_over("b", 3));
+        assert_eq!(judge.observe(at(3), "b", 6, live(4)), Some(Turned::Back));
+        assert_eq!(judge.observe(at(9), "b", 7, dead(4)), Some(Turned::Lost(Span::from_secs(6))));
+    }
+}

@@ -1,0 +1,288 @@
+//! What this host claims and runs.
+
+use super::action::{Action, Run, Start, StopWhy};
+use super::agent::{Agent, Purpose, TRIED, note};
+use super::choose::{Fit, Question, choose};
+use super::claim::{Move, Sight};
+use super::event::{RunEnd, RunId, Turn};
+use super::moment::Moment;
+use super::record::{self, ClaimKey, Host, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState};
+use super::report::Report;
+use super::view::{HostView, InstanceView};
+use crate::time::{Span, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Each host waits so much longer than the one that is preferred to it.
+const RANK: Span = Span::from_millis(200);
+
+/// A host that is not settled waits so long at first, and twice as long each time.
+const UNSETTLED: Span = Span::from_secs(1);
+
+/// What the hosts are for one claim.
+#[derive(Debug, Default)]
+struct Standing {
+    /// How long others go first; `None` where this host is no candidate.
+    delay: Option<Span>,
+    /// Each host that could have it has tried: what they tell.
+    exhausted: Option<String>,
+    /// No host may have it: why.
+    none: Option<String>,
+    /// This host is a candidate, but was lost a short time ago.
+    unsettled: bool,
+}
+
+impl Agent {
+    /// Moves each claim as far as it goes.
+    pub(super) fn place(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        self.claims_due = None;
+        for key in self.keys() {
+            while self.lease.held().is_some() {
+                let (step, standing) = self.next_move(turn.now, &key);
+                self.tell_of_no_host(&key, standing.none, out);
+                if let Move::Wait(at) = step {
+                    self.claims_due = self.claims_due.into_iter().chain(at).min();
+                    break;
+                }
+                self.carry_out(turn, &key, step, standing.unsettled, out);
+            }
+        }
+        let empty = self.claims.values().all(|claim| claim.here().is_none());
+        if self.draining && empty && !self.drained && self.lease.held().is_some() {
+            self.drained = true;
+            out.push(Action::Report(Report::Drained));
+        }
+    }
+
+    /// A run has ended, and nothing of it is left.
+    pub(super) fn exited(&mut self, turn: Turn, run: RunId, end: RunEnd) {
+        let now = turn.now.boottime;
+        let Some((key, claim)) = self.claims.iter_mut().find(|(_, claim)| claim.run() == Some(run)) else { return };
+        if let Some((serial, why)) = claim.exited(now, run, end) {
+            self.tried.insert(key.instance.clone(), (now + TRIED, Tried { serial, note: note(&why) }));
+            self.lease.hurry();
+        }
+    }
+
+    /// The claims that are this host's business: the roots of all that is deployed, and whatever names it.
+    fn keys(&self) -> BTreeSet<ClaimKey> {
+        let named = self.owns.iter().filter(|(_, (_, own))| own.host == self.settings.name).map(|(key, _)| key.clone());
+        let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
+        named.chain(roots).chain(self.claims.keys().cloned()).collect()
+    }
+
+    fn is_over(&self, own: &Own) -> bool {
+        match self.lease.held() {
+            Some((epoch, _)) if own.host == self.settings.name => own.epoch < epoch,
+            Some(_) | None => self.judge.is_over(&own.host, own.epoch),
+        }
+    }
+
+    fn leave(&self) -> Option<StopWhy> {
+        match self.ending {
+            Some(_) => Some(StopWhy::Stopping),
+            None if self.draining => Some(StopWhy::Draining),
+            None => None,
+        }
+    }
+
+    fn next_move(&mut self, now: Moment, key: &ClaimKey) -> (Move, Standing) {
+        let Some((epoch, deadline)) = self.lease.held() else { return (Move::Wait(None), Standing::default()) };
+        let own = self.owns.get(key);
+        let want = self.wants.get(&key.instance).map(|(_, want)| want).filter(|_| key.path == "/");
+        let over = own.is_some_and(|(_, own)| self.is_over(own));
+        let free = own.is_none_or(|(_, own)| own.state == OwnState::Free || over);
+        let held = self.claims.get(key).is_some_and(|claim| claim.here().is_some());
+        let standing = match want {
+            Some(want) if want.state == WantState::Up && free && !held => self.standing(now.boottime, key, want),
+            Some(_) | None => Standing::default(),
+        };
+        let sight = Sight {
+            now,
+            me: &self.settings.name,
+            epoch,
+            deadline,
+            stop_before: self.settings.timing.stop_before,
+            own,
+            over,
+            want,
+            has_bundle: want.is_some_and(|want| self.bundles.contains(&want.bundle)),
+            leave: self.leave(),
+            delay: standing.delay,
+            exhausted: standing.exhausted.as_deref(),
+        };
+        (self.claims.entry(key.clone()).or_default().next(&sight), standing)
+    }
+
+    /// How this host stands among those that may have a root.
+    fn standing(&self, now: Time, key: &ClaimKey, want: &Want) -> Standing {
+        let ranked = self.ranked(now, key, want);
+        let me = ranked.iter().position(|(name, _)| *name == self.settings.name);
+        let settled = ranked.iter().any(|(_, fit)| *fit == Fit::Yes);
+        let says = |(name, fit): &(String, Fit)| format!("{name}: {fit}");
+        let all = || note(&ranked.iter().map(says).collect::<Vec<_>>().join("; "));
+        let claimed = self.claims.get(key).map_or(0, |claim| claim.unsettled);
+        let doubled = 1_u64.checked_shl(claimed).unwrap_or(u64::MAX);
+        let settle = self.settings.timing.settle;
+        match me.map(|at| (at, &ranked[at].1)) {
+            Some((at, Fit::Yes)) => Standing { delay: Some(RANK.times(at as u64)), ..Standing::default() },
+            Some((_, Fit::Unsettled)) if settled => {
+                Standing { delay: Some(settle), unsettled: true, ..Standing::default() }
+            }
+            Some((at, Fit::Unsettled)) => {
+                let delay = UNSETTLED.times(doubled).min(settle) + RANK.times(at as u64);
+                Standing { delay: Some(delay), unsettled: true, ..Standing::default() }
+            }
+            _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Yes | Fit::Unsettled)) => Standing::default(),
+            _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Tried(_))) => {
+                Standing { exhausted: Some(all()), ..Standing::default() }
+            }
+            _ => Standing { none: Some(all()), ..Standing::default() },
+        }
+    }
+
+    /// All hosts for the root of an instance, the best first. This one is as it is now, the others as their records tell.
+    fn ranked(&self, now: Time, key: &ClaimKey, want: &Want) -> Vec<(String, Fit)> {
+        let question =
+            Question { instance: &key.instance, placement: &want.placement, bundle: &want.bundle, serial: want.serial };
+        let me = self.own_record(now);
+        let mut hosts: BTreeMap<&str, &Host> = self.judge.all().map(|(name, seen)| (name, &seen.record)).collect();
+        hosts.insert(&self.settings.name, &me);
+        let placed = self.judge.placed(self.owns.values().map(|(_, own)| own));
+        choose(&question, hosts.into_iter(), &placed).into_iter().map(|(name, fit)| (name.to_owned(), fit)).collect()
+    }
+
+    fn tell_of_no_host(&mut self, key: &ClaimKey, why: Option<String>, out: &mut Vec<Action>) {
+        if self.no_host.get(key) == why.as_ref() {
+            return;
+        }
+        match why {
+            Some(why) => {
+                self.no_host.insert(key.clone(), why.clone());
+                out.push(Action::Report(Report::NoHost { claim: key.clone(), why }));
+            }
+            None => {
+                self.no_host.remove(key);
+            }
+        }
+    }
+
+    /// Carries out a move. The claim then has another one, or waits.
+    fn carry_out(&mut self, turn: Turn, key: &ClaimKey, step: Move, unsettled: bool, out: &mut Vec<Action>) {
+        let Some((epoch, _)) = self.lease.held() else { return };
+        let own = self.owns.get(key).map(|(_, own)| own.clone());
+        let (version, want) = self.wants.get(&key.instance).cloned().unwrap_or_default();
+        let (me, since) = (self.settings.name.clone(), turn.wall_ms);
+        let claim = self.claims.entry(key.clone()).or_default();
+        match step {
+            Move::Wait(_) => {}
+            Move::Stop(run, why) => {
+                claim.asked(why);
+                out.push(Action::Stop { run, why });
+            }
+            Move::Reload(run) => {
+                claim.reloaded(want.bundle.clone());
+                out.push(Action::Reload { run, bundle: want.bundle });
+            }
+            Move::Run => self.run(key, want, out),
+            Move::Claim { expected, token } => {
+                claim.unsettled = if unsettled { claim.unsettled.saturating_add(1) } else { 0 };
+                claim.attempted(token, want.bundle.clone(), &me, own.as_ref());
+                let state = OwnState::Held;
+                let (digest, root_token) = (want.bundle, token);
+                let own = Own { host: me, epoch, token, state, since, root_token, digest, freed: None, note: None };
+                let new = record::write(&own);
+                self.swap(turn, Key::Own(key.clone()), expected, new, Purpose::Claim(key.clone(), epoch, own), out);
+            }
+            Move::Free { expected, token, freed, note: why } => {
+                let own = own.filter(|own| own.token == token).unwrap_or_default();
+                let (state, freed, note) = (OwnState::Free, Some(freed), why.as_deref().map(note));
+                let own = Own { host: me, epoch, token, state, since, freed, note, ..own };
+                let new = record::write(&own);
+                self.swap(turn, Key::Own(key.clone()), Some(expected), new, Purpose::Free(key.clone(), own), out);
+            }
+            Move::WantDown(why) => {
+                let want = Want { state: WantState::Down, by: me, at: since, note: Some(note(&why)), ..want };
+                let new = record::write(&want);
+                let purpose = Purpose::WantDown(key.clone(), want);
+                self.swap(turn, Key::Want(key.instance.clone()), Some(version), new, purpose, out);
+            }
+        }
+    }
+
+    /// Sends a swap for the sake of a claim.
+    fn swap(
+        &mut self,
+        turn: Turn,
+        record: Key,
+        expected: Option<Version>,
+        new: Result<Vec<u8>, RecordError>,
+        purpose: Purpose,
+        out: &mut Vec<Action>,
+    ) {
+        let (Purpose::Claim(key, ..) | Purpose::Free(key, _) | Purpose::WantDown(key, _)) = &purpose else { return };
+        let key = key.clone();
+        match new {
+            Ok(new) => {
+                let request = self.request(purpose);
+                self.claims.entry(key).or_default().sent(request);
+                out.push(Action::Swap { request, key: record.in_store(&self.settings.cluster), expected, new });
+            }
+            // What others wrote is so long that nothing can be added: tried again when they may have changed it.
+            Err(_) => {
+                let again = turn.now.boottime + self.settings.timing.renew;
+                self.claims.entry(key).or_default().not_sent(again);
+            }
+        }
+    }
+
+    fn run(&mut self, key: &ClaimKey, want: Want, out: &mut Vec<Action>) {
+        let claim = self.claims.entry(key.clone()).or_default();
+        let Some(here) = claim.here() else { return };
+        let (token, start, from) = (here.token, here.start, here.from.clone());
+        let bundle = if self.bundles.contains(&want.bundle) { want.bundle } else { here.bundle.clone() };
+        self.runs += 1;
+        claim.started(self.runs, bundle.clone(), want.serial);
+        let claim = key.clone();
+        match (start, from.clone()) {
+            (Start::Failover, Some(from)) => out.push(Action::Report(Report::FailedOver { claim, from, token })),
+            (Start::Move, Some(from)) => out.push(Action::Report(Report::Moved { claim, from, token })),
+            _ => {}
+        }
+        out.push(Action::Run(Run { run: self.runs, claim: key.clone(), token, bundle, start, from }));
+    }
+
+    /// All hosts that have a record, and this one.
+    pub fn hosts(&self, now: Moment) -> Vec<HostView> {
+        let others = self.judge.all().map(|(name, seen)| HostView {
+            name: name.to_owned(),
+            record: seen.record.clone(),
+            unchanged: seen.stood(now),
+            lease_left: seen.left(now),
+        });
+        let epoch = self.lease.held().map_or(0, |(epoch, _)| epoch);
+        let me = HostView {
+            name: self.settings.name.clone(),
+            record: Host { epoch, ..self.own_record(now.boottime) },
+            unchanged: Span::ZERO,
+            lease_left: self.lease_left(now).unwrap_or(Span::ZERO),
+        };
+        let mut all: Vec<HostView> = others.chain([me]).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// All instances that are deployed, or were claimed.
+    pub fn instances(&self, now: Moment) -> Vec<InstanceView> {
+        let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
+        let keys: BTreeSet<ClaimKey> = roots.chain(self.owns.keys().cloned()).collect();
+        keys.into_iter()
+            .map(|key| {
+                let own = self.owns.get(&key).map(|(_, own)| own.clone());
+                let want = self.wants.get(&key.instance).map(|(_, want)| want.clone());
+                let candidates = want.as_ref().map(|want| self.ranked(now.boottime, &key, want)).unwrap_or_default();
+                let over = own.as_ref().is_some_and(|own| self.is_over(own));
+                InstanceView { claim: key, want, own, over, candidates }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,496 @@
+//! One agent before a store that answers at once, unless it is told not to. What several do together is shown in `tests/hosts`.
+
+use super::record::{Freed, Host, HostState, Own, OwnState, Want, WantState, read, write};
+use super::*;
+use crate::time::Span;
+use std::collections::BTreeMap;
+
+struct Bench {
+    agent: Agent,
+    now: Moment,
+    random: u64,
+    store: BTreeMap<String, (u64, Vec<u8>)>,
+    version: u64,
+    /// What a request comes to, where it does not reach the store, and where its answer does not come back.
+    deaf: bool,
+    mute: bool,
+    /// The fence answers, and clearing ends.
+    fence: bool,
+    clears: bool,
+    /// What was ordered, but for what the bench does itself.
+    done: Vec<Action>,
+    deadline: Moment,
+    runs: Vec<Run>,
+}
+
+const CLUSTER: &str = "shop";
+
+fn key(key: Key) -> String {
+    key.in_store(CLUSTER)
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Bench)) -> Bench {
+        let about = About { boot: "boot-1".into(), cgroup: true, ..About::default() };
+        let settings = Settings::new("a", CLUSTER, Timing::of(Timing::LEASE), about).unwrap();
+        let mut bench = Bench {
+            agent: Agent::new(settings),
+            now: Moment::ZERO.plus(Span::from_secs(1_000)),
+            random: 0,
+            store: BTreeMap::new(),
+            version: 0,
+            deaf: false,
+            mute: false,
+            fence: true,
+            clears: true,
+            done: Vec::new(),
+            deadline: Moment::ZERO,
+            runs: Vec::new(),
+        };
+        change(&mut bench);
+        bench.hand_in(Event::Begin);
+        bench.hand_in(Event::Bundles(vec!["sum".into()]));
+        bench
+    }
+
+    fn put(&mut self, at: Key, value: &impl serde::Serialize) {
+        self.version += 1;
+        self.store.insert(key(at), (self.version, write(value).unwrap()));
+    }
+
+    fn want(&mut self, serial: u64, state: WantState) {
+        let want = Want { bundle: "sum".into(), serial, state, ..Want::default() };
+        self.put(Key::Want("web".into()), &want);
+    }
+
+    fn host(&self, name: &str) -> Host {
+        read(&self.store[&key(Key::Host(name.into()))].1).unwrap()
+    }
+
+    fn own(&self) -> Own {
+        read(&self.store[&key(Key::Own(ClaimKey::root("web")))].1).unwrap()
+    }
+
+    fn hand_in(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            self.random += 1;
+            let turn = Turn { now: self.now, random: self.random, wall_ms: 1 };
+            let mut actions = Vec::new();
+            self.agent.handle(turn, event, &mut actions);
+            for action in actions {
+                events.splice(0..0, self.carry_out(action));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) -> Option<Event> {
+        let unknown = || Answer::Unknown("it is cut off".into());
+        match action {
+            Action::Read { request, prefix } => {
+                assert_eq!(prefix, "/treevisor/shop/");
+                let records = self.store.iter();
+                let stored = records.map(|(key, (version, value))| Stored {
+                    key: key.clone(),
+                    version: *version,
+                    value: value.clone(),
+                });
+                let answer = if self.deaf || self.mute { unknown() } else { Answer::Records(stored.collect()) };
+                Some(Event::Answered { request, answer })
+            }
+            Action::Swap { request, key, expected, new } => {
+                let answer = if self.deaf { unknown() } else { self.swap(key, expected, new) };
+                Some(Event::Answered { request, answer: if self.mute { unknown() } else { answer } })
+            }
+            Action::Poke(number) => self.fence.then_some(Event::Poked(number)),
+            Action::Clear(number) => {
+                self.done.push(Action::Clear(number));
+                self.clears.then_some(Event::Cleared(number))
+            }
+            Action::SetDeadline(deadline) => {
+                assert!(deadline.boottime >= self.deadline.boottime && deadline.raw >= self.deadline.raw);
+                self.deadline = deadline;
+                None
+            }
+            Action::Run(run) => {
+                self.runs.push(run.clone());
+                self.done.push(Action::Run(run.clone()));
+                Some(Event::Started(run.run))
+            }
+            other => {
+                self.done.push(other);
+                None
+            }
+        }
+    }
+
+    fn swap(&mut self, key: String, expected: Option<u64>, new: Vec<u8>) -> Answer {
+        let present = self.store.get(&key);
+        if present.map(|(version, _)| *version) != expected {
+            return Answer::Lost(present.map(|(version, value)| Stored {
+                key: key.clone(),
+                version: *version,
+                value: value.clone(),
+            }));
+        }
+        self.version += 1;
+        self.store.insert(key, (self.version, new));
+        Answer::Done(self.version)
+    }
+
+    /// Time passes, and the agent is woken when it wants to be.
+    fn pass(&mut self, span: Span) {
+        let until = self.now.plus(span);
+        while let Some(at) = self.agent.next_deadline(self.now) {
+            let left = at.since(self.now.boottime);
+            if self.now.plus(left).boottime >= until.boottime {
+                break;
+            }
+            self.now = self.now.plus(left.max(Span::from_millis(1)));
+            self.hand_in(Event::Tick);
+        }
+        self.now = until;
+        self.hand_in(Event::Tick);
+    }
+
+    fn take(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.done)
+    }
+}
+
+fn seconds(seconds: u64) -> Span {
+    Span::from_secs(seconds)
+}
+
+#[test]
+fn a_host_begins_when_nothing_is_left_and_renews() {
+    let mut bench = Bench::with(|bench| bench.clears = false);
+    bench.pass(seconds(5));
+    assert!(bench.store.is_empty() && bench.agent.lease_left(bench.now).is_none());
+    bench.hand_in(Event::Cleared(1));
+    let host = bench.host("a");
+    assert_eq!((host.epoch, host.state, host.ttl_ms, host.settled), (1, HostState::Live, 15_000, true));
+    assert_eq!(bench.agent.lease_left(bench.now), Some(seconds(13)));
+    bench.pass(seconds(60));
+    assert!(bench.agent.lease_left(bench.now) >= Some(seconds(10)));
+    assert_eq!(bench.host("a").epoch, 1);
+    let writes = bench.random;
+    assert!(writes < 400, "it does not spin: {writes}");
+}
+
+#[test]
+fn what_is_wanted_is_claimed_and_run_once() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    let own = bench.own();
+    assert_eq!((own.host.as_str(), own.epoch, own.token, own.state), ("a", 1, 1, OwnState::Held));
+    bench.pass(seconds(60));
+    assert_eq!(bench.runs.len(), 1);
+    let run = &bench.runs[0];
+    assert_eq!((run.token, run.bundle.as_str(), run.start, &run.from), (1, "sum", Start::Normal, &None));
+    assert_eq!(bench.host("a").placed, 1);
+}
+
+#[test]
+fn what_is_unwanted_is_stopped_and_set_free_when_it_is_gone() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    bench.want(1, WantState::Down);
+    bench.take();
+    bench.pass(seconds(2));
+    assert_eq!(bench.take(), [Action::Stop { run: 1, why: StopWhy::NotWanted }]);
+    bench.pass(seconds(20));
+    assert_eq!(bench.own().state, OwnState::Held);
+    bench.hand_in(Event::Exited { run: 1, end: RunEnd::Stopped });
+    assert_eq!((bench.own().state, bench.own().freed, bench.own().token), (OwnState::Free, Some(Freed::Stopped), 1));
+    bench.want(2, WantState::Up);
+    bench.pass(seconds(2));
+    assert_eq!(bench.own().token, 2);
+}
+
+#[test]
+fn a_store_that_is_cut_off_ends_the_epoch() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(30));
+    (bench.deaf, bench.clears) = (true, false);
+    let deadline = bench.agent.lease_left(bench.now).unwrap();
+    bench.take();
+    bench.pass(Span::from_nanos(deadline.as_nanos() - seconds(3).as_nanos()));
+    assert!(bench.take().contains(&Action::Stop { run: 1, why: StopWhy::LeaseEnds }));
+    bench.pass(seconds(3));
+    let claim = ClaimKey::root("web");
+    let fenced = Report::Fenced { claim, token: 1, late: Span::ZERO };
+    assert_eq!(bench.take(), [Action::Clear(2), Action::Report(fenced)]);
+    bench.deaf = false;
+    bench.pass(seconds(10));
+    assert_eq!(bench.host("a").epoch, 1, "no epoch before it is seen empty");
+    bench.hand_in(Event::Cleared(2));
+    bench.pass(seconds(2));
+    assert_eq!((bench.host("a").epoch, bench.own().epoch, bench.own().token), (2, 2, 2));
+    assert_eq!(bench.runs.len(), 2);
+}
+
+#[test]
+fn answers_that_do_not_come_are_read_back() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(30));
+    // Writes arrive, and only their answers are lost: the next swap shows the number of the one before.
+    bench.mute = true;
+    bench.pass(seconds(5));
+    bench.mute = false;
+    bench.pass(seconds(3));
+    assert!(bench.agent.lease_left(bench.now) > Some(seconds(9)));
+    assert_eq!((bench.host("a").epoch, bench.runs.len()), (1, 1));
+}
+
+#[test]
+fn a_fence_that_does_not_answer_ends_the_lease() {
+    let mut bench = Bench::new();
+    bench.pass(seconds(30));
+    bench.fence = false;
+    bench.pass(seconds(14));
+    assert_eq!(bench.agent.lease_left(bench.now), None);
+    let epoch = bench.host("a").epoch;
+    bench.fence = true;
+    bench.pass(seconds(2));
+    assert_eq!(bench.host("a").epoch, epoch + 1);
+}
+
+#[test]
+fn a_host_that_is_silent_is_declared_and_its_root_taken_over() {
+    let mut bench = Bench::with(|bench| {
+        let host = Host { epoch: 4, state: HostState::Live, ttl_ms: 15_000, ..Host::default() };
+        bench.put(Key::Host("b".into()), &host);
+        let own = Own { host: "b".into(), epoch: 4, token: 8, state: OwnState::Held, ..Own::default() };
+        bench.put(Key::Own(ClaimKey::root("web")), &own);
+        bench.want(1, WantState::Up);
+    });
+    bench.pass(seconds(14));
+    assert_eq!(bench.host("b").state, HostState::Live);
+    assert_eq!(bench.own().token, 8);
+    bench.pass(seconds(2));
+    assert_eq!((bench.host("b").state, bench.host("b").by.as_deref()), (HostState::Dead, Some("a")));
+    assert_eq!((bench.own().token, bench.own().host.as_str()), (9, "a"));
+    assert_eq!((bench.runs[0].start, bench.runs[0].from.as_deref()), (Start::Failover, Some("b")));
+    let claim = ClaimKey::root("web");
+    assert!(bench.take().contains(&Action::Report(Report::FailedOver { claim, from: "b".into(), token: 9 })));
+}
+
+#[test]
+fn an_operator_may_swear_that_a_host_is_dead() {
+    let mut bench = Bench::with(|bench| {
+        let host = Host { epoch: 4, state: HostState::Live, ttl_ms: 15_000, ..Host::default() };
+        bench.put(Key::Host("b".into()), &host);
+    });
+    bench.pass(seconds(2));
+    bench.hand_in(Event::Asked(Wish::Forget("b".into())));
+    assert_eq!(bench.host("b").state, HostState::Dead);
+}
+
+#[test]
+fn a_record_of_another_boot_is_watched_and_one_that_changes_is_another_machine() {
+    let other =
+        |seq| Host { epoch: 4, seq, state: HostState::Live, boot: "boot-0".into(), ttl_ms: 15_000, ..Host::default() };
+    let mut bench = Bench::with(|bench| bench.put(Key::Host("a".into()), &other(1)));
+    bench.pass(Span::from_millis(5_900));
+    assert_eq!(bench.host("a").epoch, 4);
+    bench.pass(Span::from_millis(200));
+    assert_eq!(bench.host("a").epoch, 5);
+
+    let mut bench = Bench::with(|bench| bench.put(Key::Host("a".into()), &other(1)));
+    for seq in 2..10 {
+        bench.pass(seconds(3));
+        bench.put(Key::Host("a".into()), &other(seq));
+    }
+    let taken = |action: &Action| matches!(action, Action::Halt(End::NameTaken(text)) if text.contains("boot-0"));
+    assert!(bench.take().iter().any(taken));
+    assert_eq!(bench.host("a").epoch, 4);
+}
+
+#[test]
+fn a_later_epoch_that_is_not_ours_is_another_agent_of_this_name() {
+    let mut bench = Bench::new();
+    bench.pass(seconds(10));
+    let host = Host { epoch: 2, seq: 999, boot: "boot-2".into(), ..bench.host("a") };
+    bench.put(Key::Host("a".into()), &host);
+    bench.pass(seconds(4));
+    assert!(matches!(bench.take().last(), Some(Action::Halt(End::NameTaken(_)))));
+}
+
+#[test]
+fn a_root_that_gives_up_is_tried_once_and_then_the_instance_is_down() {
+    let mut bench = Bench::new();
+    bench.want(3, WantState::Up);
+    bench.pass(seconds(2));
+    bench.hand_in(Event::Exited { run: 1, end: RunEnd::GaveUp("api failed too often".into()) });
+    bench.pass(seconds(5));
+    assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(Freed::GaveUp)));
+    let want: Want = read(&bench.store[&key(Key::Want("web".into()))].1).unwrap();
+    assert_eq!((want.state, want.serial, want.by.as_str()), (WantState::Down, 3, "a"));
+    assert!(want.note.unwrap().contains("api failed too often"));
+    assert_eq!(bench.runs.len(), 1);
+    bench.want(4, WantState::Up);
+    bench.pass(seconds(2));
+    assert_eq!(bench.runs.len(), 2, "an operator's order begins anew");
+}
+
+#[test]
+fn a_root_that_crashes_is_started_where_it_was_three_times() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    for run in 1..=4 {
+        assert_eq!(bench.runs.len(), run);
+        bench.hand_in(Event::Exited { run: run as u64, end: RunEnd::Crashed("signal 9".into()) });
+    }
+    bench.pass(seconds(2));
+    assert_eq!((bench.runs.len(), bench.own().freed), (4, Some(Freed::GaveUp)));
+    assert!(bench.runs.iter().all(|run| run.token == 1));
+}
+
+#[test]
+fn a_root_that_ends_by_itself_takes_its_instance_down_first() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    bench.hand_in(Event::Exited { run: 1, end: RunEnd::Stopped });
+    let want: Want = read(&bench.store[&key(Key::Want("web".into()))].1).unwrap();
+    assert_eq!((want.state, bench.own().state), (WantState::Down, OwnState::Free));
+    bench.pass(seconds(20));
+    assert_eq!(bench.runs.len(), 1);
+}
+
+#[test]
+fn a_drained_host_is_left_and_stays_so_over_a_restart_of_its_agent() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    bench.take();
+    bench.hand_in(Event::Asked(Wish::Drain));
+    assert!(bench.take().contains(&Action::Stop { run: 1, why: StopWhy::Draining }));
+    bench.hand_in(Event::Exited { run: 1, end: RunEnd::Stopped });
+    assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(Freed::Drained)));
+    assert!(bench.take().contains(&Action::Report(Report::Drained)));
+    bench.pass(seconds(5));
+    assert!(bench.host("a").draining);
+    let mut again = Bench::with(|again| (again.store, again.version) = (bench.store, bench.version));
+    again.pass(seconds(5));
+    assert!(again.host("a").draining && again.host("a").epoch == 2 && again.runs.is_empty());
+    again.hand_in(Event::Asked(Wish::Undrain));
+    again.pass(seconds(2));
+    assert!(!again.host("a").draining && again.runs.len() == 1);
+}
+
+#[test]
+fn an_agent_that_ends_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    bench.take();
+    bench.hand_in(Event::Asked(Wish::Stop { kill_after: seconds(20) }));
+    bench.pass(seconds(19));
+    assert_eq!(bench.take(), [Action::Stop { run: 1, why: StopWhy::Stopping }]);
+    // It does not stop, and is killed with all that is there; its own exit is not waited for.
+    bench.pass(seconds(2));
+    assert_eq!(bench.take(), [Action::Clear(2), Action::Halt(End::Stopped { left: true })]);
+    assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(Freed::Drained)));
+    assert_eq!((bench.host("a").state, bench.host("a").by.as_deref()), (HostState::Dead, Some("a")));
+    assert_eq!(bench.agent.next_deadline(bench.now), None);
+    // And comes back as a host that was not lost.
+    let mut again = Bench::with(|again| (again.store, again.version) = (bench.store, bench.version));
+    again.pass(seconds(2));
+    assert!(again.host("a").settled && again.runs.len() == 1);
+}
+
+#[test]
+fn an_agent_ends_without_its_store_too() {
+    let mut bench = Bench::new();
+    bench.pass(seconds(5));
+    bench.deaf = true;
+    bench.hand_in(Event::Asked(Wish::Stop { kill_after: seconds(20) }));
+    bench.pass(seconds(5));
+    assert_eq!(bench.take().last(), Some(&Action::Halt(End::Stopped { left: false })));
+}
+
+#[test]
+fn a_host_that_was_lost_waits_before_it_claims_and_longer_each_time() {
+    let lost =
+        Host { epoch: 4, state: HostState::Dead, boot: "boot-1".into(), by: Some("b".into()), ..Host::default() };
+    let mut bench = Bench::with(|bench| {
+        bench.put(Key::Host("a".into()), &lost);
+        bench.want(1, WantState::Up);
+    });
+    assert!(!bench.host("a").settled);
+    bench.pass(Span::from_millis(900));
+    assert!(bench.runs.is_empty());
+    bench.pass(seconds(3));
+    assert_eq!(bench.runs.len(), 1);
+    bench.pass(seconds(60));
+    assert!(bench.host("a").settled);
+}
+
+#[test]
+fn a_claim_that_names_us_and_that_we_do_not_know_of_is_not_run_but_set_free() {
+    let mut bench = Bench::new();
+    bench.pass(seconds(5));
+    let own = Own { host: "a".into(), epoch: 1, token: 4, state: OwnState::Held, ..Own::default() };
+    bench.put(Key::Own(ClaimKey::root("web")), &own);
+    bench.pass(seconds(2));
+    assert_eq!((bench.own().state, bench.own().freed, bench.own().token), (OwnState::Free, Some(Freed::Unused), 4));
+    assert!(bench.runs.is_empty());
+}
+
+#[test]
+fn an_instance_that_no_host_may_run_is_told_once() {
+    let mut bench = Bench::new();
+    let want = Want { bundle: "other".into(), serial: 1, state: WantState::Up, ..Want::default() };
+    bench.put(Key::Want("web".into()), &want);
+    bench.pass(seconds(10));
+    let told = bench.take();
+    let no_host = told.iter().filter(|action| matches!(action, Action::Report(Report::NoHost { .. })));
+    assert_eq!(no_host.count(), 1);
+    bench.hand_in(Event::Bundles(vec!["other".into()]));
+    bench.pass(seconds(2));
+    assert_eq!(bench.runs[0].bundle, "other");
+}
+
+#[test]
+fn another_bundle_is_taken_over_by_what_runs() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    bench.take();
+    let want = Want { bundle: "next".into(), serial: 2, state: WantState::Up, ..Want::default() };
+    bench.put(Key::Want("web".into()), &want);
+    bench.pass(seconds(5));
+    assert_eq!(bench.take(), [], "it is not on this host");
+    bench.hand_in(Event::Bundles(vec!["sum".into(), "next".into()]));
+    assert_eq!(bench.take(), [Action::Reload { run: 1, bundle: "next".into() }]);
+    bench.pass(seconds(5));
+    assert_eq!(bench.take(), []);
+}
+
+#[test]
+fn a_silent_store_is_told_once_and_its_return_too() {
+    let mut bench = Bench::new();
+    bench.pass(seconds(5));
+    bench.take();
+    bench.deaf = true;
+    bench.pass(seconds(8));
+    bench.deaf = false;
+    bench.pass(seconds(3));
+    let kinds: Vec<_> = bench
+        .take()
+        .into_iter()
+        .filter_map(|action| if let Action::Report(report) = action { Some(report.kind()) } else { None })
+        .collect();
+    assert_eq!(kinds, ["store_lost", "store_back"]);
+}
