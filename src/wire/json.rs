@@ -22,7 +22,9 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
 /// # Errors
 /// It is no JSON, or not the JSON of such a value.
 pub fn from_own<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    let mut reader = serde_json::Deserializer::from_slice(json);
+    // Looked at once, and not string by string.
+    let text = std::str::from_utf8(json).map_err(serde_json::Error::custom)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
     reader.disable_recursion_limit();
     let value = T::deserialize(&mut reader)?;
     reader.end()?;

@@ -13,7 +13,7 @@ pub struct Order<'a> {
     pub old: BorrowedFd<'a>,
     /// The state that the other program takes over.
     pub snapshot: BorrowedFd<'a>,
-    /// All other descriptors that it takes over.
+    /// All other descriptors that it takes over. In this program they are closed by exec.
     pub kept: &'a [RawFd],
     /// After so many seconds SIGALRM ends what is not done, alarm(2).
     pub limit: u32,
@@ -69,28 +69,26 @@ impl Gap {
     }
 }
 
-/// Descriptors that an exec leaves open, with the flags that they had; they have them again when this is dropped.
-struct Opened(Vec<(RawFd, libc::c_int)>);
+/// Descriptors that an exec leaves open; it closes them again when this is dropped. What flag they had is not asked, of which there
+/// is one: all that this program opens is closed by exec, and there may be thousands.
+struct Opened(Vec<RawFd>);
 
 impl Opened {
     fn open(&mut self, fd: RawFd) -> io::Result<()> {
         // SAFETY: plain numbers.
-        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-        // SAFETY: as above.
-        if flags < 0 || unsafe { libc::fcntl(fd, libc::F_SETFD, flags & !libc::FD_CLOEXEC) } < 0 {
+        if unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } < 0 {
             return Err(io::Error::last_os_error());
         }
-        self.0.push((fd, flags));
+        self.0.push(fd);
         Ok(())
     }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        // In reverse: of one that is named twice the first flags are the right ones.
-        for (fd, flags) in self.0.drain(..).rev() {
+        for fd in self.0.drain(..) {
             // SAFETY: plain numbers, of descriptors that were there a moment ago.
-            unsafe { libc::fcntl(fd, libc::F_SETFD, flags) };
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
 }
