@@ -229,6 +229,7 @@ impl Node {
                 request: RequestId(request),
                 command: Command::Panic { child: first, hold: false },
                 by: "the panic button".into(),
+                meant: None,
             });
         }
     }

@@ -5,7 +5,7 @@ use super::types::{
     ChildId, Connection, Dropped, Exit, Inspected, Kind, ReportedState, RequestId, Run, Source, StartFailure,
     StopCause, StopReason, Stuck,
 };
-use crate::ids::{Name, ReportId};
+use crate::ids::{Incarnation, Name, ReportId};
 use crate::spec::policy::{ChildPolicy, Heartbeat, SupervisorPolicy};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -236,6 +236,9 @@ pub enum Event {
         command: Command,
         /// The caller, for reports, such as "uid 1000".
         by: String,
+        /// The incarnation that the command is for, where the caller has named one: when it is another by the time that the
+        /// command's turn comes, the command is overtaken.
+        meant: Option<Incarnation>,
     },
     /// A process other than the parent orders this supervisor to end: reported, and named as the cause of what the
     /// [`Event::Stop`] or [`Event::StopNow`] that follows leads to. By itself it changes nothing.

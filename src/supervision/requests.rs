@@ -13,17 +13,24 @@ use super::report::{Fact, Killed};
 use super::sequence::{Before, Operation, Purpose, Sequence};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, RequestId, StopCause};
-use crate::ids::ReportId;
+use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{AutoShutdown, Ready, Restart};
 use std::collections::VecDeque;
 
 impl Supervisor {
     /// A request has come: it is carried out now or queued.
-    pub(super) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, command: Command, by: String) {
+    pub(super) fn asked(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: RequestId,
+        command: Command,
+        by: String,
+        meant: Option<Incarnation>,
+    ) {
         let command = self.of_the_child(command);
         let about = subject(&command);
-        if about.is_some_and(|id| self.table.get(id).is_none()) {
-            turn.out.push(Action::Answer(request, Answer::NotFound));
+        if let Some(answer) = self.void(about, meant) {
+            turn.out.push(Action::Answer(request, answer));
             return;
         }
         if let Command::Panic { child, hold } = command {
@@ -53,16 +60,22 @@ impl Supervisor {
             | Command::Start(_)
             | Command::Roll(_)
             | Command::Reset(_)
-            | Command::Panic { .. } => self.queue.push_back(QueueItem::Asked { request, command, by }),
+            | Command::Panic { .. } => self.queue.push_back(QueueItem::Asked { request, command, by, meant }),
         }
     }
 
     /// A request's turn has come; no sequence is running.
-    pub(super) fn serve(&mut self, turn: &mut Turn<'_>, request: RequestId, command: Command, by: String) {
+    pub(super) fn serve(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: RequestId,
+        command: Command,
+        by: String,
+        meant: Option<Incarnation>,
+    ) {
         let command = self.of_the_child(command);
-        let about = subject(&command);
-        if about.is_some_and(|id| self.table.get(id).is_none()) {
-            turn.out.push(Action::Answer(request, Answer::NotFound));
+        if let Some(answer) = self.void(subject(&command), meant) {
+            turn.out.push(Action::Answer(request, answer));
             return;
         }
         match command {
@@ -76,6 +89,14 @@ impl Supervisor {
             Command::Reset(which) => self.reset(turn, request, which),
             Command::Panic { child, hold } => self.panic(turn, request, child, hold, by),
         }
+    }
+
+    /// Why a command cannot be carried out on this child: there is none any more, or it is another incarnation than was meant.
+    fn void(&self, about: Option<ChildId>, meant: Option<Incarnation>) -> Option<Answer> {
+        let Some(child) = self.table.get(about?) else { return Some(Answer::NotFound) };
+        let meant = meant.filter(|meant| *meant != child.incarnation)?;
+        let why = format!("it is incarnation {} by now; {} was meant", child.incarnation.0, meant.0);
+        Some(Answer::Overtaken(why))
     }
 
     /// Forgets failures. It stops and starts no child itself, so it does not wait for its turn; what waited for its

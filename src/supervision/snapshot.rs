@@ -265,7 +265,7 @@ impl Snapshot {
         for item in &mut self.queue {
             match item {
                 QueueItem::Recheck(_) => {}
-                QueueItem::Asked { request, command: Command::Start(member), by: _ } => {
+                QueueItem::Asked { request, command: Command::Start(member), by: _, meant: _ } => {
                     act(Place::Asked(*request), member);
                 }
                 QueueItem::Asked { .. } => {}

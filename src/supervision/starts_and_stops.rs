@@ -251,7 +251,7 @@ impl Supervisor {
         for item in std::mem::take(&mut self.queue) {
             match item {
                 QueueItem::Recheck(_) => {}
-                QueueItem::Asked { request, command, by } => {
+                QueueItem::Asked { request, command, by, meant: _ } => {
                     self.release(turn, &command, &by);
                     turn.out.push(Action::Answer(request, overtaken.clone()));
                 }

@@ -182,8 +182,8 @@ impl Supervisor {
         // The child that was may be forgotten before these have their turn.
         for item in std::mem::take(&mut self.queue) {
             self.queue.push_back(match item {
-                QueueItem::Asked { request, command, by } => {
-                    QueueItem::Asked { request, command: self.of_the_child(command), by }
+                QueueItem::Asked { request, command, by, meant } => {
+                    QueueItem::Asked { request, command: self.of_the_child(command), by, meant }
                 }
                 item @ (QueueItem::Recheck(_) | QueueItem::Reload(_)) => item,
             });

@@ -16,7 +16,7 @@ use super::sequence::{Reloading, Sequence};
 use super::table::Table;
 use super::tally::{Cause, Exits, RestartTimes};
 use super::types::{ChildId, Dropped, RequestId, Run, Stale};
-use crate::ids::ReportId;
+use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Heartbeat, Ready, SupervisorPolicy};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -101,8 +101,8 @@ pub(super) enum QueueItem {
     /// Something is due for this child: the decision on an exit, a retry, the end of a back-off. Its phase shows which,
     /// and when neither fits any more it is void (R29, R36).
     Recheck(Run),
-    /// An operator's request.
-    Asked { request: RequestId, command: Command, by: String },
+    /// An operator's request, and the incarnation that it is for.
+    Asked { request: RequestId, command: Command, by: String, meant: Option<Incarnation> },
     /// A new set of children.
     Reload(Box<Reload>),
 }
@@ -196,7 +196,7 @@ impl Supervisor {
             Event::StopRefused(run) => return self.stop_refused(turn, run),
             Event::Examined(run) => return self.examined(turn, run),
             Event::Inspected(run, what) => return self.inspected(turn, run, what),
-            Event::Asked { request, command, by } => self.asked(turn, request, command, by),
+            Event::Asked { request, command, by, meant } => self.asked(turn, request, command, by, meant),
             Event::Ordered { why, kill } => self.ordered(turn, why, kill),
             Event::Reloaded(reload) => self.reload_asked(turn, reload),
             Event::Stop(reason) => self.stop(turn, reason),
@@ -280,7 +280,9 @@ impl Supervisor {
             }
             match self.queue.pop_front() {
                 Some(QueueItem::Recheck(run)) => self.look(turn, run),
-                Some(QueueItem::Asked { request, command, by }) => self.serve(turn, request, command, by),
+                Some(QueueItem::Asked { request, command, by, meant }) => {
+                    self.serve(turn, request, command, by, meant);
+                }
                 Some(QueueItem::Reload(reload)) => self.reload(turn, *reload),
                 // A roll-out comes after all that waits.
                 None if self.roll_on(turn) => {}

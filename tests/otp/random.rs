@@ -495,7 +495,7 @@ impl Shell {
         self.asked += 1;
         let request = RequestId(self.asked);
         self.open.insert(request);
-        self.hand_in(Event::Asked { request, command, by: "uid 1".into() });
+        self.hand_in(Event::Asked { request, command, by: "uid 1".into(), meant: None });
     }
 
     /// The bits of `pick` say of each child whether it stays, and as what, and which are new.
@@ -777,7 +777,7 @@ proptest! {
             let id = run.child;
             let mut ask = |command| {
                 open.insert(RequestId(n as u64));
-                Event::Asked { request: RequestId(n as u64), command, by: String::new() }
+                Event::Asked { request: RequestId(n as u64), command, by: String::new(), meant: None }
             };
             let event = match what {
                 0..=7 => nonsense(run, what),

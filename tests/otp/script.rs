@@ -132,7 +132,7 @@ impl World {
 
     fn request(&mut self, command: Command) -> Event {
         self.requests += 1;
-        Event::Asked { request: RequestId(self.requests), command, by: "uid 1".into() }
+        Event::Asked { request: RequestId(self.requests), command, by: "uid 1".into(), meant: None }
     }
 
     fn reload(&mut self, words: &[&str], scope: Option<Scope>) -> Event {
@@ -230,7 +230,7 @@ impl World {
         let rest: Vec<&str> = words.collect();
         let span = |n: usize| Span::parse(rest[n]).unwrap_or_else(|e| panic!("{line}: {e}"));
         let child = |world: &World| world.run(rest[0]).child;
-        let event = match verb {
+        let mut event = match verb {
             "boot" => {
                 self.boot();
                 return None;
@@ -354,6 +354,10 @@ impl World {
             }
             _ => panic!("no such line: {line}"),
         };
+        // `cycle a#2` is for that incarnation.
+        if let Event::Asked { meant, .. } = &mut event {
+            *meant = rest.first().and_then(|word| word.split_once('#')).map(|_| self.run(rest[0]).incarnation);
+        }
         Some(self.hand_in(event))
     }
 

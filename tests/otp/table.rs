@@ -889,6 +889,25 @@ const ROWS: &[Row] = &[
     ),
     // Requests.
     (
+        "R61",
+        "a command that is for one incarnation is void when its turn comes and another one is there",
+        "one-for-one 9/5s: a b c",
+        "
+        boot
+        cycle a#1 : ask a
+        cycle b#1
+        exit b 1
+        exit c 1
+        cycle c#1
+        stop a#2 : overtaken:4
+        exit a 0 : spawn a#2
+        spawned a : ok:1; spawn b#2
+        spawned b : ok:2; spawn c#2
+        spawned c : overtaken:3
+        panic c#1 : overtaken:5
+        up c#2 : ok:6",
+    ),
+    (
         "R61 R30",
         "requests are served one at a time, in one queue with exits",
         "one-for-one 9/5s: a b c",

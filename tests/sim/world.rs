@@ -348,7 +348,7 @@ impl World {
             Happening::Ask(pid, command) => {
                 // It gets its number when it is read.
                 let request = treevisor::supervision::RequestId(0);
-                let event = Event::Asked { request, command: *command, by: "an operator".into() };
+                let event = Event::Asked { request, command: *command, by: "an operator".into(), meant: None };
                 self.order(pid, event);
                 Ok(())
             }

@@ -46,6 +46,7 @@ use self::status::view_for;
 use super::asker::Asker;
 pub use super::children::Look;
 use super::translate;
+use crate::ids::Incarnation;
 use crate::spec::tree::ChildSpec;
 use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
 use crate::time::{Span, Time};
@@ -180,7 +181,7 @@ impl Requests {
             Change::Reset => {
                 info!(self.logger, "failures reset"; "path" => %self.own, "by" => &by);
                 let what = format!("{} is being reset", self.own);
-                self.ask_core(now, asker, by, Command::Reset(None), what, out);
+                self.ask_core(now, asker, (by, None), Command::Reset(None), what, out);
             }
             Change::Scale { group, count, copies } => {
                 self.scale(now, sight, asker, by, (&group, count, copies), out);
@@ -249,7 +250,7 @@ impl Requests {
                 // Its own window is its own affair; how often it has failed is ours.
                 let number = RequestId(self.pending.numbers.draw());
                 let (command, by) = (Command::Reset(Some(child)), request.by.clone());
-                out.push(Order::Core(Event::Asked { request: number, command, by }));
+                out.push(Order::Core(Event::Asked { request: number, command, by, meant: None }));
                 return self.below(now, sight, request, child, path.clone(), Change::Reset, out);
             }
             Change::Reset => {
@@ -268,15 +269,16 @@ impl Requests {
                 return out.push(Order::Reply(request.asker, no_such_path(&group)));
             }
         };
-        self.ask_core(now, request.asker, request.by, command, what, out);
+        let Request { asker, by, incarnation, .. } = request;
+        self.ask_core(now, asker, (by, incarnation.map(Incarnation)), command, what, out);
     }
 
-    /// Begins a change that the core answers.
+    /// Begins a change that the core answers: by whom, and for which incarnation where that was named.
     fn ask_core(
         &mut self,
         now: Time,
         asker: Asker,
-        by: String,
+        (by, meant): (String, Option<Incarnation>),
         command: Command,
         what: String,
         out: &mut Orders,
@@ -284,7 +286,7 @@ impl Requests {
         out.push(Order::Reply(asker.clone(), accepted(what.clone())));
         let waits = Waits::Core { what, does: Does::of(&command) };
         let request = RequestId(self.pending.add(asker, waits, now + PROGRESS_EVERY));
-        out.push(Order::Core(Event::Asked { request, command, by }));
+        out.push(Order::Core(Event::Asked { request, command, by, meant }));
         request
     }
 

@@ -96,7 +96,7 @@ impl Requests {
     pub(super) fn add_child(&mut self, now: Time, asker: Asker, by: String, child: ChildSpec, out: &mut Orders) {
         let what = format!("{} is starting", self.own.child(&child.name));
         let command = Command::Start(Box::new(children::member(&child)));
-        let request = self.ask_core(now, asker, by, command, what, out);
+        let request = self.ask_core(now, asker, (by, None), command, what, out);
         self.incoming.insert(request, Incoming { children: vec![child], whole: None });
     }
 
@@ -147,7 +147,12 @@ impl Requests {
                 let what = format!("{path} is restarting, one after another");
                 out.push(Order::Reply(asker.clone(), accepted(what.clone())));
                 let request = RequestId(self.pending.add(asker, Waits::Rolling { what }, now + PROGRESS_EVERY));
-                return out.push(Order::Core(Event::Asked { request, command: Command::Roll(counted.group), by }));
+                return out.push(Order::Core(Event::Asked {
+                    request,
+                    command: Command::Roll(counted.group),
+                    by,
+                    meant: None,
+                }));
             }
         };
         out.push(Order::Reply(asker, refusal));
