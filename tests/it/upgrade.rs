@@ -98,12 +98,27 @@ fn upgrade(tree: &Tree) -> Value {
     tree.run(&["upgrade", "--exe", TREEVISOR, "--json"]).expect(0).json()
 }
 
+/// How often to do it again: `UPGRADES=50` for a longer look.
+fn rounds(few: u32) -> u32 {
+    std::env::var("UPGRADES").map_or(few, |many| many.parse().expect("UPGRADES is a number"))
+}
+
+/// Memory of a process alone, in KiB.
+fn memory(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let of = |key: &str| {
+        rollup.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse::<u64>().ok())
+    };
+    of("Private_Dirty:").unwrap()
+}
+
 fn nothing_is_noticed(containment: &str) {
     let mut tree = Tree::start(&deep(containment, free_port()));
     tree.run(&["wait", "--until", "running", "/"]).expect(0);
     let before = who(&tree);
-    let mut open = Vec::new();
-    for round in 0..6 {
+    let rounds = rounds(6);
+    let (mut open, mut taken) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
         let done = upgrade(&tree);
         let states: Vec<_> = done["supervisors"]
             .as_array()
@@ -116,9 +131,16 @@ fn nothing_is_noticed(containment: &str) {
         if round == 0 {
             open = supervisors(&tree).into_iter().map(descriptors).collect();
         }
+        taken.push(supervisors(&tree).into_iter().map(memory).collect::<Vec<_>>());
+    }
+    // What a supervisor keeps of events and lines is bounded, and full only later: so this is for a longer look.
+    if rounds >= 40 {
+        let (begin, end) = (&taken[taken.len() / 2], taken.last().unwrap());
+        eprintln!("private memory, KiB: {:?} {begin:?} {end:?}", taken[0]);
+        assert!(begin.iter().zip(end).all(|(begin, end)| *end <= begin + 1024), "{taken:?}");
     }
     for path in ["/", "/mid", "/mid/deep"] {
-        for _ in 0..6 {
+        for _ in 0..rounds {
             tree.kind(path, "upgraded");
         }
     }
@@ -154,6 +176,61 @@ fn nothing_is_noticed(containment: &str) {
     let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ids: std::collections::BTreeSet<String> = told.iter().map(|event| event["id"].to_string()).collect();
     assert_eq!(ids.len(), told.len());
+    tree.stop();
+}
+
+/// Beside workers that crash and hang all the time no healthy one is restarted, and those are as ever.
+#[test]
+fn what_crashes_and_hangs_does_so_and_nothing_else() {
+    let tree = Tree::start(&format!(
+        r#"
+intensity = 1000000
+[[child]]
+name = "well"
+command = ["sh", "-c", "while :; do '{TREEVISOR}' beat; sleep 0.05; done"]
+heartbeat = {{ interval = "200ms", misses = 10 }}
+[[child]]
+name = "quiet"
+command = ["sleep", "1000"]
+[[child]]
+name = "crashes"
+command = ["sh", "-c", "sleep 0.05; exit 3"]
+backoff = false
+[[child]]
+name = "hangs"
+command = ["sh", "-c", "'{TREEVISOR}' beat; exec sleep 1000"]
+heartbeat = {{ interval = "50ms", misses = 3 }}
+backoff = false
+[[child]]
+name = "below"
+intensity = 1000000
+  [[child.child]]
+  name = "well"
+  command = ["sh", "-c", "while :; do '{TREEVISOR}' beat; sleep 0.05; done"]
+  heartbeat = {{ interval = "200ms", misses = 10 }}
+  [[child.child]]
+  name = "crashes"
+  command = ["sh", "-c", "sleep 0.05; kill -11 $$$$"]
+  backoff = false
+"#
+    ));
+    let healthy = ["/", "/well", "/quiet", "/below", "/below/well"];
+    for path in &healthy[1..] {
+        tree.run(&["wait", "--until", "running", path]).expect(0);
+    }
+    let of_all = |tree: &Tree| healthy.map(|path| who(tree)[path].clone());
+    let before = of_all(&tree);
+    let restarts = |tree: &Tree, path: &str| tree.status(path)["restarts"].as_u64().unwrap();
+    for _ in 0..rounds(4) {
+        let ailing = ["/crashes", "/hangs", "/below/crashes"].map(|path| (path, restarts(&tree, path)));
+        upgrade(&tree);
+        for (path, before) in ailing {
+            until("it is restarted as ever", || restarts(&tree, path) > before + 1);
+        }
+        assert_eq!(of_all(&tree), before);
+    }
+    let hangs = tree.status("/hangs")["exits"].clone();
+    assert!(hangs["hang"].as_u64() > Some(1), "{hangs}");
     tree.stop();
 }
 
@@ -331,6 +408,33 @@ fn a_signal_in_the_midst_of_it_means_what_it_means() {
         tree.kind("/", "upgraded");
         signal(tree.root_pid(), number);
         assert_eq!(tree.wait(), code);
+        tree.nothing_is_left(&mark);
+        upgrading.kill().unwrap();
+        upgrading.wait().unwrap();
+    }
+}
+
+/// Signals at moments that are spread over the whole of an upgrade.
+#[test]
+fn whenever_a_signal_comes_the_tree_ends_as_ordered() {
+    for round in 0..rounds(4) {
+        let mut tree = Tree::start(&deep(if round % 3 == 0 { "group" } else { "auto" }, free_port()));
+        tree.run(&["wait", "--until", "running", "/"]).expect(0);
+        let (mark, root) = (tree.mark(), tree.root_pid());
+        let keeper = tree.instance()["keeper_pid"].as_u64().unwrap() as u32;
+        let mut upgrading = tree.command();
+        upgrading.args(["upgrade", "--exe", TREEVISOR]).stderr(Stdio::null()).stdout(Stdio::null());
+        let mut upgrading = upgrading.spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(round) * 37 % 400));
+        let (number, code) = [(10, 0), (15, 0), (3, 1), (9, 128 + 9)][round as usize % 4];
+        signal(root, number);
+        if number == 10 {
+            // Log files are opened anew, and the tree goes on.
+            upgrading.wait().unwrap();
+            tree.run(&["stop"]).expect(0);
+        }
+        assert_eq!(tree.wait(), code, "signal {number} in round {round}; printed:\n{}", tree.printed());
+        gone(keeper);
         tree.nothing_is_left(&mark);
         upgrading.kill().unwrap();
         upgrading.wait().unwrap();

@@ -444,9 +444,9 @@ impl World {
         let beat = matches!(event, Event::Beat(..) | Event::Tick { .. });
         match (self.mutation, event) {
             (Some(Mutation::HaltsEarly), Event::Stop(StopReason::Asked)) => actions.push(Action::Halt(End::Stopped)),
-            (Some(Mutation::StopAsPanic), Event::Asked { request, command: Command::Terminate(child), by }) => {
+            (Some(Mutation::StopAsPanic), Event::Asked { request, command: Command::Terminate(child), by, meant }) => {
                 let command = Command::Panic { child, hold: false };
-                self.handle(node, Event::Asked { request, command, by }, &mut actions)?;
+                self.handle(node, Event::Asked { request, command, by, meant }, &mut actions)?;
             }
             (_, event) => self.handle(node, event, &mut actions)?,
         }
