@@ -113,3 +113,36 @@ fn a_second_signal_kills_what_does_not_go() {
     container.tree.line("second signal");
     container.tree.wait();
 }
+
+#[test]
+fn it_is_upgraded_as_process_1() {
+    let toml = r#"
+[[child]]
+name = "a"
+command = ["sh", "-c", "echo a is up; while :; do sleep 0.05; done"]
+[[child]]
+name = "below"
+  [[child.child]]
+  name = "b"
+  command = ["sh", "-c", "echo b is up; exec sleep 1000"]
+"#;
+    let Some(mut container) = Container::start(toml) else { return };
+    container.tree.line("the tree is up");
+    container.tree.follow();
+    let pids = |container: &Container| ["/", "/a", "/below", "/below/b"].map(|path| container.tree.pid(path));
+    let before = pids(&container);
+    assert_eq!(before[0], 1);
+    // By the signal, and by a tool outside of the namespace.
+    signal(container.first, 12);
+    for path in ["/", "/below"] {
+        container.tree.kind(path, "upgraded");
+    }
+    container.tree.run(&["upgrade", "--exe", TREEVISOR]).expect(0);
+    assert_eq!(pids(&container), before);
+    // Orphans are reaped as ever: what the killed worker has left behind goes to process 1.
+    let worker = container.tree.status("/a")["incarnation"].as_u64().unwrap();
+    container.tree.run(&["restart", "/a"]).expect(0);
+    container.tree.incarnation("/a", worker + 1);
+    signal(container.first, 15);
+    assert_eq!(container.tree.wait(), 0);
+}
