@@ -33,7 +33,6 @@ impl Node {
         let mut keeper = false;
         let mut log_files = false;
         let mut reading = false;
-        let mut lease = false;
         let mut probes = Vec::new();
         let mut helpers = Vec::new();
         let mut hooks = Vec::new();
@@ -48,7 +47,7 @@ impl Node {
                 Some(Source::LogFiles) => log_files = true,
                 Some(Source::Directory) => self.directory.mark_changed(),
                 Some(Source::Reading) => reading = true,
-                Some(Source::Lease) => lease = true,
+                Some(Source::Lease) => self.above.root_mut().into_iter().for_each(|root| root.look_at_lease(&self.context)),
                 Some(Source::Probe(run)) => probes.push(*run),
                 Some(Source::Beside(run)) => helpers.push(*run),
                 Some(Source::Hook(number)) => hooks.push(*number),
@@ -67,10 +66,6 @@ impl Node {
             }
         }
 
-        // First of all: nothing that takes its time may come before it.
-        if lease && let Some(root) = self.above.root_mut() {
-            root.look_at_lease(&self.context);
-        }
         self.hear_children();
         self.did(Work::Reading);
         self.hear_parent();
