@@ -68,6 +68,9 @@ pub mod pattern;
 mod signal;
 #[doc(hidden)]
 pub mod spec;
+#[cfg(feature = "hosts")]
+#[doc(hidden)]
+pub mod store;
 #[doc(hidden)]
 pub mod supervision;
 mod text;

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logs", &["spec", "os"]),
     ("node", &["spec", "supervision", "wire", "os", "explain", "link", "instance", "logs", "logging"]),
     ("control", &["wire", "link", "instance", "os"]),
+    ("store", &[]),
     ("web", &["spec", "wire", "metrics", "control", "instance", "explain", "os"]),
     (
         "cli",
@@ -59,6 +60,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("miette", &["spec"]),
     ("treevisor_client", &["lib", "node", "cli", "web"]),
     // No supervisor starts a thread of these, or touches a page of them.
+    ("base64", &["store"]),
+    ("rustls", &["store"]),
+    ("ureq", &["store"]),
     ("axum", &["web"]),
     ("http_body", &["web"]),
     ("hyper", &["web"]),

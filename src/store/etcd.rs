@@ -1,0 +1,204 @@
+//! etcd as a store: its JSON gateway, by HTTP/1.1. Of all that it can do only the comparison of a revision with a write is used, and
+//! none of its leases, locks and watches.
+//!
+//! A question goes to one endpoint and, where that does not settle it, to the next, as long as the limit allows: for a read that is
+//! harmless, and a swap that was carried out before is [`Answer::Lost`] to itself, as its version has changed. The next question begins
+//! where the last one was settled, or one further where it was not.
+use super::{Answer, Ask, Health, Store};
+use crate::time::{Span, Time};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use ureq::http::Uri;
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes of an answer, at most: more than a thousand records of the largest size.
+const ANSWER_MAX: u64 = 16 * 1024 * 1024;
+
+/// With less left of a limit no other endpoint is tried.
+const LEAST: Span = Span::from_millis(20);
+
+/// With what an endpoint by https is proved, and we to it. All as PEM.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The certificates of the authorities that endpoints may be certified by. No others are believed.
+    pub ca: Vec<u8>,
+    /// Our certificate, with those between it and its authority, and its key.
+    pub client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A way to etcd. A clone is another way to the same one, for another thread.
+#[derive(Debug, Clone)]
+pub struct Etcd {
+    agent: ureq::Agent,
+    endpoints: Arc<Vec<String>>,
+    /// The endpoint that is asked next.
+    at: usize,
+    /// Which cluster of etcd the first answer came from.
+    cluster: Arc<OnceLock<String>>,
+    now: fn() -> Time,
+}
+
+/// Why there is no way to etcd with these settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtcdError(String);
+
+impl fmt::Display for EtcdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for EtcdError {}
+
+impl Etcd {
+    /// A way to these endpoints, which are tried in this order. Nothing is connected yet. `now` is a clock that never stands still.
+    ///
+    /// # Errors
+    /// For an endpoint that is no `http://HOST:PORT` or `https://HOST:PORT`, for one by https without an authority, and for PEM that
+    /// cannot be read.
+    pub fn new(endpoints: &[String], tls: Option<&Tls>, now: fn() -> Time) -> Result<Etcd, EtcdError> {
+        if endpoints.is_empty() {
+            return Err(EtcdError("there is no endpoint of etcd; write one such as \"http://127.0.0.1:2379\"".into()));
+        }
+        let endpoints = endpoints.iter().map(|text| endpoint(text, tls.is_some())).collect::<Result<_, _>>()?;
+        let mut config = ureq::Agent::config_builder()
+            .user_agent(concat!("treevisor/", env!("CARGO_PKG_VERSION")))
+            .http_status_as_error(false)
+            // What is asked is asked of the endpoints that are written down, and of nothing else.
+            .max_redirects(0)
+            .proxy(None);
+        if let Some(tls) = tls {
+            config = config.tls_config(tls_config(tls)?);
+        }
+        let agent = config.build().new_agent();
+        Ok(Etcd { agent, endpoints: Arc::new(endpoints), at: 0, cluster: Arc::default(), now })
+    }
+
+    /// One question to one endpoint: an answer that settles it, or why there is none.
+    fn try_one(&self, ask: &Ask, limit: Span) -> Result<Answer, String> {
+        let until = (self.now)() + limit;
+        let left = || until.since((self.now)());
+        let failed = |why: String| format!("{}: {why}", self.endpoints[self.at]);
+        let answer = match ask {
+            Ask::Read { prefix } => {
+                let body = self.post("/v3/kv/range", &wire::range(prefix), limit);
+                body.and_then(|body| wire::read_range(&body)).map(|(from, records)| (from, Answer::Records(records)))
+            }
+            Ask::Swap { key, expected, new } => {
+                let body = self.post("/v3/kv/txn", &wire::swap(key, *expected, new), limit);
+                body.and_then(|body| wire::read_swap(&body, key))
+            }
+            Ask::Health => self.health(limit, left),
+        };
+        let (from, answer) = answer.map_err(failed)?;
+        if *self.cluster.get_or_init(|| from.clone()) != from {
+            return Err(failed("it belongs to another cluster of etcd than the endpoint that was asked first".into()));
+        }
+        Ok(answer)
+    }
+
+    fn health(&self, limit: Span, left: impl Fn() -> Span) -> Result<(String, Answer), String> {
+        let (from, version, size) = wire::read_status(&self.post("/v3/maintenance/status", "{}", limit)?)?;
+        let alarms = self.post("/v3/maintenance/alarm", r#"{"action":"GET"}"#, left())?;
+        // etcd tells its quota nowhere else; some keep this from clients, and then it is not known.
+        let metrics = self.finish(self.limited(self.agent.get(self.url("/metrics")), left()).call());
+        let quota = metrics.ok().and_then(|text| wire::quota_in(&text));
+        Ok((from, Answer::Health(Health { version, size, quota, alarms: wire::read_alarms(&alarms)? })))
+    }
+
+    fn post(&self, path: &str, body: &str, limit: Span) -> Result<Vec<u8>, String> {
+        self.finish(self.limited(self.agent.post(self.url(path)), limit).send(body))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.endpoints[self.at])
+    }
+
+    /// All of it together takes no longer than the limit, and the connection half of that: what was not even sent may then
+    /// still be settled by another endpoint.
+    fn limited<Any>(&self, request: ureq::RequestBuilder<Any>, limit: Span) -> ureq::RequestBuilder<Any> {
+        // A limit of nothing would be none.
+        let limit = limit.as_duration().max(std::time::Duration::from_millis(1));
+        request.config().timeout_global(Some(limit)).timeout_connect(Some(limit / 2)).build()
+    }
+
+    fn finish(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Vec<u8>, String> {
+        let mut response = result.map_err(|error| error.to_string())?;
+        let body = response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(|error| error.to_string());
+        match response.status().as_u16() {
+            200 => body,
+            status => Err(format!("HTTP status {status}{}", wire::complaint(&body.unwrap_or_default()))),
+        }
+    }
+}
+
+impl Store for Etcd {
+    fn ask(&mut self, ask: &Ask, limit: Span) -> Answer {
+        let until = (self.now)() + limit;
+        let mut failures: Vec<String> = Vec::new();
+        for _ in 0..self.endpoints.len() {
+            let left = until.since((self.now)());
+            if left < LEAST && !failures.is_empty() {
+                break;
+            }
+            match self.try_one(ask, left) {
+                Ok(answer) => return answer,
+                Err(why) => failures.push(why),
+            }
+            self.at = (self.at + 1) % self.endpoints.len();
+        }
+        Answer::Unknown(failures.join("; "))
+    }
+}
+
+/// An endpoint without what is not asked for.
+fn endpoint(text: &str, has_tls: bool) -> Result<String, EtcdError> {
+    let wrong = |why: &str| EtcdError(format!("\"{text}\" is no endpoint of etcd: {why}"));
+    let uri: Uri = text.parse().map_err(|_| wrong("it cannot be read as a URL"))?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") if has_tls => {}
+        Some("https") => return Err(wrong("for https the certificate of its authority is needed: `ca`")),
+        _ => return Err(wrong("it begins neither with http:// nor with https://")),
+    }
+    if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) || uri.host().is_none_or(str::is_empty)
+    {
+        return Err(wrong("it has no host, or a user"));
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(wrong("it ends after the port"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn tls_config(tls: &Tls) -> Result<TlsConfig, EtcdError> {
+    // Whichever is there already is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let authorities = certificates(&tls.ca, "`ca`")?;
+    let client = match &tls.client {
+        None => None,
+        Some((chain, key)) => {
+            let key = PrivateKey::from_pem(key)
+                .map_err(|error| EtcdError(format!("`key` has no private key as PEM that can be read: {error}")))?;
+            Some(ClientCert::new_with_certs(&certificates(chain, "`cert`")?, key))
+        }
+    };
+    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&authorities)).client_cert(client).build())
+}
+
+fn certificates(pem: &[u8], whose: &str) -> Result<Vec<Certificate<'static>>, EtcdError> {
+    let mut found = Vec::new();
+    for item in parse_pem(pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(EtcdError(format!("{whose} cannot be read as PEM: {error}"))),
+        }
+    }
+    if found.is_empty() { Err(EtcdError(format!("{whose} has no certificate as PEM in it"))) } else { Ok(found) }
+}
