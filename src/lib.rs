@@ -47,6 +47,9 @@ pub mod error;
 #[doc(hidden)]
 pub mod explain;
 mod files;
+#[cfg(feature = "hosts")]
+#[doc(hidden)]
+pub mod host;
 #[doc(hidden)]
 pub mod hosts;
 #[doc(hidden)]

@@ -33,12 +33,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["spec", "supervision", "wire", "os", "explain", "link", "instance", "logs", "logging"]),
     ("control", &["wire", "link", "instance", "os"]),
     ("store", &[]),
+    ("host", &["os"]),
     ("web", &["spec", "wire", "metrics", "control", "instance", "explain", "os"]),
     (
         "cli",
         &["spec", "wire", "metrics", "control", "web", "node", "logging", "logs", "link", "instance", "explain", "os"],
     ),
     ("main", &["cli"]),
+    ("bin", &["host", "os"]),
 ];
 
 /// Crates that have one home.

@@ -26,6 +26,14 @@ impl Alarm {
     pub fn set(&self, at: Time) -> io::Result<()> {
         Ok(self.0.set(Expiration::OneShot(timespec(at)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?)
     }
+
+    /// It is due at no moment, and unread.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn unset(&self) -> io::Result<()> {
+        Ok(self.0.unset()?)
+    }
 }
 
 impl AsFd for Alarm {
@@ -59,6 +67,10 @@ mod tests {
         alarm.set(at).unwrap();
         assert!(is_due(&alarm, PATIENCE));
         assert!(clock::both().boottime >= at);
+        alarm.unset().unwrap();
+        assert!(!is_due(&alarm, Span::ZERO));
+        alarm.set(at).unwrap();
+        assert!(is_due(&alarm, PATIENCE));
         // Set anew, it is unread.
         alarm.set(at + Span::from_secs(1000)).unwrap();
         assert!(!is_due(&alarm, Span::ZERO));

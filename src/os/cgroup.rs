@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 pub mod control;
 pub mod demand;
+pub mod switch;
 #[cfg(test)]
 mod tests;
 pub mod tree;

@@ -1,7 +1,7 @@
 //! The deadline of a host's lease, in memory that its processes share: a page that one process writes and others can only read.
 //!
-//! There are two. On the agent's stand the deadline and the poke, a number; on the fence's its answer to the poke, and how often it has
-//! cleared what runs by the lease. Each is a file in memory of a fixed size. Its writer maps it and then seals it against every later
+//! There are two. On the agent's stand the deadline and the poke, a number; on the fence's its answer to the poke, and how often and how
+//! late it has killed what runs by the lease. Each is a file in memory of a fixed size. Its writer maps it and then seals it against every later
 //! writing (F_SEAL_FUTURE_WRITE, fcntl(2)): who is handed the descriptor afterwards, or opens it in /proc, cannot write to it.
 //!
 //! A deadline is two numbers, which are written one after the other, and a reader may find one of them new and the other old. It takes
@@ -61,6 +61,7 @@ const RAW: usize = 1;
 const POKE: usize = 2;
 const ANSWER: usize = 0;
 const CLEARINGS: usize = 1;
+const LATE: usize = 2;
 
 impl LeasePage {
     /// A page whose deadline has passed.
@@ -133,9 +134,10 @@ impl AnswerPage {
         self.0.words.set(ANSWER, poke);
     }
 
-    /// Sets how often all was cleared.
-    pub fn set_clearings(&self, count: u64) {
-        self.0.words.set(CLEARINGS, count);
+    /// What runs by the lease was killed, this long after the deadline: one more clearing.
+    pub fn cleared(&self, late: Span) {
+        self.0.words.set(LATE, late.as_nanos());
+        self.0.words.set(CLEARINGS, self.0.words.get(CLEARINGS).wrapping_add(1));
     }
 }
 
@@ -153,9 +155,14 @@ impl AnswerView {
         self.0.get(ANSWER)
     }
 
-    /// How often what ran by the lease was cleared after its deadline.
+    /// How often what ran by the lease was killed after its deadline.
     pub fn clearings(&self) -> u64 {
         self.0.get(CLEARINGS)
+    }
+
+    /// How long after the deadline the last of them began. To be read after their number.
+    pub fn late(&self) -> Span {
+        Span::from_nanos(self.0.get(LATE))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Can be read once it was rung.
 #[derive(Debug)]
@@ -17,6 +17,12 @@ impl Wake {
         Ok(Wake(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?))
     }
 
+    /// The one that a descriptor is which another process has made and handed over.
+    pub fn from_owned(fd: OwnedFd) -> Wake {
+        // SAFETY: the descriptor is ours alone; one that is no eventfd fails at its first use.
+        Wake(unsafe { EventFd::from_owned_fd(fd) })
+    }
+
     /// Wakes the waiting thread. It never waits itself: that it was rung before is as good.
     pub fn ring(&self) {
         let _ = self.0.write(1);
@@ -25,6 +31,12 @@ impl Wake {
     /// Makes it unread again. Returns whether it was rung.
     pub fn heard(&self) -> bool {
         self.0.read().is_ok()
+    }
+}
+
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -86,8 +86,9 @@ fn the_fence_has_a_page_of_its_own_with_one_writer() {
     assert_eq!((view.answer(), view.clearings()), (0, 0));
     let page = AnswerPage::of(file.try_clone().unwrap()).unwrap();
     page.answer(9);
-    page.set_clearings(2);
-    assert_eq!((view.answer(), view.clearings()), (9, 2));
+    page.cleared(Span::from_micros(7));
+    page.cleared(Span::from_micros(8));
+    assert_eq!((view.answer(), view.clearings(), view.late()), (9, 2, Span::from_micros(8)));
     assert!(AnswerPage::of(file).is_err(), "a second writer");
 }
 

@@ -1,0 +1,7 @@
+//! What a host of a cluster runs beside its trees: the shell around the decisions of its agent, and the fence.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`fence`] | the process that kills at the deadline of the lease |
+
+pub mod fence;
