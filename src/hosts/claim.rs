@@ -2,7 +2,7 @@
 //!
 //! What is held is known by one's own swaps only. A record that was read and names this host in its present epoch may be stale:
 //! by it something is run only where an attempt to claim it with just that token is open. Such an attempt has come about then, and
-//! from there on nobody else changes the record while the epoch goes on.
+//! from there on no other host changes the record while the epoch goes on.
 
 use super::action::{Start, StopWhy};
 use super::event::{RequestId, RunEnd, RunId};
