@@ -66,7 +66,8 @@ pub struct Agent {
     clearing: Option<u64>,
     clearings: u64,
     pub(super) bundles: BTreeSet<String>,
-    pub(super) draining: bool,
+    /// Whether the host is being drained; `None` where no operator has told this agent, nor the record of an earlier one.
+    draining: Option<bool>,
     /// Nothing is left since it is drained, and that was reported.
     pub(super) drained: bool,
     /// Instances whose root has given up here, and until when they are not tried again.
@@ -105,7 +106,7 @@ impl Agent {
             clearing: None,
             clearings: 0,
             bundles: BTreeSet::new(),
-            draining: false,
+            draining: None,
             drained: false,
             tried: BTreeMap::new(),
             unsettled_until: Time::ZERO,
@@ -159,19 +160,22 @@ impl Agent {
 
     /// When [`Event::Tick`] is due, as a time of BOOTTIME. To be asked again after each event.
     pub fn next_deadline(&self, now: Moment) -> Option<Time> {
-        let ending = match self.ending {
+        let (ending, write) = match self.ending {
+            None => (None, self.lease.next(now)),
+            Some(Ending::Stopping(at)) => (Some(at), self.lease.next(now)),
+            Some(Ending::Clearing(_)) => (None, None),
+            Some(Ending::Leaving(at)) if self.is_empty() => (Some(at), self.lease.next_last_write()),
+            Some(Ending::Leaving(at)) => (Some(at), None),
             Some(Ending::Halted) => return None,
-            Some(Ending::Stopping(at) | Ending::Leaving(at)) => Some(at),
-            Some(Ending::Clearing(_)) | None => None,
         };
-        let look = (!self.requests.values().any(|purpose| *purpose == Purpose::Read)).then_some(self.next_look);
-        let mut next = [ending, look, self.lease.next(now)].into_iter().flatten().min();
-        if let Some((_, deadline)) = self.lease.held() {
+        let look = (!self.is_looking()).then_some(self.next_look);
+        let held = self.lease.held().map(|(_, deadline)| {
             let asks = deadline.minus(self.settings.timing.stop_before);
-            next = next.into_iter().chain((!asks.is_over(now)).then(|| now.boottime + asks.left(now))).min();
-            next = next.into_iter().chain(self.claims_due).min();
-        }
-        next
+            let next = if asks.is_over(now) { deadline } else { asks };
+            now.boottime + next.left(now)
+        });
+        let claims = self.claims_due.filter(|_| held.is_some());
+        [ending, write, look, held, claims].into_iter().flatten().min()
     }
 
     /// How much of this host's lease is left; `None` while it has none.
@@ -181,8 +185,8 @@ impl Agent {
 
     fn asked(&mut self, turn: Turn, wish: Wish) {
         match wish {
-            Wish::Drain => self.draining = true,
-            Wish::Undrain => (self.draining, self.drained) = (false, false),
+            Wish::Drain => self.draining = Some(true),
+            Wish::Undrain => (self.draining, self.drained) = (Some(false), false),
             Wish::Stop { kill_after } if self.ending.is_none() => {
                 self.ending = Some(Ending::Stopping(turn.now.boottime + kill_after));
             }
@@ -249,8 +253,7 @@ impl Agent {
         if self.ending == Some(Ending::Halted) {
             return;
         }
-        let reads = self.requests.values().any(|purpose| *purpose == Purpose::Read);
-        if !reads && turn.now.boottime >= self.next_look {
+        if !self.is_looking() && turn.now.boottime >= self.next_look {
             self.next_look = turn.now.boottime + self.settings.timing.look;
             let prefix = record::prefix(&self.settings.cluster);
             let request = self.request(Purpose::Read);
@@ -289,7 +292,7 @@ impl Agent {
             if !before.settled && !left {
                 self.unsettled_until = settled_at;
             }
-            self.draining |= before.draining;
+            self.draining.get_or_insert(before.draining);
             let until = turn.now.boottime + TRIED;
             self.tried.extend(before.tried.into_iter().map(|(instance, tried)| (instance, (until, tried))));
         }
@@ -311,7 +314,7 @@ impl Agent {
             labels: about.labels,
             version: about.version,
             protocol: about.protocol,
-            draining: self.draining,
+            draining: self.is_draining(),
             cgroup: about.cgroup,
             placed: self.claims.values().filter(|claim| claim.here().is_some()).count().try_into().unwrap_or(u32::MAX),
             by: None,
@@ -346,10 +349,23 @@ impl Agent {
         self.requested
     }
 
+    fn is_looking(&self) -> bool {
+        self.requests.values().any(|purpose| *purpose == Purpose::Read)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining == Some(true)
+    }
+
+    /// Nothing is claimed by this host.
+    pub(super) fn is_empty(&self) -> bool {
+        self.claims.values().all(|claim| claim.here().is_none())
+    }
+
     /// The agent's end, as far as it has come.
     fn end_in_steps(&mut self, turn: Turn, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
-        let empty = self.claims.values().all(|claim| claim.here().is_none());
+        let empty = self.is_empty();
         match self.ending {
             Some(Ending::Stopping(kill_at)) if empty || now >= kill_at => {
                 self.ending = Some(Ending::Clearing(End::Stopped { left: false }));

@@ -229,14 +229,15 @@ impl Lease {
         }
     }
 
-    /// When [`Lease::step`], or the deadline, is to be looked at again.
+    /// When [`Lease::step`] is to be looked at again.
     pub(super) fn next(&self, now: Moment) -> Option<Time> {
-        let step = match &self.known {
-            Some(known) if self.state != State::Unclear && self.under_way.is_none() => Some(self.wake(now, known)),
-            Some(_) | None => None,
-        };
-        let deadline = self.held().map(|(_, deadline)| now.boottime + deadline.left(now));
-        [step, deadline].into_iter().flatten().min()
+        let known = self.known.as_ref().filter(|_| self.state != State::Unclear && self.under_way.is_none())?;
+        Some(self.wake(now, known))
+    }
+
+    /// When [`Lease::last_write`] is to be looked at again.
+    pub(super) fn next_last_write(&self) -> Option<Time> {
+        self.under_way.is_none().then_some(self.due)
     }
 
     /// When the next write, or the next poke, is due.

@@ -46,8 +46,7 @@ impl Agent {
                 self.carry_out(turn, &key, step, standing.unsettled, out);
             }
         }
-        let empty = self.claims.values().all(|claim| claim.here().is_none());
-        if self.draining && empty && !self.drained && self.lease.held().is_some() {
+        if self.is_draining() && self.is_empty() && !self.drained && self.lease.held().is_some() {
             self.drained = true;
             out.push(Action::Report(Report::Drained));
         }
@@ -80,7 +79,7 @@ impl Agent {
     fn leave(&self) -> Option<StopWhy> {
         match self.ending {
             Some(_) => Some(StopWhy::Stopping),
-            None if self.draining => Some(StopWhy::Draining),
+            None if self.is_draining() => Some(StopWhy::Draining),
             None => None,
         }
     }
