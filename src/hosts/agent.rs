@@ -18,6 +18,9 @@ pub(super) const TRIED: Span = Span::from_secs(600);
 /// A note in a record has so many characters at most, so that the record keeps within its limit.
 const NOTE_MAX: usize = 200;
 
+/// Bundles that a record lists, at most.
+const BUNDLES_MAX: usize = 32;
+
 /// What a request was sent for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Purpose {
@@ -58,6 +61,8 @@ pub struct Agent {
     pub(super) judge: Judge,
     pub(super) owns: BTreeMap<ClaimKey, (Version, Own)>,
     pub(super) wants: BTreeMap<String, (Version, Want)>,
+    /// Since when the order of each, by its serial, has been known here.
+    pub(super) ordered: BTreeMap<String, (u64, Time)>,
     pub(super) claims: BTreeMap<ClaimKey, Claim>,
     pub(super) requests: BTreeMap<RequestId, Purpose>,
     requested: RequestId,
@@ -99,6 +104,7 @@ impl Agent {
             judge: Judge::default(),
             owns: BTreeMap::new(),
             wants: BTreeMap::new(),
+            ordered: BTreeMap::new(),
             claims: BTreeMap::new(),
             requests: BTreeMap::new(),
             requested: 0,
@@ -301,7 +307,10 @@ impl Agent {
     /// The record as it is to be now, but for what differs with each write.
     pub(super) fn own_record(&self, now: Time) -> Host {
         let about = self.settings.about.clone();
+        // All that is on the disk, as long as there is room: what is deployed next is known of before it is wanted.
         let named = |digest: &&String| self.wants.values().any(|(_, want)| want.bundle == **digest);
+        let (wanted, others): (Vec<&String>, Vec<&String>) = self.bundles.iter().partition(named);
+        let bundles = wanted.into_iter().chain(others).take(BUNDLES_MAX).cloned().collect();
         Host {
             epoch: 0,
             seq: 0,
@@ -319,7 +328,7 @@ impl Agent {
             placed: self.claims.values().filter(|claim| claim.here().is_some()).count().try_into().unwrap_or(u32::MAX),
             by: None,
             settled: now >= self.unsettled_until,
-            bundles: self.bundles.iter().filter(named).cloned().collect(),
+            bundles,
             tried: self.tried.iter().map(|(instance, (_, tried))| (instance.clone(), tried.clone())).collect(),
             note: None,
         }

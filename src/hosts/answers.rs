@@ -173,6 +173,12 @@ impl Agent {
             self.lease.hurry();
         }
         (self.owns, self.wants) = (owns, wants);
+        self.ordered.retain(|instance, _| self.wants.contains_key(instance));
+        for (instance, (_, want)) in &self.wants {
+            if self.ordered.get(instance).is_none_or(|(serial, _)| *serial != want.serial) {
+                self.ordered.insert(instance.clone(), (want.serial, turn.now.boottime));
+            }
+        }
         self.judge.retain(|name| hosts.contains_key(name));
         let own = hosts.remove(&self.settings.name);
         for (name, (version, record)) in hosts {

@@ -133,7 +133,11 @@ impl Agent {
             }
             _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Yes | Fit::Unsettled)) => Standing::default(),
             _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Tried(_))) => {
-                Standing { exhausted: Some(all()), ..Standing::default() }
+                // Each host has the time to see the order, and to tell in its record that it can carry it out.
+                let timing = &self.settings.timing;
+                let told = timing.renew.times(2) + timing.look.times(2);
+                let since = self.ordered.get(&key.instance).map_or(now, |(_, since)| *since);
+                Standing { exhausted: (now >= since + told).then(all), ..Standing::default() }
             }
             _ => Standing { none: Some(all()), ..Standing::default() },
         }

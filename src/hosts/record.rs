@@ -51,7 +51,7 @@ pub struct Host {
     pub by: Option<String>,
     /// It was not lost within the last `settle`: hosts of which that is true are preferred.
     pub settled: bool,
-    /// Digests of the bundles that some `want` names and that are on its disk.
+    /// Digests of bundles that are on its disk, those that some `want` names before others.
     pub bundles: Vec<String>,
     /// Instances whose root has lately given up there.
     pub tried: BTreeMap<String, Tried>,

@@ -333,13 +333,27 @@ fn a_root_that_gives_up_is_tried_once_and_then_the_instance_is_down() {
     bench.hand_in(Event::Exited { run: 1, end: RunEnd::GaveUp("api failed too often".into()) });
     bench.pass(seconds(5));
     assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(Freed::GaveUp)));
-    let want: Want = read(&bench.store[&key(Key::Want("web".into()))].1).unwrap();
+    let want = |bench: &Bench| read::<Want>(&bench.store[&key(Key::Want("web".into()))].1).unwrap();
+    assert_eq!(want(&bench).state, WantState::Up, "another host may not have seen the order so far");
+    bench.pass(seconds(5));
+    let want = want(&bench);
     assert_eq!((want.state, want.serial, want.by.as_str()), (WantState::Down, 3, "a"));
     assert!(want.note.unwrap().contains("api failed too often"));
     assert_eq!(bench.runs.len(), 1);
     bench.want(4, WantState::Up);
     bench.pass(seconds(2));
     assert_eq!(bench.runs.len(), 2, "an operator's order begins anew");
+}
+
+#[test]
+fn bundles_are_listed_before_they_are_wanted() {
+    let mut bench = Bench::new();
+    bench.hand_in(Event::Bundles((0..99).map(|number| format!("{number:064}")).collect()));
+    assert_eq!(bench.host("a").bundles.len(), 32);
+    let want = Want { bundle: format!("{:064}", 98), serial: 1, state: WantState::Up, ..Want::default() };
+    bench.put(Key::Want("web".into()), &want);
+    bench.pass(seconds(2));
+    assert_eq!((bench.host("a").bundles[0].as_str(), bench.runs.len()), (want.bundle.as_str(), 1));
 }
 
 #[test]

@@ -39,6 +39,17 @@ impl fmt::Display for Violation {
     }
 }
 
+/// A swap that was done.
+pub(crate) struct Write<'a> {
+    pub(crate) at: Instant,
+    /// Which host has sent it.
+    pub(crate) host: usize,
+    pub(crate) key: &'a str,
+    /// When what was there was written, and what it was.
+    pub(crate) before: Option<(Instant, &'a [u8])>,
+    pub(crate) new: &'a [u8],
+}
+
 pub(crate) struct Checkers {
     pub(crate) violation: Option<Violation>,
     /// Where a rule is broken on purpose: what is looked for is that two hosts execute the same.
@@ -101,16 +112,8 @@ impl Checkers {
     }
 
     /// A record was written.
-    pub(crate) fn written(
-        &mut self,
-        at: Instant,
-        host: usize,
-        key: &str,
-        before: Option<(Instant, &[u8])>,
-        new: &[u8],
-        machines: &[Machine],
-        store: &Store,
-    ) {
+    pub(crate) fn written(&mut self, write: &Write<'_>, machines: &[Machine], store: &Store) {
+        let Write { at, host, key, before, new } = *write;
         match Key::parse(CLUSTER, key) {
             Some(Key::Host(name)) => self.host_written(at, host, &name, before, new, machines),
             Some(Key::Own(claim)) => {

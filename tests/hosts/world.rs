@@ -1,7 +1,7 @@
 //! The course of events: machines, network and store in true time, in the order of one queue.
 
 use crate::breaches::Breach;
-use crate::checkers::{Checkers, Rule, Violation};
+use crate::checkers::{Checkers, Rule, Violation, Write};
 use crate::machine::{Clocks, Instant, Life, Machine, Process};
 use crate::rng::Rng;
 use crate::scenario::{MILLI, SECOND, Scenario};
@@ -470,7 +470,8 @@ impl World {
                 if let Answer::Done(version) = &answer {
                     log!(self, "store: {key} version {version} by {}", self.scenario.name(host));
                     let before = before.as_ref().map(|(at, _, value)| (*at, value.as_slice()));
-                    self.checkers.written(self.at, host, &key, before, &new, &self.machines, &self.store);
+                    let write = Write { at: self.at, host, key: &key, before, new: &new };
+                    self.checkers.written(&write, &self.machines, &self.store);
                 }
                 answer
             }
