@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["spec", "supervision", "wire", "os", "explain", "link", "instance", "logs", "logging"]),
     ("control", &["wire", "link", "instance", "os"]),
     ("store", &[]),
-    ("host", &["os"]),
+    ("host", &["spec", "wire", "hosts", "store", "link", "instance", "logging", "os"]),
     ("web", &["spec", "wire", "metrics", "control", "instance", "explain", "os"]),
     (
         "cli",
@@ -60,7 +60,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ratatui", &["cli"]),
     ("indicatif", &["cli"]),
     ("miette", &["spec"]),
-    ("treevisor_client", &["lib", "node", "cli", "web"]),
+    ("treevisor_client", &["lib", "node", "cli", "web", "host"]),
     // No supervisor starts a thread of these, or touches a page of them.
     ("base64", &["store"]),
     ("rustls", &["store"]),
@@ -69,7 +69,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("http_body", &["web"]),
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),
-    ("sha2", &["web"]),
+    ("sha2", &["web", "host"]),
     ("subtle", &["web"]),
     ("tokio", &["web"]),
 ];

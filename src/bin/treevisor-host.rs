@@ -1,7 +1,8 @@
 //! The program `treevisor-host`: what a host of a cluster runs beside its trees. People use `treevisor host`, which executes it.
 
+use std::path::Path;
 use std::process::ExitCode;
-use treevisor::host::fence;
+use treevisor::host::{agent, fence};
 use treevisor::os::{fd, process, signals};
 
 fn main() -> ExitCode {
@@ -10,6 +11,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let code = match arguments.as_slice() {
         [verb] if verb == "fence" => fence::run(),
+        [verb, option, file] if verb == "agent" && option == "--file" => agent::run(Path::new(file)),
         _ => {
             fd::complain("treevisor-host: this program is started by treevisor; use `treevisor host`");
             2

@@ -3,6 +3,7 @@
 //! An instance runs as long as a process holds the lock in its directory: the root, and after a root that was killed
 //! the keeper, until it has cleaned up.
 
+mod agent;
 pub mod detach;
 mod find;
 pub mod force;
@@ -13,5 +14,6 @@ pub mod session;
 
 pub use crate::instance::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir, RuntimeError, TreePath, own_base};
 pub use crate::instance::state::{STATE_VARIABLE, StateDir, own_base as own_state_base};
+pub use agent::{AgentError, ask_agent};
 pub use find::{FindError, Instance, find, find_to_force, is_running, running};
 pub use session::{AskError, Limits, Session};

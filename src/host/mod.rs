@@ -2,6 +2,8 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | [`agent`] | the process that acts for the host |
 //! | [`fence`] | the process that kills at the deadline of the lease |
 
+pub mod agent;
 pub mod fence;

@@ -64,7 +64,7 @@ pub struct StoreFile {
     pub kind: StoreKind,
     /// Its members, as URLs without a path; never empty.
     pub endpoints: Vec<String>,
-    /// The authority by which its members are known; `None` for those of the system.
+    /// The authority by which its members are known; there is one where one of them is reached by `https://`.
     pub ca: Option<PathBuf>,
     /// The certificate that this host shows.
     pub cert: Option<PathBuf>,
@@ -330,6 +330,13 @@ fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile> {
         scope.judge(
             Finding::error("missing-key", value.place, "`endpoints` is missing")
                 .hint("write endpoints = [\"https://10.0.0.1:2379\"]"),
+        );
+    }
+    let by_tls = store.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
+    if let (true, None, Some(place)) = (by_tls, &store.ca, fields.meant("endpoints")) {
+        scope.judge(
+            Finding::error("missing-key", place, "`ca` is missing: no other authority is believed")
+                .hint("write ca = \"/etc/treevisor/store/ca.pem\", the certificate of the authority that has signed theirs"),
         );
     }
     if let (Some(place), None) | (None, Some(place)) = (fields.meant("cert"), fields.meant("key")) {

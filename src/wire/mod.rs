@@ -9,6 +9,7 @@
 
 pub mod codec;
 pub mod exact;
+pub mod hosts;
 pub mod http;
 pub mod journal;
 pub mod json;

@@ -1,0 +1,96 @@
+//! A question to the agent of this machine's host, and its answer.
+
+use crate::ids::Name;
+use crate::instance::runtime::RuntimeDir;
+use crate::link::{Context, Dealer, Identity, LinkError, RouterLimits};
+use crate::os::clock::Clock;
+use crate::time::{Span, Time};
+use crate::wire::hosts::{HostAsk, HostTold, decode_told, encode};
+use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The instance that is a host's own tree, and the name of the agent's socket in its directory.
+const INSTANCE: &str = "host";
+const SOCKET: &str = "agent";
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum AgentError {
+    /// This machine is no host, or its agent does not run.
+    NoAgent {
+        /// Where its socket would be.
+        socket: PathBuf,
+    },
+    /// It has not answered in time.
+    NoAnswer {
+        /// In how long.
+        limit: Span,
+    },
+    /// It refuses, and this is why.
+    Refused(String),
+    /// Its answer is not understood.
+    NotUnderstood(String),
+    /// The socket.
+    Link(LinkError),
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AgentError::NoAgent { socket } => {
+                write!(f, "no agent of a host runs here: there is no {}", socket.display())
+            }
+            AgentError::NoAnswer { limit } => write!(f, "the agent of this host has not answered in {limit}"),
+            AgentError::Refused(why) => f.write_str(why),
+            AgentError::NotUnderstood(why) => write!(f, "the agent's answer is not understood: {why}"),
+            AgentError::Link(_) => f.write_str("cannot connect to the agent of this host"),
+        }
+    }
+}
+
+impl std::error::Error for AgentError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AgentError::Link(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Where the agent listens for tools, whether it runs or not. `None` where the directory's path is too long for a socket.
+fn agent_socket(base: &Path) -> Option<PathBuf> {
+    let name = Name::parse(INSTANCE).ok()?;
+    Some(RuntimeDir::of(base, &name).ok()?.path().join(SOCKET))
+}
+
+/// Asks the agent whose tree runs below `base`, and waits for the answer. The files of a bundle follow its question.
+///
+/// # Errors
+/// Every [`AgentError`].
+pub fn ask_agent(base: &Path, ask: &HostAsk, contents: &[Vec<u8>], limit: Span) -> Result<HostTold, AgentError> {
+    let socket = agent_socket(base).filter(|socket| socket.exists());
+    let Some(socket) = socket else {
+        return Err(AgentError::NoAgent { socket: agent_socket(base).unwrap_or_else(|| base.to_owned()) });
+    };
+    let context = Context::new().map_err(AgentError::Link)?;
+    let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+    let own = Identity::drawn().map_err(|cause| AgentError::Link(LinkError::Context { cause }))?;
+    let mut dealer = Dealer::connect(&context, &socket, own.as_bytes(), limits).map_err(AgentError::Link)?;
+    let frames = encode(1, ask, contents);
+    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let (clock, end) = (Clock::start(), Time::ZERO + limit);
+    if !dealer.send(&frames) {
+        return Err(AgentError::NoAnswer { limit: Span::ZERO });
+    }
+    while clock.now() < end {
+        dealer.wait_input(end.since(clock.now()).as_duration());
+        if let Some(frames) = dealer.receive() {
+            return match decode_told(&frames).map_err(AgentError::NotUnderstood)? {
+                (_, HostTold::Refused { message }) => Err(AgentError::Refused(message)),
+                (_, told) => Ok(told),
+            };
+        }
+    }
+    Err(AgentError::NoAnswer { limit })
+}

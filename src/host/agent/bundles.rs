@@ -1,0 +1,214 @@
+//! What is deployed, on this host's disk: each bundle in a directory that is called as its content, and for each instance a link to the
+//! one that runs. All functions here may wait for the disk.
+//!
+//! ```text
+//! STATE/host/bundles/DIGEST/bundle.json    what it is
+//! STATE/host/bundles/DIGEST/files/…        its files
+//! STATE/host/current/INSTANCE              leads to the `files` of the bundle that its root was started from, or reloads
+//! ```
+
+use crate::files;
+use crate::ids::Name;
+use crate::instance::state::StateDir;
+use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle};
+use sha2::{Digest, Sha256};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
+
+/// A bundle that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// What it is called.
+    pub(super) digest: String,
+    /// The instance that it is.
+    pub(super) instance: String,
+    /// The file that is started, among its files.
+    pub(super) file: String,
+}
+
+/// Where bundles lie.
+#[derive(Debug, Clone)]
+pub(super) struct Bundles {
+    directory: PathBuf,
+}
+
+/// What a bundle is called: SHA-256 over the names and contents of its files, the one that is started first.
+fn digest(bundle: &Bundle, contents: &[Vec<u8>]) -> String {
+    let mut hash = Sha256::new();
+    let mut take = |part: &[u8]| {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    };
+    take(bundle.instance.as_bytes());
+    take(bundle.file.as_bytes());
+    let mut files: Vec<_> = bundle.files.iter().zip(contents).collect();
+    files.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
+    for (file, content) in files {
+        take(file.path.as_bytes());
+        take(content);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a bundle is one that may be written: no path leads out of it, and it is not too large.
+fn fits(bundle: &Bundle, contents: &[Vec<u8>]) -> Result<(), String> {
+    Name::parse(&bundle.instance).map_err(|error| error.to_string())?;
+    let inside = |path: &str| {
+        let mut parts = Path::new(path).components();
+        !path.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+    };
+    if let Some(out) = bundle.files.iter().find(|file| !inside(&file.path)) {
+        return Err(format!("{:?} leads out of the bundle", out.path));
+    }
+    if !bundle.files.iter().any(|file| file.path == bundle.file) {
+        return Err(format!("{:?} is not among the files of the bundle", bundle.file));
+    }
+    let bytes: usize = contents.iter().map(Vec::len).sum();
+    if bundle.files.len() != contents.len() || contents.len() > BUNDLE_FILES_MAX || bytes > BUNDLE_MAX {
+        return Err(format!("a bundle has at most {BUNDLE_FILES_MAX} files of {BUNDLE_MAX} bytes in all"));
+    }
+    Ok(())
+}
+
+impl Bundles {
+    /// Below the directory of the host's own tree.
+    ///
+    /// # Errors
+    /// It cannot be made, or another user could change what is in it.
+    pub(super) fn below(state: &StateDir) -> io::Result<Bundles> {
+        state.create()?;
+        let bundles = Bundles { directory: state.path().to_path_buf() };
+        for part in ["bundles", "current"] {
+            make(&bundles.directory.join(part))?;
+        }
+        Ok(bundles)
+    }
+
+    /// All that are there whole.
+    pub(super) fn all(&self) -> Vec<Kept> {
+        let entries = fs::read_dir(self.directory.join("bundles")).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut all: Vec<_> = names.filter_map(|digest| self.read(&digest)).collect();
+        all.sort_by(|a, b| a.digest.cmp(&b.digest));
+        all
+    }
+
+    fn read(&self, digest: &str) -> Option<Kept> {
+        let text =
+            files::read_regular(&self.directory.join("bundles").join(digest).join("bundle.json"), 1 << 20).ok()?;
+        let Bundle { instance, file, .. } = serde_json::from_slice(&text).ok()?;
+        Some(Kept { digest: digest.to_owned(), instance, file })
+    }
+
+    /// Writes a bundle, and gives what it is called. It is there whole or not at all.
+    ///
+    /// # Errors
+    /// What is wrong with it, or with the disk.
+    pub(super) fn keep(&self, bundle: &Bundle, contents: &[Vec<u8>]) -> Result<Kept, String> {
+        fits(bundle, contents)?;
+        let digest = digest(bundle, contents);
+        let kept = Kept { digest, instance: bundle.instance.clone(), file: bundle.file.clone() };
+        if self.read(&kept.digest).is_some() {
+            return Ok(kept);
+        }
+        let whole = self.directory.join("bundles").join(&kept.digest);
+        let new = self.directory.join("bundles").join(format!(".{}", kept.digest));
+        let written = || -> io::Result<()> {
+            let _ = fs::remove_dir_all(&new);
+            let _ = fs::remove_dir_all(&whole);
+            for (file, content) in bundle.files.iter().zip(contents) {
+                let path = new.join("files").join(&file.path);
+                if let Some(above) = path.parent() {
+                    make(above)?;
+                }
+                write(&path, content)?;
+            }
+            write(&new.join("bundle.json"), &serde_json::to_vec(bundle)?)?;
+            fs::rename(&new, &whole)?;
+            fs::File::open(self.directory.join("bundles"))?.sync_all()
+        };
+        written().map_err(|error| format!("cannot write the bundle to {}: {error}", whole.display()))?;
+        Ok(kept)
+    }
+
+    /// Has the link of an instance lead to a bundle, and gives the file that is to be started, by that link: so a root that reads its
+    /// file again reads the one of the bundle that is deployed then.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn point(&self, kept: &Kept) -> io::Result<PathBuf> {
+        let link = self.link(&kept.instance);
+        let new = link.with_file_name(format!(".{}", kept.instance));
+        let _ = fs::remove_file(&new);
+        symlink(Path::new("..").join("bundles").join(&kept.digest).join("files"), &new)?;
+        fs::rename(&new, &link)?;
+        Ok(link.join(&kept.file))
+    }
+
+    /// Removes one that is of no use.
+    pub(super) fn remove(&self, kept: &Kept) {
+        let _ = fs::remove_dir_all(self.directory.join("bundles").join(&kept.digest));
+    }
+
+    /// Where the main file of a bundle lies.
+    pub(super) fn file(&self, kept: &Kept) -> PathBuf {
+        self.directory.join("bundles").join(&kept.digest).join("files").join(&kept.file)
+    }
+
+    fn link(&self, instance: &str) -> PathBuf {
+        self.directory.join("current").join(instance)
+    }
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hosts::BundleFile;
+
+    fn bundle(files: &[(&str, &str)]) -> (Bundle, Vec<Vec<u8>>) {
+        let of = |(path, text): &(&str, &str)| BundleFile { path: (*path).into(), bytes: text.len() };
+        let bundle =
+            Bundle { instance: "shop".into(), file: "shop.toml".into(), files: files.iter().map(of).collect() };
+        (bundle, files.iter().map(|(_, text)| text.as_bytes().to_vec()).collect())
+    }
+
+    #[test]
+    fn a_bundle_is_called_as_its_content_and_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let bundles = Bundles::below(&StateDir::at(directory.path().join("host"))).unwrap();
+        let (one, contents) = bundle(&[("shop.toml", "a"), ("conf.d/web.toml", "b")]);
+        let kept = bundles.keep(&one, &contents).unwrap();
+        assert_eq!(bundles.keep(&one, &contents).unwrap(), kept, "the same again is the same");
+        let (other, changed) = bundle(&[("shop.toml", "a"), ("conf.d/web.toml", "c")]);
+        let later = bundles.keep(&other, &changed).unwrap();
+        assert_ne!(kept.digest, later.digest);
+        assert_eq!(bundles.all().len(), 2);
+        let file = bundles.point(&kept).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a");
+        assert_eq!(bundles.point(&later).unwrap(), file, "a root reads its file again by the same name");
+        assert_eq!(fs::read_to_string(file.with_file_name("conf.d/web.toml")).unwrap(), "c");
+    }
+
+    #[test]
+    fn no_file_lies_outside_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let bundles = Bundles::below(&StateDir::at(directory.path().join("host"))).unwrap();
+        for path in ["../shop.toml", "/etc/passwd", "a/../../b", ""] {
+            let (bundle, contents) = bundle(&[("shop.toml", "a"), (path, "b")]);
+            assert!(bundles.keep(&bundle, &contents).unwrap_err().contains("leads out"), "{path}");
+        }
+        assert!(bundles.all().is_empty());
+    }
+}

@@ -1,0 +1,155 @@
+//! What the agent does on its disk, in a thread: it may be waited for.
+
+use super::bundles::{Bundles, Kept};
+use crate::hosts::RunId;
+use crate::instance::state::StateDir;
+use crate::os::thread;
+use crate::os::wake::Wake;
+use crate::spec;
+use crate::wire::hosts::Bundle;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+/// The journal's file is replaced before it grows beyond this; the one before is kept.
+const JOURNAL_MAX: u64 = 2 << 20;
+
+/// Lines that wait for a disk that does not answer; more are lost.
+const WAITING_MAX: usize = 10_000;
+
+/// What is added to the environment of all that is started here.
+pub(super) type Env = BTreeMap<String, String>;
+
+/// What is to be done.
+pub(super) enum Job {
+    /// Keep a bundle, for the deployment with this number.
+    Keep(u64, Bundle, Vec<Vec<u8>>),
+    /// Have the link of an instance lead to this bundle, as this run is to start from it, or to read it.
+    Point(RunId, Kept, What),
+    /// A line of the journal.
+    Line(String),
+}
+
+/// What a link is changed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Start,
+    Reload,
+}
+
+/// What is done.
+pub(super) enum Did {
+    /// All bundles that are there.
+    Bundles(Vec<Kept>),
+    Kept(u64, Result<Kept, String>),
+    Pointed(RunId, What, Result<PathBuf, String>),
+}
+
+/// The thread's other end.
+pub(super) struct Disk {
+    bundles: Bundles,
+    jobs: mpsc::SyncSender<Job>,
+    done: Receiver<Did>,
+    wake: Arc<Wake>,
+}
+
+impl Disk {
+    /// Starts the thread. The first that comes of it are the bundles that are there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn start(bundles: Bundles, state: StateDir, base: PathBuf, env: Env) -> io::Result<Disk> {
+        let wake = Arc::new(Wake::new()?);
+        let (jobs, todo) = mpsc::sync_channel(WAITING_MAX);
+        let (did, done) = mpsc::channel();
+        let (rings, theirs) = (Arc::clone(&wake), bundles.clone());
+        thread::start_quiet("treevisor-disk", move || {
+            work((&theirs, &state, &base), &env, &todo, &did, &rings);
+        })?;
+        Ok(Disk { bundles, jobs, done, wake })
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+
+    /// Has it done. Whether there was room for it.
+    pub(super) fn ask(&self, job: Job) -> bool {
+        self.jobs.try_send(job).is_ok()
+    }
+
+    /// Where the main file of a bundle lies.
+    pub(super) fn file(&self, kept: &Kept) -> PathBuf {
+        self.bundles.file(kept)
+    }
+
+    /// What is done since the last call.
+    pub(super) fn done(&self) -> Vec<Did> {
+        self.wake.heard();
+        self.done.try_iter().collect()
+    }
+}
+
+fn work(
+    (bundles, state, base): (&Bundles, &StateDir, &Path),
+    env: &Env,
+    todo: &Receiver<Job>,
+    did: &Sender<Did>,
+    wake: &Wake,
+) {
+    let tell = |what| {
+        // The loop has ended.
+        let _ = did.send(what);
+        wake.ring();
+    };
+    let journal = state.path().join("agent.jsonl");
+    tell(Did::Bundles(bundles.all()));
+    while let Ok(job) = todo.recv() {
+        match job {
+            Job::Keep(number, bundle, contents) => {
+                let kept = bundles.keep(&bundle, &contents).and_then(|kept| check(bundles, env, kept));
+                tell(Did::Bundles(bundles.all()));
+                tell(Did::Kept(number, kept));
+            }
+            Job::Point(run, kept, what) => {
+                let place = place(base, &kept.instance).and_then(|()| bundles.point(&kept));
+                tell(Did::Pointed(run, what, place.map_err(|error| error.to_string())));
+            }
+            // A journal that cannot be written is missed by nothing but its readers.
+            Job::Line(line) => drop(append(&journal, &line)),
+        }
+    }
+}
+
+/// Reads a bundle as its root will read it, on this host. One with errors is not kept.
+fn check(bundles: &Bundles, env: &Env, kept: Kept) -> Result<Kept, String> {
+    let read =
+        spec::read_at_once(&bundles.file(&kept), &|name| env.get(name).cloned().or_else(|| std::env::var(name).ok()));
+    let named = read.tree.as_ref().is_some_and(|tree| tree.name.as_str() == kept.instance);
+    let wrong = read.errors().next().map(ToString::to_string);
+    match wrong.or_else(|| (!named).then(|| format!("its file is not that of {}", kept.instance))) {
+        None => Ok(kept),
+        Some(wrong) => {
+            bundles.remove(&kept);
+            Err(format!("on this host it has errors: {wrong}"))
+        }
+    }
+}
+
+/// Where the tree's relative paths begin.
+fn place(base: &Path, instance: &str) -> io::Result<()> {
+    StateDir::at(base.join(instance)).create()
+}
+
+fn append(journal: &Path, line: &str) -> io::Result<()> {
+    if fs::metadata(journal).is_ok_and(|there| there.len() >= JOURNAL_MAX) {
+        fs::rename(journal, journal.with_extension("jsonl.1"))?;
+    }
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(journal)?;
+    file.write_all(format!("{line}\n").as_bytes())
+}

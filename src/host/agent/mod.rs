@@ -1,0 +1,182 @@
+//! The process that acts for a host: `treevisor-host agent`, a worker of the host's own tree.
+//!
+//! ```text
+//!                    the core: crate::hosts
+//!                      ▲ events    │ actions
+//!        ┌─────────────┴───────────▼──────────────┐
+//!  store, two threads · fence · roots · disk, a thread · tools
+//! ```
+//!
+//! It is the parent process of what runs here by the lease: when it is killed, all of that dies with it, by parent-death signals, and the
+//! fence clears up.
+
+mod bundles;
+mod deploys;
+mod disk;
+mod guard;
+mod place;
+mod reactor;
+mod runs;
+mod stores;
+mod told;
+mod tools;
+mod turn;
+mod view;
+
+use crate::error::Chain;
+use crate::hosts::{About, Agent, Settings, Timing};
+use crate::ids::Name;
+use crate::instance::runtime::{self, RuntimeDir};
+use crate::instance::state::{self, StateDir};
+use crate::logging::{self, Format};
+use crate::os::alarm::Alarm;
+use crate::os::clock;
+use crate::os::page::LeasePage;
+use crate::os::signals::Signals;
+use crate::os::{fd, process};
+use crate::spec::host::{self, HostFile};
+use crate::store::Store;
+use crate::store::etcd::{Etcd, Tls};
+use crate::time::{Span, Time};
+use slog::{Level, Logger, error, warn};
+use std::collections::VecDeque;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use treevisor_client::Heart;
+use turn::Shell;
+
+/// The socket for tools, in the directory of the host's own tree.
+pub const SOCKET: &str = "agent";
+
+/// Runs the agent of the host that this file describes, until it is asked to end. Returns the exit status: 2 where the file has errors.
+pub fn run(file: &Path) -> i32 {
+    fd::complain_of_crashes();
+    let (logger, log) = logging::root(Level::Info, Format::Plain, host::INSTANCE);
+    let read = host::read(file, &|name| std::env::var(name).ok());
+    for found in &read.diagnostics {
+        if found.is_error() {
+            error!(logger, "{}", found);
+        } else {
+            warn!(logger, "{}", found);
+        }
+    }
+    let Some(host) = read.host else {
+        log.settle(Span::from_millis(500));
+        return 2;
+    };
+    match shell(host, logger.clone(), log.clone()) {
+        Ok(shell) => shell.run(),
+        Err(error) => {
+            error!(logger, "the agent cannot begin: {}", Chain(&*error));
+            log.settle(Span::from_millis(500));
+            1
+        }
+    }
+}
+
+/// The agent with all that it is made of.
+fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shell, Box<dyn Error>> {
+    let place = match place::Exclusive::lay_out() {
+        Ok(place) => Some(place),
+        Err(why) => {
+            error!(logger, "nothing can run on this host by a lease: {}", why);
+            None
+        }
+    };
+    let settings = settings(&file, place.is_some())?;
+    let attempt = settings.timing.attempt;
+    let name = Name::parse(host::INSTANCE)?;
+    let (runtime, base) = (runtime::own_base(), state::own_base().ok_or("there is no state directory")?);
+    let directory = RuntimeDir::of(&runtime, &name)?;
+    directory.create()?;
+    let state = StateDir::of(&base, &name);
+    let bundles = bundles::Bundles::below(&state)?;
+    let mut reactor = reactor::Reactor::new()?;
+    let heart = Heart::from_env();
+    let mut shell = Shell {
+        attempt,
+        own_key: turn::own_key(&file),
+        core: Agent::new(settings),
+        lease: LeasePage::new()?,
+        place,
+        guard: guard::Guard::new(&mut reactor)?,
+        runs: runs::Runs::new(means(&file, runtime, base.clone())),
+        stores: stores::Stores::start(way_to(&file)?, way_to(&file)?)?,
+        disk: disk::Disk::start(bundles, state, base, file.env.clone())?,
+        tools: tools::Tools::bind(&directory.path().join(SOCKET))?,
+        deploys: deploys::Deploys::new(&file.cluster, &file.name),
+        bundles: Vec::new(),
+        health: None,
+        health_at: clock::both().boottime + Span::from_secs(1),
+        store_lost: false,
+        store_answered: None,
+        beat_at: heart.interval().map(|_| Time::ZERO),
+        heart,
+        is_ready: false,
+        reactor,
+        alarm: Alarm::new()?,
+        signals: Signals::install()?,
+        inbox: VecDeque::new(),
+        actions: Vec::new(),
+        ended: None,
+        file,
+        logger,
+        log,
+    };
+    turn::watch(&mut shell)?;
+    Ok(shell)
+}
+
+/// What the core goes by.
+fn settings(file: &HostFile, cgroup: bool) -> Result<Settings, Box<dyn Error>> {
+    let HostFile { lease, renew, guard, stop_before, settle, .. } = *file;
+    let usual = Timing::of(lease);
+    let attempt = usual.attempt.min(Span::from_nanos(renew.as_nanos() / 3));
+    let look = usual.look.min(renew);
+    let timing = Timing { lease, renew, attempt, guard, stop_before, look, settle };
+    let about = About {
+        boot: process::boot_id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: 1,
+        cgroup,
+        ..About::default()
+    };
+    Ok(Settings::new(&file.name, &file.cluster, timing, about)?)
+}
+
+/// A way to the store.
+fn way_to(file: &HostFile) -> Result<Box<dyn Store>, Box<dyn Error>> {
+    let store = &file.store;
+    let read = |path: &PathBuf| fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+    let tls = match &store.ca {
+        None => None,
+        Some(ca) => {
+            let client = match (&store.cert, &store.key) {
+                (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+                _ => None,
+            };
+            Some(Tls { ca: read(ca)?, client })
+        }
+    };
+    Ok(Box::new(Etcd::new(&store.endpoints, tls.as_ref(), || clock::both().boottime)?))
+}
+
+/// What roots are started with: without what is meant for this process alone.
+fn means(file: &HostFile, runtime: PathBuf, state: PathBuf) -> runs::Means {
+    let ours = ["TREEVISOR_", "WATCHDOG_", "LISTEN_"];
+    let env = std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        !ours.iter().any(|prefix| name.starts_with(prefix)) && name != "NOTIFY_SOCKET" && name != "INVOCATION_ID"
+    });
+    let added = file.env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let beside = || process::self_exe_name().with_file_name("treevisor");
+    runs::Means {
+        program: std::env::var_os("TREEVISOR_EXE").map_or_else(beside, PathBuf::from),
+        env: env.chain(added).collect(),
+        runtime,
+        state,
+        host: file.name.clone(),
+    }
+}

@@ -1,0 +1,97 @@
+//! The cgroups of a host, below the one that its agent was started in, and the clearing of those that run by the lease.
+//!
+//! ```text
+//! <the agent's>/agent/        the agent and its fence
+//! <the agent's>/x/INSTANCE/   what runs by the lease: killed with one write to x/
+//! ```
+
+use crate::os::cgroup::Group;
+use crate::os::cgroup::switch::Switch;
+use crate::os::cgroup::tree::Own;
+use crate::time::{Span, Time};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// So often what does not die is killed anew.
+const AGAIN: Span = Span::from_millis(50);
+
+/// What runs by the lease, as one.
+pub(super) struct Exclusive {
+    switch: Switch,
+    path: PathBuf,
+    clearing: Option<Clearing>,
+}
+
+struct Clearing {
+    number: u64,
+    again: Time,
+}
+
+impl Exclusive {
+    /// Makes the cgroups, and moves this process into the one of its own.
+    ///
+    /// # Errors
+    /// What is missing: then nothing may run here by a lease.
+    pub(super) fn lay_out() -> Result<Exclusive, String> {
+        let own = Own::find().map_err(|error| error.to_string())?.directory;
+        let wrong = |what: &str, path: &PathBuf, error: io::Error| format!("cannot {what} {}: {error}", path.display());
+        let make = |path: PathBuf| match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(wrong("make", &path, error)),
+            _ => Ok(path),
+        };
+        let agent = make(own.join("agent"))?;
+        // A cgroup with controllers for those below it has no process of its own, cgroups(7).
+        fs::write(agent.join("cgroup.procs"), "0").map_err(|error| wrong("enter", &agent, error))?;
+        let path = make(own.join("x"))?;
+        let switch = Switch::open(&path)
+            .map_err(|error| wrong("use cgroup.kill, which Linux has since 5.14, of", &path, error))?;
+        Ok(Exclusive { switch, path, clearing: None })
+    }
+
+    /// The switch, to be watched for changes.
+    pub(super) fn switch(&self) -> &Switch {
+        &self.switch
+    }
+
+    /// Its directory, for the fence.
+    pub(super) fn directory(&self) -> io::Result<fs::File> {
+        fs::File::open(&self.path)
+    }
+
+    /// The cgroup of one instance. What starts there enters it by itself: a process that is made within a cgroup that was killed
+    /// before dies at once, on some kernels.
+    pub(super) fn group(&self, instance: &str) -> io::Result<Group> {
+        let path = self.path.join(instance);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        Group::open_entered_by_itself(&path, true)
+    }
+
+    /// Kills all of it, and looks until nothing is left.
+    pub(super) fn clear(&mut self, number: u64, now: Time) {
+        let _ = self.switch.kill();
+        self.clearing = Some(Clearing { number, again: now + AGAIN });
+    }
+
+    /// Whether all of it is gone that was to be: gives the number of the clearing, once. `born` tells whether a process may be about
+    /// to enter.
+    pub(super) fn look(&mut self, born: bool, now: Time) -> Option<u64> {
+        let clearing = self.clearing.as_mut()?;
+        // What cannot be seen may be there.
+        if self.switch.populated().is_ok_and(|populated| !populated) && !born {
+            return self.clearing.take().map(|clearing| clearing.number);
+        }
+        if clearing.again <= now {
+            clearing.again = now + AGAIN;
+            self.switch.kill_each();
+        }
+        None
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.clearing.as_ref().map(|clearing| clearing.again)
+    }
+}

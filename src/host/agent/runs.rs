@@ -1,0 +1,331 @@
+//! The roots that run here, as the agent's children: each in a cgroup of its own below `x/`, killed with the agent, and gone when nothing of it
+//! is left.
+
+use super::place::Exclusive;
+use super::reactor::{Reactor, Source};
+use crate::hosts::{ClaimKey, Event, Run, RunEnd, RunId};
+use crate::instance::runtime::BASE_VARIABLE;
+use crate::instance::state::STATE_VARIABLE;
+use crate::os::cgroup::Group;
+use crate::os::cgroup::switch::Switch;
+use crate::os::datagram::DatagramSocket;
+use crate::os::epoll::Tag;
+use crate::os::page::LeasePage;
+use crate::os::pidfd::{ExitStatus, PidFd};
+use crate::os::spawn::{self, Late, PlanSpec};
+use crate::time::{Span, Time};
+use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
+use slog::{Logger, info, warn};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+/// A root whose process has ended leaves its keeper, which clears up: it has so long before what is left is killed.
+const KEEPER: Span = Span::from_secs(2);
+
+/// So often what does not die is killed anew.
+const AGAIN: Span = Span::from_millis(50);
+
+/// A root that does not beat for so long hangs.
+const SILENCE: Span = Span::from_secs(3);
+
+/// It begins to beat once it has read its file and laid out its tree.
+const FIRST: Span = Span::from_secs(30);
+
+/// SIGKILL, when the agent is gone.
+const PARENT_DEATH_SIGNAL: i32 = 9;
+
+/// What is the same for all roots.
+pub(super) struct Means {
+    /// The program.
+    pub(super) program: PathBuf,
+    /// What each inherits.
+    pub(super) env: Vec<(OsString, OsString)>,
+    /// Where instances run, and where they keep what outlives them.
+    pub(super) runtime: PathBuf,
+    pub(super) state: PathBuf,
+    /// What this host is called.
+    pub(super) host: String,
+}
+
+/// What a start needs besides.
+pub(super) struct With<'a> {
+    pub(super) lease: &'a LeasePage,
+    pub(super) place: &'a Exclusive,
+    pub(super) now: Time,
+    pub(super) reactor: &'a mut Reactor,
+}
+
+/// One run.
+struct Root {
+    claim: ClaimKey,
+    pid: u32,
+    pidfd: PidFd,
+    exit: Option<Tag>,
+    late: Option<Late>,
+    group: Group,
+    switch: Switch,
+    changes: Tag,
+    notify: DatagramSocket,
+    reports: Tag,
+    /// When it counts as hung.
+    silent_at: Option<Time>,
+    /// What it has reported of itself last.
+    status: String,
+    /// Its process has ended so.
+    end: Option<RunEnd>,
+    /// When what is left is killed.
+    kill_at: Option<Time>,
+}
+
+/// All of them.
+pub(super) struct Runs {
+    means: Means,
+    all: BTreeMap<RunId, Root>,
+    /// What waits for its file on the disk.
+    pointed: BTreeMap<RunId, Run>,
+    buffer: Box<[u8; DATAGRAM_MAX]>,
+}
+
+impl Runs {
+    pub(super) fn new(means: Means) -> Runs {
+        Runs { means, all: BTreeMap::new(), pointed: BTreeMap::new(), buffer: Box::new([0; DATAGRAM_MAX]) }
+    }
+
+    /// A run is to begin once its file is known.
+    pub(super) fn expect(&mut self, run: Run) {
+        self.pointed.insert(run.run, run);
+    }
+
+    /// Its file is known. Gives what comes of it; nothing where it is not to begin any more.
+    pub(super) fn start(
+        &mut self,
+        run: RunId,
+        file: Result<PathBuf, String>,
+        with: &mut With<'_>,
+        logger: &Logger,
+    ) -> Option<Event> {
+        let run = self.pointed.remove(&run)?;
+        let number = run.run;
+        let begun = file.map_err(Into::into).and_then(|file| self.spawn(&run, &file, with));
+        Some(match begun {
+            Ok(root) => {
+                info!(logger, "{} begins here", run.claim.instance; "pid" => root.pid, "token" => run.token,
+                    "start" => run.start.as_str(), "from" => run.from, "bundle" => &run.bundle[..run.bundle.len().min(12)]);
+                self.all.insert(number, root);
+                Event::Started(number)
+            }
+            Err(error) => {
+                warn!(logger, "{} cannot be started", run.claim.instance; "error" => %error);
+                Event::Exited { run: number, end: RunEnd::CannotStart(error.to_string()) }
+            }
+        })
+    }
+
+    fn spawn(&self, run: &Run, file: &Path, with: &mut With<'_>) -> Result<Root, Box<dyn Error>> {
+        let With { lease, place, now, reactor } = with;
+        let instance = &run.claim.instance;
+        let Means { program, env, runtime, state, host } = &self.means;
+        let group = place.group(instance)?;
+        let switch = Switch::open(group.path())?;
+        let notify = DatagramSocket::bind(&runtime.join("host").join(format!("run-{}", run.run)))?;
+        let mut env: BTreeMap<OsString, OsString> = env.iter().cloned().collect();
+        let micros = (SILENCE.as_nanos() / 1_000).to_string();
+        let own: [(&str, OsString); 8] = [
+            (BASE_VARIABLE, runtime.into()),
+            (STATE_VARIABLE, state.into()),
+            ("TREEVISOR_HOST", host.into()),
+            ("TREEVISOR_FENCE", run.token.to_string().into()),
+            ("TREEVISOR_START", run.start.as_str().into()),
+            ("TREEVISOR_LEASE", "3".into()),
+            ("NOTIFY_SOCKET", notify.path().into()),
+            ("WATCHDOG_USEC", micros.into()),
+        ];
+        env.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
+        env.extend(run.from.as_ref().map(|from| ("TREEVISOR_FROM".into(), from.into())));
+        let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+        let words = [program.into(), "start".into(), "--color".into(), "never".into(), file.into()];
+        let spawned = spawn::prepare(PlanSpec {
+            env: env.into_iter().collect(),
+            pid_variables: vec!["WATCHDOG_PID"],
+            cwd: Some(state.join(instance)),
+            stdout: Some(stdout.as_fd()),
+            stderr: Some(stderr.as_fd()),
+            extra: vec![(lease.fd(), 3)],
+            parent_death_signal: Some(PARENT_DEATH_SIGNAL),
+            cgroup: Some(&group),
+            ..PlanSpec::new(words.into())
+        })?
+        .spawn()?;
+        let exit = reactor.watch(spawned.pidfd.as_raw_fd(), Source::Exit(run.run))?;
+        Ok(Root {
+            claim: run.claim.clone(),
+            pid: spawned.pid,
+            exit: Some(exit),
+            pidfd: spawned.pidfd,
+            late: spawned.late,
+            changes: reactor.watch(switch.as_raw_fd(), Source::Group(run.run))?,
+            reports: reactor.watch(notify.as_raw_fd(), Source::Notify(run.run))?,
+            group,
+            switch,
+            notify,
+            silent_at: Some(*now + FIRST),
+            status: String::new(),
+            end: None,
+            kill_at: None,
+        })
+    }
+
+    /// Asks one to stop.
+    pub(super) fn stop(&mut self, run: RunId) {
+        self.signal(run, libc::SIGTERM);
+    }
+
+    /// Has one read its file again.
+    pub(super) fn reload(&mut self, run: RunId) {
+        self.signal(run, libc::SIGHUP);
+    }
+
+    fn signal(&mut self, run: RunId, signal: i32) {
+        if let Some(root) = self.all.get(&run) {
+            // One that has ended needs none.
+            let _ = root.pidfd.signal_child(root.pid, signal);
+        }
+    }
+
+    /// Kills one with all below it. One that has not begun does not begin: gives its end then.
+    pub(super) fn kill(&mut self, run: RunId, now: Time) -> Option<Event> {
+        if self.pointed.remove(&run).is_some() {
+            let end = RunEnd::Crashed("it was killed before it had begun".into());
+            return Some(Event::Exited { run, end });
+        }
+        if let Some(root) = self.all.get_mut(&run) {
+            root.kill(now);
+        }
+        None
+    }
+
+    /// All that runs by the lease is killed: what has not begun does not begin, and no end is told.
+    pub(super) fn clear(&mut self, now: Time) {
+        self.pointed.clear();
+        for root in self.all.values_mut() {
+            root.silent_at = None;
+            root.kill(now);
+        }
+    }
+
+    /// Whether the process of one has not ended: it may be about to enter its cgroup.
+    pub(super) fn is_born(&self) -> bool {
+        self.all.values().any(|root| root.exit.is_some())
+    }
+
+    /// The claim of a run that is there.
+    pub(super) fn claim(&self, run: RunId) -> Option<&ClaimKey> {
+        self.all.get(&run).map(|root| &root.claim)
+    }
+
+    /// The process of one has ended.
+    pub(super) fn ended(&mut self, run: RunId, now: Time, reactor: &mut Reactor, logger: &Logger) {
+        let Some(root) = self.all.get_mut(&run) else { return };
+        let Ok(Some(status)) = root.pidfd.wait() else { return };
+        if let Some(tag) = root.exit.take() {
+            reactor.unwatch(root.pidfd.as_raw_fd(), tag);
+        }
+        let failed = root.late.as_mut().and_then(Late::outcome).and_then(Result::err);
+        let end = match failed {
+            Some(error) => RunEnd::CannotStart(error.to_string()),
+            None => end_of(status, &root.status),
+        };
+        info!(logger, "{} has ended here", root.claim.instance; "pid" => root.pid, "how" => ?end);
+        root.silent_at = None;
+        root.end = Some(end);
+        root.kill_at = Some(root.kill_at.map_or(now + KEEPER, |at| at.min(now + KEEPER)));
+    }
+
+    /// Takes in what one reports.
+    pub(super) fn hear(&mut self, run: RunId, now: Time) {
+        let Runs { all, buffer, .. } = self;
+        let Some(root) = all.get_mut(&run) else { return };
+        while let Ok(Some(datagram)) = root.notify.receive(&mut **buffer) {
+            let own = datagram.sender.is_some_and(|sender| sender.pid == root.pid);
+            if !own || datagram.cut {
+                continue;
+            }
+            let report = Notification::parse(&buffer[..datagram.bytes]);
+            if root.silent_at.is_some() && (report.watchdog == Some(Watchdog::Alive) || report.ready) {
+                root.silent_at = Some(now + SILENCE);
+            }
+            if let Some(status) = report.status {
+                root.status = status;
+            }
+        }
+    }
+
+    /// Something of one was started, or has ended. To read it makes it unread.
+    pub(super) fn look(&self, run: RunId) {
+        if let Some(root) = self.all.get(&run) {
+            let _ = root.switch.populated();
+        }
+    }
+
+    /// Time in which the agent did not run is credited: nothing was read in it.
+    pub(super) fn credit(&mut self, lost: Span) {
+        for root in self.all.values_mut() {
+            root.silent_at = root.silent_at.map(|at| at + lost);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.all.values().flat_map(|root| [root.silent_at, root.kill_at]).flatten().min()
+    }
+
+    /// What is due, and what has gone by now.
+    pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut gone = Vec::new();
+        for (run, root) in &mut self.all {
+            if root.silent_at.take_if(|at| *at <= now).is_some() {
+                events.push(Event::Hung(*run));
+            }
+            if root.end.is_some() && root.switch.populated().is_ok_and(|populated| !populated) {
+                gone.push(*run);
+            } else if root.kill_at.is_some_and(|at| at <= now) {
+                root.kill(now);
+            }
+        }
+        for run in gone {
+            let Some(root) = self.all.remove(&run) else { continue };
+            reactor.unwatch(root.switch.as_raw_fd(), root.changes);
+            reactor.unwatch(root.notify.as_raw_fd(), root.reports);
+            root.group.remove_all();
+            events.extend(root.end.map(|end| Event::Exited { run, end }));
+        }
+        events
+    }
+}
+
+impl Root {
+    fn kill(&mut self, now: Time) {
+        let _ = self.group.kill();
+        if self.exit.is_some() {
+            // It may not have entered its cgroup yet.
+            let _ = self.pidfd.signal_child(self.pid, libc::SIGKILL);
+        }
+        self.kill_at = Some(now + AGAIN);
+    }
+}
+
+fn end_of(status: ExitStatus, said: &str) -> RunEnd {
+    let why = |usual: &str| if said.is_empty() { usual.to_owned() } else { said.to_owned() };
+    match (status.code, status.signal) {
+        (Some(0), _) => RunEnd::Stopped,
+        (Some(10), _) => RunEnd::GaveUp(why("too many restarts came too fast")),
+        (Some(11), _) => RunEnd::CannotStart(why("a child could not be started")),
+        (Some(2), _) => RunEnd::CannotStart(why("its file has errors on this host")),
+        (Some(code), _) => RunEnd::Crashed(format!("exit status {code}")),
+        (None, Some(signal)) => RunEnd::Crashed(format!("signal {signal}")),
+        (None, None) => RunEnd::Crashed("it has ended, and the kernel does not report how".into()),
+    }
+}

@@ -1,0 +1,115 @@
+//! The way to the store: it may be waited for, so threads ask it. They own nothing but their connection: a question comes in with a
+//! number, and goes out with its answer.
+//!
+//! There are two: what is asked about the host's own record, which is its lease, never waits behind anything else.
+
+use crate::hosts::{Answer, RequestId, Stored};
+use crate::os::thread;
+use crate::os::wake::Wake;
+use crate::store::{self, Ask, Health, Record, Store};
+use crate::time::Span;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+/// What has asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// The core.
+    Core(RequestId),
+    /// A deployment, by its number.
+    Deploy(u64),
+    /// The look at how the store itself does.
+    Health,
+}
+
+/// What has come.
+#[derive(Debug)]
+pub(super) enum Came {
+    Core(RequestId, Answer),
+    Deploy(u64, store::Answer),
+    Health(Health),
+}
+
+type Asked = (For, Ask, Span);
+
+/// The two ways to the store.
+pub(super) struct Stores {
+    own: Sender<Asked>,
+    other: Sender<Asked>,
+    answers: Receiver<(For, store::Answer)>,
+    wake: Arc<Wake>,
+}
+
+impl Stores {
+    /// Starts the threads, each with a way of its own.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn start(own: Box<dyn Store>, other: Box<dyn Store>) -> io::Result<Stores> {
+        let wake = Arc::new(Wake::new()?);
+        let (answer, answers) = mpsc::channel();
+        let start = |name: &str, mut store: Box<dyn Store>| -> io::Result<Sender<Asked>> {
+            let (asks, asked) = mpsc::channel::<Asked>();
+            let (answer, wake) = (answer.clone(), Arc::clone(&wake));
+            thread::start_quiet(name, move || {
+                while let Ok((what, ask, limit)) = asked.recv() {
+                    let told = store.ask(&ask, limit);
+                    // The loop has ended.
+                    if answer.send((what, told)).is_err() {
+                        return;
+                    }
+                    wake.ring();
+                }
+            })?;
+            Ok(asks)
+        };
+        let (own, other) = (start("treevisor-lease", own)?, start("treevisor-store", other)?);
+        Ok(Stores { own, other, answers, wake })
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+
+    /// Asks about the host's own record.
+    pub(super) fn ask_of_own(&self, what: For, ask: Ask, limit: Span) {
+        // A thread that is gone has panicked, and took the process with it.
+        let _ = self.own.send((what, ask, limit));
+    }
+
+    /// Asks about anything else.
+    pub(super) fn ask(&self, what: For, ask: Ask, limit: Span) {
+        let _ = self.other.send((what, ask, limit));
+    }
+
+    /// What has come since the last call.
+    pub(super) fn answers(&self) -> Vec<Came> {
+        self.wake.heard();
+        self.answers.try_iter().filter_map(|(what, answer)| came(what, answer)).collect()
+    }
+}
+
+fn came(what: For, answer: store::Answer) -> Option<Came> {
+    Some(match what {
+        For::Core(request) => Came::Core(request, in_the_cores_terms(answer)),
+        For::Deploy(number) => Came::Deploy(number, answer),
+        For::Health => match answer {
+            store::Answer::Health(health) => Came::Health(health),
+            // The looks of the core tell that the store does not answer.
+            _ => return None,
+        },
+    })
+}
+
+fn in_the_cores_terms(answer: store::Answer) -> Answer {
+    let stored = |Record { key, version, value }: Record| Stored { key, version, value };
+    match answer {
+        store::Answer::Records(records) => Answer::Records(records.into_iter().map(stored).collect()),
+        store::Answer::Done(version) => Answer::Done(version),
+        store::Answer::Lost(found) => Answer::Lost(found.map(stored)),
+        store::Answer::Health(_) => Answer::Unknown("an answer to something else".into()),
+        store::Answer::Unknown(why) => Answer::Unknown(why),
+    }
+}

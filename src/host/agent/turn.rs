@@ -1,0 +1,492 @@
+//! The agent's loop: wait, gather, hand in one by one, carry out.
+//!
+//! What is decided, the core decides ([`crate::hosts`]); here the world becomes its events, and its actions the world.
+
+use super::bundles::Kept;
+use super::deploys::{Deployed, Deploys, Next};
+use super::disk::{Did, Disk, Job, What};
+use super::guard::Guard;
+use super::place::Exclusive;
+use super::reactor::{Reactor, Source};
+use super::runs::{Runs, With};
+use super::stores::{Came, For, Stores};
+use super::tools::{Asker, Tools};
+use super::{told, view};
+use crate::hosts::record::HostState;
+use crate::hosts::{Action, Agent, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
+use crate::logging::LogHandle;
+use crate::os::alarm::Alarm;
+use crate::os::clock::{self, Both};
+use crate::os::epoll::Ready;
+use crate::os::page::{Deadline, LeasePage};
+use crate::os::random;
+use crate::os::signals::{Caught, Signals};
+use crate::spec::host::HostFile;
+use crate::store::{Ask, Health};
+use crate::time::{Span, Time};
+use crate::wire::hosts::{HostAsk, HostTold, HostsView, StoreView};
+use slog::{Level, Logger, debug, error, info, warn};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd};
+use treevisor_client::Heart;
+
+/// So often the store is asked how it does.
+const HEALTH_EVERY: Span = Span::from_secs(60);
+
+/// What is here may take so long to stop when the agent is to end; below the `shutdown` that its own tree gives it.
+const STOP_WITHIN: Span = Span::from_secs(80);
+
+/// A look at the clock that is late by more than this was no look: this process did not run.
+const LATE: Span = Span::from_millis(500);
+
+/// The agent.
+pub(super) struct Shell {
+    pub(super) file: HostFile,
+    pub(super) attempt: Span,
+    pub(super) own_key: String,
+    pub(super) core: Agent,
+    pub(super) lease: LeasePage,
+    /// Where what runs by the lease is; without, nothing may.
+    pub(super) place: Option<Exclusive>,
+    pub(super) guard: Guard,
+    pub(super) runs: Runs,
+    pub(super) stores: Stores,
+    pub(super) disk: Disk,
+    pub(super) tools: Tools,
+    pub(super) deploys: Deploys<Asker>,
+    pub(super) bundles: Vec<Kept>,
+    pub(super) health: Option<Health>,
+    pub(super) health_at: Time,
+    /// Since when the store does not answer, and when it has answered last.
+    pub(super) store_lost: bool,
+    pub(super) store_answered: Option<Time>,
+    pub(super) heart: Heart,
+    pub(super) beat_at: Option<Time>,
+    pub(super) is_ready: bool,
+    pub(super) reactor: Reactor,
+    pub(super) alarm: Alarm,
+    pub(super) signals: Signals,
+    pub(super) inbox: VecDeque<Event>,
+    pub(super) actions: Vec<Action>,
+    pub(super) ended: Option<End>,
+    pub(super) logger: Logger,
+    pub(super) log: LogHandle,
+}
+
+impl Shell {
+    /// Runs until the core halts. Returns the exit status.
+    pub(super) fn run(mut self) -> i32 {
+        self.inbox.push_back(Event::Begin);
+        let mut ready = Vec::new();
+        loop {
+            self.settle();
+            if let Some(end) = self.ended.take() {
+                return self.leave(end);
+            }
+            self.due();
+            if self.inbox.is_empty() {
+                self.wait(&mut ready);
+                self.gather(&ready);
+            }
+        }
+    }
+
+    fn leave(self, end: End) -> i32 {
+        let code = match end {
+            End::Stopped { left } => {
+                info!(self.logger, "this host has left the cluster's work"; "told" => left);
+                0
+            }
+            End::NameTaken(why) => {
+                error!(self.logger, "{}", why);
+                1
+            }
+        };
+        let socket = self.tools.path().to_owned();
+        self.tools.close(Span::from_millis(200));
+        let _ = std::fs::remove_file(socket);
+        self.log.settle(Span::from_millis(500));
+        code
+    }
+
+    /// Hands in every pending event, and carries out all that follows from it before the next.
+    fn settle(&mut self) {
+        while let Some(event) = self.inbox.pop_front() {
+            if self.ended.is_some() {
+                return;
+            }
+            let Some(turn) = self.turn() else { return };
+            debug!(self.logger, "event"; "event" => ?event);
+            let mut actions = std::mem::take(&mut self.actions);
+            self.core.handle(turn, event, &mut actions);
+            for action in actions.drain(..) {
+                self.carry_out(action);
+            }
+            self.actions = actions;
+        }
+    }
+
+    /// Without random numbers nothing can be said to the store: the lease ends then.
+    fn turn(&mut self) -> Option<Turn> {
+        let mut random = [0; 8];
+        if let Err(error) = random::fill(&mut random) {
+            error!(self.logger, "the kernel has no random numbers"; "error" => %error);
+            self.ended = Some(End::Stopped { left: false });
+            return None;
+        }
+        Some(Turn { now: moment(clock::both()), random: u64::from_ne_bytes(random), wall_ms: wall_ms() })
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        let now = clock::both().boottime;
+        match action {
+            Action::Read { request, prefix } => self.stores.ask(For::Core(request), Ask::Read { prefix }, self.attempt),
+            Action::Swap { request, key, expected, new } => {
+                let is_own = key == self.own_key;
+                let (what, ask) = (For::Core(request), Ask::Swap { key, expected, new });
+                if is_own {
+                    self.stores.ask_of_own(what, ask, self.attempt);
+                } else {
+                    self.stores.ask(what, ask, self.attempt);
+                }
+            }
+            Action::Poke(number) => match &self.place {
+                Some(_) => self.guard.poke(&self.lease, number),
+                // Nothing can run here by the lease, and so there is nothing to fence.
+                None => self.inbox.push_back(Event::Poked(number)),
+            },
+            Action::SetDeadline(Moment { boottime, raw }) => {
+                self.lease.set(Deadline(Both { boottime, raw }));
+                self.guard.wake();
+            }
+            Action::Clear(number) => {
+                self.runs.clear(now);
+                match &mut self.place {
+                    Some(place) => place.clear(number, now),
+                    None => self.inbox.push_back(Event::Cleared(number)),
+                }
+            }
+            Action::Run(run) => match self.bundles.iter().find(|kept| kept.digest == run.bundle) {
+                Some(kept) if self.place.is_some() => {
+                    let job = Job::Point(run.run, kept.clone(), What::Start);
+                    self.runs.expect(run);
+                    self.ask_disk(job);
+                }
+                _ => {
+                    let why = "its bundle is not on this host, or nothing can run here by a lease".into();
+                    self.inbox.push_back(Event::Exited { run: run.run, end: RunEnd::CannotStart(why) });
+                }
+            },
+            Action::Stop { run, why } => {
+                info!(self.logger, "{} is asked to stop", self.called(run); "why" => ?why);
+                self.runs.stop(run);
+            }
+            Action::Kill(run) => {
+                warn!(self.logger, "{} is killed", self.called(run));
+                self.inbox.extend(self.runs.kill(run, now));
+            }
+            Action::Reload { run, bundle } => {
+                if let Some(kept) = self.bundles.iter().find(|kept| kept.digest == bundle) {
+                    self.ask_disk(Job::Point(run, kept.clone(), What::Reload));
+                }
+            }
+            Action::Report(report) => self.report(&report),
+            Action::Halt(end) => self.ended = Some(end),
+        }
+    }
+
+    fn called(&self, run: u64) -> String {
+        self.runs.claim(run).map_or_else(|| format!("run {run}"), |claim| claim.instance.clone())
+    }
+
+    fn ask_disk(&self, job: Job) {
+        if !self.disk.ask(job) {
+            error!(self.logger, "the disk does not respond: too much waits for it");
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        match report {
+            Report::StoreLost { .. } => self.store_lost = true,
+            Report::StoreBack { .. } => self.store_lost = false,
+            _ => {}
+        }
+        let (level, words) = told::in_words(report);
+        match level {
+            Level::Error => error!(self.logger, "{}", words),
+            Level::Warning => warn!(self.logger, "{}", words),
+            _ => info!(self.logger, "{}", words),
+        }
+        let line = told::in_json(report, &self.file.name, &clock::rfc3339_now());
+        self.ask_disk(Job::Line(line.to_string()));
+    }
+
+    /// Sleeps until something happens.
+    fn wait(&mut self, ready: &mut Vec<Ready>) {
+        let now = clock::both();
+        let next = [
+            self.core.next_deadline(moment(now)),
+            self.place.as_ref().and_then(Exclusive::next_deadline),
+            self.place.as_ref().and_then(|_| self.guard.next_deadline()),
+            self.runs.next_deadline(),
+            self.beat_at,
+            Some(self.health_at),
+        ];
+        let next = next.into_iter().flatten().min().unwrap_or(self.health_at);
+        if let Err(error) = self.alarm.set(next) {
+            warn!(self.logger, "cannot set the alarm"; "error" => %error);
+        }
+        let waits = self.log.flush();
+        // Last of all: the descriptor of a socket of ZeroMQ's can swallow a wake-up.
+        let at_once = self.tools.has_input();
+        if let Err(error) = self.reactor.wait(at_once, ready) {
+            warn!(self.logger, "cannot wait for events"; "error" => %error);
+        }
+        if waits {
+            self.log.flush();
+        }
+        let woken = clock::both().boottime;
+        let late = woken.since(next.max(now.boottime));
+        if late > LATE {
+            warn!(self.logger, "the agent did not run for {}", late.coarse());
+            self.runs.credit(late);
+        }
+    }
+
+    /// Turns what is ready into events.
+    fn gather(&mut self, ready: &[Ready]) {
+        let now = clock::both().boottime;
+        // Notifications first: a sign of life is read before silence is judged, and what a root says at its end before that.
+        let mut sources: Vec<Source> = ready.iter().filter_map(|one| self.reactor.source(one)).collect();
+        sources.sort_by_key(|source| matches!(source, Source::Exit(_)));
+        for source in sources {
+            match source {
+                Source::Signals => self.hear_signals(),
+                Source::Store => self.hear_store(now),
+                Source::Disk => self.hear_disk(now),
+                Source::Fence => self.guard.ended(now, &mut self.reactor, &self.logger),
+                Source::Answered => self.inbox.extend(self.guard.answered().map(Event::Poked)),
+                Source::Notify(run) => self.runs.hear(run, now),
+                Source::Exit(run) => {
+                    self.runs.hear(run, now);
+                    self.runs.ended(run, now, &mut self.reactor, &self.logger);
+                }
+                // To read it makes it unread; what it means is looked at when the turn ends.
+                Source::Exclusive => drop(self.place.as_ref().map(|place| place.switch().populated())),
+                Source::Group(run) => self.runs.look(run),
+                Source::Alarm | Source::Tools => {}
+            }
+        }
+        // Drained every turn, whatever has woken us.
+        for (asker, ask, contents) in self.tools.asked() {
+            self.asked(asker, ask, contents);
+        }
+    }
+
+    fn due(&mut self) {
+        let both = clock::both();
+        let now = both.boottime;
+        self.inbox.extend(self.runs.due(now, &mut self.reactor));
+        if let Some(place) = &mut self.place {
+            self.inbox.extend(place.look(self.runs.is_born(), now).map(Event::Cleared));
+            self.guard.due(&self.lease, place, now, &mut self.reactor, &self.logger);
+        }
+        if self.core.next_deadline(moment(both)).is_some_and(|at| at <= now) {
+            self.inbox.push_back(Event::Tick);
+        }
+        if self.health_at <= now {
+            self.health_at = now + HEALTH_EVERY;
+            self.stores.ask(For::Health, Ask::Health, self.attempt);
+        }
+        if !self.is_ready && self.core.lease_left(moment(both)).is_some() {
+            self.is_ready = true;
+            info!(self.logger, "host {} of the cluster {} has its lease", self.file.name, self.file.cluster);
+            self.heart.ready();
+        }
+        if self.beat_at.is_some_and(|at| at <= now) {
+            self.heart.beat();
+            self.beat_at = self.heart.interval().map(|interval| now + span(interval));
+        }
+    }
+
+    fn hear_signals(&mut self) {
+        for caught in self.signals.drain() {
+            match caught {
+                Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => {
+                    info!(self.logger, "this host is to end: what runs here stops in order");
+                    self.inbox.push_back(Event::Asked(Wish::Stop { kill_after: STOP_WITHIN }));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn hear_store(&mut self, now: Time) {
+        for came in self.stores.answers() {
+            match came {
+                Came::Core(request, answer) => {
+                    if !matches!(answer, crate::hosts::Answer::Unknown(_)) {
+                        self.store_answered = Some(now);
+                    }
+                    self.inbox.push_back(Event::Answered { request, answer });
+                }
+                Came::Deploy(number, answer) => {
+                    let next = self.deploys.answered(number, answer, wall_ms());
+                    self.go_on_deploying(number, next);
+                }
+                Came::Health(health) => self.take_health(health),
+            }
+        }
+    }
+
+    /// A store that is half full, or complains, refuses writes before long; and then every lease ends.
+    fn take_health(&mut self, health: Health) {
+        let half_full = health.quota.is_some_and(|quota| health.size > quota / 2);
+        if half_full || !health.alarms.is_empty() {
+            warn!(self.logger, "the store is unwell: when it is full, every lease ends; is it compacted?";
+                "size" => health.size, "quota" => health.quota, "alarms" => health.alarms.join(", "));
+        }
+        self.health = Some(health);
+    }
+
+    fn hear_disk(&mut self, now: Time) {
+        for did in self.disk.done() {
+            match did {
+                Did::Bundles(bundles) => {
+                    self.inbox.push_back(Event::Bundles(bundles.iter().map(|kept| kept.digest.clone()).collect()));
+                    self.bundles = bundles;
+                }
+                Did::Kept(number, kept) => {
+                    let next = self.deploys.kept(number, kept);
+                    self.go_on_deploying(number, next);
+                }
+                Did::Pointed(run, What::Start, file) => {
+                    let Some(place) = &self.place else { continue };
+                    let mut with = With { lease: &self.lease, place, now, reactor: &mut self.reactor };
+                    self.inbox.extend(self.runs.start(run, file, &mut with, &self.logger));
+                }
+                Did::Pointed(run, What::Reload, Ok(_)) => self.runs.reload(run),
+                Did::Pointed(_, What::Reload, Err(why)) => {
+                    error!(self.logger, "cannot have a root read another file"; "error" => why);
+                }
+            }
+        }
+    }
+
+    fn go_on_deploying(&mut self, number: u64, next: Option<Next>) {
+        let told = match next {
+            None => return,
+            Some(Next::Ask(ask)) => {
+                self.stores.ask(For::Deploy(number), ask, self.attempt);
+                return;
+            }
+            Some(Next::Over(Err(message))) => HostTold::Refused { message },
+            Some(Next::Over(Ok(Deployed { digest, again }))) => {
+                let hosts = self.core.hosts(moment(clock::both()));
+                let lacks = |host: &crate::hosts::view::HostView| {
+                    let record = &host.record;
+                    record.state == HostState::Live && host.name != self.file.name && !record.bundles.contains(&digest)
+                };
+                let without = hosts.iter().filter(|host| lacks(host)).map(|host| host.name.clone()).collect();
+                HostTold::Deployed { digest, again, without }
+            }
+        };
+        if let Some(asker) = self.deploys.end(number) {
+            self.tools.tell(&asker, &told);
+        }
+    }
+
+    fn asked(&mut self, asker: Asker, ask: HostAsk, contents: Vec<Vec<u8>>) {
+        let now = moment(clock::both());
+        let told = match ask {
+            HostAsk::Hosts => HostTold::Hosts(Box::new(self.view(now))),
+            HostAsk::Deploy(bundle) => {
+                let number = self.deploys.begin(asker);
+                if !self.disk.ask(Job::Keep(number, bundle, contents)) {
+                    let full = "the disk of this host does not respond".to_owned();
+                    self.go_on_deploying(number, Some(Next::Over(Err(full))));
+                }
+                return;
+            }
+            HostAsk::Locate { instance } => {
+                let found =
+                    self.core.instances(now).into_iter().map(view::instance).find(|one| one.instance == instance);
+                HostTold::Located { known: found.is_some(), host: found.and_then(|one| one.host) }
+            }
+            HostAsk::Bundle { instance } => {
+                let wanted = self.core.instances(now).into_iter().find(|one| one.claim.instance == instance);
+                let digest = wanted.and_then(|one| one.want).map(|want| want.bundle);
+                let kept = self.bundles.iter().find(|kept| Some(&kept.digest) == digest.as_ref());
+                HostTold::Bundle { file: kept.map(|kept| self.disk.file(kept).to_string_lossy().into_owned()) }
+            }
+            HostAsk::Drain => self.wish(Wish::Drain),
+            HostAsk::Undrain => self.wish(Wish::Undrain),
+            HostAsk::Forget { host } if host == self.file.name => {
+                HostTold::Refused { message: format!("{host} is this host, and it is there") }
+            }
+            HostAsk::Forget { host } if !self.core.hosts(now).iter().any(|known| known.name == host) => {
+                HostTold::Refused { message: format!("the cluster has no host {host}") }
+            }
+            HostAsk::Forget { host } => {
+                warn!(self.logger, "an operator swears that {} is off", host);
+                self.wish(Wish::Forget(host))
+            }
+        };
+        self.tools.tell(&asker, &told);
+    }
+
+    fn wish(&mut self, wish: Wish) -> HostTold {
+        self.inbox.push_back(Event::Asked(wish));
+        HostTold::Done
+    }
+
+    fn view(&self, now: Moment) -> HostsView {
+        let store = &self.file.store;
+        HostsView {
+            cluster: self.file.cluster.clone(),
+            here: self.file.name.clone(),
+            store: StoreView {
+                kind: "etcd".to_owned(),
+                state: if self.store_lost || self.store_answered.is_none() { "lost" } else { "ok" }.to_owned(),
+                endpoints: store.endpoints.clone(),
+                age_ms: self.store_answered.map(|at| now.boottime.since(at).as_millis()),
+                size_bytes: self.health.as_ref().map(|health| health.size),
+                quota_bytes: self.health.as_ref().and_then(|health| health.quota),
+            },
+            hosts: self.core.hosts(now).into_iter().map(view::host).collect(),
+            instances: self.core.instances(now).into_iter().map(view::instance).collect(),
+        }
+    }
+}
+
+/// Watches what is there from the beginning.
+pub(super) fn watch(shell: &mut Shell) -> Result<(), Box<dyn std::error::Error>> {
+    let Shell { reactor, signals, alarm, stores, disk, tools, place, .. } = shell;
+    reactor.watch(signals.fd(), Source::Signals)?;
+    reactor.watch(alarm.as_fd().as_raw_fd(), Source::Alarm)?;
+    reactor.watch(stores.fd(), Source::Store)?;
+    reactor.watch(disk.fd(), Source::Disk)?;
+    reactor.watch(tools.fd(), Source::Tools)?;
+    if let Some(place) = place {
+        reactor.watch(place.switch().as_raw_fd(), Source::Exclusive)?;
+    }
+    Ok(())
+}
+
+fn moment(both: Both) -> Moment {
+    Moment { boottime: both.boottime, raw: both.raw }
+}
+
+fn wall_ms() -> u64 {
+    let since = clock::wall().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn span(duration: std::time::Duration) -> Span {
+    Span::from_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The key of a host's own record.
+pub(super) fn own_key(file: &HostFile) -> String {
+    Key::Host(file.name.clone()).in_store(&file.cluster)
+}
