@@ -1,7 +1,7 @@
 //! What the documentation shows is tried: every TOML is checked, every command is parsed by the program, every link leads somewhere,
 //! every page is in the book.
 //!
-//! A block of TOML is a whole file, or keys of a worker or a supervisor. One that is marked `toml,lines` has alternatives, each line one of them.
+//! A block of TOML is a whole file, or keys of a worker or a supervisor. One that is marked `toml,lines` has alternatives, each line one of them; `toml,host` is the file of a host.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -102,6 +102,14 @@ fn every_toml_is_right() {
     let dir = workshop();
     let mut wrong = String::new();
     for Block { place, info, text } in blocks("toml") {
+        if info == "toml,host" {
+            fs::write(dir.path().join("host.toml"), &text).unwrap();
+            let output = treevisor(dir.path(), &["host", "check", "host.toml"].map(str::to_owned));
+            if !output.status.success() {
+                wrong += &format!("{place}:\n{text}\n{}\n", String::from_utf8_lossy(&output.stderr));
+            }
+            continue;
+        }
         let parts = if info == "toml,lines" { text.lines().map(str::to_owned).collect() } else { vec![text] };
         for part in parts.iter().filter(|part| !part.trim().is_empty()) {
             let child = "[[child]]\nname = \"docs\"\ncommand = \"true\"\n";

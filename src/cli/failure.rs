@@ -16,6 +16,8 @@ pub enum ExitCode {
     NoPath = 4,
     /// No answer in time.
     NoAnswer = 5,
+    /// No agent of a host runs here, or the root runs on another host.
+    NoCluster = 6,
     /// The root gave up: too many restarts came too fast. Of `start` and `run`; also the exit status of nodes.
     GaveUp = 10,
     /// A child could not be started at boot. Of `start` and `run`; also the exit status of nodes.

@@ -64,6 +64,11 @@ impl Read {
         &self.0.diagnostics
     }
 
+    /// The files that were read: the one that was asked for, then what it includes.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.0.sources.files()
+    }
+
     /// The tree; `None` when the file has errors.
     pub(super) fn tree(&self) -> Option<&TreeSpec> {
         self.0.tree.as_ref()

@@ -5,10 +5,37 @@ use super::options::Target;
 use crate::control::{self, FindError, Instance};
 use crate::error::Chain;
 use crate::ids::Path;
+use crate::time::Span;
+use crate::wire::hosts::{HostAsk, HostTold};
 
 /// Finds the instance that is meant. `verb` and `path` are what it is looked for, for the case that there is none.
 pub(super) fn find(target: &Target, verb: &str, path: &Path) -> Result<Instance, Failure> {
-    control::find(&control::own_base(), target.instance.as_deref()).map_err(|error| not_found(verb, path, &error))
+    let base = control::own_base();
+    control::find(&base, target.instance.as_deref()).map_err(|error| {
+        let elsewhere = match &error {
+            FindError::NotRunning { name, .. } => elsewhere(&base, verb, path, name.as_str()),
+            _ => None,
+        };
+        elsewhere.unwrap_or_else(|| not_found(verb, path, &error))
+    })
+}
+
+/// The host that the root of an instance runs on, where this machine belongs to a cluster that knows of it.
+fn elsewhere(base: &std::path::Path, verb: &str, path: &Path, instance: &str) -> Option<Failure> {
+    let ask = HostAsk::Locate { instance: instance.to_owned() };
+    let located = control::ask_agent(base, &ask, &[], Span::from_secs(1)).ok()?;
+    let HostTold::Located { host, known: true } = located else { return None };
+    let (message, hint) = match host {
+        Some(host) => (
+            format!("cannot {verb} {path}: \"{instance}\" runs on the host {host}"),
+            format!("ask there: type the same on {host}; it is not passed on from here yet"),
+        ),
+        None => (
+            format!("cannot {verb} {path}: \"{instance}\" runs on no host of the cluster at the moment"),
+            "`treevisor hosts` tells why".to_owned(),
+        ),
+    };
+    Some(Failure::new(ExitCode::NoCluster, message).hint(hint))
 }
 
 pub(super) fn not_found(verb: &str, path: &Path, error: &FindError) -> Failure {

@@ -15,12 +15,14 @@ mod before_verb;
 mod change;
 mod check;
 mod completions;
+mod deploy;
 mod events;
 mod failure;
 mod file;
 mod foreground;
 mod help;
 mod host;
+mod hosts;
 mod import;
 mod init;
 mod instance;
@@ -61,10 +63,12 @@ use beat::Beat;
 use check::Check;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use completions::Completions;
+use deploy::Deploy;
 use events::Events;
 use failure::ExitCode;
 use help::{Help, Version};
 use host::Host;
+use hosts::Hosts;
 use import::Import;
 use init::Init;
 use logs::Logs;
@@ -102,6 +106,7 @@ Exit codes:
   3   no such instance runs
   4   no such path in the tree
   5   no answer in time
+  6   no agent of a host runs here, or the root runs on another host
   10  of start and run: the root gave up, too many restarts came too fast
   11  of start and run: a child could not be started at boot
 
@@ -193,6 +198,8 @@ pub enum Verb {
     Scale(Scale),
     Upgrade(Upgrade),
     Wait(Wait),
+    Hosts(Hosts),
+    Deploy(Deploy),
     Host(Host),
     Signal(Signal),
     Reset(Reset),
@@ -257,6 +264,8 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Remove(args) => remove::run(args, when).map(ExitCode::number),
         Verb::Scale(args) => scale::run(args, when).map(ExitCode::number),
         Verb::Upgrade(args) => upgrade::run(args, when).map(ExitCode::number),
+        Verb::Hosts(args) => hosts::run(args, when).map(ExitCode::number),
+        Verb::Deploy(args) => deploy::run(args, when).map(ExitCode::number),
         Verb::Host(args) => host::run(args, when),
         Verb::Wait(args) => wait::run(args, when).map(ExitCode::number),
         Verb::Signal(args) => signal::run(args, when).map(ExitCode::number),

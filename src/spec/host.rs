@@ -334,10 +334,9 @@ fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile> {
     }
     let by_tls = store.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
     if let (true, None, Some(place)) = (by_tls, &store.ca, fields.meant("endpoints")) {
-        scope.judge(
-            Finding::error("missing-key", place, "`ca` is missing: no other authority is believed")
-                .hint("write ca = \"/etc/treevisor/store/ca.pem\", the certificate of the authority that has signed theirs"),
-        );
+        scope.judge(Finding::error("missing-key", place, "`ca` is missing: no other authority is believed").hint(
+            "write ca = \"/etc/treevisor/store/ca.pem\", the certificate of the authority that has signed theirs",
+        ));
     }
     if let (Some(place), None) | (None, Some(place)) = (fields.meant("cert"), fields.meant("key")) {
         scope.judge(

@@ -53,3 +53,45 @@ fn a_file_that_is_not_there_is_an_error_of_usage() {
     assert_eq!(code, 2);
     assert!(error.contains("cannot read `missing.toml`"), "{error}");
 }
+
+#[test]
+fn without_an_agent_every_verb_that_asks_it_ends_with_6() {
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("shop.toml"), "[[child]]\nname = \"a\"\ncommand = \"true\"\n").unwrap();
+    let mut text = String::new();
+    for arguments in [
+        &["hosts"][..],
+        &["deploy", "shop.toml"],
+        &["deploy", "--plan", "shop.toml"],
+        &["host", "drain"],
+        &["host", "undrain"],
+        &["host", "forget", "b", "--it-is-dead"],
+    ] {
+        let (out, error, code) = call(directory.path(), arguments);
+        assert_eq!((out.as_str(), code), ("", 6), "{arguments:?}: {error}");
+        text.push_str(&format!("$ treevisor {}\n{error}\n", arguments.join(" ")));
+    }
+    golden::compare("no-agent.txt", &text.replace(directory.path().to_str().unwrap(), "DIR"));
+}
+
+#[test]
+fn what_cannot_be_deployed_or_run_is_said_before_anything_is_asked() {
+    let directory = tempdir().unwrap();
+    fs::create_dir(directory.path().join("below")).unwrap();
+    let outside = "include = \"../web.toml\"\n";
+    fs::write(directory.path().join("below/shop.toml"), outside).unwrap();
+    fs::write(directory.path().join("web.toml"), "[[child]]\nname = \"a\"\ncommand = \"true\"\n").unwrap();
+    let mut text = String::new();
+    for arguments in [
+        &["deploy", "below/shop.toml"][..],
+        &["deploy", "-i", "mill", "web.toml"],
+        &["deploy", "missing.toml"],
+        &["host", "run", "--file", "missing.toml"],
+        &["host", "forget", "b"],
+    ] {
+        let (_, error, code) = call(directory.path(), arguments);
+        assert_eq!(code, 2, "{arguments:?}: {error}");
+        text.push_str(&format!("$ treevisor {}\n{error}\n", arguments.join(" ")));
+    }
+    golden::compare("not-deployed.txt", &text);
+}

@@ -59,6 +59,8 @@ const VERBS: &[&str] = &[
     "scale",
     "upgrade",
     "wait",
+    "hosts",
+    "deploy",
     "host",
     "signal",
     "reset",
@@ -74,4 +76,4 @@ const VERBS: &[&str] = &[
 ];
 
 /// The verbs of `treevisor host`.
-const OF_HOST: &[&str] = &["host check"];
+const OF_HOST: &[&str] = &["host run", "host check", "host drain", "host undrain", "host forget"];

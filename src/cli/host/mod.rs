@@ -1,11 +1,17 @@
 //! `treevisor host`: this machine as one of several that a tree may run on.
 
+pub(super) mod agent;
 mod check;
+mod drain;
+mod run;
 
 use super::failure::{ExitCode, Failure};
 use super::options::When;
 use check::Check;
 use clap::{Args, Subcommand};
+use drain::{Drain, Forget, Undrain};
+use run::Run;
+use std::path::PathBuf;
 
 /// This machine as one of several that a tree can run on
 ///
@@ -15,6 +21,8 @@ use clap::{Args, Subcommand};
     after_long_help = "\
 Examples:
   treevisor host check
+  treevisor host run
+  treevisor host drain --wait
 ",
     subcommand_value_name = "VERB",
     disable_help_subcommand = true,
@@ -29,11 +37,33 @@ pub struct Host {
 /// What there is to do with a host.
 #[derive(Debug, Subcommand)]
 pub enum HostVerb {
+    Run(Run),
     Check(Check),
+    Drain(Drain),
+    Undrain(Undrain),
+    Forget(Forget),
+}
+
+/// Which file describes the host.
+#[derive(Debug, Clone, Args)]
+pub struct FileOption {
+    /// The host's file
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TREEVISOR_HOST_FILE",
+        hide_env_values = true,
+        default_value = "/etc/treevisor/host.toml"
+    )]
+    pub file: PathBuf,
 }
 
 pub(super) fn run(args: Host, when: When) -> Result<i32, Failure> {
     match args.verb {
+        HostVerb::Run(args) => run::run(args, when),
         HostVerb::Check(args) => check::run(args, when).map(ExitCode::number),
+        HostVerb::Drain(args) => drain::drain(args, when).map(ExitCode::number),
+        HostVerb::Undrain(args) => drain::undrain(args, when).map(ExitCode::number),
+        HostVerb::Forget(args) => drain::forget(args, when).map(ExitCode::number),
     }
 }

@@ -1,0 +1,168 @@
+//! `treevisor deploy`: a tree is brought to this host's disk, and is wanted in the cluster from then on.
+
+use super::failure::{ExitCode, Failure};
+use super::host::agent;
+use super::options::{Target, When};
+use super::out::{self, Out};
+use super::render::Look;
+use super::{file, plan};
+use crate::os::accounts::Wanted;
+use crate::spec::tree::TreeSpec;
+use crate::spec::{self, diff};
+use crate::time::Span;
+use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle, BundleFile, HostAsk, HostTold};
+use clap::Args;
+use serde_json::json;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// Have a tree run on one of the cluster's hosts
+///
+/// Checks FILE here, brings it with all that it includes to this host's disk, and makes it what the cluster runs. Its
+/// root is started on one of the hosts that have it. To be done on each host that may run it: a host runs nothing that
+/// was not deployed on it.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+The first deployment of a new content makes it the wanted one: a tree that runs is reloaded where its
+host has it, and goes on as it is where not. Further ones, on the other hosts, change nothing more.
+A tree that is down, as it has given up everywhere or was stopped, is started again.
+
+Files that are included lie in the folder of FILE or below it. Variables, `env-file` and relative paths
+are those of the host that runs the root: relative paths begin in the state directory of the instance.
+
+Examples:
+  treevisor deploy shop.toml --plan
+  treevisor deploy shop.toml
+  treevisor hosts
+
+Exit codes:
+  0  it is wanted, and lies on this host's disk; with --plan: the plan was shown
+  1  it could not be brought there, or the store does not answer
+  2  the file has errors
+  6  no agent runs here
+")]
+pub struct Deploy {
+    /// The tree's file
+    pub file: PathBuf,
+    /// Which instance: to be sure that FILE is the one that is meant.
+    #[command(flatten)]
+    pub target: Target,
+    /// Show what would change against what is deployed, and do nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A disk and a store have so long.
+const WITHIN: Span = Span::from_secs(30);
+
+pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
+    let read = file::read(&args.file, Wanted::Here).without_advice();
+    read.show(when);
+    let files: Vec<PathBuf> = read.files().map(Path::to_owned).collect();
+    let tree = read.into_tree("deploy", &args.file)?;
+    named_as_asked(&args, &tree)?;
+    if args.plan {
+        return show_plan(&args, &tree, when);
+    }
+    let (bundle, contents) = bundle(&args.file, &tree, &files)?;
+    let doing = format!("deploy {}", tree.name);
+    let told = agent::ask(&doing, &HostAsk::Deploy(bundle), &contents, WITHIN)?;
+    let HostTold::Deployed { digest, again, without } = told else { return Err(agent::not_understood(&doing)) };
+    if args.json {
+        let shown = json!({ "instance": tree.name, "digest": digest, "again": again, "without": without });
+        Out::open().write_json(&shown)?;
+        return Ok(ExitCode::Done);
+    }
+    let what = if again { "is what was deployed before, and lies on this host too" } else { "is deployed" };
+    Out::open().write(&format!("{} {what} ({})\n", tree.name, &digest[..digest.len().min(12)]))?;
+    if !without.is_empty() {
+        out::say(
+            when,
+            &format!("not known to lie on {} yet: a host runs nothing that was not deployed on it", without.join(", ")),
+        );
+    }
+    Ok(ExitCode::Done)
+}
+
+fn named_as_asked(args: &Deploy, tree: &TreeSpec) -> Result<(), Failure> {
+    let by_variable = std::env::var("TREEVISOR_INSTANCE").ok();
+    match &args.target.instance {
+        Some(asked) if asked != tree.name.as_str() && args.target.instance != by_variable => {
+            let message = format!("cannot deploy \"{}\" as \"{asked}\": a tree is named by its file", tree.name);
+            Err(Failure::new(ExitCode::Usage, message).hint(format!("write name = \"{asked}\" there")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn show_plan(args: &Deploy, new: &TreeSpec, when: When) -> Result<ExitCode, Failure> {
+    let doing = format!("plan the deployment of {}", new.name);
+    let instance = new.name.to_string();
+    let told = agent::ask(&doing, &HostAsk::Bundle { instance }, &[], agent::AT_ONCE)?;
+    let HostTold::Bundle { file } = told else { return Err(agent::not_understood(&doing)) };
+    let Some(old) = file else {
+        return shown(args, None, &format!("{} is not deployed, or not on this host: all of it is new\n", new.name));
+    };
+    let old = spec::read(Path::new(&old), &|name| std::env::var(name).ok()).tree.ok_or_else(|| {
+        Failure::new(ExitCode::Failed, format!("cannot {doing}: what is deployed cannot be read here any more: {old}"))
+    })?;
+    let plan = diff::diff(&old, new, true).map_err(|refused| {
+        let message = format!("cannot deploy \"{}\" over what runs: {refused}", new.name);
+        Failure::new(ExitCode::Failed, message).hint(format!("put `{}` back", refused.key))
+    })?;
+    shown(args, Some(&plan), &plan::draw(&plan, Look::of_stdout(when)))
+}
+
+fn shown(args: &Deploy, plan: Option<&diff::Diff>, text: &str) -> Result<ExitCode, Failure> {
+    let mut out = Out::open();
+    if args.json {
+        out.write_json(&json!({ "plan": plan }))?;
+    } else {
+        out.write(text)?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// The file and what it includes, each by its path from the folder of the file.
+fn bundle(file: &Path, tree: &TreeSpec, files: &[PathBuf]) -> Result<(Bundle, Vec<Vec<u8>>), Failure> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let wrong = |path: &Path, why: &str| {
+        Failure::new(ExitCode::Usage, format!("cannot deploy {}: {}: {why}", file.display(), path.display()))
+    };
+    let mut bundle = Bundle { instance: tree.name.to_string(), file: String::new(), files: Vec::new() };
+    let mut contents = Vec::new();
+    for path in files {
+        let below = path.strip_prefix(folder).ok().and_then(plain);
+        let Some(below) = below else {
+            return Err(wrong(path, "it does not lie in the folder of the file, or below it"));
+        };
+        if bundle.files.iter().any(|known| known.path == below) {
+            continue;
+        }
+        let content = fs::read(path).map_err(|error| wrong(path, &error.to_string()))?;
+        bundle.files.push(BundleFile { path: below, bytes: content.len() });
+        contents.push(content);
+    }
+    bundle.file = bundle.files.first().map(|first| first.path.clone()).unwrap_or_default();
+    if contents.len() > BUNDLE_FILES_MAX || contents.iter().map(Vec::len).sum::<usize>() > BUNDLE_MAX {
+        let most = format!("it has more than {BUNDLE_FILES_MAX} files, or more than {BUNDLE_MAX} bytes");
+        return Err(wrong(file, &most));
+    }
+    Ok((bundle, contents))
+}
+
+/// A path that goes downwards only, as text.
+fn plain(path: &Path) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => parts.push(name.to_str()?),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(parts.join("/")).filter(|path| !path.is_empty())
+}

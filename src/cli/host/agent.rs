@@ -1,0 +1,42 @@
+//! Asking the agent of this machine, and what is said when that comes to nothing.
+
+use crate::cli::failure::{ExitCode, Failure};
+use crate::control::{AgentError, ask_agent, own_base};
+use crate::error::Chain;
+use crate::time::Span;
+use crate::wire::hosts::{HostAsk, HostTold, HostsView};
+
+/// An answer takes no longer that needs nothing but the agent.
+pub(in crate::cli) const AT_ONCE: Span = Span::from_secs(5);
+
+/// Asks it. `doing` is what is tried, as in "list the hosts".
+pub(in crate::cli) fn ask(doing: &str, ask: &HostAsk, contents: &[Vec<u8>], limit: Span) -> Result<HostTold, Failure> {
+    ask_agent(&own_base(), ask, contents, limit).map_err(|error| failed(doing, &error))
+}
+
+/// The cluster, as it is seen from here.
+pub(in crate::cli) fn hosts(doing: &str) -> Result<HostsView, Failure> {
+    match ask(doing, &HostAsk::Hosts, &[], AT_ONCE)? {
+        HostTold::Hosts(view) => Ok(*view),
+        _ => Err(not_understood(doing)),
+    }
+}
+
+pub(in crate::cli) fn not_understood(doing: &str) -> Failure {
+    Failure::new(ExitCode::Failed, format!("cannot {doing}: the agent has answered something else"))
+        .hint("agent and tool should be of the same version")
+}
+
+fn failed(doing: &str, error: &AgentError) -> Failure {
+    let message = format!("cannot {doing}: {}", Chain(error));
+    match error {
+        AgentError::NoAgent { .. } => Failure::new(ExitCode::NoCluster, message)
+            .hint("`treevisor host run` starts it, by the file of the host; see `treevisor host --help`"),
+        AgentError::NoAnswer { .. } => {
+            Failure::new(ExitCode::NoAnswer, message).hint("look at the host's own tree: `treevisor status -i host`")
+        }
+        AgentError::Refused(_) | AgentError::NotUnderstood(_) | AgentError::Link(_) => {
+            Failure::new(ExitCode::Failed, message)
+        }
+    }
+}

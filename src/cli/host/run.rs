@@ -1,0 +1,129 @@
+//! `treevisor host run`: the host's own tree, with its agent.
+
+use super::FileOption;
+use crate::cli::failure::{ExitCode, Failure};
+use crate::cli::file;
+use crate::cli::foreground::Foreground;
+use crate::cli::options::{Show, When};
+use crate::cli::start::{runtime_of, state_of};
+use crate::ids::Name;
+use crate::node::boot::{self, RootOptions};
+use crate::os::process;
+use crate::spec::exec::ExecSpec;
+use crate::spec::host::INSTANCE;
+use crate::spec::policy::{ChildPolicy, Heartbeat, Shutdown, SupervisorPolicy};
+use crate::spec::resources::Resources;
+use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
+use crate::time::Span;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Run this host: its agent, and the trees that the agent starts
+///
+/// Runs the host's own tree in the foreground, until it is stopped: an instance called `host` whose worker is the agent.
+/// The agent keeps this host's lease in the store, and starts the root of each deployed tree that is this host's to
+/// run. Stopped in order, the trees stop first, and another host starts them then.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+What runs here by the lease is killed with one write to a cgroup, so the host needs a cgroup of its
+own that it may write (Delegate=yes with systemd). Without one it runs nothing, and `hosts` says so.
+
+Examples:
+  treevisor host run
+  treevisor host run --file ./host.toml
+  treevisor status -i host
+
+Exit codes:
+  0   it was stopped
+  2   the file has errors
+  10  the agent gave up: it could not be kept running
+")]
+pub struct Run {
+    /// Which file.
+    #[command(flatten)]
+    pub file: FileOption,
+    /// What is shown.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// The program that the agent is.
+const AGENT: &str = "treevisor-host";
+
+/// How long the agent has to stop what runs here. What it gives that itself is less.
+const SHUTDOWN: Span = Span::from_secs(90);
+
+pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
+    args.show.can_be_written()?;
+    let path = args.file.file;
+    let read = super::check::read(&path);
+    file::show(&read.diagnostics, when);
+    if read.host.is_none() {
+        let errors = read.diagnostics.iter().filter(|found| found.is_error()).count();
+        let message = format!("cannot run the host of {}: it has {}", path.display(), file::count(errors, "error"));
+        return Err(Failure::new(ExitCode::Usage, message));
+    }
+    let tree = tree(&program()?, &std::path::absolute(&path).unwrap_or(path))?;
+    let foreground = Foreground::of(&args.show, &tree, when);
+    Ok(boot::run_root(RootOptions {
+        another_name: None,
+        // There is no file of this tree that could be read again.
+        config: PathBuf::new(),
+        state: state_of(&tree),
+        runtime: runtime_of(&tree)?,
+        tree,
+        log_level: args.show.log_level.into(),
+        log_format: foreground.log,
+        output_format: foreground.output,
+        first_line: foreground.first_line,
+        show_output: !args.show.no_output,
+        output: None,
+        ready: None,
+        panic_button: None,
+        read_holds: crate::control::journal::held,
+    }))
+}
+
+/// The agent's program lies beside this one.
+fn program() -> Result<PathBuf, Failure> {
+    let program = process::self_exe_name().with_file_name(AGENT);
+    if program.is_file() {
+        return Ok(program);
+    }
+    Err(Failure::new(ExitCode::Failed, format!("cannot run this host: there is no {}", program.display())).hint(
+        "the package of treevisor has it beside `treevisor`; a build of one's own makes it with the feature `hosts`",
+    ))
+}
+
+/// The host's own tree.
+fn tree(program: &Path, file: &Path) -> Result<TreeSpec, Failure> {
+    let text = |path: &Path| {
+        let wrong = || Failure::new(ExitCode::Usage, format!("cannot run this host: {} is not UTF-8", path.display()));
+        path.to_str().map(str::to_owned).ok_or_else(wrong)
+    };
+    let command = vec![text(program)?, "agent".into(), "--file".into(), text(file)?];
+    let name = |text: &str| Name::parse(text).expect("it follows the rules for names");
+    let policy = ChildPolicy {
+        shutdown: Shutdown::After(SHUTDOWN),
+        heartbeat: Some(Heartbeat { grace: Span::from_secs(10), ..Heartbeat::default() }),
+        ..ChildPolicy::default()
+    };
+    let agent = ChildSpec {
+        name: name("agent"),
+        policy,
+        kind: ChildKind::Worker(Box::new(ExecSpec::new(command))),
+        added: false,
+        behind: false,
+    };
+    Ok(TreeSpec {
+        name: name(INSTANCE),
+        containment: Containment::Auto,
+        journal: Some(JournalSpec::default()),
+        root: SupervisorSpec {
+            policy: SupervisorPolicy::default(),
+            hooks: Hooks::default(),
+            resources: Resources::default(),
+            children: vec![agent],
+        },
+    })
+}
