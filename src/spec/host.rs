@@ -357,10 +357,32 @@ fn endpoints(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<String>> {
         return None;
     }
     let all: Vec<_> = value.elements(array).into_iter().map(|item| endpoint(scope, item)).collect();
-    all.into_iter().collect()
+    let open = |found: &Endpoint| !found.tls && !found.is_loopback;
+    let several = all.iter().flatten().filter(|found| open(found)).count();
+    if let Some(found) = all.iter().flatten().find(|found| open(found)) {
+        // Of all of them once.
+        let more = if several > 1 { format!(", nor are {} more", several - 1) } else { String::new() };
+        scope.report(
+            Finding::warning("store-in-the-clear", found.place, "records travel unencrypted, and unproved")
+                .label(format!("not on loopback{more}"))
+                .hint(
+                    "who can write them can make things stop, or run twice: use https:// with `ca`, `cert` and `key`, \
+                     unless the network is yours alone",
+                ),
+        );
+    }
+    all.into_iter().map(|found| Some(found?.text)).collect()
 }
 
-fn endpoint(scope: &mut Scope<'_>, item: Value<'_>) -> Option<String> {
+/// A member of the store, as it is written.
+struct Endpoint {
+    text: String,
+    tls: bool,
+    is_loopback: bool,
+    place: Place,
+}
+
+fn endpoint(scope: &mut Scope<'_>, item: Value<'_>) -> Option<Endpoint> {
     let text = scope.filled(item)?;
     let Some((tls, host)) = url(&text) else {
         scope.report(
@@ -369,17 +391,8 @@ fn endpoint(scope: &mut Scope<'_>, item: Value<'_>) -> Option<String> {
         );
         return None;
     };
-    if !tls && !is_loopback(host) {
-        scope.report(
-            Finding::warning("store-in-the-clear", item.place, "records travel unencrypted, and unproved")
-                .label("not on loopback")
-                .hint(
-                    "who can write them can make things stop, or run twice: use https:// with `ca`, `cert` and `key`, \
-                     unless the network is yours alone",
-                ),
-        );
-    }
-    Some(text.trim_end_matches('/').to_owned())
+    let is_loopback = is_loopback(host);
+    Some(Endpoint { text: text.trim_end_matches('/').to_owned(), tls, is_loopback, place: item.place })
 }
 
 /// Whether it is by TLS, and the host that it names.

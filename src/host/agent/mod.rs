@@ -38,7 +38,7 @@ use crate::spec::host::{self, HostFile};
 use crate::store::Store;
 use crate::store::etcd::{Etcd, Tls};
 use crate::time::{Span, Time};
-use slog::{Level, Logger, error, warn};
+use slog::{Level, Logger, error};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::ffi::OsString;
@@ -55,12 +55,9 @@ pub fn run(file: &Path) -> i32 {
     fd::complain_of_crashes();
     let (logger, log) = logging::root(Level::Info, Format::Plain, host::INSTANCE);
     let read = host::read(file, &|name| std::env::var(name).ok());
-    for found in &read.diagnostics {
-        if found.is_error() {
-            error!(logger, "{}", found);
-        } else {
-            warn!(logger, "{}", found);
-        }
+    // Warnings were shown by what has started this.
+    for found in read.diagnostics.iter().filter(|found| found.is_error()) {
+        error!(logger, "{}", found);
     }
     let Some(host) = read.host else {
         log.settle(Span::from_millis(500));

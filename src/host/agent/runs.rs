@@ -221,6 +221,12 @@ impl Runs {
         self.all.values().any(|root| root.exit.is_some())
     }
 
+    /// What runs here, in a few words.
+    pub(super) fn shown(&self) -> String {
+        let names: Vec<_> = self.all.values().map(|root| root.claim.instance.as_str()).collect();
+        if names.is_empty() { String::new() } else { format!("; runs {}", names.join(", ")) }
+    }
+
     /// The claim of a run that is there.
     pub(super) fn claim(&self, run: RunId) -> Option<&ClaimKey> {
         self.all.get(&run).map(|root| &root.claim)

@@ -304,7 +304,8 @@ impl Shell {
             self.heart.ready();
         }
         if self.beat_at.is_some_and(|at| at <= now) {
-            self.heart.beat();
+            let lease = if self.core.lease_left(moment(both)).is_some() { "has its lease" } else { "HAS NO LEASE" };
+            self.heart.status(&format!("{lease}{}", self.runs.shown())).beat();
             self.beat_at = self.heart.interval().map(|interval| now + span(interval));
         }
     }
