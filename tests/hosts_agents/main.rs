@@ -264,6 +264,39 @@ fn another_content_is_taken_over_in_place() {
     assert!(plan.contains("nothing to do"), "{plan}");
 }
 
+/// Whether the kernel has a timer for this process that kills it.
+fn is_armed(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/timers")).is_ok_and(|timers| timers.contains("signal: 9/"))
+}
+
+#[test]
+fn a_root_is_dead_at_its_deadline_in_every_image_of_the_program_and_replaced_when_it_hangs() {
+    let Some(cluster) = Cluster::start(&["a"]) else { return };
+    cluster.deploy(WORKER, &["a"]);
+    assert_eq!(cluster.nth(1), ["a", "1", "normal", "-"]);
+    let root = |cluster: &Cluster| {
+        let status: Value =
+            serde_json::from_slice(&cluster.run("a", &["status", "-i", "shop", "--json"]).stdout).ok()?;
+        u32::try_from(status["pid"].as_u64()?).ok()
+    };
+    let first = cluster.until("the root", root);
+    assert!(is_armed(first));
+    cluster.done("a", &["upgrade", "-i", "shop"]);
+    assert_eq!(root(&cluster), Some(first), "it is the same process, and its worker was not started again");
+    assert!(is_armed(first));
+    assert_eq!(cluster.seen().len(), 1);
+    // It goes on to look at the page: a lease later it is still there.
+    let claim = |cluster: &Cluster| cluster.hosts_as_seen("a")?[0]["lease_left_ms"].as_u64();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        cluster.until("a lease", claim);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(root(&cluster), Some(first));
+    signal(first, libc::SIGSTOP);
+    assert_eq!(cluster.nth(2), ["a", "1", "normal", "-"], "by the same claim");
+}
+
 #[test]
 fn what_an_agent_runs_dies_with_it_and_starts_again_at_once() {
     let Some(cluster) = Cluster::start(&["a", "b"]) else { return };
@@ -343,8 +376,9 @@ fn a_tree_that_gives_up_on_one_host_is_tried_on_another() {
     let next =
         cluster.until("a start on the other host", |cluster| cluster.seen().into_iter().find(|line| line[0] == other));
     assert_eq!(next[3], one[0], "{next:?}");
-    let shown = cluster.done(other, &["hosts", "--json"]);
-    assert!(shown.contains("the root has given up there"), "{shown}");
+    cluster.until("what its record tells", |cluster| {
+        cluster.view(other)?.to_string().contains("the root has given up there").then_some(())
+    });
 }
 
 #[test]
