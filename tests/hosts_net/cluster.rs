@@ -40,6 +40,9 @@ pub(crate) struct Cluster {
     tree: Option<Tree>,
     members: BTreeMap<&'static str, Child>,
     hosts: BTreeMap<&'static str, Child>,
+    /// Whether each member has a disk of its own, which can be frozen.
+    pub(crate) has_disks: bool,
+    frozen: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -56,7 +59,10 @@ impl Cluster {
             tree: Some(tree),
             members: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            has_disks: false,
+            frozen: None,
         };
+        cluster.has_disks = HOSTS.iter().all(|host| cluster.make_disk(host));
         for host in HOSTS {
             cluster.start_member(host);
         }
@@ -102,14 +108,58 @@ impl Cluster {
         fs::File::options().append(true).create(true).open(self.below(host).join(name)).unwrap()
     }
 
+    fn disk(&self, host: &str) -> PathBuf {
+        self.below(host).join("disk")
+    }
+
+    /// A file system in a file, which can be mounted. Only the member's own mount namespace has it, so it goes with that.
+    fn make_disk(&self, host: &str) -> bool {
+        let (disk, at) = (self.disk(host), self.below(host).join("etcd"));
+        fs::create_dir_all(&at).unwrap();
+        let script = "truncate -s 400M \"$0\" && mkfs.ext4 -q \"$0\" && mount -o loop \"$0\" \"$1\"";
+        let made = Command::new("unshare").args(["--mount", "sh", "-c", script]).arg(disk).arg(at).output();
+        made.is_ok_and(|output| output.status.success())
+    }
+
+    /// Whatever is written to the disk of a member waits, or goes on.
+    pub(crate) fn freeze_disk(&mut self, member: Option<&str>) {
+        let fsfreeze = |how: &str, at: &Path| {
+            let done = Command::new("fsfreeze").arg(how).arg(at).status();
+            assert!(done.is_ok_and(|status| status.success()), "fsfreeze {how} {}", at.display());
+        };
+        if let Some(at) = self.frozen.take() {
+            fsfreeze("--unfreeze", &at);
+        }
+        if let Some(member) = member {
+            let root = PathBuf::from(format!("/proc/{}/root", self.members[member].id()));
+            let at = root.join(self.below(member).join("etcd").strip_prefix("/").unwrap());
+            fsfreeze("--freeze", &at);
+            self.frozen = Some(at);
+        }
+    }
+
     pub(crate) fn start_member(&mut self, host: &'static str) {
         let at = |host: &str, port: u16| format!("http://{}:{port}", address(host));
         let all: Vec<_> = HOSTS.iter().map(|host| format!("{host}={}", at(host, 2380))).collect();
         let log = self.log(host, "etcd.log");
-        let child = self
-            .command(host, &format!("etcd-{host}"), "etcd")
-            .args(["--name", host, "--log-level", "error", "--auto-compaction-retention", "1h", "--data-dir"])
-            .arg(self.below(host).join("etcd"))
+        let mut command = self.command(host, &format!("etcd-{host}"), if self.has_disks { "unshare" } else { "etcd" });
+        if self.has_disks {
+            command.args(["--mount", "sh", "-c", "mount -o loop \"$0\" \"$1\" && shift && exec \"$@\""]);
+            command.arg(self.disk(host)).arg(self.below(host).join("etcd")).arg("etcd");
+        }
+        let child = command
+            // Without --pre-vote, which is off in etcd 3.4, a member that comes back unseats the leader.
+            .args([
+                "--name",
+                host,
+                "--log-level",
+                "error",
+                "--auto-compaction-retention",
+                "1h",
+                "--pre-vote",
+                "--data-dir",
+            ])
+            .arg(self.below(host).join("etcd").join("data"))
             .args(["--listen-client-urls", &at(host, 2379), "--advertise-client-urls", &at(host, 2379)])
             .args(["--listen-peer-urls", &at(host, 2380), "--initial-advertise-peer-urls", &at(host, 2380)])
             .args(["--initial-cluster", &all.join(",")])
@@ -261,6 +311,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // A process that waits for a disk does not die.
+        if self.frozen.is_some() {
+            self.freeze_disk(None);
+        }
         let Some(tree) = self.tree.take() else { return };
         let root = tree.root();
         let empty = until(PATIENCE, || {

@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     KillLeader,
     StopLeader,
     StopMajority,
+    FreezeDiskOfLeader,
 }
 
 /// What came of one.
@@ -56,7 +57,7 @@ impl Fault {
 
 impl Kind {
     /// From the worst on.
-    const ALL: [Kind; 15] = [
+    const ALL: [Kind; 16] = [
         Kind::StopAllButWorkers,
         Kind::CutOut,
         Kind::CutIn,
@@ -66,6 +67,7 @@ impl Kind {
         Kind::KillHost,
         Kind::StopMajority,
         Kind::LinkDown,
+        Kind::FreezeDiskOfLeader,
         Kind::StopAgent,
         Kind::KillLeader,
         Kind::KillRoot,
@@ -75,8 +77,9 @@ impl Kind {
     ];
 
     /// So many, each kind as often as any other, in an order that the seed decides.
-    pub(crate) fn in_some_order(count: usize, seed: usize) -> Vec<Kind> {
-        let mut kinds: Vec<Kind> = Kind::ALL.into_iter().cycle().take(count).collect();
+    pub(crate) fn in_some_order(count: usize, seed: usize, has_disks: bool) -> Vec<Kind> {
+        let possible = Kind::ALL.into_iter().filter(|kind| has_disks || *kind != Kind::FreezeDiskOfLeader);
+        let mut kinds: Vec<Kind> = possible.cycle().take(count).collect();
         // xorshift; any order is as good.
         let mut state = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         for at in (1..kinds.len()).rev() {
@@ -99,7 +102,7 @@ impl Kind {
             | Kind::CutOut
             | Kind::CutIn => true,
             // A new agent is there at once, and may be the first to claim.
-            Kind::KillAgent | Kind::StopAgent | Kind::StopMajority => false,
+            Kind::KillAgent | Kind::StopAgent | Kind::StopMajority | Kind::FreezeDiskOfLeader => false,
             Kind::KillFence | Kind::KillRoot | Kind::StopRoot | Kind::KillLeader | Kind::StopLeader => false,
         }
     }
@@ -113,7 +116,8 @@ impl Kind {
         let at = now();
         let members = self.begin(cluster, host);
         // Long enough for what would be noticed to be noticed.
-        let stays = |cluster: &Cluster| is_fresh(cluster, at + (LEASE + 2) * 1_000_000_000);
+        let lasts = if self == Kind::FreezeDiskOfLeader { 3 * LEASE } else { LEASE + 2 };
+        let stays = |cluster: &Cluster| is_fresh(cluster, at + lasts * 1_000_000_000);
         let moved = |cluster: &Cluster| cluster.observer.last().is_some_and(|line| line.token > from.token);
         let over = if self == Kind::StopMajority {
             // Nothing runs by then, and nothing can.
@@ -149,11 +153,14 @@ impl Kind {
             Kind::LinkDown => cluster.net.link(host, false),
             Kind::CutOut => cluster.net.cut_out(host, true),
             Kind::CutIn => cluster.net.cut_in(host, true),
-            Kind::KillLeader | Kind::StopLeader => {
+            Kind::KillLeader | Kind::StopLeader | Kind::FreezeDiskOfLeader => {
                 assert!(until(PATIENCE, || cluster.leader().is_some()), "the store has no leader: {}", cluster.logs());
                 let leader = cluster.leader().unwrap_or(host);
-                let signal = if self == Kind::KillLeader { libc::SIGKILL } else { libc::SIGSTOP };
-                cluster.signal_member(leader, signal);
+                match self {
+                    Kind::KillLeader => cluster.signal_member(leader, libc::SIGKILL),
+                    Kind::StopLeader => cluster.signal_member(leader, libc::SIGSTOP),
+                    _ => cluster.freeze_disk(Some(leader)),
+                }
                 return vec![leader];
             }
             Kind::StopMajority => {
@@ -176,6 +183,7 @@ impl Kind {
             Kind::LinkDown => cluster.net.link(host, true),
             Kind::CutOut => cluster.net.cut_out(host, false),
             Kind::CutIn => cluster.net.cut_in(host, false),
+            Kind::FreezeDiskOfLeader => cluster.freeze_disk(None),
             Kind::KillLeader => cluster.start_member(members[0]),
             Kind::StopLeader | Kind::StopMajority => {
                 members.iter().for_each(|member| cluster.signal_member(member, libc::SIGCONT));

@@ -85,7 +85,10 @@ fn no_two_hosts_run_it_at_once_whatever_fails() {
     };
     let (count, seed) = (number("HOSTS_FAULTS", FAULTS), number("HOSTS_SEED", 1));
     let (mut done, mut unasked): (Vec<Fault>, usize) = (Vec::new(), 0);
-    for kind in Kind::in_some_order(count, seed) {
+    if !cluster.has_disks {
+        eprintln!("without a frozen disk: no file system can be mounted here");
+    }
+    for kind in Kind::in_some_order(count, seed, cluster.has_disks) {
         let fault = kind.inflict(&mut cluster);
         if let Some(before) = done.last().filter(|before| before.to.token != fault.from.token) {
             let Fault { to, .. } = before;
