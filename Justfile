@@ -9,6 +9,7 @@ test:
 # Many seeds of the simulation; a failing one says how to replay it.
 soak seeds="100000":
     SIM_SEEDS={{seeds}} cargo test --release --test sim -- --nocapture
+    HOSTS_SEEDS={{seeds}} cargo test --release --test hosts -- --nocapture
 
 bench:
     benches/run

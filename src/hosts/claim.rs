@@ -107,8 +107,9 @@ pub(super) enum What {
     Down,
     /// A run of this bundle, by this order, and whether it was asked to stop.
     Running { run: RunId, bundle: String, serial: u64, asked: Option<StopWhy> },
-    /// Nothing is left of it, and it has ended for good: first the instance is to be down, so that no other host starts it.
-    Finished(String),
+    /// Nothing is left of it, and what was ordered by this serial has ended for good: first the instance is to be down, so that no
+    /// other host starts it.
+    Finished(u64, String),
     /// Nothing is left of it: it is to be set free.
     Leaving(Freed, Option<String>),
 }
@@ -150,7 +151,7 @@ impl Claim {
     pub(super) fn run(&self) -> Option<RunId> {
         match self.here.as_ref()?.what {
             What::Running { run, .. } => Some(run),
-            What::Down | What::Finished(_) | What::Leaving(..) => None,
+            What::Down | What::Finished(..) | What::Leaving(..) => None,
         }
     }
 
@@ -194,9 +195,16 @@ impl Claim {
             }
             What::Down if sight.lease_ends() => Move::Wait(None),
             What::Down => Move::Run,
-            What::Finished(_) if waits => later(),
-            What::Finished(note) if sight.wanted() => Move::WantDown(note.clone()),
-            What::Finished(note) => {
+            What::Finished(..) if waits => later(),
+            What::Finished(serial, note) if sight.wanted() => {
+                if sight.want.is_some_and(|want| want.serial == *serial) {
+                    return Move::WantDown(note.clone());
+                }
+                // An operator has ordered it anew meanwhile.
+                self.restart();
+                self.next(sight)
+            }
+            What::Finished(_, note) => {
                 let note = Some(note.clone());
                 self.leave(Freed::Stopped, note);
                 self.next(sight)
@@ -214,6 +222,12 @@ impl Claim {
             .leave
             .or_else(|| down.then_some(StopWhy::NotWanted))
             .or_else(|| sight.lease_ends().then_some(StopWhy::LeaseEnds))
+    }
+
+    fn restart(&mut self) {
+        if let Some(here) = &mut self.here {
+            here.what = What::Down;
+        }
     }
 
     fn leave(&mut self, freed: Freed, note: Option<String>) {
@@ -374,7 +388,7 @@ impl Claim {
         let why = match end {
             _ if asked => return None,
             RunEnd::Stopped => {
-                here.what = What::Finished("it has ended by itself, in order".to_owned());
+                here.what = What::Finished(serial, "it has ended by itself, in order".to_owned());
                 return None;
             }
             RunEnd::GaveUp(why) => format!("it has given up: {why}"),
@@ -394,3 +408,6 @@ impl Claim {
         Some((serial, why))
     }
 }
+
+#[cfg(test)]
+mod tests;

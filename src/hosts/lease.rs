@@ -353,3 +353,6 @@ impl Lease {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -383,6 +383,18 @@ fn a_root_that_ends_by_itself_takes_its_instance_down_first() {
 }
 
 #[test]
+fn an_operators_order_is_not_undone_by_the_end_of_what_an_earlier_one_has_started() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    bench.want(2, WantState::Up);
+    bench.hand_in(Event::Exited { run: 1, end: RunEnd::Stopped });
+    bench.pass(seconds(2));
+    let want: Want = read(&bench.store[&key(Key::Want("web".into()))].1).unwrap();
+    assert_eq!((want.state, want.serial, bench.runs.len()), (WantState::Up, 2, 2));
+}
+
+#[test]
 fn a_drained_host_is_left_and_stays_so_over_a_restart_of_its_agent() {
     let mut bench = Bench::new();
     bench.want(1, WantState::Up);
