@@ -37,17 +37,17 @@ pub(crate) enum Breach {
 
 /// Each with the seed that is tried first: one that has shown it, so that the others need not be run.
 pub(crate) const BREACHES: &[(Breach, u64)] = &[
-    (Breach::FromTheAnswer, 360),
-    (Breach::NoGuard, 1),
-    (Breach::BlindDeclaration, 2),
-    (Breach::EpochIgnored, 3),
-    (Breach::BeginsBeforeEmpty, 7),
+    (Breach::FromTheAnswer, 274),
+    (Breach::NoGuard, 0),
+    (Breach::BlindDeclaration, 4),
+    (Breach::EpochIgnored, 105),
+    (Breach::BeginsBeforeEmpty, 8),
     (Breach::NothingKills, 2),
     (Breach::Drift, 42),
-    (Breach::Hasty, 1),
-    (Breach::WallTime, 27),
+    (Breach::Hasty, 0),
+    (Breach::WallTime, 9),
     (Breach::PokeNotAwaited, 9),
-    (Breach::FreesBeforeEmpty, 0),
+    (Breach::FreesBeforeEmpty, 1),
 ];
 
 impl Breach {

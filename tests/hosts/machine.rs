@@ -1,7 +1,7 @@
 //! One host: its clocks, its agent, its fence, and what runs on it.
 
-use std::collections::{BTreeSet, VecDeque};
-use treevisor::hosts::{Action, Agent, ClaimKey, Event, Moment, RequestId, RunId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use treevisor::hosts::{Action, Agent, ClaimKey, Event, Moment, RequestId, Run, RunId};
 use treevisor::time::Time;
 
 /// Nanoseconds of true time, which no host can see.
@@ -83,6 +83,10 @@ pub(crate) struct Life {
     /// What was still to be carried out when it was stopped.
     pub(crate) stalled: VecDeque<Action>,
     pub(crate) unanswered: BTreeSet<RequestId>,
+    /// Runs whose file is looked for on the disk.
+    pub(crate) starting: BTreeMap<RunId, Run>,
+    /// The one whose process is being made just when the agent was stopped.
+    pub(crate) forking: Option<Run>,
     pub(crate) clearing: Option<u64>,
     /// The first clearing of a life does not end a lease.
     pub(crate) cleared: bool,

@@ -43,6 +43,7 @@ const WANTED: &[&str] = &[
     "a machine is suspended",
     "a request comes twice",
     "a root ends",
+    "a run is ended before it has begun",
     "a start after the deadline",
     "all is cleared",
     "an agent has ended without its store",

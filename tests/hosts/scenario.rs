@@ -89,7 +89,7 @@ impl Scenario {
             mute: 0,
             twice: if bad { 20 } else { 0 },
             stale: rng.below(2_001) * MILLI,
-            faults: rng.between(100, 300) * SECOND,
+            faults: rng.between(80, 240) * SECOND,
             between: rng.between(1, 2 * lease) * SECOND,
             timing,
         };

@@ -9,8 +9,8 @@ use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use treevisor::hosts::record::{self, Key, Want, WantState};
 use treevisor::hosts::{
-    About, Action, Agent, Answer, ClaimKey, End, Event, Moment, Report, RequestId, RunEnd, Settings, StopWhy, Turn,
-    Wish,
+    About, Action, Agent, Answer, ClaimKey, End, Event, Moment, Report, RequestId, RunEnd, RunId, Settings, StopWhy,
+    Turn, Wish,
 };
 
 pub(crate) const CLUSTER: &str = "c";
@@ -49,6 +49,12 @@ enum Next {
         host: usize,
         life: u64,
         number: u64,
+    },
+    /// What a run needs has come from the disk.
+    Spawn {
+        host: usize,
+        life: u64,
+        run: RunId,
     },
     /// The deadline of a host may have come.
     Deadline {
@@ -236,6 +242,24 @@ impl World {
                     self.machines[host].pokes.push((life, number));
                 }
             }
+            Next::Spawn { host, life, run } if self.machines[host].agent_runs(self.at) => {
+                let now = self.now(host);
+                // The shell looks at the deadline once more; the clearing that follows then forgets the run.
+                let over = self.machines[host].page.is_over(now) && !self.scenario.timers;
+                let waits = self.life(host, life).and_then(|life| life.starting.remove(&run));
+                let stalls = self.scenario.timers && self.quiet.is_none() && !self.machines[host].calm;
+                match waits.filter(|_| !over) {
+                    Some(run) if stalls && self.rng.chance(30) => {
+                        let length = self.length();
+                        self.saw("an agent is stopped in the middle of a start");
+                        self.stop_agent(host, self.at + length);
+                        self.life(host, life).expect("it starts").forking = Some(run);
+                    }
+                    Some(run) => self.spawn(host, life, run),
+                    None => {}
+                }
+            }
+            Next::Spawn { host, life, run } => self.push(10 * MILLI, Next::Spawn { host, life, run }),
             Next::Deadline { host, plan } if self.machines[host].plans == plan => self.look_at_deadline(host),
             Next::Deadline { .. } => {}
             Next::Stops { host, process } => self.stops(host, process),
@@ -290,6 +314,8 @@ impl World {
             inbox: VecDeque::new(),
             stalled: VecDeque::new(),
             unanswered: BTreeSet::new(),
+            starting: BTreeMap::new(),
+            forking: None,
             clearing: None,
             cleared: false,
             wakes: 0,
@@ -334,9 +360,7 @@ impl World {
             let Some(action) = life.stalled.pop_front() else { break };
             let number = life.number;
             self.carry_out(host, number, action);
-            let next = self.machines[host].life.as_ref().and_then(|life| life.stalled.front());
-            let often = if matches!(next, Some(Action::Run(_))) { 30 } else { 1 };
-            let stalls = self.quiet.is_none() && !self.machines[host].calm && self.rng.chance(often);
+            let stalls = self.quiet.is_none() && !self.machines[host].calm && self.rng.chance(1);
             // A start that comes late is what the timers are for: the fence alone sees it when it is there.
             if stalls && self.scenario.timers {
                 let span = self.length();
@@ -387,7 +411,14 @@ impl World {
                 log!(self, "{name}: clear {number}");
                 self.clear(host, number);
             }
-            Action::Run(run) => self.spawn(host, life, run),
+            Action::Run(run) => {
+                let number = run.run;
+                if let Some(life) = self.life(host, life) {
+                    life.starting.insert(number, run);
+                }
+                let after = if self.rng.chance(100) { self.rng.below(3 * SECOND) } else { self.rng.below(20 * MILLI) };
+                self.push(after, Next::Spawn { host, life, run: number });
+            }
             Action::Stop { run, why } => {
                 log!(self, "{name}: stop {run}: {why:?}");
                 if why == StopWhy::LeaseEnds {
@@ -396,6 +427,7 @@ impl World {
                 }
                 self.ask_to_stop(host, life, run);
             }
+            Action::Kill(run) if self.does_not_begin(host, life, run) => {}
             Action::Kill(run) => {
                 let found = self.machines[host].processes.iter().find(|p| p.life == life && p.run == run);
                 if let Some(number) = found.map(|process| process.number) {
@@ -571,7 +603,21 @@ impl World {
         }
     }
 
-    fn ask_to_stop(&mut self, host: usize, life: u64, run: u64) {
+    /// A run that has not begun does not begin.
+    fn does_not_begin(&mut self, host: usize, life: u64, run: RunId) -> bool {
+        let waits = self.life(host, life).is_some_and(|life| life.starting.remove(&run).is_some());
+        if waits {
+            self.saw("a run is ended before it has begun");
+            let event = Event::Exited { run, end: RunEnd::Stopped };
+            self.push(MILLI, Next::HandIn { host, life, event });
+        }
+        waits
+    }
+
+    fn ask_to_stop(&mut self, host: usize, life: u64, run: RunId) {
+        if self.does_not_begin(host, life, run) {
+            return;
+        }
         let found = self.machines[host].processes.iter().find(|process| process.life == life && process.run == run);
         let Some(process) = found.map(|process| process.number) else { return };
         if self.quiet.is_none() && self.rng.chance(100) {
@@ -626,6 +672,7 @@ impl World {
     fn clear(&mut self, host: usize, number: u64) {
         let life = self.machines[host].life.as_mut().expect("it orders");
         life.clearing = Some(number);
+        life.starting.clear();
         let first = !std::mem::replace(&mut life.cleared, true);
         if !first {
             self.saw("all is cleared");
@@ -737,6 +784,11 @@ impl World {
         }
         if !self.machines[host].agent_runs(at) {
             return;
+        }
+        if let Some((life, run)) =
+            self.machines[host].life.as_mut().and_then(|life| Some((life.number, life.forking.take()?)))
+        {
+            self.spawn(host, life, run);
         }
         self.carry_out_all(host);
         while self.machines[host].agent_runs(at) {
