@@ -162,6 +162,13 @@ impl Cluster {
         });
     }
 
+    /// Waits until a root that was killed with all that could clear up after it has left nothing to be found.
+    #[track_caller]
+    fn nothing_left(&self, host: &str) {
+        let directory = self.host(host).directory.join("run/shop");
+        self.until("that nothing is left", |_| (!directory.exists()).then_some(()));
+    }
+
     /// The process of a host's agent.
     fn agent(&self, host: &str) -> u32 {
         let status = self.done(host, &["status", "-i", "host", "--json"]);
@@ -311,6 +318,9 @@ fn what_an_agent_runs_dies_with_it_and_starts_again_at_once() {
     let elsewhere = [other, "2", "failover", &first[0]];
     assert!(second == elsewhere || second == [&first[0], "2", "normal", "-"], "{second:?}");
     eprintln!("an agent was killed: on {} after {:?}", second[0], begun.elapsed());
+    if second[0] == other {
+        cluster.nothing_left(&first[0]);
+    }
     // No lease was waited for: the next agent of that host has begun another epoch.
     cluster.until("the next epoch", |cluster| {
         let hosts = cluster.hosts_as_seen(other)?;
@@ -346,6 +356,7 @@ fn a_host_that_stands_still_is_dead_at_its_deadline_and_lost_after_it() {
     assert_eq!(cluster.nth(2), [other, "2", "failover", &first[0]]);
     eprintln!("a host stands still: elsewhere after {:?}", begun.elapsed());
     stopped.iter().for_each(|pid| signal(*pid, libc::SIGCONT));
+    cluster.nothing_left(&first[0]);
     let text = fs::read_to_string(&times).unwrap();
     let of = |host: &str| -> Vec<f64> {
         let lines = text.lines().filter_map(|line| line.split_once(' ')).filter(|(name, _)| *name == host);

@@ -3,6 +3,7 @@
 pub(super) mod agent;
 mod check;
 mod drain;
+mod option;
 mod run;
 
 use super::failure::{ExitCode, Failure};
@@ -11,7 +12,6 @@ use check::Check;
 use clap::{Args, Subcommand};
 use drain::{Drain, Forget, Undrain};
 use run::Run;
-use std::path::PathBuf;
 
 /// This machine as one of several that a tree can run on
 ///
@@ -42,20 +42,6 @@ pub enum HostVerb {
     Drain(Drain),
     Undrain(Undrain),
     Forget(Forget),
-}
-
-/// Which file describes the host.
-#[derive(Debug, Clone, Args)]
-pub struct FileOption {
-    /// The host's file
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TREEVISOR_HOST_FILE",
-        hide_env_values = true,
-        default_value = "/etc/treevisor/host.toml"
-    )]
-    pub file: PathBuf,
 }
 
 pub(super) fn run(args: Host, when: When) -> Result<i32, Failure> {

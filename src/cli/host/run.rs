@@ -1,6 +1,6 @@
 //! `treevisor host run`: the host's own tree, with its agent.
 
-use super::FileOption;
+use super::option::FileOption;
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::file;
 use crate::cli::foreground::Foreground;

@@ -147,6 +147,12 @@ impl Bundles {
         Ok(link.join(&kept.file))
     }
 
+    /// The instances that have run here.
+    pub(super) fn instances(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.join("current")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| !name.starts_with('.')).collect()
+    }
+
     /// Removes one that is of no use.
     pub(super) fn remove(&self, kept: &Kept) {
         let _ = fs::remove_dir_all(self.directory.join("bundles").join(&kept.digest));

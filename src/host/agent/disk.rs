@@ -2,10 +2,14 @@
 
 use super::bundles::{Bundles, Kept};
 use crate::hosts::RunId;
+use crate::ids::Name;
+use crate::instance::runtime::RuntimeDir;
 use crate::instance::state::StateDir;
+use crate::os::lock::LockFile;
 use crate::os::thread;
 use crate::os::wake::Wake;
 use crate::spec;
+use crate::time::Span;
 use crate::wire::hosts::Bundle;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -25,14 +29,25 @@ const WAITING_MAX: usize = 10_000;
 /// What is added to the environment of all that is started here.
 pub(super) type Env = BTreeMap<String, String>;
 
+/// Where things lie: what this host keeps, what instances keep, and where they run.
+pub(super) struct Places {
+    pub(super) state: StateDir,
+    pub(super) base: PathBuf,
+    pub(super) runtime: PathBuf,
+}
+
 /// What is to be done.
 pub(super) enum Job {
     /// Keep a bundle, for the deployment with this number.
     Keep(u64, Bundle, Vec<Vec<u8>>),
     /// Have the link of an instance lead to this bundle, as this run is to start from it, or to read it.
     Point(RunId, Kept, What),
+    /// Remove what a root that is gone has left of its runtime directory: of this instance, or of all that have run here.
+    Sweep(Option<String>),
     /// A line of the journal.
     Line(String),
+    /// All that was asked before is done.
+    Last,
 }
 
 /// What a link is changed for.
@@ -48,6 +63,7 @@ pub(super) enum Did {
     Bundles(Vec<Kept>),
     Kept(u64, Result<Kept, String>),
     Pointed(RunId, What, Result<PathBuf, String>),
+    Last,
 }
 
 /// The thread's other end.
@@ -63,13 +79,13 @@ impl Disk {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn start(bundles: Bundles, state: StateDir, base: PathBuf, env: Env) -> io::Result<Disk> {
+    pub(super) fn start(bundles: Bundles, places: Places, env: Env) -> io::Result<Disk> {
         let wake = Arc::new(Wake::new()?);
         let (jobs, todo) = mpsc::sync_channel(WAITING_MAX);
         let (did, done) = mpsc::channel();
         let (rings, theirs) = (Arc::clone(&wake), bundles.clone());
         thread::start_quiet("treevisor-disk", move || {
-            work((&theirs, &state, &base), &env, &todo, &did, &rings);
+            work(&theirs, &places, &env, &todo, &did, &rings);
         })?;
         Ok(Disk { bundles, jobs, done, wake })
     }
@@ -88,6 +104,17 @@ impl Disk {
         self.bundles.file(kept)
     }
 
+    /// Waits until all is done that was asked, for no longer than this.
+    pub(super) fn finish(&self, limit: Span) {
+        if self.ask(Job::Last) {
+            while let Ok(did) = self.done.recv_timeout(limit.as_duration()) {
+                if matches!(did, Did::Last) {
+                    return;
+                }
+            }
+        }
+    }
+
     /// What is done since the last call.
     pub(super) fn done(&self) -> Vec<Did> {
         self.wake.heard();
@@ -96,7 +123,8 @@ impl Disk {
 }
 
 fn work(
-    (bundles, state, base): (&Bundles, &StateDir, &Path),
+    bundles: &Bundles,
+    Places { state, base, runtime }: &Places,
     env: &Env,
     todo: &Receiver<Job>,
     did: &Sender<Did>,
@@ -120,6 +148,9 @@ fn work(
                 let place = place(base, &kept.instance).and_then(|()| bundles.point(&kept));
                 tell(Did::Pointed(run, what, place.map_err(|error| error.to_string())));
             }
+            Job::Sweep(Some(instance)) => sweep(runtime, &instance),
+            Job::Sweep(None) => bundles.instances().iter().for_each(|instance| sweep(runtime, instance)),
+            Job::Last => tell(Did::Last),
             // A journal that cannot be written is missed by nothing but its readers.
             Job::Line(line) => drop(append(&journal, &line)),
         }
@@ -138,6 +169,15 @@ fn check(bundles: &Bundles, env: &Env, kept: Kept) -> Result<Kept, String> {
             bundles.remove(&kept);
             Err(format!("on this host it has errors: {wrong}"))
         }
+    }
+}
+
+/// What a root has left that was killed together with its keeper. While a process holds the lock, it is not for us.
+fn sweep(runtime: &Path, instance: &str) {
+    let directory = Name::parse(instance).ok().and_then(|name| RuntimeDir::of(runtime, &name).ok());
+    let Some(directory) = directory.filter(|directory| directory.path().is_dir()) else { return };
+    if let Ok(_lock) = LockFile::acquire(&directory.lock_file()) {
+        directory.remove();
     }
 }
 

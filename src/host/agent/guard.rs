@@ -111,6 +111,17 @@ impl Guard {
         self.running.as_ref().map(|running| running.answer.answer()).filter(|number| *number > 0)
     }
 
+    /// It is not needed any more: nothing is left that runs by the lease, and nothing will be started.
+    pub(super) fn end(&mut self) {
+        self.again = None;
+        if let Some(running) = self.running.take() {
+            let _ = running.pidfd.signal_child(running.pid, libc::SIGKILL);
+            // It runs before all others, and so it dies before all others.
+            running.pidfd.wait_exit(Span::from_millis(200));
+            let _ = running.pidfd.wait();
+        }
+    }
+
     /// It has ended, perhaps.
     pub(super) fn ended(&mut self, now: Time, reactor: &mut Reactor, logger: &Logger) {
         let Some(running) = self.running.take() else { return };

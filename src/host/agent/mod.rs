@@ -10,6 +10,7 @@
 //! It is the parent process of what runs here by the lease: when it is killed, all of that dies with it, by parent-death signals, and the
 //! fence clears up.
 
+mod asked;
 mod bundles;
 mod deploys;
 mod disk;
@@ -90,6 +91,8 @@ fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shel
     directory.create()?;
     let state = StateDir::of(&base, &name);
     let bundles = bundles::Bundles::below(&state)?;
+    runs::sweep_sockets(directory.path());
+    let places = disk::Places { state, base: base.clone(), runtime: runtime.clone() };
     let mut reactor = reactor::Reactor::new()?;
     let heart = Heart::from_env();
     let mut shell = Shell {
@@ -99,9 +102,9 @@ fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shel
         lease: LeasePage::new()?,
         place,
         guard: guard::Guard::new(&mut reactor)?,
-        runs: runs::Runs::new(means(&file, runtime, base.clone())),
+        runs: runs::Runs::new(means(&file, runtime, base)),
         stores: stores::Stores::start(way_to(&file)?, way_to(&file)?)?,
-        disk: disk::Disk::start(bundles, state, base, file.env.clone())?,
+        disk: disk::Disk::start(bundles, places, file.env.clone())?,
         tools: tools::Tools::bind(&directory.path().join(SOCKET))?,
         deploys: deploys::Deploys::new(&file.cluster, &file.name),
         bundles: Vec::new(),

@@ -72,6 +72,8 @@ struct Root {
     reports: Tag,
     /// When it counts as hung.
     silent_at: Option<Time>,
+    /// It was asked to stop.
+    is_asked: bool,
     /// What it has reported of itself last.
     status: String,
     /// Its process has ended so.
@@ -87,6 +89,18 @@ pub(super) struct Runs {
     /// What waits for its file on the disk.
     pointed: BTreeMap<RunId, Run>,
     buffer: Box<[u8; DATAGRAM_MAX]>,
+}
+
+/// How the sockets are called to which roots report.
+const SOCKETS: &str = "run-";
+
+/// Removes those that an agent has left that was killed.
+pub(super) fn sweep_sockets(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SOCKETS) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 impl Runs {
@@ -130,7 +144,7 @@ impl Runs {
         let Means { program, env, runtime, state, host } = &self.means;
         let group = place.group(instance)?;
         let switch = Switch::open(group.path())?;
-        let notify = DatagramSocket::bind(&runtime.join("host").join(format!("run-{}", run.run)))?;
+        let notify = DatagramSocket::bind(&runtime.join("host").join(format!("{SOCKETS}{}", run.run)))?;
         let mut env: BTreeMap<OsString, OsString> = env.iter().cloned().collect();
         let micros = (SILENCE.as_nanos() / 1_000).to_string();
         let own: [(&str, OsString); 8] = [
@@ -172,15 +186,28 @@ impl Runs {
             switch,
             notify,
             silent_at: Some(*now + FIRST),
+            is_asked: false,
             status: String::new(),
             end: None,
             kill_at: None,
         })
     }
 
-    /// Asks one to stop.
-    pub(super) fn stop(&mut self, run: RunId) {
+    /// Asks one to stop. One that has not begun does not begin: gives its end then.
+    pub(super) fn stop(&mut self, run: RunId) -> Option<Event> {
+        if self.pointed.remove(&run).is_some() {
+            return Some(Event::Exited { run, end: RunEnd::Stopped });
+        }
+        if let Some(root) = self.all.get_mut(&run) {
+            root.is_asked = true;
+        }
         self.signal(run, libc::SIGTERM);
+        None
+    }
+
+    /// One that has not begun does not begin, and its end is not told: the lease is over.
+    pub(super) fn forget(&mut self, run: RunId) {
+        self.pointed.remove(&run);
     }
 
     /// Has one read its file again.
@@ -242,9 +269,11 @@ impl Runs {
         let failed = root.late.as_mut().and_then(Late::outcome).and_then(Result::err);
         let end = match failed {
             Some(error) => RunEnd::CannotStart(error.to_string()),
+            // Before it has its handlers, the signal that asks it ends it.
+            None if root.is_asked && status.signal == Some(libc::SIGTERM) => RunEnd::Stopped,
             None => end_of(status, &root.status),
         };
-        info!(logger, "{} has ended here", root.claim.instance; "pid" => root.pid, "how" => ?end);
+        info!(logger, "{} has ended here: {}", root.claim.instance, in_words(&end); "pid" => root.pid);
         root.silent_at = None;
         root.end = Some(end);
         root.kill_at = Some(root.kill_at.map_or(now + KEEPER, |at| at.min(now + KEEPER)));
@@ -287,9 +316,9 @@ impl Runs {
         self.all.values().flat_map(|root| [root.silent_at, root.kill_at]).flatten().min()
     }
 
-    /// What is due, and what has gone by now.
-    pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor) -> Vec<Event> {
-        let mut events = Vec::new();
+    /// What is due, and what has gone by now: those with their instances.
+    pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor) -> (Vec<Event>, Vec<String>) {
+        let (mut events, mut instances) = (Vec::new(), Vec::new());
         let mut gone = Vec::new();
         for (run, root) in &mut self.all {
             if root.silent_at.take_if(|at| *at <= now).is_some() {
@@ -307,8 +336,9 @@ impl Runs {
             reactor.unwatch(root.notify.as_raw_fd(), root.reports);
             root.group.remove_all();
             events.extend(root.end.map(|end| Event::Exited { run, end }));
+            instances.push(root.claim.instance);
         }
-        events
+        (events, instances)
     }
 }
 
@@ -320,6 +350,16 @@ impl Root {
             let _ = self.pidfd.signal_child(self.pid, libc::SIGKILL);
         }
         self.kill_at = Some(now + AGAIN);
+    }
+}
+
+/// How it has ended.
+fn in_words(end: &RunEnd) -> String {
+    match end {
+        RunEnd::Stopped => "it was stopped".to_owned(),
+        RunEnd::GaveUp(why) => format!("it has given up: {why}"),
+        RunEnd::CannotStart(why) => format!("it cannot start: {why}"),
+        RunEnd::Crashed(why) => format!("it has crashed: {why}"),
     }
 }
 

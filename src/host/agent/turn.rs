@@ -3,16 +3,15 @@
 //! What is decided, the core decides ([`crate::hosts`]); here the world becomes its events, and its actions the world.
 
 use super::bundles::Kept;
-use super::deploys::{Deployed, Deploys, Next};
+use super::deploys::Deploys;
 use super::disk::{Did, Disk, Job, What};
 use super::guard::Guard;
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
 use super::runs::{Runs, With};
 use super::stores::{Came, For, Stores};
+use super::told;
 use super::tools::{Asker, Tools};
-use super::{told, view};
-use crate::hosts::record::HostState;
 use crate::hosts::{Action, Agent, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
@@ -24,7 +23,6 @@ use crate::os::signals::{Caught, Signals};
 use crate::spec::host::HostFile;
 use crate::store::{Ask, Health};
 use crate::time::{Span, Time};
-use crate::wire::hosts::{HostAsk, HostTold, HostsView, StoreView};
 use slog::{Level, Logger, debug, error, info, warn};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
@@ -91,7 +89,7 @@ impl Shell {
         }
     }
 
-    fn leave(self, end: End) -> i32 {
+    fn leave(mut self, end: End) -> i32 {
         let code = match end {
             End::Stopped { left } => {
                 info!(self.logger, "this host has left the cluster's work"; "told" => left);
@@ -102,6 +100,9 @@ impl Shell {
                 1
             }
         };
+        // Nothing runs here any more that it would have to end.
+        self.guard.end();
+        self.disk.finish(Span::from_millis(500));
         let socket = self.tools.path().to_owned();
         self.tools.close(Span::from_millis(200));
         let _ = std::fs::remove_file(socket);
@@ -179,7 +180,7 @@ impl Shell {
             },
             Action::Stop { run, why } => {
                 info!(self.logger, "{} is asked to stop", self.called(run); "why" => ?why);
-                self.runs.stop(run);
+                self.inbox.extend(self.runs.stop(run));
             }
             Action::Kill(run) => {
                 warn!(self.logger, "{} is killed", self.called(run));
@@ -286,10 +287,17 @@ impl Shell {
     fn due(&mut self) {
         let both = clock::both();
         let now = both.boottime;
-        self.inbox.extend(self.runs.due(now, &mut self.reactor));
+        let (events, gone) = self.runs.due(now, &mut self.reactor);
+        // Before the core knows of it: what is started next is laid out behind this.
+        gone.into_iter().for_each(|instance| self.ask_disk(Job::Sweep(Some(instance))));
+        self.inbox.extend(events);
         if let Some(place) = &mut self.place {
-            self.inbox.extend(place.look(self.runs.is_born(), now).map(Event::Cleared));
+            let cleared = place.look(self.runs.is_born(), now);
             self.guard.due(&self.lease, place, now, &mut self.reactor, &self.logger);
+            if cleared.is_some() {
+                self.ask_disk(Job::Sweep(None));
+            }
+            self.inbox.extend(cleared.map(Event::Cleared));
         }
         if self.core.next_deadline(moment(both)).is_some_and(|at| at <= now) {
             self.inbox.push_back(Event::Tick);
@@ -361,101 +369,21 @@ impl Shell {
                     let next = self.deploys.kept(number, kept);
                     self.go_on_deploying(number, next);
                 }
+                // The disk may have taken longer than the lease has lasted.
+                Did::Pointed(run, What::Start, _) if self.core.lease_left(moment(clock::both())).is_none() => {
+                    self.runs.forget(run);
+                }
                 Did::Pointed(run, What::Start, file) => {
                     let Some(place) = &self.place else { continue };
                     let mut with = With { lease: &self.lease, place, now, reactor: &mut self.reactor };
                     self.inbox.extend(self.runs.start(run, file, &mut with, &self.logger));
                 }
                 Did::Pointed(run, What::Reload, Ok(_)) => self.runs.reload(run),
+                Did::Last => {}
                 Did::Pointed(_, What::Reload, Err(why)) => {
                     error!(self.logger, "cannot have a root read another file"; "error" => why);
                 }
             }
-        }
-    }
-
-    fn go_on_deploying(&mut self, number: u64, next: Option<Next>) {
-        let told = match next {
-            None => return,
-            Some(Next::Ask(ask)) => {
-                self.stores.ask(For::Deploy(number), ask, self.attempt);
-                return;
-            }
-            Some(Next::Over(Err(message))) => HostTold::Refused { message },
-            Some(Next::Over(Ok(Deployed { digest, again }))) => {
-                let hosts = self.core.hosts(moment(clock::both()));
-                let lacks = |host: &crate::hosts::view::HostView| {
-                    let record = &host.record;
-                    record.state == HostState::Live && host.name != self.file.name && !record.bundles.contains(&digest)
-                };
-                let without = hosts.iter().filter(|host| lacks(host)).map(|host| host.name.clone()).collect();
-                HostTold::Deployed { digest, again, without }
-            }
-        };
-        if let Some(asker) = self.deploys.end(number) {
-            self.tools.tell(&asker, &told);
-        }
-    }
-
-    fn asked(&mut self, asker: Asker, ask: HostAsk, contents: Vec<Vec<u8>>) {
-        let now = moment(clock::both());
-        let told = match ask {
-            HostAsk::Hosts => HostTold::Hosts(Box::new(self.view(now))),
-            HostAsk::Deploy(bundle) => {
-                let number = self.deploys.begin(asker);
-                if !self.disk.ask(Job::Keep(number, bundle, contents)) {
-                    let full = "the disk of this host does not respond".to_owned();
-                    self.go_on_deploying(number, Some(Next::Over(Err(full))));
-                }
-                return;
-            }
-            HostAsk::Locate { instance } => {
-                let found =
-                    self.core.instances(now).into_iter().map(view::instance).find(|one| one.instance == instance);
-                HostTold::Located { known: found.is_some(), host: found.and_then(|one| one.host) }
-            }
-            HostAsk::Bundle { instance } => {
-                let wanted = self.core.instances(now).into_iter().find(|one| one.claim.instance == instance);
-                let digest = wanted.and_then(|one| one.want).map(|want| want.bundle);
-                let kept = self.bundles.iter().find(|kept| Some(&kept.digest) == digest.as_ref());
-                HostTold::Bundle { file: kept.map(|kept| self.disk.file(kept).to_string_lossy().into_owned()) }
-            }
-            HostAsk::Drain => self.wish(Wish::Drain),
-            HostAsk::Undrain => self.wish(Wish::Undrain),
-            HostAsk::Forget { host } if host == self.file.name => {
-                HostTold::Refused { message: format!("{host} is this host, and it is there") }
-            }
-            HostAsk::Forget { host } if !self.core.hosts(now).iter().any(|known| known.name == host) => {
-                HostTold::Refused { message: format!("the cluster has no host {host}") }
-            }
-            HostAsk::Forget { host } => {
-                warn!(self.logger, "an operator swears that {} is off", host);
-                self.wish(Wish::Forget(host))
-            }
-        };
-        self.tools.tell(&asker, &told);
-    }
-
-    fn wish(&mut self, wish: Wish) -> HostTold {
-        self.inbox.push_back(Event::Asked(wish));
-        HostTold::Done
-    }
-
-    fn view(&self, now: Moment) -> HostsView {
-        let store = &self.file.store;
-        HostsView {
-            cluster: self.file.cluster.clone(),
-            here: self.file.name.clone(),
-            store: StoreView {
-                kind: "etcd".to_owned(),
-                state: if self.store_lost || self.store_answered.is_none() { "lost" } else { "ok" }.to_owned(),
-                endpoints: store.endpoints.clone(),
-                age_ms: self.store_answered.map(|at| now.boottime.since(at).as_millis()),
-                size_bytes: self.health.as_ref().map(|health| health.size),
-                quota_bytes: self.health.as_ref().and_then(|health| health.quota),
-            },
-            hosts: self.core.hosts(now).into_iter().map(view::host).collect(),
-            instances: self.core.instances(now).into_iter().map(view::instance).collect(),
         }
     }
 }
@@ -474,7 +402,7 @@ pub(super) fn watch(shell: &mut Shell) -> Result<(), Box<dyn std::error::Error>>
     Ok(())
 }
 
-fn moment(both: Both) -> Moment {
+pub(super) fn moment(both: Both) -> Moment {
     Moment { boottime: both.boottime, raw: both.raw }
 }
 

@@ -1,0 +1,101 @@
+//! What tools ask, and what they are told.
+
+use super::deploys::{Deployed, Next};
+use super::disk::Job;
+use super::stores::For;
+use super::tools::Asker;
+use super::turn::{Shell, moment};
+use super::view;
+use crate::hosts::record::HostState;
+use crate::hosts::view::HostView;
+use crate::hosts::{Event, Moment, Wish};
+use crate::os::clock;
+use crate::wire::hosts::{HostAsk, HostTold, HostsView, StoreView};
+use slog::warn;
+
+impl Shell {
+    pub(super) fn go_on_deploying(&mut self, number: u64, next: Option<Next>) {
+        let told = match next {
+            None => return,
+            Some(Next::Ask(ask)) => {
+                self.stores.ask(For::Deploy(number), ask, self.attempt);
+                return;
+            }
+            Some(Next::Over(Err(message))) => HostTold::Refused { message },
+            Some(Next::Over(Ok(Deployed { digest, again }))) => {
+                let hosts = self.core.hosts(moment(clock::both()));
+                let lacks = |host: &HostView| {
+                    let record = &host.record;
+                    record.state == HostState::Live && host.name != self.file.name && !record.bundles.contains(&digest)
+                };
+                let without = hosts.iter().filter(|host| lacks(host)).map(|host| host.name.clone()).collect();
+                HostTold::Deployed { digest, again, without }
+            }
+        };
+        if let Some(asker) = self.deploys.end(number) {
+            self.tools.tell(&asker, &told);
+        }
+    }
+
+    pub(super) fn asked(&mut self, asker: Asker, ask: HostAsk, contents: Vec<Vec<u8>>) {
+        let now = moment(clock::both());
+        let told = match ask {
+            HostAsk::Hosts => HostTold::Hosts(Box::new(self.view(now))),
+            HostAsk::Deploy(bundle) => {
+                let number = self.deploys.begin(asker);
+                if !self.disk.ask(Job::Keep(number, bundle, contents)) {
+                    let full = "the disk of this host does not respond".to_owned();
+                    self.go_on_deploying(number, Some(Next::Over(Err(full))));
+                }
+                return;
+            }
+            HostAsk::Locate { instance } => {
+                let found =
+                    self.core.instances(now).into_iter().map(view::instance).find(|one| one.instance == instance);
+                HostTold::Located { known: found.is_some(), host: found.and_then(|one| one.host) }
+            }
+            HostAsk::Bundle { instance } => {
+                let wanted = self.core.instances(now).into_iter().find(|one| one.claim.instance == instance);
+                let digest = wanted.and_then(|one| one.want).map(|want| want.bundle);
+                let kept = self.bundles.iter().find(|kept| Some(&kept.digest) == digest.as_ref());
+                HostTold::Bundle { file: kept.map(|kept| self.disk.file(kept).to_string_lossy().into_owned()) }
+            }
+            HostAsk::Drain => self.wish(Wish::Drain),
+            HostAsk::Undrain => self.wish(Wish::Undrain),
+            HostAsk::Forget { host } if host == self.file.name => {
+                HostTold::Refused { message: format!("{host} is this host, and it is there") }
+            }
+            HostAsk::Forget { host } if !self.core.hosts(now).iter().any(|known| known.name == host) => {
+                HostTold::Refused { message: format!("the cluster has no host {host}") }
+            }
+            HostAsk::Forget { host } => {
+                warn!(self.logger, "an operator swears that {} is off", host);
+                self.wish(Wish::Forget(host))
+            }
+        };
+        self.tools.tell(&asker, &told);
+    }
+
+    fn wish(&mut self, wish: Wish) -> HostTold {
+        self.inbox.push_back(Event::Asked(wish));
+        HostTold::Done
+    }
+
+    fn view(&self, now: Moment) -> HostsView {
+        let store = &self.file.store;
+        HostsView {
+            cluster: self.file.cluster.clone(),
+            here: self.file.name.clone(),
+            store: StoreView {
+                kind: "etcd".to_owned(),
+                state: if self.store_lost || self.store_answered.is_none() { "lost" } else { "ok" }.to_owned(),
+                endpoints: store.endpoints.clone(),
+                age_ms: self.store_answered.map(|at| now.boottime.since(at).as_millis()),
+                size_bytes: self.health.as_ref().map(|health| health.size),
+                quota_bytes: self.health.as_ref().and_then(|health| health.quota),
+            },
+            hosts: self.core.hosts(now).into_iter().map(view::host).collect(),
+            instances: self.core.instances(now).into_iter().map(view::instance).collect(),
+        }
+    }
+}
