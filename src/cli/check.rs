@@ -383,6 +383,7 @@ mod tests {
             name: Name::parse("shop").unwrap(),
             containment: Containment::Auto,
             journal: None,
+            placement: None,
             root: SupervisorSpec {
                 policy: SupervisorPolicy { strategy: Strategy::OneForAll, ..SupervisorPolicy::default() },
                 hooks: Hooks::default(),

@@ -113,7 +113,8 @@ fn show_plan(args: &Deploy, new: &TreeSpec, when: When) -> Result<ExitCode, Fail
         let message = format!("cannot deploy \"{}\" over what runs: {refused}", new.name);
         Failure::new(ExitCode::Failed, message).hint(format!("put `{}` back", refused.key))
     })?;
-    shown(args, Some(&plan), &plan::draw(&plan, Look::of_stdout(when)))
+    let moved = if old.placement == new.placement { "" } else { "its placement changes\n" };
+    shown(args, Some(&plan), &format!("{moved}{}", plan::draw(&plan, Look::of_stdout(when))))
 }
 
 fn shown(args: &Deploy, plan: Option<&diff::Diff>, text: &str) -> Result<ExitCode, Failure> {

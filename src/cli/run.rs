@@ -266,6 +266,7 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
         name: name.clone(),
         containment: Containment::Auto,
         journal: Some(JournalSpec::default()),
+        placement: None,
         root: SupervisorSpec {
             policy: SupervisorPolicy {
                 strategy: Strategy::OneForOne,

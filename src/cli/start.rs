@@ -69,6 +69,9 @@ pub struct Start {
     /// Run in the background, and return when the tree is up or has failed
     #[arg(short, long)]
     pub detach: bool,
+    /// Run a tree with a `placement` on this machine, whatever runs on others
+    #[arg(long)]
+    pub here: bool,
     /// With --detach: append log and output to this file, instead of output.log in the instance's state directory.
     /// It is rotated at 10 MiB, and 5 older ones are kept: FILE.1 to FILE.5
     #[arg(long, value_name = "FILE", requires = "detach")]
@@ -150,6 +153,7 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
     }
     let begun = read.into_tree("start", &file).and_then(|tree| Ok((runtime_of(&tree)?, tree)));
     let begun = begun.and_then(|(runtime, tree)| named_as_asked(&args, &tree).map(|()| (runtime, tree)));
+    let begun = begun.and_then(|(runtime, tree)| placed(&args, &tree, &file).map(|()| (runtime, tree)));
     let (runtime, tree) = begun.map_err(|failure| if json { out::complain_as_log(failure) } else { failure })?;
     if args.detach {
         return run_detached(&args, &file, &tree, &runtime).map(ExitCode::number);
@@ -182,6 +186,19 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
         panic_button: None,
         read_holds: crate::control::journal::held,
     }))
+}
+
+/// A tree that may run on some hosts of a cluster is started by their agents: started by hand it would run beside that one.
+fn placed(args: &Start, tree: &TreeSpec, file: &Path) -> Result<(), Failure> {
+    let by_an_agent = std::env::var_os(boot::LEASE_VARIABLE).is_some();
+    if tree.placement.is_none() || args.here || by_an_agent {
+        return Ok(());
+    }
+    let message = format!("cannot start {}: it has a `placement`, so it is for hosts of a cluster", file.display());
+    Err(Failure::new(ExitCode::Usage, message).hint(format!(
+        "`treevisor deploy {0}` has it run on one of them; `treevisor start --here {0}` runs it on this machine, whatever runs elsewhere",
+        file.display()
+    )))
 }
 
 /// What starts is named by its file. The variable is for those that look for what runs, so it may name another.
@@ -240,6 +257,9 @@ fn run_detached(args: &Start, file: &Path, tree: &TreeSpec, runtime: &RuntimeDir
     }
     if args.show.no_output {
         arguments.push("--no-output".into());
+    }
+    if args.here {
+        arguments.push("--here".into());
     }
     arguments.extend(["--output-at".into(), output.clone().into()]);
     // The path of the pipe is appended.

@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// The number of the descriptor of the page. It stays in the environment, where another image of the program finds it.
-pub(crate) const VARIABLE: &str = "TREEVISOR_LEASE";
+pub const VARIABLE: &str = "TREEVISOR_LEASE";
 
 /// With less than this left the page is looked at no more often: the agent asks the tree to stop long before.
 const LEAST: Span = Span::from_millis(100);

@@ -5,12 +5,13 @@
 use super::diagnostic::{Diagnostic, quoted};
 use super::disk::Disk;
 use super::fields::{Fields, Layer};
+use super::keys::placement::{HostName, Labels};
 use super::keys::process::Environment;
 use super::keys::switch::Table;
 use super::overlay::{Overlay, Texts};
 use super::policy::words;
-use super::quote::{string, strings};
-use super::shape::{Duration, Filename, Positive, a_word, filled, keys, refuse_others, rows, shapes, table, text_like};
+use super::quote::strings;
+use super::shape::{Duration, Filename, Positive, a_word, filled, keys, refuse_others, rows, shapes, table};
 use super::source::{Finding, Findings, Place};
 use super::value::{Scope, Value};
 use crate::time::Span;
@@ -25,9 +26,6 @@ use toml::de::DeValue;
 /// The name of an instance that is a host's own tree, and of no other.
 pub const INSTANCE: &str = "host";
 
-/// The longest name of a host or a cluster.
-const NAME_MAX: usize = 32;
-
 /// Below this, one election of the store takes most of what is left of a lease.
 const LEASE_MIN: Span = Span::from_secs(5);
 
@@ -41,6 +39,8 @@ pub struct HostFile {
     pub cluster: String,
     /// What this host is called in it.
     pub name: String,
+    /// What can be required of it.
+    pub labels: BTreeMap<String, String>,
     /// For so long from the sending of a renewal on others leave alone what runs here.
     pub lease: Span,
     /// How often it is renewed.
@@ -96,6 +96,7 @@ pub struct Read {
 pub(in crate::spec) struct Written {
     cluster: Option<String>,
     name: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
     lease: Option<Span>,
     renew: Option<Span>,
     guard: Option<Span>,
@@ -111,6 +112,8 @@ keys! {
         "The cluster's name: the same on all its hosts."
         "name" => HostName, optional(name);
         "This host's name in it: another one on each host."
+        "labels" => Labels, optional(labels);
+        "What a tree's `placement` can require: { disk = \"ssd\" }."
         "lease" => Positive, optional(lease), default("\"15s\"");
         "So long after its last renewal another host may take over what runs here: 5s or more."
         "renew" => Positive, optional(renew);
@@ -144,9 +147,6 @@ static STORE_TABLE: Table<StoreFile> =
     Table::new("store", &[STORE], "a table", "[store] with endpoints = [\"https://10.0.0.1:2379\"]");
 
 shapes! {
-    /// The name of a host or a cluster: a part of keys in the store, so it is short and plain.
-    HostName: String, host_name, |name: &String| string(name),
-        text_like(&format!("[a-z0-9-]{{1,{NAME_MAX}}}"));
     /// The members of the store.
     Endpoints: Vec<String>, endpoints, |all: &Vec<String>| strings(all),
         json!({ "type": "array", "minItems": 1, "items": filled() });
@@ -204,6 +204,7 @@ impl Reader<'_> {
         Some(HostFile {
             cluster: written.cluster?,
             name: written.name?,
+            labels: written.labels.unwrap_or_default(),
             lease,
             renew,
             guard,
@@ -288,28 +289,10 @@ fn part(span: Span, number: u64) -> Span {
 fn not_yet(key: &str) -> Option<&'static str> {
     Some(match key {
         "listen" | "address" => "agents do not talk to each other yet, but by the store alone; remove the line",
-        "labels" => "nothing asks for labels yet; remove the line",
         "watchdog" => "a hardware watchdog is not fed yet; remove the line",
         "endpoints" | "kind" | "ca" | "cert" | "key" => "it belongs into the table [store]",
         _ => return None,
     })
-}
-
-fn host_name(scope: &mut Scope<'_>, value: Value<'_>) -> Option<String> {
-    let text = scope.text(value)?;
-    let fits = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
-    let label = match text.chars().find(|c| !fits(*c)) {
-        Some(other) => format!("{other:?} is none of them"),
-        None if text.is_empty() => "it is empty".into(),
-        None if text.len() > NAME_MAX => format!("it has {}", text.len()),
-        None => return Some(text),
-    };
-    scope.report(
-        Finding::error("bad-name", value.place, format!("{} cannot be {}", quoted(value.key), quoted(&text)))
-            .label(label)
-            .hint(format!("it is 1 to {NAME_MAX} characters of a-z 0-9 -")),
-    );
-    None
 }
 
 fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile> {

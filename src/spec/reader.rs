@@ -110,6 +110,7 @@ impl<'v> Reader<'_, 'v> {
             name: unnamed(),
             containment: Containment::default(),
             journal: Some(JournalSpec::default()),
+            placement: None,
             root: SupervisorSpec::default(),
         };
         let mut fields = Fields::new(vec![top], "");

@@ -699,7 +699,7 @@ fn any_tree() -> impl Strategy<Value = TreeSpec> {
         // Where there are limits, there are cgroups.
         let limited = !root.controllers(|_| true).is_empty();
         let containment = if limited { Containment::Auto } else { containment };
-        TreeSpec { name, containment, journal, root }
+        TreeSpec { name, containment, journal, placement: None, root }
     })
 }
 

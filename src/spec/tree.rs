@@ -6,6 +6,7 @@ use super::policy::{ChildPolicy, SupervisorPolicy, words};
 use super::resources::{Controller, Resources, Use};
 use crate::ids::{Name, Path};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The most children that one `count` makes.
 pub const COUNT_MAX: u32 = 10_000;
@@ -30,8 +31,20 @@ pub struct TreeSpec {
     pub containment: Containment,
     /// What is kept on disk of what happens; `None` for nothing.
     pub journal: Option<JournalSpec>,
+    /// On which hosts of a cluster its root may run; `None` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementSpec>,
     /// The root supervisor.
     pub root: SupervisorSpec,
+}
+
+/// On which hosts something may run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PlacementSpec {
+    /// These only, the first rank rather than the second; those of one rank are as good as each other. Empty: all, alike.
+    pub hosts: Vec<Vec<String>>,
+    /// Labels that a host must have.
+    pub require: BTreeMap<String, String>,
 }
 
 /// A supervisor and all that stands below it.

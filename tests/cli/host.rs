@@ -95,3 +95,18 @@ fn what_cannot_be_deployed_or_run_is_said_before_anything_is_asked() {
     }
     golden::compare("not-deployed.txt", &text);
 }
+
+#[test]
+fn a_tree_for_hosts_is_not_started_by_hand_unless_that_is_said() {
+    let directory = tempdir().unwrap();
+    let tree = "placement = [\"a\", \"b\"]\n[[child]]\nname = \"a\"\ncommand = \"true\"\nrestart = \"temporary\"\nsignificant = true\n";
+    fs::write(directory.path().join("shop.toml"), format!("auto-shutdown = \"any-significant\"\n{tree}")).unwrap();
+    let (_, error, code) = call(directory.path(), &["start", "shop.toml"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(
+        error.contains("treevisor deploy shop.toml") && error.contains("treevisor start --here shop.toml"),
+        "{error}"
+    );
+    let (_, error, code) = call(directory.path(), &["start", "--here", "shop.toml"]);
+    assert_eq!(code, 0, "{error}");
+}

@@ -260,6 +260,24 @@ fn a_tree_runs_on_one_host_and_where_it_was_not_deployed_on_none() {
 }
 
 #[test]
+fn a_tree_runs_where_its_placement_lets_it() {
+    let Some(cluster) = Cluster::start(&["a", "b"]) else { return };
+    let placed = |hosts: &str| format!("placement = {hosts}{WORKER}");
+    cluster.deploy(&placed("[\"b\"]"), &["a", "b"]);
+    assert_eq!(cluster.nth(1), ["b", "1", "normal", "-"]);
+    cluster.done("b", &["host", "drain"]);
+    let why = cluster.until("why it runs nowhere", |cluster| {
+        let shop = &cluster.view("a")?["instances"][0];
+        let a = shop["candidates"].as_array()?.iter().find(|one| one["host"] == "a")?.clone();
+        shop["host"].is_null().then_some(a["why"].as_str()?.to_owned())
+    });
+    assert_eq!(why, "`placement` does not name the host");
+    // Another placement is other content.
+    cluster.deploy(&placed("[\"b\", \"a\"]"), &["a", "b"]);
+    assert_eq!(cluster.nth(2)[0], "a");
+}
+
+#[test]
 fn another_content_is_taken_over_in_place() {
     let Some(cluster) = Cluster::start(&["a"]) else { return };
     cluster.deploy(WORKER, &["a"]);

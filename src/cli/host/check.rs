@@ -66,7 +66,7 @@ pub(super) fn read(file: &Path) -> host::Read {
 }
 
 fn told(host: &HostFile) -> String {
-    let HostFile { cluster, name, lease, renew, guard, stop_before, settle, store, env } = host;
+    let HostFile { cluster, name, labels, lease, renew, guard, stop_before, settle, store, env } = host;
     let mut text = format!(
         "host {name} of the cluster {cluster}\n\n\
          lease        {lease}: others leave alone what runs here for so long after a renewal\n\
@@ -81,6 +81,10 @@ fn told(host: &HostFile) -> String {
         store.kind.word(),
         store.endpoints.join(", "),
     );
+    if !labels.is_empty() {
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        text.push_str(&format!("labels       {}\n", labels.join(", ")));
+    }
     if !env.is_empty() {
         let names: Vec<_> = env.keys().map(String::as_str).collect();
         text.push_str(&format!("env          {}\n", names.join(", ")));
@@ -89,10 +93,11 @@ fn told(host: &HostFile) -> String {
 }
 
 fn host_json(host: &HostFile) -> Value {
-    let HostFile { cluster, name, lease, renew, guard, stop_before, settle, store, env } = host;
+    let HostFile { cluster, name, labels, lease, renew, guard, stop_before, settle, store, env } = host;
     json!({
         "cluster": cluster,
         "name": name,
+        "labels": labels,
         "lease_ms": lease.as_millis(),
         "renew_ms": renew.as_millis(),
         "guard_ms": guard.as_millis(),

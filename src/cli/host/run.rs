@@ -119,6 +119,7 @@ fn tree(program: &Path, file: &Path) -> Result<TreeSpec, Failure> {
         name: name(INSTANCE),
         containment: Containment::Auto,
         journal: Some(JournalSpec::default()),
+        placement: None,
         root: SupervisorSpec {
             policy: SupervisorPolicy::default(),
             hooks: Hooks::default(),

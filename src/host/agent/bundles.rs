@@ -8,6 +8,7 @@
 //! ```
 
 use crate::files;
+use crate::hosts::record::Placement;
 use crate::ids::Name;
 use crate::instance::state::StateDir;
 use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle};
@@ -26,6 +27,8 @@ pub(super) struct Kept {
     pub(super) instance: String,
     /// The file that is started, among its files.
     pub(super) file: String,
+    /// Where it may run; known where it was just checked.
+    pub(super) placement: Placement,
 }
 
 /// Where bundles lie.
@@ -99,7 +102,7 @@ impl Bundles {
         let text =
             files::read_regular(&self.directory.join("bundles").join(digest).join("bundle.json"), 1 << 20).ok()?;
         let Bundle { instance, file, .. } = serde_json::from_slice(&text).ok()?;
-        Some(Kept { digest: digest.to_owned(), instance, file })
+        Some(Kept { digest: digest.to_owned(), instance, file, placement: Placement::default() })
     }
 
     /// Writes a bundle, and gives what it is called. It is there whole or not at all.
@@ -109,7 +112,8 @@ impl Bundles {
     pub(super) fn keep(&self, bundle: &Bundle, contents: &[Vec<u8>]) -> Result<Kept, String> {
         fits(bundle, contents)?;
         let digest = digest(bundle, contents);
-        let kept = Kept { digest, instance: bundle.instance.clone(), file: bundle.file.clone() };
+        let (instance, file) = (bundle.instance.clone(), bundle.file.clone());
+        let kept = Kept { digest, instance, file, placement: Placement::default() };
         if self.read(&kept.digest).is_some() {
             return Ok(kept);
         }

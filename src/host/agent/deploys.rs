@@ -74,7 +74,7 @@ impl<A> Deploys<A> {
     /// The store has answered.
     pub(super) fn answered(&mut self, number: u64, answer: store::Answer, wall_ms: u64) -> Option<Next> {
         let deploy = self.all.get_mut(&number)?;
-        let Kept { digest, instance, .. } = deploy.kept.clone()?;
+        let Kept { digest, instance, placement, .. } = deploy.kept.clone()?;
         let over = |again| Next::Over(Ok(Deployed { digest: digest.clone(), again }));
         let key = Key::Want(instance).in_store(&self.cluster);
         let found = match answer {
@@ -102,7 +102,7 @@ impl<A> Deploys<A> {
                     by: self.host.clone(),
                     at: wall_ms,
                     note: None,
-                    placement: want.placement,
+                    placement,
                 };
                 match record::write(&new) {
                     Ok(new) => Next::Ask(Ask::Swap { key, expected, new }),
@@ -122,9 +122,11 @@ fn wanted(found: Option<&Record>) -> Result<(Option<Version>, Want), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hosts::record::{Choice, Placement};
 
     fn kept() -> Kept {
-        Kept { digest: "d1".into(), instance: "web".into(), file: "web.toml".into() }
+        let placement = Placement { hosts: vec![Choice::One("a".into())], ..Placement::default() };
+        Kept { digest: "d1".into(), instance: "web".into(), file: "web.toml".into(), placement }
     }
 
     fn begun() -> (Deploys<()>, u64) {
@@ -155,6 +157,7 @@ mod tests {
         let other = Want { bundle: "d0".into(), serial: 7, state: WantState::Up, ..Want::default() };
         let (expected, want) = written(deploys.answered(number, store::Answer::Lost(Some(record(9, &other))), 6));
         assert_eq!((expected, want.serial), (Some(9), 8));
+        assert_eq!(want.placement, kept().placement);
         let over = deploys.answered(number, store::Answer::Done(10), 7);
         assert_eq!(over, Some(Next::Over(Ok(Deployed { digest: "d1".into(), again: false }))));
     }

@@ -2,6 +2,7 @@
 
 use super::bundles::{Bundles, Kept};
 use crate::hosts::RunId;
+use crate::hosts::record::{Choice, Placement};
 use crate::ids::Name;
 use crate::instance::runtime::RuntimeDir;
 use crate::instance::state::StateDir;
@@ -9,6 +10,7 @@ use crate::os::lock::LockFile;
 use crate::os::thread;
 use crate::os::wake::Wake;
 use crate::spec;
+use crate::spec::tree::PlacementSpec;
 use crate::time::Span;
 use crate::wire::hosts::Bundle;
 use std::collections::BTreeMap;
@@ -164,12 +166,23 @@ fn check(bundles: &Bundles, env: &Env, kept: Kept) -> Result<Kept, String> {
     let named = read.tree.as_ref().is_some_and(|tree| tree.name.as_str() == kept.instance);
     let wrong = read.errors().next().map(ToString::to_string);
     match wrong.or_else(|| (!named).then(|| format!("its file is not that of {}", kept.instance))) {
-        None => Ok(kept),
+        None => {
+            let placement = read.tree.and_then(|tree| tree.placement).map(in_the_cores_terms).unwrap_or_default();
+            Ok(Kept { placement, ..kept })
+        }
         Some(wrong) => {
             bundles.remove(&kept);
             Err(format!("on this host it has errors: {wrong}"))
         }
     }
+}
+
+fn in_the_cores_terms(PlacementSpec { hosts, require }: PlacementSpec) -> Placement {
+    let rank = |mut names: Vec<String>| match names.len() {
+        1 => Choice::One(names.remove(0)),
+        _ => Choice::Equals(names),
+    };
+    Placement { hosts: hosts.into_iter().map(rank).collect(), require }
 }
 
 /// What a root has left that was killed together with its keeper. While a process holds the lock, it is not for us.

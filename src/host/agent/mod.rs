@@ -141,6 +141,7 @@ fn settings(file: &HostFile, cgroup: bool) -> Result<Settings, Box<dyn Error>> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: 1,
         cgroup,
+        labels: file.labels.clone(),
         ..About::default()
     };
     Ok(Settings::new(&file.name, &file.cluster, timing, about)?)

@@ -10,6 +10,7 @@ mod whole;
 mod wiring;
 
 pub use self::root::RootOptions;
+pub use super::hosted::VARIABLE as LEASE_VARIABLE;
 
 use crate::os::exec::Resumed;
 use crate::os::{fd, thread};

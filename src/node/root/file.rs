@@ -119,7 +119,14 @@ impl TreeFile {
     /// The whole tree around what its root is now, and the file that it came from.
     pub(crate) fn tree(&self, root: SupervisorSpec) -> (TreeSpec, PathBuf) {
         let TreeFile { instance, containment, journal, .. } = self;
-        let tree = TreeSpec { name: instance.name.clone(), containment: *containment, journal: *journal, root };
+        let tree = TreeSpec {
+            name: instance.name.clone(),
+            containment: *containment,
+            journal: *journal,
+            // Of interest where it is deployed, and nowhere in a tree that runs.
+            placement: None,
+            root,
+        };
         (tree, instance.config.clone())
     }
 
@@ -150,6 +157,7 @@ impl TreeFile {
             name: name.clone(),
             containment,
             journal,
+            placement: None,
             root: SupervisorSpec::default(),
         };
         let now = empty(&self.instance.name, self.containment, self.journal);

@@ -24,7 +24,7 @@ const LEAST: &str = "cluster = \"shop\"\nname = \"${HOSTNAME}\"\nstore.endpoints
 
 #[test]
 fn what_is_not_written_follows_from_the_lease() {
-    let HostFile { cluster, name, lease, renew, guard, stop_before, settle, store, env } = host(LEAST);
+    let HostFile { cluster, name, labels, lease, renew, guard, stop_before, settle, store, env } = host(LEAST);
     assert_eq!((&*cluster, &*name), ("shop", "b"));
     assert_eq!(
         [lease, renew, guard, stop_before, settle],
@@ -32,7 +32,7 @@ fn what_is_not_written_follows_from_the_lease() {
     );
     let endpoints = vec!["http://127.0.0.1:2379".to_owned()];
     assert_eq!(store, StoreFile { kind: StoreKind::Etcd, endpoints, ..StoreFile::default() });
-    assert!(env.is_empty());
+    assert!(env.is_empty() && labels.is_empty());
     // The shortest lease there is, with all that follows from it.
     let short = host(&format!("lease = \"5s\"\n{LEAST}"));
     assert_eq!(short.renew, Span::from_secs(1));
@@ -45,13 +45,14 @@ fn what_is_not_written_follows_from_the_lease() {
 fn all_can_be_written() {
     let host = host(
         "cluster = \"shop-2\"\nname = \"a\"\nlease = \"20s\"\nrenew = \"2s\"\nguard = \"2s\"\nstop-before = \"0s\"\n\
-         settle = \"5m\"\n[store]\nkind = \"etcd\"\nendpoints = [\"https://10.0.0.1:2379\", \"https://[fd00::2]:2379\"]\n\
+         settle = \"5m\"\nlabels = { disk = \"ssd\" }\n[store]\nkind = \"etcd\"\nendpoints = [\"https://10.0.0.1:2379\", \"https://[fd00::2]:2379\"]\n\
          ca = \"ca.pem\"\ncert = \"c.pem\"\nkey = \"k.pem\"\n[env]\nDATA = \"/srv\"\n",
     );
     assert_eq!((host.renew, host.stop_before), (Span::from_secs(2), Span::ZERO));
     assert_eq!(host.store.endpoints.len(), 2);
     assert_eq!(host.store.key.as_deref(), Some(Path::new("k.pem")));
     assert_eq!(host.env["DATA"], "/srv");
+    assert_eq!(host.labels["disk"], "ssd");
 }
 
 /// Each file in `tests/data/host` beside what is said about it.

@@ -9,6 +9,7 @@ use rows::{BODY, BOUNDS, CHILD, NAME, OWN, READY, SETUP, TOP};
 
 pub(super) mod beat;
 pub(super) mod listen;
+pub(super) mod placement;
 pub(super) mod process;
 pub(super) mod ready;
 pub(super) mod resources;

@@ -16,6 +16,7 @@ use super::super::source::Finding;
 use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use super::super::value::{Scope, Value};
 use super::listen::{Listens, known_at_start};
+use super::placement::Placement;
 use super::process::{Account, EnvFiles, Environment, ExitCodes, Limits, Stdin, StopSignal, Umask};
 use super::settings::{Delays, Journal, Log, Updates};
 use crate::ids::Name;
@@ -37,6 +38,9 @@ keys! {
          groups and descendants), \"cgroup\" (refuse to start without), \"group\" (never use cgroups)."
         "journal" => Journal, unless(Some(JournalSpec::default()), journal), default("true");
         "The events that are kept on disk: true for 16 MiB of them at most, false for none, or a table."
+        "placement" => Placement, optional(placement);
+        "On which hosts of a cluster the tree may run, the first rather than the second: [\"a\", \"b\", [\"c\", \"d\"]], or a table \
+         with `hosts` and `require`, the labels that a host must have. By default on all. Such a tree is deployed, not started."
     }
     /// What every child is called.
     NAME of Option<Name> {

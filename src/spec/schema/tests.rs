@@ -34,6 +34,7 @@ const STRUCTURAL: &[&str] = &[
     "no-children",
     "empty-command",
     "reserved-variable",
+    "placement-empty",
     "include-and-children",
 ];
 
