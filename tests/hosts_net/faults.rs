@@ -94,8 +94,7 @@ impl Kind {
     /// Whether the host that runs the tree can not keep it.
     fn must_move(self) -> bool {
         match self {
-            Kind::StopFence
-            | Kind::StopAllButWorkers
+            Kind::StopAllButWorkers
             | Kind::KillHost
             | Kind::FreezeHost
             | Kind::LinkDown
@@ -103,7 +102,13 @@ impl Kind {
             | Kind::CutIn => true,
             // A new agent is there at once, and may be the first to claim.
             Kind::KillAgent | Kind::StopAgent | Kind::StopMajority | Kind::FreezeDiskOfLeader => false,
-            Kind::KillFence | Kind::KillRoot | Kind::StopRoot | Kind::KillLeader | Kind::StopLeader => false,
+            // Without a fence the lease is not renewed, but there is another one in time.
+            Kind::KillFence
+            | Kind::StopFence
+            | Kind::KillRoot
+            | Kind::StopRoot
+            | Kind::KillLeader
+            | Kind::StopLeader => false,
         }
     }
 
@@ -130,6 +135,11 @@ impl Kind {
         };
         self.mend(cluster, host, &members);
         assert!(over, "{self:?} of {host}: it does not run elsewhere: {}", cluster.logs());
+        assert!(
+            self != Kind::StopFence || cluster.logs_of(host).contains("the fence does not answer, and is replaced"),
+            "a stopped fence is not replaced: {}",
+            cluster.logs_of(host)
+        );
         let again = until(PATIENCE, || is_fresh(cluster, now().saturating_sub(500_000_000)));
         assert!(again, "{self:?} of {host}: the workers do not run again: {}", cluster.logs());
         let to = cluster.observer.last().expect("they ran");
@@ -175,8 +185,8 @@ impl Kind {
     fn mend(self, cluster: &mut Cluster, host: &'static str, members: &[&'static str]) {
         match self {
             // Its tree has ended them by now, or nothing has.
-            Kind::KillAgent | Kind::StopAgent | Kind::KillFence | Kind::KillRoot | Kind::StopRoot => {}
-            Kind::StopFence => cluster.signal(host, Part::Fence, libc::SIGCONT),
+            Kind::KillAgent | Kind::StopAgent | Kind::KillFence | Kind::StopFence | Kind::KillRoot | Kind::StopRoot => {
+            }
             Kind::StopAllButWorkers => cluster.signal(host, Part::AllButWorkers, libc::SIGCONT),
             Kind::KillHost => cluster.start_host(host),
             Kind::FreezeHost => freeze(cluster, host, false),

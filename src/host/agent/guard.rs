@@ -1,4 +1,4 @@
-//! The fence, as the agent's child: it is started, poked, and started again.
+//! The fence, as the agent's child: it is started, poked, and started again; and replaced where it does not answer.
 
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
@@ -10,12 +10,15 @@ use crate::os::process;
 use crate::os::spawn::{self, PlanSpec};
 use crate::os::wake::Wake;
 use crate::time::{Span, Time};
-use slog::{Logger, info, warn};
+use slog::{Logger, error, info, warn};
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// A fence that ends is started again no sooner.
 const AGAIN: Span = Span::from_millis(100);
+
+/// One that has not answered for so long is replaced. The lease goes on for longer than that without an answer.
+const SILENCE: Span = Span::from_secs(1);
 
 /// The fence.
 pub(super) struct Guard {
@@ -23,6 +26,33 @@ pub(super) struct Guard {
     answered: Wake,
     running: Option<Running>,
     again: Option<Time>,
+    pokes: Pokes,
+}
+
+/// What it was asked last, and when it counts as silent.
+#[derive(Debug, Default)]
+struct Pokes {
+    last: u64,
+    silent_at: Option<Time>,
+}
+
+impl Pokes {
+    fn poked(&mut self, number: u64, now: Time) {
+        self.last = number;
+        self.silent_at.get_or_insert(now + SILENCE);
+    }
+
+    /// Whether it is silent by now, with this as its last answer. Told once for each silence.
+    fn is_silent(&mut self, answer: u64, now: Time) -> bool {
+        if answer == self.last {
+            self.silent_at = None;
+        }
+        self.silent_at.take_if(|at| *at <= now).is_some()
+    }
+
+    fn credit(&mut self, lost: Span) {
+        self.silent_at = self.silent_at.map(|at| at + lost);
+    }
 }
 
 struct Running {
@@ -40,14 +70,31 @@ impl Guard {
     pub(super) fn new(reactor: &mut Reactor) -> Result<Guard, Box<dyn Error>> {
         let (poke, answered) = (Wake::new()?, Wake::new()?);
         reactor.watch(answered.as_raw_fd(), Source::Answered)?;
-        Ok(Guard { poke, answered, running: None, again: Some(Time::ZERO) })
+        Ok(Guard { poke, answered, running: None, again: Some(Time::ZERO), pokes: Pokes::default() })
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.again
+        [self.again, self.pokes.silent_at].into_iter().flatten().min()
     }
 
-    /// Starts it, if it is to be started by now. Without one no lease is renewed, so an error ends nothing else.
+    /// Time in which the agent did not run is credited: whether the fence did is not known.
+    pub(super) fn credit(&mut self, lost: Span) {
+        self.pokes.credit(lost);
+    }
+
+    /// Kills it, if it is silent by now: it may be stopped, and SIGKILL ends it all the same. What runs by the lease has the kernel's timers
+    /// meanwhile.
+    fn replace(&mut self, now: Time, logger: &Logger) {
+        let Some(running) = &self.running else { return };
+        if self.pokes.is_silent(running.answer.answer(), now) {
+            error!(logger, "the fence does not answer, and is replaced: without it the lease is not renewed"; "pid" => running.pid);
+            // Its end is seen by `ended`, and until then there is no other.
+            let _ = running.pidfd.signal_child(running.pid, libc::SIGKILL);
+        }
+    }
+
+    /// Starts it, if it is to be started by now, and replaces it, if it does not answer. Without one no lease is renewed, so an error
+    /// ends nothing else.
     pub(super) fn due(
         &mut self,
         lease: &LeasePage,
@@ -56,6 +103,7 @@ impl Guard {
         reactor: &mut Reactor,
         logger: &Logger,
     ) {
+        self.replace(now, logger);
         if self.again.take_if(|at| *at <= now).is_none() {
             return;
         }
@@ -95,8 +143,11 @@ impl Guard {
     }
 
     /// Has it answer this number.
-    pub(super) fn poke(&self, lease: &LeasePage, number: u64) {
+    pub(super) fn poke(&mut self, lease: &LeasePage, number: u64, now: Time) {
         lease.poke(number);
+        if self.running.is_some() {
+            self.pokes.poked(number, now);
+        }
         self.poke.ring();
     }
 
@@ -132,6 +183,39 @@ impl Guard {
         warn!(logger, "the fence has ended; it is started again"; "pid" => running.pid, "code" => status.code,
             "signal" => status.signal);
         reactor.unwatch(running.pidfd.as_raw_fd(), running.tag);
+        self.pokes.silent_at = None;
         self.again = Some(now + AGAIN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Span::from_millis(millis)
+    }
+
+    #[test]
+    fn a_fence_that_does_not_answer_is_silent_once() {
+        let mut pokes = Pokes::default();
+        assert!(!pokes.is_silent(0, at(0)), "it was asked nothing");
+        pokes.poked(7, at(0));
+        // Asked again, it has been silent since the first.
+        pokes.poked(8, at(300));
+        assert!(!pokes.is_silent(0, at(999)));
+        assert!(pokes.is_silent(0, at(1000)) && !pokes.is_silent(0, at(2000)));
+        pokes.poked(9, at(3000));
+        assert!(pokes.is_silent(8, at(4000)), "an answer to an earlier one is none");
+    }
+
+    #[test]
+    fn an_answer_that_is_there_counts_before_it_is_read_and_so_does_lost_time() {
+        let mut pokes = Pokes::default();
+        pokes.poked(7, at(0));
+        assert!(!pokes.is_silent(7, at(9000)));
+        pokes.poked(8, at(10_000));
+        pokes.credit(Span::from_secs(5));
+        assert!(!pokes.is_silent(7, at(15_500)) && pokes.is_silent(7, at(16_000)));
     }
 }

@@ -152,7 +152,7 @@ impl Shell {
                 }
             }
             Action::Poke(number) => match &self.place {
-                Some(_) => self.guard.poke(&self.lease, number),
+                Some(_) => self.guard.poke(&self.lease, number, now),
                 // Nothing can run here by the lease, and so there is nothing to fence.
                 None => self.inbox.push_back(Event::Poked(number)),
             },
@@ -251,6 +251,7 @@ impl Shell {
         if late > LATE {
             warn!(self.logger, "the agent did not run for {}", late.coarse());
             self.runs.credit(late);
+            self.guard.credit(late);
         }
     }
 
