@@ -2,7 +2,7 @@
 
 use super::action::{Action, End};
 use super::claim::Claim;
-use super::event::{Event, RequestId, RunId, Turn, Wish};
+use super::event::{Bundle, Event, RequestId, RunId, Turn, Wish};
 use super::judge::Judge;
 use super::lease::{Lease, Step};
 use super::moment::Moment;
@@ -19,7 +19,10 @@ pub(super) const TRIED: Span = Span::from_secs(600);
 const NOTE_MAX: usize = 200;
 
 /// Bundles that a record lists, at most.
-const BUNDLES_MAX: usize = 32;
+const BUNDLES_MAX: usize = 24;
+
+/// Records of a kind that are looked at, at most, besides those of what is held here: a store that is filled up must not cost the lease.
+pub(super) const RECORDS_MAX: usize = 256;
 
 /// What a request was sent for.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +73,7 @@ pub struct Agent {
     /// The clearing that is waited for, and how many there were.
     clearing: Option<u64>,
     clearings: u64,
-    pub(super) bundles: BTreeSet<String>,
+    pub(super) bundles: BTreeSet<Bundle>,
     /// Whether the host is being drained; `None` where no operator has told this agent, nor the record of an earlier one.
     draining: Option<bool>,
     /// Nothing is left since it is drained, and that was reported.
@@ -86,7 +89,10 @@ pub struct Agent {
     pub(super) forgotten: BTreeMap<String, u64>,
     /// When a host may be declared the next time.
     pub(super) declared: BTreeMap<String, Time>,
-    pub(super) no_host: BTreeMap<ClaimKey, String>,
+    /// What was reported last of claims that no host may have, and when.
+    pub(super) no_host: BTreeMap<ClaimKey, (Option<String>, Time)>,
+    /// The store has more records than are looked at.
+    pub(super) overflows: bool,
     next_look: Time,
     /// When the claims are to be looked at again.
     pub(super) claims_due: Option<Time>,
@@ -121,6 +127,7 @@ impl Agent {
             forgotten: BTreeMap::new(),
             declared: BTreeMap::new(),
             no_host: BTreeMap::new(),
+            overflows: false,
             next_look: Time::ZERO,
             claims_due: None,
             answered: Moment::ZERO,
@@ -155,8 +162,8 @@ impl Agent {
                 out.push(Action::Kill(run));
             }
             Event::Hung(_) => {}
-            Event::Bundles(digests) => {
-                self.bundles = digests.into_iter().collect();
+            Event::Bundles(bundles) => {
+                self.bundles = bundles.into_iter().collect();
                 self.lease.hurry();
             }
             Event::Asked(wish) => self.asked(turn, wish),
@@ -265,11 +272,12 @@ impl Agent {
             let request = self.request(Purpose::Read);
             out.push(Action::Read { request, prefix });
         }
-        self.declare(turn, out);
-        self.place(turn, out);
+        // The lease goes before all that can take long.
         if !matches!(self.ending, Some(Ending::Clearing(_) | Ending::Leaving(_))) {
             self.keep_lease(turn, poked, out);
         }
+        self.declare(turn, out);
+        self.place(turn, out);
     }
 
     fn keep_lease(&mut self, turn: Turn, poked: bool, out: &mut Vec<Action>) {
@@ -308,9 +316,10 @@ impl Agent {
     pub(super) fn own_record(&self, now: Time) -> Host {
         let about = self.settings.about.clone();
         // All that is on the disk, as long as there is room: what is deployed next is known of before it is wanted.
-        let named = |digest: &&String| self.wants.values().any(|(_, want)| want.bundle == **digest);
-        let (wanted, others): (Vec<&String>, Vec<&String>) = self.bundles.iter().partition(named);
-        let bundles = wanted.into_iter().chain(others).take(BUNDLES_MAX).cloned().collect();
+        let named = |has: &&Bundle| self.wants.get(&has.instance).is_some_and(|(_, want)| want.bundle == has.digest);
+        let (wanted, others): (Vec<&Bundle>, Vec<&Bundle>) = self.bundles.iter().partition(named);
+        let listed = wanted.into_iter().chain(others).take(BUNDLES_MAX);
+        let bundles = listed.map(|Bundle { instance, digest }| format!("{instance}/{digest}")).collect();
         Host {
             epoch: 0,
             seq: 0,
@@ -330,7 +339,9 @@ impl Agent {
             settled: now >= self.unsettled_until,
             bundles,
             tried: self.tried.iter().map(|(instance, (_, tried))| (instance.clone(), tried.clone())).collect(),
-            note: None,
+            note: self
+                .overflows
+                .then(|| format!("the store has more than {RECORDS_MAX} records of a kind: the rest is passed over")),
         }
     }
 

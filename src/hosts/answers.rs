@@ -1,7 +1,7 @@
 //! What comes back from the store.
 
 use super::action::{Action, End};
-use super::agent::{Agent, Ending, Purpose};
+use super::agent::{Agent, Ending, Purpose, RECORDS_MAX};
 use super::event::{Answer, RequestId, Stored, Turn};
 use super::judge::Turned;
 use super::lease::Change;
@@ -144,12 +144,21 @@ impl Agent {
     /// All records, each perhaps stale.
     fn take_records(&mut self, turn: Turn, records: Vec<Stored>, out: &mut Vec<Action>) {
         let (mut owns, mut wants, mut hosts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        self.overflows = false;
         for Stored { key, version, value } in records {
             match Key::parse(&self.settings.cluster, &key) {
                 Some(Key::Host(name)) => {
+                    if hosts.len() >= RECORDS_MAX && name != self.settings.name {
+                        self.overflows = true;
+                        continue;
+                    }
                     hosts.insert(name, (version, Host::of(&value)));
                 }
                 Some(Key::Own(key)) => {
+                    if owns.len() >= RECORDS_MAX && !self.holds(&key) {
+                        self.overflows = true;
+                        continue;
+                    }
                     let own = Own::of(&value);
                     if own.host == self.settings.name {
                         self.lease.has_had(own.epoch);
@@ -157,6 +166,10 @@ impl Agent {
                     owns.insert(key, (version, own));
                 }
                 Some(Key::Want(instance)) => {
+                    if wants.len() >= RECORDS_MAX && !self.holds(&ClaimKey::root(&instance)) {
+                        self.overflows = true;
+                        continue;
+                    }
                     // One that cannot be read orders nothing.
                     if let Ok(want) = record::read::<Want>(&value) {
                         wants.insert(instance, (version, want));

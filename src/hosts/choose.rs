@@ -64,7 +64,7 @@ pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
     if !host.cgroup {
         return no("it has no cgroups that can be killed with one write");
     }
-    if !host.bundles.iter().any(|has| has == bundle) {
+    if !host.has_bundle(instance, bundle) {
         return no("what is deployed is not on its disk: deploy it there");
     }
     match host.tried.get(instance) {
@@ -79,7 +79,7 @@ pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
 pub fn choose<'a>(
     question: &Question<'_>,
     hosts: impl Iterator<Item = (&'a str, &'a Host)>,
-    placed: &BTreeMap<&str, usize>,
+    placed: &BTreeMap<String, usize>,
 ) -> Vec<(&'a str, Fit)> {
     let mut ranked: Vec<_> = hosts.map(|(name, host)| (name, fit(question, name, host))).collect();
     ranked.sort_by_cached_key(|(name, fit)| {
@@ -89,7 +89,7 @@ pub fn choose<'a>(
             Fit::Tried(_) => 2,
             Fit::No(_) => 3,
         };
-        (class, question.placement.rank(name), placed.get(name).copied().unwrap_or_default(), *name)
+        (class, question.placement.rank(name), placed.get(*name).copied().unwrap_or_default(), *name)
     });
     ranked
 }
@@ -104,7 +104,7 @@ mod tests {
             state: HostState::Live,
             cgroup: true,
             settled: true,
-            bundles: vec!["sum".into()],
+            bundles: vec!["shop/sum".into()],
             labels: [("disk".to_owned(), "ssd".to_owned())].into(),
             ..Host::default()
         }
@@ -112,7 +112,7 @@ mod tests {
 
     fn chosen(placement: &Placement, hosts: &[(&str, Host)], placed: &[(&str, usize)]) -> Vec<String> {
         let question = Question { instance: "shop", placement, bundle: "sum", serial: 2 };
-        let placed = placed.iter().copied().collect();
+        let placed = placed.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         choose(&question, hosts.iter().map(|(name, host)| (*name, host)), &placed)
             .into_iter()
             .filter(|(_, fit)| matches!(fit, Fit::Yes | Fit::Unsettled))
@@ -142,6 +142,7 @@ mod tests {
         assert_eq!(says(Host { draining: true, ..host() }), "it is being drained");
         assert_eq!(says(Host { cgroup: false, ..host() }), "it has no cgroups that can be killed with one write");
         assert!(says(Host { bundles: vec![], ..host() }).ends_with("deploy it there"));
+        assert!(says(Host { bundles: vec!["web/sum".into()], ..host() }).ends_with("deploy it there"));
         assert_eq!(says(Host { labels: [].into(), ..host() }), "it has no label disk, and \"ssd\" is required");
         assert_eq!(says(Host { tried: tried(2), ..host() }), "the root has given up there: api");
         assert_eq!(says(Host { tried: tried(1), ..host() }), "fit");

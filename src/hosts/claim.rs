@@ -147,6 +147,11 @@ impl Claim {
         self.here.as_ref()
     }
 
+    /// Whether it is held, or an attempt or a swap of it is open: it is not to be forgotten.
+    pub(super) fn is_busy(&self) -> bool {
+        self.here.is_some() || self.under_way.is_some() || !self.attempts.is_empty()
+    }
+
     /// The run of it that there is.
     pub(super) fn run(&self) -> Option<RunId> {
         match self.here.as_ref()?.what {
@@ -296,7 +301,11 @@ impl Claim {
         if sight.lease_ends() || sight.deadline.left(sight.now) < MARGIN {
             return Move::Wait(None);
         }
-        Move::Claim { expected: sight.own.map(|(version, _)| *version), token: self.highest.saturating_add(1) }
+        // A token that cannot grow is none; that is for an operator.
+        match self.highest.checked_add(1) {
+            Some(token) => Move::Claim { expected: sight.own.map(|(version, _)| *version), token },
+            None => Move::Wait(None),
+        }
     }
 
     /// A swap of this claim is sent in this turn.

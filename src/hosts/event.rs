@@ -93,10 +93,19 @@ pub enum Event {
     },
     /// Its top process has missed its beats: it is to be killed, and has crashed.
     Hung(RunId),
-    /// Digests of the bundles that are on this host's disk. Handed in after [`Event::Begin`], and whenever it changes.
-    Bundles(Vec<String>),
+    /// The bundles that are on this host's disk. Handed in after [`Event::Begin`], and whenever it changes.
+    Bundles(Vec<Bundle>),
     /// An operator asks for something.
     Asked(Wish),
+}
+
+/// What can be run: a deployed file with all that it includes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bundle {
+    /// The instance that it was deployed as. It is run as no other, whatever a record says.
+    pub instance: String,
+    /// Of its content.
+    pub digest: String,
 }
 
 /// What an operator asks of this host.

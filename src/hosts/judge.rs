@@ -98,10 +98,10 @@ impl Judge {
     }
 
     /// How many claims each host holds.
-    pub(super) fn placed<'a>(&self, claims: impl Iterator<Item = &'a Own>) -> BTreeMap<&'a str, usize> {
+    pub(super) fn placed<'a>(&self, claims: impl Iterator<Item = &'a Own>) -> BTreeMap<String, usize> {
         let mut placed = BTreeMap::new();
         for own in claims.filter(|own| own.state == OwnState::Held && !self.is_over(&own.host, own.epoch)) {
-            *placed.entry(own.host.as_str()).or_default() += 1;
+            *placed.entry(own.host.clone()).or_default() += 1;
         }
         placed
     }

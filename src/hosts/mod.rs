@@ -87,7 +87,7 @@ mod tests;
 pub use action::{Action, End, Run, Start, StopWhy};
 pub use agent::Agent;
 pub use choose::Fit;
-pub use event::{Answer, Event, RequestId, RunEnd, RunId, Stored, Turn, Wish};
+pub use event::{Answer, Bundle, Event, RequestId, RunEnd, RunId, Stored, Turn, Wish};
 pub use moment::Moment;
 pub use record::{ClaimKey, Key};
 pub use report::Report;

@@ -4,7 +4,7 @@ use super::action::{Action, Run, Start, StopWhy};
 use super::agent::{Agent, Purpose, TRIED, note};
 use super::choose::{Fit, Question, choose};
 use super::claim::{Move, Sight};
-use super::event::{RunEnd, RunId, Turn};
+use super::event::{Bundle, RunEnd, RunId, Turn};
 use super::moment::Moment;
 use super::record::{self, ClaimKey, Host, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState};
 use super::report::Report;
@@ -17,6 +17,15 @@ const RANK: Span = Span::from_millis(200);
 
 /// A host that is not settled waits so long at first, and twice as long each time.
 const UNSETTLED: Span = Span::from_secs(1);
+
+/// That no host may have a claim is reported this often, at most.
+const NO_HOST: Span = Span::from_secs(60);
+
+/// What is the same for all claims in a turn.
+struct Ground {
+    me: Host,
+    placed: BTreeMap<String, usize>,
+}
 
 /// What the hosts are for one claim.
 #[derive(Debug, Default)]
@@ -35,10 +44,14 @@ impl Agent {
     /// Moves each claim as far as it goes.
     pub(super) fn place(&mut self, turn: Turn, out: &mut Vec<Action>) {
         self.claims_due = None;
-        for key in self.keys() {
+        let keys = self.keys();
+        self.claims.retain(|key, claim| keys.contains(key) || claim.is_busy());
+        self.no_host.retain(|key, _| keys.contains(key));
+        let ground = self.ground(turn.now.boottime);
+        for key in keys {
             while self.lease.held().is_some() {
-                let (step, standing) = self.next_move(turn.now, &key);
-                self.tell_of_no_host(&key, standing.none, out);
+                let (step, standing) = self.next_move(turn.now, &ground, &key);
+                self.tell_of_no_host(turn.now.boottime, &key, standing.none, out);
                 if let Move::Wait(at) = step {
                     self.claims_due = self.claims_due.into_iter().chain(at).min();
                     break;
@@ -66,7 +79,8 @@ impl Agent {
     fn keys(&self) -> BTreeSet<ClaimKey> {
         let named = self.owns.iter().filter(|(_, (_, own))| own.host == self.settings.name).map(|(key, _)| key.clone());
         let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
-        named.chain(roots).chain(self.claims.keys().cloned()).collect()
+        let busy = self.claims.iter().filter(|(_, claim)| claim.is_busy()).map(|(key, _)| key.clone());
+        named.chain(roots).chain(busy).collect()
     }
 
     fn is_over(&self, own: &Own) -> bool {
@@ -84,15 +98,31 @@ impl Agent {
         }
     }
 
-    fn next_move(&mut self, now: Moment, key: &ClaimKey) -> (Move, Standing) {
+    /// This host as it is now, and how much each has.
+    fn ground(&self, now: Time) -> Ground {
+        Ground { me: self.own_record(now), placed: self.judge.placed(self.owns.values().map(|(_, own)| own)) }
+    }
+
+    /// Whether this host holds a claim.
+    pub(super) fn holds(&self, key: &ClaimKey) -> bool {
+        self.claims.get(key).is_some_and(|claim| claim.here().is_some())
+    }
+
+    fn has_bundle(&self, instance: &str, digest: &str) -> bool {
+        self.bundles.contains(&Bundle { instance: instance.to_owned(), digest: digest.to_owned() })
+    }
+
+    fn next_move(&mut self, now: Moment, ground: &Ground, key: &ClaimKey) -> (Move, Standing) {
         let Some((epoch, deadline)) = self.lease.held() else { return (Move::Wait(None), Standing::default()) };
         let own = self.owns.get(key);
         let want = self.wants.get(&key.instance).map(|(_, want)| want).filter(|_| key.path == "/");
         let over = own.is_some_and(|(_, own)| self.is_over(own));
         let free = own.is_none_or(|(_, own)| own.state == OwnState::Free || over);
-        let held = self.claims.get(key).is_some_and(|claim| claim.here().is_some());
+        let held = self.holds(key);
         let standing = match want {
-            Some(want) if want.state == WantState::Up && free && !held => self.standing(now.boottime, key, want),
+            Some(want) if want.state == WantState::Up && free && !held => {
+                self.standing(now.boottime, ground, key, want)
+            }
             Some(_) | None => Standing::default(),
         };
         let sight = Sight {
@@ -104,7 +134,7 @@ impl Agent {
             own,
             over,
             want,
-            has_bundle: want.is_some_and(|want| self.bundles.contains(&want.bundle)),
+            has_bundle: want.is_some_and(|want| self.has_bundle(&key.instance, &want.bundle)),
             leave: self.leave(),
             delay: standing.delay,
             exhausted: standing.exhausted.as_deref(),
@@ -113,8 +143,8 @@ impl Agent {
     }
 
     /// How this host stands among those that may have a root.
-    fn standing(&self, now: Time, key: &ClaimKey, want: &Want) -> Standing {
-        let ranked = self.ranked(now, key, want);
+    fn standing(&self, now: Time, ground: &Ground, key: &ClaimKey, want: &Want) -> Standing {
+        let ranked = self.ranked(ground, key, want);
         let me = ranked.iter().position(|(name, _)| *name == self.settings.name);
         let settled = ranked.iter().any(|(_, fit)| *fit == Fit::Yes);
         let says = |(name, fit): &(String, Fit)| format!("{name}: {fit}");
@@ -144,27 +174,28 @@ impl Agent {
     }
 
     /// All hosts for the root of an instance, the best first. This one is as it is now, the others as their records tell.
-    fn ranked(&self, now: Time, key: &ClaimKey, want: &Want) -> Vec<(String, Fit)> {
+    fn ranked(&self, ground: &Ground, key: &ClaimKey, want: &Want) -> Vec<(String, Fit)> {
         let question =
             Question { instance: &key.instance, placement: &want.placement, bundle: &want.bundle, serial: want.serial };
-        let me = self.own_record(now);
         let mut hosts: BTreeMap<&str, &Host> = self.judge.all().map(|(name, seen)| (name, &seen.record)).collect();
-        hosts.insert(&self.settings.name, &me);
-        let placed = self.judge.placed(self.owns.values().map(|(_, own)| own));
-        choose(&question, hosts.into_iter(), &placed).into_iter().map(|(name, fit)| (name.to_owned(), fit)).collect()
+        hosts.insert(&self.settings.name, &ground.me);
+        let ranked = choose(&question, hosts.into_iter(), &ground.placed).into_iter();
+        ranked.map(|(name, fit)| (name.to_owned(), fit)).collect()
     }
 
-    fn tell_of_no_host(&mut self, key: &ClaimKey, why: Option<String>, out: &mut Vec<Action>) {
-        if self.no_host.get(key) == why.as_ref() {
-            return;
-        }
-        match why {
-            Some(why) => {
-                self.no_host.insert(key.clone(), why.clone());
-                out.push(Action::Report(Report::NoHost { claim: key.clone(), why }));
+    /// Reports that no host may have a claim, at once, and again when the reasons are others, but not all the time.
+    fn tell_of_no_host(&mut self, now: Time, key: &ClaimKey, why: Option<String>, out: &mut Vec<Action>) {
+        let Some(why) = why else {
+            if let Some((told, _)) = self.no_host.get_mut(key) {
+                *told = None;
             }
-            None => {
-                self.no_host.remove(key);
+            return;
+        };
+        match self.no_host.get(key) {
+            Some((told, at)) if told.as_ref() == Some(&why) || now < *at + NO_HOST => {}
+            Some(_) | None => {
+                self.no_host.insert(key.clone(), (Some(why.clone()), now));
+                out.push(Action::Report(Report::NoHost { claim: key.clone(), why }));
             }
         }
     }
@@ -242,7 +273,9 @@ impl Agent {
         let claim = self.claims.entry(key.clone()).or_default();
         let Some(here) = claim.here() else { return };
         let (token, start, from) = (here.token, here.start, here.from.clone());
-        let bundle = if self.bundles.contains(&want.bundle) { want.bundle } else { here.bundle.clone() };
+        let here = here.bundle.clone();
+        let bundle = if self.has_bundle(&key.instance, &want.bundle) { want.bundle } else { here };
+        let claim = self.claims.entry(key.clone()).or_default();
         self.runs += 1;
         claim.started(self.runs, bundle.clone(), want.serial);
         let claim = key.clone();
@@ -278,11 +311,12 @@ impl Agent {
     pub fn instances(&self, now: Moment) -> Vec<InstanceView> {
         let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
         let keys: BTreeSet<ClaimKey> = roots.chain(self.owns.keys().cloned()).collect();
+        let ground = self.ground(now.boottime);
         keys.into_iter()
             .map(|key| {
                 let own = self.owns.get(&key).map(|(_, own)| own.clone());
                 let want = self.wants.get(&key.instance).map(|(_, want)| want.clone());
-                let candidates = want.as_ref().map(|want| self.ranked(now.boottime, &key, want)).unwrap_or_default();
+                let candidates = want.as_ref().map(|want| self.ranked(&ground, &key, want)).unwrap_or_default();
                 let over = own.as_ref().is_some_and(|own| self.is_over(own));
                 InstanceView { claim: key, want, own, over, candidates }
             })

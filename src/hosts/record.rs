@@ -3,6 +3,7 @@
 //! A reader passes over members that it does not know, and takes those that are missing as their defaults, so that hosts of two
 //! versions read each other's records. No time in a record is acted upon: those that are there are for people.
 
+use crate::ids::{Name, Path};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ pub struct Host {
     pub by: Option<String>,
     /// It was not lost within the last `settle`: hosts of which that is true are preferred.
     pub settled: bool,
-    /// Digests of bundles that are on its disk, those that some `want` names before others.
+    /// Bundles that are on its disk, each as `INSTANCE/DIGEST`, those that some `want` names before others.
     pub bundles: Vec<String>,
     /// Instances whose root has lately given up there.
     pub tried: BTreeMap<String, Tried>,
@@ -60,6 +61,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// Whether it tells that it has this bundle of this instance.
+    pub fn has_bundle(&self, instance: &str, digest: &str) -> bool {
+        self.bundles.iter().any(|has| has.split_once('/') == Some((instance, digest)))
+    }
+
     /// The record in a value. One that cannot be read is that of no host: dead, in no epoch.
     pub(super) fn of(value: &[u8]) -> Host {
         read(value).unwrap_or_default()
@@ -328,7 +334,7 @@ impl Key {
             "want" if is_name(name) => Some(Key::Want(name.to_owned())),
             "own" => {
                 let (instance, path) = name.split_once('/')?;
-                let known = is_name(instance) && path.starts_with('/');
+                let known = is_name(instance) && Path::parse(path).is_ok_and(|read| read.as_str() == path);
                 known.then(|| Key::Own(ClaimKey { instance: instance.to_owned(), path: path.to_owned() }))
             }
             _ => None,
@@ -336,8 +342,9 @@ impl Key {
     }
 }
 
+/// Whether a host or an instance can have this name. What else stands in a store is not looked at: directories are named so.
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && !text.contains('/')
+    Name::parse(text).is_ok()
 }
 
 #[cfg(test)]
@@ -363,6 +370,11 @@ mod tests {
             "/treevisor/shop/host/a/b",
             "/treevisor/shop/own/web/db",
             "/treevisor/shop/own/web",
+            "/treevisor/shop/own/web//db/",
+            "/treevisor/shop/own/web//db/../x",
+            "/treevisor/shop/own/..//",
+            "/treevisor/shop/want/..",
+            "/treevisor/shop/want/a\u{7}b",
             "/treevisor/shop/later/x",
         ] {
             assert_eq!(Key::parse("shop", text), None, "{text}");

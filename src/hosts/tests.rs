@@ -25,6 +25,10 @@ struct Bench {
 
 const CLUSTER: &str = "shop";
 
+fn bundle(digest: &str) -> Bundle {
+    Bundle { instance: "web".into(), digest: digest.into() }
+}
+
 fn key(key: Key) -> String {
     key.in_store(CLUSTER)
 }
@@ -53,7 +57,7 @@ impl Bench {
         };
         change(&mut bench);
         bench.hand_in(Event::Begin);
-        bench.hand_in(Event::Bundles(vec!["sum".into()]));
+        bench.hand_in(Event::Bundles(vec![bundle("sum")]));
         bench
     }
 
@@ -348,12 +352,12 @@ fn a_root_that_gives_up_is_tried_once_and_then_the_instance_is_down() {
 #[test]
 fn bundles_are_listed_before_they_are_wanted() {
     let mut bench = Bench::new();
-    bench.hand_in(Event::Bundles((0..99).map(|number| format!("{number:064}")).collect()));
-    assert_eq!(bench.host("a").bundles.len(), 32);
+    bench.hand_in(Event::Bundles((0..99).map(|number| bundle(&format!("{number:064}"))).collect()));
+    assert_eq!(bench.host("a").bundles.len(), 24);
     let want = Want { bundle: format!("{:064}", 98), serial: 1, state: WantState::Up, ..Want::default() };
     bench.put(Key::Want("web".into()), &want);
     bench.pass(seconds(2));
-    assert_eq!((bench.host("a").bundles[0].as_str(), bench.runs.len()), (want.bundle.as_str(), 1));
+    assert!(bench.host("a").bundles[0] == format!("web/{}", want.bundle) && bench.runs.len() == 1);
 }
 
 #[test]
@@ -475,6 +479,43 @@ fn a_claim_that_names_us_and_that_we_do_not_know_of_is_not_run_but_set_free() {
 }
 
 #[test]
+fn what_was_deployed_as_one_instance_is_not_run_as_another() {
+    let mut bench = Bench::new();
+    let want = Want { bundle: "sum".into(), serial: 1, state: WantState::Up, ..Want::default() };
+    for instance in ["..", "shop", "a/b"] {
+        bench.put(Key::Want(instance.into()), &want);
+    }
+    bench.pass(seconds(20));
+    assert!(bench.runs.is_empty());
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    assert_eq!(bench.runs.iter().map(|run| run.claim.instance.as_str()).collect::<Vec<_>>(), ["web"]);
+}
+
+#[test]
+fn a_store_that_is_filled_up_does_not_cost_the_lease() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    let want = Want { bundle: "other".into(), serial: 1, state: WantState::Up, ..Want::default() };
+    for number in 0..1_000 {
+        bench.put(Key::Want(format!("flood-{number:05}")), &want);
+        let own = Own { host: "a".into(), epoch: 1, token: 1, state: OwnState::Held, ..Own::default() };
+        bench.put(Key::Own(ClaimKey::root(&format!("flood-{number:05}"))), &own);
+    }
+    bench.take();
+    bench.pass(seconds(50));
+    assert_eq!((bench.host("a").epoch, bench.runs.len()), (1, 1));
+    assert!(bench.host("a").note.unwrap().contains("more than 256"));
+    let told = bench.take().len();
+    assert!(told <= 2 * 256, "{told} reports");
+    // What is held is seen all the same.
+    bench.want(1, WantState::Down);
+    bench.pass(seconds(2));
+    assert_eq!(bench.take().last(), Some(&Action::Stop { run: 1, why: StopWhy::NotWanted }));
+}
+
+#[test]
 fn an_instance_that_no_host_may_run_is_told_once() {
     let mut bench = Bench::new();
     let want = Want { bundle: "other".into(), serial: 1, state: WantState::Up, ..Want::default() };
@@ -483,7 +524,7 @@ fn an_instance_that_no_host_may_run_is_told_once() {
     let told = bench.take();
     let no_host = told.iter().filter(|action| matches!(action, Action::Report(Report::NoHost { .. })));
     assert_eq!(no_host.count(), 1);
-    bench.hand_in(Event::Bundles(vec!["other".into()]));
+    bench.hand_in(Event::Bundles(vec![bundle("other")]));
     bench.pass(seconds(2));
     assert_eq!(bench.runs[0].bundle, "other");
 }
@@ -498,7 +539,7 @@ fn another_bundle_is_taken_over_by_what_runs() {
     bench.put(Key::Want("web".into()), &want);
     bench.pass(seconds(5));
     assert_eq!(bench.take(), [], "it is not on this host");
-    bench.hand_in(Event::Bundles(vec!["sum".into(), "next".into()]));
+    bench.hand_in(Event::Bundles(vec![bundle("sum"), bundle("next")]));
     assert_eq!(bench.take(), [Action::Reload { run: 1, bundle: "next".into() }]);
     bench.pass(seconds(5));
     assert_eq!(bench.take(), []);

@@ -41,13 +41,13 @@ pub(crate) const BREACHES: &[(Breach, u64)] = &[
     (Breach::NoGuard, 0),
     (Breach::BlindDeclaration, 4),
     (Breach::EpochIgnored, 105),
-    (Breach::BeginsBeforeEmpty, 8),
+    (Breach::BeginsBeforeEmpty, 1),
     (Breach::NothingKills, 2),
-    (Breach::Drift, 42),
+    (Breach::Drift, 157),
     (Breach::Hasty, 0),
-    (Breach::WallTime, 9),
+    (Breach::WallTime, 12),
     (Breach::PokeNotAwaited, 9),
-    (Breach::FreesBeforeEmpty, 1),
+    (Breach::FreesBeforeEmpty, 4),
 ];
 
 impl Breach {

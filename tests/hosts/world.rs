@@ -9,8 +9,8 @@ use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use treevisor::hosts::record::{self, Key, Want, WantState};
 use treevisor::hosts::{
-    About, Action, Agent, Answer, ClaimKey, End, Event, Moment, Report, RequestId, RunEnd, RunId, Settings, StopWhy,
-    Turn, Wish,
+    About, Action, Agent, Answer, Bundle, ClaimKey, End, Event, Moment, Report, RequestId, RunEnd, RunId, Settings,
+    StopWhy, Turn, Wish,
 };
 
 pub(crate) const CLUSTER: &str = "c";
@@ -321,7 +321,9 @@ impl World {
             wakes: 0,
             halted: false,
         });
-        let bundles = if machine.has_bundle { vec![BUNDLE.to_owned()] } else { Vec::new() };
+        let all = (0..self.scenario.instances.len()).map(instance_name);
+        let all = all.map(|instance| Bundle { instance, digest: BUNDLE.to_owned() });
+        let bundles = if machine.has_bundle { all.collect() } else { Vec::new() };
         log!(self, "{}: agent {number} starts", self.scenario.name(host));
         self.hand_in(host, number, Event::Begin);
         self.hand_in(host, number, Event::Bundles(bundles));

@@ -26,7 +26,9 @@ impl Shell {
                 let hosts = self.core.hosts(moment(clock::both()));
                 let lacks = |host: &HostView| {
                     let record = &host.record;
-                    record.state == HostState::Live && host.name != self.file.name && !record.bundles.contains(&digest)
+                    record.state == HostState::Live
+                        && host.name != self.file.name
+                        && !record.bundles.iter().any(|has| has.split_once('/').is_some_and(|(_, has)| has == digest))
                 };
                 let without = hosts.iter().filter(|host| lacks(host)).map(|host| host.name.clone()).collect();
                 HostTold::Deployed { digest, again, without }
@@ -57,7 +59,7 @@ impl Shell {
             HostAsk::Bundle { instance } => {
                 let wanted = self.core.instances(now).into_iter().find(|one| one.claim.instance == instance);
                 let digest = wanted.and_then(|one| one.want).map(|want| want.bundle);
-                let kept = self.bundles.iter().find(|kept| Some(&kept.digest) == digest.as_ref());
+                let kept = digest.and_then(|digest| self.kept(&instance, &digest));
                 HostTold::Bundle { file: kept.map(|kept| self.disk.file(kept).to_string_lossy().into_owned()) }
             }
             HostAsk::Drain => self.wish(Wish::Drain),

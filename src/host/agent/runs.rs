@@ -256,7 +256,8 @@ impl Runs {
 
     /// The claim of a run that is there.
     pub(super) fn claim(&self, run: RunId) -> Option<&ClaimKey> {
-        self.all.get(&run).map(|root| &root.claim)
+        let waiting = || self.pointed.get(&run).map(|run| &run.claim);
+        self.all.get(&run).map(|root| &root.claim).or_else(waiting)
     }
 
     /// The process of one has ended.

@@ -12,7 +12,7 @@ use super::runs::{Runs, With};
 use super::stores::{Came, For, Stores};
 use super::told;
 use super::tools::{Asker, Tools};
-use crate::hosts::{Action, Agent, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
+use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
 use crate::os::clock::{self, Both};
@@ -167,7 +167,7 @@ impl Shell {
                     None => self.inbox.push_back(Event::Cleared(number)),
                 }
             }
-            Action::Run(run) => match self.bundles.iter().find(|kept| kept.digest == run.bundle) {
+            Action::Run(run) => match self.kept(&run.claim.instance, &run.bundle) {
                 Some(kept) if self.place.is_some() => {
                     let job = Job::Point(run.run, kept.clone(), What::Start);
                     self.runs.expect(run);
@@ -187,13 +187,19 @@ impl Shell {
                 self.inbox.extend(self.runs.kill(run, now));
             }
             Action::Reload { run, bundle } => {
-                if let Some(kept) = self.bundles.iter().find(|kept| kept.digest == bundle) {
+                let kept = self.runs.claim(run).and_then(|claim| self.kept(&claim.instance, &bundle));
+                if let Some(kept) = kept {
                     self.ask_disk(Job::Point(run, kept.clone(), What::Reload));
                 }
             }
             Action::Report(report) => self.report(&report),
             Action::Halt(end) => self.ended = Some(end),
         }
+    }
+
+    /// The bundle of this instance with this digest, if it is here.
+    pub(super) fn kept(&self, instance: &str, digest: &str) -> Option<&Kept> {
+        self.bundles.iter().find(|kept| kept.instance == instance && kept.digest == digest)
     }
 
     fn called(&self, run: u64) -> String {
@@ -363,7 +369,8 @@ impl Shell {
         for did in self.disk.done() {
             match did {
                 Did::Bundles(bundles) => {
-                    self.inbox.push_back(Event::Bundles(bundles.iter().map(|kept| kept.digest.clone()).collect()));
+                    let core = |kept: &Kept| Bundle { instance: kept.instance.clone(), digest: kept.digest.clone() };
+                    self.inbox.push_back(Event::Bundles(bundles.iter().map(core).collect()));
                     self.bundles = bundles;
                 }
                 Did::Kept(number, kept) => {
