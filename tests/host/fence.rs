@@ -59,7 +59,7 @@ impl Trial {
         Some(Trial { tree: Some(tree), group, page, answer, poke, answered, agent, fence })
     }
 
-    /// Starts a script in the cgroup, and gives back its process once it runs.
+    /// Starts a script in the cgroup, and gives back its process once it runs, or was killed.
     fn run(&self, script: &str) -> PidFd {
         let (reader, writer) = fd::pipe().unwrap();
         let mut spec = PlanSpec::new(vec!["/bin/sh".into(), "-c".into(), format!("echo; {script}").into()]);
@@ -67,6 +67,8 @@ impl Trial {
         spec.stdout = Some(writer.as_fd());
         spec.cgroup = Some(&self.group);
         let process = start(spec);
+        // One that is killed before it has written shows the end of the pipe.
+        drop(writer);
         assert!(readable(reader.as_fd(), PATIENCE), "it does not begin");
         process
     }
