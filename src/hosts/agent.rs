@@ -19,7 +19,7 @@ pub(super) const TRIED: Span = Span::from_secs(600);
 const NOTE_MAX: usize = 200;
 
 /// Bundles that a record lists, at most.
-const BUNDLES_MAX: usize = 24;
+const BUNDLES_MAX: usize = 160;
 
 /// Records of a kind that are looked at, at most, besides those of what is held here: a store that is filled up must not cost the lease.
 pub(super) const RECORDS_MAX: usize = 256;
@@ -284,6 +284,7 @@ impl Agent {
         match self.lease.step(turn.now, poked) {
             Step::Wait => {}
             Step::Poke(number) => out.push(Action::Poke(number)),
+            Step::Stuck(why) => self.name_taken(why, out),
             Step::Write { expected, epoch } => {
                 if self.lease.held().is_none() {
                     self.inherit(turn);
@@ -319,7 +320,7 @@ impl Agent {
         let named = |has: &&Bundle| self.wants.get(&has.instance).is_some_and(|(_, want)| want.bundle == has.digest);
         let (wanted, others): (Vec<&Bundle>, Vec<&Bundle>) = self.bundles.iter().partition(named);
         let listed = wanted.into_iter().chain(others).take(BUNDLES_MAX);
-        let bundles = listed.map(|Bundle { instance, digest }| format!("{instance}/{digest}")).collect();
+        let bundles = listed.map(|Bundle { instance, digest }| record::listed(instance, digest)).collect();
         Host {
             epoch: 0,
             seq: 0,
@@ -345,7 +346,7 @@ impl Agent {
         }
     }
 
-    /// Writes the own record. Where it would be too long, it goes without what only helps to place.
+    /// Writes the own record. Where it would be too long, it goes without notes first, then without what is least wanted.
     pub(super) fn write_own(
         &mut self,
         turn: Turn,
@@ -354,9 +355,18 @@ impl Agent {
         record: Host,
         out: &mut Vec<Action>,
     ) {
-        let bare = || Host { bundles: Vec::new(), tried: BTreeMap::new(), note: None, ..record.clone() };
-        let written = record::write(&record).or_else(|_| record::write(&bare()));
-        let Ok(new) = written else { return };
+        let mut record = record;
+        let new = loop {
+            match record::write(&record) {
+                Ok(new) => break new,
+                Err(_) if record.tried.values().any(|tried| !tried.note.is_empty()) => {
+                    record.tried.values_mut().for_each(|tried| tried.note.clear());
+                }
+                Err(_) if record.bundles.len() > 1 => record.bundles.truncate(record.bundles.len() / 2),
+                Err(_) if !record.tried.is_empty() => record.tried.clear(),
+                Err(_) => return,
+            }
+        };
         let request = self.request(purpose);
         self.lease.sent(turn.now, request, record);
         let key = Key::Host(self.settings.name.clone()).in_store(&self.settings.cluster);

@@ -145,6 +145,7 @@ impl Agent {
     fn take_records(&mut self, turn: Turn, records: Vec<Stored>, out: &mut Vec<Action>) {
         let (mut owns, mut wants, mut hosts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         self.overflows = false;
+        let mut had = 0;
         for Stored { key, version, value } in records {
             match Key::parse(&self.settings.cluster, &key) {
                 Some(Key::Host(name)) => {
@@ -161,7 +162,7 @@ impl Agent {
                     }
                     let own = Own::of(&value);
                     if own.host == self.settings.name {
-                        self.lease.has_had(own.epoch);
+                        had = had.max(own.epoch);
                     }
                     owns.insert(key, (version, own));
                 }
@@ -194,6 +195,10 @@ impl Agent {
         }
         self.judge.retain(|name| hosts.contains_key(name));
         let own = hosts.remove(&self.settings.name);
+        if own.is_none() {
+            // The record was deleted: what claims tell of earlier epochs is all that is known of them.
+            self.lease.has_had(had);
+        }
         for (name, (version, record)) in hosts {
             self.saw_host(turn, &name, version, record, out);
         }

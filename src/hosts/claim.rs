@@ -77,6 +77,8 @@ pub(super) enum Move {
     Run,
     /// Ask it to stop.
     Stop(RunId, StopWhy),
+    /// Kill it: by its record it is another host's.
+    Superseded { run: RunId, by: String, token: u64 },
     /// Have it take over what is wanted now.
     Reload(RunId),
     /// Have the instance be down.
@@ -97,6 +99,8 @@ pub(super) struct Here {
     /// The other host that had it before.
     pub(super) from: Option<String>,
     pub(super) what: What,
+    /// The record was seen with a larger token, and what runs was killed.
+    superseded: bool,
     crashes: VecDeque<Time>,
 }
 
@@ -187,6 +191,13 @@ impl Claim {
         let waits = self.under_way.is_some() || wait;
         let later = || Move::Wait(wait.then_some(self.not_before));
         match &held.what {
+            // A token never goes back: whatever has come about, it is not this host's any more.
+            What::Running { run, .. }
+                if !held.superseded && sight.own.is_some_and(|(_, own)| own.token > held.token) =>
+            {
+                let (by, token) = sight.own.map(|(_, own)| (own.host.clone(), own.token)).unwrap_or_default();
+                Move::Superseded { run: *run, by, token }
+            }
             What::Running { run, bundle, asked: None, .. } => match Self::stop_why(sight) {
                 Some(why) => Move::Stop(*run, why),
                 None if sight.has_bundle && sight.want.is_some_and(|want| want.bundle != *bundle) => Move::Reload(*run),
@@ -247,7 +258,8 @@ impl Claim {
         self.highest = self.highest.max(own.token);
         if let Some(here) = &self.here {
             let free = own.token == here.token && own.state == OwnState::Free;
-            if matches!(here.what, What::Leaving(..)) && (free || own.token > here.token) {
+            let over = matches!(here.what, What::Leaving(..)) && free || own.token > here.token;
+            if over && !matches!(here.what, What::Running { .. }) {
                 self.here = None;
             }
             return;
@@ -267,7 +279,16 @@ impl Claim {
         self.attempts.clear();
         self.claimable_since = None;
         self.highest = self.highest.max(token);
-        self.here = Some(Here { token, version, bundle, start, from, what: What::Down, crashes: VecDeque::new() });
+        self.here = Some(Here {
+            token,
+            version,
+            bundle,
+            start,
+            from,
+            what: What::Down,
+            superseded: false,
+            crashes: VecDeque::new(),
+        });
     }
 
     fn next_elsewhere(&mut self, sight: &Sight<'_>) -> Move {
@@ -367,6 +388,14 @@ impl Claim {
             (here.start, here.from) = (Start::Normal, None);
             here.bundle.clone_from(&bundle);
             here.what = What::Running { run, bundle, serial, asked: None };
+        }
+    }
+
+    /// It was killed, as it is another host's.
+    pub(super) fn is_superseded(&mut self) {
+        self.asked(StopWhy::NotWanted);
+        if let Some(here) = &mut self.here {
+            here.superseded = true;
         }
     }
 

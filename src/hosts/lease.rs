@@ -56,6 +56,8 @@ pub(super) enum Step {
     Poke(u64),
     /// Write the record of this epoch, expecting this version.
     Write { expected: Option<Version>, epoch: u64 },
+    /// No epoch can begin any more: why.
+    Stuck(String),
 }
 
 /// What has become of the lease by an answer.
@@ -176,7 +178,13 @@ impl Lease {
         let (expected, epoch) = match self.state {
             State::Held { version, epoch, .. } => (Some(version), epoch),
             State::Unclear | State::Clear => {
-                (known.stored.as_ref().map(|(version, _)| *version), self.highest.saturating_add(1))
+                let Some(epoch) = self.highest.checked_add(1) else {
+                    let epoch = self.highest;
+                    return Step::Stuck(format!(
+                        "the record of this host has epoch {epoch}, and no later one can begin: delete it"
+                    ));
+                };
+                (known.stored.as_ref().map(|(version, _)| *version), epoch)
             }
         };
         Step::Write { expected, epoch }

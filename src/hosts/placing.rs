@@ -5,8 +5,11 @@ use super::agent::{Agent, Purpose, TRIED, note};
 use super::choose::{Fit, Question, choose};
 use super::claim::{Move, Sight};
 use super::event::{Bundle, RunEnd, RunId, Turn};
+use super::judge::Seen;
 use super::moment::Moment;
-use super::record::{self, ClaimKey, Host, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState};
+use super::record::{
+    self, ClaimKey, Host, HostState, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState,
+};
 use super::report::Report;
 use super::view::{HostView, InstanceView};
 use crate::time::{Span, Time};
@@ -100,7 +103,10 @@ impl Agent {
 
     /// This host as it is now, and how much each has.
     fn ground(&self, now: Time) -> Ground {
-        Ground { me: self.own_record(now), placed: self.judge.placed(self.owns.values().map(|(_, own)| own)) }
+        let mut me = self.own_record(now);
+        // What is not told to the others for want of room is here all the same.
+        me.bundles = self.bundles.iter().map(|Bundle { instance, digest }| record::listed(instance, digest)).collect();
+        Ground { me, placed: self.judge.placed(self.owns.values().map(|(_, own)| own)) }
     }
 
     /// Whether this host holds a claim.
@@ -120,9 +126,7 @@ impl Agent {
         let free = own.is_none_or(|(_, own)| own.state == OwnState::Free || over);
         let held = self.holds(key);
         let standing = match want {
-            Some(want) if want.state == WantState::Up && free && !held => {
-                self.standing(now.boottime, ground, key, want)
-            }
+            Some(want) if want.state == WantState::Up && free && !held => self.standing(now, ground, key, want),
             Some(_) | None => Standing::default(),
         };
         let sight = Sight {
@@ -143,7 +147,7 @@ impl Agent {
     }
 
     /// How this host stands among those that may have a root.
-    fn standing(&self, now: Time, ground: &Ground, key: &ClaimKey, want: &Want) -> Standing {
+    fn standing(&self, now: Moment, ground: &Ground, key: &ClaimKey, want: &Want) -> Standing {
         let ranked = self.ranked(ground, key, want);
         let me = ranked.iter().position(|(name, _)| *name == self.settings.name);
         let settled = ranked.iter().any(|(_, fit)| *fit == Fit::Yes);
@@ -162,15 +166,27 @@ impl Agent {
                 Standing { delay: Some(delay), unsettled: true, ..Standing::default() }
             }
             _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Yes | Fit::Unsettled)) => Standing::default(),
-            _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Tried(_))) => {
+            _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Tried(_))) && !self.is_expected(now, want) => {
                 // Each host has the time to see the order, and to tell in its record that it can carry it out.
                 let timing = &self.settings.timing;
                 let told = timing.renew.times(2) + timing.look.times(2);
-                let since = self.ordered.get(&key.instance).map_or(now, |(_, since)| *since);
-                Standing { exhausted: (now >= since + told).then(all), ..Standing::default() }
+                let since = self.ordered.get(&key.instance).map_or(now.boottime, |(_, since)| *since);
+                Standing { exhausted: (now.boottime >= since + told).then(all), ..Standing::default() }
             }
             _ => Standing { none: Some(all()), ..Standing::default() },
         }
+    }
+
+    /// Whether a host may have it soon that may not now: it is drained, or was lost a short time ago.
+    fn is_expected(&self, now: Moment, want: &Want) -> bool {
+        let settle = self.settings.timing.settle;
+        let soon = |seen: &Seen| match seen.record.state {
+            HostState::Live => seen.record.draining,
+            HostState::Dead => seen.stood(now) < settle,
+        };
+        let allowed = |name: &str| want.placement.rank(name).is_some();
+        self.is_draining() && allowed(&self.settings.name)
+            || self.judge.all().any(|(name, seen)| allowed(name) && soon(seen))
     }
 
     /// All hosts for the root of an instance, the best first. This one is as it is now, the others as their records tell.
@@ -212,6 +228,11 @@ impl Agent {
             Move::Stop(run, why) => {
                 claim.asked(why);
                 out.push(Action::Stop { run, why });
+            }
+            Move::Superseded { run, by, token } => {
+                claim.is_superseded();
+                out.push(Action::Report(Report::Superseded { claim: key.clone(), by, token }));
+                out.push(Action::Kill(run));
             }
             Move::Reload(run) => {
                 claim.reloaded(want.bundle.clone());

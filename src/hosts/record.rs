@@ -9,6 +9,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// So much of a digest stands in a host's record.
+const DIGEST_SHOWN: usize = 16;
+
+/// How a host's record lists a bundle.
+pub(super) fn listed(instance: &str, digest: &str) -> String {
+    format!("{instance}/{}", digest.chars().take(DIGEST_SHOWN).collect::<String>())
+}
+
 /// No record is longer; one that is counts as unreadable.
 pub const RECORD_MAX: usize = 8 * 1024;
 
@@ -52,7 +60,7 @@ pub struct Host {
     pub by: Option<String>,
     /// It was not lost within the last `settle`: hosts of which that is true are preferred.
     pub settled: bool,
-    /// Bundles that are on its disk, each as `INSTANCE/DIGEST`, those that some `want` names before others.
+    /// Bundles that are on its disk, each as `INSTANCE/` and the beginning of its digest, those that some `want` names before others.
     pub bundles: Vec<String>,
     /// Instances whose root has lately given up there.
     pub tried: BTreeMap<String, Tried>,
@@ -63,7 +71,13 @@ pub struct Host {
 impl Host {
     /// Whether it tells that it has this bundle of this instance.
     pub fn has_bundle(&self, instance: &str, digest: &str) -> bool {
-        self.bundles.iter().any(|has| has.split_once('/') == Some((instance, digest)))
+        self.bundles.contains(&listed(instance, digest))
+    }
+
+    /// The same, as whichever instance.
+    pub fn has_digest(&self, digest: &str) -> bool {
+        let of = |has: &String| has.split_once('/').is_some_and(|(instance, _)| *has == listed(instance, digest));
+        self.bundles.iter().any(of)
     }
 
     /// The record in a value. One that cannot be read is that of no host: dead, in no epoch.

@@ -45,6 +45,16 @@ pub enum Report {
         /// Host by host.
         why: String,
     },
+    /// The record of what runs here names another host and a larger token, although this host's epoch goes on: it was
+    /// written by hand, or the store has forgotten. What runs here is killed.
+    Superseded {
+        /// The subtree.
+        claim: ClaimKey,
+        /// The host that has it by the record.
+        by: String,
+        /// The token there.
+        token: u64,
+    },
     /// This host's lease has ended with the subtree still there: it is killed.
     Fenced {
         /// The subtree.
@@ -81,6 +91,7 @@ impl Report {
             Report::FailedOver { .. } => "failed_over",
             Report::Moved { .. } => "moved",
             Report::NoHost { .. } => "no_host",
+            Report::Superseded { .. } => "superseded",
             Report::Fenced { .. } => "fenced",
             Report::StoreLost { .. } => "store_lost",
             Report::StoreBack { .. } => "store_back",

@@ -352,12 +352,12 @@ fn a_root_that_gives_up_is_tried_once_and_then_the_instance_is_down() {
 #[test]
 fn bundles_are_listed_before_they_are_wanted() {
     let mut bench = Bench::new();
-    bench.hand_in(Event::Bundles((0..99).map(|number| bundle(&format!("{number:064}"))).collect()));
-    assert_eq!(bench.host("a").bundles.len(), 24);
-    let want = Want { bundle: format!("{:064}", 98), serial: 1, state: WantState::Up, ..Want::default() };
+    bench.hand_in(Event::Bundles((0..99).map(|number| bundle(&format!("{number:016}x"))).collect()));
+    assert_eq!(bench.host("a").bundles.len(), 99);
+    let want = Want { bundle: format!("{:016}x", 98), serial: 1, state: WantState::Up, ..Want::default() };
     bench.put(Key::Want("web".into()), &want);
     bench.pass(seconds(2));
-    assert!(bench.host("a").bundles[0] == format!("web/{}", want.bundle) && bench.runs.len() == 1);
+    assert!(bench.host("a").has_bundle("web", &want.bundle) && bench.runs.len() == 1);
 }
 
 #[test]
@@ -476,6 +476,60 @@ fn a_claim_that_names_us_and_that_we_do_not_know_of_is_not_run_but_set_free() {
     bench.pass(seconds(2));
     assert_eq!((bench.own().state, bench.own().freed, bench.own().token), (OwnState::Free, Some(Freed::Unused), 4));
     assert!(bench.runs.is_empty());
+}
+
+#[test]
+fn a_claim_that_is_anothers_by_its_record_is_killed_here() {
+    let mut bench = Bench::new();
+    bench.want(1, WantState::Up);
+    bench.pass(seconds(2));
+    let own = Own { host: "b".into(), epoch: 9, token: 5, state: OwnState::Held, ..Own::default() };
+    bench.put(Key::Own(ClaimKey::root("web")), &own);
+    bench.take();
+    bench.pass(seconds(2));
+    let report = Report::Superseded { claim: ClaimKey::root("web"), by: "b".into(), token: 5 };
+    assert_eq!(bench.take(), [Action::Report(report), Action::Kill(1)]);
+    bench.hand_in(Event::Exited { run: 1, end: RunEnd::Crashed("signal 9".into()) });
+    bench.pass(seconds(20));
+    assert_eq!((bench.runs.len(), bench.own().host.as_str()), (1, "b"));
+}
+
+#[test]
+fn a_claim_that_names_a_wild_epoch_does_not_lead_there_and_from_the_last_one_none_begins() {
+    let mut bench = Bench::new();
+    bench.pass(seconds(2));
+    let own = Own { host: "a".into(), epoch: u64::MAX, token: 1, state: OwnState::Held, ..Own::default() };
+    bench.put(Key::Own(ClaimKey::root("other")), &own);
+    bench.pass(seconds(2));
+    let mut again = Bench::with(|again| (again.store, again.version) = (bench.store, bench.version));
+    again.pass(seconds(2));
+    assert_eq!(again.host("a").epoch, 2);
+    let last = Host { epoch: u64::MAX, boot: "boot-1".into(), ..Host::default() };
+    let mut stuck = Bench::with(|stuck| stuck.put(Key::Host("a".into()), &last));
+    assert!(matches!(stuck.take().last(), Some(Action::Halt(End::NameTaken(why))) if why.contains("delete it")));
+}
+
+#[test]
+fn an_instance_is_not_put_down_while_another_host_is_only_drained() {
+    let mut bench = Bench::with(|bench| {
+        let bundles = vec!["web/sum".into()];
+        let host = Host {
+            epoch: 1,
+            state: HostState::Live,
+            ttl_ms: 900_000,
+            cgroup: true,
+            draining: true,
+            bundles,
+            ..Host::default()
+        };
+        bench.put(Key::Host("b".into()), &host);
+        bench.want(1, WantState::Up);
+    });
+    bench.pass(seconds(2));
+    bench.hand_in(Event::Exited { run: 1, end: RunEnd::GaveUp("api".into()) });
+    bench.pass(seconds(20));
+    let want: Want = read(&bench.store[&key(Key::Want("web".into()))].1).unwrap();
+    assert_eq!(want.state, WantState::Up);
 }
 
 #[test]

@@ -26,9 +26,7 @@ impl Shell {
                 let hosts = self.core.hosts(moment(clock::both()));
                 let lacks = |host: &HostView| {
                     let record = &host.record;
-                    record.state == HostState::Live
-                        && host.name != self.file.name
-                        && !record.bundles.iter().any(|has| has.split_once('/').is_some_and(|(_, has)| has == digest))
+                    record.state == HostState::Live && host.name != self.file.name && !record.has_digest(&digest)
                 };
                 let without = hosts.iter().filter(|host| lacks(host)).map(|host| host.name.clone()).collect();
                 HostTold::Deployed { digest, again, without }

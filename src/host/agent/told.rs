@@ -19,6 +19,9 @@ pub(super) fn in_words(report: &Report) -> (Level, String) {
             (Level::Info, format!("{} moves to here from {from} (token {token})", claim.instance))
         }
         Report::NoHost { claim, why } => (Level::Error, format!("no host can run {}: {why}", claim.instance)),
+        Report::Superseded { claim, by, token } => {
+            (Level::Error, format!("{} is killed here: by its record {by} has it (token {token})", claim.instance))
+        }
         Report::Fenced { claim, token, late } => (
             Level::Error,
             format!(
@@ -55,6 +58,9 @@ pub(super) fn in_json(report: &Report, here: &str, at: &str) -> Value {
             json!({ "host": here, "instance": claim.instance, "path": claim.path, "from": from, "token": token })
         }
         Report::NoHost { claim, why } => json!({ "instance": claim.instance, "path": claim.path, "why": why }),
+        Report::Superseded { claim, by, token } => {
+            json!({ "host": here, "instance": claim.instance, "path": claim.path, "by": by, "token": token })
+        }
         Report::Fenced { claim, token, late } => json!({
             "host": here, "instance": claim.instance, "path": claim.path, "token": token, "late_ms": millis(late),
         }),
