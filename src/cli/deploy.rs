@@ -6,14 +6,14 @@ use super::options::{Target, When};
 use super::out::{self, Out};
 use super::render::Look;
 use super::{file, plan};
+use crate::files;
 use crate::os::accounts::Wanted;
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, diff};
 use crate::time::Span;
-use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle, BundleFile, HostAsk, HostTold};
+use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle, BundleFile, HostAsk, HostTold, HostsView};
 use clap::Args;
 use serde_json::json;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 /// Have a tree run on one of the cluster's hosts
@@ -68,6 +68,7 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
         return show_plan(&args, &tree, when);
     }
     let (bundle, contents) = bundle(&args.file, &tree, &files)?;
+    can_be_taken_over(&tree)?;
     let doing = format!("deploy {}", tree.name);
     let told = agent::ask(&doing, &HostAsk::Deploy(bundle), &contents, WITHIN)?;
     let HostTold::Deployed { digest, again, without } = told else { return Err(agent::not_understood(&doing)) };
@@ -117,6 +118,26 @@ fn show_plan(args: &Deploy, new: &TreeSpec, when: When) -> Result<ExitCode, Fail
     shown(args, Some(&plan), &format!("{moved}{}", plan::draw(&plan, Look::of_stdout(when))))
 }
 
+/// A tree that runs takes the new one over by a reload, which cannot change everything.
+fn can_be_taken_over(new: &TreeSpec) -> Result<(), Failure> {
+    let doing = format!("deploy {}", new.name);
+    let runs =
+        |view: &HostsView| view.instances.iter().any(|one| one.instance == new.name.as_str() && one.host.is_some());
+    if !runs(&agent::hosts(&doing)?) {
+        return Ok(());
+    }
+    let told = agent::ask(&doing, &HostAsk::Bundle { instance: new.name.to_string() }, &[], agent::AT_ONCE)?;
+    let HostTold::Bundle { file: Some(old) } = told else { return Ok(()) };
+    let Some(old) = spec::read(Path::new(&old), &|name| std::env::var(name).ok()).tree else { return Ok(()) };
+    diff::diff(&old, new, true).map(drop).map_err(|refused| {
+        let message = format!("cannot deploy \"{}\" over what runs: {refused}", new.name);
+        Failure::new(ExitCode::Failed, message).hint(format!(
+            "put `{}` back, or stop the tree where it runs (`treevisor stop -i {}`) and deploy it then",
+            refused.key, new.name
+        ))
+    })
+}
+
 fn shown(args: &Deploy, plan: Option<&diff::Diff>, text: &str) -> Result<ExitCode, Failure> {
     let mut out = Out::open();
     if args.json {
@@ -143,7 +164,12 @@ fn bundle(file: &Path, tree: &TreeSpec, files: &[PathBuf]) -> Result<(Bundle, Ve
         if bundle.files.iter().any(|known| known.path == below) {
             continue;
         }
-        let content = fs::read(path).map_err(|error| wrong(path, &error.to_string()))?;
+        // The one that is started is called as the instance on every host: so a root that runs reads the next one by the same name.
+        let below = if contents.is_empty() { format!("{}.toml", tree.name) } else { below };
+        if bundle.files.iter().any(|known| known.path == below) {
+            return Err(wrong(path, &format!("a file that is included cannot be called {below}, as the instance")));
+        }
+        let content = files::read_regular(path, BUNDLE_MAX as u64).map_err(|error| wrong(path, &error.to_string()))?;
         bundle.files.push(BundleFile { path: below, bytes: content.len() });
         contents.push(content);
     }

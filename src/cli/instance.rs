@@ -24,8 +24,12 @@ pub(super) fn find(target: &Target, verb: &str, path: &Path) -> Result<Instance,
 fn elsewhere(base: &std::path::Path, verb: &str, path: &Path, instance: &str) -> Option<Failure> {
     let ask = HostAsk::Locate { instance: instance.to_owned() };
     let located = control::ask_agent(base, &ask, &[], Span::from_secs(1)).ok()?;
-    let HostTold::Located { host, known: true } = located else { return None };
+    let HostTold::Located { host, here, known: true } = located else { return None };
     let (message, hint) = match host {
+        Some(host) if here => (
+            format!("cannot {verb} {path}: \"{instance}\" is to run on this host, {host}, and does not at the moment"),
+            "`treevisor hosts` and `treevisor logs -i host` tell why".to_owned(),
+        ),
         Some(host) => (
             format!("cannot {verb} {path}: \"{instance}\" runs on the host {host}"),
             format!("ask there: type the same on {host}; it is not passed on from here yet"),

@@ -2,7 +2,7 @@
 
 use super::change::done_line;
 use super::failure::{ExitCode, Failure};
-use super::instance::{near_path, not_found};
+use super::instance::{find, near_path, not_found};
 use super::options::{Target, When, positive_span};
 use super::out::Out;
 use super::targets::{Changes, Meant, Sum, Targets, change_targets, meant};
@@ -11,6 +11,7 @@ use crate::control::{self, Instance};
 use crate::error::Chain;
 use crate::ids::Path;
 use crate::time::Span;
+use crate::wire::hosts::{HostAsk, HostTold};
 use crate::wire::message::Verb;
 use clap::Args;
 
@@ -54,10 +55,24 @@ pub(super) fn run(args: Panic, when: When) -> Result<ExitCode, Failure> {
             .map_err(|error| not_found("panic", &first, &error))?;
         return run_forced(&args, &instance, when);
     }
+    if args.hold && first.is_root() {
+        by_hand(&args, &first)?;
+    }
     let word = if args.hold { "killed and held" } else { "killed" };
     let asked = |path: &Path| Verb::Panic { path: path.clone(), hold: args.hold };
     let changes = Changes { verb: "panic", word, asked: &asked, timeout: args.timeout, root_ends: true };
     change_targets(&changes, &args.targets, None, &args.target, when)
+}
+
+/// A root that the agent of a host has started is started by it again: it cannot be held down from here.
+fn by_hand(args: &Panic, path: &Path) -> Result<(), Failure> {
+    let instance = find(&args.target, "panic", path)?;
+    let ask = HostAsk::Locate { instance: instance.name.to_string() };
+    let located = control::ask_agent(&control::own_base(), &ask, &[], Span::from_secs(1));
+    let Ok(HostTold::Located { here: true, .. }) = located else { return Ok(()) };
+    let message = format!("cannot panic {path} and hold it: the agent of this host starts \"{}\" again", instance.name);
+    Err(Failure::new(ExitCode::Failed, message)
+        .hint(format!("`treevisor stop -i {}` keeps it down until it is deployed again", instance.name)))
 }
 
 /// No process is asked, so the paths are those that the root wrote down.

@@ -8,6 +8,8 @@ use crate::time::{Span, Time};
 use crate::wire::hosts::{HostAsk, HostTold, decode_told, encode};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::fmt;
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// The instance that is a host's own tree, and the name of the agent's socket in its directory.
@@ -39,7 +41,7 @@ impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AgentError::NoAgent { socket } => {
-                write!(f, "no agent of a host runs here: there is no {}", socket.display())
+                write!(f, "no agent of a host runs here: nothing listens at {}", socket.display())
             }
             AgentError::NoAnswer { limit } => write!(f, "the agent of this host has not answered in {limit}"),
             AgentError::Refused(why) => f.write_str(why),
@@ -73,6 +75,12 @@ pub fn ask_agent(base: &Path, ask: &HostAsk, contents: &[Vec<u8>], limit: Span) 
     let Some(socket) = socket else {
         return Err(AgentError::NoAgent { socket: agent_socket(base).unwrap_or_else(|| base.to_owned()) });
     };
+    // A socket that nothing listens on was left by an agent that is gone.
+    if let Err(cause) = UnixStream::connect(&socket)
+        && cause.kind() == io::ErrorKind::ConnectionRefused
+    {
+        return Err(AgentError::NoAgent { socket });
+    }
     let context = Context::new().map_err(AgentError::Link)?;
     let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
     let own = Identity::drawn().map_err(|cause| AgentError::Link(LinkError::Context { cause }))?;

@@ -82,6 +82,9 @@ pub enum HostTold {
     Located {
         /// The host; `None` where it runs on none.
         host: Option<String>,
+        /// It is the one that was asked.
+        #[serde(default)]
+        here: bool,
         /// It is deployed in this cluster.
         known: bool,
     },

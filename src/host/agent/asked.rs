@@ -3,15 +3,19 @@
 use super::deploys::{Deployed, Next};
 use super::disk::Job;
 use super::stores::For;
-use super::tools::Asker;
+use super::tools::{Asker, Draining};
 use super::turn::{Shell, moment};
 use super::view;
 use crate::hosts::record::HostState;
 use crate::hosts::view::HostView;
 use crate::hosts::{Event, Moment, Wish};
 use crate::os::clock;
+use crate::time::Span;
 use crate::wire::hosts::{HostAsk, HostTold, HostsView, StoreView};
 use slog::warn;
+
+/// A wish has so long to come into the store.
+const NOTED: Span = Span::from_secs(4);
 
 impl Shell {
     pub(super) fn go_on_deploying(&mut self, number: u64, next: Option<Next>) {
@@ -52,7 +56,8 @@ impl Shell {
             HostAsk::Locate { instance } => {
                 let found =
                     self.core.instances(now).into_iter().map(view::instance).find(|one| one.instance == instance);
-                HostTold::Located { known: found.is_some(), host: found.and_then(|one| one.host) }
+                let host = found.as_ref().and_then(|one| one.host.clone());
+                HostTold::Located { known: found.is_some(), here: host.as_ref() == Some(&self.file.name), host }
             }
             HostAsk::Bundle { instance } => {
                 let wanted = self.core.instances(now).into_iter().find(|one| one.claim.instance == instance);
@@ -60,8 +65,8 @@ impl Shell {
                 let kept = digest.and_then(|digest| self.kept(&instance, &digest));
                 HostTold::Bundle { file: kept.map(|kept| self.disk.file(kept).to_string_lossy().into_owned()) }
             }
-            HostAsk::Drain => self.wish(Wish::Drain),
-            HostAsk::Undrain => self.wish(Wish::Undrain),
+            HostAsk::Drain => return self.drain(asker, Wish::Drain, now),
+            HostAsk::Undrain => return self.drain(asker, Wish::Undrain, now),
             HostAsk::Forget { host } if host == self.file.name => {
                 HostTold::Refused { message: format!("{host} is this host, and it is there") }
             }
@@ -74,6 +79,33 @@ impl Shell {
             }
         };
         self.tools.tell(&asker, &told);
+    }
+
+    /// A wish that is not in the record is forgotten with the agent, so it is answered when it is there.
+    fn drain(&mut self, asker: Asker, wish: Wish, now: Moment) {
+        let (wanted, until) = (wish == Wish::Drain, now.boottime + NOTED);
+        self.draining.push(Draining { asker, wanted, until });
+        self.inbox.push_back(Event::Asked(wish));
+    }
+
+    /// Answers those whose wish is in the record by now, or has not come there in time.
+    pub(super) fn drained(&mut self, now: Moment) {
+        if self.draining.is_empty() {
+            return;
+        }
+        let own = self.core.hosts(now).into_iter().find(|host| host.name == self.file.name);
+        let has_lease = self.core.lease_left(now).is_some();
+        let is_noted = |one: &Draining| has_lease && own.as_ref().is_some_and(|own| own.record.draining == one.wanted);
+        for one in std::mem::take(&mut self.draining) {
+            if is_noted(&one) {
+                self.tools.tell(&one.asker, &HostTold::Done);
+            } else if one.until <= now.boottime {
+                let message = "the store has not taken note of it; it is forgotten when the agent ends before that";
+                self.tools.tell(&one.asker, &HostTold::Refused { message: message.to_owned() });
+            } else {
+                self.draining.push(one);
+            }
+        }
     }
 
     fn wish(&mut self, wish: Wish) -> HostTold {

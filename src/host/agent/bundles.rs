@@ -11,6 +11,7 @@ use crate::files;
 use crate::hosts::record::Placement;
 use crate::ids::Name;
 use crate::instance::state::StateDir;
+use crate::os::random;
 use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle};
 use sha2::{Digest, Sha256};
 use std::fs::{self, OpenOptions};
@@ -64,6 +65,10 @@ fn fits(bundle: &Bundle, contents: &[Vec<u8>]) -> Result<(), String> {
     };
     if let Some(out) = bundle.files.iter().find(|file| !inside(&file.path)) {
         return Err(format!("{:?} leads out of the bundle", out.path));
+    }
+    // One name in every bundle of an instance: a root that runs reads the next one by it.
+    if bundle.file != format!("{}.toml", bundle.instance) {
+        return Err(format!("the file of a bundle is called as its instance, not {:?}", bundle.file));
     }
     if !bundle.files.iter().any(|file| file.path == bundle.file) {
         return Err(format!("{:?} is not among the files of the bundle", bundle.file));
@@ -151,6 +156,28 @@ impl Bundles {
         Ok(link.join(&kept.file))
     }
 
+    /// Drawn once for this directory, and kept in it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn id(&self) -> io::Result<String> {
+        let path = self.directory.join("id");
+        if let Ok(id) = files::read_regular(&path, 64)
+            && let Some(id) = String::from_utf8(id).ok().filter(|id| id.len() == 32)
+        {
+            return Ok(id);
+        }
+        let id = random::mark()?.to_string();
+        let _ = fs::remove_file(&path);
+        write(&path, id.as_bytes())?;
+        Ok(id)
+    }
+
+    /// Where the files of a bundle lie.
+    pub(super) fn files(&self, kept: &Kept) -> PathBuf {
+        self.directory.join("bundles").join(&kept.digest).join("files")
+    }
+
     /// The instances that have run here.
     pub(super) fn instances(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.join("current")).into_iter().flatten().flatten();
@@ -164,7 +191,7 @@ impl Bundles {
 
     /// Where the main file of a bundle lies.
     pub(super) fn file(&self, kept: &Kept) -> PathBuf {
-        self.directory.join("bundles").join(&kept.digest).join("files").join(&kept.file)
+        self.files(kept).join(&kept.file)
     }
 
     fn link(&self, instance: &str) -> PathBuf {
@@ -209,6 +236,16 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "a");
         assert_eq!(bundles.point(&later).unwrap(), file, "a root reads its file again by the same name");
         assert_eq!(fs::read_to_string(file.with_file_name("conf.d/web.toml")).unwrap(), "c");
+    }
+
+    #[test]
+    fn its_file_has_one_name_and_the_directory_one_id() {
+        let directory = tempfile::tempdir().unwrap();
+        let bundles = Bundles::below(&StateDir::at(directory.path().join("host"))).unwrap();
+        let (mut other, contents) = bundle(&[("shop4.toml", "a")]);
+        other.file = "shop4.toml".into();
+        assert!(bundles.keep(&other, &contents).unwrap_err().contains("called as its instance"));
+        assert_eq!(bundles.id().unwrap(), bundles.id().unwrap());
     }
 
     #[test]

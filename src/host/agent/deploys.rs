@@ -94,6 +94,9 @@ impl<A> Deploys<A> {
         Some(match wanted(found.as_ref()) {
             Err(why) => Next::Over(Err(why)),
             Ok((_, want)) if want.bundle == digest && want.state == WantState::Up => over(true),
+            Ok((_, want)) if want.serial == u64::MAX => Next::Over(Err(format!(
+                "{key} has the largest serial there is: no program of ours has written that; delete it"
+            ))),
             Ok((expected, want)) => {
                 let new = Want {
                     bundle: digest,
@@ -179,6 +182,10 @@ mod tests {
         let (mut deploys, number) = begun();
         let over = deploys.answered(number, store::Answer::Unknown("refused".into()), 5);
         assert!(matches!(over, Some(Next::Over(Err(why))) if why.contains("refused")));
+        let (mut deploys, number) = begun();
+        let last = Want { serial: u64::MAX, ..Want::default() };
+        let over = deploys.answered(number, store::Answer::Lost(Some(record(2, &last))), 5);
+        assert!(matches!(over, Some(Next::Over(Err(why))) if why.contains("largest serial")));
         let (mut deploys, number) = begun();
         let garbage = Record { key: "/treevisor/shop/want/web".into(), version: 1, value: b"[".to_vec() };
         let over = deploys.answered(number, store::Answer::Lost(Some(garbage)), 5);

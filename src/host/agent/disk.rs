@@ -3,14 +3,14 @@
 use super::bundles::{Bundles, Kept};
 use crate::hosts::RunId;
 use crate::hosts::record::{Choice, Placement};
-use crate::ids::Name;
+use crate::ids::{self, Name};
 use crate::instance::runtime::RuntimeDir;
 use crate::instance::state::StateDir;
 use crate::os::lock::LockFile;
 use crate::os::thread;
 use crate::os::wake::Wake;
 use crate::spec;
-use crate::spec::tree::PlacementSpec;
+use crate::spec::tree::{ChildKind, PlacementSpec};
 use crate::time::Span;
 use crate::wire::hosts::Bundle;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
@@ -164,7 +164,9 @@ fn check(bundles: &Bundles, env: &Env, kept: Kept) -> Result<Kept, String> {
     let read =
         spec::read_at_once(&bundles.file(&kept), &|name| env.get(name).cloned().or_else(|| std::env::var(name).ok()));
     let named = read.tree.as_ref().is_some_and(|tree| tree.name.as_str() == kept.instance);
-    let wrong = read.errors().next().map(ToString::to_string);
+    let files = bundles.files(&kept);
+    let wrong = read.errors().next().map(|error| error.to_string().replace(&*files.to_string_lossy(), ""));
+    let wrong = wrong.or_else(|| outside(&files, &read));
     match wrong.or_else(|| (!named).then(|| format!("its file is not that of {}", kept.instance))) {
         None => {
             let placement = read.tree.and_then(|tree| tree.placement).map(in_the_cores_terms).unwrap_or_default();
@@ -175,6 +177,31 @@ fn check(bundles: &Bundles, env: &Env, kept: Kept) -> Result<Kept, String> {
             Err(format!("on this host it has errors: {wrong}"))
         }
     }
+}
+
+/// What a tree would read that is not what was deployed, or lies beside it by mistake.
+fn outside(files: &Path, read: &spec::Read) -> Option<String> {
+    let is_inside =
+        |path: &Path| path.starts_with(files) && !path.components().any(|part| part == Component::ParentDir);
+    if let Some(other) = read.sources.files().find(|path| !is_inside(path)) {
+        return Some(format!("{} is no part of the bundle: write the include relative to the file", other.display()));
+    }
+    let mut beside = None;
+    read.tree.as_ref()?.root.for_each_supervisor(&ids::Path::root(), &mut |_, supervisor| {
+        for child in &supervisor.children {
+            if let ChildKind::Worker(exec) = &child.kind {
+                beside = exec
+                    .env_files
+                    .iter()
+                    .find(|file| file.path.starts_with(files))
+                    .map(|file| file.path.clone())
+                    .or(beside.take());
+            }
+        }
+    });
+    let beside = beside?;
+    let name = beside.strip_prefix(files).unwrap_or(&beside).display();
+    Some(format!("`env-file` {name} is not brought along: write its whole path, where it lies on the hosts"))
 }
 
 fn in_the_cores_terms(PlacementSpec { hosts, require }: PlacementSpec) -> Placement {
@@ -205,4 +232,41 @@ fn append(journal: &Path, line: &str) -> io::Result<()> {
     }
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(journal)?;
     file.write_all(format!("{line}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::hosts::BundleFile;
+
+    /// What comes of a bundle of this one file.
+    fn checked(text: &str) -> Result<Kept, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let bundles = Bundles::below(&StateDir::at(directory.path().join("host"))).unwrap();
+        let file = "shop.toml".to_owned();
+        let files = vec![BundleFile { path: file.clone(), bytes: text.len() }];
+        let kept = bundles.keep(&Bundle { instance: "shop".into(), file, files }, &[text.as_bytes().to_vec()]).unwrap();
+        let checked = check(&bundles, &Env::new(), kept);
+        assert_eq!(bundles.all().len(), usize::from(checked.is_ok()), "one with errors is not kept");
+        checked
+    }
+
+    const WORKER: &str = "[[child]]\nname = \"a\"\ncommand = \"true\"\n";
+
+    #[test]
+    fn what_is_started_is_what_was_deployed() {
+        let kept = checked(&format!("placement = [\"a\", [\"b\", \"c\"]]\n{WORKER}")).unwrap();
+        let equals = Choice::Equals(vec!["b".into(), "c".into()]);
+        assert_eq!(kept.placement.hosts, [Choice::One("a".into()), equals]);
+        let other = tempfile::tempdir().unwrap();
+        let outside = other.path().join("web.toml");
+        fs::write(&outside, WORKER).unwrap();
+        let included = format!("include = \"{}\"\n", outside.display());
+        assert!(checked(&included).unwrap_err().contains("is no part of the bundle"));
+        for file in ["secrets.env", "-secrets.env"] {
+            let beside = format!("{WORKER}env-file = \"{file}\"\n");
+            assert!(checked(&beside).is_err(), "{file} would be looked for in the bundle");
+        }
+        assert!(checked(&format!("name = \"mill\"\n{WORKER}")).unwrap_err().contains("is not that of shop"));
+    }
 }

@@ -83,14 +83,14 @@ fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shel
             None
         }
     };
-    let settings = settings(&file, place.is_some())?;
-    let attempt = settings.timing.attempt;
     let name = Name::parse(host::INSTANCE)?;
     let (runtime, base) = (runtime::own_base(), state::own_base().ok_or("there is no state directory")?);
     let directory = RuntimeDir::of(&runtime, &name)?;
     directory.create()?;
     let state = StateDir::of(&base, &name);
     let bundles = bundles::Bundles::below(&state)?;
+    let settings = settings(&file, place.is_some(), &bundles.id()?)?;
+    let attempt = settings.timing.attempt;
     runs::sweep_sockets(directory.path());
     let places = disk::Places { state, base: base.clone(), runtime: runtime.clone() };
     let mut reactor = reactor::Reactor::new()?;
@@ -107,6 +107,7 @@ fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shel
         disk: disk::Disk::start(bundles, places, file.env.clone())?,
         tools: tools::Tools::bind(&directory.path().join(SOCKET))?,
         deploys: deploys::Deploys::new(&file.cluster, &file.name),
+        draining: Vec::new(),
         bundles: Vec::new(),
         health: None,
         health_at: clock::both().boottime + Span::from_secs(1),
@@ -130,14 +131,15 @@ fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shel
 }
 
 /// What the core goes by.
-fn settings(file: &HostFile, cgroup: bool) -> Result<Settings, Box<dyn Error>> {
+fn settings(file: &HostFile, cgroup: bool, state_id: &str) -> Result<Settings, Box<dyn Error>> {
     let HostFile { lease, renew, guard, stop_before, settle, .. } = *file;
     let usual = Timing::of(lease);
     let attempt = usual.attempt.min(Span::from_nanos(renew.as_nanos() / 3));
     let look = usual.look.min(renew);
     let timing = Timing { lease, renew, attempt, guard, stop_before, look, settle };
     let about = About {
-        boot: process::boot_id(),
+        // Another state directory is another machine: two agents of one name do not take each other for their own earlier life.
+        boot: format!("{}/{}", process::boot_id(), state_id),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: 1,
         cgroup,

@@ -2,7 +2,7 @@
 
 use crate::link::{Context, Door, Identity, LinkError, MessageMax, Router, RouterLimits, Rules, SendOutcome};
 use crate::os::{fd, process};
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::wire::hosts::{HostAsk, HostTold, decode_ask, encode};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::os::fd::RawFd;
@@ -16,6 +16,13 @@ const PER_TURN: usize = 64;
 pub(super) struct Asker {
     from: Identity,
     number: u64,
+}
+
+/// A drain, or the end of one, that is answered when the host's record tells of it.
+pub(super) struct Draining {
+    pub(super) asker: Asker,
+    pub(super) wanted: bool,
+    pub(super) until: Time,
 }
 
 /// The socket.

@@ -11,7 +11,7 @@ use super::reactor::{Reactor, Source};
 use super::runs::{Runs, With};
 use super::stores::{Came, For, Stores};
 use super::told;
-use super::tools::{Asker, Tools};
+use super::tools::{Asker, Draining, Tools};
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
@@ -52,6 +52,8 @@ pub(super) struct Shell {
     pub(super) disk: Disk,
     pub(super) tools: Tools,
     pub(super) deploys: Deploys<Asker>,
+    /// Those that wait until this host's record tells whether it is drained.
+    pub(super) draining: Vec<Draining>,
     pub(super) bundles: Vec<Kept>,
     pub(super) health: Option<Health>,
     pub(super) health_at: Time,
@@ -174,7 +176,8 @@ impl Shell {
                     self.ask_disk(job);
                 }
                 _ => {
-                    let why = "its bundle is not on this host, or nothing can run here by a lease".into();
+                    // Who can write the store cannot have a tree run under another name than its own, or twice.
+                    let why = "its bundle is not on this host, or is that of another tree".into();
                     self.inbox.push_back(Event::Exited { run: run.run, end: RunEnd::CannotStart(why) });
                 }
             },
@@ -237,6 +240,7 @@ impl Shell {
             self.place.as_ref().and_then(|_| self.guard.next_deadline()),
             self.runs.next_deadline(),
             self.beat_at,
+            self.draining.iter().map(|one| one.until).min(),
             Some(self.health_at),
         ];
         let next = next.into_iter().flatten().min().unwrap_or(self.health_at);
@@ -309,6 +313,7 @@ impl Shell {
         if self.core.next_deadline(moment(both)).is_some_and(|at| at <= now) {
             self.inbox.push_back(Event::Tick);
         }
+        self.drained(moment(both));
         if self.health_at <= now {
             self.health_at = now + HEALTH_EVERY;
             self.stores.ask(For::Health, Ask::Health, self.attempt);
