@@ -72,6 +72,8 @@ struct Root {
     reports: Tag,
     /// When it counts as hung.
     silent_at: Option<Time>,
+    /// It has reported that its tree is up.
+    is_up: bool,
     /// It was asked to stop.
     is_asked: bool,
     /// What it has reported of itself last.
@@ -186,6 +188,7 @@ impl Runs {
             switch,
             notify,
             silent_at: Some(*now + FIRST),
+            is_up: false,
             is_asked: false,
             status: String::new(),
             end: None,
@@ -272,7 +275,7 @@ impl Runs {
             Some(error) => RunEnd::CannotStart(error.to_string()),
             // Before it has its handlers, the signal that asks it ends it.
             None if root.is_asked && status.signal == Some(libc::SIGTERM) => RunEnd::Stopped,
-            None => end_of(status, &root.status),
+            None => end_of(status, root.is_up, &root.status),
         };
         info!(logger, "{} has ended here: {}", root.claim.instance, in_words(&end); "pid" => root.pid);
         root.silent_at = None;
@@ -293,6 +296,7 @@ impl Runs {
             if root.silent_at.is_some() && (report.watchdog == Some(Watchdog::Alive) || report.ready) {
                 root.silent_at = Some(now + SILENCE);
             }
+            root.is_up |= report.ready;
             if let Some(status) = report.status {
                 root.status = status;
             }
@@ -364,15 +368,38 @@ fn in_words(end: &RunEnd) -> String {
     }
 }
 
-fn end_of(status: ExitStatus, said: &str) -> RunEnd {
+fn end_of(status: ExitStatus, was_up: bool, said: &str) -> RunEnd {
     let why = |usual: &str| if said.is_empty() { usual.to_owned() } else { said.to_owned() };
     match (status.code, status.signal) {
         (Some(0), _) => RunEnd::Stopped,
         (Some(10), _) => RunEnd::GaveUp(why("too many restarts came too fast")),
         (Some(11), _) => RunEnd::CannotStart(why("a child could not be started")),
         (Some(2), _) => RunEnd::CannotStart(why("its file has errors on this host")),
+        // A lock that is held, a path that is too long: it will be so again, and what it is the root has told.
+        (Some(1), _) if !was_up => RunEnd::CannotStart(why("it could not begin; its log tells why")),
         (Some(code), _) => RunEnd::Crashed(format!("exit status {code}")),
         (None, Some(signal)) => RunEnd::Crashed(format!("signal {signal}")),
         (None, None) => RunEnd::Crashed("it has ended, and the kernel does not report how".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_root_is_what_its_status_says_and_its_words() {
+        let with = |code, signal| ExitStatus { code, signal, ..ExitStatus::default() };
+        for (status, was_up, end) in [
+            (with(Some(0), None), true, RunEnd::Stopped),
+            (with(Some(10), None), true, RunEnd::GaveUp("said".into())),
+            (with(Some(11), None), false, RunEnd::CannotStart("said".into())),
+            (with(Some(2), None), false, RunEnd::CannotStart("said".into())),
+            (with(Some(1), None), false, RunEnd::CannotStart("said".into())),
+            (with(Some(1), None), true, RunEnd::Crashed("exit status 1".into())),
+            (with(None, Some(9)), true, RunEnd::Crashed("signal 9".into())),
+        ] {
+            assert_eq!(end_of(status, was_up, "said"), end);
+        }
     }
 }
