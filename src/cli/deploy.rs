@@ -10,6 +10,7 @@ use crate::files;
 use crate::os::accounts::Wanted;
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, diff};
+use crate::text;
 use crate::time::Span;
 use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle, BundleFile, HostAsk, HostTold, HostsView};
 use clap::Args;
@@ -78,7 +79,7 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::Done);
     }
     let what = if again { "is what was deployed before, and lies on this host too" } else { "is deployed" };
-    Out::open().write(&format!("{} {what} ({})\n", tree.name, &digest[..digest.len().min(12)]))?;
+    Out::open().write(&format!("{} {what} ({})\n", tree.name, text::cut(&digest, 12)))?;
     if !without.is_empty() {
         out::say(
             when,
@@ -101,19 +102,14 @@ fn named_as_asked(args: &Deploy, tree: &TreeSpec) -> Result<(), Failure> {
 
 fn show_plan(args: &Deploy, new: &TreeSpec, when: When) -> Result<ExitCode, Failure> {
     let doing = format!("plan the deployment of {}", new.name);
-    let instance = new.name.to_string();
-    let told = agent::ask(&doing, &HostAsk::Bundle { instance }, &[], agent::AT_ONCE)?;
-    let HostTold::Bundle { file } = told else { return Err(agent::not_understood(&doing)) };
-    let Some(old) = file else {
+    let Some((file, old)) = deployed(&doing, new)? else {
         return shown(args, None, &format!("{} is not deployed, or not on this host: all of it is new\n", new.name));
     };
-    let old = spec::read(Path::new(&old), &|name| std::env::var(name).ok()).tree.ok_or_else(|| {
-        Failure::new(ExitCode::Failed, format!("cannot {doing}: what is deployed cannot be read here any more: {old}"))
+    let old = old.ok_or_else(|| {
+        Failure::new(ExitCode::Failed, format!("cannot {doing}: what is deployed cannot be read here any more: {file}"))
     })?;
-    let plan = diff::diff(&old, new, true).map_err(|refused| {
-        let message = format!("cannot deploy \"{}\" over what runs: {refused}", new.name);
-        Failure::new(ExitCode::Failed, message).hint(format!("put `{}` back", refused.key))
-    })?;
+    let plan = diff::diff(&old, new, true)
+        .map_err(|refused| not_over(new, &refused).hint(format!("put `{}` back", refused.key)))?;
     let moved = if old.placement == new.placement { "" } else { "its placement changes\n" };
     shown(args, Some(&plan), &format!("{moved}{}", plan::draw(&plan, Look::of_stdout(when))))
 }
@@ -126,16 +122,27 @@ fn can_be_taken_over(new: &TreeSpec) -> Result<(), Failure> {
     if !runs(&agent::hosts(&doing)?) {
         return Ok(());
     }
-    let told = agent::ask(&doing, &HostAsk::Bundle { instance: new.name.to_string() }, &[], agent::AT_ONCE)?;
-    let HostTold::Bundle { file: Some(old) } = told else { return Ok(()) };
-    let Some(old) = spec::read(Path::new(&old), &|name| std::env::var(name).ok()).tree else { return Ok(()) };
+    let Some((_, Some(old))) = deployed(&doing, new)? else { return Ok(()) };
     diff::diff(&old, new, true).map(drop).map_err(|refused| {
-        let message = format!("cannot deploy \"{}\" over what runs: {refused}", new.name);
-        Failure::new(ExitCode::Failed, message).hint(format!(
+        not_over(new, &refused).hint(format!(
             "put `{}` back, or stop the tree where it runs (`treevisor stop -i {}`) and deploy it then",
             refused.key, new.name
         ))
     })
+}
+
+/// What is deployed of this instance on this host: its file, and the tree where that can be read here.
+fn deployed(doing: &str, new: &TreeSpec) -> Result<Option<(String, Option<TreeSpec>)>, Failure> {
+    let told = agent::ask(doing, &HostAsk::Bundle { instance: new.name.to_string() }, &[], agent::AT_ONCE)?;
+    let HostTold::Bundle { file } = told else { return Err(agent::not_understood(doing)) };
+    Ok(file.map(|file| {
+        let tree = spec::read(Path::new(&file), &|name| std::env::var(name).ok()).tree;
+        (file, tree)
+    }))
+}
+
+fn not_over(new: &TreeSpec, refused: &diff::Refused) -> Failure {
+    Failure::new(ExitCode::Failed, format!("cannot deploy \"{}\" over what runs: {refused}", new.name))
 }
 
 fn shown(args: &Deploy, plan: Option<&diff::Diff>, text: &str) -> Result<ExitCode, Failure> {

@@ -6,6 +6,7 @@ use super::options::When;
 use super::out::Out;
 use super::render::Look;
 use super::render::table::{Cell, Column, Table};
+use crate::text;
 use crate::time::Span;
 use crate::wire::hosts::{HostView, HostsView, PlacedView};
 use anstyle::{AnsiColor, Style};
@@ -123,7 +124,7 @@ fn instances_table(instances: &[PlacedView]) -> Table {
             plain(one.wanted.clone()),
             plain(one.host.clone().unwrap_or_else(|| "-".into())),
             plain(one.token.map(|token| token.to_string()).unwrap_or_default()),
-            plain(digest.chars().take(12).collect::<String>()),
+            plain(text::cut(digest, 12)),
             plain(one.note.clone().or_else(why).unwrap_or_default()),
         ]
     };

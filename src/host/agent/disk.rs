@@ -190,12 +190,8 @@ fn outside(files: &Path, read: &spec::Read) -> Option<String> {
     read.tree.as_ref()?.root.for_each_supervisor(&ids::Path::root(), &mut |_, supervisor| {
         for child in &supervisor.children {
             if let ChildKind::Worker(exec) = &child.kind {
-                beside = exec
-                    .env_files
-                    .iter()
-                    .find(|file| file.path.starts_with(files))
-                    .map(|file| file.path.clone())
-                    .or(beside.take());
+                let within = exec.env_files.iter().find(|file| file.path.starts_with(files));
+                beside = within.map(|file| file.path.clone()).or(beside.take());
             }
         }
     });

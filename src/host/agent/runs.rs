@@ -13,6 +13,7 @@ use crate::os::epoll::Tag;
 use crate::os::page::LeasePage;
 use crate::os::pidfd::{ExitStatus, PidFd};
 use crate::os::spawn::{self, Late, PlanSpec};
+use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
 use slog::{Logger, info, warn};
@@ -129,7 +130,7 @@ impl Runs {
         Some(match begun {
             Ok(root) => {
                 info!(logger, "{} begins here", run.claim.instance; "pid" => root.pid, "token" => run.token,
-                    "start" => run.start.as_str(), "from" => run.from, "bundle" => &run.bundle[..run.bundle.len().min(12)]);
+                    "start" => run.start.as_str(), "from" => run.from, "bundle" => text::cut(&run.bundle, 12));
                 self.all.insert(number, root);
                 Event::Started(number)
             }
