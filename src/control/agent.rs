@@ -5,16 +5,15 @@ use crate::instance::runtime::RuntimeDir;
 use crate::link::{Context, Dealer, Identity, LinkError, RouterLimits};
 use crate::os::clock::Clock;
 use crate::time::{Span, Time};
-use crate::wire::hosts::{HostAsk, HostTold, decode_told, encode};
+use crate::wire::hosts::{HostAsk, HostTold, SOCKET, decode_told, encode};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// The instance that is a host's own tree, and the name of the agent's socket in its directory.
+/// The instance that is a host's own tree.
 const INSTANCE: &str = "host";
-const SOCKET: &str = "agent";
 
 /// Why there is no answer.
 #[derive(Debug)]

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// Most bytes of all files of a bundle together.
 pub const BUNDLE_MAX: usize = 8 << 20;
 
+/// The agent's socket for tools, in the runtime directory of the host's own tree.
+pub const SOCKET: &str = "agent";
+
 /// Most files of a bundle.
 pub const BUNDLE_FILES_MAX: usize = 200;
 

@@ -39,6 +39,7 @@ use crate::spec::host::{self, HostFile};
 use crate::store::Store;
 use crate::store::etcd::{Etcd, Tls};
 use crate::time::{Span, Time};
+use crate::wire::hosts::SOCKET;
 use slog::{Level, Logger, error};
 use std::collections::VecDeque;
 use std::error::Error;
@@ -47,9 +48,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use treevisor_client::Heart;
 use turn::Shell;
-
-/// The socket for tools, in the directory of the host's own tree.
-pub const SOCKET: &str = "agent";
 
 /// Runs the agent of the host that this file describes, until it is asked to end. Returns the exit status: 2 where the file has errors.
 pub fn run(file: &Path) -> i32 {
