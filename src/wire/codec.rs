@@ -179,7 +179,7 @@ impl Excerpt {
     pub const MAX: usize = 120;
 
     /// The beginning of `bytes`.
-    fn of(bytes: &[u8]) -> Excerpt {
+    pub(super) fn of(bytes: &[u8]) -> Excerpt {
         // Each byte becomes at least one, so there is no use in escaping more than this.
         let mut out = Limited::default();
         let cut = bytes.len() > Excerpt::MAX;
@@ -190,7 +190,7 @@ impl Excerpt {
     }
 
     /// The beginning of what `value` prints.
-    fn printed(value: &dyn fmt::Display) -> Excerpt {
+    pub(super) fn printed(value: &dyn fmt::Display) -> Excerpt {
         let mut out = Limited::default();
         // Fails when the limit is reached, which is what it is for: the rest is not even formatted.
         let _ = fmt::Write::write_fmt(&mut out, format_args!("{value}"));

@@ -3,7 +3,7 @@
 //! [`message`] has every message as a type, [`codec`] turns them into frames and back, [`view`] is the JSON in which
 //! status and events travel, [`journal`] the lines in which events are kept, [`snapshot`] the file in which a node hands its
 //! state to another version of the program, [`exact`] reads JSON that must be taken over whole, [`upgrade`] what becomes of an
-//! upgrade, [`http`] the little HTTP that probes speak.
+//! upgrade, [`http`] the little HTTP that probes speak, [`tvh1`] what the agents of a cluster's hosts send each other.
 //! `docs/protocol.md` specifies the frames for authors of a client in another language; a test reads its tables and
 //! compares them with the constants below and with what [`codec`] does.
 
@@ -16,6 +16,7 @@ pub mod json;
 pub mod message;
 pub mod notify;
 pub mod snapshot;
+pub mod tvh1;
 pub mod upgrade;
 pub mod view;
 

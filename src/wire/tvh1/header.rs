@@ -1,0 +1,82 @@
+//! The headers of the mesh itself. Those of placed subtrees and of joining are where these are decided.
+
+use crate::wire::hosts::Bundle as Files;
+use serde::{Deserialize, Serialize};
+
+/// The protocol that this program speaks. Agents of one version work with those of the one before.
+pub const PROTOCOL: u32 = 1;
+
+/// `HELLO`: what is at the other end. The host's name is believed only where it is that of the certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The host.
+    pub host: String,
+    /// Its cluster.
+    pub cluster: String,
+    /// The version of its program.
+    pub version: String,
+    /// Of its agent.
+    pub protocol: u32,
+    /// Which life of the host in the cluster this is; 0 before it has a lease.
+    pub epoch: u64,
+}
+
+/// `PULSE`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulse {
+    /// As in [`Hello`].
+    pub epoch: u64,
+    /// One more with each.
+    pub seq: u64,
+}
+
+/// `BUNDLE`: how a deployed file with its includes comes to a host. It asks for one part after the other, so that there is never more of it
+/// under way than the connection's own heartbeats can bear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// What its content is called: the receiver checks it.
+    pub digest: String,
+    /// What is said of it.
+    #[serde(flatten)]
+    pub what: BundleWhat,
+}
+
+/// What is said of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum BundleWhat {
+    /// It is being deployed: have it, and answer by `Kept` or `Refused`.
+    Offer,
+    /// Send this part.
+    Want {
+        /// Which one, counted from 0.
+        part: u32,
+    },
+    /// One frame: that part of the contents of its files, one after the other in the order of their list.
+    Part {
+        /// Which one.
+        part: u32,
+        /// The files; in the first part.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<Files>,
+    },
+    /// It is on the disk here, and was found to be right.
+    Kept,
+    /// It is not.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+/// `OPERATOR`: a message between a tool and the root of an instance follows, frame by frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// The instance.
+    pub instance: String,
+    /// Which of the conversations between the two agents.
+    pub conversation: u64,
+    /// It is over, and nothing follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+}
