@@ -1,9 +1,11 @@
 //! What goes out of an agent: orders to the shell, which carries out all of them, in order, before it hands in the next event.
 
-use super::event::{RequestId, RunId};
+use super::event::{ParentId, RequestId, RunId};
+use super::message::{Message, Place};
 use super::moment::Moment;
 use super::record::{ClaimKey, Version};
 use super::report::Report;
+use serde::{Deserialize, Serialize};
 
 /// An order to the shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +37,8 @@ pub enum Action {
     /// Kill all that is exclusive on this host, by one write to `x/`, and look until it is empty; answer with `Event::Cleared` with
     /// the same number. Another one replaces it. Nothing is run between the two.
     Clear(u64),
-    /// Start the root, or the top node of a subtree.
+    /// Start the root, or the top node of a placed subtree. Answered by `Event::Started`, and by `Event::Exited` of a root; of a subtree
+    /// by `Event::NotStarted` or, once nothing of it is left, by `Event::Ended`.
     Run(Run),
     /// Ask it to stop in order. Without a limit: the deadline, or a [`Action::Kill`], ends what does not.
     Stop {
@@ -53,6 +56,32 @@ pub enum Action {
         /// The digest of the bundle.
         bundle: String,
     },
+    /// The placed subtree that runs here has a new parent, or a new order of it: the relay presents the node to that one from here
+    /// on, with the token and the identity that it expects, and passes nothing of an earlier one's on. The process is not touched.
+    Adopt {
+        /// Which one.
+        run: RunId,
+        /// What the new parent has sent.
+        place: Box<Place>,
+        /// Its spec is another one: the node gets it as a reload.
+        reload: bool,
+    },
+    /// Look at the top node, as a node looks at a child that is overdue; answer with `Event::Inspected`.
+    Inspect(RunId),
+    /// Send another agent this. It is sent now or not at all, and never kept: what matters is sent again.
+    Send {
+        /// To which host.
+        host: String,
+        /// What.
+        message: Message,
+    },
+    /// Send a node on this host this, on the connection that this number was given to.
+    Tell {
+        /// To which one.
+        parent: ParentId,
+        /// What.
+        message: Message,
+    },
     /// Something happened that is published.
     Report(Report),
     /// End this process. The last action there ever is.
@@ -68,18 +97,22 @@ pub struct Run {
     pub claim: ClaimKey,
     /// `TREEVISOR_FENCE`
     pub token: u64,
-    /// The digest of the bundle that it is started from.
+    /// The digest of the bundle that it is started from; of a placed subtree that of its spec.
     pub bundle: String,
     /// `TREEVISOR_START`
     pub start: Start,
     /// `TREEVISOR_FROM`: the other host that had it before, if any.
     pub from: Option<String>,
+    /// Of a placed subtree: what its parent has sent. `None` of a root.
+    pub place: Option<Box<Place>>,
 }
 
 /// Why something starts where it does: `TREEVISOR_START`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Start {
     /// It ran on no other host, or had ended there by itself; or it is started again where it was.
+    #[default]
     Normal,
     /// The host that had it was lost.
     Failover,
@@ -112,6 +145,8 @@ pub enum StopWhy {
     Draining,
     /// The agent ends.
     Stopping,
+    /// Its parent asks for it. Of a placed subtree alone.
+    Ordered,
 }
 
 /// How an agent's life ends.

@@ -156,7 +156,15 @@ impl Agent {
             Event::Answered { request, answer } => self.take_answer(turn, request, answer, out),
             Event::Poked(number) => poked = self.lease.poked(turn.now, number),
             Event::Cleared(number) if self.clearing == Some(number) => self.is_clear(turn, out),
-            Event::Cleared(_) | Event::Started(_) => {}
+            Event::Cleared(_) | Event::Started { .. } => {}
+            // Nothing is placed below a root so far.
+            Event::NotStarted { .. }
+            | Event::Ended { .. }
+            | Event::Inspected { .. }
+            | Event::Link { .. }
+            | Event::FromHost { .. }
+            | Event::FromParent { .. }
+            | Event::ParentGone(_) => {}
             Event::Exited { run, end } => self.exited(turn, run, end),
             Event::Hung(run) if self.claims.values().any(|claim| claim.run() == Some(run)) => {
                 out.push(Action::Kill(run));

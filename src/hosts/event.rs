@@ -1,8 +1,10 @@
 //! What comes into an agent: answers of the store, facts about this host, and what operators ask for.
 
+use super::message::{Ended, Failure, Message};
 use super::moment::Moment;
 use super::record::Version;
 use crate::time::Span;
+use serde_json::Value;
 
 /// What the shell reads anew for each event, before it hands it in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,9 @@ pub type RequestId = u64;
 
 /// Numbers an [`Action::Run`](super::Action::Run) in the life of an agent. One claim may be run several times, one after another.
 pub type RunId = u64;
+
+/// Numbers the connections of nodes with placed children to this agent: each process has one of its own, and none is given again.
+pub type ParentId = u64;
 
 /// A record as it stands in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +87,58 @@ pub enum Event {
     /// empty, and nothing is about to be born there.
     Cleared(u64),
     /// What was to be run has a process.
-    Started(RunId),
+    Started {
+        /// Which one.
+        run: RunId,
+        /// Its number, for people.
+        pid: u32,
+    },
+    /// A placed subtree could not be started: there is no process, and nothing of it is left.
+    NotStarted {
+        /// Which one.
+        run: RunId,
+        /// Why.
+        failure: Failure,
+    },
+    /// A placed subtree has ended, **and** nothing of it is left: that was seen. Once for each run, as [`Event::Exited`].
+    Ended {
+        /// Which one.
+        run: RunId,
+        /// How its top node has ended.
+        end: Ended,
+        /// What was found out of it besides: handed to the shell of its parent as it is.
+        detail: Value,
+    },
+    /// Answers [`Action::Inspect`](super::Action::Inspect).
+    Inspected {
+        /// Which one.
+        run: RunId,
+        /// Handed to the shell of its parent as it is.
+        found: Value,
+    },
+    /// The connection to another agent is up, or down: it has sent no PULSE for two seconds.
+    Link {
+        /// To which host.
+        host: String,
+        /// Whether it is up.
+        up: bool,
+    },
+    /// Another agent has sent this. Its host is proved by its key, and what is too old was dropped.
+    FromHost {
+        /// Which host.
+        host: String,
+        /// What.
+        message: Message,
+    },
+    /// A node on this host has sent this. Its process is what its connection says it is.
+    FromParent {
+        /// Which one.
+        parent: ParentId,
+        /// What.
+        message: Message,
+    },
+    /// A node that has sent something is no more, and nothing comes from it any more.
+    ParentGone(ParentId),
     /// It has ended, **and** nothing of it is left: that was seen. Also where there was no process. Once for each run, but for
     /// those that an [`Action::Clear`](super::Action::Clear) has ended: theirs may be left out.
     Exited {

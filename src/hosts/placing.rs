@@ -305,7 +305,7 @@ impl Agent {
             (Start::Move, Some(from)) => out.push(Action::Report(Report::Moved { claim, from, token })),
             _ => {}
         }
-        out.push(Action::Run(Run { run: self.runs, claim: key.clone(), token, bundle, start, from }));
+        out.push(Action::Run(Run { run: self.runs, claim: key.clone(), token, bundle, start, from, place: None }));
     }
 
     /// All hosts that have a record, and this one.

@@ -123,7 +123,7 @@ impl Bench {
             Action::Run(run) => {
                 self.runs.push(run.clone());
                 self.done.push(Action::Run(run.clone()));
-                Some(Event::Started(run.run))
+                Some(Event::Started { run: run.run, pid: 1 })
             }
             other => {
                 self.done.push(other);

@@ -436,7 +436,11 @@ impl World {
                     self.kill(host, number);
                 }
             }
-            Action::Reload { .. } => {}
+            Action::Reload { .. }
+            | Action::Adopt { .. }
+            | Action::Inspect(_)
+            | Action::Send { .. }
+            | Action::Tell { .. } => {}
             Action::Report(report) => {
                 log!(self, "{name}: {report:?}");
                 self.saw(report.kind());
@@ -601,7 +605,7 @@ impl World {
             self.plan_deadline(host);
         }
         if self.life(host, life).is_some() {
-            self.push(MILLI, Next::HandIn { host, life, event: Event::Started(run.run) });
+            self.push(MILLI, Next::HandIn { host, life, event: Event::Started { run: run.run, pid: 1 } });
         }
     }
 

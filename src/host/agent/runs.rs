@@ -131,8 +131,9 @@ impl Runs {
             Ok(root) => {
                 info!(logger, "{} begins here", run.claim.instance; "pid" => root.pid, "token" => run.token,
                     "start" => run.start.as_str(), "from" => run.from, "bundle" => text::cut(&run.bundle, 12));
+                let pid = root.pid;
                 self.all.insert(number, root);
-                Event::Started(number)
+                Event::Started { run: number, pid }
             }
             Err(error) => {
                 warn!(logger, "{} cannot be started", run.claim.instance; "error" => %error);

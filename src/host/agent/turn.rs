@@ -195,6 +195,8 @@ impl Shell {
                     self.ask_disk(Job::Point(run, kept.clone(), What::Reload));
                 }
             }
+            // No node and no other agent has asked for anything: there is no way for them so far.
+            Action::Adopt { .. } | Action::Inspect(_) | Action::Send { .. } | Action::Tell { .. } => {}
             Action::Report(report) => self.report(&report),
             Action::Halt(end) => self.ended = Some(end),
         }

@@ -1,0 +1,95 @@
+use super::*;
+
+fn subject() -> Subject {
+    Subject { instance: "shop".into(), path: "/db".into(), run: 7, root_token: 3 }
+}
+
+fn back(message: &Message) -> Message {
+    let (header, frames) = message.frames();
+    let header = serde_json::to_vec(&header).unwrap();
+    let frames = frames.iter().map(|frame| frame.to_vec()).collect();
+    Message::read(message.kind(), &header, frames).unwrap()
+}
+
+#[test]
+fn each_message_comes_back_as_it_was() {
+    let placement = Placing { spread: Spread::Label("zone".into()), exclusive: false, ..Placing::default() };
+    let place = Place {
+        subject: subject(),
+        start: Start::Failover,
+        from: Some("b".into()),
+        placement,
+        spec: Arc::new(b"tree".to_vec()),
+        ..Place::default()
+    };
+    let mut all = vec![Message::Place(Box::new(place))];
+    for outcome in [
+        Outcome::Started { token: 9, pid: 42 },
+        Outcome::Adopted { token: 9, pid: 42 },
+        Outcome::Failed(Failure { stage: "exec".into(), errno: 2, message: "no such file".into() }),
+        Outcome::Held { by: "c".into() },
+        Outcome::Refused { why: Refusal::NoLease, detail: "its lease ends in 0.4 s".into() },
+        Outcome::NoHost { why: "a: it is being drained".into() },
+    ] {
+        all.push(Message::Placed(Placed { subject: subject(), outcome, ..Placed::default() }));
+    }
+    for what in [
+        Do::Stop,
+        Do::Kill,
+        Do::Done,
+        Do::Inspect,
+        Do::Clear,
+        Do::Move { to: Some("c".into()) },
+        Do::Paths { paths: vec!["/db".into()] },
+    ] {
+        all.push(Message::Order(Order { subject: subject(), what, ..Order::default() }));
+    }
+    for what in [
+        What::Noted,
+        What::Exited { end: Ended::Signal(9), detail: serde_json::json!({"out_of_memory": true}) },
+        What::Lost { why: "b is dead".into() },
+        What::Inspected { found: Value::Null },
+        What::Unreachable { why: "no link".into() },
+        What::Cleared,
+        What::Done,
+        What::HostThere,
+        What::Move { to: "a".into(), start: Start::Takeover },
+        What::Moving { to: "a".into() },
+        What::NotMoved { why: "no other host is fit".into() },
+    ] {
+        all.push(Message::Told(Told { subject: subject(), what, ..Told::default() }));
+    }
+    for message in all {
+        assert_eq!(back(&message), message);
+        assert_eq!(message.subject(), &subject());
+    }
+}
+
+#[test]
+fn a_header_is_one_flat_object() {
+    let told =
+        Told { subject: subject(), sent_ms: 5, what: What::Exited { end: Ended::Code(10), detail: Value::Null } };
+    let (header, frames) = Message::Told(told).frames();
+    assert!(frames.is_empty());
+    let wanted = r#"{"instance":"shop","path":"/db","run":7,"root_token":3,"sent_ms":5,"what":"exited","end":{"code":10},"detail":null}"#;
+    assert_eq!(header, serde_json::from_str::<Value>(wanted).unwrap());
+}
+
+#[test]
+fn what_a_later_version_sends_is_passed_over_or_refused_in_words() {
+    let header = br#"{"instance":"shop","path":"/db","run":7,"root_token":3,"what":"later","with":[1]}"#;
+    let Message::Told(told) = Message::read("TOLD", header, Vec::new()).unwrap() else { panic!("a TOLD") };
+    assert_eq!(told.what, What::Unknown);
+    let Message::Order(order) = Message::read("ORDER", header, Vec::new()).unwrap() else { panic!("an ORDER") };
+    assert_eq!(order.what, Do::Unknown);
+    let words = |kind, header: &[u8], frames| Message::read(kind, header, frames).unwrap_err().to_string();
+    assert_eq!(words("PULSE", b"{}", vec![]), "\"PULSE\" is no kind of message about placed subtrees");
+    assert!(words("TOLD", b"[", vec![]).starts_with("the header of a TOLD cannot be read: "));
+    assert_eq!(words("PLACE", b"{}", vec![]), "a PLACE has 1 frames after its header; this one has 0");
+}
+
+#[test]
+fn runs_are_ordered_by_the_root_before_the_number() {
+    assert!(subject().is_after(3, 6) && subject().is_after(2, 99));
+    assert!(!subject().is_after(3, 7) && !subject().is_after(4, 1));
+}
