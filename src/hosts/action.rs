@@ -5,7 +5,8 @@ use super::message::{Message, Place};
 use super::moment::Moment;
 use super::record::{ClaimKey, Version};
 use super::report::Report;
-use serde::{Deserialize, Serialize};
+
+pub use super::message::Start;
 
 /// An order to the shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,33 +106,6 @@ pub struct Run {
     pub from: Option<String>,
     /// Of a placed subtree: what its parent has sent. `None` of a root.
     pub place: Option<Box<Place>>,
-}
-
-/// Why something starts where it does: `TREEVISOR_START`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Start {
-    /// It ran on no other host, or had ended there by itself; or it is started again where it was.
-    #[default]
-    Normal,
-    /// The host that had it was lost.
-    Failover,
-    /// A host of higher preference has taken it over.
-    Takeover,
-    /// It was stopped elsewhere, to be started here.
-    Move,
-}
-
-impl Start {
-    /// The value of the variable.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Start::Normal => "normal",
-            Start::Failover => "failover",
-            Start::Takeover => "takeover",
-            Start::Move => "move",
-        }
-    }
 }
 
 /// What a run is asked to stop for.

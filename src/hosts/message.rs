@@ -2,9 +2,8 @@
 //! kinds on both ways; the core reads and writes them, the shell carries them.
 //!
 //! Everything may come twice, late, or never, and is said again until it is answered: PLACE until PLACED, ORDER until TOLD, TOLD
-//! until an [`What::Noted`]. So nobody has to know what has arrived.
+//! until an [`What::Noted`]. So neither side has to know what has arrived.
 
-use super::action::Start;
 use super::record::{ClaimKey, Placement};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -57,6 +56,33 @@ pub enum Message {
     Told(Told),
 }
 
+/// Why something starts where it does: `TREEVISOR_START`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// It ran on no other host, or had ended there by itself; or it is started again where it was.
+    #[default]
+    Normal,
+    /// The host that had it was lost.
+    Failover,
+    /// A host of higher preference has taken it over.
+    Takeover,
+    /// It was stopped elsewhere, to be started here.
+    Move,
+}
+
+impl Start {
+    /// The value of the variable.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Start::Normal => "normal",
+            Start::Failover => "failover",
+            Start::Takeover => "takeover",
+            Start::Move => "move",
+        }
+    }
+}
+
 /// Start the subtree, or take it over if it runs. Said again every [`AGAIN`] until [`Placed`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -64,9 +90,7 @@ pub struct Place {
     /// What it is about.
     #[serde(flatten)]
     pub subject: Subject,
-    /// The sender's BOOTTIME in milliseconds. Of a node it is not looked at.
-    pub sent_ms: u64,
-    /// So many milliseconds after it was sent it is void: a queue may have kept it for as long as a cut lasts. 0 in what a node sends.
+    /// So many milliseconds after it was sent, which the wire tells, it is void: a queue may have kept it for as long as a cut lasts. 0 in what a node sends.
     pub void_after_ms: u64,
     /// `TREEVISOR_START`. The agent of the parent sets it, whatever the node says.
     pub start: Start,
@@ -146,8 +170,6 @@ pub struct Placed {
     /// What it is about.
     #[serde(flatten)]
     pub subject: Subject,
-    /// The sender's BOOTTIME in milliseconds.
-    pub sent_ms: u64,
     /// On which host; between agents that of the sender.
     pub host: String,
     /// In which of its epochs.
@@ -240,8 +262,6 @@ pub struct Order {
     /// What it is about. Of [`Do::Clear`] and [`Do::Paths`] the path is that below which all is meant, and the run does not count.
     #[serde(flatten)]
     pub subject: Subject,
-    /// The sender's BOOTTIME in milliseconds.
-    pub sent_ms: u64,
     /// As of [`Place`].
     pub void_after_ms: u64,
     /// What.
@@ -289,8 +309,6 @@ pub struct Told {
     /// What it is about.
     #[serde(flatten)]
     pub subject: Subject,
-    /// The sender's BOOTTIME in milliseconds.
-    pub sent_ms: u64,
     /// What.
     #[serde(flatten)]
     pub what: What,

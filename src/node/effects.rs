@@ -36,6 +36,8 @@ impl Node {
                     self.inbox.extend(self.children.ask_to_stop(run, &self.context));
                 }
             }
+            // Nothing runs on another host so far.
+            Action::Detach(_) => {}
             Action::Kill(run) => {
                 self.stop_helpers(run);
                 self.children.kill(run, self.context.now());

@@ -23,6 +23,12 @@ pub(super) fn texts(end: End) -> Texts {
             status: "the tree was stopped",
             is_error: false,
         },
+        End::HandedOver => Texts {
+            journal: "the root goes to another host",
+            log: Some("the root goes to another host"),
+            status: "the root goes to another host",
+            is_error: false,
+        },
         End::AutoShutdown => Texts {
             journal: "the tree ended by itself: its significant children were done",
             log: Some("the tree has ended by itself: its significant children are done"),

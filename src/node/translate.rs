@@ -123,7 +123,7 @@ fn code_or_signal(exit: Exit) -> (Option<i32>, Option<i32>) {
     match exit {
         Exit::Code(code) => (Some(code), None),
         Exit::Signal(signal) => (None, Some(signal)),
-        Exit::Unknown => (None, None),
+        Exit::Unknown | Exit::HostLost => (None, None),
     }
 }
 
@@ -393,6 +393,17 @@ fn body(fact: Fact, path: &Path) -> EventBody {
             strategy: with.word().into(),
             used,
         }),
+        Fact::FailedOver { strategy: with, used, max, period } => EventBody::Restarting(event::Restarting {
+            delay_ms: 0,
+            max,
+            period_ms: period.as_millis(),
+            strategy: with.word().into(),
+            used,
+        }),
+        Fact::NoHost { why } => {
+            let message = format!("no host may have it: {why}");
+            EventBody::StartFailed(event::StartFailed { errno: 0, message, retry: true, stage: "host".into() })
+        }
         Fact::Stopping { why } => EventBody::Stopping(stopping(why, path)),
         Fact::Escalated { explanation } => EventBody::Escalated(event::Escalated { explanation }),
         Fact::GaveUp { child, used, max, period } => {

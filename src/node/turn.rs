@@ -265,6 +265,7 @@ impl Node {
                 // at.
                 Action::AskToStop(_)
                 | Action::Kill(_)
+                | Action::Detach(_)
                 | Action::Examine(_)
                 | Action::Abort(_)
                 | Action::Inspect(_)
@@ -390,6 +391,6 @@ fn work_of(action: &Action) -> Work {
         }
         Action::Report(_) | Action::TellParent(_) => Work::Telling,
         Action::Answer(..) => Work::Answering,
-        Action::Forget(_) | Action::Halt(_) => Work::Other,
+        Action::Detach(_) | Action::Forget(_) | Action::Halt(_) => Work::Other,
     }
 }

@@ -243,6 +243,9 @@ pub struct ChildPolicy {
     /// How it gets what a reload changes of it, as one of a `count`.
     #[serde(default)]
     pub update: Update,
+    /// Its process may be on another host: it has a `placement`.
+    #[serde(default)]
+    pub placed: bool,
 }
 
 impl ChildPolicy {
@@ -268,6 +271,7 @@ impl Default for ChildPolicy {
             evidence: Evidence::default(),
             group: None,
             update: Update::default(),
+            placed: false,
         }
     }
 }

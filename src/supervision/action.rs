@@ -23,6 +23,9 @@ pub enum Action {
     Examine(Run),
     /// It hangs: send it the signal by which it is to end of that. Followed by [`Action::Kill`] where it does not.
     Abort(Run),
+    /// A placed child stays as it is, for the supervisor that comes after this one: nothing of it is waited for any more, and the
+    /// process is not touched. Where it is about to be made, the `Spawn` needs no answer any more.
+    Detach(Run),
     /// Look at a child that is overdue; answer with `Event::Inspected`.
     Inspect(Run),
     /// Send our own parent something; the root has none and drops it.
@@ -127,6 +130,8 @@ pub enum End {
     Terminated,
     /// The parent is gone: exit status 1.
     Orphaned,
+    /// The next supervisor, on another host, takes over what is placed: exit status 12, which is no failure.
+    HandedOver,
 }
 
 impl End {
@@ -137,6 +142,7 @@ impl End {
             End::Panicked | End::Orphaned => 1,
             End::GaveUp => 10,
             End::StartFailed => 11,
+            End::HandedOver => 12,
             End::Terminated => 143,
         }
     }

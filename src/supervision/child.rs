@@ -278,6 +278,11 @@ impl Child {
         }
     }
 
+    /// Whether it stays where its supervisor goes to another host: it is placed, and nothing has stopped it before.
+    pub(super) fn is_to_stay(&self) -> bool {
+        self.member.policy.placed && matches!(self.phase, Phase::Starting { .. } | Phase::Running(_))
+    }
+
     /// Begins to stop it by its own shutdown value (R54 to R56), or lets a stop that is under way lead to `then`.
     pub(super) fn stop(&mut self, now: Time, then: AfterStop) -> StopBegun {
         match &mut self.phase {
@@ -435,7 +440,7 @@ impl Child {
         let own = match &self.phase {
             Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. } => *deadline,
             Phase::Waiting { wait: Wait::Until(until), .. } => Some(*until),
-            Phase::Waiting { wait: Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed, .. }
+            Phase::Waiting { wait: Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed | Wait::Host, .. }
             | Phase::Running(_)
             | Phase::Down(_)
             | Phase::Held

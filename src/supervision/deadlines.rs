@@ -189,7 +189,7 @@ impl Supervisor {
         // Whether it is spared, and if so, whether that is to be reported.
         let (spared, words) = match what {
             Inspected::Hung(seen) => (None, seen),
-            Inspected::Held(reason) => (Some(watch.hold(turn.now)), Some(reason)),
+            Inspected::Held(reason) | Inspected::Unreachable(reason) => (Some(watch.hold(turn.now)), Some(reason)),
             Inspected::Starved(reason) => (watch.starve(turn.now), Some(reason)),
         };
         let cause = watch.late();

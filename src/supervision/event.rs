@@ -175,6 +175,16 @@ pub enum Event {
         /// Why.
         failure: StartFailure,
     },
+    /// Answers an `Action::Spawn` of a placed child: there is no process, since no host may have it now. Nothing is charged or counted: the
+    /// child waits for [`Event::HostThere`], and whatever was to be started next is.
+    NoHost {
+        /// Which one.
+        run: Run,
+        /// Why, host by host.
+        why: String,
+    },
+    /// A host may have the child that waits for one: it is started in its turn.
+    HostThere(ChildId),
     /// The child reports that it is ready; from a node, that all below it is up.
     Ready(Run),
     /// The probe that decides whether the child is ready was answered; or has failed, and why.

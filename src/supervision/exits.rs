@@ -131,7 +131,7 @@ impl Supervisor {
     }
 
     /// A child's process is no more, or not waited for any more, and it is settled what becomes of the child.
-    fn over(&mut self, turn: &mut Turn<'_>, id: ChildId) {
+    pub(super) fn over(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let beside = Some(self.child_of(id)).filter(|child| *child != id);
         if !self.waits_for_beside(id) {
             let answer = self.end_of(id);
@@ -257,6 +257,7 @@ impl Supervisor {
                     self.queue.push_back(QueueItem::Recheck(run));
                 }
             }
+            Ended::Unready(_) if self.starts_elsewhere(id, exit, report) => {}
             Ended::Unready(known) => {
                 let failure = known.unwrap_or_else(|| failure::not_ready(kind, exit));
                 self.unready(turn, run, failure, Some(report));
@@ -307,7 +308,7 @@ impl Supervisor {
     }
 
     /// A member of the group that is being stopped has ended before its turn: that is all there is to it (R29).
-    fn absorb(&mut self, id: ChildId) -> bool {
+    pub(super) fn absorb(&mut self, id: ChildId) -> bool {
         if !self.job.as_ref().is_some_and(|job| job.is_ahead(id)) {
             return false;
         }

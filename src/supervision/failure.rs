@@ -55,6 +55,11 @@ impl KillReason {
 }
 
 impl LastFailure {
+    /// It was lost with its host, and has not failed.
+    pub(super) fn is_loss_of_host(&self) -> bool {
+        matches!(self, LastFailure::Ended { exit: Exit::HostLost, .. })
+    }
+
     /// How a process has failed that is over: with the explanation of a node, the reason for which it was killed,
     /// and what a worker reported, as far as there are such.
     pub(super) fn of(
@@ -64,6 +69,8 @@ impl LastFailure {
         reported: Option<&String>,
     ) -> LastFailure {
         match (escalation, killed, exit) {
+            // Whatever was about to become of it.
+            (_, _, Some(exit @ Exit::HostLost)) => LastFailure::Ended { exit, reported: None },
             (Some(explanation), _, _) => LastFailure::GaveUp(explanation.clone()),
             (None, Some(reason), _) => LastFailure::Killed(reason),
             (None, None, Some(exit)) => LastFailure::Ended { exit, reported: reported.cloned() },
@@ -99,6 +106,7 @@ fn ended(exit: Exit) -> String {
         Exit::Code(code) => format!("exited with status {code}"),
         Exit::Signal(signal) => format!("was killed by {}", full_name(signal)),
         Exit::Unknown => "ended, its exit status is not known".into(),
+        Exit::HostLost => "was lost with its host".into(),
     }
 }
 

@@ -9,7 +9,7 @@
 //!   start order), then signals and commands, and [`Event::Tick`] last, with the time in which the shell itself did
 //!   not run.
 //! - **One deadline.** [`Supervisor::next_deadline`] is the earliest of many. A `Tick` before it changes nothing.
-//! - **Every [`Action::Spawn`] is answered** by `Spawned` or `SpawnFailed`, every [`Action::Inspect`] by `Inspected`,
+//! - **Every [`Action::Spawn`] is answered** by `Spawned` or `SpawnFailed`, of a placed child also by `NoHost`, every [`Action::Inspect`] by `Inspected`,
 //!   every process that existed by one `Exited` when nothing of it is left; by `KillFailed` before, at most once, where it
 //!   cannot be killed. Before `Spawned` no run is asked to stop,
 //!   killed or inspected.
@@ -83,7 +83,7 @@
 //!
 //! # Which file holds what
 //!
-//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling`, `successor` and `deadlines` are its work by theme; `snapshot` writes all of it down and makes it
+//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling`, `successor`, `elsewhere` and `deadlines` are its work by theme; `snapshot` writes all of it down and makes it
 //! again; `table` holds the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step`, `word` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`, `tally` and `rollup` know
 //! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
 
@@ -92,6 +92,7 @@ mod backoff;
 mod child;
 mod counting;
 mod deadlines;
+mod elsewhere;
 pub mod event;
 mod exits;
 mod failure;

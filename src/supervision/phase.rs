@@ -115,8 +115,10 @@ pub(super) enum Wait {
     Due,
     /// Its old process cannot be killed; the start waits for the end of that.
     Gone,
-    /// The old process has ended, and the start has its place in the queue.
+    /// The old process has ended, or a host is there, and the start has its place in the queue.
     Freed,
+    /// No host may have it; the start waits for one that may.
+    Host,
 }
 
 /// What a stopped child becomes.

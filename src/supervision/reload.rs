@@ -323,9 +323,15 @@ impl Supervisor {
             // What it waits for was the old one's trouble. The attempt was charged, or is to be, as it was; it has it
             // after this, with the group that was taken down for it.
             Phase::Waiting { wait, cause } => {
-                if let Wait::Until(_) = wait {
+                let next = match wait {
+                    Wait::Until(_) => Some(Wait::Due),
+                    // Other hosts may have the new one.
+                    Wait::Host => Some(Wait::Freed),
+                    Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed => None,
+                };
+                if let Some(wait) = next {
                     let cause = *cause;
-                    child.phase = Phase::Waiting { wait: Wait::Due, cause };
+                    child.phase = Phase::Waiting { wait, cause };
                     self.queue.push_front(QueueItem::Recheck(child.run()));
                 }
                 Change::InPlace

@@ -152,6 +152,22 @@ pub enum Fact {
         /// What is left, and why.
         stuck: Stuck,
     },
+    /// It is to be started, and no host may have it now: it waits until one may.
+    NoHost {
+        /// Why, host by host.
+        why: String,
+    },
+    /// It was lost with its host, and is started elsewhere. Nothing is charged.
+    FailedOver {
+        /// Which siblings are restarted with it.
+        strategy: Strategy,
+        /// Charges in the window, to which this one has added none.
+        used: u32,
+        /// Charges allowed; `None` is unlimited.
+        max: Option<u32>,
+        /// Length of the window.
+        period: Span,
+    },
     /// A restart was charged and is allowed (R17, R40).
     Restarting {
         /// Which siblings are restarted with it.

@@ -252,6 +252,13 @@ impl Supervisor {
                         drop(child);
                         self.look(turn, run);
                     }
+                    // It asks for a host once more.
+                    Wait::Host => {
+                        child.phase = Phase::Waiting { wait: Wait::Freed, cause };
+                        let run = child.run();
+                        drop(child);
+                        self.look(turn, run);
+                    }
                     // Its turn is in the queue already.
                     Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed => {}
                 }

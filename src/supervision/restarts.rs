@@ -3,7 +3,7 @@
 
 use super::action::{Action, End, ToParent};
 use super::child::Child;
-use super::failure;
+use super::failure::{self, LastFailure};
 use super::intensity::Charge;
 use super::phase::{AfterStop, DownReason, Phase, Wait};
 use super::report::Fact;
@@ -38,7 +38,7 @@ impl Supervisor {
                 self.start_freed(turn, run.child, cause);
             }
             // Absorbed (R29), stopped, or started with another group (R36): void, and free.
-            Phase::Waiting { wait: Wait::Until(_) | Wait::Gone, .. }
+            Phase::Waiting { wait: Wait::Until(_) | Wait::Gone | Wait::Host, .. }
             | Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual)
             | Phase::Starting { .. }
             | Phase::Running(_)
@@ -53,14 +53,17 @@ impl Supervisor {
     fn decide(&mut self, turn: &mut Turn<'_>, id: ChildId, normal: bool, cause: ReportId, ran: Span) {
         let Some(child) = self.table.get(id) else { return };
         let restart = child.member.policy.restart;
+        let host_lost = child.last_failure.as_ref().is_some_and(LastFailure::is_loss_of_host);
         let why = child.last_failure.as_ref().map(|failure| format!("it {failure}"));
         if (!normal || restart == Restart::Permanent)
+            && !host_lost
             && let Some(rolled) = self.off_probation(id)
         {
             self.go_back(turn, id, rolled, why.unwrap_or_default());
             return self.start_as_before(id, cause);
         }
         match (restart, normal) {
+            (Restart::Permanent, _) | (Restart::Transient, false) if host_lost => self.fail_over(turn, id, cause),
             (Restart::Permanent, _) | (Restart::Transient, false) => self.restart(turn, id, cause, Some(ran)),
             (Restart::Transient, true) | (Restart::Temporary, _) => {
                 self.rest(id, AfterStop::Done);
@@ -110,7 +113,7 @@ impl Supervisor {
 
     /// Plans the stops and starts of a group: what runs is stopped in reverse, what belongs to it comes up in start
     /// order, the child itself at its place (R23, R24). What an operator stopped, and what is temporary, does not come.
-    fn restart_group(&mut self, id: ChildId, until: Time, cause: ReportId) {
+    pub(super) fn restart_group(&mut self, id: ChildId, until: Time, cause: ReportId) {
         let members = group(self.policy.strategy, self.table.order(), &id).to_vec();
         let mut stops = Vec::new();
         let mut starts = VecDeque::new();

@@ -77,7 +77,7 @@ impl Child {
             last_exit: self.last_exit,
             waits_until: match &self.phase {
                 Phase::Waiting { wait: Wait::Until(until), .. } => Some(*until),
-                Phase::Waiting { wait: Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed, .. }
+                Phase::Waiting { wait: Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed | Wait::Host, .. }
                 | Phase::Starting { .. }
                 | Phase::Running(_)
                 | Phase::Stopping { .. }
@@ -86,6 +86,7 @@ impl Child {
                 | Phase::Held
                 | Phase::Ended => None,
             },
+            waits_for_host: matches!(self.phase, Phase::Waiting { wait: Wait::Host, .. }),
             stuck: self.lost.as_ref().map(|lost| lost.stuck.clone()),
             behind: self.behind,
             status: process.and_then(|process| process.status.clone()),

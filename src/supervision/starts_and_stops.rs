@@ -275,6 +275,12 @@ impl Supervisor {
             if awaited.contains(&id) {
                 // It is on its way down; only what it was stopped for has changed.
                 let _ = child.stop(turn.now, AfterStop::Rest);
+            } else if end == End::HandedOver && !kill && child.is_to_stay() {
+                child.rest(AfterStop::Rest);
+                let run = child.run();
+                drop(child);
+                turn.out.push(Action::Detach(run));
+                self.answer(turn, id, Goal::Gone, &overtaken);
             } else if child.process().is_some() {
                 members.push((id, child.member.policy.group));
             } else if matches!(child.phase, Phase::Down(_) | Phase::Waiting { .. }) && !child.is_manual() {
@@ -291,6 +297,12 @@ impl Supervisor {
         let mut job = Sequence::new(purpose, StopCause::SupervisorEnds, cause, steps, VecDeque::new());
         job.inherit(awaited);
         self.job = Some(job);
+    }
+
+    /// Whether it ends in order that another one takes over what is placed: supervisors below it that have placed children are to
+    /// end in the same way.
+    pub fn is_handing_over(&self) -> bool {
+        self.ending() == Some(End::HandedOver)
     }
 
     /// How this supervisor is going to end, if it is.
@@ -318,6 +330,7 @@ impl Supervisor {
         let end = match reason {
             StopReason::Asked => End::Stopped,
             StopReason::Stranger => End::Terminated,
+            StopReason::HandOver => End::HandedOver,
         };
         if self.ending().is_none() {
             let cause = self.ordered.take();

@@ -93,6 +93,8 @@ pub struct ChildStatus {
     pub last_exit: Option<(Exit, Time)>,
     /// When a back-off is over.
     pub waits_until: Option<Time>,
+    /// It waits for a host that may have it.
+    pub waits_for_host: bool,
     /// A process of it that cannot be killed and is still there.
     pub stuck: Option<Stuck>,
     /// The last reload has another spec for it, which it has not got.

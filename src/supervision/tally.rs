@@ -77,7 +77,7 @@ impl Cause {
         };
         let code = match (kind, exit) {
             (Kind::Supervisor, Exit::Code(code)) => Some(code),
-            (Kind::Supervisor, Exit::Signal(_) | Exit::Unknown) | (Kind::Worker, _) => None,
+            (Kind::Supervisor, Exit::Signal(_) | Exit::Unknown | Exit::HostLost) | (Kind::Worker, _) => None,
         };
         Some(match (code, past.killed) {
             (Some(code), _) if code == End::GaveUp.code() => Cause::GaveUp,
@@ -91,7 +91,8 @@ impl Cause {
             (_, None) => match exit {
                 Exit::Code(_) if normal => Cause::Normal,
                 Exit::Code(_) | Exit::Unknown => Cause::Exit,
-                Exit::Signal(_) => Cause::Signal,
+                // What runs by a lease is killed when that ends.
+                Exit::Signal(_) | Exit::HostLost => Cause::Signal,
             },
         })
     }

@@ -41,6 +41,8 @@ pub enum Exit {
     Signal(i32),
     /// Its parent was another process, and the system does not tell how. Not OTP's `normal`.
     Unknown,
+    /// With the host that it was on, which is lost, or has ended it for its own sake. Not OTP's `normal`, and not charged.
+    HostLost,
 }
 
 /// One connection of a sender of beats. The programs that a worker runs one after the other have one each, and each of them
@@ -134,6 +136,9 @@ pub enum Inspected {
     /// It is held on purpose, for instance "process 17 traces it" or "its cgroup is frozen". It is
     /// reported and spared; the look is repeated after another interval.
     Held(String),
+    /// The host that it is on cannot be reached, and its lease may still hold: nothing is known. It is reported and spared, and looked at
+    /// again, until it beats or its host is lost.
+    Unreachable(String),
 }
 
 /// A process that SIGKILL has not ended.
@@ -155,6 +160,8 @@ pub enum StopReason {
     Asked,
     /// A SIGTERM that did not come from the parent (D7): stop in order, then end so that the parent sees a crash.
     Stranger,
+    /// The tree's root goes to another host: placed children stay for the next one, all others are stopped in order.
+    HandOver,
 }
 
 impl Exit {

@@ -297,6 +297,7 @@ impl Shell {
                     *process = Process::Killed;
                 }
             }
+            Action::Detach(run) => panic!("{run:?} is left, and nothing is handed over"),
             Action::Inspect(run) => {
                 assert!(self.processes.get(&run).is_some_and(|p| *p != Process::Ordered), "a look at nobody");
                 self.looks.push(run);
@@ -384,6 +385,11 @@ impl Shell {
                 let within = self.restarts.iter().filter(|&&at| self.now.since(at) <= period).count();
                 assert!(max.is_none_or(|max| within <= max as usize), "{within} restarts in a window");
             }
+            // Not charged: the window has what it had.
+            Fact::FailedOver { used, period, .. } => {
+                let within = self.restarts.iter().filter(|&&at| self.now.since(at) <= *period).count();
+                assert!(*used as usize <= within, "{used} charges, and {within} restarts that are charged");
+            }
             Fact::Stopping { why: StopCause::SupervisorEnds | StopCause::Group(_) }
                 if self.policy.stop_order == StopOrder::Reverse && !self.hurried =>
             {
@@ -416,6 +422,11 @@ impl Shell {
     }
 
     fn settle(&mut self) -> bool {
+        let children = self.core.children(self.now);
+        if let Some(waits) = children.iter().find(|child| child.waits_for_host) {
+            self.hand_in(Event::HostThere(waits.id));
+            return true;
+        }
         let owed = |process: &Process| !matches!(process, Process::There | Process::Lost);
         let Some((run, process)) = self.processes.iter().find(|(_, p)| owed(p)).map(|(r, p)| (*r, *p)) else {
             return false;
@@ -577,13 +588,19 @@ impl Shell {
                 if let Some(run) = ordered {
                     self.processes.remove(&run);
                     let failure = StartFailure { stage: "exec".into(), errno: 2, message: "no such file".into() };
-                    self.hand_in(Event::SpawnFailed { run, failure });
+                    let no_host = Event::NoHost { run, why: "a: it is being drained".into() };
+                    let is_placed = run.incarnation.0.is_multiple_of(3);
+                    self.hand_in(if is_placed { no_host } else { Event::SpawnFailed { run, failure } });
                 }
             }
             Op::Exit(n, code) => {
                 if let Some((run, _)) = self.pick(n) {
                     self.processes.remove(&run);
-                    let exit = if code < 0 { Exit::Signal(-code) } else { Exit::Code(code) };
+                    let exit = match code {
+                        _ if code < 0 && run.incarnation.0.is_multiple_of(2) => Exit::HostLost,
+                        _ if code < 0 => Exit::Signal(-code),
+                        _ => Exit::Code(code),
+                    };
                     self.hand_in(Event::Exited { run, exit, out_of_memory: false });
                 }
             }
@@ -689,6 +706,8 @@ fn nonsense(run: Run, what: u8) -> Event {
         },
         9 => Event::StopRefused(run),
         10 => Event::Examined(run),
+        11 => Event::HostThere(run.child),
+        12 => Event::Inspected(run, Inspected::Unreachable("no link".into())),
         _ => Event::Begin,
     }
 }

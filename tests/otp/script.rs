@@ -190,6 +190,7 @@ impl World {
                 }
                 Action::AskToStop(run) => format!("ask {}", self.name(run.child)),
                 Action::Kill(run) => format!("kill {}", self.name(run.child)),
+                Action::Detach(run) => format!("detach {}", self.name(run.child)),
                 Action::Inspect(run) => format!("look {}", self.name(run.child)),
                 Action::Examine(run) => format!("examine {}", self.name(run.child)),
                 Action::Abort(run) => format!("abort {}", self.name(run.child)),
@@ -261,11 +262,17 @@ impl World {
                 exit: rest.get(1).map(|word| exit(word)),
                 stuck: Stuck { pid: 17, others: 0, why: "it is stuck in the kernel (state D)".into() },
             },
+            "homeless" => Event::NoHost { run: self.run(rest[0]), why: "a: it is being drained".into() },
+            "home" => Event::HostThere(child(self)),
             "refused" => Event::StopRefused(self.run(rest[0])),
             "examined" => Event::Examined(self.run(rest[0])),
             "hung" => Event::Inspected(self.run(rest[0]), Inspected::Hung(None)),
             "starved" => Event::Inspected(self.run(rest[0]), Inspected::Starved("it gets no CPU time".into())),
             "debugged" => Event::Inspected(self.run(rest[0]), Inspected::Held("a debugger holds it".into())),
+            "unreachable" => {
+                let why = "there is no link to its host";
+                Event::Inspected(self.run(rest[0]), Inspected::Unreachable(why.into()))
+            }
             "stop" => {
                 let command = Command::Terminate(child(self));
                 self.request(command)
@@ -311,6 +318,7 @@ impl World {
             }
             "STOP" => Event::Stop(StopReason::Asked),
             "STRANGER" => Event::Stop(StopReason::Stranger),
+            "HANDOVER" => Event::Stop(StopReason::HandOver),
             "NOW" => Event::StopNow,
             "ORPHAN" => Event::ParentLost,
             // Time passes, and the deadlines are looked at.
@@ -409,9 +417,10 @@ fn failure() -> StartFailure {
     StartFailure { stage: "exec".into(), errno: 2, message: "executing ./x: No such file or directory".into() }
 }
 
-/// `3` is an exit code, `sig9` a signal.
+/// `3` is an exit code, `sig9` a signal, `lost` the loss of its host.
 pub(crate) fn exit(word: &str) -> Exit {
     match word.strip_prefix("sig") {
+        None if word == "lost" => Exit::HostLost,
         Some(signal) => Exit::Signal(signal.parse().expect("a signal")),
         None => Exit::Code(word.parse().expect("a code")),
     }
@@ -524,6 +533,11 @@ pub(crate) fn parse_child(text: &str) -> Member {
                 });
             }
             "codes" => policy.success_codes = value.split('+').map(|code| code.parse().expect("a code")).collect(),
+            "placed" => {
+                kind = Kind::Supervisor;
+                policy.shutdown = Shutdown::Infinity;
+                policy.placed = true;
+            }
             "v" => revision = value.parse().expect("a number"),
             "count" => policy.group = Some(value.parse().expect("a number")),
             "settle" => policy.update.settle = span(),

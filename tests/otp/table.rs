@@ -2840,7 +2840,11 @@ const ROWS: &[Row] = &[
 ];
 
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().chain(super::reloads::ROWS).chain(super::rolling::ROWS).chain(super::counts::ROWS)
+    ROWS.iter()
+        .chain(super::reloads::ROWS)
+        .chain(super::rolling::ROWS)
+        .chain(super::counts::ROWS)
+        .chain(super::placed::ROWS)
 }
 
 #[test]

@@ -477,6 +477,7 @@ impl Witness {
             }
             Event::Stop(StopReason::Asked) => self.ends.asked = true,
             Event::Stop(StopReason::Stranger) => self.ends.stranger = true,
+            Event::Stop(StopReason::HandOver) => {}
             // It only names the sender behind what follows.
             Event::Ordered { .. } => {}
             Event::StopNow => self.ends.now = true,
@@ -1068,6 +1069,8 @@ impl Witness {
                 | Fact::Hung { .. }
                 | Fact::Panic { .. }
                 | Fact::Restarting { .. }
+                | Fact::FailedOver { .. }
+                | Fact::NoHost { .. }
                 | Fact::Started
                 | Fact::Ready
                 | Fact::BeatLate { .. }
@@ -1189,6 +1192,7 @@ impl Witness {
             End::Panicked => now,
             End::Terminated => stranger,
             End::Orphaned => orphaned,
+            End::HandedOver => false,
         };
         ensure!(given, Rule::Halt, "{path} halts with {end:?}, which nothing has led to: {:?}", self.ends);
         for &id in self.everything() {

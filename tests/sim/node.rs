@@ -502,6 +502,8 @@ impl World {
                     self.start_process(node, run)?;
                 }
             }
+            // Nothing is placed.
+            Action::Detach(_) => {}
             Action::AskToStop(run) => {
                 if let Some(pid) = node.process(run) {
                     let process = self.kernel.get(pid);
@@ -616,6 +618,7 @@ impl World {
                     End::Panicked => "end: panicked",
                     End::Terminated => "end: terminated",
                     End::Orphaned => "end: orphaned",
+                    End::HandedOver => "end: handed over",
                 });
                 node.halted = Some(end);
                 self.finish_requests(node)?;

@@ -67,11 +67,11 @@ fn each_message_comes_back_as_it_was() {
 
 #[test]
 fn a_header_is_one_flat_object() {
-    let told =
-        Told { subject: subject(), sent_ms: 5, what: What::Exited { end: Ended::Code(10), detail: Value::Null } };
+    let told = Told { subject: subject(), what: What::Exited { end: Ended::Code(10), detail: Value::Null } };
     let (header, frames) = Message::Told(told).frames();
     assert!(frames.is_empty());
-    let wanted = r#"{"instance":"shop","path":"/db","run":7,"root_token":3,"sent_ms":5,"what":"exited","end":{"code":10},"detail":null}"#;
+    let wanted =
+        r#"{"instance":"shop","path":"/db","run":7,"root_token":3,"what":"exited","end":{"code":10},"detail":null}"#;
     assert_eq!(header, serde_json::from_str::<Value>(wanted).unwrap());
 }
 

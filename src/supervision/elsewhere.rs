@@ -1,0 +1,82 @@
+//! Children whose processes may be on other hosts: the host is lost, or none may have the child now.
+
+use super::action::Answer;
+use super::phase::{Goal, Phase, Target, Wait};
+use super::report::{Fact, Killed};
+use super::supervisor::{QueueItem, Supervisor, Turn};
+use super::types::{ChildId, Exit, Run, Stale, StartFailure};
+use crate::ids::ReportId;
+
+impl Supervisor {
+    /// A child is started again because its host is lost: as after any exit, but without a charge and without a back-off. It has not
+    /// failed.
+    pub(super) fn fail_over(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
+        self.restarts += 1;
+        let (strategy, max, period) = (self.policy.strategy, self.window.max(), self.window.period());
+        let fact = Fact::FailedOver { strategy, used: self.window.used(turn.now), max, period };
+        let report = self.report(turn, Some(id), Some(cause), fact);
+        self.restart_group(id, turn.now, report);
+    }
+
+    /// Whether a child that was lost with its host while it was started has its start once more, in the same sequence: it has not
+    /// failed.
+    pub(super) fn starts_elsewhere(&mut self, id: ChildId, exit: Option<Exit>, cause: ReportId) -> bool {
+        let starting = self.job.as_ref().is_some_and(|job| job.is_starting(id) && !job.is_ahead(id))
+            && self.table.get(id).is_some_and(|child| child.beside.is_none());
+        let again = starting && exit == Some(Exit::HostLost);
+        if again {
+            self.start_as_before(id, cause);
+        }
+        again
+    }
+
+    /// No host may have a placed child: what was to follow its start goes on without it, and it waits. Nothing is charged.
+    pub(super) fn no_host(&mut self, turn: &mut Turn<'_>, run: Run, why: String) -> Result<(), Stale> {
+        let id = run.child;
+        let mut child = self.table.edit_run(run)?;
+        let process = child.process().filter(|process| process.pid.is_none()).ok_or(Stale)?;
+        // That it has taken too long to find none is no failure of the child's.
+        let timed_out = process.killed == Some(Killed::StartTimeout);
+        let waits = timed_out || matches!(child.phase, Phase::Starting { .. });
+        if !waits || child.beside.is_some() {
+            let message = format!("no host may have it: {why}");
+            drop(child);
+            return self.spawn_failed(turn, run, StartFailure { stage: "host".into(), errno: 0, message });
+        }
+        let cause = child.cause.take();
+        let _ = child.ended();
+        drop(child);
+        let text = format!("no host may have it: {why}");
+        let report = self.report(turn, Some(id), cause, Fact::NoHost { why });
+        if !self.absorb(id) {
+            if let Some(mut child) = self.table.edit(id) {
+                child.target = Target::Up;
+                child.phase = Phase::Waiting { wait: Wait::Host, cause: report };
+            }
+            let name = self.name(id);
+            if let Some(reloading) = &mut self.reloading {
+                reloading.failed.push(format!("\"{name}\": {text}"));
+            }
+            self.answer(turn, id, Goal::Up, &Answer::StartFailed(text.clone()));
+            if let Some(rolled) = self.off_probation(id) {
+                self.go_back(turn, id, rolled, text);
+            }
+            if let Some(job) = &mut self.job {
+                job.gone(id);
+            }
+        }
+        self.over(turn, id);
+        Ok(())
+    }
+
+    /// A host may have a child that waits for one: it is started when its turn has come, alone, as its siblings have had theirs.
+    pub(super) fn host_there(&mut self, id: ChildId) -> Result<(), Stale> {
+        let mut child = self.table.edit(id).ok_or(Stale)?;
+        let Phase::Waiting { wait: Wait::Host, cause } = child.phase else { return Err(Stale) };
+        child.phase = Phase::Waiting { wait: Wait::Freed, cause };
+        let run = child.run();
+        drop(child);
+        self.queue.push_back(QueueItem::Recheck(run));
+        Ok(())
+    }
+}
