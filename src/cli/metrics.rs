@@ -2,6 +2,7 @@
 
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
+use super::host::agent;
 use super::instance::{near, not_found};
 use super::options::Target;
 use super::out::Out;
@@ -37,7 +38,8 @@ pub enum Workers {
 /// Asks the root for the state of the tree, and prints it in Prometheus' text format: each child's state, ends and restarts,
 /// heartbeats, CPU and memory, and each supervisor's sums. With PATTERN, only what is about paths like one of these. With
 /// --output the page is written beside FILE and renamed, so a reader never sees half of it: for the textfile collector of the
-/// node exporter, by cron. `treevisor web` serves the same at /metrics.
+/// node exporter, by cron. `treevisor web` serves the same at /metrics. With --hosts it asks the agent of this machine's host
+/// instead, and prints what that tells of the cluster.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit codes:
@@ -45,12 +47,14 @@ Exit codes:
   3  no such instance runs; with --output, the page says so: treevisor_up 0
   4  no such path in the tree; with --output, the page has what there is
   5  no answer in 5s; with --output, the page says so: treevisor_up 0
+  6  with --hosts: no agent runs here; with --output, the page says so: treevisor_agent_up 0
 
 Examples:
   treevisor metrics
   treevisor metrics --workers none          only supervisors, with their sums
   treevisor metrics --usage false '/web/**' one subtree, without CPU and memory
   treevisor metrics -i shop --output /var/lib/prometheus/node-exporter/shop.prom
+  treevisor metrics --hosts                 the cluster's store, hosts and trees
 ")]
 pub struct Metrics {
     /// Only what is about these paths or patterns: `*` within a name, `**` across levels (quote them)
@@ -59,6 +63,9 @@ pub struct Metrics {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
+    /// The cluster of this host, in place of a tree
+    #[arg(long, conflicts_with_all = ["paths", "instance", "workers", "usage"])]
+    pub hosts: bool,
     /// all: each worker has series of its own; or none
     #[arg(long, value_name = "WHICH", default_value = "all", hide_possible_values = true)]
     pub workers: Workers,
@@ -74,6 +81,9 @@ pub(super) fn run(args: Metrics) -> Result<ExitCode, Failure> {
     let output = args.output.as_deref();
     if let Some(file) = output {
         can_be_replaced(file)?;
+    }
+    if args.hosts {
+        return of_hosts(output);
     }
     let wanted = Wanted { workers: args.workers == Workers::All, usage: args.usage, paths: args.paths };
     let instance = match control::find(&control::own_base(), args.target.instance.as_deref()) {
@@ -109,6 +119,22 @@ pub(super) fn run(args: Metrics) -> Result<ExitCode, Failure> {
             Ok(ExitCode::Done)
         }
     }
+}
+
+/// The page of the cluster.
+fn of_hosts(output: Option<&path::Path>) -> Result<ExitCode, Failure> {
+    let mut page = metrics::Page::default();
+    let asked = agent::hosts("measure the hosts");
+    match &asked {
+        Ok(view) => metrics::hosts::add(&mut page, view),
+        Err(_) => metrics::hosts::silent(&mut page),
+    }
+    match output {
+        Some(file) => replace(file, &page.into_text())?,
+        None if asked.is_ok() => Out::open().write(&page.into_text())?,
+        None => {}
+    }
+    asked.map(|_| ExitCode::Done)
 }
 
 /// What is to be said where nothing in the tree is called so.

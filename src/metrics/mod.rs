@@ -4,6 +4,7 @@
 //! the file has: no pid, no incarnation, no command. What a supervisor that does not answer last reported of its subtree is not
 //! repeated as if it were fresh. `docs/metrics.md` says what each family means.
 
+pub mod hosts;
 mod page;
 #[cfg(test)]
 mod tests;

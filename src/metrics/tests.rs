@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::Path;
+use crate::wire::hosts::{HostView, HostsView, PlacedView, StoreView};
 use crate::wire::view::{DroppedView, ExitView, HeartbeatView, RestartTimesView, UsageView, WorkerView, testing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -120,6 +121,68 @@ fn a_page_has_every_kind_of_child_and_state() {
     golden("mute.prom", &page(&wanted));
     golden("down.prom", &without(Some("shop")).into_text());
     assert!(without(None).into_text().lines().any(|line| line == "treevisor_up 0"));
+}
+
+/// A cluster with a host of each state, a tree that runs, one that does not and one that is not to.
+fn cluster() -> HostsView {
+    let host = |name: &str, state: &str, lease_left_ms: Option<u64>, link: Option<&str>| HostView {
+        name: name.into(),
+        state: state.into(),
+        epoch: 3,
+        lease_left_ms,
+        link: link.map(str::to_owned),
+        placed: u32::from(state == "live"),
+        labels: BTreeMap::new(),
+        draining: state == "draining",
+        version: "0.1.0".into(),
+        protocol: 1,
+        cgroup: true,
+        address: None,
+        note: None,
+    };
+    let tree = |name: &str, wanted: &str, host: Option<&str>, token: Option<u64>| PlacedView {
+        instance: name.into(),
+        wanted: wanted.into(),
+        digest: None,
+        host: host.map(str::to_owned),
+        token,
+        since_ms: None,
+        note: None,
+        candidates: Vec::new(),
+    };
+    HostsView {
+        cluster: "shop".into(),
+        here: "a".into(),
+        store: StoreView {
+            kind: "etcd".into(),
+            state: "ok".into(),
+            endpoints: Vec::new(),
+            age_ms: Some(340),
+            size_bytes: Some(40_960),
+            quota_bytes: Some(2 << 30),
+        },
+        hosts: vec![
+            host("a", "live", Some(11_500), None),
+            host("b", "draining", Some(9_000), Some("up")),
+            host("c", "lost", None, Some("down")),
+            host("d", "left", None, None),
+        ],
+        instances: vec![
+            tree("shop", "up", Some("a"), Some(7)),
+            tree("lab", "up", None, Some(2)),
+            tree("old", "down", None, None),
+        ],
+    }
+}
+
+#[test]
+fn a_page_has_every_state_of_hosts_and_trees() {
+    let mut page = Page::default();
+    hosts::add(&mut page, &cluster());
+    golden("hosts.prom", &page.into_text());
+    let mut page = Page::default();
+    hosts::silent(&mut page);
+    golden("no-agent.prom", &page.into_text());
 }
 
 /// As the format demands: each family once, in one piece, with HELP and TYPE before its rows, and no series twice.

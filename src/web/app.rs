@@ -3,6 +3,7 @@
 use super::act::Actions;
 use super::answers::Refused;
 use super::ask::{Asker, Unanswered};
+use super::cluster::Cluster;
 use super::config::Config;
 use super::keys::{Keys, May, Secret, Tries};
 use super::known::Known;
@@ -24,6 +25,7 @@ pub(super) struct App {
     /// Reading journals and output takes threads: so many at a time.
     pub(super) readers: Semaphore,
     pub(super) recent: Recent,
+    pub(super) cluster: Cluster,
     pub(super) last: Last,
     /// Its own path in the tree, where it is a worker of it.
     pub(super) own_path: Option<String>,
@@ -46,7 +48,8 @@ impl App {
         let (readers, keys, tries) = (Semaphore::new(4), Mutex::new(None), Mutex::new(Tries::new()));
         let own_path = config.supervised.then(|| std::env::var(PATH).ok()).flatten();
         let (actions, recent, last, answered) = (Actions::new(), Recent::default(), Last::default(), Mutex::default());
-        App { config, known, shared, asker, actions, readers, recent, last, own_path, answered, keys, tries }
+        let cluster = Cluster::default();
+        App { config, known, shared, asker, actions, readers, recent, cluster, last, own_path, answered, keys, tries }
     }
 
     /// The instance, if it is known already.

@@ -20,6 +20,7 @@ const SHEET: &str = "text/css; charset=utf-8";
 embedded! {
     "act.js" SCRIPT,
     "app.js" SCRIPT,
+    "cluster.js" SCRIPT,
     "console.js" SCRIPT,
     "dom.js" SCRIPT,
     "incident.js" SCRIPT,
@@ -31,6 +32,7 @@ embedded! {
     "style.css" SHEET,
     "tree.js" SCRIPT,
     "view-child.js" SCRIPT,
+    "view-hosts.js" SCRIPT,
     "view-incident.js" SCRIPT,
     "view-timeline.js" SCRIPT,
     "view-tree.js" SCRIPT,

@@ -4,6 +4,7 @@ use super::act::{Action, First};
 use super::answers::{Refused, body, empty};
 use super::app::App;
 use super::ask::Unanswered;
+use super::cluster::Seen;
 use super::guard::{Actor, How, Peer, Viewer};
 use super::hub::Root;
 use super::keys::May;
@@ -41,6 +42,15 @@ pub(super) async fn tree(State(app): State<Arc<App>>, _: Viewer) -> Result<Respo
     let mut tree = app.shared.wait_for(TREE_WITHIN, find).await.unwrap_or_else(silent)?;
     tree["self"] = json!(app.own_path);
     Ok(Json(tree).into_response())
+}
+
+/// What `treevisor hosts --json` prints; `null` where this machine is no host.
+pub(super) async fn hosts(State(app): State<Arc<App>>, _: Viewer) -> Result<Response, Refused> {
+    match app.cluster.seen().await {
+        Seen::View(view) => Ok(Json(&*view).into_response()),
+        Seen::NoHost => Ok(Json(()).into_response()),
+        Seen::Silent(why) => Err(Refused::unavailable(why)),
+    }
 }
 
 #[derive(Deserialize)]

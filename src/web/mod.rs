@@ -9,6 +9,7 @@ mod answers;
 mod app;
 mod ask;
 mod assets;
+mod cluster;
 mod config;
 mod feed;
 mod guard;

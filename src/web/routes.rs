@@ -35,6 +35,7 @@ pub(super) fn routes(app: Arc<App>) -> Router {
             .route("/api/status", get(past::status_root))
             .route("/api/status/", get(past::status_root))
             .route("/api/status/{*path}", get(past::status))
+            .route("/api/hosts", get(live::hosts))
             .route("/api/events", get(past::events))
             .route("/api/why", get(past::why_root))
             .route("/api/why/", get(past::why_root))

@@ -2,6 +2,7 @@
 
 use super::answers::Refused;
 use super::app::App;
+use super::cluster::Seen;
 use super::guard::{Client, Peer};
 use crate::metrics::{self, Kind, Page, Wanted, label};
 use axum::extract::rejection::QueryRejection;
@@ -34,7 +35,7 @@ pub(super) async fn metrics(
     for (name, value) in &parameters {
         wanted.set(name, value).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error))?;
     }
-    let page = match timeout(WITHIN, app.recent.status(&app.asker)).await.ok().flatten() {
+    let mut page = match timeout(WITHIN, app.recent.status(&app.asker)).await.ok().flatten() {
         Some((_, status)) if wanted.finds_nothing(&status.root) => {
             let named: Vec<&str> = wanted.paths.iter().map(|path| path.as_str()).collect();
             let text = format!("nothing in this tree is called {}; /api/status shows its paths", named.join(" or "));
@@ -47,6 +48,11 @@ pub(super) async fn metrics(
         }
         None => metrics::without(app.known.get().map(|known| known.name.as_str())),
     };
+    match app.cluster.seen().await {
+        Seen::View(view) => metrics::hosts::add(&mut page, &view),
+        Seen::Silent(_) => metrics::hosts::silent(&mut page),
+        Seen::NoHost => {}
+    }
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page.into_text()).into_response())
 }
 

@@ -199,3 +199,31 @@ type Made<T extends string> = T extends `${infer Tag}.${string}`
   : T extends keyof HTMLElementTagNameMap
     ? HTMLElementTagNameMap[T]
     : HTMLElement;
+
+/** What `hosts --json` has. */
+interface Cluster {
+  cluster: string;
+  /** The host that it is seen from. */
+  here: string;
+  store: { kind: string; state: string; age_ms: number | null; size_bytes: number | null; quota_bytes: number | null };
+  hosts: {
+    name: string;
+    state: string;
+    epoch: number;
+    lease_left_ms: number | null;
+    link: string | null;
+    placed: number;
+    version: string;
+    cgroup: boolean;
+    note: string | null;
+  }[];
+  instances: {
+    instance: string;
+    wanted: string;
+    host: string | null;
+    token: number | null;
+    since_ms: number | null;
+    note: string | null;
+    candidates: { host: string; fit: boolean; why: string }[];
+  }[];
+}

@@ -104,6 +104,18 @@ impl Console {
         answer.json()
     }
 
+    /// The whole tree, as soon as the console has it: on a busy machine the root may answer late.
+    fn tree(&self) -> Value {
+        let mut answer = self.get("/api/tree");
+        until("the console knows the tree", || {
+            if answer.status == 503 {
+                answer = self.get("/api/tree");
+            }
+            answer.status == 200
+        });
+        answer.json()
+    }
+
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -605,7 +617,7 @@ fn the_stream_tells_what_changes_and_an_action_what_becomes_of_it() {
         "[[child]]\nname = \"a\"\ncommand = \"sleep 1000\"\n[[child]]\nname = \"talks\"\ncommand = \"sh -c 'while :; do echo \\\"<script>\\\"; sleep 0.2; done'\"\n",
     );
     let console = Console::opened(tree.dir(), &[]);
-    let told = console.get("/api/tree").json();
+    let told = console.tree();
     let (next, run) = (told["next"].as_u64().unwrap(), told["run"].as_str().unwrap());
     assert_eq!(told["rows"]["name"], json!(["/", "a", "talks"]));
     let mut stream = console.stream(&format!("?from={next}&run={run}"));
@@ -691,7 +703,7 @@ const BUSY: &str = "intensity = \"unlimited\"\n[[child]]\nname = \"w\"\ncount = 
 fn a_stream_that_comes_back_has_no_event_twice_and_misses_none() {
     let tree = Tree::start(BUSY);
     let console = Console::opened(tree.dir(), &[]);
-    let told = console.get("/api/tree").json();
+    let told = console.tree();
     let (mut next, run) = (told["next"].as_u64().unwrap(), told["run"].as_str().unwrap());
     let mut events: Vec<String> = Vec::new();
     for _ in 0..8 {
@@ -766,13 +778,13 @@ fn a_page_that_does_not_read_is_closed_and_nothing_waits_for_it() {
 fn a_root_that_is_silent_or_gone_is_told_and_the_next_run_is_found() {
     let mut tree = Tree::start(QUIET);
     let console = Console::opened(tree.dir(), &[]);
-    let run = console.get("/api/tree").json()["run"].clone();
+    let run = console.tree()["run"].clone();
     let mut stream = console.stream("");
     stream.wait("root", |root| root["is"] == "here" && root["run"] == run);
     assert_eq!(console.get("/plain").status, 200);
     signal(tree.root_pid(), 19);
     stream.wait("root", |root| root["is"] == "silent");
-    let tree_then = console.get("/api/tree").json();
+    let tree_then = console.tree();
     assert_eq!(tree_then["root"], "silent");
     assert!(tree_then["silent_ms"].as_u64().unwrap() >= 1_000, "{tree_then}");
     assert_eq!(console.get("/api/status/a").status, 503);
@@ -800,7 +812,7 @@ fn a_root_that_is_silent_or_gone_is_told_and_the_next_run_is_found() {
     let mut again = again.unwrap();
     stream.wait("root", |root| root["is"] == "here" && root["run"] != run);
     stream.wait("lost", |_| true);
-    let told = console.get("/api/tree").json();
+    let told = console.tree();
     assert_ne!(told["run"], run);
     tree.run(&["stop"]).expect(0);
     again.wait().unwrap();

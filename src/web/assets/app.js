@@ -3,9 +3,10 @@
 import { actions, dialog } from "./act.js";
 import { Console } from "./console.js";
 import { button, byId, choice, h, say, set, shape } from "./dom.js";
+import { HostsView } from "./view-hosts.js";
 import { IncidentView } from "./view-incident.js";
 import { LogsView } from "./logs.js";
-import { Refused, post } from "./server.js";
+import { Refused, get, post } from "./server.js";
 import { ChildView } from "./view-child.js";
 import { TimelineView } from "./view-timeline.js";
 import { TreeView } from "./view-tree.js";
@@ -13,6 +14,9 @@ import { WallView } from "./view-wall.js";
 import { SHAPES, clock, plural, span, utc } from "./words.js";
 
 const HOUR = 3_600_000;
+
+/** The place of the hosts among the views. */
+const HOSTS = 4;
 
 /** @type {[string, string][]} */
 const KEYS = [
@@ -49,7 +53,9 @@ export class Page {
     this.states = h("div.states");
     this.alerts = h("a.alerts", { href: "#/t", hidden: true });
     this.link = h("span.connection", { role: "status" });
-    this.links = [["#/", "Tree"], ["#/t", "Timeline"], ["#/l/", "Logs"], ["#/wall", "Wall"]].map(([href, name]) => h("a", { href }, name));
+    this.links = [["#/", "Tree"], ["#/t", "Timeline"], ["#/l/", "Logs"], ["#/wall", "Wall"], ["#/hosts", "Hosts"]].map(([href, name]) => h("a", { href }, name));
+    // Only where there is a cluster.
+    this.links[HOSTS].hidden = true;
     const themes = h("select", { "aria-label": "Light or dark", on: { change: () => theme(choice("theme", themes.value) ?? "system") } }, ...["system", "light", "dark"].map((name) => h("option", { value: name }, name)));
     themes.value = choice("theme") ?? "system";
     this.notice = h("p");
@@ -90,6 +96,7 @@ export class Page {
       await this.console.begin();
       byId("head").hidden = false;
       this.go();
+      this.links[HOSTS].hidden = (await get("api/hosts").catch(() => true)) === null;
     } catch (error) {
       this.trouble(/** @type {Error} */ (error).message, () => this.begin());
     }
@@ -166,11 +173,12 @@ export class Page {
       : kind === "t" ? new TimelineView(this)
       : kind === "l" ? new LogsView(this, path)
       : kind === "wall" ? new WallView(this)
+      : kind === "hosts" ? new HostsView(this)
       : new TreeView(this);
     this.view = view;
     document.title = `${view.title} – ${this.console.instance || "treevisor"}`;
     byId("main").replaceChildren(view.element);
-    const at = { t: 1, l: 2, wall: 3 }[kind] ?? 0;
+    const at = { t: 1, l: 2, wall: 3, hosts: HOSTS }[kind] ?? 0;
     this.links.forEach((link, place) => set(link, "aria-current", place === at ? "page" : null));
     scrollTo(0, 0);
     this.draw();

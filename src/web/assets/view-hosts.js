@@ -1,0 +1,89 @@
+// The cluster's hosts, and which tree runs on which: what `treevisor hosts` shows, asked for anew while it is looked at.
+
+import { look, note, store } from "./cluster.js";
+import { h, say } from "./dom.js";
+import { get } from "./server.js";
+import { time } from "./view-child.js";
+import { plural, span } from "./words.js";
+
+/** It is asked for so often, in milliseconds. */
+const OFTEN = 2000;
+
+/** @param {string} caption @param {string[]} titles @param {(Node | string)[][]} rows */
+function table(caption, titles, rows) {
+  const cell = (content, place) => (place === 0 ? h("th", { scope: "row" }, content) : h("td", content));
+  return h("div.wide", { tabindex: "0", role: "region", "aria-label": caption }, h("table.plain",
+    h("caption", caption),
+    h("thead", h("tr", ...titles.map((title) => h("th", { scope: "col" }, title)))),
+    h("tbody", ...rows.map((cells) => h("tr", ...cells.map(cell))))));
+}
+
+export class HostsView {
+  /** @param {Page} page */
+  constructor(page) {
+    this.page = page;
+    this.title = "Hosts";
+    this.name = h("h2", "Hosts");
+    this.store = h("p");
+    this.trouble = h("p.error", { role: "status" });
+    this.tables = h("div");
+    this.made = "";
+    this.element = h("section.hosts", { "aria-label": "Hosts" }, this.name, this.store, this.trouble, this.tables);
+    this.timer = setInterval(() => this.ask(), OFTEN);
+    this.ask();
+  }
+
+  async ask() {
+    try {
+      this.show(await get("api/hosts"));
+      say(this.trouble, "");
+    } catch (error) {
+      say(this.trouble, `${/** @type {Error} */ (error).message}. This is how it was last seen.`);
+    }
+  }
+
+  /** @param {Cluster | null} cluster */
+  show(cluster) {
+    if (!cluster) {
+      say(this.store, "This machine is no host of a cluster, or its agent does not run.");
+      this.tables.replaceChildren();
+      this.made = "";
+      return;
+    }
+    say(this.name, `Hosts of ${cluster.cluster}, as ${cluster.here} sees them`);
+    say(this.store, `The store: ${store(cluster.store)}`);
+    const made = JSON.stringify([cluster.hosts, cluster.instances]);
+    if (made === this.made) return;
+    this.made = made;
+    const hosts = cluster.hosts.map((host) => {
+      const [name, shape] = look(host.state);
+      return [
+        host.name,
+        h(`span.${name}`, h("span.shape", { "aria-hidden": "true" }, shape), host.state),
+        host.lease_left_ms == null ? "" : span(host.lease_left_ms),
+        host.link ?? "",
+        plural(host.placed, "subtree"),
+        `${host.epoch}`,
+        host.version,
+        host.note ?? (host.cgroup || host.state === "lost" ? "" : "no cgroup that it may kill: runs nothing"),
+      ];
+    });
+    const trees = cluster.instances.map((tree) => [
+      tree.instance,
+      tree.wanted,
+      tree.host ?? "nowhere",
+      tree.since_ms == null ? "" : time(tree.since_ms),
+      tree.token == null ? "" : `${tree.token}`,
+      note(tree),
+    ]);
+    this.tables.replaceChildren(
+      table("Hosts", ["Host", "State", "Lease left", "Link", "Runs", "Epoch", "Version", "Note"], hosts),
+      table("Trees", ["Tree", "Wanted", "Runs on", "Since", "Token", "Note"], trees));
+  }
+
+  draw() {}
+
+  close() {
+    clearInterval(this.timer);
+  }
+}

@@ -1,0 +1,22 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { look, note, store } from "../../src/web/assets/cluster.js";
+
+test("a host's state has a shape, and one that is not known looks bad", () => {
+  assert.deepEqual(["live", "draining", "left", "lost", "new"].map((state) => look(state)[0]), ["running", "stopping", "exited", "failed", "failed"]);
+});
+
+test("the store is a line", () => {
+  const of = { kind: "etcd", state: "ok", age_ms: 340, size_bytes: 40_960, quota_bytes: 2 ** 31 };
+  assert.equal(store(of), "etcd answers, 0.3s ago; 40K of 2.0G");
+  assert.equal(store({ ...of, state: "lost", age_ms: null, size_bytes: null }), "etcd does not answer: leases end");
+});
+
+test("of a tree that runs nowhere the reasons are told", () => {
+  const tree = { instance: "shop", wanted: "up", host: null, token: 3, since_ms: null, note: null, candidates: [
+    { host: "a", fit: true, why: "first" }, { host: "b", fit: false, why: "draining" }, { host: "c", fit: false, why: "lost" }] };
+  assert.equal(note(tree), "b: draining; c: lost");
+  assert.equal(note({ ...tree, host: "a" }), "");
+  assert.equal(note({ ...tree, wanted: "down" }), "");
+  assert.equal(note({ ...tree, note: "it gave up on all hosts" }), "it gave up on all hosts");
+});
