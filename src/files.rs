@@ -51,11 +51,11 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     if metadata.is_file() { Ok(file) } else { Err(unsuited(&metadata)) }
 }
 
-/// Opens a regular file that a path names itself: a symbolic link is not followed. For the keys of the console.
+/// Opens a regular file that a path names itself: a symbolic link is not followed. For files with keys.
 ///
 /// # Errors
 /// As [`open_regular`], and `InvalidInput` for a link.
-#[cfg(feature = "web")]
+#[cfg(any(feature = "web", feature = "hosts"))]
 pub(crate) fn open_itself(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file =

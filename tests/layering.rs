@@ -62,7 +62,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("miette", &["spec"]),
     ("treevisor_client", &["lib", "node", "cli", "web", "host"]),
     // No supervisor starts a thread of these, or touches a page of them.
-    ("base64", &["store"]),
+    ("base64", &["store", "host"]),
+    ("ring", &["host"]),
     ("rustls", &["store"]),
     ("ureq", &["store"]),
     ("axum", &["web"]),

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`agent`] | the process that acts for the host |
 //! | [`fence`] | the process that kills at the deadline of the lease |
+//! | [`identity`] | the keys of a host, and the certificates by which hosts know each other |
 
 pub mod agent;
 pub mod fence;
+pub mod identity;

@@ -28,6 +28,8 @@ mod context;
 mod dealer;
 mod door;
 mod drain;
+#[cfg(feature = "hosts")]
+mod keys;
 mod peer;
 mod place;
 mod push;
@@ -39,6 +41,8 @@ pub use context::{Context, LinkError, control_socket, endpoint, has_curve, libzm
 pub use dealer::Dealer;
 pub use door::{Door, MessageMax, Refused, Rules, Why, has_doors};
 pub use drain::Waited;
+#[cfg(feature = "hosts")]
+pub use keys::{KeyPair, PublicKey, SecretKey};
 pub use peer::PeerCred;
 pub use push::Pull;
 pub use router::{Dropped, Identity, Inbound, Router, RouterLimits, SendOutcome};

@@ -1,0 +1,213 @@
+//! The file of a host's keys.
+
+use crate::files;
+use crate::link::{KeyPair, LinkError};
+use crate::os::{process, random};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The file has no more bytes than this.
+const LENGTH_MAX: u64 = 16 << 10;
+
+/// The keys of a host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Keys {
+    /// By which its connections are encrypted.
+    pub curve: KeyPair,
+    /// By which its cluster signs: each of its hosts has it.
+    pub signing: SigningKey,
+    /// Its own certificate, as it stands in its record.
+    pub cert: String,
+}
+
+/// The key by which a cluster signs certificates (Ed25519), from the 32 bytes that both halves come of.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SigningKey {
+    seed: [u8; 32],
+    public: [u8; 32],
+}
+
+/// Why there are no keys.
+#[derive(Debug)]
+pub enum KeysError {
+    /// The file cannot be read, or others may read it.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// No random numbers.
+    Random(io::Error),
+    /// No key pair of CURVE.
+    Curve(LinkError),
+}
+
+impl fmt::Display for KeysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeysError::File { path, .. } => write!(f, "cannot read the keys of this host, {}", path.display()),
+            KeysError::Random(_) => f.write_str("cannot draw a key"),
+            KeysError::Curve(_) => f.write_str("cannot draw a key pair of CURVE"),
+        }
+    }
+}
+
+impl std::error::Error for KeysError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            KeysError::File { cause, .. } | KeysError::Random(cause) => Some(cause),
+            KeysError::Curve(cause) => Some(cause),
+        }
+    }
+}
+
+/// Where the keys of the host lie that this file describes: beside it.
+pub fn key_file(host: &Path) -> PathBuf {
+    host.with_file_name("host.key")
+}
+
+impl Keys {
+    /// Reads them. `None` where there is no file: a host by itself, which connects to no other.
+    ///
+    /// # Errors
+    /// The file's: it is of another user, others may read it, or it is something else.
+    pub fn read(path: &Path) -> Result<Option<Keys>, KeysError> {
+        let failed = |cause| KeysError::File { path: path.to_owned(), cause };
+        // What is looked at is what is read: another file may be put there in between.
+        let (file, metadata) = match files::open_itself(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        let denied = |why: String| failed(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        let mode = metadata.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(denied(format!("others may read it (its mode is {mode:04o}): chmod 600 {}", path.display())));
+        }
+        let (owner, own) = (metadata.uid(), process::own_uid());
+        if owner != own && owner != 0 {
+            return Err(denied(format!("it belongs to user {owner}, who is neither root nor this one, {own}")));
+        }
+        let text = files::read_open(file, LENGTH_MAX).map_err(failed)?;
+        let unreadable = |error| failed(io::Error::new(io::ErrorKind::InvalidData, error));
+        serde_json::from_slice(&text).map(Some).map_err(unreadable)
+    }
+
+    /// As they stand in the file.
+    pub fn text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("it is text throughout") + "\n"
+    }
+}
+
+/// A new key pair of CURVE.
+///
+/// # Errors
+/// There are no random numbers.
+pub fn draw_curve() -> Result<KeyPair, KeysError> {
+    KeyPair::draw().map_err(KeysError::Curve)
+}
+
+impl SigningKey {
+    /// Draws a new one.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn draw() -> Result<SigningKey, KeysError> {
+        let mut seed = [0; 32];
+        random::fill(&mut seed).map_err(KeysError::Random)?;
+        Ok(SigningKey::of(seed))
+    }
+
+    fn of(seed: [u8; 32]) -> SigningKey {
+        let public = pair(&seed).public_key().as_ref().try_into().expect("a public key of Ed25519 has 32 bytes");
+        SigningKey { seed, public }
+    }
+
+    /// The public half: what certificates are judged by.
+    pub fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+
+    /// The same as text, for the record of the cluster.
+    pub fn issuer(&self) -> String {
+        BASE64.encode(self.public)
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        pair(&self.seed).sign(message).as_ref().to_vec()
+    }
+}
+
+fn pair(seed: &[u8; 32]) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed of Ed25519 has 32 bytes, whichever")
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl TryFrom<String> for SigningKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<SigningKey, String> {
+        let seed = BASE64.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        seed.map(SigningKey::of).ok_or_else(|| "a signing key has 32 bytes, in Base64".to_owned())
+    }
+}
+
+impl From<SigningKey> for String {
+    fn from(key: SigningKey) -> String {
+        BASE64.encode(key.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn written() -> (tempfile::TempDir, PathBuf, Keys) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = key_file(&directory.path().join("host.toml"));
+        let keys = Keys { curve: draw_curve().unwrap(), signing: SigningKey::draw().unwrap(), cert: "{}".to_owned() };
+        fs::write(&path, keys.text()).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        (directory, path, keys)
+    }
+
+    #[test]
+    fn keys_are_read_as_they_were_written_and_shown_nowhere() {
+        let (_directory, path, keys) = written();
+        let read = Keys::read(&path).unwrap().unwrap();
+        assert_eq!((&read.curve, read.signing.public()), (&keys.curve, keys.signing.public()));
+        let secret = String::from(keys.signing.clone());
+        assert!(keys.text().contains(&secret) && !format!("{keys:?}").contains(&secret));
+        assert!(Keys::read(&path.with_file_name("other.key")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_or_that_is_a_link_is_refused() {
+        let (_directory, path, _) = written();
+        let told = || crate::error::Chain(&Keys::read(&path).unwrap_err()).to_string();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        assert!(told().contains("chmod 600"), "{}", told());
+        let elsewhere = path.with_file_name("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(told().contains("symbolic link"), "{}", told());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "{}").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert!(told().contains("missing field"), "{}", told());
+    }
+}
