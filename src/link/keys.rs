@@ -1,6 +1,6 @@
 //! The key pairs of encrypted sockets (CURVE), each half as the 40 characters of Z85 that libzmq's manual has.
 
-use super::LinkError;
+use super::context::LinkError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;

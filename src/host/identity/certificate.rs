@@ -1,6 +1,6 @@
 //! A certificate: that a name of a cluster goes with a key. Pure.
 
-use super::SigningKey;
+use super::keys::SigningKey;
 use crate::ids::Name;
 use crate::link::PublicKey;
 use base64::Engine;
