@@ -410,7 +410,7 @@ impl Witness {
                     child.renamed = true;
                 }
             }
-            Event::SpawnFailed { run, .. } => {
+            Event::SpawnFailed { run, .. } | Event::NoHost { run, .. } => {
                 if let Some(child) = self.running(*run).filter(|child| !child.there) {
                     child.run = None;
                 }
@@ -491,7 +491,8 @@ impl Witness {
             | Event::Inspected(..)
             | Event::Examined(_)
             | Event::Tick { .. }
-            | Event::Resumed { .. } => {}
+            | Event::Resumed { .. }
+            | Event::HostThere(_) => {}
         }
     }
 
@@ -557,6 +558,8 @@ impl Witness {
                 self.rolled.remove(id);
                 Ok(())
             }
+            // No child of these trees is placed.
+            Action::Detach(_) => self.stray(tree, action),
             Action::Renew(_) => {
                 self.renew(tree, now, core);
                 Ok(())

@@ -450,6 +450,7 @@ impl Builder {
             evidence,
             group: None,
             update: Update::default(),
+            placed: false,
         };
         let wild = self.wild;
         let mut vice = |chance: u32, permille: u32| if self.rng.chance(chance) { permille * wild } else { 0 };

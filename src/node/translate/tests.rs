@@ -23,6 +23,7 @@ fn status(came_by: &[Source]) -> ChildStatus {
         beats: Some(BeatStatus { promise: Heartbeat::default(), age: None, beats: 0, missed: 0 }),
         last_exit: None,
         waits_until: None,
+        waits_for_host: false,
         stuck: None,
         behind: false,
         beside: Vec::new(),
