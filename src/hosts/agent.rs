@@ -3,14 +3,17 @@
 use super::action::{Action, End};
 use super::claim::Claim;
 use super::event::{Bundle, Event, RequestId, RunId, Turn, Wish};
+use super::guest::Guest;
 use super::judge::Judge;
 use super::lease::{Lease, Step};
+use super::message::Message;
 use super::moment::Moment;
 use super::record::{self, ClaimKey, Host, HostState, Key, Own, Tried, Version, Want};
 use super::report::Report;
 use super::settings::Settings;
+use super::wards::Wards;
 use crate::time::{Span, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A root that has given up here is not tried here again for so long, unless an operator says so.
 pub(super) const TRIED: Span = Span::from_secs(600);
@@ -23,6 +26,9 @@ const BUNDLES_MAX: usize = 160;
 
 /// Records of a kind that are looked at, at most, besides those of what is held here: a store that is filled up must not cost the lease.
 pub(super) const RECORDS_MAX: usize = 256;
+
+/// So much of what an agent says to itself is read in one turn; the rest in the next.
+const LOOPBACK_MAX: usize = 256;
 
 /// What a request was sent for.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +73,14 @@ pub struct Agent {
     /// Since when the order of each, by its serial, has been known here.
     pub(super) ordered: BTreeMap<String, (u64, Time)>,
     pub(super) claims: BTreeMap<ClaimKey, Claim>,
+    /// Placed subtrees that agents of parents have asked this host for.
+    pub(super) guests: BTreeMap<ClaimKey, Guest>,
+    /// Placed subtrees whose parents are on this host.
+    pub(super) wards: Wards,
+    /// What this agent has to say to itself, as to any other.
+    pub(super) loopback: VecDeque<Message>,
+    /// When something is to be said again.
+    again_due: Option<Time>,
     pub(super) requests: BTreeMap<RequestId, Purpose>,
     requested: RequestId,
     pub(super) runs: RunId,
@@ -112,6 +126,10 @@ impl Agent {
             wants: BTreeMap::new(),
             ordered: BTreeMap::new(),
             claims: BTreeMap::new(),
+            guests: BTreeMap::new(),
+            wards: Wards::default(),
+            loopback: VecDeque::new(),
+            again_due: None,
             requests: BTreeMap::new(),
             requested: 0,
             runs: 0,
@@ -156,15 +174,19 @@ impl Agent {
             Event::Answered { request, answer } => self.take_answer(turn, request, answer, out),
             Event::Poked(number) => poked = self.lease.poked(turn.now, number),
             Event::Cleared(number) if self.clearing == Some(number) => self.is_clear(turn, out),
-            Event::Cleared(_) | Event::Started { .. } => {}
-            // Nothing is placed below a root so far.
-            Event::NotStarted { .. }
-            | Event::Ended { .. }
-            | Event::Inspected { .. }
-            | Event::Link { .. }
-            | Event::FromHost { .. }
-            | Event::FromParent { .. }
-            | Event::ParentGone(_) => {}
+            Event::Cleared(_) => {}
+            Event::Started { run, pid } => self.guest_started(run, pid, out),
+            Event::NotStarted { run, failure } => self.guest_over(run, Err(failure), out),
+            Event::Ended { run, end, detail } => self.guest_over(run, Ok((end, detail)), out),
+            Event::Inspected { run, found } => self.guest_inspected(run, found, out),
+            Event::Link { host, up } => self.link(host, up),
+            // No other agent may send as this host.
+            Event::FromHost { host, message } if host != self.settings.name => {
+                self.take_message(turn, &host, message, out);
+            }
+            Event::FromHost { .. } => {}
+            Event::FromParent { parent, message } => self.take_from_parent(turn, parent, message, out),
+            Event::ParentGone(parent) => self.wards.parent_gone(parent),
             Event::Exited { run, end } => self.exited(turn, run, end),
             Event::Hung(run) if self.claims.values().any(|claim| claim.run() == Some(run)) => {
                 out.push(Action::Kill(run));
@@ -177,6 +199,14 @@ impl Agent {
             Event::Asked(wish) => self.asked(turn, wish),
         }
         self.act(turn, poked, out);
+        for _ in 0..LOOPBACK_MAX {
+            let Some(message) = self.loopback.pop_front().filter(|_| self.ending != Some(Ending::Halted)) else {
+                break;
+            };
+            let me = self.settings.name.clone();
+            self.take_message(turn, &me, message, out);
+            self.move_placed(turn, out);
+        }
     }
 
     /// When [`Event::Tick`] is due, as a time of BOOTTIME. To be asked again after each event.
@@ -196,7 +226,7 @@ impl Agent {
             now.boottime + next.left(now)
         });
         let claims = self.claims_due.filter(|_| held.is_some());
-        [ending, write, look, held, claims].into_iter().flatten().min()
+        [ending, write, look, held, claims, self.again_due].into_iter().flatten().min()
     }
 
     /// How much of this host's lease is left; `None` while it has none.
@@ -225,6 +255,8 @@ impl Agent {
     pub(super) fn epoch_ends(&mut self, late: Span, out: &mut Vec<Action>) {
         self.lease.end();
         self.clear(out);
+        self.guests_gone();
+        self.wards.all_gone();
         for (key, claim) in &mut self.claims {
             if let Some(here) = claim.end_of_epoch() {
                 out.push(Action::Report(Report::Fenced { claim: key.clone(), token: here.token, late }));
@@ -253,6 +285,7 @@ impl Agent {
         for claim in self.claims.values_mut() {
             claim.emptied();
         }
+        self.guests_gone();
         match self.ending.take() {
             Some(Ending::Clearing(End::Stopped { .. })) if self.lease.held().is_some() => {
                 self.ending = Some(Ending::Leaving(turn.now.boottime + self.settings.timing.renew));
@@ -285,7 +318,20 @@ impl Agent {
             self.keep_lease(turn, poked, out);
         }
         self.declare(turn, out);
+        self.move_placed(turn, out);
+    }
+
+    /// Moves what is claimed and placed as far as it goes.
+    fn move_placed(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        self.again_due = None;
         self.place(turn, out);
+        self.serve(turn, out);
+        self.seek(turn, out);
+    }
+
+    /// Something is to be looked at again then.
+    pub(super) fn wake(&mut self, at: Time) {
+        self.again_due = self.again_due.into_iter().chain([at]).min();
     }
 
     fn keep_lease(&mut self, turn: Turn, poked: bool, out: &mut Vec<Action>) {

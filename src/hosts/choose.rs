@@ -1,5 +1,6 @@
 //! Which hosts may have a subtree, in which order, and why the others may not.
 
+use super::message::{Placing, Spread};
 use super::record::{Host, HostState, Placement};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,12 +52,8 @@ pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
     if placement.rank(name).is_none() {
         return no("`placement` does not name the host");
     }
-    for (label, wanted) in &placement.require {
-        match host.labels.get(label) {
-            Some(has) if has == wanted => {}
-            Some(has) => return Fit::No(format!("its label {label} is \"{has}\", and \"{wanted}\" is required")),
-            None => return Fit::No(format!("it has no label {label}, and \"{wanted}\" is required")),
-        }
+    if let Some(why) = placement.require.iter().find_map(|(label, wanted)| lacks(host, label, wanted)) {
+        return Fit::No(why);
     }
     if host.draining {
         return no("it is being drained");
@@ -92,6 +89,120 @@ pub fn choose<'a>(
         (class, question.placement.rank(name), placed.get(*name).copied().unwrap_or_default(), *name)
     });
     ranked
+}
+
+/// What is to be known to choose a host for a placed subtree, besides the hosts' records.
+#[derive(Debug, Clone)]
+pub(super) struct Seeker<'a> {
+    pub(super) placement: &'a Placing,
+    /// The hosts of the other copies of its group, one for each.
+    pub(super) group: Vec<String>,
+    /// The hosts of those from which it is to be apart.
+    pub(super) apart: Vec<String>,
+    /// Hosts that cannot have it now, and why.
+    pub(super) bars: BTreeMap<String, String>,
+    /// Others are preferred to these.
+    pub(super) shunned: Vec<String>,
+    /// An operator wants it there.
+    pub(super) wished: Option<String>,
+    /// How many claims each host holds.
+    pub(super) placed: BTreeMap<String, usize>,
+}
+
+/// A host for a placed subtree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// Why it may not have it.
+    bar: Option<String>,
+    /// It was not lost a short time ago.
+    pub(super) settled: bool,
+    /// Others are preferred, but not for its rank.
+    shunned: bool,
+}
+
+impl Candidate {
+    pub(super) fn fit(&self) -> bool {
+        self.bar.is_none()
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Candidate { bar: Some(why), .. } => f.write_str(why),
+            Candidate { shunned: true, .. } => f.write_str("fit, but it has given up there, or is to be moved away"),
+            Candidate { settled: false, .. } => f.write_str("fit, but it was lost a short time ago"),
+            Candidate { .. } => f.write_str("fit"),
+        }
+    }
+}
+
+/// All hosts for a placed subtree, the best first: the one that an operator wants; settled ones; those on which it has not given up; by
+/// preference; those with the fewest of its group; those that hold the fewest claims; by name.
+pub(super) fn rank<'a>(
+    seeker: &Seeker<'_>,
+    hosts: impl Iterator<Item = (&'a str, &'a Host)>,
+) -> Vec<(String, Candidate)> {
+    let hosts: BTreeMap<&str, &Host> = hosts.collect();
+    let crowd = |name: &str, host: &Host| match &seeker.placement.spread {
+        Spread::No => 0,
+        Spread::Hosts => seeker.group.iter().filter(|other| *other == name).count(),
+        Spread::Label(label) => {
+            let value = host.labels.get(label);
+            let same = |other: &&String| hosts.get(other.as_str()).is_some_and(|host| host.labels.get(label) == value);
+            seeker.group.iter().filter(same).count()
+        }
+    };
+    let mut ranked: Vec<(String, Candidate, usize)> = hosts
+        .iter()
+        .map(|(name, host)| {
+            let shunned = seeker.shunned.iter().any(|other| other == name);
+            let candidate = Candidate { bar: bar(seeker, name, host), settled: host.settled, shunned };
+            ((*name).to_owned(), candidate, crowd(name, host))
+        })
+        .collect();
+    ranked.sort_by_cached_key(|(name, candidate, crowd)| {
+        let Candidate { bar, settled, shunned } = candidate;
+        let wished = seeker.wished.as_ref() == Some(name);
+        let placed = seeker.placed.get(name).copied().unwrap_or_default();
+        let rank = seeker.placement.on.rank(name);
+        (bar.is_some(), !wished, *shunned, !settled, rank, *crowd, placed, name.clone())
+    });
+    ranked.into_iter().map(|(name, candidate, _)| (name, candidate)).collect()
+}
+
+/// Why a host may not have a placed subtree.
+fn bar(seeker: &Seeker<'_>, name: &str, host: &Host) -> Option<String> {
+    let placement = seeker.placement;
+    let Placement { require, .. } = &placement.on;
+    if host.state == HostState::Dead {
+        return Some("the host is lost, or has left".into());
+    }
+    if placement.on.rank(name).is_none() {
+        return Some("`placement` does not name the host".into());
+    }
+    if let Some(why) = require.iter().find_map(|(label, wanted)| lacks(host, label, wanted)) {
+        return Some(why);
+    }
+    if host.draining {
+        return Some("it is being drained".into());
+    }
+    if placement.exclusive && !host.cgroup {
+        return Some("it has no cgroups that can be killed with one write".into());
+    }
+    if seeker.apart.iter().any(|other| other == name) {
+        return Some("one from which it is to be apart is there".into());
+    }
+    seeker.bars.get(name).cloned()
+}
+
+/// In what a label of a host is not as required.
+fn lacks(host: &Host, label: &str, wanted: &str) -> Option<String> {
+    match host.labels.get(label) {
+        Some(has) if has == wanted => None,
+        Some(has) => Some(format!("its label {label} is \"{has}\", and \"{wanted}\" is required")),
+        None => Some(format!("it has no label {label}, and \"{wanted}\" is required")),
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::time::{Span, Time};
 use std::collections::VecDeque;
 
 /// Nothing is claimed within this of one's own deadline.
-const MARGIN: Span = Span::from_secs(1);
+pub(super) const MARGIN: Span = Span::from_secs(1);
 
 /// A root that crashes is started again where it was, so often …
 const CRASHES: usize = 3;
@@ -43,6 +43,8 @@ pub(super) struct Sight<'a> {
     pub(super) leave: Option<StopWhy>,
     /// How long others go first; `None` where this host is no candidate.
     pub(super) delay: Option<Span>,
+    /// Its claim is kept, and nothing is started or claimed: what follows is for its parent to say.
+    pub(super) hold: bool,
     /// No host is left that has not tried.
     pub(super) exhausted: Option<&'a str>,
 }
@@ -209,7 +211,7 @@ impl Claim {
                 self.leave(freed, None);
                 self.next(sight)
             }
-            What::Down if sight.lease_ends() => Move::Wait(None),
+            What::Down if sight.hold || sight.lease_ends() => Move::Wait(None),
             What::Down => Move::Run,
             What::Finished(..) if waits => later(),
             What::Finished(serial, note) if sight.wanted() => {
@@ -293,7 +295,7 @@ impl Claim {
 
     fn next_elsewhere(&mut self, sight: &Sight<'_>) -> Move {
         let now = sight.now.boottime;
-        let since = if sight.claimable() && sight.wanted() && sight.leave.is_none() {
+        let since = if sight.claimable() && sight.wanted() && sight.leave.is_none() && !sight.hold {
             *self.claimable_since.get_or_insert(now)
         } else {
             self.claimable_since = None;
@@ -411,6 +413,13 @@ impl Claim {
         if let Some(Here { bundle: kept, what: What::Running { bundle, .. }, .. }) = &mut self.here {
             kept.clone_from(&with);
             *bundle = with;
+        }
+    }
+
+    /// A run of a placed subtree has ended, and nothing of it is left: what follows is decided elsewhere.
+    pub(super) fn ended(&mut self, run: RunId) {
+        if self.run() == Some(run) {
+            self.restart();
         }
     }
 

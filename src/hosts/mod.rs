@@ -62,16 +62,20 @@
 //!
 //! # Which file holds what
 //!
-//! `agent` is the door, `answers` takes what the store answers, `placing` moves claims; `lease`, `judge`, `claim` and `choose` know
+//! `agent` is the door, `answers` takes what the store answers, `placing` moves claims. Of placed subtrees, `serving` is the side of the host that
+//! runs one, with each in a `guest`; `seeking` and `asking` are the side of its parent's host, with each in `wards`; `message` is what goes
+//! between them. `lease`, `judge`, `claim` and `choose` know
 //! nothing of each other and are tested alone. `moment` is time, `record` what stands in the store, `settings` the bounds,
 //! `event`, `action`, `report` and `view` the door's types.
 
 pub mod action;
 mod agent;
 mod answers;
+mod asking;
 pub mod choose;
 mod claim;
 pub mod event;
+mod guest;
 mod judge;
 mod lease;
 pub mod message;
@@ -79,8 +83,11 @@ pub mod moment;
 mod placing;
 pub mod record;
 pub mod report;
+mod seeking;
+mod serving;
 pub mod settings;
 pub mod view;
+mod wards;
 
 #[cfg(test)]
 mod tests;

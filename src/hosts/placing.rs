@@ -5,6 +5,7 @@ use super::agent::{Agent, Purpose, TRIED, note};
 use super::choose::{Fit, Question, choose};
 use super::claim::{Move, Sight};
 use super::event::{Bundle, RunEnd, RunId, Turn};
+use super::guest::Guest;
 use super::judge::Seen;
 use super::moment::Moment;
 use super::record::{
@@ -83,10 +84,10 @@ impl Agent {
         let named = self.owns.iter().filter(|(_, (_, own))| own.host == self.settings.name).map(|(key, _)| key.clone());
         let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
         let busy = self.claims.iter().filter(|(_, claim)| claim.is_busy()).map(|(key, _)| key.clone());
-        named.chain(roots).chain(busy).collect()
+        named.chain(roots).chain(busy).chain(self.guests.keys().cloned()).collect()
     }
 
-    fn is_over(&self, own: &Own) -> bool {
+    pub(super) fn is_over(&self, own: &Own) -> bool {
         match self.lease.held() {
             Some((epoch, _)) if own.host == self.settings.name => own.epoch < epoch,
             Some(_) | None => self.judge.is_over(&own.host, own.epoch),
@@ -121,12 +122,22 @@ impl Agent {
     fn next_move(&mut self, now: Moment, ground: &Ground, key: &ClaimKey) -> (Move, Standing) {
         let Some((epoch, deadline)) = self.lease.held() else { return (Move::Wait(None), Standing::default()) };
         let own = self.owns.get(key);
-        let want = self.wants.get(&key.instance).map(|(_, want)| want).filter(|_| key.path == "/");
+        let is_root = key.path == "/";
+        let guest = self.guests.get(key);
+        let guests_want = guest.map(Guest::want);
+        let want = match is_root {
+            true => self.wants.get(&key.instance).map(|(_, want)| want),
+            false => guests_want.as_ref(),
+        };
         let over = own.is_some_and(|(_, own)| self.is_over(own));
         let free = own.is_none_or(|(_, own)| own.state == OwnState::Free || over);
         let held = self.holds(key);
         let standing = match want {
-            Some(want) if want.state == WantState::Up && free && !held => self.standing(now, ground, key, want),
+            Some(want) if is_root && want.state == WantState::Up && free && !held => {
+                self.standing(now, ground, key, want)
+            }
+            // Its parent has chosen.
+            Some(_) if !is_root => Standing { delay: Some(Span::ZERO), ..Standing::default() },
             Some(_) | None => Standing::default(),
         };
         let sight = Sight {
@@ -138,9 +149,11 @@ impl Agent {
             own,
             over,
             want,
-            has_bundle: want.is_some_and(|want| self.has_bundle(&key.instance, &want.bundle)),
-            leave: self.leave(),
+            has_bundle: is_root && want.is_some_and(|want| self.has_bundle(&key.instance, &want.bundle)),
+            // What is drained is moved by its parent.
+            leave: if is_root { self.leave() } else { self.ending.as_ref().map(|_| StopWhy::Stopping) },
             delay: standing.delay,
+            hold: guest.is_some_and(Guest::rests),
             exhausted: standing.exhausted.as_deref(),
         };
         (self.claims.entry(key.clone()).or_default().next(&sight), standing)
@@ -225,12 +238,19 @@ impl Agent {
         let claim = self.claims.entry(key.clone()).or_default();
         match step {
             Move::Wait(_) => {}
+            Move::Stop(run, why) if key.path != "/" => {
+                claim.asked(why);
+                let words = if why == StopWhy::LeaseEnds { "its lease could not be renewed" } else { "its agent ends" };
+                self.guest_ends(key, words);
+                out.push(Action::Stop { run, why });
+            }
             Move::Stop(run, why) => {
                 claim.asked(why);
                 out.push(Action::Stop { run, why });
             }
             Move::Superseded { run, by, token } => {
                 claim.is_superseded();
+                self.guest_ends(key, "another host has its claim");
                 out.push(Action::Report(Report::Superseded { claim: key.clone(), by, token }));
                 out.push(Action::Kill(run));
             }
@@ -238,20 +258,26 @@ impl Agent {
                 claim.reloaded(want.bundle.clone());
                 out.push(Action::Reload { run, bundle: want.bundle });
             }
-            Move::Run => self.run(key, want, out),
+            Move::Run if key.path == "/" => self.run(key, want, out),
+            Move::Run => self.run_guest(key, out),
             Move::Claim { expected, token } => {
                 claim.unsettled = if unsettled { claim.unsettled.saturating_add(1) } else { 0 };
-                claim.attempted(token, want.bundle.clone(), &me, own.as_ref());
-                let state = OwnState::Held;
-                let (digest, root_token) = (want.bundle, token);
-                let own = Own { host: me, epoch, token, state, since, root_token, digest, freed: None, note: None };
+                let (digest, root_token, run) = match self.guests.get(key) {
+                    Some(guest) => (guest.place.digest.clone(), guest.subject().root_token, guest.subject().run),
+                    None => (want.bundle, token, 0),
+                };
+                claim.attempted(token, digest.clone(), &me, own.as_ref());
+                let (state, freed, note) = (OwnState::Held, None, None);
+                let own = Own { host: me, epoch, token, state, since, root_token, run, digest, freed, note };
                 let new = record::write(&own);
                 self.swap(turn, Key::Own(key.clone()), expected, new, Purpose::Claim(key.clone(), epoch, own), out);
             }
             Move::Free { expected, token, freed, note: why } => {
                 let own = own.filter(|own| own.token == token).unwrap_or_default();
                 let (state, freed, note) = (OwnState::Free, Some(freed), why.as_deref().map(note));
-                let own = Own { host: me, epoch, token, state, since, freed, note, ..own };
+                let last = self.guests.get(key).map(|guest| (guest.subject().root_token, guest.subject().run));
+                let (root_token, run) = last.unwrap_or((own.root_token, own.run));
+                let own = Own { host: me, epoch, token, state, since, root_token, run, freed, note, ..own };
                 let new = record::write(&own);
                 self.swap(turn, Key::Own(key.clone()), Some(expected), new, Purpose::Free(key.clone(), own), out);
             }

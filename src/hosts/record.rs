@@ -123,6 +123,8 @@ pub struct Own {
     pub since: u64,
     /// The token of the root that has placed it; of a root its own.
     pub root_token: u64,
+    /// Of a placed subtree: the number of the order by which it was claimed, or that has ended last before it was set free.
+    pub run: u64,
     /// The bundle that it was started from.
     pub digest: String,
     /// Why it was set free, where it was.

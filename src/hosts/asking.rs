@@ -1,0 +1,249 @@
+//! Which host is asked for a placed subtree, in which order, and what it is asked for. All that is decided here may be wrong, or late: whether
+//! something runs is decided by claims.
+
+use super::action::{Action, Start};
+use super::agent::Agent;
+use super::choose::{Candidate, Seeker, rank};
+use super::event::Turn;
+use super::message::{AGAIN, Do, Message, Place, Subject, What};
+use super::record::{ClaimKey, Host};
+use super::seeking::{ANSWER, VOID};
+use super::wards::{Left, Release, State, There, Ward};
+use crate::time::{Span, Time};
+use std::collections::BTreeMap;
+
+impl Agent {
+    /// Whether its parent is to move it now: one at a time of each parent.
+    pub(super) fn is_to_move(&self, turn: Turn, key: &ClaimKey, there: &There) -> Option<What> {
+        let ward = self.wards.all.get(key)?;
+        let busy = |(other, ward_of): (&ClaimKey, &Ward)| {
+            other != key
+                && ward_of.parent == ward.parent
+                && match &ward_of.state {
+                    State::There(there) => there.moving.is_some() || there.moved,
+                    State::Choosing(_) | State::Asking { .. } => true,
+                    State::Homeless { .. } | State::Failed { .. } => false,
+                }
+        };
+        let on_me = there.host == self.settings.name;
+        let draining = if on_me {
+            self.is_draining()
+        } else {
+            self.judge.get(&there.host).is_some_and(|seen| seen.record.draining)
+        };
+        let takeover = ward.place.placement.takeover;
+        if !(draining || takeover) || self.wards.all.iter().any(busy) {
+            return None;
+        }
+        let ranked = self.ranked_for(turn, key, ward);
+        let (to, candidate) = ranked.into_iter().next()?;
+        let before = ward.place.placement.on.rank(&there.host);
+        let better = candidate.settled && ward.place.placement.on.rank(&to) < before;
+        match candidate.fit() && to != there.host {
+            true if draining => Some(What::Move { to, start: Start::Move }),
+            true if takeover && better => Some(What::Move { to, start: Start::Takeover }),
+            true | false => None,
+        }
+    }
+
+    pub(super) fn where_to(&self, turn: Turn, key: &ClaimKey, to: Option<String>) -> What {
+        let Some(ward) = self.wards.all.get(key) else {
+            return What::NotMoved { why: "it was not placed".into() };
+        };
+        let here = ward.host().map(str::to_owned);
+        let ranked = self.ranked_for(turn, key, ward);
+        let chosen = match &to {
+            Some(to) => ranked.iter().find(|(host, _)| host == to),
+            None => ranked.iter().find(|(host, candidate)| candidate.fit() && Some(host) != here.as_ref()),
+        };
+        match (chosen, to) {
+            (Some((host, _)), _) if Some(host) == here.as_ref() => {
+                What::NotMoved { why: format!("it is on {host} already") }
+            }
+            (Some((host, candidate)), _) if candidate.fit() => What::Moving { to: host.clone() },
+            (Some((host, candidate)), _) => What::NotMoved { why: format!("{host}: {candidate}") },
+            (None, Some(to)) => What::NotMoved { why: format!("the cluster has no host {to}") },
+            (None, None) => What::NotMoved { why: says(&ranked) },
+        }
+    }
+
+    /// Which host is to be asked now; else why none.
+    pub(super) fn target(&self, turn: Turn, key: &ClaimKey) -> Result<Target, String> {
+        let now = turn.now.boottime;
+        let Some(ward) = self.wards.all.get(key) else { return Err(String::new()) };
+        let past = self.wards.past.get(key);
+        let freed = past.and_then(|past| past.freed_by.as_ref());
+        let ended = past.and_then(|past| past.ended_on.as_ref());
+        let holder = self.holder(key).filter(|by| Some(by) != freed);
+        let ranked = self.ranked_for(turn, key, ward);
+        let best = ranked.iter().find(|(_, candidate)| candidate.fit()).map(|(host, _)| host.clone());
+        if let Some(by) = &holder
+            && ended.is_none_or(|(host, _)| host != by)
+        {
+            let refused = ward.refused.get(by).filter(|(_, until)| *until > now).map(|(why, _)| why.as_str());
+            return match (refused, self.is_linked(by)) {
+                (None, true) => Ok(Target::Ask(by.clone())),
+                (Some(why), _) => Err(format!("{by} has it: {why}")),
+                (None, false) => Err(format!("{by} has it, and there is no link to it")),
+            };
+        }
+        if let Some((_, Left::Lost(at))) = past.and_then(|past| past.last.as_ref()) {
+            let until = *at + Span::from_millis(ward.place.placement.delay_ms);
+            if now < until {
+                return Err(format!("its host was lost, and it waits for {} more", until.since(now)));
+            }
+        }
+        match (best, ended) {
+            (None, _) => Err(says(&ranked)),
+            (Some(best), Some((host, wire))) if *host != best && holder.is_some() => {
+                Ok(Target::Release(host.clone(), wire.clone()))
+            }
+            (Some(best), _) => Ok(Target::Ask(best)),
+        }
+    }
+
+    pub(super) fn choose_host(&mut self, turn: Turn, key: &ClaimKey, out: &mut Vec<Action>) {
+        let now = turn.now.boottime;
+        let target = self.target(turn, key);
+        let Some(ward) = self.wards.all.get_mut(key) else { return };
+        let late = now >= ward.since + ANSWER;
+        match target {
+            Ok(Target::Ask(host)) if !late => self.ask(turn, key, &host, out),
+            Ok(Target::Release(host, wire)) if !late => {
+                ward.state = State::Choosing(now + AGAIN);
+                self.wards.release(&host, &wire);
+                self.say_releases(now, out);
+                self.wake(now + AGAIN);
+            }
+            Ok(Target::Ask(_) | Target::Release(..)) => self.has_none(key, "no host has answered so far", now, out),
+            Err(why) => self.has_none(key, &why, now, out),
+        }
+    }
+
+    fn has_none(&mut self, key: &ClaimKey, why: &str, now: Time, out: &mut Vec<Action>) {
+        let Some(ward) = self.wards.all.get_mut(key) else { return };
+        ward.state = State::Homeless { why: why.to_owned(), noted: false, again: now + AGAIN };
+        Self::answer_parent(ward, out);
+        self.wake(now + AGAIN);
+    }
+
+    pub(super) fn ask(&mut self, turn: Turn, key: &ClaimKey, host: &str, out: &mut Vec<Action>) {
+        let now = turn.now.boottime;
+        let run = self.wards.draw();
+        let Some(ward) = self.wards.all.get_mut(key) else { return };
+        let wire = Subject { run, ..ward.node.clone() };
+        ward.state = State::Asking { host: host.to_owned(), wire: wire.clone(), since: now, again: Time::ZERO };
+        self.say_place(key, host, &wire, now, out);
+        self.wake(now + AGAIN);
+    }
+
+    pub(super) fn say_place(&mut self, key: &ClaimKey, host: &str, wire: &Subject, now: Time, out: &mut Vec<Action>) {
+        let last = self.wards.past.get(key).and_then(|past| past.last.clone()).filter(|(last, _)| last != host);
+        let (start, from) = match last {
+            Some((last, Left::Lost(_))) => (Start::Failover, Some(last)),
+            Some((last, Left::Moved(start))) => (start, Some(last)),
+            Some((_, Left::Ended)) | None => (Start::Normal, None),
+        };
+        let Some(ward) = self.wards.all.get_mut(key) else { return };
+        if let State::Asking { again, .. } = &mut ward.state {
+            *again = now + AGAIN;
+        }
+        let place = Place { subject: wire.clone(), void_after_ms: VOID, start, from, ..(*ward.place).clone() };
+        self.post(host, Message::Place(Box::new(place)), out);
+    }
+
+    pub(super) fn say_releases(&mut self, now: Time, out: &mut Vec<Action>) {
+        let mut releases = std::mem::take(&mut self.wards.releases);
+        // What is dead has nothing any more.
+        releases.retain(|release| !self.is_dead(&release.host));
+        for Release { host, wire, again } in &mut releases {
+            if *again <= now {
+                *again = now + AGAIN;
+                self.order(host, wire, Do::Done, out);
+            }
+            self.wake(*again);
+        }
+        self.wards.releases = releases;
+    }
+
+    /// Claims of paths that the tree has not are set free.
+    pub(super) fn release_strangers(&mut self) {
+        let mut strangers = Vec::new();
+        for (instance, (root_token, paths)) in &self.wards.paths {
+            let of_root = Subject { instance: instance.clone(), root_token: *root_token, ..Subject::default() };
+            if !self.has_root(&of_root) {
+                continue;
+            }
+            for key in self.owns.keys().filter(|key| key.instance == *instance && key.path != "/") {
+                let known = paths.contains(&key.path) || self.wards.all.contains_key(key);
+                // What has just been set free may still look held.
+                let freed = self.wards.past.get(key).and_then(|past| past.freed_by.as_ref());
+                let by = self.holder(key).filter(|by| !known && Some(by) != freed && !self.wards.is_releasing(key));
+                if let Some(by) = by {
+                    strangers.push((by, Subject { path: key.path.clone(), ..of_root.clone() }));
+                }
+            }
+        }
+        for (by, subject) in strangers {
+            let run = self.wards.draw();
+            self.wards.release(&by, &Subject { run, ..subject });
+        }
+    }
+
+    /// All hosts for a placed subtree, the best first.
+    fn ranked_for(&self, turn: Turn, key: &ClaimKey, ward: &Ward) -> Vec<(String, Candidate)> {
+        let now = turn.now.boottime;
+        let me = self.own_record(now);
+        let mut hosts: BTreeMap<&str, &Host> = self.judge.all().map(|(name, seen)| (name, &seen.record)).collect();
+        hosts.insert(&self.settings.name, &me);
+        let placement = &ward.place.placement;
+        let at = |path: &String| {
+            let key = ClaimKey { instance: key.instance.clone(), path: path.clone() };
+            let asked = self.wards.all.get(&key).and_then(|ward| ward.host().map(str::to_owned));
+            asked.or_else(|| self.holder(&key))
+        };
+        let others = |paths: &[String]| -> Vec<String> {
+            paths.iter().filter(|path| **path != key.path).filter_map(at).collect()
+        };
+        let past = self.wards.past.get(key);
+        let mut bars: BTreeMap<String, String> = BTreeMap::new();
+        for host in hosts.keys().filter(|host| !self.is_linked(host)) {
+            bars.insert((*host).to_owned(), "there is no link to it".to_owned());
+        }
+        for (host, (why, _)) in ward.refused.iter().filter(|(_, (_, until))| *until > now) {
+            bars.insert(host.clone(), why.clone());
+        }
+        let gave_up = past.map(|past| &past.gave_up).into_iter().flatten();
+        let mut shunned: Vec<String> =
+            gave_up.filter(|(_, until)| **until > now).map(|(host, _)| host.clone()).collect();
+        let mut wished = None;
+        match past.and_then(|past| past.wish.as_ref()) {
+            Some(Some(to)) => wished = Some(to.clone()),
+            Some(None) => shunned.extend(past.and_then(|past| past.last.as_ref()).map(|(host, _)| host.clone())),
+            None => {}
+        }
+        let seeker = Seeker {
+            placement,
+            group: others(&placement.group),
+            apart: others(&placement.apart),
+            bars,
+            shunned,
+            wished,
+            placed: self.judge.placed(self.owns.values().map(|(_, own)| own)),
+        };
+        rank(&seeker, hosts.into_iter())
+    }
+}
+
+/// What is to be done to have it placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Ask this host.
+    Ask(String),
+    /// First have this one set the claim free: another one is better.
+    Release(String, Subject),
+}
+
+fn says(ranked: &[(String, Candidate)]) -> String {
+    ranked.iter().map(|(name, candidate)| format!("{name}: {candidate}")).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,400 @@
+//! The parent's side of placed subtrees: what its nodes ask for, what hosts answer, and what is said again. `asking` chooses the host. All that is
+//! told here may be late: whether something runs is decided by claims.
+
+use super::action::{Action, Start};
+use super::agent::Agent;
+use super::event::{ParentId, Turn};
+use super::message::{AGAIN, Do, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
+use super::record::ClaimKey;
+use super::serving::is_below;
+use super::wards::{Left, State, There, Ward};
+use crate::time::{Span, Time};
+
+/// A host answers within this, or another one is asked; and a parent has its answer within little more.
+pub(super) const ANSWER: Span = Span::from_secs(4);
+
+/// A host that has refused is not asked again for so long.
+const REFUSED: Span = Span::from_secs(2);
+
+/// What is sent for placed subtrees is void after this.
+pub(super) const VOID: u64 = 5_000;
+
+impl Agent {
+    fn tell_parent(parent: ParentId, node: &Subject, what: What, out: &mut Vec<Action>) {
+        let message = Message::Told(Told { subject: node.clone(), what });
+        out.push(Action::Tell { parent, message });
+    }
+
+    pub(super) fn answer_parent(ward: &Ward, out: &mut Vec<Action>) {
+        if let Some((host, epoch, outcome)) = ward.answer() {
+            let message = Message::Placed(Placed { subject: ward.node.clone(), host, epoch, outcome });
+            out.push(Action::Tell { parent: ward.parent, message });
+        }
+    }
+
+    pub(super) fn order(&mut self, host: &str, subject: &Subject, what: Do, out: &mut Vec<Action>) {
+        let order = Order { subject: subject.clone(), void_after_ms: VOID, what };
+        self.post(host, Message::Order(order), out);
+    }
+
+    /// The connection to another host is up or down.
+    pub(super) fn link(&mut self, host: String, up: bool) {
+        match up {
+            true => self.wards.links.insert(host),
+            false => self.wards.links.remove(&host),
+        };
+    }
+
+    pub(super) fn is_linked(&self, host: &str) -> bool {
+        host == self.settings.name || self.wards.links.contains(host)
+    }
+
+    /// The root of the instance runs here, by this token.
+    pub(super) fn has_root(&self, subject: &Subject) -> bool {
+        let claim = self.claims.get(&ClaimKey::root(&subject.instance));
+        claim.and_then(|claim| claim.here()).is_some_and(|here| here.token == subject.root_token)
+    }
+
+    /// A node on this host has sent something.
+    pub(super) fn take_from_parent(&mut self, turn: Turn, parent: ParentId, message: Message, out: &mut Vec<Action>) {
+        let current = self.has_root(message.subject());
+        match message {
+            Message::Place(place) if current && place.subject.path != "/" => {
+                self.place_asked(turn, parent, place, out);
+            }
+            Message::Place(place) => {
+                let detail = "the root of the instance does not run here by this token".into();
+                let outcome = Outcome::Refused { why: Refusal::Superseded, detail };
+                let placed = Placed { subject: place.subject.clone(), outcome, ..Placed::default() };
+                out.push(Action::Tell { parent, message: Message::Placed(placed) });
+            }
+            Message::Order(order) if current => self.ordered(turn, parent, &order, out),
+            Message::Told(Told { subject, what: What::Noted }) => self.parent_noted(parent, &subject, out),
+            Message::Order(_) | Message::Told(_) | Message::Placed(_) => {}
+        }
+    }
+
+    fn place_asked(&mut self, turn: Turn, parent: ParentId, place: Box<Place>, out: &mut Vec<Action>) {
+        let key = place.subject.key();
+        match self.wards.all.get(&key) {
+            Some(ward) if ward.parent == parent && ward.node == place.subject => {
+                return Self::answer_parent(ward, out);
+            }
+            Some(Ward { state: State::Asking { host, wire, .. }, .. }) => {
+                let (host, wire) = (host.clone(), wire.clone());
+                self.wards.release(&host, &wire);
+            }
+            Some(_) | None => {}
+        }
+        self.wards.all.insert(key, Ward::new(parent, place, turn.now.boottime));
+    }
+
+    fn ordered(&mut self, turn: Turn, parent: ParentId, order: &Order, out: &mut Vec<Action>) {
+        let (key, node) = (order.subject.key(), &order.subject);
+        match &order.what {
+            Do::Paths { paths } => {
+                let paths = (node.root_token, paths.iter().cloned().collect());
+                self.wards.paths.insert(node.instance.clone(), paths);
+                Self::tell_parent(parent, node, What::Noted, out);
+            }
+            Do::Clear => self.clear_asked(parent, node, out),
+            Do::Move { to } => {
+                let what = self.where_to(turn, &key, to.clone());
+                if matches!(what, What::Moving { .. }) {
+                    self.wards.past.entry(key).or_default().wish = Some(to.clone());
+                }
+                Self::tell_parent(parent, node, what, out);
+            }
+            Do::Done => self.done_asked(parent, &key, node, out),
+            Do::Stop | Do::Kill | Do::Inspect => self.passed_on(turn, parent, &key, order, out),
+            Do::Unknown => {}
+        }
+    }
+
+    /// An order about a run that was placed.
+    fn passed_on(&mut self, turn: Turn, parent: ParentId, key: &ClaimKey, order: &Order, out: &mut Vec<Action>) {
+        let node = &order.subject;
+        let ward = self.wards.all.get_mut(key).filter(|ward| ward.parent == parent && ward.node == *node);
+        let Some(there) = ward.and_then(Ward::there) else {
+            let why = "it was not placed, or is none of this parent's".into();
+            return Self::tell_parent(parent, node, What::Lost { why }, out);
+        };
+        if there.end.is_some() {
+            return;
+        }
+        if order.what != Do::Inspect {
+            if there.order.as_ref().is_none_or(|(what, _)| *what != order.what) {
+                there.order = Some((order.what.clone(), turn.now.boottime));
+            }
+            return;
+        }
+        let (host, wire) = (there.host.clone(), there.wire.clone());
+        if self.is_linked(&host) {
+            return self.order(&host, &wire, Do::Inspect, out);
+        }
+        let why = format!("there is no link to {host}, and its lease may still hold");
+        Self::tell_parent(parent, node, What::Unreachable { why }, out);
+    }
+
+    fn done_asked(&mut self, parent: ParentId, key: &ClaimKey, node: &Subject, out: &mut Vec<Action>) {
+        let theirs = |ward: &Ward| ward.parent == parent && ward.node == *node;
+        if self.wards.all.get(key).is_some_and(theirs)
+            && let Some(ward) = self.wards.all.remove(key)
+        {
+            match &ward.state {
+                State::There(there) => self.wards.release(&there.host, &there.wire),
+                State::Asking { host, wire, .. } | State::Failed { host, wire, .. } => self.wards.release(host, wire),
+                // The claim may be where it has ended before.
+                State::Choosing(_) | State::Homeless { .. } => {
+                    if let Some((host, wire)) = self.wards.past.get(key).and_then(|past| past.ended_on.clone()) {
+                        self.wards.release(&host, &wire);
+                    }
+                }
+            }
+            self.wards.past.remove(key);
+        }
+        if !self.wards.is_releasing(key) {
+            Self::tell_parent(parent, node, What::Done, out);
+        }
+    }
+
+    /// All below a path is to go: the node asks until nothing has a claim there any more.
+    fn clear_asked(&mut self, parent: ParentId, node: &Subject, out: &mut Vec<Action>) {
+        let below = |key: &ClaimKey| key.instance == node.instance && is_below(&key.path, &node.path);
+        let mut hosts: Vec<String> = Vec::new();
+        for key in self.owns.keys().filter(|key| below(key)) {
+            hosts.extend(self.holder(key));
+        }
+        for (_, ward) in self.wards.all.iter().filter(|(key, _)| below(key)) {
+            hosts.extend(ward.host().filter(|host| !self.is_dead(host)).map(str::to_owned));
+        }
+        self.wards.all.retain(|key, ward| !below(key) || matches!(&ward.state, State::There(t) if t.end.is_none()));
+        hosts.sort();
+        hosts.dedup();
+        if hosts.is_empty() {
+            return Self::tell_parent(parent, node, What::Cleared, out);
+        }
+        for host in hosts {
+            self.order(&host, node, Do::Clear, out);
+        }
+    }
+
+    pub(super) fn is_dead(&self, host: &str) -> bool {
+        host != self.settings.name
+            && self.judge.get(host).is_none_or(|seen| seen.record.state == super::record::HostState::Dead)
+    }
+
+    fn parent_noted(&mut self, parent: ParentId, node: &Subject, out: &mut Vec<Action>) {
+        let Some(ward) = self.wards.all.get_mut(&node.key()) else { return };
+        if ward.parent != parent || ward.node != *node {
+            return;
+        }
+        match &mut ward.state {
+            State::Homeless { noted, .. } => *noted = true,
+            State::There(there) if there.end.is_some() => {
+                there.noted = true;
+                let (host, wire) = (there.host.clone(), there.wire.clone());
+                self.tell_host(&host, &wire, What::Noted, out);
+            }
+            State::There(there) => there.moved |= there.moving.take().is_some(),
+            State::Choosing(_) | State::Asking { .. } | State::Failed { .. } => {}
+        }
+    }
+
+    /// A host has answered.
+    pub(super) fn take_placed_by(&mut self, turn: Turn, from: &str, placed: Placed, out: &mut Vec<Action>) {
+        let key = placed.subject.key();
+        let now = turn.now.boottime;
+        let Some(ward) = self.wards.all.get_mut(&key) else { return };
+        let State::Asking { host, wire, .. } = &ward.state else { return };
+        if *wire != placed.subject || host != from {
+            return;
+        }
+        let (host, wire) = (host.clone(), wire.clone());
+        let past = self.wards.past.entry(key).or_default();
+        match placed.outcome {
+            answer @ (Outcome::Started { .. } | Outcome::Adopted { .. }) => {
+                (past.last, past.ended_on, past.freed_by, past.wish) = (None, None, None, None);
+                ward.state = State::There(Box::new(There {
+                    host,
+                    epoch: placed.epoch,
+                    wire,
+                    answer,
+                    order: None,
+                    end: None,
+                    noted: false,
+                    moving: None,
+                    moved: false,
+                    again: Time::ZERO,
+                }));
+                Self::answer_parent(ward, out);
+            }
+            Outcome::Failed(failure) => {
+                past.ended_on = Some((host.clone(), wire.clone()));
+                ward.state = State::Failed { host, wire, epoch: placed.epoch, failure };
+                Self::answer_parent(ward, out);
+            }
+            // By then a look has shown it here too; a host that is asked at once may not have seen it either.
+            Outcome::Held { .. } => ward.state = State::Choosing(now + AGAIN),
+            Outcome::Refused { detail, .. } => {
+                ward.refused.insert(host, (detail, now + REFUSED));
+                ward.state = State::Choosing(Time::ZERO);
+            }
+            // No host says so.
+            Outcome::NoHost { .. } => {}
+        }
+    }
+
+    /// A host has told something.
+    pub(super) fn take_told(&mut self, turn: Turn, from: &str, told: Told, out: &mut Vec<Action>) {
+        let (key, subject) = (told.subject.key(), told.subject);
+        if told.what == What::Done {
+            let before = self.wards.releases.len();
+            self.wards.releases.retain(|release| release.host != from || release.wire != subject);
+            if self.wards.releases.len() < before {
+                let past = self.wards.past.entry(key).or_default();
+                (past.ended_on, past.freed_by) = (None, Some(from.to_owned()));
+            }
+            return;
+        }
+        let settle = self.settings.timing.settle;
+        let Some(ward) = self.wards.all.get_mut(&key) else { return };
+        let (parent, node, moves) = (ward.parent, ward.node.clone(), ward.place.placement.move_on_give_up);
+        let Some(there) = ward.there().filter(|there| there.host == from && there.wire == subject) else { return };
+        match told.what {
+            What::Inspected { found } => Self::tell_parent(parent, &node, What::Inspected { found }, out),
+            what @ (What::Exited { .. } | What::Lost { .. }) => {
+                if there.end.is_some() {
+                    // It was told again because it is not known here that it was noted.
+                    if there.noted {
+                        self.tell_host(from, &subject, What::Noted, out);
+                    }
+                    return;
+                }
+                let past = self.wards.past.entry(key).or_default();
+                past.ended_on = Some((from.to_owned(), subject));
+                let left = match &what {
+                    What::Exited { end, .. } => {
+                        if end.gave_up() && moves {
+                            past.gave_up.insert(from.to_owned(), turn.now.boottime + settle);
+                        }
+                        match (&past.wish, there.moved) {
+                            (_, true) | (Some(_), _) => Left::Moved(Start::Move),
+                            (None, false) => Left::Ended,
+                        }
+                    }
+                    _ => Left::Lost(turn.now.boottime),
+                };
+                past.last = Some((from.to_owned(), left));
+                there.end = Some(what);
+            }
+            What::Noted
+            | What::Unreachable { .. }
+            | What::Cleared
+            | What::Done
+            | What::HostThere
+            | What::Move { .. }
+            | What::Moving { .. }
+            | What::NotMoved { .. }
+            | What::Unknown => {}
+        }
+    }
+
+    /// Moves what the nodes on this host have asked for as far as it goes.
+    pub(super) fn seek(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        self.release_strangers();
+        self.say_releases(turn.now.boottime, out);
+        for key in self.wards.all.keys().cloned().collect::<Vec<_>>() {
+            self.seek_one(turn, &key, out);
+        }
+    }
+
+    fn seek_one(&mut self, turn: Turn, key: &ClaimKey, out: &mut Vec<Action>) {
+        let now = turn.now.boottime;
+        let Some(ward) = self.wards.all.get(key) else { return };
+        match ward.state.clone() {
+            State::Choosing(at) if now < at => self.wake(at),
+            State::Choosing(_) => self.choose_host(turn, key, out),
+            State::Asking { host, wire, since, again } => {
+                if self.is_dead(&host) || !self.is_linked(&host) || now >= since + ANSWER {
+                    self.wards.release(&host, &wire);
+                    let Some(ward) = self.wards.all.get_mut(key) else { return };
+                    ward.refused.insert(host, ("it has not answered".into(), now + ANSWER));
+                    ward.state = State::Choosing(Time::ZERO);
+                    return self.choose_host(turn, key, out);
+                }
+                if again <= now {
+                    self.say_place(key, &host, &wire, now, out);
+                }
+                self.wake(now + AGAIN);
+            }
+            State::There(there) => self.see_to(turn, key, *there, out),
+            State::Homeless { noted: false, again, .. } => {
+                let there = self.target(turn, key).is_ok();
+                let Some(ward) = self.wards.all.get_mut(key) else { return };
+                if there && again <= now {
+                    ward.state = State::Homeless { why: String::new(), noted: false, again: now + AGAIN };
+                    Self::tell_parent(ward.parent, &ward.node, What::HostThere, out);
+                }
+                self.wake(now + AGAIN);
+            }
+            State::Homeless { .. } | State::Failed { .. } => {}
+        }
+    }
+
+    /// One that is placed: is its host lost, and what is to be said again?
+    fn see_to(&mut self, turn: Turn, key: &ClaimKey, mut there: There, out: &mut Vec<Action>) {
+        let now = turn.now.boottime;
+        if there.end.is_none() && there.host != self.settings.name && self.judge.is_over(&there.host, there.epoch) {
+            let why = format!("{} is lost", there.host);
+            there.end = Some(What::Lost { why });
+            let past = self.wards.past.entry(key.clone()).or_default();
+            past.last = Some((there.host.clone(), Left::Lost(now)));
+            past.ended_on = None;
+        }
+        if there.end.is_none() {
+            if let Some((what, at)) = there.order.clone() {
+                if at <= now {
+                    self.order(&there.host, &there.wire, what.clone(), out);
+                    there.order = Some((what, now + AGAIN));
+                }
+                self.wake(now + AGAIN);
+            }
+            if there.moving.is_none() && !there.moved {
+                there.moving = self.is_to_move(turn, key, &there);
+            }
+        }
+        let tell = if there.noted { None } else { there.end.clone().or(there.moving.clone()) };
+        let Some(ward) = self.wards.all.get_mut(key) else { return };
+        if let Some(what) = tell {
+            if there.again <= now {
+                there.again = now + AGAIN;
+                Self::tell_parent(ward.parent, &ward.node, what, out);
+            }
+            let again = there.again;
+            ward.state = State::There(Box::new(there));
+            return self.wake(again);
+        }
+        ward.state = State::There(Box::new(there));
+    }
+
+    /// Where a child of this node runs, and as what that host knows it: for the relay.
+    pub fn relays(&self, parent: ParentId, node: &Subject) -> Option<(&str, &Subject)> {
+        let ward = self.wards.all.get(&node.key()).filter(|ward| ward.parent == parent && ward.node == *node)?;
+        match &ward.state {
+            State::There(there) => Some((&there.host, &there.wire)),
+            State::Asking { host, wire, .. } => Some((host, wire)),
+            State::Choosing(_) | State::Homeless { .. } | State::Failed { .. } => None,
+        }
+    }
+
+    /// Whose child a run is that another host, or this one, has: the way back.
+    pub fn relayed(&self, host: &str, wire: &Subject) -> Option<(ParentId, &Subject)> {
+        let ward = self.wards.all.get(&wire.key())?;
+        let its = self.relays(ward.parent, &ward.node)?;
+        (its == (host, wire)).then_some((ward.parent, &ward.node))
+    }
+}
+
+#[cfg(test)]
+mod tests;

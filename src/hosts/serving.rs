@@ -1,0 +1,352 @@
+//! The host's side of placed subtrees: what agents of parents ask this host for. Whether something may run here is decided by its claim
+//! (`placing`), and nowhere else.
+
+use super::action::{Action, Run, StopWhy};
+use super::agent::Agent;
+use super::claim::MARGIN;
+use super::event::{RunId, Turn};
+use super::guest::{Guest, Next, Over, State};
+use super::message::{AGAIN, Do, Ended, Failure, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
+use super::record::{ClaimKey, OwnState, WantState};
+use serde_json::Value;
+
+/// Features of specs that this version knows, besides those that all have.
+const FEATURES: &[&str] = &[];
+
+impl Agent {
+    /// Sends another agent a message, or hands it to this one.
+    pub(super) fn post(&mut self, host: &str, message: Message, out: &mut Vec<Action>) {
+        if host == self.settings.name {
+            self.loopback.push_back(message);
+        } else {
+            out.push(Action::Send { host: host.to_owned(), message });
+        }
+    }
+
+    pub(super) fn tell_host(&mut self, host: &str, subject: &Subject, what: What, out: &mut Vec<Action>) {
+        self.post(host, Message::Told(Told { subject: subject.clone(), what }), out);
+    }
+
+    fn answer_place(&mut self, host: &str, subject: &Subject, outcome: Outcome, out: &mut Vec<Action>) {
+        let epoch = self.lease.held().map_or(0, |(epoch, _)| epoch);
+        let placed = Placed { subject: subject.clone(), host: self.settings.name.clone(), epoch, outcome };
+        self.post(host, Message::Placed(placed), out);
+    }
+
+    /// An agent, perhaps this one, has sent something.
+    pub(super) fn take_message(&mut self, turn: Turn, host: &str, message: Message, out: &mut Vec<Action>) {
+        match message {
+            Message::Place(place) => self.take_place(turn, host, &place, out),
+            Message::Order(order) => self.take_order(host, &order, out),
+            Message::Placed(placed) => self.take_placed_by(turn, host, placed, out),
+            Message::Told(Told { subject, what: What::Noted }) => {
+                if let Some(guest) = self.guests.get_mut(&subject.key()).filter(|guest| guest.subject() == &subject) {
+                    guest.noted();
+                }
+            }
+            Message::Told(told) => self.take_told(turn, host, told, out),
+        }
+    }
+
+    fn take_place(&mut self, turn: Turn, host: &str, place: &Place, out: &mut Vec<Action>) {
+        let (key, subject) = (place.subject.key(), &place.subject);
+        if key.path == "/" {
+            return;
+        }
+        let token = self.token_of(&key);
+        if let Some(refusal) = self.is_superseded(subject) {
+            return self.answer_place(host, subject, refusal, out);
+        }
+        let next = self.guests.get_mut(&key).map_or(Next::Begin, |guest| guest.asked(host, place, token));
+        match next {
+            Next::Wait | Next::Kill(_) => {}
+            Next::Answer(outcome) => self.answer_place(host, subject, outcome, out),
+            Next::Adopt { run, reload, answer } => {
+                out.push(Action::Adopt { run, place: Box::new(place.clone()), reload });
+                self.answer_place(host, subject, answer, out);
+            }
+            Next::Stop(run) => self.stop_run(&key, run, StopWhy::Ordered, out),
+            Next::Begin => match self.refusal(turn, &key, place) {
+                Some(outcome) => self.answer_place(host, subject, outcome, out),
+                None => {
+                    let guest = Guest::new(host, Box::new(place.clone()));
+                    self.guests.entry(key).or_insert_with(|| guest.clone()).begin(host, guest.place);
+                }
+            },
+        }
+    }
+
+    /// What of the subtree was ordered later than this.
+    fn is_superseded(&self, subject: &Subject) -> Option<Outcome> {
+        let key = subject.key();
+        let root = self.owns.get(&ClaimKey::root(&subject.instance)).map_or(0, |(_, own)| own.token);
+        let later_here = self.guests.get(&key).is_some_and(|guest| {
+            let has = guest.subject();
+            has != subject && !subject.is_after(has.root_token, has.run)
+        });
+        let there = self.owns.get(&key).filter(|_| !self.guests.contains_key(&key));
+        let later_there = there.is_some_and(|(_, own)| own.token > 0 && !subject.is_after(own.root_token, own.run));
+        let detail = if root > subject.root_token {
+            "a later root of the instance is there"
+        } else if later_here || later_there {
+            "it was ordered anew since"
+        } else {
+            return None;
+        };
+        Some(Outcome::Refused { why: Refusal::Superseded, detail: detail.into() })
+    }
+
+    /// Why this host cannot start it now.
+    fn refusal(&self, turn: Turn, key: &ClaimKey, place: &Place) -> Option<Outcome> {
+        let refused = |why, detail: String| Some(Outcome::Refused { why, detail });
+        if self.ending.is_some() || self.is_draining() {
+            return refused(Refusal::Draining, "it is being drained".into());
+        }
+        if let Some(feature) = place.requires.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
+            return refused(Refusal::UnknownFeature, format!("its version does not know \"{feature}\""));
+        }
+        if place.placement.exclusive && !self.settings.about.cgroup {
+            return refused(Refusal::NoCgroup, "it has no cgroups that can be killed with one write".into());
+        }
+        if self.lease.held().is_none_or(|(_, deadline)| deadline.left(turn.now) < MARGIN) {
+            return refused(Refusal::NoLease, "it has no lease that is good for a second".into());
+        }
+        let by = self.holder(key).filter(|by| *by != self.settings.name)?;
+        Some(Outcome::Held { by })
+    }
+
+    /// The host that has a claim, unless its epoch is over.
+    pub(super) fn holder(&self, key: &ClaimKey) -> Option<String> {
+        let (_, own) = self.owns.get(key)?;
+        (own.state == OwnState::Held && !own.host.is_empty() && !self.is_over(own)).then(|| own.host.clone())
+    }
+
+    fn token_of(&self, key: &ClaimKey) -> u64 {
+        self.claims.get(key).and_then(|claim| claim.here()).map_or(0, |here| here.token)
+    }
+
+    pub(super) fn stop_run(&mut self, key: &ClaimKey, run: RunId, why: StopWhy, out: &mut Vec<Action>) {
+        if let Some(claim) = self.claims.get_mut(key) {
+            claim.asked(why);
+        }
+        out.push(Action::Stop { run, why });
+    }
+
+    fn take_order(&mut self, host: &str, order: &Order, out: &mut Vec<Action>) {
+        let (key, subject) = (order.subject.key(), &order.subject);
+        match &order.what {
+            Do::Clear => return self.clear_below(host, subject, out),
+            Do::Done => return self.is_done(host, subject, out),
+            Do::Stop | Do::Kill | Do::Inspect => {}
+            // Those are for the agent of the parent, or unknown.
+            Do::Move { .. } | Do::Paths { .. } | Do::Unknown => return,
+        }
+        let kill = order.what == Do::Kill;
+        let Some(guest) = self.guests.get_mut(&key).filter(|guest| guest.subject() == subject) else {
+            let why = "its host has nothing of it".into();
+            return self.tell_host(host, subject, What::Lost { why }, out);
+        };
+        if order.what == Do::Inspect {
+            if let State::Running(running) = &guest.state
+                && running.pid.is_some()
+            {
+                out.push(Action::Inspect(running.run));
+            }
+            return;
+        }
+        match guest.end(kill, false) {
+            Next::Stop(run) => self.stop_run(&key, run, StopWhy::Ordered, out),
+            Next::Kill(run) => out.push(Action::Kill(run)),
+            Next::Wait | Next::Answer(_) | Next::Adopt { .. } | Next::Begin => {}
+        }
+    }
+
+    /// A subtree does not come back: what is left of it is killed, and its claim set free.
+    fn is_done(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
+        let key = subject.key();
+        let held = self.holds(&key);
+        match self.guests.get_mut(&key) {
+            // What was ordered later is not meant.
+            Some(guest) if guest.subject().is_after(subject.root_token, subject.run) => {}
+            Some(guest) => {
+                if let Next::Kill(run) = guest.end(true, true) {
+                    out.push(Action::Kill(run));
+                }
+                return;
+            }
+            None if held => return,
+            None => {}
+        }
+        self.tell_host(host, subject, What::Done, out);
+    }
+
+    fn clear_below(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
+        let below = |key: &ClaimKey| key.instance == subject.instance && is_below(&key.path, &subject.path);
+        let mut left = self.claims.iter().any(|(key, claim)| below(key) && claim.here().is_some());
+        for (key, guest) in &mut self.guests {
+            if below(key) && guest.subject().root_token <= subject.root_token {
+                left = true;
+                if let Next::Kill(run) = guest.end(true, true) {
+                    out.push(Action::Kill(run));
+                }
+            }
+        }
+        if !left {
+            self.tell_host(host, subject, What::Cleared, out);
+        }
+    }
+
+    /// The claim lets it be started here.
+    pub(super) fn run_guest(&mut self, key: &ClaimKey, out: &mut Vec<Action>) {
+        let token = self.token_of(key);
+        let Some(guest) = self.guests.get_mut(key) else { return };
+        let Some(claim) = self.claims.get_mut(key) else { return };
+        let (bundle, serial) = (guest.place.digest.clone(), guest.subject().run);
+        // One that is not exclusive has gone on over the end of an epoch.
+        if let Some(run) = guest.run() {
+            return claim.started(run, bundle, serial);
+        }
+        self.runs += 1;
+        let (start, from) = (guest.place.start, guest.place.from.clone());
+        claim.started(self.runs, bundle.clone(), serial);
+        guest.started(self.runs);
+        let place = Some(guest.place.clone());
+        out.push(Action::Run(Run { run: self.runs, claim: key.clone(), token, bundle, start, from, place }));
+    }
+
+    fn guest_of(&mut self, run: RunId) -> Option<(ClaimKey, &mut Guest)> {
+        self.guests.iter_mut().find(|(_, guest)| guest.run() == Some(run)).map(|(key, guest)| (key.clone(), guest))
+    }
+
+    /// A run has a process.
+    pub(super) fn guest_started(&mut self, run: RunId, pid: u32, out: &mut Vec<Action>) {
+        let Some((key, _)) = self.guest_of(run) else { return };
+        let token = self.token_of(&key);
+        let Some(guest) = self.guests.get_mut(&key) else { return };
+        let answer = guest.is_there(pid, token);
+        let (parent, subject, place) = (guest.parent.clone(), guest.subject().clone(), guest.place.clone());
+        let State::Running(running) = &guest.state else { return };
+        // What was ordered before it was there.
+        let (ends, kills) = (running.ends, running.by_host.is_some());
+        if let Some(outcome) = answer {
+            if matches!(outcome, Outcome::Adopted { .. }) {
+                out.push(Action::Adopt { run, place, reload: false });
+            }
+            self.answer_place(&parent, &subject, outcome, out);
+        }
+        if ends || kills {
+            self.stop_run(&key, run, StopWhy::Ordered, out);
+        }
+    }
+
+    /// Nothing of a run is left, or there never was a process.
+    pub(super) fn guest_over(&mut self, run: RunId, how: Result<(Ended, Value), Failure>, out: &mut Vec<Action>) {
+        let Some((key, guest)) = self.guest_of(run) else { return };
+        let failed = how.clone().err();
+        guest.over(match how {
+            Ok((end, detail)) => Over::Ended(end, detail),
+            Err(failure) => Over::Failed(failure),
+        });
+        let (parent, subject) = (guest.parent.clone(), guest.subject().clone());
+        let failed = failed.filter(|_| matches!(guest.state, State::Over { how: Over::Failed(_), .. }));
+        if let Some(claim) = self.claims.get_mut(&key) {
+            claim.ended(run);
+        }
+        if let Some(failure) = failed {
+            self.answer_place(&parent, &subject, Outcome::Failed(failure), out);
+        }
+    }
+
+    /// What the shell has seen of a run goes to its parent's.
+    pub(super) fn guest_inspected(&mut self, run: RunId, found: Value, out: &mut Vec<Action>) {
+        let Some((_, guest)) = self.guest_of(run) else { return };
+        let (parent, subject) = (guest.parent.clone(), guest.subject().clone());
+        self.tell_host(&parent, &subject, What::Inspected { found }, out);
+    }
+
+    /// All that is exclusive on this host is gone, or is being killed: parents learn that from the epoch.
+    pub(super) fn guests_gone(&mut self) {
+        self.guests.retain(|_, guest| !guest.is_exclusive() && guest.run().is_some());
+    }
+
+    /// What has become due of the subtrees on this host.
+    pub(super) fn serve(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        let now = turn.now.boottime;
+        for key in self.guests.keys().cloned().collect::<Vec<_>>() {
+            self.serve_one(turn, &key, out);
+            let held = self.holds(&key);
+            let Some(guest) = self.guests.get_mut(&key) else { continue };
+            if guest.state == State::Done && !held {
+                self.guests.remove(&key);
+                continue;
+            }
+            if let Some(what) = guest.untold() {
+                if guest.again <= now {
+                    guest.again = now + AGAIN;
+                    let (parent, subject) = (guest.parent.clone(), guest.subject().clone());
+                    self.tell_host(&parent, &subject, what, out);
+                }
+                self.wake(now + AGAIN);
+            }
+        }
+    }
+
+    fn serve_one(&mut self, turn: Turn, key: &ClaimKey, out: &mut Vec<Action>) {
+        let down = self.wants.get(&key.instance).is_some_and(|(_, want)| want.state == WantState::Down)
+            && self.owns.get(&ClaimKey::root(&key.instance)).is_some_and(|(_, own)| own.state == OwnState::Free);
+        let holder = self.holder(key).filter(|by| *by != self.settings.name);
+        let held = self.holds(key);
+        let Some(guest) = self.guests.get(key) else { return };
+        let (parent, place) = (guest.parent.clone(), guest.place.clone());
+        match &guest.state {
+            State::Wanted if !held => match (holder, self.refusal(turn, key, &place)) {
+                (Some(by), _) => self.turn_away(key, &parent, &place.subject, Outcome::Held { by }, out),
+                (None, Some(outcome)) => self.turn_away(key, &parent, &place.subject, outcome, out),
+                (None, None) => {}
+            },
+            // It belongs to no tree any more.
+            State::Running(_) | State::Over { .. } | State::Wanted if down => {
+                self.end_by_host(key, "the instance is to be down", true, out);
+            }
+            // One that is not killed at the deadline.
+            State::Running(_) if !held && holder.is_some() => {
+                self.end_by_host(key, "another host has its claim", false, out);
+            }
+            State::Wanted | State::Running(_) | State::Over { .. } | State::Done => {}
+        }
+    }
+
+    fn turn_away(&mut self, key: &ClaimKey, parent: &str, subject: &Subject, answer: Outcome, out: &mut Vec<Action>) {
+        self.guests.remove(key);
+        self.answer_place(parent, subject, answer, out);
+    }
+
+    /// It is being ended for the host's sake.
+    pub(super) fn guest_ends(&mut self, key: &ClaimKey, why: &str) {
+        if let Some(guest) = self.guests.get_mut(key)
+            && let State::Running(running) = &mut guest.state
+        {
+            running.by_host.get_or_insert_with(|| why.to_owned());
+        }
+    }
+
+    /// Ends a subtree for the host's sake: its parent is told that it is lost.
+    pub(super) fn end_by_host(&mut self, key: &ClaimKey, why: &str, done: bool, out: &mut Vec<Action>) {
+        let Some(guest) = self.guests.get_mut(key) else { return };
+        let next = guest.end(false, done);
+        if let State::Running(running) = &mut guest.state {
+            running.by_host.get_or_insert_with(|| why.to_owned());
+        }
+        if let Next::Stop(run) = next {
+            self.stop_run(key, run, StopWhy::NotWanted, out);
+        }
+    }
+}
+
+/// Whether a path is one of those below another.
+pub(super) fn is_below(path: &str, above: &str) -> bool {
+    match above {
+        "/" => path.len() > 1,
+        above => path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/')),
+    }
+}
