@@ -1,0 +1,348 @@
+//! Several agents before one store that answers at once, and a network that loses, doubles and cuts. A node on the first host places
+//! subtrees; where they run is looked at after each action.
+
+use crate::hosts::event::{Bundle, Event, RunEnd, RunId, Stored};
+use crate::hosts::message::{Ended, Placing};
+use crate::hosts::record::{Choice, Key, Own, Placement, Want, WantState, read, write};
+use crate::hosts::seeking::*;
+use crate::hosts::settings::{About, Settings, Timing};
+use crate::hosts::*;
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+
+pub(super) const CLUSTER: &str = "shop";
+pub(super) const NODE: ParentId = 1;
+
+/// A top node that runs.
+#[derive(Debug, Clone)]
+pub(super) struct Process {
+    pub(super) run: Run,
+    /// What a parent has done to it without a restart.
+    pub(super) adopted: Vec<bool>,
+}
+
+pub(super) struct Cluster {
+    pub(super) agents: Vec<Option<Agent>>,
+    pub(super) now: Moment,
+    pub(super) random: u64,
+    pub(super) store: BTreeMap<String, (u64, Vec<u8>)>,
+    pub(super) version: u64,
+    pub(super) queue: VecDeque<(usize, Event)>,
+    pub(super) processes: BTreeMap<(usize, RunId), Process>,
+    /// Every start of a placed subtree: where, as what.
+    pub(super) starts: Vec<(usize, Run)>,
+    pub(super) down: Vec<(usize, usize)>,
+    /// Hosts that the store does not answer.
+    pub(super) deaf: Vec<usize>,
+    /// One of so many messages is lost, and one is doubled.
+    pub(super) lossy: u64,
+    /// One of so many messages comes late, and so out of order.
+    pub(super) tardy: u64,
+    pub(super) late: Vec<(Time, usize, Event)>,
+    pub(super) deadlines: [Moment; 3],
+    /// Hosts whose agents do not run.
+    pub(super) frozen: Vec<usize>,
+    /// Nothing is killed at the deadline but by agents.
+    pub(super) no_fence: bool,
+    /// What is asked to stop is reported to have ended, and has not.
+    pub(super) early: bool,
+    pub(super) told: Vec<Message>,
+    pub(super) asks: Vec<(ParentId, Message, Time)>,
+}
+
+pub(super) fn name(host: usize) -> String {
+    ["a", "b", "c"][host].to_owned()
+}
+
+pub(super) fn on(hosts: &[&str]) -> Placing {
+    let hosts = hosts.iter().map(|host| Choice::One((*host).to_owned())).collect();
+    Placing { on: Placement { hosts, ..Placement::default() }, ..Placing::default() }
+}
+
+pub(super) fn seconds(seconds: u64) -> Span {
+    Span::from_secs(seconds)
+}
+
+impl Cluster {
+    pub(super) fn new() -> Cluster {
+        let mut cluster = Cluster {
+            agents: Vec::new(),
+            now: Moment::ZERO.plus(seconds(1_000)),
+            random: 0,
+            store: BTreeMap::new(),
+            version: 0,
+            queue: VecDeque::new(),
+            processes: BTreeMap::new(),
+            starts: Vec::new(),
+            down: Vec::new(),
+            deaf: Vec::new(),
+            lossy: u64::MAX,
+            tardy: u64::MAX,
+            late: Vec::new(),
+            deadlines: [Moment::ZERO; 3],
+            frozen: Vec::new(),
+            no_fence: false,
+            early: false,
+            told: Vec::new(),
+            asks: Vec::new(),
+        };
+        let placement = on(&["a", "b", "c"]).on;
+        let want = Want { bundle: "sum".into(), serial: 1, state: WantState::Up, placement, ..Want::default() };
+        cluster.put(Key::Want("web".into()), &want);
+        cluster.agents.extend([None, None, None]);
+        for host in 0..3 {
+            cluster.begin(host);
+        }
+        cluster.pass(seconds(5));
+        assert_eq!(cluster.root(), Some(0));
+        cluster
+    }
+
+    pub(super) fn begin(&mut self, host: usize) {
+        let about = About { boot: format!("boot-{host}"), cgroup: true, ..About::default() };
+        let settings = Settings::new(&name(host), CLUSTER, Timing::of(Timing::LEASE), about).unwrap();
+        self.agents[host] = Some(Agent::new(settings));
+        self.queue.push_back((host, Event::Begin));
+        let bundle = Bundle { instance: "web".into(), digest: "sum".into() };
+        self.queue.push_back((host, Event::Bundles(vec![bundle])));
+        for other in (0..3).filter(|other| *other != host) {
+            self.link(host, other, true);
+        }
+    }
+
+    pub(super) fn link(&mut self, one: usize, other: usize, up: bool) {
+        let pair = (one.min(other), one.max(other));
+        self.down.retain(|down| *down != pair);
+        if !up {
+            self.down.push(pair);
+        }
+        self.queue.push_back((one, Event::Link { host: name(other), up }));
+        self.queue.push_back((other, Event::Link { host: name(one), up }));
+        self.run();
+    }
+
+    /// Its power is off.
+    pub(super) fn kill(&mut self, host: usize) {
+        self.agents[host] = None;
+        // What was on its way to this life of the agent reaches no other.
+        self.queue.retain(|(to, _)| *to != host);
+        self.frozen.retain(|frozen| *frozen != host);
+        self.processes.retain(|(at, _), _| *at != host);
+        for other in (0..3).filter(|other| *other != host) {
+            self.link(host, other, false);
+        }
+    }
+
+    pub(super) fn put(&mut self, at: Key, value: &impl serde::Serialize) {
+        self.version += 1;
+        self.store.insert(at.in_store(CLUSTER), (self.version, write(value).unwrap()));
+    }
+
+    pub(super) fn own(&self, path: &str) -> Own {
+        let key = Key::Own(ClaimKey { instance: "web".into(), path: path.into() });
+        read(&self.store[&key.in_store(CLUSTER)].1).unwrap()
+    }
+
+    pub(super) fn root(&self) -> Option<usize> {
+        self.processes.iter().find(|(_, process)| process.run.place.is_none()).map(|((host, _), _)| *host)
+    }
+
+    pub(super) fn at(&self, path: &str) -> Vec<usize> {
+        let there = self.processes.iter().filter(|(_, process)| process.run.claim.path == path);
+        there.map(|((host, _), _)| *host).collect()
+    }
+
+    pub(super) fn run(&mut self) {
+        let mut kept = VecDeque::new();
+        while let Some((host, event)) = self.queue.pop_front() {
+            if self.frozen.contains(&host) {
+                kept.push_back((host, event));
+                continue;
+            }
+            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let turn = Turn { now: self.now, random: self.random, wall_ms: 1 };
+            let mut actions = Vec::new();
+            let Some(agent) = &mut self.agents[host] else { continue };
+            agent.handle(turn, event, &mut actions);
+            for action in actions {
+                self.carry_out(host, action);
+                for path in ["/db", "/db-1", "/db-2", "/mq"] {
+                    assert!(self.at(path).len() < 2, "{path} runs on {:?}", self.at(path));
+                }
+            }
+        }
+        self.queue = kept;
+    }
+
+    pub(super) fn hand_in(&mut self, host: usize, event: Event) {
+        self.queue.push_back((host, event));
+    }
+
+    pub(super) fn carry_out(&mut self, host: usize, action: Action) {
+        let deaf = self.deaf.contains(&host);
+        let unknown = || Answer::Unknown("it is cut off".into());
+        match action {
+            Action::Read { request, .. } => {
+                let stored = |(key, (version, value)): (&String, &(u64, Vec<u8>))| Stored {
+                    key: key.clone(),
+                    version: *version,
+                    value: value.clone(),
+                };
+                let answer = if deaf { unknown() } else { Answer::Records(self.store.iter().map(stored).collect()) };
+                self.hand_in(host, Event::Answered { request, answer });
+            }
+            Action::Swap { request, key, expected, new } => {
+                let present = self.store.get(&key).cloned();
+                let answer = if deaf {
+                    unknown()
+                } else if present.as_ref().map(|(version, _)| *version) == expected {
+                    self.version += 1;
+                    self.store.insert(key, (self.version, new));
+                    Answer::Done(self.version)
+                } else {
+                    Answer::Lost(present.map(|(version, value)| Stored { key, version, value }))
+                };
+                self.hand_in(host, Event::Answered { request, answer });
+            }
+            Action::Poke(number) => self.hand_in(host, Event::Poked(number)),
+            Action::Clear(number) => {
+                self.processes.retain(|(at, _), _| *at != host);
+                self.hand_in(host, Event::Cleared(number));
+            }
+            Action::Run(run) => {
+                if run.place.is_some() {
+                    self.starts.push((host, run.clone()));
+                }
+                self.hand_in(host, Event::Started { run: run.run, pid: 1 });
+                self.processes.insert((host, run.run), Process { run, adopted: Vec::new() });
+            }
+            Action::Stop { run, .. } => self.ends(host, run, Ended::Code(0)),
+            Action::Kill(run) => self.ends(host, run, Ended::Signal(9)),
+            Action::Adopt { run, reload, .. } => {
+                self.processes.get_mut(&(host, run)).expect("it runs").adopted.push(reload);
+            }
+            Action::Inspect(run) => self.hand_in(host, Event::Inspected { run, found: Value::Null }),
+            Action::Send { host: to, message } => self.send(host, &to, message),
+            Action::Tell { parent, message } => self.tell(host, parent, message),
+            Action::SetDeadline(deadline) => self.deadlines[host] = deadline,
+            Action::Reload { .. } | Action::Report(_) | Action::Halt(_) => {}
+        }
+    }
+
+    pub(super) fn ends(&mut self, host: usize, run: RunId, end: Ended) {
+        let Some(process) = self.processes.remove(&(host, run)) else { return };
+        if self.early && process.run.place.is_some() {
+            self.processes.insert((host, run), process.clone());
+        }
+        let event = match process.run.place {
+            Some(_) => Event::Ended { run, end, detail: Value::Null },
+            None => Event::Exited { run, end: RunEnd::Stopped },
+        };
+        self.hand_in(host, event);
+    }
+
+    pub(super) fn send(&mut self, from: usize, to: &str, message: Message) {
+        let to = (0..3).find(|host| name(*host) == to).unwrap();
+        if self.down.contains(&(from.min(to), from.max(to))) {
+            return;
+        }
+        let (header, frames) = message.frames();
+        let header = serde_json::to_vec(&header).unwrap();
+        let message = Message::read(message.kind(), &header, frames.iter().map(|f| f.to_vec()).collect()).unwrap();
+        let luck = self.random >> 33;
+        for _ in 0..[1, 2, 0].get((luck % self.lossy) as usize).copied().unwrap_or(1) {
+            let event = Event::FromHost { host: name(from), message: message.clone() };
+            if luck % self.tardy == 7 {
+                let by = Span::from_millis(100 + luck % 3_900);
+                self.late.push((self.now.boottime + by, to, event));
+            } else {
+                self.hand_in(to, event);
+            }
+        }
+    }
+
+    /// What a node does with what it is told.
+    pub(super) fn tell(&mut self, host: usize, parent: ParentId, message: Message) {
+        let subject = message.subject().clone();
+        let answers = |ask: &Message| match (ask, &message) {
+            (Message::Place(_), Message::Placed(_)) => true,
+            (Message::Order(_), Message::Told(told)) => !matches!(told.what, What::Move { .. } | What::HostThere),
+            _ => false,
+        };
+        self.asks.retain(|(of, ask, _)| *of != parent || *ask.subject() != subject || !answers(ask));
+        if let Message::Told(Told { what, .. }) = &message
+            && matches!(what, What::Exited { .. } | What::Lost { .. } | What::HostThere | What::Move { .. })
+        {
+            let noted = Message::Told(Told { subject, what: What::Noted });
+            self.hand_in(host, Event::FromParent { parent, message: noted });
+        }
+        self.told.push(message);
+    }
+
+    pub(super) fn ask(&mut self, parent: ParentId, message: Message) {
+        self.asks.push((parent, message, self.now.boottime));
+    }
+
+    pub(super) fn subject(&self, path: &str, run: u64) -> Subject {
+        Subject { instance: "web".into(), path: path.into(), run, root_token: self.own("/").token }
+    }
+
+    pub(super) fn place(&mut self, parent: ParentId, path: &str, run: u64, placement: Placing) {
+        let subject = self.subject(path, run);
+        let place = Place { subject, placement, digest: "d".into(), ..Place::default() };
+        self.ask(parent, Message::Place(Box::new(place)));
+        self.pass(seconds(6));
+    }
+
+    pub(super) fn order(&mut self, path: &str, run: u64, what: Do) {
+        let order = Order { subject: self.subject(path, run), void_after_ms: 0, what };
+        self.ask(NODE, Message::Order(order));
+        self.pass(seconds(6));
+    }
+
+    /// What a node is told, in a word.
+    pub(super) fn words(message: &Message) -> Option<String> {
+        let all = match message {
+            Message::Placed(placed) => format!("{:?}", placed.outcome),
+            Message::Told(told) => format!("{:?}", told.what),
+            other => panic!("a node is not sent {other:?}"),
+        };
+        all.split([' ', '{', '(']).next().map(str::to_owned)
+    }
+
+    pub(super) fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.told).iter().filter_map(Cluster::words).collect()
+    }
+
+    /// Time passes, in steps in which whatever is due is done.
+    pub(super) fn pass(&mut self, span: Span) {
+        let until = self.now.plus(span);
+        while self.now.boottime < until.boottime {
+            self.now = self.now.plus(Span::from_millis(100));
+            let now = self.now;
+            // The fence and the kernel, whether an agent runs or not.
+            let over: Vec<usize> = (0..3).filter(|host| !self.no_fence && self.deadlines[*host].is_over(now)).collect();
+            self.processes.retain(|(host, _), _| !over.contains(host));
+            let (come, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, ..)| *at <= now.boottime);
+            self.late = late;
+            let come: Vec<(Time, usize, Event)> = come;
+            self.queue.extend(come.into_iter().map(|(_, host, event)| (host, event)));
+            let host = self.root().unwrap_or(0);
+            let mut due = Vec::new();
+            for (parent, message, at) in &mut self.asks {
+                if *at <= self.now.boottime {
+                    *at = self.now.boottime + AGAIN;
+                    due.push((host, Event::FromParent { parent: *parent, message: message.clone() }));
+                }
+            }
+            self.queue.extend(due);
+            for host in 0..3 {
+                let next = self.agents[host].as_ref().and_then(|agent| agent.next_deadline(self.now));
+                if next.is_some_and(|at| at <= self.now.boottime) {
+                    self.hand_in(host, Event::Tick);
+                }
+            }
+            self.run();
+        }
+    }
+}
