@@ -240,6 +240,11 @@ pub enum LinkError {
         /// The endpoint.
         endpoint: String,
     },
+    /// What leaves the machine is encrypted: `tcp://ADDRESS:PORT`, and a libzmq that was built with CURVE.
+    NotEncrypted {
+        /// The endpoint.
+        endpoint: String,
+    },
     /// A peer's name must have 1 to 255 bytes and must not begin with a zero byte, which is libzmq's.
     Identity {
         /// How many bytes it has.
@@ -275,6 +280,11 @@ impl fmt::Display for LinkError {
                 write!(f, "cannot use the socket path {}: {reason}", path.display())
             }
             LinkError::NotIpc { endpoint } => write!(f, "cannot use the endpoint {endpoint}: ipc://PATH is expected"),
+            LinkError::NotEncrypted { endpoint } => write!(
+                f,
+                "cannot use the endpoint {endpoint}: hosts speak by tcp://ADDRESS:PORT and CURVE, which this libzmq {}",
+                if has_curve() { "has" } else { "lacks: build with the feature `hosts`" }
+            ),
             LinkError::Identity { bytes } => {
                 write!(
                     f,
@@ -298,6 +308,7 @@ impl std::error::Error for LinkError {
             | LinkError::PathTooLong { .. }
             | LinkError::PathUnusable { .. }
             | LinkError::NotIpc { .. }
+            | LinkError::NotEncrypted { .. }
             | LinkError::Identity { .. } => None,
         }
     }

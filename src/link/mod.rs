@@ -10,6 +10,8 @@
 //! | [`Dealer`] | one peer | a node towards its parent, an operator's tool towards the root |
 //! | [`Pull`] | messages without a sender, only counted | beats and buttons of the plain PUSH kind |
 //!
+//! Between hosts there are two more, [`curve`].
+//!
 //! What holds for all of them:
 //!
 //! - **Nothing blocks.** Sending and receiving return at once. The two exceptions are documented:
@@ -25,6 +27,8 @@
 //! Every descriptor is close-on-exec, libzmq's too, so none reaches a child.
 
 mod context;
+#[cfg(feature = "hosts")]
+pub mod curve;
 mod dealer;
 mod door;
 mod drain;
