@@ -10,7 +10,7 @@ use super::keys::process::Environment;
 use super::keys::switch::Table;
 use super::overlay::{Overlay, Texts};
 use super::policy::words;
-use super::quote::strings;
+use super::quote::{string, strings};
 use super::shape::{Duration, Filename, Positive, a_word, filled, keys, refuse_others, rows, shapes, table};
 use super::source::{Finding, Findings, Place};
 use super::value::{Scope, Value};
@@ -19,7 +19,7 @@ use serde_json::json;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use toml::de::DeValue;
 
@@ -39,6 +39,8 @@ pub struct HostFile {
     pub cluster: String,
     /// What this host is called in it.
     pub name: String,
+    /// Where its agent listens for those of the other hosts, and where these find it; `None`: they do not speak with each other.
+    pub mesh: Option<MeshFile>,
     /// What can be required of it.
     pub labels: BTreeMap<String, String>,
     /// For so long from the sending of a renewal on others leave alone what runs here.
@@ -55,6 +57,15 @@ pub struct HostFile {
     pub store: StoreFile,
     /// What everything that is started here inherits.
     pub env: BTreeMap<String, String>,
+}
+
+/// How the agents of other hosts reach this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshFile {
+    /// `tcp://ADDRESS:PORT`, to bind to.
+    pub listen: String,
+    /// `HOST:PORT`, as others connect to it.
+    pub address: String,
 }
 
 /// Where the cluster's records are kept.
@@ -96,6 +107,8 @@ pub struct Read {
 pub(in crate::spec) struct Written {
     cluster: Option<String>,
     name: Option<String>,
+    listen: Option<SocketAddr>,
+    address: Option<String>,
     labels: Option<BTreeMap<String, String>>,
     lease: Option<Span>,
     renew: Option<Span>,
@@ -112,6 +125,11 @@ keys! {
         "The cluster's name: the same on all its hosts."
         "name" => HostName, optional(name);
         "This host's name in it: another one on each host."
+        "listen" => Listen, optional(listen);
+        "Where the agents of other hosts connect to this one: \"tcp://0.0.0.0:7411\"; needs the keys of host.key. Without it \
+         they do not speak with each other."
+        "address" => Address, optional(address);
+        "Where they find it, as HOST:PORT. Default: what `listen` names, where that is one address."
         "labels" => Labels, optional(labels);
         "What a tree's `placement` can require: { disk = \"ssd\" }."
         "lease" => Positive, optional(lease), default("\"15s\"");
@@ -147,6 +165,11 @@ static STORE_TABLE: Table<StoreFile> =
     Table::new("store", &[STORE], "a table", "[store] with endpoints = [\"https://10.0.0.1:2379\"]");
 
 shapes! {
+    /// Where an agent listens.
+    Listen: SocketAddr, listen, |at: &SocketAddr| string(&format!("tcp://{at}")),
+        json!({ "type": "string", "pattern": "^tcp://.+:[0-9]+$" });
+    /// Where it is found.
+    Address: String, address, |at: &String| string(at), json!({ "type": "string", "pattern": "^.+:[0-9]+$" });
     /// The members of the store.
     Endpoints: Vec<String>, endpoints, |all: &Vec<String>| strings(all),
         json!({ "type": "array", "minItems": 1, "items": filled() });
@@ -199,11 +222,13 @@ impl Reader<'_> {
             }
         }
         self.env(&written, &fields);
+        let mesh = self.mesh(&written, &fields);
         let times = self.times(&written, &fields);
         let [lease, renew, guard, stop_before, settle] = times;
         Some(HostFile {
             cluster: written.cluster?,
             name: written.name?,
+            mesh,
             labels: written.labels.unwrap_or_default(),
             lease,
             renew,
@@ -271,6 +296,33 @@ impl Reader<'_> {
         [lease, renew, guard, stop_before, settle]
     }
 
+    /// How others reach this host.
+    fn mesh(&mut self, written: &Written, fields: &Fields<'_>) -> Option<MeshFile> {
+        let Some(listen) = written.listen else {
+            if let Some(place) = fields.meant("address") {
+                self.scope.judge(
+                    Finding::error("missing-key", place, "`listen` is missing: nothing is at this address")
+                        .hint("write listen = \"tcp://0.0.0.0:7411\", or remove the line"),
+                );
+            }
+            return None;
+        };
+        let place = fields.meant("listen")?;
+        if written.address.is_none() && listen.ip().is_unspecified() {
+            self.scope.judge(
+                Finding::error(
+                    "missing-key",
+                    place,
+                    "`address` is missing: all addresses of this machine are none for others",
+                )
+                .hint(format!("write address = \"10.0.0.1:{}\", where the other hosts find this one", listen.port())),
+            );
+            return None;
+        }
+        let address = written.address.clone().unwrap_or_else(|| listen.to_string());
+        Some(MeshFile { listen: format!("tcp://{listen}"), address })
+    }
+
     fn env(&mut self, written: &Written, fields: &Fields<'_>) {
         let own = written.env.iter().flatten().map(|(name, _)| name).find(|name| name.starts_with("TREEVISOR_"));
         if let (Some(name), Some(place)) = (own, fields.meant("env")) {
@@ -288,11 +340,40 @@ fn part(span: Span, number: u64) -> Span {
 /// What a host's file will have, and has not yet: said where it is written, and not passed over.
 fn not_yet(key: &str) -> Option<&'static str> {
     Some(match key {
-        "listen" | "address" => "agents do not talk to each other yet, but by the store alone; remove the line",
         "watchdog" => "a hardware watchdog is not fed yet; remove the line",
         "endpoints" | "kind" | "ca" | "cert" | "key" => "it belongs into the table [store]",
         _ => return None,
     })
+}
+
+fn listen(scope: &mut Scope<'_>, value: Value<'_>) -> Option<SocketAddr> {
+    let text = scope.filled(value)?;
+    let parsed = text.strip_prefix("tcp://").and_then(|rest| rest.parse::<SocketAddr>().ok());
+    let found = parsed.filter(|at| at.port() > 0);
+    if found.is_none() {
+        let hint = "write \"tcp://0.0.0.0:7411\", or one address of this machine and a port: \"tcp://10.0.0.1:7411\"";
+        scope.bad_value(value, format!("{} is no place to listen at", quoted(&text)), hint);
+    }
+    found
+}
+
+fn address(scope: &mut Scope<'_>, value: Value<'_>) -> Option<String> {
+    let text = scope.filled(value)?;
+    let with_port = url(&format!("https://{text}")).is_some() && text.rsplit(':').next().is_some_and(is_port);
+    let is_specific = !text.parse::<SocketAddr>().is_ok_and(|at| at.ip().is_unspecified());
+    if with_port && is_specific && !text.ends_with('/') {
+        return Some(text);
+    }
+    scope.bad_value(
+        value,
+        format!("{} is no address of a host", quoted(&text)),
+        "write \"10.0.0.1:7411\" or \"NAME:7411\": where the other hosts find this one",
+    );
+    None
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile> {

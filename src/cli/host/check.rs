@@ -4,7 +4,7 @@ use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::file;
 use crate::cli::options::When;
 use crate::cli::out::{self, Out};
-use crate::spec::host::{self, HostFile};
+use crate::spec::host::{self, HostFile, MeshFile};
 use crate::spec::policy::Words;
 use crate::time::Span;
 use clap::Args;
@@ -66,7 +66,7 @@ pub(super) fn read(file: &Path) -> host::Read {
 }
 
 fn told(host: &HostFile) -> String {
-    let HostFile { cluster, name, labels, lease, renew, guard, stop_before, settle, store, env } = host;
+    let HostFile { cluster, name, mesh, labels, lease, renew, guard, stop_before, settle, store, env } = host;
     let mut text = format!(
         "host {name} of the cluster {cluster}\n\n\
          lease        {lease}: others leave alone what runs here for so long after a renewal\n\
@@ -81,6 +81,9 @@ fn told(host: &HostFile) -> String {
         store.kind.word(),
         store.endpoints.join(", "),
     );
+    if let Some(MeshFile { listen, address }) = mesh {
+        text.push_str(&format!("listen       {listen}: other hosts find it at {address}\n"));
+    }
     if !labels.is_empty() {
         let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         text.push_str(&format!("labels       {}\n", labels.join(", ")));
@@ -93,10 +96,12 @@ fn told(host: &HostFile) -> String {
 }
 
 fn host_json(host: &HostFile) -> Value {
-    let HostFile { cluster, name, labels, lease, renew, guard, stop_before, settle, store, env } = host;
+    let HostFile { cluster, name, mesh, labels, lease, renew, guard, stop_before, settle, store, env } = host;
     json!({
         "cluster": cluster,
         "name": name,
+        "listen": mesh.as_ref().map(|mesh| &mesh.listen),
+        "address": mesh.as_ref().map(|mesh| &mesh.address),
         "labels": labels,
         "lease_ms": lease.as_millis(),
         "renew_ms": renew.as_millis(),

@@ -1,6 +1,6 @@
 //! Files of hosts that are right, and what is said of those that are not.
 
-use super::{HostFile, Read, StoreFile, StoreKind, read};
+use super::{HostFile, MeshFile, Read, StoreFile, StoreKind, read};
 use crate::spec::render;
 use crate::time::Span;
 use std::path::Path;
@@ -24,7 +24,7 @@ const LEAST: &str = "cluster = \"shop\"\nname = \"${HOSTNAME}\"\nstore.endpoints
 
 #[test]
 fn what_is_not_written_follows_from_the_lease() {
-    let HostFile { cluster, name, labels, lease, renew, guard, stop_before, settle, store, env } = host(LEAST);
+    let HostFile { cluster, name, mesh, labels, lease, renew, guard, stop_before, settle, store, env } = host(LEAST);
     assert_eq!((&*cluster, &*name), ("shop", "b"));
     assert_eq!(
         [lease, renew, guard, stop_before, settle],
@@ -32,7 +32,7 @@ fn what_is_not_written_follows_from_the_lease() {
     );
     let endpoints = vec!["http://127.0.0.1:2379".to_owned()];
     assert_eq!(store, StoreFile { kind: StoreKind::Etcd, endpoints, ..StoreFile::default() });
-    assert!(env.is_empty() && labels.is_empty());
+    assert!(env.is_empty() && labels.is_empty() && mesh.is_none());
     // The shortest lease there is, with all that follows from it.
     let short = host(&format!("lease = \"5s\"\n{LEAST}"));
     assert_eq!(short.renew, Span::from_secs(1));
@@ -53,6 +53,18 @@ fn all_can_be_written() {
     assert_eq!(host.store.key.as_deref(), Some(Path::new("k.pem")));
     assert_eq!(host.env["DATA"], "/srv");
     assert_eq!(host.labels["disk"], "ssd");
+}
+
+#[test]
+fn where_others_find_it_follows_from_where_it_listens() {
+    let mesh = |lines: &str| host(&format!("{lines}{LEAST}")).mesh.unwrap();
+    let of = |listen: &str, address: &str| MeshFile { listen: listen.into(), address: address.into() };
+    assert_eq!(mesh("listen = \"tcp://10.0.0.1:7411\"\n"), of("tcp://10.0.0.1:7411", "10.0.0.1:7411"));
+    assert_eq!(mesh("listen = \"tcp://[fd00::1]:7411\"\n"), of("tcp://[fd00::1]:7411", "[fd00::1]:7411"));
+    for address in ["10.0.0.1:7411", "a.example:7411", "[fd00::1]:7411"] {
+        let lines = format!("listen = \"tcp://0.0.0.0:7411\"\naddress = \"{address}\"\n");
+        assert_eq!(mesh(&lines), of("tcp://0.0.0.0:7411", address));
+    }
 }
 
 /// Each file in `tests/data/host` beside what is said about it.
