@@ -5,6 +5,7 @@
 //! does not answer at once is passed over, and the tree is taken from the instance's file instead.
 
 use super::failure::{ExitCode, Failure};
+use super::instance::anywhere;
 use super::out::Out;
 use crate::control::{self, Instance, Limits, Session};
 use crate::ids::Path;
@@ -139,7 +140,7 @@ fn instances(written: &OsStr) -> Vec<CompletionCandidate> {
 fn paths(written: &OsStr) -> Vec<CompletionCandidate> {
     let Some(written) = written.to_str() else { return Vec::new() };
     let words: Vec<OsString> = std::env::args_os().collect();
-    let Ok(instance) = control::find(&control::own_base(), named(&words).as_deref()) else { return Vec::new() };
+    let Ok(instance) = anywhere(named(&words).as_deref()) else { return Vec::new() };
     matching(known(&instance), written)
         .into_iter()
         .map(|(path, state)| CompletionCandidate::new(path).help((!state.is_empty()).then(|| state.into())))

@@ -20,8 +20,8 @@ use std::path::{Component, Path, PathBuf};
 /// Have a tree run on one of the cluster's hosts
 ///
 /// Checks FILE here, brings it with all that it includes to this host's disk, and makes it what the cluster runs. Its
-/// root is started on one of the hosts that have it. To be done on each host that may run it: a host runs nothing that
-/// was not deployed on it.
+/// root is started on one of the hosts that have it. Hosts that are connected (`listen` in host.toml) all get it from this
+/// one and check it; among others it is to be done on each that may run it: a host runs nothing that is not on its disk.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 The first deployment of a new content makes it the wanted one: a tree that runs is reloaded where its
@@ -38,7 +38,8 @@ Examples:
 
 Exit codes:
   0  it is wanted, and lies on this host's disk; with --plan: the plan was shown
-  1  it could not be brought there, or the store does not answer
+  1  it could not be brought there, or the store does not answer; or, of hosts that are connected,
+     fewer than three (and not all) have it, or one that may run it has found errors: nothing changes
   2  the file has errors
   6  no agent runs here
 ")]
@@ -72,9 +73,12 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
     can_be_taken_over(&tree)?;
     let doing = format!("deploy {}", tree.name);
     let told = agent::ask(&doing, &HostAsk::Deploy(bundle), &contents, WITHIN)?;
-    let HostTold::Deployed { digest, again, without } = told else { return Err(agent::not_understood(&doing)) };
+    let HostTold::Deployed { digest, again, without, brought } = told else {
+        return Err(agent::not_understood(&doing));
+    };
     if args.json {
-        let shown = json!({ "instance": tree.name, "digest": digest, "again": again, "without": without });
+        let shown =
+            json!({ "instance": tree.name, "digest": digest, "again": again, "without": without, "brought": brought });
         Out::open().write_json(&shown)?;
         return Ok(ExitCode::Done);
     }
@@ -83,7 +87,14 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
     if !without.is_empty() {
         out::say(
             when,
-            &format!("not known to lie on {} yet: a host runs nothing that was not deployed on it", without.join(", ")),
+            &if brought {
+                format!("not on {} yet: a host has it as soon as it can be reached", without.join(", "))
+            } else {
+                format!(
+                    "not known to lie on {} yet: a host runs nothing that was not deployed on it",
+                    without.join(", ")
+                )
+            },
         );
     }
     Ok(ExitCode::Done)

@@ -6,7 +6,7 @@
 
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
-use super::instance::not_found;
+use super::instance::{anywhere, not_found};
 use super::moment::Moment;
 use super::options::{Target, Times, When, moment, path, positive_span};
 use super::out::{self, Out, json_line};
@@ -100,7 +100,7 @@ fn event_kind(text: &str) -> Result<String, String> {
 
 pub(super) fn run(args: Events, when: When) -> Result<ExitCode, Failure> {
     let wanted = args.target.instance.as_deref();
-    match control::find(&control::own_base(), wanted) {
+    match anywhere(wanted) {
         Ok(instance) => of_running(&args, &instance, when),
         Err(error @ (FindError::NoneRuns { .. } | FindError::NotRunning { .. })) => {
             let Some((name, state)) = kept(wanted) else {

@@ -71,8 +71,11 @@ fn plain(text: impl Into<String>) -> Cell {
     Cell::new(text, Style::new())
 }
 
+/// Which column shows whether a host is received from here.
+const LINK: usize = 4;
+
 fn hosts_table(hosts: &[HostView]) -> Table {
-    let columns = vec![
+    let mut columns = vec![
         Column::left("HOST", 0),
         Column::left("STATE", 0),
         Column::right("EPOCH", 3),
@@ -81,6 +84,11 @@ fn hosts_table(hosts: &[HostView]) -> Table {
         Column::left("VERSION", 4),
         Column::left("NOTE", 2).cut_to(20),
     ];
+    // Where hosts know each other by the store alone there is nothing to be shown of their links.
+    let linked = hosts.iter().any(|host| host.link.is_some());
+    if linked {
+        columns.insert(LINK, Column::left("LINK", 1));
+    }
     let row = |host: &HostView| {
         let style = match host.state.as_str() {
             "live" => AnsiColor::Green.on_default(),
@@ -89,15 +97,21 @@ fn hosts_table(hosts: &[HostView]) -> Table {
         };
         let no_cgroup =
             (!host.cgroup && host.state != "lost").then(|| "no cgroup that it may kill: runs nothing".to_owned());
-        vec![
+        let broken = host.link_note.as_ref().map(|why| format!("no link: {why}"));
+        let mut cells = vec![
             plain(host.name.clone()),
             Cell::new(host.state.clone(), style),
             plain(host.epoch.to_string()),
             plain(host.lease_left_ms.map(|left| Span::from_millis(left).coarse()).unwrap_or_default()),
             plain(host.placed.to_string()),
             plain(host.version.clone()),
-            plain(host.note.clone().or(no_cgroup).unwrap_or_default()),
-        ]
+            plain(host.note.clone().or(broken).or(no_cgroup).unwrap_or_default()),
+        ];
+        if linked {
+            let style = if host.link.as_deref() == Some("down") { AnsiColor::Red.on_default() } else { Style::new() };
+            cells.insert(LINK, Cell::new(host.link.clone().unwrap_or_else(|| "-".into()), style));
+        }
+        cells
     };
     Table { columns, rows: hosts.iter().map(row).collect() }
 }
@@ -144,6 +158,7 @@ mod tests {
             epoch: 3,
             lease_left_ms: (state == "live").then_some(12_300),
             link: None,
+            link_note: None,
             placed: u32::from(state == "live"),
             labels: BTreeMap::new(),
             draining: false,
@@ -203,6 +218,26 @@ mail  up      -         7  0123456789ab  a: it is being drained
     }
 
     #[test]
+    fn links_are_shown_where_there_are_any() {
+        let mut view = view();
+        view.instances.clear();
+        view.hosts[1].link = Some("down".into());
+        view.hosts[1].link_note = Some("it is of the cluster mill".into());
+        view.hosts[2].link = Some("up".into());
+        assert_eq!(
+            draw(&view, Look::PLAIN),
+            "\
+cluster shop; store etcd answers, answered 0.4s ago
+
+HOST  STATE  EPOCH  LEASE  LINK  RUNS  VERSION  NOTE
+a     live       3    12s  -        1  0.1.0
+b     lost       3         down     0  0.1.0    no link: it is of the cluster mill
+c     live       3    12s  up       1  0.1.0    no cgroup that it may kill: runs nothing
+"
+        );
+    }
+
+    #[test]
     fn the_json_keeps_its_keys() {
         let value = serde_json::to_value(view()).unwrap();
         let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
@@ -210,7 +245,7 @@ mail  up      -         7  0123456789ab  a: it is being drained
         assert_eq!(keys(&value["store"]), "age_ms endpoints kind quota_bytes size_bytes state");
         assert_eq!(
             keys(&value["hosts"][0]),
-            "address cgroup draining epoch labels lease_left_ms link name note placed protocol state version"
+            "address cgroup draining epoch labels lease_left_ms link link_note name note placed protocol state version"
         );
         assert_eq!(keys(&value["instances"][0]), "candidates digest host instance note since_ms token wanted");
     }

@@ -4,42 +4,89 @@ use super::failure::{ExitCode, Failure};
 use super::options::Target;
 use crate::control::{self, FindError, Instance};
 use crate::error::Chain;
-use crate::ids::Path;
+use crate::ids::{Name, Path};
+use crate::instance::runtime::RuntimeDir;
+use crate::spec::host::INSTANCE as HOST;
 use crate::time::Span;
 use crate::wire::hosts::{HostAsk, HostTold};
 
 /// Finds the instance that is meant. `verb` and `path` are what it is looked for, for the case that there is none.
 pub(super) fn find(target: &Target, verb: &str, path: &Path) -> Result<Instance, Failure> {
-    let base = control::own_base();
-    control::find(&base, target.instance.as_deref()).map_err(|error| {
-        let elsewhere = match &error {
-            FindError::NotRunning { name, .. } => elsewhere(&base, verb, path, name.as_str()),
+    anywhere(target.instance.as_deref()).map_err(|error| {
+        let there = match &error {
+            FindError::NotRunning { name, base, .. } => located(base, name.as_str()).map(|there| (there, name)),
             _ => None,
         };
-        elsewhere.unwrap_or_else(|| not_found(verb, path, &error))
+        there.map_or_else(|| not_found(verb, path, &error), |(there, name)| elsewhere(there, verb, path, name))
     })
 }
 
-/// The host that the root of an instance runs on, where this machine belongs to a cluster that knows of it.
-fn elsewhere(base: &std::path::Path, verb: &str, path: &Path, instance: &str) -> Option<Failure> {
+/// The instance that is meant, on this machine, or on another host to which this one passes on what is asked.
+///
+/// # Errors
+/// Those of [`control::find`]; and that it runs twice.
+pub(super) fn anywhere(wanted: Option<&str>) -> Result<Instance, FindError> {
+    let base = control::own_base();
+    match control::find(&base, wanted) {
+        Ok(instance) => match located(&base, instance.name.as_str()) {
+            Some(Located { host: Some(host), here: false, .. }) => Err(FindError::Twice { instance, host }),
+            _ => Ok(instance),
+        },
+        Err(FindError::NotRunning { name, base, running }) => located(&base, name.as_str())
+            .and_then(|there| there.instance(&name))
+            .ok_or(FindError::NotRunning { name, base, running }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the cluster of this machine runs an instance.
+struct Located {
+    host: Option<String>,
+    here: bool,
+    via: Option<String>,
+}
+
+/// `None` where this machine is no host, or the cluster does not know the instance.
+fn located(base: &std::path::Path, instance: &str) -> Option<Located> {
+    // Each host has one of this name, which is its own.
+    if instance == HOST {
+        return None;
+    }
     let ask = HostAsk::Locate { instance: instance.to_owned() };
-    let located = control::ask_agent(base, &ask, &[], Span::from_secs(1)).ok()?;
-    let HostTold::Located { host, here, known: true } = located else { return None };
-    let (message, hint) = match host {
-        Some(host) if here => (
+    let told = control::ask_agent(base, &ask, &[], Span::from_secs(1)).ok()?;
+    let HostTold::Located { host, here, known: true, via } = told else { return None };
+    Some(Located { host, here, via })
+}
+
+impl Located {
+    /// What a tool speaks with where this host passes it on.
+    fn instance(&self, name: &Name) -> Option<Instance> {
+        let runtime = RuntimeDir::of(std::path::Path::new(self.via.as_ref()?), name).ok()?;
+        Some(Instance { name: name.clone(), runtime })
+    }
+}
+
+/// The cluster knows it, and it cannot be asked from here.
+fn elsewhere(there: Located, verb: &str, path: &Path, instance: &Name) -> Failure {
+    let (message, hint) = match there.host {
+        Some(host) if there.here => (
             format!("cannot {verb} {path}: \"{instance}\" is to run on this host, {host}, and does not at the moment"),
             "`treevisor hosts` and `treevisor logs -i host` tell why".to_owned(),
         ),
         Some(host) => (
-            format!("cannot {verb} {path}: \"{instance}\" runs on the host {host}"),
-            format!("ask there: type the same on {host}; it is not passed on from here yet"),
+            format!(
+                "cannot {verb} {path}: \"{instance}\" runs on the host {host}, to which there is no link from here"
+            ),
+            format!(
+                "type the same on {host}; `treevisor hosts` shows the links, which hosts with `listen` in host.toml have"
+            ),
         ),
         None => (
             format!("cannot {verb} {path}: \"{instance}\" runs on no host of the cluster at the moment"),
             "`treevisor hosts` tells why".to_owned(),
         ),
     };
-    Some(Failure::new(ExitCode::NoCluster, message).hint(hint))
+    Failure::new(ExitCode::NoCluster, message).hint(hint)
 }
 
 pub(super) fn not_found(verb: &str, path: &Path, error: &FindError) -> Failure {
@@ -51,6 +98,12 @@ pub(super) fn not_found(verb: &str, path: &Path, error: &FindError) -> Failure {
             .hint("the name of an instance is that of `name` in its file, or the file's own"),
         FindError::Several { .. } => {
             Failure::new(ExitCode::Usage, message).hint("say which one, with --instance NAME or TREEVISOR_INSTANCE")
+        }
+        FindError::Twice { instance, .. } => {
+            let pid = instance.runtime.read_instance().map(|read| format!("`kill {}`", read.pid)).ok();
+            let how = pid.unwrap_or_else(|| "a signal to its root".to_owned());
+            Failure::new(ExitCode::Usage, message)
+                .hint(format!("{how} ends the one of this machine; that of the cluster can be asked from another host"))
         }
         FindError::BadName { .. } | FindError::Runtime(_) => Failure::new(ExitCode::Usage, message),
         FindError::Look { .. } => Failure::new(ExitCode::Failed, message),

@@ -6,7 +6,7 @@
 use super::change::ask_failed;
 use super::events::kept;
 use super::failure::{ExitCode, Failure};
-use super::instance::{near, not_found};
+use super::instance::{anywhere, near, not_found};
 use super::moment::Moment;
 use super::options::{Target, Times, When, moment, path, positive_span};
 use super::out::{self, Out, json_line};
@@ -100,7 +100,7 @@ pub(super) fn run(args: Logs, when: When) -> Result<ExitCode, Failure> {
     let first = paths.first().cloned().unwrap_or_else(Path::root);
     let wanted = args.target.instance.as_deref();
     let mut shown = Shown::new(&args, when);
-    let instance = match control::find(&control::own_base(), wanted) {
+    let instance = match anywhere(wanted) {
         Ok(instance) => instance,
         Err(error) => return without_root(&args, &paths, &first, &error, &mut shown),
     };

@@ -3,12 +3,12 @@
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::host::agent;
-use super::instance::{near, not_found};
+use super::instance::{anywhere, near, not_found};
 use super::options::Target;
 use super::out::Out;
 use super::status::ask;
 use super::targets::pattern;
-use crate::control::{self, FindError, Session};
+use crate::control::{FindError, Session};
 use crate::ids::Path;
 use crate::metrics::{self, Wanted};
 use crate::os::clock::Clock;
@@ -86,7 +86,7 @@ pub(super) fn run(args: Metrics) -> Result<ExitCode, Failure> {
         return of_hosts(output);
     }
     let wanted = Wanted { workers: args.workers == Workers::All, usage: args.usage, paths: args.paths };
-    let instance = match control::find(&control::own_base(), args.target.instance.as_deref()) {
+    let instance = match anywhere(args.target.instance.as_deref()) {
         Ok(instance) => instance,
         Err(error) => {
             if let (Some(file), FindError::NoneRuns { .. } | FindError::NotRunning { .. }) = (output, &error) {

@@ -69,8 +69,8 @@ fn by_hand(args: &Panic, path: &Path) -> Result<(), Failure> {
     let instance = find(&args.target, "panic", path)?;
     let ask = HostAsk::Locate { instance: instance.name.to_string() };
     let located = control::ask_agent(&control::own_base(), &ask, &[], Span::from_secs(1));
-    let Ok(HostTold::Located { here: true, .. }) = located else { return Ok(()) };
-    let message = format!("cannot panic {path} and hold it: the agent of this host starts \"{}\" again", instance.name);
+    let Ok(HostTold::Located { host: Some(_), .. }) = located else { return Ok(()) };
+    let message = format!("cannot panic {path} and hold it: the agent of its host starts \"{}\" again", instance.name);
     Err(Failure::new(ExitCode::Failed, message)
         .hint(format!("`treevisor stop -i {}` keeps it down until it is deployed again", instance.name)))
 }

@@ -2,12 +2,12 @@
 
 use super::change::{FIRST_REPLY, ask_failed, done_line};
 use super::failure::{ExitCode, Failure};
-use super::instance::not_found;
+use super::instance::{anywhere, not_found};
 use super::options::{Target, When, path, positive_span};
 use super::out::Out;
 use super::status::ask;
 use super::up::{is_up, look_until, not_up};
-use crate::control::{self, AskError, FindError, Instance, Session};
+use crate::control::{AskError, FindError, Instance, Session};
 use crate::ids::Path;
 use crate::os::clock::Clock;
 use crate::time::{Span, Time};
@@ -88,7 +88,7 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
 
 /// The instance; one that is to run may still be on its way.
 fn appeared(args: &Wait, clock: &Clock, end: Time) -> Result<Instance, Failure> {
-    let look = |_| Ok(control::find(&control::own_base(), args.target.instance.as_deref()));
+    let look = |_| Ok(anywhere(args.target.instance.as_deref()));
     let may_come = |found: &Result<Instance, FindError>| {
         matches!(found, Err(FindError::NoneRuns { .. } | FindError::NotRunning { .. })) && args.until == Until::Running
     };

@@ -6,7 +6,7 @@
 use super::change::ask_failed;
 use super::events::kept;
 use super::failure::{ExitCode, Failure};
-use super::instance::not_found;
+use super::instance::{anywhere, not_found};
 use super::moment::Moment;
 use super::options::{Target, Times, When, moment, path, positive_span};
 use super::out::{self, Out};
@@ -92,7 +92,7 @@ pub(super) fn run(args: Why, when: When) -> Result<ExitCode, Failure> {
         Subject::Path(path) => path.clone(),
         Subject::Event(_) => Path::root(),
     };
-    let found = control::find(&control::own_base(), wanted);
+    let found = anywhere(wanted);
     let past = args.at.is_some() || matches!(args.path, Subject::Event(_));
     let explanation = match found {
         Ok(instance) if past => {

@@ -119,6 +119,13 @@ pub enum FindError {
         /// They are these.
         names: Vec<Name>,
     },
+    /// It runs on this machine by itself, and another host of its cluster runs one of the same name.
+    Twice {
+        /// The one of this machine.
+        instance: Instance,
+        /// The host of the other one.
+        host: String,
+    },
     /// The wanted name is none.
     BadName {
         /// What was given.
@@ -152,6 +159,12 @@ impl fmt::Display for FindError {
                 if running.is_empty() { Ok(()) } else { write!(f, "; running: {}", list(running)) }
             }
             FindError::Several { names } => write!(f, "several instances run: {}", list(names)),
+            FindError::Twice { instance, host } => write!(
+                f,
+                "\"{}\" runs on this machine by itself ({}), and in the cluster on the host {host}",
+                instance.name,
+                instance.runtime.path().display()
+            ),
             FindError::BadName { name, .. } => write!(f, "\"{}\" is no name of an instance", name.escape_debug()),
             FindError::Runtime(_) => f.write_str("cannot look for the instance"),
             FindError::Look { base, .. } => write!(f, "cannot look for instances in {}", base.display()),
@@ -165,7 +178,10 @@ impl std::error::Error for FindError {
             FindError::BadName { cause, .. } => Some(cause),
             FindError::Runtime(cause) => Some(cause),
             FindError::Look { cause, .. } => Some(cause),
-            FindError::NoneRuns { .. } | FindError::NotRunning { .. } | FindError::Several { .. } => None,
+            FindError::NoneRuns { .. }
+            | FindError::NotRunning { .. }
+            | FindError::Several { .. }
+            | FindError::Twice { .. } => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::judge::Judge;
 use super::lease::{Lease, Step};
 use super::message::Message;
 use super::moment::Moment;
-use super::record::{self, ClaimKey, Host, HostState, Key, Own, Tried, Version, Want};
+use super::record::{self, ClaimKey, Cluster, Host, HostState, Key, Own, Tried, Version, Want};
 use super::report::Report;
 use super::settings::Settings;
 use super::wards::Wards;
@@ -70,6 +70,8 @@ pub struct Agent {
     pub(super) judge: Judge,
     pub(super) owns: BTreeMap<ClaimKey, (Version, Own)>,
     pub(super) wants: BTreeMap<String, (Version, Want)>,
+    /// What the hosts have in common, where that was written.
+    pub(super) cluster: Option<Cluster>,
     /// Since when the order of each, by its serial, has been known here.
     pub(super) ordered: BTreeMap<String, (u64, Time)>,
     pub(super) claims: BTreeMap<ClaimKey, Claim>,
@@ -124,6 +126,7 @@ impl Agent {
             judge: Judge::default(),
             owns: BTreeMap::new(),
             wants: BTreeMap::new(),
+            cluster: None,
             ordered: BTreeMap::new(),
             claims: BTreeMap::new(),
             guests: BTreeMap::new(),

@@ -5,7 +5,7 @@ use super::agent::{Agent, Ending, Purpose, RECORDS_MAX};
 use super::event::{Answer, RequestId, Stored, Turn};
 use super::judge::Turned;
 use super::lease::Change;
-use super::record::{self, ClaimKey, Host, HostState, Key, Own, OwnState, Version, Want};
+use super::record::{self, ClaimKey, Cluster, Host, HostState, Key, Own, OwnState, Version, Want};
 use super::report::Report;
 use crate::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,6 +146,7 @@ impl Agent {
         let (mut owns, mut wants, mut hosts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         self.overflows = false;
         let mut had = 0;
+        let mut cluster = self.cluster.take();
         for Stored { key, version, value } in records {
             match Key::parse(&self.settings.cluster, &key) {
                 Some(Key::Host(name)) => {
@@ -176,9 +177,12 @@ impl Agent {
                         wants.insert(instance, (version, want));
                     }
                 }
-                Some(Key::Cluster) | None => {}
+                // One that cannot be read changes nothing.
+                Some(Key::Cluster) => cluster = record::read::<Cluster>(&value).ok().or(cluster),
+                None => {}
             }
         }
+        self.cluster = cluster;
         let named = |wants: &BTreeMap<String, (Version, Want)>| -> BTreeSet<String> {
             wants.values().map(|(_, want)| want.bundle.clone()).collect()
         };

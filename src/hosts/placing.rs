@@ -9,7 +9,7 @@ use super::guest::Guest;
 use super::judge::Seen;
 use super::moment::Moment;
 use super::record::{
-    self, ClaimKey, Host, HostState, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState,
+    self, ClaimKey, Cluster, Host, HostState, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState,
 };
 use super::report::Report;
 use super::view::{HostView, InstanceView};
@@ -332,6 +332,11 @@ impl Agent {
             _ => {}
         }
         out.push(Action::Run(Run { run: self.runs, claim: key.clone(), token, bundle, start, from, place: None }));
+    }
+
+    /// What the hosts have in common, as it was last read; `None` where that is not written.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
     }
 
     /// All hosts that have a record, and this one.

@@ -80,6 +80,9 @@ pub enum HostTold {
         again: bool,
         /// Live hosts that do not have it, and cannot run it before they do.
         without: Vec<String>,
+        /// It was brought to the other hosts.
+        #[serde(default)]
+        brought: bool,
     },
     /// To `Locate`.
     Located {
@@ -90,6 +93,10 @@ pub enum HostTold {
         here: bool,
         /// It is deployed in this cluster.
         known: bool,
+        /// The directory below which a tool finds it as one that runs here: what is said there is passed on. `None` where its host cannot be
+        /// reached from this one.
+        #[serde(default)]
+        via: Option<String>,
     },
     /// To `Bundle`.
     Bundle {
@@ -148,8 +155,11 @@ pub struct HostView {
     pub epoch: u64,
     /// How much of its lease is left.
     pub lease_left_ms: Option<u64>,
-    /// Whether its agent can be reached from here; `None` as long as agents do not connect to each other.
+    /// `up` or `down`: whether its agent is received from here; `None` of the host itself, and where agents do not connect to each other.
     pub link: Option<String>,
+    /// Why it is down, where that is known.
+    #[serde(default)]
+    pub link_note: Option<String>,
     /// How many trees run there.
     pub placed: u32,
     /// What can be required of it.

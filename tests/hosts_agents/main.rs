@@ -5,6 +5,7 @@
 #![cfg(feature = "hosts")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 
+mod links;
 mod store;
 
 use serde_json::Value;
@@ -50,13 +51,19 @@ command = ["sh", "-c", 'echo "$TREEVISOR_HOST $TREEVISOR_FENCE $TREEVISOR_START 
 impl Cluster {
     /// Starts these hosts, and waits until each has its lease. `None` where there is no cgroup to be had.
     fn start(names: &[&'static str]) -> Option<Cluster> {
+        Cluster::start_with(names, |_, _| String::new())
+    }
+
+    /// The same, with more lines in the file of each host; they are given its directory and its name.
+    fn start_with(names: &[&'static str], lines: impl Fn(&Path, &str) -> String) -> Option<Cluster> {
         let directory = tempfile::Builder::new().prefix("tvh").tempdir().unwrap();
         let store = Store::start();
         let start = |name: &&'static str| {
             let below = directory.path().join(name);
             fs::create_dir(&below).unwrap();
             let file = format!(
-                "cluster = \"test\"\nname = \"{name}\"\nlease = \"5s\"\n[store]\nendpoints = [\"{}\"]\n",
+                "cluster = \"test\"\nname = \"{name}\"\nlease = \"5s\"\n{}[store]\nendpoints = [\"{}\"]\n",
+                lines(&below, name),
                 store.url
             );
             fs::write(below.join("host.toml"), file).unwrap();
@@ -248,7 +255,7 @@ fn a_tree_runs_on_one_host_and_where_it_was_not_deployed_on_none() {
     let output = cluster.run("a", &["status", "-i", "shop"]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(6), "{error}");
-    assert!(error.contains("runs on the host b"), "{error}");
+    assert!(error.contains("runs on the host b, to which there is no link"), "{error}");
     assert!(cluster.done("b", &["status", "-i", "shop"]).contains("running"));
 
     // A host that is drained has nowhere to move it to; with the bundle there it moves.

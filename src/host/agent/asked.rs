@@ -1,7 +1,7 @@
 //! What tools ask, and what they are told.
 
 use super::deploys::{Deployed, Next};
-use super::disk::Job;
+use super::disk::{Job, Whose};
 use super::stores::For;
 use super::tools::{Asker, Draining};
 use super::turn::{Shell, moment};
@@ -25,15 +25,21 @@ impl Shell {
                 self.stores.ask(For::Deploy(number), ask, self.attempt);
                 return;
             }
+            Some(Next::Offer(digest, hosts)) => {
+                self.offer(&digest, &hosts);
+                return;
+            }
             Some(Next::Over(Err(message))) => HostTold::Refused { message },
-            Some(Next::Over(Ok(Deployed { digest, again }))) => {
+            Some(Next::Over(Ok(Deployed { digest, again, without }))) => {
                 let hosts = self.core.hosts(moment(clock::both()));
                 let lacks = |host: &HostView| {
                     let record = &host.record;
                     record.state == HostState::Live && host.name != self.file.name && !record.has_digest(&digest)
                 };
-                let without = hosts.iter().filter(|host| lacks(host)).map(|host| host.name.clone()).collect();
-                HostTold::Deployed { digest, again, without }
+                let unseen = || hosts.iter().filter(|host| lacks(host)).map(|host| host.name.clone()).collect();
+                let brought = without.is_some();
+                let without = without.map_or_else(unseen, |without| without.into_keys().collect());
+                HostTold::Deployed { digest, again, without, brought }
             }
         };
         if let Some(asker) = self.deploys.end(number) {
@@ -47,7 +53,7 @@ impl Shell {
             HostAsk::Hosts => HostTold::Hosts(Box::new(self.view(now))),
             HostAsk::Deploy(bundle) => {
                 let number = self.deploys.begin(asker);
-                if !self.disk.ask(Job::Keep(number, bundle, contents)) {
+                if !self.disk.ask(Job::Keep(Whose::Deploy(number), bundle, contents)) {
                     let full = "the disk of this host does not respond".to_owned();
                     self.go_on_deploying(number, Some(Next::Over(Err(full))));
                 }
@@ -57,7 +63,9 @@ impl Shell {
                 let found =
                     self.core.instances(now).into_iter().map(view::instance).find(|one| one.instance == instance);
                 let host = found.as_ref().and_then(|one| one.host.clone());
-                HostTold::Located { known: found.is_some(), here: host.as_ref() == Some(&self.file.name), host }
+                let here = host.as_ref() == Some(&self.file.name);
+                let via = host.as_ref().filter(|_| !here).and_then(|host| self.way_to(&instance, host));
+                HostTold::Located { known: found.is_some(), here, host, via }
             }
             HostAsk::Bundle { instance } => {
                 let wanted = self.core.instances(now).into_iter().find(|one| one.claim.instance == instance);
@@ -126,7 +134,15 @@ impl Shell {
                 size_bytes: self.health.as_ref().map(|health| health.size),
                 quota_bytes: self.health.as_ref().and_then(|health| health.quota),
             },
-            hosts: self.core.hosts(now).into_iter().map(view::host).collect(),
+            hosts: self
+                .core
+                .hosts(now)
+                .into_iter()
+                .map(|host| {
+                    let link = self.meeting.as_ref().and_then(|meeting| meeting.shown(&host.name));
+                    view::host(host, link)
+                })
+                .collect(),
             instances: self.core.instances(now).into_iter().map(view::instance).collect(),
         }
     }

@@ -12,7 +12,7 @@ use crate::hosts::record::Placement;
 use crate::ids::Name;
 use crate::instance::state::StateDir;
 use crate::os::random;
-use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle};
+use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle, BundleFile};
 use sha2::{Digest, Sha256};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -110,13 +110,16 @@ impl Bundles {
         Some(Kept { digest: digest.to_owned(), instance, file, placement: Placement::default() })
     }
 
-    /// Writes a bundle, and gives what it is called. It is there whole or not at all.
+    /// Writes a bundle, and gives what it is called. It is there whole or not at all. `called`: what its content has to be.
     ///
     /// # Errors
     /// What is wrong with it, or with the disk.
-    pub(super) fn keep(&self, bundle: &Bundle, contents: &[Vec<u8>]) -> Result<Kept, String> {
+    pub(super) fn keep(&self, bundle: &Bundle, contents: &[Vec<u8>], called: Option<&str>) -> Result<Kept, String> {
         fits(bundle, contents)?;
         let digest = digest(bundle, contents);
+        if called.is_some_and(|called| called != digest) {
+            return Err("its content is another than it is called".to_owned());
+        }
         let (instance, file) = (bundle.instance.clone(), bundle.file.clone());
         let kept = Kept { digest, instance, file, placement: Placement::default() };
         if self.read(&kept.digest).is_some() {
@@ -184,6 +187,19 @@ impl Bundles {
         entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| !name.starts_with('.')).collect()
     }
 
+    /// All of a bundle, to be sent.
+    ///
+    /// # Errors
+    /// The system's, or it is not there.
+    pub(super) fn whole(&self, kept: &Kept) -> io::Result<(Bundle, Vec<Vec<u8>>)> {
+        let text =
+            files::read_regular(&self.directory.join("bundles").join(&kept.digest).join("bundle.json"), 1 << 20)?;
+        let bundle: Bundle = serde_json::from_slice(&text)?;
+        let read = |file: &BundleFile| files::read_regular(&self.files(kept).join(&file.path), BUNDLE_MAX as u64);
+        let contents = bundle.files.iter().map(read).collect::<io::Result<_>>()?;
+        Ok((bundle, contents))
+    }
+
     /// Removes one that is of no use.
     pub(super) fn remove(&self, kept: &Kept) {
         let _ = fs::remove_dir_all(self.directory.join("bundles").join(&kept.digest));
@@ -212,7 +228,6 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::hosts::BundleFile;
 
     fn bundle(files: &[(&str, &str)]) -> (Bundle, Vec<Vec<u8>>) {
         let of = |(path, text): &(&str, &str)| BundleFile { path: (*path).into(), bytes: text.len() };
@@ -226,12 +241,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let bundles = Bundles::below(&StateDir::at(directory.path().join("host"))).unwrap();
         let (one, contents) = bundle(&[("shop.toml", "a"), ("conf.d/web.toml", "b")]);
-        let kept = bundles.keep(&one, &contents).unwrap();
-        assert_eq!(bundles.keep(&one, &contents).unwrap(), kept, "the same again is the same");
+        let kept = bundles.keep(&one, &contents, None).unwrap();
+        assert_eq!(bundles.keep(&one, &contents, None).unwrap(), kept, "the same again is the same");
         let (other, changed) = bundle(&[("shop.toml", "a"), ("conf.d/web.toml", "c")]);
-        let later = bundles.keep(&other, &changed).unwrap();
+        let later = bundles.keep(&other, &changed, None).unwrap();
         assert_ne!(kept.digest, later.digest);
         assert_eq!(bundles.all().len(), 2);
+        assert!(bundles.keep(&other, &changed, Some(&kept.digest)).is_err());
+        assert_eq!(bundles.whole(&later).unwrap(), (other, changed));
         let file = bundles.point(&kept).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "a");
         assert_eq!(bundles.point(&later).unwrap(), file, "a root reads its file again by the same name");
@@ -244,7 +261,7 @@ mod tests {
         let bundles = Bundles::below(&StateDir::at(directory.path().join("host"))).unwrap();
         let (mut other, contents) = bundle(&[("shop4.toml", "a")]);
         other.file = "shop4.toml".into();
-        assert!(bundles.keep(&other, &contents).unwrap_err().contains("called as its instance"));
+        assert!(bundles.keep(&other, &contents, None).unwrap_err().contains("called as its instance"));
         assert_eq!(bundles.id().unwrap(), bundles.id().unwrap());
     }
 
@@ -254,7 +271,7 @@ mod tests {
         let bundles = Bundles::below(&StateDir::at(directory.path().join("host"))).unwrap();
         for path in ["../shop.toml", "/etc/passwd", "a/../../b", ""] {
             let (bundle, contents) = bundle(&[("shop.toml", "a"), (path, "b")]);
-            assert!(bundles.keep(&bundle, &contents).unwrap_err().contains("leads out"), "{path}");
+            assert!(bundles.keep(&bundle, &contents, None).unwrap_err().contains("leads out"), "{path}");
         }
         assert!(bundles.all().is_empty());
     }

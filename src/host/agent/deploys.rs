@@ -5,7 +5,14 @@ use super::bundles::Kept;
 use crate::hosts::Key;
 use crate::hosts::record::{self, Want, WantState};
 use crate::store::{self, Ask, Record, Version};
+use crate::time::{Span, Time};
 use std::collections::BTreeMap;
+
+/// Other hosts have so long to take a bundle and to look at it.
+const ANSWERED: Span = Span::from_secs(15);
+
+/// So many hosts must have it, so that the loss of one or two does not lose it; or all, where there are fewer.
+const ENOUGH: usize = 3;
 
 /// Another writer may be faster so often.
 const TRIES: u32 = 5;
@@ -13,6 +20,8 @@ const TRIES: u32 = 5;
 /// What follows from what has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
+    /// Have these hosts take the bundle of this digest.
+    Offer(String, Vec<String>),
     /// Ask the store.
     Ask(Ask),
     /// It is over.
@@ -25,12 +34,28 @@ pub(super) struct Deployed {
     pub(super) digest: String,
     /// It was wanted already.
     pub(super) again: bool,
+    /// Hosts that do not have it, and why; `None` where it was not brought to any.
+    pub(super) without: Option<BTreeMap<String, String>>,
+}
+
+/// Whether a host has what is deployed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum There {
+    Asked,
+    Kept,
+    /// It has looked at it, and it does not run there.
+    Wrong(String),
+    /// It was not reached.
+    Silent(String),
 }
 
 struct Deploy<A> {
     asker: A,
     kept: Option<Kept>,
     tries: u32,
+    /// The other hosts; without connections to them, none.
+    others: Option<BTreeMap<String, There>>,
+    until: Time,
 }
 
 /// Those that are under way, each with what has asked for it.
@@ -49,7 +74,7 @@ impl<A> Deploys<A> {
     /// One begins. Gives its number.
     pub(super) fn begin(&mut self, asker: A) -> u64 {
         self.last += 1;
-        self.all.insert(self.last, Deploy { asker, kept: None, tries: 0 });
+        self.all.insert(self.last, Deploy { asker, kept: None, tries: 0, others: None, until: Time::ZERO });
         self.last
     }
 
@@ -58,24 +83,99 @@ impl<A> Deploys<A> {
         self.all.remove(&number).map(|deploy| deploy.asker)
     }
 
-    /// Its bundle is on the disk, or is not.
-    pub(super) fn kept(&mut self, number: u64, kept: Result<Kept, String>) -> Option<Next> {
+    /// Its bundle is on the disk, or is not. `others`: the other live hosts, each with why it cannot be reached, if it cannot; `None` where
+    /// hosts do not speak with each other.
+    pub(super) fn kept(
+        &mut self,
+        number: u64,
+        kept: Result<Kept, String>,
+        others: Option<BTreeMap<String, Option<String>>>,
+        now: Time,
+    ) -> Option<Next> {
         let deploy = self.all.get_mut(&number)?;
-        Some(match kept {
-            Err(why) => Next::Over(Err(why)),
-            Ok(kept) => {
-                let prefix = Key::Want(kept.instance.clone()).in_store(&self.cluster);
-                deploy.kept = Some(kept);
-                Next::Ask(Ask::Read { prefix })
+        let kept = match kept {
+            Err(why) => return Some(Next::Over(Err(why))),
+            Ok(kept) => kept,
+        };
+        let digest = kept.digest.clone();
+        deploy.kept = Some(kept);
+        deploy.until = now + ANSWERED;
+        let there = |why: Option<String>| why.map_or(There::Asked, There::Silent);
+        let others = others.map(|others| others.into_iter().map(|(host, why)| (host, there(why))).collect());
+        deploy.others = others;
+        let asked = |others: &BTreeMap<String, There>| -> Vec<String> {
+            others.iter().filter(|(_, there)| **there == There::Asked).map(|(host, _)| host.clone()).collect()
+        };
+        let asked = deploy.others.as_ref().map(asked).unwrap_or_default();
+        if asked.is_empty() { Some(self.decide(number)?) } else { Some(Next::Offer(digest, asked)) }
+    }
+
+    /// A host has it now, or does not want it. What follows for each deployment of it.
+    pub(super) fn heard(&mut self, host: &str, digest: &str, kept: &Result<(), String>) -> Vec<(u64, Next)> {
+        let mut decided = Vec::new();
+        for (number, deploy) in &mut self.all {
+            let same = deploy.kept.as_ref().is_some_and(|kept| kept.digest == digest);
+            let there = deploy.others.as_mut().filter(|_| same).and_then(|others| others.get_mut(host));
+            if let Some(there) = there.filter(|there| **there == There::Asked) {
+                *there = kept.clone().map_or_else(There::Wrong, |()| There::Kept);
+                decided.push(*number);
             }
-        })
+        }
+        decided.into_iter().filter_map(|number| Some((number, self.decide(number)?))).collect()
+    }
+
+    /// What was offered and not answered yet: digest and host of each.
+    pub(super) fn unanswered(&self) -> Vec<(String, String)> {
+        let of = |deploy: &Deploy<A>| -> Vec<(String, String)> {
+            let Some((kept, others)) = deploy.kept.as_ref().zip(deploy.others.as_ref()) else { return Vec::new() };
+            let asked = others.iter().filter(|(_, there)| **there == There::Asked);
+            asked.map(|(host, _)| (kept.digest.clone(), host.clone())).collect()
+        };
+        self.all.values().flat_map(of).collect()
+    }
+
+    /// Those that have not answered by now do not have it.
+    pub(super) fn due(&mut self, now: Time) -> Vec<(u64, Next)> {
+        let mut decided = Vec::new();
+        for (number, deploy) in self.all.iter_mut().filter(|(_, deploy)| deploy.until <= now) {
+            for there in deploy.others.iter_mut().flat_map(BTreeMap::values_mut).filter(|it| **it == There::Asked) {
+                *there = There::Silent(format!("it has not answered in {ANSWERED}"));
+                decided.push(*number);
+            }
+        }
+        decided.dedup();
+        decided.into_iter().filter_map(|number| Some((number, self.decide(number)?))).collect()
+    }
+
+    /// When all have answered: whether enough hosts have it, and none that may run it has found it wrong.
+    fn decide(&self, number: u64) -> Option<Next> {
+        let deploy = self.all.get(&number)?;
+        let kept = deploy.kept.as_ref()?;
+        let prefix = Key::Want(kept.instance.clone()).in_store(&self.cluster);
+        let Some(others) = &deploy.others else { return Some(Next::Ask(Ask::Read { prefix })) };
+        if others.values().any(|there| *there == There::Asked) {
+            return None;
+        }
+        let lacks = lacks(others);
+        let wrong =
+            |(host, there): &(&String, &There)| matches!(there, There::Wrong(_)) && kept.placement.rank(host).is_some();
+        let have = 1 + others.len() - lacks.len();
+        if others.iter().any(|one| wrong(&one)) || have < ENOUGH.min(1 + others.len()) {
+            let reasons: Vec<_> = lacks.iter().map(|(host, why)| format!("{host}: {why}")).collect();
+            return Some(Next::Over(Err(format!(
+                "it has to be on {ENOUGH} hosts, or on all that live, and to be right on each that may run it; it is not on {}",
+                reasons.join("; ")
+            ))));
+        }
+        Some(Next::Ask(Ask::Read { prefix }))
     }
 
     /// The store has answered.
     pub(super) fn answered(&mut self, number: u64, answer: store::Answer, wall_ms: u64) -> Option<Next> {
         let deploy = self.all.get_mut(&number)?;
         let Kept { digest, instance, placement, .. } = deploy.kept.clone()?;
-        let over = |again| Next::Over(Ok(Deployed { digest: digest.clone(), again }));
+        let without = deploy.others.as_ref().map(lacks);
+        let over = |again| Next::Over(Ok(Deployed { digest: digest.clone(), again, without: without.clone() }));
         let key = Key::Want(instance).in_store(&self.cluster);
         let found = match answer {
             store::Answer::Records(records) => records.into_iter().find(|record| record.key == key),
@@ -122,6 +222,15 @@ fn wanted(found: Option<&Record>) -> Result<(Option<Version>, Want), String> {
     Ok((Some(found.version), want))
 }
 
+/// Those that do not have it, and why.
+fn lacks(others: &BTreeMap<String, There>) -> BTreeMap<String, String> {
+    let why = |(host, there): (&String, &There)| match there {
+        There::Asked | There::Kept => None,
+        There::Wrong(why) | There::Silent(why) => Some((host.clone(), why.clone())),
+    };
+    others.iter().filter_map(why).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +244,7 @@ mod tests {
     fn begun() -> (Deploys<()>, u64) {
         let mut deploys = Deploys::new("shop", "a");
         let number = deploys.begin(());
-        let next = deploys.kept(number, Ok(kept()));
+        let next = deploys.kept(number, Ok(kept()), None, Time::ZERO);
         assert_eq!(next, Some(Next::Ask(Ask::Read { prefix: "/treevisor/shop/want/web".into() })));
         (deploys, number)
     }
@@ -162,7 +271,7 @@ mod tests {
         assert_eq!((expected, want.serial), (Some(9), 8));
         assert_eq!(want.placement, kept().placement);
         let over = deploys.answered(number, store::Answer::Done(10), 7);
-        assert_eq!(over, Some(Next::Over(Ok(Deployed { digest: "d1".into(), again: false }))));
+        assert_eq!(over, Some(Next::Over(Ok(Deployed { digest: "d1".into(), again: false, without: None }))));
     }
 
     #[test]
@@ -170,7 +279,7 @@ mod tests {
         let (mut deploys, number) = begun();
         let up = Want { bundle: "d1".into(), serial: 7, state: WantState::Up, ..Want::default() };
         let over = deploys.answered(number, store::Answer::Records(vec![record(3, &up)]), 5);
-        assert_eq!(over, Some(Next::Over(Ok(Deployed { digest: "d1".into(), again: true }))));
+        assert_eq!(over, Some(Next::Over(Ok(Deployed { digest: "d1".into(), again: true, without: None }))));
         let (mut deploys, number) = begun();
         let down = Want { state: WantState::Down, ..up };
         let (expected, want) = written(deploys.answered(number, store::Answer::Records(vec![record(3, &down)]), 5));
@@ -190,5 +299,53 @@ mod tests {
         let garbage = Record { key: "/treevisor/shop/want/web".into(), version: 1, value: b"[".to_vec() };
         let over = deploys.answered(number, store::Answer::Lost(Some(garbage)), 5);
         assert!(matches!(over, Some(Next::Over(Err(_)))));
+    }
+
+    /// A deployment beside these hosts, of which those with a reason cannot be reached.
+    fn offered(others: &[(&str, Option<&str>)]) -> (Deploys<&'static str>, u64, Option<Next>) {
+        let mut deploys = Deploys::new("shop", "a");
+        let number = deploys.begin("tool");
+        let others = others.iter().map(|(host, why)| ((*host).to_owned(), why.map(str::to_owned))).collect();
+        let next =
+            deploys.kept(number, Ok(Kept { placement: Placement::default(), ..kept() }), Some(others), Time::ZERO);
+        (deploys, number, next)
+    }
+
+    fn refused(next: Option<&Next>) -> &str {
+        let Some(Next::Over(Err(why))) = next else { panic!("{next:?}") };
+        why
+    }
+
+    #[test]
+    fn it_is_wanted_when_three_hosts_or_all_have_it() {
+        let (mut deploys, number, next) = offered(&[("b", None), ("c", None), ("d", Some("no link"))]);
+        assert_eq!(next, Some(Next::Offer("d1".into(), vec!["b".into(), "c".into()])));
+        assert!(deploys.heard("b", "d1", &Ok(())).is_empty());
+        assert!(deploys.heard("c", "d2", &Ok(())).is_empty(), "another bundle");
+        let asked = deploys.heard("c", "d1", &Ok(()));
+        assert!(matches!(&asked[..], [(_, Next::Ask(Ask::Read { .. }))]), "{asked:?}");
+        let over = deploys.answered(number, store::Answer::Done(1), 5);
+        let Some(Next::Over(Ok(Deployed { without: Some(without), .. }))) = over else { panic!("{over:?}") };
+        assert_eq!(without, BTreeMap::from([("d".to_owned(), "no link".to_owned())]));
+        // Of two hosts both.
+        let (_, _, next) = offered(&[("b", Some("no link"))]);
+        assert!(refused(next.as_ref()).contains("b: no link"));
+        let (_, _, next) = offered(&[]);
+        assert!(matches!(next, Some(Next::Ask(_))));
+    }
+
+    #[test]
+    fn it_is_not_wanted_where_a_host_that_may_run_it_has_found_it_wrong_or_too_few_answer() {
+        let (mut deploys, ..) = offered(&[("b", None), ("c", None), ("d", None)]);
+        deploys.heard("b", "d1", &Ok(()));
+        deploys.heard("c", "d1", &Ok(()));
+        let over = deploys.heard("d", "d1", &Err("no user web".into()));
+        assert!(refused(over.first().map(|(_, next)| next)).contains("d: no user web"));
+        let (mut deploys, ..) = offered(&[("b", None), ("c", None)]);
+        deploys.heard("b", "d1", &Ok(()));
+        assert!(deploys.due(Time::ZERO + Span::from_secs(14)).is_empty());
+        let over = deploys.due(Time::ZERO + Span::from_secs(15));
+        assert!(refused(over.first().map(|(_, next)| next)).contains("c: it has not answered"));
+        assert_eq!(over.len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! What the agent does on its disk, in a thread: it may be waited for.
 
 use super::bundles::{Bundles, Kept};
+use super::fetches::part_of;
 use crate::hosts::RunId;
 use crate::hosts::record::{Choice, Placement};
 use crate::ids::{self, Name};
@@ -13,6 +14,7 @@ use crate::spec;
 use crate::spec::tree::{ChildKind, PlacementSpec};
 use crate::time::Span;
 use crate::wire::hosts::Bundle;
+use crate::wire::tvh1::header::BundleWhat;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -40,8 +42,10 @@ pub(super) struct Places {
 
 /// What is to be done.
 pub(super) enum Job {
-    /// Keep a bundle, for the deployment with this number.
-    Keep(u64, Bundle, Vec<Vec<u8>>),
+    /// Keep a bundle.
+    Keep(Whose, Bundle, Vec<Vec<u8>>),
+    /// Read this part of a bundle, for the host with this name.
+    Part(String, Kept, u32),
     /// Have the link of an instance lead to this bundle, as this run is to start from it, or to read it.
     Point(RunId, Kept, What),
     /// Remove what a root that is gone has left of its runtime directory: of this instance, or of all that have run here.
@@ -59,11 +63,22 @@ pub(super) enum What {
     Reload,
 }
 
+/// What a bundle is kept for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The deployment with this number.
+    Deploy(u64),
+    /// It has come from another host, as one of this content.
+    Fetch(String),
+}
+
 /// What is done.
 pub(super) enum Did {
     /// All bundles that are there.
     Bundles(Vec<Kept>),
-    Kept(u64, Result<Kept, String>),
+    Kept(Whose, Result<Kept, String>),
+    /// The header's part and the frame; or why it is not there.
+    Part(String, String, Result<(BundleWhat, Vec<u8>), String>),
     Pointed(RunId, What, Result<PathBuf, String>),
     Last,
 }
@@ -139,12 +154,26 @@ fn work(
     };
     let journal = state.path().join("agent.jsonl");
     tell(Did::Bundles(bundles.all()));
+    // The one that is sent somewhere: it is asked for part by part.
+    let mut sending: Option<(String, Bundle, Vec<Vec<u8>>)> = None;
     while let Ok(job) = todo.recv() {
         match job {
-            Job::Keep(number, bundle, contents) => {
-                let kept = bundles.keep(&bundle, &contents).and_then(|kept| check(bundles, env, kept));
+            Job::Keep(whose, bundle, contents) => {
+                let called = match &whose {
+                    Whose::Deploy(_) => None,
+                    Whose::Fetch(digest) => Some(digest.as_str()),
+                };
+                let kept = bundles.keep(&bundle, &contents, called).and_then(|kept| check(bundles, env, kept));
                 tell(Did::Bundles(bundles.all()));
-                tell(Did::Kept(number, kept));
+                tell(Did::Kept(whose, kept));
+            }
+            Job::Part(host, kept, part) => {
+                if sending.as_ref().is_none_or(|(digest, ..)| *digest != kept.digest) {
+                    sending = bundles.whole(&kept).ok().map(|(files, contents)| (kept.digest.clone(), files, contents));
+                }
+                let found = sending.as_ref().and_then(|(_, files, contents)| part_of(files, contents, part));
+                let found = found.ok_or_else(|| format!("there is no part {part} of it"));
+                tell(Did::Part(host, kept.digest, found));
             }
             Job::Point(run, kept, what) => {
                 let place = place(base, &kept.instance).and_then(|()| bundles.point(&kept));
@@ -241,7 +270,8 @@ mod tests {
         let bundles = Bundles::below(&StateDir::at(directory.path().join("host"))).unwrap();
         let file = "shop.toml".to_owned();
         let files = vec![BundleFile { path: file.clone(), bytes: text.len() }];
-        let kept = bundles.keep(&Bundle { instance: "shop".into(), file, files }, &[text.as_bytes().to_vec()]).unwrap();
+        let kept =
+            bundles.keep(&Bundle { instance: "shop".into(), file, files }, &[text.as_bytes().to_vec()], None).unwrap();
         let checked = check(&bundles, &Env::new(), kept);
         assert_eq!(bundles.all().len(), usize::from(checked.is_ok()), "one with errors is not kept");
         checked

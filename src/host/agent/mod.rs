@@ -12,9 +12,15 @@
 
 mod asked;
 mod bundles;
+mod deliver;
 mod deploys;
 mod disk;
+mod fetches;
 mod guard;
+mod meeting;
+mod mesh;
+mod operators;
+mod others;
 mod place;
 mod reactor;
 mod runs;
@@ -40,6 +46,8 @@ use crate::store::Store;
 use crate::store::etcd::{Etcd, Tls};
 use crate::time::{Span, Time};
 use crate::wire::hosts::SOCKET;
+use crate::wire::tvh1::header::PROTOCOL;
+use meeting::Meeting;
 use slog::{Level, Logger, error};
 use std::collections::VecDeque;
 use std::error::Error;
@@ -62,7 +70,7 @@ pub fn run(file: &Path) -> i32 {
         log.settle(Span::from_millis(500));
         return 2;
     };
-    match shell(host, logger.clone(), log.clone()) {
+    match shell(host, file, logger.clone(), log.clone()) {
         Ok(shell) => shell.run(),
         Err(error) => {
             error!(logger, "the agent cannot begin: {}", Chain(&*error));
@@ -73,7 +81,7 @@ pub fn run(file: &Path) -> i32 {
 }
 
 /// The agent with all that it is made of.
-fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shell, Box<dyn Error>> {
+fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -> Result<Shell, Box<dyn Error>> {
     let place = match place::Exclusive::lay_out() {
         Ok(place) => Some(place),
         Err(why) => {
@@ -87,10 +95,14 @@ fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shel
     directory.create()?;
     let state = StateDir::of(&base, &name);
     let bundles = bundles::Bundles::below(&state)?;
-    let settings = settings(&file, place.is_some(), &bundles.id()?)?;
+    let meeting = Meeting::begin(&file, path)?;
+    let mut about = about(&file, place.is_some(), &bundles.id()?);
+    about.cert = meeting.as_ref().map(|meeting| meeting.cert().to_owned()).unwrap_or_default();
+    let settings = settings(&file, about)?;
     let attempt = settings.timing.attempt;
     runs::sweep_sockets(directory.path());
     let places = disk::Places { state, base: base.clone(), runtime: runtime.clone() };
+    let operators = meeting.as_ref().map(|_| operators::Operators::new(&runtime, directory.path())).transpose()?;
     let mut reactor = reactor::Reactor::new()?;
     let heart = Heart::from_env();
     let mut shell = Shell {
@@ -104,7 +116,10 @@ fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shel
         stores: stores::Stores::start(way_to(&file)?, way_to(&file)?)?,
         disk: disk::Disk::start(bundles, places, file.env.clone())?,
         tools: tools::Tools::bind(&directory.path().join(SOCKET))?,
+        operators,
+        meeting,
         deploys: deploys::Deploys::new(&file.cluster, &file.name),
+        fetches: fetches::Fetches::default(),
         draining: Vec::new(),
         bundles: Vec::new(),
         health: None,
@@ -129,22 +144,27 @@ fn shell(file: HostFile, logger: Logger, log: logging::LogHandle) -> Result<Shel
 }
 
 /// What the core goes by.
-fn settings(file: &HostFile, cgroup: bool, state_id: &str) -> Result<Settings, Box<dyn Error>> {
+fn settings(file: &HostFile, about: About) -> Result<Settings, Box<dyn Error>> {
     let HostFile { lease, renew, guard, stop_before, settle, .. } = *file;
     let usual = Timing::of(lease);
     let attempt = usual.attempt.min(Span::from_nanos(renew.as_nanos() / 3));
     let look = usual.look.min(renew);
     let timing = Timing { lease, renew, attempt, guard, stop_before, look, settle };
-    let about = About {
+    Ok(Settings::new(&file.name, &file.cluster, timing, about)?)
+}
+
+/// What its record tells of this host.
+fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
+    About {
         // Another state directory is another machine: two agents of one name do not take each other for their own earlier life.
         boot: format!("{}/{}", process::boot_id(), state_id),
+        address: file.mesh.as_ref().map(|mesh| mesh.address.clone()).unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        protocol: 1,
+        protocol: PROTOCOL,
         cgroup,
         labels: file.labels.clone(),
         ..About::default()
-    };
-    Ok(Settings::new(&file.name, &file.cluster, timing, about)?)
+    }
 }
 
 /// A way to the store.

@@ -17,6 +17,10 @@ pub(super) enum Source {
     Disk,
     /// A tool asks.
     Tools,
+    /// Another host has sent something, or connects.
+    Mesh,
+    /// An operator of this host, or a root to one of another, has said something.
+    Operators,
     /// The fence has ended.
     Fence,
     /// The fence has answered a poke.

@@ -111,6 +111,11 @@ impl Runs {
         Runs { means, all: BTreeMap::new(), pointed: BTreeMap::new(), buffer: Box::new([0; DATAGRAM_MAX]) }
     }
 
+    /// Whether the root of this instance runs here.
+    pub(super) fn has_root(&self, instance: &str) -> bool {
+        self.all.values().any(|root| root.claim.instance == instance && root.claim.path == "/" && root.end.is_none())
+    }
+
     /// A run is to begin once its file is known.
     pub(super) fn expect(&mut self, run: Run) {
         self.pointed.insert(run.run, run);

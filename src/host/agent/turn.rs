@@ -4,8 +4,11 @@
 
 use super::bundles::Kept;
 use super::deploys::Deploys;
-use super::disk::{Did, Disk, Job, What};
+use super::disk::{Did, Disk, Job, What, Whose};
+use super::fetches::Fetches;
 use super::guard::Guard;
+use super::meeting::Meeting;
+use super::operators::Operators;
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
 use super::runs::{Runs, With};
@@ -51,7 +54,13 @@ pub(super) struct Shell {
     pub(super) stores: Stores,
     pub(super) disk: Disk,
     pub(super) tools: Tools,
+    /// The connections to the other hosts, where there are to be any.
+    pub(super) meeting: Option<Meeting>,
+    /// Conversations of operators between hosts; with the connections alone.
+    pub(super) operators: Option<Operators>,
     pub(super) deploys: Deploys<Asker>,
+    /// Bundles that come from other hosts.
+    pub(super) fetches: Fetches,
     /// Those that wait until this host's record tells whether it is drained.
     pub(super) draining: Vec<Draining>,
     pub(super) bundles: Vec<Kept>,
@@ -195,8 +204,9 @@ impl Shell {
                     self.ask_disk(Job::Point(run, kept.clone(), What::Reload));
                 }
             }
-            // No node and no other agent has asked for anything: there is no way for them so far.
-            Action::Adopt { .. } | Action::Inspect(_) | Action::Send { .. } | Action::Tell { .. } => {}
+            Action::Send { host, message } => self.send_to_host(&host, &message),
+            // No node has asked for anything: there is no way for them so far.
+            Action::Adopt { .. } | Action::Inspect(_) | Action::Tell { .. } => {}
             Action::Report(report) => self.report(&report),
             Action::Halt(end) => self.ended = Some(end),
         }
@@ -211,7 +221,7 @@ impl Shell {
         self.runs.claim(run).map_or_else(|| format!("run {run}"), |claim| claim.instance.clone())
     }
 
-    fn ask_disk(&self, job: Job) {
+    pub(super) fn ask_disk(&self, job: Job) {
         if !self.disk.ask(job) {
             error!(self.logger, "the disk does not respond: too much waits for it");
         }
@@ -241,6 +251,8 @@ impl Shell {
             self.place.as_ref().and_then(Exclusive::next_deadline),
             self.place.as_ref().and_then(|_| self.guard.next_deadline()),
             self.runs.next_deadline(),
+            self.meeting.as_ref().and_then(Meeting::next_deadline),
+            self.operators.as_ref().and_then(Operators::next_deadline),
             self.beat_at,
             self.draining.iter().map(|one| one.until).min(),
             Some(self.health_at),
@@ -251,7 +263,9 @@ impl Shell {
         }
         let waits = self.log.flush();
         // Last of all: the descriptor of a socket of ZeroMQ's can swallow a wake-up.
-        let at_once = self.tools.has_input();
+        let others = self.meeting.as_ref().is_some_and(Meeting::has_input);
+        let spoken = self.operators.as_ref().is_some_and(Operators::has_input);
+        let at_once = self.tools.has_input() || others || spoken;
         if let Err(error) = self.reactor.wait(at_once, ready) {
             warn!(self.logger, "cannot wait for events"; "error" => %error);
         }
@@ -264,6 +278,9 @@ impl Shell {
             warn!(self.logger, "the agent did not run for {}", late.coarse());
             self.runs.credit(late);
             self.guard.credit(late);
+            if let Some(meeting) = &mut self.meeting {
+                meeting.credit(late);
+            }
         }
     }
 
@@ -288,13 +305,14 @@ impl Shell {
                 // To read it makes it unread; what it means is looked at when the turn ends.
                 Source::Exclusive => drop(self.place.as_ref().map(|place| place.switch().populated())),
                 Source::Group(run) => self.runs.look(run),
-                Source::Alarm | Source::Tools => {}
+                Source::Alarm | Source::Tools | Source::Mesh | Source::Operators => {}
             }
         }
         // Drained every turn, whatever has woken us.
         for (asker, ask, contents) in self.tools.asked() {
             self.asked(asker, ask, contents);
         }
+        self.hear_hosts(now);
     }
 
     fn due(&mut self) {
@@ -316,6 +334,7 @@ impl Shell {
             self.inbox.push_back(Event::Tick);
         }
         self.drained(moment(both));
+        self.meet_hosts(moment(both));
         if self.health_at <= now {
             self.health_at = now + HEALTH_EVERY;
             self.stores.ask(For::Health, Ask::Health, self.attempt);
@@ -380,10 +399,13 @@ impl Shell {
                     self.inbox.push_back(Event::Bundles(bundles.iter().map(core).collect()));
                     self.bundles = bundles;
                 }
-                Did::Kept(number, kept) => {
-                    let next = self.deploys.kept(number, kept);
+                Did::Kept(Whose::Deploy(number), kept) => {
+                    let others = self.others_to_have_it();
+                    let next = self.deploys.kept(number, kept, others, now);
                     self.go_on_deploying(number, next);
                 }
+                Did::Kept(Whose::Fetch(digest), kept) => self.has_fetched(&digest, kept.map(drop)),
+                Did::Part(host, digest, part) => self.send_part(&host, digest, part),
                 // The disk may have taken longer than the lease has lasted.
                 Did::Pointed(run, What::Start, _) if self.core.lease_left(moment(clock::both())).is_none() => {
                     self.runs.forget(run);
@@ -405,12 +427,15 @@ impl Shell {
 
 /// Watches what is there from the beginning.
 pub(super) fn watch(shell: &mut Shell) -> Result<(), Box<dyn std::error::Error>> {
-    let Shell { reactor, signals, alarm, stores, disk, tools, place, .. } = shell;
+    let Shell { reactor, signals, alarm, stores, disk, tools, place, meeting, .. } = shell;
     reactor.watch(signals.fd(), Source::Signals)?;
     reactor.watch(alarm.as_fd().as_raw_fd(), Source::Alarm)?;
     reactor.watch(stores.fd(), Source::Store)?;
     reactor.watch(disk.fd(), Source::Disk)?;
     reactor.watch(tools.fd(), Source::Tools)?;
+    for fd in meeting.iter().flat_map(Meeting::fds) {
+        reactor.watch(fd, Source::Mesh)?;
+    }
     if let Some(place) = place {
         reactor.watch(place.switch().as_raw_fd(), Source::Exclusive)?;
     }
@@ -421,7 +446,7 @@ pub(super) fn moment(both: Both) -> Moment {
     Moment { boottime: both.boottime, raw: both.raw }
 }
 
-fn wall_ms() -> u64 {
+pub(super) fn wall_ms() -> u64 {
     let since = clock::wall().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,11 +1,12 @@
 //! The cluster as a tool is told of it.
 
+use super::mesh::Shown;
 use crate::hosts::choose::Fit;
 use crate::hosts::record::{HostState, OwnState, WantState};
 use crate::hosts::view::{HostView as Seen, InstanceView};
 use crate::wire::hosts::{CandidateView, HostView, PlacedView};
 
-pub(super) fn host(seen: Seen) -> HostView {
+pub(super) fn host(seen: Seen, link: Option<Shown>) -> HostView {
     let Seen { name, record, lease_left, .. } = seen;
     let is_live = record.state == HostState::Live;
     let state = match (record.state, &record.by) {
@@ -20,7 +21,8 @@ pub(super) fn host(seen: Seen) -> HostView {
         state: state.to_owned(),
         epoch: record.epoch,
         lease_left_ms: is_live.then(|| lease_left.as_millis()),
-        link: None,
+        link: link.as_ref().map(|link| if link.up { "up" } else { "down" }.to_owned()),
+        link_note: link.and_then(|link| link.why),
         placed: if is_live { record.placed } else { 0 },
         labels: record.labels,
         draining: record.draining,

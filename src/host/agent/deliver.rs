@@ -1,0 +1,137 @@
+//! Bundles between hosts: what is offered, asked for, sent and kept. What follows from what, [`Fetches`](super::fetches::Fetches) and
+//! [`Deploys`](super::deploys::Deploys) decide.
+
+use super::disk::{Job, Whose};
+use super::fetches::Step;
+use super::turn::{Shell, moment};
+use crate::hosts::record::HostState;
+use crate::os::clock;
+use crate::time::Time;
+use crate::wire::tvh1::header::{Bundle, BundleWhat};
+use crate::wire::tvh1::{Kind, Message};
+use slog::{info, warn};
+use std::collections::BTreeMap;
+
+impl Shell {
+    /// The other live hosts, each with why it cannot be reached, if it cannot.
+    pub(super) fn others_to_have_it(&self) -> Option<BTreeMap<String, Option<String>>> {
+        let meeting = self.meeting.as_ref()?;
+        let hosts = self.core.hosts(moment(clock::both())).into_iter();
+        let others = hosts.filter(|host| host.name != self.file.name && host.record.state == HostState::Live);
+        let reach = |host: &str| {
+            let shown = meeting.shown(host).filter(|shown| !shown.up)?;
+            Some(shown.why.map_or_else(|| "no link to it".to_owned(), |why| format!("no link to it: {why}")))
+        };
+        Some(others.map(|host| (host.name.clone(), reach(&host.name))).collect())
+    }
+
+    /// Has these hosts take it.
+    pub(super) fn offer(&mut self, digest: &str, hosts: &[String]) {
+        for host in hosts {
+            self.say_of_bundle(host, &Bundle { digest: digest.to_owned(), what: BundleWhat::Offer }, Vec::new());
+        }
+    }
+
+    fn say_of_bundle(&mut self, host: &str, bundle: &Bundle, payload: Vec<Vec<u8>>) {
+        // One that breaks the limits, by a list of files that is too long, is not sent; what waits for it says so.
+        let (Ok(message), Some(meeting)) = (Message::new(Kind::Bundle, bundle, payload), &mut self.meeting) else {
+            return;
+        };
+        let _ = meeting.send(host, &message);
+    }
+
+    pub(super) fn hear_of_bundle(&mut self, host: &str, message: &Message) {
+        let Ok(Bundle { digest, what }) = message.header() else { return };
+        let now = clock::both().boottime;
+        let kept = self.bundles.iter().find(|kept| kept.digest == digest).cloned();
+        let steps = match what {
+            BundleWhat::Offer if kept.is_some() => {
+                self.say_of_bundle(host, &Bundle { digest, what: BundleWhat::Kept }, Vec::new());
+                return;
+            }
+            BundleWhat::Offer => self.fetches.offered(host, &digest, now),
+            BundleWhat::Want { part } => {
+                match kept {
+                    Some(kept) => self.ask_disk(Job::Part(host.to_owned(), kept, part)),
+                    None => {
+                        let what = BundleWhat::Refused { why: "it is not here".into() };
+                        self.say_of_bundle(host, &Bundle { digest, what }, Vec::new());
+                    }
+                }
+                return;
+            }
+            BundleWhat::Part { part, files } => {
+                let frame = message.payload.first().map(Vec::as_slice).unwrap_or_default();
+                self.fetches.came(host, &digest, (part, files), frame, now)
+            }
+            BundleWhat::Kept => return self.deployed_on(host, &digest, &Ok(())),
+            BundleWhat::Refused { why } => {
+                let steps = self.fetches.not_there(host, &digest, &why, now);
+                self.deployed_on(host, &digest, &Err(why));
+                steps
+            }
+        };
+        self.fetch(steps);
+    }
+
+    fn deployed_on(&mut self, host: &str, digest: &str, kept: &Result<(), String>) {
+        for (number, next) in self.deploys.heard(host, digest, kept) {
+            self.go_on_deploying(number, Some(next));
+        }
+    }
+
+    fn fetch(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Send(host, bundle) => self.say_of_bundle(&host, &bundle, Vec::new()),
+                Step::Keep { digest, files, contents } => {
+                    self.ask_disk(Job::Keep(Whose::Fetch(digest), files, contents));
+                }
+            }
+        }
+    }
+
+    /// What has come is on this disk, or could not be kept.
+    pub(super) fn has_fetched(&mut self, digest: &str, kept: Result<(), String>) {
+        match &kept {
+            Ok(()) => info!(self.logger, "a bundle has come from another host"; "digest" => digest),
+            Err(why) => warn!(self.logger, "a bundle of another host is not kept: {}", why; "digest" => digest),
+        }
+        let steps = self.fetches.over(digest, kept, clock::both().boottime);
+        self.fetch(steps);
+    }
+
+    /// A part of a bundle was read, for another host.
+    pub(super) fn send_part(&mut self, host: &str, digest: String, part: Result<(BundleWhat, Vec<u8>), String>) {
+        let (what, payload) = match part {
+            Ok((what, frame)) => (what, vec![frame]),
+            Err(why) => (BundleWhat::Refused { why }, Vec::new()),
+        };
+        self.say_of_bundle(host, &Bundle { digest, what }, payload);
+    }
+
+    /// Asks for what is wanted and not here, and again for what has not come.
+    pub(super) fn deliver(&mut self, now: Time) {
+        for (number, next) in self.deploys.due(now) {
+            self.go_on_deploying(number, Some(next));
+        }
+        // An offer or its answer may be lost.
+        for (digest, host) in self.deploys.unanswered() {
+            self.offer(&digest, &[host]);
+        }
+        let mut steps = self.fetches.due(now);
+        let Some(meeting) = &self.meeting else { return };
+        let moment = moment(clock::both());
+        let hosts = self.core.hosts(moment);
+        for one in self.core.instances(moment) {
+            let Some(digest) = one.want.map(|want| want.bundle) else { continue };
+            let instance = &one.claim.instance;
+            if self.kept(instance, &digest).is_none() {
+                let has =
+                    hosts.iter().find(|host| host.record.has_bundle(instance, &digest) && meeting.is_up(&host.name));
+                steps.extend(has.into_iter().flat_map(|host| self.fetches.missing(&host.name, &digest, now)));
+            }
+        }
+        self.fetch(steps);
+    }
+}

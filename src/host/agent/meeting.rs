@@ -1,0 +1,116 @@
+//! The connections to the other hosts, kept to all whose certificates prove them.
+
+use super::mesh::roster::Roster;
+use super::mesh::{Fact, Mesh, Own, Shown};
+use crate::host::identity::{Keys, Trust, key_file, verify};
+use crate::hosts::record::Host;
+use crate::hosts::{Agent, Moment};
+use crate::os::clock;
+use crate::spec::host::HostFile;
+use crate::time::{Span, Time};
+use crate::wire::tvh1::Message;
+use std::error::Error;
+use std::os::fd::RawFd;
+use std::path::Path;
+
+/// So often the records are looked at for who the other hosts are.
+const LOOK: Span = Span::from_secs(1);
+
+/// The connections, and who is at their other ends.
+pub(super) struct Meeting {
+    mesh: Mesh,
+    roster: Roster,
+    keys: Keys,
+    look_at: Time,
+    /// Connections of unknown keys that were told of.
+    told: u64,
+}
+
+impl Meeting {
+    /// Begins to listen where `file` says so; `None` where it does not: then hosts know each other by the store alone. `path`: that of the file.
+    ///
+    /// # Errors
+    /// There are no keys, or another process listens there.
+    pub(super) fn begin(file: &HostFile, path: &Path) -> Result<Option<Meeting>, Box<dyn Error>> {
+        let Some(wanted) = &file.mesh else { return Ok(None) };
+        let place = key_file(path);
+        let keys = Keys::read(&place)?.ok_or_else(|| {
+            format!(
+                "`listen` needs the keys of this host, and there is no {}: remove the line, or make them",
+                place.display()
+            )
+        })?;
+        let (public, secret) = (*keys.curve.public.bytes(), *keys.curve.secret.bytes());
+        let own = Own { host: file.name.clone(), cluster: file.cluster.clone(), public, secret };
+        let mesh = Mesh::bind(own, &wanted.listen)?;
+        Ok(Some(Meeting { mesh, roster: Roster::default(), keys, look_at: Time::ZERO, told: 0 }))
+    }
+
+    /// This host's certificate.
+    pub(super) fn cert(&self) -> &str {
+        &self.keys.cert
+    }
+
+    pub(super) fn fds(&self) -> [RawFd; 2] {
+        self.mesh.fds()
+    }
+
+    pub(super) fn has_input(&self) -> bool {
+        self.mesh.has_input()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.mesh.next_deadline().map(|at| at.min(self.look_at))
+    }
+
+    pub(super) fn credit(&mut self, lost: Span) {
+        self.mesh.credit(lost);
+    }
+
+    /// See [`Mesh::send`].
+    pub(super) fn send(&mut self, host: &str, message: &Message) -> bool {
+        self.mesh.send(host, message, clock::both().boottime)
+    }
+
+    pub(super) fn is_up(&self, host: &str) -> bool {
+        self.mesh.is_up(host)
+    }
+
+    pub(super) fn shown(&self, host: &str) -> Option<Shown> {
+        self.mesh.shown(host)
+    }
+
+    /// What has come.
+    pub(super) fn receive(&mut self, now: Time) -> Vec<Fact> {
+        self.mesh.receive(now)
+    }
+
+    /// How many connections of unknown keys there have been, where that is news.
+    pub(super) fn refused(&mut self) -> Option<u64> {
+        let (unknown, _) = self.mesh.refused();
+        (std::mem::replace(&mut self.told, unknown) < unknown).then_some(unknown)
+    }
+
+    /// What is due by now.
+    pub(super) fn due(&mut self, file: &HostFile, core: &Agent, now: Moment) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        let hosts = || core.hosts(now).into_iter();
+        if self.look_at <= now.boottime {
+            self.look_at = now.boottime + LOOK;
+            let others: Vec<(String, Host)> =
+                hosts().filter(|host| host.name != file.name).map(|host| (host.name, host.record)).collect();
+            let revoked = core.cluster().map(|cluster| cluster.revoked.clone()).unwrap_or_default();
+            let judge = |name: &str, cert: &str| {
+                let trust =
+                    Trust { cluster: &file.cluster, name, issuer: self.keys.signing.public(), revoked: &revoked };
+                verify(cert, &trust).map(|found| *found.public.bytes()).map_err(|why| why.to_string())
+            };
+            let others = others.iter().map(|(name, record)| (name.as_str(), record));
+            let peers = self.roster.read(others, &revoked, judge);
+            facts.extend(self.mesh.meet(peers, now.boottime));
+        }
+        let epoch = hosts().find(|host| host.name == file.name).map_or(0, |host| host.record.epoch);
+        facts.extend(self.mesh.due(now.boottime, epoch));
+        facts
+    }
+}

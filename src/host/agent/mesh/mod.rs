@@ -1,0 +1,299 @@
+//! The connections to the agents of the other hosts: one socket that all of them connect to, and one to each of them.
+//!
+//! What is sent goes into a connection that stands, or nowhere: [`Mesh::send`] says so, and nothing is kept for later. Loss is normal; what
+//! matters is sent again by the part that it matters to. `links` judges what comes, `way` how old it is.
+
+mod links;
+pub(super) mod roster;
+mod way;
+
+use crate::link::curve::{Ear, Guests, Incoming, Key, Limits, Mouth, Sender, Standing};
+use crate::link::{Context, LinkError};
+use crate::time::{Span, Time};
+use crate::wire::tvh1::header::{Hello, PROTOCOL, Pulse};
+use crate::wire::tvh1::{self, FRAME_MAX, FRAMES_MAX, Kind, Message};
+use links::Links;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+
+/// So often each host is sent a PULSE.
+const PULSE: Span = Span::from_millis(500);
+
+/// A socket that has had no connection for so long is made anew: libzmq tries no more where it was refused once, and looks up a name once.
+const ANEW: Span = Span::from_secs(3);
+
+/// Messages that are taken in one turn at most.
+const PER_TURN: usize = 256;
+
+const LIMITS: Limits = Limits { frame_bytes_max: FRAME_MAX, frames_max: FRAMES_MAX };
+
+/// This host.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    pub(super) host: String,
+    pub(super) cluster: String,
+    pub(super) public: Key,
+    pub(super) secret: Key,
+}
+
+/// Another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// `HOST:PORT`; empty where it is not known.
+    pub(super) address: String,
+    /// By its certificate.
+    pub(super) key: Key,
+}
+
+/// What comes out of the mesh.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// The link to a host has come up, or gone down.
+    Link { host: String, up: bool },
+    /// A host has sent this; its name is proved by its key, and it is not too old.
+    Came { host: String, message: Message },
+}
+
+/// How the link to a host is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) up: bool,
+    pub(super) why: Option<String>,
+}
+
+struct Speaking {
+    mouth: Mouth,
+    peer: Peer,
+    /// The connection that HELLO was sent into.
+    greeted: u64,
+    /// Since when there is none.
+    alone: Option<Time>,
+    refused: bool,
+}
+
+/// The part.
+pub(super) struct Mesh {
+    own: Own,
+    epoch: u64,
+    seq: u64,
+    pulse_at: Time,
+    peers: BTreeMap<String, Result<Peer, String>>,
+    ear: Ear,
+    mouths: BTreeMap<String, Speaking>,
+    made: u64,
+    links: Links,
+    malformed: u64,
+    /// Stands behind its sockets.
+    context: Context,
+}
+
+impl Mesh {
+    /// Binds to `listen`, an endpoint of TCP.
+    ///
+    /// # Errors
+    /// It is taken, or libzmq has no CURVE.
+    pub(super) fn bind(own: Own, listen: &str) -> Result<Mesh, LinkError> {
+        let context = Context::new()?;
+        let ear = Ear::bind(&context, listen, &own.secret, LIMITS)?;
+        Ok(Mesh {
+            links: Links::new(&own.cluster),
+            own,
+            epoch: 0,
+            seq: 0,
+            pulse_at: Time::ZERO,
+            peers: BTreeMap::new(),
+            ear,
+            mouths: BTreeMap::new(),
+            made: 0,
+            malformed: 0,
+            context,
+        })
+    }
+
+    /// What to watch.
+    pub(super) fn fds(&self) -> [RawFd; 2] {
+        self.ear.fds()
+    }
+
+    /// The last thing before sleeping.
+    pub(super) fn has_input(&self) -> bool {
+        self.ear.has_input()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        Some(self.links.next_deadline().map_or(self.pulse_at, |at| at.min(self.pulse_at)))
+    }
+
+    /// This process did not run for so long.
+    pub(super) fn credit(&mut self, lost: Span) {
+        self.links.credit(lost);
+    }
+
+    /// The other hosts, with what their certificates have proved, or why they have not.
+    pub(super) fn meet(&mut self, peers: BTreeMap<String, Result<Peer, String>>, now: Time) -> Vec<Fact> {
+        if peers == self.peers {
+            return Vec::new();
+        }
+        self.peers = peers;
+        let peers = &self.peers;
+        let good = |host: &str| peers.get(host).and_then(|peer| peer.as_ref().ok());
+        self.mouths.retain(|host, speaking| good(host) == Some(&speaking.peer));
+        let gone = self.links.retain(|host| good(host).is_some());
+        self.admit();
+        self.connect(now);
+        gone.into_iter().map(|host| Fact::Link { host, up: false }).collect()
+    }
+
+    fn admit(&mut self) {
+        let hosts = self.peers.iter().filter_map(|(host, peer)| Some((peer.as_ref().ok()?.key, host.clone())));
+        let guests = Guests { hosts: hosts.collect(), strangers: false };
+        self.ear.admit(guests);
+    }
+
+    /// Makes the sockets that are not there.
+    fn connect(&mut self, now: Time) {
+        let peers = self.peers.iter().filter_map(|(host, peer)| Some((host, peer.as_ref().ok()?)));
+        for (host, peer) in peers.filter(|(_, peer)| !peer.address.is_empty()) {
+            if self.mouths.contains_key(host) {
+                continue;
+            }
+            self.made += 1;
+            let (endpoint, keys) = (format!("tcp://{}", peer.address), (&self.own.public, &self.own.secret));
+            // An address that is none is tried again, as one that does not answer.
+            if let Ok(mouth) = Mouth::connect(&self.context, &endpoint, &peer.key, keys, LIMITS, self.made) {
+                let speaking = Speaking { mouth, peer: peer.clone(), greeted: 0, alone: Some(now), refused: false };
+                self.mouths.insert(host.clone(), speaking);
+            }
+        }
+    }
+
+    /// Sends a message into the connection to this host. `false`: there is none now, or it takes nothing; nothing is kept for later.
+    pub(super) fn send(&mut self, host: &str, message: &Message, now: Time) -> bool {
+        let first = self.first();
+        let Some(speaking) = self.mouths.get_mut(host) else { return false };
+        speaking.look(now);
+        speaking.greet(&first, now) && speaking.mouth.send(&tvh1::encode(message, millis(now)))
+    }
+
+    /// What a connection begins with: by the PULSE it is known how old all that follows is.
+    fn first(&self) -> Vec<Message> {
+        let (Own { host, cluster, .. }, epoch) = (self.own.clone(), self.epoch);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let hello = made(Kind::Hello, &Hello { host, cluster, version, protocol: PROTOCOL, epoch });
+        hello.into_iter().chain(self.pulse()).collect()
+    }
+
+    fn pulse(&self) -> Option<Message> {
+        made(Kind::Pulse, &Pulse { epoch: self.epoch, seq: self.seq })
+    }
+
+    /// What is due: a PULSE to each, links that are silent, sockets that are to be made anew. `epoch`: that of this host.
+    pub(super) fn due(&mut self, now: Time, epoch: u64) -> Vec<Fact> {
+        if self.pulse_at <= now {
+            self.pulse_at = now + PULSE;
+            self.seq += 1;
+            self.epoch = epoch;
+            let (first, pulse) = (self.first(), self.pulse());
+            for speaking in self.mouths.values_mut() {
+                speaking.look(now);
+                if speaking.greet(&first, now)
+                    && let Some(pulse) = &pulse
+                {
+                    speaking.mouth.send(&tvh1::encode(pulse, millis(now)));
+                }
+            }
+            self.mouths.retain(|_, speaking| speaking.alone.is_none_or(|since| now.since(since) < ANEW));
+            self.connect(now);
+        }
+        self.changes(now)
+    }
+
+    fn changes(&mut self, now: Time) -> Vec<Fact> {
+        self.links.changed(now).into_iter().map(|(host, up)| Fact::Link { host, up }).collect()
+    }
+
+    /// What has come. Drained every turn, whatever has woken the loop.
+    pub(super) fn receive(&mut self, now: Time) -> Vec<Fact> {
+        self.ear.serve();
+        let mut facts = Vec::new();
+        for _ in 0..PER_TURN {
+            let Some(Incoming { from, connection, frames }) = self.ear.receive() else { break };
+            let Ok(message) = tvh1::decode(frames) else {
+                self.malformed += 1;
+                continue;
+            };
+            match from {
+                Sender::Host(host) => {
+                    let taken = self.links.takes(&host, &connection, &message, now);
+                    // A link that has come up comes before what it brings.
+                    facts.extend(self.changes(now));
+                    if taken && message.kind != Kind::Join {
+                        facts.push(Fact::Came { host, message });
+                    }
+                }
+                // None is let in.
+                Sender::Stranger(_) => self.malformed += 1,
+            }
+        }
+        facts
+    }
+
+    pub(super) fn is_up(&self, host: &str) -> bool {
+        self.links.is_up(host)
+    }
+
+    /// How the link to a host stands; `None` where there is none to be.
+    pub(super) fn shown(&self, host: &str) -> Option<Shown> {
+        let peer = self.peers.get(host)?;
+        let up = self.links.is_up(host);
+        let refuses = || {
+            let refused = self.mouths.get(host).is_some_and(|speaking| speaking.refused);
+            refused.then(|| "it refuses the key of this host".to_owned())
+        };
+        let nowhere = |peer: &Peer| peer.address.is_empty().then(|| "its record has no address".to_owned());
+        let why = match peer {
+            Err(why) => Some(why.clone()),
+            Ok(peer) => self.links.why(host).map(str::to_owned).or_else(refuses).or_else(|| nowhere(peer)),
+        };
+        Some(Shown { up, why: why.filter(|_| !up) })
+    }
+
+    /// What was not taken: connections of unknown keys, and messages.
+    pub(super) fn refused(&self) -> (u64, u64) {
+        let turned = self.ear.turned();
+        (turned.unknown, turned.dropped + self.links.dropped() + self.malformed)
+    }
+}
+
+impl Speaking {
+    /// Looks how the connection stands.
+    fn look(&mut self, now: Time) {
+        match self.mouth.standing() {
+            Standing::Up(_) => (self.alone, self.refused) = (None, false),
+            standing => {
+                self.refused |= standing == Standing::Refused;
+                self.alone = self.alone.or(Some(now));
+            }
+        }
+    }
+
+    /// HELLO, once into each connection, before all else. Whether that was done; `false` too where there is no connection.
+    fn greet(&mut self, first: &[Message], now: Time) -> bool {
+        let Standing::Up(number) = self.mouth.standing() else { return false };
+        if self.greeted != number {
+            let sent = first.iter().all(|message| self.mouth.send(&tvh1::encode(message, millis(now))));
+            self.greeted = if sent { number } else { 0 };
+        }
+        self.greeted == number
+    }
+}
+
+/// A message of this part: its headers are small.
+fn made(kind: Kind, header: &impl Serialize) -> Option<Message> {
+    Message::new(kind, header, Vec::new()).ok()
+}
+
+fn millis(now: Time) -> u64 {
+    now.since(Time::ZERO).as_millis()
+}

@@ -1,0 +1,91 @@
+//! How old a message is that another host has sent, whose clock counts from another boot.
+//!
+//! The smallest difference of receiver's and sender's clock that PULSEs have shown lately is taken as that of one that was not late; by how
+//! much a message's own difference is larger, so old it is. Only what was shown lately counts: two clocks drift apart, by seconds in a day.
+
+use crate::time::{Span, Time};
+use crate::wire::tvh1::Stamp;
+
+/// The smallest difference is that of this one and the one before.
+const WINDOW: Span = Span::from_secs(30);
+
+/// What PULSEs of one connection have shown.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    /// When this window has begun, and the smallest difference in it.
+    now: Option<(Time, i128)>,
+    before: Option<i128>,
+}
+
+/// Receiver's clock less sender's, in nanoseconds.
+fn difference(sent_ms: u64, received: Time) -> i128 {
+    i128::from(received.since(Time::ZERO).as_nanos()) - i128::from(sent_ms) * 1_000_000
+}
+
+impl Way {
+    /// A PULSE has come.
+    pub(super) fn saw(&mut self, sent_ms: u64, received: Time) {
+        let shown = difference(sent_ms, received);
+        match &mut self.now {
+            Some((since, least)) if received.since(*since) < WINDOW => *least = shown.min(*least),
+            now => {
+                self.before = now.map(|(_, least)| least);
+                *now = Some((received, shown));
+            }
+        }
+    }
+
+    /// Whether a message that has come now still means something. Before the first PULSE nothing is known: then one that can expire has.
+    pub(super) fn is_timely(&self, stamp: Stamp, received: Time) -> bool {
+        let Some(limit) = stamp.void_after_ms.filter(|limit| *limit > 0) else { return true };
+        let least = self.now.map(|(_, least)| self.before.map_or(least, |before| before.min(least)));
+        let age = least.map(|least| difference(stamp.sent_ms, received) - least);
+        age.is_some_and(|age| age <= i128::from(limit) * 1_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time::ZERO + Span::from_millis(ms)
+    }
+
+    fn timely(way: &Way, sent_ms: u64, limit: u64, received: u64) -> bool {
+        way.is_timely(Stamp { sent_ms, void_after_ms: Some(limit) }, at(received))
+    }
+
+    #[test]
+    fn the_clocks_may_differ_in_either_direction() {
+        for (own, other) in [(1_000_000, 5), (5, 1_000_000)] {
+            let mut way = Way::default();
+            assert!(!timely(&way, other, 1_000, own), "nothing is known yet");
+            assert!(timely(&way, other, 0, own), "what never expires");
+            way.saw(other, at(own + 20));
+            way.saw(other + 500, at(own + 503));
+            assert!(timely(&way, other + 600, 500, own + 1_103));
+            assert!(!timely(&way, other + 600, 500, own + 1_104));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_runs_slower_does_not_make_messages_old() {
+        let mut way = Way::default();
+        // A thousandth slower, for an hour.
+        let sent = |own: u64| own - own / 1_000;
+        for own in (0..3_600_000).step_by(500) {
+            way.saw(sent(own), at(own));
+        }
+        assert!(timely(&way, sent(3_600_000), 100, 3_600_000));
+        assert!(!timely(&way, sent(3_595_000), 100, 3_600_000));
+    }
+
+    #[test]
+    fn pulses_that_were_late_themselves_do_not_make_late_messages_fresh() {
+        let mut way = Way::default();
+        way.saw(1_000, at(1_000));
+        way.saw(1_500, at(9_000));
+        assert!(!timely(&way, 1_600, 2_000, 9_000));
+    }
+}

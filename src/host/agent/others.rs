@@ -1,0 +1,126 @@
+//! What comes from other hosts, and what goes to them: shared out by its kind.
+
+use super::mesh::Fact;
+use super::operators::Post;
+use super::turn::Shell;
+use crate::hosts::message::Message as Placing;
+use crate::hosts::{Event, Moment};
+use crate::os::clock;
+use crate::time::Time;
+use crate::wire::tvh1::{FRAME_MAX, Kind, Message};
+use slog::{debug, error, info, warn};
+
+impl Shell {
+    /// What is due of the connections to other hosts.
+    pub(super) fn meet_hosts(&mut self, now: Moment) {
+        let Some(meeting) = &mut self.meeting else { return };
+        let (shell_runs, is_up) = (&self.runs, |host: &str| meeting.is_up(host));
+        let posts = match &mut self.operators {
+            Some(operators) => operators.due(now.boottime, is_up, |name| shell_runs.has_root(name), &mut self.reactor),
+            None => Vec::new(),
+        };
+        self.post(posts);
+        let Some(meeting) = &mut self.meeting else { return };
+        if meeting.next_deadline().is_none_or(|at| at > now.boottime) {
+            return;
+        }
+        let facts = meeting.due(&self.file, &self.core, now);
+        if let Some(unknown) = meeting.refused() {
+            warn!(self.logger, "a connection was refused: its key has no certificate"; "so_far" => unknown);
+        }
+        self.share_out(facts);
+        self.deliver(now.boottime);
+    }
+
+    /// What has come from other hosts.
+    pub(super) fn hear_hosts(&mut self, now: Time) {
+        if let Some(meeting) = &mut self.meeting {
+            let facts = meeting.receive(now);
+            self.share_out(facts);
+        }
+        if let Some(operators) = &mut self.operators {
+            let posts = operators.said(now);
+            self.post(posts);
+        }
+    }
+
+    fn post(&mut self, posts: Vec<Post>) {
+        for (host, message) in posts {
+            // What is lost is asked for again.
+            let _ = self.meeting.as_mut().is_some_and(|meeting| meeting.send(&host, &message));
+        }
+    }
+
+    fn share_out(&mut self, facts: Vec<Fact>) {
+        for fact in facts {
+            match fact {
+                Fact::Link { host, up } => {
+                    if up {
+                        info!(self.logger, "the link to {} is up", host);
+                    } else {
+                        warn!(self.logger, "the link to {} is down", host);
+                    }
+                    self.inbox.push_back(Event::Link { host, up });
+                }
+                Fact::Came { host, message } => self.came(&host, message),
+            }
+        }
+    }
+
+    /// A message of another host, by its kind.
+    fn came(&mut self, host: &str, message: Message) {
+        let now = clock::both().boottime;
+        match message.kind {
+            // Read by the mesh itself.
+            Kind::Hello | Kind::Pulse | Kind::Join => {}
+            Kind::Place | Kind::Placed | Kind::Order | Kind::Told => match in_the_cores_terms(message) {
+                Ok(message) => self.inbox.push_back(Event::FromHost { host: host.to_owned(), message }),
+                Err(why) => debug!(self.logger, "a message is dropped"; "host" => host, "why" => why),
+            },
+            // Nothing is placed below a root yet.
+            Kind::Relay => {}
+            Kind::Bundle => self.hear_of_bundle(host, &message),
+            Kind::Operator => {
+                let (Some(operators), runs) = (&mut self.operators, &self.runs) else { return };
+                let post = operators.came(host, message, |name| runs.has_root(name), &mut self.reactor, now);
+                self.post(post.into_iter().collect());
+            }
+        }
+    }
+
+    /// What the core has for another host. What does not arrive the core sends again.
+    pub(super) fn send_to_host(&mut self, host: &str, message: &Placing) {
+        let (header, frames) = message.frames();
+        // A long spec is one frame to the core.
+        let payload = frames.iter().flat_map(|frame| frame.chunks(FRAME_MAX).map(<[u8]>::to_vec)).collect();
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == message.kind());
+        let message = kind.and_then(|kind| Message::new(kind, &header, payload).ok());
+        match (message, &mut self.meeting) {
+            (Some(message), Some(meeting)) => drop(meeting.send(host, &message)),
+            (None, _) => error!(self.logger, "what is to be placed on {} is too long to be sent", host),
+            (Some(_), None) => {}
+        }
+    }
+
+    /// Where a tool of this machine finds a root that runs on another host; `None` where that host cannot be reached.
+    pub(super) fn way_to(&mut self, instance: &str, host: &str) -> Option<String> {
+        let now = clock::both().boottime;
+        self.meeting.as_ref().filter(|meeting| meeting.is_up(host))?;
+        match self.operators.as_mut()?.way_to(instance, host, &mut self.reactor, now) {
+            Ok(at) => Some(at.to_string_lossy().into_owned()),
+            Err(error) => {
+                warn!(self.logger, "operators cannot be passed on to {}", host; "error" => %error);
+                None
+            }
+        }
+    }
+}
+
+/// A message about a placed subtree.
+fn in_the_cores_terms(message: Message) -> Result<Placing, String> {
+    let kind = message.kind;
+    let header = message.header::<serde_json::Value>().map_err(|error| error.to_string())?;
+    let whole = (kind == Kind::Place).then(|| message.payload.concat());
+    let frames = whole.map_or(message.payload, |whole| vec![whole]);
+    Placing::read(kind.as_str(), header.to_string().as_bytes(), frames).map_err(|error| error.to_string())
+}

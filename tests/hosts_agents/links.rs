@@ -1,0 +1,114 @@
+//! Hosts that are connected to each other.
+
+use super::{Cluster, WORKER, below, signal};
+use serde_json::Value;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use treevisor::host::identity::keys::draw_curve;
+use treevisor::host::identity::{Certificate, Keys, SigningKey};
+
+/// Keys for a host, beside its file, and where it listens.
+fn listens(directory: &Path, name: &str, by: &SigningKey) -> String {
+    let curve = draw_curve().unwrap();
+    let (cluster, public) = ("test".to_owned(), curve.public.clone());
+    let certificate = Certificate { cluster, name: name.to_owned(), public, serial: 1 };
+    let keys = Keys { cert: certificate.sign(by).unwrap(), curve, signing: by.clone() };
+    let file = directory.join("host.key");
+    fs::write(&file, keys.text()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("listen = \"tcp://127.0.0.1:{port}\"\n")
+}
+
+fn linked(names: &[&'static str]) -> Option<Cluster> {
+    let by = SigningKey::draw().unwrap();
+    Cluster::start_with(names, |directory, name| listens(directory, name, &by))
+}
+
+impl Cluster {
+    /// Waits until a host shows another one's link so, and gives what it shows.
+    #[track_caller]
+    fn link(&self, from: &str, to: &str, state: &str) -> Value {
+        self.until(&format!("the link from {from} to {to} is {state}"), |cluster| {
+            let hosts = cluster.hosts_as_seen(from)?;
+            hosts.into_iter().find(|host| host["name"] == to && host["link"] == state)
+        })
+    }
+}
+
+#[test]
+fn a_tree_is_deployed_everywhere_from_one_host_and_asked_from_any() {
+    let Some(cluster) = linked(&["a", "b"]) else { return };
+    cluster.link("a", "b", "up");
+    cluster.link("b", "a", "up");
+    let own = cluster.hosts_as_seen("a").unwrap().into_iter().find(|host| host["name"] == "a").unwrap();
+    assert!(own["link"].is_null() && own["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{own}");
+    let table = cluster.done("a", &["hosts"]);
+    assert!(table.contains("LINK"), "{table}");
+
+    cluster.deploy(WORKER, &["a"]);
+    let first = cluster.nth(1);
+    cluster.all_fit();
+    let other = cluster.other(&first[0]);
+    let status: Value = serde_json::from_str(&cluster.done(other, &["status", "-i", "shop", "--json"])).unwrap();
+    assert_eq!(status["root"]["children"][0]["state"], "running", "{status}");
+    assert!(cluster.done(other, &["events", "-i", "shop"]).contains("/w"));
+    cluster.done(other, &["restart", "-i", "shop", "/w"]);
+    assert_eq!(cluster.nth(2), first, "by the same claim");
+    cluster.done(other, &["panic", "-i", "shop", "/w"]);
+    assert_eq!(cluster.nth(3), first);
+
+    // One of the same name beside it: which is meant is not guessed.
+    let by_itself = cluster.directory.path().join("alone/shop.toml");
+    fs::create_dir(by_itself.parent().unwrap()).unwrap();
+    fs::write(&by_itself, "name = \"shop\"\n[[child]]\nname = \"x\"\ncommand = \"sleep 1000\"\n").unwrap();
+    cluster.done(other, &["start", "--detach", by_itself.to_str().unwrap()]);
+    let output = cluster.run(other, &["status", "-i", "shop"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("runs on this machine by itself") && error.contains(&format!("host {}", first[0])),
+        "{error}"
+    );
+    let pid = error.split("`kill ").nth(1).and_then(|rest| rest.split('`').next()?.parse().ok()).unwrap();
+    signal(pid, libc::SIGTERM);
+    cluster.nothing_left(other);
+
+    // A host that stands still has no link; what is deployed meanwhile it fetches when it is back.
+    let stopped = below(cluster.host(other).root.id());
+    stopped.iter().for_each(|pid| signal(*pid, libc::SIGSTOP));
+    cluster.link(&first[0], other, "down");
+    cluster.done(&first[0], &["status", "-i", "shop"]);
+    cluster.until("that it is lost", |cluster| {
+        let hosts = cluster.hosts_as_seen(&first[0])?;
+        hosts.iter().any(|host| host["name"] == other && host["state"] == "lost").then_some(())
+    });
+    cluster.deploy(&format!("{WORKER}env = {{ LATER = \"1\" }}\n"), &[&first[0]]);
+    assert_eq!(cluster.nth(4), first);
+    stopped.iter().for_each(|pid| signal(*pid, libc::SIGCONT));
+    cluster.link(&first[0], other, "up");
+    cluster.all_fit();
+}
+
+#[test]
+fn a_host_whose_key_was_not_signed_by_the_cluster_is_refused() {
+    let by = SigningKey::draw().unwrap();
+    let Some(cluster) = Cluster::start_with(&["a", "b", "c"], |directory, name| {
+        let other = SigningKey::draw().unwrap();
+        listens(directory, name, if name == "c" { &other } else { &by })
+    }) else {
+        return;
+    };
+    cluster.link("a", "b", "up");
+    cluster.link("b", "a", "up");
+    let shown = cluster.link("a", "c", "down");
+    assert!(shown["link_note"].as_str().unwrap().contains("not signed"), "{shown}");
+    // What it deploys comes to no other host.
+    let file = cluster.directory.path().join("shop.toml");
+    fs::write(&file, WORKER).unwrap();
+    assert_eq!(cluster.run("c", &["deploy", file.to_str().unwrap()]).status.code(), Some(1));
+    assert!(cluster.seen().is_empty());
+}
