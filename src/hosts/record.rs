@@ -6,7 +6,7 @@
 use crate::ids::{Name, Path};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// So much of a digest stands in a host's record.
@@ -246,6 +246,8 @@ pub struct Cluster {
     pub serial: u64,
     /// Serials of certificates that are no longer taken.
     pub revoked: Vec<u64>,
+    /// Serials of those that were issued to a host, by its name, and not revoked.
+    pub issued: BTreeMap<String, BTreeSet<u64>>,
 }
 
 /// Why the value of a record is not taken.

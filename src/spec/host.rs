@@ -484,5 +484,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || plain.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+pub mod new;
+
 #[cfg(test)]
 mod tests;

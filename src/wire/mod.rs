@@ -3,7 +3,8 @@
 //! [`message`] has every message as a type, [`codec`] turns them into frames and back, [`view`] is the JSON in which
 //! status and events travel, [`journal`] the lines in which events are kept, [`snapshot`] the file in which a node hands its
 //! state to another version of the program, [`exact`] reads JSON that must be taken over whole, [`upgrade`] what becomes of an
-//! upgrade, [`http`] the little HTTP that probes speak, [`tvh1`] what the agents of a cluster's hosts send each other.
+//! upgrade, [`http`] the little HTTP that probes speak, [`tvh1`] what the agents of a cluster's hosts send each other, [`member`] what
+//! the tool has `treevisor-host` do about who belongs to a cluster.
 //! `docs/protocol.md` specifies the frames for authors of a client in another language; a test reads its tables and
 //! compares them with the constants below and with what [`codec`] does.
 
@@ -13,6 +14,7 @@ pub mod hosts;
 pub mod http;
 pub mod journal;
 pub mod json;
+pub mod member;
 pub mod message;
 pub mod notify;
 pub mod snapshot;

@@ -110,3 +110,20 @@ fn a_tree_for_hosts_is_not_started_by_hand_unless_that_is_said() {
     let (_, error, code) = call(directory.path(), &["start", "--here", "shop.toml"]);
     assert_eq!(code, 0, "{error}");
 }
+
+#[test]
+#[cfg(feature = "hosts")]
+fn a_host_is_made_whole_or_not_at_all() {
+    let directory = tempdir().unwrap();
+    let below = directory.path().join("etc");
+    let file = ["--file", "etc/host.toml"];
+    let (_, error, code) = call(directory.path(), &["host", "init", file[0], file[1]]);
+    assert!(code == 2 && error.contains("no --cluster"), "{error}");
+    // Nothing listens on the port of no service.
+    let new = ["--cluster", "shop", "--name", "a", "--store", "http://127.0.0.1:1"];
+    let (_, error, code) = call(directory.path(), &[&["host", "init"], &file[..], &new[..]].concat());
+    assert!(code == 1 && error.contains("the store does not answer"), "{error}");
+    assert_eq!(fs::read_dir(&below).unwrap().count(), 0, "nothing is half there");
+    let (_, error, code) = call(directory.path(), &["host", "add", "b", file[0], file[1]]);
+    assert!(code == 1 && error.contains("cannot make the keys of b"), "{error}");
+}

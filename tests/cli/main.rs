@@ -76,4 +76,5 @@ const VERBS: &[&str] = &[
 ];
 
 /// The verbs of `treevisor host`.
-const OF_HOST: &[&str] = &["host run", "host check", "host drain", "host undrain", "host forget"];
+const OF_HOST: &[&str] =
+    &["host run", "host check", "host drain", "host undrain", "host forget", "host init", "host add", "host remove"];

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 
 mod links;
+mod member;
 mod store;
 
 use serde_json::Value;

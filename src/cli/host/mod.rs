@@ -3,6 +3,7 @@
 pub(super) mod agent;
 mod check;
 mod drain;
+mod member;
 mod option;
 mod run;
 
@@ -11,6 +12,7 @@ use super::options::When;
 use check::Check;
 use clap::{Args, Subcommand};
 use drain::{Drain, Forget, Undrain};
+use member::{Add, Init, Remove};
 use run::Run;
 
 /// This machine as one of several that a tree can run on
@@ -42,6 +44,9 @@ pub enum HostVerb {
     Drain(Drain),
     Undrain(Undrain),
     Forget(Forget),
+    Init(Init),
+    Add(Add),
+    Remove(Remove),
 }
 
 pub(super) fn run(args: Host, when: When) -> Result<i32, Failure> {
@@ -51,5 +56,8 @@ pub(super) fn run(args: Host, when: When) -> Result<i32, Failure> {
         HostVerb::Drain(args) => drain::drain(args, when).map(ExitCode::number),
         HostVerb::Undrain(args) => drain::undrain(args, when).map(ExitCode::number),
         HostVerb::Forget(args) => drain::forget(args, when).map(ExitCode::number),
+        HostVerb::Init(args) => member::init(args, when).map(ExitCode::number),
+        HostVerb::Add(args) => member::add(args, when).map(ExitCode::number),
+        HostVerb::Remove(args) => member::remove(args, when).map(ExitCode::number),
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
         let message = format!("cannot run the host of {}: it has {}", path.display(), file::count(errors, "error"));
         return Err(Failure::new(ExitCode::Usage, message));
     }
-    let tree = tree(&program()?, &std::path::absolute(&path).unwrap_or(path))?;
+    let tree = tree(&program("run this host")?, &std::path::absolute(&path).unwrap_or(path))?;
     let foreground = Foreground::of(&args.show, &tree, when);
     Ok(boot::run_root(RootOptions {
         another_name: None,
@@ -84,13 +84,13 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
     }))
 }
 
-/// The agent's program lies beside this one.
-fn program() -> Result<PathBuf, Failure> {
+/// The agent's program lies beside this one. `doing` is what it is for.
+pub(super) fn program(doing: &str) -> Result<PathBuf, Failure> {
     let program = process::self_exe_name().with_file_name(AGENT);
     if program.is_file() {
         return Ok(program);
     }
-    Err(Failure::new(ExitCode::Failed, format!("cannot run this host: there is no {}", program.display())).hint(
+    Err(Failure::new(ExitCode::Failed, format!("cannot {doing}: there is no {}", program.display())).hint(
         "the package of treevisor has it beside `treevisor`; a build of one's own makes it with the feature `hosts`",
     ))
 }

@@ -168,7 +168,7 @@ fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
 }
 
 /// A way to the store.
-fn way_to(file: &HostFile) -> Result<Box<dyn Store>, Box<dyn Error>> {
+pub(in crate::host) fn way_to(file: &HostFile) -> Result<Box<dyn Store>, Box<dyn Error>> {
     let store = &file.store;
     let read = |path: &PathBuf| fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
     let tls = match &store.ca {

@@ -1,0 +1,203 @@
+//! `treevisor host init`, `add` and `remove`: who belongs to the cluster. The program `treevisor-host` does it, which has keys and store.
+
+use super::option::FileOption;
+use super::run::program;
+use crate::cli::failure::{ExitCode, Failure};
+use crate::cli::options::When;
+use crate::cli::out;
+use crate::error::plain;
+use crate::wire::member::{MemberAsk, MemberTold, NewHost};
+use clap::Args;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf, absolute};
+use std::process::{Command, Stdio};
+
+/// Make this machine the first host of a cluster
+///
+/// Draws the keys of this host and those of its cluster, certifies it, and writes the cluster's record into the store. The
+/// host's file is written, too, where there is none; one that is there is kept as it is. Nothing is written over.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+The keys lie in host.key beside the host's file, for its user alone. By them the agents of hosts know
+each other; a host without --address connects to no other, and needs none.
+
+Examples:
+  treevisor host init --cluster shop --store http://127.0.0.1:2379
+  treevisor host init --cluster shop --name a --address 10.0.0.1 --store https://10.0.0.1:2379 \\
+      --ca ca.pem --cert a.pem --key a.key
+  treevisor host init                  the file is there: its keys only
+
+Exit codes:
+  0  done
+  1  something is there already, or the store does not answer
+  2  an option is missing, or does not fit
+")]
+pub struct Init {
+    /// Which file.
+    #[command(flatten)]
+    pub file: FileOption,
+    /// What the cluster is called: 1 to 32 of a-z 0-9 -
+    #[arg(long, value_name = "NAME", requires = "store")]
+    pub cluster: Option<String>,
+    /// What this host is called in it; this machine's name where it is left out
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    pub name: Option<String>,
+    /// Where the other hosts find this one: HOST or HOST:PORT, of which the port is 7411 otherwise
+    #[arg(long, value_name = "ADDRESS", requires = "cluster")]
+    pub address: Option<String>,
+    /// The members of the store, which is there already
+    #[arg(long, value_name = "URL", num_args = 1.., requires = "cluster")]
+    pub store: Vec<String>,
+    /// The authority by which they are known
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub ca: Option<PathBuf>,
+    /// The certificate that this host shows to them
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// The key to that
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+}
+
+/// Make the keys of another host
+///
+/// Draws a key pair for it, certifies that, and writes it with the cluster's signing key to a file, which is brought there
+/// as host.key beside that host's file. Done on a host that has keys.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  treevisor host add b --to b.key
+  scp b.key root@b:/etc/treevisor/host.key && rm b.key
+
+Exit codes:
+  0  done
+  1  it cannot be written, or the store does not answer
+")]
+pub struct Add {
+    /// The other host
+    pub name: String,
+    /// Where its keys are written to; NAME.key where it is left out
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// Which file.
+    #[command(flatten)]
+    pub file: FileOption,
+}
+
+/// Have the keys of another host not taken any more
+///
+/// Revokes all certificates of that host: the agents of the others let it in no more. Its agent is stopped before that. It
+/// stays in `hosts`, as the record of a host that is gone tells that nothing runs there.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+What it can do at the store is for the store's own certificates to end.
+
+Examples:
+  treevisor host remove b
+
+Exit codes:
+  0  done
+  1  it still renews its lease, there is none of that name, or the store does not answer
+")]
+pub struct Remove {
+    /// The other host
+    pub name: String,
+    /// Which file.
+    #[command(flatten)]
+    pub file: FileOption,
+}
+
+/// Where the package has the unit.
+const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
+
+pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
+    const DOING: &str = "make this machine a host";
+    let Init { file, cluster, name, address, store, ca, cert, key } = args;
+    let file = whole(&file.file);
+    let is_there = file.symlink_metadata().is_ok();
+    let new = match cluster {
+        None if is_there => None,
+        None => {
+            let missing = format!("cannot {DOING}: there is no {}, and no --cluster for a new one", file.display());
+            let hint = "such as: treevisor host init --cluster shop --store http://127.0.0.1:2379";
+            return Err(Failure::new(ExitCode::Usage, missing).hint(hint));
+        }
+        Some(cluster) => {
+            let path = |path: Option<PathBuf>| path.as_deref().map(whole);
+            let name = name.map_or_else(machine, Ok)?;
+            let (ca, cert, key) = (path(ca), path(cert), path(key));
+            Some(NewHost { cluster, name, address, endpoints: store, ca, cert, key })
+        }
+    };
+    tell(DOING, &MemberAsk::Init { file: file.clone(), new }, when)?;
+    let is_usual = file == Path::new("/etc/treevisor/host.toml");
+    let next = if is_usual && Path::new(UNIT).exists() {
+        "it starts by `systemctl enable --now treevisor-host`".to_owned()
+    } else {
+        format!("it runs by `treevisor host run --file {}`", file.display())
+    };
+    out::say(when, &next);
+    Ok(ExitCode::Done)
+}
+
+pub(super) fn add(args: Add, when: When) -> Result<ExitCode, Failure> {
+    let Add { name, to, file } = args;
+    let to = whole(&to.unwrap_or_else(|| format!("{name}.key").into()));
+    let doing = format!("make the keys of {name}");
+    tell(&doing, &MemberAsk::Add { file: whole(&file.file), name, to }, when)?;
+    Ok(ExitCode::Done)
+}
+
+pub(super) fn remove(args: Remove, when: When) -> Result<ExitCode, Failure> {
+    let Remove { name, file } = args;
+    let doing = format!("remove {name}");
+    tell(&doing, &MemberAsk::Remove { file: whole(&file.file), name }, when)?;
+    Ok(ExitCode::Done)
+}
+
+fn whole(path: &Path) -> PathBuf {
+    absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What this machine is called, without the domain.
+fn machine() -> Result<String, Failure> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").map_err(|error| {
+        let message = format!("cannot make this machine a host: its name cannot be read: {}", plain(&error));
+        Failure::new(ExitCode::Failed, message).hint("name it: --name a")
+    })?;
+    Ok(name.trim().split('.').next().unwrap_or_default().to_lowercase())
+}
+
+/// Has it done, and shows what came of it.
+fn tell(doing: &str, ask: &MemberAsk, when: When) -> Result<(), Failure> {
+    let failed = |why: String| Failure::new(ExitCode::Failed, format!("cannot {doing}: {why}"));
+    let program = program(doing)?;
+    let answer = || -> Result<MemberTold, String> {
+        let mut child = Command::new(&program)
+            .arg("member")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{}: {}", program.display(), plain(&error)))?;
+        let question = serde_json::to_vec(ask).map_err(|error| error.to_string())?;
+        // One that has ended takes nothing; its status tells.
+        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&question));
+        let output = child.wait_with_output().map_err(|error| plain(&error))?;
+        serde_json::from_slice(&output.stdout)
+            .map_err(|_| format!("{} has ended without an answer: {}", program.display(), output.status))
+    };
+    match answer().map_err(failed)? {
+        MemberTold::Done { lines } => {
+            lines.iter().for_each(|line| out::say(when, line));
+            Ok(())
+        }
+        MemberTold::Failed { message, hint } => {
+            let failure = failed(message);
+            Err(match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
+        }
+    }
+}

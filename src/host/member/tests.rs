@@ -1,0 +1,151 @@
+use super::*;
+use crate::host::identity::{Refused, Trust, verify};
+use crate::store::memory::Memory;
+use std::os::unix::fs::PermissionsExt;
+
+struct Place {
+    directory: tempfile::TempDir,
+    store: Memory,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { directory: tempfile::tempdir().unwrap(), store: Memory::default() }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name).join("host.toml")
+    }
+
+    fn answer(&self, ask: &MemberAsk) -> Result<Vec<String>, String> {
+        let way = |_: &HostFile| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(self.store.clone())) };
+        answer(ask, &way).map_err(|failed| failed.message)
+    }
+
+    fn init(&self, name: &str) -> Result<Vec<String>, String> {
+        let new = NewHost {
+            cluster: "shop".into(),
+            name: name.into(),
+            endpoints: vec!["http://127.0.0.1:2379".into()],
+            ..NewHost::default()
+        };
+        self.answer(&MemberAsk::Init { file: self.file(name), new: Some(new) })
+    }
+
+    fn add(&self, name: &str) -> Result<Vec<String>, String> {
+        let to = key_file(&self.file(name));
+        self.answer(&MemberAsk::Add { file: self.file("a"), name: name.into(), to })
+    }
+
+    fn remove(&self, name: &str) -> Result<Vec<String>, String> {
+        self.answer(&MemberAsk::Remove { file: self.file("a"), name: name.into() })
+    }
+
+    fn keys(&self, name: &str) -> Keys {
+        Keys::read(&key_file(&self.file(name))).unwrap().unwrap()
+    }
+
+    fn cluster(&self) -> Cluster {
+        Cell { store: Box::new(self.store.clone()), cluster: "shop".into() }.read().unwrap().unwrap().1
+    }
+
+    fn write(&self, name: &str, state: HostState) {
+        let mut store = self.store.clone();
+        let key = Key::Host(name.into()).in_store("shop");
+        let Answer::Records(found) = store.ask(&Ask::Read { prefix: key.clone() }, ANSWER) else { panic!() };
+        let new = record::write(&Host { state, ..Host::default() }).unwrap();
+        let expected = found.first().map(|record| record.version);
+        assert!(matches!(store.ask(&Ask::Swap { key, expected, new }, ANSWER), Answer::Done(_)));
+    }
+
+    /// Whether a host takes the certificate of another one.
+    fn judged(&self, by: &str, name: &str) -> Result<u64, Refused> {
+        let (keys, revoked) = (self.keys(by), self.cluster().revoked);
+        let trust = Trust { cluster: "shop", name, issuer: keys.signing.public(), revoked: &revoked };
+        verify(&self.keys(name).cert, &trust).map(|certificate| certificate.serial)
+    }
+
+    fn left_in(&self, name: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.file(name).parent().unwrap()).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn the_first_host_makes_the_cluster_and_hosts_take_each_others_certificates_until_one_is_removed() {
+    let place = Place::new();
+    let lines = place.init("a").unwrap();
+    assert!(lines[0].contains("a is the first host of the cluster shop"), "{lines:?}");
+    assert_eq!(place.left_in("a"), ["host.key", "host.toml"]);
+    assert_eq!(fs::metadata(key_file(&place.file("a"))).unwrap().permissions().mode() & 0o777, 0o600);
+    place.add("b").unwrap();
+    place.add("c").unwrap();
+    assert_eq!(place.judged("b", "a"), Ok(1));
+    assert_eq!(place.judged("a", "b"), Ok(2));
+    assert_eq!(place.judged("b", "c"), Ok(3));
+    assert_ne!(place.keys("b").curve, place.keys("c").curve);
+    place.write("b", HostState::Live);
+    assert!(place.remove("b").unwrap_err().contains("renews its lease"));
+    place.write("b", HostState::Dead);
+    place.remove("b").unwrap();
+    assert_eq!(place.judged("a", "b"), Err(Refused::Revoked(2)));
+    assert_eq!(place.judged("a", "c"), Ok(3));
+    assert!(place.remove("b").unwrap_err().contains("no certificate"));
+    assert!(place.remove("a").unwrap_err().contains("is this host"));
+}
+
+#[test]
+fn nothing_is_written_over_and_nothing_half() {
+    let place = Place::new();
+    place.store.set_silent(true);
+    assert!(place.init("a").unwrap_err().contains("does not answer"));
+    assert!(place.left_in("a").is_empty(), "{:?}", place.left_in("a"));
+    place.store.set_silent(false);
+    place.init("a").unwrap();
+    let before = place.keys("a").text();
+    assert!(place.init("a").unwrap_err().contains("host.key is there"));
+    place.add("b").unwrap();
+    assert!(place.add("b").unwrap_err().contains("host.key is there"));
+    assert_eq!(place.keys("a").text(), before);
+    // A second cluster of that name, once it has a host; before that the first try counts as interrupted.
+    place.write("a", HostState::Live);
+    assert!(place.init("x").unwrap_err().contains("already, with hosts"));
+    assert!(place.left_in("x").is_empty());
+    assert!(place.add("no name!").unwrap_err().contains("is no name"));
+}
+
+#[test]
+fn a_host_that_was_made_by_hand_gets_keys_and_its_file_stays() {
+    let place = Place::new();
+    let file = place.file("a");
+    let text = "cluster = \"shop\"\nname = \"a\"\n[store]\nendpoints = [\"http://127.0.0.1:2379\"]\n";
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, text).unwrap();
+    assert!(place.add("b").unwrap_err().contains("has no keys"));
+    assert!(place.init("a").unwrap_err().contains("host.toml is there"));
+    // Its agent has run already.
+    place.write("a", HostState::Live);
+    place.answer(&MemberAsk::Init { file: file.clone(), new: None }).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    assert_eq!(place.judged("a", "a"), Ok(1));
+}
+
+#[test]
+fn keys_of_another_cluster_of_the_same_name_make_none() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    // An interrupted first call, and then another one.
+    place.init("b").unwrap();
+    assert!(place.add("c").unwrap_err().contains("of another cluster"));
+}
+
+#[test]
+fn what_does_not_fit_is_found_before_anything_is_written() {
+    let place = Place::new();
+    let wrong = place.init("Not a name").unwrap_err();
+    assert!(wrong.contains("host.toml") && !wrong.contains(".new"), "{wrong}");
+    assert!(place.left_in("Not a name").is_empty());
+    assert_eq!(place.store.clone().ask(&Ask::Read { prefix: String::new() }, ANSWER), Answer::Records(Vec::new()));
+}

@@ -1,0 +1,71 @@
+//! What the tool has the program `treevisor-host` do about who belongs to a cluster: the question on its standard input, the answer on
+//! its standard output, each one JSON. Keys and the store are that program's; words on a terminal are the tool's.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What is to be done, by the host's file and the keys beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "ask")]
+pub enum MemberAsk {
+    /// Make the first host of a cluster.
+    Init {
+        /// The host's file.
+        file: PathBuf,
+        /// What is to stand in it; `None`: it is there already.
+        new: Option<NewHost>,
+    },
+    /// Make the keys of another host.
+    Add {
+        /// The file of this host.
+        file: PathBuf,
+        /// The other one.
+        name: String,
+        /// Where its keys are written to.
+        to: PathBuf,
+    },
+    /// Have the keys of another host not taken any more.
+    Remove {
+        /// The file of this host.
+        file: PathBuf,
+        /// The other one.
+        name: String,
+    },
+}
+
+/// A host whose file is to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NewHost {
+    /// Its cluster.
+    pub cluster: String,
+    /// Its name.
+    pub name: String,
+    /// `HOST:PORT`, where other hosts find it; `None`: it does not connect to them.
+    pub address: Option<String>,
+    /// The members of the store.
+    pub endpoints: Vec<String>,
+    /// Their authority.
+    pub ca: Option<PathBuf>,
+    /// The certificate that is shown to them.
+    pub cert: Option<PathBuf>,
+    /// The key to that.
+    pub key: Option<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "told")]
+pub enum MemberTold {
+    /// It is done; what that was, in lines for people.
+    Done {
+        /// The lines.
+        lines: Vec<String>,
+    },
+    /// It is not.
+    Failed {
+        /// What was tried, and what is wrong.
+        message: String,
+        /// What would be right.
+        hint: Option<String>,
+    },
+}
