@@ -131,6 +131,7 @@ fn cluster() -> HostsView {
         epoch: 3,
         lease_left_ms,
         link: link.map(str::to_owned),
+        link_note: None,
         placed: u32::from(state == "live"),
         labels: BTreeMap::new(),
         draining: state == "draining",
