@@ -8,7 +8,7 @@ use crate::time::{Span, Time};
 use crate::wire::hosts::{HostAsk, HostTold, SOCKET, decode_told, encode};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::fmt;
-use std::io;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,11 @@ pub enum AgentError {
     /// This machine is no host, or its agent does not run.
     NoAgent {
         /// Where its socket would be.
+        socket: PathBuf,
+    },
+    /// It is not for this user.
+    Denied {
+        /// Its socket.
         socket: PathBuf,
     },
     /// It has not answered in time.
@@ -41,6 +46,9 @@ impl fmt::Display for AgentError {
         match self {
             AgentError::NoAgent { socket } => {
                 write!(f, "no agent of a host runs here: nothing listens at {}", socket.display())
+            }
+            AgentError::Denied { socket } => {
+                write!(f, "the agent of this host is not for this user, who may not open {}", socket.display())
             }
             AgentError::NoAnswer { limit } => write!(f, "the agent of this host has not answered in {limit}"),
             AgentError::Refused(why) => f.write_str(why),
@@ -70,15 +78,17 @@ fn agent_socket(base: &Path) -> Option<PathBuf> {
 /// # Errors
 /// Every [`AgentError`].
 pub fn ask_agent(base: &Path, ask: &HostAsk, contents: &[Vec<u8>], limit: Span) -> Result<HostTold, AgentError> {
-    let socket = agent_socket(base).filter(|socket| socket.exists());
-    let Some(socket) = socket else {
-        return Err(AgentError::NoAgent { socket: agent_socket(base).unwrap_or_else(|| base.to_owned()) });
+    let Some(socket) = agent_socket(base) else {
+        return Err(AgentError::NoAgent { socket: base.to_owned() });
     };
-    // A socket that nothing listens on was left by an agent that is gone.
-    if let Err(cause) = UnixStream::connect(&socket)
-        && cause.kind() == io::ErrorKind::ConnectionRefused
-    {
-        return Err(AgentError::NoAgent { socket });
+    match UnixStream::connect(&socket).map_err(|cause| cause.kind()) {
+        // Where nothing listens, the socket was left by an agent that is gone.
+        Err(ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ConnectionRefused) => {
+            return Err(AgentError::NoAgent { socket });
+        }
+        Err(ErrorKind::PermissionDenied) => return Err(AgentError::Denied { socket }),
+        // What else is wrong, the link finds.
+        _ => {}
     }
     let context = Context::new().map_err(AgentError::Link)?;
     let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
@@ -100,4 +110,27 @@ pub fn ask_agent(base: &Path, ask: &HostAsk, contents: &[Vec<u8>], limit: Span) 
         }
     }
     Err(AgentError::NoAnswer { limit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn who_may_not_ask_is_told_so_and_not_that_there_is_no_agent() {
+        let base = tempfile::tempdir().unwrap();
+        let asked = || ask_agent(base.path(), &HostAsk::Hosts, &[], Span::from_secs(1));
+        assert!(matches!(asked(), Err(AgentError::NoAgent { .. })));
+        let socket = agent_socket(base.path()).unwrap();
+        let directory = socket.parent().unwrap();
+        fs::create_dir_all(directory).unwrap();
+        fs::set_permissions(directory, Permissions::from_mode(0o000)).unwrap();
+        let denied = asked();
+        let may_look = fs::read_dir(directory).is_ok();
+        fs::set_permissions(directory, Permissions::from_mode(0o700)).unwrap();
+        // Root may look everywhere.
+        assert!(may_look || matches!(denied, Err(AgentError::Denied { .. })), "{denied:?}");
+    }
 }

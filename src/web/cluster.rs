@@ -41,7 +41,7 @@ impl Cluster {
         }
         let seen = match spawn_blocking(|| ask_agent(&own_base(), &HostAsk::Hosts, &[], WITHIN)).await {
             Ok(Ok(HostTold::Hosts(view))) => Seen::View(Arc::new(*view)),
-            Ok(Err(AgentError::NoAgent { .. })) => Seen::NoHost,
+            Ok(Err(AgentError::NoAgent { .. } | AgentError::Denied { .. })) => Seen::NoHost,
             Ok(Ok(_)) => Seen::Silent("the agent of this host has answered something else".into()),
             Ok(Err(error)) => Seen::Silent(Chain(&error).to_string()),
             Err(error) => Seen::Silent(Chain(&error).to_string()),

@@ -32,6 +32,9 @@ fn failed(doing: &str, error: &AgentError) -> Failure {
     match error {
         AgentError::NoAgent { .. } => Failure::new(ExitCode::NoCluster, message)
             .hint("`treevisor host run` starts it, by the file of the host; see `treevisor host --help`"),
+        AgentError::Denied { .. } => {
+            Failure::new(ExitCode::Failed, message).hint("root may ask it, and the user that it runs as")
+        }
         AgentError::NoAnswer { .. } => {
             Failure::new(ExitCode::NoAnswer, message).hint("look at the host's own tree: `treevisor status -i host`")
         }
