@@ -261,7 +261,8 @@ impl Agent {
         self.guests_gone();
         self.wards.all_gone();
         for (key, claim) in &mut self.claims {
-            if let Some(here) = claim.end_of_epoch() {
+            // What is still a guest is not exclusive, and goes on.
+            if let Some(here) = claim.end_of_epoch().filter(|_| !self.guests.contains_key(key)) {
                 out.push(Action::Report(Report::Fenced { claim: key.clone(), token: here.token, late }));
             }
         }

@@ -43,6 +43,8 @@ pub(super) struct Sight<'a> {
     pub(super) leave: Option<StopWhy>,
     /// How long others go first; `None` where this host is no candidate.
     pub(super) delay: Option<Span>,
+    /// It is killed at the deadline.
+    pub(super) exclusive: bool,
     /// Its claim is kept, and nothing is started or claimed: what follows is for its parent to say.
     pub(super) hold: bool,
     /// No host is left that has not tried.
@@ -239,7 +241,7 @@ impl Claim {
         sight
             .leave
             .or_else(|| down.then_some(StopWhy::NotWanted))
-            .or_else(|| sight.lease_ends().then_some(StopWhy::LeaseEnds))
+            .or_else(|| (sight.exclusive && sight.lease_ends()).then_some(StopWhy::LeaseEnds))
     }
 
     fn restart(&mut self) {

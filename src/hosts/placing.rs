@@ -153,6 +153,7 @@ impl Agent {
             // What is drained is moved by its parent.
             leave: if is_root { self.leave() } else { self.ending.as_ref().map(|_| StopWhy::Stopping) },
             delay: standing.delay,
+            exclusive: guest.is_none_or(Guest::is_exclusive),
             hold: guest.is_some_and(Guest::rests),
             exhausted: standing.exhausted.as_deref(),
         };

@@ -20,6 +20,7 @@ fn sight<'a>(own: Option<&'a (Version, Own)>, want: &'a Want) -> Sight<'a> {
         over: false,
         want: Some(want),
         has_bundle: true,
+        exclusive: true,
         hold: false,
         leave: None,
         delay: Some(Span::ZERO),

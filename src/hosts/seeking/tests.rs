@@ -3,12 +3,12 @@
 mod cluster;
 mod random;
 
-use self::cluster::{CLUSTER, Cluster, NODE, name, on, seconds};
+use self::cluster::{CLUSTER, Cluster, NODE, on, seconds};
 use super::*;
+use crate::hosts::Event;
 use crate::hosts::event::Wish;
 use crate::hosts::message::{Ended, Placing, Spread};
 use crate::hosts::record::{Host, Key, OwnState, read};
-use crate::hosts::{ClaimKey, Event};
 
 #[test]
 fn what_is_placed_runs_on_the_first_host_of_its_list_and_its_end_is_told() {
@@ -255,6 +255,27 @@ fn a_host_that_cannot_renew_ends_what_it_has_and_the_next_has_it_after() {
     cluster.pass(seconds(20));
     cluster.place(NODE, "/db", 3, on(&["b", "c"]));
     assert_eq!(cluster.at("/db"), [2]);
+}
+
+#[test]
+fn what_is_not_exclusive_goes_on_without_a_lease_until_another_host_has_its_claim() {
+    let mut cluster = Cluster::new();
+    let placing = || Placing { exclusive: false, ..on(&["b", "c"]) };
+    cluster.place(NODE, "/log", 1, placing());
+    cluster.deaf.push(1);
+    cluster.pass(seconds(30));
+    assert_eq!((cluster.take(), cluster.at("/log")), (["Started", "Lost"].map(String::from).to_vec(), vec![1]));
+    cluster.place(NODE, "/log", 2, placing());
+    assert_eq!((cluster.take(), cluster.at("/log")), (vec!["Started".to_owned()], vec![1, 2]));
+    cluster.deaf.clear();
+    cluster.pass(seconds(20));
+    assert_eq!((cluster.at("/log"), cluster.own("/log").token), (vec![2], 2));
+    // Where no other host has it, its own claims it again.
+    cluster.deaf.push(2);
+    cluster.pass(seconds(30));
+    cluster.deaf.clear();
+    cluster.pass(seconds(20));
+    assert_eq!((cluster.at("/log"), cluster.own("/log").token), (vec![2], 3));
 }
 
 #[test]

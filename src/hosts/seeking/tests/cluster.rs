@@ -206,7 +206,7 @@ impl Cluster {
             }
             Action::Poke(number) => self.hand_in(host, Event::Poked(number)),
             Action::Clear(number) => {
-                self.processes.retain(|(at, _), _| *at != host);
+                self.fence(&[host]);
                 self.hand_in(host, Event::Cleared(number));
             }
             Action::Run(run) => {
@@ -227,6 +227,12 @@ impl Cluster {
             Action::SetDeadline(deadline) => self.deadlines[host] = deadline,
             Action::Reload { .. } | Action::Report(_) | Action::Halt(_) => {}
         }
+    }
+
+    /// Kills all that is exclusive on these hosts.
+    fn fence(&mut self, hosts: &[usize]) {
+        let exclusive = |run: &Run| run.place.as_ref().is_none_or(|place| place.placement.exclusive);
+        self.processes.retain(|(host, _), process| !hosts.contains(host) || !exclusive(&process.run));
     }
 
     pub(super) fn ends(&mut self, host: usize, run: RunId, end: Ended) {
@@ -322,7 +328,7 @@ impl Cluster {
             let now = self.now;
             // The fence and the kernel, whether an agent runs or not.
             let over: Vec<usize> = (0..3).filter(|host| !self.no_fence && self.deadlines[*host].is_over(now)).collect();
-            self.processes.retain(|(host, _), _| !over.contains(host));
+            self.fence(&over);
             let (come, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, ..)| *at <= now.boottime);
             self.late = late;
             let come: Vec<(Time, usize, Event)> = come;
