@@ -374,6 +374,7 @@ mod tests {
                 },
                 hooks: Hooks::default(),
                 resources: Resources::default(),
+                placement: None,
                 children: std::iter::once(api).chain(jobs).collect(),
             })),
             added: false,
@@ -388,6 +389,7 @@ mod tests {
                 policy: SupervisorPolicy { strategy: Strategy::OneForAll, ..SupervisorPolicy::default() },
                 hooks: Hooks::default(),
                 resources: Resources::default(),
+                placement: None,
                 children: vec![worker("db", &["postgres", "-D", "data"], None), web],
             },
         }

@@ -281,6 +281,7 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
             },
             hooks: crate::spec::tree::Hooks::default(),
             resources: crate::spec::resources::Resources::default(),
+            placement: None,
             children: vec![ChildSpec {
                 name,
                 policy,

@@ -9,6 +9,7 @@ use super::targets::{Changes, Targets, change_targets, pattern};
 use crate::control::detach::{self, Outcome};
 use crate::control::{RuntimeDir, RuntimeError, StateDir, is_running, own_base, own_state_base};
 use crate::error::Chain;
+use crate::ids;
 use crate::logs::stream_file::StreamFile;
 use crate::node::boot::{self, RootOptions};
 use crate::os::accounts::Wanted;
@@ -191,10 +192,14 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
 /// A tree that may run on some hosts of a cluster is started by their agents: started by hand it would run beside that one.
 fn placed(args: &Start, tree: &TreeSpec, file: &Path) -> Result<(), Failure> {
     let by_an_agent = std::env::var_os(boot::LEASE_VARIABLE).is_some();
-    if tree.placement.is_none() || args.here || by_an_agent {
+    let within = tree.root.placed(&ids::Path::root());
+    if tree.placement.is_none() && within.is_empty() || args.here || by_an_agent {
         return Ok(());
     }
-    let message = format!("cannot start {}: it has a `placement`, so it is for hosts of a cluster", file.display());
+    let whose = within.first().filter(|_| tree.placement.is_none());
+    let whose = whose.map_or("it".to_owned(), |path| path.to_string());
+    let message =
+        format!("cannot start {}: {whose} has a `placement`, so it is for hosts of a cluster", file.display());
     Err(Failure::new(ExitCode::Usage, message).hint(format!(
         "`treevisor deploy {0}` has it run on one of them; `treevisor start --here {0}` runs it on this machine, whatever runs elsewhere",
         file.display()

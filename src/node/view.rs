@@ -66,7 +66,8 @@ impl View<'_> {
         let child = |id| Some(self.children.get(id)?.spec(self.core.was_added(id), self.core.is_behind(id)));
         let children = self.core.ids().filter_map(child).collect();
         let (policy, hooks) = (*self.core.policy(), self.hooks.clone());
-        SupervisorSpec { policy, hooks, resources: *self.limits.own(), children }
+        // Where it may run is known to its parent.
+        SupervisorSpec { policy, hooks, resources: *self.limits.own(), placement: None, children }
     }
 
     /// All that is held below this supervisor, as far as it is known here.

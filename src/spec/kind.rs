@@ -35,6 +35,8 @@ pub(super) enum Group {
     Ready,
     /// Where a worker's output goes.
     Bounds,
+    /// A supervisor's as a child.
+    Placed,
     /// A supervisor's, the top level included.
     Body,
     /// What a worker, or all below a supervisor, may take of the machine.
@@ -44,12 +46,12 @@ pub(super) enum Group {
 impl Kind {
     /// The groups that it knows, in the order in which keys are listed.
     pub(super) fn groups(self) -> &'static [Group] {
-        use Group::{Body, Bounds, Child, Name, Own, Ready, Resources, Setup, Top};
+        use Group::{Body, Bounds, Child, Name, Own, Placed, Ready, Resources, Setup, Top};
         match self {
             Kind::Top => &[Top, Body, Resources],
-            Kind::Supervisor => &[Name, Child, Body, Resources],
+            Kind::Supervisor => &[Name, Child, Placed, Body, Resources],
             Kind::Worker => &[Name, Child, Own, Setup, Ready, Bounds, Resources],
-            Kind::Unclear => &[Name, Child, Own, Setup, Ready, Bounds, Body, Resources],
+            Kind::Unclear => &[Name, Child, Own, Setup, Ready, Bounds, Placed, Body, Resources],
             Kind::Defaults => &[Child, Setup, Ready, Bounds, Resources],
         }
     }

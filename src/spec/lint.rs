@@ -3,6 +3,7 @@
 use super::copies;
 use super::exec::{BeatSource, KillMode, StdinSpec};
 use super::listen::Address;
+use super::placed;
 use super::policy::{Backoff, ChildPolicy, Intensity, Ready, Restart, Shutdown, StartOrder, StopOrder, Strategy};
 use super::probe::{Ask, Probe, Server};
 use super::resources::{Amount, Cap, Resources};
@@ -29,6 +30,7 @@ pub(super) fn lint(tree: &TreeSpec, findings: &mut Findings) {
     }
     let mut lint = Lint { findings, inherits: None };
     lint.supervisor(&root, &tree.root);
+    placed::lint(&tree.root, findings);
 }
 
 struct Lint<'a> {

@@ -7,7 +7,7 @@
 
 use super::exec::{ExecSpec, LogSpec, numbered, unnumbered};
 use super::keys::resources::RESOURCES;
-use super::keys::rows::{BODY, BOUNDS, CHILD, OWN, READY, SETUP, TOP};
+use super::keys::rows::{BODY, BOUNDS, CHILD, OWN, PLACED, READY, SETUP, TOP};
 use super::keys::{beat, ready};
 use super::kind::COUNT_GROUP;
 use super::policy::Heartbeat;
@@ -52,12 +52,14 @@ pub(crate) fn limits(resources: &Resources) -> Vec<(&'static str, String)> {
 pub(super) fn child_keys(child: &ChildSpec) -> Pairs {
     match &child.kind {
         ChildKind::Worker(exec) => worker(child, exec, None),
-        ChildKind::Supervisor(_) => supervisor(child),
+        ChildKind::Supervisor(below) => supervisor(child, below, None),
     }
 }
 
-fn supervisor(child: &ChildSpec) -> Pairs {
-    let mut all = vec![("name", string(child.name.as_str()))];
+fn supervisor(child: &ChildSpec, below: &SupervisorSpec, counted: Option<&Counted>) -> Pairs {
+    let mut all = vec![("name", string(counted.map_or(child.name.as_str(), |counted| &counted.name)))];
+    all.extend(written(PLACED, below));
+    all.extend(counted.map(|counted| ("count", counted.members.to_string())));
     all.extend(written(CHILD, &child.policy));
     match child.policy.heartbeat {
         None => all.push(("heartbeat", "false".into())),
@@ -132,14 +134,14 @@ impl Printer {
         match &child.kind {
             ChildKind::Worker(exec) => self.lines(&worker(child, exec, counted)),
             ChildKind::Supervisor(below) => {
-                self.lines(&supervisor(child));
+                self.lines(&supervisor(child, below, counted));
                 self.body(below, &format!("{header}.child"));
             }
         }
     }
 }
 
-/// Workers that one `count` says.
+/// Workers, or placed supervisors, that one `count` says.
 struct Counted {
     /// The name that it numbers.
     name: String,
@@ -152,7 +154,10 @@ struct Counted {
 /// is the highest group number so far: the reader gives a `count` the next one.
 fn counted(children: &[ChildSpec], last: u32) -> Option<Counted> {
     let first = children.first()?;
-    let ChildKind::Worker(exec) = &first.kind else { return None };
+    let exec = match &first.kind {
+        ChildKind::Worker(exec) => exec,
+        ChildKind::Supervisor(below) => return counted_subtrees(children, below.placement.as_ref()?.group.as_ref()?),
+    };
     let group = first.policy.group.filter(|group| *group == last + 1)?;
     let name = first.name.as_str().strip_suffix("-1")?;
     Name::parse(name).ok()?;
@@ -177,4 +182,25 @@ fn counted(children: &[ChildSpec], last: u32) -> Option<Counted> {
         return None;
     }
     Some(Counted { name: name.to_owned(), members, log })
+}
+
+/// The same of placed supervisors, whose placement has the name that is numbered.
+fn counted_subtrees(children: &[ChildSpec], name: &Name) -> Option<Counted> {
+    let group = |child: &ChildSpec| match &child.kind {
+        ChildKind::Supervisor(below) => below.placement.as_ref().and_then(|placement| placement.group.clone()),
+        ChildKind::Worker(_) => None,
+    };
+    let first = children.first()?;
+    let run = children.iter().take_while(|child| group(child).as_ref() == Some(name));
+    let alike = |(index, child): (usize, &ChildSpec)| {
+        child.name.as_str() == format!("{name}-{}", index + 1)
+            && child.policy == first.policy
+            && child.kind == first.kind
+    };
+    let members = run.clone().count();
+    (members <= COUNT_MAX as usize && run.enumerate().all(alike)).then(|| Counted {
+        name: name.as_str().to_owned(),
+        members,
+        log: None,
+    })
 }

@@ -29,15 +29,18 @@
 //! `containment` and `journal` of an included file are checked but mean nothing there, so that a file can be included here
 //! and be started by itself there.
 
+mod copies;
+
 use super::env_file::EnvFiles;
 use super::exec::ExecSpec;
 use super::fields::{Fields, Layer};
 use super::host;
 use super::keys::resources::RESOURCES;
-use super::keys::rows::{BODY, CHILD, NAME, TOP};
+use super::keys::rows::{BODY, CHILD, NAME, PLACED, TOP};
 use super::keys::{self, beat};
 use super::kind::{COUNT_GROUP, Group, Kind};
 use super::overlay::Overlay;
+use super::placed;
 use super::policy::{ChildPolicy, Heartbeat, Shutdown};
 use super::rules::{Rules, Siblings};
 use super::shape::{Shape, Whole, a_whole, refuse_others};
@@ -101,6 +104,7 @@ impl<'v> Reader<'_, 'v> {
         fields.places.extend(own.places);
         tree.root = self.supervisor(fields, place, &Path::root(), 0, &[]);
         self.rules.limits(&mut self.scope, &tree);
+        placed::judge(&mut self.scope, &tree.root);
         tree
     }
 
@@ -135,7 +139,10 @@ impl<'v> Reader<'_, 'v> {
     /// Reports the keys that a table does not know.
     fn open(&mut self, layer: Layer<'v>) {
         let Some(kind) = layer.kind else { return };
-        refuse_others(&mut self.scope, layer, &keys::names(kind), kind.called(), |key| keys::elsewhere(key, kind));
+        let mut known = keys::names(kind);
+        // Of a worker it is refused with a sentence of its own.
+        known.extend((kind == Kind::Worker).then_some(placed::KEY));
+        refuse_others(&mut self.scope, layer, &known, kind.called(), |key| keys::elsewhere(key, kind));
     }
 
     /// Reads what becomes no child, for what is wrong with its values.
@@ -290,6 +297,7 @@ impl<'v> Reader<'_, 'v> {
             _ => Kind::Unclear,
         };
         let own = Layer { kind: Some(kind), ..table };
+        placed::refuse_of_worker(&mut self.scope, own);
         self.open(own);
         let mut fields = match kind {
             Kind::Worker => Fields::new([&[own], defaults].concat(), ""),
@@ -311,7 +319,7 @@ impl<'v> Reader<'_, 'v> {
         }
         match kind {
             Kind::Worker => self.worker(fields, name.as_ref(), place, at, siblings),
-            Kind::Supervisor => self.supervisor_child(fields, name, place, at, depth, defaults, siblings),
+            Kind::Supervisor => self.supervisors(own, fields, name, place, at, depth, defaults, siblings),
             _ => {
                 if let Some(name) = &name {
                     siblings.claim(&mut self.scope, name, place);
@@ -366,12 +374,15 @@ impl<'v> Reader<'_, 'v> {
         let heartbeat = Some(Heartbeat::default());
         let mut policy = ChildPolicy { shutdown: Shutdown::Infinity, heartbeat, ..ChildPolicy::default() };
         fields.fill(&mut self.scope, Some(Group::Child), CHILD, &mut policy);
+        let mut placed = SupervisorSpec::default();
+        fields.fill(&mut self.scope, Some(Group::Placed), PLACED, &mut placed);
         let beats = beat::node_heartbeat(&mut self.scope, &fields.values(Some(Group::Body), "heartbeat"));
         if let Some(beats) = beats {
             policy.heartbeat = beats.value;
         }
         self.rules.child(&mut self.scope, &policy, &siblings.parent, &fields);
         let below = self.supervisor(fields, place, &path, depth + 1, defaults);
+        let below = SupervisorSpec { placement: placed.placement, ..below };
         siblings.children.push(ChildSpec {
             name,
             policy,

@@ -51,6 +51,8 @@ fn child() -> Value {
     worker["properties"] = json!({ "heartbeat": reference("worker-heartbeat") });
     let mut supervisor = only(Kind::Supervisor);
     supervisor["properties"] = json!({ "heartbeat": reference("supervisor-heartbeat") });
+    // Its copies are placed ones.
+    supervisor["dependencies"] = json!({ "count": ["placement"] });
     json!({
         "type": "object",
         "title": "A child",

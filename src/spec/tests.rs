@@ -667,7 +667,7 @@ fn any_supervisor(depth: u32) -> BoxedStrategy<SupervisorSpec> {
                 on_escalate: hooks.pop().flatten(),
                 on_restart: hooks.pop().flatten(),
             };
-            SupervisorSpec { policy, hooks, resources, children }
+            SupervisorSpec { policy, hooks, resources, placement: None, children }
         })
         .boxed()
 }
@@ -912,4 +912,51 @@ fn a_pattern_includes_the_children_of_each_file() {
     write("shop.toml", "include = \"**/*.toml\"\n");
     assert_eq!(got().errors().map(|found| found.code).collect::<Vec<_>>(), ["bad-value"]);
     assert_eq!(codes("include = \"conf.d/*.toml\"\n"), ["unreadable"], "there are no other files");
+}
+
+#[test]
+fn a_placed_subtree_and_its_copies_are_read_and_written_back() {
+    let text = r#"
+[[child]]
+name = "db"
+placement = ["a", ["b", "c"]]
+  [[child.child]]
+  name = "w"
+  command = "w"
+[[child]]
+name = "web"
+count = 2
+placement = { hosts = ["a"], require = { disk = "ssd" }, spread = "zone", apart = ["db"], exclusive = false, takeover = true, delay = "3s", adopt = false, move-on-give-up = false }
+  [[child.child]]
+  name = "w"
+  command = "w"
+[[child]]
+name = "any"
+placement = {}
+  [[child.child]]
+  name = "w"
+  command = "w"
+"#;
+    let tree = parse(text).tree.expect("it is right");
+    let names: Vec<_> = tree.root.children.iter().map(|child| child.name.as_str()).collect();
+    assert_eq!(names, ["db", "web-1", "web-2", "any"]);
+    let placed = |name: &str| match &tree.root.child(name).unwrap().kind {
+        ChildKind::Supervisor(below) => below.placement.clone().unwrap(),
+        ChildKind::Worker(_) => panic!("a supervisor"),
+    };
+    let web = placed("web-2");
+    assert_eq!((web.group, web.spread), (Some(Name::parse("web").unwrap()), super::tree::Spread::Label("zone".into())));
+    assert!(!web.exclusive && web.takeover && !web.move_on_give_up && web.adopt == Some(false));
+    assert_eq!(*placed("any"), super::tree::PlacementSpec::default());
+    let printed = print::to_toml(&tree);
+    assert_eq!(parse(&printed).tree.as_ref(), Some(&tree), "{printed}");
+    assert!(printed.contains("count = 2") && printed.contains("placement = [\"a\", [\"b\", \"c\"]]"), "{printed}");
+    // A changed placement is taken over while it runs.
+    let other = parse(&text.replace("[\"a\", [\"b\", \"c\"]]", "[\"b\"]")).tree.unwrap();
+    let plan = super::diff::diff(&tree, &other, false).unwrap();
+    let [step] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    assert_eq!(
+        (step.action, step.path.as_str(), step.changes[0].key.as_str()),
+        (super::diff::Action::Update, "/db", "placement")
+    );
 }

@@ -5,6 +5,7 @@ use super::exec::ExecSpec;
 use super::policy::{ChildPolicy, SupervisorPolicy, words};
 use super::resources::{Controller, Resources, Use};
 use crate::ids::{Name, Path};
+use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,12 +40,70 @@ pub struct TreeSpec {
 }
 
 /// On which hosts something may run.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacementSpec {
     /// These only, the first rank rather than the second; those of one rank are as good as each other. Empty: all, alike.
     pub hosts: Vec<Vec<String>>,
     /// Labels that a host must have.
     pub require: BTreeMap<String, String>,
+    /// How the copies of a `count` are spread over the hosts. This and what follows is of subtrees alone.
+    #[serde(default)]
+    pub spread: Spread,
+    /// Siblings: never on a host where one of them is.
+    #[serde(default)]
+    pub apart: Vec<Name>,
+    /// Never on two hosts at once.
+    #[serde(default = "yes")]
+    pub exclusive: bool,
+    /// Moved to a host of higher preference once that has been sound for its `settle`.
+    #[serde(default)]
+    pub takeover: bool,
+    /// Waited between the loss of its host and the start on another.
+    #[serde(default)]
+    pub delay: Span,
+    /// Whether a new parent takes over the running subtree; `None`: as the strategy says.
+    #[serde(default)]
+    pub adopt: Option<bool>,
+    /// After it has given up, another host is preferred for a while.
+    #[serde(default = "yes")]
+    pub move_on_give_up: bool,
+    /// The name that is numbered, of what a `count` has made: those of one name are spread.
+    #[serde(default)]
+    pub group: Option<Name>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for PlacementSpec {
+    fn default() -> PlacementSpec {
+        PlacementSpec {
+            hosts: Vec::new(),
+            require: BTreeMap::new(),
+            spread: Spread::Off,
+            apart: Vec::new(),
+            exclusive: true,
+            takeover: false,
+            delay: Span::ZERO,
+            adopt: None,
+            move_on_give_up: true,
+            group: None,
+        }
+    }
+}
+
+/// How the copies of a `count` are spread over hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spread {
+    /// As any other subtree.
+    #[default]
+    Off,
+    /// Where the fewest of them are.
+    Hosts,
+    /// Where the fewest of them are among the hosts with the same value of this label.
+    Label(String),
 }
 
 /// A supervisor and all that stands below it.
@@ -57,6 +116,9 @@ pub struct SupervisorSpec {
     /// The limits by cgroup of all that stands below it together; the supervisor's own process is not counted.
     #[serde(default)]
     pub resources: Resources,
+    /// On which hosts of a cluster it may run; `None`: where its parent runs. The root's stands with the tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Box<PlacementSpec>>,
     /// Its children in start order (R1).
     pub children: Vec<ChildSpec>,
 }
@@ -205,6 +267,15 @@ impl SupervisorSpec {
             ChildKind::Supervisor(below) => below.find(&here, path),
             ChildKind::Worker(_) => None,
         }
+    }
+
+    /// The paths of all placed supervisors; `at` is that of this one.
+    pub fn placed(&self, at: &Path) -> Vec<Path> {
+        let mut placed = Vec::new();
+        self.for_each_supervisor(at, &mut |at, supervisor| {
+            placed.extend(supervisor.placement.is_some().then(|| at.clone()));
+        });
+        placed
     }
 
     /// How many supervisors stand one below the other beneath this one.

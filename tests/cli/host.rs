@@ -109,6 +109,18 @@ fn a_tree_for_hosts_is_not_started_by_hand_unless_that_is_said() {
     );
     let (_, error, code) = call(directory.path(), &["start", "--here", "shop.toml"]);
     assert_eq!(code, 0, "{error}");
+    let worker = "[[child.child]]\nname = \"b\"\ncommand = \"true\"\nrestart = \"temporary\"\n";
+    let within = format!("{tree}[[child]]\nname = \"db\"\nplacement = [\"a\"]\n{worker}")
+        .replace("placement = [\"a\", \"b\"]\n", "");
+    fs::write(directory.path().join("shop.toml"), format!("auto-shutdown = \"any-significant\"\n{within}")).unwrap();
+    let (_, error, code) = call(directory.path(), &["start", "shop.toml"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("/db has a `placement`"), "{error}");
+    let (_, error, code) = call(directory.path(), &["start", "--here", "shop.toml"]);
+    assert_eq!(code, 0, "{error}");
+    let (_, error, code) = call(directory.path(), &["deploy", "shop.toml"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("only whole trees are placed so far"), "{error}");
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn tree(program: &Path, file: &Path) -> Result<TreeSpec, Failure> {
             policy: SupervisorPolicy::default(),
             hooks: Hooks::default(),
             resources: Resources::default(),
+            placement: None,
             children: vec![agent],
         },
     })

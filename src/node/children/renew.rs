@@ -58,7 +58,8 @@ impl Children {
         let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else { return false };
         let handle = self.get_mut(run.child).filter(|handle| handle.is_of(run));
         if let Some(Program::Node(below)) = handle.map(|handle| &mut handle.what) {
-            below.actual = Some(Box::new(spec));
+            let placement = below.spec.placement.clone();
+            below.actual = Some(Box::new(SupervisorSpec { placement, ..spec }));
             below.holds = holds;
             self.changed = true;
         }

@@ -40,7 +40,7 @@ impl Requests {
         prune: bool,
     ) -> Vec<Order> {
         let mut out = Vec::new();
-        let SupervisorSpec { policy, hooks, resources, children } = spec;
+        let SupervisorSpec { policy, hooks, resources, placement: _, children } = spec;
         let members = children.iter().map(children::member).collect();
         let whole = Some(Whole { hooks, resources, generation, prune, by: by.clone() });
         let own = Some(OwnPolicy { policy, uplink });

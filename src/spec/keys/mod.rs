@@ -5,7 +5,7 @@ use super::kind::{Group, Kind};
 use super::policy::ChildPolicy;
 use super::shape::{Row, rows};
 use resources::RESOURCES;
-use rows::{BODY, BOUNDS, CHILD, NAME, OWN, READY, SETUP, TOP};
+use rows::{BODY, BOUNDS, CHILD, NAME, OWN, PLACED, READY, SETUP, TOP};
 
 pub(super) mod beat;
 pub(super) mod listen;
@@ -27,6 +27,7 @@ pub(super) fn rows_of(group: Group) -> Vec<&'static dyn Row> {
         Group::Setup => rows(SETUP),
         Group::Ready => rows(READY),
         Group::Bounds => rows(BOUNDS),
+        Group::Placed => rows(PLACED),
         Group::Body => rows(BODY),
         Group::Resources => rows(RESOURCES),
     }
@@ -71,8 +72,8 @@ pub(super) fn elsewhere(key: &str, kind: Kind) -> Option<&'static str> {
         Kind::Worker if is(Group::Body) => {
             Some("this child has a `command` and so is a worker; this key belongs to supervisors, which have children")
         }
-        Kind::Supervisor if key == "count" || key == "command" => {
-            Some("this child has children and so is a supervisor; `command` and `count` belong to workers")
+        Kind::Supervisor if key == "command" => {
+            Some("this child has children and so is a supervisor; `command` belongs to workers")
         }
         Kind::Supervisor if of_worker => Some(
             "this child has children and so is a supervisor; this key belongs to workers. For all workers below, write \

@@ -1,18 +1,55 @@
-//! `placement`: on which hosts of a cluster a tree may run, and the labels that hosts have.
+//! `placement`: on which hosts of a cluster a tree, or a subtree of it, may run, and the labels that hosts have.
 
+use super::super::advice;
 use super::super::diagnostic::quoted;
-use super::super::fields::Layer;
+use super::super::fields::{Fields, Layer};
 use super::super::quote::{array, inline, key, string};
-use super::super::shape::{any, filled, refuse_others, shapes};
+use super::super::shape::{Boolean, Duration, Key, Row, any, filled, keys, properties, rows, shapes};
 use super::super::source::{Finding, Place};
-use super::super::tree::PlacementSpec;
+use super::super::tree::{PlacementSpec, Spread};
 use super::super::value::{Scope, Value};
+use crate::ids::Name;
+use crate::time::Span;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 /// The longest name of a host or a cluster.
 const NAME_MAX: usize = 32;
+
+keys! {
+    /// Where something may run.
+    WHERE of PlacementSpec {
+        "hosts" => Ranks, unless(Vec::<Vec<String>>::new(), hosts);
+        "These only, the first rather than the second: [\"a\", \"b\", [\"c\", \"d\"]]. By default all, alike."
+        "require" => Labels, unless(BTreeMap::<String, String>::new(), require);
+        "Labels that a host must have: { disk = \"ssd\" }."
+    }
+    /// What a subtree has besides.
+    HOW of PlacementSpec {
+        "spread" => Spreads, unless(Spread::Off, spread), default("false");
+        "Of a `count`: true for hosts that have the fewest of its copies; the name of a label for those among whose value of it the \
+         fewest are."
+        "apart" => Siblings, unless(Vec::<Name>::new(), apart);
+        "Names of siblings: never on a host where one of them is."
+        "exclusive" => Boolean, unless(true, exclusive), default("true");
+        "Never on two hosts at once: killed when its host cannot renew its lease. false: it runs on, and two copies are possible \
+         while hosts are cut off from each other."
+        "takeover" => Boolean, unless(false, takeover), default("false");
+        "Moved to a host of higher preference once that has been sound for its `settle`."
+        "delay" => Duration, unless(Span::ZERO, delay), default("\"0s\"");
+        "Waited between the loss of its host and the start on another."
+        "adopt" => Boolean, optional(adopt);
+        "Whether a root that is started on another host takes over the running subtree; by default under one-for-one alone."
+        "move-on-give-up" => Boolean, unless(true, move_on_give_up), default("true");
+        "After it has given up, another host is preferred for a while."
+    }
+}
+
+/// The keys of a subtree's `placement`.
+pub(super) fn all_rows() -> Vec<&'static dyn Row> {
+    rows(WHERE).into_iter().chain(rows(HOW)).collect()
+}
 
 shapes! {
     /// The name of a host or a cluster: a part of keys in the store, so it is short and plain.
@@ -21,8 +58,18 @@ shapes! {
     Labels: BTreeMap<String, String>, labels, show_labels, json!({
         "type": "object", "additionalProperties": filled(),
     });
+    /// Ranks of hosts.
+    Ranks: Vec<Vec<String>>, hosts, show_hosts, hosts_schema();
+    /// How the copies of a `count` are spread.
+    Spreads: Spread, spread, show_spread, any([json!({ "type": "boolean" }), filled()]);
+    /// Names of siblings.
+    Siblings: Vec<Name>, siblings, |names: &Vec<Name>| array(names, |name| string(name.as_str())), json!({
+        "type": "array", "items": filled(),
+    });
     /// Where a tree may run.
-    Placement: PlacementSpec, placement, show, schema();
+    Placement: PlacementSpec, |scope: &mut Scope<'_>, value| placement(scope, value, &[WHERE]), show, schema(rows(WHERE));
+    /// Where a subtree may run.
+    Placed: PlacementSpec, |scope: &mut Scope<'_>, value| placement(scope, value, &[WHERE, HOW]), show, schema(all_rows());
 }
 
 fn name_schema() -> Json {
@@ -62,25 +109,40 @@ fn show_labels(labels: &BTreeMap<String, String>) -> String {
 
 const RIGHT: &str = "placement = [\"a\", \"b\"]";
 
-fn placement(scope: &mut Scope<'_>, value: Value<'_>) -> Option<PlacementSpec> {
+/// `tables` are those of the keys that are known here.
+fn placement(scope: &mut Scope<'_>, value: Value<'_>, tables: &[&[Key<PlacementSpec>]]) -> Option<PlacementSpec> {
     let placement = match value.value {
-        DeValue::Array(_) => PlacementSpec { hosts: hosts(scope, value)?, require: BTreeMap::new() },
+        DeValue::Array(_) => PlacementSpec { hosts: hosts(scope, value)?, ..PlacementSpec::default() },
         DeValue::Table(_) => {
             let layer = Layer::of(value, None)?;
-            refuse_others(scope, layer, &["hosts", "require"], "`placement`", |_| None);
-            let hosts = layer.get("hosts").map(|value| hosts(scope, value));
-            let require = layer.get("require").map(|value| labels(scope, value));
-            PlacementSpec {
-                hosts: hosts.unwrap_or(Some(Vec::new()))?,
-                require: require.unwrap_or(Some(BTreeMap::new()))?,
+            let known: Vec<_> = tables.iter().flat_map(|keys| keys.iter().map(|key| key.name)).collect();
+            for (key, place) in layer.keys().filter(|(key, _)| !known.contains(key)) {
+                let of_subtrees = |key: &str| {
+                    HOW.iter().any(|other| other.name == key).then_some("it is a key of a supervisor's `placement`")
+                };
+                let advice = advice::unknown(key, &known, "`placement`", of_subtrees);
+                scope.report(
+                    Finding::error("placement-unknown-key", place, advice.message)
+                        .label(advice.label)
+                        .hint(advice.hint),
+                );
             }
+            let mut fields = Fields::new(vec![layer], "");
+            let mut placement = PlacementSpec::default();
+            tables.iter().for_each(|keys| fields.fill(scope, None, keys, &mut placement));
+            // What is there and could not be read was reported.
+            if fields.places.keys().any(|key| fields.meant(key).is_none()) {
+                return None;
+            }
+            placement
         }
         _ => {
             scope.wrong_type(value, "an array of hosts, or a table", RIGHT);
             return None;
         }
     };
-    if placement == PlacementSpec::default() {
+    let is_top = tables.len() == 1;
+    if is_top && placement == PlacementSpec::default() {
         empty(scope, value.place);
         return None;
     }
@@ -132,25 +194,61 @@ fn hosts(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<Vec<String>>> {
     Some(ranks)
 }
 
-fn show(placement: &PlacementSpec) -> String {
-    let rank = |names: &Vec<String>| match names.as_slice() {
+fn show_hosts(hosts: &[Vec<String>]) -> String {
+    array(hosts, |names| match names.as_slice() {
         [one] => string(one),
         several => array(several, |name| string(name)),
-    };
-    let hosts = (!placement.hosts.is_empty()).then(|| array(&placement.hosts, rank));
-    if placement.require.is_empty() {
-        return hosts.unwrap_or_default();
-    }
-    let hosts = hosts.map(|hosts| ("hosts".to_owned(), hosts));
-    inline(hosts.into_iter().chain([("require".to_owned(), show_labels(&placement.require))]))
+    })
 }
 
-fn schema() -> Json {
+fn spread(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Spread> {
+    match value.value {
+        DeValue::Boolean(false) => Some(Spread::Off),
+        DeValue::Boolean(true) => Some(Spread::Hosts),
+        DeValue::String(_) => scope.filled(value).map(Spread::Label),
+        _ => {
+            scope.wrong_type(value, "true, false, or the name of a label", "spread = true, or spread = \"zone\"");
+            None
+        }
+    }
+}
+
+fn show_spread(spread: &Spread) -> String {
+    match spread {
+        Spread::Off => "false".into(),
+        Spread::Hosts => "true".into(),
+        Spread::Label(label) => string(label),
+    }
+}
+
+fn siblings(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<Name>> {
+    let DeValue::Array(array) = value.value else {
+        scope.wrong_type(value, "an array of names", "apart = [\"db\"]");
+        return None;
+    };
+    value.elements(array).into_iter().map(|item| super::rows::name(scope, item)).collect()
+}
+
+/// As an array of hosts where that says it all.
+fn show(placement: &PlacementSpec) -> String {
+    let rest = PlacementSpec { hosts: placement.hosts.clone(), ..PlacementSpec::default() };
+    if !placement.hosts.is_empty() && *placement == rest {
+        return show_hosts(&placement.hosts);
+    }
+    let keys = WHERE.iter().chain(HOW);
+    let written = keys.filter_map(|key| Some((key.name.to_owned(), key.field.show(placement)?)));
+    inline(written)
+}
+
+fn hosts_schema() -> Json {
     let rank = any([name_schema(), json!({ "type": "array", "minItems": 1, "items": name_schema() })]);
-    let hosts = json!({ "type": "array", "minItems": 1, "items": rank });
-    let require = json!({ "type": "object", "additionalProperties": filled() });
+    json!({ "type": "array", "minItems": 1, "items": rank })
+}
+
+fn schema(keys: Vec<&'static dyn Row>) -> Json {
+    let least = usize::from(keys.len() == WHERE.len());
     let table = json!({
-        "type": "object", "properties": { "hosts": hosts, "require": require }, "additionalProperties": false, "minProperties": 1,
+        "type": "object", "properties": properties(&keys), "additionalProperties": false, "minProperties": least,
     });
-    any([hosts, table])
+    any([hosts_schema(), table])
 }

@@ -16,7 +16,7 @@ use super::super::source::Finding;
 use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use super::super::value::{Scope, Value};
 use super::listen::{Listens, known_at_start};
-use super::placement::Placement;
+use super::placement::{Placed, Placement};
 use super::process::{Account, EnvFiles, Environment, ExitCodes, Limits, Stdin, StopSignal, Umask};
 use super::settings::{Delays, Journal, Log, Updates};
 use crate::ids::Name;
@@ -158,6 +158,14 @@ keys! {
             });
         "Where its output goes: true to treevisor, false to /dev/null, a table to treevisor and to a file that is rotated."
     }
+    /// A supervisor's as a child.
+    PLACED of SupervisorSpec {
+        "placement" => Placed, by(|of: &SupervisorSpec| of.placement.as_deref(), |of, value| of.placement = Some(Box::new(value)));
+        "On which hosts of a cluster this subtree may run, the first rather than the second: [\"a\", \"b\", [\"c\", \"d\"]], or a \
+         table. Without it, where its parent runs."
+        "count" => integer(1, COUNT_MAX.into()), by_hand();
+        "Number of replicas, NAME-1 to NAME-N: of a worker, or of a supervisor with a `placement`."
+    }
     /// A supervisor's, the top level included.
     BODY of SupervisorSpec {
         "strategy" => a_word(&[("simple-one-for-one", "one-for-one"), ("all-for-one", "one-for-all")]),
@@ -226,7 +234,7 @@ shapes! {
     }, any([integer(0, u32::MAX.into()), word(["unlimited"])]);
 }
 
-fn name(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Name> {
+pub(super) fn name(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Name> {
     let text = scope.text(value)?;
     Name::parse(&text)
         .map_err(|why| {

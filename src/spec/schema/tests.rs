@@ -35,6 +35,8 @@ const STRUCTURAL: &[&str] = &[
     "empty-command",
     "reserved-variable",
     "placement-empty",
+    "placement-unknown-key",
+    "placement-of-worker",
     "include-and-children",
 ];
 

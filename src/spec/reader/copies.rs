@@ -1,0 +1,55 @@
+//! The copies of a placed supervisor.
+
+use super::*;
+
+impl<'v> Reader<'_, 'v> {
+    /// One supervisor, or with a `count`, which a placed one may have, several.
+    #[expect(clippy::too_many_arguments, reason = "what one child needs to know of what stands around it")]
+    pub(super) fn supervisors(
+        &mut self,
+        own: Layer<'v>,
+        mut fields: Fields<'v>,
+        name: Option<Name>,
+        place: Place,
+        at: &Path,
+        depth: usize,
+        defaults: &[Layer<'v>],
+        siblings: &mut Siblings,
+    ) {
+        let shape: Whole<u32> = a_whole(1, COUNT_MAX.into());
+        let values = fields.values(Some(Group::Placed), "count");
+        let count = shape.merge(&mut self.scope, &values, &mut Places::new());
+        if let (Some(count), false) = (&count, own.has("placement")) {
+            self.scope.judge(
+                Finding::error("wrong-place", count.place, "`count` of a supervisor that has no `placement`")
+                    .label("its copies would be supervisors of the same workers on one host")
+                    .hint("write `count` for each worker, or a `placement` beside it: placement = { spread = true }"),
+            );
+        }
+        let count = count.map(|count| count.value).filter(|_| self.scope.judging);
+        let base = name.clone().unwrap_or_else(unnamed);
+        let mut again = Some(fields);
+        for number in 1..=count.unwrap_or(1) {
+            let mut called = name.clone();
+            if count.is_some() {
+                match self.rules.numbered(&mut self.scope, &base, number, place) {
+                    Some(numbered) => called = name.as_ref().map(|_| numbered),
+                    None => break,
+                }
+            }
+            let mut fields = again.take().unwrap_or_else(|| self.body_of(own));
+            fields.places.insert(String::new(), place);
+            let found = self.scope.findings.len();
+            self.supervisor_child(fields, called, place, at, depth, defaults, siblings);
+            if let Some(ChildSpec { kind: ChildKind::Supervisor(spec), .. }) = siblings.children.last_mut()
+                && let (Some(_), Some(placement)) = (count, &mut spec.placement)
+            {
+                placement.group = name.clone();
+            }
+            // What is wrong with this one is so with those after it.
+            if self.scope.findings.len() > found || self.rules.too_many() {
+                break;
+            }
+        }
+    }
+}
