@@ -15,6 +15,7 @@ use super::runs::{Runs, With};
 use super::stores::{Came, For, Stores};
 use super::told;
 use super::tools::{Asker, Draining, Tools};
+use crate::hosts::message::Failure;
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
@@ -177,6 +178,12 @@ impl Shell {
                     Some(place) => place.clear(number, now),
                     None => self.inbox.push_back(Event::Cleared(number)),
                 }
+            }
+            // Another host has placed a subtree here: it is told so, and looks for another one.
+            Action::Run(run) if run.place.is_some() => {
+                let message = "this version of the agent runs whole trees only".to_owned();
+                let failure = Failure { stage: "place".to_owned(), errno: 0, message };
+                self.inbox.push_back(Event::NotStarted { run: run.run, failure });
             }
             Action::Run(run) => match self.kept(&run.claim.instance, &run.bundle) {
                 Some(kept) if self.place.is_some() => {
