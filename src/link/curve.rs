@@ -2,11 +2,11 @@
 //!
 //! | type | is |
 //! | --- | --- |
-//! | [`Mouth`] | connected to another host, whose public key is known: messages go out here |
-//! | [`Ear`] | bound; messages come in here, each with the proved name of its sender |
+//! | [`CurveDealer`] | connected to another host, whose public key is known: messages go out here |
+//! | [`CurveRouter`] | bound; messages come in here, each with the proved name of its sender |
 //!
 //! Who may connect is asked of this program by libzmq with each connection (ZAP, RFC 27), and answered by the same thread that reads the
-//! messages, [`Ear::serve`]: 200 or 400, never 300. A sender is looked up again with each message, so that a certificate that is
+//! messages, [`CurveRouter::serve`]: 200 or 400, never 300. A sender is looked up again with each message, so that a certificate that is
 //! revoked ends a connection that stands.
 //!
 //! A connection has heartbeats of its own (ZMTP's), so that one over which nothing passes ends in a second and a half; and nothing is queued
@@ -95,7 +95,7 @@ pub struct Turned {
 }
 
 /// The bound socket of a host.
-pub struct Ear {
+pub struct CurveRouter {
     socket: zmq::Socket,
     zap: zmq::Socket,
     fds: [RawFd; 2],
@@ -105,12 +105,12 @@ pub struct Ear {
     endpoint: String,
 }
 
-impl Ear {
+impl CurveRouter {
     /// Binds to an endpoint, `tcp://ADDRESS:PORT`, with this secret key. There is one in a process: libzmq asks in one place who may connect.
     ///
     /// # Errors
     /// The endpoint is not one of TCP, or is taken; libzmq was built without CURVE.
-    pub fn bind(context: &Context, endpoint: &str, secret: &Key, limits: Limits) -> Result<Ear, LinkError> {
+    pub fn bind(context: &Context, endpoint: &str, secret: &Key, limits: Limits) -> Result<CurveRouter, LinkError> {
         let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: context::io_error(cause) };
         is_tcp(endpoint)?;
         // Before the socket that it is asked for is there.
@@ -126,7 +126,15 @@ impl Ear {
             .bind(endpoint)
             .map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: context::io_error(cause) })?;
         let bound = socket.get_last_endpoint().map_err(failed)?.unwrap_or_else(|_| endpoint.to_owned());
-        Ok(Ear { socket, zap, fds, limits, guests: Guests::default(), turned: Turned::default(), endpoint: bound })
+        Ok(CurveRouter {
+            socket,
+            zap,
+            fds,
+            limits,
+            guests: Guests::default(),
+            turned: Turned::default(),
+            endpoint: bound,
+        })
     }
 
     /// Where it is bound, with the port that was given where none was asked for.
@@ -134,7 +142,7 @@ impl Ear {
         &self.endpoint
     }
 
-    /// The descriptors to watch. They are libzmq's: never read them, and see [`Ear::has_input`].
+    /// The descriptors to watch. They are libzmq's: never read them, and see [`CurveRouter::has_input`].
     pub fn fds(&self) -> [RawFd; 2] {
         self.fds
     }
@@ -240,9 +248,9 @@ impl Ear {
     }
 }
 
-impl fmt::Debug for Ear {
+impl fmt::Debug for CurveRouter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ear").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("CurveRouter").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
@@ -258,7 +266,7 @@ pub enum Standing {
 }
 
 /// A socket that is connected to one other host.
-pub struct Mouth {
+pub struct CurveDealer {
     socket: zmq::Socket,
     reports: zmq::Socket,
     fd: RawFd,
@@ -267,7 +275,7 @@ pub struct Mouth {
     made: u64,
 }
 
-impl Mouth {
+impl CurveDealer {
     /// Begins to connect to the host at `address`, which has to be the one with this public key, with one's own pair of keys. `number` is one
     /// that no other such socket of the context has had.
     ///
@@ -280,7 +288,7 @@ impl Mouth {
         (public, secret): (&Key, &Key),
         limits: Limits,
         number: u64,
-    ) -> Result<Mouth, LinkError> {
+    ) -> Result<CurveDealer, LinkError> {
         let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: context::io_error(cause) };
         is_tcp(endpoint)?;
         let socket = socket(context, zmq::DEALER, endpoint, limits)?;
@@ -304,10 +312,10 @@ impl Mouth {
         socket
             .connect(endpoint)
             .map_err(|cause| LinkError::Connect { endpoint: endpoint.to_owned(), cause: context::io_error(cause) })?;
-        Ok(Mouth { socket, reports, fd, frames_max: limits.frames_max, standing: Standing::None, made: 0 })
+        Ok(CurveDealer { socket, reports, fd, frames_max: limits.frames_max, standing: Standing::None, made: 0 })
     }
 
-    /// The descriptor that tells of changes of the connection. It is libzmq's, as that of an [`Ear`].
+    /// The descriptor that tells of changes of the connection. It is libzmq's, as that of a [`CurveRouter`].
     pub fn fd(&self) -> RawFd {
         self.fd
     }
@@ -373,9 +381,9 @@ impl Mouth {
     }
 }
 
-impl fmt::Debug for Mouth {
+impl fmt::Debug for CurveDealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mouth").field("standing", &self.standing).finish_non_exhaustive()
+        f.debug_struct("CurveDealer").field("standing", &self.standing).finish_non_exhaustive()
     }
 }
 

@@ -139,7 +139,7 @@ impl Shell {
                 .hosts(now)
                 .into_iter()
                 .map(|host| {
-                    let link = self.meeting.as_ref().and_then(|meeting| meeting.shown(&host.name));
+                    let link = self.connections.as_ref().and_then(|connections| connections.shown(&host.name));
                     view::host(host, link)
                 })
                 .collect(),

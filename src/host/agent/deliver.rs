@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 impl Shell {
     /// The other live hosts, each with why it cannot be reached, if it cannot.
     pub(super) fn others_to_have_it(&self) -> Option<BTreeMap<String, Option<String>>> {
-        let meeting = self.meeting.as_ref()?;
+        let connections = self.connections.as_ref()?;
         let hosts = self.core.hosts(moment(clock::both())).into_iter();
         let others = hosts.filter(|host| host.name != self.file.name && host.record.state == HostState::Live);
         let reach = |host: &str| {
-            let shown = meeting.shown(host).filter(|shown| !shown.up)?;
+            let shown = connections.shown(host).filter(|shown| !shown.up)?;
             Some(shown.why.map_or_else(|| "no link to it".to_owned(), |why| format!("no link to it: {why}")))
         };
         Some(others.map(|host| (host.name.clone(), reach(&host.name))).collect())
@@ -34,13 +34,14 @@ impl Shell {
 
     fn say_of_bundle(&mut self, host: &str, bundle: &Bundle, payload: Vec<Vec<u8>>) {
         // One that breaks the limits, by a list of files that is too long, is not sent; what waits for it says so.
-        let (Ok(message), Some(meeting)) = (Message::new(Kind::Bundle, bundle, payload), &mut self.meeting) else {
+        let (Ok(message), Some(connections)) = (Message::new(Kind::Bundle, bundle, payload), &mut self.connections)
+        else {
             return;
         };
-        let _ = meeting.send(host, &message);
+        let _ = connections.send(host, &message);
     }
 
-    pub(super) fn hear_of_bundle(&mut self, host: &str, message: &Message) {
+    pub(super) fn take_bundle(&mut self, host: &str, message: &Message) {
         let Ok(Bundle { digest, what }) = message.header() else { return };
         let now = clock::both().boottime;
         let kept = self.bundles.iter().find(|kept| kept.digest == digest).cloned();
@@ -120,15 +121,16 @@ impl Shell {
             self.offer(&digest, &[host]);
         }
         let mut steps = self.fetches.due(now);
-        let Some(meeting) = &self.meeting else { return };
+        let Some(connections) = &self.connections else { return };
         let moment = moment(clock::both());
         let hosts = self.core.hosts(moment);
         for one in self.core.instances(moment) {
             let Some(digest) = one.want.map(|want| want.bundle) else { continue };
             let instance = &one.claim.instance;
             if self.kept(instance, &digest).is_none() {
-                let has =
-                    hosts.iter().find(|host| host.record.has_bundle(instance, &digest) && meeting.is_up(&host.name));
+                let has = hosts
+                    .iter()
+                    .find(|host| host.record.has_bundle(instance, &digest) && connections.is_up(&host.name));
                 steps.extend(has.into_iter().flat_map(|host| self.fetches.missing(&host.name, &digest, now)));
             }
         }

@@ -12,12 +12,12 @@
 
 mod asked;
 mod bundles;
+mod connections;
 mod deliver;
 mod deploys;
 mod disk;
 mod fetches;
 mod guard;
-mod meeting;
 mod mesh;
 mod operators;
 mod others;
@@ -47,7 +47,7 @@ use crate::store::etcd::{Etcd, Tls};
 use crate::time::{Span, Time};
 use crate::wire::hosts::SOCKET;
 use crate::wire::tvh1::header::PROTOCOL;
-use meeting::Meeting;
+use connections::Connections;
 use slog::{Level, Logger, error};
 use std::collections::VecDeque;
 use std::error::Error;
@@ -95,14 +95,14 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
     directory.create()?;
     let state = StateDir::of(&base, &name);
     let bundles = bundles::Bundles::below(&state)?;
-    let meeting = Meeting::begin(&file, path)?;
+    let connections = Connections::begin(&file, path)?;
     let mut about = about(&file, place.is_some(), &bundles.id()?);
-    about.cert = meeting.as_ref().map(|meeting| meeting.cert().to_owned()).unwrap_or_default();
+    about.cert = connections.as_ref().map(|connections| connections.cert().to_owned()).unwrap_or_default();
     let settings = settings(&file, about)?;
     let attempt = settings.timing.attempt;
     runs::sweep_sockets(directory.path());
     let places = disk::Places { state, base: base.clone(), runtime: runtime.clone() };
-    let operators = meeting.as_ref().map(|_| operators::Operators::new(&runtime, directory.path())).transpose()?;
+    let operators = connections.as_ref().map(|_| operators::Operators::new(&runtime, directory.path())).transpose()?;
     let mut reactor = reactor::Reactor::new()?;
     let heart = Heart::from_env();
     let mut shell = Shell {
@@ -117,7 +117,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         disk: disk::Disk::start(bundles, places, file.env.clone())?,
         tools: tools::Tools::bind(&directory.path().join(SOCKET))?,
         operators,
-        meeting,
+        connections,
         deploys: deploys::Deploys::new(&file.cluster, &file.name),
         fetches: fetches::Fetches::default(),
         draining: Vec::new(),

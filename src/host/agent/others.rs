@@ -12,20 +12,20 @@ use slog::{debug, error, info, warn};
 
 impl Shell {
     /// What is due of the connections to other hosts.
-    pub(super) fn meet_hosts(&mut self, now: Moment) {
-        let Some(meeting) = &mut self.meeting else { return };
-        let (shell_runs, is_up) = (&self.runs, |host: &str| meeting.is_up(host));
+    pub(super) fn connect_hosts(&mut self, now: Moment) {
+        let Some(connections) = &mut self.connections else { return };
+        let (shell_runs, is_up) = (&self.runs, |host: &str| connections.is_up(host));
         let posts = match &mut self.operators {
             Some(operators) => operators.due(now.boottime, is_up, |name| shell_runs.has_root(name), &mut self.reactor),
             None => Vec::new(),
         };
         self.post(posts);
-        let Some(meeting) = &mut self.meeting else { return };
-        if meeting.next_deadline().is_none_or(|at| at > now.boottime) {
+        let Some(connections) = &mut self.connections else { return };
+        if connections.next_deadline().is_none_or(|at| at > now.boottime) {
             return;
         }
-        let facts = meeting.due(&self.file, &self.core, now);
-        if let Some(unknown) = meeting.refused() {
+        let facts = connections.due(&self.file, &self.core, now);
+        if let Some(unknown) = connections.refused() {
             warn!(self.logger, "a connection was refused: its key has no certificate"; "so_far" => unknown);
         }
         self.share_out(facts);
@@ -33,9 +33,9 @@ impl Shell {
     }
 
     /// What has come from other hosts.
-    pub(super) fn hear_hosts(&mut self, now: Time) {
-        if let Some(meeting) = &mut self.meeting {
-            let facts = meeting.receive(now);
+    pub(super) fn read_hosts(&mut self, now: Time) {
+        if let Some(connections) = &mut self.connections {
+            let facts = connections.receive(now);
             self.share_out(facts);
         }
         if let Some(operators) = &mut self.operators {
@@ -47,7 +47,7 @@ impl Shell {
     fn post(&mut self, posts: Vec<Post>) {
         for (host, message) in posts {
             // What is lost is asked for again.
-            let _ = self.meeting.as_mut().is_some_and(|meeting| meeting.send(&host, &message));
+            let _ = self.connections.as_mut().is_some_and(|connections| connections.send(&host, &message));
         }
     }
 
@@ -79,7 +79,7 @@ impl Shell {
             },
             // Nothing is placed below a root yet.
             Kind::Relay => {}
-            Kind::Bundle => self.hear_of_bundle(host, &message),
+            Kind::Bundle => self.take_bundle(host, &message),
             Kind::Operator => {
                 let (Some(operators), runs) = (&mut self.operators, &self.runs) else { return };
                 let post = operators.came(host, message, |name| runs.has_root(name), &mut self.reactor, now);
@@ -95,8 +95,8 @@ impl Shell {
         let payload = frames.iter().flat_map(|frame| frame.chunks(FRAME_MAX).map(<[u8]>::to_vec)).collect();
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == message.kind());
         let message = kind.and_then(|kind| Message::new(kind, &header, payload).ok());
-        match (message, &mut self.meeting) {
-            (Some(message), Some(meeting)) => drop(meeting.send(host, &message)),
+        match (message, &mut self.connections) {
+            (Some(message), Some(connections)) => drop(connections.send(host, &message)),
             (None, _) => error!(self.logger, "what is to be placed on {} is too long to be sent", host),
             (Some(_), None) => {}
         }
@@ -105,7 +105,7 @@ impl Shell {
     /// Where a tool of this machine finds a root that runs on another host; `None` where that host cannot be reached.
     pub(super) fn way_to(&mut self, instance: &str, host: &str) -> Option<String> {
         let now = clock::both().boottime;
-        self.meeting.as_ref().filter(|meeting| meeting.is_up(host))?;
+        self.connections.as_ref().filter(|connections| connections.is_up(host))?;
         match self.operators.as_mut()?.way_to(instance, host, &mut self.reactor, now) {
             Ok(at) => Some(at.to_string_lossy().into_owned()),
             Err(error) => {

@@ -3,11 +3,11 @@
 //! What is decided, the core decides ([`crate::hosts`]); here the world becomes its events, and its actions the world.
 
 use super::bundles::Kept;
+use super::connections::Connections;
 use super::deploys::Deploys;
 use super::disk::{Did, Disk, Job, What, Whose};
 use super::fetches::Fetches;
 use super::guard::Guard;
-use super::meeting::Meeting;
 use super::operators::Operators;
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
@@ -56,7 +56,7 @@ pub(super) struct Shell {
     pub(super) disk: Disk,
     pub(super) tools: Tools,
     /// The connections to the other hosts, where there are to be any.
-    pub(super) meeting: Option<Meeting>,
+    pub(super) connections: Option<Connections>,
     /// Conversations of operators between hosts; with the connections alone.
     pub(super) operators: Option<Operators>,
     pub(super) deploys: Deploys<Asker>,
@@ -258,7 +258,7 @@ impl Shell {
             self.place.as_ref().and_then(Exclusive::next_deadline),
             self.place.as_ref().and_then(|_| self.guard.next_deadline()),
             self.runs.next_deadline(),
-            self.meeting.as_ref().and_then(Meeting::next_deadline),
+            self.connections.as_ref().and_then(Connections::next_deadline),
             self.operators.as_ref().and_then(Operators::next_deadline),
             self.beat_at,
             self.draining.iter().map(|one| one.until).min(),
@@ -270,7 +270,7 @@ impl Shell {
         }
         let waits = self.log.flush();
         // Last of all: the descriptor of a socket of ZeroMQ's can swallow a wake-up.
-        let others = self.meeting.as_ref().is_some_and(Meeting::has_input);
+        let others = self.connections.as_ref().is_some_and(Connections::has_input);
         let spoken = self.operators.as_ref().is_some_and(Operators::has_input);
         let at_once = self.tools.has_input() || others || spoken;
         if let Err(error) = self.reactor.wait(at_once, ready) {
@@ -285,8 +285,8 @@ impl Shell {
             warn!(self.logger, "the agent did not run for {}", late.coarse());
             self.runs.credit(late);
             self.guard.credit(late);
-            if let Some(meeting) = &mut self.meeting {
-                meeting.credit(late);
+            if let Some(connections) = &mut self.connections {
+                connections.credit(late);
             }
         }
     }
@@ -299,9 +299,9 @@ impl Shell {
         sources.sort_by_key(|source| matches!(source, Source::Exit(_)));
         for source in sources {
             match source {
-                Source::Signals => self.hear_signals(),
-                Source::Store => self.hear_store(now),
-                Source::Disk => self.hear_disk(now),
+                Source::Signals => self.read_signals(),
+                Source::Store => self.read_store(now),
+                Source::Disk => self.read_disk(now),
                 Source::Fence => self.guard.ended(now, &mut self.reactor, &self.logger),
                 Source::Answered => self.inbox.extend(self.guard.answered().map(Event::Poked)),
                 Source::Notify(run) => self.runs.hear(run, now),
@@ -319,7 +319,7 @@ impl Shell {
         for (asker, ask, contents) in self.tools.asked() {
             self.asked(asker, ask, contents);
         }
-        self.hear_hosts(now);
+        self.read_hosts(now);
     }
 
     fn due(&mut self) {
@@ -341,7 +341,7 @@ impl Shell {
             self.inbox.push_back(Event::Tick);
         }
         self.drained(moment(both));
-        self.meet_hosts(moment(both));
+        self.connect_hosts(moment(both));
         if self.health_at <= now {
             self.health_at = now + HEALTH_EVERY;
             self.stores.ask(For::Health, Ask::Health, self.attempt);
@@ -358,7 +358,7 @@ impl Shell {
         }
     }
 
-    fn hear_signals(&mut self) {
+    fn read_signals(&mut self) {
         for caught in self.signals.drain() {
             match caught {
                 Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => {
@@ -370,7 +370,7 @@ impl Shell {
         }
     }
 
-    fn hear_store(&mut self, now: Time) {
+    fn read_store(&mut self, now: Time) {
         for came in self.stores.answers() {
             match came {
                 Came::Core(request, answer) => {
@@ -398,7 +398,7 @@ impl Shell {
         self.health = Some(health);
     }
 
-    fn hear_disk(&mut self, now: Time) {
+    fn read_disk(&mut self, now: Time) {
         for did in self.disk.done() {
             match did {
                 Did::Bundles(bundles) => {
@@ -434,13 +434,13 @@ impl Shell {
 
 /// Watches what is there from the beginning.
 pub(super) fn watch(shell: &mut Shell) -> Result<(), Box<dyn std::error::Error>> {
-    let Shell { reactor, signals, alarm, stores, disk, tools, place, meeting, .. } = shell;
+    let Shell { reactor, signals, alarm, stores, disk, tools, place, connections, .. } = shell;
     reactor.watch(signals.fd(), Source::Signals)?;
     reactor.watch(alarm.as_fd().as_raw_fd(), Source::Alarm)?;
     reactor.watch(stores.fd(), Source::Store)?;
     reactor.watch(disk.fd(), Source::Disk)?;
     reactor.watch(tools.fd(), Source::Tools)?;
-    for fd in meeting.iter().flat_map(Meeting::fds) {
+    for fd in connections.iter().flat_map(Connections::fds) {
         reactor.watch(fd, Source::Mesh)?;
     }
     if let Some(place) = place {

@@ -9,7 +9,7 @@ const BROKEN: i64 = 20_000;
 
 struct Both {
     context: Context,
-    ear: Ear,
+    router: CurveRouter,
     server: Pair,
     made: u64,
 }
@@ -18,35 +18,40 @@ impl Both {
     fn new() -> Both {
         let context = Context::new().unwrap();
         let server = Pair::new().unwrap();
-        let ear = Ear::bind(&context, "tcp://127.0.0.1:*", &server.secret_key, LIMITS).unwrap();
-        Both { context, ear, server, made: 0 }
+        let router = CurveRouter::bind(&context, "tcp://127.0.0.1:*", &server.secret_key, LIMITS).unwrap();
+        Both { context, router, server, made: 0 }
     }
 
-    fn connect(&mut self, pair: &Pair) -> Mouth {
+    fn connect(&mut self, pair: &Pair) -> CurveDealer {
         self.made += 1;
         let keys = (&pair.public_key, &pair.secret_key);
-        Mouth::connect(&self.context, self.ear.endpoint(), &self.server.public_key, keys, LIMITS, self.made).unwrap()
+        CurveDealer::connect(&self.context, self.router.endpoint(), &self.server.public_key, keys, LIMITS, self.made)
+            .unwrap()
     }
 
     /// Serves until this is so.
-    fn until<T>(&mut self, mouth: &mut Mouth, so: impl Fn(&mut Ear, &mut Mouth) -> Option<T>) -> T {
+    fn until<T>(
+        &mut self,
+        dealer: &mut CurveDealer,
+        so: impl Fn(&mut CurveRouter, &mut CurveDealer) -> Option<T>,
+    ) -> T {
         loop {
-            self.ear.serve();
-            if let Some(found) = so(&mut self.ear, mouth) {
+            self.router.serve();
+            if let Some(found) = so(&mut self.router, dealer) {
                 return found;
             }
-            if self.ear.has_input() || mouth.has_news() {
+            if self.router.has_input() || dealer.has_news() {
                 continue;
             }
-            let fds = self.ear.fds().into_iter().chain([mouth.fd()]);
+            let fds = self.router.fds().into_iter().chain([dealer.fd()]);
             let mut items: Vec<_> = fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
             assert!(zmq::poll(&mut items, BROKEN).unwrap() > 0, "nothing came");
         }
     }
 }
 
-fn is_up(_: &mut Ear, mouth: &mut Mouth) -> Option<()> {
-    matches!(mouth.standing(), Standing::Up(_)).then_some(())
+fn is_up(_: &mut CurveRouter, dealer: &mut CurveDealer) -> Option<()> {
+    matches!(dealer.standing(), Standing::Up(_)).then_some(())
 }
 
 fn guests(pairs: &[(&Pair, &str)], strangers: bool) -> Guests {
@@ -57,58 +62,58 @@ fn guests(pairs: &[(&Pair, &str)], strangers: bool) -> Guests {
 #[test]
 fn a_message_has_the_proved_name_of_its_sender_and_none_once_that_is_revoked() {
     let (mut both, pair) = (Both::new(), Pair::new().unwrap());
-    both.ear.admit(guests(&[(&pair, "b")], false));
-    let mut mouth = both.connect(&pair);
-    assert!(!mouth.send(&[b"lost".to_vec()]), "nothing is queued for a connection that is not there");
-    both.until(&mut mouth, is_up);
+    both.router.admit(guests(&[(&pair, "b")], false));
+    let mut dealer = both.connect(&pair);
+    assert!(!dealer.send(&[b"lost".to_vec()]), "nothing is queued for a connection that is not there");
+    both.until(&mut dealer, is_up);
     let largest = vec![7; LIMITS.frame_bytes_max];
-    assert!(mouth.send(&[b"x".to_vec(), largest.clone()]));
-    let first = both.until(&mut mouth, |ear, _| ear.receive());
+    assert!(dealer.send(&[b"x".to_vec(), largest.clone()]));
+    let first = both.until(&mut dealer, |router, _| router.receive());
     assert_eq!((first.from, first.frames.len()), (Sender::Host("b".into()), 2));
     assert_eq!(first.frames[1], largest);
-    both.ear.admit(Guests::default());
-    assert!(mouth.send(&[b"y".to_vec()]));
-    both.until(&mut mouth, |ear, _| {
-        assert!(ear.receive().is_none());
-        (ear.turned().dropped == 1).then_some(())
+    both.router.admit(Guests::default());
+    assert!(dealer.send(&[b"y".to_vec()]));
+    both.until(&mut dealer, |router, _| {
+        assert!(router.receive().is_none());
+        (router.turned().dropped == 1).then_some(())
     });
 }
 
 #[test]
 fn an_unknown_key_is_refused() {
     let mut both = Both::new();
-    both.ear.admit(guests(&[(&Pair::new().unwrap(), "b")], false));
-    let mut mouth = both.connect(&Pair::new().unwrap());
-    both.until(&mut mouth, |_, mouth| (mouth.standing() == Standing::Refused).then_some(()));
-    assert_eq!(both.ear.turned().unknown, 1);
-    assert!(!mouth.send(&[b"x".to_vec()]));
+    both.router.admit(guests(&[(&Pair::new().unwrap(), "b")], false));
+    let mut dealer = both.connect(&Pair::new().unwrap());
+    both.until(&mut dealer, |_, dealer| (dealer.standing() == Standing::Refused).then_some(()));
+    assert_eq!(both.router.turned().unknown, 1);
+    assert!(!dealer.send(&[b"x".to_vec()]));
 }
 
 #[test]
 fn one_without_a_certificate_is_answered_by_its_connection_while_such_may_connect() {
     let (mut both, pair) = (Both::new(), Pair::new().unwrap());
-    both.ear.admit(guests(&[], true));
-    let mut mouth = both.connect(&pair);
-    both.until(&mut mouth, is_up);
-    assert!(mouth.send(&[b"join".to_vec()]));
-    let came = both.until(&mut mouth, |ear, _| ear.receive());
+    both.router.admit(guests(&[], true));
+    let mut dealer = both.connect(&pair);
+    both.until(&mut dealer, is_up);
+    assert!(dealer.send(&[b"join".to_vec()]));
+    let came = both.until(&mut dealer, |router, _| router.receive());
     assert_eq!(came.from, Sender::Stranger(pair.public_key));
-    assert!(both.ear.reply(&came.connection, &[b"welcome".to_vec()]));
-    let mut items = [mouth.socket.as_poll_item(zmq::POLLIN)];
+    assert!(both.router.reply(&came.connection, &[b"welcome".to_vec()]));
+    let mut items = [dealer.socket.as_poll_item(zmq::POLLIN)];
     zmq::poll(&mut items, BROKEN).unwrap();
-    assert_eq!(mouth.receive(), Some(vec![b"welcome".to_vec()]));
+    assert_eq!(dealer.receive(), Some(vec![b"welcome".to_vec()]));
 }
 
 #[test]
 fn a_peer_without_encryption_is_refused() {
     let mut both = Both::new();
-    both.ear.admit(guests(&[], true));
+    both.router.admit(guests(&[], true));
     let plain = both.context.context.socket(zmq::DEALER).unwrap();
     plain.set_linger(0).unwrap();
     plain.monitor("inproc://plain", zmq::SocketEvent::ALL as i32).unwrap();
     let reports = both.context.context.socket(zmq::PAIR).unwrap();
     reports.connect("inproc://plain").unwrap();
-    plain.connect(both.ear.endpoint()).unwrap();
+    plain.connect(both.router.endpoint()).unwrap();
     plain.send("x", 0).unwrap();
     // Whatever it is called: the handshake does not succeed.
     loop {
@@ -121,13 +126,16 @@ fn a_peer_without_encryption_is_refused() {
             break;
         }
     }
-    assert!(both.ear.receive().is_none());
+    assert!(both.router.receive().is_none());
 }
 
 #[test]
 fn there_is_no_way_without_encryption() {
     let context = Context::new().unwrap();
-    assert!(matches!(Ear::bind(&context, "ipc:///tmp/x", &[1; 32], LIMITS), Err(LinkError::NotEncrypted { .. })));
+    assert!(matches!(
+        CurveRouter::bind(&context, "ipc:///tmp/x", &[1; 32], LIMITS),
+        Err(LinkError::NotEncrypted { .. })
+    ));
 }
 
 #[test]

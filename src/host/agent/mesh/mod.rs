@@ -7,7 +7,7 @@ mod links;
 pub(super) mod roster;
 mod way;
 
-use crate::link::curve::{Ear, Guests, Incoming, Key, Limits, Mouth, Sender, Standing};
+use crate::link::curve::{CurveDealer, CurveRouter, Guests, Incoming, Key, Limits, Sender, Standing};
 use crate::link::{Context, LinkError};
 use crate::time::{Span, Time};
 use crate::wire::tvh1::header::{Hello, PROTOCOL, Pulse};
@@ -62,8 +62,8 @@ pub(super) struct Shown {
     pub(super) why: Option<String>,
 }
 
-struct Speaking {
-    mouth: Mouth,
+struct Outgoing {
+    dealer: CurveDealer,
     peer: Peer,
     /// The connection that HELLO was sent into.
     greeted: u64,
@@ -79,8 +79,8 @@ pub(super) struct Mesh {
     seq: u64,
     pulse_at: Time,
     peers: BTreeMap<String, Result<Peer, String>>,
-    ear: Ear,
-    mouths: BTreeMap<String, Speaking>,
+    router: CurveRouter,
+    dealers: BTreeMap<String, Outgoing>,
     made: u64,
     links: Links,
     malformed: u64,
@@ -95,7 +95,7 @@ impl Mesh {
     /// It is taken, or libzmq has no CURVE.
     pub(super) fn bind(own: Own, listen: &str) -> Result<Mesh, LinkError> {
         let context = Context::new()?;
-        let ear = Ear::bind(&context, listen, &own.secret, LIMITS)?;
+        let router = CurveRouter::bind(&context, listen, &own.secret, LIMITS)?;
         Ok(Mesh {
             links: Links::new(&own.cluster),
             own,
@@ -103,8 +103,8 @@ impl Mesh {
             seq: 0,
             pulse_at: Time::ZERO,
             peers: BTreeMap::new(),
-            ear,
-            mouths: BTreeMap::new(),
+            router,
+            dealers: BTreeMap::new(),
             made: 0,
             malformed: 0,
             context,
@@ -113,12 +113,12 @@ impl Mesh {
 
     /// What to watch.
     pub(super) fn fds(&self) -> [RawFd; 2] {
-        self.ear.fds()
+        self.router.fds()
     }
 
     /// The last thing before sleeping.
     pub(super) fn has_input(&self) -> bool {
-        self.ear.has_input()
+        self.router.has_input()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -131,14 +131,14 @@ impl Mesh {
     }
 
     /// The other hosts, with what their certificates have proved, or why they have not.
-    pub(super) fn meet(&mut self, peers: BTreeMap<String, Result<Peer, String>>, now: Time) -> Vec<Fact> {
+    pub(super) fn follow(&mut self, peers: BTreeMap<String, Result<Peer, String>>, now: Time) -> Vec<Fact> {
         if peers == self.peers {
             return Vec::new();
         }
         self.peers = peers;
         let peers = &self.peers;
         let good = |host: &str| peers.get(host).and_then(|peer| peer.as_ref().ok());
-        self.mouths.retain(|host, speaking| good(host) == Some(&speaking.peer));
+        self.dealers.retain(|host, outgoing| good(host) == Some(&outgoing.peer));
         let gone = self.links.retain(|host| good(host).is_some());
         self.admit();
         self.connect(now);
@@ -148,22 +148,22 @@ impl Mesh {
     fn admit(&mut self) {
         let hosts = self.peers.iter().filter_map(|(host, peer)| Some((peer.as_ref().ok()?.key, host.clone())));
         let guests = Guests { hosts: hosts.collect(), strangers: false };
-        self.ear.admit(guests);
+        self.router.admit(guests);
     }
 
     /// Makes the sockets that are not there.
     fn connect(&mut self, now: Time) {
         let peers = self.peers.iter().filter_map(|(host, peer)| Some((host, peer.as_ref().ok()?)));
         for (host, peer) in peers.filter(|(_, peer)| !peer.address.is_empty()) {
-            if self.mouths.contains_key(host) {
+            if self.dealers.contains_key(host) {
                 continue;
             }
             self.made += 1;
             let (endpoint, keys) = (format!("tcp://{}", peer.address), (&self.own.public, &self.own.secret));
             // An address that is none is tried again, as one that does not answer.
-            if let Ok(mouth) = Mouth::connect(&self.context, &endpoint, &peer.key, keys, LIMITS, self.made) {
-                let speaking = Speaking { mouth, peer: peer.clone(), greeted: 0, alone: Some(now), refused: false };
-                self.mouths.insert(host.clone(), speaking);
+            if let Ok(dealer) = CurveDealer::connect(&self.context, &endpoint, &peer.key, keys, LIMITS, self.made) {
+                let outgoing = Outgoing { dealer, peer: peer.clone(), greeted: 0, alone: Some(now), refused: false };
+                self.dealers.insert(host.clone(), outgoing);
             }
         }
     }
@@ -171,9 +171,9 @@ impl Mesh {
     /// Sends a message into the connection to this host. `false`: there is none now, or it takes nothing; nothing is kept for later.
     pub(super) fn send(&mut self, host: &str, message: &Message, now: Time) -> bool {
         let first = self.first();
-        let Some(speaking) = self.mouths.get_mut(host) else { return false };
-        speaking.look(now);
-        speaking.greet(&first, now) && speaking.mouth.send(&tvh1::encode(message, millis(now)))
+        let Some(outgoing) = self.dealers.get_mut(host) else { return false };
+        outgoing.look(now);
+        outgoing.greet(&first, now) && outgoing.dealer.send(&tvh1::encode(message, millis(now)))
     }
 
     /// What a connection begins with: by the PULSE it is known how old all that follows is.
@@ -195,15 +195,15 @@ impl Mesh {
             self.seq += 1;
             self.epoch = epoch;
             let (first, pulse) = (self.first(), self.pulse());
-            for speaking in self.mouths.values_mut() {
-                speaking.look(now);
-                if speaking.greet(&first, now)
+            for outgoing in self.dealers.values_mut() {
+                outgoing.look(now);
+                if outgoing.greet(&first, now)
                     && let Some(pulse) = &pulse
                 {
-                    speaking.mouth.send(&tvh1::encode(pulse, millis(now)));
+                    outgoing.dealer.send(&tvh1::encode(pulse, millis(now)));
                 }
             }
-            self.mouths.retain(|_, speaking| speaking.alone.is_none_or(|since| now.since(since) < ANEW));
+            self.dealers.retain(|_, outgoing| outgoing.alone.is_none_or(|since| now.since(since) < ANEW));
             self.connect(now);
         }
         self.changes(now)
@@ -215,10 +215,10 @@ impl Mesh {
 
     /// What has come. Drained every turn, whatever has woken the loop.
     pub(super) fn receive(&mut self, now: Time) -> Vec<Fact> {
-        self.ear.serve();
+        self.router.serve();
         let mut facts = Vec::new();
         for _ in 0..PER_TURN {
-            let Some(Incoming { from, connection, frames }) = self.ear.receive() else { break };
+            let Some(Incoming { from, connection, frames }) = self.router.receive() else { break };
             let Ok(message) = tvh1::decode(frames) else {
                 self.malformed += 1;
                 continue;
@@ -248,7 +248,7 @@ impl Mesh {
         let peer = self.peers.get(host)?;
         let up = self.links.is_up(host);
         let refuses = || {
-            let refused = self.mouths.get(host).is_some_and(|speaking| speaking.refused);
+            let refused = self.dealers.get(host).is_some_and(|outgoing| outgoing.refused);
             refused.then(|| "it refuses the key of this host".to_owned())
         };
         let nowhere = |peer: &Peer| peer.address.is_empty().then(|| "its record has no address".to_owned());
@@ -261,15 +261,15 @@ impl Mesh {
 
     /// What was not taken: connections of unknown keys, and messages.
     pub(super) fn refused(&self) -> (u64, u64) {
-        let turned = self.ear.turned();
+        let turned = self.router.turned();
         (turned.unknown, turned.dropped + self.links.dropped() + self.malformed)
     }
 }
 
-impl Speaking {
+impl Outgoing {
     /// Looks how the connection stands.
     fn look(&mut self, now: Time) {
-        match self.mouth.standing() {
+        match self.dealer.standing() {
             Standing::Up(_) => (self.alone, self.refused) = (None, false),
             standing => {
                 self.refused |= standing == Standing::Refused;
@@ -280,9 +280,9 @@ impl Speaking {
 
     /// HELLO, once into each connection, before all else. Whether that was done; `false` too where there is no connection.
     fn greet(&mut self, first: &[Message], now: Time) -> bool {
-        let Standing::Up(number) = self.mouth.standing() else { return false };
+        let Standing::Up(number) = self.dealer.standing() else { return false };
         if self.greeted != number {
-            let sent = first.iter().all(|message| self.mouth.send(&tvh1::encode(message, millis(now))));
+            let sent = first.iter().all(|message| self.dealer.send(&tvh1::encode(message, millis(now))));
             self.greeted = if sent { number } else { 0 };
         }
         self.greeted == number

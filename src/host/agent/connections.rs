@@ -17,7 +17,7 @@ use std::path::Path;
 const LOOK: Span = Span::from_secs(1);
 
 /// The connections, and who is at their other ends.
-pub(super) struct Meeting {
+pub(super) struct Connections {
     mesh: Mesh,
     roster: Roster,
     keys: Keys,
@@ -26,12 +26,12 @@ pub(super) struct Meeting {
     told: u64,
 }
 
-impl Meeting {
+impl Connections {
     /// Begins to listen where `file` says so; `None` where it does not: then hosts know each other by the store alone. `path`: that of the file.
     ///
     /// # Errors
     /// There are no keys, or another process listens there.
-    pub(super) fn begin(file: &HostFile, path: &Path) -> Result<Option<Meeting>, Box<dyn Error>> {
+    pub(super) fn begin(file: &HostFile, path: &Path) -> Result<Option<Connections>, Box<dyn Error>> {
         let Some(wanted) = &file.mesh else { return Ok(None) };
         let place = key_file(path);
         let keys = Keys::read(&place)?.ok_or_else(|| {
@@ -43,7 +43,7 @@ impl Meeting {
         let (public, secret) = (*keys.curve.public.bytes(), *keys.curve.secret.bytes());
         let own = Own { host: file.name.clone(), cluster: file.cluster.clone(), public, secret };
         let mesh = Mesh::bind(own, &wanted.listen)?;
-        Ok(Some(Meeting { mesh, roster: Roster::default(), keys, look_at: Time::ZERO, told: 0 }))
+        Ok(Some(Connections { mesh, roster: Roster::default(), keys, look_at: Time::ZERO, told: 0 }))
     }
 
     /// This host's certificate.
@@ -107,7 +107,7 @@ impl Meeting {
             };
             let others = others.iter().map(|(name, record)| (name.as_str(), record));
             let peers = self.roster.read(others, &revoked, judge);
-            facts.extend(self.mesh.meet(peers, now.boottime));
+            facts.extend(self.mesh.follow(peers, now.boottime));
         }
         let epoch = hosts().find(|host| host.name == file.name).map_or(0, |host| host.record.epoch);
         facts.extend(self.mesh.due(now.boottime, epoch));
