@@ -19,10 +19,13 @@ impl Supervisor {
     }
 
     /// Whether a child that was lost with its host while it was started has its start once more, in the same sequence: it has not
-    /// failed.
+    /// failed. One that is to be down has not, and a request that waits for it is answered as of any start that came to nothing.
     pub(super) fn starts_elsewhere(&mut self, id: ChildId, exit: Option<Exit>, cause: ReportId) -> bool {
         let starting = self.job.as_ref().is_some_and(|job| job.is_starting(id) && !job.is_ahead(id))
-            && self.table.get(id).is_some_and(|child| child.beside.is_none());
+            && self
+                .table
+                .get(id)
+                .is_some_and(|child| child.beside.is_none() && child.target == Target::Up && !child.leaving);
         let again = starting && exit == Some(Exit::HostLost);
         if again {
             self.start_as_before(id, cause);
