@@ -1,7 +1,6 @@
 //! Children whose processes may be on other hosts: the host is lost, or none may have the child now.
 
-use super::action::Answer;
-use super::phase::{Goal, Phase, Target, Wait};
+use super::phase::{Phase, Target, Wait};
 use super::report::{Fact, Killed};
 use super::supervisor::{QueueItem, Supervisor, Turn};
 use super::types::{ChildId, Exit, Run, Stale, StartFailure};
@@ -52,18 +51,7 @@ impl Supervisor {
         let text = format!("no host may have it: {why}");
         let report = self.report(turn, Some(id), cause, Fact::NoHost { why });
         if !self.absorb(id) {
-            if let Some(mut child) = self.table.edit(id) {
-                child.target = Target::Up;
-                child.phase = Phase::Waiting { wait: Wait::Host, cause: report };
-            }
-            let name = self.name(id);
-            if let Some(reloading) = &mut self.reloading {
-                reloading.failed.push(format!("\"{name}\": {text}"));
-            }
-            self.answer(turn, id, Goal::Up, &Answer::StartFailed(text.clone()));
-            if let Some(rolled) = self.off_probation(id) {
-                self.go_back(turn, id, rolled, text);
-            }
+            self.waits_to_start(turn, id, Wait::Host, report, text);
             if let Some(job) = &mut self.job {
                 job.gone(id);
             }

@@ -170,9 +170,22 @@ impl Supervisor {
         let failure = StartFailure { stage: "kill".into(), errno: 0, message: text.clone() };
         let fact = Fact::StartFailed { failure, retry: true };
         let report = self.report_of(turn, Some(id), Some(pid), cause, fact);
+        self.waits_to_start(turn, id, Wait::Gone, report, text);
+    }
+
+    /// A child is not started now, and will be once what it waits for is there: what has asked for its start has the reason, and nothing
+    /// else waits for it.
+    pub(super) fn waits_to_start(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: ChildId,
+        wait: Wait,
+        cause: ReportId,
+        text: String,
+    ) {
         if let Some(mut child) = self.table.edit(id) {
             child.target = Target::Up;
-            child.phase = Phase::Waiting { wait: Wait::Gone, cause: report };
+            child.phase = Phase::Waiting { wait, cause };
         }
         let name = self.name(id);
         if let Some(reloading) = &mut self.reloading {
