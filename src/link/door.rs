@@ -57,6 +57,13 @@ pub struct Rules {
     pub small: MessageMax,
 }
 
+impl Rules {
+    /// For root and `uid`, the user of this process, alone: each has so many connections, and no message is longer than `most`.
+    pub fn of_own(uid: u32, own: usize, most: MessageMax) -> Rules {
+        Rules { uid, own, other: 0, others: 0, anyone: false, family: None, large: most, small: most }
+    }
+}
+
 /// Why a connection was turned away or closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Why {

@@ -113,16 +113,7 @@ impl Operators {
             runtime.create()?;
             let lock = LockFile::acquire(&runtime.lock_file())?;
             let most = MessageMax { parts: PAYLOAD_FRAMES_MAX, bytes: PAYLOAD_FRAMES_MAX * FRAME_MAX };
-            let door = Door::new(Rules {
-                uid: process::own_uid(),
-                own: TALKS_MAX,
-                other: 0,
-                others: 0,
-                anyone: false,
-                family: None,
-                large: most,
-                small: most,
-            });
+            let door = Door::new(Rules::of_own(process::own_uid(), TALKS_MAX, most));
             let router = Router::bind_behind(&self.context, &runtime.control_socket(), LIMITS, door)?;
             let tag = reactor.watch(router.fd(), Source::Operators)?;
             let (host, talks) = (host.to_owned(), BTreeMap::new());

@@ -41,16 +41,7 @@ impl Tools {
         let context = Context::new()?;
         let most = MessageMax { parts: NODE_FRAMES_MAX, bytes: NODE_FRAMES_MAX * NODE_FRAME_MAX };
         let own = 256.min(usize::try_from(fd::nofile_limit() / 8).unwrap_or(usize::MAX));
-        let door = Door::new(Rules {
-            uid: process::own_uid(),
-            own,
-            other: 0,
-            others: 0,
-            anyone: false,
-            family: None,
-            large: most,
-            small: most,
-        });
+        let door = Door::new(Rules::of_own(process::own_uid(), own, most));
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
         Ok(Tools { router: Router::bind_behind(&context, path, limits, door)?, _context: context })
     }

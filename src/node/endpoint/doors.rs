@@ -63,8 +63,7 @@ pub(in crate::node) fn for_children(uid: u32, family: Token, children: usize, no
 /// The door before the socket of the operators: the user of the tree and root.
 pub(in crate::node) fn for_operators(uid: u32, nofile: u64) -> Door {
     let own = OPERATORS.min(usize::try_from(nofile / 8).unwrap_or(usize::MAX));
-    let (small, large) = (LARGE, LARGE);
-    Door::new(Rules { uid, own, other: 0, others: 0, anyone: false, family: None, large, small })
+    Door::new(Rules::of_own(uid, own, LARGE))
 }
 
 #[cfg(test)]
