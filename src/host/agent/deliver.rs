@@ -123,16 +123,15 @@ impl Shell {
         let mut steps = self.fetches.due(now);
         let Some(connections) = &self.connections else { return };
         let moment = moment(clock::both());
-        let hosts = self.core.hosts(moment);
-        for one in self.core.instances(moment) {
-            let Some(digest) = one.want.map(|want| want.bundle) else { continue };
-            let instance = &one.claim.instance;
-            if self.kept(instance, &digest).is_none() {
-                let has = hosts
-                    .iter()
-                    .find(|host| host.record.has_bundle(instance, &digest) && connections.is_up(&host.name));
-                steps.extend(has.into_iter().flat_map(|host| self.fetches.missing(&host.name, &digest, now)));
-            }
+        let wanted = self.core.instances(moment).into_iter();
+        let wanted = wanted.filter_map(|one| Some((one.claim.instance, one.want?.bundle)));
+        let missing: Vec<_> = wanted.filter(|(instance, digest)| self.kept(instance, digest).is_none()).collect();
+        // Nearly always nothing is.
+        let hosts = if missing.is_empty() { Vec::new() } else { self.core.hosts(moment) };
+        for (instance, digest) in missing {
+            let has =
+                hosts.iter().find(|host| host.record.has_bundle(&instance, &digest) && connections.is_up(&host.name));
+            steps.extend(has.into_iter().flat_map(|host| self.fetches.missing(&host.name, &digest, now)));
         }
         self.fetch(steps);
     }

@@ -175,9 +175,9 @@ impl Message {
         if !header.starts_with(b"{") {
             return Err(wrong(&"it is no object"));
         }
-        let message = Message { kind, header, payload };
-        fits(&encode(&message, u64::MAX))?;
-        Ok(message)
+        let before = [VERSION.len(), kind.as_str().len(), stamped(&header, u64::MAX).len()];
+        fits(before.into_iter().chain(payload.iter().map(Vec::len)))?;
+        Ok(Message { kind, header, payload })
     }
 
     /// Reads the header as that of such a message. Members that it does not have are passed over.
@@ -199,15 +199,21 @@ impl Message {
 
 /// The frames of a message that is sent at this time.
 pub fn encode(message: &Message, sent_ms: u64) -> Vec<Vec<u8>> {
-    let rest = message.header.get(1..).unwrap_or(b"}");
-    let mut header = format!("{{\"sent_ms\":{sent_ms}").into_bytes();
-    if !rest.starts_with(b"}") {
-        header.push(b',');
-    }
-    header.extend_from_slice(rest);
+    let header = stamped(&message.header, sent_ms);
     let mut frames = vec![VERSION.to_vec(), message.kind.as_str().as_bytes().to_vec(), header];
     frames.extend_from_slice(&message.payload);
     frames
+}
+
+/// A header with the time at which it is sent.
+fn stamped(header: &[u8], sent_ms: u64) -> Vec<u8> {
+    let rest = header.get(1..).unwrap_or(b"}");
+    let mut stamped = format!("{{\"sent_ms\":{sent_ms}").into_bytes();
+    if !rest.starts_with(b"}") {
+        stamped.push(b',');
+    }
+    stamped.extend_from_slice(rest);
+    stamped
 }
 
 /// Reads a message. Its limits are judged before anything in it; the header is read by [`Message::header`].
@@ -215,7 +221,7 @@ pub fn encode(message: &Message, sent_ms: u64) -> Vec<Vec<u8>> {
 /// # Errors
 /// What is wrong with it. Such a message is counted and dropped.
 pub fn decode(frames: Vec<Vec<u8>>) -> Result<Message, Malformed> {
-    fits(&frames)?;
+    fits(frames.iter().map(Vec::len))?;
     let mut frames = frames.into_iter();
     if frames.next().is_none_or(|frame| frame != VERSION) {
         return Err(Malformed::Version);
@@ -226,10 +232,13 @@ pub fn decode(frames: Vec<Vec<u8>>) -> Result<Message, Malformed> {
     Ok(Message { kind, header, payload: frames.collect() })
 }
 
-fn fits(frames: &[Vec<u8>]) -> Result<(), Malformed> {
-    if frames.len() > FRAMES_MAX {
-        return Err(Malformed::TooManyFrames { frames: frames.len() });
+/// Whether frames of these lengths are within the limits.
+fn fits(frames: impl Iterator<Item = usize> + Clone) -> Result<(), Malformed> {
+    let count = frames.clone().count();
+    if count > FRAMES_MAX {
+        return Err(Malformed::TooManyFrames { frames: count });
     }
-    let long = frames.iter().map(Vec::len).enumerate().find(|(_, bytes)| *bytes > FRAME_MAX);
+    let mut frames = frames.enumerate();
+    let long = frames.find(|(_, bytes)| *bytes > FRAME_MAX);
     long.map_or(Ok(()), |(frame, bytes)| Err(Malformed::FrameTooLong { frame, bytes }))
 }

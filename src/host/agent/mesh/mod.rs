@@ -170,22 +170,10 @@ impl Mesh {
 
     /// Sends a message into the connection to this host. `false`: there is none now, or it takes nothing; nothing is kept for later.
     pub(super) fn send(&mut self, host: &str, message: &Message, now: Time) -> bool {
-        let first = self.first();
-        let Some(outgoing) = self.dealers.get_mut(host) else { return false };
+        let Mesh { own, epoch, seq, dealers, .. } = self;
+        let Some(outgoing) = dealers.get_mut(host) else { return false };
         outgoing.look(now);
-        outgoing.greet(&first, now) && outgoing.dealer.send(&tvh1::encode(message, millis(now)))
-    }
-
-    /// What a connection begins with: by the PULSE it is known how old all that follows is.
-    fn first(&self) -> Vec<Message> {
-        let (Own { host, cluster, .. }, epoch) = (self.own.clone(), self.epoch);
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let hello = made(Kind::Hello, &Hello { host, cluster, version, protocol: PROTOCOL, epoch });
-        hello.into_iter().chain(self.pulse()).collect()
-    }
-
-    fn pulse(&self) -> Option<Message> {
-        made(Kind::Pulse, &Pulse { epoch: self.epoch, seq: self.seq })
+        outgoing.greet(|| first(own, *epoch, *seq), now) && outgoing.dealer.send(&tvh1::encode(message, millis(now)))
     }
 
     /// What is due: a PULSE to each, links that are silent, sockets that are to be made anew. `epoch`: that of this host.
@@ -194,10 +182,11 @@ impl Mesh {
             self.pulse_at = now + PULSE;
             self.seq += 1;
             self.epoch = epoch;
-            let (first, pulse) = (self.first(), self.pulse());
-            for outgoing in self.dealers.values_mut() {
+            let Mesh { own, epoch, seq, dealers, .. } = self;
+            let pulse = pulse(*epoch, *seq);
+            for outgoing in dealers.values_mut() {
                 outgoing.look(now);
-                if outgoing.greet(&first, now)
+                if outgoing.greet(|| first(own, *epoch, *seq), now)
                     && let Some(pulse) = &pulse
                 {
                     outgoing.dealer.send(&tvh1::encode(pulse, millis(now)));
@@ -279,14 +268,25 @@ impl Outgoing {
     }
 
     /// HELLO, once into each connection, before all else. Whether that was done; `false` too where there is no connection.
-    fn greet(&mut self, first: &[Message], now: Time) -> bool {
+    fn greet(&mut self, first: impl Fn() -> Vec<Message>, now: Time) -> bool {
         let Standing::Up(number) = self.dealer.standing() else { return false };
         if self.greeted != number {
-            let sent = first.iter().all(|message| self.dealer.send(&tvh1::encode(message, millis(now))));
+            let sent = first().iter().all(|message| self.dealer.send(&tvh1::encode(message, millis(now))));
             self.greeted = if sent { number } else { 0 };
         }
         self.greeted == number
     }
+}
+
+/// What a connection begins with: by the PULSE it is known how old all that follows is.
+fn first(own: &Own, epoch: u64, seq: u64) -> Vec<Message> {
+    let (host, cluster, version) = (own.host.clone(), own.cluster.clone(), env!("CARGO_PKG_VERSION").to_owned());
+    let hello = made(Kind::Hello, &Hello { host, cluster, version, protocol: PROTOCOL, epoch });
+    hello.into_iter().chain(pulse(epoch, seq)).collect()
+}
+
+fn pulse(epoch: u64, seq: u64) -> Option<Message> {
+    made(Kind::Pulse, &Pulse { epoch, seq })
 }
 
 /// A message of this part: its headers are small.
