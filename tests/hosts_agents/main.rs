@@ -157,12 +157,14 @@ impl Cluster {
         }
     }
 
-    /// Waits until each host knows that each could run the tree.
+    /// Waits until each host knows where the tree runs, which it does, and that each could run it.
     #[track_caller]
     fn all_fit(&self) {
         self.until("that each host is fit", |cluster| {
             let fit = |host: &Host| {
                 let view = cluster.view(host.name)?;
+                // A record that one host has written comes to the others a little later.
+                view["instances"][0]["host"].as_str()?;
                 let all = view["instances"][0]["candidates"].as_array()?.clone();
                 (all.len() == cluster.hosts.len() && all.iter().all(|one| one["fit"] == true)).then_some(())
             };
