@@ -177,7 +177,7 @@ name = "a"
 cwd = "/"
 env = { GREETING = "good morning" }
 umask = "027"
-heartbeat = { interval = "100ms", misses = 20, source = { exec = ["sh", "-c", "read -r line <$FILE; test \"$line\" = fine || { env | grep -c TREEVISOR_TOKEN; echo $$$$ $(cut -d' ' -f5,6 /proc/$$$$/stat) $TREEVISOR_PATH $TREEVISOR_PID $(pwd) $GREETING $(umask) >&2; exit 3; }"] } }
+heartbeat = { interval = "100ms", misses = 20, source = { exec = ["sh", "-c", "read -r line <$FILE; test \"$line\" = fine || { env | grep -c TREEVISOR_TOKEN; echo $$$$ $(cut -d' ' -f5,6 /proc/$$$$/stat) $TREEVISOR_PATH $TREEVISOR_PID $(pwd) $GREETING $(umask) >&2; exit 3; }"], timeout = "1500ms" } }
 command = ["sleep", "1000"]
 "#
         .replace("env = { ", &format!("env = {{ FILE = \"{}\", ", said().display()))
@@ -210,7 +210,7 @@ fn a_command_runs_as_the_workers_user() {
 name = "a"
 cwd = "/"
 user = "nobody"
-heartbeat = { interval = "100ms", misses = 20, source = { exec = ["sh", "-c", "id -un; exit 1"] } }
+heartbeat = { interval = "100ms", misses = 20, source = { exec = ["sh", "-c", "id -un; exit 1"], timeout = "1500ms" } }
 command = ["sleep", "1000"]
 "#,
     );
